@@ -1,0 +1,104 @@
+//! What one training sample is: a conversation, its pictures and its tools.
+
+use crate::json::Value;
+
+/// A conversation ready to be checked, counted or written. Pictures live beside the messages, so that a
+/// sample can be judged by their sizes alone.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sample<I> {
+    /// The turns, in order.
+    pub messages: Vec<Message>,
+    /// The tools the conversation may call; empty when it has none.
+    pub tools: Vec<Tool>,
+    /// The pictures, in order of appearance; a [`Part::Image`] is an index into this list.
+    pub images: Vec<I>,
+}
+
+/// One turn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// Instructions that stand above the conversation.
+    System(Content),
+    /// What the person says and shows.
+    User(Content),
+    /// What the model is to answer.
+    Assistant(Assistant),
+    /// What a tool returned.
+    Tool(ToolResult),
+}
+
+/// Text, or an interleaving of texts and pictures. The two are kept apart because the reference tokenises
+/// a string and a list with one text differently once a system prompt stands before it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// One string.
+    Text(String),
+    /// A list of parts, possibly empty.
+    Parts(Vec<Part>),
+}
+
+/// A piece of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// A run of text.
+    Text(String),
+    /// The picture at this index of [`Sample::images`].
+    Image(usize),
+}
+
+/// An assistant turn: an answer, or calls of tools.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Assistant {
+    /// The answer; `None` when the turn only calls tools.
+    pub content: Option<Content>,
+    /// Calls of tools, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// Whether the turn is trained; `None` is the same as `Some(true)` but is not written.
+    pub weight: Option<bool>,
+    /// The turn is the start of an answer to be continued: legal when serving, refused in training data.
+    pub prefix: bool,
+}
+
+/// A call of a tool by the assistant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall {
+    /// Nine letters or digits that the result refers to; `"null"` when there is none.
+    pub id: String,
+    /// The function's name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Arguments,
+}
+
+/// Arguments of a call: JSON inside a string, as the formats ask for, or an object written directly.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Arguments {
+    /// JSON text.
+    Text(String),
+    /// A JSON value.
+    Json(Value<'static>),
+}
+
+/// What a tool returned to the assistant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    /// The result, usually JSON text.
+    pub content: Content,
+    /// The id of the call it answers.
+    pub tool_call_id: Option<String>,
+    /// The function's name, where the data gives it.
+    pub name: Option<String>,
+}
+
+/// A function the assistant may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// The function's name.
+    pub name: String,
+    /// What it does; `None` where the data has no such key.
+    pub description: Option<String>,
+    /// JSON Schema of its arguments.
+    pub parameters: Value<'static>,
+    /// OpenAI's `strict` flag, where the data gives it.
+    pub strict: Option<bool>,
+}

@@ -1,0 +1,1 @@
+//! Pictures: sniff, decode, orient, resize, encode, measure.

@@ -1,0 +1,2 @@
+//! Bytes to samples and back.
+pub mod image;
