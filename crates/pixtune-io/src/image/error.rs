@@ -106,7 +106,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn corrupt(format: Format, why: impl ToString) -> Self {
-        ImageError::Corrupt { format, why: why.to_string() }
+    pub(super) fn corrupt(format: Format, why: impl Into<String>) -> Self {
+        ImageError::Corrupt { format, why: why.into() }
     }
 }

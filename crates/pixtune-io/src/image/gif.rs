@@ -152,6 +152,6 @@ fn error(error: DecodingError) -> ImageError {
     match error {
         DecodingError::UnexpectedEof => TRUNCATED,
         DecodingError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => TRUNCATED,
-        other => ImageError::corrupt(Gif, other),
+        other => ImageError::corrupt(Gif, other.to_string()),
     }
 }

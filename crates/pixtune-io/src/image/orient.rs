@@ -37,12 +37,12 @@ impl Orientation {
     }
 
     /// Whether the stored picture is read from its right edge, for the upright picture's rows or columns.
-    fn from_right(self) -> bool {
+    fn starts_right(self) -> bool {
         matches!(self.0, 2 | 3 | 7 | 8)
     }
 
     /// Whether the stored picture is read from its bottom edge.
-    fn from_bottom(self) -> bool {
+    fn starts_bottom(self) -> bool {
         matches!(self.0, 3 | 4 | 6 | 7)
     }
 }
@@ -72,8 +72,8 @@ fn turn<const N: usize>(pixels: &[u8], width: usize, height: usize, orientation:
     let (source, _) = pixels.as_chunks::<N>();
     let mut upright = vec![[0; N]; source.len()];
     let (out_width, out_height) = if orientation.swaps_sides() { (height, width) } else { (width, height) };
-    let column = |x: usize| if orientation.from_right() { width - 1 - x } else { x };
-    let row = |y: usize| if orientation.from_bottom() { height - 1 - y } else { y };
+    let column = |x: usize| if orientation.starts_right() { width - 1 - x } else { x };
+    let row = |y: usize| if orientation.starts_bottom() { height - 1 - y } else { y };
     if orientation.swaps_sides() {
         for left in (0..out_width).step_by(BLOCK) {
             for y in 0..out_height {

@@ -132,7 +132,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         ColorType::Rgba => raster(Channels::Rgba, rows.samples(), None),
         ColorType::Indexed => {
             let palette = info.palette.as_deref().unwrap_or_default();
-            let (channels, samples) = look_up(rows.indices(), palette, trns.unwrap_or_default());
+            let (channels, samples) = look_up(&rows.indices(), palette, trns.unwrap_or_default());
             raster(channels, Samples::Eight(samples), None)
         }
     })
@@ -180,10 +180,10 @@ fn widen(depth: BitDepth) -> Option<u8> {
     }
 }
 
-/// Samples of 1, 2 or 4 bits, highest bits first, rows starting at whole bytes.
+/// Samples of 1, 2, 4 or 8 bits, highest bits first, rows of `line` bytes.
 pub(super) fn unpack(data: &[u8], width: usize, line: usize, bits: usize) -> Vec<u8> {
     let per_byte = 8 / bits;
-    let mask = (1u8 << bits) - 1;
+    let mask = u8::MAX >> (8 - bits);
     let mut samples = Vec::with_capacity(data.len() / line.max(1) * width);
     for row in data.chunks_exact(line) {
         let row = row
@@ -208,7 +208,7 @@ fn rgb_key(trns: &[u8]) -> Option<Key> {
 }
 
 /// Colours for indices; an index past the palette is black, as Pillow has it.
-fn look_up(indices: Vec<u8>, palette: &[u8], alphas: &[u8]) -> (Channels, Vec<u8>) {
+fn look_up(indices: &[u8], palette: &[u8], alphas: &[u8]) -> (Channels, Vec<u8>) {
     let mut colours = [[0, 0, 0, 255]; 256];
     for (colour, rgb) in colours.iter_mut().zip(palette.as_chunks::<3>().0) {
         colour[..3].copy_from_slice(rgb);
@@ -216,7 +216,7 @@ fn look_up(indices: Vec<u8>, palette: &[u8], alphas: &[u8]) -> (Channels, Vec<u8
     for (colour, &alpha) in colours.iter_mut().zip(alphas) {
         colour[3] = alpha;
     }
-    apply_palette(&indices, &colours, alphas.iter().any(|&alpha| alpha != 255))
+    apply_palette(indices, &colours, alphas.iter().any(|&alpha| alpha != 255))
 }
 
 /// Indices to RGB, or to RGBA when the palette has transparent entries.
@@ -242,6 +242,6 @@ fn error(error: DecodingError) -> ImageError {
         DecodingError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             ImageError::Truncated { format: Png }
         }
-        other => ImageError::corrupt(Png, other),
+        other => ImageError::corrupt(Png, other.to_string()),
     }
 }

@@ -83,7 +83,7 @@ fn each_row(
 /// The mean and deviation of the channels that Pixtral's vision encoder was trained with (mistral-common
 /// 1.13.1, `image.py`, from CLIP).
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const DEVIATION: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
 
 fn normalise(value: f32, channel: usize) -> f32 {
     (value / 255.0 - MEAN[channel]) / DEVIATION[channel]

@@ -5,6 +5,7 @@ use std::io::{self, Cursor};
 use ::tiff::decoder::{Decoder, DecodingResult};
 use ::tiff::{ColorType, TiffError};
 
+use super::bytes::take;
 use super::error::ImageError;
 use super::exif::{Directory, ORIENTATION, Tags};
 use super::header::{Colour, Header};
@@ -20,7 +21,9 @@ const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
+const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
+const FILL_ORDER: u16 = 266;
 const STRIP_OFFSETS: u16 = 273;
 const SAMPLES: u16 = 277;
 const STRIP_BYTES: u16 = 279;
@@ -77,20 +80,16 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
     header(bytes)?;
     let (tags, page) = page(bytes)?;
-    let pair = |offsets, sizes| tags.values(page, offsets).zip(tags.values(page, sizes));
-    let (offsets, sizes) =
-        pair(STRIP_OFFSETS, STRIP_BYTES).or_else(|| pair(TILE_OFFSETS, TILE_BYTES)).ok_or(TRUNCATED)?;
-    let inside = |(&at, &len): (&u32, &u32)| u64::from(at) + u64::from(len) <= bytes.len() as u64;
-    if offsets.is_empty() || offsets.len() != sizes.len() {
-        return Err(ImageError::corrupt(Tiff, "it has no list of its strips"));
-    }
-    if offsets.iter().zip(&sizes).all(inside) { Ok(()) } else { Err(TRUNCATED) }
+    let strips = strips(&tags, page).filter(|strips| !strips.is_empty());
+    let strips = strips.ok_or_else(|| ImageError::corrupt(Tiff, "it has no list of its strips"))?;
+    let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
+    if inside { Ok(()) } else { Err(TRUNCATED) }
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     let (tags, page) = page(bytes)?;
     let palette = (header.colour == Colour::Palette).then(|| colour_map(&tags, page)).transpose()?;
-    let source = if palette.is_some() { as_gray(bytes, &tags, page) } else { Cow::Borrowed(bytes) };
+    let source = adapted(bytes, &tags, page);
     let mut decoder = Decoder::new(Cursor::new(&*source)).map_err(error)?.with_limits(decoder_limits(limits));
     let kind = decoder.colortype().map_err(error)?;
     let mut result = DecodingResult::U8(Vec::new());
@@ -148,16 +147,36 @@ fn unsupported(kind: ColorType) -> ImageError {
     ImageError::UnsupportedFeature { format: Tiff, feature: format!("{kind:?}") }
 }
 
-/// The `tiff` crate refuses palettes, though it unpacks the indices when they are called grey: so the
-/// interpretation is changed in a copy, and the colours are looked up here.
-fn as_gray<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
-    let Some(at) = tags.value_place(page, PHOTOMETRIC) else { return Cow::Borrowed(bytes) };
-    let mut copy = bytes.to_vec();
-    for byte in &mut copy[at..at + 2] {
-        // BlackIsZero is 1, a palette 3, in either byte order.
-        *byte = (*byte).min(1);
+/// The file as the `tiff` crate can read it. It refuses palettes, though it unpacks the indices when they are
+/// called grey, and it knows nothing of bytes filled from their lowest bit: both are changed in a copy.
+fn adapted<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
+    let mut copy = Cow::Borrowed(bytes);
+    if tags.value(page, PHOTOMETRIC) == Some(PALETTE)
+        && let Some(at) = tags.value_place(page, PHOTOMETRIC)
+    {
+        for byte in &mut copy.to_mut()[at..at + 2] {
+            // BlackIsZero is 1, a palette 3, in either byte order.
+            *byte = (*byte).min(1);
+        }
     }
-    Cow::Owned(copy)
+    // Plain data, the fax codes and PackBits; the other codes set their own order of bits.
+    let ordered = matches!(tags.value(page, COMPRESSION), None | Some(1..=4 | 32_773));
+    if ordered && tags.value(page, FILL_ORDER) == Some(2) {
+        for (at, len) in strips(tags, page).unwrap_or_default() {
+            if take(bytes, at, len).is_some() {
+                copy.to_mut()[at..at + len].iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+            }
+        }
+    }
+    copy
+}
+
+/// Places and lengths of the strips or tiles.
+fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
+    let pair = |offsets, sizes| tags.values(page, offsets).zip(tags.values(page, sizes));
+    let (offsets, sizes) = pair(STRIP_OFFSETS, STRIP_BYTES).or_else(|| pair(TILE_OFFSETS, TILE_BYTES))?;
+    (offsets.len() == sizes.len())
+        .then(|| offsets.into_iter().zip(sizes).map(|(at, len)| (at as usize, len as usize)).collect())
 }
 
 /// All reds, all greens, all blues, in 16 bits, of which Pillow keeps the upper half.
@@ -224,6 +243,6 @@ fn error(error: TiffError) -> ImageError {
         TiffError::UnsupportedError(feature) => {
             ImageError::UnsupportedFeature { format: Tiff, feature: feature.to_string() }
         }
-        other => ImageError::corrupt(Tiff, other),
+        other => ImageError::corrupt(Tiff, other.to_string()),
     }
 }

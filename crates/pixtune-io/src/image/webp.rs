@@ -19,10 +19,11 @@ const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 /// The chunks in order: name and data, as far as they lie in the file; the data of a cut one is shorter than
 /// its declared length, the third value.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
-    let end = riff_end(bytes).min(bytes.len());
-    let mut at = RIFF;
+    chunks_from(&bytes[..riff_end(bytes).min(bytes.len())], RIFF)
+}
+
+fn chunks_from(bytes: &[u8], mut at: usize) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
     std::iter::from_fn(move || {
-        let bytes = &bytes[..end];
         let name = take(bytes, at, 4)?;
         let len = u32_le(bytes, at + 4)? as usize;
         let data = &bytes[at + 8..];
@@ -100,6 +101,8 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
+    check_frame_size(bytes, header)?;
+    let error = |cause| error(cause, bytes);
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     decoder.set_memory_limit(limits.decoder_bytes());
     if decoder.dimensions() != (header.width, header.height) {
@@ -113,11 +116,32 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     Ok(Raster { width, height, channels, samples: Samples::Eight(data), key: None })
 }
 
-fn error(error: DecodingError) -> ImageError {
+/// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.
+fn check_frame_size(bytes: &[u8], header: &Header) -> Result<(), ImageError> {
+    let still = |name: &[u8], data: &[u8]| match name {
+        b"VP8 " => lossy(data).map(Some),
+        b"VP8L" => lossless(data).map(Some),
+        _ => Ok(None),
+    };
+    for (name, data, _) in chunks(bytes) {
+        let frame = match name {
+            // A frame's own chunks start after sixteen bytes of placement; alpha may come before colour.
+            b"ANMF" => {
+                chunks_from(data, 16).find_map(|(name, data, _)| still(name, data).transpose()).transpose()?
+            }
+            _ => still(name, data)?,
+        };
+        if frame.is_some_and(|frame| frame.width > header.width || frame.height > header.height) {
+            return Err(ImageError::corrupt(WebP, "a frame is larger than the picture"));
+        }
+    }
+    Ok(())
+}
+
+fn error(error: DecodingError, bytes: &[u8]) -> ImageError {
     match error {
         DecodingError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED,
-        // What the decoder calls these is a stream that ended inside a picture.
-        DecodingError::BitStreamError => TRUNCATED,
-        other => ImageError::corrupt(WebP, other),
+        _ if riff_end(bytes) > bytes.len() => TRUNCATED,
+        other => ImageError::corrupt(WebP, other.to_string()),
     }
 }
