@@ -10,7 +10,7 @@ mod vertical;
 pub use taps::Filter;
 
 use super::raster::Rgb;
-use horizontal::{Row, mix_along};
+use horizontal::{Row, SLACK, mix_along};
 use taps::Taps;
 use vertical::{mix_rows, round_to_bytes};
 
@@ -68,7 +68,8 @@ fn each_row(
     let down = Taps::new(plane.height, height, filter);
     let along = Taps::new(plane.width, width, filter);
     let mut mixed = Row::new(plane.width, plane.channels, along.margin());
-    let mut output = vec![0.0; width * plane.channels];
+    let line = width * plane.channels;
+    let mut output = vec![0.0; line + SLACK];
     for y in 0..height {
         let (first, weights) = down.of(y);
         let last = plane.height as isize - 1;
@@ -76,7 +77,7 @@ fn each_row(
         mix_rows(row, weights, mixed.middle());
         mixed.replicate_edges();
         mix_along(&mixed, &along, &mut output);
-        use_row(y, &output);
+        use_row(y, &output[..line]);
     }
 }
 

@@ -9,8 +9,8 @@ pub(super) struct Row {
     margin: usize,
 }
 
-/// Floats a 128-bit load may touch after the last one that counts.
-const SLACK: usize = 4;
+/// Floats a 128-bit load or store may touch after the last one that counts.
+pub(super) const SLACK: usize = 4;
 
 impl Row {
     pub(super) fn new(width: usize, channels: usize, margin: usize) -> Self {
@@ -33,7 +33,7 @@ impl Row {
     }
 }
 
-/// Mixes `row` into `output`, which has as many pixels as `taps` has outputs.
+/// Mixes `row` into `output`, which has as many pixels as `taps` has outputs, and [`SLACK`] floats to spare.
 pub(super) fn mix_along(row: &Row, taps: &Taps, output: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if let Some((starts, weights)) = taps.fours()
@@ -52,17 +52,47 @@ pub(super) fn mix_along(row: &Row, taps: &Taps, output: &mut [f32]) {
 
 pub(super) fn portable(row: &Row, taps: &Taps, output: &mut [f32]) {
     let n = row.channels;
-    for (x, pixel) in output.chunks_exact_mut(n).enumerate() {
+    let used = output.len() - SLACK;
+    for (x, pixel) in output[..used].chunks_exact_mut(n).enumerate() {
         let (start, weights) = taps.of(x);
         let source = &row.values[(start + row.margin as isize) as usize * n..];
-        for (channel, to) in pixel.iter_mut().enumerate() {
-            let value = |tap: usize| source[tap * n + channel] * weights[tap];
-            *to = match weights.len() {
-                // The order of the vector code, so that both give the same bits.
-                4 => (value(0) + value(1)) + (value(2) + value(3)),
-                count => (0..count).map(value).sum(),
-            };
+        match n {
+            1 => pixel[0] = dot(source, weights),
+            _ => mix_pixels(source, weights, pixel),
         }
+    }
+}
+
+/// One channel. Four sums that are added in pairs at the end: the order of the vector code, so that both give
+/// the same bits.
+fn dot(source: &[f32], weights: &[f32]) -> f32 {
+    let (values, values_rest) = source[..weights.len()].as_chunks::<4>();
+    let (weights, weights_rest) = weights.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (values, weights) in values.iter().zip(weights) {
+        for lane in 0..4 {
+            sums[lane] += values[lane] * weights[lane];
+        }
+    }
+    for (lane, (value, weight)) in values_rest.iter().zip(weights_rest).enumerate() {
+        sums[lane] += value * weight;
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}
+
+/// Several channels, one after the other; four taps in the order of the vector code.
+fn mix_pixels(source: &[f32], weights: &[f32], pixel: &mut [f32]) {
+    let n = pixel.len();
+    for (channel, to) in pixel.iter_mut().enumerate() {
+        let values = source[channel..].iter().step_by(n);
+        let mut products = values.zip(weights).map(|(value, weight)| value * weight);
+        *to = match *weights {
+            [_, _, _, _] => {
+                let mut pair = || products.by_ref().take(2).sum::<f32>();
+                pair() + pair()
+            }
+            _ => products.sum(),
+        };
     }
 }
 
@@ -101,7 +131,8 @@ mod avx2 {
         let place = |start: isize| (start + row.margin as isize) as usize;
         let (starts, starts_rest) = starts.as_chunks::<8>();
         let (weights, weights_rest) = weights.as_chunks::<8>();
-        let (output, output_rest) = output.as_chunks_mut::<8>();
+        let used = output.len() - super::SLACK;
+        let (output, output_rest) = output[..used].as_chunks_mut::<8>();
         for ((starts, weights), output) in starts.iter().zip(weights).zip(output) {
             let at = starts.map(place);
             // Outputs are paired so that the horizontal additions leave them in order: 0 and 4, 1 and 5, …
@@ -131,10 +162,10 @@ mod avx2 {
             let product = |tap: usize| _mm_mul_ps(load(values, 3 * tap), _mm_set1_ps(weights[tap]));
             let left = _mm_add_ps(product(0), product(1));
             let sum = _mm_add_ps(left, _mm_add_ps(product(2), product(3)));
-            let mut pixel = [0.0; 4];
+            // The fourth float is overwritten by the next pixel, or lies in the slack.
+            let pixel = &mut output[3 * x..3 * x + 4];
             // SAFETY: `pixel` is four floats, and the store needs no alignment.
             unsafe { _mm_storeu_ps(pixel.as_mut_ptr(), sum) };
-            output[3 * x..3 * x + 3].copy_from_slice(&pixel[..3]);
         }
     }
 }

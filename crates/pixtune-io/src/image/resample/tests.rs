@@ -77,10 +77,12 @@ fn vector_code_equals_portable_code() {
                 *to = f32::from(value) * 1.007;
             }
             row.replicate_edges();
-            let (mut here, mut portable) = (vec![0.0; target * channels], vec![0.0; target * channels]);
+            let (mut here, mut portable) =
+                (vec![0.0; target * channels + SLACK], vec![0.0; target * channels + SLACK]);
             mix_along(&row, &taps, &mut here);
             horizontal::portable(&row, &taps, &mut portable);
-            assert_eq!(here, portable, "{channels} channels, {source} to {target}");
+            let used = target * channels;
+            assert_eq!(here[..used], portable[..used], "{channels} channels, {source} to {target}");
         }
     }
 }

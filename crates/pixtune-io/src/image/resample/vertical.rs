@@ -22,9 +22,17 @@ macro_rules! dispatched {
 
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+                fn avx512($($argument: $kind),*) {
+                    portable($($argument),*);
+                }
                 #[target_feature(enable = "avx2")]
                 fn avx2($($argument: $kind),*) {
                     portable($($argument),*);
+                }
+                if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+                    // SAFETY: the processor has these parts of AVX-512, and the first implies the foundation.
+                    return unsafe { avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has AVX2, the only thing the function asks for.
