@@ -2,19 +2,20 @@
 //!
 //! [`inspect`] reads the header and refuses what the [`Limits`] refuse before anything is allocated;
 //! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for pictures whose bytes are
-//! passed on unchanged; [`prepare`] strings them together.
+//! passed on unchanged.
 mod bmp;
 mod bytes;
 mod decode;
+mod encode_png;
 mod error;
 mod exif;
 mod gif;
+mod graphic;
 mod header;
 mod jpeg_file;
 mod limits;
 mod orient;
 mod png;
-
 mod raster;
 pub mod resample;
 mod sniff;
@@ -22,10 +23,11 @@ mod tiff;
 mod webp;
 
 pub use decode::{Decoded, Reading, check_structure, decode};
+pub use encode_png::encode_png;
 pub use error::ImageError;
+pub use graphic::is_graphic;
 pub use header::{Colour, Header, inspect};
 pub use limits::Limits;
 pub use orient::{Orientation, orient};
-
 pub use raster::Rgb;
 pub use sniff::{Format, sniff};

@@ -1,5 +1,7 @@
 //! Pictures against the reference, against truncation and against malice.
 
+mod hostile;
+mod mutations;
 mod reference;
 
 use std::path::PathBuf;
