@@ -81,9 +81,9 @@ fn indexed(rgb: &Rgb, colours: &HashMap<[u8; 3], u8>) -> Pixels {
         palette[3 * usize::from(index)..][..3].copy_from_slice(colour);
     }
     let (depth, bits) = match colours.len() {
-        ..=2 => (BitDepth::One, 1),
-        ..=4 => (BitDepth::Two, 2),
-        ..=16 => (BitDepth::Four, 4),
+        0..=2 => (BitDepth::One, 1),
+        3..=4 => (BitDepth::Two, 2),
+        5..=16 => (BitDepth::Four, 4),
         _ => (BitDepth::Eight, 8),
     };
     let mut data = Vec::with_capacity(rgb.pixels.len() / 3 * bits / 8);
