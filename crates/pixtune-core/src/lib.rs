@@ -1,3 +1,7 @@
 //! The vocabulary of pixtune and everything that can be decided without touching the world.
+pub mod conversation;
+pub mod diagnostic;
 pub mod json;
+pub mod rules;
 pub mod sample;
+pub mod target;
