@@ -6,8 +6,8 @@
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
 use crate::rules::{
-    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY, UNKNOWN_ROLE,
-    WRONG_TYPE,
+    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY,
+    UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
     Arguments, Assistant, Content, ImageSource, Message, Part, Sample, Tool, ToolCall, ToolResult,
@@ -24,7 +24,8 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
 /// Reads a conversation. Keys in `set_aside` (the row's id or group, say) are known and not reported.
 /// The sample is only meant to be used when no finding is an error.
 pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<ImageSource>, Vec<Finding>) {
-    let mut reader = Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
+    let mut reader =
+        Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
     reader.row(row, set_aside);
     (reader.sample, reader.findings)
 }
@@ -57,7 +58,12 @@ impl Reader {
     }
 
     /// Takes an object and reports the keys that nothing will ask for.
-    fn fields<'v, 'a>(&mut self, value: &'v Value<'a>, pointer: String, known: &[&str]) -> Option<Fields<'v, 'a>> {
+    fn fields<'v, 'a>(
+        &mut self,
+        value: &'v Value<'a>,
+        pointer: String,
+        known: &[&str],
+    ) -> Option<Fields<'v, 'a>> {
         let Some(members) = value.as_object() else {
             self.report(&WRONG_TYPE, pointer, format!("{} where an object should be", value.kind()));
             return None;
@@ -67,7 +73,11 @@ impl Reader {
             if *value == Value::Null && key != "content" {
                 self.report(&NULL_KEY, place, format!("`{key}` is null and is left out"));
             } else if !known.contains(&&**key) {
-                self.report(&UNKNOWN_KEY, place, format!("`{key}` is not part of the format and is left out"));
+                self.report(
+                    &UNKNOWN_KEY,
+                    place,
+                    format!("`{key}` is not part of the format and is left out"),
+                );
             }
         }
         Some(Fields { value, pointer })
@@ -77,7 +87,11 @@ impl Reader {
         match fields.get(key)? {
             Value::String(text) => Some(text.clone().into_owned()),
             other => {
-                self.report(&WRONG_TYPE, fields.place(key), format!("`{key}` is {}, not a string", other.kind()));
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place(key),
+                    format!("`{key}` is {}, not a string", other.kind()),
+                );
                 None
             }
         }
@@ -161,7 +175,11 @@ impl Reader {
             Some(Value::Number(number)) if matches!(number.parse(), Ok(0.0)) => Some(false),
             Some(Value::Number(number)) if matches!(number.parse(), Ok(1.0)) => Some(true),
             Some(other) => {
-                self.report(&WRONG_TYPE, fields.place("weight"), format!("`weight` is `{other}`; it is 0 or 1"));
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place("weight"),
+                    format!("`weight` is `{other}`; it is 0 or 1"),
+                );
                 None
             }
         };
@@ -169,7 +187,11 @@ impl Reader {
             None | Some(Value::Bool(false)) => false,
             Some(Value::Bool(true)) => true,
             Some(other) => {
-                self.report(&WRONG_TYPE, fields.place("prefix"), format!("`prefix` is {}, not a boolean", other.kind()));
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place("prefix"),
+                    format!("`prefix` is {}, not a boolean", other.kind()),
+                );
                 false
             }
         };
@@ -182,7 +204,8 @@ impl Reader {
             Some(Value::Array(parts)) => {
                 let place = fields.place("content");
                 let parts = parts.iter().enumerate();
-                let parts = parts.filter_map(|(index, part)| self.part(part, pointer_push(&place, index), pictures));
+                let parts =
+                    parts.filter_map(|(index, part)| self.part(part, pointer_push(&place, index), pictures));
                 Some(Content::Parts(parts.collect()))
             }
             Some(other) => {
@@ -298,8 +321,11 @@ impl Reader {
             self.report(&TOOL_CALL, fields.pointer, "the tool has no `function`".into());
             return None;
         };
-        let function =
-            self.fields(function, fields.place("function"), &["name", "description", "parameters", "strict"])?;
+        let function = self.fields(
+            function,
+            fields.place("function"),
+            &["name", "description", "parameters", "strict"],
+        )?;
         let name = self.text(&function, "name");
         let parameters = function.get("parameters").filter(|value| value.as_object().is_some());
         let (Some(name), Some(parameters)) = (name, parameters) else {
@@ -338,7 +364,8 @@ fn data_uri(uri: &str) -> Result<ImageSource, Finding> {
     let bad = |message: &str| {
         Finding::new(&IMAGE_BAD_DATA_URI, "", message).hint("the form is `data:image/png;base64,iVBORw0…`")
     };
-    let (header, payload) = uri["data:".len()..].split_once(',').ok_or_else(|| bad("the data URI has no comma"))?;
+    let (header, payload) =
+        uri["data:".len()..].split_once(',').ok_or_else(|| bad("the data URI has no comma"))?;
     let Some(mime) = header.strip_suffix(";base64") else {
         return Err(bad("the data URI is not marked `;base64`"));
     };

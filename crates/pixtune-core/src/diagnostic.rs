@@ -105,7 +105,12 @@ impl Diagnostic {
         let Finding { rule, pointer, message, hint } = &self.finding;
         let mut out = String::from("{\"file\":");
         json::write_string(&self.file, &mut out);
-        out.push_str(&format!(",\"line\":{},\"rule\":\"{}\",\"severity\":\"{}\"", self.line, rule.id, rule.severity.as_str()));
+        out.push_str(&format!(
+            ",\"line\":{},\"rule\":\"{}\",\"severity\":\"{}\"",
+            self.line,
+            rule.id,
+            rule.severity.as_str()
+        ));
         write_member("pointer", pointer, &mut out);
         write_member("message", message, &mut out);
         write_hint(hint.as_deref(), &mut out);

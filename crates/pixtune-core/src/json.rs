@@ -113,9 +113,9 @@ impl<'a> Value<'a> {
             Value::Number(text) => Value::Number(own(text)),
             Value::String(text) => Value::String(own(text)),
             Value::Array(values) => Value::Array(values.into_iter().map(Value::into_owned).collect()),
-            Value::Object(members) => {
-                Value::Object(members.into_iter().map(|(key, value)| (own(key), value.into_owned())).collect())
-            }
+            Value::Object(members) => Value::Object(
+                members.into_iter().map(|(key, value)| (own(key), value.into_owned())).collect(),
+            ),
         }
     }
 

@@ -110,7 +110,11 @@ mod tests {
     fn ids_are_kebab_case_and_unique() {
         let mut seen = std::collections::BTreeSet::new();
         for rule in ALL {
-            assert!(rule.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", rule.id);
+            assert!(
+                rule.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{}",
+                rule.id
+            );
             assert!(seen.insert(rule.id), "{} twice", rule.id);
             assert!(rule.why.ends_with('.'), "{}", rule.id);
         }
