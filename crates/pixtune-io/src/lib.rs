@@ -1,2 +1,3 @@
 //! Bytes to samples and back.
 pub mod image;
+pub mod read;

@@ -7,7 +7,7 @@ mod split;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub use split::{Side, Split, SplitKind, Validation, ValidationError};
+pub use split::{Side, Split, SplitKind, Validation, ValidationError, parse_size};
 
 /// What is remembered of one row: 112 bytes, and 16 more for each of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

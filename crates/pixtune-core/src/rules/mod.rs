@@ -37,6 +37,8 @@ rules! {
         "The row is larger than the limit that keeps memory bounded; often a quote that was never closed."
     ROW_WRONG_LENGTH Error "row-wrong-length"
         "The row has another number of cells than the header, so cells would land in the wrong columns."
+    UNCLOSED_QUOTE Error "unclosed-quote"
+        "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
     MISSING_FIELD Error "missing-field"
         "A column that was chosen for this run is missing from the row."
     WRONG_TYPE Error "wrong-type"
