@@ -4,7 +4,7 @@ use crate::conversation::image_source;
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::{self, Value};
 use crate::rules::{EMPTY_ANSWER, EMPTY_PROMPT, IMAGE_PLACEHOLDERS, MISSING_FIELD, NO_PICTURE, WRONG_TYPE};
-use crate::sample::{Assistant, Content, ImageSource, Message, Part, Sample};
+use crate::sample::{Assistant, Content, Message, Part, Picture, Sample};
 
 /// The text in a prompt that a picture takes the place of, as LLaVA and most trainers spell it.
 pub const PLACEHOLDER: &str = "<image>";
@@ -294,7 +294,7 @@ pub fn read_row<'a>(
     columns: &Columns,
     position: ImagePosition,
     cell: impl Fn(&str) -> Option<Cell<'a>>,
-) -> (Sample<ImageSource>, Vec<Finding>) {
+) -> (Sample<Picture>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut images = Vec::new();
     for column in &columns.image {
@@ -386,12 +386,7 @@ fn place_images(prompt: &str, images: usize, position: ImagePosition) -> Result<
 }
 
 /// The pictures of one cell: a reference, or a JSON array of references; an empty cell has none.
-fn read_images(
-    column: &str,
-    cell: Option<Cell<'_>>,
-    images: &mut Vec<ImageSource>,
-    findings: &mut Vec<Finding>,
-) {
+fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Picture>, findings: &mut Vec<Finding>) {
     let place = pointer_push("", column);
     let parsed;
     let list: &[Value<'_>] = match cell {
@@ -429,7 +424,7 @@ fn read_images(
             continue;
         };
         match image_source(reference) {
-            Ok(source) => images.push(source),
+            Ok(source) => images.push(Picture { source, pointer: place.clone() }),
             Err(finding) => findings.push(Finding { pointer: place.clone(), ..finding }),
         }
     }

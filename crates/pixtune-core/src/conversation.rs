@@ -10,7 +10,7 @@ use crate::rules::{
     UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
-    Arguments, Assistant, Content, ImageSource, Message, Part, Sample, Tool, ToolCall, ToolResult,
+    Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
 };
 
 /// Keys of a row that hold its messages: the chat format's, and mistral-finetune's older name.
@@ -23,7 +23,7 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
 
 /// Reads a conversation. Keys in `set_aside` (the row's id or group, say) are known and not reported.
 /// The sample is only meant to be used when no finding is an error.
-pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<ImageSource>, Vec<Finding>) {
+pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Picture>, Vec<Finding>) {
     let mut reader =
         Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
     reader.row(row, set_aside);
@@ -31,7 +31,7 @@ pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<ImageSource>, Vec<Fi
 }
 
 struct Reader {
-    sample: Sample<ImageSource>,
+    sample: Sample<Picture>,
     findings: Vec<Finding>,
 }
 
@@ -239,10 +239,14 @@ impl Reader {
                 let fields = self.fields(value, pointer, &["type", "image_url"])?;
                 let source = self.image(&fields)?;
                 if matches!(pictures, Pictures::Refused) {
-                    self.report(&IMAGE_ROLE, fields.pointer, "a picture outside a user message".into());
+                    self.report(
+                        &IMAGE_ROLE,
+                        fields.pointer.clone(),
+                        "a picture outside a user message".into(),
+                    );
                     return None;
                 }
-                self.sample.images.push(source);
+                self.sample.images.push(Picture { source, pointer: fields.place("image_url") });
                 Some(Part::Image(self.sample.images.len() - 1))
             }
             _ => {
@@ -409,7 +413,7 @@ mod tests {
     use super::*;
     use crate::json;
 
-    fn read_text(text: &str) -> (Sample<ImageSource>, Vec<String>) {
+    fn read_text(text: &str) -> (Sample<Picture>, Vec<String>) {
         let parsed = json::parse(text).unwrap();
         let (sample, findings) = read(&parsed.value, &["id"]);
         (sample, findings.iter().map(|f| format!("{} {}", f.rule.id, f.pointer)).collect())
@@ -423,7 +427,8 @@ mod tests {
             );
             let (sample, findings) = read_text(&text);
             assert_eq!(findings, Vec::<String>::new());
-            assert_eq!(sample.images, [ImageSource::File("a/b.png".into())]);
+            assert_eq!(sample.images[0].source, ImageSource::File("a/b.png".into()));
+            assert_eq!(sample.images[0].pointer, "/messages/0/content/1/image_url");
             assert_eq!(
                 sample.messages[0],
                 Message::User(Content::Parts(vec![Part::Text("what?".into()), Part::Image(0)]))

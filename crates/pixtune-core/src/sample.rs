@@ -103,6 +103,15 @@ pub struct Tool {
     pub strict: Option<bool>,
 }
 
+/// A picture as a row names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Where it is to be found.
+    pub source: ImageSource,
+    /// JSON pointer to the place that names it.
+    pub pointer: String,
+}
+
 /// Where a picture is to be found, as the data says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {

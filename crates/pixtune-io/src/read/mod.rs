@@ -14,7 +14,7 @@ use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Sample};
+use pixtune_core::sample::{Picture, Sample};
 
 pub use discover::{Input, discover, keep_stdin};
 use records::{Cut, Framing, RawRow, Records, cells};
@@ -135,7 +135,7 @@ pub enum ReadError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// The sample, meant to be used when no finding is an error.
-    pub sample: Sample<ImageSource>,
+    pub sample: Sample<Picture>,
     /// What was found while reading it.
     pub findings: Vec<Finding>,
     /// What the row is called and belongs to.
