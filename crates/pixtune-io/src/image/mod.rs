@@ -1,1 +1,31 @@
-//! Pictures: sniff, decode, orient, resize, encode, measure.
+//! Pictures: sniff, inspect, decode, orient, resize, encode, measure.
+//!
+//! [`inspect`] reads the header and refuses what the [`Limits`] refuse before anything is allocated;
+//! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for pictures whose bytes are
+//! passed on unchanged; [`prepare`] strings them together.
+mod bmp;
+mod bytes;
+mod decode;
+mod error;
+mod exif;
+mod gif;
+mod header;
+mod jpeg_file;
+mod limits;
+mod orient;
+mod png;
+
+mod raster;
+pub mod resample;
+mod sniff;
+mod tiff;
+mod webp;
+
+pub use decode::{Decoded, Reading, check_structure, decode};
+pub use error::ImageError;
+pub use header::{Colour, Header, inspect};
+pub use limits::Limits;
+pub use orient::{Orientation, orient};
+
+pub use raster::Rgb;
+pub use sniff::{Format, sniff};

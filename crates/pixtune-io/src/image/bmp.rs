@@ -1,0 +1,205 @@
+//! BMP, Windows and OS/2: the header, and the layout of the pixels. Its run-length coding is in `bmp/rle.rs`.
+mod rle;
+
+use super::bytes::{take, u16_le, u32_le};
+use super::error::ImageError;
+use super::header::{Colour, Header};
+use super::png::{apply_palette, unpack};
+use super::raster::{Channels, Raster, Samples};
+use super::sniff::Format::Bmp;
+
+const TRUNCATED: ImageError = ImageError::Truncated { format: Bmp };
+
+/// Both headers of the file.
+struct Layout {
+    width: u32,
+    height: u32,
+    top_down: bool,
+    bits: u16,
+    coding: Coding,
+    /// Where the pixels start.
+    pixels: usize,
+    /// Where the palette starts, its colours, and bytes per colour.
+    palette: (usize, usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Plain,
+    Runs,
+    /// Where red, green, blue and alpha lie in a pixel.
+    Masks([u32; 4]),
+}
+
+/// The size of the first header, before the second one.
+const FILE_HEADER: usize = 14;
+
+impl Layout {
+    fn read(bytes: &[u8]) -> Result<Self, ImageError> {
+        Self::parse(bytes).ok_or(TRUNCATED)?
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Result<Self, ImageError>> {
+        let pixels = u32_le(bytes, 10)? as usize;
+        let size = u32_le(bytes, FILE_HEADER)? as usize;
+        let info = take(bytes, FILE_HEADER, size)?;
+        let palette = FILE_HEADER + size;
+        if size == 12 {
+            let bits = u16_le(info, 10)?;
+            return Some(Ok(Layout {
+                width: u32::from(u16_le(info, 4)?),
+                height: u32::from(u16_le(info, 6)?),
+                top_down: false,
+                bits,
+                coding: Coding::Plain,
+                pixels,
+                palette: (palette, colours(0, bits), 3),
+            }));
+        }
+        let height = u32_le(info, 8)?.cast_signed();
+        let bits = u16_le(info, 14)?;
+        let method = u32_le(info, 16)?;
+        let coding = match (method, bits) {
+            (0, _) => Coding::Plain,
+            (1, 8) | (2, 4) => Coding::Runs,
+            (3, 16 | 24 | 32) => Coding::Masks(masks(bytes, info)?),
+            _ => return Some(Err(unsupported(format!("compression {method} at {bits} bits")))),
+        };
+        if !matches!(bits, 1 | 2 | 4 | 8 | 16 | 24 | 32) {
+            return Some(Err(unsupported(format!("{bits} bits per pixel"))));
+        }
+        Some(Ok(Layout {
+            width: u32_le(info, 4)?,
+            height: height.unsigned_abs(),
+            top_down: height < 0,
+            bits,
+            coding,
+            pixels,
+            palette: (palette, colours(u32_le(info, 32)?, bits), 4),
+        }))
+    }
+
+    /// Rows are filled up to whole groups of four bytes.
+    fn line(&self) -> u64 {
+        (u64::from(self.width) * u64::from(self.bits)).div_ceil(32) * 4
+    }
+
+    /// The bytes of uncompressed pixels, whose end is the end of the picture.
+    fn plain_pixels<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], ImageError> {
+        let len = usize::try_from(self.line() * u64::from(self.height)).map_err(|_| TRUNCATED)?;
+        take(bytes, self.pixels, len).ok_or(TRUNCATED)
+    }
+
+    fn palette(&self, bytes: &[u8]) -> [[u8; 4]; 256] {
+        let (at, count, width) = self.palette;
+        let mut colours = [[0, 0, 0, 255]; 256];
+        for (index, colour) in colours.iter_mut().enumerate().take(count) {
+            if let Some(&[b, g, r]) = take(bytes, at + index * width, 3) {
+                *colour = [r, g, b, 255];
+            }
+        }
+        colours
+    }
+}
+
+fn colours(declared: u32, bits: u16) -> usize {
+    match declared {
+        0 if bits <= 8 => 1 << bits,
+        declared => declared.min(256) as usize,
+    }
+}
+
+/// In the header from its second version on, else right after it, and then without alpha.
+fn masks(bytes: &[u8], info: &[u8]) -> Option<[u32; 4]> {
+    let mask = |index: usize| u32_le(bytes, FILE_HEADER + 40 + 4 * index);
+    let alpha = if info.len() >= 56 { mask(3)? } else { 0 };
+    let masks = [mask(0)?, mask(1)?, mask(2)?, alpha];
+    // Pillow reads masks of nothing but zeros as the usual order with alpha.
+    Some(if masks == [0; 4] { [0xff_0000, 0xff00, 0xff, 0xff00_0000] } else { masks })
+}
+
+fn unsupported(feature: String) -> ImageError {
+    ImageError::UnsupportedFeature { format: Bmp, feature }
+}
+
+pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
+    let layout = Layout::read(bytes)?;
+    let mut header = Header::plain(Bmp, layout.width, layout.height);
+    if layout.bits <= 8 {
+        header.bits = layout.bits as u8;
+        header.colour = Colour::Palette;
+    }
+    header.alpha = matches!(layout.coding, Coding::Masks([.., alpha]) if alpha != 0);
+    Ok(header)
+}
+
+/// The pixels lie inside the file; run-length coded ones at least start there.
+pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
+    let layout = Layout::read(bytes)?;
+    match layout.coding {
+        Coding::Runs => bytes.get(layout.pixels).map(|_| ()).ok_or(TRUNCATED),
+        _ => layout.plain_pixels(bytes).map(|_| ()),
+    }
+}
+
+pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Raster, ImageError> {
+    let layout = Layout::read(bytes)?;
+    let (width, height) = (header.width as usize, header.height as usize);
+    let line = layout.line() as usize;
+    let (channels, mut pixels) = match (layout.coding, layout.bits) {
+        (Coding::Runs, bits) => {
+            let data = bytes.get(layout.pixels..).ok_or(TRUNCATED)?;
+            let indices = rle::unpack(data, width, height, bits == 4).ok_or(TRUNCATED)?;
+            apply_palette(&indices, &layout.palette(bytes), false)
+        }
+        (Coding::Plain, bits @ ..=8) => {
+            let indices = unpack(layout.plain_pixels(bytes)?, width, line, usize::from(bits));
+            apply_palette(&indices, &layout.palette(bytes), false)
+        }
+        (Coding::Plain, 16) => masked(&layout, bytes, [0x7c00, 0x3e0, 0x1f, 0])?,
+        (Coding::Plain, _) => masked(&layout, bytes, [0xff_0000, 0xff00, 0xff, 0])?,
+        (Coding::Masks(masks), _) => masked(&layout, bytes, masks)?,
+    };
+    if !layout.top_down {
+        flip(&mut pixels, height);
+    }
+    Ok(Raster { width, height, channels, samples: Samples::Eight(pixels), key: None })
+}
+
+/// Pixels of 2, 3 or 4 bytes whose channels are cut out by masks.
+fn masked(layout: &Layout, bytes: &[u8], masks: [u32; 4]) -> Result<(Channels, Vec<u8>), ImageError> {
+    let data = layout.plain_pixels(bytes)?;
+    let (step, width) = (usize::from(layout.bits / 8), layout.width as usize);
+    let channels = if masks[3] == 0 { 3 } else { 4 };
+    let mut pixels = Vec::with_capacity(width * layout.height as usize * channels);
+    for row in data.chunks_exact(layout.line() as usize) {
+        for pixel in row.chunks_exact(step).take(width) {
+            let mut word = [0; 4];
+            word[..step].copy_from_slice(pixel);
+            let word = u32::from_le_bytes(word);
+            pixels.extend(masks[..channels].iter().map(|&mask| channel(word, mask)));
+        }
+    }
+    Ok((if channels == 3 { Channels::Rgb } else { Channels::Rgba }, pixels))
+}
+
+/// A channel stretched to 8 bits, rounded down as Pillow does.
+fn channel(word: u32, mask: u32) -> u8 {
+    if mask == 0 {
+        return 0;
+    }
+    let shift = mask.trailing_zeros();
+    let largest = u64::from(mask >> shift);
+    (u64::from((word & mask) >> shift) * 255 / largest) as u8
+}
+
+/// Most files store the bottom row first.
+fn flip(pixels: &mut [u8], height: usize) {
+    let line = pixels.len() / height.max(1);
+    let (top, bottom) = pixels.split_at_mut(height / 2 * line);
+    if line > 0 {
+        for (upper, lower) in top.chunks_exact_mut(line).zip(bottom.chunks_exact_mut(line).rev()) {
+            upper.swap_with_slice(lower);
+        }
+    }
+}

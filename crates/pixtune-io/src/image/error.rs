@@ -1,0 +1,112 @@
+//! What can be wrong with a picture; every message continues "`photo.jpg` …".
+use super::sniff::Format;
+
+/// Why a picture cannot be used. Each variant is one finding about the user's file, never a failed run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// Zero bytes.
+    #[error("is empty")]
+    Empty,
+    /// The bytes are something else altogether.
+    #[error("is {what}, not an image")]
+    NotImage {
+        /// With its article: `an HTML page`.
+        what: &'static str,
+    },
+    /// An image of a format that is not read.
+    #[error("is an image of the format `{format}`, which is not read")]
+    Unsupported {
+        /// The format's usual name.
+        format: &'static str,
+    },
+    /// A known format in a variant that is not read.
+    #[error("is a {format} with `{feature}`, which is not read")]
+    UnsupportedFeature {
+        /// The format.
+        format: Format,
+        /// The variant, in the format's own words.
+        feature: String,
+    },
+    /// The file ends before its picture does.
+    #[error("is a truncated {format}")]
+    Truncated {
+        /// The format.
+        format: Format,
+    },
+    /// The bytes contradict the format.
+    #[error("is a damaged {format}: {why}")]
+    Corrupt {
+        /// The format.
+        format: Format,
+        /// The first contradiction met.
+        why: String,
+    },
+    /// A width or height of zero.
+    #[error("declares a size of `{width}x{height}` pixels")]
+    ZeroSize {
+        /// Declared width.
+        width: u32,
+        /// Declared height.
+        height: u32,
+    },
+    /// More bytes than [`Limits::max_bytes`](super::Limits).
+    #[error("has `{bytes}` bytes; the limit is `{max}`")]
+    TooManyBytes {
+        /// Size of the file.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A side above [`Limits::max_side`](super::Limits).
+    #[error("is `{width}x{height}` pixels; the limit for a side is `{max}`")]
+    TooLarge {
+        /// Declared width.
+        width: u32,
+        /// Declared height.
+        height: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// An area above [`Limits::max_pixels`](super::Limits).
+    #[error("is `{width}x{height}` = `{pixels}` pixels; the limit is `{max}`")]
+    TooManyPixels {
+        /// Declared width.
+        width: u32,
+        /// Declared height.
+        height: u32,
+        /// Their product.
+        pixels: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Decoding would take more memory than [`Limits::max_decoded_bytes`](super::Limits).
+    #[error("would need `{bytes}` bytes once decoded; the limit is `{max}`")]
+    TooMuchMemory {
+        /// Size of the decoded picture.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// More than one frame, where a still picture is wanted.
+    #[error("is an animated {format} with `{frames}` frames")]
+    Animated {
+        /// The format.
+        format: Format,
+        /// Frames declared or counted.
+        frames: u32,
+    },
+    /// A decoder broke down on the bytes: its fault, but this picture cannot be used.
+    #[error("made the {format} decoder fail: {why}")]
+    Decoder {
+        /// The format.
+        format: Format,
+        /// The text of the panic.
+        why: String,
+    },
+}
+
+impl ImageError {
+    pub(super) fn corrupt(format: Format, why: impl Into<String>) -> Self {
+        ImageError::Corrupt { format, why: why.into() }
+    }
+}

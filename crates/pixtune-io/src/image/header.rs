@@ -1,0 +1,95 @@
+//! What a picture's header declares, read without decoding it.
+use super::error::ImageError;
+use super::limits::Limits;
+use super::orient::Orientation;
+use super::sniff::{Format, sniff};
+use super::{bmp, gif, jpeg_file, png, tiff, webp};
+
+/// A picture's declared properties. Width and height are as stored, before orientation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The format of the bytes.
+    pub format: Format,
+    /// Stored width in pixels.
+    pub width: u32,
+    /// Stored height in pixels.
+    pub height: u32,
+    /// EXIF orientation.
+    pub orientation: Orientation,
+    /// The picture may have transparent places: an alpha channel, a transparent palette entry, a colour key.
+    pub alpha: bool,
+    /// Bits per channel (per index for palettes).
+    pub bits: u8,
+    /// How the channels are to be read.
+    pub colour: Colour,
+    /// Frames of an animation, pages of a TIFF; 1 for a still picture.
+    pub frames: u32,
+}
+
+/// Kinds of colour a file stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Colour {
+    /// One channel.
+    Gray,
+    /// Red, green and blue, or luma and chroma that stand for them.
+    Rgb,
+    /// Indices into a table of colours.
+    Palette,
+    /// Four inks.
+    Cmyk,
+}
+
+impl Header {
+    /// A still, upright, opaque 8-bit RGB picture, for a format's reader to adjust.
+    pub(super) fn plain(format: Format, width: u32, height: u32) -> Self {
+        Header {
+            format,
+            width,
+            height,
+            orientation: Orientation::UPRIGHT,
+            alpha: false,
+            bits: 8,
+            colour: Colour::Rgb,
+            frames: 1,
+        }
+    }
+
+    /// The size a viewer shows, with the orientation applied.
+    pub fn upright_size(&self) -> (u32, u32) {
+        self.orientation.size(self.width, self.height)
+    }
+
+    /// An animation: several frames of one picture, where the pages of a TIFF are pictures of their own.
+    pub fn is_animated(&self) -> bool {
+        self.frames > 1 && self.format != Format::Tiff
+    }
+
+    /// Bytes of the picture as its decoder writes it, 16-bit samples included.
+    pub(super) fn decoded_bytes(&self) -> u64 {
+        let channels = match self.colour {
+            Colour::Gray => 1 + u64::from(self.alpha),
+            Colour::Rgb => 3 + u64::from(self.alpha),
+            Colour::Palette | Colour::Cmyk => 4,
+        };
+        let sample = if self.bits > 8 { 2 } else { 1 };
+        // What leaves the decoder is RGB in the end, whatever went in.
+        u64::from(self.width) * u64::from(self.height) * (channels * sample).max(3)
+    }
+}
+
+/// Reads the header and refuses what the limits refuse.
+pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
+    let format = sniff(bytes)?;
+    limits.check_bytes(bytes)?;
+    let header = match format {
+        Format::Jpeg => jpeg_file::header(bytes),
+        Format::Png => png::header(bytes),
+        Format::WebP => webp::header(bytes),
+        Format::Gif => gif::header(bytes),
+        Format::Bmp => bmp::header(bytes),
+        Format::Tiff => tiff::header(bytes),
+    }?;
+    limits.check_size(header.width, header.height)?;
+    limits.check_decoded(header.decoded_bytes())?;
+    Ok(header)
+}

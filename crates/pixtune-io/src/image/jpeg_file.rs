@@ -1,0 +1,80 @@
+//! JPEG: what the segments before the pixels say. The pixels are the business of the `jpeg` module.
+use super::bytes::{take, u16_be};
+use super::error::ImageError;
+use super::exif;
+use super::header::{Colour, Header};
+use super::limits::Limits;
+use super::orient::Orientation;
+use super::raster::Raster;
+use super::sniff::Format::Jpeg;
+
+const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
+
+/// Marker segments up to the first scan: marker and payload.
+fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    const START_OF_SCAN: u8 = 0xda;
+    let mut at = 2;
+    std::iter::from_fn(move || {
+        // Stray bytes between segments and filling bytes before a marker are stepped over, as readers do.
+        while *bytes.get(at)? != 0xff {
+            at += 1;
+        }
+        while *bytes.get(at)? == 0xff {
+            at += 1;
+        }
+        let marker = bytes[at];
+        at += 1;
+        if matches!(marker, 0x01 | 0xd0..=0xd8) {
+            return Some((marker, &bytes[..0]));
+        }
+        if matches!(marker, START_OF_SCAN | 0xd9) {
+            return None;
+        }
+        let len = usize::from(u16_be(bytes, at)?);
+        let payload = take(bytes, at + 2, len.checked_sub(2)?)?;
+        at += len;
+        Some((marker, payload))
+    })
+}
+
+pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
+    let mut orientation = Orientation::UPRIGHT;
+    let mut header = None;
+    for (marker, payload) in segments(bytes) {
+        match marker {
+            0xe1 if payload.starts_with(b"Exif\0\0") => orientation = exif::orientation(payload),
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                header = header.or(Some(frame(payload).ok_or(TRUNCATED)?));
+            }
+            _ => {}
+        }
+    }
+    Ok(Header { orientation, ..header.ok_or(TRUNCATED)? })
+}
+
+/// ITU T.81, B.2.2.
+fn frame(payload: &[u8]) -> Option<Header> {
+    let height = u32::from(u16_be(payload, 1)?);
+    let width = u32::from(u16_be(payload, 3)?);
+    let mut header = Header::plain(Jpeg, width, height);
+    header.bits = payload[0];
+    header.colour = match payload.get(5)? {
+        1 => Colour::Gray,
+        4 => Colour::Cmyk,
+        _ => Colour::Rgb,
+    };
+    Some(header)
+}
+
+/// Until the codec's own walk over the scans is here: a frame, and the end marker near the end.
+pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
+    header(bytes)?;
+    let end = bytes.trim_ascii_end();
+    let end = &end[end.len().saturating_sub(64)..];
+    if end.windows(2).any(|pair| pair == b"\xff\xd9") { Ok(()) } else { Err(TRUNCATED) }
+}
+
+/// The codec plugs in here.
+pub(super) fn decode(_bytes: &[u8], _header: &Header, _limits: &Limits) -> Result<Raster, ImageError> {
+    Err(ImageError::Unsupported { format: "JPEG" })
+}

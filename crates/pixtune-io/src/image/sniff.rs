@@ -1,0 +1,262 @@
+//! What a file is, judged by its bytes alone: names lie.
+use std::fmt;
+
+use super::bytes::{take, u16_le, u32_le};
+use super::error::ImageError;
+
+/// The formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// JPEG, baseline or progressive.
+    Jpeg,
+    /// Portable Network Graphics.
+    Png,
+    /// WebP, lossy or lossless.
+    WebP,
+    /// GIF 87a or 89a.
+    Gif,
+    /// Windows or OS/2 bitmap.
+    Bmp,
+    /// Classic TIFF.
+    Tiff,
+}
+
+impl Format {
+    /// The media type for a data URI.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Format::Jpeg => "image/jpeg",
+            Format::Png => "image/png",
+            Format::WebP => "image/webp",
+            Format::Gif => "image/gif",
+            Format::Bmp => "image/bmp",
+            Format::Tiff => "image/tiff",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+            Format::WebP => "WebP",
+            Format::Gif => "GIF",
+            Format::Bmp => "BMP",
+            Format::Tiff => "TIFF",
+        })
+    }
+}
+
+/// The format of a picture, or what the bytes are instead.
+pub fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
+    if bytes.is_empty() {
+        return Err(ImageError::Empty);
+    }
+    if let Some(format) = known(bytes) {
+        return Ok(format);
+    }
+    Err(match unread(bytes) {
+        Some(format) => ImageError::Unsupported { format },
+        None => ImageError::NotImage { what: other(bytes) },
+    })
+}
+
+fn known(bytes: &[u8]) -> Option<Format> {
+    if bytes.starts_with(b"\xff\xd8\xff") {
+        return Some(Format::Jpeg);
+    }
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Some(Format::Png);
+    }
+    if bytes.starts_with(b"RIFF") && take(bytes, 8, 4) == Some(b"WEBP") {
+        return Some(Format::WebP);
+    }
+    if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
+        return Some(Format::Gif);
+    }
+    if bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*") {
+        return Some(Format::Tiff);
+    }
+    // "BM" alone could start a text; the size of the second header decides.
+    let bmp = bytes.starts_with(b"BM") && matches!(u32_le(bytes, 14)?, 12 | 40 | 52 | 56 | 64 | 108 | 124);
+    bmp.then_some(Format::Bmp)
+}
+
+/// Signatures of image formats that are recognised only to be named.
+const UNREAD: &[(&[u8], &str)] = &[
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x89JNG", "JNG"),
+    (b"\x8aMNG", "MNG"),
+    (b"8BPS", "PSD"),
+    (b"\0\0\x01\0", "ICO"),
+    (b"\0\0\x02\0", "CUR"),
+    (b"DDS ", "DDS"),
+    (b"qoif", "QOI"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"#?RGBE", "Radiance HDR"),
+    (b"II+\0", "BigTIFF"),
+    (b"MM\0+", "BigTIFF"),
+    (b"II\xbc\x01", "JPEG XR"),
+    (b"AT&TFORM", "DjVu"),
+    (b"gimp xcf", "XCF"),
+    (b"BPG\xfb", "BPG"),
+    (b"icns", "ICNS"),
+    (b"Image type:", "IM"),
+    (b"/* XPM */", "XPM"),
+    (b"SIMPLE  =", "FITS"),
+    (b"%!PS", "PostScript"),
+    (b"%PDF-", "PDF"),
+];
+
+fn unread(bytes: &[u8]) -> Option<&'static str> {
+    if let Some(&(_, name)) = UNREAD.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(name);
+    }
+    if take(bytes, 4, 4) == Some(b"ftyp") {
+        return match take(bytes, 8, 4)? {
+            b"avif" | b"avis" => Some("AVIF"),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => Some("HEIC"),
+            b"mif1" | b"msf1" => Some("HEIF"),
+            _ => None,
+        };
+    }
+    match bytes {
+        [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..] => return Some("PNM"),
+        [0x0a, 0 | 2..=5, 1, 1 | 2 | 4 | 8, ..] => return Some("PCX"),
+        _ => {}
+    }
+    if matches!(u16_le(bytes, 4), Some(0xaf11 | 0xaf12)) && matches!(u16_le(bytes, 12), Some(8 | 16 | 24)) {
+        return Some("FLI");
+    }
+    svg(bytes).then_some("SVG")
+}
+
+/// How much of a file is read to tell text from binary.
+const HEAD: usize = 1024;
+
+fn head(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes[..bytes.len().min(HEAD)].trim_ascii_start()
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+fn starts_with(bytes: &[u8], word: &[u8]) -> bool {
+    take(bytes, 0, word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+fn svg(bytes: &[u8]) -> bool {
+    let head = head(bytes);
+    head.starts_with(b"<") && contains(head, b"<svg") && !contains(head, b"<html")
+}
+
+/// Files that are often found under an image's name.
+const OTHER: &[(&[u8], &str)] = &[
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"PK\x05\x06", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x1aE\xdf\xa3", "a Matroska video"),
+    (b"OggS", "an Ogg file"),
+    (b"ID3", "an MP3 file"),
+    (b"\x7fELF", "a program"),
+    (b"PAR1", "a Parquet file"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+];
+
+fn other(bytes: &[u8]) -> &'static str {
+    if let Some(&(_, what)) = OTHER.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return what;
+    }
+    if take(bytes, 4, 4) == Some(b"ftyp") {
+        return "a video";
+    }
+    if bytes.iter().take(HEAD).all(|&byte| byte == 0) {
+        return "a file of zero bytes";
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return "a text file";
+    }
+    let head = head(bytes);
+    if html(head) {
+        "an HTML page"
+    } else if starts_with(head, b"<?xml") {
+        "an XML document"
+    } else if text(head) {
+        "a text file"
+    } else {
+        "a file of an unknown kind"
+    }
+}
+
+fn html(head: &[u8]) -> bool {
+    const STARTS: [&[u8]; 7] =
+        [b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta"];
+    STARTS.iter().any(|start| starts_with(head, start))
+        || (head.starts_with(b"<") && contains(head, b"<html"))
+}
+
+fn text(head: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(head) {
+        Ok(text) => text.len(),
+        // The window may cut the last character in two.
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+    };
+    head[..valid].iter().all(|&byte| byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(bytes: &[u8]) -> String {
+        match sniff(bytes) {
+            Ok(format) => format.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn names_what_is_not_an_image() {
+        assert_eq!(says(b""), "is empty");
+        assert_eq!(says(b"\n <!DOCTYPE html><html>"), "is an HTML page, not an image");
+        assert_eq!(says(b"<!-- saved -->\n<HTML>"), "is an HTML page, not an image");
+        assert_eq!(says(b"<?xml version=\"1.0\"?><Error/>"), "is an XML document, not an image");
+        assert_eq!(says("héllo".as_bytes()), "is a text file, not an image");
+        assert_eq!(says(b"{\"error\": 404}"), "is a text file, not an image");
+        assert_eq!(says(b"PK\x03\x04rest"), "is a ZIP archive, not an image");
+        assert_eq!(says(&[0; 4000]), "is a file of zero bytes, not an image");
+        assert_eq!(says(&[1, 0x80, 3]), "is a file of an unknown kind, not an image");
+        assert_eq!(says(b"version https://git-lfs.github.com/spec/v1"), "is a Git LFS pointer, not an image");
+    }
+
+    #[test]
+    fn names_formats_that_are_not_read() {
+        for (bytes, name) in [
+            (&b"\0\0\0\x20ftypavif...."[..], "AVIF"),
+            (b"\0\0\0\x20ftypheic....", "HEIC"),
+            (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
+            (b"\xff\x0a\x01", "JPEG XL"),
+            (b"8BPS\0\x01", "PSD"),
+            (b"<?xml version='1.0'?>\n<svg xmlns=''>", "SVG"),
+            (b"%PDF-1.7", "PDF"),
+            (b"P6 3 3 255 ", "PNM"),
+        ] {
+            assert_eq!(says(bytes), format!("is an image of the format `{name}`, which is not read"));
+        }
+    }
+
+    #[test]
+    fn a_text_may_start_with_the_letters_of_a_bitmap() {
+        assert_eq!(says(b"BMW and other makes of cars"), "is a text file, not an image");
+    }
+}

@@ -1,0 +1,248 @@
+//! TIFF: tags by our own reader, the first page's pixels by the `tiff` crate.
+use std::borrow::Cow;
+use std::io::{self, Cursor};
+
+use ::tiff::decoder::{Decoder, DecodingResult};
+use ::tiff::{ColorType, TiffError};
+
+use super::bytes::take;
+use super::error::ImageError;
+use super::exif::{Directory, ORIENTATION, Tags};
+use super::header::{Colour, Header};
+use super::limits::Limits;
+use super::orient::Orientation;
+use super::png::{apply_palette, unpack};
+use super::raster::{Channels, Raster, Samples};
+use super::sniff::Format::Tiff;
+
+const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
+
+// TIFF 6.0, section 8.
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
+const BITS: u16 = 258;
+const COMPRESSION: u16 = 259;
+const PHOTOMETRIC: u16 = 262;
+const FILL_ORDER: u16 = 266;
+const STRIP_OFFSETS: u16 = 273;
+const SAMPLES: u16 = 277;
+const STRIP_BYTES: u16 = 279;
+const COLOUR_MAP: u16 = 320;
+const TILE_OFFSETS: u16 = 324;
+const TILE_BYTES: u16 = 325;
+const EXTRA_SAMPLES: u16 = 338;
+const SAMPLE_FORMAT: u16 = 339;
+
+/// Photometric interpretation of indices into a colour map.
+const PALETTE: u32 = 3;
+/// Photometric interpretation of inks.
+const INKS: u32 = 5;
+/// Extra samples that hold colours multiplied with alpha, and plain alpha.
+const ASSOCIATED: u32 = 1;
+const UNASSOCIATED: u32 = 2;
+
+/// More pages than any scanner stacks; the count only tells one page from several.
+const MOST_PAGES: u32 = 10_000;
+
+fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {
+    let tags = Tags::open(bytes).ok_or(TRUNCATED)?;
+    let page = tags.first().ok_or(TRUNCATED)?;
+    Ok((tags, page))
+}
+
+pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
+    let (tags, page) = page(bytes)?;
+    let value = |tag| tags.value(page, tag);
+    let side = |tag, name| value(tag).ok_or_else(|| ImageError::corrupt(Tiff, format!("it has no `{name}`")));
+    let mut header = Header::plain(Tiff, side(WIDTH, "ImageWidth")?, side(HEIGHT, "ImageLength")?);
+    let bits = value(BITS).unwrap_or(1);
+    if value(SAMPLE_FORMAT).unwrap_or(1) != 1 || !matches!(bits, 1 | 2 | 4 | 8 | 16) {
+        let feature = format!("samples of {bits} bits that are not plain integers of 1 to 16 bits");
+        return Err(ImageError::UnsupportedFeature { format: Tiff, feature });
+    }
+    header.bits = bits as u8;
+    header.colour = match value(PHOTOMETRIC) {
+        Some(PALETTE) => Colour::Palette,
+        Some(INKS) => Colour::Cmyk,
+        _ if value(SAMPLES).unwrap_or(1) < 3 => Colour::Gray,
+        _ => Colour::Rgb,
+    };
+    header.alpha = match value(EXTRA_SAMPLES) {
+        Some(kind) => matches!(kind, ASSOCIATED | UNASSOCIATED),
+        None => header.colour == Colour::Rgb && value(SAMPLES) == Some(4),
+    };
+    header.orientation = value(ORIENTATION).map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    header.frames = tags.count_directories(MOST_PAGES).max(1);
+    Ok(header)
+}
+
+/// Every strip or tile lies inside the file.
+pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
+    header(bytes)?;
+    let (tags, page) = page(bytes)?;
+    let strips = strips(&tags, page).filter(|strips| !strips.is_empty());
+    let strips = strips.ok_or_else(|| ImageError::corrupt(Tiff, "it has no list of its strips"))?;
+    let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
+    if inside { Ok(()) } else { Err(TRUNCATED) }
+}
+
+pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
+    let (tags, page) = page(bytes)?;
+    let palette = (header.colour == Colour::Palette).then(|| colour_map(&tags, page)).transpose()?;
+    let source = adapted(bytes, &tags, page);
+    let mut decoder = Decoder::new(Cursor::new(&*source)).map_err(error)?.with_limits(decoder_limits(limits));
+    let kind = decoder.colortype().map_err(error)?;
+    let mut result = DecodingResult::U8(Vec::new());
+    let layout = decoder.read_image_to_buffer(&mut result).map_err(error)?;
+    let (width, height) = (header.width as usize, header.height as usize);
+    if decoder.dimensions().ok() != Some((header.width, header.height)) {
+        return Err(ImageError::corrupt(Tiff, "its tags contradict each other"));
+    }
+    let mut samples = match result {
+        DecodingResult::U8(samples) => Samples::Eight(samples),
+        DecodingResult::U16(samples) => Samples::Sixteen(samples),
+        _ => return Err(unsupported(kind)),
+    };
+    if layout.planes > 1 {
+        samples = interleave(samples, layout.planes);
+    }
+    let line = layout.row_stride.map_or(width, usize::from);
+    let (channels, samples) = match (kind, samples) {
+        (ColorType::Gray(bits @ (1 | 2 | 4)), Samples::Eight(packed)) => {
+            let indices = unpack(&packed, width, line, usize::from(bits));
+            let factor = if palette.is_some() { 1 } else { 255 / ((1 << bits) - 1) };
+            (Channels::Gray, Samples::Eight(indices.into_iter().map(|v| v * factor).collect()))
+        }
+        (ColorType::Gray(8 | 16), samples) => (Channels::Gray, samples),
+        (ColorType::RGB(8 | 16), samples) => (Channels::Rgb, samples),
+        (ColorType::YCbCr(8), Samples::Eight(samples)) => (Channels::Rgb, Samples::Eight(from_ycc(samples))),
+        (ColorType::CMYK(8 | 16), samples) => (Channels::Cmyk, samples),
+        (ColorType::Multiband { num_samples: 2, bit_depth: 8 | 16 }, samples) => {
+            (Channels::GrayAlpha, samples)
+        }
+        (ColorType::RGBA(8 | 16), samples) if tags.value(page, EXTRA_SAMPLES) == Some(ASSOCIATED) => {
+            (Channels::Rgba, unmultiply(samples))
+        }
+        (ColorType::RGBA(8 | 16), samples) => (Channels::Rgba, samples),
+        _ => return Err(unsupported(kind)),
+    };
+    let (channels, samples) = match (palette, samples) {
+        (Some(colours), Samples::Eight(indices)) => {
+            let (channels, pixels) = apply_palette(&indices, &colours, false);
+            (channels, Samples::Eight(pixels))
+        }
+        (_, samples) => (channels, samples),
+    };
+    Ok(Raster { width, height, channels, samples, key: None })
+}
+
+fn decoder_limits(limits: &Limits) -> ::tiff::decoder::Limits {
+    let mut decoder = ::tiff::decoder::Limits::default();
+    decoder.decoding_buffer_size = limits.decoder_bytes();
+    decoder.intermediate_buffer_size = limits.decoder_bytes();
+    decoder
+}
+
+fn unsupported(kind: ColorType) -> ImageError {
+    ImageError::UnsupportedFeature { format: Tiff, feature: format!("{kind:?}") }
+}
+
+/// The file as the `tiff` crate can read it. It refuses palettes, though it unpacks the indices when they are
+/// called grey, and it knows nothing of bytes filled from their lowest bit: both are changed in a copy.
+fn adapted<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
+    let mut copy = Cow::Borrowed(bytes);
+    if tags.value(page, PHOTOMETRIC) == Some(PALETTE)
+        && let Some(at) = tags.value_place(page, PHOTOMETRIC)
+    {
+        for byte in &mut copy.to_mut()[at..at + 2] {
+            // BlackIsZero is 1, a palette 3, in either byte order.
+            *byte = (*byte).min(1);
+        }
+    }
+    // Plain data, the fax codes and PackBits; the other codes set their own order of bits.
+    let ordered = matches!(tags.value(page, COMPRESSION), None | Some(1..=4 | 32_773));
+    if ordered && tags.value(page, FILL_ORDER) == Some(2) {
+        for (at, len) in strips(tags, page).unwrap_or_default() {
+            if take(bytes, at, len).is_some() {
+                copy.to_mut()[at..at + len].iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+            }
+        }
+    }
+    copy
+}
+
+/// Places and lengths of the strips or tiles.
+fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
+    let pair = |offsets, sizes| tags.values(page, offsets).zip(tags.values(page, sizes));
+    let (offsets, sizes) = pair(STRIP_OFFSETS, STRIP_BYTES).or_else(|| pair(TILE_OFFSETS, TILE_BYTES))?;
+    (offsets.len() == sizes.len())
+        .then(|| offsets.into_iter().zip(sizes).map(|(at, len)| (at as usize, len as usize)).collect())
+}
+
+/// All reds, all greens, all blues, in 16 bits, of which Pillow keeps the upper half.
+fn colour_map(tags: &Tags, page: Directory) -> Result<[[u8; 4]; 256], ImageError> {
+    let map = tags.values(page, COLOUR_MAP);
+    let map = map.ok_or_else(|| ImageError::corrupt(Tiff, "it has no `ColorMap`"))?;
+    let count = map.len() / 3;
+    let mut colours = [[0, 0, 0, 255]; 256];
+    for (index, colour) in colours.iter_mut().enumerate().take(count) {
+        for channel in 0..3 {
+            colour[channel] = (map[channel * count + index] >> 8) as u8;
+        }
+    }
+    Ok(colours)
+}
+
+fn interleave(samples: Samples, planes: usize) -> Samples {
+    fn weave<T: Copy>(samples: &[T], planes: usize) -> Vec<T> {
+        let len = samples.len() / planes;
+        (0..len).flat_map(|at| (0..planes).map(move |plane| samples[plane * len + at])).collect()
+    }
+    match samples {
+        Samples::Eight(samples) => Samples::Eight(weave(&samples, planes)),
+        Samples::Sixteen(samples) => Samples::Sixteen(weave(&samples, planes)),
+    }
+}
+
+/// Colour out of colour times alpha, rounded down as Pillow does.
+fn unmultiply(samples: Samples) -> Samples {
+    fn divide<T: Copy + Into<u32>>(samples: &[T], largest: u32, narrow: fn(u32) -> T) -> Vec<T> {
+        let divide = |&[r, g, b, a]: &[T; 4]| {
+            let alpha: u32 = a.into();
+            let whole = |v: T| match alpha {
+                0 => narrow(0),
+                _ => {
+                    narrow((u64::from(v.into()) * u64::from(largest) / u64::from(alpha)).min(largest.into())
+                        as u32)
+                }
+            };
+            [whole(r), whole(g), whole(b), a]
+        };
+        samples.as_chunks::<4>().0.iter().flat_map(divide).collect()
+    }
+    match samples {
+        Samples::Eight(samples) => Samples::Eight(divide(&samples, 255, |v| v as u8)),
+        Samples::Sixteen(samples) => Samples::Sixteen(divide(&samples, 65_535, |v| v as u16)),
+    }
+}
+
+/// Full-range BT.601, as TIFF 6.0 section 21 sets by default.
+fn from_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+    for pixel in samples.as_chunks_mut::<3>().0 {
+        let [y, cb, cr] = pixel.map(f32::from);
+        let (cb, cr) = (cb - 128.0, cr - 128.0);
+        let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+        *pixel = rgb.map(|v| v.round().clamp(0.0, 255.0) as u8);
+    }
+    samples
+}
+
+fn error(error: TiffError) -> ImageError {
+    match error {
+        TiffError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED,
+        TiffError::UnsupportedError(feature) => {
+            ImageError::UnsupportedFeature { format: Tiff, feature: feature.to_string() }
+        }
+        other => ImageError::corrupt(Tiff, other.to_string()),
+    }
+}

@@ -1,0 +1,87 @@
+//! Every fixture decodes to the reference's pixels and to the model input made from them.
+use pixtune_io::image::{Limits, Reading, Rgb, decode, inspect, resample::model_pixels};
+use sha2::{Digest, Sha256};
+
+use super::{fixture, fixtures};
+
+struct Case {
+    name: String,
+    sha256: String,
+    shape: [usize; 3],
+    mean: [f64; 3],
+    min: [f64; 3],
+    max: [f64; 3],
+    npy: bool,
+}
+
+/// The text between a key and the next comma outside of brackets.
+fn field<'a>(line: &'a str, key: &str) -> &'a str {
+    let start = line.find(&format!("\"{key}\":")).unwrap() + key.len() + 3;
+    let rest = &line[start..];
+    let end = if rest.starts_with('[') { rest.find(']') } else { rest.find([',', '}']) };
+    rest[..end.unwrap()].trim_matches(['"', '['])
+}
+
+fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(line: &str, key: &str) -> [T; 3] {
+    let numbers: Vec<T> = field(line, key).split(',').map(|number| number.parse().unwrap()).collect();
+    numbers.try_into().ok().unwrap()
+}
+
+fn cases() -> Vec<Case> {
+    let lines = std::fs::read_to_string(fixtures().join("reference.jsonl")).unwrap();
+    let case = |line: &str| Case {
+        name: field(line, "key").to_owned(),
+        sha256: field(line, "rgb8_sha256").to_owned(),
+        shape: numbers(line, "out_shape"),
+        mean: numbers(line, "mean"),
+        min: numbers(line, "min"),
+        max: numbers(line, "max"),
+        npy: line.contains("\"npy\""),
+    };
+    lines.lines().map(case).filter(|case| !case.name.ends_with("jpg")).collect()
+}
+
+fn reference_rgb(name: &str) -> Rgb {
+    let bytes = fixture(name);
+    let header = inspect(&bytes, &Limits::default()).unwrap();
+    decode(&bytes, &header, &Limits::default(), Reading::Reference).unwrap().rgb
+}
+
+#[test]
+fn pixels_are_those_of_pillow() {
+    for case in cases() {
+        let rgb = reference_rgb(&case.name);
+        let sha256: String = Sha256::digest(&rgb.pixels).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sha256, case.sha256, "{}", case.name);
+    }
+}
+
+#[test]
+fn model_input_is_that_of_mistral_common() {
+    for case in cases() {
+        let [_, height, width] = case.shape;
+        let pixels = model_pixels(&reference_rgb(&case.name), width, height);
+        for (channel, values) in pixels.chunks_exact(width * height).enumerate() {
+            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+            let min = values.iter().copied().fold(f32::INFINITY, f32::min);
+            let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!((mean - case.mean[channel]).abs() < 1e-5, "mean of {}", case.name);
+            assert!((f64::from(min) - case.min[channel]).abs() < 1e-4, "least of {}", case.name);
+            assert!((f64::from(max) - case.max[channel]).abs() < 1e-4, "greatest of {}", case.name);
+        }
+        if case.npy {
+            let expected = npy(&case.name);
+            let differences = pixels.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+            let worst = differences.fold(0.0, f32::max);
+            assert_eq!(pixels.len(), expected.len());
+            assert!(worst < 1e-4, "{} differs by {worst}", case.name);
+        }
+    }
+}
+
+/// Little-endian floats behind a header of numpy's format, version 1.
+fn npy(name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(fixtures().join("npy").join(format!("{name}.npy"))).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[10 + header..].as_chunks().0.iter().map(|&float| f32::from_le_bytes(float)).collect()
+}
