@@ -7,3 +7,4 @@ pub mod json;
 pub mod rules;
 pub mod sample;
 pub mod target;
+pub mod tokens;
