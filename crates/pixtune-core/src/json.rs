@@ -1,6 +1,17 @@
-//! JSON with its places: a parser that keeps what general ones throw away.
+//! JSON with its places: a parser that keeps what general ones throw away (duplicate keys, numbers as written,
+//! lone surrogates, the offset of a mistake), and the matching writer.
+//!
+//! It accepts what Python's `json.loads` accepts, because that is what the reference reads with: `NaN` and the
+//! infinities are numbers, a lone surrogate is a string; control characters inside strings are not.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Nesting beyond this is refused: a conversation needs about six levels, a tool schema rarely twenty.
+pub const MAX_DEPTH: usize = 256;
+
+/// More values than this in one text are refused, so that a hostile line of `[0,0,0,…` stays within about 200 MB.
+pub const MAX_VALUES: usize = 4_000_000;
 
 /// A JSON value that borrows from its text where it can.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,12 +20,483 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, as it was written (big integers and `1E400` stay what they are; also `NaN`, `Infinity`, `-Infinity`, which Python writes).
+    /// A number as it was written, so that big integers and `1E400` stay what they are; also `NaN`, `Infinity`
+    /// and `-Infinity`, which Python writes.
     Number(Cow<'a, str>),
-    /// A string, unescaped; a lone surrogate escape is U+FFFD here.
+    /// A string, unescaped; a lone surrogate escape is U+FFFD here and noted in [`Parsed::lone_surrogate`].
     String(Cow<'a, str>),
     /// An array.
     Array(Vec<Value<'a>>),
     /// An object: members in the order written, duplicate keys kept.
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
+}
+
+/// A whole JSON text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed<'a> {
+    /// What it says.
+    pub value: Value<'a>,
+    /// Byte offset of the first lone surrogate escape (`"\ud800"`), which no UTF-8 text can hold.
+    pub lone_surrogate: Option<usize>,
+}
+
+/// Where and why a text is not JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {offset}")]
+pub struct SyntaxError {
+    /// Byte offset into the text.
+    pub offset: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// Parses one JSON text; nothing but white space may follow it.
+pub fn parse(text: &str) -> Result<Parsed<'_>, SyntaxError> {
+    let mut parser = Parser { text, at: 0, values: 0, lone_surrogate: None };
+    parser.skip_space();
+    let value = parser.value(0)?;
+    parser.skip_space();
+    if parser.at < text.len() {
+        return Err(parser.error("text after the end of the value"));
+    }
+    Ok(Parsed { value, lone_surrogate: parser.lone_surrogate })
+}
+
+impl<'a> Value<'a> {
+    /// The member of an object with this key; of duplicates the last, as Python has it.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.as_object()?.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array.
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        match self {
+            Value::Array(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Value<'a>)]> {
+        match self {
+            Value::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The kind of value in words, for messages: `a string`, `null`, ….
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        }
+    }
+
+    /// The same value, independent of its text.
+    pub fn into_owned(self) -> Value<'static> {
+        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        match self {
+            Value::Null => Value::Null,
+            Value::Bool(value) => Value::Bool(value),
+            Value::Number(text) => Value::Number(own(text)),
+            Value::String(text) => Value::String(own(text)),
+            Value::Array(values) => Value::Array(values.into_iter().map(Value::into_owned).collect()),
+            Value::Object(members) => Value::Object(
+                members.into_iter().map(|(key, value)| (own(key), value.into_owned())).collect(),
+            ),
+        }
+    }
+
+    /// Appends the value as compact JSON, strings unescaped UTF-8, numbers as they were written.
+    pub fn write(&self, out: &mut String) {
+        match self {
+            Value::Null => out.push_str("null"),
+            Value::Bool(true) => out.push_str("true"),
+            Value::Bool(false) => out.push_str("false"),
+            Value::Number(text) => out.push_str(text),
+            Value::String(text) => write_string(text, out),
+            Value::Array(values) => write_joined('[', values, ']', out, Value::write),
+            Value::Object(members) => write_joined('{', members, '}', out, |(key, value), out| {
+                write_string(key, out);
+                out.push(':');
+                value.write(out);
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// Appends `text` as a JSON string: only what JSON demands is escaped.
+pub fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => write!(out, "\\u{control:04x}").expect("a String takes any text"),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn write_joined<T>(open: char, values: &[T], close: char, out: &mut String, write: impl Fn(&T, &mut String)) {
+    out.push(open);
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write(value, out);
+    }
+    out.push(close);
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    values: usize,
+    lone_surrogate: Option<usize>,
+}
+
+impl<'a> Parser<'a> {
+    fn error(&self, what: &'static str) -> SyntaxError {
+        SyntaxError { offset: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.error("too many values in one text"));
+        }
+        match self.peek() {
+            None => Err(self.error("the text ends where a value should be")),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) => self.word(),
+        }
+    }
+
+    fn word(&mut self) -> Result<Value<'a>, SyntaxError> {
+        const WORDS: [(&str, Value<'static>); 5] = [
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+            ("NaN", Value::Number(Cow::Borrowed("NaN"))),
+            ("Infinity", Value::Number(Cow::Borrowed("Infinity"))),
+        ];
+        for (word, value) in WORDS {
+            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        Err(self.error(match self.peek() {
+            Some(b'\'') => "a single quote where JSON needs double quotes",
+            Some(b'}' | b']') => "a closing bracket where a value should be (a comma too many?)",
+            _ => "no JSON value",
+        }))
+    }
+
+    fn number(&mut self) -> Result<Value<'a>, SyntaxError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.text.as_bytes()[self.at..].starts_with(b"Infinity") {
+            self.at += "Infinity".len();
+            return Ok(Value::Number(Cow::Borrowed(&self.text[start..self.at])));
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits("a minus sign without a number")?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits("a decimal point without digits")?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits("an exponent without digits")?;
+        }
+        Ok(Value::Number(Cow::Borrowed(&self.text[start..self.at])))
+    }
+
+    fn digits(&mut self, otherwise: &'static str) -> Result<(), SyntaxError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.error(otherwise)) } else { Ok(()) }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+        self.enter(depth)?;
+        let mut values = Vec::new();
+        if self.closes(b']') {
+            return Ok(Value::Array(values));
+        }
+        loop {
+            self.skip_space();
+            values.push(self.value(depth + 1)?);
+            if self.ends_list(b']', "neither a comma nor `]` after an element")? {
+                return Ok(Value::Array(values));
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+        self.enter(depth)?;
+        let mut members = Vec::new();
+        if self.closes(b'}') {
+            return Ok(Value::Object(members));
+        }
+        loop {
+            self.skip_space();
+            if self.peek() != Some(b'"') {
+                return Err(self.error("no key in double quotes where one should be"));
+            }
+            let key = self.string()?;
+            self.skip_space();
+            if self.peek() != Some(b':') {
+                return Err(self.error("no colon after a key"));
+            }
+            self.at += 1;
+            self.skip_space();
+            members.push((key, self.value(depth + 1)?));
+            if self.ends_list(b'}', "neither a comma nor `}` after a member")? {
+                return Ok(Value::Object(members));
+            }
+        }
+    }
+
+    fn enter(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        if depth >= MAX_DEPTH {
+            return Err(self.error("nested too deeply"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn closes(&mut self, bracket: u8) -> bool {
+        self.skip_space();
+        let closes = self.peek() == Some(bracket);
+        self.at += usize::from(closes);
+        closes
+    }
+
+    fn ends_list(&mut self, bracket: u8, otherwise: &'static str) -> Result<bool, SyntaxError> {
+        self.skip_space();
+        let ends = match self.peek() {
+            Some(b',') => false,
+            Some(byte) if byte == bracket => true,
+            _ => return Err(self.error(otherwise)),
+        };
+        self.at += 1;
+        Ok(ends)
+    }
+
+    /// A string from its opening quote; borrowed when nothing in it is escaped.
+    fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
+        self.at += 1;
+        let mut unescaped: Option<String> = None;
+        loop {
+            let start = self.at;
+            let rest = &self.text.as_bytes()[start..];
+            let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                return Err(self.error("the text ends inside a string"));
+            };
+            if let Some(control) = first_control(&rest[..length]) {
+                self.at += control;
+                return Err(self.error("a control character inside a string"));
+            }
+            self.at += length + 1;
+            let run = &self.text[start..start + length];
+            if rest[length] == b'"' {
+                return Ok(match unescaped {
+                    None => Cow::Borrowed(run),
+                    Some(mut text) => {
+                        text.push_str(run);
+                        Cow::Owned(text)
+                    }
+                });
+            }
+            let text = unescaped.get_or_insert_default();
+            text.push_str(run);
+            let escaped = self.escape()?;
+            text.push(escaped);
+        }
+    }
+
+    /// The character of an escape, from just behind its backslash.
+    fn escape(&mut self) -> Result<char, SyntaxError> {
+        let simple = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode_escape(),
+            _ => return Err(self.error("an unknown escape in a string")),
+        };
+        self.at += 1;
+        Ok(simple)
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, SyntaxError> {
+        let start = self.at - 1;
+        let unit = self.hex4()?;
+        if let Some(character) = char::from_u32(unit) {
+            return Ok(character);
+        }
+        if unit < 0xdc00 && self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+            let after_first = self.at;
+            self.at += 1;
+            let low = self.hex4()?;
+            if (0xdc00..0xe000).contains(&low) {
+                let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(char::from_u32(code).expect("a surrogate pair is a code point"));
+            }
+            self.at = after_first;
+        }
+        self.lone_surrogate.get_or_insert(start);
+        Ok(char::REPLACEMENT_CHARACTER)
+    }
+
+    /// Four hexadecimal digits behind the `u` that the parser stands on.
+    fn hex4(&mut self) -> Result<u32, SyntaxError> {
+        let digits = self.text.as_bytes().get(self.at + 1..self.at + 5);
+        let Some(digits) = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit)) else {
+            return Err(self.error("a \\u escape without four hexadecimal digits"));
+        };
+        self.at += 5;
+        Ok(digits.iter().fold(0, |unit, &digit| unit * 16 + char::from(digit).to_digit(16).unwrap_or(0)))
+    }
+}
+
+/// The first control character. Whole blocks are tested at once because pictures make strings of megabytes.
+fn first_control(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for block in bytes.chunks(64) {
+        if block.iter().fold(false, |found, &byte| found | (byte < 0x20)) {
+            return block.iter().position(|&byte| byte < 0x20).map(|inside| at + inside);
+        }
+        at += block.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str) -> String {
+        parse(text).unwrap().value.to_string()
+    }
+
+    fn fails(text: &str, offset: usize, what: &str) {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.offset, error.what), (offset, what), "{text}");
+    }
+
+    #[test]
+    fn keeps_order_duplicates_and_numbers_as_written() {
+        let text = r#"{"b":1E400,"a":[-0.0,123456789012345678901234567890,NaN,-Infinity],"b":null}"#;
+        assert_eq!(round_trip(text), text);
+        assert_eq!(parse(text).unwrap().value.get("b"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn unescapes_strings() {
+        let parsed = parse(r#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00z""#).unwrap();
+        assert_eq!(parsed.value.as_str(), Some("a\"\\/\u{8}\u{c}\n\r\té😀z"));
+        assert_eq!(parsed.lone_surrogate, None);
+    }
+
+    #[test]
+    fn notes_lone_surrogates() {
+        for (text, unescaped) in [
+            (r#""x\ud800""#, "x\u{fffd}"),
+            (r#""x\ude00y""#, "x\u{fffd}y"),
+            (r#""x\ud83d\u0041""#, "x\u{fffd}A"),
+            (r#""x\ud83d\ud83d\ude00""#, "x\u{fffd}😀"),
+        ] {
+            let parsed = parse(text).unwrap();
+            assert_eq!(parsed.value.as_str(), Some(unescaped));
+            assert_eq!(parsed.lone_surrogate, Some(2));
+        }
+    }
+
+    #[test]
+    fn says_where_and_what() {
+        fails("", 0, "the text ends where a value should be");
+        fails("{\"a\":1,}", 7, "no key in double quotes where one should be");
+        fails("[1,]", 3, "a closing bracket where a value should be (a comma too many?)");
+        fails("{'a':1}", 1, "no key in double quotes where one should be");
+        fails("['a']", 1, "a single quote where JSON needs double quotes");
+        fails("{\"a\" 1}", 5, "no colon after a key");
+        fails("\"abc", 4, "the text ends inside a string");
+        fails("\"a\nb\"", 2, "a control character inside a string");
+        fails("[01]", 2, "neither a comma nor `]` after an element");
+        fails("1.", 2, "a decimal point without digits");
+        fails("{} {}", 3, "text after the end of the value");
+        fails("\"\\ud8\"", 2, "a \\u escape without four hexadecimal digits");
+    }
+
+    #[test]
+    fn refuses_what_would_exhaust_the_stack_or_the_memory() {
+        fails(&"[".repeat(100_000), MAX_DEPTH, "nested too deeply");
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
+        assert_eq!(parse(&many).unwrap_err().what, "too many values in one text");
+    }
+
+    #[test]
+    fn writes_only_the_escapes_json_demands() {
+        let mut out = String::new();
+        write_string("é\u{7f}\u{2028}\"\\\n\u{1}/", &mut out);
+        assert_eq!(out, "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001/\"");
+    }
 }

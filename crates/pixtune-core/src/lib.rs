@@ -1,3 +1,10 @@
 //! The vocabulary of pixtune and everything that can be decided without touching the world.
+pub mod columns;
+pub mod conversation;
+pub mod curate;
+pub mod diagnostic;
 pub mod json;
+pub mod rules;
 pub mod sample;
+pub mod target;
+pub mod tokens;

@@ -102,3 +102,28 @@ pub struct Tool {
     /// OpenAI's `strict` flag, where the data gives it.
     pub strict: Option<bool>,
 }
+
+/// A picture as a row names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Where it is to be found.
+    pub source: ImageSource,
+    /// JSON pointer to the place that names it.
+    pub pointer: String,
+}
+
+/// Where a picture is to be found, as the data says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageSource {
+    /// A path, relative to the file that names it unless absolute.
+    File(String),
+    /// An address that is not fetched.
+    Url(String),
+    /// The base64 payload of a data URI and the media type it declares.
+    Inline {
+        /// The declared media type, perhaps empty or wrong.
+        mime: String,
+        /// The payload, not yet decoded.
+        base64: String,
+    },
+}

@@ -1,0 +1,490 @@
+//! Reading a `messages` row: Mistral's and OpenAI's spellings into one [`Sample`].
+//!
+//! Reading is lenient where two spellings mean the same and says what it left out; what cannot be written
+//! faithfully is an error. Whether the conversation makes sense is not decided here.
+
+use crate::diagnostic::{Finding, pointer_push};
+use crate::json::Value;
+use crate::rules::{
+    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY,
+    UNKNOWN_ROLE, WRONG_TYPE,
+};
+use crate::sample::{
+    Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
+};
+
+/// Keys of a row that hold its messages: the chat format's, and mistral-finetune's older name.
+pub const MESSAGE_KEYS: [&str; 2] = ["messages", "interactions"];
+
+/// Whether this row is a conversation rather than a flat row of columns.
+pub fn is_conversation(row: &Value<'_>) -> bool {
+    MESSAGE_KEYS.iter().any(|key| row.get(key).is_some())
+}
+
+/// Reads a conversation. Keys in `set_aside` (the row's id or group, say) are known and not reported.
+/// The sample is only meant to be used when no finding is an error.
+pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Picture>, Vec<Finding>) {
+    let mut reader =
+        Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
+    reader.row(row, set_aside);
+    (reader.sample, reader.findings)
+}
+
+struct Reader {
+    sample: Sample<Picture>,
+    findings: Vec<Finding>,
+}
+
+/// An object under its pointer, with the keys that have been asked for.
+struct Fields<'v, 'a> {
+    value: &'v Value<'a>,
+    pointer: String,
+}
+
+impl<'v, 'a> Fields<'v, 'a> {
+    /// The value of a key; null counts as absent.
+    fn get(&self, key: &str) -> Option<&'v Value<'a>> {
+        self.value.get(key).filter(|value| **value != Value::Null)
+    }
+
+    fn place(&self, key: impl std::fmt::Display) -> String {
+        pointer_push(&self.pointer, key)
+    }
+}
+
+impl Reader {
+    fn report(&mut self, rule: &'static Rule, pointer: String, message: String) {
+        self.findings.push(Finding::new(rule, pointer, message));
+    }
+
+    /// Takes an object and reports the keys that nothing will ask for.
+    fn fields<'v, 'a>(
+        &mut self,
+        value: &'v Value<'a>,
+        pointer: String,
+        known: &[&str],
+    ) -> Option<Fields<'v, 'a>> {
+        let Some(members) = value.as_object() else {
+            self.report(&WRONG_TYPE, pointer, format!("{} where an object should be", value.kind()));
+            return None;
+        };
+        for (key, value) in members {
+            let place = pointer_push(&pointer, key);
+            if *value == Value::Null && key != "content" {
+                self.report(&NULL_KEY, place, format!("`{key}` is null and is left out"));
+            } else if !known.contains(&&**key) {
+                self.report(
+                    &UNKNOWN_KEY,
+                    place,
+                    format!("`{key}` is not part of the format and is left out"),
+                );
+            }
+        }
+        Some(Fields { value, pointer })
+    }
+
+    fn text(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<String> {
+        match fields.get(key)? {
+            Value::String(text) => Some(text.clone().into_owned()),
+            other => {
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place(key),
+                    format!("`{key}` is {}, not a string", other.kind()),
+                );
+                None
+            }
+        }
+    }
+
+    fn list<'v, 'a>(&mut self, fields: &Fields<'v, 'a>, key: &str) -> Option<&'v [Value<'a>]> {
+        let value = fields.get(key)?;
+        let list = value.as_array();
+        if list.is_none() {
+            self.report(&WRONG_TYPE, fields.place(key), format!("`{key}` is {}, not an array", value.kind()));
+        }
+        list
+    }
+
+    fn row(&mut self, row: &Value<'_>, set_aside: &[&str]) {
+        let known: Vec<&str> = [&MESSAGE_KEYS[..], &["tools", "available_tools"], set_aside].concat();
+        let Some(fields) = self.fields(row, String::new(), &known) else { return };
+        for key in ["tools", "available_tools"] {
+            for (index, tool) in self.list(&fields, key).unwrap_or_default().iter().enumerate() {
+                let place = pointer_push(&fields.place(key), index);
+                if let Some(tool) = self.tool(tool, place) {
+                    self.sample.tools.push(tool);
+                }
+            }
+        }
+        let key = if fields.get("messages").is_some() { "messages" } else { "interactions" };
+        let messages = self.list(&fields, key).unwrap_or_default();
+        if messages.is_empty() && self.findings.iter().all(|finding| finding.rule != &WRONG_TYPE) {
+            self.report(&NO_MESSAGES, fields.place(key), "the conversation has no messages".into());
+        }
+        for (index, message) in messages.iter().enumerate() {
+            let place = pointer_push(&fields.place(key), index);
+            if let Some(message) = self.message(message, place) {
+                self.sample.messages.push(message);
+            }
+        }
+    }
+
+    fn message(&mut self, value: &Value<'_>, pointer: String) -> Option<Message> {
+        let role = value.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let known: &[&str] = match role.as_str() {
+            "system" | "user" => &["role", "content"],
+            "assistant" => &["role", "content", "tool_calls", "weight", "prefix"],
+            "tool" => &["role", "content", "tool_call_id", "name"],
+            _ => {
+                let message = match value.get("role") {
+                    Some(Value::String(role)) => format!("`{role}` is no role"),
+                    Some(other) => format!("`role` is {}, not a string", other.kind()),
+                    None if value.as_object().is_some() => "the message has no `role`".into(),
+                    None => format!("{} where a message should be", value.kind()),
+                };
+                let finding = Finding::new(&UNKNOWN_ROLE, pointer, message);
+                self.findings.push(finding.hint("roles are `system`, `user`, `assistant` and `tool`"));
+                return None;
+            }
+        };
+        let fields = self.fields(value, pointer, known)?;
+        match role.as_str() {
+            "system" => self.content(&fields, Pictures::Refused).map(Message::System),
+            "user" => self.content(&fields, Pictures::Taken).map(Message::User),
+            "assistant" => self.assistant(&fields).map(Message::Assistant),
+            _ => Some(Message::Tool(ToolResult {
+                content: self.content(&fields, Pictures::Refused)?,
+                tool_call_id: self.text(&fields, "tool_call_id"),
+                name: self.text(&fields, "name"),
+            })),
+        }
+    }
+
+    fn assistant(&mut self, fields: &Fields<'_, '_>) -> Option<Assistant> {
+        let mut turn = Assistant::default();
+        for (index, call) in self.list(fields, "tool_calls").unwrap_or_default().iter().enumerate() {
+            let place = pointer_push(&fields.place("tool_calls"), index);
+            turn.tool_calls.push(self.tool_call(call, place)?);
+        }
+        if fields.get("content").is_some() || turn.tool_calls.is_empty() {
+            turn.content = Some(self.content(fields, Pictures::Refused)?);
+        }
+        turn.weight = match fields.get("weight") {
+            None => None,
+            Some(Value::Number(number)) if matches!(number.parse(), Ok(0.0)) => Some(false),
+            Some(Value::Number(number)) if matches!(number.parse(), Ok(1.0)) => Some(true),
+            Some(other) => {
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place("weight"),
+                    format!("`weight` is `{other}`; it is 0 or 1"),
+                );
+                None
+            }
+        };
+        turn.prefix = match fields.get("prefix") {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(other) => {
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place("prefix"),
+                    format!("`prefix` is {}, not a boolean", other.kind()),
+                );
+                false
+            }
+        };
+        Some(turn)
+    }
+
+    fn content(&mut self, fields: &Fields<'_, '_>, pictures: Pictures) -> Option<Content> {
+        match fields.get("content") {
+            Some(Value::String(text)) => Some(Content::Text(text.clone().into_owned())),
+            Some(Value::Array(parts)) => {
+                let place = fields.place("content");
+                let parts = parts.iter().enumerate();
+                let parts =
+                    parts.filter_map(|(index, part)| self.part(part, pointer_push(&place, index), pictures));
+                Some(Content::Parts(parts.collect()))
+            }
+            Some(other) => {
+                let message = format!("`content` is {}, not a string or an array", other.kind());
+                self.report(&WRONG_TYPE, fields.place("content"), message);
+                None
+            }
+            None => {
+                self.report(&MISSING_FIELD, fields.pointer.clone(), "the message has no `content`".into());
+                None
+            }
+        }
+    }
+
+    fn part(&mut self, value: &Value<'_>, pointer: String, pictures: Pictures) -> Option<Part> {
+        if let Some(text) = value.as_str() {
+            return Some(Part::Text(text.to_owned()));
+        }
+        let kind = value.get("type").and_then(Value::as_str);
+        let kind = kind.or_else(|| ["text", "image_url"].into_iter().find(|key| value.get(key).is_some()));
+        match kind {
+            Some("text") => {
+                let fields = self.fields(value, pointer, &["type", "text"])?;
+                let text = self.text(&fields, "text");
+                if text.is_none() && fields.get("text").is_none() {
+                    self.report(&MISSING_FIELD, fields.pointer.clone(), "the text part has no `text`".into());
+                }
+                text.map(Part::Text)
+            }
+            Some("image_url") => {
+                let fields = self.fields(value, pointer, &["type", "image_url"])?;
+                let source = self.image(&fields)?;
+                if matches!(pictures, Pictures::Refused) {
+                    self.report(
+                        &IMAGE_ROLE,
+                        fields.pointer.clone(),
+                        "a picture outside a user message".into(),
+                    );
+                    return None;
+                }
+                self.sample.images.push(Picture { source, pointer: fields.place("image_url") });
+                Some(Part::Image(self.sample.images.len() - 1))
+            }
+            _ => {
+                let message = match (value, kind) {
+                    (Value::Object(_), Some(kind)) => format!("`{kind}` is no kind of content"),
+                    (Value::Object(_), None) => "the part has neither `text` nor `image_url`".into(),
+                    _ => format!("{} where a part of a message should be", value.kind()),
+                };
+                let finding = Finding::new(&WRONG_TYPE, pointer, message);
+                self.findings.push(finding.hint("parts are of type `text` or `image_url`"));
+                None
+            }
+        }
+    }
+
+    fn image(&mut self, fields: &Fields<'_, '_>) -> Option<ImageSource> {
+        let place = fields.place("image_url");
+        let url = match fields.get("image_url") {
+            Some(Value::String(url)) => url.clone().into_owned(),
+            Some(object @ Value::Object(_)) => {
+                let inner = self.fields(object, place.clone(), &["url", "detail"])?;
+                if inner.get("detail").is_some() {
+                    let message = "`detail` is ignored by Pixtral and is left out".into();
+                    self.report(&UNKNOWN_KEY, inner.place("detail"), message);
+                }
+                let Some(url) = self.text(&inner, "url") else {
+                    self.report(&MISSING_FIELD, place, "the picture has no `url`".into());
+                    return None;
+                };
+                url
+            }
+            Some(other) => {
+                let message = format!("`image_url` is {}, not a string or an object", other.kind());
+                self.report(&WRONG_TYPE, place, message);
+                return None;
+            }
+            None => {
+                self.report(&MISSING_FIELD, fields.pointer.clone(), "the picture has no `image_url`".into());
+                return None;
+            }
+        };
+        match image_source(&url) {
+            Ok(source) => Some(source),
+            Err(finding) => {
+                self.findings.push(Finding { pointer: place, ..finding });
+                None
+            }
+        }
+    }
+
+    fn tool_call(&mut self, value: &Value<'_>, pointer: String) -> Option<ToolCall> {
+        let fields = self.fields(value, pointer, &["id", "type", "index", "function"])?;
+        let Some(function) = fields.get("function") else {
+            self.report(&TOOL_CALL, fields.pointer, "the tool call has no `function`".into());
+            return None;
+        };
+        let function = self.fields(function, fields.place("function"), &["name", "arguments"])?;
+        let name = self.text(&function, "name");
+        let arguments = match function.get("arguments") {
+            Some(Value::String(text)) => Some(Arguments::Text(text.clone().into_owned())),
+            Some(object @ Value::Object(_)) => Some(Arguments::Json(object.clone().into_owned())),
+            _ => None,
+        };
+        let (Some(name), Some(arguments)) = (name, arguments) else {
+            let message = "the called function needs a `name` and `arguments`, a string of JSON".into();
+            self.report(&TOOL_CALL, function.pointer, message);
+            return None;
+        };
+        let id = self.text(&fields, "id").unwrap_or_else(|| "null".into());
+        Some(ToolCall { id, name, arguments })
+    }
+
+    fn tool(&mut self, value: &Value<'_>, pointer: String) -> Option<Tool> {
+        let fields = self.fields(value, pointer, &["type", "function"])?;
+        let Some(function) = fields.get("function") else {
+            self.report(&TOOL_CALL, fields.pointer, "the tool has no `function`".into());
+            return None;
+        };
+        let function = self.fields(
+            function,
+            fields.place("function"),
+            &["name", "description", "parameters", "strict"],
+        )?;
+        let name = self.text(&function, "name");
+        let parameters = function.get("parameters").filter(|value| value.as_object().is_some());
+        let (Some(name), Some(parameters)) = (name, parameters) else {
+            let message = "a tool's function needs a `name` and `parameters`, an object".into();
+            self.report(&TOOL_CALL, function.pointer, message);
+            return None;
+        };
+        let strict = match function.get("strict") {
+            Some(Value::Bool(strict)) => Some(*strict),
+            _ => None,
+        };
+        let description = self.text(&function, "description");
+        Some(Tool { name, description, parameters: parameters.clone().into_owned(), strict })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Pictures {
+    Taken,
+    Refused,
+}
+
+/// What an image reference is: a data URI, an address, or a path (`file://` taken off, backslashes turned).
+pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
+    let trimmed = reference.trim();
+    let scheme = trimmed.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    match scheme.as_str() {
+        "data" => data_uri(trimmed),
+        "http" | "https" => Ok(ImageSource::Url(trimmed.to_owned())),
+        "file" => Ok(ImageSource::File(file_url_path(trimmed))),
+        _ => Ok(ImageSource::File(trimmed.to_owned())),
+    }
+}
+
+fn data_uri(uri: &str) -> Result<ImageSource, Finding> {
+    let bad = |message: &str| {
+        Finding::new(&IMAGE_BAD_DATA_URI, "", message).hint("the form is `data:image/png;base64,iVBORw0…`")
+    };
+    let (header, payload) =
+        uri["data:".len()..].split_once(',').ok_or_else(|| bad("the data URI has no comma"))?;
+    let Some(mime) = header.strip_suffix(";base64") else {
+        return Err(bad("the data URI is not marked `;base64`"));
+    };
+    if payload.is_empty() {
+        return Err(bad("the data URI is empty"));
+    }
+    Ok(ImageSource::Inline { mime: mime.to_ascii_lowercase(), base64: payload.to_owned() })
+}
+
+/// The path of a `file:` URL: host dropped, percent escapes decoded (RFC 8089).
+fn file_url_path(url: &str) -> String {
+    let rest = &url["file:".len()..];
+    let path = match rest.strip_prefix("//") {
+        Some(after) => after.find('/').map_or(after, |slash| &after[slash..]),
+        None => rest,
+    };
+    percent_decode(path)
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn read_text(text: &str) -> (Sample<Picture>, Vec<String>) {
+        let parsed = json::parse(text).unwrap();
+        let (sample, findings) = read(&parsed.value, &["id"]);
+        (sample, findings.iter().map(|f| format!("{} {}", f.rule.id, f.pointer)).collect())
+    }
+
+    #[test]
+    fn reads_both_spellings_of_a_picture() {
+        for url in [r#""a/b.png""#, r#"{"url":"a/b.png"}"#] {
+            let text = format!(
+                r#"{{"id":7,"messages":[{{"role":"user","content":[{{"type":"text","text":"what?"}},{{"type":"image_url","image_url":{url}}}]}},{{"role":"assistant","content":"a cat"}}]}}"#
+            );
+            let (sample, findings) = read_text(&text);
+            assert_eq!(findings, Vec::<String>::new());
+            assert_eq!(sample.images[0].source, ImageSource::File("a/b.png".into()));
+            assert_eq!(sample.images[0].pointer, "/messages/0/content/1/image_url");
+            assert_eq!(
+                sample.messages[0],
+                Message::User(Content::Parts(vec![Part::Text("what?".into()), Part::Image(0)]))
+            );
+        }
+    }
+
+    #[test]
+    fn keeps_tools_calls_and_results() {
+        let (sample, findings) = read_text(
+            r#"{"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"}}}],
+            "messages":[{"role":"user","content":"x"},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"abcdefghi","type":"function","function":{"name":"f","arguments":"{}"}}]},
+            {"role":"tool","content":"1","tool_call_id":"abcdefghi","name":"f"},{"role":"assistant","content":"one","weight":0}]}"#,
+        );
+        assert_eq!(findings, Vec::<String>::new());
+        assert_eq!(sample.tools.len(), 1);
+        let Message::Assistant(call) = &sample.messages[1] else { panic!() };
+        assert_eq!((call.tool_calls[0].name.as_str(), &call.content), ("f", &None));
+        let Message::Assistant(last) = &sample.messages[3] else { panic!() };
+        assert_eq!(last.weight, Some(false));
+    }
+
+    #[test]
+    fn says_what_it_leaves_out_and_what_it_cannot_take() {
+        let (_, findings) = read_text(
+            r#"{"source":"x","messages":[{"role":"user","name":null,"content":[{"type":"audio"},{"text":"t"},3]},
+            {"role":"function","content":""},{"role":"assistant","content":[{"type":"image_url","image_url":"a"}]},{"role":"user"},7]}"#,
+        );
+        assert_eq!(
+            findings,
+            [
+                "unknown-key /source",
+                "null-key /messages/0/name",
+                "wrong-type /messages/0/content/0",
+                "wrong-type /messages/0/content/2",
+                "unknown-role /messages/1",
+                "image-role /messages/2/content/0",
+                "missing-field /messages/3",
+                "unknown-role /messages/4",
+            ]
+        );
+    }
+
+    #[test]
+    fn tells_paths_addresses_and_data_apart() {
+        let file = |path: &str| Ok(ImageSource::File(path.into()));
+        assert_eq!(image_source("a b/c.png"), file("a b/c.png"));
+        assert_eq!(image_source("file:///tmp/a%20b.png"), file("/tmp/a b.png"));
+        assert_eq!(image_source("file://localhost/tmp/%zz.png"), file("/tmp/%zz.png"));
+        assert_eq!(image_source("C:\\x.png"), file("C:\\x.png"));
+        assert_eq!(image_source("HTTPS://x/y"), Ok(ImageSource::Url("HTTPS://x/y".into())));
+        let inline = ImageSource::Inline { mime: "image/png".into(), base64: "AAAA".into() };
+        assert_eq!(image_source("data:image/PNG;base64,AAAA"), Ok(inline));
+        for bad in ["data:image/png;base64", "data:image/png,AAAA", "data:image/png;base64,"] {
+            assert_eq!(image_source(bad).unwrap_err().rule.id, "image-bad-data-uri", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A finding in the user's data: which rule, how bad, where, and what to do about it.
+
+use std::fmt;
+
+use crate::json;
+use crate::rules::Rule;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The sample is usable; the user should know.
+    Warning,
+    /// The sample cannot be used as it is.
+    Error,
+}
+
+impl Severity {
+    /// The word in messages and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// Whether `fix` may mend a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fix {
+    /// The mended sample says the same.
+    Safe,
+    /// Mending guesses; only on request.
+    Unsafe,
+}
+
+impl Fix {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fix::Safe => "safe",
+            Fix::Unsafe => "unsafe",
+        }
+    }
+}
+
+/// What a check says about a row, before it is known which row it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The rule that was broken.
+    pub rule: &'static Rule,
+    /// JSON pointer (RFC 6901) into the row; of a table row, `/COLUMN`.
+    pub pointer: String,
+    /// What is wrong: lower case, no full stop, values in backticks.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a hint.
+    pub fn new(rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) -> Finding {
+        Finding { rule, pointer: pointer.into(), message: message.into(), hint: None }
+    }
+
+    /// The same finding with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Finding {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The finding at its place.
+    pub fn at(self, file: &str, line: u64) -> Diagnostic {
+        Diagnostic { file: file.to_owned(), line, finding: self }
+    }
+}
+
+/// A finding and the row it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    /// The file as the user named it.
+    pub file: String,
+    /// Its line, from 1; where a row spans several, the first.
+    pub line: u64,
+    /// What was found.
+    pub finding: Finding,
+}
+
+impl Diagnostic {
+    /// The contract's JSON object, without a line end; `extra` members follow the fixed ones.
+    pub fn to_json(&self) -> String {
+        let mut out = String::from("{");
+        self.write_members(&mut out);
+        out.push_str(",\"fix\":");
+        match self.finding.rule.fix {
+            Some(fix) => json::write_string(fix.as_str(), &mut out),
+            None => out.push_str("null"),
+        }
+        out.push('}');
+        out
+    }
+
+    /// A line of `rejected.jsonl`: the finding and the row it rejects (JSON text).
+    pub fn to_rejected(&self, row: &str) -> String {
+        let Finding { rule, pointer, message, hint } = &self.finding;
+        let mut out = String::from("{\"file\":");
+        json::write_string(&self.file, &mut out);
+        out.push_str(&format!(
+            ",\"line\":{},\"rule\":\"{}\",\"severity\":\"{}\"",
+            self.line,
+            rule.id,
+            rule.severity.as_str()
+        ));
+        write_member("pointer", pointer, &mut out);
+        write_member("message", message, &mut out);
+        write_hint(hint.as_deref(), &mut out);
+        out.push_str(",\"row\":");
+        out.push_str(row);
+        out.push('}');
+        out
+    }
+
+    fn write_members(&self, out: &mut String) {
+        let Finding { rule, pointer, message, hint } = &self.finding;
+        out.push_str(&format!("\"rule\":\"{}\",\"severity\":\"{}\"", rule.id, rule.severity.as_str()));
+        write_member("file", &self.file, out);
+        out.push_str(&format!(",\"line\":{}", self.line));
+        write_member("pointer", pointer, out);
+        write_member("message", message, out);
+        write_hint(hint.as_deref(), out);
+    }
+}
+
+fn write_member(key: &str, value: &str, out: &mut String) {
+    out.push_str(&format!(",\"{key}\":"));
+    json::write_string(value, out);
+}
+
+fn write_hint(hint: Option<&str>, out: &mut String) {
+    match hint {
+        Some(hint) => write_member("hint", hint, out),
+        None => out.push_str(",\"hint\":null"),
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { rule, pointer, message, hint } = &self.finding;
+        write!(f, "{}[{}]: {}:{}", rule.severity.as_str(), rule.id, self.file, self.line)?;
+        if !pointer.is_empty() {
+            write!(f, " {pointer}")?;
+        }
+        write!(f, ": {message}")?;
+        match hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Appends one step to a JSON pointer, escaped as RFC 6901 section 3 asks.
+pub fn pointer_push(pointer: &str, step: impl fmt::Display) -> String {
+    format!("{pointer}/{}", step.to_string().replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules;
+
+    fn finding() -> Diagnostic {
+        Finding::new(&rules::IMAGE_UNREADABLE, "/image", "`photos/0041.jpg` is an HTML page, not an image")
+            .hint("fetch it again")
+            .at("train.csv", 41)
+    }
+
+    #[test]
+    fn reads_as_text() {
+        assert_eq!(
+            finding().to_string(),
+            "error[image-unreadable]: train.csv:41 /image: `photos/0041.jpg` is an HTML page, not an image\n  hint: fetch it again"
+        );
+    }
+
+    #[test]
+    fn reads_as_json() {
+        assert_eq!(
+            finding().to_json(),
+            r#"{"rule":"image-unreadable","severity":"error","file":"train.csv","line":41,"pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","fix":null}"#
+        );
+    }
+
+    #[test]
+    fn a_rejected_line_carries_the_row() {
+        assert_eq!(
+            finding().to_rejected(r#"{"image":"a"}"#),
+            r#"{"file":"train.csv","line":41,"rule":"image-unreadable","severity":"error","pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","row":{"image":"a"}}"#
+        );
+    }
+
+    #[test]
+    fn pointers_escape_their_steps() {
+        assert_eq!(pointer_push("/a", "b/c~d"), "/a/b~1c~0d");
+    }
+}

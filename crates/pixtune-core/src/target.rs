@@ -1,0 +1,96 @@
+//! Where the data is to go: the limits of services and trainers, as data with their sources.
+
+/// How a picture is written in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageUrlForm {
+    /// `"image_url": "data:…"`, as Mistral's fine-tuning documentation writes it.
+    String,
+    /// `"image_url": {"url": "data:…"}`, as OpenAI's API asks for.
+    Object,
+}
+
+/// A picture format that can pass through unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageFormat {
+    /// JPEG, ITU T.81.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP, lossy or lossless.
+    WebP,
+    /// GIF with one frame.
+    Gif,
+    /// Windows bitmap.
+    Bmp,
+    /// TIFF.
+    Tiff,
+}
+
+impl ImageFormat {
+    /// The media type of a data URI.
+    pub fn mime(self) -> &'static str {
+        match self {
+            ImageFormat::Jpeg => "image/jpeg",
+            ImageFormat::Png => "image/png",
+            ImageFormat::WebP => "image/webp",
+            ImageFormat::Gif => "image/gif",
+            ImageFormat::Bmp => "image/bmp",
+            ImageFormat::Tiff => "image/tiff",
+        }
+    }
+}
+
+/// A profile of limits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The name on the command line.
+    pub id: &'static str,
+    /// How pictures are written.
+    pub image_url: ImageUrlForm,
+    /// Formats taken as they are.
+    pub formats: &'static [ImageFormat],
+    /// Bytes one picture may have when it is written.
+    pub max_image_bytes: u64,
+    /// Pixels a side may have.
+    pub max_side: u32,
+    /// Pictures in one sample above which a warning is due.
+    pub max_images: usize,
+    /// Bytes of one file; above, the output is cut into shards.
+    pub max_file_bytes: u64,
+    /// Where the numbers come from.
+    pub sources: &'static str,
+}
+
+/// Mistral's hosted fine-tuning format, as far as it was ever documented.
+pub const MISTRAL: Target = Target {
+    id: "mistral",
+    image_url: ImageUrlForm::String,
+    formats: &[ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif],
+    max_image_bytes: 10_000_000,
+    max_side: 10_000,
+    max_images: 8,
+    max_file_bytes: 500_000_000,
+    sources: "docs.mistral.ai (2026-08-21): vision page (10 MB, 10000x10000, 8 images, PNG/JPEG/WEBP/GIF without animation; \
+              the known-limitations page says 20 MB and no fixed number); fine-tuning page (512 MB a file, advice to split at 500 MB)",
+};
+
+/// OpenAI's vision fine-tuning format.
+pub const OPENAI: Target = Target {
+    id: "openai",
+    image_url: ImageUrlForm::Object,
+    formats: &[ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP],
+    max_image_bytes: 10_000_000,
+    max_side: 10_000,
+    max_images: 64,
+    max_file_bytes: 500_000_000,
+    sources: "developers.openai.com vision fine-tuning guide and learn.microsoft.com fine-tuning-vision: 64 images a sample, 10 MB an image, \
+              JPEG/PNG/WEBP in RGB or RGBA, no images in assistant turns; 512 MB a file",
+};
+
+/// Every target.
+pub const ALL: &[&Target] = &[&MISTRAL, &OPENAI];
+
+/// The target of this name.
+pub fn find(id: &str) -> Option<&'static Target> {
+    ALL.iter().copied().find(|target| target.id == id)
+}

@@ -1,0 +1,241 @@
+//! The memory of a run on disk: one entry a row, so that a finished line is never made twice.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use pixtune_core::curate::Record;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Where the line of a row was written while the other rows were not yet known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Likely trained on.
+    Train,
+    /// Likely held out.
+    Validation,
+    /// Rejected by the scan: final.
+    Rejected,
+}
+
+impl Stream {
+    /// All of them, in the order of their index.
+    pub const ALL: [Stream; 3] = [Stream::Train, Stream::Validation, Stream::Rejected];
+
+    /// The stem of the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stream::Train => "train",
+            Stream::Validation => "validation",
+            Stream::Rejected => "rejected",
+        }
+    }
+}
+
+/// What is remembered of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The facts that decisions are made on.
+    pub record: Record,
+    /// Hashes of its pictures.
+    pub images: Vec<u128>,
+    /// Where its line is.
+    pub stream: Stream,
+    /// Hash of the line, by which a torn write is recognised.
+    pub line_hash: u64,
+    /// Its findings, as indices into the list of rules.
+    pub findings: Vec<u16>,
+}
+
+/// Entries under way to the file.
+pub struct Journal {
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Opens the journal for appending behind its first `length` bytes; the rest is cut off.
+    pub fn open(path: &Path, length: u64) -> io::Result<Journal> {
+        let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+        file.set_len(length)?;
+        io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+        Ok(Journal { file, buffer: Vec::new() })
+    }
+
+    /// Adds an entry; it reaches the file with the next [`Journal::flush`].
+    pub fn push(&mut self, entry: &Entry) {
+        let payload = encode(entry);
+        self.buffer.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        self.buffer.extend_from_slice(&payload);
+        self.buffer.extend_from_slice(&xxh3_64(&payload).to_le_bytes());
+    }
+
+    /// Bytes that wait for a flush.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Hands waiting entries to the system. The lines they speak of must have gone before.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Reads entries back until the first that is torn.
+pub struct Replay<R> {
+    source: R,
+    /// Bytes of whole entries read so far.
+    pub length: u64,
+}
+
+impl<R: Read> Replay<R> {
+    /// Reads a journal from its start.
+    pub fn new(source: R) -> Replay<R> {
+        Replay { source, length: 0 }
+    }
+
+    /// The next whole entry.
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        let mut length = [0; 4];
+        if !read_whole(&mut self.source, &mut length)? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_PAYLOAD {
+            return Ok(None);
+        }
+        let mut payload = vec![0; length + 8];
+        if !read_whole(&mut self.source, &mut payload)? {
+            return Ok(None);
+        }
+        let (payload, sum) = payload.split_at(length);
+        if xxh3_64(payload).to_le_bytes() != sum {
+            return Ok(None);
+        }
+        let entry = decode(payload);
+        if entry.is_some() {
+            self.length += 4 + length as u64 + 8;
+        }
+        Ok(entry)
+    }
+}
+
+/// An entry of a row with a million pictures; nothing larger was ever written.
+const MAX_PAYLOAD: usize = 32 << 20;
+
+fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match source.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn encode(entry: &Entry) -> Vec<u8> {
+    let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } = entry.record;
+    let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
+    let mut out = Vec::with_capacity(160 + 16 * entry.images.len());
+    for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [line, offset, length, bytes, group, stratum, id, entry.line_hash] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&text.to_le_bytes());
+    out.push(u8::from(rejected));
+    out.push(entry.stream as u8);
+    entry.images.iter().for_each(|image| out.extend_from_slice(&image.to_le_bytes()));
+    entry.findings.iter().for_each(|rule| out.extend_from_slice(&rule.to_le_bytes()));
+    out
+}
+
+fn decode(payload: &[u8]) -> Option<Entry> {
+    let mut from = Cursor { bytes: payload };
+    let [input, tokens, image_tokens, trained_tokens, shrunk, images] = from.numbers(u32::from_le_bytes)?;
+    let [line, offset, length, bytes, group, stratum, id, line_hash] = from.numbers(u64::from_le_bytes)?;
+    let [text] = from.numbers(u128::from_le_bytes)?;
+    let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
+    let hashes: Option<Vec<u128>> =
+        (0..images).map(|_| from.numbers(u128::from_le_bytes).map(|[image]| image)).collect();
+    let mut findings = Vec::new();
+    while !from.bytes.is_empty() {
+        let [rule] = from.numbers(u16::from_le_bytes)?;
+        findings.push(rule);
+    }
+    let record = Record {
+        input,
+        images,
+        line,
+        offset,
+        length,
+        bytes,
+        rejected: rejected != 0,
+        text,
+        group,
+        stratum,
+        id,
+        tokens,
+        image_tokens,
+        trained_tokens,
+        shrunk,
+    };
+    let stream = *Stream::ALL.get(usize::from(stream))?;
+    Some(Entry { record, images: hashes?, stream, line_hash, findings })
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+}
+
+impl Cursor<'_> {
+    fn numbers<const SIZE: usize, const COUNT: usize, T>(&mut self, read: fn([u8; SIZE]) -> T) -> Option<[T; COUNT]> {
+        let (taken, rest) = self.bytes.split_at_checked(SIZE * COUNT)?;
+        self.bytes = rest;
+        let mut chunks = taken.chunks_exact(SIZE);
+        Some(std::array::from_fn(|_| {
+            let chunk = chunks.next().and_then(|chunk| chunk.try_into().ok());
+            read(chunk.expect("the slice was cut to hold them all"))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(line: u64) -> Entry {
+        Entry {
+            record: Record { input: 1, images: 2, line, text: u128::MAX - 5, rejected: line % 2 == 0, tokens: 77, ..Record::default() },
+            images: vec![u128::from(line) << 90, 3],
+            stream: Stream::Validation,
+            line_hash: 99,
+            findings: vec![4, 500],
+        }
+    }
+
+    #[test]
+    fn entries_come_back_and_torn_ones_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = Journal::open(&path, 0).unwrap();
+        (0..5).for_each(|line| journal.push(&entry(line)));
+        journal.flush().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let one = bytes.len() / 5;
+        for cut in 0..=bytes.len() {
+            let mut replay = Replay::new(&bytes[..cut]);
+            let mut read = Vec::new();
+            while let Some(entry) = replay.next_entry().unwrap() {
+                read.push(entry);
+            }
+            assert_eq!(read, (0..(cut / one) as u64).map(entry).collect::<Vec<_>>());
+            assert_eq!(replay.length as usize, cut / one * one);
+        }
+        let mut torn = bytes.clone();
+        torn[one + 20] ^= 1;
+        let mut replay = Replay::new(torn.as_slice());
+        assert!(replay.next_entry().unwrap().is_some() && replay.next_entry().unwrap().is_none());
+    }
+}

@@ -1,0 +1,317 @@
+//! What a run will do, resolved and written down before anything is done.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use pixtune_core::columns::{Choice, Columns, ImagePosition};
+use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
+use pixtune_core::json::write_string;
+use pixtune_core::target::Target;
+
+use super::{PrepareError, work_folder};
+use crate::image::prepare::{Policy, Resampling};
+use crate::read::{Table, discover, keep_stdin};
+
+/// What becomes of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Images {
+    /// Made to fit the model and the target: upright, opaque, no larger than the model sees.
+    #[default]
+    Fit,
+    /// Embedded as they are.
+    Keep,
+}
+
+/// How far a picture is read that passes through unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// It is decoded to the last pixel.
+    #[default]
+    Full,
+    /// Its structure is walked through.
+    Header,
+}
+
+/// How many rejected rows end the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxReject {
+    /// More than this number.
+    Rows(u64),
+    /// More than this share, judged at the end.
+    Share(f64),
+}
+
+impl std::str::FromStr for MaxReject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MaxReject, String> {
+        let wrong = || format!("`{text}` is neither a number of rows (`10`) nor a share (`5%`)");
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse::<f64>() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxReject::Share(percent / 100.0)),
+                _ => Err(wrong()),
+            },
+            None => text.parse().map(MaxReject::Rows).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl std::fmt::Display for MaxReject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MaxReject::Rows(rows) => write!(f, "{rows}"),
+            MaxReject::Share(share) => write!(f, "{}%", share * 100.0),
+        }
+    }
+}
+
+/// Everything a user can choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Files, patterns, folders, `-`.
+    pub inputs: Vec<String>,
+    /// The folder to make.
+    pub out: PathBuf,
+    /// The longest side the model sees and the grid a shrunk picture lands on.
+    pub model: &'static pixtune_core::spec::ModelSpec,
+    /// Whose limits hold.
+    pub target: &'static Target,
+    /// Columns that were named.
+    pub columns: Choice,
+    /// What becomes of pictures.
+    pub images: Images,
+    /// Where pictures stand that the prompt does not place.
+    pub image_position: ImagePosition,
+    /// How a picture is made smaller.
+    pub resampling: Resampling,
+    /// How far pictures are read that pass through.
+    pub verify: Verify,
+    /// Quality of JPEGs that are written anew, 1 to 100.
+    pub jpeg_quality: u8,
+    /// Samples longer than this are rejected.
+    pub max_tokens: Option<u32>,
+    /// What is held out.
+    pub split: Split,
+    /// What counts as a duplicate.
+    pub dedup: Dedup,
+    /// Threads to work on.
+    pub threads: usize,
+    /// When to give up.
+    pub max_reject: Option<MaxReject>,
+    /// Go on with an unfinished run.
+    pub resume: bool,
+    /// Replace what an earlier run made.
+    pub force: bool,
+    /// Bytes kept of one row.
+    pub max_row_bytes: usize,
+    /// Bytes of a picture file that is read.
+    pub max_image_bytes: u64,
+    /// Pixels of a side.
+    pub max_image_side: u32,
+    /// Bytes of a decoded picture.
+    pub max_decoded_bytes: u64,
+}
+
+/// A run in which everything that can be refused was found good.
+#[derive(Debug)]
+pub struct Plan {
+    /// The choices.
+    pub options: Options,
+    /// The inputs and their columns.
+    pub tables: Vec<Table>,
+    /// How pictures are made ready.
+    pub(crate) policy: Policy,
+    sizes: Vec<u64>,
+    json: String,
+}
+
+impl Plan {
+    /// Resolves the options against the inputs.
+    pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
+        refuse_existing(&options)?;
+        let stdin_copy = work_folder(&options.out).join("stdin");
+        if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
+            super::finish::create_work_folder(&options)?;
+            keep_stdin(&stdin_copy)?;
+        }
+        let inputs = discover(&options.inputs, &stdin_copy)?;
+        let mut tables = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            tables.push(Table::open(input, &options.columns, options.max_row_bytes)?);
+        }
+        require_labels(&tables, options.split.kind)?;
+        let size = |table: &Table| fs::metadata(&table.input.path).map_or(0, |about| about.len());
+        let sizes = tables.iter().map(size).collect();
+        options.threads = options.threads.max(1);
+        let policy = Policy::new(&options);
+        let json = plan_json(&options, &tables);
+        Ok(Plan { options, tables, policy, sizes, json })
+    }
+
+    /// The resolved options as JSON, with one option to a line: what `--show-plan` prints and the manifest keeps.
+    pub fn to_json(&self) -> &str {
+        &self.json
+    }
+
+    /// The plan and the inputs' sizes: an unfinished run is only continued when they are the same.
+    pub(crate) fn fingerprint(&self) -> String {
+        let sizes: String = self.sizes.iter().map(|bytes| format!("{bytes}\n")).collect();
+        format!("{}\n{sizes}", self.json)
+    }
+
+    pub(crate) fn input_bytes(&self) -> u64 {
+        self.sizes.iter().sum()
+    }
+
+    pub(crate) fn bytes_before(&self, input: u32) -> u64 {
+        self.sizes[..input as usize].iter().sum()
+    }
+
+    /// Whether so many rejected rows end the run. A share is judged when all rows are read.
+    pub(crate) fn check_rejected(&self, rejected: u64, rows: u64, at_end: bool) -> Result<(), PrepareError> {
+        let passed = match self.options.max_reject {
+            None => false,
+            Some(MaxReject::Rows(limit)) => rejected > limit,
+            Some(MaxReject::Share(share)) => at_end && rejected as f64 > share * rows as f64,
+        };
+        match self.options.max_reject {
+            Some(limit) if passed => {
+                Err(PrepareError::TooManyRejected { rejected, rows, limit: limit.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
+    let Options { out, resume, force, .. } = options;
+    let partial = work_folder(out);
+    if partial.exists() && !resume && !force {
+        return Err(PrepareError::Unfinished { path: partial });
+    }
+    let empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    if !out.exists() || empty() || *resume {
+        return Ok(());
+    }
+    if !force {
+        return Err(PrepareError::Exists { path: out.clone() });
+    }
+    if out.is_dir() && out.join("manifest.json").is_file() {
+        return Ok(());
+    }
+    Err(PrepareError::Foreign { path: out.clone() })
+}
+
+fn require_labels(tables: &[Table], kind: SplitKind) -> Result<(), PrepareError> {
+    for table in tables {
+        let (has, what): (fn(&Columns) -> bool, _) = match kind {
+            SplitKind::Random => return Ok(()),
+            SplitKind::Group => (|columns| columns.group.is_some(), "group"),
+            SplitKind::Stratify => (|columns| columns.stratum.is_some(), "stratum"),
+        };
+        let in_chats = match kind {
+            SplitKind::Group => table.aside.group.is_some(),
+            _ => table.aside.stratum.is_some(),
+        };
+        if !table.columns.as_ref().map_or(in_chats, has) {
+            return Err(PrepareError::NoLabel { file: table.input.name.clone(), what });
+        }
+    }
+    Ok(())
+}
+
+/// A path that says nothing about the machine: as given when relative, else the file's name.
+pub(crate) fn portable_name(name: &str) -> &str {
+    if std::path::Path::new(name).is_absolute() {
+        name.rsplit(['/', '\\']).next().unwrap_or(name)
+    } else {
+        name
+    }
+}
+
+fn plan_json(options: &Options, tables: &[Table]) -> String {
+    let mut out = String::from("{");
+    let mut member = |key: &str, value: &str| {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str("\n    ");
+        write_string(key, &mut out);
+        out.push_str(": ");
+        out.push_str(value);
+    };
+    let text = |text: &str| {
+        let mut quoted = String::new();
+        write_string(text, &mut quoted);
+        quoted
+    };
+    let inputs: Vec<String> = tables.iter().map(|table| table_json(table, &text)).collect();
+    member("inputs", &format!("[{}]", inputs.join(", ")));
+    member("model", &text(options.model.id));
+    member("target", &text(options.target.id));
+    member("images", &text(if options.images == Images::Fit { "fit" } else { "keep" }));
+    let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
+    member("image_position", &text(position));
+    member("resampling", &text(options.resampling.as_str()));
+    member("verify", &text(if options.verify == Verify::Full { "full" } else { "header" }));
+    member("jpeg_quality", &options.jpeg_quality.to_string());
+    member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
+    member("validation", &text(&options.split.validation.to_string()));
+    let split = match options.split.kind {
+        SplitKind::Random => "random",
+        SplitKind::Group => "group",
+        SplitKind::Stratify => "stratify",
+    };
+    member("split", &text(split));
+    let (dedup, by) = match options.dedup {
+        Dedup::Off => ("off", "sample"),
+        Dedup::Sample => ("exact", "sample"),
+        Dedup::Image => ("exact", "image"),
+    };
+    member("dedup", &text(dedup));
+    member("dedup_by", &text(by));
+    member("seed", &options.split.seed.to_string());
+    member("max_reject", &options.max_reject.map_or("null".into(), |limit| text(&limit.to_string())));
+    member("max_row_bytes", &options.max_row_bytes.to_string());
+    member("max_image_bytes", &options.max_image_bytes.to_string());
+    member("max_image_side", &options.max_image_side.to_string());
+    member("max_decoded_bytes", &options.max_decoded_bytes.to_string());
+    out.push_str("\n  }");
+    out
+}
+
+fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
+    let mut out = format!("{{\"path\": {}", text(portable_name(&table.input.name)));
+    if let Some(columns) = &table.columns {
+        let list: Vec<String> = columns.image.iter().map(|column| text(column)).collect();
+        out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
+        let completion = Some(columns.completion.clone());
+        for (key, column) in [
+            ("prompt", &columns.prompt),
+            ("completion", &completion),
+            ("system", &columns.system),
+            ("group", &columns.group),
+            ("id", &columns.id),
+            ("stratify", &columns.stratum),
+        ] {
+            if let Some(column) = column {
+                out.push_str(&format!(", \"{key}\": {}", text(column)));
+            }
+        }
+    } else {
+        out.push_str(", \"messages\": true");
+    }
+    out.push('}');
+    out
+}
+
+/// A size with or without a unit, as the limits on the command line take it.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    text.parse().ok().or_else(|| parse_size(text)).ok_or_else(|| format!("`{text}` is no size; write `20MB`, `1GiB` or a number of bytes"))
+}
+
+/// Whether standard error is a terminal.
+pub fn on_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}

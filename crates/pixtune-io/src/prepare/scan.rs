@@ -1,0 +1,182 @@
+//! One row: read, judged, its pictures loaded and made ready, and finished as a line. No other row is looked at.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use pixtune_core::curate::{Record, content_hash};
+use pixtune_core::diagnostic::{Finding, Severity};
+use pixtune_core::rules::{self, Rule};
+use pixtune_core::sample::{self, ImageSource};
+
+use super::Plan;
+use crate::image::ImageError;
+use crate::image::prepare::Prepared;
+use crate::read::records::RawRow;
+use crate::read::{Labels, Table, image_path};
+use crate::write::base64;
+use crate::write::line::{Picture, Skeleton};
+
+/// What the scan makes of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// The facts to decide on.
+    pub record: Record,
+    /// Hashes of the pictures.
+    pub images: Vec<u128>,
+    /// What was found; an error among it means that `line` is the one of `rejected.jsonl`.
+    pub findings: Vec<Finding>,
+    /// The finished line.
+    pub line: Vec<u8>,
+}
+
+/// Finishes a row. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
+pub fn finish(plan: &Plan, input: u32, row: &RawRow) -> Finished {
+    let table = &plan.tables[input as usize];
+    let record =
+        Record { input, line: row.line, offset: row.offset, length: row.length, ..Record::default() };
+    let scanned = catch_unwind(AssertUnwindSafe(|| scan(plan, table, row, record))).unwrap_or_else(|_| {
+        let message = "the row made the program fail; it is set aside";
+        Err(vec![Finding::new(&rules::INTERNAL, "", message).hint("this is a defect of pixtune: please report it with the row")])
+    });
+    scanned.unwrap_or_else(|findings| reject(table, row, record, findings))
+}
+
+fn reject(table: &Table, row: &RawRow, mut record: Record, findings: Vec<Finding>) -> Finished {
+    let first = findings.iter().find(|finding| finding.rule.severity == Severity::Error);
+    let diagnostic = first.cloned().expect("a row is rejected for an error").at(&table.input.name, row.line);
+    let mut line = diagnostic.to_rejected(&table.row_as_json(&row.bytes)).into_bytes();
+    line.push(b'\n');
+    record.bytes = line.len() as u64;
+    record.rejected = true;
+    Finished { record, images: vec![], findings, line }
+}
+
+/// The finished row, or the findings that reject it.
+fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<Finished, Vec<Finding>> {
+    let reading = table.read(row, plan.options.image_position).map_err(|finding| vec![finding])?;
+    let (sample, mut findings) = (reading.sample, reading.findings);
+    let broken = |findings: &[Finding]| findings.iter().any(|finding| finding.rule.severity == Severity::Error);
+    if broken(&findings) {
+        return Err(findings);
+    }
+    let mut pictures = Vec::with_capacity(sample.images.len());
+    for picture in &sample.images {
+        pictures.extend(load(plan, table, picture, &mut findings));
+    }
+    if broken(&findings) {
+        return Err(findings);
+    }
+    if pictures.len() > plan.options.target.max_images {
+        let (count, target) = (pictures.len(), plan.options.target);
+        let message = format!("the sample has {count} pictures; {} takes {}", target.id, target.max_images);
+        findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
+    }
+    super::count::count(plan, &sample, &pictures, &mut record, &mut findings);
+    if broken(&findings) {
+        return Err(findings);
+    }
+    let Labels { id, group, stratum } = reading.labels;
+    let skeleton = Skeleton::new(&sample, plan.options.target);
+    (record.id, record.group, record.stratum) = (id, group, stratum);
+    record.text = content_hash(skeleton.text().as_bytes());
+    record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
+    let images = pictures.iter().map(|picture| picture.hash).collect();
+    let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();
+    let mut line = Vec::new();
+    skeleton.write(&written, &mut line);
+    record.bytes = line.len() as u64;
+    Ok(Finished { record, images, findings, line })
+}
+
+/// A picture ready to be written.
+pub(super) struct Loaded {
+    pub(super) written: Picture,
+    /// Width and height as the model gets it; `None` for an address.
+    pub(super) size: Option<(u32, u32)>,
+    hash: u128,
+    shrunk: bool,
+}
+
+fn load(plan: &Plan, table: &Table, picture: &sample::Picture, findings: &mut Vec<Finding>) -> Option<Loaded> {
+    let mut report = |finding: Finding| findings.push(Finding { pointer: picture.pointer.clone(), ..finding });
+    let (bytes, name) = match &picture.source {
+        ImageSource::Url(url) => {
+            let message = format!("`{url}` stays an address: it is not fetched, checked or counted");
+            report(Finding::new(&rules::IMAGE_URL, "", message).hint("download it and name the file to have it embedded"));
+            let hash = content_hash(url.as_bytes());
+            return Some(Loaded { written: Picture::Url(url.clone()), size: None, hash, shrunk: false });
+        }
+        ImageSource::File(written) => match read_file(plan, &table.input.folder, written) {
+            Ok(bytes) => (bytes, format!("`{written}`")),
+            Err(finding) => {
+                report(finding);
+                return None;
+            }
+        },
+        ImageSource::Inline { mime: _, base64: text } => match base64::decode(text) {
+            Some(bytes) => (bytes, "the inline picture".to_owned()),
+            None => {
+                report(Finding::new(&rules::IMAGE_BAD_DATA_URI, "", "the data URI is not valid base64"));
+                return None;
+            }
+        },
+    };
+    let hash = content_hash(&bytes);
+    match plan.prepare_image(bytes) {
+        Ok(Prepared { format, bytes, width, height, source, shrunk, .. }) => {
+            if let ImageSource::Inline { mime, .. } = &picture.source
+                && mime.split(';').next() != Some(source.mime())
+                && mime != "image/jpg"
+            {
+                let message = format!("declared `{mime}`, but the bytes are {}", source.mime());
+                report(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
+            }
+            let written = Picture::Inline { mime: format.mime(), bytes };
+            Some(Loaded { written, size: Some((width, height)), hash, shrunk })
+        }
+        Err(error) => {
+            let (rule, hint) = rule_of(&error);
+            let finding = Finding::new(rule, "", format!("{name} {error}"));
+            report(match hint {
+                Some(hint) => finding.hint(hint),
+                None => finding,
+            });
+            None
+        }
+    }
+}
+
+/// The bytes of a picture file: a regular file within the limit, or a finding.
+fn read_file(plan: &Plan, folder: &Path, written: &str) -> Result<Vec<u8>, Finding> {
+    let path = image_path(folder, written);
+    let unreadable = |error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Finding::new(&rules::IMAGE_MISSING, "", format!("`{written}` does not exist"))
+            .hint(format!("paths are relative to the folder of the table; looked for `{}`", path.display())),
+        io::ErrorKind::FilesystemLoop => {
+            Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is a link that leads in a circle"))
+        }
+        _ => Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` cannot be read: {error}")),
+    };
+    let about = fs::metadata(&path).map_err(|error| unreadable(&error))?;
+    if about.is_dir() {
+        return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is a directory, not an image")));
+    }
+    if !about.is_file() {
+        return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is not a regular file")));
+    }
+    let limit = plan.options.max_image_bytes;
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(limit)).unwrap_or(0) + 1);
+    let file = File::open(&path).map_err(|error| unreadable(&error))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > limit {
+        let message = format!("`{written}` has {} bytes, the limit is {limit}", about.len());
+        return Err(Finding::new(&rules::IMAGE_TOO_LARGE, "", message).hint("raise --max-image-bytes if the file is meant"));
+    }
+    Ok(bytes)
+}
+
+fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
+    crate::image::prepare::rule_of(error)
+}

@@ -1,0 +1,313 @@
+//! Finished lines on disk: three streams of files that grow in input order, cut where a file would get too large.
+//!
+//! Lines go where the split will most likely put them, so that the files of most runs are the final ones already.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::journal::{Entry, Journal, Replay, Stream};
+
+/// A finished file of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its lines.
+    pub lines: u64,
+    /// BLAKE3 of its bytes, hexadecimal.
+    pub blake3: String,
+}
+
+/// A row of files, each below a size; a line never spans two.
+pub struct Segments {
+    folder: PathBuf,
+    name: &'static str,
+    max_bytes: u64,
+    done: Vec<Segment>,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: File,
+    buffer: Vec<u8>,
+    path: PathBuf,
+    bytes: u64,
+    lines: u64,
+    hash: blake3::Hasher,
+}
+
+/// Short lines are gathered up to this size before they are written.
+const BUFFER: usize = 256 << 10;
+
+impl Open {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.count(line);
+        if self.buffer.len() + line.len() > BUFFER {
+            self.flush()?;
+        }
+        if line.len() > BUFFER / 4 {
+            self.flush()?;
+            self.file.write_all(line)
+        } else {
+            self.buffer.extend_from_slice(line);
+            Ok(())
+        }
+    }
+
+    fn count(&mut self, line: &[u8]) {
+        self.hash.update(line);
+        self.bytes += line.len() as u64;
+        self.lines += 1;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn close(mut self) -> io::Result<Segment> {
+        self.flush()?;
+        let blake3 = self.hash.finalize().to_hex().to_string();
+        Ok(Segment { path: self.path, bytes: self.bytes, lines: self.lines, blake3 })
+    }
+}
+
+impl Segments {
+    /// An empty row of files `NAME-1.jsonl`, `NAME-2.jsonl`, … in a folder.
+    pub fn new(folder: &Path, name: &'static str, max_bytes: u64) -> Segments {
+        Segments { folder: folder.to_owned(), name, max_bytes, done: vec![], open: None }
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("{}-{}.jsonl", self.name, index + 1))
+    }
+
+    /// Appends a line, in a new file if the last one has no room for it.
+    pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.turn(line.len() as u64, File::create)?.append(line)
+    }
+
+    /// The file that takes the next line of this length.
+    fn turn(&mut self, length: u64, make: impl Fn(PathBuf) -> io::Result<File>) -> io::Result<&mut Open> {
+        let full = self.open.as_ref().is_some_and(|open| open.bytes > 0 && open.bytes + length > self.max_bytes);
+        if full && let Some(open) = self.open.take() {
+            self.done.push(open.close()?);
+        }
+        if self.open.is_none() {
+            let path = self.path(self.done.len());
+            let file = make(path.clone())?;
+            let hash = blake3::Hasher::new();
+            self.open = Some(Open { file, buffer: Vec::new(), path, bytes: 0, lines: 0, hash });
+        }
+        Ok(self.open.as_mut().expect("it was just opened"))
+    }
+
+    /// Hands waiting lines to the system.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.open.as_mut().map_or(Ok(()), Open::flush)
+    }
+
+    /// Closes the last file and returns all of them.
+    pub fn finish(mut self) -> io::Result<Vec<Segment>> {
+        if let Some(open) = self.open.take() {
+            self.done.push(open.close()?);
+        }
+        Ok(self.done)
+    }
+
+    /// Takes over a line that an earlier run wrote; false when it is not there whole.
+    fn adopt(&mut self, length: u64, hash: u64, line: &mut Vec<u8>) -> io::Result<bool> {
+        let reopen = |path: PathBuf| File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let open = self.turn(length, reopen)?;
+        if open.file.metadata()?.len() < open.bytes + length {
+            return Ok(false);
+        }
+        line.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        open.file.read_exact(line)?;
+        if xxh3_64(line) != hash {
+            return Ok(false);
+        }
+        open.count(line);
+        Ok(true)
+    }
+
+    /// Cuts off what stands behind the adopted lines.
+    fn cut(&mut self) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            open.file.set_len(open.bytes)?;
+            open.file.seek(SeekFrom::End(0))?;
+        }
+        for index in self.done.len() + usize::from(self.open.is_some()).. {
+            match fs::remove_file(self.path(index)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The streams of a run and the journal that says what is in them.
+pub struct Spool {
+    streams: [Segments; 3],
+    journal: Journal,
+}
+
+const JOURNAL: &str = "journal";
+const JOURNAL_BUFFER: usize = 4 << 10;
+
+impl Spool {
+    /// Opens the spool in a folder. Rows that an earlier run finished are handed to `seen`, in order; what it
+    /// did not finish is cut off.
+    pub fn open(folder: &Path, max_bytes: u64, mut seen: impl FnMut(Entry)) -> io::Result<Spool> {
+        let mut streams = Stream::ALL.map(|stream| {
+            let limit = if stream == Stream::Rejected { u64::MAX } else { max_bytes };
+            Segments::new(folder, stream.name(), limit)
+        });
+        let path = folder.join(JOURNAL);
+        let mut length = 0;
+        if path.exists() {
+            let mut replay = Replay::new(BufReader::new(File::open(&path)?));
+            let mut line = Vec::new();
+            while let Some(entry) = replay.next_entry()? {
+                if !streams[entry.stream as usize].adopt(entry.record.bytes, entry.line_hash, &mut line)? {
+                    break;
+                }
+                length = replay.length;
+                seen(entry);
+            }
+        }
+        streams.iter_mut().try_for_each(Segments::cut)?;
+        Ok(Spool { streams, journal: Journal::open(&path, length)? })
+    }
+
+    /// Adds a row and its line.
+    pub fn append(&mut self, entry: &Entry, line: &[u8]) -> io::Result<()> {
+        self.streams[entry.stream as usize].append(line)?;
+        self.journal.push(entry);
+        if self.journal.pending() > JOURNAL_BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands everything to the system, lines before the entries that speak of them.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.streams.iter_mut().try_for_each(Segments::flush)?;
+        self.journal.flush()
+    }
+
+    /// Closes the streams.
+    pub fn finish(mut self) -> io::Result<[Vec<Segment>; 3]> {
+        self.flush()?;
+        let [train, validation, rejected] = self.streams;
+        Ok([train.finish()?, validation.finish()?, rejected.finish()?])
+    }
+}
+
+/// The hash of a line that its entry carries.
+pub fn line_hash(line: &[u8]) -> u64 {
+    xxh3_64(line)
+}
+
+/// Reads the lines of a stream again, one after the other, passing over those that are not wanted.
+pub struct Rereader<'a> {
+    segments: std::slice::Iter<'a, Segment>,
+    file: Option<File>,
+    left: u64,
+}
+
+impl<'a> Rereader<'a> {
+    /// Starts at the first line.
+    pub fn new(segments: &'a [Segment]) -> Rereader<'a> {
+        Rereader { segments: segments.iter(), file: None, left: 0 }
+    }
+
+    /// The next line, which is known to have this length.
+    pub fn line(&mut self, length: u64, line: &mut Vec<u8>) -> io::Result<()> {
+        line.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        self.at_line(length)?.read_exact(line)
+    }
+
+    /// Passes over the next line.
+    pub fn skip(&mut self, length: u64) -> io::Result<()> {
+        let step = i64::try_from(length).map_err(io::Error::other)?;
+        self.at_line(length)?.seek_relative(step)
+    }
+
+    fn at_line(&mut self, length: u64) -> io::Result<&mut File> {
+        if self.left == 0 {
+            let segment = self.segments.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.file = Some(File::open(&segment.path)?);
+            self.left = segment.bytes;
+        }
+        self.left = self.left.checked_sub(length).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(self.file.as_mut().expect("a file is open while bytes are left"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pixtune_core::curate::Record;
+
+    fn entry(number: u64, line: &[u8]) -> Entry {
+        let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
+        let stream = Stream::ALL[(number % 3) as usize];
+        Entry { record, images: vec![], stream, line_hash: line_hash(line), findings: vec![] }
+    }
+
+    fn line(number: u64) -> Vec<u8> {
+        format!("{{\"row\":{number},\"text\":\"{}\"}}\n", "x".repeat((number * 37 % 90) as usize)).into_bytes()
+    }
+
+    fn fill(folder: &Path, rows: u64) -> [Vec<Segment>; 3] {
+        let mut next = 0;
+        let mut spool = Spool::open(folder, 1000, |_| next += 1).unwrap();
+        for number in next..rows {
+            spool.append(&entry(number, &line(number)), &line(number)).unwrap();
+        }
+        spool.finish().unwrap()
+    }
+
+    fn contents(segments: &[Vec<Segment>; 3]) -> Vec<(Vec<u8>, u64, u64, String)> {
+        let read = |s: &Segment| (fs::read(&s.path).unwrap(), s.bytes, s.lines, s.blake3.clone());
+        segments.iter().flatten().map(read).collect()
+    }
+
+    #[test]
+    fn files_stay_below_their_limit_and_say_what_they_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = fill(folder.path(), 100);
+        assert!(segments[0].len() > 1 && segments[2].len() == 1);
+        for (bytes, size, lines, blake3) in contents(&segments) {
+            assert_eq!(size, bytes.len() as u64);
+            assert_eq!(lines, memchr::memchr_iter(b'\n', &bytes).count() as u64);
+            assert_eq!(blake3, blake3::hash(&bytes).to_hex().to_string());
+        }
+        assert!(segments[0].iter().all(|segment| segment.bytes <= 1000));
+    }
+
+    #[test]
+    fn a_torn_spool_goes_on_as_if_nothing_had_happened() {
+        let whole = tempfile::tempdir().unwrap();
+        let expected = contents(&fill(whole.path(), 100));
+        let files: Vec<_> = fs::read_dir(whole.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut seed = 1u64;
+        for _ in 0..60 {
+            // Every file ends somewhere else, as after a power cut.
+            let torn = tempfile::tempdir().unwrap();
+            for name in &files {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let bytes = fs::read(whole.path().join(name)).unwrap();
+                let keep = (seed >> 33) as usize % (bytes.len() + 1);
+                fs::write(torn.path().join(name), &bytes[..keep]).unwrap();
+            }
+            assert_eq!(contents(&fill(torn.path(), 100)), expected);
+        }
+    }
+}

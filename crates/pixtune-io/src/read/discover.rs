@@ -1,0 +1,163 @@
+//! Finding the inputs: files, globs, image folders and standard input.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::ReadError;
+use super::records::Framing;
+
+/// One file of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its name in messages: the path as the user gave it, `-` for standard input.
+    pub name: String,
+    /// Where its bytes are.
+    pub path: PathBuf,
+    /// What relative pictures are relative to.
+    pub folder: PathBuf,
+    /// How its rows end.
+    pub framing: Framing,
+}
+
+/// Resolves what was given on the command line, in that order; matches of a glob and files of a folder are
+/// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
+pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadError> {
+    let mut inputs = Vec::new();
+    for name in given {
+        if name == "-" {
+            let path = stdin_copy.to_owned();
+            let framing = sniff_framing(&path)?;
+            inputs.push(Input { name: name.clone(), path, folder: PathBuf::from("."), framing });
+            continue;
+        }
+        for path in expand(name)? {
+            if path.is_dir() {
+                for metadata in image_folder(&path)? {
+                    inputs.push(file(metadata)?);
+                }
+            } else {
+                inputs.push(file(path)?);
+            }
+        }
+    }
+    refuse_repeats(&inputs)?;
+    Ok(inputs)
+}
+
+/// Copies standard input to a file, so that it can be read twice and resumed.
+pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
+    let broken = |source| ReadError::Io { path: copy.to_owned(), source };
+    let mut file = File::create(copy).map_err(broken)?;
+    io::copy(&mut io::stdin().lock(), &mut file).map_err(broken)?;
+    Ok(())
+}
+
+fn file(path: PathBuf) -> Result<Input, ReadError> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let framing = match extension.to_ascii_lowercase().as_str() {
+        "csv" => Framing::Table { separator: b',' },
+        "tsv" | "tab" => Framing::Table { separator: b'\t' },
+        "jsonl" | "ndjson" => Framing::Lines,
+        _ => sniff_framing(&path)?,
+    };
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    refuse_other_encodings(&path)?;
+    Ok(Input { name: path.display().to_string(), path, folder, framing })
+}
+
+/// A path that exists is itself; otherwise a pattern must match something.
+fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
+    let path = PathBuf::from(name);
+    if path.exists() {
+        return Ok(vec![path]);
+    }
+    if !name.contains(['*', '?', '[']) {
+        return Err(ReadError::Io { path, source: io::ErrorKind::NotFound.into() });
+    }
+    let matches =
+        glob::glob(name).map_err(|source| ReadError::Pattern { pattern: name.to_owned(), source })?;
+    let mut paths = Vec::new();
+    for found in matches {
+        paths.push(
+            found.map_err(|error| ReadError::Io { path: error.path().to_owned(), source: error.into() })?,
+        );
+    }
+    if paths.is_empty() {
+        return Err(ReadError::NoMatch { pattern: name.to_owned() });
+    }
+    Ok(paths)
+}
+
+/// The metadata files of a Hugging Face image folder, at any depth; a folder is entered once, so links that
+/// lead in circles end.
+fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let mut found = Vec::new();
+    let mut entered = BTreeSet::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        let broken = |source| ReadError::Io { path: folder.clone(), source };
+        if !entered.insert(fs::canonicalize(&folder).map_err(broken)?) {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(broken)? {
+            let path = entry.map_err(broken)?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name)) {
+                found.push(path);
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(ReadError::NoMetadata { path: root.to_owned() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn refuse_repeats(inputs: &[Input]) -> Result<(), ReadError> {
+    let mut seen = BTreeSet::new();
+    for input in inputs {
+        let canonical = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
+        if !seen.insert(canonical) {
+            return Err(ReadError::Twice { name: input.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn first_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let broken = |source| ReadError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(broken)?.take(64 << 10).read_to_end(&mut bytes).map_err(broken)?;
+    Ok(bytes)
+}
+
+/// JSON starts with a bracket; a table's first line has more tabs or more commas.
+fn sniff_framing(path: &Path) -> Result<Framing, ReadError> {
+    let bytes = first_bytes(path)?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(&bytes).trim_ascii_start();
+    match text.first() {
+        Some(b'{') => Ok(Framing::Lines),
+        Some(b'[') => Err(ReadError::JsonArray { path: path.to_owned() }),
+        _ => {
+            let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
+            Ok(Framing::Table { separator: if count(b'\t') > count(b',') { b'\t' } else { b',' } })
+        }
+    }
+}
+
+fn refuse_other_encodings(path: &Path) -> Result<(), ReadError> {
+    let bytes = first_bytes(path)?;
+    let encoding = match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
+        [0x1f, 0x8b, ..] => "gzip-compressed",
+        [b'P', b'K', 3, 4, ..] => "a ZIP archive (an .xlsx workbook?)",
+        [b'P', b'A', b'R', b'1', ..] => "Parquet",
+        _ => return Ok(()),
+    };
+    Err(ReadError::Encoding { path: path.to_owned(), encoding })
+}

@@ -1,0 +1,359 @@
+//! Cutting a stream into rows: lines of JSON, or records of a table whose quoted cells may hold line ends.
+//!
+//! A row is never held beyond a limit, whatever the file says: the rest of an oversized row is read past.
+
+use std::io::{self, Read};
+
+/// How rows end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// At every line end.
+    Lines,
+    /// At line ends outside quotes (RFC 4180), cells separated by this byte.
+    Table {
+        /// The separator of cells.
+        separator: u8,
+    },
+}
+
+/// One row as it stands in the input, its line end taken off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRow {
+    /// Its first line, from 1.
+    pub line: u64,
+    /// Its first byte.
+    pub offset: u64,
+    /// Its bytes in the input, line end included.
+    pub length: u64,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Why `bytes` is not the whole row, if it is not.
+    pub cut: Option<Cut>,
+}
+
+/// Why a row is not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// It is larger than the limit.
+    TooLarge,
+    /// The input ends inside a quoted cell.
+    UnclosedQuote,
+}
+
+/// Reads rows one by one, hashing every byte it passes.
+pub struct Records<R> {
+    source: R,
+    framing: Framing,
+    max_row: usize,
+    buffer: Vec<u8>,
+    /// The unread bytes are `buffer[start..end]`.
+    start: usize,
+    end: usize,
+    at_eof: bool,
+    line: u64,
+    offset: u64,
+    hash: blake3::Hasher,
+}
+
+const READ_SIZE: usize = 256 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl<R: Read> Records<R> {
+    /// A reader of `source` that keeps at most `max_row` bytes of a row.
+    pub fn new(source: R, framing: Framing, max_row: usize) -> Records<R> {
+        let hash = blake3::Hasher::new();
+        let buffer = Vec::new();
+        Records {
+            source,
+            framing,
+            max_row,
+            buffer,
+            start: 0,
+            end: 0,
+            at_eof: false,
+            line: 1,
+            offset: 0,
+            hash,
+        }
+    }
+
+    /// The next row that is not blank.
+    pub fn next_row(&mut self) -> io::Result<Option<RawRow>> {
+        if self.offset == 0 {
+            self.skip_byte_order_mark()?;
+        }
+        loop {
+            let Some(row) = self.next_record()? else { return Ok(None) };
+            if row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace()) {
+                return Ok(Some(row));
+            }
+        }
+    }
+
+    /// Bytes and BLAKE3 hash of the input up to the last row read; of the whole input once rows have ended.
+    pub fn fingerprint(&self) -> (u64, String) {
+        (self.offset, self.hash.finalize().to_hex().to_string())
+    }
+
+    fn skip_byte_order_mark(&mut self) -> io::Result<()> {
+        while self.end - self.start < BYTE_ORDER_MARK.len() && self.fill()? {}
+        if self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
+            self.consume(BYTE_ORDER_MARK.len());
+        }
+        Ok(())
+    }
+
+    fn next_record(&mut self) -> io::Result<Option<RawRow>> {
+        let (line, offset) = (self.line, self.offset);
+        let mut scan = Scan { framing: self.framing, state: State::CellStart };
+        let mut kept = Vec::new();
+        let mut too_large = false;
+        loop {
+            let unread = &self.buffer[self.start..self.end];
+            let found = scan.record_end(unread);
+            let taken = &unread[..found.unwrap_or(unread.len())];
+            self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
+            if kept.len() + taken.len() > self.max_row {
+                let room = self.max_row - kept.len();
+                kept.extend_from_slice(&taken[..room]);
+                too_large = true;
+            } else {
+                kept.extend_from_slice(taken);
+            }
+            self.consume(taken.len());
+            if found.is_some() || !self.fill()? {
+                break;
+            }
+        }
+        if self.offset == offset {
+            return Ok(None);
+        }
+        let ends_quoted = self.at_eof && self.start == self.end && scan.state == State::Quoted;
+        let cut = match (too_large, ends_quoted) {
+            (true, _) => Some(Cut::TooLarge),
+            (_, true) => Some(Cut::UnclosedQuote),
+            _ => None,
+        };
+        if !too_large {
+            trim_line_end(&mut kept);
+        }
+        Ok(Some(RawRow { line, offset, length: self.offset - offset, bytes: kept, cut }))
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.hash.update(&self.buffer[self.start..self.start + length]);
+        self.start += length;
+        self.offset += length as u64;
+    }
+
+    /// Reads more; false at the end of the input. Unread bytes stay.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.buffer.resize(self.end + READ_SIZE, 0);
+        loop {
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(read) => {
+                    self.end += read;
+                    self.at_eof = read == 0;
+                    return Ok(read > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn trim_line_end(row: &mut Vec<u8>) {
+    if row.last() == Some(&b'\n') {
+        row.pop();
+        if row.last() == Some(&b'\r') {
+            row.pop();
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    CellStart,
+    Unquoted,
+    Quoted,
+    /// Behind a quote inside a quoted cell: the cell's end, or the first half of an escaped quote.
+    AfterQuote,
+}
+
+struct Scan {
+    framing: Framing,
+    state: State,
+}
+
+impl Scan {
+    /// The length of the record that `bytes` continues, its line end included; `None` when more must be read.
+    fn record_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let Framing::Table { separator } = self.framing else {
+            return memchr::memchr(b'\n', bytes).map(|at| at + 1);
+        };
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.state {
+                State::Quoted => {
+                    at += memchr::memchr(b'"', &bytes[at..])?;
+                    self.state = State::AfterQuote;
+                }
+                State::Unquoted => {
+                    at += memchr::memchr2(separator, b'\n', &bytes[at..])?;
+                    if bytes[at] == b'\n' {
+                        return Some(at + 1);
+                    }
+                    self.state = State::CellStart;
+                }
+                State::CellStart | State::AfterQuote => {
+                    self.state = match bytes[at] {
+                        b'"' => State::Quoted,
+                        b'\n' => return Some(at + 1),
+                        byte if byte == separator => State::CellStart,
+                        // Text behind a closing quote belongs to the cell, as Python's csv module has it.
+                        _ => State::Unquoted,
+                    };
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+/// The cells of one table record, quotes undone.
+pub fn cells(record: &str, separator: u8) -> Vec<String> {
+    let mut cells = Vec::new();
+    let mut rest = record;
+    loop {
+        let (cell, after) = cell(rest, separator);
+        cells.push(cell);
+        match after {
+            Some(after) => rest = after,
+            None => return cells,
+        }
+    }
+}
+
+/// The first cell and what stands behind its separator, if there is one.
+fn cell(text: &str, separator: u8) -> (String, Option<&str>) {
+    let mut cell = String::new();
+    let mut rest = text;
+    if let Some(mut quoted) = rest.strip_prefix('"') {
+        loop {
+            let Some(quote) = memchr::memchr(b'"', quoted.as_bytes()) else {
+                cell.push_str(quoted);
+                return (cell, None);
+            };
+            cell.push_str(&quoted[..quote]);
+            rest = &quoted[quote + 1..];
+            match rest.strip_prefix('"') {
+                Some(after) => {
+                    cell.push('"');
+                    quoted = after;
+                }
+                None => break,
+            }
+        }
+    }
+    match memchr::memchr(separator, rest.as_bytes()) {
+        Some(at) => {
+            cell.push_str(&rest[..at]);
+            (cell, Some(&rest[at + 1..]))
+        }
+        None => {
+            cell.push_str(rest);
+            (cell, None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that gives one byte at a time, so that every state is met at a buffer's end.
+    struct Dribble<'a>(&'a [u8]);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some((byte, rest)) = self.0.split_first() else { return Ok(0) };
+            buffer[0] = *byte;
+            self.0 = rest;
+            Ok(1)
+        }
+    }
+
+    fn rows(text: &str, framing: Framing, max_row: usize) -> Vec<(u64, u64, u64, String, Option<Cut>)> {
+        let read = |source: &mut dyn Read| {
+            let mut records = Records::new(source, framing, max_row);
+            let mut rows = Vec::new();
+            while let Some(row) = records.next_row().unwrap() {
+                let bytes = String::from_utf8(row.bytes).unwrap();
+                rows.push((row.line, row.offset, row.length, bytes, row.cut));
+            }
+            let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+            assert_eq!(records.fingerprint(), (text.len() as u64, hash));
+            rows
+        };
+        let whole = read(&mut text.as_bytes());
+        assert_eq!(read(&mut Dribble(text.as_bytes())), whole);
+        whole
+    }
+
+    const CSV: Framing = Framing::Table { separator: b',' };
+
+    #[test]
+    fn quoted_cells_hold_line_ends() {
+        let text = "\u{feff}a,b\r\n\"1\n\"\"x\"\"\",2\r\n\n3,4\" pipe\n5,6";
+        assert_eq!(
+            rows(text, CSV, 100),
+            [
+                (1, 3, 5, "a,b".into(), None),
+                (2, 8, 13, "\"1\n\"\"x\"\"\",2".into(), None),
+                (5, 22, 10, "3,4\" pipe".into(), None),
+                (6, 32, 3, "5,6".into(), None),
+            ]
+        );
+    }
+
+    #[test]
+    fn oversized_rows_are_read_past() {
+        let long = "x".repeat(1000);
+        let text = format!("a,b\n\"{long}\n{long}\",1\nc,d\n");
+        let rows = rows(&text, CSV, 10);
+        assert_eq!(
+            rows.iter().map(|row| (row.0, row.4)).collect::<Vec<_>>(),
+            [(1, None), (2, Some(Cut::TooLarge)), (4, None)]
+        );
+        assert_eq!(rows[1].3, "\"xxxxxxxxx");
+    }
+
+    #[test]
+    fn a_quote_that_never_closes_is_told() {
+        assert_eq!(
+            rows("a,b\n\"1,2\n3,4\n", CSV, 100)[1],
+            (2, 4, 9, "\"1,2\n3,4".into(), Some(Cut::UnclosedQuote))
+        );
+        assert_eq!(rows("a\n\"1\"", CSV, 100)[1].4, None);
+    }
+
+    #[test]
+    fn lines_know_no_quotes() {
+        assert_eq!(
+            rows("\"a\n\nb\"\n", Framing::Lines, 9).iter().map(|row| row.0).collect::<Vec<_>>(),
+            [1, 3]
+        );
+    }
+
+    #[test]
+    fn cells_lose_their_quotes() {
+        assert_eq!(cells("a,\"b,\"\"c\"\"\nd\",,\"e\"f, g ", b','), ["a", "b,\"c\"\nd", "", "ef", " g "]);
+        assert_eq!(cells("a\t\"b", b'\t'), ["a", "b"]);
+        assert_eq!(cells("", b','), [""]);
+    }
+}

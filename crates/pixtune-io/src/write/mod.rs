@@ -1,0 +1,4 @@
+//! Samples out.
+
+pub mod base64;
+pub mod line;
