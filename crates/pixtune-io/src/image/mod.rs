@@ -10,6 +10,7 @@ mod error;
 mod exif;
 mod gif;
 mod header;
+pub mod jpeg;
 mod jpeg_file;
 mod limits;
 mod orient;
