@@ -12,6 +12,7 @@ mod exif;
 mod gif;
 mod graphic;
 mod header;
+pub mod jpeg;
 mod jpeg_file;
 mod limits;
 mod orient;

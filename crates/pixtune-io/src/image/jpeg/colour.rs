@@ -1,0 +1,40 @@
+//! Component rows to RGB and back, in the 16-bit fixed point of libjpeg's `jdcolor.c` and `jccolor.c`.
+
+/// round(65536 x)
+const fn fixed(x: f64) -> i32 {
+    (x * 65536.0 + 0.5) as i32
+}
+
+const HALF: i32 = 1 << 15;
+
+/// One pixel of JFIF's YCbCr (T.871 section 7) as RGB.
+#[inline(always)]
+pub(super) fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    let red = y + ((fixed(1.402) * cr + HALF) >> 16);
+    let green = y + ((-fixed(0.34414) * cb - fixed(0.71414) * cr + HALF) >> 16);
+    let blue = y + ((fixed(1.772) * cb + HALF) >> 16);
+    [red, green, blue].map(|value| value.clamp(0, 255) as u8)
+}
+
+/// One pixel of RGB as JFIF's YCbCr. Chroma rounds halves down, so that 255 is not exceeded.
+#[inline(always)]
+pub(super) fn rgb_to_ycc([red, green, blue]: [u8; 3]) -> [u8; 3] {
+    let (red, green, blue) = (i32::from(red), i32::from(green), i32::from(blue));
+    let centre = (128 << 16) + HALF - 1;
+    let y = (fixed(0.299) * red + fixed(0.587) * green + fixed(0.114) * blue + HALF) >> 16;
+    let cb = (-fixed(0.16874) * red - fixed(0.33126) * green + fixed(0.5) * blue + centre) >> 16;
+    let cr = (fixed(0.5) * red - fixed(0.41869) * green - fixed(0.08131) * blue + centre) >> 16;
+    [y, cb, cr].map(|value| value as u8)
+}
+
+/// One pixel of CMYK, 255 being full ink, as RGB: `cmyk2rgb` in Pillow's `Convert.c`.
+#[inline(always)]
+pub(super) fn cmyk_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
+    let paper = u32::from(255 - black);
+    [cyan, magenta, yellow].map(|ink| {
+        // ink * paper / 255, rounded.
+        let product = u32::from(ink) * paper + 128;
+        (paper - ((product + (product >> 8)) >> 8)) as u8
+    })
+}

@@ -1,0 +1,48 @@
+//! JPEG, read and written here: bit-exact with libjpeg-turbo, and to planes rather than pixels.
+//!
+//! The reference preprocessing of the model decodes with Pillow, that is, with libjpeg-turbo's defaults: the
+//! accurate integer IDCT, "fancy" upsampling and fixed-point colour conversion. [`Planes::to_rgb`] gives the same
+//! bytes. A picture that is only made smaller needs neither upsampling nor colour conversion: [`decode`] stops at the
+//! component planes and [`encode_planes`] starts there.
+//!
+//! We are stricter than libjpeg in two things: damaged entropy-coded data is an error, where libjpeg warns and
+//! goes on with wrong pixels, and so is a file without the EOI marker.
+
+mod baseline;
+mod bits;
+mod colour;
+mod decode;
+mod encode;
+mod entropy;
+mod error;
+mod fdct;
+mod frame;
+mod huffman;
+mod idct;
+mod markers;
+mod picture;
+mod planes;
+mod progressive;
+mod scan;
+mod tables;
+mod upsample;
+
+pub use decode::{Decoder, Limits, check_structure, decode, read_header};
+pub use encode::{EncodeError, Subsampling, encode_planes, encode_rgb};
+pub use error::{JpegError, Unsupported};
+pub use planes::{Colour, Plane, Planes};
+
+/// What the markers before the first scan say about a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// What the components mean.
+    pub colour: Colour,
+    /// Whether the picture comes in several passes of growing accuracy.
+    pub progressive: bool,
+    /// For each component, how many pixels one of its samples is wide and high: `(2, 2)` is 4:2:0 chroma.
+    pub subsampling: Vec<(u8, u8)>,
+}

@@ -1,0 +1,95 @@
+//! Decoded pictures as component planes.
+
+use super::colour::{cmyk_to_rgb, ycc_to_rgb};
+use super::upsample::Upsampler;
+
+/// What the components of a picture mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Colour {
+    /// One component: luma.
+    #[default]
+    Gray,
+    /// Luma and two colour differences, as JFIF defines them.
+    YCbCr,
+    /// Red, green and blue as they are.
+    Rgb,
+    /// Four inks, stored inverted as Adobe does.
+    Cmyk,
+    /// Luma and colour differences of three inks, and black.
+    Ycck,
+}
+
+/// The samples of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plane {
+    /// Samples in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// From one row to the next; what lies behind `width` is padding.
+    pub stride: usize,
+    /// How many image pixels a sample is wide and high.
+    pub ratio: (u8, u8),
+    /// Rows of samples; there may be padding rows behind `height`.
+    pub samples: Vec<u8>,
+}
+
+impl Plane {
+    /// The samples of row `y`, without padding.
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.samples[y * self.stride..][..self.width]
+    }
+
+    /// The rows from top to bottom, without padding.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.samples.chunks(self.stride.max(1)).take(self.height).map(|row| &row[..self.width])
+    }
+}
+
+/// A decoded picture: one plane for each component, each at its own size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planes {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// What the planes mean.
+    pub colour: Colour,
+    /// One plane for each component.
+    pub planes: Vec<Plane>,
+}
+
+impl Planes {
+    /// The picture as interleaved RGB, byte for byte what Pillow's `convert("RGB")` gives.
+    pub fn to_rgb(&self) -> Vec<u8> {
+        let mut rgb = vec![0; self.width * self.height * 3];
+        let mut sources: Vec<Upsampler<'_>> = self.planes.iter().map(Upsampler::new).collect();
+        for (y, out) in rgb.chunks_exact_mut((self.width * 3).max(1)).enumerate() {
+            let out = out.as_chunks_mut::<3>().0;
+            match (self.colour, &mut sources[..]) {
+                (Colour::Gray, [luma]) => {
+                    out.iter_mut().zip(luma.row(y)).for_each(|(out, &luma)| *out = [luma; 3]);
+                }
+                (colour, [first, second, third]) => {
+                    let rows = first.row(y).iter().zip(second.row(y)).zip(third.row(y));
+                    for (out, ((&a, &b), &c)) in out.iter_mut().zip(rows) {
+                        *out = if colour == Colour::Rgb { [a, b, c] } else { ycc_to_rgb(a, b, c) };
+                    }
+                }
+                (colour, [first, second, third, black]) => {
+                    let rows = first.row(y).iter().zip(second.row(y)).zip(third.row(y)).zip(black.row(y));
+                    for (out, (((&a, &b), &c), &k)) in out.iter_mut().zip(rows) {
+                        // Inks are stored inverted. Inverting libjpeg's YCCK to CMYK leaves the three of YCC.
+                        let [a, b, c] = match colour {
+                            Colour::Ycck => ycc_to_rgb(a, b, c),
+                            _ => [255 - a, 255 - b, 255 - c],
+                        };
+                        *out = cmyk_to_rgb([a, b, c, 255 - k]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        rgb
+    }
+}
