@@ -109,8 +109,17 @@ rules! {
         "The sample is longer than the limit chosen for this run."
     NOTHING_TO_TRAIN Error "nothing-to-train"
         "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
+    IMAGE_SIDEWAYS Warning "image-sideways"
+        "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
+    INTERNAL Error "internal"
+        "The program failed on the row; the row is set aside and the run goes on."
     IMAGE_TOO_THIN Warning "image-too-thin"
         "The picture is so elongated that older servers fail on it."
+}
+
+/// The place of a rule in [`ALL`].
+pub fn index(rule: &Rule) -> u16 {
+    ALL.iter().position(|other| other.id == rule.id).expect("every rule is in the list") as u16
 }
 
 /// The rule with this id.
