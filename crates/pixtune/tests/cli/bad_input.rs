@@ -1,0 +1,297 @@
+//! What `prepare` says to everything that can be wrong.
+
+use std::fs;
+
+use crate::harness::{Case, Run};
+
+/// One row whose picture is this file.
+fn with_picture(bytes: &[u8]) -> (Case, Run) {
+    let case = Case::table("image,prompt,completion\npicture.jpg,what?,something\n");
+    case.write("picture.jpg", bytes);
+    let run = case.prepare(&[]).ends(1);
+    (case, run)
+}
+
+/// The fixture, cut short.
+fn cut(fixture: &str, keep: usize) -> Vec<u8> {
+    let bytes = fs::read(crate::harness::root().join("fixtures/images").join(fixture)).unwrap();
+    bytes[..bytes.len() * keep / 100].to_vec()
+}
+
+#[test]
+fn a_missing_column_is_told_with_those_there_are() {
+    let case = Case::table("photo,question,answer\na.png,q,a\n");
+    let run = case.prepare(&["--columns", "image=photo,prompt=q"]).ends(2);
+    run.tells("there is no column `q`; the columns are `photo`, `question`, `answer`").tells("hint: ");
+    assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+}
+
+#[test]
+fn a_missing_input_or_pattern_is_told() {
+    let case = Case::new();
+    case.prepare(&[]).ends(2).tells("cannot read `data.csv`: ");
+    case.run(&["prepare", "x*.csv", "--out", "out"]).ends(2).tells("nothing matches `x*.csv`");
+    case.write("empty.csv", "");
+    case.run(&["prepare", "empty.csv", "--out", "out"]).ends(2).tells("`empty.csv` is empty");
+    case.write("header.csv", "image,prompt,completion\n");
+    case.run(&["prepare", "header.csv", "--out", "out"]).ends(2).tells("`header.csv` is empty");
+    case.write("folder/a.txt", "");
+    case.run(&["prepare", "folder", "--out", "out"]).ends(2).tells("no metadata.csv or metadata.jsonl");
+    case.write("array.json", "[{}]");
+    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells("one JSON array");
+    case.write("wide.csv", b"\xff\xfei\0m\0");
+    case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).tells("UTF-16");
+}
+
+#[test]
+fn pictures_that_are_none_are_named_for_what_they_are() {
+    with_picture(b"<!DOCTYPE html><html><body>Sign in</body></html>")
+        .1
+        .tells("is an HTML page, not an image");
+    with_picture(b"just some words").1.tells("is a text file, not an image");
+    with_picture(b"").1.tells("`picture.jpg` is empty");
+    with_picture(b"%PDF-1.7 ...").1.tells("picture.jpg` is a");
+}
+
+#[test]
+fn truncated_pictures_are_refused() {
+    for fixture in [
+        "gray_200x120.jpg",
+        "photo_prog_500x375.jpg",
+        "grad_64x48.png",
+        "photo_300x200.webp",
+        "shapes_400x300.gif",
+    ] {
+        for keep in [30, 60, 95] {
+            let (case, _) = with_picture(&cut(fixture, keep));
+            assert_eq!(case.rejected(), ["image-unreadable"], "{fixture} at {keep} %");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_picture_is_also_seen_without_decoding() {
+    for fixture in ["gray_200x120.jpg", "photo_prog_500x375.jpg", "grad_64x48.png", "photo_300x200.webp"] {
+        let case = Case::table("image,prompt,completion\npicture,q,a\n");
+        case.write("picture", cut(fixture, 80));
+        case.prepare(&["--images", "keep", "--verify", "header"]).ends(1);
+        assert_eq!(case.rejected(), ["image-unreadable"], "{fixture}");
+    }
+}
+
+/// A PNG that declares a size and holds nothing.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut ihdr = b"IHDR".to_vec();
+    ihdr.extend_from_slice(&width.to_be_bytes());
+    ihdr.extend_from_slice(&height.to_be_bytes());
+    ihdr.extend_from_slice(&[8, 6, 0, 0, 0]);
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    png.extend_from_slice(&ihdr);
+    png.extend_from_slice(&crc32(&ihdr).to_be_bytes());
+    png
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
+    })
+}
+
+#[test]
+fn bombs_are_refused_by_their_header() {
+    let (case, run) = with_picture(&png_header(20_000, 20));
+    run.tells("is `20000x20` pixels; the limit for a side is `10000`");
+    assert_eq!(case.rejected(), ["image-too-large"]);
+    let case = Case::table("image,prompt,completion\npicture.jpg,q,a\n");
+    case.write("picture.jpg", png_header(60_000, 60_000));
+    case.prepare(&["--max-image-side", "100000"]).ends(1).tells("once decoded");
+}
+
+#[test]
+fn an_animation_and_a_directory_are_no_pictures() {
+    let case = Case::table("image,prompt,completion\nmoves.gif,q,a\nfolder,q,a\nmissing.png,q,a\n");
+    case.fixture("moves.gif", "anim_50x40.gif");
+    fs::create_dir(case.path("folder")).unwrap();
+    case.prepare(&[])
+        .ends(1)
+        .tells("`folder` is a directory, not an image")
+        .tells("`missing.png` does not exist");
+    assert_eq!(case.rejected(), ["image-animated", "image-unreadable", "image-missing"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_in_circles_end() {
+    let case = Case::table("image,prompt,completion\nloop.png,q,a\n");
+    std::os::unix::fs::symlink("loop.png", case.path("loop.png")).unwrap();
+    case.prepare(&[]).ends(1).tells("link that leads in a circle");
+    case.write("folder/metadata.csv", "file_name,text\nx.png,hello\n");
+    std::os::unix::fs::symlink("../folder", case.path("folder/again")).unwrap();
+    case.run(&["prepare", "folder", "--out", "other"]).ends(1).tells("`x.png` does not exist");
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_are_not_read() {
+    let case = Case::table("image,prompt,completion\n/dev/zero,q,a\n");
+    case.prepare(&[]).ends(1).tells("`/dev/zero` is not a regular file");
+}
+
+#[test]
+fn empty_prompts_and_answers_are_told() {
+    let case = Case::table("image,prompt,completion\na.png,,x\nb.jpg,q,\nc.png,q,  \n");
+    case.prepare(&[]).ends(1).tells("data.csv:2 /prompt: column `prompt` is empty");
+    assert_eq!(case.rejected(), ["empty-prompt", "empty-answer", "empty-answer"]);
+}
+
+#[test]
+fn bad_bytes_and_bad_rows_are_told() {
+    let case =
+        Case::table(b"image,prompt,completion\na.png,caf\xe9,x\nb.jpg,q\nc.png,\"open,x\nd.webp,q,a\n");
+    case.prepare(&[])
+        .ends(1)
+        .tells("byte 10 of the row is not UTF-8")
+        .tells("the row has 2 cells, the header 3");
+    assert_eq!(case.rejected(), ["invalid-utf8", "row-wrong-length", "unclosed-quote"]);
+    let rejected = case.lines("out/rejected.jsonl");
+    assert_eq!(crate::harness::text(&rejected[0], "/row"), "a.png,caf\u{fffd},x");
+}
+
+#[test]
+fn bad_json_lines_are_told() {
+    let case = Case::new();
+    let good = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    case.write(
+        "rows.jsonl",
+        format!("{good}\n{{\"messages\":}}\n[1]\n{{\"prompt\":\"q\"}}\n{{\"messages\":[]}}\n"),
+    );
+    case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"])
+        .ends(1)
+        .tells("byte 13 of the line");
+    assert_eq!(case.rejected(), ["json-syntax", "json-not-object", "missing-field", "no-messages"]);
+}
+
+#[test]
+fn a_cell_of_200_megabytes_is_read_past_in_bounded_memory() {
+    let case = Case::new();
+    case.pictures();
+    let mut table = b"image,prompt,completion\na.png,\"".to_vec();
+    table.resize(table.len() + 200_000_000, b'x');
+    table.extend_from_slice(b"\",x\nc.png,q,a\n");
+    case.write("data.csv", &table);
+    case.prepare(&["--max-row-bytes", "1MB", "--validation", "0"]).ends(1).tells("data.csv:2");
+    assert_eq!(case.rejected(), ["row-too-large"]);
+    assert_eq!(case.read("out/train.jsonl").lines().count(), 1);
+    assert!(fs::metadata(case.path("out/rejected.jsonl")).unwrap().len() < 100_000);
+}
+
+#[test]
+fn repeated_ids_are_a_warning() {
+    let case = Case::table("id,image,prompt,completion\n7,a.png,q,a\n7,b.jpg,q,a\n");
+    case.prepare(&[])
+        .ends(0)
+        .tells("warning[duplicate-id]: data.csv:3: the id of this row is that of data.csv:2");
+}
+
+#[test]
+fn when_all_rows_are_rejected_the_files_are_there_and_empty() {
+    let case = Case::table("image,prompt,completion\nno.png,q,a\n");
+    let run = case.prepare(&[]).ends(1);
+    assert!(run.stdout.contains("no row could be used"), "{}", run.stdout);
+    assert_eq!(
+        (case.read("out/train.jsonl"), case.read("out/validation.jsonl")),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn too_many_rejected_rows_leave_nothing_behind() {
+    for limit in ["1", "50%"] {
+        let case = Case::table("image,prompt,completion\nno.png,q,a\nno.png,r,a\na.png,q,a\n");
+        case.prepare(&["--max-reject", limit]).ends(2).tells("rows were rejected; the limit is");
+        assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+    }
+    let case = Case::table("image,prompt,completion\nno.png,q,a\na.png,q,a\n");
+    case.prepare(&["--max-reject", "1"]).ends(1);
+}
+
+#[test]
+fn an_existing_output_is_replaced_only_when_forced() {
+    let case = Case::table("image,prompt,completion\na.png,q,a\n");
+    case.prepare(&[]).ends(0);
+    let before = case.output();
+    case.prepare(&[]).ends(2).tells("`out` exists already").tells("--force");
+    case.prepare(&["--force", "--jpeg-quality", "70"]).ends(0);
+    assert_ne!(case.output()["manifest.json"], before["manifest.json"]);
+    case.write("mine/notes.txt", "precious");
+    case.run(&["prepare", "data.csv", "--out", "mine", "--force"]).ends(2).tells("is not replaced");
+    assert_eq!(case.read("mine/notes.txt"), "precious");
+}
+
+#[test]
+fn the_same_file_twice_is_refused() {
+    let case = Case::table("image,prompt,completion\na.png,q,a\n");
+    case.run(&["prepare", "data.csv", "./data.csv", "--out", "out"])
+        .ends(2)
+        .tells("`./data.csv` is given twice");
+}
+
+#[test]
+fn wrong_arguments_name_the_choice() {
+    let case = Case::table("image,prompt,completion\na.png,q,a\n");
+    case.prepare(&["--model", "gpt-4"]).ends(2).tells("`gpt-4` is no model; the choice is pixtral-12b");
+    case.prepare(&["--target", "x"]).ends(2).tells("the choice is mistral, openai");
+    case.prepare(&["--validation", "1.5"]).ends(2).tells("`1.5` is not a share");
+    case.prepare(&["--split", "halves"]).ends(2).tells("the choice is random, group, stratify=COLUMN");
+    case.prepare(&["--split", "group"]).ends(2).tells("has no column for the group");
+    case.prepare(&["--max-reject", "many"]).ends(2).tells("`many` is neither");
+    case.prepare(&["--columns", "picture=image"]).ends(2).tells("`picture` is nothing a column can be");
+}
+
+#[test]
+fn samples_that_cannot_be_trained_are_told() {
+    let case = Case::new();
+    let chat = |messages: &str| format!("{{\"messages\":[{messages}]}}\n");
+    let user = r#"{"role":"user","content":"q"}"#;
+    case.write(
+        "rows.jsonl",
+        [
+            chat(&format!(r#"{user},{{"role":"assistant","content":"a"}}"#)),
+            chat(&format!(r#"{user},{{"role":"assistant","content":"a","weight":0}}"#)),
+            chat(user),
+            chat(&format!(r#"{user},{{"role":"assistant","content":""}}"#)),
+            chat(&format!(r#"{user},{{"role":"assistant","content":"{}"}}"#, "word ".repeat(140_000))),
+        ]
+        .concat(),
+    );
+    case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(1);
+    let rejected = case.rejected();
+    assert_eq!(rejected.len(), 4);
+    assert_eq!((rejected[0].as_str(), rejected[3].as_str()), ("nothing-to-train", "context-overflow"));
+    case.run(&["prepare", "rows.jsonl", "--out", "out", "--force", "--max-tokens", "4"])
+        .ends(1)
+        .tells("too-many-tokens");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unwritable_or_full_place_is_a_clean_error() {
+    let case = Case::table("image,prompt,completion\na.png,q,a\n");
+    case.write("file", "");
+    case.run(&["prepare", "data.csv", "--out", "file/out"]).ends(2).tells("cannot write `file/out.partial`");
+    // A limit on the size of files stands in for a full disk; the rows that fit are kept for --resume.
+    case.write("many.csv", format!("prompt,completion\n{}", (0..500).map(|n| format!("{n}?,{n}\n")).collect::<String>()));
+    let limited = |out: &str, more: &str| {
+        let mut command = case.command(&[]);
+        let program = command.get_program().to_owned();
+        command = std::process::Command::new("sh");
+        command.current_dir(case.path(".")).arg("-c");
+        command.arg(format!("trap '' XFSZ; ulimit -f 8; exec \"$0\" prepare many.csv --out {out} {more}")).arg(program);
+        crate::harness::finish(command)
+    };
+    limited("out", "").ends(2).tells("cannot write `out.partial`: File too large").tells("run again with --resume");
+    assert!(!case.path("out").exists());
+    case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
+    case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);
+    assert_eq!(case.output(), crate::harness::read_folder(&case.path("undisturbed")));
+}

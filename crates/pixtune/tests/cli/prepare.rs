@@ -1,0 +1,276 @@
+//! What `prepare` makes of good data.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use pixtune_core::json::Value;
+use pixtune_io::image::{self, Limits, Reading};
+use pixtune_io::write::base64;
+
+use crate::harness::{Case, at, root, text};
+
+const THREE: &str =
+    "image,prompt,completion\na.png,what?,a gradient\nb.jpg,what?,a grey one\nbig.png,what?,a large one\n";
+
+/// Everything that is kept, training first.
+fn kept(case: &Case) -> Vec<Value<'static>> {
+    let mut lines = case.lines("out/train.jsonl");
+    lines.extend(case.lines("out/validation.jsonl"));
+    lines
+}
+
+fn picture(reference: &str) -> (String, Vec<u8>) {
+    let (header, payload) = reference.split_once(";base64,").expect("a data URI");
+    (header.to_owned(), base64::decode(payload).unwrap())
+}
+
+#[test]
+fn a_small_picture_passes_through_and_a_large_one_lands_on_the_grid() {
+    let case = Case::table(THREE);
+    case.prepare(&["--validation", "0"]).ends(0);
+    let lines = kept(&case);
+    assert_eq!(text(&lines[0], "/messages/0/content/1/text"), "what?");
+    assert_eq!(text(&lines[0], "/messages/1/content"), "a gradient");
+    let (mime, bytes) = picture(&text(&lines[0], "/messages/0/content/0/image_url"));
+    assert_eq!((mime.as_str(), &bytes), ("data:image/png", &fs::read(case.path("a.png")).unwrap()));
+    let (_, bytes) = picture(&text(&lines[2], "/messages/0/content/0/image_url"));
+    let header = image::inspect(&bytes, &Limits::default()).unwrap();
+    assert_eq!((header.width, header.height), (1024, 688), "1200x800 becomes 64x43 patches");
+}
+
+#[test]
+fn a_shrunk_picture_fed_again_passes_untouched() {
+    let case = Case::table(THREE);
+    case.prepare(&["--validation", "0"]).ends(0);
+    case.run(&["prepare", "out/train.jsonl", "--out", "again", "--validation", "0"]).ends(0);
+    assert_eq!(case.read("again/train.jsonl"), case.read("out/train.jsonl"));
+}
+
+#[test]
+fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
+    let dataset = root().join("examples/visual-qa/dataset.csv");
+    let case = Case::new();
+    let run = |out: &str, threads: &str| {
+        let dataset = dataset.to_str().unwrap();
+        case.run(&["prepare", dataset, "--out", out, "--threads", threads, "--validation", "0.2", "-q"])
+            .ends(0);
+        crate::harness::read_folder(&case.path(out))
+    };
+    let once = run("one", "1");
+    assert!(
+        once["train.jsonl"].len() > once["validation.jsonl"].len() && !once["validation.jsonl"].is_empty()
+    );
+    assert_eq!(run("again", "1"), once);
+    assert_eq!(run("two", "2"), once);
+    assert_eq!(run("seven", "7"), once);
+}
+
+#[test]
+fn every_row_ends_in_exactly_one_file() {
+    let case = Case::new();
+    let dataset = root().join("examples/messy/dataset.csv");
+    case.run(&["prepare", dataset.to_str().unwrap(), "--out", "out"]).ends(1);
+    let count = |name: &str| case.read(name).lines().count();
+    assert_eq!(count("out/train.jsonl") + count("out/validation.jsonl") + count("out/rejected.jsonl"), 18);
+    let manifest = case.read("out/manifest.json");
+    assert!(manifest.contains("\"rows\": 18"), "{manifest}");
+    assert!(!manifest.contains(root().to_str().unwrap()), "no absolute path in the manifest");
+}
+
+#[test]
+fn tabs_byte_order_mark_backslashes_and_quoted_line_ends_are_read() {
+    let case = Case::new();
+    case.pictures();
+    case.write("sub/a.png", fs::read(case.path("a.png")).unwrap());
+    case.write(
+        "data.tsv",
+        "\u{feff}image\tprompt\tcompletion\r\nsub\\a.png\t\"one\ntwo \"\"x\"\"\"\tyes\r\n",
+    );
+    case.run(&["prepare", "data.tsv", "--out", "out", "--validation", "0"]).ends(0);
+    assert_eq!(text(&kept(&case)[0], "/messages/0/content/1/text"), "one\ntwo \"x\"");
+}
+
+#[test]
+fn several_pictures_stand_where_the_prompt_wants_them() {
+    let case = Case::table(
+        "image,prompt,completion\n\"[\"\"a.png\"\", \"\"c.png\"\"]\",compare <image> with <image> please,x\n\"[\"\"a.png\"\",\"\"c.png\"\"]\",both,y\n",
+    );
+    case.prepare(&["--validation", "0"]).ends(0);
+    let lines = kept(&case);
+    let kinds = |line: usize| -> Vec<String> {
+        let parts = at(&lines[line], "/messages/0/content").as_array().unwrap();
+        parts.iter().map(|part| text(part, "/type")).collect()
+    };
+    assert_eq!(kinds(0), ["text", "image_url", "text", "image_url", "text"]);
+    assert_eq!(kinds(1), ["image_url", "image_url", "text"]);
+    case.prepare(&["--validation", "0", "--image-position", "last", "--force"]).ends(0);
+    let last = kept(&case);
+    assert_eq!(text(&last[1], "/messages/0/content/0/text"), "both");
+}
+
+#[test]
+fn numbered_columns_are_several_pictures() {
+    let case = Case::table("image_1,image_2,question,answer\na.png,c.png,q,a\nb.jpg,,q2,a2\n");
+    case.prepare(&["--validation", "0"]).ends(0).tells("image=image_1, image=image_2");
+    let lines = kept(&case);
+    assert_eq!(at(&lines[0], "/messages/0/content").as_array().unwrap().len(), 3);
+    assert_eq!(at(&lines[1], "/messages/0/content").as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn conversations_of_both_spellings_are_read_and_tools_kept() {
+    let case = Case::new();
+    case.pictures();
+    let inline = format!("data:image/png;base64,{}", encoded(&fs::read(case.path("c.png")).unwrap()));
+    let file = format!("file://{}", case.path("a.png").display());
+    case.write(
+        "chats.jsonl",
+        format!(
+            concat!(
+                r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"one"}},{{"type":"image_url","image_url":"a.png"}}]}},{{"role":"assistant","content":"x"}}]}}"#,
+                "\n",
+                r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{}"}}}},{{"type":"image_url","image_url":{{"url":"{}"}}}}]}},{{"role":"assistant","content":"y"}}]}}"#,
+                "\n",
+                r#"{{"tools":[{{"type":"function","function":{{"name":"f","description":"","parameters":{{"type":"object","properties":{{}}}}}}}}],"messages":[{{"role":"user","content":"go"}},{{"role":"assistant","tool_calls":[{{"id":"abcdefghi","type":"function","function":{{"name":"f","arguments":"{{}}"}}}}]}},{{"role":"tool","tool_call_id":"abcdefghi","name":"f","content":"42"}},{{"role":"assistant","content":"it is 42"}}]}}"#,
+                "\n"
+            ),
+            inline, file
+        ),
+    );
+    case.run(&["prepare", "chats.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    let lines = kept(&case);
+    assert_eq!(
+        picture(&text(&lines[1], "/messages/0/content/0/image_url")).1,
+        fs::read(case.path("c.png")).unwrap()
+    );
+    assert_eq!(
+        picture(&text(&lines[1], "/messages/0/content/1/image_url")).1,
+        fs::read(case.path("a.png")).unwrap()
+    );
+    assert_eq!(text(&lines[2], "/messages/1/tool_calls/0/function/arguments"), "{}");
+    assert_eq!(text(&lines[2], "/tools/0/function/name"), "f");
+}
+
+fn encoded(bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    base64::encode(bytes, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn image_folders_globs_and_standard_input_are_read() {
+    let case = Case::new();
+    case.pictures();
+    for (name, picture) in [("folder/train/x.png", "a.png"), ("folder/test/y.png", "c.png")] {
+        case.write(name, fs::read(case.path(picture)).unwrap());
+    }
+    case.write("folder/train/metadata.csv", "file_name,text\nx.png,a gradient\n");
+    case.write("folder/test/metadata.jsonl", "{\"file_name\":\"y.png\",\"text\":\"noise\"}\n");
+    case.run(&["prepare", "folder", "--out", "out", "--validation", "0"]).ends(0);
+    assert_eq!(kept(&case).len(), 2);
+    case.run(&["prepare", "folder/*/metadata.*", "--out", "globbed", "--validation", "0"]).ends(0);
+    assert_eq!(case.read("globbed/train.jsonl"), case.read("out/train.jsonl"));
+    let mut command = case.command(&["prepare", "-", "--out", "piped", "--validation", "0"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(THREE.as_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(case.read("piped/train.jsonl").lines().count(), 3);
+}
+
+#[test]
+fn the_same_picture_never_stands_on_both_sides() {
+    let mut table = "image,prompt,completion\n".to_owned();
+    for (index, name) in ["a.png", "b.jpg", "c.png", "d.webp"].iter().cycle().take(200).enumerate() {
+        table.push_str(&format!("{name},question {index}?,answer {index}\n"));
+    }
+    let case = Case::table(&table);
+    case.prepare(&["--validation", "0.4"]).ends(0);
+    let pictures = |file: &str| -> BTreeSet<String> {
+        case.lines(file).iter().map(|line| text(line, "/messages/0/content/0/image_url")).collect()
+    };
+    let (train, validation) = (pictures("out/train.jsonl"), pictures("out/validation.jsonl"));
+    assert!(train.is_disjoint(&validation));
+    assert_eq!(train.len() + validation.len(), 4);
+}
+
+#[test]
+fn a_size_holds_out_what_fits() {
+    let mut table = "prompt,completion\n".to_owned();
+    (0..300).for_each(|index| {
+        table.push_str(&format!("question {index}?,{}\n", "answer ".repeat(1 + index % 7)))
+    });
+    let case = Case::table(&table);
+    case.prepare(&["--validation", "5kB"]).ends(0);
+    let bytes = fs::metadata(case.path("out/validation.jsonl")).unwrap().len();
+    assert!((4_500..=5_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn the_openai_target_writes_objects() {
+    let case = Case::table(THREE);
+    case.prepare(&["--target", "openai", "--validation", "0"]).ends(0);
+    assert!(
+        text(&kept(&case)[0], "/messages/0/content/0/image_url/url").starts_with("data:image/png;base64,")
+    );
+}
+
+#[test]
+fn a_rotated_photo_is_turned_and_stays_as_it_is_when_kept() {
+    let case = Case::table("image,prompt,completion\nturned.jpg,q,a\n");
+    case.fixture("turned.jpg", "exif6_160x90.jpg");
+    case.prepare(&["--validation", "0"]).ends(0);
+    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+    let header = image::inspect(&bytes, &Limits::default()).unwrap();
+    assert_eq!((header.width, header.height, header.orientation.is_upright()), (90, 160, true));
+    case.prepare(&["--validation", "0", "--images", "keep", "--force"])
+        .ends(0)
+        .tells("warning[image-sideways]");
+    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+    assert_eq!(bytes, fs::read(case.path("turned.jpg")).unwrap());
+}
+
+#[test]
+fn transparent_places_become_white() {
+    let case = Case::table("image,prompt,completion\nclear.png,q,a\n");
+    case.fixture("clear.png", "alpha_full_transparent_20x20.png");
+    case.prepare(&["--validation", "0"]).ends(0);
+    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+    let header = image::inspect(&bytes, &Limits::default()).unwrap();
+    let decoded = image::decode(&bytes, &header, &Limits::default(), Reading::Reference).unwrap();
+    assert!(!header.alpha && decoded.rgb.pixels.iter().all(|value| *value == 255));
+}
+
+#[test]
+fn duplicates_are_rejected_once_and_questions_about_one_picture_are_not() {
+    let table = "image,prompt,completion\na.png,q,a\na.png,other,a\na.png,q,a\n";
+    let case = Case::table(table);
+    case.prepare(&["--validation", "0"]).ends(1).tells("the same pictures and text as data.csv:2");
+    assert_eq!((kept(&case).len(), case.rejected()), (2, vec!["duplicate".to_owned()]));
+    case.prepare(&["--validation", "0", "--dedup-by", "image", "--force"]).ends(1);
+    assert_eq!(kept(&case).len(), 1);
+    case.prepare(&["--validation", "0", "--dedup", "off", "--force"]).ends(0);
+    assert_eq!(kept(&case).len(), 3);
+}
+
+#[test]
+fn tokens_are_counted_as_the_reference_counts_them() {
+    // <s> [INST] 12 pictures tokens (4 columns and a break, 3 rows), `what?` [/INST] `a gradient` </s>
+    let case = Case::table("image,prompt,completion\na.png,what?,a gradient\n");
+    case.prepare(&["--validation", "0"]).ends(0);
+    let manifest = case.read("out/manifest.json");
+    assert!(
+        manifest.contains("\"tokens\": {\"total\": 23, \"image\": 15, \"trained\": 3, \"max_sample\": 23}"),
+        "{manifest}"
+    );
+}
+
+#[test]
+fn the_plan_can_be_seen_without_doing_anything() {
+    let case = Case::table(THREE);
+    let run = case.prepare(&["--show-plan"]).ends(0);
+    assert!(run.stdout.contains("\"completion\": \"completion\""), "{}", run.stdout);
+    assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+}

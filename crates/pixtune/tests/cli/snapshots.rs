@@ -1,0 +1,51 @@
+//! Texts that people read, kept beside the tests; `UPDATE_SNAPSHOTS=1 cargo test` writes them anew.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Case, root};
+
+#[track_caller]
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, kept, "{name} reads differently now; UPDATE_SNAPSHOTS=1 accepts it");
+}
+
+#[test]
+fn help_teaches() {
+    let case = Case::new();
+    check("help.txt", &case.run(&["--help"]).ends(0).stdout);
+    check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
+}
+
+#[test]
+fn the_messy_example_reads_well() {
+    let case = Case::new();
+    copy(&root().join("examples"), &case.path("examples"));
+    let run = case.run(&["prepare", "examples/messy/dataset.csv", "--out", "prepared"]).ends(1);
+    check("prepare-messy.txt", &format!("{}\n{}", run.stderr, run.stdout));
+    check("prepare-messy-rejected.jsonl", &case.read("prepared/rejected.jsonl"));
+    check("prepare-messy-manifest.json", &case.read("prepared/manifest.json"));
+}
+
+#[test]
+fn the_example_reads_well() {
+    let case = Case::new();
+    copy(&root().join("examples"), &case.path("examples"));
+    let run = case.run(&["prepare", "examples/visual-qa/dataset.csv", "--out", "prepared"]).ends(0);
+    check("prepare-visual-qa.txt", &format!("{}\n{}", run.stderr, run.stdout));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).unwrap() }
+    }
+}
