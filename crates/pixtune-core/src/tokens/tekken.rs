@@ -125,7 +125,9 @@ pub enum TekkenError {
         version: String,
     },
     /// The numbers of tokens contradict each other or the lists.
-    #[error("the tokenizer file counts {vocabulary} tokens of which {special} are special, but lists {listed}")]
+    #[error(
+        "the tokenizer file counts {vocabulary} tokens of which {special} are special, but lists {listed}"
+    )]
     Counts {
         /// `default_vocab_size`
         vocabulary: u64,
@@ -135,7 +137,9 @@ pub enum TekkenError {
         listed: usize,
     },
     /// A list of special tokens that cannot be.
-    #[error("the tokenizer file gives special token {rank} the name `{name}`, which is out of range or taken")]
+    #[error(
+        "the tokenizer file gives special token {rank} the name `{name}`, which is out of range or taken"
+    )]
     Special {
         /// Its rank.
         rank: u64,
@@ -182,10 +186,12 @@ impl Tekken {
         static EMBEDDED: OnceLock<Tekken> = OnceLock::new();
         EMBEDDED.get_or_init(|| {
             let (bytes, starts) = unpack(PACKED);
-            let vocabulary = Vocabulary::new(bytes, starts).ok().expect("the packed vocabulary has no duplicates");
+            let vocabulary =
+                Vocabulary::new(bytes, starts).ok().expect("the packed vocabulary has no duplicates");
             let special_tokens = name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), 1_000);
             let pictures = Some(PictureConfig { patch: 16, max_side: 1024, merge: 1 });
-            Tekken::assemble(vocabulary, special_tokens, 3, pictures).expect("the built-in list has every mark")
+            Tekken::assemble(vocabulary, special_tokens, 3, pictures)
+                .expect("the built-in list has every mark")
         })
     }
 
@@ -200,8 +206,10 @@ impl Tekken {
         let (ranks, special) = counts(&file)?;
         let special_tokens = special_tokens(&file, version, special)?;
         let (bytes, starts) = ranks_of(&file, ranks)?;
-        let vocabulary = Vocabulary::new(bytes, starts)
-            .map_err(|duplicate| TekkenError::Duplicate { first: duplicate.first, second: duplicate.second })?;
+        let vocabulary = Vocabulary::new(bytes, starts).map_err(|duplicate| TekkenError::Duplicate {
+            first: duplicate.first,
+            second: duplicate.second,
+        })?;
         Tekken::assemble(vocabulary, special_tokens, version, pictures(&file)?)
     }
 
@@ -494,7 +502,11 @@ fn unpack(packed: &[u8]) -> (Vec<u8>, Vec<u32>) {
 }
 
 fn at<'v>(file: &'v Value<'v>, pointer: &str) -> Option<&'v Value<'v>> {
-    pointer.split('/').skip(1).try_fold(file, |value, key| value.get(key)).filter(|value| **value != Value::Null)
+    pointer
+        .split('/')
+        .skip(1)
+        .try_fold(file, |value, key| value.get(key))
+        .filter(|value| **value != Value::Null)
 }
 
 fn missing(pointer: &str, expected: &'static str) -> TekkenError {
@@ -570,7 +582,8 @@ fn ranks_of(file: &Value<'_>, ranks: usize) -> Result<(Vec<u8>, Vec<u32>), Tekke
     let list = at(file, "/vocab").and_then(Value::as_array).ok_or_else(|| missing("/vocab", "list"))?;
     let (mut bytes, mut starts) = (Vec::new(), vec![0]);
     for (index, entry) in list[..ranks].iter().enumerate() {
-        let rank = number_at(entry, "/rank").map_err(|_| missing(&format!("/vocab/{index}/rank"), "whole number"))?;
+        let rank = number_at(entry, "/rank")
+            .map_err(|_| missing(&format!("/vocab/{index}/rank"), "whole number"))?;
         if rank != index as u64 {
             return Err(TekkenError::Rank { index, rank });
         }
@@ -602,7 +615,11 @@ fn pictures(file: &Value<'_>) -> Result<Option<PictureConfig>, TekkenError> {
             _ => Err(missing(&pointer, "possible size")),
         }
     };
-    let merge = if at(file, &format!("{block}/spatial_merge_size")).is_some() { side("spatial_merge_size")? } else { 1 };
+    let merge = if at(file, &format!("{block}/spatial_merge_size")).is_some() {
+        side("spatial_merge_size")?
+    } else {
+        1
+    };
     Ok(Some(PictureConfig { patch: side("image_patch_size")?, max_side: side("max_image_size")?, merge }))
 }
 

@@ -85,3 +85,22 @@ fn npy(name: &str) -> Vec<f32> {
     let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     bytes[10 + header..].as_chunks().0.iter().map(|&float| f32::from_le_bytes(float)).collect()
 }
+
+/// The corrected reading makes an RGB key white, the reference ignores it.
+#[test]
+fn a_colour_key_of_an_rgb_picture() {
+    let read = |name: &str, reading| {
+        let bytes = fixture(name);
+        let header = inspect(&bytes, &Limits::default()).unwrap();
+        assert!(header.alpha);
+        decode(&bytes, &header, &Limits::default(), reading).unwrap()
+    };
+    let corrected = read("rgb_trns_32x24.png", Reading::Corrected);
+    let reference = read("rgb_trns_32x24.png", Reading::Reference);
+    assert!(!corrected.opaque);
+    assert!(reference.opaque);
+    assert_ne!(corrected.rgb, reference.rgb);
+    for (corrected, reference) in corrected.rgb.pixels.chunks(3).zip(reference.rgb.pixels.chunks(3)) {
+        assert!(corrected == reference || corrected == [255; 3]);
+    }
+}
