@@ -66,15 +66,15 @@ fn model_input_is_that_of_mistral_common() {
             let min = values.iter().copied().fold(f32::INFINITY, f32::min);
             let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert!((mean - case.mean[channel]).abs() < 1e-5, "mean of {}", case.name);
-            assert!((f64::from(min) - case.min[channel]).abs() < 1e-4, "least of {}", case.name);
-            assert!((f64::from(max) - case.max[channel]).abs() < 1e-4, "greatest of {}", case.name);
+            assert!((f64::from(min) - case.min[channel]).abs() < 5e-6, "least of {}", case.name);
+            assert!((f64::from(max) - case.max[channel]).abs() < 5e-6, "greatest of {}", case.name);
         }
         if case.npy {
             let expected = npy(&case.name);
             let differences = pixels.iter().zip(&expected).map(|(a, b)| (a - b).abs());
             let worst = differences.fold(0.0, f32::max);
             assert_eq!(pixels.len(), expected.len());
-            assert!(worst < 1e-4, "{} differs by {worst}", case.name);
+            assert!(worst < 5e-6, "{} differs by {worst}", case.name);
         }
     }
 }
