@@ -50,6 +50,16 @@ pub struct SyntaxError {
     pub what: &'static str,
 }
 
+impl SyntaxError {
+    /// Whether the text may well be JSON, but passes a limit of this parser.
+    pub fn is_limit(&self) -> bool {
+        self.what == TOO_DEEP || self.what == TOO_MANY
+    }
+}
+
+const TOO_DEEP: &str = "nested too deeply";
+const TOO_MANY: &str = "too many values in one text";
+
 /// Parses one JSON text; nothing but white space may follow it.
 pub fn parse(text: &str) -> Result<Parsed<'_>, SyntaxError> {
     let mut parser = Parser { text, at: 0, values: 0, lone_surrogate: None };
@@ -201,7 +211,7 @@ impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(self.error("too many values in one text"));
+            return Err(self.error(TOO_MANY));
         }
         match self.peek() {
             None => Err(self.error("the text ends where a value should be")),
@@ -311,7 +321,7 @@ impl<'a> Parser<'a> {
 
     fn enter(&mut self, depth: usize) -> Result<(), SyntaxError> {
         if depth >= MAX_DEPTH {
-            return Err(self.error("nested too deeply"));
+            return Err(self.error(TOO_DEEP));
         }
         self.at += 1;
         Ok(())

@@ -6,5 +6,7 @@ pub mod diagnostic;
 pub mod json;
 pub mod rules;
 pub mod sample;
+pub mod spec;
+pub mod strict;
 pub mod target;
 pub mod tokens;

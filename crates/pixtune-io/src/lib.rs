@@ -1,5 +1,7 @@
 //! Bytes to samples and back.
+mod buffers;
 pub mod image;
 pub mod parallel;
+pub mod prepare;
 pub mod read;
 pub mod write;

@@ -63,6 +63,20 @@ rules! {
         "Messages follow each other in an order that the reference refuses."
     TOOL_CALL Error "tool-call"
         "A tool call or a tool result is not of the form the reference accepts."
+    TOOL_ID Error "tool-id"
+        "Tool calls and their results are tied by ids of nine letters or digits; only calls of the last message go without."
+    TOOL_NAME Error "tool-name"
+        "Function names are 1 to 64 letters, digits, underscores and dashes; the reference refuses others."
+    TOOL_RESULTS Error "tool-results"
+        "Every tool call has one result before the next answer; the reference refuses another number."
+    TOOL_SCHEMA Error "tool-schema"
+        "The parameters of a tool are a JSON Schema of draft 7; the reference refuses others."
+    TOOL_JSON Error "tool-json"
+        "JSON in a tool call, result or schema is nested too deeply or has an integer too long for the reference."
+    ANSWER_PREFIX Error "answer-prefix"
+        "An answer marked as a prefix is to be continued when serving; the reference refuses it in training."
+    FINETUNE_FORM Error "finetune-form"
+        "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
     IMAGE_MISSING Error "image-missing"
         "The picture file does not exist; training on the text alone would teach answers without seeing."
     IMAGE_UNREADABLE Error "image-unreadable"
@@ -95,8 +109,17 @@ rules! {
         "The sample is longer than the limit chosen for this run."
     NOTHING_TO_TRAIN Error "nothing-to-train"
         "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
+    IMAGE_SIDEWAYS Warning "image-sideways"
+        "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
+    INTERNAL Error "internal"
+        "The program failed on the row; the row is set aside and the run goes on."
     IMAGE_TOO_THIN Warning "image-too-thin"
         "The picture is so elongated that older servers fail on it."
+}
+
+/// The place of a rule in [`ALL`].
+pub fn index(rule: &Rule) -> u16 {
+    ALL.iter().position(|other| other.id == rule.id).expect("every rule is in the list") as u16
 }
 
 /// The rule with this id.

@@ -1,9 +1,18 @@
 //! What a model will see: token ids, how many pictures and answers cost, and which tokens are trained.
 
 mod bpe;
+pub mod chat;
 #[rustfmt::skip]
 mod classes;
+mod grid;
+mod python_json;
+mod python_regex;
 mod scan;
+mod schema;
 pub mod tekken;
+mod validate;
 
-pub use tekken::Tekken;
+pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run};
+pub use grid::{Grid, grid, too_thin};
+pub use tekken::{Encoder, Tekken, TekkenError};
+pub(crate) use validate::check_schema;

@@ -51,7 +51,7 @@ pub struct Tekken {
     version: u32,
     pictures: Option<PictureConfig>,
     /// Encoders at rest, with the memory they have collected.
-    resting: Mutex<Vec<Box<Memory>>>,
+    resting: Mutex<Vec<Memory>>,
 }
 
 /// The ids that give a conversation its structure.
@@ -186,8 +186,7 @@ impl Tekken {
         static EMBEDDED: OnceLock<Tekken> = OnceLock::new();
         EMBEDDED.get_or_init(|| {
             let (bytes, starts) = unpack(PACKED);
-            let vocabulary =
-                Vocabulary::new(bytes, starts).ok().expect("the packed vocabulary has no duplicates");
+            let vocabulary = Vocabulary::new(bytes, starts).expect("the packed vocabulary has no duplicates");
             let special_tokens = name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), 1_000);
             let pictures = Some(PictureConfig { patch: 16, max_side: 1024, merge: 1 });
             Tekken::assemble(vocabulary, special_tokens, 3, pictures)
@@ -342,7 +341,7 @@ impl Marks {
 /// Encodes text after text, remembering the pieces it had to merge.
 pub struct Encoder<'t> {
     tekken: &'t Tekken,
-    memory: Box<Memory>,
+    memory: Memory,
 }
 
 impl Encoder<'_> {
@@ -482,7 +481,6 @@ impl Workspace {
 fn unpack(packed: &[u8]) -> (Vec<u8>, Vec<u32>) {
     let pairs = PACKED_RANKS - 256;
     let planes = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, 6 * pairs)
-        .ok()
         .expect("the packed vocabulary is a part of the program");
     let part = |plane: usize, index: usize| {
         let byte = |plane: usize| usize::from(planes[plane * pairs + index]);

@@ -27,6 +27,14 @@ pub enum ImageError {
         /// The variant, in the format's own words.
         feature: String,
     },
+    /// A format that is read but that the target does not take.
+    #[error("is a {format}, which the target `{target}` does not take")]
+    NotTaken {
+        /// The format.
+        format: Format,
+        /// The target's name.
+        target: &'static str,
+    },
     /// The file ends before its picture does.
     #[error("is a truncated {format}")]
     Truncated {

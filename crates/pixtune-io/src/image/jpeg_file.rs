@@ -3,9 +3,10 @@ use super::bytes::{take, u16_be};
 use super::error::ImageError;
 use super::exif;
 use super::header::{Colour, Header};
+use super::jpeg::{self, JpegError};
 use super::limits::Limits;
 use super::orient::Orientation;
-use super::raster::Raster;
+use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Jpeg;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
@@ -66,15 +67,36 @@ fn frame(payload: &[u8]) -> Option<Header> {
     Some(header)
 }
 
-/// Until the codec's own walk over the scans is here: a frame, and the end marker near the end.
+/// The codec's own walk over markers and scans.
 pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
-    let end = bytes.trim_ascii_end();
-    let end = &end[end.len().saturating_sub(64)..];
-    if end.windows(2).any(|pair| pair == b"\xff\xd9") { Ok(()) } else { Err(TRUNCATED) }
+    jpeg::check_structure(bytes).map(|_| ()).map_err(error)
 }
 
-/// The codec plugs in here.
-pub(super) fn decode(_bytes: &[u8], _header: &Header, _limits: &Limits) -> Result<Raster, ImageError> {
-    Err(ImageError::Unsupported { format: "JPEG" })
+pub(super) fn decode(bytes: &[u8], _header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
+    let planes = jpeg::decode(bytes, &jpeg::Limits { max_pixels: limits.max_pixels }).map_err(error)?;
+    let pixels = planes.to_rgb();
+    Ok(Raster {
+        width: planes.width,
+        height: planes.height,
+        channels: Channels::Rgb,
+        samples: Samples::Eight(pixels),
+        key: None,
+    })
+}
+
+/// The codec's word as every format says it.
+pub(super) fn error(error: JpegError) -> ImageError {
+    match error {
+        JpegError::Truncated { .. } | JpegError::Incomplete => TRUNCATED,
+        JpegError::Unsupported(kind) => {
+            ImageError::UnsupportedFeature { format: Jpeg, feature: kind.to_string() }
+        }
+        JpegError::TooLarge { width, height, max_pixels } => ImageError::TooManyPixels {
+            width,
+            height,
+            pixels: u64::from(width) * u64::from(height),
+            max: max_pixels,
+        },
+        other => ImageError::corrupt(Jpeg, other.to_string()),
+    }
 }

@@ -17,6 +17,8 @@ mod jpeg_file;
 mod limits;
 mod orient;
 mod png;
+pub mod prepare;
+
 mod raster;
 pub mod resample;
 mod sniff;

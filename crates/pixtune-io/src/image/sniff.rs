@@ -1,52 +1,8 @@
 //! What a file is, judged by its bytes alone: names lie.
-use std::fmt;
-
 use super::bytes::{take, u16_le, u32_le};
 use super::error::ImageError;
 
-/// The formats that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
-    /// JPEG, baseline or progressive.
-    Jpeg,
-    /// Portable Network Graphics.
-    Png,
-    /// WebP, lossy or lossless.
-    WebP,
-    /// GIF 87a or 89a.
-    Gif,
-    /// Windows or OS/2 bitmap.
-    Bmp,
-    /// Classic TIFF.
-    Tiff,
-}
-
-impl Format {
-    /// The media type for a data URI.
-    pub fn mime(self) -> &'static str {
-        match self {
-            Format::Jpeg => "image/jpeg",
-            Format::Png => "image/png",
-            Format::WebP => "image/webp",
-            Format::Gif => "image/gif",
-            Format::Bmp => "image/bmp",
-            Format::Tiff => "image/tiff",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::Jpeg => "JPEG",
-            Format::Png => "PNG",
-            Format::WebP => "WebP",
-            Format::Gif => "GIF",
-            Format::Bmp => "BMP",
-            Format::Tiff => "TIFF",
-        })
-    }
-}
+pub use pixtune_core::target::ImageFormat as Format;
 
 /// The format of a picture, or what the bytes are instead.
 pub fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {

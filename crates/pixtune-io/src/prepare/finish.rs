@@ -87,7 +87,8 @@ impl Work {
 
     /// Removes everything the run has made.
     pub(super) fn discard(&self) -> Result<(), PrepareError> {
-        fs::remove_dir_all(&self.folder).map_err(|source| PrepareError::Write { path: self.folder.clone(), source })
+        fs::remove_dir_all(&self.folder)
+            .map_err(|source| PrepareError::Write { path: self.folder.clone(), source })
     }
 
     /// Moves the finished folder to its place; what it replaces is removed afterwards.
@@ -133,7 +134,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn first_difference(before: &str, now: &str) -> String {
     let pairs = before.lines().zip(now.lines()).find(|(before, now)| before != now);
     match pairs {
-        Some((before, now)) => format!("then {}, now {}", before.trim().trim_end_matches(','), now.trim().trim_end_matches(',')),
+        Some((before, now)) => {
+            format!("then {}, now {}", before.trim().trim_end_matches(','), now.trim().trim_end_matches(','))
+        }
         None => "the inputs".to_owned(),
     }
 }
@@ -148,9 +151,10 @@ pub(super) fn finish(
 ) -> Result<Summary, PrepareError> {
     let decision = decide(&scanned.records, plan.options.dedup, &plan.options.split);
     let duplicates = report(plan, &mut scanned, &decision, watch);
-    plan.check_rejected(scanned.rejected + duplicates, scanned.records.rows().len() as u64, true).inspect_err(|_| {
-        let _ = work.discard();
-    })?;
+    plan.check_rejected(scanned.rejected + duplicates, scanned.records.rows().len() as u64, true)
+        .inspect_err(|_| {
+            let _ = work.discard();
+        })?;
     let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
     let folder = work.folder.join(FINAL);
     if folder.exists() {
@@ -182,7 +186,10 @@ fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut d
     let duplicates = findings.len() as u64;
     for (index, earlier) in &decision.repeated_ids {
         let place = place_of(plan, &scanned.records.rows()[*earlier]);
-        findings.push((*index, Finding::new(&rules::DUPLICATE_ID, "", format!("the id of this row is that of {place}"))));
+        findings.push((
+            *index,
+            Finding::new(&rules::DUPLICATE_ID, "", format!("the id of this row is that of {place}")),
+        ));
     }
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
@@ -287,7 +294,8 @@ fn place(folder: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(
 }
 
 fn summarise(plan: &Plan, scanned: &Scanned, decision: &Decision) -> Summary {
-    let mut summary = Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
+    let mut summary =
+        Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
     let mut lengths = Vec::new();
     for (row, verdict) in scanned.records.rows().iter().zip(&decision.verdicts) {
         match verdict {
@@ -331,14 +339,31 @@ fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(Strin
         quoted
     };
     let inputs = plan.tables.iter().zip(&scanned.inputs).map(|(table, (bytes, blake3))| {
-        format!("{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}", text(portable_name(&table.input.name)))
+        format!(
+            "{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}",
+            text(portable_name(&table.input.name))
+        )
     });
     let outputs = outputs.iter().map(|(name, Segment { bytes, lines, blake3, .. })| {
-        format!("{{\"path\": {}, \"bytes\": {bytes}, \"lines\": {lines}, \"blake3\": \"{blake3}\"}}", text(name))
+        format!(
+            "{{\"path\": {}, \"bytes\": {bytes}, \"lines\": {lines}, \"blake3\": \"{blake3}\"}}",
+            text(name)
+        )
     });
     let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", text(rule)));
     let list = |items: Vec<String>| items.join(",\n    ");
-    let Summary { rows, train, validation, rejected, duplicates, tokens, image_tokens, trained_tokens, max_tokens, .. } = summary;
+    let Summary {
+        rows,
+        train,
+        validation,
+        rejected,
+        duplicates,
+        tokens,
+        image_tokens,
+        trained_tokens,
+        max_tokens,
+        ..
+    } = summary;
     format!(
         "{{\n  \"pixtune\": {},\n  \"plan\": {},\n  \"inputs\": [\n    {}\n  ],\n  \"outputs\": [\n    {}\n  ],\n  \
          \"counts\": {{\"rows\": {rows}, \"train\": {train}, \"validation\": {validation}, \"rejected\": {rejected}, \"duplicates\": {duplicates}}},\n  \

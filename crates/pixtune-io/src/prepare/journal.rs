@@ -41,8 +41,8 @@ pub struct Entry {
     pub images: Vec<u128>,
     /// Where its line is.
     pub stream: Stream,
-    /// Hash of the line, by which a torn write is recognised.
-    pub line_hash: u64,
+    /// Checksum of the file the line is in, from its start to the end of the line: shows a torn write.
+    pub checksum: u64,
     /// Its findings, as indices into the list of rules.
     pub findings: Vec<u16>,
 }
@@ -134,13 +134,14 @@ fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 }
 
 fn encode(entry: &Entry) -> Vec<u8> {
-    let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } = entry.record;
+    let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } =
+        entry.record;
     let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
     let mut out = Vec::with_capacity(160 + 16 * entry.images.len());
     for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    for number in [line, offset, length, bytes, group, stratum, id, entry.line_hash] {
+    for number in [line, offset, length, bytes, group, stratum, id, entry.checksum] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&text.to_le_bytes());
@@ -154,7 +155,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
 fn decode(payload: &[u8]) -> Option<Entry> {
     let mut from = Cursor { bytes: payload };
     let [input, tokens, image_tokens, trained_tokens, shrunk, images] = from.numbers(u32::from_le_bytes)?;
-    let [line, offset, length, bytes, group, stratum, id, line_hash] = from.numbers(u64::from_le_bytes)?;
+    let [line, offset, length, bytes, group, stratum, id, checksum] = from.numbers(u64::from_le_bytes)?;
     let [text] = from.numbers(u128::from_le_bytes)?;
     let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
     let hashes: Option<Vec<u128>> =
@@ -182,7 +183,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         shrunk,
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
-    Some(Entry { record, images: hashes?, stream, line_hash, findings })
+    Some(Entry { record, images: hashes?, stream, checksum, findings })
 }
 
 struct Cursor<'a> {
@@ -190,7 +191,10 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    fn numbers<const SIZE: usize, const COUNT: usize, T>(&mut self, read: fn([u8; SIZE]) -> T) -> Option<[T; COUNT]> {
+    fn numbers<const SIZE: usize, const COUNT: usize, T>(
+        &mut self,
+        read: fn([u8; SIZE]) -> T,
+    ) -> Option<[T; COUNT]> {
         let (taken, rest) = self.bytes.split_at_checked(SIZE * COUNT)?;
         self.bytes = rest;
         let mut chunks = taken.chunks_exact(SIZE);
@@ -207,10 +211,18 @@ mod tests {
 
     fn entry(line: u64) -> Entry {
         Entry {
-            record: Record { input: 1, images: 2, line, text: u128::MAX - 5, rejected: line % 2 == 0, tokens: 77, ..Record::default() },
+            record: Record {
+                input: 1,
+                images: 2,
+                line,
+                text: u128::MAX - 5,
+                rejected: line % 2 == 0,
+                tokens: 77,
+                ..Record::default()
+            },
             images: vec![u128::from(line) << 90, 3],
             stream: Stream::Validation,
-            line_hash: 99,
+            checksum: 99,
             findings: vec![4, 500],
         }
     }

@@ -20,7 +20,7 @@ use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
 
-pub use plan::{Images, MaxReject, Options, Plan, Verify};
+pub use plan::{Images, MaxReject, Options, Plan, Verify, parse_bytes};
 
 use crate::parallel;
 use crate::read::ReadError;
@@ -229,8 +229,9 @@ fn scan_all(
         (finished, read)
     };
     let sink = |(finished, input_read): (Finished, u64)| {
-        let entry = entry_of(plan, &finished);
-        spool.append(&entry, &finished.line).map_err(write_error)?;
+        let mut entry = entry_of(plan, &finished);
+        spool.append(&mut entry, &finished.line).map_err(write_error)?;
+        plan.buffers.give(finished.line);
         scanned.add(&entry);
         progress = Progress {
             rows: progress.rows + 1,
@@ -265,8 +266,7 @@ fn entry_of(plan: &Plan, finished: &Finished) -> Entry {
         pixtune_core::curate::Side::Validation => Stream::Validation,
     };
     let findings = finished.findings.iter().map(|finding| rules::index(finding.rule)).collect();
-    let line_hash = spool::line_hash(&finished.line);
-    Entry { record: finished.record, images: finished.images.clone(), stream, line_hash, findings }
+    Entry { record: finished.record, images: finished.images.clone(), stream, checksum: 0, findings }
 }
 
 /// All rows of all inputs, one after the other.

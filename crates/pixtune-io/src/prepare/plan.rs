@@ -1,16 +1,18 @@
 //! What a run will do, resolved and written down before anything is done.
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
 use pixtune_core::json::write_string;
 use pixtune_core::target::Target;
+use pixtune_core::tokens::{ChatEncoder, Layout};
 
 use super::{PrepareError, work_folder};
-use crate::image::prepare::{Policy, Resampling};
+use crate::buffers::Buffers;
+use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
+use crate::image::{ImageError, Limits};
 use crate::read::{Table, discover, keep_stdin};
 
 /// What becomes of pictures.
@@ -120,8 +122,12 @@ pub struct Plan {
     pub options: Options,
     /// The inputs and their columns.
     pub tables: Vec<Table>,
+    /// How conversations are counted.
+    pub(crate) encoder: ChatEncoder<'static>,
     /// How pictures are made ready.
     pub(crate) policy: Policy,
+    /// Memory for files and lines, used again and again.
+    pub(crate) buffers: Buffers,
     sizes: Vec<u64>,
     json: String,
 }
@@ -144,9 +150,14 @@ impl Plan {
         let size = |table: &Table| fs::metadata(&table.input.path).map_or(0, |about| about.len());
         let sizes = tables.iter().map(size).collect();
         options.threads = options.threads.max(1);
-        let policy = Policy::new(&options);
+        let policy = policy(&options);
         let json = plan_json(&options, &tables);
-        Ok(Plan { options, tables, policy, sizes, json })
+        let encoder = ChatEncoder::new(options.model, Layout::MistralCommon);
+        Ok(Plan { options, tables, encoder, policy, buffers: Buffers::default(), sizes, json })
+    }
+
+    pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
+        prepare(bytes, &self.policy)
     }
 
     /// The resolved options as JSON, with one option to a line: what `--show-plan` prints and the manifest keeps.
@@ -181,6 +192,24 @@ impl Plan {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn policy(options: &Options) -> Policy {
+    let side = u64::from(options.max_image_side);
+    Policy {
+        limits: Limits {
+            max_bytes: options.max_image_bytes,
+            max_side: options.max_image_side,
+            max_pixels: side * side,
+            max_decoded_bytes: options.max_decoded_bytes,
+        },
+        model: options.model,
+        target: options.target,
+        keep: options.images == Images::Keep,
+        decode_all: options.verify == Verify::Full,
+        resampling: options.resampling,
+        jpeg_quality: options.jpeg_quality,
     }
 }
 
@@ -308,10 +337,8 @@ fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
 
 /// A size with or without a unit, as the limits on the command line take it.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    text.parse().ok().or_else(|| parse_size(text)).ok_or_else(|| format!("`{text}` is no size; write `20MB`, `1GiB` or a number of bytes"))
-}
-
-/// Whether standard error is a terminal.
-pub fn on_terminal() -> bool {
-    std::io::stderr().is_terminal()
+    text.parse()
+        .ok()
+        .or_else(|| parse_size(text))
+        .ok_or_else(|| format!("`{text}` is no size; write `20MB`, `1GiB` or a number of bytes"))
 }

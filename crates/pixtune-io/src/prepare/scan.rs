@@ -7,12 +7,11 @@ use std::path::Path;
 
 use pixtune_core::curate::{Record, content_hash};
 use pixtune_core::diagnostic::{Finding, Severity};
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
 
 use super::Plan;
-use crate::image::ImageError;
-use crate::image::prepare::Prepared;
+use crate::image::prepare::{Prepared, rule_of};
 use crate::read::records::RawRow;
 use crate::read::{Labels, Table, image_path};
 use crate::write::base64;
@@ -38,7 +37,10 @@ pub fn finish(plan: &Plan, input: u32, row: &RawRow) -> Finished {
         Record { input, line: row.line, offset: row.offset, length: row.length, ..Record::default() };
     let scanned = catch_unwind(AssertUnwindSafe(|| scan(plan, table, row, record))).unwrap_or_else(|_| {
         let message = "the row made the program fail; it is set aside";
-        Err(vec![Finding::new(&rules::INTERNAL, "", message).hint("this is a defect of pixtune: please report it with the row")])
+        Err(vec![
+            Finding::new(&rules::INTERNAL, "", message)
+                .hint("this is a defect of pixtune: please report it with the row"),
+        ])
     });
     scanned.unwrap_or_else(|findings| reject(table, row, record, findings))
 }
@@ -57,7 +59,8 @@ fn reject(table: &Table, row: &RawRow, mut record: Record, findings: Vec<Finding
 fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<Finished, Vec<Finding>> {
     let reading = table.read(row, plan.options.image_position).map_err(|finding| vec![finding])?;
     let (sample, mut findings) = (reading.sample, reading.findings);
-    let broken = |findings: &[Finding]| findings.iter().any(|finding| finding.rule.severity == Severity::Error);
+    let broken =
+        |findings: &[Finding]| findings.iter().any(|finding| finding.rule.severity == Severity::Error);
     if broken(&findings) {
         return Err(findings);
     }
@@ -84,8 +87,13 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
     let images = pictures.iter().map(|picture| picture.hash).collect();
     let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();
-    let mut line = Vec::new();
+    let mut line = plan.buffers.take();
     skeleton.write(&written, &mut line);
+    for picture in written {
+        if let Picture::Inline { bytes, .. } = picture {
+            plan.buffers.give(bytes);
+        }
+    }
     record.bytes = line.len() as u64;
     Ok(Finished { record, images, findings, line })
 }
@@ -95,18 +103,35 @@ pub(super) struct Loaded {
     pub(super) written: Picture,
     /// Width and height as the model gets it; `None` for an address.
     pub(super) size: Option<(u32, u32)>,
+    /// Width and height as it came.
+    pub(super) original: Option<(u32, u32)>,
     hash: u128,
     shrunk: bool,
 }
 
-fn load(plan: &Plan, table: &Table, picture: &sample::Picture, findings: &mut Vec<Finding>) -> Option<Loaded> {
-    let mut report = |finding: Finding| findings.push(Finding { pointer: picture.pointer.clone(), ..finding });
+fn load(
+    plan: &Plan,
+    table: &Table,
+    picture: &sample::Picture,
+    findings: &mut Vec<Finding>,
+) -> Option<Loaded> {
+    let mut report =
+        |finding: Finding| findings.push(Finding { pointer: picture.pointer.clone(), ..finding });
     let (bytes, name) = match &picture.source {
         ImageSource::Url(url) => {
             let message = format!("`{url}` stays an address: it is not fetched, checked or counted");
-            report(Finding::new(&rules::IMAGE_URL, "", message).hint("download it and name the file to have it embedded"));
+            report(
+                Finding::new(&rules::IMAGE_URL, "", message)
+                    .hint("download it and name the file to have it embedded"),
+            );
             let hash = content_hash(url.as_bytes());
-            return Some(Loaded { written: Picture::Url(url.clone()), size: None, hash, shrunk: false });
+            return Some(Loaded {
+                written: Picture::Url(url.clone()),
+                size: None,
+                original: None,
+                hash,
+                shrunk: false,
+            });
         }
         ImageSource::File(written) => match read_file(plan, &table.input.folder, written) {
             Ok(bytes) => (bytes, format!("`{written}`")),
@@ -125,7 +150,16 @@ fn load(plan: &Plan, table: &Table, picture: &sample::Picture, findings: &mut Ve
     };
     let hash = content_hash(&bytes);
     match plan.prepare_image(bytes) {
-        Ok(Prepared { format, bytes, width, height, source, shrunk, .. }) => {
+        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways }) => {
+            if sideways {
+                let message = format!(
+                    "{name} is embedded as it is, and the model sees it turned by its EXIF orientation"
+                );
+                report(
+                    Finding::new(&rules::IMAGE_SIDEWAYS, "", message)
+                        .hint("leave out `--images keep` to have it turned"),
+                );
+            }
             if let ImageSource::Inline { mime, .. } = &picture.source
                 && mime.split(';').next() != Some(source.mime())
                 && mime != "image/jpg"
@@ -134,7 +168,7 @@ fn load(plan: &Plan, table: &Table, picture: &sample::Picture, findings: &mut Ve
                 report(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
             }
             let written = Picture::Inline { mime: format.mime(), bytes };
-            Some(Loaded { written, size: Some((width, height)), hash, shrunk })
+            Some(Loaded { written, size: Some((width, height)), original: Some(original), hash, shrunk })
         }
         Err(error) => {
             let (rule, hint) = rule_of(&error);
@@ -152,31 +186,39 @@ fn load(plan: &Plan, table: &Table, picture: &sample::Picture, findings: &mut Ve
 fn read_file(plan: &Plan, folder: &Path, written: &str) -> Result<Vec<u8>, Finding> {
     let path = image_path(folder, written);
     let unreadable = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Finding::new(&rules::IMAGE_MISSING, "", format!("`{written}` does not exist"))
-            .hint(format!("paths are relative to the folder of the table; looked for `{}`", path.display())),
-        io::ErrorKind::FilesystemLoop => {
-            Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is a link that leads in a circle"))
+        io::ErrorKind::NotFound => {
+            Finding::new(&rules::IMAGE_MISSING, "", format!("`{written}` does not exist")).hint(format!(
+                "paths are relative to the folder of the table; looked for `{}`",
+                path.display()
+            ))
         }
+        _ if error.to_string().contains("symbolic link") => Finding::new(
+            &rules::IMAGE_UNREADABLE,
+            "",
+            format!("`{written}` is a link that leads in a circle"),
+        ),
         _ => Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` cannot be read: {error}")),
     };
     let about = fs::metadata(&path).map_err(|error| unreadable(&error))?;
     if about.is_dir() {
-        return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is a directory, not an image")));
+        return Err(Finding::new(
+            &rules::IMAGE_UNREADABLE,
+            "",
+            format!("`{written}` is a directory, not an image"),
+        ));
     }
     if !about.is_file() {
         return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", format!("`{written}` is not a regular file")));
     }
     let limit = plan.options.max_image_bytes;
-    let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(limit)).unwrap_or(0) + 1);
+    let mut bytes = plan.buffers.take();
+    bytes.reserve(usize::try_from(about.len().min(limit)).unwrap_or(0) + 1);
     let file = File::open(&path).map_err(|error| unreadable(&error))?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > limit {
         let message = format!("`{written}` has {} bytes, the limit is {limit}", about.len());
-        return Err(Finding::new(&rules::IMAGE_TOO_LARGE, "", message).hint("raise --max-image-bytes if the file is meant"));
+        return Err(Finding::new(&rules::IMAGE_TOO_LARGE, "", message)
+            .hint("raise --max-image-bytes if the file is meant"));
     }
     Ok(bytes)
-}
-
-fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
-    crate::image::prepare::rule_of(error)
 }

@@ -6,8 +6,6 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::journal::{Entry, Journal, Replay, Stream};
 
 /// A finished file of a stream.
@@ -65,6 +63,12 @@ impl Open {
         self.lines += 1;
     }
 
+    /// Part of the file's BLAKE3 so far.
+    fn checksum(&self) -> u64 {
+        let hash = self.hash.finalize();
+        hash.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
         self.buffer.clear();
@@ -88,14 +92,17 @@ impl Segments {
         self.folder.join(format!("{}-{}.jsonl", self.name, index + 1))
     }
 
-    /// Appends a line, in a new file if the last one has no room for it.
-    pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        self.turn(line.len() as u64, File::create)?.append(line)
+    /// Appends a line, in a new file if the last one has no room for it, and returns the file's checksum.
+    pub fn append(&mut self, line: &[u8]) -> io::Result<u64> {
+        let open = self.turn(line.len() as u64, File::create)?;
+        open.append(line)?;
+        Ok(open.checksum())
     }
 
     /// The file that takes the next line of this length.
     fn turn(&mut self, length: u64, make: impl Fn(PathBuf) -> io::Result<File>) -> io::Result<&mut Open> {
-        let full = self.open.as_ref().is_some_and(|open| open.bytes > 0 && open.bytes + length > self.max_bytes);
+        let full =
+            self.open.as_ref().is_some_and(|open| open.bytes > 0 && open.bytes + length > self.max_bytes);
         if full && let Some(open) = self.open.take() {
             self.done.push(open.close()?);
         }
@@ -122,18 +129,21 @@ impl Segments {
     }
 
     /// Takes over a line that an earlier run wrote; false when it is not there whole.
-    fn adopt(&mut self, length: u64, hash: u64, line: &mut Vec<u8>) -> io::Result<bool> {
-        let reopen = |path: PathBuf| File::options().read(true).write(true).create(true).truncate(false).open(path);
+    fn adopt(&mut self, length: u64, checksum: u64, line: &mut Vec<u8>) -> io::Result<bool> {
+        let reopen =
+            |path: PathBuf| File::options().read(true).write(true).create(true).truncate(false).open(path);
         let open = self.turn(length, reopen)?;
         if open.file.metadata()?.len() < open.bytes + length {
             return Ok(false);
         }
         line.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
         open.file.read_exact(line)?;
-        if xxh3_64(line) != hash {
+        let before = (open.hash.clone(), open.bytes, open.lines);
+        open.count(line);
+        if open.checksum() != checksum {
+            (open.hash, open.bytes, open.lines) = before;
             return Ok(false);
         }
-        open.count(line);
         Ok(true)
     }
 
@@ -177,7 +187,7 @@ impl Spool {
             let mut replay = Replay::new(BufReader::new(File::open(&path)?));
             let mut line = Vec::new();
             while let Some(entry) = replay.next_entry()? {
-                if !streams[entry.stream as usize].adopt(entry.record.bytes, entry.line_hash, &mut line)? {
+                if !streams[entry.stream as usize].adopt(entry.record.bytes, entry.checksum, &mut line)? {
                     break;
                 }
                 length = replay.length;
@@ -188,9 +198,9 @@ impl Spool {
         Ok(Spool { streams, journal: Journal::open(&path, length)? })
     }
 
-    /// Adds a row and its line.
-    pub fn append(&mut self, entry: &Entry, line: &[u8]) -> io::Result<()> {
-        self.streams[entry.stream as usize].append(line)?;
+    /// Adds a row and its line; the entry gets its checksum.
+    pub fn append(&mut self, entry: &mut Entry, line: &[u8]) -> io::Result<()> {
+        entry.checksum = self.streams[entry.stream as usize].append(line)?;
         self.journal.push(entry);
         if self.journal.pending() > JOURNAL_BUFFER { self.flush() } else { Ok(()) }
     }
@@ -207,11 +217,6 @@ impl Spool {
         let [train, validation, rejected] = self.streams;
         Ok([train.finish()?, validation.finish()?, rejected.finish()?])
     }
-}
-
-/// The hash of a line that its entry carries.
-pub fn line_hash(line: &[u8]) -> u64 {
-    xxh3_64(line)
 }
 
 /// Reads the lines of a stream again, one after the other, passing over those that are not wanted.
@@ -258,18 +263,19 @@ mod tests {
     fn entry(number: u64, line: &[u8]) -> Entry {
         let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
         let stream = Stream::ALL[(number % 3) as usize];
-        Entry { record, images: vec![], stream, line_hash: line_hash(line), findings: vec![] }
+        Entry { record, images: vec![], stream, checksum: 0, findings: vec![] }
     }
 
     fn line(number: u64) -> Vec<u8> {
-        format!("{{\"row\":{number},\"text\":\"{}\"}}\n", "x".repeat((number * 37 % 90) as usize)).into_bytes()
+        format!("{{\"row\":{number},\"text\":\"{}\"}}\n", "x".repeat((number * 37 % 90) as usize))
+            .into_bytes()
     }
 
     fn fill(folder: &Path, rows: u64) -> [Vec<Segment>; 3] {
         let mut next = 0;
         let mut spool = Spool::open(folder, 1000, |_| next += 1).unwrap();
         for number in next..rows {
-            spool.append(&entry(number, &line(number)), &line(number)).unwrap();
+            spool.append(&mut entry(number, &line(number)), &line(number)).unwrap();
         }
         spool.finish().unwrap()
     }
@@ -296,7 +302,8 @@ mod tests {
     fn a_torn_spool_goes_on_as_if_nothing_had_happened() {
         let whole = tempfile::tempdir().unwrap();
         let expected = contents(&fill(whole.path(), 100));
-        let files: Vec<_> = fs::read_dir(whole.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let files: Vec<_> =
+            fs::read_dir(whole.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         let mut seed = 1u64;
         for _ in 0..60 {
             // Every file ends somewhere else, as after a power cut.

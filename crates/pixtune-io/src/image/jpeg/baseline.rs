@@ -32,7 +32,25 @@ pub(super) fn decode_interval(
     mcus: std::ops::Range<usize>,
     per_row: usize,
 ) -> Result<(), Damage> {
+    #[cfg(target_arch = "x86_64")]
+    if super::avx2::is_available() {
+        // SAFETY: the machine has the features.
+        return unsafe { decode_mcus_avx2(reader, parts, mcus, per_row) };
+    }
     decode_mcus(reader, parts, mcus, per_row, idct)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+fn decode_mcus_avx2(
+    reader: &mut BitReader<'_>,
+    parts: &mut [ScanPart<'_>],
+    mcus: std::ops::Range<usize>,
+    per_row: usize,
+) -> Result<(), Damage> {
+    decode_mcus(reader, parts, mcus, per_row, |block, steps, out, stride| {
+        super::avx2::idct(block, steps, out, stride);
+    })
 }
 
 /// A block with room behind it for coefficients past the 63rd, which only damaged data has.

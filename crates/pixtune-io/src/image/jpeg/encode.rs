@@ -205,6 +205,29 @@ fn write_file(planes: &Planes, quality: u8, out: &mut Vec<u8>) {
 }
 
 fn write_mcus(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, usize)) {
+    #[cfg(target_arch = "x86_64")]
+    if super::avx2::is_available() {
+        // SAFETY: the machine has the features.
+        return unsafe { write_mcus_avx2(writer, parts, mcus) };
+    }
+    write_mcus_with(writer, parts, mcus, quantised_block);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+fn write_mcus_avx2(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, usize)) {
+    write_mcus_with(writer, parts, mcus, |samples, stride, divisors, block| {
+        super::avx2::quantised_block(samples, stride, divisors, block);
+    });
+}
+
+#[inline(always)]
+fn write_mcus_with(
+    writer: &mut BitWriter<'_>,
+    parts: &mut [Part<'_>],
+    mcus: (usize, usize),
+    transform: impl Fn(&[u8], usize, &Divisors, &mut Quantised),
+) {
     let mut block = Quantised { values: [0; 64], nonzero: 0 };
     for row in 0..mcus.1 {
         for column in 0..mcus.0 {
@@ -213,7 +236,9 @@ fn write_mcus(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, 
                     for x in 0..part.sampling.0 {
                         let at = (column * part.sampling.0 + x, row * part.sampling.1 + y);
                         if at.0 < part.blocks.0 && at.1 < part.blocks.1 {
-                            transform(part, at, &mut block);
+                            with_samples(part.plane, at, |samples, stride| {
+                                transform(samples, stride, part.divisors, &mut block)
+                            });
                             write_block(writer, part.codes, &block, &mut part.predictor);
                         } else {
                             write_filler(writer, part.codes);
@@ -225,21 +250,20 @@ fn write_mcus(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, 
     }
 }
 
-fn transform(part: &Part<'_>, (column, row): (usize, usize), block: &mut Quantised) {
-    let (plane, x, y) = (part.plane, column * 8, row * 8);
+/// Calls `take` with the samples of a block and their stride. Over the edge, the last column and row are repeated.
+#[inline(always)]
+fn with_samples(plane: &Plane, (column, row): (usize, usize), take: impl FnOnce(&[u8], usize)) {
+    let (x, y) = (column * 8, row * 8);
     if x + 8 <= plane.width && y + 8 <= plane.height {
-        quantised_block(&plane.samples[y * plane.stride + x..], plane.stride, part.divisors, block);
+        take(&plane.samples[y * plane.stride + x..], plane.stride);
     } else {
-        // The block hangs over the edge: repeat the last column and the last row.
-        let mut samples = [0; 64];
-        for (dy, out) in samples.chunks_exact_mut(8).enumerate() {
-            let source = plane.row((y + dy).min(plane.height - 1));
-            for (dx, out) in out.iter_mut().enumerate() {
-                *out = source[(x + dx).min(plane.width - 1)];
-            }
-        }
-        quantised_block(&samples, 8, part.divisors, block);
+        take(&hanging_block(plane, x, y), 8);
     }
+}
+
+#[cold]
+fn hanging_block(plane: &Plane, x: usize, y: usize) -> [u8; 64] {
+    std::array::from_fn(|k| plane.row((y + k / 8).min(plane.height - 1))[(x + k % 8).min(plane.width - 1)])
 }
 
 fn write_headers(planes: &Planes, steps: &[[u8; 64]; 2], parts: &[Part<'_>], out: &mut Vec<u8>) {

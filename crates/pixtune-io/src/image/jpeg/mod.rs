@@ -8,6 +8,8 @@
 //! We are stricter than libjpeg in two things: damaged entropy-coded data is an error, where libjpeg warns and
 //! goes on with wrong pixels, and so is a file without the EOI marker.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod baseline;
 mod bits;
 mod colour;

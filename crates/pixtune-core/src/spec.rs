@@ -1,0 +1,213 @@
+//! What is constant about each model of the family: how it cuts pictures, how long it reads, what it is tokenized with.
+
+/// One model. The hidden sizes a trainer needs come from its own configuration file, not from here.
+#[derive(Debug)]
+pub struct ModelSpec {
+    /// The name used in reports.
+    pub id: &'static str,
+    /// Other names people use: API names, folder names, Hugging Face ids.
+    pub aliases: &'static [&'static str],
+    /// Side of a vision patch in pixels.
+    pub patch: u32,
+    /// How many patches a side one image token stands for.
+    pub merge: u32,
+    /// Longest side in pixels; larger pictures are shrunk by the model's preprocessing.
+    pub max_side: u32,
+    /// Tokens the model can read at once.
+    pub context: usize,
+    /// How text becomes tokens.
+    pub tokenizer: TokenizerKind,
+    /// Id of `[IMG]`, one patch of a picture.
+    pub image: u32,
+    /// Id of `[IMG_BREAK]`, after every row of a picture but the last.
+    pub image_break: u32,
+    /// Id of `[IMG_END]`, after the last row.
+    pub image_end: u32,
+    /// Whether ids and counts of whole conversations are those of the reference.
+    pub exactness: Exactness,
+    /// Where the numbers come from.
+    pub sources: &'static str,
+}
+
+/// The tokenizer a model was trained with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenizerKind {
+    /// Tekken, with the version of its chat layout.
+    Tekken {
+        /// The version in `tekken.json`; 3 is built in.
+        version: u32,
+    },
+    /// A SentencePiece model, which this program does not read.
+    SentencePiece {
+        /// Its version as Mistral names it.
+        version: &'static str,
+    },
+}
+
+/// Whether a count can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exactness {
+    /// Ids and counts are those of the reference.
+    Exact,
+    /// Picture tokens are exact, the rest is close; the reason says why.
+    Estimate(&'static str),
+}
+
+const V3: TokenizerKind = TokenizerKind::Tekken { version: 3 };
+const CONTEXT_128K: usize = 131_072;
+const CONTEXT_256K: usize = 262_144;
+
+const NEWER_LAYOUT: Exactness = Exactness::Estimate(
+    "text is counted with Pixtral 12B's vocabulary and chat layout (v3); this model's own are newer and not verified",
+);
+
+/// Pixtral 12B, instruction-tuned and base: they share everything here.
+pub const PIXTRAL_12B: ModelSpec = ModelSpec {
+    id: "pixtral-12b",
+    aliases: &[
+        "pixtral",
+        "pixtral-12b-2409",
+        "pixtral-12b-latest",
+        "pixtral-12b-base-2409",
+        "mistralai/Pixtral-12B-2409",
+        "mistralai/Pixtral-12B-Base-2409",
+        "mistral-community/pixtral-12b",
+        "mistral-community/pixtral-12b-240910",
+    ],
+    patch: 16,
+    merge: 1,
+    max_side: 1024,
+    context: CONTEXT_128K,
+    tokenizer: V3,
+    image: 10,
+    image_break: 12,
+    image_end: 13,
+    exactness: Exactness::Exact,
+    sources: "params.json of mistralai/Pixtral-12B-2409; tekken_240911 and image.py of mistral-common 1.13.1",
+};
+
+/// Pixtral Large.
+pub const PIXTRAL_LARGE: ModelSpec = ModelSpec {
+    id: "pixtral-large",
+    aliases: &[
+        "pixtral-large-2411",
+        "pixtral-large-latest",
+        "pixtral-large-instruct-2411",
+        "mistralai/Pixtral-Large-Instruct-2411",
+    ],
+    tokenizer: TokenizerKind::SentencePiece { version: "v7m1" },
+    image_break: 14,
+    image_end: 15,
+    exactness: Exactness::Estimate(
+        "text is counted with Pixtral 12B's vocabulary and chat layout; this model has its own SentencePiece vocabulary (v7m1)",
+    ),
+    sources: "public conversions of mistralai/Pixtral-Large-Instruct-2411; v7m1 special ids of mistral-common 1.13.1",
+    ..PIXTRAL_12B
+};
+
+/// Mistral Small 3.1, instruction-tuned and base.
+pub const MISTRAL_SMALL_3_1: ModelSpec = ModelSpec {
+    id: "mistral-small-3.1",
+    aliases: &[
+        "mistral-small-2503",
+        "mistral-small-3.1-24b-instruct-2503",
+        "mistral-small-3.1-24b-base-2503",
+        "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+        "mistralai/Mistral-Small-3.1-24B-Base-2503",
+    ],
+    patch: 14,
+    merge: 2,
+    max_side: 1540,
+    tokenizer: TokenizerKind::Tekken { version: 7 },
+    exactness: NEWER_LAYOUT,
+    sources: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503; tokenizer version not verified",
+    ..PIXTRAL_12B
+};
+
+/// Mistral Small 3.2.
+pub const MISTRAL_SMALL_3_2: ModelSpec = ModelSpec {
+    id: "mistral-small-3.2",
+    aliases: &[
+        "mistral-small-2506",
+        "mistral-small-3.2-24b-instruct-2506",
+        "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+    ],
+    tokenizer: TokenizerKind::Tekken { version: 11 },
+    sources: "config.json of mistralai/Mistral-Small-3.2-24B-Instruct-2506; tokenizer version not verified",
+    ..MISTRAL_SMALL_3_1
+};
+
+/// Ministral 3 3B: base, instruct and reasoning.
+pub const MINISTRAL_3_3B: ModelSpec = ModelSpec {
+    id: "ministral-3-3b",
+    aliases: &[
+        "ministral-3b-2512",
+        "ministral-3-3b-2512",
+        "mistralai/Ministral-3-3B-Base-2512",
+        "mistralai/Ministral-3-3B-Instruct-2512",
+        "mistralai/Ministral-3-3B-Reasoning-2512",
+    ],
+    context: CONTEXT_256K,
+    tokenizer: TokenizerKind::Tekken { version: 13 },
+    sources: "Megatron-Bridge ministral3_provider.py; tokenizer version not verified",
+    ..MISTRAL_SMALL_3_1
+};
+
+/// Ministral 3 8B: base, instruct and reasoning.
+pub const MINISTRAL_3_8B: ModelSpec = ModelSpec {
+    id: "ministral-3-8b",
+    aliases: &[
+        "ministral-8b-2512",
+        "ministral-3-8b-2512",
+        "mistralai/Ministral-3-8B-Base-2512",
+        "mistralai/Ministral-3-8B-Instruct-2512",
+        "mistralai/Ministral-3-8B-Reasoning-2512",
+    ],
+    ..MINISTRAL_3_3B
+};
+
+/// Ministral 3 14B: base, instruct and reasoning.
+pub const MINISTRAL_3_14B: ModelSpec = ModelSpec {
+    id: "ministral-3-14b",
+    aliases: &[
+        "ministral-14b-2512",
+        "ministral-3-14b-2512",
+        "mistralai/Ministral-3-14B-Base-2512",
+        "mistralai/Ministral-3-14B-Instruct-2512",
+        "mistralai/Ministral-3-14B-Reasoning-2512",
+    ],
+    ..MINISTRAL_3_3B
+};
+
+/// Every model, the one this program is made for first.
+pub const ALL: &[&ModelSpec] = &[
+    &PIXTRAL_12B,
+    &PIXTRAL_LARGE,
+    &MISTRAL_SMALL_3_1,
+    &MISTRAL_SMALL_3_2,
+    &MINISTRAL_3_3B,
+    &MINISTRAL_3_8B,
+    &MINISTRAL_3_14B,
+];
+
+/// The model of this name or alias, in any case.
+pub fn find(name: &str) -> Option<&'static ModelSpec> {
+    let is_name = |known: &str| known.eq_ignore_ascii_case(name);
+    ALL.iter().copied().find(|spec| is_name(spec.id) || spec.aliases.iter().any(|alias| is_name(alias)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_belong_to_one_model() {
+        assert_eq!(find("mistralai/pixtral-12b-2409").unwrap().id, "pixtral-12b");
+        assert_eq!(find("PIXTRAL-LARGE").unwrap().id, "pixtral-large");
+        assert!(find("gpt-4o").is_none());
+        let mut seen = std::collections::BTreeSet::new();
+        for name in ALL.iter().flat_map(|spec| spec.aliases.iter().chain([&spec.id])) {
+            assert!(seen.insert(name.to_ascii_lowercase()), "{name} twice");
+        }
+    }
+}

@@ -1,0 +1,560 @@
+//! Reading a conversation exactly as strictly as mistral-common 1.13.1 does in fine-tuning mode: its pydantic models
+//! forbid every key they do not know and convert only a few values.
+//!
+//! `conversation` is for making data, this is for judging it: `Err` lists everything the reference would stop at,
+//! each with its place, and nothing is left out in silence. Whether the messages make sense together is decided
+//! when they are encoded (`tokens::chat`).
+
+use crate::conversation::image_source;
+use crate::diagnostic::{Finding, pointer_push};
+use crate::json::Value;
+use crate::rules::{
+    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, Rule, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
+};
+use crate::sample::{
+    Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
+};
+
+/// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
+pub fn read(request: &Value<'_>) -> Result<Sample<Picture>, Vec<Finding>> {
+    let mut reader = Reader::default();
+    let sample = reader.request(request);
+    match sample {
+        Some(sample) if reader.findings.is_empty() => Ok(Sample { images: reader.images, ..sample }),
+        _ => Err(reader.findings),
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    images: Vec<Picture>,
+    findings: Vec<Finding>,
+}
+
+/// An object and where it is.
+struct Fields<'v, 'a> {
+    value: &'v Value<'a>,
+    pointer: String,
+}
+
+impl<'v, 'a> Fields<'v, 'a> {
+    fn place(&self, key: impl std::fmt::Display) -> String {
+        pointer_push(&self.pointer, key)
+    }
+
+    fn get(&self, key: &str) -> Option<&'v Value<'a>> {
+        self.value.get(key)
+    }
+
+    /// Like `get`, with null for absent: where the model says `| None`.
+    fn not_null(&self, key: &str) -> Option<&'v Value<'a>> {
+        self.get(key).filter(|value| **value != Value::Null)
+    }
+}
+
+/// Settings of a request and what they may be.
+const SETTINGS: [(&str, Setting); 10] = [
+    ("model", Setting::TextOrNull),
+    ("temperature", Setting::Share),
+    ("top_p", Setting::Share),
+    ("max_tokens", Setting::CountOrNull),
+    ("random_seed", Setting::CountOrNull),
+    ("parallel_tool_calls", Setting::Bool),
+    ("truncate_for_context_length", Setting::OnlyFalse),
+    ("continue_final_message", Setting::OnlyFalse),
+    ("reasoning_effort", Setting::OnlyNull),
+    ("tool_choice", Setting::ToolChoice),
+];
+
+#[derive(Clone, Copy)]
+enum Setting {
+    TextOrNull,
+    /// 0 to 1.
+    Share,
+    CountOrNull,
+    Bool,
+    /// `true` makes the reference refuse a training sample.
+    OnlyFalse,
+    OnlyNull,
+    ToolChoice,
+}
+
+impl Reader {
+    fn report(&mut self, rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) {
+        self.findings.push(Finding::new(rule, pointer, message));
+    }
+
+    fn wrong(&mut self, pointer: impl Into<String>, value: &Value<'_>, expected: &str) {
+        self.report(&WRONG_TYPE, pointer, format!("{} where {expected} should be", value.kind()));
+    }
+
+    fn object<'v, 'a>(
+        &mut self,
+        value: &'v Value<'a>,
+        pointer: String,
+        known: &[&str],
+    ) -> Option<Fields<'v, 'a>> {
+        let Some(members) = value.as_object() else {
+            self.wrong(pointer, value, "an object");
+            return None;
+        };
+        for (key, _) in members {
+            if !known.contains(&&**key) {
+                self.report(
+                    &UNKNOWN_KEY,
+                    pointer_push(&pointer, key),
+                    format!("`{key}` is not part of the format"),
+                );
+            }
+        }
+        Some(Fields { value, pointer })
+    }
+
+    fn missing(&mut self, fields: &Fields<'_, '_>, key: &str) {
+        self.report(&MISSING_FIELD, fields.pointer.clone(), format!("there is no `{key}`"));
+    }
+
+    /// A string that has to be there.
+    fn text(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<String> {
+        match fields.get(key) {
+            None => {
+                self.missing(fields, key);
+                None
+            }
+            Some(value) => self.string(value, fields.place(key)),
+        }
+    }
+
+    fn string(&mut self, value: &Value<'_>, pointer: String) -> Option<String> {
+        let text = value.as_str().map(str::to_owned);
+        if text.is_none() {
+            self.wrong(pointer, value, "a string");
+        }
+        text
+    }
+
+    fn optional_text(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<String> {
+        let value = fields.not_null(key)?;
+        self.string(value, fields.place(key))
+    }
+
+    fn boolean(&mut self, fields: &Fields<'_, '_>, key: &str) -> bool {
+        let Some(value) = fields.get(key) else { return false };
+        lax_bool(value).unwrap_or_else(|| {
+            self.wrong(fields.place(key), value, "a boolean");
+            false
+        })
+    }
+
+    fn list<'v, 'a>(&mut self, value: &'v Value<'a>, pointer: String) -> Option<&'v [Value<'a>]> {
+        let list = value.as_array();
+        if list.is_none() {
+            self.wrong(pointer, value, "an array");
+        }
+        list
+    }
+
+    fn request(&mut self, request: &Value<'_>) -> Option<Sample<Picture>> {
+        let mut known = vec!["messages", "tools", "response_format"];
+        known.extend(SETTINGS.map(|(key, _)| key));
+        let fields = self.object(request, String::new(), &known)?;
+        for (key, setting) in SETTINGS {
+            if let Some(value) = fields.get(key) {
+                self.setting(value, fields.place(key), setting);
+            }
+        }
+        if let Some(format) = fields.get("response_format") {
+            self.response_format(format, fields.place("response_format"));
+        }
+        let mut tools = Vec::new();
+        if let Some(list) = fields.not_null("tools") {
+            let place = fields.place("tools");
+            for (index, tool) in self.list(list, place.clone()).unwrap_or_default().iter().enumerate() {
+                tools.extend(self.tool(tool, pointer_push(&place, index)));
+            }
+        }
+        let Some(list) = fields.get("messages") else {
+            self.missing(&fields, "messages");
+            return None;
+        };
+        let place = fields.place("messages");
+        let mut messages = Vec::new();
+        for (index, message) in self.list(list, place.clone())?.iter().enumerate() {
+            messages.extend(self.message(message, pointer_push(&place, index)));
+        }
+        Some(Sample { messages, tools, images: Vec::new() })
+    }
+
+    fn setting(&mut self, value: &Value<'_>, pointer: String, setting: Setting) {
+        let (fits, expected) = match setting {
+            Setting::TextOrNull => (matches!(value, Value::Null | Value::String(_)), "a string or null"),
+            Setting::Share => (
+                lax_number(value).is_some_and(|number| (0.0..=1.0).contains(&number)),
+                "a number from 0 to 1",
+            ),
+            Setting::CountOrNull => {
+                let count = |number: f64| number >= 0.0 && number.fract() == 0.0;
+                (
+                    *value == Value::Null || lax_number(value).is_some_and(count),
+                    "a whole number from 0 or null",
+                )
+            }
+            Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
+            Setting::OnlyFalse => (lax_bool(value) == Some(false), "false"),
+            Setting::OnlyNull => (*value == Value::Null, "null"),
+            Setting::ToolChoice => return self.tool_choice(value, pointer),
+        };
+        if !fits {
+            self.wrong(pointer, value, expected);
+        }
+    }
+
+    fn tool_choice(&mut self, value: &Value<'_>, pointer: String) {
+        if matches!(value.as_str(), Some("auto" | "none" | "any" | "required")) {
+            return;
+        }
+        if value.as_object().is_none() {
+            return self.wrong(pointer, value, "`auto`, `none`, `any`, `required` or a named function");
+        }
+        let Some(fields) = self.object(value, pointer, &["type", "function"]) else { return };
+        self.function_type(&fields);
+        match fields.get("function") {
+            None => self.missing(&fields, "function"),
+            Some(function) => {
+                if let Some(function) = self.object(function, fields.place("function"), &["name"]) {
+                    self.text(&function, "name");
+                }
+            }
+        }
+    }
+
+    fn response_format(&mut self, value: &Value<'_>, pointer: String) {
+        let Some(fields) = self.object(value, pointer, &["type", "json_schema"]) else { return };
+        let kind = match fields.get("type") {
+            None => Some("text"),
+            Some(kind) => kind.as_str(),
+        };
+        match kind {
+            Some("text" | "json_object") => {}
+            Some("json_schema") if fields.not_null("json_schema").is_some() => {}
+            Some("json_schema") => self.missing(&fields, "json_schema"),
+            _ => self.report(&WRONG_TYPE, fields.place("type"), "no `text`, `json_object` or `json_schema`"),
+        }
+        if let Some(schema) = fields.not_null("json_schema") {
+            let known = ["name", "description", "schema", "custom_schema", "strict"];
+            let Some(schema) = self.object(schema, fields.place("json_schema"), &known) else { return };
+            self.text(&schema, "name");
+            self.optional_text(&schema, "description");
+            self.boolean(&schema, "strict");
+            match schema.get("schema").or_else(|| schema.get("custom_schema")) {
+                None => self.missing(&schema, "schema"),
+                Some(object) if object.as_object().is_none() => {
+                    self.wrong(schema.place("schema"), object, "an object");
+                }
+                Some(object) => {
+                    self.findings.extend(crate::tokens::check_schema(object, &schema.place("schema")).err());
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, value: &Value<'_>, pointer: String) -> Option<Message> {
+        let role = value.get("role").and_then(Value::as_str);
+        let known: &[&str] = match role {
+            Some("system" | "user") => &["role", "content"],
+            Some("assistant") => &["role", "content", "tool_calls", "prefix", "weight"],
+            Some("tool") => &["role", "content", "tool_call_id", "name"],
+            _ => {
+                let message = match (value, value.get("role")) {
+                    (_, Some(Value::String(role))) => format!("`{role}` is no role"),
+                    (_, Some(other)) => format!("`role` is {}, not a string", other.kind()),
+                    (Value::Object(_), None) => "the message has no `role`".into(),
+                    (other, None) => format!("{} where a message should be", other.kind()),
+                };
+                self.report(&UNKNOWN_ROLE, pointer, message);
+                return None;
+            }
+        };
+        let fields = self.object(value, pointer, known)?;
+        match role {
+            Some("system") => self.required_content(&fields, Role::Other).map(Message::System),
+            Some("user") => self.required_content(&fields, Role::User).map(Message::User),
+            Some("tool") => {
+                let content = self.required_content(&fields, Role::Other);
+                let tool_call_id = self.optional_text(&fields, "tool_call_id");
+                let name = self.optional_text(&fields, "name");
+                Some(Message::Tool(ToolResult { content: content?, tool_call_id, name }))
+            }
+            _ => Some(Message::Assistant(self.assistant(&fields))),
+        }
+    }
+
+    fn assistant(&mut self, fields: &Fields<'_, '_>) -> Assistant {
+        let mut tool_calls = Vec::new();
+        if let Some(list) = fields.not_null("tool_calls") {
+            let place = fields.place("tool_calls");
+            for (index, call) in self.list(list, place.clone()).unwrap_or_default().iter().enumerate() {
+                tool_calls.extend(self.tool_call(call, pointer_push(&place, index)));
+            }
+        }
+        let content =
+            fields.not_null("content").and_then(|content| self.content(content, fields, Role::Other));
+        let weight = fields.not_null("weight").and_then(|weight| match lax_number(weight) {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => {
+                self.report(
+                    &WRONG_TYPE,
+                    fields.place("weight"),
+                    format!("`weight` is `{weight}`; it is 0 or 1"),
+                );
+                None
+            }
+        });
+        Assistant { content, tool_calls, weight, prefix: self.boolean(fields, "prefix") }
+    }
+
+    fn required_content(&mut self, fields: &Fields<'_, '_>, role: Role) -> Option<Content> {
+        match fields.get("content") {
+            Some(content) => self.content(content, fields, role),
+            None => {
+                self.missing(fields, "content");
+                None
+            }
+        }
+    }
+
+    fn content(&mut self, value: &Value<'_>, fields: &Fields<'_, '_>, role: Role) -> Option<Content> {
+        let place = fields.place("content");
+        match value {
+            Value::String(text) => Some(Content::Text(text.clone().into_owned())),
+            Value::Array(parts) => {
+                let mut read = Vec::new();
+                for (index, part) in parts.iter().enumerate() {
+                    read.extend(self.part(part, pointer_push(&place, index), role));
+                }
+                Some(Content::Parts(read))
+            }
+            other => {
+                self.wrong(place, other, "a string or an array");
+                None
+            }
+        }
+    }
+
+    fn part(&mut self, value: &Value<'_>, pointer: String, role: Role) -> Option<Part> {
+        let kind = match value {
+            Value::Object(_) => value.get("type"),
+            other => {
+                self.wrong(pointer, other, "a part of a message");
+                return None;
+            }
+        };
+        match kind.and_then(Value::as_str) {
+            Some("text") => {
+                let fields = self.object(value, pointer, &["type", "text"])?;
+                self.text(&fields, "text").map(Part::Text)
+            }
+            Some(kind @ ("image_url" | "image")) => {
+                let fields = self.object(value, pointer, &["type", kind])?;
+                let url = if kind == "image" { self.text(&fields, "image") } else { self.image_url(&fields) };
+                if matches!(role, Role::Other) {
+                    self.report(&IMAGE_ROLE, fields.pointer, "a picture outside a user message");
+                    return None;
+                }
+                self.picture(&url?, kind, fields.place(kind))
+            }
+            Some(kind) => {
+                self.report(
+                    &WRONG_TYPE,
+                    pointer,
+                    format!("`{kind}` is no kind of content that Pixtral reads"),
+                );
+                None
+            }
+            None => {
+                self.report(&MISSING_FIELD, pointer, "the part has no `type`");
+                None
+            }
+        }
+    }
+
+    fn image_url(&mut self, fields: &Fields<'_, '_>) -> Option<String> {
+        match fields.get("image_url") {
+            None => {
+                self.missing(fields, "image_url");
+                None
+            }
+            Some(Value::String(url)) => Some(url.clone().into_owned()),
+            Some(object) => {
+                let inner = self.object(object, fields.place("image_url"), &["url", "detail"])?;
+                self.optional_text(&inner, "detail");
+                self.text(&inner, "url")
+            }
+        }
+    }
+
+    fn picture(&mut self, reference: &str, kind: &str, pointer: String) -> Option<Part> {
+        let is_data = reference.starts_with("data:");
+        let source = if kind == "image" && !is_data {
+            Ok(ImageSource::Inline { mime: String::new(), base64: reference.to_owned() })
+        } else if is_data
+            || (kind != "image" && ["file://", "http"].iter().any(|way| reference.starts_with(way)))
+        {
+            image_source(reference)
+        } else {
+            let start: String = reference.chars().take(40).collect();
+            let message = format!("`{start}` is neither a data URI nor an http or file URL");
+            Err(Finding::new(&IMAGE_BAD_DATA_URI, "", message))
+        };
+        match source {
+            Ok(source) => {
+                self.images.push(Picture { source, pointer });
+                Some(Part::Image(self.images.len() - 1))
+            }
+            Err(finding) => {
+                self.findings.push(Finding { pointer, ..finding });
+                None
+            }
+        }
+    }
+
+    fn function_type(&mut self, fields: &Fields<'_, '_>) {
+        if let Some(kind) = fields.get("type").filter(|kind| kind.as_str() != Some("function")) {
+            self.report(&WRONG_TYPE, fields.place("type"), format!("`type` is `{kind}`, not `function`"));
+        }
+    }
+
+    fn tool_call(&mut self, value: &Value<'_>, pointer: String) -> Option<ToolCall> {
+        let fields = self.object(value, pointer, &["id", "type", "function"])?;
+        self.function_type(&fields);
+        let id = match fields.get("id") {
+            None => Some("null".to_owned()),
+            Some(id) => self.string(id, fields.place("id")),
+        };
+        let Some(function) = fields.get("function") else {
+            self.missing(&fields, "function");
+            return None;
+        };
+        let function = self.object(function, fields.place("function"), &["name", "arguments"])?;
+        let name = self.text(&function, "name");
+        let arguments = match function.get("arguments") {
+            None => {
+                self.missing(&function, "arguments");
+                None
+            }
+            Some(Value::String(text)) => Some(Arguments::Text(text.clone().into_owned())),
+            Some(value @ (Value::Object(_) | Value::Null)) => {
+                Some(Arguments::Json(value.clone().into_owned()))
+            }
+            Some(other) => {
+                self.wrong(function.place("arguments"), other, "a string of JSON or an object");
+                None
+            }
+        };
+        Some(ToolCall { id: id?, name: name?, arguments: arguments? })
+    }
+
+    fn tool(&mut self, value: &Value<'_>, pointer: String) -> Option<Tool> {
+        let fields = self.object(value, pointer, &["type", "function"])?;
+        self.function_type(&fields);
+        let Some(function) = fields.get("function") else {
+            self.missing(&fields, "function");
+            return None;
+        };
+        let known = ["name", "description", "parameters", "strict"];
+        let function = self.object(function, fields.place("function"), &known)?;
+        let name = self.text(&function, "name");
+        let description = match function.get("description") {
+            None => None,
+            Some(description) => Some(self.string(description, function.place("description"))?),
+        };
+        let strict = function.get("strict").is_some().then(|| self.boolean(&function, "strict"));
+        let parameters = match function.get("parameters") {
+            None => {
+                self.missing(&function, "parameters");
+                None
+            }
+            Some(object @ Value::Object(_)) => Some(object.clone().into_owned()),
+            Some(other) => {
+                self.wrong(function.place("parameters"), other, "an object");
+                None
+            }
+        };
+        Some(Tool { name: name?, description, parameters: parameters?, strict })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    User,
+    Other,
+}
+
+/// What pydantic takes for a boolean.
+fn lax_bool(value: &Value<'_>) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Number(number) => match number.parse() {
+            Ok(0.0) => Some(false),
+            Ok(1.0) => Some(true),
+            _ => None,
+        },
+        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+            "0" | "off" | "f" | "false" | "n" | "no" => Some(false),
+            "1" | "on" | "t" | "true" | "y" | "yes" => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What pydantic takes for a number.
+fn lax_number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        Value::Number(number) => number.parse().ok(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    #[test]
+    fn every_problem_is_reported_with_its_place() {
+        let request = r#"{"messages":[
+            {"role":"user","content":"hi","name":"bob"},
+            {"role":"assistant","content":[{"text":"x"}],"weight":2,"tool_calls":[{"index":0,"function":{"name":5}}]},
+            {"role":"human"}],"tools":[{"function":{"name":"f","description":null,"parameters":[]}}],"foo":1}"#;
+        let findings = read(&parse(request).unwrap().value).unwrap_err();
+        let places: Vec<_> =
+            findings.iter().map(|finding| (finding.rule.id, finding.pointer.as_str())).collect();
+        assert_eq!(
+            places,
+            [
+                ("unknown-key", "/foo"),
+                ("wrong-type", "/tools/0/function/description"),
+                ("unknown-key", "/messages/0/name"),
+                ("unknown-key", "/messages/1/tool_calls/0/index"),
+                ("wrong-type", "/messages/1/tool_calls/0/function/name"),
+                ("missing-field", "/messages/1/tool_calls/0/function"),
+                ("missing-field", "/messages/1/content/0"),
+                ("wrong-type", "/messages/1/weight"),
+                ("unknown-role", "/messages/2"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_pydantic_converts_is_converted() {
+        let request = r#"{"messages":[{"role":"user","content":"hi"},
+            {"role":"assistant","content":"ok","weight":"1","prefix":"no"}],"tools":null}"#;
+        let sample = read(&parse(request).unwrap().value).unwrap();
+        let Message::Assistant(answer) = &sample.messages[1] else { panic!("an assistant") };
+        assert_eq!((answer.weight, answer.prefix), (Some(true), false));
+    }
+}

@@ -1,0 +1,311 @@
+//! A picture made ready for a model and a target: passed through when it fits already, written anew when not.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+use pixtune_core::rules::{self, Rule};
+use pixtune_core::spec::ModelSpec;
+use pixtune_core::target::{ImageFormat, Target};
+use pixtune_core::tokens::{Grid, grid};
+
+use super::jpeg::{self, Decoder, Planes, Subsampling};
+use super::resample::{Filter, Plane, resample};
+use super::{Colour, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
+use super::{check_structure, decode, encode_png, inspect, is_graphic, orient};
+
+/// How a picture is made smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resampling {
+    /// As the model's own preprocessing does it: cubic, without antialiasing.
+    #[default]
+    Mistral,
+    /// Lanczos with antialiasing, softer to the eye.
+    Lanczos,
+}
+
+impl Resampling {
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Resampling::Mistral => "mistral",
+            Resampling::Lanczos => "lanczos",
+        }
+    }
+
+    fn filter(self) -> Filter {
+        match self {
+            Resampling::Mistral => Filter::Cubic,
+            Resampling::Lanczos => Filter::Lanczos,
+        }
+    }
+}
+
+/// What pictures have to satisfy and what may be done to them.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What is read at all.
+    pub limits: Limits,
+    /// Whose grid a picture must fit.
+    pub model: &'static ModelSpec,
+    /// Whose formats and sizes hold for what is written.
+    pub target: &'static Target,
+    /// Pictures are embedded as they are.
+    pub keep: bool,
+    /// Pictures that pass through are decoded to the last pixel.
+    pub decode_all: bool,
+    /// How pictures are made smaller.
+    pub resampling: Resampling,
+    /// Quality of JPEGs that are written anew.
+    pub jpeg_quality: u8,
+}
+
+/// A picture that can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The format of `bytes`.
+    pub format: ImageFormat,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Width as the model gets it.
+    pub width: u32,
+    /// Height as the model gets it.
+    pub height: u32,
+    /// The format it came in.
+    pub source: ImageFormat,
+    /// The size it came in, upright.
+    pub original: (u32, u32),
+    /// It was larger than the model sees.
+    pub shrunk: bool,
+    /// It is embedded although a viewer would turn it.
+    pub sideways: bool,
+}
+
+/// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
+const LARGE: u64 = 64 << 20;
+
+static LARGE_TURN: Mutex<()> = Mutex::new(());
+
+/// Makes a picture ready.
+pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> {
+    let header = inspect(&bytes, &policy.limits)?;
+    if header.is_animated() {
+        return Err(ImageError::Animated { format: header.format, frames: header.frames });
+    }
+    let decoded_bytes = u64::from(header.width) * u64::from(header.height) * 4;
+    let _turn = (decoded_bytes > LARGE).then(|| LARGE_TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    if policy.keep {
+        return keep(bytes, &header, policy);
+    }
+    let (width, height) = header.upright_size();
+    let grid = grid(policy.model, width, height);
+    let plain = header.orientation.is_upright()
+        && !grid.shrunk
+        && header.bits <= 8
+        && header.colour != Colour::Cmyk
+        && header.frames == 1
+        && policy.target.formats.contains(&header.format)
+        && bytes.len() as u64 <= policy.target.max_image_bytes;
+    if plain && !header.alpha {
+        prove(&bytes, &header, policy)?;
+        return Ok(unchanged(bytes, &header, (width, height)));
+    }
+    if header.format == Format::Jpeg {
+        return rewrite_jpeg(&bytes, &header, grid, policy);
+    }
+    let decoded = decode(&bytes, &header, &policy.limits, Reading::Corrected)?;
+    if plain && decoded.opaque {
+        return Ok(unchanged(bytes, &header, (width, height)));
+    }
+    rewrite(decoded.rgb, &header, grid, policy)
+}
+
+/// Shows that a picture that passes through is whole.
+fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<(), ImageError> {
+    if policy.decode_all {
+        if header.format == Format::Jpeg {
+            return with_planes(bytes, policy, |_| ());
+        }
+        decode(bytes, header, &policy.limits, Reading::Corrected).map(|_| ())
+    } else {
+        check_structure(bytes)
+    }
+}
+
+fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, ImageError> {
+    if !policy.target.formats.contains(&header.format) {
+        return Err(ImageError::NotTaken { format: header.format, target: policy.target.id });
+    }
+    if bytes.len() as u64 > policy.target.max_image_bytes {
+        return Err(ImageError::TooManyBytes {
+            bytes: bytes.len() as u64,
+            max: policy.target.max_image_bytes,
+        });
+    }
+    prove(&bytes, header, policy)?;
+    // The model's preprocessing does not turn pictures, so it is the stored size that counts.
+    let sideways = !header.orientation.is_upright();
+    Ok(Prepared { sideways, ..unchanged(bytes, header, (header.width, header.height)) })
+}
+
+fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Prepared {
+    let format = header.format;
+    Prepared {
+        format,
+        bytes,
+        width,
+        height,
+        source: format,
+        original: (width, height),
+        shrunk: false,
+        sideways: false,
+    }
+}
+
+/// Writes a decoded picture: graphics and text losslessly, photographs as JPEG.
+fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
+    if grid.shrunk {
+        rgb = shrink(&rgb, grid, policy);
+    }
+    let (width, height) = (rgb.width as u32, rgb.height as u32);
+    let ready = |format, bytes| {
+        let (source, shrunk) = (header.format, grid.shrunk);
+        let original = header.upright_size();
+        Prepared { format, bytes, width, height, source, original, shrunk, sideways: false }
+    };
+    if is_graphic(&rgb) {
+        let png = encode_png(&rgb);
+        if png.len() as u64 <= policy.target.max_image_bytes {
+            return Ok(ready(Format::Png, png));
+        }
+    }
+    Ok(ready(Format::Jpeg, encode_jpeg(&rgb, Subsampling::Quarter, policy)?))
+}
+
+fn shrink(rgb: &Rgb, grid: Grid, policy: &Policy) -> Rgb {
+    let (width, height) = (grid.width as usize, grid.height as usize);
+    let pixels = resample(Plane::from(rgb), width, height, policy.resampling.filter());
+    Rgb { width, height, pixels }
+}
+
+fn encode_jpeg(rgb: &Rgb, subsampling: Subsampling, policy: &Policy) -> Result<Vec<u8>, ImageError> {
+    let mut out = Vec::new();
+    jpeg::encode_rgb(&rgb.pixels, (rgb.width, rgb.height), policy.jpeg_quality, subsampling, &mut out)
+        .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
+    Ok(out)
+}
+
+/// A JPEG stays a JPEG. One that only gets smaller goes from planes to planes, which spares it the way through RGB:
+/// chroma is resampled at its own resolution instead of being blown up and averaged down again.
+fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
+    let ready = |(width, height), bytes| Prepared {
+        format: Format::Jpeg,
+        bytes,
+        width,
+        height,
+        source: Format::Jpeg,
+        original: header.upright_size(),
+        shrunk: grid.shrunk,
+        sideways: false,
+    };
+    with_planes(bytes, policy, |planes| {
+        if grid.shrunk && matches!(planes.colour, jpeg::Colour::Gray | jpeg::Colour::YCbCr) {
+            let smaller = shrink_planes(planes, header.orientation, grid, policy.resampling.filter());
+            let mut out = Vec::new();
+            jpeg::encode_planes(&smaller, policy.jpeg_quality, &mut out)
+                .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
+            return Ok(ready((grid.width, grid.height), out));
+        }
+        let pixels = orient(planes.to_rgb(), planes.width, planes.height, 3, header.orientation);
+        let (width, height) = header.upright_size();
+        let mut rgb = Rgb { width: width as usize, height: height as usize, pixels };
+        if grid.shrunk {
+            rgb = shrink(&rgb, grid, policy);
+        }
+        let subsampling = if chroma_is_full(planes) { Subsampling::None } else { Subsampling::Quarter };
+        let out = encode_jpeg(&rgb, subsampling, policy)?;
+        Ok(ready((rgb.width as u32, rgb.height as u32), out))
+    })?
+}
+
+fn chroma_is_full(planes: &Planes) -> bool {
+    planes.planes.iter().all(|plane| plane.ratio == (1, 1))
+}
+
+/// Each plane at the size it has in the target grid, turned upright.
+fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: Filter) -> Planes {
+    let (width, height) = (grid.width as usize, grid.height as usize);
+    let (stored_width, stored_height) =
+        if orientation.swaps_sides() { (height, width) } else { (width, height) };
+    let chroma_ratio = if chroma_is_full(planes) { 1 } else { 2 };
+    let smaller = planes.planes.iter().enumerate().map(|(index, plane)| {
+        let ratio = if index == 0 { 1 } else { chroma_ratio };
+        let (wide, high) = (stored_width / ratio, stored_height / ratio);
+        let source = Plane {
+            pixels: &plane.samples,
+            width: plane.width,
+            height: plane.height,
+            stride: plane.stride,
+            channels: 1,
+        };
+        let samples = orient(resample(source, wide, high, filter), wide, high, 1, orientation);
+        let (wide, high) = if orientation.swaps_sides() { (high, wide) } else { (wide, high) };
+        jpeg::Plane { width: wide, height: high, stride: wide, ratio: (ratio as u8, ratio as u8), samples }
+    });
+    Planes { width, height, colour: planes.colour, planes: smaller.collect() }
+}
+
+/// Decodes a JPEG into planes that each thread keeps, so that a run does not allocate them anew for every picture.
+fn with_planes<T>(
+    bytes: &[u8],
+    policy: &Policy,
+    use_planes: impl FnOnce(&Planes) -> T,
+) -> Result<T, ImageError> {
+    thread_local! {
+        static KEPT: RefCell<(Decoder, Planes)> = RefCell::default();
+    }
+    KEPT.with_borrow_mut(|(decoder, planes)| {
+        let limits = jpeg::Limits { max_pixels: policy.limits.max_pixels };
+        decoder.decode_into(bytes, &limits, planes).map_err(super::jpeg_file::error)?;
+        let used = use_planes(planes);
+        if planes.width * planes.height > (16 << 20) {
+            *planes = Planes::default();
+            *decoder = Decoder::default();
+        }
+        Ok(used)
+    })
+}
+
+/// The rule that a refused picture breaks, and what to do about it.
+pub fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
+    match error {
+        ImageError::Empty | ImageError::Truncated { .. } => (
+            &rules::IMAGE_UNREADABLE,
+            Some("the download or copy was probably cut short; fetch the file again"),
+        ),
+        ImageError::NotImage { .. } => (
+            &rules::IMAGE_UNREADABLE,
+            Some("the download was probably answered with a page; fetch the file again"),
+        ),
+        ImageError::Corrupt { .. } | ImageError::Decoder { .. } | ImageError::ZeroSize { .. } => {
+            (&rules::IMAGE_UNREADABLE, None)
+        }
+        ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
+            (&rules::IMAGE_UNSUPPORTED, Some("convert it to PNG or JPEG"))
+        }
+        ImageError::NotTaken { .. } => {
+            (&rules::IMAGE_UNSUPPORTED, Some("leave out `--images keep` to have it converted"))
+        }
+        ImageError::Animated { .. } => {
+            (&rules::IMAGE_ANIMATED, Some("export the frame that is meant as a still picture"))
+        }
+        ImageError::TooManyBytes { .. } => {
+            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-bytes if it is meant"))
+        }
+        ImageError::TooLarge { .. } | ImageError::TooManyPixels { .. } => {
+            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-side if it is meant, or shrink the picture"))
+        }
+        ImageError::TooMuchMemory { .. } => {
+            (&rules::IMAGE_TOO_LARGE, Some("raise --max-decoded-bytes if it is meant, or shrink the picture"))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Tokens of a sample: how many there are, how many are trained, whether they fit; and whether the reference would
+//! take the conversation at all.
+
+use pixtune_core::curate::Record;
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::rules;
+use pixtune_core::sample::{Message, Picture, Sample};
+use pixtune_core::tokens::{Counts, too_thin};
+
+use super::Plan;
+use super::scan::Loaded;
+
+/// Counts a sample into its record. Pictures that stay addresses have no size and count as nothing.
+pub(super) fn count(
+    plan: &Plan,
+    sample: &Sample<Picture>,
+    pictures: &[Loaded],
+    record: &mut Record,
+    findings: &mut Vec<Finding>,
+) {
+    let unknown = (1, 1);
+    let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
+    let counts = match plan.encoder.count(sample, &sizes) {
+        Ok(counts) => counts,
+        Err(refusal) => return findings.push(refusal),
+    };
+    for (picture, place) in pictures.iter().zip(&sample.images) {
+        if let Some((width, height)) = picture.original
+            && too_thin(plan.options.model, width, height)
+        {
+            let message = format!(
+                "a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches"
+            );
+            findings.push(Finding::new(&rules::IMAGE_TOO_THIN, place.pointer.clone(), message));
+        }
+    }
+    judge(plan, sample, &counts, findings);
+    let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    record.tokens = small(counts.tokens);
+    record.image_tokens = small(counts.image_tokens);
+    record.trained_tokens = small(counts.trained_tokens);
+}
+
+fn judge(plan: &Plan, sample: &Sample<Picture>, counts: &Counts, findings: &mut Vec<Finding>) {
+    let Counts { tokens, image_tokens, .. } = counts;
+    let made_of = format!("{image_tokens} of pictures, {} of text", tokens - image_tokens);
+    if *tokens > plan.options.model.context {
+        let message = format!(
+            "{tokens} tokens ({made_of}); {} reads {}",
+            plan.options.model.id, plan.options.model.context
+        );
+        let finding = Finding::new(&rules::CONTEXT_OVERFLOW, "", message);
+        findings.push(finding.hint("split the conversation or shrink its pictures; nothing is ever cut"));
+    } else if let Some(limit) = plan.options.max_tokens.filter(|limit| *tokens > *limit as usize) {
+        let message = format!("{tokens} tokens ({made_of}); the limit of this run is {limit}");
+        findings.push(Finding::new(&rules::TOO_MANY_TOKENS, "", message));
+    }
+    let weighted = sample
+        .messages
+        .iter()
+        .any(|message| matches!(message, Message::Assistant(turn) if turn.weight != Some(false)));
+    if counts.trained_tokens == 0 || !weighted {
+        let message = "no token of the sample is trained: every answer has weight 0 or is empty";
+        findings.push(Finding::new(&rules::NOTHING_TO_TRAIN, "", message));
+    }
+}

@@ -1,0 +1,192 @@
+//! `pixtune prepare`.
+
+use pixtune_core::columns::{Choice, ImagePosition};
+use pixtune_core::curate::{Dedup, Split, SplitKind};
+use pixtune_core::json::write_string;
+use pixtune_core::{spec, target};
+use pixtune_io::image::prepare::Resampling;
+use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
+use pixtune_io::read::Table;
+
+use crate::Outcome;
+use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
+use crate::error::Error;
+use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+
+/// Arguments become a plan, the plan is run, the result is told.
+pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
+    let (format, quiet, show_plan) = (args.format, args.quiet, args.show_plan);
+    let plan = Plan::new(options(args)?)?;
+    if show_plan {
+        ui::print(&format!("{}\n", plan.to_json()));
+        return Ok(Outcome::Fine);
+    }
+    let mut ui = Ui::new(format, quiet);
+    for table in &plan.tables {
+        tell_columns(table, &ui);
+    }
+    let result = prepare::run(&plan, &mut ui);
+    ui.end();
+    let summary = result?;
+    match format {
+        Format::Json => ui::print(&summary_json(&summary)),
+        Format::Human if quiet => {}
+        Format::Human => ui::print(&closing_table(&plan.options, &summary)),
+    }
+    Ok(if summary.rejected > 0 { Outcome::Findings } else { Outcome::Fine })
+}
+
+fn options(args: PrepareArgs) -> Result<Options, Error> {
+    let model = spec::find(&args.model)
+        .ok_or_else(|| unknown("model", &args.model, spec::ALL.iter().map(|m| m.id)))?;
+    let target = target::find(&args.target)
+        .ok_or_else(|| unknown("target", &args.target, target::ALL.iter().map(|t| t.id)))?;
+    let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
+    let kind = split_kind(args.split.as_deref(), &mut columns)?;
+    let validation = args.validation.parse().map_err(Error::argument)?;
+    let max_reject = args.max_reject.map(|limit| limit.parse().map_err(Error::argument)).transpose()?;
+    let size = |text: &str| parse_bytes(text).map_err(Error::argument);
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Options {
+        inputs: args.inputs,
+        out: args.out,
+        model,
+        target,
+        columns,
+        images: if args.images == ImagesArg::Fit { Images::Fit } else { Images::Keep },
+        image_position: match args.image_position {
+            PositionArg::First => ImagePosition::First,
+            PositionArg::Last => ImagePosition::Last,
+        },
+        resampling: match args.resampling {
+            ResamplingArg::Mistral => Resampling::Mistral,
+            ResamplingArg::Lanczos => Resampling::Lanczos,
+        },
+        verify: if args.verify == VerifyArg::Full { Verify::Full } else { Verify::Header },
+        jpeg_quality: args.jpeg_quality,
+        max_tokens: args.max_tokens,
+        split: Split { kind, validation, seed: args.seed },
+        dedup: match (args.dedup, args.dedup_by) {
+            (DedupArg::Off, _) => Dedup::Off,
+            (DedupArg::Exact, DedupByArg::Sample) => Dedup::Sample,
+            (DedupArg::Exact, DedupByArg::Image) => Dedup::Image,
+        },
+        threads: args.threads.unwrap_or(available),
+        max_reject,
+        resume: args.resume,
+        force: args.force,
+        max_row_bytes: usize::try_from(size(&args.max_row_bytes)?).map_err(Error::argument)?,
+        max_image_bytes: size(&args.max_image_bytes)?,
+        max_image_side: args.max_image_side.unwrap_or(target.max_side),
+        max_decoded_bytes: size(&args.max_decoded_bytes)?,
+    })
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
+    let known: Vec<&str> = known.collect();
+    Error::argument(format!("`{name}` is no {what}; the choice is {}", known.join(", ")))
+}
+
+fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Error> {
+    match split {
+        None if columns.named(pixtune_core::columns::Role::Group).next().is_some() => Ok(SplitKind::Group),
+        None | Some("random") => Ok(SplitKind::Random),
+        Some("group") => Ok(SplitKind::Group),
+        Some(other) => match other.strip_prefix("stratify=").filter(|column| !column.is_empty()) {
+            Some(column) => {
+                columns.stratify(column);
+                Ok(SplitKind::Stratify)
+            }
+            None => Err(Error::argument(format!(
+                "`{other}` is no split; the choice is random, group, stratify=COLUMN"
+            ))),
+        },
+    }
+}
+
+/// A guess about columns is never silent, nor is a column that is not used.
+fn tell_columns(table: &Table, ui: &Ui) {
+    let Some(columns) = &table.columns else { return };
+    let name = &table.input.name;
+    if !columns.guessed.is_empty() {
+        ui.note(&format!("{name}: columns guessed: {} (choose with --columns)", columns.guessed.join(", ")));
+    }
+    if !columns.unused.is_empty() {
+        ui.note(&format!("{name}: columns not used: {}", columns.unused.join(", ")));
+    }
+}
+
+fn closing_table(options: &Options, summary: &Summary) -> String {
+    let mut out = String::new();
+    let mut row = |name: &str, value: String| out.push_str(&format!("{name:<16}{value}\n"));
+    row("rows", grouped(summary.rows));
+    row("  train", grouped(summary.train));
+    row("  validation", grouped(summary.validation));
+    row("  rejected", grouped(summary.rejected));
+    for (rule, count) in &summary.rejected_by_rule {
+        row("", format!("{} {rule}", grouped(*count)));
+    }
+    if summary.images > 0 {
+        row("pictures", format!("{}, {} made smaller", grouped(summary.images), grouped(summary.shrunk)));
+    }
+    if summary.tokens > 0 {
+        row(
+            "tokens",
+            format!(
+                "{} ({} of pictures, {} trained)",
+                grouped(summary.tokens),
+                grouped(summary.image_tokens),
+                grouped(summary.trained_tokens)
+            ),
+        );
+        row(
+            "  a sample",
+            format!(
+                "median {}, maximum {} of {}",
+                grouped(u64::from(summary.median_tokens)),
+                grouped(u64::from(summary.max_tokens)),
+                grouped(options.model.context as u64)
+            ),
+        );
+        row("  largest", bytes(summary.max_bytes));
+    }
+    for (name, size, lines) in &summary.outputs {
+        let path = options.out.join(name).display().to_string();
+        row("written", format!("{path}  {}  {}", counted(*lines, "line"), bytes(*size)));
+    }
+    if summary.resumed > 0 {
+        row("resumed", format!("{} were finished before", counted(summary.resumed, "row")));
+    }
+    if summary.train + summary.validation == 0 {
+        out.push_str("\nno row could be used: rejected.jsonl says why, row by row\n");
+    }
+    out
+}
+
+fn summary_json(summary: &Summary) -> String {
+    let Summary {
+        rows,
+        train,
+        validation,
+        rejected,
+        duplicates,
+        images,
+        shrunk,
+        tokens,
+        image_tokens,
+        trained_tokens,
+        max_tokens,
+        ..
+    } = summary;
+    let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
+        let mut path = String::new();
+        write_string(name, &mut path);
+        format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
+    });
+    format!(
+        "{{\"rows\":{rows},\"train\":{train},\"validation\":{validation},\"rejected\":{rejected},\"duplicates\":{duplicates},\
+         \"images\":{images},\"shrunk\":{shrunk},\"tokens\":{{\"total\":{tokens},\"image\":{image_tokens},\"trained\":{trained_tokens},\
+         \"max_sample\":{max_tokens}}},\"outputs\":[{}]}}\n",
+        outputs.collect::<Vec<_>>().join(",")
+    )
+}

@@ -1,0 +1,69 @@
+//! What ends a run, with the hint that helps.
+
+use pixtune_core::columns::ColumnError;
+use pixtune_io::prepare::PrepareError;
+use pixtune_io::read::ReadError;
+
+/// A run that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `prepare` could not go through.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// An input could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An argument is wrong.
+    #[error("{message}")]
+    Argument {
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// A wrong argument.
+    pub fn argument(message: impl ToString) -> Error {
+        Error::Argument { message: message.to_string() }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::Read(error) => return hint_for_reading(error),
+            Error::Argument { .. } => return None,
+            Error::Prepare(error) => match error {
+                PrepareError::Read(error) => return hint_for_reading(error),
+                PrepareError::Exists { .. } => "--force replaces it; or choose another --out",
+                PrepareError::Foreign { .. } => "choose another --out",
+                PrepareError::Unfinished { .. } => "--resume goes on with it, --force starts over",
+                PrepareError::OtherPlan { .. } => "run with the options of then, or start over with --force",
+                PrepareError::Locked { .. } => "wait for it, or choose another --out",
+                PrepareError::TooManyRejected { .. } => {
+                    "nothing was written; run without --max-reject to see every row in rejected.jsonl"
+                }
+                PrepareError::NoLabel { what: "group", .. } => "name it: --columns group=COLUMN",
+                PrepareError::NoLabel { .. } => "name it: --split stratify=COLUMN",
+                PrepareError::Write { .. } => {
+                    "rows that are finished are kept beside the output; once there is room, run again with --resume"
+                }
+            },
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn hint_for_reading(error: &ReadError) -> Option<String> {
+    let hint = match error {
+        ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
+            "say which is which: --columns image=COLUMN,prompt=COLUMN,completion=COLUMN"
+        }
+        ReadError::NoMetadata { .. } => {
+            "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
+        }
+        ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Empty { .. } => "a table needs a header and at least one row",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

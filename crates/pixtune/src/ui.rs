@@ -1,0 +1,176 @@
+//! What people see: findings as they come, a progress bar, numbers they can read.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pixtune_core::diagnostic::Diagnostic;
+use pixtune_io::prepare::{Progress, Watch};
+
+use crate::error::Error;
+
+/// After so many findings of one rule only their number is told.
+const SHOWN_PER_RULE: u64 = 5;
+
+/// How findings and results are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: findings and progress on standard error, the result on standard output.
+    Human,
+    /// For machines: one JSON object a line on standard output, every finding and then the result.
+    Json,
+}
+
+/// Prints what ended the run.
+pub fn complain(error: &Error) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let source_text = source.to_string();
+        if !text.ends_with(&source_text) {
+            text.push_str(&format!(": {source_text}"));
+        }
+        cause = source.source();
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("\n  hint: {hint}"));
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// The eyes of a person or the ears of a machine on a run.
+pub struct Ui {
+    format: Format,
+    quiet: bool,
+    bar: ProgressBar,
+    told: BTreeMap<&'static str, u64>,
+}
+
+impl Ui {
+    /// A view that shows a progress bar where someone can see it.
+    pub fn new(format: Format, quiet: bool) -> Ui {
+        let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
+        let bar = if visible { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
+        if let Ok(style) = style {
+            bar.set_style(style.progress_chars("█▌ "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Ui { format, quiet, bar, told: BTreeMap::new() }
+    }
+
+    /// A remark for people.
+    pub fn note(&self, text: &str) {
+        if self.format == Format::Human && !self.quiet {
+            self.above_the_bar(text);
+        }
+    }
+
+    /// Ends the progress bar and tells how many findings were not shown one by one.
+    pub fn end(&mut self) {
+        self.bar.finish_and_clear();
+        for (rule, count) in &self.told {
+            if *count > SHOWN_PER_RULE {
+                self.note(&format!("… and {} more of {rule}", count - SHOWN_PER_RULE));
+            }
+        }
+    }
+
+    fn above_the_bar(&self, text: &str) {
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+}
+
+impl Watch for Ui {
+    fn finding(&mut self, diagnostic: &Diagnostic) {
+        if self.format == Format::Json {
+            print(&(diagnostic.to_json() + "\n"));
+            return;
+        }
+        let told = self.told.entry(diagnostic.finding.rule.id).or_default();
+        *told += 1;
+        if *told <= SHOWN_PER_RULE && !self.quiet {
+            self.above_the_bar(&diagnostic.to_string());
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_length(progress.input_total.max(1));
+        self.bar.set_position(progress.input_read);
+        let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
+        let rate = progress.images as f64 / seconds;
+        self.bar.set_message(format!(
+            "{} rows  {}  {rate:.0} pictures/s",
+            grouped(progress.rows),
+            bytes(progress.bytes)
+        ));
+    }
+
+    fn finishing(&mut self) {
+        self.bar.set_message("putting the files together");
+    }
+}
+
+/// A number with its thousands set apart: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A size with a decimal unit: `12.3 MB`.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut size = number as f64;
+    let mut unit = 0;
+    while size >= 999.5 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{number} B")
+    } else if size < 9.95 {
+        format!("{size:.1} {}", UNITS[unit])
+    } else {
+        format!("{size:.0} {}", UNITS[unit])
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_can_be_read() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 9_940, 999_499, 999_500, 12_345_678].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "9.9 kB", "999 kB", "1.0 MB", "12 MB"]
+        );
+        assert_eq!([1, 2].map(|n| counted(n, "row")), ["1 row", "2 rows"]);
+    }
+}
