@@ -13,7 +13,10 @@ fn check(graphic: bool, names: &[&str]) {
 
 #[test]
 fn charts_screenshots_and_text_are_graphics() {
-    check(true, &["code-benchmarks.png", "compression-bars.png", "fine-tuning-bars.png", "knowledge-bars.png"]);
+    check(
+        true,
+        &["code-benchmarks.png", "compression-bars.png", "fine-tuning-bars.png", "knowledge-bars.png"],
+    );
     check(true, &["languages-table.webp", "mmlu-scatter.png", "quarterly-sales.png", "formulas.png"]);
     check(true, &["form-price-error.png", "form-status.png", "form-tags.png", "ticket-answered.png"]);
     check(true, &["chessboard.png", "sideways-text.png", "page-183.tif", "reasoning-steps.png"]);
