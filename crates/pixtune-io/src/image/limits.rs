@@ -10,7 +10,8 @@ pub struct Limits {
     pub max_side: u32,
     /// Width times height.
     pub max_pixels: u64,
-    /// Memory of the decoded picture, at the sample size its decoder writes.
+    /// Memory of the decoded picture, at the sample size its decoder writes. While it becomes RGB, about twice as
+    /// much is held for a moment.
     pub max_decoded_bytes: u64,
 }
 

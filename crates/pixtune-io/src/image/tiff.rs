@@ -33,6 +33,8 @@ const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 
+/// Compression by JPEG.
+const JPEG: u32 = 7;
 /// Photometric interpretation of indices into a colour map.
 const PALETTE: u32 = 3;
 /// Photometric interpretation of inks.
@@ -103,6 +105,11 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         DecodingResult::U16(samples) => Samples::Sixteen(samples),
         _ => return Err(unsupported(kind)),
     };
+    let jpeg = tags.value(page, COMPRESSION) == Some(JPEG);
+    if jpeg && matches!(kind, ColorType::Multiband { .. }) {
+        // The decoder takes two channels for something else and answers with wrong pixels.
+        return Err(unsupported(kind));
+    }
     if layout.planes > 1 {
         samples = interleave(samples, layout.planes);
     }

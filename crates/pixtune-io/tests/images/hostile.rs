@@ -91,6 +91,23 @@ fn a_png_that_inflates_to_less_is_truncated() {
     assert!(verdict.contains("truncated") || verdict.contains("damaged"), "{verdict}");
 }
 
+/// Black pixels only, without and with black as the transparent colour.
+#[test]
+fn a_colour_key_of_a_bilevel_picture() {
+    let plain = png(8, 2, &zlib(4));
+    let mut keyed = plain.clone();
+    let after_header = 8 + 25;
+    keyed.splice(after_header..after_header, chunk(b"tRNS", &[0, 0]));
+    for (bytes, expected, opaque) in [(plain, 0, true), (keyed, 255, false)] {
+        let header = inspect(&bytes, &Limits::default()).unwrap();
+        for reading in [Reading::Corrected, Reading::Reference] {
+            let decoded = decode(&bytes, &header, &Limits::default(), reading).unwrap();
+            assert_eq!(decoded.rgb.pixels, [expected; 48]);
+            assert!(reading == Reading::Reference || decoded.opaque == opaque);
+        }
+    }
+}
+
 #[test]
 fn animations_are_refused() {
     assert_eq!(says(&fixture("anim_50x40.gif")), "is an animated GIF with `2` frames");

@@ -1,5 +1,6 @@
 //! Pictures against the reference, against truncation and against malice.
 
+mod graphics;
 mod hostile;
 mod mutations;
 mod reference;

@@ -1,7 +1,7 @@
 //! Run-length coding of BMP, at 8 or 4 bits per index.
 
-/// Indices in file order, row by row; `None` when the data ends before the picture does. As in Pillow 13.0.0,
-/// whatever an early end of the bitmap or a jump leaves out has the index 0.
+/// Indices in file order, row by row; `None` when the data ends before the picture does, be it by the code for
+/// the end. As in Pillow 13.0.0, what an end of line or a jump leaves out has the index 0.
 pub(super) fn unpack(data: &[u8], width: usize, height: usize, nibbles: bool) -> Option<Vec<u8>> {
     let len = width * height;
     let mut indices = Vec::with_capacity(len);
@@ -43,8 +43,8 @@ pub(super) fn unpack(data: &[u8], width: usize, height: usize, nibbles: bool) ->
             }
         }
     }
-    indices.resize(len, 0);
-    Some(indices)
+    indices.truncate(len);
+    (indices.len() == len).then_some(indices)
 }
 
 fn push(indices: &mut Vec<u8>, byte: u8, nibbles: bool) {
@@ -61,11 +61,12 @@ mod tests {
 
     #[test]
     fn runs_literals_jumps_and_ends() {
-        let data = [2, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1];
+        let data = [2, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 2, 3, 0, 0, 1];
         assert_eq!(unpack(&data, 3, 3, false), Some(vec![7, 7, 0, 1, 2, 3, 0, 0, 0]));
-        assert_eq!(unpack(&[3, 0x12, 0, 1], 4, 1, true), Some(vec![1, 2, 1, 0]));
+        assert_eq!(unpack(&[3, 0x12, 0, 0, 0, 1], 4, 1, true), Some(vec![1, 2, 1, 0]));
         assert_eq!(unpack(&[0, 2, 1, 1, 1, 9, 0, 1], 2, 2, false), Some(vec![0, 0, 0, 9]));
         assert_eq!(unpack(&[2, 7], 3, 3, false), None);
+        assert_eq!(unpack(&[2, 7, 0, 1], 3, 3, false), None);
     }
 
     /// A run with nothing left of its row adds nothing; the loop must still end with the data.

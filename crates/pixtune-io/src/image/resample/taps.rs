@@ -41,16 +41,16 @@ impl Taps {
         (self.count == 4).then(|| (&*self.starts, self.weights.as_chunks().0))
     }
 
-    /// As `cv2.resize` computes them for float pictures (OpenCV 5.0, `interpolateCubic`), down to the float
-    /// rounding of the position: the reference is met within 1e-4 only with that.
+    /// As `cv2.resize` of OpenCV 5.0 has them (read out of it with pictures of one bright pixel): positions and
+    /// weights in double precision, then rounded to floats.
     fn cubic(source: usize, target: usize) -> Self {
         let scale = source as f64 / target as f64;
         let mut taps = Taps { count: 4, margin: 2, starts: Vec::new(), weights: Vec::new() };
         for output in 0..target {
-            let position = ((output as f64 + 0.5) * scale - 0.5) as f32;
+            let position = (output as f64 + 0.5) * scale - 0.5;
             let left = position.floor();
             taps.starts.push(left as isize - 1);
-            taps.weights.extend(cubic(position - left));
+            taps.weights.extend(cubic(position - left).map(|weight| weight as f32));
         }
         taps
     }
@@ -81,10 +81,10 @@ impl Taps {
 }
 
 /// Keys' cubic convolution for a position `x` between the second and the third of four pixels.
-fn cubic(x: f32) -> [f32; 4] {
-    const A: f32 = -0.75;
-    let outer = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    let inner = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+fn cubic(x: f64) -> [f64; 4] {
+    const A: f64 = -0.75;
+    let outer = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let inner = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
     let [first, second, third] = [outer(x + 1.0), inner(x), inner(1.0 - x)];
     [first, second, third, 1.0 - first - second - third]
 }
