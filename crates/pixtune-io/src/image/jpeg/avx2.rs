@@ -85,7 +85,9 @@ fn inverse_pass<const SHIFT: i32>([p04, p26, p71, p35]: [__m256i; 4]) -> [__m256
 }
 
 /// [`super::fdct::quantised_block`]
-#[inline]
+///
+/// Not inlined: seeing where the mask goes, LLVM 21 takes it apart bit by bit, which made encoding half as fast.
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
     let order = pair_order([0, 3, 7, 4, 2, 1, 5, 6]);
@@ -107,9 +109,12 @@ pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors
         let values = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
         let sums = _mm256_add_epi16(_mm256_abs_epi16(values), load(&divisors.halves, index));
         let products = _mm256_mulhi_epu16(sums, load(&divisors.reciprocals, index));
+        // Changes nothing, as products are below 2^15, but keeps LLVM from widening the next multiplication.
+        let products = _mm256_sign_epi16(products, _mm256_set1_epi16(1));
         let quotients = _mm256_mulhi_epu16(products, load(&divisors.scales, index));
+        let quotients = _mm256_sign_epi16(quotients, values);
         *zeros = _mm256_cmpeq_epi16(quotients, _mm256_setzero_si256());
-        store(_mm256_sign_epi16(quotients, values), &mut out.values, index);
+        store(quotients, &mut out.values, index);
     }
     let mask = |first: usize| {
         let bytes = _mm256_packs_epi16(zeros[first], zeros[first + 1]);
