@@ -239,7 +239,7 @@ fn write_mcus_with(
                         let at = (column * part.sampling.0 + x, row * part.sampling.1 + y);
                         if at.0 < part.blocks.0 && at.1 < part.blocks.1 {
                             with_samples(part.plane, at, |samples, stride| {
-                                transform(samples, stride, part.divisors, &mut block)
+                                transform(samples, stride, part.divisors, &mut block);
                             });
                             write_block(writer, part.codes, &block, &mut part.predictor);
                         } else {
