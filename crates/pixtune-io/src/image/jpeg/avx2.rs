@@ -56,9 +56,10 @@ pub(super) fn idct(block: &Coefficients, steps: &Coefficients, out: &mut [u8], s
 #[target_feature(enable = "avx2")]
 fn inverse_pass<const SHIFT: i32>([p04, p26, p71, p35]: [__m256i; 4]) -> [__m256i; 8] {
     let half = _mm256_set1_epi32(1 << (SHIFT - 1));
-    let one = 1 << CONSTANT_BITS;
-    let t0 = _mm256_add_epi32(product(p04, one, one), half);
-    let t1 = _mm256_add_epi32(product(p04, one, -one), half);
+    // To the left and back: a sum of more than 16 bits wraps.
+    let scaled = |sum| _mm256_srai_epi32::<{ 16 - CONSTANT_BITS as i32 }>(_mm256_slli_epi32::<16>(sum));
+    let t0 = _mm256_add_epi32(scaled(product(p04, 1, 1)), half);
+    let t1 = _mm256_add_epi32(scaled(product(p04, 1, -1)), half);
     let t2 = product(p26, C_0_541, C_0_541 - C_1_847);
     let t3 = product(p26, C_0_541 + C_0_765, C_0_541);
     let even = [
