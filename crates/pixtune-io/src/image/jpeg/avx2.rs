@@ -56,9 +56,10 @@ pub(super) fn idct(block: &Coefficients, steps: &Coefficients, out: &mut [u8], s
 #[target_feature(enable = "avx2")]
 fn inverse_pass<const SHIFT: i32>([p04, p26, p71, p35]: [__m256i; 4]) -> [__m256i; 8] {
     let half = _mm256_set1_epi32(1 << (SHIFT - 1));
-    let one = 1 << CONSTANT_BITS;
-    let t0 = _mm256_add_epi32(product(p04, one, one), half);
-    let t1 = _mm256_add_epi32(product(p04, one, -one), half);
+    // To the left and back: a sum of more than 16 bits wraps.
+    let scaled = |sum| _mm256_srai_epi32::<{ 16 - CONSTANT_BITS as i32 }>(_mm256_slli_epi32::<16>(sum));
+    let t0 = _mm256_add_epi32(scaled(product(p04, 1, 1)), half);
+    let t1 = _mm256_add_epi32(scaled(product(p04, 1, -1)), half);
     let t2 = product(p26, C_0_541, C_0_541 - C_1_847);
     let t3 = product(p26, C_0_541 + C_0_765, C_0_541);
     let even = [
@@ -85,7 +86,9 @@ fn inverse_pass<const SHIFT: i32>([p04, p26, p71, p35]: [__m256i; 4]) -> [__m256
 }
 
 /// [`super::fdct::quantised_block`]
-#[inline]
+///
+/// Not inlined: seeing where the mask goes, LLVM 21 takes it apart bit by bit, which made encoding half as fast.
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
     let order = pair_order([0, 3, 7, 4, 2, 1, 5, 6]);
@@ -107,9 +110,12 @@ pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors
         let values = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
         let sums = _mm256_add_epi16(_mm256_abs_epi16(values), load(&divisors.halves, index));
         let products = _mm256_mulhi_epu16(sums, load(&divisors.reciprocals, index));
+        // Changes nothing, as products are below 2^15, but keeps LLVM from widening the next multiplication.
+        let products = _mm256_sign_epi16(products, _mm256_set1_epi16(1));
         let quotients = _mm256_mulhi_epu16(products, load(&divisors.scales, index));
+        let quotients = _mm256_sign_epi16(quotients, values);
         *zeros = _mm256_cmpeq_epi16(quotients, _mm256_setzero_si256());
-        store(_mm256_sign_epi16(quotients, values), &mut out.values, index);
+        store(quotients, &mut out.values, index);
     }
     let mask = |first: usize| {
         let bytes = _mm256_packs_epi16(zeros[first], zeros[first + 1]);
@@ -221,6 +227,8 @@ fn store(vector: __m256i, values: &mut [i16; 64], sixteen: usize) {
 fn load_rows(samples: &[u8], stride: usize) -> [__m128i; 8] {
     let samples = &samples[..7 * stride + 8];
     std::array::from_fn(|row| {
+        // Eight rows are more streams than the hardware follows: this saves a sixth of the time of encoding.
+        _mm_prefetch::<_MM_HINT_T0>(samples.as_ptr().wrapping_add(row * stride + 128).cast());
         // SAFETY: row is at most 7, and the slice reaches 8 bytes behind the start of row 7.
         unsafe { _mm_loadl_epi64(samples.as_ptr().add(row * stride).cast()) }
     })

@@ -1,7 +1,7 @@
 //! Sequential scans (T.81 annex F): bits to coefficients to samples, one block at a time.
 
 use super::bits::BitReader;
-use super::huffman::{END_OF_BLOCK, HuffmanTable};
+use super::huffman::{AcTable, END_OF_BLOCK, HuffmanTable};
 use super::idct::{Coefficients, POSITION, fill_flat, flat_sample, idct};
 use super::planes::Plane;
 
@@ -10,7 +10,7 @@ pub(super) struct ScanPart<'a> {
     pub(super) plane: &'a mut Plane,
     pub(super) steps: &'a Coefficients,
     pub(super) dc: HuffmanTable,
-    pub(super) ac: HuffmanTable,
+    pub(super) ac: AcTable,
     /// Blocks of the component in an MCU.
     pub(super) blocks: (usize, usize),
     pub(super) predictor: i32,
@@ -56,6 +56,14 @@ fn decode_mcus_avx2(
 /// A block with room behind it for coefficients past the 63rd, which only damaged data has.
 #[repr(align(32))]
 struct WorkBlock([i16; 256]);
+
+impl WorkBlock {
+    /// Stores the coefficient before zigzag index `next`.
+    #[inline(always)]
+    fn put(&mut self, next: u32, value: i16) {
+        self.0[usize::from(POSITION[(next.wrapping_sub(1)) as usize & 255])] = value;
+    }
+}
 
 #[inline(always)]
 fn decode_mcus(
@@ -109,22 +117,35 @@ fn decode_block(
     part.predictor = part.predictor.wrapping_add(entry.value(&mut reader));
     work.0[0] = part.predictor as i16;
 
+    // Where the next coefficient goes is the position of k - 1 after its advance.
     let mut k = 1;
-    while k < 64 {
+    'block: loop {
         reader.refill();
-        // A short code with its value takes at most 25 bits: one refill is enough for two.
+        // Two lookups fit in a refill, and a coefficient that needs more bits than a lookup has its own refills.
         for _ in 0..2 {
-            let mut entry = part.ac.short(reader.window());
-            if entry.bits() == 0 {
+            let step = part.ac.step(reader.window());
+            if step.bits() == 0 {
+                let entry = part.ac.single.entry(&mut reader).ok_or(Damage::BadCode)?;
+                let value = entry.value(&mut reader);
+                k += entry.run() + 1;
+                work.put(k, value as i16);
                 reader.refill();
-                entry = part.ac.long(reader.window()).ok_or(Damage::BadCode)?;
+                if k > 63 {
+                    break 'block;
+                }
+                continue;
             }
-            let value = entry.value(&mut reader);
-            k += entry.run();
-            work.0[usize::from(POSITION[k as usize & 255])] = value as i16;
-            k += 1;
+            k += step.first_advance();
+            work.put(k, step.first_value());
             if k > 63 {
-                break;
+                reader.skip(step.first_bits());
+                break 'block;
+            }
+            k += step.second_advance();
+            work.put(k, step.second_value());
+            reader.skip(step.bits());
+            if k > 63 {
+                break 'block;
             }
         }
     }

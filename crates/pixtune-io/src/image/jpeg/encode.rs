@@ -1,6 +1,6 @@
 //! Planes to a baseline JPEG file, byte for byte as libjpeg writes it with the same settings.
 
-use super::colour::rgb_to_ycc;
+use super::colour::rgb_row_to_ycc;
 use super::entropy::{BitWriter, CodeTable, write_block, write_filler};
 use super::fdct::{Divisors, Quantised, quantised_block};
 use super::huffman::HuffmanSpec;
@@ -103,54 +103,56 @@ fn covers(plane: &Plane, width: usize, height: usize) -> bool {
 
 /// Colour conversion and chroma averaging. Rows are filled up to whole blocks *before* averaging, as libjpeg does.
 fn planes_of_rgb(rgb: &[u8], width: usize, height: usize, subsampling: Subsampling) -> Planes {
-    let (h, v) = (usize::from(subsampling.ratio().0), usize::from(subsampling.ratio().1));
+    let ratio = subsampling.ratio();
+    let (h, v) = (usize::from(ratio.0), usize::from(ratio.1));
     let padded = width.next_multiple_of(8 * h);
-    let plane = |ratio: (u8, u8), stride: usize, rows: usize| Plane {
-        width: stride,
-        height: rows,
-        stride,
+    let plane = |ratio: (u8, u8), width: usize, height: usize| Plane {
+        width,
+        height,
+        stride: width,
         ratio,
-        samples: vec![0; stride * rows],
+        samples: vec![0; width * height],
     };
-    let mut full: [Plane; 3] = std::array::from_fn(|_| plane((1, 1), padded, height));
+    let mut luma = plane((1, 1), padded, height);
+    let mut chroma = [0; 2].map(|_| plane(ratio, padded / h, height.div_ceil(v)));
+    // Two rows of each chroma component at full width, one below the other.
+    let mut full = [0; 2].map(|_| vec![0; 2 * padded]);
     for (y, row) in rgb.chunks_exact(width * 3).enumerate() {
-        let [luma, blue, red] = full.each_mut().map(|plane| &mut plane.samples[y * padded..][..padded]);
-        for (x, pixel) in row.as_chunks::<3>().0.iter().enumerate() {
-            [luma[x], blue[x], red[x]] = rgb_to_ycc(*pixel);
-        }
+        let luma = &mut luma.samples[y * padded..][..padded];
+        let [blue, red] = full.each_mut().map(|rows| &mut rows[y % v * padded..][..padded]);
+        rgb_row_to_ycc(row.as_chunks::<3>().0, [&mut *luma, &mut *blue, &mut *red]);
         for row in [luma, blue, red] {
             let last = row[width - 1];
             row[width..].fill(last);
         }
-    }
-    let [luma, blue, red] = full;
-    let averaged = |full: Plane| {
-        let mut small = plane(subsampling.ratio(), padded / h, height.div_ceil(v));
-        for (y, out) in small.samples.chunks_exact_mut(padded / h).enumerate() {
-            let upper = full.row(v * y);
-            let lower = full.row((v * y + 1).min(height - 1));
-            average(subsampling, upper, lower, out);
+        if y % v == v - 1 || y == height - 1 {
+            for (small, full) in chroma.iter_mut().zip(&full) {
+                let (upper, lower) = full.split_at(padded);
+                let lower = if y % v == 1 { lower } else { upper };
+                average(subsampling, upper, lower, &mut small.samples[y / v * (padded / h)..][..padded / h]);
+            }
         }
-        small
-    };
-    let planes = if subsampling == Subsampling::None {
-        vec![luma, blue, red]
-    } else {
-        vec![luma, averaged(blue), averaged(red)]
-    };
-    Planes { width, height, colour: Colour::YCbCr, planes }
+    }
+    let [blue, red] = chroma;
+    Planes { width, height, colour: Colour::YCbCr, planes: vec![luma, blue, red] }
 }
 
 /// Averages samples; the rounding bias alternates along the row, as in libjpeg's `jcsample.c`.
 fn average(subsampling: Subsampling, upper: &[u8], lower: &[u8], out: &mut [u8]) {
     let sum = |pair: &[u8; 2]| u16::from(pair[0]) + u16::from(pair[1]);
     let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-    for (x, (out, (upper, lower))) in out.iter_mut().zip(pairs).enumerate() {
-        let odd = x as u16 & 1;
-        *out = match subsampling {
-            Subsampling::Quarter => ((sum(upper) + sum(lower) + 1 + odd) >> 2) as u8,
-            _ => ((sum(upper) + odd) >> 1) as u8,
-        };
+    match subsampling {
+        Subsampling::None => out.copy_from_slice(upper),
+        Subsampling::Half => {
+            for (x, (out, (upper, _))) in out.iter_mut().zip(pairs).enumerate() {
+                *out = ((sum(upper) + (x as u16 & 1)) >> 1) as u8;
+            }
+        }
+        Subsampling::Quarter => {
+            for (x, (out, (upper, lower))) in out.iter_mut().zip(pairs).enumerate() {
+                *out = ((sum(upper) + sum(lower) + 1 + (x as u16 & 1)) >> 2) as u8;
+            }
+        }
     }
 }
 
@@ -237,7 +239,7 @@ fn write_mcus_with(
                         let at = (column * part.sampling.0 + x, row * part.sampling.1 + y);
                         if at.0 < part.blocks.0 && at.1 < part.blocks.1 {
                             with_samples(part.plane, at, |samples, stride| {
-                                transform(samples, stride, part.divisors, &mut block)
+                                transform(samples, stride, part.divisors, &mut block);
                             });
                             write_block(writer, part.codes, &block, &mut part.predictor);
                         } else {

@@ -1,8 +1,9 @@
 //! The order of coefficients in a block, and the inverse transform in portable code.
 //!
 //! The transform is the "accurate integer" one of libjpeg (Loeffler, Ligtenberg and Moschytz, ICASSP 1989, with 13
-//! fractional bits), in the arithmetic of its SIMD versions: factors have 16 bits, sums have 32 bits, and what goes
-//! from the first pass to the second is saturated to 16 bits. Real pictures stay far from these limits.
+//! fractional bits), in the arithmetic of its SIMD versions: factors have 16 bits and wrap, sums of products
+//! have 32 bits, and what goes from the first pass to the second is saturated to 16 bits. Real pictures stay far from
+//! these limits.
 
 use super::tables::ZIGZAG;
 
@@ -103,7 +104,7 @@ fn pass(input: &[Lanes; 8], shift: u32) -> [Lanes; 8] {
 
         let t2 = at(2) * C_0_541 + at(6) * (C_0_541 - C_1_847);
         let t3 = at(2) * (C_0_541 + C_0_765) + at(6) * C_0_541;
-        let (t0, t1) = ((at(0) + at(4)) << CONSTANT_BITS, (at(0) - at(4)) << CONSTANT_BITS);
+        let (t0, t1) = (wrapped(at(0) + at(4)) << CONSTANT_BITS, wrapped(at(0) - at(4)) << CONSTANT_BITS);
         let even = [t0.wrapping_add(t3), t1.wrapping_add(t2), t1.wrapping_sub(t2), t0.wrapping_sub(t3)];
 
         let (s3, s4) = (wrapped(at(7) + at(3)), wrapped(at(5) + at(1)));

@@ -5,11 +5,14 @@
 //! bytes. A picture that is only made smaller needs neither upsampling nor colour conversion: [`decode`] stops at the
 //! component planes and [`encode_planes`] starts there.
 //!
-//! We are stricter than libjpeg in two things: damaged entropy-coded data is an error, where libjpeg warns and
-//! goes on with wrong pixels, and so is a file without the EOI marker.
+//! We are stricter than libjpeg where it warns and goes on with wrong pixels: damaged entropy-coded data is an error,
+//! and so are a file without the EOI marker and a progressive picture whose last scans are missing, which libjpeg
+//! smooths over. What libjpeg puts up with and reads right, such as stray bytes between segments, is read here too.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_colour;
 mod baseline;
 mod bits;
 mod colour;

@@ -1,6 +1,6 @@
 //! Decoded pictures as component planes.
 
-use super::colour::{cmyk_to_rgb, ycc_to_rgb};
+use super::colour::{cmyk_to_rgb, ycc_row_to_rgb, ycc_to_rgb};
 use super::upsample::Upsampler;
 
 /// What the components of a picture mean.
@@ -70,12 +70,11 @@ impl Planes {
                 (Colour::Gray, [luma]) => {
                     out.iter_mut().zip(luma.row(y)).for_each(|(out, &luma)| *out = [luma; 3]);
                 }
-                (colour, [first, second, third]) => {
+                (Colour::Rgb, [first, second, third]) => {
                     let rows = first.row(y).iter().zip(second.row(y)).zip(third.row(y));
-                    for (out, ((&a, &b), &c)) in out.iter_mut().zip(rows) {
-                        *out = if colour == Colour::Rgb { [a, b, c] } else { ycc_to_rgb(a, b, c) };
-                    }
+                    out.iter_mut().zip(rows).for_each(|(out, ((&r, &g), &b))| *out = [r, g, b]);
                 }
+                (_, [first, second, third]) => ycc_row_to_rgb(first.row(y), second.row(y), third.row(y), out),
                 (colour, [first, second, third, black]) => {
                     let rows = first.row(y).iter().zip(second.row(y)).zip(third.row(y)).zip(black.row(y));
                     for (out, (((&a, &b), &c), &k)) in out.iter_mut().zip(rows) {

@@ -4,7 +4,7 @@ use super::baseline::{Damage, ScanPart, decode_interval};
 use super::bits::{BitReader, EntropyBytes};
 use super::error::JpegError;
 use super::frame::{Frame, Process};
-use super::huffman::{Coding, HuffmanSpec, HuffmanTable};
+use super::huffman::{AcTable, Coding, HuffmanSpec, HuffmanTable};
 use super::idct::{Coefficients, fill_flat, flat_sample, idct};
 use super::markers::{Scan, Walker};
 use super::picture::Picture;
@@ -101,7 +101,8 @@ impl ScanDecoder {
                 plane,
                 steps,
                 dc: table(walker, &picture.tables.dc, dc, Coding::Dc)?,
-                ac: table(walker, &picture.tables.ac, ac, Coding::Ac)?,
+                ac: AcTable::new(spec(walker, &picture.tables.ac, ac)?)
+                    .map_err(|what| walker.corrupt(what))?,
                 blocks: scan.blocks(frame, index),
                 predictor: 0,
             });
@@ -223,9 +224,16 @@ fn table(
     number: u8,
     coding: Coding,
 ) -> Result<HuffmanTable, JpegError> {
+    HuffmanTable::new(spec(walker, specs, number)?, coding).map_err(|what| walker.corrupt(what))
+}
+
+fn spec<'a>(
+    walker: &Walker<'_>,
+    specs: &'a [Option<HuffmanSpec>; 4],
+    number: u8,
+) -> Result<&'a HuffmanSpec, JpegError> {
     let spec = specs.get(usize::from(number)).and_then(Option::as_ref);
-    let spec = spec.ok_or_else(|| walker.corrupt("a scan with a Huffman table that is not defined"))?;
-    HuffmanTable::new(spec, coding).map_err(|what| walker.corrupt(what))
+    spec.ok_or_else(|| walker.corrupt("a scan with a Huffman table that is not defined"))
 }
 
 fn transform_blocks(plane: &mut Plane, steps: &Coefficients, blocks: &[Coefficients]) {
