@@ -299,7 +299,7 @@ const SMALL: usize = 96;
 const WINDOW: usize = 8192;
 
 /// How many tokens at the end of a window are made again with what follows them.
-const TAIL: usize = 64;
+const TAIL: usize = 16;
 
 /// Memory for merging that is used again for the next piece.
 #[derive(Default)]
@@ -394,7 +394,7 @@ impl Workspace {
             let end = piece.len().min(start + window);
             self.merge_in_heap(vocabulary, &piece[start..end]);
             if kept > 0 && !self.fits(vocabulary, kept) {
-                let back = kept.min(4 * TAIL);
+                let back = kept.min(16 * TAIL);
                 self.ranks.truncate(kept);
                 for rank in self.ranks.drain(kept - back..) {
                     start -= vocabulary.token(rank).len();
@@ -459,4 +459,62 @@ fn merge_small(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
         }
     }
     ranks.extend_from_slice(&parts[..count]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The bytes and a few tokens whose merges depend on what stands far to their left.
+    fn vocabulary() -> Vocabulary {
+        let mut bytes: Vec<u8> = (0..=255).collect();
+        let mut starts: Vec<u32> = (0..=256).collect();
+        for token in
+            ["bc", "ab", "cd", "aa", "abc", "aaaa", "bcd", "abcd", "dd", "ddd", "aaa", "abab", "ca", "bca"]
+        {
+            bytes.extend_from_slice(token.as_bytes());
+            starts.push(bytes.len() as u32);
+        }
+        Vocabulary::new(bytes, starts).unwrap()
+    }
+
+    /// The definition, step by step.
+    fn merge_slowly(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u32> {
+        let mut parts: Vec<Vec<u8>> = piece.iter().map(|&byte| vec![byte]).collect();
+        loop {
+            let pairs = parts.windows(2).enumerate();
+            let best = pairs.filter_map(|(at, pair)| Some((vocabulary.rank(&pair.concat())?, at))).min();
+            let Some((_, at)) = best else { break };
+            let next = parts.remove(at + 1);
+            parts[at].extend(next);
+        }
+        parts.iter().map(|part| vocabulary.rank(part).unwrap()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn small_pieces_and_the_heap_follow_the_definition(piece in "[abcd]{1,90}") {
+            let vocabulary = vocabulary();
+            let expected = merge_slowly(&vocabulary, piece.as_bytes());
+            let mut workspace = Workspace::default();
+            prop_assert_eq!(workspace.merge(&vocabulary, piece.as_bytes()), &expected);
+            workspace.ranks.clear();
+            workspace.merge_in_heap(&vocabulary, piece.as_bytes());
+            prop_assert_eq!(&workspace.ranks, &expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn windows_do_not_show(parts in prop::collection::vec("[abcd]{1,4}|a{1,40}|(ab){1,40}|d{1,9}", 100..3000)) {
+            let (vocabulary, piece) = (vocabulary(), parts.concat());
+            let (mut whole, mut windows) = (Workspace::default(), Workspace::default());
+            whole.merge_in_heap(&vocabulary, piece.as_bytes());
+            windows.merge_in_windows(&vocabulary, piece.as_bytes());
+            prop_assert_eq!(whole.ranks, windows.ranks);
+        }
+    }
 }
