@@ -44,32 +44,61 @@ impl Vocabulary {
             bytes,
             starts,
         };
+        let mut filter = Filter::with_room_for(ranks);
         for rank in 0..ranks as u32 {
             let token = span(&vocabulary.bytes, &vocabulary.starts, rank);
-            if let Some(first) = vocabulary.rank(token) {
+            filter.insert(token, 0, token.len());
+            let earlier = if token.len() <= 8 {
+                vocabulary.short.insert(load(token, 0, token.len()), token.len(), rank)
+            } else {
+                let same = |other| span(&vocabulary.bytes, &vocabulary.starts, other) == token;
+                vocabulary.long.insert(hash_long(token), rank, same)
+            };
+            if let Some(first) = earlier {
                 return Err(Duplicate { first, second: rank });
             }
-            if token.len() <= 8 {
-                vocabulary.short.insert(load(token, 0, token.len()), token.len(), rank);
-            } else {
-                vocabulary.long.insert(hash_long(token), rank);
-            }
         }
-        vocabulary.find_pairs();
+        vocabulary.find_pairs(&filter);
         Ok(vocabulary)
     }
 
-    fn find_pairs(&mut self) {
-        for rank in 256..self.len() as u32 {
-            let token = span(&self.bytes, &self.starts, rank);
-            if let &[first, second] = token {
+    /// Finds every way to cut a token in two tokens. The prefixes of a token that are tokens are its longest one,
+    /// that one's longest one, and so on, and likewise its suffixes: two short chains instead of all cuts.
+    fn find_pairs(&mut self, filter: &Filter) {
+        let ranks = self.len() as u32;
+        let (mut prefixes, mut suffixes) = (vec![NONE; self.len()], vec![NONE; self.len()]);
+        for rank in 0..ranks {
+            let token = self.token(rank);
+            let known = |start, end| {
+                filter.may_have(token, start, end).then(|| self.rank_within(token, start, end)).flatten()
+            };
+            prefixes[rank as usize] = (1..token.len()).rev().find_map(|cut| known(0, cut)).unwrap_or(NONE);
+            suffixes[rank as usize] =
+                (1..token.len()).find_map(|cut| known(cut, token.len())).unwrap_or(NONE);
+        }
+        let lengths: Vec<u32> = self.starts.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        let mut tails = Vec::new();
+        for rank in 0..ranks {
+            let length = lengths[rank as usize];
+            if let &[first, second] = self.token(rank) {
                 self.byte_pairs[usize::from(first) << 8 | usize::from(second)] = rank;
                 continue;
             }
-            for cut in 1..token.len() {
-                let Some(left) = self.rank_within(token, 0, cut) else { continue };
-                let Some(right) = self.rank_within(token, cut, token.len()) else { continue };
-                self.pairs.insert(left, right, rank);
+            // The longest prefix needs the shortest suffix: that chain is gone through from its end.
+            tails.clear();
+            let mut right = suffixes[rank as usize];
+            while right != NONE {
+                tails.push(right);
+                right = suffixes[right as usize];
+            }
+            let mut left = prefixes[rank as usize];
+            while left != NONE {
+                let rest = length - lengths[left as usize];
+                while tails.pop_if(|right| lengths[*right as usize] < rest).is_some() {}
+                if let Some(&right) = tails.last().filter(|&&right| lengths[right as usize] == rest) {
+                    self.pairs.insert(left, right, rank);
+                }
+                left = prefixes[left as usize];
             }
         }
     }
@@ -126,6 +155,11 @@ fn mix(word: u64) -> u64 {
 }
 
 #[inline]
+fn hash_short(word: u64, length: usize) -> u64 {
+    (word.wrapping_add(length as u64) ^ (word >> 29)).wrapping_mul(MIX)
+}
+
+#[inline]
 fn hash_long(token: &[u8]) -> u64 {
     let mut hash = token.len() as u64;
     let mut at = 0;
@@ -138,6 +172,36 @@ fn hash_long(token: &[u8]) -> u64 {
 
 fn slots(entries: usize) -> usize {
     (entries * 2).next_power_of_two().max(16)
+}
+
+/// Which bytes are surely no token, in a table small enough to stay in the cache. Most questions asked while the pairs
+/// are found are about such bytes.
+struct Filter {
+    bits: Vec<u64>,
+}
+
+impl Filter {
+    fn with_room_for(entries: usize) -> Filter {
+        Filter { bits: vec![0; (entries / 8).next_power_of_two()] }
+    }
+
+    fn place(&self, text: &[u8], start: usize, end: usize) -> (usize, u64) {
+        let hash = match end - start {
+            length @ ..=8 => hash_short(load(text, start, length), length),
+            _ => hash_long(&text[start..end]),
+        };
+        ((hash >> 26) as usize & (self.bits.len() - 1), 1 << (hash >> 20 & 63))
+    }
+
+    fn insert(&mut self, text: &[u8], start: usize, end: usize) {
+        let (word, bit) = self.place(text, start, end);
+        self.bits[word] |= bit;
+    }
+
+    fn may_have(&self, text: &[u8], start: usize, end: usize) -> bool {
+        let (word, bit) = self.place(text, start, end);
+        self.bits[word] & bit != 0
+    }
 }
 
 /// Tokens of at most eight bytes: the bytes themselves are the key.
@@ -162,16 +226,21 @@ impl ShortTable {
 
     #[inline]
     fn home(&self, word: u64, length: usize) -> usize {
-        ((word.wrapping_add(length as u64) ^ (word >> 29)).wrapping_mul(MIX) >> self.shift) as usize
+        (hash_short(word, length) >> self.shift) as usize
     }
 
-    fn insert(&mut self, word: u64, length: usize, rank: u32) {
+    /// The rank that has the same bytes, if there is one already.
+    fn insert(&mut self, word: u64, length: usize, rank: u32) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(word, length);
         while self.slots[at].rank_and_length != NONE {
+            if self.slots[at].word == word && self.slots[at].rank_and_length & 15 == length as u32 {
+                return Some(self.slots[at].rank_and_length >> 4);
+            }
             at = (at + 1) & mask;
         }
         self.slots[at] = ShortSlot { word, rank_and_length: rank << 4 | length as u32 };
+        None
     }
 
     #[inline]
@@ -203,13 +272,18 @@ impl LongTable {
         LongTable { slots: vec![(0, NONE); slots], shift: 64 - slots.trailing_zeros() }
     }
 
-    fn insert(&mut self, hash: u64, rank: u32) {
+    /// The rank that has the same bytes, if there is one already.
+    fn insert(&mut self, hash: u64, rank: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = (hash >> self.shift) as usize;
         while self.slots[at].1 != NONE {
+            if self.slots[at].0 == hash as u32 && same(self.slots[at].1) {
+                return Some(self.slots[at].1);
+            }
             at = (at + 1) & mask;
         }
         self.slots[at] = (hash as u32, rank);
+        None
     }
 
     #[inline]

@@ -138,6 +138,7 @@ fn damaged_entries_are_refused_with_their_place() {
     assert_eq!(with(257, entry(256, b"abc")), "entry 257 of the vocabulary has the rank 256");
     assert_eq!(with(257, entry(257, b"ab")), "entries 256 and 257 of the vocabulary are the same bytes");
     assert_eq!(with(257, entry(257, b"")), "entry 257 of the vocabulary has the bytes ``, which is nothing");
+    assert!(with(257, entry(257, &[b'a'; 1025])).ends_with("which is longer than 1,024 bytes"));
     assert_eq!(
         with(7, entry(7, b"a")),
         "entry 7 of the vocabulary has the bytes `YQ==`, but the first 256 entries must be the single bytes"
