@@ -369,6 +369,9 @@ impl PairTable {
 /// Pieces up to this many bytes are merged in two small arrays, looked through from end to end.
 const SMALL: usize = 96;
 
+/// Most pieces are this short, and clearing longer arrays for them would cost as much as merging.
+const TINY: usize = 20;
+
 /// Longer ones go through a heap, in windows of this many bytes, so that memory does not grow with the piece.
 const WINDOW: usize = 8192;
 
@@ -397,8 +400,10 @@ impl Workspace {
     /// The ranks a piece of at least one byte consists of, when it is no token itself.
     pub(super) fn merge(&mut self, vocabulary: &Vocabulary, piece: &[u8]) -> &[u32] {
         self.ranks.clear();
-        if piece.len() <= SMALL {
-            merge_small(vocabulary, piece, &mut self.ranks);
+        if piece.len() <= TINY {
+            merge_small::<TINY>(vocabulary, piece, &mut self.ranks);
+        } else if piece.len() <= SMALL {
+            merge_small::<SMALL>(vocabulary, piece, &mut self.ranks);
         } else if piece.len() <= WINDOW {
             self.merge_in_heap(vocabulary, piece);
         } else {
@@ -493,7 +498,7 @@ impl Workspace {
         let mut ranks = Vec::new();
         let mut workspace = Workspace::default();
         if bytes.len() <= SMALL {
-            merge_small(vocabulary, &bytes, &mut ranks);
+            merge_small::<SMALL>(vocabulary, &bytes, &mut ranks);
         } else {
             workspace.merge_in_heap(vocabulary, &bytes);
             ranks = workspace.ranks;
@@ -502,10 +507,10 @@ impl Workspace {
     }
 }
 
-/// Appends the ranks of a piece of at most [`SMALL`] bytes.
-fn merge_small(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
-    let mut parts = [0_u32; SMALL];
-    let mut pairs = [NONE; SMALL];
+/// Appends the ranks of a piece of at most `N` bytes.
+fn merge_small<const N: usize>(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
+    let mut parts = [0_u32; N];
+    let mut pairs = [NONE; N];
     let mut count = piece.len();
     for (at, &byte) in piece.iter().enumerate() {
         parts[at] = u32::from(byte);
