@@ -113,10 +113,6 @@ impl Vocabulary {
         span(&self.bytes, &self.starts, rank)
     }
 
-    fn rank(&self, token: &[u8]) -> Option<u32> {
-        self.rank_within(token, 0, token.len())
-    }
-
     /// The rank of `text[start..end]`, which is not empty.
     #[inline]
     pub(super) fn rank_within(&self, text: &[u8], start: usize, end: usize) -> Option<u32> {
@@ -559,17 +555,21 @@ mod tests {
         Vocabulary::new(bytes, starts).unwrap()
     }
 
+    fn rank(vocabulary: &Vocabulary, token: &[u8]) -> Option<u32> {
+        vocabulary.rank_within(token, 0, token.len())
+    }
+
     /// The definition, step by step.
     fn merge_slowly(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u32> {
         let mut parts: Vec<Vec<u8>> = piece.iter().map(|&byte| vec![byte]).collect();
         loop {
             let pairs = parts.windows(2).enumerate();
-            let best = pairs.filter_map(|(at, pair)| Some((vocabulary.rank(&pair.concat())?, at))).min();
+            let best = pairs.filter_map(|(at, pair)| Some((rank(vocabulary, &pair.concat())?, at))).min();
             let Some((_, at)) = best else { break };
             let next = parts.remove(at + 1);
             parts[at].extend(next);
         }
-        parts.iter().map(|part| vocabulary.rank(part).unwrap()).collect()
+        parts.iter().map(|part| rank(vocabulary, part).unwrap()).collect()
     }
 
     proptest! {
