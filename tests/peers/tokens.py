@@ -227,6 +227,12 @@ class Chats:
         return self.random.choice([{"type": "function", "function": function}, {"function": function}])
 
     VALUES = [None, True, False, 0, 1, 2, -1, 0.5, 1.0, "", "x", "1", "yes", "null", "abcdefgh1", "abcdefgh1\n", "abcdefgh", "é", "function", "text", "assistant", "user", "tool", "system", "image_url", [], {}, [""], ["x"], {"a": 1}, "a" * 64, "a" * 65, "data:image/png;base64,", "http://x.invalid/y"]
+    SETTINGS = ["model", "temperature", "top_p", "max_tokens", "random_seed", "parallel_tool_calls", "truncate_for_context_length", "continue_final_message", "reasoning_effort", "tool_choice", "response_format", "stream"]
+    SETTING_VALUES = VALUES + [
+        0.7, 1.5, 5, 5.0, 5.5, "5", "0.5", "auto", "none", "any", "required", "high", "off", "TRUE", {"type": "text"}, {"type": "json_object"}, {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, {"json_schema": {"name": "n", "schema": {"type": 5}}}, {"json_schema": {"name": "n"}},
+        {"type": "function", "function": {"name": "f"}}, {"function": {"name": "f"}}, {"type": "function", "function": {"name": "f", "x": 1}}, {"function": {}},
+    ]
     KEYS = ["role", "content", "tool_calls", "weight", "prefix", "name", "tool_call_id", "id", "type", "function", "text", "index", "strict", "description", "parameters", "arguments", "foo", "url", "detail"]
 
     def mutated(self):
@@ -266,6 +272,8 @@ class Chats:
                     place[index] = value
             else:
                 place.append(value)
+        if self.random.random() < 0.15:
+            request[self.random.choice(self.SETTINGS)] = copy.deepcopy(self.random.choice(self.SETTING_VALUES))
         return request
 
 
