@@ -1,47 +1,107 @@
-//! How fast text becomes ids: MB per CPU-second of one thread, best of several runs; see `bench/tokens`.
+//! How fast text becomes ids: MB per CPU-second of one thread; see `bench/tokens`.
 //!
-//!     cargo run --release -p pixtune-core --example tokens_speed -- FILE...
+//!     cargo run --release -p pixtune-core --example tokens_speed -- TEXT... [CHATS.jsonl]
+//!
+//! Prints `name<TAB>what<TAB>number`. A line of CHATS.jsonl is `{"request":…,"sizes":[[w,h],…]}`.
 
+use std::hint::black_box;
 use std::time::Instant;
 
-use pixtune_core::tokens::Tekken;
+use pixtune_core::json::{self, Value};
+use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::strict;
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 fn main() -> std::io::Result<()> {
     let start = Instant::now();
     let tekken = Tekken::embedded();
-    println!("load\t{:.1} ms", 1e3 * start.elapsed().as_secs_f64());
+    println!("pixtune\tload (ms)\t{:.1}", 1e3 * start.elapsed().as_secs_f64());
     for path in std::env::args().skip(1) {
         let text = std::fs::read_to_string(&path)?;
+        let name = std::path::Path::new(&path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.ends_with(".jsonl") {
+            chats(&text);
+            continue;
+        }
         let megabytes = text.len() as f64 / 1e6;
-        let mut ids = 0;
-        let encode = best(7, || ids = tekken.encode(&text).len());
-        let count = best(7, || ids = tekken.count(&text));
+        let rate = |work: &mut dyn FnMut()| megabytes / best_seconds(work);
+        println!("pixtune\t{name} (ids)\t{}", tekken.encode(&text).len());
         println!(
-            "{path}\t{ids} ids\tencode {:.1} MB/s\tcount {:.1} MB/s",
-            megabytes / encode,
-            megabytes / count
+            "pixtune\t{name} (MB/s)\t{:.1}",
+            rate(&mut || {
+                black_box(tekken.encode(&text));
+            })
         );
-        let one = wall(&text, 1);
-        let two = wall(&text, 2);
-        println!("{path}\ttwo threads {:.2} times one", 2.0 * one / two);
+        println!(
+            "pixtune, count only\t{name} (MB/s)\t{:.1}",
+            rate(&mut || {
+                black_box(tekken.count(&text));
+            })
+        );
+        println!("pixtune\t{name}, two threads (times one)\t{:.2}", 2.0 * wall(&text, 1) / wall(&text, 2));
     }
     Ok(())
 }
 
-/// Least CPU seconds of this thread.
-fn best(runs: usize, mut work: impl FnMut()) -> f64 {
-    (0..runs)
+/// Conversations with pictures whose size is known, from JSON to ids.
+fn chats(lines: &str) {
+    let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
+    let count = lines.lines().count() as f64;
+    let mut ids = 0;
+    let mut all = || {
+        ids = 0;
+        for line in lines.lines() {
+            let Ok(question) = json::parse(line) else { continue };
+            let request = question.value.get("request").unwrap_or(&Value::Null);
+            let sizes: Vec<_> = question
+                .value
+                .get("sizes")
+                .and_then(Value::as_array)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(size)
+                .collect();
+            let Ok(sample) = strict::read(request) else { continue };
+            ids += encoder.encode(&sample, &sizes).map_or(0, |encoded| encoded.ids.len());
+        }
+    };
+    let seconds = best_seconds(&mut all);
+    println!("pixtune\tconversations (ids)\t{ids}");
+    println!("pixtune\tconversations (1/s)\t{:.0}", count / seconds);
+}
+
+fn size(pair: &Value<'_>) -> Option<(u32, u32)> {
+    let side = |value: &Value<'_>| match value {
+        Value::Number(number) => number.parse().ok(),
+        _ => None,
+    };
+    match pair.as_array()? {
+        [width, height] => Some((side(width)?, side(height)?)),
+        _ => None,
+    }
+}
+
+/// CPU seconds of this thread for one call: best of five rounds of at least 0.3 seconds each.
+fn best_seconds(work: &mut dyn FnMut()) -> f64 {
+    work();
+    (0..5)
         .map(|_| {
-            let start = thread_seconds();
-            work();
-            thread_seconds() - start
+            let (start, mut calls) = (thread_seconds(), 0.0);
+            loop {
+                work();
+                calls += 1.0;
+                let seconds = thread_seconds() - start;
+                if seconds >= 0.3 {
+                    break seconds / calls;
+                }
+            }
         })
         .fold(f64::MAX, f64::min)
 }
 
 /// Least wall seconds for every one of `threads` threads to encode the text.
 fn wall(text: &str, threads: usize) -> f64 {
-    (0..7)
+    (0..9)
         .map(|_| {
             let start = Instant::now();
             std::thread::scope(|scope| {

@@ -44,32 +44,61 @@ impl Vocabulary {
             bytes,
             starts,
         };
+        let mut filter = Filter::with_room_for(ranks);
         for rank in 0..ranks as u32 {
             let token = span(&vocabulary.bytes, &vocabulary.starts, rank);
-            if let Some(first) = vocabulary.rank(token) {
+            filter.insert(token, 0, token.len());
+            let earlier = if token.len() <= 8 {
+                vocabulary.short.insert(load(token, 0, token.len()), token.len(), rank)
+            } else {
+                let same = |other| span(&vocabulary.bytes, &vocabulary.starts, other) == token;
+                vocabulary.long.insert(hash_long(token), rank, same)
+            };
+            if let Some(first) = earlier {
                 return Err(Duplicate { first, second: rank });
             }
-            if token.len() <= 8 {
-                vocabulary.short.insert(load(token, 0, token.len()), token.len(), rank);
-            } else {
-                vocabulary.long.insert(hash_long(token), rank);
-            }
         }
-        vocabulary.find_pairs();
+        vocabulary.find_pairs(&filter);
         Ok(vocabulary)
     }
 
-    fn find_pairs(&mut self) {
-        for rank in 256..self.len() as u32 {
-            let token = span(&self.bytes, &self.starts, rank);
-            if let &[first, second] = token {
+    /// Finds every way to cut a token in two tokens. The prefixes of a token that are tokens are its longest one,
+    /// that one's longest one, and so on, and likewise its suffixes: two short chains instead of all cuts.
+    fn find_pairs(&mut self, filter: &Filter) {
+        let ranks = self.len() as u32;
+        let (mut prefixes, mut suffixes) = (vec![NONE; self.len()], vec![NONE; self.len()]);
+        for rank in 0..ranks {
+            let token = self.token(rank);
+            let known = |start, end| {
+                filter.may_have(token, start, end).then(|| self.rank_within(token, start, end)).flatten()
+            };
+            prefixes[rank as usize] = (1..token.len()).rev().find_map(|cut| known(0, cut)).unwrap_or(NONE);
+            suffixes[rank as usize] =
+                (1..token.len()).find_map(|cut| known(cut, token.len())).unwrap_or(NONE);
+        }
+        let lengths: Vec<u32> = self.starts.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        let mut tails = Vec::new();
+        for rank in 0..ranks {
+            let length = lengths[rank as usize];
+            if let &[first, second] = self.token(rank) {
                 self.byte_pairs[usize::from(first) << 8 | usize::from(second)] = rank;
                 continue;
             }
-            for cut in 1..token.len() {
-                let Some(left) = self.rank_within(token, 0, cut) else { continue };
-                let Some(right) = self.rank_within(token, cut, token.len()) else { continue };
-                self.pairs.insert(left, right, rank);
+            // The longest prefix needs the shortest suffix: that chain is gone through from its end.
+            tails.clear();
+            let mut right = suffixes[rank as usize];
+            while right != NONE {
+                tails.push(right);
+                right = suffixes[right as usize];
+            }
+            let mut left = prefixes[rank as usize];
+            while left != NONE {
+                let rest = length - lengths[left as usize];
+                while tails.pop_if(|right| lengths[*right as usize] < rest).is_some() {}
+                if let Some(&right) = tails.last().filter(|&&right| lengths[right as usize] == rest) {
+                    self.pairs.insert(left, right, rank);
+                }
+                left = prefixes[left as usize];
             }
         }
     }
@@ -82,10 +111,6 @@ impl Vocabulary {
     /// The bytes of a rank below [`Vocabulary::len`].
     pub(super) fn token(&self, rank: u32) -> &[u8] {
         span(&self.bytes, &self.starts, rank)
-    }
-
-    fn rank(&self, token: &[u8]) -> Option<u32> {
-        self.rank_within(token, 0, token.len())
     }
 
     /// The rank of `text[start..end]`, which is not empty.
@@ -126,6 +151,11 @@ fn mix(word: u64) -> u64 {
 }
 
 #[inline]
+fn hash_short(word: u64, length: usize) -> u64 {
+    (word.wrapping_add(length as u64) ^ (word >> 29)).wrapping_mul(MIX)
+}
+
+#[inline]
 fn hash_long(token: &[u8]) -> u64 {
     let mut hash = token.len() as u64;
     let mut at = 0;
@@ -138,6 +168,36 @@ fn hash_long(token: &[u8]) -> u64 {
 
 fn slots(entries: usize) -> usize {
     (entries * 2).next_power_of_two().max(16)
+}
+
+/// Which bytes are surely no token, in a table small enough to stay in the cache. Most questions asked while the pairs
+/// are found are about such bytes.
+struct Filter {
+    bits: Vec<u64>,
+}
+
+impl Filter {
+    fn with_room_for(entries: usize) -> Filter {
+        Filter { bits: vec![0; (entries / 8).next_power_of_two()] }
+    }
+
+    fn place(&self, text: &[u8], start: usize, end: usize) -> (usize, u64) {
+        let hash = match end - start {
+            length @ ..=8 => hash_short(load(text, start, length), length),
+            _ => hash_long(&text[start..end]),
+        };
+        ((hash >> 26) as usize & (self.bits.len() - 1), 1 << (hash >> 20 & 63))
+    }
+
+    fn insert(&mut self, text: &[u8], start: usize, end: usize) {
+        let (word, bit) = self.place(text, start, end);
+        self.bits[word] |= bit;
+    }
+
+    fn may_have(&self, text: &[u8], start: usize, end: usize) -> bool {
+        let (word, bit) = self.place(text, start, end);
+        self.bits[word] & bit != 0
+    }
 }
 
 /// Tokens of at most eight bytes: the bytes themselves are the key.
@@ -162,16 +222,21 @@ impl ShortTable {
 
     #[inline]
     fn home(&self, word: u64, length: usize) -> usize {
-        ((word.wrapping_add(length as u64) ^ (word >> 29)).wrapping_mul(MIX) >> self.shift) as usize
+        (hash_short(word, length) >> self.shift) as usize
     }
 
-    fn insert(&mut self, word: u64, length: usize, rank: u32) {
+    /// The rank that has the same bytes, if there is one already.
+    fn insert(&mut self, word: u64, length: usize, rank: u32) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(word, length);
         while self.slots[at].rank_and_length != NONE {
+            if self.slots[at].word == word && self.slots[at].rank_and_length & 15 == length as u32 {
+                return Some(self.slots[at].rank_and_length >> 4);
+            }
             at = (at + 1) & mask;
         }
         self.slots[at] = ShortSlot { word, rank_and_length: rank << 4 | length as u32 };
+        None
     }
 
     #[inline]
@@ -203,13 +268,18 @@ impl LongTable {
         LongTable { slots: vec![(0, NONE); slots], shift: 64 - slots.trailing_zeros() }
     }
 
-    fn insert(&mut self, hash: u64, rank: u32) {
+    /// The rank that has the same bytes, if there is one already.
+    fn insert(&mut self, hash: u64, rank: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = (hash >> self.shift) as usize;
         while self.slots[at].1 != NONE {
+            if self.slots[at].0 == hash as u32 && same(self.slots[at].1) {
+                return Some(self.slots[at].1);
+            }
             at = (at + 1) & mask;
         }
         self.slots[at] = (hash as u32, rank);
+        None
     }
 
     #[inline]
@@ -295,11 +365,14 @@ impl PairTable {
 /// Pieces up to this many bytes are merged in two small arrays, looked through from end to end.
 const SMALL: usize = 96;
 
+/// Most pieces are this short, and clearing longer arrays for them would cost as much as merging.
+const TINY: usize = 20;
+
 /// Longer ones go through a heap, in windows of this many bytes, so that memory does not grow with the piece.
 const WINDOW: usize = 8192;
 
 /// How many tokens at the end of a window are made again with what follows them.
-const TAIL: usize = 64;
+const TAIL: usize = 16;
 
 /// Memory for merging that is used again for the next piece.
 #[derive(Default)]
@@ -323,8 +396,10 @@ impl Workspace {
     /// The ranks a piece of at least one byte consists of, when it is no token itself.
     pub(super) fn merge(&mut self, vocabulary: &Vocabulary, piece: &[u8]) -> &[u32] {
         self.ranks.clear();
-        if piece.len() <= SMALL {
-            merge_small(vocabulary, piece, &mut self.ranks);
+        if piece.len() <= TINY {
+            merge_small::<TINY>(vocabulary, piece, &mut self.ranks);
+        } else if piece.len() <= SMALL {
+            merge_small::<SMALL>(vocabulary, piece, &mut self.ranks);
         } else if piece.len() <= WINDOW {
             self.merge_in_heap(vocabulary, piece);
         } else {
@@ -394,7 +469,7 @@ impl Workspace {
             let end = piece.len().min(start + window);
             self.merge_in_heap(vocabulary, &piece[start..end]);
             if kept > 0 && !self.fits(vocabulary, kept) {
-                let back = kept.min(4 * TAIL);
+                let back = kept.min(16 * TAIL);
                 self.ranks.truncate(kept);
                 for rank in self.ranks.drain(kept - back..) {
                     start -= vocabulary.token(rank).len();
@@ -419,7 +494,7 @@ impl Workspace {
         let mut ranks = Vec::new();
         let mut workspace = Workspace::default();
         if bytes.len() <= SMALL {
-            merge_small(vocabulary, &bytes, &mut ranks);
+            merge_small::<SMALL>(vocabulary, &bytes, &mut ranks);
         } else {
             workspace.merge_in_heap(vocabulary, &bytes);
             ranks = workspace.ranks;
@@ -428,10 +503,10 @@ impl Workspace {
     }
 }
 
-/// Appends the ranks of a piece of at most [`SMALL`] bytes.
-fn merge_small(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
-    let mut parts = [0_u32; SMALL];
-    let mut pairs = [NONE; SMALL];
+/// Appends the ranks of a piece of at most `N` bytes.
+fn merge_small<const N: usize>(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
+    let mut parts = [0_u32; N];
+    let mut pairs = [NONE; N];
     let mut count = piece.len();
     for (at, &byte) in piece.iter().enumerate() {
         parts[at] = u32::from(byte);
@@ -459,4 +534,66 @@ fn merge_small(vocabulary: &Vocabulary, piece: &[u8], ranks: &mut Vec<u32>) {
         }
     }
     ranks.extend_from_slice(&parts[..count]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The bytes and a few tokens whose merges depend on what stands far to their left.
+    fn vocabulary() -> Vocabulary {
+        let mut bytes: Vec<u8> = (0..=255).collect();
+        let mut starts: Vec<u32> = (0..=256).collect();
+        for token in
+            ["bc", "ab", "cd", "aa", "abc", "aaaa", "bcd", "abcd", "dd", "ddd", "aaa", "abab", "ca", "bca"]
+        {
+            bytes.extend_from_slice(token.as_bytes());
+            starts.push(bytes.len() as u32);
+        }
+        Vocabulary::new(bytes, starts).unwrap()
+    }
+
+    fn rank(vocabulary: &Vocabulary, token: &[u8]) -> Option<u32> {
+        vocabulary.rank_within(token, 0, token.len())
+    }
+
+    /// The definition, step by step.
+    fn merge_slowly(vocabulary: &Vocabulary, piece: &[u8]) -> Vec<u32> {
+        let mut parts: Vec<Vec<u8>> = piece.iter().map(|&byte| vec![byte]).collect();
+        loop {
+            let pairs = parts.windows(2).enumerate();
+            let best = pairs.filter_map(|(at, pair)| Some((rank(vocabulary, &pair.concat())?, at))).min();
+            let Some((_, at)) = best else { break };
+            let next = parts.remove(at + 1);
+            parts[at].extend(next);
+        }
+        parts.iter().map(|part| rank(vocabulary, part).unwrap()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn small_pieces_and_the_heap_follow_the_definition(piece in "[abcd]{1,90}") {
+            let vocabulary = vocabulary();
+            let expected = merge_slowly(&vocabulary, piece.as_bytes());
+            let mut workspace = Workspace::default();
+            prop_assert_eq!(workspace.merge(&vocabulary, piece.as_bytes()), &expected);
+            workspace.ranks.clear();
+            workspace.merge_in_heap(&vocabulary, piece.as_bytes());
+            prop_assert_eq!(&workspace.ranks, &expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn windows_do_not_show(parts in prop::collection::vec("[abcd]{1,4}|a{1,40}|(ab){1,40}|d{1,9}", 100..3000)) {
+            let (vocabulary, piece) = (vocabulary(), parts.concat());
+            let (mut whole, mut windows) = (Workspace::default(), Workspace::default());
+            whole.merge_in_heap(&vocabulary, piece.as_bytes());
+            windows.merge_in_windows(&vocabulary, piece.as_bytes());
+            prop_assert_eq!(whole.ranks, windows.ranks);
+        }
+    }
 }

@@ -43,6 +43,9 @@ const SPECIAL_TOKENS: [&str; 20] = [
 static PACKED: &[u8] = include_bytes!("tekken_240911.bin");
 const PACKED_RANKS: usize = 131_072 - 1_000;
 
+/// Longer tokens are refused: the longest published one has 76 bytes, and work grows with the square of it.
+const MAX_TOKEN: usize = 1024;
+
 /// A Tekken vocabulary with its special tokens. Text never becomes a special token: those come from structure only.
 pub struct Tekken {
     vocabulary: Vocabulary,
@@ -591,6 +594,9 @@ fn ranks_of(file: &Value<'_>, ranks: usize) -> Result<(Vec<u8>, Vec<u32>), Tekke
         let token = decode_base64(coded).ok_or_else(|| fault("which is no base64"))?;
         if token.is_empty() {
             return Err(fault("which is nothing"));
+        }
+        if token.len() > MAX_TOKEN {
+            return Err(fault("which is longer than 1,024 bytes"));
         }
         if index < 256 && token != [index as u8] {
             return Err(fault("but the first 256 entries must be the single bytes"));

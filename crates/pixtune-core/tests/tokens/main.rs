@@ -6,6 +6,7 @@
 )]
 
 mod chats;
+mod files;
 mod sizes;
 mod texts;
 mod vectors;

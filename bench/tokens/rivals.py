@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""mistral-common and tiktoken on the texts and conversations: prints `name<TAB>what<TAB>number`."""
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import mistral_common
+from mistral_common.protocol.instruct.messages import FinetuningMessage
+from mistral_common.protocol.instruct.request import ChatCompletionRequest
+from mistral_common.protocol.instruct.validator import ValidationMode
+from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+warnings.filterwarnings("ignore")
+TEKKEN = Path(mistral_common.__file__).parent / "data/tekken_240911.json"
+
+
+def best(work, rounds=4):
+    times = []
+    for _ in range(rounds):
+        start = time.thread_time()
+        work()
+        times.append(time.thread_time() - start)
+    return min(times)
+
+
+def main():
+    start = time.thread_time()
+    tokenizer = MistralTokenizer.from_file(str(TEKKEN), mode=ValidationMode.finetuning)
+    print(f"mistral-common\tload (ms)\t{1e3 * (time.thread_time() - start):.1f}")
+    tekken = tokenizer.instruct_tokenizer.tokenizer
+    for path in map(Path, sys.argv[1:]):
+        if path.suffix == ".jsonl":
+            requests = [json.loads(line)["request"] for line in path.open(encoding="utf-8")]
+            def chats():
+                return sum(
+                    len(tokenizer.encode_chat_completion(ChatCompletionRequest[FinetuningMessage].model_validate(request)).tokens)
+                    for request in requests
+                )
+            print(f"mistral-common\tconversations (ids)\t{chats()}")
+            print(f"mistral-common\tconversations (1/s)\t{len(requests) / best(chats):.0f}")
+            continue
+        text = path.read_text(encoding="utf-8")
+        megabytes = len(text.encode()) / 1e6
+        for name, encode in [
+            ("mistral-common", lambda text: tekken.encode(text, bos=False, eos=False)),
+            ("tiktoken (Python)", tekken._model.encode_ordinary),
+        ]:
+            print(f"{name}\t{path.stem} (ids)\t{len(encode(text))}")
+            print(f"{name}\t{path.stem} (MB/s)\t{megabytes / best(lambda: encode(text)):.1f}")
+
+
+if __name__ == "__main__":
+    main()

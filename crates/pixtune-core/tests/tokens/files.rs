@@ -1,0 +1,174 @@
+//! Tokenizer files, whole and damaged, and hostile input.
+
+use pixtune_core::tokens::{Tekken, TekkenError};
+
+/// A `tekken.json` of the 256 bytes, `ab` and `abc`, with the parts replaced that a test is about.
+struct File {
+    version: &'static str,
+    pattern: &'static str,
+    vocabulary: u64,
+    special: u64,
+    special_tokens: Option<Vec<&'static str>>,
+    entries: Vec<String>,
+}
+
+const PATTERN: &str = r"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |word: u32, index: u32| char::from(DIGITS[(word >> (18 - 6 * index) & 63) as usize]);
+    bytes
+        .chunks(3)
+        .flat_map(|group| {
+            let word =
+                group.iter().enumerate().fold(0, |word, (at, &byte)| word | u32::from(byte) << (16 - 8 * at));
+            (0..4).map(move |index| if index as usize <= group.len() { digit(word, index) } else { '=' })
+        })
+        .collect()
+}
+
+fn entry(rank: usize, bytes: &[u8]) -> String {
+    format!(r#"{{"rank":{rank},"token_bytes":"{}","token_str":null}}"#, base64(bytes))
+}
+
+impl File {
+    fn whole() -> File {
+        let mut entries: Vec<_> = (0..256).map(|rank| entry(rank, &[rank as u8])).collect();
+        entries.push(entry(256, b"ab"));
+        entries.push(entry(257, b"abc"));
+        File { version: "v3", pattern: PATTERN, vocabulary: 278, special: 20, special_tokens: None, entries }
+    }
+
+    fn read(&self) -> Result<Tekken, TekkenError> {
+        let special = match &self.special_tokens {
+            None => String::new(),
+            Some(names) => {
+                let list: Vec<_> = names
+                    .iter()
+                    .enumerate()
+                    .map(|(rank, name)| {
+                        format!(r#"{{"rank":{rank},"token_str":"{name}","is_control":true}}"#)
+                    })
+                    .collect();
+                format!(r#""special_tokens":[{}],"#, list.join(","))
+            }
+        };
+        let Self { version, pattern, vocabulary, special: count, entries, .. } = self;
+        let file = format!(
+            r#"{{{special}"vocab":[{}],"config":{{"pattern":"{pattern}","num_vocab_tokens":300,"default_vocab_size":{vocabulary},"default_num_special_tokens":{count},"version":"{version}"}},"image":{{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}}}}"#,
+            entries.join(",")
+        );
+        Tekken::from_json(file.as_bytes())
+    }
+}
+
+const MARKS: [&str; 12] = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    "[IMG_END]",
+    "[INST]",
+    "[/INST]",
+    "[AVAILABLE_TOOLS]",
+    "[/AVAILABLE_TOOLS]",
+    "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
+    "[TOOL_CALLS]",
+    "[IMG]",
+];
+
+#[test]
+fn a_whole_file_is_read() {
+    let tekken = File::whole().read().unwrap();
+    assert_eq!(tekken.encode("abcab"), [20 + 257, 20 + 256]);
+    assert_eq!((tekken.version(), tekken.len()), (3, 278));
+    let pictures = tekken.pictures().unwrap();
+    assert_eq!((pictures.patch, pictures.max_side, pictures.merge), (14, 1540, 2));
+}
+
+#[test]
+fn special_tokens_come_from_the_file_where_it_has_them() {
+    let names = [&MARKS[..], &["[IMG_BREAK]"]].concat();
+    let file = File { version: "v13", special_tokens: Some(names), ..File::whole() };
+    let tekken = file.read().unwrap();
+    assert_eq!(tekken.version(), 13);
+    assert_eq!((tekken.marks().image_end, tekken.marks().image_break), (3, 12));
+    assert_eq!(tekken.special_token("<SPECIAL_19>"), Some(19));
+}
+
+#[track_caller]
+fn refused(file: &File, message: &str) {
+    assert_eq!(file.read().unwrap_err().to_string(), format!("the tokenizer file {message}"));
+}
+
+#[test]
+fn damaged_files_are_refused_with_the_reason() {
+    refused(&File { version: "v4", ..File::whole() }, "has the unknown version `v4`");
+    refused(&File { pattern: ".", ..File::whole() }, "has an unknown pre-tokeniser pattern `.`");
+    refused(
+        &File { vocabulary: 1_000_000_000_000, ..File::whole() },
+        "counts 1000000000000 tokens of which 20 are special, but lists 258",
+    );
+    refused(
+        &File { vocabulary: 1_000_000_000_257, special: 1_000_000_000_000, ..File::whole() },
+        "counts 1000000000257 tokens of which 1000000000000 are special, but lists 258",
+    );
+    refused(
+        &File { vocabulary: 5, ..File::whole() },
+        "counts 5 tokens of which 20 are special, but lists 258",
+    );
+    refused(&File { version: "v11", ..File::whole() }, "has no list at `/special_tokens`");
+    refused(
+        &File { special_tokens: Some(MARKS.to_vec()), ..File::whole() },
+        "has no special token `[IMG_BREAK]`",
+    );
+    refused(
+        &File { special_tokens: Some(vec!["<s>", "<s>"]), ..File::whole() },
+        "gives special token 1 the name `<s>`, which is out of range or taken",
+    );
+}
+
+#[test]
+fn damaged_entries_are_refused_with_their_place() {
+    let with = |index: usize, entry: String| {
+        let mut file = File::whole();
+        file.entries[index] = entry;
+        file.read().unwrap_err().to_string()
+    };
+    assert_eq!(with(257, entry(256, b"abc")), "entry 257 of the vocabulary has the rank 256");
+    assert_eq!(with(257, entry(257, b"ab")), "entries 256 and 257 of the vocabulary are the same bytes");
+    assert_eq!(with(257, entry(257, b"")), "entry 257 of the vocabulary has the bytes ``, which is nothing");
+    assert!(with(257, entry(257, &[b'a'; 1025])).ends_with("which is longer than 1,024 bytes"));
+    assert_eq!(
+        with(7, entry(7, b"a")),
+        "entry 7 of the vocabulary has the bytes `YQ==`, but the first 256 entries must be the single bytes"
+    );
+    assert_eq!(
+        with(256, r#"{"rank":256,"token_bytes":"YW!=","token_str":null}"#.into()),
+        "entry 256 of the vocabulary has the bytes `YW!=`, which is no base64"
+    );
+    assert_eq!(
+        with(256, r#"{"token_bytes":"YWI="}"#.into()),
+        "the tokenizer file has no whole number at `/vocab/256/rank`"
+    );
+    assert_eq!(with(256, "5".into()), "the tokenizer file has no whole number at `/vocab/256/rank`");
+}
+
+#[test]
+fn what_is_no_json_is_refused() {
+    assert!(matches!(Tekken::from_json(b"\xff"), Err(TekkenError::NotText(_))));
+    assert!(matches!(Tekken::from_json(b"{"), Err(TekkenError::NotJson(_))));
+    assert!(matches!(Tekken::from_json(b"[]"), Err(TekkenError::Missing { .. })));
+    assert!(matches!(Tekken::from_json(&b"[".repeat(1 << 20)), Err(TekkenError::NotJson(_))));
+}
+
+#[test]
+fn one_character_a_million_times_is_encoded() {
+    let tekken = Tekken::embedded();
+    for text in ["a", "é", "中", "\u{301}", "👍", "\n", " ", ".", "ab", "aB", "\0"] {
+        let text = text.repeat(1_000_000);
+        let ids = tekken.encode(&text);
+        assert_eq!(tekken.count(&text), ids.len());
+        assert!(tekken.decode(&ids) == text);
+    }
+}
