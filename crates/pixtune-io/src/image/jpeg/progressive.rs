@@ -168,7 +168,7 @@ fn ac_refine(
     }
     if *empty_blocks > 0 {
         *empty_blocks -= 1;
-        if k <= last && block.iter().any(|&value| value != 0) {
+        if k <= last && block.iter().fold(0, |any, &value| any | value) != 0 {
             correct(reader, k..=last, one, 64, block);
         }
     }
