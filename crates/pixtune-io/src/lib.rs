@@ -4,4 +4,5 @@ pub mod image;
 pub mod parallel;
 pub mod prepare;
 pub mod read;
+pub mod tokens;
 pub mod write;

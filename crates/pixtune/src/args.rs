@@ -19,6 +19,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Prepare(PrepareArgs),
+    Tokens(TokensArgs),
 }
 
 /// Turn a table and its pictures into train.jsonl and validation.jsonl
@@ -76,7 +77,7 @@ pub struct PrepareArgs {
     #[arg(long, default_value = "0.1", value_name = "SHARE|N|SIZE")]
     pub validation: String,
     /// What stays together or is spread evenly: random, group, stratify=COL. The same picture never stands on both
-    /// sides. Without it: group where there is a group column, else random
+    /// sides. Without it: group where --columns names a group, else random
     #[arg(long, value_name = "KIND")]
     pub split: Option<String>,
     /// Whether repeated rows are rejected: exact or off
@@ -118,6 +119,53 @@ pub struct PrepareArgs {
     /// Say nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// For people or for machines
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// Count exactly what the model will see of a file, before training
+///
+/// Every line of a JSON Lines file of conversations is encoded as mistral-common 1.13.1 encodes it for fine-tuning:
+/// how many tokens there are, how many are pictures, how many are trained. A line that mistral-common refuses is told
+/// with its reason. Nothing is ever cut. Pictures are measured by their header.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  pixtune tokens prepared/train.jsonl
+  pixtune tokens prepared/train.jsonl --format json | jq .tokens
+  pixtune tokens prepared/train.jsonl --ids          ids and runs of [trained, length]
+  pixtune tokens --image 3000x2000
+  pixtune tokens --image 3000x2000 --model mistral-small-3.2
+")]
+pub struct TokensArgs {
+    /// JSON Lines files; - for standard input
+    #[arg(required_unless_present_any = ["image", "sizes", "text"])]
+    pub files: Vec<PathBuf>,
+    /// The model that counts
+    #[arg(long, default_value = "pixtral-12b")]
+    pub model: String,
+    /// How a conversation is laid out: mistral-common or mistral-finetune
+    #[arg(long, default_value = "mistral-common")]
+    pub layout: String,
+    /// Another Tekken vocabulary than the built-in one of Pixtral 12B
+    #[arg(long, value_name = "tekken.json")]
+    pub tokenizer: Option<PathBuf>,
+    /// Write the ids and the runs of trained tokens too (JSON)
+    #[arg(long)]
+    pub ids: bool,
+    /// The grid and the tokens of one picture of this size
+    #[arg(long, value_name = "WxH", conflicts_with_all = ["files", "sizes", "text"])]
+    pub image: Option<String>,
+    /// The grids of many pictures: a file of lines `W H`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "text"])]
+    pub sizes: Option<PathBuf>,
+    /// The ids of plain texts: a file with one JSON string a line
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub text: Option<PathBuf>,
+    /// Threads to work on; all processors without it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// For people or for machines
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

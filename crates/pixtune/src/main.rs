@@ -22,7 +22,8 @@ enum Outcome {
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Command::Prepare(prepare) => commands::prepare::run(prepare),
+        Command::Prepare(args) => commands::prepare::run(args),
+        Command::Tokens(args) => commands::tokens::run(args),
     };
     match result {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -114,7 +114,7 @@ impl Watch for Ui {
         self.bar.set_message(format!(
             "{} rows  {}  {rate:.0} pictures/s",
             grouped(progress.rows),
-            bytes(progress.bytes)
+            bytes(progress.bytes.max(progress.input_read))
         ));
     }
 

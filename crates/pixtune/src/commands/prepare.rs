@@ -8,6 +8,7 @@ use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
 
+use super::choose;
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
 use crate::error::Error;
@@ -37,10 +38,10 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
-    let model = spec::find(&args.model)
-        .ok_or_else(|| unknown("model", &args.model, spec::ALL.iter().map(|m| m.id)))?;
-    let target = target::find(&args.target)
-        .ok_or_else(|| unknown("target", &args.target, target::ALL.iter().map(|t| t.id)))?;
+    let model =
+        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
+    let target = target::find(&args.target);
+    let target = choose("target", &args.target, target, target::ALL.iter().map(|target| target.id))?;
     let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
     let validation = args.validation.parse().map_err(Error::argument)?;
@@ -80,11 +81,6 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         max_image_side: args.max_image_side.unwrap_or(target.max_side),
         max_decoded_bytes: size(&args.max_decoded_bytes)?,
     })
-}
-
-fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
-    let known: Vec<&str> = known.collect();
-    Error::argument(format!("`{name}` is no {what}; the choice is {}", known.join(", ")))
 }
 
 fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Error> {

@@ -280,16 +280,24 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     case.write("file", "");
     case.run(&["prepare", "data.csv", "--out", "file/out"]).ends(2).tells("cannot write `file/out.partial`");
     // A limit on the size of files stands in for a full disk; the rows that fit are kept for --resume.
-    case.write("many.csv", format!("prompt,completion\n{}", (0..500).map(|n| format!("{n}?,{n}\n")).collect::<String>()));
+    case.write(
+        "many.csv",
+        format!("prompt,completion\n{}", (0..500).map(|n| format!("{n}?,{n}\n")).collect::<String>()),
+    );
     let limited = |out: &str, more: &str| {
         let mut command = case.command(&[]);
         let program = command.get_program().to_owned();
         command = std::process::Command::new("sh");
         command.current_dir(case.path(".")).arg("-c");
-        command.arg(format!("trap '' XFSZ; ulimit -f 8; exec \"$0\" prepare many.csv --out {out} {more}")).arg(program);
+        command
+            .arg(format!("trap '' XFSZ; ulimit -f 8; exec \"$0\" prepare many.csv --out {out} {more}"))
+            .arg(program);
         crate::harness::finish(command)
     };
-    limited("out", "").ends(2).tells("cannot write `out.partial`: File too large").tells("run again with --resume");
+    limited("out", "")
+        .ends(2)
+        .tells("cannot write `out.partial`: File too large")
+        .tells("run again with --resume");
     assert!(!case.path("out").exists());
     case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);

@@ -5,3 +5,4 @@ mod harness;
 mod prepare;
 mod resume;
 mod snapshots;
+mod tokens;

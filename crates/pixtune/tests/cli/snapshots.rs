@@ -20,6 +20,7 @@ fn check(name: &str, text: &str) {
 fn help_teaches() {
     let case = Case::new();
     check("help.txt", &case.run(&["--help"]).ends(0).stdout);
+    check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
 }
 
@@ -39,6 +40,14 @@ fn the_example_reads_well() {
     copy(&root().join("examples"), &case.path("examples"));
     let run = case.run(&["prepare", "examples/visual-qa/dataset.csv", "--out", "prepared"]).ends(0);
     check("prepare-visual-qa.txt", &format!("{}\n{}", run.stderr, run.stdout));
+}
+
+#[test]
+fn the_example_is_counted() {
+    let case = Case::new();
+    let dataset = root().join("examples/visual-qa/dataset.csv");
+    case.run(&["prepare", dataset.to_str().unwrap(), "--out", "prepared"]).ends(0);
+    check("tokens-visual-qa.txt", &case.run(&["tokens", "prepared/train.jsonl"]).ends(0).stdout);
 }
 
 fn copy(from: &Path, to: &Path) {
