@@ -56,16 +56,19 @@ impl<'a> Walker<'a> {
 
     /// Skips to the next marker and over it. Stray bytes before it are ignored, as libjpeg does.
     fn marker(&mut self) -> Result<u8, JpegError> {
-        loop {
-            let rest = &self.file[self.at..];
-            let start = rest.iter().position(|&byte| byte == 0xff).ok_or_else(|| self.truncated())?;
-            let fill = rest[start..].iter().take_while(|&&byte| byte == 0xff).count();
-            let marker = *rest.get(start + fill).ok_or_else(|| self.truncated())?;
-            self.at += start + fill + 1;
-            if marker != 0 {
-                return Ok(marker);
+        let rest = &self.file[self.at..];
+        for prefix in memchr::memchr_iter(0xff, rest) {
+            match rest.get(prefix + 1) {
+                // Stuffing inside entropy-coded data, and fill bytes before a marker.
+                Some(0x00 | 0xff) => {}
+                Some(marker) => {
+                    self.at += prefix + 2;
+                    return Ok(*marker);
+                }
+                None => break,
             }
         }
+        Err(self.truncated())
     }
 
     fn body(&mut self) -> Result<&'a [u8], JpegError> {
