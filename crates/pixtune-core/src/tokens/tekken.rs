@@ -377,7 +377,8 @@ impl Encoder<'_> {
 
 impl Drop for Encoder<'_> {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.workspace.shrink();
         self.tekken.resting.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 }
