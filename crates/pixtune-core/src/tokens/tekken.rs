@@ -431,7 +431,7 @@ struct Remembered {
 
 const REMEMBERED_IDS: usize = 8;
 const REMEMBERED_BYTES: usize = 30;
-const REMEMBERED_PIECES: usize = 8192;
+const REMEMBERED_PIECES: usize = 16_384;
 
 impl Memory {
     fn merge(&mut self, vocabulary: &Vocabulary, offset: u32, piece: &[u8], out: &mut impl Out) {
