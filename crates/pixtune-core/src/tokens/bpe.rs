@@ -393,6 +393,12 @@ struct Part {
 }
 
 impl Workspace {
+    /// Gives back what only an endless piece needed.
+    pub(super) fn shrink(&mut self) {
+        self.ranks.clear();
+        self.ranks.shrink_to(WINDOW);
+    }
+
     /// The ranks a piece of at least one byte consists of, when it is no token itself.
     pub(super) fn merge(&mut self, vocabulary: &Vocabulary, piece: &[u8]) -> &[u32] {
         self.ranks.clear();

@@ -377,7 +377,8 @@ impl Encoder<'_> {
 
 impl Drop for Encoder<'_> {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.workspace.shrink();
         self.tekken.resting.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 }
@@ -430,7 +431,7 @@ struct Remembered {
 
 const REMEMBERED_IDS: usize = 8;
 const REMEMBERED_BYTES: usize = 30;
-const REMEMBERED_PIECES: usize = 8192;
+const REMEMBERED_PIECES: usize = 16_384;
 
 impl Memory {
     fn merge(&mut self, vocabulary: &Vocabulary, offset: u32, piece: &[u8], out: &mut impl Out) {
