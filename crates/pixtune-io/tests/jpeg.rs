@@ -1,5 +1,7 @@
 //! Our JPEG codec against Pillow's results, and against files that mean harm.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use pixtune_io::image::jpeg::{
     Colour, EncodeError, JpegError, Limits, Plane, Planes, Subsampling, Unsupported, check_structure, decode,
     encode_planes, encode_rgb, read_header,

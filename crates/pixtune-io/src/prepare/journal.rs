@@ -216,7 +216,7 @@ mod tests {
                 images: 2,
                 line,
                 text: u128::MAX - 5,
-                rejected: line % 2 == 0,
+                rejected: line.is_multiple_of(2),
                 tokens: 77,
                 ..Record::default()
             },

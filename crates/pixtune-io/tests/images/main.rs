@@ -1,5 +1,7 @@
 //! Pictures against the reference, against truncation and against malice.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod graphics;
 mod hostile;
 mod mutations;

@@ -170,7 +170,7 @@ fn conversations(args: &TokensArgs, encoder: &ChatEncoder<'_>) -> Result<Outcome
             }
             let name = several.then(|| file.display().to_string());
             let text = line_json(line, name.as_deref(), &counted, encoder.exactness());
-            out.write_all(text.as_bytes()).map_err(|source| broken(source))
+            out.write_all(text.as_bytes()).map_err(broken)
         };
         match parallel::ordered(threads, || rows.next_row().map_err(broken), work, sink) {
             Err(Error::Read(ReadError::Io { source, .. })) if source.kind() == io::ErrorKind::BrokenPipe => {

@@ -1,5 +1,7 @@
 //! The program from outside: what it writes, what it says, how it ends.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod harness;
 mod prepare;

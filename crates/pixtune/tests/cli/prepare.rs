@@ -200,7 +200,7 @@ fn the_same_picture_never_stands_on_both_sides() {
 fn a_size_holds_out_what_fits() {
     let mut table = "prompt,completion\n".to_owned();
     (0..300).for_each(|index| {
-        table.push_str(&format!("question {index}?,{}\n", "answer ".repeat(1 + index % 7)))
+        table.push_str(&format!("question {index}?,{}\n", "answer ".repeat(1 + index % 7)));
     });
     let case = Case::table(&table);
     case.prepare(&["--validation", "5kB"]).ends(0);

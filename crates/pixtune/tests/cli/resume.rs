@@ -37,7 +37,7 @@ fn killed_at_any_moment_it_writes_the_same_bytes() {
         // One kill somewhere in the run, every third time a second one during the resumed run. The golden ratio
         // spreads the moments evenly, however many it takes.
         let moment = whole.mul_f64(f64::from(attempt) * 0.618_034 % 1.0);
-        for kill in 0..1 + attempt.is_multiple_of(3) as usize {
+        for kill in 0..1 + usize::from(attempt.is_multiple_of(3)) {
             let args = if kill == 0 { ARGS.to_vec() } else { [&ARGS[..], &["--resume"]].concat() };
             let mut child = case.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             sleep(moment + Duration::from_micros(300));
