@@ -88,7 +88,7 @@ const NO_LIMITS: Limits =
 /// Bytes of a file in which its size usually stands; EXIF and colour profiles can push it further.
 const HEAD: usize = 48 << 10;
 
-/// The stored width and height of a picture: the reference turns none upright.
+/// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
 fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
     let measured = match &picture.source {
@@ -127,7 +127,7 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
         }
     };
     match measured {
-        Ok(header) => Ok((header.width, header.height)),
+        Ok(header) => Ok(header.reference_size()),
         Err(error) => {
             let rule = crate::image::prepare::rule_of(&error).0;
             Err(refuse(rule, message(&error)))
