@@ -9,6 +9,7 @@ use pixtune_core::curate::{Decision, Record, Verdict, decide};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Value, write_string};
 use pixtune_core::rules;
+use pixtune_core::spec::Exactness;
 
 use super::journal::Stream;
 use super::plan::portable_name;
@@ -352,6 +353,10 @@ fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(Strin
     });
     let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", text(rule)));
     let list = |items: Vec<String>| items.join(",\n    ");
+    let estimate = match plan.encoder().exactness() {
+        Exactness::Exact => String::new(),
+        Exactness::Estimate(why) => format!(", \"estimate\": {}", text(why)),
+    };
     let Summary {
         rows,
         train,
@@ -367,7 +372,7 @@ fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(Strin
     format!(
         "{{\n  \"pixtune\": {},\n  \"plan\": {},\n  \"inputs\": [\n    {}\n  ],\n  \"outputs\": [\n    {}\n  ],\n  \
          \"counts\": {{\"rows\": {rows}, \"train\": {train}, \"validation\": {validation}, \"rejected\": {rejected}, \"duplicates\": {duplicates}}},\n  \
-         \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}}},\n  \
+         \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}{estimate}}},\n  \
          \"findings\": {{{}}}\n}}\n",
         text(env!("CARGO_PKG_VERSION")),
         plan.to_json(),

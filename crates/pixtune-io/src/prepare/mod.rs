@@ -25,6 +25,7 @@ pub use plan::{Images, MaxReject, Options, Plan, Verify, parse_bytes};
 use crate::parallel;
 use crate::read::ReadError;
 use crate::read::records::RawRow;
+use crate::tokens::TokenizerError;
 use finish::Work;
 use journal::{Entry, Stream};
 use scan::Finished;
@@ -36,6 +37,9 @@ pub enum PrepareError {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The tokenizer file could not be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The output or the unfinished run beside it could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {

@@ -7,13 +7,14 @@ use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
 use pixtune_core::json::write_string;
 use pixtune_core::target::Target;
-use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::{PrepareError, work_folder};
 use crate::buffers::Buffers;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{ImageError, Limits};
 use crate::read::{Table, discover, keep_stdin};
+use crate::tokens::TokenizerFile;
 
 /// What becomes of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +92,8 @@ pub struct Options {
     pub verify: Verify,
     /// Quality of JPEGs that are written anew, 1 to 100.
     pub jpeg_quality: u8,
+    /// Another vocabulary to count with than the built-in one.
+    pub tokenizer: Option<PathBuf>,
     /// Samples longer than this are rejected.
     pub max_tokens: Option<u32>,
     /// What is held out.
@@ -122,8 +125,8 @@ pub struct Plan {
     pub options: Options,
     /// The inputs and their columns.
     pub tables: Vec<Table>,
-    /// How conversations are counted.
-    pub(crate) encoder: ChatEncoder<'static>,
+    /// What to count with, where it is not the built-in vocabulary.
+    tokenizer: Option<TokenizerFile>,
     /// How pictures are made ready.
     pub(crate) policy: Policy,
     /// Memory for files and lines, used again and again.
@@ -136,6 +139,7 @@ impl Plan {
     /// Resolves the options against the inputs.
     pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
         refuse_existing(&options)?;
+        let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
         let stdin_copy = work_folder(&options.out).join("stdin");
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
             super::finish::create_work_folder(&options)?;
@@ -151,9 +155,19 @@ impl Plan {
         let sizes = tables.iter().map(size).collect();
         options.threads = options.threads.max(1);
         let policy = policy(&options);
-        let json = plan_json(&options, &tables);
-        let encoder = ChatEncoder::new(options.model, Layout::MistralCommon);
-        Ok(Plan { options, tables, encoder, policy, buffers: Buffers::default(), sizes, json })
+        let json = plan_json(&options, &tables, tokenizer.as_ref());
+        Ok(Plan { options, tables, tokenizer, policy, buffers: Buffers::default(), sizes, json })
+    }
+
+    /// How conversations are counted.
+    pub fn encoder(&self) -> ChatEncoder<'_> {
+        let tekken = self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
+        ChatEncoder { spec: self.options.model, tekken, layout: Layout::MistralCommon }
+    }
+
+    /// The vocabulary that was chosen instead of the built-in one.
+    pub fn tokenizer(&self) -> Option<&TokenizerFile> {
+        self.tokenizer.as_ref()
     }
 
     pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
@@ -259,7 +273,7 @@ pub(crate) fn portable_name(name: &str) -> &str {
     }
 }
 
-fn plan_json(options: &Options, tables: &[Table]) -> String {
+fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFile>) -> String {
     let mut out = String::from("{");
     let mut member = |key: &str, value: &str| {
         if out.len() > 1 {
@@ -285,6 +299,11 @@ fn plan_json(options: &Options, tables: &[Table]) -> String {
     member("resampling", &text(options.resampling.as_str()));
     member("verify", &text(if options.verify == Verify::Full { "full" } else { "header" }));
     member("jpeg_quality", &options.jpeg_quality.to_string());
+    let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
+        let name = text(portable_name(&path.to_string_lossy()));
+        format!("{{\"path\": {name}, \"blake3\": \"{blake3}\"}}")
+    });
+    member("tokenizer", tokenizer.as_deref().unwrap_or("null"));
     member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
     member("validation", &text(&options.split.validation.to_string()));
     let split = match options.split.kind {

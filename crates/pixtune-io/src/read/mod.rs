@@ -247,11 +247,7 @@ impl Table {
                     )
                 })?;
                 let mut reading = self.read_json(&parsed.value, position)?;
-                if let Some(offset) = parsed.lone_surrogate {
-                    let message =
-                        format!("half of a surrogate pair becomes U+FFFD (byte {} of the line)", offset + 1);
-                    reading.findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message));
-                }
+                reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
                 Ok(reading)
             }
         }
