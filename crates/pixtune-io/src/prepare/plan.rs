@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
 use pixtune_core::json::write_string;
+use pixtune_core::rules;
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 
@@ -168,7 +169,8 @@ impl Plan {
     /// The plan and the inputs' sizes: an unfinished run is only continued when they are the same.
     pub(crate) fn fingerprint(&self) -> String {
         let sizes: String = self.sizes.iter().map(|bytes| format!("{bytes}\n")).collect();
-        format!("{}\n{sizes}", self.json)
+        // A journal speaks of rules by their number, so another list of rules is another plan.
+        format!("{}\npixtune {}, {} rules\n{sizes}", self.json, env!("CARGO_PKG_VERSION"), rules::ALL.len())
     }
 
     pub(crate) fn input_bytes(&self) -> u64 {

@@ -111,3 +111,21 @@ fn an_unfinished_run_is_neither_lost_nor_mixed() {
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
     assert_eq!(case.output(), before);
 }
+
+#[test]
+fn an_input_that_changed_meanwhile_is_noticed() {
+    let case = many_rows();
+    // Half of the rows are finished when a limit on the size of files stops the run.
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .current_dir(case.path("."))
+        .arg("-c")
+        .arg(format!("trap '' XFSZ; ulimit -f 300; exec {program} {}", ARGS.join(" ")));
+    crate::harness::finish(limited).ends(2).tells("run again with --resume");
+    let table = case.read("data.csv");
+    case.write("data.csv", table.replacen("question 1?", "question X?", 1));
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("data.csv:3 has changed");
+    case.write("data.csv", table);
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
+}
