@@ -58,7 +58,7 @@ pub struct PrepareArgs {
     /// fit: pictures are made to fit model and target; keep: their bytes are embedded as they are
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,
-    /// Where pictures stand when the prompt does not place them with <image>
+    /// Where pictures stand when the prompt does not place them with `<image>`
     #[arg(long, value_enum, default_value_t = PositionArg::First)]
     pub image_position: PositionArg,
     /// How pictures are shrunk: as the model's own preprocessing does it, or with Lanczos

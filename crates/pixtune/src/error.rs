@@ -13,6 +13,12 @@ pub enum Error {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The program itself is wrong.
+    #[error("pixtune failed: {place}")]
+    Defect {
+        /// What it panicked with, and where.
+        place: String,
+    },
     /// An argument is wrong.
     #[error("{message}")]
     Argument {
@@ -32,6 +38,7 @@ impl Error {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Argument { .. } => return None,
+            Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),
                 PrepareError::Exists { .. } => "--force replaces it; or choose another --out",

@@ -5,7 +5,9 @@ mod commands;
 mod error;
 mod ui;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Parser as _;
 
@@ -21,11 +23,12 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = match args.command {
+    remember_panics();
+    let result = catch_unwind(AssertUnwindSafe(|| match args.command {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
-    };
-    match result {
+    }));
+    match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => {
@@ -33,4 +36,20 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// A panic over one row becomes a finding, and what the standard hook prints would only tear the progress bar: it is
+/// remembered, and told if it ends the run.
+fn remember_panics() {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|panic| {
+            *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+        }));
+    }
+}
+
+fn last_panic() -> String {
+    LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

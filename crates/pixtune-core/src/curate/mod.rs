@@ -14,7 +14,7 @@ pub use split::{Side, Split, SplitKind, Validation, ValidationError, parse_size}
 pub struct Record {
     /// Which input it came from.
     pub input: u32,
-    /// How many pictures it has; their hashes stand in [`Records::images`].
+    /// How many pictures it has; their hashes stand beside the rows.
     pub images: u32,
     /// The line of the input, from 1.
     pub line: u64,

@@ -85,6 +85,8 @@ rules! {
         "The picture is of a format that neither the model's servers nor this program decode."
     IMAGE_ANIMATED Error "image-animated"
         "An animation has no single picture; servers refuse it or take its first frame in silence."
+    IMAGE_PAGES Warning "image-pages"
+        "The file has several pages; the first is taken, as the reference does."
     IMAGE_TOO_LARGE Error "image-too-large"
         "The picture passes a limit on bytes, sides or decoded size."
     IMAGE_BAD_DATA_URI Error "image-bad-data-uri"

@@ -78,6 +78,8 @@ pub struct Prepared {
     pub shrunk: bool,
     /// It is embedded although a viewer would turn it.
     pub sideways: bool,
+    /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
+    pub pages: u32,
 }
 
 /// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
@@ -102,7 +104,6 @@ pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> 
         && !grid.shrunk
         && header.bits <= 8
         && header.colour != Colour::Cmyk
-        && header.frames == 1
         && policy.target.formats.contains(&header.format)
         && bytes.len() as u64 <= policy.target.max_image_bytes;
     if plain && !header.alpha {
@@ -158,6 +159,7 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
         original: (width, height),
         shrunk: false,
         sideways: false,
+        pages: header.frames,
     }
 }
 
@@ -170,7 +172,17 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
     let ready = |format, bytes| {
         let (source, shrunk) = (header.format, grid.shrunk);
         let original = header.upright_size();
-        Prepared { format, bytes, width, height, source, original, shrunk, sideways: false }
+        Prepared {
+            format,
+            bytes,
+            width,
+            height,
+            source,
+            original,
+            shrunk,
+            sideways: false,
+            pages: header.frames,
+        }
     };
     if is_graphic(&rgb) {
         let png = encode_png(&rgb);
@@ -206,6 +218,7 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         original: header.upright_size(),
         shrunk: grid.shrunk,
         sideways: false,
+        pages: header.frames,
     };
     with_planes(bytes, policy, |planes| {
         if grid.shrunk && matches!(planes.colour, jpeg::Colour::Gray | jpeg::Colour::YCbCr) {

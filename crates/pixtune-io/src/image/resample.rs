@@ -1,6 +1,6 @@
 //! Resampling: the model's own (cubic without antialiasing) and Lanczos for those who prefer it.
 //!
-//! Both are separable and run as one code path over a [`Taps`] table per axis: for every output row the few
+//! Both are separable and run as one code path over a table of weights (`Taps`) per axis: for every output row the few
 //! source rows it needs are mixed into one row of floats, then that row is mixed along its length. The order
 //! of the additions is fixed and no operation is fused, so every machine gives the same bytes.
 mod horizontal;

@@ -150,7 +150,14 @@ fn load(
     };
     let hash = content_hash(&bytes);
     match plan.prepare_image(bytes) {
-        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways }) => {
+        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages }) => {
+            if pages > 1 {
+                let message = format!("{name} has {pages} pages; the first is taken");
+                report(
+                    Finding::new(&rules::IMAGE_PAGES, "", message)
+                        .hint("export each page as a picture of its own"),
+                );
+            }
             if sideways {
                 let message = format!(
                     "{name} is embedded as it is, and the model sees it turned by its EXIF orientation"

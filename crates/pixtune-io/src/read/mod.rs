@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::columns::{Cell, Choice, ColumnError, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
-use pixtune_core::diagnostic::Finding;
+use pixtune_core::diagnostic::{Finding, pointer_push};
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules;
 use pixtune_core::sample::{Picture, Sample};
@@ -274,7 +274,13 @@ impl Table {
             let message = "the row has no `messages`, unlike the first row of the file";
             return Err(Finding::new(&rules::MISSING_FIELD, "", message));
         }
-        Ok(self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json)))
+        let mut reading = self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json));
+        let keys = row.as_object().into_iter().flatten().map(|(key, _)| key);
+        for key in keys.filter(|key| !self.header.iter().any(|known| known == *key)) {
+            let message = format!("`{key}` is not in the first row of the file, so it is not used");
+            reading.findings.push(Finding::new(&rules::UNKNOWN_KEY, pointer_push("", key), message));
+        }
+        Ok(reading)
     }
 
     fn read_flat<'a>(&self, position: ImagePosition, cell: &dyn Fn(&str) -> Option<Cell<'a>>) -> Reading {

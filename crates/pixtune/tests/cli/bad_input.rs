@@ -303,3 +303,14 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);
     assert_eq!(case.output(), crate::harness::read_folder(&case.path("undisturbed")));
 }
+
+#[test]
+fn keys_that_only_later_rows_have_are_told() {
+    let case = Case::new();
+    case.write(
+        "rows.jsonl",
+        "{\"prompt\":\"q\",\"answer\":\"a\"}\n{\"prompt\":\"r\",\"answer\":\"b\",\"system\":\"s\"}\n",
+    );
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(0);
+    run.tells("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
+}
