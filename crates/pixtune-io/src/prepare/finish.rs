@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::curate::{Decision, Record, Verdict, decide};
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::json::{self, Value, write_string};
+use pixtune_core::json::{self, Value, quoted};
 use pixtune_core::rules;
 
 use super::journal::Stream;
@@ -166,7 +166,7 @@ pub(super) fn finish(
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
         outputs.extend(place(&folder, stream, files).map_err(write_error)?);
     }
-    let mut summary = summarise(plan, &scanned, &decision);
+    let mut summary = summarise(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
@@ -293,7 +293,7 @@ fn place(folder: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(
     Ok(placed)
 }
 
-fn summarise(plan: &Plan, scanned: &Scanned, decision: &Decision) -> Summary {
+fn summarise(scanned: &Scanned, decision: &Decision) -> Summary {
     let mut summary =
         Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
     let mut lengths = Vec::new();
@@ -328,29 +328,23 @@ fn summarise(plan: &Plan, scanned: &Scanned, decision: &Decision) -> Summary {
     if summary.duplicates > 0 {
         summary.rejected_by_rule.insert(rules::DUPLICATE.id.to_owned(), summary.duplicates);
     }
-    let _ = plan;
     summary
 }
 
 fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(String, Segment)]) -> String {
-    let text = |text: &str| {
-        let mut quoted = String::new();
-        write_string(text, &mut quoted);
-        quoted
-    };
     let inputs = plan.tables.iter().zip(&scanned.inputs).map(|(table, (bytes, blake3))| {
         format!(
             "{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}",
-            text(portable_name(&table.input.name))
+            quoted(portable_name(&table.input.name))
         )
     });
     let outputs = outputs.iter().map(|(name, Segment { bytes, lines, blake3, .. })| {
         format!(
             "{{\"path\": {}, \"bytes\": {bytes}, \"lines\": {lines}, \"blake3\": \"{blake3}\"}}",
-            text(name)
+            quoted(name)
         )
     });
-    let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", text(rule)));
+    let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", quoted(rule)));
     let list = |items: Vec<String>| items.join(",\n    ");
     let Summary {
         rows,
@@ -369,7 +363,7 @@ fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(Strin
          \"counts\": {{\"rows\": {rows}, \"train\": {train}, \"validation\": {validation}, \"rejected\": {rejected}, \"duplicates\": {duplicates}}},\n  \
          \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}}},\n  \
          \"findings\": {{{}}}\n}}\n",
-        text(env!("CARGO_PKG_VERSION")),
+        quoted(env!("CARGO_PKG_VERSION")),
         plan.to_json(),
         list(inputs.collect()),
         list(outputs.collect()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
-use pixtune_core::json::write_string;
+use pixtune_core::json::quoted;
 use pixtune_core::rules;
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
@@ -268,42 +268,37 @@ fn plan_json(options: &Options, tables: &[Table]) -> String {
             out.push(',');
         }
         out.push_str("\n    ");
-        write_string(key, &mut out);
+        out.push_str(&quoted(key));
         out.push_str(": ");
         out.push_str(value);
     };
-    let text = |text: &str| {
-        let mut quoted = String::new();
-        write_string(text, &mut quoted);
-        quoted
-    };
-    let inputs: Vec<String> = tables.iter().map(|table| table_json(table, &text)).collect();
+    let inputs: Vec<String> = tables.iter().map(table_json).collect();
     member("inputs", &format!("[{}]", inputs.join(", ")));
-    member("model", &text(options.model.id));
-    member("target", &text(options.target.id));
-    member("images", &text(if options.images == Images::Fit { "fit" } else { "keep" }));
+    member("model", &quoted(options.model.id));
+    member("target", &quoted(options.target.id));
+    member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
-    member("image_position", &text(position));
-    member("resampling", &text(options.resampling.as_str()));
-    member("verify", &text(if options.verify == Verify::Full { "full" } else { "header" }));
+    member("image_position", &quoted(position));
+    member("resampling", &quoted(options.resampling.as_str()));
+    member("verify", &quoted(if options.verify == Verify::Full { "full" } else { "header" }));
     member("jpeg_quality", &options.jpeg_quality.to_string());
     member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
-    member("validation", &text(&options.split.validation.to_string()));
+    member("validation", &quoted(&options.split.validation.to_string()));
     let split = match options.split.kind {
         SplitKind::Random => "random",
         SplitKind::Group => "group",
         SplitKind::Stratify => "stratify",
     };
-    member("split", &text(split));
+    member("split", &quoted(split));
     let (dedup, by) = match options.dedup {
         Dedup::Off => ("off", "sample"),
         Dedup::Sample => ("exact", "sample"),
         Dedup::Image => ("exact", "image"),
     };
-    member("dedup", &text(dedup));
-    member("dedup_by", &text(by));
+    member("dedup", &quoted(dedup));
+    member("dedup_by", &quoted(by));
     member("seed", &options.split.seed.to_string());
-    member("max_reject", &options.max_reject.map_or("null".into(), |limit| text(&limit.to_string())));
+    member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
     member("max_row_bytes", &options.max_row_bytes.to_string());
     member("max_image_bytes", &options.max_image_bytes.to_string());
     member("max_image_side", &options.max_image_side.to_string());
@@ -312,10 +307,10 @@ fn plan_json(options: &Options, tables: &[Table]) -> String {
     out
 }
 
-fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
-    let mut out = format!("{{\"path\": {}", text(portable_name(&table.input.name)));
+fn table_json(table: &Table) -> String {
+    let mut out = format!("{{\"path\": {}", quoted(portable_name(&table.input.name)));
     if let Some(columns) = &table.columns {
-        let list: Vec<String> = columns.image.iter().map(|column| text(column)).collect();
+        let list: Vec<String> = columns.image.iter().map(|column| quoted(column)).collect();
         out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
         let completion = Some(columns.completion.clone());
         for (key, column) in [
@@ -327,7 +322,7 @@ fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
             ("stratify", &columns.stratum),
         ] {
             if let Some(column) = column {
-                out.push_str(&format!(", \"{key}\": {}", text(column)));
+                out.push_str(&format!(", \"{key}\": {}", quoted(column)));
             }
         }
     } else {

@@ -308,12 +308,12 @@ impl Table {
     /// The row as JSON text for `rejected.jsonl`: inline pictures and unreadable bytes are only named.
     pub fn row_as_json(&self, bytes: &[u8]) -> String {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return string_json(&shorten(&String::from_utf8_lossy(bytes)));
+            return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
         };
         match self.input.framing {
             Framing::Lines => match json::parse(text) {
                 Ok(parsed) => shorten_values(parsed.value).to_string(),
-                Err(_) => string_json(&shorten(text)),
+                Err(_) => json::quoted(&shorten(text)),
             },
             Framing::Table { separator } => {
                 let cells = cells(text, separator)
@@ -384,12 +384,6 @@ fn shorten_values(value: Value<'_>) -> Value<'_> {
         }
         other => other,
     }
-}
-
-fn string_json(text: &str) -> String {
-    let mut out = String::new();
-    json::write_string(text, &mut out);
-    out
 }
 
 /// The file a picture's path means: as written, or with backslashes for slashes where only that exists.

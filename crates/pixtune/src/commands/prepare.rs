@@ -2,7 +2,7 @@
 
 use pixtune_core::columns::{Choice, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, Validation};
-use pixtune_core::json::write_string;
+use pixtune_core::json::quoted;
 use pixtune_core::{spec, target};
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
@@ -185,8 +185,7 @@ fn summary_json(summary: &Summary) -> String {
         ..
     } = summary;
     let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
-        let mut path = String::new();
-        write_string(name, &mut path);
+        let path = quoted(name);
         format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
     });
     format!(
