@@ -14,6 +14,7 @@ use super::journal::Stream;
 use super::plan::portable_name;
 use super::spool::{Rereader, Segment, Segments};
 use super::{Options, Plan, PrepareError, Scanned, Summary, Watch, work_folder};
+use crate::read::ReadError;
 
 /// The folder beside the output in which the run works, locked against a second run.
 pub(super) struct Work {
@@ -71,7 +72,10 @@ impl Work {
             return Ok(None);
         }
         let Ok(manifest) = fs::read_to_string(self.out.join(MANIFEST)) else { return Ok(None) };
-        if !manifest.contains(plan.to_json()) {
+        if !manifest.contains(plan.to_json()) || !of_the_same_inputs(plan, &manifest)? {
+            if plan.options.force {
+                return Ok(None);
+            }
             let path = self.out.clone();
             self.discard_if_fresh()?;
             return Err(PrepareError::Exists { path });
@@ -101,6 +105,20 @@ impl Work {
         sync_folder(self.out.parent().unwrap_or(Path::new(".")))?;
         fs::remove_dir_all(&self.folder)
     }
+}
+
+/// Whether the manifest's inputs are those of the plan, byte for byte.
+fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError> {
+    for table in &plan.tables {
+        let path = &table.input.path;
+        let mut hash = blake3::Hasher::new();
+        let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
+        hashed.map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        if !manifest.contains(hash.finalize().to_hex().as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Folders can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.

@@ -136,6 +136,11 @@ pub struct Plan {
 impl Plan {
     /// Resolves the options against the inputs.
     pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
+        if options.out.file_name().is_none() {
+            // `.` and `..` have no name beside which a run could work.
+            let path = options.out.clone();
+            options.out = fs::canonicalize(&path).map_err(|source| PrepareError::Write { path, source })?;
+        }
         refuse_existing(&options)?;
         let stdin_copy = work_folder(&options.out).join("stdin");
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
@@ -222,10 +227,11 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
         return Err(PrepareError::Unfinished { path: partial });
     }
     let empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    if !out.exists() || empty() || *resume {
+    if !out.exists() || empty() {
         return Ok(());
     }
-    if !force {
+    // A resumed run looks into what is there: it may be its own, finished just before it was killed.
+    if !force && !resume {
         return Err(PrepareError::Exists { path: out.clone() });
     }
     if out.is_dir() && out.join("manifest.json").is_file() {

@@ -224,7 +224,9 @@ fn an_existing_output_is_replaced_only_when_forced() {
     case.prepare(&["--force", "--jpeg-quality", "70"]).ends(0);
     assert_ne!(case.output()["manifest.json"], before["manifest.json"]);
     case.write("mine/notes.txt", "precious");
-    case.run(&["prepare", "data.csv", "--out", "mine", "--force"]).ends(2).tells("is not replaced");
+    for flag in ["--force", "--resume"] {
+        case.run(&["prepare", "data.csv", "--out", "mine", flag]).ends(2).tells("is not replaced");
+    }
     assert_eq!(case.read("mine/notes.txt"), "precious");
 }
 

@@ -110,6 +110,10 @@ fn an_unfinished_run_is_neither_lost_nor_mixed() {
     let before = case.output();
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
     assert_eq!(case.output(), before);
+    // But what was made of other inputs is not taken for finished.
+    case.write("data.csv", case.read("data.csv").replace("answer", "other"));
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("`out` exists already");
+    assert_eq!(case.output(), before);
 }
 
 #[test]
