@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
-use pixtune_core::json::write_string;
+use pixtune_core::json::quoted;
+use pixtune_core::rules;
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
@@ -138,6 +139,11 @@ pub struct Plan {
 impl Plan {
     /// Resolves the options against the inputs.
     pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
+        if options.out.file_name().is_none() {
+            // `.` and `..` have no name beside which a run could work.
+            let path = options.out.clone();
+            options.out = fs::canonicalize(&path).map_err(|source| PrepareError::Write { path, source })?;
+        }
         refuse_existing(&options)?;
         let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
         let stdin_copy = work_folder(&options.out).join("stdin");
@@ -182,7 +188,8 @@ impl Plan {
     /// The plan and the inputs' sizes: an unfinished run is only continued when they are the same.
     pub(crate) fn fingerprint(&self) -> String {
         let sizes: String = self.sizes.iter().map(|bytes| format!("{bytes}\n")).collect();
-        format!("{}\n{sizes}", self.json)
+        // A journal speaks of rules by their number, so another list of rules is another plan.
+        format!("{}\npixtune {}, {} rules\n{sizes}", self.json, env!("CARGO_PKG_VERSION"), rules::ALL.len())
     }
 
     pub(crate) fn input_bytes(&self) -> u64 {
@@ -234,10 +241,11 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
         return Err(PrepareError::Unfinished { path: partial });
     }
     let empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    if !out.exists() || empty() || *resume {
+    if !out.exists() || empty() {
         return Ok(());
     }
-    if !force {
+    // A resumed run looks into what is there: it may be its own, finished just before it was killed.
+    if !force && !resume {
         return Err(PrepareError::Exists { path: out.clone() });
     }
     if out.is_dir() && out.join("manifest.json").is_file() {
@@ -280,47 +288,42 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
             out.push(',');
         }
         out.push_str("\n    ");
-        write_string(key, &mut out);
+        out.push_str(&quoted(key));
         out.push_str(": ");
         out.push_str(value);
     };
-    let text = |text: &str| {
-        let mut quoted = String::new();
-        write_string(text, &mut quoted);
-        quoted
-    };
-    let inputs: Vec<String> = tables.iter().map(|table| table_json(table, &text)).collect();
+    let inputs: Vec<String> = tables.iter().map(table_json).collect();
     member("inputs", &format!("[{}]", inputs.join(", ")));
-    member("model", &text(options.model.id));
-    member("target", &text(options.target.id));
-    member("images", &text(if options.images == Images::Fit { "fit" } else { "keep" }));
+    member("model", &quoted(options.model.id));
+    member("target", &quoted(options.target.id));
+    member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
-    member("image_position", &text(position));
-    member("resampling", &text(options.resampling.as_str()));
-    member("verify", &text(if options.verify == Verify::Full { "full" } else { "header" }));
+    member("image_position", &quoted(position));
+    member("resampling", &quoted(options.resampling.as_str()));
+    member("verify", &quoted(if options.verify == Verify::Full { "full" } else { "header" }));
     member("jpeg_quality", &options.jpeg_quality.to_string());
     let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
-        let name = text(portable_name(&path.to_string_lossy()));
+        let name = quoted(portable_name(&path.to_string_lossy()));
         format!("{{\"path\": {name}, \"blake3\": \"{blake3}\"}}")
     });
     member("tokenizer", tokenizer.as_deref().unwrap_or("null"));
     member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
-    member("validation", &text(&options.split.validation.to_string()));
+    member("validation", &quoted(&options.split.validation.to_string()));
     let split = match options.split.kind {
         SplitKind::Random => "random",
         SplitKind::Group => "group",
         SplitKind::Stratify => "stratify",
     };
-    member("split", &text(split));
+    member("split", &quoted(split));
     let (dedup, by) = match options.dedup {
         Dedup::Off => ("off", "sample"),
         Dedup::Sample => ("exact", "sample"),
         Dedup::Image => ("exact", "image"),
     };
-    member("dedup", &text(dedup));
-    member("dedup_by", &text(by));
+    member("dedup", &quoted(dedup));
+    member("dedup_by", &quoted(by));
     member("seed", &options.split.seed.to_string());
-    member("max_reject", &options.max_reject.map_or("null".into(), |limit| text(&limit.to_string())));
+    member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
     member("max_row_bytes", &options.max_row_bytes.to_string());
     member("max_image_bytes", &options.max_image_bytes.to_string());
     member("max_image_side", &options.max_image_side.to_string());
@@ -329,10 +332,10 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     out
 }
 
-fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
-    let mut out = format!("{{\"path\": {}", text(portable_name(&table.input.name)));
+fn table_json(table: &Table) -> String {
+    let mut out = format!("{{\"path\": {}", quoted(portable_name(&table.input.name)));
     if let Some(columns) = &table.columns {
-        let list: Vec<String> = columns.image.iter().map(|column| text(column)).collect();
+        let list: Vec<String> = columns.image.iter().map(|column| quoted(column)).collect();
         out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
         let completion = Some(columns.completion.clone());
         for (key, column) in [
@@ -344,7 +347,7 @@ fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
             ("stratify", &columns.stratum),
         ] {
             if let Some(column) = column {
-                out.push_str(&format!(", \"{key}\": {}", text(column)));
+                out.push_str(&format!(", \"{key}\": {}", quoted(column)));
             }
         }
     } else {

@@ -1,8 +1,8 @@
 //! `pixtune prepare`.
 
 use pixtune_core::columns::{Choice, ImagePosition};
-use pixtune_core::curate::{Dedup, Split, SplitKind};
-use pixtune_core::json::write_string;
+use pixtune_core::curate::{Dedup, Split, SplitKind, Validation};
+use pixtune_core::json::quoted;
 use pixtune_core::spec::Exactness;
 use pixtune_core::target;
 use pixtune_io::image::prepare::Resampling;
@@ -119,7 +119,13 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     let mut row = |name: &str, value: String| out.push_str(&format!("{name:<16}{value}\n"));
     row("rows", grouped(summary.rows));
     row("  train", grouped(summary.train));
-    row("  validation", grouped(summary.validation));
+    let fitted = match options.split.validation {
+        Validation::Bytes(limit) => {
+            format!(", as many as fit into {} (a fifth of all at most)", bytes(limit))
+        }
+        _ => String::new(),
+    };
+    row("  validation", grouped(summary.validation) + &fitted);
     row("  rejected", grouped(summary.rejected));
     for (rule, count) in &summary.rejected_by_rule {
         row("", format!("{} {rule}", grouped(*count)));
@@ -155,6 +161,10 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     if summary.resumed > 0 {
         row("resumed", format!("{} were finished before", counted(summary.resumed, "row")));
     }
+    if summary.train > 0 {
+        let (train, _, _) = &summary.outputs.first().cloned().unwrap_or_default();
+        row("next", format!("pixtune tokens {}", options.out.join(train).display()));
+    }
     if summary.train + summary.validation == 0 {
         out.push_str("\nno row could be used: rejected.jsonl says why, row by row\n");
     }
@@ -176,14 +186,12 @@ fn summary_json(plan: &Plan, summary: &Summary) -> String {
         max_tokens,
         ..
     } = summary;
-    let mut estimate = String::new();
-    if let Exactness::Estimate(why) = plan.encoder().exactness() {
-        estimate.push_str(",\"estimate\":");
-        write_string(why, &mut estimate);
-    }
+    let estimate = match plan.encoder().exactness() {
+        Exactness::Exact => String::new(),
+        Exactness::Estimate(why) => format!(",\"estimate\":{}", quoted(why)),
+    };
     let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
-        let mut path = String::new();
-        write_string(name, &mut path);
+        let path = quoted(name);
         format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
     });
     format!(

@@ -206,7 +206,9 @@ fn an_existing_output_is_replaced_only_when_forced() {
     case.prepare(&["--force", "--jpeg-quality", "70"]).ends(0);
     assert_ne!(case.output()["manifest.json"], before["manifest.json"]);
     case.write("mine/notes.txt", "precious");
-    case.run(&["prepare", "data.csv", "--out", "mine", "--force"]).ends(2).tells("is not replaced");
+    for flag in ["--force", "--resume"] {
+        case.run(&["prepare", "data.csv", "--out", "mine", flag]).ends(2).tells("is not replaced");
+    }
     assert_eq!(case.read("mine/notes.txt"), "precious");
 }
 
@@ -284,4 +286,15 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);
     assert_eq!(case.output(), crate::harness::read_folder(&case.path("undisturbed")));
+}
+
+#[test]
+fn keys_that_only_later_rows_have_are_told() {
+    let case = Case::new();
+    case.write(
+        "rows.jsonl",
+        "{\"prompt\":\"q\",\"answer\":\"a\"}\n{\"prompt\":\"r\",\"answer\":\"b\",\"system\":\"s\"}\n",
+    );
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(0);
+    run.tells("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
 }
