@@ -54,12 +54,30 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// How bad it is here: the rule's severity, unless the target of the data says otherwise.
+    pub severity: Severity,
+    /// Byte offset into the row, where the place is known more closely than by the pointer.
+    pub offset: Option<usize>,
 }
 
 impl Finding {
     /// A finding without a hint.
     pub fn new(rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) -> Finding {
-        Finding { rule, pointer: pointer.into(), message: message.into(), hint: None }
+        Finding {
+            rule,
+            pointer: pointer.into(),
+            message: message.into(),
+            hint: None,
+            severity: rule.severity,
+            offset: None,
+        }
+    }
+
+    /// The same finding at a byte of the row.
+    #[must_use]
+    pub fn at_byte(mut self, offset: usize) -> Finding {
+        self.offset = Some(offset);
+        self
     }
 
     /// The same finding with a hint.
@@ -71,7 +89,7 @@ impl Finding {
 
     /// The finding at its place.
     pub fn at(self, file: &str, line: u64) -> Diagnostic {
-        Diagnostic { file: file.to_owned(), line, finding: self }
+        Diagnostic { file: file.to_owned(), line, column: None, finding: self }
     }
 }
 
@@ -82,6 +100,8 @@ pub struct Diagnostic {
     pub file: String,
     /// Its line, from 1; where a row spans several, the first.
     pub line: u64,
+    /// The byte of the line, from 1, where it is known.
+    pub column: Option<u64>,
     /// What was found.
     pub finding: Finding,
 }
@@ -102,14 +122,14 @@ impl Diagnostic {
 
     /// A line of `rejected.jsonl`: the finding and the row it rejects (JSON text).
     pub fn to_rejected(&self, row: &str) -> String {
-        let Finding { rule, pointer, message, hint } = &self.finding;
+        let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
         let mut out = String::from("{\"file\":");
         json::write_string(&self.file, &mut out);
         out.push_str(&format!(
             ",\"line\":{},\"rule\":\"{}\",\"severity\":\"{}\"",
             self.line,
             rule.id,
-            rule.severity.as_str()
+            severity.as_str()
         ));
         write_member("pointer", pointer, &mut out);
         write_member("message", message, &mut out);
@@ -121,10 +141,13 @@ impl Diagnostic {
     }
 
     fn write_members(&self, out: &mut String) {
-        let Finding { rule, pointer, message, hint } = &self.finding;
-        out.push_str(&format!("\"rule\":\"{}\",\"severity\":\"{}\"", rule.id, rule.severity.as_str()));
+        let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
+        out.push_str(&format!("\"rule\":\"{}\",\"severity\":\"{}\"", rule.id, severity.as_str()));
         write_member("file", &self.file, out);
         out.push_str(&format!(",\"line\":{}", self.line));
+        if let Some(column) = self.column {
+            out.push_str(&format!(",\"column\":{column}"));
+        }
         write_member("pointer", pointer, out);
         write_member("message", message, out);
         write_hint(hint.as_deref(), out);
@@ -145,8 +168,11 @@ fn write_hint(hint: Option<&str>, out: &mut String) {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { rule, pointer, message, hint } = &self.finding;
-        write!(f, "{}[{}]: {}:{}", rule.severity.as_str(), rule.id, self.file, self.line)?;
+        let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
+        write!(f, "{}[{}]: {}:{}", severity.as_str(), rule.id, self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, ":{column}")?;
+        }
         if !pointer.is_empty() {
             write!(f, " {pointer}")?;
         }

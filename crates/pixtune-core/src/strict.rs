@@ -9,7 +9,8 @@ use crate::conversation::image_source;
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
 use crate::rules::{
-    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, Rule, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
+    ANSWER_WEIGHT, IMAGE_BAD_DATA_URI, IMAGE_ROLE, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, PART_KIND,
+    PART_WITHOUT_TYPE, Rule, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
     Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
@@ -17,12 +18,30 @@ use crate::sample::{
 
 /// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
 pub fn read(request: &Value<'_>) -> Result<Sample<Picture>, Vec<Finding>> {
+    let read = read_all(request);
+    if read.findings.is_empty() { Ok(read.sample) } else { Err(read.findings) }
+}
+
+/// What could be read of a request, and why the rest could not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read {
+    /// The conversation, without what could not be read.
+    pub sample: Sample<Picture>,
+    /// Every message is in the sample, at its place, though parts of it may be missing.
+    pub all_messages: bool,
+    /// Everything the reference would stop at.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads as much of a request as can be read.
+pub fn read_all(request: &Value<'_>) -> Read {
     let mut reader = Reader::default();
     let sample = reader.request(request);
-    match sample {
-        Some(sample) if reader.findings.is_empty() => Ok(Sample { images: reader.images, ..sample }),
-        _ => Err(reader.findings),
-    }
+    let written = request.get("messages").and_then(Value::as_array).map(<[_]>::len);
+    let (messages, tools) = sample.map_or_else(Default::default, |sample| (sample.messages, sample.tools));
+    let sample = Sample { messages, tools, images: reader.images };
+    let all_messages = written == Some(sample.messages.len());
+    Read { sample, all_messages, findings: reader.findings }
 }
 
 #[derive(Default)]
@@ -98,10 +117,10 @@ impl Reader {
             self.wrong(pointer, value, "an object");
             return None;
         };
-        for (key, _) in members {
+        for (key, value) in members {
             if !known.contains(&&**key) {
                 self.report(
-                    &UNKNOWN_KEY,
+                    if *value == Value::Null { &NULL_KEY } else { &UNKNOWN_KEY },
                     pointer_push(&pointer, key),
                     format!("`{key}` is not part of the format"),
                 );
@@ -155,6 +174,11 @@ impl Reader {
     }
 
     fn request(&mut self, request: &Value<'_>) -> Option<Sample<Picture>> {
+        if request.as_object().is_none() {
+            let message = format!("the line is {}, not an object with `messages`", request.kind());
+            self.report(&JSON_NOT_OBJECT, "", message);
+            return None;
+        }
         let mut known = vec!["messages", "tools", "response_format"];
         known.extend(SETTINGS.map(|(key, _)| key));
         let fields = self.object(request, String::new(), &known)?;
@@ -277,13 +301,13 @@ impl Reader {
         };
         let fields = self.object(value, pointer, known)?;
         match role {
-            Some("system") => self.required_content(&fields, Role::Other).map(Message::System),
-            Some("user") => self.required_content(&fields, Role::User).map(Message::User),
+            Some("system") => Some(Message::System(self.required_content(&fields, Role::Other))),
+            Some("user") => Some(Message::User(self.required_content(&fields, Role::User))),
             Some("tool") => {
                 let content = self.required_content(&fields, Role::Other);
                 let tool_call_id = self.optional_text(&fields, "tool_call_id");
                 let name = self.optional_text(&fields, "name");
-                Some(Message::Tool(ToolResult { content: content?, tool_call_id, name }))
+                Some(Message::Tool(ToolResult { content, tool_call_id, name }))
             }
             _ => Some(Message::Assistant(self.assistant(&fields))),
         }
@@ -304,7 +328,7 @@ impl Reader {
             Some(1.0) => Some(true),
             _ => {
                 self.report(
-                    &WRONG_TYPE,
+                    &ANSWER_WEIGHT,
                     fields.place("weight"),
                     format!("`weight` is `{weight}`; it is 0 or 1"),
                 );
@@ -314,14 +338,16 @@ impl Reader {
         Assistant { content, tool_calls, weight, prefix: self.boolean(fields, "prefix") }
     }
 
-    fn required_content(&mut self, fields: &Fields<'_, '_>, role: Role) -> Option<Content> {
-        match fields.get("content") {
+    /// The content, or an empty one where it could not be read: the message keeps its place.
+    fn required_content(&mut self, fields: &Fields<'_, '_>, role: Role) -> Content {
+        let content = match fields.get("content") {
             Some(content) => self.content(content, fields, role),
             None => {
                 self.missing(fields, "content");
                 None
             }
-        }
+        };
+        content.unwrap_or(Content::Text(String::new()))
     }
 
     fn content(&mut self, value: &Value<'_>, fields: &Fields<'_, '_>, role: Role) -> Option<Content> {
@@ -357,39 +383,55 @@ impl Reader {
             }
             Some(kind @ ("image_url" | "image")) => {
                 let fields = self.object(value, pointer, &["type", kind])?;
-                let url = if kind == "image" { self.text(&fields, "image") } else { self.image_url(&fields) };
+                let url =
+                    if kind == "image" { self.borrowed(&fields, "image") } else { self.image_url(&fields) };
                 if matches!(role, Role::Other) {
                     self.report(&IMAGE_ROLE, fields.pointer, "a picture outside a user message");
                     return None;
                 }
-                self.picture(&url?, kind, fields.place(kind))
+                self.picture(url?, kind, fields.place(kind))
             }
             Some(kind) => {
                 self.report(
-                    &WRONG_TYPE,
+                    &PART_KIND,
                     pointer,
                     format!("`{kind}` is no kind of content that Pixtral reads"),
                 );
                 None
             }
             None => {
-                self.report(&MISSING_FIELD, pointer, "the part has no `type`");
+                self.report(&PART_WITHOUT_TYPE, pointer, "the part has no `type`");
                 None
             }
         }
     }
 
-    fn image_url(&mut self, fields: &Fields<'_, '_>) -> Option<String> {
+    /// A string that has to be there, not copied: pictures are large.
+    fn borrowed<'v>(&mut self, fields: &Fields<'v, '_>, key: &str) -> Option<&'v str> {
+        match fields.get(key) {
+            Some(Value::String(text)) => Some(text),
+            Some(other) => {
+                self.wrong(fields.place(key), other, "a string");
+                None
+            }
+            None => {
+                self.missing(fields, key);
+                None
+            }
+        }
+    }
+
+    fn image_url<'v>(&mut self, fields: &Fields<'v, '_>) -> Option<&'v str> {
         match fields.get("image_url") {
             None => {
                 self.missing(fields, "image_url");
                 None
             }
-            Some(Value::String(url)) => Some(url.clone().into_owned()),
+            Some(Value::String(url)) => Some(url),
             Some(object) => {
                 let inner = self.object(object, fields.place("image_url"), &["url", "detail"])?;
                 self.optional_text(&inner, "detail");
-                self.text(&inner, "url")
+                self.borrowed(&inner, "url")
             }
         }
     }
@@ -542,8 +584,8 @@ mod tests {
                 ("unknown-key", "/messages/1/tool_calls/0/index"),
                 ("wrong-type", "/messages/1/tool_calls/0/function/name"),
                 ("missing-field", "/messages/1/tool_calls/0/function"),
-                ("missing-field", "/messages/1/content/0"),
-                ("wrong-type", "/messages/1/weight"),
+                ("part-without-type", "/messages/1/content/0"),
+                ("answer-weight", "/messages/1/weight"),
                 ("unknown-role", "/messages/2"),
             ]
         );

@@ -1,5 +1,8 @@
 //! Where the data is to go: the limits of services and trainers, as data with their sources.
 
+use crate::diagnostic::Severity;
+use crate::rules::{self, Rule};
+
 /// How a picture is written in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageUrlForm {
@@ -54,7 +57,7 @@ impl std::fmt::Display for ImageFormat {
 }
 
 /// A profile of limits.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// The name on the command line.
     pub id: &'static str,
@@ -70,6 +73,14 @@ pub struct Target {
     pub max_images: usize,
     /// Bytes of one file; above, the output is cut into shards.
     pub max_file_bytes: u64,
+    /// Bytes above which a file is refused.
+    pub refused_file_bytes: u64,
+    /// Bytes a validation file may have.
+    pub max_validation_bytes: u64,
+    /// Samples below which a file is too small.
+    pub min_samples: u64,
+    /// Rules that are taken more or less seriously here than they say themselves.
+    pub severities: &'static [(&'static Rule, Severity)],
     /// Where the numbers come from.
     pub sources: &'static str,
 }
@@ -83,8 +94,17 @@ pub const MISTRAL: Target = Target {
     max_side: 10_000,
     max_images: 8,
     max_file_bytes: 500_000_000,
+    refused_file_bytes: 512_000_000,
+    max_validation_bytes: 1_000_000,
+    min_samples: 10,
+    severities: &[
+        (&rules::UNKNOWN_KEY, Severity::Error),
+        (&rules::NULL_KEY, Severity::Error),
+        (&rules::DUPLICATE, Severity::Warning),
+    ],
     sources: "docs.mistral.ai (2026-08-21): vision page (10 MB, 10000x10000, 8 images, PNG/JPEG/WEBP/GIF without animation; \
-              the known-limitations page says 20 MB and no fixed number); fine-tuning page (512 MB a file, advice to split at 500 MB)",
+              the known-limitations page says 20 MB and no fixed number); fine-tuning page (512 MB a file, advice to split at 500 MB; \
+              validation up to 1 MB); mistral-finetune validate_data.py (10 samples); severities: what mistral-common 1.13.1 refuses",
 };
 
 /// OpenAI's vision fine-tuning format.
@@ -96,12 +116,70 @@ pub const OPENAI: Target = Target {
     max_side: 10_000,
     max_images: 64,
     max_file_bytes: 500_000_000,
+    refused_file_bytes: 512_000_000,
+    max_validation_bytes: u64::MAX,
+    min_samples: 10,
+    severities: &[
+        (&rules::TOO_MANY_IMAGES, Severity::Error),
+        (&rules::TOO_FEW_SAMPLES, Severity::Error),
+        (&rules::JSON_NAN, Severity::Error),
+        (&rules::TOOL_ID, Severity::Warning),
+        (&rules::TOOL_ID_UNMATCHED, Severity::Error),
+        (&rules::ANSWER_AND_CALLS, Severity::Warning),
+        (&rules::ROLE_ORDER, Severity::Warning),
+        (&rules::CONTEXT_OVERFLOW, Severity::Warning),
+        (&rules::DUPLICATE, Severity::Warning),
+    ],
     sources: "developers.openai.com vision fine-tuning guide and learn.microsoft.com fine-tuning-vision: 64 images a sample, 10 MB an image, \
-              JPEG/PNG/WEBP in RGB or RGBA, no images in assistant turns; 512 MB a file",
+              JPEG/PNG/WEBP in RGB or RGBA, no images in assistant turns; 512 MB a file, at least 10 samples",
 };
 
+/// Trainers built on Hugging Face transformers: TRL, Axolotl, LLaMA-Factory, ms-swift, Unsloth.
+pub const HF: Target = Target {
+    id: "hf",
+    image_url: ImageUrlForm::String,
+    formats: &[
+        ImageFormat::Jpeg,
+        ImageFormat::Png,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+    ],
+    max_image_bytes: u64::MAX,
+    max_side: u32::MAX,
+    max_images: usize::MAX,
+    max_file_bytes: 500_000_000,
+    refused_file_bytes: u64::MAX,
+    max_validation_bytes: u64::MAX,
+    min_samples: 10,
+    severities: &[
+        (&rules::CONTROL_TOKEN, Severity::Error),
+        (&rules::ASSISTANT_FIRST, Severity::Error),
+        (&rules::CONSECUTIVE_ROLES, Severity::Error),
+        (&rules::JSON_BOM, Severity::Warning),
+        (&rules::TOOL_ID, Severity::Warning),
+        (&rules::ANSWER_AND_CALLS, Severity::Warning),
+        (&rules::IMAGE_ANIMATED, Severity::Warning),
+        (&rules::DUPLICATE, Severity::Warning),
+    ],
+    sources: "transformers 5.23.0: chat templates of Pixtral want strict alternation and make special tokens of text that looks like \
+              one; load_image opens what Pillow opens; no limits of size are known",
+};
+
+impl Target {
+    /// How bad a breach of the rule is for this target.
+    pub fn severity(&self, rule: &Rule) -> Severity {
+        let known = self.severities.iter().find(|(other, _)| *other == rule);
+        known.map_or(rule.severity, |(_, severity)| *severity)
+    }
+}
+
 /// Every target.
-pub const ALL: &[&Target] = &[&MISTRAL, &OPENAI];
+pub const ALL: &[&Target] = &[&MISTRAL, &OPENAI, &HF];
+
+/// Those that `prepare` writes for.
+pub const WRITTEN: &[&Target] = &[&MISTRAL, &OPENAI];
 
 /// The target of this name.
 pub fn find(id: &str) -> Option<&'static Target> {

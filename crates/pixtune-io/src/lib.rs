@@ -1,5 +1,6 @@
 //! Bytes to samples and back.
 mod buffers;
+pub mod check;
 pub mod image;
 pub mod parallel;
 pub mod prepare;

@@ -170,7 +170,10 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
             return Err(refuse(&rules::IMAGE_URL, message));
         }
         ImageSource::Inline { base64: text, .. } => {
-            let head = text.get(..HEAD / 3 * 4).filter(|_| base64::is_clean(text)).and_then(base64::decode);
+            let head = text
+                .get(..HEAD / 3 * 4)
+                .filter(|_| base64::strict_length(text).is_some())
+                .and_then(base64::decode);
             let from_head = head.and_then(|head| inspect(&head, &NO_LIMITS).ok());
             match from_head {
                 Some(header) => Ok(header),

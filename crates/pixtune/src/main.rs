@@ -27,6 +27,8 @@ fn main() -> ExitCode {
     let result = catch_unwind(AssertUnwindSafe(|| match args.command {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Rules(args) => commands::rules::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

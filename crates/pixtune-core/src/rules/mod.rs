@@ -1,13 +1,36 @@
-//! The rules: one constant each, with what it means and why it is there.
+//! The rules: one constant each, with what it means and why it is there; and the checks that look for breaches.
+//!
+//! A check is a function in a list. Those of a single row are here; pictures need their bytes and repetitions need
+//! other rows, so their checks live where those are read.
 
-use crate::diagnostic::{Fix, Severity};
+mod answer;
+mod json;
+mod length;
+mod order;
+mod pages;
+mod shape;
+mod text;
+mod tools;
+
+use crate::diagnostic::{Finding, Fix, Severity};
+use crate::json::Value;
+use crate::sample::{Picture, Sample};
+use crate::strict;
+use crate::target::Target;
+use crate::tokens;
+
+pub use length::{context_overflow, nothing_to_train};
+pub use pages::{explain, markdown};
+pub use text::CONTROL_TOKENS;
 
 /// A rule that data can break.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Kebab-case name; stable, because scripts select on it.
     pub id: &'static str,
-    /// How bad a breach is.
+    /// What it is about.
+    pub group: Group,
+    /// How bad a breach is, unless the target says otherwise.
     pub severity: Severity,
     /// Whether `fix` may mend it.
     pub fix: Option<Fix>,
@@ -15,108 +38,355 @@ pub struct Rule {
     pub why: &'static str,
 }
 
+/// What a rule is about; a group can be selected like a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The text of a line.
+    Json,
+    /// Keys and types.
+    Shape,
+    /// Roles and their order.
+    Order,
+    /// The assistant's messages.
+    Answer,
+    /// Tools, calls and results.
+    Tools,
+    /// Pictures.
+    Image,
+    /// What texts say.
+    Text,
+    /// How long a sample is and what of it is trained.
+    Length,
+    /// Samples compared with each other.
+    Lines,
+    /// Files as a whole.
+    File,
+    /// Rows of tables on their way to conversations; `check` does not meet them.
+    Table,
+    /// The program itself.
+    Program,
+}
+
+impl Group {
+    /// Every group, in the order of the documentation.
+    pub const ALL: [Group; 12] = [
+        Group::Json,
+        Group::Shape,
+        Group::Order,
+        Group::Answer,
+        Group::Tools,
+        Group::Image,
+        Group::Text,
+        Group::Length,
+        Group::Lines,
+        Group::File,
+        Group::Table,
+        Group::Program,
+    ];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Group::Json => "json",
+            Group::Shape => "shape",
+            Group::Order => "order",
+            Group::Answer => "answer",
+            Group::Tools => "tools",
+            Group::Image => "image",
+            Group::Text => "text",
+            Group::Length => "length",
+            Group::Lines => "lines",
+            Group::File => "file",
+            Group::Table => "table",
+            Group::Program => "program",
+        }
+    }
+
+    /// What its rules are about, as a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::Json => "JSON: the text of a line",
+            Group::Shape => "Shape: keys and types",
+            Group::Order => "Order: roles and how they follow each other",
+            Group::Answer => "Answer: the assistant's messages",
+            Group::Tools => "Tools: definitions, calls and results",
+            Group::Image => "Image: pictures",
+            Group::Text => "Text: what texts say",
+            Group::Length => "Length: tokens, and what of them is trained",
+            Group::Lines => "Lines: samples compared with each other",
+            Group::File => "File: files as a whole",
+            Group::Table => "Table: rows that `prepare` turns into conversations",
+            Group::Program => "Program",
+        }
+    }
+
+    /// The group of this name.
+    pub fn find(name: &str) -> Option<Group> {
+        Group::ALL.into_iter().find(|group| group.as_str() == name)
+    }
+}
+
 macro_rules! rules {
-    ($($name:ident $severity:ident $id:literal $why:literal)*) => {
-        $(#[doc = $why] pub const $name: Rule = Rule { id: $id, severity: Severity::$severity, fix: None, why: $why };)*
+    ($($group:ident { $($name:ident $severity:ident $id:literal $why:literal)* })*) => {
+        $($(
+            #[doc = $why]
+            pub const $name: Rule =
+                Rule { id: $id, group: Group::$group, severity: Severity::$severity, fix: None, why: $why };
+        )*)*
 
         /// Every rule, in the order of the documentation.
-        pub const ALL: &[&Rule] = &[$(&$name),*];
+        pub const ALL: &[&Rule] = &[$($(&$name),*),*];
     };
 }
 
 rules! {
-    JSON_SYNTAX Error "json-syntax"
-        "The line is not JSON; a trainer would stop at it, an upload would be refused as a whole."
-    JSON_NOT_OBJECT Error "json-not-object"
-        "A row has to be a JSON object; the official validator crashes on anything else."
-    JSON_LONE_SURROGATE Warning "json-lone-surrogate"
-        "Half of a UTF-16 pair stands in a string; UTF-8 cannot hold it and it becomes U+FFFD, in the reference tokenizer too."
-    INVALID_UTF8 Error "invalid-utf8"
-        "The row is not UTF-8; guessing an encoding would change texts in silence."
-    ROW_TOO_LARGE Error "row-too-large"
-        "The row is larger than the limit that keeps memory bounded; often a quote that was never closed."
-    ROW_WRONG_LENGTH Error "row-wrong-length"
-        "The row has another number of cells than the header, so cells would land in the wrong columns."
-    UNCLOSED_QUOTE Error "unclosed-quote"
-        "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
-    MISSING_FIELD Error "missing-field"
-        "A column that was chosen for this run is missing from the row."
-    WRONG_TYPE Error "wrong-type"
-        "A value has another JSON type than its key asks for."
-    UNKNOWN_KEY Warning "unknown-key"
-        "A key that the format does not know; the reference refuses it, so it is not written."
-    NULL_KEY Warning "null-key"
-        "A key is there with the value null, as table libraries write it; the reference refuses the row, so the key is not written."
-    NO_PICTURE Warning "no-picture"
-        "The row names no picture, so the sample is text alone."
-    EMPTY_PROMPT Error "empty-prompt"
-        "The user turn has neither text nor picture: there is nothing to answer."
-    EMPTY_ANSWER Error "empty-answer"
-        "The answer is empty; there is nothing to learn from it and the reference refuses it."
-    NO_MESSAGES Error "no-messages"
-        "The conversation has no messages."
-    UNKNOWN_ROLE Error "unknown-role"
-        "Roles are system, user, assistant and tool."
-    LAST_NOT_ASSISTANT Error "last-not-assistant"
-        "The last message has to be the assistant's: it is what training learns."
-    ROLE_ORDER Error "role-order"
-        "Messages follow each other in an order that the reference refuses."
-    TOOL_CALL Error "tool-call"
-        "A tool call or a tool result is not of the form the reference accepts."
-    TOOL_ID Error "tool-id"
-        "Tool calls and their results are tied by ids of nine letters or digits; only calls of the last message go without."
-    TOOL_NAME Error "tool-name"
-        "Function names are 1 to 64 letters, digits, underscores and dashes; the reference refuses others."
-    TOOL_RESULTS Error "tool-results"
-        "Every tool call has one result before the next answer; the reference refuses another number."
-    TOOL_SCHEMA Error "tool-schema"
-        "The parameters of a tool are a JSON Schema of draft 7; the reference refuses others."
-    TOOL_JSON Error "tool-json"
-        "JSON in a tool call, result or schema is nested too deeply or has an integer too long for the reference."
-    ANSWER_PREFIX Error "answer-prefix"
-        "An answer marked as a prefix is to be continued when serving; the reference refuses it in training."
-    FINETUNE_FORM Error "finetune-form"
-        "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
-    IMAGE_MISSING Error "image-missing"
-        "The picture file does not exist; training on the text alone would teach answers without seeing."
-    IMAGE_UNREADABLE Error "image-unreadable"
-        "The picture cannot be decoded; other tools replace such rows in silence or stop the run."
-    IMAGE_UNSUPPORTED Error "image-unsupported"
-        "The picture is of a format that neither the model's servers nor this program decode."
-    IMAGE_ANIMATED Error "image-animated"
-        "An animation has no single picture; servers refuse it or take its first frame in silence."
-    IMAGE_PAGES Warning "image-pages"
-        "The file has several pages; the first is taken, as the reference does."
-    IMAGE_TOO_LARGE Error "image-too-large"
-        "The picture passes a limit on bytes, sides or decoded size."
-    IMAGE_BAD_DATA_URI Error "image-bad-data-uri"
-        "An inline picture is not a base64 data URI."
-    IMAGE_MIME_MISMATCH Warning "image-mime-mismatch"
-        "The declared type is not what the bytes are; the bytes decide, and the right type is written."
-    IMAGE_ROLE Error "image-role"
-        "Pictures may stand in user messages only; the reference refuses them elsewhere."
-    IMAGE_URL Warning "image-url"
-        "The picture stays a URL: it is not fetched, checked or counted, and may be gone when training wants it."
-    IMAGE_PLACEHOLDERS Error "image-placeholders"
-        "The prompt has another number of `<image>` places than the row has pictures."
-    TOO_MANY_IMAGES Warning "too-many-images"
-        "More pictures in one sample than hosted services take."
-    DUPLICATE Error "duplicate"
-        "The same pictures and the same text stand in an earlier row; repeated samples are learned by heart."
-    DUPLICATE_ID Warning "duplicate-id"
-        "Two rows carry the same id: usually a join that went wrong."
-    CONTEXT_OVERFLOW Error "context-overflow"
-        "The sample is longer than the model's context; it is reported, never cut."
-    TOO_MANY_TOKENS Error "too-many-tokens"
-        "The sample is longer than the limit chosen for this run."
-    NOTHING_TO_TRAIN Error "nothing-to-train"
-        "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
-    IMAGE_SIDEWAYS Warning "image-sideways"
-        "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
-    INTERNAL Error "internal"
-        "The program failed on the row; the row is set aside and the run goes on."
-    IMAGE_TOO_THIN Warning "image-too-thin"
-        "The picture is so elongated that older servers fail on it."
+    Json {
+        JSON_SYNTAX Error "json-syntax"
+            "The line is not JSON; a trainer would stop at it, an upload would be refused as a whole."
+        JSON_NOT_OBJECT Error "json-not-object"
+            "A row has to be a JSON object; the official validator crashes on anything else."
+        JSON_DUPLICATE_KEY Warning "json-duplicate-key"
+            "A key stands twice in one object; most readers keep the last value and drop the first in silence."
+        JSON_NAN Warning "json-nan"
+            "`NaN` and `Infinity` are no JSON; Python reads and writes them, other readers stop at the line."
+        JSON_LONE_SURROGATE Warning "json-lone-surrogate"
+            "Half of a UTF-16 pair stands in a string; UTF-8 cannot hold it and it becomes U+FFFD, in the reference tokenizer too."
+        JSON_BOM Error "json-bom"
+            "The file starts with a byte order mark; Python's `json` refuses the first line because of it."
+        JSON_BLANK_LINE Warning "json-blank-line"
+            "A blank line stands between rows; readers that parse every line stop at it."
+        INVALID_UTF8 Error "invalid-utf8"
+            "The row is not UTF-8; guessing an encoding would change texts in silence."
+        ROW_TOO_LARGE Error "row-too-large"
+            "The row is larger than the limit that keeps memory bounded; often a quote that was never closed."
+    }
+    Shape {
+        MISSING_FIELD Error "missing-field"
+            "A key that the format needs, or a column that was chosen for this run, is missing."
+        WRONG_TYPE Error "wrong-type"
+            "A value has another JSON type than its key asks for."
+        UNKNOWN_KEY Warning "unknown-key"
+            "A key that the format does not know; the reference refuses it, so `prepare` does not write it."
+        NULL_KEY Warning "null-key"
+            "A key is there with the value null, as table libraries write it; the reference refuses the row, so `prepare` does not write it."
+        UNKNOWN_ROLE Error "unknown-role"
+            "Roles are system, user, assistant and tool."
+        PART_WITHOUT_TYPE Error "part-without-type"
+            "Every part of a message says its `type`; uploads with parts that do not were refused."
+        PART_KIND Error "part-kind"
+            "Pixtral reads parts of the types `text` and `image_url`."
+        NO_MESSAGES Error "no-messages"
+            "The conversation has no messages."
+        EMPTY_PROMPT Error "empty-prompt"
+            "The user turn has neither text nor picture: there is nothing to answer."
+    }
+    Order {
+        LAST_NOT_ASSISTANT Error "last-not-assistant"
+            "The last message has to be the assistant's: it is what training learns."
+        ROLE_ORDER Error "role-order"
+            "Messages follow each other in an order that the reference refuses."
+        ASSISTANT_FIRST Warning "assistant-first"
+            "The assistant speaks first; the reference puts an empty user turn before it, and most chat templates refuse it."
+        CONSECUTIVE_ROLES Warning "consecutive-roles"
+            "Two messages of one role follow each other; the reference joins them into one, most chat templates refuse them."
+        SYSTEM_PLACE Warning "system-place"
+            "A system message stands behind the beginning or beside another; the reference joins them and moves them before the last user turn, mistral-finetune refuses them."
+        ANSWER_PREFIX Error "answer-prefix"
+            "An answer marked as a prefix is to be continued when serving; the reference refuses it in training."
+    }
+    Answer {
+        EMPTY_ANSWER Error "empty-answer"
+            "The answer is empty; there is nothing to learn from it and the reference refuses it."
+        ANSWER_AND_CALLS Error "answer-and-calls"
+            "An assistant message either answers or calls tools; the reference refuses both in one turn."
+        ANSWER_LIST Warning "answer-list"
+            "The answer is a list of parts; hosted fine-tuning and mistral-finetune expect a string."
+        ANSWER_WEIGHT Error "answer-weight"
+            "The `weight` of an answer is 0, not trained, or 1, trained."
+    }
+    Tools {
+        TOOL_CALL Error "tool-call"
+            "A tool call or a tool result is not of the form the reference accepts."
+        TOOL_ID Error "tool-id"
+            "Tool calls and their results are tied by ids of nine letters or digits; only calls of the last message go without."
+        TOOL_ID_REPEATED Warning "tool-id-repeated"
+            "Two calls of one conversation have the same id, so a result cannot be told to belong to one of them; newer tokenizers refuse it."
+        TOOL_ID_UNMATCHED Warning "tool-id-unmatched"
+            "A tool result names a call that is not before it; newer tokenizers refuse it."
+        TOOL_UNDECLARED Warning "tool-undeclared"
+            "A tool is called that `tools` does not declare: the model learns to call what it was not offered."
+        TOOL_NAME Error "tool-name"
+            "Function names are 1 to 64 letters, digits, underscores and dashes; the reference refuses others."
+        TOOL_RESULTS Error "tool-results"
+            "Every tool call has one result before the next answer; the reference refuses another number."
+        TOOL_SCHEMA Error "tool-schema"
+            "The parameters of a tool are a JSON Schema of draft 7; the reference refuses others."
+        TOOL_ARGUMENTS Warning "tool-arguments"
+            "The arguments of a call are no JSON object; the model learns to write calls that cannot be carried out."
+        TOOL_JSON Error "tool-json"
+            "JSON in a tool call, result or schema is nested too deeply or has an integer too long for the reference."
+    }
+    Image {
+        IMAGE_BAD_DATA_URI Error "image-bad-data-uri"
+            "A picture is given neither as a base64 data URI nor as an address, or its base64 is damaged."
+        IMAGE_LOOSE_BASE64 Warning "image-loose-base64"
+            "The base64 holds line breaks or other characters outside its alphabet; Python passes over them, other readers stop."
+        IMAGE_MIME_MISMATCH Warning "image-mime-mismatch"
+            "The declared type is not what the bytes are; the bytes decide, and `prepare` writes the right type."
+        IMAGE_MISSING Error "image-missing"
+            "The picture file does not exist; training on the text alone would teach answers without seeing."
+        IMAGE_UNREADABLE Error "image-unreadable"
+            "The picture cannot be decoded; other tools replace such rows in silence or stop the run."
+        IMAGE_UNSUPPORTED Error "image-unsupported"
+            "The picture is of a format that the model's servers do not take or this program does not decode."
+        IMAGE_ANIMATED Error "image-animated"
+            "An animation has no single picture; servers refuse it or take its first frame in silence."
+        IMAGE_PAGES Warning "image-pages"
+            "The file has several pages; the first is taken, as the reference does."
+        IMAGE_TOO_LARGE Error "image-too-large"
+            "The picture passes a limit on bytes, sides or decoded size."
+        IMAGE_TOO_THIN Warning "image-too-thin"
+            "The picture is so elongated that older servers fail on it."
+        IMAGE_SIDEWAYS Warning "image-sideways"
+            "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
+        IMAGE_ALPHA Warning "image-alpha"
+            "The picture has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever colour lies below."
+        IMAGE_ROLE Error "image-role"
+            "Pictures may stand in user messages only; the reference refuses them elsewhere."
+        IMAGE_URL Warning "image-url"
+            "The picture stays a URL: it is not fetched, checked or counted, and may be gone when training wants it."
+        TOO_MANY_IMAGES Warning "too-many-images"
+            "More pictures in one sample than hosted services take."
+    }
+    Text {
+        CONTROL_TOKEN Warning "control-token"
+            "A text holds what looks like a control token. Mistral's tokenizer takes it for plain text; with Hugging Face trainers it becomes a real special token, or counts as the place of a picture."
+        MOJIBAKE Warning "mojibake"
+            "A text was decoded with the wrong encoding at some point: `Ã©` for `é`, or U+FFFD for what was lost; the model learns to write it."
+        BLANK_TEXT Warning "blank-text"
+            "A message holds nothing but white space."
+    }
+    Length {
+        CONTEXT_OVERFLOW Error "context-overflow"
+            "The sample is longer than the model's context; it is reported, never cut."
+        TOO_MANY_TOKENS Error "too-many-tokens"
+            "The sample is longer than the limit chosen for this run."
+        NOTHING_TO_TRAIN Error "nothing-to-train"
+            "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
+    }
+    Lines {
+        DUPLICATE Error "duplicate"
+            "The same pictures and the same text stand in an earlier row; repeated samples are learned by heart."
+        CONTRADICTION Warning "contradiction"
+            "The same pictures and the same prompt have another answer in an earlier row: the model is taught both."
+        SHARED_SAMPLE Warning "shared-sample"
+            "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
+        SHARED_IMAGE Warning "shared-image"
+            "The picture stands in the training file and in the validation file: the validation looks better than it is."
+        DUPLICATE_ID Warning "duplicate-id"
+            "Two rows carry the same id: usually a join that went wrong."
+    }
+    File {
+        FILE_EMPTY Error "file-empty"
+            "The file holds no sample."
+        FILE_TOO_LARGE Error "file-too-large"
+            "The file is larger than the target takes in one upload."
+        TOO_FEW_SAMPLES Warning "too-few-samples"
+            "So few samples teach a format at best; some services refuse the file."
+        VALIDATION_TOO_LARGE Warning "validation-too-large"
+            "The validation file is larger than the target takes; base64 pictures reach the limit after a few samples."
+    }
+    Table {
+        ROW_WRONG_LENGTH Error "row-wrong-length"
+            "The row has another number of cells than the header, so cells would land in the wrong columns."
+        UNCLOSED_QUOTE Error "unclosed-quote"
+            "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
+        NO_PICTURE Warning "no-picture"
+            "The row names no picture, so the sample is text alone."
+        IMAGE_PLACEHOLDERS Error "image-placeholders"
+            "The prompt has another number of `<image>` places than the row has pictures."
+        FINETUNE_FORM Error "finetune-form"
+            "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
+    }
+    Program {
+        INTERNAL Error "internal"
+            "The program failed on the row; the row is set aside and the run goes on."
+    }
+}
+
+/// Rules at which `check` is stricter on purpose than mistral-common 1.13.1, which takes such samples.
+pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
+    (&EMPTY_PROMPT, "an empty user turn is accepted, and trains an answer to nothing"),
+    (&NOTHING_TO_TRAIN, "a sample whose answers all have weight 0 is accepted, and trains nothing"),
+    (&CONTEXT_OVERFLOW, "length is not looked at; a trainer cuts the sample or stops"),
+    (&IMAGE_ANIMATED, "the first frame is taken; Mistral's servers refuse animations"),
+    (
+        &IMAGE_UNSUPPORTED,
+        "whatever Pillow opens is accepted; Mistral's servers take PNG, JPEG, WebP and still GIF",
+    ),
+    (&IMAGE_TOO_LARGE, "no limit is known; Mistral's servers have limits on bytes and sides"),
+    (&JSON_SYNTAX, "nesting beyond 256 levels and more than 4,000,000 values a line are refused"),
+    (&ROW_TOO_LARGE, "lines of any length are read; here 512 MiB is the limit"),
+];
+
+/// What is known about one row when it is judged.
+pub struct Row<'r> {
+    /// The row as JSON.
+    pub value: &'r Value<'r>,
+    /// Where the data is to go.
+    pub target: &'r Target,
+}
+
+/// Looks for one kind of breach in the row as it is written.
+type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
+/// Looks for one kind of breach in a conversation that was read.
+type SampleCheck = fn(&Sample<Picture>, &mut Vec<Finding>);
+
+const ROW_CHECKS: &[RowCheck] =
+    &[json::duplicate_keys, json::numbers, shape::empty_prompts, text::texts, answer::lists];
+
+const SAMPLE_CHECKS: &[SampleCheck] = &[
+    order::assistant_first,
+    order::consecutive_roles,
+    order::system_place,
+    tools::undeclared,
+    tools::ids,
+    tools::arguments,
+];
+
+/// A row and everything that a look at it alone tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The conversation, as far as it could be read.
+    pub sample: Sample<Picture>,
+    /// Whether the reference reads all of it and takes the conversation for training, as far as it is known without
+    /// encoding it.
+    pub taken: bool,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges a row by itself: everything but its pictures' bytes and its length.
+pub fn judge(row: &Row<'_>) -> Judged {
+    let strict::Read { sample, all_messages, mut findings } = strict::read_all(row.value);
+    if findings.is_empty() {
+        findings.extend(tokens::refusals(&sample));
+    } else if all_messages {
+        findings.extend(tokens::order_refusals(&sample));
+    }
+    let taken = findings.is_empty();
+    if row.value.as_object().is_some() {
+        ROW_CHECKS.iter().for_each(|check| check(row, &mut findings));
+    }
+    if all_messages {
+        SAMPLE_CHECKS.iter().for_each(|check| check(&sample, &mut findings));
+    }
+    if sample.images.len() > row.target.max_images {
+        let (count, target) = (sample.images.len(), row.target);
+        let message = format!("the sample has {count} pictures; {} takes {}", target.id, target.max_images);
+        findings.push(Finding::new(&TOO_MANY_IMAGES, "/messages", message));
+    }
+    Judged { sample, taken, findings }
 }
 
 /// The place of a rule in [`ALL`].
@@ -129,9 +399,32 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
+/// The known name that is nearest to a mistyped one.
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let near = known.into_iter().map(|other| (distance(name, other), other)).min()?;
+    (near.0 <= 2 + near.1.len() / 3).then_some(near.1)
+}
+
+/// Insertions, deletions and replacements from one text to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut above: Vec<usize> = (0..=other.len()).collect();
+    for (row, from) in one.chars().take(100).enumerate() {
+        let mut here = vec![row + 1];
+        for (column, to) in other.iter().enumerate() {
+            let replaced = above[column] + usize::from(from != *to);
+            here.push(replaced.min(above[column + 1] + 1).min(here[column] + 1));
+        }
+        above = here;
+    }
+    above[other.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse;
+    use crate::target;
 
     #[test]
     fn ids_are_kebab_case_and_unique() {
@@ -143,7 +436,71 @@ mod tests {
                 rule.id
             );
             assert!(seen.insert(rule.id), "{} twice", rule.id);
+            assert!(Group::find(rule.id).is_none(), "{} is also a group", rule.id);
             assert!(rule.why.ends_with('.'), "{}", rule.id);
         }
+    }
+
+    #[test]
+    fn mistyped_names_find_the_nearest() {
+        let names = || ALL.iter().map(|rule| rule.id);
+        assert_eq!(nearest("mojibak", names()), Some("mojibake"));
+        assert_eq!(nearest("image-anmated", names()), Some("image-animated"));
+        assert_eq!(nearest("completely-different-thing", names()), None);
+    }
+
+    pub(super) fn found(text: &str) -> Vec<String> {
+        let parsed = parse(text).unwrap();
+        let judged = judge(&Row { value: &parsed.value, target: &target::MISTRAL });
+        judged.findings.iter().map(|finding| format!("{} {}", finding.rule.id, finding.pointer)).collect()
+    }
+
+    #[test]
+    fn a_good_sample_has_no_findings() {
+        let good = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]}"#;
+        assert_eq!(found(good), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_sample_yields_all_its_findings() {
+        let bad = r#"{"messages":[{"role":"assistant","content":"a [INST]"},{"role":"user","content":""},
+            {"role":"tool","content":"x","tool_call_id":"abcdefghi"},{"role":"user","content":"cafÃ©","name":"n"}]}"#;
+        assert_eq!(
+            found(bad),
+            [
+                "unknown-key /messages/3/name",
+                "last-not-assistant /messages/3",
+                "role-order /messages/2",
+                "empty-prompt /messages/1/content",
+                "control-token /messages/0/content",
+                "mojibake /messages/3/content",
+                "assistant-first /messages/0",
+                "tool-id-unmatched /messages/2/tool_call_id",
+            ]
+        );
+    }
+
+    #[test]
+    fn tools_are_compared_with_calls() {
+        let call = |id: &str, name: &str, arguments: &str| {
+            format!(r#"{{"id":"{id}","function":{{"name":"{name}","arguments":"{arguments}"}}}}"#)
+        };
+        let row = format!(
+            r#"{{"tools":[{{"type":"function","function":{{"name":"f","parameters":{{}}}}}}],"messages":[{{"role":"user","content":"x"}},
+            {{"role":"assistant","tool_calls":[{},{}]}},{{"role":"tool","content":"1","tool_call_id":"aaaaaaaaa"}},{{"role":"tool","content":"1","tool_call_id":"bbbbbbbbb"}},
+            {{"role":"assistant","content":[{{"type":"text","text":"ok"}}]}}]}}"#,
+            call("aaaaaaaaa", "f", "{}"),
+            call("aaaaaaaaa", "g", "{1")
+        );
+        assert_eq!(
+            found(&row),
+            [
+                "answer-list /messages/4/content",
+                "tool-undeclared /messages/1/tool_calls/1/function/name",
+                "tool-id-repeated /messages/1/tool_calls/1/id",
+                "tool-id-unmatched /messages/3/tool_call_id",
+                "tool-arguments /messages/1/tool_calls/1/function/arguments",
+            ]
+        );
     }
 }

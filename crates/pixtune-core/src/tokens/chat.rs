@@ -118,13 +118,19 @@ impl<'t> ChatEncoder<'t> {
     /// The ids and the loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference
     /// refuses is a finding.
     pub fn encode<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<Encoded, Finding> {
-        let (ids, counts) = self.walk(sample, sizes, Some(Vec::new()))?;
-        Ok(Encoded { ids: ids.unwrap_or_default(), counts })
+        let out = self.walk(sample, sizes, Measure::Ids)?;
+        Ok(Encoded { ids: out.ids, counts: out.counts })
     }
 
-    /// The same without the ids.
+    /// A number that the tokens of a sample do not pass, found without the tokenizer: a text has at most as many
+    /// tokens as bytes. Refuses exactly what [`ChatEncoder::encode`] refuses.
+    pub fn bound<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<usize, Finding> {
+        Ok(self.walk(sample, sizes, Measure::Bytes)?.counts.tokens)
+    }
+
+    /// The same as [`ChatEncoder::encode`] without the ids.
     pub fn count<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<Counts, Finding> {
-        Ok(self.walk(sample, sizes, None)?.1)
+        Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
     }
 
     /// The tokenizer file names its ids; a model whose own vocabulary is of another kind brings them along.
@@ -150,18 +156,28 @@ impl<'t> ChatEncoder<'t> {
         &self,
         sample: &Sample<I>,
         sizes: &[(u32, u32)],
-        ids: Option<Vec<u32>>,
-    ) -> Result<(Option<Vec<u32>>, Counts), Finding> {
-        let mut out =
-            Out { tekken: self.tekken, encoder: self.tekken.encoder(), ids, counts: Counts::default() };
+        measure: Measure,
+    ) -> Result<Out<'t>, Finding> {
+        let (encoder, counts) = (self.tekken.encoder(), Counts::default());
+        let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
         let pictures = Pictures { spec: self.spec, sizes, ids: self.picture_ids() };
         out.mark(self.tekken.marks().begin, false);
         match self.layout {
             Layout::MistralCommon => common(sample, &pictures, &mut out)?,
             Layout::MistralFinetune => finetune(sample, &pictures, &mut out)?,
         }
-        Ok((out.ids, out.counts))
+        Ok(out)
     }
+}
+
+/// Everything about a conversation that the reference refuses before it encodes, what it stops at first.
+pub fn refusals<I>(sample: &Sample<I>) -> Vec<Finding> {
+    super::validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
+}
+
+/// What of it is about roles and their order alone.
+pub fn order_refusals<I>(sample: &Sample<I>) -> Vec<Finding> {
+    super::validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
 }
 
 struct Pictures<'s> {
@@ -175,26 +191,39 @@ struct Pictures<'s> {
 struct Out<'t> {
     tekken: &'t Tekken,
     encoder: Encoder<'t>,
-    ids: Option<Vec<u32>>,
+    measure: Measure,
+    ids: Vec<u32>,
     counts: Counts,
+}
+
+/// What is wanted of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The ids and their counts.
+    Ids,
+    /// The counts.
+    Tokens,
+    /// Bytes of text in place of its tokens.
+    Bytes,
 }
 
 impl Out<'_> {
     fn text(&mut self, text: &str, trained: bool) {
-        let tokens = match &mut self.ids {
-            Some(ids) => {
-                let before = ids.len();
-                self.encoder.encode_into(text, ids);
-                ids.len() - before
+        let tokens = match self.measure {
+            Measure::Ids => {
+                let before = self.ids.len();
+                self.encoder.encode_into(text, &mut self.ids);
+                self.ids.len() - before
             }
-            None => self.encoder.count(text),
+            Measure::Tokens => self.encoder.count(text),
+            Measure::Bytes => text.len(),
         };
         self.add(tokens, trained);
     }
 
     fn mark(&mut self, id: u32, trained: bool) {
-        if let Some(ids) = &mut self.ids {
-            ids.push(id);
+        if self.measure == Measure::Ids {
+            self.ids.push(id);
         }
         self.add(1, trained);
     }
@@ -208,7 +237,8 @@ impl Out<'_> {
             ));
         };
         let grid = grid(pictures.spec, width, height);
-        if let Some(ids) = &mut self.ids {
+        if self.measure == Measure::Ids {
+            let ids = &mut self.ids;
             let (image, image_break, image_end) = pictures.ids;
             for row in 1..=grid.rows {
                 ids.extend(std::iter::repeat_n(image, grid.columns as usize));
@@ -463,7 +493,7 @@ fn answers(turns: &[Turn<'_>], out: &mut Out<'_>) -> Result<(), Finding> {
         (false, false) => Err(Finding::new(
             &TOOL_CALL,
             last.pointer("content"),
-            "an answer follows tool calls directly, and would become one turn with them",
+            "a text and tool calls follow each other directly and become one turn, which takes one of them",
         )),
         (false, true) => {
             answer(&text, trained, out);

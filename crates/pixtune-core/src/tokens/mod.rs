@@ -12,7 +12,7 @@ mod schema;
 pub mod tekken;
 mod validate;
 
-pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run};
+pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
 pub use tekken::{Encoder, PictureConfig, Tekken, TekkenError};
 pub(crate) use validate::check_schema;

@@ -8,8 +8,8 @@ use super::schema;
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::rules::{
-    ANSWER_PREFIX, EMPTY_ANSWER, FINETUNE_FORM, IMAGE_ROLE, LAST_NOT_ASSISTANT, NO_MESSAGES, ROLE_ORDER,
-    Rule, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS, TOOL_SCHEMA,
+    ANSWER_AND_CALLS, ANSWER_PREFIX, EMPTY_ANSWER, FINETUNE_FORM, IMAGE_ROLE, LAST_NOT_ASSISTANT,
+    NO_MESSAGES, ROLE_ORDER, Rule, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS, TOOL_SCHEMA,
 };
 use crate::sample::{Arguments, Assistant, Content, Message, Part, Tool, ToolCall, ToolResult};
 
@@ -28,8 +28,8 @@ impl<'s> Turn<'s> {
         format!("/messages/{}/{key}", self.index)
     }
 
-    fn refuse(&self, rule: &'static Rule, message: impl Into<String>) -> Result<(), Finding> {
-        Err(Finding::new(rule, format!("/messages/{}", self.index), message))
+    fn finding(&self, rule: &'static Rule, message: impl Into<String>) -> Finding {
+        Finding::new(rule, format!("/messages/{}", self.index), message)
     }
 
     fn role(&self) -> &'static str {
@@ -44,35 +44,46 @@ impl<'s> Turn<'s> {
 
 /// Refuses what the reference refuses before it encodes.
 pub(super) fn validate(turns: &[Turn<'_>], tools: &[Tool], layout: Layout) -> Result<(), Finding> {
-    structure(turns, layout)?;
+    refusals(turns, tools, layout).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Everything that the reference refuses before it encodes, what it stops at first.
+pub(super) fn refusals(turns: &[Turn<'_>], tools: &[Tool], layout: Layout) -> Vec<Finding> {
+    let mut found = structure(turns, layout);
     for (index, turn) in turns.iter().enumerate() {
         let is_last = index + 1 == turns.len();
         match turn.message {
-            Message::System(content) => only_text(content, turn)?,
+            Message::System(content) => found.extend(only_text(content, turn)),
             Message::User(_) => {}
-            Message::Assistant(assistant) => answer(assistant, is_last, turn, layout)?,
-            Message::Tool(result) => tool_result(result, turn)?,
+            Message::Assistant(assistant) => answer(assistant, is_last, turn, layout, &mut found),
+            Message::Tool(result) => tool_result(result, turn, &mut found),
         }
     }
-    tools.iter().enumerate().try_for_each(|(index, tool)| check_tool(tool, index))
+    for (index, tool) in tools.iter().enumerate() {
+        found.extend(check_tool(tool, index).err());
+    }
+    found
 }
 
-fn structure(turns: &[Turn<'_>], layout: Layout) -> Result<(), Finding> {
+/// What is refused about the roles and their order alone.
+pub(super) fn structure(turns: &[Turn<'_>], layout: Layout) -> Vec<Finding> {
     let Some(last) = turns.last() else {
-        return Err(Finding::new(&NO_MESSAGES, "/messages", "the conversation has no messages"));
+        return vec![Finding::new(&NO_MESSAGES, "/messages", "the conversation has no messages")];
     };
-    let Message::Assistant(answer) = last.message else {
-        return last.refuse(
+    let mut found = Vec::new();
+    match last.message {
+        Message::Assistant(_) if turns.len() == 1 => {
+            found.push(last.finding(&ROLE_ORDER, "the answer stands alone; nothing is asked"));
+        }
+        // mistral-finetune does not read the key.
+        Message::Assistant(answer) if answer.prefix && layout == Layout::MistralCommon => {
+            found.push(last.finding(&ANSWER_PREFIX, "the answer is marked as a prefix to be continued"));
+        }
+        Message::Assistant(_) => {}
+        _ => found.push(last.finding(
             &LAST_NOT_ASSISTANT,
             format!("the last message is the {}'s, not the assistant's", last.role()),
-        );
-    };
-    if turns.len() == 1 {
-        return last.refuse(&ROLE_ORDER, "the answer stands alone; nothing is asked");
-    }
-    // mistral-finetune does not read the key.
-    if answer.prefix && layout == Layout::MistralCommon {
-        return last.refuse(&ANSWER_PREFIX, "the answer is marked as a prefix to be continued");
+        )),
     }
     for pair in turns.windows(2) {
         let (role, next) = (pair[0].role(), pair[1].role());
@@ -81,11 +92,12 @@ fn structure(turns: &[Turn<'_>], layout: Layout) -> Result<(), Finding> {
             _ => next != "system",
         };
         if !fits {
-            return pair[1]
-                .refuse(&ROLE_ORDER, format!("a {next} message follows {} {role} message", article(role)));
+            let message = format!("a {next} message follows {} {role} message", article(role));
+            found.push(pair[1].finding(&ROLE_ORDER, message));
         }
     }
-    results_match_calls(turns)
+    results_match_calls(turns, &mut found);
+    found
 }
 
 fn article(role: &str) -> &'static str {
@@ -96,7 +108,7 @@ fn article(role: &str) -> &'static str {
 }
 
 /// Every call needs its result before the next answer; the reference does not look at the first message.
-fn results_match_calls(turns: &[Turn<'_>]) -> Result<(), Finding> {
+fn results_match_calls(turns: &[Turn<'_>], found: &mut Vec<Finding>) {
     let mut open: i64 = 0;
     for turn in turns.iter().skip(1) {
         match turn.message {
@@ -104,85 +116,95 @@ fn results_match_calls(turns: &[Turn<'_>]) -> Result<(), Finding> {
             Message::Assistant(assistant) => {
                 if open != 0 {
                     let problem = if open > 0 { "fewer" } else { "more" };
-                    return turn.refuse(
-                        &TOOL_RESULTS,
-                        format!("there are {problem} tool results than calls before this answer"),
-                    );
+                    let message = format!("there are {problem} tool results than calls before this answer");
+                    found.push(turn.finding(&TOOL_RESULTS, message));
                 }
                 open = assistant.tool_calls.len() as i64;
             }
             _ => {}
         }
     }
-    Ok(())
 }
 
-fn only_text(content: &Content, turn: &Turn<'_>) -> Result<(), Finding> {
-    match content {
-        Content::Parts(parts) if parts.iter().any(|part| matches!(part, Part::Image(_))) => {
-            turn.refuse(&IMAGE_ROLE, format!("a picture in {} {} message", article(turn.role()), turn.role()))
-        }
-        _ => Ok(()),
-    }
+fn only_text(content: &Content, turn: &Turn<'_>) -> Option<Finding> {
+    let Content::Parts(parts) = content else { return None };
+    let has_picture = parts.iter().any(|part| matches!(part, Part::Image(_)));
+    let message = || format!("a picture in {} {} message", article(turn.role()), turn.role());
+    has_picture.then(|| turn.finding(&IMAGE_ROLE, message()))
 }
 
-fn answer(assistant: &Assistant, is_last: bool, turn: &Turn<'_>, layout: Layout) -> Result<(), Finding> {
-    if let Some(content) = &assistant.content {
-        only_text(content, turn)?;
-    }
+fn answer(assistant: &Assistant, is_last: bool, turn: &Turn<'_>, layout: Layout, found: &mut Vec<Finding>) {
+    found.extend(assistant.content.as_ref().and_then(|content| only_text(content, turn)));
     let has_content = assistant.content.as_ref().is_some_and(|content| !is_empty(content));
     match (has_content, !assistant.tool_calls.is_empty()) {
-        (false, false) => turn.refuse(&EMPTY_ANSWER, "the answer has neither text nor tool calls")?,
+        (false, false) => {
+            found.push(turn.finding(&EMPTY_ANSWER, "the answer has neither text nor tool calls"));
+        }
         (true, true) => {
-            turn.refuse(&TOOL_CALL, "the answer has both text and tool calls; the format takes one of them")?;
+            let message = "the answer has both text and tool calls; the format takes one of them";
+            found.push(turn.finding(&ANSWER_AND_CALLS, message));
         }
         _ => {}
     }
-    assistant.tool_calls.iter().try_for_each(|call| tool_call(call, is_last, turn, layout))?;
+    for (index, call) in assistant.tool_calls.iter().enumerate() {
+        let pointer = turn.pointer(&format!("tool_calls/{index}"));
+        tool_call(call, is_last, &pointer, layout, found);
+    }
     if layout == Layout::MistralFinetune && matches!(assistant.content, Some(Content::Parts(_))) {
-        return turn.refuse(&FINETUNE_FORM, "the answer is a list of parts; mistral-finetune takes a string");
+        let message = "the answer is a list of parts; mistral-finetune takes a string";
+        found.push(turn.finding(&FINETUNE_FORM, message));
     }
     // In the last message `structure` has refused it.
-    if assistant.prefix && layout == Layout::MistralCommon {
-        return turn.refuse(&ANSWER_PREFIX, "the answer is marked as a prefix but is not the last message");
+    if assistant.prefix && layout == Layout::MistralCommon && !is_last {
+        let message = "the answer is marked as a prefix but is not the last message";
+        found.push(turn.finding(&ANSWER_PREFIX, message));
     }
-    Ok(())
 }
 
-fn tool_call(call: &ToolCall, is_last: bool, turn: &Turn<'_>, layout: Layout) -> Result<(), Finding> {
+fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, found: &mut Vec<Finding>) {
+    let mut refuse = |rule, key: &str, message: String| {
+        found.push(Finding::new(rule, format!("{pointer}{key}"), message));
+    };
     if call.id == "null" {
         if !is_last {
-            return turn.refuse(&TOOL_ID, "a tool call has no id, which only the last message may leave out");
+            let message = "a tool call has no id, which only the last message may leave out";
+            refuse(&TOOL_ID, "", message.into());
         }
     } else if !is_call_id(&call.id) {
-        return turn
-            .refuse(&TOOL_ID, format!("the tool call id `{}` is not nine letters or digits", call.id));
+        let message = format!("the tool call id `{}` is not nine letters or digits", call.id);
+        refuse(&TOOL_ID, "/id", message);
     }
     if !is_name(&call.name) {
-        return turn.refuse(&TOOL_NAME, bad_name(&call.name));
+        refuse(&TOOL_NAME, "/function/name", bad_name(&call.name));
     }
-    match &call.arguments {
-        Arguments::Text(_) => Ok(()),
-        Arguments::Json(_) if layout == Layout::MistralFinetune => turn
-            .refuse(&FINETUNE_FORM, "the arguments are an object; mistral-finetune takes a string of JSON"),
-        Arguments::Json(Value::Object(_) | Value::Null) => Ok(()),
-        Arguments::Json(other) => {
-            turn.refuse(&TOOL_CALL, format!("the arguments are {}, not an object or a string", other.kind()))
+    let message = match &call.arguments {
+        Arguments::Text(_) => return,
+        Arguments::Json(_) if layout == Layout::MistralFinetune => {
+            let message = "the arguments are an object; mistral-finetune takes a string of JSON";
+            return refuse(&FINETUNE_FORM, "/function/arguments", message.into());
         }
-    }
+        Arguments::Json(Value::Object(_) | Value::Null) => return,
+        Arguments::Json(other) => {
+            format!("the arguments are {}, not an object or a string", other.kind())
+        }
+    };
+    refuse(&TOOL_CALL, "/function/arguments", message);
 }
 
-fn tool_result(result: &ToolResult, turn: &Turn<'_>) -> Result<(), Finding> {
-    only_text(&result.content, turn)?;
+fn tool_result(result: &ToolResult, turn: &Turn<'_>, found: &mut Vec<Finding>) {
+    found.extend(only_text(&result.content, turn));
     if let Some(name) = result.name.as_deref().filter(|name| !is_name(name)) {
-        return turn.refuse(&TOOL_NAME, bad_name(name));
+        found.push(Finding::new(&TOOL_NAME, turn.pointer("name"), bad_name(name)));
     }
     match result.tool_call_id.as_deref() {
-        None => turn.refuse(&TOOL_ID, "the tool result does not say which call it answers"),
-        Some(id) if !is_call_id(id) => {
-            turn.refuse(&TOOL_ID, format!("the tool call id `{id}` is not nine letters or digits"))
+        None => {
+            found.push(turn.finding(&TOOL_ID, "the tool result does not say which call it answers"));
         }
-        Some(_) => Ok(()),
+        Some(id) if !is_call_id(id) => {
+            let message = format!("the tool call id `{id}` is not nine letters or digits");
+            found.push(Finding::new(&TOOL_ID, turn.pointer("tool_call_id"), message));
+        }
+        Some(_) => {}
     }
 }
 
@@ -210,13 +232,14 @@ pub(crate) fn check_schema(value: &Value<'_>, pointer: &str) -> Result<(), Findi
 /// mistral-finetune takes one system message at most, and only as a string.
 pub(super) fn only_system_prompt<'s>(system: &[Turn<'s>]) -> Result<&'s str, Finding> {
     if let [_, second, ..] = system {
-        second.refuse(&FINETUNE_FORM, "a second system message; mistral-finetune takes one")?;
+        return Err(second.finding(&FINETUNE_FORM, "a second system message; mistral-finetune takes one"));
     }
     match system.first().map(|turn| (turn, turn.message)) {
         Some((_, Message::System(Content::Text(text)))) => Ok(text),
-        Some((turn, _)) => turn
-            .refuse(&FINETUNE_FORM, "the system message is a list of parts; mistral-finetune takes a string")
-            .map(|()| ""),
+        Some((turn, _)) => {
+            let message = "the system message is a list of parts; mistral-finetune takes a string";
+            Err(turn.finding(&FINETUNE_FORM, message))
+        }
         None => Ok(""),
     }
 }

@@ -151,13 +151,20 @@ fn sniff_framing(path: &Path) -> Result<Framing, ReadError> {
 }
 
 fn refuse_other_encodings(path: &Path) -> Result<(), ReadError> {
-    let bytes = first_bytes(path)?;
-    let encoding = match bytes.as_slice() {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
-        [0x1f, 0x8b, ..] => "gzip-compressed",
-        [b'P', b'K', 3, 4, ..] => "a ZIP archive (an .xlsx workbook?)",
-        [b'P', b'A', b'R', b'1', ..] => "Parquet",
-        _ => return Ok(()),
-    };
-    Err(ReadError::Encoding { path: path.to_owned(), encoding })
+    match encoding_of(&first_bytes(path)?) {
+        Some(encoding) => Err(ReadError::Encoding { path: path.to_owned(), encoding }),
+        None => Ok(()),
+    }
+}
+
+/// What a file that starts like this is, if it is no UTF-8 text at all.
+pub fn encoding_of(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [0x1f, 0x8b, ..] => Some("gzip-compressed"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd-compressed"),
+        [b'P', b'K', 3, 4, ..] => Some("a ZIP archive (an .xlsx workbook?)"),
+        [b'P', b'A', b'R', b'1', ..] => Some("Parquet"),
+        _ => None,
+    }
 }

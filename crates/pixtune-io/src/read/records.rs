@@ -59,7 +59,8 @@ pub struct Records<R> {
     at_eof: bool,
     line: u64,
     offset: u64,
-    hash: blake3::Hasher,
+    hash: Option<blake3::Hasher>,
+    has_byte_order_mark: bool,
 }
 
 const READ_SIZE: usize = 256 << 10;
@@ -68,7 +69,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 impl<R: Read> Records<R> {
     /// A reader of `source` that keeps at most `max_row` bytes of a row.
     pub fn new(source: R, framing: Framing, max_row: usize) -> Records<R> {
-        let hash = blake3::Hasher::new();
+        let hash = Some(blake3::Hasher::new());
         let buffer = Vec::new();
         Records {
             source,
@@ -81,7 +82,26 @@ impl<R: Read> Records<R> {
             line: 1,
             offset: 0,
             hash,
+            has_byte_order_mark: false,
         }
+    }
+
+    /// The same, for reading lines without a fingerprint, which would cost more than finding them.
+    pub fn unhashed(source: R, framing: Framing, max_row: usize) -> Records<R> {
+        Records { hash: None, ..Records::new(source, framing, max_row) }
+    }
+
+    /// The next row, blank or not.
+    pub fn next_line(&mut self) -> io::Result<Option<RawRow>> {
+        if self.offset == 0 {
+            self.skip_byte_order_mark()?;
+        }
+        self.next_record()
+    }
+
+    /// Whether the input started with a byte order mark; known once a row was read.
+    pub fn has_byte_order_mark(&self) -> bool {
+        self.has_byte_order_mark
     }
 
     /// The next row that is not blank.
@@ -97,15 +117,18 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Bytes and BLAKE3 hash of the input up to the last row read; of the whole input once rows have ended.
+    /// Bytes and BLAKE3 hash of the input up to the last row read; of the whole input once rows have ended. The hash is
+    /// empty for [`Records::unhashed`].
     pub fn fingerprint(&self) -> (u64, String) {
-        (self.offset, self.hash.finalize().to_hex().to_string())
+        let hash = self.hash.as_ref().map(|hash| hash.finalize().to_hex().to_string());
+        (self.offset, hash.unwrap_or_default())
     }
 
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
         while self.end - self.start < BYTE_ORDER_MARK.len() && self.fill()? {}
         if self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
             self.consume(BYTE_ORDER_MARK.len());
+            self.has_byte_order_mark = true;
         }
         Ok(())
     }
@@ -148,7 +171,9 @@ impl<R: Read> Records<R> {
     }
 
     fn consume(&mut self, length: usize) {
-        self.hash.update(&self.buffer[self.start..self.start + length]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&self.buffer[self.start..self.start + length]);
+        }
         self.start += length;
         self.offset += length as u64;
     }

@@ -1,6 +1,8 @@
 //! One file a command.
 
+pub mod check;
 pub mod prepare;
+pub mod rules;
 pub mod tokens;
 
 use std::io;

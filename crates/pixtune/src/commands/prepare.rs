@@ -41,8 +41,8 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
     let model = choose_model(&args.model)?;
-    let target = target::find(&args.target);
-    let target = choose("target", &args.target, target, target::ALL.iter().map(|target| target.id))?;
+    let target = target::WRITTEN.iter().copied().find(|target| target.id == args.target);
+    let target = choose("target", &args.target, target, target::WRITTEN.iter().map(|target| target.id))?;
     let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
     let validation = args.validation.parse().map_err(Error::argument)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::harness::{Case, root};
 
 #[track_caller]
-fn check(name: &str, text: &str) {
+pub fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -22,6 +22,8 @@ fn help_teaches() {
     check("help.txt", &case.run(&["--help"]).ends(0).stdout);
     check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
+    check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
+    check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! What texts say that someone will misread: control tokens, damaged encodings, nothing.
+
+use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row};
+use crate::diagnostic::Finding;
+use crate::json::Value;
+
+/// Texts that are special tokens of Mistral's tokenizers, or places of pictures and turns to other trainers.
+pub const CONTROL_TOKENS: &[&str] = &[
+    "[INST]",
+    "[/INST]",
+    "[IMG]",
+    "[IMG_BREAK]",
+    "[IMG_END]",
+    "[AVAILABLE_TOOLS]",
+    "[/AVAILABLE_TOOLS]",
+    "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
+    "[TOOL_CALLS]",
+    "[TOOL_CONTENT]",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "[PREFIX]",
+    "[MIDDLE]",
+    "[SUFFIX]",
+    "[THINK]",
+    "[/THINK]",
+    "[ARGS]",
+    "[CALL_ID]",
+    "<s>",
+    "</s>",
+    "<unk>",
+    "<pad>",
+    "<image>",
+    "<video>",
+    "<audio>",
+    "<|image|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|begin_of_text|>",
+    "<|eot_id|>",
+];
+
+pub(super) fn texts(row: &Row<'_>, findings: &mut Vec<Finding>) {
+    let messages = row.value.get("messages").and_then(Value::as_array).unwrap_or_default();
+    for (index, message) in messages.iter().enumerate() {
+        match message.get("content") {
+            Some(Value::String(text)) => check(text, || format!("/messages/{index}/content"), findings),
+            Some(Value::Array(parts)) => {
+                for (part, value) in parts.iter().enumerate() {
+                    if let Some(text) = value.get("text").and_then(Value::as_str) {
+                        check(text, || format!("/messages/{index}/content/{part}/text"), findings);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) {
+    if !text.is_empty() && text.trim().is_empty() {
+        findings.push(Finding::new(&BLANK_TEXT, pointer(), "the text is nothing but white space"));
+    }
+    if let Some(token) = control_token(text) {
+        findings.push(
+            Finding::new(&CONTROL_TOKEN, pointer(), format!("the text holds `{token}`"))
+                .hint("write it another way if it is not meant as a token"),
+        );
+    }
+    if let Some(damage) = mojibake(text) {
+        findings.push(Finding::new(&MOJIBAKE, pointer(), damage));
+    }
+}
+
+/// The first control token of a text.
+fn control_token(text: &str) -> Option<&'static str> {
+    memchr::memchr2_iter(b'[', b'<', text.as_bytes()).find_map(|at| {
+        let rest = &text.as_bytes()[at..];
+        CONTROL_TOKENS.iter().copied().find(|token| rest.starts_with(token.as_bytes()))
+    })
+}
+
+/// What shows that a text went through the wrong encoding.
+fn mojibake(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let characters: Vec<char> = text.char_indices().filter(|(_, c)| !c.is_ascii()).map(|(_, c)| c).collect();
+    if characters.contains(&char::REPLACEMENT_CHARACTER) {
+        return Some("the text holds U+FFFD, which stands for bytes that were lost".into());
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| matches!(c, '\u{c2}'..='\u{f4}')) {
+        rest = &rest[at..];
+        if let Some((damaged, meant)) = misread(rest) {
+            return Some(format!("`{damaged}` was probably `{meant}` before it was decoded as Windows-1252"));
+        }
+        rest = &rest[rest.chars().next().map_or(1, char::len_utf8)..];
+    }
+    None
+}
+
+/// A run of characters whose Windows-1252 bytes are one character of UTF-8, and that character. Two-character runs
+/// have to be of the kind that no language writes: `Ã` and `Â` before a sign that is no closing quote, or two runs
+/// in a row.
+fn misread(text: &str) -> Option<(String, String)> {
+    let mut meant = String::new();
+    let mut damaged = String::new();
+    let mut rest = text;
+    while let Some((run, character)) = one_misread(rest) {
+        rest = &rest[run.len()..];
+        damaged.push_str(run);
+        meant.push(character);
+        if damaged.chars().count() >= 8 {
+            break;
+        }
+    }
+    let runs = meant.chars().count();
+    let first = damaged.chars().next()?;
+    let second = damaged.chars().nth(1)?;
+    let sure = match (runs, damaged.chars().count()) {
+        (1, 2) => {
+            matches!(first, 'Ã' | 'Â') && !matches!(second, '«' | '»' | '\u{a0}' | '\u{2018}'..='\u{201e}')
+        }
+        _ => true,
+    };
+    sure.then_some((damaged, meant))
+}
+
+fn one_misread(text: &str) -> Option<(&str, char)> {
+    let mut bytes = Vec::new();
+    for (at, character) in text.char_indices().take(4) {
+        bytes.push(windows_1252(character)?);
+        if let Ok(decoded) = std::str::from_utf8(&bytes) {
+            let meant = decoded.chars().next().filter(|c| !c.is_ascii())?;
+            return Some((&text[..at + character.len_utf8()], meant));
+        }
+    }
+    None
+}
+
+/// The byte that Windows-1252 (or Latin-1, where that has a gap) reads as this character.
+fn windows_1252(character: char) -> Option<u8> {
+    const FROM_80: [char; 32] = [
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
+        '\u{90}', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '•', '–', '—', '˜', '™', 'š', '›', 'œ',
+        '\u{9d}', 'ž', 'Ÿ',
+    ];
+    match u32::from(character) {
+        code @ 0x80..=0xff => Some(code as u8),
+        0..0x80 => None,
+        _ => FROM_80.iter().position(|known| *known == character).map(|at| 0x80 + at as u8),
+    }
+}
+
+/// The beginning of a text, short enough for a message.
+pub(super) fn start(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_encodings_are_seen_and_languages_are_not() {
+        for (text, meant) in
+            [("cafÃ©", "é"), ("itâ€™s", "’"), ("25 Â°C", "°"), ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "Прив"), ("æ—¥æœ¬", "日本")]
+        {
+            assert!(mojibake(text).is_some_and(|found| found.contains(&format!("`{meant}`"))), "{text}");
+        }
+        assert!(mojibake("lost \u{fffd}").is_some());
+        for text in
+            ["café", "Ünïcödé Ñandú", "«CAFÉ»", "MANHÃ»", "Привет", "日本", "naïve – “quoted”", "Âge", "ÅÄÖ"]
+        {
+            assert_eq!(mojibake(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn control_tokens_are_seen_whole() {
+        assert_eq!(control_token("a [b] <c> [/INST] </s>"), Some("[/INST]"));
+        assert_eq!(control_token("[INS] <sup> [img]"), None);
+    }
+}

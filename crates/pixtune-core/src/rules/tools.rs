@@ -1,0 +1,72 @@
+//! Calls compared with the tools that are declared and the results that follow.
+
+use std::collections::HashSet;
+
+use super::{TOOL_ARGUMENTS, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, TOOL_UNDECLARED};
+use crate::diagnostic::Finding;
+use crate::json;
+use crate::sample::{Arguments, Message, Picture, Sample, ToolCall};
+
+/// Every call with its message and its place in it.
+fn calls(sample: &Sample<Picture>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
+    sample.messages.iter().enumerate().flat_map(|(message, turn)| {
+        let calls = match turn {
+            Message::Assistant(assistant) => assistant.tool_calls.as_slice(),
+            _ => &[],
+        };
+        calls.iter().enumerate().map(move |(call, made)| (message, call, made))
+    })
+}
+
+pub(super) fn undeclared(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+    let declared: HashSet<&str> = sample.tools.iter().map(|tool| tool.name.as_str()).collect();
+    for (message, index, call) in calls(sample) {
+        if !declared.contains(call.name.as_str()) {
+            let pointer = format!("/messages/{message}/tool_calls/{index}/function/name");
+            let text = format!("the tool `{}` is called but not declared in `tools`", call.name);
+            findings.push(Finding::new(&TOOL_UNDECLARED, pointer, text));
+        }
+    }
+}
+
+pub(super) fn ids(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+    let mut seen = HashSet::new();
+    for (message, index, call) in calls(sample).filter(|(.., call)| call.id != "null") {
+        if !seen.insert(call.id.as_str()) {
+            let pointer = format!("/messages/{message}/tool_calls/{index}/id");
+            let text = format!("the id `{}` belongs to an earlier call already", call.id);
+            findings.push(Finding::new(&TOOL_ID_REPEATED, pointer, text));
+        }
+    }
+    let mut known = HashSet::new();
+    for (index, message) in sample.messages.iter().enumerate() {
+        match message {
+            Message::Assistant(assistant) => {
+                known.extend(assistant.tool_calls.iter().map(|call| call.id.as_str()));
+            }
+            Message::Tool(result) => {
+                if let Some(id) = result.tool_call_id.as_deref().filter(|id| !known.contains(id)) {
+                    let text = format!("no call before the result has the id `{id}`");
+                    let pointer = format!("/messages/{index}/tool_call_id");
+                    findings.push(Finding::new(&TOOL_ID_UNMATCHED, pointer, text));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn arguments(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+    for (message, index, call) in calls(sample) {
+        let Arguments::Text(text) = &call.arguments else { continue };
+        let problem = match json::parse(text) {
+            Ok(parsed) if parsed.value.as_object().is_some() => continue,
+            Ok(parsed) => format!("the arguments are {}, not an object", parsed.value.kind()),
+            Err(error) => {
+                format!("the arguments are not JSON: {} (byte {} of them)", error.what, error.offset + 1)
+            }
+        };
+        let pointer = format!("/messages/{message}/tool_calls/{index}/function/arguments");
+        findings.push(Finding::new(&TOOL_ARGUMENTS, pointer, problem));
+    }
+}

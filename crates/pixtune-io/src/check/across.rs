@@ -1,0 +1,233 @@
+//! What lines and files say together: repetitions, contradictions, leaks, sizes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use pixtune_core::curate::content_hash;
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::rules;
+use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Picture, Sample};
+use pixtune_core::target::Target;
+
+use super::{Facts, Line, Reported, Selection};
+
+impl Facts {
+    /// The hashes of a sample whose pictures have these.
+    pub(super) fn new(sample: &Sample<Picture>, images: impl Iterator<Item = u128>) -> Facts {
+        let images: Vec<(u128, String)> =
+            images.zip(&sample.images).map(|(hash, picture)| (hash, picture.pointer.clone())).collect();
+        let mut text = Vec::new();
+        for tool in &sample.tools {
+            write(b't', tool.name.as_bytes(), &mut text);
+            write(b'p', tool.parameters.to_string().as_bytes(), &mut text);
+        }
+        let (last, before) = sample.messages.split_last().expect("an accepted sample has messages");
+        before.iter().for_each(|message| write_message(message, &images, &mut text));
+        let prompt = content_hash(&text);
+        write_message(last, &images, &mut text);
+        Facts { sample: content_hash(&text), prompt, images }
+    }
+}
+
+/// Writes a piece so that no two different sequences of pieces are the same bytes.
+fn write(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn write_message(message: &Message, images: &[(u128, String)], out: &mut Vec<u8>) {
+    match message {
+        Message::System(content) => write_content(b's', content, images, out),
+        Message::User(content) => write_content(b'u', content, images, out),
+        Message::Tool(result) => write_content(b'r', &result.content, images, out),
+        Message::Assistant(Assistant { content, tool_calls, .. }) => {
+            out.push(b'a');
+            if let Some(content) = content {
+                write_content(b'c', content, images, out);
+            }
+            for call in tool_calls {
+                write(b'n', call.name.as_bytes(), out);
+                match &call.arguments {
+                    Arguments::Text(text) => write(b'j', text.as_bytes(), out),
+                    Arguments::Json(value) => write(b'j', value.to_string().as_bytes(), out),
+                }
+            }
+        }
+    }
+}
+
+fn write_content(kind: u8, content: &Content, images: &[(u128, String)], out: &mut Vec<u8>) {
+    out.push(kind);
+    match content {
+        Content::Text(text) => write(b'x', text.as_bytes(), out),
+        Content::Parts(parts) => {
+            for part in parts {
+                match part {
+                    Part::Text(text) => write(b'x', text.as_bytes(), out),
+                    Part::Image(index) => write(b'i', &images[*index].0.to_le_bytes(), out),
+                }
+            }
+        }
+    }
+}
+
+/// Where a sample or a picture was first seen.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    file: u32,
+    line: u64,
+}
+
+/// What is remembered of the lines so far.
+pub struct Across<'s> {
+    selection: &'s Selection,
+    target: &'s Target,
+    files: Vec<Seen>,
+    /// Whether there is a training and a validation file, so that a picture can leak.
+    both: bool,
+    samples: HashMap<u128, Place>,
+    prompts: HashMap<u128, Place>,
+    /// First places of each picture, in training and in validation.
+    images: HashMap<u128, [Option<Place>; 2]>,
+}
+
+/// What is known of a file.
+struct Seen {
+    name: String,
+    is_validation: bool,
+    samples: u64,
+    bytes: u64,
+}
+
+/// Whether a file is held out, by its name: `validation.jsonl`, `my-val-00001.jsonl`, `test.jsonl`.
+pub fn is_validation(name: &str) -> bool {
+    const WORDS: [&str; 8] = ["validation", "valid", "val", "eval", "evaluation", "dev", "test", "heldout"];
+    let stem =
+        Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name).to_ascii_lowercase();
+    stem.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word))
+}
+
+impl<'s> Across<'s> {
+    /// Nothing seen yet of these files. Of two whose names do not tell, the second is the validation file.
+    pub fn new(names: &[String], selection: &'s Selection, target: &'s Target) -> Across<'s> {
+        let mut files: Vec<Seen> = names
+            .iter()
+            .map(|name| Seen { name: name.clone(), is_validation: is_validation(name), samples: 0, bytes: 0 })
+            .collect();
+        if let [first, second] = &mut files[..]
+            && !first.is_validation
+        {
+            second.is_validation = true;
+        }
+        let validation = files.iter().filter(|file| file.is_validation).count();
+        let both = validation > 0 && validation < files.len();
+        let (samples, prompts, images) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Across { selection, target, files, both, samples, prompts, images }
+    }
+
+    /// Compares a line with those before it; its findings are added to the line's own.
+    pub fn add(&mut self, file: usize, line: &mut Line) {
+        let here = Place { file: file as u32, line: line.number };
+        self.files[file].samples += u64::from(line.is_sample);
+        self.files[file].bytes += line.length;
+        let Some(facts) = &line.facts else { return };
+        let mut found = Vec::new();
+        if let Some(first) = self.samples.get(&facts.sample).copied() {
+            found.push(self.repeated(first, here));
+        } else {
+            self.samples.insert(facts.sample, here);
+            if let Some(first) = self.prompts.get(&facts.prompt).copied() {
+                let message = format!("{} has the same prompt and another answer", self.name(first));
+                found.push(Finding::new(&rules::CONTRADICTION, "/messages", message));
+            } else {
+                self.prompts.insert(facts.prompt, here);
+            }
+            if self.both {
+                found.extend(self.leaked_images(facts, here));
+            }
+        }
+        for mut finding in found {
+            if self.selection.admits(&mut finding) {
+                line.findings.push((finding, None, None));
+            }
+        }
+    }
+
+    fn repeated(&self, first: Place, here: Place) -> Finding {
+        let [earlier, now] = [first, here].map(|place| self.files[place.file as usize].is_validation);
+        if earlier == now {
+            let message = format!("{} has the same pictures and text", self.name(first));
+            Finding::new(&rules::DUPLICATE, "", message)
+        } else {
+            let message = format!("{} is the same sample: what is validated was trained", self.name(first));
+            Finding::new(&rules::SHARED_SAMPLE, "", message).hint("keep it on one side")
+        }
+    }
+
+    fn leaked_images(&mut self, facts: &Facts, here: Place) -> Vec<Finding> {
+        let side = usize::from(self.files[here.file as usize].is_validation);
+        let mut found = Vec::new();
+        for (hash, pointer) in &facts.images {
+            let places = self.images.entry(*hash).or_default();
+            places[side].get_or_insert(here);
+            if let Some(other) = places[1 - side] {
+                let message = format!("{} has the same picture on the other side", self.name(other));
+                found.push(
+                    Finding::new(&rules::SHARED_IMAGE, pointer.clone(), message)
+                        .hint("keep all samples of a picture on one side"),
+                );
+            }
+        }
+        found
+    }
+
+    fn name(&self, place: Place) -> String {
+        format!("{}:{}", self.files[place.file as usize].name, place.line)
+    }
+
+    /// What is to be said of a file once it has ended.
+    pub fn end_of_file(&self, file: usize, has_byte_order_mark: bool) -> Vec<Reported> {
+        let Seen { name, is_validation, samples, bytes } = &self.files[file];
+        let target = self.target;
+        let mut found = Vec::new();
+        if has_byte_order_mark {
+            let message = "the file starts with a byte order mark";
+            found.push(Finding::new(&rules::JSON_BOM, "", message).hint("save it as UTF-8 without one"));
+        }
+        if *samples == 0 {
+            found.push(Finding::new(&rules::FILE_EMPTY, "", "the file holds no sample"));
+        } else if *samples < target.min_samples && !is_validation {
+            let message = format!("{samples} samples; {} is the least that makes sense", target.min_samples);
+            found.push(Finding::new(&rules::TOO_FEW_SAMPLES, "", message));
+        }
+        if *bytes > target.refused_file_bytes {
+            let message =
+                format!("the file has {bytes} bytes; {} takes {}", target.id, target.refused_file_bytes);
+            found.push(Finding::new(&rules::FILE_TOO_LARGE, "", message).hint("split it into several files"));
+        }
+        if *is_validation && self.both && *bytes > target.max_validation_bytes {
+            let limit = target.max_validation_bytes;
+            let message = format!("the validation file has {bytes} bytes; {} takes {limit}", target.id);
+            let hint = "`pixtune prepare --validation 1MB` holds out what fits";
+            found.push(Finding::new(&rules::VALIDATION_TOO_LARGE, "", message).hint(hint));
+        }
+        found.retain_mut(|finding| self.selection.admits(finding));
+        found.into_iter().map(|finding| Reported { diagnostic: finding.at(name, 1), excerpt: None }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_out_files_are_known_by_their_names() {
+        for name in ["validation.jsonl", "a/b/my-val-00001.jsonl", "test_2.jsonl", "Eval.jsonl"] {
+            assert!(is_validation(name), "{name}");
+        }
+        for name in ["train.jsonl", "valuable.jsonl", "test/train.jsonl", "latest.jsonl", "-"] {
+            assert!(!is_validation(name), "{name}");
+        }
+    }
+}

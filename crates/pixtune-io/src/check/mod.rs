@@ -1,0 +1,251 @@
+//! Checking finished conversations: every problem of every line, and what lines say together.
+//!
+//! A line is judged by itself on any thread; what is kept of it are hashes, about 150 bytes a sample and 40 a picture,
+//! so a file of any size is read in flat memory.
+
+mod across;
+mod excerpt;
+mod pictures;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use pixtune_core::diagnostic::{Diagnostic, Finding, Severity};
+use pixtune_core::json;
+use pixtune_core::rules::{self, Group, Row, Rule};
+use pixtune_core::target::Target;
+use pixtune_core::tokens::ChatEncoder;
+
+use crate::read::records::{Cut, RawRow};
+
+pub use across::{Across, is_validation};
+pub use excerpt::Excerpt;
+
+/// How closely pictures are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Their headers and ends; what is small, or looks cut, is walked through as a whole.
+    Header,
+    /// Decoded to the last pixel.
+    Full,
+}
+
+/// Which rules are wanted, and how bad their breaches are.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    severities: Vec<Option<Severity>>,
+}
+
+impl Selection {
+    /// Every rule, as the target has it.
+    pub fn of(target: &Target) -> Selection {
+        Selection { severities: rules::ALL.iter().map(|rule| Some(target.severity(rule))).collect() }
+    }
+
+    /// Leaves out every rule that is not `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&Rule) -> bool) {
+        for (rule, severity) in rules::ALL.iter().zip(&mut self.severities) {
+            if !wanted(rule) {
+                *severity = None;
+            }
+        }
+    }
+
+    /// Sets how bad breaches of a rule are, if it is wanted.
+    pub fn set(&mut self, rule: &Rule, severity: Severity) {
+        let known = &mut self.severities[usize::from(rules::index(rule))];
+        *known = known.and(Some(severity));
+    }
+
+    /// Gives a finding its severity; false when its rule is not wanted.
+    fn admits(&self, finding: &mut Finding) -> bool {
+        match self.severities[usize::from(rules::index(finding.rule))] {
+            Some(severity) => {
+                finding.severity = severity;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// What a line is checked against.
+pub struct Checker<'c> {
+    /// The model whose tokens count.
+    pub encoder: ChatEncoder<'c>,
+    /// Whose limits hold.
+    pub target: Target,
+    /// How closely pictures are looked at.
+    pub verify: Verify,
+    /// Which rules are wanted.
+    pub selection: Selection,
+    /// Whether excerpts are wanted.
+    pub excerpts: bool,
+}
+
+/// A finding at its place, with what stands there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// The finding.
+    pub diagnostic: Diagnostic,
+    /// The text around the spot.
+    pub excerpt: Option<Excerpt>,
+}
+
+/// What the look at one line leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Its bytes in the file, line end included.
+    pub length: u64,
+    /// Whether it holds a sample, or is blank.
+    pub is_sample: bool,
+    /// How many pictures it names.
+    pub images: usize,
+    /// Findings in the order of their places, with byte columns from 1.
+    pub findings: Vec<(Finding, Option<u64>, Option<Excerpt>)>,
+    /// What is compared with other lines; of a line that cannot be read nothing is.
+    pub facts: Option<Facts>,
+}
+
+/// Hashes of a sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Of everything in it.
+    pub sample: u128,
+    /// Of everything but the last answer.
+    pub prompt: u128,
+    /// Of each picture, and where it stands.
+    pub images: Vec<(u128, String)>,
+}
+
+/// So many findings of one line are told one by one.
+const MOST_FINDINGS: usize = 100;
+
+impl Checker<'_> {
+    /// Checks one line of a file whose pictures lie in `folder`. A panic over it is a finding like any other.
+    pub fn check(&self, folder: &Path, row: &RawRow) -> Line {
+        catch_unwind(AssertUnwindSafe(|| self.check_line(folder, row))).unwrap_or_else(|_| {
+            let finding = Finding::new(&rules::INTERNAL, "", "the line made the program fail")
+                .hint("this is a defect of pixtune: please report it with the line");
+            let (number, length) = (row.line, row.length);
+            let findings = vec![(finding, None, None)];
+            Line { number, length, is_sample: true, images: 0, findings, facts: None }
+        })
+    }
+
+    fn check_line(&self, folder: &Path, row: &RawRow) -> Line {
+        let is_sample = row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace());
+        let mut line = Line {
+            number: row.line,
+            length: row.length,
+            is_sample,
+            images: 0,
+            findings: vec![],
+            facts: None,
+        };
+        if !is_sample {
+            let finding = Finding::new(&rules::JSON_BLANK_LINE, "", "the line is blank");
+            self.report(vec![finding], "", &mut line);
+            return line;
+        }
+        if row.cut == Some(Cut::TooLarge) {
+            let message = format!("the line has {} bytes; the limit is {}", row.length, row.bytes.len());
+            self.report(vec![Finding::new(&rules::ROW_TOO_LARGE, "", message)], "", &mut line);
+            return line;
+        }
+        let text = match std::str::from_utf8(&row.bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let byte = row.bytes[error.valid_up_to()];
+                let message = format!("the byte `{byte:#04x}` is not UTF-8");
+                let finding = Finding::new(&rules::INVALID_UTF8, "", message).at_byte(error.valid_up_to());
+                self.report(vec![finding], &String::from_utf8_lossy(&row.bytes), &mut line);
+                return line;
+            }
+        };
+        match json::parse(text) {
+            Err(error) => {
+                let message = format!("not JSON: {}", error.what);
+                let finding = Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset);
+                self.report(vec![finding], text, &mut line);
+            }
+            Ok(parsed) => {
+                let mut findings = Vec::new();
+                if let Some(offset) = parsed.lone_surrogate {
+                    let message = "half of a surrogate pair, which becomes U+FFFD";
+                    findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
+                }
+                (line.images, line.facts) = self.judge(&parsed.value, folder, &mut findings);
+                self.report(findings, text, &mut line);
+            }
+        }
+        line
+    }
+
+    fn judge(
+        &self,
+        value: &json::Value<'_>,
+        folder: &Path,
+        findings: &mut Vec<Finding>,
+    ) -> (usize, Option<Facts>) {
+        let judged = rules::judge(&Row { value, target: &self.target });
+        findings.extend(judged.findings);
+        let sample = judged.sample;
+        let looked: Vec<_> =
+            sample.images.iter().map(|picture| self.look(picture, folder, findings)).collect();
+        if !judged.taken {
+            return (looked.len(), None);
+        }
+        let unknown = (1, 1);
+        let sizes: Vec<_> = looked.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
+        match self.encoder.bound(&sample, &sizes) {
+            Err(refusal) => findings.push(refusal),
+            Ok(bound) if bound > self.encoder.spec.context => {
+                if let Ok(counts) = self.encoder.count(&sample, &sizes) {
+                    findings.extend(rules::context_overflow(self.encoder.spec, &counts));
+                }
+            }
+            Ok(_) => {}
+        }
+        findings.extend(rules::nothing_to_train(&sample));
+        let facts = Facts::new(&sample, looked.iter().map(|picture| picture.hash));
+        (looked.len(), Some(facts))
+    }
+
+    /// Puts findings in order, gives them their places and leaves out what is not wanted.
+    fn report(&self, mut findings: Vec<Finding>, text: &str, line: &mut Line) {
+        findings.retain_mut(|finding| self.selection.admits(finding));
+        if findings.len() > MOST_FINDINGS {
+            findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            let more = findings.len() - MOST_FINDINGS + 1;
+            findings.truncate(MOST_FINDINGS);
+            if let Some(last) = findings.last_mut() {
+                last.message = format!("and {more} more findings in this line");
+                last.pointer.clear();
+            }
+        }
+        for finding in findings {
+            let offset = match finding.offset {
+                Some(offset) => Some(offset),
+                None if text.is_empty() || finding.rule.group == Group::Length => None,
+                None => Some(json::locate(text, &finding.pointer)),
+            };
+            let excerpt = offset.filter(|_| self.excerpts).map(|offset| Excerpt::around(text, offset));
+            line.findings.push((finding, offset.map(|offset| offset as u64 + 1), excerpt));
+        }
+        line.findings.sort_by_key(|(_, column, _)| *column);
+    }
+}
+
+impl Line {
+    /// The findings at their places.
+    pub fn reported(self, file: &str) -> impl Iterator<Item = Reported> {
+        let number = self.number;
+        self.findings.into_iter().map(move |(finding, column, excerpt)| {
+            let diagnostic = Diagnostic { column, ..finding.at(file, number) };
+            Reported { diagnostic, excerpt }
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Pictures of a finished conversation: is there one, can it be read, will servers take it, will the model see it as
+//! people do.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use pixtune_core::curate::content_hash;
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::rules;
+use pixtune_core::sample::{ImageSource, Picture};
+use pixtune_core::tokens::too_thin;
+
+use super::{Checker, Verify};
+use crate::image::prepare::rule_of;
+use crate::image::{
+    Format, Header, ImageError, Limits, Orientation, Reading, check_structure, decode, inspect, sniff,
+};
+use crate::write::base64;
+
+/// What is known about a picture after a look at it.
+pub(super) struct Looked {
+    /// Stored width and height, if it has been found out.
+    pub(super) size: Option<(u32, u32)>,
+    /// Of its bytes as they are written.
+    pub(super) hash: u128,
+}
+
+/// Characters of base64 that are decoded to read a header: 48 KiB of the file. EXIF and colour profiles can push the
+/// size beyond, and then all of it is decoded.
+const HEAD: usize = 64 << 10;
+
+/// Characters of base64 that hold the end of a file.
+const TAIL: usize = 64;
+
+/// Larger picture files are not read.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// A header allocates nothing, so it is read whatever it declares, and judged then.
+const NO_LIMITS: Limits =
+    Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
+
+impl Checker<'_> {
+    pub(super) fn look(&self, picture: &Picture, folder: &Path, findings: &mut Vec<Finding>) -> Looked {
+        let mut found = Vec::new();
+        let looked = match &picture.source {
+            ImageSource::Url(url) => {
+                let message =
+                    format!("`{}` is an address: it is not fetched, checked or counted", start(url));
+                found.push(
+                    Finding::new(&rules::IMAGE_URL, "", message)
+                        .hint("embed the picture: it may be gone when training wants it"),
+                );
+                Looked { size: None, hash: content_hash(url.as_bytes()) }
+            }
+            ImageSource::Inline { mime, base64 } => self.inline(mime, base64, &mut found),
+            ImageSource::File(path) => self.file(&folder.join(path), &mut found),
+        };
+        findings
+            .extend(found.into_iter().map(|finding| Finding { pointer: picture.pointer.clone(), ..finding }));
+        looked
+    }
+
+    fn inline(&self, mime: &str, text: &str, found: &mut Vec<Finding>) -> Looked {
+        let hash = content_hash(text.as_bytes());
+        let bytes = match base64::strict_length(text) {
+            Some(length) => {
+                if self.verify == Verify::Header
+                    && text.len() > HEAD
+                    && let Some(header) = whole_by_its_ends(text, length)
+                {
+                    self.judge_header(&header, length, mime, found);
+                    return Looked { size: Some((header.width, header.height)), hash };
+                }
+                base64::decode(text)
+            }
+            None => {
+                let bytes = base64::decode(text);
+                if bytes.is_some() {
+                    let message =
+                        "the base64 holds line breaks, spaces or other characters that are not its own";
+                    found.push(
+                        Finding::new(&rules::IMAGE_LOOSE_BASE64, "", message)
+                            .hint("encode the picture anew, in one run of letters"),
+                    );
+                }
+                bytes
+            }
+        };
+        match bytes {
+            Some(bytes) => Looked { size: self.whole(&bytes, mime, found), hash },
+            None => {
+                let message = "the base64 is damaged: its length or its padding is wrong";
+                found.push(Finding::new(&rules::IMAGE_BAD_DATA_URI, "", message));
+                Looked { size: None, hash }
+            }
+        }
+    }
+
+    fn file(&self, path: &Path, found: &mut Vec<Finding>) -> Looked {
+        match read(path) {
+            Ok(bytes) => {
+                let hash = content_hash(&bytes);
+                Looked { size: self.whole(&bytes, "", found), hash }
+            }
+            Err(finding) => {
+                found.push(finding);
+                Looked { size: None, hash: content_hash(path.as_os_str().as_encoded_bytes()) }
+            }
+        }
+    }
+
+    /// Looks at a picture of which every byte is there.
+    fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Option<(u32, u32)> {
+        let header = match inspect(bytes, &NO_LIMITS) {
+            Ok(header) => header,
+            Err(error) => {
+                found.push(refusal(&error));
+                return None;
+            }
+        };
+        let within = self.judge_header(&header, bytes.len(), mime, found);
+        let checked = match self.verify {
+            Verify::Full if within => {
+                let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
+                decode(bytes, &header, &limits, Reading::Reference).map(|_| ())
+            }
+            _ => check_structure(bytes),
+        };
+        match checked {
+            // Animations are judged by their header.
+            Ok(()) | Err(ImageError::Animated { .. }) => {}
+            Err(error) => found.push(refusal(&error)),
+        }
+        Some((header.width, header.height))
+    }
+
+    /// What a header tells; false when the picture is too large to be decoded.
+    fn judge_header(&self, header: &Header, bytes: usize, mime: &str, found: &mut Vec<Finding>) -> bool {
+        let Header { format, width, height, .. } = *header;
+        let target = &self.target;
+        let mut report = |rule, message: String, hint: Option<&str>| {
+            let finding = Finding::new(rule, "", message);
+            found.push(match hint {
+                Some(hint) => finding.hint(hint),
+                None => finding,
+            });
+        };
+        let declared = mime.split(';').next().unwrap_or_default();
+        if !declared.is_empty() && declared != format.mime() && declared != "image/jpg" {
+            let message = format!("declared `{}`, but the bytes are `{}`", start(declared), format.mime());
+            report(&rules::IMAGE_MIME_MISMATCH, message, None);
+        }
+        if !target.formats.contains(&format) {
+            let message = format!("the picture is a {format}, which `{}` does not take", target.id);
+            report(&rules::IMAGE_UNSUPPORTED, message, Some("convert it to PNG or JPEG"));
+        }
+        if header.is_animated() {
+            let message = format!("the picture is an animation of {} frames", header.frames);
+            report(
+                &rules::IMAGE_ANIMATED,
+                message,
+                Some("export the frame that is meant as a still picture"),
+            );
+        } else if header.frames > 1 {
+            let message = format!("the picture has {} pages; the first is taken", header.frames);
+            report(&rules::IMAGE_PAGES, message, None);
+        }
+        if bytes as u64 > target.max_image_bytes {
+            let message = format!("the picture has {bytes} bytes; the limit is {}", target.max_image_bytes);
+            report(&rules::IMAGE_TOO_LARGE, message, Some("`--max-image-bytes` sets another limit"));
+        }
+        let side = width.max(height);
+        if side > target.max_side {
+            let message = format!(
+                "the picture is {width}x{height} pixels; the limit for a side is {}",
+                target.max_side
+            );
+            report(&rules::IMAGE_TOO_LARGE, message, Some("shrink it: the model sees far fewer pixels"));
+        }
+        if too_thin(self.encoder.spec, width, height) {
+            let message = format!(
+                "a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches"
+            );
+            report(&rules::IMAGE_TOO_THIN, message, None);
+        }
+        // A TIFF is turned by the library that loads it.
+        if header.orientation != Orientation::UPRIGHT && format != Format::Tiff {
+            let message = "the picture has an EXIF rotation that the model's preprocessing ignores";
+            report(&rules::IMAGE_SIDEWAYS, message.into(), Some("turn its pixels and drop the EXIF tag"));
+        }
+        if header.alpha {
+            let message = "the picture may have transparent places";
+            report(&rules::IMAGE_ALPHA, message.into(), Some("put it on the background that is meant"));
+        }
+        side <= Limits::default().max_side
+    }
+}
+
+/// The header of a picture whose beginning can be read and whose end is where it should be. `None` calls for a look
+/// at all of it.
+fn whole_by_its_ends(text: &str, length: usize) -> Option<Header> {
+    let head = base64::decode(text.get(..HEAD)?)?;
+    let format = sniff(&head).ok()?;
+    let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
+    let ends_well = match format {
+        Format::Jpeg => tail.ends_with(b"\xff\xd9"),
+        Format::Png => tail.ends_with(b"IEND\xae\x42\x60\x82"),
+        Format::WebP => {
+            let declared = u32::from_le_bytes([*head.get(4)?, *head.get(5)?, *head.get(6)?, *head.get(7)?]);
+            head.get(12..16)? != b"VP8X" && declared as usize + 8 <= length
+        }
+        // Frames and pages are found by a walk through the file.
+        Format::Gif | Format::Bmp | Format::Tiff => false,
+    };
+    if !ends_well {
+        return None;
+    }
+    inspect(&head, &NO_LIMITS).ok()
+}
+
+fn refusal(error: &ImageError) -> Finding {
+    let (rule, hint) = rule_of(error);
+    let finding = Finding::new(rule, "", format!("the picture {error}"));
+    match hint {
+        Some(hint) if rule != &rules::IMAGE_TOO_LARGE => finding.hint(hint),
+        _ => finding,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Finding> {
+    let missing = |error: std::io::Error| {
+        let message = format!("`{}` cannot be read: {error}", path.display());
+        Finding::new(&rules::IMAGE_MISSING, "", message)
+    };
+    if !path.metadata().map_err(missing)?.is_file() {
+        let message = format!("`{}` is not a regular file", path.display());
+        return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", message));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(missing)?.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(missing)?;
+    Ok(bytes)
+}
+
+fn start(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

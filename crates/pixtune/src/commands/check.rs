@@ -1,0 +1,287 @@
+//! `pixtune check`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use pixtune_core::diagnostic::{Diagnostic, Severity};
+use pixtune_core::rules::{self, Group, Rule};
+use pixtune_core::spec;
+use pixtune_core::target::{self, Target};
+use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::check::{Across, Checker, Line, Reported, Selection, Verify};
+use pixtune_io::parallel;
+use pixtune_io::prepare::{Progress, Watch as _, parse_bytes};
+use pixtune_io::read::ReadError;
+use pixtune_io::read::discover::encoding_of;
+use pixtune_io::read::records::{Framing, RawRow, Records};
+
+use super::{choose, ends_quietly};
+use crate::Outcome;
+use crate::args::{CheckArgs, CheckFormat, VerifyArg};
+use crate::error::Error;
+use crate::ui::{Format, Ui, counted, grouped};
+
+/// A line may have this many bytes: two hundred pictures of a megabyte.
+const MAX_LINE: usize = 512 << 20;
+
+/// Checks every file, line by line, and says what it came to.
+pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
+    let checker = checker(&args)?;
+    let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
+    let mut across = Across::new(&names, &checker.selection, &checker.target);
+    let mut report = Report::new(&args);
+    for (index, file) in args.files.iter().enumerate() {
+        match check_file(&args, &checker, index, file, &mut across, &mut report) {
+            Err(Error::Read(ReadError::Io { source, .. })) if source.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Outcome::Fine);
+            }
+            result => result?,
+        }
+    }
+    report.end()
+}
+
+fn checker(args: &CheckArgs) -> Result<Checker<'static>, Error> {
+    let model =
+        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
+    let known = target::find(&args.target);
+    let known = choose("target", &args.target, known, target::ALL.iter().map(|target| target.id))?;
+    let mut target: Target = *known;
+    if let Some(size) = &args.max_image_bytes {
+        target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
+    }
+    if let Some(most) = args.max_images {
+        target.max_images = most;
+    }
+    let mut selection = Selection::of(&target);
+    let select = args.select.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>()?;
+    let ignore = args.ignore.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>()?;
+    selection.retain(|rule| {
+        (select.is_empty() || select.iter().any(|named| named.is(rule)))
+            && !ignore.iter().any(|named| named.is(rule))
+    });
+    let verify = match args.verify {
+        VerifyArg::Full => Verify::Full,
+        VerifyArg::Header => Verify::Header,
+    };
+    let excerpts = args.format == CheckFormat::Human && !args.statistics;
+    let encoder = ChatEncoder::new(model, Layout::MistralCommon);
+    Ok(Checker { encoder, target, verify, selection, excerpts })
+}
+
+/// What `--select` and `--ignore` name.
+enum Named {
+    All,
+    Group(Group),
+    Rule(&'static Rule),
+}
+
+impl Named {
+    fn find(name: &str) -> Result<Named, Error> {
+        let name = name.trim();
+        match (rules::find(name), Group::find(name)) {
+            (Some(rule), _) => Ok(Named::Rule(rule)),
+            (None, Some(group)) => Ok(Named::Group(group)),
+            (None, None) if name == "all" => Ok(Named::All),
+            (None, None) => Err(super::rules::unknown(name)),
+        }
+    }
+
+    fn is(&self, rule: &Rule) -> bool {
+        match self {
+            Named::All => true,
+            Named::Group(group) => *group == rule.group,
+            Named::Rule(known) => *known == rule,
+        }
+    }
+}
+
+fn check_file(
+    args: &CheckArgs,
+    checker: &Checker<'_>,
+    index: usize,
+    file: &Path,
+    across: &mut Across<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let (source, folder) = open(file)?;
+    let name = file.display().to_string();
+    let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
+    let rows = Mutex::new(Records::unhashed(source, Framing::Lines, MAX_LINE));
+    let next = || rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_line().map_err(broken);
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let work = |row: RawRow| checker.check(&folder, &row);
+    let sink = |mut line: Line| {
+        across.add(index, &mut line);
+        report.progress(&line);
+        line.reported(&name).try_for_each(|reported| report.tell(&reported)).map_err(broken)
+    };
+    parallel::ordered(threads, next, work, sink)?;
+    let has_mark = rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).has_byte_order_mark();
+    report.files += 1;
+    across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(broken)
+}
+
+/// Opens a file of lines. What is no text at all is refused before a thousand findings say so.
+fn open(file: &Path) -> Result<(Box<dyn Read + Send>, PathBuf), Error> {
+    let broken = |source| ReadError::Io { path: file.to_owned(), source };
+    let mut source: Box<dyn Read + Send> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(file).map_err(broken)?)
+    };
+    let mut start = Vec::new();
+    source.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
+    if let Some(encoding) = encoding_of(&start) {
+        return Err(ReadError::Encoding { path: file.to_owned(), encoding }.into());
+    }
+    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+    Ok((Box::new(io::Cursor::new(start).chain(source)), folder))
+}
+
+/// Tells findings as they come and counts them.
+struct Report {
+    format: CheckFormat,
+    statistics: bool,
+    verify: VerifyArg,
+    out: BufWriter<io::Stdout>,
+    ui: Ui,
+    progress: Progress,
+    files: u64,
+    samples: u64,
+    bad_samples: u64,
+    counts: BTreeMap<(Severity, &'static str), u64>,
+}
+
+impl Report {
+    fn new(args: &CheckArgs) -> Report {
+        let input_total =
+            args.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+        Report {
+            format: args.format,
+            statistics: args.statistics,
+            verify: args.verify,
+            out: BufWriter::new(io::stdout()),
+            ui: Ui::new(Format::Human, args.format != CheckFormat::Human),
+            progress: Progress { input_total, ..Progress::default() },
+            files: 0,
+            samples: 0,
+            bad_samples: 0,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    fn progress(&mut self, line: &Line) {
+        let is_error = line.findings.iter().any(|(finding, ..)| finding.severity == Severity::Error);
+        self.samples += u64::from(line.is_sample);
+        self.bad_samples += u64::from(line.is_sample && is_error);
+        self.progress.rows += 1;
+        self.progress.images += line.images as u64;
+        self.progress.input_read += line.length;
+        self.ui.progress(self.progress);
+    }
+
+    fn tell(&mut self, reported: &Reported) -> io::Result<()> {
+        let diagnostic = &reported.diagnostic;
+        let finding = &diagnostic.finding;
+        *self.counts.entry((finding.severity, finding.rule.id)).or_default() += 1;
+        if self.statistics {
+            return Ok(());
+        }
+        let text = match self.format {
+            CheckFormat::Human => human(reported),
+            CheckFormat::Json => diagnostic.to_json(),
+            CheckFormat::Github => github(diagnostic),
+        };
+        writeln!(self.out, "{text}")
+    }
+
+    fn end(mut self) -> Result<Outcome, Error> {
+        self.ui.end();
+        let summary = match (self.format, self.statistics) {
+            (CheckFormat::Human, _) => self.table() + &self.summary(),
+            (CheckFormat::Json, true) => self.statistics_json(),
+            (CheckFormat::Github, true) => self.table(),
+            (_, false) => String::new(),
+        };
+        if let Err(source) = self.out.write_all(summary.as_bytes()).and_then(|()| self.out.flush()) {
+            return ends_quietly(Error::Output { source });
+        }
+        let errors = self.counts.keys().any(|(severity, _)| *severity == Severity::Error);
+        Ok(if errors { Outcome::Findings } else { Outcome::Fine })
+    }
+
+    /// How often each rule is broken, where that was asked for.
+    fn table(&self) -> String {
+        let mut out = String::new();
+        if self.statistics {
+            let mut rows: Vec<_> = self.counts.iter().collect();
+            rows.sort_by_key(|((severity, id), count)| {
+                (std::cmp::Reverse(*severity), std::cmp::Reverse(**count), *id)
+            });
+            for ((severity, id), count) in rows {
+                out.push_str(&format!("{:>9}  {:<7}  {id}\n", grouped(*count), severity.as_str()));
+            }
+        }
+        out
+    }
+
+    fn statistics_json(&self) -> String {
+        let row = |((severity, id), count): (&(Severity, &str), &u64)| {
+            format!("{{\"rule\":\"{id}\",\"severity\":\"{}\",\"count\":{count}}}\n", severity.as_str())
+        };
+        self.counts.iter().map(row).collect()
+    }
+
+    fn summary(&self) -> String {
+        let total = |wanted| {
+            self.counts.iter().filter(|((severity, _), _)| *severity == wanted).map(|(_, count)| count).sum()
+        };
+        let (errors, warnings): (u64, u64) = (total(Severity::Error), total(Severity::Warning));
+        let checked = format!("{} in {}", counted(self.samples, "sample"), counted(self.files, "file"));
+        let mut out = if errors + warnings == 0 {
+            format!("{checked}: nothing to report\n")
+        } else {
+            format!(
+                "{checked}: {} in {}, {}\n",
+                counted(errors, "error"),
+                counted(self.bad_samples, "sample"),
+                counted(warnings, "warning")
+            )
+        };
+        if self.verify == VerifyArg::Header && self.progress.images > 0 {
+            out.push_str("pictures were checked by their headers and ends; --verify full decodes them\n");
+        }
+        out
+    }
+}
+
+fn human(reported: &Reported) -> String {
+    let text = reported.diagnostic.to_string();
+    let Some(excerpt) = &reported.excerpt else { return text };
+    let spot = format!("  | {}\n  | {}^", excerpt.text, " ".repeat(excerpt.before));
+    match text.split_once("\n  hint: ") {
+        Some((message, hint)) => format!("{message}\n{spot}\n  hint: {hint}"),
+        None => format!("{text}\n{spot}"),
+    }
+}
+
+/// A workflow command of GitHub Actions, escaped as its toolkit does it (`packages/core/src/command.ts`).
+fn github(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { file, line, column, finding } = diagnostic;
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let column = column.map(|column| format!(",col={column}")).unwrap_or_default();
+    let hint = finding.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    let place = if finding.pointer.is_empty() { String::new() } else { format!("{}: ", finding.pointer) };
+    format!(
+        "::{} file={},line={line}{column},title={}::{}",
+        finding.severity.as_str(),
+        property(file),
+        property(finding.rule.id),
+        data(&format!("{place}{}{hint}", finding.message))
+    )
+}

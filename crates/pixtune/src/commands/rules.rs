@@ -1,0 +1,45 @@
+//! `pixtune rules`.
+
+use pixtune_core::rules::{self, Group};
+
+use crate::Outcome;
+use crate::args::{RulesArgs, RulesFormat};
+use crate::error::Error;
+use crate::ui;
+
+/// Lists rules, or explains those that were asked for.
+pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
+    if args.format == RulesFormat::Markdown {
+        ui::print(&rules::markdown());
+        return Ok(Outcome::Fine);
+    }
+    let group = match &args.rule {
+        None => None,
+        Some(name) => match (rules::find(name), Group::find(name)) {
+            (Some(rule), _) => {
+                ui::print(&rules::explain(rule));
+                return Ok(Outcome::Fine);
+            }
+            (None, Some(group)) => Some(group),
+            (None, None) => return Err(unknown(name)),
+        },
+    };
+    let mut out = String::new();
+    for listed in Group::ALL.into_iter().filter(|listed| group.is_none_or(|group| group == *listed)) {
+        out.push_str(&format!("{}\n", listed.title()));
+        for rule in rules::ALL.iter().filter(|rule| rule.group == listed) {
+            out.push_str(&format!("  {:<22} {:<8} {}\n", rule.id, rule.severity.as_str(), rule.why));
+        }
+    }
+    ui::print(&out);
+    Ok(Outcome::Fine)
+}
+
+/// A name that is neither a rule nor a group.
+pub(super) fn unknown(name: &str) -> Error {
+    let known = rules::ALL.iter().map(|rule| rule.id).chain(Group::ALL.iter().map(|group| group.as_str()));
+    match rules::nearest(name, known) {
+        Some(near) => Error::argument(format!("there is no rule `{name}`; did you mean `{near}`?")),
+        None => Error::argument(format!("there is no rule `{name}`; `pixtune rules` lists them")),
+    }
+}

@@ -1,0 +1,241 @@
+//! `check` and `rules` from outside.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use pixtune_core::rules::{self, Group};
+
+use crate::harness::{Case, at, root, text};
+use crate::snapshots;
+
+const GOOD: &str =
+    r#"{"messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]}"#;
+
+/// Rules that cannot be shown by a small file kept in the repository; each has a test of its own.
+const WITHOUT_FIXTURE: [&str; 8] = [
+    "row-too-large",
+    "image-pages",
+    "context-overflow",
+    "too-many-tokens",
+    "duplicate-id",
+    "file-too-large",
+    "validation-too-large",
+    "internal",
+];
+
+/// Different good samples, enough of them.
+fn good_lines(count: usize) -> String {
+    (0..count).map(|n| GOOD.replace("hello", &format!("hello {n}")) + "\n").collect()
+}
+
+#[test]
+fn every_rule_has_a_fixture_that_breaks_it_and_reads_well() {
+    for rule in rules::ALL.iter().filter(|rule| rule.group != Group::Table) {
+        if WITHOUT_FIXTURE.contains(&rule.id) {
+            continue;
+        }
+        let case = Case::new();
+        let fixtures = root().join("fixtures/check");
+        let mut args = vec!["check".to_owned(), "--verify".into(), "full".into()];
+        for name in ["", ".validation"].map(|side| format!("{}{side}.jsonl", rule.id)) {
+            if fs::copy(fixtures.join(&name), case.path(&name)).is_ok() {
+                args.push(name);
+            }
+        }
+        assert!(args.len() > 3, "{} has no fixture", rule.id);
+        if rule.id != "too-few-samples" {
+            args.extend(["--ignore".to_owned(), "too-few-samples".into()]);
+        }
+        let run = case.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(run.stdout.contains(&format!("[{}]", rule.id)), "{}:\n{}{}", rule.id, run.stdout, run.stderr);
+        snapshots::check(&format!("check/{}.txt", rule.id), &run.stdout);
+    }
+}
+
+#[test]
+fn the_rules_are_documented() {
+    let case = Case::new();
+    let page = case.run(&["rules", "--format", "markdown"]).ends(0).stdout;
+    let path = root().join("docs/rules.md");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap_or_default(), page, "UPDATE_SNAPSHOTS=1 writes docs/rules.md");
+    let list = case.run(&["rules"]).ends(0).stdout;
+    assert!(rules::ALL.iter().all(|rule| list.contains(rule.id)));
+    let rule = case.run(&["rules", "unknown-key"]).ends(0).stdout;
+    assert!(rule.contains("warning; error for mistral"), "{rule}");
+    assert!(case.run(&["rules", "text"]).ends(0).stdout.contains("mojibake"));
+    case.run(&["rules", "mojibak"]).ends(2).tells("did you mean `mojibake`?");
+}
+
+#[test]
+fn good_data_has_nothing_to_report() {
+    let case = Case::new();
+    case.write("train.jsonl", good_lines(12));
+    let run = case.run(&["check", "train.jsonl"]).ends(0);
+    assert_eq!(run.stdout, "12 samples in 1 file: nothing to report\n");
+    assert_eq!(case.run(&["check", "train.jsonl", "--format", "json"]).ends(0).stdout, "");
+}
+
+#[test]
+fn findings_are_json_lines_and_annotations() {
+    let case = Case::new();
+    case.write(
+        "a,b.jsonl",
+        format!(
+            "{}{{\"messages\":[{{\"role\":\"user\",\"name\":\"n\",\"content\":\"x\"}}]}}\n",
+            good_lines(12)
+        ),
+    );
+    let run = case.run(&["check", "a,b.jsonl", "--format", "json"]).ends(1);
+    let finding = pixtune_core::json::parse(run.stdout.lines().next().unwrap()).unwrap().value.into_owned();
+    assert_eq!(text(&finding, "/rule"), "last-not-assistant", "{}", run.stdout);
+    assert_eq!(at(&finding, "/line").to_string(), "13");
+    assert_eq!(at(&finding, "/column").to_string(), "14");
+    let second = run.stdout.lines().nth(1).unwrap();
+    assert_eq!(
+        second,
+        r#"{"rule":"unknown-key","severity":"error","file":"a,b.jsonl","line":13,"column":36,"pointer":"/messages/0/name","message":"`name` is not part of the format","hint":null,"fix":null}"#
+    );
+    let run = case.run(&["check", "a,b.jsonl", "--format", "github", "--select", "unknown-key"]).ends(1);
+    assert_eq!(
+        run.stdout,
+        "::error file=a%2Cb.jsonl,line=13,col=36,title=unknown-key::/messages/0/name: `name` is not part of the format\n"
+    );
+}
+
+#[test]
+fn rules_are_selected_and_ignored() {
+    let case = Case::new();
+    case.write(
+        "rows.jsonl",
+        r#"{"messages":[{"role":"user","content":"[INST]"},{"role":"user","content":" "}]}"#,
+    );
+    let ids = |args: &[&str], code: i32| -> Vec<String> {
+        let run = case.run(&[&["check", "rows.jsonl", "--format", "json"], args].concat()).ends(code);
+        let id = |line: &str| text(&pixtune_core::json::parse(line).unwrap().value.into_owned(), "/rule");
+        run.stdout.lines().map(id).collect()
+    };
+    assert_eq!(ids(&["--select", "text"], 0), ["control-token", "blank-text"]);
+    assert_eq!(ids(&["--select", "text", "--ignore", "blank-text"], 0), ["control-token"]);
+    assert_eq!(ids(&["--ignore", "order,file,text"], 0), Vec::<String>::new());
+    assert_eq!(ids(&["--select", "control-token", "--target", "hf"], 1), ["control-token"]);
+    case.run(&["check", "rows.jsonl", "--ignore", "blanktext"]).ends(2).tells("did you mean `blank-text`?");
+    case.run(&["check", "rows.jsonl", "--target", "mistrl"]).ends(2).tells("is no target");
+}
+
+#[test]
+fn statistics_count_instead_of_listing() {
+    let case = Case::new();
+    case.write("rows.jsonl", good_lines(12) + "{\n[]\n{}\n{}\n");
+    let run = case.run(&["check", "rows.jsonl", "--statistics"]).ends(1);
+    assert_eq!(
+        run.stdout,
+        "        2  error    missing-field\n        1  error    json-not-object\n        1  error    json-syntax\n\
+         16 samples in 1 file: 4 errors in 4 samples, 0 warnings\n"
+    );
+    let run = case.run(&["check", "rows.jsonl", "--statistics", "--format", "json"]).ends(1);
+    assert!(
+        run.stdout.contains(r#"{"rule":"missing-field","severity":"error","count":2}"#),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn the_output_does_not_depend_on_the_threads() {
+    let case = Case::new();
+    let bad: String = (0..500)
+        .map(|n| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"</s> {}\"}}]}}\n", n % 7))
+        .collect();
+    case.write("rows.jsonl", good_lines(300) + &bad + &good_lines(300));
+    let run = |threads| case.run(&["check", "rows.jsonl", "--threads", threads]).ends(1).stdout;
+    let one = run("1");
+    assert!(one.contains("duplicate") && one.contains("control-token"));
+    assert_eq!(run("2"), one);
+    assert_eq!(run("7"), one);
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    let case = Case::new();
+    case.write("rows.jsonl.gz", b"\x1f\x8b\x08\0\0\0\0\0");
+    case.run(&["check", "rows.jsonl.gz"]).ends(2).tells("gzip-compressed");
+    case.write("rows.jsonl", b"\xff\xfe{\0");
+    case.run(&["check", "rows.jsonl"]).ends(2).tells("UTF-16");
+    case.run(&["check", "missing.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
+    fs::create_dir(case.path("folder")).unwrap();
+    case.run(&["check", "folder"]).ends(2).tells("cannot read `folder`");
+    case.run(&["check"]).ends(2);
+    case.write("empty.jsonl", "");
+    let run = case.run(&["check", "empty.jsonl"]).ends(1);
+    assert!(run.stdout.contains("file-empty"), "{}", run.stdout);
+}
+
+#[test]
+fn standard_input_and_pipes_are_read() {
+    let case = Case::new();
+    let mut child =
+        case.command(&["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(good_lines(12).as_bytes()).unwrap();
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(output, "12 samples in 1 file: nothing to report\n");
+    #[cfg(unix)]
+    {
+        let made = std::process::Command::new("mkfifo").arg(case.path("pipe.jsonl")).status().unwrap();
+        assert!(made.success());
+        let child = case.command(&["check", "pipe.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+        fs::write(case.path("pipe.jsonl"), good_lines(12)).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let case = Case::new();
+    case.write("rows.jsonl", "{\n".repeat(50_000));
+    let mut child = case.command(&["check", "rows.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_long_conversation_overflows_and_a_long_text_alone_does_not() {
+    let case = Case::new();
+    let row = |words: usize| GOOD.replace("hello", &"hello ".repeat(words)) + "\n";
+    case.write("rows.jsonl", row(100_000) + &row(140_000));
+    let run = case.run(&["check", "rows.jsonl", "--select", "length"]).ends(1);
+    assert!(run.stdout.starts_with("error[context-overflow]: rows.jsonl:2: 140006 tokens"), "{}", run.stdout);
+    assert_eq!(run.stdout.matches("error[").count(), 1);
+    case.run(&["check", "rows.jsonl", "--select", "length", "--model", "ministral-3-8b"]).ends(0);
+}
+
+#[test]
+fn a_validation_file_has_a_limit_and_shares_nothing() {
+    let case = Case::new();
+    case.write("train.jsonl", good_lines(12));
+    case.write("val.jsonl", GOOD.replace("hello", &"long ".repeat(210_000)) + "\n" + &good_lines(1));
+    let run = case.run(&["check", "train.jsonl", "val.jsonl", "--ignore", "length"]).ends(0);
+    assert!(
+        run.stdout.contains("validation-too-large") && run.stdout.contains("[shared-sample]"),
+        "{}",
+        run.stdout
+    );
+    case.write("train-2.jsonl", good_lines(12));
+    let run = case.run(&["check", "train.jsonl", "train-2.jsonl", "val.jsonl", "--statistics"]).ends(1);
+    assert!(run.stdout.contains("12  warning  duplicate"), "two training files repeat: {}", run.stdout);
+}
+
+#[test]
+fn limits_that_contradict_each_other_can_be_set() {
+    let case = Case::new();
+    fs::copy(root().join("fixtures/check/too-many-images.jsonl"), case.path("rows.jsonl")).unwrap();
+    let run =
+        |args: &[&str]| case.run(&[&["check", "rows.jsonl", "--select", "image"], args].concat()).stdout;
+    assert!(run(&[]).contains("the sample has 9 pictures; mistral takes 8"));
+    assert!(run(&["--max-images", "9"]).contains("nothing to report"));
+    assert!(run(&["--max-image-bytes", "50"]).contains("the limit is 50"));
+}
