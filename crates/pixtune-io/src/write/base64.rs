@@ -125,6 +125,15 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     engine.decode(kept).ok()
 }
 
+/// Whether every character is of the alphabet and the padding is right, which is known many times sooner than decoded.
+pub fn is_clean(text: &str) -> bool {
+    let padding = text.bytes().rev().take(2).take_while(|&byte| byte == b'=').count();
+    let letters = &text.as_bytes()[..text.len() - padding];
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() | (*byte == b'+') | (*byte == b'/');
+    // No early exit: this way it is a loop over vectors.
+    text.len().is_multiple_of(4) && letters.iter().fold(true, |clean, byte| clean & is_letter(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +156,16 @@ mod tests {
         assert_eq!(decode(" AAECAw== "), Some(vec![0, 1, 2, 3]));
         assert_eq!(decode("AAECAw"), None);
         assert_eq!(decode("AAECAw="), None);
+    }
+
+    #[test]
+    fn clean_text_is_told_from_other() {
+        for clean in ["", "AA==", "AAE=", "AAEC", "AAEC+/9A"] {
+            assert!(is_clean(clean), "{clean}");
+            assert!(decode(clean).is_some(), "{clean}");
+        }
+        for other in ["A", "AA", "AAA", "A===", "AA=A", "AAE\n", "AA-_", "=AAA", "AAEC\n", "ÄÄ"] {
+            assert!(!is_clean(other), "{other}");
+        }
     }
 }

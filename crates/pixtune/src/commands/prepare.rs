@@ -2,13 +2,14 @@
 
 use pixtune_core::columns::{Choice, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, Validation};
-use pixtune_core::json::write_string;
-use pixtune_core::{spec, target};
+use pixtune_core::json::quoted;
+use pixtune_core::spec::Exactness;
+use pixtune_core::target;
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
 
-use super::choose;
+use super::{choose, choose_model, tell_counting};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     let mut ui = Ui::new(format, quiet);
+    tell_counting(&plan.encoder(), plan.tokenizer(), &ui);
     for table in &plan.tables {
         tell_columns(table, &ui);
     }
@@ -30,7 +32,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     ui.end();
     let summary = result?;
     match format {
-        Format::Json => ui::print(&summary_json(&summary)),
+        Format::Json => ui::print(&summary_json(&plan, &summary)),
         Format::Human if quiet => {}
         Format::Human => ui::print(&closing_table(&plan.options, &summary)),
     }
@@ -38,8 +40,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
-    let model =
-        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
+    let model = choose_model(&args.model)?;
     let target = target::find(&args.target);
     let target = choose("target", &args.target, target, target::ALL.iter().map(|target| target.id))?;
     let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
@@ -65,6 +66,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         },
         verify: if args.verify == VerifyArg::Full { Verify::Full } else { Verify::Header },
         jpeg_quality: args.jpeg_quality,
+        tokenizer: args.tokenizer,
         max_tokens: args.max_tokens,
         split: Split { kind, validation, seed: args.seed },
         dedup: match (args.dedup, args.dedup_by) {
@@ -169,7 +171,7 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     out
 }
 
-fn summary_json(summary: &Summary) -> String {
+fn summary_json(plan: &Plan, summary: &Summary) -> String {
     let Summary {
         rows,
         train,
@@ -184,15 +186,18 @@ fn summary_json(summary: &Summary) -> String {
         max_tokens,
         ..
     } = summary;
+    let estimate = match plan.encoder().exactness() {
+        Exactness::Exact => String::new(),
+        Exactness::Estimate(why) => format!(",\"estimate\":{}", quoted(why)),
+    };
     let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
-        let mut path = String::new();
-        write_string(name, &mut path);
+        let path = quoted(name);
         format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
     });
     format!(
         "{{\"rows\":{rows},\"train\":{train},\"validation\":{validation},\"rejected\":{rejected},\"duplicates\":{duplicates},\
          \"images\":{images},\"shrunk\":{shrunk},\"tokens\":{{\"total\":{tokens},\"image\":{image_tokens},\"trained\":{trained_tokens},\
-         \"max_sample\":{max_tokens}}},\"outputs\":[{}]}}\n",
+         \"max_sample\":{max_tokens}{estimate}}},\"outputs\":[{}]}}\n",
         outputs.collect::<Vec<_>>().join(",")
     )
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod exactness;
 mod harness;
 mod prepare;
 mod resume;
 mod snapshots;
+mod tokenizers;
 mod tokens;
