@@ -3,7 +3,8 @@
 
 english: the language reference and the standard library's sources that come with Python, prose and code.
 multi:   sentences in some fifty scripts and languages, from the reference vectors, in shuffled order.
-chats:   conversations about a 1024x1024 JPEG with long answers.
+texts:   both, ten times over, as JSON strings of 8,000 characters, one a line.
+chats:   100 conversations about a 1024x1024 JPEG of about 250 kB each, with answers of 2 kB, in the format for training.
 """
 
 import base64
@@ -42,18 +43,34 @@ def main():
         size += len(multi[-1].encode("utf-8", "replace")) + 1
     (folder / "multi.txt").write_text("\n".join(multi), encoding="utf-8", errors="replace")
 
-    noise = numpy.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=numpy.uint8)
-    jpeg = io.BytesIO()
-    Image.fromarray(noise).resize((1024, 1024), Image.Resampling.BICUBIC).save(jpeg, "JPEG", quality=85)
-    url = "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
+    with (folder / "texts.jsonl").open("w", encoding="utf-8") as lines:
+        pieces = []
+        for text in (english, (folder / "multi.txt").read_text(encoding="utf-8")):
+            for start in range(0, len(text), 8_000):
+                pieces.append(json.dumps(text[start : start + 8_000], ensure_ascii=False) + "\n")
+        lines.writelines(pieces * 10)
+
+    urls = [f"data:image/jpeg;base64,{base64.b64encode(photo(seed)).decode()}" for seed in range(10)]
     with (folder / "chats.jsonl").open("w", encoding="utf-8") as lines:
-        for index in range(20):
+        for index in range(100):
+            user = [{"type": "text", "text": f"What is on page {index}?"}, {"type": "image_url", "image_url": urls[index % 10]}]
             answer = prose[index * 1000 : index * 1000 + 2000]
-            request = {"messages": [
-                {"role": "user", "content": [{"type": "text", "text": f"What is on page {index}?"}, {"type": "image_url", "image_url": url}]},
-                {"role": "assistant", "content": answer},
-            ]}
-            lines.write(json.dumps({"request": request, "sizes": [[1024, 1024]]}) + "\n")
+            messages = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
+            lines.write(json.dumps({"messages": messages}) + "\n")
+
+
+def photo(seed):
+    """A picture with shapes of every size and some grain, as a JPEG of about 250 kB."""
+    random_numbers = numpy.random.default_rng(seed)
+    sum_of_shapes = numpy.zeros((1024, 1024, 3))
+    for cells, strength in [(4, 90), (16, 50), (64, 25), (256, 18), (1024, 14)]:
+        noise = random_numbers.integers(0, 256, (cells, cells, 3), dtype=numpy.uint8)
+        shapes = Image.fromarray(noise).resize((1024, 1024), Image.Resampling.BICUBIC)
+        sum_of_shapes += (numpy.asarray(shapes) / 127.5 - 1) * strength
+    jpeg = io.BytesIO()
+    pixels = numpy.clip(sum_of_shapes + 128, 0, 255).astype(numpy.uint8)
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=85)
+    return jpeg.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 //! How fast text becomes ids: MB per CPU-second of one thread; see `bench/tokens`.
 //!
-//!     cargo run --release -p pixtune-core --example tokens_speed -- TEXT... [CHATS.jsonl]
+//!     cargo run --release -p pixtune-core --example tokens_speed -- TEXT...
 //!
-//! Prints `name<TAB>what<TAB>number`. A line of CHATS.jsonl is `{"request":…,"sizes":[[w,h],…]}`.
+//! Prints `name<TAB>what<TAB>number`.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use pixtune_core::json::{self, Value};
-use pixtune_core::spec::PIXTRAL_12B;
-use pixtune_core::strict;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::Tekken;
 
 fn main() -> std::io::Result<()> {
     let start = Instant::now();
@@ -19,10 +16,6 @@ fn main() -> std::io::Result<()> {
     for path in std::env::args().skip(1) {
         let text = std::fs::read_to_string(&path)?;
         let name = std::path::Path::new(&path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if path.ends_with(".jsonl") {
-            chats(&text);
-            continue;
-        }
         let megabytes = text.len() as f64 / 1e6;
         let rate = |work: &mut dyn FnMut()| megabytes / best_seconds(work);
         println!("pixtune\t{name} (ids)\t{}", tekken.encode(&text).len());
@@ -44,44 +37,6 @@ fn main() -> std::io::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Conversations with pictures whose size is known, from JSON to ids.
-fn chats(lines: &str) {
-    let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
-    let count = lines.lines().count() as f64;
-    let mut ids = 0;
-    let mut all = || {
-        ids = 0;
-        for line in lines.lines() {
-            let Ok(question) = json::parse(line) else { continue };
-            let request = question.value.get("request").unwrap_or(&Value::Null);
-            let sizes: Vec<_> = question
-                .value
-                .get("sizes")
-                .and_then(Value::as_array)
-                .unwrap_or_default()
-                .iter()
-                .filter_map(size)
-                .collect();
-            let Ok(sample) = strict::read(request) else { continue };
-            ids += encoder.encode(&sample, &sizes).map_or(0, |encoded| encoded.ids.len());
-        }
-    };
-    let seconds = best_seconds(&mut all);
-    println!("pixtune\tconversations (ids)\t{ids}");
-    println!("pixtune\tconversations (1/s)\t{:.0}", count / seconds);
-}
-
-fn size(pair: &Value<'_>) -> Option<(u32, u32)> {
-    let side = |value: &Value<'_>| match value {
-        Value::Number(number) => number.parse().ok(),
-        _ => None,
-    };
-    match pair.as_array()? {
-        [width, height] => Some((side(width)?, side(height)?)),
-        _ => None,
-    }
 }
 
 /// CPU seconds of this thread for one call: best of five rounds of at least 0.3 seconds each.

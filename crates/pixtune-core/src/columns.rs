@@ -202,10 +202,8 @@ impl Columns {
     pub fn resolve(names: &[String], choice: &Choice) -> Result<Columns, ColumnError> {
         let mut columns = Columns::default();
         for column in choice.0.iter().map(|(_, column)| column) {
-            match names.iter().filter(|name| *name == column).count() {
-                0 => return Err(ColumnError::Missing { column: column.clone(), found: names.to_vec() }),
-                1 => {}
-                _ => return Err(ColumnError::Ambiguous { column: column.clone() }),
+            if !names.contains(column) {
+                return Err(ColumnError::Missing { column: column.clone(), found: names.to_vec() });
             }
         }
         let mut taken: Vec<String> = choice.0.iter().map(|(_, column)| column.clone()).collect();
@@ -238,6 +236,11 @@ impl Columns {
         columns.stratum = choice.named(Role::Stratum).next().map(str::to_owned);
         if columns.image.is_empty() && columns.prompt.is_none() {
             return Err(ColumnError::NoGuess { role: "image", found: names.to_vec() });
+        }
+        if let Some(column) =
+            taken.iter().find(|column| names.iter().filter(|name| name == column).count() > 1)
+        {
+            return Err(ColumnError::Ambiguous { column: column.clone() });
         }
         columns.unused = names.iter().filter(|name| !taken.contains(name)).cloned().collect();
         Ok(columns)
@@ -305,7 +308,9 @@ pub fn read_row<'a>(
         None => None,
     };
     let prompt = text(&columns.prompt).unwrap_or_default();
-    let system = text(&columns.system).filter(|text| !text.trim().is_empty());
+    // A row of JSON Lines may do without the key.
+    let system = columns.system.clone().filter(|column| cell(column).is_some());
+    let system = text(&system).filter(|text| !text.trim().is_empty());
     let completion = text(&Some(columns.completion.clone()));
     if images.is_empty() && !columns.image.is_empty() && findings.is_empty() {
         let message = format!("column `{}` is empty", columns.image[0]);
@@ -514,6 +519,13 @@ mod tests {
             Ok(Content::Text(text)) => text,
             Err(places) => format!("{places} places"),
         }
+    }
+
+    #[test]
+    fn a_name_that_two_columns_share_cannot_be_used() {
+        let error = Columns::resolve(&names("image,prompt,answer,prompt"), &Choice::default()).unwrap_err();
+        assert_eq!(error.to_string(), "two columns are called `prompt`");
+        assert!(Columns::resolve(&names("image,prompt,answer,note,note"), &Choice::default()).is_ok());
     }
 
     #[test]

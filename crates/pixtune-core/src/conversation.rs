@@ -117,14 +117,14 @@ impl Reader {
                 }
             }
         }
-        let key = if fields.get("messages").is_some() { "messages" } else { "interactions" };
-        let messages = self.list(&fields, key).unwrap_or_default();
+        let key = MESSAGE_KEYS.into_iter().find(|key| fields.get(key).is_some());
+        let messages = key.and_then(|key| self.list(&fields, key)).unwrap_or_default();
+        let place = key.map_or_else(String::new, |key| fields.place(key));
         if messages.is_empty() && self.findings.iter().all(|finding| finding.rule != &WRONG_TYPE) {
-            self.report(&NO_MESSAGES, fields.place(key), "the conversation has no messages".into());
+            self.report(&NO_MESSAGES, place.clone(), "the conversation has no messages".into());
         }
         for (index, message) in messages.iter().enumerate() {
-            let place = pointer_push(&fields.place(key), index);
-            if let Some(message) = self.message(message, place) {
+            if let Some(message) = self.message(message, pointer_push(&place, index)) {
                 self.sample.messages.push(message);
             }
         }
@@ -471,6 +471,18 @@ mod tests {
                 "unknown-role /messages/4",
             ]
         );
+    }
+
+    #[test]
+    fn missing_messages_are_reported_where_they_are_missed() {
+        for (row, expected) in [
+            (r#"{"messages":[]}"#, vec!["no-messages /messages"]),
+            (r#"{"messages":null}"#, vec!["null-key /messages", "no-messages "]),
+            (r#"{"interactions":[]}"#, vec!["no-messages /interactions"]),
+            ("{}", vec!["no-messages "]),
+        ] {
+            assert_eq!(read_text(row).1, expected, "{row}");
+        }
     }
 
     #[test]

@@ -265,6 +265,13 @@ impl Walk<'_> {
     }
 }
 
+/// `text` as a JSON string.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    write_string(text, &mut out);
+    out
+}
+
 /// Appends `text` as a JSON string: only what JSON demands is escaped.
 pub fn write_string(text: &str, out: &mut String) {
     out.push('"');

@@ -1,26 +1,90 @@
 //! Token counts of a JSON Lines file: each line judged as strictly as the reference does, each picture measured by its
-//! header alone.
+//! header alone. And the files that hold a vocabulary.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
 use pixtune_core::rules;
 use pixtune_core::sample::{ImageSource, Picture};
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
-use pixtune_core::tokens::{ChatEncoder, Counts};
+use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
 
 use crate::image::{ImageError, Limits, inspect};
 use crate::read::records::{Cut, RawRow};
 use crate::write::base64;
 
+/// A vocabulary read from a file.
+#[derive(Debug)]
+pub struct TokenizerFile {
+    /// The file.
+    pub path: PathBuf,
+    /// BLAKE3 of its bytes: what tells one `tekken.json` from another.
+    pub blake3: String,
+    /// What is in it.
+    pub tekken: Tekken,
+}
+
+/// A tokenizer file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// It could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is larger than any vocabulary.
+    #[error("`{}` is larger than {LARGEST_TOKENIZER} bytes and so is no tokenizer file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is damaged or of an unknown kind.
+    #[error("`{}`: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TekkenError,
+    },
+}
+
+/// The published files have 15 to 20 MB.
+const LARGEST_TOKENIZER: u64 = 128 << 20;
+
+impl TokenizerFile {
+    /// Reads a `tekken.json`.
+    pub fn read(path: &Path) -> Result<TokenizerFile, TokenizerError> {
+        let path = path.to_owned();
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(LARGEST_TOKENIZER + 1).read_to_end(&mut bytes));
+        match read {
+            Err(source) => Err(TokenizerError::Io { path, source }),
+            Ok(size) if size as u64 > LARGEST_TOKENIZER => Err(TokenizerError::TooLarge { path }),
+            Ok(_) => match Tekken::from_json(&bytes) {
+                Ok(tekken) => {
+                    Ok(TokenizerFile { path, blake3: blake3::hash(&bytes).to_hex().to_string(), tekken })
+                }
+                Err(source) => Err(TokenizerError::Damaged { path, source }),
+            },
+        }
+    }
+}
+
 /// What the model will see of one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
     /// The counts.
     pub counts: Counts,
+    /// What is worth knowing of a line that the reference takes.
+    pub warnings: Vec<Finding>,
     /// The stored size of each picture, in the order the model sees them.
     pub sizes: Vec<(u32, u32)>,
     /// The ids, when they were asked for.
@@ -59,26 +123,35 @@ pub fn count_line(
     })?;
     let sizes =
         sample.images.iter().map(|picture| picture_size(picture, folder)).collect::<Result<Vec<_>, _>>()?;
-    match ids {
-        Ids::No => {
-            let counts = encoder.count(&sample, &sizes)?;
-            Ok(Counted { sizes: in_order(&counts, &sizes), counts, ids: None })
-        }
+    let (counts, ids) = match ids {
+        Ids::No => (encoder.count(&sample, &sizes)?, None),
         Ids::Yes => {
             let encoded = encoder.encode(&sample, &sizes)?;
-            Ok(Counted {
-                sizes: in_order(&encoded.counts, &sizes),
-                counts: encoded.counts,
-                ids: Some(encoded.ids),
-            })
+            (encoded.counts, Some(encoded.ids))
         }
+    };
+    // Pictures move only within a turn of one picture, so their order is that of the sample.
+    debug_assert_eq!(counts.images.len(), sizes.len());
+    let mut warnings: Vec<Finding> = parsed.lone_surrogate.map(lone_surrogate).into_iter().collect();
+    for (picture, &(width, height)) in sample.images.iter().zip(&sizes) {
+        warnings.extend(thin_picture(encoder.spec, picture, width, height));
     }
+    Ok(Counted { counts, warnings, sizes, ids })
 }
 
-/// Pictures move only within a turn of one picture, so their order is that of the sample.
-fn in_order(counts: &Counts, sizes: &[(u32, u32)]) -> Vec<(u32, u32)> {
-    debug_assert_eq!(counts.images.len(), sizes.len());
-    sizes.to_vec()
+/// A string holds half of a pair of UTF-16, which the reference takes and reads as U+FFFD.
+pub(crate) fn lone_surrogate(offset: usize) -> Finding {
+    let message = format!("half of a surrogate pair becomes U+FFFD (byte {} of the line)", offset + 1);
+    Finding::new(&rules::JSON_LONE_SURROGATE, "", message)
+}
+
+/// A picture that older servers refuse.
+pub(crate) fn thin_picture(spec: &ModelSpec, picture: &Picture, width: u32, height: u32) -> Option<Finding> {
+    let message = || {
+        format!("a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches")
+    };
+    too_thin(spec, width, height)
+        .then(|| Finding::new(&rules::IMAGE_TOO_THIN, picture.pointer.clone(), message()))
 }
 
 /// Sizes are read from headers, so nothing is allocated for them: no limit is needed.
@@ -88,7 +161,7 @@ const NO_LIMITS: Limits =
 /// Bytes of a file in which its size usually stands; EXIF and colour profiles can push it further.
 const HEAD: usize = 48 << 10;
 
-/// The stored width and height of a picture: the reference turns none upright.
+/// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
 fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
     let measured = match &picture.source {
@@ -97,7 +170,10 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
             return Err(refuse(&rules::IMAGE_URL, message));
         }
         ImageSource::Inline { base64: text, .. } => {
-            let head = text.get(..HEAD / 3 * 4).and_then(base64::decode);
+            let head = text
+                .get(..HEAD / 3 * 4)
+                .filter(|_| base64::strict_length(text).is_some())
+                .and_then(base64::decode);
             let from_head = head.and_then(|head| inspect(&head, &NO_LIMITS).ok());
             match from_head {
                 Some(header) => Ok(header),
@@ -111,7 +187,7 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
         }
         ImageSource::File(path) => {
             let path = folder.join(path);
-            let missing = |error: std::io::Error| {
+            let missing = |error: io::Error| {
                 refuse(&rules::IMAGE_MISSING, format!("`{}` cannot be read: {error}", path.display()))
             };
             let mut bytes = Vec::new();
@@ -127,7 +203,7 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
         }
     };
     match measured {
-        Ok(header) => Ok((header.width, header.height)),
+        Ok(header) => Ok(header.reference_size()),
         Err(error) => {
             let rule = crate::image::prepare::rule_of(&error).0;
             Err(refuse(rule, message(&error)))

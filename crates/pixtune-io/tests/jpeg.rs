@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use pixtune_io::image::jpeg::{
-    Colour, EncodeError, JpegError, Limits, Plane, Planes, Subsampling, Unsupported, check_structure, decode,
-    encode_planes, encode_rgb, read_header,
+    Colour, Decoder, EncodeError, JpegError, Limits, Plane, Planes, Subsampling, Unsupported,
+    check_structure, decode, encode_planes, encode_rgb, read_header,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -138,6 +138,18 @@ fn a_file_without_its_end_is_truncated() {
     // The marker alone does not make it whole.
     let closed = [&file[..length], &[0xff, 0xd9]].concat();
     assert!(matches!(decoded(&closed), Err(JpegError::Corrupt { .. })));
+}
+
+#[test]
+fn a_file_without_scans_is_an_error_also_after_a_whole_one() {
+    let whole = fixture("420-16x16.jpg");
+    let scan = whole.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    let empty = [&whole[..scan], &[0xff, 0xd9]].concat();
+    let (mut decoder, mut planes) = (Decoder::default(), Planes::default());
+    decoder.decode_into(&whole, &Limits::default(), &mut planes).unwrap();
+    let after = decoder.decode_into(&empty, &Limits::default(), &mut planes);
+    assert!(matches!(after, Err(JpegError::Corrupt { .. })), "{after:?}");
+    assert_eq!(decoded(&empty).unwrap_err(), after.unwrap_err());
 }
 
 #[test]

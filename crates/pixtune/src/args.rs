@@ -47,7 +47,8 @@ pub struct PrepareArgs {
     /// The folder to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The model whose picture grid and context hold
+    /// The model whose picture grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
+    /// ministral-3-3b, ministral-3-8b, ministral-3-14b, or a name they have elsewhere
     #[arg(long, default_value = "pixtral-12b")]
     pub model: String,
     /// Whose format and limits hold: mistral or openai
@@ -72,6 +73,9 @@ pub struct PrepareArgs {
     /// Quality of JPEGs that are written anew
     #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub jpeg_quality: u8,
+    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    #[arg(long, value_name = "tekken.json")]
+    pub tokenizer: Option<PathBuf>,
     /// Reject samples with more tokens than this (the model's context is always a limit)
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
@@ -144,13 +148,14 @@ pub struct TokensArgs {
     /// JSON Lines files; - for standard input
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
-    /// The model that counts
+    /// The model that counts: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
+    /// ministral-3-8b, ministral-3-14b, or a name they have elsewhere, such as mistralai/Pixtral-12B-2409
     #[arg(long, default_value = "pixtral-12b")]
     pub model: String,
     /// How a conversation is laid out: mistral-common or mistral-finetune
     #[arg(long, default_value = "mistral-common")]
     pub layout: String,
-    /// Another Tekken vocabulary than the built-in one of Pixtral 12B
+    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
     /// Write the ids and the runs of trained tokens too (JSON)
@@ -168,8 +173,9 @@ pub struct TokensArgs {
     /// Threads to work on; all processors without it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// For people or for machines
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    /// For people: findings and progress on standard error, a table on standard output; for machines: one JSON object
+    /// for each line of the files
+    #[arg(long, value_enum, default_value_t = Format::Human, hide_possible_values = true, value_name = "human|json")]
     pub format: Format,
 }
 

@@ -1,8 +1,11 @@
 //! What ends a run, with the hint that helps.
 
+use std::io;
+
 use pixtune_core::columns::ColumnError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
+use pixtune_io::tokens::TokenizerError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,15 @@ pub enum Error {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The tokenizer file could not be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Standard output took no more.
+    #[error("cannot write to standard output")]
+    Output {
+        /// Why.
+        source: io::Error,
+    },
     /// The program itself is wrong.
     #[error("pixtune failed: {place}")]
     Defect {
@@ -37,10 +49,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
-            Error::Argument { .. } => return None,
+            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => return None,
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),
+                PrepareError::Tokenizer(_) => return None,
                 PrepareError::Exists { .. } => "--force replaces it; or choose another --out",
                 PrepareError::Foreign { .. } => "choose another --out",
                 PrepareError::Unfinished { .. } => "--resume goes on with it, --force starts over",

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::grid::{Grid, grid};
 use super::python_json::{Unprintable, dump_string, dumps, loads};
-use super::tekken::{Encoder, Tekken};
+use super::tekken::{Encoder, PictureConfig, Tekken};
 use super::validate::{Turn, validate};
 use crate::diagnostic::Finding;
 use crate::rules::{EMPTY_ANSWER, IMAGE_UNREADABLE, TOOL_CALL, TOOL_JSON};
@@ -133,6 +133,25 @@ impl<'t> ChatEncoder<'t> {
         Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
     }
 
+    /// The tokenizer file names its ids; a model whose own vocabulary is of another kind brings them along.
+    fn picture_ids(&self) -> (u32, u32, u32) {
+        match self.spec.tokenizer {
+            TokenizerKind::Tekken { .. } => {
+                let marks = self.tekken.marks();
+                (marks.image, marks.image_break, marks.image_end)
+            }
+            TokenizerKind::SentencePiece { .. } => {
+                (self.spec.image, self.spec.image_break, self.spec.image_end)
+            }
+        }
+    }
+
+    /// How the tokenizer cuts pictures, if it is otherwise than the model does, whose way counts.
+    pub fn other_pictures(&self) -> Option<PictureConfig> {
+        let ModelSpec { patch, merge, max_side, .. } = *self.spec;
+        self.tekken.pictures().filter(|pictures| *pictures != PictureConfig { patch, max_side, merge })
+    }
+
     fn walk<I>(
         &self,
         sample: &Sample<I>,
@@ -141,7 +160,7 @@ impl<'t> ChatEncoder<'t> {
     ) -> Result<Out<'t>, Finding> {
         let (encoder, counts) = (self.tekken.encoder(), Counts::default());
         let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
-        let pictures = Pictures { spec: self.spec, sizes };
+        let pictures = Pictures { spec: self.spec, sizes, ids: self.picture_ids() };
         out.mark(self.tekken.marks().begin, false);
         match self.layout {
             Layout::MistralCommon => common(sample, &pictures, &mut out)?,
@@ -164,6 +183,8 @@ pub fn order_refusals<I>(sample: &Sample<I>) -> Vec<Finding> {
 struct Pictures<'s> {
     spec: &'s ModelSpec,
     sizes: &'s [(u32, u32)],
+    /// `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`.
+    ids: (u32, u32, u32),
 }
 
 /// Where tokens go: into the ids, if they are wanted, and into the counts.
@@ -217,10 +238,11 @@ impl Out<'_> {
         };
         let grid = grid(pictures.spec, width, height);
         if self.measure == Measure::Ids {
-            let (spec, ids) = (pictures.spec, &mut self.ids);
+            let ids = &mut self.ids;
+            let (image, image_break, image_end) = pictures.ids;
             for row in 1..=grid.rows {
-                ids.extend(std::iter::repeat_n(spec.image, grid.columns as usize));
-                ids.push(if row == grid.rows { spec.image_end } else { spec.image_break });
+                ids.extend(std::iter::repeat_n(image, grid.columns as usize));
+                ids.push(if row == grid.rows { image_end } else { image_break });
             }
         }
         self.counts.images.push(grid);

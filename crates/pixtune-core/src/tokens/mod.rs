@@ -14,5 +14,5 @@ mod validate;
 
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
-pub use tekken::{Encoder, Tekken, TekkenError};
+pub use tekken::{Encoder, PictureConfig, Tekken, TekkenError};
 pub(crate) use validate::check_schema;

@@ -59,6 +59,11 @@ impl Header {
         self.orientation.size(self.width, self.height)
     }
 
+    /// The size the reference measures: as stored, but Pillow 13.0.0 turns a TIFF by itself.
+    pub fn reference_size(&self) -> (u32, u32) {
+        if self.format == Format::Tiff { self.upright_size() } else { (self.width, self.height) }
+    }
+
     /// An animation: several frames of one picture, where the pages of a TIFF are pictures of their own.
     pub fn is_animated(&self) -> bool {
         self.frames > 1 && self.format != Format::Tiff

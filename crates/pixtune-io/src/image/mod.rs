@@ -2,7 +2,7 @@
 //!
 //! [`inspect`] reads the header and refuses what the [`Limits`] refuse before anything is allocated;
 //! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for pictures whose bytes are
-//! passed on unchanged.
+//! passed on unchanged; [`model_input`] gives what a model is fed.
 mod bmp;
 mod bytes;
 mod decode;
@@ -15,6 +15,7 @@ mod header;
 pub mod jpeg;
 mod jpeg_file;
 mod limits;
+mod model_input;
 mod orient;
 mod png;
 pub mod prepare;
@@ -31,6 +32,7 @@ pub use error::ImageError;
 pub use graphic::is_graphic;
 pub use header::{Colour, Header, inspect};
 pub use limits::Limits;
+pub use model_input::{ModelInput, model_input};
 pub use orient::{Orientation, orient};
 pub use raster::Rgb;
 pub use sniff::{Format, sniff};

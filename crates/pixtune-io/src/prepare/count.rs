@@ -5,10 +5,11 @@ use pixtune_core::curate::Record;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
 use pixtune_core::sample::{Message, Picture, Sample};
-use pixtune_core::tokens::{Counts, too_thin};
+use pixtune_core::tokens::Counts;
 
 use super::Plan;
 use super::scan::Loaded;
+use crate::tokens::thin_picture;
 
 /// Counts a sample into its record. Pictures that stay addresses have no size and count as nothing.
 pub(super) fn count(
@@ -20,18 +21,13 @@ pub(super) fn count(
 ) {
     let unknown = (1, 1);
     let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
-    let counts = match plan.encoder.count(sample, &sizes) {
+    let counts = match plan.encoder().count(sample, &sizes) {
         Ok(counts) => counts,
         Err(refusal) => return findings.push(refusal),
     };
     for (picture, place) in pictures.iter().zip(&sample.images) {
-        if let Some((width, height)) = picture.original
-            && too_thin(plan.options.model, width, height)
-        {
-            let message = format!(
-                "a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches"
-            );
-            findings.push(Finding::new(&rules::IMAGE_TOO_THIN, place.pointer.clone(), message));
+        if let Some((width, height)) = picture.original {
+            findings.extend(thin_picture(plan.options.model, place, width, height));
         }
     }
     judge(plan, sample, &counts, findings);

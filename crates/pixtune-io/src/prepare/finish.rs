@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::curate::{Decision, Record, Verdict, decide};
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::json::{self, Value, write_string};
+use pixtune_core::json::{self, Value, quoted};
 use pixtune_core::rules;
+use pixtune_core::spec::Exactness;
 
 use super::journal::Stream;
 use super::plan::portable_name;
 use super::spool::{Rereader, Segment, Segments};
 use super::{Options, Plan, PrepareError, Scanned, Summary, Watch, work_folder};
+use crate::read::ReadError;
 
 /// The folder beside the output in which the run works, locked against a second run.
 pub(super) struct Work {
@@ -71,7 +73,10 @@ impl Work {
             return Ok(None);
         }
         let Ok(manifest) = fs::read_to_string(self.out.join(MANIFEST)) else { return Ok(None) };
-        if !manifest.contains(plan.to_json()) {
+        if !manifest.contains(plan.to_json()) || !of_the_same_inputs(plan, &manifest)? {
+            if plan.options.force {
+                return Ok(None);
+            }
             let path = self.out.clone();
             self.discard_if_fresh()?;
             return Err(PrepareError::Exists { path });
@@ -101,6 +106,20 @@ impl Work {
         sync_folder(self.out.parent().unwrap_or(Path::new(".")))?;
         fs::remove_dir_all(&self.folder)
     }
+}
+
+/// Whether the manifest's inputs are those of the plan, byte for byte.
+fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError> {
+    for table in &plan.tables {
+        let path = &table.input.path;
+        let mut hash = blake3::Hasher::new();
+        let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
+        hashed.map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        if !manifest.contains(hash.finalize().to_hex().as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Folders can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
@@ -166,7 +185,7 @@ pub(super) fn finish(
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
         outputs.extend(place(&folder, stream, files).map_err(write_error)?);
     }
-    let mut summary = summarise(plan, &scanned, &decision);
+    let mut summary = summarise(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
@@ -293,7 +312,7 @@ fn place(folder: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(
     Ok(placed)
 }
 
-fn summarise(plan: &Plan, scanned: &Scanned, decision: &Decision) -> Summary {
+fn summarise(scanned: &Scanned, decision: &Decision) -> Summary {
     let mut summary =
         Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
     let mut lengths = Vec::new();
@@ -328,30 +347,28 @@ fn summarise(plan: &Plan, scanned: &Scanned, decision: &Decision) -> Summary {
     if summary.duplicates > 0 {
         summary.rejected_by_rule.insert(rules::DUPLICATE.id.to_owned(), summary.duplicates);
     }
-    let _ = plan;
     summary
 }
 
 fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(String, Segment)]) -> String {
-    let text = |text: &str| {
-        let mut quoted = String::new();
-        write_string(text, &mut quoted);
-        quoted
-    };
     let inputs = plan.tables.iter().zip(&scanned.inputs).map(|(table, (bytes, blake3))| {
         format!(
             "{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}",
-            text(portable_name(&table.input.name))
+            quoted(portable_name(&table.input.name))
         )
     });
     let outputs = outputs.iter().map(|(name, Segment { bytes, lines, blake3, .. })| {
         format!(
             "{{\"path\": {}, \"bytes\": {bytes}, \"lines\": {lines}, \"blake3\": \"{blake3}\"}}",
-            text(name)
+            quoted(name)
         )
     });
-    let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", text(rule)));
+    let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", quoted(rule)));
     let list = |items: Vec<String>| items.join(",\n    ");
+    let estimate = match plan.encoder().exactness() {
+        Exactness::Exact => String::new(),
+        Exactness::Estimate(why) => format!(", \"estimate\": {}", quoted(why)),
+    };
     let Summary {
         rows,
         train,
@@ -367,9 +384,9 @@ fn manifest(plan: &Plan, scanned: &Scanned, summary: &Summary, outputs: &[(Strin
     format!(
         "{{\n  \"pixtune\": {},\n  \"plan\": {},\n  \"inputs\": [\n    {}\n  ],\n  \"outputs\": [\n    {}\n  ],\n  \
          \"counts\": {{\"rows\": {rows}, \"train\": {train}, \"validation\": {validation}, \"rejected\": {rejected}, \"duplicates\": {duplicates}}},\n  \
-         \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}}},\n  \
+         \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}{estimate}}},\n  \
          \"findings\": {{{}}}\n}}\n",
-        text(env!("CARGO_PKG_VERSION")),
+        quoted(env!("CARGO_PKG_VERSION")),
         plan.to_json(),
         list(inputs.collect()),
         list(outputs.collect()),

@@ -41,6 +41,8 @@ pub struct Entry {
     pub images: Vec<u128>,
     /// Where its line is.
     pub stream: Stream,
+    /// Hash of the row as it was read, by which a changed input is recognised.
+    pub row_hash: u64,
     /// Checksum of the file the line is in, from its start to the end of the line: shows a torn write.
     pub checksum: u64,
     /// Its findings, as indices into the list of rules.
@@ -141,7 +143,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
     for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    for number in [line, offset, length, bytes, group, stratum, id, entry.checksum] {
+    for number in [line, offset, length, bytes, group, stratum, id, entry.row_hash, entry.checksum] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&text.to_le_bytes());
@@ -155,7 +157,8 @@ fn encode(entry: &Entry) -> Vec<u8> {
 fn decode(payload: &[u8]) -> Option<Entry> {
     let mut from = Cursor { bytes: payload };
     let [input, tokens, image_tokens, trained_tokens, shrunk, images] = from.numbers(u32::from_le_bytes)?;
-    let [line, offset, length, bytes, group, stratum, id, checksum] = from.numbers(u64::from_le_bytes)?;
+    let [line, offset, length, bytes, group, stratum, id, row_hash, checksum] =
+        from.numbers(u64::from_le_bytes)?;
     let [text] = from.numbers(u128::from_le_bytes)?;
     let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
     let hashes: Option<Vec<u128>> =
@@ -183,7 +186,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         shrunk,
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
-    Some(Entry { record, images: hashes?, stream, checksum, findings })
+    Some(Entry { record, images: hashes?, stream, row_hash, checksum, findings })
 }
 
 struct Cursor<'a> {
@@ -222,6 +225,7 @@ mod tests {
             },
             images: vec![u128::from(line) << 90, 3],
             stream: Stream::Validation,
+            row_hash: 98,
             checksum: 99,
             findings: vec![4, 500],
         }

@@ -25,6 +25,7 @@ pub use plan::{Images, MaxReject, Options, Plan, Verify, parse_bytes};
 use crate::parallel;
 use crate::read::ReadError;
 use crate::read::records::RawRow;
+use crate::tokens::TokenizerError;
 use finish::Work;
 use journal::{Entry, Stream};
 use scan::Finished;
@@ -36,6 +37,9 @@ pub enum PrepareError {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The tokenizer file could not be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The output or the unfinished run beside it could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -212,14 +216,15 @@ fn scan_all(
     watch: &mut dyn Watch,
 ) -> Result<[Vec<spool::Segment>; 3], PrepareError> {
     let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
+    let mut done = Vec::new();
     let mut spool = Spool::open(&work.folder, plan.options.target.max_file_bytes, |entry| {
-        if usize::from(entry.findings.iter().max().copied().unwrap_or(0)) < rules::ALL.len() {
-            scanned.add(&entry);
-        }
+        scanned.add(&entry);
+        done.push(entry.row_hash);
     })
     .map_err(write_error)?;
-    scanned.resumed = scanned.records.rows().len() as u64;
-    let mut source = Source::open(plan, scanned.resumed)?;
+    scanned.resumed = done.len() as u64;
+    let mut source = Source::open(plan, work, &done)?;
+    drop(done);
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
     let next = || source.next();
@@ -266,7 +271,14 @@ fn entry_of(plan: &Plan, finished: &Finished) -> Entry {
         pixtune_core::curate::Side::Validation => Stream::Validation,
     };
     let findings = finished.findings.iter().map(|finding| rules::index(finding.rule)).collect();
-    Entry { record: finished.record, images: finished.images.clone(), stream, checksum: 0, findings }
+    Entry {
+        record: finished.record,
+        images: finished.images.clone(),
+        stream,
+        row_hash: finished.row_hash,
+        checksum: 0,
+        findings,
+    }
 }
 
 /// All rows of all inputs, one after the other.
@@ -278,11 +290,17 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Starts behind the rows that are done.
-    fn open(plan: &'a Plan, done: u64) -> Result<Source<'a>, PrepareError> {
+    /// Starts behind the rows that are done, which must still be what they were.
+    fn open(plan: &'a Plan, work: &Work, done: &[u64]) -> Result<Source<'a>, PrepareError> {
         let mut source = Source { plan, input: 0, rows: None, fingerprints: vec![] };
-        for _ in 0..done {
-            source.next()?;
+        for hash in done {
+            let row = source.next()?;
+            if row.as_ref().is_none_or(|(_, row)| row.hash() != *hash) {
+                let place = row.map_or("the inputs have fewer rows".to_owned(), |(input, row)| {
+                    format!("{}:{} has changed", plan.tables[input as usize].input.name, row.line)
+                });
+                return Err(PrepareError::OtherPlan { path: work.folder.clone(), difference: place });
+            }
         }
         Ok(source)
     }

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
-use pixtune_core::json::write_string;
+use pixtune_core::json::quoted;
+use pixtune_core::rules;
 use pixtune_core::target::Target;
-use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::{PrepareError, work_folder};
 use crate::buffers::Buffers;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{ImageError, Limits};
 use crate::read::{Table, discover, keep_stdin};
+use crate::tokens::TokenizerFile;
 
 /// What becomes of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +93,8 @@ pub struct Options {
     pub verify: Verify,
     /// Quality of JPEGs that are written anew, 1 to 100.
     pub jpeg_quality: u8,
+    /// Another vocabulary to count with than the built-in one.
+    pub tokenizer: Option<PathBuf>,
     /// Samples longer than this are rejected.
     pub max_tokens: Option<u32>,
     /// What is held out.
@@ -122,8 +126,8 @@ pub struct Plan {
     pub options: Options,
     /// The inputs and their columns.
     pub tables: Vec<Table>,
-    /// How conversations are counted.
-    pub(crate) encoder: ChatEncoder<'static>,
+    /// What to count with, where it is not the built-in vocabulary.
+    tokenizer: Option<TokenizerFile>,
     /// How pictures are made ready.
     pub(crate) policy: Policy,
     /// Memory for files and lines, used again and again.
@@ -135,7 +139,13 @@ pub struct Plan {
 impl Plan {
     /// Resolves the options against the inputs.
     pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
+        if options.out.file_name().is_none() {
+            // `.` and `..` have no name beside which a run could work.
+            let path = options.out.clone();
+            options.out = fs::canonicalize(&path).map_err(|source| PrepareError::Write { path, source })?;
+        }
         refuse_existing(&options)?;
+        let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
         let stdin_copy = work_folder(&options.out).join("stdin");
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
             super::finish::create_work_folder(&options)?;
@@ -151,9 +161,19 @@ impl Plan {
         let sizes = tables.iter().map(size).collect();
         options.threads = options.threads.max(1);
         let policy = policy(&options);
-        let json = plan_json(&options, &tables);
-        let encoder = ChatEncoder::new(options.model, Layout::MistralCommon);
-        Ok(Plan { options, tables, encoder, policy, buffers: Buffers::default(), sizes, json })
+        let json = plan_json(&options, &tables, tokenizer.as_ref());
+        Ok(Plan { options, tables, tokenizer, policy, buffers: Buffers::default(), sizes, json })
+    }
+
+    /// How conversations are counted.
+    pub fn encoder(&self) -> ChatEncoder<'_> {
+        let tekken = self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
+        ChatEncoder { spec: self.options.model, tekken, layout: Layout::MistralCommon }
+    }
+
+    /// The vocabulary that was chosen instead of the built-in one.
+    pub fn tokenizer(&self) -> Option<&TokenizerFile> {
+        self.tokenizer.as_ref()
     }
 
     pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
@@ -168,7 +188,8 @@ impl Plan {
     /// The plan and the inputs' sizes: an unfinished run is only continued when they are the same.
     pub(crate) fn fingerprint(&self) -> String {
         let sizes: String = self.sizes.iter().map(|bytes| format!("{bytes}\n")).collect();
-        format!("{}\n{sizes}", self.json)
+        // A journal speaks of rules by their number, so another list of rules is another plan.
+        format!("{}\npixtune {}, {} rules\n{sizes}", self.json, env!("CARGO_PKG_VERSION"), rules::ALL.len())
     }
 
     pub(crate) fn input_bytes(&self) -> u64 {
@@ -220,10 +241,11 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
         return Err(PrepareError::Unfinished { path: partial });
     }
     let empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    if !out.exists() || empty() || *resume {
+    if !out.exists() || empty() {
         return Ok(());
     }
-    if !force {
+    // A resumed run looks into what is there: it may be its own, finished just before it was killed.
+    if !force && !resume {
         return Err(PrepareError::Exists { path: out.clone() });
     }
     if out.is_dir() && out.join("manifest.json").is_file() {
@@ -259,49 +281,49 @@ pub(crate) fn portable_name(name: &str) -> &str {
     }
 }
 
-fn plan_json(options: &Options, tables: &[Table]) -> String {
+fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFile>) -> String {
     let mut out = String::from("{");
     let mut member = |key: &str, value: &str| {
         if out.len() > 1 {
             out.push(',');
         }
         out.push_str("\n    ");
-        write_string(key, &mut out);
+        out.push_str(&quoted(key));
         out.push_str(": ");
         out.push_str(value);
     };
-    let text = |text: &str| {
-        let mut quoted = String::new();
-        write_string(text, &mut quoted);
-        quoted
-    };
-    let inputs: Vec<String> = tables.iter().map(|table| table_json(table, &text)).collect();
+    let inputs: Vec<String> = tables.iter().map(table_json).collect();
     member("inputs", &format!("[{}]", inputs.join(", ")));
-    member("model", &text(options.model.id));
-    member("target", &text(options.target.id));
-    member("images", &text(if options.images == Images::Fit { "fit" } else { "keep" }));
+    member("model", &quoted(options.model.id));
+    member("target", &quoted(options.target.id));
+    member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
-    member("image_position", &text(position));
-    member("resampling", &text(options.resampling.as_str()));
-    member("verify", &text(if options.verify == Verify::Full { "full" } else { "header" }));
+    member("image_position", &quoted(position));
+    member("resampling", &quoted(options.resampling.as_str()));
+    member("verify", &quoted(if options.verify == Verify::Full { "full" } else { "header" }));
     member("jpeg_quality", &options.jpeg_quality.to_string());
+    let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
+        let name = quoted(portable_name(&path.to_string_lossy()));
+        format!("{{\"path\": {name}, \"blake3\": \"{blake3}\"}}")
+    });
+    member("tokenizer", tokenizer.as_deref().unwrap_or("null"));
     member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
-    member("validation", &text(&options.split.validation.to_string()));
+    member("validation", &quoted(&options.split.validation.to_string()));
     let split = match options.split.kind {
         SplitKind::Random => "random",
         SplitKind::Group => "group",
         SplitKind::Stratify => "stratify",
     };
-    member("split", &text(split));
+    member("split", &quoted(split));
     let (dedup, by) = match options.dedup {
         Dedup::Off => ("off", "sample"),
         Dedup::Sample => ("exact", "sample"),
         Dedup::Image => ("exact", "image"),
     };
-    member("dedup", &text(dedup));
-    member("dedup_by", &text(by));
+    member("dedup", &quoted(dedup));
+    member("dedup_by", &quoted(by));
     member("seed", &options.split.seed.to_string());
-    member("max_reject", &options.max_reject.map_or("null".into(), |limit| text(&limit.to_string())));
+    member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
     member("max_row_bytes", &options.max_row_bytes.to_string());
     member("max_image_bytes", &options.max_image_bytes.to_string());
     member("max_image_side", &options.max_image_side.to_string());
@@ -310,10 +332,10 @@ fn plan_json(options: &Options, tables: &[Table]) -> String {
     out
 }
 
-fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
-    let mut out = format!("{{\"path\": {}", text(portable_name(&table.input.name)));
+fn table_json(table: &Table) -> String {
+    let mut out = format!("{{\"path\": {}", quoted(portable_name(&table.input.name)));
     if let Some(columns) = &table.columns {
-        let list: Vec<String> = columns.image.iter().map(|column| text(column)).collect();
+        let list: Vec<String> = columns.image.iter().map(|column| quoted(column)).collect();
         out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
         let completion = Some(columns.completion.clone());
         for (key, column) in [
@@ -325,7 +347,7 @@ fn table_json(table: &Table, text: &impl Fn(&str) -> String) -> String {
             ("stratify", &columns.stratum),
         ] {
             if let Some(column) = column {
-                out.push_str(&format!(", \"{key}\": {}", text(column)));
+                out.push_str(&format!(", \"{key}\": {}", quoted(column)));
             }
         }
     } else {

@@ -22,6 +22,8 @@ use crate::write::line::{Picture, Skeleton};
 pub struct Finished {
     /// The facts to decide on.
     pub record: Record,
+    /// Hash of the row as it was read.
+    pub row_hash: u64,
     /// Hashes of the pictures.
     pub images: Vec<u128>,
     /// What was found; an error among it means that `line` is the one of `rejected.jsonl`.
@@ -42,7 +44,8 @@ pub fn finish(plan: &Plan, input: u32, row: &RawRow) -> Finished {
                 .hint("this is a defect of pixtune: please report it with the row"),
         ])
     });
-    scanned.unwrap_or_else(|findings| reject(table, row, record, findings))
+    let finished = scanned.unwrap_or_else(|findings| reject(table, row, record, findings));
+    Finished { row_hash: row.hash(), ..finished }
 }
 
 fn reject(table: &Table, row: &RawRow, mut record: Record, findings: Vec<Finding>) -> Finished {
@@ -52,7 +55,7 @@ fn reject(table: &Table, row: &RawRow, mut record: Record, findings: Vec<Finding
     line.push(b'\n');
     record.bytes = line.len() as u64;
     record.rejected = true;
-    Finished { record, images: vec![], findings, line }
+    Finished { record, row_hash: 0, images: vec![], findings, line }
 }
 
 /// The finished row, or the findings that reject it.
@@ -96,7 +99,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
         }
     }
     record.bytes = line.len() as u64;
-    Ok(Finished { record, images, findings, line })
+    Ok(Finished { record, row_hash: 0, images, findings, line })
 }
 
 /// A picture ready to be written.

@@ -263,7 +263,7 @@ mod tests {
     fn entry(number: u64, line: &[u8]) -> Entry {
         let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
         let stream = Stream::ALL[(number % 3) as usize];
-        Entry { record, images: vec![], stream, checksum: 0, findings: vec![] }
+        Entry { record, images: vec![], stream, row_hash: 0, checksum: 0, findings: vec![] }
     }
 
     fn line(number: u64) -> Vec<u8> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::columns::{Cell, Choice, ColumnError, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
-use pixtune_core::diagnostic::Finding;
+use pixtune_core::diagnostic::{Finding, pointer_push};
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules;
 use pixtune_core::sample::{Picture, Sample};
@@ -247,11 +247,7 @@ impl Table {
                     )
                 })?;
                 let mut reading = self.read_json(&parsed.value, position)?;
-                if let Some(offset) = parsed.lone_surrogate {
-                    let message =
-                        format!("half of a surrogate pair becomes U+FFFD (byte {} of the line)", offset + 1);
-                    reading.findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message));
-                }
+                reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
                 Ok(reading)
             }
         }
@@ -274,7 +270,13 @@ impl Table {
             let message = "the row has no `messages`, unlike the first row of the file";
             return Err(Finding::new(&rules::MISSING_FIELD, "", message));
         }
-        Ok(self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json)))
+        let mut reading = self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json));
+        let keys = row.as_object().into_iter().flatten().map(|(key, _)| key);
+        for key in keys.filter(|key| !self.header.iter().any(|known| known == *key)) {
+            let message = format!("`{key}` is not in the first row of the file, so it is not used");
+            reading.findings.push(Finding::new(&rules::UNKNOWN_KEY, pointer_push("", key), message));
+        }
+        Ok(reading)
     }
 
     fn read_flat<'a>(&self, position: ImagePosition, cell: &dyn Fn(&str) -> Option<Cell<'a>>) -> Reading {
@@ -302,12 +304,12 @@ impl Table {
     /// The row as JSON text for `rejected.jsonl`: inline pictures and unreadable bytes are only named.
     pub fn row_as_json(&self, bytes: &[u8]) -> String {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return string_json(&shorten(&String::from_utf8_lossy(bytes)));
+            return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
         };
         match self.input.framing {
             Framing::Lines => match json::parse(text) {
                 Ok(parsed) => shorten_values(parsed.value).to_string(),
-                Err(_) => string_json(&shorten(text)),
+                Err(_) => json::quoted(&shorten(text)),
             },
             Framing::Table { separator } => {
                 let cells = cells(text, separator)
@@ -378,12 +380,6 @@ fn shorten_values(value: Value<'_>) -> Value<'_> {
         }
         other => other,
     }
-}
-
-fn string_json(text: &str) -> String {
-    let mut out = String::new();
-    json::write_string(text, &mut out);
-    out
 }
 
 /// The file a picture's path means: as written, or with backslashes for slashes where only that exists.

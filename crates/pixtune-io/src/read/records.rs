@@ -31,6 +31,13 @@ pub struct RawRow {
     pub cut: Option<Cut>,
 }
 
+impl RawRow {
+    /// Tells the row from any other at its place.
+    pub fn hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(&self.bytes, self.offset ^ self.length << 32)
+    }
+}
+
 /// Why a row is not whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {

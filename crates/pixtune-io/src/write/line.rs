@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pixtune_core::json::write_string;
+use pixtune_core::json::{quoted, write_string};
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Sample, ToolCall};
 use pixtune_core::target::{ImageUrlForm, Target};
 
@@ -75,9 +75,7 @@ impl Skeleton {
             from = *at;
             match &pictures[*index] {
                 Picture::Url(url) => {
-                    let mut quoted = String::new();
-                    write_string(url, &mut quoted);
-                    out.extend_from_slice(quoted.as_bytes());
+                    out.extend_from_slice(quoted(url).as_bytes());
                 }
                 Picture::Inline { mime, bytes } => {
                     out.extend_from_slice(b"\"data:");

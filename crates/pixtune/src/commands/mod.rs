@@ -7,8 +7,37 @@ pub mod tokens;
 
 use std::io;
 
+use pixtune_core::spec::{self, Exactness, ModelSpec};
+use pixtune_core::tokens::ChatEncoder;
+use pixtune_io::tokens::TokenizerFile;
+
 use crate::Outcome;
 use crate::error::Error;
+use crate::ui::Ui;
+
+/// The model of this name.
+fn choose_model(name: &str) -> Result<&'static ModelSpec, Error> {
+    choose("model", name, spec::find(name), spec::ALL.iter().map(|model| model.id))
+}
+
+/// Says what keeps counts from being exact, and what a tokenizer file says otherwise than the model.
+fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
+    if let Exactness::Estimate(why) = encoder.exactness() {
+        ui.note(&format!("estimate: {why}"));
+    }
+    if let (Some(file), Some(pictures)) = (tokenizer, encoder.other_pictures()) {
+        let cut = |patch, merge, max_side| {
+            format!("patches of {patch} pixels merged {merge}x{merge}, sides up to {max_side}")
+        };
+        let ModelSpec { id, patch, merge, max_side, .. } = *encoder.spec;
+        ui.note(&format!(
+            "`{}` cuts pictures otherwise ({}) than {id} ({}), which is what counts here",
+            file.path.display(),
+            cut(pictures.patch, pictures.merge, pictures.max_side),
+            cut(patch, merge, max_side)
+        ));
+    }
+}
 
 /// What was found under a name, or an error that lists the names there are.
 fn choose<T>(
@@ -25,9 +54,9 @@ fn choose<T>(
 }
 
 /// A reader that went away ends the output, and that is no error.
-fn ends_quietly(error: io::Error) -> Result<Outcome, Error> {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(Outcome::Fine),
-        _ => Err(Error::argument(format!("cannot write to standard output: {error}"))),
+fn ends_quietly(error: Error) -> Result<Outcome, Error> {
+    match error {
+        Error::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Fine),
+        error => Err(error),
     }
 }

@@ -1,14 +1,15 @@
 //! `pixtune prepare`.
 
 use pixtune_core::columns::{Choice, ImagePosition};
-use pixtune_core::curate::{Dedup, Split, SplitKind};
-use pixtune_core::json::write_string;
-use pixtune_core::{spec, target};
+use pixtune_core::curate::{Dedup, Split, SplitKind, Validation};
+use pixtune_core::json::quoted;
+use pixtune_core::spec::Exactness;
+use pixtune_core::target;
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
 
-use super::choose;
+use super::{choose, choose_model, tell_counting};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     let mut ui = Ui::new(format, quiet);
+    tell_counting(&plan.encoder(), plan.tokenizer(), &ui);
     for table in &plan.tables {
         tell_columns(table, &ui);
     }
@@ -30,7 +32,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     ui.end();
     let summary = result?;
     match format {
-        Format::Json => ui::print(&summary_json(&summary)),
+        Format::Json => ui::print(&summary_json(&plan, &summary)),
         Format::Human if quiet => {}
         Format::Human => ui::print(&closing_table(&plan.options, &summary)),
     }
@@ -38,8 +40,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
-    let model =
-        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
+    let model = choose_model(&args.model)?;
     let target = target::WRITTEN.iter().copied().find(|target| target.id == args.target);
     let target = choose("target", &args.target, target, target::WRITTEN.iter().map(|target| target.id))?;
     let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
@@ -65,6 +66,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         },
         verify: if args.verify == VerifyArg::Full { Verify::Full } else { Verify::Header },
         jpeg_quality: args.jpeg_quality,
+        tokenizer: args.tokenizer,
         max_tokens: args.max_tokens,
         split: Split { kind, validation, seed: args.seed },
         dedup: match (args.dedup, args.dedup_by) {
@@ -117,7 +119,13 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     let mut row = |name: &str, value: String| out.push_str(&format!("{name:<16}{value}\n"));
     row("rows", grouped(summary.rows));
     row("  train", grouped(summary.train));
-    row("  validation", grouped(summary.validation));
+    let fitted = match options.split.validation {
+        Validation::Bytes(limit) => {
+            format!(", as many as fit into {} (a fifth of all at most)", bytes(limit))
+        }
+        _ => String::new(),
+    };
+    row("  validation", grouped(summary.validation) + &fitted);
     row("  rejected", grouped(summary.rejected));
     for (rule, count) in &summary.rejected_by_rule {
         row("", format!("{} {rule}", grouped(*count)));
@@ -153,13 +161,17 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     if summary.resumed > 0 {
         row("resumed", format!("{} were finished before", counted(summary.resumed, "row")));
     }
+    if summary.train > 0 {
+        let (train, _, _) = &summary.outputs.first().cloned().unwrap_or_default();
+        row("next", format!("pixtune tokens {}", options.out.join(train).display()));
+    }
     if summary.train + summary.validation == 0 {
         out.push_str("\nno row could be used: rejected.jsonl says why, row by row\n");
     }
     out
 }
 
-fn summary_json(summary: &Summary) -> String {
+fn summary_json(plan: &Plan, summary: &Summary) -> String {
     let Summary {
         rows,
         train,
@@ -174,15 +186,18 @@ fn summary_json(summary: &Summary) -> String {
         max_tokens,
         ..
     } = summary;
+    let estimate = match plan.encoder().exactness() {
+        Exactness::Exact => String::new(),
+        Exactness::Estimate(why) => format!(",\"estimate\":{}", quoted(why)),
+    };
     let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
-        let mut path = String::new();
-        write_string(name, &mut path);
+        let path = quoted(name);
         format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
     });
     format!(
         "{{\"rows\":{rows},\"train\":{train},\"validation\":{validation},\"rejected\":{rejected},\"duplicates\":{duplicates},\
          \"images\":{images},\"shrunk\":{shrunk},\"tokens\":{{\"total\":{tokens},\"image\":{image_tokens},\"trained\":{trained_tokens},\
-         \"max_sample\":{max_tokens}}},\"outputs\":[{}]}}\n",
+         \"max_sample\":{max_tokens}{estimate}}},\"outputs\":[{}]}}\n",
         outputs.collect::<Vec<_>>().join(",")
     )
 }

@@ -1,67 +1,52 @@
 //! `pixtune tokens`.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, write_string};
-use pixtune_core::spec::{self, Exactness, ModelSpec};
-use pixtune_core::tokens::{ChatEncoder, Grid, Layout, Tekken, grid};
+use pixtune_core::spec::{Exactness, ModelSpec};
+use pixtune_core::tokens::{ChatEncoder, Grid, Layout, Run, Tekken, grid, too_thin};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::records::{Framing, RawRow, Records};
-use pixtune_io::tokens::{Counted, Ids, count_line};
+use pixtune_io::tokens::{Counted, Ids, TokenizerFile, count_line};
 
-use super::{choose, ends_quietly};
+use super::{choose, choose_model, ends_quietly, tell_counting};
 use crate::Outcome;
 use crate::args::TokensArgs;
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, grouped};
+use crate::ui::{self, Format, Ui, counted, grouped};
 
 /// A line of a JSON Lines file may have this many bytes: two hundred pictures of a megabyte.
 const MAX_LINE: usize = 512 << 20;
 
 /// One of four things is counted: a size, a list of sizes, texts, or conversations.
 pub fn run(args: TokensArgs) -> Result<Outcome, Error> {
-    let model =
-        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
-    if let Some(size) = &args.image {
-        let (width, height) = parse_size(size, 'x')?;
-        ui::print(&grid_line(model, width, height, args.format));
-        return Ok(Outcome::Fine);
-    }
-    let loaded = args.tokenizer.as_deref().map(load_tokenizer).transpose()?;
-    let tekken = loaded.as_ref().unwrap_or_else(|| Tekken::embedded());
-    if let Some(path) = &args.sizes {
-        return each_line(path, |line, out| {
-            let (width, height) = parse_size(line, ' ')?;
-            out.push_str(&grid_line(model, width, height, Format::Json));
-            Ok(())
-        });
-    }
-    if let Some(path) = &args.text {
-        let mut number = 0;
-        return each_line(path, |line, out| {
-            number += 1;
-            let wrong =
-                || Error::argument(format!("line {number} of `{}` is not a JSON string", path.display()));
-            let text = json::parse(line).map_err(|_| wrong())?;
-            let ids = tekken.encode(text.value.as_str().ok_or_else(wrong)?);
-            writeln!(out, "{{\"line\":{number},\"ids\":{}}}", numbers(&ids)).map_err(Error::argument)
-        });
-    }
+    let model = choose_model(&args.model)?;
     let layout = Layout::find(&args.layout);
     let layout = choose("layout", &args.layout, layout, Layout::ALL.iter().map(|layout| layout.as_str()))?;
-    conversations(&args, &ChatEncoder { spec: model, tekken, layout })
-}
-
-fn load_tokenizer(path: &Path) -> Result<Tekken, Error> {
-    let broken = |source| ReadError::Io { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(broken)?;
-    Tekken::from_json(&bytes).map_err(|error| Error::argument(format!("`{}`: {error}", path.display())))
+    if let Some(size) = &args.image {
+        let (width, height) = parse_size(size, 'x')?;
+        ui::print(&match args.format {
+            Format::Json => grid_json(model, width, height),
+            Format::Human => grid_told(model, width, height),
+        });
+        return Ok(Outcome::Fine);
+    }
+    if let Some(path) = &args.sizes {
+        return sizes(path, model);
+    }
+    let loaded = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
+    let tekken = loaded.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
+    let encoder = ChatEncoder { spec: model, tekken, layout };
+    match &args.text {
+        Some(path) => texts(&args, path, tekken),
+        None => conversations(&args, &encoder, loaded.as_ref()),
+    }
 }
 
 /// Reads `3000x2000` or `3000 2000`.
@@ -76,29 +61,39 @@ fn parse_size(text: &str, separator: char) -> Result<(u32, u32), Error> {
     Ok((side(width)?, side(height)?))
 }
 
-fn grid_line(model: &ModelSpec, width: u32, height: u32, format: Format) -> String {
+fn grid_json(model: &ModelSpec, width: u32, height: u32) -> String {
     let grid = grid(model, width, height);
     let Grid { width: pixel_width, height: pixel_height, columns, rows, .. } = grid;
-    match format {
-        Format::Json => format!(
-            "{{\"width\":{width},\"height\":{height},\"columns\":{columns},\"rows\":{rows},\"tokens\":{},\
-             \"pixel_width\":{pixel_width},\"pixel_height\":{pixel_height}}}\n",
-            grid.tokens()
-        ),
-        Format::Human => format!(
-            "{width}x{height} pixels: {} tokens for {}\n{columns} columns and {rows} rows of patches, {pixel_width}x{pixel_height} pixels{}\n",
-            grouped(grid.tokens() as u64),
-            model.id,
-            if grid.shrunk { ", made smaller" } else { "" }
-        ),
-    }
+    let warnings =
+        if too_thin(model, width, height) { r#","warnings":[{"rule":"image-too-thin"}]"# } else { "" };
+    format!(
+        "{{\"width\":{width},\"height\":{height},\"columns\":{columns},\"rows\":{rows},\"tokens\":{},\
+         \"pixel_width\":{pixel_width},\"pixel_height\":{pixel_height}{warnings}}}\n",
+        grid.tokens()
+    )
 }
 
-/// Answers each line of a file (`-` is standard input) as it comes.
-fn each_line(
-    path: &Path,
-    mut answer: impl FnMut(&str, &mut String) -> Result<(), Error>,
-) -> Result<Outcome, Error> {
+fn grid_told(model: &ModelSpec, width: u32, height: u32) -> String {
+    let grid = grid(model, width, height);
+    let Grid { width: pixel_width, height: pixel_height, columns, rows, shrunk } = grid;
+    let smaller = if shrunk { ", made smaller" } else { "" };
+    let thin = if too_thin(model, width, height) {
+        "so elongated that older servers refuse it (image-too-thin)\n"
+    } else {
+        ""
+    };
+    format!(
+        "{width}x{height} pixels: {} tokens for {}\n\
+         {} and {} of patches, {pixel_width}x{pixel_height} pixels{smaller}\n{thin}",
+        grouped(grid.tokens() as u64),
+        model.id,
+        counted(u64::from(columns), "column"),
+        counted(u64::from(rows), "row"),
+    )
+}
+
+/// The grid of each line of a file.
+fn sizes(path: &Path, model: &ModelSpec) -> Result<Outcome, Error> {
     let broken = |source| ReadError::Io { path: path.to_owned(), source };
     let source: Box<dyn io::Read> = if path == Path::new("-") {
         Box::new(io::stdin())
@@ -106,19 +101,70 @@ fn each_line(
         Box::new(File::open(path).map_err(broken)?)
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut text = String::new();
     for line in BufReader::new(source).lines() {
         let line = line.map_err(broken)?;
         if line.trim().is_empty() {
             continue;
         }
-        text.clear();
-        answer(&line, &mut text)?;
-        if let Err(error) = out.write_all(text.as_bytes()) {
-            return ends_quietly(error);
+        let (width, height) = parse_size(&line, ' ')?;
+        if let Err(source) = out.write_all(grid_json(model, width, height).as_bytes()) {
+            return ends_quietly(output(source));
         }
     }
-    out.flush().map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
+    out.flush().map_err(output).map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
+}
+
+/// The ids of each text of a file.
+fn texts(args: &TokensArgs, path: &Path, tekken: &Tekken) -> Result<Outcome, Error> {
+    let (rows, _) = open(path)?;
+    let mut out = BufWriter::new(io::stdout());
+    let work = |row: RawRow| {
+        let wrong =
+            || Error::argument(format!("line {} of `{}` is not a JSON string", row.line, path.display()));
+        let text = std::str::from_utf8(&row.bytes).map_err(|_| wrong())?;
+        let text = json::parse(text).map_err(|_| wrong())?;
+        let ids = tekken.encode(text.value.as_str().ok_or_else(wrong)?);
+        let mut answer = format!("{{\"line\":{},\"ids\":", row.line);
+        write_numbers(&ids, &mut answer);
+        answer.push_str("}\n");
+        Ok(answer)
+    };
+    let sink = |answer: Result<String, Error>| out.write_all(answer?.as_bytes()).map_err(output);
+    let done = each_row(threads(args), path, rows, work, sink);
+    done.and_then(|()| out.flush().map_err(output)).map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
+}
+
+fn output(source: io::Error) -> Error {
+    Error::Output { source }
+}
+
+fn threads(args: &TokensArgs) -> usize {
+    args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// So much is handed to a thread at once: a line alone may be less work than its handing over.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Works on every row, on all threads, and hands the answers to `sink` in order.
+fn each_row<Answer: Send>(
+    threads: usize,
+    path: &Path,
+    mut rows: Records<Box<dyn io::Read + Send>>,
+    work: impl Fn(RawRow) -> Answer + Sync,
+    mut sink: impl FnMut(Answer) -> Result<(), Error> + Send,
+) -> Result<(), Error> {
+    let broken = |source| Error::from(ReadError::Io { path: path.to_owned(), source });
+    let next = || {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES {
+            let Some(row) = rows.next_row().map_err(broken)? else { break };
+            bytes += row.bytes.len();
+            batch.push(row);
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    };
+    let work = |batch: Vec<RawRow>| batch.into_iter().map(&work).collect::<Vec<_>>();
+    parallel::ordered(threads, next, work, |answers| answers.into_iter().try_for_each(&mut sink))
 }
 
 /// Sums over a file, for the table.
@@ -132,55 +178,65 @@ struct Totals {
     images: u64,
     overflow: u64,
     /// How many samples have so many tokens; the keys are few because they are rounded up to three bits.
-    lengths: std::collections::BTreeMap<u64, u64>,
+    lengths: BTreeMap<u64, u64>,
     longest: (u64, u64),
-    by_rule: std::collections::BTreeMap<&'static str, u64>,
+    by_rule: BTreeMap<&'static str, u64>,
     all_lengths: Vec<u32>,
 }
 
-fn conversations(args: &TokensArgs, encoder: &ChatEncoder<'_>) -> Result<Outcome, Error> {
+/// What is to be passed on of one line.
+struct Answer {
+    line: u64,
+    length: u64,
+    counted: Result<Counted, Finding>,
+    /// The line of output, for machines.
+    json: Option<String>,
+}
+
+fn conversations(
+    args: &TokensArgs,
+    encoder: &ChatEncoder<'_>,
+    tokenizer: Option<&TokenizerFile>,
+) -> Result<Outcome, Error> {
     let ids = if args.ids { Ids::Yes } else { Ids::No };
     let json = args.format == Format::Json || args.ids;
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut out = BufWriter::new(io::stdout());
     let mut totals = Totals::default();
     let mut ui = Ui::new(args.format, json);
-    if let Exactness::Estimate(why) = encoder.exactness() {
-        ui.note(&format!("estimate: {why}"));
-    }
+    tell_counting(encoder, tokenizer, &ui);
     let input_total =
         args.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
     let mut progress = Progress { input_total, ..Progress::default() };
     for file in &args.files {
-        let several = args.files.len() > 1;
-        let (mut rows, folder) = open(file)?;
-        let broken = |source| Error::from(ReadError::Io { path: file.clone(), source });
-        let work = |row: RawRow| (row.line, row.length, count_line(encoder, &folder, &row, ids));
-        let sink = |(line, length, counted): (u64, u64, Result<Counted, Finding>)| {
-            totals.add(line, &counted, encoder.spec.context);
-            if !json {
-                progress.rows += 1;
-                progress.images = totals.images;
-                progress.input_read += length;
-                ui.progress(progress);
-                if let Err(finding) = counted {
-                    ui.finding(&finding.at(&file.display().to_string(), line));
-                }
-                return Ok(());
-            }
-            let name = several.then(|| file.display().to_string());
-            let text = line_json(line, name.as_deref(), &counted, encoder.exactness());
-            out.write_all(text.as_bytes()).map_err(broken)
+        let name = file.display().to_string();
+        let (rows, folder) = open(file)?;
+        let work = |row: RawRow| {
+            let counted = count_line(encoder, &folder, &row, ids);
+            let named = (args.files.len() > 1).then_some(name.as_str());
+            let json = json.then(|| line_json(row.line, named, &counted, encoder.exactness()));
+            Answer { line: row.line, length: row.length, counted, json }
         };
-        match parallel::ordered(threads, || rows.next_row().map_err(broken), work, sink) {
-            Err(Error::Read(ReadError::Io { source, .. })) if source.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Outcome::Fine);
+        let sink = |Answer { line, length, counted, json }: Answer| {
+            totals.add(line, &counted, encoder.spec.context);
+            if let Some(json) = json {
+                return out.write_all(json.as_bytes()).map_err(output);
             }
-            result => result?,
+            progress.rows += 1;
+            progress.images = totals.images;
+            progress.input_read += length;
+            ui.progress(progress);
+            let findings = counted.map_or_else(|refusal| vec![refusal], |counted| counted.warnings);
+            for finding in findings {
+                ui.finding(&finding.at(&name, line));
+            }
+            Ok(())
+        };
+        if let Err(error) = each_row(threads(args), file, rows, work, sink) {
+            return ends_quietly(error);
         }
     }
-    if let Err(error) = out.flush() {
-        return ends_quietly(error);
+    if let Err(source) = out.flush() {
+        return ends_quietly(output(source));
     }
     ui.end();
     if !json {
@@ -211,13 +267,10 @@ fn line_json(
     }
     match counted {
         Err(finding) => {
-            out.push_str(&format!(",\"refused\":{{\"rule\":\"{}\",\"message\":", finding.rule.id));
-            write_string(&finding.message, &mut out);
-            out.push_str(",\"pointer\":");
-            write_string(&finding.pointer, &mut out);
-            out.push('}');
+            out.push_str(",\"refused\":");
+            write_finding(finding, &mut out);
         }
-        Ok(Counted { counts, sizes, ids }) => {
+        Ok(Counted { counts, warnings, sizes, ids }) => {
             out.push_str(&format!(
                 ",\"tokens\":{},\"text_tokens\":{},\"image_tokens\":{},\"trained_tokens\":{},\"images\":[",
                 counts.tokens,
@@ -238,11 +291,13 @@ fn line_json(
             if let Exactness::Estimate(_) = exactness {
                 out.push_str(",\"estimate\":true");
             }
+            write_warnings(warnings, &mut out);
             if let Some(ids) = ids {
-                let run =
-                    |run: &pixtune_core::tokens::Run| format!("[{},{}]", u8::from(run.trained), run.tokens);
+                let run = |run: &Run| format!("[{},{}]", u8::from(run.trained), run.tokens);
                 let runs: Vec<String> = counts.runs.iter().map(run).collect();
-                out.push_str(&format!(",\"ids\":{},\"trained_runs\":[{}]", numbers(ids), runs.join(",")));
+                out.push_str(",\"ids\":");
+                write_numbers(ids, &mut out);
+                out.push_str(&format!(",\"trained_runs\":[{}]", runs.join(",")));
             }
         }
     }
@@ -250,15 +305,48 @@ fn line_json(
     out
 }
 
-fn numbers(ids: &[u32]) -> String {
-    let mut out = String::with_capacity(2 + 7 * ids.len());
-    out.push('[');
-    for (index, id) in ids.iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        let _ = write!(out, "{comma}{id}");
+fn write_warnings(warnings: &[Finding], out: &mut String) {
+    if warnings.is_empty() {
+        return;
+    }
+    out.push_str(",\"warnings\":[");
+    for (index, warning) in warnings.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_finding(warning, out);
     }
     out.push(']');
-    out
+}
+
+fn write_finding(finding: &Finding, out: &mut String) {
+    out.push_str(&format!("{{\"rule\":\"{}\",\"message\":", finding.rule.id));
+    write_string(&finding.message, out);
+    out.push_str(",\"pointer\":");
+    write_string(&finding.pointer, out);
+    out.push('}');
+}
+
+/// Writes `[1,22,333]`. Ids come as fast as they can be formatted, so their digits are made by hand.
+fn write_numbers(ids: &[u32], out: &mut String) {
+    out.reserve(2 + 7 * ids.len());
+    out.push('[');
+    for (index, &id) in ids.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        let (mut digits, mut start, mut rest) = ([0_u8; 10], 10, id);
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        digits[start..].iter().for_each(|&digit| out.push(char::from(digit)));
+    }
+    out.push(']');
 }
 
 impl Totals {
@@ -317,30 +405,30 @@ impl Totals {
             ),
         );
         out.push('\n');
-        out.push_str(&histogram(&self.lengths));
+        out.push_str(&histogram(&self.lengths, encoder.spec));
         out
     }
 }
 
-/// Bars of how many samples have up to so many tokens.
-fn histogram(lengths: &std::collections::BTreeMap<u64, u64>) -> String {
+/// Bars of how many samples have up to so many tokens, and where the model's context ends.
+fn histogram(lengths: &BTreeMap<u64, u64>, model: &ModelSpec) -> String {
     const WIDTH: u64 = 40;
     let most = lengths.values().copied().max().unwrap_or(1);
     let mut out = String::from("samples by tokens\n");
     let (Some(first), Some(last)) = (lengths.keys().next(), lengths.keys().last()) else { return out };
+    let context = model.context as u64;
+    let mut limit = Some(format!("{:>11} {:┄<40} {}\n", grouped(context), " context ", model.id));
     let mut upper = *first;
-    loop {
+    while upper <= *last {
+        if upper > context {
+            out.extend(limit.take());
+        }
         let count = lengths.get(&upper).copied().unwrap_or(0);
         let bar = (count * WIDTH).div_ceil(most) as usize;
-        out.push_str(&format!(
-            "{:>11} {:<40} {}\n",
-            format!("≤ {}", grouped(upper)),
-            "█".repeat(bar),
-            grouped(count)
-        ));
-        if upper >= *last {
-            return out;
-        }
+        let name = format!("≤ {}", grouped(upper));
+        out.push_str(&format!("{name:>11} {:<40} {}\n", "█".repeat(bar), grouped(count)));
         upper *= 2;
     }
+    out.extend(limit);
+    out
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Case, Run};
+use crate::harness::{Case, Run, png_header};
 
 /// One row whose picture is this file.
 fn with_picture(bytes: &[u8]) -> (Case, Run) {
@@ -77,24 +77,6 @@ fn a_truncated_picture_is_also_seen_without_decoding() {
         case.prepare(&["--images", "keep", "--verify", "header"]).ends(1);
         assert_eq!(case.rejected(), ["image-unreadable"], "{fixture}");
     }
-}
-
-/// A PNG that declares a size and holds nothing.
-fn png_header(width: u32, height: u32) -> Vec<u8> {
-    let mut ihdr = b"IHDR".to_vec();
-    ihdr.extend_from_slice(&width.to_be_bytes());
-    ihdr.extend_from_slice(&height.to_be_bytes());
-    ihdr.extend_from_slice(&[8, 6, 0, 0, 0]);
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
-    png.extend_from_slice(&ihdr);
-    png.extend_from_slice(&crc32(&ihdr).to_be_bytes());
-    png
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
-    })
 }
 
 #[test]
@@ -224,7 +206,9 @@ fn an_existing_output_is_replaced_only_when_forced() {
     case.prepare(&["--force", "--jpeg-quality", "70"]).ends(0);
     assert_ne!(case.output()["manifest.json"], before["manifest.json"]);
     case.write("mine/notes.txt", "precious");
-    case.run(&["prepare", "data.csv", "--out", "mine", "--force"]).ends(2).tells("is not replaced");
+    for flag in ["--force", "--resume"] {
+        case.run(&["prepare", "data.csv", "--out", "mine", flag]).ends(2).tells("is not replaced");
+    }
     assert_eq!(case.read("mine/notes.txt"), "precious");
 }
 
@@ -302,4 +286,15 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);
     assert_eq!(case.output(), crate::harness::read_folder(&case.path("undisturbed")));
+}
+
+#[test]
+fn keys_that_only_later_rows_have_are_told() {
+    let case = Case::new();
+    case.write(
+        "rows.jsonl",
+        "{\"prompt\":\"q\",\"answer\":\"a\"}\n{\"prompt\":\"r\",\"answer\":\"b\",\"system\":\"s\"}\n",
+    );
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(0);
+    run.tells("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
 }

@@ -147,3 +147,21 @@ pub fn at<'v>(value: &'v Value<'static>, pointer: &str) -> &'v Value<'static> {
 pub fn text(value: &Value<'static>, pointer: &str) -> String {
     at(value, pointer).as_str().unwrap_or_else(|| panic!("{pointer} is no string")).to_owned()
 }
+
+/// A PNG that declares a size and holds nothing.
+pub fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut ihdr = b"IHDR".to_vec();
+    ihdr.extend_from_slice(&width.to_be_bytes());
+    ihdr.extend_from_slice(&height.to_be_bytes());
+    ihdr.extend_from_slice(&[8, 6, 0, 0, 0]);
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    png.extend_from_slice(&ihdr);
+    png.extend_from_slice(&crc32(&ihdr).to_be_bytes());
+    png
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
+    })
+}

@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod check;
+mod exactness;
 mod harness;
 mod prepare;
 mod resume;
 mod snapshots;
+mod tokenizers;
 mod tokens;

@@ -110,4 +110,26 @@ fn an_unfinished_run_is_neither_lost_nor_mixed() {
     let before = case.output();
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
     assert_eq!(case.output(), before);
+    // But what was made of other inputs is not taken for finished.
+    case.write("data.csv", case.read("data.csv").replace("answer", "other"));
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("`out` exists already");
+    assert_eq!(case.output(), before);
+}
+
+#[test]
+fn an_input_that_changed_meanwhile_is_noticed() {
+    let case = many_rows();
+    // Half of the rows are finished when a limit on the size of files stops the run.
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .current_dir(case.path("."))
+        .arg("-c")
+        .arg(format!("trap '' XFSZ; ulimit -f 300; exec {program} {}", ARGS.join(" ")));
+    crate::harness::finish(limited).ends(2).tells("run again with --resume");
+    let table = case.read("data.csv");
+    case.write("data.csv", table.replacen("question 1?", "question X?", 1));
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("data.csv:3 has changed");
+    case.write("data.csv", table);
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
 }

@@ -42,6 +42,8 @@ fn the_example_reads_well() {
     copy(&root().join("examples"), &case.path("examples"));
     let run = case.run(&["prepare", "examples/visual-qa/dataset.csv", "--out", "prepared"]).ends(0);
     check("prepare-visual-qa.txt", &format!("{}\n{}", run.stderr, run.stdout));
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&run.stdout), "README.md shows another closing table than this:\n{}", run.stdout);
 }
 
 #[test]

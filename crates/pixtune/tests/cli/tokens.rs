@@ -3,20 +3,27 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::harness::{Case, Run, at, text};
+use crate::harness::{Case, Run, at, png_header, text};
 
 const GOOD: &str =
     r#"{"messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]}"#;
 
-/// A line with a picture that is only a header: 3000 pixels wide and 2000 high.
-fn picture_line() -> String {
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x0b\xb8\0\0\x07\xd0\x08\x02\0\0\0".to_vec();
-    png.extend_from_slice(&[0; 64]);
+fn data_uri(width: u32, height: u32) -> String {
     let mut uri = b"data:image/png;base64,".to_vec();
-    pixtune_io::write::base64::encode(&png, &mut uri);
-    let uri = String::from_utf8(uri).unwrap();
+    pixtune_io::write::base64::encode(&png_header(width, height), &mut uri);
+    String::from_utf8(uri).unwrap()
+}
+
+/// A line with pictures that are only headers.
+fn pictures_line(width: u32, height: u32, count: usize) -> String {
+    let part = format!(r#"{{"type":"image_url","image_url":"{}"}}"#, data_uri(width, height));
+    let parts = vec![part; count].join(",");
+    format!(r#"{{"messages":[{{"role":"user","content":[{parts}]}},{{"role":"assistant","content":"a"}}]}}"#)
+}
+
+fn text_line(text: &str) -> String {
     format!(
-        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{uri}"}}]}},{{"role":"assistant","content":"a"}}]}}"#
+        r#"{{"messages":[{{"role":"user","content":"{text}"}},{{"role":"assistant","content":"world"}}]}}"#
     )
 }
 
@@ -27,7 +34,7 @@ fn answers(run: &Run) -> Vec<pixtune_core::json::Value<'static>> {
 #[test]
 fn counts_ids_and_runs_are_those_of_the_reference() {
     let case = Case::new();
-    case.write("rows.jsonl", format!("{GOOD}\n\n{}\n", picture_line()));
+    case.write("rows.jsonl", format!("{GOOD}\n\n{}\n", pictures_line(3000, 2000, 1)));
     let run = case.run(&["tokens", "rows.jsonl", "--ids"]).ends(0);
     assert_eq!(
         run.stdout.lines().next().unwrap(),
@@ -114,4 +121,70 @@ fn standard_input_is_read() {
             .unwrap()
             .starts_with("{\"line\":1,\"tokens\":6,")
     );
+}
+
+#[test]
+fn a_thin_picture_and_half_a_pair_are_warnings() {
+    let case = Case::new();
+    let surrogate = text_line(r"\ud800");
+    case.write("rows.jsonl", format!("{}\n{surrogate}\n{GOOD}\n", pictures_line(1, 100_000, 1)));
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(0);
+    let answers = answers(&run);
+    assert_eq!(at(&answers[0], "/tokens").to_string(), "133");
+    assert_eq!(text(&answers[0], "/warnings/0/rule"), "image-too-thin");
+    assert_eq!(text(&answers[0], "/warnings/0/pointer"), "/messages/0/content/0/image_url");
+    assert_eq!(text(&answers[1], "/warnings/0/rule"), "json-lone-surrogate");
+    assert!(answers[2].get("warnings").is_none());
+    let run = case.run(&["tokens", "rows.jsonl"]).ends(0);
+    run.tells("warning[image-too-thin]: rows.jsonl:1").tells("warning[json-lone-surrogate]: rows.jsonl:2");
+    let run = case.run(&["tokens", "--image", "1x100000"]).ends(0);
+    assert!(run.stdout.contains("image-too-thin"), "{}", run.stdout);
+    let run = case.run(&["tokens", "--image", "1x100000", "--format", "json"]).ends(0);
+    assert!(run.stdout.contains(r#""warnings":[{"rule":"image-too-thin"}]"#), "{}", run.stdout);
+}
+
+#[test]
+fn control_characters_are_text_where_json_has_them() {
+    let case = Case::new();
+    let raw = text_line("\0");
+    case.write("rows.jsonl", format!("{}\n{raw}\n", text_line(r"a\u0000b")));
+    let run = case.run(&["tokens", "rows.jsonl", "--ids"]).ends(1);
+    let answers = answers(&run);
+    // <s> [INST] a NUL b [/INST] world </s>
+    assert_eq!(at(&answers[0], "/ids").to_string(), "[1,3,1097,1000,1098,4,34049,2]");
+    assert_eq!(text(&answers[1], "/refused/rule"), "json-syntax");
+}
+
+#[test]
+fn ten_thousand_pictures_and_endless_words_are_counted() {
+    let case = Case::new();
+    let endless = text_line(&"a".repeat(3_000_000));
+    case.write("rows.jsonl", format!("{}\n{endless}\n", pictures_line(1024, 1024, 10_000)));
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(0);
+    let answers = answers(&run);
+    assert_eq!(at(&answers[0], "/image_tokens").to_string(), "41600000");
+    assert_eq!(at(&answers[0], "/images").as_array().unwrap().len(), 10_000);
+    assert_eq!(at(&answers[1], "/image_tokens").to_string(), "0");
+}
+
+#[test]
+fn broken_base64_behind_a_good_header_is_refused() {
+    let case = Case::new();
+    let whole = pictures_line(3000, 2000, 1);
+    let long = whole.replace("\"}]},", &format!("{}\"}}]}},", "AAAA".repeat(40_000)));
+    let short_of_one = whole.replace("\"}]},", &format!("{}AAA\"}}]}},", "AAAA".repeat(40_000)));
+    case.write("rows.jsonl", format!("{long}\n{short_of_one}\n"));
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(1);
+    let answers = answers(&run);
+    assert_eq!(at(&answers[0], "/image_tokens").to_string(), "2795");
+    assert_eq!(text(&answers[1], "/refused/rule"), "image-bad-data-uri");
+}
+
+#[test]
+fn the_end_of_the_context_is_shown_among_the_bars() {
+    let case = Case::new();
+    case.write("rows.jsonl", format!("{GOOD}\n{}\n", pictures_line(1024, 1024, 40)));
+    let run = case.run(&["tokens", "rows.jsonl"]).ends(0);
+    let bars: Vec<&str> = run.stdout.lines().rev().take(2).collect();
+    assert!(bars[0].contains("≤ 262,144") && bars[1].contains("131,072  context "), "{}", run.stdout);
 }

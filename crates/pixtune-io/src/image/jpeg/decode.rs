@@ -115,6 +115,8 @@ impl Decoder {
                     picture.latch_steps(&walker, &scan)?;
                     self.scans.decode(&mut walker, &picture, &scan, planes)?;
                 }
+                // Before its first scan, what the decoder knows is of the picture before.
+                Segment::End if scans == 0 => return Err(walker.corrupt("no scan before the EOI marker")),
                 Segment::End => return self.scans.finish(&walker, &picture, planes),
             }
         }

@@ -1,0 +1,87 @@
+//! How fast conversations with pictures become what a model is fed, per CPU-second of one thread; see `bench/tokens`.
+//!
+//!     cargo run --release -p pixtune-io --example conversations_speed -- CHATS.jsonl
+//!
+//! Prints `name<TAB>what<TAB>number`.
+
+use std::hint::black_box;
+use std::io::Cursor;
+use std::path::Path;
+use std::time::Instant;
+
+use pixtune_core::json;
+use pixtune_core::sample::ImageSource;
+use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::strict;
+use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::image::{Limits, model_input};
+use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::tokens::{Ids, count_line};
+use pixtune_io::write::base64;
+
+fn main() -> std::io::Result<()> {
+    let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
+    for path in std::env::args().skip(1) {
+        let bytes = std::fs::read(&path)?;
+        let count = rows(&bytes).len() as f64;
+        let ids = |row: &RawRow| {
+            let counted = count_line(&encoder, Path::new("."), row, Ids::Yes);
+            counted.ok().and_then(|counted| counted.ids).map_or(0, |ids| ids.len())
+        };
+        println!("pixtune\tconversations (ids)\t{}", rows(&bytes).iter().map(ids).sum::<usize>());
+        let seconds = best_seconds(&mut || {
+            black_box(rows(&bytes).iter().map(ids).sum::<usize>());
+        });
+        println!("pixtune\tconversations, ids and counts (1/s)\t{:.0}", count / seconds);
+        let seconds = best_seconds(&mut || {
+            for row in rows(&bytes) {
+                black_box((ids(&row), pixels(&row)));
+            }
+        });
+        println!("pixtune\tconversations, ids and pixels (1/s)\t{:.0}", count / seconds);
+    }
+    Ok(())
+}
+
+/// The lines as the program reads them.
+fn rows(bytes: &[u8]) -> Vec<RawRow> {
+    let mut records = Records::new(Cursor::new(bytes), Framing::Lines, usize::MAX);
+    std::iter::from_fn(|| records.next_row().ok().flatten()).collect()
+}
+
+/// What the vision encoder is fed of each picture of a line.
+fn pixels(row: &RawRow) -> Vec<Vec<f32>> {
+    let text = String::from_utf8_lossy(&row.bytes);
+    let Ok(parsed) = json::parse(&text) else { return vec![] };
+    let Ok(sample) = strict::read(&parsed.value) else { return vec![] };
+    let decoded = |source: &ImageSource| match source {
+        ImageSource::Inline { base64: text, .. } => base64::decode(text),
+        _ => None,
+    };
+    let pictures = sample.images.iter().filter_map(|picture| decoded(&picture.source));
+    pictures
+        .filter_map(|bytes| model_input(&bytes, &PIXTRAL_12B, &Limits::default()).ok())
+        .map(|input| input.pixels)
+        .collect()
+}
+
+/// CPU seconds of this thread for one call: best of four.
+fn best_seconds(work: &mut dyn FnMut()) -> f64 {
+    work();
+    (0..4)
+        .map(|_| {
+            let start = thread_seconds();
+            work();
+            thread_seconds() - start
+        })
+        .fold(f64::MAX, f64::min)
+}
+
+/// CPU time of this thread; where the system does not tell, time as it passes.
+fn thread_seconds() -> f64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    let scheduled = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = scheduled.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| nanoseconds / 1e9)
+}

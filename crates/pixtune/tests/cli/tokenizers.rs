@@ -1,0 +1,111 @@
+//! `--tokenizer`: other vocabularies, whole and damaged.
+
+use pixtune_core::json::{self, Value};
+
+use crate::harness::{Case, Run, at, text};
+
+const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// A `tekken.json` of the 256 bytes and `ab`.
+fn tekken(version: &str) -> String {
+    let entry = |rank: usize, token: &[u8]| {
+        let mut coded = Vec::new();
+        pixtune_io::write::base64::encode(token, &mut coded);
+        format!(r#"{{"rank":{rank},"token_bytes":"{}","token_str":null}}"#, String::from_utf8(coded).unwrap())
+    };
+    let mut entries: Vec<_> = (0..=255_u8).map(|byte| entry(usize::from(byte), &[byte])).collect();
+    entries.push(entry(256, b"ab"));
+    let pattern = PATTERN.replace('\\', r"\\");
+    format!(
+        r#"{{"config":{{"pattern":"{pattern}","num_vocab_tokens":300,"default_vocab_size":357,"default_num_special_tokens":100,"version":"{version}"}},"image":{{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}},"vocab":[{}]}}"#,
+        entries.join(",")
+    )
+}
+
+/// One row of text alone, and a tokenizer file beside it.
+fn case(tokenizer: impl AsRef<[u8]>) -> Case {
+    let case = Case::table("prompt,completion\nab,ba\n");
+    case.write("tekken.json", tokenizer);
+    case.write(
+        "rows.jsonl",
+        r#"{"messages":[{"role":"user","content":"ab"},{"role":"assistant","content":"ba"}]}"#,
+    );
+    case
+}
+
+fn manifest(case: &Case) -> Value<'static> {
+    json::parse(&case.read("out/manifest.json")).unwrap().value.into_owned()
+}
+
+fn prepare(case: &Case, more: &[&str]) -> Run {
+    case.prepare(
+        &[&["--tokenizer", "tekken.json", "--validation", "0", "--columns", "prompt=prompt"], more].concat(),
+    )
+}
+
+#[test]
+fn prepare_counts_with_another_vocabulary_and_names_it() {
+    let case = case(tekken("v3"));
+    prepare(&case, &[]).ends(0).tells("`tekken.json` cuts pictures otherwise (patches of 14 pixels");
+    let first = manifest(&case);
+    // <s> [INST] ab [/INST] b a </s>
+    assert_eq!(at(&first, "/tokens/total").to_string(), "7");
+    assert!(at(&first, "/tokens").get("estimate").is_none());
+    assert_eq!(text(&first, "/plan/tokenizer/path"), "tekken.json");
+    assert_eq!(text(&first, "/plan/tokenizer/blake3").len(), 64);
+    case.write("tekken.json", tekken("v3").replace("300", "301"));
+    prepare(&case, &["--force"]).ends(0);
+    let other = manifest(&case);
+    assert_ne!(text(&other, "/plan/tokenizer/blake3"), text(&first, "/plan/tokenizer/blake3"));
+}
+
+#[test]
+fn an_estimate_is_told_and_written_down() {
+    let why = "the conversation is laid out as v3";
+    let case = case(tekken("v7"));
+    prepare(&case, &[]).ends(0).tells("estimate: ").tells(why);
+    let written = manifest(&case);
+    assert!(text(&written, "/tokens/estimate").contains(why));
+    let run = prepare(&case, &["--force", "--format", "json"]).ends(0);
+    assert!(run.stdout.contains("\"estimate\":\"the conversation is laid out as v3"), "{}", run.stdout);
+    case.prepare(&["--force", "--model", "pixtral-large"]).ends(0).tells("estimate: ");
+    let written = manifest(&case);
+    assert!(text(&written, "/tokens/estimate").contains("SentencePiece"));
+}
+
+#[test]
+fn damaged_tokenizer_files_are_refused_before_any_work() {
+    let whole = tekken("v3");
+    let b = r#"{"rank":98,"token_bytes":"Yg==","token_str":null}"#;
+    let ab = r#"{"rank":256,"token_bytes":"YWI=","token_str":null}"#;
+    assert!(whole.contains(b) && whole.contains(ab));
+    for (file, message) in [
+        (whole.replace(&format!("{b},"), ""), "counts 357 tokens of which 100 are special, but lists 256"),
+        (whole.replace("\"rank\":98", "\"rank\":97"), "entry 98 of the vocabulary has the rank 97"),
+        (whole.replace("\"rank\":98,", ""), "has no whole number at `/vocab/98/rank`"),
+        (whole.replace("YWI=", "YQ=="), "entries 97 and 256 of the vocabulary are the same bytes"),
+        (whole.replace("YWI=", "YW!="), "the bytes `YW!=`, which is no base64"),
+        (whole.replace(":357", ":999999999999"), "counts 999999999999 tokens"),
+        (whole.replace(":100,", ":99999999999999999999999,"), "no whole number at"),
+        (whole.replace("v3", "v99"), "unknown version `v99`"),
+        (whole[..whole.len() / 2].to_owned(), "is not JSON"),
+        ("Sign in".to_owned(), "is not JSON"),
+        (String::new(), "is not JSON"),
+    ] {
+        let case = case(file);
+        prepare(&case, &[]).ends(2).tells("`tekken.json`: ").tells(message);
+        assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+        case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).tells(message);
+    }
+    let case = case(b"\xff\xfe{");
+    prepare(&case, &[]).ends(2).tells("not UTF-8 text");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "."]).ends(2).tells("cannot read `.`");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "none.json"]).ends(2).tells("cannot read `none.json`");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_endless_tokenizer_file_is_refused() {
+    let case = case("");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"]).ends(2).tells("is no tokenizer file");
+}

@@ -1,0 +1,42 @@
+//! What a user types about columns and the split, and a row read by it: chosen columns exist and are used once,
+//! shares stay shares, every picture of a good row has its place.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role, read_row};
+use pixtune_core::curate::{Validation, parse_size};
+use pixtune_core::diagnostic::Severity;
+use pixtune_fuzz::placed;
+
+fuzz_target!(|input: (&str, &str, &str, &str)| {
+    let (typed, header, row, share) = input;
+    match share.parse() {
+        Ok(Validation::Fraction(fraction)) => assert!((0.0..1.0).contains(&fraction)),
+        Ok(parsed) => assert_eq!(parsed.to_string().parse(), Ok(parsed)),
+        Err(error) => assert!(error.to_string().contains(share)),
+    }
+    if let Some(size) = parse_size(share).filter(|size| *size < 1 << 53) {
+        assert_eq!(parse_size(&format!("{size}B")), Some(size));
+    }
+    let Ok(choice) = Choice::parse(typed) else { return };
+    let names: Vec<String> = header.split(',').map(str::to_owned).collect();
+    let Ok(columns) = Columns::resolve(&names, &choice) else { return };
+    for role in Role::NAMED {
+        assert!(choice.named(role).all(|column| names.iter().any(|name| name == column)));
+    }
+    assert!(columns.image.iter().all(|column| names.contains(column)));
+    assert!(names.contains(&columns.completion));
+    for column in &columns.unused {
+        assert!(names.contains(column) && !columns.image.contains(column) && *column != columns.completion);
+    }
+    let cells: Vec<&str> = row.split(',').collect();
+    let cell = |column: &str| {
+        let index = names.iter().position(|name| name == column)?;
+        cells.get(index).map(|cell| Cell::Text(cell))
+    };
+    for position in [ImagePosition::First, ImagePosition::Last] {
+        let (sample, findings) = read_row(&columns, position, cell);
+        if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
+            assert_eq!(placed(&sample), (0..sample.images.len()).collect::<Vec<_>>());
+        }
+    }
+});

@@ -1,0 +1,29 @@
+//! References to pictures: a data URI keeps its payload, and base64 of what it holds says the same again.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::conversation::image_source;
+use pixtune_core::sample::ImageSource;
+use pixtune_io::write::base64;
+
+fuzz_target!(|reference: &str| {
+    match image_source(reference) {
+        Ok(ImageSource::Inline { mime, base64: payload }) => {
+            assert!(!payload.is_empty() && reference.contains(&payload));
+            assert_eq!(mime, mime.to_ascii_lowercase());
+            let again = ImageSource::Inline { mime: mime.clone(), base64: payload.clone() };
+            assert_eq!(image_source(&format!("data:{mime};base64,{payload}")), Ok(again));
+            if let Some(bytes) = base64::decode(&payload) {
+                let mut encoded = Vec::new();
+                base64::encode(&bytes, &mut encoded);
+                assert_eq!(encoded.len(), base64::encoded_length(bytes.len()));
+                let encoded = String::from_utf8(encoded).expect("base64 is ASCII");
+                assert_eq!(base64::decode(&encoded), Some(bytes));
+                let alphabet = |c: &char| c.is_ascii_alphanumeric() || "+/=".contains(*c);
+                assert_eq!(payload.chars().filter(alphabet).collect::<String>(), encoded);
+            }
+        }
+        Ok(ImageSource::Url(url)) => assert_eq!(url, reference.trim()),
+        Ok(ImageSource::File(path)) => assert!(path.len() <= reference.len()),
+        Err(finding) => assert_eq!(finding.rule.id, "image-bad-data-uri"),
+    }
+});

@@ -1,0 +1,45 @@
+//! Pictures made ready: the result is what it says it is, fits the model's grid, and passes through a second time
+//! untouched.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::target;
+use pixtune_core::tokens::grid;
+use pixtune_fuzz::{SMALL, only_our_panics_count};
+use pixtune_io::image::prepare::{Policy, Resampling, prepare, rule_of};
+use pixtune_io::image::{Limits, inspect};
+
+fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
+    for target in target::ALL {
+        let policy = Policy {
+            limits: SMALL,
+            model: &PIXTRAL_12B,
+            target,
+            keep: false,
+            decode_all: true,
+            resampling: Resampling::Mistral,
+            jpeg_quality: 85,
+        };
+        let ready = match prepare(bytes.to_vec(), &policy) {
+            Ok(ready) => ready,
+            Err(error) => {
+                rule_of(&error);
+                continue;
+            }
+        };
+        let header = inspect(&ready.bytes, &Limits::default()).expect("what is written can be read");
+        assert_eq!((header.format, header.width, header.height), (ready.format, ready.width, ready.height));
+        assert!(target.formats.contains(&ready.format) && header.orientation.is_upright());
+        let seen = grid(&PIXTRAL_12B, ready.width, ready.height);
+        assert!(!seen.shrunk && ready.width.max(ready.height) <= 1024);
+        if ready.shrunk {
+            assert_eq!((seen.width, seen.height), (ready.width, ready.height));
+            assert!(ready.original.0.max(ready.original.1) > 1024);
+        } else {
+            assert_eq!(ready.original, (ready.width, ready.height));
+        }
+        let policy = Policy { limits: Limits::default(), ..policy };
+        let again = prepare(ready.bytes.clone(), &policy).expect("what is written is ready");
+        assert_eq!(again.bytes, ready.bytes);
+    }
+});

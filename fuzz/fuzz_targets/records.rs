@@ -1,0 +1,66 @@
+//! Rows: cut the same way however the bytes arrive, within the limit, none of the input missed; cells survive being
+//! quoted.
+#![no_main]
+use std::io::{self, Read};
+
+use libfuzzer_sys::fuzz_target;
+use pixtune_io::read::records::{Cut, Framing, RawRow, Records, cells};
+
+struct Dribble<'a> {
+    rest: &'a [u8],
+    step: usize,
+}
+
+impl Read for Dribble<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.step.min(self.rest.len()).min(buffer.len());
+        let (now, rest) = self.rest.split_at(length);
+        buffer[..length].copy_from_slice(now);
+        self.rest = rest;
+        Ok(length)
+    }
+}
+
+fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, (u64, String)) {
+    let mut records = Records::new(source, framing, max_row);
+    let mut rows = Vec::new();
+    while let Some(row) = records.next_row().expect("memory can be read") {
+        rows.push(row);
+    }
+    (rows, records.fingerprint())
+}
+
+fn quoted(cells: &[String], separator: u8) -> String {
+    let quoted: Vec<_> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+    quoted.join(&char::from(separator).to_string())
+}
+
+fuzz_target!(|input: (bool, bool, u8, u8, &[u8])| {
+    let (lines, tabs, step, limit, bytes) = input;
+    let separator = if tabs { b'\t' } else { b',' };
+    let framing = if lines { Framing::Lines } else { Framing::Table { separator } };
+    let (whole, print) = rows(bytes, framing, usize::from(limit));
+    let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
+    assert_eq!(rows(dribble, framing, usize::from(limit)), (whole.clone(), print.clone()));
+    assert_eq!(print, (bytes.len() as u64, blake3::hash(bytes).to_hex().to_string()));
+    let mut behind = 0;
+    for row in &whole {
+        let (start, end) = (row.offset as usize, (row.offset + row.length) as usize);
+        assert!(behind <= start && start < end && end <= bytes.len());
+        behind = end;
+        assert_eq!(row.line as usize, 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count());
+        assert!(row.bytes.len() <= usize::from(limit));
+        assert!(bytes[start..end].starts_with(&row.bytes));
+        assert_eq!(row.cut == Some(Cut::TooLarge), end - start > usize::from(limit));
+        let (None, Ok(text)) = (row.cut, str::from_utf8(&row.bytes)) else { continue };
+        let Framing::Table { separator } = framing else {
+            assert!(!text.contains('\n'));
+            continue;
+        };
+        let found = cells(text, separator);
+        let quoted = quoted(&found, separator);
+        assert_eq!(cells(&quoted, separator), found);
+        let (again, _) = rows(quoted.as_bytes(), framing, 1 << 20);
+        assert!(again.len() == 1 && again[0].bytes == quoted.as_bytes() && again[0].cut.is_none());
+    }
+});

@@ -1,0 +1,15 @@
+//! Text to ids and back: nothing is lost, and nothing remembered from earlier texts changes the ids.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::tokens::Tekken;
+
+fuzz_target!(|text: &str| {
+    let tekken = Tekken::embedded();
+    let ids = tekken.encode(text);
+    assert_eq!(tekken.decode(&ids), text);
+    assert_eq!(tekken.decode_with_special_tokens(&ids), text);
+    assert_eq!(tekken.count(text), ids.len());
+    assert_eq!(tekken.encode(text), ids);
+    assert!(ids.len() <= text.len());
+    assert!(ids.iter().all(|&id| tekken.token(id).is_some()));
+});

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Fuzzes every target, or those named, for SECONDS_EACH (60) each; the first crash ends the run.
+# Needs a nightly toolchain and `cargo install --locked cargo-fuzz`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${SECONDS_EACH:-60}
+
+# Pictures come from the fixtures, texts from fuzz/seeds.
+seeds() {
+    case $1 in
+        image | prepare_image) echo fixtures/images fixtures/jpeg ;;
+        jpeg) echo fixtures/jpeg ;;
+        *) echo "fuzz/seeds/$1" ;;
+    esac
+}
+
+if [ $# -eq 0 ]; then
+    set -- $(cargo fuzz list)
+fi
+for target in "$@"; do
+    mkdir -p "fuzz/corpus/$target"
+    echo "== $target, $seconds seconds"
+    # Cases are short: tests cover size, fuzzing covers shape.
+    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" $(seeds "$target") -- \
+        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1
+done

@@ -1,0 +1,50 @@
+//! What several targets need.
+
+use pixtune_core::json::Value;
+use pixtune_core::sample::{Content, Message, Part, Sample};
+use pixtune_io::image::Limits;
+
+/// Pictures small enough that a run is about parsing, not about pixels.
+pub const SMALL: Limits =
+    Limits { max_bytes: 1 << 20, max_side: 4096, max_pixels: 1 << 16, max_decoded_bytes: 1 << 19 };
+
+/// Lets panics of other people's decoders pass, which `decode` turns into errors; ours still end the run.
+pub fn only_our_panics_count() {
+    let abort = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or("", |location| location.file());
+        if !place.contains("/registry/") && !place.starts_with("/rustc/") {
+            abort(panic);
+        }
+    }));
+}
+
+/// Whether a finding's JSON pointer leads somewhere in the row it speaks of.
+pub fn leads_somewhere(pointer: &str, row: &Value<'_>) -> bool {
+    let mut at = row;
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        let next = match at {
+            Value::Array(values) => step.parse::<usize>().ok().and_then(|index| values.get(index)),
+            other => other.get(&step),
+        };
+        match next {
+            Some(value) => at = value,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The pictures that the messages place, in order.
+pub fn placed<I>(sample: &Sample<I>) -> Vec<usize> {
+    let parts = |message: &Message| match message {
+        Message::User(Content::Parts(parts)) => parts.clone(),
+        _ => Vec::new(),
+    };
+    let index = |part: Part| match part {
+        Part::Image(index) => Some(index),
+        Part::Text(_) => None,
+    };
+    sample.messages.iter().flat_map(parts).filter_map(index).collect()
+}
