@@ -1,6 +1,6 @@
 //! A finding in the user's data: which rule, how bad, where, and what to do about it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::json;
 use crate::rules::Rule;
@@ -186,7 +186,18 @@ impl fmt::Display for Diagnostic {
 
 /// Appends one step to a JSON pointer, escaped as RFC 6901 section 3 asks.
 pub fn pointer_push(pointer: &str, step: impl fmt::Display) -> String {
-    format!("{pointer}/{}", step.to_string().replace('~', "~0").replace('/', "~1"))
+    let mut out = String::with_capacity(pointer.len() + 12);
+    out.push_str(pointer);
+    out.push('/');
+    let start = out.len();
+    // A place is made for every message, so the usual step costs one allocation.
+    write!(out, "{step}").expect("a String takes any text");
+    if out[start..].contains(['~', '/']) {
+        let escaped = out[start..].replace('~', "~0").replace('/', "~1");
+        out.truncate(start);
+        out.push_str(&escaped);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -155,13 +155,6 @@ impl std::fmt::Display for Value<'_> {
     }
 }
 
-/// `text` as a JSON string.
-pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    write_string(text, &mut out);
-    out
-}
-
 /// The byte offset of the value that a JSON pointer names; where the pointer leads nowhere, of the last value on its
 /// way. The text is walked again, so that parsing does not have to keep places: this is for findings.
 pub fn locate(text: &str, pointer: &str) -> usize {
@@ -270,6 +263,13 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// `text` as a JSON string.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    write_string(text, &mut out);
+    out
 }
 
 /// Appends `text` as a JSON string: only what JSON demands is escaped.

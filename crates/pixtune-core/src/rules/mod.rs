@@ -21,7 +21,7 @@ use crate::tokens;
 
 pub use length::{context_overflow, nothing_to_train};
 pub use pages::{explain, markdown};
-pub use text::CONTROL_TOKENS;
+pub use text::{CONTROL_TOKENS, sample_texts};
 
 /// A rule that data can break.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row};
 use crate::diagnostic::Finding;
 use crate::json::Value;
+use crate::sample::{Content, Message, Part, Sample};
 
 /// Texts that are special tokens of Mistral's tokenizers, or places of pictures and turns to other trainers.
 pub const CONTROL_TOKENS: &[&str] = &[
@@ -56,6 +57,30 @@ pub(super) fn texts(row: &Row<'_>, findings: &mut Vec<Finding>) {
             _ => {}
         }
     }
+}
+
+/// The same for a sample on its way from a table, whose texts have no pointers of their own.
+pub fn sample_texts<I>(sample: &Sample<I>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for message in &sample.messages {
+        let content = match message {
+            Message::System(content) | Message::User(content) => Some(content),
+            Message::Assistant(assistant) => assistant.content.as_ref(),
+            Message::Tool(result) => Some(&result.content),
+        };
+        match content {
+            Some(Content::Text(text)) => check(text, String::new, &mut findings),
+            Some(Content::Parts(parts)) => {
+                for part in parts {
+                    if let Part::Text(text) = part {
+                        check(text, String::new, &mut findings);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+    findings
 }
 
 fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) {

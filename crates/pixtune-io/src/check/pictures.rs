@@ -26,9 +26,9 @@ pub(super) struct Looked {
     pub(super) hash: u128,
 }
 
-/// Characters of base64 that are decoded to read a header: 48 KiB of the file. EXIF and colour profiles can push the
-/// size beyond, and then all of it is decoded.
-const HEAD: usize = 64 << 10;
+/// Characters of base64 that are decoded to read a header, first 3 KiB of the file and then 48: EXIF and colour profiles
+/// push the size back. Beyond, all of it is decoded.
+const HEADS: [usize; 2] = [4 << 10, 64 << 10];
 
 /// Characters of base64 that hold the end of a file.
 const TAIL: usize = 64;
@@ -66,7 +66,7 @@ impl Checker<'_> {
         let bytes = match base64::strict_length(text) {
             Some(length) => {
                 if self.verify == Verify::Header
-                    && text.len() > HEAD
+                    && text.len() > HEADS[1]
                     && let Some(header) = whole_by_its_ends(text, length)
                 {
                     self.judge_header(&header, length, mime, found);
@@ -200,23 +200,28 @@ impl Checker<'_> {
 /// The header of a picture whose beginning can be read and whose end is where it should be. `None` calls for a look
 /// at all of it.
 fn whole_by_its_ends(text: &str, length: usize) -> Option<Header> {
-    let head = base64::decode(text.get(..HEAD)?)?;
-    let format = sniff(&head).ok()?;
     let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
-    let ends_well = match format {
-        Format::Jpeg => tail.ends_with(b"\xff\xd9"),
-        Format::Png => tail.ends_with(b"IEND\xae\x42\x60\x82"),
-        Format::WebP => {
-            let declared = u32::from_le_bytes([*head.get(4)?, *head.get(5)?, *head.get(6)?, *head.get(7)?]);
-            head.get(12..16)? != b"VP8X" && declared as usize + 8 <= length
+    HEADS.iter().find_map(|head| {
+        let head = base64::decode(text.get(..*head)?)?;
+        ends_well(&head, &tail, length).then(|| inspect(&head, &NO_LIMITS).ok()).flatten()
+    })
+}
+
+/// Whether a file ends as its format asks; never where frames and pages are found only by a walk through all of it.
+fn ends_well(head: &[u8], tail: &[u8], length: usize) -> bool {
+    match sniff(head) {
+        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9"),
+        // A colour key, an orientation or an animation stand before the pixels.
+        Ok(Format::Png) => {
+            tail.ends_with(b"IEND\xae\x42\x60\x82") && memchr::memmem::find(head, b"IDAT").is_some()
         }
-        // Frames and pages are found by a walk through the file.
-        Format::Gif | Format::Bmp | Format::Tiff => false,
-    };
-    if !ends_well {
-        return None;
+        Ok(Format::WebP) => {
+            let declared = head.get(4..8).and_then(|size| size.try_into().ok()).map(u32::from_le_bytes);
+            head.get(12..16).is_some_and(|chunk| chunk != b"VP8X")
+                && declared.is_some_and(|declared| declared as usize + 8 <= length)
+        }
+        _ => false,
     }
-    inspect(&head, &NO_LIMITS).ok()
 }
 
 fn refusal(error: &ImageError) -> Finding {

@@ -223,4 +223,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn clean_text_is_told_from_other() {
+        for clean in ["", "AA==", "AAE=", "AAEC", "AAEC+/9A"] {
+            assert!(strict_length(clean).is_some(), "{clean}");
+            assert!(decode(clean).is_some(), "{clean}");
+        }
+        for other in ["A", "AA", "AAA", "A===", "AA=A", "AAE\n", "AA-_", "=AAA", "AAEC\n", "ÄÄ"] {
+            assert!(strict_length(other).is_none(), "{other}");
+        }
+    }
 }

@@ -8,7 +8,6 @@ use std::sync::Mutex;
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules::{self, Group, Rule};
-use pixtune_core::spec;
 use pixtune_core::target::{self, Target};
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::check::{Across, Checker, Line, Reported, Selection, Verify};
@@ -18,7 +17,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::read::discover::encoding_of;
 use pixtune_io::read::records::{Framing, RawRow, Records};
 
-use super::{choose, ends_quietly};
+use super::{choose, choose_model, ends_quietly};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::error::Error;
@@ -35,9 +34,7 @@ pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
     let mut report = Report::new(&args);
     for (index, file) in args.files.iter().enumerate() {
         match check_file(&args, &checker, index, file, &mut across, &mut report) {
-            Err(Error::Read(ReadError::Io { source, .. })) if source.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Outcome::Fine);
-            }
+            Err(error @ Error::Output { .. }) => return ends_quietly(error),
             result => result?,
         }
     }
@@ -45,8 +42,7 @@ pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
 }
 
 fn checker(args: &CheckArgs) -> Result<Checker<'static>, Error> {
-    let model =
-        choose("model", &args.model, spec::find(&args.model), spec::ALL.iter().map(|model| model.id))?;
+    let model = choose_model(&args.model)?;
     let known = target::find(&args.target);
     let known = choose("target", &args.target, known, target::ALL.iter().map(|target| target.id))?;
     let mut target: Target = *known;
@@ -117,12 +113,17 @@ fn check_file(
     let sink = |mut line: Line| {
         across.add(index, &mut line);
         report.progress(&line);
-        line.reported(&name).try_for_each(|reported| report.tell(&reported)).map_err(broken)
+        line.reported(&name).try_for_each(|reported| report.tell(&reported)).map_err(written)
     };
     parallel::ordered(threads, next, work, sink)?;
     let has_mark = rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).has_byte_order_mark();
     report.files += 1;
-    across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(broken)
+    across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(written)
+}
+
+/// Standard output could not be written to.
+fn written(source: io::Error) -> Error {
+    Error::Output { source }
 }
 
 /// Opens a file of lines. What is no text at all is refused before a thousand findings say so.
@@ -207,8 +208,8 @@ impl Report {
             (CheckFormat::Github, true) => self.table(),
             (_, false) => String::new(),
         };
-        if let Err(source) = self.out.write_all(summary.as_bytes()).and_then(|()| self.out.flush()) {
-            return ends_quietly(Error::Output { source });
+        if let Err(error) = self.out.write_all(summary.as_bytes()).and_then(|()| self.out.flush()) {
+            return ends_quietly(written(error));
         }
         let errors = self.counts.keys().any(|(severity, _)| *severity == Severity::Error);
         Ok(if errors { Outcome::Findings } else { Outcome::Fine })

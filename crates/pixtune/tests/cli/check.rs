@@ -239,3 +239,10 @@ fn limits_that_contradict_each_other_can_be_set() {
     assert!(run(&["--max-images", "9"]).contains("nothing to report"));
     assert!(run(&["--max-image-bytes", "50"]).contains("the limit is 50"));
 }
+
+#[test]
+fn prepare_warns_of_the_same_texts() {
+    let case =
+        Case::table("image,prompt,completion\na.png,what [INST] is it?,a cafÃ©\nb.jpg,and this?,a lake\n");
+    case.prepare(&[]).ends(0).tells("warning[control-token]: data.csv:2").tells("warning[mojibake]");
+}
