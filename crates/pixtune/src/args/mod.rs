@@ -1,0 +1,37 @@
+//! The command line: a file for each command.
+
+mod check;
+mod prepare;
+mod rules;
+mod tokens;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use check::{CheckArgs, CheckFormat};
+pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+pub use rules::{RulesArgs, RulesFormat};
+pub use tokens::TokensArgs;
+
+/// From pictures and text to a fine-tuned, servable Pixtral.
+///
+/// Exit codes: 0 done, nothing to report; 1 done, and the data has findings of severity error; 2 not done.
+#[derive(Debug, Parser)]
+#[command(name = "pixtune", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Prepare(PrepareArgs),
+    Tokens(TokensArgs),
+    Check(CheckArgs),
+    Rules(RulesArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyArg {
+    Full,
+    Header,
+}

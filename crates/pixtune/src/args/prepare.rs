@@ -1,0 +1,144 @@
+//! `pixtune prepare`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use super::VerifyArg;
+use crate::ui::Format;
+
+/// Turn a table and its pictures into train.jsonl and validation.jsonl
+///
+/// Reads CSV, TSV, JSON Lines of flat rows or of `messages` (Mistral's and OpenAI's spelling) and Hugging Face image
+/// folders (metadata.csv or metadata.jsonl). Pictures are decoded once, turned upright, put on white, shrunk to what
+/// the model sees and embedded as base64. Every row that cannot be used is explained in rejected.jsonl.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  pixtune prepare dataset.csv --out prepared
+  pixtune prepare photos/ --out prepared                        a folder with metadata.csv in it
+  pixtune prepare 'part-*.jsonl' --out prepared --validation 500
+  pixtune prepare vqa.tsv --out prepared --columns image=file,prompt=q,completion=a
+  zcat rows.jsonl.gz | pixtune prepare - --out prepared
+  pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
+  pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
+")]
+pub struct PrepareArgs {
+    /// Files, quoted patterns, image folders; - for standard input
+    #[arg(required = true)]
+    pub inputs: Vec<String>,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The model whose picture grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
+    /// ministral-3-3b, ministral-3-8b, ministral-3-14b, or a name they have elsewhere
+    #[arg(long, default_value = "pixtral-12b")]
+    pub model: String,
+    /// Whose format and limits hold: mistral or openai
+    #[arg(long, default_value = "mistral")]
+    pub target: String,
+    /// Which column is what: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL; the rest is guessed from
+    /// the usual names and told. `image` may be named several times
+    #[arg(long, value_name = "NAME=COL,…")]
+    pub columns: Option<String>,
+    /// fit: pictures are made to fit model and target; keep: their bytes are embedded as they are
+    #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
+    pub images: ImagesArg,
+    /// Where pictures stand when the prompt does not place them with `<image>`
+    #[arg(long, value_enum, default_value_t = PositionArg::First)]
+    pub image_position: PositionArg,
+    /// How pictures are shrunk: as the model's own preprocessing does it, or with Lanczos
+    #[arg(long, value_enum, default_value_t = ResamplingArg::Mistral)]
+    pub resampling: ResamplingArg,
+    /// How pictures that pass through unchanged are checked: decoded to the last pixel, or walked through by structure
+    #[arg(long, value_enum, default_value_t = VerifyArg::Full)]
+    pub verify: VerifyArg,
+    /// Quality of JPEGs that are written anew
+    #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub jpeg_quality: u8,
+    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    #[arg(long, value_name = "tekken.json")]
+    pub tokenizer: Option<PathBuf>,
+    /// Reject samples with more tokens than this (the model's context is always a limit)
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+    /// What to hold out: a share (0.1, 10%), a number of rows (500) or what fits into a size (1MB)
+    #[arg(long, default_value = "0.1", value_name = "SHARE|N|SIZE")]
+    pub validation: String,
+    /// What stays together or is spread evenly: random, group, stratify=COL. The same picture never stands on both
+    /// sides. Without it: group where --columns names a group, else random
+    #[arg(long, value_name = "KIND")]
+    pub split: Option<String>,
+    /// Whether repeated rows are rejected: exact or off
+    #[arg(long, value_enum, default_value_t = DedupArg::Exact)]
+    pub dedup: DedupArg,
+    /// What makes a repetition: the same pictures and text, or the same pictures alone
+    #[arg(long, value_enum, default_value_t = DedupByArg::Sample)]
+    pub dedup_by: DedupByArg,
+    /// Another seed holds out other rows
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Threads to work on; all processors without it. The output does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Give up, leaving nothing behind, when more rows than this are rejected
+    #[arg(long, value_name = "N|P%")]
+    pub max_reject: Option<String>,
+    /// Bytes of one row that are read at most
+    #[arg(long, default_value = "256MiB", value_name = "SIZE")]
+    pub max_row_bytes: String,
+    /// Bytes of one picture file that are read at most
+    #[arg(long, default_value = "100MB", value_name = "SIZE")]
+    pub max_image_bytes: String,
+    /// Pixels a side of a picture may have; the target's limit without it
+    #[arg(long, value_name = "PIXELS")]
+    pub max_image_side: Option<u32>,
+    /// Bytes a picture may take once decoded
+    #[arg(long, default_value = "500MB", value_name = "SIZE")]
+    pub max_decoded_bytes: String,
+    /// Go on with a run that was killed or that ran out of disk
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace what an earlier run made
+    #[arg(long)]
+    pub force: bool,
+    /// Print the resolved options and do nothing
+    #[arg(long)]
+    pub show_plan: bool,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// For people or for machines
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImagesArg {
+    Fit,
+    Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PositionArg {
+    First,
+    Last,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResamplingArg {
+    Mistral,
+    Lanczos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DedupArg {
+    Off,
+    Exact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DedupByArg {
+    Sample,
+    Image,
+}
