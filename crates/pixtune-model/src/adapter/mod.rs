@@ -1,0 +1,1 @@
+//! LoRA adapters: dialects, conversion, merge and what a server does with them.

@@ -1,0 +1,1 @@
+//! The operations of the network over plain buffers, forward and backward.

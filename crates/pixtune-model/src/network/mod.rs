@@ -1,0 +1,1 @@
+//! Vision encoder, projector and decoder of Pixtral.
