@@ -5,5 +5,6 @@ pub mod image;
 pub mod parallel;
 pub mod prepare;
 pub mod read;
+pub mod survey;
 pub mod tokens;
 pub mod write;

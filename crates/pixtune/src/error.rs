@@ -5,6 +5,7 @@ use std::io;
 use pixtune_core::columns::ColumnError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
+use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::TokenizerError;
 
 /// A run that could not be done.
@@ -16,6 +17,9 @@ pub enum Error {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What was to be surveyed could not be read.
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -49,6 +53,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
+            Error::Survey(SurveyError::Nothing { .. }) => {
+                "give a folder that `pixtune prepare` made, JSON Lines files, or a folder of pictures"
+            }
+            Error::Survey(_) => return None,
             Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => return None,
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {

@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         Command::Tokens(args) => commands::tokens::run(args),
         Command::Check(args) => commands::check::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Stats(args) => commands::stats::run(args),
+        Command::Plan(args) => commands::plan::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

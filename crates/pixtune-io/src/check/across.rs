@@ -13,7 +13,7 @@ use super::{Facts, Line, Reported, Selection};
 
 impl Facts {
     /// The hashes of a sample whose pictures have these.
-    pub(super) fn new(sample: &Sample<Picture>, images: impl Iterator<Item = u128>) -> Facts {
+    pub(crate) fn new(sample: &Sample<Picture>, images: impl Iterator<Item = u128>) -> Facts {
         let images: Vec<(u128, String)> =
             images.zip(&sample.images).map(|(hash, picture)| (hash, picture.pointer.clone())).collect();
         let mut text = Vec::new();

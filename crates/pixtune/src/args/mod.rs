@@ -1,15 +1,19 @@
 //! The command line: a file for each command.
 
 mod check;
+mod plan;
 mod prepare;
 mod rules;
+mod stats;
 mod tokens;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
+pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
@@ -28,6 +32,8 @@ pub enum Command {
     Tokens(TokensArgs),
     Check(CheckArgs),
     Rules(RulesArgs),
+    Stats(StatsArgs),
+    Plan(PlanArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

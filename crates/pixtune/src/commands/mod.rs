@@ -1,8 +1,10 @@
 //! One file a command.
 
 pub mod check;
+pub mod plan;
 pub mod prepare;
 pub mod rules;
+pub mod stats;
 pub mod tokens;
 
 use std::io;

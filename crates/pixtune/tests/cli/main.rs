@@ -9,5 +9,6 @@ mod harness;
 mod prepare;
 mod resume;
 mod snapshots;
+mod stats;
 mod tokenizers;
 mod tokens;
