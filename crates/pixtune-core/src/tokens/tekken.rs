@@ -8,7 +8,7 @@ use super::scan::piece_end;
 use crate::json::{self, Value};
 
 /// The pre-tokeniser that `scan` is written for; every Tekken file published so far names this one.
-const PATTERN: &str = concat!(
+pub const PATTERN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -284,6 +284,11 @@ impl Tekken {
     /// The id of a special token by its name, such as `[INST]`.
     pub fn special_token(&self, name: &str) -> Option<u32> {
         self.special_tokens.iter().position(|special| special == name).map(|id| id as u32)
+    }
+
+    /// The special tokens by id.
+    pub fn special_tokens(&self) -> &[String] {
+        &self.special_tokens
     }
 
     /// The ids that give a conversation its structure.
