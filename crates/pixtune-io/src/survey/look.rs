@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::content_hash;
+use pixtune_core::curate::{PictureFacts, content_hash};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
 use pixtune_core::quality::TextFacts;
@@ -17,7 +17,7 @@ use pixtune_core::tokens::{ChatEncoder, Counts};
 
 use crate::check::Facts;
 use crate::image::prepare::rule_of;
-use crate::image::{ImageError, Limits, inspect};
+use crate::image::{ImageError, Limits, inspect, measure};
 use crate::read::records::{Cut, RawRow};
 use crate::write::base64;
 
@@ -41,6 +41,8 @@ pub struct PictureLook {
     pub bytes: u64,
     /// Hash of the file, or of its base64.
     pub hash: u128,
+    /// What its pixels tell, if they were measured.
+    pub facts: Option<PictureFacts>,
 }
 
 /// What is known of a sample.
@@ -88,25 +90,26 @@ impl Looker<'_> {
     }
 
     fn look_at(&self, folder: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
-        let sample = read_sample(row)?;
-        let mut pictures = Vec::with_capacity(sample.images.len());
-        for picture in &sample.images {
-            pictures.push(self.picture(picture, folder)?);
-        }
-        let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size).collect();
-        let counts = self.encoder.count(&sample, &sizes)?;
-        let facts = Facts::new(&sample, pictures.iter().map(|picture| picture.hash));
-        Ok(SampleLook {
-            counts,
-            texts: TextFacts::of(&sample),
-            with_system: sample.messages.iter().any(|message| matches!(message, Message::System(_))),
-            messages: sample.messages.len(),
-            pictures,
-            facts,
+        with_sample(row, |sample| {
+            let mut pictures = Vec::with_capacity(sample.images.len());
+            for picture in &sample.images {
+                pictures.push(self.picture(picture, folder)?);
+            }
+            let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size).collect();
+            let counts = self.encoder.count(sample, &sizes)?;
+            let facts = Facts::new(sample, pictures.iter().map(|picture| picture.hash));
+            Ok(SampleLook {
+                counts,
+                texts: TextFacts::of(sample),
+                with_system: sample.messages.iter().any(|message| matches!(message, Message::System(_))),
+                messages: sample.messages.len(),
+                pictures,
+                facts,
+            })
         })
     }
 
-    fn picture(&self, picture: &Picture, folder: &Path) -> Result<PictureLook, Finding> {
+    fn picture(&self, picture: &Picture<&str>, folder: &Path) -> Result<PictureLook, Finding> {
         if let (Look::Header, ImageSource::Inline { base64: text, .. }) = (self.look, &picture.source)
             && let Some(looked) = by_its_head(text)
         {
@@ -124,9 +127,15 @@ impl Looker<'_> {
 
     /// Looks at the bytes of a picture.
     pub fn bytes(&self, bytes: &[u8]) -> Result<PictureLook, Finding> {
-        let header = inspect(bytes, &LIMITS).map_err(|error| refusal(&error))?;
+        let (header, facts) = match self.look {
+            Look::Header => inspect(bytes, &LIMITS).map(|header| (header, None)),
+            Look::Measure => {
+                measure::bytes_of_file(bytes, &LIMITS).map(|(header, facts)| (header, Some(facts)))
+            }
+        }
+        .map_err(|error| refusal(&error))?;
         let (format, size) = (header.format, header.reference_size());
-        Ok(PictureLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes) })
+        Ok(PictureLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes), facts })
     }
 }
 
@@ -138,11 +147,14 @@ fn by_its_head(text: &str) -> Option<PictureLook> {
     let bytes = base64::strict_length(text)? as u64;
     let header = inspect(&base64::decode(text.get(..HEAD)?)?, &LIMITS).ok()?;
     let hash = content_hash(text.as_bytes());
-    Some(PictureLook { format: header.format, size: header.reference_size(), bytes, hash })
+    Some(PictureLook { format: header.format, size: header.reference_size(), bytes, hash, facts: None })
 }
 
-/// The conversation of a line.
-pub(crate) fn read_sample(row: &RawRow) -> Result<Sample<Picture>, Finding> {
+/// Does something with the conversation of a line.
+pub(crate) fn with_sample<T>(
+    row: &RawRow,
+    look: impl FnOnce(&Sample<Picture<&str>>) -> Result<T, Finding>,
+) -> Result<T, Finding> {
     if row.cut == Some(Cut::TooLarge) {
         return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
     }
@@ -154,12 +166,14 @@ pub(crate) fn read_sample(row: &RawRow) -> Result<Sample<Picture>, Finding> {
         let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
         Finding::new(&rules::JSON_SYNTAX, "", message)
     })?;
-    strict::read(&parsed.value)
-        .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
+    let sample = strict::read(&parsed.value).map_err(|findings| {
+        findings.into_iter().next().expect("a sample is refused for at least one reason")
+    })?;
+    look(&sample)
 }
 
 /// The bytes of a picture of a sample.
-pub(crate) fn picture_bytes(picture: &Picture, folder: &Path) -> Result<Vec<u8>, Finding> {
+pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
     match &picture.source {
         ImageSource::Url(url) => {

@@ -1,6 +1,7 @@
 //! The command line: a file for each command.
 
 mod check;
+mod convert;
 mod plan;
 mod prepare;
 mod rules;
@@ -10,6 +11,7 @@ mod tokens;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
@@ -34,6 +36,7 @@ pub enum Command {
     Rules(RulesArgs),
     Stats(StatsArgs),
     Plan(PlanArgs),
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
