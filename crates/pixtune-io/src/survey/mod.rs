@@ -119,9 +119,8 @@ pub fn survey(
     witness: &mut dyn Witness,
 ) -> Result<Survey, SurveyError> {
     let mut run = Run { survey: Survey::default(), hashes: Hashes::default(), looker, witness };
-    let mut progress = Progress::default();
-    progress.input_total =
-        source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
+    let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
+    let mut progress = Progress { input_total, ..Progress::default() };
     for (index, file) in source.files.iter().enumerate() {
         run.file(index as u32, file, threads, &mut progress)?;
     }
