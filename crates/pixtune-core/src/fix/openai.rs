@@ -47,7 +47,8 @@ fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Mender<'_>)
         let text = "the role `function_call` written as the assistant's `tool_calls`";
         return mender.did(&UNKNOWN_KEY, format!("/messages/{index}/role"), text);
     }
-    let has_calls = message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
+    let has_calls =
+        message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
     if has_calls || message.get("function_call").and_then(Value::as_object).is_none() {
         return;
     }

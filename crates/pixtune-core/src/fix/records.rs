@@ -73,7 +73,8 @@ fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
         Some(Value::String(input)) => {
             used.push("input");
             if !input.is_empty() {
-                question = if question.is_empty() { input.to_string() } else { format!("{question}\n{input}") };
+                question =
+                    if question.is_empty() { input.to_string() } else { format!("{question}\n{input}") };
             }
         }
         Some(Value::Null) => used.push("input"),
@@ -140,7 +141,11 @@ fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     let Some(key) = ["images", "image"].into_iter().find(|key| row.get(key).is_some()) else { return };
     let Some(pictures) = row.get(key).and_then(references) else { return };
     let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
-        messages.iter().filter(|message| is_user(message)).map(|message| places_in(message.get("content"))).sum()
+        messages
+            .iter()
+            .filter(|message| is_user(message))
+            .map(|message| places_in(message.get("content")))
+            .sum()
     });
     let elsewhere = row.get("messages").and_then(Value::as_array).is_some_and(|messages| {
         messages.iter().any(|message| !is_user(message) && places_in(message.get("content")) > 0)
@@ -186,7 +191,9 @@ fn is_user(message: &Value<'_>) -> bool {
 fn references(value: &Value<'_>) -> Option<Vec<String>> {
     let one = |value: &Value<'_>| match value {
         Value::String(text) => Some(text.to_string()),
-        object => ["path", "url", "image_url"].iter().find_map(|key| tree::text(object, key)).map(str::to_owned),
+        object => {
+            ["path", "url", "image_url"].iter().find_map(|key| tree::text(object, key)).map(str::to_owned)
+        }
     };
     match value {
         Value::Null => Some(Vec::new()),

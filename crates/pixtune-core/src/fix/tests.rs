@@ -29,9 +29,10 @@ fn leaves(row: &str) {
 fn errors(row: &str) -> Vec<&'static str> {
     let parsed = parse(row).unwrap();
     let judged = judge(&Row { value: &parsed.value, target: &MISTRAL });
-    let errors = judged.findings.iter().filter(|finding| {
-        MISTRAL.severity(finding.rule) == crate::diagnostic::Severity::Error
-    });
+    let errors = judged
+        .findings
+        .iter()
+        .filter(|finding| MISTRAL.severity(finding.rule) == crate::diagnostic::Severity::Error);
     errors.map(|finding| finding.rule.id).collect()
 }
 
@@ -80,7 +81,10 @@ fn pictures_without_a_place_are_placed_on_request_only() {
     let row = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"images":["a.png"]}"#;
     leaves(row);
     let (written, done) = mended_for(&MISTRAL, Fix::Unsafe, row);
-    assert!(written.contains(r#""content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]"#));
+    assert!(
+        written
+            .contains(r#""content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]"#)
+    );
     assert_eq!(done, ["image-placeholders /images"]);
     leaves(&row.replace("\"q\"", "\"<image><image>\""));
     let trl = row.replace("\"q\"", r#"[{"type":"image"},{"type":"text","text":"q"}]"#);
@@ -133,7 +137,10 @@ fn ids_are_made_anew_in_call_and_result_alike() {
         let result = |id: &str| format!(r#"{{"role":"tool","content":"1","tool_call_id":"{id}"}}"#);
         format!(
             r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","tool_calls":[{},{}]}},{},{},{{"role":"assistant","content":"a"}}]}}"#,
-            call(a), call(b), result(c), result(d)
+            call(a),
+            call(b),
+            result(c),
+            result(d)
         )
     };
     let good = chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "aaaaaaaaa"]);
@@ -151,7 +158,11 @@ fn ids_are_made_anew_in_call_and_result_alike() {
     assert_eq!(done, ["tool-id-repeated /messages/1/tool_calls/1/id"]);
     assert!(written.contains(r#""tool_call_id":"aaaaaaaaa"},{"role":"tool","content":"1","tool_call_id""#));
     // One result that names nothing belongs to the one call without a result; of two it would be a guess.
-    mends(&chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "zzzzzzzzz"]), &good, &["tool-id-unmatched /messages/3/tool_call_id"]);
+    mends(
+        &chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "zzzzzzzzz"]),
+        &good,
+        &["tool-id-unmatched /messages/3/tool_call_id"],
+    );
     leaves(&chat(["aaaaaaaaa", "bbbbbbbbb", "yyyyyyyyy", "zzzzzzzzz"]));
 }
 
@@ -188,12 +199,25 @@ fn only_what_is_wanted_is_mended() {
 #[test]
 fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
     mends(
-        r#"{"messages":[{"role":"user","content":"q"},{"role":"system","content":"s"},{"role":"system","content":[{"type":"text","text":"t"}]},{"role":"user","content":[{"type":"text","text":"r"}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"bye"}]}"#,
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":[{"type":"text","text":"r"}]},{"role":"system","content":"s"},{"role":"system","content":[{"type":"text","text":"t"}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"bye"}]}"#,
         r#"{"messages":[{"role":"system","content":"s\n\nt"},{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"r"}]},{"role":"assistant","content":"a\n\nb"}]}"#,
-        &["answer-list /messages/4/content", "system-place /messages/1", "consecutive-roles /messages/2", "last-not-assistant /messages/3"],
+        &[
+            "answer-list /messages/4/content",
+            "system-place /messages/2",
+            "consecutive-roles /messages/2",
+            "last-not-assistant /messages/3",
+        ],
     );
     let weights = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","weight":0},{"role":"assistant","content":"b"}]}"#;
     leaves(weights);
+    // Without the system message between them the questions would be one turn, and one answer alone would be refused.
+    let apart = r#"{"messages":[{"role":"user","content":"q"},{"role":"system","content":"s"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}"#;
+    leaves(apart);
+    assert_eq!(
+        mended_for(&MISTRAL, Fix::Unsafe, apart).1,
+        ["system-place /messages/1", "consecutive-roles /messages/2"]
+    );
+    leaves(r#"{"messages":[{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}]}"#);
 }
 
 #[test]

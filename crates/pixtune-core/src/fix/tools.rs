@@ -32,7 +32,7 @@ pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
     for (index, tool) in tree::list_mut(row, "tools").into_iter().flatten().enumerate() {
         let pointer = format!("/tools/{index}");
-        wrap(tool, &["name", "description", "parameters", "strict"], "parameters", &pointer, mender);
+        wrap(tool, &["name", "description", "parameters", "strict"], "name", &pointer, mender);
         no_parameters(tool, &pointer, mender);
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
@@ -44,10 +44,15 @@ pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 /// `{"name":…}` becomes `{"type":"function","function":{"name":…}}`.
-fn wrap(value: &mut Value<'_>, inside: &[&'static str], mark: &str, pointer: &str, mender: &mut Mender<'_>) {
-    let flat = value.get("function").is_none()
-        && tree::text(value, "name").is_some()
-        && (value.get(mark).is_some() || value.get("description").is_some());
+fn wrap(
+    value: &mut Value<'_>,
+    inside: &[&'static str],
+    needed: &str,
+    pointer: &str,
+    mender: &mut Mender<'_>,
+) {
+    let flat =
+        value.get("function").is_none() && tree::text(value, "name").is_some() && value.get(needed).is_some();
     if !flat {
         return;
     }
@@ -86,8 +91,7 @@ pub(super) fn ids(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         let calls = calls_of(&messages[at]);
         let results = messages[at + 1..].iter().take_while(|message| tree::role(message) == "tool").count();
         if calls > 0 {
-            let turn: Vec<Call> =
-                (0..calls).map(|index| Call { message: at, index, result: None }).collect();
+            let turn: Vec<Call> = (0..calls).map(|index| Call { message: at, index, result: None }).collect();
             let is_last = at + 1 == messages.len();
             tie(messages, turn, results, is_last, &mut used, mender);
         }
@@ -168,7 +172,8 @@ fn tie(
                 }
                 tree::set(&mut messages[result], "tool_call_id", tree::string(id.clone()));
                 if rule.is_none() {
-                    let rule = if before.as_deref().is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
+                    let rule =
+                        if before.as_deref().is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
                     let pointer = format!("/messages/{result}/tool_call_id");
                     mender.did(rule, pointer, format!("the result tied to its call `{id}`"));
                 }

@@ -73,7 +73,8 @@ pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Mender<'_>) {
             continue;
         }
         let Some(content @ Value::Array(_)) = tree::get_mut(message, "content") else { continue };
-        if let Some(text) = joined(content).filter(|_| content.as_array().is_some_and(|parts| !parts.is_empty()))
+        if let Some(text) =
+            joined(content).filter(|_| content.as_array().is_some_and(|parts| !parts.is_empty()))
         {
             *content = tree::string(text);
             let pointer = format!("/messages/{index}/content");
@@ -105,13 +106,17 @@ fn join(texts: Vec<String>) -> String {
 }
 
 /// Several system messages, or one behind the beginning, become one at the beginning: the reference puts them together
-/// wherever they stand.
+/// wherever they stand. One that keeps two questions apart is moved on request only, for without it they are one turn.
 pub(super) fn systems(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     let Some(messages) = row.get("messages").and_then(Value::as_array) else { return };
     let is_system = |message: &&Value<'_>| tree::role(message) == "system";
     let count = messages.iter().filter(is_system).count();
     let misplaced = messages.iter().skip(1).any(|message| is_system(&message));
     if !misplaced || !mender.may(&SYSTEM_PLACE) {
+        return;
+    }
+    let separates = separates(messages);
+    if separates && !mender.may_guess(&SYSTEM_PLACE) {
         return;
     }
     let texts: Option<Vec<String>> =
@@ -128,7 +133,29 @@ pub(super) fn systems(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         1 => "the system message moved to the beginning".to_owned(),
         _ => format!("{count} system messages joined into one at the beginning"),
     };
-    mender.did(&SYSTEM_PLACE, format!("/messages/{first}"), done);
+    let pointer = format!("/messages/{first}");
+    if separates {
+        mender.guessed(&SYSTEM_PLACE, pointer, done);
+    } else {
+        mender.did(&SYSTEM_PLACE, pointer, done);
+    }
+}
+
+/// Whether a system message stands between two messages of one role.
+fn separates(messages: &[Value<'_>]) -> bool {
+    let mut before = "";
+    let mut between = false;
+    for role in messages.iter().map(|message| tree::role(message)) {
+        if role == "system" {
+            between = true;
+        } else {
+            if between && role == before {
+                return true;
+            }
+            (before, between) = (role, false);
+        }
+    }
+    false
 }
 
 /// Two questions, or two answers of one weight, that follow each other become one, as the reference joins them.
@@ -137,10 +164,13 @@ pub(super) fn neighbours(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         return;
     }
     let Some(messages) = tree::list_mut(row, "messages") else { return };
-    let mut kept: Vec<Value<'_>> = Vec::with_capacity(messages.len());
+    let count = messages.len();
+    let mut kept: Vec<Value<'_>> = Vec::with_capacity(count);
     for (index, message) in std::mem::take(messages).into_iter().enumerate() {
+        // A message that stood alone afterwards would be refused for it.
+        let stays_a_pair = kept.len() > 1 || index + 1 < count;
         match kept.last_mut() {
-            Some(before) if can_join(before, &message) => {
+            Some(before) if stays_a_pair && can_join(before, &message) => {
                 let role = tree::role(before).to_owned();
                 add(before, message);
                 let text = format!("joined with the {role} message before it");
@@ -165,7 +195,8 @@ fn can_join(before: &Value<'_>, next: &Value<'_>) -> bool {
         "user" => plain(before, &["role", "content"]) && plain(next, &["role", "content"]),
         "assistant" => {
             let known = ["role", "content", "weight"];
-            let says = |message: &Value<'_>| tree::text(message, "content").is_some_and(|text| !text.is_empty());
+            let says =
+                |message: &Value<'_>| tree::text(message, "content").is_some_and(|text| !text.is_empty());
             plain(before, &known)
                 && plain(next, &known)
                 && says(before)

@@ -1,6 +1,8 @@
 //! The command line: a file for each command.
 
 mod check;
+mod choice;
+mod fix;
 mod prepare;
 mod rules;
 mod tokens;
@@ -8,6 +10,8 @@ mod tokens;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
+pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -27,6 +31,7 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
 }
 

@@ -1,6 +1,9 @@
 //! One file a command.
 
 pub mod check;
+mod choice;
+pub mod fix;
+mod lines;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;

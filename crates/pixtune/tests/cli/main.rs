@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod exactness;
+mod fix;
 mod harness;
 mod prepare;
 mod resume;
