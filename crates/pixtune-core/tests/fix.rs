@@ -36,7 +36,7 @@ fn with_pictures(value: Value<'static>) -> Value<'static> {
     }
 }
 
-fn size(source: &ImageSource) -> (u32, u32) {
+fn size(source: &ImageSource<&str>) -> (u32, u32) {
     let ImageSource::Inline { base64, .. } = source else { return (1, 1) };
     let size = base64.strip_prefix('c').and_then(|name| name.split_once('.')).unwrap_or(("1x1", "")).0;
     let (width, height) = size.split_once('x').unwrap_or(("1", "1"));

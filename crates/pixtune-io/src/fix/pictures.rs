@@ -108,6 +108,7 @@ impl Fixer {
             target: self.checker.target,
             keep: false,
             decode_all: true,
+            measure: false,
             resampling: Resampling::default(),
             jpeg_quality: JPEG_QUALITY,
         };

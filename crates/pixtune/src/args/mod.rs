@@ -2,6 +2,7 @@
 
 mod check;
 mod choice;
+mod convert;
 mod fix;
 mod prepare;
 mod rules;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
@@ -33,6 +35,7 @@ pub enum Command {
     Check(CheckArgs),
     Fix(FixArgs),
     Rules(RulesArgs),
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

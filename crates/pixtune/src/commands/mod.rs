@@ -2,6 +2,7 @@
 
 pub mod check;
 mod choice;
+pub mod convert;
 pub mod fix;
 mod lines;
 pub mod prepare;
