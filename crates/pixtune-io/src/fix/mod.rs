@@ -6,7 +6,7 @@
 
 mod pictures;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -113,8 +113,13 @@ impl Fixer {
             changes.extend(done);
         }
         let mut left = self.look(&value, &changes, folder, row);
-        while self.most == Fix::Unsafe {
-            let redrawn = self.redraw(&mut value, &left);
+        // Each picture is drawn once; of many not all are told at once.
+        let mut drawn = HashSet::new();
+        loop {
+            let redrawn = match self.most {
+                Fix::Unsafe => self.redraw(&mut value, &left, &mut drawn),
+                Fix::Safe => vec![],
+            };
             if redrawn.is_empty() {
                 break;
             }

@@ -1,5 +1,6 @@
 //! Pictures: their references and data URIs, and, on request, the pictures themselves.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -71,10 +72,15 @@ impl Fixer {
     }
 
     /// Draws pictures anew whose findings say that nobody takes them, or not as they are meant.
-    pub(super) fn redraw(&self, row: &mut Value<'_>, left: &Line) -> Vec<Change> {
+    pub(super) fn redraw(
+        &self,
+        row: &mut Value<'_>,
+        left: &Line,
+        drawn: &mut HashSet<String>,
+    ) -> Vec<Change> {
         let findings = left.findings.iter().map(|(finding, ..)| finding);
         let places: Places<'_> = findings
-            .filter(|finding| REDRAWN.contains(&finding.rule))
+            .filter(|finding| REDRAWN.contains(&finding.rule) && !drawn.contains(&finding.pointer))
             .map(|finding| (finding.pointer.as_str(), finding.rule))
             .collect();
         let mut changes = Vec::new();
@@ -88,6 +94,7 @@ impl Fixer {
                 && written != *text
             {
                 *reference = Value::String(written.into());
+                drawn.insert(pointer.to_owned());
                 changes.push(change(rule, Fix::Unsafe, pointer.to_owned(), message));
             }
         });

@@ -261,7 +261,7 @@ impl<'a> Log<'a> {
         match (self.errors, self.bad) {
             (0, _) => {}
             (errors, bad) => {
-                out.push_str(&format!("; {} left in {}", counted(errors, "error"), counted(bad, "sample")))
+                out.push_str(&format!("; {} left in {}", counted(errors, "error"), counted(bad, "sample")));
             }
         }
         if self.warnings > 0 {
