@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod config;
 mod error;
 mod ui;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
         Command::Stats(args) => commands::stats::run(args),
         Command::Plan(args) => commands::plan::run(args),

@@ -1,7 +1,9 @@
 //! The command line: a file for each command.
 
 mod check;
+mod choice;
 mod convert;
+mod fix;
 mod plan;
 mod prepare;
 mod rules;
@@ -11,7 +13,9 @@ mod tokens;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
@@ -33,6 +37,7 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
     Stats(StatsArgs),
     Plan(PlanArgs),
