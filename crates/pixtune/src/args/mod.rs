@@ -1,6 +1,9 @@
 //! The command line: a file for each command.
 
 mod check;
+mod choice;
+mod convert;
+mod fix;
 mod prepare;
 mod rules;
 mod tokens;
@@ -8,6 +11,9 @@ mod tokens;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -27,7 +33,9 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

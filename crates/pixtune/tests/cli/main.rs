@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod check;
+mod convert;
 mod exactness;
+mod fetch;
+mod fix;
 mod harness;
 mod prepare;
 mod resume;
