@@ -195,9 +195,8 @@ pub(crate) fn picture_bytes(picture: &Picture, folder: &Path) -> Result<Vec<u8>,
             let message = format!("`{url}` is an address; a picture that is not here cannot be counted");
             Err(refuse(&rules::IMAGE_URL, message))
         }
-        ImageSource::Inline { base64: text, .. } => base64::decode(text).ok_or_else(|| {
-            refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())
-        }),
+        ImageSource::Inline { base64: text, .. } => base64::decode(text)
+            .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
         ImageSource::File(path) => {
             let path = folder.join(path);
             let missing = |error: io::Error| {

@@ -126,7 +126,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(OPTIMIZER);
         let first: Vec<f32> = (0..14).map(|value| value as f32 * 0.1).collect();
-        let state = OptimizerState { steps: 5, second: first.iter().map(|value| value * value).collect(), first };
+        let state =
+            OptimizerState { steps: 5, second: first.iter().map(|value| value * value).collect(), first };
         write_moments(&path, &tensors(), &state).unwrap();
         assert_eq!(read_moments(&path, &tensors(), 5).unwrap(), state);
         let mut others = tensors();

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::{BatchError, NetworkError};
+use pixtune_model::weights::WeightsError;
 
 use crate::data::DataError;
 
@@ -23,6 +25,20 @@ pub enum TrainError {
     /// A setting makes no sense.
     #[error("{reason}")]
     Setting {
+        /// Why.
+        reason: String,
+    },
+    /// The checkpoint cannot be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer file cannot be read.
+    #[error(transparent)]
+    TokenizerFile(#[from] TokenizerError),
+    /// There is no tokenizer that fits the model.
+    #[error("no tokenizer fits the model in `{}`: {reason}", folder.display())]
+    Tokenizer {
+        /// The model's folder.
+        folder: PathBuf,
         /// Why.
         reason: String,
     },
@@ -109,7 +125,9 @@ pub enum TrainError {
         source: io::Error,
     },
     /// Loss or gradients are no numbers any more.
-    #[error("step {step}: the {what} is {value}, so the step was not taken (learning rate {learning_rate:e})")]
+    #[error(
+        "step {step}: the {what} is {value}, so the step was not taken (learning rate {learning_rate:e})"
+    )]
     NotFinite {
         /// The step.
         step: u64,

@@ -138,6 +138,17 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// A folder in which nothing was written goes with the run. Elsewhere the lock file stays: removing it would let a third
+    /// run in beside one that has just opened it.
+    fn drop(&mut self) {
+        if fs::read_dir(&self.path).is_ok_and(|entries| entries.count() == 1) {
+            let _ = fs::remove_file(self.join(names::LOCK));
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -227,7 +238,8 @@ mod tests {
         let full = |_: &Path| Err(TrainError::NoCheckpoint { path: PathBuf::new() });
         run.write_folder("adapter", full).unwrap_err();
         assert_eq!(fs::read_to_string(run.join("adapter/file")).unwrap(), "two");
-        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 }

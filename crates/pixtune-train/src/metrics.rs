@@ -76,8 +76,7 @@ impl Metrics {
     /// Opens the file and takes off what stands behind `bytes`: lines of steps that will be taken again.
     pub fn open(path: PathBuf, bytes: u64) -> Result<Metrics, TrainError> {
         let failed = |source| TrainError::Write { path: path.clone(), source };
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let there = file.metadata().map_err(failed)?.len();
         if there < bytes {
             let reason = format!("it has {there} bytes, the checkpoint knows of {bytes}");

@@ -51,7 +51,8 @@ impl std::str::FromStr for Warmup {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Warmup, String> {
-        let wrong = || format!("`{text}` is neither a share of all steps (`0.05`) nor a number of steps (`100`)");
+        let wrong =
+            || format!("`{text}` is neither a share of all steps (`0.05`) nor a number of steps (`100`)");
         match text.parse::<u64>() {
             Ok(steps) => Ok(Warmup::Steps(steps)),
             Err(_) => match text.parse::<f64>() {

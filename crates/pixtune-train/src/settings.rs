@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use pixtune_core::json::quoted;
+use pixtune_core::json::{self, Value, quoted};
 use pixtune_model::network::LoraConfig;
 
 use crate::data::{Dataset, Epoch, Packing};
 use crate::error::TrainError;
+use crate::folder::{Folder, names};
 use crate::schedule::{Schedule, Warmup};
 
 /// How long a run is.
@@ -200,6 +201,42 @@ impl Plan {
             push(&format!("input {path}"), format!("{{\"bytes\": {bytes}, \"blake3\": {blake3}}}"));
         }
         members
+    }
+
+    /// Refuses to go on with a run that was another.
+    pub fn check_same(&self, folder: &Folder) -> Result<(), TrainError> {
+        let path = folder.join(names::PLAN);
+        let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
+        let text = std::fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let value = json::parse(&text).map_err(|error| damaged(error.to_string()))?.value;
+        let before = value
+            .get("plan")
+            .and_then(Value::as_object)
+            .ok_or_else(|| damaged("it has no `plan`".to_owned()))?;
+        let compact =
+            |text: &str| json::parse(text).map_or_else(|_| text.to_owned(), |json| json.value.to_string());
+        let now: Vec<(String, String)> =
+            self.decides().into_iter().map(|(name, value)| (name, compact(&value))).collect();
+        let was: Vec<(String, String)> =
+            before.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let find = |members: &[(String, String)], name: &str| {
+            members
+                .iter()
+                .find(|(other, _)| other == name)
+                .map_or("nothing".to_owned(), |(_, value)| value.clone())
+        };
+        let all = was.iter().chain(&now).map(|(name, _)| name);
+        // How samples that cannot be used are treated may change: it does so when one turns up on the way.
+        let mut all = all.filter(|name| *name != "invalid_samples");
+        match all.find(|name| find(&was, name) != find(&now, name)) {
+            None => Ok(()),
+            Some(name) => Err(TrainError::OtherPlan {
+                path: folder.path().to_owned(),
+                name: name.clone(),
+                before: find(&was, name),
+                now: find(&now, name),
+            }),
+        }
     }
 
     /// `plan.json`: what decides, and what follows from it.

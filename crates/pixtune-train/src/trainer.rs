@@ -99,7 +99,7 @@ pub fn train<K: Kernels>(
 }
 
 /// Decoding is far quicker than training; more threads would only hold more pictures ready.
-const MOST_LOADING_THREADS: usize = 4;
+pub(crate) const MOST_LOADING_THREADS: usize = 4;
 
 struct Trainer<'r, K: Kernels> {
     plan: &'r Plan,
@@ -181,7 +181,9 @@ impl<K: Kernels> Trainer<'_, K> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            sum += self.network.forward_backward(batch, Pass { scale, dropout_seed: self.dropout_seed(index) })?;
+            sum += self
+                .network
+                .forward_backward(batch, Pass { scale, dropout_seed: self.dropout_seed(index) })?;
             tokens += batch.tokens() as u64;
         }
         Ok(Some((sum, tokens)))

@@ -6,6 +6,7 @@ use pixtune_core::columns::ColumnError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
+use pixtune_train::TrainError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,15 @@ pub enum Error {
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Training could not start or not go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals")]
+    Signal {
+        /// Why.
+        source: io::Error,
+    },
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output {
@@ -49,7 +59,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
-            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => return None,
+            Error::Train(error) => return hint_for_training(error),
+            Error::Signal { .. } | Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => {
+                return None;
+            }
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),
@@ -71,6 +84,37 @@ impl Error {
         };
         Some(hint.to_owned())
     }
+}
+
+fn hint_for_training(error: &TrainError) -> Option<String> {
+    let hint = match error {
+        TrainError::Exists { .. } => "--resume goes on with it, --force replaces it; or choose another --out",
+        TrainError::Foreign { .. } => "choose another --out",
+        TrainError::Locked { .. } => "wait for it, or choose another --out",
+        TrainError::OtherPlan { .. } => "run with the options and data of then, or start over with --force",
+        TrainError::Damaged { .. } => {
+            "remove it: the checkpoint before it will do; or start over with --force"
+        }
+        TrainError::OtherModel { .. } => "prepare the data again with --model for this model",
+        TrainError::Tokenizer { .. } => {
+            "put the model's tekken.json beside its weights, or name one: --tokenizer FILE; `--tokenizer pixtral-12b` is \
+             the built-in one"
+        }
+        TrainError::Unusable { .. } => "--invalid-samples skip trains on the others",
+        TrainError::UnusableOnTheWay { .. } => {
+            "a checkpoint was written; --resume --invalid-samples skip goes on without the sample"
+        }
+        TrainError::NoSamples { .. } => "`pixtune check` explains what is wrong with each line",
+        TrainError::Write { .. } => {
+            "once there is room, run again with --resume: the last checkpoint is whole"
+        }
+        TrainError::NotFinite { .. } => {
+            "a lower --learning-rate or a longer --warmup helps; the last checkpoint was not touched"
+        }
+        TrainError::Stopped { .. } => "everything was saved; --resume goes on from here",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn hint_for_reading(error: &ReadError) -> Option<String> {

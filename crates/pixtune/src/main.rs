@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod error;
+mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Tokens(args) => commands::tokens::run(args),
         Command::Check(args) => commands::check::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Train(args) => commands::train::run(&args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -28,6 +28,8 @@ pub struct Entry {
     pub(crate) line: u32,
     /// Its tokens.
     pub tokens: u32,
+    /// Those of pictures.
+    pub image_tokens: u32,
     /// Those that count in the loss.
     pub trained: u32,
 }
@@ -182,6 +184,7 @@ impl<'t> Dataset<'t> {
                     length: u32::try_from(row.bytes.len()).expect("a line is at most MAX_LINE long"),
                     line: u32::try_from(row.line).map_err(|_| too_many())?,
                     tokens: u32::try_from(counts.tokens).expect("a sample is at most a batch long"),
+                    image_tokens: u32::try_from(counts.image_tokens).expect("there are fewer than tokens"),
                     trained: u32::try_from(counts.trained_tokens).expect("there are fewer than tokens"),
                 });
             }
@@ -201,6 +204,12 @@ impl<'t> Dataset<'t> {
     /// The files.
     pub fn files(&self) -> &[DataFile] {
         &self.files
+    }
+
+    /// Bytes of the pixels that one image token stands for.
+    pub fn patch_bytes(&self) -> u64 {
+        let side = u64::from(self.encoder.spec.patch * self.encoder.spec.merge);
+        side * side * 3 * size_of::<f32>() as u64
     }
 
     /// How many samples cannot be trained on, by the rule that says so.
@@ -271,7 +280,9 @@ impl DataFile {
         let broken = |source| DataError::Read { path: path.to_owned(), source };
         let open = File::open(path).map_err(broken)?;
         if !open.metadata().map_err(broken)?.is_file() {
-            return Err(broken(io::Error::other("it is not a regular file, and samples are read in another order")));
+            return Err(broken(io::Error::other(
+                "it is not a regular file, and samples are read in another order",
+            )));
         }
         Ok(DataFile {
             name: path.display().to_string(),

@@ -44,7 +44,11 @@ pub fn data_files(data: &Path, validation: Option<&Path>) -> Result<DataFiles, D
     let given = validation.map(|path| vec![path.to_owned()]);
     if !about.is_dir() {
         let manifest = manifest.filter(|manifest| manifest.names(data));
-        return Ok(DataFiles { train: vec![data.to_owned()], validation: given.unwrap_or_default(), manifest });
+        return Ok(DataFiles {
+            train: vec![data.to_owned()],
+            validation: given.unwrap_or_default(),
+            manifest,
+        });
     }
     let train = shards(data, "train").map_err(broken)?;
     if train.is_empty() {
@@ -87,7 +91,8 @@ impl Manifest {
             }
             _ => {}
         }
-        let text = fs::read_to_string(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
         match Manifest::parse(&path, &text) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(reason) => Err(DataError::Manifest { path, reason }),
@@ -133,7 +138,9 @@ mod tests {
     fn a_folder_gives_its_files_and_what_they_are_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["train-00002-of-00002.jsonl", "train-00001-of-00002.jsonl", "validation.jsonl", "trainer.jsonl"] {
+        for name in
+            ["train-00002-of-00002.jsonl", "train-00001-of-00002.jsonl", "validation.jsonl", "trainer.jsonl"]
+        {
             fs::write(path(name), "").unwrap();
         }
         fs::write(path("manifest.json"), MANIFEST).unwrap();

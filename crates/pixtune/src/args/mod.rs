@@ -4,6 +4,7 @@ mod check;
 mod prepare;
 mod rules;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -11,6 +12,7 @@ pub use check::{CheckArgs, CheckFormat};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -28,6 +30,7 @@ pub enum Command {
     Tokens(TokensArgs),
     Check(CheckArgs),
     Rules(RulesArgs),
+    Train(TrainArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

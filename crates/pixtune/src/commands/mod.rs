@@ -4,6 +4,7 @@ pub mod check;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;
+pub mod train;
 
 use std::io;
 
