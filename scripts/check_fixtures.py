@@ -77,6 +77,13 @@ GOOD = line(sample(user(), assistant()))
 PNG = image("px2x2.png")
 
 files = {
+    "answer-refusal": [line(sample(user(), assistant("I\u2019m sorry, but I can\u2019t identify people in pictures.")))],
+    "answer-placeholder": [line(sample(user(), assistant("N/A"))), line(sample(user(), assistant("[insert answer here]")))],
+    "answer-cut-off": [
+        line(sample(user(), assistant("The picture shows a man who stands in front of a"))),
+        line(sample(user(), assistant('{"items": [{"name": "bread", "price": 2.5'))),
+    ],
+    "answer-echo": [line(sample(user("What is the colour of the car?"), assistant("What is the colour of the car? It is red.")))],
     "json-syntax": [b'{"messages": [{"role": "user", "content": "What is shown?"},]}', b"{'messages': []}"],
     "json-not-object": [b'["messages"]'],
     "json-duplicate-key": [b'{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}'],

@@ -4,6 +4,7 @@ pub mod conversation;
 pub mod curate;
 pub mod diagnostic;
 pub mod json;
+pub mod quality;
 pub mod rules;
 pub mod sample;
 pub mod spec;

@@ -14,6 +14,7 @@ mod tools;
 
 use crate::diagnostic::{Finding, Fix, Severity};
 use crate::json::Value;
+use crate::quality;
 use crate::sample::{Picture, Sample};
 use crate::strict;
 use crate::target::Target;
@@ -203,6 +204,22 @@ rules! {
             "The answer is a list of parts; hosted fine-tuning and mistral-finetune expect a string."
         ANSWER_WEIGHT Error "answer-weight"
             "The `weight` of an answer is 0, not trained, or 1, trained."
+        ANSWER_REFUSAL Warning "answer-refusal"
+            "The answer refuses, as assistants do: a few hundred of these teach a model to refuse what it could do."
+        ANSWER_PLACEHOLDER Warning "answer-placeholder"
+            "The answer is a placeholder like `N/A` or `TODO` that someone meant to fill in."
+        ANSWER_CUT_OFF Warning "answer-cut-off"
+            "The answer ends in mid-sentence or inside open brackets; the model learns to stop there. Seen by its last word, by brackets and code blocks, and in a set where nearly all sentences end with a stop by the missing stop."
+        ANSWER_ECHO Warning "answer-echo"
+            "The answer begins with the whole prompt, usually an export of text that was generated with it; the model learns to repeat questions."
+        ANSWER_FORMAT Warning "answer-format"
+            "At least nine in ten answers, or answers to the same prompt, have one form (JSON, a number with its unit, one word, …) and this one has another; told by `stats` and `report`."
+        ANSWER_KEYS Warning "answer-keys"
+            "The answer is a JSON object with other keys than nearly all others; told by `stats` and `report`."
+        ANSWER_LENGTH Warning "answer-length"
+            "The answer is far longer than all others: a pasted document, or a generating model that ran in circles; told by `stats` and `report`."
+        ANSWER_LANGUAGE Warning "answer-language"
+            "The answer is in another language than its prompt, where nearly all are in the same; told by `stats` and `report`."
     }
     Tools {
         TOOL_CALL Error "tool-call"
@@ -285,6 +302,12 @@ rules! {
             "The picture stands in the training file and in the validation file: the validation looks better than it is."
         DUPLICATE_ID Warning "duplicate-id"
             "Two rows carry the same id: usually a join that went wrong."
+        ANSWER_IMBALANCE Warning "answer-imbalance"
+            "One answer makes up more than half of all: a model that always gives it looks good by accuracy; told by `stats` and `report`."
+        ANSWER_BOILERPLATE Warning "answer-boilerplate"
+            "Much of the longer answers begins with the same words, which are trained and paid for without teaching anything; told by `stats` and `report`."
+        PROMPT_REPEATED Warning "prompt-repeated"
+            "Nearly all prompts are the same: fine for one fixed task, but the model will hardly learn to listen to others; told by `stats` and `report`."
     }
     File {
         FILE_EMPTY Error "file-empty"
@@ -352,6 +375,7 @@ const SAMPLE_CHECKS: &[SampleCheck] = &[
     tools::undeclared,
     tools::ids,
     tools::arguments,
+    |sample, findings| findings.extend(quality::answer_findings(sample)),
 ];
 
 /// A row and everything that a look at it alone tells.
