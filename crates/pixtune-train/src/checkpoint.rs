@@ -19,7 +19,7 @@ const STATE: &str = "state.json";
 /// Writes `checkpoints/step-N` and removes old ones beyond `keep`. Where it cannot be written, those before it stay.
 pub fn save<K: Kernels>(
     folder: &Folder,
-    network: &Network<K>,
+    network: &Network<'_, K>,
     progress: &Progress,
     base: &str,
     keep: usize,
@@ -40,7 +40,7 @@ pub fn save<K: Kernels>(
 }
 
 /// Puts the newest checkpoint into the network and says where the run stood: at its beginning, where there is none.
-pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<K>) -> Result<Progress, TrainError> {
+pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<'_, K>) -> Result<Progress, TrainError> {
     let Some((step, path)) = list(folder).pop() else { return Ok(Progress::default()) };
     let state = path.join(STATE);
     let damaged = |path: PathBuf, reason: String| TrainError::Damaged { path, reason };

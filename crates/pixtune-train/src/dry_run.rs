@@ -48,7 +48,7 @@ const MEASURED: u64 = 2;
 /// Finds out by looking at the batches and taking two steps, which change the network but nothing on disk.
 pub fn forecast<K: Kernels>(
     plan: &Plan,
-    network: &mut Network<K>,
+    network: &mut Network<'_, K>,
     train: &Dataset<'_>,
 ) -> Result<Forecast, TrainError> {
     let largest = Largest::of(&Epoch::new(train.entries(), plan.packing, 0), train);
@@ -83,7 +83,7 @@ pub fn forecast<K: Kernels>(
     Ok(Forecast {
         trained_parameters: network.trained_parameters(),
         memory,
-        waiting: largest.waiting(plan, threads) + plan.settings.cache_bytes as u64,
+        waiting: largest.waiting(plan, threads) + (plan.settings.cache_bytes as u64).min(train.loaded_bytes()),
         largest_batch: largest.tokens,
         steps: measured,
     })

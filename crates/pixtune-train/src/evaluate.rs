@@ -11,7 +11,7 @@ use crate::settings::Unusable;
 
 /// Sums over all samples, each once, in the order of the files; `None` when it was told to stop on the way.
 pub fn evaluate<K: Kernels>(
-    network: &Network<K>,
+    network: &Network<'_, K>,
     loading: Loading<'_>,
     batch_tokens: u32,
     unusable: Unusable,

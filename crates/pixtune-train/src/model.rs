@@ -1,14 +1,12 @@
 //! The model of a run: its checkpoint as the network reads it, its tokenizer, and whether the data was prepared for it.
 
-use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::spec::{self, ModelSpec, PIXTRAL_12B};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::tokens::TokenizerFile;
-use pixtune_model::network::{FrozenTensor, FrozenWeights, ModelShape, NetworkError, StackShape, Storage};
-use pixtune_model::weights::{Checkpoint, Dtype, Family, ModelConfig, RowOrder, TensorName};
+use pixtune_model::weights::{Checkpoint, Family, ModelConfig};
 
 use crate::data::Manifest;
 use crate::error::TrainError;
@@ -30,7 +28,6 @@ pub enum Choice {
 pub struct Model {
     folder: PathBuf,
     checkpoint: Checkpoint,
-    shape: ModelShape,
     spec: ModelSpec,
     tokenizer: Option<TokenizerFile>,
 }
@@ -46,8 +43,7 @@ impl Model {
             Choice::File(path) => Some(TokenizerFile::read(path)?),
             Choice::Beside => Some(beside(folder)?),
         };
-        let shape = shape_of(config);
-        let model = Model { folder: folder.to_owned(), checkpoint, shape, spec, tokenizer };
+        let model = Model { folder: folder.to_owned(), checkpoint, spec, tokenizer };
         model.check_tokenizer()?;
         Ok(model)
     }
@@ -92,18 +88,21 @@ impl Model {
     }
 
     fn check_tokenizer(&self) -> Result<(), TrainError> {
-        let (tekken, shape) = (self.tekken(), &self.shape);
+        let (tekken, config) = (self.tekken(), self.checkpoint.config());
         let refuse = |reason: String| Err(TrainError::Tokenizer { folder: self.folder.clone(), reason });
-        if tekken.len() != shape.vocabulary {
+        if tekken.len() != config.text.vocab_size {
             return refuse(format!(
                 "the tokenizer has {} tokens, the model {}",
                 tekken.len(),
-                shape.vocabulary
+                config.text.vocab_size
             ));
         }
         let image = tekken.marks().image;
-        if image != shape.image_token {
-            return refuse(format!("its [IMG] is {image}, the model's image token is {}", shape.image_token));
+        if image != config.image_token {
+            return refuse(format!(
+                "its [IMG] is {image}, the model's image token is {}",
+                config.image_token
+            ));
         }
         Ok(())
     }
@@ -174,68 +173,4 @@ fn spec_of(config: &ModelConfig) -> Result<ModelSpec, TrainError> {
         context: PIXTRAL_12B.context.min(config.text.max_positions.unwrap_or(usize::MAX)),
         ..PIXTRAL_12B
     })
-}
-
-fn shape_of(config: &ModelConfig) -> ModelShape {
-    let ModelConfig { text, vision, .. } = config;
-    ModelShape {
-        text: StackShape {
-            hidden: text.hidden_size,
-            feed_forward: text.intermediate_size,
-            layers: text.layers,
-            heads: text.heads,
-            key_value_heads: text.kv_heads,
-            head_size: text.head_dim,
-            rope_theta: text.rope_theta,
-            norm_epsilon: text.norm_eps as f32,
-        },
-        vision: StackShape {
-            hidden: vision.hidden_size,
-            feed_forward: vision.intermediate_size,
-            layers: vision.layers,
-            heads: vision.heads,
-            key_value_heads: vision.heads,
-            head_size: vision.head_dim,
-            rope_theta: vision.rope_theta,
-            norm_epsilon: vision.norm_eps as f32,
-        },
-        vocabulary: text.vocab_size,
-        channels: vision.channels,
-        patch: vision.patch_size,
-        projector_bias: config.projector.bias,
-        tied: config.tied,
-        image_token: config.image_token,
-    }
-}
-
-impl FrozenWeights for Model {
-    fn shape(&self) -> &ModelShape {
-        &self.shape
-    }
-
-    fn tensor(&self, name: &str) -> Result<FrozenTensor<'_>, NetworkError> {
-        let missing = || NetworkError::MissingTensor { name: name.to_owned() };
-        let (parsed, _) = TensorName::parse(name).ok_or_else(missing)?;
-        let tensor = self.checkpoint.tensor(parsed).ok_or_else(missing)?;
-        let storage = match tensor.dtype() {
-            Dtype::F16 => Storage::F16,
-            Dtype::F32 => Storage::F32,
-            _ => Storage::Bf16,
-        };
-        let path = tensor.file.path().to_owned();
-        let bytes = tensor
-            .bytes()
-            .map_err(|error| NetworkError::Io { path, source: std::io::Error::other(error) })?;
-        let from = self.checkpoint.row_order();
-        let bytes = match self.checkpoint.rotary_head_dim(parsed.module) {
-            Some(head_dim) if from != RowOrder::HalfSplit => {
-                let mut permuted = vec![0; bytes.len()];
-                let row_bytes = bytes.len() / tensor.shape()[0];
-                from.permute(RowOrder::HalfSplit, head_dim, row_bytes, bytes, &mut permuted);
-                Cow::Owned(permuted)
-            }
-            _ => Cow::Borrowed(bytes),
-        };
-        Ok(FrozenTensor { storage, shape: tensor.shape().to_vec(), bytes })
-    }
 }

@@ -47,11 +47,11 @@ pub struct Summary {
 }
 
 /// A run and what it works with.
-pub struct Run<'r, K: Kernels> {
+pub struct Run<'r, 'w, K: Kernels> {
     /// What is to be done.
     pub plan: &'r Plan,
     /// What is trained.
-    pub network: &'r mut Network<K>,
+    pub network: &'r mut Network<'w, K>,
     /// What it is trained on.
     pub train: &'r Dataset<'r>,
     /// What it is evaluated on.
@@ -64,7 +64,7 @@ pub struct Run<'r, K: Kernels> {
 
 /// Trains from the beginning, or from where `progress` stands with the network as its checkpoint left it.
 pub fn train<K: Kernels>(
-    run: Run<'_, K>,
+    run: Run<'_, '_, K>,
     progress: Progress,
     watch: &mut dyn Watch,
 ) -> Result<Summary, TrainError> {
@@ -101,9 +101,9 @@ pub fn train<K: Kernels>(
 /// Decoding is far quicker than training; more threads would only hold more pictures ready.
 pub(crate) const MOST_LOADING_THREADS: usize = 4;
 
-struct Trainer<'r, K: Kernels> {
+struct Trainer<'r, 'w, K: Kernels> {
     plan: &'r Plan,
-    network: &'r mut Network<K>,
+    network: &'r mut Network<'w, K>,
     validation: Option<Loading<'r>>,
     folder: &'r Folder,
     stop: &'r AtomicBool,
@@ -122,7 +122,7 @@ enum Goes {
     Stopped,
 }
 
-impl<K: Kernels> Trainer<'_, K> {
+impl<K: Kernels> Trainer<'_, '_, K> {
     fn run(&mut self, mut steps: Steps<'_>, mut batches: Loader) -> Result<Summary, TrainError> {
         let mut recent = Recent::new(self.plan.steps);
         let mut before = Instant::now();

@@ -212,6 +212,13 @@ impl<'t> Dataset<'t> {
         side * side * 3 * size_of::<f32>() as u64
     }
 
+    /// Bytes that all samples would take in memory, nearly.
+    pub fn loaded_bytes(&self) -> u64 {
+        let patch = self.patch_bytes();
+        let bytes = |entry: &Entry| 5 * u64::from(entry.tokens) + patch * u64::from(entry.image_tokens);
+        self.entries.iter().map(bytes).sum()
+    }
+
     /// How many samples cannot be trained on, by the rule that says so.
     pub fn unusable(&self) -> &BTreeMap<&'static str, u64> {
         &self.unusable

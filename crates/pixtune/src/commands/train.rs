@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::kernels::CpuKernels;
-use pixtune_model::network::{LoraConfig, Network, NetworkOptions, Targets};
+use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
 use pixtune_train::data::{DataFiles, Dataset, data_files};
 use pixtune_train::dry_run::{Forecast, forecast};
 use pixtune_train::folder::{Folder, Start, names};
@@ -45,9 +45,10 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let data = Data::index(args, &files, &model, &settings, &mut ui)?;
     let plan =
         Plan::new(settings, args.model.clone(), model.inputs()?, &data.train, data.validation.as_ref())?;
-    let kernels = CpuKernels::new(plan.settings.threads);
+    let kernels =
+        CpuKernels::new(plan.settings.threads).map_err(NetworkError::from).map_err(TrainError::from)?;
     let mut network =
-        Network::load(kernels, &model, &plan.settings.lora, options).map_err(TrainError::from)?;
+        Network::load(kernels, model.checkpoint(), &plan.settings.lora, options).map_err(TrainError::from)?;
     let Some(folder) = folder else {
         let forecast = forecast(&plan, &mut network, &data.train)?;
         ui.end();
@@ -243,7 +244,7 @@ impl<'m> Data<'m> {
 fn resume(
     plan: &Plan,
     folder: &Folder,
-    network: &mut Network<CpuKernels>,
+    network: &mut Network<'_, CpuKernels>,
     ui: &TrainUi,
 ) -> Result<Progress, TrainError> {
     plan.check_same(folder)?;
