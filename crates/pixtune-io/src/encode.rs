@@ -7,7 +7,7 @@ use pixtune_core::tokens::{ChatEncoder, Run};
 
 use crate::image::{Limits, ModelInput, inspect, model_input};
 use crate::read::records::RawRow;
-use crate::tokens::{picture_bytes, read_sample, unusable};
+use crate::tokens::{parse_row, picture_bytes, read_sample, unusable};
 
 /// A conversation as the model is trained on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,8 @@ pub fn encode_line(
     row: &RawRow,
     limits: &Limits,
 ) -> Result<EncodedLine, Finding> {
-    let (sample, _) = read_sample(row)?;
+    let parsed = parse_row(row)?;
+    let sample = read_sample(&parsed)?;
     let mut pictures = Vec::with_capacity(sample.images.len());
     let mut sizes = Vec::with_capacity(sample.images.len());
     for picture in &sample.images {

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::json;
+use pixtune_core::json::{self, Parsed};
 use pixtune_core::rules;
 use pixtune_core::sample::{ImageSource, Picture, Sample};
 use pixtune_core::spec::ModelSpec;
@@ -107,7 +107,8 @@ pub fn count_line(
     row: &RawRow,
     ids: Ids,
 ) -> Result<Counted, Finding> {
-    let (sample, lone_surrogates) = read_sample(row)?;
+    let parsed = parse_row(row)?;
+    let sample = read_sample(&parsed)?;
     let sizes =
         sample.images.iter().map(|picture| picture_size(picture, folder)).collect::<Result<Vec<_>, _>>()?;
     let (counts, ids) = match ids {
@@ -119,15 +120,15 @@ pub fn count_line(
     };
     // Pictures move only within a turn of one picture, so their order is that of the sample.
     debug_assert_eq!(counts.images.len(), sizes.len());
-    let mut warnings: Vec<Finding> = lone_surrogates.map(lone_surrogate).into_iter().collect();
+    let mut warnings: Vec<Finding> = parsed.lone_surrogate.map(lone_surrogate).into_iter().collect();
     for (picture, &(width, height)) in sample.images.iter().zip(&sizes) {
         warnings.extend(thin_picture(encoder.spec, picture, width, height));
     }
     Ok(Counted { counts, warnings, sizes, ids })
 }
 
-/// A line as the reference reads it, and the byte of the first half of a surrogate pair in it.
-pub(crate) fn read_sample(row: &RawRow) -> Result<(Sample<Picture>, Option<usize>), Finding> {
+/// The JSON of a line.
+pub(crate) fn parse_row(row: &RawRow) -> Result<Parsed<'_>, Finding> {
     if row.cut == Some(Cut::TooLarge) {
         return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
     }
@@ -135,14 +136,16 @@ pub(crate) fn read_sample(row: &RawRow) -> Result<(Sample<Picture>, Option<usize
         let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
         Finding::new(&rules::INVALID_UTF8, "", message)
     })?;
-    let parsed = json::parse(text).map_err(|error| {
+    json::parse(text).map_err(|error| {
         let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
         Finding::new(&rules::JSON_SYNTAX, "", message)
-    })?;
-    let sample = strict::read(&parsed.value).map_err(|findings| {
-        findings.into_iter().next().expect("a sample is refused for at least one reason")
-    })?;
-    Ok((sample, parsed.lone_surrogate))
+    })
+}
+
+/// The conversation of a line as the reference reads it, or what it stops at first.
+pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<Sample<Picture<&'p str>>, Finding> {
+    strict::read(&parsed.value)
+        .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
 }
 
 /// A string holds half of a pair of UTF-16, which the reference takes and reads as U+FFFD.
@@ -152,7 +155,12 @@ pub(crate) fn lone_surrogate(offset: usize) -> Finding {
 }
 
 /// A picture that older servers refuse.
-pub(crate) fn thin_picture(spec: &ModelSpec, picture: &Picture, width: u32, height: u32) -> Option<Finding> {
+pub(crate) fn thin_picture<B>(
+    spec: &ModelSpec,
+    picture: &Picture<B>,
+    width: u32,
+    height: u32,
+) -> Option<Finding> {
     let message = || {
         format!("a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches")
     };
@@ -168,7 +176,7 @@ const NO_LIMITS: Limits =
 const HEAD: usize = 48 << 10;
 
 /// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
-fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding> {
+fn picture_size(picture: &Picture<&str>, folder: &Path) -> Result<(u32, u32), Finding> {
     let from_head = match &picture.source {
         ImageSource::Inline { base64: text, .. } => text
             .get(..HEAD / 3 * 4)
@@ -188,7 +196,7 @@ fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding>
 }
 
 /// The file of a picture: unpacked from its data URI, or read.
-pub(crate) fn picture_bytes(picture: &Picture, folder: &Path) -> Result<Vec<u8>, Finding> {
+pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
     match &picture.source {
         ImageSource::Url(url) => {
@@ -215,7 +223,7 @@ pub(crate) fn picture_bytes(picture: &Picture, folder: &Path) -> Result<Vec<u8>,
 }
 
 /// The finding about a picture that cannot be used.
-pub(crate) fn unusable(picture: &Picture, error: &ImageError) -> Finding {
+pub(crate) fn unusable(picture: &Picture<&str>, error: &ImageError) -> Finding {
     let rule = crate::image::prepare::rule_of(error).0;
     Finding::new(rule, picture.pointer.clone(), format!("the picture {error}"))
 }

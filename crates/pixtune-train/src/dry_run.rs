@@ -83,7 +83,8 @@ pub fn forecast<K: Kernels>(
     Ok(Forecast {
         trained_parameters: network.trained_parameters(),
         memory,
-        waiting: largest.waiting(plan, threads) + (plan.settings.cache_bytes as u64).min(train.loaded_bytes()),
+        waiting: largest.waiting(plan, threads)
+            + (plan.settings.cache_bytes as u64).min(train.loaded_bytes()),
         largest_batch: largest.tokens,
         steps: measured,
     })

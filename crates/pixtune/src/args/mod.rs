@@ -1,6 +1,7 @@
 //! The command line: a file for each command.
 
 mod check;
+mod convert;
 mod prepare;
 mod rules;
 mod tokens;
@@ -9,6 +10,7 @@ mod train;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -31,6 +33,7 @@ pub enum Command {
     Check(CheckArgs),
     Rules(RulesArgs),
     Train(TrainArgs),
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
