@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_model::kernels::Kernels;
-use pixtune_model::network::{AdapterTensor, Network, OptimizerState};
+use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerState};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 
@@ -26,7 +26,7 @@ pub fn save<K: Kernels>(
 ) -> Result<PathBuf, TrainError> {
     let name = format!("{}/step-{}", names::CHECKPOINTS, progress.step);
     folder.write_folder(&name, |inside| {
-        network.save_adapter(inside, base)?;
+        save_adapter(network, inside, base)?;
         let optimizer = inside.join(OPTIMIZER);
         write_moments(&optimizer, network.adapter_tensors(), &network.optimizer_state())
             .map_err(|source| TrainError::Write { path: optimizer, source })?;
@@ -37,6 +37,18 @@ pub fn save<K: Kernels>(
         remove(&path).map_err(|source| TrainError::Write { path, source })?;
     }
     Ok(folder.join(name))
+}
+
+/// Writes PEFT's files into a folder.
+pub fn save_adapter<K: Kernels>(
+    network: &Network<'_, K>,
+    folder: &Path,
+    base: &str,
+) -> Result<(), TrainError> {
+    network.save_adapter(folder, base).map_err(|error| match error {
+        NetworkError::Io { path, source } => TrainError::Write { path, source },
+        other => other.into(),
+    })
 }
 
 /// Puts the newest checkpoint into the network and says where the run stood: at its beginning, where there is none.

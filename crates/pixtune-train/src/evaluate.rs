@@ -22,10 +22,9 @@ pub fn evaluate<K: Kernels>(
     let epoch = Epoch::in_file_order(entries, batch_tokens);
     let count = epoch.steps();
     let jobs = (0..count).flat_map(|step| epoch.batches(entries, step));
-    with_loader(loading, jobs, |mut batches| {
+    with_loader(loading, jobs, |batches| {
         let mut sum = LossSum::default();
-        let mut done = 0;
-        while let Some(loaded) = batches.next() {
+        for (done, loaded) in (1..).zip(batches) {
             let loaded = loaded?;
             for finding in &loaded.findings {
                 hear(Heard::Finding(finding));
@@ -40,7 +39,6 @@ pub fn evaluate<K: Kernels>(
                 let batch = Batch::pack(&loaded.sequences, network.shape().image_token)?;
                 sum += network.forward_loss(&batch)?;
             }
-            done += 1;
             hear(Heard::Batch { done, of: count });
         }
         Ok(Some(sum))

@@ -108,13 +108,16 @@ impl Metrics {
     }
 }
 
+/// A step and what was measured there.
+pub type Curve = Vec<(u64, f64)>;
+
 /// What a metrics file tells, thinned to what a picture can show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
     /// Step and loss; where there are too many, the mean of neighbours.
-    pub losses: Vec<(u64, f64)>,
+    pub losses: Curve,
     /// Step and learning rate of the same points.
-    pub learning_rates: Vec<(u64, f64)>,
+    pub learning_rates: Curve,
     /// Every evaluation: step, loss, accuracy.
     pub evaluations: Vec<(u64, f64, f64)>,
     /// Tokens the network read.
@@ -143,7 +146,7 @@ impl History {
                 steps.push(step, loss, rate);
             }
         }
-        (history.losses, history.learning_rates) = steps.finish();
+        [history.losses, history.learning_rates] = steps.finish();
         Ok(history)
     }
 
@@ -192,10 +195,10 @@ impl Thinned {
         }
     }
 
-    fn finish(self) -> (Vec<(u64, f64)>, Vec<(u64, f64)>) {
+    fn finish(self) -> [Curve; 2] {
         let point = |&(step, loss, _): &(u64, f64, f64)| (step, loss);
         let rate = |&(step, _, rate): &(u64, f64, f64)| (step, rate);
-        (self.points.iter().map(point).collect(), self.points.iter().map(rate).collect())
+        [self.points.iter().map(point).collect(), self.points.iter().map(rate).collect()]
     }
 }
 
@@ -242,7 +245,7 @@ mod tests {
     fn a_long_curve_is_thinned_and_keeps_its_mean() {
         let mut thinned = Thinned::new(10);
         (1..=1000).for_each(|step| thinned.push(step, step as f64, 0.0));
-        let (losses, _) = thinned.finish();
+        let [losses, _] = thinned.finish();
         assert!((10..20).contains(&losses.len()), "{}", losses.len());
         assert_eq!(losses[0], (64, 32.5));
     }

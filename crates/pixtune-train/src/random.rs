@@ -10,23 +10,23 @@ impl Random {
     /// A stream of its own for each pair of seed and purpose.
     pub fn new(seed: u64, stream: u64) -> Random {
         let mut random = Random { state: seed };
-        random.state = random.next().wrapping_add(stream);
-        random.state = random.next();
+        random.state = random.draw().wrapping_add(stream);
+        random.state = random.draw();
         random
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// A number below `bound`: the high half of a product (Lemire 2019); its bias, below `bound / 2^64`, is out of sight.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
         // The first values of SplitMix64 seeded with 1234567, as Rosetta Code lists them.
         let mut random = Random { state: 1_234_567 };
         assert_eq!(
-            [random.next(), random.next(), random.next()],
+            [random.draw(), random.draw(), random.draw()],
             [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
         );
     }

@@ -69,6 +69,7 @@ pub struct Settings {
 impl Settings {
     /// Refuses what makes no sense before any work is done.
     pub fn check(&self) -> Result<(), TrainError> {
+        self.lora.check()?;
         let refuse = |reason: &str| Err(TrainError::Setting { reason: reason.to_owned() });
         let positive = |number: f64| number.is_finite() && number > 0.0;
         match self {

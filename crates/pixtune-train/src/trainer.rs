@@ -206,7 +206,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
 
     /// A number of its own for every batch of the run, the same whenever the run is repeated or resumed.
     fn dropout_seed(&self, batch: u64) -> u64 {
-        crate::random::Random::new(self.plan.packing.seed, self.progress.step << 16 | batch).next()
+        crate::random::Random::new(self.plan.packing.seed, (self.progress.step << 16) | batch).draw()
     }
 
     fn update(
@@ -286,7 +286,8 @@ impl<K: Kernels> Trainer<'_, '_, K> {
 
     fn save_adapter(&self) -> Result<(), TrainError> {
         let base = self.plan.model.display().to_string();
-        self.folder.write_folder(names::ADAPTER, |inside| Ok(self.network.save_adapter(inside, &base)?))
+        self.folder
+            .write_folder(names::ADAPTER, |inside| checkpoint::save_adapter(self.network, inside, &base))
     }
 
     fn save(&mut self) -> Result<(), TrainError> {

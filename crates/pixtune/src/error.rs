@@ -103,7 +103,7 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         TrainError::Locked { .. } => "wait for it, or choose another --out",
         TrainError::OtherPlan { .. } => "run with the options and data of then, or start over with --force",
         TrainError::Damaged { .. } => {
-            "remove it: the checkpoint before it will do; or start over with --force"
+            "remove the checkpoint it is in, and the one before it will do; or start over with --force"
         }
         TrainError::OtherModel { .. } => "prepare the data again with --model for this model",
         TrainError::Tokenizer { .. } => {

@@ -58,9 +58,10 @@ pub struct Loader {
     ready: Receiver<Result<Loaded, DataError>>,
 }
 
-impl Loader {
-    /// The next batch; `None` after the last.
-    pub fn next(&mut self) -> Option<Result<Loaded, DataError>> {
+impl Iterator for Loader {
+    type Item = Result<Loaded, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         self.ready.recv().ok()
     }
 }

@@ -57,7 +57,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     };
     let plan_json = plan.to_json(network.trained_parameters());
     let progress = match args.resume {
-        true => resume(&plan, &folder, &mut network, &mut ui)?,
+        true => resume(&plan, &folder, &mut network, &ui)?,
         false => Progress::default(),
     };
     folder.write(names::PLAN, plan_json.as_bytes())?;

@@ -12,3 +12,4 @@ mod resume;
 mod snapshots;
 mod tokenizers;
 mod tokens;
+mod train;
