@@ -4,6 +4,7 @@ pub mod columns;
 pub mod conversation;
 pub mod curate;
 pub mod diagnostic;
+pub mod fix;
 pub mod json;
 pub mod quality;
 pub mod rules;

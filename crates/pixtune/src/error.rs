@@ -1,8 +1,10 @@
 //! What ends a run, with the hint that helps.
 
 use std::io;
+use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
+use pixtune_io::fix::TooLarge;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
@@ -31,6 +33,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is too large to be mended.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// A checkpoint could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -68,9 +81,14 @@ impl Error {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Train(error) => return hint_for_training(error),
-            Error::Signal { .. } | Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => {
+            Error::Signal { .. }
+            | Error::Argument { .. }
+            | Error::Tokenizer(_)
+            | Error::Output { .. }
+            | Error::Write { .. } => {
                 return None;
             }
+            Error::TooLarge(_) => "--unsafe leaves such lines out",
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
@@ -167,6 +185,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Changed { .. } => "run again once nothing writes to it",
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,
     };

@@ -61,6 +61,11 @@ impl Selection {
         *known = known.and(Some(severity));
     }
 
+    /// Whether the rule is wanted.
+    pub fn wants(&self, rule: &Rule) -> bool {
+        self.severities[usize::from(rules::index(rule))].is_some()
+    }
+
     /// Gives a finding its severity; false when its rule is not wanted.
     fn admits(&self, finding: &mut Finding) -> bool {
         match self.severities[usize::from(rules::index(finding.rule))] {

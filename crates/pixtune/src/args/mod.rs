@@ -1,7 +1,9 @@
 //! The command line: a file for each command.
 
 mod check;
+mod choice;
 mod convert;
+mod fix;
 mod prepare;
 mod rules;
 mod tokens;
@@ -10,7 +12,9 @@ mod train;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -31,6 +35,7 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
     Train(TrainArgs),
     Convert(ConvertArgs),

@@ -1,7 +1,10 @@
 //! One file a command.
 
 pub mod check;
+mod choice;
 pub mod convert;
+pub mod fix;
+mod lines;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;

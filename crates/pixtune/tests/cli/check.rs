@@ -15,7 +15,7 @@ const GOOD: &str =
 /// Rules that cannot be shown by a small file kept in the repository; each has a test of its own.
 const WITHOUT_FIXTURE: [&str; 8] = [
     "row-too-large",
-    "image-pages",
+    "image-unreachable",
     "context-overflow",
     "too-many-tokens",
     "duplicate-id",
@@ -108,7 +108,7 @@ fn findings_are_json_lines_and_annotations() {
     let second = run.stdout.lines().nth(1).unwrap();
     assert_eq!(
         second,
-        r#"{"rule":"unknown-key","severity":"error","file":"a,b.jsonl","line":13,"column":36,"pointer":"/messages/0/name","message":"`name` is not part of the format","hint":null,"fix":null}"#
+        r#"{"rule":"unknown-key","severity":"error","file":"a,b.jsonl","line":13,"column":36,"pointer":"/messages/0/name","message":"`name` is not part of the format","hint":null,"fix":"safe"}"#
     );
     let run = case.run(&["check", "a,b.jsonl", "--format", "github", "--select", "unknown-key"]).ends(1);
     assert_eq!(
