@@ -2,6 +2,7 @@
 mod buffers;
 pub mod check;
 pub mod encode;
+pub mod fetch;
 pub mod fix;
 pub mod image;
 pub mod parallel;

@@ -1,12 +1,14 @@
 //! From flags and `pixtune.toml` to what is looked for: a flag counts more than the file, the file more than the target.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::rules::{self, Group, Rule};
 use pixtune_core::target::{self, Target};
 use pixtune_core::tokens::{ChatEncoder, Layout};
-use pixtune_io::check::{Checker, Selection, Verify};
+use pixtune_io::check::{Checker, Fetching, Selection, Verify};
+use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
 use pixtune_io::prepare::parse_bytes;
 
 use super::{choose, choose_model};
@@ -24,7 +26,13 @@ pub fn checker(args: &ChoiceArgs, data: &[PathBuf], verify: Verify) -> Result<Ch
     let target = chosen_target(args, &config)?;
     let selection = selection(args, &config, &target)?;
     let encoder = ChatEncoder::new(model, Layout::MistralCommon);
-    Ok(Checker { encoder, target, verify, selection, excerpts: true })
+    Ok(Checker { encoder, target, verify, selection, excerpts: true, fetching: fetching(args) })
+}
+
+fn fetching(args: &ChoiceArgs) -> Option<Arc<Fetching>> {
+    let networks = if args.fetch_private { Networks::All } else { Networks::Public };
+    let limits = FetchLimits { networks, ..FetchLimits::default() };
+    args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
 }
 
 /// How many threads are to work.

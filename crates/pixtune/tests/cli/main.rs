@@ -6,6 +6,7 @@ mod bad_input;
 mod check;
 mod convert;
 mod exactness;
+mod fetch;
 mod fix;
 mod harness;
 mod prepare;
