@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod error;
+mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Rules(args) => commands::rules::run(args),
         Command::Stats(args) => commands::stats::run(args),
         Command::Plan(args) => commands::plan::run(args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Convert(args) => commands::convert::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {

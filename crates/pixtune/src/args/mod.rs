@@ -9,6 +9,7 @@ mod prepare;
 mod rules;
 mod stats;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -21,6 +22,7 @@ pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, Res
 pub use rules::{RulesArgs, RulesFormat};
 pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -41,6 +43,7 @@ pub enum Command {
     Rules(RulesArgs),
     Stats(StatsArgs),
     Plan(PlanArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
 }
 

@@ -10,6 +10,7 @@ pub mod prepare;
 pub mod rules;
 pub mod stats;
 pub mod tokens;
+pub mod train;
 
 use std::io;
 

@@ -15,3 +15,4 @@ mod snapshots;
 mod stats;
 mod tokenizers;
 mod tokens;
+mod train;
