@@ -239,9 +239,9 @@ mod tests {
         for n in 0..500 {
             let value = hash(n) % 600_000;
             if n % 3 == 0 {
-                one.add(value)
+                one.add(value);
             } else {
-                other.add(value)
+                other.add(value);
             }
             both.add(value);
         }
