@@ -1,6 +1,7 @@
 //! Bytes to samples and back.
 mod buffers;
 pub mod check;
+pub mod encode;
 pub mod fetch;
 pub mod fix;
 pub mod image;

@@ -10,6 +10,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
+use pixtune_train::TrainError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,15 @@ pub enum Error {
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Training could not start or not go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals")]
+    Signal {
+        /// Why.
+        source: io::Error,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -70,7 +80,12 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
-            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } | Error::Write { .. } => {
+            Error::Train(error) => return hint_for_training(error),
+            Error::Signal { .. }
+            | Error::Argument { .. }
+            | Error::Tokenizer(_)
+            | Error::Output { .. }
+            | Error::Write { .. } => {
                 return None;
             }
             Error::TooLarge(_) => "--max-line-bytes sets another limit; --unsafe leaves such lines out",
@@ -97,6 +112,37 @@ impl Error {
         };
         Some(hint.to_owned())
     }
+}
+
+fn hint_for_training(error: &TrainError) -> Option<String> {
+    let hint = match error {
+        TrainError::Exists { .. } => "--resume goes on with it, --force replaces it; or choose another --out",
+        TrainError::Foreign { .. } => "choose another --out",
+        TrainError::Locked { .. } => "wait for it, or choose another --out",
+        TrainError::OtherPlan { .. } => "run with the options and data of then, or start over with --force",
+        TrainError::Damaged { .. } => {
+            "remove the checkpoint it is in, and the one before it will do; or start over with --force"
+        }
+        TrainError::OtherModel { .. } => "prepare the data again with --model for this model",
+        TrainError::Tokenizer { .. } => {
+            "put the model's tekken.json beside its weights, or name one: --tokenizer FILE; `--tokenizer pixtral-12b` is \
+             the built-in one"
+        }
+        TrainError::Unusable { .. } => "--invalid-samples skip trains on the others",
+        TrainError::UnusableOnTheWay { .. } => {
+            "a checkpoint was written; --resume --invalid-samples skip goes on without the sample"
+        }
+        TrainError::NoSamples { .. } => "`pixtune check` explains what is wrong with each line",
+        TrainError::Write { .. } => {
+            "once there is room, run again with --resume: the last checkpoint is whole"
+        }
+        TrainError::NotFinite { .. } => {
+            "a lower --learning-rate or a longer --warmup helps; the last checkpoint was not touched"
+        }
+        TrainError::Stopped { .. } => "everything was saved; --resume goes on from here",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {

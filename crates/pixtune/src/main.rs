@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod error;
+mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Convert(args) => commands::convert::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {

@@ -7,6 +7,7 @@ mod fix;
 mod prepare;
 mod rules;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -17,6 +18,7 @@ pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -35,6 +37,7 @@ pub enum Command {
     Check(CheckArgs),
     Fix(FixArgs),
     Rules(RulesArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
 }
 

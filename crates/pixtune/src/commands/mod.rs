@@ -8,6 +8,7 @@ mod lines;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;
+pub mod train;
 
 use std::io;
 

@@ -14,3 +14,4 @@ mod resume;
 mod snapshots;
 mod tokenizers;
 mod tokens;
+mod train;
