@@ -96,7 +96,7 @@ impl Error {
             | Error::Write { .. } => {
                 return None;
             }
-            Error::TooLarge(_) => "--unsafe leaves such lines out",
+            Error::TooLarge(_) => "--max-line-bytes sets another limit; --unsafe leaves such lines out",
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
