@@ -1,1 +1,38 @@
 //! Checkpoints on disk: safetensors, names, configurations, conversion.
+//!
+//! [`Checkpoint::open`] is the way in. It accepts a folder in either format, whole or sharded, and refuses whatever does
+//! not match its configuration exactly, so that what comes out needs no further check:
+//!
+//! ```no_run
+//! use pixtune_model::weights::{Checkpoint, Module, Part, RowOrder};
+//!
+//! # fn main() -> Result<(), pixtune_model::weights::WeightsError> {
+//! let checkpoint = Checkpoint::open("pixtral-12b".as_ref())?;
+//! let heads = checkpoint.config().text.heads;
+//! let q = checkpoint.tensor(Module::Text(0, Part::Q).weight()).expect("every Pixtral has it");
+//! assert_eq!(q.shape()[0] % heads, 0);
+//! let bytes: &[u8] = q.bytes()?;                                    // as stored, memory-mapped
+//! let values: Vec<f32> = q.to_f32(RowOrder::HalfSplit)?;            // rows in the order asked for
+//! # Ok(()) }
+//! ```
+//!
+//! - [`config`]: [`ModelConfig`] with the sizes of text, vision and projector.
+//! - [`names`]: [`Module`], [`TensorName`] and their [`Spelling`]s: one table, both ways. Adapters use modules.
+//! - [`rows`]: [`RowOrder`], the one thing besides names in which the formats differ.
+//! - [`safetensors`]: the strict reader and the streaming writer below all of this.
+//! - [`dtype`]: element types and their conversions.
+
+mod checkpoint;
+pub mod config;
+pub mod dtype;
+mod error;
+pub mod names;
+pub mod rows;
+pub mod safetensors;
+
+pub use checkpoint::{Checkpoint, Format, Tensor};
+pub use config::{Family, ModelConfig, ProjectorConfig, TextConfig, VisionConfig};
+pub use dtype::Dtype;
+pub use error::{Problems, WeightsError};
+pub use names::{Kind, Module, Part, Spelling, TensorName};
+pub use rows::RowOrder;

@@ -247,11 +247,11 @@ fn conversations(
 
 fn open(file: &Path) -> Result<(Records<Box<dyn io::Read + Send>>, PathBuf), Error> {
     if file == Path::new("-") {
-        return Ok((Records::new(Box::new(io::stdin()), Framing::Lines, MAX_LINE), PathBuf::from(".")));
+        return Ok((Records::unhashed(Box::new(io::stdin()), Framing::Lines, MAX_LINE), PathBuf::from(".")));
     }
     let source = File::open(file).map_err(|source| ReadError::Io { path: file.to_owned(), source })?;
     let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-    Ok((Records::new(Box::new(source), Framing::Lines, MAX_LINE), folder))
+    Ok((Records::unhashed(Box::new(source), Framing::Lines, MAX_LINE), folder))
 }
 
 fn line_json(
@@ -329,24 +329,23 @@ fn write_finding(finding: &Finding, out: &mut String) {
 
 /// Writes `[1,22,333]`. Ids come as fast as they can be formatted, so their digits are made by hand.
 fn write_numbers(ids: &[u32], out: &mut String) {
-    out.reserve(2 + 7 * ids.len());
-    out.push('[');
+    let mut bytes = std::mem::take(out).into_bytes();
+    bytes.reserve(2 + 7 * ids.len());
+    bytes.push(b'[');
     for (index, &id) in ids.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        let (mut digits, mut start, mut rest) = ([0_u8; 10], 10, id);
+        let (mut text, mut start, mut rest) = ([b','; 11], 11, id);
         loop {
             start -= 1;
-            digits[start] = b'0' + (rest % 10) as u8;
+            text[start] = b'0' + (rest % 10) as u8;
             rest /= 10;
             if rest == 0 {
                 break;
             }
         }
-        digits[start..].iter().for_each(|&digit| out.push(char::from(digit)));
+        bytes.extend_from_slice(&text[start - usize::from(index > 0)..]);
     }
-    out.push(']');
+    bytes.push(b']');
+    *out = String::from_utf8(bytes).expect("digits and commas were added to a string");
 }
 
 impl Totals {

@@ -1,0 +1,164 @@
+//! What the network reads in one pass: sequences packed one after the other, without padding.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::error::BatchError;
+
+/// One sample as token ids, which of them are trained, and its pictures.
+#[derive(Debug, Clone, Default)]
+pub struct Sequence {
+    /// The token ids, `[tokens]`.
+    pub ids: Vec<u32>,
+    /// Whether the loss counts the prediction of this token, `[tokens]`; the first token is never predicted.
+    pub trained: Vec<bool>,
+    /// The pictures in the order their tokens stand.
+    pub pictures: Vec<Picture>,
+}
+
+/// A picture as the vision encoder gets it.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Normalised values, `[channels, rows * patch, columns * patch]`.
+    pub pixels: Arc<[f32]>,
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub columns: usize,
+}
+
+impl Picture {
+    /// How many vectors the vision encoder makes of it.
+    pub fn patches(&self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+/// A label: the logits of row `row` should predict `target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// A row of the batch.
+    pub row: u32,
+    /// The token id that follows it.
+    pub target: u32,
+}
+
+/// Packed sequences. Made by [`Batch::pack`] only, so every index in it is in bounds.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub(super) ids: Vec<u32>,
+    pub(super) cumulative: Vec<u32>,
+    pub(super) positions: Vec<u32>,
+    pub(super) pictures: Vec<Picture>,
+    /// The rows of `ids` that the patches of all pictures replace, in the order of the patches.
+    pub(super) picture_rows: Vec<u32>,
+    pub(super) labels: Vec<Label>,
+}
+
+impl Batch {
+    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every picture takes as many of them as it
+    /// has patches, in order.
+    pub fn pack(sequences: &[Sequence], image_token: u32) -> Result<Batch, BatchError> {
+        let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
+        let limit = u32::try_from(tokens).map_err(|_| BatchError::TooLong { tokens })?;
+        let mut batch = Batch {
+            ids: Vec::with_capacity(tokens),
+            cumulative: vec![0],
+            positions: Vec::with_capacity(tokens),
+            pictures: Vec::new(),
+            picture_rows: Vec::new(),
+            labels: Vec::new(),
+        };
+        for (index, sequence) in sequences.iter().enumerate() {
+            batch.push(index, sequence, image_token)?;
+        }
+        debug_assert_eq!(batch.cumulative.last(), Some(&limit));
+        Ok(batch)
+    }
+
+    fn push(&mut self, index: usize, sequence: &Sequence, image_token: u32) -> Result<(), BatchError> {
+        let (tokens, masked) = (sequence.ids.len(), sequence.trained.len());
+        if tokens == 0 {
+            return Err(BatchError::Empty { sequence: index });
+        }
+        if tokens != masked {
+            return Err(BatchError::MaskLength { sequence: index, tokens, masked });
+        }
+        let patches = sequence.pictures.iter().map(Picture::patches).sum();
+        let before = self.picture_rows.len();
+        let start = self.ids.len() as u32;
+        for (position, &id) in (0u32..).zip(&sequence.ids) {
+            if id == image_token {
+                self.picture_rows.push(start + position);
+            }
+            if position > 0 && sequence.trained[position as usize] {
+                self.labels.push(Label { row: start + position - 1, target: id });
+            }
+            self.positions.push(position);
+        }
+        let image_tokens = self.picture_rows.len() - before;
+        if image_tokens != patches {
+            return Err(BatchError::PictureTokens { sequence: index, image_tokens, patches });
+        }
+        self.ids.extend_from_slice(&sequence.ids);
+        self.cumulative.push(start + tokens as u32);
+        self.pictures.extend(sequence.pictures.iter().cloned());
+        Ok(())
+    }
+
+    /// All tokens of the batch.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Tokens whose prediction counts in the loss.
+    pub fn trained_tokens(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Patches of all pictures.
+    pub fn patches(&self) -> usize {
+        self.picture_rows.len()
+    }
+
+    /// Where sequence `index` stands in the rows.
+    pub fn rows(&self, index: usize) -> Range<usize> {
+        self.cumulative[index] as usize..self.cumulative[index + 1] as usize
+    }
+
+    /// What is predicted, in the order of the rows.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(ids: &[u32], trained: &[bool]) -> Sequence {
+        Sequence { ids: ids.to_vec(), trained: trained.to_vec(), pictures: Vec::new() }
+    }
+
+    #[test]
+    fn packs_one_after_the_other() {
+        let first = text(&[1, 5, 6], &[true, false, true]);
+        let second = text(&[1, 7], &[false, true]);
+        let batch = Batch::pack(&[first, second], 10).unwrap();
+        assert_eq!(batch.ids, [1, 5, 6, 1, 7]);
+        assert_eq!(batch.cumulative, [0, 3, 5]);
+        assert_eq!(batch.positions, [0, 1, 2, 0, 1]);
+        assert_eq!(batch.labels, [Label { row: 1, target: 6 }, Label { row: 3, target: 7 }]);
+    }
+
+    #[test]
+    fn image_tokens_have_to_be_as_many_as_patches() {
+        let picture = Picture { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2 };
+        let sequence = Sequence { ids: vec![1, 10, 13], trained: vec![false; 3], pictures: vec![picture] };
+        let error = Batch::pack(&[sequence], 10).unwrap_err();
+        assert!(
+            matches!(error, BatchError::PictureTokens { sequence: 0, image_tokens: 1, patches: 2 }),
+            "{error}"
+        );
+    }
+}

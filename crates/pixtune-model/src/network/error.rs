@@ -1,0 +1,112 @@
+//! What can be wrong with a model, an adapter or a batch.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A batch that cannot be packed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BatchError {
+    /// More tokens than an index can name.
+    #[error("a batch of {tokens} tokens is longer than 2^32")]
+    TooLong {
+        /// How many.
+        tokens: usize,
+    },
+    /// A sequence without a token.
+    #[error("sequence {sequence} is empty")]
+    Empty {
+        /// Which of the batch.
+        sequence: usize,
+    },
+    /// The mask is not as long as the ids.
+    #[error("sequence {sequence} has {tokens} tokens and a mask of {masked}")]
+    MaskLength {
+        /// Which of the batch.
+        sequence: usize,
+        /// Its ids.
+        tokens: usize,
+        /// Its mask.
+        masked: usize,
+    },
+    /// Pictures and their tokens do not fit.
+    #[error("sequence {sequence} has {image_tokens} image tokens for {patches} patches of its pictures")]
+    PictureTokens {
+        /// Which of the batch.
+        sequence: usize,
+        /// Its `[IMG]` tokens.
+        image_tokens: usize,
+        /// What its pictures have.
+        patches: usize,
+    },
+}
+
+/// Why a network cannot be made, or cannot read a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A tensor the configuration asks for is not there.
+    #[error("the checkpoint has no tensor `{name}`")]
+    MissingTensor {
+        /// Its canonical name.
+        name: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("`{name}` is {found:?}, the configuration makes it {expected:?}")]
+    TensorShape {
+        /// Its canonical name.
+        name: String,
+        /// What the file has.
+        found: Vec<usize>,
+        /// What the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A configuration no network of this kind can have.
+    #[error("the configuration is impossible: {reason}")]
+    Configuration {
+        /// Why.
+        reason: String,
+    },
+    /// A token id beyond the vocabulary.
+    #[error("token id {id} is not in the vocabulary of {vocabulary}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// How many there are.
+        vocabulary: usize,
+    },
+    /// A picture whose pixels do not fit its grid.
+    #[error("picture {picture} has {found} values, its {rows} by {columns} patches need {expected}")]
+    PictureSize {
+        /// Which of the batch.
+        picture: usize,
+        /// Values it has.
+        found: usize,
+        /// Values it needs.
+        expected: usize,
+        /// Patches from top to bottom.
+        rows: usize,
+        /// Patches from left to right.
+        columns: usize,
+    },
+    /// LoRA settings that make no adapter.
+    #[error("{reason}")]
+    Lora {
+        /// Why.
+        reason: String,
+    },
+    /// An adapter that does not fit this network.
+    #[error("{}: {reason}", path.display())]
+    Adapter {
+        /// Its folder or file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,228 @@
+//! Which linears are trained, and how strong their updates count.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::error::NetworkError;
+
+/// A part of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The vision encoder.
+    Vision,
+    /// The two linears between vision and text.
+    Projector,
+    /// The text decoder.
+    Text,
+}
+
+/// One of the linears of a layer, or of the projector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Linear {
+    /// Queries.
+    Query,
+    /// Keys.
+    Key,
+    /// Values.
+    Value,
+    /// The output of attention.
+    Output,
+    /// The gate of the feed-forward part.
+    Gate,
+    /// What is gated.
+    Up,
+    /// Back to the hidden size.
+    Down,
+    /// The projector's first.
+    First,
+    /// The projector's second.
+    Second,
+}
+
+impl Linear {
+    /// The seven linears of a layer.
+    pub const LAYER: [Linear; 7] =
+        [Linear::Query, Linear::Key, Linear::Value, Linear::Output, Linear::Gate, Linear::Up, Linear::Down];
+    /// The two of the projector.
+    pub const PROJECTOR: [Linear; 2] = [Linear::First, Linear::Second];
+
+    /// Its name in transformers and PEFT.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Linear::Query => "q_proj",
+            Linear::Key => "k_proj",
+            Linear::Value => "v_proj",
+            Linear::Output => "o_proj",
+            Linear::Gate => "gate_proj",
+            Linear::Up => "up_proj",
+            Linear::Down => "down_proj",
+            Linear::First => "linear_1",
+            Linear::Second => "linear_2",
+        }
+    }
+
+    fn find(name: &str) -> Option<Linear> {
+        Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(|linear| linear.as_str() == name)
+    }
+}
+
+/// The linears that get an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets(BTreeSet<(Part, Linear)>);
+
+impl Targets {
+    /// All linears of the text decoder.
+    pub fn text() -> Targets {
+        Targets(Linear::LAYER.into_iter().map(|linear| (Part::Text, linear)).collect())
+    }
+
+    /// Reads `text`, `projector`, `vision`, `all`, the names of linears (`q_proj`: of the text decoder; `vision.q_proj`,
+    /// `text.q_proj`, `linear_1`), or several of these joined by `+` or `,`.
+    pub fn parse(text: &str) -> Result<Targets, NetworkError> {
+        let mut set = BTreeSet::new();
+        for word in text.split([',', '+']).map(str::trim) {
+            let layer = |part| Linear::LAYER.into_iter().map(move |linear| (part, linear));
+            let projector = Linear::PROJECTOR.into_iter().map(|linear| (Part::Projector, linear));
+            match word {
+                "text" => set.extend(layer(Part::Text)),
+                "vision" => set.extend(layer(Part::Vision)),
+                "projector" => set.extend(projector),
+                "all" => set.extend(layer(Part::Text).chain(layer(Part::Vision)).chain(projector)),
+                _ => {
+                    set.insert(Self::one(word).ok_or_else(|| NetworkError::Lora {
+                        reason: format!(
+                            "`{word}` is no target; there are text, projector, vision, all, and linears such as q_proj or vision.q_proj"
+                        ),
+                    })?);
+                }
+            }
+        }
+        Ok(Targets(set))
+    }
+
+    fn one(word: &str) -> Option<(Part, Linear)> {
+        let (part, name) = match word.split_once('.') {
+            Some(("vision", name)) => (Part::Vision, name),
+            Some(("text", name)) => (Part::Text, name),
+            Some(("projector", name)) => (Part::Projector, name),
+            Some(_) => return None,
+            None => (Part::Text, word),
+        };
+        let linear = Linear::find(name)?;
+        match (Linear::PROJECTOR.contains(&linear), part) {
+            (true, Part::Vision) => None,
+            (true, Part::Text) if word.contains('.') => None,
+            (true, _) => Some((Part::Projector, linear)),
+            (false, Part::Projector) => None,
+            (false, part) => Some((part, linear)),
+        }
+    }
+
+    /// Whether this linear gets an adapter.
+    pub fn contains(&self, part: Part, linear: Linear) -> bool {
+        self.0.contains(&(part, linear))
+    }
+
+    /// Whether any linear of this part gets one.
+    pub fn touches(&self, part: Part) -> bool {
+        self.0.iter().any(|&(of, _)| of == part)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Part, Linear)> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<(Part, Linear)> for Targets {
+    fn from_iter<I: IntoIterator<Item = (Part, Linear)>>(targets: I) -> Targets {
+        Targets(targets.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut words = Vec::new();
+        for (name, part, linears) in [
+            ("text", Part::Text, &Linear::LAYER[..]),
+            ("projector", Part::Projector, &Linear::PROJECTOR[..]),
+            ("vision", Part::Vision, &Linear::LAYER[..]),
+        ] {
+            if linears.iter().all(|&linear| self.contains(part, linear)) {
+                words.push(name.to_owned());
+            } else {
+                let here = linears.iter().filter(|&&linear| self.contains(part, linear));
+                words.extend(here.map(|linear| format!("{name}.{}", linear.as_str())));
+            }
+        }
+        f.write_str(&words.join("+"))
+    }
+}
+
+/// The adapter to train: `y = W x + scaling * B A dropout(x)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraConfig {
+    /// Rows of A, columns of B.
+    pub rank: usize,
+    /// The numerator of the scaling.
+    pub alpha: f32,
+    /// Divide alpha by the root of the rank (rank-stabilised LoRA) instead of the rank.
+    pub rslora: bool,
+    /// The share of inputs of A that is zeroed while training.
+    pub dropout: f32,
+    /// The linears that get one.
+    pub targets: Targets,
+    /// Seeds A (uniform, as PEFT draws it: Kaiming with a = sqrt(5)); B starts at zero.
+    pub seed: u64,
+}
+
+impl Default for LoraConfig {
+    fn default() -> LoraConfig {
+        LoraConfig { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets: Targets::text(), seed: 0 }
+    }
+}
+
+impl LoraConfig {
+    /// What the product of B and A is multiplied with.
+    pub fn scaling(&self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    pub(super) fn check(&self) -> Result<(), NetworkError> {
+        let refuse = |reason: &str| Err(NetworkError::Lora { reason: reason.to_owned() });
+        match self {
+            _ if self.rank == 0 || self.rank > 4096 => refuse("the rank of an adapter is between 1 and 4096"),
+            _ if !(self.alpha.is_finite() && self.alpha > 0.0) => refuse("alpha is a number above 0"),
+            _ if !(0.0..1.0).contains(&self.dropout) => refuse("dropout is at least 0 and below 1"),
+            _ if self.targets.0.is_empty() => refuse("no linear is named that could be trained"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_read_back_what_they_print() {
+        for text in
+            ["text", "text+projector", "text+projector+vision", "text.q_proj+text.v_proj+vision.q_proj"]
+        {
+            assert_eq!(Targets::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Targets::parse("q_proj,linear_1").unwrap().to_string(), "text.q_proj+projector.linear_1");
+        assert_eq!(Targets::parse("all").unwrap(), Targets::parse("text,projector,vision").unwrap());
+        for wrong in ["", "lm_head", "vision.linear_1", "text.linear_1", "projector.q_proj", "a.b"] {
+            assert!(Targets::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn scaling_is_alpha_over_rank_or_its_root() {
+        let plain = LoraConfig { rank: 4, alpha: 6.0, ..LoraConfig::default() };
+        assert_eq!(plain.scaling(), 1.5);
+        assert_eq!(LoraConfig { rslora: true, ..plain }.scaling(), 3.0);
+    }
+}

@@ -1,0 +1,234 @@
+//! A model's sizes and constants, read from `config.json` (Hugging Face) or `params.json` (Mistral).
+
+mod hf;
+mod keys;
+mod native;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use pixtune_core::json::{self, Value};
+
+use super::Format;
+
+/// What the two configuration files agree to say about a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// Which of the architectures of the family it is.
+    pub family: Family,
+    /// The text decoder.
+    pub text: TextConfig,
+    /// The vision encoder.
+    pub vision: VisionConfig,
+    /// What stands between them.
+    pub projector: ProjectorConfig,
+    /// Whether the projection to the vocabulary is the embedding; no tensor is stored for it then.
+    pub tied: bool,
+    /// The token that stands for a patch.
+    pub image_token: u32,
+    /// What the file says wrong or leaves to guess, for people.
+    pub notes: Vec<Note>,
+    /// What the file says about things that tensors decide when they are there.
+    pub(super) said: Said,
+    /// The file as it was, for keys that are passed through.
+    pub(super) source: Value<'static>,
+}
+
+/// An architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Pixtral 12B and Large: `LlavaForConditionalGeneration`.
+    Pixtral,
+    /// Mistral Small 3.1 and 3.2: `Mistral3ForConditionalGeneration`, which merges patches.
+    Mistral3,
+}
+
+/// Sizes of the text decoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TextConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head; not always `hidden_size / heads`.
+    pub head_dim: usize,
+    /// Tokens of the vocabulary.
+    pub vocab_size: usize,
+    /// Added to the mean square inside each norm.
+    pub norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Longest text the file claims, where it claims one.
+    pub max_positions: Option<usize>,
+}
+
+/// Sizes of the vision encoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VisionConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Heads, the same for queries, keys and values.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Colours of a pixel.
+    pub channels: usize,
+    /// Longest side of a picture in pixels.
+    pub image_size: usize,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Added to the mean square inside each norm. No file says it: 1e-5 is written into transformers 5.23.0
+    /// `modeling_pixtral.py`, mistral-inference `vision_encoder.py` and vLLM 0.33 `pixtral.py`.
+    pub norm_eps: f64,
+}
+
+/// What stands between vision and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProjectorConfig {
+    /// Whether its two linear layers have biases.
+    pub bias: bool,
+    /// Patches on a side that become one; 1 where none are merged and there is no patch merger.
+    pub spatial_merge: usize,
+    /// Whether a norm stands before it.
+    pub norm: bool,
+}
+
+/// Something a configuration file says wrong, or leaves to guess.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether programs that read the file compute something else than the model; otherwise it is a remark.
+    pub damage: bool,
+    /// What, in a sentence.
+    pub text: String,
+}
+
+/// Statements that give way to the tensors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub tied: Option<bool>,
+    pub bias: Option<bool>,
+    pub head_dim: Option<usize>,
+    pub vision_head_dim: Option<usize>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not JSON.
+    #[error("`{}` is not JSON: {source}", path.display())]
+    Json {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: json::SyntaxError,
+    },
+    /// A key that has no default is not there.
+    #[error("`{}` has no `{key}`", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: String,
+    },
+    /// A key has a value that cannot be.
+    #[error("`{}` says `{key}` is {found}; {wants} is needed", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        wants: String,
+    },
+    /// The model is of a kind that pixtune does not handle.
+    #[error("`{}` is of a model that pixtune does not handle: {what}", path.display())]
+    Unsupported {
+        /// Which file.
+        path: PathBuf,
+        /// What about it.
+        what: String,
+    },
+}
+
+/// Larger configuration files are refused.
+const MAX_FILE: u64 = 16 << 20;
+
+impl ModelConfig {
+    /// Reads `config.json` or `params.json` of a folder.
+    pub fn read(folder: &Path, format: Format) -> Result<ModelConfig, ConfigError> {
+        let path = folder.join(format.config_file());
+        let source = read_json(&path)?;
+        match format {
+            Format::Hf => hf::read(&path, source),
+            Format::Mistral => native::read(&path, source),
+        }
+    }
+}
+
+/// A small JSON file that holds an object.
+pub(crate) fn read_json(path: &Path) -> Result<Value<'static>, ConfigError> {
+    let io = |source| ConfigError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io(io::Error::new(io::ErrorKind::InvalidData, "it has more than 16 MB")));
+    }
+    let parsed =
+        json::parse(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })?.value;
+    if parsed.as_object().is_none() {
+        return Err(ConfigError::Value {
+            path: path.to_owned(),
+            key: "/".to_owned(),
+            found: parsed.kind().to_owned(),
+            wants: "an object".to_owned(),
+        });
+    }
+    Ok(parsed.into_owned())
+}
+
+/// The relations between sizes that both formats demand.
+fn check(config: &ModelConfig, keys: &keys::Keys<'_>) -> Result<(), ConfigError> {
+    let ModelConfig { text, vision, .. } = config;
+    if !text.heads.is_multiple_of(text.kv_heads) {
+        let heads = text.heads;
+        return Err(keys.wrong("kv heads", text.kv_heads, format!("a divisor of the {heads} heads")));
+    }
+    for (name, head_dim) in [("head_dim", text.head_dim), ("head_dim of the vision encoder", vision.head_dim)]
+    {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            return Err(keys.wrong(name, head_dim, "an even number"));
+        }
+    }
+    if !vision.head_dim.is_multiple_of(4) {
+        return Err(keys.wrong(
+            "head_dim of the vision encoder",
+            vision.head_dim,
+            "a multiple of four, because half of it turns with the row and half with the column,",
+        ));
+    }
+    Ok(())
+}

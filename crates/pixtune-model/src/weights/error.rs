@@ -1,0 +1,59 @@
+//! What keeps a checkpoint from being read.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::config::ConfigError;
+use super::safetensors::SafetensorsError;
+
+/// Why a folder is no checkpoint that can be worked with.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+pub enum WeightsError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    #[error("cannot read `{}`", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("`{}` is not a folder", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error("`{}` holds no checkpoint: {why}", path.display())]
+    NoCheckpoint { path: PathBuf, why: &'static str },
+    #[error(
+        "`{}` holds both formats: vLLM would load `consolidated*.safetensors`, transformers `model*.safetensors`",
+        path.display()
+    )]
+    BothFormats { path: PathBuf },
+    #[error("`{}` holds `{}` and `{}`: which of them counts?", path.display(), files[0], files[1])]
+    TwoSets { path: PathBuf, files: [String; 2] },
+    #[error("`{}` names the shard `{name}`, which is no file name ending in .safetensors", index.display())]
+    ShardName { index: PathBuf, name: String },
+    #[error("`{}` has no `weight_map` of tensor names to file names", index.display())]
+    Index { index: PathBuf },
+    #[error("`{}` lists `{name}` twice", index.display())]
+    IndexDuplicate { index: PathBuf, name: String },
+    #[error("`{}` and the shards disagree:{problems}", index.display())]
+    IndexDisagrees { index: PathBuf, problems: Problems },
+    #[error("`{}` has shards of a numbered set, but {missing} is not among them", path.display())]
+    ShardMissing { path: PathBuf, missing: String },
+    #[error("`{}` does not match its configuration:{problems}", path.display())]
+    Mismatch { path: PathBuf, problems: Problems },
+}
+
+/// A list of what is wrong, shown up to a dozen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<String>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 12;
+        for problem in self.0.iter().take(SHOWN) {
+            write!(f, "\n  {problem}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  … and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Checkpoints on disk: the fixture in both formats, and folders that are wrong in one way each.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod checkpoint;
+mod header;
+mod support;
