@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::config::ConfigError;
 use super::dialect::Dialect;
+use crate::weights::convert::ConvertError;
 use crate::weights::safetensors::SafetensorsError;
 use crate::weights::{Dtype, Problems, WeightsError};
 
@@ -44,10 +45,8 @@ pub enum AdapterError {
     Refused { adapter: PathBuf, what: &'static str, problems: Problems },
     #[error("`{}` holds values that are not finite:{problems}", adapter.display())]
     NotFinite { adapter: PathBuf, problems: Problems },
-    #[error("cannot write `{}`", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("`{}` exists", path.display())]
-    Exists { path: PathBuf },
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
 }
 
 fn no_adapter(pickled: bool) -> &'static str {
