@@ -1,6 +1,7 @@
 //! Bytes to samples and back.
 mod buffers;
 pub mod check;
+pub mod fix;
 pub mod image;
 pub mod parallel;
 pub mod prepare;

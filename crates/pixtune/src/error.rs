@@ -1,11 +1,16 @@
 //! What ends a run, with the hint that helps.
 
 use std::io;
+use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
+use pixtune_io::fix::TooLarge;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
+use pixtune_model::adapter::AdapterError;
+use pixtune_model::weights::WeightsError;
+use pixtune_model::weights::convert::ConvertError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +24,26 @@ pub enum Error {
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is too large to be mended.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A checkpoint could not be written.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// An adapter could not be read, converted or merged.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output {
@@ -49,7 +74,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
-            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => return None,
+            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } | Error::Write { .. } => {
+                return None;
+            }
+            Error::TooLarge(_) => "--unsafe leaves such lines out",
+            Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
+            Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
+            Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),
@@ -73,6 +104,56 @@ impl Error {
     }
 }
 
+fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
+    let hint = match error {
+        ConvertError::Exists { .. } => "--force replaces what pixtune wrote; or choose another DST",
+        ConvertError::Foreign { .. } | ConvertError::SamePlace { .. } | ConvertError::Contains { .. } => {
+            "choose another DST"
+        }
+        ConvertError::Locked { .. } => "wait for it, or choose another DST",
+        ConvertError::Write { .. } => {
+            "nothing was left behind; make room or choose another DST, and run again"
+        }
+        ConvertError::Vocabulary { .. } => "give the tokenizer of this very model: --base DIR",
+        ConvertError::Verify { .. } => "nothing was left behind; the disk or the memory may be failing",
+        ConvertError::Weights(error) => return hint_for_weights(error),
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
+    let hint = match error {
+        AdapterError::Convert(error) => return hint_for_converting(error),
+        AdapterError::Weights(error) => return hint_for_weights(error),
+        AdapterError::Mixed { .. } => "say which one: --from peft or --from mistral",
+        AdapterError::NoAdapter { pickled: true, .. } => {
+            "load it with peft and save it again: save_pretrained(safe_serialization=True)"
+        }
+        AdapterError::NoConfig { .. } => {
+            "peft's save_pretrained writes it; copy it from where the adapter was trained"
+        }
+        AdapterError::OtherBase { .. } => "give the model that the adapter was trained on",
+        AdapterError::NotFinite { .. } => "the training diverged; take an earlier checkpoint",
+        AdapterError::DialectOfFile { .. } => "without --from the names tell the dialect",
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
+    let hint = match error {
+        WeightsError::BothFormats { .. } => "move one of the formats to a folder of its own",
+        WeightsError::TwoSets { .. } => "move one of them away; an old set is often left beside a new one",
+        WeightsError::ShardMissing { .. } => "download the checkpoint again",
+        WeightsError::Mismatch { .. } => {
+            "the configuration is of another model, or the checkpoint was not saved whole"
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
 fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
         ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
@@ -82,6 +163,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Changed { .. } => "run again once nothing writes to it",
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,
     };

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod config;
 mod error;
 mod ui;
 
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Convert(args) => commands::convert::run(args),
+        Command::Adapter(args) => commands::adapter::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

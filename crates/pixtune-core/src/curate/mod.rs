@@ -2,19 +2,21 @@
 //!
 //! Everything here is a function of small facts about rows; no picture and no text is looked at.
 
+pub mod measure;
 mod split;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+pub use measure::PictureFacts;
 pub use split::{Side, Split, SplitKind, Validation, ValidationError, parse_size};
 
-/// What is remembered of one row: 112 bytes, and 16 more for each of its pictures.
+/// What is remembered of one row: 112 bytes, and 64 more for each of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
     /// Which input it came from.
     pub input: u32,
-    /// How many pictures it has; their hashes stand beside the rows.
+    /// How many pictures it has; what is known of them stands beside the rows.
     pub images: u32,
     /// The line of the input, from 1.
     pub line: u64,
@@ -44,16 +46,25 @@ pub struct Record {
     pub shrunk: u32,
 }
 
+/// What is remembered of one picture: 64 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Image {
+    /// Hash of its file, or of its address where it stays one.
+    pub content: u128,
+    /// What was measured; of pictures that were not decoded nothing is.
+    pub facts: PictureFacts,
+}
+
 /// The facts of all rows, in input order.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
     rows: Vec<Record>,
-    images: Vec<u128>,
+    images: Vec<Image>,
 }
 
 impl Records {
-    /// Adds a row and the hashes of its pictures, in order of appearance.
-    pub fn push(&mut self, mut row: Record, images: &[u128]) {
+    /// Adds a row and its pictures, in order of appearance.
+    pub fn push(&mut self, mut row: Record, images: &[Image]) {
         row.images = u32::try_from(images.len()).unwrap_or(u32::MAX);
         self.rows.push(row);
         self.images.extend_from_slice(images);
@@ -64,8 +75,13 @@ impl Records {
         &self.rows
     }
 
-    /// The rows with the hashes of their pictures.
-    pub fn iter(&self) -> impl Iterator<Item = (&Record, &[u128])> {
+    /// The pictures of all rows, one after the other.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The rows with their pictures.
+    pub fn iter(&self) -> impl Iterator<Item = (&Record, &[Image])> {
         let mut from = 0;
         self.rows.iter().map(move |row| {
             let images = &self.images[from..from + row.images as usize];
@@ -158,10 +174,10 @@ fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> 
 }
 
 /// One hash of several, sensitive to their order.
-fn hash_all(first: u128, more: &[u128]) -> u128 {
+fn hash_all(first: u128, more: &[Image]) -> u128 {
     let mut bytes = Vec::with_capacity(16 * (more.len() + 1));
     bytes.extend_from_slice(&first.to_le_bytes());
-    more.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
+    more.iter().for_each(|image| bytes.extend_from_slice(&image.content.to_le_bytes()));
     content_hash(&bytes)
 }
 
@@ -200,7 +216,9 @@ mod tests {
     fn records(rows: &[(u128, &[u128], u64)]) -> Records {
         let mut records = Records::default();
         for &(text, images, id) in rows {
-            records.push(Record { text, id, ..Record::default() }, images);
+            let image = |content: &u128| Image { content: *content, ..Image::default() };
+            let images: Vec<Image> = images.iter().map(image).collect();
+            records.push(Record { text, id, ..Record::default() }, &images);
         }
         records
     }
@@ -237,6 +255,6 @@ mod tests {
 
     #[test]
     fn a_record_is_as_small_as_documented() {
-        assert_eq!(size_of::<Record>(), 112);
+        assert_eq!((size_of::<Record>(), size_of::<Image>()), (112, 64));
     }
 }

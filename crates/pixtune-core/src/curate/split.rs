@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::{Prehashed, Record, Records, Verdict};
+use super::{Image, Prehashed, Record, Records, Verdict};
 
 /// How rows are told apart for the split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,7 +111,7 @@ pub enum Side {
 impl Split {
     /// The side a row takes when no other row changes it: right for nearly all rows of a split by share, so
     /// that lines can be written to their place before all rows are known.
-    pub fn likely_side(&self, row: &Record, images: &[u128]) -> Side {
+    pub fn likely_side(&self, row: &Record, images: &[Image]) -> Side {
         match self.validation {
             Validation::Fraction(share)
                 if self.kind != SplitKind::Stratify && self.key(row, images) < threshold(share) =>
@@ -123,10 +123,10 @@ impl Split {
     }
 
     /// The row's place in the order of the split: its group's, else its first picture's, else its text's hash.
-    fn key(&self, row: &Record, images: &[u128]) -> u64 {
+    fn key(&self, row: &Record, images: &[Image]) -> u64 {
         let content = match images.first() {
             _ if self.kind == SplitKind::Group && row.group != 0 => u128::from(row.group),
-            Some(image) => *image,
+            Some(image) => image.content,
             None => row.text,
         };
         xxhash_rust::xxh3::xxh3_64_with_seed(&content.to_le_bytes(), self.seed)
@@ -186,7 +186,7 @@ fn components(records: &Records, kind: SplitKind, verdicts: &[Verdict]) -> Vec<u
             continue;
         }
         let group = (kind == SplitKind::Group && row.group != 0).then_some(u128::from(row.group));
-        for key in images.iter().copied().chain(group) {
+        for key in images.iter().map(|image| image.content).chain(group) {
             let earlier = *first.entry(key).or_insert(parents[index]);
             join(&mut parents, earlier, index as u32);
         }
@@ -279,6 +279,8 @@ mod tests {
         let mut records = Records::default();
         for (index, (group, stratum, images)) in rows.into_iter().enumerate() {
             let text = super::super::content_hash(&index.to_le_bytes());
+            let images: Vec<Image> =
+                images.into_iter().map(|content| Image { content, ..Image::default() }).collect();
             records.push(Record { text, group, stratum, bytes: 100, ..Record::default() }, &images);
         }
         records
@@ -342,7 +344,7 @@ mod tests {
             let mut side_of = HashMap::new();
             for (index, (_, images)) in records.iter().enumerate() {
                 for image in images {
-                    assert_eq!(*side_of.entry(*image).or_insert(sides[index]), sides[index]);
+                    assert_eq!(*side_of.entry(image.content).or_insert(sides[index]), sides[index]);
                 }
             }
         }

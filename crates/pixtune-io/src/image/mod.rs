@@ -15,6 +15,7 @@ mod header;
 pub mod jpeg;
 mod jpeg_file;
 mod limits;
+pub mod measure;
 mod model_input;
 mod orient;
 mod png;

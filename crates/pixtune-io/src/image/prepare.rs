@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
+use pixtune_core::curate::PictureFacts;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
@@ -11,7 +12,7 @@ use pixtune_core::tokens::{Grid, grid};
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::resample::{Filter, Plane, resample};
 use super::{Colour, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
-use super::{check_structure, decode, encode_png, inspect, is_graphic, orient};
+use super::{check_structure, decode, encode_png, inspect, is_graphic, measure, orient};
 
 /// How a picture is made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +49,7 @@ pub struct Policy {
     /// Whose grid a picture must fit.
     pub model: &'static ModelSpec,
     /// Whose formats and sizes hold for what is written.
-    pub target: &'static Target,
+    pub target: Target,
     /// Pictures are embedded as they are.
     pub keep: bool,
     /// Pictures that pass through are decoded to the last pixel.
@@ -57,6 +58,8 @@ pub struct Policy {
     pub resampling: Resampling,
     /// Quality of JPEGs that are written anew.
     pub jpeg_quality: u8,
+    /// Pictures that are decoded anyway are measured.
+    pub measure: bool,
 }
 
 /// A picture that can be written.
@@ -80,6 +83,8 @@ pub struct Prepared {
     pub sideways: bool,
     /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
     pub pages: u32,
+    /// What was measured of the pixels as they came; nothing where they were not decoded.
+    pub facts: PictureFacts,
 }
 
 /// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
@@ -107,29 +112,38 @@ pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> 
         && policy.target.formats.contains(&header.format)
         && bytes.len() as u64 <= policy.target.max_image_bytes;
     if plain && !header.alpha {
-        prove(&bytes, &header, policy)?;
-        return Ok(unchanged(bytes, &header, (width, height)));
+        let facts = prove(&bytes, &header, policy)?;
+        return Ok(Prepared { facts, ..unchanged(bytes, &header, (width, height)) });
     }
     if header.format == Format::Jpeg {
         return rewrite_jpeg(&bytes, &header, grid, policy);
     }
     let decoded = decode(&bytes, &header, &policy.limits, Reading::Corrected)?;
+    let facts = facts_of_rgb(&decoded.rgb, policy);
     if plain && decoded.opaque {
-        return Ok(unchanged(bytes, &header, (width, height)));
+        return Ok(Prepared { facts, ..unchanged(bytes, &header, (width, height)) });
     }
-    rewrite(decoded.rgb, &header, grid, policy)
+    Ok(Prepared { facts, ..rewrite(decoded.rgb, &header, grid, policy)? })
 }
 
-/// Shows that a picture that passes through is whole.
-fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<(), ImageError> {
-    if policy.decode_all {
-        if header.format == Format::Jpeg {
-            return with_planes(bytes, policy, |_| ());
-        }
-        decode(bytes, header, &policy.limits, Reading::Corrected).map(|_| ())
-    } else {
-        check_structure(bytes)
+fn facts_of_rgb(rgb: &Rgb, policy: &Policy) -> PictureFacts {
+    if policy.measure { measure::rgb(rgb) } else { PictureFacts::default() }
+}
+
+fn facts_of_planes(planes: &Planes, header: &Header, policy: &Policy) -> PictureFacts {
+    if policy.measure { measure::planes(planes, header.orientation) } else { PictureFacts::default() }
+}
+
+/// Shows that a picture that passes through is whole, and measures it where that takes decoding.
+fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<PictureFacts, ImageError> {
+    if !policy.decode_all {
+        return check_structure(bytes).map(|()| PictureFacts::default());
     }
+    if header.format == Format::Jpeg {
+        return with_planes(bytes, &policy.limits, |planes| facts_of_planes(planes, header, policy));
+    }
+    let decoded = decode(bytes, header, &policy.limits, Reading::Corrected)?;
+    Ok(facts_of_rgb(&decoded.rgb, policy))
 }
 
 fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, ImageError> {
@@ -142,10 +156,10 @@ fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, Im
             max: policy.target.max_image_bytes,
         });
     }
-    prove(&bytes, header, policy)?;
+    let facts = prove(&bytes, header, policy)?;
     // The model's preprocessing does not turn pictures, so it is the stored size that counts.
     let sideways = !header.orientation.is_upright();
-    Ok(Prepared { sideways, ..unchanged(bytes, header, (header.width, header.height)) })
+    Ok(Prepared { sideways, facts, ..unchanged(bytes, header, (header.width, header.height)) })
 }
 
 fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Prepared {
@@ -160,6 +174,7 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
         shrunk: false,
         sideways: false,
         pages: header.frames,
+        facts: PictureFacts::default(),
     }
 }
 
@@ -182,6 +197,7 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
             shrunk,
             sideways: false,
             pages: header.frames,
+            facts: PictureFacts::default(),
         }
     };
     if is_graphic(&rgb) {
@@ -209,7 +225,7 @@ fn encode_jpeg(rgb: &Rgb, subsampling: Subsampling, policy: &Policy) -> Result<V
 /// A JPEG stays a JPEG. One that only gets smaller goes from planes to planes, which spares it the way through RGB:
 /// chroma is resampled at its own resolution instead of being blown up and averaged down again.
 fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
-    let ready = |(width, height), bytes| Prepared {
+    let ready = |(width, height), bytes, facts| Prepared {
         format: Format::Jpeg,
         bytes,
         width,
@@ -219,14 +235,16 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         shrunk: grid.shrunk,
         sideways: false,
         pages: header.frames,
+        facts,
     };
-    with_planes(bytes, policy, |planes| {
+    with_planes(bytes, &policy.limits, |planes| {
+        let facts = facts_of_planes(planes, header, policy);
         if grid.shrunk && matches!(planes.colour, jpeg::Colour::Gray | jpeg::Colour::YCbCr) {
             let smaller = shrink_planes(planes, header.orientation, grid, policy.resampling.filter());
             let mut out = Vec::new();
             jpeg::encode_planes(&smaller, policy.jpeg_quality, &mut out)
                 .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
-            return Ok(ready((grid.width, grid.height), out));
+            return Ok(ready((grid.width, grid.height), out, facts));
         }
         let pixels = orient(planes.to_rgb(), planes.width, planes.height, 3, header.orientation);
         let (width, height) = header.upright_size();
@@ -236,7 +254,7 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         }
         let subsampling = if chroma_is_full(planes) { Subsampling::None } else { Subsampling::Quarter };
         let out = encode_jpeg(&rgb, subsampling, policy)?;
-        Ok(ready((rgb.width as u32, rgb.height as u32), out))
+        Ok(ready((rgb.width as u32, rgb.height as u32), out, facts))
     })?
 }
 
@@ -268,16 +286,16 @@ fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: 
 }
 
 /// Decodes a JPEG into planes that each thread keeps, so that a run does not allocate them anew for every picture.
-fn with_planes<T>(
+pub(super) fn with_planes<T>(
     bytes: &[u8],
-    policy: &Policy,
+    limits: &Limits,
     use_planes: impl FnOnce(&Planes) -> T,
 ) -> Result<T, ImageError> {
     thread_local! {
         static KEPT: RefCell<(Decoder, Planes)> = RefCell::default();
     }
     KEPT.with_borrow_mut(|(decoder, planes)| {
-        let limits = jpeg::Limits { max_pixels: policy.limits.max_pixels };
+        let limits = jpeg::Limits { max_pixels: limits.max_pixels };
         decoder.decode_into(bytes, &limits, planes).map_err(super::jpeg_file::error)?;
         let used = use_planes(planes);
         if planes.width * planes.height > (16 << 20) {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use pixtune_core::curate::Record;
+use pixtune_core::curate::{Image, PictureFacts, Record};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the line of a row was written while the other rows were not yet known.
@@ -37,8 +37,8 @@ impl Stream {
 pub struct Entry {
     /// The facts that decisions are made on.
     pub record: Record,
-    /// Hashes of its pictures.
-    pub images: Vec<u128>,
+    /// Its pictures.
+    pub images: Vec<Image>,
     /// Where its line is.
     pub stream: Stream,
     /// Hash of the row as it was read, by which a changed input is recognised.
@@ -125,7 +125,7 @@ impl<R: Read> Replay<R> {
 }
 
 /// An entry of a row with a million pictures; nothing larger was ever written.
-const MAX_PAYLOAD: usize = 32 << 20;
+const MAX_PAYLOAD: usize = 96 << 20;
 
 fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match source.read_exact(buffer) {
@@ -139,7 +139,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
     let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } =
         entry.record;
     let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
-    let mut out = Vec::with_capacity(160 + 16 * entry.images.len());
+    let mut out = Vec::with_capacity(160 + 64 * entry.images.len());
     for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
@@ -149,9 +149,47 @@ fn encode(entry: &Entry) -> Vec<u8> {
     out.extend_from_slice(&text.to_le_bytes());
     out.push(u8::from(rejected));
     out.push(entry.stream as u8);
-    entry.images.iter().for_each(|image| out.extend_from_slice(&image.to_le_bytes()));
+    entry.images.iter().for_each(|image| encode_image(image, &mut out));
     entry.findings.iter().for_each(|rule| out.extend_from_slice(&rule.to_le_bytes()));
     out
+}
+
+fn encode_image(image: &Image, out: &mut Vec<u8>) {
+    let Image { content, facts } = image;
+    let PictureFacts { pixels, phash, width, height, brightness, grayscale, .. } = facts;
+    out.extend_from_slice(&content.to_le_bytes());
+    [pixels, phash].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    [width, height].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    for number in [facts.entropy, facts.edge_width, facts.structure] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(brightness);
+    out.push(u8::from(*grayscale));
+    out.extend_from_slice(facts.chroma.as_flattened());
+}
+
+fn decode_image(from: &mut Cursor<'_>) -> Option<Image> {
+    let [content] = from.numbers(u128::from_le_bytes)?;
+    let [pixels, phash] = from.numbers(u64::from_le_bytes)?;
+    let [width, height] = from.numbers(u32::from_le_bytes)?;
+    let [entropy, edge_width, structure] = from.numbers(u16::from_le_bytes)?;
+    let brightness = from.numbers(u8::from_le_bytes)?;
+    let [grayscale] = from.numbers(u8::from_le_bytes)?;
+    let [a, b, c, d, e, f, g, h] = from.numbers(u8::from_le_bytes)?;
+    let (grayscale, chroma) = (grayscale != 0, [[a, b], [c, d], [e, f], [g, h]]);
+    let facts = PictureFacts {
+        pixels,
+        phash,
+        width,
+        height,
+        brightness,
+        grayscale,
+        entropy,
+        edge_width,
+        structure,
+        chroma,
+    };
+    Some(Image { content, facts })
 }
 
 fn decode(payload: &[u8]) -> Option<Entry> {
@@ -161,8 +199,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         from.numbers(u64::from_le_bytes)?;
     let [text] = from.numbers(u128::from_le_bytes)?;
     let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
-    let hashes: Option<Vec<u128>> =
-        (0..images).map(|_| from.numbers(u128::from_le_bytes).map(|[image]| image)).collect();
+    let pictures: Option<Vec<Image>> = (0..images).map(|_| decode_image(&mut from)).collect();
     let mut findings = Vec::new();
     while !from.bytes.is_empty() {
         let [rule] = from.numbers(u16::from_le_bytes)?;
@@ -186,7 +223,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         shrunk,
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
-    Some(Entry { record, images: hashes?, stream, row_hash, checksum, findings })
+    Some(Entry { record, images: pictures?, stream, row_hash, checksum, findings })
 }
 
 struct Cursor<'a> {
@@ -223,7 +260,24 @@ mod tests {
                 tokens: 77,
                 ..Record::default()
             },
-            images: vec![u128::from(line) << 90, 3],
+            images: vec![
+                Image {
+                    content: u128::from(line) << 90,
+                    facts: PictureFacts {
+                        pixels: 1 << 60,
+                        phash: 2,
+                        width: 3,
+                        height: 4,
+                        brightness: [5, 6, 7, 8, 9, 10, 11],
+                        grayscale: true,
+                        entropy: 12,
+                        edge_width: 13,
+                        structure: 14,
+                        chroma: [[15, 16], [17, 18], [19, 20], [21, 22]],
+                    },
+                },
+                Image { content: 3, ..Image::default() },
+            ],
             stream: Stream::Validation,
             row_hash: 98,
             checksum: 99,

@@ -93,6 +93,8 @@ pub struct Options {
     pub verify: Verify,
     /// Quality of JPEGs that are written anew, 1 to 100.
     pub jpeg_quality: u8,
+    /// Whether pictures that are decoded are measured.
+    pub measure: bool,
     /// Another vocabulary to count with than the built-in one.
     pub tokenizer: Option<PathBuf>,
     /// Samples longer than this are rejected.
@@ -226,11 +228,12 @@ fn policy(options: &Options) -> Policy {
             max_decoded_bytes: options.max_decoded_bytes,
         },
         model: options.model,
-        target: options.target,
+        target: *options.target,
         keep: options.images == Images::Keep,
         decode_all: options.verify == Verify::Full,
         resampling: options.resampling,
         jpeg_quality: options.jpeg_quality,
+        measure: options.measure,
     }
 }
 

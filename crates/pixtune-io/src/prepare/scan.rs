@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::{Record, content_hash};
+use pixtune_core::curate::{Image, PictureFacts, Record, content_hash};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
@@ -24,8 +24,8 @@ pub struct Finished {
     pub record: Record,
     /// Hash of the row as it was read.
     pub row_hash: u64,
-    /// Hashes of the pictures.
-    pub images: Vec<u128>,
+    /// Its pictures.
+    pub images: Vec<Image>,
     /// What was found; an error among it means that `line` is the one of `rejected.jsonl`.
     pub findings: Vec<Finding>,
     /// The finished line.
@@ -89,7 +89,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     (record.id, record.group, record.stratum) = (id, group, stratum);
     record.text = content_hash(skeleton.text().as_bytes());
     record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
-    let images = pictures.iter().map(|picture| picture.hash).collect();
+    let images = pictures.iter().map(|picture| picture.image).collect();
     let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();
     let mut line = plan.buffers.take();
     skeleton.write(&written, &mut line);
@@ -109,7 +109,7 @@ pub(super) struct Loaded {
     pub(super) size: Option<(u32, u32)>,
     /// Width and height as it came.
     pub(super) original: Option<(u32, u32)>,
-    hash: u128,
+    image: Image,
     shrunk: bool,
 }
 
@@ -128,12 +128,12 @@ fn load(
                 Finding::new(&rules::IMAGE_URL, "", message)
                     .hint("download it and name the file to have it embedded"),
             );
-            let hash = content_hash(url.as_bytes());
+            let content = content_hash(url.as_bytes());
             return Some(Loaded {
                 written: Picture::Url(url.clone()),
                 size: None,
                 original: None,
-                hash,
+                image: Image { content, facts: PictureFacts::default() },
                 shrunk: false,
             });
         }
@@ -152,9 +152,9 @@ fn load(
             }
         },
     };
-    let hash = content_hash(&bytes);
+    let content = content_hash(&bytes);
     match plan.prepare_image(bytes) {
-        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages }) => {
+        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages, facts }) => {
             if pages > 1 {
                 let message = format!("{name} has {pages} pages; the first is taken");
                 report(
@@ -179,7 +179,8 @@ fn load(
                 report(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
             }
             let written = Picture::Inline { mime: format.mime(), bytes };
-            Some(Loaded { written, size: Some((width, height)), original: Some(original), hash, shrunk })
+            let (size, image) = (Some((width, height)), Image { content, facts });
+            Some(Loaded { written, size, original: Some(original), image, shrunk })
         }
         Err(error) => {
             let (rule, hint) = rule_of(&error);

@@ -1,5 +1,6 @@
 //! Rows in: tables, JSON Lines of rows or conversations, image folders.
 
+pub mod blocks;
 pub mod discover;
 pub mod records;
 
@@ -66,6 +67,12 @@ pub enum ReadError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A file was written to while it was read.
+    #[error("`{}` changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// Columns could not be resolved.
     #[error("`{file}`: {source}")]

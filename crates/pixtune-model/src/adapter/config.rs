@@ -264,7 +264,9 @@ impl<'v> Fields<'v> {
 
     fn names(&self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let names = value.as_array().and_then(|names| names.iter().map(|name| Some(name.as_str()?.to_owned())).collect());
+        let names = value
+            .as_array()
+            .and_then(|names| names.iter().map(|name| Some(name.as_str()?.to_owned())).collect());
         let names: Vec<String> = names.ok_or_else(|| wrong_type(key, value, "a list of strings"))?;
         limit(key, names.len())?;
         Ok(Some(names))
@@ -273,9 +275,9 @@ impl<'v> Fields<'v> {
     fn targets(&self, key: &'static str) -> Result<Targets, ConfigError> {
         match self.get(key) {
             Some(Value::String(text)) if text.eq_ignore_ascii_case("all-linear") => Ok(Targets::AllLinear),
-            Some(Value::String(text)) => {
-                Pattern::whole(text).map(Targets::Regex).map_err(|source| ConfigError::Pattern { key, source })
-            }
+            Some(Value::String(text)) => Pattern::whole(text)
+                .map(Targets::Regex)
+                .map_err(|source| ConfigError::Pattern { key, source }),
             Some(Value::Array(_)) => Ok(Targets::Names(self.names(key)?.unwrap_or_default())),
             None => Ok(Targets::Names(Vec::new())),
             Some(other) => Err(wrong_type(key, other, "a list of strings or a pattern")),
@@ -304,7 +306,9 @@ impl<'v> Fields<'v> {
             Some(Value::String(text)) => vec![text.to_string()],
             _ => self.names(key)?.unwrap_or_default(),
         };
-        LayerChoice::new(indexes, &containers).map(Some).map_err(|source| ConfigError::Pattern { key, source })
+        LayerChoice::new(indexes, &containers)
+            .map(Some)
+            .map_err(|source| ConfigError::Pattern { key, source })
     }
 
     fn initialisation(&self) -> Result<String, ConfigError> {
@@ -380,7 +384,9 @@ fn wrong_type(key: &str, found: &Value<'_>, wanted: &'static str) -> ConfigError
 
 fn shown(value: &Value<'_>) -> String {
     match value {
-        Value::Number(_) | Value::Bool(_) | Value::Null | Value::String(_) => value.to_string().chars().take(60).collect(),
+        Value::Number(_) | Value::Bool(_) | Value::Null | Value::String(_) => {
+            value.to_string().chars().take(60).collect()
+        }
         other => other.kind().to_owned(),
     }
 }

@@ -80,10 +80,17 @@ impl<'c> Conversion<'c> {
         fit::check(adapter, base)?;
         refuse::check_conversion(adapter, to)?;
         let dtype = dtype.or_else(|| (to == Dialect::Mistral).then(|| base_dtype(base)));
-        let mut pieces: Vec<Piece<'c>> =
-            adapter.lora.iter().flat_map(|(module, lora)| pieces(adapter, base, to, dtype, *module, lora)).collect();
+        let mut pieces: Vec<Piece<'c>> = adapter
+            .lora
+            .iter()
+            .flat_map(|(module, lora)| pieces(adapter, base, to, dtype, *module, lora))
+            .collect();
         pieces.extend(adapter.whole.iter().map(|(name, tensor)| Piece {
-            key: format!("{}{}", to.key(name.module), if *name == name.module.weight() { ".weight" } else { ".bias" }),
+            key: format!(
+                "{}{}",
+                to.key(name.module),
+                if *name == name.module.weight() { ".weight" } else { ".bias" }
+            ),
             module: adapter.path(name.module),
             from: tensor,
             dtype: dtype.unwrap_or(tensor.dtype),
@@ -133,7 +140,8 @@ impl<'c> Conversion<'c> {
         if !problems.0.is_empty() {
             return Err(AdapterError::NotFinite { adapter: self.adapter.folder.clone(), problems });
         }
-        let file = writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
+        let file =
+            writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
         Ok(rounding)
     }
@@ -166,7 +174,10 @@ impl<'c> Conversion<'c> {
             dtypes,
             folded,
             rounding,
-            files: [self.to.tensor_file()].into_iter().chain(self.settings.iter().map(|(name, _)| *name)).collect(),
+            files: [self.to.tensor_file()]
+                .into_iter()
+                .chain(self.settings.iter().map(|(name, _)| *name))
+                .collect(),
             warnings: self.warnings.clone(),
         }
     }
@@ -227,7 +238,12 @@ fn pieces<'c>(
 }
 
 /// How rows of a module move between the adapter's dialect and another.
-fn move_of(adapter: &Adapter, base: &Checkpoint, to: Dialect, module: Module) -> Option<(RowOrder, RowOrder, usize)> {
+fn move_of(
+    adapter: &Adapter,
+    base: &Checkpoint,
+    to: Dialect,
+    module: Module,
+) -> Option<(RowOrder, RowOrder, usize)> {
     let head_dim = base.rotary_head_dim(module)?;
     let (from, to) = (adapter.dialect.row_order(module), to.row_order(module));
     (from != to).then_some((from, to, head_dim))
@@ -270,7 +286,10 @@ fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     if to == Dialect::Mistral {
         let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
         if ranks.len() > 1 {
-            warnings.push("modules have different ranks: params.json gets no `lora` block, whose rank is one".to_owned());
+            warnings.push(
+                "modules have different ranks: params.json gets no `lora` block, whose rank is one"
+                    .to_owned(),
+            );
         }
     }
     warnings
@@ -290,7 +309,9 @@ pub(super) fn untold(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
     }
     let empty = fit::empty_targets(adapter, base, adapter.dialect).len();
     if empty > 0 && untargeted == 0 {
-        warnings.push(format!("target_modules matches {empty} more modules, for which nothing is stored: they stay as they are"));
+        warnings.push(format!(
+            "target_modules matches {empty} more modules, for which nothing is stored: they stay as they are"
+        ));
     }
     warnings
 }

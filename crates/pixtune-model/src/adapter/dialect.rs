@@ -131,7 +131,9 @@ impl Area {
             Module::Head => Area::Head,
             Module::Text(..) | Module::TextNorm => Area::Text,
             Module::PatchConv | Module::VisionNorm | Module::Vision(..) => Area::Vision,
-            Module::ProjectorNorm | Module::PatchMerger | Module::ProjectorIn | Module::ProjectorOut => Area::Projector,
+            Module::ProjectorNorm | Module::PatchMerger | Module::ProjectorIn | Module::ProjectorOut => {
+                Area::Projector
+            }
         }
     }
 
@@ -150,7 +152,9 @@ impl Area {
 /// Whether a module multiplies its input with a matrix, so that LoRA can be put into it.
 pub fn is_linear(module: Module) -> bool {
     match module {
-        Module::Text(_, part) | Module::Vision(_, part) => !matches!(part, Part::AttentionNorm | Part::FfnNorm),
+        Module::Text(_, part) | Module::Vision(_, part) => {
+            !matches!(part, Part::AttentionNorm | Part::FfnNorm)
+        }
         Module::TextNorm | Module::VisionNorm | Module::ProjectorNorm => false,
         Module::Embedding | Module::PatchConv => false,
         Module::Head | Module::PatchMerger | Module::ProjectorIn | Module::ProjectorOut => true,

@@ -15,7 +15,10 @@ pub fn mismatch(adapter: &Adapter, base: &Checkpoint, module: Module, lora: &Lor
     };
     let takes_embedding = module == Module::Embedding;
     if lora.is_embedding != takes_embedding {
-        return Some(format!("`{path}` has tensors for {}", if takes_embedding { "a linear layer" } else { "an embedding" }));
+        return Some(format!(
+            "`{path}` has tensors for {}",
+            if takes_embedding { "a linear layer" } else { "an embedding" }
+        ));
     }
     let shape = weight.shape();
     let (a, b) = match (module, shape) {
@@ -75,9 +78,9 @@ pub fn candidates(base: &Checkpoint) -> impl Iterator<Item = Module> {
     let names = base.tensors().map(|tensor| tensor.name).filter(|name| *name == name.module.weight());
     let modules = names.map(|name| name.module);
     let tied_head = base.tensor(Module::Head.weight()).is_none().then_some(Module::Head);
-    modules.chain(tied_head).filter(|module| {
-        is_linear(*module) || matches!(module, Module::Embedding | Module::PatchConv)
-    })
+    modules
+        .chain(tied_head)
+        .filter(|module| is_linear(*module) || matches!(module, Module::Embedding | Module::PatchConv))
 }
 
 /// Modules that peft would put LoRA into where they are named as in `dialect`, without anything stored for them.

@@ -8,7 +8,9 @@ use super::error::AdapterError;
 use super::open::{Adapter, Lora};
 use super::product::PackedA;
 use super::{fit, fold, refuse};
-use crate::weights::convert::{Change, ChangeError, ConvertError, Options, Plan, Progress, Report, check_target};
+use crate::weights::convert::{
+    Change, ChangeError, ConvertError, Options, Plan, Progress, Report, check_target,
+};
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, dtype};
 
@@ -88,7 +90,13 @@ impl<'a> Merge<'a> {
     }
 
     /// Rows of the left factor: B, or an embedding's A.
-    fn left(&self, lora: &Lora, factors: &Factors, first: usize, count: usize) -> Result<Vec<f32>, AdapterError> {
+    fn left(
+        &self,
+        lora: &Lora,
+        factors: &Factors,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, AdapterError> {
         let rank = lora.rank;
         if let Some((rows, _)) = &factors.moved {
             return Ok(rows[first * rank..(first + count) * rank].to_vec());
@@ -104,7 +112,13 @@ impl<'a> Merge<'a> {
         Ok(transposed(&columns, count))
     }
 
-    fn lengths(&self, lora: &Lora, factors: &Factors, first: usize, count: usize) -> Result<Option<Vec<f32>>, AdapterError> {
+    fn lengths(
+        &self,
+        lora: &Lora,
+        factors: &Factors,
+        first: usize,
+        count: usize,
+    ) -> Result<Option<Vec<f32>>, AdapterError> {
         match (&lora.magnitude, &factors.moved) {
             (None, _) => Ok(None),
             (Some(_), Some((_, lengths))) => Ok(Some(lengths[first..first + count].to_vec())),
@@ -117,7 +131,8 @@ impl<'a> Merge<'a> {
         let size = tensor.dtype.size();
         let mut bytes = vec![0; count * size];
         self.adapter.file().read_at(&mut bytes, tensor.range.start + (first * size) as u64)?;
-        let values = dtype::to_f32(tensor.dtype, &bytes).ok_or_else(|| self.not_finite(tensor, "no floats".to_owned()))?;
+        let values = dtype::to_f32(tensor.dtype, &bytes)
+            .ok_or_else(|| self.not_finite(tensor, "no floats".to_owned()))?;
         match fold::count_not_finite(&values) {
             0 => Ok(values),
             bad => Err(self.not_finite(tensor, format!("{bad} of {}", values.len()))),
@@ -134,7 +149,13 @@ impl<'a> Merge<'a> {
     }
 
     /// Puts rows of a whole tensor in the place of the base's.
-    fn replace(&self, name: TensorName, tensor: &TensorInfo, first: usize, rows: &mut [f32]) -> Result<(), AdapterError> {
+    fn replace(
+        &self,
+        name: TensorName,
+        tensor: &TensorInfo,
+        first: usize,
+        rows: &mut [f32],
+    ) -> Result<(), AdapterError> {
         let width = tensor.shape[1..].iter().product::<usize>().max(1);
         let count = rows.len() / width;
         let (from, to) = (self.adapter.dialect.row_order(name.module), self.base().row_order());
@@ -195,7 +216,10 @@ fn set_length(row: &mut [f32], length: f32) {
 /// Rows in another order.
 fn in_order(values: &[f32], rows: usize, from: RowOrder, to: RowOrder, head_dim: usize) -> Vec<f32> {
     let width = values.len() / rows.max(1);
-    (0..rows).flat_map(|row| &values[from.source_row(to, head_dim, row) * width..][..width]).copied().collect()
+    (0..rows)
+        .flat_map(|row| &values[from.source_row(to, head_dim, row) * width..][..width])
+        .copied()
+        .collect()
 }
 
 /// Columns as rows; `columns` is the width.
@@ -222,7 +246,9 @@ fn summary(adapter: &Adapter) -> pixtune_core::json::Value<'static> {
         ("modules", object(areas.into_iter().map(|(area, count)| (area.as_str().to_owned(), whole(count))))),
         (
             "scalings",
-            object(scalings.into_iter().map(|(scaling, count)| (super::settings::number(scaling), whole(count)))),
+            object(
+                scalings.into_iter().map(|(scaling, count)| (super::settings::number(scaling), whole(count))),
+            ),
         ),
         ("replaced", list(&replaced)),
     ])

@@ -147,14 +147,18 @@ impl Adapter {
             match parse_key(self.dialect, &tensor.name) {
                 Some((name, Role::Whole)) => {
                     if self.whole.insert(name, tensor.clone()).is_some() {
-                        problems.0.push(format!("`{}` stands for a tensor that is there already", tensor.name));
+                        problems
+                            .0
+                            .push(format!("`{}` stands for a tensor that is there already", tensor.name));
                     }
                 }
                 Some((name, role)) => parts.entry(name.module).or_default().push((role, tensor.clone())),
                 None => problems.0.push(format!("`{}` names no part of Pixtral", tensor.name)),
             }
             if !tensor.dtype.is_weight() {
-                problems.0.push(format!("`{}` is {}; adapters are BF16, F16 or F32", tensor.name, tensor.dtype));
+                problems
+                    .0
+                    .push(format!("`{}` is {}; adapters are BF16, F16 or F32", tensor.name, tensor.dtype));
             }
         }
         for (module, parts) in parts {
@@ -194,7 +198,10 @@ impl Adapter {
         };
         let a_is_whole = is_matrix(&a.shape) || module == Module::PatchConv && a.shape.len() == 4;
         if !a_is_whole || !is_matrix(&b.shape) || b.shape[1] != rank {
-            return Err(format!("`{path}` has lora_A of {:?} and lora_B of {:?}: no product", a.shape, b.shape));
+            return Err(format!(
+                "`{path}` has lora_A of {:?} and lora_B of {:?}: no product",
+                a.shape, b.shape
+            ));
         }
         if rank == 0 {
             return Err(format!("`{path}` has rank 0: its LoRA changes nothing"));
@@ -221,7 +228,8 @@ struct Files {
 
 impl Files {
     fn find(path: &Path, dialect: Option<Dialect>) -> Result<Files, AdapterError> {
-        let about = fs::metadata(path).map_err(|source| AdapterError::Io { path: path.to_owned(), source })?;
+        let about =
+            fs::metadata(path).map_err(|source| AdapterError::Io { path: path.to_owned(), source })?;
         if about.is_file() {
             return Ok(Files::of_file(path));
         }
@@ -238,7 +246,11 @@ impl Files {
                 return Err(AdapterError::NoAdapter { path: path.to_owned(), pickled });
             }
         };
-        let mut found = Files::of_file(&path.join(if is_peft { "adapter_model.safetensors" } else { "lora.safetensors" }));
+        let mut found = Files::of_file(&path.join(if is_peft {
+            "adapter_model.safetensors"
+        } else {
+            "lora.safetensors"
+        }));
         if let Some(config) = &found.config
             && !config.is_file()
         {
@@ -292,7 +304,8 @@ fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
 fn noted_dialect(config: &AdapterConfig, found: &Files) -> Result<Option<Dialect>, AdapterError> {
     let Some(noted) = &config.noted_dialect else { return Ok(None) };
     let dialect = Dialect::parse(noted).filter(|dialect| dialect.is_peft());
-    let unknown = || AdapterError::NotedDialect { path: found.folder.clone(), key: DIALECT_KEY, found: noted.clone() };
+    let unknown =
+        || AdapterError::NotedDialect { path: found.folder.clone(), key: DIALECT_KEY, found: noted.clone() };
     dialect.map(Some).ok_or_else(unknown)
 }
 
@@ -325,7 +338,8 @@ fn detect(file: &SafetensorsFile) -> Result<Dialect, AdapterError> {
     if let Some((_, dialect)) = counts.iter().find(|(count, _)| *count == total) {
         return Ok(*dialect);
     }
-    let seen: Vec<Dialect> = counts.iter().filter(|(count, _)| *count > 0).map(|(_, dialect)| *dialect).collect();
+    let seen: Vec<Dialect> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(_, dialect)| *dialect).collect();
     let stranger = names().find(|name| candidates.iter().all(|dialect| parse_key(*dialect, name).is_none()));
     Err(AdapterError::NoDialect { path: file.path().to_owned(), seen, stranger: stranger.map(str::to_owned) })
 }
@@ -346,6 +360,9 @@ fn parse_key(dialect: Dialect, key: &str) -> Option<(TensorName, Role)> {
         None => (rest.strip_suffix(".bias")?, Module::bias),
     };
     let path = path.strip_suffix(".base_layer").unwrap_or(path);
-    let path = path.strip_suffix(".modules_to_save.default").or(path.strip_suffix(".modules_to_save")).unwrap_or(path);
+    let path = path
+        .strip_suffix(".modules_to_save.default")
+        .or(path.strip_suffix(".modules_to_save"))
+        .unwrap_or(path);
     dialect.module(path).map(|module| (name(module), Role::Whole))
 }

@@ -52,7 +52,10 @@ impl Pattern {
     ///
     /// peft 0.21.2 `tuners/tuners_utils.py` `check_target_module_exists`: `re.fullmatch`.
     pub fn whole(text: &str) -> Result<Pattern, PatternError> {
-        Ok(Pattern { text: text.to_owned(), matcher: Matcher::Regex(compile(text, &format!("^(?:{text})$"))?) })
+        Ok(Pattern {
+            text: text.to_owned(),
+            matcher: Matcher::Regex(compile(text, &format!("^(?:{text})$"))?),
+        })
     }
 
     /// Whether a module's path matches. A pattern that takes too many steps matches nothing.
@@ -126,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_first_key_that_matches_counts() {
-        let patterns = [(Pattern::tail("q_proj").unwrap(), 4), (Pattern::tail("self_attn.q_proj").unwrap(), 8)];
+        let patterns =
+            [(Pattern::tail("q_proj").unwrap(), 4), (Pattern::tail("self_attn.q_proj").unwrap(), 8)];
         assert_eq!(first_match(&patterns, "layers.0.self_attn.q_proj"), Some(&4));
         assert_eq!(first_match(&patterns, "layers.0.self_attn.k_proj"), None);
     }

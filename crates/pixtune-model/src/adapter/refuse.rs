@@ -8,9 +8,11 @@ use crate::weights::{Module, Problems};
 /// Refuses what neither a conversion nor a merge can do.
 fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
     let Some(config) = &adapter.config else { return };
-    let computed = |key: &String| format!("`{key}` changes how the adapter is computed, which pixtune does not do");
+    let computed =
+        |key: &String| format!("`{key}` changes how the adapter is computed, which pixtune does not do");
     problems.0.extend(config.unsupported.iter().map(computed));
-    let unknown = |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: it could mean anything");
+    let unknown =
+        |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: it could mean anything");
     problems.0.extend(config.unknown.iter().map(unknown));
     if config.initialisation_changes_base() {
         problems.0.push(format!(
@@ -20,7 +22,9 @@ fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
         ));
     }
     let bias_of_b = adapter.lora.iter().filter(|(_, lora)| lora.bias.is_some());
-    problems.0.extend(bias_of_b.map(|(module, _)| format!("`{}` has a bias on lora_B", adapter.path(*module))));
+    problems
+        .0
+        .extend(bias_of_b.map(|(module, _)| format!("`{}` has a bias on lora_B", adapter.path(*module))));
 }
 
 /// Refuses an adapter that the dialect cannot express.
@@ -56,7 +60,8 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
 pub fn check_merge(adapter: &Adapter, head_is_tied: bool) -> Result<(), AdapterError> {
     let mut problems = Problems::default();
     unknown_arithmetic(adapter, &mut problems);
-    let touches_head = adapter.lora.contains_key(&Module::Head) || adapter.whole.contains_key(&Module::Head.weight());
+    let touches_head =
+        adapter.lora.contains_key(&Module::Head) || adapter.whole.contains_key(&Module::Head.weight());
     if head_is_tied && touches_head {
         problems.0.push(format!(
             "`{}` is tied to the embedding in the base, and would change it too",

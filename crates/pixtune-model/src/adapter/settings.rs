@@ -65,7 +65,8 @@ pub fn peft_config(adapter: &Adapter, base: &Checkpoint, dialect: Dialect) -> St
         members.push((DIALECT_KEY, quoted(dialect.as_str())));
         members.sort_by_key(|(key, _)| *key);
     }
-    let lines: Vec<String> = members.iter().map(|(key, value)| format!("  {}: {value}", quoted(key))).collect();
+    let lines: Vec<String> =
+        members.iter().map(|(key, value)| format!("  {}: {value}", quoted(key))).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
@@ -115,8 +116,14 @@ impl Ranks {
             rank,
             alpha,
             rank_stabilised: stabilised,
-            rank_pattern: tail_where(&|row| row.1 != rank).into_iter().map(|(tail, row)| (tail, row.1)).collect(),
-            alpha_pattern: tail_where(&|row| row.2 != alpha).into_iter().map(|(tail, row)| (tail, row.2)).collect(),
+            rank_pattern: tail_where(&|row| row.1 != rank)
+                .into_iter()
+                .map(|(tail, row)| (tail, row.1))
+                .collect(),
+            alpha_pattern: tail_where(&|row| row.2 != alpha)
+                .into_iter()
+                .map(|(tail, row)| (tail, row.2))
+                .collect(),
         }
     }
 }
@@ -140,12 +147,14 @@ fn target_modules(adapter: &Adapter, base: &Checkpoint, dialect: Dialect) -> Vec
     };
     let leaf = |module: Module| last_steps(&tail(module), 1);
     let two = |module: Module| last_steps(&tail(module), 2);
-    let choices: [BTreeSet<String>; 3] = [source, modules().map(leaf).collect(), modules().map(two).collect()];
+    let choices: [BTreeSet<String>; 3] =
+        [source, modules().map(leaf).collect(), modules().map(two).collect()];
     let hits_exactly = |names: &BTreeSet<String>| {
         let targets = Targets::Names(names.iter().cloned().collect());
         [dialect, Dialect::Peft].iter().all(|dialect| {
-            fit::candidates(base)
-                .all(|module| targets.matches(&dialect.path(module), None) == adapter.lora.contains_key(&module))
+            fit::candidates(base).all(|module| {
+                targets.matches(&dialect.path(module), None) == adapter.lora.contains_key(&module)
+            })
         })
     };
     let chosen = choices.into_iter().find(hits_exactly);

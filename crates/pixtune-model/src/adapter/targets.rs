@@ -32,9 +32,9 @@ impl Targets {
             }
             Targets::Names(names) => {
                 let whole = names.iter().any(|name| name == path);
-                let tail = names.iter().any(|name| {
-                    path.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('.'))
-                });
+                let tail = names
+                    .iter()
+                    .any(|name| path.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('.')));
                 whole || tail && layers.is_none_or(|layers| layers.contains(path))
             }
         }
@@ -57,7 +57,8 @@ impl LayerChoice {
     fn contains(&self, path: &str) -> bool {
         let steps: Vec<&str> = path.split('.').collect();
         // A number is looked for between a name before it and a name after it, as peft's pattern has it.
-        let is_number = |at: &usize| !steps[*at].is_empty() && steps[*at].bytes().all(|byte| byte.is_ascii_digit());
+        let is_number =
+            |at: &usize| !steps[*at].is_empty() && steps[*at].bytes().all(|byte| byte.is_ascii_digit());
         let named = |at: &usize| {
             let before = steps[..*at].join(".");
             match self.containers.is_empty() {

@@ -20,8 +20,10 @@ fn refused(adapter: &Copy, message: &str) {
 #[track_caller]
 fn refused_later(adapter: &Copy, message: &str) {
     let place = Place::new();
-    let merged = place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, "out").expect_err("it is wrong");
-    let converted = place.convert(adapter.folder.path(), Dialect::Mistral, "out", None).expect_err("it is wrong");
+    let merged =
+        place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, "out").expect_err("it is wrong");
+    let converted =
+        place.convert(adapter.folder.path(), Dialect::Mistral, "out", None).expect_err("it is wrong");
     for error in [merged, converted] {
         let text = text(&error);
         assert!(text.contains(message), "`{message}` is not in:\n{text}");
@@ -47,10 +49,22 @@ fn configurations_that_are_wrong_are_refused() {
     refused(&config("\"r\": 4,", "\"r\": 4, \"r\": 8,"), "`r` stands twice");
     refused(&config("\"lora_alpha\": 6", "\"lora_alpha\": NaN"), "`lora_alpha` is NaN, not a finite number");
     refused(&config("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\""), "`peft_type` is \"IA3\"");
-    refused(&config("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 0}"), "`rank_pattern/q_proj` is 0");
-    refused(&config("\"rank_pattern\": {}", "\"rank_pattern\": {\"(\": 4}"), "the pattern `(` cannot be read");
-    refused(&config("\"rank_pattern\": {}", "\"rank_pattern\": []"), "`rank_pattern` is an array, not an object");
-    refused(&config("\"use_dora\": false", "\"use_dora\": \"no\""), "`use_dora` is \"no\", not true or false");
+    refused(
+        &config("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 0}"),
+        "`rank_pattern/q_proj` is 0",
+    );
+    refused(
+        &config("\"rank_pattern\": {}", "\"rank_pattern\": {\"(\": 4}"),
+        "the pattern `(` cannot be read",
+    );
+    refused(
+        &config("\"rank_pattern\": {}", "\"rank_pattern\": []"),
+        "`rank_pattern` is an array, not an object",
+    );
+    refused(
+        &config("\"use_dora\": false", "\"use_dora\": \"no\""),
+        "`use_dora` is \"no\", not true or false",
+    );
     refused(&config("{", "[{"), "it is not JSON");
 }
 
@@ -109,9 +123,11 @@ fn values_that_are_not_finite_are_refused_by_name() {
 #[test]
 fn tensors_without_a_partner_or_a_place_are_refused() {
     let adapter = Copy::of("lora_all");
-    adapter.rewrite("adapter_model.safetensors", |stored| match stored.spec.name.ends_with("linear_1.lora_A.weight") {
-        true => Vec::new(),
-        false => vec![stored],
+    adapter.rewrite("adapter_model.safetensors", |stored| {
+        match stored.spec.name.ends_with("linear_1.lora_A.weight") {
+            true => Vec::new(),
+            false => vec![stored],
+        }
     });
     refused(&adapter, "`model.multi_modal_projector.linear_1` has only one of lora_A and lora_B");
     let adapter = Copy::of("lora_all");
@@ -119,14 +135,18 @@ fn tensors_without_a_partner_or_a_place_are_refused() {
         stored.spec.name = stored.spec.name.replace("linear_1", "linear_9");
         vec![stored]
     });
-    refused(&adapter, "`base_model.model.model.multi_modal_projector.linear_9.lora_A.weight` names no part of it");
+    refused(
+        &adapter,
+        "`base_model.model.model.multi_modal_projector.linear_9.lora_A.weight` names no part of it",
+    );
 }
 
 #[test]
 fn names_of_two_dialects_in_one_file_are_refused() {
     let adapter = Copy::of("lora_all");
     adapter.rewrite("adapter_model.safetensors", |mut stored| {
-        stored.spec.name = stored.spec.name.replace("model.language_model.layers.1.", "language_model.model.layers.1.");
+        stored.spec.name =
+            stored.spec.name.replace("model.language_model.layers.1.", "language_model.model.layers.1.");
         vec![stored]
     });
     refused(
@@ -189,7 +209,10 @@ fn targets_that_would_destroy_a_source_are_refused() {
 
 #[test]
 fn what_names_alone_do_not_tell_has_to_be_said() {
-    refused(&config("\"r\": 4", "\"pixtune_dialect\": \"klingon\", \"r\": 4"), "says `pixtune_dialect` is \"klingon\"");
+    refused(
+        &config("\"r\": 4", "\"pixtune_dialect\": \"klingon\", \"r\": 4"),
+        "says `pixtune_dialect` is \"klingon\"",
+    );
     let opened = Adapter::open(&fixture("lora_all"), Some(Dialect::VllmConsolidated)).unwrap();
     assert_eq!(opened.dialect, Dialect::VllmConsolidated);
     let wrong = Adapter::open(&fixture("lora_all"), Some(Dialect::Mistral)).unwrap_err();

@@ -58,7 +58,11 @@ fn mistral_s_dialect_takes_the_type_of_the_base_and_tells_what_that_costs() {
     let report = place.convert(&fixture("lora_all"), Dialect::Mistral, "bf16", None).unwrap();
     assert_eq!(report.dtypes.into_iter().collect::<Vec<_>>(), [(Dtype::BF16, 74)]);
     assert_eq!(report.folded, [(0.75, 37)]);
-    assert!(report.rounding.largest > 0.0 && report.rounding.largest <= f64::powi(2.0, -8), "{:?}", report.rounding);
+    assert!(
+        report.rounding.largest > 0.0 && report.rounding.largest <= f64::powi(2.0, -8),
+        "{:?}",
+        report.rounding
+    );
     assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
 }
 
@@ -74,8 +78,11 @@ fn vllm_has_text_rows_of_one_format_and_vision_rows_of_the_other() {
     assert_eq!(moved.len(), 4, "q and k of two layers: {moved:?}");
     for layer in 0..2 {
         for (hf, mistral) in [("q_proj", "wq"), ("k_proj", "wk")] {
-            let name = format!("base_model.model.model.vision_tower.transformer.layers.{layer}.attention.{hf}.lora_B.weight");
-            let native_name = format!("vision_encoder.transformer.layers.{layer}.attention.{mistral}.lora_B.weight");
+            let name = format!(
+                "base_model.model.model.vision_tower.transformer.layers.{layer}.attention.{hf}.lora_B.weight"
+            );
+            let native_name =
+                format!("vision_encoder.transformer.layers.{layer}.attention.{mistral}.lora_B.weight");
             assert_eq!(found[&name], native[&native_name]);
         }
     }
@@ -133,7 +140,11 @@ fn target_modules_names_exactly_the_modules_of_the_adapter() {
 #[test]
 fn ranks_and_alphas_of_single_modules_are_carried() {
     let adapter = Copy::of("lora_text_proj");
-    adapter.edit("adapter_config.json", "\"alpha_pattern\": {}", "\"alpha_pattern\": {\"model.language_model.layers.1.mlp.up_proj\": 4}");
+    adapter.edit(
+        "adapter_config.json",
+        "\"alpha_pattern\": {}",
+        "\"alpha_pattern\": {\"model.language_model.layers.1.mlp.up_proj\": 4}",
+    );
     let place = Place::new();
     for dialect in [Dialect::PeftLegacy, Dialect::VllmConsolidated, Dialect::Mistral] {
         place.convert(adapter.folder.path(), dialect, dialect.as_str(), Some(Dtype::F32)).unwrap();
@@ -192,8 +203,14 @@ fn what_a_dialect_cannot_say_is_refused_with_the_way_out() {
     });
     for (dialect, server) in [(Dialect::Mistral, "mistral-inference"), (Dialect::VllmConsolidated, "vLLM")] {
         let error = text(&place.convert(adapter.folder.path(), dialect, "out", None).unwrap_err());
-        assert!(error.contains(&format!("DoRA: {server} has no lengths of rows; merge it instead")), "{error}");
-        assert!(error.contains(&format!("`base_model.model.lm_head.weight`: {server} takes no whole tensors")), "{error}");
+        assert!(
+            error.contains(&format!("DoRA: {server} has no lengths of rows; merge it instead")),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("`base_model.model.lm_head.weight`: {server} takes no whole tensors")),
+            "{error}"
+        );
     }
     assert!(!place.path("out").exists());
     // peft's own dialects say all of it.

@@ -17,19 +17,30 @@ fn on_disk(name: &str) -> String {
 fn every_base_adapter_and_format_gives_the_bytes_of_peft() {
     let place = Place::new();
     let mut run = 0;
-    for (which, dialects) in [("text_proj", ["lora_text_proj", "native_lora_text_proj"]), ("all", ["lora_all", "native_lora_all"])] {
+    for (which, dialects) in
+        [("text_proj", ["lora_text_proj", "native_lora_text_proj"]), ("all", ["lora_all", "native_lora_all"])]
+    {
         for base in ["hf_bf16", "native_bf16"] {
             for adapter in dialects {
-                for (to, file) in [(Format::Hf, "model.safetensors"), (Format::Mistral, "consolidated.safetensors")] {
+                for (to, file) in
+                    [(Format::Hf, "model.safetensors"), (Format::Mistral, "consolidated.safetensors")]
+                {
                     run += 1;
                     let name = format!("merged-{run}");
                     place.merge(base, &fixture(adapter), to, Some(Dtype::F32), &name).unwrap();
                     let found = tensors(&place.path(&name).join(file));
-                    let wanted = hashes(&format!("merged_f32_{}_sha256/{which}", if to == Format::Hf { "hf" } else { "native" }));
+                    let wanted = hashes(&format!(
+                        "merged_f32_{}_sha256/{which}",
+                        if to == Format::Hf { "hf" } else { "native" }
+                    ));
                     assert_eq!(found.len(), wanted.len());
                     for (tensor, hash) in wanted {
                         let stored = if to == Format::Hf { on_disk(&tensor) } else { tensor };
-                        assert_eq!(sha256(&found[&stored]), hash, "{stored} of {adapter} into {base} as {file}");
+                        assert_eq!(
+                            sha256(&found[&stored]),
+                            hash,
+                            "{stored} of {adapter} into {base} as {file}"
+                        );
                     }
                 }
             }
@@ -58,7 +69,11 @@ fn every_written_dialect_merges_alike() {
         let merged = format!("merged-{dialect}");
         place.merge("native_bf16", &place.path(dialect.as_str()), Format::Mistral, None, &merged).unwrap();
         let file = "consolidated.safetensors";
-        assert_eq!(tensors(&place.path(&merged).join(file)), tensors(&place.path("peft").join(file)), "{dialect}");
+        assert_eq!(
+            tensors(&place.path(&merged).join(file)),
+            tensors(&place.path("peft").join(file)),
+            "{dialect}"
+        );
     }
 }
 
@@ -67,9 +82,15 @@ fn product(b: &[f32], a: &[f32], rank: usize, scaling: f64) -> Vec<f64> {
     let columns = a.len() / rank;
     let rows = b.len() / rank;
     let element = |row: usize, column: usize| -> f64 {
-        scaling * (0..rank).map(|k| f64::from(b[row * rank + k]) * f64::from(a[k * columns + column])).sum::<f64>()
+        scaling
+            * (0..rank)
+                .map(|k| f64::from(b[row * rank + k]) * f64::from(a[k * columns + column]))
+                .sum::<f64>()
     };
-    (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| element(r, c)).collect()
+    (0..rows)
+        .flat_map(|row| (0..columns).map(move |column| (row, column)))
+        .map(|(r, c)| element(r, c))
+        .collect()
 }
 
 fn close(found: &[f32], wanted: &[f64]) {
@@ -81,7 +102,8 @@ fn close(found: &[f32], wanted: &[f64]) {
 
 fn floats(name: &str, shape: &[usize], seed: u32) -> Stored {
     let count: usize = shape.iter().product();
-    let value = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 16) as f32 / 65536.0 - 0.5;
+    let value =
+        |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 16) as f32 / 65536.0 - 0.5;
     Stored {
         file: "adapter_model.safetensors".to_owned(),
         spec: pixtune_model::weights::safetensors::TensorSpec {
@@ -136,9 +158,11 @@ fn dora_sets_the_length_of_rows() {
     adapter.edit("adapter_config.json", "\"use_dora\": false", "\"use_dora\": true");
     let path = "base_model.model.model.language_model.layers.0.self_attn.k_proj";
     let magnitude = floats(&format!("{path}.lora_magnitude_vector"), &[64], 9);
-    adapter.rewrite("adapter_model.safetensors", |stored| match stored.spec.name.ends_with("layers.0.self_attn.k_proj.lora_A.weight") {
-        true => vec![stored, magnitude.clone()],
-        false => vec![stored],
+    adapter.rewrite("adapter_model.safetensors", |stored| {
+        match stored.spec.name.ends_with("layers.0.self_attn.k_proj.lora_A.weight") {
+            true => vec![stored, magnitude.clone()],
+            false => vec![stored],
+        }
     });
     let place = Place::new();
     place.merge("native_bf16", adapter.folder.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
@@ -146,7 +170,8 @@ fn dora_sets_the_length_of_rows() {
     let name = "language_model.model.layers.0.self_attn.k_proj.weight";
     let merged = &values(&place.path("merged/model.safetensors"))[name];
     let plain = &values(&place.path("plain/model.safetensors"))[name];
-    let lengths: Vec<f32> = magnitude.bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    let lengths: Vec<f32> =
+        magnitude.bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
     let wanted: Vec<f64> = plain
         .chunks(64)
         .zip(lengths)
@@ -161,10 +186,15 @@ fn dora_sets_the_length_of_rows() {
 #[test]
 fn scalings_of_single_modules_are_used() {
     let adapter = Copy::of("lora_text_proj");
-    adapter.edit("adapter_config.json", "\"alpha_pattern\": {}", "\"alpha_pattern\": {\"layers.1.mlp.up_proj\": 4, \"up_proj\": 32}");
+    adapter.edit(
+        "adapter_config.json",
+        "\"alpha_pattern\": {}",
+        "\"alpha_pattern\": {\"layers.1.mlp.up_proj\": 4, \"up_proj\": 32}",
+    );
     adapter.edit("adapter_config.json", "\"use_rslora\": false", "\"use_rslora\": true");
     let opened = Adapter::open(adapter.folder.path(), None).unwrap();
-    let scaling = |name: &str| opened.lora[&TensorName::parse(&format!("{name}.weight")).unwrap().0.module].scaling;
+    let scaling =
+        |name: &str| opened.lora[&TensorName::parse(&format!("{name}.weight")).unwrap().0.module].scaling;
     let root = f64::from(8u8).sqrt();
     assert_eq!(scaling("layers.1.feed_forward.w3"), 4.0 / root);
     assert_eq!(scaling("layers.0.feed_forward.w3"), 32.0 / root);
@@ -189,7 +219,8 @@ fn infinities_of_a_merge_are_told() {
     let adapter = Copy::of("lora_text_proj");
     adapter.rewrite("adapter_model.safetensors", |mut stored| {
         if stored.spec.name.ends_with("layers.2.mlp.up_proj.lora_B.weight") {
-            stored.bytes = std::iter::repeat_n(f32::MAX.to_le_bytes(), stored.bytes.len() / 4).flatten().collect();
+            stored.bytes =
+                std::iter::repeat_n(f32::MAX.to_le_bytes(), stored.bytes.len() / 4).flatten().collect();
         }
         vec![stored]
     });
@@ -210,8 +241,16 @@ fn adapters_that_peft_computes_otherwise_are_refused() {
         assert!(text(&error).contains(message), "`{message}` is not in:\n{}", text(&error));
         assert!(!place.path("merged").exists());
     };
-    refused("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "`init_lora_weights` is `pissa_niter_4`");
-    refused("\"use_qalora\": false", "\"use_qalora\": true", "`use_qalora` changes how the adapter is computed");
+    refused(
+        "\"init_lora_weights\": true",
+        "\"init_lora_weights\": \"pissa_niter_4\"",
+        "`init_lora_weights` is `pissa_niter_4`",
+    );
+    refused(
+        "\"use_qalora\": false",
+        "\"use_qalora\": true",
+        "`use_qalora` changes how the adapter is computed",
+    );
     refused("\"use_qalora\": false", "\"use_nothing_known\": 3", "`use_nothing_known` is unknown");
     refused("\"layer_replication\": null", "\"layer_replication\": [[0, 2]]", "`layer_replication`");
 }

@@ -77,15 +77,24 @@ fn each_server_takes_what_it_takes() {
 fn mistral_inference_multiplies_with_two() {
     let adapter = Adapter::open(&fixture("native_lora_all"), None).unwrap();
     let report = ask(&adapter, Server::MistralInference, ServerOptions::default());
-    assert_eq!(fates(&report), "text rejected 21, projector rejected 2, vision rejected 14", "f32 for a bf16 base");
+    assert_eq!(
+        fates(&report),
+        "text rejected 21, projector rejected 2, vision rejected 14",
+        "f32 for a bf16 base"
+    );
     let place = Place::new();
     place.convert(&fixture("lora_text_proj"), Dialect::Mistral, "adapter", None).unwrap();
     let params = std::fs::read_to_string(place.path("adapter/params.json")).unwrap();
-    std::fs::write(place.path("adapter/params.json"), params.replace("\"scaling\": 2.0", "\"scaling\": 1.5")).unwrap();
+    std::fs::write(place.path("adapter/params.json"), params.replace("\"scaling\": 2.0", "\"scaling\": 1.5"))
+        .unwrap();
     let adapter = Adapter::open(&place.path("adapter"), None).unwrap();
     let report = ask(&adapter, Server::MistralInference, ServerOptions::default());
     assert_eq!(fates(&report), "text wrong 21, projector ignored 2");
-    assert!(report.warnings.iter().any(|warning| warning.contains("two or more pictures")), "{:?}", report.warnings);
+    assert!(
+        report.warnings.iter().any(|warning| warning.contains("two or more pictures")),
+        "{:?}",
+        report.warnings
+    );
 }
 
 #[test]
@@ -116,7 +125,11 @@ fn target_modules_of_another_version_match_nothing() {
     let rewrite = |targets: &str| {
         let text = format!("{}\"target_modules\": {targets}{}", &text[..start], &text[end..]);
         std::fs::write(adapter.path("adapter_config.json"), text).unwrap();
-        ask(&Adapter::open(adapter.folder.path(), None).unwrap(), Server::Transformers, ServerOptions::default())
+        ask(
+            &Adapter::open(adapter.folder.path(), None).unwrap(),
+            Server::Transformers,
+            ServerOptions::default(),
+        )
     };
     let report = rewrite("\"language_model\\\\.model\\\\..*q_proj\"");
     assert_eq!(report.count(Verdict::Rejected), 37);
@@ -149,9 +162,14 @@ fn modules_of_another_base_are_named() {
 fn modules_that_fare_alike_are_put_together() {
     let (_place, adapter) = open(Dialect::Peft);
     let report = ask(&adapter, Server::VllmMistral, TOWER);
-    let groups: Vec<String> =
-        groups(&report.modules).iter().map(|group| format!("{} {} {}", group.verdict.as_str(), group.path, group.count)).collect();
+    let groups: Vec<String> = groups(&report.modules)
+        .iter()
+        .map(|group| format!("{} {} {}", group.verdict.as_str(), group.path, group.count))
+        .collect();
     assert_eq!(groups.len(), 7 + 7 + 2);
     assert_eq!(groups[0], "applied model.language_model.layers.0-2.self_attn.q_proj 3");
-    assert!(groups.contains(&"wrong model.vision_tower.transformer.layers.0-1.attention.k_proj 2".to_owned()), "{groups:?}");
+    assert!(
+        groups.contains(&"wrong model.vision_tower.transformer.layers.0-1.attention.k_proj 2".to_owned()),
+        "{groups:?}"
+    );
 }

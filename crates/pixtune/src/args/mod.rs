@@ -1,13 +1,24 @@
 //! The command line: a file for each command.
 
+mod adapter;
 mod check;
+mod choice;
+mod convert;
+mod fix;
 mod prepare;
 mod rules;
 mod tokens;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use adapter::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
+};
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -27,7 +38,10 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
+    Convert(ConvertArgs),
+    Adapter(AdapterArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

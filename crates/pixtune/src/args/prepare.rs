@@ -56,6 +56,9 @@ pub struct PrepareArgs {
     /// Quality of JPEGs that are written anew
     #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub jpeg_quality: u8,
+    /// Do not measure pictures: no near duplicates, no quality
+    #[arg(long)]
+    pub no_measure: bool,
     /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use pixtune_core::json::quoted;
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
-use pixtune_model::adapter::{Adapter, ConversionReport, Conversion, Dialect, Merge, Rounding};
+use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::{Existing, Options, Report};
 
 use super::convert::{dtype_of, format_of, not_finite, shard_bytes, show};
 use crate::Outcome;
 use crate::args::{
-    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg, ServerArg,
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
 };
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes, counted, grouped};
@@ -28,7 +29,8 @@ pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {
 fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
     let base = open_base(&args.base, args.server)?;
     let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
-    let options = ServerOptions { tower_connector: args.enable_tower_connector_lora, max_rank: args.max_lora_rank };
+    let options =
+        ServerOptions { tower_connector: args.enable_tower_connector_lora, max_rank: args.max_lora_rank };
     let report = check::check(&adapter, &base, args.server.server(), options);
     match args.format {
         Format::Json => ui::print(&verdict_lines(&report, &adapter)),
@@ -39,12 +41,12 @@ fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
 
 /// Where a folder holds both formats, the one the server reads.
 fn open_base(folder: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
-    let formats = Checkpoint::formats(folder).map_err(pixtune_model::adapter::AdapterError::from)?;
+    let formats = Checkpoint::formats(folder)?;
     let opened = match formats.len() {
         0 | 1 => Checkpoint::open(folder),
         _ => Checkpoint::open_as(folder, server.server().format()),
     };
-    Ok(opened.map_err(pixtune_model::adapter::AdapterError::from)?)
+    Ok(opened?)
 }
 
 fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
@@ -52,7 +54,8 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
     let base = open_base(&args.base, ServerArg::VllmMistral)?;
     let adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
     let dtype = args.dtype.and_then(dtype_of);
-    let conversion = Conversion::new(&adapter, &base, args.to.dialect(), &args.target, dtype, existing(args.force))?;
+    let conversion =
+        Conversion::new(&adapter, &base, args.to.dialect(), &args.target, dtype, existing(args.force))?;
     for warning in &conversion.warnings {
         ui.note(&format!("warning: {warning}"));
     }
@@ -69,7 +72,7 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
     let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
     let to = match args.to {
         Some(to) => format_of(to),
-        None => Checkpoint::open(&args.base).map_err(pixtune_model::adapter::AdapterError::from)?.format(),
+        None => Checkpoint::open(&args.base)?.format(),
     };
     let options = Options {
         source: args.base.clone(),
@@ -200,14 +203,20 @@ fn conversion_table(report: &ConversionReport, target: &str) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
     line("written", format!("{target}  {} to {}", report.from, report.to));
-    let areas: Vec<String> =
-        report.modules.iter().map(|(area, count)| format!("{} {}", grouped(*count as u64), area.as_str())).collect();
+    let areas: Vec<String> = report
+        .modules
+        .iter()
+        .map(|(area, count)| format!("{} {}", grouped(*count as u64), area.as_str()))
+        .collect();
     line("modules", areas.join(", "));
     if report.permuted > 0 {
         line("rows moved", format!("in {} of q and k", counted(report.permuted as u64, "module")));
     }
     for (factor, count) in &report.folded {
-        line("scaling", format!("a factor of {factor} folded into B of {}", counted(*count as u64, "module")));
+        line(
+            "scaling",
+            format!("a factor of {factor} folded into B of {}", counted(*count as u64, "module")),
+        );
     }
     let dtypes: Vec<String> =
         report.dtypes.iter().map(|(dtype, count)| format!("{} {dtype}", grouped(*count as u64))).collect();

@@ -1,6 +1,11 @@
 //! One file a command.
 
+pub mod adapter;
 pub mod check;
+mod choice;
+pub mod convert;
+pub mod fix;
+mod lines;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;

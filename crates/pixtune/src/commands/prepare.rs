@@ -66,6 +66,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         },
         verify: if args.verify == VerifyArg::Full { Verify::Full } else { Verify::Header },
         jpeg_quality: args.jpeg_quality,
+        measure: !args.no_measure,
         tokenizer: args.tokenizer,
         max_tokens: args.max_tokens,
         split: Split { kind, validation, seed: args.seed },

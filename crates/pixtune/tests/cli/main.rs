@@ -4,7 +4,9 @@
 
 mod bad_input;
 mod check;
+mod convert;
 mod exactness;
+mod fix;
 mod harness;
 mod prepare;
 mod resume;

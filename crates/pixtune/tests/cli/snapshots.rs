@@ -23,6 +23,8 @@ fn help_teaches() {
     check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
     check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
+    check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
+    check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
 }
 

@@ -125,7 +125,9 @@ impl Case<'_> {
         match server {
             Server::VllmHf | Server::VllmMistral => self.vllm_refusal(),
             Server::MistralInference => self.mistral_inference_refusal(),
-            Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => self.peft_refusal(server),
+            Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
+                self.peft_refusal(server)
+            }
         }
     }
 
@@ -142,12 +144,15 @@ impl Case<'_> {
 
     /// A module that fits nothing makes every server refuse the others too.
     fn refusal_over_misfits(&self, server: Server) -> Option<Answer> {
-        let misfits = self.adapter.lora.iter().filter_map(|(module, lora)| self.misfit(server, *module, lora));
+        let misfits =
+            self.adapter.lora.iter().filter_map(|(module, lora)| self.misfit(server, *module, lora));
         let rejected: Vec<Answer> = misfits.filter(|answer| answer.verdict == Verdict::Rejected).collect();
         let first = rejected.first()?;
         let reason = match rejected.len() {
             1 => "another module does not fit, and the server refuses the adapter as a whole".to_owned(),
-            count => format!("{count} other modules do not fit, and the server refuses the adapter as a whole"),
+            count => {
+                format!("{count} other modules do not fit, and the server refuses the adapter as a whole")
+            }
         };
         Some(Answer::new(Verdict::Rejected, reason, first.source))
     }
@@ -159,9 +164,11 @@ impl Case<'_> {
         }
         let reason = fit::rank_mismatch(self.adapter, module, lora)?;
         Some(match server {
-            Server::VllmHf | Server::VllmMistral => {
-                Answer::new(Verdict::Wrong, format!("{reason}: the scaling follows from the latter"), server::VLLM_CONFIG)
-            }
+            Server::VllmHf | Server::VllmMistral => Answer::new(
+                Verdict::Wrong,
+                format!("{reason}: the scaling follows from the latter"),
+                server::VLLM_CONFIG,
+            ),
             _ => Answer::new(Verdict::Rejected, reason, "peft 0.21.2 utils/save_and_load.py load_state_dict"),
         })
     }
@@ -189,7 +196,8 @@ impl Case<'_> {
             warnings.push(server::MASK.to_owned());
         }
         if let Some(config) = &self.adapter.config {
-            let unknown = config.unknown.iter().map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value"));
+            let unknown =
+                config.unknown.iter().map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value"));
             warnings.extend(unknown);
             if config.initialisation_changes_base() {
                 warnings.push(format!(

@@ -64,7 +64,9 @@ impl Server {
     pub fn format(self) -> Format {
         match self {
             Server::VllmMistral | Server::MistralInference => Format::Mistral,
-            Server::VllmHf | Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => Format::Hf,
+            Server::VllmHf | Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
+                Format::Hf
+            }
         }
     }
 
@@ -111,7 +113,10 @@ impl Case<'_> {
     pub(super) fn vllm_refusal(&self) -> Option<Answer> {
         let rejected = |reason: String, source| Some(Answer::new(Verdict::Rejected, reason, source));
         let Some(config) = &self.adapter.config else {
-            return rejected("vLLM looks for adapter_config.json and adapter_model.safetensors".to_owned(), VLLM_LOAD);
+            return rejected(
+                "vLLM looks for adapter_config.json and adapter_model.safetensors".to_owned(),
+                VLLM_LOAD,
+            );
         };
         let mut refused: Vec<String> = Vec::new();
         if !config.modules_to_save.is_empty() {
@@ -125,7 +130,9 @@ impl Case<'_> {
         }
         let known = ["lora_bias", "alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora"];
         refused.extend(config.unsupported.iter().filter(|key| known.contains(&key.as_str())).cloned());
-        if config.initialisation_changes_base() && !config.initialisation.to_lowercase().starts_with("lora_ga") {
+        if config.initialisation_changes_base()
+            && !config.initialisation.to_lowercase().starts_with("lora_ga")
+        {
             refused.push(format!("the initialisation {}", config.initialisation));
         }
         if !refused.is_empty() {
@@ -142,8 +149,11 @@ impl Case<'_> {
             !has_layer || lora.magnitude.is_some() || lora.bias.is_some()
         });
         let whole = self.adapter.whole.keys().map(|name| name.module);
-        let unexpected: BTreeSet<String> =
-            unexpected.map(|(module, _)| *module).chain(whole).map(|module| self.adapter.path(module)).collect();
+        let unexpected: BTreeSet<String> = unexpected
+            .map(|(module, _)| *module)
+            .chain(whole)
+            .map(|module| self.adapter.path(module))
+            .collect();
         let named: Vec<String> = unexpected.into_iter().collect();
         if named.is_empty() {
             return None;
@@ -158,11 +168,13 @@ impl Case<'_> {
         match Area::of(module) {
             Area::Text => Answer::applied(VLLM_HF_NAMES),
             _ if !self.options.tower_connector => Answer::new(Verdict::Ignored, NO_TOWER, VLLM_WRAP),
-            _ if self.dialect() == Dialect::VllmConsolidated && Self::is_rotary_vision(module) => Answer::new(
-                Verdict::Wrong,
-                "its rows are in the order of consolidated weights, and this server has Hugging Face's",
-                VLLM_HF_NAMES,
-            ),
+            _ if self.dialect() == Dialect::VllmConsolidated && Self::is_rotary_vision(module) => {
+                Answer::new(
+                    Verdict::Wrong,
+                    "its rows are in the order of consolidated weights, and this server has Hugging Face's",
+                    VLLM_HF_NAMES,
+                )
+            }
             _ => Answer::applied(VLLM_HF_NAMES),
         }
     }
@@ -200,7 +212,9 @@ impl Case<'_> {
         if let (Some(dtype), Some(base)) = (dtypes.first(), base)
             && *dtype != base
         {
-            return rejected(format!("its tensors are {dtype}, and the base's are {base}: they have to be the same"));
+            return rejected(format!(
+                "its tensors are {dtype}, and the base's are {base}: they have to be the same"
+            ));
         }
         let stranger = self.adapter.whole.values().next()?;
         rejected(format!("`{}` has no `lora` in its name", stranger.name))
@@ -253,13 +267,15 @@ impl Case<'_> {
             _ => MEASURED_LEGACY,
         };
         let ignored = |reason: &str, source| Answer::new(Verdict::Ignored, reason, source);
-        let targeted = self.adapter.config.as_ref().is_some_and(|config| config.targets(&module.path(live(server))));
+        let targeted =
+            self.adapter.config.as_ref().is_some_and(|config| config.targets(&module.path(live(server))));
         let is_lora = self.adapter.lora.contains_key(&module);
         match (self.dialect(), server) {
             (Dialect::TextOnly, _) if module != Module::Head => ignored(TEXT_ONLY_PEFT, measured),
-            (Dialect::Peft | Dialect::VllmConsolidated, Server::TransformersLegacy) => {
-                ignored("its names are those of transformers 4.52 and later: B stays zero, and peft warns", measured)
-            }
+            (Dialect::Peft | Dialect::VllmConsolidated, Server::TransformersLegacy) => ignored(
+                "its names are those of transformers 4.52 and later: B stays zero, and peft warns",
+                measured,
+            ),
             (Dialect::PeftLegacy, Server::Transformers)
                 if !matches!(Area::of(module), Area::Text | Area::Embedding) =>
             {
@@ -281,7 +297,8 @@ impl Case<'_> {
 const NO_TOWER: &str = "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
 const TEXT_ONLY: &str = "it was trained on the text decoder alone, whose names match nothing in the whole model: \
      `pixtune adapter convert --to peft`";
-const TEXT_ONLY_PEFT: &str = "it was trained on the text decoder alone: in the whole model B stays zero, and peft warns";
+const TEXT_ONLY_PEFT: &str =
+    "it was trained on the text decoder alone: in the whole model B stays zero, and peft warns";
 
 /// How modules are called while the model is in memory.
 fn live(server: Server) -> Spelling {

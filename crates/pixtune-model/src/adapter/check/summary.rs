@@ -26,7 +26,8 @@ pub fn groups<'r>(modules: &'r [ModuleVerdict]) -> Vec<Group<'r>> {
         let key = format!("{start}\u{0}{end}");
         let same = collected.iter_mut().find(|(other, _, first)| {
             *other == key
-                && (first.verdict, &first.reason, first.source) == (module.verdict, &module.reason, module.source)
+                && (first.verdict, &first.reason, first.source)
+                    == (module.verdict, &module.reason, module.source)
         });
         match same {
             Some((_, layers, _)) => layers.extend(layer),

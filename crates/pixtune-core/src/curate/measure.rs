@@ -1,0 +1,174 @@
+//! What is measured of a picture: its perceptual hash, its brightness, its sharpness and what else its pixels tell.
+//!
+//! Everything is computed in integers from a plane of luma, so that a picture measures the same on every machine.
+//! The plane is first averaged down by a whole factor until its longer side is at most [`WORKING_SIDE`] pixels: that
+//! is about what the model sees, and it keeps the cost far below that of decoding.
+
+mod hash;
+mod plane;
+mod tiles;
+
+pub use hash::{Thumbnail, perceptual_hash};
+pub use plane::{Luma, Reduced, reduce};
+
+/// The longer side of the plane that brightness, entropy and sharpness are measured on, in pixels.
+pub const WORKING_SIDE: usize = 1024;
+
+/// The shares of pixels, in per mille, at which [`PictureFacts::brightness`] is given.
+pub const BRIGHTNESS_AT: [u16; 7] = [1, 10, 50, 500, 950, 990, 999];
+
+/// What is known of one picture. Default means that it was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PictureFacts {
+    /// Hash of the decoded pixels, upright: equal for files that hold the same picture in other words. 0: not measured.
+    pub pixels: u64,
+    /// Perceptual hash: close in Hamming distance for pictures that look the same. 0: too flat to have one.
+    pub phash: u64,
+    /// Width in pixels as it came, upright.
+    pub width: u32,
+    /// Height in pixels as it came, upright.
+    pub height: u32,
+    /// The luma, 0 to 255, that so many per mille of the pixels stay below or at: see [`BRIGHTNESS_AT`].
+    pub brightness: [u8; 7],
+    /// No pixel differs visibly from grey.
+    pub grayscale: bool,
+    /// Shannon entropy of the luma histogram in hundredths of a bit, 0 to 800.
+    pub entropy: u16,
+    /// Width of the sharpest edges in hundredths of a pixel of [`PictureFacts::working_side`]; 0: it has no edges.
+    pub edge_width: u16,
+    /// Share of the 16 x 16 tiles with something to see in them, in per mille.
+    pub structure: u16,
+    /// Mean blue and red chroma (128: grey) of the upper left, upper right, lower left and lower right quarter.
+    pub chroma: [[u8; 2]; 4],
+}
+
+impl PictureFacts {
+    /// Whether the picture was decoded and measured.
+    pub fn is_measured(&self) -> bool {
+        self.pixels != 0
+    }
+
+    /// The longer side of the plane that was measured.
+    pub fn working_side(&self) -> u32 {
+        let side = self.width.max(self.height);
+        side / side.div_ceil(WORKING_SIDE as u32).max(1)
+    }
+
+    /// The shorter side divided by the longer, 0 to 1.
+    pub fn aspect(&self) -> f64 {
+        f64::from(self.width.min(self.height)) / f64::from(self.width.max(self.height).max(1))
+    }
+
+    /// The luma that this many per mille of the pixels stay below or at, 0 to 1; one of [`BRIGHTNESS_AT`].
+    pub fn brightness_at(&self, per_mille: u16) -> f64 {
+        let index = BRIGHTNESS_AT.iter().position(|at| *at == per_mille);
+        f64::from(self.brightness[index.expect("a share that is measured")]) / 255.0
+    }
+}
+
+/// What the bytes of a plane tell, without regard to orientation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// See [`PictureFacts::brightness`].
+    pub brightness: [u8; 7],
+    /// See [`PictureFacts::entropy`].
+    pub entropy: u16,
+    /// See [`PictureFacts::edge_width`].
+    pub edge_width: u16,
+    /// See [`PictureFacts::structure`].
+    pub structure: u16,
+    /// The picture in 32 x 32, as it lies in the plane.
+    pub thumbnail: Thumbnail,
+}
+
+/// Measures a plane of luma.
+pub fn measure(luma: Luma<'_>) -> Measured {
+    let factor = luma.width.max(luma.height).div_ceil(WORKING_SIDE).max(1);
+    let working = reduce(luma, factor);
+    let plane = working.as_luma();
+    let histogram = histogram(plane);
+    let tiles = tiles::measure(plane);
+    Measured {
+        brightness: percentiles(&histogram),
+        entropy: entropy(&histogram),
+        edge_width: tiles.edge_width,
+        structure: tiles.structure,
+        thumbnail: Thumbnail::of(plane),
+    }
+}
+
+fn histogram(plane: Luma<'_>) -> [u32; 256] {
+    // Several tables, because equal neighbours would wait for each other's count.
+    let mut tables = [[0u32; 256]; 4];
+    for y in 0..plane.height {
+        let (fours, rest) = plane.row(y).as_chunks::<4>();
+        for four in fours {
+            for (table, value) in tables.iter_mut().zip(four) {
+                table[usize::from(*value)] += 1;
+            }
+        }
+        rest.iter().for_each(|value| tables[0][usize::from(*value)] += 1);
+    }
+    std::array::from_fn(|value| tables.iter().map(|table| table[value]).sum())
+}
+
+fn percentiles(histogram: &[u32; 256]) -> [u8; 7] {
+    let total: u64 = histogram.iter().map(|count| u64::from(*count)).sum();
+    BRIGHTNESS_AT.map(|per_mille| {
+        let wanted = (total * u64::from(per_mille)).div_ceil(1000).max(1);
+        let mut seen = 0;
+        let value = histogram.iter().position(|count| {
+            seen += u64::from(*count);
+            seen >= wanted
+        });
+        value.unwrap_or(0) as u8
+    })
+}
+
+fn entropy(histogram: &[u32; 256]) -> u16 {
+    let total: f64 = histogram.iter().map(|count| f64::from(*count)).sum();
+    let term = |count: &u32| {
+        let share = f64::from(*count) / total;
+        -share * share.log2()
+    };
+    let bits: f64 = histogram.iter().filter(|count| **count > 0).map(term).sum();
+    (bits * 100.0).round() as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plane(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Vec<u8> {
+        (0..width * height).map(|at| value(at % width, at / width)).collect()
+    }
+
+    fn measured(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Measured {
+        let samples = plane(width, height, value);
+        measure(Luma { samples: &samples, width, height, stride: width })
+    }
+
+    #[test]
+    fn a_fact_is_as_small_as_documented() {
+        assert_eq!(size_of::<PictureFacts>(), 48);
+    }
+
+    #[test]
+    fn flat_pictures_of_any_size_have_numbers_and_no_hash() {
+        for (width, height) in [(1, 1), (1, 3000), (3000, 1), (17, 5), (2048, 1300)] {
+            let flat = measured(width, height, |_, _| 77);
+            assert_eq!(flat.brightness, [77; 7]);
+            assert_eq!((flat.entropy, flat.edge_width, flat.structure), (0, 0, 0));
+            assert_eq!(perceptual_hash(&flat.thumbnail), 0);
+        }
+    }
+
+    #[test]
+    fn brightness_and_entropy_are_those_of_the_histogram() {
+        let halves = measured(100, 100, |x, _| if x < 50 { 10 } else { 200 });
+        assert_eq!(halves.brightness, [10, 10, 10, 10, 200, 200, 200]);
+        assert_eq!(halves.entropy, 100);
+        let ramp = measured(256, 64, |x, _| x as u8);
+        assert_eq!((ramp.entropy, ramp.brightness[3]), (800, 127));
+    }
+}

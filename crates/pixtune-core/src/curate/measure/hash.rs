@@ -1,0 +1,176 @@
+//! The perceptual hash: signs of the 64 lowest frequencies of a small picture.
+
+use super::plane::{Luma, reduce};
+
+/// Side of a thumbnail.
+const SIDE: usize = 32;
+
+/// A picture in 32 x 32 averages of luma, row by row, whatever its shape was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// `32 * 32` averages.
+    pub pixels: Vec<u8>,
+}
+
+impl Thumbnail {
+    /// Averages a plane; each cell covers exactly its share of the pixels.
+    pub(super) fn of(plane: Luma<'_>) -> Thumbnail {
+        // What is left out at the borders by the coarse step is below a hundredth of a side.
+        let coarse = reduce(plane, plane.width.min(plane.height) / (4 * SIDE));
+        let plane = coarse.as_luma();
+        let columns = shares(plane.width);
+        let mut sums = vec![[0u32; SIDE]; plane.height];
+        for (y, sums) in sums.iter_mut().enumerate() {
+            let row = plane.row(y);
+            for (cell, parts) in sums.iter_mut().zip(&columns) {
+                *cell = parts.iter().map(|(x, weight)| u32::from(row[*x]) * weight).sum();
+            }
+        }
+        // In units of a 32nd of a pixel a cell is `width` wide and `height` high.
+        let area = (plane.width * plane.height) as u64;
+        let mut pixels = Vec::with_capacity(SIDE * SIDE);
+        for parts in shares(plane.height) {
+            pixels.extend((0..SIDE).map(|x| {
+                let sum: u64 =
+                    parts.iter().map(|(y, weight)| u64::from(sums[*y][x]) * u64::from(*weight)).sum();
+                ((sum + area / 2) / area) as u8
+            }));
+        }
+        Thumbnail { pixels }
+    }
+}
+
+/// For each of 32 cells the pixels it covers and how much of each, in 32nds.
+fn shares(length: usize) -> Vec<Vec<(usize, u32)>> {
+    let cell = |cell: usize| {
+        let (from, to) = (cell * length, (cell + 1) * length);
+        let share = |pixel: usize| {
+            let (start, end) = (pixel * SIDE, (pixel + 1) * SIDE);
+            (pixel, (to.min(end) - from.max(start)) as u32)
+        };
+        (from / SIDE..to.div_ceil(SIDE)).map(share).collect()
+    };
+    (0..SIDE).map(cell).collect()
+}
+
+/// `cos(k * pi / 64)` in units of 2^-14, for k from 0 to 64.
+const COSINES: [i32; 65] = [
+    16384, 16364, 16305, 16207, 16069, 15893, 15679, 15426, 15137, 14811, 14449, 14053, 13623, 13160, 12665,
+    12140, 11585, 11003, 10394, 9760, 9102, 8423, 7723, 7005, 6270, 5520, 4756, 3981, 3196, 2404, 1606, 804,
+    0, -804, -1606, -2404, -3196, -3981, -4756, -5520, -6270, -7005, -7723, -8423, -9102, -9760, -10394,
+    -11003, -11585, -12140, -12665, -13160, -13623, -14053, -14449, -14811, -15137, -15426, -15679, -15893,
+    -16069, -16207, -16305, -16364, -16384,
+];
+
+/// `cos(k * pi / 64)` for any k.
+fn cosine(k: usize) -> i32 {
+    let k = k % 128;
+    COSINES[if k > 64 { 128 - k } else { k }]
+}
+
+/// Frequencies up to this one are computed along each side.
+const FREQUENCIES: usize = 11;
+
+/// A picture whose strongest frequency moves luma by less than this has no hash: what is left of it is noise.
+const FLAT: i32 = 2;
+
+/// The lowest frequencies of a thumbnail, `[down][across]`, in 64ths of a luma step of amplitude.
+fn frequencies(thumbnail: &Thumbnail) -> [[i32; FREQUENCIES]; FREQUENCIES] {
+    let mut across = [[0i32; FREQUENCIES]; SIDE];
+    for (row, out) in thumbnail.pixels.chunks_exact(SIDE).zip(&mut across) {
+        for (frequency, out) in out.iter_mut().enumerate() {
+            let wave = |x: usize| cosine((2 * x + 1) * frequency);
+            let sum: i32 = row.iter().enumerate().map(|(x, value)| i32::from(*value) * wave(x)).sum();
+            *out = sum >> 8;
+        }
+    }
+    let mut both = [[0; FREQUENCIES]; FREQUENCIES];
+    for (down, row) in both.iter_mut().enumerate() {
+        for (frequency, out) in row.iter_mut().enumerate() {
+            let wave = |y: usize| i64::from(cosine((2 * y + 1) * down));
+            let sum: i64 =
+                across.iter().enumerate().map(|(y, row)| i64::from(row[frequency]) * wave(y)).sum();
+            // A wave of one luma step sums to 16 * 16, the cosines count 2^14 each way, and 2^8 are gone already.
+            *out = (sum >> (4 + 4 + 14 + 14 - 8 - 6)) as i32;
+        }
+    }
+    both
+}
+
+/// The perceptual hash of an upright thumbnail: a bit for each of the 64 lowest frequencies, set where the wave starts
+/// bright. 0 for a picture too flat to have one.
+///
+/// Signs do not change with brightness or contrast, and low frequencies hardly with scaling, re-encoding or the loss of
+/// a narrow border. The hash of the mirrored picture differs in every odd frequency across.
+pub fn perceptual_hash(thumbnail: &Thumbnail) -> u64 {
+    let frequencies = frequencies(thumbnail);
+    let lowest = lowest();
+    let strongest = lowest.iter().map(|(down, across)| frequencies[*down][*across].abs()).max();
+    if strongest.is_none_or(|strongest| strongest < 64 * FLAT) {
+        return 0;
+    }
+    let bit =
+        |(at, (down, across)): (usize, &(usize, usize))| u64::from(frequencies[*down][*across] > 0) << at;
+    let hash = lowest.iter().enumerate().map(bit).sum::<u64>();
+    hash.max(1)
+}
+
+/// The 64 frequencies, from the lowest up; the constant one is not among them.
+fn lowest() -> Vec<(usize, usize)> {
+    let mut all: Vec<(usize, usize)> =
+        (0..FREQUENCIES).flat_map(|down| (0..FREQUENCIES).map(move |across| (down, across))).collect();
+    all.sort_by_key(|(down, across)| (down * down + across * across, *down));
+    all[1..65].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thumbnail(width: usize, height: usize, value: impl Fn(f64, f64) -> f64) -> Thumbnail {
+        let at = |index: usize| {
+            let (x, y) = (index % width, index / width);
+            value((x as f64 + 0.5) / width as f64, (y as f64 + 0.5) / height as f64)
+        };
+        let samples: Vec<u8> = (0..width * height).map(|index| at(index).clamp(0.0, 255.0) as u8).collect();
+        Thumbnail::of(Luma { samples: &samples, width, height, stride: width })
+    }
+
+    fn scene(x: f64, y: f64) -> f64 {
+        let blob = |cx: f64, cy: f64, r: f64| (-((x - cx).powi(2) + (y - cy).powi(2)) / (r * r)).exp();
+        60.0 + 90.0 * blob(0.3, 0.2, 0.2) + 70.0 * blob(0.8, 0.7, 0.15) - 50.0 * blob(0.6, 0.1, 0.1)
+            + 40.0 * x
+    }
+
+    #[test]
+    fn a_cell_is_the_mean_of_what_it_covers() {
+        let one = thumbnail(1, 1, |_, _| 200.0);
+        assert_eq!(one.pixels, vec![200; 1024]);
+        let steps = thumbnail(32, 64, |x, _| (x * 32.0).floor() * 8.0);
+        assert!(steps.pixels.iter().enumerate().all(|(at, value)| usize::from(*value) == at % 32 * 8));
+        let between = thumbnail(48, 48, |x, _| if x < 0.5 { 0.0 } else { 240.0 });
+        assert_eq!(between.pixels[15..17], [0, 240]);
+    }
+
+    #[test]
+    fn the_strength_of_a_wave_is_its_amplitude() {
+        let wave = thumbnail(320, 320, |x, y| {
+            128.0 + 50.0 * (std::f64::consts::PI * 3.0 * x).cos() * (std::f64::consts::PI * 2.0 * y).cos()
+        });
+        let strength = frequencies(&wave)[2][3];
+        assert!((strength - 50 * 64).abs() < 200, "{strength}");
+    }
+
+    #[test]
+    fn size_brightness_and_narrow_borders_hardly_matter_and_mirrors_do() {
+        let hash = |width, height, value: &dyn Fn(f64, f64) -> f64| {
+            perceptual_hash(&thumbnail(width, height, value))
+        };
+        let original = hash(640, 480, &scene);
+        let apart = |other: u64| (original ^ other).count_ones();
+        assert!(apart(hash(511, 389, &scene)) <= 1);
+        assert!(apart(hash(640, 480, &|x, y| 1.2 * scene(x, y) + 10.0)) <= 2);
+        assert!(apart(hash(640, 480, &|x, y| scene(0.02 + 0.97 * x, 0.01 + 0.97 * y))) <= 10);
+        assert!(apart(hash(640, 480, &|x, y| scene(1.0 - x, y))) >= 16);
+    }
+}

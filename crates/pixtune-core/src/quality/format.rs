@@ -1,0 +1,468 @@
+//! What form an answer has: JSON, a number, one word, a list, …; and which form nearly all answers of a set keep.
+
+use crate::json::{self, Value};
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AnswerFormat {
+    /// Nothing but white space.
+    Empty,
+    /// Yes or no, true or false, in several languages.
+    YesNo,
+    /// The letter of a choice: `B`, `(b)`, `C.`
+    Choice,
+    /// A number alone.
+    Number,
+    /// A number with its unit, currency or thing: `12 kg`, `$3.50`, `45%`, `3 cars`.
+    NumberWithUnit,
+    /// A date in digits.
+    Date,
+    /// One word.
+    Word,
+    /// A few words that are no sentence.
+    Phrase,
+    /// One sentence.
+    Sentence,
+    /// Several sentences.
+    Text,
+    /// Lines with bullets or numbers.
+    List,
+    /// A Markdown table.
+    Table,
+    /// A JSON object.
+    JsonObject,
+    /// A JSON array.
+    JsonArray,
+    /// What starts as JSON and is none.
+    BrokenJson,
+    /// A fenced block of code.
+    Code,
+    /// HTML or XML.
+    Markup,
+}
+
+use AnswerFormat::{
+    BrokenJson, Choice, Code, Date, Empty, JsonArray, JsonObject, List, Markup, Number, NumberWithUnit,
+    Phrase, Sentence, Table, Text, Word, YesNo,
+};
+
+impl AnswerFormat {
+    /// Every form, in the order of the enum.
+    pub const ALL: [AnswerFormat; 17] = [
+        Empty,
+        YesNo,
+        Choice,
+        Number,
+        NumberWithUnit,
+        Date,
+        Word,
+        Phrase,
+        Sentence,
+        Text,
+        List,
+        Table,
+        JsonObject,
+        JsonArray,
+        BrokenJson,
+        Code,
+        Markup,
+    ];
+
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Empty => "empty",
+            YesNo => "yes-no",
+            Choice => "choice",
+            Number => "number",
+            NumberWithUnit => "number-with-unit",
+            Date => "date",
+            Word => "word",
+            Phrase => "phrase",
+            Sentence => "sentence",
+            Text => "text",
+            List => "list",
+            Table => "table",
+            JsonObject => "json-object",
+            JsonArray => "json-array",
+            BrokenJson => "broken-json",
+            Code => "code",
+            Markup => "markup",
+        }
+    }
+
+    /// The form in words, as in "most answers are …".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Empty => "empty",
+            YesNo => "yes or no",
+            Choice => "the letter of a choice",
+            Number => "a number",
+            NumberWithUnit => "a number with a unit",
+            Date => "a date",
+            Word => "one word",
+            Phrase => "a few words",
+            Sentence => "a sentence",
+            Text => "several sentences",
+            List => "a list",
+            Table => "a table",
+            JsonObject => "a JSON object",
+            JsonArray => "a JSON array",
+            BrokenJson => "broken JSON",
+            Code => "code",
+            Markup => "HTML or XML",
+        }
+    }
+
+    /// Whether an answer of the other form is nothing unusual where most answers have this one.
+    fn admits(self, other: AnswerFormat) -> bool {
+        self == other
+            || match self {
+                Word => matches!(other, Phrase | YesNo | Date),
+                Phrase => matches!(other, Word | YesNo | Number | NumberWithUnit | Date | Sentence),
+                Sentence => matches!(other, Text),
+                Text => matches!(other, Sentence | List | Table | Code),
+                _ => false,
+            }
+    }
+}
+
+/// An answer's form and, of a JSON object, its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classified {
+    /// The form.
+    pub format: AnswerFormat,
+    /// The keys of an object, sorted.
+    pub keys: Option<Vec<String>>,
+    /// The text ends inside brackets, a string or a fence that it has opened.
+    pub unclosed: bool,
+}
+
+/// Larger answers are not parsed to the last byte: they are text of some kind.
+const LONGEST_PARSED: usize = 1 << 20;
+/// Keys of an object beyond these are not compared.
+const MOST_KEYS: usize = 64;
+
+/// Tells the form of an answer.
+pub fn classify(text: &str) -> Classified {
+    let text = text.trim();
+    let of = |format| Classified { format, keys: None, unclosed: false };
+    if text.is_empty() {
+        return of(Empty);
+    }
+    if text.len() > LONGEST_PARSED {
+        return of(Text);
+    }
+    if let Some(fenced) = text.strip_prefix("```") {
+        return match fenced.strip_suffix("```") {
+            Some(inner) => {
+                let (language, code) = inner.split_once('\n').unwrap_or(("", inner));
+                json_form(code.trim()).unwrap_or_else(|| match language.trim() {
+                    "json" => of(BrokenJson),
+                    _ => of(Code),
+                })
+            }
+            None if fenced.contains("```") => of(Text),
+            None => Classified { unclosed: true, ..of(Code) },
+        };
+    }
+    if let Some(classified) = json_form(text) {
+        return classified;
+    }
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if lines == 1 {
+        if let Some(format) = short_form(text) {
+            return of(format);
+        }
+    } else {
+        let share = |is: fn(&str) -> bool| {
+            let such = text.lines().filter(|line| is(line.trim_start())).count();
+            such >= 2 && such * 5 >= lines * 3
+        };
+        if share(|line| line.starts_with('|')) {
+            return of(Table);
+        }
+        if share(is_list_line) {
+            return of(List);
+        }
+    }
+    if text.starts_with('<') && text.ends_with('>') && text.contains("</") {
+        return of(Markup);
+    }
+    of(prose_form(text))
+}
+
+fn json_form(text: &str) -> Option<Classified> {
+    let of = |format, keys, unclosed| Some(Classified { format, keys, unclosed });
+    let (first, rest) = (text.chars().next()?, text.get(1..)?.trim_start());
+    let looks = match first {
+        '{' => rest.starts_with(['"', '}', '\'']),
+        '[' => rest.starts_with(['"', '{', '[', ']', '-']) || rest.starts_with(|c: char| c.is_ascii_digit()),
+        _ => return None,
+    };
+    match json::parse(text) {
+        Ok(parsed) => match parsed.value {
+            Value::Object(members) => {
+                let mut keys: Vec<String> =
+                    members.into_iter().take(MOST_KEYS).map(|(key, _)| key.into_owned()).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                of(JsonObject, Some(keys), false)
+            }
+            _ => of(JsonArray, None, false),
+        },
+        Err(error) if looks => of(BrokenJson, None, error.offset >= text.len()),
+        Err(_) => None,
+    }
+}
+
+fn short_form(text: &str) -> Option<AnswerFormat> {
+    const YES_NO: [&str; 20] = [
+        "yes", "no", "true", "false", "oui", "non", "vrai", "faux", "ja", "nein", "sí", "si", "sì", "não",
+        "sim", "да", "нет", "是", "否", "はい",
+    ];
+    if text.chars().count() > 60 {
+        return None;
+    }
+    let bare = text.trim_end_matches(['.', '!']).to_lowercase();
+    if YES_NO.contains(&bare.as_str()) {
+        return Some(YesNo);
+    }
+    let letter = text.trim_start_matches('(').trim_end_matches([')', '.', ':']);
+    if letter.len() == 1 && letter.bytes().all(|byte| byte.is_ascii_alphabetic() && byte | 32 <= b'h') {
+        return Some(Choice);
+    }
+    if is_date(text) {
+        return Some(Date);
+    }
+    number_form(text.trim_end_matches('.'))
+}
+
+/// Digits in three groups: `2024-01-31`, `31/1/2024`, `31.01.24`.
+fn is_date(text: &str) -> bool {
+    ['-', '/', '.'].iter().any(|separator| {
+        let groups: Vec<&str> = text.split(*separator).collect();
+        let digits =
+            |group: &&str| (1..=4).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_digit());
+        groups.len() == 3
+            && groups.iter().all(digits)
+            && (groups[0].len() == 4 || groups[2].len() == 4 || *separator != '.')
+    })
+}
+
+fn number_form(text: &str) -> Option<AnswerFormat> {
+    const CURRENCIES: [char; 6] = ['$', '€', '£', '¥', '₹', '₽'];
+    let after_sign = text.trim_start_matches(['-', '+', '−', '~', '≈']).trim_start();
+    let amount = after_sign.trim_start_matches(CURRENCIES).trim_start();
+    let has_currency = amount.len() < after_sign.len();
+    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '\'' | '\u{a0}' | '\u{202f}');
+    let unit_at = amount.find(|c| !is_part(c)).unwrap_or(amount.len());
+    let (digits, unit) = amount.split_at(unit_at);
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let unit = unit.trim();
+    let words = unit.split_whitespace().count();
+    match unit {
+        "" if has_currency => Some(NumberWithUnit),
+        "" => Some(Number),
+        _ if words <= 2 && unit.chars().count() <= 20 && !unit.contains(|c: char| c.is_ascii_digit()) => {
+            Some(NumberWithUnit)
+        }
+        _ => None,
+    }
+}
+
+fn is_list_line(line: &str) -> bool {
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() < line.len() {
+        return rest.starts_with(". ") || rest.starts_with(") ");
+    }
+    ["- ", "* ", "• ", "– ", "+ "].iter().any(|bullet| line.starts_with(bullet))
+}
+
+/// What ends a sentence, in the scripts that mark it.
+const STOPS: [char; 10] = ['.', '!', '?', '…', '。', '！', '？', '।', '؟', '۔'];
+
+fn prose_form(text: &str) -> AnswerFormat {
+    let words = text.split_whitespace().take(9).count();
+    let is_spaced = words > 1 || text.is_ascii() || text.chars().count() <= 6;
+    let sentences = sentences(text);
+    match words {
+        1 if is_spaced && text.chars().count() <= 40 => Word,
+        1..=8 if sentences == 0 && (is_spaced || text.chars().count() <= 20) => Phrase,
+        _ if sentences > 1 => Text,
+        _ => Sentence,
+    }
+}
+
+/// Stops before white space or the end; at most 2 are counted.
+fn sentences(text: &str) -> usize {
+    let mut stops = 0;
+    let mut before = None;
+    for character in text.chars().chain([' ']) {
+        let ends = before.is_some_and(|before: char| {
+            STOPS.contains(&before) && (character.is_whitespace() || !before.is_ascii() || character == '"')
+        });
+        stops += usize::from(ends);
+        if stops == 2 {
+            break;
+        }
+        before = Some(character);
+    }
+    stops
+}
+
+/// Whether prose ends as sentences do; `None` for what is no prose.
+pub fn ends_with_stop(text: &str, format: AnswerFormat) -> Option<bool> {
+    if !matches!(format, Sentence | Text) {
+        return None;
+    }
+    let end = text.trim_end().trim_end_matches(['"', '\'', '”', '’', '»', ')', ']', '*', '_', '`', '」']);
+    Some(end.ends_with(STOPS) || end.ends_with(':') || end.ends_with('|'))
+}
+
+/// How often each form occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats {
+    counts: [u64; AnswerFormat::ALL.len()],
+}
+
+/// The form that nearly all answers keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Majority {
+    /// The form of most.
+    pub format: AnswerFormat,
+    /// The share of answers that keep it or are near enough.
+    pub share: f64,
+}
+
+/// Fewer answers teach no habit.
+const LEAST: u64 = 20;
+/// The share that keeps a form where it counts as the form of all.
+const NEARLY_ALL: f64 = 0.9;
+
+impl Formats {
+    /// Counts an answer.
+    pub fn add(&mut self, format: AnswerFormat) {
+        self.counts[format as usize] += 1;
+    }
+
+    /// How many answers have this form.
+    pub fn count(&self, format: AnswerFormat) -> u64 {
+        self.counts[format as usize]
+    }
+
+    /// How many answers there are.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The form that at least nine in ten of twenty or more answers keep.
+    pub fn majority(&self) -> Option<Majority> {
+        let format = AnswerFormat::ALL.into_iter().rev().max_by_key(|format| self.count(*format))?;
+        let total = self.total();
+        let kept: u64 = AnswerFormat::ALL
+            .into_iter()
+            .filter(|other| format.admits(*other))
+            .map(|other| self.count(other))
+            .sum();
+        let share = kept as f64 / total.max(1) as f64;
+        let is_form = !matches!(format, Empty | BrokenJson);
+        (is_form && total >= LEAST && share >= NEARLY_ALL).then_some(Majority { format, share })
+    }
+}
+
+impl Majority {
+    /// Whether an answer of this form breaks with the rest. Empty answers have their own rule.
+    pub fn is_broken_by(&self, format: AnswerFormat) -> bool {
+        format != Empty && !self.format.admits(format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told_apart() {
+        for (text, expected) in [
+            (" ", Empty),
+            ("Yes.", YesNo),
+            ("nein", YesNo),
+            ("B", Choice),
+            ("(c)", Choice),
+            ("1,234.5", Number),
+            ("-3", Number),
+            ("$12.50", NumberWithUnit),
+            ("45 %", NumberWithUnit),
+            ("12 kg", NumberWithUnit),
+            ("3 red cars", NumberWithUnit),
+            ("2024-01-31", Date),
+            ("31/1/2024", Date),
+            ("cat", Word),
+            ("Über", Word),
+            ("a black cat", Phrase),
+            ("The cat sits on the mat.", Sentence),
+            ("The cat sits on the mat and looks at the bird", Sentence),
+            ("It rains. The cat is wet.", Text),
+            ("- one\n- two", List),
+            ("1. one\n2. two\n", List),
+            ("| a | b |\n|---|---|\n| 1 | 2 |", Table),
+            (r#"{"total": 3}"#, JsonObject),
+            ("```json\n{\"a\":1}\n```", JsonObject),
+            ("[1, 2]", JsonArray),
+            (r#"{"total": 3"#, BrokenJson),
+            ("{'total': 3}", BrokenJson),
+            ("[see the left side] It is red.", Sentence),
+            ("```python\nprint(1)\n```", Code),
+            ("<table><tr><td>1</td></tr></table>", Markup),
+            ("这张照片里有一只黑色的猫坐在垫子上。", Sentence),
+        ] {
+            assert_eq!(classify(text).format, expected, "{text}");
+        }
+        assert_ne!(classify("1.2.3").format, Date, "a version");
+    }
+
+    #[test]
+    fn json_that_ends_too_early_is_unclosed_and_other_damage_is_not() {
+        assert!(classify(r#"{"a": [1, 2"#).unclosed);
+        assert!(classify("```\nlet x").unclosed);
+        assert!(!classify(r#"{"a": 1,}"#).unclosed);
+        assert_eq!(classify(r#"{"b":1,"a":2}"#).keys, Some(vec!["a".into(), "b".into()]));
+    }
+
+    #[test]
+    fn nine_in_ten_make_a_form_and_the_rest_breaks_it() {
+        let mut formats = Formats::default();
+        (0..18).for_each(|_| formats.add(JsonObject));
+        assert_eq!(formats.majority(), None, "too few");
+        formats.add(JsonObject);
+        formats.add(Text);
+        let majority = formats.majority().unwrap();
+        assert_eq!((majority.format, majority.share), (JsonObject, 0.95));
+        assert!(majority.is_broken_by(Text) && majority.is_broken_by(BrokenJson));
+        assert!(!majority.is_broken_by(JsonObject) && !majority.is_broken_by(Empty));
+        (0..3).for_each(|_| formats.add(Word));
+        assert_eq!(formats.majority(), None, "too mixed");
+    }
+
+    #[test]
+    fn near_forms_belong_together() {
+        let mut formats = Formats::default();
+        (0..12).for_each(|_| formats.add(Sentence));
+        (0..8).for_each(|_| formats.add(Text));
+        let majority = formats.majority().unwrap();
+        assert_eq!(majority.share, 1.0);
+        assert!(majority.is_broken_by(Number));
+    }
+
+    #[test]
+    fn only_prose_ends_with_a_stop_or_without() {
+        let ends = |text: &str| ends_with_stop(text, classify(text).format);
+        assert_eq!(ends("The cat sits on the mat."), Some(true));
+        assert_eq!(ends("He said: \"The cat sits on the mat.\""), Some(true));
+        assert_eq!(ends("The cat sits on the mat and looks at the"), Some(false));
+        assert_eq!(ends("12 kg"), None);
+    }
+}

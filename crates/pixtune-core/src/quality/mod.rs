@@ -1,0 +1,358 @@
+//! The quality of texts: what single answers give away, and what a whole set shows that no sample does.
+//!
+//! [`TextFacts::of`] looks at one sample, on any thread; [`TextSurvey::add`] takes the facts in order, in memory that
+//! does not grow with their number; [`TextSurvey::observations`] says what is worth knowing in the end.
+
+mod answer;
+mod format;
+mod observe;
+mod script;
+mod sketch;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Finding;
+use crate::rules::Rule;
+use crate::sample::{Content, Message, Part, Sample};
+
+pub use format::{AnswerFormat, Classified, Formats, Majority, classify, ends_with_stop};
+pub use observe::Observation;
+pub use script::{Script, language, script};
+pub use sketch::{Distinct, Entry, Histogram, Top};
+
+/// An answer and the prompt before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerFacts {
+    /// The place of the message in the conversation, from 0.
+    pub message: usize,
+    /// The form of the answer.
+    pub classified: Classified,
+    /// Whether it ends as sentences do, if it is prose.
+    pub stops: Option<bool>,
+    /// Its characters.
+    pub characters: u64,
+    /// Its beginning, on one line.
+    pub start: String,
+    /// Its first words.
+    pub opening: Option<String>,
+    /// Hash of its letters, digits and signs, without regard to case and white space at its ends.
+    pub hash: u64,
+    /// The beginning of the prompt, on one line.
+    pub prompt: String,
+    /// Characters of the prompt.
+    pub prompt_characters: u64,
+    /// Hash of the prompt.
+    pub prompt_hash: u64,
+    /// The script of the answer.
+    pub script: Option<Script>,
+    /// The languages of prompt and answer, where they can be told.
+    pub languages: (Option<&'static str>, Option<&'static str>),
+    /// What the answer alone gives away.
+    pub findings: Vec<Finding>,
+}
+
+/// What is remembered of the texts of one sample.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TextFacts {
+    /// Its trained answers, in order.
+    pub answers: Vec<AnswerFacts>,
+}
+
+/// So much of a text is shown.
+const SHOWN: usize = 120;
+/// An answer of so many words has an opening worth counting.
+const OPENING_WORDS: usize = 9;
+
+impl TextFacts {
+    /// Looks at the trained answers of a sample.
+    pub fn of<I>(sample: &Sample<I>) -> TextFacts {
+        let mut answers = Vec::new();
+        for (message, answer, prompt) in turns(sample) {
+            let classified = classify(&answer);
+            let words = |count| answer.split_whitespace().take(count).collect::<Vec<_>>();
+            let opening = (words(OPENING_WORDS).len() == OPENING_WORDS
+                && matches!(classified.format, AnswerFormat::Sentence | AnswerFormat::Text))
+            .then(|| words(3).join(" ").chars().take(60).collect());
+            let pointer = format!("/messages/{message}/content");
+            answers.push(AnswerFacts {
+                message,
+                stops: ends_with_stop(&answer, classified.format),
+                characters: answer.chars().count() as u64,
+                start: start(&answer),
+                opening,
+                hash: text_hash(&answer),
+                prompt_characters: prompt.chars().count() as u64,
+                prompt_hash: text_hash(&prompt),
+                script: script(&answer),
+                languages: (language(&prompt), language(&answer)),
+                findings: answer::findings(&answer, &classified, &prompt, &pointer),
+                classified,
+                prompt: start(&prompt),
+            });
+        }
+        TextFacts { answers }
+    }
+}
+
+/// What single answers of a sample give away.
+pub fn answer_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
+    turns(sample)
+        .into_iter()
+        .flat_map(|(message, answer, prompt)| {
+            answer::findings(&answer, &classify(&answer), &prompt, &format!("/messages/{message}/content"))
+        })
+        .collect()
+}
+
+/// Every trained answer with its place and the text of the user's turn before it.
+fn turns<I>(sample: &Sample<I>) -> Vec<(usize, String, String)> {
+    let mut turns = Vec::new();
+    let mut prompt = String::new();
+    for (index, message) in sample.messages.iter().enumerate() {
+        match message {
+            Message::User(content) => prompt = plain(content),
+            Message::Assistant(assistant) if assistant.weight != Some(false) => {
+                if let Some(content) = &assistant.content {
+                    turns.push((index, plain(content), prompt.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+    turns
+}
+
+fn plain(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Parts(parts) => {
+            let texts = parts.iter().filter_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                Part::Image(_) => None,
+            });
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// The beginning of a text on one line.
+fn start(text: &str) -> String {
+    let mut out = String::new();
+    let mut characters = text.trim().chars();
+    for character in characters.by_ref().take(SHOWN) {
+        out.push(if character.is_control() { ' ' } else { character });
+    }
+    if characters.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+fn text_hash(text: &str) -> u64 {
+    let lower: String = text.trim().chars().flat_map(char::to_lowercase).collect();
+    xxhash_rust::xxh3::xxh3_64(lower.as_bytes())
+}
+
+/// A place in the files that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    /// The number of the file, from 0.
+    pub file: u32,
+    /// The line, from 1.
+    pub line: u64,
+    /// The message, from 0; `u32::MAX` for the sample as a whole.
+    pub message: u32,
+}
+
+/// A place and what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Where.
+    pub place: Place,
+    /// The beginning of the text, or what was found.
+    pub text: String,
+}
+
+/// How many there are, and the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// How many.
+    pub count: u64,
+    /// The first, as many as are kept.
+    pub first: Vec<Example>,
+}
+
+/// So many places of a kind are kept.
+pub const KEPT_EXAMPLES: usize = 50;
+
+impl Kept {
+    fn add(&mut self, place: Place, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < KEPT_EXAMPLES {
+            self.first.push(Example { place, text: text() });
+        }
+    }
+}
+
+/// The forms of the answers to one prompt, and the first places of those that were rare when they came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct OnePrompt {
+    formats: Formats,
+    rare: Vec<(AnswerFormat, Place, String)>,
+}
+
+/// How many different texts are counted exactly.
+const TEXTS: usize = 1 << 15;
+
+/// The texts of a whole set.
+#[derive(Debug, Clone)]
+pub struct TextSurvey {
+    /// Trained answers.
+    pub answers: u64,
+    /// Characters of answers.
+    pub answer_characters: Histogram,
+    /// Characters of prompts.
+    pub prompt_characters: Histogram,
+    /// Forms of answers.
+    pub formats: Formats,
+    /// Different answers.
+    pub distinct_answers: Distinct,
+    /// Different prompts.
+    pub distinct_prompts: Distinct,
+    /// Answers by script.
+    pub scripts: BTreeMap<Script, u64>,
+    /// Answers by language; `None` where it cannot be told.
+    pub languages: BTreeMap<Option<&'static str>, u64>,
+    most_answers: Top<()>,
+    most_prompts: Top<OnePrompt>,
+    openings: Top<()>,
+    with_opening: u64,
+    key_sets: Top<Kept>,
+    by_format: BTreeMap<AnswerFormat, Kept>,
+    single: BTreeMap<&'static str, (&'static Rule, Kept)>,
+    prose: u64,
+    without_stop: Kept,
+    told_languages: u64,
+    other_language: Kept,
+    longest: Vec<(u64, Example)>,
+}
+
+impl Default for TextSurvey {
+    fn default() -> TextSurvey {
+        TextSurvey {
+            answers: 0,
+            answer_characters: Histogram::default(),
+            prompt_characters: Histogram::default(),
+            formats: Formats::default(),
+            distinct_answers: Distinct::default(),
+            distinct_prompts: Distinct::default(),
+            scripts: BTreeMap::new(),
+            languages: BTreeMap::new(),
+            most_answers: Top::new(TEXTS),
+            most_prompts: Top::new(TEXTS),
+            openings: Top::new(TEXTS),
+            with_opening: 0,
+            key_sets: Top::new(1024),
+            by_format: BTreeMap::new(),
+            single: BTreeMap::new(),
+            prose: 0,
+            without_stop: Kept::default(),
+            told_languages: 0,
+            other_language: Kept::default(),
+            longest: Vec::new(),
+        }
+    }
+}
+
+/// So many of the longest answers are kept.
+const LONGEST: usize = 20;
+/// So many rare answers to one prompt are kept.
+const RARE: usize = 5;
+
+impl TextSurvey {
+    /// Adds the facts of the sample at a line of a file.
+    pub fn add(&mut self, file: u32, line: u64, facts: &TextFacts) {
+        for answer in &facts.answers {
+            let message = u32::try_from(answer.message).unwrap_or(u32::MAX);
+            self.add_answer(Place { file, line, message }, answer);
+        }
+    }
+
+    fn add_answer(&mut self, place: Place, answer: &AnswerFacts) {
+        let format = answer.classified.format;
+        self.answers += 1;
+        self.answer_characters.add(answer.characters);
+        self.prompt_characters.add(answer.prompt_characters);
+        self.formats.add(format);
+        self.by_format.entry(format).or_default().add(place, || answer.start.clone());
+        self.distinct_answers.add(answer.hash);
+        self.distinct_prompts.add(answer.prompt_hash);
+        self.most_answers.add(answer.hash, &answer.start);
+        if let Some(prompt) = self.most_prompts.add(answer.prompt_hash, &answer.prompt) {
+            prompt.formats.add(format);
+            let is_rare = prompt.formats.count(format) * 5 <= prompt.formats.total().max(20);
+            if is_rare && prompt.rare.len() < RARE {
+                prompt.rare.push((format, place, answer.start.clone()));
+            }
+        }
+        if let Some(opening) = &answer.opening {
+            self.with_opening += 1;
+            self.openings.add(text_hash(opening), opening);
+        }
+        if let Some(keys) = &answer.classified.keys {
+            let keys = keys.join("\u{1f}");
+            if let Some(kept) = self.key_sets.add(xxhash_rust::xxh3::xxh3_64(keys.as_bytes()), &keys) {
+                kept.add(place, || answer.start.clone());
+            }
+        }
+        if let Some(script) = answer.script {
+            *self.scripts.entry(script).or_default() += 1;
+        }
+        *self.languages.entry(answer.languages.1).or_default() += 1;
+        if let (Some(prompt), Some(said)) = answer.languages {
+            self.told_languages += 1;
+            if prompt != said {
+                let text = || format!("asked in `{prompt}`, answered in `{said}`: {}", answer.start);
+                self.other_language.add(place, text);
+            }
+        }
+        if let Some(stops) = answer.stops {
+            self.prose += 1;
+            if !stops {
+                self.without_stop.add(place, || answer.start.clone());
+            }
+        }
+        for finding in &answer.findings {
+            let (_, kept) =
+                self.single.entry(finding.rule.id).or_insert_with(|| (finding.rule, Kept::default()));
+            kept.add(place, || format!("{} in `{}`", finding.message, answer.start));
+        }
+        self.add_longest(place, answer);
+    }
+
+    fn add_longest(&mut self, place: Place, answer: &AnswerFacts) {
+        let least = self.longest.last().map_or(0, |(characters, _)| *characters);
+        if self.longest.len() == LONGEST && answer.characters <= least {
+            return;
+        }
+        let at = self.longest.partition_point(|(characters, _)| *characters >= answer.characters);
+        self.longest.insert(at, (answer.characters, Example { place, text: answer.start.clone() }));
+        self.longest.truncate(LONGEST);
+    }
+
+    /// The most frequent answers.
+    pub fn most_frequent_answers(&self, number: usize) -> Vec<(&str, u64)> {
+        self.most_answers.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
+    }
+
+    /// The most frequent prompts.
+    pub fn most_frequent_prompts(&self, number: usize) -> Vec<(&str, u64)> {
+        self.most_prompts.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
+    }
+
+    /// The most frequent first words of answers in sentences, and how many answers have any.
+    pub fn openings(&self, number: usize) -> (Vec<(&str, u64)>, u64) {
+        let most = self.openings.most(number).into_iter();
+        (most.map(|entry| (entry.text.as_str(), entry.count)).collect(), self.with_opening)
+    }
+}

@@ -1,0 +1,387 @@
+//! What a whole set of texts shows in the end.
+
+use super::{AnswerFormat, Example, Formats, KEPT_EXAMPLES, Kept, Majority, TextSurvey};
+use crate::rules::{
+    ANSWER_BOILERPLATE, ANSWER_CUT_OFF, ANSWER_FORMAT, ANSWER_IMBALANCE, ANSWER_KEYS, ANSWER_LANGUAGE,
+    ANSWER_LENGTH, PROMPT_REPEATED, Rule,
+};
+
+/// Something worth knowing about a set: a rule, how often, and where first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+    /// How many answers it concerns.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<Example>,
+}
+
+/// Sets with fewer answers are too small for shares to mean anything.
+const LEAST: u64 = 20;
+
+impl TextSurvey {
+    /// Everything worth knowing, what concerns single answers first.
+    pub fn observations(&self) -> Vec<Observation> {
+        let mut out: Vec<Observation> = self.single.values().map(single).collect();
+        out.extend(self.format_outliers());
+        out.extend(self.missing_keys());
+        out.extend(self.without_stop());
+        out.extend(self.length_outliers());
+        out.extend(self.other_language());
+        out.extend(self.imbalance());
+        out.extend(self.repeated_prompt());
+        out.extend(self.boilerplate());
+        out
+    }
+
+    fn share(&self, count: u64) -> f64 {
+        count as f64 / self.answers.max(1) as f64
+    }
+
+    /// Answers in another form than nearly all, or than nearly all to the same prompt.
+    fn format_outliers(&self) -> Option<Observation> {
+        const HINT: &str = "bring them into the form of the others, or ask for the other form in the prompt";
+        if let Some(majority) = self.formats.majority() {
+            let kinds: Vec<(AnswerFormat, &Kept)> = self
+                .by_format
+                .iter()
+                .filter(|(format, _)| majority.is_broken_by(**format))
+                .map(|(format, kept)| (*format, kept))
+                .collect();
+            let count = kinds.iter().map(|(_, kept)| kept.count).sum();
+            if count == 0 {
+                return None;
+            }
+            let which: Vec<String> =
+                kinds.iter().map(|(format, kept)| format!("{} {}", kept.count, format.as_str())).collect();
+            let message = format!(
+                "{} of answers are {}; {count} {} not ({})",
+                percent(majority.share),
+                majority.format.in_words(),
+                if count == 1 { "is" } else { "are" },
+                which.join(", ")
+            );
+            let mut examples: Vec<Example> =
+                kinds.iter().flat_map(|(_, kept)| kept.first.iter().cloned()).collect();
+            examples.sort_by_key(|example| example.place);
+            examples.truncate(KEPT_EXAMPLES);
+            return Some(Observation { rule: &ANSWER_FORMAT, message, hint: HINT, count, examples });
+        }
+        self.format_outliers_by_prompt(HINT)
+    }
+
+    fn format_outliers_by_prompt(&self, hint: &'static str) -> Option<Observation> {
+        let broken = |formats: &Formats, majority: &Majority| -> u64 {
+            let kinds = AnswerFormat::ALL.into_iter().filter(|format| majority.is_broken_by(*format));
+            kinds.map(|format| formats.count(format)).sum()
+        };
+        let (mut count, mut prompts, mut examples) = (0, 0, Vec::new());
+        for prompt in self.most_prompts.most(1000) {
+            let Some(majority) = prompt.extra.formats.majority() else { continue };
+            let outliers = broken(&prompt.extra.formats, &majority);
+            prompts += u64::from(outliers > 0);
+            count += outliers;
+            for (format, place, start) in &prompt.extra.rare {
+                if majority.is_broken_by(*format) && examples.len() < KEPT_EXAMPLES {
+                    let text =
+                        format!("`{}` is answered with {}: {start}", prompt.text, majority.format.in_words());
+                    examples.push(Example { place: *place, text });
+                }
+            }
+        }
+        let message = format!(
+            "{count} answers have another form than nearly all answers to the same prompt ({prompts} prompts)"
+        );
+        (count > 0).then_some(Observation { rule: &ANSWER_FORMAT, message, hint, count, examples })
+    }
+
+    /// JSON answers that lack keys which nearly all have, or have keys that nearly none has.
+    fn missing_keys(&self) -> Option<Observation> {
+        let objects = self.formats.count(AnswerFormat::JsonObject);
+        let sets = self.key_sets.most(1024);
+        let usual = sets.first()?;
+        if objects < LEAST || (usual.count as f64) < 0.8 * objects as f64 || sets.len() == 1 {
+            return None;
+        }
+        let split = |keys: &str| keys.split('\u{1f}').map(str::to_owned).collect::<Vec<_>>();
+        let expected = split(&usual.text);
+        let count = objects - usual.count;
+        let mut examples = Vec::new();
+        for set in &sets[1..] {
+            let keys = split(&set.text);
+            let missing: Vec<_> = expected.iter().filter(|key| !keys.contains(key)).collect();
+            let more: Vec<_> = keys.iter().filter(|key| !expected.contains(key)).collect();
+            let what = describe(&missing, &more);
+            for example in &set.extra.first {
+                examples.push(Example { place: example.place, text: format!("{what}: {}", example.text) });
+            }
+        }
+        examples.sort_by_key(|example| example.place);
+        examples.truncate(KEPT_EXAMPLES);
+        let message = format!(
+            "{} of JSON answers have the keys {}; {count} have others",
+            percent(usual.count as f64 / objects as f64),
+            listed(&expected.iter().collect::<Vec<_>>())
+        );
+        let hint = "write every key in every answer, with null where there is nothing";
+        Some(Observation { rule: &ANSWER_KEYS, message, hint, count, examples })
+    }
+
+    /// Prose that ends without a stop where nearly all prose has one.
+    fn without_stop(&self) -> Option<Observation> {
+        let Kept { count, first } = &self.without_stop;
+        let is_rare = *count > 0 && self.prose >= LEAST && *count * 10 <= self.prose;
+        let message = format!(
+            "{} of answers in sentences end with a stop; {count} {} not",
+            percent(1.0 - *count as f64 / self.prose.max(1) as f64),
+            if *count == 1 { "does" } else { "do" }
+        );
+        let hint = "were they generated with too low a limit of tokens? generate them anew";
+        let examples = first.clone();
+        is_rare.then_some(Observation { rule: &ANSWER_CUT_OFF, message, hint, count: *count, examples })
+    }
+
+    /// Answers far longer than all others: beyond Tukey's outer fence of the logarithms, and at least four times the
+    /// upper quartile.
+    fn length_outliers(&self) -> Option<Observation> {
+        let lengths = &self.answer_characters;
+        if lengths.count() < LEAST {
+            return None;
+        }
+        let quartile = |share| lengths.quantile(share).max(1) as f64;
+        let (lower, upper) = (quartile(0.25), quartile(0.75));
+        let fence = upper * (upper / lower).powi(3).max(4.0);
+        let limit = fence.max(200.0) as u64;
+        let count = lengths.above(limit);
+        let message = format!(
+            "{count} {} more than {limit} characters; half of all have {} to {}",
+            if count == 1 { "answer has" } else { "answers have" },
+            lower,
+            upper
+        );
+        let examples =
+            self.longest.iter().filter(|(characters, _)| *characters > limit).map(|(characters, example)| {
+                Example { place: example.place, text: format!("{characters} characters: {}", example.text) }
+            });
+        let hint = "look at them: pasted documents, loops of a generating model, several answers in one";
+        (count > 0).then(|| Observation {
+            rule: &ANSWER_LENGTH,
+            message,
+            hint,
+            count,
+            examples: examples.collect(),
+        })
+    }
+
+    /// Answers in another language than their prompt, where nearly all are in the same.
+    fn other_language(&self) -> Option<Observation> {
+        let Kept { count, first } = &self.other_language;
+        let is_rare = *count > 0 && self.told_languages >= LEAST && *count * 10 <= self.told_languages;
+        let message = format!(
+            "{count} of {} answers whose language can be told are in another than their prompt",
+            self.told_languages
+        );
+        let hint = "translate them, or say in the prompt which language is wanted";
+        let examples = first.clone();
+        is_rare.then_some(Observation { rule: &ANSWER_LANGUAGE, message, hint, count: *count, examples })
+    }
+
+    /// One answer for most.
+    fn imbalance(&self) -> Option<Observation> {
+        let most = *self.most_answers.most(1).first()?;
+        let share = self.share(most.count);
+        let is_much = self.answers >= LEAST && share > 0.5;
+        let message = format!(
+            "{} of answers are `{}`: a model that always says so is right as often",
+            percent(share),
+            most.text
+        );
+        let hint =
+            "add samples with other answers, or thin out this one; judge the model by more than accuracy";
+        let count = most.count;
+        is_much.then(|| Observation { rule: &ANSWER_IMBALANCE, message, hint, count, examples: vec![] })
+    }
+
+    /// One prompt for nearly all.
+    fn repeated_prompt(&self) -> Option<Observation> {
+        let most = self.most_prompts.most(1).into_iter().next()?;
+        let share = self.share(most.count);
+        let is_much = self.answers >= LEAST && share > 0.95;
+        let message = format!("{} of prompts are `{}`", percent(share), most.text);
+        let hint = "fine for one fixed task; vary the wording where users will ask in their own words";
+        let count = most.count;
+        is_much.then(|| Observation { rule: &PROMPT_REPEATED, message, hint, count, examples: vec![] })
+    }
+
+    /// The same first words for much of the prose.
+    fn boilerplate(&self) -> Option<Observation> {
+        let most = *self.openings.most(1).first()?;
+        let share = most.count as f64 / self.with_opening.max(1) as f64;
+        let is_much = self.with_opening >= LEAST && share > 0.3;
+        let message = format!("{} of longer answers begin with `{}`", percent(share), most.text);
+        let hint = "cut openings that say nothing: every one of their tokens is trained and paid for";
+        let count = most.count;
+        is_much.then(|| Observation { rule: &ANSWER_BOILERPLATE, message, hint, count, examples: vec![] })
+    }
+}
+
+fn single((rule, kept): &(&'static Rule, Kept)) -> Observation {
+    let (message, hint) = match rule.id {
+        "answer-refusal" => ("answers that refuse", "drop them, unless refusing is what they should teach"),
+        "answer-placeholder" => ("answers that are placeholders", "write the answers or drop the samples"),
+        "answer-echo" => ("answers that begin with the whole prompt", "remove the prompt from the answers"),
+        _ => ("answers that seem cut off", "generate them anew with a higher limit of tokens"),
+    };
+    let message = format!("{} {message}", kept.count);
+    Observation { rule, message, hint, count: kept.count, examples: kept.first.clone() }
+}
+
+/// A share as people read it: never `100%` or `0%` where it is not.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        _ if share >= 1.0 => "100%".to_owned(),
+        _ if percent > 99.0 => format!("{:.1}%", percent.min(99.9)),
+        _ if percent > 0.0 && percent < 1.0 => format!("{:.1}%", percent.max(0.1)),
+        _ => format!("{percent:.0}%"),
+    }
+}
+
+fn listed(keys: &[&String]) -> String {
+    let mut names: Vec<String> = keys.iter().take(8).map(|key| format!("`{}`", super::start(key))).collect();
+    if keys.len() > 8 {
+        names.push(format!("and {} more", keys.len() - 8));
+    }
+    names.join(", ")
+}
+
+fn describe(missing: &[&String], more: &[&String]) -> String {
+    match (missing.is_empty(), more.is_empty()) {
+        (false, true) => format!("lacks {}", listed(missing)),
+        (true, _) => format!("has also {}", listed(more)),
+        (false, false) => format!("lacks {}, has {}", listed(missing), listed(more)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TextFacts;
+    use super::*;
+    use crate::sample::{Assistant, Content, Message, Sample};
+
+    fn survey(turns: impl IntoIterator<Item = (String, String)>) -> TextSurvey {
+        let mut survey = TextSurvey::default();
+        for (line, (prompt, answer)) in turns.into_iter().enumerate() {
+            let sample: Sample<()> = Sample {
+                messages: vec![
+                    Message::User(Content::Text(prompt)),
+                    Message::Assistant(Assistant {
+                        content: Some(Content::Text(answer)),
+                        ..Assistant::default()
+                    }),
+                ],
+                ..Sample::default()
+            };
+            survey.add(0, line as u64 + 1, &TextFacts::of(&sample));
+        }
+        survey
+    }
+
+    fn seen(turns: impl IntoIterator<Item = (String, String)>) -> Vec<(&'static str, u64, Vec<u64>)> {
+        let lines = |observation: &Observation| observation.examples.iter().map(|e| e.place.line).collect();
+        let observations = survey(turns).observations();
+        observations.iter().map(|o| (o.rule.id, o.count, lines(o))).collect()
+    }
+
+    fn question(n: usize) -> String {
+        format!("What is in picture number {n} of this set?")
+    }
+
+    #[test]
+    fn an_ordinary_set_gives_nothing_to_say() {
+        let turns = (0..60).map(|n| (question(n), format!("There are {n} birds on the roof of house {n}.")));
+        let names: Vec<String> = survey(turns).observations().iter().map(|o| o.message.clone()).collect();
+        assert_eq!(names, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_form_of_nearly_all_is_learned_and_the_rest_is_named() {
+        let answer = |n: usize| match n {
+            7 => "about a dozen".to_owned(),
+            9 => "{\"total\": ".to_owned(),
+            _ => format!("{{\"total\": {n}, \"currency\": \"EUR\"}}"),
+        };
+        let found = seen((0..60).map(|n| (question(n), answer(n))));
+        assert_eq!(found[0], ("answer-cut-off", 1, vec![10]));
+        assert_eq!(found[1], ("answer-format", 2, vec![8, 10]));
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn keys_that_one_answer_lacks_are_named() {
+        let answer = |n: usize| match n {
+            3 => "{\"total\": 1}".to_owned(),
+            _ => format!("{{\"total\": {n}, \"currency\": \"EUR\"}}"),
+        };
+        let observations = survey((0..40).map(|n| (question(n), answer(n)))).observations();
+        assert_eq!(observations[0].rule.id, "answer-keys");
+        assert_eq!(observations[0].examples[0].text, "lacks `currency`: {\"total\": 1}");
+    }
+
+    #[test]
+    fn forms_are_learned_by_prompt_where_a_set_mixes_tasks() {
+        let turns = (0..80).map(|n| match n % 2 {
+            0 => (
+                "How many cars are there?".to_owned(),
+                if n == 40 { "several".into() } else { n.to_string() },
+            ),
+            _ => ("Which brand is the car?".to_owned(), format!("Brand{n}")),
+        });
+        let found = seen(turns);
+        assert_eq!(found, [("answer-format", 1, vec![41])]);
+    }
+
+    #[test]
+    fn imbalance_is_what_a_constant_answer_would_score() {
+        let turns = (0..50).map(|n| (question(n), if n % 10 == 0 { "no" } else { "Yes" }.to_owned()));
+        let observations = survey(turns).observations();
+        assert_eq!(observations.len(), 1);
+        assert_eq!(
+            observations[0].message,
+            "90% of answers are `Yes`: a model that always says so is right as often"
+        );
+    }
+
+    #[test]
+    fn one_row_and_equal_rows_are_no_trouble() {
+        assert_eq!(seen([("a".to_owned(), "b".to_owned())]), []);
+        assert_eq!(seen([]), []);
+        let same = seen((0..30).map(|_| ("Describe the picture.".to_owned(), "A cat.".to_owned())));
+        let ids: Vec<&str> = same.iter().map(|(id, ..)| *id).collect();
+        assert_eq!(ids, ["answer-imbalance", "prompt-repeated"]);
+    }
+
+    #[test]
+    fn far_longer_answers_and_other_languages_are_named() {
+        let turns = (0..40).map(|n| match n {
+            5 => (question(n), "It is the one that was said. ".repeat(200)),
+            6 => (question(n), format!("Il y a {n} oiseaux sur le toit de la maison dans cette image.")),
+            _ => (question(n), format!("{n} birds sit on the roof of the house and sing to us.")),
+        });
+        let found = seen(turns);
+        assert_eq!(found, [("answer-length", 1, vec![6]), ("answer-language", 1, vec![7])]);
+    }
+
+    #[test]
+    fn shares_are_never_rounded_to_all_or_nothing() {
+        assert_eq!(
+            [0.0, 0.0001, 0.5, 0.994, 0.99999, 1.0].map(percent),
+            ["0%", "0.1%", "50%", "99.4%", "99.9%", "100%"]
+        );
+    }
+}
