@@ -2,7 +2,7 @@
 //!
 //! Every element is a chain of fused multiply-adds over the rank, from the first to the last, then one multiplication
 //! with the scaling and one addition. Elements do not depend on each other, so vector width, blocking and threads never
-//! change a bit. Checked against peft's own merge (PyTorch 2.15.0) in `tests/adapter_merge.rs`.
+//! change a bit. Checked against peft's own merge (PyTorch 2.15.0) in `tests/adapter/merge.rs`.
 
 /// Columns of A that are kept together: two vectors of AVX-512.
 const LANES: usize = 32;

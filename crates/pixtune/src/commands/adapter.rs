@@ -153,7 +153,7 @@ fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
     let total = report.modules.len() as u64;
     let applied = report.count(Verdict::Applied) as u64;
     match report.all_applied() {
-        true => out.push_str(&format!("all of {} are applied\n", counted(total, "module"))),
+        true => out.push_str(&format!("all {} are applied\n", counted(total, "module"))),
         false => out.push_str(&format!(
             "{} of {} are applied: this server does not compute what was trained\n  hint: {}\n",
             grouped(applied),
