@@ -58,7 +58,13 @@ impl Fixer {
         if scheme == "data:" {
             return mend_data_uri(trimmed, trimmed.len() < text.len());
         }
-        if ["http:", "https", "file:"].contains(&scheme.as_str()) {
+        if scheme == "http:" || scheme == "https" {
+            let bytes = self.checker.fetching.as_ref()?.fetcher.fetch(trimmed).ok()?;
+            let format = readable(&bytes)?;
+            let message = format!("the picture of the address fetched and embedded, {} bytes", bytes.len());
+            return Some((data_uri(format, &bytes), &rules::IMAGE_URL, message));
+        }
+        if scheme == "file:" {
             return None;
         }
         if let Some(bytes) = picture_file(folder, trimmed) {

@@ -28,6 +28,16 @@ pub struct ChoiceArgs {
     /// Pictures in one sample above which it is told; the target's limit without it (Mistral's pages say 8 and no limit)
     #[arg(long, value_name = "N")]
     pub max_images: Option<usize>,
+    /// Bytes a line may have, 256 KiB at least; a longer one is passed over and told
+    #[arg(long, value_name = "SIZE", default_value = "512MB")]
+    pub max_line_bytes: String,
+    /// Fetch pictures of http and https addresses: check looks at them like at any other, fix embeds them. At most 64 MiB and
+    /// 30 seconds each, 5 redirects, nothing from private networks
+    #[arg(long)]
+    pub fetch: bool,
+    /// Fetch from this machine and from private networks as well, and through the proxy of the environment
+    #[arg(long, requires = "fetch")]
+    pub fetch_private: bool,
     /// Read this file instead of the pixtune.toml beside the data or in the folders above
     #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,

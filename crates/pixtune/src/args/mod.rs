@@ -5,9 +5,12 @@ mod check;
 mod choice;
 mod convert;
 mod fix;
+mod plan;
 mod prepare;
 mod rules;
+mod stats;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -19,9 +22,12 @@ pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
+pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
+pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -40,6 +46,9 @@ pub enum Command {
     Check(CheckArgs),
     Fix(FixArgs),
     Rules(RulesArgs),
+    Stats(StatsArgs),
+    Plan(PlanArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
     Adapter(AdapterArgs),
 }

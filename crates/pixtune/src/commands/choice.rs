@@ -1,12 +1,14 @@
 //! From flags and `pixtune.toml` to what is looked for: a flag counts more than the file, the file more than the target.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::rules::{self, Group, Rule};
 use pixtune_core::target::{self, Target};
 use pixtune_core::tokens::{ChatEncoder, Layout};
-use pixtune_io::check::{Checker, Selection, Verify};
+use pixtune_io::check::{Checker, Fetching, Selection, Verify};
+use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
 use pixtune_io::prepare::parse_bytes;
 
 use super::{choose, choose_model};
@@ -24,7 +26,19 @@ pub fn checker(args: &ChoiceArgs, data: &[PathBuf], verify: Verify) -> Result<Ch
     let target = chosen_target(args, &config)?;
     let selection = selection(args, &config, &target)?;
     let encoder = ChatEncoder::new(model, Layout::MistralCommon);
-    Ok(Checker { encoder, target, verify, selection, excerpts: true })
+    Ok(Checker { encoder, target, verify, selection, excerpts: true, fetching: fetching(args) })
+}
+
+fn fetching(args: &ChoiceArgs) -> Option<Arc<Fetching>> {
+    let networks = if args.fetch_private { Networks::All } else { Networks::Public };
+    let limits = FetchLimits { networks, ..FetchLimits::default() };
+    args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
+}
+
+/// Bytes that are kept of a line: never less than is read at a time.
+pub fn max_line(args: &ChoiceArgs) -> Result<usize, Error> {
+    let bytes = parse_bytes(&args.max_line_bytes).map_err(Error::argument)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX).max(256 << 10))
 }
 
 /// How many threads are to work.

@@ -14,9 +14,9 @@ use crate::snapshots;
 const GOOD: &str =
     r#"{"messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]}"#;
 
-/// Fixtures whose samples no safe change makes usable, though others of the rule are.
-const NOT_ALL_SAFE: [&str; 5] =
-    ["missing-field", "wrong-type", "unknown-role", "part-kind", "image-bad-data-uri"];
+/// Fixtures whose samples no safe change makes usable, though others of the rule are; addresses need `--fetch`.
+const NOT_ALL_SAFE: [&str; 6] =
+    ["image-url", "missing-field", "wrong-type", "unknown-role", "part-kind", "image-bad-data-uri"];
 
 /// Different good samples, enough of them.
 fn good_lines(count: usize) -> String {
@@ -126,6 +126,22 @@ fn only_the_chosen_rules_are_mended() {
     assert_eq!(case.read("out.jsonl"), "{\"id\":7,".to_owned() + &GOOD[1..] + "\n");
     fix(&case, "rows.jsonl", "out.jsonl", &["--ignore", "shape"]).ends(0);
     assert_eq!(case.read("out.jsonl"), case.read("rows.jsonl"));
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    let case = Case::new();
+    case.write("rows.jsonl", b"\x1f\x8b\x08\0\0\0\0\0");
+    case.run(&["fix", "rows.jsonl", "--out", "out.jsonl"]).ends(2).tells("gzip-compressed");
+    fs::create_dir(case.path("folder")).unwrap();
+    case.run(&["fix", "folder", "--out", "out.jsonl"]).ends(2).tells("cannot read `folder`");
+    case.run(&["fix", "missing.jsonl", "--out", "out.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
+    assert!(!case.path("out.jsonl").exists());
+    case.write("rows.jsonl", "[".repeat(100_000) + "\n{\"" + &"k".repeat(10_000_000) + "\":1}\n");
+    fix(&case, "rows.jsonl", "out.jsonl", &[]).ends(1);
+    assert_eq!(case.read("out.jsonl"), case.read("rows.jsonl"));
+    fix(&case, "rows.jsonl", "out.jsonl", &["--unsafe"]).ends(1);
+    assert_eq!(case.read("out.jsonl"), "");
 }
 
 #[test]
