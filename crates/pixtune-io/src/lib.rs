@@ -8,5 +8,6 @@ pub mod image;
 pub mod parallel;
 pub mod prepare;
 pub mod read;
+pub mod survey;
 pub mod tokens;
 pub mod write;

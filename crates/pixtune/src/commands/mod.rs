@@ -1,12 +1,15 @@
 //! One file a command.
 
+pub mod adapter;
 pub mod check;
 mod choice;
 pub mod convert;
 pub mod fix;
 mod lines;
+pub mod plan;
 pub mod prepare;
 pub mod rules;
+pub mod stats;
 pub mod tokens;
 pub mod train;
 

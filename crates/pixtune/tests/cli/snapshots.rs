@@ -27,6 +27,8 @@ fn help_teaches() {
     check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
     check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
+    check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
+    check("plan-help.txt", &case.run(&["plan", "--help"]).ends(0).stdout);
 }
 
 #[test]
