@@ -73,9 +73,7 @@ pub fn histogram(series: &[&Histogram], unit: &str, limit: Option<Limit>) -> Str
     let _ =
         write!(out, "<path class=\"axis\" d=\"M0 {HEIGHT}H{WIDTH}\"/><text x=\"0\" y=\"-3\">{most}</text>");
     let every = (fields / 8).max(1) + (fields / 8).max(1) % 2;
-    for at in (0..fields)
-        .filter(|at| (first + *at as i32) % 2 == 0 && (first + *at as i32) as usize % (every.max(2)) == 0)
-    {
+    for at in (0..fields).filter(|at| (first.unsigned_abs() as usize + at).is_multiple_of(every.max(2))) {
         let value = 2f64.powi((first + at as i32) / 2);
         let _ = write!(
             out,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use pixtune_core::sample::{Picture, Sample};
-use pixtune_core::tokens::{ChatEncoder, Encoded};
+use pixtune_core::tokens::{ChatEncoder, Encoded, Grid};
 
 use super::chart::grouped;
 use super::fetch::Thumbnail;
@@ -32,8 +32,7 @@ pub(super) fn stream(
         let id = encoded.ids[at];
         if id == marks.image {
             let rest = &encoded.ids[at..];
-            let length =
-                encoded.counts.images.get(picture).map_or(1, |grid| grid.tokens()).clamp(1, rest.len());
+            let length = encoded.counts.images.get(picture).map_or(1, Grid::tokens).clamp(1, rest.len());
             writer.picture(
                 picture,
                 length,
