@@ -354,6 +354,11 @@ enum Pictures {
 
 /// What an image reference is: a data URI, an address, or a path (`file://` taken off, backslashes turned).
 pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
+    image_source_within(reference).map(ImageSource::into_owned)
+}
+
+/// The same, with the payload of a data URI left where it is.
+pub(crate) fn image_source_within(reference: &str) -> Result<ImageSource<&str>, Finding> {
     let trimmed = reference.trim();
     let scheme = trimmed.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     match scheme.as_str() {
@@ -364,7 +369,7 @@ pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
     }
 }
 
-fn data_uri(uri: &str) -> Result<ImageSource, Finding> {
+fn data_uri(uri: &str) -> Result<ImageSource<&str>, Finding> {
     let bad = |message: &str| {
         Finding::new(&IMAGE_BAD_DATA_URI, "", message).hint("the form is `data:image/png;base64,iVBORw0…`")
     };
@@ -376,7 +381,7 @@ fn data_uri(uri: &str) -> Result<ImageSource, Finding> {
     if payload.is_empty() {
         return Err(bad("the data URI is empty"));
     }
-    Ok(ImageSource::Inline { mime: mime.to_ascii_lowercase(), base64: payload.to_owned() })
+    Ok(ImageSource::Inline { mime: mime.to_ascii_lowercase(), base64: payload })
 }
 
 /// The path of a `file:` URL: host dropped, percent escapes decoded (RFC 8089).

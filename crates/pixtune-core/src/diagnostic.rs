@@ -184,6 +184,44 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// A place in a row on the way to a finding. It becomes a pointer only when something is found there: most rows are clean.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'p> {
+    /// The row itself.
+    Row,
+    /// A member of the object at a place.
+    Member(&'p Place<'p>, &'p str),
+    /// An element of the array at a place.
+    Element(&'p Place<'p>, usize),
+}
+
+impl<'p> Place<'p> {
+    /// The member with this key.
+    pub fn member(&'p self, key: &'p str) -> Place<'p> {
+        Place::Member(self, key)
+    }
+
+    /// The element at this index.
+    pub fn element(&'p self, index: usize) -> Place<'p> {
+        Place::Element(self, index)
+    }
+
+    /// The JSON pointer.
+    pub fn pointer(&self) -> String {
+        match self {
+            Place::Row => String::new(),
+            Place::Member(above, key) => pointer_push(&above.pointer(), key),
+            Place::Element(above, index) => pointer_push(&above.pointer(), index),
+        }
+    }
+}
+
+impl From<Place<'_>> for String {
+    fn from(place: Place<'_>) -> String {
+        place.pointer()
+    }
+}
+
 /// Appends one step to a JSON pointer, escaped as RFC 6901 section 3 asks.
 pub fn pointer_push(pointer: &str, step: impl fmt::Display) -> String {
     let mut out = String::with_capacity(pointer.len() + 12);
@@ -238,5 +276,6 @@ mod tests {
     #[test]
     fn pointers_escape_their_steps() {
         assert_eq!(pointer_push("/a", "b/c~d"), "/a/b~1c~0d");
+        assert_eq!(Place::Row.member("a").element(0).member("b/c~d").pointer(), "/a/0/b~1c~0d");
     }
 }

@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
+
+use crate::bytes::{Plain, base64_run, plain_run};
 
 /// Nesting beyond this is refused: a conversation needs about six levels, a tool schema rarely twenty.
 pub const MAX_DEPTH: usize = 256;
@@ -38,6 +41,9 @@ pub struct Parsed<'a> {
     pub value: Value<'a>,
     /// Byte offset of the first lone surrogate escape (`"\ud800"`), which no UTF-8 text can hold.
     pub lone_surrogate: Option<usize>,
+    /// Where the payloads of data URIs begin and how many letters of base64 follow: pictures are large, and whoever
+    /// judges them need not look at every byte again.
+    pub base64: Vec<Range<usize>>,
 }
 
 /// Where and why a text is not JSON.
@@ -57,19 +63,34 @@ impl SyntaxError {
     }
 }
 
+/// A comma behind more bytes than this does not end the head of a data URI.
+const MOST_OF_MIME: usize = 128;
+
 const TOO_DEEP: &str = "nested too deeply";
 const TOO_MANY: &str = "too many values in one text";
 
 /// Parses one JSON text; nothing but white space may follow it.
 pub fn parse(text: &str) -> Result<Parsed<'_>, SyntaxError> {
-    let mut parser = Parser { text, at: 0, values: 0, lone_surrogate: None };
-    parser.skip_space();
-    let value = parser.value(0)?;
-    parser.skip_space();
+    let mut parser = Parser::new(text.as_bytes(), Input::Text);
+    let value = parser.whole()?;
     if parser.at < text.len() {
         return Err(parser.error("text after the end of the value"));
     }
-    Ok(Parsed { value, lone_surrogate: parser.lone_surrogate })
+    Ok(Parsed { value, lone_surrogate: parser.lone_surrogate, base64: parser.base64 })
+}
+
+/// Parses the first line of a text that may have more, and says how many bytes it has, its line end included. UTF-8 is
+/// checked and the line's end is found while parsing, so that every byte is looked at once. `None` when the line is
+/// no JSON: `parse` says why.
+pub fn parse_line(lines: &[u8]) -> Option<(Parsed<'_>, usize)> {
+    let mut parser = Parser::new(lines, Input::Lines);
+    let value = parser.whole().ok()?;
+    let length = match parser.peek() {
+        None => parser.at,
+        Some(b'\n') => parser.at + 1,
+        Some(_) => return None,
+    };
+    Some((Parsed { value, lone_surrogate: parser.lone_surrogate, base64: parser.base64 }, length))
 }
 
 impl<'a> Value<'a> {
@@ -303,24 +324,53 @@ fn write_joined<T>(open: char, values: &[T], close: char, out: &mut String, writ
     out.push(close);
 }
 
+/// What a parser is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// One text, known to be UTF-8.
+    Text,
+    /// Lines of any bytes, of which the first is parsed.
+    Lines,
+}
+
 struct Parser<'a> {
-    text: &'a str,
+    bytes: &'a [u8],
+    input: Input,
     at: usize,
     values: usize,
     lone_surrogate: Option<usize>,
+    base64: Vec<Range<usize>>,
 }
 
 impl<'a> Parser<'a> {
+    fn new(bytes: &'a [u8], input: Input) -> Parser<'a> {
+        Parser { bytes, input, at: 0, values: 0, lone_surrogate: None, base64: Vec::new() }
+    }
+
+    /// The value and the white space around it.
+    fn whole(&mut self) -> Result<Value<'a>, SyntaxError> {
+        self.skip_space();
+        let value = self.value(0)?;
+        self.skip_space();
+        Ok(value)
+    }
+
     fn error(&self, what: &'static str) -> SyntaxError {
         SyntaxError { offset: self.at, what }
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.bytes.get(self.at).copied()
     }
 
+    /// White space, up to the end of the line where there may be more lines.
+    #[inline]
     fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        while match self.peek() {
+            Some(b' ' | b'\t' | b'\r') => true,
+            Some(b'\n') => self.input == Input::Text,
+            _ => false,
+        } {
             self.at += 1;
         }
     }
@@ -349,7 +399,7 @@ impl<'a> Parser<'a> {
             ("Infinity", Value::Number(Cow::Borrowed("Infinity"))),
         ];
         for (word, value) in WORDS {
-            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            if self.bytes[self.at..].starts_with(word.as_bytes()) {
                 self.at += word.len();
                 return Ok(value);
             }
@@ -366,9 +416,9 @@ impl<'a> Parser<'a> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
-        if self.text.as_bytes()[self.at..].starts_with(b"Infinity") {
+        if self.bytes[self.at..].starts_with(b"Infinity") {
             self.at += "Infinity".len();
-            return Ok(Value::Number(Cow::Borrowed(&self.text[start..self.at])));
+            return self.run(start, self.at, true).map(|number| Value::Number(Cow::Borrowed(number)));
         }
         match self.peek() {
             Some(b'0') => self.at += 1,
@@ -385,7 +435,7 @@ impl<'a> Parser<'a> {
             }
             self.digits("an exponent without digits")?;
         }
-        Ok(Value::Number(Cow::Borrowed(&self.text[start..self.at])))
+        self.run(start, self.at, true).map(|number| Value::Number(Cow::Borrowed(number)))
     }
 
     fn digits(&mut self, otherwise: &'static str) -> Result<(), SyntaxError> {
@@ -465,34 +515,66 @@ impl<'a> Parser<'a> {
     /// A string from its opening quote; borrowed when nothing in it is escaped.
     fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         self.at += 1;
-        let mut unescaped: Option<String> = None;
+        let first = self.plain()?;
+        if self.bytes[self.at - 1] == b'"' {
+            return Ok(Cow::Borrowed(first));
+        }
+        let mut text = first.to_owned();
         loop {
-            let start = self.at;
-            let rest = &self.text.as_bytes()[start..];
-            let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
-                self.at = self.text.len();
-                return Err(self.error("the text ends inside a string"));
-            };
-            if let Some(control) = first_control(&rest[..length]) {
-                self.at += control;
-                return Err(self.error("a control character inside a string"));
-            }
-            self.at += length + 1;
-            let run = &self.text[start..start + length];
-            if rest[length] == b'"' {
-                return Ok(match unescaped {
-                    None => Cow::Borrowed(run),
-                    Some(mut text) => {
-                        text.push_str(run);
-                        Cow::Owned(text)
-                    }
-                });
-            }
-            let text = unescaped.get_or_insert_default();
-            text.push_str(run);
             let escaped = self.escape()?;
             text.push(escaped);
+            text.push_str(self.plain()?);
+            if self.bytes[self.at - 1] == b'"' {
+                return Ok(Cow::Owned(text));
+            }
         }
+    }
+
+    /// The part of a string before a quote or a backslash, which is passed over too.
+    #[inline]
+    fn plain(&mut self) -> Result<&'a str, SyntaxError> {
+        let start = self.at;
+        let rest = &self.bytes[start..];
+        let run = if rest.starts_with(b"data:") { self.data_uri() } else { plain_run(rest) };
+        self.at += run.length;
+        match self.peek() {
+            Some(b'"' | b'\\') => {
+                self.at += 1;
+                self.run(start, self.at - 1, run.is_ascii)
+            }
+            Some(_) if memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]).is_some() => {
+                Err(self.error("a control character inside a string"))
+            }
+            _ => {
+                self.at = self.bytes.len();
+                Err(self.error("the text ends inside a string"))
+            }
+        }
+    }
+
+    /// The same for what may be a picture; its letters are noted.
+    fn data_uri(&mut self) -> Plain {
+        let rest = &self.bytes[self.at..];
+        let comma = rest.iter().take(MOST_OF_MIME).position(|&byte| byte == b',');
+        let head = plain_run(&rest[..comma.map_or(0, |comma| comma + 1)]);
+        let mut length = 0;
+        if comma.is_some_and(|comma| comma < head.length) {
+            length = head.length + base64_run(&rest[head.length..]);
+            self.base64.push(self.at + head.length..self.at + length);
+        }
+        let tail = plain_run(&rest[length..]);
+        Plain { length: length + tail.length, is_ascii: head.is_ascii && tail.is_ascii }
+    }
+
+    /// A piece of the text that begins and ends at ASCII characters.
+    #[inline]
+    fn run(&self, start: usize, end: usize, is_ascii: bool) -> Result<&'a str, SyntaxError> {
+        let run = &self.bytes[start..end];
+        if is_ascii || self.input == Input::Text {
+            // SAFETY: ASCII is UTF-8, and so is a text between two of its ASCII characters.
+            return Ok(unsafe { std::str::from_utf8_unchecked(run) });
+        }
+        std::str::from_utf8(run).map_err(|_| self.error("bytes that are not UTF-8"))
     }
 
     /// The character of an escape, from just behind its backslash.
@@ -519,7 +601,7 @@ impl<'a> Parser<'a> {
         if let Some(character) = char::from_u32(unit) {
             return Ok(character);
         }
-        if unit < 0xdc00 && self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+        if unit < 0xdc00 && self.bytes[self.at..].starts_with(b"\\u") {
             let after_first = self.at;
             self.at += 1;
             let low = self.hex4()?;
@@ -535,25 +617,13 @@ impl<'a> Parser<'a> {
 
     /// Four hexadecimal digits behind the `u` that the parser stands on.
     fn hex4(&mut self) -> Result<u32, SyntaxError> {
-        let digits = self.text.as_bytes().get(self.at + 1..self.at + 5);
+        let digits = self.bytes.get(self.at + 1..self.at + 5);
         let Some(digits) = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit)) else {
             return Err(self.error("a \\u escape without four hexadecimal digits"));
         };
         self.at += 5;
         Ok(digits.iter().fold(0, |unit, &digit| unit * 16 + char::from(digit).to_digit(16).unwrap_or(0)))
     }
-}
-
-/// The first control character. Whole blocks are tested at once because pictures make strings of megabytes.
-fn first_control(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for block in bytes.chunks(64) {
-        if block.iter().fold(false, |found, &byte| found | (byte < 0x20)) {
-            return block.iter().position(|&byte| byte < 0x20).map(|inside| at + inside);
-        }
-        at += block.len();
-    }
-    None
 }
 
 #[cfg(test)]
@@ -618,6 +688,40 @@ mod tests {
         fails(&"[".repeat(100_000), MAX_DEPTH, "nested too deeply");
         let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
         assert_eq!(parse(&many).unwrap_err().what, "too many values in one text");
+    }
+
+    #[test]
+    fn a_string_that_never_ends_is_told_before_what_is_in_it() {
+        fails("\"a\u{1}b", 4, "the text ends inside a string");
+    }
+
+    fn line(lines: &[u8]) -> Option<(String, usize)> {
+        parse_line(lines).map(|(parsed, length)| (parsed.value.to_string(), length))
+    }
+
+    #[test]
+    fn a_line_ends_at_its_line_end() {
+        assert_eq!(line(b"{\"a\":\"\xc3\xa9\"} \r\nx"), Some(("{\"a\":\"é\"}".into(), 13)));
+        assert_eq!(line(b" 12"), Some(("12".into(), 3)));
+        for other in
+            [&b""[..], b"\n1", b"[1,\n2]", b"1 2\n", b"\"a\nb\"", b"\"\xc3\"\n", b"\"\xff\"", b"\xc3\xa9"]
+        {
+            assert_eq!(line(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn payloads_of_data_uris_are_noted() {
+        let ranges = |text: &str| -> Vec<_> {
+            parse(text).unwrap().base64.into_iter().map(|run| (run.start, run.end)).collect()
+        };
+        assert_eq!(ranges(r#"["data:image/png;base64,AAAA","data:,","x"]"#), [(24, 28), (37, 37)]);
+        assert_eq!(ranges(r#""data:a,AB\/C==""#), [(8, 10)]);
+        assert_eq!(ranges(r#""data:\u0061,AB""#), []);
+        assert_eq!(parse("\"data:\\u0061,é\\n\"").unwrap().value.as_str(), Some("data:a,é\n"));
+        let far = format!("\"data:{},AB\"", "x".repeat(200));
+        assert_eq!(ranges(&far), []);
+        assert!(parse("\"data:a,AB").is_err() && parse("\"data:a,AB\u{1}\"").is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The vocabulary of pixtune and everything that can be decided without touching the world.
+pub mod bytes;
 pub mod columns;
 pub mod conversation;
 pub mod curate;

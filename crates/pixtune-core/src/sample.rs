@@ -103,18 +103,18 @@ pub struct Tool {
     pub strict: Option<bool>,
 }
 
-/// A picture as a row names it.
+/// A picture as a row names it; `B` holds its base64, which can be borrowed from the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Picture<B = String> {
     /// Where it is to be found.
-    pub source: ImageSource,
+    pub source: ImageSource<B>,
     /// JSON pointer to the place that names it.
     pub pointer: String,
 }
 
 /// Where a picture is to be found, as the data says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageSource {
+pub enum ImageSource<B = String> {
     /// A path, relative to the file that names it unless absolute.
     File(String),
     /// An address that is not fetched.
@@ -124,6 +124,17 @@ pub enum ImageSource {
         /// The declared media type, perhaps empty or wrong.
         mime: String,
         /// The payload, not yet decoded.
-        base64: String,
+        base64: B,
     },
+}
+
+impl ImageSource<&str> {
+    /// The same, independent of the row.
+    pub fn into_owned(self) -> ImageSource {
+        match self {
+            ImageSource::File(path) => ImageSource::File(path),
+            ImageSource::Url(url) => ImageSource::Url(url),
+            ImageSource::Inline { mime, base64 } => ImageSource::Inline { mime, base64: base64.to_owned() },
+        }
+    }
 }

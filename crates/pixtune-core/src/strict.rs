@@ -5,8 +5,8 @@
 //! each with its place, and nothing is left out in silence. Whether the messages make sense together is decided
 //! when they are encoded (`tokens::chat`).
 
-use crate::conversation::image_source;
-use crate::diagnostic::{Finding, pointer_push};
+use crate::conversation::image_source_within;
+use crate::diagnostic::{Finding, Place};
 use crate::json::Value;
 use crate::rules::{
     ANSWER_WEIGHT, IMAGE_BAD_DATA_URI, IMAGE_ROLE, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, PART_KIND,
@@ -17,16 +17,16 @@ use crate::sample::{
 };
 
 /// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
-pub fn read(request: &Value<'_>) -> Result<Sample<Picture>, Vec<Finding>> {
+pub fn read<'v>(request: &'v Value<'_>) -> Result<Sample<Picture<&'v str>>, Vec<Finding>> {
     let read = read_all(request);
     if read.findings.is_empty() { Ok(read.sample) } else { Err(read.findings) }
 }
 
 /// What could be read of a request, and why the rest could not.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Read {
+pub struct Read<'v> {
     /// The conversation, without what could not be read.
-    pub sample: Sample<Picture>,
+    pub sample: Sample<Picture<&'v str>>,
     /// Every message is in the sample, at its place, though parts of it may be missing.
     pub all_messages: bool,
     /// Everything the reference would stop at.
@@ -34,7 +34,7 @@ pub struct Read {
 }
 
 /// Reads as much of a request as can be read.
-pub fn read_all(request: &Value<'_>) -> Read {
+pub fn read_all<'v>(request: &'v Value<'_>) -> Read<'v> {
     let mut reader = Reader::default();
     let sample = reader.request(request);
     let written = request.get("messages").and_then(Value::as_array).map(<[_]>::len);
@@ -45,20 +45,20 @@ pub fn read_all(request: &Value<'_>) -> Read {
 }
 
 #[derive(Default)]
-struct Reader {
-    images: Vec<Picture>,
+struct Reader<'v> {
+    images: Vec<Picture<&'v str>>,
     findings: Vec<Finding>,
 }
 
 /// An object and where it is.
-struct Fields<'v, 'a> {
+struct Fields<'v, 'a, 'p> {
     value: &'v Value<'a>,
-    pointer: String,
+    place: Place<'p>,
 }
 
-impl<'v, 'a> Fields<'v, 'a> {
-    fn place(&self, key: impl std::fmt::Display) -> String {
-        pointer_push(&self.pointer, key)
+impl<'v, 'a> Fields<'v, 'a, '_> {
+    fn place<'s>(&'s self, key: &'s str) -> Place<'s> {
+        self.place.member(key)
     }
 
     fn get(&self, key: &str) -> Option<&'v Value<'a>> {
@@ -85,6 +85,17 @@ const SETTINGS: [(&str, Setting); 10] = [
     ("tool_choice", Setting::ToolChoice),
 ];
 
+const REQUEST_KEYS: [&str; 3 + SETTINGS.len()] = {
+    let mut keys = [""; 3 + SETTINGS.len()];
+    (keys[0], keys[1], keys[2]) = ("messages", "tools", "response_format");
+    let mut at = 0;
+    while at < SETTINGS.len() {
+        keys[3 + at] = SETTINGS[at].0;
+        at += 1;
+    }
+    keys
+};
+
 #[derive(Clone, Copy)]
 enum Setting {
     TextOrNull,
@@ -98,7 +109,7 @@ enum Setting {
     ToolChoice,
 }
 
-impl Reader {
+impl<'v> Reader<'v> {
     fn report(&mut self, rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) {
         self.findings.push(Finding::new(rule, pointer, message));
     }
@@ -107,34 +118,34 @@ impl Reader {
         self.report(&WRONG_TYPE, pointer, format!("{} where {expected} should be", value.kind()));
     }
 
-    fn object<'v, 'a>(
+    fn object<'a, 'p>(
         &mut self,
         value: &'v Value<'a>,
-        pointer: String,
+        place: Place<'p>,
         known: &[&str],
-    ) -> Option<Fields<'v, 'a>> {
+    ) -> Option<Fields<'v, 'a, 'p>> {
         let Some(members) = value.as_object() else {
-            self.wrong(pointer, value, "an object");
+            self.wrong(place, value, "an object");
             return None;
         };
         for (key, value) in members {
             if !known.contains(&&**key) {
                 self.report(
                     if *value == Value::Null { &NULL_KEY } else { &UNKNOWN_KEY },
-                    pointer_push(&pointer, key),
+                    place.member(key),
                     format!("`{key}` is not part of the format"),
                 );
             }
         }
-        Some(Fields { value, pointer })
+        Some(Fields { value, place })
     }
 
-    fn missing(&mut self, fields: &Fields<'_, '_>, key: &str) {
-        self.report(&MISSING_FIELD, fields.pointer.clone(), format!("there is no `{key}`"));
+    fn missing(&mut self, fields: &Fields<'v, '_, '_>, key: &str) {
+        self.report(&MISSING_FIELD, fields.place, format!("there is no `{key}`"));
     }
 
     /// A string that has to be there.
-    fn text(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<String> {
+    fn text(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<String> {
         match fields.get(key) {
             None => {
                 self.missing(fields, key);
@@ -144,20 +155,20 @@ impl Reader {
         }
     }
 
-    fn string(&mut self, value: &Value<'_>, pointer: String) -> Option<String> {
+    fn string(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<String> {
         let text = value.as_str().map(str::to_owned);
         if text.is_none() {
-            self.wrong(pointer, value, "a string");
+            self.wrong(place, value, "a string");
         }
         text
     }
 
-    fn optional_text(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<String> {
+    fn optional_text(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<String> {
         let value = fields.not_null(key)?;
         self.string(value, fields.place(key))
     }
 
-    fn boolean(&mut self, fields: &Fields<'_, '_>, key: &str) -> bool {
+    fn boolean(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> bool {
         let Some(value) = fields.get(key) else { return false };
         lax_bool(value).unwrap_or_else(|| {
             self.wrong(fields.place(key), value, "a boolean");
@@ -165,23 +176,21 @@ impl Reader {
         })
     }
 
-    fn list<'v, 'a>(&mut self, value: &'v Value<'a>, pointer: String) -> Option<&'v [Value<'a>]> {
+    fn list<'a>(&mut self, value: &'v Value<'a>, place: Place<'_>) -> Option<&'v [Value<'a>]> {
         let list = value.as_array();
         if list.is_none() {
-            self.wrong(pointer, value, "an array");
+            self.wrong(place, value, "an array");
         }
         list
     }
 
-    fn request(&mut self, request: &Value<'_>) -> Option<Sample<Picture>> {
+    fn request(&mut self, request: &'v Value<'_>) -> Option<Sample<Picture<&'v str>>> {
         if request.as_object().is_none() {
             let message = format!("the line is {}, not an object with `messages`", request.kind());
             self.report(&JSON_NOT_OBJECT, "", message);
             return None;
         }
-        let mut known = vec!["messages", "tools", "response_format"];
-        known.extend(SETTINGS.map(|(key, _)| key));
-        let fields = self.object(request, String::new(), &known)?;
+        let fields = self.object(request, Place::Row, &REQUEST_KEYS)?;
         for (key, setting) in SETTINGS {
             if let Some(value) = fields.get(key) {
                 self.setting(value, fields.place(key), setting);
@@ -193,8 +202,8 @@ impl Reader {
         let mut tools = Vec::new();
         if let Some(list) = fields.not_null("tools") {
             let place = fields.place("tools");
-            for (index, tool) in self.list(list, place.clone()).unwrap_or_default().iter().enumerate() {
-                tools.extend(self.tool(tool, pointer_push(&place, index)));
+            for (index, tool) in self.list(list, place).unwrap_or_default().iter().enumerate() {
+                tools.extend(self.tool(tool, place.element(index)));
             }
         }
         let Some(list) = fields.get("messages") else {
@@ -203,13 +212,13 @@ impl Reader {
         };
         let place = fields.place("messages");
         let mut messages = Vec::new();
-        for (index, message) in self.list(list, place.clone())?.iter().enumerate() {
-            messages.extend(self.message(message, pointer_push(&place, index)));
+        for (index, message) in self.list(list, place)?.iter().enumerate() {
+            messages.extend(self.message(message, place.element(index)));
         }
         Some(Sample { messages, tools, images: Vec::new() })
     }
 
-    fn setting(&mut self, value: &Value<'_>, pointer: String, setting: Setting) {
+    fn setting(&mut self, value: &'v Value<'_>, place: Place<'_>, setting: Setting) {
         let (fits, expected) = match setting {
             Setting::TextOrNull => (matches!(value, Value::Null | Value::String(_)), "a string or null"),
             Setting::Share => (
@@ -226,21 +235,21 @@ impl Reader {
             Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
             Setting::OnlyFalse => (lax_bool(value) == Some(false), "false"),
             Setting::OnlyNull => (*value == Value::Null, "null"),
-            Setting::ToolChoice => return self.tool_choice(value, pointer),
+            Setting::ToolChoice => return self.tool_choice(value, place),
         };
         if !fits {
-            self.wrong(pointer, value, expected);
+            self.wrong(place, value, expected);
         }
     }
 
-    fn tool_choice(&mut self, value: &Value<'_>, pointer: String) {
+    fn tool_choice(&mut self, value: &'v Value<'_>, place: Place<'_>) {
         if matches!(value.as_str(), Some("auto" | "none" | "any" | "required")) {
             return;
         }
         if value.as_object().is_none() {
-            return self.wrong(pointer, value, "`auto`, `none`, `any`, `required` or a named function");
+            return self.wrong(place, value, "`auto`, `none`, `any`, `required` or a named function");
         }
-        let Some(fields) = self.object(value, pointer, &["type", "function"]) else { return };
+        let Some(fields) = self.object(value, place, &["type", "function"]) else { return };
         self.function_type(&fields);
         match fields.get("function") {
             None => self.missing(&fields, "function"),
@@ -252,8 +261,8 @@ impl Reader {
         }
     }
 
-    fn response_format(&mut self, value: &Value<'_>, pointer: String) {
-        let Some(fields) = self.object(value, pointer, &["type", "json_schema"]) else { return };
+    fn response_format(&mut self, value: &'v Value<'_>, place: Place<'_>) {
+        let Some(fields) = self.object(value, place, &["type", "json_schema"]) else { return };
         let kind = match fields.get("type") {
             None => Some("text"),
             Some(kind) => kind.as_str(),
@@ -276,13 +285,14 @@ impl Reader {
                     self.wrong(schema.place("schema"), object, "an object");
                 }
                 Some(object) => {
-                    self.findings.extend(crate::tokens::check_schema(object, &schema.place("schema")).err());
+                    self.findings
+                        .extend(crate::tokens::check_schema(object, &schema.place("schema").pointer()).err());
                 }
             }
         }
     }
 
-    fn message(&mut self, value: &Value<'_>, pointer: String) -> Option<Message> {
+    fn message(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<Message> {
         let role = value.get("role").and_then(Value::as_str);
         let known: &[&str] = match role {
             Some("system" | "user") => &["role", "content"],
@@ -295,11 +305,11 @@ impl Reader {
                     (Value::Object(_), None) => "the message has no `role`".into(),
                     (other, None) => format!("{} where a message should be", other.kind()),
                 };
-                self.report(&UNKNOWN_ROLE, pointer, message);
+                self.report(&UNKNOWN_ROLE, place, message);
                 return None;
             }
         };
-        let fields = self.object(value, pointer, known)?;
+        let fields = self.object(value, place, known)?;
         match role {
             Some("system") => Some(Message::System(self.required_content(&fields, Role::Other))),
             Some("user") => Some(Message::User(self.required_content(&fields, Role::User))),
@@ -313,12 +323,12 @@ impl Reader {
         }
     }
 
-    fn assistant(&mut self, fields: &Fields<'_, '_>) -> Assistant {
+    fn assistant(&mut self, fields: &Fields<'v, '_, '_>) -> Assistant {
         let mut tool_calls = Vec::new();
         if let Some(list) = fields.not_null("tool_calls") {
             let place = fields.place("tool_calls");
-            for (index, call) in self.list(list, place.clone()).unwrap_or_default().iter().enumerate() {
-                tool_calls.extend(self.tool_call(call, pointer_push(&place, index)));
+            for (index, call) in self.list(list, place).unwrap_or_default().iter().enumerate() {
+                tool_calls.extend(self.tool_call(call, place.element(index)));
             }
         }
         let content =
@@ -339,7 +349,7 @@ impl Reader {
     }
 
     /// The content, or an empty one where it could not be read: the message keeps its place.
-    fn required_content(&mut self, fields: &Fields<'_, '_>, role: Role) -> Content {
+    fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content {
         let content = match fields.get("content") {
             Some(content) => self.content(content, fields, role),
             None => {
@@ -350,14 +360,14 @@ impl Reader {
         content.unwrap_or(Content::Text(String::new()))
     }
 
-    fn content(&mut self, value: &Value<'_>, fields: &Fields<'_, '_>, role: Role) -> Option<Content> {
+    fn content(&mut self, value: &'v Value<'_>, fields: &Fields<'v, '_, '_>, role: Role) -> Option<Content> {
         let place = fields.place("content");
         match value {
             Value::String(text) => Some(Content::Text(text.clone().into_owned())),
             Value::Array(parts) => {
                 let mut read = Vec::new();
                 for (index, part) in parts.iter().enumerate() {
-                    read.extend(self.part(part, pointer_push(&place, index), role));
+                    read.extend(self.part(part, place.element(index), role));
                 }
                 Some(Content::Parts(read))
             }
@@ -368,46 +378,42 @@ impl Reader {
         }
     }
 
-    fn part(&mut self, value: &Value<'_>, pointer: String, role: Role) -> Option<Part> {
+    fn part(&mut self, value: &'v Value<'_>, place: Place<'_>, role: Role) -> Option<Part> {
         let kind = match value {
             Value::Object(_) => value.get("type"),
             other => {
-                self.wrong(pointer, other, "a part of a message");
+                self.wrong(place, other, "a part of a message");
                 return None;
             }
         };
         match kind.and_then(Value::as_str) {
             Some("text") => {
-                let fields = self.object(value, pointer, &["type", "text"])?;
+                let fields = self.object(value, place, &["type", "text"])?;
                 self.text(&fields, "text").map(Part::Text)
             }
             Some(kind @ ("image_url" | "image")) => {
-                let fields = self.object(value, pointer, &["type", kind])?;
+                let fields = self.object(value, place, &["type", kind])?;
                 let url =
                     if kind == "image" { self.borrowed(&fields, "image") } else { self.image_url(&fields) };
                 if matches!(role, Role::Other) {
-                    self.report(&IMAGE_ROLE, fields.pointer, "a picture outside a user message");
+                    self.report(&IMAGE_ROLE, fields.place, "a picture outside a user message");
                     return None;
                 }
-                self.picture(url?, kind, fields.place(kind))
+                self.picture(url?, kind, fields.place(kind).pointer())
             }
             Some(kind) => {
-                self.report(
-                    &PART_KIND,
-                    pointer,
-                    format!("`{kind}` is no kind of content that Pixtral reads"),
-                );
+                self.report(&PART_KIND, place, format!("`{kind}` is no kind of content that Pixtral reads"));
                 None
             }
             None => {
-                self.report(&PART_WITHOUT_TYPE, pointer, "the part has no `type`");
+                self.report(&PART_WITHOUT_TYPE, place, "the part has no `type`");
                 None
             }
         }
     }
 
     /// A string that has to be there, not copied: pictures are large.
-    fn borrowed<'v>(&mut self, fields: &Fields<'v, '_>, key: &str) -> Option<&'v str> {
+    fn borrowed(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<&'v str> {
         match fields.get(key) {
             Some(Value::String(text)) => Some(text),
             Some(other) => {
@@ -421,7 +427,7 @@ impl Reader {
         }
     }
 
-    fn image_url<'v>(&mut self, fields: &Fields<'v, '_>) -> Option<&'v str> {
+    fn image_url(&mut self, fields: &Fields<'v, '_, '_>) -> Option<&'v str> {
         match fields.get("image_url") {
             None => {
                 self.missing(fields, "image_url");
@@ -436,14 +442,14 @@ impl Reader {
         }
     }
 
-    fn picture(&mut self, reference: &str, kind: &str, pointer: String) -> Option<Part> {
+    fn picture(&mut self, reference: &'v str, kind: &str, pointer: String) -> Option<Part> {
         let is_data = reference.starts_with("data:");
         let source = if kind == "image" && !is_data {
-            Ok(ImageSource::Inline { mime: String::new(), base64: reference.to_owned() })
+            Ok(ImageSource::Inline { mime: String::new(), base64: reference })
         } else if is_data
             || (kind != "image" && ["file://", "http"].iter().any(|way| reference.starts_with(way)))
         {
-            image_source(reference)
+            image_source_within(reference)
         } else {
             let start: String = reference.chars().take(40).collect();
             let message = format!("`{start}` is neither a data URI nor an http or file URL");
@@ -461,14 +467,14 @@ impl Reader {
         }
     }
 
-    fn function_type(&mut self, fields: &Fields<'_, '_>) {
+    fn function_type(&mut self, fields: &Fields<'v, '_, '_>) {
         if let Some(kind) = fields.get("type").filter(|kind| kind.as_str() != Some("function")) {
             self.report(&WRONG_TYPE, fields.place("type"), format!("`type` is `{kind}`, not `function`"));
         }
     }
 
-    fn tool_call(&mut self, value: &Value<'_>, pointer: String) -> Option<ToolCall> {
-        let fields = self.object(value, pointer, &["id", "type", "function"])?;
+    fn tool_call(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<ToolCall> {
+        let fields = self.object(value, place, &["id", "type", "function"])?;
         self.function_type(&fields);
         let id = match fields.get("id") {
             None => Some("null".to_owned()),
@@ -497,8 +503,8 @@ impl Reader {
         Some(ToolCall { id: id?, name: name?, arguments: arguments? })
     }
 
-    fn tool(&mut self, value: &Value<'_>, pointer: String) -> Option<Tool> {
-        let fields = self.object(value, pointer, &["type", "function"])?;
+    fn tool(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<Tool> {
+        let fields = self.object(value, place, &["type", "function"])?;
         self.function_type(&fields);
         let Some(function) = fields.get("function") else {
             self.missing(&fields, "function");
@@ -595,7 +601,8 @@ mod tests {
     fn what_pydantic_converts_is_converted() {
         let request = r#"{"messages":[{"role":"user","content":"hi"},
             {"role":"assistant","content":"ok","weight":"1","prefix":"no"}],"tools":null}"#;
-        let sample = read(&parse(request).unwrap().value).unwrap();
+        let parsed = parse(request).unwrap();
+        let sample = read(&parsed.value).unwrap();
         let Message::Assistant(answer) = &sample.messages[1] else { panic!("an assistant") };
         assert_eq!((answer.weight, answer.prefix), (Some(true), false));
     }

@@ -54,7 +54,7 @@ fn pixels(row: &RawRow) -> Vec<Vec<f32>> {
     let text = String::from_utf8_lossy(&row.bytes);
     let Ok(parsed) = json::parse(&text) else { return vec![] };
     let Ok(sample) = strict::read(&parsed.value) else { return vec![] };
-    let decoded = |source: &ImageSource| match source {
+    let decoded = |source: &ImageSource<&str>| match source {
         ImageSource::Inline { base64: text, .. } => base64::decode(text),
         _ => None,
     };

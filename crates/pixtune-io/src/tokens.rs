@@ -146,7 +146,12 @@ pub(crate) fn lone_surrogate(offset: usize) -> Finding {
 }
 
 /// A picture that older servers refuse.
-pub(crate) fn thin_picture(spec: &ModelSpec, picture: &Picture, width: u32, height: u32) -> Option<Finding> {
+pub(crate) fn thin_picture<B>(
+    spec: &ModelSpec,
+    picture: &Picture<B>,
+    width: u32,
+    height: u32,
+) -> Option<Finding> {
     let message = || {
         format!("a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches")
     };
@@ -162,7 +167,7 @@ const NO_LIMITS: Limits =
 const HEAD: usize = 48 << 10;
 
 /// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
-fn picture_size(picture: &Picture, folder: &Path) -> Result<(u32, u32), Finding> {
+fn picture_size(picture: &Picture<&str>, folder: &Path) -> Result<(u32, u32), Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
     let measured = match &picture.source {
         ImageSource::Url(url) => {

@@ -6,6 +6,8 @@ use pixtune_core::columns::ColumnError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
+use pixtune_model::weights::WeightsError;
+use pixtune_model::weights::convert::ConvertError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,12 @@ pub enum Error {
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A checkpoint could not be written.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output {
@@ -50,6 +58,8 @@ impl Error {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } => return None,
+            Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
+            Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),
@@ -71,6 +81,37 @@ impl Error {
         };
         Some(hint.to_owned())
     }
+}
+
+fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
+    let hint = match error {
+        ConvertError::Exists { .. } => "--force replaces what pixtune wrote; or choose another DST",
+        ConvertError::Foreign { .. } | ConvertError::SamePlace { .. } | ConvertError::Contains { .. } => {
+            "choose another DST"
+        }
+        ConvertError::Locked { .. } => "wait for it, or choose another DST",
+        ConvertError::Write { .. } => {
+            "nothing was left behind; make room or choose another DST, and run again"
+        }
+        ConvertError::Vocabulary { .. } => "give the tokenizer of this very model: --base DIR",
+        ConvertError::Verify { .. } => "nothing was left behind; the disk or the memory may be failing",
+        ConvertError::Weights(error) => return hint_for_weights(error),
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
+    let hint = match error {
+        WeightsError::BothFormats { .. } => "move one of the formats to a folder of its own",
+        WeightsError::TwoSets { .. } => "move one of them away; an old set is often left beside a new one",
+        WeightsError::ShardMissing { .. } => "download the checkpoint again",
+        WeightsError::Mismatch { .. } => {
+            "the configuration is of another model, or the checkpoint was not saved whole"
+        }
+        _ => return None,
+    };
+    Some(hint)
 }
 
 fn hint_for_reading(error: &ReadError) -> Option<String> {

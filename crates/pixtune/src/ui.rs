@@ -73,6 +73,20 @@ impl Ui {
         }
     }
 
+    /// Bytes that were moved, of so many.
+    pub fn moved(&self, what: &str, done: u64, total: u64) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        if done < self.bar.position() {
+            self.bar.reset();
+        }
+        self.bar.set_length(total.max(1));
+        self.bar.set_position(done);
+        let rate = done as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
+        self.bar.set_message(format!("{what} {} of {}  {}/s", bytes(done), bytes(total), bytes(rate as u64)));
+    }
+
     /// Ends the progress bar and tells how many findings were not shown one by one.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use super::{JSON_DUPLICATE_KEY, JSON_NAN, Row};
-use crate::diagnostic::{Finding, pointer_push};
+use crate::diagnostic::{Finding, Place};
 use crate::json::Value;
 
 /// Above so many keys a set is quicker than comparing each with each.
 const FEW: usize = 16;
 
 pub(super) fn duplicate_keys(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    each(row.value, &mut Vec::new(), &mut |value, path| {
+    each(row.value, Place::Row, &mut |value, place| {
         let Some(members) = value.as_object() else { return };
         let repeated = |index: usize| members[..index].iter().any(|(key, _)| *key == members[index].0);
         let mut seen = HashSet::new();
@@ -18,57 +18,35 @@ pub(super) fn duplicate_keys(row: &Row<'_>, findings: &mut Vec<Finding>) {
             let twice = if members.len() <= FEW { repeated(index) } else { !seen.insert(key) };
             if twice {
                 let message = format!("the key `{}` stands twice in one object", super::text::start(key));
-                let pointer = pointer_push(&pointer(path), key);
-                findings.push(Finding::new(&JSON_DUPLICATE_KEY, pointer, message));
+                findings.push(Finding::new(&JSON_DUPLICATE_KEY, place.member(key), message));
             }
         }
     });
 }
 
 pub(super) fn numbers(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    each(row.value, &mut Vec::new(), &mut |value, path| {
+    each(row.value, Place::Row, &mut |value, place| {
         if let Value::Number(number) = value
             && number.ends_with(['N', 'y'])
         {
             let message = format!("`{number}` is not part of JSON");
-            findings.push(Finding::new(&JSON_NAN, pointer(path), message));
+            findings.push(Finding::new(&JSON_NAN, place, message));
         }
     });
 }
 
-/// A step from a value to one inside it.
-enum Step<'v> {
-    Key(&'v str),
-    Index(usize),
-}
-
-fn pointer(path: &[Step<'_>]) -> String {
-    path.iter().fold(String::new(), |pointer, step| match step {
-        Step::Key(key) => pointer_push(&pointer, key),
-        Step::Index(index) => pointer_push(&pointer, index),
-    })
-}
-
 /// Visits a value and everything in it. The parser has bounded the depth.
-fn each<'v>(
-    value: &'v Value<'_>,
-    path: &mut Vec<Step<'v>>,
-    visit: &mut impl FnMut(&'v Value<'_>, &[Step<'v>]),
-) {
-    visit(value, path);
+fn each(value: &Value<'_>, place: Place<'_>, visit: &mut impl FnMut(&Value<'_>, Place<'_>)) {
+    visit(value, place);
     match value {
         Value::Array(values) => {
             for (index, value) in values.iter().enumerate() {
-                path.push(Step::Index(index));
-                each(value, path, visit);
-                path.pop();
+                each(value, place.element(index), visit);
             }
         }
         Value::Object(members) => {
             for (key, value) in members {
-                path.push(Step::Key(key));
-                each(value, path, visit);
-                path.pop();
+                each(value, place.member(key), visit);
             }
         }
         _ => {}

@@ -387,7 +387,7 @@ pub struct Row<'r> {
 /// Looks for one kind of breach in the row as it is written.
 type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
 /// Looks for one kind of breach in a conversation that was read.
-type SampleCheck = fn(&Sample<Picture>, &mut Vec<Finding>);
+type SampleCheck = fn(&Sample<Picture<&str>>, &mut Vec<Finding>);
 
 const ROW_CHECKS: &[RowCheck] =
     &[json::duplicate_keys, json::numbers, shape::empty_prompts, text::texts, answer::lists];
@@ -404,9 +404,9 @@ const SAMPLE_CHECKS: &[SampleCheck] = &[
 
 /// A row and everything that a look at it alone tells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct Judged<'r> {
     /// The conversation, as far as it could be read.
-    pub sample: Sample<Picture>,
+    pub sample: Sample<Picture<&'r str>>,
     /// Whether the reference reads all of it and takes the conversation for training, as far as it is known without
     /// encoding it.
     pub taken: bool,
@@ -415,7 +415,7 @@ pub struct Judged {
 }
 
 /// Judges a row by itself: everything but its pictures' bytes and its length.
-pub fn judge(row: &Row<'_>) -> Judged {
+pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
     let strict::Read { sample, all_messages, mut findings } = strict::read_all(row.value);
     if findings.is_empty() {
         findings.extend(tokens::refusals(&sample));

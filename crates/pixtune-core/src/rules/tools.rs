@@ -8,7 +8,7 @@ use crate::json;
 use crate::sample::{Arguments, Message, Picture, Sample, ToolCall};
 
 /// Every call with its message and its place in it.
-fn calls(sample: &Sample<Picture>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
+fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
     sample.messages.iter().enumerate().flat_map(|(message, turn)| {
         let calls = match turn {
             Message::Assistant(assistant) => assistant.tool_calls.as_slice(),
@@ -18,7 +18,7 @@ fn calls(sample: &Sample<Picture>) -> impl Iterator<Item = (usize, usize, &ToolC
     })
 }
 
-pub(super) fn undeclared(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+pub(super) fn undeclared(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
     let declared: HashSet<&str> = sample.tools.iter().map(|tool| tool.name.as_str()).collect();
     for (message, index, call) in calls(sample) {
         if !declared.contains(call.name.as_str()) {
@@ -29,7 +29,7 @@ pub(super) fn undeclared(sample: &Sample<Picture>, findings: &mut Vec<Finding>) 
     }
 }
 
-pub(super) fn ids(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+pub(super) fn ids(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
     let mut seen = HashSet::new();
     for (message, index, call) in calls(sample).filter(|(.., call)| call.id != "null") {
         if !seen.insert(call.id.as_str()) {
@@ -56,7 +56,7 @@ pub(super) fn ids(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn arguments(sample: &Sample<Picture>, findings: &mut Vec<Finding>) {
+pub(super) fn arguments(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
     for (message, index, call) in calls(sample) {
         let Arguments::Text(text) = &call.arguments else { continue };
         let problem = match json::parse(text) {

@@ -158,7 +158,8 @@ impl<'t> ChatEncoder<'t> {
         sizes: &[(u32, u32)],
         measure: Measure,
     ) -> Result<Out<'t>, Finding> {
-        let (encoder, counts) = (self.tekken.encoder(), Counts::default());
+        let encoder = (measure != Measure::Bytes).then(|| self.tekken.encoder());
+        let counts = Counts::default();
         let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
         let pictures = Pictures { spec: self.spec, sizes, ids: self.picture_ids() };
         out.mark(self.tekken.marks().begin, false);
@@ -190,7 +191,8 @@ struct Pictures<'s> {
 /// Where tokens go: into the ids, if they are wanted, and into the counts.
 struct Out<'t> {
     tekken: &'t Tekken,
-    encoder: Encoder<'t>,
+    /// None where bytes are counted.
+    encoder: Option<Encoder<'t>>,
     measure: Measure,
     ids: Vec<u32>,
     counts: Counts,
@@ -209,14 +211,14 @@ enum Measure {
 
 impl Out<'_> {
     fn text(&mut self, text: &str, trained: bool) {
-        let tokens = match self.measure {
-            Measure::Ids => {
+        let tokens = match &mut self.encoder {
+            None => text.len(),
+            Some(encoder) if self.measure == Measure::Ids => {
                 let before = self.ids.len();
-                self.encoder.encode_into(text, &mut self.ids);
+                encoder.encode_into(text, &mut self.ids);
                 self.ids.len() - before
             }
-            Measure::Tokens => self.encoder.count(text),
-            Measure::Bytes => text.len(),
+            Some(encoder) => encoder.count(text),
         };
         self.add(tokens, trained);
     }

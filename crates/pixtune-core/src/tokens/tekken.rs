@@ -8,7 +8,7 @@ use super::scan::piece_end;
 use crate::json::{self, Value};
 
 /// The pre-tokeniser that `scan` is written for; every Tekken file published so far names this one.
-const PATTERN: &str = concat!(
+pub const PATTERN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -48,7 +48,9 @@ const MAX_TOKEN: usize = 1024;
 
 /// A Tekken vocabulary with its special tokens. Text never becomes a special token: those come from structure only.
 pub struct Tekken {
-    vocabulary: Vocabulary,
+    /// Empty until it is asked for, where it is the built-in one: to look at conversations without counting them it is
+    /// not needed, and unpacking takes longer than checking a thousand lines.
+    vocabulary: OnceLock<Vocabulary>,
     special_tokens: Vec<String>,
     marks: Marks,
     version: u32,
@@ -184,15 +186,13 @@ pub enum TekkenError {
 }
 
 impl Tekken {
-    /// The vocabulary of Pixtral 12B (tekken_240911), unpacked on first use.
+    /// The vocabulary of Pixtral 12B (tekken_240911), unpacked when a text is first encoded.
     pub fn embedded() -> &'static Tekken {
         static EMBEDDED: OnceLock<Tekken> = OnceLock::new();
         EMBEDDED.get_or_init(|| {
-            let (bytes, starts) = unpack(PACKED);
-            let vocabulary = Vocabulary::new(bytes, starts).expect("the packed vocabulary has no duplicates");
             let special_tokens = name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), 1_000);
             let pictures = Some(PictureConfig { patch: 16, max_side: 1024, merge: 1 });
-            Tekken::assemble(vocabulary, special_tokens, 3, pictures)
+            Tekken::assemble(OnceLock::new(), special_tokens, 3, pictures)
                 .expect("the built-in list has every mark")
         })
     }
@@ -212,17 +212,24 @@ impl Tekken {
             first: duplicate.first,
             second: duplicate.second,
         })?;
-        Tekken::assemble(vocabulary, special_tokens, version, pictures(&file)?)
+        Tekken::assemble(vocabulary.into(), special_tokens, version, pictures(&file)?)
     }
 
     fn assemble(
-        vocabulary: Vocabulary,
+        vocabulary: OnceLock<Vocabulary>,
         special_tokens: Vec<String>,
         version: u32,
         pictures: Option<PictureConfig>,
     ) -> Result<Tekken, TekkenError> {
         let marks = Marks::find(&special_tokens)?;
         Ok(Tekken { vocabulary, special_tokens, marks, version, pictures, resting: Mutex::default() })
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        self.vocabulary.get_or_init(|| {
+            let (bytes, starts) = unpack(PACKED);
+            Vocabulary::new(bytes, starts).expect("the packed vocabulary has no duplicates")
+        })
     }
 
     /// An encoder. Take one for many texts: it remembers what it has merged.
@@ -278,12 +285,17 @@ impl Tekken {
     /// The bytes of an id; `None` for special tokens and ids the vocabulary does not have.
     pub fn token(&self, id: u32) -> Option<&[u8]> {
         let rank = (id as usize).checked_sub(self.special_tokens.len())?;
-        (rank < self.vocabulary.len()).then(|| self.vocabulary.token(rank as u32))
+        (rank < self.vocabulary().len()).then(|| self.vocabulary().token(rank as u32))
     }
 
     /// The id of a special token by its name, such as `[INST]`.
     pub fn special_token(&self, name: &str) -> Option<u32> {
         self.special_tokens.iter().position(|special| special == name).map(|id| id as u32)
+    }
+
+    /// The special tokens by id.
+    pub fn special_tokens(&self) -> &[String] {
+        &self.special_tokens
     }
 
     /// The ids that give a conversation its structure.
@@ -293,7 +305,7 @@ impl Tekken {
 
     /// How many ids there are, special tokens included.
     pub fn len(&self) -> usize {
-        self.special_tokens.len() + self.vocabulary.len()
+        self.special_tokens.len() + self.vocabulary().len()
     }
 
     /// Whether there are none, which cannot be.
@@ -361,7 +373,7 @@ impl Encoder<'_> {
     }
 
     fn pieces(&mut self, text: &str, out: &mut impl Out) {
-        let vocabulary = &self.tekken.vocabulary;
+        let vocabulary = self.tekken.vocabulary();
         let offset = self.tekken.special_tokens.len() as u32;
         let mut start = 0;
         while start < text.len() {

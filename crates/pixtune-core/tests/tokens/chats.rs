@@ -24,7 +24,7 @@ fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
     }
 }
 
-fn size(picture: &Picture) -> (u32, u32) {
+fn size(picture: &Picture<&str>) -> (u32, u32) {
     match &picture.source {
         ImageSource::Inline { base64, .. } => {
             let size = base64.strip_prefix('c').and_then(|name| name.split_once('.'));
@@ -36,7 +36,7 @@ fn size(picture: &Picture) -> (u32, u32) {
     }
 }
 
-fn encode(layout: Layout, sample: &Sample<Picture>) -> Result<Encoded, String> {
+fn encode(layout: Layout, sample: &Sample<Picture<&str>>) -> Result<Encoded, String> {
     let sizes: Vec<_> = sample.images.iter().map(size).collect();
     let encoder = ChatEncoder::new(&PIXTRAL_12B, layout);
     let encoded = encoder.encode(sample, &sizes);
@@ -82,7 +82,8 @@ fn check_chats(layout: Layout, key: &str) {
         if let Some(tools) = row.get("tools") {
             request.push(("tools".into(), tools.clone()));
         }
-        let sample = strict::read(&Value::Object(request)).unwrap();
+        let request = Value::Object(request);
+        let sample = strict::read(&request).unwrap();
         let expected = row.get(key).unwrap();
         match (encode(layout, &sample), expected.get("error")) {
             (Ok(encoded), None) => {

@@ -1,6 +1,6 @@
 //! What lines and files say together: repetitions, contradictions, leaks, sizes.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::path::Path;
 
 use pixtune_core::curate::content_hash;
@@ -9,25 +9,38 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Picture, Sample};
 use pixtune_core::target::Target;
 
+use super::seen::{Place, Seen};
 use super::{Facts, Line, Reported, Selection};
 
 impl Facts {
     /// The hashes of a sample whose pictures have these.
-    pub(super) fn new(sample: &Sample<Picture>, images: impl Iterator<Item = u128>) -> Facts {
+    pub(super) fn new(sample: &Sample<Picture<&str>>, images: impl Iterator<Item = u128>) -> Facts {
+        thread_local! {
+            static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
         let images: Vec<(u128, String)> =
             images.zip(&sample.images).map(|(hash, picture)| (hash, picture.pointer.clone())).collect();
-        let mut text = Vec::new();
-        for tool in &sample.tools {
-            write(b't', tool.name.as_bytes(), &mut text);
-            write(b'p', tool.parameters.to_string().as_bytes(), &mut text);
-        }
-        let (last, before) = sample.messages.split_last().expect("an accepted sample has messages");
-        before.iter().for_each(|message| write_message(message, &images, &mut text));
-        let prompt = content_hash(&text);
-        write_message(last, &images, &mut text);
-        Facts { sample: content_hash(&text), prompt, images }
+        KEPT.with_borrow_mut(|text| {
+            for tool in &sample.tools {
+                write(b't', tool.name.as_bytes(), text);
+                write(b'p', tool.parameters.to_string().as_bytes(), text);
+            }
+            let (last, before) = sample.messages.split_last().expect("an accepted sample has messages");
+            before.iter().for_each(|message| write_message(message, &images, text));
+            let prompt = content_hash(text);
+            text.clear();
+            text.extend_from_slice(&prompt.to_le_bytes());
+            write_message(last, &images, text);
+            let sample = content_hash(text);
+            text.clear();
+            text.shrink_to(MOST_KEPT);
+            Facts { sample, prompt, images }
+        })
     }
 }
+
+/// Texts are put together in memory that a thread keeps, up to so many bytes.
+const MOST_KEPT: usize = 1 << 20;
 
 /// Writes a piece so that no two different sequences of pieces are the same bytes.
 fn write(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
@@ -72,28 +85,21 @@ fn write_content(kind: u8, content: &Content, images: &[(u128, String)], out: &m
     }
 }
 
-/// Where a sample or a picture was first seen.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    file: u32,
-    line: u64,
-}
-
 /// What is remembered of the lines so far.
 pub struct Across<'s> {
     selection: &'s Selection,
     target: &'s Target,
-    files: Vec<Seen>,
+    files: Vec<Input>,
     /// Whether there is a training and a validation file, so that a picture can leak.
     both: bool,
-    samples: HashMap<u128, Place>,
-    prompts: HashMap<u128, Place>,
-    /// First places of each picture, in training and in validation.
-    images: HashMap<u128, [Option<Place>; 2]>,
+    samples: Seen,
+    prompts: Seen,
+    /// Pictures of training and of validation.
+    images: [Seen; 2],
 }
 
 /// What is known of a file.
-struct Seen {
+struct Input {
     name: String,
     is_validation: bool,
     samples: u64,
@@ -111,9 +117,14 @@ pub fn is_validation(name: &str) -> bool {
 impl<'s> Across<'s> {
     /// Nothing seen yet of these files. Of two whose names do not tell, the second is the validation file.
     pub fn new(names: &[String], selection: &'s Selection, target: &'s Target) -> Across<'s> {
-        let mut files: Vec<Seen> = names
+        let mut files: Vec<Input> = names
             .iter()
-            .map(|name| Seen { name: name.clone(), is_validation: is_validation(name), samples: 0, bytes: 0 })
+            .map(|name| Input {
+                name: name.clone(),
+                is_validation: is_validation(name),
+                samples: 0,
+                bytes: 0,
+            })
             .collect();
         if let [first, second] = &mut files[..]
             && !first.is_validation
@@ -122,26 +133,23 @@ impl<'s> Across<'s> {
         }
         let validation = files.iter().filter(|file| file.is_validation).count();
         let both = validation > 0 && validation < files.len();
-        let (samples, prompts, images) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (samples, prompts, images) = Default::default();
         Across { selection, target, files, both, samples, prompts, images }
     }
 
     /// Compares a line with those before it; its findings are added to the line's own.
     pub fn add(&mut self, file: usize, line: &mut Line) {
-        let here = Place { file: file as u32, line: line.number };
+        let here = Place { file, line: line.number };
         self.files[file].samples += u64::from(line.is_sample);
         self.files[file].bytes += line.length;
         let Some(facts) = &line.facts else { return };
         let mut found = Vec::new();
-        if let Some(first) = self.samples.get(&facts.sample).copied() {
+        if let Some(first) = self.samples.add(facts.sample, here) {
             found.push(self.repeated(first, here));
         } else {
-            self.samples.insert(facts.sample, here);
-            if let Some(first) = self.prompts.get(&facts.prompt).copied() {
+            if let Some(first) = self.prompts.add(facts.prompt, here) {
                 let message = format!("{} has the same prompt and another answer", self.name(first));
                 found.push(Finding::new(&rules::CONTRADICTION, "/messages", message));
-            } else {
-                self.prompts.insert(facts.prompt, here);
             }
             if self.both {
                 found.extend(self.leaked_images(facts, here));
@@ -155,7 +163,7 @@ impl<'s> Across<'s> {
     }
 
     fn repeated(&self, first: Place, here: Place) -> Finding {
-        let [earlier, now] = [first, here].map(|place| self.files[place.file as usize].is_validation);
+        let [earlier, now] = [first, here].map(|place| self.files[place.file].is_validation);
         if earlier == now {
             let message = format!("{} has the same pictures and text", self.name(first));
             Finding::new(&rules::DUPLICATE, "", message)
@@ -166,12 +174,11 @@ impl<'s> Across<'s> {
     }
 
     fn leaked_images(&mut self, facts: &Facts, here: Place) -> Vec<Finding> {
-        let side = usize::from(self.files[here.file as usize].is_validation);
+        let side = usize::from(self.files[here.file].is_validation);
         let mut found = Vec::new();
         for (hash, pointer) in &facts.images {
-            let places = self.images.entry(*hash).or_default();
-            places[side].get_or_insert(here);
-            if let Some(other) = places[1 - side] {
+            self.images[side].add(*hash, here);
+            if let Some(other) = self.images[1 - side].first(*hash) {
                 let message = format!("{} has the same picture on the other side", self.name(other));
                 found.push(
                     Finding::new(&rules::SHARED_IMAGE, pointer.clone(), message)
@@ -183,12 +190,12 @@ impl<'s> Across<'s> {
     }
 
     fn name(&self, place: Place) -> String {
-        format!("{}:{}", self.files[place.file as usize].name, place.line)
+        format!("{}:{}", self.files[place.file].name, place.line)
     }
 
     /// What is to be said of a file once it has ended.
     pub fn end_of_file(&self, file: usize, has_byte_order_mark: bool) -> Vec<Reported> {
-        let Seen { name, is_validation, samples, bytes } = &self.files[file];
+        let Input { name, is_validation, samples, bytes } = &self.files[file];
         let target = self.target;
         let mut found = Vec::new();
         if has_byte_order_mark {

@@ -1,11 +1,13 @@
 //! Checking finished conversations: every problem of every line, and what lines say together.
 //!
-//! A line is judged by itself on any thread; what is kept of it are hashes, about 150 bytes a sample and 40 a picture,
-//! so a file of any size is read in flat memory.
+//! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and pictures
+//! are judged where they stand. What is kept of it are hashes, 50 to 100 bytes a sample and, where training and
+//! validation files are compared, 25 to 50 a picture, so a file of any size is read in flat memory.
 
 mod across;
 mod excerpt;
 mod pictures;
+mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,10 +18,12 @@ use pixtune_core::rules::{self, Group, Row, Rule};
 use pixtune_core::target::Target;
 use pixtune_core::tokens::ChatEncoder;
 
+use crate::read::blocks::Block;
 use crate::read::records::{Cut, RawRow};
 
 pub use across::{Across, is_validation};
 pub use excerpt::Excerpt;
+use pictures::Payloads;
 
 /// How closely pictures are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +97,7 @@ pub struct Reported {
 }
 
 /// What the look at one line leaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Line {
     /// Its number, from 1.
     pub number: u64,
@@ -124,27 +128,61 @@ pub struct Facts {
 const MOST_FINDINGS: usize = 100;
 
 impl Checker<'_> {
+    /// Checks the lines of a block from a file whose pictures lie in `folder`; they are numbered from 1.
+    pub fn check_block(&self, folder: &Path, block: &Block) -> Vec<Line> {
+        if let Some(length) = block.oversized() {
+            let row = RawRow {
+                line: 1,
+                offset: 0,
+                length,
+                bytes: block.lines().to_vec(),
+                cut: Some(Cut::TooLarge),
+            };
+            return vec![self.check(folder, &row)];
+        }
+        let mut lines: Vec<Line> = Vec::new();
+        let mut rest = block.lines();
+        while !rest.is_empty() {
+            let number = lines.len() as u64 + 1;
+            let line = self.first_line(folder, rest, number);
+            rest = &rest[line.length as usize..];
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// Checks the first of several lines.
+    fn first_line(&self, folder: &Path, lines: &[u8], number: u64) -> Line {
+        let check = || {
+            let (parsed, length) = json::parse_line(lines)?;
+            let mut line = Line { number, length: length as u64, is_sample: true, ..Line::default() };
+            let findings = self.judge(&parsed, lines, folder, &mut line);
+            if !findings.is_empty() {
+                let text = std::str::from_utf8(without_line_end(&lines[..length])).unwrap_or_default();
+                self.report(findings, text, &mut line);
+            }
+            Some(line)
+        };
+        catch_unwind(AssertUnwindSafe(check)).ok().flatten().unwrap_or_else(|| {
+            let length = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
+            let bytes = without_line_end(&lines[..length]).to_vec();
+            self.check(folder, &RawRow { line: number, offset: 0, length: length as u64, bytes, cut: None })
+        })
+    }
+
     /// Checks one line of a file whose pictures lie in `folder`. A panic over it is a finding like any other.
     pub fn check(&self, folder: &Path, row: &RawRow) -> Line {
         catch_unwind(AssertUnwindSafe(|| self.check_line(folder, row))).unwrap_or_else(|_| {
             let finding = Finding::new(&rules::INTERNAL, "", "the line made the program fail")
                 .hint("this is a defect of pixtune: please report it with the line");
-            let (number, length) = (row.line, row.length);
             let findings = vec![(finding, None, None)];
-            Line { number, length, is_sample: true, images: 0, findings, facts: None }
+            Line { number: row.line, length: row.length, is_sample: true, findings, ..Line::default() }
         })
     }
 
     fn check_line(&self, folder: &Path, row: &RawRow) -> Line {
         let is_sample = row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace());
-        let mut line = Line {
-            number: row.line,
-            length: row.length,
-            is_sample,
-            images: 0,
-            findings: vec![],
-            facts: None,
-        };
+        let mut line = Line { number: row.line, length: row.length, is_sample, ..Line::default() };
         if !is_sample {
             let finding = Finding::new(&rules::JSON_BLANK_LINE, "", "the line is blank");
             self.report(vec![finding], "", &mut line);
@@ -165,38 +203,33 @@ impl Checker<'_> {
                 return line;
             }
         };
-        match json::parse(text) {
+        let findings = match json::parse(text) {
+            Ok(parsed) => self.judge(&parsed, text.as_bytes(), folder, &mut line),
             Err(error) => {
                 let message = format!("not JSON: {}", error.what);
-                let finding = Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset);
-                self.report(vec![finding], text, &mut line);
+                vec![Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset)]
             }
-            Ok(parsed) => {
-                let mut findings = Vec::new();
-                if let Some(offset) = parsed.lone_surrogate {
-                    let message = "half of a surrogate pair, which becomes U+FFFD";
-                    findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
-                }
-                (line.images, line.facts) = self.judge(&parsed.value, folder, &mut findings);
-                self.report(findings, text, &mut line);
-            }
-        }
+        };
+        self.report(findings, text, &mut line);
         line
     }
 
-    fn judge(
-        &self,
-        value: &json::Value<'_>,
-        folder: &Path,
-        findings: &mut Vec<Finding>,
-    ) -> (usize, Option<Facts>) {
-        let judged = rules::judge(&Row { value, target: &self.target });
+    /// Everything that is to be said of a line's value, which was parsed from the beginning of `text`.
+    fn judge(&self, parsed: &json::Parsed<'_>, text: &[u8], folder: &Path, line: &mut Line) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(offset) = parsed.lone_surrogate {
+            let message = "half of a surrogate pair, which becomes U+FFFD";
+            findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
+        }
+        let judged = rules::judge(&Row { value: &parsed.value, target: &self.target });
         findings.extend(judged.findings);
         let sample = judged.sample;
-        let looked: Vec<_> =
-            sample.images.iter().map(|picture| self.look(picture, folder, findings)).collect();
+        let payloads = Payloads { text, runs: &parsed.base64 };
+        let look = |picture| self.look(picture, &payloads, folder, &mut findings);
+        let looked: Vec<_> = sample.images.iter().map(look).collect();
+        line.images = looked.len();
         if !judged.taken {
-            return (looked.len(), None);
+            return findings;
         }
         let unknown = (1, 1);
         let sizes: Vec<_> = looked.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
@@ -210,8 +243,8 @@ impl Checker<'_> {
             Ok(_) => {}
         }
         findings.extend(rules::nothing_to_train(&sample));
-        let facts = Facts::new(&sample, looked.iter().map(|picture| picture.hash));
-        (looked.len(), Some(facts))
+        line.facts = Some(Facts::new(&sample, looked.iter().map(|picture| picture.hash)));
+        findings
     }
 
     /// Puts findings in order, gives them their places and leaves out what is not wanted.
@@ -236,6 +269,13 @@ impl Checker<'_> {
             line.findings.push((finding, offset.map(|offset| offset as u64 + 1), excerpt));
         }
         line.findings.sort_by_key(|(_, column, _)| *column);
+    }
+}
+
+fn without_line_end(line: &[u8]) -> &[u8] {
+    match line {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
+        line => line,
     }
 }
 

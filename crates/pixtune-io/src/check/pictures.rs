@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 
 use pixtune_core::curate::content_hash;
@@ -26,6 +27,27 @@ pub(super) struct Looked {
     pub(super) hash: u128,
 }
 
+/// What parsing a line has shown of the base64 in it.
+pub(super) struct Payloads<'t> {
+    /// The line, or more.
+    pub(super) text: &'t [u8],
+    /// Where payloads begin, and how many letters follow.
+    pub(super) runs: &'t [Range<usize>],
+}
+
+impl Payloads<'_> {
+    /// How many bytes a payload decodes to, if it is base64 without any liberty.
+    fn strict_length(&self, payload: &str) -> Option<usize> {
+        // A payload that was escaped is no part of the line, so its letters were not counted.
+        let start = (payload.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        let run = self.runs.iter().find(|run| run.start == start && run.len() <= payload.len());
+        match run {
+            Some(run) => base64::strict_length_of(payload, run.len()),
+            None => base64::strict_length(payload),
+        }
+    }
+}
+
 /// Characters of base64 that are decoded to read a header, first 3 KiB of the file and then 48: EXIF and colour profiles
 /// push the size back. Beyond, all of it is decoded.
 const HEADS: [usize; 2] = [4 << 10, 64 << 10];
@@ -41,7 +63,13 @@ const NO_LIMITS: Limits =
     Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
 
 impl Checker<'_> {
-    pub(super) fn look(&self, picture: &Picture, folder: &Path, findings: &mut Vec<Finding>) -> Looked {
+    pub(super) fn look(
+        &self,
+        picture: &Picture<&str>,
+        payloads: &Payloads<'_>,
+        folder: &Path,
+        findings: &mut Vec<Finding>,
+    ) -> Looked {
         let mut found = Vec::new();
         let looked = match &picture.source {
             ImageSource::Url(url) => {
@@ -53,7 +81,9 @@ impl Checker<'_> {
                 );
                 Looked { size: None, hash: content_hash(url.as_bytes()) }
             }
-            ImageSource::Inline { mime, base64 } => self.inline(mime, base64, &mut found),
+            ImageSource::Inline { mime, base64 } => {
+                self.inline(mime, base64, payloads.strict_length(base64), &mut found)
+            }
             ImageSource::File(path) => self.file(&folder.join(path), &mut found),
         };
         findings
@@ -61,9 +91,10 @@ impl Checker<'_> {
         looked
     }
 
-    fn inline(&self, mime: &str, text: &str, found: &mut Vec<Finding>) -> Looked {
+    /// Looks at a payload of a data URI that decodes to `length` bytes, if it is base64 without any liberty.
+    fn inline(&self, mime: &str, text: &str, length: Option<usize>, found: &mut Vec<Finding>) -> Looked {
         let hash = content_hash(text.as_bytes());
-        let bytes = match base64::strict_length(text) {
+        let bytes = match length {
             Some(length) => {
                 if self.verify == Verify::Header
                     && text.len() > HEADS[1]

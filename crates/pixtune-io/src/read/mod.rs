@@ -1,5 +1,6 @@
 //! Rows in: tables, JSON Lines of rows or conversations, image folders.
 
+pub mod blocks;
 pub mod discover;
 pub mod records;
 

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::kernels::DeviceError;
+use crate::weights::safetensors::SafetensorsError;
+
 /// A batch that cannot be packed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BatchError {
@@ -87,6 +90,32 @@ pub enum NetworkError {
         /// Patches from left to right.
         columns: usize,
     },
+    /// A picture with no patches, or more on a side than the model takes.
+    #[error("picture {picture} has {rows} by {columns} patches; the model takes 1 to {limit} on a side")]
+    PictureGrid {
+        /// Which of the batch.
+        picture: usize,
+        /// Patches from top to bottom.
+        rows: usize,
+        /// Patches from left to right.
+        columns: usize,
+        /// The most on a side.
+        limit: usize,
+    },
+    /// A row beyond the batch, or a cache that is full.
+    #[error("row {row} of {rows}")]
+    Row {
+        /// Which was asked for.
+        row: u32,
+        /// How many there are.
+        rows: usize,
+    },
+    /// A tensor could not be read.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// LoRA settings that make no adapter.
     #[error("{reason}")]
     Lora {

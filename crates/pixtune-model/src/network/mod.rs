@@ -3,22 +3,41 @@
 //! There is no graph and no tensor type. A [`Batch`] goes in; sums of the loss come out, and the gradients of the adapter
 //! are added to one flat buffer. Everything that computes goes through [`Kernels`](crate::kernels::Kernels).
 
+mod adapter;
+mod adapter_files;
 mod batch;
+mod cache;
+mod decoder;
 mod error;
+mod frozen;
+mod layer;
+mod linear;
 mod lora;
 mod memory;
+mod positions;
 mod shape;
+mod stack;
+mod vision;
 
 pub use batch::{Batch, Label, Picture, Sequence};
+pub use cache::Cache;
 pub use error::{BatchError, NetworkError};
+pub use frozen::{FrozenTensor, FrozenWeights, Storage};
 pub use lora::{Linear, LoraConfig, Part, Targets};
 pub use memory::MemoryEstimate;
-pub use shape::{FrozenTensor, FrozenWeights, ModelShape, StackShape, Storage};
+pub use shape::{ModelShape, StackShape};
 
 use std::ops::Range;
-use std::path::Path;
 
-use crate::kernels::Kernels;
+use adapter::AdapterLayout;
+use decoder::Decoder;
+use frozen::Loader;
+use layer::Below;
+use linear::Scope;
+use memory::Sizes;
+use vision::Vision;
+
+use crate::kernels::{AdamWState, DropoutMask, Kernels, TokenLoss};
 
 /// What a network may use, beside its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,23 +121,59 @@ impl Default for AdamW {
 
 /// A model with an adapter, on one device.
 #[derive(Debug)]
-pub struct Network<K: Kernels> {
+pub struct Network<'w, K: Kernels> {
     kernels: K,
     shape: ModelShape,
-    tensors: Vec<AdapterTensor>,
+    options: NetworkOptions,
+    vision: Vision<'w, K>,
+    decoder: Decoder<'w, K>,
+    layout: AdapterLayout,
+    dropout: f32,
+    lora: LoraConfig,
+    weight_bytes: u64,
+    parameters: K::Buffer,
+    gradients: K::Buffer,
+    first_moment: K::Buffer,
+    second_moment: K::Buffer,
+    steps: u64,
 }
 
-impl<K: Kernels> Network<K> {
+impl<'w, K: Kernels> Network<'w, K> {
     /// Loads frozen weights and makes a fresh adapter. Every tensor is checked against the configuration.
     pub fn load(
         kernels: K,
-        weights: &impl FrozenWeights,
+        weights: &'w impl FrozenWeights,
         lora: &LoraConfig,
         options: NetworkOptions,
-    ) -> Result<Network<K>, NetworkError> {
+    ) -> Result<Network<'w, K>, NetworkError> {
         lora.check()?;
-        let _ = options;
-        Ok(Network { kernels, shape: weights.shape().clone(), tensors: Vec::new() })
+        let shape = weights.shape()?;
+        shape.check()?;
+        let layout = AdapterLayout::new(&shape, lora);
+        let mut loader = Loader { weights, kernels: &kernels, bytes: 0 };
+        let vision = Vision::load(&mut loader, &shape, |module| layout.adapter(module))?;
+        let decoder = Decoder::load(&mut loader, &shape, |module| layout.adapter(module))?;
+        let weight_bytes = loader.bytes;
+        let zeros = || kernels.upload(&vec![0.0; layout.parameters()]);
+        let parameters = kernels.upload(&layout.fresh(lora.seed));
+        let (gradients, first_moment, second_moment) = (zeros(), zeros(), zeros());
+        kernels.check()?;
+        Ok(Network {
+            shape,
+            options,
+            vision,
+            decoder,
+            layout,
+            dropout: lora.dropout,
+            lora: lora.clone(),
+            weight_bytes,
+            parameters,
+            gradients,
+            first_moment,
+            second_moment,
+            steps: 0,
+            kernels,
+        })
     }
 
     /// The sizes of the model.
@@ -133,92 +188,211 @@ impl<K: Kernels> Network<K> {
 
     /// The loss of a batch, without dropout and without gradients: for validation.
     pub fn forward_loss(&self, batch: &Batch) -> Result<LossSum, NetworkError> {
-        let _ = batch;
-        unfinished()
+        Ok(sum(&self.token_losses(batch)?))
+    }
+
+    /// The loss of every label of a batch, in their order, without dropout.
+    pub fn token_losses(&self, batch: &Batch) -> Result<Vec<TokenLoss>, NetworkError> {
+        self.check_batch(batch)?;
+        let (rows, targets) = labels(batch);
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scope = self.scope(None);
+        let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+        let (x, _) = self.decoder.forward(&scope, batch, (x, &rows), stack::Keep::Nothing);
+        let losses = self.decoder.losses(&scope, &x, &targets);
+        self.kernels.check()?;
+        Ok(losses)
     }
 
     /// The loss of a batch; adds its gradients to those that are there.
     pub fn forward_backward(&mut self, batch: &Batch, pass: Pass) -> Result<LossSum, NetworkError> {
-        let _ = (batch, pass);
-        unfinished()
+        self.check_batch(batch)?;
+        let (rows, targets) = labels(batch);
+        if rows.is_empty() {
+            return Ok(LossSum::default());
+        }
+        let recomputed = self.recomputed(batch);
+        let mask = DropoutMask { rate: self.dropout, seed: pass.dropout_seed };
+        let dropout = (self.dropout > 0.0).then_some(mask);
+        let scope = Scope { kernels: &self.kernels, parameters: &self.parameters, dropout };
+        let gradients = &mut self.gradients;
+        let has_pictures = !batch.pictures.is_empty();
+        let below = if has_pictures { self.vision.below() } else { Below::Frozen };
+        let (pictures, vision_trace) = match has_pictures {
+            true => {
+                let (pictures, trace) = self.vision.forward(&scope, &batch.pictures, Some(recomputed.vision));
+                (Some(pictures), trace)
+            }
+            false => (None, None),
+        };
+        let x = self.decoder.embed(&scope, batch, pictures.as_ref());
+        drop(pictures);
+        let keep = stack::Keep::ForBackward { below, recomputed: recomputed.text };
+        let (x, trace) = self.decoder.forward(&scope, batch, (x, &rows), keep);
+        let (losses, x_gradient) = self.decoder.losses_backward(&scope, &x, &targets, pass.scale);
+        drop(x);
+        let x_gradient = self.decoder.backward(&scope, gradients, batch, (trace, x_gradient), (&rows, below));
+        if let (Some(x_gradient), Some(trace)) = (x_gradient, vision_trace) {
+            let hidden = self.shape.text.hidden;
+            let mut picture_gradient = self.kernels.buffer(batch.patches() * hidden);
+            self.kernels.gather_rows(&x_gradient, &batch.picture_rows, hidden, &mut picture_gradient);
+            drop(x_gradient);
+            self.vision.backward(&scope, gradients, trace, &picture_gradient);
+        }
+        self.kernels.check()?;
+        Ok(sum(&losses))
     }
 
     /// Logits of these rows of a batch, `[rows, vocabulary]`.
     pub fn logits(&self, batch: &Batch, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        let _ = (batch, rows);
-        unfinished()
+        self.check_batch(batch)?;
+        if let Some(&row) = rows.iter().find(|&&row| row as usize >= batch.tokens()) {
+            return Err(NetworkError::Row { row, rows: batch.tokens() });
+        }
+        let scope = self.scope(None);
+        let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+        let (x, _) = self.decoder.forward(&scope, batch, (x, rows), stack::Keep::Nothing);
+        let logits = self.decoder.logits(&scope, &x, rows.len());
+        self.kernels.check()?;
+        Ok(self.kernels.download(&logits))
+    }
+
+    fn scope(&self, dropout: Option<DropoutMask>) -> Scope<'_, K> {
+        Scope { kernels: &self.kernels, parameters: &self.parameters, dropout }
+    }
+
+    /// The vectors of all pictures, without gradients.
+    fn pictures(&self, scope: &Scope<K>, batch: &Batch) -> Option<K::Buffer> {
+        let any = !batch.pictures.is_empty();
+        any.then(|| self.vision.forward(scope, &batch.pictures, None).0)
+    }
+
+    /// Refuses what would read beyond a table.
+    fn check_batch(&self, batch: &Batch) -> Result<(), NetworkError> {
+        let vocabulary = self.shape.vocabulary;
+        if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(NetworkError::TokenId { id, vocabulary });
+        }
+        for (index, picture) in batch.pictures.iter().enumerate() {
+            let Picture { rows, columns, .. } = *picture;
+            let limit = self.shape.picture_side;
+            if rows == 0 || columns == 0 || rows > limit || columns > limit {
+                return Err(NetworkError::PictureGrid { picture: index, rows, columns, limit });
+            }
+            let (found, expected) =
+                (picture.pixels.len(), rows * columns * self.shape.channels * self.shape.patch.pow(2));
+            if found != expected {
+                return Err(NetworkError::PictureSize { picture: index, found, expected, rows, columns });
+            }
+        }
+        Ok(())
     }
 
     /// The trained tensors, in the order of the flat buffers.
     pub fn adapter_tensors(&self) -> &[AdapterTensor] {
-        &self.tensors
+        &self.layout.tensors
     }
 
     /// How many numbers are trained.
     pub fn trained_parameters(&self) -> usize {
-        self.tensors.last().map_or(0, |tensor| tensor.range.end)
+        self.layout.parameters()
     }
 
     /// A copy of all trained numbers.
     pub fn parameters(&self) -> Vec<f32> {
-        Vec::new()
+        self.kernels.download(&self.parameters)
     }
 
     /// Sets all trained numbers. Panics unless there are [`Network::trained_parameters`] of them.
     pub fn set_parameters(&mut self, parameters: &[f32]) {
         assert_eq!(parameters.len(), self.trained_parameters());
+        self.parameters = self.kernels.upload(parameters);
     }
 
     /// A copy of the gradients added up since [`Network::zero_gradients`].
     pub fn gradients(&self) -> Vec<f32> {
-        Vec::new()
+        self.kernels.download(&self.gradients)
     }
 
     /// Starts a step.
-    pub fn zero_gradients(&mut self) {}
+    pub fn zero_gradients(&mut self) {
+        self.kernels.fill(&mut self.gradients, 0.0);
+    }
 
     /// The norm of all gradients together. They are scaled down to `max_norm` where they are longer, as
     /// `torch.nn.utils.clip_grad_norm_` does.
     pub fn clip_gradients(&mut self, max_norm: Option<f64>) -> f64 {
-        let _ = max_norm;
-        0.0
+        let norm = self.kernels.norm(&self.gradients);
+        // PyTorch adds 1e-6 to the norm and never scales up.
+        if let Some(factor) = max_norm.map(|max| max / (norm + 1e-6)).filter(|factor| *factor < 1.0) {
+            self.kernels.scale(&mut self.gradients, factor as f32);
+        }
+        norm
     }
 
     /// Moves the parameters against the gradients.
     pub fn adamw(&mut self, step: &AdamW) {
-        let _ = step;
+        self.steps += 1;
+        let state = AdamWState {
+            parameters: &mut self.parameters,
+            first: &mut self.first_moment,
+            second: &mut self.second_moment,
+        };
+        self.kernels.adamw(step, self.steps, &self.gradients, state);
     }
 
     /// The optimiser's memory, for a checkpoint.
     pub fn optimizer_state(&self) -> OptimizerState {
-        OptimizerState::default()
+        let [first, second] =
+            [&self.first_moment, &self.second_moment].map(|moment| self.kernels.download(moment));
+        OptimizerState { steps: self.steps, first, second }
     }
 
     /// Puts the optimiser's memory back. Panics unless it is as long as the parameters.
     pub fn set_optimizer_state(&mut self, state: &OptimizerState) {
-        assert_eq!(state.first.len(), self.trained_parameters());
-    }
-
-    /// Writes `adapter_config.json` and `adapter_model.safetensors`, in names of transformers 4.52 and later. `base` is put
-    /// down as the base model's name.
-    pub fn save_adapter(&self, folder: &Path, base: &str) -> Result<(), NetworkError> {
-        let _ = (folder, base);
-        unfinished()
-    }
-
-    /// Reads the tensors of an adapter made for these targets and this rank, in PEFT's names of any version.
-    pub fn load_adapter(&mut self, folder: &Path) -> Result<(), NetworkError> {
-        let _ = folder;
-        unfinished()
+        let OptimizerState { steps, first, second } = state;
+        assert!(first.len() == self.trained_parameters() && second.len() == self.trained_parameters());
+        self.first_moment = self.kernels.upload(first);
+        self.second_moment = self.kernels.upload(second);
+        self.steps = *steps;
     }
 
     /// What a pass over a batch of this size takes, by part.
     pub fn memory(&self, tokens: usize, patches: usize, trained_tokens: usize) -> MemoryEstimate {
-        let _ = (tokens, patches, trained_tokens);
-        MemoryEstimate::default()
+        self.sizes().estimate(tokens, patches, trained_tokens)
+    }
+
+    fn recomputed(&self, batch: &Batch) -> memory::Recomputed {
+        self.sizes().recomputed(batch.tokens(), batch.patches())
+    }
+
+    fn sizes(&self) -> Sizes<'_> {
+        let differentiates_vision = self.vision.differentiates(Part::Vision);
+        Sizes {
+            shape: &self.shape,
+            layout: &self.layout,
+            weight_bytes: self.weight_bytes,
+            budget: self.options.activation_budget,
+            text_layers: self.shape.text.layers - self.decoder.stack.first_trained(self.vision.below()),
+            vision_layers: match differentiates_vision {
+                true => self.shape.vision.layers - self.vision.stack.first_trained(Below::Frozen),
+                false => 0,
+            },
+        }
     }
 }
 
-fn unfinished<T>() -> Result<T, NetworkError> {
-    Err(NetworkError::Configuration { reason: "the network is not finished".to_owned() })
+/// The rows with a label, and what they should predict.
+fn labels(batch: &Batch) -> (Vec<u32>, Vec<u32>) {
+    batch.labels.iter().map(|label| (label.row, label.target)).unzip()
+}
+
+fn sum(losses: &[TokenLoss]) -> LossSum {
+    LossSum {
+        loss: losses.iter().map(|label| f64::from(label.loss)).sum(),
+        trained_tokens: losses.len(),
+        correct_tokens: losses.iter().filter(|label| label.correct).count(),
+    }
 }

@@ -1,8 +1,7 @@
-//! The sizes of a model, and where its frozen weights come from.
-
-use std::borrow::Cow;
+//! The sizes of a model.
 
 use super::error::NetworkError;
+use crate::weights::{Family, ModelConfig};
 
 /// A stack of layers: both the text decoder and the vision encoder are one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +37,8 @@ pub struct ModelShape {
     pub channels: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
+    /// The most patches a picture has on a side.
+    pub picture_side: usize,
     /// Whether the projector's linears have a bias.
     pub projector_bias: bool,
     /// Whether the output matrix is the embedding table.
@@ -46,34 +47,89 @@ pub struct ModelShape {
     pub image_token: u32,
 }
 
-/// How numbers are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// bfloat16.
-    Bf16,
-    /// IEEE half precision.
-    F16,
-    /// IEEE single precision.
-    F32,
+impl ModelShape {
+    /// The sizes of a configuration, where it is one this network computes.
+    pub fn new(config: &ModelConfig) -> Result<ModelShape, NetworkError> {
+        let refuse = |reason: String| Err(NetworkError::Configuration { reason });
+        if config.family != Family::Pixtral || config.projector.spatial_merge != 1 || config.projector.norm {
+            return refuse(
+                "it merges patches (Mistral Small 3.1 and later); this network is Pixtral's".to_owned(),
+            );
+        }
+        let (text, vision) = (&config.text, &config.vision);
+        let shape = ModelShape {
+            text: StackShape {
+                hidden: text.hidden_size,
+                feed_forward: text.intermediate_size,
+                layers: text.layers,
+                heads: text.heads,
+                key_value_heads: text.kv_heads,
+                head_size: text.head_dim,
+                rope_theta: text.rope_theta,
+                norm_epsilon: text.norm_eps as f32,
+            },
+            vision: StackShape {
+                hidden: vision.hidden_size,
+                feed_forward: vision.intermediate_size,
+                layers: vision.layers,
+                heads: vision.heads,
+                key_value_heads: vision.heads,
+                head_size: vision.head_dim,
+                rope_theta: vision.rope_theta,
+                norm_epsilon: vision.norm_eps as f32,
+            },
+            vocabulary: text.vocab_size,
+            channels: vision.channels,
+            patch: vision.patch_size,
+            picture_side: vision.image_size / vision.patch_size.max(1),
+            projector_bias: config.projector.bias,
+            tied: config.tied,
+            image_token: config.image_token,
+        };
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// Refuses what no network can have; everything after relies on it.
+    pub(super) fn check(&self) -> Result<(), NetworkError> {
+        let refuse = |reason: String| Err(NetworkError::Configuration { reason });
+        for (name, stack) in [("text", &self.text), ("vision", &self.vision)] {
+            let StackShape { heads, key_value_heads, head_size, .. } = *stack;
+            let sizes = [stack.hidden, stack.feed_forward, stack.layers, heads, key_value_heads, head_size];
+            if sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
+                return refuse(format!("a size of the {name} part is zero or beyond 2^24: {sizes:?}"));
+            }
+            if !heads.is_multiple_of(key_value_heads) {
+                return refuse(format!("{heads} heads of the {name} part cannot share {key_value_heads}"));
+            }
+            if !head_size.is_multiple_of(2) {
+                return refuse(format!("heads of {head_size} numbers cannot turn in pairs"));
+            }
+        }
+        if !self.vision.head_size.is_multiple_of(4) {
+            return refuse(format!(
+                "vision heads of {} do not split in rows and columns",
+                self.vision.head_size
+            ));
+        }
+        let sizes = [self.vocabulary, self.channels, self.patch, self.picture_side];
+        match sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
+            true => {
+                refuse(format!("vocabulary, channels, patch or picture are zero or beyond 2^24: {sizes:?}"))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
-/// A tensor as it is stored: little-endian, row by row.
-#[derive(Debug, Clone)]
-pub struct FrozenTensor<'a> {
-    /// The kind of number.
-    pub storage: Storage,
-    /// Its axes.
-    pub shape: Vec<usize>,
-    /// Its numbers.
-    pub bytes: Cow<'a, [u8]>,
-}
+impl StackShape {
+    /// Numbers of all queries of a token.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_size
+    }
 
-/// Where frozen weights come from: a checkpoint on disk, or a model made for a test.
-pub trait FrozenWeights {
-    /// The sizes.
-    fn shape(&self) -> &ModelShape;
-
-    /// The tensor of this name: transformers' module path since 4.52 (`model.language_model.layers.0.mlp.up_proj.weight`,
-    /// `lm_head.weight`), with the rows of q and k in transformers' order.
-    fn tensor(&self, name: &str) -> Result<FrozenTensor<'_>, NetworkError>;
+    /// Numbers of all keys of a token; as many are values.
+    pub fn key_width(&self) -> usize {
+        self.key_value_heads * self.head_size
+    }
 }

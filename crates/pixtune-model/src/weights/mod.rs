@@ -19,13 +19,17 @@
 //! - [`config`]: [`ModelConfig`] with the sizes of text, vision and projector.
 //! - [`names`]: [`Module`], [`TensorName`] and their [`Spelling`]s: one table, both ways. Adapters use modules.
 //! - [`rows`]: [`RowOrder`], the one thing besides names in which the formats differ.
+//! - [`convert`]: from one format to the other; a [`convert::Change`] alters weights on their way.
+//! - [`inspect`]: what a folder is, and what is wrong with it.
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
 //! - [`dtype`]: element types and their conversions.
 
 mod checkpoint;
 pub mod config;
+pub mod convert;
 pub mod dtype;
 mod error;
+pub mod inspect;
 pub mod names;
 pub mod rows;
 pub mod safetensors;

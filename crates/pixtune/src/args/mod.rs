@@ -1,6 +1,7 @@
 //! The command line: a file for each command.
 
 mod check;
+mod convert;
 mod prepare;
 mod rules;
 mod tokens;
@@ -8,6 +9,7 @@ mod tokens;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -28,6 +30,7 @@ pub enum Command {
     Tokens(TokensArgs),
     Check(CheckArgs),
     Rules(RulesArgs),
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules::{self, Group, Rule};
@@ -14,8 +14,8 @@ use pixtune_io::check::{Across, Checker, Line, Reported, Selection, Verify};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _, parse_bytes};
 use pixtune_io::read::ReadError;
+use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
 use pixtune_io::read::discover::encoding_of;
-use pixtune_io::read::records::{Framing, RawRow, Records};
 
 use super::{choose, choose_model, ends_quietly};
 use crate::Outcome;
@@ -106,17 +106,32 @@ fn check_file(
     let (source, folder) = open(file)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
-    let rows = Mutex::new(Records::unhashed(source, Framing::Lines, MAX_LINE));
-    let next = || rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_line().map_err(broken);
+    let blocks = Mutex::new(Blocks::new(source, MAX_LINE));
+    let used = UsedBlocks::default();
+    let next = || {
+        let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.next_block(used.take()).map_err(broken)
+    };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let work = |row: RawRow| checker.check(&folder, &row);
-    let sink = |mut line: Line| {
-        across.add(index, &mut line);
-        report.progress(&line);
-        line.reported(&name).try_for_each(|reported| report.tell(&reported)).map_err(written)
+    let work = |block: Block| {
+        let lines = checker.check_block(&folder, &block);
+        used.give(block);
+        lines
+    };
+    let mut lines_before = 0;
+    let sink = |lines: Vec<Line>| {
+        for mut line in lines {
+            lines_before += 1;
+            line.number = lines_before;
+            across.add(index, &mut line);
+            report.count(&line);
+            line.reported(&name).try_for_each(|reported| report.tell(&reported)).map_err(written)?;
+        }
+        report.progress();
+        Ok(())
     };
     parallel::ordered(threads, next, work, sink)?;
-    let has_mark = rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).has_byte_order_mark();
+    let has_mark = blocks.lock().unwrap_or_else(PoisonError::into_inner).has_byte_order_mark();
     report.files += 1;
     across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(written)
 }
@@ -175,13 +190,16 @@ impl Report {
         }
     }
 
-    fn progress(&mut self, line: &Line) {
+    fn count(&mut self, line: &Line) {
         let is_error = line.findings.iter().any(|(finding, ..)| finding.severity == Severity::Error);
         self.samples += u64::from(line.is_sample);
         self.bad_samples += u64::from(line.is_sample && is_error);
         self.progress.rows += 1;
         self.progress.images += line.images as u64;
         self.progress.input_read += line.length;
+    }
+
+    fn progress(&mut self) {
         self.ui.progress(self.progress);
     }
 

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod check;
+pub mod convert;
 pub mod prepare;
 pub mod rules;
 pub mod tokens;

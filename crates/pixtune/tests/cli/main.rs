@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod check;
+mod convert;
 mod exactness;
 mod harness;
 mod prepare;

@@ -23,6 +23,7 @@ fn help_teaches() {
     check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
     check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
+    check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
 }
 

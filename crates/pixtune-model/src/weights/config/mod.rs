@@ -3,6 +3,7 @@
 mod hf;
 mod keys;
 mod native;
+mod write;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use super::Format;
+pub(crate) use write::pretty;
+pub use write::{Synthesised, WrittenConfig, write};
 
 /// What the two configuration files agree to say about a model.
 #[derive(Debug, Clone, PartialEq)]

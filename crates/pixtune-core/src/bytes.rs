@@ -1,0 +1,204 @@
+//! Passing over text at the speed of memory: the plain part of a JSON string, the letters of base64.
+//!
+//! Pictures make strings of megabytes, so each byte is looked at once. The vector code finds what its portable twin
+//! finds, which the tests prove at every length and position.
+
+/// Bytes of a JSON string that stand for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// How many there are before a quote, a backslash or a control character.
+    pub length: usize,
+    /// Whether all of them are ASCII.
+    pub is_ascii: bool,
+}
+
+/// The bytes before the first quote, backslash or control character.
+#[inline]
+pub fn plain_run(bytes: &[u8]) -> Plain {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // Keys and roles are short: most of them end here.
+        if let Some(block) = bytes.first_chunk()
+            && let Some(found) = x86::plain_in_block(block)
+        {
+            return found;
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the feature was just detected.
+            return unsafe { x86::plain_run(bytes) };
+        }
+    }
+    plain_run_portable(bytes, Plain { length: 0, is_ascii: true })
+}
+
+fn plain_run_portable(bytes: &[u8], done: Plain) -> Plain {
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let rest = &bytes[done.length..];
+    let run = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+    Plain { length: done.length + run.len(), is_ascii: done.is_ascii && run.is_ascii() }
+}
+
+/// How many letters of the base64 alphabet `bytes` begins with; padding is none.
+pub fn base64_run(bytes: &[u8]) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    let done = if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature was just detected.
+        unsafe { x86::base64_blocks(bytes) }
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    done + base64_run_portable(&bytes[done..])
+}
+
+fn base64_run_portable(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !is_base64(*byte)).unwrap_or(bytes.len())
+}
+
+fn is_base64(byte: u8) -> bool {
+    (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'/') < 11 || byte == b'+'
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Plain, plain_run_portable};
+
+    /// The run, if it ends within sixteen bytes. SSE2 is part of every x86-64.
+    #[inline]
+    pub(super) fn plain_in_block(block: &[u8; 16]) -> Option<Plain> {
+        // SAFETY: SSE2 is always there, and the block has the 16 bytes that are loaded.
+        let (ends, other) = unsafe {
+            let bytes = _mm_loadu_si128(block.as_ptr().cast());
+            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+            let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+            let ends = _mm_or_si128(_mm_or_si128(quote, backslash), control);
+            (_mm_movemask_epi8(ends) as u32, _mm_movemask_epi8(bytes) as u32)
+        };
+        (ends != 0).then(|| {
+            let length = ends.trailing_zeros();
+            Plain { length: length as usize, is_ascii: other & ((1 << length) - 1) == 0 }
+        })
+    }
+
+    #[target_feature(enable = "avx2,bmi1")]
+    fn ends(bytes: __m256i) -> __m256i {
+        let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8));
+        let backslash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\' as i8));
+        let control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+        _mm256_or_si256(_mm256_or_si256(quote, backslash), control)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn load(block: &[u8; 32]) -> __m256i {
+        // SAFETY: the block has the 32 bytes that are loaded.
+        unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2,bmi1")]
+    pub(super) fn plain_run(bytes: &[u8]) -> Plain {
+        let mut other = _mm256_setzero_si256();
+        let mut length = 0;
+        let (pairs, _) = bytes.as_chunks::<64>();
+        for pair in pairs {
+            let (one, two) =
+                (load(pair.first_chunk().expect("64 bytes")), load(pair.last_chunk().expect("64 bytes")));
+            if _mm256_movemask_epi8(_mm256_or_si256(ends(one), ends(two))) != 0 {
+                break;
+            }
+            other = _mm256_or_si256(other, _mm256_or_si256(one, two));
+            length += 64;
+        }
+        let (blocks, _) = bytes[length..].as_chunks::<32>();
+        for block in blocks {
+            let block = load(block);
+            let ends = _mm256_movemask_epi8(ends(block)) as u32;
+            if ends != 0 {
+                let inside = ends.trailing_zeros();
+                let before = _mm256_movemask_epi8(block) as u32 & ((1 << inside) - 1);
+                let other = _mm256_movemask_epi8(other) as u32 | before;
+                return Plain { length: length + inside as usize, is_ascii: other == 0 };
+            }
+            other = _mm256_or_si256(other, block);
+            length += 32;
+        }
+        plain_run_portable(bytes, Plain { length, is_ascii: _mm256_movemask_epi8(other) == 0 })
+    }
+
+    /// Bits that a byte's lower half leaves possible against those its upper half does: a common one makes it no letter.
+    /// The method is Muła and Lemire's (arXiv:1704.00605, section 3.2).
+    #[target_feature(enable = "avx2")]
+    fn strangers(bytes: __m256i) -> __m256i {
+        let lower = _mm256_setr_epi8(
+            0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a,
+            0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a,
+        );
+        let upper = _mm256_setr_epi8(
+            0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
+            0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
+        );
+        let half = _mm256_set1_epi8(0x0f);
+        let of_lower = _mm256_shuffle_epi8(lower, _mm256_and_si256(bytes, half));
+        let of_upper = _mm256_shuffle_epi8(upper, _mm256_and_si256(_mm256_srli_epi32::<4>(bytes), half));
+        _mm256_and_si256(of_lower, of_upper)
+    }
+
+    /// How many bytes of whole blocks are letters before the first block that holds another.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn base64_blocks(bytes: &[u8]) -> usize {
+        let (blocks, _) = bytes.as_chunks::<128>();
+        let is_clean = |block: &[u8; 128]| {
+            let (quarters, _) = block.as_chunks::<32>();
+            let found = quarters
+                .iter()
+                .fold(_mm256_setzero_si256(), |found, part| _mm256_or_si256(found, strangers(load(part))));
+            _mm256_testz_si256(found, found) == 1
+        };
+        128 * blocks.iter().position(|block| !is_clean(block)).unwrap_or(blocks.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_run_ends_where_it_should() {
+        for length in [0, 1, 15, 16, 17, 31, 33, 63, 64, 65, 96, 127, 130, 200] {
+            let plain = vec![b'x'; length];
+            assert_eq!(plain_run(&plain), Plain { length, is_ascii: true });
+            for at in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    let expected = plain_run_portable(&bytes, Plain { length: 0, is_ascii: true });
+                    assert_eq!(plain_run(&bytes), expected, "{byte} at {at} of {length}");
+                    bytes.push(b'"');
+                    bytes.extend([0xc3; 40]);
+                    assert_eq!(plain_run(&bytes), expected, "{byte} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn base64_ends_at_the_first_other_byte() {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let letters = LETTERS.repeat(5);
+        for length in [0, 1, 31, 32, 127, 128, 129, 256, 320] {
+            assert_eq!(base64_run(&letters[..length]), length);
+        }
+        for at in 0..letters.len() {
+            for byte in 0..=255 {
+                let mut bytes = letters.clone();
+                bytes[at] = byte;
+                let expected = if LETTERS.contains(&byte) { letters.len() } else { at };
+                assert_eq!(base64_run(&bytes), expected, "{byte} at {at}");
+                assert_eq!(base64_run_portable(&bytes), expected, "{byte} at {at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Which hashes were seen where: 21 bytes each and the table's spare room, because a file may have a hundred million
+//! lines.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+/// Where a sample or a picture stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The index of its file.
+    pub(super) file: usize,
+    /// Its line, from 1.
+    pub(super) line: u64,
+}
+
+/// The first place of each hash.
+#[derive(Debug, Default)]
+pub(super) struct Seen(HashMap<Key, Packed, BuildHasherDefault<Itself>>);
+
+impl Seen {
+    /// The first place of this hash, unless it is this one.
+    pub(super) fn add(&mut self, hash: u128, place: Place) -> Option<Place> {
+        let here = Packed::from(place);
+        let first = *self.0.entry(Key::from(hash)).or_insert(here);
+        (first != here).then(|| first.into())
+    }
+
+    /// The first place of this hash.
+    pub(super) fn first(&self, hash: u128) -> Option<Place> {
+        self.0.get(&Key::from(hash)).copied().map(Place::from)
+    }
+}
+
+/// 96 bits of a hash of 128: two of a hundred million are alike by chance once in ten million million runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key([u32; 3]);
+
+impl From<u128> for Key {
+    fn from(hash: u128) -> Key {
+        Key([hash as u32, (hash >> 32) as u32, (hash >> 64) as u32])
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.0[0]) | u64::from(self.0[1]) << 32);
+    }
+}
+
+/// Hashes of hashes.
+#[derive(Default)]
+struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+}
+
+/// A line of 40 bits and a file of 24, in halves so that no room is lost to alignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Packed([u32; 2]);
+
+const LINE_BITS: u32 = 40;
+
+impl From<Place> for Packed {
+    fn from(place: Place) -> Packed {
+        let line = place.line.min((1 << LINE_BITS) - 1);
+        let packed = (place.file as u64) << LINE_BITS | line;
+        Packed([packed as u32, (packed >> 32) as u32])
+    }
+}
+
+impl From<Packed> for Place {
+    fn from(packed: Packed) -> Place {
+        let packed = u64::from(packed.0[0]) | u64::from(packed.0[1]) << 32;
+        Place { file: (packed >> LINE_BITS) as usize, line: packed & ((1 << LINE_BITS) - 1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_is_remembered() {
+        let mut seen = Seen::default();
+        let place = |file, line| Place { file, line };
+        let hash = u128::MAX / 3;
+        assert_eq!(seen.first(hash), None);
+        assert_eq!(seen.add(hash, place(1, 7)), None);
+        assert_eq!(seen.add(hash, place(2, (1 << 40) - 1)), Some(place(1, 7)));
+        assert_eq!(seen.add(hash ^ 1 << 90, place(70_000, 1 << 39)), None);
+        assert_eq!(seen.first(hash ^ 1 << 90), Some(place(70_000, 1 << 39)));
+        assert_eq!(seen.first(hash), Some(place(1, 7)));
+        assert_eq!(size_of::<(Key, Packed)>(), 20);
+    }
+}

@@ -1,0 +1,132 @@
+//! Low-rank updates and the optimiser.
+
+use rayon::prelude::*;
+
+use super::CpuKernels;
+use super::matrix::{Matrix, MatrixMut};
+use super::simd::vectorised;
+use crate::kernels::{Lora, Write};
+use crate::network::AdamW;
+
+/// What `lora_backward` reads.
+#[derive(Clone, Copy)]
+pub(super) struct LoraInput<'a> {
+    pub(super) parameters: &'a [f32],
+    pub(super) x: &'a [f32],
+    pub(super) hidden: &'a [f32],
+    pub(super) dy: &'a [f32],
+}
+
+impl CpuKernels {
+    pub(super) fn lora_forward(
+        &self,
+        lora: &Lora,
+        parameters: &[f32],
+        x: &[f32],
+        hidden: &mut [f32],
+        y: &mut [f32],
+    ) {
+        let a = Matrix::new(&parameters[lora.a.clone()], lora.inputs);
+        let b = Matrix::new(&parameters[lora.b.clone()], lora.rank);
+        let x = Matrix::new(x, lora.inputs);
+        self.product(MatrixMut::new(hidden, lora.rank), Write::Set, 1.0, (x, a.transposed()));
+        let hidden = Matrix::new(hidden, lora.rank);
+        self.product(MatrixMut::new(y, lora.outputs), Write::Add, lora.scaling, (hidden, b.transposed()));
+    }
+
+    /// `dB += s dy^T h`, `dh = s dy B`, `dA += dh^T x`, `dx += dh A`.
+    pub(super) fn lora_gradients(
+        &self,
+        lora: &Lora,
+        input: LoraInput,
+        gradients: &mut [f32],
+        dx: Option<&mut [f32]>,
+    ) {
+        let a = Matrix::new(&input.parameters[lora.a.clone()], lora.inputs);
+        let b = Matrix::new(&input.parameters[lora.b.clone()], lora.rank);
+        let x = Matrix::new(input.x, lora.inputs);
+        let dy = Matrix::new(input.dy, lora.outputs);
+        let hidden = Matrix::new(input.hidden, lora.rank);
+        let db = MatrixMut::new(&mut gradients[lora.b.clone()], lora.rank);
+        self.product(db, Write::Add, lora.scaling, (dy.transposed(), hidden));
+        let mut dh = self.pool.take(input.hidden.len());
+        self.product(MatrixMut::new(&mut dh, lora.rank), Write::Set, lora.scaling, (dy, b));
+        let dh = Matrix::new(&dh, lora.rank);
+        let da = MatrixMut::new(&mut gradients[lora.a.clone()], lora.inputs);
+        self.product(da, Write::Add, 1.0, (dh.transposed(), x));
+        if let Some(dx) = dx {
+            self.product(MatrixMut::new(dx, lora.inputs), Write::Add, 1.0, (dh, a));
+        }
+    }
+}
+
+/// What one number of an AdamW step is multiplied with.
+#[derive(Clone, Copy)]
+struct Factors {
+    decay: f32,
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    step: f32,
+    root: f32,
+    epsilon: f32,
+}
+
+impl Factors {
+    /// As `torch.optim.AdamW` rounds them: computed in double precision, then used in single.
+    fn new(step: &AdamW, steps: u64) -> Factors {
+        let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
+        Factors {
+            decay: (1.0 - step.learning_rate * step.weight_decay) as f32,
+            beta1: step.beta1 as f32,
+            beta2: step.beta2 as f32,
+            rest1: (1.0 - step.beta1) as f32,
+            rest2: (1.0 - step.beta2) as f32,
+            step: (step.learning_rate / correction(step.beta1)) as f32,
+            root: correction(step.beta2).sqrt() as f32,
+            epsilon: step.epsilon as f32,
+        }
+    }
+}
+
+vectorised! {
+    fn adamw(factors: Factors, gradients: &[f32], parameters: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+        let f = factors;
+        let state = parameters.iter_mut().zip(first).zip(second);
+        for (gradient, ((parameter, first), second)) in gradients.iter().zip(state) {
+            *first = *first * f.beta1 + gradient * f.rest1;
+            *second = *second * f.beta2 + gradient * gradient * f.rest2;
+            let size = second.sqrt() / f.root + f.epsilon;
+            *parameter = *parameter * f.decay - f.step * (*first / size);
+        }
+    }
+}
+
+const CHUNK: usize = 1 << 14;
+
+impl CpuKernels {
+    pub(super) fn adamw_step(
+        &self,
+        step: &AdamW,
+        steps: u64,
+        gradients: &[f32],
+        (parameters, first, second): (&mut [f32], &mut [f32], &mut [f32]),
+    ) {
+        let factors = Factors::new(step, steps);
+        let chunks = gradients.par_chunks(CHUNK).zip(parameters.par_chunks_mut(CHUNK));
+        let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+        self.run(|| {
+            chunks.zip(moments).for_each(|((gradients, parameters), (first, second))| {
+                adamw(factors, gradients, parameters, first, second);
+            });
+        });
+    }
+
+    /// Sums of chunks are added in order, so threads do not change the result.
+    pub(super) fn euclidean_norm(&self, values: &[f32]) -> f64 {
+        let square = |chunk: &[f32]| chunk.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+        let sums: Vec<f64> = self.run(|| values.par_chunks(CHUNK).map(square).collect());
+        sums.iter().sum::<f64>().sqrt()
+    }
+}

@@ -1,0 +1,83 @@
+//! Cross-entropy on chunks of rows.
+
+use rayon::prelude::*;
+
+use super::CpuKernels;
+use super::simd::{LANES, exp, sum_lanes, vectorised};
+use super::weight::CpuWeight;
+use crate::kernels::{TokenLoss, Write};
+
+/// Logits that exist at once.
+const LOGITS: usize = 1 << 23;
+
+/// A row of logits: its target, and what the gradient of its loss is multiplied with.
+struct Row {
+    target: usize,
+    scale: f32,
+    gradient: bool,
+}
+
+impl CpuKernels {
+    pub(super) fn cross_entropy_rows(
+        &self,
+        (x, weight): (&[f32], &CpuWeight),
+        targets: &[u32],
+        scale: f32,
+        mut gradient: Option<&mut [f32]>,
+    ) -> Vec<TokenLoss> {
+        let (hidden, vocabulary) = (weight.columns, weight.rows);
+        let rows = (LOGITS / vocabulary.max(1)).clamp(8, 1024).min(targets.len().max(1));
+        let mut logits = self.pool.take(rows * vocabulary);
+        let mut losses = Vec::with_capacity(targets.len());
+        for (chunk, targets) in targets.chunks(rows).enumerate() {
+            let place = chunk * rows * hidden..(chunk * rows + targets.len()) * hidden;
+            let logits = &mut logits[..targets.len() * vocabulary];
+            self.weight_times(&x[place.clone()], weight, logits, Write::Set);
+            let gradient_wanted = gradient.is_some();
+            self.run(|| {
+                let rows = logits.par_chunks_exact_mut(vocabulary).zip(targets);
+                let rows = rows.map(|(logits, target)| {
+                    let row = Row { target: *target as usize, scale, gradient: gradient_wanted };
+                    cross_entropy(logits, &row)
+                });
+                losses.par_extend(rows);
+            });
+            if let Some(gradient) = &mut gradient {
+                self.weight_transposed_times(logits, weight, &mut gradient[place], Write::Set);
+            }
+        }
+        losses
+    }
+}
+
+vectorised! {
+    /// The loss of one row; its logits become their gradients.
+    fn cross_entropy(logits: &mut [f32], row: &Row) -> TokenLoss {
+        let target = logits[row.target];
+        let mut most = f32::NEG_INFINITY;
+        let mut best = 0;
+        for (index, &logit) in logits.iter().enumerate() {
+            // A NaN is never above; the sum below carries it into the loss.
+            if logit > most {
+                (most, best) = (logit, index);
+            }
+        }
+        let (chunks, rest) = logits.as_chunks::<LANES>();
+        let mut sums = [0.0f32; LANES];
+        for chunk in chunks {
+            for lane in 0..LANES {
+                sums[lane] += exp(chunk[lane] - most);
+            }
+        }
+        let sum = sum_lanes(sums) + rest.iter().map(|logit| exp(logit - most)).sum::<f32>();
+        let log_sum = most + sum.ln();
+        if row.gradient {
+            let factor = row.scale / sum;
+            for logit in logits.iter_mut() {
+                *logit = exp(*logit - most) * factor;
+            }
+            logits[row.target] -= row.scale;
+        }
+        TokenLoss { loss: log_sum - target, correct: best == row.target }
+    }
+}

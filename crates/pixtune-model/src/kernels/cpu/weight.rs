@@ -1,0 +1,241 @@
+//! Frozen matrices: stored as on disk, widened to single precision a panel at a time.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::CpuKernels;
+use super::matrix::{Matrix, MatrixMut, product};
+use super::simd::{dot, vectorised};
+use crate::kernels::Write;
+use crate::network::{FrozenTensor, Storage};
+use crate::weights::dtype::f16_to_f32;
+
+/// A frozen matrix, borrowed where it lies in memory as the processor reads it.
+#[derive(Debug)]
+pub struct CpuWeight<'w> {
+    /// Rows; the first axis of a tensor.
+    pub(super) rows: usize,
+    /// Columns; all other axes.
+    pub(super) columns: usize,
+    numbers: Numbers<'w>,
+}
+
+#[derive(Debug)]
+enum Numbers<'w> {
+    F32(Cow<'w, [f32]>),
+    Bf16(Cow<'w, [u16]>),
+}
+
+/// Numbers of a panel of widened rows: small beside the caches' gain, large beside the cost of a product.
+const PANEL: usize = 1 << 20;
+
+/// Up to so many rows of `x`, a product reads the weight once from memory and is bound by that.
+const FEW_ROWS: usize = 4;
+
+impl<'w> CpuWeight<'w> {
+    pub(super) fn new(tensor: FrozenTensor<'w>) -> CpuWeight<'w> {
+        let rows = tensor.shape.first().copied().unwrap_or(1);
+        let columns = tensor.shape.iter().skip(1).product();
+        let numbers = match tensor.storage {
+            Storage::F32 => Numbers::F32(view(tensor.bytes, f32::from_le_bytes)),
+            Storage::Bf16 => Numbers::Bf16(view(tensor.bytes, u16::from_le_bytes)),
+            Storage::F16 => {
+                let halves = tensor.bytes.as_chunks().0.iter();
+                Numbers::F32(halves.map(|half| f16_to_f32(u16::from_le_bytes(*half))).collect())
+            }
+        };
+        CpuWeight { rows, columns, numbers }
+    }
+
+    /// One row, widened.
+    pub(super) fn widen_row(&self, row: usize, out: &mut [f32]) {
+        let range = row * self.columns..(row + 1) * self.columns;
+        match &self.numbers {
+            Numbers::F32(numbers) => out.copy_from_slice(&numbers[range]),
+            Numbers::Bf16(numbers) => widen(&numbers[range], out),
+        }
+    }
+
+    /// All numbers, widened.
+    pub(super) fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows * self.columns];
+        for (row, out) in out.chunks_exact_mut(self.columns.max(1)).enumerate() {
+            self.widen_row(row, out);
+        }
+        out
+    }
+
+    fn dot_row(&self, row: usize, x: &[f32]) -> f32 {
+        let range = row * self.columns..(row + 1) * self.columns;
+        match &self.numbers {
+            Numbers::F32(numbers) => dot(&numbers[range], x),
+            Numbers::Bf16(numbers) => dot_bf16(&numbers[range], x),
+        }
+    }
+}
+
+/// The bytes as numbers: the same memory where it is aligned and this processor is little-endian, a copy otherwise.
+fn view<'w, T, const N: usize>(bytes: Cow<'w, [u8]>, read: fn([u8; N]) -> T) -> Cow<'w, [T]>
+where
+    T: Plain + Clone,
+{
+    if let Cow::Borrowed(bytes) = bytes
+        && cfg!(target_endian = "little")
+    {
+        // SAFETY: every pattern of bits is a number of these types.
+        let (before, numbers, after) = unsafe { bytes.align_to::<T>() };
+        if before.is_empty() && after.is_empty() {
+            return Cow::Borrowed(numbers);
+        }
+    }
+    Cow::Owned(bytes.as_chunks().0.iter().map(|chunk| read(*chunk)).collect())
+}
+
+/// Types for which every pattern of bits is a value.
+trait Plain {}
+impl Plain for f32 {}
+impl Plain for u16 {}
+
+vectorised! {
+    fn widen(halves: &[u16], out: &mut [f32]) {
+        for (out, half) in out.iter_mut().zip(halves) {
+            *out = f32::from_bits(u32::from(*half) << 16);
+        }
+    }
+}
+
+vectorised! {
+    fn dot_bf16(halves: &[u16], x: &[f32]) -> f32 {
+        let (halves, halves_rest) = halves.as_chunks::<16>();
+        let (x, x_rest) = x.as_chunks::<16>();
+        let mut sums = [0.0f32; 16];
+        for (halves, x) in halves.iter().zip(x) {
+            for lane in 0..16 {
+                sums[lane] += f32::from_bits(u32::from(halves[lane]) << 16) * x[lane];
+            }
+        }
+        let rest = halves_rest.iter().zip(x_rest).map(|(half, x)| f32::from_bits(u32::from(*half) << 16) * x);
+        super::simd::sum_lanes(sums) + rest.sum::<f32>()
+    }
+}
+
+impl CpuKernels {
+    pub(super) fn weight_times(&self, x: &[f32], weight: &CpuWeight, y: &mut [f32], write: Write) {
+        let (inputs, outputs) = (weight.columns, weight.rows);
+        let rows = x.len() / inputs.max(1);
+        assert!(x.len() == rows * inputs && y.len() == rows * outputs, "a linear's buffers have its shape");
+        if rows <= FEW_ROWS {
+            return self.few_rows_times(x, weight, y, write);
+        }
+        let x = Matrix::new(x, inputs);
+        let mut y = MatrixMut::new(y, outputs);
+        match &weight.numbers {
+            Numbers::F32(numbers) => {
+                self.product(y, write, 1.0, (x, Matrix::new(numbers, inputs).transposed()));
+            }
+            Numbers::Bf16(_) => {
+                let mut panel = self.pool.take(panel_rows(weight) * inputs);
+                for range in blocks(outputs, panel_rows(weight)) {
+                    let panel = &mut panel[..range.len() * inputs];
+                    self.each_row(panel, inputs, |row, out| weight.widen_row(range.start + row, out));
+                    let panel = Matrix::new(panel, inputs).transposed();
+                    self.product(y.again().columns(range), write, 1.0, (x, panel));
+                }
+            }
+        }
+    }
+
+    pub(super) fn weight_transposed_times(
+        &self,
+        dy: &[f32],
+        weight: &CpuWeight,
+        dx: &mut [f32],
+        write: Write,
+    ) {
+        let (inputs, outputs) = (weight.columns, weight.rows);
+        let rows = dy.len() / outputs.max(1);
+        assert!(dx.len() == rows * inputs && dy.len() == rows * outputs, "a linear's buffers have its shape");
+        let dy = Matrix::new(dy, outputs);
+        let mut dx = MatrixMut::new(dx, inputs);
+        match &weight.numbers {
+            Numbers::F32(numbers) => self.product(dx, write, 1.0, (dy, Matrix::new(numbers, inputs))),
+            Numbers::Bf16(numbers) => {
+                let width = (PANEL / outputs.max(1)).next_multiple_of(64).min(inputs);
+                let mut panel = self.pool.take(width * outputs);
+                for range in blocks(inputs, width) {
+                    let panel = &mut panel[..range.len() * outputs];
+                    self.each_row(panel, range.len(), |row, out| {
+                        widen(&numbers[row * inputs..][range.clone()], out);
+                    });
+                    let panel = Matrix::new(panel, range.len());
+                    self.product(dx.again().columns(range), write, 1.0, (dy, panel));
+                }
+            }
+        }
+    }
+
+    fn few_rows_times(&self, x: &[f32], weight: &CpuWeight, y: &mut [f32], write: Write) {
+        let (inputs, outputs) = (weight.columns, weight.rows);
+        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+            self.run(|| {
+                y.par_chunks_mut(64).enumerate().for_each(|(block, y)| {
+                    for (row, y) in y.iter_mut().enumerate() {
+                        let value = weight.dot_row(block * 64 + row, x);
+                        *y = if write == Write::Set { value } else { *y + value };
+                    }
+                });
+            });
+        }
+    }
+
+    /// A product on all threads.
+    pub(super) fn product(&self, out: MatrixMut, write: Write, alpha: f32, factors: (Matrix, Matrix)) {
+        self.run(|| product(out, write, alpha, factors, self.threads));
+    }
+}
+
+fn panel_rows(weight: &CpuWeight) -> usize {
+    (PANEL / weight.columns.max(1)).next_multiple_of(64).min(weight.rows)
+}
+
+fn blocks(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(step.max(1)).map(move |start| start..(start + step).min(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_does_not_change_a_product() {
+        let kernels = CpuKernels::new(2).unwrap();
+        let (rows, inputs, outputs) = (7, 24, 40);
+        let numbers: Vec<f32> = (0..inputs * outputs).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+        let wide: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let narrow: Vec<u8> =
+            numbers.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect();
+        let tensor = |storage, bytes| FrozenTensor {
+            storage,
+            shape: vec![outputs, inputs],
+            bytes: Cow::Borrowed(bytes),
+        };
+        let wide = CpuWeight::new(tensor(Storage::F32, &wide));
+        let narrow = CpuWeight::new(tensor(Storage::Bf16, &narrow));
+        let x: Vec<f32> = (0..rows * inputs).map(|i| (i % 13) as f32 - 6.0).collect();
+        let dy: Vec<f32> = (0..rows * outputs).map(|i| (i % 7) as f32 - 3.0).collect();
+        for few in [1, rows] {
+            let (mut a, mut b) = (vec![1.0; few * outputs], vec![1.0; few * outputs]);
+            kernels.weight_times(&x[..few * inputs], &wide, &mut a, Write::Add);
+            kernels.weight_times(&x[..few * inputs], &narrow, &mut b, Write::Add);
+            assert_eq!(a, b);
+            let expected = 1.0 + (0..inputs).map(|i| x[i] * numbers[inputs + i]).sum::<f32>();
+            assert_eq!(a[1], expected);
+        }
+        let (mut a, mut b) = (vec![0.0; rows * inputs], vec![0.0; rows * inputs]);
+        kernels.weight_transposed_times(&dy, &wide, &mut a, Write::Set);
+        kernels.weight_transposed_times(&dy, &narrow, &mut b, Write::Set);
+        assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,45 @@
+//! Angles of rotary positions.
+//!
+//! Frequencies are rounded where transformers 5.23.0 rounds them (`modeling_rope_utils.py`, `modeling_pixtral.py`): far from
+//! the start of a text, a frequency off by one bit turns a pair noticeably.
+
+use super::batch::Picture;
+use crate::kernels::{Angles, Kernels};
+
+/// `1 / theta^(2 i / head_size)`, `[head_size / 2]`.
+fn frequencies(theta: f64, head_size: usize) -> Vec<f32> {
+    let exponent = |i: usize| (2 * i) as f32 / head_size as f32;
+    (0..head_size / 2).map(|i| 1.0 / (theta.powf(f64::from(exponent(i))) as f32)).collect()
+}
+
+/// Angles of tokens by their position: `[tokens, head_size / 2]`.
+pub(super) fn text<K: Kernels>(kernels: &K, theta: f64, head_size: usize, positions: &[u32]) -> Angles<K> {
+    let frequencies = frequencies(theta, head_size);
+    let angles = positions.iter().flat_map(|&position| frequencies.iter().map(move |f| position as f32 * f));
+    upload(kernels, angles.collect())
+}
+
+/// Angles of patches: the even frequencies by the row, then the odd ones by the column.
+pub(super) fn pictures<K: Kernels>(
+    kernels: &K,
+    theta: f64,
+    head_size: usize,
+    pictures: &[Picture],
+) -> Angles<K> {
+    let frequencies = frequencies(theta, head_size);
+    let mut angles = Vec::new();
+    for picture in pictures {
+        for patch in 0..picture.patches() {
+            let (row, column) = ((patch / picture.columns) as f32, (patch % picture.columns) as f32);
+            angles.extend(frequencies.iter().step_by(2).map(|f| row * f));
+            angles.extend(frequencies.iter().skip(1).step_by(2).map(|f| column * f));
+        }
+    }
+    upload(kernels, angles)
+}
+
+fn upload<K: Kernels>(kernels: &K, angles: Vec<f32>) -> Angles<K> {
+    let turn =
+        |of: fn(f32) -> f32| kernels.upload(&angles.iter().map(|angle| of(*angle)).collect::<Vec<_>>());
+    Angles { cosines: turn(f32::cos), sines: turn(f32::sin) }
+}

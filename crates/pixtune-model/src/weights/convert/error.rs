@@ -1,0 +1,63 @@
+//! Why a conversion was not done.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::weights::config::ConfigError;
+use crate::weights::error::{Problems, WeightsError};
+use crate::weights::safetensors::SafetensorsError;
+
+/// Why a checkpoint could not be written.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+pub enum ConvertError {
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error("cannot read `{}`", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{}` is the source as well", path.display())]
+    SamePlace { path: PathBuf },
+    #[error("`{}` contains the source `{}`", path.display(), source_path.display())]
+    Contains { path: PathBuf, source_path: PathBuf },
+    #[error("`{}` exists and is not empty", path.display())]
+    Exists { path: PathBuf },
+    #[error("`{}` was not written by pixtune: it holds no conversion_report.json, and is left alone", path.display())]
+    Foreign { path: PathBuf },
+    #[error("`{}` is not a folder", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error("another run is writing `{}`", path.display())]
+    Locked { path: PathBuf },
+    #[error("`{}` is of another model than the source:{problems}", path.display())]
+    OtherBase { path: PathBuf, problems: Problems },
+    #[error(
+        "the vocabulary of `{}` has {tokens} tokens, and the model has {rows}: resized embeddings cannot be served \
+         with it", path.display()
+    )]
+    Vocabulary { path: PathBuf, tokens: usize, rows: usize },
+    #[error("`{}` is no tokenizer that can be used: {why}", path.display())]
+    Tokenizer { path: PathBuf, why: String },
+    #[error(
+        "`{name}` differs from the embedding it is said to be tied to: programs would disagree which one counts"
+    )]
+    TiedHeadDiffers { name: String },
+    #[error("a head of `{name}` has {bytes} bytes; no model has such heads")]
+    HeadTooLarge { name: String, bytes: u64 },
+    #[error("the tensors together are larger than any file")]
+    TooLarge,
+    #[error("what was written reads back otherwise than the source:{problems}")]
+    Verify { problems: Problems },
+}
+
+impl From<ConfigError> for ConvertError {
+    fn from(error: ConfigError) -> ConvertError {
+        ConvertError::Weights(error.into())
+    }
+}
+
+impl From<SafetensorsError> for ConvertError {
+    fn from(error: SafetensorsError) -> ConvertError {
+        ConvertError::Weights(error.into())
+    }
+}

@@ -1,0 +1,274 @@
+//! Everything beside weights and configuration: tokenizer, processor, chat template.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pixtune_core::tokens::tekken::Tekken;
+
+use super::folder::OutputFolder;
+use super::report::{object, text, whole};
+use super::{ConvertError, Options, tokenizer};
+use crate::weights::config::{Family, ModelConfig, pretty};
+use crate::weights::{Checkpoint, Format};
+
+/// A small file of the output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Copy(PathBuf),
+    Text(String),
+}
+
+/// Where a file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It is a copy of the source's.
+    Source,
+    /// It is a copy of the base's.
+    Base,
+    /// It was written.
+    Written,
+}
+
+impl Origin {
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Source => "source",
+            Origin::Base => "base",
+            Origin::Written => "written",
+        }
+    }
+}
+
+impl Extra {
+    pub(super) fn write(&self, folder: &OutputFolder) -> Result<(), ConvertError> {
+        match &self.content {
+            Content::Copy(path) => folder.copy(path, &self.name),
+            Content::Text(text) => folder.write(&self.name, text.as_bytes()),
+        }
+    }
+}
+
+/// Files that Mistral's programs read beside the weights, in either format.
+const MISTRAL_FILES: [&str; 2] = ["tekken.json", "SYSTEM_PROMPT.txt"];
+
+/// Files that Hugging Face's programs read beside the weights.
+const HF_FILES: [&str; 10] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
+/// A larger tokenizer is none: Tekken's has 19 MB.
+const MAX_TOKENIZER: u64 = 256 << 20;
+
+/// Decides which small files the output gets, and from where.
+pub(super) fn plan(
+    options: &Options,
+    source: &Checkpoint,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Extra>, ConvertError> {
+    let mut extras = Extras { all: Vec::new(), source: &options.source, base: options.base.as_deref() };
+    for name in MISTRAL_FILES {
+        extras.copy(name);
+    }
+    extras.copy_sentencepiece()?;
+    let tekken = extras.path("tekken.json").map(|path| read_tekken(&path)).transpose()?;
+    if let (Some(tekken), Some(path)) = (&tekken, extras.path("tekken.json")) {
+        let rows = source.config().text.vocab_size;
+        if tekken.len() != rows {
+            return Err(ConvertError::Vocabulary { path, tokens: tekken.len(), rows });
+        }
+    }
+    match options.to {
+        Format::Mistral => {
+            if extras.all.iter().all(|extra| !is_tokenizer(&extra.name)) {
+                warnings.push(
+                    "there is no tekken.json in the source or the base, and Mistral's programs need one: give --base"
+                        .to_owned(),
+                );
+            }
+        }
+        Format::Hf => {
+            for name in HF_FILES {
+                extras.copy(name);
+            }
+            if source.format() != Format::Hf {
+                write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
+            }
+        }
+    }
+    Ok(extras.all)
+}
+
+struct Extras<'o> {
+    all: Vec<Extra>,
+    source: &'o Path,
+    base: Option<&'o Path>,
+}
+
+impl Extras<'_> {
+    /// Takes a file from the source, or else from the base.
+    fn copy(&mut self, name: &str) {
+        let places = [(Some(self.source), Origin::Source), (self.base, Origin::Base)];
+        let found = places
+            .into_iter()
+            .filter_map(|(folder, origin)| Some((folder?.join(name), origin)))
+            .find(|(path, _)| path.is_file());
+        if let Some((path, origin)) = found {
+            self.all.push(Extra { name: name.to_owned(), origin, content: Content::Copy(path) });
+        }
+    }
+
+    /// Pixtral Large has a SentencePiece model with its version in its name.
+    fn copy_sentencepiece(&mut self) -> Result<(), ConvertError> {
+        for folder in [Some(self.source), self.base].into_iter().flatten() {
+            let read = |source| ConvertError::Read { path: folder.to_owned(), source };
+            let mut names = Vec::new();
+            for entry in fs::read_dir(folder).map_err(read)? {
+                names.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
+            }
+            names.sort();
+            names.retain(|name| name.starts_with("tokenizer.model") && self.path(name).is_none());
+            names.iter().for_each(|name| self.copy(name));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, name: &str, text: String) {
+        self.all.push(Extra { name: name.to_owned(), origin: Origin::Written, content: Content::Text(text) });
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let extra = self.all.iter().find(|extra| extra.name == name)?;
+        match &extra.content {
+            Content::Copy(path) => Some(path.clone()),
+            Content::Text(_) => None,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|extra| extra.name == name)
+    }
+}
+
+fn is_tokenizer(name: &str) -> bool {
+    name == "tekken.json" || name.starts_with("tokenizer.model")
+}
+
+fn read_tekken(path: &Path) -> Result<Tekken, ConvertError> {
+    let read = |source| ConvertError::Read { path: path.to_owned(), source };
+    let wrong = |why: String| ConvertError::Tokenizer { path: path.to_owned(), why };
+    let length = fs::metadata(path).map_err(read)?.len();
+    if length > MAX_TOKENIZER {
+        return Err(wrong(format!("it has {length} bytes")));
+    }
+    Tekken::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
+}
+
+/// Writes what transformers needs and nobody brought.
+fn write_missing(
+    extras: &mut Extras<'_>,
+    config: &ModelConfig,
+    tekken: Option<&Tekken>,
+    warnings: &mut Vec<String>,
+) {
+    if !extras.has("tokenizer.json") {
+        match tekken {
+            Some(tekken) => write_tokenizer(extras, tekken, warnings),
+            None => warnings.push(
+                "there is no tekken.json in the source and no tokenizer.json in the base, and transformers needs one: \
+                 give --base"
+                    .to_owned(),
+            ),
+        }
+    }
+    if !extras.has("generation_config.json") {
+        extras.write(
+            "generation_config.json",
+            pretty(&object([("bos_token_id", whole(1)), ("eos_token_id", whole(2))])),
+        );
+    }
+    if !extras.has("preprocessor_config.json") {
+        extras.write("preprocessor_config.json", preprocessor(config));
+    }
+    if !extras.has("processor_config.json") {
+        extras.write("processor_config.json", processor(config));
+    }
+}
+
+fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tekken, warnings: &mut Vec<String>) {
+    let template = (tekken.version() == 3).then_some(tokenizer::CHAT_TEMPLATE);
+    extras.write("tokenizer.json", tokenizer::tokenizer_json(tekken));
+    if !extras.has("tokenizer_config.json") {
+        extras.write("tokenizer_config.json", tokenizer::tokenizer_config(tekken, template));
+    }
+    if extras.has("chat_template.jinja") || extras.has("chat_template.json") {
+        return;
+    }
+    match template {
+        Some(template) => extras.write("chat_template.jinja", template.to_owned()),
+        None => warnings.push(format!(
+            "no chat template was written: the tokenizer is of version {}, and only that of version 3 is known",
+            tekken.version()
+        )),
+    }
+}
+
+/// transformers 5.23.0 `image_processing_pixtral.py`: its defaults, with this model's sizes. Mean and deviation are those
+/// of mistral-common 1.13.1 `image.py`.
+fn preprocessor(config: &ModelConfig) -> String {
+    let numbers = |all: [&'static str; 3]| {
+        pixtune_core::json::Value::Array(
+            all.into_iter().map(|n| pixtune_core::json::Value::Number(n.into())).collect(),
+        )
+    };
+    let flag = pixtune_core::json::Value::Bool(true);
+    let vision = &config.vision;
+    let side = whole(vision.patch_size as u64);
+    pretty(&object([
+        ("do_convert_rgb", flag.clone()),
+        ("do_normalize", flag.clone()),
+        ("do_rescale", flag.clone()),
+        ("do_resize", flag),
+        ("image_mean", numbers(["0.48145466", "0.4578275", "0.40821073"])),
+        ("image_processor_type", text("PixtralImageProcessor")),
+        ("image_std", numbers(["0.26862954", "0.26130258", "0.27577711"])),
+        ("patch_size", object([("height", side.clone()), ("width", side)])),
+        ("processor_class", text("PixtralProcessor")),
+        ("resample", whole(3)),
+        ("rescale_factor", pixtune_core::json::Value::Number("0.00392156862745098".into())),
+        ("size", object([("longest_edge", whole(vision.image_size as u64))])),
+    ]))
+}
+
+fn processor(config: &ModelConfig) -> String {
+    let merge = match config.family {
+        Family::Pixtral => 1,
+        Family::Mistral3 => config.projector.spatial_merge,
+    };
+    pretty(&object([
+        ("image_break_token", text("[IMG_BREAK]")),
+        ("image_end_token", text("[IMG_END]")),
+        ("image_token", text("[IMG]")),
+        ("patch_size", whole(config.vision.patch_size as u64)),
+        ("processor_class", text("PixtralProcessor")),
+        ("spatial_merge_size", whole(merge as u64)),
+    ]))
+}

@@ -1,0 +1,154 @@
+//! Reads a folder of the layout of `fixtures/tiny_pixtral`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pixtune_core::json::{self, Value};
+use pixtune_model::kernels::CpuKernels;
+use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Picture, Sequence, Targets};
+use pixtune_model::weights::Checkpoint;
+use pixtune_model::weights::dtype;
+use pixtune_model::weights::safetensors::SafetensorsFile;
+
+/// Every fixture there is: the project's own, and the one the environment names.
+pub fn all() -> Vec<Fixture> {
+    let named = std::env::var_os("PIXTUNE_FIXTURE").map(PathBuf::from);
+    [repository().join("fixtures/tiny_pixtral")].into_iter().chain(named).map(Fixture::open).collect()
+}
+
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub struct Fixture {
+    pub folder: PathBuf,
+    pub golden: Tensors,
+    pub inputs: BTreeMap<String, Input>,
+}
+
+pub type Tensors = BTreeMap<String, Vec<f32>>;
+
+pub struct Input {
+    pub sequence: Sequence,
+}
+
+impl Fixture {
+    fn open(folder: PathBuf) -> Fixture {
+        let pixels = tensors(&folder.join("pixels.safetensors"));
+        let config = Fixture::base_of(&folder);
+        let shape =
+            pixtune_model::network::ModelShape::new(Checkpoint::open(&config).unwrap().config()).unwrap();
+        let text = fs::read_to_string(folder.join("inputs.json")).unwrap();
+        let parsed = json::parse(&text).unwrap().value;
+        let input = |name: &str, value: &Value| {
+            let mask = numbers(value.get("assistant_mask").unwrap());
+            let sizes = value.get("image_hw").unwrap().as_array().unwrap();
+            let picture = |(index, size): (usize, &Value)| {
+                let size = numbers(size);
+                let pixels = pixels[&format!("{name}.image{index}")].clone().into();
+                Picture {
+                    pixels,
+                    rows: size[0] as usize / shape.patch,
+                    columns: size[1] as usize / shape.patch,
+                }
+            };
+            let sequence = Sequence {
+                ids: numbers(value.get("ids").unwrap()).iter().map(|id| *id as u32).collect(),
+                trained: mask.iter().map(|trained| *trained == 1.0).collect(),
+                pictures: sizes.iter().enumerate().map(picture).collect(),
+            };
+            Input { sequence }
+        };
+        let inputs = parsed.as_object().unwrap().iter();
+        let inputs = inputs.map(|(name, value)| (name.to_string(), input(name, value))).collect();
+        Fixture { golden: tensors(&folder.join("golden.safetensors")), inputs, folder }
+    }
+
+    fn base_of(folder: &Path) -> PathBuf {
+        let names = ["hf_f32", "hf_bf16"].map(|name| folder.join(name));
+        names.into_iter().find(|path| path.is_dir()).unwrap()
+    }
+
+    /// The base model in transformers' format.
+    pub fn base(&self) -> Checkpoint {
+        Checkpoint::open(&Fixture::base_of(&self.folder)).unwrap()
+    }
+
+    /// Every folder with base weights, in both formats.
+    pub fn bases(&self) -> Vec<PathBuf> {
+        let names = ["hf_f32", "hf_bf16", "native_f32", "native_bf16"].map(|name| self.folder.join(name));
+        names.into_iter().filter(|path| path.is_dir()).collect()
+    }
+
+    pub fn batch(&self, names: &[&str]) -> Batch {
+        let sequences: Vec<Sequence> = names.iter().map(|name| self.inputs[*name].sequence.clone()).collect();
+        Batch::pack(&sequences, 10).unwrap()
+    }
+
+    /// The settings of an adapter in a subfolder.
+    pub fn lora(&self, name: &str) -> LoraConfig {
+        let text = fs::read_to_string(self.folder.join(name).join("adapter_config.json")).unwrap();
+        let parsed = json::parse(&text).unwrap().value;
+        let number = |key| numbers(parsed.get(key).unwrap())[0];
+        let targets = if name == "lora_all" { "all" } else { "text+projector" };
+        LoraConfig {
+            rank: number("r") as usize,
+            alpha: number("lora_alpha") as f32,
+            targets: Targets::parse(targets).unwrap(),
+            ..LoraConfig::default()
+        }
+    }
+}
+
+pub fn network<'w>(base: &'w Checkpoint, lora: &LoraConfig) -> Network<'w, CpuKernels> {
+    network_with(base, lora, 2, NetworkOptions::default())
+}
+
+pub fn network_with<'w>(
+    base: &'w Checkpoint,
+    lora: &LoraConfig,
+    threads: usize,
+    options: NetworkOptions,
+) -> Network<'w, CpuKernels> {
+    Network::load(CpuKernels::new(threads).unwrap(), base, lora, options).unwrap()
+}
+
+/// All tensors of a file.
+pub fn tensors(path: &Path) -> Tensors {
+    let file = SafetensorsFile::open(path).unwrap();
+    let values = |tensor| dtype::to_f32(dtype::Dtype::F32, file.bytes(tensor).unwrap()).unwrap();
+    let narrow = |tensor| dtype::to_f32(dtype::Dtype::BF16, file.bytes(tensor).unwrap()).unwrap();
+    let all = file.header().tensors.iter();
+    all.map(|tensor| {
+        let values = if tensor.dtype == dtype::Dtype::BF16 { narrow(tensor) } else { values(tensor) };
+        (tensor.name.clone(), values)
+    })
+    .collect()
+}
+
+/// A number, or the numbers of an array.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Number(text) => vec![text.parse().unwrap()],
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        other => panic!("{other:?} is no number"),
+    }
+}
+
+pub fn all_rows(batch: &Batch) -> Vec<u32> {
+    (0..batch.tokens() as u32).collect()
+}
+
+/// The largest difference; NaN counts as one.
+pub fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |most, d| if d <= most { most } else { d })
+}
+
+/// The largest difference, as a share of the largest number expected.
+pub fn relative(found: &[f32], expected: &[f32]) -> f32 {
+    let size = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    difference(found, expected) / size.max(f32::MIN_POSITIVE)
+}

@@ -1,0 +1,145 @@
+//! `pixtune convert`.
+
+mod inspect;
+
+use pixtune_io::prepare::parse_bytes;
+use pixtune_model::weights::convert::{Existing, Options, Plan, Progress, Report, Stage};
+use pixtune_model::weights::{Dtype, Format as Weights};
+
+use crate::Outcome;
+use crate::args::{ConvertArgs, DtypeArg, ToArg};
+use crate::error::Error;
+use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+
+/// Converts a checkpoint, or tells what a folder is.
+pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
+    if let Some(folder) = &args.inspect {
+        return inspect::run(folder, args.format);
+    }
+    let mut ui = Ui::new(args.format, args.quiet);
+    let options = options(&args)?;
+    let target = options.target.display().to_string();
+    let plan = Plan::new(options)?;
+    for warning in &plan.warnings {
+        ui.note(&format!("warning: {warning}"));
+    }
+    let result = plan.run(None, &mut |progress| show(&ui, progress));
+    ui.end();
+    let report = result?;
+    match args.format {
+        Format::Json => ui::print(&format!("{}\n", report.to_value())),
+        Format::Human => ui::print(&summary(&report, &target)),
+    }
+    Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
+}
+
+fn options(args: &ConvertArgs) -> Result<Options, Error> {
+    let (Some(source), Some(target), Some(to)) = (&args.source, &args.target, args.to) else {
+        return Err(Error::argument("SRC, DST and --to are needed"));
+    };
+    let to = match to {
+        ToArg::Hf => Weights::Hf,
+        ToArg::Mistral => Weights::Mistral,
+    };
+    let dtype = match args.dtype {
+        DtypeArg::Keep => None,
+        DtypeArg::Bf16 => Some(Dtype::BF16),
+        DtypeArg::F16 => Some(Dtype::F16),
+        DtypeArg::F32 => Some(Dtype::F32),
+    };
+    let shard_bytes = match args.shard_size.as_deref() {
+        Some("none") => None,
+        Some(size) => match parse_bytes(size).map_err(Error::argument)? {
+            0 => return Err(Error::argument("a shard has at least one byte; `none` writes one file")),
+            size => Some(size),
+        },
+        // What transformers 4 writes without being asked.
+        None if to == Weights::Hf => Some(5_000_000_000),
+        None => None,
+    };
+    Ok(Options {
+        source: source.clone(),
+        target: target.clone(),
+        to,
+        base: args.base.clone(),
+        dtype,
+        shard_bytes,
+        untie: args.untie,
+        verify: args.verify,
+        existing: if args.force { Existing::Replace } else { Existing::Keep },
+    })
+}
+
+fn show(ui: &Ui, progress: Progress) {
+    let what = match progress.stage {
+        Stage::Write => "writing",
+        Stage::Verify => "comparing",
+    };
+    ui.moved(what, progress.done, progress.total);
+}
+
+/// What was done, on one screen.
+fn summary(report: &Report, target: &str) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
+    let dtypes: Vec<String> =
+        report.dtypes.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+    line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
+    line(
+        "tensors",
+        format!(
+            "{} ({}), {}, {} renamed, {} with rows moved",
+            grouped(report.tensors),
+            dtypes.join(", "),
+            bytes(report.bytes),
+            grouped(report.renamed),
+            grouped(report.permuted)
+        ),
+    );
+    line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
+    if !report.synthesised.is_empty() {
+        let keys: Vec<String> =
+            report.synthesised.iter().map(|key| format!("{}={}", key.key, key.value)).collect();
+        line("synthesised", shortened(&keys));
+    }
+    for [key, before, after] in &report.corrected {
+        line("corrected", format!("{key}: {before} to {after}"));
+    }
+    if !report.carried.is_empty() {
+        line("carried over", shortened(&report.carried));
+    }
+    for [key, value] in &report.left_out {
+        line("left out", format!("{key}: {value}"));
+    }
+    for found in &report.not_finite {
+        line(
+            "not finite",
+            format!("`{}` has {} and {}", found.name, counted(found.nan, "NaN"), infinities(found.infinite)),
+        );
+    }
+    if let Some(verified) = &report.verified {
+        line(
+            "verified",
+            format!(
+                "{} read back through the inverse map and equal to the source, BLAKE3 {}",
+                counted(verified.tensors, "tensor"),
+                &verified.blake3[..16]
+            ),
+        );
+    }
+    out
+}
+
+fn infinities(count: u64) -> String {
+    format!("{} infinit{}", grouped(count), if count == 1 { "y" } else { "ies" })
+}
+
+/// A list with its first entries; the report has them all.
+fn shortened(all: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = all[..all.len().min(SHOWN)].join(", ");
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}, and {more} more in conversion_report.json"),
+    }
+}
