@@ -299,6 +299,24 @@ pub fn content_hash(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
+/// What kind of answer a text is, for strata: 0 nothing, 1 one word, 2 a number with or without a unit, 3 JSON, 4 several
+/// lines, 5 one line.
+pub fn answer_kind(text: &str) -> u8 {
+    let text = text.trim();
+    let words = text.split_whitespace().count();
+    let numeric = text
+        .starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '$' | '€' | '£'))
+        && text.chars().any(|character| character.is_ascii_digit());
+    match words {
+        0 => 0,
+        1 | 2 if numeric => 2,
+        _ if text.starts_with(['{', '[']) && text.ends_with(['}', ']']) => 3,
+        1 => 1,
+        _ if text.contains('\n') => 4,
+        _ => 5,
+    }
+}
+
 /// A short hash of a group, a stratum or an id; never 0, which stands for none.
 pub fn label_hash(text: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(text.as_bytes()).max(1)

@@ -320,8 +320,6 @@ rules! {
             "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning "shared-image"
             "The picture stands in the training file and in the validation file: the validation looks better than it is."
-        NEAR_IMAGE Warning "near-image"
-            "A picture of the validation file is that of a training sample, re-encoded, scaled or cut a little: the validation looks better than it is."
         DUPLICATE_ID Warning "duplicate-id"
             "Two rows carry the same id: usually a join that went wrong."
         ANSWER_IMBALANCE Warning "answer-imbalance"
@@ -360,6 +358,19 @@ rules! {
             "The program failed on the row; the row is set aside and the run goes on."
     }
 }
+
+/// Rules that are judged by the pixels of a picture, so that it has to be decoded for them.
+pub const OF_PIXELS: &[&Rule] = &[
+    &IMAGE_DARK,
+    &IMAGE_LIGHT,
+    &IMAGE_LOW_INFORMATION,
+    &IMAGE_BLURRY,
+    &IMAGE_TOO_SMALL,
+    &IMAGE_SHRUNK,
+    &IMAGE_ODD_SIZE,
+    &IMAGE_ODD_ASPECT_RATIO,
+    &IMAGE_GRAYSCALE,
+];
 
 /// Rules at which `check` is stricter on purpose than mistral-common 1.13.1, which takes such samples.
 pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[

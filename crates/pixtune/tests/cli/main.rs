@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod convert;
+mod curate;
 mod exactness;
 mod harness;
 mod prepare;
