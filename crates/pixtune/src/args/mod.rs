@@ -1,18 +1,28 @@
 //! The command line: a file for each command.
 
 mod check;
+mod choice;
 mod convert;
+mod fix;
+mod plan;
 mod prepare;
 mod rules;
+mod stats;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
+pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
+pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -29,7 +39,11 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
+    Stats(StatsArgs),
+    Plan(PlanArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
 }
 
