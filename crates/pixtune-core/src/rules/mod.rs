@@ -413,21 +413,30 @@ pub struct Row<'r> {
 
 /// Looks for one kind of breach in the row as it is written.
 type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
-/// Looks for one kind of breach in a conversation that was read.
-type SampleCheck = fn(&Sample<Picture<&str>>, &mut Vec<Finding>);
 
 const ROW_CHECKS: &[RowCheck] =
     &[json::duplicate_keys, json::numbers, shape::empty_prompts, text::texts, answer::lists, images::forms];
 
-const SAMPLE_CHECKS: &[SampleCheck] = &[
-    order::assistant_first,
-    order::consecutive_roles,
-    order::system_place,
-    tools::undeclared,
-    tools::ids,
-    tools::arguments,
-    |sample, findings| findings.extend(quality::answer_findings(sample)),
-];
+/// What a conversation says by itself, however it was written: orders, tools, answers.
+pub fn sample_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    order::assistant_first(sample, &mut findings);
+    order::consecutive_roles(sample, &mut findings);
+    order::system_place(sample, &mut findings);
+    tools::undeclared(sample, &mut findings);
+    tools::ids(sample, &mut findings);
+    tools::arguments(sample, &mut findings);
+    findings.extend(quality::answer_findings(sample));
+    findings
+}
+
+/// What a row of `messages` says as it is written, apart from how its pictures are: for those who write it anew.
+pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    ROW_CHECKS.iter().for_each(|check| check(row, &mut findings));
+    findings.retain(|finding| finding.rule != &IMAGE_FORM);
+    findings
+}
 
 /// A row and everything that a look at it alone tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -454,7 +463,7 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
         ROW_CHECKS.iter().for_each(|check| check(row, &mut findings));
     }
     if all_messages {
-        SAMPLE_CHECKS.iter().for_each(|check| check(&sample, &mut findings));
+        findings.extend(sample_findings(&sample));
     }
     if sample.images.len() > row.target.max_images {
         let (count, target) = (sample.images.len(), row.target);

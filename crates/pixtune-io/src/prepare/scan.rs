@@ -71,7 +71,6 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     if broken(&mut findings) {
         return Err(findings);
     }
-    findings.extend(rules::sample_texts(&sample));
     let mut pictures = Vec::with_capacity(sample.images.len());
     for picture in &sample.images {
         pictures.extend(load(plan, table, picture, &mut findings));

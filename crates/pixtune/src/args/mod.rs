@@ -1,5 +1,6 @@
 //! The command line: a file for each command.
 
+mod adapter;
 mod check;
 mod choice;
 mod convert;
@@ -13,6 +14,10 @@ mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use adapter::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
+};
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
@@ -45,6 +50,7 @@ pub enum Command {
     Plan(PlanArgs),
     Train(TrainArgs),
     Convert(ConvertArgs),
+    Adapter(AdapterArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

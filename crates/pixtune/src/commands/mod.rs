@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod adapter;
 pub mod check;
 mod choice;
 pub mod convert;
