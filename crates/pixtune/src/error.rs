@@ -106,6 +106,7 @@ impl Error {
             Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
+                PrepareError::Unmeasured { because, .. } => return Some(format!("leave out {because}")),
                 PrepareError::Read(error) => return hint_for_reading(error),
                 PrepareError::Tokenizer(_) => return None,
                 PrepareError::Exists { .. } => "--force replaces it; or choose another --out",
