@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks transformers and peft what they do with adapters that pixtune wrote, and compares with `pixtune adapter check`.
 
-    pip install torch==2.9.1 transformers==5.23.0 peft==0.21.2        or transformers==4.57.1 peft==0.17.1
+    pip install torch==2.15.0 transformers==5.23.0 peft==0.21.2        or transformers==4.57.1 peft==0.17.1
     cargo build --release
     python tests/peers/adapters.py target/release/pixtune
 
@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
 warnings.simplefilter("ignore")
+torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 PIXTUNE = sys.argv[1]
 FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "fixtures/tiny_pixtral"

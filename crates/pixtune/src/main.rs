@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
         Command::Stats(args) => commands::stats::run(args),
+        Command::Report(args) => commands::report::run(args),
         Command::Plan(args) => commands::plan::run(args),
         Command::Train(args) => commands::train::run(&args),
         Command::Convert(args) => commands::convert::run(args),

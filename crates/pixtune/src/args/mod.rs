@@ -7,6 +7,7 @@ mod convert;
 mod fix;
 mod plan;
 mod prepare;
+mod report;
 mod rules;
 mod stats;
 mod tokens;
@@ -24,6 +25,7 @@ pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
@@ -47,6 +49,7 @@ pub enum Command {
     Fix(FixArgs),
     Rules(RulesArgs),
     Stats(StatsArgs),
+    Report(ReportArgs),
     Plan(PlanArgs),
     Train(TrainArgs),
     Convert(ConvertArgs),

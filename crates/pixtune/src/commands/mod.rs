@@ -8,6 +8,7 @@ pub mod fix;
 mod lines;
 pub mod plan;
 pub mod prepare;
+pub mod report;
 pub mod rules;
 pub mod stats;
 pub mod tokens;
