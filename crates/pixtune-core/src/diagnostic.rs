@@ -261,7 +261,7 @@ mod tests {
     fn reads_as_json() {
         assert_eq!(
             finding().to_json(),
-            r#"{"rule":"image-unreadable","severity":"error","file":"train.csv","line":41,"pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","fix":null}"#
+            r#"{"rule":"image-unreadable","severity":"error","file":"train.csv","line":41,"pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","fix":"unsafe"}"#
         );
     }
 

@@ -53,7 +53,8 @@ impl Case {
 
     /// Copies a picture from `fixtures/images`.
     pub fn fixture(&self, name: &str, fixture: &str) {
-        fs::copy(root().join("fixtures/images").join(fixture), self.path(name)).unwrap();
+        let bytes = fs::read(root().join("fixtures/images").join(fixture)).unwrap();
+        self.write(name, bytes);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
