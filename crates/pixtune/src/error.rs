@@ -8,6 +8,7 @@ use pixtune_io::fix::TooLarge;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerError;
+use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
 
@@ -40,6 +41,9 @@ pub enum Error {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// The network could not be made, or could not read what it was given.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output {
@@ -76,6 +80,7 @@ impl Error {
             Error::TooLarge(_) => "--unsafe leaves such lines out",
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
+            Error::Network(_) => return None,
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Read(error) => return hint_for_reading(error),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
         Command::Convert(args) => commands::convert::run(args),
+        Command::Generate(args) => commands::generate::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ mod check;
 mod choice;
 mod convert;
 mod fix;
+mod generate;
 mod prepare;
 mod rules;
 mod tokens;
@@ -14,6 +15,7 @@ pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
+pub use generate::GenerateArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
 pub use tokens::TokensArgs;
@@ -36,6 +38,7 @@ pub enum Command {
     Fix(FixArgs),
     Rules(RulesArgs),
     Convert(ConvertArgs),
+    Generate(GenerateArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

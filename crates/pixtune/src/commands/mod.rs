@@ -4,6 +4,7 @@ pub mod check;
 mod choice;
 pub mod convert;
 pub mod fix;
+pub mod generate;
 mod lines;
 pub mod prepare;
 pub mod rules;

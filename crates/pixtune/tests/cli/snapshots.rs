@@ -25,6 +25,7 @@ fn help_teaches() {
     check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
     check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
     check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
+    check("generate-help.txt", &case.run(&["generate", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
 }
 
