@@ -6,6 +6,7 @@ pub mod curate;
 pub mod diagnostic;
 pub mod fix;
 pub mod json;
+pub mod plan;
 pub mod quality;
 pub mod rules;
 pub mod sample;

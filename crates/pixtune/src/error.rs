@@ -7,10 +7,12 @@ use pixtune_core::columns::ColumnError;
 use pixtune_io::fix::TooLarge;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
+use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
+use pixtune_train::TrainError;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +23,21 @@ pub enum Error {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What was to be surveyed could not be read.
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Training could not start or not go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals")]
+    Signal {
+        /// Why.
+        source: io::Error,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -74,10 +88,19 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
-            Error::Argument { .. } | Error::Tokenizer(_) | Error::Output { .. } | Error::Write { .. } => {
+            Error::Survey(SurveyError::Nothing { .. }) => {
+                "give a folder that `pixtune prepare` made, JSON Lines files, or a folder of pictures"
+            }
+            Error::Survey(_) => return None,
+            Error::Train(error) => return hint_for_training(error),
+            Error::Signal { .. }
+            | Error::Argument { .. }
+            | Error::Tokenizer(_)
+            | Error::Output { .. }
+            | Error::Write { .. } => {
                 return None;
             }
-            Error::TooLarge(_) => "--unsafe leaves such lines out",
+            Error::TooLarge(_) => "--max-line-bytes sets another limit; --unsafe leaves such lines out",
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Network(_) => return None,
@@ -102,6 +125,37 @@ impl Error {
         };
         Some(hint.to_owned())
     }
+}
+
+fn hint_for_training(error: &TrainError) -> Option<String> {
+    let hint = match error {
+        TrainError::Exists { .. } => "--resume goes on with it, --force replaces it; or choose another --out",
+        TrainError::Foreign { .. } => "choose another --out",
+        TrainError::Locked { .. } => "wait for it, or choose another --out",
+        TrainError::OtherPlan { .. } => "run with the options and data of then, or start over with --force",
+        TrainError::Damaged { .. } => {
+            "remove the checkpoint it is in, and the one before it will do; or start over with --force"
+        }
+        TrainError::OtherModel { .. } => "prepare the data again with --model for this model",
+        TrainError::Tokenizer { .. } => {
+            "put the model's tekken.json beside its weights, or name one: --tokenizer FILE; `--tokenizer pixtral-12b` is \
+             the built-in one"
+        }
+        TrainError::Unusable { .. } => "--invalid-samples skip trains on the others",
+        TrainError::UnusableOnTheWay { .. } => {
+            "a checkpoint was written; --resume --invalid-samples skip goes on without the sample"
+        }
+        TrainError::NoSamples { .. } => "`pixtune check` explains what is wrong with each line",
+        TrainError::Write { .. } => {
+            "once there is room, run again with --resume: the last checkpoint is whole"
+        }
+        TrainError::NotFinite { .. } => {
+            "a lower --learning-rate or a longer --warmup helps; the last checkpoint was not touched"
+        }
+        TrainError::Stopped { .. } => "everything was saved; --resume goes on from here",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {

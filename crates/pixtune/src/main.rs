@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod error;
+mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Stats(args) => commands::stats::run(args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Convert(args) => commands::convert::run(args),
         Command::Generate(args) => commands::generate::run(args),
     }));

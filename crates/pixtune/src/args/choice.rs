@@ -28,6 +28,9 @@ pub struct ChoiceArgs {
     /// Pictures in one sample above which it is told; the target's limit without it (Mistral's pages say 8 and no limit)
     #[arg(long, value_name = "N")]
     pub max_images: Option<usize>,
+    /// Bytes a line may have, 256 KiB at least; a longer one is passed over and told
+    #[arg(long, value_name = "SIZE", default_value = "512MB")]
+    pub max_line_bytes: String,
     /// Fetch pictures of http and https addresses: check looks at them like at any other, fix embeds them. At most 64 MiB and
     /// 30 seconds each, 5 redirects, nothing from private networks
     #[arg(long)]

@@ -5,9 +5,12 @@ mod choice;
 mod convert;
 mod fix;
 mod generate;
+mod plan;
 mod prepare;
 mod rules;
+mod stats;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -16,9 +19,12 @@ pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
+pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
+pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -37,6 +43,9 @@ pub enum Command {
     Check(CheckArgs),
     Fix(FixArgs),
     Rules(RulesArgs),
+    Stats(StatsArgs),
+    Plan(PlanArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
     Generate(GenerateArgs),
 }

@@ -12,7 +12,7 @@ use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
 
-use super::lines::{Lines, MAX_LINE};
+use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
@@ -50,7 +50,7 @@ fn check_file(
     let Lines { source, folder, before } = Lines::open(file)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
-    let blocks = Mutex::new(Blocks::new(source, MAX_LINE));
+    let blocks = Mutex::new(Blocks::new(source, choice::max_line(&args.choice)?));
     let used = UsedBlocks::default();
     let next = || {
         let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -35,6 +35,12 @@ fn fetching(args: &ChoiceArgs) -> Option<Arc<Fetching>> {
     args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
 }
 
+/// Bytes that are kept of a line: never less than is read at a time.
+pub fn max_line(args: &ChoiceArgs) -> Result<usize, Error> {
+    let bytes = parse_bytes(&args.max_line_bytes).map_err(Error::argument)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX).max(256 << 10))
+}
+
 /// How many threads are to work.
 pub fn threads(args: &ChoiceArgs) -> usize {
     args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))

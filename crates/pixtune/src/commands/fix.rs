@@ -18,7 +18,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::write::whole::WholeFile;
 
-use super::lines::{Lines, MAX_LINE};
+use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::FixArgs;
@@ -37,13 +37,14 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     let data = std::slice::from_ref(&args.file);
     let most = if args.guess { Fix::Unsafe } else { Fix::Safe };
     let fixer = Fixer { checker: choice::checker(&args.choice, data, Verify::Header)?, most };
+    let max_line = choice::max_line(&args.choice)?;
     refuse_output(args)?;
     let Lines { source, folder, before } = Lines::open(&args.file)?;
     let mut out = Out::create(&args.out)?;
     let mut log = Log::new(args, &fixer);
 
     let broken = |source| Error::from(ReadError::Io { path: args.file.clone(), source });
-    let rows = Mutex::new(Records::unhashed(source, Framing::Lines, MAX_LINE));
+    let rows = Mutex::new(Records::unhashed(source, Framing::Lines, max_line));
     let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).next_line().map_err(broken);
     let work = |row: RawRow| fixer.fix(&folder, row);
     let sink = |fixed: Result<Fixed, _>| {

@@ -10,9 +10,6 @@ use pixtune_io::read::discover::encoding_of;
 
 use crate::error::Error;
 
-/// A line may have this many bytes: two hundred pictures of a megabyte.
-pub const MAX_LINE: usize = 512 << 20;
-
 /// A file of lines, open.
 pub struct Lines {
     /// Its bytes.

@@ -6,9 +6,12 @@ pub mod convert;
 pub mod fix;
 pub mod generate;
 mod lines;
+pub mod plan;
 pub mod prepare;
 pub mod rules;
+pub mod stats;
 pub mod tokens;
+pub mod train;
 
 use std::io;
 

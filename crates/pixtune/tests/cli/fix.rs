@@ -129,6 +129,22 @@ fn only_the_chosen_rules_are_mended() {
 }
 
 #[test]
+fn what_is_no_text_is_refused() {
+    let case = Case::new();
+    case.write("rows.jsonl", b"\x1f\x8b\x08\0\0\0\0\0");
+    case.run(&["fix", "rows.jsonl", "--out", "out.jsonl"]).ends(2).tells("gzip-compressed");
+    fs::create_dir(case.path("folder")).unwrap();
+    case.run(&["fix", "folder", "--out", "out.jsonl"]).ends(2).tells("cannot read `folder`");
+    case.run(&["fix", "missing.jsonl", "--out", "out.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
+    assert!(!case.path("out.jsonl").exists());
+    case.write("rows.jsonl", "[".repeat(100_000) + "\n{\"" + &"k".repeat(10_000_000) + "\":1}\n");
+    fix(&case, "rows.jsonl", "out.jsonl", &[]).ends(1);
+    assert_eq!(case.read("out.jsonl"), case.read("rows.jsonl"));
+    fix(&case, "rows.jsonl", "out.jsonl", &["--unsafe"]).ends(1);
+    assert_eq!(case.read("out.jsonl"), "");
+}
+
+#[test]
 fn nothing_is_written_in_place_or_over_something_else() {
     let case = Case::new();
     case.write("rows.jsonl", good_lines(1));
