@@ -30,7 +30,7 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub prompt: String,
     /// 0 always takes the most likely token; above it, tokens are drawn
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Stop after so many tokens
     #[arg(long, default_value_t = 256, value_name = "N")]
