@@ -14,7 +14,8 @@ fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
         let policy = Policy {
             limits: SMALL,
             model: &PIXTRAL_12B,
-            target,
+            target: **target,
+            measure: true,
             keep: false,
             decode_all: true,
             resampling: Resampling::Mistral,

@@ -8,6 +8,7 @@ pub mod image;
 pub mod parallel;
 pub mod prepare;
 pub mod read;
+pub mod report;
 pub mod survey;
 pub mod tokens;
 pub mod write;

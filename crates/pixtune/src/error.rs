@@ -9,6 +9,7 @@ use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::TokenizerError;
+use pixtune_model::adapter::AdapterError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
@@ -58,6 +59,9 @@ pub enum Error {
     /// The network could not be made, or could not read what it was given.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// An adapter could not be read, converted or merged.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output {
@@ -104,8 +108,10 @@ impl Error {
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Network(_) => return None,
+            Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {
+                PrepareError::Unmeasured { because, .. } => return Some(format!("leave out {because}")),
                 PrepareError::Read(error) => return hint_for_reading(error),
                 PrepareError::Tokenizer(_) => return None,
                 PrepareError::Exists { .. } => "--force replaces it; or choose another --out",
@@ -171,6 +177,25 @@ fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
         ConvertError::Vocabulary { .. } => "give the tokenizer of this very model: --base DIR",
         ConvertError::Verify { .. } => "nothing was left behind; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
+    let hint = match error {
+        AdapterError::Convert(error) => return hint_for_converting(error),
+        AdapterError::Weights(error) => return hint_for_weights(error),
+        AdapterError::Mixed { .. } => "say which one: --from peft or --from mistral",
+        AdapterError::NoAdapter { pickled: true, .. } => {
+            "load it with peft and save it again: save_pretrained(safe_serialization=True)"
+        }
+        AdapterError::NoConfig { .. } => {
+            "peft's save_pretrained writes it; copy it from where the adapter was trained"
+        }
+        AdapterError::OtherBase { .. } => "give the model that the adapter was trained on",
+        AdapterError::NotFinite { .. } => "the training diverged; take an earlier checkpoint",
+        AdapterError::DialectOfFile { .. } => "without --from the names tell the dialect",
         _ => return None,
     };
     Some(hint)

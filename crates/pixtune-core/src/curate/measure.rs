@@ -7,9 +7,11 @@
 mod hash;
 mod plane;
 mod tiles;
+mod verify;
 
 pub use hash::{Thumbnail, perceptual_hash};
 pub use plane::{Luma, Reduced, reduce};
+pub use verify::{UNEXPLAINED, looks_same};
 
 /// The longer side of the plane that brightness, entropy and sharpness are measured on, in pixels.
 pub const WORKING_SIDE: usize = 1024;

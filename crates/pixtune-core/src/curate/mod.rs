@@ -2,16 +2,28 @@
 //!
 //! Everything here is a function of small facts about rows; no picture and no text is looked at.
 
+mod duplicates;
+mod groups;
+pub mod hamming;
 pub mod measure;
+pub mod minhash;
+pub mod near;
+pub mod quality;
 mod split;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroUsize;
 
+use crate::rules::Rule;
+
+pub use duplicates::Near;
+pub use groups::Groups;
 pub use measure::PictureFacts;
-pub use split::{Side, Split, SplitKind, Validation, ValidationError, parse_size};
+pub use minhash::Sketch;
+pub use split::{Side, Split, SplitKind, Unmet, Validation, ValidationError, parse_size};
 
-/// What is remembered of one row: 112 bytes, and 64 more for each of its pictures.
+/// What is remembered of one row: 208 bytes, and 64 more for each of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
     /// Which input it came from.
@@ -30,6 +42,16 @@ pub struct Record {
     pub rejected: bool,
     /// Hash of everything in the sample but its pictures.
     pub text: u128,
+    /// Hash of everything before the last answer, without its pictures; 0 for none.
+    pub prompt: u128,
+    /// Hash of the last answer.
+    pub answer_hash: u64,
+    /// What the last answer is.
+    pub answer_kind: u8,
+    /// All of its text.
+    pub sketch: Sketch,
+    /// Its last answer.
+    pub answer: Sketch<16>,
     /// Hash of its group; 0 for none.
     pub group: u64,
     /// Hash of its stratum; 0 for none.
@@ -53,6 +75,18 @@ pub struct Image {
     pub content: u128,
     /// What was measured; of pictures that were not decoded nothing is.
     pub facts: PictureFacts,
+}
+
+impl Image {
+    /// What makes two pictures the same: their pixels, where these are known, else their bytes.
+    pub fn identity(&self) -> u128 {
+        if self.facts.is_measured() { u128::from(self.facts.pixels) } else { self.content }
+    }
+
+    /// In how many bits the perceptual hashes differ.
+    pub fn distance(&self, other: &Image) -> u32 {
+        (self.facts.phash ^ other.facts.phash).count_ones()
+    }
 }
 
 /// The facts of all rows, in input order.
@@ -91,15 +125,25 @@ impl Records {
     }
 }
 
-/// What counts as a duplicate.
+/// Which duplicates are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dedup {
-    /// Nothing does.
+    /// None, and none are told.
     Off,
-    /// The same pictures, byte for byte, and the same text.
+    /// Those of the same pixels and the same text; near ones are told.
+    #[default]
+    Exact,
+    /// Near ones too.
+    Near,
+}
+
+/// What makes a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum By {
+    /// Pictures and text: several questions about one picture are no duplicates.
     #[default]
     Sample,
-    /// The same pictures, whatever is asked about them.
+    /// Pictures alone, whatever is asked about them.
     Image,
 }
 
@@ -112,8 +156,56 @@ pub enum Verdict {
     Validation,
     /// The scan rejected it.
     Rejected,
-    /// It repeats the row at this index.
-    Duplicate(usize),
+    /// It repeats another row.
+    Duplicate(Repeat),
+    /// A picture of it is odd, and such rows are to be dropped: the place in [`Decision::odd`].
+    Odd(usize),
+}
+
+impl Verdict {
+    /// Whether the row is written to the training or the validation file.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Verdict::Train | Verdict::Validation)
+    }
+}
+
+/// Which row is repeated, and how nearly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// The row that is kept.
+    pub of: usize,
+    /// How near it is; nothing for the same pixels and the same text.
+    pub near: Option<Near>,
+}
+
+/// What is decided by.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Which duplicates are rejected.
+    pub dedup: Dedup,
+    /// What makes a duplicate.
+    pub by: By,
+    /// Bits in which the hashes of near pictures may differ, at most [`hamming::MOST`].
+    pub distance: u32,
+    /// Rules on odd pictures that reject the row.
+    pub drop: Vec<&'static Rule>,
+    /// What is held out.
+    pub split: Split,
+    /// Threads to search on; the outcome does not depend on it.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            dedup: Dedup::default(),
+            by: By::default(),
+            distance: near::DISTANCE,
+            drop: vec![],
+            split: Split::default(),
+            threads: NonZeroUsize::MIN,
+        }
+    }
 }
 
 /// The outcome for a whole set.
@@ -123,46 +215,75 @@ pub struct Decision {
     pub verdicts: Vec<Verdict>,
     /// Rows whose id an earlier row carries: (row, earlier row).
     pub repeated_ids: Vec<(usize, usize)>,
+    /// Rows that nearly repeat another and are kept all the same, in order.
+    pub near: Vec<(usize, Repeat)>,
+    /// Rows with the pictures and the prompt of an earlier one and another answer: (row, earlier row).
+    pub contradictions: Vec<(usize, usize)>,
+    /// Pictures that are unlike most of the set, in order.
+    pub odd: Vec<quality::Odd>,
+    /// In what the split is not what was asked for.
+    pub unmet: Vec<Unmet>,
+    /// The pictures of all rows, grouped by what they show.
+    pub pictures: Groups,
 }
 
-/// Decides about every row.
-pub fn decide(records: &Records, dedup: Dedup, split: &Split) -> Decision {
-    let mut verdicts = vec![Verdict::Train; records.rows.len()];
-    mark_duplicates(records, dedup, &mut verdicts);
-    split::assign(records, split, &mut verdicts);
-    Decision { repeated_ids: repeated_ids(records, &verdicts), verdicts }
-}
-
-fn mark_duplicates(records: &Records, dedup: Dedup, verdicts: &mut [Verdict]) {
-    let mut first: HashMap<u128, usize, BuildHasherDefault<Prehashed>> = HashMap::default();
-    for (index, (row, images)) in records.iter().enumerate() {
-        if row.rejected {
-            verdicts[index] = Verdict::Rejected;
-            continue;
-        }
-        let key = match dedup {
-            Dedup::Off => continue,
-            Dedup::Image if images.is_empty() => continue,
-            Dedup::Image => hash_all(0, images),
-            Dedup::Sample => hash_all(row.text, images),
-        };
-        match first.entry(key) {
-            std::collections::hash_map::Entry::Occupied(earlier) => {
-                verdicts[index] = Verdict::Duplicate(*earlier.get());
-            }
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(index);
-            }
+/// Decides about every row. `same` is asked whether two pictures, by their indices in [`Records::images`], look the same;
+/// only pictures whose hashes are close are asked for.
+pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32) -> bool) -> Decision {
+    let start = |row: &Record| if row.rejected { Verdict::Rejected } else { Verdict::Train };
+    let mut verdicts: Vec<Verdict> = records.rows.iter().map(start).collect();
+    let mut pictures = near::near_pictures(&records.images, policy.distance, policy.threads, same);
+    let odd = quality::odd(records);
+    for (place, odd) in odd.iter().enumerate() {
+        if policy.drop.contains(&odd.rule) && verdicts[odd.row] == Verdict::Train {
+            verdicts[odd.row] = Verdict::Odd(place);
         }
     }
+    if policy.dedup != Dedup::Off {
+        duplicates::mark_exact(records, policy.by, &mut verdicts);
+    }
+    let texts = near_texts(records, &verdicts);
+    let mut near = Vec::new();
+    if policy.dedup != Dedup::Off {
+        let mut together = Groups::new(records.rows.len());
+        texts.iter().for_each(|(one, other)| {
+            together.join(*one, *other);
+        });
+        near = duplicates::near(records, policy.by, &mut pictures, &mut together, &verdicts);
+    }
+    if policy.dedup == Dedup::Near {
+        for (row, repeat) in near.drain(..) {
+            verdicts[row] = Verdict::Duplicate(repeat);
+        }
+    }
+    let unmet = split::assign(records, &mut pictures, &texts, &policy.split, &mut verdicts);
+    Decision {
+        repeated_ids: repeated_ids(records, &verdicts),
+        contradictions: duplicates::contradictions(records, &verdicts),
+        verdicts,
+        near,
+        odd,
+        unmet,
+        pictures,
+    }
+}
+
+/// Pairs of rows with nearly the same text.
+fn near_texts(records: &Records, verdicts: &[Verdict]) -> Vec<(u32, u32)> {
+    let sketch = |(row, verdict): (&Record, &Verdict)| {
+        if verdict.is_kept() { row.sketch } else { Sketch::default() }
+    };
+    let sketches: Vec<Sketch> = records.rows.iter().zip(verdicts).map(sketch).collect();
+    let mut pairs = Vec::new();
+    minhash::near_texts(&sketches, minhash::SIMILAR, |one, other| pairs.push((one, other)));
+    pairs
 }
 
 fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
     let mut first: HashMap<u64, usize, BuildHasherDefault<Prehashed>> = HashMap::default();
     let mut repeated = Vec::new();
     for (index, row) in records.rows.iter().enumerate() {
-        let kept = matches!(verdicts[index], Verdict::Train | Verdict::Validation);
-        if row.id == 0 || !kept {
+        if row.id == 0 || !verdicts[index].is_kept() {
             continue;
         }
         let earlier = *first.entry(row.id).or_insert(index);
@@ -173,17 +294,27 @@ fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> 
     repeated
 }
 
-/// One hash of several, sensitive to their order.
-fn hash_all(first: u128, more: &[Image]) -> u128 {
-    let mut bytes = Vec::with_capacity(16 * (more.len() + 1));
-    bytes.extend_from_slice(&first.to_le_bytes());
-    more.iter().for_each(|image| bytes.extend_from_slice(&image.content.to_le_bytes()));
-    content_hash(&bytes)
-}
-
 /// The hash by which pictures and texts are told apart: XXH3, 128 bits.
 pub fn content_hash(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
+}
+
+/// What kind of answer a text is, for strata: 0 nothing, 1 one word, 2 a number with or without a unit, 3 JSON, 4 several
+/// lines, 5 one line.
+pub fn answer_kind(text: &str) -> u8 {
+    let text = text.trim();
+    let words = text.split_whitespace().count();
+    let numeric = text
+        .starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '$' | '€' | '£'))
+        && text.chars().any(|character| character.is_ascii_digit());
+    match words {
+        0 => 0,
+        1 | 2 if numeric => 2,
+        _ if text.starts_with(['{', '[']) && text.ends_with(['}', ']']) => 3,
+        1 => 1,
+        _ if text.contains('\n') => 4,
+        _ => 5,
+    }
 }
 
 /// A short hash of a group, a stratum or an id; never 0, which stands for none.
@@ -223,10 +354,10 @@ mod tests {
         records
     }
 
-    fn duplicates(records: &Records, dedup: Dedup) -> Vec<Option<usize>> {
-        let decision = decide(records, dedup, &Split::default());
+    fn duplicates(records: &Records, dedup: Dedup, by: By) -> Vec<Option<usize>> {
+        let decision = decide(records, &Policy { dedup, by, ..Policy::default() }, &mut |_, _| true);
         let of = |verdict: &Verdict| match verdict {
-            Verdict::Duplicate(of) => Some(*of),
+            Verdict::Duplicate(repeat) => Some(repeat.of),
             _ => None,
         };
         decision.verdicts.iter().map(of).collect()
@@ -235,26 +366,26 @@ mod tests {
     #[test]
     fn several_questions_about_one_picture_are_no_duplicates() {
         let set = records(&[(1, &[7], 0), (2, &[7], 0), (1, &[7], 0), (1, &[7, 8], 0), (1, &[8, 7], 0)]);
-        assert_eq!(duplicates(&set, Dedup::Sample), [None, None, Some(0), None, None]);
-        assert_eq!(duplicates(&set, Dedup::Image), [None, Some(0), Some(0), None, None]);
-        assert_eq!(duplicates(&set, Dedup::Off), [None; 5]);
+        assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, None, Some(0), None, None]);
+        assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, Some(0), Some(0), None, None]);
+        assert_eq!(duplicates(&set, Dedup::Off, By::Sample), [None; 5]);
     }
 
     #[test]
     fn text_alone_is_no_picture_duplicate() {
         let set = records(&[(1, &[], 0), (1, &[], 0)]);
-        assert_eq!(duplicates(&set, Dedup::Image), [None, None]);
-        assert_eq!(duplicates(&set, Dedup::Sample), [None, Some(0)]);
+        assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, None]);
+        assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, Some(0)]);
     }
 
     #[test]
     fn repeated_ids_are_told_of_rows_that_stay() {
         let set = records(&[(1, &[1], 5), (2, &[2], 5), (1, &[1], 5), (3, &[3], 0), (4, &[4], 0)]);
-        assert_eq!(decide(&set, Dedup::Sample, &Split::default()).repeated_ids, [(1, 0)]);
+        assert_eq!(decide(&set, &Policy::default(), &mut |_, _| true).repeated_ids, [(1, 0)]);
     }
 
     #[test]
     fn a_record_is_as_small_as_documented() {
-        assert_eq!((size_of::<Record>(), size_of::<Image>()), (112, 64));
+        assert_eq!((size_of::<Record>(), size_of::<Image>()), (208, 64));
     }
 }

@@ -124,7 +124,8 @@ fn turns<I>(sample: &Sample<I>) -> Vec<(usize, String, String)> {
     turns
 }
 
-fn plain(content: &Content) -> String {
+/// The text of a message without its pictures.
+pub fn plain(content: &Content) -> String {
     match content {
         Content::Text(text) => text.clone(),
         Content::Parts(parts) => {

@@ -277,6 +277,24 @@ rules! {
             "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
         IMAGE_ALPHA Warning Unsafe "image-alpha"
             "The picture has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever colour lies below."
+        IMAGE_DARK Warning No "image-dark"
+            "The picture is dark as a whole: the 99th percentile of its luma is below 32 %."
+        IMAGE_LIGHT Warning No "image-light"
+            "The picture is over-exposed: 999 of 1000 pixels are brighter than 95 %."
+        IMAGE_LOW_INFORMATION Warning No "image-low-information"
+            "Next to nothing is to be seen: less than 1 % of the tiles of 16 x 16 pixels vary by more than noise."
+        IMAGE_BLURRY Warning No "image-blurry"
+            "Nothing in the picture is sharp: as the model sees it, even the sharpest edges are wider than 6 pixels."
+        IMAGE_TOO_SMALL Warning No "image-too-small"
+            "A side has less than 32 pixels, two patches of the model: there is nothing to be read in so little."
+        IMAGE_SHRUNK Warning No "image-shrunk"
+            "The model's limit makes the picture more than 4 times smaller; small print does not survive that."
+        IMAGE_ODD_SIZE Warning No "image-odd-size"
+            "The picture is far smaller or larger than the others: more than 3 interquartile ranges from them."
+        IMAGE_ODD_ASPECT_RATIO Warning No "image-odd-aspect-ratio"
+            "One side is less than 0.35 of the other, in a set where most pictures are not like that: often a strip or a banner."
+        IMAGE_GRAYSCALE Warning No "image-grayscale"
+            "The picture is grey, in a set where most are coloured: often a scan or a placeholder."
         IMAGE_FORM Warning Safe "image-form"
             "The picture is written otherwise than the target's documentation does: Mistral's fine-tuning takes `image_url` as a string, OpenAI's as an object with `url`."
         IMAGE_ROLE Error Unsafe "image-role"
@@ -309,6 +327,8 @@ rules! {
             "The same pictures and the same text stand in an earlier row; repeated samples are learned by heart."
         CONTRADICTION Warning No "contradiction"
             "The same pictures and the same prompt have another answer in an earlier row: the model is taught both."
+        NEAR_DUPLICATE Warning No "near-duplicate"
+            "Another row shows nearly the same pictures with nearly the same text; what is repeated counts double in training."
         SHARED_SAMPLE Warning No "shared-sample"
             "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning No "shared-image"
@@ -333,6 +353,8 @@ rules! {
             "The validation file is larger than the target takes; base64 pictures reach the limit after a few samples."
     }
     Table {
+        SPLIT_UNMET Warning No "split-unmet"
+            "The split cannot be what was asked for: rows that must stay together are too many, or strata too small."
         ROW_WRONG_LENGTH Error No "row-wrong-length"
             "The row has another number of cells than the header, so cells would land in the wrong columns."
         UNCLOSED_QUOTE Error No "unclosed-quote"
@@ -349,6 +371,19 @@ rules! {
             "The program failed on the row; the row is set aside and the run goes on."
     }
 }
+
+/// Rules that are judged by the pixels of a picture, so that it has to be decoded for them.
+pub const OF_PIXELS: &[&Rule] = &[
+    &IMAGE_DARK,
+    &IMAGE_LIGHT,
+    &IMAGE_LOW_INFORMATION,
+    &IMAGE_BLURRY,
+    &IMAGE_TOO_SMALL,
+    &IMAGE_SHRUNK,
+    &IMAGE_ODD_SIZE,
+    &IMAGE_ODD_ASPECT_RATIO,
+    &IMAGE_GRAYSCALE,
+];
 
 /// Rules at which `check` is stricter on purpose than mistral-common 1.13.1, which takes such samples.
 pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
@@ -378,21 +413,30 @@ pub struct Row<'r> {
 
 /// Looks for one kind of breach in the row as it is written.
 type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
-/// Looks for one kind of breach in a conversation that was read.
-type SampleCheck = fn(&Sample<Picture<&str>>, &mut Vec<Finding>);
 
 const ROW_CHECKS: &[RowCheck] =
     &[json::duplicate_keys, json::numbers, shape::empty_prompts, text::texts, answer::lists, images::forms];
 
-const SAMPLE_CHECKS: &[SampleCheck] = &[
-    order::assistant_first,
-    order::consecutive_roles,
-    order::system_place,
-    tools::undeclared,
-    tools::ids,
-    tools::arguments,
-    |sample, findings| findings.extend(quality::answer_findings(sample)),
-];
+/// What a conversation says by itself, however it was written: orders, tools, answers.
+pub fn sample_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    order::assistant_first(sample, &mut findings);
+    order::consecutive_roles(sample, &mut findings);
+    order::system_place(sample, &mut findings);
+    tools::undeclared(sample, &mut findings);
+    tools::ids(sample, &mut findings);
+    tools::arguments(sample, &mut findings);
+    findings.extend(quality::answer_findings(sample));
+    findings
+}
+
+/// What a row of `messages` says as it is written, apart from how its pictures are: for those who write it anew.
+pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    ROW_CHECKS.iter().for_each(|check| check(row, &mut findings));
+    findings.retain(|finding| finding.rule != &IMAGE_FORM);
+    findings
+}
 
 /// A row and everything that a look at it alone tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -419,7 +463,7 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
         ROW_CHECKS.iter().for_each(|check| check(row, &mut findings));
     }
     if all_messages {
-        SAMPLE_CHECKS.iter().for_each(|check| check(&sample, &mut findings));
+        findings.extend(sample_findings(&sample));
     }
     if sample.images.len() > row.target.max_images {
         let (count, target) = (sample.images.len(), row.target);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{TOOL_ARGUMENTS, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, TOOL_UNDECLARED};
 use crate::diagnostic::Finding;
 use crate::json;
-use crate::sample::{Arguments, Message, Picture, Sample, ToolCall};
+use crate::sample::{Arguments, Message, Sample, ToolCall};
 
 /// Every call with its message and its place in it.
 fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
@@ -18,7 +18,7 @@ fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall
     })
 }
 
-pub(super) fn undeclared(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
+pub(super) fn undeclared<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     let declared: HashSet<&str> = sample.tools.iter().map(|tool| tool.name.as_str()).collect();
     for (message, index, call) in calls(sample) {
         if !declared.contains(call.name.as_str()) {
@@ -29,7 +29,7 @@ pub(super) fn undeclared(sample: &Sample<Picture<&str>>, findings: &mut Vec<Find
     }
 }
 
-pub(super) fn ids(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
+pub(super) fn ids<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     let mut seen = HashSet::new();
     for (message, index, call) in calls(sample).filter(|(.., call)| call.id != "null") {
         if !seen.insert(call.id.as_str()) {
@@ -56,7 +56,7 @@ pub(super) fn ids(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn arguments(sample: &Sample<Picture<&str>>, findings: &mut Vec<Finding>) {
+pub(super) fn arguments<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     for (message, index, call) in calls(sample) {
         let Arguments::Text(text) = &call.arguments else { continue };
         let problem = match json::parse(text) {

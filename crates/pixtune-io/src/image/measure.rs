@@ -27,6 +27,15 @@ pub enum MeasureError {
     Image(#[from] ImageError),
 }
 
+/// What was measured of a picture, and what two pictures are compared by more closely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// The numbers.
+    pub facts: PictureFacts,
+    /// The picture in 32 x 32, upright.
+    pub thumbnail: Thumbnail,
+}
+
 /// Measures a picture file on its own.
 pub fn file(path: &Path, limits: &Limits) -> Result<(Header, PictureFacts), MeasureError> {
     let mut bytes = Vec::new();
@@ -36,16 +45,21 @@ pub fn file(path: &Path, limits: &Limits) -> Result<(Header, PictureFacts), Meas
 
 /// Measures the bytes of a picture file. Of an animation nothing can be measured: it is an error.
 pub fn bytes_of_file(bytes: &[u8], limits: &Limits) -> Result<(Header, PictureFacts), ImageError> {
+    whole(bytes, limits).map(|(header, measure)| (header, measure.facts))
+}
+
+/// As [`bytes_of_file`], with the thumbnail.
+pub fn whole(bytes: &[u8], limits: &Limits) -> Result<(Header, Measure), ImageError> {
     let header = inspect(bytes, limits)?;
-    let facts = match header.format {
+    let measure = match header.format {
         Format::Jpeg => with_planes(bytes, limits, |found| planes(found, header.orientation))?,
         _ => rgb(&decode(bytes, &header, limits, Reading::Corrected)?.rgb),
     };
-    Ok((header, facts))
+    Ok((header, measure))
 }
 
 /// Measures a decoded JPEG that still has to be turned by `orientation`.
-pub fn planes(planes: &Planes, orientation: Orientation) -> PictureFacts {
+pub fn planes(planes: &Planes, orientation: Orientation) -> Measure {
     match (planes.colour, &planes.planes[..]) {
         (Colour::Gray | Colour::YCbCr, [luma, chroma @ ..]) => {
             let measured = measure(Luma {
@@ -76,7 +90,7 @@ pub fn planes(planes: &Planes, orientation: Orientation) -> PictureFacts {
 }
 
 /// Measures an upright picture in RGB.
-pub fn rgb(rgb: &Rgb) -> PictureFacts {
+pub fn rgb(rgb: &Rgb) -> Measure {
     let Rgb { width, height, pixels } = rgb;
     let samples = luma_of(pixels);
     let measured = measure(Luma { samples: &samples, width: *width, height: *height, stride: *width });
@@ -103,12 +117,12 @@ fn facts(
     (width, height): (usize, usize),
     orientation: Orientation,
     chroma: Chroma,
-) -> PictureFacts {
+) -> Measure {
     let Measured { brightness, entropy, edge_width, structure, thumbnail } = measured;
     let upright = Thumbnail { pixels: orient(thumbnail.pixels, 32, 32, 1, orientation) };
     let (width, height) = orientation.size(width as u32, height as u32);
     let quarters = orient(vec![0, 1, 2, 3], 2, 2, 1, orientation);
-    PictureFacts {
+    let facts = PictureFacts {
         pixels: pixels.max(1),
         phash: perceptual_hash(&upright),
         width,
@@ -119,7 +133,8 @@ fn facts(
         edge_width,
         structure,
         chroma: std::array::from_fn(|at| chroma.means[usize::from(quarters[at])]),
-    }
+    };
+    Measure { facts, thumbnail: upright }
 }
 
 fn is_grey(row: &[u8]) -> bool {
@@ -247,8 +262,8 @@ mod tests {
             let orientation = Orientation::from_exif(value);
             let pixels = orient(stored.to_rgb(), 304, 208, 3, orientation);
             let (width, height) = orientation.size(304, 208);
-            let upright = rgb(&Rgb { width: width as usize, height: height as usize, pixels });
-            let turned = planes(&stored, orientation);
+            let upright = rgb(&Rgb { width: width as usize, height: height as usize, pixels }).facts;
+            let turned = planes(&stored, orientation).facts;
             assert_eq!((turned.width, turned.height), (upright.width, upright.height));
             assert!((turned.phash ^ upright.phash).count_ones() <= 2, "{value}");
             for (one, other) in turned.chroma.as_flattened().iter().zip(upright.chroma.as_flattened()) {

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::curate::PictureFacts;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};
 
 use super::jpeg::{self, Decoder, Planes, Subsampling};
+use super::measure::Measure;
 use super::resample::{Filter, Plane, resample};
 use super::{Colour, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
 use super::{check_structure, decode, encode_png, inspect, is_graphic, measure, orient};
@@ -84,7 +84,7 @@ pub struct Prepared {
     /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
     pub pages: u32,
     /// What was measured of the pixels as they came; nothing where they were not decoded.
-    pub facts: PictureFacts,
+    pub measure: Option<Measure>,
 }
 
 /// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
@@ -112,38 +112,38 @@ pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> 
         && policy.target.formats.contains(&header.format)
         && bytes.len() as u64 <= policy.target.max_image_bytes;
     if plain && !header.alpha {
-        let facts = prove(&bytes, &header, policy)?;
-        return Ok(Prepared { facts, ..unchanged(bytes, &header, (width, height)) });
+        let measure = prove(&bytes, &header, policy)?;
+        return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
     }
     if header.format == Format::Jpeg {
         return rewrite_jpeg(&bytes, &header, grid, policy);
     }
     let decoded = decode(&bytes, &header, &policy.limits, Reading::Corrected)?;
-    let facts = facts_of_rgb(&decoded.rgb, policy);
+    let measure = measure_rgb(&decoded.rgb, policy);
     if plain && decoded.opaque {
-        return Ok(Prepared { facts, ..unchanged(bytes, &header, (width, height)) });
+        return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
     }
-    Ok(Prepared { facts, ..rewrite(decoded.rgb, &header, grid, policy)? })
+    Ok(Prepared { measure, ..rewrite(decoded.rgb, &header, grid, policy)? })
 }
 
-fn facts_of_rgb(rgb: &Rgb, policy: &Policy) -> PictureFacts {
-    if policy.measure { measure::rgb(rgb) } else { PictureFacts::default() }
+fn measure_rgb(rgb: &Rgb, policy: &Policy) -> Option<Measure> {
+    policy.measure.then(|| measure::rgb(rgb))
 }
 
-fn facts_of_planes(planes: &Planes, header: &Header, policy: &Policy) -> PictureFacts {
-    if policy.measure { measure::planes(planes, header.orientation) } else { PictureFacts::default() }
+fn measure_planes(planes: &Planes, header: &Header, policy: &Policy) -> Option<Measure> {
+    policy.measure.then(|| measure::planes(planes, header.orientation))
 }
 
 /// Shows that a picture that passes through is whole, and measures it where that takes decoding.
-fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<PictureFacts, ImageError> {
+fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<Option<Measure>, ImageError> {
     if !policy.decode_all {
-        return check_structure(bytes).map(|()| PictureFacts::default());
+        return check_structure(bytes).map(|()| None);
     }
     if header.format == Format::Jpeg {
-        return with_planes(bytes, &policy.limits, |planes| facts_of_planes(planes, header, policy));
+        return with_planes(bytes, &policy.limits, |planes| measure_planes(planes, header, policy));
     }
     let decoded = decode(bytes, header, &policy.limits, Reading::Corrected)?;
-    Ok(facts_of_rgb(&decoded.rgb, policy))
+    Ok(measure_rgb(&decoded.rgb, policy))
 }
 
 fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, ImageError> {
@@ -156,10 +156,10 @@ fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, Im
             max: policy.target.max_image_bytes,
         });
     }
-    let facts = prove(&bytes, header, policy)?;
+    let measure = prove(&bytes, header, policy)?;
     // The model's preprocessing does not turn pictures, so it is the stored size that counts.
     let sideways = !header.orientation.is_upright();
-    Ok(Prepared { sideways, facts, ..unchanged(bytes, header, (header.width, header.height)) })
+    Ok(Prepared { sideways, measure, ..unchanged(bytes, header, (header.width, header.height)) })
 }
 
 fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Prepared {
@@ -174,7 +174,7 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
         shrunk: false,
         sideways: false,
         pages: header.frames,
-        facts: PictureFacts::default(),
+        measure: None,
     }
 }
 
@@ -197,7 +197,7 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
             shrunk,
             sideways: false,
             pages: header.frames,
-            facts: PictureFacts::default(),
+            measure: None,
         }
     };
     if is_graphic(&rgb) {
@@ -225,7 +225,7 @@ fn encode_jpeg(rgb: &Rgb, subsampling: Subsampling, policy: &Policy) -> Result<V
 /// A JPEG stays a JPEG. One that only gets smaller goes from planes to planes, which spares it the way through RGB:
 /// chroma is resampled at its own resolution instead of being blown up and averaged down again.
 fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
-    let ready = |(width, height), bytes, facts| Prepared {
+    let ready = |(width, height), bytes, measure| Prepared {
         format: Format::Jpeg,
         bytes,
         width,
@@ -235,16 +235,16 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         shrunk: grid.shrunk,
         sideways: false,
         pages: header.frames,
-        facts,
+        measure,
     };
     with_planes(bytes, &policy.limits, |planes| {
-        let facts = facts_of_planes(planes, header, policy);
+        let measure = measure_planes(planes, header, policy);
         if grid.shrunk && matches!(planes.colour, jpeg::Colour::Gray | jpeg::Colour::YCbCr) {
             let smaller = shrink_planes(planes, header.orientation, grid, policy.resampling.filter());
             let mut out = Vec::new();
             jpeg::encode_planes(&smaller, policy.jpeg_quality, &mut out)
                 .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
-            return Ok(ready((grid.width, grid.height), out, facts));
+            return Ok(ready((grid.width, grid.height), out, measure));
         }
         let pixels = orient(planes.to_rgb(), planes.width, planes.height, 3, header.orientation);
         let (width, height) = header.upright_size();
@@ -254,7 +254,7 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         }
         let subsampling = if chroma_is_full(planes) { Subsampling::None } else { Subsampling::Quarter };
         let out = encode_jpeg(&rgb, subsampling, policy)?;
-        Ok(ready((rgb.width as u32, rgb.height as u32), out, facts))
+        Ok(ready((rgb.width as u32, rgb.height as u32), out, measure))
     })?
 }
 

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use pixtune_core::curate::{Decision, Record, Verdict, decide};
-use pixtune_core::diagnostic::Finding;
+use pixtune_core::curate::measure::looks_same;
+use pixtune_core::curate::{By, Decision, Record, Repeat, Unmet, Verdict, decide};
+use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::json::{self, Value, quoted};
 use pixtune_core::rules;
 use pixtune_core::spec::Exactness;
@@ -14,6 +15,7 @@ use pixtune_core::spec::Exactness;
 use super::journal::Stream;
 use super::plan::portable_name;
 use super::spool::{Rereader, Segment, Segments};
+use super::thumbnails::Thumbnails;
 use super::{Options, Plan, PrepareError, Scanned, Summary, Watch, work_folder};
 use crate::read::ReadError;
 
@@ -166,14 +168,17 @@ pub(super) fn finish(
     work: &Work,
     mut scanned: Scanned,
     segments: &[Vec<Segment>; 3],
+    thumbnails: Thumbnails,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
-    let decision = decide(&scanned.records, plan.options.dedup, &plan.options.split);
-    let duplicates = report(plan, &mut scanned, &decision, watch);
-    plan.check_rejected(scanned.rejected + duplicates, scanned.records.rows().len() as u64, true)
-        .inspect_err(|_| {
+    let decision = decide_all(plan, &scanned, thumbnails)
+        .map_err(|source| PrepareError::Write { path: work.folder.clone(), source })?;
+    let rejected = report(plan, &mut scanned, &decision, watch);
+    plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
+        |_| {
             let _ = work.discard();
-        })?;
+        },
+    )?;
     let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
     let folder = work.folder.join(FINAL);
     if folder.exists() {
@@ -194,29 +199,64 @@ pub(super) fn finish(
     Ok(summary)
 }
 
-/// Tells what only the whole set shows, in input order; returns the number of duplicates.
+/// Decides about all rows. Pictures whose hashes are close are compared by their thumbnails.
+fn decide_all(plan: &Plan, scanned: &Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
+    let mut broken = None;
+    let mut same = |one: u32, other: u32| match (thumbnails.read(one), thumbnails.read(other)) {
+        (Ok(one), Ok(other)) => looks_same(&one, &other),
+        (Err(error), _) | (_, Err(error)) => {
+            broken.get_or_insert(error);
+            false
+        }
+    };
+    let decision = decide(&scanned.records, &plan.decision(), &mut same);
+    broken.map_or(Ok(decision), Err)
+}
+
+/// Tells what only the whole set shows, in input order; returns the number of rows that it rejects.
 fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut dyn Watch) -> u64 {
     let mut findings: Vec<(usize, Finding)> = Vec::new();
+    let place = |row: usize| place_of(plan, &scanned.records.rows()[row]);
     for (index, verdict) in decision.verdicts.iter().enumerate() {
-        if let Verdict::Duplicate(of) = verdict {
-            findings.push((index, duplicate(plan, &scanned.records.rows()[*of])));
+        findings.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
+    }
+    let rejected = findings.len() as u64;
+    for (row, repeat) in &decision.near {
+        findings.push((*row, near_duplicate(plan, scanned, repeat)));
+    }
+    for (place_of_odd, odd) in decision.odd.iter().enumerate() {
+        if decision.verdicts[odd.row] != Verdict::Odd(place_of_odd) {
+            findings.push((odd.row, odd.told()));
         }
     }
-    let duplicates = findings.len() as u64;
-    for (index, earlier) in &decision.repeated_ids {
-        let place = place_of(plan, &scanned.records.rows()[*earlier]);
-        findings.push((
-            *index,
-            Finding::new(&rules::DUPLICATE_ID, "", format!("the id of this row is that of {place}")),
-        ));
+    for (row, earlier) in &decision.contradictions {
+        let message = format!("{} has the same pictures and prompt and another answer", place(*earlier));
+        findings.push((*row, Finding::new(&rules::CONTRADICTION, "", message)));
     }
+    for (row, earlier) in &decision.repeated_ids {
+        let message = format!("the id of this row is that of {}", place(*earlier));
+        findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
+    }
+    findings.extend(decision.unmet.iter().map(unmet));
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
         let row = scanned.records.rows()[index];
         *scanned.findings.entry(rules::index(finding.rule)).or_default() += 1;
         watch.finding(&finding.at(&plan.tables[row.input as usize].input.name, row.line));
     }
-    duplicates
+    rejected
+}
+
+/// Why the decision rejects a row, if it does.
+fn rejecting(plan: &Plan, scanned: &Scanned, decision: &Decision, verdict: Verdict) -> Option<Finding> {
+    let mut finding = match verdict {
+        Verdict::Duplicate(repeat @ Repeat { near: Some(_), .. }) => near_duplicate(plan, scanned, &repeat),
+        Verdict::Duplicate(Repeat { of, near: None }) => duplicate(plan, &scanned.records.rows()[of]),
+        Verdict::Odd(place) => decision.odd[place].told(),
+        _ => return None,
+    };
+    finding.severity = Severity::Error;
+    Some(finding)
 }
 
 fn place_of(plan: &Plan, row: &Record) -> String {
@@ -225,11 +265,56 @@ fn place_of(plan: &Plan, row: &Record) -> String {
 
 fn duplicate(plan: &Plan, kept: &Record) -> Finding {
     let place = place_of(plan, kept);
-    let message = match plan.options.dedup {
-        pixtune_core::curate::Dedup::Image => format!("the same pictures as {place}, which is kept"),
-        _ => format!("the same pictures and text as {place}, which is kept"),
+    let message = match plan.options.by {
+        By::Image => format!("the same pictures as {place}, which is kept"),
+        By::Sample => format!("the same pictures and text as {place}, which is kept"),
     };
     Finding::new(&rules::DUPLICATE, "", message)
+}
+
+fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
+    let kept = &scanned.records.rows()[repeat.of];
+    let place = place_of(plan, kept);
+    let how = repeat.near.map_or(String::new(), |near| {
+        let pictures = match kept.images {
+            0 => None,
+            _ => Some(format!("pictures {} of 64 bits apart", near.distance)),
+        };
+        let text =
+            (plan.options.by == By::Sample).then(|| format!("{} % of the text the same", near.similarity));
+        let how: Vec<String> = pictures.into_iter().chain(text).collect();
+        format!(" ({})", how.join(", "))
+    });
+    Finding::new(&rules::NEAR_DUPLICATE, "", format!("nearly the same as {place}{how}"))
+        .hint("`--dedup near` keeps the one with the largest pictures")
+}
+
+/// In what the split is not what was asked for, at the row it is told at.
+fn unmet(unmet: &Unmet) -> (usize, Finding) {
+    let finding = |message: String| Finding::new(&rules::SPLIT_UNMET, "", message);
+    match unmet {
+        Unmet::TooMany { first, rows, wanted } => {
+            let message = format!(
+                "{rows} rows from here on hang together by picture, text or group; at most {wanted} may be held out, so all are trained on"
+            );
+            (*first, finding(message).hint("hold out more with --validation, or give a finer group"))
+        }
+        Unmet::AlikeTexts { first, rows } => {
+            let message = format!(
+                "{rows} rows from here on have nearly the same text; keeping them together would leave nothing to split, so they are split by picture and group alone"
+            );
+            (*first, finding(message))
+        }
+        Unmet::Missed { held_out, wanted } => {
+            let message = format!(
+                "{held_out} rows are held out instead of {wanted}: what hangs together stays together, and one row is trained on"
+            );
+            (0, finding(message))
+        }
+        Unmet::SmallStrata { strata, of } => {
+            (0, finding(format!("{strata} of {of} strata are too small to give a row to validation")))
+        }
+    }
 }
 
 /// Where the decision wants a row.
@@ -237,7 +322,7 @@ fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
         Verdict::Validation => Stream::Validation,
-        Verdict::Rejected | Verdict::Duplicate(_) => Stream::Rejected,
+        Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Odd(_) => Stream::Rejected,
     }
 }
 
@@ -263,9 +348,10 @@ fn assemble(
     for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
         let source = &mut sources[*likely as usize];
         match verdict {
-            Verdict::Duplicate(of) if stream == Stream::Rejected => {
+            Verdict::Duplicate(_) | Verdict::Odd(_) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
-                files.append(&rejected_duplicate(plan, record, &scanned.records.rows()[*of])?)?;
+                let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
+                files.append(&rejected_line(plan, record, finding)?)?;
             }
             _ if final_stream(*verdict) == stream => {
                 source.line(record.bytes, &mut line)?;
@@ -277,10 +363,10 @@ fn assemble(
     files.finish()
 }
 
-fn rejected_duplicate(plan: &Plan, row: &Record, kept: &Record) -> io::Result<Vec<u8>> {
+fn rejected_line(plan: &Plan, row: &Record, finding: Finding) -> io::Result<Vec<u8>> {
     let table = &plan.tables[row.input as usize];
     let bytes = table.row_at(row.offset, row.length, plan.options.max_row_bytes)?;
-    let diagnostic = duplicate(plan, kept).at(&table.input.name, row.line);
+    let diagnostic = finding.at(&table.input.name, row.line);
     let mut line = diagnostic.to_rejected(&table.row_as_json(&bytes)).into_bytes();
     line.push(b'\n');
     Ok(line)
@@ -325,6 +411,7 @@ fn summarise(scanned: &Scanned, decision: &Decision) -> Summary {
                 summary.rejected += 1;
                 summary.duplicates += 1;
             }
+            Verdict::Odd(_) => summary.rejected += 1,
         }
         if matches!(verdict, Verdict::Train | Verdict::Validation) {
             summary.images += u64::from(row.images);
@@ -344,8 +431,14 @@ fn summarise(scanned: &Scanned, decision: &Decision) -> Summary {
     };
     summary.findings = named(&scanned.findings);
     summary.rejected_by_rule = named(&scanned.rejected_by_rule);
-    if summary.duplicates > 0 {
-        summary.rejected_by_rule.insert(rules::DUPLICATE.id.to_owned(), summary.duplicates);
+    for verdict in &decision.verdicts {
+        let rule = match verdict {
+            Verdict::Duplicate(Repeat { near: None, .. }) => &rules::DUPLICATE,
+            Verdict::Duplicate(Repeat { near: Some(_), .. }) => &rules::NEAR_DUPLICATE,
+            Verdict::Odd(place) => decision.odd[*place].rule,
+            _ => continue,
+        };
+        *summary.rejected_by_rule.entry(rule.id.to_owned()).or_default() += 1;
     }
     summary
 }

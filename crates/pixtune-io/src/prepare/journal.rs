@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record};
+use pixtune_core::curate::{Image, PictureFacts, Record, Sketch};
+use pixtune_core::diagnostic::Severity;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the line of a row was written while the other rows were not yet known.
@@ -45,8 +46,8 @@ pub struct Entry {
     pub row_hash: u64,
     /// Checksum of the file the line is in, from its start to the end of the line: shows a torn write.
     pub checksum: u64,
-    /// Its findings, as indices into the list of rules.
-    pub findings: Vec<u16>,
+    /// Its findings: indices into the list of rules, and how bad each is.
+    pub findings: Vec<(u16, Severity)>,
 }
 
 /// Entries under way to the file.
@@ -135,11 +136,14 @@ fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
+/// The bit that marks a finding of severity error.
+const ERROR: u16 = 1 << 15;
+
 fn encode(entry: &Entry) -> Vec<u8> {
     let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } =
         entry.record;
     let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
-    let mut out = Vec::with_capacity(160 + 64 * entry.images.len());
+    let mut out = Vec::with_capacity(288 + 64 * entry.images.len());
     for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
@@ -147,11 +151,38 @@ fn encode(entry: &Entry) -> Vec<u8> {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&text.to_le_bytes());
+    encode_texts(&entry.record, &mut out);
     out.push(u8::from(rejected));
     out.push(entry.stream as u8);
     entry.images.iter().for_each(|image| encode_image(image, &mut out));
-    entry.findings.iter().for_each(|rule| out.extend_from_slice(&rule.to_le_bytes()));
+    for (rule, severity) in &entry.findings {
+        let error = if *severity == Severity::Error { ERROR } else { 0 };
+        out.extend_from_slice(&(rule | error).to_le_bytes());
+    }
     out
+}
+
+fn encode_texts(record: &Record, out: &mut Vec<u8>) {
+    out.extend_from_slice(&record.prompt.to_le_bytes());
+    out.extend_from_slice(&record.answer_hash.to_le_bytes());
+    out.push(record.answer_kind);
+    out.extend_from_slice(&record.sketch.minima);
+    out.extend_from_slice(&record.answer.minima);
+    out.extend_from_slice(&record.sketch.shingles.to_le_bytes());
+    out.extend_from_slice(&record.answer.shingles.to_le_bytes());
+}
+
+/// A record with nothing but what is known of its texts.
+fn decode_texts(from: &mut Cursor<'_>) -> Option<Record> {
+    let [prompt] = from.numbers(u128::from_le_bytes)?;
+    let [answer_hash] = from.numbers(u64::from_le_bytes)?;
+    let [answer_kind] = from.numbers(u8::from_le_bytes)?;
+    let sketch = from.numbers(u8::from_le_bytes)?;
+    let answer = from.numbers(u8::from_le_bytes)?;
+    let [of_sketch, of_answer] = from.numbers(u16::from_le_bytes)?;
+    let sketch = Sketch { minima: sketch, shingles: of_sketch };
+    let answer = Sketch { minima: answer, shingles: of_answer };
+    Some(Record { prompt, answer_hash, answer_kind, sketch, answer, ..Record::default() })
 }
 
 fn encode_image(image: &Image, out: &mut Vec<u8>) {
@@ -198,12 +229,14 @@ fn decode(payload: &[u8]) -> Option<Entry> {
     let [line, offset, length, bytes, group, stratum, id, row_hash, checksum] =
         from.numbers(u64::from_le_bytes)?;
     let [text] = from.numbers(u128::from_le_bytes)?;
+    let texts = decode_texts(&mut from)?;
     let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
     let pictures: Option<Vec<Image>> = (0..images).map(|_| decode_image(&mut from)).collect();
     let mut findings = Vec::new();
     while !from.bytes.is_empty() {
         let [rule] = from.numbers(u16::from_le_bytes)?;
-        findings.push(rule);
+        let severity = if rule & ERROR != 0 { Severity::Error } else { Severity::Warning };
+        findings.push((rule & !ERROR, severity));
     }
     let record = Record {
         input,
@@ -221,6 +254,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         image_tokens,
         trained_tokens,
         shrunk,
+        ..texts
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
     Some(Entry { record, images: pictures?, stream, row_hash, checksum, findings })
@@ -258,6 +292,11 @@ mod tests {
                 text: u128::MAX - 5,
                 rejected: line.is_multiple_of(2),
                 tokens: 77,
+                prompt: 1 << 99,
+                answer_hash: 1 << 50,
+                answer_kind: 3,
+                sketch: Sketch::of(["one two three four"]),
+                answer: Sketch::of(["five"]),
                 ..Record::default()
             },
             images: vec![
@@ -281,7 +320,7 @@ mod tests {
             stream: Stream::Validation,
             row_hash: 98,
             checksum: 99,
-            findings: vec![4, 500],
+            findings: vec![(4, Severity::Warning), (500, Severity::Error)],
         }
     }
 

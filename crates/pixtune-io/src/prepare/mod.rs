@@ -10,6 +10,8 @@ mod journal;
 mod plan;
 mod scan;
 mod spool;
+mod texts;
+mod thumbnails;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +32,7 @@ use finish::Work;
 use journal::{Entry, Stream};
 use scan::Finished;
 use spool::Spool;
+use thumbnails::Thumbnails;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,14 @@ pub enum PrepareError {
         rows: u64,
         /// The limit as given.
         limit: String,
+    },
+    /// Near duplicates or picture quality are asked for, and pictures are not measured.
+    #[error("{wanted} needs every picture measured, and {because} leaves some unmeasured")]
+    Unmeasured {
+        /// What needs it.
+        wanted: String,
+        /// What is in the way.
+        because: &'static str,
     },
     /// `--split group` or `stratify` without a column for it.
     #[error("`{file}` has no column for the {what}")]
@@ -175,9 +186,9 @@ pub fn run(plan: &Plan, watch: &mut dyn Watch) -> Result<Summary, PrepareError> 
     if matches!(result, Err(PrepareError::TooManyRejected { .. })) {
         work.discard()?;
     }
-    let segments = result?;
+    let (segments, thumbnails) = result?;
     watch.finishing();
-    finish::finish(plan, &work, scanned, &segments, watch)
+    finish::finish(plan, &work, scanned, &segments, thumbnails, watch)
 }
 
 /// What the scan leaves behind in memory.
@@ -196,13 +207,13 @@ impl Scanned {
     fn add(&mut self, entry: &Entry) {
         self.records.push(entry.record, &entry.images);
         self.streams.push(entry.stream);
-        for rule in &entry.findings {
+        for (rule, _) in &entry.findings {
             *self.findings.entry(*rule).or_default() += 1;
         }
         if entry.record.rejected {
             self.rejected += 1;
-            let is_error = |rule: &&u16| rules::ALL[usize::from(**rule)].severity == Severity::Error;
-            if let Some(rule) = entry.findings.iter().find(is_error) {
+            if let Some((rule, _)) = entry.findings.iter().find(|(_, severity)| *severity == Severity::Error)
+            {
                 *self.rejected_by_rule.entry(*rule).or_default() += 1;
             }
         }
@@ -214,7 +225,7 @@ fn scan_all(
     work: &Work,
     scanned: &mut Scanned,
     watch: &mut dyn Watch,
-) -> Result<[Vec<spool::Segment>; 3], PrepareError> {
+) -> Result<([Vec<spool::Segment>; 3], Thumbnails), PrepareError> {
     let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
     let mut done = Vec::new();
     let mut spool = Spool::open(&work.folder, plan.options.target.max_file_bytes, |entry| {
@@ -235,7 +246,7 @@ fn scan_all(
     };
     let sink = |(finished, input_read): (Finished, u64)| {
         let mut entry = entry_of(plan, &finished);
-        spool.append(&mut entry, &finished.line).map_err(write_error)?;
+        spool.append(&mut entry, &finished.line, &finished.thumbnails).map_err(write_error)?;
         plan.buffers.give(finished.line);
         scanned.add(&entry);
         progress = Progress {
@@ -270,7 +281,8 @@ fn entry_of(plan: &Plan, finished: &Finished) -> Entry {
         pixtune_core::curate::Side::Train => Stream::Train,
         pixtune_core::curate::Side::Validation => Stream::Validation,
     };
-    let findings = finished.findings.iter().map(|finding| rules::index(finding.rule)).collect();
+    let findings =
+        finished.findings.iter().map(|finding| (rules::index(finding.rule), finding.severity)).collect();
     Entry {
         record: finished.record,
         images: finished.images.clone(),

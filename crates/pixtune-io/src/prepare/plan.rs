@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
-use pixtune_core::curate::{Dedup, Split, SplitKind, parse_size};
+use pixtune_core::curate::{self, By, Dedup, Split, SplitKind, parse_size};
+use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::json::quoted;
-use pixtune_core::rules;
+use pixtune_core::rules::{self, Rule};
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
@@ -101,8 +102,14 @@ pub struct Options {
     pub max_tokens: Option<u32>,
     /// What is held out.
     pub split: Split,
-    /// What counts as a duplicate.
+    /// Which duplicates are rejected.
     pub dedup: Dedup,
+    /// What makes a duplicate.
+    pub by: By,
+    /// Bits in which the hashes of pictures may differ that are compared as near duplicates.
+    pub distance: u32,
+    /// Rules whose warnings reject the row.
+    pub drop: Vec<&'static Rule>,
     /// Threads to work on.
     pub threads: usize,
     /// When to give up.
@@ -146,6 +153,7 @@ impl Plan {
             let path = options.out.clone();
             options.out = fs::canonicalize(&path).map_err(|source| PrepareError::Write { path, source })?;
         }
+        refuse_unmeasured(&options)?;
         refuse_existing(&options)?;
         let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
         let stdin_copy = work_folder(&options.out).join("stdin");
@@ -180,6 +188,20 @@ impl Plan {
 
     pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
         prepare(bytes, &self.policy)
+    }
+
+    /// Makes errors of the warnings that are to reject their row.
+    pub(crate) fn raise(&self, findings: &mut [Finding]) {
+        let dropped = findings.iter_mut().filter(|finding| self.options.drop.contains(&finding.rule));
+        dropped.for_each(|finding| finding.severity = Severity::Error);
+    }
+
+    /// What is decided by once all rows are known.
+    pub(crate) fn decision(&self) -> curate::Policy {
+        let Options { dedup, by, distance, drop, split, threads, .. } = &self.options;
+        let threads = std::num::NonZeroUsize::new(*threads).unwrap_or(std::num::NonZeroUsize::MIN);
+        let (dedup, by, distance, split) = (*dedup, *by, *distance, *split);
+        curate::Policy { dedup, by, distance, drop: drop.clone(), split, threads }
     }
 
     /// The resolved options as JSON, with one option to a line: what `--show-plan` prints and the manifest keeps.
@@ -237,6 +259,22 @@ fn policy(options: &Options) -> Policy {
     }
 }
 
+/// Near duplicates and the quality of pictures are known only of pictures that are decoded and measured.
+fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
+    let of_pixels = options.drop.iter().find(|rule| rules::OF_PIXELS.contains(rule));
+    let wanted = match of_pixels {
+        Some(rule) => format!("--drop {}", rule.id),
+        None if options.dedup == Dedup::Near => "--dedup near".to_owned(),
+        None => return Ok(()),
+    };
+    let because = match (options.measure, options.verify) {
+        (false, _) => "--no-measure",
+        (true, Verify::Header) => "--verify header",
+        (true, Verify::Full) => return Ok(()),
+    };
+    Err(PrepareError::Unmeasured { wanted, because })
+}
+
 fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     let Options { out, resume, force, .. } = options;
     let partial = work_folder(out);
@@ -260,7 +298,7 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
 fn require_labels(tables: &[Table], kind: SplitKind) -> Result<(), PrepareError> {
     for table in tables {
         let (has, what): (fn(&Columns) -> bool, _) = match kind {
-            SplitKind::Random => return Ok(()),
+            SplitKind::Random | SplitKind::Auto => return Ok(()),
             SplitKind::Group => (|columns| columns.group.is_some(), "group"),
             SplitKind::Stratify => (|columns| columns.stratum.is_some(), "stratum"),
         };
@@ -316,15 +354,20 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
         SplitKind::Random => "random",
         SplitKind::Group => "group",
         SplitKind::Stratify => "stratify",
+        SplitKind::Auto => "auto",
     };
     member("split", &quoted(split));
-    let (dedup, by) = match options.dedup {
-        Dedup::Off => ("off", "sample"),
-        Dedup::Sample => ("exact", "sample"),
-        Dedup::Image => ("exact", "image"),
+    let dedup = match options.dedup {
+        Dedup::Off => "off",
+        Dedup::Exact => "exact",
+        Dedup::Near => "near",
     };
     member("dedup", &quoted(dedup));
-    member("dedup_by", &quoted(by));
+    member("dedup_by", &quoted(if options.by == By::Sample { "sample" } else { "image" }));
+    member("near_distance", &options.distance.to_string());
+    let drop: Vec<String> = options.drop.iter().map(|rule| quoted(rule.id)).collect();
+    member("drop", &format!("[{}]", drop.join(", ")));
+    member("measure", if options.measure { "true" } else { "false" });
     member("seed", &options.split.seed.to_string());
     member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
     member("max_row_bytes", &options.max_row_bytes.to_string());

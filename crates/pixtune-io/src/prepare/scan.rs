@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record, content_hash};
+use pixtune_core::curate::{Image, PictureFacts, Record, content_hash, quality};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
@@ -26,6 +26,8 @@ pub struct Finished {
     pub row_hash: u64,
     /// Its pictures.
     pub images: Vec<Image>,
+    /// Their thumbnails; empty where a picture was not measured.
+    pub thumbnails: Vec<Vec<u8>>,
     /// What was found; an error among it means that `line` is the one of `rejected.jsonl`.
     pub findings: Vec<Finding>,
     /// The finished line.
@@ -49,30 +51,31 @@ pub fn finish(plan: &Plan, input: u32, row: &RawRow) -> Finished {
 }
 
 fn reject(table: &Table, row: &RawRow, mut record: Record, findings: Vec<Finding>) -> Finished {
-    let first = findings.iter().find(|finding| finding.rule.severity == Severity::Error);
+    let first = findings.iter().find(|finding| finding.severity == Severity::Error);
     let diagnostic = first.cloned().expect("a row is rejected for an error").at(&table.input.name, row.line);
     let mut line = diagnostic.to_rejected(&table.row_as_json(&row.bytes)).into_bytes();
     line.push(b'\n');
     record.bytes = line.len() as u64;
     record.rejected = true;
-    Finished { record, row_hash: 0, images: vec![], findings, line }
+    Finished { record, row_hash: 0, images: vec![], thumbnails: vec![], findings, line }
 }
 
 /// The finished row, or the findings that reject it.
 fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<Finished, Vec<Finding>> {
     let reading = table.read(row, plan.options.image_position).map_err(|finding| vec![finding])?;
     let (sample, mut findings) = (reading.sample, reading.findings);
-    let broken =
-        |findings: &[Finding]| findings.iter().any(|finding| finding.rule.severity == Severity::Error);
-    if broken(&findings) {
+    let broken = |findings: &mut Vec<Finding>| {
+        plan.raise(findings);
+        findings.iter().any(|finding| finding.severity == Severity::Error)
+    };
+    if broken(&mut findings) {
         return Err(findings);
     }
-    findings.extend(rules::sample_texts(&sample));
     let mut pictures = Vec::with_capacity(sample.images.len());
     for picture in &sample.images {
         pictures.extend(load(plan, table, picture, &mut findings));
     }
-    if broken(&findings) {
+    if broken(&mut findings) {
         return Err(findings);
     }
     if pictures.len() > plan.options.target.max_images {
@@ -81,7 +84,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
         findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
     }
     super::count::count(plan, &sample, &pictures, &mut record, &mut findings);
-    if broken(&findings) {
+    if broken(&mut findings) {
         return Err(findings);
     }
     let Labels { id, group, stratum } = reading.labels;
@@ -89,7 +92,9 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     (record.id, record.group, record.stratum) = (id, group, stratum);
     record.text = content_hash(skeleton.text().as_bytes());
     record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
+    super::texts::describe(&sample, &mut record);
     let images = pictures.iter().map(|picture| picture.image).collect();
+    let thumbnails = pictures.iter_mut().map(|picture| std::mem::take(&mut picture.thumbnail)).collect();
     let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();
     let mut line = plan.buffers.take();
     skeleton.write(&written, &mut line);
@@ -99,7 +104,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
         }
     }
     record.bytes = line.len() as u64;
-    Ok(Finished { record, row_hash: 0, images, findings, line })
+    Ok(Finished { record, row_hash: 0, images, thumbnails, findings, line })
 }
 
 /// A picture ready to be written.
@@ -110,6 +115,7 @@ pub(super) struct Loaded {
     /// Width and height as it came.
     pub(super) original: Option<(u32, u32)>,
     image: Image,
+    thumbnail: Vec<u8>,
     shrunk: bool,
 }
 
@@ -134,6 +140,7 @@ fn load(
                 size: None,
                 original: None,
                 image: Image { content, facts: PictureFacts::default() },
+                thumbnail: vec![],
                 shrunk: false,
             });
         }
@@ -154,7 +161,11 @@ fn load(
     };
     let content = content_hash(&bytes);
     match plan.prepare_image(bytes) {
-        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages, facts }) => {
+        Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages, measure }) => {
+            let (facts, thumbnail) = measure.map_or((PictureFacts::default(), vec![]), |measure| {
+                (measure.facts, measure.thumbnail.pixels)
+            });
+            quality::judge(&facts, plan.options.model).into_iter().for_each(&mut report);
             if pages > 1 {
                 let message = format!("{name} has {pages} pages; the first is taken");
                 report(
@@ -180,7 +191,7 @@ fn load(
             }
             let written = Picture::Inline { mime: format.mime(), bytes };
             let (size, image) = (Some((width, height)), Image { content, facts });
-            Some(Loaded { written, size, original: Some(original), image, shrunk })
+            Some(Loaded { written, size, original: Some(original), image, thumbnail, shrunk })
         }
         Err(error) => {
             let (rule, hint) = rule_of(&error);

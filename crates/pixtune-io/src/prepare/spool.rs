@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Entry, Journal, Replay, Stream};
+use super::thumbnails::Thumbnails;
 
 /// A finished file of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,10 +168,12 @@ impl Segments {
 /// The streams of a run and the journal that says what is in them.
 pub struct Spool {
     streams: [Segments; 3],
+    thumbnails: Thumbnails,
     journal: Journal,
 }
 
 const JOURNAL: &str = "journal";
+const THUMBNAILS: &str = "thumbnails";
 const JOURNAL_BUFFER: usize = 4 << 10;
 
 impl Spool {
@@ -183,23 +186,30 @@ impl Spool {
         });
         let path = folder.join(JOURNAL);
         let mut length = 0;
+        let mut pictures = 0;
+        let mut thumbnails = Thumbnails::open(&folder.join(THUMBNAILS))?;
         if path.exists() {
             let mut replay = Replay::new(BufReader::new(File::open(&path)?));
             let mut line = Vec::new();
             while let Some(entry) = replay.next_entry()? {
-                if !streams[entry.stream as usize].adopt(entry.record.bytes, entry.checksum, &mut line)? {
+                let seen_before = thumbnails.has(pictures + entry.images.len() as u64)?
+                    && streams[entry.stream as usize].adopt(entry.record.bytes, entry.checksum, &mut line)?;
+                if !seen_before {
                     break;
                 }
+                pictures += entry.images.len() as u64;
                 length = replay.length;
                 seen(entry);
             }
         }
         streams.iter_mut().try_for_each(Segments::cut)?;
-        Ok(Spool { streams, journal: Journal::open(&path, length)? })
+        thumbnails.cut(pictures)?;
+        Ok(Spool { streams, thumbnails, journal: Journal::open(&path, length)? })
     }
 
     /// Adds a row and its line; the entry gets its checksum.
-    pub fn append(&mut self, entry: &mut Entry, line: &[u8]) -> io::Result<()> {
+    pub fn append(&mut self, entry: &mut Entry, line: &[u8], thumbnails: &[Vec<u8>]) -> io::Result<()> {
+        thumbnails.iter().for_each(|thumbnail| self.thumbnails.push(thumbnail));
         entry.checksum = self.streams[entry.stream as usize].append(line)?;
         self.journal.push(entry);
         if self.journal.pending() > JOURNAL_BUFFER { self.flush() } else { Ok(()) }
@@ -208,14 +218,15 @@ impl Spool {
     /// Hands everything to the system, lines before the entries that speak of them.
     pub fn flush(&mut self) -> io::Result<()> {
         self.streams.iter_mut().try_for_each(Segments::flush)?;
+        self.thumbnails.flush()?;
         self.journal.flush()
     }
 
-    /// Closes the streams.
-    pub fn finish(mut self) -> io::Result<[Vec<Segment>; 3]> {
+    /// Closes the streams; the thumbnails can still be read.
+    pub fn finish(mut self) -> io::Result<([Vec<Segment>; 3], Thumbnails)> {
         self.flush()?;
         let [train, validation, rejected] = self.streams;
-        Ok([train.finish()?, validation.finish()?, rejected.finish()?])
+        Ok(([train.finish()?, validation.finish()?, rejected.finish()?], self.thumbnails))
     }
 }
 
@@ -258,12 +269,12 @@ impl<'a> Rereader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pixtune_core::curate::Record;
+    use pixtune_core::curate::{Image, Record};
 
     fn entry(number: u64, line: &[u8]) -> Entry {
         let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
         let stream = Stream::ALL[(number % 3) as usize];
-        Entry { record, images: vec![], stream, row_hash: 0, checksum: 0, findings: vec![] }
+        Entry { record, images: vec![Image::default()], stream, row_hash: 0, checksum: 0, findings: vec![] }
     }
 
     fn line(number: u64) -> Vec<u8> {
@@ -275,9 +286,9 @@ mod tests {
         let mut next = 0;
         let mut spool = Spool::open(folder, 1000, |_| next += 1).unwrap();
         for number in next..rows {
-            spool.append(&mut entry(number, &line(number)), &line(number)).unwrap();
+            spool.append(&mut entry(number, &line(number)), &line(number), &[vec![1; 1024]]).unwrap();
         }
-        spool.finish().unwrap()
+        spool.finish().unwrap().0
     }
 
     fn contents(segments: &[Vec<Segment>; 3]) -> Vec<(Vec<u8>, u64, u64, String)> {

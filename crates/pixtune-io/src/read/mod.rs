@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use pixtune_core::columns::{Cell, Choice, ColumnError, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
-use pixtune_core::diagnostic::{Finding, pointer_push};
+use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
 use pixtune_core::json::{self, Value};
-use pixtune_core::rules;
+use pixtune_core::rules::{self, Row};
 use pixtune_core::sample::{Picture, Sample};
+use pixtune_core::target;
 
 pub use discover::{Input, discover, keep_stdin};
 use records::{Cut, Framing, RawRow, Records, cells};
@@ -269,7 +270,16 @@ impl Table {
             ));
         }
         if conversation::is_conversation(row) {
-            let (sample, findings) = conversation::read(row, &self.aside.keys());
+            let (sample, mut findings) = conversation::read(row, &self.aside.keys());
+            // Only the usual key has places that these findings could name.
+            if row.get("messages").is_some() {
+                findings.extend(rules::row_findings(&Row { value: row, target: &target::MISTRAL }));
+            } else {
+                findings.extend(rules::sample_texts(&sample));
+            }
+            if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
+                findings.extend(rules::sample_findings(&sample));
+            }
             let labels = Labels::new(|key: &str| row.get(key).map(Cell::Json), &self.aside);
             return Ok(Reading { sample, findings, labels });
         }
@@ -288,7 +298,13 @@ impl Table {
 
     fn read_flat<'a>(&self, position: ImagePosition, cell: &dyn Fn(&str) -> Option<Cell<'a>>) -> Reading {
         let columns = self.columns.as_ref().expect("flat rows are read only where columns were resolved");
-        let (sample, findings) = pixtune_core::columns::read_row(columns, position, cell);
+        let (sample, mut findings) = pixtune_core::columns::read_row(columns, position, cell);
+        if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
+            findings.extend(rules::sample_texts(&sample));
+            // Their places are those of a conversation, which the row is not yet.
+            let of_sample = rules::sample_findings(&sample).into_iter();
+            findings.extend(of_sample.map(|finding| Finding { pointer: String::new(), ..finding }));
+        }
         let aside = Aside {
             id: columns.id.clone().unwrap_or_default(),
             group: columns.group.clone(),

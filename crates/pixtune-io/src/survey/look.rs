@@ -75,8 +75,8 @@ pub struct Looker<'e> {
 pub(crate) const LIMITS: Limits = Limits {
     max_bytes: 256 << 20,
     max_side: 30_000,
-    max_pixels: 400_000_000,
-    max_decoded_bytes: 1_600_000_000,
+    max_pixels: 100_000_000,
+    max_decoded_bytes: 400_000_000,
 };
 
 impl Looker<'_> {

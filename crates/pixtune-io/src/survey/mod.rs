@@ -20,7 +20,7 @@ use crate::prepare::Progress;
 use crate::read::discover::encoding_of;
 use crate::read::records::{Framing, RawRow, Records};
 
-use look::file_bytes;
+pub(crate) use look::{LIMITS, file_bytes, picture_bytes, with_sample};
 pub use look::{Look, Looker, PictureLook, SampleLook};
 pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
 

@@ -1,5 +1,6 @@
 //! The command line: a file for each command.
 
+mod adapter;
 mod check;
 mod choice;
 mod convert;
@@ -7,6 +8,7 @@ mod fix;
 mod generate;
 mod plan;
 mod prepare;
+mod report;
 mod rules;
 mod stats;
 mod tokens;
@@ -14,6 +16,10 @@ mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use adapter::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
+};
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
@@ -21,6 +27,7 @@ pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
@@ -44,10 +51,12 @@ pub enum Command {
     Fix(FixArgs),
     Rules(RulesArgs),
     Stats(StatsArgs),
+    Report(ReportArgs),
     Plan(PlanArgs),
     Train(TrainArgs),
     Convert(ConvertArgs),
     Generate(GenerateArgs),
+    Adapter(AdapterArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -68,16 +68,26 @@ pub struct PrepareArgs {
     /// What to hold out: a share (0.1, 10%), a number of rows (500) or what fits into a size (1MB)
     #[arg(long, default_value = "0.1", value_name = "SHARE|N|SIZE")]
     pub validation: String,
-    /// What stays together or is spread evenly: random, group, stratify=COL. The same picture never stands on both
-    /// sides. Without it: group where --columns names a group, else random
+    /// What stays together or is spread evenly: random, group, stratify=COL, or auto (by kind of answer, number of
+    /// pictures and length). Rows of one group, of the same or nearly the same picture or of nearly the same text never
+    /// stand on both sides. Without it: group where --columns names a group, else random
     #[arg(long, value_name = "KIND")]
     pub split: Option<String>,
-    /// Whether repeated rows are rejected: exact or off
+    /// Which repetitions are rejected: exact, those of the same pixels and text; near, also re-encoded, scaled or slightly
+    /// cut pictures with nearly the same text (the row with the largest pictures is kept); off, none. With exact, near
+    /// ones are told
     #[arg(long, value_enum, default_value_t = DedupArg::Exact)]
     pub dedup: DedupArg,
     /// What makes a repetition: the same pictures and text, or the same pictures alone
     #[arg(long, value_enum, default_value_t = DedupByArg::Sample)]
     pub dedup_by: DedupByArg,
+    /// Bits of 64 in which the perceptual hashes of near pictures may differ
+    #[arg(long, default_value_t = 10, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub near_distance: u32,
+    /// Warnings that reject their row: dark, light, blurry, low-information, too-small, shrunk, odd-size, grayscale, … or
+    /// any rule of `pixtune rules`
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
+    pub drop: Vec<String>,
     /// Another seed holds out other rows
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -138,6 +148,7 @@ pub enum ResamplingArg {
 pub enum DedupArg {
     Off,
     Exact,
+    Near,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

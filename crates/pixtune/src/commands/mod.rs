@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod adapter;
 pub mod check;
 mod choice;
 pub mod convert;
@@ -8,6 +9,7 @@ pub mod generate;
 mod lines;
 pub mod plan;
 pub mod prepare;
+pub mod report;
 pub mod rules;
 pub mod stats;
 pub mod tokens;

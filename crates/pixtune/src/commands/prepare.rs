@@ -1,8 +1,9 @@
 //! `pixtune prepare`.
 
 use pixtune_core::columns::{Choice, ImagePosition};
-use pixtune_core::curate::{Dedup, Split, SplitKind, Validation};
+use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::quoted;
+use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::Exactness;
 use pixtune_core::target;
 use pixtune_io::image::prepare::Resampling;
@@ -70,11 +71,14 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         tokenizer: args.tokenizer,
         max_tokens: args.max_tokens,
         split: Split { kind, validation, seed: args.seed },
-        dedup: match (args.dedup, args.dedup_by) {
-            (DedupArg::Off, _) => Dedup::Off,
-            (DedupArg::Exact, DedupByArg::Sample) => Dedup::Sample,
-            (DedupArg::Exact, DedupByArg::Image) => Dedup::Image,
+        dedup: match args.dedup {
+            DedupArg::Off => Dedup::Off,
+            DedupArg::Exact => Dedup::Exact,
+            DedupArg::Near => Dedup::Near,
         },
+        by: if args.dedup_by == DedupByArg::Sample { By::Sample } else { By::Image },
+        distance: args.near_distance,
+        drop: args.drop.iter().map(|name| dropped(name)).collect::<Result<_, _>>()?,
         threads: args.threads.unwrap_or(available),
         max_reject,
         resume: args.resume,
@@ -86,18 +90,31 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
     })
 }
 
+/// The rule of a name, `image-` left out or not.
+fn dropped(name: &str) -> Result<&'static Rule, Error> {
+    let rule = rules::find(name).or_else(|| rules::find(&format!("image-{name}")));
+    rule.ok_or_else(|| {
+        let known = || rules::ALL.iter().map(|rule| rule.id);
+        let hint =
+            rules::nearest(name, known()).or_else(|| rules::nearest(&format!("image-{name}"), known()));
+        let hint = hint.map_or(String::new(), |near| format!("; is `{near}` meant?"));
+        Error::argument(format!("`{name}` is no rule{hint} (`pixtune rules` lists them)"))
+    })
+}
+
 fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Error> {
     match split {
         None if columns.named(pixtune_core::columns::Role::Group).next().is_some() => Ok(SplitKind::Group),
         None | Some("random") => Ok(SplitKind::Random),
         Some("group") => Ok(SplitKind::Group),
+        Some("auto") => Ok(SplitKind::Auto),
         Some(other) => match other.strip_prefix("stratify=").filter(|column| !column.is_empty()) {
             Some(column) => {
                 columns.stratify(column);
                 Ok(SplitKind::Stratify)
             }
             None => Err(Error::argument(format!(
-                "`{other}` is no split; the choice is random, group, stratify=COLUMN"
+                "`{other}` is no split; the choice is random, group, stratify=COLUMN, auto"
             ))),
         },
     }

@@ -45,7 +45,8 @@ fn good_lines(count: usize) -> String {
 #[test]
 fn every_rule_has_a_fixture_that_breaks_it_and_reads_well() {
     for rule in rules::ALL.iter().filter(|rule| rule.group != Group::Table) {
-        if WITHOUT_FIXTURE.contains(&rule.id) || OF_A_SET.contains(&rule.id) {
+        let of_prepare = rules::OF_PIXELS.contains(rule) || **rule == rules::NEAR_DUPLICATE;
+        if WITHOUT_FIXTURE.contains(&rule.id) || OF_A_SET.contains(&rule.id) || of_prepare {
             continue;
         }
         let case = Case::new();
@@ -376,6 +377,37 @@ fn limits_that_contradict_each_other_can_be_set() {
     assert!(run(&[]).contains("the sample has 9 pictures; mistral takes 8"));
     assert!(run(&["--max-images", "9"]).contains("nothing to report"));
     assert!(run(&["--max-image-bytes", "50"]).contains("the limit is 50"));
+}
+
+#[test]
+fn prepare_tells_conversations_by_the_same_rules() {
+    let case = Case::new();
+    let call =
+        r#"{"role":"assistant","tool_calls":[{"id":"aaaaaaaaa","function":{"name":"f","arguments":"{1"}}]}"#;
+    let result = r#"{"role":"tool","content":"1","tool_call_id":"zzzzzzzzz"}"#;
+    let rows = [
+        format!(r#"{{"messages":[{{"role":"user","content":"q"}},{call},{result},{{"role":"assistant","content":"a"}}]}}"#),
+        GOOD.replace("\"hello\"", "\"\""),
+        GOOD.replace("\"hello\"", "\"old\",\"content\":\"[INST]\""),
+        r#"{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"q"},{"role":"user","content":"r"},{"role":"assistant","content":[{"type":"text","text":"b"}]}]}"#.into(),
+    ];
+    case.write("rows.jsonl", rows.join("\n") + "\n");
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(1);
+    let run = [
+        "warning[tool-undeclared]: rows.jsonl:1 /messages/1/tool_calls/0/function/name",
+        "warning[tool-id-unmatched]: rows.jsonl:1 /messages/2/tool_call_id",
+        "warning[tool-arguments]: rows.jsonl:1 /messages/1/tool_calls/0/function/arguments",
+        "error[empty-prompt]: rows.jsonl:2 /messages/0/content",
+        "warning[json-duplicate-key]: rows.jsonl:3 /messages/0/content",
+        "warning[control-token]: rows.jsonl:3 /messages/0/content",
+        "warning[assistant-first]: rows.jsonl:4 /messages/0",
+        "warning[consecutive-roles]: rows.jsonl:4 /messages/2",
+        "warning[answer-list]: rows.jsonl:4 /messages/3/content",
+    ]
+    .into_iter()
+    .fold(run, |run, told| run.tells(told));
+    assert!(!run.stderr.contains("image-form"), "{}", run.stderr);
+    assert_eq!(case.rejected(), ["empty-prompt"]);
 }
 
 #[test]

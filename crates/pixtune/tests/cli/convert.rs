@@ -393,3 +393,36 @@ fn inspection_tells_what_a_folder_is() {
     case.write("empty/readme", "");
     case.run(&["convert", "--inspect", "empty"]).ends(2).tells("`empty` holds no checkpoint");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let case = Case::new();
+    case.model("hf_bf16", "hf");
+    // A limit on the size of files fails a write in the middle, as a full disk does.
+    let mut command = std::process::Command::new("bash");
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let script =
+        format!("trap '' XFSZ; ulimit -f 300; exec {program} convert hf out --to mistral --shard-size none");
+    command.current_dir(case.path("")).args(["-c", &script]);
+    let run = crate::harness::finish(command).ends(2);
+    run.tells("consolidated.safetensors").tells("nothing was left behind; make room");
+    assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_leaves_no_final_name() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let case = Case::new();
+    case.model("hf_bf16", "hf");
+    let mut child = case.command(&["convert", "hf", "out", "--to", "mistral"]).spawn().unwrap();
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    // Wherever the kill came: either nothing has its final name, or everything has.
+    if status.signal().is_some() && case.path("out").exists() {
+        assert!(case.path("out/conversion_report.json").exists() && case.path("out/params.json").exists());
+    }
+    case.convert("hf", "out", "mistral", &["--force"]).ends(0);
+    assert_eq!(hashes(&case.path("out")), golden("native_bf16_sha256"));
+}

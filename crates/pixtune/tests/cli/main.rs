@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod adapter;
 mod bad_input;
 mod check;
 mod convert;
+mod curate;
 mod exactness;
 mod fetch;
 mod fix;

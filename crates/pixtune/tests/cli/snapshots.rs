@@ -29,6 +29,7 @@ fn help_teaches() {
     check("generate-help.txt", &case.run(&["generate", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
     check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
+    check("report-help.txt", &case.run(&["report", "--help"]).ends(0).stdout);
     check("plan-help.txt", &case.run(&["plan", "--help"]).ends(0).stdout);
 }
 

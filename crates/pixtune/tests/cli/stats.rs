@@ -134,3 +134,49 @@ fn a_manifest_that_does_not_match_is_told() {
     case.write("prepared/manifest.json", "{");
     assert!(case.run(&["stats", "prepared"]).ends(0).stdout.contains("manifest.json is not JSON"));
 }
+
+#[test]
+fn the_report_is_one_file_that_hostile_data_does_not_break() {
+    let case = example();
+    let hostile = "</script><script>document.title='x'</script><img src=x onerror=alert(1)>\u{202e}";
+    case.write(
+        "prepared/train.jsonl",
+        case.read("prepared/train.jsonl") + &line(hostile, &hostile.repeat(500)),
+    );
+    case.run(&["report", "prepared", "--quiet", "--samples", "200"]).ends(0);
+    let page = case.read("report.html");
+    assert!(page.len() < 5_000_000, "{} bytes", page.len());
+    assert_eq!(page.matches("<script").count(), 1);
+    assert!(!page.contains("onerror=alert(1)>") && !page.contains('\u{202e}'));
+    for section in [
+        "overview",
+        "findings",
+        "tokens",
+        "pictures",
+        "extremes",
+        "duplicates",
+        "texts",
+        "split",
+        "rejected",
+        "samples",
+    ] {
+        assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
+    }
+    case.run(&["report", "prepared", "--quiet"]).ends(2).tells("exists already");
+    case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0"]).ends(0);
+    let again = case.read("report.html");
+    case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0", "--threads", "1"]).ends(0);
+    assert!(again == case.read("report.html"), "the same on any number of threads");
+}
+
+#[test]
+fn a_report_on_poor_input_is_a_page_too() {
+    let case = Case::new();
+    case.write("empty.jsonl", "");
+    case.write("one.jsonl", line("a", "b"));
+    case.fixture("pictures/a.png", "px1_red.png");
+    for input in ["empty.jsonl", "one.jsonl", "pictures"] {
+        case.run(&["report", input, "--quiet", "--force"]).ends(0);
+        assert!(!case.read("report.html").contains("NaN"), "{input}");
+    }
+}

@@ -1,0 +1,56 @@
+"""One run of both sides, alternating: compare.py FOLDER PIXTUNE THREADS TOKENS…; a table on standard output."""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+folder, pixtune, threads, *lengths = sys.argv[1:]
+folder = pathlib.Path(folder)
+here = pathlib.Path(__file__).parent
+STEPS = 4
+
+
+def decoder_flops(tokens):
+    """Products of a step: forward and the gradient of every input through the decoder's linears; attention, vision and
+    adapters are left out, so that the share of the GEMM rate is rather too low."""
+    config = json.loads((folder / "model/config.json").read_text())["text_config"]
+    queries = config["num_attention_heads"] * config["head_dim"]
+    keys = config["num_key_value_heads"] * config["head_dim"]
+    layer = config["hidden_size"] * (2 * queries + 2 * keys + 3 * config["intermediate_size"])
+    return 4 * layer * config["num_hidden_layers"] * tokens
+
+
+def ours(tokens, more):
+    out, data = folder / "run", folder / f"data-{tokens}.jsonl"
+    command = ["/usr/bin/env", "python3", here / "peak.py", pixtune, "train", "--model", folder / "model", "--data", data, "--out",
+               out, "--force", "--steps", STEPS, "--batch-tokens", 2 * int(tokens) + 64, "--threads", threads, "--quiet",
+               "--warmup", "0", "--save-every", "1000", *more]
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["tokens"] / line["seconds"] for line in lines[1:]]
+    return {"tokens_per_s": statistics.median(rates), "peak_mb": float(done.stderr.split()[-1]), "losses": [l["loss"] for l in lines],
+            "tokens": lines[0]["tokens"]}
+
+
+def theirs(tokens, more):
+    data = folder / f"data-{tokens}.jsonl"
+    ids = folder / f"ids-{tokens}.jsonl"
+    with open(ids, "w") as out:
+        subprocess.run([pixtune, "tokens", "--ids", "--tokenizer", folder / "model/tekken.json", data], check=True, stdout=out)
+    command = [sys.executable, here / "rival.py", folder / "model", data, ids, threads, STEPS, *more]
+    return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
+
+
+print("| tokens | | tokens/s | ratio | peak MB | ratio | first loss | share of f32 GEMM |")
+print("|---|---|---|---|---|---|---|---|")
+for tokens in lengths:
+    for name, mine, other in (("all kept", [], []), ("recomputed", ["--activation-memory", "1MB"], ["--checkpointing"])):
+        we, they = ours(tokens, mine), theirs(tokens, other)
+        assert we["tokens"] == they["tokens"], (we["tokens"], they["tokens"])
+        rate = decoder_flops(they["tokens"]) / they["tokens"] / 1e9 / they["gemm_gflops"]
+        for who, side in ((f"pixtune, {name}", we), (f"transformers + peft, {name}", they)):
+            print(f"| {side['tokens']} | {who} | {side['tokens_per_s']:.0f} | {side['tokens_per_s'] / they['tokens_per_s']:.2f} | "
+                  f"{side['peak_mb']:.0f} | {side['peak_mb'] / they['peak_mb']:.2f} | {side['losses'][0]:.4f} | "
+                  f"{side['tokens_per_s'] * rate:.0%} |", flush=True)

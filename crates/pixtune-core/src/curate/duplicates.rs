@@ -1,0 +1,146 @@
+//! Which rows repeat others, exactly or nearly, and which contradict each other.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use super::groups::Groups;
+use super::minhash::SIMILAR;
+use super::{By, Image, Prehashed, Record, Records, Repeat, Verdict, content_hash};
+
+type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
+
+/// Marks every row that repeats an earlier one exactly.
+pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
+    let mut first: Keyed<usize> = HashMap::default();
+    for (index, (row, images)) in records.iter().enumerate() {
+        let Some(key) = key(by, row.text, images, Image::identity) else { continue };
+        if verdicts[index] != Verdict::Train {
+            continue;
+        }
+        let earlier = *first.entry(key).or_insert(index);
+        if earlier != index {
+            verdicts[index] = Verdict::Duplicate(Repeat { of: earlier, near: None });
+        }
+    }
+}
+
+/// Every kept row that nearly repeats another, with the one to keep: that with the largest pictures, of several the
+/// first.
+pub(super) fn near(
+    records: &Records,
+    by: By,
+    pictures: &mut Groups,
+    texts: &mut Groups,
+    verdicts: &[Verdict],
+) -> Vec<(usize, Repeat)> {
+    let mut groups: Keyed<Vec<u32>> = HashMap::default();
+    let mut from = 0;
+    let mut starts = Vec::with_capacity(verdicts.len());
+    for (index, (_, images)) in records.iter().enumerate() {
+        starts.push(from);
+        let mut picture = from;
+        from += images.len();
+        if verdicts[index] != Verdict::Train {
+            continue;
+        }
+        let text = u128::from(texts.first(index as u32));
+        let root = |_: &Image| {
+            picture += 1;
+            u128::from(pictures.first(picture as u32 - 1))
+        };
+        if let Some(key) = key(by, text, images, root) {
+            groups.entry(key).or_default().push(index as u32);
+        }
+    }
+    let mut members: Vec<Vec<u32>> = groups.into_values().filter(|rows| rows.len() > 1).collect();
+    members.sort_unstable();
+    let images = |row: u32| {
+        let count = records.rows[row as usize].images as usize;
+        &records.images[starts[row as usize]..][..count]
+    };
+    let mut found = Vec::new();
+    for rows in members {
+        pick(records, by, &rows, images, &mut found);
+    }
+    found.sort_unstable_by_key(|(row, _)| *row);
+    found
+}
+
+fn pick<'r>(
+    records: &Records,
+    by: By,
+    rows: &[u32],
+    images: impl Fn(u32) -> &'r [Image],
+    found: &mut Vec<(usize, Repeat)>,
+) {
+    let area = |row: u32| -> u64 {
+        images(row).iter().map(|image| u64::from(image.facts.width) * u64::from(image.facts.height)).sum()
+    };
+    let mut left: Vec<u32> = rows.to_vec();
+    left.sort_by_key(|row| (std::cmp::Reverse(area(*row)), *row));
+    // Prompts and answers can be close as a whole while the answers differ; such rows are no repetitions.
+    while let Some((kept, others)) = left.split_first() {
+        let (kept, mut different) = (*kept, Vec::new());
+        let best = &records.rows[kept as usize];
+        for other in others {
+            let row = &records.rows[*other as usize];
+            if by == By::Sample && !same_answer(best, row) {
+                different.push(*other);
+                continue;
+            }
+            let distance =
+                images(kept).iter().zip(images(*other)).map(|(one, other)| one.distance(other)).max();
+            let near =
+                Some(Near { distance: distance.unwrap_or(0) as u8, similarity: similarity(best, row) });
+            found.push((*other as usize, Repeat { of: kept as usize, near }));
+        }
+        different.sort_unstable();
+        left = different;
+    }
+}
+
+/// How near a repetition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Near {
+    /// Bits in which the perceptual hashes of the pictures differ, the most of all pictures.
+    pub distance: u8,
+    /// The share of the text that is the same, in per cent.
+    pub similarity: u8,
+}
+
+fn same_answer(one: &Record, other: &Record) -> bool {
+    one.answer_hash == other.answer_hash || one.answer.similarity(&other.answer) >= SIMILAR
+}
+
+fn similarity(one: &Record, other: &Record) -> u8 {
+    if one.text == other.text { 100 } else { (one.sketch.similarity(&other.sketch) * 100.0).round() as u8 }
+}
+
+/// Kept rows with the pictures and the prompt of an earlier kept row and another answer.
+pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
+    let mut first: Keyed<usize> = HashMap::default();
+    let mut found = Vec::new();
+    for (index, (row, images)) in records.iter().enumerate() {
+        if !verdicts[index].is_kept() || row.prompt == 0 {
+            continue;
+        }
+        let Some(key) = key(By::Sample, row.prompt, images, Image::identity) else { continue };
+        let earlier = *first.entry(key).or_insert(index);
+        if earlier != index && records.rows[earlier].answer_hash != row.answer_hash {
+            found.push((index, earlier));
+        }
+    }
+    found
+}
+
+/// One hash of a row's text and pictures, in their order; nothing where pictures alone count and there are none.
+fn key(by: By, text: u128, images: &[Image], mut of: impl FnMut(&Image) -> u128) -> Option<u128> {
+    let mut bytes = Vec::with_capacity(16 * (images.len() + 1));
+    match by {
+        By::Image if images.is_empty() => return None,
+        By::Image => {}
+        By::Sample => bytes.extend_from_slice(&text.to_le_bytes()),
+    }
+    images.iter().for_each(|image| bytes.extend_from_slice(&of(image).to_le_bytes()));
+    Some(content_hash(&bytes))
+}

@@ -1,0 +1,40 @@
+//! Things that belong together, found pair by pair.
+
+/// A partition of `0..len`; each group is named by its first member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Groups {
+    parents: Vec<u32>,
+}
+
+impl Groups {
+    /// Everything by itself.
+    pub fn new(len: usize) -> Groups {
+        Groups { parents: (0..u32::try_from(len).unwrap_or(u32::MAX)).collect() }
+    }
+
+    /// The first member of the group that this one is in.
+    pub fn first(&mut self, mut index: u32) -> u32 {
+        while self.parents[index as usize] != index {
+            self.parents[index as usize] = self.parents[self.parents[index as usize] as usize];
+            index = self.parents[index as usize];
+        }
+        index
+    }
+
+    /// Makes one group of two; false when they were one already.
+    pub fn join(&mut self, one: u32, other: u32) -> bool {
+        let (one, other) = (self.first(one), self.first(other));
+        self.parents[one.max(other) as usize] = one.min(other);
+        one != other
+    }
+
+    /// How many members there are in all.
+    pub fn len(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.parents.is_empty()
+    }
+}

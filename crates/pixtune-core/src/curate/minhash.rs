@@ -1,0 +1,252 @@
+//! Texts that are nearly the same: MinHash over runs of three words, and locality-sensitive hashing to find pairs.
+//!
+//! A sketch keeps one byte of each of 64 minima. Twelve bands of five bytes propose pairs: two texts that share 80 % of
+//! their shingles meet in a band with a probability of 99 %, those that share 50 % with one of 32 %. Proposals are
+//! judged by the share of equal bytes.
+
+use super::groups::Groups;
+
+/// How many minima are kept.
+pub const MINIMA: usize = 64;
+
+const BANDS: usize = 12;
+const ROWS: usize = 5;
+
+/// Words in a shingle.
+const SHINGLE: usize = 3;
+
+/// Texts that share this much of their shingles are near-duplicates: the default, and what the bands are made for.
+pub const SIMILAR: f64 = 0.8;
+
+/// Of a group of sketches that meet in a band, each is compared with so many at most.
+const COMPARED: usize = 32;
+
+/// What is kept of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sketch<const KEPT: usize = MINIMA> {
+    /// A byte of each minimum.
+    pub minima: [u8; KEPT],
+    /// How many shingles it is made of, repetitions included; 0 for a text without a word.
+    pub shingles: u16,
+}
+
+impl<const KEPT: usize> Default for Sketch<KEPT> {
+    fn default() -> Self {
+        Sketch { minima: [0; KEPT], shingles: 0 }
+    }
+}
+
+impl<const KEPT: usize> Sketch<KEPT> {
+    /// The sketch of texts that follow each other. Only letters and digits count, in lower case; scripts without spaces
+    /// are cut into single characters.
+    pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
+        let mut minima = [u32::MAX; MINIMA];
+        let mut shingles = 0u16;
+        let mut last = [0u64; SHINGLE];
+        let mut words = 0usize;
+        let mut add = |word: u64, minima: &mut [u32; MINIMA]| {
+            last.rotate_left(1);
+            last[SHINGLE - 1] = word;
+            words += 1;
+            if words >= SHINGLE {
+                shingles = shingles.saturating_add(1);
+                lower(minima, mix(&last));
+            }
+        };
+        for text in texts {
+            for_each_word(text, |word| add(word, &mut minima));
+        }
+        if shingles == 0 && words > 0 {
+            // Shorter than a shingle: the text as a whole is one.
+            shingles = 1;
+            lower(&mut minima, mix(&last));
+        }
+        if shingles == 0 {
+            return Sketch::default();
+        }
+        let byte = |at: usize| (minima[at].wrapping_mul(0x9e37_79b1) >> 24) as u8;
+        Sketch { minima: std::array::from_fn(byte), shingles }
+    }
+
+    /// An estimate of the share of shingles two texts have in common, 0 to 1; with 64 minima its standard error is at most
+    /// 6 %.
+    pub fn similarity(&self, other: &Self) -> f64 {
+        if self.shingles == 0 || other.shingles == 0 {
+            return 0.0;
+        }
+        let equal = self.minima.iter().zip(&other.minima).filter(|(one, other)| one == other).count();
+        // Bytes of different minima are equal once in 256.
+        let by_chance = 1.0 / 256.0;
+        ((equal as f64 / KEPT as f64 - by_chance) / (1.0 - by_chance)).max(0.0)
+    }
+}
+
+impl Sketch {
+    fn band(&self, band: usize) -> u64 {
+        let bytes = &self.minima[band * ROWS..][..ROWS];
+        bytes.iter().fold(0, |key, byte| key << 8 | u64::from(*byte))
+    }
+}
+
+fn mix(words: &[u64; SHINGLE]) -> u64 {
+    words
+        .iter()
+        .fold(0, |mixed: u64, word| (mixed.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn lower(minima: &mut [u32; MINIMA], shingle: u64) {
+    let (low, high) = (shingle as u32, (shingle >> 32) as u32 | 1);
+    for (at, minimum) in minima.iter_mut().enumerate() {
+        // Hash functions of one family, as in double hashing, each with a last multiplication of its own.
+        let hash = low.wrapping_add(high.wrapping_mul(FACTORS[at]));
+        let hash = (hash ^ hash >> 15).wrapping_mul(FACTORS[MINIMA - 1 - at]);
+        *minimum = (*minimum).min(hash ^ hash >> 13);
+    }
+}
+
+/// Odd numbers without a pattern.
+const FACTORS: [u32; MINIMA] = {
+    let mut factors = [0; MINIMA];
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut at = 0;
+    while at < MINIMA {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        factors[at] = (state >> 32) as u32 | 1;
+        at += 1;
+    }
+    factors
+};
+
+/// Calls `use_word` with the hash of every word.
+fn for_each_word(text: &str, mut use_word: impl FnMut(u64)) {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut word = START;
+    for character in text.chars() {
+        if !character.is_alphanumeric() {
+            if word != START {
+                use_word(word);
+            }
+            word = START;
+            continue;
+        }
+        let spaceless = matches!(u32::from(character), 0x0e00..=0x0eff | 0x1000..=0x109f | 0x3040..=0x30ff | 0x3400..=0x9fff | 0x20000..=0x3ffff);
+        if spaceless && word != START {
+            use_word(word);
+            word = START;
+        }
+        for lower in character.to_lowercase() {
+            word = (word ^ u64::from(u32::from(lower))).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+        }
+        if spaceless {
+            use_word(word);
+            word = START;
+        }
+    }
+    if word != START {
+        use_word(word);
+    }
+}
+
+/// Calls `meet` with pairs of sketches that are at least `similar`. Every sketch is compared with a bounded number of others.
+/// Pairs are told until all that belong together hang together, not each with each.
+pub fn near_texts(sketches: &[Sketch], similar: f64, mut meet: impl FnMut(u32, u32)) {
+    let mut known = Groups::new(sketches.len());
+    let mut keys: Vec<(u64, u32)> = Vec::new();
+    for band in 0..BANDS {
+        keys.clear();
+        let with_words = sketches.iter().enumerate().filter(|(_, sketch)| sketch.shingles > 0);
+        keys.extend(with_words.map(|(index, sketch)| (sketch.band(band), index as u32)));
+        keys.sort_unstable();
+        for met in keys.chunk_by(|one, other| one.0 == other.0) {
+            meet_each(met, sketches, similar, &mut known, &mut meet);
+        }
+    }
+}
+
+fn meet_each(
+    met: &[(u64, u32)],
+    sketches: &[Sketch],
+    similar: f64,
+    known: &mut Groups,
+    meet: &mut impl FnMut(u32, u32),
+) {
+    // One of each group so far speaks for it: those that are the same need no second look.
+    let mut speakers: Vec<u32> = Vec::new();
+    for (_, index) in met {
+        let mut placed = false;
+        for speaker in speakers.iter().rev().take(COMPARED) {
+            if known.first(*speaker) == known.first(*index) {
+                placed = true;
+                break;
+            }
+            if sketches[*speaker as usize].similarity(&sketches[*index as usize]) >= similar {
+                known.join(*speaker, *index);
+                meet(*speaker, *index);
+                placed = true;
+                break;
+            }
+        }
+        if !placed {
+            speakers.push(*index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn text(words: impl IntoIterator<Item = usize>) -> String {
+        words.into_iter().map(|word| format!("word{word}, ")).collect()
+    }
+
+    fn similarity(one: &str, other: &str) -> f64 {
+        Sketch::<MINIMA>::of([one]).similarity(&Sketch::of([other]))
+    }
+
+    #[test]
+    fn case_and_punctuation_do_not_count_and_words_do() {
+        assert_eq!(similarity("The cat, sat on a MAT!", "the cat sat on a mat"), 1.0);
+        assert_eq!(Sketch::<16>::of(["ab", "cd ef"]), Sketch::of(["ab cd ef"]));
+        assert!(similarity("yes", "no") < 0.1);
+        assert_eq!(similarity("", ""), 0.0);
+        assert_eq!(similarity("?!", "…"), 0.0);
+        assert!(similarity("この写真には犬がいます、かわいい", "この写真には猫がいます、かわいい") > 0.3);
+    }
+
+    #[test]
+    fn the_estimate_is_close_to_the_share() {
+        let mut errors = Vec::new();
+        for (seed, changed) in (0..40).flat_map(|seed| [2, 5, 10, 20, 40].map(|changed| (seed, changed))) {
+            let one: Vec<usize> = (0..300).map(|at| at + 1000 * seed).collect();
+            let mut other = one.clone();
+            (0..changed).for_each(|change| other[change * 300 / changed] += 500_000);
+            let shingles = |words: &[usize]| words.windows(3).map(<[usize]>::to_vec).collect::<BTreeSet<_>>();
+            let (a, b) = (shingles(&one), shingles(&other));
+            let truth = a.intersection(&b).count() as f64 / a.union(&b).count() as f64;
+            errors.push(similarity(&text(one), &text(other)) - truth);
+        }
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let spread = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
+        assert!(mean.abs() < 0.015 && spread < 0.07, "{mean} {spread}");
+    }
+
+    #[test]
+    fn near_texts_meet_and_others_do_not() {
+        // Every third text is a copy of the one before it with one word of 200 changed.
+        let mut texts = Vec::new();
+        for n in 0..300 {
+            let words: Vec<usize> = (0..200).map(|at| n * 1000 + at * at % 997).collect();
+            let mut copy = words.clone();
+            copy[100] = 999_999;
+            texts.extend([words, copy]);
+        }
+        let sketches: Vec<Sketch> =
+            texts.iter().map(|words| Sketch::of([text(words.clone()).as_str()])).collect();
+        let mut met = Vec::new();
+        near_texts(&sketches, SIMILAR, |one, other| met.push((one, other)));
+        met.sort_unstable();
+        assert_eq!(met, (0..300).map(|n| (2 * n, 2 * n + 1)).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,138 @@
+//! A conversation as the model will read it: token after token, pictures as their patches, what is trained marked.
+
+use std::fmt::Write as _;
+
+use pixtune_core::sample::{Picture, Sample};
+use pixtune_core::tokens::{ChatEncoder, Encoded, Grid};
+
+use super::chart::grouped;
+use super::fetch::Thumbnail;
+use super::page::escape;
+
+/// Text tokens of one conversation that are shown; in the middle the others are left out and told.
+const SHOWN: usize = 1600;
+
+/// The stream of a conversation. `pictures` are those of the sample in order, where they could be read.
+pub(super) fn stream(
+    encoder: &ChatEncoder<'_>,
+    sample: &Sample<Picture<&str>>,
+    sizes: &[(u32, u32)],
+    pictures: &[Option<Thumbnail>],
+) -> Option<(Encoded, String)> {
+    let encoded = encoder.encode(sample, sizes).ok()?;
+    let marks = encoder.tekken.marks();
+    let trained = encoded.counts.runs.iter().flat_map(|run| std::iter::repeat_n(run.trained, run.tokens));
+    let mut out = String::from("<div class=\"stream\">");
+    let mut writer = Writer { out: &mut out, encoder, marked: false, shown: 0, left_out: 0 };
+    let text_tokens = encoded.counts.text_tokens();
+    let (mut at, mut picture) = (0, 0);
+    let trained: Vec<bool> = trained.collect();
+    let mut text_seen = 0;
+    while at < encoded.ids.len() {
+        let id = encoded.ids[at];
+        if id == marks.image {
+            let rest = &encoded.ids[at..];
+            let length = encoded.counts.images.get(picture).map_or(1, Grid::tokens).clamp(1, rest.len());
+            writer.picture(
+                picture,
+                length,
+                encoded.counts.images.get(picture).map(|grid| (grid.columns, grid.rows)),
+                pictures,
+            );
+            picture += 1;
+            at += length;
+            continue;
+        }
+        text_seen += 1;
+        let is_shown =
+            text_tokens <= SHOWN || text_seen <= SHOWN * 2 / 3 || text_seen > text_tokens - SHOWN / 3;
+        writer.token(id, trained.get(at).copied().unwrap_or(false), is_shown);
+        at += 1;
+    }
+    writer.end();
+    out.push_str("</div>");
+    Some((encoded, out))
+}
+
+struct Writer<'w, 'e> {
+    out: &'w mut String,
+    encoder: &'w ChatEncoder<'e>,
+    marked: bool,
+    shown: usize,
+    left_out: usize,
+}
+
+impl Writer<'_, '_> {
+    fn mark(&mut self, trained: bool) {
+        if trained != self.marked {
+            self.out.push_str(if trained { "<mark>" } else { "</mark>" });
+            self.marked = trained;
+        }
+    }
+
+    fn tell_left_out(&mut self) {
+        if self.left_out > 0 {
+            let _ = write!(
+                self.out,
+                "<span class=\"more\"> … {} more tokens … </span>",
+                grouped(self.left_out as u64)
+            );
+            self.left_out = 0;
+        }
+    }
+
+    fn token(&mut self, id: u32, trained: bool, is_shown: bool) {
+        if !is_shown {
+            self.mark(false);
+            self.left_out += 1;
+            return;
+        }
+        self.tell_left_out();
+        self.mark(trained);
+        self.shown += 1;
+        let special = self.encoder.tekken.special_tokens().get(id as usize);
+        match special {
+            Some(name) => {
+                let _ = write!(self.out, "<i class=\"s\">{}</i>", escape(name));
+            }
+            None => {
+                let bytes = self.encoder.tekken.token(id).unwrap_or_default();
+                let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+                let text =
+                    text.replace(char::REPLACEMENT_CHARACTER, "·").replace('\n', "⏎\n").replace('\t', "⇥");
+                let _ = write!(self.out, "<i>{}</i>", escape(&text));
+            }
+        }
+    }
+
+    fn picture(
+        &mut self,
+        index: usize,
+        tokens: usize,
+        grid: Option<(u32, u32)>,
+        pictures: &[Option<Thumbnail>],
+    ) {
+        self.tell_left_out();
+        self.mark(false);
+        let (columns, rows) = grid.unwrap_or_default();
+        self.out.push_str("<figure>");
+        if let Some(Some(picture)) = pictures.get(index) {
+            let _ = write!(
+                self.out,
+                "<span class=\"patched\" data-columns=\"{columns}\" data-rows=\"{rows}\"><img loading=\"lazy\" alt=\"picture {}\" src=\"{}\"></span>",
+                index + 1,
+                picture.uri
+            );
+        }
+        let _ = write!(
+            self.out,
+            "<figcaption>[IMG] {columns} × {rows} patches = {} tokens with [IMG_BREAK] and [IMG_END]</figcaption></figure>",
+            grouped(tokens as u64)
+        );
+    }
+
+    fn end(&mut self) {
+        self.tell_left_out();
+        self.mark(false);
+    }
+}

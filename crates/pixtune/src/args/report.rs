@@ -1,0 +1,47 @@
+//! `pixtune report`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Show a set in one HTML file: numbers, findings, pictures, conversations as the model reads them
+///
+/// One file that needs no network and stays under 5 MB whatever the size of the set: overview, findings with their places,
+/// token and size histograms with the limits drawn, pictures with the patches that the model reads, the extremes, duplicates
+/// side by side, texts, the balance of the split, rejected rows, and a random choice of conversations token by token.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  pixtune report prepared
+  pixtune report prepared --out prepared.html --seed 7
+  pixtune report photos/                              pictures alone
+")]
+pub struct ReportArgs {
+    /// Prepared folders, JSON Lines files, pictures or folders of pictures
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// Seed of the random choice of samples and pictures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Conversations to show
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub samples: u16,
+    /// The model whose tokens and picture grid count
+    #[arg(long, default_value = "pixtral-12b")]
+    pub model: String,
+    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    #[arg(long, value_name = "tekken.json")]
+    pub tokenizer: Option<PathBuf>,
+    /// Threads to work on; all processors without it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// No progress bar
+    #[arg(long)]
+    pub quiet: bool,
+}

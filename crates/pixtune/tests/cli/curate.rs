@@ -1,0 +1,188 @@
+//! Duplicates, splits without leaks and the quality of pictures, through the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use pixtune_io::image::{self, Limits, Reading, Rgb, encode_png, jpeg};
+
+use crate::harness::{Case, root, text};
+
+/// A photograph of the fixtures, decoded.
+fn photo() -> Rgb {
+    let bytes = fs::read(root().join("fixtures/images/photo_300x200.webp")).unwrap();
+    let header = image::inspect(&bytes, &Limits::default()).unwrap();
+    image::decode(&bytes, &header, &Limits::default(), Reading::Corrected).unwrap().rgb
+}
+
+fn changed(rgb: &Rgb, change: impl Fn(usize, usize) -> [u8; 3]) -> Rgb {
+    let pixels = (0..rgb.width * rgb.height).flat_map(|at| change(at % rgb.width, at / rgb.width)).collect();
+    Rgb { pixels, ..*rgb }
+}
+
+fn pixel(rgb: &Rgb, x: usize, y: usize) -> [u8; 3] {
+    rgb.pixels.as_chunks::<3>().0[y * rgb.width + x]
+}
+
+fn as_jpeg(rgb: &Rgb, quality: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    let size = (rgb.width, rgb.height);
+    jpeg::encode_rgb(&rgb.pixels, size, quality, jpeg::Subsampling::Quarter, &mut out).unwrap();
+    out
+}
+
+/// A photograph, copies of it in other words, and pictures that are none.
+fn variants() -> Case {
+    let case = Case::new();
+    let photo = photo();
+    let mirrored = changed(&photo, |x, y| pixel(&photo, photo.width - 1 - x, y));
+    let bright = changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value.saturating_add(25)));
+    let (wide, high) = (photo.width * 97 / 100, photo.height * 97 / 100);
+    let cut = Rgb { width: wide, height: high, pixels: vec![] };
+    let cut = changed(&cut, |x, y| pixel(&photo, x + 4, y + 3));
+    case.write("photo.png", encode_png(&photo));
+    case.write("q30.jpg", as_jpeg(&photo, 30));
+    case.write("bright.jpg", as_jpeg(&bright, 85));
+    case.write("cut.jpg", as_jpeg(&cut, 85));
+    case.write("mirrored.png", encode_png(&mirrored));
+    case
+}
+
+const NEAR: &str = "image,prompt,completion\nq30.jpg,what is this?,a quiet place by the water\nphoto.png,What is this,a quiet place by the water.\ncut.jpg,what is this?,a quiet place by the water\nbright.jpg,what is this?,a quiet place by the water\nmirrored.png,what is this?,a quiet place by the water\n";
+
+#[test]
+fn near_duplicates_keep_the_largest_and_name_it() {
+    let case = variants();
+    case.write("data.csv", NEAR);
+    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
+    assert_eq!(case.rejected(), ["near-duplicate"; 3]);
+    // Of two of one size the first is kept; the mirrored picture is another one.
+    assert!(run.stderr.contains("data.csv:3: nearly the same as data.csv:2 (pictures "), "{}", run.stderr);
+    assert_eq!(case.read("out/train.jsonl").lines().count(), 2);
+    assert!(case.read("out/manifest.json").contains("\"duplicates\": 3"));
+}
+
+#[test]
+fn near_duplicates_are_told_when_they_are_kept() {
+    let case = variants();
+    case.write("data.csv", NEAR);
+    let run = case.prepare(&["--validation", "0"]).ends(0);
+    assert_eq!(run.stderr.matches("warning[near-duplicate]").count(), 3, "{}", run.stderr);
+    let run = case.prepare(&["--validation", "0", "--dedup", "off", "--force"]).ends(0);
+    assert!(!run.stderr.contains("near-duplicate"));
+}
+
+#[test]
+fn near_pictures_with_other_answers_are_no_duplicates() {
+    let case = variants();
+    case.write("data.csv", "image,prompt,completion\nphoto.png,what?,water and trees\nq30.jpg,how many?,3\n");
+    case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
+    case.prepare(&["--validation", "0", "--dedup", "near", "--dedup-by", "image", "--force"]).ends(1);
+    assert_eq!(case.rejected(), ["near-duplicate"]);
+}
+
+#[test]
+fn the_same_pixels_in_another_file_are_an_exact_duplicate() {
+    let case = variants();
+    let mut with_comment = as_jpeg(&photo(), 90);
+    case.write("one.jpg", &with_comment);
+    with_comment.splice(2..2, *b"\xff\xfe\x00\x06meta");
+    case.write("two.jpg", &with_comment);
+    case.write("data.csv", "image,prompt,completion\none.jpg,q,a\ntwo.jpg,q,a\n");
+    case.prepare(&["--validation", "0"]).ends(1).tells("the same pictures and text as data.csv:2");
+}
+
+#[test]
+fn near_pictures_never_stand_on_both_sides() {
+    let case = variants();
+    let names = ["photo.png", "q30.jpg", "cut.jpg", "bright.jpg"];
+    let mut table = "image,prompt,completion\n".to_owned();
+    for (at, name) in names.iter().cycle().take(40).enumerate() {
+        table.push_str(&format!("{name},question {at},answer {at}\n"));
+    }
+    table.push_str("mirrored.png,and this?,another\n");
+    case.write("data.csv", table);
+    for seed in 0..4 {
+        case.prepare(&["--validation", "0.5", "--seed", &seed.to_string(), "--force"]);
+        let train = case.read("out/train.jsonl").lines().count();
+        assert!([0, 1, 40, 41].contains(&train), "{train}");
+    }
+}
+
+#[test]
+fn a_contradiction_is_told() {
+    let case = Case::table("image,prompt,completion\na.png,what?,a cat\na.png,what?,a dog\n");
+    case.prepare(&["--validation", "0"])
+        .ends(0)
+        .tells("warning[contradiction]: data.csv:3: data.csv:2 has the same");
+}
+
+#[test]
+fn bad_pictures_are_told_and_dropped_on_request() {
+    let case = Case::new();
+    let photo = photo();
+    let dark = changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value / 5));
+    let flat = changed(&photo, |_, _| [230, 120, 120]);
+    case.write("dark.png", encode_png(&dark));
+    case.write("flat.png", encode_png(&flat));
+    case.write("dot.png", encode_png(&Rgb { width: 1, height: 1, pixels: vec![128; 3] }));
+    case.write("fine.png", encode_png(&photo));
+    case.write(
+        "data.csv",
+        "image,prompt,completion\ndark.png,q,a\nflat.png,q,b\ndot.png,q,c\nfine.png,q,d\n",
+    );
+    let run = case.prepare(&["--validation", "0"]).ends(0);
+    for told in [
+        "image-dark]: data.csv:2 /image",
+        "image-low-information]: data.csv:3",
+        "image-too-small]: data.csv:4",
+    ] {
+        assert!(run.stderr.contains(told), "{told} is not in:\n{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("data.csv:5"), "{}", run.stderr);
+    case.prepare(&["--validation", "0", "--drop", "dark,image-too-small", "--force"]).ends(1);
+    assert_eq!(case.rejected(), ["image-dark", "image-too-small"]);
+    assert_eq!(text(&case.lines("out/rejected.jsonl")[0], "/severity"), "error");
+    case.prepare(&["--drop", "blury", "--force"]).ends(2).tells("is `image-blurry` meant?");
+    case.prepare(&["--drop", "dark", "--verify", "header", "--force"]).ends(2).tells("--verify header");
+}
+
+#[test]
+fn an_odd_picture_is_dropped_on_request_once_all_are_known() {
+    let case = Case::table("");
+    let mut table = "image,prompt,completion\n".to_owned();
+    (0..12).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
+    case.write("data.csv", table + "big.png,what?,large\n");
+    case.prepare(&["--validation", "0"]).ends(0).tells("warning[image-odd-size]: data.csv:14");
+    case.prepare(&["--validation", "0", "--drop", "odd-size", "--force"]).ends(1);
+    assert_eq!(case.rejected(), ["image-odd-size"]);
+    assert_eq!(case.read("out/train.jsonl").lines().count(), 12);
+}
+
+#[test]
+fn one_picture_for_all_rows_is_trained_on_and_told() {
+    let mut table = "image,prompt,completion\n".to_owned();
+    (0..30).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
+    let case = Case::table(table);
+    for validation in ["0.2", "5", "3kB"] {
+        let run = case.prepare(&["--validation", validation, "--force"]).ends(0);
+        assert!(run.stderr.contains("warning[split-unmet]: data.csv:2: 30 rows"), "{}", run.stderr);
+        assert_eq!(case.read("out/train.jsonl").lines().count(), 30);
+    }
+}
+
+#[test]
+fn automatic_strata_need_no_column() {
+    let mut table = "prompt,completion\n".to_owned();
+    for at in 0..200 {
+        let answer =
+            if at % 2 == 0 { at.to_string() } else { format!("a sentence of row {at} that is unlike") };
+        table.push_str(&format!("question of row {at},{answer}\n"));
+    }
+    let case = Case::table(table);
+    case.prepare(&["--validation", "20", "--split", "auto"]).ends(0);
+    let answers: Vec<String> =
+        case.lines("out/validation.jsonl").iter().map(|line| text(line, "/messages/1/content")).collect();
+    let numbers = answers.iter().filter(|answer| answer.parse::<u32>().is_ok()).count();
+    assert_eq!((answers.len(), numbers), (20, 10));
+    assert_eq!(answers.iter().collect::<BTreeSet<_>>().len(), 20);
+}

@@ -1,0 +1,21 @@
+//! Mending: what is mended once is mended no further, and what is not changed is not told.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::diagnostic::Fix;
+use pixtune_core::fix::{Wanted, fix};
+use pixtune_core::{json, target};
+
+fuzz_target!(|text: &str| {
+    let Ok(row) = json::parse(text) else { return };
+    for target in target::ALL {
+        for most in [Fix::Safe, Fix::Unsafe] {
+            let wanted = Wanted { rule: &|_| true, most, target };
+            let (mended, changes) = fix(row.value.clone(), &wanted);
+            if changes.is_empty() {
+                assert_eq!(mended, row.value);
+            }
+            let again = fix(mended.clone(), &wanted);
+            assert_eq!(again, (mended, vec![]));
+        }
+    }
+});

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Loads what `pixtune convert` wrote with the libraries people use, and compares with golden values.
+
+    python tests/peers/convert.py target/release/pixtune [--weights-only]
+
+Run with transformers 5 and with 4.57. A directory converted from Mistral's format has to load without a missing or
+unexpected key and give the fixture's logits; so has one with merged patches (Mistral Small 3.1's architecture) those of the
+model it was made from. Without --weights-only, mistral-common has to read the copied tokenizer, and tokenizer.json and the
+chat template have to give its ids.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+FIXTURE = Path(__file__).parents[2] / "fixtures/tiny_pixtral"
+TOLERANCE = 2e-4  # the fixture's README
+torch.set_num_threads(1)
+
+
+def convert(program, source, target, to, *more):
+    command = [program, "convert", source, target, "--to", to, "--verify", "--quiet", *more]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+
+
+def load(folder, cls):
+    model, info = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        assert not info[key], f"{key} of {folder}: {info[key]}"
+    return model.eval()
+
+
+def logits(model, name):
+    inputs = json.loads((FIXTURE / "inputs.json").read_text())[name]
+    pixels = load_file(FIXTURE / "pixels.safetensors")
+    images = [pixels[f"{name}.image{index}"] for index in range(len(inputs["image_hw"]))]
+    more = {}
+    if images:
+        height, width = (max(image.shape[side] for image in images) for side in (1, 2))
+        batch = torch.zeros(len(images), 3, height, width)
+        for index, image in enumerate(images):
+            batch[index, :, : image.shape[1], : image.shape[2]] = image
+        more = {"pixel_values": batch, "image_sizes": torch.tensor(inputs["image_hw"])}
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([inputs["ids"]]), **more).logits[0]
+
+
+def check_logits(program, work):
+    golden = load_file(FIXTURE / "golden.safetensors")
+    for source, dtype in (("native_bf16", "keep"), ("native_bf16", "f32"), ("hf_bf16", "bf16")):
+        folder = work / f"{source}-{dtype}"
+        convert(program, FIXTURE / source, folder, "hf", "--dtype", dtype, "--shard-size", "200kB")
+        model = load(folder, transformers.LlavaForConditionalGeneration)
+        for name in ("text", "one", "two"):
+            difference = (logits(model, name) - golden[f"base_f32.{name}.logits"]).abs().max().item()
+            assert difference <= TOLERANCE, f"{folder.name} {name}: logits differ by {difference}"
+            print(f"{folder.name} {name}: logits within {difference:.1e}")
+
+
+def check_tied(program, work):
+    """A tied head: no tensor is written, and nothing is missing."""
+    native = work / "tied"
+    shutil.copytree(FIXTURE / "native_bf16", native)
+    weights = load_file(native / "consolidated.safetensors")
+    del weights["output.weight"]
+    (native / "consolidated.safetensors").unlink()
+    save_file(weights, native / "consolidated.safetensors")
+    params = json.loads((native / "params.json").read_text())
+    (native / "params.json").write_text(json.dumps(params | {"tied_embeddings": True}))
+    convert(program, native, work / "tied-hf", "hf")
+    model = load(work / "tied-hf", transformers.LlavaForConditionalGeneration)
+    head = model.get_output_embeddings().weight
+    assert torch.equal(head, model.get_input_embeddings().weight), "the head is not the embedding"
+    print("a tied head is tied")
+
+
+def check_mistral3(program, work):
+    """A random model with merged patches goes to Mistral's format and back, and stays what it was."""
+    torch.manual_seed(7)
+    hf = json.loads((FIXTURE / "hf_bf16/config.json").read_text())
+    config = transformers.Mistral3Config(
+        text_config=hf["text_config"],
+        vision_config=hf["vision_config"] | {"patch_size": 8},
+        multimodal_projector_bias=False,
+        spatial_merge_size=2,
+        image_token_index=10,
+        vision_feature_layer=-1,
+        tie_word_embeddings=False,
+    )
+    model = transformers.Mistral3ForConditionalGeneration(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(work / "m3")
+    convert(program, work / "m3", work / "m3-native", "mistral")
+    convert(program, work / "m3-native", work / "m3-hf", "hf")
+    again = load(work / "m3-hf", transformers.Mistral3ForConditionalGeneration)
+    before, after = model.state_dict(), again.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before), "weights changed"
+    model.set_attn_implementation("eager")
+    difference = (logits(model, "one") - logits(again, "one")).abs().max().item()
+    assert difference <= TOLERANCE, f"mistral3: logits differ by {difference}"
+    print(f"mistral3: logits within {difference:.1e}")
+
+
+def with_vocabulary(work):
+    """The fixture's model with the whole vocabulary, so that its tokenizer fits."""
+    import mistral_common
+
+    folder = work / "vocabulary"
+    folder.mkdir()
+    params = json.loads((FIXTURE / "native_bf16/params.json").read_text()) | {"vocab_size": 131072}
+    (folder / "params.json").write_text(json.dumps(params))
+    weights = load_file(FIXTURE / "native_bf16/consolidated.safetensors")
+    for name in ("tok_embeddings.weight", "output.weight"):
+        weights[name] = torch.zeros(131072, 64, dtype=torch.bfloat16)
+    save_file(weights, folder / "consolidated.safetensors")
+    shutil.copy(Path(mistral_common.__file__).parent / "data/tekken_240911.json", folder / "tekken.json")
+    return folder
+
+
+TEXTS = [
+    "Hello, world!",
+    "  leading and trailing  \n\n",
+    "Größe: 12.345,67 € (naïve café) 日本語 العربية हिन्दी 🙂👩‍👩‍👧",
+    "def f(x):\n\treturn x**2  # comment\r\n\r\n",
+    "\u00a0\u2028 zero\u200bwidth \x00\x7f",
+    "1234567890 3.14e-10 0xDEADBEEF",
+]
+
+
+def say(role, content):
+    return {"role": role, "content": content}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+CHATS = [
+    [say("user", "Hi"), say("assistant", "Hello.  ")],
+    [say("system", "Be brief."), say("user", "Hi"), say("assistant", "Hello."), say("user", "More"), say("assistant", "No")],
+    [say("system", "One."), say("system", "Two."), say("user", "Hi"), say("assistant", "Yes")],
+    [say("user", "a"), say("user", "b"), say("assistant", "c"), say("assistant", "d")],
+    [say("user", [{"type": "text", "text": "What is it?"}, IMAGE]), say("assistant", "A cat")],
+    [say("user", [IMAGE, IMAGE, {"type": "text", "text": "Compare"}]), say("assistant", " One ")],
+    [say("system", "Look."), say("user", [IMAGE, {"type": "text", "text": "and?"}]), say("assistant", "ok")],
+    [say("user", [{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}]), say("assistant", "x")],
+]
+
+
+def check_tokenizer(program, work):
+    import base64
+    import io
+
+    from mistral_common.protocol.instruct.request import ChatCompletionRequest
+    from mistral_common.protocol.instruct.validator import ValidationMode
+    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+    from PIL import Image
+    from tokenizers import Tokenizer
+
+    source = with_vocabulary(work)
+    convert(program, source, work / "with-tokenizer", "hf")
+    folder = work / "with-tokenizer"
+    convert(program, folder, work / "round", "mistral")
+    for copied in (folder, work / "round"):
+        assert (copied / "tekken.json").read_bytes() == (source / "tekken.json").read_bytes()
+    reference = MistralTokenizer.from_file(str(work / "round/tekken.json"), mode=ValidationMode.finetuning)
+    raw = reference.instruct_tokenizer.tokenizer
+    ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in TEXTS:
+        assert ours.encode(text, add_special_tokens=False).ids == raw.encode(text, bos=False, eos=False), text
+        assert ours.decode(ours.encode(text).ids, skip_special_tokens=False) == text
+    # mistral_format=False asks transformers 5 for the files it is given, not for mistral-common.
+    more = {"mistral_format": False} if int(transformers.__version__.split(".")[0]) >= 5 else {}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **more)
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 11)
+    pixel = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(pixel, "PNG")
+    IMAGE["image_url"]["url"] += base64.b64encode(pixel.getvalue()).decode()
+    for chat in CHATS:
+        request = ChatCompletionRequest(messages=chat)
+        # A picture of one patch is [IMG][IMG_END]; the template writes [IMG], and the processor makes the grid.
+        wanted = [token for token in reference.encode_chat_completion(request).tokens if token != 13]
+        encoded = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        assert encoded["input_ids"] == wanted, (chat, encoded["input_ids"], wanted)
+        trained = [token for token, mask in zip(wanted, encoded["assistant_masks"]) if mask]
+        assert trained.count(2) == wanted.count(2) and not {3, 4, 10} & set(trained), trained
+        prompt = tokenizer.apply_chat_template(chat[:-1], tokenize=False, add_generation_prompt=True)
+        assert prompt.endswith("[/INST]") or chat[-2]["role"] == "assistant", prompt
+    print(f"mistral-common's ids: {len(TEXTS)} texts, {len(CHATS)} conversations")
+    if more and not transformers.utils.is_torchvision_available():
+        print("not checked: the processor of transformers 5 needs torchvision, which has no release for this torch")
+        return
+    processor = transformers.AutoProcessor.from_pretrained(folder, **more)
+    batch = processor(text="<s>[INST][IMG]what[/INST]", images=[Image.new("RGB", (40, 24))], return_tensors="pt")
+    ids = batch["input_ids"][0].tolist()
+    assert (ids.count(10), ids.count(12), ids.count(13)) == (6, 1, 1), ids
+    print("the processor reads a picture")
+
+
+def main():
+    program = Path(sys.argv[1]).resolve()
+    print(f"transformers {transformers.__version__}")
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        check_logits(program, work)
+        check_tied(program, work)
+        check_mistral3(program, work)
+        if "--weights-only" not in sys.argv:
+            check_tokenizer(program, work)
+
+
+if __name__ == "__main__":
+    main()
