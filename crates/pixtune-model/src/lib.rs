@@ -1,6 +1,7 @@
 //! Pixtral's weights and adapters in every dialect, and its network.
 
 pub mod adapter;
+pub mod generate;
 pub mod kernels;
 pub mod network;
 pub mod weights;

@@ -10,6 +10,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::adapter::AdapterError;
+use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
 use pixtune_train::TrainError;
@@ -55,6 +56,9 @@ pub enum Error {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// The network could not be made, or could not read what it was given.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// An adapter could not be read, converted or merged.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -103,6 +107,7 @@ impl Error {
             Error::TooLarge(_) => "--max-line-bytes sets another limit; --unsafe leaves such lines out",
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
+            Error::Network(_) => return None,
             Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
             Error::Defect { .. } => "this is a defect of pixtune: please report it",
             Error::Prepare(error) => match error {

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use pixtune_core::json::write_string;
+use pixtune_core::json::{self, Value, write_string};
 
 use super::Network;
 use super::error::NetworkError;
-use super::lora::{Linear, LoraConfig, Part};
+use super::lora::{Linear, LoraConfig, Part, Targets};
 use crate::kernels::Kernels;
 use crate::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 use crate::weights::{Dtype, Module, Spelling, dtype};
@@ -70,6 +70,79 @@ impl<K: Kernels> Network<'_, K> {
         self.set_parameters(&parameters);
         Ok(())
     }
+}
+
+impl LoraConfig {
+    /// The settings of an adapter in PEFT's files: rank and scaling from `adapter_config.json`, targets from the tensors.
+    /// What this network does not compute (DoRA, ranks by pattern, trained biases, whole modules) is refused.
+    pub fn read(folder: &Path) -> Result<LoraConfig, NetworkError> {
+        let path = folder.join(CONFIG);
+        let about = fs::metadata(&path).and_then(|about| match about.len() {
+            0..=MAX_CONFIG => fs::read_to_string(&path),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 8 MB")),
+        });
+        let text = about.map_err(|source| NetworkError::Io { path: path.clone(), source })?;
+        let wrong = |reason: &str| refuse(&path, reason);
+        let config = json::parse(&text).map_err(|error| wrong(&format!("it is not JSON: {error}")))?.value;
+        for key in
+            ["rank_pattern", "alpha_pattern", "modules_to_save", "use_dora", "lora_bias", "layer_replication"]
+        {
+            if config.get(key).is_some_and(says_something) {
+                return Err(wrong(&format!("`{key}` is set, which is not computed here")));
+            }
+        }
+        if config.get("bias").and_then(Value::as_str).is_some_and(|bias| bias != "none") {
+            return Err(wrong("it has trained biases, which are not computed here"));
+        }
+        let number = |key: &str| match config.get(key) {
+            Some(Value::Number(text)) => text.parse::<f32>().ok(),
+            _ => None,
+        };
+        let rank = number("r").filter(|rank| rank.fract() == 0.0 && (1.0..=4096.0).contains(rank));
+        let lora = LoraConfig {
+            rank: rank.ok_or_else(|| wrong("`r` is no rank between 1 and 4096"))? as usize,
+            alpha: number("lora_alpha").ok_or_else(|| wrong("`lora_alpha` is no number"))?,
+            rslora: config.get("use_rslora") == Some(&Value::Bool(true)),
+            targets: targets_of(&folder.join(TENSORS))?,
+            ..LoraConfig::default()
+        };
+        lora.check()?;
+        Ok(lora)
+    }
+}
+
+const MAX_CONFIG: u64 = 8 << 20;
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    }
+}
+
+/// The linears that have tensors in an adapter's file.
+fn targets_of(path: &Path) -> Result<Targets, NetworkError> {
+    let file = SafetensorsFile::open(path)?;
+    let target = |name: &str| {
+        let path = current_name(name)?;
+        let path = path.strip_prefix("base_model.model.")?.split_once(".lora_")?.0.to_owned();
+        let linear = |linear: &Linear| path.ends_with(&format!(".{}", linear.as_str()));
+        let linear = Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(linear)?;
+        match Module::parse(&path)?.0 {
+            Module::Text(..) => Some((Part::Text, linear)),
+            Module::Vision(..) => Some((Part::Vision, linear)),
+            Module::ProjectorIn | Module::ProjectorOut => Some((Part::Projector, linear)),
+            _ => None,
+        }
+    };
+    let tensors = file.header().tensors.iter();
+    let targets = tensors.map(|tensor| {
+        target(&tensor.name)
+            .ok_or_else(|| refuse(path, &format!("`{}` is no adapter of a linear", tensor.name)))
+    });
+    targets.collect()
 }
 
 fn refuse(path: &Path, reason: &str) -> NetworkError {

@@ -113,6 +113,9 @@ pub enum NetworkError {
     /// A tensor could not be read.
     #[error(transparent)]
     Safetensors(#[from] SafetensorsError),
+    /// A sequence that cannot be packed.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -19,6 +19,7 @@ mod shape;
 mod stack;
 mod vision;
 
+pub(crate) use adapter::SplitMix;
 pub use batch::{Batch, Label, Picture, Sequence};
 pub use cache::Cache;
 pub use error::{BatchError, NetworkError};
@@ -147,6 +148,21 @@ impl<'w, K: Kernels> Network<'w, K> {
         options: NetworkOptions,
     ) -> Result<Network<'w, K>, NetworkError> {
         lora.check()?;
+        Network::build(kernels, weights, lora, options)
+    }
+
+    /// Loads frozen weights alone: nothing is trained.
+    pub fn load_frozen(kernels: K, weights: &'w impl FrozenWeights) -> Result<Network<'w, K>, NetworkError> {
+        let nothing = LoraConfig { targets: Targets::from_iter([]), ..LoraConfig::default() };
+        Network::build(kernels, weights, &nothing, NetworkOptions::default())
+    }
+
+    fn build(
+        kernels: K,
+        weights: &'w impl FrozenWeights,
+        lora: &LoraConfig,
+        options: NetworkOptions,
+    ) -> Result<Network<'w, K>, NetworkError> {
         let shape = weights.shape()?;
         shape.check()?;
         let layout = AdapterLayout::new(&shape, lora);

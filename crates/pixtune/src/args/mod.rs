@@ -5,6 +5,7 @@ mod check;
 mod choice;
 mod convert;
 mod fix;
+mod generate;
 mod plan;
 mod prepare;
 mod report;
@@ -23,6 +24,7 @@ pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
 pub use fix::FixArgs;
+pub use generate::GenerateArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use report::ReportArgs;
@@ -53,6 +55,7 @@ pub enum Command {
     Plan(PlanArgs),
     Train(TrainArgs),
     Convert(ConvertArgs),
+    Generate(GenerateArgs),
     Adapter(AdapterArgs),
 }
 

@@ -5,6 +5,7 @@ pub mod check;
 mod choice;
 pub mod convert;
 pub mod fix;
+pub mod generate;
 mod lines;
 pub mod plan;
 pub mod prepare;

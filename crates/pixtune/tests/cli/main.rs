@@ -10,6 +10,7 @@ mod curate;
 mod exactness;
 mod fetch;
 mod fix;
+mod generate;
 mod harness;
 mod prepare;
 mod resume;

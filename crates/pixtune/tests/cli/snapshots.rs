@@ -26,6 +26,7 @@ fn help_teaches() {
     check("train-help.txt", &case.run(&["train", "--help"]).ends(0).stdout);
     check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
     check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
+    check("generate-help.txt", &case.run(&["generate", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
     check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
     check("report-help.txt", &case.run(&["report", "--help"]).ends(0).stdout);

@@ -8,6 +8,11 @@ const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll
 
 /// A `tekken.json` of the 256 bytes and `ab`.
 fn tekken(version: &str) -> String {
+    tekken_of(version, 100, r#"{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}"#)
+}
+
+/// The same with so many special tokens, and with what it says of pictures.
+pub fn tekken_of(version: &str, special: usize, image: &str) -> String {
     let entry = |rank: usize, token: &[u8]| {
         let mut coded = Vec::new();
         pixtune_io::write::base64::encode(token, &mut coded);
@@ -15,9 +20,10 @@ fn tekken(version: &str) -> String {
     };
     let mut entries: Vec<_> = (0..=255_u8).map(|byte| entry(usize::from(byte), &[byte])).collect();
     entries.push(entry(256, b"ab"));
+    let size = special + entries.len();
     let pattern = PATTERN.replace('\\', r"\\");
     format!(
-        r#"{{"config":{{"pattern":"{pattern}","num_vocab_tokens":300,"default_vocab_size":357,"default_num_special_tokens":100,"version":"{version}"}},"image":{{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}},"vocab":[{}]}}"#,
+        r#"{{"config":{{"pattern":"{pattern}","num_vocab_tokens":300,"default_vocab_size":{size},"default_num_special_tokens":{special},"version":"{version}"}},"image":{image},"vocab":[{}]}}"#,
         entries.join(",")
     )
 }

@@ -11,6 +11,8 @@ mod matrix;
 mod pool;
 mod rows;
 mod simd;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 use rayon::prelude::*;

@@ -1,0 +1,57 @@
+//! `pixtune generate` on a tiny random model.
+
+use std::fs;
+
+use crate::harness::{Case, read_folder, root};
+use crate::tokenizers::tekken_of;
+
+/// A picture, and the model of `fixtures/tiny_pixtral` with a tokenizer of its size.
+fn case(special: usize) -> Case {
+    let case = Case::new();
+    case.pictures();
+    for (name, bytes) in read_folder(&root().join("fixtures/tiny_pixtral/hf_bf16")) {
+        case.write(&format!("model/{name}"), bytes);
+    }
+    let image = r#"{"image_patch_size":16,"max_image_size":128,"spatial_merge_size":1}"#;
+    case.write("model/tekken.json", tekken_of("v3", special, image));
+    case
+}
+
+const ASK: &[&str] =
+    &["generate", "--model", "model", "--prompt", "ab?", "--image", "big.png", "--max-tokens", "12"];
+
+#[test]
+fn the_same_seed_gives_the_same_answer_on_any_number_of_threads() {
+    let case = case(143);
+    let ask = |more: &[&str]| case.run(&[ASK, more].concat()).ends(0).stdout;
+    let greedy = ask(&[]);
+    assert!(greedy.ends_with('\n'));
+    assert_eq!(ask(&["--threads", "1"]), greedy);
+    assert_eq!(ask(&["--threads", "3", "--seed", "9"]), greedy);
+    let drawn = ask(&["--temperature", "3", "--seed", "1"]);
+    assert_eq!(ask(&["--temperature", "3", "--seed", "1"]), drawn);
+    assert_ne!(ask(&["--temperature", "3", "--seed", "2"]), drawn);
+}
+
+#[test]
+fn an_adapter_changes_the_answer() {
+    let case = case(143);
+    let adapter = root().join("fixtures/tiny_pixtral/lora_all").display().to_string();
+    let base = case.run(ASK).ends(0).stdout;
+    assert_ne!(case.run(&[ASK, &["--adapter", &adapter]].concat()).ends(0).stdout, base);
+}
+
+#[test]
+fn what_cannot_work_is_told_before_anything_is_computed() {
+    let case = case(100);
+    case.run(ASK).ends(2).tells("has 357 tokens and the model 400");
+    fs::remove_file(case.path("model/tekken.json")).unwrap();
+    case.run(ASK).ends(2).tells("the vocabulary of Pixtral 12B has 131072 tokens and the model 400");
+    let case = self::case(143);
+    let with = |more: &[&str]| case.run(&[ASK, more].concat()).ends(2);
+    with(&["--image", "missing.png"]).tells("`missing.png`: No such file");
+    with(&["--image", "model/config.json"]).tells("`model/config.json`: ");
+    with(&["--temperature", "-1"]).tells("temperature");
+    with(&["--adapter", "nowhere"]).tells("nowhere/adapter_config.json");
+    with(&["--max-tokens", "99999999"]).tells("pass the 1024000 this model reads");
+}
