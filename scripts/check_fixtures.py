@@ -55,6 +55,19 @@ def wide_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def two_pages():
+    """A TIFF of two pages, one pixel each."""
+    import struct
+
+    def page(at, following):
+        fields = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 1)]
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+        return struct.pack("<H", len(fields)) + entries + struct.pack("<I", following)
+
+    length = len(page(0, 0))
+    return b"II*\0" + struct.pack("<I", 10) + b"\x80\0" + page(10, 10 + length) + page(10 + length, 0)
+
+
 def call(id="abcdefghi", name="look", arguments="{}"):
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
@@ -92,13 +105,13 @@ files = {
     "json-bom": [b"\xef\xbb\xbf" + GOOD],
     "json-blank-line": [GOOD, b"", line(sample(user("And here?"), assistant()))],
     "invalid-utf8": ['{"messages": [{"role": "user", "content": "café"}, {"role": "assistant", "content": "c"}]}'.encode("latin-1")],
-    "missing-field": [line({"conversation": []}), line(sample({"role": "user"}, assistant()))],
-    "wrong-type": [line(sample(user(5), assistant()))],
+    "missing-field": [line({"conversation": []}), line({"instruction": "What is a cat?", "input": "", "output": "An animal."}), line(sample({"role": "user"}, assistant()))],
+    "wrong-type": [line(sample(user(5), assistant())), line(sample(user(["What is shown?"]), assistant(), temperature=5))],
     "unknown-key": [line(sample({**user(), "name": "bob"}, assistant(), source="web"))],
     "null-key": [line(sample({**user(), "name": None}, assistant()))],
-    "unknown-role": [line(sample({"role": "human", "content": "hi"}, assistant()))],
+    "unknown-role": [line(sample({"role": "human", "content": "hi"}, assistant())), line(sample({"role": "narrator", "content": "hi"}, assistant()))],
     "part-without-type": [line(sample(user([{"text": "hi"}]), assistant()))],
-    "part-kind": [line(sample(user([{"type": "input_audio", "input_audio": "x"}]), assistant()))],
+    "part-kind": [line(sample(user([{"type": "input_text", "text": "What is shown?"}]), assistant())), line(sample(user([{"type": "input_audio", "input_audio": "x"}]), assistant()))],
     "no-messages": [line(sample())],
     "empty-prompt": [line(sample(user(""), assistant())), line(sample(user([]), assistant()))],
     "last-not-assistant": [line(sample(user(), assistant(), user("And here?")))],
@@ -134,6 +147,8 @@ files = {
     "image-alpha": [shown(image("alpha_full_transparent_20x20.png"))],
     "image-role": [line(sample(user(), assistant([{"type": "image_url", "image_url": PNG}])))],
     "image-url": [shown("https://example.com/cat.png")],
+    "image-form": [shown({"url": PNG, "detail": "low"}), line(sample(user([{"type": "image", "image": PNG}]), assistant()))],
+    "image-pages": [shown(uri(two_pages(), "image/tiff"))],
     "too-many-images": [line(sample(user([{"type": "image_url", "image_url": PNG}] * 9), assistant()))],
     "control-token": [line(sample(user("Ignore [/INST] and </s>"), assistant("<image> is no picture here")))],
     "mojibake": [line(sample(user("A cafÃ© in Ð\x9cÐ¾ÑÐºÐ²Ð°"), assistant("itâ€™s lost: \ufffd")))],

@@ -18,8 +18,13 @@ fuzz_target!(|reference: &str| {
                 assert_eq!(encoded.len(), base64::encoded_length(bytes.len()));
                 let encoded = String::from_utf8(encoded).expect("base64 is ASCII");
                 assert_eq!(base64::decode(&encoded), Some(bytes));
-                let alphabet = |c: &char| c.is_ascii_alphanumeric() || "+/=".contains(*c);
-                assert_eq!(payload.chars().filter(alphabet).collect::<String>(), encoded);
+                // The last letter may hold bits that belong to no byte; Python passes over them.
+                let letters = |text: &str| {
+                    let mut letters: Vec<char> = text.chars().filter(|c| is_letter(*c)).collect();
+                    letters.pop();
+                    letters
+                };
+                assert_eq!(letters(&payload), letters(&encoded));
             }
         }
         Ok(ImageSource::Url(url)) => assert_eq!(url, reference.trim()),
@@ -27,3 +32,7 @@ fuzz_target!(|reference: &str| {
         Err(finding) => assert_eq!(finding.rule.id, "image-bad-data-uri"),
     }
 });
+
+fn is_letter(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "+/".contains(letter)
+}

@@ -540,7 +540,7 @@ enum Role {
 }
 
 /// What pydantic takes for a boolean.
-fn lax_bool(value: &Value<'_>) -> Option<bool> {
+pub(crate) fn lax_bool(value: &Value<'_>) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::Number(number) => match number.parse() {

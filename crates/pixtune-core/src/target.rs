@@ -63,6 +63,8 @@ pub struct Target {
     pub id: &'static str,
     /// How pictures are written.
     pub image_url: ImageUrlForm,
+    /// Pictures in the other form are taken as well, so that they are not worth a word.
+    pub takes_any_image_form: bool,
     /// Formats taken as they are.
     pub formats: &'static [ImageFormat],
     /// Bytes one picture may have when it is written.
@@ -89,6 +91,7 @@ pub struct Target {
 pub const MISTRAL: Target = Target {
     id: "mistral",
     image_url: ImageUrlForm::String,
+    takes_any_image_form: false,
     formats: &[ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif],
     max_image_bytes: 10_000_000,
     max_side: 10_000,
@@ -111,6 +114,7 @@ pub const MISTRAL: Target = Target {
 pub const OPENAI: Target = Target {
     id: "openai",
     image_url: ImageUrlForm::Object,
+    takes_any_image_form: false,
     formats: &[ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP],
     max_image_bytes: 10_000_000,
     max_side: 10_000,
@@ -121,6 +125,7 @@ pub const OPENAI: Target = Target {
     min_samples: 10,
     severities: &[
         (&rules::TOO_MANY_IMAGES, Severity::Error),
+        (&rules::IMAGE_FORM, Severity::Error),
         (&rules::TOO_FEW_SAMPLES, Severity::Error),
         (&rules::JSON_NAN, Severity::Error),
         (&rules::TOOL_ID, Severity::Warning),
@@ -131,13 +136,14 @@ pub const OPENAI: Target = Target {
         (&rules::DUPLICATE, Severity::Warning),
     ],
     sources: "developers.openai.com vision fine-tuning guide and learn.microsoft.com fine-tuning-vision: 64 images a sample, 10 MB an image, \
-              JPEG/PNG/WEBP in RGB or RGBA, no images in assistant turns; 512 MB a file, at least 10 samples",
+              JPEG/PNG/WEBP in RGB or RGBA, no images in assistant turns, `image_url` an object; 512 MB a file, at least 10 samples",
 };
 
 /// Trainers built on Hugging Face transformers: TRL, Axolotl, LLaMA-Factory, ms-swift, Unsloth.
 pub const HF: Target = Target {
     id: "hf",
     image_url: ImageUrlForm::String,
+    takes_any_image_form: true,
     formats: &[
         ImageFormat::Jpeg,
         ImageFormat::Png,

@@ -1,9 +1,13 @@
 //! Bytes to samples and back.
 mod buffers;
 pub mod check;
+pub mod encode;
+pub mod fetch;
+pub mod fix;
 pub mod image;
 pub mod parallel;
 pub mod prepare;
 pub mod read;
+pub mod survey;
 pub mod tokens;
 pub mod write;

@@ -6,9 +6,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::json;
+use pixtune_core::json::{self, Parsed};
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Picture};
+use pixtune_core::sample::{ImageSource, Picture, Sample};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
@@ -107,20 +107,8 @@ pub fn count_line(
     row: &RawRow,
     ids: Ids,
 ) -> Result<Counted, Finding> {
-    if row.cut == Some(Cut::TooLarge) {
-        return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
-    }
-    let text = std::str::from_utf8(&row.bytes).map_err(|error| {
-        let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
-        Finding::new(&rules::INVALID_UTF8, "", message)
-    })?;
-    let parsed = json::parse(text).map_err(|error| {
-        let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
-        Finding::new(&rules::JSON_SYNTAX, "", message)
-    })?;
-    let sample = strict::read(&parsed.value).map_err(|findings| {
-        findings.into_iter().next().expect("a sample is refused for at least one reason")
-    })?;
+    let parsed = parse_row(row)?;
+    let sample = read_sample(&parsed)?;
     let sizes =
         sample.images.iter().map(|picture| picture_size(picture, folder)).collect::<Result<Vec<_>, _>>()?;
     let (counts, ids) = match ids {
@@ -137,6 +125,27 @@ pub fn count_line(
         warnings.extend(thin_picture(encoder.spec, picture, width, height));
     }
     Ok(Counted { counts, warnings, sizes, ids })
+}
+
+/// The JSON of a line.
+pub(crate) fn parse_row(row: &RawRow) -> Result<Parsed<'_>, Finding> {
+    if row.cut == Some(Cut::TooLarge) {
+        return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
+    }
+    let text = std::str::from_utf8(&row.bytes).map_err(|error| {
+        let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
+        Finding::new(&rules::INVALID_UTF8, "", message)
+    })?;
+    json::parse(text).map_err(|error| {
+        let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
+        Finding::new(&rules::JSON_SYNTAX, "", message)
+    })
+}
+
+/// The conversation of a line as the reference reads it, or what it stops at first.
+pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<Sample<Picture<&'p str>>, Finding> {
+    strict::read(&parsed.value)
+        .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
 }
 
 /// A string holds half of a pair of UTF-16, which the reference takes and reads as U+FFFD.
@@ -168,28 +177,34 @@ const HEAD: usize = 48 << 10;
 
 /// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
 fn picture_size(picture: &Picture<&str>, folder: &Path) -> Result<(u32, u32), Finding> {
+    let from_head = match &picture.source {
+        ImageSource::Inline { base64: text, .. } => text
+            .get(..HEAD / 3 * 4)
+            .filter(|_| base64::strict_length(text).is_some())
+            .and_then(base64::decode)
+            .and_then(|head| inspect(&head, &NO_LIMITS).ok()),
+        _ => None,
+    };
+    let header = match from_head {
+        Some(header) => header,
+        None => {
+            let bytes = picture_bytes(picture, folder)?;
+            inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(picture, &error))?
+        }
+    };
+    Ok(header.reference_size())
+}
+
+/// The file of a picture: unpacked from its data URI, or read.
+pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
     let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
-    let measured = match &picture.source {
+    match &picture.source {
         ImageSource::Url(url) => {
             let message = format!("`{url}` is an address; a picture that is not here cannot be counted");
-            return Err(refuse(&rules::IMAGE_URL, message));
+            Err(refuse(&rules::IMAGE_URL, message))
         }
-        ImageSource::Inline { base64: text, .. } => {
-            let head = text
-                .get(..HEAD / 3 * 4)
-                .filter(|_| base64::strict_length(text).is_some())
-                .and_then(base64::decode);
-            let from_head = head.and_then(|head| inspect(&head, &NO_LIMITS).ok());
-            match from_head {
-                Some(header) => Ok(header),
-                None => {
-                    let bytes = base64::decode(text).ok_or_else(|| {
-                        refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())
-                    })?;
-                    inspect(&bytes, &NO_LIMITS)
-                }
-            }
-        }
+        ImageSource::Inline { base64: text, .. } => base64::decode(text)
+            .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
         ImageSource::File(path) => {
             let path = folder.join(path);
             let missing = |error: io::Error| {
@@ -198,26 +213,19 @@ fn picture_size(picture: &Picture<&str>, folder: &Path) -> Result<(u32, u32), Fi
             let mut bytes = Vec::new();
             let file = File::open(&path).map_err(missing)?;
             if !file.metadata().map_err(missing)?.is_file() {
-                return Err(refuse(
-                    &rules::IMAGE_UNREADABLE,
-                    format!("`{}` is not a regular file", path.display()),
-                ));
+                let message = format!("`{}` is not a regular file", path.display());
+                return Err(refuse(&rules::IMAGE_UNREADABLE, message));
             }
             file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(missing)?;
-            inspect(&bytes, &NO_LIMITS)
-        }
-    };
-    match measured {
-        Ok(header) => Ok(header.reference_size()),
-        Err(error) => {
-            let rule = crate::image::prepare::rule_of(&error).0;
-            Err(refuse(rule, message(&error)))
+            Ok(bytes)
         }
     }
 }
 
-const LARGEST_FILE: u64 = 256 << 20;
-
-fn message(error: &ImageError) -> String {
-    format!("the picture {error}")
+/// The finding about a picture that cannot be used.
+pub(crate) fn unusable(picture: &Picture<&str>, error: &ImageError) -> Finding {
+    let rule = crate::image::prepare::rule_of(error).0;
+    Finding::new(rule, picture.pointer.clone(), format!("the picture {error}"))
 }
+
+const LARGEST_FILE: u64 = 256 << 20;

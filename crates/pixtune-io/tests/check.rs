@@ -20,7 +20,7 @@ use pixtune_io::write::base64;
 fn checker(verify: Verify) -> Checker<'static> {
     let target = target::MISTRAL;
     let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
-    Checker { encoder, target, verify, selection: Selection::of(&target), excerpts: true }
+    Checker { encoder, target, verify, selection: Selection::of(&target), excerpts: true, fetching: None }
 }
 
 /// The errors of a line, and whether each is one that the reference has not.

@@ -2,7 +2,9 @@
 
 mod args;
 mod commands;
+mod config;
 mod error;
+mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,8 +30,13 @@ fn main() -> ExitCode {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Fix(args) => commands::fix::run(args),
         Command::Rules(args) => commands::rules::run(args),
+        Command::Stats(args) => commands::stats::run(args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Convert(args) => commands::convert::run(args),
+        Command::Adapter(args) => commands::adapter::run(args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

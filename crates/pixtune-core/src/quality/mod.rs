@@ -6,6 +6,7 @@
 mod answer;
 mod format;
 mod observe;
+mod pictures;
 mod script;
 mod sketch;
 
@@ -16,7 +17,8 @@ use crate::rules::Rule;
 use crate::sample::{Content, Message, Part, Sample};
 
 pub use format::{AnswerFormat, Classified, Formats, Majority, classify, ends_with_stop};
-pub use observe::Observation;
+pub use observe::{Observation, percent};
+pub use pictures::PictureSurvey;
 pub use script::{Script, language, script};
 pub use sketch::{Distinct, Entry, Histogram, Top};
 
@@ -186,7 +188,8 @@ pub struct Kept {
 pub const KEPT_EXAMPLES: usize = 50;
 
 impl Kept {
-    fn add(&mut self, place: Place, text: impl FnOnce() -> String) {
+    /// Counts one, and keeps it if it is among the first.
+    pub fn add(&mut self, place: Place, text: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < KEPT_EXAMPLES {
             self.first.push(Example { place, text: text() });

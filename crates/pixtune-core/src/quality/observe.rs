@@ -242,7 +242,7 @@ fn single((rule, kept): &(&'static Rule, Kept)) -> Observation {
 }
 
 /// A share as people read it: never `100%` or `0%` where it is not.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         _ if share >= 1.0 => "100%".to_owned(),

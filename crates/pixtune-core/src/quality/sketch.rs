@@ -36,6 +36,22 @@ impl Histogram {
         }
     }
 
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Histogram) {
+        if other.count == 0 {
+            return;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = Some(self.min.map_or(other.min(), |min| min.min(other.min())));
+        self.max = self.max.max(other.max);
+        if self.exact.len() < other.exact.len() {
+            self.exact.resize(other.exact.len(), 0);
+        }
+        self.exact.iter_mut().zip(&other.exact).for_each(|(to, more)| *to += more);
+        other.above.iter().for_each(|(value, count)| *self.above.entry(*value).or_default() += count);
+    }
+
     /// How many values there are.
     pub fn count(&self) -> u64 {
         self.count
@@ -214,6 +230,24 @@ mod tests {
         }
         assert_eq!(histogram.above(values[900]), values.iter().filter(|v| **v > values[900]).count() as u64);
         assert_eq!((histogram.min(), histogram.max()), (values[0], values[998]));
+    }
+
+    #[test]
+    fn merged_is_as_if_added_together() {
+        let (mut one, mut other, mut both) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
+        for n in 0..500 {
+            let value = hash(n) % 600_000;
+            if n % 3 == 0 {
+                one.add(value);
+            } else {
+                other.add(value);
+            }
+            both.add(value);
+        }
+        one.merge(&other);
+        one.merge(&Histogram::default());
+        assert_eq!(one, both);
     }
 
     #[test]

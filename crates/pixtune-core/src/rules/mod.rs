@@ -4,6 +4,7 @@
 //! other rows, so their checks live where those are read.
 
 mod answer;
+mod images;
 mod json;
 mod length;
 mod order;
@@ -20,6 +21,7 @@ use crate::strict;
 use crate::target::Target;
 use crate::tokens;
 
+pub(crate) use images::is_in_another_form;
 pub use length::{context_overflow, nothing_to_train};
 pub use pages::{explain, markdown};
 pub use text::{CONTROL_TOKENS, sample_texts};
@@ -128,211 +130,222 @@ impl Group {
 }
 
 macro_rules! rules {
-    ($($group:ident { $($name:ident $severity:ident $id:literal $why:literal)* })*) => {
+    ($($group:ident { $($name:ident $severity:ident $fix:ident $id:literal $why:literal)* })*) => {
         $($(
             #[doc = $why]
-            pub const $name: Rule =
-                Rule { id: $id, group: Group::$group, severity: Severity::$severity, fix: None, why: $why };
+            pub const $name: Rule = Rule {
+                id: $id,
+                group: Group::$group,
+                severity: Severity::$severity,
+                fix: rules!(@fix $fix),
+                why: $why,
+            };
         )*)*
 
         /// Every rule, in the order of the documentation.
         pub const ALL: &[&Rule] = &[$($(&$name),*),*];
     };
+    (@fix No) => { None };
+    (@fix $fix:ident) => { Some(Fix::$fix) };
 }
 
 rules! {
     Json {
-        JSON_SYNTAX Error "json-syntax"
+        JSON_SYNTAX Error Unsafe "json-syntax"
             "The line is not JSON; a trainer would stop at it, an upload would be refused as a whole."
-        JSON_NOT_OBJECT Error "json-not-object"
+        JSON_NOT_OBJECT Error Unsafe "json-not-object"
             "A row has to be a JSON object; the official validator crashes on anything else."
-        JSON_DUPLICATE_KEY Warning "json-duplicate-key"
+        JSON_DUPLICATE_KEY Warning Safe "json-duplicate-key"
             "A key stands twice in one object; most readers keep the last value and drop the first in silence."
-        JSON_NAN Warning "json-nan"
+        JSON_NAN Warning Unsafe "json-nan"
             "`NaN` and `Infinity` are no JSON; Python reads and writes them, other readers stop at the line."
-        JSON_LONE_SURROGATE Warning "json-lone-surrogate"
+        JSON_LONE_SURROGATE Warning Safe "json-lone-surrogate"
             "Half of a UTF-16 pair stands in a string; UTF-8 cannot hold it and it becomes U+FFFD, in the reference tokenizer too."
-        JSON_BOM Error "json-bom"
+        JSON_BOM Error Safe "json-bom"
             "The file starts with a byte order mark; Python's `json` refuses the first line because of it."
-        JSON_BLANK_LINE Warning "json-blank-line"
+        JSON_BLANK_LINE Warning Safe "json-blank-line"
             "A blank line stands between rows; readers that parse every line stop at it."
-        INVALID_UTF8 Error "invalid-utf8"
+        INVALID_UTF8 Error Unsafe "invalid-utf8"
             "The row is not UTF-8; guessing an encoding would change texts in silence."
-        ROW_TOO_LARGE Error "row-too-large"
+        ROW_TOO_LARGE Error Unsafe "row-too-large"
             "The row is larger than the limit that keeps memory bounded; often a quote that was never closed."
     }
     Shape {
-        MISSING_FIELD Error "missing-field"
+        MISSING_FIELD Error Safe "missing-field"
             "A key that the format needs, or a column that was chosen for this run, is missing."
-        WRONG_TYPE Error "wrong-type"
+        WRONG_TYPE Error Safe "wrong-type"
             "A value has another JSON type than its key asks for."
-        UNKNOWN_KEY Warning "unknown-key"
+        UNKNOWN_KEY Warning Safe "unknown-key"
             "A key that the format does not know; the reference refuses it, so `prepare` does not write it."
-        NULL_KEY Warning "null-key"
+        NULL_KEY Warning Safe "null-key"
             "A key is there with the value null, as table libraries write it; the reference refuses the row, so `prepare` does not write it."
-        UNKNOWN_ROLE Error "unknown-role"
+        UNKNOWN_ROLE Error Safe "unknown-role"
             "Roles are system, user, assistant and tool."
-        PART_WITHOUT_TYPE Error "part-without-type"
+        PART_WITHOUT_TYPE Error Safe "part-without-type"
             "Every part of a message says its `type`; uploads with parts that do not were refused."
-        PART_KIND Error "part-kind"
+        PART_KIND Error Safe "part-kind"
             "Pixtral reads parts of the types `text` and `image_url`."
-        NO_MESSAGES Error "no-messages"
+        NO_MESSAGES Error Unsafe "no-messages"
             "The conversation has no messages."
-        EMPTY_PROMPT Error "empty-prompt"
+        EMPTY_PROMPT Error Unsafe "empty-prompt"
             "The user turn has neither text nor picture: there is nothing to answer."
     }
     Order {
-        LAST_NOT_ASSISTANT Error "last-not-assistant"
+        LAST_NOT_ASSISTANT Error Safe "last-not-assistant"
             "The last message has to be the assistant's: it is what training learns."
-        ROLE_ORDER Error "role-order"
+        ROLE_ORDER Error Unsafe "role-order"
             "Messages follow each other in an order that the reference refuses."
-        ASSISTANT_FIRST Warning "assistant-first"
+        ASSISTANT_FIRST Warning Unsafe "assistant-first"
             "The assistant speaks first; the reference puts an empty user turn before it, and most chat templates refuse it."
-        CONSECUTIVE_ROLES Warning "consecutive-roles"
+        CONSECUTIVE_ROLES Warning Safe "consecutive-roles"
             "Two messages of one role follow each other; the reference joins them into one, most chat templates refuse them."
-        SYSTEM_PLACE Warning "system-place"
+        SYSTEM_PLACE Warning Safe "system-place"
             "A system message stands behind the beginning or beside another; the reference joins them and moves them before the last user turn, mistral-finetune refuses them."
-        ANSWER_PREFIX Error "answer-prefix"
+        ANSWER_PREFIX Error Safe "answer-prefix"
             "An answer marked as a prefix is to be continued when serving; the reference refuses it in training."
     }
     Answer {
-        EMPTY_ANSWER Error "empty-answer"
+        EMPTY_ANSWER Error Unsafe "empty-answer"
             "The answer is empty; there is nothing to learn from it and the reference refuses it."
-        ANSWER_AND_CALLS Error "answer-and-calls"
+        ANSWER_AND_CALLS Error Unsafe "answer-and-calls"
             "An assistant message either answers or calls tools; the reference refuses both in one turn."
-        ANSWER_LIST Warning "answer-list"
+        ANSWER_LIST Warning Safe "answer-list"
             "The answer is a list of parts; hosted fine-tuning and mistral-finetune expect a string."
-        ANSWER_WEIGHT Error "answer-weight"
+        ANSWER_WEIGHT Error Unsafe "answer-weight"
             "The `weight` of an answer is 0, not trained, or 1, trained."
-        ANSWER_REFUSAL Warning "answer-refusal"
+        ANSWER_REFUSAL Warning No "answer-refusal"
             "The answer refuses, as assistants do: a few hundred of these teach a model to refuse what it could do."
-        ANSWER_PLACEHOLDER Warning "answer-placeholder"
+        ANSWER_PLACEHOLDER Warning No "answer-placeholder"
             "The answer is a placeholder like `N/A` or `TODO` that someone meant to fill in."
-        ANSWER_CUT_OFF Warning "answer-cut-off"
+        ANSWER_CUT_OFF Warning No "answer-cut-off"
             "The answer ends in mid-sentence or inside open brackets; the model learns to stop there. Seen by its last word, by brackets and code blocks, and in a set where nearly all sentences end with a stop by the missing stop."
-        ANSWER_ECHO Warning "answer-echo"
+        ANSWER_ECHO Warning No "answer-echo"
             "The answer begins with the whole prompt, usually an export of text that was generated with it; the model learns to repeat questions."
-        ANSWER_FORMAT Warning "answer-format"
+        ANSWER_FORMAT Warning No "answer-format"
             "At least nine in ten answers, or answers to the same prompt, have one form (JSON, a number with its unit, one word, …) and this one has another; told by `stats` and `report`."
-        ANSWER_KEYS Warning "answer-keys"
+        ANSWER_KEYS Warning No "answer-keys"
             "The answer is a JSON object with other keys than nearly all others; told by `stats` and `report`."
-        ANSWER_LENGTH Warning "answer-length"
+        ANSWER_LENGTH Warning No "answer-length"
             "The answer is far longer than all others: a pasted document, or a generating model that ran in circles; told by `stats` and `report`."
-        ANSWER_LANGUAGE Warning "answer-language"
+        ANSWER_LANGUAGE Warning No "answer-language"
             "The answer is in another language than its prompt, where nearly all are in the same; told by `stats` and `report`."
     }
     Tools {
-        TOOL_CALL Error "tool-call"
+        TOOL_CALL Error Unsafe "tool-call"
             "A tool call or a tool result is not of the form the reference accepts."
-        TOOL_ID Error "tool-id"
+        TOOL_ID Error Safe "tool-id"
             "Tool calls and their results are tied by ids of nine letters or digits; only calls of the last message go without."
-        TOOL_ID_REPEATED Warning "tool-id-repeated"
+        TOOL_ID_REPEATED Warning Safe "tool-id-repeated"
             "Two calls of one conversation have the same id, so a result cannot be told to belong to one of them; newer tokenizers refuse it."
-        TOOL_ID_UNMATCHED Warning "tool-id-unmatched"
+        TOOL_ID_UNMATCHED Warning Safe "tool-id-unmatched"
             "A tool result names a call that is not before it; newer tokenizers refuse it."
-        TOOL_UNDECLARED Warning "tool-undeclared"
+        TOOL_UNDECLARED Warning No "tool-undeclared"
             "A tool is called that `tools` does not declare: the model learns to call what it was not offered."
-        TOOL_NAME Error "tool-name"
+        TOOL_NAME Error Unsafe "tool-name"
             "Function names are 1 to 64 letters, digits, underscores and dashes; the reference refuses others."
-        TOOL_RESULTS Error "tool-results"
+        TOOL_RESULTS Error Unsafe "tool-results"
             "Every tool call has one result before the next answer; the reference refuses another number."
-        TOOL_SCHEMA Error "tool-schema"
+        TOOL_SCHEMA Error Unsafe "tool-schema"
             "The parameters of a tool are a JSON Schema of draft 7; the reference refuses others."
-        TOOL_ARGUMENTS Warning "tool-arguments"
+        TOOL_ARGUMENTS Warning No "tool-arguments"
             "The arguments of a call are no JSON object; the model learns to write calls that cannot be carried out."
-        TOOL_JSON Error "tool-json"
+        TOOL_JSON Error Unsafe "tool-json"
             "JSON in a tool call, result or schema is nested too deeply or has an integer too long for the reference."
     }
     Image {
-        IMAGE_BAD_DATA_URI Error "image-bad-data-uri"
+        IMAGE_BAD_DATA_URI Error Safe "image-bad-data-uri"
             "A picture is given neither as a base64 data URI nor as an address, or its base64 is damaged."
-        IMAGE_LOOSE_BASE64 Warning "image-loose-base64"
+        IMAGE_LOOSE_BASE64 Warning Safe "image-loose-base64"
             "The base64 holds line breaks or other characters outside its alphabet; Python passes over them, other readers stop."
-        IMAGE_MIME_MISMATCH Warning "image-mime-mismatch"
+        IMAGE_MIME_MISMATCH Warning Safe "image-mime-mismatch"
             "The declared type is not what the bytes are; the bytes decide, and `prepare` writes the right type."
-        IMAGE_MISSING Error "image-missing"
+        IMAGE_MISSING Error Unsafe "image-missing"
             "The picture file does not exist; training on the text alone would teach answers without seeing."
-        IMAGE_UNREADABLE Error "image-unreadable"
+        IMAGE_UNREADABLE Error Unsafe "image-unreadable"
             "The picture cannot be decoded; other tools replace such rows in silence or stop the run."
-        IMAGE_UNSUPPORTED Error "image-unsupported"
+        IMAGE_UNSUPPORTED Error Unsafe "image-unsupported"
             "The picture is of a format that the model's servers do not take or this program does not decode."
-        IMAGE_ANIMATED Error "image-animated"
+        IMAGE_ANIMATED Error Unsafe "image-animated"
             "An animation has no single picture; servers refuse it or take its first frame in silence."
-        IMAGE_PAGES Warning "image-pages"
+        IMAGE_PAGES Warning Unsafe "image-pages"
             "The file has several pages; the first is taken, as the reference does."
-        IMAGE_TOO_LARGE Error "image-too-large"
+        IMAGE_TOO_LARGE Error Unsafe "image-too-large"
             "The picture passes a limit on bytes, sides or decoded size."
-        IMAGE_TOO_THIN Warning "image-too-thin"
+        IMAGE_TOO_THIN Warning No "image-too-thin"
             "The picture is so elongated that older servers fail on it."
-        IMAGE_SIDEWAYS Warning "image-sideways"
+        IMAGE_SIDEWAYS Warning Unsafe "image-sideways"
             "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
-        IMAGE_ALPHA Warning "image-alpha"
+        IMAGE_ALPHA Warning Unsafe "image-alpha"
             "The picture has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever colour lies below."
-        IMAGE_ROLE Error "image-role"
+        IMAGE_FORM Warning Safe "image-form"
+            "The picture is written otherwise than the target's documentation does: Mistral's fine-tuning takes `image_url` as a string, OpenAI's as an object with `url`."
+        IMAGE_ROLE Error Unsafe "image-role"
             "Pictures may stand in user messages only; the reference refuses them elsewhere."
-        IMAGE_URL Warning "image-url"
-            "The picture stays a URL: it is not fetched, checked or counted, and may be gone when training wants it."
-        TOO_MANY_IMAGES Warning "too-many-images"
+        IMAGE_URL Warning Safe "image-url"
+            "The picture stays a URL: without `--fetch` it is not fetched, checked or counted, and it may be gone when training wants it."
+        IMAGE_UNREACHABLE Error Unsafe "image-unreachable"
+            "The picture of an address could not be fetched; a trainer that loads it stops there."
+        TOO_MANY_IMAGES Warning Unsafe "too-many-images"
             "More pictures in one sample than hosted services take."
     }
     Text {
-        CONTROL_TOKEN Warning "control-token"
+        CONTROL_TOKEN Warning Unsafe "control-token"
             "A text holds what looks like a control token. Mistral's tokenizer takes it for plain text; with Hugging Face trainers it becomes a real special token, or counts as the place of a picture."
-        MOJIBAKE Warning "mojibake"
+        MOJIBAKE Warning No "mojibake"
             "A text was decoded with the wrong encoding at some point: `Ã©` for `é`, or U+FFFD for what was lost; the model learns to write it."
-        BLANK_TEXT Warning "blank-text"
+        BLANK_TEXT Warning No "blank-text"
             "A message holds nothing but white space."
     }
     Length {
-        CONTEXT_OVERFLOW Error "context-overflow"
+        CONTEXT_OVERFLOW Error Unsafe "context-overflow"
             "The sample is longer than the model's context; it is reported, never cut."
-        TOO_MANY_TOKENS Error "too-many-tokens"
+        TOO_MANY_TOKENS Error No "too-many-tokens"
             "The sample is longer than the limit chosen for this run."
-        NOTHING_TO_TRAIN Error "nothing-to-train"
+        NOTHING_TO_TRAIN Error Unsafe "nothing-to-train"
             "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
     }
     Lines {
-        DUPLICATE Error "duplicate"
+        DUPLICATE Error No "duplicate"
             "The same pictures and the same text stand in an earlier row; repeated samples are learned by heart."
-        CONTRADICTION Warning "contradiction"
+        CONTRADICTION Warning No "contradiction"
             "The same pictures and the same prompt have another answer in an earlier row: the model is taught both."
-        SHARED_SAMPLE Warning "shared-sample"
+        SHARED_SAMPLE Warning No "shared-sample"
             "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
-        SHARED_IMAGE Warning "shared-image"
+        SHARED_IMAGE Warning No "shared-image"
             "The picture stands in the training file and in the validation file: the validation looks better than it is."
-        DUPLICATE_ID Warning "duplicate-id"
+        DUPLICATE_ID Warning No "duplicate-id"
             "Two rows carry the same id: usually a join that went wrong."
-        ANSWER_IMBALANCE Warning "answer-imbalance"
+        ANSWER_IMBALANCE Warning No "answer-imbalance"
             "One answer makes up more than half of all: a model that always gives it looks good by accuracy; told by `stats` and `report`."
-        ANSWER_BOILERPLATE Warning "answer-boilerplate"
+        ANSWER_BOILERPLATE Warning No "answer-boilerplate"
             "Much of the longer answers begins with the same words, which are trained and paid for without teaching anything; told by `stats` and `report`."
-        PROMPT_REPEATED Warning "prompt-repeated"
+        PROMPT_REPEATED Warning No "prompt-repeated"
             "Nearly all prompts are the same: fine for one fixed task, but the model will hardly learn to listen to others; told by `stats` and `report`."
     }
     File {
-        FILE_EMPTY Error "file-empty"
+        FILE_EMPTY Error No "file-empty"
             "The file holds no sample."
-        FILE_TOO_LARGE Error "file-too-large"
+        FILE_TOO_LARGE Error No "file-too-large"
             "The file is larger than the target takes in one upload."
-        TOO_FEW_SAMPLES Warning "too-few-samples"
+        TOO_FEW_SAMPLES Warning No "too-few-samples"
             "So few samples teach a format at best; some services refuse the file."
-        VALIDATION_TOO_LARGE Warning "validation-too-large"
+        VALIDATION_TOO_LARGE Warning No "validation-too-large"
             "The validation file is larger than the target takes; base64 pictures reach the limit after a few samples."
     }
     Table {
-        ROW_WRONG_LENGTH Error "row-wrong-length"
+        ROW_WRONG_LENGTH Error No "row-wrong-length"
             "The row has another number of cells than the header, so cells would land in the wrong columns."
-        UNCLOSED_QUOTE Error "unclosed-quote"
+        UNCLOSED_QUOTE Error No "unclosed-quote"
             "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
-        NO_PICTURE Warning "no-picture"
+        NO_PICTURE Warning No "no-picture"
             "The row names no picture, so the sample is text alone."
-        IMAGE_PLACEHOLDERS Error "image-placeholders"
+        IMAGE_PLACEHOLDERS Error No "image-placeholders"
             "The prompt has another number of `<image>` places than the row has pictures."
-        FINETUNE_FORM Error "finetune-form"
+        FINETUNE_FORM Error No "finetune-form"
             "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
     }
     Program {
-        INTERNAL Error "internal"
+        INTERNAL Error No "internal"
             "The program failed on the row; the row is set aside and the run goes on."
     }
 }
@@ -349,6 +362,9 @@ pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
     ),
     (&IMAGE_TOO_LARGE, "no limit is known; Mistral's servers have limits on bytes and sides"),
     (&JSON_SYNTAX, "nesting beyond 256 levels and more than 4,000,000 values a line are refused"),
+    (&JSON_BOM, "only `json.loads` refuses a byte order mark; a file opened as utf-8-sig is read"),
+    (&FILE_EMPTY, "a file without a sample is read, and trains nothing"),
+    (&IMAGE_UNREACHABLE, "with `--fetch`: the address may answer another time"),
     (&ROW_TOO_LARGE, "lines of any length are read; here 512 MiB is the limit"),
 ];
 
@@ -365,7 +381,8 @@ type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
 /// Looks for one kind of breach in a conversation that was read.
 type SampleCheck = fn(&Sample<Picture<&str>>, &mut Vec<Finding>);
 
-const ROW_CHECKS: &[RowCheck] = &[json::hidden, shape::empty_prompts, text::texts, answer::lists];
+const ROW_CHECKS: &[RowCheck] =
+    &[json::hidden, shape::empty_prompts, text::texts, answer::lists, images::forms];
 
 const SAMPLE_CHECKS: &[SampleCheck] = &[
     order::assistant_first,

@@ -15,4 +15,4 @@ mod validate;
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
 pub use tekken::{Encoder, PictureConfig, Tekken, TekkenError};
-pub(crate) use validate::check_schema;
+pub(crate) use validate::{check_schema, is_call_id};

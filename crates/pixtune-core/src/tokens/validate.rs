@@ -245,7 +245,7 @@ pub(super) fn only_system_prompt<'s>(system: &[Turn<'s>]) -> Result<&'s str, Fin
 }
 
 /// `^[a-zA-Z0-9]{9}$`, where Python's `$` also stands before a line end at the end.
-fn is_call_id(id: &str) -> bool {
+pub(crate) fn is_call_id(id: &str) -> bool {
     let id = id.strip_suffix('\n').unwrap_or(id);
     id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

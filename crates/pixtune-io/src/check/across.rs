@@ -14,7 +14,7 @@ use super::{Facts, Line, Reported, Selection};
 
 impl Facts {
     /// The hashes of a sample whose pictures have these.
-    pub(super) fn new(sample: &Sample<Picture<&str>>, images: impl Iterator<Item = u128>) -> Facts {
+    pub(crate) fn new(sample: &Sample<Picture<&str>>, images: impl Iterator<Item = u128>) -> Facts {
         thread_local! {
             static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }

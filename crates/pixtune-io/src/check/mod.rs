@@ -6,11 +6,13 @@
 
 mod across;
 mod excerpt;
+mod fetched;
 mod pictures;
 mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use pixtune_core::diagnostic::{Diagnostic, Finding, Severity};
 use pixtune_core::json;
@@ -23,6 +25,7 @@ use crate::read::records::{Cut, RawRow};
 
 pub use across::{Across, is_validation};
 pub use excerpt::Excerpt;
+pub use fetched::Fetching;
 use pictures::Payloads;
 
 /// How closely pictures are looked at.
@@ -61,6 +64,11 @@ impl Selection {
         *known = known.and(Some(severity));
     }
 
+    /// Whether the rule is wanted.
+    pub fn wants(&self, rule: &Rule) -> bool {
+        self.severities[usize::from(rules::index(rule))].is_some()
+    }
+
     /// Gives a finding its severity; false when its rule is not wanted.
     fn admits(&self, finding: &mut Finding) -> bool {
         match self.severities[usize::from(rules::index(finding.rule))] {
@@ -85,6 +93,8 @@ pub struct Checker<'c> {
     pub selection: Selection,
     /// Whether excerpts are wanted.
     pub excerpts: bool,
+    /// Fetches pictures of addresses; without it they are only named.
+    pub fetching: Option<Arc<Fetching>>,
 }
 
 /// A finding at its place, with what stands there.

@@ -72,15 +72,7 @@ impl Checker<'_> {
     ) -> Looked {
         let mut found = Vec::new();
         let looked = match &picture.source {
-            ImageSource::Url(url) => {
-                let message =
-                    format!("`{}` is an address: it is not fetched, checked or counted", start(url));
-                found.push(
-                    Finding::new(&rules::IMAGE_URL, "", message)
-                        .hint("embed the picture: it may be gone when training wants it"),
-                );
-                Looked { size: None, hash: content_hash(url.as_bytes()) }
-            }
+            ImageSource::Url(url) => self.url(url, &mut found),
             ImageSource::Inline { mime, base64 } => {
                 self.inline(mime, base64, payloads.strict_length(base64), &mut found)
             }
@@ -142,7 +134,7 @@ impl Checker<'_> {
     }
 
     /// Looks at a picture of which every byte is there.
-    fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Option<(u32, u32)> {
+    pub(super) fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Option<(u32, u32)> {
         let header = match inspect(bytes, &NO_LIMITS) {
             Ok(header) => header,
             Err(error) => {
@@ -278,7 +270,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Finding> {
     Ok(bytes)
 }
 
-fn start(text: &str) -> String {
+pub(super) fn start(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),

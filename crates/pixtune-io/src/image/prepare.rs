@@ -49,7 +49,7 @@ pub struct Policy {
     /// Whose grid a picture must fit.
     pub model: &'static ModelSpec,
     /// Whose formats and sizes hold for what is written.
-    pub target: &'static Target,
+    pub target: Target,
     /// Pictures are embedded as they are.
     pub keep: bool,
     /// Pictures that pass through are decoded to the last pixel.

@@ -228,7 +228,7 @@ fn policy(options: &Options) -> Policy {
             max_decoded_bytes: options.max_decoded_bytes,
         },
         model: options.model,
-        target: options.target,
+        target: *options.target,
         keep: options.images == Images::Keep,
         decode_all: options.verify == Verify::Full,
         resampling: options.resampling,

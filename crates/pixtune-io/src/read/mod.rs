@@ -68,6 +68,12 @@ pub enum ReadError {
         /// Why.
         source: io::Error,
     },
+    /// A file was written to while it was read.
+    #[error("`{}` changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Columns could not be resolved.
     #[error("`{file}`: {source}")]
     Columns {

@@ -6,7 +6,7 @@
 
 mod cpu;
 
-pub use cpu::CpuKernels;
+pub use cpu::{CpuKernels, Precision};
 
 use std::fmt::Debug;
 use std::ops::Range;

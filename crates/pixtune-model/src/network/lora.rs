@@ -189,7 +189,8 @@ impl LoraConfig {
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
 
-    pub(super) fn check(&self) -> Result<(), NetworkError> {
+    /// Refuses settings that make no adapter.
+    pub fn check(&self) -> Result<(), NetworkError> {
         let refuse = |reason: &str| Err(NetworkError::Lora { reason: reason.to_owned() });
         match self {
             _ if self.rank == 0 || self.rank > 4096 => refuse("the rank of an adapter is between 1 and 4096"),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
-use pixtune_model::kernels::CpuKernels;
+use pixtune_model::kernels::{CpuKernels, Precision};
 use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Picture, Sequence, Targets};
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::dtype;
@@ -70,6 +70,11 @@ impl Fixture {
         names.into_iter().find(|path| path.is_dir()).unwrap()
     }
 
+    /// Whether it is the project's own.
+    pub fn is_own(&self) -> bool {
+        self.folder == repository().join("fixtures/tiny_pixtral")
+    }
+
     /// The base model in transformers' format.
     pub fn base(&self) -> Checkpoint {
         Checkpoint::open(&Fixture::base_of(&self.folder)).unwrap()
@@ -103,6 +108,12 @@ impl Fixture {
 
 pub fn network<'w>(base: &'w Checkpoint, lora: &LoraConfig) -> Network<'w, CpuKernels> {
     network_with(base, lora, 2, NetworkOptions::default())
+}
+
+/// With sums in double precision: what is left are the formulas.
+pub fn network_double<'w>(base: &'w Checkpoint, lora: &LoraConfig) -> Network<'w, CpuKernels> {
+    let kernels = CpuKernels::with_precision(2, Precision::Double).unwrap();
+    Network::load(kernels, base, lora, NetworkOptions::default()).unwrap()
 }
 
 pub fn network_with<'w>(

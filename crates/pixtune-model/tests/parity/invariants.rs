@@ -56,7 +56,7 @@ fn one_batch_of_four_is_four_batches_of_one() {
         let alone: Vec<Batch> = names.iter().map(|name| fixture.batch(&[name])).collect();
         let packed = gradients(&fixture, &[fixture.batch(&names)], &lora, 2, NetworkOptions::default());
         let accumulated = gradients(&fixture, &alone, &lora, 2, NetworkOptions::default());
-        assert!(relative(&packed, &accumulated) < 1e-5);
+        assert!(relative(&packed, &accumulated) < 1e-4);
     }
 }
 

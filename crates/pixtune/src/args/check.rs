@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use super::VerifyArg;
+use super::{ChoiceArgs, VerifyArg};
 
 /// Find every problem of a fine-tuning file, with its place and its remedy
 ///
@@ -19,40 +19,29 @@ Examples:
   pixtune check train.jsonl validation.jsonl            also what the two files share
   pixtune check train.jsonl --verify full               every picture decoded to the last pixel
   pixtune check train.jsonl --target hf --ignore image-alpha,text
+  pixtune check train.jsonl --severity unknown-key=warning,text=error
   pixtune check train.jsonl --statistics                how often each rule is broken
   pixtune check data/*.jsonl --format github            annotations in a pull request
+
+pixtune.toml, beside the data or in a folder above, keeps choices for everyone:
+  [check]
+  target = \"mistral\"
+  ignore = [\"image-alpha\"]
+  severity = { unknown-key = \"warning\" }
+  limits = { max-image-bytes = \"20MB\", max-images = 16 }
 ")]
 pub struct CheckArgs {
     /// JSON Lines files; - for standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// The model whose context and picture grid hold
-    #[arg(long, default_value = "pixtral-12b")]
-    pub model: String,
-    /// Whose format and limits hold: mistral, openai or hf (trainers built on Hugging Face transformers)
-    #[arg(long, default_value = "mistral")]
-    pub target: String,
     /// How pictures are looked at: their headers and ends, or decoded to the last pixel
     #[arg(long, value_enum, default_value_t = VerifyArg::Header)]
     pub verify: VerifyArg,
-    /// Only these rules and groups
-    #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
-    pub select: Vec<String>,
-    /// Without these rules and groups
-    #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
-    pub ignore: Vec<String>,
     /// Tell how often each rule is broken instead of every place
     #[arg(long)]
     pub statistics: bool,
-    /// Bytes one picture may have; the target's limit without it (Mistral's pages say 10 MB and 20 MB)
-    #[arg(long, value_name = "SIZE")]
-    pub max_image_bytes: Option<String>,
-    /// Pictures in one sample above which it is told; the target's limit without it (Mistral's pages say 8 and no limit)
-    #[arg(long, value_name = "N")]
-    pub max_images: Option<usize>,
-    /// Threads to work on; all processors without it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// For people, for machines (one JSON object a finding) or for annotations on GitHub
     #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
     pub format: CheckFormat,

@@ -1,18 +1,33 @@
 //! The command line: a file for each command.
 
+mod adapter;
 mod check;
+mod choice;
 mod convert;
+mod fix;
+mod plan;
 mod prepare;
 mod rules;
+mod stats;
 mod tokens;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use adapter::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
+};
 pub use check::{CheckArgs, CheckFormat};
+pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use fix::FixArgs;
+pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use rules::{RulesArgs, RulesFormat};
+pub use stats::{PicturesArg, StatsArgs};
 pub use tokens::TokensArgs;
+pub use train::{TrainArgs, UnusableArg};
 
 /// From pictures and text to a fine-tuned, servable Pixtral.
 ///
@@ -29,8 +44,13 @@ pub enum Command {
     Prepare(PrepareArgs),
     Tokens(TokensArgs),
     Check(CheckArgs),
+    Fix(FixArgs),
     Rules(RulesArgs),
+    Stats(StatsArgs),
+    Plan(PlanArgs),
+    Train(TrainArgs),
     Convert(ConvertArgs),
+    Adapter(AdapterArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

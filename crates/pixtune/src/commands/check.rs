@@ -1,34 +1,32 @@
 //! `pixtune check`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
-use pixtune_core::rules::{self, Group, Rule};
-use pixtune_core::target::{self, Target};
-use pixtune_core::tokens::{ChatEncoder, Layout};
-use pixtune_io::check::{Across, Checker, Line, Reported, Selection, Verify};
+use pixtune_io::check::{Across, Checker, Line, Reported, Verify};
 use pixtune_io::parallel;
-use pixtune_io::prepare::{Progress, Watch as _, parse_bytes};
+use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
-use pixtune_io::read::discover::encoding_of;
 
-use super::{choose, choose_model, ends_quietly};
+use super::lines::Lines;
+use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
-/// A line may have this many bytes: two hundred pictures of a megabyte.
-const MAX_LINE: usize = 512 << 20;
-
 /// Checks every file, line by line, and says what it came to.
 pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
-    let checker = checker(&args)?;
+    let verify = match args.verify {
+        VerifyArg::Full => Verify::Full,
+        VerifyArg::Header => Verify::Header,
+    };
+    let mut checker = choice::checker(&args.choice, &args.files, verify)?;
+    checker.excerpts = args.format == CheckFormat::Human && !args.statistics;
     let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     let mut across = Across::new(&names, &checker.selection, &checker.target);
     let mut report = Report::new(&args);
@@ -41,60 +39,6 @@ pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
     report.end()
 }
 
-fn checker(args: &CheckArgs) -> Result<Checker<'static>, Error> {
-    let model = choose_model(&args.model)?;
-    let known = target::find(&args.target);
-    let known = choose("target", &args.target, known, target::ALL.iter().map(|target| target.id))?;
-    let mut target: Target = *known;
-    if let Some(size) = &args.max_image_bytes {
-        target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
-    }
-    if let Some(most) = args.max_images {
-        target.max_images = most;
-    }
-    let mut selection = Selection::of(&target);
-    let select = args.select.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>()?;
-    let ignore = args.ignore.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>()?;
-    selection.retain(|rule| {
-        (select.is_empty() || select.iter().any(|named| named.is(rule)))
-            && !ignore.iter().any(|named| named.is(rule))
-    });
-    let verify = match args.verify {
-        VerifyArg::Full => Verify::Full,
-        VerifyArg::Header => Verify::Header,
-    };
-    let excerpts = args.format == CheckFormat::Human && !args.statistics;
-    let encoder = ChatEncoder::new(model, Layout::MistralCommon);
-    Ok(Checker { encoder, target, verify, selection, excerpts })
-}
-
-/// What `--select` and `--ignore` name.
-enum Named {
-    All,
-    Group(Group),
-    Rule(&'static Rule),
-}
-
-impl Named {
-    fn find(name: &str) -> Result<Named, Error> {
-        let name = name.trim();
-        match (rules::find(name), Group::find(name)) {
-            (Some(rule), _) => Ok(Named::Rule(rule)),
-            (None, Some(group)) => Ok(Named::Group(group)),
-            (None, None) if name == "all" => Ok(Named::All),
-            (None, None) => Err(super::rules::unknown(name)),
-        }
-    }
-
-    fn is(&self, rule: &Rule) -> bool {
-        match self {
-            Named::All => true,
-            Named::Group(group) => *group == rule.group,
-            Named::Rule(known) => *known == rule,
-        }
-    }
-}
-
 fn check_file(
     args: &CheckArgs,
     checker: &Checker<'_>,
@@ -103,16 +47,16 @@ fn check_file(
     across: &mut Across<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let (source, folder) = open(file)?;
+    let Lines { source, folder, before } = Lines::open(file)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
-    let blocks = Mutex::new(Blocks::new(source, MAX_LINE));
+    let blocks = Mutex::new(Blocks::new(source, choice::max_line(&args.choice)?));
     let used = UsedBlocks::default();
     let next = || {
         let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.next_block(used.take()).map_err(broken)
     };
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = choice::threads(&args.choice);
     let work = |block: Block| {
         let lines = checker.check_block(&folder, &block);
         used.give(block);
@@ -131,6 +75,7 @@ fn check_file(
         Ok(())
     };
     parallel::ordered(threads, next, work, sink)?;
+    before.still_holds()?;
     let has_mark = blocks.lock().unwrap_or_else(PoisonError::into_inner).has_byte_order_mark();
     report.files += 1;
     across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(written)
@@ -139,23 +84,6 @@ fn check_file(
 /// Standard output could not be written to.
 fn written(source: io::Error) -> Error {
     Error::Output { source }
-}
-
-/// Opens a file of lines. What is no text at all is refused before a thousand findings say so.
-fn open(file: &Path) -> Result<(Box<dyn Read + Send>, PathBuf), Error> {
-    let broken = |source| ReadError::Io { path: file.to_owned(), source };
-    let mut source: Box<dyn Read + Send> = if file == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(file).map_err(broken)?)
-    };
-    let mut start = Vec::new();
-    source.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
-    if let Some(encoding) = encoding_of(&start) {
-        return Err(ReadError::Encoding { path: file.to_owned(), encoding }.into());
-    }
-    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-    Ok((Box::new(io::Cursor::new(start).chain(source)), folder))
 }
 
 /// Tells findings as they come and counts them.

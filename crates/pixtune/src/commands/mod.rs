@@ -1,10 +1,17 @@
 //! One file a command.
 
+pub mod adapter;
 pub mod check;
+mod choice;
 pub mod convert;
+pub mod fix;
+mod lines;
+pub mod plan;
 pub mod prepare;
 pub mod rules;
+pub mod stats;
 pub mod tokens;
+pub mod train;
 
 use std::io;
 

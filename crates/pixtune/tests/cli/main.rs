@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod adapter;
 mod bad_input;
 mod check;
 mod convert;
 mod exactness;
+mod fetch;
+mod fix;
 mod harness;
 mod prepare;
 mod resume;
 mod snapshots;
+mod stats;
 mod tokenizers;
 mod tokens;
+mod train;

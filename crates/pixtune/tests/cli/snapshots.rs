@@ -23,8 +23,12 @@ fn help_teaches() {
     check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
     check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
+    check("train-help.txt", &case.run(&["train", "--help"]).ends(0).stdout);
+    check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
     check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
+    check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
+    check("plan-help.txt", &case.run(&["plan", "--help"]).ends(0).stdout);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::CpuKernels;
-use super::matrix::{Matrix, MatrixMut, product};
+use super::matrix::{Matrix, MatrixMut, Products};
 use super::simd::{LANES, dot, exp, sum_lanes, vectorised};
 use crate::kernels::{AttentionShape, Mask, Segment, Write};
 
@@ -27,6 +27,7 @@ struct Scene<'a> {
     key_count: usize,
     mask: Mask,
     scale: f32,
+    products: Products,
 }
 
 impl Scene<'_> {
@@ -41,7 +42,7 @@ impl Scene<'_> {
     /// Scores of a block, scaled.
     fn scores(&self, queries: &Range<usize>, keys: &Range<usize>, out: &mut [f32]) {
         let factors = (self.queries.rows(queries.clone()), self.keys.rows(keys.clone()).transposed());
-        product(MatrixMut::new(out, keys.len()), Write::Set, self.scale, factors, 1);
+        self.products.product(MatrixMut::new(out, keys.len()), Write::Set, self.scale, factors);
     }
 }
 
@@ -66,7 +67,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn scene(&self, shape: &AttentionShape, segment: &Segment, head: usize) -> Scene<'a> {
+    fn scene(&self, shape: &AttentionShape, segment: &Segment, head: usize, products: Products) -> Scene<'a> {
         let size = shape.head_size;
         let cut = |values: &'a [f32], rows: &Range<usize>, heads: usize, head: usize| {
             Matrix::new(values, heads * size).rows(rows.clone()).columns(head * size..(head + 1) * size)
@@ -80,6 +81,7 @@ impl<'a> Input<'a> {
             key_count: segment.keys.len(),
             mask: shape.mask,
             scale: 1.0 / (size as f32).sqrt(),
+            products,
         }
     }
 }
@@ -96,6 +98,7 @@ impl CpuKernels {
         let rows = input.queries.len() / (shape.heads * shape.head_size);
         let mut out = MatrixMut::new(out, shape.heads * shape.head_size);
         let mut log_sums = MatrixMut::new(log_sums, rows);
+        let products = self.products().alone();
         let mut tasks = Vec::new();
         for segment in shape.segments {
             let count = segment.queries.len();
@@ -110,7 +113,7 @@ impl CpuKernels {
                     let (out, rest) = block.split_columns(shape.head_size);
                     let (log_sums, sums_rest) = sums.split_rows(1);
                     (block, sums) = (rest, sums_rest);
-                    let scene = input.scene(shape, segment, head);
+                    let scene = input.scene(shape, segment, head, products);
                     tasks.push(ForwardTask { scene, queries: queries.clone(), out, log_sums });
                 }
             }
@@ -138,6 +141,7 @@ impl CpuKernels {
         let mut dq = MatrixMut::new(gradients.0, width);
         let mut dk = MatrixMut::new(gradients.1, key_width);
         let mut dv = MatrixMut::new(gradients.2, key_width);
+        let products = self.products().alone();
         let mut tasks = Vec::new();
         for segment in shape.segments {
             debug_assert_eq!(segment.queries, segment.keys, "only whole sequences are differentiated");
@@ -164,7 +168,7 @@ impl CpuKernels {
                     let columns = head * shape.head_size..(head + 1) * shape.head_size;
                     let rows = segment.queries.clone();
                     let head = HeadBackward {
-                        scene: input.scene(shape, segment, head),
+                        scene: input.scene(shape, segment, head, products),
                         out: out.rows(rows.clone()).columns(columns.clone()),
                         dout: dout.rows(rows.clone()).columns(columns),
                         log_sums: &log_sums.row(head)[rows],
@@ -202,7 +206,12 @@ fn forward_block(task: ForwardTask, scores: &mut [f32]) {
                 out.row(row).iter_mut().for_each(|out| *out *= shrink);
             }
         }
-        product(out.again(), Write::Add, 1.0, (Matrix::new(scores, keys.len()), scene.values.rows(keys)), 1);
+        scene.products.product(
+            out.again(),
+            Write::Add,
+            1.0,
+            (Matrix::new(scores, keys.len()), scene.values.rows(keys)),
+        );
     }
     for row in 0..count {
         let inverse = 1.0 / sums[row];
@@ -250,7 +259,7 @@ impl HeadBackward<'_> {
                 scene.scores(&queries, &keys, weights);
                 let dout = self.dout.rows(queries.clone());
                 let values = scene.values.rows(keys.clone()).transposed();
-                product(MatrixMut::new(slopes, keys.len()), Write::Set, 1.0, (dout, values), 1);
+                scene.products.product(MatrixMut::new(slopes, keys.len()), Write::Set, 1.0, (dout, values));
                 let rows = weights.chunks_exact_mut(keys.len()).zip(slopes.chunks_exact_mut(keys.len()));
                 for (query, (weights, slopes)) in queries.clone().zip(rows) {
                     let seen = scene.seen(query).saturating_sub(keys.start).min(keys.len());
@@ -260,12 +269,17 @@ impl HeadBackward<'_> {
                     softmax_gradient(&mut weights[..seen], &mut slopes[..seen], place);
                 }
                 let (weights, slopes) = (Matrix::new(weights, keys.len()), Matrix::new(slopes, keys.len()));
-                product(dv.again(), write, 1.0, (weights.transposed(), dout), 1);
+                scene.products.product(dv.again(), write, 1.0, (weights.transposed(), dout));
                 let query_rows = scene.queries.rows(queries.clone());
-                product(dk.again(), write, 1.0, (slopes.transposed(), query_rows), 1);
+                scene.products.product(dk.again(), write, 1.0, (slopes.transposed(), query_rows));
                 write = Write::Add;
                 let dq_write = if keys.start == 0 { Write::Set } else { Write::Add };
-                product(dq.again().rows(queries), dq_write, 1.0, (slopes, scene.keys.rows(keys.clone())), 1);
+                scene.products.product(
+                    dq.again().rows(queries),
+                    dq_write,
+                    1.0,
+                    (slopes, scene.keys.rows(keys.clone())),
+                );
             }
         }
     }

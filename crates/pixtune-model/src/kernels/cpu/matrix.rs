@@ -68,6 +68,13 @@ impl<'a> Matrix<'a> {
         self.transposed().rows(range).transposed()
     }
 
+    /// One number, widened.
+    fn at(&self, row: usize, column: usize) -> f64 {
+        debug_assert!(row < self.rows && column < self.columns);
+        // SAFETY: a number of the matrix.
+        f64::from(unsafe { *self.at.add(row * self.row_stride + column * self.column_stride) })
+    }
+
     /// One row of a matrix that lies row by row.
     pub(super) fn row(self, row: usize) -> &'a [f32] {
         assert!(row < self.rows && self.column_stride == 1);
@@ -139,40 +146,80 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
-/// `out = alpha * left right`, set or added, on `threads` threads of the pool this runs in. The sum over the inner axis is
-/// cut by the sizes alone, so the threads do not change a bit.
-pub(super) fn product(
-    out: MatrixMut<'_>,
-    write: Write,
-    alpha: f32,
-    (left, right): (Matrix<'_>, Matrix<'_>),
-    threads: usize,
-) {
-    assert!(left.columns == right.rows && out.rows == left.rows && out.columns == right.columns);
-    let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-    // SAFETY: the sizes agree, and every view covers numbers that live as long as it.
-    unsafe {
-        gemm::gemm(
-            out.rows,
-            out.columns,
-            left.columns,
-            out.at,
-            out.column_stride as isize,
-            out.row_stride as isize,
-            write == Write::Add,
-            left.at,
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.at,
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            alpha,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+/// How sums of products are formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// In single precision, by the fastest kernels of the processor.
+    #[default]
+    Single,
+    /// In double precision, each sum rounded once: two orders slower, to tell a wrong formula from rounding.
+    Double,
+}
+
+/// How products are computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Products {
+    /// Threads of the pool they run in.
+    pub(super) threads: usize,
+    pub(super) precision: Precision,
+}
+
+impl Products {
+    /// The same on the thread that asks.
+    pub(super) fn alone(self) -> Products {
+        Products { threads: 1, ..self }
+    }
+
+    /// `out = alpha * left right`, set or added. The sum over the inner axis is cut by the sizes alone, so the threads do
+    /// not change a bit.
+    pub(super) fn product(
+        self,
+        out: MatrixMut<'_>,
+        write: Write,
+        alpha: f32,
+        (left, right): (Matrix<'_>, Matrix<'_>),
+    ) {
+        assert!(left.columns == right.rows && out.rows == left.rows && out.columns == right.columns);
+        if self.precision == Precision::Double {
+            return product_double(out, write, alpha, (left, right));
+        }
+        let parallelism = if self.threads > 1 { Parallelism::Rayon(self.threads) } else { Parallelism::None };
+        // SAFETY: the sizes agree, and every view covers numbers that live as long as it.
+        unsafe {
+            gemm::gemm(
+                out.rows,
+                out.columns,
+                left.columns,
+                out.at,
+                out.column_stride as isize,
+                out.row_stride as isize,
+                write == Write::Add,
+                left.at,
+                left.column_stride as isize,
+                left.row_stride as isize,
+                right.at,
+                right.column_stride as isize,
+                right.row_stride as isize,
+                1.0,
+                alpha,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+}
+
+fn product_double(out: MatrixMut<'_>, write: Write, alpha: f32, (left, right): (Matrix<'_>, Matrix<'_>)) {
+    for row in 0..out.rows {
+        for column in 0..out.columns {
+            let terms = (0..left.columns).map(|inner| left.at(row, inner) * right.at(inner, column));
+            let sum = f64::from(alpha) * terms.sum::<f64>();
+            // SAFETY: a number of the matrix, which no other view has.
+            let out = unsafe { &mut *out.at.add(row * out.row_stride + column * out.column_stride) };
+            *out = if write == Write::Add { f64::from(*out) + sum } else { sum } as f32;
+        }
     }
 }
 
@@ -189,20 +236,23 @@ mod tests {
         let (left, right) = (numbers(5 * 9), numbers(6 * 9));
         let (left, right) = (Matrix::new(&left, 9), Matrix::new(&right, 9));
         let mut out = vec![1.0; 7 * 8];
-        let view = MatrixMut::new(&mut out, 8).rows(1..4).columns(2..6);
-        product(
-            view,
-            Write::Add,
-            0.5,
-            (left.rows(1..4).columns(2..7), right.rows(0..4).columns(2..7).transposed()),
-            1,
-        );
-        for row in 0..7 {
-            for column in 0..8 {
-                let inside = (1..4).contains(&row) && (2..6).contains(&column);
-                let sum: f32 =
-                    (2..7).map(|k| left.row(row.min(4))[k] * right.row(column.max(2) - 2)[k]).sum();
-                assert_eq!(out[row * 8 + column], if inside { 1.0 + 0.5 * sum } else { 1.0 });
+        for precision in [Precision::Single, Precision::Double] {
+            out.fill(1.0);
+            let products = Products { threads: 1, precision };
+            let view = MatrixMut::new(&mut out, 8).rows(1..4).columns(2..6);
+            products.product(
+                view,
+                Write::Add,
+                0.5,
+                (left.rows(1..4).columns(2..7), right.rows(0..4).columns(2..7).transposed()),
+            );
+            for row in 0..7 {
+                for column in 0..8 {
+                    let inside = (1..4).contains(&row) && (2..6).contains(&column);
+                    let sum: f32 =
+                        (2..7).map(|k| left.row(row.min(4))[k] * right.row(column.max(2) - 2)[k]).sum();
+                    assert_eq!(out[row * 8 + column], if inside { 1.0 + 0.5 * sum } else { 1.0 });
+                }
             }
         }
     }

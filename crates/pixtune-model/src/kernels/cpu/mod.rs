@@ -15,6 +15,9 @@ mod weight;
 
 use rayon::prelude::*;
 
+use matrix::Products;
+
+pub use matrix::Precision;
 pub use pool::CpuBuffer;
 pub use weight::CpuWeight;
 
@@ -31,6 +34,7 @@ const CHUNK: usize = 1 << 14;
 #[derive(Debug)]
 pub struct CpuKernels {
     threads: usize,
+    precision: Precision,
     workers: rayon::ThreadPool,
     pool: pool::Pool,
 }
@@ -38,15 +42,24 @@ pub struct CpuKernels {
 impl CpuKernels {
     /// Works on this many threads; results do not depend on it.
     pub fn new(threads: usize) -> Result<CpuKernels, DeviceError> {
+        CpuKernels::with_precision(threads, Precision::Single)
+    }
+
+    /// The same, with another way to form sums of products.
+    pub fn with_precision(threads: usize, precision: Precision) -> Result<CpuKernels, DeviceError> {
         let threads = threads.clamp(1, 1024);
         let workers = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let workers = workers.map_err(|error| DeviceError { message: error.to_string() })?;
-        Ok(CpuKernels { threads, workers, pool: pool::Pool::default() })
+        Ok(CpuKernels { threads, precision, workers, pool: pool::Pool::default() })
     }
 
     /// How many.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn products(&self) -> Products {
+        Products { threads: self.threads, precision: self.precision }
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::CpuKernels;
-use super::matrix::{Matrix, MatrixMut, product};
+use super::matrix::{Matrix, MatrixMut, Precision};
 use super::simd::{dot, vectorised};
 use crate::kernels::Write;
 use crate::network::{FrozenTensor, Storage};
@@ -126,7 +126,7 @@ impl CpuKernels {
         let (inputs, outputs) = (weight.columns, weight.rows);
         let rows = x.len() / inputs.max(1);
         assert!(x.len() == rows * inputs && y.len() == rows * outputs, "a linear's buffers have its shape");
-        if rows <= FEW_ROWS {
+        if rows <= FEW_ROWS && self.precision == Precision::Single {
             return self.few_rows_times(x, weight, y, write);
         }
         let x = Matrix::new(x, inputs);
@@ -192,7 +192,7 @@ impl CpuKernels {
 
     /// A product on all threads.
     pub(super) fn product(&self, out: MatrixMut, write: Write, alpha: f32, factors: (Matrix, Matrix)) {
-        self.run(|| product(out, write, alpha, factors, self.threads));
+        self.run(|| self.products().product(out, write, alpha, factors));
     }
 }
 

@@ -46,6 +46,8 @@ pub enum ConvertError {
     HeadTooLarge { name: String, bytes: u64 },
     #[error("the tensors together are larger than any file")]
     TooLarge,
+    #[error("`{name}` could not be changed: {source}")]
+    Change { name: String, source: super::ChangeError },
     #[error("what was written reads back otherwise than the source:{problems}")]
     Verify { problems: Problems },
 }

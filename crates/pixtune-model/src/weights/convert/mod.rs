@@ -53,6 +53,9 @@ pub struct Options {
     pub existing: Existing,
 }
 
+/// Why a change could not be made.
+pub type ChangeError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Something that is done to weights on their way.
 pub trait Change: Sync {
     /// Whether it changes this tensor.
@@ -60,7 +63,7 @@ pub trait Change: Sync {
 
     /// Changes some rows of a tensor. `rows` are whole rows from `first_row` on, in the order of the source's format
     /// ([`Checkpoint::row_order`]); they are rounded once to the type of the output afterwards.
-    fn apply(&self, tensor: TensorName, first_row: usize, rows: &mut [f32]);
+    fn apply(&self, tensor: TensorName, first_row: usize, rows: &mut [f32]) -> Result<(), ChangeError>;
 }
 
 /// How far a run is.
@@ -96,6 +99,8 @@ pub struct Plan {
     pub config: WrittenConfig,
     /// Tokenizer and other small files.
     pub extras: Vec<Extra>,
+    /// What a [`Change`] that is given to [`Plan::run`] does, for the report.
+    pub merged: Option<Value<'static>>,
     /// What people should know.
     pub warnings: Vec<String>,
 }
@@ -133,7 +138,7 @@ impl Plan {
         let config = config::write(&config, source.format(), options.to, dtype, base.as_ref());
         let extras = extras::plan(&options, &source, &mut warnings)?;
         warn(&options, &source, &files, &mut warnings);
-        Ok(Plan { options, source, files, config, extras, warnings })
+        Ok(Plan { options, source, files, config, extras, merged: None, warnings })
     }
 
     /// Writes everything and moves it to its place.

@@ -43,6 +43,8 @@ pub struct Report {
     pub not_finite: Vec<NotFinite>,
     /// What else people should know.
     pub warnings: Vec<String>,
+    /// What was merged, where something was.
+    pub merged: Option<Value<'static>>,
     /// What reading back came to, where it was asked for.
     pub verified: Option<Verified>,
 }
@@ -81,6 +83,7 @@ impl Report {
             left_out: plan.config.left_out.clone(),
             not_finite,
             warnings: plan.warnings.clone(),
+            merged: plan.merged.clone(),
             verified,
         }
     }
@@ -131,6 +134,7 @@ impl Report {
                 ]),
             ),
             ("not_finite", Value::Array(self.not_finite.iter().map(not_finite).collect())),
+            ("merged", self.merged.clone().unwrap_or(Value::Null)),
             ("warnings", Value::Array(self.warnings.iter().map(|warning| text(warning)).collect())),
             (
                 "verified",

@@ -79,13 +79,21 @@ impl<'c> Route<'c> {
     }
 
     /// Turns a chunk of the source into a chunk of the output; `spare` is room to work in.
-    pub fn apply(&self, change: Option<&dyn Change>, chunk: Chunk, bytes: &mut Vec<u8>, spare: &mut Vec<u8>) {
+    pub fn apply(
+        &self,
+        change: Option<&dyn Change>,
+        chunk: Chunk,
+        bytes: &mut Vec<u8>,
+        spare: &mut Vec<u8>,
+    ) -> Result<(), ConvertError> {
         let from = self.tensor.dtype();
         let change = change.filter(|change| change.concerns(self.tensor.name));
         if change.is_some() || from != self.target {
             let mut values = dtype::to_f32(from, bytes).expect("a checkpoint only holds bf16, f16 and f32");
             if let Some(change) = change {
-                change.apply(self.tensor.name, chunk.first_row, &mut values);
+                change
+                    .apply(self.tensor.name, chunk.first_row, &mut values)
+                    .map_err(|source| ConvertError::Change { name: self.tensor.info.name.clone(), source })?;
             }
             bytes.clear();
             dtype::extend_from_f32(self.target, &values, bytes).expect("only weight types are asked for");
@@ -96,6 +104,7 @@ impl<'c> Route<'c> {
             self.orders.0.permute(self.orders.1, head_dim, row_bytes, bytes, spare);
             std::mem::swap(bytes, spare);
         }
+        Ok(())
     }
 
     /// Whether the output can be led back to the source's very bytes.
@@ -181,10 +190,10 @@ impl Transfer<'_> {
             let mut found = NotFinite { name: route.tensor.info.name.clone(), nan: 0, infinite: 0 };
             for chunk in route.chunks() {
                 let mut buffer = free.try_recv().unwrap_or_default();
-                let result = route.read(chunk, &mut buffer).map(|()| {
-                    route.apply(self.change, chunk, &mut buffer, &mut spare);
+                let result = route.read(chunk, &mut buffer).and_then(|()| {
+                    route.apply(self.change, chunk, &mut buffer, &mut spare)?;
                     count_not_finite(route.target, &buffer, &mut found);
-                    buffer
+                    Ok(buffer)
                 });
                 let failed = result.is_err();
                 // A writer that is gone has failed, and says why.

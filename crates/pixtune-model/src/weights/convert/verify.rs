@@ -42,7 +42,7 @@ pub fn verify(
                 route.read(chunk, &mut source)?;
                 let exact = route.is_exact(change);
                 if !exact {
-                    route.apply(change, chunk, &mut source, &mut spare);
+                    route.apply(change, chunk, &mut source, &mut spare)?;
                 }
                 output.resize(source.len(), 0);
                 target.file.read_at(&mut output, at)?;

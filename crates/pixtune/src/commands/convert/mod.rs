@@ -3,7 +3,7 @@
 mod inspect;
 
 use pixtune_io::prepare::parse_bytes;
-use pixtune_model::weights::convert::{Existing, Options, Plan, Progress, Report, Stage};
+use pixtune_model::weights::convert::{Existing, NotFinite, Options, Plan, Progress, Report, Stage};
 use pixtune_model::weights::{Dtype, Format as Weights};
 
 use crate::Outcome;
@@ -37,40 +37,53 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
     let (Some(source), Some(target), Some(to)) = (&args.source, &args.target, args.to) else {
         return Err(Error::argument("SRC, DST and --to are needed"));
     };
-    let to = match to {
-        ToArg::Hf => Weights::Hf,
-        ToArg::Mistral => Weights::Mistral,
-    };
-    let dtype = match args.dtype {
-        DtypeArg::Keep => None,
-        DtypeArg::Bf16 => Some(Dtype::BF16),
-        DtypeArg::F16 => Some(Dtype::F16),
-        DtypeArg::F32 => Some(Dtype::F32),
-    };
-    let shard_bytes = match args.shard_size.as_deref() {
-        Some("none") => None,
-        Some(size) => match parse_bytes(size).map_err(Error::argument)? {
-            0 => return Err(Error::argument("a shard has at least one byte; `none` writes one file")),
-            size => Some(size),
-        },
-        // What transformers 4 writes without being asked.
-        None if to == Weights::Hf => Some(5_000_000_000),
-        None => None,
-    };
+    let to = format_of(to);
     Ok(Options {
         source: source.clone(),
         target: target.clone(),
         to,
         base: args.base.clone(),
-        dtype,
-        shard_bytes,
+        dtype: dtype_of(args.dtype),
+        shard_bytes: shard_bytes(args.shard_size.as_deref(), to)?,
         untie: args.untie,
         verify: args.verify,
         existing: if args.force { Existing::Replace } else { Existing::Keep },
     })
 }
 
-fn show(ui: &Ui, progress: Progress) {
+/// The format of an argument.
+pub(super) fn format_of(to: ToArg) -> Weights {
+    match to {
+        ToArg::Hf => Weights::Hf,
+        ToArg::Mistral => Weights::Mistral,
+    }
+}
+
+/// The type of an argument; `None` keeps what is there.
+pub(super) fn dtype_of(dtype: DtypeArg) -> Option<Dtype> {
+    match dtype {
+        DtypeArg::Keep => None,
+        DtypeArg::Bf16 => Some(Dtype::BF16),
+        DtypeArg::F16 => Some(Dtype::F16),
+        DtypeArg::F32 => Some(Dtype::F32),
+    }
+}
+
+/// Most bytes of a file; `None` writes one file.
+pub(super) fn shard_bytes(size: Option<&str>, to: Weights) -> Result<Option<u64>, Error> {
+    match size {
+        Some("none") => Ok(None),
+        Some(size) => match parse_bytes(size).map_err(Error::argument)? {
+            0 => Err(Error::argument("a shard has at least one byte; `none` writes one file")),
+            size => Ok(Some(size)),
+        },
+        // What transformers 4 writes without being asked.
+        None if to == Weights::Hf => Ok(Some(5_000_000_000)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn show(ui: &Ui, progress: Progress) {
     let what = match progress.stage {
         Stage::Write => "writing",
         Stage::Verify => "comparing",
@@ -111,12 +124,8 @@ fn summary(report: &Report, target: &str) -> String {
     for [key, value] in &report.left_out {
         line("left out", format!("{key}: {value}"));
     }
-    for found in &report.not_finite {
-        line(
-            "not finite",
-            format!("`{}` has {} and {}", found.name, counted(found.nan, "NaN"), infinities(found.infinite)),
-        );
-    }
+    out.push_str(&not_finite(report));
+    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
     if let Some(verified) = &report.verified {
         line(
             "verified",
@@ -128,6 +137,15 @@ fn summary(report: &Report, target: &str) -> String {
         );
     }
     out
+}
+
+/// Tensors with values that are no numbers.
+pub(super) fn not_finite(report: &Report) -> String {
+    let line = |found: &NotFinite| {
+        let (nan, infinite) = (counted(found.nan, "NaN"), infinities(found.infinite));
+        format!("{:<16}`{}` has {nan} and {infinite}\n", "not finite", found.name)
+    };
+    report.not_finite.iter().map(line).collect()
 }
 
 fn infinities(count: u64) -> String {

@@ -1,0 +1,144 @@
+//! Keys that stand twice, are null or are not part of the format.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{Mender, tree};
+use crate::diagnostic::{Finding, pointer_push};
+use crate::json::Value;
+use crate::rules::{JSON_DUPLICATE_KEY, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
+use crate::strict;
+
+/// Of members with one key the last stays, as readers have it.
+pub(super) fn duplicates(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if mender.may(&JSON_DUPLICATE_KEY) {
+        unique(row, &mut String::new(), mender);
+    }
+}
+
+fn unique(value: &mut Value<'_>, pointer: &mut String, mender: &mut Mender<'_>) {
+    let length = pointer.len();
+    match value {
+        Value::Array(values) => {
+            for (index, value) in values.iter_mut().enumerate().filter(|(_, value)| holds_more(value)) {
+                *pointer = pointer_push(pointer, index);
+                unique(value, pointer, mender);
+                pointer.truncate(length);
+            }
+        }
+        Value::Object(members) => {
+            keep_last(members, pointer, mender);
+            for (key, value) in members.iter_mut().filter(|(_, value)| holds_more(value)) {
+                *pointer = pointer_push(pointer, &*key);
+                unique(value, pointer, mender);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn holds_more(value: &Value<'_>) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
+}
+
+/// Drops all but the last member of each key. (Python keeps the last value in the place of the first key; the place
+/// shows only inside of a tool's schema and is kept there too.)
+fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, mender: &mut Mender<'_>) {
+    let mut seen = HashSet::with_capacity(members.len());
+    if members.iter().all(|(key, _)| seen.insert(key.as_ref())) {
+        return;
+    }
+    let mut places = HashMap::new();
+    let mut kept: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(members.len());
+    for (key, value) in std::mem::take(members) {
+        match places.get(&key) {
+            Some(place) => {
+                let place: usize = *place;
+                kept[place].1 = value;
+                let message = "an earlier value of the same key removed; readers take the last";
+                mender.did(&JSON_DUPLICATE_KEY, pointer_push(pointer, &key), message);
+            }
+            None => {
+                places.insert(key.clone(), kept.len());
+                kept.push((key, value));
+            }
+        }
+    }
+    *members = kept;
+}
+
+/// Pictures and other media beside the conversation: without them the texts would speak of nothing.
+const MEDIA: [&str; 8] = ["image", "images", "video", "videos", "audio", "audios", "pictures", "objects"];
+
+/// What the format needs; leaving out a null would only change the complaint.
+const NEEDED: [&str; 9] =
+    ["role", "content", "text", "image_url", "image", "url", "messages", "function", "name"];
+
+/// Settings of a request, which do not reach the tokens.
+const SETTINGS: [&str; 11] = [
+    "model",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "random_seed",
+    "parallel_tool_calls",
+    "truncate_for_context_length",
+    "continue_final_message",
+    "reasoning_effort",
+    "tool_choice",
+    "response_format",
+];
+
+/// Removes what the reference forbids and nobody trains on. A row without messages keeps everything: its keys may be all
+/// it has to say.
+pub(super) fn not_of_the_format(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if row.get("messages").and_then(Value::as_array).is_none() {
+        return;
+    }
+    loop {
+        // What is removed may have hidden more: each round reaches at least one level deeper, and there are few.
+        let mut removed = BTreeSet::new();
+        for finding in strict::read_all(row).findings {
+            if mender.may(finding.rule)
+                && let Some((pointer, message)) = surplus(row, &finding)
+                && removed.insert(pointer.clone())
+            {
+                mender.did(finding.rule, pointer, message);
+            }
+        }
+        if removed.is_empty() {
+            return;
+        }
+        tree::remove_members(row, &removed);
+    }
+}
+
+/// The member that is to go, and why.
+fn surplus(row: &Value<'_>, finding: &Finding) -> Option<(String, String)> {
+    let key = tree::last_step(&finding.pointer);
+    let first = finding.pointer.split('/').nth(1).unwrap_or_default();
+    let removed = |pointer: String, what: &str| Some((pointer, format!("`{}` removed: {what}", short(&key))));
+    if SETTINGS.contains(&first) {
+        let message = format!("`{first}` removed: a setting of a request, which training does not see");
+        return Some((format!("/{first}"), message));
+    }
+    if finding.rule == &NULL_KEY {
+        return removed(finding.pointer.clone(), "it is null");
+    }
+    if finding.rule == &UNKNOWN_KEY {
+        let is_media = finding.pointer.matches('/').count() == 1 && MEDIA.contains(&key.as_str());
+        return if is_media { None } else { removed(finding.pointer.clone(), "not part of the format") };
+    }
+    let is_null = finding.rule == &WRONG_TYPE
+        && !NEEDED.contains(&key.as_str())
+        && tree::at(row, &finding.pointer) == Some(&Value::Null);
+    if is_null { removed(finding.pointer.clone(), "it is null") } else { None }
+}
+
+fn short(key: &str) -> String {
+    match key.char_indices().nth(40) {
+        Some((at, _)) => format!("{}…", &key[..at]),
+        None => key.to_owned(),
+    }
+}

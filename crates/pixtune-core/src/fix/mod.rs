@@ -1,0 +1,112 @@
+//! Mending a row without guessing: other spellings, what formats carry along, ids, lists where strings are asked for.
+//!
+//! Every change is tied to the rule whose breach it mends and made only where that rule is wanted. A safe change leaves a
+//! row that the reference takes with the same tokens and the same mask; what guesses is done only on request. A mended
+//! row is mended no further: `fix` of its result changes nothing. Pictures need their bytes and are mended in
+//! `pixtune-io`.
+
+mod keys;
+mod openai;
+mod parts;
+mod records;
+mod tools;
+mod tree;
+mod turns;
+mod words;
+
+use crate::diagnostic::Fix;
+use crate::json::Value;
+use crate::rules::{JSON_LONE_SURROGATE, Rule};
+use crate::target::Target;
+
+/// Something that was changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The rule that was broken.
+    pub rule: &'static Rule,
+    /// Whether the row says the same as before, or something was guessed or left out.
+    pub fix: Fix,
+    /// JSON pointer to the place, in the row as it stood when the change was made.
+    pub pointer: String,
+    /// What was done: lower case, no full stop, values in backticks.
+    pub message: String,
+}
+
+/// What may be changed.
+#[derive(Clone, Copy)]
+pub struct Wanted<'w> {
+    /// Which rules' breaches are to be mended.
+    pub rule: &'w dyn Fn(&Rule) -> bool,
+    /// Whether guesses are allowed.
+    pub most: Fix,
+    /// Whose spelling is written.
+    pub target: &'w Target,
+}
+
+/// Mends a row as far as it can be mended.
+pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) {
+    let mut row = row;
+    let mut mender = Mender { wanted, changes: Vec::new() };
+    if row.as_object().is_some() {
+        FAMILIES.iter().for_each(|mend| mend(&mut row, &mut mender));
+    }
+    (row, mender.changes)
+}
+
+/// The change that writing a row anew makes of half a surrogate pair.
+pub fn lone_surrogate() -> Change {
+    let message = "half of a surrogate pair written as U+FFFD, as the reference's tokenizer reads it";
+    Change { rule: &JSON_LONE_SURROGATE, fix: Fix::Safe, pointer: String::new(), message: message.into() }
+}
+
+type Family = fn(&mut Value<'_>, &mut Mender<'_>);
+
+/// In this order, what one family makes is known to those after it.
+const FAMILIES: &[Family] = &[
+    keys::duplicates,
+    records::mend,
+    openai::mend,
+    turns::roles,
+    parts::mend,
+    tools::definitions,
+    keys::not_of_the_format,
+    parts::picture_forms,
+    turns::prefixes,
+    turns::answer_lists,
+    turns::systems,
+    turns::neighbours,
+    turns::behind_the_last_answer,
+    tools::ids,
+    words::control_tokens,
+];
+
+/// Knows what may be changed and writes down what was.
+struct Mender<'w> {
+    wanted: &'w Wanted<'w>,
+    changes: Vec<Change>,
+}
+
+impl Mender<'_> {
+    fn may(&self, rule: &Rule) -> bool {
+        (self.wanted.rule)(rule)
+    }
+
+    fn may_guess(&self, rule: &Rule) -> bool {
+        self.wanted.most == Fix::Unsafe && self.may(rule)
+    }
+
+    fn did(&mut self, rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) {
+        self.note(rule, Fix::Safe, pointer.into(), message.into());
+    }
+
+    fn guessed(&mut self, rule: &'static Rule, pointer: impl Into<String>, message: impl Into<String>) {
+        self.note(rule, Fix::Unsafe, pointer.into(), message.into());
+    }
+
+    fn note(&mut self, rule: &'static Rule, fix: Fix, pointer: String, message: String) {
+        self.changes.push(Change { rule, fix, pointer, message });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Older spellings: OpenAI's functions, mistral-finetune's own keys, and what other APIs call roles and parts.
+
+use super::{Mender, tree};
+use crate::json::{self, Value};
+use crate::rules::{MISSING_FIELD, UNKNOWN_KEY};
+
+pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if row.get("messages").and_then(Value::as_array).is_none() {
+        return;
+    }
+    if mender.may(&UNKNOWN_KEY) {
+        tools_by_other_names(row, mender);
+        for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
+            function_call(index, message, mender);
+        }
+        only_last(row, mender);
+    }
+    if mender.may(&MISSING_FIELD) {
+        for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
+            if message.get("content").is_none() && tree::text(message, "text").is_some() {
+                tree::rename(message, "text", "content");
+                mender.did(&MISSING_FIELD, format!("/messages/{index}/text"), "`text` renamed `content`");
+            }
+        }
+    }
+}
+
+fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    for key in ["functions", "available_tools"] {
+        if row.get("tools").is_none_or(|tools| *tools == Value::Null)
+            && row.get(key).and_then(Value::as_array).is_some()
+            && let Some(list) = tree::take(row, key)
+        {
+            tree::set(row, "tools", list);
+            mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` written as `tools`"));
+        }
+    }
+}
+
+/// `function_call`, and a turn of the role `function_call` as ShareGPT writes it, become `tool_calls`.
+fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if tree::role(message) == "function_call" {
+        let Some(call) = tree::text(message, "content").and_then(called) else { return };
+        tree::take(message, "content");
+        tree::set(message, "role", tree::string("assistant"));
+        tree::set(message, "tool_calls", Value::Array(vec![call]));
+        let text = "the role `function_call` written as the assistant's `tool_calls`";
+        return mender.did(&UNKNOWN_KEY, format!("/messages/{index}/role"), text);
+    }
+    let has_calls =
+        message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
+    if has_calls || message.get("function_call").and_then(Value::as_object).is_none() {
+        return;
+    }
+    let Some(function) = tree::take(message, "function_call") else { return };
+    if message.get("content").is_some_and(|content| *content == Value::Null || content.as_str() == Some("")) {
+        tree::take(message, "content");
+    }
+    let call = tree::object([("type", tree::string("function")), ("function", function)]);
+    tree::take(message, "tool_calls");
+    tree::set(message, "tool_calls", Value::Array(vec![call]));
+    mender.did(
+        &UNKNOWN_KEY,
+        format!("/messages/{index}/function_call"),
+        "`function_call` written as `tool_calls`",
+    );
+}
+
+/// A call written as a JSON text of `name` and `arguments`.
+fn called<'a>(text: &str) -> Option<Value<'a>> {
+    let call = json::parse(text).ok()?.value.into_owned();
+    let name = tree::text(&call, "name")?.to_owned();
+    let arguments = match call.get("arguments").or_else(|| call.get("parameters"))? {
+        Value::String(text) => text.to_string(),
+        object @ Value::Object(_) => object.to_string(),
+        _ => return None,
+    };
+    let function = tree::object([("name", tree::string(name)), ("arguments", tree::string(arguments))]);
+    Some(tree::object([("type", tree::string("function")), ("function", function)]))
+}
+
+/// mistral-finetune trains the last answer alone where a row says so; weights say the same.
+fn only_last(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if row.get("only_last") != Some(&Value::Bool(true)) {
+        return;
+    }
+    let is_answer = |message: &Value<'_>| tree::role(message) == "assistant";
+    let messages = tree::messages_mut(row);
+    let Some(last) = messages.iter().rposition(is_answer) else { return };
+    for message in messages[..last].iter_mut().filter(|message| is_answer(message)) {
+        tree::set(message, "weight", Value::Number("0".into()));
+    }
+    tree::take(row, "only_last");
+    mender.did(&UNKNOWN_KEY, "/only_last", "`only_last` written as weights 0 of the earlier answers");
+}

@@ -1,0 +1,264 @@
+//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, pictures beside the messages.
+
+use super::{Mender, tree};
+use crate::columns::PLACEHOLDER;
+use crate::json::Value;
+use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY};
+
+pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if row.get("messages").is_none() && mender.may(&MISSING_FIELD) {
+        conversation(row, mender);
+    }
+    if row.get("messages").and_then(Value::as_array).is_some() {
+        if mender.may(&UNKNOWN_KEY) {
+            system_beside(row, mender);
+        }
+        pictures_beside(row, mender);
+    }
+}
+
+/// Makes `messages` of whatever stands for them.
+fn conversation(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if row.get("interactions").and_then(Value::as_array).is_some() {
+        tree::rename(row, "interactions", "messages");
+        return mender.did(&MISSING_FIELD, "/interactions", "`interactions` renamed `messages`");
+    }
+    for key in ["conversations", "conversation"] {
+        if row.get(key).is_some_and(is_turns) {
+            tree::rename(row, key, "messages");
+            for turn in tree::messages_mut(row) {
+                rename_where_missing(turn, "from", "role");
+                rename_where_missing(turn, "value", "content");
+            }
+            let message = format!("`{key}` renamed `messages`, and in its turns `from` and `value`");
+            return mender.did(&MISSING_FIELD, format!("/{key}"), message);
+        }
+    }
+    let made = instruction(row).or_else(|| prompt(row));
+    if let Some((messages, used)) = made {
+        for key in &used {
+            tree::take(row, key);
+        }
+        tree::set(row, "messages", Value::Array(messages));
+        let keys: Vec<String> = used.iter().map(|key| format!("`{key}`")).collect();
+        mender.did(&MISSING_FIELD, "", format!("{} written as `messages`", keys.join(", ")));
+    }
+}
+
+/// Whether a value is turns of a conversation, every one of them with a speaker and what is said.
+fn is_turns(value: &Value<'_>) -> bool {
+    let turn = |turn: &Value<'_>| {
+        (tree::text(turn, "from").is_some() && turn.get("value").is_some())
+            || (tree::text(turn, "role").is_some() && turn.get("content").is_some())
+    };
+    value.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(turn))
+}
+
+fn rename_where_missing(value: &mut Value<'_>, key: &str, new: &'static str) {
+    if value.get(new).is_none() {
+        tree::rename(value, key, new);
+    }
+}
+
+type Made<'a> = Option<(Vec<Value<'a>>, Vec<&'static str>)>;
+
+/// An Alpaca record: `instruction`, perhaps `input` and earlier rounds in `history`, and `output`. The input goes below
+/// the instruction, as LLaMA-Factory has it.
+fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
+    let instruction = tree::text(row, "instruction")?;
+    let output = tree::text(row, "output")?.to_owned();
+    let mut used = vec!["instruction", "output"];
+    let mut question = instruction.to_owned();
+    match row.get("input") {
+        Some(Value::String(input)) => {
+            used.push("input");
+            if !input.is_empty() {
+                question =
+                    if question.is_empty() { input.to_string() } else { format!("{question}\n{input}") };
+            }
+        }
+        Some(Value::Null) => used.push("input"),
+        Some(_) => return None,
+        None => {}
+    }
+    let mut messages = Vec::new();
+    match row.get("history") {
+        Some(Value::Array(rounds)) => {
+            used.push("history");
+            for round in rounds {
+                let [Value::String(asked), Value::String(answered)] = round.as_array()? else { return None };
+                messages.push(tree::message("user", tree::string(asked.clone())));
+                messages.push(tree::message("assistant", tree::string(answered.clone())));
+            }
+        }
+        Some(Value::Null) => used.push("history"),
+        Some(_) => return None,
+        None => {}
+    }
+    messages.push(tree::message("user", tree::string(question)));
+    messages.push(tree::message("assistant", tree::string(output)));
+    Some((messages, used))
+}
+
+/// `prompt` and `completion`, as texts or as lists of messages (TRL); `query` and `response` (ms-swift).
+fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
+    [("prompt", "completion"), ("query", "response")].into_iter().find_map(|(asked, answered)| {
+        let messages = match (row.get(asked)?, row.get(answered)?) {
+            (Value::String(question), Value::String(answer)) => vec![
+                tree::message("user", tree::string(question.clone())),
+                tree::message("assistant", tree::string(answer.clone())),
+            ],
+            (question, answer) if is_turns(question) && is_turns(answer) => {
+                [question.as_array()?, answer.as_array()?].concat()
+            }
+            _ => return None,
+        };
+        Some((messages, vec![asked, answered]))
+    })
+}
+
+/// A system prompt beside the messages becomes the first of them.
+fn system_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    for key in ["system", "system_prompt"] {
+        if let Some(Value::String(_)) = row.get(key)
+            && let Some(Value::String(text)) = tree::take(row, key)
+        {
+            if text.trim().is_empty() {
+                mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` removed: it is empty"));
+                continue;
+            }
+            if let Some(messages) = tree::list_mut(row, "messages") {
+                messages.insert(0, tree::message("system", Value::String(text)));
+            }
+            mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` written as a system message"));
+        }
+    }
+}
+
+/// Pictures beside the messages go to their places in them: where `<image>` stands, or where a part of the type `image`
+/// holds nothing.
+fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    let Some(key) = ["images", "image"].into_iter().find(|key| row.get(key).is_some()) else { return };
+    let Some(pictures) = row.get(key).and_then(references) else { return };
+    let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
+        messages
+            .iter()
+            .filter(|message| is_user(message))
+            .map(|message| places_in(message.get("content")))
+            .sum()
+    });
+    let elsewhere = row.get("messages").and_then(Value::as_array).is_some_and(|messages| {
+        messages.iter().any(|message| !is_user(message) && places_in(message.get("content")) > 0)
+    });
+    let count = pictures.len();
+    let mut pictures = pictures.into_iter();
+    if places == count && !elsewhere && mender.may(&UNKNOWN_KEY) {
+        for message in tree::messages_mut(row).iter_mut().filter(|message| is_user(message)) {
+            if let Some(content) = tree::get_mut(message, "content") {
+                place(content, &mut pictures);
+            }
+        }
+        tree::take(row, key);
+        let message = match count {
+            0 => format!("`{key}` removed: it is empty"),
+            _ => format!("the pictures of `{key}` put into the messages, at their places"),
+        };
+        mender.did(&UNKNOWN_KEY, format!("/{key}"), message);
+    } else if places == 0 && !elsewhere && mender.may_guess(&IMAGE_PLACEHOLDERS) {
+        let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
+        let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return };
+        let mut parts: Vec<Value<'_>> = pictures.map(picture).collect();
+        match std::mem::replace(content, Value::Null) {
+            Value::Array(known) => parts.extend(known),
+            Value::String(text) => parts.push(text_part(&text)),
+            other => {
+                *content = other;
+                return;
+            }
+        }
+        *content = Value::Array(parts);
+        tree::take(row, key);
+        let message = format!("the pictures of `{key}` put before the first question, as nothing says where");
+        mender.guessed(&IMAGE_PLACEHOLDERS, format!("/{key}"), message);
+    }
+}
+
+fn is_user(message: &Value<'_>) -> bool {
+    matches!(tree::role(message), "user" | "human")
+}
+
+/// What pictures are called: a string, or a list of strings or of objects with one.
+fn references(value: &Value<'_>) -> Option<Vec<String>> {
+    let one = |value: &Value<'_>| match value {
+        Value::String(text) => Some(text.to_string()),
+        object => {
+            ["path", "url", "image_url"].iter().find_map(|key| tree::text(object, key)).map(str::to_owned)
+        }
+    };
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(values) => values.iter().map(one).collect(),
+        other => one(other).map(|reference| vec![reference]),
+    }
+}
+
+/// Whether a part says that a picture stands here and not which.
+fn is_empty_place(part: &Value<'_>) -> bool {
+    tree::text(part, "type") == Some("image")
+        && ["image", "image_url", "url", "path", "base64"].iter().all(|key| part.get(key).is_none())
+}
+
+fn places_in(content: Option<&Value<'_>>) -> usize {
+    match content {
+        Some(Value::String(text)) => text.matches(PLACEHOLDER).count(),
+        Some(Value::Array(parts)) => {
+            let in_part = |part: &Value<'_>| match tree::text(part, "text") {
+                Some(text) => text.matches(PLACEHOLDER).count(),
+                None => usize::from(is_empty_place(part)),
+            };
+            parts.iter().map(in_part).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// Puts the next pictures into their places in one message.
+fn place(content: &mut Value<'_>, pictures: &mut impl Iterator<Item = String>) {
+    if places_in(Some(content)) == 0 {
+        return;
+    }
+    let mut placed = Vec::new();
+    match std::mem::replace(content, Value::Null) {
+        Value::String(text) => split(&text, pictures, &mut placed),
+        Value::Array(parts) => {
+            for part in parts {
+                match tree::text(&part, "text") {
+                    Some(text) if text.contains(PLACEHOLDER) => split(text, pictures, &mut placed),
+                    None if is_empty_place(&part) => placed.extend(pictures.next().map(picture)),
+                    _ => placed.push(part),
+                }
+            }
+        }
+        _ => {}
+    }
+    *content = Value::Array(placed);
+}
+
+fn split<'a>(text: &str, pictures: &mut impl Iterator<Item = String>, placed: &mut Vec<Value<'a>>) {
+    for (index, run) in text.split(PLACEHOLDER).enumerate() {
+        if index > 0 {
+            placed.extend(pictures.next().map(picture));
+        }
+        if !run.is_empty() {
+            placed.push(text_part(run));
+        }
+    }
+}
+
+fn text_part<'a>(text: &str) -> Value<'a> {
+    tree::object([("type", tree::string("text")), ("text", tree::string(text.to_owned()))])
+}
+
+fn picture<'a>(reference: String) -> Value<'a> {
+    tree::object([("type", tree::string("image_url")), ("image_url", tree::string(reference))])
+}

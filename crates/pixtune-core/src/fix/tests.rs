@@ -1,0 +1,249 @@
+use super::*;
+use crate::json::parse;
+use crate::rules::{self, Row, judge};
+use crate::target::{MISTRAL, OPENAI};
+
+fn mended_for(target: &Target, most: Fix, row: &str) -> (String, Vec<String>) {
+    let wanted = Wanted { rule: &|_| true, most, target };
+    let parsed = parse(row).unwrap();
+    let (value, changes) = fix(parsed.value, &wanted);
+    let written = value.to_string();
+    let again = fix(parse(&written).unwrap().value, &wanted);
+    assert_eq!((again.0.to_string(), again.1), (written.clone(), vec![]), "mended twice");
+    (written, changes.iter().map(|change| format!("{} {}", change.rule.id, change.pointer)).collect())
+}
+
+#[track_caller]
+fn mends(row: &str, expected: &str, changes: &[&str]) {
+    let (written, done) = mended_for(&MISTRAL, Fix::Safe, row);
+    assert_eq!(written, expected);
+    assert_eq!(done, changes);
+}
+
+/// Safe mending leaves the row alone.
+#[track_caller]
+fn leaves(row: &str) {
+    mends(row, row, &[]);
+}
+
+fn errors(row: &str) -> Vec<&'static str> {
+    let parsed = parse(row).unwrap();
+    let judged = judge(&Row { value: &parsed.value, target: &MISTRAL });
+    let errors = judged
+        .findings
+        .iter()
+        .filter(|finding| MISTRAL.severity(finding.rule) == crate::diagnostic::Severity::Error);
+    errors.map(|finding| finding.rule.id).collect()
+}
+
+const CHAT: &str = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+
+#[test]
+fn what_is_good_stays() {
+    leaves(CHAT);
+    leaves("[1]");
+    leaves(r#"{"text":"no conversation"}"#);
+    leaves(r#"{"messages":5}"#);
+}
+
+#[test]
+fn llava_and_sharegpt_become_messages() {
+    mends(
+        r#"{"id":"7","image":"a.png","conversations":[{"from":"human","value":"<image>\nWhat?"},{"from":"gpt","value":"A cat."}]}"#,
+        r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"\nWhat?"}]},{"role":"assistant","content":"A cat."}]}"#,
+        &[
+            "missing-field /conversations",
+            "unknown-key /image",
+            "unknown-role /messages/0/role",
+            "unknown-role /messages/1/role",
+            "unknown-key /id",
+        ],
+    );
+    mends(
+        r#"{"system":"Be brief.","conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"{\"name\":\"f\",\"arguments\":{\"a\":1}}"},{"from":"observation","value":"1"},{"from":"gpt","value":"a"}],"tools":"[{\"name\":\"f\",\"description\":\"\",\"parameters\":{}}]"}"#,
+        r#"{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"id":"68V2281Uf","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"role":"tool","content":"1","tool_call_id":"68V2281Uf"},{"role":"assistant","content":"a"}],"tools":[{"type":"function","function":{"name":"f","description":"","parameters":{}}}]}"#,
+        &[
+            "missing-field /conversations",
+            "unknown-key /system",
+            "unknown-key /messages/2/role",
+            "unknown-role /messages/1/role",
+            "unknown-role /messages/3/role",
+            "unknown-role /messages/4/role",
+            "wrong-type /tools",
+            "missing-field /tools/0",
+            "tool-id /messages/2/tool_calls/0/id",
+        ],
+    );
+}
+
+#[test]
+fn pictures_without_a_place_are_placed_on_request_only() {
+    let row = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"images":["a.png"]}"#;
+    leaves(row);
+    let (written, done) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    assert!(
+        written
+            .contains(r#""content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]"#)
+    );
+    assert_eq!(done, ["image-placeholders /images"]);
+    leaves(&row.replace("\"q\"", "\"<image><image>\""));
+    let trl = row.replace("\"q\"", r#"[{"type":"image"},{"type":"text","text":"q"}]"#);
+    mends(
+        &trl,
+        r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]},{"role":"assistant","content":"a"}]}"#,
+        &["unknown-key /images"],
+    );
+}
+
+#[test]
+fn instructions_and_prompts_become_messages() {
+    let done = ["missing-field "];
+    mends(r#"{"instruction":"q","input":"","output":"a"}"#, CHAT, &done);
+    mends(r#"{"prompt":"q","completion":"a"}"#, CHAT, &done);
+    mends(
+        r#"{"instruction":"q","input":"i","output":"a","history":[["x","y"]]}"#,
+        r#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"q\ni"},{"role":"assistant","content":"a"}]}"#,
+        &done,
+    );
+    mends(
+        r#"{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"assistant","content":"a"}]}"#,
+        CHAT,
+        &done,
+    );
+    leaves(r#"{"instruction":"q","output":5}"#);
+}
+
+#[test]
+fn older_functions_become_tools() {
+    mends(
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"1"},{"role":"assistant","content":"a"}],"functions":[{"name":"f","description":"d"}]}"#,
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"id":"68V2281Uf","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","name":"f","content":"1","tool_call_id":"68V2281Uf"},{"role":"assistant","content":"a"}],"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{}}}}]}"#,
+        &[
+            "unknown-key /functions",
+            "unknown-key /messages/1/function_call",
+            "unknown-role /messages/2/role",
+            "missing-field /tools/0",
+            "missing-field /tools/0/function",
+            "tool-id /messages/1/tool_calls/0/id",
+        ],
+    );
+}
+
+#[test]
+fn ids_are_made_anew_in_call_and_result_alike() {
+    let chat = |ids: [&str; 4]| {
+        let [a, b, c, d] = ids;
+        let call = |id: &str| format!(r#"{{"id":"{id}","function":{{"name":"f","arguments":"{{}}"}}}}"#);
+        let result = |id: &str| format!(r#"{{"role":"tool","content":"1","tool_call_id":"{id}"}}"#);
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","tool_calls":[{},{}]}},{},{},{{"role":"assistant","content":"a"}}]}}"#,
+            call(a),
+            call(b),
+            result(c),
+            result(d)
+        )
+    };
+    let good = chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "aaaaaaaaa"]);
+    leaves(&good);
+    let (written, done) = mended_for(&MISTRAL, Fix::Safe, &chat(["call_1", "call_2", "call_2", "call_1"]));
+    assert_eq!(errors(&written), Vec::<&str>::new());
+    assert_eq!(done, ["tool-id /messages/1/tool_calls/0/id", "tool-id /messages/1/tool_calls/1/id"]);
+    let value = parse(&written).unwrap().value;
+    let at = |pointer: &str| tree::at(&value, pointer).cloned();
+    assert_eq!(at("/messages/1/tool_calls/0/id"), at("/messages/3/tool_call_id"));
+    assert_eq!(at("/messages/1/tool_calls/1/id"), at("/messages/2/tool_call_id"));
+    // The same id twice: the first result is the first call's.
+    let (written, done) =
+        mended_for(&MISTRAL, Fix::Safe, &chat(["aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa"]));
+    assert_eq!(done, ["tool-id-repeated /messages/1/tool_calls/1/id"]);
+    assert!(written.contains(r#""tool_call_id":"aaaaaaaaa"},{"role":"tool","content":"1","tool_call_id""#));
+    // One result that names nothing belongs to the one call without a result; of two it would be a guess.
+    mends(
+        &chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "zzzzzzzzz"]),
+        &good,
+        &["tool-id-unmatched /messages/3/tool_call_id"],
+    );
+    leaves(&chat(["aaaaaaaaa", "bbbbbbbbb", "yyyyyyyyy", "zzzzzzzzz"]));
+}
+
+#[test]
+fn keys_nulls_and_settings_go() {
+    mends(
+        r#"{"id":null,"messages":[{"role":"user","content":"q","name":"bob"},{"role":"assistant","content":"a","refusal":null,"prefix":null}],"temperature":5,"tool_choice":{"type":"x"}}"#,
+        CHAT,
+        &[
+            "null-key /id",
+            "wrong-type /temperature",
+            "wrong-type /tool_choice",
+            "unknown-key /messages/0/name",
+            "null-key /messages/1/refusal",
+            "wrong-type /messages/1/prefix",
+        ],
+    );
+    mends(
+        r#"{"messages":[{"role":"user","content":"old","content":"q"},{"role":"assistant","content":"a"}]}"#,
+        CHAT,
+        &["json-duplicate-key /messages/0/content"],
+    );
+}
+
+#[test]
+fn only_what_is_wanted_is_mended() {
+    let row = r#"{"id":1,"messages":[{"role":"human","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    let wanted = Wanted { rule: &|rule| rule == &rules::UNKNOWN_ROLE, most: Fix::Unsafe, target: &MISTRAL };
+    let (value, changes) = fix(parse(row).unwrap().value, &wanted);
+    assert_eq!(value.to_string(), row.replace("human", "user"));
+    assert_eq!(changes.len(), 1);
+}
+
+#[test]
+fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
+    mends(
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":[{"type":"text","text":"r"}]},{"role":"system","content":"s"},{"role":"system","content":[{"type":"text","text":"t"}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"bye"}]}"#,
+        r#"{"messages":[{"role":"system","content":"s\n\nt"},{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"r"}]},{"role":"assistant","content":"a\n\nb"}]}"#,
+        &[
+            "answer-list /messages/4/content",
+            "system-place /messages/2",
+            "consecutive-roles /messages/2",
+            "last-not-assistant /messages/3",
+        ],
+    );
+    let weights = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","weight":0},{"role":"assistant","content":"b"}]}"#;
+    leaves(weights);
+    // Without the system message between them the questions would be one turn, and one answer alone would be refused.
+    let apart = r#"{"messages":[{"role":"user","content":"q"},{"role":"system","content":"s"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}"#;
+    leaves(apart);
+    assert_eq!(
+        mended_for(&MISTRAL, Fix::Unsafe, apart).1,
+        ["system-place /messages/1", "consecutive-roles /messages/2"]
+    );
+    leaves(r#"{"messages":[{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}]}"#);
+}
+
+#[test]
+fn parts_get_their_types_and_pictures_their_form() {
+    let object = r#"{"messages":[{"role":"user","content":["hi",{"text":"x"},{"type":"input_text","text":"y"},{"type":"image_url","image_url":{"url":"https://x/y.png","detail":"low"}}]},{"role":"assistant","content":"a"}]}"#;
+    mends(
+        object,
+        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"text","text":"x"},{"type":"text","text":"y"},{"type":"image_url","image_url":"https://x/y.png"}]},{"role":"assistant","content":"a"}]}"#,
+        &[
+            "wrong-type /messages/0/content/0",
+            "part-without-type /messages/0/content/1",
+            "part-kind /messages/0/content/2",
+            "image-form /messages/0/content/3",
+        ],
+    );
+    let string = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://x/y.png"}]},{"role":"assistant","content":"a"}]}"#;
+    leaves(string);
+    let (written, _) = mended_for(&OPENAI, Fix::Safe, string);
+    assert!(written.contains(r#""image_url":{"url":"https://x/y.png"}"#));
+}
+
+#[test]
+fn control_tokens_are_written_apart_on_request() {
+    let row = r#"{"messages":[{"role":"user","content":"a [INST] b </s>"},{"role":"assistant","content":"<image>"}]}"#;
+    leaves(row);
+    let (written, done) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    assert!(written.contains("a [ INST] b < /s>") && written.contains("< image>"), "{written}");
+    assert_eq!(done, ["control-token /messages/0/content", "control-token /messages/1/content"]);
+}

@@ -1,0 +1,256 @@
+//! Tools: how they and their calls are written, and the ids that tie calls and results together.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Mender, tree};
+use crate::json::{self, Value};
+use crate::rules::{MISSING_FIELD, Rule, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
+use crate::tokens::is_call_id;
+
+/// Tools as a text of JSON, functions without their wrapping, and parameters that are left out because there are none.
+pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if let Some(Value::String(text)) = row.get("tools")
+        && mender.may(&WRONG_TYPE)
+    {
+        let parsed = json::parse(text).ok().map(|parsed| parsed.value.into_owned());
+        match parsed {
+            Some(list @ Value::Array(_)) => {
+                tree::set(row, "tools", list);
+                mender.did(&WRONG_TYPE, "/tools", "the tools, a text of JSON, written as JSON");
+            }
+            None if text.trim().is_empty() => {
+                tree::take(row, "tools");
+                mender.did(&WRONG_TYPE, "/tools", "`tools` removed: it is empty");
+            }
+            _ => {}
+        }
+    }
+    if !mender.may(&MISSING_FIELD) {
+        return;
+    }
+    for (index, tool) in tree::list_mut(row, "tools").into_iter().flatten().enumerate() {
+        let pointer = format!("/tools/{index}");
+        wrap(tool, &["name", "description", "parameters", "strict"], "name", &pointer, mender);
+        no_parameters(tool, &pointer, mender);
+    }
+    for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
+        for (call, value) in tree::list_mut(message, "tool_calls").into_iter().flatten().enumerate() {
+            let pointer = format!("/messages/{index}/tool_calls/{call}");
+            wrap(value, &["name", "arguments"], "arguments", &pointer, mender);
+        }
+    }
+}
+
+/// `{"name":…}` becomes `{"type":"function","function":{"name":…}}`.
+fn wrap(
+    value: &mut Value<'_>,
+    inside: &[&'static str],
+    needed: &str,
+    pointer: &str,
+    mender: &mut Mender<'_>,
+) {
+    let flat =
+        value.get("function").is_none() && tree::text(value, "name").is_some() && value.get(needed).is_some();
+    if !flat {
+        return;
+    }
+    let members = inside.iter().filter_map(|key| Some((*key, tree::take(value, key)?)));
+    let function = tree::object(members);
+    tree::set(value, "type", tree::string("function"));
+    tree::set(value, "function", function);
+    mender.did(&MISSING_FIELD, pointer, "the function put into `function`");
+}
+
+/// A function without `parameters` takes none; that is how OpenAI's API reads it.
+fn no_parameters(tool: &mut Value<'_>, pointer: &str, mender: &mut Mender<'_>) {
+    let Some(function) = tree::get_mut(tool, "function") else { return };
+    let none = function.get("parameters").is_none_or(|parameters| *parameters == Value::Null);
+    if none && tree::text(function, "name").is_some() {
+        let empty = [("type", tree::string("object")), ("properties", Value::Object(Vec::new()))];
+        tree::set(function, "parameters", tree::object(empty));
+        let pointer = format!("{pointer}/function");
+        mender.did(&MISSING_FIELD, pointer, "`parameters` added: a function without any takes none");
+    }
+}
+
+/// A call of one turn: its place, its id, and the results that were found for it.
+struct Call {
+    message: usize,
+    index: usize,
+    result: Option<usize>,
+}
+
+/// Makes ids anew where they are not of the form, repeated, or tie nothing; a call and its result get the same one.
+pub(super) fn ids(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    let Some(messages) = tree::list_mut(row, "messages") else { return };
+    let mut used: HashSet<String> = HashSet::new();
+    let mut at = 0;
+    while at < messages.len() {
+        let calls = calls_of(&messages[at]);
+        let results = messages[at + 1..].iter().take_while(|message| tree::role(message) == "tool").count();
+        if calls > 0 {
+            let turn: Vec<Call> = (0..calls).map(|index| Call { message: at, index, result: None }).collect();
+            let is_last = at + 1 == messages.len();
+            tie(messages, turn, results, is_last, &mut used, mender);
+        }
+        at += 1 + results;
+    }
+}
+
+fn calls_of(message: &Value<'_>) -> usize {
+    match tree::role(message) {
+        "assistant" => message.get("tool_calls").and_then(Value::as_array).map_or(0, <[_]>::len),
+        _ => 0,
+    }
+}
+
+fn id_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
+    let made = messages[call.message].get("tool_calls")?.as_array()?.get(call.index)?;
+    tree::text(made, "id").filter(|id| *id != "null")
+}
+
+fn name_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
+    let made = messages[call.message].get("tool_calls")?.as_array()?.get(call.index)?;
+    tree::text(made.get("function")?, "name")
+}
+
+/// Ties the calls of one turn to the results behind it and gives both their ids.
+fn tie(
+    messages: &mut [Value<'_>],
+    mut calls: Vec<Call>,
+    results: usize,
+    is_last: bool,
+    used: &mut HashSet<String>,
+    mender: &mut Mender<'_>,
+) {
+    let first = calls[0].message + 1;
+    if results != 0 && results != calls.len() {
+        // Which result is missing is not known; the sample is refused for it.
+        used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
+        return;
+    }
+    if !match_results(messages, &mut calls, first..first + results, mender) {
+        used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
+        return;
+    }
+    for call in &calls {
+        let known = id_of_call(messages, call).map(str::to_owned);
+        if known.is_none() && is_last {
+            continue;
+        }
+        let rule: Option<&'static Rule> = match &known {
+            None => Some(&TOOL_ID),
+            Some(id) if !is_call_id(id) => Some(&TOOL_ID),
+            Some(id) if used.contains(id) => Some(&TOOL_ID_REPEATED),
+            Some(_) => None,
+        };
+        let id = match (rule, known) {
+            (None, Some(id)) => id,
+            (Some(rule), known) if mender.may(rule) => {
+                let id = new_id(known.as_deref().unwrap_or_default(), used);
+                let made = tree::list_mut(&mut messages[call.message], "tool_calls");
+                if let Some(made) = made.and_then(|calls| calls.get_mut(call.index)) {
+                    set_first(made, "id", &id);
+                }
+                let pointer = format!("/messages/{}/tool_calls/{}/id", call.message, call.index);
+                mender.did(rule, pointer, format!("the id is now `{id}`, in the call and in its result"));
+                id
+            }
+            (_, known) => {
+                used.extend(known);
+                continue;
+            }
+        };
+        if let Some(result) = call.result {
+            let before = tree::text(&messages[result], "tool_call_id").map(str::to_owned);
+            if before.as_deref() != Some(&id) {
+                if rule.is_none() && !may_retie(before.as_deref(), mender) {
+                    used.insert(id);
+                    continue;
+                }
+                tree::set(&mut messages[result], "tool_call_id", tree::string(id.clone()));
+                if rule.is_none() {
+                    let rule =
+                        if before.as_deref().is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
+                    let pointer = format!("/messages/{result}/tool_call_id");
+                    mender.did(rule, pointer, format!("the result tied to its call `{id}`"));
+                }
+            }
+        }
+        used.insert(id);
+    }
+}
+
+fn may_retie(before: Option<&str>, mender: &Mender<'_>) -> bool {
+    match before {
+        Some(id) if is_call_id(id) => mender.may(&TOOL_ID_UNMATCHED),
+        _ => mender.may(&TOOL_ID),
+    }
+}
+
+/// Finds each call its result: by id, else by name; what is left is tied where there is only one, or in the order it is
+/// written where no result says what it answers, as OpenAI's older functions do. False when that leaves some untied.
+fn match_results(
+    messages: &[Value<'_>],
+    calls: &mut [Call],
+    results: std::ops::Range<usize>,
+    mender: &Mender<'_>,
+) -> bool {
+    let mut free: BTreeSet<usize> = results.collect();
+    if free.is_empty() {
+        return true;
+    }
+    for (of_call, of_result) in [(id_of_call as Label, "tool_call_id"), (name_of_call as Label, "name")] {
+        let mut known: HashMap<&str, VecDeque<usize>> = HashMap::new();
+        for result in &free {
+            if let Some(label) = tree::text(&messages[*result], of_result) {
+                known.entry(label).or_default().push_back(*result);
+            }
+        }
+        for call in calls.iter_mut().filter(|call| call.result.is_none()) {
+            let label = of_call(messages, call);
+            call.result = label.and_then(|label| known.get_mut(label)).and_then(VecDeque::pop_front);
+            call.result.inspect(|result| {
+                free.remove(result);
+            });
+        }
+    }
+    let silent = |result: &usize| tree::text(&messages[*result], "tool_call_id").is_none();
+    if free.len() > 1 && !free.iter().all(silent) && !mender.may_guess(&TOOL_ID_UNMATCHED) {
+        return false;
+    }
+    for call in calls.iter_mut().filter(|call| call.result.is_none()) {
+        call.result = free.pop_first();
+    }
+    true
+}
+
+type Label = for<'v> fn(&'v [Value<'_>], &Call) -> Option<&'v str>;
+
+fn set_first<'a>(call: &mut Value<'a>, key: &'static str, id: &str) {
+    match tree::get_mut(call, key) {
+        Some(known) => *known = tree::string(id.to_owned()),
+        None => {
+            if let Value::Object(members) = call {
+                members.insert(0, (key.into(), tree::string(id.to_owned())));
+            }
+        }
+    }
+}
+
+/// Nine letters and digits that depend on the old id alone, unless they are taken.
+fn new_id(old: &str, used: &HashSet<String>) -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let spell = |mut hash: u64| -> String {
+        let letter = |_| {
+            let letter = char::from(LETTERS[(hash % 62) as usize]);
+            hash /= 62;
+            letter
+        };
+        (0..9).map(letter).collect()
+    };
+    let ids = (0..).map(|seed| spell(xxh3_64_with_seed(old.as_bytes(), seed)));
+    ids.into_iter().find(|id| !used.contains(id)).expect("there are more ids than calls in a row")
+}

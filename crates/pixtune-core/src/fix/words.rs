@@ -1,0 +1,52 @@
+//! Texts that look like control tokens; on request, because it changes what is trained.
+
+use super::{Mender, tree};
+use crate::json::Value;
+use crate::rules::{CONTROL_TOKEN, CONTROL_TOKENS};
+
+/// Puts a space behind the bracket of every control token: people read the same, no tokenizer does.
+pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+    if !mender.may_guess(&CONTROL_TOKEN) {
+        return;
+    }
+    for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
+        match tree::get_mut(message, "content") {
+            Some(content @ Value::String(_)) => {
+                escape(content, || format!("/messages/{index}/content"), mender);
+            }
+            Some(Value::Array(parts)) => {
+                for (part, value) in parts.iter_mut().enumerate() {
+                    if let Some(text) = tree::get_mut(value, "text") {
+                        escape(text, || format!("/messages/{index}/content/{part}/text"), mender);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn escape(value: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
+    let Value::String(text) = &value else { return };
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut first = "";
+    for at in memchr::memchr2_iter(b'[', b'<', text.as_bytes()) {
+        let token = CONTROL_TOKENS.iter().find(|token| text[at..].starts_with(**token));
+        if let Some(token) = token {
+            out.push_str(&text[copied..=at]);
+            out.push(' ');
+            copied = at + 1;
+            if first.is_empty() {
+                first = token;
+            }
+        }
+    }
+    if !first.is_empty() {
+        out.push_str(&text[copied..]);
+        let (bracket, rest) = first.split_at(1);
+        let message = format!("`{first}` and its like written apart: `{bracket} {rest}`");
+        *value = tree::string(out);
+        mender.guessed(&CONTROL_TOKEN, pointer(), message);
+    }
+}

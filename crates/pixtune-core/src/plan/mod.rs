@@ -1,0 +1,231 @@
+//! What training on a set will take: steps, rates, memory, time, and which platforms can take the data.
+//!
+//! A pure function of exact counts. Every number says whether it is computed, published or a guess.
+
+mod gpu;
+mod json;
+mod memory;
+mod platforms;
+mod schedule;
+mod shape;
+mod time;
+mod warnings;
+
+use crate::quality::Histogram;
+
+pub use gpu::{GPUS, Gpu, UTILISATION, UTILISATION_SOURCE};
+pub use memory::{Memory, Micro, Part};
+pub use platforms::{Platform, Verdict};
+pub use schedule::Schedule;
+pub use shape::{ModelShape, SHAPES};
+pub use time::{Machine, Time};
+
+/// How a number came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// From the counts and the model's sizes.
+    Computed,
+    /// Others say so: this is where.
+    Published(&'static str),
+    /// Judgement: this is why.
+    Guess(&'static str),
+}
+
+impl Basis {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Basis::Computed => "computed",
+            Basis::Published(_) => "published",
+            Basis::Guess(_) => "guess",
+        }
+    }
+
+    /// The source or the reason.
+    pub fn source(self) -> Option<&'static str> {
+        match self {
+            Basis::Computed => None,
+            Basis::Published(source) | Basis::Guess(source) => Some(source),
+        }
+    }
+}
+
+/// A number and how it came about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The number.
+    pub value: f64,
+    /// How it came about.
+    pub basis: Basis,
+}
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Adapters beside frozen weights in bfloat16.
+    Lora,
+    /// Adapters beside frozen weights of 4 bits.
+    Qlora,
+    /// Every weight but those of the vision encoder.
+    Full,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 3] = [Method::Lora, Method::Qlora, Method::Full];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Lora => "lora",
+            Method::Qlora => "qlora",
+            Method::Full => "full",
+        }
+    }
+}
+
+/// One side of the split, counted.
+#[derive(Debug, Clone, Default)]
+pub struct Side {
+    /// Samples.
+    pub samples: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Of these, tokens of pictures.
+    pub image_tokens: u64,
+    /// Of these, tokens with loss.
+    pub trained_tokens: u64,
+    /// Pictures.
+    pub pictures: u64,
+    /// Most pictures of one sample.
+    pub most_pictures: u64,
+    /// Tokens of every sample.
+    pub lengths: Histogram,
+    /// Bytes of the largest file.
+    pub largest_file: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Pixels of all pictures.
+    pub pixels: u64,
+    /// Samples with a system prompt.
+    pub with_system: u64,
+    /// Samples whose pictures differ in size from the first picture of the set.
+    pub sizes_differ: bool,
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    /// What is trained on.
+    pub train: Side,
+    /// What is held out.
+    pub validation: Side,
+    /// Samples that were refused.
+    pub refused: u64,
+    /// The most frequent answer and its share.
+    pub top_answer: Option<(String, f64)>,
+    /// Answers that refuse, are placeholders or seem cut off.
+    pub doubtful_answers: u64,
+    /// Why the counts are an estimate, if they are.
+    pub estimate: Option<&'static str>,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// The model.
+    pub shape: &'static ModelShape,
+    /// Tokens the model reads at once.
+    pub context: u64,
+    /// The card.
+    pub gpu: Gpu,
+    /// What is trained.
+    pub method: Method,
+    /// Rank of the adapters.
+    pub rank: u64,
+}
+
+/// Something to know before starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What is the matter.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// A plan.
+#[derive(Debug, Clone)]
+pub struct TrainingPlan {
+    /// What it was made for.
+    pub wish: Wish,
+    /// The counts it was made from.
+    pub dataset: Dataset,
+    /// Epochs, steps, rates.
+    pub schedule: Schedule,
+    /// What the memory holds.
+    pub memory: Memory,
+    /// How long an epoch takes.
+    pub time: Time,
+    /// The same on other cards.
+    pub machines: Vec<Machine>,
+    /// Who can take the data.
+    pub platforms: Vec<Platform>,
+    /// What to know before starting.
+    pub warnings: Vec<Warning>,
+}
+
+/// Makes a plan.
+pub fn plan(dataset: Dataset, wish: Wish) -> TrainingPlan {
+    let batch = schedule::batch(&dataset, &wish);
+    let memory = Memory::of(&dataset, &wish, batch.value);
+    let schedule = Schedule::of(&dataset, &wish, batch, &memory);
+    let time = Time::of(&dataset, &wish, &memory);
+    let machines = time::machines(&dataset, &wish, batch.value);
+    let platforms = platforms::all(&dataset, &wish, &memory);
+    let warnings = warnings::all(&dataset, &wish, &schedule, &memory);
+    TrainingPlan { wish, dataset, schedule, memory, time, machines, platforms, warnings }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::spec;
+
+    /// A set of `samples` samples with `tokens` tokens each, a tenth of them trained.
+    pub(crate) fn dataset(samples: u64, tokens: u64) -> Dataset {
+        let side = |samples: u64| {
+            let mut lengths = Histogram::default();
+            (0..samples).for_each(|_| lengths.add(tokens));
+            Side {
+                samples,
+                tokens: samples * tokens,
+                image_tokens: samples * tokens / 2,
+                trained_tokens: samples * tokens / 10,
+                pictures: samples,
+                most_pictures: u64::from(samples > 0),
+                lengths,
+                largest_file: samples * 1000,
+                bytes: samples * 1000,
+                pixels: samples * 512 * 512,
+                ..Side::default()
+            }
+        };
+        Dataset { train: side(samples), validation: side(samples / 10), ..Dataset::default() }
+    }
+
+    pub(crate) fn wish(gpu: &str, method: Method) -> Wish {
+        let shape = ModelShape::of(&spec::PIXTRAL_12B).unwrap();
+        Wish { shape, context: 131_072, gpu: Gpu::find(gpu).unwrap(), method, rank: 16 }
+    }
+
+    #[test]
+    fn an_empty_set_has_a_plan_too() {
+        for method in Method::ALL {
+            let plan = plan(Dataset::default(), wish("h100-80gb", method));
+            assert_eq!(plan.schedule.steps, [0, 0, 0]);
+            assert!(plan.warnings[0].message.contains("no sample"), "{:?}", plan.warnings);
+            assert!(plan.to_json().contains("\"samples\":0"));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Epochs, steps, batch, rates.
+
+use super::{Basis, Dataset, Figure, Memory, Method, Wish};
+
+/// Epochs, steps, batch, rates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The epochs that steps are given for.
+    pub epochs: [u64; 3],
+    /// Steps of these epochs.
+    pub steps: [u64; 3],
+    /// The number of epochs to begin with.
+    pub advised_epochs: Figure,
+    /// Samples of a step.
+    pub batch: Figure,
+    /// Micro-batches of a step; `None` where none fits.
+    pub accumulate: Option<u64>,
+    /// Learning rate.
+    pub learning_rate: Figure,
+    /// The largest learning rate worth trying.
+    pub largest_rate: Figure,
+    /// The share of steps in which the rate rises.
+    pub warmup: Figure,
+    /// Steps of warm-up with the advised epochs.
+    pub warmup_steps: u64,
+}
+
+const LLAVA: &str =
+    "LLaVA-1.5, arXiv:2310.03744: batch 128, rate 2e-5 (2e-4 with LoRA), warm-up 0.03, cosine";
+const QLORA: &str = "QLoRA, arXiv:2305.14314: 2e-4 for 7B and 13B; LLaVA-1.5's LoRA recipe: 2e-4";
+const REGRET: &str = "LoRA Without Regret (Thinking Machines, 2025): LoRA's best rate is about ten times that of full training";
+
+/// Samples of a step.
+pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
+    let samples = dataset.train.samples;
+    if wish.method == Method::Full && samples >= 100_000 {
+        return Figure { value: 128.0, basis: Basis::Published(LLAVA) };
+    }
+    let value = match samples {
+        0..500 => 8,
+        500..5000 => 16,
+        5000..100_000 => 32,
+        _ => 64,
+    };
+    // A tenth of the set at most, so that an epoch has ten steps.
+    let value = value.min((samples / 10).max(1));
+    let why = "grows with the set, a tenth of it at most; LoRA bears large batches less well than full training (LoRA Without Regret, 2025)";
+    Figure { value: value as f64, basis: Basis::Guess(why) }
+}
+
+impl Schedule {
+    pub(super) fn of(dataset: &Dataset, wish: &Wish, batch: Figure, memory: &Memory) -> Schedule {
+        let samples = dataset.train.samples;
+        let an_epoch = (samples as f64 / batch.value).ceil() as u64;
+        let epochs = [2, 3, 4];
+        let steps = epochs.map(|epochs| epochs * an_epoch);
+        let advised = match samples {
+            0..1000 => 4.0,
+            1000..20_000 => 3.0,
+            _ => 2.0,
+        };
+        let why = "fewer for larger sets; stop when the validation loss rises";
+        let advised_epochs = Figure { value: advised, basis: Basis::Guess(why) };
+        let (rate, largest) = match wish.method {
+            Method::Full => (
+                Figure { value: 1e-5, basis: Basis::Published(REGRET) },
+                Figure { value: 2e-5, basis: Basis::Published(LLAVA) },
+            ),
+            _ => (
+                Figure {
+                    value: 1e-4,
+                    basis: Basis::Guess(
+                        "the default of `pixtune train`; half of what is published, for small sets",
+                    ),
+                },
+                Figure { value: 2e-4, basis: Basis::Published(QLORA) },
+            ),
+        };
+        let warmup = Figure { value: 0.03, basis: Basis::Published(LLAVA) };
+        let step_tokens = batch.value * dataset.train.lengths.mean();
+        let accumulate = memory.micro.map(|micro| ((step_tokens / micro.tokens as f64).ceil() as u64).max(1));
+        let warmup_steps = (advised * an_epoch as f64 * warmup.value).ceil() as u64;
+        Schedule {
+            epochs,
+            steps,
+            advised_epochs,
+            batch,
+            accumulate,
+            learning_rate: rate,
+            largest_rate: largest,
+            warmup,
+            warmup_steps,
+        }
+    }
+
+    /// Steps of the advised epochs.
+    pub fn advised_steps(&self) -> u64 {
+        (self.steps[0] / 2) * self.advised_epochs.value as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dataset, wish};
+    use super::super::{Method, plan};
+
+    #[test]
+    fn steps_are_whole_batches() {
+        let schedule = plan(dataset(1001, 2000), wish("h100-80gb", Method::Lora)).schedule;
+        assert_eq!((schedule.batch.value, schedule.steps), (16.0, [126, 189, 252]));
+        assert_eq!((schedule.advised_steps(), schedule.warmup_steps), (189, 6));
+        let tiny = plan(dataset(1, 20), wish("h100-80gb", Method::Lora)).schedule;
+        assert_eq!((tiny.batch.value, tiny.steps, tiny.accumulate), (1.0, [2, 3, 4], Some(1)));
+    }
+}

@@ -1,0 +1,209 @@
+//! The sizes of models that decide what training costs, and the arithmetic on them.
+
+use crate::spec::ModelSpec;
+
+/// What a model is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelShape {
+    /// The [`ModelSpec`] it belongs to.
+    pub id: &'static str,
+    /// Decoder layers.
+    pub layers: u64,
+    /// Width of the decoder.
+    pub hidden: u64,
+    /// Query heads times their width.
+    pub query: u64,
+    /// Key (or value) heads times their width.
+    pub key: u64,
+    /// Width inside the feed-forward part.
+    pub feed_forward: u64,
+    /// Rows of the embedding.
+    pub vocabulary: u64,
+    /// Whether the output layer is the embedding itself.
+    pub tied: bool,
+    /// The vision encoder: layers, width, feed-forward width.
+    pub vision: (u64, u64, u64),
+    /// Patch side and how many patches a side are merged.
+    pub patch: (u64, u64),
+    /// Where the numbers come from.
+    pub source: &'static str,
+}
+
+/// Every model whose sizes are known.
+pub const SHAPES: &[ModelShape] = &[
+    ModelShape {
+        id: "pixtral-12b",
+        layers: 40,
+        hidden: 5120,
+        query: 4096,
+        key: 1024,
+        feed_forward: 14_336,
+        vocabulary: 131_072,
+        tied: false,
+        vision: (24, 1024, 4096),
+        patch: (16, 1),
+        source: "params.json of mistralai/Pixtral-12B-2409",
+    },
+    ModelShape {
+        id: "pixtral-large",
+        layers: 88,
+        hidden: 12_288,
+        query: 12_288,
+        key: 1024,
+        feed_forward: 28_672,
+        vocabulary: 32_768,
+        tied: false,
+        vision: (40, 1408, 6144),
+        patch: (16, 1),
+        source: "public conversions of mistralai/Pixtral-Large-Instruct-2411",
+    },
+    SMALL_3_1,
+    ModelShape { id: "mistral-small-3.2", ..SMALL_3_1 },
+    ModelShape {
+        id: "ministral-3-3b",
+        layers: 26,
+        hidden: 3072,
+        feed_forward: 9216,
+        tied: true,
+        source: "Megatron-Bridge ministral3_provider.py",
+        ..SMALL_3_1
+    },
+    ModelShape {
+        id: "ministral-3-8b",
+        layers: 34,
+        hidden: 4096,
+        feed_forward: 14_336,
+        source: "Megatron-Bridge ministral3_provider.py",
+        ..SMALL_3_1
+    },
+    ModelShape {
+        id: "ministral-3-14b",
+        feed_forward: 16_384,
+        source: "Megatron-Bridge ministral3_provider.py",
+        ..SMALL_3_1
+    },
+];
+
+const SMALL_3_1: ModelShape = ModelShape {
+    id: "mistral-small-3.1",
+    layers: 40,
+    hidden: 5120,
+    query: 4096,
+    key: 1024,
+    feed_forward: 32_768,
+    vocabulary: 131_072,
+    tied: false,
+    vision: (24, 1024, 4096),
+    patch: (14, 2),
+    source: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+};
+
+impl ModelShape {
+    /// The sizes of a model.
+    pub fn of(spec: &ModelSpec) -> Option<&'static ModelShape> {
+        SHAPES.iter().find(|shape| shape.id == spec.id)
+    }
+
+    /// Weights in the decoder's linear layers, without embedding and output.
+    pub fn linears(&self) -> u64 {
+        let attention = 2 * self.hidden * self.query + 2 * self.hidden * self.key;
+        self.layers * (attention + 3 * self.hidden * self.feed_forward)
+    }
+
+    /// Weights of the embedding and, where it is one of its own, the output layer.
+    pub fn embeddings(&self) -> u64 {
+        self.vocabulary * self.hidden * if self.tied { 1 } else { 2 }
+    }
+
+    /// Weights of the vision encoder.
+    pub fn encoder(&self) -> u64 {
+        let (layers, width, feed_forward) = self.vision;
+        layers * (4 * width * width + 3 * width * feed_forward + 2 * width)
+            + 3 * self.patch.0 * self.patch.0 * width
+            + width
+    }
+
+    /// Weights of the projector, patch merger included.
+    pub fn projector(&self) -> u64 {
+        let (_, width, _) = self.vision;
+        let merged = if self.patch.1 > 1 { width * width * self.patch.1 * self.patch.1 + width } else { 0 };
+        merged + width * self.hidden + self.hidden * self.hidden + 2 * self.hidden
+    }
+
+    /// All weights.
+    pub fn parameters(&self) -> u64 {
+        self.linears()
+            + self.embeddings()
+            + (2 * self.layers + 1) * self.hidden
+            + self.encoder()
+            + self.projector()
+    }
+
+    /// Weights of a LoRA adapter on the seven linear layers of each decoder layer.
+    pub fn adapter(&self, rank: u64) -> u64 {
+        let ends = [
+            self.hidden + self.query,
+            self.hidden + self.key,
+            self.hidden + self.key,
+            self.query + self.hidden,
+            self.hidden + self.feed_forward,
+            self.hidden + self.feed_forward,
+            self.feed_forward + self.hidden,
+        ];
+        self.layers * rank * ends.iter().sum::<u64>()
+    }
+
+    /// Bytes of activations a token keeps for the backward pass in one layer, in bfloat16: input, queries, keys,
+    /// values, attention output, second input, gate and up.
+    pub fn kept_by_a_layer(&self) -> u64 {
+        2 * (2 * self.hidden + 2 * self.query + 2 * self.key + 2 * self.feed_forward)
+    }
+
+    /// The same for all layers.
+    pub fn kept(&self) -> u64 {
+        self.layers * self.kept_by_a_layer()
+    }
+
+    /// The same where every layer is computed again in the backward pass: its input, and one layer at work.
+    pub fn kept_with_recompute(&self) -> u64 {
+        self.layers * 2 * self.hidden + self.kept_by_a_layer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    #[test]
+    fn pixtral_has_the_published_sizes() {
+        let shape = ModelShape::of(&spec::PIXTRAL_12B).unwrap();
+        assert_eq!(shape.linears(), 10_905_190_400);
+        assert_eq!(shape.adapter(16), 57_016_320);
+        assert_eq!(shape.kept(), 3_932_160);
+        assert_eq!(shape.parameters() / 1_000_000, 12_682);
+    }
+
+    #[test]
+    fn every_model_has_sizes_and_they_are_about_what_its_name_says() {
+        for spec in spec::ALL {
+            let shape = ModelShape::of(spec).unwrap_or_else(|| panic!("{}", spec.id));
+            assert_eq!(
+                (shape.patch.0, shape.patch.1),
+                (u64::from(spec.patch), u64::from(spec.merge)),
+                "{}",
+                spec.id
+            );
+            let billions = shape.parameters() as f64 / 1e9;
+            let expected = match spec.id {
+                "pixtral-12b" => 12.7,
+                "pixtral-large" => 124.0,
+                "ministral-3-3b" => 3.8,
+                "ministral-3-8b" => 8.9,
+                "ministral-3-14b" => 14.0,
+                _ => 24.0,
+            };
+            assert!((billions / expected - 1.0).abs() < 0.05, "{}: {billions}", spec.id);
+        }
+    }
+}

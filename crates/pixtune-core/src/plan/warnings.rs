@@ -1,0 +1,126 @@
+//! What to know before starting: too little data, one-sided data, samples that do not fit.
+
+use super::{Dataset, Memory, Method, Schedule, Warning, Wish};
+use crate::quality::percent;
+
+/// Everything worth a warning, the worst first.
+pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &Memory) -> Vec<Warning> {
+    let mut out = Vec::new();
+    let mut warn = |condition: bool, message: &dyn Fn() -> String, hint| {
+        if condition {
+            out.push(Warning { message: message(), hint });
+        }
+    };
+    let (train, held_out) = (&dataset.train, &dataset.validation);
+    let samples = train.samples;
+    warn(samples == 0, &|| "there is no sample to train on".into(), "see what `pixtune check` says");
+    if samples == 0 {
+        return out;
+    }
+    let too_long = memory.too_long;
+    warn(
+        memory.micro.is_none() && wish.method == Method::Full,
+        &|| {
+            let cards = memory.total().div_ceil(memory.budget.max(1));
+            format!(
+                "full training takes {:.0} GB, {cards} cards of this size with sharded weights",
+                memory.total() as f64 / 1e9
+            )
+        },
+        "`--method lora` trains adapters on one card",
+    );
+    warn(
+        memory.micro.is_none() && wish.method != Method::Full,
+        &|| match memory.longest_that_fits {
+            0 => format!("the weights alone do not fit into {:.0} GB", wish.gpu.memory as f64 / 1e9),
+            fits => format!("{too_long} samples are longer than the {fits} tokens that fit into the memory"),
+        },
+        "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`",
+    );
+    let overflow = train.lengths.above(wish.context);
+    warn(
+        overflow > 0,
+        &|| format!("{overflow} samples are longer than the context of {} tokens", wish.context),
+        "`prepare --max-tokens` leaves them out and says so",
+    );
+    warn(
+        samples < 100,
+        &|| format!("{samples} samples teach a format at best, hardly a skill"),
+        "a few hundred good samples are a start; some thousands are usual",
+    );
+    warn(
+        samples >= 100 && train.trained_tokens < 20_000,
+        &|| format!("only {} tokens are trained in an epoch", train.trained_tokens),
+        "short answers teach little each: more samples, or answers that say more",
+    );
+    let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
+    warn(
+        share < 0.02 && train.image_tokens * 2 > train.tokens,
+        &|| format!("{} of tokens are trained, the rest is read: mostly pictures", percent(share)),
+        "smaller pictures train faster where details do not matter; several questions about one picture share its cost in one conversation",
+    );
+    warn(
+        schedule.advised_steps() < 30,
+        &|| format!("{} steps are few: the rate has hardly risen before it falls", schedule.advised_steps()),
+        "a smaller batch or more epochs give more steps",
+    );
+    warn(
+        held_out.samples == 0,
+        &|| "nothing is held out: overfitting will not show".into(),
+        "`prepare --validation 0.1` holds a tenth out",
+    );
+    warn(
+        (1..50).contains(&held_out.samples),
+        &|| {
+            let error = 100.0 / (held_out.samples as f64).sqrt();
+            format!(
+                "{} samples are held out: an accuracy measured on them is uncertain by ±{error:.0} points",
+                held_out.samples
+            )
+        },
+        "hold out a few hundred where there are enough",
+    );
+    if let Some((answer, share)) = &dataset.top_answer {
+        warn(
+            *share > 0.5,
+            &|| format!("{} of answers are `{answer}`", percent(*share)),
+            "balance the answers, or judge by more than accuracy",
+        );
+    }
+    warn(
+        dataset.doubtful_answers > 0,
+        &|| format!("answers that refuse, are placeholders or seem cut off: {}", dataset.doubtful_answers),
+        "`pixtune stats` names them",
+    );
+    warn(
+        dataset.refused > 0,
+        &|| format!("lines that are refused and not counted: {}", dataset.refused),
+        "`pixtune check` says why",
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dataset, wish};
+    use super::super::{Method, plan};
+
+    fn told(samples: u64, tokens: u64, gpu: &str, method: Method) -> String {
+        let plan = plan(dataset(samples, tokens), wish(gpu, method));
+        plan.warnings.iter().map(|warning| warning.message.clone() + "\n").collect()
+    }
+
+    #[test]
+    fn a_good_set_has_no_warning() {
+        assert_eq!(told(2000, 2000, "h100-80gb", Method::Lora), "");
+    }
+
+    #[test]
+    fn little_data_and_little_memory_are_told() {
+        let few = told(20, 2000, "h100-80gb", Method::Lora);
+        assert!(few.contains("a format at best") && few.contains("±71 points"), "{few}");
+        assert!(told(2000, 2000, "l4-24gb", Method::Lora).contains("the weights alone do not fit"));
+        assert!(told(2000, 2000, "h100-80gb", Method::Full).contains("cards of this size"));
+        assert!(told(2000, 60_000, "a100-40gb", Method::Lora).contains("2000 samples are longer than"));
+    }
+}

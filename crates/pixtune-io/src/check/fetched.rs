@@ -1,0 +1,68 @@
+//! Pictures of addresses, fetched once and remembered by what was found: many questions ask about one picture.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use pixtune_core::curate::content_hash;
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::rules;
+
+use super::Checker;
+use super::pictures::{Looked, start};
+use crate::fetch::Fetcher;
+
+/// Fetches pictures for a checker.
+#[derive(Debug)]
+pub struct Fetching {
+    /// What fetches.
+    pub fetcher: Fetcher,
+    seen: Mutex<HashMap<u128, Seen>>,
+}
+
+/// What was found at an address: size, hash, findings.
+type Seen = (Option<(u32, u32)>, u128, Vec<Finding>);
+
+impl Fetching {
+    /// Nothing fetched yet.
+    pub fn new(fetcher: Fetcher) -> Fetching {
+        Fetching { fetcher, seen: Mutex::default() }
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn url(&self, url: &str, found: &mut Vec<Finding>) -> Looked {
+        let hash = content_hash(url.as_bytes());
+        let Some(fetching) = &self.fetching else {
+            let message = format!("`{}` is an address: it is not fetched, checked or counted", start(url));
+            let hint = "embed the picture: it may be gone when training wants it";
+            found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
+            return Looked { size: None, hash };
+        };
+        let known = fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        let (size, content, findings) = known.unwrap_or_else(|| {
+            let seen = self.fetched(fetching, url, hash);
+            fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, seen.clone());
+            seen
+        });
+        found.extend(findings);
+        Looked { size, hash: content }
+    }
+
+    fn fetched(&self, fetching: &Fetching, url: &str, hash: u128) -> Seen {
+        let mut found = Vec::new();
+        match fetching.fetcher.fetch(url) {
+            Ok(bytes) => {
+                let message = format!("`{}` is an address; it was fetched and checked", start(url));
+                let hint = "`pixtune fix --fetch` embeds the picture: it may be gone when training wants it";
+                found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
+                let size = self.whole(&bytes, "", &mut found);
+                (size, content_hash(&bytes), found)
+            }
+            Err(error) => {
+                let message = format!("`{}` cannot be fetched: {error}", start(url));
+                found.push(Finding::new(&rules::IMAGE_UNREACHABLE, "", message));
+                (None, hash, found)
+            }
+        }
+    }
+}

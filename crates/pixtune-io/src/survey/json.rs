@@ -1,0 +1,189 @@
+//! A survey for machines; `docs/stats-and-plan.md` describes the shape.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use pixtune_core::json::quoted;
+use pixtune_core::plan::Side;
+use pixtune_core::quality::{AnswerFormat, Example, Histogram, Kept, Observation, PictureSurvey, TextSurvey};
+use pixtune_core::spec::ModelSpec;
+
+use super::{FileSide, LinePlace, Pairs, Source, Survey};
+
+/// The shares at which quantiles are given, and their names.
+pub const QUANTILES: [(f64, &str); 6] =
+    [(0.05, "p5"), (0.25, "p25"), (0.5, "median"), (0.75, "p75"), (0.95, "p95"), (0.99, "p99")];
+
+/// So many frequent texts are given.
+const MOST: usize = 20;
+
+impl Survey {
+    /// The survey as one JSON object.
+    pub fn to_json(&self, source: &Source, spec: &ModelSpec, estimate: Option<&str>) -> String {
+        let place = |place: &LinePlace| self.place(source, place.file, place.line);
+        let pairs = |pairs: &Pairs| {
+            let first = pairs.first.iter().map(|(one, other)| format!("[{},{}]", place(one), place(other)));
+            format!("{{\"count\":{},\"first\":[{}]}}", pairs.count, joined(first))
+        };
+        let files = source.files.iter().zip(&self.lines).map(|(file, lines)| {
+            let side = if file.side == FileSide::Train { "train" } else { "validation" };
+            format!(
+                "{{\"name\":{},\"side\":\"{side}\",\"bytes\":{},\"lines\":{lines}}}",
+                quoted(&file.name),
+                file.bytes
+            )
+        });
+        let mut all = self.train.lengths.clone();
+        all.merge(&self.validation.lengths);
+        let together = &self.together;
+        let mismatches = source.mismatches.iter().map(|mismatch| quoted(mismatch));
+        format!(
+            "{{\"model\":{},\"estimate\":{},\"files\":[{}],\"samples\":{},\"refused\":{},\"train\":{},\"validation\":{},\
+             \"tokens\":{},\"over_context\":{},\"pictures\":{},\"texts\":{},\
+             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{}}},\
+             \"observations\":[{}],\"rejected\":{},\"mismatches\":[{}]}}\n",
+            quoted(spec.id),
+            estimate.map_or("null".to_owned(), quoted),
+            joined(files),
+            self.samples(),
+            counts(self.refused.iter().map(|(rule, kept)| (*rule, kept.count))),
+            side(&self.train),
+            side(&self.validation),
+            histogram(&all),
+            all.above(spec.context as u64),
+            pictures(&self.pictures, together.distinct_pictures),
+            texts(&self.texts),
+            pairs(&together.repeated),
+            pairs(&together.contradictions),
+            pairs(&together.shared_pictures),
+            pairs(&together.shared_samples),
+            joined(self.observations().iter().map(|seen| self.observation(source, seen))),
+            counts(self.rejected.iter().map(|(rule, kept): (&String, &Kept)| (rule, kept.count))),
+            joined(mismatches),
+        )
+    }
+
+    fn place(&self, source: &Source, file: u32, line: u64) -> String {
+        format!("{{\"file\":{},\"line\":{line}}}", quoted(self.file_name(source, file)))
+    }
+
+    /// The name of a file of samples, or of a picture where there are only pictures.
+    pub fn file_name<'s>(&self, source: &'s Source, file: u32) -> &'s str {
+        let file = file as usize;
+        match source.files.get(file) {
+            Some(found) => &found.name,
+            None => source.pictures.get(file).map_or("?", |(name, _)| name),
+        }
+    }
+
+    fn observation(&self, source: &Source, seen: &Observation) -> String {
+        let examples = seen.examples.iter().map(|Example { place, text }| {
+            let message = match place.message {
+                u32::MAX => "null".to_owned(),
+                message => message.to_string(),
+            };
+            format!(
+                "{{\"file\":{},\"line\":{},\"message\":{message},\"text\":{}}}",
+                quoted(self.file_name(source, place.file)),
+                place.line,
+                quoted(text)
+            )
+        });
+        format!(
+            "{{\"rule\":\"{}\",\"severity\":\"{}\",\"count\":{},\"message\":{},\"hint\":{},\"examples\":[{}]}}",
+            seen.rule.id,
+            seen.rule.severity.as_str(),
+            seen.count,
+            quoted(&seen.message),
+            quoted(seen.hint),
+            joined(examples)
+        )
+    }
+}
+
+fn joined(values: impl Iterator<Item = String>) -> String {
+    values.collect::<Vec<_>>().join(",")
+}
+
+fn counts<Name: Display>(counts: impl Iterator<Item = (Name, u64)>) -> String {
+    format!("{{{}}}", joined(counts.map(|(name, count)| format!("{}:{count}", quoted(&name.to_string())))))
+}
+
+fn histogram(values: &Histogram) -> String {
+    if values.count() == 0 {
+        return "null".to_owned();
+    }
+    let quantiles = QUANTILES.iter().map(|(share, name)| format!("\"{name}\":{}", values.quantile(*share)));
+    format!(
+        "{{\"count\":{},\"sum\":{},\"mean\":{:.2},\"min\":{},{},\"max\":{}}}",
+        values.count(),
+        values.sum(),
+        values.mean(),
+        values.min(),
+        joined(quantiles),
+        values.max()
+    )
+}
+
+fn side(side: &Side) -> String {
+    format!(
+        "{{\"samples\":{},\"tokens\":{},\"image_tokens\":{},\"trained_tokens\":{},\"pictures\":{},\"bytes\":{},\"lengths\":{}}}",
+        side.samples,
+        side.tokens,
+        side.image_tokens,
+        side.trained_tokens,
+        side.pictures,
+        side.bytes,
+        histogram(&side.lengths)
+    )
+}
+
+fn pictures(pictures: &PictureSurvey, distinct: u64) -> String {
+    format!(
+        "{{\"count\":{},\"distinct\":{distinct},\"formats\":{},\"width\":{},\"height\":{},\"longer_side\":{},\"bytes\":{},\"tokens\":{},\"shrunk\":{}}}",
+        pictures.count,
+        counts(pictures.formats.iter().map(|(format, count)| (format, *count))),
+        histogram(&pictures.widths),
+        histogram(&pictures.heights),
+        histogram(&pictures.longer_sides),
+        histogram(&pictures.bytes),
+        histogram(&pictures.tokens),
+        pictures.shrunk
+    )
+}
+
+fn texts(texts: &TextSurvey) -> String {
+    let distinct = |distinct: &pixtune_core::quality::Distinct| {
+        format!("{{\"count\":{},\"exact\":{}}}", distinct.count(), distinct.is_exact())
+    };
+    let most = |most: Vec<(&str, u64)>| {
+        let each =
+            most.into_iter().map(|(text, count)| format!("{{\"text\":{},\"count\":{count}}}", quoted(text)));
+        format!("[{}]", joined(each))
+    };
+    let formats: BTreeMap<&str, u64> = AnswerFormat::ALL
+        .into_iter()
+        .map(|format| (format.as_str(), texts.formats.count(format)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let majority = texts.formats.majority().map_or("null".to_owned(), |majority| {
+        format!("{{\"format\":\"{}\",\"share\":{:.4}}}", majority.format.as_str(), majority.share)
+    });
+    let (openings, with_opening) = texts.openings(MOST);
+    format!(
+        "{{\"answers\":{},\"distinct_answers\":{},\"distinct_prompts\":{},\"answer_characters\":{},\"prompt_characters\":{},\
+         \"formats\":{},\"majority\":{majority},\"scripts\":{},\"languages\":{},\"most_frequent_answers\":{},\
+         \"most_frequent_prompts\":{},\"openings\":{{\"answers\":{with_opening},\"most_frequent\":{}}}}}",
+        texts.answers,
+        distinct(&texts.distinct_answers),
+        distinct(&texts.distinct_prompts),
+        histogram(&texts.answer_characters),
+        histogram(&texts.prompt_characters),
+        counts(formats.into_iter()),
+        counts(texts.scripts.iter().map(|(script, count)| (script.as_str(), *count))),
+        counts(texts.languages.iter().map(|(language, count)| (language.unwrap_or("undecided"), *count))),
+        most(texts.most_frequent_answers(MOST)),
+        most(texts.most_frequent_prompts(MOST)),
+        most(openings),
+    )
+}

@@ -1,0 +1,212 @@
+//! One line or picture, looked at by itself.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use pixtune_core::curate::{PictureFacts, content_hash};
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::json;
+use pixtune_core::quality::TextFacts;
+use pixtune_core::rules;
+use pixtune_core::sample::{ImageSource, Message, Picture, Sample};
+use pixtune_core::strict;
+use pixtune_core::target::ImageFormat;
+use pixtune_core::tokens::{ChatEncoder, Counts};
+
+use crate::check::Facts;
+use crate::image::prepare::rule_of;
+use crate::image::{ImageError, Limits, inspect, measure};
+use crate::read::records::{Cut, RawRow};
+use crate::write::base64;
+
+/// How closely pictures are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Their headers, for sizes.
+    Header,
+    /// Decoded and measured.
+    Measure,
+}
+
+/// A picture after a look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PictureLook {
+    /// The format of its bytes.
+    pub format: ImageFormat,
+    /// Width and height as the reference measures them.
+    pub size: (u32, u32),
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Hash of the file, or of its base64.
+    pub hash: u128,
+    /// What its pixels tell, if they were measured.
+    pub facts: Option<PictureFacts>,
+}
+
+/// What is known of a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleLook {
+    /// Its tokens.
+    pub counts: Counts,
+    /// Its pictures.
+    pub pictures: Vec<PictureLook>,
+    /// Its texts.
+    pub texts: TextFacts,
+    /// It has a system prompt.
+    pub with_system: bool,
+    /// Its turns: messages of any role.
+    pub messages: usize,
+    /// What is compared with other samples.
+    pub facts: Facts,
+}
+
+/// Looks at lines.
+#[derive(Clone, Copy)]
+pub struct Looker<'e> {
+    /// The model whose tokens count.
+    pub encoder: ChatEncoder<'e>,
+    /// How closely pictures are looked at.
+    pub look: Look,
+}
+
+/// What may be read and decoded at all.
+pub(crate) const LIMITS: Limits = Limits {
+    max_bytes: 256 << 20,
+    max_side: 30_000,
+    max_pixels: 400_000_000,
+    max_decoded_bytes: 1_600_000_000,
+};
+
+impl Looker<'_> {
+    /// Looks at a line of a file whose pictures lie in `folder`. The error is why it cannot be trained on, or not be
+    /// counted. A panic over it is a finding like any other.
+    pub fn line(&self, folder: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
+        catch_unwind(AssertUnwindSafe(|| self.look_at(folder, row))).unwrap_or_else(|_| {
+            Err(Finding::new(&rules::INTERNAL, "", "the line made the program fail")
+                .hint("this is a defect of pixtune: please report it with the line"))
+        })
+    }
+
+    fn look_at(&self, folder: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
+        with_sample(row, |sample| {
+            let mut pictures = Vec::with_capacity(sample.images.len());
+            for picture in &sample.images {
+                pictures.push(self.picture(picture, folder)?);
+            }
+            let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size).collect();
+            let counts = self.encoder.count(sample, &sizes)?;
+            let facts = Facts::new(sample, pictures.iter().map(|picture| picture.hash));
+            Ok(SampleLook {
+                counts,
+                texts: TextFacts::of(sample),
+                with_system: sample.messages.iter().any(|message| matches!(message, Message::System(_))),
+                messages: sample.messages.len(),
+                pictures,
+                facts,
+            })
+        })
+    }
+
+    fn picture(&self, picture: &Picture<&str>, folder: &Path) -> Result<PictureLook, Finding> {
+        if let (Look::Header, ImageSource::Inline { base64: text, .. }) = (self.look, &picture.source)
+            && let Some(looked) = by_its_head(text)
+        {
+            return Ok(looked);
+        }
+        let bytes = picture_bytes(picture, folder)?;
+        let looked =
+            self.bytes(&bytes).map_err(|finding| Finding { pointer: picture.pointer.clone(), ..finding })?;
+        let hash = match &picture.source {
+            ImageSource::Inline { base64, .. } => content_hash(base64.as_bytes()),
+            _ => looked.hash,
+        };
+        Ok(PictureLook { hash, ..looked })
+    }
+
+    /// Looks at the bytes of a picture.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<PictureLook, Finding> {
+        let (header, facts) = match self.look {
+            Look::Header => inspect(bytes, &LIMITS).map(|header| (header, None)),
+            Look::Measure => {
+                measure::bytes_of_file(bytes, &LIMITS).map(|(header, facts)| (header, Some(facts)))
+            }
+        }
+        .map_err(|error| refusal(&error))?;
+        let (format, size) = (header.format, header.reference_size());
+        Ok(PictureLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes), facts })
+    }
+}
+
+/// Characters of base64 in which a header usually stands; EXIF and colour profiles can push it further.
+const HEAD: usize = 64 << 10;
+
+/// A picture whose header stands at its beginning, without decoding the rest of the base64.
+fn by_its_head(text: &str) -> Option<PictureLook> {
+    let bytes = base64::strict_length(text)? as u64;
+    let header = inspect(&base64::decode(text.get(..HEAD)?)?, &LIMITS).ok()?;
+    let hash = content_hash(text.as_bytes());
+    Some(PictureLook { format: header.format, size: header.reference_size(), bytes, hash, facts: None })
+}
+
+/// Does something with the conversation of a line.
+pub(crate) fn with_sample<T>(
+    row: &RawRow,
+    look: impl FnOnce(&Sample<Picture<&str>>) -> Result<T, Finding>,
+) -> Result<T, Finding> {
+    if row.cut == Some(Cut::TooLarge) {
+        return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
+    }
+    let text = std::str::from_utf8(&row.bytes).map_err(|error| {
+        let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
+        Finding::new(&rules::INVALID_UTF8, "", message)
+    })?;
+    let parsed = json::parse(text).map_err(|error| {
+        let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
+        Finding::new(&rules::JSON_SYNTAX, "", message)
+    })?;
+    let sample = strict::read(&parsed.value).map_err(|findings| {
+        findings.into_iter().next().expect("a sample is refused for at least one reason")
+    })?;
+    look(&sample)
+}
+
+/// The bytes of a picture of a sample.
+pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
+    let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
+    match &picture.source {
+        ImageSource::Url(url) => {
+            let start: String = url.chars().take(80).collect();
+            let message = format!("`{start}` is an address; a picture that is not here cannot be counted");
+            Err(refuse(&rules::IMAGE_URL, message))
+        }
+        ImageSource::Inline { base64: text, .. } => base64::decode(text)
+            .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
+        ImageSource::File(path) => file_bytes(&folder.join(path))
+            .map_err(|finding| Finding { pointer: picture.pointer.clone(), ..finding }),
+    }
+}
+
+/// The bytes of a picture file.
+pub(crate) fn file_bytes(path: &Path) -> Result<Vec<u8>, Finding> {
+    let missing = |error: std::io::Error| {
+        Finding::new(&rules::IMAGE_MISSING, "", format!("`{}` cannot be read: {error}", path.display()))
+    };
+    if !path.metadata().map_err(missing)?.is_file() {
+        let message = format!("`{}` is not a regular file", path.display());
+        return Err(Finding::new(&rules::IMAGE_UNREADABLE, "", message));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(missing)?.take(LIMITS.max_bytes + 1).read_to_end(&mut bytes).map_err(missing)?;
+    Ok(bytes)
+}
+
+pub(crate) fn refusal(error: &ImageError) -> Finding {
+    let (rule, hint) = rule_of(error);
+    let finding = Finding::new(rule, "", format!("the picture {error}"));
+    match hint {
+        Some(hint) if rule != &rules::IMAGE_TOO_LARGE => finding.hint(hint),
+        _ => finding,
+    }
+}

@@ -1,0 +1,377 @@
+//! Surveying a set: everything that is counted and measured in one pass over its files, in flat memory but for the hashes
+//! of samples and pictures.
+
+mod json;
+mod look;
+mod source;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use pixtune_core::diagnostic::{Finding, Severity};
+use pixtune_core::plan::{Dataset, Side};
+use pixtune_core::quality::{Kept, Observation, PictureSurvey, Place, TextSurvey};
+use pixtune_core::rules::{self, Rule};
+
+use crate::parallel;
+use crate::prepare::Progress;
+use crate::read::discover::encoding_of;
+use crate::read::records::{Framing, RawRow, Records};
+
+use look::file_bytes;
+pub use look::{Look, Looker, PictureLook, SampleLook};
+pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
+
+/// A line may have this many bytes: two hundred pictures of a megabyte.
+pub(crate) const MAX_LINE: usize = 512 << 20;
+
+/// Where a line is, so that it can be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinePlace {
+    /// The number of the file in [`Source::files`], or of the picture in [`Source::pictures`].
+    pub file: u32,
+    /// The line, from 1; of a picture file 1.
+    pub line: u64,
+    /// Its first byte.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// Everything that was found out.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Both sides of the split, counted.
+    pub train: Side,
+    /// What is held out.
+    pub validation: Side,
+    /// Lines of each file.
+    pub lines: Vec<u64>,
+    /// The texts of both sides.
+    pub texts: TextSurvey,
+    /// The pictures of both sides, and those that belong to no sample.
+    pub pictures: PictureSurvey,
+    /// Messages a sample.
+    pub messages: pixtune_core::quality::Histogram,
+    /// Pictures a sample.
+    pub pictures_a_sample: pixtune_core::quality::Histogram,
+    /// Lines and pictures that cannot be used, by rule.
+    pub refused: BTreeMap<&'static str, Kept>,
+    /// What samples say together.
+    pub together: Together,
+    /// Rows that `prepare` rejected, by rule.
+    pub rejected: BTreeMap<String, Kept>,
+}
+
+/// What samples say together.
+#[derive(Debug, Clone, Default)]
+pub struct Together {
+    /// Different pictures.
+    pub distinct_pictures: u64,
+    /// Samples that stand twice, with the place of the first.
+    pub repeated: Pairs,
+    /// Samples with the prompt and pictures of another and another answer.
+    pub contradictions: Pairs,
+    /// Pictures that stand on both sides of the split.
+    pub shared_pictures: Pairs,
+    /// Samples that stand on both sides of the split.
+    pub shared_samples: Pairs,
+}
+
+/// How many pairs there are, and the first of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairs {
+    /// How many.
+    pub count: u64,
+    /// The first: earlier and later place.
+    pub first: Vec<(LinePlace, LinePlace)>,
+}
+
+/// So many pairs are kept.
+const KEPT_PAIRS: usize = 50;
+
+impl Pairs {
+    fn add(&mut self, earlier: LinePlace, later: LinePlace) {
+        self.count += 1;
+        if self.first.len() < KEPT_PAIRS {
+            self.first.push((earlier, later));
+        }
+    }
+}
+
+/// Who looks on while a survey runs: the report picks its examples there.
+pub trait Witness: Send {
+    /// A sample, in order.
+    fn sample(&mut self, place: LinePlace, sample: &SampleLook);
+    /// A picture that belongs to no sample.
+    fn picture(&mut self, place: LinePlace, picture: &PictureLook);
+    /// How far it is.
+    fn progress(&mut self, progress: Progress);
+}
+
+/// Surveys everything of a source, on so many threads.
+pub fn survey(
+    source: &Source,
+    looker: &Looker<'_>,
+    threads: usize,
+    witness: &mut dyn Witness,
+) -> Result<Survey, SurveyError> {
+    let mut run = Run { survey: Survey::default(), hashes: Hashes::default(), looker, witness };
+    let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
+    let mut progress = Progress { input_total, ..Progress::default() };
+    for (index, file) in source.files.iter().enumerate() {
+        run.file(index as u32, file, threads, &mut progress)?;
+    }
+    run.loose_pictures(source, threads, &mut progress)?;
+    for path in &source.rejected {
+        run.rejected(path)?;
+    }
+    let Run { mut survey, hashes, .. } = run;
+    survey.together.distinct_pictures = hashes.pictures.len() as u64;
+    Ok(survey)
+}
+
+struct Run<'r, 'e> {
+    survey: Survey,
+    hashes: Hashes,
+    looker: &'r Looker<'e>,
+    witness: &'r mut dyn Witness,
+}
+
+/// Where samples and pictures were first seen.
+#[derive(Default)]
+struct Hashes {
+    samples: HashMap<u128, (LinePlace, FileSide)>,
+    prompts: HashMap<u128, LinePlace>,
+    pictures: HashMap<u128, [Option<LinePlace>; 2]>,
+    first_size: Option<(u32, u32)>,
+}
+
+impl Run<'_, '_> {
+    fn file(
+        &mut self,
+        index: u32,
+        file: &DataFile,
+        threads: usize,
+        progress: &mut Progress,
+    ) -> Result<(), SurveyError> {
+        let folder = file.path.parent().map(Path::to_owned).unwrap_or_default();
+        let mut rows = open(&file.path)?;
+        let looker = self.looker;
+        let before = progress.input_read;
+        let mut lines = 0;
+        let next = || rows.next_row().map_err(|error| source::broken(&file.path, error));
+        let work = |row: RawRow| {
+            let place = LinePlace { file: index, line: row.line, offset: row.offset, length: row.length };
+            (place, looker.line(&folder, &row))
+        };
+        let sink = |(place, looked): (LinePlace, Result<SampleLook, Finding>)| {
+            lines += 1;
+            progress.rows += 1;
+            progress.input_read = before + place.offset + place.length;
+            match looked {
+                Ok(sample) => {
+                    progress.images += sample.pictures.len() as u64;
+                    self.sample(place, file.side, &sample);
+                    self.witness.sample(place, &sample);
+                }
+                Err(finding) => self.refuse(place, &finding),
+            }
+            self.witness.progress(*progress);
+            Ok(())
+        };
+        parallel::ordered(threads, next, work, sink)?;
+        self.survey.lines.push(lines);
+        let side = self.side(file.side);
+        side.bytes += file.bytes;
+        side.largest_file = side.largest_file.max(file.bytes);
+        Ok(())
+    }
+
+    fn side(&mut self, side: FileSide) -> &mut Side {
+        match side {
+            FileSide::Train => &mut self.survey.train,
+            FileSide::Validation => &mut self.survey.validation,
+        }
+    }
+
+    fn refuse(&mut self, place: LinePlace, finding: &Finding) {
+        let LinePlace { file, line, .. } = place;
+        let kept = self.survey.refused.entry(finding.rule.id).or_default();
+        kept.add(Place { file, line, message: u32::MAX }, || finding.message.clone());
+    }
+
+    fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
+        let spec = self.looker.encoder.spec;
+        let counts = &sample.counts;
+        let pixels = |picture: &PictureLook| u64::from(picture.size.0) * u64::from(picture.size.1);
+        let first_size = match (self.hashes.first_size, sample.pictures.first()) {
+            (None, Some(picture)) => {
+                self.hashes.first_size = Some(picture.size);
+                Some(picture.size)
+            }
+            (known, _) => known,
+        };
+        let differs = sample.pictures.iter().any(|picture| Some(picture.size) != first_size);
+        let to = self.side(side);
+        to.samples += 1;
+        to.tokens += counts.tokens as u64;
+        to.image_tokens += counts.image_tokens as u64;
+        to.trained_tokens += counts.trained_tokens as u64;
+        to.pictures += sample.pictures.len() as u64;
+        to.most_pictures = to.most_pictures.max(sample.pictures.len() as u64);
+        to.lengths.add(counts.tokens as u64);
+        to.pixels += sample.pictures.iter().map(pixels).sum::<u64>();
+        to.with_system += u64::from(sample.with_system);
+        to.sizes_differ |= differs;
+        self.survey.messages.add(sample.messages as u64);
+        self.survey.pictures_a_sample.add(sample.pictures.len() as u64);
+        self.survey.texts.add(place.file, place.line, &sample.texts);
+        for picture in &sample.pictures {
+            self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
+        }
+        self.compare(place, side, sample);
+    }
+
+    fn compare(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
+        let (hashes, together) = (&mut self.hashes, &mut self.survey.together);
+        let (first, first_side) = *hashes.samples.entry(sample.facts.sample).or_insert((place, side));
+        if first != place {
+            let pairs =
+                if first_side == side { &mut together.repeated } else { &mut together.shared_samples };
+            pairs.add(first, place);
+        } else {
+            let first = *hashes.prompts.entry(sample.facts.prompt).or_insert(place);
+            if first != place {
+                together.contradictions.add(first, place);
+            }
+        }
+        for picture in &sample.pictures {
+            let seen = hashes.pictures.entry(picture.hash).or_default();
+            let other = seen[1 - side as usize];
+            if seen[side as usize].is_none() {
+                seen[side as usize] = Some(place);
+                if let Some(other) = other {
+                    together.shared_pictures.add(other, place);
+                }
+            }
+        }
+    }
+
+    fn loose_pictures(
+        &mut self,
+        source: &Source,
+        threads: usize,
+        progress: &mut Progress,
+    ) -> Result<(), SurveyError> {
+        let looker = self.looker;
+        let mut pictures = source.pictures.iter().enumerate();
+        let next = || Ok::<_, SurveyError>(pictures.next());
+        let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
+            let looked = file_bytes(path).and_then(|bytes| looker.bytes(&bytes));
+            (LinePlace { file: index as u32, line: 1, offset: 0, length: 0 }, looked)
+        };
+        let sink = |(place, looked): (LinePlace, Result<PictureLook, Finding>)| {
+            progress.images += 1;
+            progress.input_read += 1;
+            match looked {
+                Ok(picture) => {
+                    let spec = looker.encoder.spec;
+                    self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
+                    let seen = self.hashes.pictures.entry(picture.hash).or_default();
+                    match seen[0] {
+                        Some(first) => self.survey.together.repeated.add(first, place),
+                        None => seen[0] = Some(place),
+                    }
+                    self.witness.picture(place, &picture);
+                }
+                Err(finding) => self.refuse(place, &finding),
+            }
+            self.witness.progress(*progress);
+            Ok(())
+        };
+        parallel::ordered(threads, next, work, sink)
+    }
+
+    /// Counts what `prepare` rejected; a file that is damaged is counted as far as it can be read.
+    fn rejected(&mut self, path: &Path) -> Result<(), SurveyError> {
+        let mut rows = open(path)?;
+        while let Some(row) = rows.next_row().map_err(|error| source::broken(path, error))? {
+            let text = String::from_utf8_lossy(&row.bytes);
+            let Ok(parsed) = pixtune_core::json::parse(&text) else { continue };
+            let string = |key| parsed.value.get(key).and_then(pixtune_core::json::Value::as_str);
+            let rule = string("rule").unwrap_or("unknown");
+            let place = Place { file: u32::MAX, line: row.line, message: u32::MAX };
+            let line = match parsed.value.get("line") {
+                Some(pixtune_core::json::Value::Number(line)) => line.clone().into_owned(),
+                _ => String::new(),
+            };
+            let told = || {
+                format!("{}:{line}: {}", string("file").unwrap_or("?"), string("message").unwrap_or_default())
+            };
+            if self.survey.rejected.len() < 1000 || self.survey.rejected.contains_key(rule) {
+                self.survey.rejected.entry(rule.to_owned()).or_default().add(place, told);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file of lines. What is no text at all is refused before a thousand findings say so.
+fn open(path: &Path) -> Result<Records<Box<dyn Read + Send>>, SurveyError> {
+    let mut file = File::open(path).map_err(|error| source::broken(path, error))?;
+    let mut start = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut start).map_err(|error| source::broken(path, error))?;
+    if let Some(encoding) = encoding_of(&start) {
+        return Err(SurveyError::Encoding { path: path.to_owned(), encoding });
+    }
+    let source: Box<dyn Read + Send> = Box::new(io::Cursor::new(start).chain(file));
+    Ok(Records::unhashed(source, Framing::Lines, MAX_LINE))
+}
+
+impl Survey {
+    /// Samples that can be trained on or held out.
+    pub fn samples(&self) -> u64 {
+        self.train.samples + self.validation.samples
+    }
+
+    /// Lines and pictures that cannot be used.
+    pub fn refused(&self) -> u64 {
+        self.refused.values().map(|kept| kept.count).sum()
+    }
+
+    /// Whether something breaks a rule of severity error.
+    pub fn has_errors(&self) -> bool {
+        let is_error = |rule: &Rule| rule.severity == Severity::Error;
+        self.refused.keys().any(|id| rules::find(id).is_none_or(is_error))
+    }
+
+    /// What the texts show, the worst first.
+    pub fn observations(&self) -> Vec<Observation> {
+        self.texts.observations()
+    }
+
+    /// What a training plan is made from.
+    pub fn dataset(&self, estimate: Option<&'static str>) -> Dataset {
+        let answers = self.texts.answers.max(1) as f64;
+        let top = self.texts.most_frequent_answers(1).into_iter().next();
+        let doubtful = ["answer-refusal", "answer-placeholder", "answer-cut-off"];
+        Dataset {
+            train: self.train.clone(),
+            validation: self.validation.clone(),
+            refused: self.refused(),
+            top_answer: top
+                .filter(|_| self.texts.answers >= 20)
+                .map(|(text, count)| (text.to_owned(), count as f64 / answers)),
+            doubtful_answers: self
+                .observations()
+                .iter()
+                .filter(|seen| doubtful.contains(&seen.rule.id))
+                .map(|seen| seen.count)
+                .sum(),
+            estimate,
+        }
+    }
+}

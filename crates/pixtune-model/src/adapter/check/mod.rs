@@ -1,0 +1,224 @@
+//! What a server does with an adapter: for every module whether it is applied, and if not, why.
+
+mod server;
+mod summary;
+
+use std::collections::BTreeSet;
+
+use super::dialect::{Area, Dialect};
+use super::fit;
+use super::open::{Adapter, Lora, MISTRAL_SCALING};
+use crate::weights::{Checkpoint, Module};
+
+pub use server::{Server, ServerOptions};
+pub use summary::{Group, groups};
+
+/// What becomes of a module's training on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It is computed as it was trained.
+    Applied,
+    /// The server answers without it, and does not fail.
+    Ignored,
+    /// The server computes something else with it.
+    Wrong,
+    /// The server refuses the adapter or fails.
+    Rejected,
+}
+
+impl Verdict {
+    /// The name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Applied => "applied",
+            Verdict::Ignored => "ignored",
+            Verdict::Wrong => "wrong",
+            Verdict::Rejected => "rejected",
+        }
+    }
+}
+
+/// What becomes of one module, and how that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModuleVerdict {
+    /// Which module.
+    pub module: Module,
+    /// Its path in the adapter's names.
+    pub path: String,
+    /// Where in the network it is.
+    pub area: Area,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Why; empty where it is applied and nothing has to be said.
+    pub reason: String,
+    /// Where the server's behaviour stands, or how it was measured.
+    pub source: &'static str,
+}
+
+/// The answer for all modules.
+#[derive(Debug)]
+pub struct CheckReport {
+    /// Which server.
+    pub server: Server,
+    /// A line for every module, in the order of the network.
+    pub modules: Vec<ModuleVerdict>,
+    /// What else matters on this server.
+    pub warnings: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether every module is applied.
+    pub fn all_applied(&self) -> bool {
+        self.modules.iter().all(|module| module.verdict == Verdict::Applied)
+    }
+
+    /// How many modules have a verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.modules.iter().filter(|module| module.verdict == verdict).count()
+    }
+}
+
+/// A verdict without its module.
+#[derive(Debug, Clone)]
+struct Answer {
+    verdict: Verdict,
+    reason: String,
+    source: &'static str,
+}
+
+impl Answer {
+    fn applied(source: &'static str) -> Answer {
+        Answer { verdict: Verdict::Applied, reason: String::new(), source }
+    }
+
+    fn new(verdict: Verdict, reason: impl Into<String>, source: &'static str) -> Answer {
+        Answer { verdict, reason: reason.into(), source }
+    }
+}
+
+/// An adapter in front of a server.
+struct Case<'c> {
+    adapter: &'c Adapter,
+    base: &'c Checkpoint,
+    options: ServerOptions,
+}
+
+/// Says what a server does with each module of an adapter.
+pub fn check(adapter: &Adapter, base: &Checkpoint, server: Server, options: ServerOptions) -> CheckReport {
+    let case = Case { adapter, base, options };
+    let refusal = case.refusal(server).or_else(|| case.refusal_over_misfits(server));
+    let of = |module: Module, lora: Option<&Lora>| {
+        let misfit = lora.and_then(|lora| case.misfit(server, module, lora));
+        let answer = misfit.or_else(|| refusal.clone()).unwrap_or_else(|| case.answer(server, module, lora));
+        let Answer { verdict, reason, source } = answer;
+        ModuleVerdict { module, path: adapter.path(module), area: Area::of(module), verdict, reason, source }
+    };
+    let modules: BTreeSet<Module> =
+        adapter.lora.keys().copied().chain(adapter.whole.keys().map(|name| name.module)).collect();
+    let modules = modules.into_iter().map(|module| of(module, adapter.lora.get(&module))).collect();
+    CheckReport { server, modules, warnings: case.warnings(server) }
+}
+
+impl Case<'_> {
+    /// Why the server refuses the adapter as a whole.
+    fn refusal(&self, server: Server) -> Option<Answer> {
+        match server {
+            Server::VllmHf | Server::VllmMistral => self.vllm_refusal(),
+            Server::MistralInference => self.mistral_inference_refusal(),
+            Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
+                self.peft_refusal(server)
+            }
+        }
+    }
+
+    fn answer(&self, server: Server, module: Module, lora: Option<&Lora>) -> Answer {
+        match server {
+            Server::VllmHf => self.vllm_hf(module),
+            Server::VllmMistral => self.vllm_mistral(module),
+            Server::MistralInference => self.mistral_inference(module, lora),
+            Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
+                self.transformers(server, module)
+            }
+        }
+    }
+
+    /// A module that fits nothing makes every server refuse the others too.
+    fn refusal_over_misfits(&self, server: Server) -> Option<Answer> {
+        let misfits =
+            self.adapter.lora.iter().filter_map(|(module, lora)| self.misfit(server, *module, lora));
+        let rejected: Vec<Answer> = misfits.filter(|answer| answer.verdict == Verdict::Rejected).collect();
+        let first = rejected.first()?;
+        let reason = match rejected.len() {
+            1 => "another module does not fit, and the server refuses the adapter as a whole".to_owned(),
+            count => {
+                format!("{count} other modules do not fit, and the server refuses the adapter as a whole")
+            }
+        };
+        Some(Answer::new(Verdict::Rejected, reason, first.source))
+    }
+
+    /// Shapes that are not the base's, and ranks that are not those of adapter_config.json.
+    fn misfit(&self, server: Server, module: Module, lora: &Lora) -> Option<Answer> {
+        if let Some(reason) = fit::mismatch(self.adapter, self.base, module, lora) {
+            return Some(Answer::new(Verdict::Rejected, reason, "the shapes of the base's weights"));
+        }
+        let reason = fit::rank_mismatch(self.adapter, module, lora)?;
+        Some(match server {
+            Server::VllmHf | Server::VllmMistral => Answer::new(
+                Verdict::Wrong,
+                format!("{reason}: the scaling follows from the latter"),
+                server::VLLM_CONFIG,
+            ),
+            _ => Answer::new(Verdict::Rejected, reason, "peft 0.21.2 utils/save_and_load.py load_state_dict"),
+        })
+    }
+
+    fn warnings(&self, server: Server) -> Vec<String> {
+        let mut warnings = self.adapter.warnings.clone();
+        let both = Checkpoint::formats(self.base.folder()).is_ok_and(|formats| formats.len() > 1);
+        if both && matches!(server, Server::VllmHf | Server::VllmMistral) {
+            warnings.push(
+                "the base's folder holds both formats: vLLM loads consolidated*.safetensors unless it is told otherwise \
+                 (vLLM 0.33.0 default_loader.py)"
+                    .to_owned(),
+            );
+        }
+        let wanted = server.format();
+        if self.base.format() != wanted && !both {
+            warnings.push(format!(
+                "the base is in the format {}, and this server reads {}: `pixtune convert --to {}`",
+                self.base.format().as_str(),
+                wanted.as_str(),
+                wanted.as_str()
+            ));
+        }
+        if server == Server::MistralInference {
+            warnings.push(server::MASK.to_owned());
+        }
+        if let Some(config) = &self.adapter.config {
+            let unknown =
+                config.unknown.iter().map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value"));
+            warnings.extend(unknown);
+            if config.initialisation_changes_base() {
+                warnings.push(format!(
+                    "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
+                    config.initialisation
+                ));
+            }
+        }
+        warnings
+    }
+
+    fn is_rotary_vision(module: Module) -> bool {
+        matches!(module, Module::Vision(..)) && module.has_rotary_rows()
+    }
+
+    /// Whether params.json beside lora.safetensors notes a scaling that mistral-inference does not use.
+    fn other_scaling(lora: Option<&Lora>) -> Option<f64> {
+        lora.map(|lora| lora.scaling).filter(|scaling| *scaling != MISTRAL_SCALING)
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.adapter.dialect
+    }
+}

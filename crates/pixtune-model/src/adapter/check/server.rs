@@ -1,0 +1,309 @@
+//! The servers: each rule with the place it was read in, or the run it was measured in.
+
+use std::collections::BTreeSet;
+
+use super::super::dialect::{Area, Dialect};
+use super::super::fit;
+use super::super::open::{Lora, MISTRAL_SCALING};
+use super::{Answer, Case, Verdict};
+use crate::weights::{Dtype, Format, Module, Spelling};
+
+/// Something that takes adapters, in the version its rules were taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Server {
+    /// vLLM with a checkpoint in Hugging Face's format.
+    VllmHf,
+    /// vLLM with consolidated weights and params.json.
+    VllmMistral,
+    /// Mistral's own.
+    MistralInference,
+    /// transformers 5 with peft.
+    Transformers,
+    /// transformers 4.52 to 4.57 with peft.
+    Transformers457,
+    /// transformers before 4.52 with peft.
+    TransformersLegacy,
+}
+
+impl Server {
+    /// Every server.
+    pub const ALL: [Server; 6] = [
+        Server::VllmHf,
+        Server::VllmMistral,
+        Server::MistralInference,
+        Server::Transformers,
+        Server::Transformers457,
+        Server::TransformersLegacy,
+    ];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Server::VllmHf => "vllm-hf",
+            Server::VllmMistral => "vllm-mistral",
+            Server::MistralInference => "mistral-inference",
+            Server::Transformers => "transformers",
+            Server::Transformers457 => "transformers-4.57",
+            Server::TransformersLegacy => "transformers-legacy",
+        }
+    }
+
+    /// What it is, with the versions its rules hold for.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Server::VllmHf => "vLLM 0.33.0 with the Hugging Face format",
+            Server::VllmMistral => "vLLM 0.33.0 with the Mistral format",
+            Server::MistralInference => "mistral-inference 1.6.0",
+            Server::Transformers => "transformers 5.23.0 with peft 0.21.2",
+            Server::Transformers457 => "transformers 4.57.1 with peft 0.17.1",
+            Server::TransformersLegacy => "transformers 4.48.3 with peft 0.14.0",
+        }
+    }
+
+    /// The format of checkpoints it reads.
+    pub fn format(self) -> Format {
+        match self {
+            Server::VllmMistral | Server::MistralInference => Format::Mistral,
+            Server::VllmHf | Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
+                Format::Hf
+            }
+        }
+    }
+
+    /// The server of this name.
+    pub fn parse(name: &str) -> Option<Server> {
+        Server::ALL.into_iter().find(|server| server.as_str() == name)
+    }
+}
+
+/// How the server is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// vLLM's `--enable-tower-connector-lora`.
+    pub tower_connector: bool,
+    /// vLLM's `--max-lora-rank`.
+    pub max_rank: usize,
+}
+
+impl Default for ServerOptions {
+    /// vLLM 0.33.0 `config/lora.py`.
+    fn default() -> ServerOptions {
+        ServerOptions { tower_connector: false, max_rank: 16 }
+    }
+}
+
+pub(super) const VLLM_CONFIG: &str = "vLLM 0.33.0 lora/peft_helper.py";
+const VLLM_LOAD: &str = "vLLM 0.33.0 lora/lora_model.py from_local_checkpoint";
+const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
+const VLLM_HF_NAMES: &str = "vLLM 0.33.0 models/llava.py hf_to_vllm_mapper";
+const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
+const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
+const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
+const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
+const PEFT_TARGETS: &str = "peft 0.21.2 tuners/tuners_utils.py check_target_module_exists";
+const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
+const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
+const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";
+
+/// What every user of mistral-inference with pictures should know.
+pub(super) const MASK: &str = "with two or more pictures in a conversation mistral-inference 1.6.0 lets their patches \
+     attend to each other, whatever adapter is loaded: TransformerBlock.forward drops the mask (transformer_layers.py)";
+
+impl Case<'_> {
+    pub(super) fn vllm_refusal(&self) -> Option<Answer> {
+        let rejected = |reason: String, source| Some(Answer::new(Verdict::Rejected, reason, source));
+        let Some(config) = &self.adapter.config else {
+            return rejected(
+                "vLLM looks for adapter_config.json and adapter_model.safetensors".to_owned(),
+                VLLM_LOAD,
+            );
+        };
+        let mut refused: Vec<String> = Vec::new();
+        if !config.modules_to_save.is_empty() {
+            refused.push(format!("modules_to_save ({})", config.modules_to_save.join(", ")));
+        }
+        if config.dora {
+            refused.push("DoRA".to_owned());
+        }
+        if config.bias != "none" {
+            refused.push("trained biases".to_owned());
+        }
+        let known = ["lora_bias", "alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora"];
+        refused.extend(config.unsupported.iter().filter(|key| known.contains(&key.as_str())).cloned());
+        if config.initialisation_changes_base()
+            && !config.initialisation.to_lowercase().starts_with("lora_ga")
+        {
+            refused.push(format!("the initialisation {}", config.initialisation));
+        }
+        if !refused.is_empty() {
+            return rejected(format!("vLLM refuses {}", refused.join(", ")), VLLM_CONFIG);
+        }
+        let said = config.rank_pattern.iter().map(|(_, rank)| *rank).chain([config.rank]);
+        let rank = said.max().map_or(0, |rank| rank as usize);
+        if rank > self.options.max_rank {
+            let most = self.options.max_rank;
+            return rejected(format!("rank {rank} is above --max-lora-rank {most}"), VLLM_CONFIG);
+        }
+        let unexpected = self.adapter.lora.iter().filter(|(module, lora)| {
+            let has_layer = !matches!(module, Module::Head | Module::Embedding | Module::PatchConv);
+            !has_layer || lora.magnitude.is_some() || lora.bias.is_some()
+        });
+        let whole = self.adapter.whole.keys().map(|name| name.module);
+        let unexpected: BTreeSet<String> = unexpected
+            .map(|(module, _)| *module)
+            .chain(whole)
+            .map(|module| self.adapter.path(module))
+            .collect();
+        let named: Vec<String> = unexpected.into_iter().collect();
+        if named.is_empty() {
+            return None;
+        }
+        rejected(format!("vLLM refuses the whole adapter over {}", named.join(", ")), VLLM_LOAD)
+    }
+
+    pub(super) fn vllm_hf(&self, module: Module) -> Answer {
+        if self.dialect() == Dialect::TextOnly {
+            return Answer::new(Verdict::Ignored, TEXT_ONLY, VLLM_HF_NAMES);
+        }
+        match Area::of(module) {
+            Area::Text => Answer::applied(VLLM_HF_NAMES),
+            _ if !self.options.tower_connector => Answer::new(Verdict::Ignored, NO_TOWER, VLLM_WRAP),
+            _ if self.dialect() == Dialect::VllmConsolidated && Self::is_rotary_vision(module) => {
+                Answer::new(
+                    Verdict::Wrong,
+                    "its rows are in the order of consolidated weights, and this server has Hugging Face's",
+                    VLLM_HF_NAMES,
+                )
+            }
+            _ => Answer::applied(VLLM_HF_NAMES),
+        }
+    }
+
+    pub(super) fn vllm_mistral(&self, module: Module) -> Answer {
+        let is_vision = Area::of(module) == Area::Vision;
+        match (Area::of(module), self.dialect()) {
+            (_, Dialect::TextOnly) => Answer::new(Verdict::Ignored, TEXT_ONLY, VLLM_MISTRAL_NAMES),
+            (Area::Text, _) => Answer::applied(VLLM_MISTRAL_NAMES),
+            (_, Dialect::PeftLegacy) => Answer::new(
+                Verdict::Ignored,
+                "vLLM's names for this format are not reached from peft's names from before transformers 4.52",
+                VLLM_MISTRAL_NAMES,
+            ),
+            _ if !self.options.tower_connector => Answer::new(Verdict::Ignored, NO_TOWER, VLLM_WRAP),
+            (_, Dialect::Peft) if is_vision && module.has_rotary_rows() => Answer::new(
+                Verdict::Wrong,
+                "vLLM keeps the vision encoder's rows in Mistral's order, and these are in Hugging Face's: \
+                 `pixtune adapter convert --to vllm-consolidated`",
+                VLLM_ROWS,
+            ),
+            _ => Answer::applied(VLLM_MISTRAL_NAMES),
+        }
+    }
+
+    pub(super) fn mistral_inference_refusal(&self) -> Option<Answer> {
+        let rejected = |reason: String| Some(Answer::new(Verdict::Rejected, reason, MI_LOAD));
+        let tensors = &self.adapter.file().header().tensors;
+        let dtypes: BTreeSet<Dtype> = tensors.iter().map(|tensor| tensor.dtype).collect();
+        let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.as_str()).collect();
+        let base = self.base.tensors().next().map(|tensor| tensor.dtype());
+        if dtypes.len() > 1 {
+            return rejected(format!("its tensors are of different types, {}", names.join(" and ")));
+        }
+        if let (Some(dtype), Some(base)) = (dtypes.first(), base)
+            && *dtype != base
+        {
+            return rejected(format!(
+                "its tensors are {dtype}, and the base's are {base}: they have to be the same"
+            ));
+        }
+        let stranger = self.adapter.whole.values().next()?;
+        rejected(format!("`{}` has no `lora` in its name", stranger.name))
+    }
+
+    pub(super) fn mistral_inference(&self, module: Module, lora: Option<&Lora>) -> Answer {
+        if self.dialect().is_peft() {
+            return Answer::new(
+                Verdict::Ignored,
+                "it looks for names such as layers.0.attention.wq, and passes over peft's in silence",
+                MI_LOAD,
+            );
+        }
+        match Area::of(module) {
+            Area::Text => match Self::other_scaling(lora) {
+                None => Answer::applied(MI_LOAD),
+                Some(scaling) => Answer::new(
+                    Verdict::Wrong,
+                    format!(
+                        "params.json notes the scaling {scaling}, and the program multiplies with {MISTRAL_SCALING:?}: \
+                         `pixtune adapter convert --to mistral` folds it into the tensors"
+                    ),
+                    MI_SCALING,
+                ),
+            },
+            _ => Answer::new(Verdict::Ignored, "it puts LoRA into layers of the text decoder only", MI_LOAD),
+        }
+    }
+
+    pub(super) fn peft_refusal(&self, server: Server) -> Option<Answer> {
+        let Some(config) = &self.adapter.config else {
+            let reason = "peft looks for adapter_config.json and adapter_model.safetensors";
+            return Some(Answer::new(Verdict::Rejected, reason, "peft 0.21.2 config.py from_pretrained"));
+        };
+        let found = fit::candidates(self.base).any(|module| config.targets(&module.path(live(server))));
+        let only_saved = self.adapter.lora.is_empty() && config.targets.is_empty();
+        (!found && !only_saved).then(|| {
+            Answer::new(
+                Verdict::Rejected,
+                "no module of the model matches target_modules: its names are those of another version",
+                "peft 0.21.2 tuners/tuners_utils.py inject_adapter",
+            )
+        })
+    }
+
+    pub(super) fn transformers(&self, server: Server, module: Module) -> Answer {
+        let measured = match server {
+            Server::Transformers => MEASURED_5,
+            Server::Transformers457 => MEASURED_4,
+            _ => MEASURED_LEGACY,
+        };
+        let ignored = |reason: &str, source| Answer::new(Verdict::Ignored, reason, source);
+        let targeted =
+            self.adapter.config.as_ref().is_some_and(|config| config.targets(&module.path(live(server))));
+        let is_lora = self.adapter.lora.contains_key(&module);
+        match (self.dialect(), server) {
+            (Dialect::TextOnly, _) if module != Module::Head => ignored(TEXT_ONLY_PEFT, measured),
+            (Dialect::Peft | Dialect::VllmConsolidated, Server::TransformersLegacy) => ignored(
+                "its names are those of transformers 4.52 and later: B stays zero, and peft warns",
+                measured,
+            ),
+            (Dialect::PeftLegacy, Server::Transformers)
+                if !matches!(Area::of(module), Area::Text | Area::Embedding) =>
+            {
+                ignored("transformers 5 renames only the text decoder's old names; peft warns", measured)
+            }
+            _ if is_lora && !targeted => {
+                ignored("target_modules of adapter_config.json does not match it", PEFT_TARGETS)
+            }
+            (Dialect::VllmConsolidated, _) if Self::is_rotary_vision(module) => Answer::new(
+                Verdict::Wrong,
+                "its rows are in the order of consolidated weights, and transformers has Hugging Face's",
+                measured,
+            ),
+            _ => Answer::applied(measured),
+        }
+    }
+}
+
+const NO_TOWER: &str = "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
+const TEXT_ONLY: &str = "it was trained on the text decoder alone, whose names match nothing in the whole model: \
+     `pixtune adapter convert --to peft`";
+const TEXT_ONLY_PEFT: &str =
+    "it was trained on the text decoder alone: in the whole model B stays zero, and peft warns";
+
+/// How modules are called while the model is in memory.
+fn live(server: Server) -> Spelling {
+    match server {
+        Server::TransformersLegacy => Spelling::Disk,
+        _ => Spelling::Live,
+    }
+}

@@ -1,0 +1,317 @@
+//! From one dialect to another: names, rows of B, the scaling, and the files beside the tensors.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use super::dialect::{Area, Dialect};
+use super::error::AdapterError;
+use super::fold::{self, Rounding};
+use super::open::{Adapter, Lora, MISTRAL_SCALING};
+use super::{fit, refuse, settings};
+use crate::weights::convert::{ConvertError, Existing, OutputFolder, REPORT, check_target};
+use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
+use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
+
+/// What is to be done with an adapter.
+#[derive(Debug)]
+pub struct Conversion<'c> {
+    adapter: &'c Adapter,
+    target: PathBuf,
+    to: Dialect,
+    pieces: Vec<Piece<'c>>,
+    settings: Vec<(&'static str, String)>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// A tensor of the output.
+#[derive(Debug)]
+struct Piece<'c> {
+    key: String,
+    module: String,
+    from: &'c TensorInfo,
+    dtype: Dtype,
+    /// What values are multiplied with: as it is used, and exactly.
+    factor: (f32, f64),
+    /// Orders of rows and the width of a head, where rows move.
+    rows: Option<(RowOrder, RowOrder, usize)>,
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConversionReport {
+    /// The dialect of the source.
+    pub from: Dialect,
+    /// The dialect of the output.
+    pub to: Dialect,
+    /// Modules by area.
+    pub modules: BTreeMap<Area, usize>,
+    /// Ranks, with the number of modules of each.
+    pub ranks: BTreeMap<usize, usize>,
+    /// Modules whose rows of B were moved.
+    pub permuted: usize,
+    /// Types of the output, with their number of tensors.
+    pub dtypes: BTreeMap<Dtype, usize>,
+    /// Factors folded into B, by their exact value, with the number of modules.
+    pub folded: Vec<(f64, usize)>,
+    /// The largest error of folding and rounding.
+    pub rounding: Rounding,
+    /// Files written.
+    pub files: Vec<&'static str>,
+    /// What else people should know.
+    pub warnings: Vec<String>,
+}
+
+impl<'c> Conversion<'c> {
+    /// Decides everything and refuses what cannot be said in the dialect. `dtype` is the type of every tensor; without it
+    /// each keeps its own, and Mistral's dialect has that of the base, because mistral-inference takes no other.
+    pub fn new(
+        adapter: &'c Adapter,
+        base: &Checkpoint,
+        to: Dialect,
+        target: &Path,
+        dtype: Option<Dtype>,
+        existing: Existing,
+    ) -> Result<Conversion<'c>, AdapterError> {
+        check_target(&[&adapter.folder, base.folder()], target, existing)?;
+        fit::check(adapter, base)?;
+        refuse::check_conversion(adapter, to)?;
+        let dtype = dtype.or_else(|| (to == Dialect::Mistral).then(|| base_dtype(base)));
+        let mut pieces: Vec<Piece<'c>> = adapter
+            .lora
+            .iter()
+            .flat_map(|(module, lora)| pieces(adapter, base, to, dtype, *module, lora))
+            .collect();
+        pieces.extend(adapter.whole.iter().map(|(name, tensor)| Piece {
+            key: format!(
+                "{}{}",
+                to.key(name.module),
+                if *name == name.module.weight() { ".weight" } else { ".bias" }
+            ),
+            module: adapter.path(name.module),
+            from: tensor,
+            dtype: dtype.unwrap_or(tensor.dtype),
+            factor: (1.0, 1.0),
+            rows: move_of(adapter, base, to, name.module),
+        }));
+        // As safetensors' own writer orders tensors: wide types first, then by name.
+        pieces.sort_by(|a, b| (Reverse(a.dtype.size()), &a.key).cmp(&(Reverse(b.dtype.size()), &b.key)));
+        let settings = settings(adapter, base, to);
+        let warnings = warnings(adapter, base, to);
+        Ok(Conversion { adapter, target: target.to_owned(), to, pieces, settings, warnings })
+    }
+
+    /// Writes everything and moves it to its place.
+    pub fn run(&self) -> Result<ConversionReport, AdapterError> {
+        let folder = OutputFolder::create(&self.target)?;
+        let rounding = self.write_tensors(folder.path())?;
+        for (name, text) in &self.settings {
+            folder.write(name, text.as_bytes())?;
+        }
+        let report = self.report(rounding);
+        folder.write(REPORT, report.to_json().as_bytes())?;
+        folder.commit()?;
+        Ok(report)
+    }
+
+    fn write_tensors(&self, folder: &Path) -> Result<Rounding, AdapterError> {
+        let path = folder.join(self.to.tensor_file());
+        let shown = self.target.join(self.to.tensor_file());
+        let failed = |source: io::Error| ConvertError::Write { path: shown.clone(), source };
+        let specs: Vec<TensorSpec> = self.pieces.iter().map(Piece::spec).collect();
+        let layout = Layout::new(&specs).ok_or(ConvertError::TooLarge)?;
+        let file = BufWriter::new(File::create(&path).map_err(failed)?);
+        let mut writer = Writer::new(file, &layout).map_err(failed)?;
+        let mut rounding = Rounding::default();
+        let mut problems = Problems::default();
+        for piece in &self.pieces {
+            let values = self.adapter.values(piece.from)?;
+            match fold::count_not_finite(&values) {
+                0 => writer.write(&piece.made_of(&values, &mut rounding)).map_err(failed)?,
+                count => {
+                    problems.0.push(format!("`{}` has {count} of {}", piece.from.name, values.len()));
+                    writer.write(&vec![0; piece.bytes()]).map_err(failed)?;
+                }
+            }
+        }
+        if !problems.0.is_empty() {
+            return Err(AdapterError::NotFinite { adapter: self.adapter.folder.clone(), problems });
+        }
+        let file =
+            writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        Ok(rounding)
+    }
+
+    fn report(&self, rounding: Rounding) -> ConversionReport {
+        let lora = &self.adapter.lora;
+        let mut modules = BTreeMap::new();
+        let mut ranks = BTreeMap::new();
+        let mut dtypes = BTreeMap::new();
+        let mut folded: Vec<(f64, usize)> = Vec::new();
+        for (module, lora) in lora {
+            *modules.entry(Area::of(*module)).or_default() += 1;
+            *ranks.entry(lora.rank).or_default() += 1;
+        }
+        for piece in &self.pieces {
+            *dtypes.entry(piece.dtype).or_default() += 1;
+            if piece.factor.1 != 1.0 {
+                match folded.iter_mut().find(|(factor, _)| *factor == piece.factor.1) {
+                    Some((_, count)) => *count += 1,
+                    None => folded.push((piece.factor.1, 1)),
+                }
+            }
+        }
+        ConversionReport {
+            from: self.adapter.dialect,
+            to: self.to,
+            modules,
+            ranks,
+            permuted: self.pieces.iter().filter(|piece| piece.rows.is_some()).count(),
+            dtypes,
+            folded,
+            rounding,
+            files: [self.to.tensor_file()]
+                .into_iter()
+                .chain(self.settings.iter().map(|(name, _)| *name))
+                .collect(),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+impl Piece<'_> {
+    fn spec(&self) -> TensorSpec {
+        TensorSpec { name: self.key.clone(), dtype: self.dtype, shape: self.from.shape.clone() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.from.shape.iter().product::<usize>() * self.dtype.size()
+    }
+
+    /// The bytes of the output.
+    fn made_of(&self, values: &[f32], rounding: &mut Rounding) -> Vec<u8> {
+        let (factor, exact) = self.factor;
+        let rounded = fold::scale(values, factor, exact, self.dtype);
+        rounding.take(rounded.error, rounded.lost, &self.module);
+        let Some((from, to, head_dim)) = self.rows else { return rounded.bytes };
+        let row_bytes = rounded.bytes.len() / self.from.shape[0];
+        let mut moved = vec![0; rounded.bytes.len()];
+        from.permute(to, head_dim, row_bytes, &rounded.bytes, &mut moved);
+        moved
+    }
+}
+
+/// The tensors of one module.
+fn pieces<'c>(
+    adapter: &Adapter,
+    base: &Checkpoint,
+    to: Dialect,
+    dtype: Option<Dtype>,
+    module: Module,
+    lora: &'c Lora,
+) -> Vec<Piece<'c>> {
+    let key = to.key(module);
+    let endings = match lora.is_embedding {
+        true => [".lora_embedding_A", ".lora_embedding_B"],
+        false => [".lora_A.weight", ".lora_B.weight"],
+    };
+    let fold = match to {
+        Dialect::Mistral => lora.scaling / MISTRAL_SCALING,
+        _ => 1.0,
+    };
+    let rows = move_of(adapter, base, to, module);
+    let piece = |ending: &str, from: &'c TensorInfo, factor: f64, rows| Piece {
+        key: format!("{key}{ending}"),
+        module: adapter.path(module),
+        from,
+        dtype: dtype.unwrap_or(from.dtype),
+        factor: (factor as f32, factor),
+        rows,
+    };
+    let mut pieces = vec![piece(endings[0], &lora.a, 1.0, None), piece(endings[1], &lora.b, fold, rows)];
+    pieces.extend(lora.magnitude.iter().map(|tensor| piece(".lora_magnitude_vector", tensor, 1.0, rows)));
+    pieces
+}
+
+/// How rows of a module move between the adapter's dialect and another.
+fn move_of(
+    adapter: &Adapter,
+    base: &Checkpoint,
+    to: Dialect,
+    module: Module,
+) -> Option<(RowOrder, RowOrder, usize)> {
+    let head_dim = base.rotary_head_dim(module)?;
+    let (from, to) = (adapter.dialect.row_order(module), to.row_order(module));
+    (from != to).then_some((from, to, head_dim))
+}
+
+/// The type of the text decoder's first query projection stands for the model's: mistral-inference asks for one type.
+fn base_dtype(base: &Checkpoint) -> Dtype {
+    let first = base.tensor(Module::Text(0, crate::weights::Part::Q).weight());
+    first.map_or(Dtype::BF16, |tensor| tensor.dtype())
+}
+
+fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static str, String)> {
+    match to {
+        Dialect::Mistral => vec![("params.json", settings::params(adapter, base))],
+        _ => vec![("adapter_config.json", settings::peft_config(adapter, base, to))],
+    }
+}
+
+fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
+    let mut warnings = adapter.warnings.clone();
+    warnings.extend(untold(adapter, base));
+    let outside = adapter.lora.keys().filter(|module| !matches!(Area::of(**module), Area::Text)).count();
+    let most = adapter.lora.values().map(|lora| lora.rank).max().unwrap_or(0);
+    match to {
+        Dialect::Mistral if outside > 0 => warnings.push(format!(
+            "{outside} of {} modules are outside of the text decoder's layers: mistral-inference passes over them in \
+             silence; `pixtune adapter merge` keeps them",
+            adapter.lora.len()
+        )),
+        Dialect::VllmConsolidated if outside > 0 => warnings.push(format!(
+            "{outside} of {} modules are outside of the text decoder: vLLM applies them only with \
+             --enable-tower-connector-lora; `pixtune adapter merge` keeps them",
+            adapter.lora.len()
+        )),
+        _ => {}
+    }
+    if to == Dialect::VllmConsolidated && most > 16 {
+        warnings.push(format!("rank {most}: vLLM has to be started with --max-lora-rank {most} or more"));
+    }
+    if to == Dialect::Mistral {
+        let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
+        if ranks.len() > 1 {
+            warnings.push(
+                "modules have different ranks: params.json gets no `lora` block, whose rank is one"
+                    .to_owned(),
+            );
+        }
+    }
+    warnings
+}
+
+/// Where the tensors and target_modules of a peft adapter say different things.
+pub(super) fn untold(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
+    let Some(config) = &adapter.config else { return Vec::new() };
+    let mut warnings = Vec::new();
+    let untargeted = adapter.lora.keys().filter(|module| !config.targets(&adapter.path(**module))).count();
+    if untargeted > 0 {
+        warnings.push(format!(
+            "{untargeted} of {} modules are stored and not matched by target_modules: peft would pass over them; here \
+             they count",
+            adapter.lora.len()
+        ));
+    }
+    let empty = fit::empty_targets(adapter, base, adapter.dialect).len();
+    if empty > 0 && untargeted == 0 {
+        warnings.push(format!(
+            "target_modules matches {empty} more modules, for which nothing is stored: they stay as they are"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,68 @@
+//! What keeps an adapter from being read, converted or merged.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::config::ConfigError;
+use super::dialect::Dialect;
+use crate::weights::convert::ConvertError;
+use crate::weights::safetensors::SafetensorsError;
+use crate::weights::{Dtype, Problems, WeightsError};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+pub enum AdapterError {
+    #[error("cannot read `{}`", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error("`{}` holds no adapter: {}", path.display(), no_adapter(*pickled))]
+    NoAdapter { path: PathBuf, pickled: bool },
+    #[error("`{}` holds two adapters, adapter_model.safetensors (peft) and lora.safetensors (Mistral)", path.display())]
+    Mixed { path: PathBuf },
+    #[error("`{}` has no adapter_config.json: rank and alpha stand only there", path.display())]
+    NoConfig { path: PathBuf },
+    #[error("`{}` cannot be used: {source}", path.display())]
+    Config { path: PathBuf, source: Box<ConfigError> },
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    Params { path: PathBuf, reason: String },
+    #[error("`{}` says `{key}` is {found:?}, which this version does not know", path.display())]
+    NotedDialect { path: PathBuf, key: &'static str, found: String },
+    #[error("`{}` is not of the dialect {dialect}", path.display())]
+    DialectOfFile { path: PathBuf, dialect: Dialect },
+    #[error("`{}` is in no dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
+    NoDialect { path: PathBuf, seen: Vec<Dialect>, stranger: Option<String> },
+    #[error("`{}` is damaged:{problems}", path.display())]
+    Damaged { path: PathBuf, problems: Problems },
+    #[error("`{tensor}` in `{}` is {dtype}; adapters are BF16, F16 or F32", path.display())]
+    Dtype { path: PathBuf, tensor: String, dtype: Dtype },
+    #[error("`{}` does not belong to `{}`:{problems}", adapter.display(), base.display())]
+    OtherBase { adapter: PathBuf, base: PathBuf, problems: Problems },
+    #[error("`{}` cannot be {what}:{problems}", adapter.display())]
+    Refused { adapter: PathBuf, what: &'static str, problems: Problems },
+    #[error("`{}` holds values that are not finite:{problems}", adapter.display())]
+    NotFinite { adapter: PathBuf, problems: Problems },
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+}
+
+fn no_adapter(pickled: bool) -> &'static str {
+    match pickled {
+        true => "adapter_model.bin is pickled and can run code when read; pixtune reads safetensors",
+        false => "neither adapter_model.safetensors nor lora.safetensors",
+    }
+}
+
+fn no_dialect(seen: &[Dialect], stranger: Option<&str>) -> String {
+    match (seen, stranger) {
+        (_, Some(name)) => format!("`{name}` names no part of it"),
+        ([], None) => "it holds no tensors".to_owned(),
+        (seen, None) => {
+            let seen: Vec<&str> = seen.iter().map(|dialect| dialect.describe()).collect();
+            format!("its names are mixed, {}", seen.join(" and "))
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Merging: W + s·(B·A), in the pass that converts.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::convert::untold;
+use super::dialect::Area;
+use super::error::AdapterError;
+use super::open::{Adapter, Lora};
+use super::product::PackedA;
+use super::{fit, fold, refuse};
+use crate::weights::convert::{
+    Change, ChangeError, ConvertError, Options, Plan, Progress, Report, check_target,
+};
+use crate::weights::safetensors::TensorInfo;
+use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, dtype};
+
+/// A merge that will go through unless the disk or one of the sources fails.
+#[derive(Debug)]
+pub struct Merge<'a> {
+    adapter: &'a Adapter,
+    plan: Plan,
+    /// The module that is being changed: chunks of one module follow each other.
+    loaded: Mutex<Option<(TensorName, Factors)>>,
+}
+
+/// What changes the rows of a module's weight.
+#[derive(Debug)]
+struct Factors {
+    /// The right factor, rank × columns.
+    right: PackedA,
+    /// Rows of the left factor and lengths of rows in the base's order, where rows move; otherwise they are read as needed.
+    moved: Option<(Vec<f32>, Vec<f32>)>,
+    scaling: f32,
+}
+
+impl<'a> Merge<'a> {
+    /// Looks at everything and refuses what cannot be merged; `options.source` is the base.
+    pub fn new(adapter: &'a Adapter, options: Options) -> Result<Merge<'a>, AdapterError> {
+        check_target(&[&adapter.folder], &options.target, options.existing)?;
+        let mut plan = Plan::new(options)?;
+        fit::check(adapter, &plan.source)?;
+        refuse::check_merge(adapter, plan.source.config().tied)?;
+        plan.warnings.extend(adapter.warnings.iter().cloned());
+        plan.warnings.extend(untold(adapter, &plan.source));
+        plan.merged = Some(summary(adapter));
+        Ok(Merge { adapter, plan, loaded: Mutex::new(None) })
+    }
+
+    /// What will be written.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Writes the merged checkpoint and moves it to its place.
+    pub fn run(&self, watch: &mut dyn FnMut(Progress)) -> Result<Report, AdapterError> {
+        self.plan.run(Some(self), watch).map_err(|error| match error {
+            // What this change itself could not do is told as it is.
+            ConvertError::Change { name, source } => match source.downcast::<AdapterError>() {
+                Ok(own) => *own,
+                Err(source) => ConvertError::Change { name, source }.into(),
+            },
+            error => error.into(),
+        })
+    }
+
+    fn base(&self) -> &Checkpoint {
+        &self.plan.source
+    }
+
+    fn lora(&self, tensor: TensorName) -> Option<&Lora> {
+        self.adapter.lora.get(&tensor.module).filter(|_| tensor.kind == Kind::Weight)
+    }
+
+    fn load(&self, module: Module, lora: &Lora) -> Result<Factors, AdapterError> {
+        let right = match lora.is_embedding {
+            true => transposed(&self.finite(&lora.b)?, lora.rank),
+            false => self.finite(&lora.a)?,
+        };
+        let columns = right.len() / lora.rank;
+        let moved = match self.base().rotary_head_dim(module) {
+            Some(head_dim) => {
+                let (from, to) = (self.adapter.dialect.row_order(module), self.base().row_order());
+                let order = |values: Vec<f32>| in_order(&values, lora.b.shape[0], from, to, head_dim);
+                let lengths = lora.magnitude.as_ref().map(|tensor| self.finite(tensor)).transpose()?;
+                Some((order(self.finite(&lora.b)?), lengths.map(order).unwrap_or_default()))
+            }
+            None => None,
+        };
+        Ok(Factors { right: PackedA::new(&right, lora.rank, columns), moved, scaling: lora.scaling as f32 })
+    }
+
+    /// Rows of the left factor: B, or an embedding's A.
+    fn left(
+        &self,
+        lora: &Lora,
+        factors: &Factors,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, AdapterError> {
+        let rank = lora.rank;
+        if let Some((rows, _)) = &factors.moved {
+            return Ok(rows[first * rank..(first + count) * rank].to_vec());
+        }
+        if !lora.is_embedding {
+            return self.rows(&lora.b, first * rank, count * rank);
+        }
+        let tokens = lora.a.shape[1];
+        let mut columns = Vec::with_capacity(rank * count);
+        for row in 0..rank {
+            columns.extend(self.rows(&lora.a, row * tokens + first, count)?);
+        }
+        Ok(transposed(&columns, count))
+    }
+
+    fn lengths(
+        &self,
+        lora: &Lora,
+        factors: &Factors,
+        first: usize,
+        count: usize,
+    ) -> Result<Option<Vec<f32>>, AdapterError> {
+        match (&lora.magnitude, &factors.moved) {
+            (None, _) => Ok(None),
+            (Some(_), Some((_, lengths))) => Ok(Some(lengths[first..first + count].to_vec())),
+            (Some(tensor), None) => self.rows(tensor, first, count).map(Some),
+        }
+    }
+
+    /// Some elements of a tensor of the adapter, all finite.
+    fn rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<Vec<f32>, AdapterError> {
+        let size = tensor.dtype.size();
+        let mut bytes = vec![0; count * size];
+        self.adapter.file().read_at(&mut bytes, tensor.range.start + (first * size) as u64)?;
+        let values = dtype::to_f32(tensor.dtype, &bytes)
+            .ok_or_else(|| self.not_finite(tensor, "no floats".to_owned()))?;
+        match fold::count_not_finite(&values) {
+            0 => Ok(values),
+            bad => Err(self.not_finite(tensor, format!("{bad} of {}", values.len()))),
+        }
+    }
+
+    fn finite(&self, tensor: &TensorInfo) -> Result<Vec<f32>, AdapterError> {
+        self.rows(tensor, 0, tensor.shape.iter().product())
+    }
+
+    fn not_finite(&self, tensor: &TensorInfo, what: String) -> AdapterError {
+        let problems = Problems(vec![format!("`{}` has {what}", tensor.name)]);
+        AdapterError::NotFinite { adapter: self.adapter.folder.clone(), problems }
+    }
+
+    /// Puts rows of a whole tensor in the place of the base's.
+    fn replace(
+        &self,
+        name: TensorName,
+        tensor: &TensorInfo,
+        first: usize,
+        rows: &mut [f32],
+    ) -> Result<(), AdapterError> {
+        let width = tensor.shape[1..].iter().product::<usize>().max(1);
+        let count = rows.len() / width;
+        let (from, to) = (self.adapter.dialect.row_order(name.module), self.base().row_order());
+        match self.base().rotary_head_dim(name.module).filter(|_| from != to && name.kind == Kind::Weight) {
+            None => rows.copy_from_slice(&self.rows(tensor, first * width, rows.len())?),
+            Some(head_dim) => {
+                for (index, row) in rows.chunks_exact_mut(width).enumerate() {
+                    let source = from.source_row(to, head_dim, first + index);
+                    row.copy_from_slice(&self.rows(tensor, source * width, width)?);
+                }
+            }
+        }
+        debug_assert_eq!(count * width, rows.len());
+        Ok(())
+    }
+
+    fn add(&self, name: TensorName, lora: &Lora, first: usize, rows: &mut [f32]) -> Result<(), AdapterError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = loaded.as_ref().is_some_and(|(loaded, _)| *loaded == name);
+        if !is_there {
+            *loaded = Some((name, self.load(name.module, lora)?));
+        }
+        let Some((_, factors)) = loaded.as_ref() else { return Ok(()) };
+        let width = factors.right.columns();
+        let count = rows.len() / width;
+        let left = self.left(lora, factors, first, count)?;
+        factors.right.add_to(rows, &left, factors.scaling);
+        if let Some(lengths) = self.lengths(lora, factors, first, count)? {
+            rows.chunks_exact_mut(width).zip(lengths).for_each(|(row, length)| set_length(row, length));
+        }
+        Ok(())
+    }
+}
+
+impl Change for Merge<'_> {
+    fn concerns(&self, tensor: TensorName) -> bool {
+        self.lora(tensor).is_some() || self.adapter.whole.contains_key(&tensor)
+    }
+
+    fn apply(&self, tensor: TensorName, first_row: usize, rows: &mut [f32]) -> Result<(), ChangeError> {
+        if let Some(whole) = self.adapter.whole.get(&tensor) {
+            self.replace(tensor, whole, first_row, rows)?;
+        }
+        match self.lora(tensor) {
+            Some(lora) => Ok(self.add(tensor, lora, first_row, rows)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// DoRA: a row in the length that was trained (peft 0.21.2 `tuners/lora/variants.py` `DoraLinearVariant.merge_safe`).
+fn set_length(row: &mut [f32], length: f32) {
+    let squares: f64 = row.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    let factor = length / squares.sqrt() as f32;
+    row.iter_mut().for_each(|value| *value *= factor);
+}
+
+/// Rows in another order.
+fn in_order(values: &[f32], rows: usize, from: RowOrder, to: RowOrder, head_dim: usize) -> Vec<f32> {
+    let width = values.len() / rows.max(1);
+    (0..rows)
+        .flat_map(|row| &values[from.source_row(to, head_dim, row) * width..][..width])
+        .copied()
+        .collect()
+}
+
+/// Columns as rows; `columns` is the width.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns.max(1);
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+/// What was merged, for the report.
+fn summary(adapter: &Adapter) -> pixtune_core::json::Value<'static> {
+    use super::report::{list, members, object, text, whole};
+    let mut areas = std::collections::BTreeMap::new();
+    let mut scalings: Vec<(f64, usize)> = Vec::new();
+    for (module, lora) in &adapter.lora {
+        *areas.entry(Area::of(*module)).or_insert(0) += 1;
+        match scalings.iter_mut().find(|(scaling, _)| *scaling == lora.scaling) {
+            Some((_, count)) => *count += 1,
+            None => scalings.push((lora.scaling, 1)),
+        }
+    }
+    let replaced: Vec<String> = adapter.whole.values().map(|tensor| tensor.name.clone()).collect();
+    members([
+        ("dialect", text(adapter.dialect.as_str())),
+        ("modules", object(areas.into_iter().map(|(area, count)| (area.as_str().to_owned(), whole(count))))),
+        (
+            "scalings",
+            object(
+                scalings.into_iter().map(|(scaling, count)| (super::settings::number(scaling), whole(count))),
+            ),
+        ),
+        ("replaced", list(&replaced)),
+    ])
+}

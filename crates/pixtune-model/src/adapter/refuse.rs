@@ -1,0 +1,79 @@
+//! What cannot be said in a dialect, and what this program does not compute: each with its reason and the way out.
+
+use super::dialect::Dialect;
+use super::error::AdapterError;
+use super::open::Adapter;
+use crate::weights::{Module, Problems};
+
+/// Refuses what neither a conversion nor a merge can do.
+fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
+    let Some(config) = &adapter.config else { return };
+    let computed =
+        |key: &String| format!("`{key}` changes how the adapter is computed, which pixtune does not do");
+    problems.0.extend(config.unsupported.iter().map(computed));
+    let unknown =
+        |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: it could mean anything");
+    problems.0.extend(config.unknown.iter().map(unknown));
+    if config.initialisation_changes_base() {
+        problems.0.push(format!(
+            "`init_lora_weights` is `{}`: what was trained is relative to weights that peft computes from the base; save it \
+             with peft's path_initial_model_for_weight_conversion",
+            config.initialisation
+        ));
+    }
+    let bias_of_b = adapter.lora.iter().filter(|(_, lora)| lora.bias.is_some());
+    problems
+        .0
+        .extend(bias_of_b.map(|(module, _)| format!("`{}` has a bias on lora_B", adapter.path(*module))));
+}
+
+/// Refuses an adapter that the dialect cannot express.
+pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterError> {
+    let mut problems = Problems::default();
+    unknown_arithmetic(adapter, &mut problems);
+    let mut refuse = |what: String, why: &str| problems.0.push(format!("{what}: {why}; merge it instead"));
+    let has_biases = adapter.config.as_ref().is_some_and(|config| config.bias != "none");
+    if has_biases {
+        refuse("trained biases".to_owned(), "peft's versions keep them under different names");
+    }
+    if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated) {
+        let server = if to == Dialect::Mistral { "mistral-inference" } else { "vLLM" };
+        if adapter.config.as_ref().is_some_and(|config| config.dora)
+            || adapter.lora.values().any(|lora| lora.magnitude.is_some())
+        {
+            refuse("DoRA".to_owned(), &format!("{server} has no lengths of rows"));
+        }
+        for (name, tensor) in &adapter.whole {
+            if !has_biases || *name == name.module.weight() {
+                refuse(format!("`{}`", tensor.name), &format!("{server} takes no whole tensors"));
+            }
+        }
+        let unfit = [Module::Head, Module::Embedding, Module::PatchConv];
+        for module in unfit.into_iter().filter(|module| adapter.lora.contains_key(module)) {
+            refuse(format!("`{}`", adapter.path(module)), &format!("{server} applies no LoRA there"));
+        }
+    }
+    finish(adapter, "converted", problems)
+}
+
+/// Refuses an adapter that cannot be merged.
+pub fn check_merge(adapter: &Adapter, head_is_tied: bool) -> Result<(), AdapterError> {
+    let mut problems = Problems::default();
+    unknown_arithmetic(adapter, &mut problems);
+    let touches_head =
+        adapter.lora.contains_key(&Module::Head) || adapter.whole.contains_key(&Module::Head.weight());
+    if head_is_tied && touches_head {
+        problems.0.push(format!(
+            "`{}` is tied to the embedding in the base, and would change it too",
+            adapter.path(Module::Head)
+        ));
+    }
+    finish(adapter, "merged", problems)
+}
+
+fn finish(adapter: &Adapter, what: &'static str, problems: Problems) -> Result<(), AdapterError> {
+    match problems.0.is_empty() {
+        true => Ok(()),
+        false => Err(AdapterError::Refused { adapter: adapter.folder.clone(), what, problems }),
+    }
+}

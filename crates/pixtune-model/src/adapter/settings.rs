@@ -1,0 +1,207 @@
+//! What is written beside the tensors: adapter_config.json for peft, params.json for Mistral.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pixtune_core::json::{self, Value, write_string};
+
+use super::config::DIALECT_KEY;
+use super::dialect::Dialect;
+use super::fit;
+use super::open::{Adapter, MISTRAL_SCALING};
+use super::targets::Targets;
+use crate::weights::config;
+use crate::weights::{Checkpoint, Dtype, Format, Module, Spelling};
+
+/// Rank and scaling as peft writes them: one pair for most modules, and patterns for the rest.
+#[derive(Debug, PartialEq)]
+struct Ranks {
+    rank: u32,
+    alpha: f64,
+    rank_stabilised: bool,
+    /// Ranks that differ, by the end of a module's path.
+    rank_pattern: BTreeMap<String, u32>,
+    /// Alphas that differ.
+    alpha_pattern: BTreeMap<String, f64>,
+}
+
+/// adapter_config.json for an adapter in another dialect of peft's.
+///
+/// Only keys that peft 0.14 already knew are written: it refuses others, and newer ones have defaults that mean nothing
+/// changed.
+pub fn peft_config(adapter: &Adapter, base: &Checkpoint, dialect: Dialect) -> String {
+    let ranks = Ranks::of(adapter);
+    let config = adapter.config.as_ref();
+    let saved: Vec<String> = adapter
+        .whole
+        .keys()
+        .filter(|name| **name == name.module.weight())
+        .map(|name| saved(name.module, dialect))
+        .collect();
+    let text = |value: Option<&String>| value.map_or("null".to_owned(), |text| quoted(text));
+    let mut members: Vec<(&str, String)> = vec![
+        ("alpha_pattern", object(&ranks.alpha_pattern, |alpha| number(*alpha))),
+        ("auto_mapping", "null".to_owned()),
+        ("base_model_name_or_path", text(config.and_then(|config| config.base_model.as_ref()))),
+        ("bias", quoted(config.map_or("none", |config| &config.bias))),
+        ("fan_in_fan_out", "false".to_owned()),
+        ("inference_mode", "true".to_owned()),
+        ("init_lora_weights", "true".to_owned()),
+        ("layers_pattern", "null".to_owned()),
+        ("layers_to_transform", "null".to_owned()),
+        ("lora_alpha", number(ranks.alpha)),
+        ("lora_dropout", number(config.map_or(0.0, |config| config.dropout))),
+        ("modules_to_save", if saved.is_empty() { "null".to_owned() } else { list(&saved) }),
+        ("peft_type", quoted("LORA")),
+        ("r", ranks.rank.to_string()),
+        ("rank_pattern", object(&ranks.rank_pattern, u32::to_string)),
+        ("revision", text(config.and_then(|config| config.revision.as_ref()))),
+        ("target_modules", list(&target_modules(adapter, base, dialect))),
+        ("task_type", text(config.map_or(Some(&"CAUSAL_LM".to_owned()), |config| config.task_type.as_ref()))),
+        ("use_dora", config.is_some_and(|config| config.dora).to_string()),
+        ("use_rslora", ranks.rank_stabilised.to_string()),
+    ];
+    if dialect == Dialect::VllmConsolidated {
+        members.push((DIALECT_KEY, quoted(dialect.as_str())));
+        members.sort_by_key(|(key, _)| *key);
+    }
+    let lines: Vec<String> =
+        members.iter().map(|(key, value)| format!("  {}: {value}", quoted(key))).collect();
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+/// params.json for an adapter in Mistral's dialect: the base's, with what mistral-finetune adds to it.
+pub fn params(adapter: &Adapter, base: &Checkpoint) -> String {
+    let dtype = base.tensors().next().map_or(Dtype::BF16, |tensor| tensor.dtype());
+    let written = config::write(base.config(), base.format(), Format::Mistral, dtype, None);
+    let ranks: BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
+    let parsed = json::parse(&written.text).map(|parsed| parsed.value);
+    let (Ok(Value::Object(mut members)), Some(rank), 1) = (parsed, ranks.first(), ranks.len()) else {
+        return written.text;
+    };
+    let dropout = adapter.config.as_ref().map_or(0.0, |config| config.dropout);
+    let number = |value: f64| Value::Number(Cow::Owned(format!("{value:?}")));
+    let lora = [
+        ("enable", Value::Bool(true)),
+        ("rank", Value::Number(Cow::Owned(rank.to_string()))),
+        ("dropout", number(dropout)),
+        ("scaling", number(MISTRAL_SCALING)),
+    ];
+    members.retain(|(key, _)| key != "lora");
+    members.push((
+        Cow::Borrowed("lora"),
+        Value::Object(lora.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect()),
+    ));
+    config::pretty(&Value::Object(members).into_owned())
+}
+
+impl Ranks {
+    fn of(adapter: &Adapter) -> Ranks {
+        let stabilised = adapter.config.as_ref().is_some_and(|config| config.rank_stabilised);
+        let alpha_of = |module: &Module, rank: usize, scaling: f64| match &adapter.config {
+            Some(config) => config.alpha_of(&adapter.path(*module)),
+            None => scaling * rank as f64,
+        };
+        let own: Vec<(Module, u32, f64)> = adapter
+            .lora
+            .iter()
+            .map(|(module, lora)| (*module, lora.rank as u32, alpha_of(module, lora.rank, lora.scaling)))
+            .collect();
+        let said = adapter.config.as_ref().map(|config| (config.rank, config.alpha));
+        let (rank, alpha) = said.unwrap_or_else(|| most_common(&own));
+        let tail_where = |differs: &dyn Fn(&(Module, u32, f64)) -> bool| {
+            own.iter().filter(|row| differs(row)).map(|row| (tail(row.0), *row)).collect::<Vec<_>>()
+        };
+        Ranks {
+            rank,
+            alpha,
+            rank_stabilised: stabilised,
+            rank_pattern: tail_where(&|row| row.1 != rank)
+                .into_iter()
+                .map(|(tail, row)| (tail, row.1))
+                .collect(),
+            alpha_pattern: tail_where(&|row| row.2 != alpha)
+                .into_iter()
+                .map(|(tail, row)| (tail, row.2))
+                .collect(),
+        }
+    }
+}
+
+fn most_common(own: &[(Module, u32, f64)]) -> (u32, f64) {
+    let mut counts: BTreeMap<(u32, u64), usize> = BTreeMap::new();
+    for (_, rank, alpha) in own {
+        *counts.entry((*rank, alpha.to_bits())).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map_or((1, 1.0), |((rank, alpha), _)| (rank, f64::from_bits(alpha)))
+}
+
+/// The shortest list of names that peft matches with exactly the modules of this adapter, in the dialect it is written
+/// in and at the paths that modules have since transformers 4.52.
+fn target_modules(adapter: &Adapter, base: &Checkpoint, dialect: Dialect) -> Vec<String> {
+    let modules = || adapter.lora.keys().copied();
+    let source = match adapter.config.as_ref().map(|config| &config.targets) {
+        Some(Targets::Names(names)) => names.iter().cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    let leaf = |module: Module| last_steps(&tail(module), 1);
+    let two = |module: Module| last_steps(&tail(module), 2);
+    let choices: [BTreeSet<String>; 3] =
+        [source, modules().map(leaf).collect(), modules().map(two).collect()];
+    let hits_exactly = |names: &BTreeSet<String>| {
+        let targets = Targets::Names(names.iter().cloned().collect());
+        [dialect, Dialect::Peft].iter().all(|dialect| {
+            fit::candidates(base).all(|module| {
+                targets.matches(&dialect.path(module), None) == adapter.lora.contains_key(&module)
+            })
+        })
+    };
+    let chosen = choices.into_iter().find(hits_exactly);
+    chosen.unwrap_or_else(|| modules().map(tail).collect()).into_iter().collect()
+}
+
+/// An entry of `modules_to_save`. peft compares ends of names without regard for dots, so a norm needs its whole path.
+fn saved(module: Module, dialect: Dialect) -> String {
+    match module {
+        Module::Head | Module::Embedding => tail(module),
+        _ => dialect.path(module),
+    }
+}
+
+/// The end of a module's path that every dialect of peft's shares and no other module has.
+pub fn tail(module: Module) -> String {
+    let disk = module.path(Spelling::Disk);
+    let areas = ["language_model.model.", "language_model.", "vision_tower.", "multi_modal_projector."];
+    areas.iter().find_map(|area| disk.strip_prefix(area)).unwrap_or(&disk).to_owned()
+}
+
+fn last_steps(path: &str, count: usize) -> String {
+    let steps: Vec<&str> = path.split('.').collect();
+    steps[steps.len().saturating_sub(count)..].join(".")
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    write_string(text, &mut out);
+    out
+}
+
+/// Whole numbers without a point, as peft writes alphas.
+pub fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.0}") } else { format!("{value:?}") }
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("\n    {}", quoted(name))).collect();
+    format!("[{}\n  ]", names.join(","))
+}
+
+fn object<T>(members: &BTreeMap<String, T>, show: impl Fn(&T) -> String) -> String {
+    if members.is_empty() {
+        return "{}".to_owned();
+    }
+    let members: Vec<String> =
+        members.iter().map(|(key, value)| format!("\n    {}: {}", quoted(key), show(value))).collect();
+    format!("{{{}\n  }}", members.join(","))
+}

@@ -1,0 +1,151 @@
+//! Checkpoints: everything a run needs to go on as if it had never stopped.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use pixtune_model::kernels::Kernels;
+use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerState};
+use pixtune_model::weights::Dtype;
+use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
+
+use crate::error::TrainError;
+use crate::folder::{Folder, names, remove};
+use crate::progress::Progress;
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// Writes `checkpoints/step-N` and removes old ones beyond `keep`. Where it cannot be written, those before it stay.
+pub fn save<K: Kernels>(
+    folder: &Folder,
+    network: &Network<'_, K>,
+    progress: &Progress,
+    base: &str,
+    keep: usize,
+) -> Result<PathBuf, TrainError> {
+    let name = format!("{}/step-{}", names::CHECKPOINTS, progress.step);
+    folder.write_folder(&name, |inside| {
+        save_adapter(network, inside, base)?;
+        let optimizer = inside.join(OPTIMIZER);
+        write_moments(&optimizer, network.adapter_tensors(), &network.optimizer_state())
+            .map_err(|source| TrainError::Write { path: optimizer, source })?;
+        let state = inside.join(STATE);
+        fs::write(&state, progress.to_json()).map_err(|source| TrainError::Write { path: state, source })
+    })?;
+    for (_, path) in list(folder).into_iter().rev().skip(keep.max(1)) {
+        remove(&path).map_err(|source| TrainError::Write { path, source })?;
+    }
+    Ok(folder.join(name))
+}
+
+/// Writes PEFT's files into a folder.
+pub fn save_adapter<K: Kernels>(
+    network: &Network<'_, K>,
+    folder: &Path,
+    base: &str,
+) -> Result<(), TrainError> {
+    network.save_adapter(folder, base).map_err(|error| match error {
+        NetworkError::Io { path, source } => TrainError::Write { path, source },
+        other => other.into(),
+    })
+}
+
+/// Puts the newest checkpoint into the network and says where the run stood: at its beginning, where there is none.
+pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<'_, K>) -> Result<Progress, TrainError> {
+    let Some((step, path)) = list(folder).pop() else { return Ok(Progress::default()) };
+    let state = path.join(STATE);
+    let damaged = |path: PathBuf, reason: String| TrainError::Damaged { path, reason };
+    let text = fs::read_to_string(&state).map_err(|error| damaged(state.clone(), error.to_string()))?;
+    let progress = Progress::from_json(&text).map_err(|reason| damaged(state.clone(), reason))?;
+    if progress.step != step {
+        return Err(damaged(state, format!("it is of step {}", progress.step)));
+    }
+    network.load_adapter(&path)?;
+    let optimizer = path.join(OPTIMIZER);
+    let moments = read_moments(&optimizer, network.adapter_tensors(), step);
+    network.set_optimizer_state(&moments.map_err(|reason| damaged(optimizer, reason))?);
+    Ok(progress)
+}
+
+/// The checkpoints there are, oldest first.
+pub fn list(folder: &Folder) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(folder.join(names::CHECKPOINTS)).into_iter().flatten().flatten();
+    let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+    let mut found: Vec<(u64, PathBuf)> =
+        entries.filter_map(|entry| Some((step(&entry.path())?, entry.path()))).collect();
+    found.sort();
+    found
+}
+
+/// The two moments of every tensor, under its name with `.first_moment` and `.second_moment` behind it.
+fn write_moments(path: &Path, tensors: &[AdapterTensor], state: &OptimizerState) -> std::io::Result<()> {
+    let specs: Vec<TensorSpec> = tensors.iter().flat_map(moment_specs).collect();
+    let layout = Layout::new(&specs).expect("an adapter's tensors have names of their own");
+    let mut writer = Writer::new(BufWriter::new(File::create(path)?), &layout)?;
+    for tensor in tensors {
+        for moment in [&state.first, &state.second] {
+            let bytes: Vec<u8> =
+                moment[tensor.range.clone()].iter().flat_map(|value| value.to_le_bytes()).collect();
+            writer.write(&bytes)?;
+        }
+    }
+    writer.finish()?.flush()
+}
+
+fn moment_specs(tensor: &AdapterTensor) -> [TensorSpec; 2] {
+    ["first", "second"].map(|moment| TensorSpec {
+        name: format!("{}.{moment}_moment", tensor.name),
+        dtype: Dtype::F32,
+        shape: tensor.shape.to_vec(),
+    })
+}
+
+fn read_moments(path: &Path, tensors: &[AdapterTensor], steps: u64) -> Result<OptimizerState, String> {
+    let file = SafetensorsFile::open(path).map_err(|error| error.to_string())?;
+    let mut state = OptimizerState { steps, ..OptimizerState::default() };
+    for tensor in tensors {
+        let [first, second] = moment_specs(tensor);
+        for (spec, values) in [(first, &mut state.first), (second, &mut state.second)] {
+            let found = file.header().find(&spec.name).ok_or_else(|| format!("it has no `{}`", spec.name))?;
+            if found.dtype != spec.dtype || found.shape != spec.shape {
+                return Err(format!("`{}` is not F32 {:?}", spec.name, spec.shape));
+            }
+            let mut bytes = vec![0; 4 * tensor.range.len()];
+            file.read_at(&mut bytes, found.range.start).map_err(|error| error.to_string())?;
+            let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            values.extend(bytes.chunks_exact(4).map(value));
+        }
+    }
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors() -> Vec<AdapterTensor> {
+        let tensor = |name: &str, shape: [usize; 2], start: usize| AdapterTensor {
+            name: name.to_owned(),
+            shape,
+            range: start..start + shape[0] * shape[1],
+        };
+        vec![tensor("a.lora_A.weight", [2, 3], 0), tensor("a.lora_B.weight", [4, 2], 6)]
+    }
+
+    #[test]
+    fn moments_read_back_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(OPTIMIZER);
+        let first: Vec<f32> = (0..14).map(|value| value as f32 * 0.1).collect();
+        let state =
+            OptimizerState { steps: 5, second: first.iter().map(|value| value * value).collect(), first };
+        write_moments(&path, &tensors(), &state).unwrap();
+        assert_eq!(read_moments(&path, &tensors(), 5).unwrap(), state);
+        let mut others = tensors();
+        others[1].shape = [2, 4];
+        assert!(read_moments(&path, &others, 5).unwrap_err().contains("a.lora_B.weight.first_moment"));
+        fs::write(&path, b"\0\0\0").unwrap();
+        read_moments(&path, &tensors(), 5).unwrap_err();
+    }
+}

@@ -1,0 +1,330 @@
+//! An index of every sample: where its line stands and what it costs, found in one pass without decoding a picture.
+//! Lines themselves stay on disk, so memory grows by [`Entry`] alone.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use pixtune_core::diagnostic::{Diagnostic, Finding};
+use pixtune_core::rules;
+use pixtune_core::tokens::ChatEncoder;
+use pixtune_io::encode::{EncodedLine, encode_line};
+use pixtune_io::image::Limits;
+use pixtune_io::parallel;
+use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::tokens::{Counted, Ids, count_line};
+use pixtune_model::network::{Picture, Sequence};
+
+/// A line may have this many bytes: two hundred pictures of a megabyte.
+const MAX_LINE: usize = 512 << 20;
+
+/// What the index keeps of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Entry {
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+    pub(crate) line: u32,
+    /// Its tokens.
+    pub tokens: u32,
+    /// Those of pictures.
+    pub image_tokens: u32,
+    /// Those that count in the loss.
+    pub trained: u32,
+}
+
+/// A file of samples.
+#[derive(Debug)]
+pub struct DataFile {
+    /// As the user named it.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of them.
+    pub blake3: String,
+    path: PathBuf,
+    folder: PathBuf,
+    open: Mutex<File>,
+    /// The first of its samples in the index.
+    first: u32,
+}
+
+/// The samples that can be trained on.
+#[derive(Debug)]
+pub struct Dataset<'t> {
+    encoder: ChatEncoder<'t>,
+    files: Vec<DataFile>,
+    entries: Vec<Entry>,
+    unusable: BTreeMap<&'static str, u64>,
+}
+
+/// A sample as it is trained on.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Ids, loss mask and pictures.
+    pub sequence: Sequence,
+    /// Bytes it takes in memory, nearly.
+    pub bytes: usize,
+}
+
+/// What ends the reading of data.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The manifest beside the data cannot be used.
+    #[error("`{}` is not a manifest of `pixtune prepare`: {reason}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is nothing called that.
+    #[error("`{}` has no {what}", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// What should be there.
+        what: &'static str,
+    },
+    /// More samples than an index can name.
+    #[error("`{}` has a line after the first 4,294,967,295 samples", path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file changed while the run was under way.
+    #[error("`{name}` changed while it was read: line {line} is another now")]
+    Changed {
+        /// The file.
+        name: String,
+        /// The line.
+        line: u64,
+    },
+}
+
+/// What hears of the indexing.
+pub trait Indexing {
+    /// A sample that cannot be used, or a warning about one that can.
+    fn finding(&mut self, diagnostic: &Diagnostic);
+    /// So many bytes of all are read.
+    fn read(&mut self, bytes: u64, of: u64);
+}
+
+/// So much is handed to a thread at once.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// A line and what became of it.
+struct Measured {
+    row: RawRow,
+    counted: Result<Counted, Finding>,
+}
+
+impl<'t> Dataset<'t> {
+    /// Reads every line of the files once and keeps the place of each sample that can be trained on; a sample of more than
+    /// `max_tokens` cannot. What cannot be trained on is a finding.
+    pub fn index(
+        paths: &[PathBuf],
+        encoder: ChatEncoder<'t>,
+        max_tokens: usize,
+        threads: usize,
+        hear: &mut (dyn Indexing + Send),
+    ) -> Result<Dataset<'t>, DataError> {
+        let mut dataset =
+            Dataset { encoder, files: Vec::new(), entries: Vec::new(), unusable: BTreeMap::new() };
+        let of = paths.iter().filter_map(|path| path.metadata().ok()).map(|about| about.len()).sum();
+        let mut read = 0;
+        for path in paths {
+            let mut file = DataFile::open(path, dataset.entries.len())?;
+            let broken = |source| DataError::Read { path: path.clone(), source };
+            let source = File::open(path).map_err(broken)?;
+            let mut rows = Records::new(source, Framing::Lines, MAX_LINE);
+            let folder = file.folder.clone();
+            let work = |batch: Vec<RawRow>| measure(batch, &encoder, &folder, max_tokens);
+            let sink = |batch: Vec<Measured>| {
+                for measured in batch {
+                    read += measured.row.length;
+                    dataset.keep(measured, &file, hear)?;
+                }
+                hear.read(read, of);
+                Ok(())
+            };
+            parallel::ordered(threads, || next_batch(&mut rows).map_err(broken), work, sink)?;
+            (file.bytes, file.blake3) = rows.fingerprint();
+            dataset.files.push(file);
+        }
+        Ok(dataset)
+    }
+
+    fn keep(
+        &mut self,
+        Measured { row, counted }: Measured,
+        file: &DataFile,
+        hear: &mut (dyn Indexing + Send),
+    ) -> Result<(), DataError> {
+        let too_many = || DataError::TooMany { path: file.path.clone() };
+        match counted {
+            Ok(Counted { counts, warnings, .. }) => {
+                for warning in warnings {
+                    hear.finding(&warning.at(&file.name, row.line));
+                }
+                if self.entries.len() >= u32::MAX as usize {
+                    return Err(too_many());
+                }
+                self.entries.push(Entry {
+                    offset: row.offset,
+                    length: u32::try_from(row.bytes.len()).expect("a line is at most MAX_LINE long"),
+                    line: u32::try_from(row.line).map_err(|_| too_many())?,
+                    tokens: u32::try_from(counts.tokens).expect("a sample is at most a batch long"),
+                    image_tokens: u32::try_from(counts.image_tokens).expect("there are fewer than tokens"),
+                    trained: u32::try_from(counts.trained_tokens).expect("there are fewer than tokens"),
+                });
+            }
+            Err(finding) => {
+                *self.unusable.entry(finding.rule.id).or_default() += 1;
+                hear.finding(&finding.at(&file.name, row.line));
+            }
+        }
+        Ok(())
+    }
+
+    /// The samples, in the order of the files.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The files.
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    /// Bytes of the pixels that one image token stands for.
+    pub fn patch_bytes(&self) -> u64 {
+        let side = u64::from(self.encoder.spec.patch * self.encoder.spec.merge);
+        side * side * 3 * size_of::<f32>() as u64
+    }
+
+    /// Bytes that all samples would take in memory, nearly.
+    pub fn loaded_bytes(&self) -> u64 {
+        let patch = self.patch_bytes();
+        let bytes = |entry: &Entry| 5 * u64::from(entry.tokens) + patch * u64::from(entry.image_tokens);
+        self.entries.iter().map(bytes).sum()
+    }
+
+    /// How many samples cannot be trained on, by the rule that says so.
+    pub fn unusable(&self) -> &BTreeMap<&'static str, u64> {
+        &self.unusable
+    }
+
+    /// All tokens, and those that are trained.
+    pub fn tokens(&self) -> (u64, u64) {
+        self.entries.iter().fold((0, 0), |(tokens, trained), entry| {
+            (tokens + u64::from(entry.tokens), trained + u64::from(entry.trained))
+        })
+    }
+
+    /// Encodes a sample and decodes its pictures. The inner error is a picture that turned out to be unreadable.
+    pub fn load(&self, index: u32) -> Result<Result<Sample, Diagnostic>, DataError> {
+        let entry = self.entries[index as usize];
+        let after = self.files.partition_point(|file| file.first <= index);
+        let file = &self.files[after - 1];
+        let row = file.row(entry)?;
+        match encode_line(&self.encoder, &file.folder, &row, &Limits::default()) {
+            Ok(line) if line.ids.len() == entry.tokens as usize => Ok(Ok(Sample::from(line))),
+            Ok(_) => Err(DataError::Changed { name: file.name.clone(), line: row.line }),
+            Err(finding) => Ok(Err(finding.at(&file.name, row.line))),
+        }
+    }
+}
+
+fn next_batch(rows: &mut Records<File>) -> io::Result<Option<Vec<RawRow>>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < BATCH_BYTES {
+        let Some(row) = rows.next_row()? else { break };
+        bytes += row.bytes.len();
+        batch.push(row);
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
+fn measure(batch: Vec<RawRow>, encoder: &ChatEncoder<'_>, folder: &Path, max_tokens: usize) -> Vec<Measured> {
+    let measure = |row: RawRow| {
+        let counted = count_line(encoder, folder, &row, Ids::No);
+        Measured { row, counted: counted.and_then(|counted| trainable(counted, encoder, max_tokens)) }
+    };
+    batch.into_iter().map(measure).collect()
+}
+
+/// Refuses what the reference takes but no training can use.
+fn trainable(counted: Counted, encoder: &ChatEncoder<'_>, max_tokens: usize) -> Result<Counted, Finding> {
+    let counts = &counted.counts;
+    if let Some(finding) = rules::context_overflow(encoder.spec, counts) {
+        return Err(finding);
+    }
+    if counts.tokens > max_tokens {
+        let made_of = format!("{} of pictures, {} of text", counts.image_tokens, counts.text_tokens());
+        let message = format!("{} tokens ({made_of}) do not fit into a batch of {max_tokens}", counts.tokens);
+        let hint = format!("--batch-tokens {} or more holds it; nothing is ever cut", counts.tokens);
+        return Err(Finding::new(&rules::TOO_MANY_TOKENS, "", message).hint(hint));
+    }
+    if counts.trained_tokens == 0 {
+        let message = "no token of the sample is trained: every answer has weight 0 or is empty";
+        return Err(Finding::new(&rules::NOTHING_TO_TRAIN, "/messages", message));
+    }
+    Ok(counted)
+}
+
+impl DataFile {
+    fn open(path: &Path, first: usize) -> Result<DataFile, DataError> {
+        let broken = |source| DataError::Read { path: path.to_owned(), source };
+        let open = File::open(path).map_err(broken)?;
+        if !open.metadata().map_err(broken)?.is_file() {
+            return Err(broken(io::Error::other(
+                "it is not a regular file, and samples are read in another order",
+            )));
+        }
+        Ok(DataFile {
+            name: path.display().to_string(),
+            bytes: 0,
+            blake3: String::new(),
+            path: path.to_owned(),
+            folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+            open: Mutex::new(open),
+            first: u32::try_from(first).map_err(|_| DataError::TooMany { path: path.to_owned() })?,
+        })
+    }
+
+    fn row(&self, entry: Entry) -> Result<RawRow, DataError> {
+        let mut bytes = vec![0; entry.length as usize];
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = open.seek(SeekFrom::Start(entry.offset)).and_then(|_| open.read_exact(&mut bytes));
+        drop(open);
+        read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+        let (line, length) = (u64::from(entry.line), u64::from(entry.length));
+        Ok(RawRow { line, offset: entry.offset, length, bytes, cut: None })
+    }
+}
+
+impl From<EncodedLine> for Sample {
+    fn from(line: EncodedLine) -> Sample {
+        let bytes = line.bytes();
+        let mut trained = Vec::with_capacity(line.ids.len());
+        for run in &line.runs {
+            trained.extend(std::iter::repeat_n(run.trained, run.tokens));
+        }
+        let pictures = line.pictures.into_iter().map(|picture| Picture {
+            rows: picture.grid.rows as usize,
+            columns: picture.grid.columns as usize,
+            pixels: picture.pixels.into(),
+        });
+        Sample { sequence: Sequence { ids: line.ids, trained, pictures: pictures.collect() }, bytes }
+    }
+}

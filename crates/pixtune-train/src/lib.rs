@@ -1,0 +1,18 @@
+//! Training a Pixtral adapter: batches, optimiser, schedule, checkpoints, evaluation.
+pub mod checkpoint;
+pub mod data;
+pub mod dry_run;
+mod error;
+pub mod evaluate;
+pub mod folder;
+pub mod metrics;
+pub mod model;
+pub mod progress;
+pub mod random;
+pub mod report;
+pub mod schedule;
+pub mod settings;
+pub mod steps;
+pub mod trainer;
+
+pub use error::TrainError;

@@ -1,0 +1,56 @@
+//! `pixtune stats`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::ui::Format;
+
+/// Know a set: sizes, tokens, texts, repetitions, and what breaks with the rest
+///
+/// Reads prepared folders, JSON Lines files of conversations and folders of pictures in one pass. Beside counts it learns
+/// what nearly all answers have in common (JSON with these keys, one word, a number with its unit, …) and names those
+/// that are otherwise; it names refusals, placeholders, answers that seem cut off, far longer answers, answers in
+/// another language than their prompt, one-sided answers, repeated and contradicting samples, and pictures that stand
+/// on both sides of the split. Languages are told by common words and left open where these do not decide.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  pixtune stats prepared
+  pixtune stats train.jsonl validation.jsonl
+  pixtune stats photos/                              pictures alone
+  pixtune stats prepared --format json | jq .tokens
+  pixtune stats prepared --pictures header           without decoding pictures, many times faster
+")]
+pub struct StatsArgs {
+    /// Prepared folders, JSON Lines files, pictures or folders of pictures
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// The model whose tokens and picture grid count
+    #[arg(long, default_value = "pixtral-12b")]
+    pub model: String,
+    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    #[arg(long, value_name = "tekken.json")]
+    pub tokenizer: Option<PathBuf>,
+    /// Whether pictures are decoded and measured, or only their headers are read
+    #[arg(long, value_enum, default_value_t = PicturesArg::Measure)]
+    pub pictures: PicturesArg,
+    /// How many examples of each observation are shown; JSON has up to 50
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub examples: usize,
+    /// Threads to work on; all processors without it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// For people or for machines (one JSON object)
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// No progress bar
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PicturesArg {
+    Measure,
+    Header,
+}

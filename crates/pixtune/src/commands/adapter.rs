@@ -1,0 +1,290 @@
+//! `pixtune adapter`: check, convert, merge.
+
+use std::path::Path;
+
+use pixtune_core::json::quoted;
+use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
+use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
+use pixtune_model::weights::Checkpoint;
+use pixtune_model::weights::convert::{Existing, Options, Report};
+
+use super::convert::{dtype_of, format_of, not_finite, shard_bytes, show};
+use crate::Outcome;
+use crate::args::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
+    ServerArg,
+};
+use crate::error::Error;
+use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+
+/// Does what was asked with an adapter.
+pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {
+    match args.command {
+        AdapterCommand::Check(args) => check(&args),
+        AdapterCommand::Convert(args) => convert(&args),
+        AdapterCommand::Merge(args) => merge(&args),
+    }
+}
+
+fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
+    let base = open_base(&args.base, args.server)?;
+    let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
+    let options =
+        ServerOptions { tower_connector: args.enable_tower_connector_lora, max_rank: args.max_lora_rank };
+    let report = check::check(&adapter, &base, args.server.server(), options);
+    match args.format {
+        Format::Json => ui::print(&verdict_lines(&report, &adapter)),
+        Format::Human => ui::print(&verdict_table(&report, &adapter)),
+    }
+    Ok(if report.all_applied() { Outcome::Fine } else { Outcome::Findings })
+}
+
+/// Where a folder holds both formats, the one the server reads.
+fn open_base(folder: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
+    let formats = Checkpoint::formats(folder)?;
+    let opened = match formats.len() {
+        0 | 1 => Checkpoint::open(folder),
+        _ => Checkpoint::open_as(folder, server.server().format()),
+    };
+    Ok(opened?)
+}
+
+fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
+    let ui = Ui::new(args.format, args.quiet);
+    let base = open_base(&args.base, ServerArg::VllmMistral)?;
+    let adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
+    let dtype = args.dtype.and_then(dtype_of);
+    let conversion =
+        Conversion::new(&adapter, &base, args.to.dialect(), &args.target, dtype, existing(args.force))?;
+    for warning in &conversion.warnings {
+        ui.note(&format!("warning: {warning}"));
+    }
+    let report = conversion.run()?;
+    match args.format {
+        Format::Json => ui::print(&report.to_json()),
+        Format::Human => ui::print(&conversion_table(&report, &args.target.display().to_string())),
+    }
+    Ok(if report.rounding.lost == 0 { Outcome::Fine } else { Outcome::Findings })
+}
+
+fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
+    let mut ui = Ui::new(args.format, args.quiet);
+    let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
+    let to = match args.to {
+        Some(to) => format_of(to),
+        None => Checkpoint::open(&args.base)?.format(),
+    };
+    let options = Options {
+        source: args.base.clone(),
+        target: args.target.clone(),
+        to,
+        base: None,
+        dtype: dtype_of(args.dtype),
+        shard_bytes: shard_bytes(args.shard_size.as_deref(), to)?,
+        untie: args.untie,
+        verify: false,
+        existing: existing(args.force),
+    };
+    let merge = Merge::new(&adapter, options)?;
+    for warning in &merge.plan().warnings {
+        ui.note(&format!("warning: {warning}"));
+    }
+    let result = merge.run(&mut |progress| show(&ui, progress));
+    ui.end();
+    let report = result?;
+    match args.format {
+        Format::Json => ui::print(&format!("{}\n", report.to_value())),
+        Format::Human => ui::print(&merge_table(&report, &adapter, &args.target.display().to_string())),
+    }
+    Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
+}
+
+fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
+}
+
+/// One JSON object a module, then one of all.
+fn verdict_lines(report: &CheckReport, adapter: &Adapter) -> String {
+    let mut out = String::new();
+    for module in &report.modules {
+        out.push_str(&format!(
+            "{{\"module\":{},\"area\":\"{}\",\"verdict\":\"{}\",\"reason\":{},\"source\":{}}}\n",
+            quoted(&module.path),
+            module.area.as_str(),
+            module.verdict.as_str(),
+            quoted(&module.reason),
+            quoted(module.source)
+        ));
+    }
+    let warnings: Vec<String> = report.warnings.iter().map(|warning| quoted(warning)).collect();
+    out.push_str(&format!(
+        "{{\"server\":\"{}\",\"version\":{},\"dialect\":\"{}\",\"modules\":{},\"applied\":{},\"ignored\":{},\"wrong\":{},\
+         \"rejected\":{},\"warnings\":[{}]}}\n",
+        report.server.as_str(),
+        quoted(report.server.describe()),
+        adapter.dialect,
+        report.modules.len(),
+        report.count(Verdict::Applied),
+        report.count(Verdict::Ignored),
+        report.count(Verdict::Wrong),
+        report.count(Verdict::Rejected),
+        warnings.join(",")
+    ));
+    out
+}
+
+/// Modules of the same name together; what is not applied with its reason.
+fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
+    let mut out = format!("{:<10}{}\n", "server", report.server.describe());
+    out.push_str(&format!("{:<10}{}, {}\n\n", "adapter", adapter.dialect.describe(), about(adapter)));
+    let mut told: Option<(&str, &str)> = None;
+    for group in groups(&report.modules) {
+        if told.is_some_and(|before| before != (group.reason, group.source)) {
+            explain(told, &mut out);
+        }
+        let many = if group.count > 1 { format!("  ({})", group.count) } else { String::new() };
+        out.push_str(&format!("{:<10}{}{many}\n", group.verdict.as_str(), group.path));
+        told = Some((group.reason, group.source));
+    }
+    explain(told, &mut out);
+    for warning in &report.warnings {
+        out.push_str(&format!("warning: {warning}\n"));
+    }
+    let total = report.modules.len() as u64;
+    let applied = report.count(Verdict::Applied) as u64;
+    match report.all_applied() {
+        true => out.push_str(&format!("all {} are applied\n", counted(total, "module"))),
+        false => out.push_str(&format!(
+            "{} of {} are applied: this server does not compute what was trained\n  hint: {}\n",
+            grouped(applied),
+            counted(total, "module"),
+            way_out(report.server, adapter.dialect)
+        )),
+    }
+    out
+}
+
+/// Why the lines above are as they are.
+fn explain(told: Option<(&str, &str)>, out: &mut String) {
+    if let Some((reason, source)) = told {
+        if !reason.is_empty() {
+            out.push_str(&format!("{:<10}{reason}\n", ""));
+        }
+        out.push_str(&format!("{:<10}[{source}]\n", ""));
+    }
+}
+
+fn way_out(server: Server, dialect: Dialect) -> String {
+    let own = match server {
+        Server::VllmMistral => Dialect::VllmConsolidated,
+        Server::MistralInference => Dialect::Mistral,
+        Server::TransformersLegacy => Dialect::PeftLegacy,
+        Server::VllmHf | Server::Transformers | Server::Transformers457 => Dialect::Peft,
+    };
+    let merging = "`pixtune adapter merge` works on every server";
+    match dialect == own {
+        true => merging.to_owned(),
+        false => format!("`pixtune adapter convert --to {own}` writes this server's dialect; {merging}"),
+    }
+}
+
+/// Modules and ranks in a few words.
+fn about(adapter: &Adapter) -> String {
+    let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
+    let ranks: Vec<String> = ranks.iter().map(usize::to_string).collect();
+    let modules = counted(adapter.lora.len() as u64, "module");
+    match ranks.is_empty() {
+        true => format!("{} whole", counted(adapter.whole.len() as u64, "tensor")),
+        false => format!("{modules} of rank {}", ranks.join(" and ")),
+    }
+}
+
+fn conversion_table(report: &ConversionReport, target: &str) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
+    line("written", format!("{target}  {} to {}", report.from, report.to));
+    let areas: Vec<String> = report
+        .modules
+        .iter()
+        .map(|(area, count)| format!("{} {}", grouped(*count as u64), area.as_str()))
+        .collect();
+    line("modules", areas.join(", "));
+    if report.permuted > 0 {
+        line("rows moved", format!("in {} of q and k", counted(report.permuted as u64, "module")));
+    }
+    for (factor, count) in &report.folded {
+        line(
+            "scaling",
+            format!("a factor of {factor} folded into B of {}", counted(*count as u64, "module")),
+        );
+    }
+    let dtypes: Vec<String> =
+        report.dtypes.iter().map(|(dtype, count)| format!("{} {dtype}", grouped(*count as u64))).collect();
+    line("tensors", dtypes.join(", "));
+    line("rounding", rounding(&report.rounding));
+    line("files", report.files.join(" "));
+    out
+}
+
+fn rounding(rounding: &Rounding) -> String {
+    let lost = match rounding.lost {
+        0 => String::new(),
+        lost => format!("; {} became zero or infinite", counted(lost, "value")),
+    };
+    match &rounding.module {
+        None => format!("none: every value is exact{lost}"),
+        Some(module) => format!("a relative error of {:.2e} at most, in `{module}`{lost}", rounding.largest),
+    }
+}
+
+fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
+    line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
+    line("merged", format!("{}, {}", adapter.dialect.describe(), about(adapter)));
+    if !adapter.whole.is_empty() {
+        line("replaced", format!("{} stored whole", counted(adapter.whole.len() as u64, "tensor")));
+    }
+    let dtypes: Vec<String> =
+        report.dtypes.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+    line("tensors", format!("{} ({}), {}", grouped(report.tensors), dtypes.join(", "), bytes(report.bytes)));
+    line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
+    out.push_str(&not_finite(report));
+    out
+}
+
+impl ServerArg {
+    fn server(self) -> Server {
+        match self {
+            ServerArg::VllmHf => Server::VllmHf,
+            ServerArg::VllmMistral => Server::VllmMistral,
+            ServerArg::MistralInference => Server::MistralInference,
+            ServerArg::Transformers => Server::Transformers,
+            ServerArg::Transformers457 => Server::Transformers457,
+            ServerArg::TransformersLegacy => Server::TransformersLegacy,
+        }
+    }
+}
+
+impl DialectArg {
+    fn dialect(self) -> Dialect {
+        match self {
+            DialectArg::Peft => Dialect::Peft,
+            DialectArg::PeftLegacy => Dialect::PeftLegacy,
+            DialectArg::Mistral => Dialect::Mistral,
+            DialectArg::VllmConsolidated => Dialect::VllmConsolidated,
+        }
+    }
+}
+
+impl FromArg {
+    fn dialect(self) -> Dialect {
+        match self {
+            FromArg::Peft => Dialect::Peft,
+            FromArg::PeftLegacy => Dialect::PeftLegacy,
+            FromArg::PeftTextOnly => Dialect::TextOnly,
+            FromArg::Mistral => Dialect::Mistral,
+            FromArg::VllmConsolidated => Dialect::VllmConsolidated,
+        }
+    }
+}

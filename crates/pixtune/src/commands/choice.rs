@@ -1,0 +1,174 @@
+//! From flags and `pixtune.toml` to what is looked for: a flag counts more than the file, the file more than the target.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pixtune_core::diagnostic::Severity;
+use pixtune_core::rules::{self, Group, Rule};
+use pixtune_core::target::{self, Target};
+use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::check::{Checker, Fetching, Selection, Verify};
+use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
+use pixtune_io::prepare::parse_bytes;
+
+use super::{choose, choose_model};
+use crate::args::ChoiceArgs;
+use crate::config::{self, Config, Limit};
+use crate::error::Error;
+
+/// What the flags, and the file that holds for these data, ask for.
+pub fn checker(args: &ChoiceArgs, data: &[PathBuf], verify: Verify) -> Result<Checker<'static>, Error> {
+    let config = match file_for(args, data)? {
+        Some(path) => config::read(&path)?,
+        None => Config::default(),
+    };
+    let model = choose_model(args.model.as_deref().or(config.model.as_deref()).unwrap_or("pixtral-12b"))?;
+    let target = chosen_target(args, &config)?;
+    let selection = selection(args, &config, &target)?;
+    let encoder = ChatEncoder::new(model, Layout::MistralCommon);
+    Ok(Checker { encoder, target, verify, selection, excerpts: true, fetching: fetching(args) })
+}
+
+fn fetching(args: &ChoiceArgs) -> Option<Arc<Fetching>> {
+    let networks = if args.fetch_private { Networks::All } else { Networks::Public };
+    let limits = FetchLimits { networks, ..FetchLimits::default() };
+    args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
+}
+
+/// Bytes that are kept of a line: never less than is read at a time.
+pub fn max_line(args: &ChoiceArgs) -> Result<usize, Error> {
+    let bytes = parse_bytes(&args.max_line_bytes).map_err(Error::argument)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX).max(256 << 10))
+}
+
+/// How many threads are to work.
+pub fn threads(args: &ChoiceArgs) -> usize {
+    args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// The one `pixtune.toml` that holds for all the data.
+fn file_for(args: &ChoiceArgs, data: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
+    if args.no_config || args.config.is_some() {
+        return Ok(args.config.clone());
+    }
+    let mut found: Option<(&Path, Option<PathBuf>)> = None;
+    for path in data {
+        let file = config::find(path);
+        match &found {
+            Some((first, other)) if *other != file => {
+                let named = |file: &Option<PathBuf>| match file {
+                    Some(file) => format!("`{}`", file.display()),
+                    None => "no pixtune.toml".to_owned(),
+                };
+                return Err(Error::argument(format!(
+                    "{} holds for `{}`, {} for `{}`: check them apart, or say which with --config",
+                    named(other),
+                    first.display(),
+                    named(&file),
+                    path.display()
+                )));
+            }
+            Some(_) => {}
+            None => found = Some((path, file)),
+        }
+    }
+    Ok(found.and_then(|(_, file)| file))
+}
+
+fn chosen_target(args: &ChoiceArgs, config: &Config) -> Result<Target, Error> {
+    let name = args.target.as_deref().or(config.target.as_deref()).unwrap_or("mistral");
+    let known = target::ALL.iter().map(|target| target.id);
+    let mut target = *choose("target", name, target::find(name), known)?;
+    for (name, limit) in &config.limits {
+        let number = match limit {
+            Limit::Number(number) => *number,
+            Limit::Size(size) => parse_bytes(size).map_err(Error::argument)?,
+        };
+        match *name {
+            "max-image-bytes" => target.max_image_bytes = number,
+            "max-image-side" => target.max_side = u32::try_from(number).unwrap_or(u32::MAX),
+            "max-images" => target.max_images = usize::try_from(number).unwrap_or(usize::MAX),
+            "max-file-bytes" => target.refused_file_bytes = number,
+            "max-validation-bytes" => target.max_validation_bytes = number,
+            _ => target.min_samples = number,
+        }
+    }
+    if let Some(size) = &args.max_image_bytes {
+        target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
+    }
+    if let Some(most) = args.max_images {
+        target.max_images = most;
+    }
+    Ok(target)
+}
+
+fn selection(args: &ChoiceArgs, config: &Config, target: &Target) -> Result<Selection, Error> {
+    let mut selection = Selection::of(target);
+    let list = |names: &[String]| names.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>();
+    let select = list(if args.select.is_empty() { &config.select } else { &args.select })?;
+    let ignore = list(if args.ignore.is_empty() { &config.ignore } else { &args.ignore })?;
+    selection.retain(|rule| {
+        (select.is_empty() || select.iter().any(|named| named.is(rule)))
+            && !ignore.iter().any(|named| named.is(rule))
+    });
+    let mut severities = Vec::new();
+    for (name, severity) in &config.severity {
+        severities.push((Named::find(name)?, self::severity(severity)?));
+    }
+    let first = severities.len();
+    for given in &args.severity {
+        let wrong = || Error::argument(format!("`{given}` is not of the form RULE=error or RULE=warning"));
+        let (name, severity) = given.split_once('=').ok_or_else(wrong)?;
+        severities.push((Named::find(name)?, self::severity(severity)?));
+    }
+    // What names a single rule counts more than what names its group; a flag counts more than the file.
+    severities[..first].sort_by_key(|(named, _)| named.rank());
+    severities[first..].sort_by_key(|(named, _)| named.rank());
+    for (named, severity) in severities {
+        rules::ALL.iter().filter(|rule| named.is(rule)).for_each(|rule| selection.set(rule, severity));
+    }
+    Ok(selection)
+}
+
+fn severity(name: &str) -> Result<Severity, Error> {
+    match name.trim() {
+        "error" => Ok(Severity::Error),
+        "warning" => Ok(Severity::Warning),
+        other => Err(Error::argument(format!("`{other}` is no severity; the choice is error, warning"))),
+    }
+}
+
+/// What `--select`, `--ignore` and `--severity` name.
+enum Named {
+    All,
+    Group(Group),
+    Rule(&'static Rule),
+}
+
+impl Named {
+    fn find(name: &str) -> Result<Named, Error> {
+        let name = name.trim();
+        match (rules::find(name), Group::find(name)) {
+            (Some(rule), _) => Ok(Named::Rule(rule)),
+            (None, Some(group)) => Ok(Named::Group(group)),
+            (None, None) if name == "all" => Ok(Named::All),
+            (None, None) => Err(super::rules::unknown(name)),
+        }
+    }
+
+    fn rank(&self) -> usize {
+        match self {
+            Named::All => 0,
+            Named::Group(_) => 1,
+            Named::Rule(_) => 2,
+        }
+    }
+
+    fn is(&self, rule: &Rule) -> bool {
+        match self {
+            Named::All => true,
+            Named::Group(group) => *group == rule.group,
+            Named::Rule(known) => *known == rule,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Opening a file of lines, and noticing that it changed while it was read.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pixtune_io::read::ReadError;
+use pixtune_io::read::discover::encoding_of;
+
+use crate::error::Error;
+
+/// A file of lines, open.
+pub struct Lines {
+    /// Its bytes.
+    pub source: Box<dyn Read + Send>,
+    /// What relative pictures are relative to.
+    pub folder: PathBuf,
+    /// What the file was like when it was opened.
+    pub before: Before,
+}
+
+/// What tells whether someone wrote to a file meanwhile; nothing does for pipes.
+pub struct Before {
+    path: PathBuf,
+    state: Option<(u64, Option<SystemTime>)>,
+}
+
+impl Lines {
+    /// Opens a file of lines, `-` for standard input. What is no text at all is refused before a thousand findings say so.
+    pub fn open(path: &Path) -> Result<Lines, Error> {
+        let broken = |source| ReadError::Io { path: path.to_owned(), source };
+        let mut source: Box<dyn Read + Send> = if path == Path::new("-") {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(path).map_err(broken)?)
+        };
+        let before = Before { path: path.to_owned(), state: state(path) };
+        let mut start = Vec::new();
+        source.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
+        if let Some(encoding) = encoding_of(&start) {
+            return Err(ReadError::Encoding { path: path.to_owned(), encoding }.into());
+        }
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Lines { source: Box::new(io::Cursor::new(start).chain(source)), folder, before })
+    }
+}
+
+impl Before {
+    /// Refuses what was read of a file that was written to meanwhile: its end may be torn, its places may have moved.
+    pub fn still_holds(&self) -> Result<(), Error> {
+        if self.state.is_some() && state(&self.path) != self.state {
+            return Err(ReadError::Changed { path: self.path.clone() }.into());
+        }
+        Ok(())
+    }
+}
+
+fn state(path: &Path) -> Option<(u64, Option<SystemTime>)> {
+    let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some((about.len(), about.modified().ok()))
+}

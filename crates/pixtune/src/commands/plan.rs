@@ -1,0 +1,315 @@
+//! `pixtune plan`.
+
+use pixtune_core::plan::{
+    Basis, Figure, GPUS, Gpu, Machine, Method, ModelShape, Platform, TrainingPlan, UTILISATION_SOURCE,
+    Verdict, Wish, plan,
+};
+use pixtune_core::quality::percent;
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_io::prepare::parse_bytes;
+use pixtune_io::survey::{Look, Looker, Source, survey};
+use pixtune_io::tokens::TokenizerFile;
+
+use super::stats::{Onlooker, estimate, threads};
+use super::{choose, choose_model, tell_counting};
+use crate::Outcome;
+use crate::args::{MethodArg, PlanArgs};
+use crate::error::Error;
+use crate::ui::{self, Format, Ui, counted, grouped};
+
+/// Counts the set and makes a plan of it.
+pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
+    let model = choose_model(&args.model)?;
+    let shape = ModelShape::of(model)
+        .ok_or_else(|| Error::argument(format!("the sizes of {} are not known", model.id)))?;
+    let gpu = gpu(&args)?;
+    let method = match args.method {
+        MethodArg::Lora => Method::Lora,
+        MethodArg::Qlora => Method::Qlora,
+        MethodArg::Full => Method::Full,
+    };
+    let wish = Wish { shape, context: model.context as u64, gpu, method, rank: args.lora_rank };
+    let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
+    let tekken = tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
+    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
+    let source = Source::open(&args.inputs)?;
+    if source.files.is_empty() {
+        return Err(Error::argument(
+            "there are pictures and no samples; `pixtune prepare` makes samples of a table",
+        ));
+    }
+    let mut ui = Ui::new(args.format, args.quiet);
+    tell_counting(&encoder, tokenizer.as_ref(), &ui);
+    let looker = Looker { encoder, look: Look::Header };
+    let found = survey(&source, &looker, threads(args.threads), &mut Onlooker(&mut ui))?;
+    ui.end();
+    let plan = plan(found.dataset(estimate(&encoder)), wish);
+    ui::print(&match args.format {
+        Format::Json => plan.to_json(),
+        Format::Human => Page::new(&plan).text(),
+    });
+    Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
+}
+
+fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
+    match &args.vram {
+        Some(size) => Ok(Gpu::of_memory(parse_bytes(size).map_err(Error::argument)?)),
+        None => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+    }
+}
+
+/// The table that people read. Sources and reasons are numbered and stand at the end.
+struct Page<'p> {
+    plan: &'p TrainingPlan,
+    notes: Vec<&'static str>,
+    out: String,
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// `50 s`, `12 min`, `3.4 h`, `2.1 days`
+fn duration(seconds: f64) -> String {
+    match seconds {
+        _ if seconds < 90.0 => format!("{seconds:.0} s"),
+        _ if seconds < 90.0 * 60.0 => format!("{:.0} min", seconds / 60.0),
+        _ if seconds < 48.0 * 3600.0 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+fn range((from, to): (f64, f64)) -> String {
+    let (from, to) = (duration(from), duration(to));
+    if from == to { from } else { format!("{from} to {to}") }
+}
+
+impl<'p> Page<'p> {
+    fn new(plan: &'p TrainingPlan) -> Page<'p> {
+        Page { plan, notes: Vec::new(), out: String::new() }
+    }
+
+    fn text(mut self) -> String {
+        self.data();
+        self.schedule();
+        self.memory();
+        self.time();
+        self.machines();
+        self.platforms();
+        self.warnings();
+        for (index, note) in self.notes.iter().enumerate() {
+            self.out.push_str(&format!("{}[{}] {note}\n", if index == 0 { "\n" } else { "" }, index + 1));
+        }
+        self.out
+    }
+
+    fn row(&mut self, name: &str, value: &str, basis: &str) {
+        let line = format!("{name:<16}{value:<42} {basis}");
+        self.out.push_str(line.trim_end());
+        self.out.push('\n');
+    }
+
+    /// `computed`, `published [1]`, `guess [2]`
+    fn basis(&mut self, basis: Basis) -> String {
+        match basis.source() {
+            None => basis.as_str().to_owned(),
+            Some(source) => format!("{} [{}]", basis.as_str(), self.note(source)),
+        }
+    }
+
+    fn note(&mut self, text: &'static str) -> usize {
+        match self.notes.iter().position(|note| *note == text) {
+            Some(at) => at + 1,
+            None => {
+                self.notes.push(text);
+                self.notes.len()
+            }
+        }
+    }
+
+    fn figure(&mut self, name: &str, value: &str, figure: Figure) {
+        let basis = self.basis(figure.basis);
+        self.row(name, value, &basis);
+    }
+
+    fn data(&mut self) {
+        let plan = self.plan;
+        let (train, held_out) = (&plan.dataset.train, &plan.dataset.validation);
+        let method = match plan.wish.method {
+            Method::Full => "every weight".to_owned(),
+            Method::Lora => format!("LoRA of rank {}", plan.wish.rank),
+            Method::Qlora => format!("QLoRA of rank {}", plan.wish.rank),
+        };
+        let (id, memory) = (plan.wish.gpu.id, gigabytes(plan.wish.gpu.memory));
+        let card =
+            if id.starts_with("--") { format!("a card of {memory}") } else { format!("{id} ({memory})") };
+        self.row("model", &format!("{}, {method}, on {card}", plan.wish.shape.id), "");
+        let how = if plan.dataset.estimate.is_some() { "estimate" } else { "computed" };
+        self.row(
+            "samples",
+            &format!("{} to train on, {} held out", grouped(train.samples), grouped(held_out.samples)),
+            how,
+        );
+        let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
+        self.row(
+            "tokens",
+            &format!(
+                "{}, {} trained ({})",
+                grouped(train.tokens),
+                grouped(train.trained_tokens),
+                percent(share)
+            ),
+            how,
+        );
+        self.row(
+            "  a sample",
+            &format!("mean {:.0}, maximum {}", train.lengths.mean(), grouped(train.lengths.max())),
+            how,
+        );
+    }
+
+    fn schedule(&mut self) {
+        let schedule = &self.plan.schedule;
+        self.out.push('\n');
+        let tokens = schedule.batch.value * self.plan.dataset.train.lengths.mean();
+        let batch = format!(
+            "{}, about {} tokens",
+            counted(schedule.batch.value as u64, "sample"),
+            grouped(tokens as u64)
+        );
+        self.figure("batch", &batch, schedule.batch);
+        let steps: Vec<String> = schedule
+            .epochs
+            .iter()
+            .zip(schedule.steps)
+            .map(|(epochs, steps)| format!("{} for {epochs}", grouped(steps)))
+            .collect();
+        self.row("steps", &format!("{} epochs", steps.join(", ")), "computed");
+        self.figure(
+            "begin with",
+            &format!("{} epochs", schedule.advised_epochs.value),
+            schedule.advised_epochs,
+        );
+        self.figure("learning rate", &format!("{:e}", schedule.learning_rate.value), schedule.learning_rate);
+        self.figure("  at most", &format!("{:e}", schedule.largest_rate.value), schedule.largest_rate);
+        let warmup =
+            format!("{} of steps: {}", percent(schedule.warmup.value), grouped(schedule.warmup_steps));
+        self.figure("warm-up", &warmup, schedule.warmup);
+    }
+
+    fn memory(&mut self) {
+        let memory = &self.plan.memory;
+        self.out.push('\n');
+        let total = format!("{} of {} usable", gigabytes(memory.total()), gigabytes(memory.budget));
+        self.row("memory", &total, "computed");
+        for part in &memory.parts {
+            let basis = self.basis(part.basis);
+            self.row(&format!("  {}", gigabytes(part.bytes)), part.name, &basis);
+            if part.formula != "fixed" {
+                self.out.push_str(&format!("{:16}= {}\n", "", part.formula));
+            }
+        }
+        match memory.micro {
+            Some(micro) => {
+                let steps = self.plan.schedule.accumulate.unwrap_or(1);
+                let value = format!("{} tokens, {} to a step", grouped(micro.tokens), grouped(steps));
+                self.row("micro-batch", &value, "computed");
+                self.row("  would fit", &format!("{} tokens", grouped(micro.fits)), "computed");
+                let how = if micro.recompute {
+                    "computed again in the backward pass (gradient checkpointing)"
+                } else {
+                    "kept for the backward pass (no gradient checkpointing)"
+                };
+                self.row("  activations", how, "");
+            }
+            None => {
+                let fits = format!(
+                    "does not fit: samples of up to {} tokens would",
+                    grouped(memory.longest_that_fits)
+                );
+                self.row("micro-batch", &fits, "computed");
+            }
+        }
+    }
+
+    fn time(&mut self) {
+        let time = self.plan.time;
+        self.out.push('\n');
+        let work = format!(
+            "{:.1} PFLOP ({:.0} GFLOP a token)",
+            time.operations / 1e15,
+            time.operations_a_token / 1e9
+        );
+        self.row("work an epoch", &work, "computed");
+        let Some(epoch) = time.seconds_an_epoch.filter(|_| self.plan.memory.micro.is_some()) else {
+            return;
+        };
+        let basis = self.note(UTILISATION_SOURCE);
+        let peak = self.note(self.plan.wish.gpu.source);
+        let published = format!("published to guess [{basis}] [{peak}]");
+        self.row("time an epoch", &range(epoch), &published);
+        let epochs = self.plan.schedule.advised_epochs.value;
+        let all = (epoch.0 * epochs, epoch.1 * epochs);
+        self.row(&format!("  {epochs} epochs"), &range(all), &published);
+        if let Some((from, to)) = time.tokens_a_second {
+            self.row(
+                "  tokens/s",
+                &format!("{} to {}", grouped(from as u64), grouped(to as u64)),
+                &published,
+            );
+        }
+    }
+
+    fn machines(&mut self) {
+        self.out.push_str(&format!(
+            "\n{:<16}{:<8}{:>14}  {:<12}  {}\n",
+            "on", "method", "micro-batch", "activations", "an epoch"
+        ));
+        for Machine { gpu, method, micro, seconds_an_epoch } in &self.plan.machines {
+            let (tokens, how) = match micro {
+                Some(micro) => (grouped(micro.tokens), if micro.recompute { "recomputed" } else { "kept" }),
+                None => ("does not fit".to_owned(), ""),
+            };
+            let time = seconds_an_epoch.map(range).unwrap_or_default();
+            let line = format!("{:<16}{:<8}{tokens:>14}  {how:<12}  {time}", gpu.id, method.as_str());
+            self.out.push_str(line.trim_end());
+            self.out.push('\n');
+        }
+    }
+
+    fn platforms(&mut self) {
+        self.out.push_str("\nwho takes the data\n");
+        for Platform { name, verdict, settings, changes } in &self.plan.platforms {
+            let verdict = match verdict {
+                Verdict::AsItIs => "as it is",
+                Verdict::WithSettings => "with settings",
+                Verdict::AfterChanges => "after changes",
+            };
+            self.out.push_str(&format!("  {name:<26}{verdict}\n"));
+            for change in changes {
+                self.out.push_str(&format!("    change  {change}\n"));
+            }
+            for setting in settings {
+                self.out.push_str(&format!("    set     {setting}\n"));
+            }
+        }
+    }
+
+    fn warnings(&mut self) {
+        for warning in &self.plan.warnings {
+            self.out.push_str(&format!("\nwarning: {}\n  hint: {}\n", warning.message, warning.hint));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_can_be_read() {
+        let told = [0.4, 61.0, 600.0, 7200.0, 400_000.0].map(duration);
+        assert_eq!(told, ["0 s", "61 s", "10 min", "2.0 h", "4.6 days"]);
+        assert_eq!(range((1.0, 3.0)), "1 s to 3 s");
+    }
+}

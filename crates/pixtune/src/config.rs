@@ -1,0 +1,211 @@
+//! `pixtune.toml`: which rules hold, how seriously, and whose limits, for everyone who works on the same data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pixtune_core::rules::nearest;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::Error;
+
+/// The file that is looked for.
+pub const NAME: &str = "pixtune.toml";
+
+/// What a file says; what it leaves out is empty.
+#[derive(Debug, Default, PartialEq)]
+pub struct Config {
+    /// The model whose context and grid hold.
+    pub model: Option<String>,
+    /// Whose format and limits hold.
+    pub target: Option<String>,
+    /// Only these rules and groups.
+    pub select: Vec<String>,
+    /// Without these.
+    pub ignore: Vec<String>,
+    /// Rules and groups, and how seriously they are taken.
+    pub severity: Vec<(String, String)>,
+    /// Limits by the names of [`LIMITS`].
+    pub limits: Vec<(&'static str, Limit)>,
+}
+
+/// A limit: a number, or a size such as `20MB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// As a number.
+    Number(u64),
+    /// As a text, to be read as a size.
+    Size(String),
+}
+
+/// Limits of a target that can be set, because services contradict themselves about them or change them.
+pub const LIMITS: [&str; 6] = [
+    "max-image-bytes",
+    "max-image-side",
+    "max-images",
+    "max-file-bytes",
+    "max-validation-bytes",
+    "min-samples",
+];
+
+const SECTIONS: [&str; 1] = ["check"];
+const CHECK: [&str; 6] = ["model", "target", "select", "ignore", "severity", "limits"];
+
+/// The file that holds for some data: beside it, or in the nearest folder above that has one.
+pub fn find(data: &Path) -> Option<PathBuf> {
+    let folder = match data.parent() {
+        _ if data == Path::new("-") => Path::new("."),
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).ok()?;
+    folder.ancestors().map(|folder| folder.join(NAME)).find(|path| path.is_file())
+}
+
+/// Reads a file of this kind. Keys that are not known are errors.
+pub fn read(path: &Path) -> Result<Config, Error> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::argument(format!("cannot read `{}`: {error}", path.display())))?;
+    parse(&text).map_err(|(line, what)| Error::argument(format!("{}:{line}: {what}", path.display())))
+}
+
+/// A mistake: its line, from 1, and what it is.
+type Mistake = (usize, String);
+
+fn parse(text: &str) -> Result<Config, Mistake> {
+    let line = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    let table = DeTable::parse(text).map_err(|error| {
+        (line(error.span().map_or(0, |span| span.start)), error.message().replace('\n', "; "))
+    })?;
+    Reader { line: &line }.file(table.get_ref())
+}
+
+struct Reader<'l> {
+    line: &'l dyn Fn(usize) -> usize,
+}
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+impl Reader<'_> {
+    fn file(&self, table: &DeTable<'_>) -> Result<Config, Mistake> {
+        self.known(table, &SECTIONS)?;
+        let mut config = Config::default();
+        let Some(check) = table.get("check") else { return Ok(config) };
+        let check = self.table(check, "check")?;
+        self.known(check, &CHECK)?;
+        for (key, value) in check {
+            match key.get_ref().as_ref() {
+                "model" => config.model = Some(self.string(value, "model")?),
+                "target" => config.target = Some(self.string(value, "target")?),
+                "select" => config.select = self.strings(value, "select")?,
+                "ignore" => config.ignore = self.strings(value, "ignore")?,
+                "severity" => {
+                    for (rule, severity) in self.table(value, "severity")? {
+                        let name = rule.get_ref().to_string();
+                        config.severity.push((name.clone(), self.string(severity, &name)?));
+                    }
+                }
+                _ => config.limits = self.limits(self.table(value, "limits")?)?,
+            }
+        }
+        Ok(config)
+    }
+
+    fn limits(&self, table: &DeTable<'_>) -> Result<Vec<(&'static str, Limit)>, Mistake> {
+        self.known(table, &LIMITS)?;
+        let mut limits = Vec::new();
+        for (key, value) in table {
+            let Some(name) = LIMITS.into_iter().find(|name| *name == key.get_ref().as_ref()) else {
+                continue;
+            };
+            let number = |number: &toml::de::DeInteger<'_>| number.as_str().replace('_', "").parse().ok();
+            let limit = match value.get_ref() {
+                DeValue::Integer(integer) => number(integer).map(Limit::Number),
+                DeValue::String(text) => Some(Limit::Size(text.to_string())),
+                _ => None,
+            };
+            let wrong =
+                || self.mistake(value, format!("`{name}` is neither a number nor a size such as \"20MB\""));
+            limits.push((name, limit.ok_or_else(wrong)?));
+        }
+        Ok(limits)
+    }
+
+    fn known(&self, table: &DeTable<'_>, known: &[&str]) -> Result<(), Mistake> {
+        for key in table.keys() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let hint = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the keys here are {}", known.join(", ")),
+                };
+                return Err(((self.line)(key.span().start), format!("there is no key `{name}`; {hint}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn table<'v, 'i>(&self, value: &'v Value<'i>, name: &str) -> Result<&'v DeTable<'i>, Mistake> {
+        value.get_ref().as_table().ok_or_else(|| self.mistake(value, format!("`{name}` is no table")))
+    }
+
+    fn string(&self, value: &Value<'_>, name: &str) -> Result<String, Mistake> {
+        let text = value.get_ref().as_str().map(str::to_owned);
+        text.ok_or_else(|| self.mistake(value, format!("`{name}` is no string")))
+    }
+
+    fn strings(&self, value: &Value<'_>, name: &str) -> Result<Vec<String>, Mistake> {
+        let Some(list) = value.get_ref().as_array() else {
+            return Err(self.mistake(value, format!("`{name}` is no list of strings")));
+        };
+        list.iter().map(|element| self.string(element, name)).collect()
+    }
+
+    fn mistake(&self, value: &Value<'_>, what: String) -> Mistake {
+        ((self.line)(value.span().start), what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_read() {
+        let config = parse(
+            "[check]\ntarget = \"openai\"\nignore = [\"text\", \"image-alpha\"]\n[check.severity]\nunknown-key = \"error\"\n\
+             [check.limits]\nmax-images = 10\nmax-image-bytes = \"20MB\"\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.target.as_deref(), Some("openai"));
+        assert_eq!(config.ignore, ["text", "image-alpha"]);
+        assert_eq!(config.severity, [("unknown-key".into(), "error".into())]);
+        let size = Limit::Size("20MB".into());
+        assert_eq!(config.limits, [("max-image-bytes", size), ("max-images", Limit::Number(10))]);
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn mistakes_have_a_line_and_a_hint() {
+        for (text, line, what) in [
+            ("[check]\nignroe = []\n", 2, "there is no key `ignroe`; did you mean `ignore`?"),
+            ("\n[chekc]\n", 2, "there is no key `chekc`; did you mean `check`?"),
+            ("[check.limits]\nmax_images = 8", 2, "there is no key `max_images`; did you mean `max-images`?"),
+            (
+                "[check.limits]\n\nmax-images = true",
+                3,
+                "`max-images` is neither a number nor a size such as \"20MB\"",
+            ),
+            (
+                "[check.limits]\nmin-samples = -1",
+                2,
+                "`min-samples` is neither a number nor a size such as \"20MB\"",
+            ),
+            ("[check]\nselect = \"json\"", 2, "`select` is no list of strings"),
+            ("check = 1", 1, "`check` is no table"),
+        ] {
+            assert_eq!(parse(text), Err((line, what.into())), "{text}");
+        }
+        assert_eq!(parse("[check]\nselect = [").unwrap_err().0, 2);
+    }
+}

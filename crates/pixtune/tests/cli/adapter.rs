@@ -1,0 +1,76 @@
+//! `pixtune adapter`: what people read, how it ends, and what it leaves behind.
+
+use std::fs;
+
+use crate::harness::{Case, root};
+use crate::snapshots::check;
+
+fn fixture(name: &str) -> String {
+    root().join("fixtures/tiny_pixtral").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn help_teaches() {
+    let case = Case::new();
+    for command in ["check", "convert", "merge"] {
+        check(
+            &format!("adapter/{command}-help.txt"),
+            &case.run(&["adapter", command, "--help"]).ends(0).stdout,
+        );
+    }
+    check("adapter/help.txt", &case.run(&["adapter", "--help"]).ends(0).stdout);
+}
+
+#[test]
+fn verdicts_read_well() {
+    let case = Case::new();
+    let (adapter, native, hf) = (fixture("lora_all"), fixture("native_bf16"), fixture("hf_bf16"));
+    let ask = |base: &str, server: &str, more: &[&str]| {
+        let run =
+            case.run(&[&["adapter", "check", &adapter, "--base", base, "--server", server], more].concat());
+        (run.code, run.stdout)
+    };
+    for server in ["vllm-mistral", "mistral-inference"] {
+        let (code, text) = ask(&native, server, &[]);
+        assert_eq!(code, 1);
+        check(&format!("adapter/check-{server}.txt"), &text);
+    }
+    let (code, text) = ask(&native, "vllm-mistral", &["--enable-tower-connector-lora", "--format", "json"]);
+    assert_eq!(code, 1);
+    check("adapter/check-vllm-mistral.jsonl", &text);
+    let (code, text) = ask(&hf, "transformers", &[]);
+    assert_eq!(code, 0);
+    check("adapter/check-transformers.txt", &text);
+}
+
+#[test]
+fn conversions_and_merges_read_well() {
+    let case = Case::new();
+    let (adapter, hf) = (fixture("lora_all"), fixture("hf_bf16"));
+    let run = case.run(&["adapter", "convert", &adapter, "served", "--to", "mistral", "--base", &hf]).ends(0);
+    check("adapter/convert-mistral.txt", &format!("{}\n{}", run.stderr, run.stdout));
+    let run = case.run(&["adapter", "merge", &hf, &adapter, "merged"]).ends(0);
+    check("adapter/merge.txt", &format!("{}\n{}", run.stderr, run.stdout));
+    case.run(&["adapter", "merge", &hf, &adapter, "merged"]).ends(2).tells("exists and is not empty");
+    case.run(&["adapter", "merge", &hf, &adapter, "merged", "--force"]).ends(0);
+    case.run(&["adapter", "convert", &adapter, &adapter, "--to", "peft", "--base", &hf])
+        .ends(2)
+        .tells("is the source");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_leaves_nothing() {
+    let case = Case::new();
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let (adapter, hf) = (fixture("lora_all"), fixture("hf_bf16"));
+    // A file may not grow beyond 100 kB: to the program that is a full disk.
+    let limited = |command: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f 100; exec '{program}' adapter {command}");
+        let mut shell = std::process::Command::new("bash");
+        shell.current_dir(case.path("")).args(["-c", &script]);
+        crate::harness::finish(shell).ends(2).tells("cannot write");
+    };
+    limited(&format!("merge '{hf}' '{adapter}' out"));
+    assert_eq!(fs::read_dir(case.path("")).unwrap().count(), 0);
+}

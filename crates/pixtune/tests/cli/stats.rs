@@ -1,0 +1,136 @@
+//! `stats` and `plan` from outside.
+
+use pixtune_core::json::{self, Value};
+
+use crate::harness::{Case, at, root, text};
+use crate::snapshots;
+
+/// The example, prepared.
+fn example() -> Case {
+    let case = Case::new();
+    let dataset = root().join("examples/visual-qa/dataset.csv");
+    case.run(&["prepare", dataset.to_str().unwrap(), "--out", "prepared", "--quiet"]).ends(0);
+    case
+}
+
+fn line(prompt: &str, answer: &str) -> String {
+    let mut out = String::from("{\"messages\":[{\"role\":\"user\",\"content\":");
+    json::write_string(prompt, &mut out);
+    out.push_str("},{\"role\":\"assistant\",\"content\":");
+    json::write_string(answer, &mut out);
+    out.push_str("}]}\n");
+    out
+}
+
+fn parsed(text: &str) -> Value<'static> {
+    json::parse(text.trim()).unwrap().value.into_owned()
+}
+
+#[test]
+fn the_example_is_surveyed_and_planned() {
+    let case = example();
+    snapshots::check("stats-visual-qa.txt", &case.run(&["stats", "prepared"]).ends(0).stdout);
+    snapshots::check("plan-visual-qa.txt", &case.run(&["plan", "prepared"]).ends(0).stdout);
+    let qlora = case.run(&["plan", "prepared", "--vram", "16GiB", "--method", "qlora"]).ends(0).stdout;
+    snapshots::check("plan-qlora.txt", &qlora);
+}
+
+#[test]
+fn json_has_the_numbers_of_the_table() {
+    let case = example();
+    let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
+    let tokens = parsed(&case.read("prepared/manifest.json"));
+    let number = |value: &Value<'static>, pointer| at(value, pointer).to_string();
+    assert_eq!(number(&stats, "/tokens/sum"), number(&tokens, "/tokens/total"));
+    assert_eq!(number(&stats, "/tokens/max"), number(&tokens, "/tokens/max_sample"));
+    assert_eq!(number(&stats, "/pictures/count"), "63");
+    let by_header =
+        case.run(&["stats", "prepared", "--format", "json", "--pictures", "header"]).ends(0).stdout;
+    assert_eq!(number(&parsed(&by_header), "/pictures/tokens/sum"), number(&stats, "/pictures/tokens/sum"));
+    let plan = parsed(&case.run(&["plan", "prepared", "--format", "json"]).ends(0).stdout);
+    assert_eq!(number(&plan, "/data/train/samples"), number(&stats, "/train/samples"));
+}
+
+#[test]
+fn what_breaks_with_the_rest_is_named_with_its_line() {
+    let case = Case::new();
+    let rows: String = (0..40)
+        .map(|n| match n {
+            7 => line("What is the total of bill 7?", "I'm sorry, but I can't read this bill."),
+            9 => line("What is the total of bill 9?", "{\"total\": 12.5"),
+            11 => line("What is the total of bill 11?", "{\"total\": 11}"),
+            n => line(
+                &format!("What is the total of bill {n}?"),
+                &format!("{{\"total\": {n}, \"currency\": \"EUR\"}}"),
+            ),
+        })
+        .collect();
+    case.write("bills.jsonl", rows);
+    let told = case.run(&["stats", "bills.jsonl"]).ends(0).stdout;
+    for expected in [
+        "bills.jsonl:8",
+        "bills.jsonl:10",
+        "lacks `currency`",
+        "answer-refusal",
+        "answer-cut-off",
+        "answer-format",
+        "answer-keys",
+    ] {
+        assert!(told.contains(expected), "{expected}:\n{told}");
+    }
+}
+
+#[test]
+fn files_share_what_they_share() {
+    let case = Case::new();
+    let some = |from, to| (from..to).map(|n| line(&format!("Question {n}?"), "yes")).collect::<String>();
+    case.write("train.jsonl", some(0, 12) + &line("Question 3?", "no"));
+    case.write("validation.jsonl", some(10, 15));
+    let stats =
+        parsed(&case.run(&["stats", "train.jsonl", "validation.jsonl", "--format", "json"]).ends(0).stdout);
+    assert_eq!(at(&stats, "/together/shared_samples/count").to_string(), "2");
+    assert_eq!(at(&stats, "/together/contradictions/count").to_string(), "1");
+    assert_eq!(text(&stats, "/together/shared_samples/first/0/1/file"), "validation.jsonl");
+}
+
+#[test]
+fn poor_input_has_a_sensible_answer() {
+    let case = Case::new();
+    case.write("empty.jsonl", "");
+    assert!(case.run(&["stats", "empty.jsonl"]).ends(0).stdout.contains("samples         0"));
+    assert!(case.run(&["plan", "empty.jsonl"]).ends(0).stdout.contains("there is no sample"));
+    case.write("one.jsonl", line("a", "b"));
+    case.run(&["stats", "one.jsonl"]).ends(0);
+    case.run(&["plan", "one.jsonl", "--method", "full"]).ends(0);
+    case.write("same.jsonl", line("a", "b").repeat(30));
+    assert!(case.run(&["stats", "same.jsonl"]).ends(0).stdout.contains("29 samples that stand twice"));
+    case.write("bad.jsonl", "{\n[]\n\u{0}\n{\"messages\": 3}\n");
+    assert!(case.run(&["stats", "bad.jsonl"]).ends(1).stdout.contains("refused         4"));
+    case.write("folder/notes.txt", "no picture");
+    case.run(&["stats", "folder"]).ends(2).tells("holds neither JSON Lines nor pictures");
+    case.write("data.csv", "a,b\n1,2\n");
+    case.run(&["stats", "data.csv"]).ends(2).tells("`pixtune prepare` makes samples of it");
+    case.run(&["stats", "nowhere"]).ends(2).tells("cannot read `nowhere`");
+    case.write("pictures/broken.png", "no PNG");
+    case.fixture("pictures/a.png", "px1_red.png");
+    let told = case.run(&["stats", "pictures"]).ends(1).stdout;
+    assert!(told.contains("1 to 1") || told.contains("1 pixels, all alike"), "{told}");
+    case.run(&["plan", "pictures"]).ends(2).tells("no samples");
+    case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).tells("h100-80gb");
+    case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).tells("is no size");
+}
+
+#[test]
+fn a_manifest_that_does_not_match_is_told() {
+    let case = example();
+    let train = case.read("prepared/train.jsonl");
+    case.write(
+        "prepared/train.jsonl",
+        train.lines().take(3).map(|line| line.to_owned() + "\n").collect::<String>(),
+    );
+    case.write("prepared/more.jsonl", line("a", "b"));
+    let told = case.run(&["stats", "prepared"]).ends(0).stdout;
+    assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the folder"), "{told}");
+    case.write("prepared/manifest.json", "{");
+    assert!(case.run(&["stats", "prepared"]).ends(0).stdout.contains("manifest.json is not JSON"));
+}

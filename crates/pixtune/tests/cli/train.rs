@@ -1,0 +1,453 @@
+//! `train`: a tiny model, from data to adapter, and everything that can be wrong on the way.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pixtune_core::json::Value;
+
+use crate::harness::{Case, Run, at, finish, root, text};
+use crate::snapshots;
+
+/// A folder with the tiny model and its tokenizer in `model`, and samples in `train.jsonl`.
+fn case(samples: &[String]) -> Case {
+    let case = Case::new();
+    for file in ["config.json", "model.safetensors"] {
+        case.write(
+            &format!("model/{file}"),
+            fs::read(root().join("fixtures/tiny_pixtral/hf_bf16").join(file)).unwrap(),
+        );
+    }
+    case.write("model/tekken.json", fs::read(root().join("fixtures/tiny_tekken/tekken.json")).unwrap());
+    case.write("train.jsonl", samples.concat());
+    case
+}
+
+/// A line of a picture, a question and an answer.
+fn sample(picture: Option<&str>, question: &str, answer: &str) -> String {
+    let picture = picture.map_or(String::new(), |name| {
+        let mut coded = Vec::new();
+        let bytes = fs::read(root().join("fixtures/images").join(name)).unwrap();
+        pixtune_io::write::base64::encode(&bytes, &mut coded);
+        let coded = String::from_utf8(coded).unwrap();
+        format!(r#"{{"type":"image_url","image_url":"data:image/png;base64,{coded}"}},"#)
+    });
+    format!(
+        r#"{{"messages":[{{"role":"user","content":[{picture}{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{answer}"}}]}}"#
+    ) + "\n"
+}
+
+fn toy() -> Vec<String> {
+    vec![
+        sample(Some("grad_64x48.png"), "what is it", "a gradient"),
+        sample(Some("noise_32x32.png"), "what is it", "noise"),
+        sample(None, "say hello", "hello there"),
+        sample(None, "the end", "of the line"),
+        sample(None, "and then", "on and on"),
+    ]
+}
+
+/// Options that suit the toy.
+const TOY: [&str; 12] = [
+    "train",
+    "--model",
+    "model",
+    "--data",
+    "train.jsonl",
+    "--out",
+    "run",
+    "--learning-rate",
+    "1e-2",
+    "--batch-tokens",
+    "64",
+    "--threads=1",
+];
+
+fn train(case: &Case, more: &[&str]) -> Run {
+    case.run(&[&TOY, more].concat())
+}
+
+/// The bytes of an adapter.
+fn adapter(case: &Case, run: &str) -> Vec<u8> {
+    fs::read(case.path(run).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+/// Step and loss of every step, as written.
+fn losses(case: &Case, run: &str) -> Vec<(String, String)> {
+    let lines = case.lines(&format!("{run}/metrics.jsonl"));
+    let steps = lines.iter().filter(|line| line.get("loss").is_some());
+    steps.map(|line| (at(line, "/step").to_string(), at(line, "/loss").to_string())).collect()
+}
+
+fn evaluations(case: &Case, run: &str) -> Vec<(String, String)> {
+    let lines = case.lines(&format!("{run}/metrics.jsonl"));
+    let lines = lines.iter().filter(|line| line.get("valid_loss").is_some());
+    lines.map(|line| (at(line, "/step").to_string(), at(line, "/valid_loss").to_string())).collect()
+}
+
+fn float(text: &str) -> f64 {
+    text.parse().unwrap()
+}
+
+fn checkpoints(case: &Case, run: &str) -> Vec<String> {
+    let entries = fs::read_dir(case.path(run).join("checkpoints")).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_toy_set_is_overfitted() {
+    let case = case(&toy());
+    let run = train(&case, &["--steps", "120", "--validation", "train.jsonl"]).ends(0).tells("best so far");
+    assert!(run.stdout.contains("run/adapter (of step "), "{}", run.stdout);
+    let (_, last) = losses(&case, "run").pop().unwrap();
+    assert!(float(&last) < 0.05, "{last}");
+    let (_, valid) = evaluations(&case, "run").pop().unwrap();
+    assert!(float(&valid) < 0.05, "{valid}");
+}
+
+#[test]
+fn the_folder_afterwards_is_as_promised() {
+    let case = case(&toy());
+    train(&case, &["--steps", "6", "--save-every", "2", "--eval-every", "3", "--validation", "train.jsonl"])
+        .ends(0);
+    for file in ["adapter/adapter_config.json", "plan.json", "report.html", "metrics.jsonl"] {
+        assert!(case.path("run").join(file).is_file(), "{file}");
+    }
+    assert_eq!(checkpoints(&case, "run"), ["step-4", "step-6"]);
+    for file in ["adapter_model.safetensors", "optimizer.safetensors", "state.json"] {
+        assert!(case.path("run/checkpoints/step-6").join(file).is_file(), "{file}");
+    }
+    let steps: Vec<String> = evaluations(&case, "run").into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, ["0", "3", "6"]);
+    let metrics = case.lines("run/metrics.jsonl");
+    for key in ["step", "loss", "learning_rate", "grad_norm", "tokens", "seconds"] {
+        assert!(metrics[1].get(key).is_some(), "{key}");
+    }
+    let plan = pixtune_core::json::parse(&case.read("run/plan.json")).unwrap().value.into_owned();
+    assert_eq!(at(&plan, "/plan/steps").to_string(), "6");
+    assert_eq!(text(&plan, "/plan/targets"), "text");
+    let report = case.read("run/report.html");
+    assert!(report.contains("<svg") && report.contains("prefers-color-scheme") && !report.contains("http"));
+}
+
+#[test]
+fn the_same_run_twice_and_on_two_threads_has_the_same_bytes() {
+    let case = case(&toy());
+    let more = ["--steps", "8", "--lora-dropout", "0.1", "--accumulate", "2"];
+    train(&case, &more).ends(0);
+    let first = adapter(&case, "run");
+    train(&case, &[&more[..], &["--force"]].concat()).ends(0);
+    assert!(adapter(&case, "run") == first);
+    case.run(&[&TOY[..11], &more, &["--force", "--threads=2"]].concat()).ends(0);
+    assert!(adapter(&case, "run") == first, "two threads");
+    let other = [&more[..], &["--force", "--seed", "1"]].concat();
+    train(&case, &other).ends(0);
+    assert!(adapter(&case, "run") != first);
+}
+
+#[test]
+fn a_resumed_run_equals_an_undisturbed_one_to_the_bit() {
+    let case = case(&toy());
+    let more = [
+        "--steps",
+        "12",
+        "--save-every",
+        "3",
+        "--eval-every",
+        "4",
+        "--lora-dropout",
+        "0.1",
+        "--validation",
+        "train.jsonl",
+    ];
+    train(&case, &more).ends(0);
+    let (whole, steps, evaluated) = (adapter(&case, "run"), losses(&case, "run"), evaluations(&case, "run"));
+    let last = fs::read(case.path("run/checkpoints/step-12/adapter_model.safetensors")).unwrap();
+    let moments = fs::read(case.path("run/checkpoints/step-12/optimizer.safetensors")).unwrap();
+    // A kill after step 11: the checkpoint of step 9 is the newest, and lines of later steps stand in the metrics.
+    fs::remove_dir_all(case.path("run/checkpoints/step-12")).unwrap();
+    fs::remove_dir_all(case.path("run/adapter")).unwrap();
+    let metrics = case.read("run/metrics.jsonl");
+    case.write("run/metrics.jsonl", &metrics[..metrics.len() - 200]);
+    train(&case, &[&more[..], &["--resume"]].concat()).ends(0).tells("going on after step 9 of 12");
+    assert!(adapter(&case, "run") == whole);
+    assert_eq!(losses(&case, "run"), steps);
+    assert_eq!(evaluations(&case, "run"), evaluated);
+    assert!(fs::read(case.path("run/checkpoints/step-12/adapter_model.safetensors")).unwrap() == last);
+    assert!(fs::read(case.path("run/checkpoints/step-12/optimizer.safetensors")).unwrap() == moments);
+    // Once more when everything is done: nothing changes.
+    train(&case, &[&more[..], &["--resume"]].concat()).ends(0);
+    assert!(adapter(&case, "run") == whole);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_saves_and_goes_on_to_the_same_bits() {
+    for signal in ["INT", "TERM"] {
+        let case = case(&toy());
+        let more = ["--steps", "400", "--save-every", "100000", "--eval-every", "100000"];
+        let mut running = case.command(&[&TOY[..], &more].concat()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(|| {
+            fs::read_to_string(case.path("run/metrics.jsonl")).is_ok_and(|text| text.lines().count() > 20)
+        });
+        Command::new("kill").args([&format!("-{signal}"), &running.id().to_string()]).status().unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(2));
+        assert_eq!(checkpoints(&case, "run").len(), 1, "it was saved");
+        train(&case, &[&more[..], &["--resume"]].concat()).ends(0).tells("going on after step");
+        let resumed = adapter(&case, "run");
+        train(&case, &[&more[..], &["--force"]].concat()).ends(0);
+        assert!(adapter(&case, "run") == resumed, "{signal}");
+    }
+}
+
+#[cfg(unix)]
+fn wait_for(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never happened");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_good_checkpoint() {
+    let case = case(&toy());
+    train(&case, &["--steps", "4", "--save-every", "2"]).ends(0);
+    // The disk is full from here on: no file may grow beyond 100 kB, and the adapter has 215.
+    fs::remove_dir_all(case.path("run/checkpoints/step-4")).unwrap();
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 100; exec {program} {} --steps 4 --save-every 2 --resume",
+        TOY.join(" ")
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).current_dir(case.path(""));
+    finish(shell).ends(2).tells("cannot write").tells("once there is room, run again with --resume");
+    assert_eq!(checkpoints(&case, "run"), ["step-2"], "nothing half-written is left");
+    train(&case, &["--steps", "4", "--save-every", "2", "--resume"])
+        .ends(0)
+        .tells("going on after step 2 of 4");
+}
+
+#[test]
+fn two_runs_in_one_folder_are_one_too_many() {
+    let case = case(&toy());
+    fs::create_dir(case.path("run")).unwrap();
+    let lock = fs::File::create(case.path("run/.lock")).unwrap();
+    lock.lock().unwrap();
+    train(&case, &["--steps", "2"]).ends(2).tells("another run works in `run`");
+    drop(lock);
+    train(&case, &["--steps", "2"]).ends(0);
+    train(&case, &["--steps", "2"]).ends(2).tells("`run` is already there").tells("--resume goes on with it");
+    case.write("other/file", "mine");
+    case.run(&[&TOY[..6], &["other", "--steps", "2", "--force"]].concat()).ends(2).tells("is not replaced");
+}
+
+#[test]
+fn an_absurd_learning_rate_is_stopped_by_the_guard() {
+    let case = case(&toy());
+    let run = case.run(
+        &[
+            &TOY[..7],
+            &["--learning-rate", "1e30", "--batch-tokens", "64", "--steps", "50", "--save-every", "1"],
+        ]
+        .concat(),
+    );
+    run.ends(2).tells("so the step was not taken").tells("a lower --learning-rate");
+    assert!(!case.read("run/metrics.jsonl").contains("NaN"));
+}
+
+#[test]
+fn a_sample_longer_than_the_batch_is_named_and_refused_or_skipped() {
+    let mut samples = toy();
+    samples.insert(1, sample(None, "long", &"word ".repeat(60)));
+    let case = case(&samples);
+    train(&case, &["--steps", "2"])
+        .ends(2)
+        .tells("error[too-many-tokens]: train.jsonl:2")
+        .tells("do not fit into a batch of 64")
+        .tells("1 of 6 samples cannot be trained on");
+    assert!(!case.path("run").exists(), "nothing is left behind");
+    train(&case, &["--steps", "2", "--invalid-samples", "skip"]).ends(1).tells("train.jsonl:2");
+}
+
+#[test]
+fn samples_that_cannot_be_used_are_named() {
+    let silent =
+        r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}"#;
+    for (line, finding) in [
+        (silent, "error[nothing-to-train]: train.jsonl:1 /messages"),
+        ("{", "error[json-syntax]: train.jsonl:1"),
+        ("{}", "error[missing-field]: train.jsonl:1"),
+    ] {
+        let case = case(&[format!("{line}\n")]);
+        train(&case, &["--steps", "2"]).ends(2).tells(finding);
+        train(&case, &["--steps", "2", "--invalid-samples", "skip"])
+            .ends(2)
+            .tells("`train.jsonl` have no sample that can be trained on");
+    }
+}
+
+#[test]
+fn a_picture_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
+    let mut samples = toy();
+    let coded = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
+    let mut cut = Vec::new();
+    pixtune_io::write::base64::encode(&coded[..coded.len() / 2], &mut cut);
+    let cut = String::from_utf8(cut).unwrap();
+    samples.push(format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"data:image/png;base64,{cut}"}},{{"type":"text","text":"q"}}]}},{{"role":"assistant","content":"a"}}]}}"#
+    ));
+    let case = case(&samples);
+    let more = ["--steps", "20", "--save-every", "100"];
+    train(&case, &more)
+        .ends(2)
+        .tells("error[image-unreadable]: train.jsonl:6")
+        .tells("cannot be trained on after all");
+    train(&case, &[&more[..], &["--resume", "--invalid-samples", "skip"]].concat())
+        .ends(1)
+        .tells("train.jsonl:6");
+}
+
+#[test]
+fn validation_is_checked() {
+    let case = case(&toy());
+    case.write("empty.jsonl", "");
+    train(&case, &["--validation", "empty.jsonl"]).ends(2).tells("`empty.jsonl` have no sample");
+    train(&case, &["--patience", "2"]).ends(2).tells("--patience needs validation data");
+    train(&case, &["--validation", "none.jsonl"]).ends(2).tells("cannot read `none.jsonl`");
+    train(&case, &["--steps", "2"]).ends(0).tells("nothing is held out");
+}
+
+#[test]
+fn patience_ends_a_run_and_keeps_the_best_adapter() {
+    let mut samples = toy();
+    let held_out = samples.split_off(3);
+    let case = case(&samples);
+    case.write("valid.jsonl", held_out.concat());
+    let more = ["--validation", "valid.jsonl", "--steps", "400", "--eval-every", "5", "--patience", "3"];
+    let run = train(&case, &more).ends(0).tells("warning: overfitting: validation rose from");
+    assert!(run.stdout.contains("ended early: validation got no better"), "{}", run.stdout);
+    let valid: Vec<f64> = evaluations(&case, "run").iter().skip(1).map(|(_, loss)| float(loss)).collect();
+    let best = valid.iter().copied().fold(f64::INFINITY, f64::min);
+    let best_step = 5 * (1 + valid.iter().position(|loss| *loss == best).unwrap());
+    assert!(run.stdout.contains(&format!("(of step {best_step}, the best)")), "{}", run.stdout);
+    assert_eq!(valid.len(), best_step / 5 + 3);
+}
+
+#[test]
+fn the_tokenizer_has_to_be_there_and_to_fit() {
+    let case = case(&toy());
+    fs::rename(case.path("model/tekken.json"), case.path("tekken.json")).unwrap();
+    train(&case, &["--steps", "2"]).ends(2).tells("there is no tekken.json").tells("--tokenizer FILE");
+    train(&case, &["--steps", "2", "--tokenizer", "pixtral-12b"])
+        .ends(2)
+        .tells("the tokenizer has 131072 tokens, the model 400");
+    case.write("broken.json", "{}");
+    train(&case, &["--steps", "2", "--tokenizer", "broken.json"]).ends(2).tells("`broken.json`");
+    train(&case, &["--steps", "2", "--tokenizer", "tekken.json"]).ends(0);
+}
+
+#[test]
+fn data_for_another_model_is_refused() {
+    let case = case(&toy());
+    case.write("data/train.jsonl", toy().concat());
+    let manifest = |model: &str| format!(r#"{{"plan":{{"model":"{model}","tokenizer":null}},"outputs":[]}}"#);
+    case.write("data/manifest.json", manifest("mistral-small-3.1"));
+    let run = || case.run(&["train", "--model", "model", "--data", "data", "--out", "run", "--steps", "1"]);
+    run()
+        .ends(2)
+        .tells("was prepared for mistral-small-3.1 (patches of 14 pixels merged 2x2")
+        .tells("the model here has patches of 16 pixels merged 1x1 and sides up to 128");
+    case.write("data/manifest.json", manifest("gpt-4o"));
+    run().ends(2).tells("was prepared for `gpt-4o`");
+    case.write("data/manifest.json", "[]");
+    run().ends(2).tells("is not a manifest of `pixtune prepare`");
+    case.write(
+        "data/manifest.json",
+        manifest("pixtral-12b").replace("[]", r#"[{"path":"train.jsonl","blake3":"00"}]"#),
+    );
+    run().ends(2).tells("sides up to 1024");
+}
+
+#[test]
+fn a_checkpoint_that_does_not_match_its_configuration_is_refused() {
+    let case = case(&toy());
+    let config = case.read("model/config.json");
+    case.write(
+        "model/config.json",
+        config.replace("\"intermediate_size\": 96", "\"intermediate_size\": 100"),
+    );
+    train(&case, &["--steps", "2"]).ends(2).tells("does not match its configuration");
+    case.write("model/config.json", "{");
+    train(&case, &["--steps", "2"]).ends(2).tells("config.json");
+    train(&case, &["--steps", "2", "--model", "none"]).ends(2);
+}
+
+#[test]
+fn another_run_is_not_resumed() {
+    let case = case(&toy());
+    train(&case, &["--steps", "2"]).ends(0);
+    train(&case, &["--steps", "3", "--resume"]).ends(2).tells("`steps` was 2, now it is 3");
+    case.write("train.jsonl", toy()[..3].concat());
+    train(&case, &["--steps", "2", "--resume"]).ends(2).tells("`input train.jsonl` was");
+    case.write("train.jsonl", toy().concat());
+    case.write("run/checkpoints/step-2/state.json", "{}");
+    train(&case, &["--steps", "2", "--resume"]).ends(2).tells("state.json` is damaged: it has no `recent`");
+}
+
+#[test]
+fn settings_without_sense_are_refused_before_anything_is_read() {
+    let case = Case::new();
+    for (more, message) in [
+        (["--learning-rate", "0"], "--learning-rate is a number above 0"),
+        (["--learning-rate", "NaN"], "--learning-rate is a number above 0"),
+        (["--weight-decay", "-1"], "--weight-decay"),
+        (["--epochs", "0"], "a run has at least one step"),
+        (["--warmup", "2.5"], "is neither a share"),
+        (["--targets", "lm_head"], "is no target"),
+        (["--lora-rank", "0"], "the rank of an adapter"),
+        (["--batch-tokens", "0"], "a step has at least one batch"),
+        (["--eval-every", "0"], "at least one step"),
+    ] {
+        let more = [more[0].to_owned() + "=" + more[1]];
+        let args: Vec<&str> = ["train", "--model", "m", "--data", "d", "--out", "o", &more[0]].to_vec();
+        case.run(&args).ends(2).tells(message);
+    }
+}
+
+#[test]
+fn the_plan_is_told_and_nothing_is_written() {
+    let case = case(&toy());
+    let run = train(&case, &["--dry-run", "--epochs", "4"]).ends(0);
+    assert!(!case.path("run").exists());
+    snapshots::check("train-dry-run.txt", &without_measurements(&run.stdout));
+    let run = train(&case, &["--dry-run", "--format", "json", "--activation-memory", "100kB"]).ends(0);
+    let plan: Value<'static> = pixtune_core::json::parse(&run.stdout).unwrap().value.into_owned();
+    assert_eq!(at(&plan, "/trained_parameters").to_string(), "53760");
+    assert_eq!(at(&plan, "/recomputed_layers").to_string(), "3");
+    assert_eq!(at(&plan, "/measured").as_array().unwrap().len(), 2);
+}
+
+/// The table without the times of this machine.
+fn without_measurements(table: &str) -> String {
+    let kept = |line: &&str| !line.starts_with("measured") && !line.starts_with("in all");
+    table.lines().filter(kept).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_closing_table_reads_well() {
+    let case = case(&toy());
+    let run = train(&case, &["--steps", "20", "--validation", "train.jsonl", "--eval-every", "10"]).ends(0);
+    let shape: String =
+        run.stdout.lines().map(|line| format!("{}\n", line.split("  ").next().unwrap_or_default())).collect();
+    assert_eq!(shape, "trained\nloss\nvalidation\nadapter\nreport\n");
+    let quiet = train(&case, &["--steps", "2", "--force", "--quiet"]).ends(0);
+    assert_eq!(quiet.stderr, "");
+    assert!(Path::new(&case.path("run/report.html")).exists());
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Asks transformers and peft what they do with adapters that pixtune wrote, and compares with `pixtune adapter check`.
+
+    pip install torch==2.9.1 transformers==5.23.0 peft==0.21.2        or transformers==4.57.1 peft==0.17.1
+    cargo build --release
+    python tests/peers/adapters.py target/release/pixtune
+
+For every dialect: the modules whose B arrives in the model are those with the verdict `applied`, no others. For the
+dialect of the installed version: all 37 modules, and the golden logits of the fixture. For DoRA, embeddings, the output
+layer and patches: peft's own merge gives the weights of `pixtune adapter merge`.
+"""
+
+import copy
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import peft
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
+
+warnings.simplefilter("ignore")
+transformers.logging.set_verbosity_error()
+PIXTUNE = sys.argv[1]
+FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "fixtures/tiny_pixtral"
+NEW = int(transformers.__version__.split(".")[0]) >= 5
+SERVER = "transformers" if NEW else "transformers-4.57"
+PREFIX = "base_model.model."
+
+
+def pixtune(*args, codes=(0,)):
+    run = subprocess.run([PIXTUNE, *map(str, args)], capture_output=True, text=True)
+    assert run.returncode in codes, f"pixtune {args} ended with {run.returncode}:\n{run.stderr}{run.stdout}"
+    return run.stdout
+
+
+def base_model():
+    dtype = {"dtype": torch.float32} if NEW else {"torch_dtype": torch.float32}
+    return LlavaForConditionalGeneration.from_pretrained(FIXTURE / "hf_bf16", attn_implementation="eager", **dtype)
+
+
+def logits(model, name):
+    given = json.loads((FIXTURE / "inputs.json").read_text())[name]
+    ids = torch.tensor([given["ids"]])
+    pixels = load_file(FIXTURE / "pixels.safetensors")
+    images = [pixels[f"{name}.image{index}"] for index in range(len(given["image_hw"]))]
+    more = {}
+    if images:
+        height = max(image.shape[1] for image in images)
+        width = max(image.shape[2] for image in images)
+        padded = torch.zeros(len(images), 3, height, width)
+        for index, image in enumerate(images):
+            padded[index, :, : image.shape[1], : image.shape[2]] = image
+        more = {"pixel_values": padded, "image_sizes": torch.tensor(given["image_hw"])}
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **more).logits[0]
+
+
+def applied_by_peft(base, folder):
+    """Paths, in the adapter's own names, of modules whose B arrived in the model; none where peft refused it."""
+    stored = load_file(folder / "adapter_model.safetensors")
+    try:
+        model = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
+    except (ValueError, RuntimeError) as error:
+        print(f"  peft refuses it: {type(error).__name__}")
+        return set(), None
+    arrived = [tensor for name, tensor in model.named_parameters() if "lora_B" in name]
+    same = lambda value: any(value.shape == tensor.shape and torch.equal(value, tensor) for tensor in arrived)
+    names = [name for name in stored if name.endswith(".lora_B.weight") and same(stored[name])]
+    return {name.removeprefix(PREFIX).removesuffix(".lora_B.weight") for name in names}, model
+
+
+def verdicts(folder):
+    lines = pixtune("adapter", "check", folder, "--base", FIXTURE / "hf_bf16", "--server", SERVER, "--format", "json", codes=(0, 1))
+    return [json.loads(line) for line in lines.splitlines()][:-1]
+
+
+def compare_verdicts(base, folder, what):
+    found, model = applied_by_peft(base, folder)
+    # Rows in another order arrive, and are wrong: peft cannot see that.
+    said = {line["module"] for line in verdicts(folder) if line["verdict"] in ("applied", "wrong")}
+    assert found == said, f"{what}: peft applies {sorted(found - said)} besides, and does not apply {sorted(said - found)}"
+    print(f"{what}: {len(found)} modules arrive, as `adapter check --server {SERVER}` says")
+    return found, model
+
+
+def compare_logits(model, which):
+    golden = load_file(FIXTURE / "golden.safetensors")
+    for name in ("text", "one", "two"):
+        error = (logits(model, name) - golden[f"lora_{which}_f32.{name}.logits"]).abs().max().item()
+        assert error < 2e-4, f"lora_{which} {name}: logits differ by {error}"
+        print(f"  lora_{which} {name}: logits within {error:.1e} of the golden ones")
+
+
+def check_dialects(base, work):
+    for which, count in (("all", 37), ("text_proj", 23)):
+        for dialect in ("peft", "peft-legacy", "vllm-consolidated"):
+            # From Mistral's dialect: names, rows of q and k and alpha have to be made anew.
+            folder = work / f"{which}-{dialect}"
+            pixtune("adapter", "convert", FIXTURE / f"native_lora_{which}", folder, "--to", dialect, "--base", FIXTURE / "native_bf16")
+            found, model = compare_verdicts(base, folder, f"lora_{which} as {dialect}")
+            if dialect == "peft" or dialect == "peft-legacy" and not NEW:
+                assert len(found) == count, f"{len(found)} of {count} modules are applied"
+                compare_logits(model, which)
+
+
+def check_names_of_other_versions(base, work):
+    source = load_file(FIXTURE / "lora_all/adapter_model.safetensors")
+    config = json.loads((FIXTURE / "lora_all/adapter_config.json").read_text())
+    text_only = {name.replace("model.language_model.", "model."): value for name, value in source.items() if "language_model" in name}
+    old = json.loads((FIXTURE / "lora_all_legacy_names/rename.json").read_text())
+    legacy = {old[name]: value for name, value in source.items()}
+    paths = sorted({name.removeprefix(PREFIX).split(".lora_")[0] for name in legacy})
+    for what, tensors, targets in (
+        ("the text decoder alone", text_only, config["target_modules"]),
+        ("old names in full", legacy, paths),
+        ("a pattern of old names", legacy, r"language_model\.model.*\.(q_proj|k_proj)"),
+        ("one target", source, ["q_proj"]),
+    ):
+        folder = work / what.replace(" ", "-")
+        folder.mkdir()
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": targets}))
+        compare_verdicts(base, folder, what)
+
+
+def check_merges(base, work):
+    torch.manual_seed(1)
+    targets = ["q_proj", "k_proj", "down_proj", "linear_1", "embed_tokens", "lm_head", "patch_conv"]
+    for what, more in (
+        ("plain", {"target_modules": targets, "modules_to_save": ["linear_2"]}),
+        ("DoRA and rsLoRA", {"target_modules": targets[:4], "use_dora": True, "use_rslora": True}),
+    ):
+        folder = work / f"merge-{what.replace(' ', '-')}"
+        patterns = {"rank_pattern": {"down_proj": 3}, "alpha_pattern": {"layers.1.self_attn.q_proj": 20}}
+        config = peft.LoraConfig(r=4, lora_alpha=6, task_type="CAUSAL_LM", **patterns, **more)
+        model = peft.get_peft_model(copy.deepcopy(base), config).eval()
+        with torch.no_grad():
+            for name, tensor in model.named_parameters():
+                if tensor.requires_grad:
+                    tensor.add_(torch.randn(tensor.shape) * 0.05)
+        model.save_pretrained(folder)
+        merged = model.merge_and_unload().state_dict()
+        for source in ("hf_bf16", "native_bf16"):
+            target = work / f"{folder.name}-{source}"
+            pixtune("adapter", "merge", FIXTURE / source, folder, target, "--to", "hf", "--dtype", "f32", "--shard-size", "none")
+            ours = load_file(target / "model.safetensors")
+            disk = lambda name: (
+                name.replace("model.language_model.", "language_model.model.")
+                .replace("model.vision_tower.", "vision_tower.")
+                .replace("model.multi_modal_projector.", "multi_modal_projector.")
+                .replace("lm_head.", "language_model.lm_head.")
+            )
+            error = max((ours[disk(name)] - value).abs().max().item() for name, value in merged.items())
+            assert len(ours) == len(merged) and error < 2e-6, f"{what} into {source}: weights differ by {error}"
+            print(f"merged {what} into {source}: {len(ours)} tensors within {error:.1e} of peft's merge")
+
+
+def main():
+    print(f"transformers {transformers.__version__}, peft {peft.__version__}")
+    base = base_model().eval()
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        check_dialects(base, work)
+        check_names_of_other_versions(base, work)
+        check_merges(base, work)
+
+
+main()
