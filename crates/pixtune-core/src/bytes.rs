@@ -38,6 +38,20 @@ fn plain_run_portable(bytes: &[u8], done: Plain) -> Plain {
     Plain { length: done.length + run.len(), is_ascii: done.is_ascii && run.is_ascii() }
 }
 
+/// Whether there is a bracket that could begin a control token, or a character that is not ASCII.
+pub fn has_marks(bytes: &[u8]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature was just detected.
+        return unsafe { x86::has_marks(bytes) };
+    }
+    has_marks_portable(bytes)
+}
+
+fn has_marks_portable(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, b'[' | b'<' | 0x80..))
+}
+
 /// How many letters of the base64 alphabet `bytes` begins with; padding is none.
 pub fn base64_run(bytes: &[u8]) -> usize {
     #[cfg(target_arch = "x86_64")]
@@ -64,7 +78,7 @@ fn is_base64(byte: u8) -> bool {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Plain, plain_run_portable};
+    use super::{Plain, has_marks_portable, plain_run_portable};
 
     /// The run, if it ends within sixteen bytes. SSE2 is part of every x86-64.
     #[inline]
@@ -128,6 +142,19 @@ mod x86 {
         plain_run_portable(bytes, Plain { length, is_ascii: _mm256_movemask_epi8(other) == 0 })
     }
 
+    #[target_feature(enable = "avx2")]
+    pub(super) fn has_marks(bytes: &[u8]) -> bool {
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let found = blocks.iter().fold(_mm256_setzero_si256(), |found, block| {
+            let bytes = load(block);
+            let square = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'[' as i8));
+            let angle = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'<' as i8));
+            // The highest bit of a byte that is not ASCII is set as it is.
+            _mm256_or_si256(found, _mm256_or_si256(bytes, _mm256_or_si256(square, angle)))
+        });
+        _mm256_movemask_epi8(found) != 0 || has_marks_portable(rest)
+    }
+
     /// Bits that a byte's lower half leaves possible against those its upper half does: a common one makes it no letter.
     /// The method is Muła and Lemire's (arXiv:1704.00605, section 3.2).
     #[target_feature(enable = "avx2")]
@@ -179,6 +206,21 @@ mod tests {
                     bytes.push(b'"');
                     bytes.extend([0xc3; 40]);
                     assert_eq!(plain_run(&bytes), expected, "{byte} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn marks_are_seen_wherever_they_stand() {
+        for length in [0, 1, 31, 32, 33, 70] {
+            for at in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[at] = byte;
+                    let expected = byte == b'[' || byte == b'<' || byte >= 0x80;
+                    assert_eq!(has_marks(&bytes), expected, "{byte} at {at} of {length}");
+                    assert_eq!(has_marks_portable(&bytes), expected, "{byte} at {at} of {length}");
                 }
             }
         }

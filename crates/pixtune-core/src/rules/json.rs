@@ -9,7 +9,34 @@ use crate::json::Value;
 /// Above so many keys a set is quicker than comparing each with each.
 const FEW: usize = 16;
 
-pub(super) fn duplicate_keys(row: &Row<'_>, findings: &mut Vec<Finding>) {
+/// Keys that stand twice, and numbers that are none.
+pub(super) fn hidden(row: &Row<'_>, findings: &mut Vec<Finding>) {
+    // Almost every row is clean, which is seen without keeping places.
+    if !is_clean(row.value) {
+        duplicate_keys(row, findings);
+        numbers(row, findings);
+    }
+}
+
+fn is_clean(value: &Value<'_>) -> bool {
+    match value {
+        Value::Number(number) => !is_special(number),
+        Value::Array(values) => values.iter().all(is_clean),
+        Value::Object(members) => {
+            let is_first = |index: usize| members[..index].iter().all(|(key, _)| *key != members[index].0);
+            members.len() <= FEW
+                && (1..members.len()).all(is_first)
+                && members.iter().all(|(_, value)| is_clean(value))
+        }
+        _ => true,
+    }
+}
+
+fn is_special(number: &str) -> bool {
+    number.ends_with(['N', 'y'])
+}
+
+fn duplicate_keys(row: &Row<'_>, findings: &mut Vec<Finding>) {
     each(row.value, Place::Row, &mut |value, place| {
         let Some(members) = value.as_object() else { return };
         let repeated = |index: usize| members[..index].iter().any(|(key, _)| *key == members[index].0);
@@ -24,10 +51,10 @@ pub(super) fn duplicate_keys(row: &Row<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-pub(super) fn numbers(row: &Row<'_>, findings: &mut Vec<Finding>) {
+fn numbers(row: &Row<'_>, findings: &mut Vec<Finding>) {
     each(row.value, Place::Row, &mut |value, place| {
         if let Value::Number(number) = value
-            && number.ends_with(['N', 'y'])
+            && is_special(number)
         {
             let message = format!("`{number}` is not part of JSON");
             findings.push(Finding::new(&JSON_NAN, place, message));

@@ -415,7 +415,7 @@ pub struct Row<'r> {
 type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
 
 const ROW_CHECKS: &[RowCheck] =
-    &[json::duplicate_keys, json::numbers, shape::empty_prompts, text::texts, answer::lists, images::forms];
+    &[json::hidden, shape::empty_prompts, text::texts, answer::lists, images::forms];
 
 /// What a conversation says by itself, however it was written: orders, tools, answers.
 pub fn sample_findings<I>(sample: &Sample<I>) -> Vec<Finding> {

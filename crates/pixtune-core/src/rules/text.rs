@@ -1,6 +1,7 @@
 //! What texts say that someone will misread: control tokens, damaged encodings, nothing.
 
 use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row};
+use crate::bytes::has_marks;
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::sample::{Content, Message, Part, Sample};
@@ -87,6 +88,9 @@ fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) 
     if !text.is_empty() && text.trim().is_empty() {
         findings.push(Finding::new(&BLANK_TEXT, pointer(), "the text is nothing but white space"));
     }
+    if !has_marks(text.as_bytes()) {
+        return;
+    }
     if let Some(token) = control_token(text) {
         findings.push(
             Finding::new(&CONTROL_TOKEN, pointer(), format!("the text holds `{token}`"))
@@ -111,19 +115,16 @@ fn mojibake(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }
-    let characters: Vec<char> = text.char_indices().filter(|(_, c)| !c.is_ascii()).map(|(_, c)| c).collect();
-    if characters.contains(&char::REPLACEMENT_CHARACTER) {
+    if memchr::memmem::find(text.as_bytes(), "\u{fffd}".as_bytes()).is_some() {
         return Some("the text holds U+FFFD, which stands for bytes that were lost".into());
     }
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| matches!(c, '\u{c2}'..='\u{f4}')) {
-        rest = &rest[at..];
-        if let Some((damaged, meant)) = misread(rest) {
-            return Some(format!("`{damaged}` was probably `{meant}` before it was decoded as Windows-1252"));
-        }
-        rest = &rest[rest.chars().next().map_or(1, char::len_utf8)..];
-    }
-    None
+    // The first character of a run is one of U+00C2 to U+00F4, whose UTF-8 begins with 0xC3.
+    memchr::memchr_iter(0xc3, text.as_bytes()).find_map(|at| {
+        let rest = &text[at..];
+        let (damaged, meant) =
+            rest.starts_with(|first| matches!(first, '\u{c2}'..='\u{f4}')).then(|| misread(rest))??;
+        Some(format!("`{damaged}` was probably `{meant}` before it was decoded as Windows-1252"))
+    })
 }
 
 /// A run of characters whose Windows-1252 bytes are one character of UTF-8, and that character. Two-character runs

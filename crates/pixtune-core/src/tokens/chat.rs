@@ -128,6 +128,30 @@ impl<'t> ChatEncoder<'t> {
         Ok(self.walk(sample, sizes, Measure::Bytes)?.counts.tokens)
     }
 
+    /// Such a number at a glance, for a conversation that [`refusals`] takes and that is nothing but system messages,
+    /// users and answers in text: nothing else is refused about it. `None` for others.
+    pub fn plain_bound<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Option<usize> {
+        let plain = |message: &Message| match message {
+            Message::System(content) | Message::User(content) => Some(bytes_within(content)),
+            Message::Assistant(Assistant { content: Some(Content::Text(text)), tool_calls, .. }) => {
+                (!text.is_empty() && tool_calls.is_empty()).then_some(text.len())
+            }
+            _ => None,
+        };
+        let common = self.layout == Layout::MistralCommon;
+        if !common || !sample.tools.is_empty() || sizes.len() < sample.images.len() {
+            return None;
+        }
+        let texts = sample
+            .messages
+            .iter()
+            .map(|message| Some(plain(message)? + MARKS_AROUND))
+            .sum::<Option<usize>>()?;
+        let pictures: usize =
+            sizes.iter().map(|&(width, height)| grid(self.spec, width, height).tokens()).sum();
+        Some(2 * MARKS_AROUND + texts + pictures)
+    }
+
     /// The same as [`ChatEncoder::encode`] without the ids.
     pub fn count<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<Counts, Finding> {
         Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
@@ -267,6 +291,23 @@ impl Out<'_> {
 }
 
 const SEPARATOR: &str = "\n\n";
+
+/// Tokens before and behind a message, and what joins it to the next, are fewer than this.
+const MARKS_AROUND: usize = 8;
+
+/// Bytes of text, and of what joins its parts.
+fn bytes_within(content: &Content) -> usize {
+    match content {
+        Content::Text(text) => text.len(),
+        Content::Parts(parts) => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.len() + SEPARATOR.len(),
+                Part::Image(_) => 0,
+            })
+            .sum(),
+    }
+}
 
 /// A piece of a normalised user turn.
 enum Chunk<'s> {

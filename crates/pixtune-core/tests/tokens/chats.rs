@@ -4,7 +4,7 @@ use pixtune_core::json::Value;
 use pixtune_core::sample::{Content, ImageSource, Message, Part, Picture, Sample};
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict;
-use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Run};
+use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Run, refusals};
 use sha2::{Digest, Sha256};
 
 use crate::vectors::{number, numbers, read, text};
@@ -41,6 +41,10 @@ fn encode(layout: Layout, sample: &Sample<Picture<&str>>) -> Result<Encoded, Str
     let encoder = ChatEncoder::new(&PIXTRAL_12B, layout);
     let encoded = encoder.encode(sample, &sizes);
     assert_eq!(encoder.count(sample, &sizes), encoded.clone().map(|encoded| encoded.counts));
+    if let Some(bound) = encoder.plain_bound(sample, &sizes).filter(|_| refusals(sample).is_empty()) {
+        let tokens = encoded.as_ref().map(|encoded| encoded.counts.tokens);
+        assert!(tokens.is_ok_and(|tokens| tokens <= bound), "{bound}");
+    }
     let encoded = encoded.map_err(|finding| finding.message)?;
     let counts = &encoded.counts;
     assert_eq!(counts.tokens, encoded.ids.len());

@@ -9,7 +9,7 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Picture, Sample};
 use pixtune_core::target::Target;
 
-use super::seen::{Place, Seen};
+use super::seen::{Place, Relation, Seen, SeenSamples};
 use super::{Facts, Line, Reported, Selection};
 
 impl Facts {
@@ -92,8 +92,7 @@ pub struct Across<'s> {
     files: Vec<Input>,
     /// Whether there is a training and a validation file, so that a picture can leak.
     both: bool,
-    samples: Seen,
-    prompts: Seen,
+    samples: SeenSamples,
     /// Pictures of training and of validation.
     images: [Seen; 2],
 }
@@ -133,8 +132,8 @@ impl<'s> Across<'s> {
         }
         let validation = files.iter().filter(|file| file.is_validation).count();
         let both = validation > 0 && validation < files.len();
-        let (samples, prompts, images) = Default::default();
-        Across { selection, target, files, both, samples, prompts, images }
+        let (samples, images) = Default::default();
+        Across { selection, target, files, both, samples, images }
     }
 
     /// Compares a line with those before it; its findings are added to the line's own.
@@ -144,16 +143,17 @@ impl<'s> Across<'s> {
         self.files[file].bytes += line.length;
         let Some(facts) = &line.facts else { return };
         let mut found = Vec::new();
-        if let Some(first) = self.samples.add(facts.sample, here) {
-            found.push(self.repeated(first, here));
-        } else {
-            if let Some(first) = self.prompts.add(facts.prompt, here) {
+        let relation = self.samples.add(facts.sample, facts.prompt, here);
+        match relation {
+            Relation::Repeats(first) => found.push(self.repeated(first, here)),
+            Relation::Contradicts(first) => {
                 let message = format!("{} has the same prompt and another answer", self.name(first));
                 found.push(Finding::new(&rules::CONTRADICTION, "/messages", message));
             }
-            if self.both {
-                found.extend(self.leaked_images(facts, here));
-            }
+            Relation::New => {}
+        }
+        if self.both && !matches!(relation, Relation::Repeats(_)) {
+            found.extend(self.leaked_images(facts, here));
         }
         for mut finding in found {
             if self.selection.admits(&mut finding) {

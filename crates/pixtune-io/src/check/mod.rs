@@ -1,7 +1,7 @@
 //! Checking finished conversations: every problem of every line, and what lines say together.
 //!
 //! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and pictures
-//! are judged where they stand. What is kept of it are hashes, 50 to 100 bytes a sample and, where training and
+//! are judged where they stand. What is kept of it are hashes, 40 to 80 bytes a sample and, where training and
 //! validation files are compared, 25 to 50 a picture, so a file of any size is read in flat memory.
 
 mod across;
@@ -243,7 +243,11 @@ impl Checker<'_> {
         }
         let unknown = (1, 1);
         let sizes: Vec<_> = looked.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
-        match self.encoder.bound(&sample, &sizes) {
+        match self
+            .encoder
+            .plain_bound(&sample, &sizes)
+            .map_or_else(|| self.encoder.bound(&sample, &sizes), Ok)
+        {
             Err(refusal) => findings.push(refusal),
             Ok(bound) if bound > self.encoder.spec.context => {
                 if let Ok(counts) = self.encoder.count(&sample, &sizes) {

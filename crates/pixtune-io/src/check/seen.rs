@@ -1,7 +1,8 @@
-//! Which hashes were seen where: 21 bytes each and the table's spare room, because a file may have a hundred million
-//! lines.
+//! Which hashes were seen where: 33 bytes a sample, 21 a picture, and the tables' spare room, because a file may have a
+//! hundred million lines.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Where a sample or a picture stands.
@@ -15,7 +16,9 @@ pub(super) struct Place {
 
 /// The first place of each hash.
 #[derive(Debug, Default)]
-pub(super) struct Seen(HashMap<Key, Packed, BuildHasherDefault<Itself>>);
+pub(super) struct Seen(Table<Packed>);
+
+type Table<V> = HashMap<Key, V, BuildHasherDefault<Itself>>;
 
 impl Seen {
     /// The first place of this hash, unless it is this one.
@@ -28,6 +31,46 @@ impl Seen {
     /// The first place of this hash.
     pub(super) fn first(&self, hash: u128) -> Option<Place> {
         self.0.get(&Key::from(hash)).copied().map(Place::from)
+    }
+}
+
+/// Samples by their prompts: as a rule each has its own, so one look in one table tells that a sample is new.
+#[derive(Debug, Default)]
+pub(super) struct SeenSamples {
+    /// The first sample with each prompt.
+    by_prompt: Table<(Key, Packed)>,
+    /// All others.
+    more: Seen,
+}
+
+/// What a sample is to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// Its prompt is new.
+    New,
+    /// The same sample stands there.
+    Repeats(Place),
+    /// The sample is new, and its prompt stands there with another answer.
+    Contradicts(Place),
+}
+
+impl SeenSamples {
+    /// Remembers a sample, by the hash of all of it and of its prompt.
+    pub(super) fn add(&mut self, sample: u128, prompt: u128, place: Place) -> Relation {
+        let (key, here) = (Key::from(sample), Packed::from(place));
+        match self.by_prompt.entry(Key::from(prompt)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((key, here));
+                Relation::New
+            }
+            Entry::Occupied(first) => match *first.get() {
+                (same, place) if same == key => Relation::Repeats(place.into()),
+                (_, other) => match self.more.add(sample, place) {
+                    Some(place) => Relation::Repeats(place),
+                    None => Relation::Contradicts(other.into()),
+                },
+            },
+        }
     }
 }
 
@@ -101,6 +144,19 @@ mod tests {
         assert_eq!(seen.add(hash ^ 1 << 90, place(70_000, 1 << 39)), None);
         assert_eq!(seen.first(hash ^ 1 << 90), Some(place(70_000, 1 << 39)));
         assert_eq!(seen.first(hash), Some(place(1, 7)));
-        assert_eq!(size_of::<(Key, Packed)>(), 20);
+        assert_eq!([size_of::<(Key, Packed)>(), size_of::<(Key, (Key, Packed))>()], [20, 32]);
+    }
+
+    #[test]
+    fn samples_are_repeated_or_contradicted() {
+        let mut seen = SeenSamples::default();
+        let place = |line| Place { file: 0, line };
+        let mut add = |sample, prompt, line| seen.add(sample, prompt, place(line));
+        assert_eq!(add(11, 1, 1), Relation::New);
+        assert_eq!(add(11, 1, 2), Relation::Repeats(place(1)));
+        assert_eq!(add(12, 1, 3), Relation::Contradicts(place(1)));
+        assert_eq!(add(13, 1, 4), Relation::Contradicts(place(1)));
+        assert_eq!(add(12, 1, 5), Relation::Repeats(place(3)));
+        assert_eq!(add(21, 2, 6), Relation::New);
     }
 }
