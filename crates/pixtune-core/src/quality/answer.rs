@@ -1,35 +1,44 @@
 //! What one answer alone gives away: a refusal, a placeholder, an end in mid-sentence, the prompt said again.
 
-use super::format::{AnswerFormat, Classified};
+use std::borrow::Cow;
+
+use super::format::{AnswerFormat, Classified, classify};
 use crate::diagnostic::Finding;
 use crate::rules::{ANSWER_CUT_OFF, ANSWER_ECHO, ANSWER_PLACEHOLDER, ANSWER_REFUSAL};
 
-/// Looks at an answer and the prompt before it.
-pub(super) fn findings(answer: &str, classified: &Classified, prompt: &str, pointer: &str) -> Vec<Finding> {
+/// Looks at the answer in this message and the prompt before it. The form of the answer is given where it is known
+/// already: it costs more than everything here, and few answers need it.
+pub(super) fn findings(
+    answer: &str,
+    classified: Option<&Classified>,
+    prompt: &str,
+    message: usize,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let pointer = || format!("/messages/{message}/content");
     if let Some(phrase) = placeholder(answer) {
         let message = format!("the answer is a placeholder: `{phrase}`");
         findings.push(
-            Finding::new(&ANSWER_PLACEHOLDER, pointer, message).hint("write the answer or drop the sample"),
+            Finding::new(&ANSWER_PLACEHOLDER, pointer(), message).hint("write the answer or drop the sample"),
         );
         return findings;
     }
     if let Some(phrase) = refusal(answer) {
         let message = format!("the answer refuses: `{phrase}`");
         findings.push(
-            Finding::new(&ANSWER_REFUSAL, pointer, message)
+            Finding::new(&ANSWER_REFUSAL, pointer(), message)
                 .hint("drop the sample, unless refusing is what it should teach"),
         );
     }
     if let Some(why) = cut_off(answer, classified) {
         findings.push(
-            Finding::new(&ANSWER_CUT_OFF, pointer, format!("the answer seems cut off: {why}"))
+            Finding::new(&ANSWER_CUT_OFF, pointer(), format!("the answer seems cut off: {why}"))
                 .hint("was it generated with too low a limit of tokens? generate it anew"),
         );
     }
     if echoes(answer, prompt) {
         findings.push(
-            Finding::new(&ANSWER_ECHO, pointer, "the answer begins with the whole prompt")
+            Finding::new(&ANSWER_ECHO, pointer(), "the answer begins with the whole prompt")
                 .hint("remove the prompt from the answer"),
         );
     }
@@ -94,17 +103,40 @@ const REFUSALS: &[&str] = &[
 /// What only a refusing model says, wherever it stands in the first sentences.
 const ANYWHERE: &[&str] = &["as an ai language model", "as an ai assistant", "as an ai model"];
 
+/// More characters than the longest beginning has.
+const BEGINNING: usize = 40;
+/// Characters in which `ANYWHERE` is looked for.
+const FIRST_SENTENCES: usize = 200;
+
 fn refusal(answer: &str) -> Option<String> {
-    let start: String = answer
-        .trim_start()
-        .chars()
-        .take(200)
-        .flat_map(char::to_lowercase)
-        .map(|c| if matches!(c, '’' | '‘') { '\'' } else { c })
-        .collect();
-    let begins = REFUSALS.iter().find(|phrase| start.starts_with(**phrase));
-    let holds = || ANYWHERE.iter().find(|phrase| start.contains(**phrase));
-    begins.or_else(holds).map(|phrase| (*phrase).to_owned())
+    let answer = answer.trim_start();
+    let first = answer.chars().next()?.to_lowercase().next()?;
+    let could_begin = REFUSALS.iter().any(|phrase| phrase.starts_with(first));
+    let begins = could_begin
+        .then(|| lower(answer, BEGINNING))
+        .and_then(|start| REFUSALS.iter().find(|phrase| start.starts_with(**phrase)));
+    begins.or_else(|| spoken_by_an_ai(answer)).map(|phrase| (*phrase).to_owned())
+}
+
+/// The first characters in lower case, with straight apostrophes.
+fn lower(text: &str, characters: usize) -> String {
+    let small = text.chars().take(characters).flat_map(char::to_lowercase);
+    small.map(|c| if matches!(c, '’' | '‘') { '\'' } else { c }).collect()
+}
+
+/// Which of `ANYWHERE` the first sentences hold. They are ASCII, so bytes are compared; the `i` is looked for because it
+/// is rarer than the `a`.
+fn spoken_by_an_ai(answer: &str) -> Option<&'static &'static str> {
+    const LEAD: usize = "as an a".len();
+    let end = answer.char_indices().nth(FIRST_SENTENCES).map_or(answer.len(), |(at, _)| at);
+    let start = &answer.as_bytes()[..end];
+    memchr::memchr2_iter(b'i', b'I', start).find_map(|at| {
+        let from = at.checked_sub(LEAD)?;
+        let here = &start[from..];
+        ANYWHERE.iter().find(|phrase| {
+            here.get(..phrase.len()).is_some_and(|here| here.eq_ignore_ascii_case(phrase.as_bytes()))
+        })
+    })
 }
 
 fn placeholder(answer: &str) -> Option<String> {
@@ -136,7 +168,10 @@ fn placeholder(answer: &str) -> Option<String> {
             return Some(text.to_owned());
         }
     }
-    let start: String = text.chars().take(20).flat_map(char::to_lowercase).collect();
+    if !text.starts_with(['l', 'L', '[', '<']) {
+        return None;
+    }
+    let start = lower(text, 20);
     STARTS.iter().find(|known| start.starts_with(**known)).map(|known| format!("{}…", known.trim_end()))
 }
 
@@ -150,7 +185,15 @@ const OPEN_WORDS: &[&str] = &[
 /// Shorter answers are phrases that need not end.
 const LEAST_WORDS: usize = 6;
 
-fn cut_off(answer: &str, classified: &Classified) -> Option<String> {
+fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
+    let open = open_end(answer);
+    let fences = answer.matches("```").count();
+    // Only what begins like this can be code or JSON that is never closed.
+    let may_be_unclosed = answer.trim_start().starts_with(['`', '{', '[']);
+    if open.is_none() && fences.is_multiple_of(2) && !may_be_unclosed {
+        return None;
+    }
+    let classified = classified.map_or_else(|| Cow::Owned(classify(answer)), Cow::Borrowed);
     if classified.unclosed {
         return Some(match classified.format {
             AnswerFormat::Code => "its code block is never closed".to_owned(),
@@ -163,18 +206,24 @@ fn cut_off(answer: &str, classified: &Classified) -> Option<String> {
     ) {
         return None;
     }
-    if answer.matches("```").count() % 2 == 1 {
+    if !fences.is_multiple_of(2) {
         return Some("its code block is never closed".to_owned());
     }
+    open
+}
+
+/// What leaves the end of prose open.
+fn open_end(answer: &str) -> Option<String> {
     // Lines of few words are lines of a sign or a page, which end anywhere.
     let line = answer.trim_end().lines().next_back()?;
     let tail = &line[line.char_indices().rev().nth(300).map_or(0, |(at, _)| at)..];
-    tail.split_whitespace().nth(LEAST_WORDS - 1)?;
     let last = tail.split_whitespace().next_back()?;
-    if last.ends_with([',', ';', '(', '[', '{', '、', '，']) {
-        return Some(format!("it ends in `{last}`"));
+    let comma = last.ends_with([',', ';', '(', '[', '{', '、', '，']);
+    if !comma && !OPEN_WORDS.contains(&last) {
+        return None;
     }
-    OPEN_WORDS.contains(&last).then(|| format!("its last word is `{last}`"))
+    tail.split_whitespace().nth(LEAST_WORDS - 1)?;
+    Some(if comma { format!("it ends in `{last}`") } else { format!("its last word is `{last}`") })
 }
 
 /// Letters and digits, for comparison.
@@ -202,11 +251,12 @@ fn echoes(answer: &str, prompt: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::classify;
     use super::*;
 
     fn rules(answer: &str, prompt: &str) -> Vec<&'static str> {
-        findings(answer, &classify(answer), prompt, "").iter().map(|finding| finding.rule.id).collect()
+        let known = findings(answer, Some(&classify(answer)), prompt, 1);
+        assert_eq!(findings(answer, None, prompt, 1), known);
+        known.iter().map(|finding| finding.rule.id).collect()
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod pictures;
 mod script;
 mod sketch;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Finding;
@@ -75,7 +76,6 @@ impl TextFacts {
             let opening = (words(OPENING_WORDS).len() == OPENING_WORDS
                 && matches!(classified.format, AnswerFormat::Sentence | AnswerFormat::Text))
             .then(|| words(3).join(" ").chars().take(60).collect());
-            let pointer = format!("/messages/{message}/content");
             answers.push(AnswerFacts {
                 message,
                 stops: ends_with_stop(&answer, classified.format),
@@ -87,7 +87,7 @@ impl TextFacts {
                 prompt_hash: text_hash(&prompt),
                 script: script(&answer),
                 languages: (language(&prompt), language(&answer)),
-                findings: answer::findings(&answer, &classified, &prompt, &pointer),
+                findings: answer::findings(&answer, Some(&classified), &prompt, message),
                 classified,
                 prompt: start(&prompt),
             });
@@ -100,16 +100,14 @@ impl TextFacts {
 pub fn answer_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
     turns(sample)
         .into_iter()
-        .flat_map(|(message, answer, prompt)| {
-            answer::findings(&answer, &classify(&answer), &prompt, &format!("/messages/{message}/content"))
-        })
+        .flat_map(|(message, answer, prompt)| answer::findings(&answer, None, &prompt, message))
         .collect()
 }
 
 /// Every trained answer with its place and the text of the user's turn before it.
-fn turns<I>(sample: &Sample<I>) -> Vec<(usize, String, String)> {
+fn turns<I>(sample: &Sample<I>) -> Vec<(usize, Cow<'_, str>, Cow<'_, str>)> {
     let mut turns = Vec::new();
-    let mut prompt = String::new();
+    let mut prompt = Cow::Borrowed("");
     for (index, message) in sample.messages.iter().enumerate() {
         match message {
             Message::User(content) => prompt = plain(content),
@@ -125,15 +123,15 @@ fn turns<I>(sample: &Sample<I>) -> Vec<(usize, String, String)> {
 }
 
 /// The text of a message without its pictures.
-pub fn plain(content: &Content) -> String {
+pub fn plain(content: &Content) -> Cow<'_, str> {
     match content {
-        Content::Text(text) => text.clone(),
+        Content::Text(text) => Cow::Borrowed(text),
         Content::Parts(parts) => {
             let texts = parts.iter().filter_map(|part| match part {
                 Part::Text(text) => Some(text.as_str()),
                 Part::Image(_) => None,
             });
-            texts.collect::<Vec<_>>().join("\n")
+            Cow::Owned(texts.collect::<Vec<_>>().join("\n"))
         }
     }
 }

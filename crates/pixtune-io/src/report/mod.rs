@@ -9,6 +9,7 @@ mod fetch;
 pub mod page;
 mod sections;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use pixtune_core::sample::{Message, Picture, Sample};
@@ -215,8 +216,8 @@ fn pairs_listed(found: &Survey, source: &Source, pairs: &Pairs, fetch: &mut Fetc
 
 /// The last prompt and answer of a conversation, as text.
 fn last_turns<I>(sample: &Sample<I>) -> String {
-    let mut prompt = String::new();
-    let mut answer = String::new();
+    let mut prompt = Cow::Borrowed("");
+    let mut answer = Cow::Borrowed("");
     for message in &sample.messages {
         match message {
             Message::User(content) => prompt = pixtune_core::quality::plain(content),
