@@ -187,7 +187,7 @@ const LEAST_WORDS: usize = 6;
 
 fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
     let open = open_end(answer);
-    let fences = answer.matches("```").count();
+    let fences = if answer.contains('`') { answer.matches("```").count() } else { 0 };
     // Only what begins like this can be code or JSON that is never closed.
     let may_be_unclosed = answer.trim_start().starts_with(['`', '{', '[']);
     if open.is_none() && fences.is_multiple_of(2) && !may_be_unclosed {
@@ -214,15 +214,16 @@ fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
 
 /// What leaves the end of prose open.
 fn open_end(answer: &str) -> Option<String> {
-    // Lines of few words are lines of a sign or a page, which end anywhere.
-    let line = answer.trim_end().lines().next_back()?;
-    let tail = &line[line.char_indices().rev().nth(300).map_or(0, |(at, _)| at)..];
-    let last = tail.split_whitespace().next_back()?;
+    let last = answer.split_whitespace().next_back()?;
     let comma = last.ends_with([',', ';', '(', '[', '{', '、', '，']);
     if !comma && !OPEN_WORDS.contains(&last) {
         return None;
     }
+    // Lines of few words are lines of a sign or a page, which end anywhere.
+    let line = answer.trim_end().lines().next_back()?;
+    let tail = &line[line.char_indices().rev().nth(300).map_or(0, |(at, _)| at)..];
     tail.split_whitespace().nth(LEAST_WORDS - 1)?;
+    let last = tail.split_whitespace().next_back()?;
     Some(if comma { format!("it ends in `{last}`") } else { format!("its last word is `{last}`") })
 }
 
