@@ -107,6 +107,15 @@ fn a_toy_set_is_overfitted() {
     assert!(float(&last) < 0.05, "{last}");
     let (_, valid) = evaluations(&case, "run").pop().unwrap();
     assert!(float(&valid) < 0.05, "{valid}");
+    case.fixture("gradient.png", "grad_64x48.png");
+    case.fixture("noise.png", "noise_32x32.png");
+    let ask = |prompt: &str, image: &[&str]| {
+        let ask = ["generate", "--model", "model", "--adapter", "run/adapter", "--prompt", prompt];
+        case.run(&[&ask, image].concat()).ends(0).stdout
+    };
+    assert_eq!(ask("what is it", &["--image", "gradient.png"]), "a gradient\n");
+    assert_eq!(ask("what is it", &["--image", "noise.png"]), "noise\n");
+    assert_eq!(ask("say hello", &[]), "hello there\n");
 }
 
 #[test]
