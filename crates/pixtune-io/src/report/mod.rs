@@ -1,6 +1,6 @@
 //! A report on a set: one HTML file that needs nothing else, of a size that does not grow with the set.
 //!
-//! [`page`] and [`chart`] are the frame, for any report; the rest shows what a [`Survey`](crate::survey::Survey) found.
+//! [`page`] and [`chart`] are the frame, for any report; the rest shows what a [`Survey`] found.
 
 pub mod chart;
 mod collect;

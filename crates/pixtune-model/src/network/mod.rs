@@ -1,7 +1,7 @@
 //! Pixtral's network, forward and backward, written out by hand: vision encoder, projector, text decoder.
 //!
 //! There is no graph and no tensor type. A [`Batch`] goes in; sums of the loss come out, and the gradients of the adapter
-//! are added to one flat buffer. Everything that computes goes through [`Kernels`](crate::kernels::Kernels).
+//! are added to one flat buffer. Everything that computes goes through [`Kernels`].
 
 mod adapter;
 mod adapter_files;
