@@ -45,6 +45,15 @@ pub fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
+/// Prints a result to standard output. A reader that went away is no error; a full disk is.
+pub fn put(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
+        _ => Ok(()),
+    }
+}
+
 /// The eyes of a person or the ears of a machine on a run.
 pub struct Ui {
     format: Format,

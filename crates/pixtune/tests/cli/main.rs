@@ -13,6 +13,7 @@ mod fix;
 mod generate;
 mod harness;
 mod prepare;
+mod report;
 mod resume;
 mod snapshots;
 mod stats;
