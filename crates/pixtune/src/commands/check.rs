@@ -11,6 +11,7 @@ use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
+use pixtune_io::read::discover::conversation_files;
 
 use super::lines::Lines;
 use super::{choice, ends_quietly};
@@ -20,7 +21,8 @@ use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
 /// Checks every file, line by line, and says what it came to.
-pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
+pub fn run(mut args: CheckArgs) -> Result<Outcome, Error> {
+    args.files = conversation_files(&args.files)?;
     let verify = match args.verify {
         VerifyArg::Full => Verify::Full,
         VerifyArg::Header => Verify::Header,

@@ -19,3 +19,4 @@ mod stats;
 mod tokenizers;
 mod tokens;
 mod train;
+mod walkthrough;
