@@ -20,3 +20,4 @@ mod stats;
 mod tokenizers;
 mod tokens;
 mod train;
+mod walkthrough;
