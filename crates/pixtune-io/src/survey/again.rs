@@ -54,8 +54,9 @@ fn row_again(path: &Path, index: &LineIndex, line: u64) -> io::Result<Option<Raw
     let mut rows = Records::unhashed(source, Framing::Lines, MAX_LINE);
     while let Some(row) = rows.next_row()? {
         // What is read from the middle counts its lines from 1.
-        if row.line + noted - 1 >= line {
-            return Ok((row.line + noted - 1 == line).then_some(row));
+        let at = noted - 1 + row.line;
+        if at >= line {
+            return Ok((at == line).then_some(row));
         }
     }
     Ok(None)
