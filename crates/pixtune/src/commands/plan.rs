@@ -5,13 +5,11 @@ use pixtune_core::plan::{
     Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::prepare::parse_bytes;
-use pixtune_io::survey::{Look, Looker, Source, survey};
-use pixtune_io::tokens::TokenizerFile;
+use pixtune_io::survey::{Look, Source};
 
-use super::stats::{Onlooker, estimate, threads};
-use super::{choose, choose_model, tell_counting};
+use super::choose;
+use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{MethodArg, PlanArgs};
 use crate::error::Error;
@@ -19,7 +17,8 @@ use crate::ui::{self, Format, Ui, counted, grouped};
 
 /// Counts the set and makes a plan of it.
 pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
-    let model = choose_model(&args.model)?;
+    let counting = Counting::new(&args.counting)?;
+    let model = counting.model;
     let shape = ModelShape::of(model)
         .ok_or_else(|| Error::argument(format!("the sizes of {} are not known", model.id)))?;
     let gpu = gpu(&args)?;
@@ -29,25 +28,19 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
         MethodArg::Full => Method::Full,
     };
     let wish = Wish { shape, context: model.context as u64, gpu, method, rank: args.lora_rank };
-    let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-    let tekken = tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
             "there are pictures and no samples; `pixtune prepare` makes samples of a table",
         ));
     }
-    let mut ui = Ui::new(args.format, args.quiet);
-    tell_counting(&encoder, tokenizer.as_ref(), &ui);
-    let looker = Looker { encoder, look: Look::Header };
-    let found = survey(&source, &looker, threads(args.threads), &mut Onlooker(&mut ui))?;
-    ui.end();
-    let plan = plan(found.dataset(estimate(&encoder)), wish);
-    ui::print(&match args.format {
+    let mut ui = Ui::new(args.format, args.counting.quiet);
+    let found = counting.survey(&source, Look::Header, &mut ui)?;
+    let plan = plan(found.dataset(counting.estimate()), wish);
+    ui::put(&match args.format {
         Format::Json => plan.to_json(),
         Format::Human => Page::new(&plan).text(),
-    });
+    })?;
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
 }
 
@@ -67,6 +60,30 @@ struct Page<'p> {
 
 fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// Lines end before this column, so that a terminal of 80 does not break words.
+const COLUMNS: usize = 80;
+
+/// A text behind a label, in lines that begin below it.
+fn wrapped(label: &str, text: &str) -> String {
+    let indent = label.chars().count();
+    let (mut out, mut column) = (label.to_owned(), indent);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > COLUMNS {
+            out.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        }
+        if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
 }
 
 /// `50 s`, `12 min`, `3.4 h`, `2.1 days`
@@ -98,13 +115,16 @@ impl<'p> Page<'p> {
         self.platforms();
         self.warnings();
         for (index, note) in self.notes.iter().enumerate() {
-            self.out.push_str(&format!("{}[{}] {note}\n", if index == 0 { "\n" } else { "" }, index + 1));
+            if index == 0 {
+                self.out.push('\n');
+            }
+            self.out.push_str(&wrapped(&format!("[{}] ", index + 1), note));
         }
         self.out
     }
 
     fn row(&mut self, name: &str, value: &str, basis: &str) {
-        let line = format!("{name:<16}{value:<42} {basis}");
+        let line = format!("{name:<16}{value:<36} {basis}");
         self.out.push_str(line.trim_end());
         self.out.push('\n');
     }
@@ -206,7 +226,7 @@ impl<'p> Page<'p> {
             let basis = self.basis(part.basis);
             self.row(&format!("  {}", gigabytes(part.bytes)), part.name, &basis);
             if part.formula != "fixed" {
-                self.out.push_str(&format!("{:16}= {}\n", "", part.formula));
+                self.out.push_str(&wrapped(&format!("{:16}= ", ""), &part.formula));
             }
         }
         match memory.micro {
@@ -279,25 +299,26 @@ impl<'p> Page<'p> {
 
     fn platforms(&mut self) {
         self.out.push_str("\nwho takes the data\n");
-        for Platform { name, verdict, settings, changes } in &self.plan.platforms {
+        for Platform { name, verdict, settings, changes, notes } in &self.plan.platforms {
             let verdict = match verdict {
                 Verdict::AsItIs => "as it is",
                 Verdict::WithSettings => "with settings",
                 Verdict::AfterChanges => "after changes",
             };
-            self.out.push_str(&format!("  {name:<26}{verdict}\n"));
-            for change in changes {
-                self.out.push_str(&format!("    change  {change}\n"));
-            }
-            for setting in settings {
-                self.out.push_str(&format!("    set     {setting}\n"));
+            self.out.push_str(&format!("  {name:<28}{verdict}\n"));
+            for (word, texts) in [("change", changes), ("set", settings), ("note", notes)] {
+                for text in texts {
+                    self.out.push_str(&wrapped(&format!("    {word:<8}"), text));
+                }
             }
         }
     }
 
     fn warnings(&mut self) {
         for warning in &self.plan.warnings {
-            self.out.push_str(&format!("\nwarning: {}\n  hint: {}\n", warning.message, warning.hint));
+            self.out.push('\n');
+            self.out.push_str(&wrapped("warning: ", &warning.message));
+            self.out.push_str(&wrapped("  hint: ", warning.hint));
         }
     }
 }
@@ -305,6 +326,17 @@ impl<'p> Page<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_go_on_below_where_they_began() {
+        let told = wrapped("  hint: ", &"word ".repeat(40));
+        assert!(told.lines().all(|line| line.chars().count() <= COLUMNS), "{told}");
+        assert!(
+            told.lines().skip(1).all(|line| line.starts_with("        word") || line.trim().is_empty()),
+            "{told}"
+        );
+        assert_eq!(wrapped("a ", &"x".repeat(100)), format!("a {}\n", "x".repeat(100)));
+    }
 
     #[test]
     fn durations_can_be_read() {
