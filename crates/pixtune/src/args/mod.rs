@@ -22,7 +22,7 @@ pub use adapter::{
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
-pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use plan::{MethodArg, PlanArgs};

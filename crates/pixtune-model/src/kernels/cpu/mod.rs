@@ -21,6 +21,7 @@ use matrix::Products;
 
 pub use matrix::Precision;
 pub use pool::CpuBuffer;
+pub(crate) use simd::vectorised;
 pub use weight::CpuWeight;
 
 use super::{
