@@ -8,7 +8,7 @@ mod across;
 mod excerpt;
 mod fetched;
 mod pictures;
-mod seen;
+pub(crate) mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
