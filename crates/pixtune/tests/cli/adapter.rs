@@ -126,7 +126,7 @@ fn the_page_about_servers_says_what_check_says() {
     ] {
         let ask = |dialect: &str| {
             let args = ["adapter", "check", dialect, "--base", base, "--server", server, "--from", dialect];
-            fate(&case.run(&[&args, &["--format", "json"], more].concat()).stdout)
+            fate(&case.run(&[&args[..], &["--format", "json"], more].concat()).stdout)
         };
         let flags: String = more.iter().map(|flag| format!(" `{flag}`")).collect();
         table += &format!("| `{server}`{flags} | {} |\n", dialects.map(ask).join(" | "));
