@@ -1,9 +1,10 @@
 //! Rows: cut the same way however the bytes arrive, within the limit, none of the input missed; cells survive being
-//! quoted.
+//! quoted; lines in blocks are the lines one by one.
 #![no_main]
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
+use pixtune_io::read::blocks::{Block, Blocks, Sizes};
 use pixtune_io::read::records::{Cut, Framing, RawRow, Records, cells};
 
 struct Dribble<'a> {
@@ -30,6 +31,41 @@ fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, (u
     (rows, records.fingerprint())
 }
 
+/// A line's kept bytes, line end included, and its length in the input.
+type Line = (Vec<u8>, u64);
+
+/// Every line with a byte order mark taken off, and whether there was one.
+fn lines_in_blocks(source: impl Read, max_line: usize, sizes: Sizes) -> (Vec<Line>, bool) {
+    let mut blocks = Blocks::with_sizes(source, max_line, sizes);
+    let mut used = Block::default();
+    let mut lines = Vec::new();
+    while let Some(block) = blocks.next_block(used).expect("memory can be read") {
+        match block.oversized() {
+            Some(length) => lines.push((block.lines().to_vec(), length)),
+            None => {
+                let whole = block.lines().split_inclusive(|byte| *byte == b'\n');
+                lines.extend(whole.map(|line| (line.to_vec(), line.len() as u64)));
+            }
+        }
+        used = block;
+    }
+    (lines, blocks.has_byte_order_mark())
+}
+
+/// The same, one by one.
+fn lines_one_by_one(bytes: &[u8], max_line: usize) -> (Vec<Line>, bool) {
+    let mut records = Records::unhashed(bytes, Framing::Lines, max_line);
+    let mut lines = Vec::new();
+    while let Some(row) = records.next_line().expect("memory can be read") {
+        let (start, length) = (row.offset as usize, row.length as usize);
+        if row.cut.is_none() {
+            assert!(bytes[start..start + length].starts_with(&row.bytes));
+        }
+        lines.push((bytes[start..start + length.min(max_line)].to_vec(), row.length));
+    }
+    (lines, records.has_byte_order_mark())
+}
+
 fn quoted(cells: &[String], separator: u8) -> String {
     let quoted: Vec<_> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
     quoted.join(&char::from(separator).to_string())
@@ -42,6 +78,10 @@ fuzz_target!(|input: (bool, bool, u8, u8, &[u8])| {
     let (whole, print) = rows(bytes, framing, usize::from(limit));
     let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
     assert_eq!(rows(dribble, framing, usize::from(limit)), (whole.clone(), print.clone()));
+    let sizes = Sizes { piece: 1 + usize::from(step) % 7, block: 1 + usize::from(step) / 7 };
+    let max_line = usize::from(limit).max(sizes.piece + sizes.block);
+    let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
+    assert_eq!(lines_in_blocks(dribble, max_line, sizes), lines_one_by_one(bytes, max_line));
     assert_eq!(print, (bytes.len() as u64, blake3::hash(bytes).to_hex().to_string()));
     let mut behind = 0;
     for row in &whole {

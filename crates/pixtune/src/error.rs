@@ -223,6 +223,11 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Table { .. } => "`pixtune prepare FILE --out DIR` makes conversations of a table",
+        ReadError::NoConversations { .. } => "give the folder that `pixtune prepare` wrote, or files",
+        ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
+            "give the files in it by name"
+        }
         ReadError::Changed { .. } => "run again once nothing writes to it",
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,

@@ -1,6 +1,7 @@
 //! pixtune: from pictures and text to a fine-tuned, servable Pixtral.
 
 mod args;
+mod colour;
 mod commands;
 mod config;
 mod error;

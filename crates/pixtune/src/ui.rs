@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_io::prepare::{Progress, Watch};
 
+use crate::colour::{paint, seen_on};
 use crate::error::Error;
 
 /// After so many findings of one rule only their number is told.
@@ -37,12 +38,21 @@ pub fn complain(error: &Error) {
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n  hint: {hint}"));
     }
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", paint(&text, seen_on(&io::stderr())));
 }
 
 /// Prints to standard output; a reader that went away is no error.
 pub fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(paint(text, seen_on(&io::stdout())).as_bytes());
+}
+
+/// Prints a result to standard output. A reader that went away is no error; a full disk is.
+pub fn put(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
+        _ => Ok(()),
+    }
 }
 
 /// The eyes of a person or the ears of a machine on a run.
@@ -97,10 +107,22 @@ impl Ui {
         }
     }
 
+    /// Writes to standard output where the bar may stand on the same terminal.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
     fn above_the_bar(&self, text: &str) {
         self.bar.suspend(|| {
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", paint(text, seen_on(&io::stderr())));
         });
+    }
+}
+
+/// An error on the way leaves no half bar behind.
+impl Drop for Ui {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -5,7 +5,7 @@
 //! about the size the model sees. Where photographs are meant and documents would be hit, the measure is another one:
 //! a page with little print is no over-exposed photograph, and a chart of few colours does not lack information.
 
-use super::{Image, PictureFacts, Records};
+use super::{PictureFacts, Records};
 use crate::diagnostic::Finding;
 use crate::rules::{self, Rule};
 use crate::spec::ModelSpec;
@@ -172,30 +172,37 @@ const SET: usize = 10;
 /// The spread of sizes, in interquartile ranges around the quartiles, that is not odd.
 const SPREAD: f64 = 3.0;
 
-/// The pictures that are unlike most of the set: in size, in shape, or grey. What is so for half of the set or more is
-/// its nature: scans are grey and receipts are long.
+/// The pictures that are unlike most of the set: see [`odd_among`].
 pub fn odd(records: &Records) -> Vec<Odd> {
-    let all: Vec<(usize, usize, &Image)> = records
+    let all: Vec<(usize, usize, &PictureFacts)> = records
         .iter()
         .enumerate()
-        .flat_map(|(row, (_, images))| images.iter().enumerate().map(move |(at, image)| (row, at + 1, image)))
-        .filter(|(_, _, image)| image.facts.is_measured())
+        .flat_map(|(row, (_, images))| {
+            images.iter().enumerate().map(move |(at, image)| (row, at + 1, &image.facts))
+        })
+        .filter(|(_, _, facts)| facts.is_measured())
         .collect();
+    odd_among(&all)
+}
+
+/// Of measured pictures, each with its row and its number in it, those that are unlike most: in size, in shape, or grey.
+/// What is so for half of the set or more is its nature: scans are grey and receipts are long.
+pub fn odd_among(all: &[(usize, usize, &PictureFacts)]) -> Vec<Odd> {
     if all.len() < SET {
         return vec![];
     }
     let mut odd = Vec::new();
     let mut tell = |rule, is: &dyn Fn(&PictureFacts) -> bool| {
-        let found = all.iter().filter(|(_, _, image)| is(&image.facts)).count();
+        let found = all.iter().filter(|(_, _, facts)| is(facts)).count();
         if 2 * found < all.len() {
-            let those = all.iter().filter(|(_, _, image)| is(&image.facts));
-            odd.extend(those.map(|(row, picture, image)| {
-                let size = (image.facts.width, image.facts.height);
+            let those = all.iter().filter(|(_, _, facts)| is(facts));
+            odd.extend(those.map(|(row, picture, facts)| {
+                let size = (facts.width, facts.height);
                 Odd { row: *row, picture: *picture, rule, size }
             }));
         }
     };
-    let (low, high) = usual_sizes(all.iter().map(|(_, _, image)| &image.facts));
+    let (low, high) = usual_sizes(all.iter().map(|(_, _, facts)| *facts));
     tell(&rules::IMAGE_ODD_SIZE, &|facts| size(facts) < low || size(facts) > high);
     tell(&rules::IMAGE_ODD_ASPECT_RATIO, &|facts| facts.aspect() < ODD_ASPECT_RATIO);
     tell(&rules::IMAGE_GRAYSCALE, &|facts| facts.grayscale);
@@ -229,7 +236,7 @@ pub fn usual_sizes<'f>(facts: impl Iterator<Item = &'f PictureFacts>) -> (f64, f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::Record;
+    use crate::curate::{Image, Record};
     use crate::spec::PIXTRAL_12B;
 
     fn facts(width: u32, height: u32) -> PictureFacts {

@@ -117,11 +117,12 @@ fn machine(machine: &Machine) -> String {
 fn platform(platform: &Platform) -> String {
     let list = |texts: &[String]| joined(texts, |text| quoted(text));
     format!(
-        "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}]}}",
+        "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}],\"notes\":[{}]}}",
         quoted(platform.name),
         platform.verdict.as_str(),
         list(&platform.settings),
-        list(&platform.changes)
+        list(&platform.changes),
+        list(&platform.notes)
     )
 }
 

@@ -50,8 +50,10 @@ const WORKSPACE: u64 = 2_000_000_000;
 /// Bits of a 4-bit weight with its doubly quantised scales.
 const NF4_BITS: f64 = 4.127;
 
-const QLORA: &str = "QLoRA, arXiv:2305.14314: 4 bits and 0.127 bits of scales a weight";
-const ZERO: &str = "ZeRO, arXiv:1910.02054: 16 bytes a weight in mixed precision with Adam";
+const QLORA: &str =
+    "QLoRA, arXiv:2305.14314, section 3: 4 bits and 0.127 bits of doubly quantised scales a weight";
+const ZERO: &str =
+    "ZeRO, arXiv:1910.02054, section 3.1: 2 + 2 + 12 bytes a weight in mixed precision with Adam";
 
 impl Memory {
     /// What training on a set takes, with batches of so many samples.

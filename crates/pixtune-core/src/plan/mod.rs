@@ -182,7 +182,7 @@ pub fn plan(dataset: Dataset, wish: Wish) -> TrainingPlan {
     let schedule = Schedule::of(&dataset, &wish, batch, &memory);
     let time = Time::of(&dataset, &wish, &memory);
     let machines = time::machines(&dataset, &wish, batch.value);
-    let platforms = platforms::all(&dataset, &wish, &memory);
+    let platforms = platforms::all(&dataset, &wish, &time);
     let warnings = warnings::all(&dataset, &wish, &schedule, &memory);
     TrainingPlan { wish, dataset, schedule, memory, time, machines, platforms, warnings }
 }

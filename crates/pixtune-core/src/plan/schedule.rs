@@ -25,10 +25,10 @@ pub struct Schedule {
     pub warmup_steps: u64,
 }
 
-const LLAVA: &str =
-    "LLaVA-1.5, arXiv:2310.03744: batch 128, rate 2e-5 (2e-4 with LoRA), warm-up 0.03, cosine";
-const QLORA: &str = "QLoRA, arXiv:2305.14314: 2e-4 for 7B and 13B; LLaVA-1.5's LoRA recipe: 2e-4";
-const REGRET: &str = "LoRA Without Regret (Thinking Machines, 2025): LoRA's best rate is about ten times that of full training";
+const LLAVA: &str = "LLaVA-1.5, arXiv:2310.03744 and its scripts/v1_5: batch 128, rate 2e-5 (2e-4 with LoRA), warm-up 0.03, cosine";
+const QLORA: &str = "QLoRA, arXiv:2305.14314, and its qlora.py: 2e-4 up to 13B, 1e-4 above; LLaVA-1.5's finetune_lora.sh: 2e-4";
+const REGRET: &str =
+    "a tenth of the rate for adapters, as LoRA Without Regret (Schulman, Thinking Machines, 2025) finds";
 
 /// Samples of a step.
 pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
@@ -63,7 +63,7 @@ impl Schedule {
         let advised_epochs = Figure { value: advised, basis: Basis::Guess(why) };
         let (rate, largest) = match wish.method {
             Method::Full => (
-                Figure { value: 1e-5, basis: Basis::Published(REGRET) },
+                Figure { value: 1e-5, basis: Basis::Guess(REGRET) },
                 Figure { value: 2e-5, basis: Basis::Published(LLAVA) },
             ),
             _ => (

@@ -108,14 +108,42 @@ const BEGINNING: usize = 40;
 /// Characters in which `ANYWHERE` is looked for.
 const FIRST_SENTENCES: usize = 200;
 
+/// The first bytes of each beginning, as one number: ASCII letters in lower case.
+const REFUSAL_STARTS: [u32; REFUSALS.len()] = {
+    let mut starts = [0; REFUSALS.len()];
+    let mut at = 0;
+    while at < starts.len() {
+        let bytes = REFUSALS[at].as_bytes();
+        starts[at] = start_key([bytes[0], bytes[1], bytes[2]]);
+        at += 1;
+    }
+    starts
+};
+
+const fn start_key([first, second, third]: [u8; 3]) -> u32 {
+    u32::from_le_bytes([first, second, third, 0])
+}
+
 fn refusal(answer: &str) -> Option<String> {
     let answer = answer.trim_start();
-    let first = answer.chars().next()?.to_lowercase().next()?;
-    let could_begin = REFUSALS.iter().any(|phrase| phrase.starts_with(first));
-    let begins = could_begin
+    let begins = may_refuse(answer)
         .then(|| lower(answer, BEGINNING))
         .and_then(|start| REFUSALS.iter().find(|phrase| start.starts_with(**phrase)));
     begins.or_else(|| spoken_by_an_ai(answer)).map(|phrase| (*phrase).to_owned())
+}
+
+/// Whether the first bytes are those of a refusal: few answers come through.
+fn may_refuse(answer: &str) -> bool {
+    match answer.as_bytes().first_chunk::<3>() {
+        Some(start) if start.is_ascii() => {
+            REFUSAL_STARTS.contains(&start_key(start.map(|byte| byte.to_ascii_lowercase())))
+        }
+        // Lowering what is not ASCII is left to `lower`.
+        _ => {
+            let first = answer.chars().next().and_then(|first| first.to_lowercase().next());
+            first.is_some_and(|first| REFUSALS.iter().any(|phrase| phrase.starts_with(first)))
+        }
+    }
 }
 
 /// The first characters in lower case, with straight apostrophes.
@@ -124,18 +152,33 @@ fn lower(text: &str, characters: usize) -> String {
     small.map(|c| if matches!(c, '’' | '‘') { '\'' } else { c }).collect()
 }
 
-/// Which of `ANYWHERE` the first sentences hold. They are ASCII, so bytes are compared; the `i` is looked for because it
-/// is rarer than the `a`.
+/// Which of `ANYWHERE` the first sentences hold. They are ASCII, so bytes are compared.
 fn spoken_by_an_ai(answer: &str) -> Option<&'static &'static str> {
-    const LEAD: usize = "as an a".len();
-    let end = answer.char_indices().nth(FIRST_SENTENCES).map_or(answer.len(), |(at, _)| at);
-    let start = &answer.as_bytes()[..end];
-    memchr::memchr2_iter(b'i', b'I', start).find_map(|at| {
-        let from = at.checked_sub(LEAD)?;
-        let here = &start[from..];
+    const LEAD: usize = "as an".len();
+    let bytes = answer.as_bytes();
+    let near = &bytes[..bytes.len().min(FIRST_SENTENCES)];
+    let start = if near.is_ascii() {
+        near
+    } else {
+        let end = answer.char_indices().nth(FIRST_SENTENCES).map_or(answer.len(), |(at, _)| at);
+        &bytes[..end]
+    };
+    if !names_an_ai(start) {
+        return None;
+    }
+    memchr::memchr_iter(b' ', start).find_map(|at| {
+        let here = &start[at.checked_sub(LEAD)?..];
         ANYWHERE.iter().find(|phrase| {
             here.get(..phrase.len()).is_some_and(|here| here.eq_ignore_ascii_case(phrase.as_bytes()))
         })
+    })
+}
+
+/// Whether ` ai` stands there in any case: without a branch in it, so that the loop becomes vector code.
+fn names_an_ai(text: &[u8]) -> bool {
+    let (second, third) = (text.get(1..).unwrap_or_default(), text.get(2..).unwrap_or_default());
+    text.iter().zip(second).zip(third).fold(false, |found, ((space, a), i)| {
+        found | ((*space == b' ') & (*a | 0x20 == b'a') & (*i | 0x20 == b'i'))
     })
 }
 
@@ -161,7 +204,8 @@ fn placeholder(answer: &str) -> Option<String> {
     ];
     const STARTS: [&str; 3] = ["lorem ipsum dolor", "[insert ", "<insert "];
     let text = answer.trim();
-    let bare = text.trim_matches(['[', ']', '<', '>', '{', '}', '(', ')', '"', '\'']);
+    let is_around = |c| matches!(c, '[' | ']' | '<' | '>' | '{' | '}' | '(' | ')' | '"' | '\'');
+    let bare = text.trim_matches(is_around);
     if bare.len() <= 24 {
         let lower = bare.trim_end_matches(|c| c == '.' && bare != "...").to_lowercase();
         if WHOLE.contains(&lower.as_str()) {
@@ -187,7 +231,8 @@ const LEAST_WORDS: usize = 6;
 
 fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
     let open = open_end(answer);
-    let fences = if answer.contains('`') { answer.matches("```").count() } else { 0 };
+    let has_fences = memchr::memchr(b'`', answer.as_bytes()).is_some();
+    let fences = if has_fences { answer.matches("```").count() } else { 0 };
     // Only what begins like this can be code or JSON that is never closed.
     let may_be_unclosed = answer.trim_start().starts_with(['`', '{', '[']);
     if open.is_none() && fences.is_multiple_of(2) && !may_be_unclosed {
@@ -214,13 +259,18 @@ fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
 
 /// What leaves the end of prose open.
 fn open_end(answer: &str) -> Option<String> {
+    let answer = answer.trim_end();
+    // Most answers end in a full stop, and are done with here.
+    if !matches!(answer.as_bytes().last()?, b'a'..=b'z' | b',' | b';' | b'(' | b'[' | b'{' | 0x80..) {
+        return None;
+    }
     let last = answer.split_whitespace().next_back()?;
     let comma = last.ends_with([',', ';', '(', '[', '{', '、', '，']);
     if !comma && !OPEN_WORDS.contains(&last) {
         return None;
     }
     // Lines of few words are lines of a sign or a page, which end anywhere.
-    let line = answer.trim_end().lines().next_back()?;
+    let line = answer.lines().next_back()?;
     let tail = &line[line.char_indices().rev().nth(300).map_or(0, |(at, _)| at)..];
     tail.split_whitespace().nth(LEAST_WORDS - 1)?;
     let last = tail.split_whitespace().next_back()?;
@@ -232,11 +282,20 @@ fn letters(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase)
 }
 
+/// Those before the first character that is not ASCII.
+fn ascii_letters(text: &str) -> impl Iterator<Item = u8> + '_ {
+    let ascii = text.bytes().take_while(u8::is_ascii);
+    ascii.filter(u8::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase())
+}
+
 /// A prompt with fewer letters than this may well come up again.
 const LEAST_ECHO: usize = 16;
 
 fn echoes(answer: &str, prompt: &str) -> bool {
     if prompt.len() < LEAST_ECHO || answer.len() + 8 < prompt.len() / 2 {
+        return false;
+    }
+    if ascii_letters(answer).zip(ascii_letters(prompt)).any(|(said, asked)| said != asked) {
         return false;
     }
     let mut said = letters(answer);
@@ -281,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn what_few_answers_come_through_stops_no_refusal() {
+        for phrase in REFUSALS {
+            for written in [phrase.to_string(), phrase.to_uppercase(), phrase.replace('\'', "’")] {
+                assert!(refusal(&format!(" {written} see it.")).is_some(), "{written}");
+            }
+        }
+        for phrase in ANYWHERE {
+            for lead in ["", "Well. ", "é ", &"x".repeat(150), &"é".repeat(150)] {
+                let answer = format!("{lead}{}, no.", phrase.to_uppercase());
+                assert_eq!(spoken_by_an_ai(&answer), Some(phrase), "{answer}");
+            }
+            assert_eq!(spoken_by_an_ai(&format!("{}{phrase}", "é".repeat(190))), None);
+        }
+        assert_eq!(refusal("\u{212a}"), None);
+    }
+
+    #[test]
     fn placeholders_are_seen_and_short_answers_are_not() {
         for answer in
             ["N/A", "[insert answer here]", "TODO", "...", "Lorem ipsum dolor sit amet, consectetur"]
@@ -318,6 +394,9 @@ mod tests {
         let prompt = "What is the colour of the car?";
         assert_eq!(rules("what is the colour of the car? It is red.", prompt), ["answer-echo"]);
         assert_eq!(rules("The colour of the car is red.", prompt), [""; 0]);
+        let (prompt, answer) = ("Où est la gare de Lyon ?", "où est la gare de lyon : à Paris.");
+        assert_eq!(rules(answer, prompt), ["answer-echo"]);
+        assert_eq!(rules(&answer.replace("gare", "garé"), prompt), [""; 0]);
         assert_eq!(rules("cat", "cat"), [""; 0]);
     }
 }

@@ -99,27 +99,24 @@ impl TextFacts {
 /// What single answers of a sample give away.
 pub fn answer_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
     turns(sample)
-        .into_iter()
         .flat_map(|(message, answer, prompt)| answer::findings(&answer, None, &prompt, message))
         .collect()
 }
 
 /// Every trained answer with its place and the text of the user's turn before it.
-fn turns<I>(sample: &Sample<I>) -> Vec<(usize, Cow<'_, str>, Cow<'_, str>)> {
-    let mut turns = Vec::new();
+fn turns<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, Cow<'_, str>, Cow<'_, str>)> {
     let mut prompt = Cow::Borrowed("");
-    for (index, message) in sample.messages.iter().enumerate() {
-        match message {
-            Message::User(content) => prompt = plain(content),
-            Message::Assistant(assistant) if assistant.weight != Some(false) => {
-                if let Some(content) = &assistant.content {
-                    turns.push((index, plain(content), prompt.clone()));
-                }
-            }
-            _ => {}
+    sample.messages.iter().enumerate().filter_map(move |(index, message)| match message {
+        Message::User(content) => {
+            prompt = plain(content);
+            None
         }
-    }
-    turns
+        Message::Assistant(assistant) if assistant.weight != Some(false) => {
+            let content = assistant.content.as_ref()?;
+            Some((index, plain(content), prompt.clone()))
+        }
+        _ => None,
+    })
 }
 
 /// The text of a message without its pictures.

@@ -10,13 +10,11 @@ pub(super) fn forms(row: &Row<'_>, findings: &mut Vec<Finding>) {
         ImageUrlForm::String => "a string, `\"image_url\":\"data:…\"`",
         ImageUrlForm::Object => "an object, `\"image_url\":{\"url\":\"data:…\"}`",
     };
-    let messages = row.value.get("messages").and_then(Value::as_array).unwrap_or_default();
-    for (index, message) in messages.iter().enumerate() {
-        let parts = message.get("content").and_then(Value::as_array).unwrap_or_default();
-        for (part, value) in parts.iter().enumerate() {
+    for message in row.messages() {
+        for (part, value) in message.parts().iter().enumerate() {
             if is_in_another_form(value, row.target) {
+                let pointer = format!("/messages/{}/content/{part}", message.index);
                 let message = format!("{} takes a picture as {asked}", row.target.id);
-                let pointer = format!("/messages/{index}/content/{part}");
                 findings.push(Finding::new(&IMAGE_FORM, pointer, message));
             }
         }

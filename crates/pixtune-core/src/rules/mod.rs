@@ -413,6 +413,32 @@ pub struct Row<'r> {
     pub target: &'r Target,
 }
 
+/// A message as it is written.
+struct Written<'r> {
+    /// Its place in `messages`.
+    index: usize,
+    role: Option<&'r str>,
+    content: Option<&'r Value<'r>>,
+}
+
+impl<'r> Row<'r> {
+    fn messages(&self) -> impl Iterator<Item = Written<'r>> {
+        let messages = self.value.get("messages").and_then(Value::as_array).unwrap_or_default();
+        messages.iter().enumerate().map(|(index, message)| Written {
+            index,
+            role: message.get("role").and_then(Value::as_str),
+            content: message.get("content"),
+        })
+    }
+}
+
+impl<'r> Written<'r> {
+    /// The parts of a content that is a list.
+    fn parts(&self) -> &'r [Value<'r>] {
+        self.content.and_then(Value::as_array).unwrap_or_default()
+    }
+}
+
 /// Looks for one kind of breach in the row as it is written.
 type RowCheck = fn(&Row<'_>, &mut Vec<Finding>);
 

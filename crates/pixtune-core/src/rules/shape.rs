@@ -5,13 +5,11 @@ use crate::diagnostic::Finding;
 use crate::json::Value;
 
 pub(super) fn empty_prompts(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    let messages = row.value.get("messages").and_then(Value::as_array).unwrap_or_default();
-    for (index, message) in messages.iter().enumerate() {
-        let is_user = message.get("role").and_then(Value::as_str) == Some("user");
-        if is_user && message.get("content").is_some_and(is_empty) {
+    for message in row.messages() {
+        if message.role == Some("user") && message.content.is_some_and(is_empty) {
             findings.push(Finding::new(
                 &EMPTY_PROMPT,
-                format!("/messages/{index}/content"),
+                format!("/messages/{}/content", message.index),
                 "the user's message has neither text nor picture",
             ));
         }

@@ -1,6 +1,6 @@
 //! What texts say that someone will misread: control tokens, damaged encodings, nothing.
 
-use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row};
+use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row, Written};
 use crate::bytes::has_marks;
 use crate::diagnostic::Finding;
 use crate::json::Value;
@@ -44,9 +44,8 @@ pub const CONTROL_TOKENS: &[&str] = &[
 ];
 
 pub(super) fn texts(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    let messages = row.value.get("messages").and_then(Value::as_array).unwrap_or_default();
-    for (index, message) in messages.iter().enumerate() {
-        match message.get("content") {
+    for Written { index, content, .. } in row.messages() {
+        match content {
             Some(Value::String(text)) => check(text, || format!("/messages/{index}/content"), findings),
             Some(Value::Array(parts)) => {
                 for (part, value) in parts.iter().enumerate() {

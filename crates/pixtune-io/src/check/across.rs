@@ -253,7 +253,11 @@ impl<'s> Across<'s> {
         if *samples == 0 {
             found.push(Finding::new(&rules::FILE_EMPTY, "", "the file holds no sample"));
         } else if *samples < target.min_samples && !is_validation {
-            let message = format!("{samples} samples; {} is the least that makes sense", target.min_samples);
+            let message = format!(
+                "{samples} sample{}; {} is the least that makes sense",
+                if *samples == 1 { "" } else { "s" },
+                target.min_samples
+            );
             found.push(Finding::new(&rules::TOO_FEW_SAMPLES, "", message));
         }
         if *bytes > target.refused_file_bytes {

@@ -10,7 +10,7 @@ mod alike;
 mod excerpt;
 mod fetched;
 mod pictures;
-mod seen;
+pub(crate) mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -7,36 +7,41 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Where a sample or a picture stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The index of its file.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// Its line, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 /// The first place of each hash.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Table<Packed>);
+pub(crate) struct Seen(Table<Packed>);
 
 type Table<V> = HashMap<Key, V, BuildHasherDefault<Itself>>;
 
 impl Seen {
     /// The first place of this hash, unless it is this one.
-    pub(super) fn add(&mut self, hash: u128, place: Place) -> Option<Place> {
+    pub(crate) fn add(&mut self, hash: u128, place: Place) -> Option<Place> {
         let here = Packed::from(place);
         let first = *self.0.entry(Key::from(hash)).or_insert(here);
         (first != here).then(|| first.into())
     }
 
+    /// How many hashes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The first place of this hash.
-    pub(super) fn first(&self, hash: u128) -> Option<Place> {
+    pub(crate) fn first(&self, hash: u128) -> Option<Place> {
         self.0.get(&Key::from(hash)).copied().map(Place::from)
     }
 }
 
 /// Samples by their prompts: as a rule each has its own, so one look in one table tells that a sample is new.
 #[derive(Debug, Default)]
-pub(super) struct SeenSamples {
+pub(crate) struct SeenSamples {
     /// The first sample with each prompt.
     by_prompt: Table<(Key, Packed)>,
     /// All others.
@@ -45,7 +50,7 @@ pub(super) struct SeenSamples {
 
 /// What a sample is to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(crate) enum Relation {
     /// Its prompt is new.
     New,
     /// The same sample stands there.
@@ -56,7 +61,7 @@ pub(super) enum Relation {
 
 impl SeenSamples {
     /// Remembers a sample, by the hash of all of it and of its prompt.
-    pub(super) fn add(&mut self, sample: u128, prompt: u128, place: Place) -> Relation {
+    pub(crate) fn add(&mut self, sample: u128, prompt: u128, place: Place) -> Relation {
         let (key, here) = (Key::from(sample), Packed::from(place));
         match self.by_prompt.entry(Key::from(prompt)) {
             Entry::Vacant(vacant) => {

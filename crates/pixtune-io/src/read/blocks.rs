@@ -71,12 +71,13 @@ pub struct Blocks<R> {
     has_byte_order_mark: bool,
 }
 
+/// How much is read at once.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
+pub struct Sizes {
     /// What is asked of the system at a time: more falls out of the first cache while it is copied.
-    piece: usize,
+    pub piece: usize,
     /// A block ends at a line end when it has so many bytes.
-    block: usize,
+    pub block: usize,
 }
 
 const SIZES: Sizes = Sizes { piece: 64 << 10, block: 192 << 10 };
@@ -90,7 +91,8 @@ impl<R: Read> Blocks<R> {
         Blocks::with_sizes(source, max_line.max(SIZES.piece + SIZES.block), SIZES)
     }
 
-    fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
+    /// The same with other sizes, so that a short text has every kind of end; `max_line` is at least their sum.
+    pub fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
         let (carried, has_started, has_byte_order_mark) = (Vec::new(), false, false);
         Blocks { source, max_line, sizes, carried, has_started, has_byte_order_mark }
     }

@@ -46,6 +46,49 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
     Ok(inputs)
 }
 
+/// Files of conversations, in order: a folder stands for the JSON Lines in it, sorted by name, without the rows that
+/// `prepare` rejected.
+pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
+    let mut files = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            files.extend(conversations_in(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn conversations_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let broken = |source| ReadError::Io { path: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(broken)? {
+        let path = entry.map_err(broken)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
+            && !name.starts_with("rejected")
+            && path.is_file()
+        {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        return Err(ReadError::NoConversations { path: folder.to_owned() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a name is that of a table, which has no conversations.
+pub fn is_table(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "csv" | "tsv" | "tab")
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
+}
+
 /// Copies standard input to a file, so that it can be read twice and resumed.
 pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
     let broken = |source| ReadError::Io { path: copy.to_owned(), source };
@@ -55,8 +98,7 @@ pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
 }
 
 fn file(path: PathBuf) -> Result<Input, ReadError> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let framing = match extension.to_ascii_lowercase().as_str() {
+    let framing = match extension(&path).as_str() {
         "csv" => Framing::Table { separator: b',' },
         "tsv" | "tab" => Framing::Table { separator: b'\t' },
         "jsonl" | "ndjson" => Framing::Lines,
@@ -165,6 +207,13 @@ pub fn encoding_of(start: &[u8]) -> Option<&'static str> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd-compressed"),
         [b'P', b'K', 3, 4, ..] => Some("a ZIP archive (an .xlsx workbook?)"),
         [b'P', b'A', b'R', b'1', ..] => Some("Parquet"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2-compressed"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz-compressed"),
+        [b'%', b'P', b'D', b'F', ..] => Some("a PDF"),
+        [0x89, b'P', b'N', b'G', ..]
+        | [0xff, 0xd8, 0xff, ..]
+        | [b'G', b'I', b'F', b'8', ..]
+        | [b'R', b'I', b'F', b'F', ..] => Some("a picture"),
         _ => None,
     }
 }

@@ -97,6 +97,18 @@ pub enum ReadError {
         /// The pattern.
         pattern: String,
     },
+    /// A table, where conversations are read.
+    #[error("`{}` is a table; conversations are read, one to a line", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder without conversations.
+    #[error("`{}` has no conversations in it: no .jsonl but of rejected rows", path.display())]
+    NoConversations {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder without metadata.
     #[error("`{}` has no metadata.csv or metadata.jsonl in it", path.display())]
     NoMetadata {

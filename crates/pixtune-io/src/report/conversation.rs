@@ -9,21 +9,28 @@ use super::chart::grouped;
 use super::fetch::Thumbnail;
 use super::page::escape;
 
-/// Text tokens of one conversation that are shown; in the middle the others are left out and told.
+/// Text tokens of one conversation that are shown at most; in the middle the others are left out and told.
 const SHOWN: usize = 1600;
+/// Pictures of one conversation that are shown.
+pub(super) const MOST_PICTURES: usize = 32;
+/// Bytes of HTML that a text token takes, as a rule.
+const TOKEN_BYTES: usize = 24;
 
-/// The stream of a conversation. `pictures` are those of the sample in order, where they could be read.
+/// The stream of a conversation, in about so many bytes beside the pictures. `pictures` are those of the sample in order,
+/// where they could be read.
 pub(super) fn stream(
     encoder: &ChatEncoder<'_>,
     sample: &Sample<Picture<&str>>,
     sizes: &[(u32, u32)],
     pictures: &[Option<Thumbnail>],
+    bytes: usize,
 ) -> Option<(Encoded, String)> {
+    let most = SHOWN.min(bytes / TOKEN_BYTES);
     let encoded = encoder.encode(sample, sizes).ok()?;
     let marks = encoder.tekken.marks();
     let trained = encoded.counts.runs.iter().flat_map(|run| std::iter::repeat_n(run.trained, run.tokens));
     let mut out = String::from("<div class=\"stream\">");
-    let mut writer = Writer { out: &mut out, encoder, marked: false, shown: 0, left_out: 0 };
+    let mut writer = Writer { out: &mut out, encoder, marked: false, room: bytes, left_out: 0 };
     let text_tokens = encoded.counts.text_tokens();
     let (mut at, mut picture) = (0, 0);
     let trained: Vec<bool> = trained.collect();
@@ -33,19 +40,14 @@ pub(super) fn stream(
         if id == marks.image {
             let rest = &encoded.ids[at..];
             let length = encoded.counts.images.get(picture).map_or(1, Grid::tokens).clamp(1, rest.len());
-            writer.picture(
-                picture,
-                length,
-                encoded.counts.images.get(picture).map(|grid| (grid.columns, grid.rows)),
-                pictures,
-            );
+            let sides = encoded.counts.images.get(picture).map(|grid| (grid.columns, grid.rows));
+            writer.picture(picture, length, sides, pictures);
             picture += 1;
             at += length;
             continue;
         }
         text_seen += 1;
-        let is_shown =
-            text_tokens <= SHOWN || text_seen <= SHOWN * 2 / 3 || text_seen > text_tokens - SHOWN / 3;
+        let is_shown = text_tokens <= most || text_seen <= most * 2 / 3 || text_seen > text_tokens - most / 3;
         writer.token(id, trained.get(at).copied().unwrap_or(false), is_shown);
         at += 1;
     }
@@ -58,7 +60,8 @@ struct Writer<'w, 'e> {
     out: &'w mut String,
     encoder: &'w ChatEncoder<'e>,
     marked: bool,
-    shown: usize,
+    /// Bytes that text may still take.
+    room: usize,
     left_out: usize,
 }
 
@@ -82,14 +85,14 @@ impl Writer<'_, '_> {
     }
 
     fn token(&mut self, id: u32, trained: bool, is_shown: bool) {
-        if !is_shown {
+        if !is_shown || self.room == 0 {
             self.mark(false);
             self.left_out += 1;
             return;
         }
         self.tell_left_out();
         self.mark(trained);
-        self.shown += 1;
+        let before = self.out.len();
         let special = self.encoder.tekken.special_tokens().get(id as usize);
         match special {
             Some(name) => {
@@ -103,6 +106,7 @@ impl Writer<'_, '_> {
                 let _ = write!(self.out, "<i>{}</i>", escape(&text));
             }
         }
+        self.room = self.room.saturating_sub(self.out.len() - before);
     }
 
     fn picture(
@@ -112,6 +116,10 @@ impl Writer<'_, '_> {
         grid: Option<(u32, u32)>,
         pictures: &[Option<Thumbnail>],
     ) {
+        if index >= MOST_PICTURES {
+            self.left_out += tokens;
+            return;
+        }
         self.tell_left_out();
         self.mark(false);
         let (columns, rows) = grid.unwrap_or_default();

@@ -1,19 +1,18 @@
-//! Reading again what was picked: lines by their place, pictures as small JPEGs.
+//! Reading again what was picked: pictures as small JPEGs.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use pixtune_core::sample::{Picture, Sample};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
 
-use super::collect::PicturePlace;
+use super::page::{escape, escape_short, escape_start};
+use super::room::{Room, Shelf};
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Reading, Rgb, decode, inspect};
-use crate::read::records::{Framing, Records};
-use crate::survey::{LIMITS, LinePlace, MAX_LINE, Source, file_bytes, picture_bytes, with_sample};
+use crate::report::chart::grouped;
+use crate::survey::{LIMITS, LinePlace, PicturePlace, Source, Survey, picture_again, sample_again};
 use crate::write::base64;
 
 /// A picture for the page.
@@ -26,65 +25,92 @@ pub(super) struct Thumbnail {
     pub(super) grid: Grid,
 }
 
-/// Bytes of pictures that the page may hold, of the 5 MB in all.
-const MOST_BYTES: usize = 3_600_000;
-
 /// Fetches from the files of a source.
 pub(super) struct Fetch<'s> {
-    source: &'s Source,
-    spec: &'s ModelSpec,
-    used: usize,
-    /// Pictures that were left out because the page was full.
-    pub(super) left_out: u64,
+    pub(super) source: &'s Source,
+    pub(super) found: &'s Survey,
+    pub(super) spec: &'s ModelSpec,
+    pub(super) room: Room,
 }
 
-impl<'s> Fetch<'s> {
-    pub(super) fn new(source: &'s Source, spec: &'s ModelSpec) -> Fetch<'s> {
-        Fetch { source, spec, used: 0, left_out: 0 }
-    }
+/// How a picture is shown.
+#[derive(Clone, Copy)]
+pub(super) struct Showing<'t> {
+    pub(super) shelf: Shelf,
+    /// The longer side in pixels.
+    pub(super) side: u32,
+    /// How many bytes it may take.
+    pub(super) bytes: usize,
+    /// What stands below it, as HTML; without it, its size.
+    pub(super) below: &'t str,
+    /// What else is said of it where it is large.
+    pub(super) about: &'t str,
+}
 
+impl Fetch<'_> {
     /// Does something with the sample of a line; `None` where the file has changed since the survey.
     pub(super) fn sample<T>(
         &self,
         place: LinePlace,
         look: impl FnOnce(&Sample<Picture<&str>>, &Path) -> Option<T>,
     ) -> Option<T> {
-        let file = self.source.files.get(place.file as usize)?;
-        let mut source = File::open(&file.path).ok()?;
-        source.seek(SeekFrom::Start(place.offset)).ok()?;
-        let mut rows = Records::unhashed(source.take(place.length), Framing::Lines, MAX_LINE);
-        let row = rows.next_row().ok()??;
-        let folder = file.path.parent().unwrap_or(Path::new(""));
-        with_sample(&row, |sample| Ok(look(sample, folder))).ok()?
+        sample_again(self.source, self.found, place, look)
     }
 
-    /// A picture whose longer side is at most `side` pixels.
-    pub(super) fn thumbnail(&mut self, place: PicturePlace, side: u32) -> Option<Thumbnail> {
-        if self.used > MOST_BYTES {
-            self.left_out += 1;
-            return None;
-        }
-        let bytes = match self.source.files.is_empty() {
-            true => file_bytes(&self.source.pictures.get(place.line.file as usize)?.1).ok()?,
-            false => self.sample(place.line, |sample, folder| {
-                picture_bytes(sample.images.get(place.index as usize)?, folder).ok()
-            })?,
+    /// A place as people read it.
+    pub(super) fn name(&self, place: LinePlace) -> String {
+        let name = self.found.file_name(self.source, place.file);
+        if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
+    }
+
+    /// A picture that opens large, with its patches; nothing where it cannot be read again or there is no room.
+    pub(super) fn picture(&mut self, place: PicturePlace, showing: Showing<'_>) -> String {
+        let Some(bytes) = picture_again(self.source, self.found, place) else { return String::new() };
+        let Some(Thumbnail { uri, size, grid }) = self.small(&bytes, showing.side, showing.bytes) else {
+            return String::new();
         };
-        self.small(&bytes, side)
+        let name = self.name(place.line);
+        let about = format!(
+            " · {} × {} pixels · {} × {} patches, {} tokens{}{}",
+            grouped(u64::from(size.0)),
+            grouped(u64::from(size.1)),
+            grid.columns,
+            grid.rows,
+            grouped(grid.tokens() as u64),
+            if grid.shrunk { ", shrunk by the model" } else { "" },
+            if showing.about.is_empty() { String::new() } else { format!(" · {}", showing.about) }
+        );
+        let size = format!("{} × {}", size.0, size.1);
+        let html = format!(
+            "<button class=\"pic\" type=\"button\" data-columns=\"{}\" data-rows=\"{}\" data-about=\"{}{}\"><img loading=\"lazy\" alt=\"{}\" src=\"{uri}\"><span>{}<br>{}</span></button>",
+            grid.columns,
+            grid.rows,
+            escape_short(&name, 120),
+            escape(&about),
+            escape_short(&name, 120),
+            if showing.below.is_empty() { &size } else { showing.below },
+            escape_start(&name, 60)
+        );
+        if self.room.take_picture(showing.shelf, html.len()) { html } else { String::new() }
     }
 
-    /// The picture in these bytes, as the reference reads it: so the model sees it.
-    pub(super) fn small(&mut self, bytes: &[u8], side: u32) -> Option<Thumbnail> {
-        if self.used > MOST_BYTES {
-            self.left_out += 1;
-            return None;
-        }
+    /// The picture in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,
+    /// until it takes no more than so many bytes.
+    pub(super) fn small(&self, bytes: &[u8], side: u32, most: usize) -> Option<Thumbnail> {
         let header = inspect(bytes, &LIMITS).ok()?;
         let rgb = decode(bytes, &header, &LIMITS, Reading::Reference).ok()?.rgb;
         let size = (rgb.width as u32, rgb.height as u32);
-        let uri = jpeg_uri(&shrink(rgb, side as usize))?;
-        self.used += uri.len();
-        Some(Thumbnail { uri, size, grid: grid(self.spec, size.0, size.1) })
+        let mut small = shrink(rgb, side as usize);
+        loop {
+            for quality in [75, 50, 30] {
+                let uri = jpeg_uri(&small, quality)?;
+                if uri.len() <= most || small.width.max(small.height) <= 16 {
+                    return Some(Thumbnail { uri, size, grid: grid(self.spec, size.0, size.1) });
+                }
+            }
+            let half = small.width.max(small.height) / 2;
+            small = shrink(small, half);
+        }
     }
 }
 
@@ -99,9 +125,9 @@ fn shrink(rgb: Rgb, side: usize) -> Rgb {
     Rgb { width, height, pixels }
 }
 
-fn jpeg_uri(rgb: &Rgb) -> Option<String> {
+fn jpeg_uri(rgb: &Rgb, quality: u8) -> Option<String> {
     let mut jpeg = Vec::new();
-    encode_rgb(&rgb.pixels, (rgb.width, rgb.height), 75, Subsampling::Quarter, &mut jpeg).ok()?;
+    encode_rgb(&rgb.pixels, (rgb.width, rgb.height), quality, Subsampling::Quarter, &mut jpeg).ok()?;
     let mut uri = b"data:image/jpeg;base64,".to_vec();
     base64::encode(&jpeg, &mut uri);
     String::from_utf8(uri).ok()

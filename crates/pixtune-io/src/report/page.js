@@ -20,23 +20,56 @@
     }
   }, { rootMargin: "-20% 0px -70% 0px" });
   document.querySelectorAll("main > section").forEach((section) => seen.observe(section));
+  // Pictures of a grid are one stop for the Tab key; arrows go from one to the next.
+  const grids = [...document.querySelectorAll(".grid")].map((grid) => [...grid.querySelectorAll("button.pic")]);
+  const gridOf = (pic) => grids.find((pics) => pics.includes(pic)) || [pic];
+  const rove = (pics, at) => pics.forEach((pic, index) => { pic.tabIndex = index === at ? 0 : -1; });
+  grids.forEach((pics) => rove(pics, 0));
+  document.addEventListener("focusin", (event) => {
+    const pic = event.target.closest("button.pic");
+    if (pic) { const pics = gridOf(pic); rove(pics, pics.indexOf(pic)); }
+  });
+  const inRow = (pics) => pics.filter((pic) => pic.offsetTop === pics[0].offsetTop).length;
+  const step = (pics, at, key) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: inRow(pics), ArrowUp: -inRow(pics) }[key];
+    const to = key === "Home" ? 0 : key === "End" ? pics.length - 1 : by === undefined ? -1 : at + by;
+    return pics[to];
+  };
   // A picture opens large, with its patches.
   const view = document.getElementById("view");
-  document.addEventListener("click", (event) => {
-    const pic = event.target.closest("button.pic");
-    if (!pic) return;
-    const stage = view.querySelector(".stage");
+  let shown = null;
+  const show = (pic) => {
+    shown = pic;
     const img = pic.querySelector("img").cloneNode();
+    img.loading = "eager";
     const box = document.createElement("span");
     box.className = "patched";
+    const small = pic.querySelector("img");
+    if (small.naturalHeight) box.style.width = `min(100%, ${(62 * small.naturalWidth / small.naturalHeight).toFixed(2)}vh)`;
     box.append(img);
     const columns = Number(pic.dataset.columns), rows = Number(pic.dataset.rows);
     if (columns && rows) box.append(patches(columns, rows));
-    stage.replaceChildren(box);
+    view.querySelector(".stage").replaceChildren(box);
     view.querySelector("p").textContent = pic.dataset.about || "";
+    const pics = gridOf(pic), at = pics.indexOf(pic);
+    view.querySelector("[value=back]").disabled = at === 0;
+    view.querySelector("[value=on]").disabled = at === pics.length - 1;
+  };
+  const go = (by) => {
+    const pics = gridOf(shown), next = pics[pics.indexOf(shown) + by];
+    if (next) { show(next); rove(pics, pics.indexOf(next)); }
+  };
+  document.addEventListener("click", (event) => {
+    const pic = event.target.closest("button.pic");
+    if (!pic) return;
+    show(pic);
     view.showModal();
   });
-  view.addEventListener("click", (event) => { if (event.target === view) view.close(); });
+  view.addEventListener("click", (event) => {
+    const by = { back: -1, on: 1 }[event.target.value];
+    if (by) { go(by); event.preventDefault(); } else if (event.target === view) view.close();
+  });
+  view.addEventListener("close", () => { if (shown) shown.focus(); });
   function patches(columns, rows) {
     const ns = "http:" + "//www.w3.org/2000/svg";
     const svg = document.createElementNS(ns, "svg");
@@ -71,11 +104,23 @@
   tabs.forEach((tab, index) => tab.addEventListener("click", () => open(index)));
   if (tabs.length) { tabs.forEach((t, i) => { t.setAttribute("aria-selected", i === 0); t.tabIndex = i ? -1 : 0; }); document.getElementById(tabs[0].getAttribute("aria-controls")).classList.add("open"); }
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || view.open) return;
-    const inList = event.target.closest && event.target.closest(".list");
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key;
-    if (key === "j" || (inList && (key === "ArrowDown" || key === "ArrowRight"))) { open(current() + 1, true); event.preventDefault(); }
-    if (key === "k" || (inList && (key === "ArrowUp" || key === "ArrowLeft"))) { open(current() - 1, true); event.preventDefault(); }
     if (key === "g") root.classList.toggle("nogrid");
+    if (view.open) {
+      if (key === "ArrowRight" || key === "ArrowLeft") { go(key === "ArrowRight" ? 1 : -1); event.preventDefault(); }
+      return;
+    }
+    const pic = event.target.closest("button.pic");
+    if (pic) {
+      const pics = gridOf(pic), to = step(pics, pics.indexOf(pic), key);
+      if (to) { to.focus(); event.preventDefault(); }
+      return;
+    }
+    const inList = event.target.closest(".list");
+    const to = key === "j" || (inList && (key === "ArrowDown" || key === "ArrowRight")) ? current() + 1
+      : key === "k" || (inList && (key === "ArrowUp" || key === "ArrowLeft")) ? current() - 1
+      : inList && key === "Home" ? 0 : inList && key === "End" ? tabs.length - 1 : null;
+    if (to !== null) { open(to, true); event.preventDefault(); }
   });
 })();

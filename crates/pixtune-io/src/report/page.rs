@@ -59,7 +59,9 @@ impl Page {
         }
         let _ = write!(
             out,
-            "</main>\n<footer>{}</footer>\n<dialog id=\"view\" aria-label=\"Picture\"><form method=\"dialog\"><button aria-label=\"close\">✕</button></form>\
+            "</main>\n<footer>{}</footer>\n<dialog id=\"view\" aria-label=\"Picture\"><form method=\"dialog\">\
+             <button value=\"back\" aria-label=\"the picture before\">←</button><button value=\"on\" aria-label=\"the next picture\">→</button>\
+             <button value=\"close\" aria-label=\"close\">✕</button></form>\
              <div class=\"stage\"></div><p></p></dialog>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
             escape(&self.foot)
         );
@@ -87,6 +89,28 @@ pub fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// Our own words, with what stands in backticks as code.
+pub fn prose(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 32);
+    for (index, part) in text.split('`').enumerate() {
+        match index % 2 {
+            0 => out.push_str(&escape(part)),
+            _ => {
+                let _ = write!(out, "<code>{}</code>", escape(part));
+            }
+        }
+    }
+    out
+}
+
+/// The first so many characters, for a name or an attribute.
+pub fn escape_short(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => escape(text),
+        Some((at, _)) => format!("{}…", escape(&text[..at])),
+    }
 }
 
 /// The same for at most so many characters; how many are left out is told.
@@ -118,6 +142,12 @@ mod tests {
     fn long_text_is_cut_and_says_so() {
         assert_eq!(escape_start("abc", 3), "abc");
         assert!(escape_start(&"é".repeat(5000), 10).contains("4990 more characters"));
+    }
+
+    #[test]
+    fn what_stands_in_backticks_is_code() {
+        assert_eq!(prose("see `a<b`, then"), "see <code>a&lt;b</code>, then");
+        assert_eq!(escape_short("<é>", 2), "&lt;é…");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pixtune_core::plan::Side;
 use pixtune_core::quality::{AnswerFormat, Example, Histogram, Kept, Observation, PictureSurvey, TextSurvey};
 use pixtune_core::spec::ModelSpec;
 
-use super::{FileSide, LinePlace, Pairs, Source, Survey};
+use super::{FileSide, Issue, LinePlace, NearGroup, NearPicture, Pairs, PicturePlace, Source, Survey, Worst};
 
 /// The shares at which quantiles are given, and their names.
 pub const QUANTILES: [(f64, &str); 6] =
@@ -40,7 +40,7 @@ impl Survey {
         format!(
             "{{\"model\":{},\"estimate\":{},\"files\":[{}],\"samples\":{},\"refused\":{},\"train\":{},\"validation\":{},\
              \"tokens\":{},\"over_context\":{},\"pictures\":{},\"texts\":{},\
-             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{}}},\
+             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{},\"near_pictures\":{}}},\
              \"observations\":[{}],\"rejected\":{},\"mismatches\":[{}]}}\n",
             quoted(spec.id),
             estimate.map_or("null".to_owned(), quoted),
@@ -51,12 +51,13 @@ impl Survey {
             side(&self.validation),
             histogram(&all),
             all.above(spec.context as u64),
-            pictures(&self.pictures, together.distinct_pictures),
+            pictures(&self.pictures, together.distinct_pictures, &self.issues(source)),
             texts(&self.texts),
             pairs(&together.repeated),
             pairs(&together.contradictions),
             pairs(&together.shared_pictures),
             pairs(&together.shared_samples),
+            self.near(source),
             joined(self.observations().iter().map(|seen| self.observation(source, seen))),
             counts(self.rejected.iter().map(|(rule, kept): (&String, &Kept)| (rule, kept.count))),
             joined(mismatches),
@@ -65,6 +66,59 @@ impl Survey {
 
     fn place(&self, source: &Source, file: u32, line: u64) -> String {
         format!("{{\"file\":{},\"line\":{line}}}", quoted(self.file_name(source, file)))
+    }
+
+    fn near(&self, source: &Source) -> String {
+        let member = |member: &NearPicture| {
+            format!(
+                "{{{},\"width\":{},\"height\":{},\"distance\":{},\"same_pixels\":{}}}",
+                self.picture_place(source, member.place),
+                member.size.0,
+                member.size.1,
+                member.distance,
+                member.same_pixels
+            )
+        };
+        let group = |group: &NearGroup| {
+            format!(
+                "{{\"count\":{},\"across\":{},\"members\":[{}]}}",
+                group.count,
+                group.across,
+                joined(group.members.iter().map(member))
+            )
+        };
+        let near = &self.together.near;
+        format!(
+            "{{\"groups\":{},\"pictures\":{},\"across\":{},\"first\":[{}]}}",
+            near.groups,
+            near.pictures,
+            near.across,
+            joined(near.first.iter().map(group))
+        )
+    }
+
+    fn issues(&self, source: &Source) -> String {
+        let worst = |worst: &Worst| {
+            format!("{{{},\"score\":{:.4}}}", self.picture_place(source, worst.place), worst.score)
+        };
+        let kind = |kind: &Issue| {
+            format!(
+                "{{\"rule\":\"{}\",\"threshold\":{:.4},\"count\":{},\"scores\":[{}],\"worst\":[{}]}}",
+                kind.rule.id,
+                kind.threshold,
+                kind.broken.count,
+                joined(kind.scores.iter().map(u64::to_string)),
+                joined(kind.worst.iter().map(worst))
+            )
+        };
+        joined(self.issues.kinds.iter().map(kind))
+    }
+
+    /// `"file":…,"line":…,"picture":…`, counted from 0 as the pictures of a line are.
+    fn picture_place(&self, source: &Source, place: PicturePlace) -> String {
+        let LinePlace { file, line } = place.line;
+        let name = quoted(self.file_name(source, file));
+        format!("\"file\":{name},\"line\":{line},\"picture\":{}", place.index)
     }
 
     /// The name of a file of samples, or of a picture where there are only pictures.
@@ -138,9 +192,9 @@ fn side(side: &Side) -> String {
     )
 }
 
-fn pictures(pictures: &PictureSurvey, distinct: u64) -> String {
+fn pictures(pictures: &PictureSurvey, distinct: u64, issues: &str) -> String {
     format!(
-        "{{\"count\":{},\"distinct\":{distinct},\"formats\":{},\"width\":{},\"height\":{},\"longer_side\":{},\"bytes\":{},\"tokens\":{},\"shrunk\":{}}}",
+        "{{\"count\":{},\"distinct\":{distinct},\"formats\":{},\"width\":{},\"height\":{},\"longer_side\":{},\"bytes\":{},\"tokens\":{},\"shrunk\":{},\"issues\":[{issues}]}}",
         pictures.count,
         counts(pictures.formats.iter().map(|(format, count)| (format, *count))),
         histogram(&pictures.widths),

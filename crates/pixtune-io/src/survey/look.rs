@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use pixtune_core::curate::measure::Thumbnail;
 use pixtune_core::curate::{PictureFacts, content_hash};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
@@ -16,6 +17,7 @@ use pixtune_core::target::ImageFormat;
 use pixtune_core::tokens::{ChatEncoder, Counts};
 
 use crate::check::Facts;
+use crate::image::measure::Measure;
 use crate::image::prepare::rule_of;
 use crate::image::{ImageError, Limits, inspect, measure};
 use crate::read::records::{Cut, RawRow};
@@ -43,6 +45,8 @@ pub struct PictureLook {
     pub hash: u128,
     /// What its pixels tell, if they were measured.
     pub facts: Option<PictureFacts>,
+    /// The picture in 32 x 32, if it was measured.
+    pub thumbnail: Option<Thumbnail>,
 }
 
 /// What is known of a sample.
@@ -127,15 +131,23 @@ impl Looker<'_> {
 
     /// Looks at the bytes of a picture.
     pub fn bytes(&self, bytes: &[u8]) -> Result<PictureLook, Finding> {
-        let (header, facts) = match self.look {
+        let (header, measured) = match self.look {
             Look::Header => inspect(bytes, &LIMITS).map(|header| (header, None)),
             Look::Measure => {
-                measure::bytes_of_file(bytes, &LIMITS).map(|(header, facts)| (header, Some(facts)))
+                measure::whole(bytes, &LIMITS).map(|(header, measured)| (header, Some(measured)))
             }
         }
         .map_err(|error| refusal(&error))?;
         let (format, size) = (header.format, header.reference_size());
-        Ok(PictureLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes), facts })
+        let (facts, thumbnail) = measured.map(|Measure { facts, thumbnail }| (facts, thumbnail)).unzip();
+        Ok(PictureLook {
+            format,
+            size,
+            bytes: bytes.len() as u64,
+            hash: content_hash(bytes),
+            facts,
+            thumbnail,
+        })
     }
 }
 
@@ -147,7 +159,14 @@ fn by_its_head(text: &str) -> Option<PictureLook> {
     let bytes = base64::strict_length(text)? as u64;
     let header = inspect(&base64::decode(text.get(..HEAD)?)?, &LIMITS).ok()?;
     let hash = content_hash(text.as_bytes());
-    Some(PictureLook { format: header.format, size: header.reference_size(), bytes, hash, facts: None })
+    Some(PictureLook {
+        format: header.format,
+        size: header.reference_size(),
+        bytes,
+        hash,
+        facts: None,
+        thumbnail: None,
+    })
 }
 
 /// Does something with the conversation of a line.

@@ -1,13 +1,19 @@
-//! Surveying a set: everything that is counted and measured in one pass over its files, in flat memory but for the hashes
-//! of samples and pictures.
+//! Surveying a set: everything that is counted and measured in one pass over its files.
+//!
+//! Memory does not grow with the set but for what tells that something was there before: 33 bytes a sample and 21 a
+//! picture, and, where pictures are measured, 96 for each different one, with the room that tables keep.
 
+mod again;
+mod issues;
 mod json;
 mod look;
+mod near;
 mod source;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Finding, Severity};
@@ -15,29 +21,40 @@ use pixtune_core::plan::{Dataset, Side};
 use pixtune_core::quality::{Kept, Observation, PictureSurvey, Place, TextSurvey};
 use pixtune_core::rules::{self, Rule};
 
+use crate::check::seen::{self, Relation, Seen, SeenSamples};
+use crate::image::measure;
 use crate::parallel;
 use crate::prepare::Progress;
 use crate::read::discover::encoding_of;
 use crate::read::records::{Framing, RawRow, Records};
 
+pub(crate) use again::{LineIndex, picture_again, sample_again};
+pub use issues::{FIELDS, Issue, Issues, Worst};
 pub(crate) use look::{LIMITS, file_bytes, picture_bytes, with_sample};
 pub use look::{Look, Looker, PictureLook, SampleLook};
+use near::Gathered;
+pub use near::{NearGroup, NearPicture, NearPictures};
 pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
 
 /// A line may have this many bytes: two hundred pictures of a megabyte.
 pub(crate) const MAX_LINE: usize = 512 << 20;
 
-/// Where a line is, so that it can be read again.
+/// Where a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinePlace {
     /// The number of the file in [`Source::files`], or of the picture in [`Source::pictures`].
     pub file: u32,
     /// The line, from 1; of a picture file 1.
     pub line: u64,
-    /// Its first byte.
-    pub offset: u64,
-    /// Its bytes.
-    pub length: u64,
+}
+
+/// A picture of a sample, or a picture file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PicturePlace {
+    /// The line or file.
+    pub line: LinePlace,
+    /// Which picture of the line, from 0.
+    pub index: u32,
 }
 
 /// Everything that was found out.
@@ -49,10 +66,14 @@ pub struct Survey {
     pub validation: Side,
     /// Lines of each file.
     pub lines: Vec<u64>,
+    /// Where the lines of each file are.
+    pub(crate) line_indices: Vec<LineIndex>,
     /// The texts of both sides.
     pub texts: TextSurvey,
     /// The pictures of both sides, and those that belong to no sample.
     pub pictures: PictureSurvey,
+    /// How good they are, where they were measured.
+    pub issues: Issues,
     /// Messages a sample.
     pub messages: pixtune_core::quality::Histogram,
     /// Pictures a sample.
@@ -68,8 +89,10 @@ pub struct Survey {
 /// What samples say together.
 #[derive(Debug, Clone, Default)]
 pub struct Together {
-    /// Different pictures.
+    /// Different pictures: files that differ in a byte.
     pub distinct_pictures: u64,
+    /// Different files that show the same, where pictures were measured.
+    pub near: NearPictures,
     /// Samples that stand twice, with the place of the first.
     pub repeated: Pairs,
     /// Samples with the prompt and pictures of another and another answer.
@@ -118,7 +141,7 @@ pub fn survey(
     threads: usize,
     witness: &mut dyn Witness,
 ) -> Result<Survey, SurveyError> {
-    let mut run = Run { survey: Survey::default(), hashes: Hashes::default(), looker, witness };
+    let mut run = Run { source, survey: Survey::default(), seen: SeenBefore::default(), looker, witness };
     let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
     let mut progress = Progress { input_total, ..Progress::default() };
     for (index, file) in source.files.iter().enumerate() {
@@ -128,24 +151,24 @@ pub fn survey(
     for path in &source.rejected {
         run.rejected(path)?;
     }
-    let Run { mut survey, hashes, .. } = run;
-    survey.together.distinct_pictures = hashes.pictures.len() as u64;
-    Ok(survey)
+    Ok(run.end(threads))
 }
 
 struct Run<'r, 'e> {
+    source: &'r Source,
     survey: Survey,
-    hashes: Hashes,
+    seen: SeenBefore,
     looker: &'r Looker<'e>,
     witness: &'r mut dyn Witness,
 }
 
 /// Where samples and pictures were first seen.
 #[derive(Default)]
-struct Hashes {
-    samples: HashMap<u128, (LinePlace, FileSide)>,
-    prompts: HashMap<u128, LinePlace>,
-    pictures: HashMap<u128, [Option<LinePlace>; 2]>,
+struct SeenBefore {
+    samples: SeenSamples,
+    /// Pictures of each side.
+    pictures: [Seen; 2],
+    gathered: Gathered,
     first_size: Option<(u32, u32)>,
 }
 
@@ -161,16 +184,20 @@ impl Run<'_, '_> {
         let mut rows = open(&file.path)?;
         let looker = self.looker;
         let before = progress.input_read;
-        let mut lines = 0;
-        let next = || rows.next_row().map_err(|error| source::broken(&file.path, error));
-        let work = |row: RawRow| {
-            let place = LinePlace { file: index, line: row.line, offset: row.offset, length: row.length };
-            (place, looker.line(&folder, &row))
+        let (mut lines, mut line_index) = (0, LineIndex::default());
+        let next = || {
+            let row = rows.next_row().map_err(|error| source::broken(&file.path, error))?;
+            row.iter().for_each(|row| line_index.note(row.line, row.offset));
+            Ok(row)
         };
-        let sink = |(place, looked): (LinePlace, Result<SampleLook, Finding>)| {
+        let work = |row: RawRow| {
+            let place = LinePlace { file: index, line: row.line };
+            (place, row.offset + row.length, looker.line(&folder, &row))
+        };
+        let sink = |(place, end, looked): (LinePlace, u64, Result<SampleLook, Finding>)| {
             lines += 1;
             progress.rows += 1;
-            progress.input_read = before + place.offset + place.length;
+            progress.input_read = before + end;
             match looked {
                 Ok(sample) => {
                     progress.images += sample.pictures.len() as u64;
@@ -184,6 +211,7 @@ impl Run<'_, '_> {
         };
         parallel::ordered(threads, next, work, sink)?;
         self.survey.lines.push(lines);
+        self.survey.line_indices.push(line_index);
         let side = self.side(file.side);
         side.bytes += file.bytes;
         side.largest_file = side.largest_file.max(file.bytes);
@@ -198,18 +226,17 @@ impl Run<'_, '_> {
     }
 
     fn refuse(&mut self, place: LinePlace, finding: &Finding) {
-        let LinePlace { file, line, .. } = place;
+        let LinePlace { file, line } = place;
         let kept = self.survey.refused.entry(finding.rule.id).or_default();
         kept.add(Place { file, line, message: u32::MAX }, || finding.message.clone());
     }
 
     fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
-        let spec = self.looker.encoder.spec;
         let counts = &sample.counts;
         let pixels = |picture: &PictureLook| u64::from(picture.size.0) * u64::from(picture.size.1);
-        let first_size = match (self.hashes.first_size, sample.pictures.first()) {
+        let first_size = match (self.seen.first_size, sample.pictures.first()) {
             (None, Some(picture)) => {
-                self.hashes.first_size = Some(picture.size);
+                self.seen.first_size = Some(picture.size);
                 Some(picture.size)
             }
             (known, _) => known,
@@ -229,35 +256,87 @@ impl Run<'_, '_> {
         self.survey.messages.add(sample.messages as u64);
         self.survey.pictures_a_sample.add(sample.pictures.len() as u64);
         self.survey.texts.add(place.file, place.line, &sample.texts);
-        for picture in &sample.pictures {
-            self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
+        for (index, picture) in sample.pictures.iter().enumerate() {
+            self.picture(PicturePlace { line: place, index: index as u32 }, side, picture);
         }
-        self.compare(place, side, sample);
+        self.compare(place, &sample.facts);
     }
 
-    fn compare(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
-        let (hashes, together) = (&mut self.hashes, &mut self.survey.together);
-        let (first, first_side) = *hashes.samples.entry(sample.facts.sample).or_insert((place, side));
-        if first != place {
-            let pairs =
-                if first_side == side { &mut together.repeated } else { &mut together.shared_samples };
-            pairs.add(first, place);
-        } else {
-            let first = *hashes.prompts.entry(sample.facts.prompt).or_insert(place);
-            if first != place {
-                together.contradictions.add(first, place);
-            }
+    /// Counts a picture; the first place of the same file is returned, unless it is this one.
+    fn picture(&mut self, place: PicturePlace, side: FileSide, picture: &PictureLook) -> Option<LinePlace> {
+        let spec = self.looker.encoder.spec;
+        self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
+        if let Some(facts) = &picture.facts {
+            self.survey.issues.add(spec, facts, place, picture.hash);
         }
-        for picture in &sample.pictures {
-            let seen = hashes.pictures.entry(picture.hash).or_default();
-            let other = seen[1 - side as usize];
-            if seen[side as usize].is_none() {
-                seen[side as usize] = Some(place);
-                if let Some(other) = other {
-                    together.shared_pictures.add(other, place);
+        let here = self.packed(place.line);
+        let [train, held_out] = &mut self.seen.pictures;
+        let (this, that) = if side == FileSide::Train { (train, held_out) } else { (held_out, train) };
+        let before = this.len();
+        let first = this.add(picture.hash, here);
+        let (is_new, other) = (this.len() > before, that.first(picture.hash));
+        if is_new {
+            match other {
+                Some(other) => {
+                    let other = self.unpacked(other);
+                    self.survey.together.shared_pictures.add(other, place.line);
                 }
+                None => self.seen.gathered.add(place, side, picture),
             }
         }
+        first.map(|first| self.unpacked(first))
+    }
+
+    /// A line of a file; of pictures without samples, which can be more than there are numbers of files, the number.
+    fn packed(&self, place: LinePlace) -> seen::Place {
+        match self.source.files.is_empty() {
+            true => seen::Place { file: 0, line: u64::from(place.file) },
+            false => seen::Place { file: place.file as usize, line: place.line },
+        }
+    }
+
+    fn unpacked(&self, place: seen::Place) -> LinePlace {
+        match self.source.files.is_empty() {
+            true => LinePlace { file: place.line as u32, line: 1 },
+            false => LinePlace { file: place.file as u32, line: place.line },
+        }
+    }
+
+    fn compare(&mut self, place: LinePlace, facts: &crate::check::Facts) {
+        let side = |place: LinePlace| self.source.files[place.file as usize].side;
+        let relation = self.seen.samples.add(facts.sample, facts.prompt, self.packed(place));
+        match relation {
+            Relation::New => {}
+            Relation::Repeats(first) => {
+                let first = self.unpacked(first);
+                let is_across = side(first) != side(place);
+                let together = &mut self.survey.together;
+                let pairs = if is_across { &mut together.shared_samples } else { &mut together.repeated };
+                pairs.add(first, place);
+            }
+            Relation::Contradicts(first) => {
+                let first = self.unpacked(first);
+                self.survey.together.contradictions.add(first, place);
+            }
+        }
+    }
+
+    /// What can be said once everything has been seen.
+    fn end(self, threads: usize) -> Survey {
+        let Run { source, mut survey, mut seen, .. } = self;
+        let [train, held_out] = &seen.pictures;
+        survey.together.distinct_pictures =
+            (train.len() + held_out.len()) as u64 - survey.together.shared_pictures.count;
+        for (odd, place) in seen.gathered.odd() {
+            survey.issues.add_odd(&odd, place);
+        }
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        let again = |place| {
+            let bytes = picture_again(source, &survey, place)?;
+            measure::whole(&bytes, &LIMITS).ok().map(|(_, measure)| measure.thumbnail)
+        };
+        survey.together.near = seen.gathered.groups(threads, again);
+        survey
     }
 
     fn loose_pictures(
@@ -271,19 +350,16 @@ impl Run<'_, '_> {
         let next = || Ok::<_, SurveyError>(pictures.next());
         let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
             let looked = file_bytes(path).and_then(|bytes| looker.bytes(&bytes));
-            (LinePlace { file: index as u32, line: 1, offset: 0, length: 0 }, looked)
+            (LinePlace { file: index as u32, line: 1 }, looked)
         };
         let sink = |(place, looked): (LinePlace, Result<PictureLook, Finding>)| {
             progress.images += 1;
             progress.input_read += 1;
             match looked {
                 Ok(picture) => {
-                    let spec = looker.encoder.spec;
-                    self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
-                    let seen = self.hashes.pictures.entry(picture.hash).or_default();
-                    match seen[0] {
-                        Some(first) => self.survey.together.repeated.add(first, place),
-                        None => seen[0] = Some(place),
+                    let at = PicturePlace { line: place, index: 0 };
+                    if let Some(first) = self.picture(at, FileSide::Train, &picture) {
+                        self.survey.together.repeated.add(first, place);
                     }
                     self.witness.picture(place, &picture);
                 }
@@ -348,9 +424,11 @@ impl Survey {
         self.refused.keys().any(|id| rules::find(id).is_none_or(is_error))
     }
 
-    /// What the texts show, the worst first.
+    /// What texts and pictures show: what concerns single answers first, pictures last.
     pub fn observations(&self) -> Vec<Observation> {
-        self.texts.observations()
+        let mut all = self.texts.observations();
+        all.extend(self.issues.observations());
+        all
     }
 
     /// What a training plan is made from.

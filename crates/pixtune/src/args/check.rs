@@ -16,7 +16,7 @@ use super::{ChoiceArgs, VerifyArg};
 #[command(after_help = "\
 Examples:
   pixtune check train.jsonl
-  pixtune check train.jsonl validation.jsonl            also what the two files share
+  pixtune check prepared                                the files `prepare` wrote, and what they share
   pixtune check train.jsonl --verify full               every picture decoded to the last pixel
   pixtune check train.jsonl --target hf --ignore image-alpha,text
   pixtune check train.jsonl --severity unknown-key=warning,text=error
@@ -31,7 +31,7 @@ pixtune.toml, beside the data or in a folder above, keeps choices for everyone:
   limits = { max-image-bytes = \"20MB\", max-images = 16 }
 ")]
 pub struct CheckArgs {
-    /// JSON Lines files; - for standard input
+    /// JSON Lines files, or folders that `prepare` wrote; - for standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How pictures are looked at: their headers and ends, or decoded to the last pixel

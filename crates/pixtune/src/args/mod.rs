@@ -4,6 +4,7 @@ mod adapter;
 mod check;
 mod choice;
 mod convert;
+mod counting;
 mod fix;
 mod generate;
 mod plan;
@@ -23,6 +24,7 @@ pub use adapter::{
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use counting::CountingArgs;
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use plan::{MethodArg, PlanArgs};

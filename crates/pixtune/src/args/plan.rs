@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::CountingArgs;
 use crate::ui::Format;
 
 /// Say what training on a set will take: steps, rates, memory, time, and who can take the data
@@ -35,21 +36,11 @@ pub struct PlanArgs {
     /// Rank of the adapters
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub lora_rank: u64,
-    /// The model to train
-    #[arg(long, default_value = "pixtral-12b")]
-    pub model: String,
-    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
-    #[arg(long, value_name = "tekken.json")]
-    pub tokenizer: Option<PathBuf>,
-    /// Threads to work on; all processors without it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
     /// For people or for machines (one JSON object)
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
-    /// No progress bar
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub counting: CountingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::CountingArgs;
+
 /// Show a set in one HTML file: numbers, findings, pictures, conversations as the model reads them
 ///
 /// One file that needs no network and stays under 5 MB whatever the size of the set: overview, findings with their places,
@@ -32,16 +34,6 @@ pub struct ReportArgs {
     /// Conversations to show
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub samples: u16,
-    /// The model whose tokens and picture grid count
-    #[arg(long, default_value = "pixtral-12b")]
-    pub model: String,
-    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
-    #[arg(long, value_name = "tekken.json")]
-    pub tokenizer: Option<PathBuf>,
-    /// Threads to work on; all processors without it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// No progress bar
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub counting: CountingArgs,
 }

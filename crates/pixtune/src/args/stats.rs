@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::CountingArgs;
 use crate::ui::Format;
 
 /// Know a set: sizes, tokens, texts, repetitions, and what breaks with the rest
@@ -26,27 +27,17 @@ pub struct StatsArgs {
     /// Prepared folders, JSON Lines files, pictures or folders of pictures
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
-    /// The model whose tokens and picture grid count
-    #[arg(long, default_value = "pixtral-12b")]
-    pub model: String,
-    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
-    #[arg(long, value_name = "tekken.json")]
-    pub tokenizer: Option<PathBuf>,
     /// Whether pictures are decoded and measured, or only their headers are read
     #[arg(long, value_enum, default_value_t = PicturesArg::Measure)]
     pub pictures: PicturesArg,
     /// How many examples of each observation are shown; JSON has up to 50
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,
-    /// Threads to work on; all processors without it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
     /// For people or for machines (one JSON object)
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
-    /// No progress bar
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub counting: CountingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,7 @@
 //! `pixtune check`.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -12,16 +12,19 @@ use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
+use pixtune_io::read::discover::conversation_files;
 
 use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
+use crate::colour;
 use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
 /// Checks every file, line by line, and says what it came to.
-pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
+pub fn run(mut args: CheckArgs) -> Result<Outcome, Error> {
+    args.files = conversation_files(&args.files)?;
     let verify = match args.verify {
         VerifyArg::Full => Verify::Full,
         VerifyArg::Header => Verify::Header,
@@ -106,6 +109,8 @@ struct Report {
     /// Pictures can leak from one file to another.
     compares_pictures: bool,
     out: BufWriter<io::Stdout>,
+    on_terminal: bool,
+    coloured: bool,
     ui: Ui,
     progress: Progress,
     files: u64,
@@ -124,6 +129,8 @@ impl Report {
             verify: args.verify,
             compares_pictures,
             out: BufWriter::new(io::stdout()),
+            on_terminal: io::stdout().is_terminal(),
+            coloured: args.format == CheckFormat::Human && colour::seen_on(&io::stdout()),
             ui: Ui::new(Format::Human, args.format != CheckFormat::Human),
             progress: Progress { input_total, ..Progress::default() },
             files: 0,
@@ -158,6 +165,11 @@ impl Report {
             CheckFormat::Json => diagnostic.to_json(),
             CheckFormat::Github => github(diagnostic),
         };
+        let text = colour::paint(&text, self.coloured);
+        if self.on_terminal {
+            let out = &mut self.out;
+            return self.ui.aside(|| writeln!(out, "{text}").and_then(|()| out.flush()));
+        }
         writeln!(self.out, "{text}")
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -22,6 +22,7 @@ use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::FixArgs;
+use crate::colour;
 use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
@@ -129,6 +130,8 @@ struct Log<'a> {
     name: String,
     most: Fix,
     out: Box<dyn Write + Send>,
+    on_terminal: bool,
+    coloured: bool,
     ui: Ui,
     progress: Progress,
     lines: u64,
@@ -147,9 +150,12 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     fn new(args: &'a FixArgs, fixer: &Fixer) -> Log<'a> {
         let to_standard_output = args.out == Path::new("-");
-        let out: Box<dyn Write + Send> = match to_standard_output {
-            true => Box::new(BufWriter::new(io::stderr())),
-            false => Box::new(BufWriter::new(io::stdout())),
+        let (out, on_terminal, coloured): (Box<dyn Write + Send>, bool, bool) = if to_standard_output {
+            let out = io::stderr();
+            (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), colour::seen_on(&out))
+        } else {
+            let out = io::stdout();
+            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), colour::seen_on(&out))
         };
         let input_total = args.file.metadata().map_or(0, |about| about.len());
         Log {
@@ -157,6 +163,8 @@ impl<'a> Log<'a> {
             name: args.file.display().to_string(),
             most: fixer.most,
             out,
+            on_terminal,
+            coloured: coloured && args.format == Format::Human,
             ui: Ui::new(Format::Human, args.format != Format::Human || to_standard_output),
             progress: Progress { input_total, ..Progress::default() },
             lines: 0,
@@ -231,7 +239,13 @@ impl<'a> Log<'a> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Error> {
-        writeln!(self.out, "{text}").map_err(|source| Error::Output { source })
+        let text = colour::paint(text, self.coloured);
+        let out = &mut self.out;
+        let write = || {
+            writeln!(out, "{text}")?;
+            if self.on_terminal { out.flush() } else { Ok(()) }
+        };
+        self.ui.aside(write).map_err(|source| Error::Output { source })
     }
 
     fn end(mut self) -> Result<Outcome, Error> {

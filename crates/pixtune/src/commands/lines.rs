@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pixtune_io::read::ReadError;
-use pixtune_io::read::discover::encoding_of;
+use pixtune_io::read::discover::{encoding_of, is_table};
 
 use crate::error::Error;
 
@@ -35,6 +35,9 @@ impl Lines {
         } else {
             Box::new(File::open(path).map_err(broken)?)
         };
+        if is_table(path) {
+            return Err(ReadError::Table { path: path.to_owned() }.into());
+        }
         let before = Before { path: path.to_owned(), state: state(path) };
         let mut start = Vec::new();
         source.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod check;
 mod choice;
 pub mod convert;
+mod counting;
 pub mod fix;
 pub mod generate;
 mod lines;

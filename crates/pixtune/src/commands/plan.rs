@@ -5,13 +5,11 @@ use pixtune_core::plan::{
     Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::prepare::parse_bytes;
-use pixtune_io::survey::{Look, Looker, Source, survey};
-use pixtune_io::tokens::TokenizerFile;
+use pixtune_io::survey::{Look, Source};
 
-use super::stats::{Onlooker, estimate, threads};
-use super::{choose, choose_model, tell_counting};
+use super::choose;
+use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{MethodArg, PlanArgs};
 use crate::error::Error;
@@ -19,7 +17,8 @@ use crate::ui::{self, Format, Ui, counted, grouped};
 
 /// Counts the set and makes a plan of it.
 pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
-    let model = choose_model(&args.model)?;
+    let counting = Counting::new(&args.counting)?;
+    let model = counting.model;
     let shape = ModelShape::of(model)
         .ok_or_else(|| Error::argument(format!("the sizes of {} are not known", model.id)))?;
     let gpu = gpu(&args)?;
@@ -29,25 +28,19 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
         MethodArg::Full => Method::Full,
     };
     let wish = Wish { shape, context: model.context as u64, gpu, method, rank: args.lora_rank };
-    let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-    let tekken = tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
             "there are pictures and no samples; `pixtune prepare` makes samples of a table",
         ));
     }
-    let mut ui = Ui::new(args.format, args.quiet);
-    tell_counting(&encoder, tokenizer.as_ref(), &ui);
-    let looker = Looker { encoder, look: Look::Header };
-    let found = survey(&source, &looker, threads(args.threads), &mut Onlooker(&mut ui))?;
-    ui.end();
-    let plan = plan(found.dataset(estimate(&encoder)), wish);
-    ui::print(&match args.format {
+    let mut ui = Ui::new(args.format, args.counting.quiet);
+    let found = counting.survey(&source, Look::Header, &mut ui)?;
+    let plan = plan(found.dataset(counting.estimate()), wish);
+    ui::put(&match args.format {
         Format::Json => plan.to_json(),
         Format::Human => Page::new(&plan).text(),
-    });
+    })?;
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
 }
 
@@ -279,18 +272,21 @@ impl<'p> Page<'p> {
 
     fn platforms(&mut self) {
         self.out.push_str("\nwho takes the data\n");
-        for Platform { name, verdict, settings, changes } in &self.plan.platforms {
+        for Platform { name, verdict, settings, changes, notes } in &self.plan.platforms {
             let verdict = match verdict {
                 Verdict::AsItIs => "as it is",
                 Verdict::WithSettings => "with settings",
                 Verdict::AfterChanges => "after changes",
             };
-            self.out.push_str(&format!("  {name:<26}{verdict}\n"));
+            self.out.push_str(&format!("  {name:<28}{verdict}\n"));
             for change in changes {
                 self.out.push_str(&format!("    change  {change}\n"));
             }
             for setting in settings {
                 self.out.push_str(&format!("    set     {setting}\n"));
+            }
+            for note in notes {
+                self.out.push_str(&format!("    note    {note}\n"));
             }
         }
     }

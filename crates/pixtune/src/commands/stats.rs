@@ -1,15 +1,10 @@
 //! `pixtune stats`.
 
-use pixtune_core::quality::{AnswerFormat, Example, Histogram, Observation, percent};
-use pixtune_core::spec::{Exactness, ModelSpec};
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::prepare::{Progress, Watch as _};
-use pixtune_io::survey::{
-    LinePlace, Look, Looker, Pairs, PictureLook, SampleLook, Source, Survey, Witness, survey,
-};
-use pixtune_io::tokens::TokenizerFile;
+use pixtune_core::quality::{AnswerFormat, Distinct, Example, Histogram, Observation, percent};
+use pixtune_core::spec::ModelSpec;
+use pixtune_io::survey::{LinePlace, Look, NearGroup, Pairs, Source, Survey};
 
-use super::{choose_model, tell_counting};
+use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{PicturesArg, StatsArgs};
 use crate::error::Error;
@@ -17,49 +12,21 @@ use crate::ui::{self, Format, Ui, counted, grouped};
 
 /// Surveys everything that was given and tells what it came to.
 pub fn run(args: StatsArgs) -> Result<Outcome, Error> {
-    let model = choose_model(&args.model)?;
-    let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-    let tekken = tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
+    let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let look = match args.pictures {
         PicturesArg::Measure => Look::Measure,
         PicturesArg::Header => Look::Header,
     };
-    let mut ui = Ui::new(args.format, args.quiet);
-    tell_counting(&encoder, tokenizer.as_ref(), &ui);
-    let found = survey(&source, &Looker { encoder, look }, threads(args.threads), &mut Onlooker(&mut ui))?;
-    ui.end();
-    ui::print(&match args.format {
-        Format::Json => found.to_json(&source, model, estimate(&encoder)),
-        Format::Human => Page { source: &source, found: &found, model, examples: args.examples }.text(),
-    });
+    let mut ui = Ui::new(args.format, args.counting.quiet);
+    let found = counting.survey(&source, look, &mut ui)?;
+    ui::put(&match args.format {
+        Format::Json => found.to_json(&source, counting.model, counting.estimate()),
+        Format::Human => {
+            Page { source: &source, found: &found, model: counting.model, examples: args.examples }.text()
+        }
+    })?;
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
-}
-
-/// Why counts are an estimate, if they are.
-pub(super) fn estimate(encoder: &ChatEncoder<'_>) -> Option<&'static str> {
-    match encoder.exactness() {
-        Exactness::Exact => None,
-        Exactness::Estimate(why) => Some(why),
-    }
-}
-
-pub(super) fn threads(given: Option<usize>) -> usize {
-    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// Watches the progress and nothing else.
-pub(super) struct Onlooker<'u>(pub(super) &'u mut Ui);
-
-impl Witness for Onlooker<'_> {
-    fn sample(&mut self, _: LinePlace, _: &SampleLook) {}
-
-    fn picture(&mut self, _: LinePlace, _: &PictureLook) {}
-
-    fn progress(&mut self, progress: Progress) {
-        self.0.progress(progress);
-    }
 }
 
 /// The table that people read.
@@ -176,7 +143,7 @@ impl Page<'_> {
     fn texts(&self, out: &mut String) {
         let texts = &self.found.texts;
         let total = texts.answers.max(1) as f64;
-        let about = |distinct: &pixtune_core::quality::Distinct| {
+        let about = |distinct: &Distinct| {
             format!("{}{}", if distinct.is_exact() { "" } else { "about " }, grouped(distinct.count()))
         };
         row(
@@ -254,6 +221,45 @@ impl Page<'_> {
         ] {
             self.pairs(pairs, what, out);
         }
+        self.near(out);
+    }
+
+    fn near(&self, out: &mut String) {
+        let near = &self.found.together.near;
+        if near.groups == 0 {
+            return;
+        }
+        let across = match near.across {
+            0 => String::new(),
+            across => format!(", {} of them on both sides of the split", grouped(across)),
+        };
+        out.push_str(&format!(
+            "\n{} of different files that show the same, {} in all{across}\n",
+            counted(near.groups, "group"),
+            counted(near.pictures, "picture")
+        ));
+        for group in near.first.iter().take(self.examples) {
+            out.push_str(&format!("  {}\n", self.near_group(group)));
+        }
+    }
+
+    /// `a.png, b.png (distance 3), c.png (same pixels), … 4 more`
+    fn near_group(&self, group: &NearGroup) -> String {
+        let shown = self.examples.max(2) + 1;
+        let mut out = String::new();
+        for (index, member) in group.members.iter().take(shown).enumerate() {
+            let told = match index {
+                0 => String::new(),
+                _ if member.same_pixels => " (same pixels)".to_owned(),
+                _ => format!(" (distance {})", member.distance),
+            };
+            let comma = if index > 0 { ", " } else { "" };
+            out.push_str(&format!("{comma}{}{told}", self.place(&member.place.line)));
+        }
+        if group.count > shown as u64 {
+            out.push_str(&format!(", … {} more", grouped(group.count - shown as u64)));
+        }
+        out
     }
 
     fn pairs(&self, pairs: &Pairs, what: &str, out: &mut String) {

@@ -306,11 +306,27 @@ fn what_is_no_text_is_refused() {
     case.run(&["check", "rows.jsonl"]).ends(2).tells("UTF-16");
     case.run(&["check", "missing.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
     fs::create_dir(case.path("folder")).unwrap();
-    case.run(&["check", "folder"]).ends(2).tells("cannot read `folder`");
+    case.run(&["check", "folder"]).ends(2).tells("`folder` has no conversations in it");
+    case.write("table.csv", "image,prompt,completion\n");
+    case.run(&["check", "table.csv"]).ends(2).tells("`table.csv` is a table").tells("pixtune prepare");
+    case.run(&["tokens", "folder"]).ends(2).tells("cannot read `folder`");
+    case.fixture("a.png", "grad_64x48.png");
+    case.run(&["check", "a.png"]).ends(2).tells("`a.png` is a picture");
     case.run(&["check"]).ends(2);
     case.write("empty.jsonl", "");
     let run = case.run(&["check", "empty.jsonl"]).ends(1);
     assert!(run.stdout.contains("file-empty"), "{}", run.stdout);
+}
+
+#[test]
+fn a_prepared_folder_is_its_two_files() {
+    let case = Case::new();
+    case.write("out/train.jsonl", good_lines(12));
+    case.write("out/validation.jsonl", good_lines(10));
+    case.write("out/rejected.jsonl", "{}\n");
+    let by_name = case.run(&["check", "out/train.jsonl", "out/validation.jsonl"]).ends(0).stdout;
+    assert!(by_name.contains("22 samples in 2 files"), "{by_name}");
+    assert_eq!(case.run(&["check", "out"]).ends(0).stdout, by_name);
 }
 
 #[test]

@@ -82,6 +82,13 @@ impl Case {
         finish(self.command(args))
     }
 
+    /// Runs a line of shell in the folder.
+    pub fn shell(&self, line: &str) -> Run {
+        let mut command = Command::new("sh");
+        command.current_dir(self.folder.path()).args(["-c", line]).stdin(Stdio::null());
+        finish(command)
+    }
+
     /// Runs `prepare data.csv --out out` with more arguments.
     pub fn prepare(&self, more: &[&str]) -> Run {
         self.run(&[&["prepare", "data.csv", "--out", "out"], more].concat())

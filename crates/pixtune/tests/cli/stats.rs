@@ -1,4 +1,4 @@
-//! `stats` and `plan` from outside.
+//! `stats` and `plan` from outside; `report` stands beside.
 
 use pixtune_core::json::{self, Value};
 
@@ -6,14 +6,14 @@ use crate::harness::{Case, at, root, text};
 use crate::snapshots;
 
 /// The example, prepared.
-fn example() -> Case {
+pub fn example() -> Case {
     let case = Case::new();
     let dataset = root().join("examples/visual-qa/dataset.csv");
     case.run(&["prepare", dataset.to_str().unwrap(), "--out", "prepared", "--quiet"]).ends(0);
     case
 }
 
-fn line(prompt: &str, answer: &str) -> String {
+pub fn line(prompt: &str, answer: &str) -> String {
     let mut out = String::from("{\"messages\":[{\"role\":\"user\",\"content\":");
     json::write_string(prompt, &mut out);
     out.push_str("},{\"role\":\"assistant\",\"content\":");
@@ -22,7 +22,7 @@ fn line(prompt: &str, answer: &str) -> String {
     out
 }
 
-fn parsed(text: &str) -> Value<'static> {
+pub fn parsed(text: &str) -> Value<'static> {
     json::parse(text.trim()).unwrap().value.into_owned()
 }
 
@@ -33,6 +33,10 @@ fn the_example_is_surveyed_and_planned() {
     snapshots::check("plan-visual-qa.txt", &case.run(&["plan", "prepared"]).ends(0).stdout);
     let qlora = case.run(&["plan", "prepared", "--vram", "16GiB", "--method", "qlora"]).ends(0).stdout;
     snapshots::check("plan-qlora.txt", &qlora);
+    snapshots::check(
+        "plan-visual-qa.json",
+        &case.run(&["plan", "prepared", "--format", "json"]).ends(0).stdout,
+    );
 }
 
 #[test]
@@ -121,6 +125,50 @@ fn poor_input_has_a_sensible_answer() {
 }
 
 #[test]
+fn pictures_are_judged_and_put_together() {
+    let case = Case::new();
+    for (name, of) in
+        [("photo.webp", "photo_300x200.webp"), ("dot.png", "px1_red.png"), ("again.png", "px1_red.png")]
+    {
+        case.fixture(&format!("set/{name}"), of);
+    }
+    let stats = parsed(&case.run(&["stats", "set", "--format", "json"]).ends(0).stdout);
+    assert_eq!(at(&stats, "/together/repeated/count").to_string(), "1");
+    assert_eq!(text(&stats, "/pictures/issues/4/rule"), "image-too-small");
+    assert_eq!(at(&stats, "/pictures/issues/4/count").to_string(), "2");
+    assert_eq!(text(&stats, "/pictures/issues/4/worst/0/file"), "again.png");
+    let told = case.run(&["stats", "set"]).ends(0).stdout;
+    assert!(told.contains("warning[image-too-small]: 2 pictures: a few patches at most"), "{told}");
+    let header = case.run(&["stats", "set", "--pictures", "header"]).ends(0).stdout;
+    assert!(!header.contains("image-too-small"), "what is not measured is not judged: {header}");
+}
+
+#[test]
+fn pictures_that_show_the_same_are_grouped_with_their_distance() {
+    let case = example();
+    let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
+    let near = |pointer: &str| at(&stats, &format!("/together/near_pictures{pointer}")).to_string();
+    assert_eq!((near("/groups"), near("/pictures"), near("/across")), ("1".into(), "4".into(), "0".into()));
+    assert_eq!(
+        (near("/first/0/members/0/line"), near("/first/0/members/1/distance")),
+        ("32".into(), "0".into())
+    );
+    let told = case.run(&["stats", "prepared"]).ends(0).stdout;
+    assert!(told.contains("1 group of different files that show the same, 4 pictures in all"), "{told}");
+}
+
+#[test]
+fn a_full_disk_and_a_closed_pipe() {
+    let case = Case::new();
+    case.write("one.jsonl", line("a", "b"));
+    for command in ["stats", "plan"] {
+        let full = format!("{} {command} one.jsonl > /dev/full", env!("CARGO_BIN_EXE_pixtune"));
+        case.shell(&full).ends(2).tells("No space left");
+        case.shell(&format!("{} {command} one.jsonl | true", env!("CARGO_BIN_EXE_pixtune"))).ends(0);
+    }
+}
+
+#[test]
 fn a_manifest_that_does_not_match_is_told() {
     let case = example();
     let train = case.read("prepared/train.jsonl");
@@ -133,50 +181,4 @@ fn a_manifest_that_does_not_match_is_told() {
     assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the folder"), "{told}");
     case.write("prepared/manifest.json", "{");
     assert!(case.run(&["stats", "prepared"]).ends(0).stdout.contains("manifest.json is not JSON"));
-}
-
-#[test]
-fn the_report_is_one_file_that_hostile_data_does_not_break() {
-    let case = example();
-    let hostile = "</script><script>document.title='x'</script><img src=x onerror=alert(1)>\u{202e}";
-    case.write(
-        "prepared/train.jsonl",
-        case.read("prepared/train.jsonl") + &line(hostile, &hostile.repeat(500)),
-    );
-    case.run(&["report", "prepared", "--quiet", "--samples", "200"]).ends(0);
-    let page = case.read("report.html");
-    assert!(page.len() < 5_000_000, "{} bytes", page.len());
-    assert_eq!(page.matches("<script").count(), 1);
-    assert!(!page.contains("onerror=alert(1)>") && !page.contains('\u{202e}'));
-    for section in [
-        "overview",
-        "findings",
-        "tokens",
-        "pictures",
-        "extremes",
-        "duplicates",
-        "texts",
-        "split",
-        "rejected",
-        "samples",
-    ] {
-        assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
-    }
-    case.run(&["report", "prepared", "--quiet"]).ends(2).tells("exists already");
-    case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0"]).ends(0);
-    let again = case.read("report.html");
-    case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0", "--threads", "1"]).ends(0);
-    assert!(again == case.read("report.html"), "the same on any number of threads");
-}
-
-#[test]
-fn a_report_on_poor_input_is_a_page_too() {
-    let case = Case::new();
-    case.write("empty.jsonl", "");
-    case.write("one.jsonl", line("a", "b"));
-    case.fixture("pictures/a.png", "px1_red.png");
-    for input in ["empty.jsonl", "one.jsonl", "pictures"] {
-        case.run(&["report", input, "--quiet", "--force"]).ends(0);
-        assert!(!case.read("report.html").contains("NaN"), "{input}");
-    }
 }

@@ -140,7 +140,7 @@ fn the_folder_afterwards_is_as_promised() {
     assert_eq!(at(&plan, "/plan/steps").to_string(), "6");
     assert_eq!(text(&plan, "/plan/targets"), "text");
     let report = case.read("run/report.html");
-    assert!(report.contains("<svg") && report.contains("prefers-color-scheme") && !report.contains("http"));
+    assert!(report.contains("<svg") && report.contains("prefers-color-scheme") && !report.contains("://"));
 }
 
 #[test]

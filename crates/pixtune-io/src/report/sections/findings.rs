@@ -1,0 +1,106 @@
+//! What cannot be used, what stands out, and what `prepare` rejected.
+
+use std::fmt::Write as _;
+
+use pixtune_core::quality::{Example, Kept};
+
+use super::{SHOWN, View};
+use crate::report::chart::grouped;
+use crate::report::page::{Section, escape_start, prose};
+use crate::report::room::Room;
+
+/// So many places of one finding are listed.
+const PLACES: usize = 12;
+
+pub(in crate::report) fn findings(view: View<'_>, room: &mut Room) -> Section {
+    let found = view.found;
+    let seen = found.observations();
+    let mut body = String::from("<div class=\"panel\">");
+    if seen.is_empty() && found.refused.is_empty() {
+        body.push_str("<p><span class=\"tag ok\">fine</span> Nothing stands out.</p>");
+    }
+    for (rule, kept) in &found.refused {
+        let _ = write!(
+            body,
+            "<details><summary><span class=\"tag error\">{rule}</span> {} cannot be used</summary>",
+            grouped(kept.count)
+        );
+        places(view, kept.count, &kept.first, room, &mut body);
+        body.push_str("</details>");
+    }
+    for seen in &seen {
+        let _ = write!(
+            body,
+            "<details><summary><span class=\"tag {}\">{}</span> {}</summary><p class=\"soft\">{}</p><p class=\"soft\">{}</p>",
+            seen.rule.severity.as_str(),
+            seen.rule.id,
+            escape_start(&seen.message, SHOWN),
+            prose(seen.rule.why),
+            prose(seen.hint)
+        );
+        places(view, seen.count, &seen.examples, room, &mut body);
+        body.push_str("</details>");
+    }
+    body.push_str("</div>");
+    Section { id: "findings", title: "Findings", body }
+}
+
+fn places(view: View<'_>, count: u64, examples: &[Example], room: &mut Room, out: &mut String) {
+    // Some observations are about the set as a whole and have no place.
+    if examples.is_empty() {
+        return;
+    }
+    out.push_str("<ul class=\"places\">");
+    let rows = examples.iter().map(|Example { place, text }| {
+        let name = if place.file == u32::MAX { "" } else { view.found.file_name(view.source, place.file) };
+        let place = match name {
+            "" => String::new(),
+            name if view.source.files.is_empty() => format!("<code>{}</code> ", escape_start(name, 80)),
+            name => format!("<code>{}:{}</code> ", escape_start(name, 80), place.line),
+        };
+        format!("<li>{place}{}</li>", escape_start(text, SHOWN))
+    });
+    room.list(out, (PLACES, count), rows, more);
+    out.push_str("</ul>");
+}
+
+fn more(count: u64) -> String {
+    format!(
+        "<li class=\"more\">… and {} more; <code>pixtune stats --examples</code> lists them</li>",
+        grouped(count)
+    )
+}
+
+pub(in crate::report) fn rejected(view: View<'_>, room: &mut Room) -> Section {
+    let mut rules: Vec<(&String, &Kept)> = view.found.rejected.iter().collect();
+    rules.sort_by_key(|(rule, kept)| (std::cmp::Reverse(kept.count), rule.as_str()));
+    let total: u64 = rules.iter().map(|(_, kept)| kept.count).sum();
+    let mut body = String::from("<div class=\"panel\">");
+    if rules.is_empty() {
+        body.push_str("<p><span class=\"tag ok\">none</span> No row was rejected.</p>");
+    } else {
+        let shown: Vec<(&str, u64)> =
+            rules.iter().take(20).map(|(rule, kept)| (rule.as_str(), kept.count)).collect();
+        body.push_str(&crate::report::chart::ranked("rejected", &shown, total));
+    }
+    let number = rules.len();
+    for (rule, kept) in rules.into_iter().take(100) {
+        let _ = write!(
+            body,
+            "<details><summary><span class=\"tag error\">{}</span> {}</summary><ul class=\"places\">",
+            escape_start(rule, 60),
+            grouped(kept.count)
+        );
+        let rows =
+            kept.first.iter().map(|example| format!("<li>{}</li>", escape_start(&example.text, SHOWN)));
+        room.list(&mut body, (PLACES, kept.count), rows, |count| {
+            format!("<li class=\"more\">… and {} more in rejected.jsonl</li>", grouped(count))
+        });
+        body.push_str("</ul></details>");
+    }
+    if number > 100 {
+        let _ = write!(body, "<p class=\"more\">… and {} more rules</p>", number - 100);
+    }
+    body.push_str("</div>");
+    Section { id: "rejected", title: "Rejected rows", body }
+}

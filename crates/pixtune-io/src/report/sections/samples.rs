@@ -1,0 +1,146 @@
+//! A browser of conversations as the model will read them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use pixtune_core::sample::{Content, Message, Part, Picture, Sample};
+use pixtune_core::tokens::ChatEncoder;
+
+use super::View;
+use super::alike::last_turns;
+use crate::image::inspect;
+use crate::report::chart::grouped;
+use crate::report::conversation::{self, MOST_PICTURES};
+use crate::report::fetch::{Fetch, Thumbnail};
+use crate::report::page::{Section, escape_short, escape_start};
+use crate::report::room::{Room, Shelf};
+use crate::survey::{LIMITS, PicturePlace, picture_again, picture_bytes};
+
+/// A longer conversation is not shown, even in part: it would have to be read as a whole.
+const MOST_TEXT: usize = 8 << 20;
+
+pub(in crate::report) fn samples(
+    view: View<'_>,
+    encoder: &ChatEncoder<'_>,
+    places: &[PicturePlace],
+    fetch: &mut Fetch<'_>,
+) -> Option<Section> {
+    if places.is_empty() {
+        return None;
+    }
+    let mut list =
+        String::from("<div class=\"list\" role=\"tablist\" aria-label=\"Samples\" data-chart=\"samples\">");
+    let mut samples = String::new();
+    for (number, place) in places.iter().enumerate() {
+        let name = fetch.name(place.line);
+        let Shown { about, stream, said } = show(encoder, *place, places.len(), fetch);
+        let _ = write!(
+            list,
+            "<button type=\"button\" role=\"tab\" id=\"tab{number}\" aria-controls=\"sample{number}\"><code>{}</code><br>{}</button>",
+            escape_short(&name, 60),
+            escape_short(&said, 70)
+        );
+        let _ = write!(
+            samples,
+            "<div class=\"sample panel\" role=\"tabpanel\" tabindex=\"0\" id=\"sample{number}\" aria-labelledby=\"tab{number}\"><h3>{}</h3><p class=\"note\">{about}</p>{stream}</div>",
+            escape_start(&name, 120)
+        );
+    }
+    let of = match places.len() as u64 {
+        shown if shown < view.found.samples() => {
+            format!("{} of {} samples", grouped(shown), grouped(view.found.samples()))
+        }
+        shown => format!("All {} samples", grouped(shown)),
+    };
+    let body = format!(
+        "<p class=\"note\">{of}, token after token as the model reads them; what is trained is <span class=\"stream\"><mark>marked</mark></span>. Arrows, <kbd>J</kbd> and <kbd>K</kbd> go on and back, <kbd>G</kbd> hides the patches.</p>\
+         <div class=\"browser\">{list}</div><div>{samples}</div></div>"
+    );
+    Some(Section { id: "samples", title: "Samples", body })
+}
+
+/// A conversation on the page.
+struct Shown {
+    about: String,
+    stream: String,
+    said: String,
+}
+
+impl Shown {
+    fn nothing(why: &str) -> Shown {
+        Shown { about: why.to_owned(), stream: String::new(), said: String::new() }
+    }
+}
+
+fn show(encoder: &ChatEncoder<'_>, place: PicturePlace, of: usize, fetch: &mut Fetch<'_>) -> Shown {
+    let text = fetch.sample(place.line, |sample, _| Some(text_bytes(sample)));
+    match text {
+        None => return Shown::nothing("cannot be shown: the file has changed since it was read"),
+        Some(text) if text > MOST_TEXT => {
+            let why = format!("not shown here: {:.0} MB of text", text as f64 / 1e6);
+            return Shown::nothing(&why);
+        }
+        Some(_) => {}
+    }
+    let pictures = pictures(place, of, fetch);
+    let bytes = fetch.room.stream_share(of);
+    let shown = fetch.sample(place.line, |sample, folder| {
+        let sizes = sizes(sample, folder, &pictures)?;
+        let (encoded, stream) = conversation::stream(encoder, sample, &sizes, &pictures, bytes)?;
+        let counts = &encoded.counts;
+        let about = format!(
+            "{} tokens, {} of pictures, {} trained",
+            grouped(counts.tokens as u64),
+            grouped(counts.image_tokens as u64),
+            grouped(counts.trained_tokens as u64)
+        );
+        Some(Shown { about, stream, said: last_turns(sample) })
+    });
+    shown.unwrap_or_else(|| Shown::nothing("cannot be shown: the file has changed since it was read"))
+}
+
+fn text_bytes<I>(sample: &Sample<I>) -> usize {
+    let of = |content: &Content| match content {
+        Content::Text(text) => text.len(),
+        Content::Parts(parts) => {
+            parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 }).sum()
+        }
+    };
+    let of_message = |message: &Message| match message {
+        Message::System(content) | Message::User(content) => of(content),
+        Message::Assistant(turn) => turn.content.as_ref().map_or(0, of),
+        Message::Tool(result) => of(&result.content),
+    };
+    sample.messages.iter().map(of_message).sum()
+}
+
+/// The first pictures of a sample, where they can be read and there is room.
+fn pictures(place: PicturePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option<Thumbnail>> {
+    let count =
+        fetch.sample(place.line, |sample, _| Some(sample.images.len())).unwrap_or(0).min(MOST_PICTURES);
+    let bytes = Room::picture_share(Shelf::Samples, of * count.max(1));
+    (0..count)
+        .map(|index| {
+            let place = PicturePlace { index: index as u32, ..place };
+            let read = picture_again(fetch.source, fetch.found, place)?;
+            let small = fetch.small(&read, 448, bytes)?;
+            fetch.room.take_picture(Shelf::Samples, small.uri.len()).then_some(small)
+        })
+        .collect()
+}
+
+/// The sizes of a sample's pictures: known of those that were decoded, else read from the header.
+fn sizes(
+    sample: &Sample<Picture<&str>>,
+    folder: &Path,
+    pictures: &[Option<Thumbnail>],
+) -> Option<Vec<(u32, u32)>> {
+    let size = |(index, picture): (usize, &Picture<&str>)| match pictures.get(index) {
+        Some(Some(known)) => Some(known.size),
+        _ => {
+            let bytes = picture_bytes(picture, folder).ok()?;
+            Some(inspect(&bytes, &LIMITS).ok()?.reference_size())
+        }
+    };
+    sample.images.iter().enumerate().map(size).collect()
+}

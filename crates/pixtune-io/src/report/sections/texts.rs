@@ -1,0 +1,57 @@
+//! The answers and prompts of a set.
+
+use pixtune_core::quality::{AnswerFormat, percent};
+
+use super::{View, spread};
+use crate::report::chart::{grouped, histogram, ranked};
+use crate::report::page::Section;
+
+pub(in crate::report) fn texts(view: View<'_>) -> Section {
+    let texts = &view.found.texts;
+    let owned = |most: Vec<(&str, u64)>| {
+        most.into_iter().map(|(text, count)| (text.to_owned(), count)).collect::<Vec<_>>()
+    };
+    let mut forms: Vec<(&str, u64)> = AnswerFormat::ALL
+        .into_iter()
+        .map(|form| (form.in_words(), texts.formats.count(form)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    forms.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let mut languages: Vec<(&str, u64)> =
+        texts.languages.iter().map(|(language, count)| (language.unwrap_or("undecided"), *count)).collect();
+    languages.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let mut scripts: Vec<(&str, u64)> =
+        texts.scripts.iter().map(|(script, count)| (script.as_str(), *count)).collect();
+    scripts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let majority = texts.formats.majority().map_or(
+        "<p class=\"note\">No form is kept by nine in ten.</p>".to_owned(),
+        |majority| {
+            format!(
+                "<p class=\"note\">{} keep one form: {}.</p>",
+                percent(majority.share),
+                majority.format.in_words()
+            )
+        },
+    );
+    let distinct = |distinct: &pixtune_core::quality::Distinct| {
+        format!("{}{}", if distinct.is_exact() { "" } else { "about " }, grouped(distinct.count()))
+    };
+    let body = format!(
+        "<div class=\"two\"><div class=\"panel\"><h3>Forms of answers</h3>{}{majority}</div>\
+         <div class=\"panel\"><h3>Characters an answer</h3>{}{}</div>\
+         <div class=\"panel\"><h3>Most frequent answers, of {} different</h3>{}</div>\
+         <div class=\"panel\"><h3>Most frequent prompts, of {} different</h3>{}</div>\
+         <div class=\"panel\"><h3>Languages of answers</h3>{}<p class=\"note\">By common words; short answers stay undecided.</p></div>\
+         <div class=\"panel\"><h3>Scripts of answers</h3>{}</div></div>",
+        ranked("forms", &forms, texts.answers),
+        histogram("characters", &[&texts.answer_characters], "characters", None),
+        spread(&texts.answer_characters, "characters"),
+        distinct(&texts.distinct_answers),
+        ranked("answers", &owned(texts.most_frequent_answers(10)), texts.answers),
+        distinct(&texts.distinct_prompts),
+        ranked("prompts", &owned(texts.most_frequent_prompts(10)), texts.answers),
+        ranked("languages", &languages, texts.answers),
+        ranked("scripts", &scripts, texts.answers)
+    );
+    Section { id: "texts", title: "Texts", body }
+}

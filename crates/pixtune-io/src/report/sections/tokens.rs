@@ -1,0 +1,72 @@
+//! How long samples are, and what their tokens are.
+
+use std::fmt::Write as _;
+
+use pixtune_core::quality::percent;
+
+use super::{View, counted, spread};
+use crate::report::chart::{Limit, grouped, histogram};
+use crate::report::page::{Section, escape};
+
+pub(in crate::report) fn tokens(view: View<'_>) -> Section {
+    let (train, held_out) = (&view.found.train, &view.found.validation);
+    let mut all = train.lengths.clone();
+    all.merge(&held_out.lengths);
+    let context = Limit { at: view.spec.context as u64, label: "context" };
+    let key = match held_out.samples {
+        0 => "",
+        _ => {
+            "<p class=\"note\"><span class=\"key a\"></span>train<span class=\"key b\"></span>validation</p>"
+        }
+    };
+    let mut body = format!(
+        "<div class=\"panel\"><h3>Tokens a sample</h3>{}{key}{}",
+        histogram("tokens", &[&train.lengths, &held_out.lengths], "tokens", Some(context)),
+        spread(&all, "tokens")
+    );
+    match all.above(view.spec.context as u64) {
+        0 => {}
+        over => {
+            let over = counted(over, "sample is", "samples are");
+            let _ = write!(
+                body,
+                "<p><span class=\"tag error\">context-overflow</span> {over} longer than the context</p>"
+            );
+        }
+    }
+    if let Some(why) = view.estimate {
+        let _ = write!(body, "<p class=\"note\">estimate: {}</p>", escape(why));
+    }
+    body.push_str("</div>");
+    let tokens = train.tokens + held_out.tokens;
+    let images = train.image_tokens + held_out.image_tokens;
+    let trained = train.trained_tokens + held_out.trained_tokens;
+    let parts = [
+        ("pictures", images, "b"),
+        ("trained text", trained, "a"),
+        ("other text", tokens.saturating_sub(images + trained), "c"),
+    ];
+    let share = |count: u64| count as f64 / tokens.max(1) as f64;
+    body.push_str(
+        "<div class=\"panel\"><h3>What the tokens are</h3><div class=\"stack\" data-chart=\"parts\">",
+    );
+    for (name, count, class) in parts {
+        let _ = write!(
+            body,
+            "<i class=\"bg-{class}\" style=\"width:{:.2}%\" title=\"{name}: {}\"></i>",
+            share(count) * 100.0,
+            grouped(count)
+        );
+    }
+    body.push_str("</div><p class=\"note\">");
+    for (name, count, class) in parts {
+        let _ = write!(
+            body,
+            "<span class=\"part\"><span class=\"key {class}\"></span>{name} {} ({})</span> ",
+            grouped(count),
+            percent(share(count))
+        );
+    }
+    body.push_str("</p></div>");
+    Section { id: "tokens", title: "Tokens", body }
+}

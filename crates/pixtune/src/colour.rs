@@ -1,0 +1,93 @@
+//! Colours for people: on a terminal, unless `NO_COLOR`, `TERM=dumb` and their like say otherwise.
+
+use std::borrow::Cow;
+
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+
+/// Words that open a line and say how bad it is.
+const OPENINGS: [(&str, AnsiColor); 7] = [
+    ("error", AnsiColor::Red),
+    ("warning", AnsiColor::Yellow),
+    ("rejected ", AnsiColor::Red),
+    ("wrong ", AnsiColor::Red),
+    ("ignored ", AnsiColor::Yellow),
+    ("fixed", AnsiColor::Green),
+    ("applied ", AnsiColor::Green),
+];
+
+/// Whether someone sees colours there.
+pub fn seen_on(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
+
+/// The text with the words that open a line, hints and the mark under an excerpt coloured, where that is wanted.
+pub fn paint(text: &str, wanted: bool) -> Cow<'_, str> {
+    if !wanted {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut last = Style::new();
+    for line in text.split_inclusive('\n') {
+        let (before, word, style) = opening(line, last);
+        let (word, after) = line[before..].split_at(word);
+        out.push_str(&line[..before]);
+        if word.is_empty() {
+            out.push_str(after);
+        } else {
+            out.push_str(&format!("{style}{word}{style:#}{after}"));
+        }
+        last = if before == 0 && !word.is_empty() { style } else { last };
+    }
+    out.into()
+}
+
+/// Where the coloured part of a line begins, its length, and how it looks; the mark looks like the finding above it.
+fn opening(line: &str, last: Style) -> (usize, usize, Style) {
+    for (word, colour) in OPENINGS {
+        let Some(rest) = line.strip_prefix(word) else { continue };
+        let rule = match rest.split_once(']') {
+            Some((rule, _)) if rule.starts_with('[') => rule.len() + 1,
+            _ if word.ends_with(' ') || rest.starts_with(':') => 0,
+            _ => continue,
+        };
+        return (0, word.trim_end().len() + rule, colour.on_default().bold());
+    }
+    if line.starts_with("  hint: ") {
+        return (2, "hint:".len(), AnsiColor::Cyan.on_default());
+    }
+    let mark = line.strip_prefix("  | ").map(str::trim);
+    if mark == Some("^") {
+        return (line.len() - line[3..].trim_start().len(), 1, last);
+    }
+    (0, 0, Style::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, painted: &str) {
+        let escaped = paint(text, true).replace("\u{1b}[0m", "/").replace('\u{1b}', "");
+        assert_eq!(escaped, painted);
+        assert_eq!(paint(text, false), text);
+        let mut plain = paint(text, true).into_owned();
+        for style in ["[0m", "[1m", "[31m", "[33m", "[32m", "[36m"] {
+            plain = plain.replace(&format!("\u{1b}{style}"), "");
+        }
+        assert_eq!(plain, text);
+    }
+
+    #[test]
+    fn severities_hints_and_marks_are_coloured_and_nothing_else() {
+        check("error[json-nan]: a.jsonl:1: no\n", "[1m[31merror[json-nan]/: a.jsonl:1: no\n");
+        check("warning: late\n  hint: hurry", "[1m[33mwarning/: late\n  [36mhint:/ hurry");
+        check(
+            "error[x]: y\n  | {\"a\": é}\n  |      ^\n",
+            "[1m[31merror[x]/: y\n  | {\"a\": é}\n  |      [1m[31m^/\n",
+        );
+        check("applied   q_proj\nwrong     k_proj", "[1m[32mapplied/   q_proj\n[1m[31mwrong/     k_proj");
+        check("errors of others\nwarnings 3\n  | ^ é\n", "errors of others\nwarnings 3\n  | ^ é\n");
+    }
+}

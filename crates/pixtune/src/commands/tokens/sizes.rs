@@ -1,0 +1,89 @@
+//! The grids of sizes, without any picture.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::Path;
+
+use pixtune_core::spec::ModelSpec;
+use pixtune_core::tokens::{Grid, grid, too_thin};
+use pixtune_io::read::ReadError;
+
+use super::{ends_quietly, output};
+use crate::Outcome;
+use crate::error::Error;
+use crate::ui::{self, Format, counted, grouped};
+
+/// The grid of one size.
+pub(super) fn one(size: &str, model: &ModelSpec, format: Format) -> Result<Outcome, Error> {
+    let (width, height) = parse_size(size, 'x')?;
+    ui::put(&match format {
+        Format::Json => grid_json(model, width, height),
+        Format::Human => grid_told(model, width, height),
+    })?;
+    Ok(Outcome::Fine)
+}
+
+/// The grid of each line of a file.
+pub(super) fn each(path: &Path, model: &ModelSpec) -> Result<Outcome, Error> {
+    let broken = |source| ReadError::Io { path: path.to_owned(), source };
+    let source: Box<dyn io::Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(broken)?)
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in BufReader::new(source).lines() {
+        let line = line.map_err(broken)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let (width, height) = parse_size(&line, ' ')?;
+        if let Err(source) = out.write_all(grid_json(model, width, height).as_bytes()) {
+            return ends_quietly(output(source));
+        }
+    }
+    out.flush().map_err(output).map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
+}
+
+/// Reads `3000x2000` or `3000 2000`.
+fn parse_size(text: &str, separator: char) -> Result<(u32, u32), Error> {
+    let wrong = || {
+        Error::argument(format!(
+            "`{text}` is no size; write WIDTH{separator}HEIGHT in pixels, each at least 1"
+        ))
+    };
+    let (width, height) = text.trim().split_once(separator).ok_or_else(wrong)?;
+    let side = |text: &str| text.trim().parse().ok().filter(|side| *side > 0).ok_or_else(wrong);
+    Ok((side(width)?, side(height)?))
+}
+
+fn grid_json(model: &ModelSpec, width: u32, height: u32) -> String {
+    let grid = grid(model, width, height);
+    let Grid { width: pixel_width, height: pixel_height, columns, rows, .. } = grid;
+    let warnings =
+        if too_thin(model, width, height) { r#","warnings":[{"rule":"image-too-thin"}]"# } else { "" };
+    format!(
+        "{{\"width\":{width},\"height\":{height},\"columns\":{columns},\"rows\":{rows},\"tokens\":{},\
+         \"pixel_width\":{pixel_width},\"pixel_height\":{pixel_height}{warnings}}}\n",
+        grid.tokens()
+    )
+}
+
+fn grid_told(model: &ModelSpec, width: u32, height: u32) -> String {
+    let grid = grid(model, width, height);
+    let Grid { width: pixel_width, height: pixel_height, columns, rows, shrunk } = grid;
+    let smaller = if shrunk { ", made smaller" } else { "" };
+    let thin = if too_thin(model, width, height) {
+        "so elongated that older servers refuse it (image-too-thin)\n"
+    } else {
+        ""
+    };
+    format!(
+        "{width}x{height} pixels: {} tokens for {}\n\
+         {} and {} of patches, {pixel_width}x{pixel_height} pixels{smaller}\n{thin}",
+        grouped(grid.tokens() as u64),
+        model.id,
+        counted(u64::from(columns), "column"),
+        counted(u64::from(rows), "row"),
+    )
+}

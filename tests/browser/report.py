@@ -1,0 +1,287 @@
+"""Opens reports in Chromium and uses them as a person would, by mouse wheel, keyboard and eye: nothing is loaded from
+outside, nothing is logged, nothing scrolls sideways on a phone, everything can be reached and read.
+
+    report.py PIXTUNE [--program chromium] [--screenshots FOLDER]
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+from chromium import Chromium
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples/visual-qa"
+
+# What the report of the example has to show, by the names that charts carry.
+CHARTS = {
+    "tokens", "parts", "sides", "picture-tokens", "sizes", "formats", "gallery", "score-image-dark", "score-image-light",
+    "score-image-low-information", "score-image-blurry", "score-image-too-small", "score-image-shrunk", "near", "forms",
+    "characters", "answers", "prompts", "languages", "scripts", "split", "samples",
+}
+
+# Text nodes that are seen, with their size in pixels and the contrast to what is behind them (WCAG 2.2, 1.4.3).
+TEXTS = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => top.slice(0, 3).map((value, at) => value * top[3] + below[at] * (1 - top[3])).concat(1);
+  const behind = (element) => {
+    const layers = [];
+    for (let at = element; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+  };
+  const light = ([r, g, b]) => {
+    const linear = [r, g, b].map((value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const found = new Map();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility() || element.closest("title, script, style, .skip")) continue;
+    const style = getComputedStyle(element);
+    const back = behind(element), front = over(rgba(style.color), back);
+    const [low, high] = [light(back), light(front)].sort((a, b) => a - b);
+    const name = element.tagName.toLowerCase() + (element.className ? "." + element.className : "");
+    const key = `${name} ${style.color} ${back.map(Math.round)}`;
+    if (!found.has(key)) found.set(key, { key, text: node.data.trim().slice(0, 30), size: parseFloat(style.fontSize),
+      weight: Number(style.fontWeight), contrast: (high + 0.05) / (low + 0.05) });
+  }
+  return [...found.values()];
+})()"""
+
+# Where the focus is, and whether it can be seen.
+FOCUS = """(() => {
+  const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+  return { tag: at.tagName, id: at.id, name: at.className, text: (at.textContent || "").trim().slice(0, 40),
+    ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight, top: box.top };
+})()"""
+
+
+class Checks:
+    def __init__(self):
+        self.done, self.failed = 0, []
+
+    def __call__(self, holds, what, found=""):
+        self.done += 1
+        if not holds:
+            self.failed.append(f"{what}: {found}" if found != "" else what)
+            print(f"FAILED {self.failed[-1]}", flush=True)
+
+
+def png(width, height, pixel):
+    """A picture as PNG bytes; `pixel` gives three bytes for each place."""
+    rows = b"".join(b"\0" + b"".join(pixel(x, y) for x in range(width)) for y in range(height))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+
+
+def line(prompt, answer):
+    return json.dumps({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}) + "\n"
+
+
+def sets(folder):
+    """Small sets of every kind that a report has to cope with."""
+    (folder / "empty.jsonl").write_text("")
+    (folder / "one.jsonl").write_text(line("What is it?", "A cat."))
+    hostile = "</script><script>document.title='x'</script><img src=http://127.0.0.1:9/x onerror=console.error(1)>\u202e" + "W" * 400
+    (folder / "hostile.jsonl").write_text("".join(line(f"{hostile} {n}", hostile) for n in range(30)) + "{\n[]\n" + hostile + "\n")
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    noise = random.Random(1)
+    (pictures / "flat.png").write_bytes(png(40, 40, lambda x, y: b"\0\0\0"))
+    (pictures / "dot.png").write_bytes(png(1, 1, lambda x, y: b"\xff\0\0"))
+    (pictures / "noise.png").write_bytes(png(90, 60, lambda x, y: noise.randbytes(3)))
+    (pictures / ("long-name-" * 20 + ".png")).write_bytes(png(300, 4, lambda x, y: bytes([x % 256, y, 9])))
+    (pictures / "broken.png").write_bytes(b"no PNG")
+    return ["empty.jsonl", "one.jsonl", "hostile.jsonl", "pictures"]
+
+
+def look(browser, check, url, name, screenshots):
+    """Both themes and both widths: nothing logged, nothing loaded, nothing sideways, everything readable."""
+    for dark in (False, True):
+        for width in (1280, 390):
+            at = f"{name}, {width} px, {'dark' if dark else 'light'}"
+            browser.open(url, width, 900, dark)
+            browser.value("document.querySelectorAll('img').forEach((img) => { img.loading = 'eager'; })")
+            broken = browser.value(
+                "Promise.all([...document.images].map((img) => img.decode().then(() => 0, () => 1))).then((all) => all.filter(Boolean).length)")
+            check(broken == 0, f"{at}: pictures that do not decode", broken)
+            check(not browser.complaints, f"{at}: the console", browser.complaints)
+            outside = [url_ for url_ in browser.requests if not url_.startswith(("data:", "file:"))]
+            files = [url_ for url_ in browser.requests if url_.startswith("file:")]
+            check(not outside and len(files) == 1, f"{at}: requests", outside + files[1:])
+            wide = browser.value("document.documentElement.scrollWidth")
+            check(wide <= width, f"{at}: scrolls sideways", wide)
+            browser.value("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+            wide = browser.value("document.documentElement.scrollWidth")
+            check(wide <= width, f"{at}: scrolls sideways with everything open", wide)
+            for text in browser.value(TEXTS):
+                large = text["size"] >= 24 or (text["size"] >= 18.66 and text["weight"] >= 700)
+                check(text["contrast"] >= (3 if large else 4.5), f"{at}: contrast", text)
+                check(text["size"] >= 11.5, f"{at}: small text", text)
+            if screenshots:
+                browser.size(width, min(browser.value("document.documentElement.scrollHeight"), 16000))
+                browser.screenshot(screenshots / f"{name}-{width}-{'dark' if dark else 'light'}.png")
+
+
+def charts(browser, check, url, expected):
+    browser.open(url)
+    drawn = browser.value(
+        "[...document.querySelectorAll('[data-chart]')].map((chart) => [chart.dataset.chart, chart.getBoundingClientRect().height])")
+    check(expected <= {name for name, _ in drawn}, "charts are missing", expected - {name for name, _ in drawn})
+    check(all(height > 20 for _, height in drawn), "charts without height", drawn)
+    empty = browser.value("[...document.querySelectorAll('figure.chart svg')].filter((svg) => !svg.querySelector('rect, .curve')).length")
+    check(empty == 0, "charts without a bar or a curve", empty)
+    clash = browser.value("""[...document.querySelectorAll('figure.chart')].flatMap((chart) => {
+      const boxes = [...chart.querySelectorAll('.x span')].filter((span) => span.checkVisibility()).map((span) => span.getBoundingClientRect());
+      return boxes.slice(1).filter((box, at) => box.left < boxes[at].right).map(() => chart.dataset.chart);
+    })""")
+    check(not clash, "labels on top of each other", clash)
+    limit = browser.value("document.querySelector('[data-chart=tokens] b.limit')?.textContent")
+    check(limit == "context 131,072", "the context limit is drawn", limit)
+
+
+def keyboard(browser, check, url):
+    """From the address bar to the end with the Tab key alone, then dialog, grid, tabs and theme."""
+    browser.open(url)
+    focus = lambda: browser.value(FOCUS)
+    browser.press("Tab")
+    check(focus()["name"] == "skip" and focus()["seen"], "the first stop skips to the content", focus())
+    browser.press("Enter")
+    browser.press("Tab")
+    check(browser.value("document.getElementById('main').contains(document.activeElement)"), "the skip link leads into main", focus())
+    browser.open(url)
+    stops, dark, last = [], None, None
+    for _ in range(200):
+        browser.press("Tab")
+        at = focus()
+        if at["tag"] == "BODY":
+            break
+        stops.append(at)
+        check(at["ring"], "the focus is seen", at)
+        check(at["seen"], "what has the focus is in view", at)
+        if at["id"] == "theme" and dark is None:
+            before = browser.value("getComputedStyle(document.body).backgroundColor")
+            browser.press("Enter")
+            dark = browser.value("getComputedStyle(document.body).backgroundColor")
+            check(dark != before, "Enter on the theme button changes it", dark)
+            browser.press("Enter")
+    names = {stop["name"] or stop["tag"] for stop in stops}
+    check(len(stops) < 200, "the Tab key comes to an end", len(stops))
+    check({"pic", "SUMMARY", "skip"} <= names, "pictures and details can be reached", names)
+    grids = browser.value("document.querySelectorAll('.grid').length")
+    pairs = browser.value("document.querySelectorAll('.pair button.pic').length")
+    pics = sum(stop["name"] == "pic" for stop in stops)
+    check(pics == grids + pairs, "a grid is one stop", (pics, grids, pairs))
+
+    # A summary opens with Enter.
+    browser.value("document.querySelector('summary').focus()")
+    browser.press("Enter")
+    check(browser.value("document.querySelector('details').open"), "Enter opens a summary")
+
+    # The grid by arrows, the dialog by Enter, arrows inside, Escape back.
+    grid = "[...document.querySelectorAll('[data-chart=gallery] button.pic')]"
+    index = f"{grid}.indexOf(document.activeElement)"
+    browser.value(f"{grid}[0].focus()")
+    browser.press("ArrowRight")
+    check(browser.value(index) == 1, "the arrow goes to the next picture", browser.value(index))
+    browser.press("ArrowDown")
+    row = browser.value(f"{grid}.filter((pic) => pic.offsetTop === {grid}[0].offsetTop).length")
+    check(browser.value(index) == 1 + row, "the arrow down goes to the next row", (browser.value(index), row))
+    browser.press("End")
+    check(browser.value(f"{index} === {grid}.length - 1"), "End goes to the last")
+    browser.press("Home")
+    check(browser.value(index) == 0, "Home goes to the first")
+    browser.press("Enter")
+    check(browser.value("document.getElementById('view').open"), "Enter opens the picture")
+    check(browser.value("document.getElementById('view').contains(document.activeElement)"), "the focus is in the dialog")
+    lines = browser.value("document.querySelector('#view svg path').getAttribute('d').match(/M/g).length")
+    sides = browser.value(f"Number({grid}[0].dataset.columns) + Number({grid}[0].dataset.rows) + 2")
+    check(lines == sides, "the patches are drawn", (lines, sides))
+    shape = browser.value("""(() => { const img = document.querySelector('#view img'), box = img.getBoundingClientRect();
+      return Math.abs(box.width / box.height / (img.naturalWidth / img.naturalHeight) - 1); })()""")
+    check(shape < 0.02, "the large picture keeps its shape", shape)
+    for _ in range(4):
+        browser.press("Tab")
+        check(browser.value("document.getElementById('view').contains(document.activeElement) || document.activeElement === document.body"),
+              "the focus stays in the dialog")
+    about = browser.value("document.querySelector('#view p').textContent")
+    browser.press("ArrowRight")
+    check(browser.value("document.querySelector('#view p').textContent") != about, "the arrow shows the next picture")
+    browser.press("Escape")
+    check(not browser.value("document.getElementById('view').open"), "Escape closes")
+    check(browser.value(index) == 1, "the focus returns to the picture shown last", browser.value(index))
+    browser.value(f"{grid}[0].click()")
+    browser.value("document.querySelector('#view [aria-label=close]').click()")
+    check(browser.value(index) == 0, "closing by the button returns the focus too", browser.value(index))
+
+    # Samples: arrows, Home and End, J and K; one panel at a time.
+    tabs = "[...document.querySelectorAll('.list button')]"
+    chosen = f"{tabs}.findIndex((tab) => tab.getAttribute('aria-selected') === 'true')"
+    browser.value(f"{tabs}[0].focus()")
+    for key, expected in [("ArrowDown", 1), ("ArrowRight", 2), ("ArrowUp", 1), ("End", browser.value(f"{tabs}.length - 1")), ("Home", 0), ("j", 1), ("k", 0)]:
+        browser.press(key)
+        check(browser.value(chosen) == expected, f"{key} chooses a sample", (browser.value(chosen), expected))
+        check(focus()["tag"] == "BUTTON" and focus()["ring"], f"{key} moves the focus along", focus())
+    shown = browser.value("[...document.querySelectorAll('.sample')].filter((sample) => sample.checkVisibility()).length")
+    check(shown == 1, "one sample is open", shown)
+    check(browser.value("document.querySelector('.sample.open mark') !== null"), "what is trained is marked")
+    browser.press("g")
+    check(browser.value("[...document.querySelectorAll('.sample.open .patched svg')].every((svg) => !svg.checkVisibility())"), "G hides the patches")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pixtune", type=lambda path: str(pathlib.Path(path).resolve()))
+    parser.add_argument("--program", default="chromium")
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    args = parser.parse_args()
+    if args.screenshots:
+        args.screenshots.mkdir(parents=True, exist_ok=True)
+    check = Checks()
+    with tempfile.TemporaryDirectory() as name, Chromium(args.program) as browser:
+        folder = pathlib.Path(name)
+
+        def run(*arguments, codes=(0,)):
+            done = subprocess.run([args.pixtune, *arguments, "--quiet"], cwd=folder, capture_output=True, text=True)
+            if done.returncode not in codes:
+                sys.exit(f"pixtune {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
+
+        run("prepare", str(EXAMPLE / "dataset.csv"), "--out", "example", "--validation", "0.2")
+        for given in ["example", *sets(folder)]:
+            run("report", given, "--out", "report.html", "--force", codes=(0, 1))
+            url = (folder / "report.html").as_uri()
+            look(browser, check, url, given.removesuffix(".jsonl"), args.screenshots)
+            if given == "example":
+                charts(browser, check, url, CHARTS)
+                keyboard(browser, check, url)
+                if args.screenshots:
+                    for width, dark in [(1280, False), (390, True)]:
+                        browser.open(url, width, 900, dark)
+                        browser.value("document.querySelectorAll('[data-chart=gallery] button.pic')[3].click()")
+                        browser.wait("document.querySelector('#view img').complete")
+                        browser.screenshot(args.screenshots / f"dialog-{width}.png")
+            if given == "hostile.jsonl":
+                check(browser.value("document.title") == "hostile.jsonl", "text from outside does not run", browser.value("document.title"))
+    if check.failed:
+        sys.exit(f"{len(check.failed)} of {check.done} checks failed")
+    print(f"{check.done} checks of 5 reports hold")
+
+
+if __name__ == "__main__":
+    main()
