@@ -179,6 +179,7 @@ def keyboard(browser, check, url):
         if at["id"] == "theme" and dark is None:
             before = browser.value("getComputedStyle(document.body).backgroundColor")
             browser.press("Enter")
+            browser.becomes(f"getComputedStyle(document.body).backgroundColor !== '{before}'", True)
             dark = browser.value("getComputedStyle(document.body).backgroundColor")
             check(dark != before, "Enter on the theme button changes it", dark)
             browser.press("Enter")
@@ -190,27 +191,32 @@ def keyboard(browser, check, url):
     pics = sum(stop["name"] == "pic" for stop in stops)
     check(pics == grids + pairs, "a grid is one stop", (pics, grids, pairs))
 
+    # What a key does is seen a moment later.
+    def state(expression, expected, what):
+        found = browser.becomes(expression, expected)
+        check(found == expected, what, (found, expected))
+
     # A summary opens with Enter.
     browser.value("document.querySelector('summary').focus()")
     browser.press("Enter")
-    check(browser.value("document.querySelector('details').open"), "Enter opens a summary")
+    state("document.querySelector('details').open", True, "Enter opens a summary")
 
     # The grid by arrows, the dialog by Enter, arrows inside, Escape back.
     grid = "[...document.querySelectorAll('[data-chart=gallery] button.pic')]"
     index = f"{grid}.indexOf(document.activeElement)"
     browser.value(f"{grid}[0].focus()")
     browser.press("ArrowRight")
-    check(browser.value(index) == 1, "the arrow goes to the next picture", browser.value(index))
+    state(index, 1, "the arrow goes to the next picture")
     browser.press("ArrowDown")
     row = browser.value(f"{grid}.filter((pic) => pic.offsetTop === {grid}[0].offsetTop).length")
-    check(browser.value(index) == 1 + row, "the arrow down goes to the next row", (browser.value(index), row))
+    state(index, 1 + row, "the arrow down goes to the next row")
     browser.press("End")
-    check(browser.value(f"{index} === {grid}.length - 1"), "End goes to the last")
+    state(f"{index} - {grid}.length", -1, "End goes to the last")
     browser.press("Home")
-    check(browser.value(index) == 0, "Home goes to the first")
+    state(index, 0, "Home goes to the first")
     browser.press("Enter")
-    check(browser.value("document.getElementById('view').open"), "Enter opens the picture")
-    check(browser.value("document.getElementById('view').contains(document.activeElement)"), "the focus is in the dialog")
+    state("document.getElementById('view').open", True, "Enter opens the picture")
+    state("document.getElementById('view').contains(document.activeElement)", True, "the focus is in the dialog")
     lines = browser.value("document.querySelector('#view svg path').getAttribute('d').match(/M/g).length")
     sides = browser.value(f"Number({grid}[0].dataset.columns) + Number({grid}[0].dataset.rows) + 2")
     check(lines == sides, "the patches are drawn", (lines, sides))
@@ -223,13 +229,14 @@ def keyboard(browser, check, url):
               "the focus stays in the dialog")
     about = browser.value("document.querySelector('#view p').textContent")
     browser.press("ArrowRight")
-    check(browser.value("document.querySelector('#view p').textContent") != about, "the arrow shows the next picture")
+    changed = f"document.querySelector('#view p').textContent !== {json.dumps(about)}"
+    state(changed, True, "the arrow shows the next picture")
     browser.press("Escape")
-    check(not browser.value("document.getElementById('view').open"), "Escape closes")
-    check(browser.value(index) == 1, "the focus returns to the picture shown last", browser.value(index))
+    state("document.getElementById('view').open", False, "Escape closes")
+    state(index, 1, "the focus returns to the picture shown last")
     browser.value(f"{grid}[0].click()")
     browser.value("document.querySelector('#view [aria-label=close]').click()")
-    check(browser.value(index) == 0, "closing by the button returns the focus too", browser.value(index))
+    state(index, 0, "closing by the button returns the focus too")
 
     # Samples: arrows, Home and End, J and K; one panel at a time.
     tabs = "[...document.querySelectorAll('.list button')]"
@@ -237,13 +244,14 @@ def keyboard(browser, check, url):
     browser.value(f"{tabs}[0].focus()")
     for key, expected in [("ArrowDown", 1), ("ArrowRight", 2), ("ArrowUp", 1), ("End", browser.value(f"{tabs}.length - 1")), ("Home", 0), ("j", 1), ("k", 0)]:
         browser.press(key)
-        check(browser.value(chosen) == expected, f"{key} chooses a sample", (browser.value(chosen), expected))
+        state(chosen, expected, f"{key} chooses a sample")
         check(focus()["tag"] == "BUTTON" and focus()["ring"], f"{key} moves the focus along", focus())
     shown = browser.value("[...document.querySelectorAll('.sample')].filter((sample) => sample.checkVisibility()).length")
     check(shown == 1, "one sample is open", shown)
     check(browser.value("document.querySelector('.sample.open mark') !== null"), "what is trained is marked")
     browser.press("g")
-    check(browser.value("[...document.querySelectorAll('.sample.open .patched svg')].every((svg) => !svg.checkVisibility())"), "G hides the patches")
+    hidden = "[...document.querySelectorAll('.sample.open .patched svg')].every((svg) => !svg.checkVisibility())"
+    state(hidden, True, "G hides the patches")
 
 
 def made(run, browser, check, folder, screenshots):
