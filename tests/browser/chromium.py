@@ -138,6 +138,13 @@ class Chromium:
                 raise RuntimeError(f"never true: {expression}")
             time.sleep(0.02)
 
+    def becomes(self, expression, expected, seconds=5):
+        """What an expression comes to, once it is what is expected or some seconds have passed."""
+        until = time.monotonic() + seconds
+        while (found := self.value(expression)) != expected and time.monotonic() < until:
+            time.sleep(0.02)
+        return found
+
     def press(self, key, shift=False):
         """Presses a key as a keyboard would."""
         code, text = KEYS.get(key, (ord(key.upper()[0]), key))

@@ -42,12 +42,12 @@ def many_samples(folder):
 def noise(folder):
     chance = random.Random(3)
     uris = []
-    for number in range(120):
-        bytes_ = png(600, 400, lambda x, y: chance.randbytes(3))
+    for number in range(64):
+        bytes_ = png(600, 400, lambda y: chance.randbytes(1800))
         uris.append("data:image/png;base64," + base64.b64encode(bytes_).decode())
     with open(folder / "set.jsonl", "w") as out:
-        for number in range(240):
-            parts = [{"type": "image_url", "image_url": uris[(number + at) % 120]} for at in range(1 + number % 8)]
+        for number in range(96):
+            parts = [{"type": "image_url", "image_url": uris[(number + at) % 64]} for at in range(1 + number % 3)]
             parts.append({"type": "text", "text": f"What is in picture {number}?"})
             out.write(json.dumps({"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "Noise."}]}) + "\n")
 
@@ -55,7 +55,7 @@ def noise(folder):
 def main():
     pixtune = str(pathlib.Path(sys.argv[1]).resolve())
     check = Checks()
-    for make, megabytes, codes in [(many_samples, 400, (1,)), (noise, 700, (0,)), (long_line, 4000, (0,))]:
+    for make, megabytes, codes in [(many_samples, 150, (1,)), (noise, 200, (0,)), (long_line, 1200, (0,))]:
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             (folder / "set").mkdir()

@@ -2,7 +2,7 @@
 
 use pixtune_core::json::{self, Value};
 
-use crate::metrics::{EvaluationRecord, StepRecord, number};
+use crate::metrics::{EvaluationRecord, StepRecord};
 
 /// The position of a run between two steps.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -142,10 +142,17 @@ impl Progress {
         };
         let point = |key: &str| match pair(key)? {
             None => Ok(None),
-            Some((step, loss)) => match (step.parse(), loss.parse()) {
-                (Ok(step), Ok(loss)) => Ok(Some((step, loss))),
+            Some((step, loss)) => match (step.parse(), finite(loss)) {
+                (Ok(step), Some(loss)) => Ok(Some((step, loss))),
                 _ => Err(format!("`{key}` is no step and loss")),
             },
+        };
+        let loss = |key: &str| match value.get(key) {
+            Some(Value::Null) => Ok(None),
+            Some(Value::Number(text)) => {
+                finite(text).map(Some).ok_or_else(|| format!("`{key}` is too large"))
+            }
+            _ => Err(format!("it has no `{key}`")),
         };
         let (sum, recent) = pair("recent")?.ok_or("it has no `recent`")?;
         Ok(Progress {
@@ -154,18 +161,23 @@ impl Progress {
             step_in_epoch: count("step_in_epoch")?,
             tokens: count("tokens")?,
             metrics_bytes: count("metrics_bytes")?,
-            baseline: number(&value, "baseline"),
+            baseline: loss("baseline")?,
             best: point("best")?,
             evaluations_since_best: count("evaluations_since_best")?,
             last_evaluation: point("last_evaluation")?,
-            recent: match (sum.parse(), recent.parse()) {
-                (Ok(sum), Ok(count)) => (sum, count),
+            recent: match (finite(sum), recent.parse()) {
+                (Some(sum), Ok(count)) => (sum, count),
                 _ => return Err("`recent` is no sum and count".to_owned()),
             },
-            recent_before: number(&value, "recent_before"),
+            recent_before: loss("recent_before")?,
             warned: value.get("warned") == Some(&Value::Bool(true)),
         })
     }
+}
+
+/// A run ends before it keeps a loss that is none.
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn number_or_null(number: Option<f64>) -> String {
@@ -202,7 +214,11 @@ mod tests {
         progress.evaluated(&evaluation(1, 1.0 / 3.0));
         step(&mut progress, 1e-300);
         assert_eq!(Progress::from_json(&progress.to_json()).unwrap(), progress);
-        for broken in ["", "{}", "{\"step\": -1}", &progress.to_json().replace("[1,", "[x,")] {
+        let json = progress.to_json();
+        let changed = [("[1,", "[x,"), ("[1,", "[1,1e999,"), ("0.3333333333333333", "1e999")];
+        let changed = changed.map(|(from, to)| json.replace(from, to));
+        assert!(changed.iter().all(|changed| *changed != json));
+        for broken in ["", "{}", "{\"step\": -1}"].into_iter().chain(changed.iter().map(String::as_str)) {
             assert!(Progress::from_json(broken).is_err(), "{broken}");
         }
     }

@@ -6,6 +6,7 @@
 
 mod cpu;
 
+pub(crate) use cpu::vectorised;
 pub use cpu::{CpuKernels, Precision};
 
 use std::fmt::Debug;
@@ -79,17 +80,24 @@ pub trait Kernels: Send + Sync + Debug + Sized {
     /// Adds a bias to each row.
     fn add_bias(&self, bias: &Self::Buffer, y: &mut Self::Buffer);
 
-    /// `hidden = x A^T`, `y += scaling * hidden B^T`; `hidden` is `[tokens, rank]` and kept for the backward pass.
+    /// A linear with its adapter: `hidden = x A^T`, `y = x W^T + scaling * hidden B^T`, set or added. `hidden` is
+    /// `[tokens, rank]` and kept for the backward pass.
     fn lora(
         &self,
         lora: &Lora,
-        parameters: &Self::Buffer,
-        x: &Self::Buffer,
+        pass: LoraForward<'_, '_, Self>,
         hidden: &mut Self::Buffer,
         y: &mut Self::Buffer,
+        write: Write,
     );
-    /// The gradients of [`Kernels::lora`], all added: of A and B into the flat `gradients`, of `x` where it is asked for.
-    fn lora_backward(&self, lora: &Lora, pass: LoraBackward<'_, Self>, x_gradient: Option<&mut Self::Buffer>);
+    /// The gradients of [`Kernels::lora`]: of A and B added into the flat `gradients`, of `x` set or added where it is asked
+    /// for.
+    fn lora_backward(
+        &self,
+        lora: &Lora,
+        pass: LoraBackward<'_, '_, Self>,
+        x_gradient: Option<(&mut Self::Buffer, Write)>,
+    );
     /// Zeroes a share of `x` and divides the rest by what is left of one, set or added. The same mask gives the same zeros,
     /// so this is its own gradient.
     fn dropout(&self, mask: DropoutMask, x: &Self::Buffer, out: &mut Self::Buffer, write: Write);
@@ -220,9 +228,24 @@ pub struct Lora {
     pub scaling: f32,
 }
 
+/// What a linear with an adapter reads.
+#[derive(Debug)]
+pub struct LoraForward<'a, 'w, K: Kernels> {
+    /// All adapters.
+    pub parameters: &'a K::Buffer,
+    /// The frozen matrix, `[outputs, inputs]`.
+    pub weight: &'a K::Weight<'w>,
+    /// What the frozen matrix reads.
+    pub x: &'a K::Buffer,
+    /// What A reads: the same, or what dropout left of it.
+    pub adapter_x: &'a K::Buffer,
+}
+
 /// What the gradients of an adapter are made of.
 #[derive(Debug)]
-pub struct LoraBackward<'a, K: Kernels> {
+pub struct LoraBackward<'a, 'w, K: Kernels> {
+    /// The frozen matrix, where the gradient of `x` is to hold its part too.
+    pub weight: Option<&'a K::Weight<'w>>,
     /// All adapters.
     pub parameters: &'a K::Buffer,
     /// All their gradients.

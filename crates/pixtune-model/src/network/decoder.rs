@@ -8,7 +8,7 @@ use super::linear::{Adapter, Scope};
 use super::positions;
 use super::shape::ModelShape;
 use super::stack::{Keep, Stack, Trace, segments};
-use crate::kernels::{Angles, Head, Kernels, Mask, NormBackward, TokenLoss, Write};
+use crate::kernels::{Angles, Head, Kernels, Mask, NormBackward, Segment, TokenLoss, Write};
 use crate::weights::Module;
 
 /// The text decoder.
@@ -72,13 +72,7 @@ impl<'w, K: Kernels> Decoder<'w, K> {
     ) -> (K::Buffer, DecoderTrace<K>) {
         let angles = self.angles(scope.kernels, &batch.positions);
         let segments = segments(&batch.cumulative);
-        let place = Place {
-            rows: batch.tokens(),
-            angles: &angles,
-            mask: Mask::Causal,
-            segments: &segments,
-            wanted: Some(rows),
-        };
+        let place = place(batch, &angles, &segments, rows);
         let (x, stack) = self.stack.forward(scope, &place, x, keep);
         (x, DecoderTrace { angles, stack })
     }
@@ -94,13 +88,7 @@ impl<'w, K: Kernels> Decoder<'w, K> {
     ) -> Option<K::Buffer> {
         let DecoderTrace { angles, stack } = trace;
         let segments = segments(&batch.cumulative);
-        let place = Place {
-            rows: batch.tokens(),
-            angles: &angles,
-            mask: Mask::Causal,
-            segments: &segments,
-            wanted: Some(rows),
-        };
+        let place = place(batch, &angles, &segments, rows);
         self.stack.backward(scope, gradients, &place, (stack, x_gradient), below)
     }
 
@@ -145,4 +133,14 @@ impl<'w, K: Kernels> Decoder<'w, K> {
     fn output(&self) -> &K::Weight<'w> {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
+}
+
+/// Whole sequences, of which these rows go on to the losses.
+fn place<'p, K: Kernels>(
+    batch: &Batch,
+    angles: &'p Angles<K>,
+    segments: &'p [Segment],
+    wanted: &'p [u32],
+) -> Place<'p, K> {
+    Place { rows: batch.tokens(), angles, mask: Mask::Causal, segments, wanted: Some(wanted) }
 }

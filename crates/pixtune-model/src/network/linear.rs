@@ -2,7 +2,7 @@
 
 use super::error::NetworkError;
 use super::frozen::{FrozenWeights, Loader};
-use crate::kernels::{DropoutMask, Kernels, Lora, LoraBackward, Write};
+use crate::kernels::{DropoutMask, Kernels, Lora, LoraBackward, LoraForward, Write};
 use crate::weights::Module;
 
 /// What all linears of a pass read.
@@ -61,17 +61,24 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         write: Write,
     ) -> Option<K::Buffer> {
         let kernels = scope.kernels;
-        kernels.linear(x, &self.weight, y, write);
+        let hidden = match &self.adapter {
+            Some(adapter) => {
+                let mut hidden = kernels.buffer(rows * adapter.lora.rank);
+                let dropped = adapter.dropped(scope, rows, x);
+                let adapter_x = dropped.as_ref().unwrap_or(x);
+                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, adapter_x };
+                kernels.lora(&adapter.lora, pass, &mut hidden, y, write);
+                Some(hidden)
+            }
+            None => {
+                kernels.linear(x, &self.weight, y, write);
+                None
+            }
+        };
         if let Some(bias) = &self.bias {
             kernels.add_bias(bias, y);
         }
-        let adapter = self.adapter.as_ref()?;
-        let mut hidden = kernels.buffer(rows * adapter.lora.rank);
-        match adapter.dropped(scope, rows, x) {
-            Some(x) => kernels.lora(&adapter.lora, scope.parameters, &x, &mut hidden, y),
-            None => kernels.lora(&adapter.lora, scope.parameters, x, &mut hidden, y),
-        }
-        Some(hidden)
+        hidden
     }
 
     /// Adds the adapter's gradients, and sets or adds that of the input where it is asked for.
@@ -80,28 +87,33 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         scope: &Scope<K>,
         gradients: &mut K::Buffer,
         pass: LinearBackward<'_, K>,
-        mut x_gradient: Option<(&mut K::Buffer, Write)>,
+        x_gradient: Option<(&mut K::Buffer, Write)>,
     ) {
         let kernels = scope.kernels;
         let LinearBackward { rows, x, hidden, y_gradient } = pass;
-        if let Some((x_gradient, write)) = &mut x_gradient {
-            kernels.linear_backward(y_gradient, &self.weight, x_gradient, *write);
-        }
-        let (Some(adapter), Some(hidden)) = (&self.adapter, hidden) else { return };
-        let x_gradient = x_gradient.map(|(x_gradient, _)| x_gradient);
-        let pass =
-            |gradients, x| LoraBackward { parameters: scope.parameters, gradients, x, hidden, y_gradient };
-        let Some(dropped) = adapter.dropped(scope, rows, x) else {
-            return kernels.lora_backward(&adapter.lora, pass(gradients, x), x_gradient);
+        let (Some(adapter), Some(hidden)) = (&self.adapter, hidden) else {
+            if let Some((x_gradient, write)) = x_gradient {
+                kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
+            }
+            return;
         };
-        let Some(x_gradient) = x_gradient else {
-            return kernels.lora_backward(&adapter.lora, pass(gradients, &dropped), None);
+        let pass = |weight, gradients, x| {
+            let parameters = scope.parameters;
+            LoraBackward { weight, parameters, gradients, x, hidden, y_gradient }
         };
-        let mut through = kernels.buffer(rows * self.inputs);
-        kernels.fill(&mut through, 0.0);
-        kernels.lora_backward(&adapter.lora, pass(gradients, &dropped), Some(&mut through));
-        if let Some(mask) = adapter.mask(scope) {
-            kernels.dropout(mask, &through, x_gradient, Write::Add);
+        let lora = &adapter.lora;
+        match (adapter.dropped(scope, rows, x), x_gradient) {
+            (None, to) => kernels.lora_backward(lora, pass(Some(&self.weight), gradients, x), to),
+            (Some(dropped), None) => kernels.lora_backward(lora, pass(None, gradients, &dropped), None),
+            (Some(dropped), Some((x_gradient, write))) => {
+                kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
+                let mut through = kernels.buffer(rows * self.inputs);
+                let to = Some((&mut through, Write::Set));
+                kernels.lora_backward(lora, pass(None, gradients, &dropped), to);
+                if let Some(mask) = adapter.mask(scope) {
+                    kernels.dropout(mask, &through, x_gradient, Write::Add);
+                }
+            }
         }
     }
 }

@@ -35,6 +35,14 @@ pub(super) struct Recomputed {
     pub(super) vision: usize,
 }
 
+/// The size of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PassSize {
+    pub(super) tokens: u64,
+    pub(super) patches: u64,
+    pub(super) trained_tokens: u64,
+}
+
 /// What the estimate is made of.
 #[derive(Debug)]
 pub(super) struct Sizes<'a> {
@@ -54,8 +62,14 @@ const LOGITS: u64 = 1 << 23;
 
 /// Bytes that one row keeps in one layer.
 struct Row {
+    /// Everything.
     all: u64,
+    /// The input alone, where the rest is computed again.
     input: u64,
+    /// What is kept of rows whose output no one reads, in the last layer: keys and values are read all the same.
+    attention: u64,
+    /// What its backward pass takes beside: the gradients of the output, of `silu(gate) * up`, and that itself.
+    working: u64,
 }
 
 impl Sizes<'_> {
@@ -64,8 +78,14 @@ impl Sizes<'_> {
     fn row(&self, stack: &StackShape, ranks: usize) -> Row {
         let StackShape { hidden, feed_forward, heads, .. } = *stack;
         let (queries, keys) = (stack.query_width(), stack.key_width());
-        let numbers = 2 * hidden + 2 * queries + 2 * keys + heads + 2 * feed_forward + ranks;
-        Row { all: numbers as u64 * NUMBER, input: hidden as u64 * NUMBER }
+        let attention = hidden + 2 * queries + 2 * keys + heads + ranks;
+        let bytes = |numbers: usize| numbers as u64 * NUMBER;
+        Row {
+            all: bytes(attention + hidden + 2 * feed_forward),
+            input: bytes(hidden),
+            attention: bytes(attention),
+            working: bytes(hidden + 2 * feed_forward),
+        }
     }
 
     fn rows(&self) -> (Row, Row) {
@@ -75,44 +95,47 @@ impl Sizes<'_> {
     }
 
     /// The fewest layers to compute again so that what is kept fits into the budget.
-    pub(super) fn recomputed(&self, tokens: usize, patches: usize) -> Recomputed {
+    pub(super) fn recomputed(&self, pass: PassSize) -> Recomputed {
         let Some(budget) = self.budget else { return Recomputed::default() };
         let (text, vision) = self.rows();
-        let (tokens, patches) = (tokens as u64, patches as u64);
-        let over = self.kept(tokens, patches, Recomputed::default()).saturating_sub(budget);
+        let over = self.kept(pass, Recomputed::default()).saturating_sub(budget);
         let layers = |over: u64, saved: u64, layers: usize| match saved {
             0 => 0,
             saved => over.div_ceil(saved).min(layers as u64) as usize,
         };
-        let saved_text = tokens * (text.all - text.input);
+        let saved_text = pass.tokens * (text.all - text.input);
         let in_text = layers(over, saved_text, self.text_layers);
         let over = over.saturating_sub(in_text as u64 * saved_text);
-        let in_vision = layers(over, patches * (vision.all - vision.input), self.vision_layers);
+        let in_vision = layers(over, pass.patches * (vision.all - vision.input), self.vision_layers);
         Recomputed { text: in_text, vision: in_vision }
     }
 
-    fn kept(&self, tokens: u64, patches: u64, recomputed: Recomputed) -> u64 {
+    fn kept(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
         let (text, vision) = self.rows();
         let layers = |row: &Row, layers: usize, recomputed: usize| {
             (layers - recomputed) as u64 * row.all + recomputed as u64 * row.input
         };
-        tokens * layers(&text, self.text_layers, recomputed.text)
-            + patches * layers(&vision, self.vision_layers, recomputed.vision)
+        let kept = pass.tokens * layers(&text, self.text_layers, recomputed.text)
+            + pass.patches * layers(&vision, self.vision_layers, recomputed.vision);
+        let last_is_kept = recomputed.text < self.text_layers;
+        let unread = if last_is_kept { pass.tokens - pass.trained_tokens.min(pass.tokens) } else { 0 };
+        kept - unread * (text.all - text.attention)
     }
 
-    pub(super) fn estimate(&self, tokens: usize, patches: usize, trained_tokens: usize) -> MemoryEstimate {
-        let recomputed = self.recomputed(tokens, patches);
+    pub(super) fn estimate(&self, pass: PassSize) -> MemoryEstimate {
+        let recomputed = self.recomputed(pass);
         let (text, vision) = self.rows();
-        let (rows, pictures) = (tokens as u64, patches as u64);
-        // A layer's backward pass holds about as much again as its forward pass kept: a gradient for each.
-        let layer = (rows * text.all).max(pictures * vision.all);
+        // Forward through a layer that is computed again leaves all that the layer would have kept.
+        let again = |row: &Row, recomputed: usize| if recomputed > 0 { row.all - row.input } else { 0 };
+        let in_text = pass.tokens * (text.working + again(&text, recomputed.text));
+        let in_vision = pass.patches * (vision.working + again(&vision, recomputed.vision));
         let vocabulary = self.shape.vocabulary as u64;
-        let logits = (trained_tokens as u64 * vocabulary).min(LOGITS.max(8 * vocabulary)) * NUMBER;
+        let logits = (pass.trained_tokens * vocabulary).min(LOGITS.max(8 * vocabulary)) * NUMBER;
         MemoryEstimate {
             weights: self.weight_bytes,
             adapter: 4 * self.layout.parameters() as u64 * NUMBER,
-            kept: self.kept(rows, pictures, recomputed),
-            working: layer + logits + rows * 2 * self.shape.text.hidden as u64 * NUMBER,
+            kept: self.kept(pass, recomputed),
+            working: in_text.max(in_vision).max(logits),
             recomputed_layers: recomputed.text + recomputed.vision,
             layers: self.text_layers + self.vision_layers,
         }

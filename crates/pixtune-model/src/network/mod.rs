@@ -35,7 +35,7 @@ use decoder::Decoder;
 use frozen::Loader;
 use layer::Below;
 use linear::Scope;
-use memory::Sizes;
+use memory::{PassSize, Sizes};
 use vision::Vision;
 
 use crate::kernels::{AdamWState, DropoutMask, Kernels, TokenLoss};
@@ -377,11 +377,14 @@ impl<'w, K: Kernels> Network<'w, K> {
 
     /// What a pass over a batch of this size takes, by part.
     pub fn memory(&self, tokens: usize, patches: usize, trained_tokens: usize) -> MemoryEstimate {
-        self.sizes().estimate(tokens, patches, trained_tokens)
+        let [tokens, patches, trained_tokens] = [tokens, patches, trained_tokens].map(|count| count as u64);
+        self.sizes().estimate(PassSize { tokens, patches, trained_tokens })
     }
 
     fn recomputed(&self, batch: &Batch) -> memory::Recomputed {
-        self.sizes().recomputed(batch.tokens(), batch.patches())
+        let [tokens, patches, trained_tokens] =
+            [batch.tokens(), batch.patches(), batch.trained_tokens()].map(|count| count as u64);
+        self.sizes().recomputed(PassSize { tokens, patches, trained_tokens })
     }
 
     fn sizes(&self) -> Sizes<'_> {

@@ -99,7 +99,8 @@ impl Manifest {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Manifest, String> {
+    /// Reads the text of a manifest that lies at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Manifest, String> {
         let parsed = json::parse(text).map_err(|error| error.to_string())?.value;
         let plan = parsed.get("plan").ok_or("it has no `plan`")?;
         let model = plan.get("model").and_then(Value::as_str).ok_or("its plan has no `model`")?;

@@ -62,6 +62,30 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
+/// Lines end before this column, so that a terminal of 80 does not break words.
+const COLUMNS: usize = 80;
+
+/// A text behind a label, in lines that begin below it.
+fn wrapped(label: &str, text: &str) -> String {
+    let indent = label.chars().count();
+    let (mut out, mut column) = (label.to_owned(), indent);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > COLUMNS {
+            out.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        }
+        if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
+}
+
 /// `50 s`, `12 min`, `3.4 h`, `2.1 days`
 fn duration(seconds: f64) -> String {
     match seconds {
@@ -91,13 +115,16 @@ impl<'p> Page<'p> {
         self.platforms();
         self.warnings();
         for (index, note) in self.notes.iter().enumerate() {
-            self.out.push_str(&format!("{}[{}] {note}\n", if index == 0 { "\n" } else { "" }, index + 1));
+            if index == 0 {
+                self.out.push('\n');
+            }
+            self.out.push_str(&wrapped(&format!("[{}] ", index + 1), note));
         }
         self.out
     }
 
     fn row(&mut self, name: &str, value: &str, basis: &str) {
-        let line = format!("{name:<16}{value:<42} {basis}");
+        let line = format!("{name:<16}{value:<36} {basis}");
         self.out.push_str(line.trim_end());
         self.out.push('\n');
     }
@@ -199,7 +226,7 @@ impl<'p> Page<'p> {
             let basis = self.basis(part.basis);
             self.row(&format!("  {}", gigabytes(part.bytes)), part.name, &basis);
             if part.formula != "fixed" {
-                self.out.push_str(&format!("{:16}= {}\n", "", part.formula));
+                self.out.push_str(&wrapped(&format!("{:16}= ", ""), &part.formula));
             }
         }
         match memory.micro {
@@ -279,21 +306,19 @@ impl<'p> Page<'p> {
                 Verdict::AfterChanges => "after changes",
             };
             self.out.push_str(&format!("  {name:<28}{verdict}\n"));
-            for change in changes {
-                self.out.push_str(&format!("    change  {change}\n"));
-            }
-            for setting in settings {
-                self.out.push_str(&format!("    set     {setting}\n"));
-            }
-            for note in notes {
-                self.out.push_str(&format!("    note    {note}\n"));
+            for (word, texts) in [("change", changes), ("set", settings), ("note", notes)] {
+                for text in texts {
+                    self.out.push_str(&wrapped(&format!("    {word:<8}"), text));
+                }
             }
         }
     }
 
     fn warnings(&mut self) {
         for warning in &self.plan.warnings {
-            self.out.push_str(&format!("\nwarning: {}\n  hint: {}\n", warning.message, warning.hint));
+            self.out.push('\n');
+            self.out.push_str(&wrapped("warning: ", &warning.message));
+            self.out.push_str(&wrapped("  hint: ", warning.hint));
         }
     }
 }
@@ -301,6 +326,17 @@ impl<'p> Page<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_go_on_below_where_they_began() {
+        let told = wrapped("  hint: ", &"word ".repeat(40));
+        assert!(told.lines().all(|line| line.chars().count() <= COLUMNS), "{told}");
+        assert!(
+            told.lines().skip(1).all(|line| line.starts_with("        word") || line.trim().is_empty()),
+            "{told}"
+        );
+        assert_eq!(wrapped("a ", &"x".repeat(100)), format!("a {}\n", "x".repeat(100)));
+    }
 
     #[test]
     fn durations_can_be_read() {

@@ -107,7 +107,7 @@ mod tests {
     fn a_chart_holds_its_points_and_no_broken_number() {
         let chart = drawn(&[(1, 3.0), (2, 1.0)], &[(0, 3.5), (2, 2.0)], Some((2, 2.0)));
         assert_eq!((chart.matches("class=\"dot\"").count(), chart.matches("class=\"ring\"").count()), (3, 1));
-        assert!(chart.contains("step 0: 3.5000") && chart.contains("M500.0 142.9L1000.0 714.3"), "{chart}");
+        assert!(chart.contains("step 0: 3.5000") && chart.contains("M500.0 250.0L1000.0 750.0"), "{chart}");
         for chart in [chart, drawn(&[], &[], None), drawn(&[(0, 0.0)], &[], None)] {
             assert!(!chart.contains("NaN") && !chart.contains("inf"), "{chart}");
         }

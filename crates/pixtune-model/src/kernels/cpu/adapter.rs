@@ -4,58 +4,59 @@ use rayon::prelude::*;
 
 use super::CpuKernels;
 use super::matrix::{Matrix, MatrixMut};
+use super::product::Term;
 use super::simd::vectorised;
-use crate::kernels::{Lora, Write};
+use crate::kernels::{Lora, LoraBackward, LoraForward, Write};
 use crate::network::AdamW;
 
-/// What `lora_backward` reads.
-#[derive(Clone, Copy)]
-pub(super) struct LoraInput<'a> {
-    pub(super) parameters: &'a [f32],
-    pub(super) x: &'a [f32],
-    pub(super) hidden: &'a [f32],
-    pub(super) dy: &'a [f32],
-}
-
 impl CpuKernels {
+    /// `h = x A^T`, `y = x W^T + s h B^T`.
     pub(super) fn lora_forward(
         &self,
         lora: &Lora,
-        parameters: &[f32],
-        x: &[f32],
+        pass: &LoraForward<'_, '_, CpuKernels>,
         hidden: &mut [f32],
-        y: &mut [f32],
+        (y, write): (&mut [f32], Write),
     ) {
-        let a = Matrix::new(&parameters[lora.a.clone()], lora.inputs);
-        let b = Matrix::new(&parameters[lora.b.clone()], lora.rank);
-        let x = Matrix::new(x, lora.inputs);
+        let a = Matrix::new(&pass.parameters[lora.a.clone()], lora.inputs);
+        let b = Matrix::new(&pass.parameters[lora.b.clone()], lora.rank);
+        let x = Matrix::new(pass.adapter_x, lora.inputs);
         self.product(MatrixMut::new(hidden, lora.rank), Write::Set, 1.0, (x, a.transposed()));
-        let hidden = Matrix::new(hidden, lora.rank);
-        self.product(MatrixMut::new(y, lora.outputs), Write::Add, lora.scaling, (hidden, b.transposed()));
+        let update =
+            Term { factor: lora.scaling, ..Term::new(Matrix::new(hidden, lora.rank), b.transposed()) };
+        self.weight_times(pass.x, pass.weight, Some(update), y, write);
     }
 
-    /// `dB += s dy^T h`, `dh = s dy B`, `dA += dh^T x`, `dx += dh A`.
+    /// `dB += s dy^T h`, `dh = s dy B`, `dA += dh^T x`, `dx = dy W + dh A`.
     pub(super) fn lora_gradients(
         &self,
         lora: &Lora,
-        input: LoraInput,
-        gradients: &mut [f32],
-        dx: Option<&mut [f32]>,
+        pass: LoraBackward<'_, '_, CpuKernels>,
+        x_gradient: Option<(&mut [f32], Write)>,
     ) {
-        let a = Matrix::new(&input.parameters[lora.a.clone()], lora.inputs);
-        let b = Matrix::new(&input.parameters[lora.b.clone()], lora.rank);
-        let x = Matrix::new(input.x, lora.inputs);
-        let dy = Matrix::new(input.dy, lora.outputs);
-        let hidden = Matrix::new(input.hidden, lora.rank);
-        let db = MatrixMut::new(&mut gradients[lora.b.clone()], lora.rank);
-        self.product(db, Write::Add, lora.scaling, (dy.transposed(), hidden));
-        let mut dh = self.pool.take(input.hidden.len());
+        let a = Matrix::new(&pass.parameters[lora.a.clone()], lora.inputs);
+        let b = Matrix::new(&pass.parameters[lora.b.clone()], lora.rank);
+        let x = Matrix::new(pass.x, lora.inputs);
+        let dy = Matrix::new(pass.y_gradient, lora.outputs);
+        let hidden = Matrix::new(pass.hidden, lora.rank);
+        // Mirrored, because results are wide: dy is read as it lies.
+        let mut db = self.pool.take(lora.rank * lora.outputs);
+        let mirrored = MatrixMut::new(&mut db, lora.outputs);
+        self.product(mirrored, Write::Set, lora.scaling, (hidden.transposed(), dy));
+        self.each_row(&mut pass.gradients[lora.b.clone()], lora.rank, |output, gradients| {
+            let column = db[output..].iter().step_by(lora.outputs);
+            gradients.iter_mut().zip(column).for_each(|(gradient, more)| *gradient += more);
+        });
+        let mut dh = self.pool.take(pass.hidden.len());
         self.product(MatrixMut::new(&mut dh, lora.rank), Write::Set, lora.scaling, (dy, b));
         let dh = Matrix::new(&dh, lora.rank);
-        let da = MatrixMut::new(&mut gradients[lora.a.clone()], lora.inputs);
+        let da = MatrixMut::new(&mut pass.gradients[lora.a.clone()], lora.inputs);
         self.product(da, Write::Add, 1.0, (dh.transposed(), x));
-        if let Some(dx) = dx {
-            self.product(MatrixMut::new(dx, lora.inputs), Write::Add, 1.0, (dh, a));
+        let Some((dx, write)) = x_gradient else { return };
+        let through = Term::new(dh, a);
+        match pass.weight {
+            Some(weight) => self.weight_transposed_times(pass.y_gradient, weight, Some(through), dx, write),
+            None => self.sum(MatrixMut::new(dx, lora.inputs), write, 1.0, &[through]),
         }
     }
 }

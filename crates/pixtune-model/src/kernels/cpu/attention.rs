@@ -7,21 +7,27 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::CpuKernels;
-use super::matrix::{Matrix, MatrixMut, Products};
+use super::matrix::{Matrix, MatrixMut};
+use super::product::{Precision, Products, blocks};
 use super::simd::{LANES, dot, exp, sum_lanes, vectorised};
+use super::{CpuBuffer, CpuKernels};
 use crate::kernels::{AttentionShape, Mask, Segment, Write};
 
 /// Queries of a block.
-const QUERIES: usize = 128;
-/// Keys of a block. A block of scores is 128 KiB: it stays in the second cache.
+const QUERIES: usize = 64;
+/// Keys of a block. A block of scores is 64 KiB: it stays in the second cache.
 const KEYS: usize = 256;
+
+/// Up to so many queries, a score is a dot product of two rows.
+const FEW_QUERIES: usize = 4;
 
 /// One head of one segment.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
     queries: Matrix<'a>,
     keys: Matrix<'a>,
+    /// `[head_size, keys]`: scores of many queries read them as they lie.
+    keys_mirrored: Option<Matrix<'a>>,
     values: Matrix<'a>,
     query_count: usize,
     key_count: usize,
@@ -39,9 +45,22 @@ impl Scene<'_> {
         }
     }
 
+    /// The keys of a block that any of its queries sees.
+    fn seen_of(&self, queries: &Range<usize>, keys: Range<usize>) -> Range<usize> {
+        keys.start..keys.end.min(self.seen(queries.end - 1)).max(keys.start)
+    }
+
     /// Scores of a block, scaled.
     fn scores(&self, queries: &Range<usize>, keys: &Range<usize>, out: &mut [f32]) {
-        let factors = (self.queries.rows(queries.clone()), self.keys.rows(keys.clone()).transposed());
+        let Some(mirrored) = self.keys_mirrored else {
+            for (query, out) in queries.clone().zip(out.chunks_exact_mut(keys.len())) {
+                for (key, out) in keys.clone().zip(out) {
+                    *out = self.scale * dot(self.queries.row(query), self.keys.row(key));
+                }
+            }
+            return;
+        };
+        let factors = (self.queries.rows(queries.clone()), mirrored.columns(keys.clone()));
         self.products.product(MatrixMut::new(out, keys.len()), Write::Set, self.scale, factors);
     }
 }
@@ -67,7 +86,13 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn scene(&self, shape: &AttentionShape, segment: &Segment, head: usize, products: Products) -> Scene<'a> {
+    fn scene(
+        &self,
+        shape: &AttentionShape,
+        (segment, head): (&Segment, usize),
+        keys_mirrored: Option<Matrix<'a>>,
+        products: Products,
+    ) -> Scene<'a> {
         let size = shape.head_size;
         let cut = |values: &'a [f32], rows: &Range<usize>, heads: usize, head: usize| {
             Matrix::new(values, heads * size).rows(rows.clone()).columns(head * size..(head + 1) * size)
@@ -76,6 +101,8 @@ impl<'a> Input<'a> {
         Scene {
             queries: cut(self.queries, &segment.queries, shape.heads, head),
             keys: cut(self.keys, &segment.keys, shape.key_value_heads, key_head),
+            keys_mirrored: keys_mirrored
+                .map(|mirrored| mirrored_head(mirrored, size, key_head).columns(segment.keys.clone())),
             values: cut(self.values, &segment.keys, shape.key_value_heads, key_head),
             query_count: segment.queries.len(),
             key_count: segment.keys.len(),
@@ -84,6 +111,11 @@ impl<'a> Input<'a> {
             products,
         }
     }
+}
+
+/// The rows of one head.
+fn mirrored_head(mirrored: Matrix<'_>, size: usize, head: usize) -> Matrix<'_> {
+    mirrored.rows(head * size..(head + 1) * size)
 }
 
 struct ForwardTask<'a> {
@@ -98,7 +130,11 @@ impl CpuKernels {
         let rows = input.queries.len() / (shape.heads * shape.head_size);
         let mut out = MatrixMut::new(out, shape.heads * shape.head_size);
         let mut log_sums = MatrixMut::new(log_sums, rows);
-        let products = self.products().alone();
+        let products = self.products;
+        let key_width = shape.key_value_heads * shape.head_size;
+        let keys_mirrored = self.mirrors(shape).then(|| self.mirrored(input.keys, key_width));
+        let keys_mirrored =
+            keys_mirrored.as_ref().map(|keys| Matrix::new(keys, input.keys.len() / key_width));
         let mut tasks = Vec::new();
         for segment in shape.segments {
             let count = segment.queries.len();
@@ -113,7 +149,7 @@ impl CpuKernels {
                     let (out, rest) = block.split_columns(shape.head_size);
                     let (log_sums, sums_rest) = sums.split_rows(1);
                     (block, sums) = (rest, sums_rest);
-                    let scene = input.scene(shape, segment, head, products);
+                    let scene = input.scene(shape, (segment, head), keys_mirrored, products);
                     tasks.push(ForwardTask { scene, queries: queries.clone(), out, log_sums });
                 }
             }
@@ -123,6 +159,24 @@ impl CpuKernels {
                 forward_block(task, &mut scratch.scores);
             });
         });
+    }
+
+    /// Whether mirrored keys pay: not for a few queries after many keys, where a text grows by a token.
+    fn mirrors(&self, shape: &AttentionShape) -> bool {
+        let many = |segment: &Segment| segment.queries.len() > FEW_QUERIES;
+        self.products.precision == Precision::Double || shape.segments.iter().any(many)
+    }
+
+    /// Rows become columns.
+    fn mirrored(&self, values: &[f32], columns: usize) -> CpuBuffer {
+        let rows = values.len() / columns.max(1);
+        let mut out = self.pool.take(values.len());
+        self.each_row(&mut out, rows, |column, out| {
+            out.iter_mut()
+                .zip(values[column..].iter().step_by(columns))
+                .for_each(|(out, value)| *out = *value);
+        });
+        out
     }
 
     pub(super) fn attend_backward(
@@ -141,7 +195,11 @@ impl CpuKernels {
         let mut dq = MatrixMut::new(gradients.0, width);
         let mut dk = MatrixMut::new(gradients.1, key_width);
         let mut dv = MatrixMut::new(gradients.2, key_width);
-        let products = self.products().alone();
+        let products = self.products;
+        let (keys_mirrored, values_mirrored) =
+            (self.mirrored(input.keys, key_width), self.mirrored(input.values, key_width));
+        let keys_mirrored = Some(Matrix::new(&keys_mirrored, rows));
+        let values_mirrored = Matrix::new(&values_mirrored, rows);
         let mut tasks = Vec::new();
         for segment in shape.segments {
             debug_assert_eq!(segment.queries, segment.keys, "only whole sequences are differentiated");
@@ -167,8 +225,11 @@ impl CpuKernels {
                     let head = first_head + member;
                     let columns = head * shape.head_size..(head + 1) * shape.head_size;
                     let rows = segment.queries.clone();
+                    let key_head = first_head / group;
                     let head = HeadBackward {
-                        scene: input.scene(shape, segment, head, products),
+                        values_mirrored: mirrored_head(values_mirrored, shape.head_size, key_head)
+                            .columns(rows.clone()),
+                        scene: input.scene(shape, (segment, head), keys_mirrored, products),
                         out: out.rows(rows.clone()).columns(columns.clone()),
                         dout: dout.rows(rows.clone()).columns(columns),
                         log_sums: &log_sums.row(head)[rows],
@@ -230,6 +291,7 @@ struct BackwardTask<'a> {
 
 struct HeadBackward<'a> {
     scene: Scene<'a>,
+    values_mirrored: Matrix<'a>,
     out: Matrix<'a>,
     dout: Matrix<'a>,
     log_sums: &'a [f32],
@@ -247,18 +309,24 @@ impl HeadBackward<'_> {
         let scene = &self.scene;
         let pulls: Vec<f32> =
             (0..scene.query_count).map(|row| dot(self.out.row(row), self.dout.row(row))).collect();
-        for keys in blocks(scene.key_count, KEYS) {
-            let (mut dk, mut dv) = (dk.again().rows(keys.clone()), dv.again().rows(keys.clone()));
-            let mut write = if first { Write::Set } else { Write::Add };
+        if first {
+            (0..scene.key_count).for_each(|key| {
+                dk.row(key).fill(0.0);
+                dv.row(key).fill(0.0);
+            });
+        }
+        for all_keys in blocks(scene.key_count, KEYS) {
             for queries in blocks(scene.query_count, QUERIES) {
-                if scene.seen(queries.end - 1) <= keys.start {
+                let keys = scene.seen_of(&queries, all_keys.clone());
+                if keys.is_empty() {
                     continue;
                 }
+                let (mut dk, mut dv) = (dk.again().rows(keys.clone()), dv.again().rows(keys.clone()));
                 let size = queries.len() * keys.len();
                 let (weights, slopes) = (&mut scratch.scores[..size], &mut scratch.slopes[..size]);
                 scene.scores(&queries, &keys, weights);
                 let dout = self.dout.rows(queries.clone());
-                let values = scene.values.rows(keys.clone()).transposed();
+                let values = self.values_mirrored.columns(keys.clone());
                 scene.products.product(MatrixMut::new(slopes, keys.len()), Write::Set, 1.0, (dout, values));
                 let rows = weights.chunks_exact_mut(keys.len()).zip(slopes.chunks_exact_mut(keys.len()));
                 for (query, (weights, slopes)) in queries.clone().zip(rows) {
@@ -269,10 +337,9 @@ impl HeadBackward<'_> {
                     softmax_gradient(&mut weights[..seen], &mut slopes[..seen], place);
                 }
                 let (weights, slopes) = (Matrix::new(weights, keys.len()), Matrix::new(slopes, keys.len()));
-                scene.products.product(dv.again(), write, 1.0, (weights.transposed(), dout));
+                scene.products.product(dv.again(), Write::Add, 1.0, (weights.transposed(), dout));
                 let query_rows = scene.queries.rows(queries.clone());
-                scene.products.product(dk.again(), write, 1.0, (slopes.transposed(), query_rows));
-                write = Write::Add;
+                scene.products.product(dk.again(), Write::Add, 1.0, (slopes.transposed(), query_rows));
                 let dq_write = if keys.start == 0 { Write::Set } else { Write::Add };
                 scene.products.product(
                     dq.again().rows(queries),
@@ -327,8 +394,4 @@ vectorised! {
             *slope = *weight * (*slope - pull) * scale;
         }
     }
-}
-
-fn blocks(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len).step_by(step).map(move |start| start..(start + step).min(len))
 }

@@ -32,7 +32,7 @@ impl CpuKernels {
         for (chunk, targets) in targets.chunks(rows).enumerate() {
             let place = chunk * rows * hidden..(chunk * rows + targets.len()) * hidden;
             let logits = &mut logits[..targets.len() * vocabulary];
-            self.weight_times(&x[place.clone()], weight, logits, Write::Set);
+            self.weight_times(&x[place.clone()], weight, None, logits, Write::Set);
             let gradient_wanted = gradient.is_some();
             self.run(|| {
                 let rows = logits.par_chunks_exact_mut(vocabulary).zip(targets);
@@ -43,7 +43,7 @@ impl CpuKernels {
                 losses.par_extend(rows);
             });
             if let Some(gradient) = &mut gradient {
-                self.weight_transposed_times(logits, weight, &mut gradient[place], Write::Set);
+                self.weight_transposed_times(logits, weight, None, &mut gradient[place], Write::Set);
             }
         }
         losses

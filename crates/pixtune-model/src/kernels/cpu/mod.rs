@@ -9,23 +9,28 @@ mod attention;
 mod loss;
 mod matrix;
 mod pool;
+mod product;
 mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod weight;
 
 use rayon::prelude::*;
 
-use matrix::Products;
+use matrix::{Matrix, MatrixMut};
+use product::{Products, Term};
 
-pub use matrix::Precision;
 pub use pool::CpuBuffer;
+pub use product::Precision;
+pub(crate) use simd::vectorised;
 pub use weight::CpuWeight;
 
 use super::{
     AdamWState, Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, DeviceError,
-    DropoutMask, Head, Kernels, Lora, LoraBackward, NormBackward, PatchGrid, TokenLoss, Turn, Write,
+    DropoutMask, Head, Kernels, Lora, LoraBackward, LoraForward, NormBackward, PatchGrid, TokenLoss, Turn,
+    Write,
 };
 use crate::network::{AdamW, FrozenTensor};
 
@@ -36,7 +41,7 @@ const CHUNK: usize = 1 << 14;
 #[derive(Debug)]
 pub struct CpuKernels {
     threads: usize,
-    precision: Precision,
+    products: Products,
     workers: rayon::ThreadPool,
     pool: pool::Pool,
 }
@@ -52,7 +57,7 @@ impl CpuKernels {
         let threads = threads.clamp(1, 1024);
         let workers = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let workers = workers.map_err(|error| DeviceError { message: error.to_string() })?;
-        Ok(CpuKernels { threads, precision, workers, pool: pool::Pool::default() })
+        Ok(CpuKernels { threads, products: Products::new(precision), workers, pool: pool::Pool::default() })
     }
 
     /// How many.
@@ -60,8 +65,30 @@ impl CpuKernels {
         self.threads
     }
 
-    fn products(&self) -> Products {
-        Products { threads: self.threads, precision: self.precision }
+    /// The most bytes that all buffers together took so far.
+    pub fn peak_bytes(&self) -> u64 {
+        self.pool.peak_bytes()
+    }
+
+    /// `out = alpha * left right` on all threads, set or added.
+    fn product(&self, out: MatrixMut, write: Write, alpha: f32, (left, right): (Matrix, Matrix)) {
+        self.sum(out, write, alpha, &[Term::new(left, right)]);
+    }
+
+    /// `out = alpha * sum of terms` on all threads, set or added. Each number of the result is made on one thread, so how it
+    /// is cut changes no bit.
+    fn sum(&self, out: MatrixMut, write: Write, alpha: f32, terms: &[Term]) {
+        let parts = self.products.parts((out.rows, out.columns), self.threads);
+        if parts.len() <= 1 {
+            return self.products.sum(out, write, alpha, terms);
+        }
+        self.run(|| {
+            out.split(parts).into_par_iter().with_max_len(1).for_each(|(rows, columns, out)| {
+                let terms: Vec<Term> =
+                    terms.iter().map(|term| term.part(rows.clone(), columns.clone())).collect();
+                self.products.sum(out, write, alpha, &terms);
+            });
+        });
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -182,7 +209,7 @@ impl Kernels for CpuKernels {
     }
 
     fn linear(&self, x: &CpuBuffer, weight: &CpuWeight<'_>, y: &mut CpuBuffer, write: Write) {
-        self.weight_times(x, weight, y, write);
+        self.weight_times(x, weight, None, y, write);
     }
 
     fn linear_backward(
@@ -192,7 +219,7 @@ impl Kernels for CpuKernels {
         x_gradient: &mut CpuBuffer,
         write: Write,
     ) {
-        self.weight_transposed_times(y_gradient, weight, x_gradient, write);
+        self.weight_transposed_times(y_gradient, weight, None, x_gradient, write);
     }
 
     fn add_bias(&self, bias: &CpuBuffer, y: &mut CpuBuffer) {
@@ -202,22 +229,21 @@ impl Kernels for CpuKernels {
     fn lora(
         &self,
         lora: &Lora,
-        parameters: &CpuBuffer,
-        x: &CpuBuffer,
+        pass: LoraForward<'_, '_, Self>,
         hidden: &mut CpuBuffer,
         y: &mut CpuBuffer,
+        write: Write,
     ) {
-        self.lora_forward(lora, parameters, x, hidden, y);
+        self.lora_forward(lora, &pass, hidden, (y, write));
     }
 
-    fn lora_backward(&self, lora: &Lora, pass: LoraBackward<'_, Self>, x_gradient: Option<&mut CpuBuffer>) {
-        let input = adapter::LoraInput {
-            parameters: pass.parameters,
-            x: pass.x,
-            hidden: pass.hidden,
-            dy: pass.y_gradient,
-        };
-        self.lora_gradients(lora, input, pass.gradients, x_gradient.map(|dx| &mut dx[..]));
+    fn lora_backward(
+        &self,
+        lora: &Lora,
+        pass: LoraBackward<'_, '_, Self>,
+        x_gradient: Option<(&mut CpuBuffer, Write)>,
+    ) {
+        self.lora_gradients(lora, pass, x_gradient.map(|(dx, write)| (&mut dx[..], write)));
     }
 
     fn dropout(&self, mask: DropoutMask, x: &CpuBuffer, out: &mut CpuBuffer, write: Write) {

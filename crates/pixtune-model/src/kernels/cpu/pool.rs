@@ -57,6 +57,13 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// The most bytes that were in use at once.
+    pub(super) fn peak_bytes(&self) -> u64 {
+        (lock(&self.0).most * size_of::<f32>()) as u64
+    }
+}
+
 impl Free {
     fn take(&mut self, len: usize) -> Option<Vec<f32>> {
         // A vector that is much too long would count as used memory that is not.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{CpuBuffer, CpuKernels};
 use crate::kernels::{
     Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, DropoutMask, Head, Kernels,
-    Lora, LoraBackward, Mask, NormBackward, Precision, Segment, Turn, Write,
+    Lora, LoraBackward, LoraForward, Mask, NormBackward, Precision, Segment, Turn, Write,
 };
 use crate::network::{FrozenTensor, Storage};
 
@@ -118,26 +118,30 @@ fn linear() {
 fn lora() {
     let k = kernels();
     let lora = Lora { a: 5..5 + 27, b: 40..40 + 33, inputs: 9, outputs: 11, rank: 3, scaling: 1.7 };
+    let bytes = bytes(&random(31, 11 * 9));
+    let weight = k.weight(matrix(&bytes, 11, 9));
+    let forward = |x: &CpuBuffer, parameters: &CpuBuffer| {
+        let (mut hidden, mut y) = (k.buffer(6 * 3), k.buffer(66));
+        let pass = LoraForward { parameters, weight: &weight, x, adapter_x: x };
+        k.lora(&lora, pass, &mut hidden, &mut y, Write::Set);
+        (hidden, y)
+    };
     check(
         &vec![random(5, 6 * 9), random(6, 80)],
-        |inputs| {
-            let (mut hidden, mut y) = (k.buffer(6 * 3), up(&k, &[0.0; 66]));
-            k.lora(&lora, &up(&k, &inputs[1]), &up(&k, &inputs[0]), &mut hidden, &mut y);
-            y.to_vec()
-        },
+        |inputs| forward(&up(&k, &inputs[0]), &up(&k, &inputs[1])).1.to_vec(),
         |inputs, dy| {
             let (x, parameters, dy) = (up(&k, &inputs[0]), up(&k, &inputs[1]), up(&k, dy));
-            let (mut hidden, mut y) = (k.buffer(6 * 3), up(&k, &[0.0; 66]));
-            k.lora(&lora, &parameters, &x, &mut hidden, &mut y);
-            let (mut gradients, mut dx) = (up(&k, &[0.0; 80]), up(&k, &[0.0; 54]));
+            let (hidden, _) = forward(&x, &parameters);
+            let (mut gradients, mut dx) = (up(&k, &[0.0; 80]), k.buffer(54));
             let pass = LoraBackward {
+                weight: Some(&weight),
                 parameters: &parameters,
                 gradients: &mut gradients,
                 x: &x,
                 hidden: &hidden,
                 y_gradient: &dy,
             };
-            k.lora_backward(&lora, pass, Some(&mut dx));
+            k.lora_backward(&lora, pass, Some((&mut dx, Write::Set)));
             assert!(gradients[..5].iter().chain(&gradients[73..]).all(|g| *g == 0.0));
             vec![dx.to_vec(), gradients.to_vec()]
         },

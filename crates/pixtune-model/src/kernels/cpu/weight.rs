@@ -1,12 +1,12 @@
-//! Frozen matrices: stored as on disk, widened to single precision a panel at a time.
+//! Frozen matrices: stored as on disk, widened to single precision where a product packs them.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::CpuKernels;
-use super::matrix::{Matrix, MatrixMut, Precision};
+use super::matrix::{Matrix, MatrixMut};
+use super::product::{Precision, Right, Term};
 use super::simd::{dot, vectorised};
 use crate::kernels::Write;
 use crate::network::{FrozenTensor, Storage};
@@ -27,9 +27,6 @@ enum Numbers<'w> {
     F32(Cow<'w, [f32]>),
     Bf16(Cow<'w, [u16]>),
 }
-
-/// Numbers of a panel of widened rows: small beside the caches' gain, large beside the cost of a product.
-const PANEL: usize = 1 << 20;
 
 /// Up to so many rows of `x`, a product reads the weight once from memory and is bound by that.
 const FEW_ROWS: usize = 4;
@@ -65,6 +62,14 @@ impl<'w> CpuWeight<'w> {
             self.widen_row(row, out);
         }
         out
+    }
+
+    /// `[rows, columns]`, as the right factor of a product.
+    pub(super) fn right(&self) -> Right<'_> {
+        match &self.numbers {
+            Numbers::F32(numbers) => Right::F32(Matrix::new(numbers, self.columns)),
+            Numbers::Bf16(numbers) => Right::Bf16(Matrix::new(numbers, self.columns)),
+        }
     }
 
     fn dot_row(&self, row: usize, x: &[f32]) -> f32 {
@@ -122,58 +127,42 @@ vectorised! {
 }
 
 impl CpuKernels {
-    pub(super) fn weight_times(&self, x: &[f32], weight: &CpuWeight, y: &mut [f32], write: Write) {
+    /// `y = x W^T`, and what else is summed with it.
+    pub(super) fn weight_times(
+        &self,
+        x: &[f32],
+        weight: &CpuWeight,
+        more: Option<Term>,
+        y: &mut [f32],
+        write: Write,
+    ) {
         let (inputs, outputs) = (weight.columns, weight.rows);
         let rows = x.len() / inputs.max(1);
         assert!(x.len() == rows * inputs && y.len() == rows * outputs, "a linear's buffers have its shape");
-        if rows <= FEW_ROWS && self.precision == Precision::Single {
-            return self.few_rows_times(x, weight, y, write);
+        if rows <= FEW_ROWS && self.products.precision == Precision::Single {
+            self.few_rows_times(x, weight, y, write);
+            return self.sum(MatrixMut::new(y, outputs), Write::Add, 1.0, more.as_slice());
         }
-        let x = Matrix::new(x, inputs);
-        let mut y = MatrixMut::new(y, outputs);
-        match &weight.numbers {
-            Numbers::F32(numbers) => {
-                self.product(y, write, 1.0, (x, Matrix::new(numbers, inputs).transposed()));
-            }
-            Numbers::Bf16(_) => {
-                let mut panel = self.pool.take(panel_rows(weight) * inputs);
-                for range in blocks(outputs, panel_rows(weight)) {
-                    let panel = &mut panel[..range.len() * inputs];
-                    self.each_row(panel, inputs, |row, out| weight.widen_row(range.start + row, out));
-                    let panel = Matrix::new(panel, inputs).transposed();
-                    self.product(y.again().columns(range), write, 1.0, (x, panel));
-                }
-            }
-        }
+        let term = Term { left: Matrix::new(x, inputs), right: weight.right().transposed(), factor: 1.0 };
+        let terms: Vec<Term> = std::iter::once(term).chain(more).collect();
+        self.sum(MatrixMut::new(y, outputs), write, 1.0, &terms);
     }
 
+    /// `dx = dy W`, and what else is summed with it.
     pub(super) fn weight_transposed_times(
         &self,
         dy: &[f32],
         weight: &CpuWeight,
+        more: Option<Term>,
         dx: &mut [f32],
         write: Write,
     ) {
         let (inputs, outputs) = (weight.columns, weight.rows);
         let rows = dy.len() / outputs.max(1);
         assert!(dx.len() == rows * inputs && dy.len() == rows * outputs, "a linear's buffers have its shape");
-        let dy = Matrix::new(dy, outputs);
-        let mut dx = MatrixMut::new(dx, inputs);
-        match &weight.numbers {
-            Numbers::F32(numbers) => self.product(dx, write, 1.0, (dy, Matrix::new(numbers, inputs))),
-            Numbers::Bf16(numbers) => {
-                let width = (PANEL / outputs.max(1)).next_multiple_of(64).min(inputs);
-                let mut panel = self.pool.take(width * outputs);
-                for range in blocks(inputs, width) {
-                    let panel = &mut panel[..range.len() * outputs];
-                    self.each_row(panel, range.len(), |row, out| {
-                        widen(&numbers[row * inputs..][range.clone()], out);
-                    });
-                    let panel = Matrix::new(panel, range.len());
-                    self.product(dx.again().columns(range), write, 1.0, (dy, panel));
-                }
-            }
-        }
+        let term = Term { left: Matrix::new(dy, outputs), right: weight.right(), factor: 1.0 };
+        let terms: Vec<Term> = std::iter::once(term).chain(more).collect();
+        self.sum(MatrixMut::new(dx, inputs), write, 1.0, &terms);
     }
 
     fn few_rows_times(&self, x: &[f32], weight: &CpuWeight, y: &mut [f32], write: Write) {
@@ -189,19 +178,6 @@ impl CpuKernels {
             });
         }
     }
-
-    /// A product on all threads.
-    pub(super) fn product(&self, out: MatrixMut, write: Write, alpha: f32, factors: (Matrix, Matrix)) {
-        self.run(|| self.products().product(out, write, alpha, factors));
-    }
-}
-
-fn panel_rows(weight: &CpuWeight) -> usize {
-    (PANEL / weight.columns.max(1)).next_multiple_of(64).min(weight.rows)
-}
-
-fn blocks(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len).step_by(step.max(1)).map(move |start| start..(start + step).min(len))
 }
 
 #[cfg(test)]
@@ -227,15 +203,15 @@ mod tests {
         let dy: Vec<f32> = (0..rows * outputs).map(|i| (i % 7) as f32 - 3.0).collect();
         for few in [1, rows] {
             let (mut a, mut b) = (vec![1.0; few * outputs], vec![1.0; few * outputs]);
-            kernels.weight_times(&x[..few * inputs], &wide, &mut a, Write::Add);
-            kernels.weight_times(&x[..few * inputs], &narrow, &mut b, Write::Add);
+            kernels.weight_times(&x[..few * inputs], &wide, None, &mut a, Write::Add);
+            kernels.weight_times(&x[..few * inputs], &narrow, None, &mut b, Write::Add);
             assert_eq!(a, b);
             let expected = 1.0 + (0..inputs).map(|i| x[i] * numbers[inputs + i]).sum::<f32>();
             assert_eq!(a[1], expected);
         }
         let (mut a, mut b) = (vec![0.0; rows * inputs], vec![0.0; rows * inputs]);
-        kernels.weight_transposed_times(&dy, &wide, &mut a, Write::Set);
-        kernels.weight_transposed_times(&dy, &narrow, &mut b, Write::Set);
+        kernels.weight_transposed_times(&dy, &wide, None, &mut a, Write::Set);
+        kernels.weight_transposed_times(&dy, &narrow, None, &mut b, Write::Set);
         assert_eq!(a, b);
     }
 }
