@@ -8,6 +8,8 @@ import pathlib
 
 OUT = pathlib.Path("fixtures/check")
 IMAGES = pathlib.Path("fixtures/images")
+# One picture, written with different samplings of its colours.
+JPEGS = [pathlib.Path("fixtures/jpeg") / name for name in ("410.jpg", "441.jpg")]
 
 
 def line(value):
@@ -160,6 +162,8 @@ files = {
     "shared-sample.validation": [GOOD],
     "shared-image": [shown(PNG)],
     "shared-image.validation": [shown(PNG, text="How large is it?")],
+    "shared-near-image": [shown(uri(JPEGS[0].read_bytes(), "image/jpeg"))],
+    "shared-near-image.validation": [shown(uri(JPEGS[1].read_bytes(), "image/jpeg"), text="How large is it?")],
     "file-empty": [],
     "too-few-samples": [GOOD],
 }

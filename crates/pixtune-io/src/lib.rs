@@ -10,5 +10,6 @@ pub mod prepare;
 pub mod read;
 pub mod report;
 pub mod survey;
+mod thumbnails;
 pub mod tokens;
 pub mod write;

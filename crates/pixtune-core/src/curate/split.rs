@@ -339,7 +339,7 @@ fn join_texts(
 fn hold_out(parts: &mut [&mut Component], split: &Split, wanted: u64, unmet: &mut Vec<Unmet>) {
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
     // At least one row is trained on.
-    let wanted = wanted.min(rows.saturating_sub(1));
+    let (asked, wanted) = (wanted, wanted.min(rows.saturating_sub(1)));
     let too_many = |part: &&&mut Component| part.rows > 1 && part.rows > wanted;
     unmet.extend(parts.iter().filter(too_many).map(|part| Unmet::TooMany {
         first: part.first,
@@ -368,7 +368,7 @@ fn hold_out(parts: &mut [&mut Component], split: &Split, wanted: u64, unmet: &mu
         Validation::Bytes(_) => false,
     };
     if held_out == 0 && !matches!(split.validation, Validation::Count(_)) || exact && held_out != wanted {
-        unmet.push(Unmet::Missed { held_out, wanted });
+        unmet.push(Unmet::Missed { held_out, wanted: asked });
     }
     if split.kind.has_strata() {
         unmet.extend(small_strata(parts));
@@ -593,7 +593,9 @@ mod tests {
         for seed in 0..20 {
             let mut records = Records::default();
             records.push(Record { text: seed, bytes: 9, ..Record::default() }, &[]);
-            assert_eq!(decided(&records, SplitKind::Random, "0.9").verdicts, [Verdict::Train]);
+            let decision = decided(&records, SplitKind::Random, "0.9");
+            assert_eq!(decision.verdicts, [Verdict::Train]);
+            assert_eq!(decision.unmet, [Unmet::Missed { held_out: 0, wanted: 1 }]);
         }
         assert_eq!(decided(&Records::default(), SplitKind::Random, "0.9").verdicts, []);
     }

@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(verdict(&set, "Axolotl").verdict, Verdict::AfterChanges);
         let ours = verdict(&set, "pixtune train");
         assert_eq!(ours.verdict, Verdict::AsItIs);
-        assert!(ours.notes[0].contains("on no card: about 33 hours an epoch on 16 cores"), "{ours:?}");
+        assert!(ours.notes[0].contains("on no card: about 32 hours an epoch on 16 cores"), "{ours:?}");
         let qlora = plan(set, wish("h100-80gb", Method::Qlora));
         assert_eq!(qlora.platforms[0].verdict, Verdict::AfterChanges);
     }

@@ -309,6 +309,8 @@ rules! {
             "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning No "shared-image"
             "The picture stands in the training file and in the validation file: the validation looks better than it is."
+        SHARED_NEAR_IMAGE Warning No "shared-near-image"
+            "A picture of the validation file shows what one of the training file shows, written or cut anew: the validation looks better than it is; found where pictures are decoded, by `--verify full`."
         DUPLICATE_ID Warning No "duplicate-id"
             "Two rows carry the same id: usually a join that went wrong."
         ANSWER_IMBALANCE Warning No "answer-imbalance"

@@ -1,6 +1,8 @@
 //! What lines and files say together: repetitions, contradictions, leaks, sizes.
 
 use std::cell::RefCell;
+use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use pixtune_core::curate::content_hash;
@@ -9,8 +11,10 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Picture, Sample};
 use pixtune_core::target::Target;
 
+use super::alike::{Gallery, Shared};
 use super::seen::{Place, Relation, Seen, SeenSamples};
 use super::{Facts, Line, Reported, Selection};
+use crate::image::measure::Measure;
 
 impl Facts {
     /// The hashes of a sample whose pictures have these.
@@ -95,6 +99,8 @@ pub struct Across<'s> {
     samples: SeenSamples,
     /// Pictures of training and of validation.
     images: [Seen; 2],
+    /// What they show, where that is known.
+    gallery: Gallery,
 }
 
 /// What is known of a file.
@@ -132,8 +138,14 @@ impl<'s> Across<'s> {
         }
         let validation = files.iter().filter(|file| file.is_validation).count();
         let both = validation > 0 && validation < files.len();
-        let (samples, images) = Default::default();
-        Across { selection, target, files, both, samples, images }
+        let (samples, images, gallery) = Default::default();
+        Across { selection, target, files, both, samples, images, gallery }
+    }
+
+    /// Whether pictures of training files are looked for in validation files.
+    pub fn compares_pictures(&self) -> bool {
+        self.both
+            && [&rules::SHARED_IMAGE, &rules::SHARED_NEAR_IMAGE].iter().any(|rule| self.selection.wants(rule))
     }
 
     /// Compares a line with those before it; its findings are added to the line's own.
@@ -153,7 +165,7 @@ impl<'s> Across<'s> {
             Relation::New => {}
         }
         if self.both && !matches!(relation, Relation::Repeats(_)) {
-            found.extend(self.leaked_images(facts, here));
+            found.extend(self.leaked_images(facts, &line.measures, here));
         }
         for mut finding in found {
             if self.selection.admits(&mut finding) {
@@ -173,12 +185,20 @@ impl<'s> Across<'s> {
         }
     }
 
-    fn leaked_images(&mut self, facts: &Facts, here: Place) -> Vec<Finding> {
-        let side = usize::from(self.files[here.file].is_validation);
+    fn leaked_images(&mut self, facts: &Facts, measures: &[Option<Measure>], here: Place) -> Vec<Finding> {
+        let is_held_out = self.files[here.file].is_validation;
+        let side = usize::from(is_held_out);
         let mut found = Vec::new();
-        for (hash, pointer) in &facts.images {
-            self.images[side].add(*hash, here);
-            if let Some(other) = self.images[1 - side].first(*hash) {
+        for (at, (hash, pointer)) in facts.images.iter().enumerate() {
+            let is_known = self.images[side].add(*hash, here).is_some();
+            let elsewhere = self.images[1 - side].first(*hash);
+            if let Some(measure) = measures.get(at).and_then(Option::as_ref)
+                && !is_known
+                && elsewhere.is_none()
+            {
+                self.gallery.add(*hash, measure, here, pointer, is_held_out);
+            }
+            if let Some(other) = elsewhere {
                 let message = format!("{} has the same picture on the other side", self.name(other));
                 found.push(
                     Finding::new(&rules::SHARED_IMAGE, pointer.clone(), message)
@@ -191,6 +211,34 @@ impl<'s> Across<'s> {
 
     fn name(&self, place: Place) -> String {
         format!("{}:{}", self.files[place.file].name, place.line)
+    }
+
+    /// What is to be said once all files have ended: pictures that show the same on both sides, by the lines that are
+    /// held out. The error is about the folder for temporary files.
+    pub fn end(self, threads: NonZeroUsize) -> io::Result<Vec<Reported>> {
+        let Across { selection, files, gallery, .. } = self;
+        let mut reported = Vec::new();
+        for Shared { held_out, pointer, trained, distance } in gallery.shared(threads)? {
+            let other = format!("{}:{}", files[trained.file].name, trained.line);
+            let finding = match distance {
+                None => {
+                    let message = format!("{other} has the same pixels in another file on the other side");
+                    Finding::new(&rules::SHARED_IMAGE, pointer, message)
+                }
+                Some(distance) => {
+                    let message = format!(
+                        "{other} shows nearly the same on the other side ({distance} of 64 bits apart)"
+                    );
+                    Finding::new(&rules::SHARED_NEAR_IMAGE, pointer, message)
+                }
+            };
+            let mut finding = finding.hint("keep all samples of a picture on one side");
+            if selection.admits(&mut finding) {
+                let diagnostic = finding.at(&files[held_out.file].name, held_out.line);
+                reported.push(Reported { diagnostic, excerpt: None });
+            }
+        }
+        Ok(reported)
     }
 
     /// What is to be said of a file once it has ended.

@@ -8,8 +8,9 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
 
 use super::Checker;
-use super::pictures::{Looked, start};
+use super::pictures::{Looked, Whole, start};
 use crate::fetch::Fetcher;
+use crate::image::measure::Measure;
 
 /// Fetches pictures for a checker.
 #[derive(Debug)]
@@ -36,32 +37,36 @@ impl Checker<'_> {
             let message = format!("`{}` is an address: it is not fetched, checked or counted", start(url));
             let hint = "embed the picture: it may be gone when training wants it";
             found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
-            return Looked { size: None, hash };
+            return Looked::at_its_header(None, hash);
         };
         let known = fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        let (size, content, findings) = known.unwrap_or_else(|| {
-            let seen = self.fetched(fetching, url, hash);
-            fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, seen.clone());
-            seen
-        });
+        // What was measured is compared once; the picture is known again by its hash.
+        let ((size, content, findings), measure) = match known {
+            Some(seen) => (seen, None),
+            None => {
+                let (seen, measure) = self.fetched(fetching, url, hash);
+                fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, seen.clone());
+                (seen, measure)
+            }
+        };
         found.extend(findings);
-        Looked { size, hash: content }
+        Looked { size, hash: content, measure }
     }
 
-    fn fetched(&self, fetching: &Fetching, url: &str, hash: u128) -> Seen {
+    fn fetched(&self, fetching: &Fetching, url: &str, hash: u128) -> (Seen, Option<Measure>) {
         let mut found = Vec::new();
         match fetching.fetcher.fetch(url) {
             Ok(bytes) => {
                 let message = format!("`{}` is an address; it was fetched and checked", start(url));
                 let hint = "`pixtune fix --fetch` embeds the picture: it may be gone when training wants it";
                 found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
-                let size = self.whole(&bytes, "", &mut found);
-                (size, content_hash(&bytes), found)
+                let Whole { size, measure } = self.whole(&bytes, "", &mut found);
+                ((size, content_hash(&bytes), found), measure)
             }
             Err(error) => {
                 let message = format!("`{}` cannot be fetched: {error}", start(url));
                 found.push(Finding::new(&rules::IMAGE_UNREACHABLE, "", message));
-                (None, hash, found)
+                ((None, hash, found), None)
             }
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and pictures
 //! are judged where they stand. What is kept of it are hashes, 40 to 80 bytes a sample and, where training and
-//! validation files are compared, 25 to 50 a picture, so a file of any size is read in flat memory.
+//! validation files are compared, 25 to 50 a picture (with what is measured of it 140), so a file of any size is read in
+//! flat memory.
 
 mod across;
+mod alike;
 mod excerpt;
 mod fetched;
 mod pictures;
@@ -20,6 +22,7 @@ use pixtune_core::rules::{self, Group, Row, Rule};
 use pixtune_core::target::Target;
 use pixtune_core::tokens::ChatEncoder;
 
+use crate::image::measure::Measure;
 use crate::read::blocks::{Block, without_line_end};
 use crate::read::records::{Cut, RawRow};
 
@@ -35,6 +38,8 @@ pub enum Verify {
     Header,
     /// Decoded to the last pixel.
     Full,
+    /// Decoded and measured, so that what shows the same is found across files.
+    Compare,
 }
 
 /// Which rules are wanted, and how bad their breaches are.
@@ -131,6 +136,8 @@ pub struct Line {
     pub findings: Vec<(Finding, Option<u64>, Option<Excerpt>)>,
     /// What is compared with other lines; of a line that cannot be read nothing is.
     pub facts: Option<Facts>,
+    /// What was measured of each of its pictures; empty where they were not to be.
+    pub measures: Vec<Option<Measure>>,
 }
 
 /// Hashes of a sample.
@@ -261,6 +268,9 @@ impl Checker<'_> {
         }
         findings.extend(rules::nothing_to_train(&sample));
         line.facts = Some(Facts::new(&sample, looked.iter().map(|picture| picture.hash)));
+        if self.verify == Verify::Compare {
+            line.measures = looked.into_iter().map(|picture| picture.measure).collect();
+        }
         findings
     }
 

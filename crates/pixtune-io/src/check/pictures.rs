@@ -13,9 +13,11 @@ use pixtune_core::sample::{ImageSource, Picture};
 use pixtune_core::tokens::too_thin;
 
 use super::{Checker, Verify};
+use crate::image::measure::{self, Measure};
 use crate::image::prepare::rule_of;
 use crate::image::{
-    Format, Header, ImageError, Limits, Orientation, Reading, check_structure, decode, inspect, sniff,
+    Format, Header, ImageError, Limits, Orientation, Reading, Rgb, check_structure, decode, inspect, orient,
+    sniff,
 };
 use crate::write::base64;
 
@@ -25,6 +27,21 @@ pub(super) struct Looked {
     pub(super) size: Option<(u32, u32)>,
     /// Of its bytes as they are written.
     pub(super) hash: u128,
+    /// What it shows, where that is to be compared.
+    pub(super) measure: Option<Measure>,
+}
+
+impl Looked {
+    pub(super) fn at_its_header(size: Option<(u32, u32)>, hash: u128) -> Looked {
+        Looked { size, hash, measure: None }
+    }
+}
+
+/// What a look at all bytes of a picture tells.
+#[derive(Default)]
+pub(super) struct Whole {
+    pub(super) size: Option<(u32, u32)>,
+    pub(super) measure: Option<Measure>,
 }
 
 /// What parsing a line has shown of the base64 in it.
@@ -93,7 +110,7 @@ impl Checker<'_> {
                     && let Some(header) = whole_by_its_ends(text, length)
                 {
                     self.judge_header(&header, length, mime, found);
-                    return Looked { size: Some((header.width, header.height)), hash };
+                    return Looked::at_its_header(Some((header.width, header.height)), hash);
                 }
                 base64::decode(text)
             }
@@ -111,11 +128,11 @@ impl Checker<'_> {
             }
         };
         match bytes {
-            Some(bytes) => Looked { size: self.whole(&bytes, mime, found), hash },
+            Some(bytes) => self.whole(&bytes, mime, found).with(hash),
             None => {
                 let message = "the base64 is damaged: its length or its padding is wrong";
                 found.push(Finding::new(&rules::IMAGE_BAD_DATA_URI, "", message));
-                Looked { size: None, hash }
+                Looked::at_its_header(None, hash)
             }
         }
     }
@@ -124,38 +141,45 @@ impl Checker<'_> {
         match read(path) {
             Ok(bytes) => {
                 let hash = content_hash(&bytes);
-                Looked { size: self.whole(&bytes, "", found), hash }
+                self.whole(&bytes, "", found).with(hash)
             }
             Err(finding) => {
                 found.push(finding);
-                Looked { size: None, hash: content_hash(path.as_os_str().as_encoded_bytes()) }
+                Looked::at_its_header(None, content_hash(path.as_os_str().as_encoded_bytes()))
             }
         }
     }
 
     /// Looks at a picture of which every byte is there.
-    pub(super) fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Option<(u32, u32)> {
+    pub(super) fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Whole {
         let header = match inspect(bytes, &NO_LIMITS) {
             Ok(header) => header,
             Err(error) => {
                 found.push(refusal(&error));
-                return None;
+                return Whole::default();
             }
         };
         let within = self.judge_header(&header, bytes.len(), mime, found);
         let checked = match self.verify {
-            Verify::Full if within => {
+            Verify::Full | Verify::Compare if within => {
                 let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
-                decode(bytes, &header, &limits, Reading::Reference).map(|_| ())
+                let decoded = decode(bytes, &header, &limits, Reading::Reference);
+                decoded
+                    .map(|decoded| (self.verify == Verify::Compare).then(|| measured(decoded.rgb, &header)))
             }
-            _ => check_structure(bytes),
+            _ => check_structure(bytes).map(|()| None),
         };
+        let size = Some((header.width, header.height));
         match checked {
-            // Animations are judged by their header.
-            Ok(()) | Err(ImageError::Animated { .. }) => {}
-            Err(error) => found.push(refusal(&error)),
+            Ok(measure) => Whole { size, measure },
+            Err(error) => {
+                // Animations are judged by their header.
+                if !matches!(error, ImageError::Animated { .. }) {
+                    found.push(refusal(&error));
+                }
+                Whole { size, measure: None }
+            }
         }
-        Some((header.width, header.height))
     }
 
     /// What a header tells; false when the picture is too large to be decoded.
@@ -218,6 +242,23 @@ impl Checker<'_> {
         }
         side <= Limits::default().max_side
     }
+}
+
+impl Whole {
+    fn with(self, hash: u128) -> Looked {
+        Looked { size: self.size, hash, measure: self.measure }
+    }
+}
+
+/// What a picture shows once it is turned upright. Every format is measured as RGB, so that the same pixels are the same
+/// in all of them.
+fn measured(rgb: Rgb, header: &Header) -> Measure {
+    let Rgb { width, height, pixels } = rgb;
+    // A TIFF is turned by the library that loads it.
+    let turn = if header.format == Format::Tiff { Orientation::UPRIGHT } else { header.orientation };
+    let pixels = orient(pixels, width, height, 3, turn);
+    let (width, height) = if turn.swaps_sides() { (height, width) } else { (width, height) };
+    measure::rgb(&Rgb { width, height, pixels })
 }
 
 /// The header of a picture whose beginning can be read and whose end is where it should be. `None` calls for a look

@@ -7,11 +7,13 @@
 mod count;
 mod finish;
 mod journal;
+mod manifest;
 mod plan;
 mod scan;
 mod spool;
+mod telling;
 mod texts;
-mod thumbnails;
+mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,12 +29,12 @@ pub use plan::{Images, MaxReject, Options, Plan, Verify, parse_bytes};
 use crate::parallel;
 use crate::read::ReadError;
 use crate::read::records::RawRow;
+use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
-use finish::Work;
 use journal::{Entry, Stream};
 use scan::Finished;
 use spool::Spool;
-use thumbnails::Thumbnails;
+use work::Work;
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]

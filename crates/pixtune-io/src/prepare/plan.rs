@@ -160,7 +160,7 @@ impl Plan {
         let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
         let stdin_copy = work_folder(&options.out).join("stdin");
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
-            super::finish::create_work_folder(&options)?;
+            super::work::create_work_folder(&options)?;
             keep_stdin(&stdin_copy)?;
         }
         let inputs = discover(&options.inputs, &stdin_copy)?;

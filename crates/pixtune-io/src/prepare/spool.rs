@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Entry, Journal, Replay, Stream};
-use super::thumbnails::Thumbnails;
+use crate::thumbnails::Thumbnails;
 
 /// A finished file of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

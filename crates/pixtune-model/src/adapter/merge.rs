@@ -72,11 +72,7 @@ impl<'a> Merge<'a> {
     }
 
     fn load(&self, module: Module, lora: &Lora) -> Result<Factors, AdapterError> {
-        let right = match lora.is_embedding {
-            true => transposed(&self.finite(&lora.b)?, lora.rank),
-            false => self.finite(&lora.a)?,
-        };
-        let columns = right.len() / lora.rank;
+        let right = self.right(lora)?;
         let moved = match self.base().rotary_head_dim(module) {
             Some(head_dim) => {
                 let (from, to) = (self.adapter.dialect.row_order(module), self.base().row_order());
@@ -86,7 +82,22 @@ impl<'a> Merge<'a> {
             }
             None => None,
         };
-        Ok(Factors { right: PackedA::new(&right, lora.rank, columns), moved, scaling: lora.scaling as f32 })
+        Ok(Factors { right, moved, scaling: lora.scaling as f32 })
+    }
+
+    /// The right factor: A, read row by row; or an embedding's B.
+    fn right(&self, lora: &Lora) -> Result<PackedA, AdapterError> {
+        let rank = lora.rank;
+        if lora.is_embedding {
+            let width = lora.b.shape[0];
+            return Ok(PackedA::new(&transposed(&self.finite(&lora.b)?, rank), rank, width));
+        }
+        let columns = lora.a.shape[1..].iter().product();
+        let mut packed = PackedA::zeros(rank, columns);
+        for row in 0..rank {
+            packed.set_row(row, &self.rows(&lora.a, row * columns, columns)?);
+        }
+        Ok(packed)
     }
 
     /// Rows of the left factor: B, or an embedding's A.

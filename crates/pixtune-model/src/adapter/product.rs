@@ -19,19 +19,25 @@ pub struct PackedA {
 }
 
 impl PackedA {
+    /// An A of zeros, `rank` rows of `columns`.
+    pub fn zeros(rank: usize, columns: usize) -> PackedA {
+        PackedA { panels: vec![[0.0; LANES]; columns.div_ceil(LANES) * rank], rank, columns }
+    }
+
     /// Packs A, `rank` rows of `columns`.
     pub fn new(a: &[f32], rank: usize, columns: usize) -> PackedA {
         assert_eq!(a.len(), rank * columns, "A is rank × columns");
-        let mut panels = Vec::with_capacity(columns.div_ceil(LANES) * rank);
-        for start in (0..columns).step_by(LANES) {
-            for row in 0..rank {
-                let values = &a[row * columns + start..][..LANES.min(columns - start)];
-                let mut panel = [0.0; LANES];
-                panel[..values.len()].copy_from_slice(values);
-                panels.push(panel);
-            }
+        let mut packed = PackedA::zeros(rank, columns);
+        a.chunks_exact(columns.max(1)).enumerate().for_each(|(row, values)| packed.set_row(row, values));
+        packed
+    }
+
+    /// Packs one row.
+    pub fn set_row(&mut self, row: usize, values: &[f32]) {
+        assert!(row < self.rank && values.len() == self.columns, "A is rank × columns");
+        for (index, values) in values.chunks(LANES).enumerate() {
+            self.panels[index * self.rank + row][..values.len()].copy_from_slice(values);
         }
-        PackedA { panels, rank, columns }
     }
 
     /// Columns of A, and of the weight it changes.

@@ -6,6 +6,7 @@
 
 mod cpu;
 
+pub(crate) use cpu::vectorised;
 pub use cpu::{CpuKernels, Precision};
 
 use std::fmt::Debug;

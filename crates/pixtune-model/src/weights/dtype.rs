@@ -1,5 +1,7 @@
 //! Element types of tensors, and the conversions between the floating ones.
 
+use crate::kernels::vectorised;
+
 /// The type of a tensor's elements, under the name safetensors files use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dtype {
@@ -125,11 +127,13 @@ impl std::fmt::Display for Dtype {
 }
 
 /// An `f32` of the same value: bf16 is its upper half.
+#[inline(always)]
 pub fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The nearest bf16, ties to even; a NaN stays a NaN. PyTorch rounds the same way.
+#[inline(always)]
 pub fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
@@ -178,26 +182,60 @@ pub fn f32_to_f16(value: f32) -> u16 {
 
 /// The elements of `bytes` as `f32`; `None` where the type is none of bf16, f16 and f32.
 pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let halves = |convert: fn(u16) -> f32| {
-        bytes.as_chunks().0.iter().map(|pair| convert(u16::from_le_bytes(*pair))).collect()
-    };
-    match dtype {
-        Dtype::BF16 => Some(halves(bf16_to_f32)),
-        Dtype::F16 => Some(halves(f16_to_f32)),
-        Dtype::F32 => Some(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect()),
-        _ => None,
-    }
+    let mut values = vec![0.0; bytes.len() / dtype.size()];
+    read_f32(dtype, bytes, &mut values)?;
+    Some(values)
 }
 
-/// Appends `values` to `out` in a weight type, each rounded once; `None` where the type is none of bf16, f16 and f32.
-pub fn extend_from_f32(dtype: Dtype, values: &[f32], out: &mut Vec<u8>) -> Option<()> {
+/// Turns the elements of `bytes` into as many `values`; `None` where the type is none of bf16, f16 and f32.
+pub fn read_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Option<()> {
     match dtype {
-        Dtype::BF16 => out.extend(values.iter().flat_map(|value| f32_to_bf16(*value).to_le_bytes())),
-        Dtype::F16 => out.extend(values.iter().flat_map(|value| f32_to_f16(*value).to_le_bytes())),
-        Dtype::F32 => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        Dtype::BF16 => read_bf16(bytes.as_chunks().0, values),
+        Dtype::F16 => {
+            let halves = bytes.as_chunks().0.iter().map(|two| f16_to_f32(u16::from_le_bytes(*two)));
+            values.iter_mut().zip(halves).for_each(|(value, half)| *value = half);
+        }
+        Dtype::F32 => {
+            let stored = bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four));
+            values.iter_mut().zip(stored).for_each(|(value, stored)| *value = stored);
+        }
         _ => return None,
     }
     Some(())
+}
+
+/// Turns `values` into as many elements of a weight type, each rounded once; `None` where the type is none of bf16, f16
+/// and f32.
+pub fn write_f32(dtype: Dtype, values: &[f32], bytes: &mut [u8]) -> Option<()> {
+    match dtype {
+        Dtype::BF16 => write_bf16(values, bytes.as_chunks_mut().0),
+        Dtype::F16 => {
+            let halves = values.iter().map(|value| f32_to_f16(*value).to_le_bytes());
+            bytes.as_chunks_mut().0.iter_mut().zip(halves).for_each(|(out, half)| *out = half);
+        }
+        Dtype::F32 => {
+            let stored = values.iter().map(|value| value.to_le_bytes());
+            bytes.as_chunks_mut().0.iter_mut().zip(stored).for_each(|(out, stored)| *out = stored);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+vectorised! {
+    fn read_bf16(bytes: &[[u8; 2]], values: &mut [f32]) {
+        for (value, two) in values.iter_mut().zip(bytes) {
+            *value = bf16_to_f32(u16::from_le_bytes(*two));
+        }
+    }
+}
+
+vectorised! {
+    fn write_bf16(values: &[f32], bytes: &mut [[u8; 2]]) {
+        for (two, value) in bytes.iter_mut().zip(values) {
+            *two = f32_to_bf16(*value).to_le_bytes();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,4 +4,5 @@
 
 mod checkpoint;
 mod header;
+mod large;
 mod support;

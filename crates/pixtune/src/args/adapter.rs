@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{DtypeArg, ToArg};
+use super::{DtypeArg, ToArg, WriteArgs};
 use crate::ui::Format;
 
 /// Bring a LoRA adapter to where it is served: its dialect, its scaling, its rows; or merge it
@@ -106,7 +106,7 @@ pub struct AdapterConvertArgs {
 ///
 /// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the type it is stored in. The base is
 /// read once and the result written once, converted to the other format on the way if asked for; memory stays under
-/// 100 MB. DoRA, modules_to_save, embeddings and the output layer are merged too.
+/// 100 MB up to rank 256. DoRA, modules_to_save, embeddings and the output layer are merged too.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -128,24 +128,8 @@ pub struct AdapterMergeArgs {
     /// The dialect of the adapter, where names do not tell it
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
-    /// The type of every tensor
-    #[arg(long, value_enum, default_value_t = DtypeArg::Keep)]
-    pub dtype: DtypeArg,
-    /// Most bytes of weights in one file, or `none`; 5GB without it for hf, none for mistral, whose own code reads one file
-    #[arg(long, value_name = "SIZE")]
-    pub shard_size: Option<String>,
-    /// Write a tensor for a head that is tied to the embedding: mistral-inference needs one
-    #[arg(long)]
-    pub untie: bool,
-    /// Replace DST if pixtune wrote it
-    #[arg(long)]
-    pub force: bool,
-    /// Only errors and the result
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// For people or for machines (one JSON object)
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[command(flatten)]
+    pub write: WriteArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use crate::ui::Format;
 
@@ -38,13 +38,21 @@ pub struct ConvertArgs {
     /// A folder of the untuned model: its tokenizer files are copied, other keys of its configuration kept
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+// How a checkpoint is written, by `convert` and `adapter merge`. No doc comment: it would become the help of both.
+#[derive(Debug, Args)]
+pub struct WriteArgs {
     /// The type of every tensor; f32 to bf16 rounds to the nearest, ties to even
     #[arg(long, value_enum, default_value_t = DtypeArg::Keep)]
     pub dtype: DtypeArg,
     /// Most bytes of weights in one file, or `none`; 5GB without it for hf, none for mistral, whose own code reads one file
     #[arg(long, value_name = "SIZE")]
     pub shard_size: Option<String>,
-    /// Read everything back through the inverse map and compare it with the source before it gets its name
+    /// Read everything back from the disk and compare every byte before the result gets its name: led back to the source,
+    /// or, where weights were changed, with the source led forward
     #[arg(long)]
     pub verify: bool,
     /// Write a tensor for a head that is tied to the embedding: mistral-inference needs one

@@ -23,7 +23,7 @@ pub use adapter::{
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use choice::ChoiceArgs;
-pub use convert::{ConvertArgs, DtypeArg, ToArg};
+pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;

@@ -6,9 +6,9 @@ use pixtune_core::json::quoted;
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
-use pixtune_model::weights::convert::{Existing, Options, Report};
+use pixtune_model::weights::convert::Report;
 
-use super::convert::{dtype_of, format_of, not_finite, shard_bytes, show};
+use super::convert::{dtype_of, existing, format_of, not_finite, show, verified, written};
 use crate::Outcome;
 use crate::args::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
@@ -68,23 +68,13 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
 }
 
 fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
-    let mut ui = Ui::new(args.format, args.quiet);
+    let mut ui = Ui::new(args.write.format, args.write.quiet);
     let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
     let to = match args.to {
         Some(to) => format_of(to),
         None => Checkpoint::open(&args.base)?.format(),
     };
-    let options = Options {
-        source: args.base.clone(),
-        target: args.target.clone(),
-        to,
-        base: None,
-        dtype: dtype_of(args.dtype),
-        shard_bytes: shard_bytes(args.shard_size.as_deref(), to)?,
-        untie: args.untie,
-        verify: false,
-        existing: existing(args.force),
-    };
+    let options = written(&args.base, &args.target, to, &args.write)?;
     let merge = Merge::new(&adapter, options)?;
     for warning in &merge.plan().warnings {
         ui.note(&format!("warning: {warning}"));
@@ -92,15 +82,11 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
     let result = merge.run(&mut |progress| show(&ui, progress));
     ui.end();
     let report = result?;
-    match args.format {
+    match args.write.format {
         Format::Json => ui::print(&format!("{}\n", report.to_value())),
         Format::Human => ui::print(&merge_table(&report, &adapter, &args.target.display().to_string())),
     }
     Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
-}
-
-fn existing(force: bool) -> Existing {
-    if force { Existing::Replace } else { Existing::Keep }
 }
 
 /// One JSON object a module, then one of all.
@@ -250,6 +236,7 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     line("tensors", format!("{} ({}), {}", grouped(report.tensors), dtypes.join(", "), bytes(report.bytes)));
     line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
     out.push_str(&not_finite(report));
+    out.push_str(&verified(report));
     out
 }
 

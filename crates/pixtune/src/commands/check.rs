@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Fix, Severity};
@@ -31,15 +32,26 @@ pub fn run(mut args: CheckArgs) -> Result<Outcome, Error> {
     let mut checker = choice::checker(&args.choice, &args.files, verify)?;
     checker.excerpts = args.format == CheckFormat::Human && !args.statistics;
     let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
-    let mut across = Across::new(&names, &checker.selection, &checker.target);
-    let mut report = Report::new(&args);
+    let selection = checker.selection.clone();
+    let target = checker.target;
+    let mut across = Across::new(&names, &selection, &target);
+    if verify == Verify::Full && across.compares_pictures() {
+        checker.verify = Verify::Compare;
+    }
+    let mut report = Report::new(&args, across.compares_pictures());
     for (index, file) in args.files.iter().enumerate() {
         match check_file(&args, &checker, index, file, &mut across, &mut report) {
             Err(error @ Error::Output { .. }) => return ends_quietly(error),
             result => result?,
         }
     }
-    report.end()
+    let threads = NonZeroUsize::new(choice::threads(&args.choice)).unwrap_or(NonZeroUsize::MIN);
+    let temporary = |source| Error::Write { path: std::env::temp_dir(), source };
+    let told = across.end(threads).map_err(temporary)?.iter().try_for_each(|reported| report.tell(reported));
+    match told {
+        Err(source) => ends_quietly(written(source)),
+        Ok(()) => report.end(),
+    }
 }
 
 fn check_file(
@@ -94,6 +106,8 @@ struct Report {
     format: CheckFormat,
     statistics: bool,
     verify: VerifyArg,
+    /// Pictures can leak from one file to another.
+    compares_pictures: bool,
     out: BufWriter<io::Stdout>,
     on_terminal: bool,
     coloured: bool,
@@ -108,13 +122,14 @@ struct Report {
 }
 
 impl Report {
-    fn new(args: &CheckArgs) -> Report {
+    fn new(args: &CheckArgs, compares_pictures: bool) -> Report {
         let input_total =
             args.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
         Report {
             format: args.format,
             statistics: args.statistics,
             verify: args.verify,
+            compares_pictures,
             out: BufWriter::new(io::stdout()),
             on_terminal: io::stdout().is_terminal(),
             coloured: args.format == CheckFormat::Human && colour::seen_on(&io::stdout()),
@@ -233,6 +248,12 @@ impl Report {
         }
         if self.verify == VerifyArg::Header && self.progress.images > 0 {
             out.push_str("pictures were checked by their headers and ends; --verify full decodes them\n");
+            if self.compares_pictures {
+                out.push_str(
+                    "of pictures on both sides only those were looked for whose files are the same; --verify full \
+                     also finds those written, scaled or cut anew\n",
+                );
+            }
         }
         out
     }

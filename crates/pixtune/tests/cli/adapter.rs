@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{Case, root};
+use pixtune_core::json::Value;
+
+use crate::harness::{Case, root, text};
 use crate::snapshots::check;
 
 fn fixture(name: &str) -> String {
@@ -73,4 +75,69 @@ fn a_full_disk_leaves_nothing() {
     };
     limited(&format!("merge '{hf}' '{adapter}' out"));
     assert_eq!(fs::read_dir(case.path("")).unwrap().count(), 0);
+}
+
+/// What becomes of the modules of an adapter, in a few words: `applied`, or area by area.
+fn fate(lines: &str) -> String {
+    let mut areas: Vec<(String, Vec<String>)> = Vec::new();
+    for line in lines.lines() {
+        let line = pixtune_core::json::parse(line).unwrap().value.into_owned();
+        let Some(area) = line.get("area").and_then(Value::as_str).map(str::to_owned) else { continue };
+        let verdict = text(&line, "/verdict");
+        match areas.iter_mut().find(|(other, _)| *other == area) {
+            Some((_, verdicts)) if verdicts.contains(&verdict) => {}
+            Some((_, verdicts)) => verdicts.push(verdict),
+            None => areas.push((area, vec![verdict])),
+        }
+    }
+    let all = areas[0].1.clone();
+    match areas.iter().all(|(_, verdicts)| *verdicts == all) {
+        true => all.join(" and "),
+        false => areas
+            .iter()
+            .map(|(area, verdicts)| format!("{area} {}", verdicts.join(" and ")))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+#[test]
+fn the_page_about_servers_says_what_check_says() {
+    const START: &str = "<!-- what each server does -->\n";
+    let case = Case::new();
+    let (native, hf) = (fixture("native_bf16"), fixture("hf_bf16"));
+    let dialects = ["peft", "peft-legacy", "mistral", "vllm-consolidated"];
+    for dialect in dialects {
+        let source = fixture("lora_all");
+        case.run(&["adapter", "convert", &source, dialect, "--to", dialect, "--base", &hf]).ends(0);
+    }
+    let mut table =
+        format!("| server | {} |\n|---|---|---|---|---|\n", dialects.map(|d| format!("`{d}`")).join(" | "));
+    let flag = "--enable-tower-connector-lora";
+    for (server, base, more) in [
+        ("vllm-hf", &hf, &[][..]),
+        ("vllm-hf", &hf, &[flag]),
+        ("vllm-mistral", &native, &[]),
+        ("vllm-mistral", &native, &[flag]),
+        ("mistral-inference", &native, &[]),
+        ("transformers", &hf, &[]),
+        ("transformers-4.57", &hf, &[]),
+        ("transformers-legacy", &hf, &[]),
+    ] {
+        let ask = |dialect: &str| {
+            let args = ["adapter", "check", dialect, "--base", base, "--server", server, "--from", dialect];
+            fate(&case.run(&[&args[..], &["--format", "json"], more].concat()).stdout)
+        };
+        let flags: String = more.iter().map(|flag| format!(" `{flag}`")).collect();
+        table += &format!("| `{server}`{flags} | {} |\n", dialects.map(ask).join(" | "));
+    }
+    let path = root().join("docs/adapters.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(START).unwrap();
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    let wanted = format!("{before}{START}{table}<!-- end -->{after}");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(page, wanted, "UPDATE_SNAPSHOTS=1 writes docs/adapters.md");
 }

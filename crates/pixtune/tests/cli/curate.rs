@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use pixtune_core::rules;
 use pixtune_io::image::{self, Limits, Reading, Rgb, encode_png, jpeg};
+use pixtune_io::write::base64;
 
 use crate::harness::{Case, root, text};
 
@@ -144,6 +146,85 @@ fn bad_pictures_are_told_and_dropped_on_request() {
     assert_eq!(text(&case.lines("out/rejected.jsonl")[0], "/severity"), "error");
     case.prepare(&["--drop", "blury", "--force"]).ends(2).tells("is `image-blurry` meant?");
     case.prepare(&["--drop", "dark", "--verify", "header", "--force"]).ends(2).tells("--verify header");
+}
+
+#[test]
+fn every_rule_of_pixels_is_told() {
+    let case = Case::new();
+    let photo = photo();
+    let of_size = |width, height| Rgb { width, height, pixels: vec![] };
+    let wave = |x: usize| (128.0 + 100.0 * (x as f64 / 10.0).sin()) as u8;
+    let pictures = [
+        ("dark", changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value / 5))),
+        ("light", changed(&photo, |x, y| pixel(&photo, x, y).map(|value| 245 + value / 30))),
+        ("flat", changed(&photo, |_, _| [230, 120, 120])),
+        ("blurry", changed(&photo, |x, y| [wave(x), wave(y), wave(x + y)])),
+        ("tiny", changed(&of_size(20, 20), |x, y| pixel(&photo, x, y))),
+        ("wide", changed(&of_size(4200, 300), |x, y| pixel(&photo, x % 300, y % 200))),
+        ("grey", changed(&photo, |x, y| [pixel(&photo, x, y)[1]; 3])),
+    ];
+    case.write("photo.png", encode_png(&photo));
+    let mut table = "image,prompt,completion\n".to_owned();
+    (0..12).for_each(|at| table.push_str(&format!("photo.png,question {at},answer {at}\n")));
+    for (name, picture) in &pictures {
+        case.write(&format!("{name}.png"), encode_png(picture));
+        table.push_str(&format!("{name}.png,what is {name}?,it is {name}\n"));
+    }
+    case.write("data.csv", table);
+    let run = case.prepare(&["--validation", "0"]).ends(0);
+    for rule in rules::OF_PIXELS {
+        assert!(
+            run.stderr.contains(&format!("warning[{}]", rule.id)),
+            "{} is not in:\n{}",
+            rule.id,
+            run.stderr
+        );
+    }
+    assert!((2..14).all(|line| !run.stderr.contains(&format!("data.csv:{line} "))), "{}", run.stderr);
+}
+
+fn asked(question: &str, mime: &str, picture: &[u8]) -> String {
+    let mut uri = format!("data:{mime};base64,").into_bytes();
+    base64::encode(picture, &mut uri);
+    let uri = String::from_utf8(uri).unwrap();
+    format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{uri}"}},{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{question} It depends."}}]}}
+"#
+    )
+}
+
+#[test]
+fn check_finds_pictures_of_both_sides_that_were_written_anew() {
+    let case = Case::new();
+    let photo = photo();
+    let file = as_jpeg(&photo, 90);
+    let header = image::inspect(&file, &Limits::default()).unwrap();
+    let decoded = image::decode(&file, &header, &Limits::default(), Reading::Reference).unwrap().rgb;
+    let mirrored = changed(&photo, |x, y| pixel(&photo, photo.width - 1 - x, y));
+    case.write("train.jsonl", asked("What is this?", "image/jpeg", &file));
+    case.write(
+        "validation.jsonl",
+        asked("How many?", "image/png", &encode_png(&decoded))
+            + &asked("Which colour?", "image/jpeg", &as_jpeg(&photo, 30))
+            + &asked("Where?", "image/png", &encode_png(&mirrored)),
+    );
+    let check = |more: &[&str]| {
+        let files =
+            ["check", "train.jsonl", "validation.jsonl", "--select", "shared-image,shared-near-image"];
+        case.run(&[&files[..], more].concat()).ends(0).stdout
+    };
+    let told = check(&["--verify", "full"]);
+    for wanted in [
+        "warning[shared-image]: validation.jsonl:1 /messages/0/content/0",
+        "train.jsonl:1 has the same pixels in another file on the other side",
+        "warning[shared-near-image]: validation.jsonl:2 /messages/0/content/0",
+        "train.jsonl:1 shows nearly the same on the other side (",
+    ] {
+        assert!(told.contains(wanted), "{wanted} is not in:\n{told}");
+    }
+    assert!(!told.contains("validation.jsonl:3"), "{told}");
+    let told = check(&[]);
+    assert!(!told.contains("warning") && told.contains("--verify full also finds those written"), "{told}");
 }
 
 #[test]

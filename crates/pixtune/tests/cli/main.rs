@@ -12,6 +12,7 @@ mod fetch;
 mod fix;
 mod generate;
 mod harness;
+mod limits;
 mod prepare;
 mod report;
 mod resume;

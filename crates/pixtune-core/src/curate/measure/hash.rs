@@ -78,8 +78,12 @@ const WINDOW: [i64; 32] = [
 /// Frequencies below this one are computed along each side.
 const FREQUENCIES: usize = 11;
 
-/// A picture whose strongest frequency moves luma by less than this has no hash: what is left of it is noise.
-const FLAT: i64 = 2;
+/// A thumbnail whose variance is smaller, in squared steps of luma, has no hash: what is left of it is a scanner's shading.
+const FLAT: u64 = 2;
+
+/// A wave that starts bright by less counts as none, in 64ths of a step: in a symmetric picture half of them are nothing,
+/// and encoding it anew moves them by a few 64ths.
+const NOISE: i64 = 8;
 
 /// The lowest frequencies of a thumbnail under its window, `[down][across]`, in 64ths of a luma step of amplitude.
 fn frequencies(thumbnail: &Thumbnail) -> [[i64; FREQUENCIES]; FREQUENCIES] {
@@ -117,16 +121,21 @@ fn frequencies(thumbnail: &Thumbnail) -> [[i64; FREQUENCIES]; FREQUENCIES] {
 /// Signs do not change with brightness or contrast, and low frequencies hardly with scaling, re-encoding or the loss of
 /// a narrow border. The hash of the mirrored picture differs in every odd frequency across.
 pub fn perceptual_hash(thumbnail: &Thumbnail) -> u64 {
-    let frequencies = frequencies(thumbnail);
-    let lowest = lowest();
-    let strongest = lowest.iter().map(|(down, across)| frequencies[*down][*across].abs()).max();
-    if strongest.is_none_or(|strongest| strongest < 64 * FLAT) {
+    if is_flat(&thumbnail.pixels) {
         return 0;
     }
+    let frequencies = frequencies(thumbnail);
     let bit =
-        |(at, (down, across)): (usize, &(usize, usize))| u64::from(frequencies[*down][*across] > 0) << at;
-    let hash = lowest.iter().enumerate().map(bit).sum::<u64>();
+        |(at, (down, across)): (usize, &(usize, usize))| u64::from(frequencies[*down][*across] > NOISE) << at;
+    let hash = lowest().iter().enumerate().map(bit).sum::<u64>();
     hash.max(1)
+}
+
+fn is_flat(pixels: &[u8]) -> bool {
+    let count = pixels.len() as u64;
+    let sum: u64 = pixels.iter().map(|value| u64::from(*value)).sum();
+    let squares: u64 = pixels.iter().map(|value| u64::from(*value).pow(2)).sum();
+    count * squares - sum * sum < FLAT * count * count
 }
 
 /// The 64 frequencies, from the lowest up; the constant one is not among them.

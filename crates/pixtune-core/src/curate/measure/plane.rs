@@ -1,5 +1,7 @@
 //! Planes of luma and their averages.
 
+use std::ops::Range;
+
 /// One byte a pixel, with room for padding at the end of each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Luma<'a> {
@@ -57,34 +59,63 @@ pub fn reduce(luma: Luma<'_>, factor: usize) -> Reduced<'_> {
     let (wide, high) = (factor.min(luma.width), factor.min(luma.height));
     let (width, height) = (luma.width / wide, luma.height / high);
     let mut samples = Vec::with_capacity(width * height);
-    let mut sums = vec![0u32; width * wide];
-    let area = (wide * high) as u32;
+    let mut sums = vec![0u16; width * wide];
     for y in 0..height {
-        sum_rows(luma, y * high..(y + 1) * high, &mut sums);
-        // The usual factors get code of their own: a sum over a known number of neighbours is several times as fast.
-        match wide {
-            2 => means::<2>(&sums, area, &mut samples),
-            3 => means::<3>(&sums, area, &mut samples),
-            4 => means::<4>(&sums, area, &mut samples),
-            _ => samples.extend(sums.chunks_exact(wide).map(|square| mean(square.iter().sum(), area))),
+        let rows = y * high..(y + 1) * high;
+        // The usual factors get code of their own: with a divisor that is known a loop becomes vectors.
+        match (wide, high) {
+            (2, 2) => halve(luma.row(rows.start), luma.row(rows.start + 1), &mut samples),
+            // The sum of so many values fits into 16 bits.
+            (_, ..=257) => {
+                sum_rows(luma, rows, &mut sums);
+                match (wide, high) {
+                    (3, 3) => means::<3>(&sums, &mut samples),
+                    (4, 4) => means::<4>(&sums, &mut samples),
+                    _ => samples.extend(sums.chunks_exact(wide).map(|square| mean(square, wide * high))),
+                }
+            }
+            _ => {
+                samples.extend((0..width).map(|x| square_mean(luma, rows.clone(), x * wide..(x + 1) * wide)))
+            }
         }
     }
     Reduced::Smaller { samples, width, height }
 }
 
-fn means<const WIDE: usize>(sums: &[u32], area: u32, out: &mut Vec<u8>) {
-    out.extend(sums.as_chunks::<WIDE>().0.iter().map(|square| mean(square.iter().sum(), area)));
+/// Means of two by two.
+fn halve(one: &[u8], other: &[u8], out: &mut Vec<u8>) {
+    let pairs = one.as_chunks::<2>().0.iter().zip(other.as_chunks::<2>().0);
+    out.extend(pairs.map(|(one, other)| {
+        let (one, other) = (u16::from_le_bytes(*one), u16::from_le_bytes(*other));
+        (((one & 255) + (one >> 8) + (other & 255) + (other >> 8) + 2) >> 2) as u8
+    }));
 }
 
-fn mean(sum: u32, area: u32) -> u8 {
-    ((sum + area / 2) / area) as u8
+fn means<const SIDE: usize>(sums: &[u16], out: &mut Vec<u8>) {
+    let area = (SIDE * SIDE) as u16;
+    // Four by four times 255 is well within 16 bits.
+    let mean = |square: &[u16; SIDE]| ((square.iter().sum::<u16>() + area / 2) / area) as u8;
+    out.extend(sums.as_chunks::<SIDE>().0.iter().map(mean));
 }
 
-fn sum_rows(luma: Luma<'_>, rows: std::ops::Range<usize>, sums: &mut [u32]) {
+fn sum_rows(luma: Luma<'_>, rows: Range<usize>, sums: &mut [u16]) {
     sums.fill(0);
     for y in rows {
-        sums.iter_mut().zip(luma.row(y)).for_each(|(sum, value)| *sum += u32::from(*value));
+        sums.iter_mut().zip(luma.row(y)).for_each(|(sum, value)| *sum += u16::from(*value));
     }
+}
+
+fn mean(sums: &[u16], area: usize) -> u8 {
+    let sum: u32 = sums.iter().map(|sum| u32::from(*sum)).sum();
+    ((sum as usize + area / 2) / area) as u8
+}
+
+/// Of a square that is too high for sums of 16 bits.
+fn square_mean(luma: Luma<'_>, rows: Range<usize>, columns: Range<usize>) -> u8 {
+    let area = (rows.len() * columns.len()) as u64;
+    let row_sum = |y: usize| luma.row(y)[columns.clone()].iter().map(|value| u64::from(*value)).sum::<u64>();
+    let sum: u64 = rows.map(row_sum).sum();
+    ((sum + area / 2) / area) as u8
 }
 
 #[cfg(test)]
@@ -116,6 +147,13 @@ mod tests {
                 assert_eq!(u32::from(smaller.row(y)[x]), (square.sum::<u32>() + area / 2) / area);
             }
         }
+    }
+
+    #[test]
+    fn a_high_square_is_summed_as_well() {
+        let samples = vec![255; 300 * 600];
+        let reduced = reduce(Luma { samples: &samples, width: 300, height: 600, stride: 300 }, 300);
+        assert_eq!(reduced.as_luma().samples, [255, 255]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use product::{Products, Term};
 
 pub use pool::CpuBuffer;
 pub use product::Precision;
+pub(crate) use simd::vectorised;
 pub use weight::CpuWeight;
 
 use super::{

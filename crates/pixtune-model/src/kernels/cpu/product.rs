@@ -77,7 +77,7 @@ impl Right<'_> {
     fn pack(&self, factor: f32, (rows, columns): (Range<usize>, Range<usize>), width: usize, to: &mut [f32]) {
         match self {
             Right::F32(matrix) => {
-                pack(matrix.rows(rows).columns(columns), width, to, |number| number * factor)
+                pack(matrix.rows(rows).columns(columns), width, to, |number| number * factor);
             }
             Right::Bf16(matrix) => {
                 pack(matrix.rows(rows).columns(columns), width, to, |number| {

@@ -23,7 +23,7 @@ macro_rules! vectorised {
         }
     };
 }
-pub(super) use vectorised;
+pub(crate) use vectorised;
 
 /// How many sums run side by side: the order of additions must not depend on the processor.
 pub(super) const LANES: usize = 16;

@@ -3,11 +3,13 @@
 //! [`Plan::new`] refuses everything that can be refused; [`Plan::run`] moves the bytes. A [`Change`] alters weights on
 //! their way, which is how adapters are merged in the same pass.
 
+mod blocks;
 mod error;
 mod extras;
 mod folder;
 mod layout;
 mod report;
+mod route;
 mod tokenizer;
 mod transfer;
 mod verify;
@@ -127,7 +129,7 @@ impl Plan {
         for (piece, place) in
             files.iter().flat_map(|file| file.pieces.iter().zip(&file.layout.header.tensors))
         {
-            transfer::Route::new(&source, *piece, place, options.to.row_order())?;
+            route::Route::new(&source, *piece, place, options.to.row_order())?;
         }
         let mut config = source.config().clone();
         if options.untie {
@@ -148,7 +150,7 @@ impl Plan {
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Report, ConvertError> {
         let folder = OutputFolder::create(&self.options.target)?;
-        let total = self.bytes();
+        let total = self.files.iter().map(|file| file.layout.file_length()).sum();
         let mut done = 0;
         let transfer = transfer::Transfer {
             source: &self.source,

@@ -1,135 +1,23 @@
 //! The bytes: read, changed where needed, written. One thread reads and changes, another writes; between them go a few
-//! buffers, so that memory does not depend on the model.
+//! blocks, so that memory does not depend on the model.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::blocks::{Block, BlockFile};
 use super::folder::write_error;
-use super::layout::{Piece, PlannedFile};
+use super::layout::PlannedFile;
+use super::route::{Route, Scratch};
 use super::{Change, ConvertError};
-use crate::weights::dtype::{self, Dtype};
-use crate::weights::safetensors::{TensorInfo, Writer};
-use crate::weights::{Checkpoint, RowOrder, Tensor, TensorName};
+use crate::weights::dtype::Dtype;
+use crate::weights::{Checkpoint, RowOrder};
 
-/// Bytes of a buffer: large enough for the disk, small enough for the cache.
-const BUFFER: usize = 4 << 20;
+/// Blocks between the threads, beside the one that is filled and the one that is written.
+const WAITING: usize = 2;
 
-/// Buffers on their way.
-const BUFFERS: usize = 4;
-
-/// No model has heads of more bytes.
-const MAX_HEAD: u64 = 64 << 20;
-
-/// How a tensor gets from the source to the output.
-#[derive(Debug, Clone)]
-pub struct Route<'c> {
-    tensor: Tensor<'c>,
-    target: Dtype,
-    row_bytes: usize,
-    /// Rows of a chunk; whole heads where rows move.
-    rows: usize,
-    head_dim: Option<usize>,
-    orders: (RowOrder, RowOrder),
-}
-
-impl<'c> Route<'c> {
-    /// The route of a piece into a place of a file.
-    pub fn new(
-        source: &'c Checkpoint,
-        piece: Piece,
-        place: &TensorInfo,
-        to: RowOrder,
-    ) -> Result<Route<'c>, ConvertError> {
-        let tensor = source.tensor(piece.from).expect("pieces are made of tensors of the source");
-        let orders = (source.row_order(), to);
-        let head_dim = source.rotary_head_dim(piece.from.module).filter(|_| orders.0 != orders.1);
-        let all_rows = tensor.shape().first().copied().unwrap_or(1).max(1);
-        let row_bytes = usize::try_from(tensor.info.bytes()).map_err(|_| ConvertError::TooLarge)? / all_rows;
-        let rows = match head_dim {
-            Some(head_dim) => {
-                let head = head_dim as u64 * row_bytes as u64;
-                if head > MAX_HEAD {
-                    return Err(ConvertError::HeadTooLarge { name: tensor.info.name.clone(), bytes: head });
-                }
-                head_dim * (BUFFER / head as usize).max(1)
-            }
-            None => (BUFFER / row_bytes.max(1)).max(1),
-        };
-        Ok(Route { tensor, target: place.dtype, row_bytes, rows, head_dim, orders })
-    }
-
-    /// The places of the chunks in the source: first row, offset and bytes.
-    pub fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
-        let range = self.tensor.info.range.clone();
-        let step = (self.rows * self.row_bytes).max(1);
-        let (rows, total) = (self.rows, range.end - range.start);
-        (0..total.div_ceil(step as u64)).map(move |index| {
-            let start = index * step as u64;
-            let bytes = (total - start).min(step as u64) as usize;
-            Chunk { first_row: index as usize * rows, offset: range.start + start, bytes }
-        })
-    }
-
-    /// Reads a chunk as it is stored.
-    pub fn read(&self, chunk: Chunk, buffer: &mut Vec<u8>) -> Result<(), ConvertError> {
-        buffer.resize(chunk.bytes, 0);
-        Ok(self.tensor.file.read_at(buffer, chunk.offset)?)
-    }
-
-    /// Turns a chunk of the source into a chunk of the output; `spare` is room to work in.
-    pub fn apply(
-        &self,
-        change: Option<&dyn Change>,
-        chunk: Chunk,
-        bytes: &mut Vec<u8>,
-        spare: &mut Vec<u8>,
-    ) -> Result<(), ConvertError> {
-        let from = self.tensor.dtype();
-        let change = change.filter(|change| change.concerns(self.tensor.name));
-        if change.is_some() || from != self.target {
-            let mut values = dtype::to_f32(from, bytes).expect("a checkpoint only holds bf16, f16 and f32");
-            if let Some(change) = change {
-                change
-                    .apply(self.tensor.name, chunk.first_row, &mut values)
-                    .map_err(|source| ConvertError::Change { name: self.tensor.info.name.clone(), source })?;
-            }
-            bytes.clear();
-            dtype::extend_from_f32(self.target, &values, bytes).expect("only weight types are asked for");
-        }
-        if let Some(head_dim) = self.head_dim {
-            let row_bytes = self.row_bytes / from.size() * self.target.size();
-            spare.resize(bytes.len(), 0);
-            self.orders.0.permute(self.orders.1, head_dim, row_bytes, bytes, spare);
-            std::mem::swap(bytes, spare);
-        }
-        Ok(())
-    }
-
-    /// Whether the output can be led back to the source's very bytes.
-    pub fn is_exact(&self, change: Option<&dyn Change>) -> bool {
-        self.tensor.dtype() == self.target && change.is_none_or(|change| !change.concerns(self.tensor.name))
-    }
-
-    /// The same move in the other direction, for a chunk of the output.
-    pub fn undo(&self, bytes: &mut Vec<u8>, spare: &mut Vec<u8>) {
-        if let Some(head_dim) = self.head_dim {
-            spare.resize(bytes.len(), 0);
-            let row_bytes = self.row_bytes / self.tensor.dtype().size() * self.target.size();
-            self.orders.1.permute(self.orders.0, head_dim, row_bytes, bytes, spare);
-            std::mem::swap(bytes, spare);
-        }
-    }
-}
-
-/// A part of a tensor.
-#[derive(Debug, Clone, Copy)]
-pub struct Chunk {
-    first_row: usize,
-    offset: u64,
-    bytes: usize,
-}
+/// Bytes that are read and looked at in one go, while they are in the cache.
+const READ: usize = 512 << 10;
 
 /// Something in the weights that no training means to produce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,14 +42,23 @@ pub struct Transfer<'t> {
     pub change: Option<&'t dyn Change>,
 }
 
+/// Why the reader ends: its own error has been sent, or the writer is gone and says why itself.
+struct Ended;
+
 impl Transfer<'_> {
-    /// Writes every file into a folder and tells `progress` after every chunk how many bytes it had. Returns what is not
+    /// Writes every file into a folder and tells `progress` after every block how many bytes it had. Returns what is not
     /// finite in the output.
     pub fn run(&self, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<Vec<NotFinite>, ConvertError> {
         thread::scope(|scope| {
-            let (to_writer, from_reader) = sync_channel::<Result<Vec<u8>, ConvertError>>(BUFFERS);
-            let (to_reader, from_writer) = sync_channel::<Vec<u8>>(BUFFERS + 2);
-            let reader = scope.spawn(move || self.read(&to_writer, &from_writer));
+            let (to_writer, from_reader) = sync_channel(WAITING);
+            let (to_reader, from_writer) = sync_channel(WAITING + 2);
+            let reader = scope.spawn(move || {
+                let mut stream = Stream { block: Block::new(), out: to_writer, free: from_writer };
+                let mut not_finite = Vec::new();
+                // Whatever ended it early, the writer's side knows of it.
+                let _: Result<(), Ended> = self.read(&mut stream, &mut not_finite);
+                not_finite
+            });
             let written = self.write(folder, &from_reader, &to_reader, progress);
             drop(from_reader);
             let not_finite = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -169,69 +66,132 @@ impl Transfer<'_> {
         })
     }
 
-    fn read(
-        &self,
-        out: &SyncSender<Result<Vec<u8>, ConvertError>>,
-        free: &Receiver<Vec<u8>>,
-    ) -> Vec<NotFinite> {
-        let mut not_finite = Vec::new();
-        let mut spare = Vec::new();
-        for (file, piece) in
-            self.files.iter().flat_map(|file| file.pieces.iter().enumerate().map(move |piece| (file, piece)))
-        {
-            let route =
-                match Route::new(self.source, *piece.1, &file.layout.header.tensors[piece.0], self.order) {
-                    Ok(route) => route,
-                    Err(error) => {
-                        let _ = out.send(Err(error));
-                        return not_finite;
-                    }
-                };
-            let mut found = NotFinite { name: route.tensor.info.name.clone(), nan: 0, infinite: 0 };
-            for chunk in route.chunks() {
-                let mut buffer = free.try_recv().unwrap_or_default();
-                let result = route.read(chunk, &mut buffer).and_then(|()| {
-                    route.apply(self.change, chunk, &mut buffer, &mut spare)?;
-                    count_not_finite(route.target, &buffer, &mut found);
-                    Ok(buffer)
-                });
-                let failed = result.is_err();
-                // A writer that is gone has failed, and says why.
-                if out.send(result).is_err() || failed {
-                    return not_finite;
+    fn read(&self, stream: &mut Stream, not_finite: &mut Vec<NotFinite>) -> Result<(), Ended> {
+        let mut scratch = Scratch::default();
+        for file in self.files {
+            stream.put(&file.layout.head)?;
+            for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
+                let route = Route::new(self.source, *piece, place, self.order);
+                let route = stream.unless_failed(route)?;
+                let mut found = NotFinite { name: route.name().to_owned(), nan: 0, infinite: 0 };
+                self.read_tensor(&route, stream, &mut scratch, &mut found)?;
+                if found.nan + found.infinite > 0 {
+                    not_finite.push(found);
                 }
             }
-            if found.nan + found.infinite > 0 {
-                not_finite.push(found);
-            }
+            stream.send()?;
         }
-        not_finite
+        Ok(())
+    }
+
+    fn read_tensor(
+        &self,
+        route: &Route<'_>,
+        stream: &mut Stream,
+        scratch: &mut Scratch,
+        found: &mut NotFinite,
+    ) -> Result<(), Ended> {
+        if let Some((file, range)) = route.copied(self.change) {
+            let mut at = range.start;
+            return stream.fill(range.end - range.start, |part| {
+                file.stream_at(&mut scratch.window, part, at)?;
+                at += part.len() as u64;
+                count_not_finite(route.target(), part, found);
+                Ok(())
+            });
+        }
+        for chunk in route.chunks() {
+            let made = route.read(chunk, scratch).and_then(|()| route.apply(self.change, chunk, scratch));
+            stream.unless_failed(made)?;
+            count_not_finite(route.target(), &scratch.bytes, found);
+            stream.put(&scratch.bytes)?;
+        }
+        Ok(())
     }
 
     fn write(
         &self,
         folder: &Path,
-        chunks: &Receiver<Result<Vec<u8>, ConvertError>>,
-        free: &SyncSender<Vec<u8>>,
+        blocks: &Receiver<Result<Block, ConvertError>>,
+        free: &SyncSender<Block>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), ConvertError> {
         for planned in self.files {
             let path = folder.join(&planned.name);
             let error = |source| write_error(&path, source);
-            let mut writer =
-                Writer::new(File::create(&path).map_err(error)?, &planned.layout).map_err(error)?;
-            let mut left = planned.layout.file_length() - planned.layout.header.data_start;
+            let mut left = planned.layout.file_length();
+            let mut file = BlockFile::create(&path, left).map_err(error)?;
             while left > 0 {
                 // The reader only ends early after it has sent its error.
-                let buffer = chunks.recv().map_err(|_| error(std::io::ErrorKind::UnexpectedEof.into()))??;
-                writer.write(&buffer).map_err(error)?;
-                left -= buffer.len() as u64;
-                progress(buffer.len() as u64);
-                let _ = free.try_send(buffer);
+                let block = blocks.recv().map_err(|_| error(std::io::ErrorKind::UnexpectedEof.into()))??;
+                let bytes = block.bytes().len() as u64;
+                file.write(block.bytes()).map_err(error)?;
+                left = left.saturating_sub(bytes);
+                progress(bytes);
+                let _ = free.try_send(block);
             }
-            writer.finish().and_then(|file| file.sync_all()).map_err(error)?;
+            file.finish().map_err(error)?;
         }
         Ok(())
+    }
+}
+
+/// The reader's end: bytes go into a block, and full blocks to the writer.
+struct Stream {
+    block: Block,
+    out: SyncSender<Result<Block, ConvertError>>,
+    free: Receiver<Block>,
+}
+
+impl Stream {
+    /// Appends bytes.
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
+        self.fill(bytes.len() as u64, |part| {
+            let (now, later) = bytes.split_at(part.len());
+            part.copy_from_slice(now);
+            bytes = later;
+            Ok(())
+        })
+    }
+
+    /// Appends what `read` fills into the parts it is given, `bytes` in all.
+    fn fill(
+        &mut self,
+        bytes: u64,
+        mut read: impl FnMut(&mut [u8]) -> Result<(), ConvertError>,
+    ) -> Result<(), Ended> {
+        let mut left = bytes;
+        while left > 0 {
+            let room = self.block.room();
+            let part = room.len().min(READ).min(usize::try_from(left).unwrap_or(READ));
+            let filled = read(&mut room[..part]);
+            self.unless_failed(filled)?;
+            self.block.add(part);
+            left -= part as u64;
+            if self.block.room().is_empty() {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the block over, full or not, and takes another.
+    fn send(&mut self) -> Result<(), Ended> {
+        if self.block.bytes().is_empty() {
+            return Ok(());
+        }
+        let mut next = self.free.try_recv().unwrap_or_else(|_| Block::new());
+        next.clear();
+        let full = std::mem::replace(&mut self.block, next);
+        self.out.send(Ok(full)).map_err(|_| Ended)
+    }
+
+    /// Sends an error to the writer, who returns it.
+    fn unless_failed<T>(&self, result: Result<T, ConvertError>) -> Result<T, Ended> {
+        result.map_err(|error| {
+            let _ = self.out.send(Err(error));
+            Ended
+        })
     }
 }
 
@@ -258,9 +218,4 @@ fn count_not_finite(dtype: Dtype, bytes: &[u8], found: &mut NotFinite) {
             values().for_each(|value| count(u32::from(value)));
         }
     }
-}
-
-/// The name of the tensor a piece becomes; for messages.
-pub(super) fn name_of(piece: TensorName, source: &Checkpoint) -> String {
-    source.tensor(piece).map(|tensor| tensor.info.name.clone()).unwrap_or_default()
 }

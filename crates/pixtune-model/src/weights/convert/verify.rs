@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::transfer::{Route, name_of};
+use super::route::{Route, Scratch};
 use super::{Change, ConvertError, Plan, Progress, Stage};
 use crate::weights::error::Problems;
 use crate::weights::{Checkpoint, Format};
@@ -14,7 +14,7 @@ pub struct Verified {
     pub tensors: u64,
     /// Bytes of the output that were compared.
     pub bytes: u64,
-    /// BLAKE3 of every byte of the source's tensors in the order written, and the same of the output led back: equal.
+    /// BLAKE3 of every byte of the source's tensors in the order written; of the output led back it is the same.
     pub blake3: String,
 }
 
@@ -30,43 +30,39 @@ pub fn verify(
     let mut problems = Problems::default();
     compare_configs(plan, &written, &mut problems);
     let (mut tensors, mut done, total) = (0, 0, plan.bytes());
-    let (mut there, mut back) = (blake3::Hasher::new(), blake3::Hasher::new());
-    let (mut source, mut output, mut spare) = (Vec::new(), Vec::new(), Vec::new());
+    let mut hasher = blake3::Hasher::new();
+    let (mut source, mut output) = (Scratch::default(), Scratch::default());
     for file in &plan.files {
         for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
             let route = Route::new(&plan.source, *piece, place, plan.options.to.row_order())?;
+            let exact = route.is_exact(change);
             let Some(target) = written.tensor(piece.to) else { continue };
             let mut at = target.info.range.start;
             let mut same = target.info.bytes() == place.bytes() && target.dtype() == place.dtype;
             for chunk in route.chunks() {
                 route.read(chunk, &mut source)?;
-                let exact = route.is_exact(change);
                 if !exact {
-                    route.apply(change, chunk, &mut source, &mut spare)?;
+                    route.apply(change, chunk, &mut source)?;
                 }
-                output.resize(source.len(), 0);
-                target.file.read_at(&mut output, at)?;
-                at += output.len() as u64;
+                output.bytes.resize(source.bytes.len(), 0);
+                target.file.stream_at(&mut output.window, &mut output.bytes, at)?;
+                let bytes = output.bytes.len() as u64;
                 if exact {
-                    route.undo(&mut output, &mut spare);
+                    route.undo(&mut output);
                 }
-                same &= source == output;
-                there.update(&source);
-                back.update(&output);
-                done += output.len() as u64;
+                same &= source.bytes == output.bytes;
+                hasher.update(&source.bytes);
+                (at, done) = (at + bytes, done + bytes);
                 watch(Progress { stage: Stage::Verify, done, total });
             }
             if !same {
-                problems.0.push(format!("`{}`", name_of(piece.from, &plan.source)));
+                problems.0.push(format!("`{}`", route.name()));
             }
             tensors += 1;
         }
     }
-    if there.finalize() != back.finalize() && problems.0.is_empty() {
-        problems.0.push("the hashes of all tensors".to_owned());
-    }
     match problems.0.is_empty() {
-        true => Ok(Verified { tensors, bytes: done, blake3: there.finalize().to_hex().to_string() }),
+        true => Ok(Verified { tensors, bytes: done, blake3: hasher.finalize().to_hex().to_string() }),
         false => Err(ConvertError::Verify { problems }),
     }
 }

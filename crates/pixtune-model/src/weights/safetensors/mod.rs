@@ -5,16 +5,19 @@
 //! no further check.
 
 mod header;
+mod stream;
 mod write;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
 
 pub use header::{Header, HeaderError, MAX_HEADER, TensorInfo};
+pub use stream::Window;
 pub use write::{Layout, TensorSpec, Writer};
 
 /// Why a safetensors file cannot be read.
@@ -45,8 +48,15 @@ pub struct SafetensorsFile {
     path: PathBuf,
     file: File,
     header: Header,
+    /// No two open files have the same.
+    id: u64,
     map: OnceLock<Mmap>,
+    /// The file once more, for reading past the page cache.
+    direct: OnceLock<Option<File>>,
 }
+
+/// How many files were opened.
+static OPENED: AtomicU64 = AtomicU64::new(1);
 
 impl SafetensorsFile {
     /// Opens a file and reads its header, nothing else.
@@ -59,7 +69,14 @@ impl SafetensorsFile {
         }
         let header = Header::read(&file, about.len()).map_err(io)?;
         let header = header.map_err(|source| SafetensorsError::Header { path: path.to_owned(), source })?;
-        Ok(SafetensorsFile { path: path.to_owned(), file, header, map: OnceLock::new() })
+        Ok(SafetensorsFile {
+            path: path.to_owned(),
+            file,
+            header,
+            id: OPENED.fetch_add(1, Ordering::Relaxed),
+            map: OnceLock::new(),
+            direct: OnceLock::new(),
+        })
     }
 
     /// Where the file is.
@@ -79,7 +96,8 @@ impl SafetensorsFile {
     }
 
     /// The bytes of a tensor of this file, from a memory map. The map's pages count as resident memory as they are read;
-    /// what streams through a checkpoint uses [`read_at`](SafetensorsFile::read_at).
+    /// what streams through a checkpoint uses
+    /// [`stream_at`](SafetensorsFile::stream_at).
     pub fn bytes(&self, tensor: &TensorInfo) -> Result<&[u8], SafetensorsError> {
         let io = |source| SafetensorsError::Io { path: self.path.clone(), source };
         let map = match self.map.get() {

@@ -2,21 +2,23 @@
 
 mod inspect;
 
+use std::path::Path;
+
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::weights::convert::{Existing, NotFinite, Options, Plan, Progress, Report, Stage};
 use pixtune_model::weights::{Dtype, Format as Weights};
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, DtypeArg, ToArg};
+use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes, counted, grouped};
 
 /// Converts a checkpoint, or tells what a folder is.
 pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
     if let Some(folder) = &args.inspect {
-        return inspect::run(folder, args.format);
+        return inspect::run(folder, args.write.format);
     }
-    let mut ui = Ui::new(args.format, args.quiet);
+    let mut ui = Ui::new(args.write.format, args.write.quiet);
     let options = options(&args)?;
     let target = options.target.display().to_string();
     let plan = Plan::new(options)?;
@@ -26,7 +28,7 @@ pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
     let result = plan.run(None, &mut |progress| show(&ui, progress));
     ui.end();
     let report = result?;
-    match args.format {
+    match args.write.format {
         Format::Json => ui::print(&format!("{}\n", report.to_value())),
         Format::Human => ui::print(&summary(&report, &target)),
     }
@@ -37,18 +39,33 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
     let (Some(source), Some(target), Some(to)) = (&args.source, &args.target, args.to) else {
         return Err(Error::argument("SRC, DST and --to are needed"));
     };
-    let to = format_of(to);
+    let base = args.base.clone();
+    Ok(Options { base, ..written(source, target, format_of(to), &args.write)? })
+}
+
+/// From one folder into another with the options that `convert` and `adapter merge` share.
+pub(super) fn written(
+    source: &Path,
+    target: &Path,
+    to: Weights,
+    write: &WriteArgs,
+) -> Result<Options, Error> {
     Ok(Options {
-        source: source.clone(),
-        target: target.clone(),
+        source: source.to_owned(),
+        target: target.to_owned(),
         to,
-        base: args.base.clone(),
-        dtype: dtype_of(args.dtype),
-        shard_bytes: shard_bytes(args.shard_size.as_deref(), to)?,
-        untie: args.untie,
-        verify: args.verify,
-        existing: if args.force { Existing::Replace } else { Existing::Keep },
+        base: None,
+        dtype: dtype_of(write.dtype),
+        shard_bytes: shard_bytes(write.shard_size.as_deref(), to)?,
+        untie: write.untie,
+        verify: write.verify,
+        existing: existing(write.force),
     })
+}
+
+/// What `--force` allows.
+pub(super) fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
 }
 
 /// The format of an argument.
@@ -70,7 +87,7 @@ pub(super) fn dtype_of(dtype: DtypeArg) -> Option<Dtype> {
 }
 
 /// Most bytes of a file; `None` writes one file.
-pub(super) fn shard_bytes(size: Option<&str>, to: Weights) -> Result<Option<u64>, Error> {
+fn shard_bytes(size: Option<&str>, to: Weights) -> Result<Option<u64>, Error> {
     match size {
         Some("none") => Ok(None),
         Some(size) => match parse_bytes(size).map_err(Error::argument)? {
@@ -125,17 +142,7 @@ fn summary(report: &Report, target: &str) -> String {
         line("left out", format!("{key}: {value}"));
     }
     out.push_str(&not_finite(report));
-    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
-    if let Some(verified) = &report.verified {
-        line(
-            "verified",
-            format!(
-                "{} read back through the inverse map and equal to the source, BLAKE3 {}",
-                counted(verified.tensors, "tensor"),
-                &verified.blake3[..16]
-            ),
-        );
-    }
+    out.push_str(&verified(report));
     out
 }
 
@@ -146,6 +153,17 @@ pub(super) fn not_finite(report: &Report) -> String {
         format!("{:<16}`{}` has {nan} and {infinite}\n", "not finite", found.name)
     };
     report.not_finite.iter().map(line).collect()
+}
+
+/// What reading back came to.
+pub(super) fn verified(report: &Report) -> String {
+    let Some(verified) = &report.verified else { return String::new() };
+    let how = match report.merged {
+        Some(_) => "read back and equal to what the source and the adapter give",
+        None => "read back through the inverse map and equal to the source",
+    };
+    let tensors = counted(verified.tensors, "tensor");
+    format!("{:<16}{tensors} {how}, BLAKE3 {}\n", "verified", &verified.blake3[..16])
 }
 
 fn infinities(count: u64) -> String {

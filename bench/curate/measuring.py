@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""What measuring pictures adds to `pixtune prepare`: `measuring.py PIXTUNE TABLE [--rounds 5]`
+
+Runs of one thread with and without it, in turns; the ratio is of CPU-seconds, pair by pair.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+
+def cpu(command, out):
+    process = subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    shutil.rmtree(out)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pixtune")
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    out = arguments.table.parent / "measuring"
+    shutil.rmtree(out, ignore_errors=True)
+    command = [arguments.pixtune, "prepare", arguments.table, "--threads", "1", "--quiet"]
+    pairs = []
+    for turn in range(arguments.rounds):
+        pair = cpu(command, out), cpu([*command, "--no-measure"], out)
+        pairs.append(pair)
+        print(f"{turn + 1}: {pair[0]:.2f} s with, {pair[1]:.2f} s without", file=sys.stderr)
+    more = [with_it / without - 1 for with_it, without in pairs]
+    print(f"measuring adds {statistics.median(more):.1%} of CPU, {min(more):.1%} to {max(more):.1%} in {len(more)} pairs")
+
+
+if __name__ == "__main__":
+    main()

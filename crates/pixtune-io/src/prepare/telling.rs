@@ -1,0 +1,117 @@
+//! What only the whole set shows, told row by row.
+
+use pixtune_core::curate::{By, Decision, Record, Repeat, Unmet, Verdict};
+use pixtune_core::diagnostic::{Finding, Severity};
+use pixtune_core::rules;
+
+use super::{Plan, Scanned, Watch};
+
+/// Tells what only the whole set shows, in input order; returns the number of rows that it rejects.
+pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut dyn Watch) -> u64 {
+    let mut findings: Vec<(usize, Finding)> = Vec::new();
+    let place = |row: usize| place_of(plan, &scanned.records.rows()[row]);
+    for (index, verdict) in decision.verdicts.iter().enumerate() {
+        findings.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
+    }
+    let rejected = findings.len() as u64;
+    for (row, repeat) in &decision.near {
+        findings.push((*row, near_duplicate(plan, scanned, repeat)));
+    }
+    for (place_of_odd, odd) in decision.odd.iter().enumerate() {
+        if decision.verdicts[odd.row] != Verdict::Odd(place_of_odd) {
+            findings.push((odd.row, odd.told()));
+        }
+    }
+    for (row, earlier) in &decision.contradictions {
+        let message = format!("{} has the same pictures and prompt and another answer", place(*earlier));
+        findings.push((*row, Finding::new(&rules::CONTRADICTION, "", message)));
+    }
+    for (row, earlier) in &decision.repeated_ids {
+        let message = format!("the id of this row is that of {}", place(*earlier));
+        findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
+    }
+    findings.extend(decision.unmet.iter().map(unmet));
+    findings.retain(|(_, finding)| plan.tells(finding));
+    findings.sort_by_key(|(index, _)| *index);
+    for (index, finding) in findings {
+        let row = scanned.records.rows()[index];
+        *scanned.findings.entry(rules::index(finding.rule)).or_default() += 1;
+        watch.finding(&finding.at(&plan.tables[row.input as usize].input.name, row.line));
+    }
+    rejected
+}
+
+/// Why the decision rejects a row, if it does.
+pub(super) fn rejecting(
+    plan: &Plan,
+    scanned: &Scanned,
+    decision: &Decision,
+    verdict: Verdict,
+) -> Option<Finding> {
+    let mut finding = match verdict {
+        Verdict::Duplicate(repeat @ Repeat { near: Some(_), .. }) => near_duplicate(plan, scanned, &repeat),
+        Verdict::Duplicate(Repeat { of, near: None }) => duplicate(plan, &scanned.records.rows()[of]),
+        Verdict::Odd(place) => decision.odd[place].told(),
+        _ => return None,
+    };
+    finding.severity = Severity::Error;
+    Some(finding)
+}
+
+fn place_of(plan: &Plan, row: &Record) -> String {
+    format!("{}:{}", plan.tables[row.input as usize].input.name, row.line)
+}
+
+fn duplicate(plan: &Plan, kept: &Record) -> Finding {
+    let place = place_of(plan, kept);
+    let message = match plan.options.by {
+        By::Image => format!("the same pictures as {place}, which is kept"),
+        By::Sample => format!("the same pictures and text as {place}, which is kept"),
+    };
+    Finding::new(&rules::DUPLICATE, "", message)
+}
+
+fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
+    let kept = &scanned.records.rows()[repeat.of];
+    let place = place_of(plan, kept);
+    let how = repeat.near.map_or(String::new(), |near| {
+        let pictures = match kept.images {
+            0 => None,
+            _ => Some(format!("pictures {} of 64 bits apart", near.distance)),
+        };
+        let text =
+            (plan.options.by == By::Sample).then(|| format!("{} % of the text the same", near.similarity));
+        let how: Vec<String> = pictures.into_iter().chain(text).collect();
+        format!(" ({})", how.join(", "))
+    });
+    Finding::new(&rules::NEAR_DUPLICATE, "", format!("nearly the same as {place}{how}"))
+        .hint("`--dedup near` keeps the one with the largest pictures")
+}
+
+/// In what the split is not what was asked for, at the row it is told at.
+fn unmet(unmet: &Unmet) -> (usize, Finding) {
+    let finding = |message: String| Finding::new(&rules::SPLIT_UNMET, "", message);
+    match unmet {
+        Unmet::TooMany { first, rows, wanted } => {
+            let message = format!(
+                "{rows} rows from here on hang together by picture, text or group; at most {wanted} may be held out, so all are trained on"
+            );
+            (*first, finding(message).hint("hold out more with --validation, or give a finer group"))
+        }
+        Unmet::AlikeTexts { first, rows } => {
+            let message = format!(
+                "{rows} rows from here on have nearly the same text; keeping them together would leave nothing to split, so they are split by picture and group alone"
+            );
+            (*first, finding(message))
+        }
+        Unmet::Missed { held_out, wanted } => {
+            let message = format!(
+                "{held_out} rows are held out instead of {wanted}: what hangs together stays together, and one row is trained on"
+            );
+            (0, finding(message))
+        }
+        Unmet::SmallStrata { strata, of } => {
+            (0, finding(format!("{strata} of {of} strata are too small to give a row to validation")))
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The folder beside the output in which a run works: opened by one run at a time, published by a rename.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::manifest::{MANIFEST, summary_of};
+use super::{Options, Plan, PrepareError, Summary, work_folder};
+use crate::read::ReadError;
+
+/// The folder beside the output in which the run works, locked against a second run.
+pub(super) struct Work {
+    /// The folder.
+    pub(super) folder: PathBuf,
+    out: PathBuf,
+    _lock: File,
+}
+
+const PLAN: &str = "plan";
+const FINAL: &str = "final";
+const REPLACED: &str = "replaced";
+
+/// Makes the folder in which the run works, its parents included.
+pub(super) fn create_work_folder(options: &Options) -> Result<PathBuf, PrepareError> {
+    let folder = work_folder(&options.out);
+    fs::create_dir_all(&folder).map_err(|source| PrepareError::Write { path: folder.clone(), source })?;
+    Ok(folder)
+}
+
+impl Work {
+    /// Opens the folder: an unfinished run of the same plan when resuming, else an empty one.
+    pub(super) fn open(plan: &Plan) -> Result<Work, PrepareError> {
+        let folder = create_work_folder(&plan.options)?;
+        let write_error = |source| PrepareError::Write { path: folder.clone(), source };
+        let lock = File::create(folder.join("lock")).map_err(write_error)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(PrepareError::Locked { path: folder }),
+            // A file system without locks: go on without one.
+            Err(fs::TryLockError::Error(_)) => {}
+        }
+        let kept = folder.join(PLAN);
+        if !plan.options.resume {
+            clear(&folder, &["lock", "stdin"]).map_err(write_error)?;
+        }
+        match fs::read_to_string(&kept) {
+            Ok(before) if before == plan.fingerprint() => {}
+            Ok(before) => {
+                let difference = first_difference(&before, &plan.fingerprint());
+                return Err(PrepareError::OtherPlan { path: folder, difference });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_whole(&kept, plan.fingerprint().as_bytes()).map_err(write_error)?;
+            }
+            Err(error) => return Err(write_error(error)),
+        }
+        Ok(Work { folder, out: plan.options.out.clone(), _lock: lock })
+    }
+
+    /// The summary of a run that was killed after its output had appeared; the rest of its work is removed.
+    pub(super) fn already_finished(&self, plan: &Plan) -> Result<Option<Summary>, PrepareError> {
+        if !plan.options.resume {
+            return Ok(None);
+        }
+        let Ok(manifest) = fs::read_to_string(self.out.join(MANIFEST)) else { return Ok(None) };
+        if !manifest.contains(plan.to_json()) || !of_the_same_inputs(plan, &manifest)? {
+            if plan.options.force {
+                return Ok(None);
+            }
+            let path = self.out.clone();
+            self.discard_if_fresh()?;
+            return Err(PrepareError::Exists { path });
+        }
+        let summary = summary_of(&manifest);
+        self.discard()?;
+        Ok(summary)
+    }
+
+    fn discard_if_fresh(&self) -> Result<(), PrepareError> {
+        if self.folder.join("journal").exists() { Ok(()) } else { self.discard() }
+    }
+
+    /// Removes everything the run has made.
+    pub(super) fn discard(&self) -> Result<(), PrepareError> {
+        fs::remove_dir_all(&self.folder)
+            .map_err(|source| PrepareError::Write { path: self.folder.clone(), source })
+    }
+
+    /// Makes the folder that becomes the output, anew.
+    pub(super) fn empty_final_folder(&self) -> io::Result<PathBuf> {
+        let folder = self.folder.join(FINAL);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir(&folder)?;
+        Ok(folder)
+    }
+
+    /// Moves the finished folder to its place; what it replaces is removed afterwards.
+    pub(super) fn publish(&self) -> io::Result<()> {
+        sync_folder(&self.folder.join(FINAL))?;
+        if self.out.exists() {
+            fs::rename(&self.out, self.folder.join(REPLACED))?;
+        }
+        fs::rename(self.folder.join(FINAL), &self.out)?;
+        sync_folder(self.out.parent().unwrap_or(Path::new(".")))?;
+        fs::remove_dir_all(&self.folder)
+    }
+}
+
+/// Whether the manifest's inputs are those of the plan, byte for byte.
+fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError> {
+    for table in &plan.tables {
+        let path = &table.input.path;
+        let mut hash = blake3::Hasher::new();
+        let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
+        hashed.map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        if !manifest.contains(hash.finalize().to_hex().as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Folders can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn clear(folder: &Path, keep: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if keep.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
+        if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+    }
+    Ok(())
+}
+
+/// Writes a file beside its place and moves it there.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(beside, path)
+}
+
+fn first_difference(before: &str, now: &str) -> String {
+    let pairs = before.lines().zip(now.lines()).find(|(before, now)| before != now);
+    match pairs {
+        Some((before, now)) => {
+            format!("then {}, now {}", before.trim().trim_end_matches(','), now.trim().trim_end_matches(','))
+        }
+        None => "the inputs".to_owned(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The keys of `params.json`.
+
+use pixtune_core::json::Value;
+
+use super::{Out, member, number, string, whole};
+use crate::weights::config::ModelConfig;
+
+/// Sets every key that matters.
+pub(super) fn write(config: &ModelConfig, out: &mut Out) {
+    let ModelConfig { text, vision, projector, .. } = config;
+    for (key, size) in [
+        ("dim", text.hidden_size),
+        ("n_layers", text.layers),
+        ("head_dim", text.head_dim),
+        ("hidden_dim", text.intermediate_size),
+        ("n_heads", text.heads),
+        ("n_kv_heads", text.kv_heads),
+    ] {
+        out.said(&[key], whole(size));
+    }
+    out.said(&["rope_theta"], number(text.rope_theta));
+    out.said(&["norm_eps"], number(text.norm_eps));
+    out.said(&["vocab_size"], whole(text.vocab_size));
+    if let Some(positions) = text.max_positions
+        && !out.has_start
+    {
+        out.said(&["max_position_embeddings"], whole(positions));
+    }
+    if config.tied || member(&out.root, &["tied_embeddings"]).is_some() {
+        out.said(&["tied_embeddings"], Value::Bool(config.tied));
+    }
+    out.remove(&["lora"]);
+    for (key, size) in [
+        ("hidden_size", vision.hidden_size),
+        ("num_channels", vision.channels),
+        ("image_size", vision.image_size),
+        ("patch_size", vision.patch_size),
+    ] {
+        out.said(&["vision_encoder", key], whole(size));
+    }
+    out.said(&["vision_encoder", "rope_theta"], number(vision.rope_theta));
+    for (key, size) in [
+        ("intermediate_size", vision.intermediate_size),
+        ("num_hidden_layers", vision.layers),
+        ("num_attention_heads", vision.heads),
+    ] {
+        out.said(&["vision_encoder", key], whole(size));
+    }
+    out.said(&["vision_encoder", "adapter_bias"], Value::Bool(projector.bias));
+    out.said(&["vision_encoder", "image_token_id"], whole(config.image_token as usize));
+    let by_vllm = "vLLM and llama.cpp refuse the model without it";
+    out.default(&["vision_encoder", "image_break_token_id"], whole(12), by_vllm);
+    out.default(&["vision_encoder", "image_end_token_id"], whole(13), by_vllm);
+    out.default(&["vision_encoder", "max_image_size"], whole(vision.image_size), "the same as image_size");
+    let merges = projector.spatial_merge > 1 || projector.norm;
+    let id = if merges { "patch_merge" } else { "" };
+    out.default(&["vision_encoder", "mm_projector_id"], string(id), "llama.cpp refuses the model without it");
+    if merges {
+        out.said(&["vision_encoder", "spatial_merge_size"], whole(projector.spatial_merge));
+        out.said(&["vision_encoder", "add_pre_mm_projector_layer_norm"], Value::Bool(projector.norm));
+    }
+}
+
+/// Keys of `params.json` that are translated.
+pub(super) const KNOWN: [&str; 13] = [
+    "dim",
+    "n_layers",
+    "head_dim",
+    "hidden_dim",
+    "n_heads",
+    "n_kv_heads",
+    "rope_theta",
+    "norm_eps",
+    "vocab_size",
+    "max_position_embeddings",
+    "tied_embeddings",
+    "vision_encoder",
+    "lora",
+];
+
+/// Keys of `vision_encoder` that are translated.
+pub(super) const VISION_KNOWN: [&str; 16] = [
+    "hidden_size",
+    "num_channels",
+    "image_size",
+    "patch_size",
+    "rope_theta",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "adapter_bias",
+    "image_token_id",
+    "image_break_token_id",
+    "image_end_token_id",
+    "max_image_size",
+    "mm_projector_id",
+    "spatial_merge_size",
+    "add_pre_mm_projector_layer_norm",
+];

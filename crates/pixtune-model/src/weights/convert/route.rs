@@ -1,0 +1,153 @@
+//! How one tensor gets from the source to the output, a chunk at a time.
+
+use super::layout::Piece;
+use super::{Change, ConvertError};
+use crate::weights::dtype::{self, Dtype};
+use crate::weights::safetensors::{SafetensorsFile, TensorInfo, Window};
+use crate::weights::{Checkpoint, RowOrder, Tensor};
+
+/// Bytes of a chunk that is worked on: what is made of it stays in the second cache.
+const CHUNK: usize = 512 << 10;
+
+/// No model has heads of more bytes.
+const MAX_HEAD: u64 = 64 << 20;
+
+/// How a tensor gets from the source to the output.
+#[derive(Debug, Clone)]
+pub struct Route<'c> {
+    tensor: Tensor<'c>,
+    target: Dtype,
+    row_bytes: usize,
+    /// Rows of a chunk; whole heads where rows move.
+    rows: usize,
+    head_dim: Option<usize>,
+    orders: (RowOrder, RowOrder),
+}
+
+/// A part of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk {
+    first_row: usize,
+    offset: u64,
+    bytes: usize,
+}
+
+/// Buffers that are used for one chunk after the other.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The chunk, at last as it is in the output.
+    pub bytes: Vec<u8>,
+    /// What was read of the file around it.
+    pub window: Window,
+    spare: Vec<u8>,
+    values: Vec<f32>,
+}
+
+impl<'c> Route<'c> {
+    /// The route of a piece into a place of a file.
+    pub fn new(
+        source: &'c Checkpoint,
+        piece: Piece,
+        place: &TensorInfo,
+        to: RowOrder,
+    ) -> Result<Route<'c>, ConvertError> {
+        let tensor = source.tensor(piece.from).expect("pieces are made of tensors of the source");
+        let orders = (source.row_order(), to);
+        let head_dim = source.rotary_head_dim(piece.from.module).filter(|_| orders.0 != orders.1);
+        let all_rows = tensor.shape().first().copied().unwrap_or(1).max(1);
+        let row_bytes = usize::try_from(tensor.info.bytes()).map_err(|_| ConvertError::TooLarge)? / all_rows;
+        let rows = match head_dim {
+            Some(head_dim) => {
+                let head = head_dim as u64 * row_bytes as u64;
+                if head > MAX_HEAD {
+                    return Err(ConvertError::HeadTooLarge { name: tensor.info.name.clone(), bytes: head });
+                }
+                head_dim * (CHUNK / (head as usize).max(1)).max(1)
+            }
+            None => (CHUNK / row_bytes.max(1)).max(1),
+        };
+        Ok(Route { tensor, target: place.dtype, row_bytes, rows, head_dim, orders })
+    }
+
+    /// The tensor's name in the source.
+    pub fn name(&self) -> &'c str {
+        &self.tensor.info.name
+    }
+
+    /// The type of the output.
+    pub fn target(&self) -> Dtype {
+        self.target
+    }
+
+    /// Whether the output can be led back to the source's very bytes.
+    pub fn is_exact(&self, change: Option<&dyn Change>) -> bool {
+        self.tensor.dtype() == self.target && self.change(change).is_none()
+    }
+
+    /// Where the bytes of the output stand as they are, if they do.
+    pub fn copied(&self, change: Option<&dyn Change>) -> Option<(&'c SafetensorsFile, std::ops::Range<u64>)> {
+        let copied = self.is_exact(change) && self.head_dim.is_none();
+        copied.then(|| (self.tensor.file, self.tensor.info.range.clone()))
+    }
+
+    /// The places of the chunks in the source: first row, offset and bytes.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
+        let range = self.tensor.info.range.clone();
+        let step = (self.rows * self.row_bytes).max(1);
+        let (rows, total) = (self.rows, range.end - range.start);
+        (0..total.div_ceil(step as u64)).map(move |index| {
+            let start = index * step as u64;
+            let bytes = (total - start).min(step as u64) as usize;
+            Chunk { first_row: index as usize * rows, offset: range.start + start, bytes }
+        })
+    }
+
+    /// Reads a chunk as it is stored.
+    pub fn read(&self, chunk: Chunk, scratch: &mut Scratch) -> Result<(), ConvertError> {
+        let Scratch { bytes, window, .. } = scratch;
+        bytes.resize(chunk.bytes, 0);
+        Ok(self.tensor.file.stream_at(window, bytes, chunk.offset)?)
+    }
+
+    /// Turns a chunk that was read into a chunk of the output.
+    pub fn apply(
+        &self,
+        change: Option<&dyn Change>,
+        chunk: Chunk,
+        scratch: &mut Scratch,
+    ) -> Result<(), ConvertError> {
+        if !self.is_exact(change) {
+            let Scratch { bytes, values, .. } = scratch;
+            values.resize(bytes.len() / self.tensor.dtype().size(), 0.0);
+            dtype::read_f32(self.tensor.dtype(), bytes, values)
+                .expect("a checkpoint only holds bf16, f16 and f32");
+            if let Some(change) = self.change(change) {
+                change
+                    .apply(self.tensor.name, chunk.first_row, values)
+                    .map_err(|source| ConvertError::Change { name: self.name().to_owned(), source })?;
+            }
+            bytes.resize(values.len() * self.target.size(), 0);
+            dtype::write_f32(self.target, values, bytes).expect("only weight types are asked for");
+        }
+        self.permute(self.orders, scratch);
+        Ok(())
+    }
+
+    /// Leads a chunk of the output back, where that is [exact](Route::is_exact).
+    pub fn undo(&self, scratch: &mut Scratch) {
+        self.permute((self.orders.1, self.orders.0), scratch);
+    }
+
+    fn permute(&self, (from, to): (RowOrder, RowOrder), scratch: &mut Scratch) {
+        let Some(head_dim) = self.head_dim else { return };
+        let Scratch { bytes, spare, .. } = scratch;
+        let row_bytes = self.row_bytes / self.tensor.dtype().size() * self.target.size();
+        spare.resize(bytes.len(), 0);
+        from.permute(to, head_dim, row_bytes, bytes, spare);
+        std::mem::swap(bytes, spare);
+    }
+
+    fn change<'a>(&self, change: Option<&'a dyn Change>) -> Option<&'a dyn Change> {
+        change.filter(|change| change.concerns(self.tensor.name))
+    }
+}
