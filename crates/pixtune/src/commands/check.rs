@@ -237,7 +237,7 @@ impl Report {
         match self.fixable {
             [0, 0] => {}
             [0, guessed] => {
-                out.push_str(&format!("{} may be mended by `pixtune fix --unsafe`\n", grouped(guessed)))
+                out.push_str(&format!("{} may be mended by `pixtune fix --unsafe`\n", grouped(guessed)));
             }
             [safe, 0] => out.push_str(&format!("{} may be mended by `pixtune fix`\n", grouped(safe))),
             [safe, guessed] => out.push_str(&format!(
