@@ -75,7 +75,7 @@ pub fn reduce(luma: Luma<'_>, factor: usize) -> Reduced<'_> {
                 }
             }
             _ => {
-                samples.extend((0..width).map(|x| square_mean(luma, rows.clone(), x * wide..(x + 1) * wide)))
+                samples.extend((0..width).map(|x| square_mean(luma, rows.clone(), x * wide..(x + 1) * wide)));
             }
         }
     }
