@@ -37,9 +37,9 @@ type Line = (Vec<u8>, u64);
 /// Every line with a byte order mark taken off, and whether there was one.
 fn lines_in_blocks(source: impl Read, max_line: usize, sizes: Sizes) -> (Vec<Line>, bool) {
     let mut blocks = Blocks::with_sizes(source, max_line, sizes);
-    let mut used = Block::default();
+    let mut block = Block::default();
     let mut lines = Vec::new();
-    while let Some(block) = blocks.next_block(used).expect("memory can be read") {
+    while blocks.read_into(&mut block).expect("memory can be read") {
         match block.oversized() {
             Some(length) => lines.push((block.lines().to_vec(), length)),
             None => {
@@ -47,7 +47,6 @@ fn lines_in_blocks(source: impl Read, max_line: usize, sizes: Sizes) -> (Vec<Lin
                 lines.extend(whole.map(|line| (line.to_vec(), line.len() as u64)));
             }
         }
-        used = block;
     }
     (lines, blocks.has_byte_order_mark())
 }

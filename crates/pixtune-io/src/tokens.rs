@@ -13,6 +13,7 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
 
+use crate::check::{HEADS, Payloads};
 use crate::image::{ImageError, Limits, inspect};
 use crate::read::records::{Cut, RawRow};
 use crate::write::base64;
@@ -109,8 +110,9 @@ pub fn count_line(
 ) -> Result<Counted, Finding> {
     let parsed = parse_row(row)?;
     let sample = read_sample(&parsed)?;
-    let sizes =
-        sample.images.iter().map(|picture| picture_size(picture, folder)).collect::<Result<Vec<_>, _>>()?;
+    let payloads = Payloads { text: &row.bytes, runs: &parsed.base64 };
+    let sizes = sample.images.iter().map(|picture| picture_size(picture, &payloads, folder));
+    let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
     let (counts, ids) = match ids {
         Ids::No => (encoder.count(&sample, &sizes)?, None),
         Ids::Yes => {
@@ -172,27 +174,31 @@ pub(crate) fn thin_picture<B>(
 const NO_LIMITS: Limits =
     Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
 
-/// Bytes of a file in which its size usually stands; EXIF and colour profiles can push it further.
-const HEAD: usize = 48 << 10;
-
 /// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
-fn picture_size(picture: &Picture<&str>, folder: &Path) -> Result<(u32, u32), Finding> {
+fn picture_size(
+    picture: &Picture<&str>,
+    payloads: &Payloads<'_>,
+    folder: &Path,
+) -> Result<(u32, u32), Finding> {
     let from_head = match &picture.source {
-        ImageSource::Inline { base64: text, .. } => text
-            .get(..HEAD / 3 * 4)
-            .filter(|_| base64::strict_length(text).is_some())
-            .and_then(base64::decode)
-            .and_then(|head| inspect(&head, &NO_LIMITS).ok()),
+        ImageSource::Inline { base64: text, .. } if text.len() >= HEADS[1] => size_in_head(text, payloads),
         _ => None,
     };
-    let header = match from_head {
-        Some(header) => header,
-        None => {
-            let bytes = picture_bytes(picture, folder)?;
-            inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(picture, &error))?
-        }
-    };
+    if let Some(size) = from_head {
+        return Ok(size);
+    }
+    let bytes = picture_bytes(picture, folder)?;
+    let header = inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(picture, &error))?;
     Ok(header.reference_size())
+}
+
+/// The same, where all of a payload is base64 and its beginning tells.
+fn size_in_head(text: &str, payloads: &Payloads<'_>) -> Option<(u32, u32)> {
+    payloads.strict_length(text)?;
+    HEADS.iter().find_map(|head| {
+        let head = base64::decode(text.get(..*head)?)?;
+        Some(inspect(&head, &NO_LIMITS).ok()?.reference_size())
+    })
 }
 
 /// The file of a picture: unpacked from its data URI, or read.

@@ -1,10 +1,10 @@
 //! Forms of answers that the reference takes, and others do not.
 
-use super::{ANSWER_LIST, Row};
+use super::{ANSWER_LIST, Written};
 use crate::diagnostic::Finding;
 
-pub(super) fn lists(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    for message in row.messages() {
+pub(super) fn lists(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
+    for message in messages {
         if message.role == Some("assistant") && !message.parts().is_empty() {
             findings.push(
                 Finding::new(

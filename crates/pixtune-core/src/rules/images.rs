@@ -1,20 +1,20 @@
 //! How pictures are written, which the reference does not mind and uploads do.
 
-use super::{IMAGE_FORM, Row};
+use super::{IMAGE_FORM, Written};
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::target::{ImageUrlForm, Target};
 
-pub(super) fn forms(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    let asked = match row.target.image_url {
+pub(super) fn forms(messages: &[Written<'_>], target: &Target, findings: &mut Vec<Finding>) {
+    let asked = match target.image_url {
         ImageUrlForm::String => "a string, `\"image_url\":\"data:…\"`",
         ImageUrlForm::Object => "an object, `\"image_url\":{\"url\":\"data:…\"}`",
     };
-    for message in row.messages() {
+    for message in messages {
         for (part, value) in message.parts().iter().enumerate() {
-            if is_in_another_form(value, row.target) {
+            if is_in_another_form(value, target) {
                 let pointer = format!("/messages/{}/content/{part}", message.index);
-                let message = format!("{} takes a picture as {asked}", row.target.id);
+                let message = format!("{} takes a picture as {asked}", target.id);
                 findings.push(Finding::new(&IMAGE_FORM, pointer, message));
             }
         }

@@ -1,11 +1,11 @@
 //! Messages that are of the right form and still hold nothing.
 
-use super::{EMPTY_PROMPT, Row};
+use super::{EMPTY_PROMPT, Written};
 use crate::diagnostic::Finding;
 use crate::json::Value;
 
-pub(super) fn empty_prompts(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    for message in row.messages() {
+pub(super) fn empty_prompts(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
+    for message in messages {
         if message.role == Some("user") && message.content.is_some_and(is_empty) {
             findings.push(Finding::new(
                 &EMPTY_PROMPT,

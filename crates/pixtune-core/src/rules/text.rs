@@ -1,6 +1,6 @@
 //! What texts say that someone will misread: control tokens, damaged encodings, nothing.
 
-use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Row, Written};
+use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Written};
 use crate::bytes::has_marks;
 use crate::diagnostic::Finding;
 use crate::json::Value;
@@ -43,8 +43,8 @@ pub const CONTROL_TOKENS: &[&str] = &[
     "<|eot_id|>",
 ];
 
-pub(super) fn texts(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    for Written { index, content, .. } in row.messages() {
+pub(super) fn texts(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
+    for Written { index, content, .. } in messages {
         match content {
             Some(Value::String(text)) => check(text, || format!("/messages/{index}/content"), findings),
             Some(Value::Array(parts)) => {

@@ -18,6 +18,15 @@ fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall
     })
 }
 
+/// Whether there are calls or results to compare: most samples have none.
+pub(super) fn are_used<I>(sample: &Sample<I>) -> bool {
+    sample.messages.iter().any(|message| match message {
+        Message::Assistant(assistant) => !assistant.tool_calls.is_empty(),
+        Message::Tool(_) => true,
+        _ => false,
+    })
+}
+
 pub(super) fn undeclared<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     let declared: HashSet<&str> = sample.tools.iter().map(|tool| tool.name.as_str()).collect();
     for (message, index, call) in calls(sample) {

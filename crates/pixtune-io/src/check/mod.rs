@@ -23,13 +23,13 @@ use pixtune_core::target::Target;
 use pixtune_core::tokens::ChatEncoder;
 
 use crate::image::measure::Measure;
-use crate::read::blocks::Block;
+use crate::read::blocks::{Block, without_line_end};
 use crate::read::records::{Cut, RawRow};
 
 pub use across::{Across, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
-use pictures::Payloads;
+pub(crate) use pictures::{HEADS, Payloads};
 
 /// How closely pictures are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,16 @@ impl Selection {
         Selection { severities: rules::ALL.iter().map(|rule| Some(target.severity(rule))).collect() }
     }
 
+    /// Every rule, as bad as any other.
+    pub fn every(severity: Severity) -> Selection {
+        Selection { severities: vec![Some(severity); rules::ALL.len()] }
+    }
+
+    /// How bad a breach of the rule is, if it is wanted.
+    pub fn severity(&self, rule: &Rule) -> Option<Severity> {
+        self.severities[usize::from(rules::index(rule))]
+    }
+
     /// Leaves out every rule that is not `wanted`.
     pub fn retain(&mut self, wanted: impl Fn(&Rule) -> bool) {
         for (rule, severity) in rules::ALL.iter().zip(&mut self.severities) {
@@ -71,12 +81,12 @@ impl Selection {
 
     /// Whether the rule is wanted.
     pub fn wants(&self, rule: &Rule) -> bool {
-        self.severities[usize::from(rules::index(rule))].is_some()
+        self.severity(rule).is_some()
     }
 
     /// Gives a finding its severity; false when its rule is not wanted.
     fn admits(&self, finding: &mut Finding) -> bool {
-        match self.severities[usize::from(rules::index(finding.rule))] {
+        match self.severity(finding.rule) {
             Some(severity) => {
                 finding.severity = severity;
                 true
@@ -147,15 +157,8 @@ const MOST_FINDINGS: usize = 100;
 impl Checker<'_> {
     /// Checks the lines of a block from a file whose pictures lie in `folder`; they are numbered from 1.
     pub fn check_block(&self, folder: &Path, block: &Block) -> Vec<Line> {
-        if let Some(length) = block.oversized() {
-            let row = RawRow {
-                line: 1,
-                offset: 0,
-                length,
-                bytes: block.lines().to_vec(),
-                cut: Some(Cut::TooLarge),
-            };
-            return vec![self.check(folder, &row)];
+        if block.oversized().is_some() {
+            return block.rows().map(|row| self.check(folder, &row)).collect();
         }
         let mut lines: Vec<Line> = Vec::new();
         let mut rest = block.lines();
@@ -293,13 +296,6 @@ impl Checker<'_> {
             line.findings.push((finding, offset.map(|offset| offset as u64 + 1), excerpt));
         }
         line.findings.sort_by_key(|(_, column, _)| *column);
-    }
-}
-
-fn without_line_end(line: &[u8]) -> &[u8] {
-    match line {
-        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
-        line => line,
     }
 }
 

@@ -45,16 +45,16 @@ pub(super) struct Whole {
 }
 
 /// What parsing a line has shown of the base64 in it.
-pub(super) struct Payloads<'t> {
+pub(crate) struct Payloads<'t> {
     /// The line, or more.
-    pub(super) text: &'t [u8],
+    pub(crate) text: &'t [u8],
     /// Where payloads begin, and how many letters follow.
-    pub(super) runs: &'t [Range<usize>],
+    pub(crate) runs: &'t [Range<usize>],
 }
 
 impl Payloads<'_> {
     /// How many bytes a payload decodes to, if it is base64 without any liberty.
-    fn strict_length(&self, payload: &str) -> Option<usize> {
+    pub(crate) fn strict_length(&self, payload: &str) -> Option<usize> {
         // A payload that was escaped is no part of the line, so its letters were not counted.
         let start = (payload.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         let run = self.runs.iter().find(|run| run.start == start && run.len() <= payload.len());
@@ -67,7 +67,7 @@ impl Payloads<'_> {
 
 /// Characters of base64 that are decoded to read a header, first 3 KiB of the file and then 48: EXIF and colour profiles
 /// push the size back. Beyond, all of it is decoded.
-const HEADS: [usize; 2] = [4 << 10, 64 << 10];
+pub(crate) const HEADS: [usize; 2] = [4 << 10, 64 << 10];
 
 /// Characters of base64 that hold the end of a file.
 const TAIL: usize = 64;

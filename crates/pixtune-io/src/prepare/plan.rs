@@ -110,6 +110,8 @@ pub struct Options {
     pub distance: u32,
     /// Rules whose warnings reject the row.
     pub drop: Vec<&'static Rule>,
+    /// Rules whose warnings are not told.
+    pub ignore: Vec<&'static Rule>,
     /// Threads to work on.
     pub threads: usize,
     /// When to give up.
@@ -190,10 +192,16 @@ impl Plan {
         prepare(bytes, &self.policy)
     }
 
-    /// Makes errors of the warnings that are to reject their row.
-    pub(crate) fn raise(&self, findings: &mut [Finding]) {
+    /// Makes errors of the warnings that are to reject their row, and leaves out those that nobody wants.
+    pub(crate) fn settle(&self, findings: &mut Vec<Finding>) {
         let dropped = findings.iter_mut().filter(|finding| self.options.drop.contains(&finding.rule));
         dropped.for_each(|finding| finding.severity = Severity::Error);
+        findings.retain(|finding| self.tells(finding));
+    }
+
+    /// Whether a finding is to be told.
+    pub(crate) fn tells(&self, finding: &Finding) -> bool {
+        finding.severity == Severity::Error || !self.options.ignore.contains(&finding.rule)
     }
 
     /// What is decided by once all rows are known.
@@ -365,8 +373,9 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     member("dedup", &quoted(dedup));
     member("dedup_by", &quoted(if options.by == By::Sample { "sample" } else { "image" }));
     member("near_distance", &options.distance.to_string());
-    let drop: Vec<String> = options.drop.iter().map(|rule| quoted(rule.id)).collect();
-    member("drop", &format!("[{}]", drop.join(", ")));
+    let ids = |rules: &[&Rule]| rules.iter().map(|rule| quoted(rule.id)).collect::<Vec<_>>().join(", ");
+    member("drop", &format!("[{}]", ids(&options.drop)));
+    member("ignore", &format!("[{}]", ids(&options.ignore)));
     member("measure", if options.measure { "true" } else { "false" });
     member("seed", &options.split.seed.to_string());
     member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));

@@ -65,7 +65,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     let reading = table.read(row, plan.options.image_position).map_err(|finding| vec![finding])?;
     let (sample, mut findings) = (reading.sample, reading.findings);
     let broken = |findings: &mut Vec<Finding>| {
-        plan.raise(findings);
+        plan.settle(findings);
         findings.iter().any(|finding| finding.severity == Severity::Error)
     };
     if broken(&mut findings) {

@@ -31,6 +31,7 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
     }
     findings.extend(decision.unmet.iter().map(unmet));
+    findings.retain(|(_, finding)| plan.tells(finding));
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
         let row = scanned.records.rows()[index];

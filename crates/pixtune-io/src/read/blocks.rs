@@ -2,7 +2,10 @@
 //! and small enough to stay in the processor's cache until its lines have been judged.
 
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+use super::records::{Cut, RawRow};
 
 /// Lines that follow each other.
 #[derive(Debug, Default)]
@@ -23,6 +26,26 @@ impl Block {
         self.oversized
     }
 
+    /// The lines one by one, numbered from 1.
+    pub fn rows(&self) -> impl Iterator<Item = RawRow> {
+        let too_large = self.oversized.map(|length| RawRow {
+            line: 1,
+            offset: 0,
+            length,
+            bytes: self.lines().to_vec(),
+            cut: Some(Cut::TooLarge),
+        });
+        let lines = if too_large.is_some() { &[] } else { self.lines() };
+        let mut offset = 0;
+        let rows = lines.split_inclusive(|byte| *byte == b'\n').zip(1..).map(move |(line, number)| {
+            let length = line.len() as u64;
+            offset += length;
+            let bytes = without_line_end(line).to_vec();
+            RawRow { line: number, offset: offset - length, length, bytes, cut: None }
+        });
+        too_large.into_iter().chain(rows)
+    }
+
     /// Free room behind the lines.
     fn room(&mut self, size: usize) -> &mut [u8] {
         let needed = self.end + size;
@@ -39,21 +62,38 @@ impl Block {
     }
 }
 
-/// Blocks that are no longer needed.
+/// A line without `\n` or `\r\n`.
+pub(crate) fn without_line_end(line: &[u8]) -> &[u8] {
+    match line {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
+        line => line,
+    }
+}
+
+/// Blocks that are no longer needed, each kept for the thread that used it: its processor has the memory at hand.
 #[derive(Debug, Default)]
-pub struct UsedBlocks(Mutex<Vec<Block>>);
+pub struct UsedBlocks(Mutex<Vec<(ThreadId, Block)>>);
 
 impl UsedBlocks {
     /// A block whose memory can be written over.
     pub fn take(&self) -> Block {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        let mut kept = self.kept();
+        let me = thread::current().id();
+        match kept.iter().position(|(thread, _)| *thread == me) {
+            Some(at) => kept.swap_remove(at).1,
+            None => kept.pop().map(|(_, block)| block).unwrap_or_default(),
+        }
     }
 
     /// Takes a block back, unless it has grown so large that the system had better have its memory.
     pub fn give(&self, block: Block) {
         if block.buffer.len() <= LARGEST_KEPT {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+            self.kept().push((thread::current().id(), block));
         }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<(ThreadId, Block)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,10 +105,23 @@ pub struct Blocks<R> {
     source: R,
     max_line: usize,
     sizes: Sizes,
+    /// Only lines that begin within so many bytes are wanted; counted from the next line.
+    wanted: u64,
     /// What was read behind the last line end.
     carried: Vec<u8>,
-    has_started: bool,
+    start: Start,
     has_byte_order_mark: bool,
+}
+
+/// Where a reader stands before its first block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At the beginning of the stream.
+    OfStream,
+    /// Somewhere in a line that somebody else reads.
+    InLine,
+    /// Behind that.
+    Passed,
 }
 
 /// How much is read at once.
@@ -93,8 +146,13 @@ impl<R: Read> Blocks<R> {
 
     /// The same with other sizes, so that a short text has every kind of end; `max_line` is at least their sum.
     pub fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
-        let (carried, has_started, has_byte_order_mark) = (Vec::new(), false, false);
-        Blocks { source, max_line, sizes, carried, has_started, has_byte_order_mark }
+        let (start, wanted) = (Start::OfStream, u64::MAX);
+        Blocks { source, max_line, sizes, wanted, carried: Vec::new(), start, has_byte_order_mark: false }
+    }
+
+    /// Only the lines that begin in the next `length` bytes, from where the stream stands.
+    pub(super) fn within(self, length: u64, start: Start) -> Blocks<R> {
+        Blocks { wanted: length, start, ..self }
     }
 
     /// Whether the stream started with a byte order mark, which is not part of its first line; known once a block was
@@ -103,12 +161,17 @@ impl<R: Read> Blocks<R> {
         self.has_byte_order_mark
     }
 
-    /// The next lines, in the memory of a used block.
-    pub fn next_block(&mut self, used: Block) -> io::Result<Option<Block>> {
-        if !self.has_started {
-            self.skip_byte_order_mark()?;
+    /// Reads the next lines into a block, over what it held; false when there are none.
+    pub fn read_into(&mut self, block: &mut Block) -> io::Result<bool> {
+        (block.end, block.oversized) = (0, None);
+        match std::mem::replace(&mut self.start, Start::Passed) {
+            Start::OfStream => self.skip_byte_order_mark()?,
+            Start::InLine => self.wanted -= self.pass_line(self.wanted)?.min(self.wanted),
+            Start::Passed => {}
         }
-        let mut block = Block { end: 0, oversized: None, ..used };
+        if self.wanted == 0 {
+            return Ok(false);
+        }
         block.push(&self.carried);
         self.carried.clear();
         let (mut searched, mut lines_end) = (0, 0);
@@ -119,19 +182,27 @@ impl<R: Read> Blocks<R> {
                 lines_end = searched + at + 1;
             }
             searched = block.end;
-            if block.end > self.max_line && self.cut_oversized(&mut block)? {
-                return Ok(Some(block));
+            if block.end > self.max_line && self.cut_oversized(block)? {
+                self.wanted = self.wanted.saturating_sub(block.oversized.unwrap_or_default());
+                return Ok(true);
             }
-            if lines_end > 0 && (is_short || block.end >= self.sizes.block) {
+            let are_all = lines_end as u64 >= self.wanted;
+            if lines_end > 0 && (is_short || are_all || block.end >= self.sizes.block) {
+                if are_all {
+                    lines_end = self.end_of_wanted(block);
+                }
                 self.carried.extend_from_slice(&block.buffer[lines_end..block.end]);
                 block.end = lines_end;
-                return Ok(Some(block));
+                self.wanted = self.wanted.saturating_sub(lines_end as u64);
+                return Ok(true);
             }
-            let read = read(&mut self.source, block.room(self.sizes.piece))?;
+            let piece = self.piece(block.end);
+            let read = read(&mut self.source, block.room(piece))?;
             if read == 0 {
-                return Ok((block.end > 0).then_some(block));
+                self.wanted = 0;
+                return Ok(block.end > 0);
             }
-            is_short = read < self.sizes.piece;
+            is_short = read < piece;
             block.end += read;
         }
     }
@@ -142,30 +213,54 @@ impl<R: Read> Blocks<R> {
         if line_end.is_some_and(|at| at < self.max_line) {
             return Ok(false);
         }
-        let mut length = block.end as u64;
-        if let Some(at) = line_end {
-            length = at as u64 + 1;
-            self.carried.extend_from_slice(&block.buffer[at + 1..block.end]);
-        }
-        while line_end.is_none() {
-            self.carried.resize(self.sizes.piece, 0);
-            let read = read(&mut self.source, &mut self.carried)?;
-            self.carried.truncate(read);
-            let line_end = memchr::memchr(b'\n', &self.carried);
-            let passed = line_end.map_or(read, |at| at + 1);
-            length += passed as u64;
-            self.carried.drain(..passed);
-            if read == 0 || line_end.is_some() {
-                break;
+        let length = match line_end {
+            Some(at) => {
+                self.carried.extend_from_slice(&block.buffer[at + 1..block.end]);
+                at as u64 + 1
             }
-        }
+            None => block.end as u64 + self.pass_line(u64::MAX)?,
+        };
         block.end = self.max_line;
         block.oversized = Some(length);
         Ok(true)
     }
 
+    /// The end of the last line that begins where lines are wanted, in a block that has all of those.
+    fn end_of_wanted(&self, block: &Block) -> usize {
+        let last = self.wanted as usize - 1;
+        let end = memchr::memchr(b'\n', &block.lines()[last..]);
+        end.map_or(block.end, |at| last + at + 1)
+    }
+
+    /// How much to read behind so many bytes of a block: little where only the end of a line is missing.
+    fn piece(&self, behind: usize) -> usize {
+        const LEAST: usize = 4 << 10;
+        let piece = match self.wanted.checked_sub(behind as u64) {
+            Some(missing @ 1..) => usize::try_from(missing).unwrap_or(usize::MAX),
+            _ => (behind as u64 - self.wanted) as usize,
+        };
+        piece.max(LEAST).min(self.sizes.piece)
+    }
+
+    /// Reads past the end of a line, or past `most` bytes of it, and says past how many; what follows is carried.
+    fn pass_line(&mut self, most: u64) -> io::Result<u64> {
+        let mut passed = 0;
+        while passed < most {
+            self.carried.resize(self.sizes.piece, 0);
+            let read = read(&mut self.source, &mut self.carried)?;
+            self.carried.truncate(read);
+            let line_end = memchr::memchr(b'\n', &self.carried);
+            let length = line_end.map_or(read, |at| at + 1);
+            passed += length as u64;
+            self.carried.drain(..length);
+            if read == 0 || line_end.is_some() {
+                break;
+            }
+        }
+        Ok(passed)
+    }
+
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
-        self.has_started = true;
         while self.carried.len() < BYTE_ORDER_MARK.len() {
             let start = self.carried.len();
             self.carried.resize(start + self.sizes.piece, 0);
@@ -178,6 +273,7 @@ impl<R: Read> Blocks<R> {
         if self.carried.starts_with(BYTE_ORDER_MARK) {
             self.has_byte_order_mark = true;
             self.carried.drain(..BYTE_ORDER_MARK.len());
+            self.wanted = self.wanted.saturating_sub(BYTE_ORDER_MARK.len() as u64);
         }
         Ok(())
     }
@@ -212,9 +308,9 @@ mod tests {
     /// The lines that blocks hold, and the length of each in the stream.
     fn lines(source: impl Read, max_line: usize, sizes: Sizes) -> Vec<(String, u64)> {
         let mut blocks = Blocks::with_sizes(source, max_line, sizes);
-        let mut used = Block::default();
+        let mut block = Block::default();
         let mut lines = Vec::new();
-        while let Some(block) = blocks.next_block(std::mem::take(&mut used)).unwrap() {
+        while blocks.read_into(&mut block).unwrap() {
             match block.oversized() {
                 Some(length) => lines.push((String::from_utf8_lossy(block.lines()).into_owned(), length)),
                 None => lines.extend(
@@ -224,7 +320,6 @@ mod tests {
                         .map(|line| (String::from_utf8_lossy(line).into_owned(), line.len() as u64)),
                 ),
             }
-            used = block;
         }
         lines
     }
@@ -269,7 +364,7 @@ mod tests {
             [("\u{feff}a\n", true), ("a\u{feff}\n", false), ("\u{feff}", true), ("", false)]
         {
             let mut blocks = Blocks::new(text.as_bytes(), 100);
-            let _ = blocks.next_block(Block::default()).unwrap();
+            let _ = blocks.read_into(&mut Block::default()).unwrap();
             assert_eq!(blocks.has_byte_order_mark(), has_mark, "{text:?}");
         }
     }

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod discover;
 pub mod records;
+pub mod shared;
 
 use std::borrow::Cow;
 use std::fs::File;

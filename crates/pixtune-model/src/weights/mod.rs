@@ -35,7 +35,7 @@ pub mod names;
 pub mod rows;
 pub mod safetensors;
 
-pub use checkpoint::{Checkpoint, Format, Tensor};
+pub use checkpoint::{Checkpoint, Format, Tensor, parse_index};
 pub use config::{Family, ModelConfig, ProjectorConfig, TextConfig, VisionConfig};
 pub use dtype::Dtype;
 pub use error::{Problems, WeightsError};

@@ -22,6 +22,9 @@ Examples:
   zcat rows.jsonl.gz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
+
+pixtune.toml, beside the data or in a folder above, holds as it does for `pixtune check`: model, target and
+max-image-side; rules that are ignored or not selected are not told; a severity of \"error\" rejects the row, like --drop.
 ")]
 pub struct PrepareArgs {
     /// Files, quoted patterns, image folders; - for standard input
@@ -32,11 +35,12 @@ pub struct PrepareArgs {
     pub out: PathBuf,
     /// The model whose picture grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
     /// ministral-3-3b, ministral-3-8b, ministral-3-14b, or a name they have elsewhere
-    #[arg(long, default_value = "pixtral-12b")]
-    pub model: String,
-    /// Whose format and limits hold: mistral or openai
-    #[arg(long, default_value = "mistral")]
-    pub target: String,
+    /// [default: pixtral-12b]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Whose format and limits hold: mistral or openai [default: mistral]
+    #[arg(long)]
+    pub target: Option<String>,
     /// Which column is what: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL; the rest is guessed from
     /// the usual names and told. `image` may be named several times
     #[arg(long, value_name = "NAME=COL,…")]
@@ -88,6 +92,15 @@ pub struct PrepareArgs {
     /// any rule of `pixtune rules`
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub drop: Vec<String>,
+    /// Warnings of these rules and groups are not told; what makes a row useless stays an error
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
+    pub ignore: Vec<String>,
+    /// Read this file instead of the pixtune.toml beside the data or in the folders above
+    #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
+    pub config: Option<PathBuf>,
+    /// Read no pixtune.toml
+    #[arg(long)]
+    pub no_config: bool,
     /// Another seed holds out other rows
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

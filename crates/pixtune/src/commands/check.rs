@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::diagnostic::{Diagnostic, Severity};
+use pixtune_core::diagnostic::{Diagnostic, Fix, Severity};
 use pixtune_io::check::{Across, Checker, Line, Reported, Verify};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
-use pixtune_io::read::blocks::{Block, Blocks, UsedBlocks};
+use pixtune_io::read::blocks::Block;
 use pixtune_io::read::discover::conversation_files;
+use pixtune_io::read::shared::{Share, SharedLines};
 
 use super::lines::Lines;
 use super::{choice, ends_quietly};
@@ -65,21 +65,21 @@ fn check_file(
     let Lines { source, folder, before } = Lines::open(file)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
-    let blocks = Mutex::new(Blocks::new(source, choice::max_line(&args.choice)?));
-    let used = UsedBlocks::default();
-    let next = || {
-        let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        blocks.next_block(used.take()).map_err(broken)
-    };
     let threads = choice::threads(&args.choice);
-    let work = |block: Block| {
-        let lines = checker.check_block(&folder, &block);
-        used.give(block);
-        lines
+    let lines = SharedLines::new(source, choice::max_line(&args.choice)?, threads);
+    let next = || lines.next_share().map_err(broken);
+    let work = |share: Share| {
+        let mut checked = Vec::new();
+        let look = |block: &Block| {
+            let before = checked.len();
+            checked.extend(checker.check_block(&folder, block));
+            checked.len() - before
+        };
+        lines.read(share, look).map(|()| checked)
     };
     let mut lines_before = 0;
-    let sink = |lines: Vec<Line>| {
-        for mut line in lines {
+    let sink = |checked: io::Result<Vec<Line>>| {
+        for mut line in checked.map_err(broken)? {
             lines_before += 1;
             line.number = lines_before;
             across.add(index, &mut line);
@@ -91,9 +91,9 @@ fn check_file(
     };
     parallel::ordered(threads, next, work, sink)?;
     before.still_holds()?;
-    let has_mark = blocks.lock().unwrap_or_else(PoisonError::into_inner).has_byte_order_mark();
     report.files += 1;
-    across.end_of_file(index, has_mark).iter().try_for_each(|reported| report.tell(reported)).map_err(written)
+    let found = across.end_of_file(index, lines.has_byte_order_mark());
+    found.iter().try_for_each(|reported| report.tell(reported)).map_err(written)
 }
 
 /// Standard output could not be written to.
@@ -117,6 +117,8 @@ struct Report {
     samples: u64,
     bad_samples: u64,
     counts: BTreeMap<(Severity, &'static str), u64>,
+    /// Findings of rules that `pixtune fix` mends without guessing, and of those it mends by guessing.
+    fixable: [u64; 2],
 }
 
 impl Report {
@@ -137,6 +139,7 @@ impl Report {
             samples: 0,
             bad_samples: 0,
             counts: BTreeMap::new(),
+            fixable: [0; 2],
         }
     }
 
@@ -157,6 +160,11 @@ impl Report {
         let diagnostic = &reported.diagnostic;
         let finding = &diagnostic.finding;
         *self.counts.entry((finding.severity, finding.rule.id)).or_default() += 1;
+        match finding.rule.fix {
+            Some(Fix::Safe) => self.fixable[0] += 1,
+            Some(Fix::Unsafe) => self.fixable[1] += 1,
+            None => {}
+        }
         if self.statistics {
             return Ok(());
         }
@@ -226,6 +234,18 @@ impl Report {
                 counted(warnings, "warning")
             )
         };
+        match self.fixable {
+            [0, 0] => {}
+            [0, guessed] => {
+                out.push_str(&format!("{} may be mended by `pixtune fix --unsafe`\n", grouped(guessed)))
+            }
+            [safe, 0] => out.push_str(&format!("{} may be mended by `pixtune fix`\n", grouped(safe))),
+            [safe, guessed] => out.push_str(&format!(
+                "{} may be mended by `pixtune fix`, {} more by its --unsafe\n",
+                grouped(safe),
+                grouped(guessed)
+            )),
+        }
         if self.verify == VerifyArg::Header && self.progress.images > 0 {
             out.push_str("pictures were checked by their headers and ends; --verify full decodes them\n");
             if self.compares_pictures {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::rules::{self, Group, Rule};
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{self, Target};
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::check::{Checker, Fetching, Selection, Verify};
@@ -12,21 +13,60 @@ use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
 use pixtune_io::prepare::parse_bytes;
 
 use super::{choose, choose_model};
-use crate::args::ChoiceArgs;
+use crate::args::{ChoiceArgs, PrepareArgs};
 use crate::config::{self, Config, Limit};
 use crate::error::Error;
 
 /// What the flags, and the file that holds for these data, ask for.
 pub fn checker(args: &ChoiceArgs, data: &[PathBuf], verify: Verify) -> Result<Checker<'static>, Error> {
-    let config = match file_for(args, data)? {
-        Some(path) => config::read(&path)?,
-        None => Config::default(),
-    };
+    let config = config(args.config.as_deref(), args.no_config, data)?;
     let model = choose_model(args.model.as_deref().or(config.model.as_deref()).unwrap_or("pixtral-12b"))?;
     let target = chosen_target(args, &config)?;
-    let selection = selection(args, &config, &target)?;
+    let flags = Flags { select: &args.select, ignore: &args.ignore, severity: &args.severity };
+    let selection = selection(&flags, &config, Selection::of(&target))?;
     let encoder = ChatEncoder::new(model, Layout::MistralCommon);
     Ok(Checker { encoder, target, verify, selection, excerpts: true, fetching: fetching(args) })
+}
+
+/// What `prepare` takes from flags and the file.
+pub struct ForPrepare {
+    /// The model whose context and grid hold.
+    pub model: &'static ModelSpec,
+    /// Whose format and limits hold.
+    pub target: &'static Target,
+    /// Rules whose warnings are not told.
+    pub ignored: Vec<&'static Rule>,
+    /// Rules whose warnings reject their row.
+    pub rejecting: Vec<&'static Rule>,
+    /// Pixels a side of a picture may have.
+    pub max_image_side: u32,
+}
+
+/// The same for `prepare`, with the rules of `--drop`.
+pub fn for_prepare(args: &PrepareArgs, dropped: Vec<&'static Rule>) -> Result<ForPrepare, Error> {
+    // A pixtune.toml inside a folder holds for it.
+    let place = |input: &String| match Path::new(input) {
+        folder if folder.is_dir() => folder.join(config::NAME),
+        file => file.to_owned(),
+    };
+    let data: Vec<PathBuf> = args.inputs.iter().map(place).collect();
+    let config = config(args.config.as_deref(), args.no_config, &data)?;
+    let model = choose_model(args.model.as_deref().or(config.model.as_deref()).unwrap_or("pixtral-12b"))?;
+    let name = args.target.as_deref().or(config.target.as_deref()).unwrap_or("mistral");
+    let target = target::WRITTEN.iter().copied().find(|target| target.id == name);
+    let target = choose("target of prepare", name, target, target::WRITTEN.iter().map(|target| target.id))?;
+    let with_limits = limited(*target, &config)?;
+    // Without a word of the file every warning is a warning, whatever the target makes of it in finished lines.
+    let flags = Flags { select: &[], ignore: &args.ignore, severity: &[] };
+    let selection = selection(&flags, &config, Selection::every(Severity::Warning))?;
+    let is_dropped = |rule: &Rule| dropped.contains(&rule);
+    let of = |severity: Option<Severity>| {
+        let rules = rules::ALL.iter().copied().filter(|rule| !is_dropped(rule));
+        rules.filter(|rule| selection.severity(rule) == severity).collect::<Vec<_>>()
+    };
+    let rejecting = dropped.iter().copied().chain(of(Some(Severity::Error))).collect();
+    let max_image_side = args.max_image_side.unwrap_or(with_limits.max_side);
+    Ok(ForPrepare { model, target, ignored: of(None), rejecting, max_image_side })
 }
 
 fn fetching(args: &ChoiceArgs) -> Option<Arc<Fetching>> {
@@ -46,11 +86,17 @@ pub fn threads(args: &ChoiceArgs) -> usize {
     args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
+/// What the file says that was named, or the one that holds for the data.
+fn config(named: Option<&Path>, none: bool, data: &[PathBuf]) -> Result<Config, Error> {
+    let path = match named {
+        None if !none => file_for(data)?,
+        named => named.map(Path::to_owned),
+    };
+    path.map_or_else(|| Ok(Config::default()), |path| config::read(&path))
+}
+
 /// The one `pixtune.toml` that holds for all the data.
-fn file_for(args: &ChoiceArgs, data: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
-    if args.no_config || args.config.is_some() {
-        return Ok(args.config.clone());
-    }
+fn file_for(data: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
     let mut found: Option<(&Path, Option<PathBuf>)> = None;
     for path in data {
         let file = config::find(path);
@@ -78,7 +124,18 @@ fn file_for(args: &ChoiceArgs, data: &[PathBuf]) -> Result<Option<PathBuf>, Erro
 fn chosen_target(args: &ChoiceArgs, config: &Config) -> Result<Target, Error> {
     let name = args.target.as_deref().or(config.target.as_deref()).unwrap_or("mistral");
     let known = target::ALL.iter().map(|target| target.id);
-    let mut target = *choose("target", name, target::find(name), known)?;
+    let mut target = limited(*choose("target", name, target::find(name), known)?, config)?;
+    if let Some(size) = &args.max_image_bytes {
+        target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
+    }
+    if let Some(most) = args.max_images {
+        target.max_images = most;
+    }
+    Ok(target)
+}
+
+/// A target with the limits of the file.
+fn limited(mut target: Target, config: &Config) -> Result<Target, Error> {
     for (name, limit) in &config.limits {
         let number = match limit {
             Limit::Number(number) => *number,
@@ -93,20 +150,20 @@ fn chosen_target(args: &ChoiceArgs, config: &Config) -> Result<Target, Error> {
             _ => target.min_samples = number,
         }
     }
-    if let Some(size) = &args.max_image_bytes {
-        target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
-    }
-    if let Some(most) = args.max_images {
-        target.max_images = most;
-    }
     Ok(target)
 }
 
-fn selection(args: &ChoiceArgs, config: &Config, target: &Target) -> Result<Selection, Error> {
-    let mut selection = Selection::of(target);
+/// Flags about rules, which count more than the file.
+struct Flags<'a> {
+    select: &'a [String],
+    ignore: &'a [String],
+    severity: &'a [String],
+}
+
+fn selection(flags: &Flags<'_>, config: &Config, mut selection: Selection) -> Result<Selection, Error> {
     let list = |names: &[String]| names.iter().map(|name| Named::find(name)).collect::<Result<Vec<_>, _>>();
-    let select = list(if args.select.is_empty() { &config.select } else { &args.select })?;
-    let ignore = list(if args.ignore.is_empty() { &config.ignore } else { &args.ignore })?;
+    let select = list(if flags.select.is_empty() { &config.select } else { flags.select })?;
+    let ignore = list(if flags.ignore.is_empty() { &config.ignore } else { flags.ignore })?;
     selection.retain(|rule| {
         (select.is_empty() || select.iter().any(|named| named.is(rule)))
             && !ignore.iter().any(|named| named.is(rule))
@@ -116,7 +173,7 @@ fn selection(args: &ChoiceArgs, config: &Config, target: &Target) -> Result<Sele
         severities.push((Named::find(name)?, self::severity(severity)?));
     }
     let first = severities.len();
-    for given in &args.severity {
+    for given in flags.severity {
         let wrong = || Error::argument(format!("`{given}` is not of the form RULE=error or RULE=warning"));
         let (name, severity) = given.split_once('=').ok_or_else(wrong)?;
         severities.push((Named::find(name)?, self::severity(severity)?));

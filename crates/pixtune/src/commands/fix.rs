@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::diagnostic::{Diagnostic, Finding, Fix, Severity};
 use pixtune_core::fix::Change;
 use pixtune_core::json::quoted;
 use pixtune_core::rules;
 use pixtune_io::check::Verify;
-use pixtune_io::fix::{Fixed, Fixer};
+use pixtune_io::fix::{Fixed, Fixer, TooLarge};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
-use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::read::blocks::Block;
+use pixtune_io::read::shared::{Share, SharedLines};
 use pixtune_io::write::whole::WholeFile;
 
 use super::lines::Lines;
@@ -45,19 +45,34 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     let mut log = Log::new(args, &fixer);
 
     let broken = |source| Error::from(ReadError::Io { path: args.file.clone(), source });
-    let rows = Mutex::new(Records::unhashed(source, Framing::Lines, max_line));
-    let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).next_line().map_err(broken);
-    let work = |row: RawRow| fixer.fix(&folder, row);
-    let sink = |fixed: Result<Fixed, _>| {
-        let fixed: Fixed = fixed?;
-        if let Some(line) = &fixed.line {
-            out.write(line)?;
-        }
-        log.line(&fixed)
+    let threads = choice::threads(&args.choice);
+    let lines = SharedLines::new(source, max_line, threads);
+    let next = || lines.next_share().map_err(broken);
+    let work = |share: Share| {
+        let mut mended = Vec::new();
+        let mend = |block: &Block| {
+            let before = mended.len();
+            mended.extend(block.rows().map(|row| fixer.fix(&folder, row)));
+            mended.len() - before
+        };
+        lines.read(share, mend).map(|()| mended)
     };
-    parallel::ordered(choice::threads(&args.choice), next, work, sink)?;
+    let mut number = 0;
+    let sink = |mended: io::Result<Vec<Result<Fixed, TooLarge>>>| {
+        for fixed in mended.map_err(broken)? {
+            number += 1;
+            let fixed = fixed.map_err(|error| TooLarge { line: number, ..error })?;
+            let fixed = Fixed { number, ..fixed };
+            if let Some(line) = &fixed.line {
+                out.write(line)?;
+            }
+            log.line(&fixed)?;
+        }
+        Ok(())
+    };
+    parallel::ordered(threads, next, work, sink)?;
     before.still_holds()?;
-    if rows.into_inner().unwrap_or_else(PoisonError::into_inner).has_byte_order_mark() {
+    if lines.has_byte_order_mark() {
         let message = "the byte order mark removed".into();
         log.changed += 1;
         log.change(1, &Change { rule: &rules::JSON_BOM, fix: Fix::Safe, pointer: String::new(), message })?;

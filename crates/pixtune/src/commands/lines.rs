@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use pixtune_io::read::ReadError;
 use pixtune_io::read::discover::{encoding_of, is_table};
+use pixtune_io::read::shared::Source;
 
 use crate::error::Error;
 
 /// A file of lines, open.
 pub struct Lines {
     /// Its bytes.
-    pub source: Box<dyn Read + Send>,
+    pub source: Source,
     /// What relative pictures are relative to.
     pub folder: PathBuf,
     /// What the file was like when it was opened.
@@ -30,7 +31,7 @@ impl Lines {
     /// Opens a file of lines, `-` for standard input. What is no text at all is refused before a thousand findings say so.
     pub fn open(path: &Path) -> Result<Lines, Error> {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
-        let mut source: Box<dyn Read + Send> = if path == Path::new("-") {
+        let mut stream: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(path).map_err(broken)?)
@@ -40,12 +41,17 @@ impl Lines {
         }
         let before = Before { path: path.to_owned(), state: state(path) };
         let mut start = Vec::new();
-        source.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
+        stream.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
         if let Some(encoding) = encoding_of(&start) {
             return Err(ReadError::Encoding { path: path.to_owned(), encoding }.into());
         }
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Lines { source: Box::new(io::Cursor::new(start).chain(source)), folder, before })
+        let source = match before.state {
+            // Files of the system that are made while they are read have no length.
+            Some((length, _)) if length > 0 => Source::File(File::open(path).map_err(broken)?, length),
+            _ => Source::Stream(Box::new(io::Cursor::new(start).chain(stream))),
+        };
+        Ok(Lines { source, folder, before })
     }
 }
 

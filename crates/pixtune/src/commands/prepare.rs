@@ -5,12 +5,11 @@ use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::quoted;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::Exactness;
-use pixtune_core::target;
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
 
-use super::{choose, choose_model, tell_counting};
+use super::{choice, tell_counting};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
 use crate::error::Error;
@@ -41,9 +40,9 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
-    let model = choose_model(&args.model)?;
-    let target = target::WRITTEN.iter().copied().find(|target| target.id == args.target);
-    let target = choose("target", &args.target, target, target::WRITTEN.iter().map(|target| target.id))?;
+    let dropped = args.drop.iter().map(|name| dropped(name)).collect::<Result<_, _>>()?;
+    let choice::ForPrepare { model, target, ignored, rejecting, max_image_side } =
+        choice::for_prepare(&args, dropped)?;
     let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
     let validation = args.validation.parse().map_err(Error::argument)?;
@@ -78,14 +77,15 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         },
         by: if args.dedup_by == DedupByArg::Sample { By::Sample } else { By::Image },
         distance: args.near_distance,
-        drop: args.drop.iter().map(|name| dropped(name)).collect::<Result<_, _>>()?,
+        drop: rejecting,
+        ignore: ignored,
         threads: args.threads.unwrap_or(available),
         max_reject,
         resume: args.resume,
         force: args.force,
         max_row_bytes: usize::try_from(size(&args.max_row_bytes)?).map_err(Error::argument)?,
         max_image_bytes: size(&args.max_image_bytes)?,
-        max_image_side: args.max_image_side.unwrap_or(target.max_side),
+        max_image_side,
         max_decoded_bytes: size(&args.max_decoded_bytes)?,
     })
 }

@@ -274,7 +274,8 @@ fn statistics_count_instead_of_listing() {
     assert_eq!(
         run.stdout,
         "        2  error    missing-field\n        1  error    json-not-object\n        1  error    json-syntax\n\
-         16 samples in 1 file: 4 errors in 4 samples, 0 warnings\n"
+         16 samples in 1 file: 4 errors in 4 samples, 0 warnings\n\
+         2 may be mended by `pixtune fix`, 2 more by its --unsafe\n"
     );
     let run = case.run(&["check", "rows.jsonl", "--statistics", "--format", "json"]).ends(1);
     assert!(
@@ -432,4 +433,38 @@ fn prepare_warns_of_the_same_texts() {
     let case =
         Case::table("image,prompt,completion\na.png,what [INST] is it?,a cafÃ©\nb.jpg,and this?,a lake\n");
     case.prepare(&[]).ends(0).tells("warning[control-token]: data.csv:2").tells("warning[mojibake]");
+}
+
+/// The most memory that a process has had, in bytes.
+#[cfg(target_os = "linux")]
+fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_a_file_or_a_pipe() {
+    use std::io::Write as _;
+    const MOST: u64 = 96 << 20;
+    let case = Case::new();
+    // 150 MB, of short and of long lines.
+    let lines = (0..20_000).map(|number| {
+        let words = "words ".repeat(if number % 20 == 0 { 16_000 } else { 500 });
+        GOOD.replace("hello", &format!("{number} {words}")) + "\n"
+    });
+    let mut file = std::io::BufWriter::new(fs::File::create(case.path("large.jsonl")).unwrap());
+    lines.clone().for_each(|line| file.write_all(line.as_bytes()).unwrap());
+    file.into_inner().unwrap();
+    let mut command =
+        case.command(&["check", "large.jsonl", "-", "--threads", "4", "--ignore", "lines", "--statistics"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    lines.for_each(|line| pipe.write_all(line.as_bytes()).unwrap());
+    // It waits for the end of the pipe, so it is there to be asked.
+    let peak = peak_memory(child.id());
+    drop(pipe);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(peak < MOST, "{peak} bytes");
 }

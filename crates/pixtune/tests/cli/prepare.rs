@@ -274,3 +274,42 @@ fn the_plan_can_be_seen_without_doing_anything() {
     assert!(run.stdout.contains("\"completion\": \"completion\""), "{}", run.stdout);
     assert!(!case.path("out").exists() && !case.path("out.partial").exists());
 }
+
+#[test]
+fn pixtune_toml_says_which_warnings_are_told_and_which_reject() {
+    let case = Case::new();
+    let messages = r#""messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]"#;
+    case.write("data/rows.jsonl", format!("{{\"x\":1,\"y\":null,{messages}}}\n"));
+    let prepare = |more: &[&str]| {
+        let run = case.run(
+            &[&["prepare", "data/rows.jsonl", "--out", "out", "--force", "--validation", "0"], more].concat(),
+        );
+        (run.stderr.clone(), run.code)
+    };
+    let (told, code) = prepare(&[]);
+    assert!(told.contains("unknown-key") && told.contains("null-key") && code == 0, "{told}");
+    case.write(
+        "data/pixtune.toml",
+        "[check]\nignore = [\"null-key\"]\n[check.severity]\nunknown-key = \"error\"\n",
+    );
+    let (told, code) = prepare(&[]);
+    assert!(told.contains("error[unknown-key]") && !told.contains("null-key") && code == 1, "{told}");
+    let manifest = case.read("out/manifest.json");
+    assert!(
+        manifest.contains("\"drop\": [\"unknown-key\"]") && manifest.contains("\"ignore\": [\"null-key\"]"),
+        "{manifest}"
+    );
+    // A flag counts more than the file.
+    let (told, code) = prepare(&["--drop", "null-key"]);
+    assert!(told.contains("error[null-key]") && code == 1, "{told}");
+    let (told, _) = prepare(&["--ignore", "unknown-key"]);
+    assert!(told.contains("warning[null-key]"), "{told}");
+    assert_eq!(prepare(&["--no-config"]).1, 0);
+    // What makes a row useless is told whatever the file says.
+    case.write("data/rows.jsonl", format!("{{{messages}}}\n{{\n"));
+    case.write("data/pixtune.toml", "[check]\nignore = [\"json\"]\n");
+    assert!(prepare(&[]).0.contains("error[json-syntax]"));
+    case.write("data/pixtune.toml", "[check]\ntarget = \"hf\"\n");
+    let (told, code) = prepare(&[]);
+    assert!(told.contains("`hf` is no target of prepare; the choice is mistral") && code == 2, "{told}");
+}

@@ -14,6 +14,8 @@ use super::names::{Module, Part, Spelling, TensorName};
 use super::rows::RowOrder;
 use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
+pub use shards::parse_index;
+
 /// One of the two formats Pixtral exists in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {

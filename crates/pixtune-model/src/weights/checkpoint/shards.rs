@@ -92,7 +92,12 @@ fn open_indexed(folder: &Path, index: &Path) -> Result<Vec<SafetensorsFile>, Wei
 
 /// The files of the tensors, as the index has them.
 fn read_index(index: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
-    let value = read_json(index)?;
+    parse_index(index, &read_json(index)?)
+}
+
+/// The file of each tensor, as the index of a set of shards has it: names of files, none of which leads elsewhere. `index` is
+/// for messages.
+pub fn parse_index(index: &Path, value: &Value<'_>) -> Result<BTreeMap<String, String>, WeightsError> {
     let no_map = || WeightsError::Index { index: index.to_owned() };
     let members = value.get("weight_map").and_then(Value::as_object).ok_or_else(no_map)?;
     let mut map = BTreeMap::new();

@@ -1,13 +1,9 @@
-//! JSON with its places: a parser that keeps what general ones throw away (duplicate keys, numbers as written,
-//! lone surrogates, the offset of a mistake), and the matching writer.
-//!
-//! It accepts what Python's `json.loads` accepts, because that is what the reference reads with: `NaN` and the
-//! infinities are numbers, a lone surrogate is a string; control characters inside strings are not.
+//! From text to values.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::ops::Range;
 
+use super::Value;
 use crate::bytes::{Plain, base64_run, plain_run};
 
 /// Nesting beyond this is refused: a conversation needs about six levels, a tool schema rarely twenty.
@@ -15,27 +11,6 @@ pub const MAX_DEPTH: usize = 256;
 
 /// More values than this in one text are refused, so that a hostile line of `[0,0,0,…` stays within about 200 MB.
 pub const MAX_VALUES: usize = 4_000_000;
-
-/// A JSON value that borrows from its text where it can.
-// With a tag of a whole word a value is moved word by word; with a smaller one the compiler moves it by pieces that
-// straddle words, which costs the parser a third of its time.
-#[repr(usize)]
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value<'a> {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number as it was written, so that big integers and `1E400` stay what they are; also `NaN`, `Infinity`
-    /// and `-Infinity`, which Python writes.
-    Number(Cow<'a, str>),
-    /// A string, unescaped; a lone surrogate escape is U+FFFD here and noted in [`Parsed::lone_surrogate`].
-    String(Cow<'a, str>),
-    /// An array.
-    Array(Vec<Value<'a>>),
-    /// An object: members in the order written, duplicate keys kept.
-    Object(Vec<(Cow<'a, str>, Value<'a>)>),
-}
 
 /// A whole JSON text.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,242 +69,6 @@ pub fn parse_line(lines: &[u8]) -> Option<(Parsed<'_>, usize)> {
         Some(_) => return None,
     };
     Some((Parsed { value, lone_surrogate: parser.lone_surrogate, base64: parser.base64 }, length))
-}
-
-impl<'a> Value<'a> {
-    /// The member of an object with this key; of duplicates the last, as Python has it.
-    // Where the key is a constant, comparing with it is a few instructions if they can be put in place.
-    #[inline]
-    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.as_object()?.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
-    }
-
-    /// The text of a string.
-    #[inline]
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The elements of an array.
-    #[inline]
-    pub fn as_array(&self) -> Option<&[Value<'a>]> {
-        match self {
-            Value::Array(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    /// The members of an object.
-    #[inline]
-    pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Value<'a>)]> {
-        match self {
-            Value::Object(members) => Some(members),
-            _ => None,
-        }
-    }
-
-    /// The kind of value in words, for messages: `a string`, `null`, ….
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "an array",
-            Value::Object(_) => "an object",
-        }
-    }
-
-    /// The same value, independent of its text.
-    pub fn into_owned(self) -> Value<'static> {
-        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
-        match self {
-            Value::Null => Value::Null,
-            Value::Bool(value) => Value::Bool(value),
-            Value::Number(text) => Value::Number(own(text)),
-            Value::String(text) => Value::String(own(text)),
-            Value::Array(values) => Value::Array(values.into_iter().map(Value::into_owned).collect()),
-            Value::Object(members) => Value::Object(
-                members.into_iter().map(|(key, value)| (own(key), value.into_owned())).collect(),
-            ),
-        }
-    }
-
-    /// Appends the value as compact JSON, strings unescaped UTF-8, numbers as they were written.
-    pub fn write(&self, out: &mut String) {
-        match self {
-            Value::Null => out.push_str("null"),
-            Value::Bool(true) => out.push_str("true"),
-            Value::Bool(false) => out.push_str("false"),
-            Value::Number(text) => out.push_str(text),
-            Value::String(text) => write_string(text, out),
-            Value::Array(values) => write_joined('[', values, ']', out, Value::write),
-            Value::Object(members) => write_joined('{', members, '}', out, |(key, value), out| {
-                write_string(key, out);
-                out.push(':');
-                value.write(out);
-            }),
-        }
-    }
-}
-
-impl std::fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = String::new();
-        self.write(&mut text);
-        f.write_str(&text)
-    }
-}
-
-/// The byte offset of the value that a JSON pointer names; where the pointer leads nowhere, of the last value on its
-/// way. The text is walked again, so that parsing does not have to keep places: this is for findings.
-pub fn locate(text: &str, pointer: &str) -> usize {
-    let mut walk = Walk { bytes: text.as_bytes(), at: 0 };
-    walk.skip_space();
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        let before = walk.at;
-        if walk.enter(&step).is_none() {
-            return before;
-        }
-    }
-    walk.at
-}
-
-/// Passes over valid JSON without reading it.
-struct Walk<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Walk<'_> {
-    fn skip_space(&mut self) {
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
-            self.at += 1;
-        }
-    }
-
-    /// Goes to a member of the object or an element of the array that the walk stands on.
-    fn enter(&mut self, step: &str) -> Option<()> {
-        let is_object = match self.bytes.get(self.at)? {
-            b'{' => true,
-            b'[' => false,
-            _ => return None,
-        };
-        let mut found = None;
-        self.at += 1;
-        for index in 0.. {
-            self.skip_space();
-            if matches!(self.bytes.get(self.at), None | Some(b'}' | b']')) {
-                break;
-            }
-            let mut is_it = step.parse() == Ok(index);
-            if is_object {
-                let start = self.at;
-                self.skip_string()?;
-                let key = std::str::from_utf8(&self.bytes[start..self.at]).ok()?;
-                is_it = key[1..key.len() - 1] == *step
-                    || (key.contains('\\') && parse(key).is_ok_and(|key| key.value.as_str() == Some(step)));
-                self.skip_space();
-                self.at += 1;
-                self.skip_space();
-            }
-            if is_it {
-                found = Some(self.at);
-                if !is_object {
-                    break;
-                }
-            }
-            self.skip_value()?;
-            self.skip_space();
-            self.at += usize::from(self.bytes.get(self.at) == Some(&b','));
-        }
-        // Of members with the same key the last counts.
-        self.at = found?;
-        Some(())
-    }
-
-    fn skip_string(&mut self) -> Option<()> {
-        self.at += 1;
-        loop {
-            self.at += memchr::memchr2(b'"', b'\\', self.bytes.get(self.at..)?)?;
-            if self.bytes[self.at] == b'"' {
-                self.at += 1;
-                return Some(());
-            }
-            self.at += 2;
-        }
-    }
-
-    fn skip_value(&mut self) -> Option<()> {
-        let mut depth = 0usize;
-        loop {
-            match self.bytes.get(self.at)? {
-                b'"' => self.skip_string()?,
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1)?;
-                    self.at += 1;
-                }
-                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
-                    self.at += 1;
-                    continue;
-                }
-                _ => {
-                    while self.bytes.get(self.at).is_some_and(|byte| !b",]} \t\n\r".contains(byte)) {
-                        self.at += 1;
-                    }
-                }
-            }
-            if depth == 0 {
-                return Some(());
-            }
-        }
-    }
-}
-
-/// `text` as a JSON string.
-pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    write_string(text, &mut out);
-    out
-}
-
-/// Appends `text` as a JSON string: only what JSON demands is escaped.
-pub fn write_string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            control => write!(out, "\\u{control:04x}").expect("a String takes any text"),
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
-    out.push('"');
-}
-
-fn write_joined<T>(open: char, values: &[T], close: char, out: &mut String, write: impl Fn(&T, &mut String)) {
-    out.push(open);
-    for (index, value) in values.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write(value, out);
-    }
-    out.push(close);
 }
 
 /// What a parser is given.
@@ -638,20 +377,9 @@ impl<'a> Parser<'a> {
 mod tests {
     use super::*;
 
-    fn round_trip(text: &str) -> String {
-        parse(text).unwrap().value.to_string()
-    }
-
     fn fails(text: &str, offset: usize, what: &str) {
         let error = parse(text).unwrap_err();
         assert_eq!((error.offset, error.what), (offset, what), "{text}");
-    }
-
-    #[test]
-    fn keeps_order_duplicates_and_numbers_as_written() {
-        let text = r#"{"b":1E400,"a":[-0.0,123456789012345678901234567890,NaN,-Infinity],"b":null}"#;
-        assert_eq!(round_trip(text), text);
-        assert_eq!(parse(text).unwrap().value.get("b"), Some(&Value::Null));
     }
 
     #[test]
@@ -730,35 +458,5 @@ mod tests {
         let far = format!("\"data:{},AB\"", "x".repeat(200));
         assert_eq!(ranges(&far), []);
         assert!(parse("\"data:a,AB").is_err() && parse("\"data:a,AB\u{1}\"").is_err());
-    }
-
-    #[test]
-    fn values_are_found_again() {
-        let text =
-            r#" {"a": [1, {"b\/c": "x\"]}", "~d" : null}, [ ]], "e": -1.5e3 , "a\u0062":true, "e":"last"} "#;
-        for (pointer, rest) in [
-            ("", "{\"a\""),
-            ("/a", "[1,"),
-            ("/a/0", "1,"),
-            ("/a/1", "{\"b"),
-            ("/a/1/b~1c", "\"x\\"),
-            ("/a/1/~0d", "null"),
-            ("/a/2", "[ ]"),
-            ("/ab", "true"),
-            ("/e", "\"last\""),
-            ("/a/1/missing", "{\"b"),
-            ("/missing", "{\"a\""),
-        ] {
-            assert!(text[locate(text, pointer)..].starts_with(rest), "{pointer}");
-        }
-        assert_eq!(locate("{\"a\":", "/a"), 0, "a cut text ends the walk");
-        assert_eq!(locate("", "/a/b"), 0);
-    }
-
-    #[test]
-    fn writes_only_the_escapes_json_demands() {
-        let mut out = String::new();
-        write_string("é\u{7f}\u{2028}\"\\\n\u{1}/", &mut out);
-        assert_eq!(out, "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001/\"");
     }
 }

@@ -1,0 +1,148 @@
+//! The settings of a request, which have no effect on training and are refused all the same where they are wrong.
+
+use super::Reader;
+use crate::diagnostic::Place;
+use crate::json::Value;
+use crate::rules::WRONG_TYPE;
+
+/// Settings of a request and what they may be.
+pub(super) const SETTINGS: [(&str, Setting); 10] = [
+    ("model", Setting::TextOrNull),
+    ("temperature", Setting::Share),
+    ("top_p", Setting::Share),
+    ("max_tokens", Setting::CountOrNull),
+    ("random_seed", Setting::CountOrNull),
+    ("parallel_tool_calls", Setting::Bool),
+    ("truncate_for_context_length", Setting::OnlyFalse),
+    ("continue_final_message", Setting::OnlyFalse),
+    ("reasoning_effort", Setting::OnlyNull),
+    ("tool_choice", Setting::ToolChoice),
+];
+
+pub(super) const REQUEST_KEYS: [&str; 3 + SETTINGS.len()] = {
+    let mut keys = [""; 3 + SETTINGS.len()];
+    (keys[0], keys[1], keys[2]) = ("messages", "tools", "response_format");
+    let mut at = 0;
+    while at < SETTINGS.len() {
+        keys[3 + at] = SETTINGS[at].0;
+        at += 1;
+    }
+    keys
+};
+
+#[derive(Clone, Copy)]
+pub(super) enum Setting {
+    TextOrNull,
+    /// 0 to 1.
+    Share,
+    CountOrNull,
+    Bool,
+    /// `true` makes the reference refuse a training sample.
+    OnlyFalse,
+    OnlyNull,
+    ToolChoice,
+}
+
+impl<'v> Reader<'v> {
+    pub(super) fn setting(&mut self, value: &'v Value<'_>, place: Place<'_>, setting: Setting) {
+        let (fits, expected) = match setting {
+            Setting::TextOrNull => (matches!(value, Value::Null | Value::String(_)), "a string or null"),
+            Setting::Share => (
+                lax_number(value).is_some_and(|number| (0.0..=1.0).contains(&number)),
+                "a number from 0 to 1",
+            ),
+            Setting::CountOrNull => {
+                let count = |number: f64| number >= 0.0 && number.fract() == 0.0;
+                (
+                    *value == Value::Null || lax_number(value).is_some_and(count),
+                    "a whole number from 0 or null",
+                )
+            }
+            Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
+            Setting::OnlyFalse => (lax_bool(value) == Some(false), "false"),
+            Setting::OnlyNull => (*value == Value::Null, "null"),
+            Setting::ToolChoice => return self.tool_choice(value, place),
+        };
+        if !fits {
+            self.wrong(place, value, expected);
+        }
+    }
+
+    pub(super) fn tool_choice(&mut self, value: &'v Value<'_>, place: Place<'_>) {
+        if matches!(value.as_str(), Some("auto" | "none" | "any" | "required")) {
+            return;
+        }
+        if value.as_object().is_none() {
+            return self.wrong(place, value, "`auto`, `none`, `any`, `required` or a named function");
+        }
+        let Some(fields) = self.object(value, place, &["type", "function"]) else { return };
+        self.function_type(&fields);
+        match fields.get("function") {
+            None => self.missing(&fields, "function"),
+            Some(function) => {
+                if let Some(function) = self.object(function, fields.place("function"), &["name"]) {
+                    self.text(&function, "name");
+                }
+            }
+        }
+    }
+
+    pub(super) fn response_format(&mut self, value: &'v Value<'_>, place: Place<'_>) {
+        let Some(fields) = self.object(value, place, &["type", "json_schema"]) else { return };
+        let kind = match fields.get("type") {
+            None => Some("text"),
+            Some(kind) => kind.as_str(),
+        };
+        match kind {
+            Some("text" | "json_object") => {}
+            Some("json_schema") if fields.not_null("json_schema").is_some() => {}
+            Some("json_schema") => self.missing(&fields, "json_schema"),
+            _ => self.report(&WRONG_TYPE, fields.place("type"), "no `text`, `json_object` or `json_schema`"),
+        }
+        if let Some(schema) = fields.not_null("json_schema") {
+            let known = ["name", "description", "schema", "custom_schema", "strict"];
+            let Some(schema) = self.object(schema, fields.place("json_schema"), &known) else { return };
+            self.text(&schema, "name");
+            self.optional_text(&schema, "description");
+            self.boolean(&schema, "strict");
+            match schema.get("schema").or_else(|| schema.get("custom_schema")) {
+                None => self.missing(&schema, "schema"),
+                Some(object) if object.as_object().is_none() => {
+                    self.wrong(schema.place("schema"), object, "an object");
+                }
+                Some(object) => {
+                    self.findings
+                        .extend(crate::tokens::check_schema(object, &schema.place("schema").pointer()).err());
+                }
+            }
+        }
+    }
+}
+
+/// What pydantic takes for a boolean.
+pub(crate) fn lax_bool(value: &Value<'_>) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Number(number) => match number.parse() {
+            Ok(0.0) => Some(false),
+            Ok(1.0) => Some(true),
+            _ => None,
+        },
+        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+            "0" | "off" | "f" | "false" | "n" | "no" => Some(false),
+            "1" | "on" | "t" | "true" | "y" | "yes" => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What pydantic takes for a number.
+pub(super) fn lax_number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        Value::Number(number) => number.parse().ok(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,20 @@
+//! The index of a set of shards: what it names are files of its own folder, whatever is in it.
+
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use pixtune_core::json;
+use pixtune_model::weights::parse_index;
+
+fuzz_target!(|text: &str| {
+    let Ok(parsed) = json::parse(text) else { return };
+    let folder = Path::new("folder");
+    let Ok(files) = parse_index(&folder.join("model.safetensors.index.json"), &parsed.value) else { return };
+    for file in files.values() {
+        let path = folder.join(file);
+        assert_eq!(path.parent(), Some(folder));
+        assert!(file.ends_with(".safetensors") && !file.contains(['/', '\\', '\0', ':']));
+    }
+});
