@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = dict(hidden_size=768, intermediate_size=2176, num_hidden_layers=12, num_attention_heads=8, num_key_value_heads=2,
             head_dim=96, vocab_size=400, rms_norm_eps=1e-5, max_position_embeddings=131072, sliding_window=None)
 VISION = dict(hidden_size=320, intermediate_size=1280, num_hidden_layers=8, num_attention_heads=5, head_dim=64,
-              image_size=1024, patch_size=16)
+              hidden_act="silu", image_size=1024, patch_size=16)
 
 
 def make_model(folder):

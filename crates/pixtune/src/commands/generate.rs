@@ -27,6 +27,7 @@ use crate::ui::{Format, Ui};
 pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
     let ui = Ui::new(Format::Human, args.quiet);
     let checkpoint = Checkpoint::open(&args.model)?;
+    checkpoint.config().warnings().for_each(|warning| ui.note(&format!("warning: {warning}")));
     let shape = ModelShape::new(checkpoint.config())?;
     let spec = spec_of(&shape);
     let tokenizer = tokenizer(&args.model, &shape, &ui)?;

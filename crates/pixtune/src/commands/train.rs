@@ -35,6 +35,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let stop = stop_when_asked()?;
     let mut ui = TrainUi::new(args.format, args.quiet);
     let model = Model::open(&args.model, &choice(args))?;
+    model.checkpoint().config().warnings().for_each(|warning| ui.note(&format!("warning: {warning}")));
     let files = data_files(&args.data, args.validation.as_deref()).map_err(TrainError::from)?;
     if let Some(remark) =
         files.manifest.as_ref().map(|manifest| model.check_manifest(manifest)).transpose()?.flatten()

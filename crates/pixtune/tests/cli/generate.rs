@@ -42,6 +42,18 @@ fn an_adapter_changes_the_answer() {
 }
 
 #[test]
+fn a_damaged_configuration_is_told_and_read_as_pixtrals() {
+    let case = case(143);
+    let answer = case.run(ASK).ends(0).stdout;
+    let config = case.read("model/config.json");
+    let (text, vision) = config.split_at(config.find("vision_config").unwrap());
+    assert!(vision.contains("\"silu\""), "{vision}");
+    case.write("model/config.json", format!("{text}{}", vision.replacen("\"silu\"", "\"gelu\"", 1)));
+    let run = case.run(ASK).ends(0).tells("damaged configuration: vision_config.hidden_act is `gelu`");
+    assert_eq!(run.stdout, answer);
+}
+
+#[test]
 fn what_cannot_work_is_told_before_anything_is_computed() {
     let case = case(100);
     case.run(ASK).ends(2).tells("has 357 tokens and the model 400");

@@ -38,6 +38,16 @@ pub struct ModelConfig {
     pub(super) source: Value<'static>,
 }
 
+impl ModelConfig {
+    /// The notes as warnings. What is damaged is read as Pixtral's; who goes by the file computes something else.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.notes.iter().map(|note| {
+            let damaged = if note.damage { "damaged configuration: " } else { "" };
+            format!("{damaged}{}", note.text)
+        })
+    }
+}
+
 /// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {

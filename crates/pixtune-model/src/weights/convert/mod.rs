@@ -277,10 +277,7 @@ fn prevailing_dtype(files: &[PlannedFile], warnings: &mut Vec<String>) -> Dtype 
 }
 
 fn warn(options: &Options, source: &Checkpoint, files: &[PlannedFile], warnings: &mut Vec<String>) {
-    for note in &source.config().notes {
-        let damaged = if note.damage { "damaged configuration: " } else { "" };
-        warnings.push(format!("{damaged}{}", note.text));
-    }
+    warnings.extend(source.config().warnings());
     if options.to == Format::Mistral && files.len() > 1 {
         warnings.push(
             "mistral-inference reads only a single consolidated.safetensors; vLLM takes shards".to_owned(),
