@@ -41,15 +41,10 @@ pub fn complain(error: &Error) {
     let _ = writeln!(io::stderr(), "{}", paint(&text, seen_on(&io::stderr())));
 }
 
-/// Prints to standard output; a reader that went away is no error.
-pub fn print(text: &str) {
-    let _ = io::stdout().write_all(paint(text, seen_on(&io::stdout())).as_bytes());
-}
-
 /// Prints a result to standard output. A reader that went away is no error; a full disk is.
 pub fn put(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(paint(text, seen_on(&io::stdout())).as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
         _ => Ok(()),
     }
@@ -129,7 +124,8 @@ impl Drop for Ui {
 impl Watch for Ui {
     fn finding(&mut self, diagnostic: &Diagnostic) {
         if self.format == Format::Json {
-            print(&(diagnostic.to_json() + "\n"));
+            // Where this cannot be written, the result cannot either, and that ends the run.
+            let _ = put(&(diagnostic.to_json() + "\n"));
             return;
         }
         let told = self.told.entry(diagnostic.finding.rule.id).or_default();

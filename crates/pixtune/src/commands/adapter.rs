@@ -33,8 +33,8 @@ fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
         ServerOptions { tower_connector: args.enable_tower_connector_lora, max_rank: args.max_lora_rank };
     let report = check::check(&adapter, &base, args.server.server(), options);
     match args.format {
-        Format::Json => ui::print(&verdict_lines(&report, &adapter)),
-        Format::Human => ui::print(&verdict_table(&report, &adapter)),
+        Format::Json => ui::put(&verdict_lines(&report, &adapter))?,
+        Format::Human => ui::put(&verdict_table(&report, &adapter))?,
     }
     Ok(if report.all_applied() { Outcome::Fine } else { Outcome::Findings })
 }
@@ -61,8 +61,8 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
     }
     let report = conversion.run()?;
     match args.format {
-        Format::Json => ui::print(&report.to_json()),
-        Format::Human => ui::print(&conversion_table(&report, &args.target.display().to_string())),
+        Format::Json => ui::put(&report.to_json())?,
+        Format::Human => ui::put(&conversion_table(&report, &args.target.display().to_string()))?,
     }
     Ok(if report.rounding.lost == 0 { Outcome::Fine } else { Outcome::Findings })
 }
@@ -83,8 +83,8 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
     ui.end();
     let report = result?;
     match args.write.format {
-        Format::Json => ui::print(&format!("{}\n", report.to_value())),
-        Format::Human => ui::print(&merge_table(&report, &adapter, &args.target.display().to_string())),
+        Format::Json => ui::put(&format!("{}\n", report.to_value()))?,
+        Format::Human => ui::put(&merge_table(&report, &adapter, &args.target.display().to_string()))?,
     }
     Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
 }

@@ -20,7 +20,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let (format, quiet, show_plan) = (args.format, args.quiet, args.show_plan);
     let plan = Plan::new(options(args)?)?;
     if show_plan {
-        ui::print(&format!("{}\n", plan.to_json()));
+        ui::put(&format!("{}\n", plan.to_json()))?;
         return Ok(Outcome::Fine);
     }
     let mut ui = Ui::new(format, quiet);
@@ -32,9 +32,9 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     ui.end();
     let summary = result?;
     match format {
-        Format::Json => ui::print(&summary_json(&plan, &summary)),
+        Format::Json => ui::put(&summary_json(&plan, &summary))?,
         Format::Human if quiet => {}
-        Format::Human => ui::print(&closing_table(&plan.options, &summary)),
+        Format::Human => ui::put(&closing_table(&plan.options, &summary))?,
     }
     Ok(if summary.rejected > 0 { Outcome::Findings } else { Outcome::Fine })
 }

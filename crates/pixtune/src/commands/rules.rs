@@ -10,14 +10,14 @@ use crate::ui;
 /// Lists rules, or explains those that were asked for.
 pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
     if args.format == RulesFormat::Markdown {
-        ui::print(&rules::markdown());
+        ui::put(&rules::markdown())?;
         return Ok(Outcome::Fine);
     }
     let group = match &args.rule {
         None => None,
         Some(name) => match (rules::find(name), Group::find(name)) {
             (Some(rule), _) => {
-                ui::print(&rules::explain(rule));
+                ui::put(&rules::explain(rule))?;
                 return Ok(Outcome::Fine);
             }
             (None, Some(group)) => Some(group),
@@ -31,7 +31,7 @@ pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
             out.push_str(&format!("  {:<22} {:<8} {}\n", rule.id, rule.severity.as_str(), rule.why));
         }
     }
-    ui::print(&out);
+    ui::put(&out)?;
     Ok(Outcome::Fine)
 }
 

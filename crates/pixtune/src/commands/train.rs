@@ -53,7 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let Some(folder) = folder else {
         let forecast = forecast(&plan, &mut network, &data.train)?;
         ui.end();
-        tell(args.format, &forecast_table(&plan, &forecast), &forecast_json(&plan, &forecast));
+        tell(args.format, &forecast_table(&plan, &forecast), &forecast_json(&plan, &forecast))?;
         return Ok(data.outcome(0));
     };
     let plan_json = plan.to_json(network.trained_parameters());
@@ -75,12 +75,12 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     ui.end();
     report::write(&folder, &plan)?;
     let summary = result?;
-    tell(args.format, &closing_table(args, &plan, &summary, &ui), &summary_json(&summary));
+    tell(args.format, &closing_table(args, &plan, &summary, &ui), &summary_json(&summary))?;
     Ok(data.outcome(summary.left_out))
 }
 
-fn tell(format: Format, table: &str, json: &str) {
-    ui::print(if format == Format::Json { json } else { table });
+fn tell(format: Format, table: &str, json: &str) -> Result<(), Error> {
+    ui::put(if format == Format::Json { json } else { table })
 }
 
 fn settings(args: &TrainArgs) -> Result<Settings, Error> {

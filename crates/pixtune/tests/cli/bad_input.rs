@@ -298,3 +298,23 @@ fn keys_that_only_later_rows_have_are_told() {
     let run = case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(0);
     run.tells("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
 }
+
+#[test]
+fn results_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none() {
+    let case = Case::new();
+    case.write("one.jsonl", crate::check::good_lines(12));
+    for command in [
+        "stats one.jsonl",
+        "plan one.jsonl",
+        "check one.jsonl",
+        "tokens one.jsonl",
+        "tokens --ids one.jsonl",
+        "tokens --image 640x480",
+        "rules",
+        "rules --format markdown",
+    ] {
+        let program = env!("CARGO_BIN_EXE_pixtune");
+        case.shell(&format!("{program} {command} > /dev/full")).ends(2).tells("No space left");
+        case.shell(&format!("{program} {command} | true")).ends(0);
+    }
+}

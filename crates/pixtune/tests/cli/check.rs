@@ -38,7 +38,7 @@ const OF_A_SET: [&str; 7] = [
 ];
 
 /// Different good samples, enough of them.
-fn good_lines(count: usize) -> String {
+pub fn good_lines(count: usize) -> String {
     (0..count).map(|n| GOOD.replace("hello", &format!("hello {n}")) + "\n").collect()
 }
 

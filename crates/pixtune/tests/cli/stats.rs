@@ -158,17 +158,6 @@ fn pictures_that_show_the_same_are_grouped_with_their_distance() {
 }
 
 #[test]
-fn a_full_disk_and_a_closed_pipe() {
-    let case = Case::new();
-    case.write("one.jsonl", line("a", "b"));
-    for command in ["stats", "plan"] {
-        let full = format!("{} {command} one.jsonl > /dev/full", env!("CARGO_BIN_EXE_pixtune"));
-        case.shell(&full).ends(2).tells("No space left");
-        case.shell(&format!("{} {command} one.jsonl | true", env!("CARGO_BIN_EXE_pixtune"))).ends(0);
-    }
-}
-
-#[test]
 fn a_manifest_that_does_not_match_is_told() {
     let case = example();
     let train = case.read("prepared/train.jsonl");

@@ -16,11 +16,11 @@ pub fn run(folder: &Path, format: Format) -> Result<Outcome, Error> {
     match format {
         Format::Json => {
             let views = Value::Array(views.iter().map(Inspection::to_value).collect());
-            ui::print(&format!("{views}\n"));
+            ui::put(&format!("{views}\n"))?;
         }
         Format::Human => {
             let screens: Vec<String> = views.iter().map(screen).collect();
-            ui::print(&screens.join("\n"));
+            ui::put(&screens.join("\n"))?;
         }
     }
     Ok(if views.iter().any(Inspection::is_damaged) { Outcome::Findings } else { Outcome::Fine })

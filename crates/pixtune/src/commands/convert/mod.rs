@@ -29,8 +29,8 @@ pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
     ui.end();
     let report = result?;
     match args.write.format {
-        Format::Json => ui::print(&format!("{}\n", report.to_value())),
-        Format::Human => ui::print(&summary(&report, &target)),
+        Format::Json => ui::put(&format!("{}\n", report.to_value()))?,
+        Format::Human => ui::put(&summary(&report, &target))?,
     }
     Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
 }
