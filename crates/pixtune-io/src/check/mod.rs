@@ -155,12 +155,11 @@ pub struct Facts {
 const MOST_FINDINGS: usize = 100;
 
 impl Checker<'_> {
-    /// Checks the lines of a block from a file whose pictures lie in `folder`; they are numbered from 1.
-    pub fn check_block(&self, folder: &Path, block: &Block) -> Vec<Line> {
+    /// Adds the lines of a block from a file whose pictures lie in `folder`; they are numbered by their place in `lines`.
+    pub fn check_block(&self, folder: &Path, block: &Block, lines: &mut Vec<Line>) {
         if block.oversized().is_some() {
-            return block.rows().map(|row| self.check(folder, &row)).collect();
+            return lines.extend(block.rows().map(|row| self.check(folder, &row)));
         }
-        let mut lines: Vec<Line> = Vec::new();
         let mut rest = block.lines();
         while !rest.is_empty() {
             let number = lines.len() as u64 + 1;
@@ -168,7 +167,6 @@ impl Checker<'_> {
             rest = &rest[line.length as usize..];
             lines.push(line);
         }
-        lines
     }
 
     /// Checks the first of several lines.

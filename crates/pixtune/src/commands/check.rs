@@ -72,7 +72,7 @@ fn check_file(
         let mut checked = Vec::new();
         let look = |block: &Block| {
             let before = checked.len();
-            checked.extend(checker.check_block(&folder, block));
+            checker.check_block(&folder, block, &mut checked);
             checked.len() - before
         };
         lines.read(share, look).map(|()| checked)
