@@ -153,7 +153,7 @@ fn weights_of(count: u64, which: &str) -> String {
 }
 
 /// `12,682,739,712`
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -224,7 +224,7 @@ fn weights(wish: &Wish) -> Vec<Part> {
                 part(
                     "vision encoder",
                     frozen * 2,
-                    format!("{} × 2 bytes", weights_of(frozen, ", frozen")),
+                    format!("{} × 2 bytes", weights_of(frozen, " that are frozen")),
                     Basis::Computed,
                 ),
             ]
