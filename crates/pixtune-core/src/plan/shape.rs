@@ -193,6 +193,13 @@ mod tests {
     }
 
     #[test]
+    fn an_adapter_is_as_large_as_training_makes_it() {
+        // The text decoder of fixtures/tiny_pixtral: `pixtune train --dry-run --targets text --lora-rank 4` says 13,440.
+        let tiny = ModelShape { layers: 3, hidden: 64, query: 128, key: 64, feed_forward: 96, ..SMALL_3_1 };
+        assert_eq!(tiny.adapter(4), 13_440);
+    }
+
+    #[test]
     fn every_model_has_sizes_and_they_are_about_what_its_name_says() {
         for spec in spec::ALL {
             let shape = ModelShape::of(spec).unwrap_or_else(|| panic!("{}", spec.id));

@@ -40,7 +40,14 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
                 grouped(fits)
             ),
         },
-        "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`",
+        match (memory.longest_that_fits, wish.method) {
+            (0, Method::Lora) => "a larger card, or `--method qlora`",
+            (0, _) => "a larger card, or a smaller model",
+            (_, Method::Lora) => {
+                "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`"
+            }
+            _ => "a larger card, smaller pictures, or `prepare --max-tokens`",
+        },
     );
     let overflow = train.lengths.above(wish.context);
     warn(

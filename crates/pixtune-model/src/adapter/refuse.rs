@@ -78,6 +78,15 @@ impl Adapter {
     pub fn check_network(&self) -> Result<(), AdapterError> {
         let mut problems = Problems::default();
         unknown_arithmetic(self, &mut problems);
+        let interleaved = |module: &&Module| self.dialect.row_order(**module) == RowOrder::Interleaved;
+        if let Some(module) = self.lora.keys().find(interleaved) {
+            problems.0.push(format!(
+                "rows are in Mistral's order, of `{}` for one: {}; `pixtune adapter convert --to {}` changes that",
+                self.path(*module),
+                self.dialect.describe(),
+                Dialect::Peft
+            ));
+        }
         let first = self.lora.values().next();
         for (module, lora) in &self.lora {
             let path = self.path(*module);
@@ -85,19 +94,13 @@ impl Adapter {
             if lora.magnitude.is_some() {
                 problems.0.push(format!("`{path}` is DoRA's"));
             }
-            if self.dialect.row_order(*module) == RowOrder::Interleaved {
-                let (dialect, to) = (self.dialect, Dialect::Peft);
-                problems.0.push(format!(
-                    "`{path}` is of the dialect {dialect}; `pixtune adapter convert --to {to}` changes it"
-                ));
-            }
             if first.is_some_and(|first| (first.rank, first.scaling) != (lora.rank, lora.scaling)) {
                 problems.0.push(format!("`{path}` has a rank or a scaling of its own"));
             }
         }
         let whole = self.whole.values().map(|tensor| format!("`{}` is a whole tensor", tensor.name));
         problems.0.extend(whole);
-        let Some(config) = &self.config else { return finish(self, "computed", problems) };
+        let Some(config) = &self.config else { return finish(self, "applied as it is", problems) };
         if config.dora {
             problems.0.push("`use_dora` is set".to_owned());
         }
@@ -107,7 +110,7 @@ impl Adapter {
         problems
             .0
             .extend(config.modules_to_save.iter().map(|name| format!("`{name}` is trained as a whole")));
-        finish(self, "computed", problems)
+        finish(self, "applied as it is", problems)
     }
 }
 
