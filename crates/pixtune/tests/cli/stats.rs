@@ -124,6 +124,10 @@ fn poor_input_has_a_sensible_answer() {
     case.run(&["plan", "pictures"]).ends(2).tells("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).tells("h100-80gb");
     case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).tells("is no size");
+    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).tells("less memory than any card");
+    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).tells("less memory than any card");
+    assert!(case.run(&["plan", "one.jsonl", "--vram", "24"]).ends(0).stdout.contains("a card of 24.0 GB"));
+    assert!(case.run(&["plan", "one.jsonl", "--gpu", "H100"]).ends(0).stdout.contains("on h100-80gb"));
 }
 
 #[test]
