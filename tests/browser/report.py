@@ -101,6 +101,13 @@ def sets(folder):
     (folder / "one.jsonl").write_text(line("What is it?", "A cat."))
     hostile = "</script><script>document.title='x'</script><img src=http://127.0.0.1:9/x onerror=console.error(1)>\u202e" + "W" * 400
     (folder / "hostile.jsonl").write_text("".join(line(f"{hostile} {n}", hostile) for n in range(30)) + "{\n[]\n" + hostile + "\n")
+    words = lambda seed, count: " ".join(random.Random(seed).choices("the bill shows a total of many small & large things".split(), k=count))
+    alike = folder / "alike"
+    alike.mkdir()
+    held_out = "".join(line(f"{n}: {words(n, 60)}?", words(n + 500, 40) + " at last") for n in range(4))
+    (alike / "validation.jsonl").write_text(held_out)
+    near = [line(f"{n}: {words(n, 60)}?", f"{words(n + 500, 40)} {more}") for n in range(12) for more in ("in all", "altogether <b>")]
+    (alike / "train.jsonl").write_text("".join(near))
     pictures = folder / "pictures"
     pictures.mkdir()
     noise = random.Random(1)
@@ -109,7 +116,7 @@ def sets(folder):
     (pictures / "noise.png").write_bytes(png(90, 60, lambda y: noise.randbytes(270)))
     (pictures / ("long-name-" * 20 + ".png")).write_bytes(png(300, 4, lambda y: bytes(range(225)) * 4))
     (pictures / "broken.png").write_bytes(b"no PNG")
-    return ["empty.jsonl", "one.jsonl", "hostile.jsonl", "pictures"]
+    return ["empty.jsonl", "one.jsonl", "hostile.jsonl", "alike", "pictures"]
 
 
 def look(browser, check, url, name, screenshots):
@@ -187,7 +194,7 @@ def keyboard(browser, check, url):
     check(len(stops) < 200, "the Tab key comes to an end", len(stops))
     check({"pic", "SUMMARY", "skip"} <= names, "pictures and details can be reached", names)
     grids = browser.value("document.querySelectorAll('.grid').length")
-    pairs = browser.value("document.querySelectorAll('.pair button.pic').length")
+    pairs = browser.value("document.querySelectorAll('.pair button.pic, .texts button.pic').length")
     pics = sum(stop["name"] == "pic" for stop in stops)
     check(pics == grids + pairs, "a grid is one stop", (pics, grids, pairs))
 
@@ -270,6 +277,10 @@ def made(run, browser, check, folder, screenshots):
                     browser.value("document.querySelectorAll('[data-chart=gallery] button.pic')[3].click()")
                     browser.wait("document.querySelector('#view img').complete")
                     browser.screenshot(screenshots / f"dialog-{width}.png")
+        if given == "alike":
+            shown = browser.value("[...document.querySelectorAll('[data-chart=near-texts] .texts')].map((group) => [group.children.length, group.querySelectorAll('mark').length > 0])")
+            check(shown[:1] == [[3, True]] and len(shown) == 8, "near texts stand side by side, with what differs marked", shown)
+            check("4 more groups" in browser.value("document.querySelector('[data-chart=near-texts]').textContent"), "groups without room are counted")
         if given == "hostile.jsonl":
             check(browser.value("document.title") == "hostile.jsonl", "text from outside does not run", browser.value("document.title"))
 

@@ -47,10 +47,15 @@ fn texts(count: u64) {
     let sketches: Vec<Sketch> = (0..count).map(sketch).collect();
     let made = start.elapsed().as_secs_f64();
     let (mut planted, mut all) = (0, 0);
-    near_texts(&sketches, SIMILAR, |one, other| {
-        all += 1;
-        planted += usize::from(one.abs_diff(other) == 7);
-    });
+    near_texts(
+        sketches.len(),
+        |at| sketches.get(at as usize),
+        SIMILAR,
+        |one, other| {
+            all += 1;
+            planted += usize::from(one.abs_diff(other) == 7);
+        },
+    );
     let seconds = start.elapsed().as_secs_f64() - made;
     println!(
         "{count} texts of 100 words: {made:.2} s to make and sketch, {seconds:.2} s to search; {planted} of {} copies, {all} pairs in all",

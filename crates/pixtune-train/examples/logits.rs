@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Targets};
 use pixtune_model::weights::Dtype;
@@ -40,7 +41,7 @@ fn main() {
     };
     let kernels = CpuKernels::new(1).unwrap();
     let mut network = Network::load(kernels, model.checkpoint(), &lora, NetworkOptions::default()).unwrap();
-    network.load_adapter(Path::new(adapter)).unwrap();
+    network.load_adapter(&Adapter::open(Path::new(adapter), None).unwrap()).unwrap();
     let data = Dataset::index(&[PathBuf::from(data)], model.encoder(), usize::MAX, 1, &mut Loud).unwrap();
     let mut tensors: Vec<(TensorSpec, Vec<u8>)> = Vec::new();
     let mut push = |name: String, shape: Vec<usize>, values: &[f32]| {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Kernels;
 use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerState};
 use pixtune_model::weights::Dtype;
@@ -61,7 +62,8 @@ pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<'_, K>) -> Res
     if progress.step != step {
         return Err(damaged(state, format!("it is of step {}", progress.step)));
     }
-    network.load_adapter(&path)?;
+    let adapter = Adapter::open(&path, None).map_err(NetworkError::from)?;
+    network.load_adapter(&adapter)?;
     let optimizer = path.join(OPTIMIZER);
     let moments = read_moments(&optimizer, network.adapter_tensors(), step);
     network.set_optimizer_state(&moments.map_err(|reason| damaged(optimizer, reason))?);

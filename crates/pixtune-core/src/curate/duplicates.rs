@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::groups::Groups;
-use super::minhash::SIMILAR;
 use super::{By, Image, Prehashed, Record, Records, Repeat, Verdict, content_hash};
 
 type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
@@ -84,7 +83,7 @@ fn pick<'r>(
         let best = &records.rows[kept as usize];
         for other in others {
             let row = &records.rows[*other as usize];
-            if by == By::Sample && !same_answer(best, row) {
+            if by == By::Sample && !best.texts.same_answer(&row.texts) {
                 different.push(*other);
                 continue;
             }
@@ -108,12 +107,8 @@ pub struct Near {
     pub similarity: u8,
 }
 
-fn same_answer(one: &Record, other: &Record) -> bool {
-    one.answer_hash == other.answer_hash || one.answer.similarity(&other.answer) >= SIMILAR
-}
-
 fn similarity(one: &Record, other: &Record) -> u8 {
-    if one.text == other.text { 100 } else { (one.sketch.similarity(&other.sketch) * 100.0).round() as u8 }
+    if one.text == other.text { 100 } else { one.texts.similarity(&other.texts) }
 }
 
 /// Kept rows with the pictures and the prompt of an earlier kept row and another answer.
@@ -126,7 +121,7 @@ pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(us
         }
         let Some(key) = key(By::Sample, row.prompt, images, Image::identity) else { continue };
         let earlier = *first.entry(key).or_insert(index);
-        if earlier != index && records.rows[earlier].answer_hash != row.answer_hash {
+        if earlier != index && records.rows[earlier].texts.answer_hash != row.texts.answer_hash {
             found.push((index, earlier));
         }
     }

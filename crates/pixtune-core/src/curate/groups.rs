@@ -1,5 +1,7 @@
 //! Things that belong together, found pair by pair.
 
+use std::collections::BTreeMap;
+
 /// A partition of `0..len`; each group is named by its first member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Groups {
@@ -26,6 +28,19 @@ impl Groups {
         let (one, other) = (self.first(one), self.first(other));
         self.parents[one.max(other) as usize] = one.min(other);
         one != other
+    }
+
+    /// The groups of more than one, each in order, by their first members. Most things stand alone, so only the others
+    /// are put together.
+    pub fn several(&mut self) -> Vec<Vec<u32>> {
+        let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for index in 0..self.parents.len() as u32 {
+            let first = self.first(index);
+            if first != index {
+                members.entry(first).or_insert_with(|| vec![first]).push(index);
+            }
+        }
+        members.into_values().collect()
     }
 
     /// How many members there are in all.

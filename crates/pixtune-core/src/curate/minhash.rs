@@ -82,9 +82,10 @@ impl<const KEPT: usize> Sketch<KEPT> {
 }
 
 impl Sketch {
-    fn band(&self, band: usize) -> u64 {
+    /// The bytes of a band, in the lower 40 bits; of a text without a word nothing.
+    pub(super) fn band(&self, band: usize) -> Option<u64> {
         let bytes = &self.minima[band * ROWS..][..ROWS];
-        bytes.iter().fold(0, |key, byte| key << 8 | u64::from(*byte))
+        (self.shingles > 0).then(|| bytes.iter().fold(0, |key, byte| key << 8 | u64::from(*byte)))
     }
 }
 
@@ -147,26 +148,43 @@ fn for_each_word(text: &str, mut use_word: impl FnMut(u64)) {
     }
 }
 
-/// Calls `meet` with pairs of sketches that are at least `similar`. Every sketch is compared with a bounded number of others.
-/// Pairs are told until all that belong together hang together, not each with each.
-pub fn near_texts(sketches: &[Sketch], similar: f64, mut meet: impl FnMut(u32, u32)) {
-    let mut known = Groups::new(sketches.len());
+/// Calls `meet` with pairs of sketches that are at least `similar`, by their numbers; a number without a sketch meets nothing.
+/// Every sketch is compared with a bounded number of others. Pairs are told until all that belong together hang together,
+/// not each with each.
+pub fn near_texts<'s>(
+    count: usize,
+    sketch: impl Fn(u32) -> Option<&'s Sketch>,
+    similar: f64,
+    meet: impl FnMut(u32, u32),
+) {
+    let is_near = |one, other| {
+        sketch(one).zip(sketch(other)).is_some_and(|(one, other)| one.similarity(other) >= similar)
+    };
+    meet_in_bands(count, |index, band| sketch(index)?.band(band), is_near, meet);
+}
+
+/// Calls `meet` with pairs of the first `count` numbers that have one key in a band and are near.
+pub(super) fn meet_in_bands(
+    count: usize,
+    key: impl Fn(u32, usize) -> Option<u64>,
+    is_near: impl Fn(u32, u32) -> bool,
+    mut meet: impl FnMut(u32, u32),
+) {
+    let mut known = Groups::new(count);
     let mut keys: Vec<(u64, u32)> = Vec::new();
     for band in 0..BANDS {
         keys.clear();
-        let with_words = sketches.iter().enumerate().filter(|(_, sketch)| sketch.shingles > 0);
-        keys.extend(with_words.map(|(index, sketch)| (sketch.band(band), index as u32)));
+        keys.extend((0..count as u32).filter_map(|index| Some((key(index, band)?, index))));
         keys.sort_unstable();
         for met in keys.chunk_by(|one, other| one.0 == other.0) {
-            meet_each(met, sketches, similar, &mut known, &mut meet);
+            meet_each(met, &is_near, &mut known, &mut meet);
         }
     }
 }
 
 fn meet_each(
     met: &[(u64, u32)],
-    sketches: &[Sketch],
-    similar: f64,
+    is_near: impl Fn(u32, u32) -> bool,
     known: &mut Groups,
     meet: &mut impl FnMut(u32, u32),
 ) {
@@ -179,7 +197,7 @@ fn meet_each(
                 placed = true;
                 break;
             }
-            if sketches[*speaker as usize].similarity(&sketches[*index as usize]) >= similar {
+            if is_near(*speaker, *index) {
                 known.join(*speaker, *index);
                 meet(*speaker, *index);
                 placed = true;
@@ -245,7 +263,12 @@ mod tests {
         let sketches: Vec<Sketch> =
             texts.iter().map(|words| Sketch::of([text(words.clone()).as_str()])).collect();
         let mut met = Vec::new();
-        near_texts(&sketches, SIMILAR, |one, other| met.push((one, other)));
+        near_texts(
+            sketches.len(),
+            |at| sketches.get(at as usize),
+            SIMILAR,
+            |one, other| met.push((one, other)),
+        );
         met.sort_unstable();
         assert_eq!(met, (0..300).map(|n| (2 * n, 2 * n + 1)).collect::<Vec<_>>());
     }

@@ -10,6 +10,7 @@ pub mod minhash;
 pub mod near;
 pub mod quality;
 mod split;
+mod texts;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -22,6 +23,7 @@ pub use groups::Groups;
 pub use measure::PictureFacts;
 pub use minhash::Sketch;
 pub use split::{Side, Split, SplitKind, Unmet, Validation, ValidationError, parse_size};
+pub use texts::{TextSketch, Texts, near_text_groups};
 
 /// What is remembered of one row: 208 bytes, and 64 more for each of its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,14 +46,10 @@ pub struct Record {
     pub text: u128,
     /// Hash of everything before the last answer, without its pictures; 0 for none.
     pub prompt: u128,
-    /// Hash of the last answer.
-    pub answer_hash: u64,
     /// What the last answer is.
     pub answer_kind: u8,
-    /// All of its text.
-    pub sketch: Sketch,
-    /// Its last answer.
-    pub answer: Sketch<16>,
+    /// What its texts are compared by.
+    pub texts: TextSketch,
     /// Hash of its group; 0 for none.
     pub group: u64,
     /// Hash of its stratum; 0 for none.
@@ -270,12 +268,12 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
 
 /// Pairs of rows with nearly the same text.
 fn near_texts(records: &Records, verdicts: &[Verdict]) -> Vec<(u32, u32)> {
-    let sketch = |(row, verdict): (&Record, &Verdict)| {
-        if verdict.is_kept() { row.sketch } else { Sketch::default() }
+    let sketch = |index| {
+        let index = index as usize;
+        verdicts[index].is_kept().then(|| &records.rows[index].texts.all)
     };
-    let sketches: Vec<Sketch> = records.rows.iter().zip(verdicts).map(sketch).collect();
     let mut pairs = Vec::new();
-    minhash::near_texts(&sketches, minhash::SIMILAR, |one, other| pairs.push((one, other)));
+    minhash::near_texts(records.rows.len(), sketch, minhash::SIMILAR, |one, other| pairs.push((one, other)));
     pairs
 }
 

@@ -305,7 +305,7 @@ fn join_texts(
 ) {
     let ties = |(one, other): &&(u32, u32)| {
         let [one, other] = [one, other].map(|index| &records.rows[*index as usize]);
-        let telling = one.sketch.shingles.min(other.sketch.shingles) >= TELLING;
+        let telling = one.texts.all.shingles.min(other.texts.all.shingles) >= TELLING;
         telling || one.images == 0 && other.images == 0
     };
     let kept = |(one, other): &&(u32, u32)| {
@@ -456,7 +456,7 @@ impl PartialOrd for Stratum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::{Decision, Dedup, Policy, Sketch, decide};
+    use crate::curate::{Decision, Dedup, Policy, Sketch, TextSketch, decide};
 
     fn set(rows: impl IntoIterator<Item = (u64, u64, Vec<u128>)>) -> Records {
         let mut records = Records::default();
@@ -641,9 +641,9 @@ mod tests {
     fn told(texts: impl IntoIterator<Item = String>) -> Records {
         let mut records = Records::default();
         for text in texts {
-            let sketch = Sketch::of([text.as_str()]);
+            let texts = TextSketch { all: Sketch::of([text.as_str()]), ..TextSketch::default() };
             let text = super::super::content_hash(text.as_bytes());
-            records.push(Record { text, sketch, ..Record::default() }, &[]);
+            records.push(Record { text, texts, ..Record::default() }, &[]);
         }
         records
     }

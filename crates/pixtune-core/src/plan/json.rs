@@ -1,6 +1,6 @@
 //! A plan for machines.
 
-use super::{Basis, Figure, Machine, Part, Platform, Side, TrainingPlan, UTILISATION_SOURCE};
+use super::{ACTIVATIONS, Autograd, Basis, Figure, Machine, Part, Platform, Side, TrainingPlan, USABLE_WHY};
 use crate::json::quoted;
 
 impl TrainingPlan {
@@ -17,7 +17,7 @@ impl TrainingPlan {
         let time = match self.time.seconds_an_epoch {
             Some((from, to)) => format!(
                 "{{\"seconds_an_epoch\":[{from:.0},{to:.0}],\"basis\":[\"published\",\"guess\"],\"source\":{}}}",
-                quoted(&format!("{}; {UTILISATION_SOURCE}", wish.gpu.source))
+                quoted(&format!("{}; {}", wish.gpu.source, wish.gpu.reached.source))
             ),
             None => "null".to_owned(),
         };
@@ -31,13 +31,15 @@ impl TrainingPlan {
             )
         });
         format!(
-            "{{\"model\":{},\"method\":{},\"rank\":{},\"gpu\":{{\"id\":{},\"memory_bytes\":{},\"source\":{}}},\
+            "{{\"model\":{},\"model_source\":{},\"method\":{},\"rank\":{},\"gpu\":{{\"id\":{},\"memory_bytes\":{},\"source\":{}}},\
              \"estimate\":{},\"data\":{{\"train\":{},\"validation\":{}}},\
              \"schedule\":{{\"steps\":[{}],\"advised_epochs\":{},\"batch_samples\":{},\"learning_rate\":{},\
              \"largest_learning_rate\":{},\"warmup\":{},\"warmup_steps\":{}}},\
-             \"memory\":{{\"parts\":[{}],\"total_bytes\":{},\"budget_bytes\":{},\"micro_batch\":{micro}}},\
+             \"memory\":{{\"parts\":[{}],\"total_bytes\":{},\"budget_bytes\":{},\"budget_basis\":\"guess\",\"budget_source\":{},\
+             \"activations_source\":{},\"micro_batch\":{micro},\"autograd\":{}}},\
              \"operations_an_epoch\":{:.0},\"time\":{time},\"machines\":[{}],\"platforms\":[{}],\"warnings\":[{}]}}\n",
             quoted(wish.shape.id),
+            quoted(wish.shape.source),
             quoted(wish.method.as_str()),
             wish.rank,
             quoted(wish.gpu.id),
@@ -56,6 +58,9 @@ impl TrainingPlan {
             joined(&self.memory.parts, part),
             self.memory.total(),
             self.memory.budget,
+            quoted(USABLE_WHY),
+            quoted(ACTIVATIONS),
+            self.memory.autograd.as_ref().map_or("null".to_owned(), autograd),
             self.time.operations,
             joined(&self.machines, machine),
             joined(&self.platforms, platform),
@@ -102,27 +107,42 @@ fn part(part: &Part) -> String {
     )
 }
 
+fn autograd(autograd: &Autograd) -> String {
+    let Autograd { token_bytes, fits } = autograd;
+    format!(
+        "{{\"token_bytes\":{},\"fits\":{},\"token_bytes_checkpointed\":{},\"fits_checkpointed\":{},\"basis\":\"computed\",\"source\":{}}}",
+        token_bytes.0,
+        fits.0,
+        token_bytes.1,
+        fits.1,
+        quoted(Autograd::SOURCE)
+    )
+}
+
 fn machine(machine: &Machine) -> String {
     let micro = machine.micro.map_or("null".to_owned(), |micro| micro.tokens.to_string());
     let time =
         machine.seconds_an_epoch.map_or("null".to_owned(), |(from, to)| format!("[{from:.0},{to:.0}]"));
     format!(
-        "{{\"gpu\":{},\"method\":{},\"fits\":{},\"micro_batch_tokens\":{micro},\"seconds_an_epoch\":{time}}}",
+        "{{\"gpu\":{},\"method\":{},\"fits\":{},\"micro_batch_tokens\":{micro},\"seconds_an_epoch\":{time},\"memory_bytes\":{},\"source\":{}}}",
         quoted(machine.gpu.id),
         quoted(machine.method.as_str()),
-        machine.micro.is_some()
+        machine.micro.is_some(),
+        machine.gpu.memory,
+        quoted(machine.gpu.source)
     )
 }
 
 fn platform(platform: &Platform) -> String {
     let list = |texts: &[String]| joined(texts, |text| quoted(text));
     format!(
-        "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}],\"notes\":[{}]}}",
+        "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}],\"notes\":[{}],\"seen\":{}}}",
         quoted(platform.name),
         platform.verdict.as_str(),
         list(&platform.settings),
         list(&platform.changes),
-        list(&platform.notes)
+        list(&platform.notes),
+        quoted(platform.seen)
     )
 }
 

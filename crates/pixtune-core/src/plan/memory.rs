@@ -41,7 +41,41 @@ pub struct Memory {
     pub longest_that_fits: u64,
     /// Samples that do not fit.
     pub too_long: u64,
+    /// What trainers on PyTorch's autograd keep; `None` where every weight is trained, which was not counted.
+    pub autograd: Option<Autograd>,
 }
+
+/// What transformers with PEFT keep for the backward pass, without and with gradient checkpointing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Autograd {
+    /// Bytes of activations a token keeps.
+    pub token_bytes: (u64, u64),
+    /// Tokens of a micro-batch that fit.
+    pub fits: (u64, u64),
+}
+
+impl Autograd {
+    /// Where the bytes come from.
+    pub const SOURCE: &'static str = "tensors that autograd saved in transformers 5.23.0 with PEFT 0.21.2 on PyTorch 2.15.0, LoRA \
+        under bfloat16 autocast, flash attention: counted by tests/peers/activations.py; logits come on top where a trainer makes \
+        them for every token";
+
+    fn of(wish: &Wish, left: u64) -> Option<Autograd> {
+        if wish.method == Method::Full {
+            return None;
+        }
+        let shape = wish.shape;
+        let layer = shape.kept_by_autograd_in_a_layer();
+        let token_bytes = (shape.layers * layer, shape.layers * 2 * shape.hidden + layer);
+        Some(Autograd { token_bytes, fits: (left / token_bytes.0, left / token_bytes.1) })
+    }
+}
+
+/// Why the activations are what they are.
+pub const ACTIVATIONS: &str = "for a backward pass written by hand in bfloat16, as fused kernels have: input, queries, keys, values, attention \
+                               output, second input, gate and up of each layer; norms and products are computed again";
+/// Why a card is not filled to the last byte.
+pub const USABLE_WHY: &str = "95% of what the driver reports; the rest is lost to fragmentation";
 
 /// The share of the memory that training may fill.
 const USABLE: f64 = 0.95;
@@ -50,10 +84,11 @@ const WORKSPACE: u64 = 2_000_000_000;
 /// Bits of a 4-bit weight with its doubly quantised scales.
 const NF4_BITS: f64 = 4.127;
 
-const QLORA: &str =
-    "QLoRA, arXiv:2305.14314, section 3: 4 bits and 0.127 bits of doubly quantised scales a weight";
-const ZERO: &str =
-    "ZeRO, arXiv:1910.02054, section 3.1: 2 + 2 + 12 bytes a weight in mixed precision with Adam";
+const QLORA: &str = "QLoRA, arXiv:2305.14314, section 3, double quantization: 4 bits a weight and 8/64 + 32/(64·256) = 0.127 bits of \
+                     constants";
+const ZERO: &str = "ZeRO, arXiv:1910.02054, section 3.1: 2 (weight) + 2 (gradient) + 12 (float32 copy and two moments) bytes a weight \
+                    in mixed precision with Adam";
+const UNPACKED: &str = "two of the largest matrices are unpacked at a time";
 
 impl Memory {
     /// What training on a set takes, with batches of so many samples.
@@ -90,8 +125,9 @@ impl Memory {
             formula: activation_formula(wish, tokens, bytes == token_bytes.1),
             basis: Basis::Computed,
         });
+        let autograd = Autograd::of(wish, left);
         let too_long = dataset.train.lengths.above(fits.1);
-        Memory { parts, micro, budget, token_bytes, longest_that_fits: fits.1, too_long }
+        Memory { parts, micro, budget, token_bytes, longest_that_fits: fits.1, too_long, autograd }
     }
 
     /// All bytes.
@@ -105,10 +141,28 @@ fn activation_formula(wish: &Wish, tokens: u64, recompute: bool) -> String {
     let (hidden, query, key, inner) = (shape.hidden, shape.query, shape.key, shape.feed_forward);
     let layer = format!("(2·{hidden} + 2·{query} + 2·{key} + 2·{inner})");
     if recompute {
-        format!("{tokens} tokens × 2 bytes × ({} layers × {hidden} + {layer})", shape.layers)
+        format!("{} tokens × 2 bytes × ({} layers × {hidden} + {layer})", grouped(tokens), shape.layers)
     } else {
-        format!("{tokens} tokens × 2 bytes × {} layers × {layer}", shape.layers)
+        format!("{} tokens × 2 bytes × {} layers × {layer}", grouped(tokens), shape.layers)
     }
+}
+
+/// `12,682,739,712 weights of rank 16`
+fn weights_of(count: u64, which: &str) -> String {
+    format!("{} weights{which}", grouped(count))
+}
+
+/// `12,682,739,712`
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn weights(wish: &Wish) -> Vec<Part> {
@@ -117,13 +171,18 @@ fn weights(wish: &Wish) -> Vec<Part> {
     let part = |name, bytes, formula, basis| Part { name, bytes, formula, basis };
     let adapter = || {
         let count = shape.adapter(wish.rank);
-        let formula =
-            format!("{count} weights of rank {} × 16 bytes (weight, gradient, two moments)", wish.rank);
+        let formula = format!(
+            "{} × 16 bytes (float32: weight, gradient, two moments)",
+            weights_of(count, &format!(" of rank {}", wish.rank))
+        );
         part("adapter and optimiser", count * 16, formula, Basis::Computed)
     };
     match wish.method {
         Method::Lora => {
-            vec![part("weights", all * 2, format!("{all} weights × 2 bytes"), Basis::Computed), adapter()]
+            vec![
+                part("weights", all * 2, format!("{} × 2 bytes", weights_of(all, "")), Basis::Computed),
+                adapter(),
+            ]
         }
         Method::Qlora => {
             let linears = shape.linears();
@@ -134,20 +193,20 @@ fn weights(wish: &Wish) -> Vec<Part> {
                 part(
                     "4-bit weights",
                     small,
-                    format!("{linears} weights × {NF4_BITS} bits"),
+                    format!("{} × {NF4_BITS} bits", weights_of(linears, "")),
                     Basis::Published(QLORA),
                 ),
                 part(
                     "other weights",
                     rest * 2,
-                    format!("{rest} weights × 2 bytes (embeddings, vision encoder, projector)"),
+                    format!("{} × 2 bytes (embeddings, vision encoder, projector)", weights_of(rest, "")),
                     Basis::Computed,
                 ),
                 part(
                     "unpacked matrices",
                     2 * matrix,
                     format!("2 × {}×{} × 2 bytes", shape.hidden, shape.feed_forward),
-                    Basis::Computed,
+                    Basis::Guess(UNPACKED),
                 ),
                 adapter(),
             ]
@@ -159,13 +218,13 @@ fn weights(wish: &Wish) -> Vec<Part> {
                 part(
                     "weights, gradients, optimiser",
                     trained * 16,
-                    format!("{trained} weights × 16 bytes"),
+                    format!("{} × 16 bytes", weights_of(trained, "")),
                     Basis::Published(ZERO),
                 ),
                 part(
                     "vision encoder",
                     frozen * 2,
-                    format!("{frozen} frozen weights × 2 bytes"),
+                    format!("{} × 2 bytes", weights_of(frozen, " that are frozen")),
                     Basis::Computed,
                 ),
             ]
@@ -190,6 +249,20 @@ mod tests {
         let micro = memory.micro.unwrap();
         assert!(!micro.recompute && micro.fits > 12_000 && micro.tokens <= micro.fits, "{micro:?}");
         assert!(memory.total() <= memory.budget);
+    }
+
+    #[test]
+    fn autograd_keeps_more_than_twice_as_much() {
+        let Autograd { token_bytes, fits } =
+            Memory::of(&dataset(1000, 2000), &wish("h100-80gb", Method::Lora), 16.0).autograd.unwrap();
+        assert_eq!(token_bytes, (9_420_800, 645_120));
+        assert!((5_000..6_000).contains(&fits.0) && fits.1 > 60_000, "{fits:?}");
+    }
+
+    #[test]
+    fn cards_have_the_memory_that_their_driver_reports() {
+        let memory = |gpu| Memory::of(&dataset(10, 100), &wish(gpu, Method::Qlora), 8.0).budget >> 20;
+        assert_eq!((memory("l4"), memory("h200")), (21_882, 136_582));
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod warnings;
 
 use crate::quality::Histogram;
 
-pub use gpu::{GPUS, Gpu, UTILISATION, UTILISATION_SOURCE};
-pub use memory::{Memory, Micro, Part};
+pub use gpu::{GPUS, Gpu, Reached};
+pub use memory::{ACTIVATIONS, Autograd, Memory, Micro, Part, USABLE_WHY};
 pub use platforms::{Platform, Verdict};
 pub use schedule::Schedule;
 pub use shape::{ModelShape, SHAPES};

@@ -38,16 +38,18 @@ pub struct Platform {
     pub changes: Vec<String>,
     /// What to know all the same.
     pub notes: Vec<String>,
+    /// How we know: what was run, what was read.
+    pub seen: &'static str,
 }
 
 impl Platform {
-    fn new(name: &'static str, settings: Vec<String>, changes: Vec<String>) -> Platform {
+    fn new(name: &'static str, seen: &'static str, settings: Vec<String>, changes: Vec<String>) -> Platform {
         let verdict = match (settings.is_empty(), changes.is_empty()) {
             (true, true) => Verdict::AsItIs,
             (false, true) => Verdict::WithSettings,
             _ => Verdict::AfterChanges,
         };
-        Platform { name, verdict, settings, changes, notes: Vec::new() }
+        Platform { name, verdict, settings, changes, notes: Vec::new(), seen }
     }
 }
 
@@ -84,7 +86,7 @@ fn pixtune(wish: &Wish, time: &Time) -> Platform {
     if wish.shape.patch.1 > 1 {
         changes.push("Pixtral 12B or Large: models that merge patches are not trained".to_owned());
     }
-    let mut platform = Platform::new("pixtune train", vec![], changes);
+    let mut platform = Platform::new("pixtune train", "this program", vec![], changes);
     let hours = time.operations / (CORE * CORES) / 3600.0;
     let span = match hours {
         _ if hours < 1.0 => format!("{:.0} minutes", (hours * 60.0).max(1.0)),
@@ -92,7 +94,7 @@ fn pixtune(wish: &Wish, time: &Time) -> Platform {
         _ => format!("{:.0} days", hours / 24.0),
     };
     platform.notes.push(format!(
-        "on the processor alone, on no card: about {span} an epoch on {CORES:.0} cores, at the 50 gigaflops a core that bench/train measured on two"
+        "on the processor alone, on no card: about {span} an epoch on {CORES:.0} cores, at the 50 gigaflops a core that bench/train measured on two (guess: that {CORES:.0} do as well)"
     ));
     platform.notes.push("`pixtune train --dry-run` says what memory it takes".to_owned());
     platform
@@ -119,16 +121,23 @@ fn server(dataset: &Dataset) -> Platform {
     if dataset.train.samples < MISTRAL.min_samples {
         changes.push(format!("at least {} samples", MISTRAL.min_samples));
     }
-    Platform::new("server with Mistral's API", vec![], changes)
+    let seen = "limits: docs.mistral.ai, text and vision fine-tuning; at least 10 samples: mistral-finetune, validate_data.py";
+    let mut platform = Platform::new("server with Mistral's API", seen, vec![], changes);
+    platform.notes.push(
+        "Mistral's own service calls fine-tuning deprecated (docs.mistral.ai/resources/deprecated/finetuning)".to_owned(),
+    );
+    platform
 }
 
 /// Axolotl 0.19: the collator was run on Mistral's lines; samples are neither cut nor left out by `sequence_len`.
 fn axolotl(dataset: &Dataset) -> Platform {
     let settings = vec![
         format!("sequence_len: {} or more (nothing is cut to it)", longest(dataset)),
-        "chat_template: pixtral, sample_packing: false".to_owned(),
+        "chat_template: pixtral, processor_type: AutoProcessor, skip_prepare_dataset: true, remove_unused_columns: false, sample_packing: false"
+            .to_owned(),
     ];
-    Platform::new("Axolotl 0.19", settings, system_is_dropped(dataset))
+    let seen = "its collator was run on such lines; settings: docs.axolotl.ai/docs/multimodal.html";
+    Platform::new("Axolotl 0.19", seen, settings, system_is_dropped(dataset))
 }
 
 fn system_is_dropped(dataset: &Dataset) -> Vec<String> {
@@ -146,36 +155,43 @@ fn swift(dataset: &Dataset) -> Platform {
             "--per_device_train_batch_size 1: a batch with pictures of different sizes fails".to_owned(),
         );
     }
-    Platform::new("ms-swift 4.6", settings, vec![])
+    Platform::new("ms-swift 4.6", "run on such lines", settings, vec![])
 }
 
-/// TRL 1.16: run with a tiny model.
+/// TRL 1.16: run with a tiny model. Its `assistant_only_loss` refuses data with pictures, so that only prompt and completion
+/// keep prompts out of the loss.
 fn trl(dataset: &Dataset) -> Platform {
     let settings = vec![format!(
         "max_length=None or {} and more: the default of 1,024 cuts into pictures",
         longest(dataset)
     )];
     let changes = vec![
-        "`messages` whose parts are {\"type\": \"image\"}, and a column `images`".to_owned(),
+        "columns `prompt` and `completion` whose parts are {\"type\": \"image\"}, and a column `images`; with `messages` prompts and pictures are trained as well, because `assistant_only_loss` refuses pictures".to_owned(),
         "a chat template that takes lists of parts in answers: the model's own fails".to_owned(),
     ];
-    Platform::new("TRL 1.16", settings, changes)
+    let seen = "run with a tiny model; trl/trainer/sft_config.py and sft_trainer.py";
+    Platform::new("TRL 1.16", seen, settings, changes)
 }
 
 /// LLaMA-Factory 0.9.5: run up to the collator.
 fn llama_factory(dataset: &Dataset, wish: &Wish) -> Platform {
     let side = wish.shape.patch.0 * if wish.shape.patch.1 > 1 { 110 } else { 64 };
     let settings = vec![
-        format!("cutoff_len: {} or more, else pictures are cut in two", longest(dataset)),
+        format!("cutoff_len: {} or more, else pictures are cut in two (default 2,048)", longest(dataset)),
         format!("image_max_pixels: {} or more; the default shrinks pictures to 768×768", side * side),
     ];
     let changes = vec!["`<image>` places in the text and picture files beside it".to_owned()];
-    Platform::new("LLaMA-Factory 0.9.5", settings, changes)
+    let seen = "run up to its collator; hparams/data_args.py and model_args.py";
+    Platform::new("LLaMA-Factory 0.9.5", seen, settings, changes)
 }
 
 /// Unsloth (zoo 2026.10.7): read, not run.
 fn unsloth(dataset: &Dataset) -> Platform {
-    let mut settings = vec![format!("max_seq_length={} or more", longest(dataset))];
+    let mut settings = vec![
+        format!("max_seq_length={} or more", longest(dataset)),
+        "its collator with train_on_responses_only=True, instruction_part and response_part: without, prompts are trained as well"
+            .to_owned(),
+    ];
     let decoded = dataset.train.pixels * 3;
     if decoded > 8_000_000_000 {
         settings.push(format!(
@@ -183,11 +199,9 @@ fn unsloth(dataset: &Dataset) -> Platform {
             decoded as f64 / 1e9
         ));
     }
-    let changes = vec![
-        "parts {\"type\": \"image\", \"image\": …} with opened pictures (its collator; not run here)"
-            .to_owned(),
-    ];
-    Platform::new("Unsloth 2026.10", settings, changes)
+    let changes = vec!["parts {\"type\": \"image\", \"image\": …} with opened pictures".to_owned()];
+    let seen = "read, not run: unsloth_zoo/vision_utils.py; unsloth.ai/docs/basics/vision-fine-tuning";
+    Platform::new("Unsloth 2026.10", seen, settings, changes)
 }
 
 #[cfg(test)]

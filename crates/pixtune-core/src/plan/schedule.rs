@@ -25,10 +25,15 @@ pub struct Schedule {
     pub warmup_steps: u64,
 }
 
-const LLAVA: &str = "LLaVA-1.5, arXiv:2310.03744 and its scripts/v1_5: batch 128, rate 2e-5 (2e-4 with LoRA), warm-up 0.03, cosine";
-const QLORA: &str = "QLoRA, arXiv:2305.14314, and its qlora.py: 2e-4 up to 13B, 1e-4 above; LLaVA-1.5's finetune_lora.sh: 2e-4";
-const REGRET: &str =
-    "a tenth of the rate for adapters, as LoRA Without Regret (Schulman, Thinking Machines, 2025) finds";
+const LLAVA: &str = "LLaVA-1.5, arXiv:2310.03744, table of hyperparameters in the appendix, and its scripts/v1_5/finetune.sh: batch 128, \
+                     rate 2e-5, warm-up 0.03, cosine; finetune_lora.sh: rate 2e-4";
+const QLORA: &str = "QLoRA, arXiv:2305.14314, and the README of artidoro/qlora: 2e-4 up to 13B, 1e-4 above; LLaVA-1.5's \
+                     scripts/v1_5/finetune_lora.sh: 2e-4 with 13B";
+const REGRET: &str = "a tenth of the rate for adapters, the ratio that LoRA Without Regret finds (J. Schulman, Thinking Machines, \
+                      September 2025, thinkingmachines.ai/blog/lora)";
+
+/// Weights above which QLoRA halves the rate: a model of 13B has as many in its linear layers.
+const LARGE: u64 = 13_000_000_000;
 
 /// Samples of a step.
 pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
@@ -44,7 +49,13 @@ pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
     };
     // A tenth of the set at most, so that an epoch has ten steps.
     let value = value.min((samples / 10).max(1));
-    let why = "grows with the set, a tenth of it at most; LoRA bears large batches less well than full training (LoRA Without Regret, 2025)";
+    let why = match wish.method {
+        Method::Full => "grows with the set, a tenth of it at most",
+        _ => {
+            "grows with the set, a tenth of it at most; adapters bear large batches less well than full training does (LoRA \
+             Without Regret, thinkingmachines.ai/blog/lora)"
+        }
+    };
     Figure { value: value as f64, basis: Basis::Guess(why) }
 }
 
@@ -66,15 +77,14 @@ impl Schedule {
                 Figure { value: 1e-5, basis: Basis::Guess(REGRET) },
                 Figure { value: 2e-5, basis: Basis::Published(LLAVA) },
             ),
-            _ => (
-                Figure {
-                    value: 1e-4,
-                    basis: Basis::Guess(
-                        "the default of `pixtune train`; half of what is published, for small sets",
-                    ),
-                },
-                Figure { value: 2e-4, basis: Basis::Published(QLORA) },
-            ),
+            _ => {
+                let published = if wish.shape.linears() > LARGE { 1e-4 } else { 2e-4 };
+                let why = "half of what is published for models of this size, for small sets";
+                (
+                    Figure { value: published / 2.0, basis: Basis::Guess(why) },
+                    Figure { value: published, basis: Basis::Published(QLORA) },
+                )
+            }
         };
         let warmup = Figure { value: 0.03, basis: Basis::Published(LLAVA) };
         let step_tokens = batch.value * dataset.train.lengths.mean();
@@ -102,14 +112,24 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{dataset, wish};
-    use super::super::{Method, plan};
+    use super::super::{Method, ModelShape, plan};
+    use crate::spec;
 
     #[test]
     fn steps_are_whole_batches() {
         let schedule = plan(dataset(1001, 2000), wish("h100-80gb", Method::Lora)).schedule;
         assert_eq!((schedule.batch.value, schedule.steps), (16.0, [126, 189, 252]));
         assert_eq!((schedule.advised_steps(), schedule.warmup_steps), (189, 6));
+        assert_eq!((schedule.learning_rate.value, schedule.largest_rate.value), (1e-4, 2e-4));
         let tiny = plan(dataset(1, 20), wish("h100-80gb", Method::Lora)).schedule;
         assert_eq!((tiny.batch.value, tiny.steps, tiny.accumulate), (1.0, [2, 3, 4], Some(1)));
+    }
+
+    #[test]
+    fn larger_models_learn_at_half_the_rate() {
+        let mut wish = wish("h200", Method::Lora);
+        wish.shape = ModelShape::of(&spec::PIXTRAL_LARGE).unwrap();
+        let schedule = plan(dataset(1000, 2000), wish).schedule;
+        assert_eq!((schedule.learning_rate.value, schedule.largest_rate.value), (5e-5, 1e-4));
     }
 }

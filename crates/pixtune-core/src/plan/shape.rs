@@ -55,7 +55,7 @@ pub const SHAPES: &[ModelShape] = &[
         tied: false,
         vision: (40, 1408, 6144),
         patch: (16, 1),
-        source: "public conversions of mistralai/Pixtral-Large-Instruct-2411",
+        source: "config.json of public conversions of mistralai/Pixtral-Large-Instruct-2411 (nintwentydo/Pixtral-Large-Instruct-2411)",
     },
     SMALL_3_1,
     ModelShape { id: "mistral-small-3.2", ..SMALL_3_1 },
@@ -65,7 +65,7 @@ pub const SHAPES: &[ModelShape] = &[
         hidden: 3072,
         feed_forward: 9216,
         tied: true,
-        source: "Megatron-Bridge ministral3_provider.py",
+        source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
     ModelShape {
@@ -73,13 +73,13 @@ pub const SHAPES: &[ModelShape] = &[
         layers: 34,
         hidden: 4096,
         feed_forward: 14_336,
-        source: "Megatron-Bridge ministral3_provider.py",
+        source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
     ModelShape {
         id: "ministral-3-14b",
         feed_forward: 16_384,
-        source: "Megatron-Bridge ministral3_provider.py",
+        source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
 ];
@@ -159,6 +159,13 @@ impl ModelShape {
         2 * (2 * self.hidden + 2 * self.query + 2 * self.key + 2 * self.feed_forward)
     }
 
+    /// The same where PyTorch's autograd keeps it for transformers and PEFT, under bfloat16 autocast: both norms in float32, a
+    /// copy of the input of each of the seven adapted layers, queries, keys, values and attention output, gate, up, the
+    /// activation of gate. Measured with `tests/peers/activations.py`.
+    pub fn kept_by_autograd_in_a_layer(&self) -> u64 {
+        18 * self.hidden + 6 * self.query + 4 * self.key + 8 * self.feed_forward
+    }
+
     /// The same for all layers.
     pub fn kept(&self) -> u64 {
         self.layers * self.kept_by_a_layer()
@@ -181,7 +188,15 @@ mod tests {
         assert_eq!(shape.linears(), 10_905_190_400);
         assert_eq!(shape.adapter(16), 57_016_320);
         assert_eq!(shape.kept(), 3_932_160);
+        assert_eq!(shape.kept_by_autograd_in_a_layer(), 235_520);
         assert_eq!(shape.parameters() / 1_000_000, 12_682);
+    }
+
+    #[test]
+    fn an_adapter_is_as_large_as_training_makes_it() {
+        // The text decoder of fixtures/tiny_pixtral: `pixtune train --dry-run --targets text --lora-rank 4` says 13,440.
+        let tiny = ModelShape { layers: 3, hidden: 64, query: 128, key: 64, feed_forward: 96, ..SMALL_3_1 };
+        assert_eq!(tiny.adapter(4), 13_440);
     }
 
     #[test]

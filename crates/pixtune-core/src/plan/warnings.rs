@@ -1,5 +1,6 @@
 //! What to know before starting: too little data, one-sided data, samples that do not fit.
 
+use super::memory::grouped;
 use super::{Dataset, Memory, Method, Schedule, Warning, Wish};
 use crate::quality::percent;
 
@@ -33,24 +34,38 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
         memory.micro.is_none() && wish.method != Method::Full,
         &|| match memory.longest_that_fits {
             0 => format!("the weights alone do not fit into {:.0} GB", wish.gpu.memory as f64 / 1e9),
-            fits => format!("{too_long} samples are longer than the {fits} tokens that fit into the memory"),
+            fits => format!(
+                "{} longer than the {} tokens that fit into the memory",
+                samples_are(too_long),
+                grouped(fits)
+            ),
         },
-        "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`",
+        match (memory.longest_that_fits, wish.method) {
+            (0, Method::Lora) => "a larger card, or `--method qlora`",
+            (0, _) => "a larger card, or a smaller model",
+            (_, Method::Lora) => {
+                "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`"
+            }
+            _ => "a larger card, smaller pictures, or `prepare --max-tokens`",
+        },
     );
     let overflow = train.lengths.above(wish.context);
     warn(
         overflow > 0,
-        &|| format!("{overflow} samples are longer than the context of {} tokens", wish.context),
+        &|| format!("{} longer than the context of {} tokens", samples_are(overflow), grouped(wish.context)),
         "`prepare --max-tokens` leaves them out and says so",
     );
     warn(
         samples < 100,
-        &|| format!("{samples} samples teach a format at best, hardly a skill"),
+        &|| match samples {
+            1 => "1 sample teaches a format at best, hardly a skill".to_owned(),
+            _ => format!("{samples} samples teach a format at best, hardly a skill"),
+        },
         "a few hundred good samples are a start; some thousands are usual",
     );
     warn(
         samples >= 100 && train.trained_tokens < 20_000,
-        &|| format!("only {} tokens are trained in an epoch", train.trained_tokens),
+        &|| format!("only {} tokens are trained in an epoch", grouped(train.trained_tokens)),
         "short answers teach little each: more samples, or answers that say more",
     );
     let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
@@ -73,10 +88,9 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
         (1..50).contains(&held_out.samples),
         &|| {
             let error = 100.0 / (held_out.samples as f64).sqrt();
-            format!(
-                "{} samples are held out: an accuracy measured on them is uncertain by ±{error:.0} points",
-                held_out.samples
-            )
+            let (are, them) =
+                (samples_are(held_out.samples), if held_out.samples == 1 { "it" } else { "them" });
+            format!("{are} held out: an accuracy measured on {them} is uncertain by ±{error:.0} points")
         },
         "hold out a few hundred where there are enough",
     );
@@ -100,6 +114,11 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
     out
 }
 
+/// `1 sample is`, `2,000 samples are`
+fn samples_are(count: u64) -> String {
+    if count == 1 { "1 sample is".to_owned() } else { format!("{} samples are", grouped(count)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{dataset, wish};
@@ -121,6 +140,6 @@ mod tests {
         assert!(few.contains("a format at best") && few.contains("±71 points"), "{few}");
         assert!(told(2000, 2000, "l4-24gb", Method::Lora).contains("the weights alone do not fit"));
         assert!(told(2000, 2000, "h100-80gb", Method::Full).contains("cards of this size"));
-        assert!(told(2000, 60_000, "a100-40gb", Method::Lora).contains("2000 samples are longer than"));
+        assert!(told(2000, 60_000, "a100-40gb", Method::Lora).contains("2,000 samples are longer than"));
     }
 }

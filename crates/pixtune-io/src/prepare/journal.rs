@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record, Sketch};
+use pixtune_core::curate::{Image, PictureFacts, Record, Sketch, TextSketch};
 use pixtune_core::diagnostic::Severity;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -164,25 +164,27 @@ fn encode(entry: &Entry) -> Vec<u8> {
 
 fn encode_texts(record: &Record, out: &mut Vec<u8>) {
     out.extend_from_slice(&record.prompt.to_le_bytes());
-    out.extend_from_slice(&record.answer_hash.to_le_bytes());
+    let TextSketch { all, answer, answer_hash } = &record.texts;
+    answer_hash.iter().for_each(|half| out.extend_from_slice(&half.to_le_bytes()));
     out.push(record.answer_kind);
-    out.extend_from_slice(&record.sketch.minima);
-    out.extend_from_slice(&record.answer.minima);
-    out.extend_from_slice(&record.sketch.shingles.to_le_bytes());
-    out.extend_from_slice(&record.answer.shingles.to_le_bytes());
+    out.extend_from_slice(&all.minima);
+    out.extend_from_slice(&answer.minima);
+    out.extend_from_slice(&all.shingles.to_le_bytes());
+    out.extend_from_slice(&answer.shingles.to_le_bytes());
 }
 
 /// A record with nothing but what is known of its texts.
 fn decode_texts(from: &mut Cursor<'_>) -> Option<Record> {
     let [prompt] = from.numbers(u128::from_le_bytes)?;
-    let [answer_hash] = from.numbers(u64::from_le_bytes)?;
+    let answer_hash = from.numbers(u32::from_le_bytes)?;
     let [answer_kind] = from.numbers(u8::from_le_bytes)?;
-    let sketch = from.numbers(u8::from_le_bytes)?;
+    let all = from.numbers(u8::from_le_bytes)?;
     let answer = from.numbers(u8::from_le_bytes)?;
-    let [of_sketch, of_answer] = from.numbers(u16::from_le_bytes)?;
-    let sketch = Sketch { minima: sketch, shingles: of_sketch };
+    let [of_all, of_answer] = from.numbers(u16::from_le_bytes)?;
+    let all = Sketch { minima: all, shingles: of_all };
     let answer = Sketch { minima: answer, shingles: of_answer };
-    Some(Record { prompt, answer_hash, answer_kind, sketch, answer, ..Record::default() })
+    let texts = TextSketch { all, answer, answer_hash };
+    Some(Record { prompt, answer_kind, texts, ..Record::default() })
 }
 
 fn encode_image(image: &Image, out: &mut Vec<u8>) {
@@ -293,10 +295,12 @@ mod tests {
                 rejected: line.is_multiple_of(2),
                 tokens: 77,
                 prompt: 1 << 99,
-                answer_hash: 1 << 50,
                 answer_kind: 3,
-                sketch: Sketch::of(["one two three four"]),
-                answer: Sketch::of(["five"]),
+                texts: TextSketch {
+                    all: Sketch::of(["one two three four"]),
+                    answer: Sketch::of(["five"]),
+                    answer_hash: [1 << 20, 1 << 30],
+                },
                 ..Record::default()
             },
             images: vec![

@@ -12,7 +12,6 @@ mod plan;
 mod scan;
 mod spool;
 mod telling;
-mod texts;
 mod work;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record, content_hash, quality};
+use pixtune_core::curate::{Image, PictureFacts, Record, Texts, content_hash, quality};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
@@ -92,7 +92,8 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     (record.id, record.group, record.stratum) = (id, group, stratum);
     record.text = content_hash(skeleton.text().as_bytes());
     record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
-    super::texts::describe(&sample, &mut record);
+    let texts = Texts::of(&sample);
+    (record.prompt, record.answer_kind, record.texts) = (texts.prompt, texts.answer_kind, texts.sketch);
     let images = pictures.iter().map(|picture| picture.image).collect();
     let thumbnails = pictures.iter_mut().map(|picture| std::mem::take(&mut picture.thumbnail)).collect();
     let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();

@@ -6,7 +6,7 @@ const LISTS: usize = 500_000;
 const STREAMS: usize = 700_000;
 /// Bytes of pictures, with what is said of each: in the browser of samples, among the worst, side by side, and by
 /// chance.
-const PICTURES: [usize; 4] = [1_200_000, 800_000, 700_000, 900_000];
+const PICTURES: [usize; 4] = [1_200_000, 800_000, 700_000, 750_000];
 
 /// A part of a page that shows pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use pixtune_core::plan::Side;
 use pixtune_core::quality::{AnswerFormat, Example, Histogram, Kept, Observation, PictureSurvey, TextSurvey};
 use pixtune_core::spec::ModelSpec;
 
-use super::{FileSide, Issue, LinePlace, NearGroup, NearPicture, Pairs, PicturePlace, Source, Survey, Worst};
+use super::{Alike, AlikeGroup, FileSide, Issue, LinePlace, NearPicture, NearText, Pairs, PicturePlace};
+use super::{Source, Survey, Worst};
 
 /// The shares at which quantiles are given, and their names.
 pub const QUANTILES: [(f64, &str); 6] =
@@ -23,7 +24,8 @@ impl Survey {
         let place = |place: &LinePlace| self.place(source, place.file, place.line);
         let pairs = |pairs: &Pairs| {
             let first = pairs.first.iter().map(|(one, other)| format!("[{},{}]", place(one), place(other)));
-            format!("{{\"count\":{},\"first\":[{}]}}", pairs.count, joined(first))
+            let more = pairs.count - pairs.first.len() as u64;
+            format!("{{\"count\":{},\"first\":[{}],\"more\":{more}}}", pairs.count, joined(first))
         };
         let files = source.files.iter().zip(&self.lines).map(|(file, lines)| {
             let side = if file.side == FileSide::Train { "train" } else { "validation" };
@@ -40,7 +42,7 @@ impl Survey {
         format!(
             "{{\"model\":{},\"estimate\":{},\"files\":[{}],\"samples\":{},\"refused\":{},\"train\":{},\"validation\":{},\
              \"tokens\":{},\"over_context\":{},\"pictures\":{},\"texts\":{},\
-             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{},\"near_pictures\":{}}},\
+             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{},\"near_pictures\":{},\"near_texts\":{}}},\
              \"observations\":[{}],\"rejected\":{},\"mismatches\":[{}]}}\n",
             quoted(spec.id),
             estimate.map_or("null".to_owned(), quoted),
@@ -58,6 +60,7 @@ impl Survey {
             pairs(&together.shared_pictures),
             pairs(&together.shared_samples),
             self.near(source),
+            self.near_texts(source),
             joined(self.observations().iter().map(|seen| self.observation(source, seen))),
             counts(self.rejected.iter().map(|(rule, kept): (&String, &Kept)| (rule, kept.count))),
             joined(mismatches),
@@ -79,22 +82,20 @@ impl Survey {
                 member.same_pixels
             )
         };
-        let group = |group: &NearGroup| {
+        alike(&self.together.near, "pictures", member)
+    }
+
+    fn near_texts(&self, source: &Source) -> String {
+        let member = |member: &NearText| {
+            let LinePlace { file, line } = member.place;
             format!(
-                "{{\"count\":{},\"across\":{},\"members\":[{}]}}",
-                group.count,
-                group.across,
-                joined(group.members.iter().map(member))
+                "{{\"file\":{},\"line\":{line},\"similarity\":{},\"same_pictures\":{}}}",
+                quoted(self.file_name(source, file)),
+                member.similarity,
+                member.same_pictures
             )
         };
-        let near = &self.together.near;
-        format!(
-            "{{\"groups\":{},\"pictures\":{},\"across\":{},\"first\":[{}]}}",
-            near.groups,
-            near.pictures,
-            near.across,
-            joined(near.first.iter().map(group))
-        )
+        alike(&self.together.near_texts, "texts", member)
     }
 
     fn issues(&self, source: &Source) -> String {
@@ -153,6 +154,27 @@ impl Survey {
             joined(examples)
         )
     }
+}
+
+/// `more` groups, and members of each, are counted and not listed.
+fn alike<Member>(alike: &Alike<Member>, members: &str, member: impl Fn(&Member) -> String) -> String {
+    let group = |group: &AlikeGroup<Member>| {
+        format!(
+            "{{\"count\":{},\"across\":{},\"members\":[{}],\"more\":{}}}",
+            group.count,
+            group.across,
+            joined(group.members.iter().map(&member)),
+            group.count - group.members.len() as u64
+        )
+    };
+    format!(
+        "{{\"groups\":{},\"{members}\":{},\"across\":{},\"first\":[{}],\"more\":{}}}",
+        alike.groups,
+        alike.members,
+        alike.across,
+        joined(alike.first.iter().map(group)),
+        alike.groups - alike.first.len() as u64
+    )
 }
 
 fn joined(values: impl Iterator<Item = String>) -> String {

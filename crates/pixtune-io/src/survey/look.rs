@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use pixtune_core::curate::measure::Thumbnail;
-use pixtune_core::curate::{PictureFacts, content_hash};
+use pixtune_core::curate::{PictureFacts, Texts, content_hash};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
 use pixtune_core::quality::TextFacts;
@@ -64,6 +64,16 @@ pub struct SampleLook {
     pub messages: usize,
     /// What is compared with other samples.
     pub facts: Facts,
+    /// What its texts are compared by.
+    pub words: Texts,
+}
+
+impl SampleLook {
+    /// A hash of its picture files, in their order.
+    pub(super) fn pictures_hash(&self) -> u64 {
+        let hashes: Vec<[u8; 16]> = self.pictures.iter().map(|picture| picture.hash.to_le_bytes()).collect();
+        content_hash(hashes.as_flattened()) as u64
+    }
 }
 
 /// Looks at lines.
@@ -109,6 +119,7 @@ impl Looker<'_> {
                 messages: sample.messages.len(),
                 pictures,
                 facts,
+                words: Texts::of(sample),
             })
         })
     }

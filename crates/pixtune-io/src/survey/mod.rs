@@ -1,14 +1,17 @@
 //! Surveying a set: everything that is counted and measured in one pass over its files.
 //!
 //! Memory does not grow with the set but for what tells that something was there before: 33 bytes a sample and 21 a
-//! picture, and, where pictures are measured, 96 for each different one, with the room that tables keep.
+//! picture, 136 for each different text, and, where pictures are measured, 96 for each different one, with the room that
+//! tables keep. The search for near texts takes 20 for each text once more.
 
 mod again;
+mod alike;
 mod issues;
 mod json;
 mod look;
 mod near;
 mod source;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,12 +32,15 @@ use crate::read::discover::encoding_of;
 use crate::read::records::{Framing, RawRow, Records};
 
 pub(crate) use again::{LineIndex, picture_again, sample_again};
+pub use alike::{Alike, AlikeGroup};
 pub use issues::{FIELDS, Issue, Issues, Worst};
 pub(crate) use look::{LIMITS, file_bytes, picture_bytes, with_sample};
 pub use look::{Look, Looker, PictureLook, SampleLook};
 use near::Gathered;
 pub use near::{NearGroup, NearPicture, NearPictures};
 pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
+use texts::GatheredTexts;
+pub use texts::{NearText, NearTextGroup, NearTexts};
 
 /// A line may have this many bytes: two hundred pictures of a megabyte.
 pub(crate) const MAX_LINE: usize = 512 << 20;
@@ -93,6 +99,8 @@ pub struct Together {
     pub distinct_pictures: u64,
     /// Different files that show the same, where pictures were measured.
     pub near: NearPictures,
+    /// Different texts that nearly say the same.
+    pub near_texts: NearTexts,
     /// Samples that stand twice, with the place of the first.
     pub repeated: Pairs,
     /// Samples with the prompt and pictures of another and another answer.
@@ -169,6 +177,7 @@ struct SeenBefore {
     /// Pictures of each side.
     pictures: [Seen; 2],
     gathered: Gathered,
+    texts: GatheredTexts,
     first_size: Option<(u32, u32)>,
 }
 
@@ -256,6 +265,7 @@ impl Run<'_, '_> {
         self.survey.messages.add(sample.messages as u64);
         self.survey.pictures_a_sample.add(sample.pictures.len() as u64);
         self.survey.texts.add(place.file, place.line, &sample.texts);
+        self.seen.texts.add(place, side, sample);
         for (index, picture) in sample.pictures.iter().enumerate() {
             self.picture(PicturePlace { line: place, index: index as u32 }, side, picture);
         }
@@ -331,6 +341,7 @@ impl Run<'_, '_> {
             survey.issues.add_odd(&odd, place);
         }
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        survey.together.near_texts = seen.texts.groups();
         let again = |place| {
             let bytes = picture_again(source, &survey, place)?;
             measure::whole(&bytes, &LIMITS).ok().map(|(_, measure)| measure.thumbnail)

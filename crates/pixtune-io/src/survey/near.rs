@@ -1,6 +1,6 @@
 //! Pictures of a set that show the same, by the index that `prepare` decides with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use pixtune_core::curate::measure::{Thumbnail, looks_same};
@@ -8,31 +8,14 @@ use pixtune_core::curate::near::{DISTANCE, near_pictures};
 use pixtune_core::curate::quality::{Odd, odd_among};
 use pixtune_core::curate::{Image, PictureFacts};
 
-use super::{FileSide, LinePlace, PictureLook, PicturePlace};
+use super::alike::{Alike, AlikeGroup};
+use super::{FileSide, PictureLook, PicturePlace};
 
-/// Groups of pictures that show the same and are not the same file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NearPictures {
-    /// How many groups there are.
-    pub groups: u64,
-    /// How many different files are in them.
-    pub pictures: u64,
-    /// Groups with members on both sides of the split.
-    pub across: u64,
-    /// Those across the split first, then the largest.
-    pub first: Vec<NearGroup>,
-}
+/// Different files that show the same.
+pub type NearPictures = Alike<NearPicture>;
 
 /// Pictures that show the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NearGroup {
-    /// How many there are.
-    pub count: u64,
-    /// Whether they stand on both sides of the split.
-    pub across: bool,
-    /// The first of them; distances are from the first.
-    pub members: Vec<NearPicture>,
-}
+pub type NearGroup = AlikeGroup<NearPicture>;
 
 /// A picture of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +30,6 @@ pub struct NearPicture {
     pub same_pixels: bool,
 }
 
-/// So many groups are kept.
-const KEPT_GROUPS: usize = 50;
-/// So many members of each.
-const KEPT_MEMBERS: usize = 24;
 /// So many thumbnails of a kilobyte are held; others are made again where they are asked for.
 const HELD: usize = 1 << 16;
 
@@ -102,36 +81,12 @@ impl Gathered {
             }
             held.get(&one).zip(held.get(&other)).is_some_and(|(one, other)| looks_same(one, other))
         };
-        let mut groups = near_pictures(&self.images, DISTANCE, threads, &mut same);
-        // Only groups of several are put together: most pictures stand alone.
-        let mut sizes: HashMap<u32, u32> = HashMap::new();
-        for index in 0..self.images.len() as u32 {
-            let first = groups.first(index);
-            if first != index {
-                *sizes.entry(first).or_insert(1) += 1;
-            }
-        }
-        let mut gathered: BTreeMap<u32, NearGroup> = BTreeMap::new();
-        for index in 0..self.images.len() as u32 {
-            let first = groups.first(index);
-            if sizes.contains_key(&first) {
-                let group = gathered.entry(first).or_insert_with(NearGroup::empty);
-                group.count += 1;
-                group.across |=
-                    self.places[index as usize].is_held_out != self.places[first as usize].is_held_out;
-                if group.members.len() < KEPT_MEMBERS {
-                    group.members.push(self.member(first, index));
-                }
-            }
-        }
-        let mut found = NearPictures { groups: gathered.len() as u64, ..NearPictures::default() };
-        found.pictures = gathered.values().map(|group| group.count).sum();
-        found.across = gathered.values().filter(|group| group.across).count() as u64;
-        let mut first: Vec<NearGroup> = gathered.into_values().collect();
-        first.sort_by_key(|group| std::cmp::Reverse((group.across, group.count)));
-        first.truncate(KEPT_GROUPS);
-        found.first = first;
-        found
+        let groups = near_pictures(&self.images, DISTANCE, threads, &mut same);
+        let sides = |index: u32| match self.places[index as usize].is_held_out {
+            true => [false, true],
+            false => [true, false],
+        };
+        Alike::of(groups, sides, |first, index| self.member(first, index))
     }
 
     fn member(&self, first: u32, index: u32) -> NearPicture {
@@ -153,16 +108,5 @@ impl Gathered {
             odd.picture = self.places[odd.row].picture.index as usize + 1;
         }
         odd.into_iter().map(|odd| (odd, self.places[odd.row].picture)).collect()
-    }
-}
-
-impl NearGroup {
-    fn empty() -> NearGroup {
-        NearGroup { count: 0, across: false, members: Vec::new() }
-    }
-
-    /// The place of its first picture.
-    pub fn leader(&self) -> Option<LinePlace> {
-        self.members.first().map(|member| member.place.line)
     }
 }

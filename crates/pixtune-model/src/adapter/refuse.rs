@@ -2,8 +2,9 @@
 
 use super::dialect::Dialect;
 use super::error::AdapterError;
+use super::fit;
 use super::open::Adapter;
-use crate::weights::{Module, Problems};
+use crate::weights::{Module, Problems, RowOrder};
 
 /// Refuses what neither a conversion nor a merge can do.
 fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
@@ -69,6 +70,48 @@ pub fn check_merge(adapter: &Adapter, head_is_tied: bool) -> Result<(), AdapterE
         ));
     }
     finish(adapter, "merged", problems)
+}
+
+impl Adapter {
+    /// Refuses an adapter that `network` does not compute: it knows one rank and one scaling, linears without biases, and
+    /// rows in Hugging Face's order.
+    pub fn check_network(&self) -> Result<(), AdapterError> {
+        let mut problems = Problems::default();
+        unknown_arithmetic(self, &mut problems);
+        let interleaved = |module: &&Module| self.dialect.row_order(**module) == RowOrder::Interleaved;
+        if let Some(module) = self.lora.keys().find(interleaved) {
+            problems.0.push(format!(
+                "rows are in Mistral's order, of `{}` for one: {}; `pixtune adapter convert --to {}` changes that",
+                self.path(*module),
+                self.dialect.describe(),
+                Dialect::Peft
+            ));
+        }
+        let first = self.lora.values().next();
+        for (module, lora) in &self.lora {
+            let path = self.path(*module);
+            problems.0.extend(fit::rank_mismatch(self, *module, lora));
+            if lora.magnitude.is_some() {
+                problems.0.push(format!("`{path}` is DoRA's"));
+            }
+            if first.is_some_and(|first| (first.rank, first.scaling) != (lora.rank, lora.scaling)) {
+                problems.0.push(format!("`{path}` has a rank or a scaling of its own"));
+            }
+        }
+        let whole = self.whole.values().map(|tensor| format!("`{}` is a whole tensor", tensor.name));
+        problems.0.extend(whole);
+        let Some(config) = &self.config else { return finish(self, "applied as it is", problems) };
+        if config.dora {
+            problems.0.push("`use_dora` is set".to_owned());
+        }
+        if config.bias != "none" {
+            problems.0.push("it has trained biases".to_owned());
+        }
+        problems
+            .0
+            .extend(config.modules_to_save.iter().map(|name| format!("`{name}` is trained as a whole")));
+        finish(self, "applied as it is", problems)
+    }
 }
 
 fn finish(adapter: &Adapter, what: &'static str, problems: Problems) -> Result<(), AdapterError> {

@@ -1,17 +1,18 @@
-//! Adapters on disk, as PEFT reads and writes them.
+//! A network's adapter in files: written as PEFT reads it, taken from an opened [`Adapter`].
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use pixtune_core::json::{self, Value, write_string};
+use pixtune_core::json::write_string;
 
 use super::Network;
 use super::error::NetworkError;
-use super::lora::{Linear, LoraConfig, Part, Targets};
+use super::lora::{Linear, LoraConfig, Part};
+use crate::adapter::Adapter;
 use crate::kernels::Kernels;
-use crate::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
-use crate::weights::{Dtype, Module, Spelling, dtype};
+use crate::weights::safetensors::{Layout, TensorSpec, Writer};
+use crate::weights::{Dtype, Module, Spelling};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -44,28 +45,32 @@ impl<K: Kernels> Network<'_, K> {
         replace(&folder.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
     }
 
-    /// Reads the tensors of an adapter made for these targets and ranks, in any of PEFT's names.
-    pub fn load_adapter(&mut self, folder: &Path) -> Result<(), NetworkError> {
-        let path = folder.join(TENSORS);
-        let file = SafetensorsFile::open(&path)?;
+    /// Takes over the tensors of an adapter made for these targets, this rank and this scaling.
+    pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<(), NetworkError> {
+        let path = adapter.file().path();
+        let found = LoraConfig::of(adapter)?.scaling();
+        if found != self.lora.scaling() {
+            let here = self.lora.scaling();
+            return Err(refuse(path, &format!("its scaling is {found}; here it is {here}")));
+        }
         let mut parameters = vec![f32::NAN; self.trained_parameters()];
         let mut missing = self.adapter_tensors().len();
-        for tensor in &file.header().tensors {
-            let name = current_name(&tensor.name);
-            let place = self.adapter_tensors().iter().find(|place| Some(&place.name) == name.as_ref());
-            let place =
-                place.ok_or_else(|| refuse(&path, &format!("`{}` is not trained here", tensor.name)))?;
-            let values = dtype::to_f32(tensor.dtype, file.bytes(tensor)?);
-            let values = values.filter(|_| tensor.shape == place.shape);
-            let values = values.ok_or_else(|| {
-                let reason = format!("`{}` is {:?} of {}", tensor.name, tensor.shape, tensor.dtype);
-                refuse(&path, &format!("{reason}; here it is {:?}", place.shape))
-            })?;
-            parameters[place.range.clone()].copy_from_slice(&values);
-            missing -= 1;
+        for (module, lora) in &adapter.lora {
+            for (which, tensor) in [("lora_A", &lora.a), ("lora_B", &lora.b)] {
+                let name = format!("base_model.model.{}.{which}.weight", module.path(Spelling::Live));
+                let place = self.adapter_tensors().iter().find(|place| place.name == name);
+                let place =
+                    place.ok_or_else(|| refuse(path, &format!("`{}` is not trained here", tensor.name)))?;
+                if tensor.shape != place.shape {
+                    let (name, found, here) = (&tensor.name, &tensor.shape, place.shape);
+                    return Err(refuse(path, &format!("`{name}` is {found:?}; here it is {here:?}")));
+                }
+                parameters[place.range.clone()].copy_from_slice(&adapter.values(tensor)?);
+                missing -= 1;
+            }
         }
         if missing > 0 {
-            return Err(refuse(&path, &format!("{missing} tensors that are trained here are not in it")));
+            return Err(refuse(path, &format!("{missing} tensors that are trained here are not in it")));
         }
         self.set_parameters(&parameters);
         Ok(())
@@ -73,37 +78,23 @@ impl<K: Kernels> Network<'_, K> {
 }
 
 impl LoraConfig {
-    /// The settings of an adapter in PEFT's files: rank and scaling from `adapter_config.json`, targets from the tensors.
-    /// What this network does not compute (DoRA, ranks by pattern, trained biases, whole modules) is refused.
-    pub fn read(folder: &Path) -> Result<LoraConfig, NetworkError> {
-        let path = folder.join(CONFIG);
-        let about = fs::metadata(&path).and_then(|about| match about.len() {
-            0..=MAX_CONFIG => fs::read_to_string(&path),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 8 MB")),
+    /// The settings of an adapter: rank and scaling, and as targets the linears it has tensors for. What this network does
+    /// not compute (DoRA, ranks that differ, trained biases, whole modules, Mistral's order of rows) is refused.
+    pub fn of(adapter: &Adapter) -> Result<LoraConfig, NetworkError> {
+        adapter.check_network()?;
+        let nothing = || refuse(adapter.file().path(), "it has no adapter of a linear");
+        let (module, first) = adapter.lora.first_key_value().ok_or_else(nothing)?;
+        let config = adapter.config.as_ref().ok_or_else(nothing)?;
+        let targets = adapter.lora.keys().map(|module| {
+            let not_linear =
+                || refuse(adapter.file().path(), &format!("`{}` is no linear", adapter.path(*module)));
+            target(*module).ok_or_else(not_linear)
         });
-        let text = about.map_err(|source| NetworkError::Io { path: path.clone(), source })?;
-        let wrong = |reason: &str| refuse(&path, reason);
-        let config = json::parse(&text).map_err(|error| wrong(&format!("it is not JSON: {error}")))?.value;
-        for key in
-            ["rank_pattern", "alpha_pattern", "modules_to_save", "use_dora", "lora_bias", "layer_replication"]
-        {
-            if config.get(key).is_some_and(says_something) {
-                return Err(wrong(&format!("`{key}` is set, which is not computed here")));
-            }
-        }
-        if config.get("bias").and_then(Value::as_str).is_some_and(|bias| bias != "none") {
-            return Err(wrong("it has trained biases, which are not computed here"));
-        }
-        let number = |key: &str| match config.get(key) {
-            Some(Value::Number(text)) => text.parse::<f32>().ok(),
-            _ => None,
-        };
-        let rank = number("r").filter(|rank| rank.fract() == 0.0 && (1.0..=4096.0).contains(rank));
         let lora = LoraConfig {
-            rank: rank.ok_or_else(|| wrong("`r` is no rank between 1 and 4096"))? as usize,
-            alpha: number("lora_alpha").ok_or_else(|| wrong("`lora_alpha` is no number"))?,
-            rslora: config.get("use_rslora") == Some(&Value::Bool(true)),
-            targets: targets_of(&folder.join(TENSORS))?,
+            rank: first.rank,
+            alpha: config.alpha_of(&adapter.path(*module)) as f32,
+            rslora: config.rank_stabilised,
+            targets: targets.collect::<Result<_, _>>()?,
             ..LoraConfig::default()
         };
         lora.check()?;
@@ -111,51 +102,21 @@ impl LoraConfig {
     }
 }
 
-const MAX_CONFIG: u64 = 8 << 20;
-
-fn says_something(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::Array(values) => !values.is_empty(),
-        Value::Object(members) => !members.is_empty(),
-        _ => true,
+/// Which linear of which part a module is.
+fn target(module: Module) -> Option<(Part, Linear)> {
+    let path = module.path(Spelling::Live);
+    let leaf = path.rsplit('.').next()?;
+    let linear = Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(|linear| linear.as_str() == leaf)?;
+    match module {
+        Module::Text(..) => Some((Part::Text, linear)),
+        Module::Vision(..) => Some((Part::Vision, linear)),
+        Module::ProjectorIn | Module::ProjectorOut => Some((Part::Projector, linear)),
+        _ => None,
     }
-}
-
-/// The linears that have tensors in an adapter's file.
-fn targets_of(path: &Path) -> Result<Targets, NetworkError> {
-    let file = SafetensorsFile::open(path)?;
-    let target = |name: &str| {
-        let path = current_name(name)?;
-        let path = path.strip_prefix("base_model.model.")?.split_once(".lora_")?.0.to_owned();
-        let linear = |linear: &Linear| path.ends_with(&format!(".{}", linear.as_str()));
-        let linear = Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(linear)?;
-        match Module::parse(&path)?.0 {
-            Module::Text(..) => Some((Part::Text, linear)),
-            Module::Vision(..) => Some((Part::Vision, linear)),
-            Module::ProjectorIn | Module::ProjectorOut => Some((Part::Projector, linear)),
-            _ => None,
-        }
-    };
-    let tensors = file.header().tensors.iter();
-    let targets = tensors.map(|tensor| {
-        target(&tensor.name)
-            .ok_or_else(|| refuse(path, &format!("`{}` is no adapter of a linear", tensor.name)))
-    });
-    targets.collect()
 }
 
 fn refuse(path: &Path, reason: &str) -> NetworkError {
     NetworkError::Adapter { path: path.to_owned(), reason: reason.to_owned() }
-}
-
-/// The name as this program writes it.
-fn current_name(name: &str) -> Option<String> {
-    let path = name.strip_prefix("base_model.model.")?;
-    let (module, which) = path.split_once(".lora_")?;
-    let which = which.split('.').next()?;
-    let (module, _) = Module::parse(module).filter(|(_, spelling)| *spelling != Spelling::Native)?;
-    Some(format!("base_model.model.{}.lora_{which}.weight", module.path(Spelling::Live)))
 }
 
 /// Writes a file beside its name, flushes it and renames it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::adapter::AdapterError;
 use crate::kernels::DeviceError;
 use crate::weights::safetensors::SafetensorsError;
 
@@ -133,6 +134,9 @@ pub enum NetworkError {
         /// Why.
         reason: String,
     },
+    /// An adapter that cannot be read, or that this network does not compute.
+    #[error(transparent)]
+    AdapterFile(#[from] AdapterError),
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
+use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{CpuKernels, Precision};
 use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Picture, Sequence, Targets};
 use pixtune_model::weights::Checkpoint;
@@ -91,18 +92,17 @@ impl Fixture {
         Batch::pack(&sequences, 10).unwrap()
     }
 
+    /// An adapter in a subfolder.
+    pub fn adapter(&self, name: &str) -> Adapter {
+        Adapter::open(&self.folder.join(name), None).unwrap()
+    }
+
     /// The settings of an adapter in a subfolder.
     pub fn lora(&self, name: &str) -> LoraConfig {
-        let text = fs::read_to_string(self.folder.join(name).join("adapter_config.json")).unwrap();
-        let parsed = json::parse(&text).unwrap().value;
-        let number = |key| numbers(parsed.get(key).unwrap())[0];
+        let lora = LoraConfig::of(&self.adapter(name)).unwrap();
         let targets = if name == "lora_all" { "all" } else { "text+projector" };
-        LoraConfig {
-            rank: number("r") as usize,
-            alpha: number("lora_alpha") as f32,
-            targets: Targets::parse(targets).unwrap(),
-            ..LoraConfig::default()
-        }
+        assert_eq!(lora.targets, Targets::parse(targets).unwrap());
+        lora
     }
 }
 

@@ -9,7 +9,7 @@ fn cached_logits_are_those_of_the_whole_text() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &fixture.lora("lora_all"));
-        network.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_all")).unwrap();
         for input in fixture.inputs.values() {
             let mut sequence = input.sequence.clone();
             let mut cache = network.cache(sequence.ids.len() + 12);

@@ -22,7 +22,7 @@ fn gradients(
 ) -> Vec<f32> {
     let base = fixture.base();
     let mut network = network_with(&base, lora, threads, options);
-    network.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+    network.load_adapter(&fixture.adapter("lora_all")).unwrap();
     for batch in batches {
         network.forward_backward(batch, PASS).unwrap();
     }
@@ -34,7 +34,7 @@ fn packing_changes_no_logits() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &everywhere(&fixture));
-        network.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_all")).unwrap();
         let packed = fixture.batch(&NAMES);
         let logits = network.logits(&packed, &all_rows(&packed)).unwrap();
         for (index, name) in NAMES.iter().enumerate() {
@@ -94,7 +94,7 @@ fn every_adapter_tensor_gets_a_gradient() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &everywhere(&fixture));
-        network.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_all")).unwrap();
         network.forward_backward(&fixture.batch(&["two"]), PASS).unwrap();
         let gradients = network.gradients();
         assert!(gradients.iter().all(|gradient| gradient.is_finite()));
@@ -116,7 +116,7 @@ fn targets_are_independent() {
     for fixture in all() {
         let base = fixture.base();
         let mut full = network(&base, &everywhere(&fixture));
-        full.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+        full.load_adapter(&fixture.adapter("lora_all")).unwrap();
         let parameters = full.parameters();
         full.forward_backward(&fixture.batch(&NAMES), PASS).unwrap();
         let expected = full.gradients();
@@ -162,7 +162,7 @@ fn slopes_are_gradients() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &everywhere(&fixture));
-        network.load_adapter(&fixture.folder.join("lora_all")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_all")).unwrap();
         let batch = fixture.batch(&NAMES);
         network.forward_backward(&batch, Pass { scale: 1.0, dropout_seed: 0 }).unwrap();
         let (parameters, gradients) = (network.parameters(), network.gradients());

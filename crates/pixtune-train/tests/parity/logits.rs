@@ -16,8 +16,8 @@ const LOSS: f32 = 1e-4;
 fn check(fixture: &Fixture, base: &Checkpoint, lora: &LoraConfig, adapter: Option<&str>, tag: &str) {
     let (mut single, mut double) = (network(base, lora), network_double(base, lora));
     if let Some(adapter) = adapter {
-        single.load_adapter(&fixture.folder.join(adapter)).unwrap();
-        double.load_adapter(&fixture.folder.join(adapter)).unwrap();
+        single.load_adapter(&fixture.adapter(adapter)).unwrap();
+        double.load_adapter(&fixture.adapter(adapter)).unwrap();
     }
     for name in fixture.inputs.keys() {
         let golden = |what| fixture.golden[&format!("{tag}.{name}.{what}")].as_slice();

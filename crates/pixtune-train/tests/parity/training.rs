@@ -32,7 +32,7 @@ fn gradients_of_the_first_step() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &fixture.lora("lora_text_proj"));
-        network.load_adapter(&fixture.folder.join("lora_text_proj")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_text_proj")).unwrap();
         step(&fixture, &mut network);
         let found = named(&network, &network.gradients());
         let expected = tensors(&fixture.folder.join("train_step0_grads.safetensors"));
@@ -49,7 +49,7 @@ fn five_steps_of_adamw() {
     for fixture in all() {
         let base = fixture.base();
         let mut network = network(&base, &fixture.lora("lora_text_proj"));
-        network.load_adapter(&fixture.folder.join("lora_text_proj")).unwrap();
+        network.load_adapter(&fixture.adapter("lora_text_proj")).unwrap();
         let text = fs::read_to_string(fixture.folder.join("train.json")).unwrap();
         let golden = json::parse(&text).unwrap().value;
         for golden in golden.get("steps").unwrap().as_array().unwrap() {

@@ -24,10 +24,11 @@ pub struct PlanArgs {
     /// Prepared folders or JSON Lines files
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
-    /// The card: h100-80gb, h200-141gb, a100-80gb, a100-40gb, l40s-48gb, rtx4090-24gb, rtx3090-24gb or l4-24gb
+    /// The card: h100-80gb, h200-141gb, a100-80gb, a100-40gb, l40s-48gb, rtx4090-24gb, rtx3090-24gb or l4-24gb;
+    /// short names where they mean one card: h100, h200, l40s, 4090, 3090, l4
     #[arg(long, default_value = "h100-80gb", conflicts_with = "vram")]
     pub gpu: String,
-    /// The memory of a card that is not in the list: 16GiB, 24GB
+    /// The memory of a card that is not in the list: 16GiB, 24GB; a number alone is GB
     #[arg(long, value_name = "SIZE")]
     pub vram: Option<String>,
     /// What is trained: adapters, adapters beside 4-bit weights, or every weight

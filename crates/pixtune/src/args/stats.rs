@@ -12,8 +12,9 @@ use crate::ui::Format;
 /// Reads prepared folders, JSON Lines files of conversations and folders of pictures in one pass. Beside counts it learns
 /// what nearly all answers have in common (JSON with these keys, one word, a number with its unit, …) and names those
 /// that are otherwise; it names refusals, placeholders, answers that seem cut off, far longer answers, answers in
-/// another language than their prompt, one-sided answers, repeated and contradicting samples, and pictures that stand
-/// on both sides of the split. Languages are told by common words and left open where these do not decide.
+/// another language than their prompt, one-sided answers, repeated and contradicting samples, texts
+/// that nearly say the same, and pictures that stand on both sides of the split. Languages are told by common words and
+/// left open where these do not decide.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

@@ -10,6 +10,7 @@ use pixtune_core::spec::{ModelSpec, PIXTRAL_12B};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::image::{Limits, ModelInput, model_input};
 use pixtune_io::tokens::TokenizerFile;
+use pixtune_model::adapter::Adapter;
 use pixtune_model::generate::{Ended, Sampling, Stop, generate};
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{
@@ -48,7 +49,7 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
             args.max_tokens
         )));
     }
-    let network = network(&args, &checkpoint)?;
+    let network = network(&args, &checkpoint, &ui)?;
     ui.note(&format!("{} tokens in the prompt", prompt.tokens()));
     let sampling = match args.temperature {
         0.0 => Sampling::Greedy,
@@ -67,13 +68,19 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
     }
 }
 
-fn network<'w>(args: &GenerateArgs, checkpoint: &'w Checkpoint) -> Result<Network<'w, CpuKernels>, Error> {
+fn network<'w>(
+    args: &GenerateArgs,
+    checkpoint: &'w Checkpoint,
+    ui: &Ui,
+) -> Result<Network<'w, CpuKernels>, Error> {
     let all = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let kernels = CpuKernels::new(args.threads.unwrap_or_else(all)).map_err(NetworkError::from)?;
     let Some(folder) = &args.adapter else { return Ok(Network::load_frozen(kernels, checkpoint)?) };
-    let lora = LoraConfig::read(folder)?;
-    let mut network = Network::load(kernels, checkpoint, &lora, NetworkOptions::default())?;
-    network.load_adapter(folder)?;
+    let adapter = Adapter::open(folder, None)?;
+    adapter.warnings.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
+    let mut network =
+        Network::load(kernels, checkpoint, &LoraConfig::of(&adapter)?, NetworkOptions::default())?;
+    network.load_adapter(&adapter)?;
     Ok(network)
 }
 

@@ -1,8 +1,8 @@
 //! `pixtune plan`.
 
 use pixtune_core::plan::{
-    Basis, Figure, GPUS, Gpu, Machine, Method, ModelShape, Platform, TrainingPlan, UTILISATION_SOURCE,
-    Verdict, Wish, plan,
+    ACTIVATIONS, Autograd, Basis, Figure, GPUS, Gpu, Machine, Method, ModelShape, Platform, TrainingPlan,
+    USABLE_WHY, Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
 use pixtune_io::prepare::parse_bytes;
@@ -46,8 +46,23 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
 
 fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
     match &args.vram {
-        Some(size) => Ok(Gpu::of_memory(parse_bytes(size).map_err(Error::argument)?)),
+        Some(size) => Ok(Gpu::of_memory(memory(size)?)),
         None => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+    }
+}
+
+/// Bytes of a card; a number without a unit is gigabytes, as cards are sold.
+fn memory(size: &str) -> Result<u64, Error> {
+    let bytes = match size.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        true => parse_bytes(&format!("{}GB", size.trim())),
+        false => parse_bytes(size),
+    };
+    match bytes {
+        Ok(bytes) if bytes >= 1_000_000_000 => Ok(bytes),
+        Ok(_) => Err(Error::argument(format!(
+            "`{size}` is less memory than any card has; write `24GB` or `16GiB`"
+        ))),
+        Err(_) => Err(Error::argument(format!("`{size}` is no size; write `24GB` or `16GiB`"))),
     }
 }
 
@@ -163,7 +178,11 @@ impl<'p> Page<'p> {
         let (id, memory) = (plan.wish.gpu.id, gigabytes(plan.wish.gpu.memory));
         let card =
             if id.starts_with("--") { format!("a card of {memory}") } else { format!("{id} ({memory})") };
-        self.row("model", &format!("{}, {method}, on {card}", plan.wish.shape.id), "");
+        let sizes = self.note(plan.wish.shape.source);
+        self.out.push_str(&wrapped(
+            &format!("{:<16}", "model"),
+            &format!("{} [{sizes}], {method}, on {card}", plan.wish.shape.id),
+        ));
         let how = if plan.dataset.estimate.is_some() { "estimate" } else { "computed" };
         self.row(
             "samples",
@@ -183,7 +202,11 @@ impl<'p> Page<'p> {
         );
         self.row(
             "  a sample",
-            &format!("mean {:.0}, maximum {}", train.lengths.mean(), grouped(train.lengths.max())),
+            &format!(
+                "mean {}, maximum {}",
+                grouped(train.lengths.mean().round() as u64),
+                grouped(train.lengths.max())
+            ),
             how,
         );
     }
@@ -220,10 +243,15 @@ impl<'p> Page<'p> {
     fn memory(&mut self) {
         let memory = &self.plan.memory;
         self.out.push('\n');
-        let total = format!("{} of {} usable", gigabytes(memory.total()), gigabytes(memory.budget));
-        self.row("memory", &total, "computed");
+        self.row("memory", &gigabytes(memory.total()), "computed");
+        let usable = self.basis(Basis::Guess(USABLE_WHY));
+        let budget = format!("{} of {}", gigabytes(memory.budget), gigabytes(self.plan.wish.gpu.memory));
+        self.row("  usable", &budget, &usable);
         for part in &memory.parts {
-            let basis = self.basis(part.basis);
+            let basis = match part.name {
+                "activations" => format!("computed [{}]", self.note(ACTIVATIONS)),
+                _ => self.basis(part.basis),
+            };
             self.row(&format!("  {}", gigabytes(part.bytes)), part.name, &basis);
             if part.formula != "fixed" {
                 self.out.push_str(&wrapped(&format!("{:16}= ", ""), &part.formula));
@@ -243,12 +271,26 @@ impl<'p> Page<'p> {
                 self.row("  activations", how, "");
             }
             None => {
-                let fits = format!(
-                    "does not fit: samples of up to {} tokens would",
-                    grouped(memory.longest_that_fits)
-                );
+                let fits = match memory.longest_that_fits {
+                    0 => "does not fit".to_owned(),
+                    fits => format!("none; {} tokens would fit", grouped(fits)),
+                };
                 self.row("micro-batch", &fits, "computed");
             }
+        }
+        if let Some(autograd) = memory.autograd.filter(|autograd| autograd.fits.1 > 0) {
+            self.autograd(autograd);
+        }
+    }
+
+    /// The same for trainers that leave the backward pass to PyTorch.
+    fn autograd(&mut self, Autograd { token_bytes, fits }: Autograd) {
+        let basis = format!("computed [{}]", self.note(Autograd::SOURCE));
+        for (name, fits, bytes) in
+            [("transformers", fits.0, token_bytes.0), ("  checkpointed", fits.1, token_bytes.1)]
+        {
+            let value = format!("{} tokens fit ({:.1} MB a token)", grouped(fits), bytes as f64 / 1e6);
+            self.row(name, &value, &basis);
         }
     }
 
@@ -264,9 +306,9 @@ impl<'p> Page<'p> {
         let Some(epoch) = time.seconds_an_epoch.filter(|_| self.plan.memory.micro.is_some()) else {
             return;
         };
-        let basis = self.note(UTILISATION_SOURCE);
+        let basis = self.note(self.plan.wish.gpu.reached.source);
         let peak = self.note(self.plan.wish.gpu.source);
-        let published = format!("published to guess [{basis}] [{peak}]");
+        let published = format!("published/guess [{basis}] [{peak}]");
         self.row("time an epoch", &range(epoch), &published);
         let epochs = self.plan.schedule.advised_epochs.value;
         let all = (epoch.0 * epochs, epoch.1 * epochs);
@@ -295,11 +337,12 @@ impl<'p> Page<'p> {
             self.out.push_str(line.trim_end());
             self.out.push('\n');
         }
+        self.out.push_str("each at its published speed; `--gpu` shows where it is published\n");
     }
 
     fn platforms(&mut self) {
         self.out.push_str("\nwho takes the data\n");
-        for Platform { name, verdict, settings, changes, notes } in &self.plan.platforms {
+        for Platform { name, verdict, settings, changes, notes, seen } in &self.plan.platforms {
             let verdict = match verdict {
                 Verdict::AsItIs => "as it is",
                 Verdict::WithSettings => "with settings",
@@ -311,6 +354,7 @@ impl<'p> Page<'p> {
                     self.out.push_str(&wrapped(&format!("    {word:<8}"), text));
                 }
             }
+            self.out.push_str(&wrapped(&format!("    {:<8}", "seen"), seen));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use pixtune_core::quality::{AnswerFormat, Distinct, Example, Histogram, Observation, percent};
 use pixtune_core::spec::ModelSpec;
-use pixtune_io::survey::{LinePlace, Look, NearGroup, Pairs, Source, Survey};
+use pixtune_io::survey::{Alike, AlikeGroup, LinePlace, Look, Pairs, Source, Survey, Together};
 
 use super::counting::Counting;
 use crate::Outcome;
@@ -225,36 +225,55 @@ impl Page<'_> {
     }
 
     fn near(&self, out: &mut String) {
-        let near = &self.found.together.near;
-        if near.groups == 0 {
+        let Together { near, near_texts, .. } = &self.found.together;
+        self.alike(near, ("of different files that show the same", "picture"), out, |member| {
+            let told = match member.same_pixels {
+                true => "same pixels".to_owned(),
+                false => format!("distance {}", member.distance),
+            };
+            (member.place.line, told)
+        });
+        self.alike(near_texts, ("of different texts that nearly say the same", "text"), out, |member| {
+            let pictures = if member.same_pictures { "" } else { ", other pictures" };
+            (member.place, format!("{} % the same{pictures}", member.similarity))
+        });
+    }
+
+    fn alike<Member>(
+        &self,
+        alike: &Alike<Member>,
+        (what, member): (&str, &str),
+        out: &mut String,
+        told: impl Fn(&Member) -> (LinePlace, String),
+    ) {
+        if alike.groups == 0 {
             return;
         }
-        let across = match near.across {
+        let across = match alike.across {
             0 => String::new(),
             across => format!(", {} of them on both sides of the split", grouped(across)),
         };
-        out.push_str(&format!(
-            "\n{} of different files that show the same, {} in all{across}\n",
-            counted(near.groups, "group"),
-            counted(near.pictures, "picture")
-        ));
-        for group in near.first.iter().take(self.examples) {
-            out.push_str(&format!("  {}\n", self.near_group(group)));
+        let (groups, members) = (counted(alike.groups, "group"), counted(alike.members, member));
+        out.push_str(&format!("\n{groups} {what}, {members} in all{across}\n"));
+        let shown = alike.first.len().min(self.examples);
+        for group in &alike.first[..shown] {
+            out.push_str(&format!("  {}\n", self.group(group, &told)));
         }
+        more(alike.groups - shown as u64, "group", out);
     }
 
     /// `a.png, b.png (distance 3), c.png (same pixels), … 4 more`
-    fn near_group(&self, group: &NearGroup) -> String {
-        let shown = self.examples.max(2) + 1;
+    fn group<Member>(
+        &self,
+        group: &AlikeGroup<Member>,
+        told: impl Fn(&Member) -> (LinePlace, String),
+    ) -> String {
+        let shown = group.members.len().min(self.examples.max(2) + 1);
         let mut out = String::new();
-        for (index, member) in group.members.iter().take(shown).enumerate() {
-            let told = match index {
-                0 => String::new(),
-                _ if member.same_pixels => " (same pixels)".to_owned(),
-                _ => format!(" (distance {})", member.distance),
-            };
-            let comma = if index > 0 { ", " } else { "" };
-            out.push_str(&format!("{comma}{}{told}", self.place(&member.place.line)));
+        for (index, member) in group.members[..shown].iter().enumerate() {
+            let (place, told) = told(member);
+            let place = self.place(&place);
+            out.push_str(&if index == 0 { place } else { format!(", {place} ({told})") });
         }
         if group.count > shown as u64 {
             out.push_str(&format!(", … {} more", grouped(group.count - shown as u64)));
@@ -270,6 +289,7 @@ impl Page<'_> {
         for (one, other) in pairs.first.iter().take(self.examples) {
             out.push_str(&format!("  {} and {}\n", self.place(one), self.place(other)));
         }
+        more(pairs.count - pairs.first.len().min(self.examples) as u64, "pair", out);
     }
 
     fn place(&self, place: &LinePlace) -> String {
@@ -292,6 +312,14 @@ impl Page<'_> {
             let name = self.found.file_name(self.source, place.file);
             out.push_str(&format!("  {name}:{}: {text}\n", place.line));
         }
+    }
+}
+
+/// What is counted and not shown.
+fn more(count: u64, what: &str, out: &mut String) {
+    if count > 0 {
+        let what = if count == 1 { what.to_owned() } else { format!("{what}s") };
+        out.push_str(&format!("  … and {} more {what}\n", grouped(count)));
     }
 }
 

@@ -64,7 +64,11 @@ fn what_cannot_work_is_told_before_anything_is_computed() {
     with(&["--image", "missing.png"]).tells("`missing.png`: No such file");
     with(&["--image", "model/config.json"]).tells("`model/config.json`: ");
     with(&["--temperature", "-1"]).tells("temperature");
-    with(&["--adapter", "nowhere"]).tells("nowhere/adapter_config.json");
+    let native = root().join("fixtures/tiny_pixtral/native_lora_all").display().to_string();
+    with(&["--adapter", &native])
+        .tells("rows are in Mistral's order")
+        .tells("pixtune adapter convert --to peft");
+    with(&["--adapter", "nowhere"]).tells("cannot read `nowhere`");
     let long = ["generate", "--model", "model", "--prompt", "ab?", "--max-tokens", "99999999"];
     case.run(&long).ends(2).tells("pass the 1024000 this model reads");
 }

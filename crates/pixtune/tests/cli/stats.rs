@@ -2,6 +2,8 @@
 
 use pixtune_core::json::{self, Value};
 
+use pixtune_io::write::base64;
+
 use crate::harness::{Case, at, root, text};
 use crate::snapshots;
 
@@ -122,6 +124,10 @@ fn poor_input_has_a_sensible_answer() {
     case.run(&["plan", "pictures"]).ends(2).tells("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).tells("h100-80gb");
     case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).tells("is no size");
+    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).tells("less memory than any card");
+    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).tells("less memory than any card");
+    assert!(case.run(&["plan", "one.jsonl", "--vram", "24"]).ends(0).stdout.contains("a card of 24.0 GB"));
+    assert!(case.run(&["plan", "one.jsonl", "--gpu", "H100"]).ends(0).stdout.contains("on h100-80gb"));
 }
 
 #[test]
@@ -155,6 +161,69 @@ fn pictures_that_show_the_same_are_grouped_with_their_distance() {
     );
     let told = case.run(&["stats", "prepared"]).ends(0).stdout;
     assert!(told.contains("1 group of different files that show the same, 4 pictures in all"), "{told}");
+}
+
+/// Sixty words that depend on a number.
+fn words(of: usize) -> String {
+    (0..60).map(|at| format!("word{} ", (of * 61 + at) * at % 997)).collect()
+}
+
+#[test]
+fn texts_that_nearly_say_the_same_are_grouped_with_their_similarity() {
+    let case = Case::new();
+    let mut red = Vec::new();
+    base64::encode(&std::fs::read(root().join("fixtures/images/px1_red.png")).unwrap(), &mut red);
+    let red = String::from_utf8(red).unwrap();
+    let shown = |prompt: &str, answer: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"data:image/png;base64,{red}"}},{{"type":"text","text":"{prompt}"}}]}},{{"role":"assistant","content":"{answer}"}}]}}
+"#
+        )
+    };
+    let mut train = String::new();
+    for of in 1..7 {
+        train += &line(&words(of), &(words(of + 100) + "in all"));
+        train += &line(&words(of), &(words(of + 100) + "in all."));
+        // A long prompt in common is not enough.
+        train += &line(&words(of), &words(of + 200));
+    }
+    train += &shown(&words(1), &(words(101) + "and more"));
+    // One text with other pictures is no near one: the same text is counted once.
+    train += &line("Is there a cat?", "yes");
+    train += &shown("Is there a cat?", "yes");
+    case.write("train.jsonl", train);
+    case.write(
+        "validation.jsonl",
+        line(&(words(1) + "please"), &(words(101) + "in all")) + &line(&words(9), "no"),
+    );
+    let files = ["stats", "train.jsonl", "validation.jsonl"];
+    let told = case.run(&files).ends(0).stdout;
+    snapshots::check("stats-near-texts.txt", &told);
+    let stats = parsed(&case.run(&[&files[..], &["--format", "json"]].concat()).ends(0).stdout);
+    let near = |pointer: &str| at(&stats, &format!("/together/near_texts{pointer}")).to_string();
+    assert_eq!([near("/groups"), near("/texts"), near("/across"), near("/more")], ["6", "14", "1", "0"]);
+    assert_eq!([near("/first/0/members/0/line"), near("/first/0/members/0/similarity")], ["1", "100"]);
+    assert_eq!(near("/first/0/members/2/same_pictures"), "false");
+    assert_eq!(text(&stats, "/together/near_texts/first/0/members/3/file"), "validation.jsonl");
+}
+
+#[test]
+fn groups_and_pairs_without_room_are_counted() {
+    let case = Case::new();
+    let near = |of: usize| ["", "in all", "in the end"].map(|end| line(&words(of), &(words(of + 200) + end)));
+    case.write(
+        "set.jsonl",
+        (0..60).flat_map(near).chain((0..55).map(|of| near(of)[0].clone())).collect::<String>(),
+    );
+    let told = case.run(&["stats", "set.jsonl"]).ends(0).stdout;
+    assert!(
+        told.contains("60 groups of different texts that nearly say the same, 180 texts in all"),
+        "{told}"
+    );
+    assert!(told.contains("  … and 57 more groups\n") && told.contains("  … and 52 more pairs\n"), "{told}");
+    let stats = parsed(&case.run(&["stats", "set.jsonl", "--format", "json"]).ends(0).stdout);
+    assert_eq!(at(&stats, "/together/near_texts/more").to_string(), "10");
+    assert_eq!(at(&stats, "/together/repeated/more").to_string(), "5");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What stands twice, what looks the same, and what contradicts.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use pixtune_core::curate::minhash::SIMILAR;
 use pixtune_core::curate::near::DISTANCE;
 use pixtune_core::sample::Message;
 use pixtune_core::strict::BorrowedSample;
@@ -12,11 +14,12 @@ use crate::report::chart::grouped;
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::{Section, escape_start};
 use crate::report::room::{Room, Shelf};
-use crate::survey::{NearGroup, Pairs, PicturePlace};
+use crate::survey::{Alike, AlikeGroup, NearGroup, NearTextGroup, Pairs, PicturePlace};
 
-/// So many groups, members of each, and pairs of a kind are shown.
+/// So many groups, members of each (pictures and texts), and pairs of a kind are shown.
 const GROUPS: usize = 8;
 const MEMBERS: usize = 6;
+const TEXTS: usize = 4;
 const PAIRS: usize = 8;
 
 pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section {
@@ -35,9 +38,12 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
     let pictures: usize =
         together.near.first.iter().take(GROUPS).map(|group| group.members.len().min(MEMBERS)).sum();
     let pairs: usize = kinds.iter().map(|(pairs, _)| 2 * pairs.first.len().min(PAIRS)).sum();
-    let bytes = Room::picture_share(Shelf::Alike, pictures + pairs);
+    let texts: usize =
+        together.near_texts.first.iter().take(GROUPS).map(|group| group.members.len().min(TEXTS)).sum();
+    let bytes = Room::picture_share(Shelf::Alike, pictures + pairs + texts);
     let mut body = String::new();
     near(view, bytes, fetch, &mut body);
+    near_texts(view, bytes, fetch, &mut body);
     for (pairs, what) in kinds {
         if pairs.count > 0 {
             let _ = write!(body, "<div class=\"panel\"><h3>{} {what}</h3>", grouped(pairs.count));
@@ -53,38 +59,69 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
 
 fn near(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
     let near = &view.found.together.near;
-    if near.groups == 0 {
+    let note = format!(
+        "The same picture encoded, scaled, brightened or cut a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, and a look at the pixels. Distances are from the first of a group."
+    );
+    let heading = format!(
+        "{} of different files that show the same, {} in all",
+        counted(near.groups, "group", "groups"),
+        counted(near.members, "picture", "pictures")
+    );
+    panel(near, "near", (&heading, &note), body, |group, body| members(group, bytes, fetch, body));
+}
+
+fn near_texts(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+    let near = &view.found.together.near_texts;
+    let note = format!(
+        "Prompt and answer share about {:.0} % of their runs of three words or more, and so do the answers alone. Shares are with the first of a group; words that a text adds are marked.",
+        SIMILAR * 100.0
+    );
+    let heading = format!(
+        "{} of different texts that nearly say the same, {} in all",
+        counted(near.groups, "group", "groups"),
+        counted(near.members, "text", "texts")
+    );
+    panel(near, "near-texts", (&heading, &note), body, |group, body| texts(view, group, bytes, fetch, body));
+}
+
+/// Groups below a heading and a note; leaks and what is not shown are told.
+fn panel<Member>(
+    alike: &Alike<Member>,
+    chart: &str,
+    (heading, note): (&str, &str),
+    body: &mut String,
+    mut show: impl FnMut(&AlikeGroup<Member>, &mut String),
+) {
+    if alike.groups == 0 {
         return;
     }
     let _ = write!(
         body,
-        "<div class=\"panel\" data-chart=\"near\"><h3>{} of different files that show the same, {} in all</h3>\
-         <p class=\"note\">The same picture encoded, scaled, brightened or cut a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, and a look at the pixels. Distances are from the first of a group.</p>",
-        counted(near.groups, "group", "groups"),
-        counted(near.pictures, "picture", "pictures")
+        "<div class=\"panel\" data-chart=\"{chart}\"><h3>{heading}</h3><p class=\"note\">{note}</p>"
     );
-    if near.across > 0 {
+    if alike.across > 0 {
         let _ = write!(
             body,
             "<p><span class=\"tag error\">leak</span> {} on both sides of the split</p>",
-            counted(near.across, "group stands", "groups stand")
+            counted(alike.across, "group stands", "groups stand")
         );
     }
-    for group in near.first.iter().take(GROUPS) {
-        members(group, bytes, fetch, body);
+    for group in alike.first.iter().take(GROUPS) {
+        body.push_str("<div class=\"group\">");
+        if group.across {
+            body.push_str("<p><span class=\"tag error\">on both sides</span></p>");
+        }
+        show(group, body);
+        body.push_str("</div>");
     }
-    if near.groups > GROUPS as u64 {
-        let _ =
-            write!(body, "<p class=\"more\">… and {} more groups</p>", grouped(near.groups - GROUPS as u64));
+    if alike.groups > GROUPS as u64 {
+        let more = counted(alike.groups - GROUPS as u64, "more group", "more groups");
+        let _ = write!(body, "<p class=\"more\">… and {more}</p>");
     }
     body.push_str("</div>");
 }
 
 fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
-    body.push_str("<div class=\"group\">");
-    if group.across {
-        body.push_str("<p><span class=\"tag error\">on both sides</span></p>");
-    }
     body.push_str("<div class=\"grid\">");
     for (index, member) in group.members.iter().take(MEMBERS).enumerate() {
         let told = match index {
@@ -97,14 +134,79 @@ fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
         body.push_str(&fetch.picture(member.place, showing));
     }
     body.push_str("</div>");
-    if group.count > MEMBERS as u64 {
+    more_of_group(group, MEMBERS, body);
+}
+
+fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+    let showing = Showing { shelf: Shelf::Alike, side: 120, bytes, below: "", about: "" };
+    let said = |line, fetch: &Fetch<'_>| {
+        fetch.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default()
+    };
+    let mut first = String::new();
+    body.push_str("<div class=\"texts\">");
+    for (index, member) in group.members.iter().take(TEXTS).enumerate() {
+        let line = member.place;
+        let shown = fetch.picture(PicturePlace { line, index: 0 }, showing);
+        let text = said(line, fetch);
+        let told = match (index, member.same_pictures) {
+            (0, _) => "the first".to_owned(),
+            (_, true) => format!("{} % the same", member.similarity),
+            (_, false) => format!("{} % the same, other pictures", member.similarity),
+        };
+        let marked = if index == 0 { escape_start(&text, SHOWN) } else { what_is_new(&first, &text) };
         let _ = write!(
             body,
-            "<p class=\"more\">… and {} more of this group</p>",
-            grouped(group.count - MEMBERS as u64)
+            "<div><p><b>{told}</b> {}</p>{shown}<p class=\"soft\">{marked}</p></div>",
+            place(view, line)
         );
+        if index == 0 {
+            first = text;
+        }
     }
     body.push_str("</div>");
+    more_of_group(group, TEXTS, body);
+}
+
+fn more_of_group<Member>(group: &AlikeGroup<Member>, shown: usize, body: &mut String) {
+    if group.count > shown as u64 {
+        let more = grouped(group.count - shown as u64);
+        let _ = write!(body, "<p class=\"more\">… and {more} more of this group</p>");
+    }
+}
+
+/// So many characters of a text are shown.
+const SHOWN: usize = 400;
+
+/// A text from a little before the first word that the other lacks, with such words marked. Long texts differ far behind
+/// their beginning.
+fn what_is_new(first: &str, text: &str) -> String {
+    let known: HashSet<&str> = first.split_whitespace().collect();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let new = words.iter().position(|word| !known.contains(word)).unwrap_or(0);
+    let mut out = String::new();
+    let mut left = SHOWN;
+    let from = if words[..new].iter().map(|word| word.len() + 1).sum::<usize>() < SHOWN / 2 {
+        0
+    } else {
+        out.push_str("… ");
+        new - new.min(12)
+    };
+    for word in &words[from..] {
+        let escaped = escape_start(word, left.min(80));
+        match known.contains(word) {
+            true => out.push_str(&escaped),
+            false => {
+                let _ = write!(out, "<mark>{escaped}</mark>");
+            }
+        }
+        out.push(' ');
+        left = left.saturating_sub(word.chars().count().min(80) + 1);
+        if left == 0 {
+            out.push('…');
+            break;
+        }
+    }
+    out
 }
 
 fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
@@ -142,4 +244,19 @@ pub(super) fn last_turns(sample: &BorrowedSample<'_>) -> String {
         }
     }
     format!("{} → {}", prompt.trim(), answer.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_a_text_adds_are_marked_also_far_behind() {
+        assert_eq!(what_is_new("a cat sat", "a <b> cat"), "a <mark>&lt;b&gt;</mark> cat ");
+        let long = "word ".repeat(1000);
+        let told = what_is_new(&long, &(long.clone() + "else"));
+        assert_eq!(told, format!("… {}<mark>else</mark> ", "word ".repeat(12)));
+        assert!(what_is_new("", &long).chars().count() < 3000);
+        assert_eq!(what_is_new("", ""), "");
+    }
 }

@@ -58,6 +58,11 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
         "group of pictures that show the same stands",
         "groups of pictures that show the same stand",
     );
+    tag(
+        together.near_texts.across,
+        "group of texts that nearly say the same stands",
+        "groups of texts that nearly say the same stand",
+    );
     body.push_str("</div>");
     Section { id: "split", title: "Split", body }
 }

@@ -1,0 +1,174 @@
+//! What is remembered of a sample's texts, and which samples say nearly the same.
+
+use super::content_hash;
+use super::groups::Groups;
+use super::minhash::{SIMILAR, Sketch, meet_in_bands};
+use crate::sample::{Arguments, Content, Message, Part, Sample};
+
+/// How many minima of an answer are kept.
+pub const ANSWER: usize = 16;
+
+/// What two samples' texts are compared by: 92 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextSketch {
+    /// Of all of its text.
+    pub all: Sketch,
+    /// Of its last answer.
+    pub answer: Sketch<ANSWER>,
+    /// Hash of the last answer, in halves so that no room is lost to alignment.
+    pub answer_hash: [u32; 2],
+}
+
+/// The texts of one sample, its roles and pictures left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Texts {
+    /// Hash of everything before the last answer; 0 for none.
+    pub prompt: u128,
+    /// What the last answer is.
+    pub answer_kind: u8,
+    /// What near texts are found by.
+    pub sketch: TextSketch,
+}
+
+impl Texts {
+    /// Looks at all messages; the last is the answer, those before it are the prompt.
+    pub fn of<I>(sample: &Sample<I>) -> Texts {
+        let Some((last, before)) = sample.messages.split_last() else { return Texts::default() };
+        let mut prompt = Vec::new();
+        before.iter().for_each(|message| texts(message, &mut prompt));
+        let mut answer = Vec::new();
+        texts(last, &mut answer);
+        let answer_hash = hash(&answer) as u64;
+        Texts {
+            prompt: hash(&prompt).max(1),
+            answer_kind: super::answer_kind(&answer.concat()),
+            sketch: TextSketch {
+                all: Sketch::of(prompt.iter().chain(&answer).map(String::as_str)),
+                answer: Sketch::of(answer.iter().map(String::as_str)),
+                answer_hash: [answer_hash as u32, (answer_hash >> 32) as u32],
+            },
+        }
+    }
+
+    /// A hash of the whole text.
+    pub fn hash(&self) -> u64 {
+        let [low, high] = self.sketch.answer_hash;
+        let parts = [self.prompt.to_le_bytes().as_slice(), &low.to_le_bytes(), &high.to_le_bytes()].concat();
+        content_hash(&parts) as u64
+    }
+}
+
+impl TextSketch {
+    /// The share of the text that is the same, in per cent.
+    pub fn similarity(&self, other: &TextSketch) -> u8 {
+        (self.all.similarity(&other.all) * 100.0).round() as u8
+    }
+
+    /// Whether the last answers are the same or nearly so. Texts can be close as a whole, by a long prompt, while what is
+    /// answered differs.
+    pub fn same_answer(&self, other: &TextSketch) -> bool {
+        self.answer_hash == other.answer_hash || self.answer.similarity(&other.answer) >= SIMILAR
+    }
+}
+
+/// Groups the texts that nearly say the same: as a whole, and in their answers.
+///
+/// A band also takes two bytes of the answer. Where all samples share a long prompt, all of them meet by it, and those with
+/// one answer would not find each other among them.
+pub fn near_text_groups<'t, T>(texts: &'t [T], sketch: impl Fn(&'t T) -> &'t TextSketch) -> Groups {
+    let sketch = |index: u32| sketch(&texts[index as usize]);
+    let key = |index, band: usize| {
+        let of = sketch(index);
+        let pair = &of.answer.minima[2 * band % ANSWER..][..2];
+        Some(of.all.band(band)? << 16 | u64::from(pair[0]) << 8 | u64::from(pair[1]))
+    };
+    let is_near = |one, other| {
+        let (one, other) = (sketch(one), sketch(other));
+        one.all.similarity(&other.all) >= SIMILAR && one.same_answer(other)
+    };
+    let mut groups = Groups::new(texts.len());
+    meet_in_bands(texts.len(), key, is_near, |one, other| {
+        groups.join(one, other);
+    });
+    groups
+}
+
+fn hash(texts: &[String]) -> u128 {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    content_hash(&bytes)
+}
+
+/// The texts of a message, its calls among them.
+fn texts(message: &Message, out: &mut Vec<String>) {
+    let content = |content: &Content, out: &mut Vec<String>| match content {
+        Content::Text(text) => out.push(text.clone()),
+        Content::Parts(parts) => out.extend(parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Image(_) => None,
+        })),
+    };
+    match message {
+        Message::System(text) | Message::User(text) => content(text, out),
+        Message::Tool(result) => content(&result.content, out),
+        Message::Assistant(turn) => {
+            if let Some(text) = &turn.content {
+                content(text, out);
+            }
+            for call in &turn.tool_calls {
+                out.push(call.name.clone());
+                out.push(match &call.arguments {
+                    Arguments::Text(text) => text.clone(),
+                    Arguments::Json(value) => value.to_string(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_answers_find_each_other_below_one_long_prompt() {
+        let prompt = "Read every line of this bill and tell what is to be paid in the end. ".repeat(20);
+        let answer = |n: usize| (0..40).map(|at| format!("w{} ", n * 100 + at)).collect::<String>();
+        let texts: Vec<TextSketch> = (0..2000)
+            .flat_map(|n| [sketch(&prompt, &answer(n)), sketch(&prompt, &(answer(n) + "more"))])
+            .collect();
+        let mut groups = near_text_groups(&texts, |text| text);
+        let pairs = groups.several();
+        assert!(pairs.iter().all(|pair| pair.len() == 2 && pair[0] + 1 == pair[1] && pair[0] % 2 == 0));
+        assert!(pairs.len() > 1980, "{}", pairs.len());
+    }
+
+    fn sketch(prompt: &str, answer: &str) -> TextSketch {
+        let hash = content_hash(answer.as_bytes()) as u64;
+        TextSketch {
+            all: Sketch::of([prompt, answer]),
+            answer: Sketch::of([answer]),
+            answer_hash: [hash as u32, (hash >> 32) as u32],
+        }
+    }
+
+    #[test]
+    fn texts_of_one_prompt_belong_together_by_their_answers() {
+        let long =
+            "Read every line of the bill in this picture and tell what is to be paid in the end. ".repeat(4);
+        let texts = [
+            sketch(&long, "The guest has to pay twelve euros and fifty cents for two coffees and a cake."),
+            sketch(&long, "Nothing."),
+            sketch(&long, "the guest has to pay twelve euros and fifty cents for two coffees and a cake"),
+            sketch("Something else", "altogether and not alike"),
+            sketch(&long, "Nothing."),
+        ];
+        let mut groups = near_text_groups(&texts, |text| text);
+        let firsts: Vec<u32> = (0..5).map(|index| groups.first(index)).collect();
+        assert_eq!(firsts, [0, 1, 0, 3, 1]);
+        assert_eq!((texts[0].similarity(&texts[2]), size_of::<TextSketch>()), (100, 92));
+    }
+}
