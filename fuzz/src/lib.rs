@@ -37,12 +37,12 @@ pub fn leads_somewhere(pointer: &str, row: &Value<'_>) -> bool {
 }
 
 /// The pictures that the messages place, in order.
-pub fn placed<I>(sample: &Sample<I>) -> Vec<usize> {
-    let parts = |message: &Message| match message {
+pub fn placed<I, T: Clone>(sample: &Sample<I, T>) -> Vec<usize> {
+    let parts = |message: &Message<T>| match message {
         Message::User(Content::Parts(parts)) => parts.clone(),
         _ => Vec::new(),
     };
-    let index = |part: Part| match part {
+    let index = |part: Part<T>| match part {
         Part::Image(index) => Some(index),
         Part::Text(_) => None,
     };

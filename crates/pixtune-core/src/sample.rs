@@ -3,11 +3,11 @@
 use crate::json::Value;
 
 /// A conversation ready to be checked, counted or written. Pictures live beside the messages, so that a
-/// sample can be judged by their sizes alone.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Sample<I> {
+/// sample can be judged by their sizes alone. `T` holds the texts of its messages, which can be borrowed from the row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample<I, T = String> {
     /// The turns, in order.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Message<T>>,
     /// The tools the conversation may call; empty when it has none.
     pub tools: Vec<Tool>,
     /// The pictures, in order of appearance; a [`Part::Image`] is an index into this list.
@@ -16,41 +16,54 @@ pub struct Sample<I> {
 
 /// One turn.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Message {
+pub enum Message<T = String> {
     /// Instructions that stand above the conversation.
-    System(Content),
+    System(Content<T>),
     /// What the person says and shows.
-    User(Content),
+    User(Content<T>),
     /// What the model is to answer.
-    Assistant(Assistant),
+    Assistant(Assistant<T>),
     /// What a tool returned.
-    Tool(ToolResult),
+    Tool(ToolResult<T>),
+}
+
+// Derived, these would ask for a `T` that has a default.
+impl<I, T> Default for Sample<I, T> {
+    fn default() -> Sample<I, T> {
+        Sample { messages: Vec::new(), tools: Vec::new(), images: Vec::new() }
+    }
+}
+
+impl<T> Default for Assistant<T> {
+    fn default() -> Assistant<T> {
+        Assistant { content: None, tool_calls: Vec::new(), weight: None, prefix: false }
+    }
 }
 
 /// Text, or an interleaving of texts and pictures. The two are kept apart because the reference tokenises
 /// a string and a list with one text differently once a system prompt stands before it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub enum Content<T = String> {
     /// One string.
-    Text(String),
+    Text(T),
     /// A list of parts, possibly empty.
-    Parts(Vec<Part>),
+    Parts(Vec<Part<T>>),
 }
 
 /// A piece of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Part {
+pub enum Part<T = String> {
     /// A run of text.
-    Text(String),
+    Text(T),
     /// The picture at this index of [`Sample::images`].
     Image(usize),
 }
 
 /// An assistant turn: an answer, or calls of tools.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Assistant {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assistant<T = String> {
     /// The answer; `None` when the turn only calls tools.
-    pub content: Option<Content>,
+    pub content: Option<Content<T>>,
     /// Calls of tools, in order.
     pub tool_calls: Vec<ToolCall>,
     /// Whether the turn is trained; `None` is the same as `Some(true)` but is not written.
@@ -81,9 +94,9 @@ pub enum Arguments {
 
 /// What a tool returned to the assistant.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ToolResult {
+pub struct ToolResult<T = String> {
     /// The result, usually JSON text.
-    pub content: Content,
+    pub content: Content<T>,
     /// The id of the call it answers.
     pub tool_call_id: Option<String>,
     /// The function's name, where the data gives it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Parsed};
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Picture, Sample};
+use pixtune_core::sample::{ImageSource, Picture};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
@@ -145,7 +145,7 @@ pub(crate) fn parse_row(row: &RawRow) -> Result<Parsed<'_>, Finding> {
 }
 
 /// The conversation of a line as the reference reads it, or what it stops at first.
-pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<Sample<Picture<&'p str>>, Finding> {
+pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<strict::BorrowedSample<'p>, Finding> {
     strict::read(&parsed.value)
         .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
 }

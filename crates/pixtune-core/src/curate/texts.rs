@@ -32,7 +32,7 @@ pub struct Texts {
 
 impl Texts {
     /// Looks at all messages; the last is the answer, those before it are the prompt.
-    pub fn of<I>(sample: &Sample<I>) -> Texts {
+    pub fn of<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Texts {
         let Some((last, before)) = sample.messages.split_last() else { return Texts::default() };
         let mut prompt = Vec::new();
         before.iter().for_each(|message| texts(message, &mut prompt));
@@ -103,11 +103,11 @@ fn hash(texts: &[String]) -> u128 {
 }
 
 /// The texts of a message, its calls among them.
-fn texts(message: &Message, out: &mut Vec<String>) {
-    let content = |content: &Content, out: &mut Vec<String>| match content {
-        Content::Text(text) => out.push(text.clone()),
+fn texts<T: AsRef<str>>(message: &Message<T>, out: &mut Vec<String>) {
+    let content = |content: &Content<T>, out: &mut Vec<String>| match content {
+        Content::Text(text) => out.push(text.as_ref().to_owned()),
         Content::Parts(parts) => out.extend(parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.clone()),
+            Part::Text(text) => Some(text.as_ref().to_owned()),
             Part::Image(_) => None,
         })),
     };

@@ -68,7 +68,7 @@ const OPENING_WORDS: usize = 9;
 
 impl TextFacts {
     /// Looks at the trained answers of a sample.
-    pub fn of<I>(sample: &Sample<I>) -> TextFacts {
+    pub fn of<I, T: AsRef<str>>(sample: &Sample<I, T>) -> TextFacts {
         let mut answers = Vec::new();
         for (message, answer, prompt) in turns(sample) {
             let classified = classify(&answer);
@@ -97,14 +97,16 @@ impl TextFacts {
 }
 
 /// What single answers of a sample give away.
-pub fn answer_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
+pub fn answer_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     turns(sample)
         .flat_map(|(message, answer, prompt)| answer::findings(&answer, None, &prompt, message))
         .collect()
 }
 
 /// Every trained answer with its place and the text of the user's turn before it.
-fn turns<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, Cow<'_, str>, Cow<'_, str>)> {
+fn turns<I, T: AsRef<str>>(
+    sample: &Sample<I, T>,
+) -> impl Iterator<Item = (usize, Cow<'_, str>, Cow<'_, str>)> {
     let mut prompt = Cow::Borrowed("");
     sample.messages.iter().enumerate().filter_map(move |(index, message)| match message {
         Message::User(content) => {
@@ -120,12 +122,12 @@ fn turns<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, Cow<'_, str>, Co
 }
 
 /// The text of a message without its pictures.
-pub fn plain(content: &Content) -> Cow<'_, str> {
+pub fn plain<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     match content {
-        Content::Text(text) => Cow::Borrowed(text),
+        Content::Text(text) => Cow::Borrowed(text.as_ref()),
         Content::Parts(parts) => {
             let texts = parts.iter().filter_map(|part| match part {
-                Part::Text(text) => Some(text.as_str()),
+                Part::Text(text) => Some(text.as_ref()),
                 Part::Image(_) => None,
             });
             Cow::Owned(texts.collect::<Vec<_>>().join("\n"))

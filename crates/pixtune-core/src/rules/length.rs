@@ -19,9 +19,9 @@ pub fn context_overflow(model: &ModelSpec, counts: &Counts) -> Option<Finding> {
 }
 
 /// A sample whose answers all have weight 0. (An answer that is trained has at least its end token.)
-pub fn nothing_to_train<I>(sample: &Sample<I>) -> Option<Finding> {
+pub fn nothing_to_train<I, T>(sample: &Sample<I, T>) -> Option<Finding> {
     let trained =
-        |message: &Message| matches!(message, Message::Assistant(turn) if turn.weight != Some(false));
+        |message: &Message<T>| matches!(message, Message::Assistant(turn) if turn.weight != Some(false));
     if sample.messages.iter().any(trained) {
         return None;
     }

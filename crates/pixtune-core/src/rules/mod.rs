@@ -74,7 +74,7 @@ fn check_written(row: &Row<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// What a conversation says by itself, however it was written: orders, tools, answers.
-pub fn sample_findings<I>(sample: &Sample<I>) -> Vec<Finding> {
+pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     let mut findings = Vec::new();
     order::assistant_first(sample, &mut findings);
     order::consecutive_roles(sample, &mut findings);
@@ -100,7 +100,7 @@ pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<'r> {
     /// The conversation, as far as it could be read.
-    pub sample: Sample<Picture<&'r str>>,
+    pub sample: Sample<Picture<&'r str>, &'r str>,
     /// Whether the reference reads all of it and takes the conversation for training, as far as it is known without
     /// encoding it.
     pub taken: bool,

@@ -4,7 +4,7 @@ use super::{ASSISTANT_FIRST, CONSECUTIVE_ROLES, SYSTEM_PLACE};
 use crate::diagnostic::Finding;
 use crate::sample::{Message, Sample};
 
-pub(super) fn assistant_first<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn assistant_first<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     let first = sample.messages.iter().position(|message| !matches!(message, Message::System(_)));
     if let Some(index) = first.filter(|index| matches!(sample.messages[*index], Message::Assistant(_))) {
         let message = "the assistant speaks before any user does";
@@ -12,7 +12,7 @@ pub(super) fn assistant_first<I>(sample: &Sample<I>, findings: &mut Vec<Finding>
     }
 }
 
-pub(super) fn consecutive_roles<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn consecutive_roles<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     for (index, pair) in sample.messages.windows(2).enumerate() {
         let role = match pair {
             [Message::User(_), Message::User(_)] => "user",
@@ -27,7 +27,7 @@ pub(super) fn consecutive_roles<I>(sample: &Sample<I>, findings: &mut Vec<Findin
     }
 }
 
-pub(super) fn system_place<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn system_place<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     for (index, message) in sample.messages.iter().enumerate().skip(1) {
         if matches!(message, Message::System(_)) {
             let beside = matches!(sample.messages[index - 1], Message::System(_));

@@ -84,7 +84,7 @@ pub fn sample_texts<I>(sample: &Sample<I>) -> Vec<Finding> {
 }
 
 fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) {
-    if !text.is_empty() && text.trim().is_empty() {
+    if !text.is_empty() && text.trim_start().is_empty() {
         findings.push(Finding::new(&BLANK_TEXT, pointer(), "the text is nothing but white space"));
     }
     if !has_marks(text.as_bytes()) {

@@ -8,7 +8,7 @@ use crate::json;
 use crate::sample::{Arguments, Message, Sample, ToolCall};
 
 /// Every call with its message and its place in it.
-fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
+fn calls<I, T>(sample: &Sample<I, T>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
     sample.messages.iter().enumerate().flat_map(|(message, turn)| {
         let calls = match turn {
             Message::Assistant(assistant) => assistant.tool_calls.as_slice(),
@@ -19,7 +19,7 @@ fn calls<I>(sample: &Sample<I>) -> impl Iterator<Item = (usize, usize, &ToolCall
 }
 
 /// Whether there are calls or results to compare: most samples have none.
-pub(super) fn are_used<I>(sample: &Sample<I>) -> bool {
+pub(super) fn are_used<I, T>(sample: &Sample<I, T>) -> bool {
     sample.messages.iter().any(|message| match message {
         Message::Assistant(assistant) => !assistant.tool_calls.is_empty(),
         Message::Tool(_) => true,
@@ -27,7 +27,7 @@ pub(super) fn are_used<I>(sample: &Sample<I>) -> bool {
     })
 }
 
-pub(super) fn undeclared<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn undeclared<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     let declared: HashSet<&str> = sample.tools.iter().map(|tool| tool.name.as_str()).collect();
     for (message, index, call) in calls(sample) {
         if !declared.contains(call.name.as_str()) {
@@ -38,7 +38,7 @@ pub(super) fn undeclared<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn ids<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn ids<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     let mut seen = HashSet::new();
     for (message, index, call) in calls(sample).filter(|(.., call)| call.id != "null") {
         if !seen.insert(call.id.as_str()) {
@@ -65,7 +65,7 @@ pub(super) fn ids<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn arguments<I>(sample: &Sample<I>, findings: &mut Vec<Finding>) {
+pub(super) fn arguments<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     for (message, index, call) in calls(sample) {
         let Arguments::Text(text) = &call.arguments else { continue };
         let problem = match json::parse(text) {

@@ -20,8 +20,11 @@ use crate::sample::{Assistant, Content, ImageSource, Message, Part, Picture, Sam
 pub(crate) use settings::lax_bool;
 use settings::{REQUEST_KEYS, SETTINGS, lax_number};
 
+/// A conversation whose texts and pictures stay in the row.
+pub type BorrowedSample<'v> = Sample<Picture<&'v str>, &'v str>;
+
 /// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
-pub fn read<'v>(request: &'v Value<'_>) -> Result<Sample<Picture<&'v str>>, Vec<Finding>> {
+pub fn read<'v>(request: &'v Value<'_>) -> Result<BorrowedSample<'v>, Vec<Finding>> {
     let read = read_all(request);
     if read.findings.is_empty() { Ok(read.sample) } else { Err(read.findings) }
 }
@@ -30,7 +33,7 @@ pub fn read<'v>(request: &'v Value<'_>) -> Result<Sample<Picture<&'v str>>, Vec<
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read<'v> {
     /// The conversation, without what could not be read.
-    pub sample: Sample<Picture<&'v str>>,
+    pub sample: BorrowedSample<'v>,
     /// Every message is in the sample, at its place, though parts of it may be missing.
     pub all_messages: bool,
     /// Everything the reference would stop at.
@@ -150,7 +153,7 @@ impl<'v> Reader<'v> {
         list
     }
 
-    fn request(&mut self, request: &'v Value<'_>) -> Option<Sample<Picture<&'v str>>> {
+    fn request(&mut self, request: &'v Value<'_>) -> Option<BorrowedSample<'v>> {
         if request.as_object().is_none() {
             let message = format!("the line is {}, not an object with `messages`", request.kind());
             self.report(&JSON_NOT_OBJECT, "", message);
@@ -184,7 +187,7 @@ impl<'v> Reader<'v> {
         Some(Sample { messages, tools, images: Vec::new() })
     }
 
-    fn message(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<Message> {
+    fn message(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<Message<&'v str>> {
         let role = value.get("role").and_then(Value::as_str);
         let known: &[&str] = match role {
             Some("system" | "user") => &["role", "content"],
@@ -215,7 +218,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    fn assistant(&mut self, fields: &Fields<'v, '_, '_>) -> Assistant {
+    fn assistant(&mut self, fields: &Fields<'v, '_, '_>) -> Assistant<&'v str> {
         let mut tool_calls = Vec::new();
         if let Some(list) = fields.not_null("tool_calls") {
             let place = fields.place("tool_calls");
@@ -241,7 +244,7 @@ impl<'v> Reader<'v> {
     }
 
     /// The content, or an empty one where it could not be read: the message keeps its place.
-    fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content {
+    fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content<&'v str> {
         let content = match fields.get("content") {
             Some(content) => self.content(content, fields, role),
             None => {
@@ -249,13 +252,18 @@ impl<'v> Reader<'v> {
                 None
             }
         };
-        content.unwrap_or(Content::Text(String::new()))
+        content.unwrap_or(Content::Text(""))
     }
 
-    fn content(&mut self, value: &'v Value<'_>, fields: &Fields<'v, '_, '_>, role: Role) -> Option<Content> {
+    fn content(
+        &mut self,
+        value: &'v Value<'_>,
+        fields: &Fields<'v, '_, '_>,
+        role: Role,
+    ) -> Option<Content<&'v str>> {
         let place = fields.place("content");
         match value {
-            Value::String(text) => Some(Content::Text(text.clone().into_owned())),
+            Value::String(text) => Some(Content::Text(text)),
             Value::Array(parts) => {
                 let mut read = Vec::new();
                 for (index, part) in parts.iter().enumerate() {
@@ -270,7 +278,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    fn part(&mut self, value: &'v Value<'_>, place: Place<'_>, role: Role) -> Option<Part> {
+    fn part(&mut self, value: &'v Value<'_>, place: Place<'_>, role: Role) -> Option<Part<&'v str>> {
         let kind = match value {
             Value::Object(_) => value.get("type"),
             other => {
@@ -281,7 +289,7 @@ impl<'v> Reader<'v> {
         match kind.and_then(Value::as_str) {
             Some("text") => {
                 let fields = self.object(value, place, &["type", "text"])?;
-                self.text(&fields, "text").map(Part::Text)
+                self.borrowed(&fields, "text").map(Part::Text)
             }
             Some(kind @ ("image_url" | "image")) => {
                 let fields = self.object(value, place, &["type", kind])?;
@@ -334,7 +342,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    fn picture(&mut self, reference: &'v str, kind: &str, pointer: String) -> Option<Part> {
+    fn picture(&mut self, reference: &'v str, kind: &str, pointer: String) -> Option<Part<&'v str>> {
         let is_data = reference.starts_with("data:");
         let source = if kind == "image" && !is_data {
             Ok(ImageSource::Inline { mime: String::new(), base64: reference })

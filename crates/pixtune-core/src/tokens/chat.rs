@@ -117,23 +117,36 @@ impl<'t> ChatEncoder<'t> {
 
     /// The ids and the loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference
     /// refuses is a finding.
-    pub fn encode<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<Encoded, Finding> {
+    pub fn encode<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<Encoded, Finding> {
         let out = self.walk(sample, sizes, Measure::Ids)?;
         Ok(Encoded { ids: out.ids, counts: out.counts })
     }
 
     /// A number that the tokens of a sample do not pass, found without the tokenizer: a text has at most as many
     /// tokens as bytes. Refuses exactly what [`ChatEncoder::encode`] refuses.
-    pub fn bound<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<usize, Finding> {
+    pub fn bound<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<usize, Finding> {
         Ok(self.walk(sample, sizes, Measure::Bytes)?.counts.tokens)
     }
 
     /// Such a number at a glance, for a conversation that [`refusals`] takes and that is nothing but system messages,
     /// users and answers in text: nothing else is refused about it. `None` for others.
-    pub fn plain_bound<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Option<usize> {
-        let plain = |message: &Message| match message {
+    pub fn plain_bound<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Option<usize> {
+        let plain = |message: &Message<T>| match message {
             Message::System(content) | Message::User(content) => Some(bytes_within(content)),
             Message::Assistant(Assistant { content: Some(Content::Text(text)), tool_calls, .. }) => {
+                let text = text.as_ref();
                 (!text.is_empty() && tool_calls.is_empty()).then_some(text.len())
             }
             _ => None,
@@ -153,7 +166,11 @@ impl<'t> ChatEncoder<'t> {
     }
 
     /// The same as [`ChatEncoder::encode`] without the ids.
-    pub fn count<I>(&self, sample: &Sample<I>, sizes: &[(u32, u32)]) -> Result<Counts, Finding> {
+    pub fn count<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<Counts, Finding> {
         Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
     }
 
@@ -176,9 +193,9 @@ impl<'t> ChatEncoder<'t> {
         self.tekken.pictures().filter(|pictures| *pictures != PictureConfig { patch, max_side, merge })
     }
 
-    fn walk<I>(
+    fn walk<I, T: AsRef<str>>(
         &self,
-        sample: &Sample<I>,
+        sample: &Sample<I, T>,
         sizes: &[(u32, u32)],
         measure: Measure,
     ) -> Result<Out<'t>, Finding> {
@@ -196,12 +213,12 @@ impl<'t> ChatEncoder<'t> {
 }
 
 /// Everything about a conversation that the reference refuses before it encodes, what it stops at first.
-pub fn refusals<I>(sample: &Sample<I>) -> Vec<Finding> {
+pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     super::validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
 }
 
 /// What of it is about roles and their order alone.
-pub fn order_refusals<I>(sample: &Sample<I>) -> Vec<Finding> {
+pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     super::validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
 }
 
@@ -296,13 +313,13 @@ const SEPARATOR: &str = "\n\n";
 const MARKS_AROUND: usize = 8;
 
 /// Bytes of text, and of what joins its parts.
-fn bytes_within(content: &Content) -> usize {
+fn bytes_within<T: AsRef<str>>(content: &Content<T>) -> usize {
     match content {
-        Content::Text(text) => text.len(),
+        Content::Text(text) => text.as_ref().len(),
         Content::Parts(parts) => parts
             .iter()
             .map(|part| match part {
-                Part::Text(text) => text.len() + SEPARATOR.len(),
+                Part::Text(text) => text.as_ref().len() + SEPARATOR.len(),
                 Part::Image(_) => 0,
             })
             .sum(),
@@ -323,7 +340,7 @@ enum Joined<'s> {
 }
 
 /// Joins the contents of consecutive messages: texts next to each other with an empty line between, empty ones dropped.
-fn join<'s>(contents: impl Iterator<Item = &'s Content>) -> Joined<'s> {
+fn join<'s, T: AsRef<str> + 's>(contents: impl Iterator<Item = &'s Content<T>>) -> Joined<'s> {
     let mut chunks = Vec::new();
     let mut text: Cow<'s, str> = Cow::Borrowed("");
     let add = |part: &'s str, text: &mut Cow<'s, str>| {
@@ -336,11 +353,11 @@ fn join<'s>(contents: impl Iterator<Item = &'s Content>) -> Joined<'s> {
     };
     for content in contents {
         match content {
-            Content::Text(part) => add(part, &mut text),
+            Content::Text(part) => add(part.as_ref(), &mut text),
             Content::Parts(parts) => {
                 for part in parts {
                     match part {
-                        Part::Text(part) => add(part, &mut text),
+                        Part::Text(part) => add(part.as_ref(), &mut text),
                         Part::Image(image) => {
                             if !text.is_empty() {
                                 chunks.push(Chunk::Text(std::mem::take(&mut text)));
@@ -362,7 +379,7 @@ fn join<'s>(contents: impl Iterator<Item = &'s Content>) -> Joined<'s> {
 }
 
 /// The joined text of a content without pictures.
-fn joined_text(content: &Content) -> Cow<'_, str> {
+fn joined_text<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     match join(std::iter::once(content)) {
         Joined::Text(text) => text,
         Joined::Chunks(chunks) => chunks.into_iter().fold(Cow::Borrowed(""), |text, chunk| match chunk {
@@ -373,13 +390,17 @@ fn joined_text(content: &Content) -> Cow<'_, str> {
 }
 
 /// A row of messages that become one turn, or the turn that is put in front where no user begins.
-struct Group<'s> {
-    turns: &'s [Turn<'s>],
+struct Group<'s, T> {
+    turns: &'s [Turn<'s, T>],
     /// Among user turns: this one carries the tools and the system prompt.
     last_user: bool,
 }
 
-fn common<I>(sample: &Sample<I>, pictures: &Pictures<'_>, out: &mut Out<'_>) -> Result<(), Finding> {
+fn common<I, T: AsRef<str>>(
+    sample: &Sample<I, T>,
+    pictures: &Pictures<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
     let turns = Turn::all(&sample.messages);
     validate(&turns, &sample.tools, Layout::MistralCommon)?;
     let system = system_prompt(&turns);
@@ -415,7 +436,7 @@ fn common<I>(sample: &Sample<I>, pictures: &Pictures<'_>, out: &mut Out<'_>) -> 
 }
 
 /// The system messages of the whole conversation, joined.
-fn system_prompt(turns: &[Turn<'_>]) -> String {
+fn system_prompt<T: AsRef<str>>(turns: &[Turn<'_, T>]) -> String {
     let prompts: Vec<_> = turns
         .iter()
         .filter_map(|turn| match turn.message {
@@ -427,23 +448,23 @@ fn system_prompt(turns: &[Turn<'_>]) -> String {
 }
 
 /// Whether Python takes the content for nothing: a list with an empty text is something.
-pub(super) fn is_empty(content: &Content) -> bool {
+pub(super) fn is_empty<T: AsRef<str>>(content: &Content<T>) -> bool {
     match content {
-        Content::Text(text) => text.is_empty(),
+        Content::Text(text) => text.as_ref().is_empty(),
         Content::Parts(parts) => parts.is_empty(),
     }
 }
 
 /// Consecutive messages of one role (of assistants: and one weight), system messages left out but separating.
 /// Where the first is no user's, an empty user turn stands before it.
-fn groups<'s>(turns: &'s [Turn<'s>]) -> Vec<Group<'s>> {
-    let role = |turn: &Turn<'_>| match turn.message {
+fn groups<'s, T>(turns: &'s [Turn<'s, T>]) -> Vec<Group<'s, T>> {
+    let role = |turn: &Turn<'_, T>| match turn.message {
         Message::System(_) => (0, None),
         Message::User(_) => (1, None),
         Message::Assistant(assistant) => (2, assistant.weight),
         Message::Tool(_) => (3, None),
     };
-    let is_user = |group: &Group<'_>| {
+    let is_user = |group: &Group<'_, T>| {
         matches!(group.turns.first(), None | Some(Turn { message: Message::User(_), .. }))
     };
     let mut groups: Vec<_> = turns
@@ -517,7 +538,7 @@ fn user(
 }
 
 /// Answers that follow each other with one weight, as one.
-fn answers(turns: &[Turn<'_>], out: &mut Out<'_>) -> Result<(), Finding> {
+fn answers<T: AsRef<str>>(turns: &[Turn<'_, T>], out: &mut Out<'_>) -> Result<(), Finding> {
     let assistants = || {
         turns.iter().filter_map(|turn| match turn.message {
             Message::Assistant(assistant) => Some(assistant),
@@ -558,7 +579,12 @@ struct Calls {
     trained: bool,
 }
 
-fn tool_calls(calls: &[&ToolCall], form: &Calls, turn: &Turn<'_>, out: &mut Out<'_>) -> Result<(), Finding> {
+fn tool_calls<T>(
+    calls: &[&ToolCall],
+    form: &Calls,
+    turn: &Turn<'_, T>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
     let mut text = String::from("[");
     for (index, call) in calls.iter().enumerate() {
         if index > 0 {
@@ -606,10 +632,10 @@ fn parsed_or_text(text: &str, out: &mut String) -> Result<(), Unprintable> {
     }
 }
 
-fn tool_result(
-    result: &ToolResult,
+fn tool_result<T: AsRef<str>>(
+    result: &ToolResult<T>,
     content: &str,
-    turn: &Turn<'_>,
+    turn: &Turn<'_, T>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let mut text = String::from("{\"content\": ");
@@ -644,7 +670,11 @@ fn unprintable(why: Unprintable, pointer: impl Into<String>) -> Finding {
     Finding::new(&TOOL_JSON, pointer, format!("JSON that the reference stops at: {}", why.0))
 }
 
-fn finetune<I>(sample: &Sample<I>, pictures: &Pictures<'_>, out: &mut Out<'_>) -> Result<(), Finding> {
+fn finetune<I, T: AsRef<str>>(
+    sample: &Sample<I, T>,
+    pictures: &Pictures<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
     let turns = Turn::all(&sample.messages);
     let (system, rest): (Vec<_>, Vec<_>) =
         turns.into_iter().partition(|turn| matches!(turn.message, Message::System(_)));
@@ -665,9 +695,9 @@ fn finetune<I>(sample: &Sample<I>, pictures: &Pictures<'_>, out: &mut Out<'_>) -
             }
             Message::Tool(result) => {
                 let content = match &result.content {
-                    Content::Text(text) => Cow::Borrowed(text.as_str()),
+                    Content::Text(text) => Cow::Borrowed(text.as_ref()),
                     Content::Parts(parts) => parts.iter().fold(Cow::Borrowed(""), |text, part| match part {
-                        Part::Text(more) => text + more.as_str(),
+                        Part::Text(more) => text + more.as_ref(),
                         Part::Image(_) => text,
                     }),
                 };
@@ -680,14 +710,14 @@ fn finetune<I>(sample: &Sample<I>, pictures: &Pictures<'_>, out: &mut Out<'_>) -
 }
 
 /// A user's content as it was written.
-fn unjoined(content: &Content) -> Joined<'_> {
+fn unjoined<T: AsRef<str>>(content: &Content<T>) -> Joined<'_> {
     match content {
-        Content::Text(text) => Joined::Text(Cow::Borrowed(text)),
+        Content::Text(text) => Joined::Text(Cow::Borrowed(text.as_ref())),
         Content::Parts(parts) => Joined::Chunks(
             parts
                 .iter()
                 .map(|part| match part {
-                    Part::Text(text) => Chunk::Text(Cow::Borrowed(text)),
+                    Part::Text(text) => Chunk::Text(Cow::Borrowed(text.as_ref())),
                     Part::Image(image) => Chunk::Image(*image),
                 })
                 .collect(),
@@ -695,16 +725,16 @@ fn unjoined(content: &Content) -> Joined<'_> {
     }
 }
 
-fn finetune_answer(
-    assistant: &Assistant,
+fn finetune_answer<T: AsRef<str>>(
+    assistant: &Assistant<T>,
     trained: bool,
     is_last: bool,
-    turn: &Turn<'_>,
+    turn: &Turn<'_, T>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     match &assistant.content {
-        Some(Content::Text(text)) if !text.is_empty() => {
-            answer(text, trained, out);
+        Some(Content::Text(text)) if !text.as_ref().is_empty() => {
+            answer(text.as_ref(), trained, out);
             Ok(())
         }
         _ => {

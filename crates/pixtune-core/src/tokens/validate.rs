@@ -14,13 +14,13 @@ use crate::rules::{
 use crate::sample::{Arguments, Assistant, Content, Message, Part, Tool, ToolCall, ToolResult};
 
 /// A message and its place in the conversation.
-pub(super) struct Turn<'s> {
+pub(super) struct Turn<'s, T> {
     pub(super) index: usize,
-    pub(super) message: &'s Message,
+    pub(super) message: &'s Message<T>,
 }
 
-impl<'s> Turn<'s> {
-    pub(super) fn all(messages: &'s [Message]) -> Vec<Turn<'s>> {
+impl<'s, T> Turn<'s, T> {
+    pub(super) fn all(messages: &'s [Message<T>]) -> Vec<Turn<'s, T>> {
         messages.iter().enumerate().map(|(index, message)| Turn { index, message }).collect()
     }
 
@@ -43,12 +43,16 @@ impl<'s> Turn<'s> {
 }
 
 /// Refuses what the reference refuses before it encodes.
-pub(super) fn validate(turns: &[Turn<'_>], tools: &[Tool], layout: Layout) -> Result<(), Finding> {
+pub(super) fn validate<T: AsRef<str>>(
+    turns: &[Turn<'_, T>],
+    tools: &[Tool],
+    layout: Layout,
+) -> Result<(), Finding> {
     refusals(turns, tools, layout).into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Everything that the reference refuses before it encodes, what it stops at first.
-pub(super) fn refusals(turns: &[Turn<'_>], tools: &[Tool], layout: Layout) -> Vec<Finding> {
+pub(super) fn refusals<T: AsRef<str>>(turns: &[Turn<'_, T>], tools: &[Tool], layout: Layout) -> Vec<Finding> {
     let mut found = structure(turns, layout);
     for (index, turn) in turns.iter().enumerate() {
         let is_last = index + 1 == turns.len();
@@ -66,7 +70,7 @@ pub(super) fn refusals(turns: &[Turn<'_>], tools: &[Tool], layout: Layout) -> Ve
 }
 
 /// What is refused about the roles and their order alone.
-pub(super) fn structure(turns: &[Turn<'_>], layout: Layout) -> Vec<Finding> {
+pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding> {
     let Some(last) = turns.last() else {
         return vec![Finding::new(&NO_MESSAGES, "/messages", "the conversation has no messages")];
     };
@@ -108,7 +112,7 @@ fn article(role: &str) -> &'static str {
 }
 
 /// Every call needs its result before the next answer; the reference does not look at the first message.
-fn results_match_calls(turns: &[Turn<'_>], found: &mut Vec<Finding>) {
+fn results_match_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
     let mut open: i64 = 0;
     for turn in turns.iter().skip(1) {
         match turn.message {
@@ -126,14 +130,20 @@ fn results_match_calls(turns: &[Turn<'_>], found: &mut Vec<Finding>) {
     }
 }
 
-fn only_text(content: &Content, turn: &Turn<'_>) -> Option<Finding> {
+fn only_text<T>(content: &Content<T>, turn: &Turn<'_, T>) -> Option<Finding> {
     let Content::Parts(parts) = content else { return None };
     let has_picture = parts.iter().any(|part| matches!(part, Part::Image(_)));
     let message = || format!("a picture in {} {} message", article(turn.role()), turn.role());
     has_picture.then(|| turn.finding(&IMAGE_ROLE, message()))
 }
 
-fn answer(assistant: &Assistant, is_last: bool, turn: &Turn<'_>, layout: Layout, found: &mut Vec<Finding>) {
+fn answer<T: AsRef<str>>(
+    assistant: &Assistant<T>,
+    is_last: bool,
+    turn: &Turn<'_, T>,
+    layout: Layout,
+    found: &mut Vec<Finding>,
+) {
     found.extend(assistant.content.as_ref().and_then(|content| only_text(content, turn)));
     let has_content = assistant.content.as_ref().is_some_and(|content| !is_empty(content));
     match (has_content, !assistant.tool_calls.is_empty()) {
@@ -191,7 +201,7 @@ fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, foun
     refuse(&TOOL_CALL, "/function/arguments", message);
 }
 
-fn tool_result(result: &ToolResult, turn: &Turn<'_>, found: &mut Vec<Finding>) {
+fn tool_result<T>(result: &ToolResult<T>, turn: &Turn<'_, T>, found: &mut Vec<Finding>) {
     found.extend(only_text(&result.content, turn));
     if let Some(name) = result.name.as_deref().filter(|name| !is_name(name)) {
         found.push(Finding::new(&TOOL_NAME, turn.pointer("name"), bad_name(name)));
@@ -230,12 +240,12 @@ pub(crate) fn check_schema(value: &Value<'_>, pointer: &str) -> Result<(), Findi
 }
 
 /// mistral-finetune takes one system message at most, and only as a string.
-pub(super) fn only_system_prompt<'s>(system: &[Turn<'s>]) -> Result<&'s str, Finding> {
+pub(super) fn only_system_prompt<'s, T: AsRef<str>>(system: &[Turn<'s, T>]) -> Result<&'s str, Finding> {
     if let [_, second, ..] = system {
         return Err(second.finding(&FINETUNE_FORM, "a second system message; mistral-finetune takes one"));
     }
     match system.first().map(|turn| (turn, turn.message)) {
-        Some((_, Message::System(Content::Text(text)))) => Ok(text),
+        Some((_, Message::System(Content::Text(text)))) => Ok(text.as_ref()),
         Some((turn, _)) => {
             let message = "the system message is a list of parts; mistral-finetune takes a string";
             Err(turn.finding(&FINETUNE_FORM, message))

@@ -3,7 +3,7 @@
 use pixtune_core::json::Value;
 use pixtune_core::sample::{Content, ImageSource, Message, Part, Picture, Sample};
 use pixtune_core::spec::PIXTRAL_12B;
-use pixtune_core::strict;
+use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Run, refusals};
 use sha2::{Digest, Sha256};
 
@@ -36,7 +36,7 @@ fn size(picture: &Picture<&str>) -> (u32, u32) {
     }
 }
 
-fn encode(layout: Layout, sample: &Sample<Picture<&str>>) -> Result<Encoded, String> {
+fn encode(layout: Layout, sample: &BorrowedSample<'_>) -> Result<Encoded, String> {
     let sizes: Vec<_> = sample.images.iter().map(size).collect();
     let encoder = ChatEncoder::new(&PIXTRAL_12B, layout);
     let encoded = encoder.encode(sample, &sizes);
@@ -148,8 +148,7 @@ fn requests_have_the_verdict_of_mistral_common() {
 #[test]
 fn ten_thousand_pictures_are_counted() {
     let parts = (0..10_000).map(Part::Image).collect();
-    let answer =
-        pixtune_core::sample::Assistant { content: Some(Content::Text("ok".into())), ..Default::default() };
+    let answer = pixtune_core::sample::Assistant { content: Some(Content::Text("ok")), ..Default::default() };
     let messages = vec![Message::User(Content::Parts(parts)), Message::Assistant(answer)];
     let sample = Sample { messages, tools: vec![], images: vec![(); 10_000] };
     let counts = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon)

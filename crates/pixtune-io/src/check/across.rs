@@ -8,7 +8,8 @@ use std::path::Path;
 use pixtune_core::curate::content_hash;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
-use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Picture, Sample};
+use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part};
+use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::Target;
 
 use super::alike::{Gallery, Shared};
@@ -18,7 +19,7 @@ use crate::image::measure::Measure;
 
 impl Facts {
     /// The hashes of a sample whose pictures have these.
-    pub(crate) fn new(sample: &Sample<Picture<&str>>, images: impl Iterator<Item = u128>) -> Facts {
+    pub(crate) fn new(sample: &BorrowedSample<'_>, images: impl Iterator<Item = u128>) -> Facts {
         thread_local! {
             static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -53,7 +54,7 @@ fn write(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-fn write_message(message: &Message, images: &[(u128, String)], out: &mut Vec<u8>) {
+fn write_message(message: &Message<&str>, images: &[(u128, String)], out: &mut Vec<u8>) {
     match message {
         Message::System(content) => write_content(b's', content, images, out),
         Message::User(content) => write_content(b'u', content, images, out),
@@ -74,7 +75,7 @@ fn write_message(message: &Message, images: &[(u128, String)], out: &mut Vec<u8>
     }
 }
 
-fn write_content(kind: u8, content: &Content, images: &[(u128, String)], out: &mut Vec<u8>) {
+fn write_content(kind: u8, content: &Content<&str>, images: &[(u128, String)], out: &mut Vec<u8>) {
     out.push(kind);
     match content {
         Content::Text(text) => write(b'x', text.as_bytes(), out),
@@ -146,6 +147,11 @@ impl<'s> Across<'s> {
     pub fn compares_pictures(&self) -> bool {
         self.both
             && [&rules::SHARED_IMAGE, &rules::SHARED_NEAR_IMAGE].iter().any(|rule| self.selection.wants(rule))
+    }
+
+    /// Makes ready for lines that are added next.
+    pub fn look_ahead(&self, lines: &[Line]) {
+        self.samples.look_ahead(lines.iter().filter_map(|line| Some(line.facts.as_ref()?.prompt)));
     }
 
     /// Compares a line with those before it; its findings are added to the line's own.

@@ -60,6 +60,13 @@ pub(crate) enum Relation {
 }
 
 impl SeenSamples {
+    /// Looks samples up before they are added: a large table is hardly ever in the processor's cache, and looks that follow
+    /// each other at once wait for memory together.
+    pub(crate) fn look_ahead(&self, prompts: impl Iterator<Item = u128>) {
+        let known = prompts.filter(|prompt| self.by_prompt.contains_key(&Key::from(*prompt))).count();
+        std::hint::black_box(known);
+    }
+
     /// Remembers a sample, by the hash of all of it and of its prompt.
     pub(crate) fn add(&mut self, sample: u128, prompt: u128, place: Place) -> Relation {
         let (key, here) = (Key::from(sample), Packed::from(place));

@@ -57,10 +57,10 @@ pub enum ImageError {
         /// Declared height.
         height: u32,
     },
-    /// More bytes than [`Limits::max_bytes`](super::Limits).
+    /// More bytes than [`Limits::max_bytes`](super::Limits), or than the target takes.
     #[error("has `{bytes}` bytes; the limit is `{max}`")]
     TooManyBytes {
-        /// Size of the file.
+        /// Size of the file, or of what was written anew.
         bytes: u64,
         /// The limit.
         max: u64,

@@ -116,14 +116,23 @@ pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> 
         return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
     }
     if header.format == Format::Jpeg {
-        return rewrite_jpeg(&bytes, &header, grid, policy);
+        return rewrite_jpeg(&bytes, &header, grid, policy).and_then(|prepared| prepared.within(policy));
     }
     let decoded = decode(&bytes, &header, &policy.limits, Reading::Corrected)?;
     let measure = measure_rgb(&decoded.rgb, policy);
     if plain && decoded.opaque {
         return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
     }
-    Ok(Prepared { measure, ..rewrite(decoded.rgb, &header, grid, policy)? })
+    let written = rewrite(decoded.rgb, &header, grid, policy)?.within(policy)?;
+    Ok(Prepared { measure, ..written })
+}
+
+impl Prepared {
+    /// What was written anew can still be larger than the target takes.
+    fn within(self, policy: &Policy) -> Result<Prepared, ImageError> {
+        let (bytes, max) = (self.bytes.len() as u64, policy.target.max_image_bytes);
+        if bytes > max { Err(ImageError::TooManyBytes { bytes, max }) } else { Ok(self) }
+    }
 }
 
 fn measure_rgb(rgb: &Rgb, policy: &Policy) -> Option<Measure> {

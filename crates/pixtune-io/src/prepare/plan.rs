@@ -81,8 +81,8 @@ pub struct Options {
     pub out: PathBuf,
     /// The longest side the model sees and the grid a shrunk picture lands on.
     pub model: &'static pixtune_core::spec::ModelSpec,
-    /// Whose limits hold.
-    pub target: &'static Target,
+    /// Whose format and limits hold.
+    pub target: Target,
     /// Columns that were named.
     pub columns: Choice,
     /// What becomes of pictures.
@@ -264,7 +264,7 @@ fn policy(options: &Options) -> Policy {
             max_decoded_bytes: options.max_decoded_bytes,
         },
         model: options.model,
-        target: *options.target,
+        target: options.target,
         keep: options.images == Images::Keep,
         decode_all: options.verify == Verify::Full,
         resampling: options.resampling,
@@ -351,6 +351,11 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     member("inputs", &format!("[{}]", inputs.join(", ")));
     member("model", &quoted(options.model.id));
     member("target", &quoted(options.target.id));
+    let Target { max_images, max_image_bytes, max_file_bytes, .. } = options.target;
+    let most = if max_images == usize::MAX { "null".to_owned() } else { max_images.to_string() };
+    member("target_max_images", &most);
+    member("target_max_image_bytes", &max_image_bytes.to_string());
+    member("target_max_file_bytes", &max_file_bytes.to_string());
     member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
     member("image_position", &quoted(position));

@@ -79,7 +79,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
         return Err(findings);
     }
     if pictures.len() > plan.options.target.max_images {
-        let (count, target) = (pictures.len(), plan.options.target);
+        let (count, target) = (pictures.len(), &plan.options.target);
         let message = format!("the sample has {count} pictures; {} takes {}", target.id, target.max_images);
         findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
     }
@@ -88,7 +88,7 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
         return Err(findings);
     }
     let Labels { id, group, stratum } = reading.labels;
-    let skeleton = Skeleton::new(&sample, plan.options.target);
+    let skeleton = Skeleton::new(&sample, &plan.options.target);
     (record.id, record.group, record.stratum) = (id, group, stratum);
     record.text = content_hash(skeleton.text().as_bytes());
     record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;

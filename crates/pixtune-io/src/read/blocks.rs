@@ -133,7 +133,7 @@ pub struct Sizes {
     pub block: usize,
 }
 
-const SIZES: Sizes = Sizes { piece: 64 << 10, block: 192 << 10 };
+pub(super) const SIZES: Sizes = Sizes { piece: 64 << 10, block: 192 << 10 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -141,11 +141,12 @@ impl<R: Read> Blocks<R> {
     /// A reader of `source` that keeps at most `max_line` bytes of a line, its line end included; less than 256 KiB
     /// counts as that, so that no line behind the first of a block is longer.
     pub fn new(source: R, max_line: usize) -> Blocks<R> {
-        Blocks::with_sizes(source, max_line.max(SIZES.piece + SIZES.block), SIZES)
+        Blocks::with_sizes(source, max_line, SIZES)
     }
 
-    /// The same with other sizes, so that a short text has every kind of end; `max_line` is at least their sum.
+    /// The same with other sizes, so that a short text has every kind of end; less than their sum counts as that.
     pub fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
+        let max_line = max_line.max(sizes.piece + sizes.block);
         let (start, wanted) = (Start::OfStream, u64::MAX);
         Blocks { source, max_line, sizes, wanted, carried: Vec::new(), start, has_byte_order_mark: false }
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::blocks::{Block, Blocks, Start, UsedBlocks};
+use super::blocks::{Block, Blocks, SIZES, Sizes, Start, UsedBlocks};
 
 /// What lines are read from.
 pub enum Source {
@@ -29,18 +29,18 @@ pub struct SharedLines {
 
 enum Origin {
     Stream(Mutex<Blocks<Box<dyn Read + Send>>>),
-    File { file: File, length: u64, next: AtomicU64, sizes: RangeSizes },
+    File { file: File, length: u64, next: AtomicU64, ranges: RangeSizes, blocks: Sizes },
 }
 
 /// How much of a file a thread takes at a time.
 #[derive(Debug, Clone, Copy)]
-struct RangeSizes {
+pub struct RangeSizes {
     /// A few blocks: what is known of many short lines has to wait until the lines before them are told.
-    short_lines: u64,
+    pub short_lines: u64,
     /// Half a line is read twice for each range, so that ranges of long lines are longer.
-    long_lines: u64,
+    pub long_lines: u64,
     /// Lines are long from here.
-    long: u64,
+    pub long: u64,
 }
 
 const RANGE_SIZES: RangeSizes = RangeSizes { short_lines: 256 << 10, long_lines: 1 << 20, long: 32 << 10 };
@@ -60,13 +60,23 @@ impl SharedLines {
         let stream: Box<dyn Read + Send> = match source {
             Source::Stream(stream) => stream,
             Source::File(file, _) if threads <= 1 => Box::new(file),
-            Source::File(file, length) => return SharedLines::of_file(file, length, max_line, RANGE_SIZES),
+            Source::File(file, length) => {
+                return SharedLines::with_sizes(file, length, max_line, RANGE_SIZES, SIZES);
+            }
         };
         SharedLines::reading(Origin::Stream(Mutex::new(Blocks::new(stream, max_line))), max_line)
     }
 
-    fn of_file(file: File, length: u64, max_line: usize, sizes: RangeSizes) -> SharedLines {
-        SharedLines::reading(Origin::File { file, length, next: AtomicU64::new(0), sizes }, max_line)
+    /// The lines of a file in ranges and blocks of other sizes, so that a short text has every kind of end; ranges are
+    /// longer than a byte order mark.
+    pub fn with_sizes(
+        file: File,
+        length: u64,
+        max_line: usize,
+        ranges: RangeSizes,
+        blocks: Sizes,
+    ) -> SharedLines {
+        SharedLines::reading(Origin::File { file, length, next: AtomicU64::new(0), ranges, blocks }, max_line)
     }
 
     fn reading(origin: Origin, max_line: usize) -> SharedLines {
@@ -89,9 +99,9 @@ impl SharedLines {
                 self.has_byte_order_mark.fetch_or(blocks.has_byte_order_mark(), Ordering::Relaxed);
                 Ok(has_lines.then_some(Share(Shared::Block(block))))
             }
-            Origin::File { length, next, sizes, .. } => {
-                let lines_are_long = self.line_length.load(Ordering::Relaxed) >= sizes.long;
-                let size = if lines_are_long { sizes.long_lines } else { sizes.short_lines };
+            Origin::File { length, next, ranges, .. } => {
+                let lines_are_long = self.line_length.load(Ordering::Relaxed) >= ranges.long;
+                let size = if lines_are_long { ranges.long_lines } else { ranges.short_lines };
                 let start = next.fetch_add(size, Ordering::Relaxed);
                 let range = start..(start + size).min(*length);
                 Ok((!range.is_empty()).then_some(Share(Shared::Range(range))))
@@ -107,24 +117,20 @@ impl SharedLines {
                 self.used.give(block);
                 Ok(())
             }
-            (Shared::Range(range), Origin::File { file, .. }) => self.read_range(file, range, look),
+            (Shared::Range(range), Origin::File { file, blocks, .. }) => {
+                let (before, start) = before(&range);
+                let source = Blocks::with_sizes(ReadFrom { file, at: before }, self.max_line, *blocks);
+                self.read_range(source.within(range.end - before, start), look)
+            }
             (Shared::Range(_), Origin::Stream(_)) => Ok(()),
         }
     }
 
     fn read_range(
         &self,
-        file: &File,
-        range: Range<u64>,
+        mut blocks: Blocks<ReadFrom<'_>>,
         mut look: impl FnMut(&Block) -> usize,
     ) -> io::Result<()> {
-        // A line begins behind a line end, so the byte before the range tells whether one begins at its start.
-        let (before, start) = match range.start {
-            0 => (0, Start::OfStream),
-            start => (start - 1, Start::InLine),
-        };
-        let source = ReadFrom { file, at: before };
-        let mut blocks = Blocks::new(source, self.max_line).within(range.end - before, start);
         let (mut lines, mut bytes) = (0, 0);
         let mut block = self.used.take();
         while blocks.read_into(&mut block)? {
@@ -137,6 +143,14 @@ impl SharedLines {
             self.line_length.store(mean, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// Where to read from: a line begins behind a line end, so the byte before a range tells whether one begins at its start.
+fn before(range: &Range<u64>) -> (u64, Start) {
+    match range.start {
+        0 => (0, Start::OfStream),
+        start => (start - 1, Start::InLine),
     }
 }
 
@@ -161,49 +175,76 @@ impl Read for ReadFrom<'_> {
 mod tests {
     use std::io::Write;
 
-    use super::*;
+    use proptest::prelude::*;
 
-    fn lines_of(lines: &SharedLines) -> (Vec<u8>, Vec<u64>) {
-        let (mut text, mut oversized) = (Vec::new(), Vec::new());
-        while let Some(share) = lines.next_share().unwrap() {
-            lines
-                .read(share, |block| {
-                    text.extend_from_slice(block.lines());
-                    oversized.extend(block.oversized());
-                    memchr::memchr_iter(b'\n', block.lines()).count()
-                })
-                .unwrap();
-        }
-        (text, oversized)
+    use super::*;
+    use crate::parallel;
+
+    /// The lines as threads read them, in order, their length in the source and as much as is kept of each.
+    fn lines_of(lines: &SharedLines, threads: usize) -> Vec<(u64, Vec<u8>)> {
+        let mut all = Vec::new();
+        let work = |share| {
+            let mut read = Vec::new();
+            let look = |block: &Block| {
+                let before = read.len();
+                match block.oversized() {
+                    Some(length) => read.push((length, block.lines().to_vec())),
+                    None => {
+                        let lines = block.lines().split_inclusive(|byte| *byte == b'\n');
+                        read.extend(lines.map(|line| (line.len() as u64, line.to_vec())));
+                    }
+                }
+                read.len() - before
+            };
+            lines.read(share, look).map(|()| read)
+        };
+        parallel::ordered(
+            threads,
+            || lines.next_share(),
+            work,
+            |read| {
+                all.extend(read?);
+                Ok::<_, io::Error>(())
+            },
+        )
+        .unwrap();
+        all
     }
 
-    #[test]
-    fn ranges_hold_every_line_once() {
-        let long = format!("{}\n", "x".repeat(300));
-        let texts = [
-            "",
-            "\n",
-            "a",
-            "ab\ncd\n\nef",
-            "\u{feff}a\nbc\nd",
-            "\u{feff}\n\n",
-            "a\n\n\n\nb\n",
-            &long,
-            &long.repeat(3),
-        ];
-        for text in texts {
+    /// Pieces of text whose ends are of every kind.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => Just(b"\n".to_vec()),
+            1 => Just(b"\r\n".to_vec()),
+            1 => Just(b"\xef\xbb\xbf".to_vec()),
+            3 => prop::collection::vec(any::<u8>(), 0..6),
+            1 => (0usize..200).prop_map(|length| vec![b'x'; length]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn threads_read_the_lines_of_a_plain_split(
+            pieces in prop::collection::vec(piece(), 0..40),
+            threads in 1usize..5,
+            (short_lines, long_lines, long) in (4u64..40, 4u64..200, 0u64..20),
+            (piece, block, max_line) in (1usize..20, 1usize..20, 1usize..60),
+        ) {
+            let text = pieces.concat();
+            let whole = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+            let kept = max_line.max(piece + block);
+            let expected: Vec<_> = whole
+                .split_inclusive(|byte| *byte == b'\n')
+                .map(|line| (line.len() as u64, line[..line.len().min(kept)].to_vec()))
+                .collect();
             let mut file = tempfile::tempfile().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-            // Longer than a byte order mark, as the real ones are.
-            for size in 4..16 {
-                let sizes = RangeSizes { short_lines: size, long_lines: 3 * size, long: 2 };
-                let file = file.try_clone().unwrap();
-                let lines = SharedLines::of_file(file, text.len() as u64, 1 << 20, sizes);
-                let (read, oversized) = lines_of(&lines);
-                assert_eq!(String::from_utf8(read).unwrap(), text.trim_start_matches('\u{feff}'), "{size}");
-                assert_eq!(oversized, []);
-                assert_eq!(lines.has_byte_order_mark(), text.starts_with('\u{feff}'));
-            }
+            file.write_all(&text).unwrap();
+            let ranges = RangeSizes { short_lines, long_lines, long };
+            let lines =
+                SharedLines::with_sizes(file, text.len() as u64, max_line, ranges, Sizes { piece, block });
+            prop_assert_eq!(lines_of(&lines, threads), expected);
+            prop_assert_eq!(lines.has_byte_order_mark(), whole.len() < text.len());
         }
     }
 
@@ -213,9 +254,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let lines = SharedLines::new(Source::File(file, text.len() as u64), 1 << 20, 2);
-        let (read, oversized) = lines_of(&lines);
-        assert_eq!(oversized, [(3 << 20) + 1]);
-        assert_eq!(read.len(), 2 + (1 << 20) + 3);
-        assert!(read.starts_with(b"a\nxx") && read.ends_with(b"xxb\nc"));
+        let read = lines_of(&lines, 2);
+        assert_eq!(read.iter().map(|(length, _)| *length).collect::<Vec<_>>(), [2, (3 << 20) + 1, 2, 1]);
+        assert!(read[1].1.len() == 1 << 20 && read[1].1.iter().all(|byte| *byte == b'x'));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pixtune_core::sample::{Picture, Sample};
+use pixtune_core::strict::BorrowedSample;
 use pixtune_core::tokens::{ChatEncoder, Encoded, Grid};
 
 use super::chart::grouped;
@@ -20,7 +20,7 @@ const TOKEN_BYTES: usize = 24;
 /// where they could be read.
 pub(super) fn stream(
     encoder: &ChatEncoder<'_>,
-    sample: &Sample<Picture<&str>>,
+    sample: &BorrowedSample<'_>,
     sizes: &[(u32, u32)],
     pictures: &[Option<Thumbnail>],
     bytes: usize,

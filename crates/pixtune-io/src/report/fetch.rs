@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use pixtune_core::sample::{Picture, Sample};
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::strict::BorrowedSample;
 use pixtune_core::tokens::{Grid, grid};
 
 use super::page::{escape, escape_short, escape_start};
@@ -52,7 +52,7 @@ impl Fetch<'_> {
     pub(super) fn sample<T>(
         &self,
         place: LinePlace,
-        look: impl FnOnce(&Sample<Picture<&str>>, &Path) -> Option<T>,
+        look: impl FnOnce(&BorrowedSample<'_>, &Path) -> Option<T>,
     ) -> Option<T> {
         sample_again(self.source, self.found, place, look)
     }

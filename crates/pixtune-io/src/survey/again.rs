@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::Path;
 
-use pixtune_core::sample::{Picture, Sample};
+use pixtune_core::strict::BorrowedSample;
 
 use super::{LinePlace, MAX_LINE, PicturePlace, Source, Survey, file_bytes, picture_bytes, with_sample};
 use crate::read::records::{Framing, RawRow, Records};
@@ -39,7 +39,7 @@ pub(crate) fn sample_again<T>(
     source: &Source,
     survey: &Survey,
     place: LinePlace,
-    look: impl FnOnce(&Sample<Picture<&str>>, &Path) -> Option<T>,
+    look: impl FnOnce(&BorrowedSample<'_>, &Path) -> Option<T>,
 ) -> Option<T> {
     let file = source.files.get(place.file as usize)?;
     let row = row_again(&file.path, survey.line_indices.get(place.file as usize)?, place.line).ok()??;

@@ -11,8 +11,8 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
 use pixtune_core::quality::TextFacts;
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Message, Picture, Sample};
-use pixtune_core::strict;
+use pixtune_core::sample::{ImageSource, Message, Picture};
+use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::target::ImageFormat;
 use pixtune_core::tokens::{ChatEncoder, Counts};
 
@@ -183,7 +183,7 @@ fn by_its_head(text: &str) -> Option<PictureLook> {
 /// Does something with the conversation of a line.
 pub(crate) fn with_sample<T>(
     row: &RawRow,
-    look: impl FnOnce(&Sample<Picture<&str>>) -> Result<T, Finding>,
+    look: impl FnOnce(&BorrowedSample<'_>) -> Result<T, Finding>,
 ) -> Result<T, Finding> {
     if row.cut == Some(Cut::TooLarge) {
         return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));

@@ -23,8 +23,9 @@ Examples:
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 
-pixtune.toml, beside the data or in a folder above, holds as it does for `pixtune check`: model, target and
-max-image-side; rules that are ignored or not selected are not told; a severity of \"error\" rejects the row, like --drop.
+pixtune.toml, beside the data or in a folder above, holds as it does for `pixtune check`: model, target
+and limits (files are split below max-file-bytes; --validation says how much is held out); rules that
+are ignored or not selected are not told; a severity of \"error\" rejects the row, like --drop.
 ")]
 pub struct PrepareArgs {
     /// Files, quoted patterns, image folders; - for standard input

@@ -14,6 +14,7 @@ use crate::ui::Format;
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
+  pixtune tokens prepared                            the files `prepare` wrote
   pixtune tokens prepared/train.jsonl
   pixtune tokens prepared/train.jsonl --format json | jq .tokens
   pixtune tokens prepared/train.jsonl --ids          ids and runs of [trained, length]
@@ -21,7 +22,7 @@ Examples:
   pixtune tokens --image 3000x2000 --model mistral-small-3.2
 ")]
 pub struct TokensArgs {
-    /// JSON Lines files; - for standard input
+    /// JSON Lines files, or folders that `prepare` wrote; - for standard input
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
     /// The model that counts: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,

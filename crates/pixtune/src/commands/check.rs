@@ -79,7 +79,9 @@ fn check_file(
     };
     let mut lines_before = 0;
     let sink = |checked: io::Result<Vec<Line>>| {
-        for mut line in checked.map_err(broken)? {
+        let checked = checked.map_err(broken)?;
+        across.look_ahead(&checked);
+        for mut line in checked {
             lines_before += 1;
             line.number = lines_before;
             across.add(index, &mut line);

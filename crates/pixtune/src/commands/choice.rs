@@ -32,8 +32,8 @@ pub fn checker(args: &ChoiceArgs, data: &[PathBuf], verify: Verify) -> Result<Ch
 pub struct ForPrepare {
     /// The model whose context and grid hold.
     pub model: &'static ModelSpec,
-    /// Whose format and limits hold.
-    pub target: &'static Target,
+    /// Whose format and limits hold, with those of the file.
+    pub target: Target,
     /// Rules whose warnings are not told.
     pub ignored: Vec<&'static Rule>,
     /// Rules whose warnings reject their row.
@@ -55,7 +55,9 @@ pub fn for_prepare(args: &PrepareArgs, dropped: Vec<&'static Rule>) -> Result<Fo
     let name = args.target.as_deref().or(config.target.as_deref()).unwrap_or("mistral");
     let target = target::WRITTEN.iter().copied().find(|target| target.id == name);
     let target = choose("target of prepare", name, target, target::WRITTEN.iter().map(|target| target.id))?;
-    let with_limits = limited(*target, &config)?;
+    let mut target = limited(*target, &config)?;
+    // What is written is split so that `check` takes every file of it.
+    target.max_file_bytes = target.max_file_bytes.min(target.refused_file_bytes);
     // Without a word of the file every warning is a warning, whatever the target makes of it in finished lines.
     let flags = Flags { select: &[], ignore: &args.ignore, severity: &[] };
     let selection = selection(&flags, &config, Selection::every(Severity::Warning))?;
@@ -65,7 +67,7 @@ pub fn for_prepare(args: &PrepareArgs, dropped: Vec<&'static Rule>) -> Result<Fo
         rules.filter(|rule| selection.severity(rule) == severity).collect::<Vec<_>>()
     };
     let rejecting = dropped.iter().copied().chain(of(Some(Severity::Error))).collect();
-    let max_image_side = args.max_image_side.unwrap_or(with_limits.max_side);
+    let max_image_side = args.max_image_side.unwrap_or(target.max_side);
     Ok(ForPrepare { model, target, ignored: of(None), rejecting, max_image_side })
 }
 

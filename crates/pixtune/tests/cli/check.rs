@@ -311,7 +311,7 @@ fn what_is_no_text_is_refused() {
     case.run(&["check", "folder"]).ends(2).tells("`folder` has no conversations in it");
     case.write("table.csv", "image,prompt,completion\n");
     case.run(&["check", "table.csv"]).ends(2).tells("`table.csv` is a table").tells("pixtune prepare");
-    case.run(&["tokens", "folder"]).ends(2).tells("cannot read `folder`");
+    case.run(&["tokens", "folder"]).ends(2).tells("`folder` has no conversations in it");
     case.fixture("a.png", "grad_64x48.png");
     case.run(&["check", "a.png"]).ends(2).tells("`a.png` is a picture");
     case.run(&["check"]).ends(2);

@@ -276,6 +276,47 @@ fn the_plan_can_be_seen_without_doing_anything() {
 }
 
 #[test]
+fn limits_of_pixtune_toml_hold_for_what_is_written() {
+    let case = Case::new();
+    let photo = fs::read(root().join("examples/visual-qa/images/floor-sign.jpg")).unwrap();
+    case.write("data/one.jpg", &photo);
+    let row = |text: &str, photos: usize| {
+        let image = r#",{"type":"image_url","image_url":"one.jpg"}"#.repeat(photos);
+        format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"{text}"}}{image}]}},{{"role":"assistant","content":"It is a cat."}}]}}"#
+        ) + "\n"
+    };
+    case.write("data/rows.jsonl", row("one", 1) + &row("two", 2) + &row("three", 1));
+    let prepare = |limits: &str| {
+        case.write("data/pixtune.toml", format!("[check.limits]\n{limits}\n"));
+        case.run(&[
+            "prepare",
+            "data/rows.jsonl",
+            "--out",
+            "out",
+            "--force",
+            "--validation",
+            "0",
+            "--dedup",
+            "off",
+        ])
+    };
+    prepare("max-images = 2").ends(0);
+    prepare("max-images = 1").ends(0).tells("the sample has 2 pictures; mistral takes 1");
+    assert!(case.read("out/manifest.json").contains("\"target_max_images\": 1"));
+    let line = case.read("out/train.jsonl").lines().next().unwrap().len();
+    prepare(&format!("max-file-bytes = {}", line * 5 / 2)).ends(0);
+    let names: BTreeSet<String> = fs::read_dir(case.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("train"))
+        .collect();
+    assert!(names.len() > 1, "{names:?}");
+    // A picture above the limit is written anew; where that is not enough, its row is rejected.
+    prepare(&format!("max-image-bytes = {}", photo.len() / 2)).ends(1).tells("error[image-too-large]");
+}
+
+#[test]
 fn pixtune_toml_says_which_warnings_are_told_and_which_reject() {
     let case = Case::new();
     let messages = r#""messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]"#;

@@ -64,6 +64,21 @@ fn what_the_reference_refuses_is_told_and_the_run_goes_on() {
 }
 
 #[test]
+fn a_folder_stands_for_the_files_in_it_as_for_check() {
+    let case = Case::new();
+    case.write("set/train.jsonl", format!("{GOOD}\n"));
+    case.write("set/validation.jsonl", format!("{GOOD}\n{GOOD}\n"));
+    case.write("set/rejected.jsonl", "{\n");
+    let run = case.run(&["tokens", "set", "--format", "json"]).ends(0);
+    let files: Vec<String> = answers(&run).iter().map(|answer| text(answer, "/file")).collect();
+    assert_eq!(files, ["set/train.jsonl", "set/validation.jsonl", "set/validation.jsonl"]);
+    case.write("none/readme.txt", "x");
+    case.run(&["tokens", "none"]).ends(2).tells("none");
+    case.write("rows.csv", "a,b\n");
+    case.run(&["tokens", "rows.csv"]).ends(2).tells("rows.csv");
+}
+
+#[test]
 fn sizes_and_texts_are_read_line_by_line() {
     let case = Case::new();
     case.write("sizes.txt", "512 512\n1 4096\n100000 1\n");

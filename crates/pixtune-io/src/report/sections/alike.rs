@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use pixtune_core::curate::minhash::SIMILAR;
 use pixtune_core::curate::near::DISTANCE;
-use pixtune_core::sample::{Message, Sample};
+use pixtune_core::sample::Message;
+use pixtune_core::strict::BorrowedSample;
 
 use super::{View, counted, place};
 use crate::report::chart::grouped;
@@ -230,7 +231,7 @@ fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, fetch: &mut Fetch<'_>, bo
 }
 
 /// The last prompt and answer of a conversation, as text.
-pub(super) fn last_turns<I>(sample: &Sample<I>) -> String {
+pub(super) fn last_turns(sample: &BorrowedSample<'_>) -> String {
     let mut prompt = Cow::Borrowed("");
     let mut answer = Cow::Borrowed("");
     for message in &sample.messages {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pixtune_core::sample::{Content, Message, Part, Picture, Sample};
+use pixtune_core::sample::{Content, Message, Part, Picture};
+use pixtune_core::strict::BorrowedSample;
 use pixtune_core::tokens::ChatEncoder;
 
 use super::View;
@@ -99,14 +100,14 @@ fn show(encoder: &ChatEncoder<'_>, place: PicturePlace, of: usize, fetch: &mut F
     shown.unwrap_or_else(|| Shown::nothing("cannot be shown: the file has changed since it was read"))
 }
 
-fn text_bytes<I>(sample: &Sample<I>) -> usize {
-    let of = |content: &Content| match content {
+fn text_bytes(sample: &BorrowedSample<'_>) -> usize {
+    let of = |content: &Content<&str>| match content {
         Content::Text(text) => text.len(),
         Content::Parts(parts) => {
             parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 }).sum()
         }
     };
-    let of_message = |message: &Message| match message {
+    let of_message = |message: &Message<&str>| match message {
         Message::System(content) | Message::User(content) => of(content),
         Message::Assistant(turn) => turn.content.as_ref().map_or(0, of),
         Message::Tool(result) => of(&result.content),
@@ -131,7 +132,7 @@ fn pictures(place: PicturePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option
 
 /// The sizes of a sample's pictures: known of those that were decoded, else read from the header.
 fn sizes(
-    sample: &Sample<Picture<&str>>,
+    sample: &BorrowedSample<'_>,
     folder: &Path,
     pictures: &[Option<Thumbnail>],
 ) -> Option<Vec<(u32, u32)>> {

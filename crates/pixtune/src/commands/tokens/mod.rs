@@ -4,9 +4,8 @@ mod lines;
 mod sizes;
 mod totals;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json;
@@ -14,9 +13,12 @@ use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
+use pixtune_io::read::discover::conversation_files;
 use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::read::shared::Source;
 use pixtune_io::tokens::{Counted, Ids, TokenizerFile, count_line};
 
+use super::lines::Lines;
 use super::{choose, choose_model, ends_quietly, tell_counting};
 use crate::Outcome;
 use crate::args::TokensArgs;
@@ -50,7 +52,7 @@ pub fn run(args: TokensArgs) -> Result<Outcome, Error> {
 
 /// The ids of each text of a file.
 fn texts(args: &TokensArgs, path: &Path, tekken: &Tekken) -> Result<Outcome, Error> {
-    let (rows, _) = open(path)?;
+    let opened = Lines::open(path)?;
     let mut out = BufWriter::new(io::stdout());
     let work = |row: RawRow| {
         let wrong =
@@ -64,7 +66,8 @@ fn texts(args: &TokensArgs, path: &Path, tekken: &Tekken) -> Result<Outcome, Err
         Ok(answer)
     };
     let sink = |answer: Result<String, Error>| out.write_all(answer?.as_bytes()).map_err(output);
-    let done = each_row(threads(args), path, rows, work, sink);
+    let done =
+        each_row(threads(args), path, opened.source, work, sink).and_then(|()| opened.before.still_holds());
     done.and_then(|()| out.flush().map_err(output)).map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
 }
 
@@ -83,10 +86,15 @@ const BATCH_BYTES: usize = 64 << 10;
 fn each_row<Answer: Send>(
     threads: usize,
     path: &Path,
-    mut rows: Records<Box<dyn io::Read + Send>>,
+    source: Source,
     work: impl Fn(RawRow) -> Answer + Sync,
     mut sink: impl FnMut(Answer) -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
+    let stream: Box<dyn io::Read + Send> = match source {
+        Source::Stream(stream) => stream,
+        Source::File(file, _) => Box::new(file),
+    };
+    let mut rows = Records::unhashed(stream, Framing::Lines, MAX_LINE);
     let broken = |source| Error::from(ReadError::Io { path: path.to_owned(), source });
     let next = || {
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -121,15 +129,15 @@ fn conversations(
     let mut totals = Totals::default();
     let mut ui = Ui::new(args.format, json);
     tell_counting(encoder, tokenizer, &ui);
-    let input_total =
-        args.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+    let files = conversation_files(&args.files)?;
+    let input_total = files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
     let mut progress = Progress { input_total, ..Progress::default() };
-    for file in &args.files {
+    for file in &files {
         let name = file.display().to_string();
-        let (rows, folder) = open(file)?;
+        let Lines { source, folder, before } = Lines::open(file)?;
         let work = |row: RawRow| {
             let counted = count_line(encoder, &folder, &row, ids);
-            let named = (args.files.len() > 1).then_some(name.as_str());
+            let named = (files.len() > 1).then_some(name.as_str());
             let json = json.then(|| line_json(row.line, named, &counted, encoder.exactness()));
             Answer { line: row.line, length: row.length, counted, json }
         };
@@ -148,7 +156,8 @@ fn conversations(
             }
             Ok(())
         };
-        if let Err(error) = each_row(threads(args), file, rows, work, sink) {
+        let done = each_row(threads(args), file, source, work, sink).and_then(|()| before.still_holds());
+        if let Err(error) = done {
             return ends_quietly(error);
         }
     }
@@ -160,13 +169,4 @@ fn conversations(
         ui::put(&totals.table(encoder))?;
     }
     Ok(if totals.refused > 0 { Outcome::Findings } else { Outcome::Fine })
-}
-
-fn open(file: &Path) -> Result<(Records<Box<dyn io::Read + Send>>, PathBuf), Error> {
-    if file == Path::new("-") {
-        return Ok((Records::unhashed(Box::new(io::stdin()), Framing::Lines, MAX_LINE), PathBuf::from(".")));
-    }
-    let source = File::open(file).map_err(|source| ReadError::Io { path: file.to_owned(), source })?;
-    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-    Ok((Records::unhashed(Box::new(source), Framing::Lines, MAX_LINE), folder))
 }
