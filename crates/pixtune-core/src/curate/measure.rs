@@ -22,7 +22,8 @@ pub const BRIGHTNESS_AT: [u16; 7] = [1, 10, 50, 500, 950, 990, 999];
 /// What is known of one picture. Default means that it was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureFacts {
-    /// Hash of the decoded pixels, upright: equal for files that hold the same picture in other words. 0: not measured.
+    /// Hash of the decoded pixels, upright: equal for files that hold the same picture in other words. Odd where it is of
+    /// the planes of a JPEG, even where it is of red, green and blue. 0: not measured.
     pub pixels: u64,
     /// Perceptual hash: close in Hamming distance for pictures that look the same. 0: too flat to have one.
     pub phash: u64,
@@ -48,6 +49,11 @@ impl PictureFacts {
     /// Whether the picture was decoded and measured.
     pub fn is_measured(&self) -> bool {
         self.pixels != 0
+    }
+
+    /// Whether it is known by the planes of a JPEG.
+    pub fn is_of_planes(&self) -> bool {
+        self.pixels % 2 == 1
     }
 
     /// The longer side of the plane that was measured.

@@ -3,6 +3,7 @@
 //! Everything here is a function of small facts about rows; no picture and no text is looked at.
 
 mod duplicates;
+pub mod formats;
 mod groups;
 pub mod hamming;
 pub mod measure;

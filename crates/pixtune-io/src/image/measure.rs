@@ -78,7 +78,13 @@ pub fn planes(planes: &Planes, orientation: Orientation) -> Measure {
                 }
             }
             let size = (planes.width, planes.height);
-            facts(measured, pixel_hash(planes, orientation), size, orientation, Chroma { grayscale, means })
+            facts(
+                measured,
+                pixel_hash(planes, orientation) | 1,
+                size,
+                orientation,
+                Chroma { grayscale, means },
+            )
         }
         _ => {
             let size = (planes.width, planes.height);
@@ -98,11 +104,22 @@ pub fn rgb(rgb: &Rgb) -> Measure {
         let [r, g, b] = *rgb;
         r.max(g).max(b) - r.min(g).min(b) < GREY
     });
-    let mut hash = Xxh3::new();
-    hash.update(&[width.to_le_bytes(), height.to_le_bytes()].concat());
-    hash.update(pixels);
     let chroma = Chroma { grayscale, means: rgb_quarters(rgb) };
-    facts(measured, hash.digest(), (*width, *height), Orientation::UPRIGHT, chroma)
+    facts(measured, colour_hash(rgb), (*width, *height), Orientation::UPRIGHT, chroma)
+}
+
+/// Of size and colours, even and never 0.
+fn colour_hash(rgb: &Rgb) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&[rgb.width.to_le_bytes(), rgb.height.to_le_bytes()].concat());
+    hash.update(&rgb.pixels);
+    (hash.digest() & !1).max(2)
+}
+
+/// The hash by which the pixels in a file are known where they are compared with those of another format.
+pub(crate) fn by_colours(bytes: &[u8], limits: &Limits) -> Result<u64, ImageError> {
+    let header = inspect(bytes, limits)?;
+    Ok(colour_hash(&decode(bytes, &header, limits, Reading::Corrected)?.rgb))
 }
 
 struct Chroma {
@@ -123,7 +140,7 @@ fn facts(
     let (width, height) = orientation.size(width as u32, height as u32);
     let quarters = orient(vec![0, 1, 2, 3], 2, 2, 1, orientation);
     let facts = PictureFacts {
-        pixels: pixels.max(1),
+        pixels,
         phash: perceptual_hash(&upright),
         width,
         height,

@@ -1,14 +1,17 @@
 //! Deciding over all rows and putting their lines where they belong; the output appears whole or not at all.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use pixtune_core::curate::{Decision, Record, Verdict, decide};
+use pixtune_core::curate::formats::{know_by_colours, of_another_format};
+use pixtune_core::curate::{Decision, Dedup, Record, Verdict, decide};
 use pixtune_core::diagnostic::Finding;
 
 use super::journal::Stream;
 use super::manifest::{MANIFEST, manifest, summarise};
+use super::scan::picture_again;
 use super::spool::{Rereader, Segment, Segments};
 use super::telling::{rejecting, report};
 use super::work::{Work, write_whole};
@@ -24,7 +27,7 @@ pub(super) fn finish(
     thumbnails: Thumbnails,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
-    let decision = decide_all(plan, &scanned, thumbnails)
+    let decision = decide_all(plan, &mut scanned, thumbnails)
         .map_err(|source| PrepareError::Write { path: work.folder.clone(), source })?;
     let rejected = report(plan, &mut scanned, &decision, watch);
     plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
@@ -48,12 +51,40 @@ pub(super) fn finish(
     Ok(summary)
 }
 
-/// Decides about all rows. Pictures whose hashes are close are compared by their thumbnails.
-fn decide_all(plan: &Plan, scanned: &Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
-    let mut broken = None;
-    let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
-    let decision = decide(&scanned.records, &plan.decision(), &mut same);
-    broken.map_or(Ok(decision), Err)
+/// Decides about all rows. Pictures whose hashes are close are compared by their thumbnails. Where some turn out to have
+/// the pixels of a file of another format, it is decided once more, knowing so.
+fn decide_all(plan: &Plan, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
+    let mut decide_once = |scanned: &Scanned| {
+        let mut broken = None;
+        let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
+        let decision = decide(&scanned.records, &plan.decision(), &mut same);
+        broken.map_or(Ok(decision), Err)
+    };
+    let mut decision = decide_once(scanned)?;
+    if plan.options.dedup != Dedup::Off && same_in_another_format(plan, scanned, &mut decision) {
+        return decide_once(scanned);
+    }
+    Ok(decision)
+}
+
+/// Looks for JPEGs with the pixels of a file of another format; whether there are any.
+fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Decision) -> bool {
+    let candidates = of_another_format(scanned.records.images(), &mut decision.pictures);
+    let mut places = Vec::with_capacity(candidates.len());
+    let mut from = 0;
+    for (row, images) in scanned.records.iter() {
+        let in_row = candidates[places.len()..].iter().take_while(|at| **at < from + images.len() as u32);
+        places.extend(in_row.map(|at| (*at, *row, (at - from) as usize)));
+        from += images.len() as u32;
+    }
+    let mut colours = HashMap::new();
+    for (picture, row, nth) in places {
+        // What cannot be read again stays known by its planes.
+        if let Some(found) = picture_again(plan, &row, nth).and_then(|bytes| plan.colours(&bytes)) {
+            colours.insert(scanned.records.images()[picture as usize].facts.pixels, found);
+        }
+    }
+    know_by_colours(scanned.records.images_mut(), colours)
 }
 
 /// Where the decision wants a row.

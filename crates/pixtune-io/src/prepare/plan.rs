@@ -13,6 +13,7 @@ use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::{PrepareError, work_folder};
 use crate::buffers::Buffers;
+use crate::image::measure::by_colours;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{ImageError, Limits};
 use crate::read::{Table, discover, keep_stdin};
@@ -190,6 +191,11 @@ impl Plan {
 
     pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
         prepare(bytes, &self.policy)
+    }
+
+    /// By which colours a picture is known, if it can be decoded.
+    pub(crate) fn colours(&self, bytes: &[u8]) -> Option<u64> {
+        by_colours(bytes, &self.policy.limits).ok()
     }
 
     /// Makes errors of the warnings that are to reject their row, and leaves out those that nobody wants.

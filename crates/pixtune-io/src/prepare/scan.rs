@@ -206,6 +206,19 @@ fn load(
     }
 }
 
+/// Reads a picture of a row again, as long as both are what they were.
+pub(super) fn picture_again(plan: &Plan, row: &Record, nth: usize) -> Option<Vec<u8>> {
+    let table = &plan.tables[row.input as usize];
+    let bytes = table.row_at(row.offset, row.length, plan.options.max_row_bytes).ok()?;
+    let raw = RawRow { line: row.line, offset: row.offset, length: row.length, bytes, cut: None };
+    let sample = table.read(&raw, plan.options.image_position).ok()?.sample;
+    match &sample.images.get(nth)?.source {
+        ImageSource::Url(_) => None,
+        ImageSource::File(written) => read_file(plan, &table.input.folder, written).ok(),
+        ImageSource::Inline { base64: text, .. } => base64::decode(text),
+    }
+}
+
 /// The bytes of a picture file: a regular file within the limit, or a finding.
 fn read_file(plan: &Plan, folder: &Path, written: &str) -> Result<Vec<u8>, Finding> {
     let path = image_path(folder, written);

@@ -25,7 +25,6 @@ use pixtune_core::quality::{Kept, Observation, PictureSurvey, Place, TextSurvey}
 use pixtune_core::rules::{self, Rule};
 
 use crate::check::seen::{self, Relation, Seen, SeenSamples};
-use crate::image::measure;
 use crate::parallel;
 use crate::prepare::Progress;
 use crate::read::discover::encoding_of;
@@ -342,10 +341,7 @@ impl Run<'_, '_> {
         }
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         survey.together.near_texts = seen.texts.groups();
-        let again = |place| {
-            let bytes = picture_again(source, &survey, place)?;
-            measure::whole(&bytes, &LIMITS).ok().map(|(_, measure)| measure.thumbnail)
-        };
+        let again = |place| picture_again(source, &survey, place);
         survey.together.near = seen.gathered.groups(threads, again);
         survey
     }

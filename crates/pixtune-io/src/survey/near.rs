@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
+use pixtune_core::curate::formats::{know_by_colours, of_another_format};
 use pixtune_core::curate::measure::{Thumbnail, looks_same};
 use pixtune_core::curate::near::{DISTANCE, near_pictures};
 use pixtune_core::curate::quality::{Odd, odd_among};
 use pixtune_core::curate::{Image, PictureFacts};
 
 use super::alike::{Alike, AlikeGroup};
-use super::{FileSide, PictureLook, PicturePlace};
+use super::{FileSide, LIMITS, PictureLook, PicturePlace};
+use crate::image::measure;
 
 /// Different files that show the same.
 pub type NearPictures = Alike<NearPicture>;
@@ -59,11 +61,11 @@ impl Gathered {
         self.places.push(Place { picture: place, is_held_out: side == FileSide::Validation });
     }
 
-    /// Groups them. Where a thumbnail is not held any more, `again` makes it from the file.
+    /// Groups them. What is to be looked at once more, `again` reads from the file.
     pub(super) fn groups(
         &mut self,
         threads: NonZeroUsize,
-        mut again: impl FnMut(PicturePlace) -> Option<Thumbnail>,
+        again: impl Fn(PicturePlace) -> Option<Vec<u8>>,
     ) -> NearPictures {
         let mut held = std::mem::take(&mut self.thumbnails);
         let places = &self.places;
@@ -74,14 +76,23 @@ impl Gathered {
             }
             for index in [one, other] {
                 if let std::collections::hash_map::Entry::Vacant(vacant) = held.entry(index)
-                    && let Some(made) = again(places[index as usize].picture)
+                    && let Some(bytes) = again(places[index as usize].picture)
+                    && let Ok((_, made)) = measure::whole(&bytes, &LIMITS)
                 {
-                    vacant.insert(made);
+                    vacant.insert(made.thumbnail);
                 }
             }
             held.get(&one).zip(held.get(&other)).is_some_and(|(one, other)| looks_same(one, other))
         };
-        let groups = near_pictures(&self.images, DISTANCE, threads, &mut same);
+        let mut groups = near_pictures(&self.images, DISTANCE, threads, &mut same);
+        let mut colours = HashMap::new();
+        for picture in of_another_format(&self.images, &mut groups) {
+            let bytes = again(places[picture as usize].picture);
+            if let Some(Ok(found)) = bytes.map(|bytes| measure::by_colours(&bytes, &LIMITS)) {
+                colours.insert(self.images[picture as usize].facts.pixels, found);
+            }
+        }
+        know_by_colours(&mut self.images, colours);
         let sides = |index: u32| match self.places[index as usize].is_held_out {
             true => [false, true],
             false => [true, false],

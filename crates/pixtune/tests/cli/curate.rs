@@ -94,6 +94,37 @@ fn the_same_pixels_in_another_file_are_an_exact_duplicate() {
 }
 
 #[test]
+fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
+    let case = variants();
+    let flat = changed(&photo(), |_, _| [90, 120, 60]);
+    for (name, picture) in [("photo", photo()), ("flat", flat)] {
+        let jpeg = as_jpeg(&picture, 90);
+        let header = image::inspect(&jpeg, &Limits::default()).unwrap();
+        let decoded = image::decode(&jpeg, &header, &Limits::default(), Reading::Reference).unwrap().rgb;
+        let mut touched = decoded.clone();
+        touched.pixels[3000] ^= 1;
+        case.write(&format!("{name}.jpg"), &jpeg);
+        case.write(&format!("{name}-same.png"), encode_png(&decoded));
+        case.write(&format!("{name}-touched.png"), encode_png(&touched));
+    }
+    case.write(
+        "data.csv",
+        "image,prompt,completion\nphoto.jpg,q,a\nphoto-same.png,q,a\nphoto-touched.png,q,a\nflat-same.png,q,a\nflat.jpg,q,a\nflat-touched.png,q,a\nphoto.jpg,another q,b\n",
+    );
+    let run = case.prepare(&["--validation", "0"]).ends(1);
+    assert_eq!(case.rejected(), ["duplicate"; 2]);
+    run.tells("data.csv:3: the same pictures and text as data.csv:2, which is kept")
+        .tells("data.csv:6: the same pictures and text as data.csv:5, which is kept")
+        .tells("warning[near-duplicate]: data.csv:4");
+    let stats = case.run(&["stats", "photo.jpg", "photo-same.png", "photo-touched.png"]).ends(0).stdout;
+    assert!(
+        stats.contains("photo.jpg, photo-same.png (same pixels), photo-touched.png (distance "),
+        "{stats}"
+    );
+    case.prepare(&["--validation", "0", "--dedup", "off", "--force"]).ends(0);
+}
+
+#[test]
 fn near_pictures_never_stand_on_both_sides() {
     let case = variants();
     let names = ["photo.png", "q30.jpg", "cut.jpg", "bright.jpg"];
