@@ -141,7 +141,7 @@ impl Gpu {
     /// The card of this name.
     pub fn find(name: &str) -> Option<Gpu> {
         let means = |known: &&str| known.eq_ignore_ascii_case(name);
-        GPUS.iter().copied().find(|gpu| means(&gpu.id) || gpu.aliases.iter().any(|alias| means(alias)))
+        GPUS.iter().copied().find(|gpu| means(&gpu.id) || gpu.aliases.iter().any(means))
     }
 
     /// Some card with so much memory.
