@@ -11,13 +11,13 @@ import collections
 import csv
 import itertools
 import json
-import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
+
+from cost import run
 
 HERE = Path(__file__).resolve().parent
 EASY, HARD = ("reencoded", "scaled"), ("cropped", "quality30", "brighter")
@@ -31,18 +31,6 @@ ISSUES = {
     "odd_size": "image-odd-size",
     "grayscale": "image-grayscale",
 }
-
-
-def run(command):
-    """What a program printed, and the CPU-seconds and peak megabytes of it and its children."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    # pixtune ends with 1 where it has something to tell.
-    if process.returncode not in (0, 1):
-        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return output, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def found_by_pixtune(pixtune, folder, within="pictures"):

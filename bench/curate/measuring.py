@@ -5,22 +5,18 @@ Runs of one thread with and without it, in turns; the ratio is of CPU-seconds, p
 """
 
 import argparse
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+from cost import run
+
 
 def cpu(command, out):
-    process = subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    _, seconds, _ = run([*command, "--out", out])
     shutil.rmtree(out)
-    return usage.ru_utime + usage.ru_stime
+    return seconds
 
 
 def main():

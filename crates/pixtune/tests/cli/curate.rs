@@ -282,6 +282,66 @@ fn one_picture_for_all_rows_is_trained_on_and_told() {
     }
 }
 
+/// Rows of text alone with one more column.
+fn labelled(column: &str, label: impl Fn(usize) -> String) -> String {
+    let row = |at: usize| format!("question {at},answer {at},{}\n", label(at));
+    format!("prompt,completion,{column}\n") + &(0..30).map(row).collect::<String>()
+}
+
+fn held_out(case: &Case) -> usize {
+    case.read("out/validation.jsonl").lines().count()
+}
+
+#[test]
+fn splits_that_cannot_be_made_are_told() {
+    let case = Case::table("prompt,completion\nq,a\n");
+    case.prepare(&["--validation", "0.5"]).ends(0).tells(
+        "split-unmet]: data.csv:2: 0 rows are held out instead of 1: what hangs together stays together",
+    );
+    assert_eq!(case.read("out/train.jsonl").lines().count(), 1);
+
+    case.write("data.csv", labelled("shop", |_| "the only one".into()));
+    let by_group = ["--columns", "group=shop", "--split", "group", "--validation", "0.2", "--force"];
+    case.prepare(&by_group).ends(0).tells(
+        "data.csv:2: 30 rows from here on hang together by picture, text or group; at most 6 may be held out",
+    );
+    assert_eq!(held_out(&case), 0);
+
+    case.write("data.csv", labelled("kind", |at| at.to_string()));
+    case.prepare(&["--split", "stratify=kind", "--validation", "0.2", "--force"])
+        .ends(0)
+        .tells("data.csv:2: 24 of 30 strata are too small to give a row to validation");
+    assert_eq!(held_out(&case), 6);
+}
+
+#[test]
+fn a_folder_without_pictures_is_refused() {
+    let case = Case::new();
+    case.write("folder/notes.txt", "no picture");
+    case.run(&["prepare", "folder", "--out", "out"])
+        .ends(2)
+        .tells("`folder` has no metadata.csv or metadata.jsonl");
+    assert!(!case.path("out").exists() && !case.path("out.partial").exists());
+}
+
+#[test]
+fn flat_pictures_of_one_pixel_and_more_never_show_the_same_unless_their_pixels_do() {
+    let case = Case::new();
+    let flat = |side, colour: [u8; 3]| {
+        encode_png(&changed(&Rgb { width: side, height: side, pixels: vec![] }, |_, _| colour))
+    };
+    let mut table = "image,prompt,completion\n".to_owned();
+    let pictures = [(1, [0; 3]), (1, [255; 3]), (90, [255; 3]), (90, [254; 3]), (1, [0; 3])];
+    for (at, (side, colour)) in pictures.into_iter().enumerate() {
+        case.write(&format!("{at}.png"), flat(side, colour));
+        table.push_str(&format!("{at}.png,what?,nothing\n"));
+    }
+    case.write("data.csv", table);
+    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
+    assert_eq!(case.rejected(), ["duplicate"]);
+    run.tells("data.csv:6: the same pictures and text as data.csv:2");
+}
+
 #[test]
 fn automatic_strata_need_no_column() {
     let mut table = "prompt,completion\n".to_owned();
