@@ -80,16 +80,16 @@ pub trait Kernels: Send + Sync + Debug + Sized {
     /// Adds a bias to each row.
     fn add_bias(&self, bias: &Self::Buffer, y: &mut Self::Buffer);
 
-    /// A linear with its adapter: `hidden = x A^T`, `y = x W^T + scaling * hidden B^T`, set or added. `hidden` is
-    /// `[tokens, rank]` and kept for the backward pass.
-    fn lora(
+    /// `hidden = x A^T`, `[tokens, rank]`: what [`Kernels::lora`] reads, forward and backward.
+    fn lora_hidden(
         &self,
         lora: &Lora,
-        pass: LoraForward<'_, '_, Self>,
+        parameters: &Self::Buffer,
+        x: &Self::Buffer,
         hidden: &mut Self::Buffer,
-        y: &mut Self::Buffer,
-        write: Write,
     );
+    /// A linear with its adapter: `y = x W^T + scaling * hidden B^T`, set or added.
+    fn lora(&self, lora: &Lora, pass: LoraForward<'_, '_, Self>, y: &mut Self::Buffer, write: Write);
     /// The gradients of [`Kernels::lora`]: of A and B added into the flat `gradients`, of `x` set or added where it is asked
     /// for.
     fn lora_backward(
@@ -237,8 +237,8 @@ pub struct LoraForward<'a, 'w, K: Kernels> {
     pub weight: &'a K::Weight<'w>,
     /// What the frozen matrix reads.
     pub x: &'a K::Buffer,
-    /// What A reads: the same, or what dropout left of it.
-    pub adapter_x: &'a K::Buffer,
+    /// What [`Kernels::lora_hidden`] made of it, or of what dropout left of it.
+    pub hidden: &'a K::Buffer,
 }
 
 /// What the gradients of an adapter are made of.

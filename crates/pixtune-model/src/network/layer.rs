@@ -48,20 +48,38 @@ impl<K: Kernels> Place<'_, K> {
 pub(super) struct Kept<K: Kernels> {
     x: K::Buffer,
     projected: Projected<K>,
-    /// `[rows out, heads * head_size]`: only the wanted rows.
-    attended: K::Buffer,
-    /// The output of attention for all rows, where not all are wanted.
-    all_attended: Option<K::Buffer>,
-    log_sums: K::Buffer,
-    output_hidden: Option<K::Buffer>,
+    attended: Attended<K>,
+    output: KeptOutput<K>,
     feed_forward: KeptFeedForward<K>,
 }
 
+/// What the rest of [`Kept`] is computed from again. Attention's output is among it: it takes as much memory as the input,
+/// and time that grows with the square of a sample.
+#[derive(Debug)]
+pub(super) struct Remembered<K: Kernels> {
+    x: K::Buffer,
+    attended: Attended<K>,
+}
+
 impl<K: Kernels> Kept<K> {
-    /// The input alone.
-    pub(super) fn into_input(self) -> K::Buffer {
-        self.x
+    /// Lets go of what can be computed again.
+    pub(super) fn into_remembered(self) -> Remembered<K> {
+        Remembered { x: self.x, attended: self.attended }
     }
+}
+
+/// Attention's output, `[rows, heads * head_size]`, and the sums its backward pass reads.
+#[derive(Debug)]
+struct Attended<K: Kernels> {
+    out: K::Buffer,
+    log_sums: K::Buffer,
+}
+
+#[derive(Debug)]
+struct KeptOutput<K: Kernels> {
+    /// The wanted rows of attention's output, where not all are wanted.
+    wanted: Option<K::Buffer>,
+    hidden: Option<K::Buffer>,
 }
 
 /// Queries and keys, turned, and values.
@@ -75,10 +93,16 @@ pub(super) struct Projected<K: Kernels> {
 
 #[derive(Debug)]
 struct KeptFeedForward<K: Kernels> {
+    gates: Gates<K>,
+    down_hidden: Option<K::Buffer>,
+}
+
+#[derive(Debug)]
+struct Gates<K: Kernels> {
     x: K::Buffer,
     gate: K::Buffer,
     up: K::Buffer,
-    hidden: [Option<K::Buffer>; 3],
+    hidden: [Option<K::Buffer>; 2],
 }
 
 impl<'w, K: Kernels> Layer<'w, K> {
@@ -125,32 +149,55 @@ impl<'w, K: Kernels> Layer<'w, K> {
 
     /// The output, `[rows out, hidden]`, and what the backward pass needs.
     pub(super) fn forward(&self, scope: &Scope<K>, place: &Place<K>, x: K::Buffer) -> (K::Buffer, Kept<K>) {
-        let kernels = scope.kernels;
         let projected = self.project(scope, place.rows, place.angles, &x);
-        let mut attended = kernels.buffer(place.rows * self.shape.query_width());
-        let mut log_sums = kernels.buffer(place.rows * self.shape.heads);
-        let input = projected.input();
-        kernels.attention(
-            &self.attention_shape(place.mask, place.segments),
-            input,
-            &mut attended,
-            &mut log_sums,
-        );
-        let mut middle = kernels.buffer(place.rows_out() * self.shape.hidden);
-        let mut all_attended = None;
-        match place.wanted {
-            Some(wanted) => {
-                kernels.gather_rows(&x, wanted, self.shape.hidden, &mut middle);
-                let mut some = kernels.buffer(wanted.len() * self.shape.query_width());
-                kernels.gather_rows(&attended, wanted, self.shape.query_width(), &mut some);
-                all_attended = Some(std::mem::replace(&mut attended, some));
-            }
-            None => kernels.copy(&x, &mut middle),
-        }
-        let output_hidden =
-            self.output.forward(scope, (place.rows_out(), &attended), &mut middle, Write::Add);
+        let attended = self.attend(scope, place, &projected);
+        let (middle, output) = self.add_attention(scope, place, &x, &attended);
         let (out, feed_forward) = self.feed_forward(scope, place.rows_out(), middle);
-        (out, Kept { x, projected, attended, all_attended, log_sums, output_hidden, feed_forward })
+        (out, Kept { x, projected, attended, output, feed_forward })
+    }
+
+    /// What the forward pass kept at first. Neither attention nor the output of the layer is computed again.
+    pub(super) fn recompute(&self, scope: &Scope<K>, place: &Place<K>, from: Remembered<K>) -> Kept<K> {
+        let Remembered { x, attended } = from;
+        let projected = self.project(scope, place.rows, place.angles, &x);
+        let (middle, output) = self.add_attention(scope, place, &x, &attended);
+        let rows = place.rows_out();
+        let gates = self.gates(scope, rows, middle);
+        let down_hidden = self.down.hidden(scope, rows, &self.gated(scope, rows, &gates));
+        Kept { x, projected, attended, output, feed_forward: KeptFeedForward { gates, down_hidden } }
+    }
+
+    fn attend(&self, scope: &Scope<K>, place: &Place<K>, projected: &Projected<K>) -> Attended<K> {
+        let mut out = scope.kernels.buffer(place.rows * self.shape.query_width());
+        let mut log_sums = scope.kernels.buffer(place.rows * self.shape.heads);
+        let shape = self.attention_shape(place.mask, place.segments);
+        scope.kernels.attention(&shape, projected.input(), &mut out, &mut log_sums);
+        Attended { out, log_sums }
+    }
+
+    /// `x` with attention's output added: the wanted rows.
+    fn add_attention(
+        &self,
+        scope: &Scope<K>,
+        place: &Place<K>,
+        x: &K::Buffer,
+        attended: &Attended<K>,
+    ) -> (K::Buffer, KeptOutput<K>) {
+        let (kernels, rows) = (scope.kernels, place.rows_out());
+        let mut middle = kernels.buffer(rows * self.shape.hidden);
+        let mut wanted = None;
+        match place.wanted {
+            Some(places) => {
+                kernels.gather_rows(x, places, self.shape.hidden, &mut middle);
+                let mut some = kernels.buffer(rows * self.shape.query_width());
+                kernels.gather_rows(&attended.out, places, self.shape.query_width(), &mut some);
+                wanted = Some(some);
+            }
+            None => kernels.copy(x, &mut middle),
+        }
+        let read = wanted.as_ref().unwrap_or(&attended.out);
+        let hidden = self.output.forward(scope, (rows, read), &mut middle, Write::Add);
+        (middle, KeptOutput { wanted, hidden })
     }
 
     /// Queries, keys and values of rows.
@@ -190,18 +237,22 @@ impl<'w, K: Kernels> Layer<'w, K> {
     }
 
     fn feed_forward(&self, scope: &Scope<K>, rows: usize, x: K::Buffer) -> (K::Buffer, KeptFeedForward<K>) {
+        let gates = self.gates(scope, rows, x);
+        let gated = self.gated(scope, rows, &gates);
+        let mut out = scope.kernels.buffer(rows * self.shape.hidden);
+        scope.kernels.copy(&gates.x, &mut out);
+        let down_hidden = self.down.forward(scope, (rows, &gated), &mut out, Write::Add);
+        (out, KeptFeedForward { gates, down_hidden })
+    }
+
+    fn gates(&self, scope: &Scope<K>, rows: usize, x: K::Buffer) -> Gates<K> {
         let kernels = scope.kernels;
         let normed = self.normed(scope, rows, &x, &self.feed_forward_norm);
         let mut gate = kernels.buffer(rows * self.shape.feed_forward);
         let mut up = kernels.buffer(rows * self.shape.feed_forward);
         let gate_hidden = self.gate.forward(scope, (rows, &normed), &mut gate, Write::Set);
         let up_hidden = self.up.forward(scope, (rows, &normed), &mut up, Write::Set);
-        drop(normed);
-        let gated = self.gated(scope, rows, &gate, &up);
-        let mut out = kernels.buffer(rows * self.shape.hidden);
-        kernels.copy(&x, &mut out);
-        let down_hidden = self.down.forward(scope, (rows, &gated), &mut out, Write::Add);
-        (out, KeptFeedForward { x, gate, up, hidden: [gate_hidden, up_hidden, down_hidden] })
+        Gates { x, gate, up, hidden: [gate_hidden, up_hidden] }
     }
 
     /// Adds the gradients of its adapters to `gradients`. Gives the gradient of the input, `[rows, hidden]`, unless nothing
@@ -215,7 +266,7 @@ impl<'w, K: Kernels> Layer<'w, K> {
         below: Below,
     ) -> Option<K::Buffer> {
         let kernels = scope.kernels;
-        let Kept { x, projected, attended, all_attended, log_sums, output_hidden, feed_forward } = kept;
+        let Kept { x, projected, attended, output, feed_forward } = kept;
         let middle_gradient = self.feed_forward_backward(scope, gradients, place, (feed_forward, y_gradient));
         let inputs_trained = self.any_adapter(&[&self.query, &self.key, &self.value]);
         let attention_needed = below == Below::Trained || inputs_trained;
@@ -223,8 +274,8 @@ impl<'w, K: Kernels> Layer<'w, K> {
             attention_needed.then(|| kernels.buffer(place.rows_out() * self.shape.query_width()));
         let pass = LinearBackward {
             rows: place.rows_out(),
-            x: &attended,
-            hidden: output_hidden.as_ref(),
+            x: output.wanted.as_ref().unwrap_or(&attended.out),
+            hidden: output.hidden.as_ref(),
             y_gradient: &middle_gradient,
         };
         self.output.backward(
@@ -235,16 +286,19 @@ impl<'w, K: Kernels> Layer<'w, K> {
         );
         let mut attended_gradient = attended_gradient?;
         let mut x_gradient = middle_gradient;
-        let mut out = attended;
-        if let (Some(wanted), Some(all)) = (place.wanted, all_attended) {
+        drop(output);
+        if let Some(wanted) = place.wanted {
             attended_gradient =
                 spread(kernels, &attended_gradient, wanted, (place.rows, self.shape.query_width()));
             x_gradient = spread(kernels, &x_gradient, wanted, (place.rows, self.shape.hidden));
-            out = all;
         }
-        let output = AttentionOutput { out: &out, log_sums: &log_sums, out_gradient: &attended_gradient };
+        let output = AttentionOutput {
+            out: &attended.out,
+            log_sums: &attended.log_sums,
+            out_gradient: &attended_gradient,
+        };
         let turned = self.attention_backward(scope, place, &projected, output);
-        drop((out, log_sums, attended_gradient));
+        drop((attended, attended_gradient));
         let Projected { queries, keys, values, hidden } = projected;
         drop((queries, keys, values));
         let normed = self.normed(scope, place.rows, &x, &self.attention_norm);
@@ -293,8 +347,9 @@ impl<'w, K: Kernels> Layer<'w, K> {
     ) -> K::Buffer {
         let kernels = scope.kernels;
         let rows = place.rows_out();
-        let KeptFeedForward { x, mut gate, mut up, hidden: [gate_hidden, up_hidden, down_hidden] } = kept;
-        let gated = self.gated(scope, rows, &gate, &up);
+        let KeptFeedForward { gates, down_hidden } = kept;
+        let gated = self.gated(scope, rows, &gates);
+        let Gates { x, mut gate, mut up, hidden: [gate_hidden, up_hidden] } = gates;
         let mut gated_gradient = kernels.buffer(rows * self.shape.feed_forward);
         let pass = LinearBackward { rows, x: &gated, hidden: down_hidden.as_ref(), y_gradient: &x_gradient };
         self.down.backward(scope, gradients, pass, Some((&mut gated_gradient, Write::Set)));
@@ -318,9 +373,9 @@ impl<'w, K: Kernels> Layer<'w, K> {
         normed
     }
 
-    fn gated(&self, scope: &Scope<K>, rows: usize, gate: &K::Buffer, up: &K::Buffer) -> K::Buffer {
+    fn gated(&self, scope: &Scope<K>, rows: usize, gates: &Gates<K>) -> K::Buffer {
         let mut gated = scope.kernels.buffer(rows * self.shape.feed_forward);
-        scope.kernels.swiglu(gate, up, &mut gated);
+        scope.kernels.swiglu(&gates.gate, &gates.up, &mut gated);
         gated
     }
 

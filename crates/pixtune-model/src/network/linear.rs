@@ -61,24 +61,32 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         write: Write,
     ) -> Option<K::Buffer> {
         let kernels = scope.kernels;
-        let hidden = match &self.adapter {
-            Some(adapter) => {
-                let mut hidden = kernels.buffer(rows * adapter.lora.rank);
-                let dropped = adapter.dropped(scope, rows, x);
-                let adapter_x = dropped.as_ref().unwrap_or(x);
-                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, adapter_x };
-                kernels.lora(&adapter.lora, pass, &mut hidden, y, write);
-                Some(hidden)
+        let hidden = self.hidden(scope, rows, x);
+        match (&self.adapter, &hidden) {
+            (Some(adapter), Some(hidden)) => {
+                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, hidden };
+                kernels.lora(&adapter.lora, pass, y, write);
             }
-            None => {
-                kernels.linear(x, &self.weight, y, write);
-                None
-            }
-        };
+            _ => kernels.linear(x, &self.weight, y, write),
+        }
         if let Some(bias) = &self.bias {
             kernels.add_bias(bias, y);
         }
         hidden
+    }
+
+    /// The adapter's `x A^T`, where there is one.
+    pub(super) fn hidden(&self, scope: &Scope<K>, rows: usize, x: &K::Buffer) -> Option<K::Buffer> {
+        let adapter = self.adapter.as_ref()?;
+        let mut hidden = scope.kernels.buffer(rows * adapter.lora.rank);
+        let dropped = adapter.dropped(scope, rows, x);
+        scope.kernels.lora_hidden(
+            &adapter.lora,
+            scope.parameters,
+            dropped.as_ref().unwrap_or(x),
+            &mut hidden,
+        );
+        Some(hidden)
     }
 
     /// Adds the adapter's gradients, and sets or adds that of the input where it is asked for.

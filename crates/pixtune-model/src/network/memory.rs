@@ -28,7 +28,7 @@ impl MemoryEstimate {
     }
 }
 
-/// How many layers, from the bottom, keep only their input.
+/// How many layers, from the bottom, keep only what the rest is computed from again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Recomputed {
     pub(super) text: usize,
@@ -64,8 +64,8 @@ const LOGITS: u64 = 1 << 23;
 struct Row {
     /// Everything.
     all: u64,
-    /// The input alone, where the rest is computed again.
-    input: u64,
+    /// The input and attention's output and sums, where the rest is computed again.
+    remembered: u64,
     /// What is kept of rows whose output no one reads, in the last layer: keys and values are read all the same.
     attention: u64,
     /// What its backward pass takes beside: the gradients of the output, of `silu(gate) * up`, and that itself.
@@ -82,7 +82,7 @@ impl Sizes<'_> {
         let bytes = |numbers: usize| numbers as u64 * NUMBER;
         Row {
             all: bytes(attention + hidden + 2 * feed_forward),
-            input: bytes(hidden),
+            remembered: bytes(hidden + queries + heads),
             attention: bytes(attention),
             working: bytes(hidden + 2 * feed_forward),
         }
@@ -103,32 +103,37 @@ impl Sizes<'_> {
             0 => 0,
             saved => over.div_ceil(saved).min(layers as u64) as usize,
         };
-        let saved_text = pass.tokens * (text.all - text.input);
-        let in_text = layers(over, saved_text, self.text_layers);
+        let saved_text = pass.tokens * (text.all - text.remembered);
+        // All that the last layer keeps is there anyway when its backward pass starts.
+        let in_text = layers(over, saved_text, self.text_layers.saturating_sub(1));
         let over = over.saturating_sub(in_text as u64 * saved_text);
-        let in_vision = layers(over, pass.patches * (vision.all - vision.input), self.vision_layers);
+        let in_vision = layers(over, pass.patches * (vision.all - vision.remembered), self.vision_layers);
         Recomputed { text: in_text, vision: in_vision }
     }
 
     fn kept(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
         let (text, vision) = self.rows();
         let layers = |row: &Row, layers: usize, recomputed: usize| {
-            (layers - recomputed) as u64 * row.all + recomputed as u64 * row.input
+            (layers - recomputed) as u64 * row.all + recomputed as u64 * row.remembered
         };
         let kept = pass.tokens * layers(&text, self.text_layers, recomputed.text)
             + pass.patches * layers(&vision, self.vision_layers, recomputed.vision);
-        let last_is_kept = recomputed.text < self.text_layers;
-        let unread = if last_is_kept { pass.tokens - pass.trained_tokens.min(pass.tokens) } else { 0 };
-        kept - unread * (text.all - text.attention)
+        kept.saturating_sub(self.unread(pass, &text))
+    }
+
+    /// What the last layer does not keep, of rows whose output no one reads.
+    fn unread(&self, pass: PassSize, text: &Row) -> u64 {
+        pass.tokens.saturating_sub(pass.trained_tokens) * (text.all - text.attention)
     }
 
     pub(super) fn estimate(&self, pass: PassSize) -> MemoryEstimate {
         let recomputed = self.recomputed(pass);
         let (text, vision) = self.rows();
-        // Forward through a layer that is computed again leaves all that the layer would have kept.
-        let again = |row: &Row, recomputed: usize| if recomputed > 0 { row.all - row.input } else { 0 };
-        let in_text = pass.tokens * (text.working + again(&text, recomputed.text));
-        let in_vision = pass.patches * (vision.working + again(&vision, recomputed.vision));
+        // What a layer computes again stands where the text's last layer kept its own, of fewer rows.
+        let again_in_text = if recomputed.text > 0 { self.unread(pass, &text) } else { 0 };
+        let again_in_vision = if recomputed.vision > 0 { vision.all - vision.remembered } else { 0 };
+        let in_text = pass.tokens * text.working + again_in_text;
+        let in_vision = pass.patches * (vision.working + again_in_vision);
         let vocabulary = self.shape.vocabulary as u64;
         let logits = (pass.trained_tokens * vocabulary).min(LOGITS.max(8 * vocabulary)) * NUMBER;
         MemoryEstimate {

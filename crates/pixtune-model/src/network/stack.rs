@@ -1,6 +1,6 @@
 //! Layers on top of each other, and which of them are computed again in the backward pass.
 
-use super::layer::{Below, Kept, Layer, Place};
+use super::layer::{Below, Kept, Layer, Place, Remembered};
 use super::linear::Scope;
 use crate::kernels::{Kernels, Segment};
 
@@ -15,8 +15,8 @@ pub(super) struct Stack<'w, K: Kernels> {
 enum Saved<K: Kernels> {
     /// All that its backward pass reads.
     All(Kept<K>),
-    /// Its input: the rest is computed again.
-    Input(K::Buffer),
+    /// What the rest is computed from again.
+    Some(Remembered<K>),
 }
 
 /// What the forward pass left of a stack.
@@ -31,7 +31,7 @@ pub(super) struct Trace<K: Kernels> {
 pub(super) enum Keep {
     /// Nothing: there is no backward pass.
     Nothing,
-    /// Inputs of all layers that are differentiated, and everything of all but the lowest `recomputed` of them.
+    /// Everything of the layers that are differentiated, but of the lowest `recomputed` only what the rest follows from.
     ForBackward { below: Below, recomputed: usize },
 }
 
@@ -57,7 +57,7 @@ impl<K: Kernels> Stack<'_, K> {
             if let Keep::ForBackward { below, recomputed } = keep {
                 match index.checked_sub(self.first_trained(below)) {
                     None => {}
-                    Some(above) if above < recomputed => saved.push(Saved::Input(kept.into_input())),
+                    Some(above) if above < recomputed => saved.push(Saved::Some(kept.into_remembered())),
                     Some(_) => saved.push(Saved::All(kept)),
                 }
             }
@@ -80,7 +80,7 @@ impl<K: Kernels> Stack<'_, K> {
             let (layer, place) = (&self.layers[index], self.place_of(index, place));
             let kept = match saved {
                 Saved::All(kept) => kept,
-                Saved::Input(x) => layer.forward(scope, &place, x).1,
+                Saved::Some(remembered) => layer.recompute(scope, &place, remembered),
             };
             let below = if index > first { Below::Trained } else { below };
             y_gradient = layer.backward(scope, gradients, &place, (kept, y_gradient), below)?;

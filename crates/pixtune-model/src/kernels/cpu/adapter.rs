@@ -6,27 +6,10 @@ use super::CpuKernels;
 use super::matrix::{Matrix, MatrixMut};
 use super::product::Term;
 use super::simd::vectorised;
-use crate::kernels::{Lora, LoraBackward, LoraForward, Write};
+use crate::kernels::{Lora, LoraBackward, Write};
 use crate::network::AdamW;
 
 impl CpuKernels {
-    /// `h = x A^T`, `y = x W^T + s h B^T`.
-    pub(super) fn lora_forward(
-        &self,
-        lora: &Lora,
-        pass: &LoraForward<'_, '_, CpuKernels>,
-        hidden: &mut [f32],
-        (y, write): (&mut [f32], Write),
-    ) {
-        let a = Matrix::new(&pass.parameters[lora.a.clone()], lora.inputs);
-        let b = Matrix::new(&pass.parameters[lora.b.clone()], lora.rank);
-        let x = Matrix::new(pass.adapter_x, lora.inputs);
-        self.product(MatrixMut::new(hidden, lora.rank), Write::Set, 1.0, (x, a.transposed()));
-        let update =
-            Term { factor: lora.scaling, ..Term::new(Matrix::new(hidden, lora.rank), b.transposed()) };
-        self.weight_times(pass.x, pass.weight, Some(update), y, write);
-    }
-
     /// `dB += s dy^T h`, `dh = s dy B`, `dA += dh^T x`, `dx = dy W + dh A`.
     pub(super) fn lora_gradients(
         &self,

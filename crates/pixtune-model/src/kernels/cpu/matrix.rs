@@ -78,6 +78,16 @@ impl<'a, T> Matrix<'a, T> {
         self.transposed().rows(range).transposed()
     }
 
+    /// One of its numbers.
+    pub(super) fn number(self, row: usize, column: usize) -> T
+    where
+        T: Copy,
+    {
+        debug_assert!(row < self.rows && column < self.columns);
+        // SAFETY: a number of the matrix.
+        unsafe { *self.at.add(row * self.row_stride + column * self.column_stride) }
+    }
+
     /// One row of a matrix that lies row by row.
     pub(super) fn row(self, row: usize) -> &'a [T] {
         assert!(row < self.rows && self.column_stride == 1);

@@ -8,6 +8,7 @@ mod adapter;
 mod attention;
 mod loss;
 mod matrix;
+mod pack;
 mod pool;
 mod product;
 mod rows;
@@ -226,15 +227,15 @@ impl Kernels for CpuKernels {
         self.each_row(y, bias.len(), |_, y| y.iter_mut().zip(&bias[..]).for_each(|(y, bias)| *y += bias));
     }
 
-    fn lora(
-        &self,
-        lora: &Lora,
-        pass: LoraForward<'_, '_, Self>,
-        hidden: &mut CpuBuffer,
-        y: &mut CpuBuffer,
-        write: Write,
-    ) {
-        self.lora_forward(lora, &pass, hidden, (y, write));
+    fn lora_hidden(&self, lora: &Lora, parameters: &CpuBuffer, x: &CpuBuffer, hidden: &mut CpuBuffer) {
+        let a = Matrix::new(&parameters[lora.a.clone()], lora.inputs).transposed();
+        self.product(MatrixMut::new(hidden, lora.rank), Write::Set, 1.0, (Matrix::new(x, lora.inputs), a));
+    }
+
+    fn lora(&self, lora: &Lora, pass: LoraForward<'_, '_, Self>, y: &mut CpuBuffer, write: Write) {
+        let b = Matrix::new(&pass.parameters[lora.b.clone()], lora.rank).transposed();
+        let update = Term { factor: lora.scaling, ..Term::new(Matrix::new(pass.hidden, lora.rank), b) };
+        self.weight_times(pass.x, pass.weight, Some(update), y, write);
     }
 
     fn lora_backward(

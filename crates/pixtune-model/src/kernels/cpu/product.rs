@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Parts};
+use super::pack::{Stored, pack};
 use super::tile::{Instructions, Stretch, Target, VECTORS};
 use crate::kernels::Write;
 
@@ -73,25 +74,25 @@ impl Right<'_> {
         }
     }
 
-    /// Writes rows and columns of it as a panel: `width` numbers for each row, zeros behind the last column.
-    fn pack(&self, factor: f32, (rows, columns): (Range<usize>, Range<usize>), width: usize, to: &mut [f32]) {
+    /// Writes rows and columns of it as a panel of this width.
+    fn pack(
+        &self,
+        instructions: Instructions,
+        factor: f32,
+        (rows, columns): (Range<usize>, Range<usize>),
+        (width, to): (usize, &mut [f32]),
+    ) {
         match self {
-            Right::F32(matrix) => {
-                pack(matrix.rows(rows).columns(columns), width, to, |number| number * factor);
-            }
-            Right::Bf16(matrix) => {
-                pack(matrix.rows(rows).columns(columns), width, to, |number| {
-                    f32::from_bits(u32::from(number) << 16) * factor
-                });
-            }
+            Right::F32(matrix) => pack(instructions, matrix.rows(rows).columns(columns), factor, width, to),
+            Right::Bf16(matrix) => pack(instructions, matrix.rows(rows).columns(columns), factor, width, to),
         }
     }
 
     /// One number, widened.
     fn at(&self, row: usize, column: usize) -> f64 {
         match self {
-            Right::F32(matrix) => f64::from(at(matrix, row, column)),
-            Right::Bf16(matrix) => f64::from(f32::from_bits(u32::from(at(matrix, row, column)) << 16)),
+            Right::F32(matrix) => f64::from(matrix.number(row, column)),
+            Right::Bf16(matrix) => f64::from(matrix.number(row, column).widen()),
         }
     }
 }
@@ -270,7 +271,7 @@ impl Pass<'_> {
                 let width = vectors * lanes;
                 let (here, after) = std::mem::take(&mut rest).split_at_mut(inner.len() * width);
                 rest = after;
-                right.pack(*factor, (inner.clone(), at), width, here);
+                right.pack(instructions, *factor, (inner.clone(), at), (width, &mut *here));
                 rights.push((here.as_ptr(), width));
             }
             panels.push(Panel { first: part.start, columns: part.len(), vectors, rights });
@@ -303,42 +304,12 @@ impl Pass<'_> {
 const MOST_ROWS: usize = 8;
 const MOST_LANES: usize = 16;
 
-/// Writes a matrix as a panel.
-fn pack<T: Copy>(from: Matrix<T>, width: usize, to: &mut [f32], widen: impl Fn(T) -> f32) {
-    if from.column_stride == 1 {
-        for (row, to) in to.chunks_exact_mut(width).enumerate() {
-            let (to, beyond) = to.split_at_mut(from.columns);
-            to.iter_mut().zip(from.row(row)).for_each(|(to, number)| *to = widen(*number));
-            beyond.fill(0.0);
-        }
-        return;
-    }
-    // What is written for so many rows stays in the first cache while all columns pass.
-    for rows in blocks(from.rows, 128) {
-        let to = &mut to[rows.start * width..rows.end * width];
-        for column in 0..from.columns {
-            for (row, to) in rows.clone().zip(to[column..].iter_mut().step_by(width)) {
-                *to = widen(at(&from, row, column));
-            }
-        }
-        for to in to.chunks_exact_mut(width) {
-            to[from.columns..].fill(0.0);
-        }
-    }
-}
-
-fn at<T: Copy>(matrix: &Matrix<T>, row: usize, column: usize) -> T {
-    debug_assert!(row < matrix.rows && column < matrix.columns);
-    // SAFETY: a number of the matrix.
-    unsafe { *matrix.at.add(row * matrix.row_stride + column * matrix.column_stride) }
-}
-
 fn sum_double(mut out: MatrixMut, write: Write, alpha: f32, terms: &[Term]) {
     for row in 0..out.rows {
         for (column, out) in out.row(row).iter_mut().enumerate() {
             let sums = terms.iter().map(|Term { left, right, factor }| {
-                let products =
-                    (0..left.columns).map(|inner| f64::from(at(left, row, inner)) * right.at(inner, column));
+                let products = (0..left.columns)
+                    .map(|inner| f64::from(left.number(row, inner)) * right.at(inner, column));
                 f64::from(*factor) * products.sum::<f64>()
             });
             let sum = f64::from(alpha) * sums.sum::<f64>();
@@ -366,16 +337,7 @@ mod tests {
     }
 
     fn every() -> Vec<Products> {
-        let best = Instructions::detect();
-        let mut all = vec![Instructions::Portable];
-        #[cfg(target_arch = "x86_64")]
-        if best != Instructions::Portable {
-            all.push(Instructions::Avx2);
-        }
-        if best != all[all.len() - 1] {
-            all.push(best);
-        }
-        let mut all: Vec<Products> = all
+        let mut all: Vec<Products> = Instructions::every()
             .into_iter()
             .map(|instructions| Products { instructions, precision: Precision::Single })
             .collect();

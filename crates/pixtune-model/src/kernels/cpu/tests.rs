@@ -122,8 +122,8 @@ fn lora() {
     let weight = k.weight(matrix(&bytes, 11, 9));
     let forward = |x: &CpuBuffer, parameters: &CpuBuffer| {
         let (mut hidden, mut y) = (k.buffer(6 * 3), k.buffer(66));
-        let pass = LoraForward { parameters, weight: &weight, x, adapter_x: x };
-        k.lora(&lora, pass, &mut hidden, &mut y, Write::Set);
+        k.lora_hidden(&lora, parameters, x, &mut hidden);
+        k.lora(&lora, LoraForward { parameters, weight: &weight, x, hidden: &hidden }, &mut y, Write::Set);
         (hidden, y)
     };
     check(

@@ -51,6 +51,23 @@ impl Instructions {
         Instructions::Portable
     }
 
+    /// All that this processor has.
+    #[cfg(test)]
+    pub(super) fn every() -> Vec<Instructions> {
+        let mut all = vec![Instructions::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let best = Instructions::detect();
+            if best != Instructions::Portable {
+                all.push(Instructions::Avx2);
+            }
+            if best == Instructions::Avx512 {
+                all.push(best);
+            }
+        }
+        all
+    }
+
     /// Numbers of a vector.
     pub(super) fn lanes(self) -> usize {
         match self {
