@@ -439,7 +439,7 @@ fn the_plan_is_told_and_nothing_is_written() {
     let run = train(&case, &["--dry-run", "--format", "json", "--activation-memory", "100kB"]).ends(0);
     let plan: Value<'static> = pixtune_core::json::parse(&run.stdout).unwrap().value.into_owned();
     assert_eq!(at(&plan, "/trained_parameters").to_string(), "53760");
-    assert_eq!(at(&plan, "/recomputed_layers").to_string(), "3");
+    assert_eq!(at(&plan, "/recomputed_layers").to_string(), "2");
     assert_eq!(at(&plan, "/measured").as_array().unwrap().len(), 2);
 }
 
