@@ -37,6 +37,11 @@ pub trait Kernels: Send + Sync + Debug + Sized {
     /// What went wrong since the last call.
     fn check(&self) -> Result<(), DeviceError>;
 
+    /// Does work of many operations. Threads of the device need not fall asleep between them.
+    fn together<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
     /// Sets every number.
     fn fill(&self, buffer: &mut Self::Buffer, value: f32);
     /// Copies a buffer into one of the same length.

@@ -215,9 +215,11 @@ impl<'w, K: Kernels> Network<'w, K> {
             return Ok(Vec::new());
         }
         let scope = self.scope(None);
-        let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
-        let (x, _) = self.decoder.forward(&scope, batch, (x, &rows), stack::Keep::Nothing);
-        let losses = self.decoder.losses(&scope, &x, &targets);
+        let losses = self.kernels.together(|| {
+            let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+            let (x, _) = self.decoder.forward(&scope, batch, (x, &rows), stack::Keep::Nothing);
+            self.decoder.losses(&scope, &x, &targets)
+        });
         self.kernels.check()?;
         Ok(losses)
     }
@@ -234,29 +236,34 @@ impl<'w, K: Kernels> Network<'w, K> {
         let dropout = (self.dropout > 0.0).then_some(mask);
         let scope = Scope { kernels: &self.kernels, parameters: &self.parameters, dropout };
         let gradients = &mut self.gradients;
-        let has_pictures = !batch.pictures.is_empty();
-        let below = if has_pictures { self.vision.below() } else { Below::Frozen };
-        let (pictures, vision_trace) = match has_pictures {
-            true => {
-                let (pictures, trace) = self.vision.forward(&scope, &batch.pictures, Some(recomputed.vision));
-                (Some(pictures), trace)
+        let losses = self.kernels.together(|| {
+            let has_pictures = !batch.pictures.is_empty();
+            let below = if has_pictures { self.vision.below() } else { Below::Frozen };
+            let (pictures, vision_trace) = match has_pictures {
+                true => {
+                    let (pictures, trace) =
+                        self.vision.forward(&scope, &batch.pictures, Some(recomputed.vision));
+                    (Some(pictures), trace)
+                }
+                false => (None, None),
+            };
+            let x = self.decoder.embed(&scope, batch, pictures.as_ref());
+            drop(pictures);
+            let keep = stack::Keep::ForBackward { below, recomputed: recomputed.text };
+            let (x, trace) = self.decoder.forward(&scope, batch, (x, &rows), keep);
+            let (losses, x_gradient) = self.decoder.losses_backward(&scope, &x, &targets, pass.scale);
+            drop(x);
+            let x_gradient =
+                self.decoder.backward(&scope, gradients, batch, (trace, x_gradient), (&rows, below));
+            if let (Some(x_gradient), Some(trace)) = (x_gradient, vision_trace) {
+                let hidden = self.shape.text.hidden;
+                let mut picture_gradient = self.kernels.buffer(batch.patches() * hidden);
+                self.kernels.gather_rows(&x_gradient, &batch.picture_rows, hidden, &mut picture_gradient);
+                drop(x_gradient);
+                self.vision.backward(&scope, gradients, trace, &picture_gradient);
             }
-            false => (None, None),
-        };
-        let x = self.decoder.embed(&scope, batch, pictures.as_ref());
-        drop(pictures);
-        let keep = stack::Keep::ForBackward { below, recomputed: recomputed.text };
-        let (x, trace) = self.decoder.forward(&scope, batch, (x, &rows), keep);
-        let (losses, x_gradient) = self.decoder.losses_backward(&scope, &x, &targets, pass.scale);
-        drop(x);
-        let x_gradient = self.decoder.backward(&scope, gradients, batch, (trace, x_gradient), (&rows, below));
-        if let (Some(x_gradient), Some(trace)) = (x_gradient, vision_trace) {
-            let hidden = self.shape.text.hidden;
-            let mut picture_gradient = self.kernels.buffer(batch.patches() * hidden);
-            self.kernels.gather_rows(&x_gradient, &batch.picture_rows, hidden, &mut picture_gradient);
-            drop(x_gradient);
-            self.vision.backward(&scope, gradients, trace, &picture_gradient);
-        }
+            losses
+        });
         self.kernels.check()?;
         Ok(sum(&losses))
     }

@@ -150,6 +150,11 @@ impl Kernels for CpuKernels {
         Ok(())
     }
 
+    /// On a thread of the pool: an operation begins there at once, and wakes only the others.
+    fn together<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.run(work)
+    }
+
     fn fill(&self, buffer: &mut CpuBuffer, value: f32) {
         buffer.fill(value);
     }
