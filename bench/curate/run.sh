@@ -17,6 +17,6 @@ $venv/bin/python bench/curate/planted.py $data --photos "${PHOTOS:-60}" \
     --from examples/visual-qa/images "$packages/skimage/data" "$packages/sklearn/datasets/images" \
     --without bricks-gray.gif chessboard_GRAY.png logo.png motorcycle_right.png
 $venv/bin/python bench/curate/compare.py target/release/pixtune $data --rounds "${ROUNDS:-3}"
-$venv/bin/python bench/prepare/generate.py target/bench/prepare --photos 2000
+$venv/bin/python bench/prepare/generate.py target/bench/prepare --photos 300
 $venv/bin/python bench/curate/measuring.py target/release/pixtune target/bench/prepare/dataset.csv --rounds "${ROUNDS:-3}"
 bench/curate/near.sh
