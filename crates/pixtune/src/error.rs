@@ -95,6 +95,7 @@ impl Error {
             Error::Survey(SurveyError::Nothing { .. }) => {
                 "give a folder that `pixtune prepare` made, JSON Lines files, or a folder of pictures"
             }
+            Error::Survey(SurveyError::StandardInput) => "write what comes through the pipe to a file first",
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
             Error::Signal { .. }

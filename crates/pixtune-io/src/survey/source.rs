@@ -26,6 +26,9 @@ pub enum SurveyError {
         /// The folder.
         path: PathBuf,
     },
+    /// Standard input was given.
+    #[error("`-` is not taken: the files are read more than once")]
+    StandardInput,
     /// A table, which is not yet in the form that is trained on.
     #[error("`{}` is a table; `pixtune prepare` makes samples of it", path.display())]
     Table {
@@ -106,6 +109,9 @@ impl Source {
     pub fn open(given: &[PathBuf]) -> Result<Source, SurveyError> {
         let mut source = Source::default();
         for path in given {
+            if path.as_os_str() == "-" {
+                return Err(SurveyError::StandardInput);
+            }
             let about = fs::metadata(path).map_err(|error| broken(path, error))?;
             if about.is_dir() {
                 source.folder(path)?;

@@ -47,8 +47,21 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
 fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
     match &args.vram {
         Some(size) => Ok(Gpu::of_memory(memory(size)?)),
+        None if sizes(&args.gpu).len() > 1 => {
+            let sizes = sizes(&args.gpu).join(" or ");
+            Err(Error::argument(format!("`{}` is made with different memory; write {sizes}", args.gpu)))
+        }
         None => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
     }
+}
+
+/// The cards of this name with any memory, where no card is just called so.
+fn sizes(name: &str) -> Vec<&'static str> {
+    if Gpu::find(name).is_some() {
+        return Vec::new();
+    }
+    let start = format!("{}-", name.to_ascii_lowercase());
+    GPUS.iter().map(|gpu| gpu.id).filter(|id| id.starts_with(&start)).collect()
 }
 
 /// Bytes of a card; a number without a unit is gigabytes, as cards are sold.

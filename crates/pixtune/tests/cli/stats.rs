@@ -123,6 +123,10 @@ fn poor_input_has_a_sensible_answer() {
     assert!(told.contains("1 to 1") || told.contains("1 pixels, all alike"), "{told}");
     case.run(&["plan", "pictures"]).ends(2).tells("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).tells("h100-80gb");
+    case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).tells("write a100-80gb or a100-40gb");
+    for command in ["stats", "report", "plan"] {
+        case.run(&[command, "-"]).ends(2).tells("`-` is not taken").tells("to a file first");
+    }
     case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).tells("is no size");
     case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).tells("less memory than any card");
     case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).tells("less memory than any card");
