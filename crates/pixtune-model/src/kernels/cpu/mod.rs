@@ -9,6 +9,7 @@ mod attention;
 mod loss;
 mod matrix;
 mod pack;
+mod packed;
 mod pool;
 mod product;
 mod rows;

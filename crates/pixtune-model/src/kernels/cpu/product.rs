@@ -167,6 +167,33 @@ impl Products {
             }
         });
     }
+
+    /// One tile; what its last vector has too many goes through memory beside the result.
+    pub(super) fn tile(
+        self,
+        mut out: MatrixMut,
+        vectors: usize,
+        stretches: &[Stretch],
+        (alpha, write): (f32, Write),
+    ) {
+        let instructions = self.instructions;
+        let size = (out.rows, vectors);
+        if out.columns == vectors * instructions.lanes() {
+            let target = Target { out: out.at, row: out.row_stride, alpha, add: write == Write::Add };
+            // SAFETY: the sizes agree, and every view covers numbers that live as long as it.
+            return unsafe { instructions.tile(size, stretches, target) };
+        }
+        let mut beside = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
+        let row = vectors * instructions.lanes();
+        let target = Target { out: beside.as_mut_ptr(), row, alpha, add: false };
+        // SAFETY: as above, and a tile has at most as many numbers as `beside`.
+        unsafe { instructions.tile(size, stretches, target) };
+        for (index, sums) in beside.chunks_exact(row).take(out.rows).enumerate() {
+            for (out, sum) in out.row(index).iter_mut().zip(sums) {
+                *out = if write == Write::Add { *out + sum } else { *sum };
+            }
+        }
+    }
 }
 
 /// A piece of a term's inner axis.
@@ -237,7 +264,7 @@ impl Pass<'_> {
                 }));
                 let columns = panel.first..panel.first + panel.columns;
                 let out = out.again().rows(rows.clone()).columns(columns);
-                self.tile(out, panel.vectors, &stretches, (alpha, write));
+                self.products.tile(out, panel.vectors, &stretches, (alpha, write));
             }
         }
     }
@@ -278,30 +305,10 @@ impl Pass<'_> {
         }
         panels
     }
-
-    /// One tile; what its last vector has too many goes through memory beside the result.
-    fn tile(&self, mut out: MatrixMut, vectors: usize, stretches: &[Stretch], (alpha, write): (f32, Write)) {
-        let instructions = self.products.instructions;
-        let size = (out.rows, vectors);
-        if out.columns == vectors * instructions.lanes() {
-            let target = Target { out: out.at, row: out.row_stride, alpha, add: write == Write::Add };
-            // SAFETY: the sizes agree, and every view covers numbers that live as long as it.
-            return unsafe { instructions.tile(size, stretches, target) };
-        }
-        let mut beside = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
-        let row = vectors * instructions.lanes();
-        let target = Target { out: beside.as_mut_ptr(), row, alpha, add: false };
-        // SAFETY: as above, and a tile has at most as many numbers as `beside`.
-        unsafe { instructions.tile(size, stretches, target) };
-        for (index, sums) in beside.chunks_exact(row).take(out.rows).enumerate() {
-            for (out, sum) in out.row(index).iter_mut().zip(sums) {
-                *out = if write == Write::Add { *out + sum } else { *sum };
-            }
-        }
-    }
 }
 
-const MOST_ROWS: usize = 8;
+/// Rows of a tile of any instructions at most.
+pub(super) const MOST_ROWS: usize = 8;
 const MOST_LANES: usize = 16;
 
 fn sum_double(mut out: MatrixMut, write: Write, alpha: f32, terms: &[Term]) {

@@ -314,3 +314,66 @@ fn attention_of_text() {
 fn attention_of_pictures() {
     attention(Mask::Full);
 }
+
+/// Attention and its gradients by kernels of either precision: out, log sums, dq, dk, dv.
+fn attention_by(precision: Precision, shape: &AttentionShape, rows: usize) -> Vec<Vec<f32>> {
+    let k = CpuKernels::with_precision(2, precision).unwrap();
+    let (width, key_width) = (shape.heads * shape.head_size, shape.key_value_heads * shape.head_size);
+    let [q, dout] = [21, 22].map(|seed| up(&k, &random(seed, rows * width)));
+    let [keys, values] = [23, 24].map(|seed| up(&k, &random(seed, rows * key_width)));
+    let (mut out, mut log_sums) = (k.buffer(rows * width), k.buffer(rows * shape.heads));
+    let input = || AttentionInput { queries: &q, keys: &keys, values: &values };
+    k.attention(shape, input(), &mut out, &mut log_sums);
+    let (mut dq, mut dk, mut dv) =
+        (k.buffer(rows * width), k.buffer(rows * key_width), k.buffer(rows * key_width));
+    let output = AttentionOutput { out: &out, log_sums: &log_sums, out_gradient: &dout };
+    let gradients = AttentionGradients { queries: &mut dq, keys: &mut dk, values: &mut dv };
+    k.attention_backward(shape, input(), output, gradients);
+    [out, log_sums, dq, dk, dv].iter().map(|buffer| buffer.to_vec()).collect()
+}
+
+#[test]
+fn attention_is_the_same_in_both_precisions() {
+    for mask in [Mask::Causal, Mask::Full] {
+        for (head_size, bounds) in [(80, [0, 3, 20, 340]), (64, [0, 1, 49, 290]), (5, [0, 17, 81, 100])] {
+            let segments: Vec<Segment> = bounds
+                .windows(2)
+                .map(|pair| Segment { queries: pair[0]..pair[1], keys: pair[0]..pair[1] })
+                .collect();
+            let shape = AttentionShape { heads: 4, key_value_heads: 2, head_size, mask, segments: &segments };
+            let found = attention_by(Precision::Single, &shape, bounds[3]);
+            let expected = attention_by(Precision::Double, &shape, bounds[3]);
+            for (found, expected) in found.iter().zip(&expected) {
+                for (a, b) in found.iter().zip(expected) {
+                    assert!((a - b).abs() <= 2e-5 * (1.0 + b.abs()), "{mask:?} {head_size}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+/// A text that grows by a token reads keys where they lie, not packed.
+#[test]
+fn a_last_query_alone_gives_the_last_row() {
+    let k = CpuKernels::new(2).unwrap();
+    let (rows, heads, size) = (70, 4, 24);
+    let [q, keys, values] = [(25, 96), (26, 48), (27, 48)].map(|(seed, width)| random(seed, rows * width));
+    let attend = |queries: &[f32]| {
+        let count = queries.len() / (heads * size);
+        let segments = [Segment { queries: 0..count, keys: 0..rows }];
+        let shape = AttentionShape {
+            heads,
+            key_value_heads: 2,
+            head_size: size,
+            mask: Mask::Causal,
+            segments: &segments,
+        };
+        let (mut out, mut log_sums) = (k.buffer(queries.len()), k.buffer(count * heads));
+        let (queries, keys, values) = (up(&k, queries), up(&k, &keys), up(&k, &values));
+        let input = AttentionInput { queries: &queries, keys: &keys, values: &values };
+        k.attention(&shape, input, &mut out, &mut log_sums);
+        out.to_vec()
+    };
+    let (all, last) = (attend(&q), attend(&q[69 * heads * size..]));
+    all[69 * heads * size..].iter().zip(&last).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{a} {b}"));
+}

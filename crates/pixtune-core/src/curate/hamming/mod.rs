@@ -1,0 +1,189 @@
+//! All pairs of 64-bit hashes that differ in few bits.
+//!
+//! A hash is cut into three bands of 21, 21 and 22 bits. Two hashes that differ in at most 10 bits differ in at most
+//! 3, 3 or 2 bits of one of them (3 + 3 + 2 + 2 = 10 is the most that escapes none). So hashes are put into buckets by
+//! the bits of a band, three to eight in each, and a bucket is compared with those whose number is that close: one or two
+//! thousand of them, taken so that both stay in the processor's cache. Buckets are compared all with all, eight hashes with
+//! eight, without a branch and at first by 32 of the bits outside the band; what is close in these is looked at whole.
+
+mod index;
+mod search;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use index::{BANDS, Index};
+use search::{Found, Search, fastest};
+
+/// A pair of hashes that are close, by their indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pair {
+    /// In how many bits they differ.
+    pub distance: u8,
+    /// The smaller index.
+    pub one: u32,
+    /// The larger index.
+    pub other: u32,
+}
+
+/// The largest distance that can be searched for.
+pub const MOST: u32 = 10;
+
+/// So few hashes are compared each with each.
+const FEW: usize = 4_000;
+
+/// In how many bits of its band a pair at this distance differs at most, for at least one band.
+fn radii(distance: u32) -> [u32; 3] {
+    // Radii r1, r2, r3 find every pair up to r1 + r2 + r3 + 2: beyond them in all bands are r1 + r2 + r3 + 3 bits.
+    std::array::from_fn(|band| (distance.saturating_sub(band as u32)) / 3)
+}
+
+/// All pairs of `hashes` that differ in at most `distance` bits, in order of their indices; `distance` is at most
+/// [`MOST`]. Equal hashes should have been put together before: among many of them every pair is told.
+pub fn pairs_within(hashes: &[u64], distance: u32, threads: NonZeroUsize) -> Vec<Pair> {
+    let distance = distance.min(MOST);
+    if hashes.len() <= FEW {
+        return brute_force(hashes, distance);
+    }
+    let mut pairs = Vec::new();
+    for band in 0..BANDS.len() {
+        let index = Index::new(hashes, band, index::depth(hashes.len(), band));
+        search_band(&index, distance, threads, &mut pairs);
+    }
+    pairs.sort_unstable_by_key(|pair| (pair.one, pair.other));
+    pairs
+}
+
+fn brute_force(hashes: &[u64], distance: u32) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (one, hash) in hashes.iter().enumerate() {
+        for (other, more) in hashes.iter().enumerate().skip(one + 1) {
+            let apart = (hash ^ more).count_ones();
+            if apart <= distance {
+                pairs.push(Pair { distance: apart as u8, one: one as u32, other: other as u32 });
+            }
+        }
+    }
+    pairs
+}
+
+/// So many buckets are compared with so many others in one go, as a power of two: 256 KiB of either side.
+const BLOCK: u32 = 13;
+
+/// Adds the pairs that this band is the first to show.
+fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
+    // Many blocks, taken in turn, so that no thread waits for another.
+    let search = Search::new(index, distance, BLOCK.min(index.depth.saturating_sub(6)), fastest());
+    let next = AtomicU32::new(0);
+    let work = || {
+        let mut found = Found::default();
+        loop {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            if block >= 1 << (index.depth - search.bits) {
+                return found.pairs;
+            }
+            search.block(block, &mut found);
+        }
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(work)).collect();
+        pairs.append(&mut work());
+        for other in others {
+            let found = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            pairs.extend(found);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::search::{Neighbours, masks, neighbours_portable};
+    use super::*;
+
+    #[test]
+    fn masks_are_all_there_once() {
+        let all = masks(21, 3);
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!((all.len(), different.len()), (1 + 21 + 210 + 1330, all.len()));
+    }
+
+    #[test]
+    fn radii_leave_no_pair_out() {
+        for distance in 0..=MOST {
+            let radii = radii(distance);
+            assert!(radii.iter().sum::<u32>() + 3 > distance, "{distance}: {radii:?}");
+        }
+    }
+
+    fn made_up(seed: u64, count: u64) -> Vec<u64> {
+        let random = |n: u64| twox_hash::XxHash3_64::oneshot_with_seed(seed, &n.to_le_bytes());
+        let mut hashes: Vec<u64> = (0..count).map(random).collect();
+        for n in 0..count / 3 {
+            let flips = (0..random(n) % 14).fold(0, |flips, k| flips | 1u64 << (random(n + 77 * k) % 64));
+            hashes.push(hashes[n as usize] ^ flips);
+        }
+        hashes
+    }
+
+    /// For every kind of processor that this one can stand for.
+    fn every() -> Vec<Neighbours> {
+        let mut all: Vec<Neighbours> = vec![neighbours_portable, fastest()];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+            all.push(x86::neighbours_avx2);
+        }
+        all
+    }
+
+    fn search_with(
+        hashes: &[u64],
+        distance: u32,
+        (depth, bits): (u32, u32),
+        neighbours: Neighbours,
+    ) -> Vec<Pair> {
+        let mut found = Found::default();
+        for band in 0..BANDS.len() {
+            let index = Index::new(hashes, band, depth);
+            let search = Search::new(&index, distance, bits.min(depth), neighbours);
+            (0..1 << (depth - search.bits)).for_each(|block| search.block(block, &mut found));
+        }
+        found.pairs.sort_unstable_by_key(|pair| (pair.one, pair.other));
+        found.pairs
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn the_index_finds_what_brute_force_finds(seed in any::<u64>(), distance in 0..=MOST) {
+            let hashes = made_up(seed, FEW as u64);
+            let found = pairs_within(&hashes, distance, NonZeroUsize::new(2).unwrap());
+            prop_assert_eq!(found, brute_force(&hashes, distance));
+        }
+
+        /// Many of one cluster share a bucket in two of three bands.
+        #[test]
+        fn clusters_are_found_whole(seed in any::<u64>(), distance in 0..=MOST, depth in 0..=14u32, bits in 0..=9u32) {
+            let flips = |n: u64| 1u64 << (n % 64) | 1 << (n / 64 % 64);
+            let hashes: Vec<u64> = (0..300).map(|n| seed ^ flips(n * 7)).chain(made_up(seed, 300)).collect();
+            let wanted = brute_force(&hashes, distance);
+            for neighbours in every() {
+                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
+            }
+        }
+
+        #[test]
+        fn buckets_of_any_number_and_every_kind_of_vector_find_the_same(
+            seed in any::<u64>(), distance in 0..=MOST, depth in 0..=14u32, bits in 0..=9u32,
+        ) {
+            let hashes = made_up(seed, 1000);
+            let wanted = brute_force(&hashes, distance);
+            for neighbours in every() {
+                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
+            }
+        }
+    }
+}
