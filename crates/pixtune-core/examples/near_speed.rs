@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use pixtune_core::curate::hamming::{MOST, pairs_within};
 use pixtune_core::curate::minhash::{SIMILAR, Sketch, near_texts};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 fn random(seed: u64, n: u64) -> u64 {
-    xxh3_64_with_seed(&n.to_le_bytes(), seed)
+    XxHash3_64::oneshot_with_seed(seed, &n.to_le_bytes())
 }
 
 fn hashes(count: u64) {

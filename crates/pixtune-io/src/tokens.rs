@@ -13,7 +13,7 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
 
-use crate::check::{HEADS, Payloads};
+use crate::check::{HEADS, LONGEST_HEAD, Payloads};
 use crate::image::{ImageError, Limits, inspect};
 use crate::read::records::{Cut, RawRow};
 use crate::write::base64;
@@ -181,7 +181,9 @@ fn picture_size(
     folder: &Path,
 ) -> Result<(u32, u32), Finding> {
     let from_head = match &picture.source {
-        ImageSource::Inline { base64: text, .. } if text.len() >= HEADS[1] => size_in_head(text, payloads),
+        ImageSource::Inline { base64: text, .. } if text.len() >= LONGEST_HEAD => {
+            size_in_head(text, payloads)
+        }
         _ => None,
     };
     if let Some(size) = from_head {

@@ -295,7 +295,7 @@ fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> 
 
 /// The hash by which pictures and texts are told apart: XXH3, 128 bits.
 pub fn content_hash(bytes: &[u8]) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(bytes)
+    twox_hash::XxHash3_128::oneshot(bytes)
 }
 
 /// What kind of answer a text is, for strata: 0 nothing, 1 one word, 2 a number with or without a unit, 3 JSON, 4 several
@@ -318,7 +318,7 @@ pub fn answer_kind(text: &str) -> u8 {
 
 /// A short hash of a group, a stratum or an id; never 0, which stands for none.
 pub fn label_hash(text: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(text.as_bytes()).max(1)
+    twox_hash::XxHash3_64::oneshot(text.as_bytes()).max(1)
 }
 
 /// A hasher for keys that are hashes already.

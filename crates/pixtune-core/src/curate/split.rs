@@ -151,7 +151,7 @@ impl Split {
             Some(image) => image.content,
             None => row.text,
         };
-        xxhash_rust::xxh3::xxh3_64_with_seed(&content.to_le_bytes(), self.seed)
+        twox_hash::XxHash3_64::oneshot_with_seed(self.seed, &content.to_le_bytes())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use super::{Mender, tree};
 use crate::json::{self, Value};
@@ -251,6 +251,6 @@ fn new_id(old: &str, used: &HashSet<String>) -> String {
         };
         (0..9).map(letter).collect()
     };
-    let ids = (0..).map(|seed| spell(xxh3_64_with_seed(old.as_bytes(), seed)));
+    let ids = (0..).map(|seed| spell(XxHash3_64::oneshot_with_seed(seed, old.as_bytes())));
     ids.into_iter().find(|id| !used.contains(id)).expect("there are more ids than calls in a row")
 }

@@ -150,7 +150,7 @@ fn start(text: &str) -> String {
 
 fn text_hash(text: &str) -> u64 {
     let lower: String = text.trim().chars().flat_map(char::to_lowercase).collect();
-    xxhash_rust::xxh3::xxh3_64(lower.as_bytes())
+    twox_hash::XxHash3_64::oneshot(lower.as_bytes())
 }
 
 /// A place in the files that were read.
@@ -302,7 +302,7 @@ impl TextSurvey {
         }
         if let Some(keys) = &answer.classified.keys {
             let keys = keys.join("\u{1f}");
-            if let Some(kept) = self.key_sets.add(xxhash_rust::xxh3::xxh3_64(keys.as_bytes()), &keys) {
+            if let Some(kept) = self.key_sets.add(twox_hash::XxHash3_64::oneshot(keys.as_bytes()), &keys) {
                 kept.add(place, || answer.start.clone());
             }
         }

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn hash(number: u64) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(&number.to_le_bytes())
+        twox_hash::XxHash3_64::oneshot(&number.to_le_bytes())
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
     fn few_things_are_counted_exactly() {
         let mut top: Top<()> = Top::new(10);
         for text in ["b", "a", "b", "c", "b", "a"] {
-            top.add(xxhash_rust::xxh3::xxh3_64(text.as_bytes()), text);
+            top.add(twox_hash::XxHash3_64::oneshot(text.as_bytes()), text);
         }
         let counts: Vec<(&str, u64)> = top.most(9).iter().map(|e| (e.text.as_str(), e.count)).collect();
         assert_eq!((counts, top.error()), (vec![("b", 3), ("a", 2), ("c", 1)], 0));

@@ -29,7 +29,7 @@ use crate::read::records::{Cut, RawRow};
 pub use across::{Across, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
-pub(crate) use pictures::{HEADS, Payloads};
+pub(crate) use pictures::{HEADS, LONGEST_HEAD, Payloads};
 
 /// How closely pictures are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

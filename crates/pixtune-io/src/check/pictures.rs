@@ -17,7 +17,7 @@ use crate::image::measure::{self, Measure};
 use crate::image::prepare::rule_of;
 use crate::image::{
     Format, Header, ImageError, Limits, Orientation, Reading, Rgb, check_structure, decode, inspect, orient,
-    sniff,
+    reaches_scan, sniff,
 };
 use crate::write::base64;
 
@@ -65,9 +65,11 @@ impl Payloads<'_> {
     }
 }
 
-/// Characters of base64 that are decoded to read a header, first 3 KiB of the file and then 48: EXIF and colour profiles
-/// push the size back. Beyond, all of it is decoded.
-pub(crate) const HEADS: [usize; 2] = [4 << 10, 64 << 10];
+/// Characters of base64 that are decoded to read a header, first 768 bytes of the file, then 3 KiB and then 48: EXIF and
+/// colour profiles push the size back. Beyond, all of it is decoded.
+pub(crate) const HEADS: [usize; 3] = [1 << 10, 4 << 10, LONGEST_HEAD];
+
+pub(crate) const LONGEST_HEAD: usize = 64 << 10;
 
 /// Characters of base64 that hold the end of a file.
 const TAIL: usize = 64;
@@ -106,7 +108,7 @@ impl Checker<'_> {
         let bytes = match length {
             Some(length) => {
                 if self.verify == Verify::Header
-                    && text.len() > HEADS[1]
+                    && text.len() > LONGEST_HEAD
                     && let Some(header) = whole_by_its_ends(text, length)
                 {
                     self.judge_header(&header, length, mime, found);
@@ -274,8 +276,8 @@ fn whole_by_its_ends(text: &str, length: usize) -> Option<Header> {
 /// Whether a file ends as its format asks; never where frames and pages are found only by a walk through all of it.
 fn ends_well(head: &[u8], tail: &[u8], length: usize) -> bool {
     match sniff(head) {
-        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9"),
-        // A colour key, an orientation or an animation stand before the pixels.
+        // An orientation, a colour key or an animation stand before the pixels.
+        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9") && reaches_scan(head),
         Ok(Format::Png) => {
             tail.ends_with(b"IEND\xae\x42\x60\x82") && memchr::memmem::find(head, b"IDAT").is_some()
         }

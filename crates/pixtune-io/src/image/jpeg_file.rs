@@ -11,9 +11,10 @@ use super::sniff::Format::Jpeg;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
 
-/// Marker segments up to the first scan: marker and payload.
+const START_OF_SCAN: u8 = 0xda;
+
+/// Marker segments up to the first scan, whose marker comes last: marker and payload.
 fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    const START_OF_SCAN: u8 = 0xda;
     let mut at = 2;
     std::iter::from_fn(move || {
         // Stray bytes between segments and filling bytes before a marker are stepped over, as readers do.
@@ -29,7 +30,8 @@ fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
             return Some((marker, &bytes[..0]));
         }
         if matches!(marker, START_OF_SCAN | 0xd9) {
-            return None;
+            at = bytes.len();
+            return (marker == START_OF_SCAN).then_some((marker, &bytes[..0]));
         }
         let len = usize::from(u16_be(bytes, at)?);
         let payload = take(bytes, at + 2, len.checked_sub(2)?)?;
@@ -51,6 +53,11 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         }
     }
     Ok(Header { orientation, ..header.ok_or(TRUNCATED)? })
+}
+
+/// Whether the beginning of a file holds all that stands before its pixels.
+pub(crate) fn reaches_scan(bytes: &[u8]) -> bool {
+    segments(bytes).any(|(marker, _)| marker == START_OF_SCAN)
 }
 
 /// ITU T.81, B.2.2.
@@ -98,5 +105,21 @@ pub(super) fn error(error: JpegError) -> ImageError {
             max: max_pixels,
         },
         other => ImageError::corrupt(Jpeg, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_enough_when_it_reaches_the_scan() {
+        let head = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x20\x01\x01\x11\x00";
+        // An orientation may stand behind the frame, so the frame alone is not all.
+        assert!(header(head).is_ok() && !reaches_scan(head));
+        let whole = [&head[..], b"\xff\xe1\x00\x04ab\xff\xda"].concat();
+        assert!(reaches_scan(&whole));
+        assert!((0..whole.len()).all(|length| !reaches_scan(&whole[..length])));
+        assert!(!reaches_scan(&[&head[..], b"\xff\xd9\xff\xda"].concat()));
     }
 }

@@ -1,12 +1,13 @@
 //! Measuring pictures: from what the decoders give to [`PictureFacts`].
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use pixtune_core::curate::PictureFacts;
 use pixtune_core::curate::measure::{Luma, Measured, Thumbnail, measure, perceptual_hash};
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_64;
 
 use super::jpeg::{Colour, Planes};
 use super::prepare::with_planes;
@@ -110,10 +111,10 @@ pub fn rgb(rgb: &Rgb) -> Measure {
 
 /// Of size and colours, even and never 0.
 fn colour_hash(rgb: &Rgb) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&[rgb.width.to_le_bytes(), rgb.height.to_le_bytes()].concat());
-    hash.update(&rgb.pixels);
-    (hash.digest() & !1).max(2)
+    let mut hash = XxHash3_64::new();
+    hash.write(&[rgb.width.to_le_bytes(), rgb.height.to_le_bytes()].concat());
+    hash.write(&rgb.pixels);
+    (hash.finish() & !1).max(2)
 }
 
 /// The hash by which the pixels in a file are known where they are compared with those of another format.
@@ -162,13 +163,13 @@ fn is_grey(row: &[u8]) -> bool {
 /// Of the planes, the colours they stand for and the way they are turned: the same for files that differ in their
 /// metadata, their tables of codes or the order of their scans.
 fn pixel_hash(planes: &Planes, orientation: Orientation) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&[planes.colour as u8, orientation.exif(), planes.planes.len() as u8]);
+    let mut hash = XxHash3_64::new();
+    hash.write(&[planes.colour as u8, orientation.exif(), planes.planes.len() as u8]);
     for plane in &planes.planes {
-        hash.update(&[plane.width.to_le_bytes(), plane.height.to_le_bytes()].concat());
-        plane.rows().for_each(|row| hash.update(row));
+        hash.write(&[plane.width.to_le_bytes(), plane.height.to_le_bytes()].concat());
+        plane.rows().for_each(|row| hash.write(row));
     }
-    hash.digest()
+    hash.finish()
 }
 
 /// Rounded means of the four quarters of a plane; a side of one pixel belongs to both halves.

@@ -32,6 +32,7 @@ pub use encode_png::encode_png;
 pub use error::ImageError;
 pub use graphic::is_graphic;
 pub use header::{Colour, Header, inspect};
+pub(crate) use jpeg_file::reaches_scan;
 pub use limits::Limits;
 pub use model_input::{ModelInput, model_input};
 pub use orient::{Orientation, orient};

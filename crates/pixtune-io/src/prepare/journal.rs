@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pixtune_core::curate::{Image, PictureFacts, Record, Sketch, TextSketch};
 use pixtune_core::diagnostic::Severity;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// Where the line of a row was written while the other rows were not yet known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Journal {
         let payload = encode(entry);
         self.buffer.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         self.buffer.extend_from_slice(&payload);
-        self.buffer.extend_from_slice(&xxh3_64(&payload).to_le_bytes());
+        self.buffer.extend_from_slice(&XxHash3_64::oneshot(&payload).to_le_bytes());
     }
 
     /// Bytes that wait for a flush.
@@ -114,7 +114,7 @@ impl<R: Read> Replay<R> {
             return Ok(None);
         }
         let (payload, sum) = payload.split_at(length);
-        if xxh3_64(payload).to_le_bytes() != sum {
+        if XxHash3_64::oneshot(payload).to_le_bytes() != sum {
             return Ok(None);
         }
         let entry = decode(payload);

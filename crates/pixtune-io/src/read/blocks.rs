@@ -60,6 +60,16 @@ impl Block {
         self.room(bytes.len()).copy_from_slice(bytes);
         self.end += bytes.len();
     }
+
+    /// Nothing, in memory that can be written over.
+    fn clear(&mut self) {
+        (self.end, self.oversized) = (0, None);
+    }
+
+    fn drop_first(&mut self, length: usize) {
+        self.buffer.copy_within(length..self.end, 0);
+        self.end -= length;
+    }
 }
 
 /// A line without `\n` or `\r\n`.
@@ -107,8 +117,8 @@ pub struct Blocks<R> {
     sizes: Sizes,
     /// Only lines that begin within so many bytes are wanted; counted from the next line.
     wanted: u64,
-    /// What was read behind the last line end.
-    carried: Vec<u8>,
+    /// What was read behind the last line end: the beginning of the next block.
+    carried: Block,
     start: Start,
     has_byte_order_mark: bool,
 }
@@ -127,9 +137,9 @@ pub(super) enum Start {
 /// How much is read at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// What is asked of the system at a time: more falls out of the first cache while it is copied.
+    /// What is asked of the system at a time to find the end of a block's last line: what follows it is copied once more.
     pub piece: usize,
-    /// A block ends at a line end when it has so many bytes.
+    /// A block ends at a line end when it has so many bytes, which are asked of the system at once.
     pub block: usize,
 }
 
@@ -148,12 +158,31 @@ impl<R: Read> Blocks<R> {
     pub fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
         let max_line = max_line.max(sizes.piece + sizes.block);
         let (start, wanted) = (Start::OfStream, u64::MAX);
-        Blocks { source, max_line, sizes, wanted, carried: Vec::new(), start, has_byte_order_mark: false }
+        Blocks {
+            source,
+            max_line,
+            sizes,
+            wanted,
+            carried: Block::default(),
+            start,
+            has_byte_order_mark: false,
+        }
     }
 
     /// Only the lines that begin in the next `length` bytes, from where the stream stands.
     pub(super) fn within(self, length: u64, start: Start) -> Blocks<R> {
         Blocks { wanted: length, start, ..self }
+    }
+
+    /// A reader that carries bytes in memory that was used before.
+    pub(super) fn carrying(self, mut carried: Block) -> Blocks<R> {
+        carried.clear();
+        Blocks { carried, ..self }
+    }
+
+    /// The memory of a reader that is no longer needed.
+    pub(super) fn into_carried(self) -> Block {
+        self.carried
     }
 
     /// Whether the stream started with a byte order mark, which is not part of its first line; known once a block was
@@ -164,7 +193,7 @@ impl<R: Read> Blocks<R> {
 
     /// Reads the next lines into a block, over what it held; false when there are none.
     pub fn read_into(&mut self, block: &mut Block) -> io::Result<bool> {
-        (block.end, block.oversized) = (0, None);
+        block.clear();
         match std::mem::replace(&mut self.start, Start::Passed) {
             Start::OfStream => self.skip_byte_order_mark()?,
             Start::InLine => self.wanted -= self.pass_line(self.wanted)?.min(self.wanted),
@@ -173,8 +202,7 @@ impl<R: Read> Blocks<R> {
         if self.wanted == 0 {
             return Ok(false);
         }
-        block.push(&self.carried);
-        self.carried.clear();
+        std::mem::swap(block, &mut self.carried);
         let (mut searched, mut lines_end) = (0, 0);
         // A pipe gives what it has: its lines are passed on without waiting for more.
         let mut is_short = false;
@@ -192,7 +220,7 @@ impl<R: Read> Blocks<R> {
                 if are_all {
                     lines_end = self.end_of_wanted(block);
                 }
-                self.carried.extend_from_slice(&block.buffer[lines_end..block.end]);
+                self.carried.push(&block.buffer[lines_end..block.end]);
                 block.end = lines_end;
                 self.wanted = self.wanted.saturating_sub(lines_end as u64);
                 return Ok(true);
@@ -216,7 +244,7 @@ impl<R: Read> Blocks<R> {
         }
         let length = match line_end {
             Some(at) => {
-                self.carried.extend_from_slice(&block.buffer[at + 1..block.end]);
+                self.carried.push(&block.buffer[at + 1..block.end]);
                 at as u64 + 1
             }
             None => block.end as u64 + self.pass_line(u64::MAX)?,
@@ -240,20 +268,21 @@ impl<R: Read> Blocks<R> {
             Some(missing @ 1..) => usize::try_from(missing).unwrap_or(usize::MAX),
             _ => (behind as u64 - self.wanted) as usize,
         };
-        piece.max(LEAST).min(self.sizes.piece)
+        let usual = self.sizes.piece.max(self.sizes.block.saturating_sub(behind));
+        piece.max(LEAST).min(usual)
     }
 
     /// Reads past the end of a line, or past `most` bytes of it, and says past how many; what follows is carried.
     fn pass_line(&mut self, most: u64) -> io::Result<u64> {
         let mut passed = 0;
         while passed < most {
-            self.carried.resize(self.sizes.piece, 0);
-            let read = read(&mut self.source, &mut self.carried)?;
-            self.carried.truncate(read);
-            let line_end = memchr::memchr(b'\n', &self.carried);
+            self.carried.clear();
+            let read = read(&mut self.source, self.carried.room(self.sizes.piece))?;
+            self.carried.end = read;
+            let line_end = memchr::memchr(b'\n', self.carried.lines());
             let length = line_end.map_or(read, |at| at + 1);
             passed += length as u64;
-            self.carried.drain(..length);
+            self.carried.drop_first(length);
             if read == 0 || line_end.is_some() {
                 break;
             }
@@ -262,18 +291,16 @@ impl<R: Read> Blocks<R> {
     }
 
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
-        while self.carried.len() < BYTE_ORDER_MARK.len() {
-            let start = self.carried.len();
-            self.carried.resize(start + self.sizes.piece, 0);
-            let read = read(&mut self.source, &mut self.carried[start..])?;
-            self.carried.truncate(start + read);
+        while self.carried.end < BYTE_ORDER_MARK.len() {
+            let read = read(&mut self.source, self.carried.room(self.sizes.piece))?;
+            self.carried.end += read;
             if read == 0 {
                 break;
             }
         }
-        if self.carried.starts_with(BYTE_ORDER_MARK) {
+        if self.carried.lines().starts_with(BYTE_ORDER_MARK) {
             self.has_byte_order_mark = true;
-            self.carried.drain(..BYTE_ORDER_MARK.len());
+            self.carried.drop_first(BYTE_ORDER_MARK.len());
             self.wanted = self.wanted.saturating_sub(BYTE_ORDER_MARK.len() as u64);
         }
         Ok(())

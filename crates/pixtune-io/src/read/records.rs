@@ -34,7 +34,7 @@ pub struct RawRow {
 impl RawRow {
     /// Tells the row from any other at its place.
     pub fn hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(&self.bytes, self.offset ^ self.length << 32)
+        twox_hash::XxHash3_64::oneshot_with_seed(self.offset ^ self.length << 32, &self.bytes)
     }
 }
 

@@ -120,7 +120,8 @@ impl SharedLines {
             (Shared::Range(range), Origin::File { file, blocks, .. }) => {
                 let (before, start) = before(&range);
                 let source = Blocks::with_sizes(ReadFrom { file, at: before }, self.max_line, *blocks);
-                self.read_range(source.within(range.end - before, start), look)
+                let source = source.within(range.end - before, start).carrying(self.used.take());
+                self.read_range(source, look)
             }
             (Shared::Range(_), Origin::Stream(_)) => Ok(()),
         }
@@ -139,6 +140,7 @@ impl SharedLines {
         }
         self.used.give(block);
         self.has_byte_order_mark.fetch_or(blocks.has_byte_order_mark(), Ordering::Relaxed);
+        self.used.give(blocks.into_carried());
         if let Some(mean) = bytes.checked_div(lines) {
             self.line_length.store(mean, Ordering::Relaxed);
         }

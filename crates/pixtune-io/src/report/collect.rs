@@ -18,7 +18,7 @@ impl Lowest {
     }
 
     pub(super) fn offer(&mut self, thing: u128, place: PicturePlace) {
-        let key = xxhash_rust::xxh3::xxh3_64_with_seed(&thing.to_le_bytes(), self.seed);
+        let key = twox_hash::XxHash3_64::oneshot_with_seed(self.seed, &thing.to_le_bytes());
         let is_low =
             self.kept.len() < self.most || self.kept.last_key_value().is_some_and(|(last, _)| key < *last);
         if is_low {

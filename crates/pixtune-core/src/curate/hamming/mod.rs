@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn made_up(seed: u64, count: u64) -> Vec<u64> {
-        let random = |n: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&n.to_le_bytes(), seed);
+        let random = |n: u64| twox_hash::XxHash3_64::oneshot_with_seed(seed, &n.to_le_bytes());
         let mut hashes: Vec<u64> = (0..count).map(random).collect();
         for n in 0..count / 3 {
             let flips = (0..random(n) % 14).fold(0, |flips, k| flips | 1u64 << (random(n + 77 * k) % 64));

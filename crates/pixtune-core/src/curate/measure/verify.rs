@@ -133,7 +133,7 @@ mod tests {
     fn page(text: u64) -> impl Fn(f64, f64) -> f64 {
         move |x, y| {
             let (line, word) = ((y * 24.0) as u64, (x * 9.0) as u64);
-            let ink = xxhash_rust::xxh3::xxh3_64(&(line * 100 + word + text * 10_000).to_le_bytes()) % 3;
+            let ink = twox_hash::XxHash3_64::oneshot(&(line * 100 + word + text * 10_000).to_le_bytes()) % 3;
             let head = y < 0.15 && x < 0.4;
             if head {
                 90.0
