@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use index::{BANDS, Index};
-use search::{Found, Search, fastest};
+use search::{Found, Neighbours, Search};
 
 /// A pair of hashes that are close, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,8 @@ const BLOCK: u32 = 13;
 /// Adds the pairs that this band is the first to show.
 fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
     // Many blocks, taken in turn, so that no thread waits for another.
-    let search = Search::new(index, distance, BLOCK.min(index.depth.saturating_sub(6)), fastest());
+    let bits = BLOCK.min(index.depth.saturating_sub(6));
+    let search = Search::new(index, distance, bits, Neighbours::every()[0]);
     let next = AtomicU32::new(0);
     let work = || {
         let mut found = Found::default();
@@ -101,7 +102,7 @@ fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut 
 mod tests {
     use proptest::prelude::*;
 
-    use super::search::{Neighbours, masks, neighbours_portable};
+    use super::search::masks;
     use super::*;
 
     #[test]
@@ -129,16 +130,6 @@ mod tests {
         hashes
     }
 
-    /// For every kind of processor that this one can stand for.
-    fn every() -> Vec<Neighbours> {
-        let mut all: Vec<Neighbours> = vec![neighbours_portable, fastest()];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
-            all.push(x86::neighbours_avx2);
-        }
-        all
-    }
-
     fn search_with(
         hashes: &[u64],
         distance: u32,
@@ -153,6 +144,35 @@ mod tests {
         }
         found.pairs.sort_unstable_by_key(|pair| (pair.one, pair.other));
         found.pairs
+    }
+
+    /// One hash for each way to spread up to eleven differences over the bands.
+    #[test]
+    fn pairs_at_the_edge_of_every_band_are_found() {
+        let flip = |(first, bits): (u32, u32), count: u32, turn: u32| -> u64 {
+            (0..count).fold(0, |flips, at| flips | 1 << (first + (turn + 2 * at) % bits))
+        };
+        let mut hashes = vec![0x0123_4567_89ab_cdef];
+        for differences in 0..=MOST + 1 {
+            for a in 0..=differences {
+                for b in 0..=differences - a {
+                    let counts = [a, b, differences - a - b];
+                    let flips = (0..3).fold(0, |flips, band| {
+                        flips | flip(BANDS[band], counts[band], a + 5 * b + 3 * differences)
+                    });
+                    assert_eq!(flips.count_ones(), differences);
+                    hashes.push(hashes[0] ^ flips);
+                }
+            }
+        }
+        for distance in [3, 9, 10] {
+            let wanted = brute_force(&hashes, distance);
+            for depth in [0, 7, 12] {
+                for neighbours in Neighbours::every() {
+                    assert_eq!(search_with(&hashes, distance, (depth, 9), neighbours), wanted);
+                }
+            }
+        }
     }
 
     proptest! {
@@ -170,7 +190,7 @@ mod tests {
             let flips = |n: u64| 1u64 << (n % 64) | 1 << (n / 64 % 64);
             let hashes: Vec<u64> = (0..300).map(|n| seed ^ flips(n * 7)).chain(made_up(seed, 300)).collect();
             let wanted = brute_force(&hashes, distance);
-            for neighbours in every() {
+            for neighbours in Neighbours::every() {
                 prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
             }
         }
@@ -181,7 +201,7 @@ mod tests {
         ) {
             let hashes = made_up(seed, 1000);
             let wanted = brute_force(&hashes, distance);
-            for neighbours in every() {
+            for neighbours in Neighbours::every() {
                 prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
             }
         }

@@ -19,11 +19,42 @@ pub(super) struct Search<'i> {
     neighbours: Neighbours,
 }
 
-/// [`Search::neighbours`] for a kind of processor.
-///
-/// # Safety
-/// It is run on such a processor.
-pub(super) type Neighbours = unsafe fn(&Search<'_>, usize, usize, &[Step], &mut Found);
+/// [`Search::neighbours`] for a kind of processor, which this one is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Neighbours(Function);
+
+type Function = unsafe fn(&Search<'_>, usize, usize, &[Step], &mut Found);
+
+impl Neighbours {
+    /// For any processor.
+    pub(super) const PORTABLE: Neighbours = Neighbours(neighbours_portable);
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn avx512() -> Option<Neighbours> {
+        let has = is_x86_feature_detected!("avx512vpopcntdq")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Neighbours(x86::neighbours_avx512))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn avx2() -> Option<Neighbours> {
+        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+        has.then_some(Neighbours(x86::neighbours_avx2))
+    }
+
+    /// All that this processor has, the fastest first.
+    pub(super) fn every() -> Vec<Neighbours> {
+        let mut all = vec![Neighbours::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(Neighbours::avx2());
+            all.extend(Neighbours::avx512());
+        }
+        all.reverse();
+        all
+    }
+}
 
 /// From one bucket to another.
 #[derive(Debug, Clone, Copy)]
@@ -42,27 +73,7 @@ pub(super) struct Found {
     rows: Vec<(u32, u16)>,
 }
 
-/// The fastest for this processor.
-pub(super) fn fastest() -> Neighbours {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512vpopcntdq") && is_x86_feature_detected!("avx512f") {
-            return x86::neighbours_avx512;
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
-            return x86::neighbours_avx2;
-        }
-    }
-    neighbours_portable
-}
-
-pub(super) fn neighbours_portable(
-    search: &Search<'_>,
-    here: usize,
-    first: usize,
-    steps: &[Step],
-    found: &mut Found,
-) {
+fn neighbours_portable(search: &Search<'_>, here: usize, first: usize, steps: &[Step], found: &mut Found) {
     let close = |one: &Half, other: u32, limit| one.iter().any(|one| (one ^ other).count_ones() <= limit);
     search.neighbours(
         (here, first),
@@ -167,15 +178,19 @@ impl<'i> Search<'i> {
     /// Compares a row with those that every bucket has, of the buckets that are a step from this one.
     fn near_bucket(&self, here: usize, bucket: usize, steps: &[Step], found: &mut Found) {
         for level in 0..self.index.levels {
-            // SAFETY: whoever made this search saw to the processor.
-            unsafe { (self.neighbours)(self, here, self.index.row(level, bucket), steps, found) };
+            self.near_rows(here, self.index.row(level, bucket), steps, found);
         }
     }
 
     /// Compares two rows.
     fn row(&self, here: usize, there: usize, limit: u32, found: &mut Found) {
-        // SAFETY: as above.
-        unsafe { (self.neighbours)(self, here, there, &[Step { mask: 0, limit }], found) };
+        self.near_rows(here, there, &[Step { mask: 0, limit }], found);
+    }
+
+    fn near_rows(&self, here: usize, first: usize, steps: &[Step], found: &mut Found) {
+        let Neighbours(function) = self.neighbours;
+        // SAFETY: the processor is of the kind that the function is for.
+        unsafe { function(self, here, first, steps, found) };
     }
 
     /// Compares a row with those that are a step from `first`. `turn` prepares a row for `near`: which lanes
