@@ -47,11 +47,14 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
 fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
     match &args.vram {
         Some(size) => Ok(Gpu::of_memory(memory(size)?)),
-        None if sizes(&args.gpu).len() > 1 => {
-            let sizes = sizes(&args.gpu).join(" or ");
-            Err(Error::argument(format!("`{}` is made with different memory; write {sizes}", args.gpu)))
-        }
-        None => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+        None => match &sizes(&args.gpu)[..] {
+            sizes @ [_, _, ..] => Err(Error::argument(format!(
+                "`{}` is made with different memory; write {}",
+                args.gpu,
+                sizes.join(" or ")
+            ))),
+            _ => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+        },
     }
 }
 
