@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::matrix::Matrix;
 use super::packed::Packed;
-use super::product::Products;
+use super::tile::Instructions;
 use super::{CpuBuffer, CpuKernels};
 use crate::kernels::{AttentionShape, Mask, Segment};
 
@@ -79,20 +79,19 @@ struct PackedHeads {
     /// Where a head of a segment begins, and its size.
     places: Vec<(usize, (usize, usize))>,
     heads: usize,
-    products: Products,
+    instructions: Instructions,
 }
 
 impl PackedHeads {
     fn of(&self, segment: usize, head: usize) -> Packed<'_> {
         let (start, size) = self.places[segment * self.heads + head];
-        Packed::view(self.products.instructions, size, &self.values[start..])
+        Packed::view(self.instructions, size, &self.values[start..])
     }
 }
 
 impl CpuKernels {
     fn pack_heads(&self, shape: &AttentionShape, values: &[f32], form: Form) -> PackedHeads {
-        let (heads, products) = (shape.key_value_heads, self.products);
-        let instructions = products.instructions;
+        let (heads, instructions) = (shape.key_value_heads, self.products.instructions);
         let (mut places, mut len) = (Vec::new(), 0);
         for segment in shape.segments {
             let (keys, size) = (segment.keys.len(), shape.head_size);
@@ -116,6 +115,6 @@ impl CpuKernels {
                 Packed::new(instructions, from, to);
             });
         });
-        PackedHeads { values: packed, places, heads, products }
+        PackedHeads { values: packed, places, heads, instructions }
     }
 }
