@@ -9,7 +9,7 @@ use pixtune_io::report::page::{Page, Section, escape};
 use crate::error::TrainError;
 use crate::folder::{Folder, names};
 use crate::metrics::History;
-use crate::settings::Plan;
+use crate::settings::{Input, Plan};
 
 /// More points than pixels show nothing more.
 const POINTS: usize = 800;
@@ -85,8 +85,18 @@ fn numbers(plan: &Plan, history: &History, best: Option<(u64, f64, f64)>) -> Sec
     if let Some((_, loss, _)) = history.evaluations.iter().find(|(step, ..)| *step == 0) {
         row("before training", &format!("{loss:.4}"));
     }
-    for (name, value) in plan.decides() {
-        row(&name.replace('_', " "), value.trim_matches('"'));
+    for (name, value) in plan.choices() {
+        let value = match value.as_str() {
+            "null" => "none",
+            "true" => "yes",
+            "false" => "no",
+            value => value.trim_matches('"'),
+        };
+        row(&name.replace('_', " "), value);
+    }
+    for Input { path, bytes, blake3 } in &plan.inputs {
+        let hash = blake3.as_ref().map_or(String::new(), |hash| format!(", BLAKE3 {hash}"));
+        row(path, &format!("{} bytes{hash}", grouped(*bytes)));
     }
     body.push_str("</table></div>");
     Section { id: "run", title: "The run", body }

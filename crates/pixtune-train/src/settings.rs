@@ -150,7 +150,11 @@ impl Plan {
         };
         for file in train.files().iter().chain(validation.iter().flat_map(|data| data.files())) {
             let blake3 = Some(file.blake3.clone());
-            inputs.push(Input { path: file.name.clone(), bytes: file.bytes, blake3 });
+            let input = Input { path: file.name.clone(), bytes: file.bytes, blake3 };
+            // The same file may be trained on and held out, to see how a set is learned by heart.
+            if !inputs.contains(&input) {
+                inputs.push(input);
+            }
         }
         let sizes = |data: &Dataset<'_>| {
             let (tokens, trained) = data.tokens();
@@ -173,14 +177,13 @@ impl Plan {
         })
     }
 
-    /// Name and value (JSON text) of everything the numbers of a run depend on: a run goes on only where all are the same.
-    pub fn decides(&self) -> Vec<(String, String)> {
+    /// Name and value (JSON text) of every choice that the numbers of a run depend on.
+    pub fn choices(&self) -> Vec<(&'static str, String)> {
         let Settings { lora, .. } = &self.settings;
-        let mut members = vec![
-            ("model".to_owned(), quoted(&self.model.display().to_string())),
-            ("steps".to_owned(), self.steps.to_string()),
-        ];
-        let mut push = |name: &str, value: String| members.push((name.to_owned(), value));
+        let mut choices = Vec::new();
+        let mut push = |name, value| choices.push((name, value));
+        push("model", quoted(&self.model.display().to_string()));
+        push("steps", self.steps.to_string());
         push("lora_rank", lora.rank.to_string());
         push("lora_alpha", lora.alpha.to_string());
         push("rslora", lora.rslora.to_string());
@@ -197,9 +200,16 @@ impl Plan {
         push("seed", self.packing.seed.to_string());
         let skip = self.settings.unusable == Unusable::Skip;
         push("invalid_samples", quoted(if skip { "skip" } else { "refuse" }));
+        choices
+    }
+
+    /// Name and value (JSON text) of everything the numbers of a run depend on: a run goes on only where all are the same.
+    fn decides(&self) -> Vec<(String, String)> {
+        let mut members: Vec<(String, String)> =
+            self.choices().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         for Input { path, bytes, blake3 } in &self.inputs {
             let blake3 = blake3.as_deref().map_or("null".to_owned(), quoted);
-            push(&format!("input {path}"), format!("{{\"bytes\": {bytes}, \"blake3\": {blake3}}}"));
+            members.push((format!("input {path}"), format!("{{\"bytes\": {bytes}, \"blake3\": {blake3}}}")));
         }
         members
     }

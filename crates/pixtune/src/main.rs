@@ -5,7 +5,6 @@ mod colour;
 mod commands;
 mod config;
 mod error;
-mod train_ui;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -63,10 +63,7 @@ impl Ui {
     pub fn new(format: Format, quiet: bool) -> Ui {
         let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
         let bar = if visible { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
-        if let Ok(style) = style {
-            bar.set_style(style.progress_chars("█▌ "));
-        }
+        set_style(&bar, "{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
         bar.enable_steady_tick(Duration::from_millis(200));
         Ui { format, quiet, bar, told: BTreeMap::new() }
     }
@@ -92,6 +89,27 @@ impl Ui {
         self.bar.set_message(format!("{what} {} of {}  {}/s", bytes(done), bytes(total), bytes(rate as u64)));
     }
 
+    /// Another part of the run begins, with a bar of its own kind: `template` as indicatif reads it.
+    pub fn start_bar(&self, template: &str, length: u64, position: u64) {
+        self.bar.reset();
+        set_style(&self.bar, template);
+        self.bar.set_message("");
+        self.bar.set_length(length);
+        self.bar.set_position(position);
+    }
+
+    /// Moves the bar to a position, with a text beside it. Whether anyone can see it.
+    pub fn advance(&self, position: u64, text: &str) -> bool {
+        self.bar.set_position(position);
+        self.say(text);
+        !self.bar.is_hidden()
+    }
+
+    /// Puts a text beside the bar.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
     /// Ends the progress bar and tells how many findings were not shown one by one.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();
@@ -111,6 +129,12 @@ impl Ui {
         self.bar.suspend(|| {
             let _ = writeln!(io::stderr(), "{}", paint(text, seen_on(&io::stderr())));
         });
+    }
+}
+
+fn set_style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("█▌ "));
     }
 }
 

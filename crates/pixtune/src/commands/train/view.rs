@@ -1,9 +1,7 @@
 //! What people see of a training run.
 
-use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_io::prepare::Watch as _;
 use pixtune_train::data::Indexing;
@@ -15,9 +13,8 @@ use pixtune_train::trainer::Watch;
 use crate::ui::{Format, Ui, grouped};
 
 /// A bar where someone can see it; elsewhere a line now and then.
-pub struct TrainUi {
+pub struct View {
     ui: Ui,
-    bar: ProgressBar,
     start: Instant,
     began_at: u64,
     tokens: u64,
@@ -29,15 +26,14 @@ pub struct TrainUi {
 
 /// Where nobody watches a bar, a step is told so often at most.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+/// Bars of the curve of losses.
+const CURVE: usize = 12;
 
-impl TrainUi {
-    pub fn new(format: Format, quiet: bool) -> TrainUi {
-        let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
-        let bar = if visible { ProgressBar::no_length() } else { ProgressBar::hidden() };
+impl View {
+    pub fn new(format: Format, quiet: bool) -> View {
         let now = Instant::now();
-        TrainUi {
+        View {
             ui: Ui::new(format, quiet),
-            bar,
             start: now,
             began_at: 0,
             tokens: 0,
@@ -49,17 +45,12 @@ impl TrainUi {
     }
 
     pub fn note(&self, text: &str) {
-        self.bar.suspend(|| self.ui.note(text));
+        self.ui.note(text);
     }
 
     /// Training starts, at this place.
     pub fn begin(&mut self, plan: &Plan, progress: &Progress) {
-        self.bar.set_length(plan.steps);
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len}  {msg}") {
-            self.bar.set_style(style.progress_chars("█▌ "));
-        }
-        self.bar.enable_steady_tick(Duration::from_millis(500));
-        self.bar.set_position(progress.step);
+        self.ui.start_bar("{bar:10} {pos}/{len}  {msg}", plan.steps, progress.step);
         self.start = Instant::now();
         self.told = self.start;
         self.began_at = progress.step;
@@ -67,7 +58,6 @@ impl TrainUi {
     }
 
     pub fn end(&mut self) {
-        self.bar.finish_and_clear();
         self.ui.end();
     }
 
@@ -81,19 +71,17 @@ impl TrainUi {
     }
 }
 
-impl Indexing for TrainUi {
+impl Indexing for View {
     fn finding(&mut self, diagnostic: &Diagnostic) {
-        self.bar.suspend(|| self.ui.finding(diagnostic));
+        self.ui.finding(diagnostic);
     }
 
     fn read(&mut self, bytes: u64, of: u64) {
-        self.bar.set_length(of.max(1));
-        self.bar.set_position(bytes);
-        self.bar.set_message("reading the data");
+        self.ui.moved("reading the data:", bytes, of);
     }
 }
 
-impl Watch for TrainUi {
+impl Watch for View {
     fn finding(&mut self, diagnostic: &Diagnostic) {
         Indexing::finding(self, diagnostic);
     }
@@ -113,26 +101,25 @@ impl Watch for TrainUi {
         let rate = self.tokens as f64 / seconds;
         let valid = self.valid.map_or(String::new(), |loss| format!("  valid {loss:.3}"));
         let text = format!(
-            "loss {:.3} {}{valid}  {} tokens/s  {} left",
+            "{} left  loss {:.3} {}{valid}  {} tokens/s",
+            duration(left),
             record.loss,
-            sparkline(&self.losses, 20),
+            sparkline(&self.losses, CURVE),
             grouped(rate as u64),
-            duration(left)
         );
-        self.bar.set_position(record.step);
-        self.bar.set_message(text.clone());
-        if self.bar.is_hidden() && self.told.elapsed() >= TELL_EVERY {
+        if !self.ui.advance(record.step, &text) && self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
             self.ui.note(&format!("step {} of {}  {text}", grouped(record.step), grouped(plan.steps)));
         }
     }
 
     fn evaluating(&mut self, done: usize, of: usize) {
-        self.bar.set_message(format!("evaluating: batch {done} of {of}"));
+        self.ui.say(&format!("evaluating: batch {done} of {of}"));
     }
 
     fn evaluation(&mut self, record: &EvaluationRecord, best: bool) {
         self.valid = Some(record.valid_loss);
+        self.ui.say("");
         let best = if best { "  best so far" } else { "" };
         self.note(&format!(
             "step {}  validation loss {:.4}  {:.1} % of tokens right{best}",
