@@ -11,6 +11,7 @@ pub mod quality;
 pub mod rules;
 pub mod sample;
 pub mod spec;
+pub mod spelling;
 pub mod strict;
 pub mod target;
 pub mod tokens;

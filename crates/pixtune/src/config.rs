@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::rules::nearest;
+use pixtune_core::spelling::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

@@ -15,6 +15,8 @@ use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
 use pixtune_train::TrainError;
 
+use crate::missing;
+
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -90,6 +92,9 @@ impl Error {
 
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
+        if let Some(hint) = missing::hint(self) {
+            return Some(hint);
+        }
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Survey(SurveyError::Nothing { .. }) => {

@@ -5,6 +5,7 @@ mod colour;
 mod commands;
 mod config;
 mod error;
+mod missing;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

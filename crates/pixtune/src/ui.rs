@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_io::prepare::{Progress, Watch};
 
@@ -54,6 +54,8 @@ pub fn put(text: &str) -> Result<(), Error> {
 pub struct Ui {
     format: Format,
     quiet: bool,
+    /// Whether a bar may be shown. It is from the first progress on: before it there is nothing to show, 0 of 0.
+    visible: bool,
     bar: ProgressBar,
     told: BTreeMap<&'static str, u64>,
 }
@@ -62,10 +64,9 @@ impl Ui {
     /// A view that shows a progress bar where someone can see it.
     pub fn new(format: Format, quiet: bool) -> Ui {
         let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
-        let bar = if visible { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let bar = ProgressBar::hidden();
         set_style(&bar, "{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Ui { format, quiet, bar, told: BTreeMap::new() }
+        Ui { format, quiet, visible, bar, told: BTreeMap::new() }
     }
 
     /// A remark for people.
@@ -77,7 +78,7 @@ impl Ui {
 
     /// Bytes that were moved, of so many.
     pub fn moved(&self, what: &str, done: u64, total: u64) {
-        if self.bar.is_hidden() {
+        if !self.show() {
             return;
         }
         if done < self.bar.position() {
@@ -96,18 +97,24 @@ impl Ui {
         self.bar.set_message("");
         self.bar.set_length(length);
         self.bar.set_position(position);
+        self.show();
     }
 
     /// Moves the bar to a position, with a text beside it. Whether anyone can see it.
     pub fn advance(&self, position: u64, text: &str) -> bool {
         self.bar.set_position(position);
         self.say(text);
-        !self.bar.is_hidden()
+        self.visible
     }
 
     /// Puts a text beside the bar.
     pub fn say(&self, text: &str) {
         self.bar.set_message(text.to_owned());
+    }
+
+    /// Takes the bar away: what follows is written where it stood.
+    pub fn clear_bar(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// Ends the progress bar and tells how many findings were not shown one by one.
@@ -123,6 +130,15 @@ impl Ui {
     /// Writes to standard output where the bar may stand on the same terminal.
     pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
+    }
+
+    /// Shows the bar where someone can see it. Whether someone can.
+    fn show(&self) -> bool {
+        if self.visible && self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.visible
     }
 
     fn above_the_bar(&self, text: &str) {
@@ -160,7 +176,7 @@ impl Watch for Ui {
     }
 
     fn progress(&mut self, progress: Progress) {
-        if self.bar.is_hidden() {
+        if !self.show() {
             return;
         }
         self.bar.set_length(progress.input_total.max(1));

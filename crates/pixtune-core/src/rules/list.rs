@@ -391,27 +391,6 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
-/// The known name that is nearest to a mistyped one.
-pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let near = known.into_iter().map(|other| (distance(name, other), other)).min()?;
-    (near.0 <= 2 + near.1.len() / 3).then_some(near.1)
-}
-
-/// Insertions, deletions and replacements from one text to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut above: Vec<usize> = (0..=other.len()).collect();
-    for (row, from) in one.chars().take(100).enumerate() {
-        let mut here = vec![row + 1];
-        for (column, to) in other.iter().enumerate() {
-            let replaced = above[column] + usize::from(from != *to);
-            here.push(replaced.min(above[column + 1] + 1).min(here[column] + 1));
-        }
-        above = here;
-    }
-    above[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,13 +408,5 @@ mod tests {
             assert!(Group::find(rule.id).is_none(), "{} is also a group", rule.id);
             assert!(rule.why.ends_with('.'), "{}", rule.id);
         }
-    }
-
-    #[test]
-    fn mistyped_names_find_the_nearest() {
-        let names = || ALL.iter().map(|rule| rule.id);
-        assert_eq!(nearest("mojibak", names()), Some("mojibake"));
-        assert_eq!(nearest("image-anmated", names()), Some("image-animated"));
-        assert_eq!(nearest("completely-different-thing", names()), None);
     }
 }

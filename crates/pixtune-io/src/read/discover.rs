@@ -112,11 +112,9 @@ fn file(path: PathBuf) -> Result<Input, ReadError> {
 /// A path that exists is itself; otherwise a pattern must match something.
 fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     let path = PathBuf::from(name);
-    if path.exists() {
-        return Ok(vec![path]);
-    }
+    let Err(source) = path.metadata() else { return Ok(vec![path]) };
     if !name.contains(['*', '?', '[']) {
-        return Err(ReadError::Io { path, source: io::ErrorKind::NotFound.into() });
+        return Err(ReadError::Io { path, source });
     }
     let matches =
         glob::glob(name).map_err(|source| ReadError::Pattern { pattern: name.to_owned(), source })?;

@@ -9,6 +9,7 @@ use pixtune_core::sample::{Assistant, Content, Message, Part, Sample};
 use pixtune_core::spec::{ModelSpec, PIXTRAL_12B};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::image::{Limits, ModelInput, model_input};
+use pixtune_io::read::ReadError;
 use pixtune_io::tokens::TokenizerFile;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::generate::{Ended, Sampling, Stop, generate};
@@ -49,15 +50,22 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
             args.max_tokens
         )));
     }
-    let network = network(&args, &checkpoint, &ui)?;
     ui.note(&format!("{} tokens in the prompt", prompt.tokens()));
+    ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
+    ui.say("loading the model");
+    let network = network(&args, &checkpoint, &ui)?;
+    ui.say("reading the prompt");
     let sampling = match args.temperature {
         0.0 => Sampling::Greedy,
         temperature => Sampling::Temperature { temperature, seed: args.seed },
     };
     let stop = Stop { end: tekken.marks().end, max_tokens: args.max_tokens };
     let mut answer = Answer { tekken, pending: Vec::new() };
-    let ended = generate(&network, &prompt, (sampling, &stop), |token| answer.push(token));
+    let ended = generate(&network, &prompt, (sampling, &stop), |token| {
+        ui.clear_bar();
+        answer.push(token)
+    });
+    ui.clear_bar();
     match ended.and_then(|ended| answer.finish().map(|()| ended)) {
         Ok(Ended::End) => Ok(Outcome::Fine),
         Ok(Ended::Length) => {
@@ -145,12 +153,13 @@ fn prompt(args: &GenerateArgs, encoder: &ChatEncoder) -> Result<Batch, Error> {
 }
 
 fn picture(path: &Path, spec: &ModelSpec) -> Result<ModelInput, Error> {
-    let refuse = |why: String| Error::argument(format!("`{}`: {why}", path.display()));
+    let broken = |source| ReadError::Io { path: path.to_owned(), source };
     let limits = Limits::default();
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
-    file.take(limits.max_bytes + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
-    model_input(&bytes, spec, &limits).map_err(|error| refuse(error.to_string()))
+    let file = fs::File::open(path).map_err(broken)?;
+    file.take(limits.max_bytes + 1).read_to_end(&mut bytes).map_err(broken)?;
+    model_input(&bytes, spec, &limits)
+        .map_err(|error| Error::argument(format!("`{}`: {error}", path.display())))
 }
 
 /// Prints tokens as soon as they are whole characters.

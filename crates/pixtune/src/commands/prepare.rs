@@ -5,6 +5,7 @@ use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::quoted;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::Exactness;
+use pixtune_core::spelling::nearest;
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
@@ -95,8 +96,7 @@ fn dropped(name: &str) -> Result<&'static Rule, Error> {
     let rule = rules::find(name).or_else(|| rules::find(&format!("image-{name}")));
     rule.ok_or_else(|| {
         let known = || rules::ALL.iter().map(|rule| rule.id);
-        let hint =
-            rules::nearest(name, known()).or_else(|| rules::nearest(&format!("image-{name}"), known()));
+        let hint = nearest(name, known()).or_else(|| nearest(&format!("image-{name}"), known()));
         let hint = hint.map_or(String::new(), |near| format!("; is `{near}` meant?"));
         Error::argument(format!("`{name}` is no rule{hint} (`pixtune rules` lists them)"))
     })

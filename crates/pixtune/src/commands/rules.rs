@@ -1,6 +1,7 @@
 //! `pixtune rules`.
 
 use pixtune_core::rules::{self, Group};
+use pixtune_core::spelling::nearest;
 
 use crate::Outcome;
 use crate::args::{RulesArgs, RulesFormat};
@@ -38,7 +39,7 @@ pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
 /// A name that is neither a rule nor a group.
 pub(super) fn unknown(name: &str) -> Error {
     let known = rules::ALL.iter().map(|rule| rule.id).chain(Group::ALL.iter().map(|group| group.as_str()));
-    match rules::nearest(name, known) {
+    match nearest(name, known) {
         Some(near) => Error::argument(format!("there is no rule `{name}`; did you mean `{near}`?")),
         None => Error::argument(format!("there is no rule `{name}`; `pixtune rules` lists them")),
     }

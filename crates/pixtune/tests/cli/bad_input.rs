@@ -1,4 +1,4 @@
-//! What `prepare` says to everything that can be wrong.
+//! What the program says to everything that can be wrong: all commands to paths, `prepare` to the rest.
 
 use std::fs;
 
@@ -41,6 +41,35 @@ fn a_missing_input_or_pattern_is_told() {
     case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells("one JSON array");
     case.write("wide.csv", b"\xff\xfei\0m\0");
     case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).tells("UTF-16");
+}
+
+#[test]
+fn every_command_says_what_stands_near_a_path_that_is_not_there() {
+    let case = Case::new();
+    case.write("data/train.jsonl", "");
+    case.write("model/notes.txt", "");
+    for (line, hint) in [
+        ("prepare data/trian.jsonl --out out", "did you mean `data/train.jsonl`?"),
+        ("check data/TRAIN.jsonl", "did you mean `data/train.jsonl`?"),
+        ("check data/other", "the path starts from `"),
+        ("fix data/trian.jsonl --out out.jsonl", "did you mean `data/train.jsonl`?"),
+        ("tokens dada/train.jsonl", "there is no folder `dada`"),
+        ("tokens data/train.jsonl --tokenizer tekken.json", "the path starts from `"),
+        ("stats dat", "did you mean `data`?"),
+        ("report dat", "did you mean `data`?"),
+        ("plan dat", "did you mean `data`?"),
+        ("train --model modle --data data --out out", "did you mean `model`?"),
+        ("generate --model modle --prompt hello", "did you mean `model`?"),
+        ("convert modle out --to hf", "did you mean `model`?"),
+        ("convert --inspect modle", "did you mean `model`?"),
+        ("adapter check adapter --base modle --server transformers", "did you mean `model`?"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let run = case.run(&words).ends(2).tells("error: cannot read `");
+        assert!(run.stderr.contains(&format!("hint: {hint}")), "{line}:\n{}", run.stderr);
+    }
+    let nowhere = case.path("nowhere").display().to_string();
+    case.run(&["check", &nowhere]).ends(2).tells("hint: the folder `");
 }
 
 #[test]

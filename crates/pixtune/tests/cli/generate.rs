@@ -61,14 +61,14 @@ fn what_cannot_work_is_told_before_anything_is_computed() {
     case.run(ASK).ends(2).tells("the vocabulary of Pixtral 12B has 131072 tokens and the model 400");
     let case = self::case(143);
     let with = |more: &[&str]| case.run(&[ASK, more].concat()).ends(2);
-    with(&["--image", "missing.png"]).tells("`missing.png`: No such file");
+    with(&["--image", "missing.png"]).tells("cannot read `missing.png`: No such file");
     with(&["--image", "model/config.json"]).tells("`model/config.json`: ");
     with(&["--temperature", "-1"]).tells("temperature");
     let native = root().join("fixtures/tiny_pixtral/native_lora_all").display().to_string();
     with(&["--adapter", &native])
         .tells("rows are in Mistral's order")
         .tells("pixtune adapter convert --to peft");
-    with(&["--adapter", "nowhere"]).tells("cannot read `nowhere`");
+    with(&["--adapter", "nowhere"]).tells("cannot read `nowhere`").tells("hint: the path starts from `");
     let long = ["generate", "--model", "model", "--prompt", "ab?", "--max-tokens", "99999999"];
     case.run(&long).ends(2).tells("pass the 1024000 this model reads");
 }

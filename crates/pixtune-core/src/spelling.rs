@@ -1,0 +1,41 @@
+//! Names that people mistype.
+
+/// The known name that is nearest to a mistyped one, whatever its case; none where all are far from it.
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let name = name.to_lowercase();
+    let near = known.into_iter().map(|other| (distance(&name, &other.to_lowercase()), other)).min()?;
+    // Of a name of three characters nothing is left after three changes.
+    let most = (1 + near.1.len() / 5).min(name.chars().count().saturating_sub(2));
+    (near.0 <= most).then_some(near.1)
+}
+
+/// Insertions, deletions and replacements from one text to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut above: Vec<usize> = (0..=other.len()).collect();
+    for (row, from) in one.chars().take(100).enumerate() {
+        let mut here = vec![row + 1];
+        for (column, to) in other.iter().enumerate() {
+            let replaced = above[column] + usize::from(from != *to);
+            here.push(replaced.min(above[column + 1] + 1).min(here[column] + 1));
+        }
+        above = here;
+    }
+    above[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_names_find_the_nearest() {
+        let known = ["mojibake", "image-animated", "id", "blank-line"];
+        assert_eq!(nearest("mojibak", known), Some("mojibake"));
+        assert_eq!(nearest("Image-Anmated", known), Some("image-animated"));
+        assert_eq!(nearest("completely-different-thing", known), None);
+        assert_eq!(nearest("xy", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("anything", []), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! A path that is not there, and what stands near it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use pixtune_core::spelling::nearest;
+use pixtune_io::prepare::PrepareError;
+use pixtune_io::read::ReadError;
+use pixtune_io::survey::SurveyError;
+use pixtune_io::tokens::TokenizerError;
+use pixtune_model::adapter::AdapterError;
+use pixtune_model::weights::WeightsError;
+use pixtune_model::weights::config::ConfigError;
+use pixtune_model::weights::convert::ConvertError;
+use pixtune_train::TrainError;
+use pixtune_train::data::DataError;
+
+use crate::error::Error;
+
+/// So many names of a folder are looked at, of which there may be millions.
+const NAMES: usize = 10_000;
+
+/// What to say of an error whose cause is a file or folder that does not exist.
+pub fn hint(error: &Error) -> Option<String> {
+    let (path, source) = reading(error)?;
+    (source.kind() == io::ErrorKind::NotFound && !path.exists()).then(|| beside(path))
+}
+
+/// What could not be read, and why.
+fn reading(error: &Error) -> Option<(&Path, &io::Error)> {
+    let (path, source) = match error {
+        Error::Read(ReadError::Io { path, source })
+        | Error::Prepare(PrepareError::Read(ReadError::Io { path, source }))
+        | Error::Train(TrainError::Data(DataError::Read { path, source }))
+        | Error::Tokenizer(TokenizerError::Io { path, source })
+        | Error::Train(TrainError::TokenizerFile(TokenizerError::Io { path, source }))
+        | Error::Survey(SurveyError::Io { path, source })
+        | Error::Adapter(AdapterError::Io { path, source })
+        | Error::Convert(ConvertError::Read { path, source }) => (path, source),
+        Error::Weights(error)
+        | Error::Convert(ConvertError::Weights(error))
+        | Error::Adapter(AdapterError::Weights(error))
+        | Error::Train(TrainError::Weights(error)) => match error {
+            WeightsError::Io { path, source } | WeightsError::Config(ConfigError::Io { path, source }) => {
+                (path, source)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some((path, source))
+}
+
+fn beside(path: &Path) -> String {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return format!("there is no folder `{}`", parent.display());
+    };
+    let names: Vec<String> =
+        entries.take(NAMES).flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    match nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{}`?", path.with_file_name(near).display()),
+        None if path.is_absolute() => format!("the folder `{}` does not have it", parent.display()),
+        None => match std::env::current_dir() {
+            Ok(folder) => format!("the path starts from `{}`, where this runs", folder.display()),
+            Err(_) => "the folder this runs in was removed".to_owned(),
+        },
+    }
+}
