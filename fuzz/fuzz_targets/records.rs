@@ -1,9 +1,11 @@
 //! Rows: cut the same way however the bytes arrive, within the limit, none of the input missed; cells survive being
-//! quoted; lines in blocks are the lines one by one.
+//! quoted; lines in blocks are the lines one by one; elements of an array are those that a parser finds.
 #![no_main]
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
+use pixtune_core::json::{self, Value};
+use pixtune_io::read::array::ArrayLines;
 use pixtune_io::read::blocks::{Block, Blocks, Sizes};
 use pixtune_io::read::records::{Cut, Framing, RawRow, Records, cells};
 
@@ -22,13 +24,35 @@ impl Read for Dribble<'_> {
     }
 }
 
-fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, (u64, String)) {
+/// The rows up to where an array ends before it should, or goes on behind its end; whether it does neither; a fingerprint.
+fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bool, (u64, String)) {
     let mut records = Records::new(source, framing, max_row);
     let mut rows = Vec::new();
-    while let Some(row) = records.next_row().expect("memory can be read") {
-        rows.push(row);
+    loop {
+        match records.next_row() {
+            Ok(Some(row)) => rows.push(row),
+            Ok(None) => return (rows, true, records.fingerprint()),
+            Err(error) => {
+                assert!(framing == Framing::Array && error.kind() == io::ErrorKind::InvalidData);
+                return (rows, false, Default::default());
+            }
+        }
     }
-    (rows, records.fingerprint())
+}
+
+/// What a parser takes for an array has the same elements, as rows and as lines.
+fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
+    let parse = |bytes| str::from_utf8(bytes).ok().and_then(|text| Some(json::parse(text).ok()?.value.into_owned()));
+    let Some(Value::Array(values)) = parse(bytes) else { return };
+    assert!(is_whole && rows.len() == values.len());
+    let mut lines = Vec::new();
+    ArrayLines::new(bytes, bytes.len()).read_to_end(&mut lines).expect("the array is whole");
+    let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+    assert_eq!(lines.len(), values.len());
+    for ((row, line), value) in rows.iter().zip(lines).zip(values) {
+        assert_eq!(parse(line).as_ref(), Some(&value));
+        assert!(row.cut.is_some() || parse(&row.bytes).as_ref() == Some(&value));
+    }
 }
 
 /// A line's kept bytes, line end included, and its length in the input.
@@ -71,35 +95,42 @@ fn quoted(cells: &[String], separator: u8) -> String {
 }
 
 fuzz_target!(|input: (bool, bool, u8, u8, &[u8])| {
-    let (lines, tabs, step, limit, bytes) = input;
-    let separator = if tabs { b'\t' } else { b',' };
-    let framing = if lines { Framing::Lines } else { Framing::Table { separator } };
-    let (whole, print) = rows(bytes, framing, usize::from(limit));
+    let (is_json, other, step, limit, bytes) = input;
+    let framing = match (is_json, other) {
+        (true, false) => Framing::Lines,
+        (true, true) => Framing::Array,
+        (false, tabs) => Framing::Table { separator: if tabs { b'\t' } else { b',' } },
+    };
+    let (whole, is_whole, print) = rows(bytes, framing, usize::from(limit));
     let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
-    assert_eq!(rows(dribble, framing, usize::from(limit)), (whole.clone(), print.clone()));
+    assert_eq!(rows(dribble, framing, usize::from(limit)), (whole.clone(), is_whole, print.clone()));
+    if framing == Framing::Array {
+        compare_elements(bytes, &whole, is_whole);
+    }
     let sizes = Sizes { piece: 1 + usize::from(step) % 7, block: 1 + usize::from(step) / 7 };
     let max_line = usize::from(limit).max(sizes.piece + sizes.block);
     let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
     assert_eq!(lines_in_blocks(dribble, max_line, sizes), lines_one_by_one(bytes, max_line));
-    assert_eq!(print, (bytes.len() as u64, blake3::hash(bytes).to_hex().to_string()));
+    assert!(!is_whole || print == (bytes.len() as u64, blake3::hash(bytes).to_hex().to_string()));
     let mut behind = 0;
-    for row in &whole {
+    for (row, number) in whole.iter().zip(1..) {
         let (start, end) = (row.offset as usize, (row.offset + row.length) as usize);
         assert!(behind <= start && start < end && end <= bytes.len());
         behind = end;
-        assert_eq!(row.line as usize, 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count());
+        let line = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(row.line as usize, if framing == Framing::Array { number } else { line });
         assert!(row.bytes.len() <= usize::from(limit));
         assert!(bytes[start..end].starts_with(&row.bytes));
         assert_eq!(row.cut == Some(Cut::TooLarge), end - start > usize::from(limit));
         let (None, Ok(text)) = (row.cut, str::from_utf8(&row.bytes)) else { continue };
         let Framing::Table { separator } = framing else {
-            assert!(!text.contains('\n'));
+            assert!(framing == Framing::Array || !text.contains('\n'));
             continue;
         };
         let found = cells(text, separator);
         let quoted = quoted(&found, separator);
         assert_eq!(cells(&quoted, separator), found);
-        let (again, _) = rows(quoted.as_bytes(), framing, 1 << 20);
+        let (again, ..) = rows(quoted.as_bytes(), framing, 1 << 20);
         assert!(again.len() == 1 && again[0].bytes == quoted.as_bytes() && again[0].cut.is_none());
     }
 });

@@ -4,8 +4,8 @@
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase();
     let near = known.into_iter().map(|other| (distance(&name, &other.to_lowercase()), other)).min()?;
-    // Of a name of three characters nothing is left after three changes.
-    let most = (1 + near.1.len() / 5).min(name.chars().count().saturating_sub(2));
+    // Half of a short name changed is another name.
+    let most = (1 + near.1.len() / 4).min(name.chars().count().saturating_sub(1) / 2);
     (near.0 <= most).then_some(near.1)
 }
 
@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(nearest("mojibak", known), Some("mojibake"));
         assert_eq!(nearest("Image-Anmated", known), Some("image-animated"));
         assert_eq!(nearest("completely-different-thing", known), None);
-        assert_eq!(nearest("xy", known), None);
+        assert_eq!(nearest("ie", known), None);
         assert_eq!(nearest("", known), None);
         assert_eq!(nearest("anything", []), None);
     }

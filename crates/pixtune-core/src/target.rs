@@ -164,6 +164,7 @@ pub const HF: Target = Target {
         (&rules::ASSISTANT_FIRST, Severity::Error),
         (&rules::CONSECUTIVE_ROLES, Severity::Error),
         (&rules::JSON_BOM, Severity::Warning),
+        (&rules::JSON_ARRAY, Severity::Warning),
         (&rules::TOOL_ID, Severity::Warning),
         (&rules::ANSWER_AND_CALLS, Severity::Warning),
         (&rules::IMAGE_ANIMATED, Severity::Warning),

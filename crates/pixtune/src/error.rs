@@ -14,6 +14,7 @@ use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
 use pixtune_train::TrainError;
+use pixtune_train::data::DataError;
 
 use crate::missing;
 
@@ -101,6 +102,7 @@ impl Error {
                 "give a folder that `pixtune prepare` made, JSON Lines files, or a folder of pictures"
             }
             Error::Survey(SurveyError::StandardInput) => "write what comes through the pipe to a file first",
+            Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
             Error::Signal { .. }
@@ -141,6 +143,7 @@ impl Error {
 
 fn hint_for_training(error: &TrainError) -> Option<String> {
     let hint = match error {
+        TrainError::Data(DataError::Form(error)) => return hint_for_reading(error),
         TrainError::Exists { .. } => "--resume goes on with it, --force replaces it; or choose another --out",
         TrainError::Foreign { .. } => "choose another --out",
         TrainError::Locked { .. } => "wait for it, or choose another --out",
@@ -222,6 +225,12 @@ fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
 
 fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
+        ReadError::Columns { source: ColumnError::NoGuess { found, .. }, .. }
+            if found.iter().any(|column| column == "conversations") =>
+        {
+            "these are records of LLaVA or ShareGPT: `pixtune fix FILE --out FILE.jsonl` makes messages of them, to be \
+             prepared then"
+        }
         ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
             "say which is which: --columns image=COLUMN,prompt=COLUMN,completion=COLUMN"
         }
@@ -229,8 +238,17 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Encoding { encoding: "gzip-compressed", .. } => {
+            "unpack it first: gunzip -k, or `gunzip -c FILE | pixtune ... -`"
+        }
+        ReadError::Encoding {
+            encoding: "zstd-compressed" | "bzip2-compressed" | "xz-compressed", ..
+        } => "unpack it first: unzstd -k, bunzip2 -k, unxz -k",
+        ReadError::Array { .. } => "`pixtune fix FILE --out FILE.jsonl` writes its elements one to a line",
         ReadError::Table { .. } => "`pixtune prepare FILE --out DIR` makes conversations of a table",
-        ReadError::NoConversations { .. } => "give the folder that `pixtune prepare` wrote, or files",
+        ReadError::NoConversations { .. } => {
+            "give the folder that `pixtune prepare` wrote, or files; `pixtune prepare` makes conversations of tables"
+        }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
             "give the files in it by name"
         }

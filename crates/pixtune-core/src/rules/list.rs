@@ -139,6 +139,8 @@ rules! {
             "Half of a UTF-16 pair stands in a string; UTF-8 cannot hold it and it becomes U+FFFD, in the reference tokenizer too."
         JSON_BOM Error Safe "json-bom"
             "The file starts with a byte order mark; Python's `json` refuses the first line because of it."
+        JSON_ARRAY Error Safe "json-array"
+            "The file is one JSON array; uploads and most trainers read a sample a line."
         JSON_BLANK_LINE Warning Safe "json-blank-line"
             "A blank line stands between rows; readers that parse every line stop at it."
         INVALID_UTF8 Error Unsafe "invalid-utf8"
@@ -376,6 +378,7 @@ pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
     (&IMAGE_TOO_LARGE, "no limit is known; Mistral's servers have limits on bytes and sides"),
     (&JSON_SYNTAX, "nesting beyond 256 levels and more than 4,000,000 values a line are refused"),
     (&JSON_BOM, "only `json.loads` refuses a byte order mark; a file opened as utf-8-sig is read"),
+    (&JSON_ARRAY, "its elements are judged as samples; an array in one line is refused as one row"),
     (&FILE_EMPTY, "a file without a sample is read, and trains nothing"),
     (&IMAGE_UNREACHABLE, "with `--fetch`: the address may answer another time"),
     (&ROW_TOO_LARGE, "lines of any length are read; here 512 MiB is the limit"),

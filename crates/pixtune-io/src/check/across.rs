@@ -90,6 +90,15 @@ fn write_content(kind: u8, content: &Content<&str>, images: &[(u128, String)], o
     }
 }
 
+/// What is the matter with a file as a whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// It is one JSON array.
+    pub is_array: bool,
+    /// It starts with a byte order mark.
+    pub has_byte_order_mark: bool,
+}
+
 /// What is remembered of the lines so far.
 pub struct Across<'s> {
     selection: &'s Selection,
@@ -248,11 +257,16 @@ impl<'s> Across<'s> {
     }
 
     /// What is to be said of a file once it has ended.
-    pub fn end_of_file(&self, file: usize, has_byte_order_mark: bool) -> Vec<Reported> {
+    pub fn end_of_file(&self, file: usize, form: Form) -> Vec<Reported> {
         let Input { name, is_validation, samples, bytes } = &self.files[file];
         let target = self.target;
         let mut found = Vec::new();
-        if has_byte_order_mark {
+        if form.is_array {
+            let message = "the file is one JSON array; the numbers behind its name count the elements";
+            let hint = "`pixtune fix` writes a sample a line";
+            found.push(Finding::new(&rules::JSON_ARRAY, "", message).hint(hint));
+        }
+        if form.has_byte_order_mark {
             let message = "the file starts with a byte order mark";
             found.push(Finding::new(&rules::JSON_BOM, "", message).hint("save it as UTF-8 without one"));
         }

@@ -26,7 +26,7 @@ use crate::image::measure::Measure;
 use crate::read::blocks::{Block, without_line_end};
 use crate::read::records::{Cut, RawRow};
 
-pub use across::{Across, is_validation};
+pub use across::{Across, Form, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
 pub(crate) use pictures::{HEADS, LONGEST_HEAD, Payloads};

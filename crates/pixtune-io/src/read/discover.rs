@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::ReadError;
+use super::array::starts_array;
 use super::records::Framing;
 
 /// One file of rows.
@@ -78,6 +79,23 @@ fn conversations_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a file is one JSON array: it is called `.json` and starts with a bracket. In a file of another name a line that is
+/// an array is a mistake of that line.
+pub fn is_array(path: &Path) -> Result<bool, ReadError> {
+    Ok(extension(path) == "json" && path.is_file() && starts_array(&first_bytes(path)?))
+}
+
+/// Refuses what is no file of lines: a table, one array, text in another encoding.
+pub fn refuse_all_but_lines(path: &Path) -> Result<(), ReadError> {
+    if is_table(path) {
+        return Err(ReadError::Table { path: path.to_owned() });
+    }
+    if is_array(path)? {
+        return Err(ReadError::Array { path: path.to_owned() });
+    }
+    refuse_other_encodings(path)
 }
 
 /// Whether a name is that of a table, which has no conversations.
@@ -181,7 +199,7 @@ fn sniff_framing(path: &Path) -> Result<Framing, ReadError> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(&bytes).trim_ascii_start();
     match text.first() {
         Some(b'{') => Ok(Framing::Lines),
-        Some(b'[') => Err(ReadError::JsonArray { path: path.to_owned() }),
+        Some(b'[') => Ok(Framing::Array),
         _ => {
             let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
             let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();

@@ -1,5 +1,6 @@
-//! Rows in: tables, JSON Lines of rows or conversations, image folders.
+//! Rows in: tables, JSON Lines and JSON arrays of rows or conversations, image folders.
 
+pub mod array;
 pub mod blocks;
 pub mod discover;
 pub mod records;
@@ -105,7 +106,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// A folder without conversations.
-    #[error("`{}` has no conversations in it: no .jsonl but of rejected rows", path.display())]
+    #[error("`{}` holds no conversations: no .jsonl or .ndjson, those of rejected rows aside", path.display())]
     NoConversations {
         /// The folder.
         path: PathBuf,
@@ -122,9 +123,9 @@ pub enum ReadError {
         /// The file.
         name: String,
     },
-    /// A JSON file that is one array.
-    #[error("`{}` is one JSON array; rows are read one to a line (`jq -c '.[]' FILE > FILE.jsonl`)", path.display())]
-    JsonArray {
+    /// A file that is one JSON array, where lines are read again by their places.
+    #[error("`{}` is one JSON array; samples are read one to a line", path.display())]
+    Array {
         /// The file.
         path: PathBuf,
     },
@@ -211,7 +212,7 @@ impl Table {
                 }
                 Some(header)
             }
-            Framing::Lines => match json::parse(&text) {
+            Framing::Lines | Framing::Array => match json::parse(&text) {
                 Ok(parsed) if conversation::is_conversation(&parsed.value) => None,
                 Ok(parsed) => {
                     let members = parsed.value.as_object().ok_or_else(|| no("JSON object"))?;
@@ -239,7 +240,7 @@ impl Table {
     pub fn row_at(&self, offset: u64, length: u64, max_row: usize) -> io::Result<Vec<u8>> {
         let mut file = File::open(&self.input.path)?;
         file.seek(SeekFrom::Start(offset))?;
-        let mut records = Records::new(file.take(length), self.input.framing, max_row);
+        let mut records = Records::new(file.take(length), self.input.framing, max_row).inside();
         Ok(records.next_row()?.map(|row| row.bytes).unwrap_or_default())
     }
 
@@ -258,7 +259,7 @@ impl Table {
                 };
                 Ok(self.read_flat(position, &cell))
             }
-            Framing::Lines => {
+            Framing::Lines | Framing::Array => {
                 let parsed = json::parse(text).map_err(|error| {
                     let column = error.offset + 1;
                     Finding::new(
@@ -343,7 +344,7 @@ impl Table {
             return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
         };
         match self.input.framing {
-            Framing::Lines => match json::parse(text) {
+            Framing::Lines | Framing::Array => match json::parse(text) {
                 Ok(parsed) => shorten_values(parsed.value).to_string(),
                 Err(_) => json::quoted(&shorten(text)),
             },

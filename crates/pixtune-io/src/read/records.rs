@@ -1,14 +1,19 @@
-//! Cutting a stream into rows: lines of JSON, or records of a table whose quoted cells may hold line ends.
+//! Cutting a stream into rows: lines of JSON, elements of a JSON array, or records of a table whose quoted cells may hold
+//! line ends.
 //!
 //! A row is never held beyond a limit, whatever the file says: the rest of an oversized row is read past.
 
 use std::io::{self, Read};
+
+use super::array::{Element, Stand};
 
 /// How rows end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// At every line end.
     Lines,
+    /// At the commas of one JSON array.
+    Array,
     /// At line ends outside quotes (RFC 4180), cells separated by this byte.
     Table {
         /// The separator of cells.
@@ -16,14 +21,14 @@ pub enum Framing {
     },
 }
 
-/// One row as it stands in the input, its line end taken off.
+/// One row as it stands in the input, without what ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRow {
-    /// Its first line, from 1.
+    /// Its first line, from 1; of an array, which may be one line, the number of the element.
     pub line: u64,
     /// Its first byte.
     pub offset: u64,
-    /// Its bytes in the input, line end included.
+    /// Its bytes in the input, line end or comma included.
     pub length: u64,
     /// What it holds.
     pub bytes: Vec<u8>,
@@ -57,6 +62,10 @@ pub struct Records<R> {
     start: usize,
     end: usize,
     at_eof: bool,
+    /// Nothing was read yet.
+    at_start: bool,
+    /// Where in an array.
+    stand: Stand,
     line: u64,
     offset: u64,
     hash: Option<blake3::Hasher>,
@@ -79,6 +88,8 @@ impl<R: Read> Records<R> {
             start: 0,
             end: 0,
             at_eof: false,
+            at_start: true,
+            stand: Stand::Before,
             line: 1,
             offset: 0,
             hash,
@@ -91,10 +102,18 @@ impl<R: Read> Records<R> {
         Records { hash: None, ..Records::new(source, framing, max_row) }
     }
 
+    /// The same, for a source that begins with a row somewhere in a file.
+    pub fn inside(self) -> Records<R> {
+        Records { at_start: false, stand: Stand::Inside, ..self }
+    }
+
     /// The next row, blank or not.
     pub fn next_line(&mut self) -> io::Result<Option<RawRow>> {
-        if self.offset == 0 {
+        if std::mem::take(&mut self.at_start) {
             self.skip_byte_order_mark()?;
+        }
+        if self.framing == Framing::Array && !self.stands_at_element()? {
+            return Ok(None);
         }
         self.next_record()
     }
@@ -104,14 +123,12 @@ impl<R: Read> Records<R> {
         self.has_byte_order_mark
     }
 
-    /// The next row that is not blank.
+    /// The next row that is not blank; in an array nothing may be.
     pub fn next_row(&mut self) -> io::Result<Option<RawRow>> {
-        if self.offset == 0 {
-            self.skip_byte_order_mark()?;
-        }
         loop {
-            let Some(row) = self.next_record()? else { return Ok(None) };
-            if row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            let Some(row) = self.next_line()? else { return Ok(None) };
+            let is_kept = row.cut.is_some() || self.framing == Framing::Array;
+            if is_kept || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace()) {
                 return Ok(Some(row));
             }
         }
@@ -133,16 +150,45 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
+    /// Passes what stands between two elements of an array; false behind the last.
+    fn stands_at_element(&mut self) -> io::Result<bool> {
+        loop {
+            let unread = &self.buffer[self.start..self.end];
+            let next = unread.iter().position(|byte| !byte.is_ascii_whitespace());
+            self.consume(next.unwrap_or(unread.len()));
+            let next = self.buffer[self.start..self.end].first().copied();
+            match (self.stand, next) {
+                (_, None) if self.fill()? => {}
+                (Stand::Behind, None) => return Ok(false),
+                (Stand::Before, Some(b'[')) => {
+                    self.consume(1);
+                    self.stand = Stand::Inside;
+                }
+                (Stand::Inside, Some(b']')) if self.line == 1 => {
+                    self.consume(1);
+                    self.stand = Stand::Behind;
+                }
+                (Stand::Inside, Some(_)) => return Ok(true),
+                (stand, next) => return Err(stand.refuse(next)),
+            }
+        }
+    }
+
     fn next_record(&mut self) -> io::Result<Option<RawRow>> {
         let (line, offset) = (self.line, self.offset);
-        let mut scan = Scan { framing: self.framing, state: State::CellStart };
+        let mut scan = Scan::new(self.framing);
         let mut kept = Vec::new();
         let mut too_large = false;
         loop {
             let unread = &self.buffer[self.start..self.end];
             let found = scan.record_end(unread);
             let taken = &unread[..found.unwrap_or(unread.len())];
-            self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
+            if self.framing != Framing::Array {
+                self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
+            } else if found.is_some() {
+                self.line += 1;
+                self.stand = if taken.ends_with(b"]") { Stand::Behind } else { Stand::Inside };
+            }
             if kept.len() + taken.len() > self.max_row {
                 let room = self.max_row - kept.len();
                 kept.extend_from_slice(&taken[..room]);
@@ -158,13 +204,15 @@ impl<R: Read> Records<R> {
         if self.offset == offset {
             return Ok(None);
         }
-        let ends_quoted = self.at_eof && self.start == self.end && scan.state == State::Quoted;
+        let ends_quoted = self.at_eof && self.start == self.end && scan.is_quoted();
         let cut = match (too_large, ends_quoted) {
             (true, _) => Some(Cut::TooLarge),
             (_, true) => Some(Cut::UnclosedQuote),
             _ => None,
         };
-        if !too_large {
+        if !too_large && self.framing == Framing::Array {
+            trim_element(&mut kept);
+        } else if !too_large {
             trim_line_end(&mut kept);
         }
         Ok(Some(RawRow { line, offset, length: self.offset - offset, bytes: kept, cut }))
@@ -207,6 +255,14 @@ fn trim_line_end(row: &mut Vec<u8>) {
     }
 }
 
+/// The comma or bracket behind an element, and white space before that.
+fn trim_element(row: &mut Vec<u8>) {
+    if matches!(row.last(), Some(b',' | b']')) {
+        row.pop();
+    }
+    row.truncate(row.trim_ascii_end().len());
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     CellStart,
@@ -216,33 +272,48 @@ enum State {
     AfterQuote,
 }
 
-struct Scan {
-    framing: Framing,
-    state: State,
+enum Scan {
+    Line,
+    Element(Element),
+    Record { separator: u8, state: State },
 }
 
 impl Scan {
-    /// The length of the record that `bytes` continues, its line end included; `None` when more must be read.
+    fn new(framing: Framing) -> Scan {
+        match framing {
+            Framing::Lines => Scan::Line,
+            Framing::Array => Scan::Element(Element::default()),
+            Framing::Table { separator } => Scan::Record { separator, state: State::CellStart },
+        }
+    }
+
+    fn is_quoted(&self) -> bool {
+        matches!(self, Scan::Record { state: State::Quoted, .. })
+    }
+
+    /// The length of the row that `bytes` continue, what ends it included; `None` when more must be read.
     fn record_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let Framing::Table { separator } = self.framing else {
-            return memchr::memchr(b'\n', bytes).map(|at| at + 1);
+        let (separator, state) = match self {
+            Scan::Line => return memchr::memchr(b'\n', bytes).map(|at| at + 1),
+            Scan::Element(element) => return element.end(bytes),
+            Scan::Record { separator, state } => (*separator, state),
         };
         let mut at = 0;
         while at < bytes.len() {
-            match self.state {
+            match state {
                 State::Quoted => {
                     at += memchr::memchr(b'"', &bytes[at..])?;
-                    self.state = State::AfterQuote;
+                    *state = State::AfterQuote;
                 }
                 State::Unquoted => {
                     at += memchr::memchr2(separator, b'\n', &bytes[at..])?;
                     if bytes[at] == b'\n' {
                         return Some(at + 1);
                     }
-                    self.state = State::CellStart;
+                    *state = State::CellStart;
                 }
                 State::CellStart | State::AfterQuote => {
-                    self.state = match bytes[at] {
+                    *state = match bytes[at] {
                         b'"' => State::Quoted,
                         b'\n' => return Some(at + 1),
                         byte if byte == separator => State::CellStart,

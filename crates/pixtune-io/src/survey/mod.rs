@@ -15,7 +15,6 @@ mod texts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +26,7 @@ use pixtune_core::rules::{self, Rule};
 use crate::check::seen::{self, Relation, Seen, SeenSamples};
 use crate::parallel;
 use crate::prepare::Progress;
-use crate::read::discover::encoding_of;
+use crate::read::discover::refuse_all_but_lines;
 use crate::read::records::{Framing, RawRow, Records};
 
 pub(crate) use again::{LineIndex, picture_again, sample_again};
@@ -215,7 +214,7 @@ impl Run<'_, '_> {
                 Err(finding) => self.refuse(place, &finding),
             }
             self.witness.progress(*progress);
-            Ok(())
+            Ok::<_, SurveyError>(())
         };
         parallel::ordered(threads, next, work, sink)?;
         self.survey.lines.push(lines);
@@ -402,16 +401,11 @@ impl Run<'_, '_> {
     }
 }
 
-/// Opens a file of lines. What is no text at all is refused before a thousand findings say so.
-fn open(path: &Path) -> Result<Records<Box<dyn Read + Send>>, SurveyError> {
-    let mut file = File::open(path).map_err(|error| source::broken(path, error))?;
-    let mut start = Vec::new();
-    file.by_ref().take(8).read_to_end(&mut start).map_err(|error| source::broken(path, error))?;
-    if let Some(encoding) = encoding_of(&start) {
-        return Err(SurveyError::Encoding { path: path.to_owned(), encoding });
-    }
-    let source: Box<dyn Read + Send> = Box::new(io::Cursor::new(start).chain(file));
-    Ok(Records::unhashed(source, Framing::Lines, MAX_LINE))
+/// Opens a file of lines. What is none is refused before a thousand findings say so.
+fn open(path: &Path) -> Result<Records<File>, SurveyError> {
+    let file = File::open(path).map_err(|error| source::broken(path, error))?;
+    refuse_all_but_lines(path)?;
+    Ok(Records::unhashed(file, Framing::Lines, MAX_LINE))
 }
 
 impl Survey {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use crate::check::is_validation;
+use crate::read::ReadError;
 
 /// What cannot be surveyed at all.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +36,9 @@ pub enum SurveyError {
         /// The file.
         path: PathBuf,
     },
-    /// A file in another encoding.
-    #[error("`{}` is {encoding}; samples are read as UTF-8 text", path.display())]
-    Encoding {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        encoding: &'static str,
-    },
+    /// A file that is not of lines.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// Which side of the split a file is on.

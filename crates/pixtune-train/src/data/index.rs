@@ -13,6 +13,8 @@ use pixtune_core::tokens::ChatEncoder;
 use pixtune_io::encode::{EncodedLine, encode_line};
 use pixtune_io::image::Limits;
 use pixtune_io::parallel;
+use pixtune_io::read::ReadError;
+use pixtune_io::read::discover::refuse_all_but_lines;
 use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::tokens::{Counted, Ids, count_line};
 use pixtune_model::network::{Picture, Sequence};
@@ -79,6 +81,9 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// A file that is not of lines.
+    #[error(transparent)]
+    Form(#[from] ReadError),
     /// The manifest beside the data cannot be used.
     #[error("`{}` is not a manifest of `pixtune prepare`: {reason}", path.display())]
     Manifest {
@@ -291,6 +296,7 @@ impl DataFile {
                 "it is not a regular file, and samples are read in another order",
             )));
         }
+        refuse_all_but_lines(path)?;
         Ok(DataFile {
             name: path.display().to_string(),
             bytes: 0,

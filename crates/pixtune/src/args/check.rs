@@ -31,7 +31,7 @@ pixtune.toml, beside the data or in a folder above, keeps choices for everyone:
   limits = { max-image-bytes = \"20MB\", max-images = 16 }
 ")]
 pub struct CheckArgs {
-    /// JSON Lines files, or folders that `prepare` wrote; - for standard input
+    /// JSON Lines files, a .json file that is one array, or folders that `prepare` wrote; - for standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// How pictures are looked at: their headers and ends, or decoded to the last pixel

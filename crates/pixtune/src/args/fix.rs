@@ -24,12 +24,13 @@ use crate::ui::Format;
 Examples:
   pixtune fix train.jsonl --out fixed.jsonl
   pixtune fix train.jsonl --out fixed.jsonl --unsafe        and leave out what stays bad
+  pixtune fix llava.json --out train.jsonl                  one JSON array becomes lines
   pixtune fix llava.jsonl --out train.jsonl --target openai
   pixtune fix train.jsonl --out fixed.jsonl --select tools,unknown-key
   pixtune fix train.jsonl --out fixed.jsonl --format json > changes.jsonl
 ")]
 pub struct FixArgs {
-    /// A JSON Lines file; - for standard input
+    /// A JSON Lines file, or a .json file that is one array; - for standard input
     pub file: PathBuf,
     /// The file to write; - for standard output, with the log on standard error
     #[arg(long, value_name = "FILE")]

@@ -22,7 +22,7 @@ Examples:
   pixtune tokens --image 3000x2000 --model mistral-small-3.2
 ")]
 pub struct TokensArgs {
-    /// JSON Lines files, or folders that `prepare` wrote; - for standard input
+    /// JSON Lines files, a .json file that is one array, or folders that `prepare` wrote; - for standard input
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
     /// The model that counts: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Fix, Severity};
-use pixtune_io::check::{Across, Checker, Line, Reported, Verify};
+use pixtune_io::check::{Across, Checker, Form, Line, Reported, Verify};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
@@ -62,11 +62,12 @@ fn check_file(
     across: &mut Across<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let Lines { source, folder, before } = Lines::open(file)?;
+    let max_line = choice::max_line(&args.choice)?;
+    let Lines { source, is_array, folder, before } = Lines::open(file, max_line)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
     let threads = choice::threads(&args.choice);
-    let lines = SharedLines::new(source, choice::max_line(&args.choice)?, threads);
+    let lines = SharedLines::new(source, max_line, threads);
     let next = || lines.next_share().map_err(broken);
     let work = |share: Share| {
         let mut checked = Vec::new();
@@ -94,7 +95,8 @@ fn check_file(
     parallel::ordered(threads, next, work, sink)?;
     before.still_holds()?;
     report.files += 1;
-    let found = across.end_of_file(index, lines.has_byte_order_mark());
+    let found =
+        across.end_of_file(index, Form { is_array, has_byte_order_mark: lines.has_byte_order_mark() });
     found.iter().try_for_each(|reported| report.tell(reported)).map_err(written)
 }
 
@@ -229,12 +231,12 @@ impl Report {
         let mut out = if errors + warnings == 0 {
             format!("{checked}: nothing to report\n")
         } else {
-            format!(
-                "{checked}: {} in {}, {}\n",
-                counted(errors, "error"),
-                counted(self.bad_samples, "sample"),
-                counted(warnings, "warning")
-            )
+            // An error may be the file's alone.
+            let of_samples = match (errors, self.bad_samples) {
+                (1.., 0) => counted(errors, "error"),
+                (_, bad) => format!("{} in {}", counted(errors, "error"), counted(bad, "sample")),
+            };
+            format!("{checked}: {of_samples}, {}\n", counted(warnings, "warning"))
         };
         match self.fixable {
             [0, 0] => {}
@@ -252,8 +254,8 @@ impl Report {
             out.push_str("pictures were checked by their headers and ends; --verify full decodes them\n");
             if self.compares_pictures {
                 out.push_str(
-                    "of pictures on both sides only those were looked for whose files are the same; --verify full \
-                     also finds those written, scaled or cut anew\n",
+                    "pictures on both sides were found by their bytes; --verify full also finds those that were \
+                     re-encoded, scaled or cropped\n",
                 );
             }
         }

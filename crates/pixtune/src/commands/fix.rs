@@ -8,7 +8,7 @@ use std::path::Path;
 use pixtune_core::diagnostic::{Diagnostic, Finding, Fix, Severity};
 use pixtune_core::fix::Change;
 use pixtune_core::json::quoted;
-use pixtune_core::rules;
+use pixtune_core::rules::{self, Rule};
 use pixtune_io::check::Verify;
 use pixtune_io::fix::{Fixed, Fixer, TooLarge};
 use pixtune_io::parallel;
@@ -40,7 +40,7 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     let fixer = Fixer { checker: choice::checker(&args.choice, data, Verify::Header)?, most };
     let max_line = choice::max_line(&args.choice)?;
     refuse_output(args)?;
-    let Lines { source, folder, before } = Lines::open(&args.file)?;
+    let Lines { source, is_array, folder, before } = Lines::open(&args.file, max_line)?;
     let mut out = Out::create(&args.out)?;
     let mut log = Log::new(args, &fixer);
 
@@ -72,10 +72,14 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     };
     parallel::ordered(threads, next, work, sink)?;
     before.still_holds()?;
+    if is_array {
+        log.change_of_file(
+            &rules::JSON_ARRAY,
+            "its array written as lines; the numbers above count its elements",
+        )?;
+    }
     if lines.has_byte_order_mark() {
-        let message = "the byte order mark removed".into();
-        log.changed += 1;
-        log.change(1, &Change { rule: &rules::JSON_BOM, fix: Fix::Safe, pointer: String::new(), message })?;
+        log.change_of_file(&rules::JSON_BOM, "the byte order mark removed")?;
     }
     refuse_existing(args)?;
     out.finish()?;
@@ -220,6 +224,12 @@ impl<'a> Log<'a> {
         self.progress.input_read += fixed.length;
         self.ui.progress(self.progress);
         Ok(())
+    }
+
+    fn change_of_file(&mut self, rule: &'static Rule, message: &str) -> Result<(), Error> {
+        self.changed += 1;
+        let message = message.to_owned();
+        self.change(1, &Change { rule, fix: Fix::Safe, pointer: String::new(), message })
     }
 
     fn change(&mut self, line: u64, change: &Change) -> Result<(), Error> {

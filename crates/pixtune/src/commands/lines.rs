@@ -1,4 +1,4 @@
-//! Opening a file of lines, and noticing that it changed while it was read.
+//! Opening a file of lines, or of one array that is read as lines, and noticing that it changed while it was read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pixtune_io::read::ReadError;
-use pixtune_io::read::discover::{encoding_of, is_table};
+use pixtune_io::read::array::ArrayLines;
+use pixtune_io::read::discover::{encoding_of, is_array, is_table};
 use pixtune_io::read::shared::Source;
 
 use crate::error::Error;
@@ -15,6 +16,8 @@ use crate::error::Error;
 pub struct Lines {
     /// Its bytes.
     pub source: Source,
+    /// Whether the file is one array, whose elements come as lines.
+    pub is_array: bool,
     /// What relative pictures are relative to.
     pub folder: PathBuf,
     /// What the file was like when it was opened.
@@ -28,8 +31,8 @@ pub struct Before {
 }
 
 impl Lines {
-    /// Opens a file of lines, `-` for standard input. What is no text at all is refused before a thousand findings say so.
-    pub fn open(path: &Path) -> Result<Lines, Error> {
+    /// Opens a file of lines, `-` for standard input; more than `max_line` bytes are not kept of an element of an array. What is no text at all is refused before a thousand findings say so.
+    pub fn open(path: &Path, max_line: usize) -> Result<Lines, Error> {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
         let mut stream: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
@@ -46,13 +49,23 @@ impl Lines {
             return Err(ReadError::Encoding { path: path.to_owned(), encoding }.into());
         }
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let is_array = is_array(path)?;
         let source = match before.state {
+            Some(_) if is_array => {
+                let file = File::open(path).map_err(broken)?;
+                Source::Stream(Box::new(ArrayLines::new(file, max_line)))
+            }
             // Files of the system that are made while they are read have no length.
             Some((length, _)) if length > 0 => Source::File(File::open(path).map_err(broken)?, length),
             _ => Source::Stream(Box::new(io::Cursor::new(start).chain(stream))),
         };
-        Ok(Lines { source, folder, before })
+        Ok(Lines { source, is_array, folder, before })
     }
+}
+
+/// What to say of a file that is one array: the numbers of its findings are no lines.
+pub fn numbers_of_array(name: &str) -> String {
+    format!("{name}: one JSON array; the numbers behind its name count its elements")
 }
 
 impl Before {

@@ -9,7 +9,9 @@ use pixtune_core::spelling::nearest;
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
+use pixtune_io::read::records::Framing;
 
+use super::lines::numbers_of_array;
 use super::{choice, tell_counting};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
@@ -27,7 +29,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let mut ui = Ui::new(format, quiet);
     tell_counting(&plan.encoder(), plan.tokenizer(), &ui);
     for table in &plan.tables {
-        tell_columns(table, &ui);
+        tell_table(table, &ui);
     }
     let result = prepare::run(&plan, &mut ui);
     ui.end();
@@ -120,8 +122,11 @@ fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Er
     }
 }
 
-/// A guess about columns is never silent, nor is a column that is not used.
-fn tell_columns(table: &Table, ui: &Ui) {
+/// A guess about columns is never silent, nor is a column that is not used, nor what numbers count.
+fn tell_table(table: &Table, ui: &Ui) {
+    if table.input.framing == Framing::Array {
+        ui.note(&numbers_of_array(&table.input.name));
+    }
     let Some(columns) = &table.columns else { return };
     let name = &table.input.name;
     if !columns.guessed.is_empty() {

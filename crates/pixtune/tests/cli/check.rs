@@ -53,7 +53,7 @@ fn every_rule_has_a_fixture_that_breaks_it_and_reads_well() {
         let case = Case::new();
         let fixtures = root().join("fixtures/check");
         let mut args = vec!["check".to_owned(), "--verify".into(), "full".into()];
-        for name in ["", ".validation"].map(|side| format!("{}{side}.jsonl", rule.id)) {
+        for name in [".jsonl", ".validation.jsonl", ".json"].map(|end| format!("{}{end}", rule.id)) {
             if fs::copy(fixtures.join(&name), case.path(&name)).is_ok() {
                 args.push(name);
             }
@@ -303,21 +303,41 @@ fn the_output_does_not_depend_on_the_threads() {
 fn what_is_no_text_is_refused() {
     let case = Case::new();
     case.write("rows.jsonl.gz", b"\x1f\x8b\x08\0\0\0\0\0");
-    case.run(&["check", "rows.jsonl.gz"]).ends(2).tells("gzip-compressed");
+    case.run(&["check", "rows.jsonl.gz"])
+        .ends(2)
+        .tells("gzip-compressed")
+        .tells("hint: unpack it first: gunzip");
     case.write("rows.jsonl", b"\xff\xfe{\0");
     case.run(&["check", "rows.jsonl"]).ends(2).tells("UTF-16");
     case.run(&["check", "missing.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
     fs::create_dir(case.path("folder")).unwrap();
-    case.run(&["check", "folder"]).ends(2).tells("`folder` has no conversations in it");
+    case.run(&["check", "folder"]).ends(2).tells("`folder` holds no conversations");
     case.write("table.csv", "image,prompt,completion\n");
     case.run(&["check", "table.csv"]).ends(2).tells("`table.csv` is a table").tells("pixtune prepare");
-    case.run(&["tokens", "folder"]).ends(2).tells("`folder` has no conversations in it");
+    case.run(&["tokens", "folder"]).ends(2).tells("`folder` holds no conversations");
     case.fixture("a.png", "grad_64x48.png");
     case.run(&["check", "a.png"]).ends(2).tells("`a.png` is a picture");
     case.run(&["check"]).ends(2);
     case.write("empty.jsonl", "");
     let run = case.run(&["check", "empty.jsonl"]).ends(1);
     assert!(run.stdout.contains("file-empty"), "{}", run.stdout);
+}
+
+#[test]
+fn commands_that_read_samples_again_say_what_to_do_with_an_array() {
+    let case = Case::new();
+    case.write("rows.json", format!("[{GOOD}]"));
+    for line in
+        ["stats rows.json", "report rows.json --out r.html", "plan rows.json", "train --data rows.json"]
+    {
+        let model = root().join("fixtures/tiny_pixtral/hf_bf16").display().to_string();
+        let tokenizer = root().join("fixtures/tiny_tekken/tekken.json").display().to_string();
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if line.starts_with("train") {
+            words.extend(["--model", &model, "--tokenizer", &tokenizer, "--out", "run"]);
+        }
+        case.run(&words).ends(2).tells("`rows.json` is one JSON array").tells("pixtune fix FILE");
+    }
 }
 
 #[test]

@@ -76,6 +76,46 @@ fn is_mended(name: &str) {
 }
 
 #[test]
+fn an_array_is_written_as_lines() {
+    for name in ["llava", "alpaca", "sharegpt"] {
+        let case = Case::new();
+        let folder = root().join("fixtures/fix");
+        fs::copy(folder.join("a.png"), case.path("a.png")).unwrap();
+        let rows = fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
+        case.write("rows.jsonl", &rows);
+        // As `json.dump` writes them, in one line and indented.
+        let rows: Vec<&str> = rows.lines().collect();
+        case.write("line.json", format!("[{}]", rows.join(", ")));
+        case.write("lines.json", format!("[\n  {}\n]\n", rows.join(",\n  ").replace(", \"", ",\n    \"")));
+        let lines = fix(&case, "rows.jsonl", "of-lines.jsonl", &[]).stdout;
+        for array in ["line.json", "lines.json"] {
+            let run = fix(&case, array, "of-array.jsonl", &[]);
+            let told = run.stdout.replace(array, "rows.jsonl");
+            let of_array = told.lines().find(|line| line.contains("json-array")).unwrap();
+            assert!(of_array.contains("count its elements"), "{of_array}");
+            let others = |told: &str| -> Vec<String> {
+                let others = told.lines().filter(|line| line.starts_with("fixed[") && *line != of_array);
+                others.map(str::to_owned).collect()
+            };
+            assert_eq!(others(&told), others(&lines), "{name}");
+            assert_eq!(case.read("of-array.jsonl"), case.read("of-lines.jsonl"), "{name} {array}");
+        }
+        snapshots::check("fix/json-array.txt", &fix(&case, "lines.json", "of-array.jsonl", &[]).stdout);
+        case.run(&["check", "of-array.jsonl", "--ignore", "file"]).ends(0);
+    }
+}
+
+#[test]
+fn an_array_that_is_cut_short_gives_no_file() {
+    let case = Case::new();
+    case.write("rows.json", format!("[{GOOD},{GOOD},"));
+    case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).tells("its JSON array is never closed");
+    assert!(!case.path("out.jsonl").exists());
+    case.write("rows.json", format!("[{GOOD}]{GOOD}"));
+    case.run(&["check", "rows.json"]).ends(2).tells("text stands behind the end of its JSON array");
+}
+
+#[test]
 fn records_of_other_tools_become_the_targets_own() {
     for name in fixtures("fix") {
         for target in ["mistral", "openai"] {

@@ -49,6 +49,26 @@ fn a_shrunk_picture_fed_again_passes_untouched() {
 }
 
 #[test]
+fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
+    let folder = root().join("fixtures/fix");
+    for name in ["alpaca", "openai-chat", "pictures-beside"] {
+        let case = Case::new();
+        fs::copy(folder.join("a.png"), case.path("a.png")).unwrap();
+        let rows = fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
+        let rows = rows + "{\"neither\": \"this\"}\n";
+        case.write("rows.jsonl", &rows);
+        case.write("rows.json", format!("[\n {}\n]\n", rows.trim_end().replace('\n', " ,\n ")));
+        let run = |input: &str, out: &str| {
+            let run = case.run(&["prepare", input, "--out", out, "--validation", "0"]);
+            assert_eq!(run.code, 1, "{name}: {}", run.stderr);
+            ["train.jsonl", "rejected.jsonl"]
+                .map(|file| case.read(&format!("{out}/{file}")).replace("rows.jsonl", "rows.json"))
+        };
+        assert_eq!(run("rows.json", "of-array"), run("rows.jsonl", "of-lines"), "{name}");
+    }
+}
+
+#[test]
 fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
     let dataset = root().join("examples/visual-qa/dataset.csv");
     let case = Case::new();

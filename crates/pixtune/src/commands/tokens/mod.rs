@@ -18,7 +18,7 @@ use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::read::shared::Source;
 use pixtune_io::tokens::{Counted, Ids, TokenizerFile, count_line};
 
-use super::lines::Lines;
+use super::lines::{Lines, numbers_of_array};
 use super::{choose, choose_model, ends_quietly, tell_counting};
 use crate::Outcome;
 use crate::args::TokensArgs;
@@ -52,7 +52,7 @@ pub fn run(args: TokensArgs) -> Result<Outcome, Error> {
 
 /// The ids of each text of a file.
 fn texts(args: &TokensArgs, path: &Path, tekken: &Tekken) -> Result<Outcome, Error> {
-    let opened = Lines::open(path)?;
+    let opened = Lines::open(path, MAX_LINE)?;
     let mut out = BufWriter::new(io::stdout());
     let work = |row: RawRow| {
         let wrong =
@@ -134,7 +134,10 @@ fn conversations(
     let mut progress = Progress { input_total, ..Progress::default() };
     for file in &files {
         let name = file.display().to_string();
-        let Lines { source, folder, before } = Lines::open(file)?;
+        let Lines { source, is_array, folder, before } = Lines::open(file, MAX_LINE)?;
+        if is_array {
+            ui.note(&numbers_of_array(&name));
+        }
         let work = |row: RawRow| {
             let counted = count_line(encoder, &folder, &row, ids);
             let named = (files.len() > 1).then_some(name.as_str());
