@@ -9,7 +9,7 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// Appends `text` as a JSON string: only what JSON demands is escaped.
+/// Appends `text` as a JSON string: only what JSON demands is escaped, as Python's `json.dumps(ensure_ascii=False)` does it.
 pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
@@ -21,6 +21,8 @@ pub fn write_string(text: &str, out: &mut String) {
             b'\n' => out.push_str("\\n"),
             b'\r' => out.push_str("\\r"),
             b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
             control => write!(out, "\\u{control:04x}").expect("a String takes any text"),
         }
         rest = &rest[at + 1..];
@@ -53,7 +55,7 @@ mod tests {
     #[test]
     fn writes_only_the_escapes_json_demands() {
         let mut out = String::new();
-        write_string("é\u{7f}\u{2028}\"\\\n\u{1}/", &mut out);
-        assert_eq!(out, "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001/\"");
+        write_string("é\u{7f}\u{2028}\"\\\n\u{1}\u{8}\u{c}/", &mut out);
+        assert_eq!(out, "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001\\b\\f/\"");
     }
 }

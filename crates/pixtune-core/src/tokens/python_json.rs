@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
-use crate::json::{self, Value};
+use crate::json::{self, Value, write_string};
 
 /// Why Python would stop here rather than go on with the text as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn dumps(value: &Value<'_>, out: &mut String) -> Result<(), Unprintab
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
         Value::Number(number) => dump_number(number, out)?,
-        Value::String(text) => dump_string(text, out),
+        Value::String(text) => write_string(text, out),
         Value::Array(values) => {
             out.push('[');
             for (index, value) in values.iter().enumerate() {
@@ -43,7 +43,7 @@ pub(super) fn dumps(value: &Value<'_>, out: &mut String) -> Result<(), Unprintab
             out.push('{');
             for (index, (key, value)) in without_duplicates(members).into_iter().enumerate() {
                 separate(index, out);
-                dump_string(key, out);
+                write_string(key, out);
                 out.push_str(": ");
                 dumps(value, out)?;
             }
@@ -75,28 +75,6 @@ pub(super) fn without_duplicates<'v, 'a>(
         }
     }
     unique
-}
-
-/// Appends a string as `json.dumps(ensure_ascii=False)` prints it.
-pub(super) fn dump_string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            0x08 => out.push_str("\\b"),
-            0x0c => out.push_str("\\f"),
-            control => write!(out, "\\u{control:04x}").expect("a String takes any text"),
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
-    out.push('"');
 }
 
 /// An integer stays as it is written, a float is read and printed again.

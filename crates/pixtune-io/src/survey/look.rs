@@ -8,7 +8,6 @@ use std::path::Path;
 use pixtune_core::curate::measure::Thumbnail;
 use pixtune_core::curate::{PictureFacts, Texts, content_hash};
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::json;
 use pixtune_core::quality::TextFacts;
 use pixtune_core::rules;
 use pixtune_core::sample::{ImageSource, Message, Picture};
@@ -20,7 +19,8 @@ use crate::check::Facts;
 use crate::image::measure::Measure;
 use crate::image::prepare::rule_of;
 use crate::image::{ImageError, Limits, inspect, measure};
-use crate::read::records::{Cut, RawRow};
+use crate::read::records::RawRow;
+use crate::tokens::parse_row;
 use crate::write::base64;
 
 /// How closely pictures are looked at.
@@ -185,17 +185,7 @@ pub(crate) fn with_sample<T>(
     row: &RawRow,
     look: impl FnOnce(&BorrowedSample<'_>) -> Result<T, Finding>,
 ) -> Result<T, Finding> {
-    if row.cut == Some(Cut::TooLarge) {
-        return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
-    }
-    let text = std::str::from_utf8(&row.bytes).map_err(|error| {
-        let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
-        Finding::new(&rules::INVALID_UTF8, "", message)
-    })?;
-    let parsed = json::parse(text).map_err(|error| {
-        let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);
-        Finding::new(&rules::JSON_SYNTAX, "", message)
-    })?;
+    let parsed = parse_row(row)?;
     let sample = strict::read(&parsed.value).map_err(|findings| {
         findings.into_iter().next().expect("a sample is refused for at least one reason")
     })?;

@@ -1,0 +1,72 @@
+//! The layout of mistral-finetune.
+
+use std::borrow::Cow;
+
+use super::Layout;
+use super::common::{Opening, answer, user};
+use super::content::unjoined;
+use super::out::{Out, Pictures};
+use super::tools::{Calls, tool_calls, tool_result};
+use crate::diagnostic::Finding;
+use crate::sample::{Assistant, Content, Message, Part, Sample};
+use crate::tokens::validate::{Turn, only_system_prompt, validate};
+
+pub(super) fn finetune<I, T: AsRef<str>>(
+    sample: &Sample<I, T>,
+    pictures: &Pictures<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
+    let turns = Turn::all(&sample.messages);
+    let (system, rest): (Vec<_>, Vec<_>) =
+        turns.into_iter().partition(|turn| matches!(turn.message, Message::System(_)));
+    validate(&rest, &sample.tools, Layout::MistralFinetune)?;
+    let system = only_system_prompt(&system)?;
+    let opening = Opening { system, tools: &sample.tools };
+    let last_user = rest.iter().rposition(|turn| matches!(turn.message, Message::User(_)));
+    for (index, turn) in rest.iter().enumerate() {
+        let is_last = index + 1 == rest.len();
+        match turn.message {
+            Message::User(content) => {
+                let content = unjoined(content);
+                user(&content, (last_user == Some(index)).then_some(&opening), pictures, out)?;
+            }
+            Message::Assistant(assistant) => {
+                let trained = assistant.weight != Some(false) && (sample.tools.is_empty() || is_last);
+                finetune_answer(assistant, trained, is_last, turn, out)?;
+            }
+            Message::Tool(result) => {
+                let content = match &result.content {
+                    Content::Text(text) => Cow::Borrowed(text.as_ref()),
+                    Content::Parts(parts) => parts.iter().fold(Cow::Borrowed(""), |text, part| match part {
+                        Part::Text(more) => text + more.as_ref(),
+                        Part::Image(_) => text,
+                    }),
+                };
+                tool_result(result, &content, turn, out)?;
+            }
+            Message::System(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn finetune_answer<T: AsRef<str>>(
+    assistant: &Assistant<T>,
+    trained: bool,
+    is_last: bool,
+    turn: &Turn<'_, T>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
+    match &assistant.content {
+        Some(Content::Text(text)) if !text.as_ref().is_empty() => {
+            answer(text.as_ref(), trained, out);
+            Ok(())
+        }
+        _ => {
+            // The ids of the last message are drawn at random, so the model is not asked to learn them.
+            let form = Calls { ids: !is_last, empty_is_object: false, trained };
+            let calls: Vec<_> = assistant.tool_calls.iter().collect();
+            tool_calls(&calls, &form, turn, out)
+        }
+    }
+}

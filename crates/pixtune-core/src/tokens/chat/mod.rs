@@ -1,0 +1,247 @@
+//! Conversations to ids and loss mask, in one walk and without ever cutting one short.
+//!
+//! The reference for [`Layout::MistralCommon`] is mistral-common 1.13.1, `encode_chat_completion` in fine-tuning mode
+//! with tokenizer v3 (`validator.py`, `normalize.py`, `instruct.py`); for [`Layout::MistralFinetune`] it is
+//! mistral-finetune's `tokenize.py`. Both refuse conversations, and so do we, with the reason.
+
+mod common;
+mod content;
+mod finetune;
+mod out;
+mod tools;
+
+use super::grid::{Grid, grid};
+use super::tekken::{PictureConfig, Tekken};
+use super::validate::Turn;
+use crate::diagnostic::Finding;
+use crate::sample::{Assistant, Content, Message, Part, Sample};
+use crate::spec::{Exactness, ModelSpec, TokenizerKind};
+use common::common;
+use content::SEPARATOR;
+pub(super) use content::is_empty;
+use finetune::finetune;
+use out::{Measure, Out, Pictures};
+
+/// How a conversation is laid out in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// As mistral-common and everything built on it serves the model: turns of one role are joined, and a picture
+    /// behind a single text moves to the front.
+    #[default]
+    MistralCommon,
+    /// As mistral-finetune trained: nothing is joined or moved, and with tools only the last message is trained.
+    MistralFinetune,
+}
+
+impl Layout {
+    /// Every layout.
+    pub const ALL: [Layout; 2] = [Layout::MistralCommon, Layout::MistralFinetune];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Layout::MistralCommon => "mistral-common",
+            Layout::MistralFinetune => "mistral-finetune",
+        }
+    }
+
+    /// The layout of this name.
+    pub fn find(name: &str) -> Option<Layout> {
+        Layout::ALL.into_iter().find(|layout| layout.as_str() == name)
+    }
+}
+
+/// Tokens that follow each other and are all trained or all not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Whether they count in the loss.
+    pub trained: bool,
+    /// How many they are.
+    pub tokens: usize,
+}
+
+/// What a conversation costs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All tokens.
+    pub tokens: usize,
+    /// Tokens of pictures, breaks and ends included.
+    pub image_tokens: usize,
+    /// Tokens that count in the loss.
+    pub trained_tokens: usize,
+    /// The loss mask, as runs that alternate.
+    pub runs: Vec<Run>,
+    /// The pictures in the order the model sees them.
+    pub images: Vec<Grid>,
+}
+
+impl Counts {
+    /// Tokens that are no picture: text and the marks around it.
+    pub fn text_tokens(&self) -> usize {
+        self.tokens - self.image_tokens
+    }
+}
+
+/// A conversation as the model will see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// What they add up to, and which of them are trained.
+    pub counts: Counts,
+}
+
+/// Encodes conversations for one model.
+#[derive(Debug, Clone, Copy)]
+pub struct ChatEncoder<'t> {
+    /// The model: how its pictures are cut.
+    pub spec: &'t ModelSpec,
+    /// The vocabulary.
+    pub tekken: &'t Tekken,
+    /// The layout.
+    pub layout: Layout,
+}
+
+impl<'t> ChatEncoder<'t> {
+    /// An encoder with the built-in vocabulary.
+    pub fn new(spec: &'t ModelSpec, layout: Layout) -> ChatEncoder<'t> {
+        ChatEncoder { spec, tekken: Tekken::embedded(), layout }
+    }
+
+    /// Whether the ids and counts are the reference's, or why they are only near.
+    pub fn exactness(&self) -> Exactness {
+        match self.spec.tokenizer {
+            TokenizerKind::Tekken { version: 3 } if self.tekken.version() == 3 => self.spec.exactness,
+            TokenizerKind::Tekken { version: 3 } => Exactness::Estimate(
+                "the conversation is laid out as v3, the tokenizer file is of another version",
+            ),
+            TokenizerKind::Tekken { version } if version == self.tekken.version() => Exactness::Estimate(
+                "the vocabulary is the model's own, but the conversation is laid out as v3",
+            ),
+            _ => self.spec.exactness,
+        }
+    }
+
+    /// The ids and the loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference
+    /// refuses is a finding.
+    pub fn encode<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<Encoded, Finding> {
+        let out = self.walk(sample, sizes, Measure::Ids)?;
+        Ok(Encoded { ids: out.ids, counts: out.counts })
+    }
+
+    /// A number that the tokens of a sample do not pass, found without the tokenizer: a text has at most as many
+    /// tokens as bytes. Refuses exactly what [`ChatEncoder::encode`] refuses.
+    pub fn bound<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<usize, Finding> {
+        Ok(self.walk(sample, sizes, Measure::Bytes)?.counts.tokens)
+    }
+
+    /// Such a number at a glance, for a conversation that [`refusals`] takes and that is nothing but system messages,
+    /// users and answers in text: nothing else is refused about it. `None` for others.
+    pub fn plain_bound<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Option<usize> {
+        let plain = |message: &Message<T>| match message {
+            Message::System(content) | Message::User(content) => Some(bytes_within(content)),
+            Message::Assistant(Assistant { content: Some(Content::Text(text)), tool_calls, .. }) => {
+                let text = text.as_ref();
+                (!text.is_empty() && tool_calls.is_empty()).then_some(text.len())
+            }
+            _ => None,
+        };
+        let common = self.layout == Layout::MistralCommon;
+        if !common || !sample.tools.is_empty() || sizes.len() < sample.images.len() {
+            return None;
+        }
+        let texts = sample
+            .messages
+            .iter()
+            .map(|message| Some(plain(message)? + MARKS_AROUND))
+            .sum::<Option<usize>>()?;
+        let pictures: usize =
+            sizes.iter().map(|&(width, height)| grid(self.spec, width, height).tokens()).sum();
+        Some(2 * MARKS_AROUND + texts + pictures)
+    }
+
+    /// The same as [`ChatEncoder::encode`] without the ids.
+    pub fn count<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<Counts, Finding> {
+        Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
+    }
+
+    /// The tokenizer file names its ids; a model whose own vocabulary is of another kind brings them along.
+    fn picture_ids(&self) -> (u32, u32, u32) {
+        match self.spec.tokenizer {
+            TokenizerKind::Tekken { .. } => {
+                let marks = self.tekken.marks();
+                (marks.image, marks.image_break, marks.image_end)
+            }
+            TokenizerKind::SentencePiece { .. } => {
+                (self.spec.image, self.spec.image_break, self.spec.image_end)
+            }
+        }
+    }
+
+    /// How the tokenizer cuts pictures, if it is otherwise than the model does, whose way counts.
+    pub fn other_pictures(&self) -> Option<PictureConfig> {
+        let ModelSpec { patch, merge, max_side, .. } = *self.spec;
+        self.tekken.pictures().filter(|pictures| *pictures != PictureConfig { patch, max_side, merge })
+    }
+
+    fn walk<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+        measure: Measure,
+    ) -> Result<Out<'t>, Finding> {
+        let encoder = (measure != Measure::Bytes).then(|| self.tekken.encoder());
+        let counts = Counts::default();
+        let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
+        let pictures = Pictures { spec: self.spec, sizes, ids: self.picture_ids() };
+        out.mark(self.tekken.marks().begin, false);
+        match self.layout {
+            Layout::MistralCommon => common(sample, &pictures, &mut out)?,
+            Layout::MistralFinetune => finetune(sample, &pictures, &mut out)?,
+        }
+        Ok(out)
+    }
+}
+
+/// Everything about a conversation that the reference refuses before it encodes, what it stops at first.
+pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
+    super::validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
+}
+
+/// What of it is about roles and their order alone.
+pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
+    super::validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
+}
+
+/// Tokens before and behind a message, and what joins it to the next, are fewer than this.
+const MARKS_AROUND: usize = 8;
+
+/// Bytes of text, and of what joins its parts.
+fn bytes_within<T: AsRef<str>>(content: &Content<T>) -> usize {
+    match content {
+        Content::Text(text) => text.as_ref().len(),
+        Content::Parts(parts) => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_ref().len() + SEPARATOR.len(),
+                Part::Image(_) => 0,
+            })
+            .sum(),
+    }
+}

@@ -1,0 +1,94 @@
+//! Where the tokens of a walk go.
+
+use super::{Counts, Run};
+use crate::diagnostic::Finding;
+use crate::rules::IMAGE_UNREADABLE;
+use crate::spec::ModelSpec;
+use crate::tokens::grid::grid;
+use crate::tokens::tekken::{Encoder, Tekken};
+
+/// What is known of the pictures of a conversation.
+pub(super) struct Pictures<'s> {
+    pub(super) spec: &'s ModelSpec,
+    pub(super) sizes: &'s [(u32, u32)],
+    /// `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`.
+    pub(super) ids: (u32, u32, u32),
+}
+
+/// Where tokens go: into the ids, if they are wanted, and into the counts.
+pub(super) struct Out<'t> {
+    pub(super) tekken: &'t Tekken,
+    /// None where bytes are counted.
+    pub(super) encoder: Option<Encoder<'t>>,
+    pub(super) measure: Measure,
+    pub(super) ids: Vec<u32>,
+    pub(super) counts: Counts,
+}
+
+/// What is wanted of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// The ids and their counts.
+    Ids,
+    /// The counts.
+    Tokens,
+    /// Bytes of text in place of its tokens.
+    Bytes,
+}
+
+impl Out<'_> {
+    pub(super) fn text(&mut self, text: &str, trained: bool) {
+        let tokens = match &mut self.encoder {
+            None => text.len(),
+            Some(encoder) if self.measure == Measure::Ids => {
+                let before = self.ids.len();
+                encoder.encode_into(text, &mut self.ids);
+                self.ids.len() - before
+            }
+            Some(encoder) => encoder.count(text),
+        };
+        self.add(tokens, trained);
+    }
+
+    pub(super) fn mark(&mut self, id: u32, trained: bool) {
+        if self.measure == Measure::Ids {
+            self.ids.push(id);
+        }
+        self.add(1, trained);
+    }
+
+    pub(super) fn picture(&mut self, image: usize, pictures: &Pictures<'_>) -> Result<(), Finding> {
+        let Some(&(width, height)) = pictures.sizes.get(image) else {
+            return Err(Finding::new(
+                &IMAGE_UNREADABLE,
+                "",
+                format!("the size of picture {} is not known", image + 1),
+            ));
+        };
+        let grid = grid(pictures.spec, width, height);
+        if self.measure == Measure::Ids {
+            let ids = &mut self.ids;
+            let (image, image_break, image_end) = pictures.ids;
+            for row in 1..=grid.rows {
+                ids.extend(std::iter::repeat_n(image, grid.columns as usize));
+                ids.push(if row == grid.rows { image_end } else { image_break });
+            }
+        }
+        self.counts.images.push(grid);
+        self.counts.image_tokens += grid.tokens();
+        self.add(grid.tokens(), false);
+        Ok(())
+    }
+
+    fn add(&mut self, tokens: usize, trained: bool) {
+        if tokens == 0 {
+            return;
+        }
+        self.counts.tokens += tokens;
+        self.counts.trained_tokens += if trained { tokens } else { 0 };
+        match self.counts.runs.last_mut() {
+            Some(run) if run.trained == trained => run.tokens += tokens,
+            _ => self.counts.runs.push(Run { trained, tokens }),
+        }
+    }
+}

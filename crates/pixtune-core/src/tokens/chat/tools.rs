@@ -1,0 +1,107 @@
+//! Tools, their calls and results: the JSON between marks, as the reference prints it.
+
+use super::out::Out;
+use crate::diagnostic::Finding;
+use crate::json::write_string;
+use crate::rules::TOOL_JSON;
+use crate::sample::{Arguments, Tool, ToolCall, ToolResult};
+use crate::tokens::python_json::{Unprintable, dumps, loads};
+use crate::tokens::validate::Turn;
+
+/// How calls are written.
+pub(super) struct Calls {
+    pub(super) ids: bool,
+    pub(super) empty_is_object: bool,
+    pub(super) trained: bool,
+}
+
+pub(super) fn tool_calls<T>(
+    calls: &[&ToolCall],
+    form: &Calls,
+    turn: &Turn<'_, T>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
+    let mut text = String::from("[");
+    for (index, call) in calls.iter().enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str("{\"name\": ");
+        write_string(&call.name, &mut text);
+        text.push_str(", \"arguments\": ");
+        arguments(call, form, &mut text).map_err(|why| unprintable(why, turn.pointer("tool_calls")))?;
+        if form.ids && call.id != "null" {
+            text.push_str(", \"id\": ");
+            write_string(&call.id, &mut text);
+        }
+        text.push('}');
+    }
+    text.push(']');
+    out.mark(out.tekken.marks().tool_calls, form.trained);
+    out.text(&text, form.trained);
+    out.mark(out.tekken.marks().end, form.trained);
+    Ok(())
+}
+
+fn arguments(call: &ToolCall, form: &Calls, out: &mut String) -> Result<(), Unprintable> {
+    match &call.arguments {
+        Arguments::Text(text) if text.is_empty() && form.empty_is_object => {
+            out.push_str("{}");
+            Ok(())
+        }
+        Arguments::Text(text) => parsed_or_text(text, out),
+        Arguments::Json(crate::json::Value::Null) => {
+            out.push_str("{}");
+            Ok(())
+        }
+        Arguments::Json(value) => dumps(value, out),
+    }
+}
+
+fn parsed_or_text(text: &str, out: &mut String) -> Result<(), Unprintable> {
+    match loads(text)? {
+        Some(value) => dumps(&value, out),
+        None => {
+            write_string(text, out);
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn tool_result<T: AsRef<str>>(
+    result: &ToolResult<T>,
+    content: &str,
+    turn: &Turn<'_, T>,
+    out: &mut Out<'_>,
+) -> Result<(), Finding> {
+    let mut text = String::from("{\"content\": ");
+    parsed_or_text(content, &mut text).map_err(|why| unprintable(why, turn.pointer("content")))?;
+    text.push_str(", \"call_id\": ");
+    write_string(result.tool_call_id.as_deref().unwrap_or_default(), &mut text);
+    text.push('}');
+    let marks = *out.tekken.marks();
+    out.mark(marks.begin_result, false);
+    out.text(&text, false);
+    out.mark(marks.end_result, false);
+    Ok(())
+}
+
+pub(super) fn tools_json(tools: &[Tool]) -> Result<String, Unprintable> {
+    let mut text = String::from("[");
+    for (index, tool) in tools.iter().enumerate() {
+        text.push_str(if index > 0 { ", " } else { "" });
+        text.push_str("{\"type\": \"function\", \"function\": {\"name\": ");
+        write_string(&tool.name, &mut text);
+        text.push_str(", \"description\": ");
+        write_string(tool.description.as_deref().unwrap_or_default(), &mut text);
+        text.push_str(", \"parameters\": ");
+        dumps(&tool.parameters, &mut text)?;
+        text.push_str("}}");
+    }
+    text.push(']');
+    Ok(text)
+}
+
+pub(super) fn unprintable(why: Unprintable, pointer: impl Into<String>) -> Finding {
+    Finding::new(&TOOL_JSON, pointer, format!("JSON that the reference stops at: {}", why.0))
+}
