@@ -3,15 +3,20 @@
 //! Reading is lenient where two spellings mean the same and says what it left out; what cannot be written
 //! faithfully is an error. Whether the conversation makes sense is not decided here.
 
+mod reference;
+#[cfg(test)]
+mod tests;
+
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
 use crate::rules::{
-    IMAGE_BAD_DATA_URI, IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY,
-    UNKNOWN_ROLE, WRONG_TYPE,
+    IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
     Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
 };
+pub use reference::image_source;
+pub(crate) use reference::image_source_within;
 
 /// Keys of a row that hold its messages: the chat format's, and mistral-finetune's older name.
 pub const MESSAGE_KEYS: [&str; 2] = ["messages", "interactions"];
@@ -350,158 +355,4 @@ impl Reader {
 enum Pictures {
     Taken,
     Refused,
-}
-
-/// What an image reference is: a data URI, an address, or a path (`file://` taken off, backslashes turned).
-pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
-    image_source_within(reference).map(ImageSource::into_owned)
-}
-
-/// The same, with the payload of a data URI left where it is.
-pub(crate) fn image_source_within(reference: &str) -> Result<ImageSource<&str>, Finding> {
-    let trimmed = reference.trim();
-    let scheme = trimmed.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    match scheme.as_str() {
-        "data" => data_uri(trimmed),
-        "http" | "https" => Ok(ImageSource::Url(trimmed.to_owned())),
-        "file" => Ok(ImageSource::File(file_url_path(trimmed))),
-        _ => Ok(ImageSource::File(trimmed.to_owned())),
-    }
-}
-
-fn data_uri(uri: &str) -> Result<ImageSource<&str>, Finding> {
-    let bad = |message: &str| {
-        Finding::new(&IMAGE_BAD_DATA_URI, "", message).hint("the form is `data:image/png;base64,iVBORw0…`")
-    };
-    let (header, payload) =
-        uri["data:".len()..].split_once(',').ok_or_else(|| bad("the data URI has no comma"))?;
-    let Some(mime) = header.strip_suffix(";base64") else {
-        return Err(bad("the data URI is not marked `;base64`"));
-    };
-    if payload.is_empty() {
-        return Err(bad("the data URI is empty"));
-    }
-    Ok(ImageSource::Inline { mime: mime.to_ascii_lowercase(), base64: payload })
-}
-
-/// The path of a `file:` URL: host dropped, percent escapes decoded (RFC 8089).
-fn file_url_path(url: &str) -> String {
-    let rest = &url["file:".len()..];
-    let path = match rest.strip_prefix("//") {
-        Some(after) => after.find('/').map_or(after, |slash| &after[slash..]),
-        None => rest,
-    };
-    percent_decode(path)
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(escaped) => {
-                bytes.push(escaped);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::json;
-
-    fn read_text(text: &str) -> (Sample<Picture>, Vec<String>) {
-        let parsed = json::parse(text).unwrap();
-        let (sample, findings) = read(&parsed.value, &["id"]);
-        (sample, findings.iter().map(|f| format!("{} {}", f.rule.id, f.pointer)).collect())
-    }
-
-    #[test]
-    fn reads_both_spellings_of_a_picture() {
-        for url in [r#""a/b.png""#, r#"{"url":"a/b.png"}"#] {
-            let text = format!(
-                r#"{{"id":7,"messages":[{{"role":"user","content":[{{"type":"text","text":"what?"}},{{"type":"image_url","image_url":{url}}}]}},{{"role":"assistant","content":"a cat"}}]}}"#
-            );
-            let (sample, findings) = read_text(&text);
-            assert_eq!(findings, Vec::<String>::new());
-            assert_eq!(sample.images[0].source, ImageSource::File("a/b.png".into()));
-            assert_eq!(sample.images[0].pointer, "/messages/0/content/1/image_url");
-            assert_eq!(
-                sample.messages[0],
-                Message::User(Content::Parts(vec![Part::Text("what?".into()), Part::Image(0)]))
-            );
-        }
-    }
-
-    #[test]
-    fn keeps_tools_calls_and_results() {
-        let (sample, findings) = read_text(
-            r#"{"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"}}}],
-            "messages":[{"role":"user","content":"x"},
-            {"role":"assistant","content":null,"tool_calls":[{"id":"abcdefghi","type":"function","function":{"name":"f","arguments":"{}"}}]},
-            {"role":"tool","content":"1","tool_call_id":"abcdefghi","name":"f"},{"role":"assistant","content":"one","weight":0}]}"#,
-        );
-        assert_eq!(findings, Vec::<String>::new());
-        assert_eq!(sample.tools.len(), 1);
-        let Message::Assistant(call) = &sample.messages[1] else { panic!() };
-        assert_eq!((call.tool_calls[0].name.as_str(), &call.content), ("f", &None));
-        let Message::Assistant(last) = &sample.messages[3] else { panic!() };
-        assert_eq!(last.weight, Some(false));
-    }
-
-    #[test]
-    fn says_what_it_leaves_out_and_what_it_cannot_take() {
-        let (_, findings) = read_text(
-            r#"{"source":"x","messages":[{"role":"user","name":null,"content":[{"type":"audio"},{"text":"t"},3]},
-            {"role":"function","content":""},{"role":"assistant","content":[{"type":"image_url","image_url":"a"}]},{"role":"user"},7]}"#,
-        );
-        assert_eq!(
-            findings,
-            [
-                "unknown-key /source",
-                "null-key /messages/0/name",
-                "wrong-type /messages/0/content/0",
-                "wrong-type /messages/0/content/2",
-                "unknown-role /messages/1",
-                "image-role /messages/2/content/0",
-                "missing-field /messages/3",
-                "unknown-role /messages/4",
-            ]
-        );
-    }
-
-    #[test]
-    fn missing_messages_are_reported_where_they_are_missed() {
-        for (row, expected) in [
-            (r#"{"messages":[]}"#, vec!["no-messages /messages"]),
-            (r#"{"messages":null}"#, vec!["null-key /messages", "no-messages "]),
-            (r#"{"interactions":[]}"#, vec!["no-messages /interactions"]),
-            ("{}", vec!["no-messages "]),
-        ] {
-            assert_eq!(read_text(row).1, expected, "{row}");
-        }
-    }
-
-    #[test]
-    fn tells_paths_addresses_and_data_apart() {
-        let file = |path: &str| Ok(ImageSource::File(path.into()));
-        assert_eq!(image_source("a b/c.png"), file("a b/c.png"));
-        assert_eq!(image_source("file:///tmp/a%20b.png"), file("/tmp/a b.png"));
-        assert_eq!(image_source("file://localhost/tmp/%zz.png"), file("/tmp/%zz.png"));
-        assert_eq!(image_source("C:\\x.png"), file("C:\\x.png"));
-        assert_eq!(image_source("HTTPS://x/y"), Ok(ImageSource::Url("HTTPS://x/y".into())));
-        let inline = ImageSource::Inline { mime: "image/png".into(), base64: "AAAA".into() };
-        assert_eq!(image_source("data:image/PNG;base64,AAAA"), Ok(inline));
-        for bad in ["data:image/png;base64", "data:image/png,AAAA", "data:image/png;base64,"] {
-            assert_eq!(image_source(bad).unwrap_err().rule.id, "image-bad-data-uri", "{bad}");
-        }
-    }
 }

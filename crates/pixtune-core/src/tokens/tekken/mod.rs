@@ -1,0 +1,308 @@
+//! Tekken, the tokenizer of Pixtral and its successors: text to ids and back.
+
+mod encoder;
+mod file;
+mod packed;
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::bpe::Vocabulary;
+pub use encoder::Encoder;
+use encoder::Memory;
+use file::{SPECIAL_TOKENS, name_special_tokens};
+
+/// The pre-tokeniser that `scan` is written for; every Tekken file published so far names this one.
+pub const PATTERN: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// A Tekken vocabulary with its special tokens. Text never becomes a special token: those come from structure only.
+pub struct Tekken {
+    /// Empty until it is asked for, where it is the built-in one: to look at conversations without counting them it is
+    /// not needed, and unpacking takes longer than checking a thousand lines.
+    vocabulary: OnceLock<Vocabulary>,
+    special_tokens: Vec<String>,
+    marks: Marks,
+    version: u32,
+    pictures: Option<PictureConfig>,
+    /// Encoders at rest, with the memory they have collected.
+    resting: Mutex<Vec<Memory>>,
+}
+
+/// The ids that give a conversation its structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// `<s>`, before everything.
+    pub begin: u32,
+    /// `</s>`, after an answer.
+    pub end: u32,
+    /// `[INST]`, before a user's turn.
+    pub begin_user: u32,
+    /// `[/INST]`, after it.
+    pub end_user: u32,
+    /// `[AVAILABLE_TOOLS]`.
+    pub begin_tools: u32,
+    /// `[/AVAILABLE_TOOLS]`.
+    pub end_tools: u32,
+    /// `[TOOL_CALLS]`, before the calls of an assistant's turn.
+    pub tool_calls: u32,
+    /// `[TOOL_RESULTS]`.
+    pub begin_result: u32,
+    /// `[/TOOL_RESULTS]`.
+    pub end_result: u32,
+    /// `[IMG]`, one patch of a picture.
+    pub image: u32,
+    /// `[IMG_BREAK]`, after every row but the last.
+    pub image_break: u32,
+    /// `[IMG_END]`, after the last row.
+    pub image_end: u32,
+}
+
+/// How a tokenizer file says that pictures are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureConfig {
+    /// Side of a patch in pixels.
+    pub patch: u32,
+    /// Longest side in pixels; larger pictures are shrunk.
+    pub max_side: u32,
+    /// How many patches a side one token stands for.
+    pub merge: u32,
+}
+
+/// Why a tokenizer file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TekkenError {
+    /// The file is not text.
+    #[error("the tokenizer file is not UTF-8 text")]
+    NotText(#[source] std::str::Utf8Error),
+    /// The file is not JSON.
+    #[error("the tokenizer file is not JSON")]
+    NotJson(#[source] crate::json::SyntaxError),
+    /// A value is missing or of the wrong kind.
+    #[error("the tokenizer file has no {expected} at `{pointer}`")]
+    Missing {
+        /// JSON pointer to where it should be.
+        pointer: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// The file cuts text into pieces in a way this program does not know.
+    #[error("the tokenizer file has an unknown pre-tokeniser pattern `{pattern}`")]
+    Pattern {
+        /// The pattern it names.
+        pattern: String,
+    },
+    /// The version is none we know.
+    #[error("the tokenizer file has the unknown version `{version}`")]
+    Version {
+        /// What it says.
+        version: String,
+    },
+    /// The numbers of tokens contradict each other or the lists.
+    #[error(
+        "the tokenizer file counts {vocabulary} tokens of which {special} are special, but lists {listed}"
+    )]
+    Counts {
+        /// `default_vocab_size`
+        vocabulary: u64,
+        /// `default_num_special_tokens`
+        special: u64,
+        /// Entries of `vocab`.
+        listed: usize,
+    },
+    /// A list of special tokens that cannot be.
+    #[error(
+        "the tokenizer file gives special token {rank} the name `{name}`, which is out of range or taken"
+    )]
+    Special {
+        /// Its rank.
+        rank: u64,
+        /// Its name.
+        name: String,
+    },
+    /// A special token that conversations need is not there.
+    #[error("the tokenizer file has no special token `{name}`")]
+    NoSpecial {
+        /// The missing one.
+        name: &'static str,
+    },
+    /// A rank is not where it should be.
+    #[error("entry {index} of the vocabulary has the rank {rank}")]
+    Rank {
+        /// Its place in `vocab`.
+        index: usize,
+        /// The rank written there.
+        rank: u64,
+    },
+    /// A token's bytes are unreadable, empty or not the byte they must be.
+    #[error("entry {index} of the vocabulary has the bytes `{bytes}`, {why}")]
+    Bytes {
+        /// Its place in `vocab`.
+        index: usize,
+        /// What is written there.
+        bytes: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Two entries are the same token.
+    #[error("entries {first} and {second} of the vocabulary are the same bytes")]
+    Duplicate {
+        /// The earlier one.
+        first: u32,
+        /// The later one.
+        second: u32,
+    },
+}
+
+impl Tekken {
+    /// The vocabulary of Pixtral 12B (tekken_240911), unpacked when a text is first encoded.
+    pub fn embedded() -> &'static Tekken {
+        static EMBEDDED: OnceLock<Tekken> = OnceLock::new();
+        EMBEDDED.get_or_init(|| {
+            let special_tokens = name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), 1_000);
+            let pictures = Some(PictureConfig { patch: 16, max_side: 1024, merge: 1 });
+            Tekken::assemble(OnceLock::new(), special_tokens, 3, pictures)
+                .expect("the built-in list has every mark")
+        })
+    }
+
+    fn assemble(
+        vocabulary: OnceLock<Vocabulary>,
+        special_tokens: Vec<String>,
+        version: u32,
+        pictures: Option<PictureConfig>,
+    ) -> Result<Tekken, TekkenError> {
+        let marks = Marks::find(&special_tokens)?;
+        Ok(Tekken { vocabulary, special_tokens, marks, version, pictures, resting: Mutex::default() })
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        self.vocabulary.get_or_init(|| {
+            let (bytes, starts) = packed::unpack();
+            Vocabulary::new(bytes, starts).expect("the packed vocabulary has no duplicates")
+        })
+    }
+
+    /// An encoder. Take one for many texts: it remembers what it has merged.
+    pub fn encoder(&self) -> Encoder<'_> {
+        let memory = self.resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Encoder { tekken: self, memory: memory.unwrap_or_default() }
+    }
+
+    /// The ids of a text.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.encode_into(text, &mut ids);
+        ids
+    }
+
+    /// Appends the ids of a text.
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+        self.encoder().encode_into(text, ids);
+    }
+
+    /// How many ids a text has.
+    pub fn count(&self, text: &str) -> usize {
+        self.encoder().count(text)
+    }
+
+    /// The text of ids. Special tokens are left out, bytes that are no UTF-8 become U+FFFD, and so does an id
+    /// that the vocabulary does not have.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.decode_with(ids, |_| {})
+    }
+
+    /// The text of ids with special tokens by their names, for people to read.
+    pub fn decode_with_special_tokens(&self, ids: &[u32]) -> String {
+        self.decode_with(ids, |text| text.0.push_str(text.1))
+    }
+
+    fn decode_with(&self, ids: &[u32], special: impl Fn((&mut String, &str))) -> String {
+        let mut text = String::new();
+        let mut bytes = Vec::new();
+        for &id in ids {
+            if let Some(name) = self.special_tokens.get(id as usize) {
+                text.push_str(&String::from_utf8_lossy(&bytes));
+                bytes.clear();
+                special((&mut text, name));
+            } else {
+                bytes.extend_from_slice(self.token(id).unwrap_or("\u{fffd}".as_bytes()));
+            }
+        }
+        text.push_str(&String::from_utf8_lossy(&bytes));
+        text
+    }
+
+    /// The bytes of an id; `None` for special tokens and ids the vocabulary does not have.
+    pub fn token(&self, id: u32) -> Option<&[u8]> {
+        let rank = (id as usize).checked_sub(self.special_tokens.len())?;
+        (rank < self.vocabulary().len()).then(|| self.vocabulary().token(rank as u32))
+    }
+
+    /// The id of a special token by its name, such as `[INST]`.
+    pub fn special_token(&self, name: &str) -> Option<u32> {
+        self.special_tokens.iter().position(|special| special == name).map(|id| id as u32)
+    }
+
+    /// The special tokens by id.
+    pub fn special_tokens(&self) -> &[String] {
+        &self.special_tokens
+    }
+
+    /// The ids that give a conversation its structure.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// How many ids there are, special tokens included.
+    pub fn len(&self) -> usize {
+        self.special_tokens.len() + self.vocabulary().len()
+    }
+
+    /// Whether there are none, which cannot be.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The version of the tokenizer, and so of the chat layout: 3 for Pixtral 12B.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// How the file says that pictures are cut, if it does.
+    pub fn pictures(&self) -> Option<PictureConfig> {
+        self.pictures
+    }
+}
+
+impl std::fmt::Debug for Tekken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tekken(v{}, {} tokens)", self.version, self.len())
+    }
+}
+
+impl Marks {
+    fn find(special_tokens: &[String]) -> Result<Marks, TekkenError> {
+        let id = |name: &'static str| match special_tokens.iter().position(|special| special == name) {
+            Some(id) => Ok(id as u32),
+            None => Err(TekkenError::NoSpecial { name }),
+        };
+        Ok(Marks {
+            begin: id("<s>")?,
+            end: id("</s>")?,
+            begin_user: id("[INST]")?,
+            end_user: id("[/INST]")?,
+            begin_tools: id("[AVAILABLE_TOOLS]")?,
+            end_tools: id("[/AVAILABLE_TOOLS]")?,
+            tool_calls: id("[TOOL_CALLS]")?,
+            begin_result: id("[TOOL_RESULTS]")?,
+            end_result: id("[/TOOL_RESULTS]")?,
+            image: id("[IMG]")?,
+            image_break: id("[IMG_BREAK]")?,
+            image_end: id("[IMG_END]")?,
+        })
+    }
+}
