@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use pixtune_core::json::{self, Value};
 use pixtune_io::read::array::ArrayLines;
 use pixtune_io::read::blocks::{Block, Blocks, Sizes};
-use pixtune_io::read::records::{Cut, Framing, RawRow, Records, cells};
+use pixtune_io::read::records::{Cut, Framing, RawRow, Records};
+use pixtune_io::read::table::cells;
 
 struct Dribble<'a> {
     rest: &'a [u8],

@@ -3,15 +3,17 @@
 pub mod array;
 pub mod blocks;
 pub mod discover;
+mod error;
 pub mod records;
 pub mod shared;
+pub mod table;
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use pixtune_core::columns::{Cell, Choice, ColumnError, Columns, ImagePosition, Role};
+use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
@@ -21,7 +23,9 @@ use pixtune_core::sample::{Picture, Sample};
 use pixtune_core::target;
 
 pub use discover::{Input, discover, keep_stdin};
-use records::{Cut, Framing, RawRow, Records, cells};
+pub use error::ReadError;
+use records::{Cut, Framing, RawRow, Records};
+use table::cells;
 
 /// What an input holds and how its rows become samples.
 #[derive(Debug, Clone)]
@@ -58,99 +62,6 @@ impl Aside {
         let labels = [&self.group, &self.stratum].into_iter().flatten();
         std::iter::once(&self.id).chain(labels).map(String::as_str).collect()
     }
-}
-
-/// Input that cannot be read at all.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// A file or folder could not be read.
-    #[error("cannot read `{}`", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file was written to while it was read.
-    #[error("`{}` changed while it was read", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Columns could not be resolved.
-    #[error("`{file}`: {source}")]
-    Columns {
-        /// The file.
-        file: String,
-        /// Why.
-        source: ColumnError,
-    },
-    /// A glob is malformed.
-    #[error("`{pattern}` is no pattern")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// Why.
-        source: glob::PatternError,
-    },
-    /// A glob matches nothing.
-    #[error("nothing matches `{pattern}`")]
-    NoMatch {
-        /// The pattern.
-        pattern: String,
-    },
-    /// A table, where conversations are read.
-    #[error("`{}` is a table; conversations are read, one to a line", path.display())]
-    Table {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder without conversations.
-    #[error("`{}` holds no conversations: no .jsonl or .ndjson, those of rejected rows aside", path.display())]
-    NoConversations {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A folder without metadata.
-    #[error("`{}` has no metadata.csv or metadata.jsonl in it", path.display())]
-    NoMetadata {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The same file is given twice.
-    #[error("`{name}` is given twice; every row would be a duplicate")]
-    Twice {
-        /// The file.
-        name: String,
-    },
-    /// A file that is one JSON array, where lines are read again by their places.
-    #[error("`{}` is one JSON array; samples are read one to a line", path.display())]
-    Array {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file in another encoding.
-    #[error("`{}` is {encoding}; rows are read as UTF-8 text", path.display())]
-    Encoding {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        encoding: &'static str,
-    },
-    /// A file without a row.
-    #[error("`{name}` is empty")]
-    Empty {
-        /// The file.
-        name: String,
-    },
-    /// The header or first row cannot be read.
-    #[error("`{name}`: the first row is no {what}")]
-    FirstRow {
-        /// The file.
-        name: String,
-        /// What it should be.
-        what: &'static str,
-    },
 }
 
 /// A sample and what the run needs to know beside it.

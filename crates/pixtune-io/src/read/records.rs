@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use super::array::{Element, Stand};
+use super::table::Record;
 
 /// How rows end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +182,7 @@ impl<R: Read> Records<R> {
         let mut too_large = false;
         loop {
             let unread = &self.buffer[self.start..self.end];
-            let found = scan.record_end(unread);
+            let found = scan.end(unread);
             let taken = &unread[..found.unwrap_or(unread.len())];
             if self.framing != Framing::Array {
                 self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
@@ -263,19 +264,10 @@ fn trim_element(row: &mut Vec<u8>) {
     row.truncate(row.trim_ascii_end().len());
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    CellStart,
-    Unquoted,
-    Quoted,
-    /// Behind a quote inside a quoted cell: the cell's end, or the first half of an escaped quote.
-    AfterQuote,
-}
-
 enum Scan {
     Line,
     Element(Element),
-    Record { separator: u8, state: State },
+    Record(Record),
 }
 
 impl Scan {
@@ -283,94 +275,20 @@ impl Scan {
         match framing {
             Framing::Lines => Scan::Line,
             Framing::Array => Scan::Element(Element::default()),
-            Framing::Table { separator } => Scan::Record { separator, state: State::CellStart },
+            Framing::Table { separator } => Scan::Record(Record::new(separator)),
         }
     }
 
     fn is_quoted(&self) -> bool {
-        matches!(self, Scan::Record { state: State::Quoted, .. })
+        matches!(self, Scan::Record(record) if record.is_quoted())
     }
 
     /// The length of the row that `bytes` continue, what ends it included; `None` when more must be read.
-    fn record_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (separator, state) = match self {
-            Scan::Line => return memchr::memchr(b'\n', bytes).map(|at| at + 1),
-            Scan::Element(element) => return element.end(bytes),
-            Scan::Record { separator, state } => (*separator, state),
-        };
-        let mut at = 0;
-        while at < bytes.len() {
-            match state {
-                State::Quoted => {
-                    at += memchr::memchr(b'"', &bytes[at..])?;
-                    *state = State::AfterQuote;
-                }
-                State::Unquoted => {
-                    at += memchr::memchr2(separator, b'\n', &bytes[at..])?;
-                    if bytes[at] == b'\n' {
-                        return Some(at + 1);
-                    }
-                    *state = State::CellStart;
-                }
-                State::CellStart | State::AfterQuote => {
-                    *state = match bytes[at] {
-                        b'"' => State::Quoted,
-                        b'\n' => return Some(at + 1),
-                        byte if byte == separator => State::CellStart,
-                        // Text behind a closing quote belongs to the cell, as Python's csv module has it.
-                        _ => State::Unquoted,
-                    };
-                }
-            }
-            at += 1;
-        }
-        None
-    }
-}
-
-/// The cells of one table record, quotes undone.
-pub fn cells(record: &str, separator: u8) -> Vec<String> {
-    let mut cells = Vec::new();
-    let mut rest = record;
-    loop {
-        let (cell, after) = cell(rest, separator);
-        cells.push(cell);
-        match after {
-            Some(after) => rest = after,
-            None => return cells,
-        }
-    }
-}
-
-/// The first cell and what stands behind its separator, if there is one.
-fn cell(text: &str, separator: u8) -> (String, Option<&str>) {
-    let mut cell = String::new();
-    let mut rest = text;
-    if let Some(mut quoted) = rest.strip_prefix('"') {
-        loop {
-            let Some(quote) = memchr::memchr(b'"', quoted.as_bytes()) else {
-                cell.push_str(quoted);
-                return (cell, None);
-            };
-            cell.push_str(&quoted[..quote]);
-            rest = &quoted[quote + 1..];
-            match rest.strip_prefix('"') {
-                Some(after) => {
-                    cell.push('"');
-                    quoted = after;
-                }
-                None => break,
-            }
-        }
-    }
-    match memchr::memchr(separator, rest.as_bytes()) {
-        Some(at) => {
-            cell.push_str(&rest[..at]);
-            (cell, Some(&rest[at + 1..]))
-        }
-        None => {
-            cell.push_str(rest);
-            (cell, None)
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Scan::Line => memchr::memchr(b'\n', bytes).map(|at| at + 1),
+            Scan::Element(element) => element.end(bytes),
+            Scan::Record(record) => record.end(bytes),
         }
     }
 }
@@ -451,12 +369,5 @@ mod tests {
             rows("\"a\n\nb\"\n", Framing::Lines, 9).iter().map(|row| row.0).collect::<Vec<_>>(),
             [1, 3]
         );
-    }
-
-    #[test]
-    fn cells_lose_their_quotes() {
-        assert_eq!(cells("a,\"b,\"\"c\"\"\nd\",,\"e\"f, g ", b','), ["a", "b,\"c\"\nd", "", "ef", " g "]);
-        assert_eq!(cells("a\t\"b", b'\t'), ["a", "b"]);
-        assert_eq!(cells("", b','), [""]);
     }
 }
