@@ -353,7 +353,14 @@ impl<'v> Reader<'v> {
         } else {
             let start: String = reference.chars().take(40).collect();
             let message = format!("`{start}` is neither a data URI nor an http or file URL");
-            Err(Finding::new(&IMAGE_BAD_DATA_URI, "", message))
+            let finding = Finding::new(&IMAGE_BAD_DATA_URI, "", message);
+            Err(if looks_like_a_file(reference) {
+                finding.hint(
+                    "`pixtune fix` embeds picture files; --image-folder says where their paths start, if not beside the data",
+                )
+            } else {
+                finding
+            })
         };
         match source {
             Ok(source) => {
@@ -366,6 +373,13 @@ impl<'v> Reader<'v> {
             }
         }
     }
+}
+
+/// Whether a reference ends as the name of a picture file does.
+fn looks_like_a_file(reference: &str) -> bool {
+    const ENDS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff"];
+    let end = reference.trim_end().rsplit_once('.').map(|(_, end)| end);
+    end.is_some_and(|end| ENDS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 #[derive(Clone, Copy)]

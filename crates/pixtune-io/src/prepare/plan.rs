@@ -1,7 +1,7 @@
 //! What a run will do, resolved and written down before anything is done.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pixtune_core::columns::{Choice, Columns, ImagePosition};
 use pixtune_core::curate::{self, By, Dedup, Split, SplitKind, parse_size};
@@ -16,6 +16,7 @@ use crate::buffers::Buffers;
 use crate::image::measure::by_colours;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{ImageError, Limits};
+use crate::read::discover::refuse_all_but_folders;
 use crate::read::{Table, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 
@@ -85,6 +86,8 @@ pub struct Options {
     pub target: Target,
     /// Columns that were named.
     pub columns: Choice,
+    /// Where relative paths of pictures start; the folder of each file without it.
+    pub image_folder: Option<PathBuf>,
     /// What becomes of pictures.
     pub images: Images,
     /// Where pictures stand that the prompt does not place.
@@ -166,7 +169,11 @@ impl Plan {
         }
         let inputs = discover(&options.inputs, &stdin_copy)?;
         let mut tables = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_folders)?;
+        for mut input in inputs {
+            if let Some(folder) = &options.image_folder {
+                input.folder.clone_from(folder);
+            }
             tables.push(Table::open(input, &options.columns, options.max_row_bytes)?);
         }
         require_labels(&tables, options.split.kind)?;
@@ -329,11 +336,7 @@ fn require_labels(tables: &[Table], kind: SplitKind) -> Result<(), PrepareError>
 
 /// A path that says nothing about the machine: as given when relative, else the file's name.
 pub(crate) fn portable_name(name: &str) -> &str {
-    if std::path::Path::new(name).is_absolute() {
-        name.rsplit(['/', '\\']).next().unwrap_or(name)
-    } else {
-        name
-    }
+    if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }
 
 fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFile>) -> String {
@@ -356,6 +359,11 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     member("target_max_images", &most);
     member("target_max_image_bytes", &max_image_bytes.to_string());
     member("target_max_file_bytes", &max_file_bytes.to_string());
+    let folder = options.image_folder.as_deref().map(Path::to_string_lossy);
+    member(
+        "image_folder",
+        &folder.map_or("null".into(), |folder| quoted(portable_name(folder.trim_end_matches('/')))),
+    );
     member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
     member("image_position", &quoted(position));

@@ -225,7 +225,7 @@ fn read_file(plan: &Plan, folder: &Path, written: &str) -> Result<Vec<u8>, Findi
     let unreadable = |error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
             Finding::new(&rules::IMAGE_MISSING, "", format!("`{written}` does not exist")).hint(format!(
-                "paths are relative to the folder of the table; looked for `{}`",
+                "looked for `{}`; --image-folder says where paths start, if not in the folder of the table",
                 path.display()
             ))
         }

@@ -87,6 +87,12 @@ pub fn is_array(path: &Path) -> Result<bool, ReadError> {
     Ok(extension(path) == "json" && path.is_file() && starts_array(&first_bytes(path)?))
 }
 
+/// Refuses what is no folder.
+pub fn refuse_all_but_folders(path: &Path) -> Result<(), ReadError> {
+    let broken = |source| ReadError::Io { path: path.to_owned(), source };
+    fs::read_dir(path).map(|_| ()).map_err(broken)
+}
+
 /// Refuses what is no file of lines: a table, one array, text in another encoding.
 pub fn refuse_all_but_lines(path: &Path) -> Result<(), ReadError> {
     if is_table(path) {

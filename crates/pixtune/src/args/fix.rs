@@ -24,7 +24,7 @@ use crate::ui::Format;
 Examples:
   pixtune fix train.jsonl --out fixed.jsonl
   pixtune fix train.jsonl --out fixed.jsonl --unsafe        and leave out what stays bad
-  pixtune fix llava.json --out train.jsonl                  one JSON array becomes lines
+  pixtune fix llava.json --out train.jsonl --image-folder coco/
   pixtune fix llava.jsonl --out train.jsonl --target openai
   pixtune fix train.jsonl --out fixed.jsonl --select tools,unknown-key
   pixtune fix train.jsonl --out fixed.jsonl --format json > changes.jsonl
@@ -41,6 +41,9 @@ pub struct FixArgs {
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
+    /// Where relative paths of pictures start [default: the folder of the file]
+    #[arg(long, value_name = "DIR")]
+    pub image_folder: Option<PathBuf>,
     #[command(flatten)]
     pub choice: ChoiceArgs,
     /// How changes and what is still wrong are told: for people, or one JSON object a line

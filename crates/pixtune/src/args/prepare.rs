@@ -46,6 +46,9 @@ pub struct PrepareArgs {
     /// the usual names and told. `image` may be named several times
     #[arg(long, value_name = "NAME=COL,…")]
     pub columns: Option<String>,
+    /// Where relative paths of pictures start [default: the folder of each file]
+    #[arg(long, value_name = "DIR")]
+    pub image_folder: Option<PathBuf>,
     /// fit: pictures are made to fit model and target; keep: their bytes are embedded as they are
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,

@@ -15,6 +15,7 @@ use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::Block;
+use pixtune_io::read::discover::refuse_all_but_folders;
 use pixtune_io::read::shared::{Share, SharedLines};
 use pixtune_io::write::whole::WholeFile;
 
@@ -40,7 +41,9 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     let fixer = Fixer { checker: choice::checker(&args.choice, data, Verify::Header)?, most };
     let max_line = choice::max_line(&args.choice)?;
     refuse_output(args)?;
+    args.image_folder.as_deref().map_or(Ok(()), refuse_all_but_folders)?;
     let Lines { source, is_array, folder, before } = Lines::open(&args.file, max_line)?;
+    let folder = args.image_folder.as_deref().unwrap_or(&folder);
     let mut out = Out::create(&args.out)?;
     let mut log = Log::new(args, &fixer);
 
@@ -52,7 +55,7 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
         let mut mended = Vec::new();
         let mend = |block: &Block| {
             let before = mended.len();
-            mended.extend(block.rows().map(|row| fixer.fix(&folder, row)));
+            mended.extend(block.rows().map(|row| fixer.fix(folder, row)));
             mended.len() - before
         };
         lines.read(share, mend).map(|()| mended)

@@ -58,6 +58,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         model,
         target,
         columns,
+        image_folder: args.image_folder,
         images: if args.images == ImagesArg::Fit { Images::Fit } else { Images::Keep },
         image_position: match args.image_position {
             PositionArg::First => ImagePosition::First,

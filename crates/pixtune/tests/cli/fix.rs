@@ -106,6 +106,26 @@ fn an_array_is_written_as_lines() {
 }
 
 #[test]
+fn pictures_are_found_in_the_folder_that_is_named() {
+    let case = Case::new();
+    case.fixture("photos/coco/a.png", "grad_64x48.png");
+    case.write(
+        "data/llava.json",
+        r#"[{"id":"1","image":"coco/a.png","conversations":[{"from":"human","value":"<image>\nWhat?"},{"from":"gpt","value":"A gradient."}]}]"#,
+    );
+    let fix = |more: &[&str]| {
+        case.run(&[&["fix", "data/llava.json", "--out", "out.jsonl", "--force"], more].concat())
+    };
+    let run = fix(&[]).ends(1);
+    assert!(run.stdout.contains("--image-folder says where"), "{}", run.stdout);
+    fix(&["--image-folder", "photo"]).ends(2).tells("did you mean `photos`?");
+    fix(&["--image-folder", "data/llava.json"]).ends(2).tells("Not a directory");
+    let run = fix(&["--image-folder", "photos"]).ends(0);
+    assert!(run.stdout.contains("the file `coco/a.png` embedded"), "{}", run.stdout);
+    case.run(&["check", "out.jsonl", "--ignore", "file"]).ends(0);
+}
+
+#[test]
 fn an_array_that_is_cut_short_gives_no_file() {
     let case = Case::new();
     case.write("rows.json", format!("[{GOOD},{GOOD},"));

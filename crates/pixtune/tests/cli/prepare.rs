@@ -69,6 +69,22 @@ fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
 }
 
 #[test]
+fn pictures_are_found_in_the_folder_that_is_named() {
+    let case = Case::table(THREE);
+    case.run(&["prepare", "data.csv", "--out", "beside", "--validation", "0"]).ends(0);
+    case.write("tables/data.csv", THREE);
+    let prepare = |out: &str, more: &[&str]| {
+        case.run(&[&["prepare", "tables/data.csv", "--out", out, "--validation", "0"], more].concat())
+    };
+    prepare("no", &[]).ends(1);
+    assert!(case.read("no/rejected.jsonl").contains("--image-folder says where paths start"));
+    prepare("out", &["--image-folder", "nowhere"]).ends(2).tells("cannot read `nowhere`");
+    prepare("out", &["--image-folder", "."]).ends(0);
+    assert_eq!(case.read("out/train.jsonl"), case.read("beside/train.jsonl"));
+    assert!(case.read("out/manifest.json").contains("\"image_folder\": \".\""));
+}
+
+#[test]
 fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
     let dataset = root().join("examples/visual-qa/dataset.csv");
     let case = Case::new();
