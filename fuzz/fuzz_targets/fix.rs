@@ -1,8 +1,10 @@
-//! Mending: what is mended once is mended no further, and what is not changed is not told.
+//! Mending: what is mended once is mended no further, and what is not changed is not told; a record of another tool that
+//! is read as a conversation has messages.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
+use pixtune_core::columns::ImagePosition;
 use pixtune_core::diagnostic::Fix;
-use pixtune_core::fix::{Wanted, fix};
+use pixtune_core::fix::{Wanted, conversation_of, fix};
 use pixtune_core::{json, target};
 
 fuzz_target!(|text: &str| {
@@ -16,6 +18,11 @@ fuzz_target!(|text: &str| {
             }
             let again = fix(mended.clone(), &wanted);
             assert_eq!(again, (mended, vec![]));
+        }
+    }
+    for position in [ImagePosition::First, ImagePosition::Last] {
+        if let Ok(Some(conversation)) = conversation_of(&row.value, position) {
+            assert!(conversation.get("messages").is_some());
         }
     }
 });

@@ -43,12 +43,14 @@ fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bo
 
 /// What a parser takes for an array has the same elements, as rows and as lines.
 fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
-    let parse = |bytes| str::from_utf8(bytes).ok().and_then(|text| Some(json::parse(text).ok()?.value.into_owned()));
+    let parse =
+        |bytes| str::from_utf8(bytes).ok().and_then(|text| Some(json::parse(text).ok()?.value.into_owned()));
     let Some(Value::Array(values)) = parse(bytes) else { return };
     assert!(is_whole && rows.len() == values.len());
     let mut lines = Vec::new();
     ArrayLines::new(bytes, bytes.len()).read_to_end(&mut lines).expect("the array is whole");
-    let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+    let lines: Vec<&[u8]> =
+        lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     assert_eq!(lines.len(), values.len());
     for ((row, line), value) in rows.iter().zip(lines).zip(values) {
         assert_eq!(parse(line).as_ref(), Some(&value));

@@ -225,12 +225,6 @@ fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
 
 fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
-        ReadError::Columns { source: ColumnError::NoGuess { found, .. }, .. }
-            if found.iter().any(|column| column == "conversations") =>
-        {
-            "these are records of LLaVA or ShareGPT: `pixtune fix FILE --out FILE.jsonl` makes messages of them, to be \
-             prepared then"
-        }
         ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
             "say which is which: --columns image=COLUMN,prompt=COLUMN,completion=COLUMN"
         }

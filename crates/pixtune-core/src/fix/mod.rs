@@ -14,10 +14,11 @@ mod tree;
 mod turns;
 mod words;
 
-use crate::diagnostic::Fix;
+use crate::columns::ImagePosition;
+use crate::diagnostic::{Finding, Fix};
 use crate::json::Value;
 use crate::rules::{JSON_LONE_SURROGATE, Rule};
-use crate::target::Target;
+use crate::target::{MISTRAL, Target};
 
 /// Something that was changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,34 @@ pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) 
         FAMILIES.iter().for_each(|mend| mend(&mut row, &mut mender));
     }
     (row, mender.changes)
+}
+
+/// Whether a row is a record of another tool, which [`conversation_of`] reads.
+pub fn is_record(row: &Value<'_>) -> bool {
+    records::is_record(row)
+}
+
+/// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, pictures beside
+/// them go to their `<image>` places, or to one side of the first question where there are none. Only spellings change;
+/// what else is wrong stays for whoever reads on. `None` where the row is no such record; a finding where pictures and
+/// places do not match.
+pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<Option<Value<'a>>, Finding> {
+    if !is_record(row) {
+        return Ok(None);
+    }
+    let has_messages = row.get("messages").is_some();
+    let mut row = row.clone();
+    let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL };
+    let mut mender = Mender { wanted: &wanted, changes: Vec::new() };
+    for spelling in [records::mend, openai::mend, turns::roles, tools::definitions] {
+        spelling(&mut row, &mut mender);
+    }
+    if !has_messages {
+        // ShareGPT's calls have no ids, and the reference needs them.
+        tools::ids(&mut row, &mut mender);
+    }
+    records::place_rest(&mut row, position)?;
+    Ok(Some(row))
 }
 
 /// The change that writing a row anew makes of half a surrogate pair.

@@ -1,9 +1,10 @@
 //! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, pictures beside the messages.
 
 use super::{Mender, tree};
-use crate::columns::PLACEHOLDER;
+use crate::columns::{ImagePosition, PLACEHOLDER};
+use crate::diagnostic::Finding;
 use crate::json::Value;
-use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY};
+use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY, WRONG_TYPE};
 
 pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     if row.get("messages").is_none() && mender.may(&MISSING_FIELD) {
@@ -15,6 +16,55 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         }
         pictures_beside(row, mender);
     }
+}
+
+/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or pictures beside its messages.
+/// An instruction with its output alone is a row of columns.
+pub(super) fn is_record(row: &Value<'_>) -> bool {
+    if row.get("messages").is_some() {
+        return pictures_key(row).is_some();
+    }
+    ["conversations", "conversation"].iter().any(|key| row.get(key).is_some_and(is_turns))
+        || (["instruction", "output"].iter().all(|key| tree::text(row, key).is_some())
+            && ["input", "history"].iter().any(|key| row.get(key).is_some()))
+}
+
+/// Puts pictures that are still beside the messages to the first question, where nothing says otherwise; refuses other
+/// numbers of places than pictures.
+pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result<(), Finding> {
+    let Some(key) = pictures_key(row) else { return Ok(()) };
+    let pointer = format!("/{key}");
+    let Some(pictures) = row.get(key).and_then(references) else {
+        return Err(Finding::new(
+            &WRONG_TYPE,
+            pointer,
+            "pictures are named by paths, addresses or data URIs",
+        ));
+    };
+    let messages = row.get("messages").and_then(Value::as_array).unwrap_or_default();
+    let places: usize = messages.iter().map(|message| places_in(message.get("content"))).sum();
+    if places > 0 {
+        let message =
+            format!("{} pictures beside the messages, and places for {places} in them", pictures.len());
+        return Err(Finding::new(&IMAGE_PLACEHOLDERS, pointer, message)
+            .hint(format!("each `{PLACEHOLDER}` of a user is one picture, in order")));
+    }
+    let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
+    let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return Ok(()) };
+    let mut parts = match std::mem::replace(content, Value::Null) {
+        Value::Array(parts) => parts,
+        Value::String(text) if text.is_empty() => Vec::new(),
+        text => vec![tree::object([("type", tree::string("text")), ("text", text)])],
+    };
+    let at = if position == ImagePosition::First { 0 } else { parts.len() };
+    parts.splice(at..at, pictures.into_iter().map(picture));
+    *content = Value::Array(parts);
+    tree::take(row, key);
+    Ok(())
+}
+
+fn pictures_key(row: &Value<'_>) -> Option<&'static str> {
+    ["images", "image"].into_iter().find(|key| row.get(key).is_some())
 }
 
 /// Makes `messages` of whatever stands for them.
@@ -138,7 +188,7 @@ fn system_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 /// Pictures beside the messages go to their places in them: where `<image>` stands, or where a part of the type `image`
 /// holds nothing.
 fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
-    let Some(key) = ["images", "image"].into_iter().find(|key| row.get(key).is_some()) else { return };
+    let Some(key) = pictures_key(row) else { return };
     let Some(pictures) = row.get(key).and_then(references) else { return };
     let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
         messages

@@ -247,3 +247,27 @@ fn control_tokens_are_written_apart_on_request() {
     assert!(written.contains("a [ INST] b < /s>") && written.contains("< image>"), "{written}");
     assert_eq!(done, ["control-token /messages/0/content", "control-token /messages/1/content"]);
 }
+
+#[test]
+fn records_become_conversations_and_nothing_else_is_mended() {
+    let read = |row: &str, position| {
+        let row = parse(row).unwrap().value;
+        conversation_of(&row, position).map(|read| read.map(|row| row.to_string()))
+    };
+    let first = |row: &str| read(row, ImagePosition::First);
+    assert_eq!(first(CHAT), Ok(None));
+    assert_eq!(first(r#"{"instruction":"q","output":"a"}"#), Ok(None), "a row of columns");
+    let extra = r#"{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"},{"from":"human","value":"b"}],"x":null}"#;
+    let expected = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"},{"role":"user","content":"b"}],"x":null}"#;
+    assert_eq!(first(extra), Ok(Some(expected.into())), "what is left out is for the reader to tell");
+    let beside = CHAT.replacen('{', r#"{"images":["a.png"],"#, 1);
+    let placed = |parts: &str| Ok(Some(CHAT.replacen("\"q\"", parts, 1)));
+    let picture = r#"{"type":"image_url","image_url":"a.png"}"#;
+    let text = r#"{"type":"text","text":"q"}"#;
+    assert_eq!(first(&beside), placed(&format!("[{picture},{text}]")));
+    assert_eq!(read(&beside, ImagePosition::Last), placed(&format!("[{text},{picture}]")));
+    let refused = |row: &str| first(row).unwrap_err().rule.id;
+    assert_eq!(refused(&beside.replace("\"q\"", "\"<image><image>\"")), "image-placeholders");
+    assert_eq!(refused(&beside.replace("\"a\"}", "\"<image>\"}")), "image-placeholders");
+    assert_eq!(refused(&beside.replace("\"a.png\"", "true")), "wrong-type");
+}

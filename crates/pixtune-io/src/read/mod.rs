@@ -17,6 +17,7 @@ use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
+use pixtune_core::fix;
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules::{self, Row};
 use pixtune_core::sample::{Picture, Sample};
@@ -38,6 +39,8 @@ pub struct Table {
     pub columns: Option<Columns>,
     /// Keys of conversations that are not part of them.
     pub aside: Aside,
+    /// The first row is a record of another tool, to be read as a conversation.
+    pub of_records: bool,
 }
 
 /// The keys beside `messages` that this run uses.
@@ -114,6 +117,10 @@ impl Table {
             .ok_or_else(|| ReadError::Empty { name: input.name.clone() })?;
         let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
         let text = String::from_utf8(first.bytes).map_err(|_| no("UTF-8 text"))?;
+        let mut of_records = false;
+        let named = |role| choice.named(role).next().is_some();
+        let takes_columns =
+            [Role::Image, Role::Prompt, Role::Completion, Role::System].into_iter().any(named);
         let header = match input.framing {
             Framing::Table { separator } => {
                 let header: Vec<String> =
@@ -124,6 +131,10 @@ impl Table {
                 Some(header)
             }
             Framing::Lines | Framing::Array => match json::parse(&text) {
+                Ok(parsed) if !takes_columns && fix::is_record(&parsed.value) => {
+                    of_records = true;
+                    None
+                }
                 Ok(parsed) if conversation::is_conversation(&parsed.value) => None,
                 Ok(parsed) => {
                     let members = parsed.value.as_object().ok_or_else(|| no("JSON object"))?;
@@ -135,7 +146,13 @@ impl Table {
         let resolve = |header: &Vec<String>| Columns::resolve(header, choice);
         let columns = header.as_ref().map(resolve).transpose();
         let columns = columns.map_err(|source| ReadError::Columns { file: input.name.clone(), source })?;
-        Ok(Table { input, header: header.unwrap_or_default(), columns, aside: Aside::new(choice) })
+        Ok(Table {
+            input,
+            header: header.unwrap_or_default(),
+            columns,
+            aside: Aside::new(choice),
+            of_records,
+        })
     }
 
     /// Starts reading rows, behind the header.
@@ -186,7 +203,12 @@ impl Table {
         }
     }
 
-    fn read_json(&self, row: &Value<'_>, position: ImagePosition) -> Result<Reading, Finding> {
+    fn read_json(&self, given: &Value<'_>, position: ImagePosition) -> Result<Reading, Finding> {
+        let respelled = match self.columns {
+            None => fix::conversation_of(given, position)?,
+            Some(_) => None,
+        };
+        let row = respelled.as_ref().unwrap_or(given);
         if row.as_object().is_none() {
             return Err(Finding::new(
                 &rules::JSON_NOT_OBJECT,
@@ -205,7 +227,7 @@ impl Table {
             if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
                 findings.extend(rules::sample_findings(&sample));
             }
-            let labels = Labels::new(|key: &str| row.get(key).map(Cell::Json), &self.aside);
+            let labels = Labels::new(|key: &str| given.get(key).map(Cell::Json), &self.aside);
             return Ok(Reading { sample, findings, labels });
         }
         if self.columns.is_none() {

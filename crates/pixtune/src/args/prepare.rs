@@ -9,8 +9,9 @@ use crate::ui::Format;
 
 /// Turn a table and its pictures into train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines or one JSON array of flat rows or of `messages` (Mistral's and OpenAI's spelling), and Hugging
-/// Face image folders (metadata.csv or metadata.jsonl). Pictures are decoded once, turned upright, put on white, shrunk to what
+/// Reads CSV, TSV, JSON Lines or one JSON array of flat rows, of `messages` (Mistral's and OpenAI's spelling, pictures
+/// inside or beside them in `images`) or of LLaVA's, ShareGPT's and Alpaca's records, and Hugging Face image folders
+/// (metadata.csv or metadata.jsonl). Pictures are decoded once, turned upright, put on white, shrunk to what
 /// the model sees and embedded as base64. Every row that cannot be used is explained in rejected.jsonl.
 #[derive(Debug, Parser)]
 #[command(after_help = "\

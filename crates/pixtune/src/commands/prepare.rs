@@ -128,8 +128,13 @@ fn tell_table(table: &Table, ui: &Ui) {
     if table.input.framing == Framing::Array {
         ui.note(&numbers_of_array(&table.input.name));
     }
-    let Some(columns) = &table.columns else { return };
     let name = &table.input.name;
+    if table.of_records {
+        ui.note(&format!(
+            "{name}: records of another tool: their turns are read as `messages`, pictures beside them go to their places"
+        ));
+    }
+    let Some(columns) = &table.columns else { return };
     if !columns.guessed.is_empty() {
         ui.note(&format!("{name}: columns guessed: {} (choose with --columns)", columns.guessed.join(", ")));
     }

@@ -41,9 +41,6 @@ fn a_missing_input_or_pattern_is_told() {
     case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells("`array.json` is empty");
     case.write("wide.csv", b"\xff\xfei\0m\0");
     case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).tells("UTF-16");
-    let llava = "{\"id\":1,\"image\":\"a.png\",\"conversations\":[]}\n";
-    case.write("llava.jsonl", llava);
-    case.run(&["prepare", "llava.jsonl", "--out", "out"]).ends(2).tells("hint: these are records of LLaVA");
     case.write("array.json", "[{\"prompt\":\"q\",\"completion\":\"a\"},");
     let never_closed = "cannot read `array.json`: its JSON array is never closed";
     case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells(never_closed);

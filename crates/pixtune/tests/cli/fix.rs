@@ -100,7 +100,9 @@ fn an_array_is_written_as_lines() {
             assert_eq!(others(&told), others(&lines), "{name}");
             assert_eq!(case.read("of-array.jsonl"), case.read("of-lines.jsonl"), "{name} {array}");
         }
-        snapshots::check("fix/json-array.txt", &fix(&case, "lines.json", "of-array.jsonl", &[]).stdout);
+        if name == "llava" {
+            snapshots::check("fix/json-array.txt", &fix(&case, "lines.json", "of-array.jsonl", &[]).stdout);
+        }
         case.run(&["check", "of-array.jsonl", "--ignore", "file"]).ends(0);
     }
 }

@@ -51,7 +51,7 @@ fn a_shrunk_picture_fed_again_passes_untouched() {
 #[test]
 fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
     let folder = root().join("fixtures/fix");
-    for name in ["alpaca", "openai-chat", "pictures-beside"] {
+    for name in ["llava", "sharegpt", "alpaca", "openai-chat", "pictures-beside"] {
         let case = Case::new();
         fs::copy(folder.join("a.png"), case.path("a.png")).unwrap();
         let rows = fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
@@ -66,6 +66,64 @@ fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
         };
         assert_eq!(run("rows.json", "of-array"), run("rows.jsonl", "of-lines"), "{name}");
     }
+}
+
+#[test]
+fn records_of_other_tools_are_read_as_conversations() {
+    let case = Case::new();
+    case.fixture("photos/a.png", "grad_64x48.png");
+    let prepare = |rows: &str, more: &[&str]| {
+        case.write("rows.jsonl", rows);
+        let args = ["prepare", "rows.jsonl", "--out", "out", "--validation", "0", "--force"];
+        case.run(&[&args[..], &["--image-folder", "photos"], more].concat())
+    };
+    let shape = |index: usize| {
+        let line = &case.lines("out/train.jsonl")[index];
+        let Value::Array(messages) = at(line, "/messages") else { panic!("{line}") };
+        let told = messages.iter().map(|message| match message.get("content") {
+            Some(Value::Array(parts)) => {
+                let part = |part: &Value<'_>| match part.get("text") {
+                    Some(text) => text.as_str().unwrap().to_owned(),
+                    None => "IMAGE".to_owned(),
+                };
+                format!(
+                    "{}: {}",
+                    text(message, "/role"),
+                    parts.iter().map(part).collect::<Vec<_>>().join(" + ")
+                )
+            }
+            Some(content) => format!("{}: {}", text(message, "/role"), content.as_str().unwrap()),
+            None => format!("{}: calls", text(message, "/role")),
+        });
+        told.collect::<Vec<_>>().join(" | ")
+    };
+    // LLaVA
+    let llava = r#"{"id":"1","image":"a.png","conversations":[{"from":"human","value":"<image>What?"},{"from":"gpt","value":"Dots."}]}"#;
+    let no_place = llava.replace("<image>", "");
+    let two_places = llava.replace("<image>", "<image><image>");
+    let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
+    run.tells("rows.jsonl: records of another tool")
+        .tells("1 pictures beside the messages, and places for 2");
+    assert_eq!(case.rejected(), ["image-placeholders"]);
+    assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
+    prepare(&no_place, &["--image-position", "last"]).ends(0);
+    assert_eq!(shape(0), "user: What? + IMAGE | assistant: Dots.");
+    // LLaMA-Factory, ms-swift, TRL
+    let beside = r#"{"messages":[{"role":"user","content":"<image> or <image>?"},{"role":"assistant","content":"Both."}],"images":["a.png",{"path":"a.png"}]}"#;
+    prepare(beside, &[]).ends(0);
+    assert_eq!(shape(0), "user: IMAGE +  or  + IMAGE + ? | assistant: Both.");
+    prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).tells("named by paths");
+    // ShareGPT and Alpaca
+    let fixture = |name: &str| fs::read_to_string(root().join("fixtures/fix").join(name)).unwrap();
+    let first = |name: &str| fixture(name).lines().next().unwrap().to_owned();
+    prepare(&first("sharegpt.jsonl"), &[]).ends(0);
+    let expected = "system: Be brief. | user: How warm is it in Lyon? | assistant: calls | tool: {\"celsius\": 21} | assistant: 21 degrees.";
+    assert_eq!(shape(0), expected);
+    prepare(&first("alpaca.jsonl"), &[]).ends(0);
+    assert_eq!(shape(0), "user: Name the colour.\nA ripe banana | assistant: Yellow");
+    // Columns that are named count more than what a row looks like.
+    prepare(&first("alpaca.jsonl"), &["--columns", "prompt=instruction,completion=output"]).ends(0);
+    assert_eq!(shape(0), "user: Name the colour. | assistant: Yellow");
 }
 
 #[test]
