@@ -18,11 +18,13 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or pictures beside its messages.
+/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or pictures beside messages that
+/// hold none.
 /// An instruction with its output alone is a row of columns.
 pub(super) fn is_record(row: &Value<'_>) -> bool {
-    if row.get("messages").is_some() {
-        return pictures_key(row).is_some();
+    if let Some(messages) = row.get("messages") {
+        return pictures_key(row).is_some()
+            && !messages.as_array().unwrap_or_default().iter().any(holds_picture);
     }
     ["conversations", "conversation"].iter().any(|key| row.get(key).is_some_and(is_turns))
         || (["instruction", "output"].iter().all(|key| tree::text(row, key).is_some())
@@ -61,6 +63,13 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
     *content = Value::Array(parts);
     tree::take(row, key);
     Ok(())
+}
+
+fn holds_picture(message: &Value<'_>) -> bool {
+    let parts = message.get("content").and_then(Value::as_array).unwrap_or_default();
+    parts
+        .iter()
+        .any(|part| matches!(tree::text(part, "type"), Some("image" | "image_url")) && !is_empty_place(part))
 }
 
 fn pictures_key(row: &Value<'_>) -> Option<&'static str> {

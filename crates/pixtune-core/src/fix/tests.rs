@@ -256,6 +256,8 @@ fn records_become_conversations_and_nothing_else_is_mended() {
     };
     let first = |row: &str| read(row, ImagePosition::First);
     assert_eq!(first(CHAT), Ok(None));
+    let inside = r#"{"image":"b.png","messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"}]},{"role":"assistant","content":"a"}]}"#;
+    assert_eq!(first(inside), Ok(None), "the picture has its place already");
     assert_eq!(first(r#"{"instruction":"q","output":"a"}"#), Ok(None), "a row of columns");
     let extra = r#"{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"},{"from":"human","value":"b"}],"x":null}"#;
     let expected = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"},{"role":"user","content":"b"}],"x":null}"#;
