@@ -8,6 +8,7 @@ mod count;
 mod finish;
 mod journal;
 mod manifest;
+mod options;
 mod plan;
 mod scan;
 mod spool;
@@ -23,7 +24,8 @@ use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
 
-pub use plan::{Images, MaxReject, Options, Plan, Verify, parse_bytes};
+pub use options::{Images, MaxReject, Options, Verify};
+pub use plan::{Plan, parse_bytes};
 
 use crate::parallel;
 use crate::read::ReadError;

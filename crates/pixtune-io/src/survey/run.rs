@@ -1,0 +1,289 @@
+//! The pass over the files: what threads saw of each line is counted in order.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::plan::Side;
+use pixtune_core::quality::Place;
+
+use super::near::Gathered;
+use super::texts::GatheredTexts;
+use super::{
+    DataFile, FileSide, LineIndex, LinePlace, Looker, MAX_LINE, PictureLook, PicturePlace, SampleLook,
+    Source, Survey, SurveyError, Witness, file_bytes, picture_again, source,
+};
+use crate::check::seen::{self, Relation, Seen, SeenSamples};
+use crate::parallel;
+use crate::prepare::Progress;
+use crate::read::discover::refuse_all_but_lines;
+use crate::read::records::{Framing, RawRow, Records};
+
+/// Surveys everything of a source, on so many threads.
+pub fn survey(
+    source: &Source,
+    looker: &Looker<'_>,
+    threads: usize,
+    witness: &mut dyn Witness,
+) -> Result<Survey, SurveyError> {
+    let mut run = Run { source, survey: Survey::default(), seen: SeenBefore::default(), looker, witness };
+    let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
+    let mut progress = Progress { input_total, ..Progress::default() };
+    for (index, file) in source.files.iter().enumerate() {
+        run.file(index as u32, file, threads, &mut progress)?;
+    }
+    run.loose_pictures(source, threads, &mut progress)?;
+    for path in &source.rejected {
+        run.rejected(path)?;
+    }
+    Ok(run.end(threads))
+}
+
+struct Run<'r, 'e> {
+    source: &'r Source,
+    survey: Survey,
+    seen: SeenBefore,
+    looker: &'r Looker<'e>,
+    witness: &'r mut dyn Witness,
+}
+
+/// Where samples and pictures were first seen.
+#[derive(Default)]
+struct SeenBefore {
+    samples: SeenSamples,
+    /// Pictures of each side.
+    pictures: [Seen; 2],
+    gathered: Gathered,
+    texts: GatheredTexts,
+    first_size: Option<(u32, u32)>,
+}
+
+impl Run<'_, '_> {
+    fn file(
+        &mut self,
+        index: u32,
+        file: &DataFile,
+        threads: usize,
+        progress: &mut Progress,
+    ) -> Result<(), SurveyError> {
+        let folder = file.path.parent().map(Path::to_owned).unwrap_or_default();
+        let mut rows = open(&file.path)?;
+        let looker = self.looker;
+        let before = progress.input_read;
+        let (mut lines, mut line_index) = (0, LineIndex::default());
+        let next = || {
+            let row = rows.next_row().map_err(|error| source::broken(&file.path, error))?;
+            row.iter().for_each(|row| line_index.note(row.line, row.offset));
+            Ok(row)
+        };
+        let work = |row: RawRow| {
+            let place = LinePlace { file: index, line: row.line };
+            (place, row.offset + row.length, looker.line(&folder, &row))
+        };
+        let sink = |(place, end, looked): (LinePlace, u64, Result<SampleLook, Finding>)| {
+            lines += 1;
+            progress.rows += 1;
+            progress.input_read = before + end;
+            match looked {
+                Ok(sample) => {
+                    progress.images += sample.pictures.len() as u64;
+                    self.sample(place, file.side, &sample);
+                    self.witness.sample(place, &sample);
+                }
+                Err(finding) => self.refuse(place, &finding),
+            }
+            self.witness.progress(*progress);
+            Ok::<_, SurveyError>(())
+        };
+        parallel::ordered(threads, next, work, sink)?;
+        self.survey.lines.push(lines);
+        self.survey.line_indices.push(line_index);
+        let side = self.side(file.side);
+        side.bytes += file.bytes;
+        side.largest_file = side.largest_file.max(file.bytes);
+        Ok(())
+    }
+
+    fn side(&mut self, side: FileSide) -> &mut Side {
+        match side {
+            FileSide::Train => &mut self.survey.train,
+            FileSide::Validation => &mut self.survey.validation,
+        }
+    }
+
+    fn refuse(&mut self, place: LinePlace, finding: &Finding) {
+        let LinePlace { file, line } = place;
+        let kept = self.survey.refused.entry(finding.rule.id).or_default();
+        kept.add(Place { file, line, message: u32::MAX }, || finding.message.clone());
+    }
+
+    fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
+        let counts = &sample.counts;
+        let pixels = |picture: &PictureLook| u64::from(picture.size.0) * u64::from(picture.size.1);
+        let first_size = match (self.seen.first_size, sample.pictures.first()) {
+            (None, Some(picture)) => {
+                self.seen.first_size = Some(picture.size);
+                Some(picture.size)
+            }
+            (known, _) => known,
+        };
+        let differs = sample.pictures.iter().any(|picture| Some(picture.size) != first_size);
+        let to = self.side(side);
+        to.samples += 1;
+        to.tokens += counts.tokens as u64;
+        to.image_tokens += counts.image_tokens as u64;
+        to.trained_tokens += counts.trained_tokens as u64;
+        to.pictures += sample.pictures.len() as u64;
+        to.most_pictures = to.most_pictures.max(sample.pictures.len() as u64);
+        to.lengths.add(counts.tokens as u64);
+        to.pixels += sample.pictures.iter().map(pixels).sum::<u64>();
+        to.with_system += u64::from(sample.with_system);
+        to.sizes_differ |= differs;
+        self.survey.messages.add(sample.messages as u64);
+        self.survey.pictures_a_sample.add(sample.pictures.len() as u64);
+        self.survey.texts.add(place.file, place.line, &sample.texts);
+        self.seen.texts.add(place, side, sample);
+        for (index, picture) in sample.pictures.iter().enumerate() {
+            self.picture(PicturePlace { line: place, index: index as u32 }, side, picture);
+        }
+        self.compare(place, &sample.facts);
+    }
+
+    /// Counts a picture; the first place of the same file is returned, unless it is this one.
+    fn picture(&mut self, place: PicturePlace, side: FileSide, picture: &PictureLook) -> Option<LinePlace> {
+        let spec = self.looker.encoder.spec;
+        self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
+        if let Some(facts) = &picture.facts {
+            self.survey.issues.add(spec, facts, place, picture.hash);
+        }
+        let here = self.packed(place.line);
+        let [train, held_out] = &mut self.seen.pictures;
+        let (this, that) = if side == FileSide::Train { (train, held_out) } else { (held_out, train) };
+        let before = this.len();
+        let first = this.add(picture.hash, here);
+        let (is_new, other) = (this.len() > before, that.first(picture.hash));
+        if is_new {
+            match other {
+                Some(other) => {
+                    let other = self.unpacked(other);
+                    self.survey.together.shared_pictures.add(other, place.line);
+                }
+                None => self.seen.gathered.add(place, side, picture),
+            }
+        }
+        first.map(|first| self.unpacked(first))
+    }
+
+    /// A line of a file; of pictures without samples, which can be more than there are numbers of files, the number.
+    fn packed(&self, place: LinePlace) -> seen::Place {
+        match self.source.files.is_empty() {
+            true => seen::Place { file: 0, line: u64::from(place.file) },
+            false => seen::Place { file: place.file as usize, line: place.line },
+        }
+    }
+
+    fn unpacked(&self, place: seen::Place) -> LinePlace {
+        match self.source.files.is_empty() {
+            true => LinePlace { file: place.line as u32, line: 1 },
+            false => LinePlace { file: place.file as u32, line: place.line },
+        }
+    }
+
+    fn compare(&mut self, place: LinePlace, facts: &crate::check::Facts) {
+        let side = |place: LinePlace| self.source.files[place.file as usize].side;
+        let relation = self.seen.samples.add(facts.sample, facts.prompt, self.packed(place));
+        match relation {
+            Relation::New => {}
+            Relation::Repeats(first) => {
+                let first = self.unpacked(first);
+                let is_across = side(first) != side(place);
+                let together = &mut self.survey.together;
+                let pairs = if is_across { &mut together.shared_samples } else { &mut together.repeated };
+                pairs.add(first, place);
+            }
+            Relation::Contradicts(first) => {
+                let first = self.unpacked(first);
+                self.survey.together.contradictions.add(first, place);
+            }
+        }
+    }
+
+    /// What can be said once everything has been seen.
+    fn end(self, threads: usize) -> Survey {
+        let Run { source, mut survey, mut seen, .. } = self;
+        let [train, held_out] = &seen.pictures;
+        survey.together.distinct_pictures =
+            (train.len() + held_out.len()) as u64 - survey.together.shared_pictures.count;
+        for (odd, place) in seen.gathered.odd() {
+            survey.issues.add_odd(&odd, place);
+        }
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        survey.together.near_texts = seen.texts.groups();
+        let again = |place| picture_again(source, &survey, place);
+        survey.together.near = seen.gathered.groups(threads, again);
+        survey
+    }
+
+    fn loose_pictures(
+        &mut self,
+        source: &Source,
+        threads: usize,
+        progress: &mut Progress,
+    ) -> Result<(), SurveyError> {
+        let looker = self.looker;
+        let mut pictures = source.pictures.iter().enumerate();
+        let next = || Ok::<_, SurveyError>(pictures.next());
+        let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
+            let looked = file_bytes(path).and_then(|bytes| looker.bytes(&bytes));
+            (LinePlace { file: index as u32, line: 1 }, looked)
+        };
+        let sink = |(place, looked): (LinePlace, Result<PictureLook, Finding>)| {
+            progress.images += 1;
+            progress.input_read += 1;
+            match looked {
+                Ok(picture) => {
+                    let at = PicturePlace { line: place, index: 0 };
+                    if let Some(first) = self.picture(at, FileSide::Train, &picture) {
+                        self.survey.together.repeated.add(first, place);
+                    }
+                    self.witness.picture(place, &picture);
+                }
+                Err(finding) => self.refuse(place, &finding),
+            }
+            self.witness.progress(*progress);
+            Ok(())
+        };
+        parallel::ordered(threads, next, work, sink)
+    }
+
+    /// Counts what `prepare` rejected; a file that is damaged is counted as far as it can be read.
+    fn rejected(&mut self, path: &Path) -> Result<(), SurveyError> {
+        let mut rows = open(path)?;
+        while let Some(row) = rows.next_row().map_err(|error| source::broken(path, error))? {
+            let text = String::from_utf8_lossy(&row.bytes);
+            let Ok(parsed) = pixtune_core::json::parse(&text) else { continue };
+            let string = |key| parsed.value.get(key).and_then(pixtune_core::json::Value::as_str);
+            let rule = string("rule").unwrap_or("unknown");
+            let place = Place { file: u32::MAX, line: row.line, message: u32::MAX };
+            let line = match parsed.value.get("line") {
+                Some(pixtune_core::json::Value::Number(line)) => line.clone().into_owned(),
+                _ => String::new(),
+            };
+            let told = || {
+                format!("{}:{line}: {}", string("file").unwrap_or("?"), string("message").unwrap_or_default())
+            };
+            if self.survey.rejected.len() < 1000 || self.survey.rejected.contains_key(rule) {
+                self.survey.rejected.entry(rule.to_owned()).or_default().add(place, told);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file of lines. What is none is refused before a thousand findings say so.
+fn open(path: &Path) -> Result<Records<File>, SurveyError> {
+    let file = File::open(path).map_err(|error| source::broken(path, error))?;
+    refuse_all_but_lines(path)?;
+    Ok(Records::unhashed(file, Framing::Lines, MAX_LINE))
+}
