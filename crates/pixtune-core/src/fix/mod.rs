@@ -17,7 +17,7 @@ mod words;
 use crate::columns::ImagePosition;
 use crate::diagnostic::{Finding, Fix};
 use crate::json::Value;
-use crate::rules::{JSON_LONE_SURROGATE, Rule};
+use crate::rules::{JSON_LONE_SURROGATE, MISSING_FIELD, Rule};
 use crate::target::{MISTRAL, Target};
 
 /// Something that was changed.
@@ -61,8 +61,8 @@ pub fn is_record(row: &Value<'_>) -> bool {
 
 /// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, pictures beside
 /// them go to their `<image>` places, or to one side of the first question where there are none. Only spellings change;
-/// what else is wrong stays for whoever reads on. `None` where the row is no such record; a finding where pictures and
-/// places do not match.
+/// what else is wrong stays for whoever reads on. `None` where the row is no such record; a finding where its turns cannot
+/// be read, or pictures and places do not match.
 pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<Option<Value<'a>>, Finding> {
     if !is_record(row) {
         return Ok(None);
@@ -73,6 +73,10 @@ pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<O
     let mut mender = Mender { wanted: &wanted, changes: Vec::new() };
     for spelling in [records::mend, openai::mend, turns::roles, tools::definitions] {
         spelling(&mut row, &mut mender);
+    }
+    if row.get("messages").is_none() {
+        let message = "the row looks like a record of another tool, but its turns cannot be read";
+        return Err(Finding::new(&MISSING_FIELD, "", message));
     }
     if !has_messages {
         // ShareGPT's calls have no ids, and the reference needs them.

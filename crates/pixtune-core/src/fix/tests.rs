@@ -270,6 +270,7 @@ fn records_become_conversations_and_nothing_else_is_mended() {
     assert_eq!(read(&beside, ImagePosition::Last), placed(&format!("[{text},{picture}]")));
     let refused = |row: &str| first(row).unwrap_err().rule.id;
     assert_eq!(refused(&beside.replace("\"q\"", "\"<image><image>\"")), "image-placeholders");
+    assert_eq!(refused(r#"{"instruction":"q","input":"","output":"a","history":[["b"]]}"#), "missing-field");
     assert_eq!(refused(&beside.replace("\"a\"}", "\"<image>\"}")), "image-placeholders");
     assert_eq!(refused(&beside.replace("\"a.png\"", "true")), "wrong-type");
 }
