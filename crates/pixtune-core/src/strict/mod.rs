@@ -10,6 +10,7 @@ mod tools;
 
 use crate::conversation::image_source_within;
 use crate::diagnostic::{Finding, Place};
+use crate::fix;
 use crate::json::Value;
 use crate::rules::{
     ANSWER_WEIGHT, IMAGE_BAD_DATA_URI, IMAGE_ROLE, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, PART_KIND,
@@ -177,6 +178,12 @@ impl<'v> Reader<'v> {
         }
         let Some(list) = fields.get("messages") else {
             self.missing(&fields, "messages");
+            if fix::is_record(request)
+                && let Some(finding) = self.findings.last_mut()
+            {
+                let hint = "a record of another tool: `pixtune prepare` reads it, `pixtune fix` makes messages of it";
+                finding.hint = Some(hint.to_owned());
+            }
             return None;
         };
         let place = fields.place("messages");
