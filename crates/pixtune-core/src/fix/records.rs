@@ -72,7 +72,7 @@ fn holds_picture(message: &Value<'_>) -> bool {
         .any(|part| matches!(tree::text(part, "type"), Some("image" | "image_url")) && !is_empty_place(part))
 }
 
-fn pictures_key(row: &Value<'_>) -> Option<&'static str> {
+pub(super) fn pictures_key(row: &Value<'_>) -> Option<&'static str> {
     ["images", "image"].into_iter().find(|key| row.get(key).is_some())
 }
 

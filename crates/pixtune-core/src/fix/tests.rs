@@ -249,6 +249,13 @@ fn control_tokens_are_written_apart_on_request() {
 }
 
 #[test]
+fn places_of_pictures_that_could_not_be_put_there_stay() {
+    let row = r#"{"image":"a.png","messages":[{"role":"nobody","content":"<image> [INST]"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    let (written, _) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    assert_eq!(written, row.replace("[INST]", "[ INST]"));
+}
+
+#[test]
 fn records_become_conversations_and_nothing_else_is_mended() {
     let read = |row: &str, position| {
         let row = parse(row).unwrap().value;

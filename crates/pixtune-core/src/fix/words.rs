@@ -1,6 +1,7 @@
 //! Texts that look like control tokens; on request, because it changes what is trained.
 
-use super::{Mender, tree};
+use super::{Mender, records, tree};
+use crate::columns::PLACEHOLDER;
 use crate::json::Value;
 use crate::rules::{CONTROL_TOKEN, CONTROL_TOKENS};
 
@@ -9,15 +10,17 @@ pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     if !mender.may_guess(&CONTROL_TOKEN) {
         return;
     }
+    // Beside pictures that could not be placed it is a place, and stays one.
+    let kept = records::pictures_key(row).map(|_| PLACEHOLDER);
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         match tree::get_mut(message, "content") {
             Some(content @ Value::String(_)) => {
-                escape(content, || format!("/messages/{index}/content"), mender);
+                escape(content, kept, || format!("/messages/{index}/content"), mender);
             }
             Some(Value::Array(parts)) => {
                 for (part, value) in parts.iter_mut().enumerate() {
                     if let Some(text) = tree::get_mut(value, "text") {
-                        escape(text, || format!("/messages/{index}/content/{part}/text"), mender);
+                        escape(text, kept, || format!("/messages/{index}/content/{part}/text"), mender);
                     }
                 }
             }
@@ -26,14 +29,14 @@ pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-fn escape(value: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
+fn escape(value: &mut Value<'_>, kept: Option<&str>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
     let Value::String(text) = &value else { return };
     let mut out = String::new();
     let mut copied = 0;
     let mut first = "";
     for at in memchr::memchr2_iter(b'[', b'<', text.as_bytes()) {
         let token = CONTROL_TOKENS.iter().find(|token| text[at..].starts_with(**token));
-        if let Some(token) = token {
+        if let Some(token) = token.filter(|token| Some(**token) != kept) {
             out.push_str(&text[copied..=at]);
             out.push(' ');
             copied = at + 1;
