@@ -1,6 +1,6 @@
 //! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, pictures beside the messages.
 
-use super::{Mender, tree};
+use super::{Mender, tree, turns};
 use crate::columns::{ImagePosition, PLACEHOLDER};
 use crate::diagnostic::Finding;
 use crate::json::Value;
@@ -243,7 +243,8 @@ fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 fn is_user(message: &Value<'_>) -> bool {
-    matches!(tree::role(message), "user" | "human")
+    let role = tree::role(message);
+    turns::meant(role).unwrap_or(role) == "user"
 }
 
 /// What pictures are called: a string, or a list of strings or of objects with one.

@@ -249,6 +249,14 @@ fn control_tokens_are_written_apart_on_request() {
 }
 
 #[test]
+fn whoever_asks_is_a_user_however_it_is_spelled() {
+    let row = r#"{"image":"a.png","messages":[{"role":"huMan","content":"<image>q"},{"role":"assistant","content":"a"}]}"#;
+    let (written, _) = mended_for(&MISTRAL, Fix::Safe, row);
+    assert!(written.contains(r#""image_url":"a.png"},{"type":"text","text":"q"}"#), "{written}");
+    mended_for(&MISTRAL, Fix::Unsafe, &row.replace("<image>", ""));
+}
+
+#[test]
 fn places_of_pictures_that_could_not_be_put_there_stay() {
     let row = r#"{"image":"a.png","messages":[{"role":"nobody","content":"<image> [INST]"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let (written, _) = mended_for(&MISTRAL, Fix::Unsafe, row);

@@ -39,7 +39,7 @@ pub(super) fn roles(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 /// The role that another spelling means; `None` where it is one of the four already, or unknown.
-fn meant(role: &str) -> Option<&'static str> {
+pub(super) fn meant(role: &str) -> Option<&'static str> {
     const KNOWN: [&str; 4] = ["system", "user", "assistant", "tool"];
     if role.len() > 32 || KNOWN.contains(&role) {
         return None;
