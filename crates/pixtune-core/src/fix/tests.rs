@@ -257,6 +257,16 @@ fn whoever_asks_is_a_user_however_it_is_spelled() {
 }
 
 #[test]
+fn what_a_removed_turn_kept_from_its_place_is_mended_at_once() {
+    let row = r#"{"image":"a.png","messages":[{"role":"user","content":"<image>"},{"role":"assistant","content":"a"},{"role":"user","content":"<image>?"}]}"#;
+    let picture = r#"[{"type":"image_url","image_url":"a.png"}]"#;
+    let expected = format!(
+        r#"{{"messages":[{{"role":"user","content":{picture}}},{{"role":"assistant","content":"a"}}]}}"#
+    );
+    mends(row, &expected, &["last-not-assistant /messages/2", "unknown-key /image"]);
+}
+
+#[test]
 fn places_of_pictures_that_could_not_be_put_there_stay() {
     let row = r#"{"image":"a.png","messages":[{"role":"nobody","content":"<image> [INST]"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let (written, _) = mended_for(&MISTRAL, Fix::Unsafe, row);
