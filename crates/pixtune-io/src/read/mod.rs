@@ -218,6 +218,11 @@ impl Table {
         }
         if conversation::is_conversation(row) {
             let (sample, mut findings) = conversation::read(row, &self.aside.keys());
+            // Where the first row is such a record as well, that was told of the whole file.
+            if respelled.is_some() && !self.of_records {
+                let message = "a record of another tool, unlike the first row, read as a conversation with its pictures";
+                findings.push(Finding::new(&rules::UNKNOWN_KEY, "", message));
+            }
             // Only the usual key has places that these findings could name.
             if row.get("messages").is_some() {
                 findings.extend(rules::row_findings(&Row { value: row, target: &target::MISTRAL }));

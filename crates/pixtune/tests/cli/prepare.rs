@@ -112,6 +112,9 @@ fn records_of_other_tools_are_read_as_conversations() {
     let beside = r#"{"messages":[{"role":"user","content":"<image> or <image>?"},{"role":"assistant","content":"Both."}],"images":["a.png",{"path":"a.png"}]}"#;
     prepare(beside, &[]).ends(0);
     assert_eq!(shape(0), "user: IMAGE +  or  + IMAGE + ? | assistant: Both.");
+    let plain = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    let run = prepare(&[plain, beside].join("\n"), &[]).ends(0);
+    run.tells("warning[unknown-key]: rows.jsonl:2: a record of another tool, unlike the first row");
     prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).tells("named by paths");
     // ShareGPT and Alpaca
     let fixture = |name: &str| fs::read_to_string(root().join("fixtures/fix").join(name)).unwrap();
