@@ -19,8 +19,7 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 /// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or pictures beside messages that
-/// hold none.
-/// An instruction with its output alone is a row of columns.
+/// hold none. An instruction with its output alone is a row of columns.
 pub(super) fn is_record(row: &Value<'_>) -> bool {
     if let Some(messages) = row.get("messages") {
         return pictures_key(row).is_some()

@@ -60,12 +60,12 @@ pub(super) enum Stand {
 }
 
 impl Stand {
-    /// Why an array cannot go on with this byte, or the end, where it stands.
-    pub(super) fn refuse(self, next: Option<u8>) -> io::Error {
-        let why = match (self, next) {
-            (Stand::Before, _) => "a JSON array should start here",
-            (Stand::Inside, _) => "its JSON array is never closed: is the file cut short?",
-            (Stand::Behind, _) => "text stands behind the end of its JSON array",
+    /// Why an array cannot go on as it does from where it stands.
+    pub(super) fn refuse(self) -> io::Error {
+        let why = match self {
+            Stand::Before => "a JSON array should start here",
+            Stand::Inside => "its JSON array is never closed: is the file cut short?",
+            Stand::Behind => "text stands behind the end of its JSON array",
         };
         io::Error::new(io::ErrorKind::InvalidData, why)
     }

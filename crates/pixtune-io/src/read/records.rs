@@ -170,7 +170,7 @@ impl<R: Read> Records<R> {
                     self.stand = Stand::Behind;
                 }
                 (Stand::Inside, Some(_)) => return Ok(true),
-                (stand, next) => return Err(stand.refuse(next)),
+                (stand, _) => return Err(stand.refuse()),
             }
         }
     }
