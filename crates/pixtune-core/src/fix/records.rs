@@ -45,8 +45,7 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
     let messages = row.get("messages").and_then(Value::as_array).unwrap_or_default();
     let places: usize = messages.iter().map(|message| places_in(message.get("content"))).sum();
     if places > 0 {
-        let message =
-            format!("{} pictures beside the messages, and places for {places} in them", pictures.len());
+        let message = format!("the messages have {places} places for the {} of `{key}`", pictures.len());
         return Err(Finding::new(&IMAGE_PLACEHOLDERS, pointer, message)
             .hint(format!("each `{PLACEHOLDER}` of a user is one picture, in order")));
     }

@@ -102,8 +102,7 @@ fn records_of_other_tools_are_read_as_conversations() {
     let no_place = llava.replace("<image>", "");
     let two_places = llava.replace("<image>", "<image><image>");
     let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
-    run.tells("rows.jsonl: records of another tool")
-        .tells("1 pictures beside the messages, and places for 2");
+    run.tells("rows.jsonl: records of another tool").tells("the messages have 2 places for the 1 of `image`");
     assert_eq!(case.rejected(), ["image-placeholders"]);
     assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
     prepare(&no_place, &["--image-position", "last"]).ends(0);
