@@ -1,5 +1,5 @@
 //! What a user types about columns and the split, and a row read by it: chosen columns exist and are used once,
-//! shares stay shares, every picture of a good row has its place.
+//! shares stay shares, every image of a good row has its place.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role, read_row};

@@ -3,16 +3,16 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::diagnostic::Severity;
-use pixtune_core::sample::{ImageSource, Picture as Source, Sample};
+use pixtune_core::sample::{Image as Source, ImageSource, Sample};
 use pixtune_core::target::{self, Target};
 use pixtune_core::{conversation, json};
 use pixtune_fuzz::{leads_somewhere, placed};
-use pixtune_io::write::line::{Picture, Skeleton};
+use pixtune_io::write::line::{Image, Skeleton};
 
 fn line(sample: &Sample<Source>, target: &Target) -> String {
-    let pictures: Vec<_> = (0..sample.images.len()).map(|n| Picture::Url(format!("https://p/{n}"))).collect();
+    let images: Vec<_> = (0..sample.images.len()).map(|n| Image::Url(format!("https://p/{n}"))).collect();
     let mut out = Vec::new();
-    Skeleton::new(sample, target).write(&pictures, &mut out);
+    Skeleton::new(sample, target).write(&images, &mut out);
     String::from_utf8(out).expect("lines are UTF-8")
 }
 
@@ -34,8 +34,8 @@ fuzz_target!(|text: &str| {
         let (again, findings) = conversation::read(&parsed.value, &[]);
         assert_eq!(findings, []);
         assert_eq!(again.images.len(), sample.images.len());
-        for (index, picture) in again.images.iter().enumerate() {
-            assert_eq!(picture.source, ImageSource::Url(format!("https://p/{index}")));
+        for (index, image) in again.images.iter().enumerate() {
+            assert_eq!(image.source, ImageSource::Url(format!("https://p/{index}")));
         }
         assert_eq!(line(&again, target), written);
     }

@@ -1,4 +1,4 @@
-//! References to pictures: a data URI keeps its payload, and base64 of what it holds says the same again.
+//! References to images: a data URI keeps its payload, and base64 of what it holds says the same again.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::conversation::image_source;

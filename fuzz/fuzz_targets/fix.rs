@@ -1,4 +1,4 @@
-//! Mending: what is mended once is mended no further, and what is not changed is not told; a record of another tool that
+//! Repairing: what is repaired once is repaired no further, and what is not changed is not told; a record of another tool that
 //! is read as a conversation has messages.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
@@ -12,12 +12,12 @@ fuzz_target!(|text: &str| {
     for target in target::ALL {
         for most in [Fix::Safe, Fix::Unsafe] {
             let wanted = Wanted { rule: &|_| true, most, target };
-            let (mended, changes) = fix(row.value.clone(), &wanted);
+            let (repaired, changes) = fix(row.value.clone(), &wanted);
             if changes.is_empty() {
-                assert_eq!(mended, row.value);
+                assert_eq!(repaired, row.value);
             }
-            let again = fix(mended.clone(), &wanted);
-            assert_eq!(again, (mended, vec![]));
+            let again = fix(repaired.clone(), &wanted);
+            assert_eq!(again, (repaired, vec![]));
         }
     }
     for position in [ImagePosition::First, ImagePosition::Last] {

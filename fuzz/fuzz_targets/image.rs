@@ -1,4 +1,4 @@
-//! Pictures: what is decoded has the size its header declares, inside the limits, and decodes the same twice.
+//! Images: what is decoded has the size its header declares, inside the limits, and decodes the same twice.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_fuzz::{SMALL, only_our_panics_count};

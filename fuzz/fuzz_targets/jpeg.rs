@@ -28,7 +28,7 @@ fuzz_target!(|file: &[u8]| {
     };
     let header = read_header(file).expect("a decoded file has a header");
     assert_eq!((header.width as usize, header.height as usize), (planes.width, planes.height));
-    assert_eq!(header.colour, planes.colour);
+    assert_eq!(header.color, planes.color);
     assert!((planes.width * planes.height) as u64 <= limits.max_pixels);
     assert_eq!(check_structure(file).as_ref(), Ok(&header));
     for (plane, &ratio) in planes.planes.iter().zip(&header.subsampling) {

@@ -10,7 +10,7 @@ use pixtune_train::data::Manifest;
 fuzz_target!(|text: &str| {
     let Ok(manifest) = Manifest::parse(Path::new("data/manifest.json"), text) else { return };
     for (name, _) in &manifest.outputs {
-        // A path through folders names no file of this one.
+        // A path through directories names no file of this one.
         if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
             assert!(manifest.hash_of(&Path::new("data").join(name)).is_some());
         }

@@ -1,4 +1,4 @@
-//! Pictures made ready: the result is what it says it is, fits the model's grid, and passes through a second time
+//! Images made ready: the result is what it says it is, fits the model's grid, and passes through a second time
 //! untouched.
 #![no_main]
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The index of a set of shards: what it names are files of its own folder, whatever is in it.
+//! The index of a set of shards: what it names are files of its own directory, whatever is in it.
 
 #![no_main]
 
@@ -10,11 +10,13 @@ use pixtune_model::weights::parse_index;
 
 fuzz_target!(|text: &str| {
     let Ok(parsed) = json::parse(text) else { return };
-    let folder = Path::new("folder");
-    let Ok(files) = parse_index(&folder.join("model.safetensors.index.json"), &parsed.value) else { return };
+    let directory = Path::new("directory");
+    let Ok(files) = parse_index(&directory.join("model.safetensors.index.json"), &parsed.value) else {
+        return;
+    };
     for file in files.values() {
-        let path = folder.join(file);
-        assert_eq!(path.parent(), Some(folder));
+        let path = directory.join(file);
+        assert_eq!(path.parent(), Some(directory));
         assert!(file.ends_with(".safetensors") && !file.contains(['/', '\\', '\0', ':']));
     }
 });

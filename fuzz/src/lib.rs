@@ -4,7 +4,7 @@ use pixtune_core::json::Value;
 use pixtune_core::sample::{Content, Message, Part, Sample};
 use pixtune_io::image::Limits;
 
-/// Pictures small enough that a run is about parsing, not about pixels.
+/// Images small enough that a run is about parsing, not about pixels.
 pub const SMALL: Limits =
     Limits { max_bytes: 1 << 20, max_side: 4096, max_pixels: 1 << 16, max_decoded_bytes: 1 << 19 };
 
@@ -36,7 +36,7 @@ pub fn leads_somewhere(pointer: &str, row: &Value<'_>) -> bool {
     true
 }
 
-/// The pictures that the messages place, in order.
+/// The images that the messages place, in order.
 pub fn placed<I, T: Clone>(sample: &Sample<I, T>) -> Vec<usize> {
     let parts = |message: &Message<T>| match message {
         Message::User(Content::Parts(parts)) => parts.clone(),

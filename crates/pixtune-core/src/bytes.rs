@@ -1,6 +1,6 @@
 //! Passing over text at the speed of memory: the plain part of a JSON string, the letters of base64.
 //!
-//! Pictures make strings of megabytes, so each byte is looked at once. The vector code finds what its portable twin
+//! Images make strings of megabytes, so each byte is looked at once. The vector code finds what its portable twin
 //! finds, which the tests prove at every length and position.
 
 /// Bytes of a JSON string that stand for themselves.

@@ -24,12 +24,12 @@ impl Severity {
     }
 }
 
-/// Whether `fix` may mend a finding.
+/// Whether `fix` may repair a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fix {
-    /// The mended sample says the same.
+    /// The repaired sample says the same.
     Safe,
-    /// Mending guesses; only on request.
+    /// Repairing guesses; only on request.
     Unsafe,
 }
 

@@ -1,8 +1,8 @@
-//! What one training sample is: a conversation, its pictures and its tools.
+//! What one training sample is: a conversation, its images and its tools.
 
 use crate::json::Value;
 
-/// A conversation ready to be checked, counted or written. Pictures live beside the messages, so that a
+/// A conversation ready to be checked, counted or written. Images live beside the messages, so that a
 /// sample can be judged by their sizes alone. `T` holds the texts of its messages, which can be borrowed from the row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<I, T = String> {
@@ -10,7 +10,7 @@ pub struct Sample<I, T = String> {
     pub messages: Vec<Message<T>>,
     /// The tools the conversation may call; empty when it has none.
     pub tools: Vec<Tool>,
-    /// The pictures, in order of appearance; a [`Part::Image`] is an index into this list.
+    /// The images, in order of appearance; a [`Part::Image`] is an index into this list.
     pub images: Vec<I>,
 }
 
@@ -40,7 +40,7 @@ impl<T> Default for Assistant<T> {
     }
 }
 
-/// Text, or an interleaving of texts and pictures. The two are kept apart because the reference tokenises
+/// Text, or an interleaving of texts and images. The two are kept apart because the reference tokenises
 /// a string and a list with one text differently once a system prompt stands before it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content<T = String> {
@@ -55,7 +55,7 @@ pub enum Content<T = String> {
 pub enum Part<T = String> {
     /// A run of text.
     Text(T),
-    /// The picture at this index of [`Sample::images`].
+    /// The image at this index of [`Sample::images`].
     Image(usize),
 }
 
@@ -116,16 +116,16 @@ pub struct Tool {
     pub strict: Option<bool>,
 }
 
-/// A picture as a row names it; `B` holds its base64, which can be borrowed from the row.
+/// An image as a row names it; `B` holds its base64, which can be borrowed from the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture<B = String> {
+pub struct Image<B = String> {
     /// Where it is to be found.
     pub source: ImageSource<B>,
     /// JSON pointer to the place that names it.
     pub pointer: String,
 }
 
-/// Where a picture is to be found, as the data says it.
+/// Where an image is to be found, as the data says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource<B = String> {
     /// A path, relative to the file that names it unless absolute.

@@ -1,25 +1,25 @@
-//! What is constant about each model of the family: how it cuts pictures, how long it reads, what it is tokenized with.
+//! What is constant about each model of the family: how it cuts images, how long it reads, what it is tokenized with.
 
 /// One model. The hidden sizes a trainer needs come from its own configuration file, not from here.
 #[derive(Debug)]
 pub struct ModelSpec {
     /// The name used in reports.
     pub id: &'static str,
-    /// Other names people use: API names, folder names, Hugging Face ids.
+    /// Other names people use: API names, directory names, Hugging Face ids.
     pub aliases: &'static [&'static str],
     /// Side of a vision patch in pixels.
     pub patch: u32,
     /// How many patches a side one image token stands for.
     pub merge: u32,
-    /// Longest side in pixels; larger pictures are shrunk by the model's preprocessing.
+    /// Longest side in pixels; larger images are shrunk by the model's preprocessing.
     pub max_side: u32,
     /// Tokens the model can read at once.
     pub context: usize,
     /// How text becomes tokens.
     pub tokenizer: TokenizerKind,
-    /// Id of `[IMG]`, one patch of a picture.
+    /// Id of `[IMG]`, one patch of an image.
     pub image: u32,
-    /// Id of `[IMG_BREAK]`, after every row of a picture but the last.
+    /// Id of `[IMG_BREAK]`, after every row of an image but the last.
     pub image_break: u32,
     /// Id of `[IMG_END]`, after the last row.
     pub image_end: u32,
@@ -49,7 +49,7 @@ pub enum TokenizerKind {
 pub enum Exactness {
     /// Ids and counts are those of the reference.
     Exact,
-    /// Picture tokens are exact, the rest is close; the reason says why.
+    /// Image tokens are exact, the rest is close; the reason says why.
     Estimate(&'static str),
 }
 

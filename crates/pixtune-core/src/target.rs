@@ -3,7 +3,7 @@
 use crate::diagnostic::Severity;
 use crate::rules::{self, Rule};
 
-/// How a picture is written in a message.
+/// How an image is written in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageUrlForm {
     /// `"image_url": "data:…"`, as Mistral's fine-tuning documentation writes it.
@@ -12,7 +12,7 @@ pub enum ImageUrlForm {
     Object,
 }
 
-/// A picture format that is read.
+/// An image format that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ImageFormat {
     /// JPEG, ITU T.81.
@@ -61,17 +61,17 @@ impl std::fmt::Display for ImageFormat {
 pub struct Target {
     /// The name on the command line.
     pub id: &'static str,
-    /// How pictures are written.
+    /// How images are written.
     pub image_url: ImageUrlForm,
-    /// Pictures in the other form are taken as well, so that they are not worth a word.
+    /// Images in the other form are taken as well, so that they are not worth a word.
     pub takes_any_image_form: bool,
     /// Formats taken as they are.
     pub formats: &'static [ImageFormat],
-    /// Bytes one picture may have when it is written.
+    /// Bytes one image may have when it is written.
     pub max_image_bytes: u64,
     /// Pixels a side may have.
     pub max_side: u32,
-    /// Pictures in one sample above which a warning is due.
+    /// Images in one sample above which a warning is due.
     pub max_images: usize,
     /// Bytes of one file; above, the output is cut into shards.
     pub max_file_bytes: u64,

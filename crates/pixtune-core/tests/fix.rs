@@ -21,16 +21,16 @@ fn vectors(name: &str) -> Vec<Value<'static>> {
     text.lines().map(|line| json::parse(line).unwrap().value.into_owned()).collect()
 }
 
-/// `pool:c32x24.png` stands for a picture of that size; the name is kept in the payload.
-fn with_pictures(value: Value<'static>) -> Value<'static> {
+/// `pool:c32x24.png` stands for an image of that size; the name is kept in the payload.
+fn with_images(value: Value<'static>) -> Value<'static> {
     match value {
         Value::String(text) => match text.strip_prefix("pool:") {
             Some(name) => Value::String(format!("data:image/png;base64,{name}").into()),
             None => Value::String(text),
         },
-        Value::Array(values) => Value::Array(values.into_iter().map(with_pictures).collect()),
+        Value::Array(values) => Value::Array(values.into_iter().map(with_images).collect()),
         Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(key, value)| (key, with_pictures(value))).collect())
+            Value::Object(members.into_iter().map(|(key, value)| (key, with_images(value))).collect())
         }
         other => other,
     }
@@ -46,12 +46,12 @@ fn size(source: &ImageSource<&str>) -> (u32, u32) {
 /// The ids and the mask, where the reference takes the request.
 fn encoded(request: &Value<'_>) -> Option<(Vec<u32>, Vec<Run>)> {
     let sample = strict::read(request).ok()?;
-    let sizes: Vec<(u32, u32)> = sample.images.iter().map(|picture| size(&picture.source)).collect();
+    let sizes: Vec<(u32, u32)> = sample.images.iter().map(|image| size(&image.source)).collect();
     let encoded = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon).encode(&sample, &sizes).ok()?;
     Some((encoded.ids, encoded.counts.runs))
 }
 
-/// Ids of calls are tokens: mending those that the reference takes changes them.
+/// Ids of calls are tokens: repairing those that the reference takes changes them.
 fn keeps_tokens(rule: &Rule) -> bool {
     ![&rules::TOOL_ID_REPEATED, &rules::TOOL_ID_UNMATCHED].contains(&rule)
 }
@@ -65,18 +65,18 @@ fn safe_changes_keep_the_tokens_and_the_mask() {
     let invalid = vectors("invalid.jsonl.gz").into_iter().map(|row| row.get("request").unwrap().clone());
     let wanted = Wanted { rule: &keeps_tokens, most: Fix::Safe, target: &target::MISTRAL };
     let (mut changed, mut made_good) = (0, 0);
-    for request in chats.chain(invalid).map(with_pictures) {
+    for request in chats.chain(invalid).map(with_images) {
         let before = encoded(&request);
-        let (mended, changes) = fix(request.clone(), &wanted);
-        let after = encoded(&mended);
+        let (repaired, changes) = fix(request.clone(), &wanted);
+        let after = encoded(&repaired);
         if before.is_some() {
-            assert_eq!(after, before, "{request}\n{mended}\n{changes:#?}");
+            assert_eq!(after, before, "{request}\n{repaired}\n{changes:#?}");
             changed += usize::from(!changes.is_empty());
         } else {
             made_good += usize::from(after.is_some());
         }
-        let again = fix(mended.clone(), &wanted);
-        assert_eq!(again, (mended, vec![]), "mended twice");
+        let again = fix(repaired.clone(), &wanted);
+        assert_eq!(again, (repaired, vec![]), "repaired twice");
     }
     assert!(
         changed > 100 && made_good > 50,

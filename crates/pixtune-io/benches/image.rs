@@ -1,4 +1,4 @@
-//! Milliseconds per call of the picture operations, best of many, on one thread:
+//! Milliseconds per call of the image operations, best of many, on one thread:
 //! `cargo bench -p pixtune-io --bench image`.
 use std::hint::black_box;
 use std::time::{Duration, Instant};

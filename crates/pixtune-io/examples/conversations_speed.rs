@@ -1,4 +1,4 @@
-//! How fast conversations with pictures become what a model is fed, per CPU-second of one thread; see `bench/tokens`.
+//! How fast conversations with images become what a model is fed, per CPU-second of one thread; see `bench/tokens`.
 //!
 //!     cargo run --release -p pixtune-io --example conversations_speed -- CHATS.jsonl
 //!
@@ -49,7 +49,7 @@ fn rows(bytes: &[u8]) -> Vec<RawRow> {
     std::iter::from_fn(|| records.next_row().ok().flatten()).collect()
 }
 
-/// What the vision encoder is fed of each picture of a line.
+/// What the vision encoder is fed of each image of a line.
 fn pixels(row: &RawRow) -> Vec<Vec<f32>> {
     let text = String::from_utf8_lossy(&row.bytes);
     let Ok(parsed) = json::parse(&text) else { return vec![] };
@@ -58,8 +58,8 @@ fn pixels(row: &RawRow) -> Vec<Vec<f32>> {
         ImageSource::Inline { base64: text, .. } => base64::decode(text),
         _ => None,
     };
-    let pictures = sample.images.iter().filter_map(|picture| decoded(&picture.source));
-    pictures
+    let images = sample.images.iter().filter_map(|image| decoded(&image.source));
+    images
         .filter_map(|bytes| model_input(&bytes, &PIXTRAL_12B, &Limits::default()).ok())
         .map(|input| input.pixels)
         .collect()

@@ -1,4 +1,4 @@
-//! Memory that is used again: asking the system for megabytes at every picture costs as much as hashing them.
+//! Memory that is used again: asking the system for megabytes at every image costs as much as hashing them.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Pictures of addresses: fetched within limits on bytes, time and redirects, and not from private networks unless asked.
+//! Images of addresses: fetched within limits on bytes, time and redirects, and not from private networks unless asked.
 //!
 //! Data come from anywhere, and an address in them could point at what only this machine can reach. Every name is looked
 //! up once, what it means is filtered, and the connection goes to what is left; a redirect goes the same way.
@@ -16,9 +16,9 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 /// What is fetched, and how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// Bytes of one picture.
+    /// Bytes of one image.
     pub max_bytes: u64,
-    /// Time for one picture, redirects included.
+    /// Time for one image, redirects included.
     pub timeout: Duration,
     /// Redirects that are followed.
     pub max_redirects: u32,
@@ -46,13 +46,13 @@ impl Default for FetchLimits {
     }
 }
 
-/// Why a picture could not be fetched.
+/// Why an image could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server answered with an error.
     #[error("the server answers {0}")]
     Status(u16),
-    /// The picture is larger than the limit.
+    /// The image is larger than the limit.
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
     /// The name stands for an address that is not fetched.
@@ -66,7 +66,7 @@ pub enum FetchError {
     Connection(String),
 }
 
-/// Fetches pictures; keeps connections for the next of the same server.
+/// Fetches images; keeps connections for the next of the same server.
 #[derive(Debug)]
 pub struct Fetcher {
     agent: Agent,

@@ -1,4 +1,4 @@
-//! Thumbnails of all pictures on disk: a kilobyte each, read again only where two pictures may be the same.
+//! Thumbnails of all images on disk: a kilobyte each, read again only where two images may be the same.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use pixtune_core::curate::measure::{Thumbnail, looks_same};
 /// Bytes of a thumbnail.
 const SIZE: usize = 32 * 32;
 
-/// The thumbnails of a run, in order of its pictures. A picture that was not measured has an empty place.
+/// The thumbnails of a run, in order of its images. An image that was not measured has an empty place.
 #[derive(Debug)]
 pub(crate) struct Thumbnails {
     file: File,
@@ -29,7 +29,7 @@ impl Thumbnails {
         Ok(Thumbnails { file, buffer: Vec::new(), temporary: None })
     }
 
-    /// A file of its own in the folder for temporary files, which goes away with the value.
+    /// A file of its own in the directory for temporary files, which goes away with the value.
     pub(crate) fn temporary() -> io::Result<Thumbnails> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
@@ -45,17 +45,17 @@ impl Thumbnails {
     }
 
     /// Whether the first so many are there.
-    pub(crate) fn has(&self, pictures: u64) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() >= pictures * SIZE as u64)
+    pub(crate) fn has(&self, images: u64) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() >= images * SIZE as u64)
     }
 
     /// Cuts off what stands behind the first so many.
-    pub(crate) fn cut(&mut self, pictures: u64) -> io::Result<()> {
-        self.file.set_len(pictures * SIZE as u64)?;
+    pub(crate) fn cut(&mut self, images: u64) -> io::Result<()> {
+        self.file.set_len(images * SIZE as u64)?;
         self.file.seek(SeekFrom::End(0)).map(|_| ())
     }
 
-    /// Adds a thumbnail; nothing stands for a picture that was not measured.
+    /// Adds a thumbnail; nothing stands for an image that was not measured.
     pub(crate) fn push(&mut self, thumbnail: &[u8]) {
         let end = self.buffer.len() + SIZE;
         self.buffer.extend_from_slice(&thumbnail[..thumbnail.len().min(SIZE)]);
@@ -74,7 +74,7 @@ impl Thumbnails {
         if self.buffer.len() < WAITING { Ok(()) } else { self.flush() }
     }
 
-    /// Whether two show the same picture. The first error is kept in `broken`, and they do not.
+    /// Whether two show the same image. The first error is kept in `broken`, and they do not.
     pub(crate) fn look_same(&mut self, one: u32, other: u32, broken: &mut Option<io::Error>) -> bool {
         match (self.read(one), self.read(other)) {
             (Ok(one), Ok(other)) => looks_same(&one, &other),
@@ -86,9 +86,9 @@ impl Thumbnails {
     }
 
     /// Reads one.
-    pub(crate) fn read(&mut self, picture: u32) -> io::Result<Thumbnail> {
+    pub(crate) fn read(&mut self, image: u32) -> io::Result<Thumbnail> {
         let mut pixels = vec![0; SIZE];
-        self.file.seek(SeekFrom::Start(u64::from(picture) * SIZE as u64))?;
+        self.file.seek(SeekFrom::Start(u64::from(image) * SIZE as u64))?;
         self.file.read_exact(&mut pixels)?;
         Ok(Thumbnail { pixels })
     }

@@ -1,4 +1,4 @@
-//! Token counts of a JSON Lines file: each line judged as strictly as the reference does, each picture measured by its
+//! Token counts of a JSON Lines file: each line judged as strictly as the reference does, each image measured by its
 //! header alone. And the files that hold a vocabulary.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Parsed};
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Picture};
+use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
@@ -86,7 +86,7 @@ pub struct Counted {
     pub counts: Counts,
     /// What is worth knowing of a line that the reference takes.
     pub warnings: Vec<Finding>,
-    /// The stored size of each picture, in the order the model sees them.
+    /// The stored size of each image, in the order the model sees them.
     pub sizes: Vec<(u32, u32)>,
     /// The ids, when they were asked for.
     pub ids: Option<Vec<u32>>,
@@ -104,14 +104,14 @@ pub enum Ids {
 /// Counts one line. The error is why the reference would refuse it, or why it cannot be counted.
 pub fn count_line(
     encoder: &ChatEncoder<'_>,
-    folder: &Path,
+    directory: &Path,
     row: &RawRow,
     ids: Ids,
 ) -> Result<Counted, Finding> {
     let parsed = parse_row(row)?;
     let sample = read_sample(&parsed)?;
     let payloads = Payloads { text: &row.bytes, runs: &parsed.base64 };
-    let sizes = sample.images.iter().map(|picture| picture_size(picture, &payloads, folder));
+    let sizes = sample.images.iter().map(|image| image_size(image, &payloads, directory));
     let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
     let (counts, ids) = match ids {
         Ids::No => (encoder.count(&sample, &sizes)?, None),
@@ -120,11 +120,11 @@ pub fn count_line(
             (encoded.counts, Some(encoded.ids))
         }
     };
-    // Pictures move only within a turn of one picture, so their order is that of the sample.
+    // Images move only within a turn of one image, so their order is that of the sample.
     debug_assert_eq!(counts.images.len(), sizes.len());
     let mut warnings: Vec<Finding> = parsed.lone_surrogate.map(lone_surrogate).into_iter().collect();
-    for (picture, &(width, height)) in sample.images.iter().zip(&sizes) {
-        warnings.extend(thin_picture(encoder.spec, picture, width, height));
+    for (image, &(width, height)) in sample.images.iter().zip(&sizes) {
+        warnings.extend(thin_image(encoder.spec, image, width, height));
     }
     Ok(Counted { counts, warnings, sizes, ids })
 }
@@ -156,31 +156,22 @@ pub(crate) fn lone_surrogate(offset: usize) -> Finding {
     Finding::new(&rules::JSON_LONE_SURROGATE, "", message)
 }
 
-/// A picture that older servers refuse.
-pub(crate) fn thin_picture<B>(
-    spec: &ModelSpec,
-    picture: &Picture<B>,
-    width: u32,
-    height: u32,
-) -> Option<Finding> {
+/// An image that older servers refuse.
+pub(crate) fn thin_image<B>(spec: &ModelSpec, image: &Image<B>, width: u32, height: u32) -> Option<Finding> {
     let message = || {
-        format!("a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches")
+        format!("an image of {width}x{height} shrinks to nothing on one side before it is cut into patches")
     };
     too_thin(spec, width, height)
-        .then(|| Finding::new(&rules::IMAGE_TOO_THIN, picture.pointer.clone(), message()))
+        .then(|| Finding::new(&rules::IMAGE_TOO_THIN, image.pointer.clone(), message()))
 }
 
 /// Sizes are read from headers, so nothing is allocated for them: no limit is needed.
 const NO_LIMITS: Limits =
     Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
 
-/// The width and height of a picture as the reference measures them: it turns none upright but TIFFs.
-fn picture_size(
-    picture: &Picture<&str>,
-    payloads: &Payloads<'_>,
-    folder: &Path,
-) -> Result<(u32, u32), Finding> {
-    let from_head = match &picture.source {
+/// The width and height of an image as the reference measures them: it turns none upright but TIFFs.
+fn image_size(image: &Image<&str>, payloads: &Payloads<'_>, directory: &Path) -> Result<(u32, u32), Finding> {
+    let from_head = match &image.source {
         ImageSource::Inline { base64: text, .. } if text.len() >= LONGEST_HEAD => {
             size_in_head(text, payloads)
         }
@@ -189,8 +180,8 @@ fn picture_size(
     if let Some(size) = from_head {
         return Ok(size);
     }
-    let bytes = picture_bytes(picture, folder)?;
-    let header = inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(picture, &error))?;
+    let bytes = image_bytes(image, directory)?;
+    let header = inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(image, &error))?;
     Ok(header.reference_size())
 }
 
@@ -203,18 +194,18 @@ fn size_in_head(text: &str, payloads: &Payloads<'_>) -> Option<(u32, u32)> {
     })
 }
 
-/// The file of a picture: unpacked from its data URI, or read.
-pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
-    let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
-    match &picture.source {
+/// The file of an image: unpacked from its data URI, or read.
+pub(crate) fn image_bytes(image: &Image<&str>, directory: &Path) -> Result<Vec<u8>, Finding> {
+    let refuse = |rule, message: String| Finding::new(rule, image.pointer.clone(), message);
+    match &image.source {
         ImageSource::Url(url) => {
-            let message = format!("`{url}` is an address; a picture that is not here cannot be counted");
+            let message = format!("`{url}` is an address; an image that is not here cannot be counted");
             Err(refuse(&rules::IMAGE_URL, message))
         }
         ImageSource::Inline { base64: text, .. } => base64::decode(text)
             .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
         ImageSource::File(path) => {
-            let path = folder.join(path);
+            let path = directory.join(path);
             let missing = |error: io::Error| {
                 refuse(&rules::IMAGE_MISSING, format!("`{}` cannot be read: {error}", path.display()))
             };
@@ -230,10 +221,10 @@ pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Ve
     }
 }
 
-/// The finding about a picture that cannot be used.
-pub(crate) fn unusable(picture: &Picture<&str>, error: &ImageError) -> Finding {
+/// The finding about an image that cannot be used.
+pub(crate) fn unusable(image: &Image<&str>, error: &ImageError) -> Finding {
     let rule = crate::image::prepare::rule_of(error).0;
-    Finding::new(rule, picture.pointer.clone(), format!("the picture {error}"))
+    Finding::new(rule, image.pointer.clone(), format!("the image {error}"))
 }
 
 const LARGEST_FILE: u64 = 256 << 20;

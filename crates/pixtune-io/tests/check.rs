@@ -37,22 +37,22 @@ fn errors(checker: &Checker<'_>, line: &str) -> Vec<(&'static str, bool)> {
         .collect()
 }
 
-/// `pool:c32x24.png` stands for any picture that is 32 wide and 24 high.
-fn with_pictures(value: &Value<'_>) -> Value<'static> {
+/// `pool:c32x24.png` stands for any image that is 32 wide and 24 high.
+fn with_images(value: &Value<'_>) -> Value<'static> {
     match value.clone().into_owned() {
         Value::String(text) => match text.strip_prefix("pool:") {
-            Some(name) => Value::String(picture(name).into()),
+            Some(name) => Value::String(image(name).into()),
             None => Value::String(text),
         },
-        Value::Array(values) => Value::Array(values.iter().map(with_pictures).collect()),
+        Value::Array(values) => Value::Array(values.iter().map(with_images).collect()),
         Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(key, value)| (key, with_pictures(&value))).collect())
+            Value::Object(members.into_iter().map(|(key, value)| (key, with_images(&value))).collect())
         }
         other => other,
     }
 }
 
-fn picture(name: &str) -> String {
+fn image(name: &str) -> String {
     let size = name.strip_prefix('c').and_then(|name| name.split_once('.')).unwrap().0;
     let (width, height) = size.split_once('x').unwrap();
     let (width, height): (usize, usize) = (width.parse().unwrap(), height.parse().unwrap());
@@ -84,7 +84,7 @@ fn the_verdict_is_that_of_mistral_common() {
         let mut stricter = 0;
         for row in vectors("invalid.jsonl.gz") {
             let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap();
-            let found = errors(&checker, &with_pictures(row.get("request").unwrap()).to_string());
+            let found = errors(&checker, &with_images(row.get("request").unwrap()).to_string());
             let refuses = text("verdict") == "error";
             agrees(&format!("{} {}", text("key"), text("cat")), &found, refuses);
             stricter += usize::from(!refuses && !found.is_empty());
@@ -100,7 +100,7 @@ const STRICTER_ROWS: usize = 4;
 fn chats_that_are_encoded_have_no_errors() {
     let checker = checker(Verify::Header);
     for row in vectors("chats.jsonl.gz") {
-        let mut request = vec![("messages".into(), with_pictures(row.get("messages").unwrap()))];
+        let mut request = vec![("messages".into(), with_images(row.get("messages").unwrap()))];
         if let Some(tools) = row.get("tools") {
             request.push(("tools".into(), tools.clone()));
         }

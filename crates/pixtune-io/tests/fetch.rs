@@ -26,13 +26,11 @@ fn answer(mut stream: TcpStream) {
     lines.take_while(|line| !line.is_empty()).for_each(drop);
     let mut send = |text: &str| stream.write_all(text.as_bytes()).is_ok();
     match path.as_str() {
-        "/picture" => {
-            send("HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\npicture");
+        "/image" => {
+            send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nimage");
         }
         "/moved" => {
-            send(
-                "HTTP/1.1 302 Found\r\nlocation: /picture\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-            );
+            send("HTTP/1.1 302 Found\r\nlocation: /image\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
         "/circle" => {
             send("HTTP/1.1 302 Found\r\nlocation: /circle\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
@@ -66,11 +64,11 @@ fn fetch(url: &str, networks: Networks) -> Result<Vec<u8>, FetchError> {
 }
 
 #[test]
-fn pictures_come_within_limits() {
+fn images_come_within_limits() {
     let server = server();
     let get = |path: &str| fetch(&format!("{server}{path}"), Networks::All);
-    assert_eq!(get("/picture").unwrap(), b"picture");
-    assert_eq!(get("/moved").unwrap(), b"picture");
+    assert_eq!(get("/image").unwrap(), b"image");
+    assert_eq!(get("/moved").unwrap(), b"image");
     assert!(matches!(get("/missing"), Err(FetchError::Status(404))));
     assert!(matches!(get("/declared"), Err(FetchError::TooLarge(5000))));
     assert!(matches!(get("/endless"), Err(FetchError::TooLarge(5000))));
@@ -88,9 +86,9 @@ fn private_networks_are_not_asked() {
     let server = server();
     let port = server.rsplit_once(':').unwrap().1;
     for host in ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]"] {
-        let fetched = fetch(&format!("http://{host}:{port}/picture"), Networks::Public);
+        let fetched = fetch(&format!("http://{host}:{port}/image"), Networks::Public);
         assert!(fetched.is_err(), "{host}: {fetched:?}");
     }
-    let fetched = fetch(&format!("{server}/picture"), Networks::Public);
+    let fetched = fetch(&format!("{server}/image"), Networks::Public);
     assert!(matches!(fetched, Err(FetchError::Private)), "{fetched:?}");
 }

@@ -3,25 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use pixtune_io::image::jpeg::{
-    Colour, Decoder, EncodeError, JpegError, Limits, Plane, Planes, Subsampling, Unsupported,
-    check_structure, decode, encode_planes, encode_rgb, read_header,
+    Color, Decoder, EncodeError, JpegError, Limits, Plane, Planes, Subsampling, Unsupported, check_structure,
+    decode, encode_planes, encode_rgb, read_header,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
-fn folder() -> PathBuf {
+fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/jpeg")
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    fs::read(folder().join(name)).expect("a fixture")
+    fs::read(directory().join(name)).expect("a fixture")
 }
 
 /// The rows of one of the tables that `generate.py` writes.
 fn table(name: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(folder().join(name)).expect("a table");
+    let text = fs::read_to_string(directory().join(name)).expect("a table");
     text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
@@ -51,7 +51,7 @@ fn pattern(width: usize, height: usize) -> Vec<u8> {
 
 fn gray(samples: Vec<u8>, width: usize, height: usize) -> Planes {
     let plane = Plane { width, height, stride: width, ratio: (1, 1), samples };
-    Planes { width, height, colour: Colour::Gray, planes: vec![plane] }
+    Planes { width, height, color: Color::Gray, planes: vec![plane] }
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn pixels_are_those_of_pillow() {
     assert!(rows.len() > 100);
     for row in rows {
         let planes = decoded(&fixture(&row[0])).unwrap_or_else(|error| panic!("{}: {error}", row[0]));
-        let mode = match planes.colour {
-            Colour::Gray => "L",
-            Colour::YCbCr | Colour::Rgb => "RGB",
-            Colour::Cmyk | Colour::Ycck => "CMYK",
+        let mode = match planes.color {
+            Color::Gray => "L",
+            Color::YCbCr | Color::Rgb => "RGB",
+            Color::Cmyk | Color::Ycck => "CMYK",
         };
         let found = [row[0].clone(), planes.width.to_string(), planes.height.to_string(), mode.to_owned()];
         assert_eq!(found, row[..4]);
@@ -101,7 +101,7 @@ fn headers_agree_with_the_planes() {
         let (header, planes) = (read_header(&file).unwrap(), decoded(&file).unwrap());
         assert_eq!(check_structure(&file).unwrap(), header, "{}", row[0]);
         assert_eq!((header.width as usize, header.height as usize), (planes.width, planes.height));
-        assert_eq!(header.colour, planes.colour);
+        assert_eq!(header.color, planes.color);
         assert_eq!(header.progressive, row[0].contains("prog"));
         let ratios: Vec<_> = planes.planes.iter().map(|plane| plane.ratio).collect();
         assert_eq!(header.subsampling, ratios);
@@ -248,14 +248,14 @@ fn damaged_files_never_panic() {
 }
 
 #[test]
-fn planes_that_are_no_picture_are_not_written() {
+fn planes_that_are_no_image_are_not_written() {
     let mut out = Vec::new();
     let refused = encode_planes(&gray(vec![0; 5], 2, 3), 85, &mut out);
     assert_eq!(refused, Err(EncodeError::Shape { width: 2, height: 3 }));
     let refused = encode_rgb(&[], (0, 7), 85, Subsampling::None, &mut out);
     assert_eq!(refused, Err(EncodeError::Size { width: 0, height: 7 }));
-    let cmyk = Planes { colour: Colour::Cmyk, ..gray(vec![0], 1, 1) };
-    assert_eq!(encode_planes(&cmyk, 85, &mut out), Err(EncodeError::Colour(Colour::Cmyk)));
+    let cmyk = Planes { color: Color::Cmyk, ..gray(vec![0], 1, 1) };
+    assert_eq!(encode_planes(&cmyk, 85, &mut out), Err(EncodeError::Color(Color::Cmyk)));
     assert!(out.is_empty());
 }
 

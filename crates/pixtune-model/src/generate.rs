@@ -49,7 +49,7 @@ pub fn generate<K: Kernels, E: From<NetworkError>>(
     }
     let mut logits = network.extend(&mut cache, prompt)?;
     for count in 1.. {
-        // A token of a picture cannot stand alone: it has no meaning without one.
+        // A token of an image cannot stand alone: it has no meaning without one.
         logits[network.shape().image_token as usize] = f32::NEG_INFINITY;
         let next = sampler.choose(&logits);
         if next == stop.end {
@@ -59,7 +59,7 @@ pub fn generate<K: Kernels, E: From<NetworkError>>(
         if count == stop.max_tokens {
             break;
         }
-        let one = Sequence { ids: vec![next], trained: vec![false], pictures: Vec::new() };
+        let one = Sequence { ids: vec![next], trained: vec![false], images: Vec::new() };
         let one = Batch::pack(&[one], network.shape().image_token).map_err(NetworkError::from)?;
         logits = network.extend(&mut cache, &one)?;
     }

@@ -13,15 +13,15 @@ fn batch(sequences: usize, trained: usize) -> Batch {
     let sequence = Sequence {
         ids: (0..200).map(|token| 20 + token * 7 % 100).collect(),
         trained: (0..200).map(|token| token >= 200 - trained).collect(),
-        pictures: Vec::new(),
+        images: Vec::new(),
     };
     Batch::pack(&vec![sequence; sequences], 10).unwrap()
 }
 
 /// The estimate over what was in use at once; the weights lie in the file.
 fn share(batch: &Batch, activation_budget: Option<u64>) -> f64 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/hf_bf16");
-    let weights = Checkpoint::open(&folder).unwrap();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/hf_bf16");
+    let weights = Checkpoint::open(&directory).unwrap();
     let kernels = CpuKernels::new(2).unwrap();
     let options = NetworkOptions { activation_budget };
     let mut network = Network::load(kernels, &weights, &LoraConfig::default(), options).unwrap();

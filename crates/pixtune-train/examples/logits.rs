@@ -51,9 +51,9 @@ fn main() {
     for index in 0..data.entries().len() as u32 {
         let sequence = data.load(index).unwrap().unwrap().sequence;
         let patch = network.shape().patch;
-        for (picture, input) in sequence.pictures.iter().enumerate() {
+        for (image, input) in sequence.images.iter().enumerate() {
             let shape = vec![3, input.rows * patch, input.columns * patch];
-            push(format!("{index}.pixels.{picture}"), shape, &input.pixels);
+            push(format!("{index}.pixels.{image}"), shape, &input.pixels);
         }
         // Ids below 2^24 are whole in single precision.
         let ids: Vec<f32> = sequence.ids.iter().map(|id| *id as f32).collect();

@@ -10,8 +10,8 @@ use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerStat
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 
+use crate::directory::{Directory, names, remove};
 use crate::error::TrainError;
-use crate::folder::{Folder, names, remove};
 use crate::progress::Progress;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -19,14 +19,14 @@ const STATE: &str = "state.json";
 
 /// Writes `checkpoints/step-N` and removes old ones beyond `keep`. Where it cannot be written, those before it stay.
 pub fn save<K: Kernels>(
-    folder: &Folder,
+    directory: &Directory,
     network: &Network<'_, K>,
     progress: &Progress,
     base: &str,
     keep: usize,
 ) -> Result<PathBuf, TrainError> {
     let name = format!("{}/step-{}", names::CHECKPOINTS, progress.step);
-    folder.write_folder(&name, |inside| {
+    directory.write_directory(&name, |inside| {
         save_adapter(network, inside, base)?;
         let optimizer = inside.join(OPTIMIZER);
         write_moments(&optimizer, network.adapter_tensors(), &network.optimizer_state())
@@ -34,27 +34,30 @@ pub fn save<K: Kernels>(
         let state = inside.join(STATE);
         fs::write(&state, progress.to_json()).map_err(|source| TrainError::Write { path: state, source })
     })?;
-    for (_, path) in list(folder).into_iter().rev().skip(keep.max(1)) {
+    for (_, path) in list(directory).into_iter().rev().skip(keep.max(1)) {
         remove(&path).map_err(|source| TrainError::Write { path, source })?;
     }
-    Ok(folder.join(name))
+    Ok(directory.join(name))
 }
 
-/// Writes PEFT's files into a folder.
+/// Writes PEFT's files into a directory.
 pub fn save_adapter<K: Kernels>(
     network: &Network<'_, K>,
-    folder: &Path,
+    directory: &Path,
     base: &str,
 ) -> Result<(), TrainError> {
-    network.save_adapter(folder, base).map_err(|error| match error {
+    network.save_adapter(directory, base).map_err(|error| match error {
         NetworkError::Io { path, source } => TrainError::Write { path, source },
         other => other.into(),
     })
 }
 
 /// Puts the newest checkpoint into the network and says where the run stood: at its beginning, where there is none.
-pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<'_, K>) -> Result<Progress, TrainError> {
-    let Some((step, path)) = list(folder).pop() else { return Ok(Progress::default()) };
+pub fn restore<K: Kernels>(
+    directory: &Directory,
+    network: &mut Network<'_, K>,
+) -> Result<Progress, TrainError> {
+    let Some((step, path)) = list(directory).pop() else { return Ok(Progress::default()) };
     let state = path.join(STATE);
     let damaged = |path: PathBuf, reason: String| TrainError::Damaged { path, reason };
     let text = fs::read_to_string(&state).map_err(|error| damaged(state.clone(), error.to_string()))?;
@@ -71,8 +74,8 @@ pub fn restore<K: Kernels>(folder: &Folder, network: &mut Network<'_, K>) -> Res
 }
 
 /// The checkpoints there are, oldest first.
-pub fn list(folder: &Folder) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(folder.join(names::CHECKPOINTS)).into_iter().flatten().flatten();
+pub fn list(directory: &Directory) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(directory.join(names::CHECKPOINTS)).into_iter().flatten().flatten();
     let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
     let mut found: Vec<(u64, PathBuf)> =
         entries.filter_map(|entry| Some((step(&entry.path())?, entry.path()))).collect();
@@ -137,8 +140,8 @@ mod tests {
 
     #[test]
     fn moments_read_back_to_the_bit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(OPTIMIZER);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(OPTIMIZER);
         let first: Vec<f32> = (0..14).map(|value| value as f32 * 0.1).collect();
         let state =
             OptimizerState { steps: 5, second: first.iter().map(|value| value * value).collect(), first };

@@ -26,7 +26,7 @@ pub struct Forecast {
     pub trained_parameters: usize,
     /// Memory of the largest batch of the first epoch, by part.
     pub memory: MemoryEstimate,
-    /// Pictures and ids that wait to be trained on, and samples that are kept for the next epoch.
+    /// Images and ids that wait to be trained on, and samples that are kept for the next epoch.
     pub waiting: u64,
     /// Tokens of the largest batch of the first epoch.
     pub largest_batch: u64,

@@ -35,10 +35,10 @@ pub enum TrainError {
     #[error(transparent)]
     TokenizerFile(#[from] TokenizerError),
     /// There is no tokenizer that fits the model.
-    #[error("no tokenizer fits the model in `{}`: {reason}", folder.display())]
+    #[error("no tokenizer fits the model in `{}`: {reason}", directory.display())]
     Tokenizer {
-        /// The model's folder.
-        folder: PathBuf,
+        /// The model's directory.
+        directory: PathBuf,
         /// Why.
         reason: String,
     },
@@ -75,31 +75,31 @@ pub enum TrainError {
     /// There is already something.
     #[error("`{}` is already there", path.display())]
     Exists {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// What is there was not made by a run of training.
     #[error("`{}` is not the output of `pixtune train`, so it is not replaced", path.display())]
     Foreign {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// Another run works there.
     #[error("another run works in `{}`", path.display())]
     Locked {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// There is nothing to go on with.
     #[error("`{}` has no checkpoint to go on from", path.display())]
     NoCheckpoint {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// The run that is to go on was another.
     #[error("`{}` was made by another run: `{name}` was {before}, now it is {now}", path.display())]
     OtherPlan {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// What differs first.
         name: String,

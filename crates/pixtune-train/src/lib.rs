@@ -1,10 +1,10 @@
-//! Training a Pixtral adapter: batches, optimiser, schedule, checkpoints, evaluation.
+//! Training a Pixtral adapter: batches, optimizer, schedule, checkpoints, evaluation.
 pub mod checkpoint;
 pub mod data;
+pub mod directory;
 pub mod dry_run;
 mod error;
 pub mod evaluate;
-pub mod folder;
 pub mod metrics;
 pub mod model;
 pub mod progress;

@@ -111,10 +111,10 @@ impl Metrics {
 /// A step and what was measured there.
 pub type Curve = Vec<(u64, f64)>;
 
-/// What a metrics file tells, thinned to what a picture can show.
+/// What a metrics file tells, thinned to what an image can show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
-    /// Step and loss; where there are too many, the mean of neighbours.
+    /// Step and loss; where there are too many, the mean of neighbors.
     pub losses: Curve,
     /// Step and learning rate of the same points.
     pub learning_rates: Curve,
@@ -164,7 +164,7 @@ pub(crate) fn number(value: &Value<'_>, key: &str) -> Option<f64> {
     }
 }
 
-/// Points of a curve; whenever there are twice as many as wanted, neighbours are joined.
+/// Points of a curve; whenever there are twice as many as wanted, neighbors are joined.
 struct Thinned {
     points: Vec<(u64, f64, f64)>,
     most: usize,
@@ -208,8 +208,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_and_is_cut_where_a_checkpoint_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.jsonl");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.jsonl");
         let step = |step| StepRecord {
             step,
             loss: 1.5 / step as f64,

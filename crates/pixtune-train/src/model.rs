@@ -15,7 +15,7 @@ use crate::settings::Input;
 /// Which tokenizer is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// `tekken.json` in the model's folder.
+    /// `tekken.json` in the model's directory.
     Beside,
     /// The vocabulary of Pixtral 12B that is built in.
     BuiltIn,
@@ -26,7 +26,7 @@ pub enum Choice {
 /// A model that can be trained with a tokenizer that fits it.
 #[derive(Debug)]
 pub struct Model {
-    folder: PathBuf,
+    directory: PathBuf,
     checkpoint: Checkpoint,
     spec: ModelSpec,
     tokenizer: Option<TokenizerFile>,
@@ -34,16 +34,16 @@ pub struct Model {
 
 impl Model {
     /// Opens a checkpoint in either format and finds its tokenizer. Nothing large is read yet.
-    pub fn open(folder: &Path, choice: &Choice) -> Result<Model, TrainError> {
-        let checkpoint = Checkpoint::open(folder)?;
+    pub fn open(directory: &Path, choice: &Choice) -> Result<Model, TrainError> {
+        let checkpoint = Checkpoint::open(directory)?;
         let config = checkpoint.config();
         let spec = spec_of(config)?;
         let tokenizer = match choice {
             Choice::BuiltIn => None,
             Choice::File(path) => Some(TokenizerFile::read(path)?),
-            Choice::Beside => Some(beside(folder)?),
+            Choice::Beside => Some(beside(directory)?),
         };
-        let model = Model { folder: folder.to_owned(), checkpoint, spec, tokenizer };
+        let model = Model { directory: directory.to_owned(), checkpoint, spec, tokenizer };
         model.check_tokenizer()?;
         Ok(model)
     }
@@ -71,7 +71,7 @@ impl Model {
     /// What of the model a run depends on: its weights by name and size, its configuration and tokenizer by hash.
     pub fn inputs(&self) -> Result<Vec<Input>, TrainError> {
         let mut inputs = Vec::new();
-        let config = self.folder.join(self.checkpoint.format().config_file());
+        let config = self.directory.join(self.checkpoint.format().config_file());
         let text = fs::read(&config)
             .map_err(|source| crate::data::DataError::Read { path: config.clone(), source })?;
         let hash = |bytes: &[u8]| Some(blake3::hash(bytes).to_hex().to_string());
@@ -89,7 +89,8 @@ impl Model {
 
     fn check_tokenizer(&self) -> Result<(), TrainError> {
         let (tekken, config) = (self.tekken(), self.checkpoint.config());
-        let refuse = |reason: String| Err(TrainError::Tokenizer { folder: self.folder.clone(), reason });
+        let refuse =
+            |reason: String| Err(TrainError::Tokenizer { directory: self.directory.clone(), reason });
         if tekken.len() != config.text.vocab_size {
             return refuse(format!(
                 "the tokenizer has {} tokens, the model {}",
@@ -107,7 +108,7 @@ impl Model {
         Ok(())
     }
 
-    /// Refuses data that was prepared for a model that cuts pictures otherwise; what is only worth knowing is returned.
+    /// Refuses data that was prepared for a model that cuts images otherwise; what is only worth knowing is returned.
     pub fn check_manifest(&self, manifest: &Manifest) -> Result<Option<String>, TrainError> {
         let cut = |spec: &ModelSpec| (spec.patch, spec.merge, spec.max_side);
         let told = |(patch, merge, side): (u32, u32, u32)| {
@@ -142,16 +143,14 @@ fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn beside(folder: &Path) -> Result<TokenizerFile, TrainError> {
-    let path = folder.join("tekken.json");
+fn beside(directory: &Path) -> Result<TokenizerFile, TrainError> {
+    let path = directory.join("tekken.json");
     if !path.exists() {
-        let reason = match folder.join("tokenizer.json").exists() {
-            true => {
-                "there is no tekken.json; tokenizer.json does not say how pictures and tools are laid out"
-            }
+        let reason = match directory.join("tokenizer.json").exists() {
+            true => "there is no tekken.json; tokenizer.json does not say how images and tools are laid out",
             false => "there is no tekken.json",
         };
-        return Err(TrainError::Tokenizer { folder: folder.to_owned(), reason: reason.to_owned() });
+        return Err(TrainError::Tokenizer { directory: directory.to_owned(), reason: reason.to_owned() });
     }
     Ok(TokenizerFile::read(&path)?)
 }

@@ -6,8 +6,8 @@ use std::io;
 use pixtune_io::report::chart::{Curve, Series, grouped};
 use pixtune_io::report::page::{Page, Section, escape};
 
+use crate::directory::{Directory, names};
 use crate::error::TrainError;
-use crate::folder::{Folder, names};
 use crate::metrics::History;
 use crate::settings::{Input, Plan};
 
@@ -15,14 +15,14 @@ use crate::settings::{Input, Plan};
 const POINTS: usize = 800;
 
 /// Writes the report of a run that has ended, or of what there is of it.
-pub fn write(folder: &Folder, plan: &Plan) -> Result<(), TrainError> {
-    let path = folder.join(names::METRICS);
+pub fn write(directory: &Directory, plan: &Plan) -> Result<(), TrainError> {
+    let path = directory.join(names::METRICS);
     let history = match History::read(&path, POINTS) {
         Ok(history) => history,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(TrainError::Write { path, source }),
     };
-    folder.write(names::REPORT, html(plan, &history).as_bytes())
+    directory.write(names::REPORT, html(plan, &history).as_bytes())
 }
 
 /// The page. The same run gives the same bytes.

@@ -6,8 +6,8 @@ use pixtune_core::json::{self, Value, quoted};
 use pixtune_model::network::LoraConfig;
 
 use crate::data::{Dataset, Epoch, Packing};
+use crate::directory::{Directory, names};
 use crate::error::TrainError;
-use crate::folder::{Folder, names};
 use crate::schedule::{Schedule, Warmup};
 
 /// How long a run is.
@@ -108,7 +108,7 @@ pub struct Input {
 pub struct Plan {
     /// The choices.
     pub settings: Settings,
-    /// The model's folder as the user gave it.
+    /// The model's directory as the user gave it.
     pub model: PathBuf,
     /// Steps of the whole run.
     pub steps: u64,
@@ -215,8 +215,8 @@ impl Plan {
     }
 
     /// Refuses to go on with a run that was another.
-    pub fn check_same(&self, folder: &Folder) -> Result<(), TrainError> {
-        let path = folder.join(names::PLAN);
+    pub fn check_same(&self, directory: &Directory) -> Result<(), TrainError> {
+        let path = directory.join(names::PLAN);
         let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
         let text = std::fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
         let value = json::parse(&text).map_err(|error| damaged(error.to_string()))?.value;
@@ -242,7 +242,7 @@ impl Plan {
         match all.find(|name| find(&was, name) != find(&now, name)) {
             None => Ok(()),
             Some(name) => Err(TrainError::OtherPlan {
-                path: folder.path().to_owned(),
+                path: directory.path().to_owned(),
                 name: name.clone(),
                 before: find(&was, name),
                 now: find(&now, name),

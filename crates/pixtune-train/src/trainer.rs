@@ -9,9 +9,9 @@ use pixtune_model::network::{AdamW, Batch, LossSum, Network, Pass};
 
 use crate::checkpoint;
 use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
+use crate::directory::{Directory, names};
 use crate::error::TrainError;
 use crate::evaluate::{Heard, evaluate};
-use crate::folder::{Folder, names};
 use crate::metrics::{EvaluationRecord, Metrics, StepRecord};
 use crate::progress::{Overfitting, Progress};
 use crate::settings::{Plan, Unusable};
@@ -57,7 +57,7 @@ pub struct Run<'r, 'w, K: Kernels> {
     /// What it is evaluated on.
     pub validation: Option<&'r Dataset<'r>>,
     /// Where the output goes.
-    pub folder: &'r Folder,
+    pub directory: &'r Directory,
     /// Set from outside, it ends the run after the batch under way.
     pub stop: &'r AtomicBool,
 }
@@ -68,7 +68,7 @@ pub fn train<K: Kernels>(
     progress: Progress,
     watch: &mut dyn Watch,
 ) -> Result<Summary, TrainError> {
-    let metrics = Metrics::open(run.folder.join(names::METRICS), progress.metrics_bytes)?;
+    let metrics = Metrics::open(run.directory.join(names::METRICS), progress.metrics_bytes)?;
     let caches = [run.train.entries().len(), run.validation.map_or(0, |data| data.entries().len())];
     let share = |part: usize| {
         let whole: usize = caches.iter().sum();
@@ -86,7 +86,7 @@ pub fn train<K: Kernels>(
         plan: run.plan,
         network: run.network,
         validation,
-        folder: run.folder,
+        directory: run.directory,
         stop: run.stop,
         metrics,
         // Nothing has to be saved before the first step; a resumed run stands where it was saved.
@@ -98,14 +98,14 @@ pub fn train<K: Kernels>(
     with_loader(loading, jobs, |batches| trainer.run(steps, batches))
 }
 
-/// Decoding is far quicker than training; more threads would only hold more pictures ready.
+/// Decoding is far quicker than training; more threads would only hold more images ready.
 pub(crate) const MOST_LOADING_THREADS: usize = 4;
 
 struct Trainer<'r, 'w, K: Kernels> {
     plan: &'r Plan,
     network: &'r mut Network<'w, K>,
     validation: Option<Loading<'r>>,
-    folder: &'r Folder,
+    directory: &'r Directory,
     stop: &'r AtomicBool,
     metrics: Metrics,
     progress: Progress,
@@ -286,8 +286,8 @@ impl<K: Kernels> Trainer<'_, '_, K> {
 
     fn save_adapter(&self) -> Result<(), TrainError> {
         let base = self.plan.model.display().to_string();
-        self.folder
-            .write_folder(names::ADAPTER, |inside| checkpoint::save_adapter(self.network, inside, &base))
+        self.directory
+            .write_directory(names::ADAPTER, |inside| checkpoint::save_adapter(self.network, inside, &base))
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
@@ -298,7 +298,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         self.progress.metrics_bytes = self.metrics.bytes();
         let base = self.plan.model.display().to_string();
         let keep = self.plan.settings.keep;
-        checkpoint::save(self.folder, self.network, &self.progress, &base, keep)?;
+        checkpoint::save(self.directory, self.network, &self.progress, &base, keep)?;
         self.saved_at = Some(self.progress.step);
         self.watch.saved(self.progress.step);
         Ok(())

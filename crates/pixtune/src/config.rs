@@ -51,15 +51,15 @@ pub const LIMITS: [&str; 6] = [
 const SECTIONS: [&str; 1] = ["check"];
 const CHECK: [&str; 6] = ["model", "target", "select", "ignore", "severity", "limits"];
 
-/// The file that holds for some data: beside it, or in the nearest folder above that has one.
+/// The file that holds for some data: beside it, or in the nearest directory above that has one.
 pub fn find(data: &Path) -> Option<PathBuf> {
-    let folder = match data.parent() {
+    let directory = match data.parent() {
         _ if data == Path::new("-") => Path::new("."),
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     };
-    let folder = fs::canonicalize(folder).ok()?;
-    folder.ancestors().map(|folder| folder.join(NAME)).find(|path| path.is_file())
+    let directory = fs::canonicalize(directory).ok()?;
+    directory.ancestors().map(|directory| directory.join(NAME)).find(|path| path.is_file())
 }
 
 /// Reads a file of this kind. Keys that are not known are errors.

@@ -50,7 +50,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A line is too large to be mended.
+    /// A line is too large to be repaired.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// A checkpoint could not be read.
@@ -99,7 +99,7 @@ impl Error {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Survey(SurveyError::Nothing { .. }) => {
-                "give a folder that `pixtune prepare` made, JSON Lines files, or a folder of pictures"
+                "give a directory that `pixtune prepare` made, JSON Lines files, or a directory of images"
             }
             Error::Survey(SurveyError::StandardInput) => "write what comes through the pipe to a file first",
             Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
@@ -212,7 +212,7 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
 
 fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
     let hint = match error {
-        WeightsError::BothFormats { .. } => "move one of the formats to a folder of its own",
+        WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
         WeightsError::TwoSets { .. } => "move one of them away; an old set is often left beside a new one",
         WeightsError::ShardMissing { .. } => "download the checkpoint again",
         WeightsError::Mismatch { .. } => {
@@ -241,7 +241,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         ReadError::Array { .. } => "`pixtune fix FILE --out FILE.jsonl` writes its elements one to a line",
         ReadError::Table { .. } => "`pixtune prepare FILE --out DIR` makes conversations of a table",
         ReadError::NoConversations { .. } => {
-            "give the folder that `pixtune prepare` wrote, or files; `pixtune prepare` makes conversations of tables"
+            "give the directory that `pixtune prepare` wrote, or files; `pixtune prepare` makes conversations of tables"
         }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
             "give the files in it by name"

@@ -1,7 +1,7 @@
-//! pixtune: from pictures and text to a fine-tuned, servable Pixtral.
+//! pixtune: from images and text to a fine-tuned, servable Pixtral.
 
 mod args;
-mod colour;
+mod color;
 mod commands;
 mod config;
 mod error;

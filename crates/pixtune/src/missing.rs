@@ -18,10 +18,10 @@ use pixtune_train::data::DataError;
 
 use crate::error::Error;
 
-/// So many names of a folder are looked at, of which there may be millions.
+/// So many names of a directory are looked at, of which there may be millions.
 const NAMES: usize = 10_000;
 
-/// What to say of an error whose cause is a file or folder that does not exist.
+/// What to say of an error whose cause is a file or directory that does not exist.
 pub fn hint(error: &Error) -> Option<String> {
     let (path, source) = reading(error)?;
     (source.kind() == io::ErrorKind::NotFound && !path.exists()).then(|| beside(path))
@@ -59,17 +59,17 @@ fn beside(path: &Path) -> String {
         None => path,
     };
     let Ok(entries) = fs::read_dir(parent) else {
-        return format!("there is no folder `{}`", parent.display());
+        return format!("there is no directory `{}`", parent.display());
     };
     let names: Vec<String> =
         entries.take(NAMES).flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
     match nearest(&wanted, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{}`?", path.with_file_name(near).display()),
-        None if path.is_absolute() => format!("the folder `{}` does not have it", parent.display()),
+        None if path.is_absolute() => format!("the directory `{}` does not have it", parent.display()),
         None => match std::env::current_dir() {
-            Ok(folder) => format!("the path starts from `{}`, where this runs", folder.display()),
-            Err(_) => "the folder this runs in was removed".to_owned(),
+            Ok(directory) => format!("the path starts from `{}`, where this runs", directory.display()),
+            Err(_) => "the directory this runs in was removed".to_owned(),
         },
     }
 }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_io::prepare::{Progress, Watch};
 
-use crate::colour::{paint, seen_on};
+use crate::color::{paint, seen_on};
 use crate::error::Error;
 
 /// After so many findings of one rule only their number is told.
@@ -184,7 +184,7 @@ impl Watch for Ui {
         let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
         let rate = progress.images as f64 / seconds;
         self.bar.set_message(format!(
-            "{} rows  {}  {rate:.0} pictures/s",
+            "{} rows  {}  {rate:.0} images/s",
             grouped(progress.rows),
             bytes(progress.bytes.max(progress.input_read))
         ));

@@ -1,4 +1,4 @@
-//! Which column of a table is the picture, the prompt, the answer: chosen by the user or guessed from its name.
+//! Which column of a table is the image, the prompt, the answer: chosen by the user or guessed from its name.
 
 mod row;
 #[cfg(test)]
@@ -6,13 +6,13 @@ mod tests;
 
 pub use row::{Cell, ImagePosition, read_row, text_of};
 
-/// The text in a prompt that a picture takes the place of, as LLaVA and most trainers spell it.
+/// The text in a prompt that an image takes the place of, as LLaVA and most trainers spell it.
 pub const PLACEHOLDER: &str = "<image>";
 
 /// What a column can be for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Path, address or data URI of one picture, or a list of them.
+    /// Path, address or data URI of one image, or a list of them.
     Image,
     /// What the user asks.
     Prompt,
@@ -177,9 +177,9 @@ fn quoted(names: &[String]) -> String {
 /// The columns of one table, by role.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns {
-    /// Picture columns, in order.
+    /// Image columns, in order.
     pub image: Vec<String>,
-    /// The prompt; without one the user turn is the picture alone.
+    /// The prompt; without one the user turn is the image alone.
     pub prompt: Option<String>,
     /// The answer.
     pub completion: String,

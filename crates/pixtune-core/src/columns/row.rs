@@ -4,13 +4,13 @@ use super::{Columns, PLACEHOLDER};
 use crate::conversation::image_source;
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::{self, Value};
-use crate::rules::{EMPTY_ANSWER, EMPTY_PROMPT, IMAGE_PLACEHOLDERS, MISSING_FIELD, NO_PICTURE, WRONG_TYPE};
-use crate::sample::{Assistant, Content, Message, Part, Picture, Sample};
+use crate::rules::{EMPTY_ANSWER, EMPTY_PROMPT, IMAGE_PLACEHOLDERS, MISSING_FIELD, NO_IMAGE, WRONG_TYPE};
+use crate::sample::{Assistant, Content, Image, Message, Part, Sample};
 
-/// Where pictures stand when the prompt does not place them.
+/// Where images stand when the prompt does not place them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ImagePosition {
-    /// Before the text: what Pixtral's own encoding makes of one picture anyway.
+    /// Before the text: what Pixtral's own encoding makes of one image anyway.
     #[default]
     First,
     /// After the text.
@@ -31,7 +31,7 @@ pub fn read_row<'a>(
     columns: &Columns,
     position: ImagePosition,
     cell: impl Fn(&str) -> Option<Cell<'a>>,
-) -> (Sample<Picture>, Vec<Finding>) {
+) -> (Sample<Image>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut images = Vec::new();
     for column in &columns.image {
@@ -48,14 +48,14 @@ pub fn read_row<'a>(
     let completion = text(&Some(columns.completion.clone()));
     if images.is_empty() && !columns.image.is_empty() && findings.is_empty() {
         let message = format!("column `{}` is empty", columns.image[0]);
-        findings.push(Finding::new(&NO_PICTURE, pointer_push("", &columns.image[0]), message));
+        findings.push(Finding::new(&NO_IMAGE, pointer_push("", &columns.image[0]), message));
     }
     if prompt.trim().is_empty() && images.is_empty() {
         let place = columns.prompt.as_deref().unwrap_or(&columns.completion);
         findings.push(Finding::new(
             &EMPTY_PROMPT,
             pointer_push("", place),
-            "the row has neither a prompt nor a picture",
+            "the row has neither a prompt nor an image",
         ));
     } else if let Some(column) = columns.prompt.as_deref().filter(|_| prompt.trim().is_empty()) {
         findings.push(Finding::new(
@@ -72,10 +72,9 @@ pub fn read_row<'a>(
     let content = match place_images(&prompt, images.len(), position) {
         Ok(content) => content,
         Err(places) => {
-            let message = format!("the prompt has {places} `{PLACEHOLDER}` for {} pictures", images.len());
+            let message = format!("the prompt has {places} `{PLACEHOLDER}` for {} images", images.len());
             let place = pointer_push("", columns.prompt.as_deref().unwrap_or_default());
-            let hint =
-                format!("write one `{PLACEHOLDER}` for each picture, or none to have them all in front");
+            let hint = format!("write one `{PLACEHOLDER}` for each image, or none to have them all in front");
             findings.push(Finding::new(&IMAGE_PLACEHOLDERS, place, message).hint(hint));
             Content::Text(prompt)
         }
@@ -88,7 +87,7 @@ pub fn read_row<'a>(
     (Sample { messages, tools: vec![], images }, findings)
 }
 
-/// The user turn: pictures at their placeholders, or all on one side. The error is the number of placeholders.
+/// The user turn: images at their placeholders, or all on one side. The error is the number of placeholders.
 pub(super) fn place_images(prompt: &str, images: usize, position: ImagePosition) -> Result<Content, usize> {
     let places = prompt.matches(PLACEHOLDER).count();
     if places == 0 && images == 0 {
@@ -124,8 +123,8 @@ pub(super) fn place_images(prompt: &str, images: usize, position: ImagePosition)
     Ok(Content::Parts(parts))
 }
 
-/// The pictures of one cell: a reference, or a JSON array of references; an empty cell has none.
-fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Picture>, findings: &mut Vec<Finding>) {
+/// The images of one cell: a reference, or a JSON array of references; an empty cell has none.
+fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, findings: &mut Vec<Finding>) {
     let place = pointer_push("", column);
     let parsed;
     let list: &[Value<'_>] = match cell {
@@ -158,12 +157,12 @@ fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Picture>, 
     };
     for value in list {
         let Some(reference) = value.as_str() else {
-            let message = format!("a picture in `{column}` is {}, not a string", value.kind());
+            let message = format!("an image in `{column}` is {}, not a string", value.kind());
             findings.push(Finding::new(&WRONG_TYPE, place.clone(), message));
             continue;
         };
         match image_source(reference) {
-            Ok(source) => images.push(Picture { source, pointer: place.clone() }),
+            Ok(source) => images.push(Image { source, pointer: place.clone() }),
             Err(finding) => findings.push(Finding { pointer: place.clone(), ..finding }),
         }
     }

@@ -62,7 +62,7 @@ fn a_name_that_two_columns_share_cannot_be_used() {
 }
 
 #[test]
-fn places_pictures() {
+fn places_images() {
     use ImagePosition::{First, Last};
     assert_eq!(parts("what?", 2, First), "01[what?]");
     assert_eq!(parts("what?", 1, Last), "[what?]0");

@@ -13,7 +13,7 @@ use crate::rules::{
     IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
-    Arguments, Assistant, Content, ImageSource, Message, Part, Picture, Sample, Tool, ToolCall, ToolResult,
+    Arguments, Assistant, Content, Image, ImageSource, Message, Part, Sample, Tool, ToolCall, ToolResult,
 };
 pub use reference::image_source;
 pub(crate) use reference::image_source_within;
@@ -28,7 +28,7 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
 
 /// Reads a conversation. Keys in `set_aside` (the row's id or group, say) are known and not reported.
 /// The sample is only meant to be used when no finding is an error.
-pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Picture>, Vec<Finding>) {
+pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Image>, Vec<Finding>) {
     let mut reader =
         Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
     reader.row(row, set_aside);
@@ -36,7 +36,7 @@ pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Picture>, Vec<Findin
 }
 
 struct Reader {
-    sample: Sample<Picture>,
+    sample: Sample<Image>,
     findings: Vec<Finding>,
 }
 
@@ -155,11 +155,11 @@ impl Reader {
         };
         let fields = self.fields(value, pointer, known)?;
         match role.as_str() {
-            "system" => self.content(&fields, Pictures::Refused).map(Message::System),
-            "user" => self.content(&fields, Pictures::Taken).map(Message::User),
+            "system" => self.content(&fields, Images::Refused).map(Message::System),
+            "user" => self.content(&fields, Images::Taken).map(Message::User),
             "assistant" => self.assistant(&fields).map(Message::Assistant),
             _ => Some(Message::Tool(ToolResult {
-                content: self.content(&fields, Pictures::Refused)?,
+                content: self.content(&fields, Images::Refused)?,
                 tool_call_id: self.text(&fields, "tool_call_id"),
                 name: self.text(&fields, "name"),
             })),
@@ -173,7 +173,7 @@ impl Reader {
             turn.tool_calls.push(self.tool_call(call, place)?);
         }
         if fields.get("content").is_some() || turn.tool_calls.is_empty() {
-            turn.content = Some(self.content(fields, Pictures::Refused)?);
+            turn.content = Some(self.content(fields, Images::Refused)?);
         }
         turn.weight = match fields.get("weight") {
             None => None,
@@ -203,14 +203,14 @@ impl Reader {
         Some(turn)
     }
 
-    fn content(&mut self, fields: &Fields<'_, '_>, pictures: Pictures) -> Option<Content> {
+    fn content(&mut self, fields: &Fields<'_, '_>, images: Images) -> Option<Content> {
         match fields.get("content") {
             Some(Value::String(text)) => Some(Content::Text(text.clone().into_owned())),
             Some(Value::Array(parts)) => {
                 let place = fields.place("content");
                 let parts = parts.iter().enumerate();
                 let parts =
-                    parts.filter_map(|(index, part)| self.part(part, pointer_push(&place, index), pictures));
+                    parts.filter_map(|(index, part)| self.part(part, pointer_push(&place, index), images));
                 Some(Content::Parts(parts.collect()))
             }
             Some(other) => {
@@ -225,7 +225,7 @@ impl Reader {
         }
     }
 
-    fn part(&mut self, value: &Value<'_>, pointer: String, pictures: Pictures) -> Option<Part> {
+    fn part(&mut self, value: &Value<'_>, pointer: String, images: Images) -> Option<Part> {
         if let Some(text) = value.as_str() {
             return Some(Part::Text(text.to_owned()));
         }
@@ -243,15 +243,15 @@ impl Reader {
             Some("image_url") => {
                 let fields = self.fields(value, pointer, &["type", "image_url"])?;
                 let source = self.image(&fields)?;
-                if matches!(pictures, Pictures::Refused) {
+                if matches!(images, Images::Refused) {
                     self.report(
                         &IMAGE_ROLE,
                         fields.pointer.clone(),
-                        "a picture outside a user message".into(),
+                        "an image outside a user message".into(),
                     );
                     return None;
                 }
-                self.sample.images.push(Picture { source, pointer: fields.place("image_url") });
+                self.sample.images.push(Image { source, pointer: fields.place("image_url") });
                 Some(Part::Image(self.sample.images.len() - 1))
             }
             _ => {
@@ -278,7 +278,7 @@ impl Reader {
                     self.report(&UNKNOWN_KEY, inner.place("detail"), message);
                 }
                 let Some(url) = self.text(&inner, "url") else {
-                    self.report(&MISSING_FIELD, place, "the picture has no `url`".into());
+                    self.report(&MISSING_FIELD, place, "the image has no `url`".into());
                     return None;
                 };
                 url
@@ -289,7 +289,7 @@ impl Reader {
                 return None;
             }
             None => {
-                self.report(&MISSING_FIELD, fields.pointer.clone(), "the picture has no `image_url`".into());
+                self.report(&MISSING_FIELD, fields.pointer.clone(), "the image has no `image_url`".into());
                 return None;
             }
         };
@@ -352,7 +352,7 @@ impl Reader {
 }
 
 #[derive(Clone, Copy)]
-enum Pictures {
+enum Images {
     Taken,
     Refused,
 }

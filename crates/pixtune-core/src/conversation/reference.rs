@@ -1,4 +1,4 @@
-//! References to pictures: data URIs, addresses, paths.
+//! References to images: data URIs, addresses, paths.
 
 use crate::diagnostic::Finding;
 use crate::rules::IMAGE_BAD_DATA_URI;

@@ -1,14 +1,14 @@
 use super::*;
 use crate::json;
 
-fn read_text(text: &str) -> (Sample<Picture>, Vec<String>) {
+fn read_text(text: &str) -> (Sample<Image>, Vec<String>) {
     let parsed = json::parse(text).unwrap();
     let (sample, findings) = read(&parsed.value, &["id"]);
     (sample, findings.iter().map(|f| format!("{} {}", f.rule.id, f.pointer)).collect())
 }
 
 #[test]
-fn reads_both_spellings_of_a_picture() {
+fn reads_both_spellings_of_a_image() {
     for url in [r#""a/b.png""#, r#"{"url":"a/b.png"}"#] {
         let text = format!(
             r#"{{"id":7,"messages":[{{"role":"user","content":[{{"type":"text","text":"what?"}},{{"type":"image_url","image_url":{url}}}]}},{{"role":"assistant","content":"a cat"}}]}}"#

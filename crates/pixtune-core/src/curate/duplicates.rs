@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::groups::Groups;
-use super::{By, Image, Prehashed, Record, Records, Repeat, Verdict, content_hash};
+use super::{By, ImageRecord, Prehashed, Record, Records, Repeat, Verdict, content_hash};
 
 type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
 
@@ -12,7 +12,7 @@ type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
 pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
     let mut first: Keyed<usize> = HashMap::default();
     for (index, (row, images)) in records.iter().enumerate() {
-        let Some(key) = key(by, row.text, images, Image::identity) else { continue };
+        let Some(key) = key(by, row.text, images, ImageRecord::identity) else { continue };
         if verdicts[index] != Verdict::Train {
             continue;
         }
@@ -23,13 +23,13 @@ pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
     }
 }
 
-/// Every kept row that nearly repeats another, with the one to keep: that with the largest pictures, of several the
+/// Every kept row that nearly repeats another, with the one to keep: that with the largest images, of several the
 /// first.
 pub(super) fn near(
     records: &Records,
     by: By,
-    pictures: &mut Groups,
-    texts: &mut Groups,
+    image_groups: &mut Groups,
+    text_groups: &mut Groups,
     verdicts: &[Verdict],
 ) -> Vec<(usize, Repeat)> {
     let mut groups: Keyed<Vec<u32>> = HashMap::default();
@@ -37,15 +37,15 @@ pub(super) fn near(
     let mut starts = Vec::with_capacity(verdicts.len());
     for (index, (_, images)) in records.iter().enumerate() {
         starts.push(from);
-        let mut picture = from;
+        let mut image = from;
         from += images.len();
         if verdicts[index] != Verdict::Train {
             continue;
         }
-        let text = u128::from(texts.first(index as u32));
-        let root = |_: &Image| {
-            picture += 1;
-            u128::from(pictures.first(picture as u32 - 1))
+        let text = u128::from(text_groups.first(index as u32));
+        let root = |_: &ImageRecord| {
+            image += 1;
+            u128::from(image_groups.first(image as u32 - 1))
         };
         if let Some(key) = key(by, text, images, root) {
             groups.entry(key).or_default().push(index as u32);
@@ -69,7 +69,7 @@ fn pick<'r>(
     records: &Records,
     by: By,
     rows: &[u32],
-    images: impl Fn(u32) -> &'r [Image],
+    images: impl Fn(u32) -> &'r [ImageRecord],
     found: &mut Vec<(usize, Repeat)>,
 ) {
     let area = |row: u32| -> u64 {
@@ -101,7 +101,7 @@ fn pick<'r>(
 /// How near a repetition is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Near {
-    /// Bits in which the perceptual hashes of the pictures differ, the most of all pictures.
+    /// Bits in which the perceptual hashes of the images differ, the most of all images.
     pub distance: u8,
     /// The share of the text that is the same, in per cent.
     pub similarity: u8,
@@ -111,7 +111,7 @@ fn similarity(one: &Record, other: &Record) -> u8 {
     if one.text == other.text { 100 } else { one.texts.similarity(&other.texts) }
 }
 
-/// Kept rows with the pictures and the prompt of an earlier kept row and another answer.
+/// Kept rows with the images and the prompt of an earlier kept row and another answer.
 pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
     let mut first: Keyed<usize> = HashMap::default();
     let mut found = Vec::new();
@@ -119,7 +119,7 @@ pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(us
         if !verdicts[index].is_kept() || row.prompt == 0 {
             continue;
         }
-        let Some(key) = key(By::Sample, row.prompt, images, Image::identity) else { continue };
+        let Some(key) = key(By::Sample, row.prompt, images, ImageRecord::identity) else { continue };
         let earlier = *first.entry(key).or_insert(index);
         if earlier != index && records.rows[earlier].texts.answer_hash != row.texts.answer_hash {
             found.push((index, earlier));
@@ -128,8 +128,8 @@ pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(us
     found
 }
 
-/// One hash of a row's text and pictures, in their order; nothing where pictures alone count and there are none.
-fn key(by: By, text: u128, images: &[Image], mut of: impl FnMut(&Image) -> u128) -> Option<u128> {
+/// One hash of a row's text and images, in their order; nothing where images alone count and there are none.
+fn key(by: By, text: u128, images: &[ImageRecord], mut of: impl FnMut(&ImageRecord) -> u128) -> Option<u128> {
     let mut bytes = Vec::with_capacity(16 * (images.len() + 1));
     match by {
         By::Image if images.is_empty() => return None,

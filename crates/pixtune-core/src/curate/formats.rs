@@ -1,34 +1,34 @@
 //! The same pixels in files of different formats.
 //!
 //! A JPEG is known by a hash of its planes, because making red, green and blue of them takes as long as all measurements
-//! together. Where a picture of another format has its size and shows the same, the JPEG is decoded once more.
+//! together. Where an image of another format has its size and shows the same, the JPEG is decoded once more.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::groups::Groups;
-use super::{Image, Records};
+use super::{ImageRecord, Records};
 
-/// Rounding of colours moves no more bits of a perceptual hash.
+/// Rounding of colors moves no more bits of a perceptual hash.
 const ROUNDING: u32 = 4;
 
-/// The pictures known by their planes that may have the pixels of one known by its colours: of each hash the first.
-pub fn of_another_format(images: &[Image], groups: &mut Groups) -> Vec<u32> {
+/// The images known by their planes that may have the pixels of one known by its colors: of each hash the first.
+pub fn of_another_format(images: &[ImageRecord], groups: &mut Groups) -> Vec<u32> {
     // What is too flat for a perceptual hash is in no group.
-    let mut shelf = |index: usize, image: &Image| {
+    let mut shelf = |index: usize, image: &ImageRecord| {
         let group = if image.facts.phash == 0 { u32::MAX } else { groups.first(index as u32) };
         (group, image.facts.width, image.facts.height)
     };
-    let mut by_colours: HashMap<(u32, u32, u32), BTreeSet<u64>> = HashMap::new();
+    let mut by_colors: HashMap<(u32, u32, u32), BTreeSet<u64>> = HashMap::new();
     for (index, image) in images.iter().enumerate() {
         if image.facts.is_measured() && !image.facts.is_of_planes() {
-            by_colours.entry(shelf(index, image)).or_default().insert(image.facts.phash);
+            by_colors.entry(shelf(index, image)).or_default().insert(image.facts.phash);
         }
     }
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for (index, image) in images.iter().enumerate().filter(|(_, image)| image.facts.is_of_planes()) {
         let is_near = |phash: &u64| (phash ^ image.facts.phash).count_ones() <= ROUNDING;
-        let others = by_colours.get(&shelf(index, image));
+        let others = by_colors.get(&shelf(index, image));
         if others.is_some_and(|others| others.iter().any(is_near)) && seen.insert(image.facts.pixels) {
             found.push(index as u32);
         }
@@ -36,27 +36,27 @@ pub fn of_another_format(images: &[Image], groups: &mut Groups) -> Vec<u32> {
     found
 }
 
-/// Knows pictures by their colours that were known by their planes, where another picture has these; whether any has.
-/// `colours` has the hash of the colours for that of the planes.
-pub fn know_by_colours(images: &mut [Image], mut colours: HashMap<u64, u64>) -> bool {
-    if colours.is_empty() {
+/// Knows images by their colors that were known by their planes, where another image has these; whether any has.
+/// `colors` has the hash of the colors for that of the planes.
+pub fn know_by_colors(images: &mut [ImageRecord], mut colors: HashMap<u64, u64>) -> bool {
+    if colors.is_empty() {
         return false;
     }
-    let wanted: BTreeSet<u64> = colours.values().copied().collect();
+    let wanted: BTreeSet<u64> = colors.values().copied().collect();
     let pixels = images.iter().map(|image| image.facts.pixels);
     let there: BTreeSet<u64> = pixels.filter(|pixels| wanted.contains(pixels)).collect();
-    colours.retain(|_, colours| there.contains(colours));
+    colors.retain(|_, colors| there.contains(colors));
     for image in images.iter_mut() {
-        if let Some(colours) = colours.get(&image.facts.pixels) {
-            image.facts.pixels = *colours;
+        if let Some(colors) = colors.get(&image.facts.pixels) {
+            image.facts.pixels = *colors;
         }
     }
-    !colours.is_empty()
+    !colors.is_empty()
 }
 
 impl Records {
-    /// The pictures of all rows, to be known by another hash.
-    pub fn images_mut(&mut self) -> &mut [Image] {
+    /// The images of all rows, to be known by another hash.
+    pub fn images_mut(&mut self) -> &mut [ImageRecord] {
         &mut self.images
     }
 }
@@ -64,13 +64,13 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::PictureFacts;
+    use crate::curate::ImageFacts;
 
     #[test]
     fn planes_are_looked_at_where_another_format_has_size_and_look() {
-        let image = |pixels, phash, width| Image {
+        let image = |pixels, phash, width| ImageRecord {
             content: u128::from(pixels),
-            facts: PictureFacts { pixels, phash, width, height: 9, ..PictureFacts::default() },
+            facts: ImageFacts { pixels, phash, width, height: 9, ..ImageFacts::default() },
         };
         let mut images = [
             image(3, 0b1111, 9),
@@ -86,8 +86,8 @@ mod tests {
             groups.join(0, *other);
         });
         assert_eq!(of_another_format(&images, &mut groups), [0, 4]);
-        assert!(know_by_colours(&mut images, HashMap::from([(3, 8), (7, 100)])));
-        assert!(!know_by_colours(&mut images, HashMap::from([(7, 100)])));
+        assert!(know_by_colors(&mut images, HashMap::from([(3, 8), (7, 100)])));
+        assert!(!know_by_colors(&mut images, HashMap::from([(7, 100)])));
         assert_eq!(images.map(|image| image.facts.pixels), [8, 8, 8, 5, 7, 4, 9]);
     }
 }

@@ -1,6 +1,6 @@
-//! What is measured of a picture: its perceptual hash, its brightness, its sharpness and what else its pixels tell.
+//! What is measured of an image: its perceptual hash, its brightness, its sharpness and what else its pixels tell.
 //!
-//! Everything is computed in integers from a plane of luma, so that a picture measures the same on every machine.
+//! Everything is computed in integers from a plane of luma, so that an image measures the same on every machine.
 //! The plane is first averaged down by a whole factor until its longer side is at most [`WORKING_SIDE`] pixels: that
 //! is about what the model sees, and it keeps the cost far below that of decoding.
 
@@ -16,16 +16,16 @@ pub use verify::{UNEXPLAINED, looks_same};
 /// The longer side of the plane that brightness, entropy and sharpness are measured on, in pixels.
 pub const WORKING_SIDE: usize = 1024;
 
-/// The shares of pixels, in per mille, at which [`PictureFacts::brightness`] is given.
+/// The shares of pixels, in per mille, at which [`ImageFacts::brightness`] is given.
 pub const BRIGHTNESS_AT: [u16; 7] = [1, 10, 50, 500, 950, 990, 999];
 
-/// What is known of one picture. Default means that it was not measured.
+/// What is known of one image. Default means that it was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PictureFacts {
-    /// Hash of the decoded pixels, upright: equal for files that hold the same picture in other words. Odd where it is of
+pub struct ImageFacts {
+    /// Hash of the decoded pixels, upright: equal for files that hold the same image in other words. Odd where it is of
     /// the planes of a JPEG, even where it is of red, green and blue. 0: not measured.
     pub pixels: u64,
-    /// Perceptual hash: close in Hamming distance for pictures that look the same. 0: too flat to have one.
+    /// Perceptual hash: close in Hamming distance for images that look the same. 0: too flat to have one.
     pub phash: u64,
     /// Width in pixels as it came, upright.
     pub width: u32,
@@ -33,20 +33,20 @@ pub struct PictureFacts {
     pub height: u32,
     /// The luma, 0 to 255, that so many per mille of the pixels stay below or at: see [`BRIGHTNESS_AT`].
     pub brightness: [u8; 7],
-    /// No pixel differs visibly from grey.
+    /// No pixel differs visibly from gray.
     pub grayscale: bool,
     /// Shannon entropy of the luma histogram in hundredths of a bit, 0 to 800.
     pub entropy: u16,
-    /// Width of the sharpest edges in hundredths of a pixel of [`PictureFacts::working_side`]; 0: it has no edges.
+    /// Width of the sharpest edges in hundredths of a pixel of [`ImageFacts::working_side`]; 0: it has no edges.
     pub edge_width: u16,
     /// Share of the 16 x 16 tiles with something to see in them, in per mille.
     pub structure: u16,
-    /// Mean blue and red chroma (128: grey) of the upper left, upper right, lower left and lower right quarter.
+    /// Mean blue and red chroma (128: gray) of the upper left, upper right, lower left and lower right quarter.
     pub chroma: [[u8; 2]; 4],
 }
 
-impl PictureFacts {
-    /// Whether the picture was decoded and measured.
+impl ImageFacts {
+    /// Whether the image was decoded and measured.
     pub fn is_measured(&self) -> bool {
         self.pixels != 0
     }
@@ -77,15 +77,15 @@ impl PictureFacts {
 /// What the bytes of a plane tell, without regard to orientation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
-    /// See [`PictureFacts::brightness`].
+    /// See [`ImageFacts::brightness`].
     pub brightness: [u8; 7],
-    /// See [`PictureFacts::entropy`].
+    /// See [`ImageFacts::entropy`].
     pub entropy: u16,
-    /// See [`PictureFacts::edge_width`].
+    /// See [`ImageFacts::edge_width`].
     pub edge_width: u16,
-    /// See [`PictureFacts::structure`].
+    /// See [`ImageFacts::structure`].
     pub structure: u16,
-    /// The picture in 32 x 32, as it lies in the plane.
+    /// The image in 32 x 32, as it lies in the plane.
     pub thumbnail: Thumbnail,
 }
 
@@ -106,7 +106,7 @@ pub fn measure(luma: Luma<'_>) -> Measured {
 }
 
 fn histogram(plane: Luma<'_>) -> [u32; 256] {
-    // Several tables, because equal neighbours would wait for each other's count.
+    // Several tables, because equal neighbors would wait for each other's count.
     let mut tables = [[0u32; 256]; 4];
     for y in 0..plane.height {
         let (fours, rest) = plane.row(y).as_chunks::<4>();
@@ -158,11 +158,11 @@ mod tests {
 
     #[test]
     fn a_fact_is_as_small_as_documented() {
-        assert_eq!(size_of::<PictureFacts>(), 48);
+        assert_eq!(size_of::<ImageFacts>(), 48);
     }
 
     #[test]
-    fn flat_pictures_of_any_size_have_numbers_and_no_hash() {
+    fn flat_images_of_any_size_have_numbers_and_no_hash() {
         for (width, height) in [(1, 1), (1, 3000), (3000, 1), (17, 5), (2048, 1300)] {
             let flat = measured(width, height, |_, _| 77);
             assert_eq!(flat.brightness, [77; 7]);

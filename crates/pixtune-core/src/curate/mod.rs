@@ -1,6 +1,6 @@
 //! Deciding over the whole set: which rows are duplicates, which side of the split each row stands on.
 //!
-//! Everything here is a function of small facts about rows; no picture and no text is looked at.
+//! Everything here is a function of small facts about rows; no image and no text is looked at.
 
 mod duplicates;
 pub mod formats;
@@ -21,17 +21,17 @@ use crate::rules::Rule;
 
 pub use duplicates::Near;
 pub use groups::Groups;
-pub use measure::PictureFacts;
+pub use measure::ImageFacts;
 pub use minhash::Sketch;
 pub use split::{Side, Split, SplitKind, Unmet, Validation, ValidationError, parse_size};
 pub use texts::{TextSketch, Texts, near_text_groups};
 
-/// What is remembered of one row: 208 bytes, and 64 more for each of its pictures.
+/// What is remembered of one row: 208 bytes, and 64 more for each of its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
     /// Which input it came from.
     pub input: u32,
-    /// How many pictures it has; what is known of them stands beside the rows.
+    /// How many images it has; what is known of them stands beside the rows.
     pub images: u32,
     /// The line of the input, from 1.
     pub line: u64,
@@ -43,9 +43,9 @@ pub struct Record {
     pub bytes: u64,
     /// Whether the scan already rejected it.
     pub rejected: bool,
-    /// Hash of everything in the sample but its pictures.
+    /// Hash of everything in the sample but its images.
     pub text: u128,
-    /// Hash of everything before the last answer, without its pictures; 0 for none.
+    /// Hash of everything before the last answer, without its images; 0 for none.
     pub prompt: u128,
     /// What the last answer is.
     pub answer_kind: u8,
@@ -59,31 +59,31 @@ pub struct Record {
     pub id: u64,
     /// Tokens of the whole sample.
     pub tokens: u32,
-    /// Of these, tokens of pictures.
+    /// Of these, tokens of images.
     pub image_tokens: u32,
     /// Of these, tokens with loss.
     pub trained_tokens: u32,
-    /// Pictures made smaller.
+    /// Images made smaller.
     pub shrunk: u32,
 }
 
-/// What is remembered of one picture: 64 bytes.
+/// What is remembered of one image: 64 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Image {
+pub struct ImageRecord {
     /// Hash of its file, or of its address where it stays one.
     pub content: u128,
-    /// What was measured; of pictures that were not decoded nothing is.
-    pub facts: PictureFacts,
+    /// What was measured; of images that were not decoded nothing is.
+    pub facts: ImageFacts,
 }
 
-impl Image {
-    /// What makes two pictures the same: their pixels, where these are known, else their bytes.
+impl ImageRecord {
+    /// What makes two images the same: their pixels, where these are known, else their bytes.
     pub fn identity(&self) -> u128 {
         if self.facts.is_measured() { u128::from(self.facts.pixels) } else { self.content }
     }
 
     /// In how many bits the perceptual hashes differ.
-    pub fn distance(&self, other: &Image) -> u32 {
+    pub fn distance(&self, other: &ImageRecord) -> u32 {
         (self.facts.phash ^ other.facts.phash).count_ones()
     }
 }
@@ -92,12 +92,12 @@ impl Image {
 #[derive(Debug, Clone, Default)]
 pub struct Records {
     rows: Vec<Record>,
-    images: Vec<Image>,
+    images: Vec<ImageRecord>,
 }
 
 impl Records {
-    /// Adds a row and its pictures, in order of appearance.
-    pub fn push(&mut self, mut row: Record, images: &[Image]) {
+    /// Adds a row and its images, in order of appearance.
+    pub fn push(&mut self, mut row: Record, images: &[ImageRecord]) {
         row.images = u32::try_from(images.len()).unwrap_or(u32::MAX);
         self.rows.push(row);
         self.images.extend_from_slice(images);
@@ -108,13 +108,13 @@ impl Records {
         &self.rows
     }
 
-    /// The pictures of all rows, one after the other.
-    pub fn images(&self) -> &[Image] {
+    /// The images of all rows, one after the other.
+    pub fn images(&self) -> &[ImageRecord] {
         &self.images
     }
 
-    /// The rows with their pictures.
-    pub fn iter(&self) -> impl Iterator<Item = (&Record, &[Image])> {
+    /// The rows with their images.
+    pub fn iter(&self) -> impl Iterator<Item = (&Record, &[ImageRecord])> {
         let mut from = 0;
         self.rows.iter().map(move |row| {
             let images = &self.images[from..from + row.images as usize];
@@ -139,10 +139,10 @@ pub enum Dedup {
 /// What makes a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum By {
-    /// Pictures and text: several questions about one picture are no duplicates.
+    /// Images and text: several questions about one image are no duplicates.
     #[default]
     Sample,
-    /// Pictures alone, whatever is asked about them.
+    /// Images alone, whatever is asked about them.
     Image,
 }
 
@@ -157,7 +157,7 @@ pub enum Verdict {
     Rejected,
     /// It repeats another row.
     Duplicate(Repeat),
-    /// A picture of it is odd, and such rows are to be dropped: the place in [`Decision::odd`].
+    /// An image of it is odd, and such rows are to be dropped: the place in [`Decision::odd`].
     Odd(usize),
 }
 
@@ -184,9 +184,9 @@ pub struct Policy {
     pub dedup: Dedup,
     /// What makes a duplicate.
     pub by: By,
-    /// Bits in which the hashes of near pictures may differ, at most [`hamming::MOST`].
+    /// Bits in which the hashes of near images may differ, at most [`hamming::MOST`].
     pub distance: u32,
-    /// Rules on odd pictures that reject the row.
+    /// Rules on odd images that reject the row.
     pub drop: Vec<&'static Rule>,
     /// What is held out.
     pub split: Split,
@@ -216,22 +216,22 @@ pub struct Decision {
     pub repeated_ids: Vec<(usize, usize)>,
     /// Rows that nearly repeat another and are kept all the same, in order.
     pub near: Vec<(usize, Repeat)>,
-    /// Rows with the pictures and the prompt of an earlier one and another answer: (row, earlier row).
+    /// Rows with the images and the prompt of an earlier one and another answer: (row, earlier row).
     pub contradictions: Vec<(usize, usize)>,
-    /// Pictures that are unlike most of the set, in order.
+    /// Images that are unlike most of the set, in order.
     pub odd: Vec<quality::Odd>,
     /// In what the split is not what was asked for.
     pub unmet: Vec<Unmet>,
-    /// The pictures of all rows, grouped by what they show.
-    pub pictures: Groups,
+    /// The images of all rows, grouped by what they show.
+    pub images: Groups,
 }
 
-/// Decides about every row. `same` is asked whether two pictures, by their indices in [`Records::images`], look the same;
-/// only pictures whose hashes are close are asked for.
+/// Decides about every row. `same` is asked whether two images, by their indices in [`Records::images`], look the same;
+/// only images whose hashes are close are asked for.
 pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32) -> bool) -> Decision {
     let start = |row: &Record| if row.rejected { Verdict::Rejected } else { Verdict::Train };
     let mut verdicts: Vec<Verdict> = records.rows.iter().map(start).collect();
-    let mut pictures = near::near_pictures(&records.images, policy.distance, policy.threads, same);
+    let mut images = near::near_images(&records.images, policy.distance, policy.threads, same);
     let odd = quality::odd(records);
     for (place, odd) in odd.iter().enumerate() {
         if policy.drop.contains(&odd.rule) && verdicts[odd.row] == Verdict::Train {
@@ -248,14 +248,14 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
         texts.iter().for_each(|(one, other)| {
             together.join(*one, *other);
         });
-        near = duplicates::near(records, policy.by, &mut pictures, &mut together, &verdicts);
+        near = duplicates::near(records, policy.by, &mut images, &mut together, &verdicts);
     }
     if policy.dedup == Dedup::Near {
         for (row, repeat) in near.drain(..) {
             verdicts[row] = Verdict::Duplicate(repeat);
         }
     }
-    let unmet = split::assign(records, &mut pictures, &texts, &policy.split, &mut verdicts);
+    let unmet = split::assign(records, &mut images, &texts, &policy.split, &mut verdicts);
     Decision {
         repeated_ids: repeated_ids(records, &verdicts),
         contradictions: duplicates::contradictions(records, &verdicts),
@@ -263,7 +263,7 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
         near,
         odd,
         unmet,
-        pictures,
+        images,
     }
 }
 
@@ -293,7 +293,7 @@ fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> 
     repeated
 }
 
-/// The hash by which pictures and texts are told apart: XXH3, 128 bits.
+/// The hash by which images and texts are told apart: XXH3, 128 bits.
 pub fn content_hash(bytes: &[u8]) -> u128 {
     twox_hash::XxHash3_128::oneshot(bytes)
 }
@@ -346,8 +346,8 @@ mod tests {
     fn records(rows: &[(u128, &[u128], u64)]) -> Records {
         let mut records = Records::default();
         for &(text, images, id) in rows {
-            let image = |content: &u128| Image { content: *content, ..Image::default() };
-            let images: Vec<Image> = images.iter().map(image).collect();
+            let image = |content: &u128| ImageRecord { content: *content, ..ImageRecord::default() };
+            let images: Vec<ImageRecord> = images.iter().map(image).collect();
             records.push(Record { text, id, ..Record::default() }, &images);
         }
         records
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn several_questions_about_one_picture_are_no_duplicates() {
+    fn several_questions_about_one_image_are_no_duplicates() {
         let set = records(&[(1, &[7], 0), (2, &[7], 0), (1, &[7], 0), (1, &[7, 8], 0), (1, &[8, 7], 0)]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, None, Some(0), None, None]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, Some(0), Some(0), None, None]);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn text_alone_is_no_picture_duplicate() {
+    fn text_alone_is_no_image_duplicate() {
         let set = records(&[(1, &[], 0), (1, &[], 0)]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, None]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, Some(0)]);
@@ -385,6 +385,6 @@ mod tests {
 
     #[test]
     fn a_record_is_as_small_as_documented() {
-        assert_eq!((size_of::<Record>(), size_of::<Image>()), (208, 64));
+        assert_eq!((size_of::<Record>(), size_of::<ImageRecord>()), (208, 64));
     }
 }

@@ -1,4 +1,4 @@
-//! Which pictures of a set show the same.
+//! Which images of a set show the same.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -6,26 +6,26 @@ use std::num::NonZeroUsize;
 
 use super::groups::Groups;
 use super::hamming::pairs_within;
-use super::{Image, Prehashed};
+use super::{ImageRecord, Prehashed};
 
-/// Perceptual hashes that differ in so many bits are compared more closely: the default. Of pictures with 3 % cut off
+/// Perceptual hashes that differ in so many bits are compared more closely: the default. Of images with 3 % cut off
 /// every side nine in ten are within it, and of 7,140 pairs of different photographs none.
 pub const DISTANCE: u32 = 10;
 
-/// Mean chroma may differ by so much in each quarter: a brightened copy differs by less, a recoloured one by more.
+/// Mean chroma may differ by so much in each quarter: a brightened copy differs by less, a recolored one by more.
 const CHROMA: u8 = 16;
 
-/// The shapes of two pictures may differ by so much: cutting 3 % off two sides of one changes it by 6 %.
+/// The shapes of two images may differ by so much: cutting 3 % off two sides of one changes it by 6 %.
 const SHAPE: f64 = 0.08;
 
-/// Of the pictures with one hash, so many are compared with those of another; pages of one template can share a hash by
+/// Of the images with one hash, so many are compared with those of another; pages of one template can share a hash by
 /// the thousand, and need not be compared each with each to know that they differ.
 const COMPARED: usize = 16;
 
-/// Groups the pictures that show the same: the same pixels; or hashes within `distance`, similar colours and shape,
+/// Groups the images that show the same: the same pixels; or hashes within `distance`, similar colors and shape,
 /// and `same` says so of the two, by their indices.
-pub fn near_pictures(
-    images: &[Image],
+pub fn near_images(
+    images: &[ImageRecord],
     distance: u32,
     threads: NonZeroUsize,
     same: &mut dyn FnMut(u32, u32) -> bool,
@@ -47,8 +47,8 @@ pub fn near_pictures(
     groups
 }
 
-/// Joins pictures of the same pixels; of each kind the first is given with its hash, if it has one.
-fn join_identical(images: &[Image], groups: &mut Groups) -> Vec<(u64, u32)> {
+/// Joins images of the same pixels; of each kind the first is given with its hash, if it has one.
+fn join_identical(images: &[ImageRecord], groups: &mut Groups) -> Vec<(u64, u32)> {
     let mut first: HashMap<u128, u32, BuildHasherDefault<Prehashed>> = HashMap::default();
     let mut different = Vec::new();
     for (index, image) in images.iter().enumerate() {
@@ -63,13 +63,13 @@ fn join_identical(images: &[Image], groups: &mut Groups) -> Vec<(u64, u32)> {
 }
 
 struct Matcher<'a> {
-    images: &'a [Image],
+    images: &'a [ImageRecord],
     groups: &'a mut Groups,
     same: &'a mut dyn FnMut(u32, u32) -> bool,
 }
 
 impl Matcher<'_> {
-    /// Groups the pictures of one hash; one of each group speaks for it.
+    /// Groups the images of one hash; one of each group speaks for it.
     fn sort_out(&mut self, shelf: &[(u64, u32)]) -> Vec<u32> {
         let mut speakers: Vec<u32> = Vec::new();
         for (_, index) in shelf {
@@ -94,10 +94,10 @@ impl Matcher<'_> {
     }
 }
 
-/// Whether colours and shape let two pictures be the same.
-pub fn plausible(one: &Image, other: &Image) -> bool {
+/// Whether colors and shape let two images be the same.
+pub fn plausible(one: &ImageRecord, other: &ImageRecord) -> bool {
     let chroma = one.facts.chroma.as_flattened().iter().zip(other.facts.chroma.as_flattened());
-    let shape = |image: &Image| f64::from(image.facts.width) / f64::from(image.facts.height.max(1));
+    let shape = |image: &ImageRecord| f64::from(image.facts.width) / f64::from(image.facts.height.max(1));
     let (one_shape, other_shape) = (shape(one), shape(other));
     chroma.into_iter().all(|(one, other)| one.abs_diff(*other) <= CHROMA)
         && (one_shape / other_shape - 1.0).abs() <= SHAPE
@@ -106,22 +106,22 @@ pub fn plausible(one: &Image, other: &Image) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::PictureFacts;
+    use crate::curate::ImageFacts;
 
-    fn image(pixels: u64, phash: u64, size: (u32, u32)) -> Image {
+    fn image(pixels: u64, phash: u64, size: (u32, u32)) -> ImageRecord {
         let (width, height) = size;
-        let facts = PictureFacts { pixels, phash, width, height, ..PictureFacts::default() };
-        Image { content: u128::from(pixels) << 64 | 1, facts }
+        let facts = ImageFacts { pixels, phash, width, height, ..ImageFacts::default() };
+        ImageRecord { content: u128::from(pixels) << 64 | 1, facts }
     }
 
-    fn firsts(images: &[Image], mut same: impl FnMut(u32, u32) -> bool) -> Vec<u32> {
+    fn firsts(images: &[ImageRecord], mut same: impl FnMut(u32, u32) -> bool) -> Vec<u32> {
         let one = NonZeroUsize::MIN;
-        let mut groups = near_pictures(images, DISTANCE, one, &mut same);
+        let mut groups = near_images(images, DISTANCE, one, &mut same);
         (0..images.len() as u32).map(|index| groups.first(index)).collect()
     }
 
     #[test]
-    fn pictures_are_grouped_by_pixels_then_by_hash_and_look() {
+    fn images_are_grouped_by_pixels_then_by_hash_and_look() {
         let size = (400, 300);
         let set = [
             image(1, 0b1111, size),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn pages_of_one_template_are_not_compared_each_with_each() {
-        let pages: Vec<Image> = (1..2000).map(|page| image(page, 77, (400, 300))).collect();
+        let pages: Vec<ImageRecord> = (1..2000).map(|page| image(page, 77, (400, 300))).collect();
         let mut looks = 0;
         let firsts = firsts(&pages, |_, _| {
             looks += 1;

@@ -19,7 +19,7 @@ pub struct TextSketch {
     pub answer_hash: [u32; 2],
 }
 
-/// The texts of one sample, its roles and pictures left out.
+/// The texts of one sample, its roles and images left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Texts {
     /// Hash of everything before the last answer; 0 for none.
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn texts_of_one_prompt_belong_together_by_their_answers() {
         let long =
-            "Read every line of the bill in this picture and tell what is to be paid in the end. ".repeat(4);
+            "Read every line of the bill in this image and tell what is to be paid in the end. ".repeat(4);
         let texts = [
             sketch(&long, "The guest has to pay twelve euros and fifty cents for two coffees and a cake."),
             sketch(&long, "Nothing."),

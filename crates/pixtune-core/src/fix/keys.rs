@@ -3,20 +3,20 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Mender, tree};
+use super::{Repairer, tree};
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
 use crate::rules::{JSON_DUPLICATE_KEY, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use crate::strict;
 
 /// Of members with one key the last stays, as readers have it.
-pub(super) fn duplicates(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn duplicates(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if mender.may(&JSON_DUPLICATE_KEY) {
         unique(row, &mut String::new(), mender);
     }
 }
 
-fn unique(value: &mut Value<'_>, pointer: &mut String, mender: &mut Mender<'_>) {
+fn unique(value: &mut Value<'_>, pointer: &mut String, mender: &mut Repairer<'_>) {
     let length = pointer.len();
     match value {
         Value::Array(values) => {
@@ -44,7 +44,7 @@ fn holds_more(value: &Value<'_>) -> bool {
 
 /// Drops all but the last member of each key. (Python keeps the last value in the place of the first key; the place
 /// shows only inside of a tool's schema and is kept there too.)
-fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, mender: &mut Mender<'_>) {
+fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, mender: &mut Repairer<'_>) {
     let mut seen = HashSet::with_capacity(members.len());
     if members.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return;
@@ -68,7 +68,7 @@ fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, me
     *members = kept;
 }
 
-/// Pictures and other media beside the conversation: without them the texts would speak of nothing.
+/// Images and other media beside the conversation: without them the texts would speak of nothing.
 const MEDIA: [&str; 8] = ["image", "images", "video", "videos", "audio", "audios", "pictures", "objects"];
 
 /// What the format needs; leaving out a null would only change the complaint.
@@ -92,7 +92,7 @@ const SETTINGS: [&str; 11] = [
 
 /// Removes what the reference forbids and nobody trains on. A row without messages keeps everything: its keys may be all
 /// it has to say.
-pub(super) fn not_of_the_format(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn not_of_the_format(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("messages").and_then(Value::as_array).is_none() {
         return;
     }

@@ -1,8 +1,8 @@
-//! Mending a row without guessing: other spellings, what formats carry along, ids, lists where strings are asked for.
+//! Repairing a row without guessing: other spellings, what formats carry along, ids, lists where strings are asked for.
 //!
-//! Every change is tied to the rule whose breach it mends and made only where that rule is wanted. A safe change leaves a
-//! row that the reference takes with the same tokens and the same mask; what guesses is done only on request. A mended
-//! row is mended no further: `fix` of its result changes nothing. Pictures need their bytes and are mended in
+//! Every change is tied to the rule whose breach it repairs and made only where that rule is wanted. A safe change leaves a
+//! row that the reference takes with the same tokens and the same mask; what guesses is done only on request. A repaired
+//! row is repaired no further: `fix` of its result changes nothing. Images need their bytes and are repaired in
 //! `pixtune-io`.
 
 mod keys;
@@ -36,7 +36,7 @@ pub struct Change {
 /// What may be changed.
 #[derive(Clone, Copy)]
 pub struct Wanted<'w> {
-    /// Which rules' breaches are to be mended.
+    /// Which rules' breaches are to be repaired.
     pub rule: &'w dyn Fn(&Rule) -> bool,
     /// Whether guesses are allowed.
     pub most: Fix,
@@ -44,15 +44,15 @@ pub struct Wanted<'w> {
     pub target: &'w Target,
 }
 
-/// Mends a row as far as it can be mended.
+/// Repairs a row as far as it can be repaired.
 pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) {
     let mut row = row;
-    let mut mender = Mender { wanted, changes: Vec::new() };
+    let mut mender = Repairer { wanted, changes: Vec::new() };
     if row.as_object().is_some() {
         // What a later family takes away may be all that kept an earlier one from its work.
         for _ in 0..MOST_ROUNDS {
             let before = mender.changes.len();
-            FAMILIES.iter().for_each(|mend| mend(&mut row, &mut mender));
+            FAMILIES.iter().for_each(|repair| repair(&mut row, &mut mender));
             if mender.changes.len() == before {
                 break;
             }
@@ -66,10 +66,10 @@ pub fn is_record(row: &Value<'_>) -> bool {
     records::is_record(row)
 }
 
-/// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, pictures beside
+/// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, images beside
 /// them go to their `<image>` places, or to one side of the first question where there are none. Only spellings change;
 /// what else is wrong stays for whoever reads on. `None` where the row is no such record; a finding where its turns cannot
-/// be read, or pictures and places do not match.
+/// be read, or images and places do not match.
 pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<Option<Value<'a>>, Finding> {
     if !is_record(row) {
         return Ok(None);
@@ -77,8 +77,8 @@ pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<O
     let has_messages = row.get("messages").is_some();
     let mut row = row.clone();
     let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL };
-    let mut mender = Mender { wanted: &wanted, changes: Vec::new() };
-    for spelling in [records::mend, openai::mend, turns::roles, tools::definitions] {
+    let mut mender = Repairer { wanted: &wanted, changes: Vec::new() };
+    for spelling in [records::repair, openai::repair, turns::roles, tools::definitions] {
         spelling(&mut row, &mut mender);
     }
     if row.get("messages").is_none() {
@@ -99,37 +99,37 @@ pub fn lone_surrogate() -> Change {
     Change { rule: &JSON_LONE_SURROGATE, fix: Fix::Safe, pointer: String::new(), message: message.into() }
 }
 
-/// Two are enough for nearly all rows: one that mends, one that finds nothing left.
+/// Two are enough for nearly all rows: one that repairs, one that finds nothing left.
 const MOST_ROUNDS: usize = 8;
 
-type Family = fn(&mut Value<'_>, &mut Mender<'_>);
+type Family = fn(&mut Value<'_>, &mut Repairer<'_>);
 
 /// In this order, what one family makes is known to those after it.
 const FAMILIES: &[Family] = &[
     keys::duplicates,
-    records::mend,
-    openai::mend,
+    records::repair,
+    openai::repair,
     turns::roles,
-    parts::mend,
+    parts::repair,
     tools::definitions,
     keys::not_of_the_format,
-    parts::picture_forms,
+    parts::image_forms,
     turns::prefixes,
     turns::answer_lists,
     turns::systems,
-    turns::neighbours,
+    turns::neighbors,
     turns::behind_the_last_answer,
     tools::ids,
     words::control_tokens,
 ];
 
 /// Knows what may be changed and writes down what was.
-struct Mender<'w> {
+struct Repairer<'w> {
     wanted: &'w Wanted<'w>,
     changes: Vec<Change>,
 }
 
-impl Mender<'_> {
+impl Repairer<'_> {
     fn may(&self, rule: &Rule) -> bool {
         (self.wanted.rule)(rule)
     }

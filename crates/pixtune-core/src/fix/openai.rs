@@ -1,10 +1,10 @@
 //! Older spellings: OpenAI's functions, mistral-finetune's own keys, and what other APIs call roles and parts.
 
-use super::{Mender, tree};
+use super::{Repairer, tree};
 use crate::json::{self, Value};
 use crate::rules::{MISSING_FIELD, UNKNOWN_KEY};
 
-pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("messages").and_then(Value::as_array).is_none() {
         return;
     }
@@ -25,7 +25,7 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     for key in ["functions", "available_tools"] {
         if row.get("tools").is_none_or(|tools| *tools == Value::Null)
             && row.get(key).and_then(Value::as_array).is_some()
@@ -38,7 +38,7 @@ fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 /// `function_call`, and a turn of the role `function_call` as ShareGPT writes it, become `tool_calls`.
-fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Mender<'_>) {
+fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if tree::role(message) == "function_call" {
         let Some(call) = tree::text(message, "content").and_then(called) else { return };
         tree::take(message, "content");
@@ -80,7 +80,7 @@ fn called<'a>(text: &str) -> Option<Value<'a>> {
 }
 
 /// mistral-finetune trains the last answer alone where a row says so; weights say the same.
-fn only_last(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+fn only_last(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("only_last") != Some(&Value::Bool(true)) {
         return;
     }

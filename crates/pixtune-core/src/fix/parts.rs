@@ -1,11 +1,11 @@
-//! Parts of messages: plain strings, missing types, names of other APIs, and how a picture is written.
+//! Parts of messages: plain strings, missing types, names of other APIs, and how an image is written.
 
-use super::{Mender, tree};
+use super::{Repairer, tree};
 use crate::json::Value;
 use crate::rules::{IMAGE_FORM, PART_KIND, PART_WITHOUT_TYPE, WRONG_TYPE, is_in_another_form};
 use crate::target::ImageUrlForm;
 
-pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         // One part alone, without its list.
         if let Some(content @ Value::Object(_)) = tree::get_mut(message, "content")
@@ -17,12 +17,12 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
             mender.did(&WRONG_TYPE, pointer, "the single part put into a list");
         }
         for (part, value) in tree::list_mut(message, "content").into_iter().flatten().enumerate() {
-            mend_part(value, || format!("/messages/{index}/content/{part}"), mender);
+            repair_part(value, || format!("/messages/{index}/content/{part}"), mender);
         }
     }
 }
 
-fn mend_part(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
+fn repair_part(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Repairer<'_>) {
     if let Value::String(text) = part {
         if mender.may(&WRONG_TYPE) {
             let text = Value::String(std::mem::take(text));
@@ -37,17 +37,17 @@ fn mend_part(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Me
     kind_of_other_apis(part, &pointer, mender);
 }
 
-/// Writes pictures as the target's documentation does. Keys that are not part of the format have gone by now.
-pub(super) fn picture_forms(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+/// Writes images as the target's documentation does. Keys that are not part of the format have gone by now.
+pub(super) fn image_forms(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         for (part, value) in tree::list_mut(message, "content").into_iter().flatten().enumerate() {
-            picture_form(value, || format!("/messages/{index}/content/{part}"), mender);
+            image_form(value, || format!("/messages/{index}/content/{part}"), mender);
         }
     }
 }
 
 /// The key that holds a part's content tells its type, where there is only one.
-fn type_of_its_key(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: &mut Mender<'_>) {
+fn type_of_its_key(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: &mut Repairer<'_>) {
     let has = |key: &&str| part.get(key).is_some();
     let keys: Vec<&str> = ["text", "image_url", "image"].into_iter().filter(has).collect();
     if let [kind] = keys[..]
@@ -60,8 +60,8 @@ fn type_of_its_key(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: 
     }
 }
 
-/// Types that mean the same: of OpenAI's Responses API, and pictures as Hugging Face templates write them.
-fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: &mut Mender<'_>) {
+/// Types that mean the same: of OpenAI's Responses API, and images as Hugging Face templates write them.
+fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: &mut Repairer<'_>) {
     let (kind, key, written) = match tree::text(part, "type") {
         Some("input_text" | "output_text") if part.get("text").is_some() => ("text", "text", "text"),
         Some("input_image") if part.get("image_url").is_some() => ("image_url", "image_url", "image_url"),
@@ -80,7 +80,7 @@ fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, mende
     }
 }
 
-fn picture_form(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
+fn image_form(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Repairer<'_>) {
     let target = mender.wanted.target;
     if !mender.may(&IMAGE_FORM) || !is_in_another_form(part, target) {
         return;
@@ -108,5 +108,5 @@ fn picture_form(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut
         ImageUrlForm::String => reference,
         ImageUrlForm::Object => tree::object([("url", reference)]),
     };
-    mender.did(&IMAGE_FORM, pointer(), format!("the picture written as `image_url`, {form}{dropped}"));
+    mender.did(&IMAGE_FORM, pointer(), format!("the image written as `image_url`, {form}{dropped}"));
 }

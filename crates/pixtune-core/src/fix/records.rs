@@ -1,12 +1,12 @@
-//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, pictures beside the messages.
+//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, images beside the messages.
 
-use super::{Mender, tree, turns};
+use super::{Repairer, tree, turns};
 use crate::columns::{ImagePosition, PLACEHOLDER};
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY, WRONG_TYPE};
 
-pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("messages").is_none() && mender.may(&MISSING_FIELD) {
         conversation(row, mender);
     }
@@ -14,40 +14,35 @@ pub(super) fn mend(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         if mender.may(&UNKNOWN_KEY) {
             system_beside(row, mender);
         }
-        pictures_beside(row, mender);
+        images_beside(row, mender);
     }
 }
 
-/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or pictures beside messages that
+/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or images beside messages that
 /// hold none. An instruction with its output alone is a row of columns.
 pub(super) fn is_record(row: &Value<'_>) -> bool {
     if let Some(messages) = row.get("messages") {
-        return pictures_key(row).is_some()
-            && !messages.as_array().unwrap_or_default().iter().any(holds_picture);
+        return images_key(row).is_some() && !messages.as_array().unwrap_or_default().iter().any(holds_image);
     }
     ["conversations", "conversation"].iter().any(|key| row.get(key).is_some_and(is_turns))
         || (["instruction", "output"].iter().all(|key| tree::text(row, key).is_some())
             && ["input", "history"].iter().any(|key| row.get(key).is_some()))
 }
 
-/// Puts pictures that are still beside the messages to the first question, where nothing says otherwise; refuses other
-/// numbers of places than pictures.
+/// Puts images that are still beside the messages to the first question, where nothing says otherwise; refuses other
+/// numbers of places than images.
 pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result<(), Finding> {
-    let Some(key) = pictures_key(row) else { return Ok(()) };
+    let Some(key) = images_key(row) else { return Ok(()) };
     let pointer = format!("/{key}");
-    let Some(pictures) = row.get(key).and_then(references) else {
-        return Err(Finding::new(
-            &WRONG_TYPE,
-            pointer,
-            "pictures are named by paths, addresses or data URIs",
-        ));
+    let Some(images) = row.get(key).and_then(references) else {
+        return Err(Finding::new(&WRONG_TYPE, pointer, "images are named by paths, addresses or data URIs"));
     };
     let messages = row.get("messages").and_then(Value::as_array).unwrap_or_default();
     let places: usize = messages.iter().map(|message| places_in(message.get("content"))).sum();
     if places > 0 {
-        let message = format!("the messages have {places} places for the {} of `{key}`", pictures.len());
+        let message = format!("the messages have {places} places for the {} of `{key}`", images.len());
         return Err(Finding::new(&IMAGE_PLACEHOLDERS, pointer, message)
-            .hint(format!("each `{PLACEHOLDER}` of a user is one picture, in order")));
+            .hint(format!("each `{PLACEHOLDER}` of a user is one image, in order")));
     }
     let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
     let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return Ok(()) };
@@ -57,25 +52,25 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
         text => vec![tree::object([("type", tree::string("text")), ("text", text)])],
     };
     let at = if position == ImagePosition::First { 0 } else { parts.len() };
-    parts.splice(at..at, pictures.into_iter().map(picture));
+    parts.splice(at..at, images.into_iter().map(image));
     *content = Value::Array(parts);
     tree::take(row, key);
     Ok(())
 }
 
-fn holds_picture(message: &Value<'_>) -> bool {
+fn holds_image(message: &Value<'_>) -> bool {
     let parts = message.get("content").and_then(Value::as_array).unwrap_or_default();
     parts
         .iter()
         .any(|part| matches!(tree::text(part, "type"), Some("image" | "image_url")) && !is_empty_place(part))
 }
 
-pub(super) fn pictures_key(row: &Value<'_>) -> Option<&'static str> {
+pub(super) fn images_key(row: &Value<'_>) -> Option<&'static str> {
     ["images", "image"].into_iter().find(|key| row.get(key).is_some())
 }
 
 /// Makes `messages` of whatever stands for them.
-fn conversation(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("interactions").and_then(Value::as_array).is_some() {
         tree::rename(row, "interactions", "messages");
         return mender.did(&MISSING_FIELD, "/interactions", "`interactions` renamed `messages`");
@@ -175,7 +170,7 @@ fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
 }
 
 /// A system prompt beside the messages becomes the first of them.
-fn system_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+fn system_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     for key in ["system", "system_prompt"] {
         if let Some(Value::String(_)) = row.get(key)
             && let Some(Value::String(text)) = tree::take(row, key)
@@ -192,11 +187,11 @@ fn system_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-/// Pictures beside the messages go to their places in them: where `<image>` stands, or where a part of the type `image`
+/// Images beside the messages go to their places in them: where `<image>` stands, or where a part of the type `image`
 /// holds nothing.
-fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
-    let Some(key) = pictures_key(row) else { return };
-    let Some(pictures) = row.get(key).and_then(references) else { return };
+fn images_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+    let Some(key) = images_key(row) else { return };
+    let Some(images) = row.get(key).and_then(references) else { return };
     let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
         messages
             .iter()
@@ -207,24 +202,24 @@ fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     let elsewhere = row.get("messages").and_then(Value::as_array).is_some_and(|messages| {
         messages.iter().any(|message| !is_user(message) && places_in(message.get("content")) > 0)
     });
-    let count = pictures.len();
-    let mut pictures = pictures.into_iter();
+    let count = images.len();
+    let mut images = images.into_iter();
     if places == count && !elsewhere && mender.may(&UNKNOWN_KEY) {
         for message in tree::messages_mut(row).iter_mut().filter(|message| is_user(message)) {
             if let Some(content) = tree::get_mut(message, "content") {
-                place(content, &mut pictures);
+                place(content, &mut images);
             }
         }
         tree::take(row, key);
         let message = match count {
             0 => format!("`{key}` removed: it is empty"),
-            _ => format!("the pictures of `{key}` put into the messages, at their places"),
+            _ => format!("the images of `{key}` put into the messages, at their places"),
         };
         mender.did(&UNKNOWN_KEY, format!("/{key}"), message);
     } else if places == 0 && !elsewhere && mender.may_guess(&IMAGE_PLACEHOLDERS) {
         let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
         let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return };
-        let mut parts: Vec<Value<'_>> = pictures.map(picture).collect();
+        let mut parts: Vec<Value<'_>> = images.map(image).collect();
         match std::mem::replace(content, Value::Null) {
             Value::Array(known) => parts.extend(known),
             Value::String(text) => parts.push(text_part(&text)),
@@ -235,7 +230,7 @@ fn pictures_beside(row: &mut Value<'_>, mender: &mut Mender<'_>) {
         }
         *content = Value::Array(parts);
         tree::take(row, key);
-        let message = format!("the pictures of `{key}` put before the first question, as nothing says where");
+        let message = format!("the images of `{key}` put before the first question, as nothing says where");
         mender.guessed(&IMAGE_PLACEHOLDERS, format!("/{key}"), message);
     }
 }
@@ -245,7 +240,7 @@ fn is_user(message: &Value<'_>) -> bool {
     turns::meant(role).unwrap_or(role) == "user"
 }
 
-/// What pictures are called: a string, or a list of strings or of objects with one.
+/// What images are called: a string, or a list of strings or of objects with one.
 fn references(value: &Value<'_>) -> Option<Vec<String>> {
     let one = |value: &Value<'_>| match value {
         Value::String(text) => Some(text.to_string()),
@@ -260,7 +255,7 @@ fn references(value: &Value<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a part says that a picture stands here and not which.
+/// Whether a part says that an image stands here and not which.
 fn is_empty_place(part: &Value<'_>) -> bool {
     tree::text(part, "type") == Some("image")
         && ["image", "image_url", "url", "path", "base64"].iter().all(|key| part.get(key).is_none())
@@ -280,19 +275,19 @@ fn places_in(content: Option<&Value<'_>>) -> usize {
     }
 }
 
-/// Puts the next pictures into their places in one message.
-fn place(content: &mut Value<'_>, pictures: &mut impl Iterator<Item = String>) {
+/// Puts the next images into their places in one message.
+fn place(content: &mut Value<'_>, images: &mut impl Iterator<Item = String>) {
     if places_in(Some(content)) == 0 {
         return;
     }
     let mut placed = Vec::new();
     match std::mem::replace(content, Value::Null) {
-        Value::String(text) => split(&text, pictures, &mut placed),
+        Value::String(text) => split(&text, images, &mut placed),
         Value::Array(parts) => {
             for part in parts {
                 match tree::text(&part, "text") {
-                    Some(text) if text.contains(PLACEHOLDER) => split(text, pictures, &mut placed),
-                    None if is_empty_place(&part) => placed.extend(pictures.next().map(picture)),
+                    Some(text) if text.contains(PLACEHOLDER) => split(text, images, &mut placed),
+                    None if is_empty_place(&part) => placed.extend(images.next().map(image)),
                     _ => placed.push(part),
                 }
             }
@@ -302,10 +297,10 @@ fn place(content: &mut Value<'_>, pictures: &mut impl Iterator<Item = String>) {
     *content = Value::Array(placed);
 }
 
-fn split<'a>(text: &str, pictures: &mut impl Iterator<Item = String>, placed: &mut Vec<Value<'a>>) {
+fn split<'a>(text: &str, images: &mut impl Iterator<Item = String>, placed: &mut Vec<Value<'a>>) {
     for (index, run) in text.split(PLACEHOLDER).enumerate() {
         if index > 0 {
-            placed.extend(pictures.next().map(picture));
+            placed.extend(images.next().map(image));
         }
         if !run.is_empty() {
             placed.push(text_part(run));
@@ -317,6 +312,6 @@ fn text_part<'a>(text: &str) -> Value<'a> {
     tree::object([("type", tree::string("text")), ("text", tree::string(text.to_owned()))])
 }
 
-fn picture<'a>(reference: String) -> Value<'a> {
+fn image<'a>(reference: String) -> Value<'a> {
     tree::object([("type", tree::string("image_url")), ("image_url", tree::string(reference))])
 }

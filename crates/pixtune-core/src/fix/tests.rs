@@ -3,27 +3,27 @@ use crate::json::parse;
 use crate::rules::{self, Row, judge};
 use crate::target::{MISTRAL, OPENAI};
 
-fn mended_for(target: &Target, most: Fix, row: &str) -> (String, Vec<String>) {
+fn repaired_for(target: &Target, most: Fix, row: &str) -> (String, Vec<String>) {
     let wanted = Wanted { rule: &|_| true, most, target };
     let parsed = parse(row).unwrap();
     let (value, changes) = fix(parsed.value, &wanted);
     let written = value.to_string();
     let again = fix(parse(&written).unwrap().value, &wanted);
-    assert_eq!((again.0.to_string(), again.1), (written.clone(), vec![]), "mended twice");
+    assert_eq!((again.0.to_string(), again.1), (written.clone(), vec![]), "repaired twice");
     (written, changes.iter().map(|change| format!("{} {}", change.rule.id, change.pointer)).collect())
 }
 
 #[track_caller]
-fn mends(row: &str, expected: &str, changes: &[&str]) {
-    let (written, done) = mended_for(&MISTRAL, Fix::Safe, row);
+fn repairs(row: &str, expected: &str, changes: &[&str]) {
+    let (written, done) = repaired_for(&MISTRAL, Fix::Safe, row);
     assert_eq!(written, expected);
     assert_eq!(done, changes);
 }
 
-/// Safe mending leaves the row alone.
+/// Safe repairing leaves the row alone.
 #[track_caller]
 fn leaves(row: &str) {
-    mends(row, row, &[]);
+    repairs(row, row, &[]);
 }
 
 fn errors(row: &str) -> Vec<&'static str> {
@@ -48,7 +48,7 @@ fn what_is_good_stays() {
 
 #[test]
 fn llava_and_sharegpt_become_messages() {
-    mends(
+    repairs(
         r#"{"id":"7","image":"a.png","conversations":[{"from":"human","value":"<image>\nWhat?"},{"from":"gpt","value":"A cat."}]}"#,
         r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"\nWhat?"}]},{"role":"assistant","content":"A cat."}]}"#,
         &[
@@ -59,7 +59,7 @@ fn llava_and_sharegpt_become_messages() {
             "unknown-key /id",
         ],
     );
-    mends(
+    repairs(
         r#"{"system":"Be brief.","conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"{\"name\":\"f\",\"arguments\":{\"a\":1}}"},{"from":"observation","value":"1"},{"from":"gpt","value":"a"}],"tools":"[{\"name\":\"f\",\"description\":\"\",\"parameters\":{}}]"}"#,
         r#"{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"id":"68V2281Uf","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"role":"tool","content":"1","tool_call_id":"68V2281Uf"},{"role":"assistant","content":"a"}],"tools":[{"type":"function","function":{"name":"f","description":"","parameters":{}}}]}"#,
         &[
@@ -77,10 +77,10 @@ fn llava_and_sharegpt_become_messages() {
 }
 
 #[test]
-fn pictures_without_a_place_are_placed_on_request_only() {
+fn images_without_a_place_are_placed_on_request_only() {
     let row = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"images":["a.png"]}"#;
     leaves(row);
-    let (written, done) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    let (written, done) = repaired_for(&MISTRAL, Fix::Unsafe, row);
     assert!(
         written
             .contains(r#""content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]"#)
@@ -88,7 +88,7 @@ fn pictures_without_a_place_are_placed_on_request_only() {
     assert_eq!(done, ["image-placeholders /images"]);
     leaves(&row.replace("\"q\"", "\"<image><image>\""));
     let trl = row.replace("\"q\"", r#"[{"type":"image"},{"type":"text","text":"q"}]"#);
-    mends(
+    repairs(
         &trl,
         r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"q"}]},{"role":"assistant","content":"a"}]}"#,
         &["unknown-key /images"],
@@ -98,14 +98,14 @@ fn pictures_without_a_place_are_placed_on_request_only() {
 #[test]
 fn instructions_and_prompts_become_messages() {
     let done = ["missing-field "];
-    mends(r#"{"instruction":"q","input":"","output":"a"}"#, CHAT, &done);
-    mends(r#"{"prompt":"q","completion":"a"}"#, CHAT, &done);
-    mends(
+    repairs(r#"{"instruction":"q","input":"","output":"a"}"#, CHAT, &done);
+    repairs(r#"{"prompt":"q","completion":"a"}"#, CHAT, &done);
+    repairs(
         r#"{"instruction":"q","input":"i","output":"a","history":[["x","y"]]}"#,
         r#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"q\ni"},{"role":"assistant","content":"a"}]}"#,
         &done,
     );
-    mends(
+    repairs(
         r#"{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"assistant","content":"a"}]}"#,
         CHAT,
         &done,
@@ -115,7 +115,7 @@ fn instructions_and_prompts_become_messages() {
 
 #[test]
 fn older_functions_become_tools() {
-    mends(
+    repairs(
         r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"1"},{"role":"assistant","content":"a"}],"functions":[{"name":"f","description":"d"}]}"#,
         r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"id":"68V2281Uf","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","name":"f","content":"1","tool_call_id":"68V2281Uf"},{"role":"assistant","content":"a"}],"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{}}}}]}"#,
         &[
@@ -145,7 +145,7 @@ fn ids_are_made_anew_in_call_and_result_alike() {
     };
     let good = chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "aaaaaaaaa"]);
     leaves(&good);
-    let (written, done) = mended_for(&MISTRAL, Fix::Safe, &chat(["call_1", "call_2", "call_2", "call_1"]));
+    let (written, done) = repaired_for(&MISTRAL, Fix::Safe, &chat(["call_1", "call_2", "call_2", "call_1"]));
     assert_eq!(errors(&written), Vec::<&str>::new());
     assert_eq!(done, ["tool-id /messages/1/tool_calls/0/id", "tool-id /messages/1/tool_calls/1/id"]);
     let value = parse(&written).unwrap().value;
@@ -154,11 +154,11 @@ fn ids_are_made_anew_in_call_and_result_alike() {
     assert_eq!(at("/messages/1/tool_calls/1/id"), at("/messages/2/tool_call_id"));
     // The same id twice: the first result is the first call's.
     let (written, done) =
-        mended_for(&MISTRAL, Fix::Safe, &chat(["aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa"]));
+        repaired_for(&MISTRAL, Fix::Safe, &chat(["aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa"]));
     assert_eq!(done, ["tool-id-repeated /messages/1/tool_calls/1/id"]);
     assert!(written.contains(r#""tool_call_id":"aaaaaaaaa"},{"role":"tool","content":"1","tool_call_id""#));
     // One result that names nothing belongs to the one call without a result; of two it would be a guess.
-    mends(
+    repairs(
         &chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "zzzzzzzzz"]),
         &good,
         &["tool-id-unmatched /messages/3/tool_call_id"],
@@ -168,7 +168,7 @@ fn ids_are_made_anew_in_call_and_result_alike() {
 
 #[test]
 fn keys_nulls_and_settings_go() {
-    mends(
+    repairs(
         r#"{"id":null,"messages":[{"role":"user","content":"q","name":"bob"},{"role":"assistant","content":"a","refusal":null,"prefix":null}],"temperature":5,"tool_choice":{"type":"x"}}"#,
         CHAT,
         &[
@@ -180,7 +180,7 @@ fn keys_nulls_and_settings_go() {
             "wrong-type /messages/1/prefix",
         ],
     );
-    mends(
+    repairs(
         r#"{"messages":[{"role":"user","content":"old","content":"q"},{"role":"assistant","content":"a"}]}"#,
         CHAT,
         &["json-duplicate-key /messages/0/content"],
@@ -188,7 +188,7 @@ fn keys_nulls_and_settings_go() {
 }
 
 #[test]
-fn only_what_is_wanted_is_mended() {
+fn only_what_is_wanted_is_repaired() {
     let row = r#"{"id":1,"messages":[{"role":"human","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let wanted = Wanted { rule: &|rule| rule == &rules::UNKNOWN_ROLE, most: Fix::Unsafe, target: &MISTRAL };
     let (value, changes) = fix(parse(row).unwrap().value, &wanted);
@@ -198,7 +198,7 @@ fn only_what_is_wanted_is_mended() {
 
 #[test]
 fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
-    mends(
+    repairs(
         r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":[{"type":"text","text":"r"}]},{"role":"system","content":"s"},{"role":"system","content":[{"type":"text","text":"t"}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"bye"}]}"#,
         r#"{"messages":[{"role":"system","content":"s\n\nt"},{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"r"}]},{"role":"assistant","content":"a\n\nb"}]}"#,
         &[
@@ -214,16 +214,16 @@ fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
     let apart = r#"{"messages":[{"role":"user","content":"q"},{"role":"system","content":"s"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}"#;
     leaves(apart);
     assert_eq!(
-        mended_for(&MISTRAL, Fix::Unsafe, apart).1,
+        repaired_for(&MISTRAL, Fix::Unsafe, apart).1,
         ["system-place /messages/1", "consecutive-roles /messages/2"]
     );
     leaves(r#"{"messages":[{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}]}"#);
 }
 
 #[test]
-fn parts_get_their_types_and_pictures_their_form() {
+fn parts_get_their_types_and_images_their_form() {
     let object = r#"{"messages":[{"role":"user","content":["hi",{"text":"x"},{"type":"input_text","text":"y"},{"type":"image_url","image_url":{"url":"https://x/y.png","detail":"low"}}]},{"role":"assistant","content":"a"}]}"#;
-    mends(
+    repairs(
         object,
         r#"{"messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"text","text":"x"},{"type":"text","text":"y"},{"type":"image_url","image_url":"https://x/y.png"}]},{"role":"assistant","content":"a"}]}"#,
         &[
@@ -235,7 +235,7 @@ fn parts_get_their_types_and_pictures_their_form() {
     );
     let string = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://x/y.png"}]},{"role":"assistant","content":"a"}]}"#;
     leaves(string);
-    let (written, _) = mended_for(&OPENAI, Fix::Safe, string);
+    let (written, _) = repaired_for(&OPENAI, Fix::Safe, string);
     assert!(written.contains(r#""image_url":{"url":"https://x/y.png"}"#));
 }
 
@@ -243,7 +243,7 @@ fn parts_get_their_types_and_pictures_their_form() {
 fn control_tokens_are_written_apart_on_request() {
     let row = r#"{"messages":[{"role":"user","content":"a [INST] b </s>"},{"role":"assistant","content":"<image>"}]}"#;
     leaves(row);
-    let (written, done) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    let (written, done) = repaired_for(&MISTRAL, Fix::Unsafe, row);
     assert!(written.contains("a [ INST] b < /s>") && written.contains("< image>"), "{written}");
     assert_eq!(done, ["control-token /messages/0/content", "control-token /messages/1/content"]);
 }
@@ -251,30 +251,30 @@ fn control_tokens_are_written_apart_on_request() {
 #[test]
 fn whoever_asks_is_a_user_however_it_is_spelled() {
     let row = r#"{"image":"a.png","messages":[{"role":"huMan","content":"<image>q"},{"role":"assistant","content":"a"}]}"#;
-    let (written, _) = mended_for(&MISTRAL, Fix::Safe, row);
+    let (written, _) = repaired_for(&MISTRAL, Fix::Safe, row);
     assert!(written.contains(r#""image_url":"a.png"},{"type":"text","text":"q"}"#), "{written}");
-    mended_for(&MISTRAL, Fix::Unsafe, &row.replace("<image>", ""));
+    repaired_for(&MISTRAL, Fix::Unsafe, &row.replace("<image>", ""));
 }
 
 #[test]
 fn what_a_removed_turn_kept_from_its_place_is_mended_at_once() {
     let row = r#"{"image":"a.png","messages":[{"role":"user","content":"<image>"},{"role":"assistant","content":"a"},{"role":"user","content":"<image>?"}]}"#;
-    let picture = r#"[{"type":"image_url","image_url":"a.png"}]"#;
+    let image = r#"[{"type":"image_url","image_url":"a.png"}]"#;
     let expected = format!(
-        r#"{{"messages":[{{"role":"user","content":{picture}}},{{"role":"assistant","content":"a"}}]}}"#
+        r#"{{"messages":[{{"role":"user","content":{image}}},{{"role":"assistant","content":"a"}}]}}"#
     );
-    mends(row, &expected, &["last-not-assistant /messages/2", "unknown-key /image"]);
+    repairs(row, &expected, &["last-not-assistant /messages/2", "unknown-key /image"]);
 }
 
 #[test]
-fn places_of_pictures_that_could_not_be_put_there_stay() {
+fn places_of_images_that_could_not_be_put_there_stay() {
     let row = r#"{"image":"a.png","messages":[{"role":"nobody","content":"<image> [INST]"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
-    let (written, _) = mended_for(&MISTRAL, Fix::Unsafe, row);
+    let (written, _) = repaired_for(&MISTRAL, Fix::Unsafe, row);
     assert_eq!(written, row.replace("[INST]", "[ INST]"));
 }
 
 #[test]
-fn records_become_conversations_and_nothing_else_is_mended() {
+fn records_become_conversations_and_nothing_else_is_repaired() {
     let read = |row: &str, position| {
         let row = parse(row).unwrap().value;
         conversation_of(&row, position).map(|read| read.map(|row| row.to_string()))
@@ -282,17 +282,17 @@ fn records_become_conversations_and_nothing_else_is_mended() {
     let first = |row: &str| read(row, ImagePosition::First);
     assert_eq!(first(CHAT), Ok(None));
     let inside = r#"{"image":"b.png","messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"}]},{"role":"assistant","content":"a"}]}"#;
-    assert_eq!(first(inside), Ok(None), "the picture has its place already");
+    assert_eq!(first(inside), Ok(None), "the image has its place already");
     assert_eq!(first(r#"{"instruction":"q","output":"a"}"#), Ok(None), "a row of columns");
     let extra = r#"{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"},{"from":"human","value":"b"}],"x":null}"#;
     let expected = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"},{"role":"user","content":"b"}],"x":null}"#;
     assert_eq!(first(extra), Ok(Some(expected.into())), "what is left out is for the reader to tell");
     let beside = CHAT.replacen('{', r#"{"images":["a.png"],"#, 1);
     let placed = |parts: &str| Ok(Some(CHAT.replacen("\"q\"", parts, 1)));
-    let picture = r#"{"type":"image_url","image_url":"a.png"}"#;
+    let image = r#"{"type":"image_url","image_url":"a.png"}"#;
     let text = r#"{"type":"text","text":"q"}"#;
-    assert_eq!(first(&beside), placed(&format!("[{picture},{text}]")));
-    assert_eq!(read(&beside, ImagePosition::Last), placed(&format!("[{text},{picture}]")));
+    assert_eq!(first(&beside), placed(&format!("[{image},{text}]")));
+    assert_eq!(read(&beside, ImagePosition::Last), placed(&format!("[{text},{image}]")));
     let refused = |row: &str| first(row).unwrap_err().rule.id;
     assert_eq!(refused(&beside.replace("\"q\"", "\"<image><image>\"")), "image-placeholders");
     assert_eq!(refused(r#"{"instruction":"q","input":"","output":"a","history":[["b"]]}"#), "missing-field");

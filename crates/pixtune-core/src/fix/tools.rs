@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use twox_hash::XxHash3_64;
 
-use super::{Mender, tree};
+use super::{Repairer, tree};
 use crate::json::{self, Value};
 use crate::rules::{MISSING_FIELD, Rule, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
 use crate::tokens::is_call_id;
 
 /// Tools as a text of JSON, functions without their wrapping, and parameters that are left out because there are none.
-pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if let Some(Value::String(text)) = row.get("tools")
         && mender.may(&WRONG_TYPE)
     {
@@ -49,7 +49,7 @@ fn wrap(
     inside: &[&'static str],
     needed: &str,
     pointer: &str,
-    mender: &mut Mender<'_>,
+    mender: &mut Repairer<'_>,
 ) {
     let flat =
         value.get("function").is_none() && tree::text(value, "name").is_some() && value.get(needed).is_some();
@@ -64,7 +64,7 @@ fn wrap(
 }
 
 /// A function without `parameters` takes none; that is how OpenAI's API reads it.
-fn no_parameters(tool: &mut Value<'_>, pointer: &str, mender: &mut Mender<'_>) {
+fn no_parameters(tool: &mut Value<'_>, pointer: &str, mender: &mut Repairer<'_>) {
     let Some(function) = tree::get_mut(tool, "function") else { return };
     let none = function.get("parameters").is_none_or(|parameters| *parameters == Value::Null);
     if none && tree::text(function, "name").is_some() {
@@ -83,7 +83,7 @@ struct Call {
 }
 
 /// Makes ids anew where they are not of the form, repeated, or tie nothing; a call and its result get the same one.
-pub(super) fn ids(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn ids(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     let Some(messages) = tree::list_mut(row, "messages") else { return };
     let mut used: HashSet<String> = HashSet::new();
     let mut at = 0;
@@ -123,7 +123,7 @@ fn tie(
     results: usize,
     is_last: bool,
     used: &mut HashSet<String>,
-    mender: &mut Mender<'_>,
+    mender: &mut Repairer<'_>,
 ) {
     let first = calls[0].message + 1;
     if results != 0 && results != calls.len() {
@@ -183,7 +183,7 @@ fn tie(
     }
 }
 
-fn may_retie(before: Option<&str>, mender: &Mender<'_>) -> bool {
+fn may_retie(before: Option<&str>, mender: &Repairer<'_>) -> bool {
     match before {
         Some(id) if is_call_id(id) => mender.may(&TOOL_ID_UNMATCHED),
         _ => mender.may(&TOOL_ID),
@@ -196,7 +196,7 @@ fn match_results(
     messages: &[Value<'_>],
     calls: &mut [Call],
     results: std::ops::Range<usize>,
-    mender: &Mender<'_>,
+    mender: &Repairer<'_>,
 ) -> bool {
     let mut free: BTreeSet<usize> = results.collect();
     if free.is_empty() {

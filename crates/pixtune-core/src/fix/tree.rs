@@ -1,4 +1,4 @@
-//! Changing JSON values in place: the hands of the mending functions.
+//! Changing JSON values in place: the hands of the repairing functions.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};

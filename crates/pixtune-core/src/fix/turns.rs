@@ -1,6 +1,6 @@
-//! Roles, system messages, neighbours of one role, and what stands behind the last answer.
+//! Roles, system messages, neighbors of one role, and what stands behind the last answer.
 
-use super::{Mender, tree};
+use super::{Repairer, tree};
 use crate::json::Value;
 use crate::rules::{
     ANSWER_LIST, ANSWER_PREFIX, CONSECUTIVE_ROLES, LAST_NOT_ASSISTANT, SYSTEM_PLACE, UNKNOWN_ROLE,
@@ -24,7 +24,7 @@ const ROLES: [(&str, &str); 14] = [
     ("ipython", "tool"),
 ];
 
-pub(super) fn roles(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn roles(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may(&UNKNOWN_ROLE) {
         return;
     }
@@ -49,7 +49,7 @@ pub(super) fn meant(role: &str) -> Option<&'static str> {
     other.or_else(|| KNOWN.into_iter().find(|known| *known == lower))
 }
 
-pub(super) fn prefixes(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn prefixes(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may(&ANSWER_PREFIX) {
         return;
     }
@@ -64,7 +64,7 @@ pub(super) fn prefixes(row: &mut Value<'_>, mender: &mut Mender<'_>) {
 }
 
 /// Answers that are lists of texts become strings, joined as the reference joins them.
-pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may(&ANSWER_LIST) {
         return;
     }
@@ -83,7 +83,7 @@ pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-/// The text of a content without pictures; parts are set apart by an empty line, empty ones left out, as the reference
+/// The text of a content without images; parts are set apart by an empty line, empty ones left out, as the reference
 /// has it (mistral-common 1.13.1 `normalize.py`).
 fn joined(content: &Value<'_>) -> Option<String> {
     match content {
@@ -107,7 +107,7 @@ fn join(texts: Vec<String>) -> String {
 
 /// Several system messages, or one behind the beginning, become one at the beginning: the reference puts them together
 /// wherever they stand. One that keeps two questions apart is moved on request only, for without it they are one turn.
-pub(super) fn systems(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn systems(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     let Some(messages) = row.get("messages").and_then(Value::as_array) else { return };
     let is_system = |message: &&Value<'_>| tree::role(message) == "system";
     let count = messages.iter().filter(is_system).count();
@@ -159,7 +159,7 @@ fn separates(messages: &[Value<'_>]) -> bool {
 }
 
 /// Two questions, or two answers of one weight, that follow each other become one, as the reference joins them.
-pub(super) fn neighbours(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn neighbors(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may(&CONSECUTIVE_ROLES) {
         return;
     }
@@ -238,7 +238,7 @@ fn parts(content: Value<'_>) -> Vec<Value<'_>> {
 }
 
 /// Turns behind the last answer are not trained; the reference refuses them.
-pub(super) fn behind_the_last_answer(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn behind_the_last_answer(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may(&LAST_NOT_ASSISTANT) {
         return;
     }

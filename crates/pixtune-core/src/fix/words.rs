@@ -1,17 +1,17 @@
 //! Texts that look like control tokens; on request, because it changes what is trained.
 
-use super::{Mender, records, tree};
+use super::{Repairer, records, tree};
 use crate::columns::PLACEHOLDER;
 use crate::json::Value;
 use crate::rules::{CONTROL_TOKEN, CONTROL_TOKENS};
 
 /// Puts a space behind the bracket of every control token: people read the same, no tokenizer does.
-pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Mender<'_>) {
+pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if !mender.may_guess(&CONTROL_TOKEN) {
         return;
     }
-    // Beside pictures that could not be placed it is a place, and stays one.
-    let kept = records::pictures_key(row).map(|_| PLACEHOLDER);
+    // Beside images that could not be placed it is a place, and stays one.
+    let kept = records::images_key(row).map(|_| PLACEHOLDER);
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         match tree::get_mut(message, "content") {
             Some(content @ Value::String(_)) => {
@@ -29,7 +29,12 @@ pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Mender<'_>) {
     }
 }
 
-fn escape(value: &mut Value<'_>, kept: Option<&str>, pointer: impl Fn() -> String, mender: &mut Mender<'_>) {
+fn escape(
+    value: &mut Value<'_>,
+    kept: Option<&str>,
+    pointer: impl Fn() -> String,
+    mender: &mut Repairer<'_>,
+) {
     let Value::String(text) = &value else { return };
     let mut out = String::new();
     let mut copied = 0;

@@ -19,7 +19,7 @@ pub struct Parsed<'a> {
     pub value: Value<'a>,
     /// Byte offset of the first lone surrogate escape (`"\ud800"`), which no UTF-8 text can hold.
     pub lone_surrogate: Option<usize>,
-    /// Where the payloads of data URIs begin and how many letters of base64 follow: pictures are large, and whoever
+    /// Where the payloads of data URIs begin and how many letters of base64 follow: images are large, and whoever
     /// judges them need not look at every byte again.
     pub base64: Vec<Range<usize>>,
 }
@@ -299,7 +299,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The same for what may be a picture; its letters are noted.
+    /// The same for what may be an image; its letters are noted.
     fn data_uri(&mut self) -> Plain {
         let rest = &self.bytes[self.at..];
         let comma = rest.iter().take(MOST_OF_MIME).position(|&byte| byte == b',');

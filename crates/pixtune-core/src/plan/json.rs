@@ -91,7 +91,7 @@ fn side(side: &Side) -> String {
         side.tokens,
         side.image_tokens,
         side.trained_tokens,
-        side.pictures,
+        side.images,
         side.lengths.max(),
         side.bytes
     )

@@ -81,7 +81,7 @@ pub const USABLE_WHY: &str = "95% of what the driver reports; the rest is lost t
 const USABLE: f64 = 0.95;
 /// For the driver, the libraries' workspaces and the logits of one chunk.
 const WORKSPACE: u64 = 2_000_000_000;
-/// Bits of a 4-bit weight with its doubly quantised scales.
+/// Bits of a 4-bit weight with its doubly quantized scales.
 const NF4_BITS: f64 = 4.127;
 
 const QLORA: &str = "QLoRA, arXiv:2305.14314, section 3, double quantization: 4 bits a weight and 8/64 + 32/(64·256) = 0.127 bits of \
@@ -175,7 +175,7 @@ fn weights(wish: &Wish) -> Vec<Part> {
             "{} × 16 bytes (float32: weight, gradient, two moments)",
             weights_of(count, &format!(" of rank {}", wish.rank))
         );
-        part("adapter and optimiser", count * 16, formula, Basis::Computed)
+        part("adapter and optimizer", count * 16, formula, Basis::Computed)
     };
     match wish.method {
         Method::Lora => {
@@ -216,7 +216,7 @@ fn weights(wish: &Wish) -> Vec<Part> {
             let trained = all - frozen;
             vec![
                 part(
-                    "weights, gradients, optimiser",
+                    "weights, gradients, optimizer",
                     trained * 16,
                     format!("{} × 16 bytes", weights_of(trained, "")),
                     Basis::Published(ZERO),
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn lora_on_80_gb_needs_no_recomputation() {
         let memory = Memory::of(&dataset(1000, 2000), &wish("h100-80gb", Method::Lora), 16.0);
-        assert_eq!((gigabytes(&memory, "weights"), gigabytes(&memory, "adapter and optimiser")), (25.4, 0.9));
+        assert_eq!((gigabytes(&memory, "weights"), gigabytes(&memory, "adapter and optimizer")), (25.4, 0.9));
         let micro = memory.micro.unwrap();
         assert!(!micro.recompute && micro.fits > 12_000 && micro.tokens <= micro.fits, "{micro:?}");
         assert!(memory.total() <= memory.budget);

@@ -91,25 +91,25 @@ pub struct Side {
     pub samples: u64,
     /// Tokens.
     pub tokens: u64,
-    /// Of these, tokens of pictures.
+    /// Of these, tokens of images.
     pub image_tokens: u64,
     /// Of these, tokens with loss.
     pub trained_tokens: u64,
-    /// Pictures.
-    pub pictures: u64,
-    /// Most pictures of one sample.
-    pub most_pictures: u64,
+    /// Images.
+    pub images: u64,
+    /// Most images of one sample.
+    pub most_images: u64,
     /// Tokens of every sample.
     pub lengths: Histogram,
     /// Bytes of the largest file.
     pub largest_file: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Pixels of all pictures.
+    /// Pixels of all images.
     pub pixels: u64,
     /// Samples with a system prompt.
     pub with_system: u64,
-    /// Samples whose pictures differ in size from the first picture of the set.
+    /// Samples whose images differ in size from the first image of the set.
     pub sizes_differ: bool,
 }
 
@@ -202,8 +202,8 @@ pub(crate) mod tests {
                 tokens: samples * tokens,
                 image_tokens: samples * tokens / 2,
                 trained_tokens: samples * tokens / 10,
-                pictures: samples,
-                most_pictures: u64::from(samples > 0),
+                images: samples,
+                most_images: u64::from(samples > 0),
                 lengths,
                 largest_file: samples * 1000,
                 bytes: samples * 1000,

@@ -114,9 +114,9 @@ fn server(dataset: &Dataset) -> Platform {
             megabytes(held_out)
         ));
     }
-    let most = dataset.train.most_pictures.max(dataset.validation.most_pictures);
+    let most = dataset.train.most_images.max(dataset.validation.most_images);
     if most > MISTRAL.max_images as u64 {
-        changes.push(format!("a sample has {most} pictures; hosted services take {}", MISTRAL.max_images));
+        changes.push(format!("a sample has {most} images; hosted services take {}", MISTRAL.max_images));
     }
     if dataset.train.samples < MISTRAL.min_samples {
         changes.push(format!("at least {} samples", MISTRAL.min_samples));
@@ -147,26 +147,25 @@ fn system_is_dropped(dataset: &Dataset) -> Vec<String> {
     if with > 0 { vec![text()] } else { vec![] }
 }
 
-/// ms-swift 4.6: reads Mistral's lines; a batch of pictures of different sizes failed.
+/// ms-swift 4.6: reads Mistral's lines; a batch of images of different sizes failed.
 fn swift(dataset: &Dataset) -> Platform {
     let mut settings = vec![format!("--max_length {} or more", longest(dataset))];
     if dataset.train.sizes_differ {
-        settings.push(
-            "--per_device_train_batch_size 1: a batch with pictures of different sizes fails".to_owned(),
-        );
+        settings
+            .push("--per_device_train_batch_size 1: a batch with images of different sizes fails".to_owned());
     }
     Platform::new("ms-swift 4.6", "run on such lines", settings, vec![])
 }
 
-/// TRL 1.16: run with a tiny model. Its `assistant_only_loss` refuses data with pictures, so that only prompt and completion
+/// TRL 1.16: run with a tiny model. Its `assistant_only_loss` refuses data with images, so that only prompt and completion
 /// keep prompts out of the loss.
 fn trl(dataset: &Dataset) -> Platform {
     let settings = vec![format!(
-        "max_length=None or {} and more: the default of 1,024 cuts into pictures",
+        "max_length=None or {} and more: the default of 1,024 cuts into images",
         longest(dataset)
     )];
     let changes = vec![
-        "columns `prompt` and `completion` whose parts are {\"type\": \"image\"}, and a column `images`; with `messages` prompts and pictures are trained as well, because `assistant_only_loss` refuses pictures".to_owned(),
+        "columns `prompt` and `completion` whose parts are {\"type\": \"image\"}, and a column `images`; with `messages` prompts and images are trained as well, because `assistant_only_loss` refuses images".to_owned(),
         "a chat template that takes lists of parts in answers: the model's own fails".to_owned(),
     ];
     let seen = "run with a tiny model; trl/trainer/sft_config.py and sft_trainer.py";
@@ -177,10 +176,10 @@ fn trl(dataset: &Dataset) -> Platform {
 fn llama_factory(dataset: &Dataset, wish: &Wish) -> Platform {
     let side = wish.shape.patch.0 * if wish.shape.patch.1 > 1 { 110 } else { 64 };
     let settings = vec![
-        format!("cutoff_len: {} or more, else pictures are cut in two (default 2,048)", longest(dataset)),
-        format!("image_max_pixels: {} or more; the default shrinks pictures to 768×768", side * side),
+        format!("cutoff_len: {} or more, else images are cut in two (default 2,048)", longest(dataset)),
+        format!("image_max_pixels: {} or more; the default shrinks images to 768×768", side * side),
     ];
-    let changes = vec!["`<image>` places in the text and picture files beside it".to_owned()];
+    let changes = vec!["`<image>` places in the text and image files beside it".to_owned()];
     let seen = "run up to its collator; hparams/data_args.py and model_args.py";
     Platform::new("LLaMA-Factory 0.9.5", seen, settings, changes)
 }
@@ -195,11 +194,11 @@ fn unsloth(dataset: &Dataset) -> Platform {
     let decoded = dataset.train.pixels * 3;
     if decoded > 8_000_000_000 {
         settings.push(format!(
-            "pictures opened one by one: a list of them decoded takes {:.0} GB of memory",
+            "images opened one by one: a list of them decoded takes {:.0} GB of memory",
             decoded as f64 / 1e9
         ));
     }
-    let changes = vec!["parts {\"type\": \"image\", \"image\": …} with opened pictures".to_owned()];
+    let changes = vec!["parts {\"type\": \"image\", \"image\": …} with opened images".to_owned()];
     let seen = "read, not run: unsloth_zoo/vision_utils.py; unsloth.ai/docs/basics/vision-fine-tuning";
     Platform::new("Unsloth 2026.10", seen, settings, changes)
 }
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(verdict(&set, "Mistral").verdict, Verdict::AsItIs);
         set.train.largest_file = 600_000_000;
         set.validation.bytes = 2_000_000;
-        set.train.most_pictures = 9;
+        set.train.most_images = 9;
         assert_eq!(verdict(&set, "Mistral").changes.len(), 3);
         assert_eq!(verdict(&set, "Axolotl").verdict, Verdict::WithSettings);
         set.train.with_system = 5;

@@ -43,10 +43,8 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
         match (memory.longest_that_fits, wish.method) {
             (0, Method::Lora) => "a larger card, or `--method qlora`",
             (0, _) => "a larger card, or a smaller model",
-            (_, Method::Lora) => {
-                "a larger card, `--method qlora`, smaller pictures, or `prepare --max-tokens`"
-            }
-            _ => "a larger card, smaller pictures, or `prepare --max-tokens`",
+            (_, Method::Lora) => "a larger card, `--method qlora`, smaller images, or `prepare --max-tokens`",
+            _ => "a larger card, smaller images, or `prepare --max-tokens`",
         },
     );
     let overflow = train.lengths.above(wish.context);
@@ -71,8 +69,8 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
     let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
     warn(
         share < 0.02 && train.image_tokens * 2 > train.tokens,
-        &|| format!("{} of tokens are trained, the rest is read: mostly pictures", percent(share)),
-        "smaller pictures train faster where details do not matter; several questions about one picture share its cost in one conversation",
+        &|| format!("{} of tokens are trained, the rest is read: mostly images", percent(share)),
+        "smaller images train faster where details do not matter; several questions about one image share its cost in one conversation",
     );
     warn(
         schedule.advised_steps() < 30,

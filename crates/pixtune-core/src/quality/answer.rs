@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn refusals_are_seen_and_apologies_to_others_are_not() {
         for answer in [
-            "I’m sorry, but I can’t identify people in pictures.",
+            "I’m sorry, but I can’t identify people in images.",
             "As an AI language model, I cannot see images.",
             "Well. As an AI assistant I do not know.",
             "Es tut mir leid, aber ich kann das nicht sehen.",
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn ends_in_mid_sentence_are_seen_and_phrases_are_not() {
         for answer in [
-            "The picture shows a man who stands in front of a",
+            "The image shows a man who stands in front of a",
             "There are three cars, two bicycles, four people,",
             r#"{"total": 12, "items": [1, 2"#,
             "Here it is:\n```python\nprint(1)\n",
@@ -391,9 +391,9 @@ mod tests {
 
     #[test]
     fn the_prompt_said_again_is_seen() {
-        let prompt = "What is the colour of the car?";
-        assert_eq!(rules("what is the colour of the car? It is red.", prompt), ["answer-echo"]);
-        assert_eq!(rules("The colour of the car is red.", prompt), [""; 0]);
+        let prompt = "What is the color of the car?";
+        assert_eq!(rules("what is the color of the car? It is red.", prompt), ["answer-echo"]);
+        assert_eq!(rules("The color of the car is red.", prompt), [""; 0]);
         let (prompt, answer) = ("Où est la gare de Lyon ?", "où est la gare de lyon : à Paris.");
         assert_eq!(rules(answer, prompt), ["answer-echo"]);
         assert_eq!(rules(&answer.replace("gare", "garé"), prompt), [""; 0]);

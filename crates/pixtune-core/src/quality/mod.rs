@@ -5,8 +5,8 @@
 
 mod answer;
 mod format;
+mod images;
 mod observe;
-mod pictures;
 mod script;
 mod sketch;
 
@@ -18,8 +18,8 @@ use crate::rules::Rule;
 use crate::sample::{Content, Message, Part, Sample};
 
 pub use format::{AnswerFormat, Classified, Formats, Majority, classify, ends_with_stop};
+pub use images::ImageSurvey;
 pub use observe::{Observation, percent};
-pub use pictures::PictureSurvey;
 pub use script::{Script, language, script};
 pub use sketch::{Distinct, Entry, Histogram, Top};
 
@@ -121,7 +121,7 @@ fn turns<I, T: AsRef<str>>(
     })
 }
 
-/// The text of a message without its pictures.
+/// The text of a message without its images.
 pub fn plain<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     match content {
         Content::Text(text) => Cow::Borrowed(text.as_ref()),

@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn question(n: usize) -> String {
-        format!("What is in picture number {n} of this set?")
+        format!("What is in image number {n} of this set?")
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
     fn one_row_and_equal_rows_are_no_trouble() {
         assert_eq!(seen([("a".to_owned(), "b".to_owned())]), []);
         assert_eq!(seen([]), []);
-        let same = seen((0..30).map(|_| ("Describe the picture.".to_owned(), "A cat.".to_owned())));
+        let same = seen((0..30).map(|_| ("Describe the image.".to_owned(), "A cat.".to_owned())));
         let ids: Vec<&str> = same.iter().map(|(id, ..)| *id).collect();
         assert_eq!(ids, ["answer-imbalance", "prompt-repeated"]);
     }

@@ -138,7 +138,7 @@ const WORDS: &[(&str, &str)] = &[
     (
         "en",
         " the of and to is in that it was for with as are this on be at by have from or not there what which \
-         an has his her they image picture shows does ",
+         an has his her they image image shows does ",
     ),
     (
         "fr",
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn languages_are_told_where_common_words_decide() {
         for (text, expected) in [
-            ("What is the colour of the car in this picture?", Some("en")),
+            ("What is the color of the car in this image?", Some("en")),
             ("Quelle est la couleur de la voiture dans cette image ?", Some("fr")),
             ("Welche Farbe hat das Auto auf dem Bild?", Some("de")),
             ("¿De qué color es el coche que está en la imagen?", Some("es")),

@@ -1,4 +1,4 @@
-//! How pictures are written, which the reference does not mind and uploads do.
+//! How images are written, which the reference does not mind and uploads do.
 
 use super::{IMAGE_FORM, Written};
 use crate::diagnostic::Finding;
@@ -14,14 +14,14 @@ pub(super) fn forms(messages: &[Written<'_>], target: &Target, findings: &mut Ve
         for (part, value) in message.parts().iter().enumerate() {
             if is_in_another_form(value, target) {
                 let pointer = format!("/messages/{}/content/{part}", message.index);
-                let message = format!("{} takes a picture as {asked}", target.id);
+                let message = format!("{} takes an image as {asked}", target.id);
                 findings.push(Finding::new(&IMAGE_FORM, pointer, message));
             }
         }
     }
 }
 
-/// Whether a part is a picture that the reference reads, but not written as the target's documentation does it.
+/// Whether a part is an image that the reference reads, but not written as the target's documentation does it.
 pub(crate) fn is_in_another_form(part: &Value<'_>, target: &Target) -> bool {
     if target.takes_any_image_form {
         return false;

@@ -12,10 +12,10 @@ pub fn context_overflow(model: &ModelSpec, counts: &Counts) -> Option<Finding> {
     if *tokens <= model.context {
         return None;
     }
-    let made_of = format!("{image_tokens} of pictures, {} of text", tokens - image_tokens);
+    let made_of = format!("{image_tokens} of images, {} of text", tokens - image_tokens);
     let message = format!("{tokens} tokens ({made_of}); {} reads {}", model.id, model.context);
     let finding = Finding::new(&CONTEXT_OVERFLOW, "", message);
-    Some(finding.hint("split the conversation or shrink its pictures; nothing is ever cut"))
+    Some(finding.hint("split the conversation or shrink its images; nothing is ever cut"))
 }
 
 /// A sample whose answers all have weight 0. (An answer that is trained has at least its end token.)

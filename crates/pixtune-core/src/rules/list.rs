@@ -11,7 +11,7 @@ pub struct Rule {
     pub group: Group,
     /// How bad a breach is, unless the target says otherwise.
     pub severity: Severity,
-    /// Whether `fix` may mend it.
+    /// Whether `fix` may repair it.
     pub fix: Option<Fix>,
     /// Why the rule exists: what goes wrong when it is broken.
     pub why: &'static str,
@@ -30,7 +30,7 @@ pub enum Group {
     Answer,
     /// Tools, calls and results.
     Tools,
-    /// Pictures.
+    /// Images.
     Image,
     /// What texts say.
     Text,
@@ -89,7 +89,7 @@ impl Group {
             Group::Order => "Order: roles and how they follow each other",
             Group::Answer => "Answer: the assistant's messages",
             Group::Tools => "Tools: definitions, calls and results",
-            Group::Image => "Image: pictures",
+            Group::Image => "Image: images",
             Group::Text => "Text: what texts say",
             Group::Length => "Length: tokens, and what of them is trained",
             Group::Lines => "Lines: samples compared with each other",
@@ -166,7 +166,7 @@ rules! {
         NO_MESSAGES Error Unsafe "no-messages"
             "The conversation has no messages."
         EMPTY_PROMPT Error Unsafe "empty-prompt"
-            "The user turn has neither text nor picture: there is nothing to answer."
+            "The user turn has neither text nor image: there is nothing to answer."
     }
     Order {
         LAST_NOT_ASSISTANT Error Safe "last-not-assistant"
@@ -232,61 +232,61 @@ rules! {
     }
     Image {
         IMAGE_BAD_DATA_URI Error Safe "image-bad-data-uri"
-            "A picture is given neither as a base64 data URI nor as an address, or its base64 is damaged."
+            "An image is given neither as a base64 data URI nor as an address, or its base64 is damaged."
         IMAGE_LOOSE_BASE64 Warning Safe "image-loose-base64"
             "The base64 holds line breaks or other characters outside its alphabet; Python passes over them, other readers stop."
         IMAGE_MIME_MISMATCH Warning Safe "image-mime-mismatch"
             "The declared type is not what the bytes are; the bytes decide, and `prepare` writes the right type."
         IMAGE_MISSING Error Unsafe "image-missing"
-            "The picture file does not exist; training on the text alone would teach answers without seeing."
+            "The image file does not exist; training on the text alone would teach answers without seeing."
         IMAGE_UNREADABLE Error Unsafe "image-unreadable"
-            "The picture cannot be decoded; other tools replace such rows in silence or stop the run."
+            "The image cannot be decoded; other tools replace such rows in silence or stop the run."
         IMAGE_UNSUPPORTED Error Unsafe "image-unsupported"
-            "The picture is of a format that the model's servers do not take or this program does not decode."
+            "The image is of a format that the model's servers do not take or this program does not decode."
         IMAGE_ANIMATED Error Unsafe "image-animated"
-            "An animation has no single picture; servers refuse it or take its first frame in silence."
+            "An animation has no single image; servers refuse it or take its first frame in silence."
         IMAGE_PAGES Warning Unsafe "image-pages"
             "The file has several pages; the first is taken, as the reference does."
         IMAGE_TOO_LARGE Error Unsafe "image-too-large"
-            "The picture passes a limit on bytes, sides or decoded size."
+            "The image passes a limit on bytes, sides or decoded size."
         IMAGE_TOO_THIN Warning No "image-too-thin"
-            "The picture is so elongated that older servers fail on it."
+            "The image is so elongated that older servers fail on it."
         IMAGE_SIDEWAYS Warning Unsafe "image-sideways"
-            "The picture carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
+            "The image carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
         IMAGE_ALPHA Warning Unsafe "image-alpha"
-            "The picture has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever colour lies below."
+            "The image has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever color lies below."
         IMAGE_DARK Warning No "image-dark"
-            "The picture is dark as a whole: the 99th percentile of its luma is below 32 %."
+            "The image is dark as a whole: the 99th percentile of its luma is below 32 %."
         IMAGE_LIGHT Warning No "image-light"
-            "The picture is over-exposed: 999 of 1000 pixels are brighter than 95 %."
+            "The image is over-exposed: 999 of 1000 pixels are brighter than 95 %."
         IMAGE_LOW_INFORMATION Warning No "image-low-information"
             "Next to nothing is to be seen: less than 1 % of the tiles of 16 x 16 pixels vary by more than noise."
         IMAGE_BLURRY Warning No "image-blurry"
-            "Nothing in the picture is sharp: as the model sees it, even the sharpest edges are wider than 6 pixels."
+            "Nothing in the image is sharp: as the model sees it, even the sharpest edges are wider than 6 pixels."
         IMAGE_TOO_SMALL Warning No "image-too-small"
             "A side has less than 32 pixels, two patches of the model: there is nothing to be read in so little."
         IMAGE_SHRUNK Warning No "image-shrunk"
-            "The model's limit makes the picture more than 4 times smaller; small print does not survive that."
+            "The model's limit makes the image more than 4 times smaller; small print does not survive that."
         IMAGE_ODD_SIZE Warning No "image-odd-size"
-            "The picture is far smaller or larger than the others: more than 3 interquartile ranges from them."
+            "The image is far smaller or larger than the others: more than 3 interquartile ranges from them."
         IMAGE_ODD_ASPECT_RATIO Warning No "image-odd-aspect-ratio"
-            "One side is less than 0.35 of the other, in a set where most pictures are not like that: often a strip or a banner."
+            "One side is less than 0.35 of the other, in a set where most images are not like that: often a strip or a banner."
         IMAGE_GRAYSCALE Warning No "image-grayscale"
-            "The picture is grey, in a set where most are coloured: often a scan or a placeholder."
+            "The image is gray, in a set where most are colored: often a scan or a placeholder."
         IMAGE_FORM Warning Safe "image-form"
-            "The picture is written otherwise than the target's documentation does: Mistral's fine-tuning takes `image_url` as a string, OpenAI's as an object with `url`."
+            "The image is written otherwise than the target's documentation does: Mistral's fine-tuning takes `image_url` as a string, OpenAI's as an object with `url`."
         IMAGE_ROLE Error Unsafe "image-role"
-            "Pictures may stand in user messages only; the reference refuses them elsewhere."
+            "Images may stand in user messages only; the reference refuses them elsewhere."
         IMAGE_URL Warning Safe "image-url"
-            "The picture stays a URL: without `--fetch` it is not fetched, checked or counted, and it may be gone when training wants it."
+            "The image stays a URL: without `--fetch` it is not fetched, checked or counted, and it may be gone when training wants it."
         IMAGE_UNREACHABLE Error Unsafe "image-unreachable"
-            "The picture of an address could not be fetched; a trainer that loads it stops there."
+            "The image of an address could not be fetched; a trainer that loads it stops there."
         TOO_MANY_IMAGES Warning Unsafe "too-many-images"
-            "More pictures in one sample than hosted services take."
+            "More images in one sample than hosted services take."
     }
     Text {
         CONTROL_TOKEN Warning Unsafe "control-token"
-            "A text holds what looks like a control token. Mistral's tokenizer takes it for plain text; with Hugging Face trainers it becomes a real special token, or counts as the place of a picture."
+            "A text holds what looks like a control token. Mistral's tokenizer takes it for plain text; with Hugging Face trainers it becomes a real special token, or counts as the place of an image."
         MOJIBAKE Warning No "mojibake"
             "A text was decoded with the wrong encoding at some point: `Ã©` for `é`, or U+FFFD for what was lost; the model learns to write it."
         BLANK_TEXT Warning No "blank-text"
@@ -302,17 +302,17 @@ rules! {
     }
     Lines {
         DUPLICATE Error No "duplicate"
-            "The same pictures and the same text stand in an earlier row; repeated samples are learned by heart."
+            "The same images and the same text stand in an earlier row; repeated samples are learned by heart."
         CONTRADICTION Warning No "contradiction"
-            "The same pictures and the same prompt have another answer in an earlier row: the model is taught both."
+            "The same images and the same prompt have another answer in an earlier row: the model is taught both."
         NEAR_DUPLICATE Warning No "near-duplicate"
-            "Another row shows nearly the same pictures with nearly the same text; what is repeated counts double in training."
+            "Another row shows nearly the same images with nearly the same text; what is repeated counts double in training."
         SHARED_SAMPLE Warning No "shared-sample"
             "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning No "shared-image"
-            "The picture stands in the training file and in the validation file: the validation looks better than it is."
+            "The image stands in the training file and in the validation file: the validation looks better than it is."
         SHARED_NEAR_IMAGE Warning No "shared-near-image"
-            "A picture of the validation file shows what one of the training file shows, written or cut anew: the validation looks better than it is; found where pictures are decoded, by `--verify full`."
+            "An image of the validation file shows what one of the training file shows, written or cut anew: the validation looks better than it is; found where images are decoded, by `--verify full`."
         DUPLICATE_ID Warning No "duplicate-id"
             "Two rows carry the same id: usually a join that went wrong."
         ANSWER_IMBALANCE Warning No "answer-imbalance"
@@ -330,7 +330,7 @@ rules! {
         TOO_FEW_SAMPLES Warning No "too-few-samples"
             "So few samples teach a format at best; some services refuse the file."
         VALIDATION_TOO_LARGE Warning No "validation-too-large"
-            "The validation file is larger than the target takes; base64 pictures reach the limit after a few samples."
+            "The validation file is larger than the target takes; base64 images reach the limit after a few samples."
     }
     Table {
         SPLIT_UNMET Warning No "split-unmet"
@@ -339,10 +339,10 @@ rules! {
             "The row has another number of cells than the header, so cells would land in the wrong columns."
         UNCLOSED_QUOTE Error No "unclosed-quote"
             "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
-        NO_PICTURE Warning No "no-picture"
-            "The row names no picture, so the sample is text alone."
+        NO_IMAGE Warning No "no-picture"
+            "The row names no image, so the sample is text alone."
         IMAGE_PLACEHOLDERS Error No "image-placeholders"
-            "The prompt has another number of `<image>` places than the row has pictures."
+            "The prompt has another number of `<image>` places than the row has images."
         FINETUNE_FORM Error No "finetune-form"
             "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
     }
@@ -352,7 +352,7 @@ rules! {
     }
 }
 
-/// Rules that are judged by the pixels of a picture, so that it has to be decoded for them.
+/// Rules that are judged by the pixels of an image, so that it has to be decoded for them.
 pub const OF_PIXELS: &[&Rule] = &[
     &IMAGE_DARK,
     &IMAGE_LIGHT,

@@ -1,6 +1,6 @@
 //! The rules: one constant each, with what it means and why it is there; and the checks that look for breaches.
 //!
-//! A check is a function in a list. Those of a single row are here; pictures need their bytes and repetitions need
+//! A check is a function in a list. Those of a single row are here; images need their bytes and repetitions need
 //! other rows, so their checks live where those are read.
 
 mod answer;
@@ -17,7 +17,7 @@ mod tools;
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::quality;
-use crate::sample::{Picture, Sample};
+use crate::sample::{Image, Sample};
 use crate::strict;
 use crate::target::Target;
 use crate::tokens;
@@ -88,7 +88,7 @@ pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> 
     findings
 }
 
-/// What a row of `messages` says as it is written, apart from how its pictures are: for those who write it anew.
+/// What a row of `messages` says as it is written, apart from how its images are: for those who write it anew.
 pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_written(row, &mut findings);
@@ -100,7 +100,7 @@ pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<'r> {
     /// The conversation, as far as it could be read.
-    pub sample: Sample<Picture<&'r str>, &'r str>,
+    pub sample: Sample<Image<&'r str>, &'r str>,
     /// Whether the reference reads all of it and takes the conversation for training, as far as it is known without
     /// encoding it.
     pub taken: bool,
@@ -108,7 +108,7 @@ pub struct Judged<'r> {
     pub findings: Vec<Finding>,
 }
 
-/// Judges a row by itself: everything but its pictures' bytes and its length.
+/// Judges a row by itself: everything but its images' bytes and its length.
 pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
     let strict::Read { sample, all_messages, mut findings } = strict::read_all(row.value);
     if findings.is_empty() {
@@ -125,7 +125,7 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
     }
     if sample.images.len() > row.target.max_images {
         let (count, target) = (sample.images.len(), row.target);
-        let message = format!("the sample has {count} pictures; {} takes {}", target.id, target.max_images);
+        let message = format!("the sample has {count} images; {} takes {}", target.id, target.max_images);
         findings.push(Finding::new(&TOO_MANY_IMAGES, "/messages", message));
     }
     Judged { sample, taken, findings }

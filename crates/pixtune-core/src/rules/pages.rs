@@ -48,7 +48,7 @@ pub fn markdown() -> String {
         out.push_str(&format!("- `{}`: {why}.\n", rule.id));
     }
     out.push_str(
-        "\nAnd one is looser: a picture that is only an address (`image-url`) is a warning, because nothing is fetched.\n",
+        "\nAnd one is looser: an image that is only an address (`image-url`) is a warning, because nothing is fetched.\n",
     );
     out
 }

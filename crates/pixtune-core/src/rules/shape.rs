@@ -10,7 +10,7 @@ pub(super) fn empty_prompts(messages: &[Written<'_>], findings: &mut Vec<Finding
             findings.push(Finding::new(
                 &EMPTY_PROMPT,
                 format!("/messages/{}/content", message.index),
-                "the user's message has neither text nor picture",
+                "the user's message has neither text nor image",
             ));
         }
     }

@@ -6,7 +6,7 @@ use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::sample::{Content, Message, Part, Sample};
 
-/// Texts that are special tokens of Mistral's tokenizers, or places of pictures and turns to other trainers.
+/// Texts that are special tokens of Mistral's tokenizers, or places of images and turns to other trainers.
 pub const CONTROL_TOKENS: &[&str] = &[
     "[INST]",
     "[/INST]",

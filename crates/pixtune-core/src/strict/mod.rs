@@ -16,13 +16,13 @@ use crate::rules::{
     ANSWER_WEIGHT, IMAGE_BAD_DATA_URI, IMAGE_ROLE, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, PART_KIND,
     PART_WITHOUT_TYPE, Rule, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
-use crate::sample::{Assistant, Content, ImageSource, Message, Part, Picture, Sample, ToolResult};
+use crate::sample::{Assistant, Content, Image, ImageSource, Message, Part, Sample, ToolResult};
 
 pub(crate) use settings::lax_bool;
 use settings::{REQUEST_KEYS, SETTINGS, lax_number};
 
-/// A conversation whose texts and pictures stay in the row.
-pub type BorrowedSample<'v> = Sample<Picture<&'v str>, &'v str>;
+/// A conversation whose texts and images stay in the row.
+pub type BorrowedSample<'v> = Sample<Image<&'v str>, &'v str>;
 
 /// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
 pub fn read<'v>(request: &'v Value<'_>) -> Result<BorrowedSample<'v>, Vec<Finding>> {
@@ -54,7 +54,7 @@ pub fn read_all<'v>(request: &'v Value<'_>) -> Read<'v> {
 
 #[derive(Default)]
 struct Reader<'v> {
-    images: Vec<Picture<&'v str>>,
+    images: Vec<Image<&'v str>>,
     findings: Vec<Finding>,
 }
 
@@ -303,10 +303,10 @@ impl<'v> Reader<'v> {
                 let url =
                     if kind == "image" { self.borrowed(&fields, "image") } else { self.image_url(&fields) };
                 if matches!(role, Role::Other) {
-                    self.report(&IMAGE_ROLE, fields.place, "a picture outside a user message");
+                    self.report(&IMAGE_ROLE, fields.place, "an image outside a user message");
                     return None;
                 }
-                self.picture(url?, kind, fields.place(kind).pointer())
+                self.image(url?, kind, fields.place(kind).pointer())
             }
             Some(kind) => {
                 self.report(&PART_KIND, place, format!("`{kind}` is no kind of content that Pixtral reads"));
@@ -319,7 +319,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    /// A string that has to be there, not copied: pictures are large.
+    /// A string that has to be there, not copied: images are large.
     fn borrowed(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<&'v str> {
         match fields.get(key) {
             Some(Value::String(text)) => Some(text),
@@ -349,7 +349,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    fn picture(&mut self, reference: &'v str, kind: &str, pointer: String) -> Option<Part<&'v str>> {
+    fn image(&mut self, reference: &'v str, kind: &str, pointer: String) -> Option<Part<&'v str>> {
         let is_data = reference.starts_with("data:");
         let source = if kind == "image" && !is_data {
             Ok(ImageSource::Inline { mime: String::new(), base64: reference })
@@ -363,7 +363,7 @@ impl<'v> Reader<'v> {
             let finding = Finding::new(&IMAGE_BAD_DATA_URI, "", message);
             Err(if looks_like_a_file(reference) {
                 finding.hint(
-                    "`pixtune fix` embeds picture files; --image-folder says where their paths start, if not beside the data",
+                    "`pixtune fix` embeds image files; --image-folder says where their paths start, if not beside the data",
                 )
             } else {
                 finding
@@ -371,7 +371,7 @@ impl<'v> Reader<'v> {
         };
         match source {
             Ok(source) => {
-                self.images.push(Picture { source, pointer });
+                self.images.push(Image { source, pointer });
                 Some(Part::Image(self.images.len() - 1))
             }
             Err(finding) => {
@@ -382,7 +382,7 @@ impl<'v> Reader<'v> {
     }
 }
 
-/// Whether a reference ends as the name of a picture file does.
+/// Whether a reference ends as the name of an image file does.
 fn looks_like_a_file(reference: &str) -> bool {
     const ENDS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff"];
     let end = reference.trim_end().rsplit_once('.').map(|(_, end)| end);

@@ -1,30 +1,30 @@
-//! The grid of patches a picture is cut into, and so what it costs.
+//! The grid of patches an image is cut into, and so what it costs.
 
 use crate::spec::ModelSpec;
 
-/// What the model makes of a picture: one `[IMG]` a cell, one `[IMG_BREAK]` or `[IMG_END]` a row.
+/// What the model makes of an image: one `[IMG]` a cell, one `[IMG_BREAK]` or `[IMG_END]` a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// Width in pixels the picture is stretched to: a multiple of what one cell covers.
+    /// Width in pixels the image is stretched to: a multiple of what one cell covers.
     pub width: u32,
-    /// Height in pixels the picture is stretched to.
+    /// Height in pixels the image is stretched to.
     pub height: u32,
     /// Cells in a row.
     pub columns: u32,
     /// Rows.
     pub rows: u32,
-    /// Whether the picture was larger than the model sees, so that detail is lost.
+    /// Whether the image was larger than the model sees, so that detail is lost.
     pub shrunk: bool,
 }
 
 impl Grid {
-    /// Tokens of the picture, breaks and end included.
+    /// Tokens of the image, breaks and end included.
     pub fn tokens(&self) -> usize {
         self.rows as usize * (self.columns as usize + 1)
     }
 }
 
-/// The grid of a picture of this size; a side of nothing counts as one pixel.
+/// The grid of an image of this size; a side of nothing counts as one pixel.
 ///
 /// As mistral-common 1.13.1 computes it (`image.py`): in double precision, rounding half to even, never below one.
 pub fn grid(spec: &ModelSpec, width: u32, height: u32) -> Grid {
@@ -38,8 +38,8 @@ pub fn grid(spec: &ModelSpec, width: u32, height: u32) -> Grid {
     Grid { width: columns * cell, height: rows * cell, columns, rows, shrunk: ratio > 1.0 }
 }
 
-/// Whether the picture is so elongated that its short side shrinks to nothing before it is rounded up to a pixel;
-/// mistral-common before 1.13 stops at such pictures.
+/// Whether the image is so elongated that its short side shrinks to nothing before it is rounded up to a pixel;
+/// mistral-common before 1.13 stops at such images.
 pub fn too_thin(spec: &ModelSpec, width: u32, height: u32) -> bool {
     let ratio = ratio(spec, width, height);
     ratio > 1.0 && (f64::from(width.min(height)) / ratio).round_ties_even() < 1.0

@@ -1,4 +1,4 @@
-//! What a model will see: token ids, how many pictures and answers cost, and which tokens are trained.
+//! What a model will see: token ids, how many images and answers cost, and which tokens are trained.
 
 mod bpe;
 pub mod chat;
@@ -14,5 +14,5 @@ mod validate;
 
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
-pub use tekken::{Encoder, PictureConfig, Tekken, TekkenError};
+pub use tekken::{Encoder, ImageConfig, Tekken, TekkenError};
 pub(crate) use validate::{check_schema, is_call_id};

@@ -254,7 +254,7 @@ impl Parser {
             return Err("incomplete escape");
         }
         match u32::from_str_radix(&digits, 16) {
-            // Half a pair is a character to Python; any of them orders like its neighbour below.
+            // Half a pair is a character to Python; any of them orders like its neighbor below.
             Ok(0xd800..=0xdfff) => Ok('\u{d7ff}'),
             Ok(code) => char::from_u32(code).ok_or("bad escape"),
             Err(_) => Err("bad escape"),

@@ -132,9 +132,9 @@ fn results_match_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
 
 fn only_text<T>(content: &Content<T>, turn: &Turn<'_, T>) -> Option<Finding> {
     let Content::Parts(parts) = content else { return None };
-    let has_picture = parts.iter().any(|part| matches!(part, Part::Image(_)));
-    let message = || format!("a picture in {} {} message", article(turn.role()), turn.role());
-    has_picture.then(|| turn.finding(&IMAGE_ROLE, message()))
+    let has_image = parts.iter().any(|part| matches!(part, Part::Image(_)));
+    let message = || format!("an image in {} {} message", article(turn.role()), turn.role());
+    has_image.then(|| turn.finding(&IMAGE_ROLE, message()))
 }
 
 fn answer<T: AsRef<str>>(

@@ -1,7 +1,7 @@
 //! Conversations to ids and loss masks, and which are refused.
 
 use pixtune_core::json::Value;
-use pixtune_core::sample::{Content, ImageSource, Message, Part, Picture, Sample};
+use pixtune_core::sample::{Content, Image, ImageSource, Message, Part, Sample};
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Run, refusals};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::vectors::{number, numbers, read, text};
 
-/// A picture `pool:c32x24.png` is 32 wide and 24 high; the reader is given a data URI that says so.
+/// An image `pool:c32x24.png` is 32 wide and 24 high; the reader is given a data URI that says so.
 fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
     match value.clone().into_owned() {
         Value::String(text) => match text.strip_prefix("pool:") {
@@ -24,12 +24,12 @@ fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
     }
 }
 
-fn size(picture: &Picture<&str>) -> (u32, u32) {
-    match &picture.source {
+fn size(image: &Image<&str>) -> (u32, u32) {
+    match &image.source {
         ImageSource::Inline { base64, .. } => {
             let size = base64.strip_prefix('c').and_then(|name| name.split_once('.'));
             let size = size.and_then(|(size, _)| size.split_once('x'));
-            // The pictures written out in `invalid.jsonl.gz` are all 32 by 32.
+            // The images written out in `invalid.jsonl.gz` are all 32 by 32.
             size.map_or((32, 32), |(width, height)| (width.parse().unwrap(), height.parse().unwrap()))
         }
         other => panic!("{other:?}"),
@@ -122,7 +122,7 @@ fn requests_have_the_verdict_of_mistral_common() {
     for row in read("invalid.jsonl.gz") {
         let (name, category) = (text(&row, "key"), text(&row, "cat"));
         if category.starts_with("url:") && text(&row, "verdict") == "error" {
-            // Whether bytes are a picture is not for this crate to say.
+            // Whether bytes are an image is not for this crate to say.
             continue;
         }
         let request = pool_to_data_uris(row.get("request").unwrap());
@@ -146,7 +146,7 @@ fn requests_have_the_verdict_of_mistral_common() {
 }
 
 #[test]
-fn ten_thousand_pictures_are_counted() {
+fn ten_thousand_images_are_counted() {
     let parts = (0..10_000).map(Part::Image).collect();
     let answer = pixtune_core::sample::Assistant { content: Some(Content::Text("ok")), ..Default::default() };
     let messages = vec![Message::User(Content::Parts(parts)), Message::Assistant(answer)];

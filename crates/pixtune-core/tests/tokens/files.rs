@@ -82,8 +82,8 @@ fn a_whole_file_is_read() {
     let tekken = File::whole().read().unwrap();
     assert_eq!(tekken.encode("abcab"), [20 + 257, 20 + 256]);
     assert_eq!((tekken.version(), tekken.len()), (3, 278));
-    let pictures = tekken.pictures().unwrap();
-    assert_eq!((pictures.patch, pictures.max_side, pictures.merge), (14, 1540, 2));
+    let images = tekken.images().unwrap();
+    assert_eq!((images.patch, images.max_side, images.merge), (14, 1540, 2));
 }
 
 #[test]

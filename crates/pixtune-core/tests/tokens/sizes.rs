@@ -1,4 +1,4 @@
-//! Picture sizes to grids.
+//! Image sizes to grids.
 
 use pixtune_core::spec::{MISTRAL_SMALL_3_1, ModelSpec, PIXTRAL_12B};
 use pixtune_core::tokens::grid;

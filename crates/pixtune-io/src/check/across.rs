@@ -18,13 +18,13 @@ use super::{Facts, Line, Reported, Selection};
 use crate::image::measure::Measure;
 
 impl Facts {
-    /// The hashes of a sample whose pictures have these.
+    /// The hashes of a sample whose images have these.
     pub(crate) fn new(sample: &BorrowedSample<'_>, images: impl Iterator<Item = u128>) -> Facts {
         thread_local! {
             static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         let images: Vec<(u128, String)> =
-            images.zip(&sample.images).map(|(hash, picture)| (hash, picture.pointer.clone())).collect();
+            images.zip(&sample.images).map(|(hash, image)| (hash, image.pointer.clone())).collect();
         KEPT.with_borrow_mut(|text| {
             for tool in &sample.tools {
                 write(b't', tool.name.as_bytes(), text);
@@ -104,10 +104,10 @@ pub struct Across<'s> {
     selection: &'s Selection,
     target: &'s Target,
     files: Vec<Input>,
-    /// Whether there is a training and a validation file, so that a picture can leak.
+    /// Whether there is a training and a validation file, so that an image can leak.
     both: bool,
     samples: SeenSamples,
-    /// Pictures of training and of validation.
+    /// Images of training and of validation.
     images: [Seen; 2],
     /// What they show, where that is known.
     gallery: Gallery,
@@ -152,8 +152,8 @@ impl<'s> Across<'s> {
         Across { selection, target, files, both, samples, images, gallery }
     }
 
-    /// Whether pictures of training files are looked for in validation files.
-    pub fn compares_pictures(&self) -> bool {
+    /// Whether images of training files are looked for in validation files.
+    pub fn compares_images(&self) -> bool {
         self.both
             && [&rules::SHARED_IMAGE, &rules::SHARED_NEAR_IMAGE].iter().any(|rule| self.selection.wants(rule))
     }
@@ -192,7 +192,7 @@ impl<'s> Across<'s> {
     fn repeated(&self, first: Place, here: Place) -> Finding {
         let [earlier, now] = [first, here].map(|place| self.files[place.file].is_validation);
         if earlier == now {
-            let message = format!("{} has the same pictures and text", self.name(first));
+            let message = format!("{} has the same images and text", self.name(first));
             Finding::new(&rules::DUPLICATE, "", message)
         } else {
             let message = format!("{} is the same sample: what is validated was trained", self.name(first));
@@ -214,10 +214,10 @@ impl<'s> Across<'s> {
                 self.gallery.add(*hash, measure, here, pointer, is_held_out);
             }
             if let Some(other) = elsewhere {
-                let message = format!("{} has the same picture on the other side", self.name(other));
+                let message = format!("{} has the same image on the other side", self.name(other));
                 found.push(
                     Finding::new(&rules::SHARED_IMAGE, pointer.clone(), message)
-                        .hint("keep all samples of a picture on one side"),
+                        .hint("keep all samples of an image on one side"),
                 );
             }
         }
@@ -228,8 +228,8 @@ impl<'s> Across<'s> {
         format!("{}:{}", self.files[place.file].name, place.line)
     }
 
-    /// What is to be said once all files have ended: pictures that show the same on both sides, by the lines that are
-    /// held out. The error is about the folder for temporary files.
+    /// What is to be said once all files have ended: images that show the same on both sides, by the lines that are
+    /// held out. The error is about the directory for temporary files.
     pub fn end(self, threads: NonZeroUsize) -> io::Result<Vec<Reported>> {
         let Across { selection, files, gallery, .. } = self;
         let mut reported = Vec::new();
@@ -247,7 +247,7 @@ impl<'s> Across<'s> {
                     Finding::new(&rules::SHARED_NEAR_IMAGE, pointer, message)
                 }
             };
-            let mut finding = finding.hint("keep all samples of a picture on one side");
+            let mut finding = finding.hint("keep all samples of an image on one side");
             if selection.admits(&mut finding) {
                 let diagnostic = finding.at(&files[held_out.file].name, held_out.line);
                 reported.push(Reported { diagnostic, excerpt: None });

@@ -1,27 +1,27 @@
-//! Pictures that show the same and stand on both sides of the split: known once all files have been read.
+//! Images that show the same and stand on both sides of the split: known once all files have been read.
 
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 
-use pixtune_core::curate::near::{DISTANCE, near_pictures};
-use pixtune_core::curate::{Groups, Image};
+use pixtune_core::curate::near::{DISTANCE, near_images};
+use pixtune_core::curate::{Groups, ImageRecord};
 
 use super::seen::Place;
 use crate::image::measure::Measure;
 use crate::thumbnails::Thumbnails;
 
-/// The different pictures of all files: 88 bytes each, and a kilobyte on disk.
+/// The different images of all files: 88 bytes each, and a kilobyte on disk.
 #[derive(Debug, Default)]
 pub(super) struct Gallery {
-    images: Vec<Image>,
+    images: Vec<ImageRecord>,
     stands: Vec<Stand>,
     pointers: Pointers,
     thumbnails: Option<Thumbnails>,
     broken: Option<io::Error>,
 }
 
-/// Where a picture stands.
+/// Where an image stands.
 #[derive(Debug, Clone, Copy)]
 struct Stand {
     place: Place,
@@ -30,14 +30,14 @@ struct Stand {
     is_held_out: bool,
 }
 
-/// Pointers to pictures, each once: all samples of a kind have theirs at the same places.
+/// Pointers to images, each once: all samples of a kind have theirs at the same places.
 #[derive(Debug, Default)]
 struct Pointers {
     numbers: HashMap<String, u32>,
     all: Vec<String>,
 }
 
-/// A picture that is held out, and one that is trained on and shows the same.
+/// An image that is held out, and one that is trained on and shows the same.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shared {
     pub(super) held_out: Place,
@@ -47,11 +47,11 @@ pub(super) struct Shared {
     pub(super) distance: Option<u32>,
 }
 
-/// A picture that is held out is compared with so many of a group, to name the nearest.
+/// An image that is held out is compared with so many of a group, to name the nearest.
 const COMPARED: usize = 64;
 
 impl Gallery {
-    /// Takes a picture. What goes wrong on disk is told in the end.
+    /// Takes an image. What goes wrong on disk is told in the end.
     pub(super) fn add(
         &mut self,
         content: u128,
@@ -68,7 +68,7 @@ impl Gallery {
             return;
         }
         let pointer = self.pointers.number(pointer);
-        self.images.push(Image { content, facts: measure.facts });
+        self.images.push(ImageRecord { content, facts: measure.facts });
         self.stands.push(Stand { place, pointer, is_held_out });
     }
 
@@ -81,7 +81,7 @@ impl Gallery {
         thumbnails.flush_many()
     }
 
-    /// Every picture that is held out and shows what one shows that is trained on, in the order they came.
+    /// Every image that is held out and shows what one shows that is trained on, in the order they came.
     pub(super) fn shared(mut self, threads: NonZeroUsize) -> io::Result<Vec<Shared>> {
         if let Some(error) = self.broken {
             return Err(error);
@@ -90,7 +90,7 @@ impl Gallery {
         thumbnails.flush()?;
         let mut broken = None;
         let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
-        let groups = near_pictures(&self.images, DISTANCE, threads, &mut same);
+        let groups = near_images(&self.images, DISTANCE, threads, &mut same);
         broken.map_or(Ok(()), Err)?;
         Ok(self.across(groups))
     }
@@ -141,8 +141,8 @@ mod tests {
     use crate::image::Rgb;
     use crate::image::measure;
 
-    /// A picture that depends on its number, brightened by `more`.
-    fn picture(number: usize, more: u8) -> Measure {
+    /// An image that depends on its number, brightened by `more`.
+    fn image(number: usize, more: u8) -> Measure {
         let value = |at: usize| {
             let (x, y) = (at % 96 / 16, at / 96 / 16);
             (x * (7 + number * 5) + y * (11 + number * 3)) as u8 % 8 * 24 + more
@@ -158,12 +158,12 @@ mod tests {
     fn what_is_held_out_is_told_with_the_nearest_that_is_trained_on() {
         let mut gallery = Gallery::default();
         let place = |file, line| Place { file, line };
-        gallery.add(1, &picture(1, 0), place(0, 1), "/a", false);
-        gallery.add(2, &picture(2, 0), place(0, 2), "/a", false);
-        gallery.add(3, &picture(1, 20), place(0, 3), "/a", false);
-        gallery.add(4, &picture(1, 20), place(1, 1), "/b", true);
-        gallery.add(5, &picture(2, 9), place(1, 2), "/c", true);
-        gallery.add(6, &picture(3, 0), place(1, 3), "/c", true);
+        gallery.add(1, &image(1, 0), place(0, 1), "/a", false);
+        gallery.add(2, &image(2, 0), place(0, 2), "/a", false);
+        gallery.add(3, &image(1, 20), place(0, 3), "/a", false);
+        gallery.add(4, &image(1, 20), place(1, 1), "/b", true);
+        gallery.add(5, &image(2, 9), place(1, 2), "/c", true);
+        gallery.add(6, &image(3, 0), place(1, 3), "/c", true);
         let shared = gallery.shared(NonZeroUsize::MIN).unwrap();
         let told: Vec<_> = shared
             .iter()

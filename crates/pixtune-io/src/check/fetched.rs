@@ -1,4 +1,4 @@
-//! Pictures of addresses, fetched once and remembered by what was found: many questions ask about one picture.
+//! Images of addresses, fetched once and remembered by what was found: many questions ask about one image.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,11 +8,11 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
 
 use super::Checker;
-use super::pictures::{Looked, Whole, start};
+use super::images::{Looked, Whole, start};
 use crate::fetch::Fetcher;
 use crate::image::measure::Measure;
 
-/// Fetches pictures for a checker.
+/// Fetches images for a checker.
 #[derive(Debug)]
 pub struct Fetching {
     /// What fetches.
@@ -35,12 +35,12 @@ impl Checker<'_> {
         let hash = content_hash(url.as_bytes());
         let Some(fetching) = &self.fetching else {
             let message = format!("`{}` is an address: it is not fetched, checked or counted", start(url));
-            let hint = "embed the picture: it may be gone when training wants it";
+            let hint = "embed the image: it may be gone when training wants it";
             found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
             return Looked::at_its_header(None, hash);
         };
         let known = fetching.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        // What was measured is compared once; the picture is known again by its hash.
+        // What was measured is compared once; the image is known again by its hash.
         let ((size, content, findings), measure) = match known {
             Some(seen) => (seen, None),
             None => {
@@ -58,7 +58,7 @@ impl Checker<'_> {
         match fetching.fetcher.fetch(url) {
             Ok(bytes) => {
                 let message = format!("`{}` is an address; it was fetched and checked", start(url));
-                let hint = "`pixtune fix --fetch` embeds the picture: it may be gone when training wants it";
+                let hint = "`pixtune fix --fetch` embeds the image: it may be gone when training wants it";
                 found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
                 let Whole { size, measure } = self.whole(&bytes, "", &mut found);
                 ((size, content_hash(&bytes), found), measure)

@@ -1,15 +1,15 @@
 //! Checking finished conversations: every problem of every line, and what lines say together.
 //!
-//! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and pictures
+//! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and images
 //! are judged where they stand. What is kept of it are hashes, 40 to 80 bytes a sample and, where training and
-//! validation files are compared, 25 to 50 a picture (with what is measured of it 140), so a file of any size is read in
+//! validation files are compared, 25 to 50 an image (with what is measured of it 140), so a file of any size is read in
 //! flat memory.
 
 mod across;
 mod alike;
 mod excerpt;
 mod fetched;
-mod pictures;
+mod images;
 pub(crate) mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,9 +29,9 @@ use crate::read::records::{Cut, RawRow};
 pub use across::{Across, Form, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
-pub(crate) use pictures::{HEADS, LONGEST_HEAD, Payloads};
+pub(crate) use images::{HEADS, LONGEST_HEAD, Payloads};
 
-/// How closely pictures are looked at.
+/// How closely images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
     /// Their headers and ends; what is small, or looks cut, is walked through as a whole.
@@ -102,13 +102,13 @@ pub struct Checker<'c> {
     pub encoder: ChatEncoder<'c>,
     /// Whose limits hold.
     pub target: Target,
-    /// How closely pictures are looked at.
+    /// How closely images are looked at.
     pub verify: Verify,
     /// Which rules are wanted.
     pub selection: Selection,
     /// Whether excerpts are wanted.
     pub excerpts: bool,
-    /// Fetches pictures of addresses; without it they are only named.
+    /// Fetches images of addresses; without it they are only named.
     pub fetching: Option<Arc<Fetching>>,
 }
 
@@ -130,13 +130,13 @@ pub struct Line {
     pub length: u64,
     /// Whether it holds a sample, or is blank.
     pub is_sample: bool,
-    /// How many pictures it names.
+    /// How many images it names.
     pub images: usize,
     /// Findings in the order of their places, with byte columns from 1.
     pub findings: Vec<(Finding, Option<u64>, Option<Excerpt>)>,
     /// What is compared with other lines; of a line that cannot be read nothing is.
     pub facts: Option<Facts>,
-    /// What was measured of each of its pictures; empty where they were not to be.
+    /// What was measured of each of its images; empty where they were not to be.
     pub measures: Vec<Option<Measure>>,
 }
 
@@ -147,7 +147,7 @@ pub struct Facts {
     pub sample: u128,
     /// Of everything but the last answer.
     pub prompt: u128,
-    /// Of each picture, and where it stands.
+    /// Of each image, and where it stands.
     pub images: Vec<(u128, String)>,
 }
 
@@ -155,26 +155,26 @@ pub struct Facts {
 const MOST_FINDINGS: usize = 100;
 
 impl Checker<'_> {
-    /// Adds the lines of a block from a file whose pictures lie in `folder`; they are numbered by their place in `lines`.
-    pub fn check_block(&self, folder: &Path, block: &Block, lines: &mut Vec<Line>) {
+    /// Adds the lines of a block from a file whose images lie in `directory`; they are numbered by their place in `lines`.
+    pub fn check_block(&self, directory: &Path, block: &Block, lines: &mut Vec<Line>) {
         if block.oversized().is_some() {
-            return lines.extend(block.rows().map(|row| self.check(folder, &row)));
+            return lines.extend(block.rows().map(|row| self.check(directory, &row)));
         }
         let mut rest = block.lines();
         while !rest.is_empty() {
             let number = lines.len() as u64 + 1;
-            let line = self.first_line(folder, rest, number);
+            let line = self.first_line(directory, rest, number);
             rest = &rest[line.length as usize..];
             lines.push(line);
         }
     }
 
     /// Checks the first of several lines.
-    fn first_line(&self, folder: &Path, lines: &[u8], number: u64) -> Line {
+    fn first_line(&self, directory: &Path, lines: &[u8], number: u64) -> Line {
         let check = || {
             let (parsed, length) = json::parse_line(lines)?;
             let mut line = Line { number, length: length as u64, is_sample: true, ..Line::default() };
-            let findings = self.judge(&parsed, lines, folder, &mut line);
+            let findings = self.judge(&parsed, lines, directory, &mut line);
             if !findings.is_empty() {
                 let text = std::str::from_utf8(without_line_end(&lines[..length])).unwrap_or_default();
                 self.report(findings, text, &mut line);
@@ -184,13 +184,16 @@ impl Checker<'_> {
         catch_unwind(AssertUnwindSafe(check)).ok().flatten().unwrap_or_else(|| {
             let length = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
             let bytes = without_line_end(&lines[..length]).to_vec();
-            self.check(folder, &RawRow { line: number, offset: 0, length: length as u64, bytes, cut: None })
+            self.check(
+                directory,
+                &RawRow { line: number, offset: 0, length: length as u64, bytes, cut: None },
+            )
         })
     }
 
-    /// Checks one line of a file whose pictures lie in `folder`. A panic over it is a finding like any other.
-    pub fn check(&self, folder: &Path, row: &RawRow) -> Line {
-        catch_unwind(AssertUnwindSafe(|| self.check_line(folder, row))).unwrap_or_else(|_| {
+    /// Checks one line of a file whose images lie in `directory`. A panic over it is a finding like any other.
+    pub fn check(&self, directory: &Path, row: &RawRow) -> Line {
+        catch_unwind(AssertUnwindSafe(|| self.check_line(directory, row))).unwrap_or_else(|_| {
             let finding = Finding::new(&rules::INTERNAL, "", "the line made the program fail")
                 .hint("this is a defect of pixtune: please report it with the line");
             let findings = vec![(finding, None, None)];
@@ -198,7 +201,7 @@ impl Checker<'_> {
         })
     }
 
-    fn check_line(&self, folder: &Path, row: &RawRow) -> Line {
+    fn check_line(&self, directory: &Path, row: &RawRow) -> Line {
         let is_sample = row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace());
         let mut line = Line { number: row.line, length: row.length, is_sample, ..Line::default() };
         if !is_sample {
@@ -222,7 +225,7 @@ impl Checker<'_> {
             }
         };
         let findings = match json::parse(text) {
-            Ok(parsed) => self.judge(&parsed, text.as_bytes(), folder, &mut line),
+            Ok(parsed) => self.judge(&parsed, text.as_bytes(), directory, &mut line),
             Err(error) => {
                 let message = format!("not JSON: {}", error.what);
                 vec![Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset)]
@@ -233,7 +236,13 @@ impl Checker<'_> {
     }
 
     /// Everything that is to be said of a line's value, which was parsed from the beginning of `text`.
-    fn judge(&self, parsed: &json::Parsed<'_>, text: &[u8], folder: &Path, line: &mut Line) -> Vec<Finding> {
+    fn judge(
+        &self,
+        parsed: &json::Parsed<'_>,
+        text: &[u8],
+        directory: &Path,
+        line: &mut Line,
+    ) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some(offset) = parsed.lone_surrogate {
             let message = "half of a surrogate pair, which becomes U+FFFD";
@@ -243,14 +252,14 @@ impl Checker<'_> {
         findings.extend(judged.findings);
         let sample = judged.sample;
         let payloads = Payloads { text, runs: &parsed.base64 };
-        let look = |picture| self.look(picture, &payloads, folder, &mut findings);
+        let look = |image| self.look(image, &payloads, directory, &mut findings);
         let looked: Vec<_> = sample.images.iter().map(look).collect();
         line.images = looked.len();
         if !judged.taken {
             return findings;
         }
         let unknown = (1, 1);
-        let sizes: Vec<_> = looked.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
+        let sizes: Vec<_> = looked.iter().map(|image| image.size.unwrap_or(unknown)).collect();
         match self
             .encoder
             .plain_bound(&sample, &sizes)
@@ -265,9 +274,9 @@ impl Checker<'_> {
             Ok(_) => {}
         }
         findings.extend(rules::nothing_to_train(&sample));
-        line.facts = Some(Facts::new(&sample, looked.iter().map(|picture| picture.hash)));
+        line.facts = Some(Facts::new(&sample, looked.iter().map(|image| image.hash)));
         if self.verify == Verify::Compare {
-            line.measures = looked.into_iter().map(|picture| picture.measure).collect();
+            line.measures = looked.into_iter().map(|image| image.measure).collect();
         }
         findings
     }

@@ -1,11 +1,11 @@
-//! Which hashes were seen where: 33 bytes a sample, 21 a picture, and the tables' spare room, because a file may have a
+//! Which hashes were seen where: 33 bytes a sample, 21 an image, and the tables' spare room, because a file may have a
 //! hundred million lines.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// Where a sample or a picture stands.
+/// Where a sample or an image stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The index of its file.

@@ -1,10 +1,10 @@
-//! Mending lines: what `pixtune-core::fix` mends without a look at pictures, then the pictures, then a look whether the
+//! Repairing lines: what `pixtune-core::fix` repairs without a look at images, then the images, then a look whether the
 //! result passes.
 //!
-//! A line that needs nothing is given back byte for byte. What cannot be mended stays as it is and is told; on request it
+//! A line that needs nothing is given back byte for byte. What cannot be repaired stays as it is and is told; on request it
 //! is left out.
 
-mod pictures;
+mod images;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +18,15 @@ use pixtune_core::rules::{self, Rule};
 use crate::check::{Checker, Line};
 use crate::read::records::{Cut, RawRow};
 
-/// What lines are mended by.
+/// What lines are repaired by.
 pub struct Fixer {
-    /// Whose findings are mended, and who judges the result.
+    /// Whose findings are repaired, and who judges the result.
     pub checker: Checker<'static>,
     /// Whether guesses are allowed, and lines that stay bad left out.
     pub most: Fix,
 }
 
-/// A mended line.
+/// A repaired line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fixed {
     /// Its number in the input, from 1.
@@ -43,7 +43,7 @@ pub struct Fixed {
 
 /// A line that cannot be written again because it was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} has {bytes} bytes; lines up to {limit} are mended")]
+#[error("line {line} has {bytes} bytes; lines up to {limit} are repaired")]
 pub struct TooLarge {
     /// Its number, from 1.
     pub line: u64,
@@ -54,14 +54,14 @@ pub struct TooLarge {
 }
 
 impl Fixer {
-    /// Mends one line of a file whose pictures lie in `folder`. A line whose mending fails stays as it is.
-    pub fn fix(&self, folder: &Path, row: RawRow) -> Result<Fixed, TooLarge> {
+    /// Repairs one line of a file whose images lie in `directory`. A line whose repairing fails stays as it is.
+    pub fn fix(&self, directory: &Path, row: RawRow) -> Result<Fixed, TooLarge> {
         if row.cut == Some(Cut::TooLarge) && self.most == Fix::Safe {
             return Err(TooLarge { line: row.line, bytes: row.length, limit: row.bytes.len() });
         }
-        let mended = catch_unwind(AssertUnwindSafe(|| self.fix_line(folder, &row)));
+        let repaired = catch_unwind(AssertUnwindSafe(|| self.fix_line(directory, &row)));
         let (text, changes, left) =
-            mended.unwrap_or_else(|_| (None, vec![], self.checker.check(folder, &row)));
+            repaired.unwrap_or_else(|_| (None, vec![], self.checker.check(directory, &row)));
         let mut fixed = Fixed { number: row.line, length: row.length, line: None, changes, left };
         let refusal = self.refusal(&fixed.left);
         if !fixed.left.is_sample && self.checker.selection.wants(&rules::JSON_BLANK_LINE) {
@@ -88,8 +88,8 @@ impl Fixer {
     }
 
     /// The line without its end, where it was changed; the changes; what is found in the result.
-    fn fix_line(&self, folder: &Path, row: &RawRow) -> (Option<Vec<u8>>, Vec<Change>, Line) {
-        let Some(parsed) = readable(row) else { return (None, vec![], self.checker.check(folder, row)) };
+    fn fix_line(&self, directory: &Path, row: &RawRow) -> (Option<Vec<u8>>, Vec<Change>, Line) {
+        let Some(parsed) = readable(row) else { return (None, vec![], self.checker.check(directory, row)) };
         let lone = parsed.lone_surrogate;
         let mut value = parsed.value;
         let mut changes = Vec::new();
@@ -101,19 +101,19 @@ impl Fixer {
         }
         let wants = |rule: &Rule| self.checker.selection.wants(rule);
         let wanted = Wanted { rule: &wants, most: self.most, target: &self.checker.target };
-        // A picture that was put in place may still have to get the target's form.
+        // An image that was put in place may still have to get the target's form.
         loop {
-            let (mended, done) = fix(value, &wanted);
-            value = mended;
+            let (repaired, done) = fix(value, &wanted);
+            value = repaired;
             changes.extend(done);
-            let done = self.mend_pictures(&mut value, folder);
+            let done = self.repair_images(&mut value, directory);
             if done.is_empty() {
                 break;
             }
             changes.extend(done);
         }
-        let mut left = self.look(&value, &changes, folder, row);
-        // Each picture is drawn once; of many not all are told at once.
+        let mut left = self.look(&value, &changes, directory, row);
+        // Each image is drawn once; of many not all are told at once.
         let mut drawn = HashSet::new();
         loop {
             let redrawn = match self.most {
@@ -124,7 +124,7 @@ impl Fixer {
                 break;
             }
             changes.extend(redrawn);
-            left = self.look(&value, &changes, folder, row);
+            left = self.look(&value, &changes, directory, row);
         }
         if changes.is_empty() {
             return (None, changes, left);
@@ -137,13 +137,14 @@ impl Fixer {
     }
 
     /// What is found in the row as it stands.
-    fn look(&self, value: &Value<'_>, changes: &[Change], folder: &Path, row: &RawRow) -> Line {
+    fn look(&self, value: &Value<'_>, changes: &[Change], directory: &Path, row: &RawRow) -> Line {
         if changes.is_empty() {
-            return self.checker.check(folder, row);
+            return self.checker.check(directory, row);
         }
         let bytes = value.to_string().into_bytes();
         let length = bytes.len() as u64;
-        self.checker.check(folder, &RawRow { line: row.line, offset: row.offset, length, bytes, cut: None })
+        self.checker
+            .check(directory, &RawRow { line: row.line, offset: row.offset, length, bytes, cut: None })
     }
 }
 

@@ -3,7 +3,7 @@ mod rle;
 
 use super::bytes::{take, u16_le, u32_le};
 use super::error::ImageError;
-use super::header::{Colour, Header};
+use super::header::{Color, Header};
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Bmp;
@@ -19,7 +19,7 @@ struct Layout {
     coding: Coding,
     /// Where the pixels start.
     pixels: usize,
-    /// Where the palette starts, its colours, and bytes per colour.
+    /// Where the palette starts, its colors, and bytes per color.
     palette: (usize, usize, usize),
 }
 
@@ -53,7 +53,7 @@ impl Layout {
                 bits,
                 coding: Coding::Plain,
                 pixels,
-                palette: (palette, colours(0, bits), 3),
+                palette: (palette, colors(0, bits), 3),
             }));
         }
         let height = u32_le(info, 8)?.cast_signed();
@@ -75,7 +75,7 @@ impl Layout {
             bits,
             coding,
             pixels,
-            palette: (palette, colours(u32_le(info, 32)?, bits), 4),
+            palette: (palette, colors(u32_le(info, 32)?, bits), 4),
         }))
     }
 
@@ -84,7 +84,7 @@ impl Layout {
         (u64::from(self.width) * u64::from(self.bits)).div_ceil(32) * 4
     }
 
-    /// The bytes of uncompressed pixels, whose end is the end of the picture.
+    /// The bytes of uncompressed pixels, whose end is the end of the image.
     fn plain_pixels<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], ImageError> {
         let len = usize::try_from(self.line() * u64::from(self.height)).map_err(|_| TRUNCATED)?;
         take(bytes, self.pixels, len).ok_or(TRUNCATED)
@@ -92,17 +92,17 @@ impl Layout {
 
     fn palette(&self, bytes: &[u8]) -> [[u8; 4]; 256] {
         let (at, count, width) = self.palette;
-        let mut colours = [[0, 0, 0, 255]; 256];
-        for (index, colour) in colours.iter_mut().enumerate().take(count) {
+        let mut colors = [[0, 0, 0, 255]; 256];
+        for (index, color) in colors.iter_mut().enumerate().take(count) {
             if let Some(&[b, g, r]) = take(bytes, at + index * width, 3) {
-                *colour = [r, g, b, 255];
+                *color = [r, g, b, 255];
             }
         }
-        colours
+        colors
     }
 }
 
-fn colours(declared: u32, bits: u16) -> usize {
+fn colors(declared: u32, bits: u16) -> usize {
     match declared {
         0 if bits <= 8 => 1 << bits,
         declared => declared.min(256) as usize,
@@ -127,7 +127,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     let mut header = Header::plain(Bmp, layout.width, layout.height);
     if layout.bits <= 8 {
         header.bits = layout.bits as u8;
-        header.colour = Colour::Palette;
+        header.color = Color::Palette;
     }
     header.alpha = matches!(layout.coding, Coding::Masks([.., alpha]) if alpha != 0);
     Ok(header)

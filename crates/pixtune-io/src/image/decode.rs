@@ -9,17 +9,17 @@ use super::raster::Rgb;
 use super::sniff::{Format, sniff};
 use super::{bmp, gif, jpeg_file, png, tiff, webp};
 
-/// How the many ways to store a picture are read.
+/// How the many ways to store an image are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// As its author meant it: upright, transparent places white, 16 bits scaled to 8; no animations.
     Corrected,
     /// As mistral-common 1.13.1 with Pillow 13.0.0 reads it, flaws included: EXIF orientation ignored, the
-    /// first frame, 16-bit grey clipped at 255, a colour key of an RGB picture ignored.
+    /// first frame, 16-bit gray clipped at 255, a color key of an RGB image ignored.
     Reference,
 }
 
-/// A picture in RGB.
+/// An image in RGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
     /// The pixels.
@@ -28,7 +28,7 @@ pub struct Decoded {
     pub opaque: bool,
 }
 
-/// Decodes the whole picture. Data that ends early is an error, never filled up.
+/// Decodes the whole image. Data that ends early is an error, never filled up.
 pub fn decode(
     bytes: &[u8],
     header: &Header,
@@ -64,7 +64,7 @@ fn upright(rgb: &mut Rgb, header: &Header) {
     }
 }
 
-/// The cheap proof that a file is whole, for pictures whose bytes are passed on unread: the format's own
+/// The cheap proof that a file is whole, for images whose bytes are passed on unread: the format's own
 /// walk over its blocks, without decoding.
 pub fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
     match sniff(bytes)? {
@@ -77,7 +77,7 @@ pub fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
     }
 }
 
-/// Runs a decoder; its panic is a fault of this one picture.
+/// Runs a decoder; its panic is a fault of this one image.
 fn guard<T>(format: Format, decoder: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
     // Nothing outlives the closure but its result, so no half-changed state can be seen afterwards.
     catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|panic| {

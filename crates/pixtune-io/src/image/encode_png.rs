@@ -1,11 +1,11 @@
-//! PNG out: lossless, in the narrowest of palette, grey and RGB that holds the picture.
+//! PNG out: lossless, in the narrowest of palette, gray and RGB that holds the image.
 use std::collections::HashMap;
 
 use ::png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::raster::Rgb;
 
-/// Encodes a picture. The same pixels always give the same bytes.
+/// Encodes an image. The same pixels always give the same bytes.
 pub fn encode_png(rgb: &Rgb) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, rgb.width as u32, rgb.height as u32);
@@ -37,9 +37,9 @@ struct Pixels {
 
 fn narrowest(rgb: &Rgb) -> Pixels {
     let gray = rgb.pixels.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b);
-    // Grey needs a byte already, so a palette pays only below that.
+    // Gray needs a byte already, so a palette pays only below that.
     match palette_of(rgb, if gray { 16 } else { 256 }) {
-        Some(colours) => indexed(rgb, &colours),
+        Some(colors) => indexed(rgb, &colors),
         None if gray => Pixels {
             kind: ColorType::Grayscale,
             depth: BitDepth::Eight,
@@ -57,50 +57,50 @@ fn narrowest(rgb: &Rgb) -> Pixels {
     }
 }
 
-/// Colours in order of appearance, with their places; `None` when there are more than `most`.
+/// Colors in order of appearance, with their places; `None` when there are more than `most`.
 pub(super) fn palette_of(rgb: &Rgb, most: usize) -> Option<HashMap<[u8; 3], u8>> {
-    let mut colours = HashMap::new();
+    let mut colors = HashMap::new();
     let mut last = None;
-    for &colour in rgb.pixels.as_chunks::<3>().0 {
-        if last == Some(colour) {
+    for &color in rgb.pixels.as_chunks::<3>().0 {
+        if last == Some(color) {
             continue;
         }
-        last = Some(colour);
-        let next = colours.len();
-        colours.entry(colour).or_insert(next as u8);
-        if colours.len() > most {
+        last = Some(color);
+        let next = colors.len();
+        colors.entry(color).or_insert(next as u8);
+        if colors.len() > most {
             return None;
         }
     }
-    Some(colours)
+    Some(colors)
 }
 
-fn indexed(rgb: &Rgb, colours: &HashMap<[u8; 3], u8>) -> Pixels {
-    let mut palette = vec![0; 3 * colours.len()];
-    for (colour, &index) in colours {
-        palette[3 * usize::from(index)..][..3].copy_from_slice(colour);
+fn indexed(rgb: &Rgb, colors: &HashMap<[u8; 3], u8>) -> Pixels {
+    let mut palette = vec![0; 3 * colors.len()];
+    for (color, &index) in colors {
+        palette[3 * usize::from(index)..][..3].copy_from_slice(color);
     }
-    let (depth, bits) = match colours.len() {
+    let (depth, bits) = match colors.len() {
         0..=2 => (BitDepth::One, 1),
         3..=4 => (BitDepth::Two, 2),
         5..=16 => (BitDepth::Four, 4),
         _ => (BitDepth::Eight, 8),
     };
     let mut data = Vec::with_capacity(rgb.pixels.len() / 3 * bits / 8);
-    let mut last = ([0; 3], colours.get(&[0; 3]).copied().unwrap_or(0));
+    let mut last = ([0; 3], colors.get(&[0; 3]).copied().unwrap_or(0));
     for row in rgb.pixels.chunks_exact(3 * rgb.width) {
         for group in row.chunks(3 * 8 / bits) {
             let mut byte = 0;
-            for (place, &colour) in group.as_chunks::<3>().0.iter().enumerate() {
-                if colour != last.0 {
-                    last = (colour, colours[&colour]);
+            for (place, &color) in group.as_chunks::<3>().0.iter().enumerate() {
+                if color != last.0 {
+                    last = (color, colors[&color]);
                 }
                 byte |= last.1 << (8 - bits * (place + 1));
             }
             data.push(byte);
         }
     }
-    // Neighbouring indices have nothing to do with each other, so there is nothing to predict.
+    // Neighboring indices have nothing to do with each other, so there is nothing to predict.
     Pixels { kind: ColorType::Indexed, depth, filter: Filter::NoFilter, palette, data }
 }
 
@@ -109,14 +109,14 @@ mod tests {
     use super::super::{Limits, Reading, decode, inspect};
     use super::*;
 
-    fn check(width: usize, height: usize, kind: Option<u8>, colour: impl Fn(usize) -> [u8; 3]) {
-        let rgb = Rgb { width, height, pixels: (0..width * height).flat_map(colour).collect() };
+    fn check(width: usize, height: usize, kind: Option<u8>, color: impl Fn(usize) -> [u8; 3]) {
+        let rgb = Rgb { width, height, pixels: (0..width * height).flat_map(color).collect() };
         let file = encode_png(&rgb);
         let header = inspect(&file, &Limits::default()).unwrap();
         let decoded = decode(&file, &header, &Limits::default(), Reading::Corrected).unwrap();
         assert_eq!(decoded.rgb, rgb);
         assert_eq!(file, encode_png(&rgb), "the same pixels, the same bytes");
-        // The colour type's place in the header: 0 is grey, 2 is RGB, 3 is a palette.
+        // The color type's place in the header: 0 is gray, 2 is RGB, 3 is a palette.
         assert_eq!(Some(file[25]).filter(|_| kind.is_some()), kind);
     }
 

@@ -1,7 +1,7 @@
-//! What can be wrong with a picture; every message continues "`photo.jpg` …".
+//! What can be wrong with an image; every message continues "`photo.jpg` …".
 use super::sniff::Format;
 
-/// Why a picture cannot be used. Each variant is one finding about the user's file, never a failed run.
+/// Why an image cannot be used. Each variant is one finding about the user's file, never a failed run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// Zero bytes.
@@ -35,7 +35,7 @@ pub enum ImageError {
         /// The target's name.
         target: &'static str,
     },
-    /// The file ends before its picture does.
+    /// The file ends before its image does.
     #[error("is a truncated {format}")]
     Truncated {
         /// The format.
@@ -90,12 +90,12 @@ pub enum ImageError {
     /// Decoding would take more memory than [`Limits::max_decoded_bytes`](super::Limits).
     #[error("would need `{bytes}` bytes once decoded; the limit is `{max}`")]
     TooMuchMemory {
-        /// Size of the decoded picture.
+        /// Size of the decoded image.
         bytes: u64,
         /// The limit.
         max: u64,
     },
-    /// More than one frame, where a still picture is wanted.
+    /// More than one frame, where a still image is wanted.
     #[error("is an animated {format} with `{frames}` frames")]
     Animated {
         /// The format.
@@ -103,7 +103,7 @@ pub enum ImageError {
         /// Frames declared or counted.
         frames: u32,
     },
-    /// A decoder broke down on the bytes: its fault, but this picture cannot be used.
+    /// A decoder broke down on the bytes: its fault, but this image cannot be used.
     #[error("made the {format} decoder fail: {why}")]
     Decoder {
         /// The format.

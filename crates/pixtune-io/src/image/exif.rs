@@ -1,4 +1,4 @@
-//! Tags of a TIFF directory: the container of EXIF data and of TIFF pictures.
+//! Tags of a TIFF directory: the container of EXIF data and of TIFF images.
 use super::bytes::{take, u16_be, u16_le, u32_be, u32_le};
 use super::orient::Orientation;
 

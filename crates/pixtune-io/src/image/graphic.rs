@@ -1,22 +1,22 @@
-//! Photo or graphic: which of JPEG and PNG suits a picture.
+//! Photo or graphic: which of JPEG and PNG suits an image.
 use super::encode_png::palette_of;
 use super::raster::Rgb;
 
-/// Share of pixels equal to their left neighbour from which a picture counts as a graphic. Measured on the 135
-/// pictures of the real pack at most 1024 pixels large: above it PNG is at most 3.8 times, in the median 1.1
+/// Share of pixels equal to their left neighbor from which an image counts as a graphic. Measured on the 135
+/// images of the real pack at most 1024 pixels large: above it PNG is at most 3.8 times, in the median 1.1
 /// times as large as JPEG at quality 85, below it at least 2.4 times (photos 4 to 8 times), and every photo
 /// lies below 0.5.
 const GRAPHIC: f64 = 0.8;
 
-/// So few colours that PNG stores them in half a byte, however they are scattered.
-const FEW_COLOURS: usize = 16;
+/// So few colors that PNG stores them in half a byte, however they are scattered.
+const FEW_COLORS: usize = 16;
 
 /// Every so many rows are looked at.
 const STEP: usize = 4;
 
 /// Charts, screenshots, text and drawings: flat areas with sharp edges, which PNG stores well and JPEG smears.
 pub fn is_graphic(rgb: &Rgb) -> bool {
-    flat_share(rgb) >= GRAPHIC || palette_of(rgb, FEW_COLOURS).is_some()
+    flat_share(rgb) >= GRAPHIC || palette_of(rgb, FEW_COLORS).is_some()
 }
 
 fn flat_share(rgb: &Rgb) -> f64 {
@@ -35,17 +35,17 @@ fn flat_pixels(row: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn picture(colour: impl Fn(usize, usize) -> [u8; 3]) -> Rgb {
+    fn image(color: impl Fn(usize, usize) -> [u8; 3]) -> Rgb {
         let (width, height) = (64, 64);
-        let pixels = (0..width * height).flat_map(|at| colour(at % width, at / width)).collect();
+        let pixels = (0..width * height).flat_map(|at| color(at % width, at / width)).collect();
         Rgb { width, height, pixels }
     }
 
     #[test]
-    fn flat_areas_and_few_colours_are_graphic() {
-        assert!(is_graphic(&picture(|x, y| [(x / 16 * 50) as u8, (y / 16 * 50) as u8, 0])));
-        assert!(is_graphic(&picture(|x, y| [((x ^ y) & 1) as u8 * 255; 3])));
-        assert!(!is_graphic(&picture(|x, y| [(x * 4) as u8, (y * 4) as u8, (x + y) as u8])));
+    fn flat_areas_and_few_colors_are_graphic() {
+        assert!(is_graphic(&image(|x, y| [(x / 16 * 50) as u8, (y / 16 * 50) as u8, 0])));
+        assert!(is_graphic(&image(|x, y| [((x ^ y) & 1) as u8 * 255; 3])));
+        assert!(!is_graphic(&image(|x, y| [(x * 4) as u8, (y * 4) as u8, (x + y) as u8])));
     }
 
     #[test]

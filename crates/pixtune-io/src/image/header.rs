@@ -1,11 +1,11 @@
-//! What a picture's header declares, read without decoding it.
+//! What an image's header declares, read without decoding it.
 use super::error::ImageError;
 use super::limits::Limits;
 use super::orient::Orientation;
 use super::sniff::{Format, sniff};
 use super::{bmp, gif, jpeg_file, png, tiff, webp};
 
-/// A picture's declared properties. Width and height are as stored, before orientation.
+/// An image's declared properties. Width and height are as stored, before orientation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The format of the bytes.
@@ -16,31 +16,31 @@ pub struct Header {
     pub height: u32,
     /// EXIF orientation.
     pub orientation: Orientation,
-    /// The picture may have transparent places: an alpha channel, a transparent palette entry, a colour key.
+    /// The image may have transparent places: an alpha channel, a transparent palette entry, a color key.
     pub alpha: bool,
     /// Bits per channel (per index for palettes).
     pub bits: u8,
     /// How the channels are to be read.
-    pub colour: Colour,
-    /// Frames of an animation, pages of a TIFF; 1 for a still picture.
+    pub color: Color,
+    /// Frames of an animation, pages of a TIFF; 1 for a still image.
     pub frames: u32,
 }
 
-/// Kinds of colour a file stores.
+/// Kinds of color a file stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Colour {
+pub enum Color {
     /// One channel.
     Gray,
     /// Red, green and blue, or luma and chroma that stand for them.
     Rgb,
-    /// Indices into a table of colours.
+    /// Indices into a table of colors.
     Palette,
     /// Four inks.
     Cmyk,
 }
 
 impl Header {
-    /// A still, upright, opaque 8-bit RGB picture, for a format's reader to adjust.
+    /// A still, upright, opaque 8-bit RGB image, for a format's reader to adjust.
     pub(super) fn plain(format: Format, width: u32, height: u32) -> Self {
         Header {
             format,
@@ -49,7 +49,7 @@ impl Header {
             orientation: Orientation::UPRIGHT,
             alpha: false,
             bits: 8,
-            colour: Colour::Rgb,
+            color: Color::Rgb,
             frames: 1,
         }
     }
@@ -64,17 +64,17 @@ impl Header {
         if self.format == Format::Tiff { self.upright_size() } else { (self.width, self.height) }
     }
 
-    /// An animation: several frames of one picture, where the pages of a TIFF are pictures of their own.
+    /// An animation: several frames of one image, where the pages of a TIFF are images of their own.
     pub fn is_animated(&self) -> bool {
         self.frames > 1 && self.format != Format::Tiff
     }
 
-    /// Bytes of the picture as its decoder writes it, 16-bit samples included.
+    /// Bytes of the image as its decoder writes it, 16-bit samples included.
     pub(super) fn decoded_bytes(&self) -> u64 {
-        let channels = match self.colour {
-            Colour::Gray => 1 + u64::from(self.alpha),
-            Colour::Rgb => 3 + u64::from(self.alpha),
-            Colour::Palette | Colour::Cmyk => 4,
+        let channels = match self.color {
+            Color::Gray => 1 + u64::from(self.alpha),
+            Color::Rgb => 3 + u64::from(self.alpha),
+            Color::Palette | Color::Cmyk => 4,
         };
         let sample = if self.bits > 8 { 2 } else { 1 };
         // What leaves the decoder is RGB in the end, whatever went in.

@@ -2,7 +2,7 @@
 use super::bytes::{take, u16_be};
 use super::error::ImageError;
 use super::exif;
-use super::header::{Colour, Header};
+use super::header::{Color, Header};
 use super::jpeg::{self, JpegError};
 use super::limits::Limits;
 use super::orient::Orientation;
@@ -66,10 +66,10 @@ fn frame(payload: &[u8]) -> Option<Header> {
     let width = u32::from(u16_be(payload, 3)?);
     let mut header = Header::plain(Jpeg, width, height);
     header.bits = payload[0];
-    header.colour = match payload.get(5)? {
-        1 => Colour::Gray,
-        4 => Colour::Cmyk,
-        _ => Colour::Rgb,
+    header.color = match payload.get(5)? {
+        1 => Color::Gray,
+        4 => Color::Cmyk,
+        _ => Color::Rgb,
     };
     Some(header)
 }

@@ -1,7 +1,7 @@
-//! How large a picture may be; checked on the header, before a decoder allocates anything.
+//! How large an image may be; checked on the header, before a decoder allocates anything.
 use super::error::ImageError;
 
-/// Bounds on one picture.
+/// Bounds on one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the file.
@@ -10,7 +10,7 @@ pub struct Limits {
     pub max_side: u32,
     /// Width times height.
     pub max_pixels: u64,
-    /// Memory of the decoded picture, at the sample size its decoder writes. While it becomes RGB, about twice as
+    /// Memory of the decoded image, at the sample size its decoder writes. While it becomes RGB, about twice as
     /// much is held for a moment.
     pub max_decoded_bytes: u64,
 }

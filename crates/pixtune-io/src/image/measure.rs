@@ -1,51 +1,51 @@
-//! Measuring pictures: from what the decoders give to [`PictureFacts`].
+//! Measuring images: from what the decoders give to [`ImageFacts`].
 
 use std::fs::File;
 use std::hash::Hasher as _;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use pixtune_core::curate::PictureFacts;
+use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::measure::{Luma, Measured, Thumbnail, measure, perceptual_hash};
 use twox_hash::XxHash3_64;
 
-use super::jpeg::{Colour, Planes};
+use super::jpeg::{Color, Planes};
 use super::prepare::with_planes;
 use super::{Format, Header, ImageError, Limits, Orientation, Reading, Rgb, decode, inspect, orient};
 
-/// Colour of less than this many steps of chroma, or of difference between channels, is taken for grey: JPEG's own
+/// Color of less than this many steps of chroma, or of difference between channels, is taken for gray: JPEG's own
 /// rounding makes as much.
 const GREY: u8 = 6;
 
-/// Why a picture file could not be measured.
+/// Why an image file could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     /// The file could not be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It holds no picture that can be decoded.
+    /// It holds no image that can be decoded.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
 
-/// What was measured of a picture, and what two pictures are compared by more closely.
+/// What was measured of an image, and what two images are compared by more closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measure {
     /// The numbers.
-    pub facts: PictureFacts,
-    /// The picture in 32 x 32, upright.
+    pub facts: ImageFacts,
+    /// The image in 32 x 32, upright.
     pub thumbnail: Thumbnail,
 }
 
-/// Measures a picture file on its own.
-pub fn file(path: &Path, limits: &Limits) -> Result<(Header, PictureFacts), MeasureError> {
+/// Measures an image file on its own.
+pub fn file(path: &Path, limits: &Limits) -> Result<(Header, ImageFacts), MeasureError> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes_of_file(&bytes, limits)?)
 }
 
-/// Measures the bytes of a picture file. Of an animation nothing can be measured: it is an error.
-pub fn bytes_of_file(bytes: &[u8], limits: &Limits) -> Result<(Header, PictureFacts), ImageError> {
+/// Measures the bytes of an image file. Of an animation nothing can be measured: it is an error.
+pub fn bytes_of_file(bytes: &[u8], limits: &Limits) -> Result<(Header, ImageFacts), ImageError> {
     whole(bytes, limits).map(|(header, measure)| (header, measure.facts))
 }
 
@@ -61,15 +61,15 @@ pub fn whole(bytes: &[u8], limits: &Limits) -> Result<(Header, Measure), ImageEr
 
 /// Measures a decoded JPEG that still has to be turned by `orientation`.
 pub fn planes(planes: &Planes, orientation: Orientation) -> Measure {
-    match (planes.colour, &planes.planes[..]) {
-        (Colour::Gray | Colour::YCbCr, [luma, chroma @ ..]) => {
+    match (planes.color, &planes.planes[..]) {
+        (Color::Gray | Color::YCbCr, [luma, chroma @ ..]) => {
             let measured = measure(Luma {
                 samples: &luma.samples,
                 width: planes.width,
                 height: planes.height,
                 stride: luma.stride,
             });
-            let grayscale = chroma.iter().all(|plane| plane.rows().all(is_grey));
+            let grayscale = chroma.iter().all(|plane| plane.rows().all(is_gray));
             let mut means = [[128; 2]; 4];
             for (at, plane) in chroma.iter().enumerate() {
                 for (quarter, mean) in
@@ -96,7 +96,7 @@ pub fn planes(planes: &Planes, orientation: Orientation) -> Measure {
     }
 }
 
-/// Measures an upright picture in RGB.
+/// Measures an upright image in RGB.
 pub fn rgb(rgb: &Rgb) -> Measure {
     let Rgb { width, height, pixels } = rgb;
     let samples = luma_of(pixels);
@@ -106,11 +106,11 @@ pub fn rgb(rgb: &Rgb) -> Measure {
         r.max(g).max(b) - r.min(g).min(b) < GREY
     });
     let chroma = Chroma { grayscale, means: rgb_quarters(rgb) };
-    facts(measured, colour_hash(rgb), (*width, *height), Orientation::UPRIGHT, chroma)
+    facts(measured, color_hash(rgb), (*width, *height), Orientation::UPRIGHT, chroma)
 }
 
-/// Of size and colours, even and never 0.
-fn colour_hash(rgb: &Rgb) -> u64 {
+/// Of size and colors, even and never 0.
+fn color_hash(rgb: &Rgb) -> u64 {
     let mut hash = XxHash3_64::new();
     hash.write(&[rgb.width.to_le_bytes(), rgb.height.to_le_bytes()].concat());
     hash.write(&rgb.pixels);
@@ -118,9 +118,9 @@ fn colour_hash(rgb: &Rgb) -> u64 {
 }
 
 /// The hash by which the pixels in a file are known where they are compared with those of another format.
-pub(crate) fn by_colours(bytes: &[u8], limits: &Limits) -> Result<u64, ImageError> {
+pub(crate) fn by_colors(bytes: &[u8], limits: &Limits) -> Result<u64, ImageError> {
     let header = inspect(bytes, limits)?;
-    Ok(colour_hash(&decode(bytes, &header, limits, Reading::Corrected)?.rgb))
+    Ok(color_hash(&decode(bytes, &header, limits, Reading::Corrected)?.rgb))
 }
 
 struct Chroma {
@@ -140,7 +140,7 @@ fn facts(
     let upright = Thumbnail { pixels: orient(thumbnail.pixels, 32, 32, 1, orientation) };
     let (width, height) = orientation.size(width as u32, height as u32);
     let quarters = orient(vec![0, 1, 2, 3], 2, 2, 1, orientation);
-    let facts = PictureFacts {
+    let facts = ImageFacts {
         pixels,
         phash: perceptual_hash(&upright),
         width,
@@ -155,16 +155,16 @@ fn facts(
     Measure { facts, thumbnail: upright }
 }
 
-fn is_grey(row: &[u8]) -> bool {
+fn is_gray(row: &[u8]) -> bool {
     // Without an early end the loop over a row is vectorised.
     row.iter().fold(0, |most: u8, value| most.max(value.abs_diff(128))) < GREY
 }
 
-/// Of the planes, the colours they stand for and the way they are turned: the same for files that differ in their
+/// Of the planes, the colors they stand for and the way they are turned: the same for files that differ in their
 /// metadata, their tables of codes or the order of their scans.
 fn pixel_hash(planes: &Planes, orientation: Orientation) -> u64 {
     let mut hash = XxHash3_64::new();
-    hash.write(&[planes.colour as u8, orientation.exif(), planes.planes.len() as u8]);
+    hash.write(&[planes.color as u8, orientation.exif(), planes.planes.len() as u8]);
     for plane in &planes.planes {
         hash.write(&[plane.width.to_le_bytes(), plane.height.to_le_bytes()].concat());
         plane.rows().for_each(|row| hash.write(row));
@@ -195,7 +195,7 @@ fn sum(values: &[u8]) -> u64 {
         .sum()
 }
 
-/// Chroma is linear in red, green and blue, so that of a quarter is that of its mean colour.
+/// Chroma is linear in red, green and blue, so that of a quarter is that of its mean color.
 fn rgb_quarters(rgb: &Rgb) -> [[u8; 2]; 4] {
     let halves = |length: usize| [0..length.div_ceil(2), length / 2..length];
     let mut means = [[128; 2]; 4];
@@ -248,7 +248,7 @@ mod tests {
         Rgb { width, height, pixels: (0..width * height).flat_map(pixel).collect() }
     }
 
-    fn measured(bytes: &[u8]) -> PictureFacts {
+    fn measured(bytes: &[u8]) -> ImageFacts {
         bytes_of_file(bytes, &Limits::default()).unwrap().1
     }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jpeg_measures_like_the_picture_it_was_made_of() {
+    fn a_jpeg_measures_like_the_image_it_was_made_of() {
         let scene = scene(300, 200);
         let (png, jpeg) = (measured(&encode_png(&scene)), measured(&jpeg(&scene, 90)));
         assert_eq!((png.width, png.height, png.grayscale), (300, 200, false));
@@ -291,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_grey_in_every_format_and_one_pixel_is_a_picture() {
-        let grey = Rgb { width: 1, height: 1, pixels: vec![9; 3] };
-        for facts in [measured(&encode_png(&grey)), measured(&jpeg(&grey, 50))] {
+    fn gray_is_gray_in_every_format_and_one_pixel_is_a_image() {
+        let gray = Rgb { width: 1, height: 1, pixels: vec![9; 3] };
+        for facts in [measured(&encode_png(&gray)), measured(&jpeg(&gray, 50))] {
             assert!(facts.grayscale && facts.is_measured());
             assert_eq!((facts.phash, facts.chroma), (0, [[128; 2]; 4]));
         }

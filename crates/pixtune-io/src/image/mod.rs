@@ -1,7 +1,7 @@
-//! Pictures: sniff, inspect, decode, orient, resize, encode, measure.
+//! Images: sniff, inspect, decode, orient, resize, encode, measure.
 //!
 //! [`inspect`] reads the header and refuses what the [`Limits`] refuse before anything is allocated;
-//! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for pictures whose bytes are
+//! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for images whose bytes are
 //! passed on unchanged; [`model_input`] gives what a model is fed.
 mod bmp;
 mod bytes;
@@ -31,7 +31,7 @@ pub use decode::{Decoded, Reading, check_structure, decode};
 pub use encode_png::encode_png;
 pub use error::ImageError;
 pub use graphic::is_graphic;
-pub use header::{Colour, Header, inspect};
+pub use header::{Color, Header, inspect};
 pub(crate) use jpeg_file::reaches_scan;
 pub use limits::Limits;
 pub use model_input::{ModelInput, model_input};

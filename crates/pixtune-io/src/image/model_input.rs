@@ -1,4 +1,4 @@
-//! What a model is fed of a picture: its grid, and the floats of its pixels.
+//! What a model is fed of an image: its grid, and the floats of its pixels.
 
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
@@ -9,17 +9,17 @@ use super::header::inspect;
 use super::limits::Limits;
 use super::resample::model_pixels;
 
-/// A picture as the vision encoder gets it.
+/// An image as the vision encoder gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelInput {
     /// How it is cut into patches.
     pub grid: Grid,
-    /// `3 * grid.height * grid.width` normalised values: all of red, then green, then blue, row by row.
+    /// `3 * grid.height * grid.width` normalized values: all of red, then green, then blue, row by row.
     pub pixels: Vec<f32>,
 }
 
-/// Decodes a picture and makes of it what mistral-common 1.13.1 makes: transparency on white, stretched to the grid by
-/// OpenCV's cubic, normalised.
+/// Decodes an image and makes of it what mistral-common 1.13.1 makes: transparency on white, stretched to the grid by
+/// OpenCV's cubic, normalized.
 pub fn model_input(bytes: &[u8], spec: &ModelSpec, limits: &Limits) -> Result<ModelInput, ImageError> {
     let header = inspect(bytes, limits)?;
     let rgb = decode(bytes, &header, limits, Reading::Reference)?.rgb;

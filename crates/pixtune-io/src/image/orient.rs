@@ -1,4 +1,4 @@
-//! EXIF orientation: how a stored picture has to be turned to stand upright.
+//! EXIF orientation: how a stored image has to be turned to stand upright.
 
 /// One of the eight EXIF orientations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,17 +31,17 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// The size of the upright picture.
+    /// The size of the upright image.
     pub fn size(self, width: u32, height: u32) -> (u32, u32) {
         if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
-    /// Whether the stored picture is read from its right edge, for the upright picture's rows or columns.
+    /// Whether the stored image is read from its right edge, for the upright image's rows or columns.
     fn starts_right(self) -> bool {
         matches!(self.0, 2 | 3 | 7 | 8)
     }
 
-    /// Whether the stored picture is read from its bottom edge.
+    /// Whether the stored image is read from its bottom edge.
     fn starts_bottom(self) -> bool {
         matches!(self.0, 3 | 4 | 6 | 7)
     }
@@ -98,7 +98,7 @@ fn turn<const N: usize>(pixels: &[u8], width: usize, height: usize, orientation:
 mod tests {
     use super::*;
 
-    /// The picture is `1 2 3 / 4 5 6`; the results were made with Pillow's `ImageOps.exif_transpose`.
+    /// The image is `1 2 3 / 4 5 6`; the results were made with Pillow's `ImageOps.exif_transpose`.
     #[test]
     fn turns_as_exif_says() {
         let expected: [&[u8]; 8] = [

@@ -6,7 +6,7 @@ use ::png::{BitDepth, ColorType, DecodingError};
 use super::bytes::{take, u16_be, u32_be};
 use super::error::ImageError;
 use super::exif;
-use super::header::{Colour, Header};
+use super::header::{Color, Header};
 use super::limits::Limits;
 use super::raster::{Channels, Key, Raster, Samples};
 use super::sniff::Format::Png;
@@ -42,16 +42,16 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     let mut header = Header::plain(Png, size(8), size(12));
     header.bits = ihdr[16];
     let kind = ihdr[17];
-    header.colour = match kind {
-        0 | 4 => Colour::Gray,
-        2 | 6 => Colour::Rgb,
-        3 => Colour::Palette,
-        _ => return Err(ImageError::corrupt(Png, format!("it has the colour type `{kind}`"))),
+    header.color = match kind {
+        0 | 4 => Color::Gray,
+        2 | 6 => Color::Rgb,
+        3 => Color::Palette,
+        _ => return Err(ImageError::corrupt(Png, format!("it has the color type `{kind}`"))),
     };
     header.alpha = matches!(kind, 4 | 6);
     for (_, Chunk { name, data }) in chunks(bytes) {
         match name {
-            b"tRNS" => header.alpha |= header.colour != Colour::Palette || data.iter().any(|&a| a != 255),
+            b"tRNS" => header.alpha |= header.color != Color::Palette || data.iter().any(|&a| a != 255),
             b"eXIf" => header.orientation = exif::orientation(data),
             b"acTL" => header.frames = u32_be(data, 0).unwrap_or(1).max(1),
             _ => {}
@@ -61,7 +61,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// All chunks inside the file, `IHDR` first, `IDAT` there, `IEND` last. A cut inside `IEND` is let pass:
-/// the picture is whole and Pillow reads it.
+/// the image is whole and Pillow reads it.
 pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
     header(bytes)?;
     let mut end = SIGNATURE;
@@ -115,7 +115,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     let mut data = vec![0; size];
     let frame = reader.next_frame(&mut data).map_err(error)?;
     if (frame.width, frame.height) != (header.width, header.height) {
-        return Err(ImageError::corrupt(Png, "its first frame is smaller than the picture"));
+        return Err(ImageError::corrupt(Png, "its first frame is smaller than the image"));
     }
     let info = reader.info();
     let (width, height) = (frame.width as usize, frame.height as usize);
@@ -198,8 +198,8 @@ pub(super) fn unpack(data: &[u8], width: usize, line: usize, bits: usize) -> Vec
 fn gray_key(trns: &[u8], depth: BitDepth) -> Option<Key> {
     let key = u16_be(trns, 0)?;
     let factor = u16::from(widen(depth).unwrap_or(1));
-    // Measured with Pillow 13.0.0: the key is compared, unscaled and cut to a byte, with the grey value
-    // after its conversion to 8 bits; bilevel pictures take any key but 0 as white.
+    // Measured with Pillow 13.0.0: the key is compared, unscaled and cut to a byte, with the gray value
+    // after its conversion to 8 bits; bilevel images take any key but 0 as white.
     let pillow = if depth == BitDepth::One { if key == 0 { 0 } else { 255 } } else { key as u8 };
     Some(Key { exact: [key.saturating_mul(factor); 3], pillow: Some(pillow) })
 }
@@ -208,30 +208,30 @@ fn rgb_key(trns: &[u8]) -> Option<Key> {
     Some(Key { exact: [u16_be(trns, 0)?, u16_be(trns, 2)?, u16_be(trns, 4)?], pillow: None })
 }
 
-/// Colours for indices; an index past the palette is black, as Pillow has it.
+/// Colors for indices; an index past the palette is black, as Pillow has it.
 fn look_up(indices: &[u8], palette: &[u8], alphas: &[u8]) -> (Channels, Vec<u8>) {
-    let mut colours = [[0, 0, 0, 255]; 256];
-    for (colour, rgb) in colours.iter_mut().zip(palette.as_chunks::<3>().0) {
-        colour[..3].copy_from_slice(rgb);
+    let mut colors = [[0, 0, 0, 255]; 256];
+    for (color, rgb) in colors.iter_mut().zip(palette.as_chunks::<3>().0) {
+        color[..3].copy_from_slice(rgb);
     }
-    for (colour, &alpha) in colours.iter_mut().zip(alphas) {
-        colour[3] = alpha;
+    for (color, &alpha) in colors.iter_mut().zip(alphas) {
+        color[3] = alpha;
     }
-    apply_palette(indices, &colours, alphas.iter().any(|&alpha| alpha != 255))
+    apply_palette(indices, &colors, alphas.iter().any(|&alpha| alpha != 255))
 }
 
 /// Indices to RGB, or to RGBA when the palette has transparent entries.
 pub(super) fn apply_palette(
     indices: &[u8],
-    colours: &[[u8; 4]; 256],
+    colors: &[[u8; 4]; 256],
     transparent: bool,
 ) -> (Channels, Vec<u8>) {
-    let colour = |&index: &u8| colours[usize::from(index)];
+    let color = |&index: &u8| colors[usize::from(index)];
     if transparent {
-        (Channels::Rgba, indices.iter().flat_map(colour).collect())
+        (Channels::Rgba, indices.iter().flat_map(color).collect())
     } else {
         let rgb = |index: &u8| {
-            let [r, g, b, _] = colour(index);
+            let [r, g, b, _] = color(index);
             [r, g, b]
         };
         (Channels::Rgb, indices.iter().flat_map(rgb).collect())

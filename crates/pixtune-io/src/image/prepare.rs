@@ -1,4 +1,4 @@
-//! A picture made ready for a model and a target: passed through when it fits already, written anew when not.
+//! An image made ready for a model and a target: passed through when it fits already, written anew when not.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,10 @@ use pixtune_core::tokens::{Grid, grid};
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::measure::Measure;
 use super::resample::{Filter, Plane, resample};
-use super::{Colour, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
+use super::{Color, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
 use super::{check_structure, decode, encode_png, inspect, is_graphic, measure, orient};
 
-/// How a picture is made smaller.
+/// How an image is made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resampling {
     /// As the model's own preprocessing does it: cubic, without antialiasing.
@@ -41,28 +41,28 @@ impl Resampling {
     }
 }
 
-/// What pictures have to satisfy and what may be done to them.
+/// What images have to satisfy and what may be done to them.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// What is read at all.
     pub limits: Limits,
-    /// Whose grid a picture must fit.
+    /// Whose grid an image must fit.
     pub model: &'static ModelSpec,
     /// Whose formats and sizes hold for what is written.
     pub target: Target,
-    /// Pictures are embedded as they are.
+    /// Images are embedded as they are.
     pub keep: bool,
-    /// Pictures that pass through are decoded to the last pixel.
+    /// Images that pass through are decoded to the last pixel.
     pub decode_all: bool,
-    /// How pictures are made smaller.
+    /// How images are made smaller.
     pub resampling: Resampling,
     /// Quality of JPEGs that are written anew.
     pub jpeg_quality: u8,
-    /// Pictures that are decoded anyway are measured.
+    /// Images that are decoded anyway are measured.
     pub measure: bool,
 }
 
-/// A picture that can be written.
+/// An image that can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// The format of `bytes`.
@@ -92,7 +92,7 @@ const LARGE: u64 = 64 << 20;
 
 static LARGE_TURN: Mutex<()> = Mutex::new(());
 
-/// Makes a picture ready.
+/// Makes an image ready.
 pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> {
     let header = inspect(&bytes, &policy.limits)?;
     if header.is_animated() {
@@ -108,7 +108,7 @@ pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> 
     let plain = header.orientation.is_upright()
         && !grid.shrunk
         && header.bits <= 8
-        && header.colour != Colour::Cmyk
+        && header.color != Color::Cmyk
         && policy.target.formats.contains(&header.format)
         && bytes.len() as u64 <= policy.target.max_image_bytes;
     if plain && !header.alpha {
@@ -143,7 +143,7 @@ fn measure_planes(planes: &Planes, header: &Header, policy: &Policy) -> Option<M
     policy.measure.then(|| measure::planes(planes, header.orientation))
 }
 
-/// Shows that a picture that passes through is whole, and measures it where that takes decoding.
+/// Shows that an image that passes through is whole, and measures it where that takes decoding.
 fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<Option<Measure>, ImageError> {
     if !policy.decode_all {
         return check_structure(bytes).map(|()| None);
@@ -166,7 +166,7 @@ fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, Im
         });
     }
     let measure = prove(&bytes, header, policy)?;
-    // The model's preprocessing does not turn pictures, so it is the stored size that counts.
+    // The model's preprocessing does not turn images, so it is the stored size that counts.
     let sideways = !header.orientation.is_upright();
     Ok(Prepared { sideways, measure, ..unchanged(bytes, header, (header.width, header.height)) })
 }
@@ -187,7 +187,7 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
     }
 }
 
-/// Writes a decoded picture: graphics and text losslessly, photographs as JPEG.
+/// Writes a decoded image: graphics and text losslessly, photographs as JPEG.
 fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
     if grid.shrunk {
         rgb = shrink(&rgb, grid, policy);
@@ -248,7 +248,7 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
     };
     with_planes(bytes, &policy.limits, |planes| {
         let measure = measure_planes(planes, header, policy);
-        if grid.shrunk && matches!(planes.colour, jpeg::Colour::Gray | jpeg::Colour::YCbCr) {
+        if grid.shrunk && matches!(planes.color, jpeg::Color::Gray | jpeg::Color::YCbCr) {
             let smaller = shrink_planes(planes, header.orientation, grid, policy.resampling.filter());
             let mut out = Vec::new();
             jpeg::encode_planes(&smaller, policy.jpeg_quality, &mut out)
@@ -291,10 +291,10 @@ fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: 
         let (wide, high) = if orientation.swaps_sides() { (high, wide) } else { (wide, high) };
         jpeg::Plane { width: wide, height: high, stride: wide, ratio: (ratio as u8, ratio as u8), samples }
     });
-    Planes { width, height, colour: planes.colour, planes: smaller.collect() }
+    Planes { width, height, color: planes.color, planes: smaller.collect() }
 }
 
-/// Decodes a JPEG into planes that each thread keeps, so that a run does not allocate them anew for every picture.
+/// Decodes a JPEG into planes that each thread keeps, so that a run does not allocate them anew for every image.
 pub(super) fn with_planes<T>(
     bytes: &[u8],
     limits: &Limits,
@@ -315,7 +315,7 @@ pub(super) fn with_planes<T>(
     })
 }
 
-/// The rule that a refused picture breaks, and what to do about it.
+/// The rule that a refused image breaks, and what to do about it.
 pub fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
     match error {
         ImageError::Empty | ImageError::Truncated { .. } => (
@@ -336,16 +336,16 @@ pub fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
             (&rules::IMAGE_UNSUPPORTED, Some("leave out `--images keep` to have it converted"))
         }
         ImageError::Animated { .. } => {
-            (&rules::IMAGE_ANIMATED, Some("export the frame that is meant as a still picture"))
+            (&rules::IMAGE_ANIMATED, Some("export the frame that is meant as a still image"))
         }
         ImageError::TooManyBytes { .. } => {
             (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-bytes if it is meant"))
         }
         ImageError::TooLarge { .. } | ImageError::TooManyPixels { .. } => {
-            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-side if it is meant, or shrink the picture"))
+            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-side if it is meant, or shrink the image"))
         }
         ImageError::TooMuchMemory { .. } => {
-            (&rules::IMAGE_TOO_LARGE, Some("raise --max-decoded-bytes if it is meant, or shrink the picture"))
+            (&rules::IMAGE_TOO_LARGE, Some("raise --max-decoded-bytes if it is meant, or shrink the image"))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From what the decoders write, any channels at 8 or 16 bits, to opaque 8-bit RGB.
 use super::decode::{Decoded, Reading};
 
-/// A decoded picture: interleaved red, green and blue, no padding.
+/// A decoded image: interleaved red, green and blue, no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rgb {
     /// Pixels per row.
@@ -12,7 +12,7 @@ pub struct Rgb {
     pub pixels: Vec<u8>,
 }
 
-/// A picture as its decoder wrote it; palettes are already looked up.
+/// An image as its decoder wrote it; palettes are already looked up.
 #[derive(Debug)]
 pub(super) struct Raster {
     pub(super) width: usize,
@@ -37,7 +37,7 @@ pub(super) enum Samples {
     Sixteen(Vec<u16>),
 }
 
-/// The colour that PNG's tRNS chunk declares transparent.
+/// The color that PNG's tRNS chunk declares transparent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     /// In the scale of the samples: what the PNG specification asks for.
@@ -47,7 +47,7 @@ pub(super) struct Key {
 }
 
 impl Raster {
-    /// Opaque RGB, and whether the picture was opaque in fact.
+    /// Opaque RGB, and whether the image was opaque in fact.
     pub(super) fn into_rgb(self, reading: Reading) -> Decoded {
         let Raster { width, height, channels, samples, key } = self;
         let key = key.map(|key| match reading {
@@ -125,7 +125,7 @@ impl Samples {
             Samples::Sixteen(samples) => {
                 let narrow = match (reading, channels) {
                     (Reading::Corrected, _) => scale,
-                    // Pillow opens 16-bit grey as mode `I;16` and clips it on conversion; every other
+                    // Pillow opens 16-bit gray as mode `I;16` and clips it on conversion; every other
                     // 16-bit kind loses its low byte while being unpacked (measured with 13.0.0).
                     (Reading::Reference, Channels::Gray) => clip,
                     (Reading::Reference, _) => high_byte,
@@ -161,7 +161,7 @@ fn flatten(mut samples: Vec<u8>, channels: Channels) -> (Vec<u8>, bool) {
         }
         Channels::Rgba => {
             let opaque = samples.as_chunks::<4>().0.iter().all(|&[_, _, _, a]| a == u8::MAX);
-            // In place, since the result is shorter: the picture is never held twice.
+            // In place, since the result is shorter: the image is never held twice.
             let count = samples.len() / 4;
             for pixel in 0..count {
                 let a = samples[4 * pixel + 3];
@@ -187,7 +187,7 @@ fn over_white(v: u8, alpha: u8) -> u8 {
     (((sum >> 8) + sum) >> 8) as u8
 }
 
-/// Inks to light without a colour profile, the way Pillow converts CMYK.
+/// Inks to light without a color profile, the way Pillow converts CMYK.
 pub(super) fn cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
     let light = 255 - k;
     [c, m, y].map(|ink| light.saturating_sub(mul_255(ink, light)))
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_key_is_white() {
+    fn a_color_key_is_white() {
         let key = || Some(Key { exact: [5; 3], pillow: Some(6) });
         let samples = || Samples::Eight(vec![4, 5, 6]);
         assert_eq!(gray(samples(), key(), Reading::Corrected), (vec![4, 255, 6], false));

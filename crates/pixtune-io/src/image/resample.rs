@@ -14,7 +14,7 @@ use horizontal::{Row, SLACK, mix_along};
 use taps::Taps;
 use vertical::{mix_rows, round_to_bytes};
 
-/// Interleaved bytes with room for padding at the end of each row: a picture, or one plane of a JPEG.
+/// Interleaved bytes with room for padding at the end of each row: an image, or one plane of a JPEG.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
     /// At least `stride * (height - 1) + width * channels` bytes.
@@ -86,18 +86,18 @@ fn each_row(
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
 
-fn normalise(value: f32, channel: usize) -> f32 {
+fn normalize(value: f32, channel: usize) -> f32 {
     (value / 255.0 - MEAN[channel]) / DEVIATION[channel]
 }
 
-/// What the model is fed: the picture stretched to `width` by `height` (its grid in pixels) and normalised,
+/// What the model is fed: the image stretched to `width` by `height` (its grid in pixels) and normalized,
 /// channel after channel. Overshoot of the cubic is kept, as in the reference.
 pub fn model_pixels(rgb: &Rgb, width: usize, height: usize) -> Vec<f32> {
     let area = width * height;
     let mut pixels = vec![0.0; 3 * area];
     if (rgb.width, rgb.height) == (width, height) {
         for channel in 0..3 {
-            let table: [f32; 256] = std::array::from_fn(|v| normalise(v as f32, channel));
+            let table: [f32; 256] = std::array::from_fn(|v| normalize(v as f32, channel));
             let values = rgb.pixels.as_chunks::<3>().0.iter().map(|pixel| table[usize::from(pixel[channel])]);
             pixels[channel * area..][..area].iter_mut().zip(values).for_each(|(to, value)| *to = value);
         }
@@ -107,7 +107,7 @@ pub fn model_pixels(rgb: &Rgb, width: usize, height: usize) -> Vec<f32> {
         for channel in 0..3 {
             let row = &mut pixels[channel * area + y * width..][..width];
             for (to, pixel) in row.iter_mut().zip(values.as_chunks::<3>().0) {
-                *to = normalise(pixel[channel], channel);
+                *to = normalize(pixel[channel], channel);
             }
         }
     });

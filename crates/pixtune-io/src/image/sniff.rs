@@ -4,7 +4,7 @@ use super::error::ImageError;
 
 pub use pixtune_core::target::ImageFormat as Format;
 
-/// The format of a picture, or what the bytes are instead.
+/// The format of an image, or what the bytes are instead.
 pub fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
@@ -39,7 +39,7 @@ fn known(bytes: &[u8]) -> Option<Format> {
     bmp.then_some(Format::Bmp)
 }
 
-/// Signatures of image formats that are recognised only to be named.
+/// Signatures of image formats that are recognized only to be named.
 const UNREAD: &[(&[u8], &str)] = &[
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),

@@ -8,7 +8,7 @@ use ::tiff::{ColorType, TiffError};
 use super::bytes::take;
 use super::error::ImageError;
 use super::exif::{Directory, ORIENTATION, Tags};
-use super::header::{Colour, Header};
+use super::header::{Color, Header};
 use super::limits::Limits;
 use super::orient::Orientation;
 use super::png::{apply_palette, unpack};
@@ -27,7 +27,7 @@ const FILL_ORDER: u16 = 266;
 const STRIP_OFFSETS: u16 = 273;
 const SAMPLES: u16 = 277;
 const STRIP_BYTES: u16 = 279;
-const COLOUR_MAP: u16 = 320;
+const COLOR_MAP: u16 = 320;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
@@ -35,11 +35,11 @@ const SAMPLE_FORMAT: u16 = 339;
 
 /// Compression by JPEG.
 const JPEG: u32 = 7;
-/// Photometric interpretation of indices into a colour map.
+/// Photometric interpretation of indices into a color map.
 const PALETTE: u32 = 3;
 /// Photometric interpretation of inks.
 const INKS: u32 = 5;
-/// Extra samples that hold colours multiplied with alpha, and plain alpha.
+/// Extra samples that hold colors multiplied with alpha, and plain alpha.
 const ASSOCIATED: u32 = 1;
 const UNASSOCIATED: u32 = 2;
 
@@ -63,15 +63,15 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         return Err(ImageError::UnsupportedFeature { format: Tiff, feature });
     }
     header.bits = bits as u8;
-    header.colour = match value(PHOTOMETRIC) {
-        Some(PALETTE) => Colour::Palette,
-        Some(INKS) => Colour::Cmyk,
-        _ if value(SAMPLES).unwrap_or(1) < 3 => Colour::Gray,
-        _ => Colour::Rgb,
+    header.color = match value(PHOTOMETRIC) {
+        Some(PALETTE) => Color::Palette,
+        Some(INKS) => Color::Cmyk,
+        _ if value(SAMPLES).unwrap_or(1) < 3 => Color::Gray,
+        _ => Color::Rgb,
     };
     header.alpha = match value(EXTRA_SAMPLES) {
         Some(kind) => matches!(kind, ASSOCIATED | UNASSOCIATED),
-        None => header.colour == Colour::Rgb && value(SAMPLES) == Some(4),
+        None => header.color == Color::Rgb && value(SAMPLES) == Some(4),
     };
     header.orientation = value(ORIENTATION).map_or(Orientation::UPRIGHT, Orientation::from_exif);
     header.frames = tags.count_directories(MOST_PAGES).max(1);
@@ -90,7 +90,7 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     let (tags, page) = page(bytes)?;
-    let palette = (header.colour == Colour::Palette).then(|| colour_map(&tags, page)).transpose()?;
+    let palette = (header.color == Color::Palette).then(|| color_map(&tags, page)).transpose()?;
     let source = adapted(bytes, &tags, page);
     let mut decoder = Decoder::new(Cursor::new(&*source)).map_err(error)?.with_limits(decoder_limits(limits));
     let kind = decoder.colortype().map_err(error)?;
@@ -134,8 +134,8 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         _ => return Err(unsupported(kind)),
     };
     let (channels, samples) = match (palette, samples) {
-        (Some(colours), Samples::Eight(indices)) => {
-            let (channels, pixels) = apply_palette(&indices, &colours, false);
+        (Some(colors), Samples::Eight(indices)) => {
+            let (channels, pixels) = apply_palette(&indices, &colors, false);
             (channels, Samples::Eight(pixels))
         }
         (_, samples) => (channels, samples),
@@ -155,7 +155,7 @@ fn unsupported(kind: ColorType) -> ImageError {
 }
 
 /// The file as the `tiff` crate can read it. It refuses palettes, though it unpacks the indices when they are
-/// called grey, and it knows nothing of bytes filled from their lowest bit: both are changed in a copy.
+/// called gray, and it knows nothing of bytes filled from their lowest bit: both are changed in a copy.
 fn adapted<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
     let mut copy = Cow::Borrowed(bytes);
     if tags.value(page, PHOTOMETRIC) == Some(PALETTE)
@@ -187,17 +187,17 @@ fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
 }
 
 /// All reds, all greens, all blues, in 16 bits, of which Pillow keeps the upper half.
-fn colour_map(tags: &Tags, page: Directory) -> Result<[[u8; 4]; 256], ImageError> {
-    let map = tags.values(page, COLOUR_MAP);
+fn color_map(tags: &Tags, page: Directory) -> Result<[[u8; 4]; 256], ImageError> {
+    let map = tags.values(page, COLOR_MAP);
     let map = map.ok_or_else(|| ImageError::corrupt(Tiff, "it has no `ColorMap`"))?;
     let count = map.len() / 3;
-    let mut colours = [[0, 0, 0, 255]; 256];
-    for (index, colour) in colours.iter_mut().enumerate().take(count) {
+    let mut colors = [[0, 0, 0, 255]; 256];
+    for (index, color) in colors.iter_mut().enumerate().take(count) {
         for channel in 0..3 {
-            colour[channel] = (map[channel * count + index] >> 8) as u8;
+            color[channel] = (map[channel * count + index] >> 8) as u8;
         }
     }
-    Ok(colours)
+    Ok(colors)
 }
 
 fn interleave(samples: Samples, planes: usize) -> Samples {
@@ -211,7 +211,7 @@ fn interleave(samples: Samples, planes: usize) -> Samples {
     }
 }
 
-/// Colour out of colour times alpha, rounded down as Pillow does.
+/// Color out of color times alpha, rounded down as Pillow does.
 fn unmultiply(samples: Samples) -> Samples {
     fn divide<T: Copy + Into<u32>>(samples: &[T], largest: u32, narrow: fn(u32) -> T) -> Vec<T> {
         let divide = |&[r, g, b, a]: &[T; 4]| {

@@ -42,7 +42,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         b"VP8 " => lossy(data),
         b"VP8L" => lossless(data),
         b"VP8X" => extended(bytes, data),
-        _ => Err(ImageError::corrupt(WebP, "its first chunk is not a picture")),
+        _ => Err(ImageError::corrupt(WebP, "its first chunk is not an image")),
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
         return Err(TRUNCATED);
     }
     if !chunks(bytes).any(|(name, ..)| matches!(name, b"VP8 " | b"VP8L" | b"ANMF")) {
-        return Err(ImageError::corrupt(WebP, "it holds no picture"));
+        return Err(ImageError::corrupt(WebP, "it holds no image"));
     }
     Ok(())
 }
@@ -125,14 +125,14 @@ fn check_frame_size(bytes: &[u8], header: &Header) -> Result<(), ImageError> {
     };
     for (name, data, _) in chunks(bytes) {
         let frame = match name {
-            // A frame's own chunks start after sixteen bytes of placement; alpha may come before colour.
+            // A frame's own chunks start after sixteen bytes of placement; alpha may come before color.
             b"ANMF" => {
                 chunks_from(data, 16).find_map(|(name, data, _)| still(name, data).transpose()).transpose()?
             }
             _ => still(name, data)?,
         };
         if frame.is_some_and(|frame| frame.width > header.width || frame.height > header.height) {
-            return Err(ImageError::corrupt(WebP, "a frame is larger than the picture"));
+            return Err(ImageError::corrupt(WebP, "a frame is larger than the image"));
         }
     }
     Ok(())

@@ -4,30 +4,30 @@
 use pixtune_core::curate::Record;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
-use pixtune_core::sample::{Message, Picture, Sample};
+use pixtune_core::sample::{Image, Message, Sample};
 use pixtune_core::tokens::Counts;
 
 use super::Plan;
 use super::scan::Loaded;
-use crate::tokens::thin_picture;
+use crate::tokens::thin_image;
 
-/// Counts a sample into its record. Pictures that stay addresses have no size and count as nothing.
+/// Counts a sample into its record. Images that stay addresses have no size and count as nothing.
 pub(super) fn count(
     plan: &Plan,
-    sample: &Sample<Picture>,
-    pictures: &[Loaded],
+    sample: &Sample<Image>,
+    images: &[Loaded],
     record: &mut Record,
     findings: &mut Vec<Finding>,
 ) {
     let unknown = (1, 1);
-    let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size.unwrap_or(unknown)).collect();
+    let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.size.unwrap_or(unknown)).collect();
     let counts = match plan.encoder().count(sample, &sizes) {
         Ok(counts) => counts,
         Err(refusal) => return findings.push(refusal),
     };
-    for (picture, place) in pictures.iter().zip(&sample.images) {
-        if let Some((width, height)) = picture.original {
-            findings.extend(thin_picture(plan.options.model, place, width, height));
+    for (image, place) in images.iter().zip(&sample.images) {
+        if let Some((width, height)) = image.original {
+            findings.extend(thin_image(plan.options.model, place, width, height));
         }
     }
     judge(plan, sample, &counts, findings);
@@ -37,16 +37,16 @@ pub(super) fn count(
     record.trained_tokens = small(counts.trained_tokens);
 }
 
-fn judge(plan: &Plan, sample: &Sample<Picture>, counts: &Counts, findings: &mut Vec<Finding>) {
+fn judge(plan: &Plan, sample: &Sample<Image>, counts: &Counts, findings: &mut Vec<Finding>) {
     let Counts { tokens, image_tokens, .. } = counts;
-    let made_of = format!("{image_tokens} of pictures, {} of text", tokens - image_tokens);
+    let made_of = format!("{image_tokens} of images, {} of text", tokens - image_tokens);
     if *tokens > plan.options.model.context {
         let message = format!(
             "{tokens} tokens ({made_of}); {} reads {}",
             plan.options.model.id, plan.options.model.context
         );
         let finding = Finding::new(&rules::CONTEXT_OVERFLOW, "", message);
-        findings.push(finding.hint("split the conversation or shrink its pictures; nothing is ever cut"));
+        findings.push(finding.hint("split the conversation or shrink its images; nothing is ever cut"));
     } else if let Some(limit) = plan.options.max_tokens.filter(|limit| *tokens > *limit as usize) {
         let message = format!("{tokens} tokens ({made_of}); the limit of this run is {limit}");
         findings.push(Finding::new(&rules::TOO_MANY_TOKENS, "", message));

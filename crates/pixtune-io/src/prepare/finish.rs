@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use pixtune_core::curate::formats::{know_by_colours, of_another_format};
+use pixtune_core::curate::formats::{know_by_colors, of_another_format};
 use pixtune_core::curate::{Decision, Dedup, Record, Verdict, decide};
 use pixtune_core::diagnostic::Finding;
 
 use super::journal::Stream;
-use super::manifest::{MANIFEST, manifest, summarise};
-use super::scan::picture_again;
+use super::manifest::{MANIFEST, manifest, summarize};
+use super::scan::image_again;
 use super::spool::{Rereader, Segment, Segments};
 use super::telling::{rejecting, report};
 use super::work::{Work, write_whole};
@@ -28,30 +28,30 @@ pub(super) fn finish(
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
     let decision = decide_all(plan, &mut scanned, thumbnails)
-        .map_err(|source| PrepareError::Write { path: work.folder.clone(), source })?;
+        .map_err(|source| PrepareError::Write { path: work.directory.clone(), source })?;
     let rejected = report(plan, &mut scanned, &decision, watch);
     plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
         |_| {
             let _ = work.discard();
         },
     )?;
-    let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
-    let folder = work.empty_final_folder().map_err(write_error)?;
+    let write_error = |source| PrepareError::Write { path: work.directory.clone(), source };
+    let directory = work.empty_final_directory().map_err(write_error)?;
     let mut outputs = Vec::new();
     for stream in Stream::ALL {
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
-        outputs.extend(place(&folder, stream, files).map_err(write_error)?);
+        outputs.extend(place(&directory, stream, files).map_err(write_error)?);
     }
-    let mut summary = summarise(&scanned, &decision);
+    let mut summary = summarize(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
-    write_whole(&folder.join(MANIFEST), manifest.as_bytes()).map_err(write_error)?;
+    write_whole(&directory.join(MANIFEST), manifest.as_bytes()).map_err(write_error)?;
     work.publish().map_err(|source| PrepareError::Write { path: plan.options.out.clone(), source })?;
     Ok(summary)
 }
 
-/// Decides about all rows. Pictures whose hashes are close are compared by their thumbnails. Where some turn out to have
+/// Decides about all rows. Images whose hashes are close are compared by their thumbnails. Where some turn out to have
 /// the pixels of a file of another format, it is decided once more, knowing so.
 fn decide_all(plan: &Plan, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
     let mut decide_once = |scanned: &Scanned| {
@@ -69,7 +69,7 @@ fn decide_all(plan: &Plan, scanned: &mut Scanned, mut thumbnails: Thumbnails) ->
 
 /// Looks for JPEGs with the pixels of a file of another format; whether there are any.
 fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Decision) -> bool {
-    let candidates = of_another_format(scanned.records.images(), &mut decision.pictures);
+    let candidates = of_another_format(scanned.records.images(), &mut decision.images);
     let mut places = Vec::with_capacity(candidates.len());
     let mut from = 0;
     for (row, images) in scanned.records.iter() {
@@ -77,14 +77,14 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
         places.extend(in_row.map(|at| (*at, *row, (at - from) as usize)));
         from += images.len() as u32;
     }
-    let mut colours = HashMap::new();
-    for (picture, row, nth) in places {
+    let mut colors = HashMap::new();
+    for (image, row, nth) in places {
         // What cannot be read again stays known by its planes.
-        if let Some(found) = picture_again(plan, &row, nth).and_then(|bytes| plan.colours(&bytes)) {
-            colours.insert(scanned.records.images()[picture as usize].facts.pixels, found);
+        if let Some(found) = image_again(plan, &row, nth).and_then(|bytes| plan.colors(&bytes)) {
+            colors.insert(scanned.records.images()[image as usize].facts.pixels, found);
         }
     }
-    know_by_colours(scanned.records.images_mut(), colours)
+    know_by_colors(scanned.records.images_mut(), colors)
 }
 
 /// Where the decision wants a row.
@@ -110,9 +110,9 @@ fn assemble(
         return Ok(segments[stream as usize].clone());
     }
     let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.target.max_file_bytes };
-    let folder = work.folder.join("moved");
-    fs::create_dir_all(&folder)?;
-    let mut files = Segments::new(&folder, stream.name(), limit);
+    let directory = work.directory.join("moved");
+    fs::create_dir_all(&directory)?;
+    let mut files = Segments::new(&directory, stream.name(), limit);
     let mut sources = segments.each_ref().map(|segments| Rereader::new(segments));
     let mut line = Vec::new();
     for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
@@ -143,11 +143,11 @@ fn rejected_line(plan: &Plan, row: &Record, finding: Finding) -> io::Result<Vec<
 }
 
 /// Gives the files of a stream their final names.
-fn place(folder: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(String, Segment)>> {
+fn place(directory: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(String, Segment)>> {
     let count = files.len();
     let mut placed = Vec::with_capacity(count.max(1));
     if files.is_empty() {
-        let path = folder.join(format!("{}.jsonl", stream.name()));
+        let path = directory.join(format!("{}.jsonl", stream.name()));
         File::create(&path)?.sync_all()?;
         let blake3 = blake3::hash(b"").to_hex().to_string();
         return Ok(vec![(format!("{}.jsonl", stream.name()), Segment { path, bytes: 0, lines: 0, blake3 })]);
@@ -157,7 +157,7 @@ fn place(folder: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Vec<(
             1 => format!("{}.jsonl", stream.name()),
             _ => format!("{}-{:05}-of-{count:05}.jsonl", stream.name(), index + 1),
         };
-        let path = folder.join(&name);
+        let path = directory.join(&name);
         // A link leaves the spool whole, so that a run killed right here can still go on.
         if fs::hard_link(&file.path, &path).is_err() {
             fs::copy(&file.path, &path)?;

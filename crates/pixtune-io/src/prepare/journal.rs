@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record, Sketch, TextSketch};
+use pixtune_core::curate::{ImageFacts, ImageRecord, Record, Sketch, TextSketch};
 use pixtune_core::diagnostic::Severity;
 use twox_hash::XxHash3_64;
 
@@ -38,11 +38,11 @@ impl Stream {
 pub struct Entry {
     /// The facts that decisions are made on.
     pub record: Record,
-    /// Its pictures.
-    pub images: Vec<Image>,
+    /// Its images.
+    pub images: Vec<ImageRecord>,
     /// Where its line is.
     pub stream: Stream,
-    /// Hash of the row as it was read, by which a changed input is recognised.
+    /// Hash of the row as it was read, by which a changed input is recognized.
     pub row_hash: u64,
     /// Checksum of the file the line is in, from its start to the end of the line: shows a torn write.
     pub checksum: u64,
@@ -125,7 +125,7 @@ impl<R: Read> Replay<R> {
     }
 }
 
-/// An entry of a row with a million pictures; nothing larger was ever written.
+/// An entry of a row with a million images; nothing larger was ever written.
 const MAX_PAYLOAD: usize = 96 << 20;
 
 fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
@@ -187,9 +187,9 @@ fn decode_texts(from: &mut Cursor<'_>) -> Option<Record> {
     Some(Record { prompt, answer_kind, texts, ..Record::default() })
 }
 
-fn encode_image(image: &Image, out: &mut Vec<u8>) {
-    let Image { content, facts } = image;
-    let PictureFacts { pixels, phash, width, height, brightness, grayscale, .. } = facts;
+fn encode_image(image: &ImageRecord, out: &mut Vec<u8>) {
+    let ImageRecord { content, facts } = image;
+    let ImageFacts { pixels, phash, width, height, brightness, grayscale, .. } = facts;
     out.extend_from_slice(&content.to_le_bytes());
     [pixels, phash].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
     [width, height].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
@@ -201,7 +201,7 @@ fn encode_image(image: &Image, out: &mut Vec<u8>) {
     out.extend_from_slice(facts.chroma.as_flattened());
 }
 
-fn decode_image(from: &mut Cursor<'_>) -> Option<Image> {
+fn decode_image(from: &mut Cursor<'_>) -> Option<ImageRecord> {
     let [content] = from.numbers(u128::from_le_bytes)?;
     let [pixels, phash] = from.numbers(u64::from_le_bytes)?;
     let [width, height] = from.numbers(u32::from_le_bytes)?;
@@ -210,7 +210,7 @@ fn decode_image(from: &mut Cursor<'_>) -> Option<Image> {
     let [grayscale] = from.numbers(u8::from_le_bytes)?;
     let [a, b, c, d, e, f, g, h] = from.numbers(u8::from_le_bytes)?;
     let (grayscale, chroma) = (grayscale != 0, [[a, b], [c, d], [e, f], [g, h]]);
-    let facts = PictureFacts {
+    let facts = ImageFacts {
         pixels,
         phash,
         width,
@@ -222,7 +222,7 @@ fn decode_image(from: &mut Cursor<'_>) -> Option<Image> {
         structure,
         chroma,
     };
-    Some(Image { content, facts })
+    Some(ImageRecord { content, facts })
 }
 
 fn decode(payload: &[u8]) -> Option<Entry> {
@@ -233,7 +233,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
     let [text] = from.numbers(u128::from_le_bytes)?;
     let texts = decode_texts(&mut from)?;
     let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
-    let pictures: Option<Vec<Image>> = (0..images).map(|_| decode_image(&mut from)).collect();
+    let records: Option<Vec<ImageRecord>> = (0..images).map(|_| decode_image(&mut from)).collect();
     let mut findings = Vec::new();
     while !from.bytes.is_empty() {
         let [rule] = from.numbers(u16::from_le_bytes)?;
@@ -259,7 +259,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         ..texts
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
-    Some(Entry { record, images: pictures?, stream, row_hash, checksum, findings })
+    Some(Entry { record, images: records?, stream, row_hash, checksum, findings })
 }
 
 struct Cursor<'a> {
@@ -304,9 +304,9 @@ mod tests {
                 ..Record::default()
             },
             images: vec![
-                Image {
+                ImageRecord {
                     content: u128::from(line) << 90,
-                    facts: PictureFacts {
+                    facts: ImageFacts {
                         pixels: 1 << 60,
                         phash: 2,
                         width: 3,
@@ -319,7 +319,7 @@ mod tests {
                         chroma: [[15, 16], [17, 18], [19, 20], [21, 22]],
                     },
                 },
-                Image { content: 3, ..Image::default() },
+                ImageRecord { content: 3, ..ImageRecord::default() },
             ],
             stream: Stream::Validation,
             row_hash: 98,
@@ -330,8 +330,8 @@ mod tests {
 
     #[test]
     fn entries_come_back_and_torn_ones_do_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
         let mut journal = Journal::open(&path, 0).unwrap();
         (0..5).for_each(|line| journal.push(&entry(line)));
         journal.flush().unwrap();

@@ -15,7 +15,7 @@ use super::{Plan, Scanned, Summary};
 pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Counts what was decided.
-pub(super) fn summarise(scanned: &Scanned, decision: &Decision) -> Summary {
+pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
     let mut summary =
         Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
     let mut lengths = Vec::new();

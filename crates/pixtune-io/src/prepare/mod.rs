@@ -1,4 +1,4 @@
-//! The main job: rows and pictures in, training and validation files out.
+//! The main job: rows and images in, training and validation files out.
 //!
 //! Three steps. The *scan* finishes every row as a line, on all threads and without knowledge of other rows; lines
 //! and small records go to a spool on disk. *Decide* looks at all records: duplicates, split. *Finish* puts the
@@ -49,7 +49,7 @@ pub enum PrepareError {
     /// The output or the unfinished run beside it could not be written.
     #[error("cannot write `{}`", path.display())]
     Write {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -57,25 +57,25 @@ pub enum PrepareError {
     /// The output is there already.
     #[error("`{}` exists already", path.display())]
     Exists {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// The output is a folder that was not made by this program, so it is never replaced.
+    /// The output is a directory that was not made by this program, so it is never replaced.
     #[error("`{}` holds something else than prepared data and is not replaced", path.display())]
     Foreign {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// An unfinished run is there.
     #[error("an unfinished run is in `{}`", path.display())]
     Unfinished {
-        /// Its folder.
+        /// Its directory.
         path: PathBuf,
     },
     /// The unfinished run was made with other options or inputs.
     #[error("the unfinished run in `{}` was made with other options or inputs: {difference}", path.display())]
     OtherPlan {
-        /// Its folder.
+        /// Its directory.
         path: PathBuf,
         /// The first line that differs.
         difference: String,
@@ -83,7 +83,7 @@ pub enum PrepareError {
     /// Another process writes there.
     #[error("another run is writing `{}`", path.display())]
     Locked {
-        /// Its folder.
+        /// Its directory.
         path: PathBuf,
     },
     /// Too many rows were rejected.
@@ -96,8 +96,8 @@ pub enum PrepareError {
         /// The limit as given.
         limit: String,
     },
-    /// Near duplicates or picture quality are asked for, and pictures are not measured.
-    #[error("{wanted} needs every picture measured, and {because} leaves some unmeasured")]
+    /// Near duplicates or image quality are asked for, and images are not measured.
+    #[error("{wanted} needs every image measured, and {because} leaves some unmeasured")]
     Unmeasured {
         /// What needs it.
         wanted: String,
@@ -129,7 +129,7 @@ pub trait Watch: Send {
 pub struct Progress {
     /// Rows done.
     pub rows: u64,
-    /// Pictures in them.
+    /// Images in them.
     pub images: u64,
     /// Bytes of output made.
     pub bytes: u64,
@@ -152,13 +152,13 @@ pub struct Summary {
     pub rejected: u64,
     /// Of these, rows that repeat another.
     pub duplicates: u64,
-    /// Pictures in the rows that were kept.
+    /// Images in the rows that were kept.
     pub images: u64,
-    /// Of these, pictures made smaller.
+    /// Of these, images made smaller.
     pub shrunk: u64,
     /// Tokens of the rows that were kept.
     pub tokens: u64,
-    /// Of these, tokens of pictures.
+    /// Of these, tokens of images.
     pub image_tokens: u64,
     /// Of these, tokens with loss.
     pub trained_tokens: u64,
@@ -229,9 +229,9 @@ fn scan_all(
     scanned: &mut Scanned,
     watch: &mut dyn Watch,
 ) -> Result<([Vec<spool::Segment>; 3], Thumbnails), PrepareError> {
-    let write_error = |source| PrepareError::Write { path: work.folder.clone(), source };
+    let write_error = |source| PrepareError::Write { path: work.directory.clone(), source };
     let mut done = Vec::new();
-    let mut spool = Spool::open(&work.folder, plan.options.target.max_file_bytes, |entry| {
+    let mut spool = Spool::open(&work.directory, plan.options.target.max_file_bytes, |entry| {
         scanned.add(&entry);
         done.push(entry.row_hash);
     })
@@ -314,7 +314,7 @@ impl<'a> Source<'a> {
                 let place = row.map_or("the inputs have fewer rows".to_owned(), |(input, row)| {
                     format!("{}:{} has changed", plan.tables[input as usize].input.name, row.line)
                 });
-                return Err(PrepareError::OtherPlan { path: work.folder.clone(), difference: place });
+                return Err(PrepareError::OtherPlan { path: work.directory.clone(), difference: place });
             }
         }
         Ok(source)
@@ -338,8 +338,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The folder in which a run works until it is finished.
-pub fn work_folder(out: &Path) -> PathBuf {
+/// The directory in which a run works until it is finished.
+pub fn work_directory(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or(out.as_os_str()).to_owned();
     name.push(".partial");
     out.with_file_name(name)

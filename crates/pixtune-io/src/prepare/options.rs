@@ -9,7 +9,7 @@ use pixtune_core::target::Target;
 
 use crate::image::prepare::Resampling;
 
-/// What becomes of pictures.
+/// What becomes of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Images {
     /// Made to fit the model and the target: upright, opaque, no larger than the model sees.
@@ -19,7 +19,7 @@ pub enum Images {
     Keep,
 }
 
-/// How far a picture is read that passes through unchanged.
+/// How far an image is read that passes through unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verify {
     /// It is decoded to the last pixel.
@@ -65,29 +65,29 @@ impl std::fmt::Display for MaxReject {
 /// Everything a user can choose.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Files, patterns, folders, `-`.
+    /// Files, patterns, directories, `-`.
     pub inputs: Vec<String>,
-    /// The folder to make.
+    /// The directory to make.
     pub out: PathBuf,
-    /// The longest side the model sees and the grid a shrunk picture lands on.
+    /// The longest side the model sees and the grid a shrunk image lands on.
     pub model: &'static pixtune_core::spec::ModelSpec,
     /// Whose format and limits hold.
     pub target: Target,
     /// Columns that were named.
     pub columns: Choice,
-    /// Where relative paths of pictures start; the folder of each file without it.
+    /// Where relative paths of images start; the directory of each file without it.
     pub image_folder: Option<PathBuf>,
-    /// What becomes of pictures.
+    /// What becomes of images.
     pub images: Images,
-    /// Where pictures stand that the prompt does not place.
+    /// Where images stand that the prompt does not place.
     pub image_position: ImagePosition,
-    /// How a picture is made smaller.
+    /// How an image is made smaller.
     pub resampling: Resampling,
-    /// How far pictures are read that pass through.
+    /// How far images are read that pass through.
     pub verify: Verify,
     /// Quality of JPEGs that are written anew, 1 to 100.
     pub jpeg_quality: u8,
-    /// Whether pictures that are decoded are measured.
+    /// Whether images that are decoded are measured.
     pub measure: bool,
     /// Another vocabulary to count with than the built-in one.
     pub tokenizer: Option<PathBuf>,
@@ -99,7 +99,7 @@ pub struct Options {
     pub dedup: Dedup,
     /// What makes a duplicate.
     pub by: By,
-    /// Bits in which the hashes of pictures may differ that are compared as near duplicates.
+    /// Bits in which the hashes of images may differ that are compared as near duplicates.
     pub distance: u32,
     /// Rules whose warnings reject the row.
     pub drop: Vec<&'static Rule>,
@@ -115,10 +115,10 @@ pub struct Options {
     pub force: bool,
     /// Bytes kept of one row.
     pub max_row_bytes: usize,
-    /// Bytes of a picture file that is read.
+    /// Bytes of an image file that is read.
     pub max_image_bytes: u64,
     /// Pixels of a side.
     pub max_image_side: u32,
-    /// Bytes of a decoded picture.
+    /// Bytes of a decoded image.
     pub max_decoded_bytes: u64,
 }

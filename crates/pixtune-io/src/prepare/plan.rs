@@ -12,12 +12,12 @@ use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::options::{Images, MaxReject, Options, Verify};
-use super::{PrepareError, work_folder};
+use super::{PrepareError, work_directory};
 use crate::buffers::Buffers;
-use crate::image::measure::by_colours;
+use crate::image::measure::by_colors;
 use crate::image::prepare::{Policy, Prepared, prepare};
 use crate::image::{ImageError, Limits};
-use crate::read::discover::refuse_all_but_folders;
+use crate::read::discover::refuse_all_but_directories;
 use crate::read::{Table, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 
@@ -30,7 +30,7 @@ pub struct Plan {
     pub tables: Vec<Table>,
     /// What to count with, where it is not the built-in vocabulary.
     tokenizer: Option<TokenizerFile>,
-    /// How pictures are made ready.
+    /// How images are made ready.
     pub(crate) policy: Policy,
     /// Memory for files and lines, used again and again.
     pub(crate) buffers: Buffers,
@@ -49,17 +49,17 @@ impl Plan {
         refuse_unmeasured(&options)?;
         refuse_existing(&options)?;
         let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-        let stdin_copy = work_folder(&options.out).join("stdin");
+        let stdin_copy = work_directory(&options.out).join("stdin");
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
-            super::work::create_work_folder(&options)?;
+            super::work::create_work_directory(&options)?;
             keep_stdin(&stdin_copy)?;
         }
         let inputs = discover(&options.inputs, &stdin_copy)?;
         let mut tables = Vec::with_capacity(inputs.len());
-        options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_folders)?;
+        options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
         for mut input in inputs {
-            if let Some(folder) = &options.image_folder {
-                input.folder.clone_from(folder);
+            if let Some(directory) = &options.image_folder {
+                input.directory.clone_from(directory);
             }
             tables.push(Table::open(input, &options.columns, options.max_row_bytes)?);
         }
@@ -87,20 +87,20 @@ impl Plan {
         prepare(bytes, &self.policy)
     }
 
-    /// By which colours a picture is known, if it can be decoded.
-    pub(crate) fn colours(&self, bytes: &[u8]) -> Option<u64> {
-        by_colours(bytes, &self.policy.limits).ok()
+    /// By which colors an image is known, if it can be decoded.
+    pub(crate) fn colors(&self, bytes: &[u8]) -> Option<u64> {
+        by_colors(bytes, &self.policy.limits).ok()
     }
 
     /// Makes errors of the warnings that are to reject their row, and leaves out those that nobody wants.
     pub(crate) fn settle(&self, findings: &mut Vec<Finding>) {
         let dropped = findings.iter_mut().filter(|finding| self.options.drop.contains(&finding.rule));
         dropped.for_each(|finding| finding.severity = Severity::Error);
-        findings.retain(|finding| self.tells(finding));
+        findings.retain(|finding| self.prints(finding));
     }
 
     /// Whether a finding is to be told.
-    pub(crate) fn tells(&self, finding: &Finding) -> bool {
+    pub(crate) fn prints(&self, finding: &Finding) -> bool {
         finding.severity == Severity::Error || !self.options.ignore.contains(&finding.rule)
     }
 
@@ -167,7 +167,7 @@ fn policy(options: &Options) -> Policy {
     }
 }
 
-/// Near duplicates and the quality of pictures are known only of pictures that are decoded and measured.
+/// Near duplicates and the quality of images are known only of images that are decoded and measured.
 fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
     let of_pixels = options.drop.iter().find(|rule| rules::OF_PIXELS.contains(rule));
     let wanted = match of_pixels {
@@ -185,7 +185,7 @@ fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
 
 fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     let Options { out, resume, force, .. } = options;
-    let partial = work_folder(out);
+    let partial = work_directory(out);
     if partial.exists() && !resume && !force {
         return Err(PrepareError::Unfinished { path: partial });
     }
@@ -246,10 +246,10 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     member("target_max_images", &most);
     member("target_max_image_bytes", &max_image_bytes.to_string());
     member("target_max_file_bytes", &max_file_bytes.to_string());
-    let folder = options.image_folder.as_deref().map(Path::to_string_lossy);
+    let directory = options.image_folder.as_deref().map(Path::to_string_lossy);
     member(
         "image_folder",
-        &folder.map_or("null".into(), |folder| quoted(portable_name(folder.trim_end_matches('/')))),
+        &directory.map_or("null".into(), |directory| quoted(portable_name(directory.trim_end_matches('/')))),
     );
     member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
     let position = if options.image_position == ImagePosition::First { "first" } else { "last" };

@@ -1,11 +1,11 @@
-//! One row: read, judged, its pictures loaded and made ready, and finished as a line. No other row is looked at.
+//! One row: read, judged, its images loaded and made ready, and finished as a line. No other row is looked at.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::{Image, PictureFacts, Record, Texts, content_hash, quality};
+use pixtune_core::curate::{ImageFacts, ImageRecord, Record, Texts, content_hash, quality};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
@@ -15,7 +15,7 @@ use crate::image::prepare::{Prepared, rule_of};
 use crate::read::records::RawRow;
 use crate::read::{Labels, Table, image_path};
 use crate::write::base64;
-use crate::write::line::{Picture, Skeleton};
+use crate::write::line::{Skeleton, WrittenImage};
 
 /// What the scan makes of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +24,9 @@ pub struct Finished {
     pub record: Record,
     /// Hash of the row as it was read.
     pub row_hash: u64,
-    /// Its pictures.
-    pub images: Vec<Image>,
-    /// Their thumbnails; empty where a picture was not measured.
+    /// Its images.
+    pub images: Vec<ImageRecord>,
+    /// Their thumbnails; empty where an image was not measured.
     pub thumbnails: Vec<Vec<u8>>,
     /// What was found; an error among it means that `line` is the one of `rejected.jsonl`.
     pub findings: Vec<Finding>,
@@ -71,19 +71,19 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     if broken(&mut findings) {
         return Err(findings);
     }
-    let mut pictures = Vec::with_capacity(sample.images.len());
-    for picture in &sample.images {
-        pictures.extend(load(plan, table, picture, &mut findings));
+    let mut images = Vec::with_capacity(sample.images.len());
+    for image in &sample.images {
+        images.extend(load(plan, table, image, &mut findings));
     }
     if broken(&mut findings) {
         return Err(findings);
     }
-    if pictures.len() > plan.options.target.max_images {
-        let (count, target) = (pictures.len(), &plan.options.target);
-        let message = format!("the sample has {count} pictures; {} takes {}", target.id, target.max_images);
+    if images.len() > plan.options.target.max_images {
+        let (count, target) = (images.len(), &plan.options.target);
+        let message = format!("the sample has {count} images; {} takes {}", target.id, target.max_images);
         findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
     }
-    super::count::count(plan, &sample, &pictures, &mut record, &mut findings);
+    super::count::count(plan, &sample, &images, &mut record, &mut findings);
     if broken(&mut findings) {
         return Err(findings);
     }
@@ -91,44 +91,38 @@ fn scan(plan: &Plan, table: &Table, row: &RawRow, mut record: Record) -> Result<
     let skeleton = Skeleton::new(&sample, &plan.options.target);
     (record.id, record.group, record.stratum) = (id, group, stratum);
     record.text = content_hash(skeleton.text().as_bytes());
-    record.shrunk = pictures.iter().filter(|picture| picture.shrunk).count() as u32;
+    record.shrunk = images.iter().filter(|image| image.shrunk).count() as u32;
     let texts = Texts::of(&sample);
     (record.prompt, record.answer_kind, record.texts) = (texts.prompt, texts.answer_kind, texts.sketch);
-    let images = pictures.iter().map(|picture| picture.image).collect();
-    let thumbnails = pictures.iter_mut().map(|picture| std::mem::take(&mut picture.thumbnail)).collect();
-    let written: Vec<Picture> = pictures.into_iter().map(|picture| picture.written).collect();
+    let records = images.iter().map(|image| image.image).collect();
+    let thumbnails = images.iter_mut().map(|image| std::mem::take(&mut image.thumbnail)).collect();
+    let written: Vec<WrittenImage> = images.into_iter().map(|image| image.written).collect();
     let mut line = plan.buffers.take();
     skeleton.write(&written, &mut line);
-    for picture in written {
-        if let Picture::Inline { bytes, .. } = picture {
+    for image in written {
+        if let WrittenImage::Inline { bytes, .. } = image {
             plan.buffers.give(bytes);
         }
     }
     record.bytes = line.len() as u64;
-    Ok(Finished { record, row_hash: 0, images, thumbnails, findings, line })
+    Ok(Finished { record, row_hash: 0, images: records, thumbnails, findings, line })
 }
 
-/// A picture ready to be written.
+/// An image ready to be written.
 pub(super) struct Loaded {
-    pub(super) written: Picture,
+    pub(super) written: WrittenImage,
     /// Width and height as the model gets it; `None` for an address.
     pub(super) size: Option<(u32, u32)>,
     /// Width and height as it came.
     pub(super) original: Option<(u32, u32)>,
-    image: Image,
+    image: ImageRecord,
     thumbnail: Vec<u8>,
     shrunk: bool,
 }
 
-fn load(
-    plan: &Plan,
-    table: &Table,
-    picture: &sample::Picture,
-    findings: &mut Vec<Finding>,
-) -> Option<Loaded> {
-    let mut report =
-        |finding: Finding| findings.push(Finding { pointer: picture.pointer.clone(), ..finding });
-    let (bytes, name) = match &picture.source {
+fn load(plan: &Plan, table: &Table, image: &sample::Image, findings: &mut Vec<Finding>) -> Option<Loaded> {
+    let mut report = |finding: Finding| findings.push(Finding { pointer: image.pointer.clone(), ..finding });
+    let (bytes, name) = match &image.source {
         ImageSource::Url(url) => {
             let message = format!("`{url}` stays an address: it is not fetched, checked or counted");
             report(
@@ -137,15 +131,15 @@ fn load(
             );
             let content = content_hash(url.as_bytes());
             return Some(Loaded {
-                written: Picture::Url(url.clone()),
+                written: WrittenImage::Url(url.clone()),
                 size: None,
                 original: None,
-                image: Image { content, facts: PictureFacts::default() },
+                image: ImageRecord { content, facts: ImageFacts::default() },
                 thumbnail: vec![],
                 shrunk: false,
             });
         }
-        ImageSource::File(written) => match read_file(plan, &table.input.folder, written) {
+        ImageSource::File(written) => match read_file(plan, &table.input.directory, written) {
             Ok(bytes) => (bytes, format!("`{written}`")),
             Err(finding) => {
                 report(finding);
@@ -153,7 +147,7 @@ fn load(
             }
         },
         ImageSource::Inline { mime: _, base64: text } => match base64::decode(text) {
-            Some(bytes) => (bytes, "the inline picture".to_owned()),
+            Some(bytes) => (bytes, "the inline image".to_owned()),
             None => {
                 report(Finding::new(&rules::IMAGE_BAD_DATA_URI, "", "the data URI is not valid base64"));
                 return None;
@@ -163,15 +157,14 @@ fn load(
     let content = content_hash(&bytes);
     match plan.prepare_image(bytes) {
         Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages, measure }) => {
-            let (facts, thumbnail) = measure.map_or((PictureFacts::default(), vec![]), |measure| {
-                (measure.facts, measure.thumbnail.pixels)
-            });
+            let (facts, thumbnail) = measure
+                .map_or((ImageFacts::default(), vec![]), |measure| (measure.facts, measure.thumbnail.pixels));
             quality::judge(&facts, plan.options.model).into_iter().for_each(&mut report);
             if pages > 1 {
                 let message = format!("{name} has {pages} pages; the first is taken");
                 report(
                     Finding::new(&rules::IMAGE_PAGES, "", message)
-                        .hint("export each page as a picture of its own"),
+                        .hint("export each page as an image of its own"),
                 );
             }
             if sideways {
@@ -183,15 +176,15 @@ fn load(
                         .hint("leave out `--images keep` to have it turned"),
                 );
             }
-            if let ImageSource::Inline { mime, .. } = &picture.source
+            if let ImageSource::Inline { mime, .. } = &image.source
                 && mime.split(';').next() != Some(source.mime())
                 && mime != "image/jpg"
             {
                 let message = format!("declared `{mime}`, but the bytes are {}", source.mime());
                 report(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
             }
-            let written = Picture::Inline { mime: format.mime(), bytes };
-            let (size, image) = (Some((width, height)), Image { content, facts });
+            let written = WrittenImage::Inline { mime: format.mime(), bytes };
+            let (size, image) = (Some((width, height)), ImageRecord { content, facts });
             Some(Loaded { written, size, original: Some(original), image, thumbnail, shrunk })
         }
         Err(error) => {
@@ -206,29 +199,32 @@ fn load(
     }
 }
 
-/// Reads a picture of a row again, as long as both are what they were.
-pub(super) fn picture_again(plan: &Plan, row: &Record, nth: usize) -> Option<Vec<u8>> {
+/// Reads an image of a row again, as long as both are what they were.
+pub(super) fn image_again(plan: &Plan, row: &Record, nth: usize) -> Option<Vec<u8>> {
     let table = &plan.tables[row.input as usize];
     let bytes = table.row_at(row.offset, row.length, plan.options.max_row_bytes).ok()?;
     let raw = RawRow { line: row.line, offset: row.offset, length: row.length, bytes, cut: None };
     let sample = table.read(&raw, plan.options.image_position).ok()?.sample;
     match &sample.images.get(nth)?.source {
         ImageSource::Url(_) => None,
-        ImageSource::File(written) => read_file(plan, &table.input.folder, written).ok(),
+        ImageSource::File(written) => read_file(plan, &table.input.directory, written).ok(),
         ImageSource::Inline { base64: text, .. } => base64::decode(text),
     }
 }
 
-/// The bytes of a picture file: a regular file within the limit, or a finding.
-fn read_file(plan: &Plan, folder: &Path, written: &str) -> Result<Vec<u8>, Finding> {
-    let path = image_path(folder, written);
+/// The bytes of an image file: a regular file within the limit, or a finding.
+fn read_file(plan: &Plan, directory: &Path, written: &str) -> Result<Vec<u8>, Finding> {
+    let path = image_path(directory, written);
     let unreadable = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Finding::new(&rules::IMAGE_MISSING, "", format!("`{written}` does not exist")).hint(format!(
-                "looked for `{}`; --image-folder says where paths start, if not in the folder of the table",
-                path.display()
-            ))
-        }
+        io::ErrorKind::NotFound => Finding::new(
+            &rules::IMAGE_MISSING,
+            "",
+            format!("`{written}` does not exist"),
+        )
+        .hint(format!(
+            "looked for `{}`; --image-folder says where paths start, if not in the directory of the table",
+            path.display()
+        )),
         _ if error.to_string().contains("symbolic link") => Finding::new(
             &rules::IMAGE_UNREADABLE,
             "",

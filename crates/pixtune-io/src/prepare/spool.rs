@@ -24,7 +24,7 @@ pub struct Segment {
 
 /// A row of files, each below a size; a line never spans two.
 pub struct Segments {
-    folder: PathBuf,
+    directory: PathBuf,
     name: &'static str,
     max_bytes: u64,
     done: Vec<Segment>,
@@ -84,13 +84,13 @@ impl Open {
 }
 
 impl Segments {
-    /// An empty row of files `NAME-1.jsonl`, `NAME-2.jsonl`, … in a folder.
-    pub fn new(folder: &Path, name: &'static str, max_bytes: u64) -> Segments {
-        Segments { folder: folder.to_owned(), name, max_bytes, done: vec![], open: None }
+    /// An empty row of files `NAME-1.jsonl`, `NAME-2.jsonl`, … in a directory.
+    pub fn new(directory: &Path, name: &'static str, max_bytes: u64) -> Segments {
+        Segments { directory: directory.to_owned(), name, max_bytes, done: vec![], open: None }
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        self.folder.join(format!("{}-{}.jsonl", self.name, index + 1))
+        self.directory.join(format!("{}-{}.jsonl", self.name, index + 1))
     }
 
     /// Appends a line, in a new file if the last one has no room for it, and returns the file's checksum.
@@ -177,33 +177,33 @@ const THUMBNAILS: &str = "thumbnails";
 const JOURNAL_BUFFER: usize = 4 << 10;
 
 impl Spool {
-    /// Opens the spool in a folder. Rows that an earlier run finished are handed to `seen`, in order; what it
+    /// Opens the spool in a directory. Rows that an earlier run finished are handed to `seen`, in order; what it
     /// did not finish is cut off.
-    pub fn open(folder: &Path, max_bytes: u64, mut seen: impl FnMut(Entry)) -> io::Result<Spool> {
+    pub fn open(directory: &Path, max_bytes: u64, mut seen: impl FnMut(Entry)) -> io::Result<Spool> {
         let mut streams = Stream::ALL.map(|stream| {
             let limit = if stream == Stream::Rejected { u64::MAX } else { max_bytes };
-            Segments::new(folder, stream.name(), limit)
+            Segments::new(directory, stream.name(), limit)
         });
-        let path = folder.join(JOURNAL);
+        let path = directory.join(JOURNAL);
         let mut length = 0;
-        let mut pictures = 0;
-        let mut thumbnails = Thumbnails::open(&folder.join(THUMBNAILS))?;
+        let mut images = 0;
+        let mut thumbnails = Thumbnails::open(&directory.join(THUMBNAILS))?;
         if path.exists() {
             let mut replay = Replay::new(BufReader::new(File::open(&path)?));
             let mut line = Vec::new();
             while let Some(entry) = replay.next_entry()? {
-                let seen_before = thumbnails.has(pictures + entry.images.len() as u64)?
+                let seen_before = thumbnails.has(images + entry.images.len() as u64)?
                     && streams[entry.stream as usize].adopt(entry.record.bytes, entry.checksum, &mut line)?;
                 if !seen_before {
                     break;
                 }
-                pictures += entry.images.len() as u64;
+                images += entry.images.len() as u64;
                 length = replay.length;
                 seen(entry);
             }
         }
         streams.iter_mut().try_for_each(Segments::cut)?;
-        thumbnails.cut(pictures)?;
+        thumbnails.cut(images)?;
         Ok(Spool { streams, thumbnails, journal: Journal::open(&path, length)? })
     }
 
@@ -269,12 +269,19 @@ impl<'a> Rereader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pixtune_core::curate::{Image, Record};
+    use pixtune_core::curate::{ImageRecord, Record};
 
     fn entry(number: u64, line: &[u8]) -> Entry {
         let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
         let stream = Stream::ALL[(number % 3) as usize];
-        Entry { record, images: vec![Image::default()], stream, row_hash: 0, checksum: 0, findings: vec![] }
+        Entry {
+            record,
+            images: vec![ImageRecord::default()],
+            stream,
+            row_hash: 0,
+            checksum: 0,
+            findings: vec![],
+        }
     }
 
     fn line(number: u64) -> Vec<u8> {
@@ -282,9 +289,9 @@ mod tests {
             .into_bytes()
     }
 
-    fn fill(folder: &Path, rows: u64) -> [Vec<Segment>; 3] {
+    fn fill(directory: &Path, rows: u64) -> [Vec<Segment>; 3] {
         let mut next = 0;
-        let mut spool = Spool::open(folder, 1000, |_| next += 1).unwrap();
+        let mut spool = Spool::open(directory, 1000, |_| next += 1).unwrap();
         for number in next..rows {
             spool.append(&mut entry(number, &line(number)), &line(number), &[vec![1; 1024]]).unwrap();
         }
@@ -298,8 +305,8 @@ mod tests {
 
     #[test]
     fn files_stay_below_their_limit_and_say_what_they_hold() {
-        let folder = tempfile::tempdir().unwrap();
-        let segments = fill(folder.path(), 100);
+        let directory = tempfile::tempdir().unwrap();
+        let segments = fill(directory.path(), 100);
         assert!(segments[0].len() > 1 && segments[2].len() == 1);
         for (bytes, size, lines, blake3) in contents(&segments) {
             assert_eq!(size, bytes.len() as u64);

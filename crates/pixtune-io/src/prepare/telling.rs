@@ -23,7 +23,7 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         }
     }
     for (row, earlier) in &decision.contradictions {
-        let message = format!("{} has the same pictures and prompt and another answer", place(*earlier));
+        let message = format!("{} has the same images and prompt and another answer", place(*earlier));
         findings.push((*row, Finding::new(&rules::CONTRADICTION, "", message)));
     }
     for (row, earlier) in &decision.repeated_ids {
@@ -31,7 +31,7 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
     }
     findings.extend(decision.unmet.iter().map(unmet));
-    findings.retain(|(_, finding)| plan.tells(finding));
+    findings.retain(|(_, finding)| plan.prints(finding));
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
         let row = scanned.records.rows()[index];
@@ -65,8 +65,8 @@ fn place_of(plan: &Plan, row: &Record) -> String {
 fn duplicate(plan: &Plan, kept: &Record) -> Finding {
     let place = place_of(plan, kept);
     let message = match plan.options.by {
-        By::Image => format!("the same pictures as {place}, which is kept"),
-        By::Sample => format!("the same pictures and text as {place}, which is kept"),
+        By::Image => format!("the same images as {place}, which is kept"),
+        By::Sample => format!("the same images and text as {place}, which is kept"),
     };
     Finding::new(&rules::DUPLICATE, "", message)
 }
@@ -75,17 +75,17 @@ fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
     let kept = &scanned.records.rows()[repeat.of];
     let place = place_of(plan, kept);
     let how = repeat.near.map_or(String::new(), |near| {
-        let pictures = match kept.images {
+        let images = match kept.images {
             0 => None,
-            _ => Some(format!("pictures {} of 64 bits apart", near.distance)),
+            _ => Some(format!("images {} of 64 bits apart", near.distance)),
         };
         let text =
             (plan.options.by == By::Sample).then(|| format!("{} % of the text the same", near.similarity));
-        let how: Vec<String> = pictures.into_iter().chain(text).collect();
+        let how: Vec<String> = images.into_iter().chain(text).collect();
         format!(" ({})", how.join(", "))
     });
     Finding::new(&rules::NEAR_DUPLICATE, "", format!("nearly the same as {place}{how}"))
-        .hint("`--dedup near` keeps the one with the largest pictures")
+        .hint("`--dedup near` keeps the one with the largest images")
 }
 
 /// In what the split is not what was asked for, at the row it is told at.
@@ -94,13 +94,13 @@ fn unmet(unmet: &Unmet) -> (usize, Finding) {
     match unmet {
         Unmet::TooMany { first, rows, wanted } => {
             let message = format!(
-                "{rows} rows from here on hang together by picture, text or group; at most {wanted} may be held out, so all are trained on"
+                "{rows} rows from here on hang together by image, text or group; at most {wanted} may be held out, so all are trained on"
             );
             (*first, finding(message).hint("hold out more with --validation, or give a finer group"))
         }
         Unmet::AlikeTexts { first, rows } => {
             let message = format!(
-                "{rows} rows from here on have nearly the same text; keeping them together would leave nothing to split, so they are split by picture and group alone"
+                "{rows} rows from here on have nearly the same text; keeping them together would leave nothing to split, so they are split by image and group alone"
             );
             (*first, finding(message))
         }

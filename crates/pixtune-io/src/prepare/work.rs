@@ -1,17 +1,17 @@
-//! The folder beside the output in which a run works: opened by one run at a time, published by a rename.
+//! The directory beside the output in which a run works: opened by one run at a time, published by a rename.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{MANIFEST, summary_of};
-use super::{Options, Plan, PrepareError, Summary, work_folder};
+use super::{Options, Plan, PrepareError, Summary, work_directory};
 use crate::read::ReadError;
 
-/// The folder beside the output in which the run works, locked against a second run.
+/// The directory beside the output in which the run works, locked against a second run.
 pub(super) struct Work {
-    /// The folder.
-    pub(super) folder: PathBuf,
+    /// The directory.
+    pub(super) directory: PathBuf,
     out: PathBuf,
     _lock: File,
 }
@@ -20,41 +20,42 @@ const PLAN: &str = "plan";
 const FINAL: &str = "final";
 const REPLACED: &str = "replaced";
 
-/// Makes the folder in which the run works, its parents included.
-pub(super) fn create_work_folder(options: &Options) -> Result<PathBuf, PrepareError> {
-    let folder = work_folder(&options.out);
-    fs::create_dir_all(&folder).map_err(|source| PrepareError::Write { path: folder.clone(), source })?;
-    Ok(folder)
+/// Makes the directory in which the run works, its parents included.
+pub(super) fn create_work_directory(options: &Options) -> Result<PathBuf, PrepareError> {
+    let directory = work_directory(&options.out);
+    fs::create_dir_all(&directory)
+        .map_err(|source| PrepareError::Write { path: directory.clone(), source })?;
+    Ok(directory)
 }
 
 impl Work {
-    /// Opens the folder: an unfinished run of the same plan when resuming, else an empty one.
+    /// Opens the directory: an unfinished run of the same plan when resuming, else an empty one.
     pub(super) fn open(plan: &Plan) -> Result<Work, PrepareError> {
-        let folder = create_work_folder(&plan.options)?;
-        let write_error = |source| PrepareError::Write { path: folder.clone(), source };
-        let lock = File::create(folder.join("lock")).map_err(write_error)?;
+        let directory = create_work_directory(&plan.options)?;
+        let write_error = |source| PrepareError::Write { path: directory.clone(), source };
+        let lock = File::create(directory.join("lock")).map_err(write_error)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(PrepareError::Locked { path: folder }),
+            Err(fs::TryLockError::WouldBlock) => return Err(PrepareError::Locked { path: directory }),
             // A file system without locks: go on without one.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        let kept = folder.join(PLAN);
+        let kept = directory.join(PLAN);
         if !plan.options.resume {
-            clear(&folder, &["lock", "stdin"]).map_err(write_error)?;
+            clear(&directory, &["lock", "stdin"]).map_err(write_error)?;
         }
         match fs::read_to_string(&kept) {
             Ok(before) if before == plan.fingerprint() => {}
             Ok(before) => {
                 let difference = first_difference(&before, &plan.fingerprint());
-                return Err(PrepareError::OtherPlan { path: folder, difference });
+                return Err(PrepareError::OtherPlan { path: directory, difference });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 write_whole(&kept, plan.fingerprint().as_bytes()).map_err(write_error)?;
             }
             Err(error) => return Err(write_error(error)),
         }
-        Ok(Work { folder, out: plan.options.out.clone(), _lock: lock })
+        Ok(Work { directory, out: plan.options.out.clone(), _lock: lock })
     }
 
     /// The summary of a run that was killed after its output had appeared; the rest of its work is removed.
@@ -77,34 +78,34 @@ impl Work {
     }
 
     fn discard_if_fresh(&self) -> Result<(), PrepareError> {
-        if self.folder.join("journal").exists() { Ok(()) } else { self.discard() }
+        if self.directory.join("journal").exists() { Ok(()) } else { self.discard() }
     }
 
     /// Removes everything the run has made.
     pub(super) fn discard(&self) -> Result<(), PrepareError> {
-        fs::remove_dir_all(&self.folder)
-            .map_err(|source| PrepareError::Write { path: self.folder.clone(), source })
+        fs::remove_dir_all(&self.directory)
+            .map_err(|source| PrepareError::Write { path: self.directory.clone(), source })
     }
 
-    /// Makes the folder that becomes the output, anew.
-    pub(super) fn empty_final_folder(&self) -> io::Result<PathBuf> {
-        let folder = self.folder.join(FINAL);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
+    /// Makes the directory that becomes the output, anew.
+    pub(super) fn empty_final_directory(&self) -> io::Result<PathBuf> {
+        let directory = self.directory.join(FINAL);
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
         }
-        fs::create_dir(&folder)?;
-        Ok(folder)
+        fs::create_dir(&directory)?;
+        Ok(directory)
     }
 
-    /// Moves the finished folder to its place; what it replaces is removed afterwards.
+    /// Moves the finished directory to its place; what it replaces is removed afterwards.
     pub(super) fn publish(&self) -> io::Result<()> {
-        sync_folder(&self.folder.join(FINAL))?;
+        sync_directory(&self.directory.join(FINAL))?;
         if self.out.exists() {
-            fs::rename(&self.out, self.folder.join(REPLACED))?;
+            fs::rename(&self.out, self.directory.join(REPLACED))?;
         }
-        fs::rename(self.folder.join(FINAL), &self.out)?;
-        sync_folder(self.out.parent().unwrap_or(Path::new(".")))?;
-        fs::remove_dir_all(&self.folder)
+        fs::rename(self.directory.join(FINAL), &self.out)?;
+        sync_directory(self.out.parent().unwrap_or(Path::new(".")))?;
+        fs::remove_dir_all(&self.directory)
     }
 }
 
@@ -122,17 +123,17 @@ fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError>
     Ok(true)
 }
 
-/// Folders can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
+/// Directories can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    if let Ok(directory) = File::open(directory) {
+        let _ = directory.sync_all();
     }
     Ok(())
 }
 
-fn clear(folder: &Path, keep: &[&str]) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+fn clear(directory: &Path, keep: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if keep.iter().any(|name| path.ends_with(name)) {
             continue;

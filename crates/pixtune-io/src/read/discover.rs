@@ -16,13 +16,13 @@ pub struct Input {
     pub name: String,
     /// Where its bytes are.
     pub path: PathBuf,
-    /// What relative pictures are relative to.
-    pub folder: PathBuf,
+    /// What relative images are relative to.
+    pub directory: PathBuf,
     /// How its rows end.
     pub framing: Framing,
 }
 
-/// Resolves what was given on the command line, in that order; matches of a glob and files of a folder are
+/// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
 pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadError> {
     let mut inputs = Vec::new();
@@ -30,7 +30,7 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
         if name == "-" {
             let path = stdin_copy.to_owned();
             let framing = sniff_framing(&path)?;
-            inputs.push(Input { name: name.clone(), path, folder: PathBuf::from("."), framing });
+            inputs.push(Input { name: name.clone(), path, directory: PathBuf::from("."), framing });
             continue;
         }
         for path in expand(name)? {
@@ -47,7 +47,7 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
     Ok(inputs)
 }
 
-/// Files of conversations, in order: a folder stands for the JSON Lines in it, sorted by name, without the rows that
+/// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that
 /// `prepare` rejected.
 pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
@@ -61,10 +61,10 @@ pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> 
     Ok(files)
 }
 
-fn conversations_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let broken = |source| ReadError::Io { path: folder.to_owned(), source };
+fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let broken = |source| ReadError::Io { path: directory.to_owned(), source };
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(broken)? {
+    for entry in fs::read_dir(directory).map_err(broken)? {
         let path = entry.map_err(broken)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
@@ -75,7 +75,7 @@ fn conversations_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
         }
     }
     if found.is_empty() {
-        return Err(ReadError::NoConversations { path: folder.to_owned() });
+        return Err(ReadError::NoConversations { path: directory.to_owned() });
     }
     found.sort();
     Ok(found)
@@ -87,8 +87,8 @@ pub fn is_array(path: &Path) -> Result<bool, ReadError> {
     Ok(extension(path) == "json" && path.is_file() && starts_array(&first_bytes(path)?))
 }
 
-/// Refuses what is no folder.
-pub fn refuse_all_but_folders(path: &Path) -> Result<(), ReadError> {
+/// Refuses what is no directory.
+pub fn refuse_all_but_directories(path: &Path) -> Result<(), ReadError> {
     let broken = |source| ReadError::Io { path: path.to_owned(), source };
     fs::read_dir(path).map(|_| ()).map_err(broken)
 }
@@ -128,9 +128,9 @@ fn file(path: PathBuf) -> Result<Input, ReadError> {
         "jsonl" | "ndjson" => Framing::Lines,
         _ => sniff_framing(&path)?,
     };
-    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     refuse_other_encodings(&path)?;
-    Ok(Input { name: path.display().to_string(), path, folder, framing })
+    Ok(Input { name: path.display().to_string(), path, directory, framing })
 }
 
 /// A path that exists is itself; otherwise a pattern must match something.
@@ -154,18 +154,18 @@ fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     Ok(paths)
 }
 
-/// The metadata files of a Hugging Face image folder, at any depth; a folder is entered once, so links that
+/// The metadata files of a Hugging Face image folder, at any depth; a directory is entered once, so links that
 /// lead in circles end.
 fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut found = Vec::new();
     let mut entered = BTreeSet::new();
     let mut open = vec![root.to_owned()];
-    while let Some(folder) = open.pop() {
-        let broken = |source| ReadError::Io { path: folder.clone(), source };
-        if !entered.insert(fs::canonicalize(&folder).map_err(broken)?) {
+    while let Some(directory) = open.pop() {
+        let broken = |source| ReadError::Io { path: directory.clone(), source };
+        if !entered.insert(fs::canonicalize(&directory).map_err(broken)?) {
             continue;
         }
-        for entry in fs::read_dir(&folder).map_err(broken)? {
+        for entry in fs::read_dir(&directory).map_err(broken)? {
             let path = entry.map_err(broken)?.path();
             if path.is_dir() {
                 open.push(path);
@@ -235,7 +235,7 @@ pub fn encoding_of(start: &[u8]) -> Option<&'static str> {
         [0x89, b'P', b'N', b'G', ..]
         | [0xff, 0xd8, 0xff, ..]
         | [b'G', b'I', b'F', b'8', ..]
-        | [b'R', b'I', b'F', b'F', ..] => Some("a picture"),
+        | [b'R', b'I', b'F', b'F', ..] => Some("an image"),
         _ => None,
     }
 }

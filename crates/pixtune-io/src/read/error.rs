@@ -6,7 +6,7 @@ use pixtune_core::columns::ColumnError;
 /// Input that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A file or folder could not be read.
+    /// A file or directory could not be read.
     #[error("cannot read `{}`", path.display())]
     Io {
         /// The file.
@@ -48,16 +48,16 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// A folder without conversations.
+    /// A directory without conversations.
     #[error("`{}` holds no conversations: no .jsonl or .ndjson, those of rejected rows aside", path.display())]
     NoConversations {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// A folder without metadata.
+    /// A directory without metadata.
     #[error("`{}` has no metadata.csv or metadata.jsonl in it", path.display())]
     NoMetadata {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// The same file is given twice.

@@ -20,7 +20,7 @@ use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
 use pixtune_core::fix;
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules::{self, Row};
-use pixtune_core::sample::{Picture, Sample};
+use pixtune_core::sample::{Image, Sample};
 use pixtune_core::target;
 
 pub use discover::{Input, discover, keep_stdin};
@@ -71,7 +71,7 @@ impl Aside {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// The sample, meant to be used when no finding is an error.
-    pub sample: Sample<Picture>,
+    pub sample: Sample<Image>,
     /// What was found while reading it.
     pub findings: Vec<Finding>,
     /// What the row is called and belongs to.
@@ -220,7 +220,8 @@ impl Table {
             let (sample, mut findings) = conversation::read(row, &self.aside.keys());
             // Where the first row is such a record as well, that was told of the whole file.
             if respelled.is_some() && !self.of_records {
-                let message = "a record of another tool, unlike the first row, read as a conversation with its pictures";
+                let message =
+                    "a record of another tool, unlike the first row, read as a conversation with its images";
                 findings.push(Finding::new(&rules::UNKNOWN_KEY, "", message));
             }
             // Only the usual key has places that these findings could name.
@@ -276,7 +277,7 @@ impl Table {
         Finding::new(&rules::ROW_WRONG_LENGTH, "", message).hint(hint)
     }
 
-    /// The row as JSON text for `rejected.jsonl`: inline pictures and unreadable bytes are only named.
+    /// The row as JSON text for `rejected.jsonl`: inline images and unreadable bytes are only named.
     pub fn row_as_json(&self, bytes: &[u8]) -> String {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
@@ -357,11 +358,11 @@ fn shorten_values(value: Value<'_>) -> Value<'_> {
     }
 }
 
-/// The file a picture's path means: as written, or with backslashes for slashes where only that exists.
-pub fn image_path(folder: &Path, written: &str) -> PathBuf {
-    let path = folder.join(written);
+/// The file an image's path means: as written, or with backslashes for slashes where only that exists.
+pub fn image_path(directory: &Path, written: &str) -> PathBuf {
+    let path = directory.join(written);
     if written.contains('\\') && !path.exists() {
-        return folder.join(written.replace('\\', "/"));
+        return directory.join(written.replace('\\', "/"));
     }
     path
 }

@@ -1,5 +1,5 @@
 //! Lines shared among threads. A stream is read by one thread at a time; of a file each thread reads ranges of its own, so
-//! that copying out of the system's cache, half of the work where lines hold pictures, is shared too.
+//! that copying out of the system's cache, half of the work where lines hold images, is shared too.
 
 use std::fs::File;
 use std::io::{self, Read};

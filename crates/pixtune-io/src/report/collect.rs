@@ -1,15 +1,15 @@
-//! What the report will show, picked while the survey runs: a seeded choice of samples and of pictures.
+//! What the report will show, picked while the survey runs: a seeded choice of samples and of images.
 
 use std::collections::BTreeMap;
 
 use crate::prepare::Progress;
-use crate::survey::{LinePlace, PictureLook, PicturePlace, SampleLook, Witness};
+use crate::survey::{ImageLook, ImagePlace, LinePlace, SampleLook, Witness};
 
 /// A seeded sample of a stream: the things whose hashes are lowest, whatever order they come in; each thing once.
 pub(super) struct Lowest {
     seed: u64,
     most: usize,
-    kept: BTreeMap<u64, PicturePlace>,
+    kept: BTreeMap<u64, ImagePlace>,
 }
 
 impl Lowest {
@@ -17,7 +17,7 @@ impl Lowest {
         Lowest { seed, most, kept: BTreeMap::new() }
     }
 
-    pub(super) fn offer(&mut self, thing: u128, place: PicturePlace) {
+    pub(super) fn offer(&mut self, thing: u128, place: ImagePlace) {
         let key = twox_hash::XxHash3_64::oneshot_with_seed(self.seed, &thing.to_le_bytes());
         let is_low =
             self.kept.len() < self.most || self.kept.last_key_value().is_some_and(|(last, _)| key < *last);
@@ -30,7 +30,7 @@ impl Lowest {
     }
 
     /// The sample, in the order of the files.
-    pub(super) fn into_sorted(self) -> Vec<PicturePlace> {
+    pub(super) fn into_sorted(self) -> Vec<ImagePlace> {
         let mut places: Vec<_> = self.kept.into_values().collect();
         places.sort_unstable();
         places
@@ -47,24 +47,24 @@ pub(super) struct Picks<'w> {
 impl<'w> Picks<'w> {
     pub(super) fn new(
         seed: u64,
-        (samples, pictures): (usize, usize),
+        (samples, images): (usize, usize),
         progress: &'w mut (dyn FnMut(Progress) + Send),
     ) -> Picks<'w> {
-        Picks { samples: Lowest::new(seed, samples), gallery: Lowest::new(seed, pictures), progress }
+        Picks { samples: Lowest::new(seed, samples), gallery: Lowest::new(seed, images), progress }
     }
 }
 
 impl Witness for Picks<'_> {
     fn sample(&mut self, place: LinePlace, sample: &SampleLook) {
         let number = u128::from(place.file) << 64 | u128::from(place.line);
-        self.samples.offer(number, PicturePlace { line: place, index: 0 });
-        for (index, picture) in sample.pictures.iter().enumerate() {
-            self.gallery.offer(picture.hash, PicturePlace { line: place, index: index as u32 });
+        self.samples.offer(number, ImagePlace { line: place, index: 0 });
+        for (index, image) in sample.images.iter().enumerate() {
+            self.gallery.offer(image.hash, ImagePlace { line: place, index: index as u32 });
         }
     }
 
-    fn picture(&mut self, place: LinePlace, picture: &PictureLook) {
-        self.gallery.offer(picture.hash, PicturePlace { line: place, index: 0 });
+    fn image(&mut self, place: LinePlace, image: &ImageLook) {
+        self.gallery.offer(image.hash, ImagePlace { line: place, index: 0 });
     }
 
     fn progress(&mut self, progress: Progress) {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_sample_depends_on_the_seed_and_not_on_the_order() {
-        let place = |line| PicturePlace { line: LinePlace { file: 0, line }, index: 0 };
+        let place = |line| ImagePlace { line: LinePlace { file: 0, line }, index: 0 };
         let pick = |seed, lines: &mut dyn Iterator<Item = u64>| {
             let mut lowest = Lowest::new(seed, 5);
             lines.for_each(|line| lowest.offer(u128::from(line), place(line)));

@@ -1,4 +1,4 @@
-//! A conversation as the model will read it: token after token, pictures as their patches, what is trained marked.
+//! A conversation as the model will read it: token after token, images as their patches, what is trained marked.
 
 use std::fmt::Write as _;
 
@@ -11,18 +11,18 @@ use super::page::escape;
 
 /// Text tokens of one conversation that are shown at most; in the middle the others are left out and told.
 const SHOWN: usize = 1600;
-/// Pictures of one conversation that are shown.
-pub(super) const MOST_PICTURES: usize = 32;
+/// Images of one conversation that are shown.
+pub(super) const MOST_IMAGES: usize = 32;
 /// Bytes of HTML that a text token takes, as a rule.
 const TOKEN_BYTES: usize = 24;
 
-/// The stream of a conversation, in about so many bytes beside the pictures. `pictures` are those of the sample in order,
+/// The stream of a conversation, in about so many bytes beside the images. `images` are those of the sample in order,
 /// where they could be read.
 pub(super) fn stream(
     encoder: &ChatEncoder<'_>,
     sample: &BorrowedSample<'_>,
     sizes: &[(u32, u32)],
-    pictures: &[Option<Thumbnail>],
+    images: &[Option<Thumbnail>],
     bytes: usize,
 ) -> Option<(Encoded, String)> {
     let most = SHOWN.min(bytes / TOKEN_BYTES);
@@ -32,17 +32,17 @@ pub(super) fn stream(
     let mut out = String::from("<div class=\"stream\">");
     let mut writer = Writer { out: &mut out, encoder, marked: false, room: bytes, left_out: 0 };
     let text_tokens = encoded.counts.text_tokens();
-    let (mut at, mut picture) = (0, 0);
+    let (mut at, mut image) = (0, 0);
     let trained: Vec<bool> = trained.collect();
     let mut text_seen = 0;
     while at < encoded.ids.len() {
         let id = encoded.ids[at];
         if id == marks.image {
             let rest = &encoded.ids[at..];
-            let length = encoded.counts.images.get(picture).map_or(1, Grid::tokens).clamp(1, rest.len());
-            let sides = encoded.counts.images.get(picture).map(|grid| (grid.columns, grid.rows));
-            writer.picture(picture, length, sides, pictures);
-            picture += 1;
+            let length = encoded.counts.images.get(image).map_or(1, Grid::tokens).clamp(1, rest.len());
+            let sides = encoded.counts.images.get(image).map(|grid| (grid.columns, grid.rows));
+            writer.image(image, length, sides, images);
+            image += 1;
             at += length;
             continue;
         }
@@ -109,14 +109,8 @@ impl Writer<'_, '_> {
         self.room = self.room.saturating_sub(self.out.len() - before);
     }
 
-    fn picture(
-        &mut self,
-        index: usize,
-        tokens: usize,
-        grid: Option<(u32, u32)>,
-        pictures: &[Option<Thumbnail>],
-    ) {
-        if index >= MOST_PICTURES {
+    fn image(&mut self, index: usize, tokens: usize, grid: Option<(u32, u32)>, images: &[Option<Thumbnail>]) {
+        if index >= MOST_IMAGES {
             self.left_out += tokens;
             return;
         }
@@ -124,12 +118,12 @@ impl Writer<'_, '_> {
         self.mark(false);
         let (columns, rows) = grid.unwrap_or_default();
         self.out.push_str("<figure>");
-        if let Some(Some(picture)) = pictures.get(index) {
+        if let Some(Some(image)) = images.get(index) {
             let _ = write!(
                 self.out,
-                "<span class=\"patched\" data-columns=\"{columns}\" data-rows=\"{rows}\"><img loading=\"lazy\" alt=\"picture {}\" src=\"{}\"></span>",
+                "<span class=\"patched\" data-columns=\"{columns}\" data-rows=\"{rows}\"><img loading=\"lazy\" alt=\"image {}\" src=\"{}\"></span>",
                 index + 1,
-                picture.uri
+                image.uri
             );
         }
         let _ = write!(

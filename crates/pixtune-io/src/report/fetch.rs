@@ -1,4 +1,4 @@
-//! Reading again what was picked: pictures as small JPEGs.
+//! Reading again what was picked: images as small JPEGs.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Reading, Rgb, decode, inspect};
 use crate::report::chart::grouped;
-use crate::survey::{LIMITS, LinePlace, PicturePlace, Source, Survey, picture_again, sample_again};
+use crate::survey::{ImagePlace, LIMITS, LinePlace, Source, Survey, image_again, sample_again};
 use crate::write::base64;
 
-/// A picture for the page.
+/// An image for the page.
 pub(super) struct Thumbnail {
     /// The data URI.
     pub(super) uri: String,
@@ -33,7 +33,7 @@ pub(super) struct Fetch<'s> {
     pub(super) room: Room,
 }
 
-/// How a picture is shown.
+/// How an image is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Showing<'t> {
     pub(super) shelf: Shelf,
@@ -63,9 +63,9 @@ impl Fetch<'_> {
         if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
     }
 
-    /// A picture that opens large, with its patches; nothing where it cannot be read again or there is no room.
-    pub(super) fn picture(&mut self, place: PicturePlace, showing: Showing<'_>) -> String {
-        let Some(bytes) = picture_again(self.source, self.found, place) else { return String::new() };
+    /// An image that opens large, with its patches; nothing where it cannot be read again or there is no room.
+    pub(super) fn image(&mut self, place: ImagePlace, showing: Showing<'_>) -> String {
+        let Some(bytes) = image_again(self.source, self.found, place) else { return String::new() };
         let Some(Thumbnail { uri, size, grid }) = self.small(&bytes, showing.side, showing.bytes) else {
             return String::new();
         };
@@ -91,10 +91,10 @@ impl Fetch<'_> {
             if showing.below.is_empty() { &size } else { showing.below },
             escape_start(&name, 60)
         );
-        if self.room.take_picture(showing.shelf, html.len()) { html } else { String::new() }
+        if self.room.take_image(showing.shelf, html.len()) { html } else { String::new() }
     }
 
-    /// The picture in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,
+    /// The image in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,
     /// until it takes no more than so many bytes.
     pub(super) fn small(&self, bytes: &[u8], side: u32, most: usize) -> Option<Thumbnail> {
         let header = inspect(bytes, &LIMITS).ok()?;

@@ -26,8 +26,8 @@ pub struct Choice {
     pub seed: u64,
     /// Conversations in the browser.
     pub samples: usize,
-    /// Pictures in the gallery.
-    pub pictures: usize,
+    /// Images in the gallery.
+    pub images: usize,
     /// Threads to work on.
     pub threads: usize,
 }
@@ -42,7 +42,7 @@ pub fn report(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
     let encoder = &looker.encoder;
-    let mut picks = Picks::new(choice.seed, (choice.samples, choice.pictures), progress);
+    let mut picks = Picks::new(choice.seed, (choice.samples, choice.images), progress);
     let found = survey(source, looker, choice.threads, &mut picks)?;
     let Picks { samples, gallery, .. } = picks;
     let view = View { source, found: &found, spec: encoder.spec, estimate };
@@ -52,7 +52,7 @@ pub fn report(
     if found.samples() > 0 {
         sections.push(sections::tokens(view));
     }
-    sections.push(sections::pictures(view, &gallery.into_sorted(), &mut fetch));
+    sections.push(sections::images(view, &gallery.into_sorted(), &mut fetch));
     sections.extend(sections::worst(view, &mut fetch));
     sections.push(sections::alike(view, &mut fetch));
     if found.texts.answers > 0 {
@@ -63,16 +63,16 @@ pub fn report(
         sections.push(sections::rejected(view, &mut fetch.room));
     }
     sections.extend(sections::samples(view, encoder, &samples.into_sorted(), &mut fetch));
-    let left_out = match fetch.room.pictures_left_out {
+    let left_out = match fetch.room.images_left_out {
         0 => String::new(),
-        1 => " 1 picture was left out to keep the file small.".to_owned(),
-        more => format!(" {} pictures were left out to keep the file small.", grouped(more)),
+        1 => " 1 image was left out to keep the file small.".to_owned(),
+        more => format!(" {} images were left out to keep the file small.", grouped(more)),
     };
     let page = Page {
         title: title.to_owned(),
         lead: format!("counted for {}", encoder.spec.id),
         foot: format!(
-            "pixtune {}. Random choices were made with the seed {}. Pictures are shown smaller than they are.{left_out}",
+            "pixtune {}. Random choices were made with the seed {}. Images are shown smaller than they are.{left_out}",
             env!("CARGO_PKG_VERSION"),
             choice.seed
         ),

@@ -59,8 +59,8 @@ impl Page {
         }
         let _ = write!(
             out,
-            "</main>\n<footer>{}</footer>\n<dialog id=\"view\" aria-label=\"Picture\"><form method=\"dialog\">\
-             <button value=\"back\" aria-label=\"the picture before\">←</button><button value=\"on\" aria-label=\"the next picture\">→</button>\
+            "</main>\n<footer>{}</footer>\n<dialog id=\"view\" aria-label=\"Image\"><form method=\"dialog\">\
+             <button value=\"back\" aria-label=\"the image before\">←</button><button value=\"on\" aria-label=\"the next image\">→</button>\
              <button value=\"close\" aria-label=\"close\">✕</button></form>\
              <div class=\"stage\"></div><p></p></dialog>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
             escape(&self.foot)

@@ -2,13 +2,13 @@
 
 /// Bytes of the lists of places, names and texts.
 const LISTS: usize = 500_000;
-/// Bytes of the conversations in the browser of samples, without their pictures.
+/// Bytes of the conversations in the browser of samples, without their images.
 const STREAMS: usize = 700_000;
-/// Bytes of pictures, with what is said of each: in the browser of samples, among the worst, side by side, and by
+/// Bytes of images, with what is said of each: in the browser of samples, among the worst, side by side, and by
 /// chance.
-const PICTURES: [usize; 4] = [1_200_000, 800_000, 700_000, 750_000];
+const IMAGES: [usize; 4] = [1_200_000, 800_000, 700_000, 750_000];
 
-/// A part of a page that shows pictures.
+/// A part of a page that shows images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shelf {
     /// The browser of samples.
@@ -26,14 +26,14 @@ pub(super) enum Shelf {
 pub(super) struct Room {
     lists: usize,
     streams: usize,
-    pictures: [usize; 4],
-    /// Pictures that were left out.
-    pub(super) pictures_left_out: u64,
+    images: [usize; 4],
+    /// Images that were left out.
+    pub(super) images_left_out: u64,
 }
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room { lists: LISTS, streams: STREAMS, pictures: PICTURES, pictures_left_out: 0 }
+        Room { lists: LISTS, streams: STREAMS, images: IMAGES, images_left_out: 0 }
     }
 
     /// Adds as many of the rows as there is room for, at most `most`; how many of `total` are missing is told.
@@ -63,19 +63,19 @@ impl Room {
         self.streams / samples.max(1)
     }
 
-    /// Bytes that each of so many pictures of a shelf may take.
-    pub(super) fn picture_share(shelf: Shelf, pictures: usize) -> usize {
-        PICTURES[shelf as usize] / pictures.max(1)
+    /// Bytes that each of so many images of a shelf may take.
+    pub(super) fn image_share(shelf: Shelf, images: usize) -> usize {
+        IMAGES[shelf as usize] / images.max(1)
     }
 
-    /// Whether there is room for so many bytes of a picture; they are taken then.
-    pub(super) fn take_picture(&mut self, shelf: Shelf, bytes: usize) -> bool {
-        let left = &mut self.pictures[shelf as usize];
+    /// Whether there is room for so many bytes of an image; they are taken then.
+    pub(super) fn take_image(&mut self, shelf: Shelf, bytes: usize) -> bool {
+        let left = &mut self.images[shelf as usize];
         let fits = bytes <= *left;
         if fits {
             *left -= bytes;
         } else {
-            self.pictures_left_out += 1;
+            self.images_left_out += 1;
         }
         fits
     }
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn all_shares_together_leave_room_for_the_frame() {
-        assert!(LISTS + STREAMS + PICTURES.iter().sum::<usize>() < 4_900_000);
+        assert!(LISTS + STREAMS + IMAGES.iter().sum::<usize>() < 4_900_000);
         let mut room = Room::new();
-        assert!(room.take_picture(Shelf::Worst, 700_000));
-        assert!(!room.take_picture(Shelf::Worst, 200_000) && room.take_picture(Shelf::Alike, 200_000));
-        assert_eq!(room.pictures_left_out, 1);
+        assert!(room.take_image(Shelf::Worst, 700_000));
+        assert!(!room.take_image(Shelf::Worst, 200_000) && room.take_image(Shelf::Alike, 200_000));
+        assert_eq!(room.images_left_out, 1);
     }
 }

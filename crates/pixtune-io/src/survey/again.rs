@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pixtune_core::strict::BorrowedSample;
 
-use super::{LinePlace, MAX_LINE, PicturePlace, Source, Survey, file_bytes, picture_bytes, with_sample};
+use super::{ImagePlace, LinePlace, MAX_LINE, Source, Survey, file_bytes, image_bytes, with_sample};
 use crate::read::records::{Framing, RawRow, Records};
 
 /// Where the lines of a file start: of every 64th the number and the first byte.
@@ -43,8 +43,8 @@ pub(crate) fn sample_again<T>(
 ) -> Option<T> {
     let file = source.files.get(place.file as usize)?;
     let row = row_again(&file.path, survey.line_indices.get(place.file as usize)?, place.line).ok()??;
-    let folder = file.path.parent().unwrap_or(Path::new(""));
-    with_sample(&row, |sample| Ok(look(sample, folder))).ok()?
+    let directory = file.path.parent().unwrap_or(Path::new(""));
+    with_sample(&row, |sample| Ok(look(sample, directory))).ok()?
 }
 
 fn row_again(path: &Path, index: &LineIndex, line: u64) -> io::Result<Option<RawRow>> {
@@ -62,13 +62,13 @@ fn row_again(path: &Path, index: &LineIndex, line: u64) -> io::Result<Option<Raw
     Ok(None)
 }
 
-/// The bytes of a picture; `None` where they have changed since the survey.
-pub(crate) fn picture_again(source: &Source, survey: &Survey, place: PicturePlace) -> Option<Vec<u8>> {
+/// The bytes of an image; `None` where they have changed since the survey.
+pub(crate) fn image_again(source: &Source, survey: &Survey, place: ImagePlace) -> Option<Vec<u8>> {
     if source.files.is_empty() {
-        return file_bytes(&source.pictures.get(place.line.file as usize)?.1).ok();
+        return file_bytes(&source.images.get(place.line.file as usize)?.1).ok();
     }
-    sample_again(source, survey, place.line, |sample, folder| {
-        picture_bytes(sample.images.get(place.index as usize)?, folder).ok()
+    sample_again(source, survey, place.line, |sample, directory| {
+        image_bytes(sample.images.get(place.index as usize)?, directory).ok()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use pixtune_core::curate::Groups;
 
-/// Groups of pictures or of texts that are alike.
+/// Groups of images or of texts that are alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike<Member> {
     /// How many groups there are.

@@ -1,12 +1,12 @@
-//! How good the pictures of a set are: the scores of each, by `pixtune_core::curate::quality`, and the worst of them.
+//! How good the images of a set are: the scores of each, by `pixtune_core::curate::quality`, and the worst of them.
 
-use pixtune_core::curate::PictureFacts;
+use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::quality::{Odd, Score, judge, scores};
 use pixtune_core::quality::{Kept, Observation, Place};
 use pixtune_core::rules::Rule;
 use pixtune_core::spec::ModelSpec;
 
-use super::PicturePlace;
+use super::ImagePlace;
 
 /// Scores from 0 to 1 are counted in so many fields.
 pub const FIELDS: usize = 20;
@@ -20,28 +20,28 @@ pub struct Issue {
     pub rule: &'static Rule,
     /// Below this it is broken.
     pub threshold: f64,
-    /// How many pictures score how much, in fields of equal width from 0 to 1.
+    /// How many images score how much, in fields of equal width from 0 to 1.
     pub scores: [u64; FIELDS],
     /// Those that break the rule.
     pub broken: Kept,
-    /// The lowest scores, the worst first, each picture once, whether they break the rule or not.
+    /// The lowest scores, the worst first, each image once, whether they break the rule or not.
     pub worst: Vec<Worst>,
 }
 
-/// A picture with a low score.
+/// An image with a low score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Worst {
     /// Its score.
     pub score: f64,
     /// Where it is.
-    pub place: PicturePlace,
+    pub place: ImagePlace,
     hash: u128,
 }
 
 /// The scores of a set.
 #[derive(Debug, Clone, Default)]
 pub struct Issues {
-    /// Pictures that were measured.
+    /// Images that were measured.
     pub measured: u64,
     /// Every kind, in the order of `quality::scores`.
     pub kinds: Vec<Issue>,
@@ -50,8 +50,8 @@ pub struct Issues {
 }
 
 impl Issues {
-    /// Counts a picture that was measured.
-    pub(super) fn add(&mut self, model: &ModelSpec, facts: &PictureFacts, place: PicturePlace, hash: u128) {
+    /// Counts an image that was measured.
+    pub(super) fn add(&mut self, model: &ModelSpec, facts: &ImageFacts, place: ImagePlace, hash: u128) {
         let scores = scores(facts, model);
         if scores.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Issues {
     }
 
     /// Counts what is unlike most of the set.
-    pub(super) fn add_odd(&mut self, odd: &Odd, place: PicturePlace) {
+    pub(super) fn add_odd(&mut self, odd: &Odd, place: ImagePlace) {
         let at = match self.odd.iter().position(|(rule, _)| std::ptr::eq(*rule, odd.rule)) {
             Some(at) => at,
             None => {
@@ -109,7 +109,7 @@ impl Issue {
         }
     }
 
-    fn add(&mut self, score: f64, place: PicturePlace, hash: u128) {
+    fn add(&mut self, score: f64, place: ImagePlace, hash: u128) {
         self.scores[((score * FIELDS as f64) as usize).min(FIELDS - 1)] += 1;
         let is_low = self.worst.len() < WORST || score < self.worst[WORST - 1].score;
         // A full score has nothing to show.
@@ -122,14 +122,14 @@ impl Issue {
     }
 }
 
-impl PicturePlace {
+impl ImagePlace {
     fn example(self) -> Place {
         Place { file: self.line.file, line: self.line.line, message: u32::MAX }
     }
 }
 
 fn told(rule: &Rule, count: u64) -> String {
-    let noun = if count == 1 { "picture" } else { "pictures" };
+    let noun = if count == 1 { "image" } else { "images" };
     let what = match rule.id {
         "image-dark" => "dark as a whole",
         "image-light" => "over-exposed",
@@ -139,7 +139,7 @@ fn told(rule: &Rule, count: u64) -> String {
         "image-shrunk" => "shrunk more than four times by the model's limit",
         "image-odd-size" => "far smaller or larger than the others",
         "image-odd-aspect-ratio" => "far more elongated than the others",
-        "image-grayscale" => "grey where most are coloured",
+        "image-grayscale" => "gray where most are colored",
         other => other,
     };
     format!("{count} {noun}: {what}")
@@ -147,8 +147,8 @@ fn told(rule: &Rule, count: u64) -> String {
 
 fn hint(rule: &Rule) -> &'static str {
     match rule.id {
-        "image-shrunk" => "cut out the part that the question is about, or give it in several pictures",
-        "image-too-small" => "use the pictures these were cut from",
+        "image-shrunk" => "cut out the part that the question is about, or give it in several images",
+        "image-too-small" => "use the images these were cut from",
         _ => "look at them in a report; `prepare --drop` with the rule's name leaves them out",
     }
 }
@@ -159,20 +159,20 @@ mod tests {
     use super::*;
     use pixtune_core::spec::PIXTRAL_12B;
 
-    fn facts(brightness: u8) -> PictureFacts {
-        PictureFacts {
+    fn facts(brightness: u8) -> ImageFacts {
+        ImageFacts {
             pixels: 7,
             width: 640,
             height: 480,
             brightness: [0, 0, 0, brightness / 2, brightness, brightness, brightness],
             structure: 900,
             edge_width: 100,
-            ..PictureFacts::default()
+            ..ImageFacts::default()
         }
     }
 
-    fn place(line: u64) -> PicturePlace {
-        PicturePlace { line: LinePlace { file: 0, line }, index: 0 }
+    fn place(line: u64) -> ImagePlace {
+        ImagePlace { line: LinePlace { file: 0, line }, index: 0 }
     }
 
     #[test]
@@ -190,13 +190,13 @@ mod tests {
         assert_eq!((dark.broken.count, dark.scores.iter().sum::<u64>()), (82, 200));
         let seen: Vec<_> = issues.observations().collect();
         assert_eq!((seen[0].rule.id, seen[0].count), ("image-dark", 82));
-        assert_eq!(seen[0].message, "82 pictures: dark as a whole");
+        assert_eq!(seen[0].message, "82 images: dark as a whole");
     }
 
     #[test]
     fn what_was_not_measured_is_not_judged() {
         let mut issues = Issues::default();
-        issues.add(&PIXTRAL_12B, &PictureFacts::default(), place(1), 1);
+        issues.add(&PIXTRAL_12B, &ImageFacts::default(), place(1), 1);
         assert_eq!((issues.measured, issues.observations().count()), (0, 0));
     }
 }

@@ -5,10 +5,10 @@ use std::fmt::Display;
 
 use pixtune_core::json::quoted;
 use pixtune_core::plan::Side;
-use pixtune_core::quality::{AnswerFormat, Example, Histogram, Kept, Observation, PictureSurvey, TextSurvey};
+use pixtune_core::quality::{AnswerFormat, Example, Histogram, ImageSurvey, Kept, Observation, TextSurvey};
 use pixtune_core::spec::ModelSpec;
 
-use super::{Alike, AlikeGroup, FileSide, Issue, LinePlace, NearPicture, NearText, Pairs, PicturePlace};
+use super::{Alike, AlikeGroup, FileSide, ImagePlace, Issue, LinePlace, NearImage, NearText, Pairs};
 use super::{Source, Survey, Worst};
 
 /// The shares at which quantiles are given, and their names.
@@ -53,11 +53,11 @@ impl Survey {
             side(&self.validation),
             histogram(&all),
             all.above(spec.context as u64),
-            pictures(&self.pictures, together.distinct_pictures, &self.issues(source)),
+            images(&self.images, together.distinct_images, &self.issues(source)),
             texts(&self.texts),
             pairs(&together.repeated),
             pairs(&together.contradictions),
-            pairs(&together.shared_pictures),
+            pairs(&together.shared_images),
             pairs(&together.shared_samples),
             self.near(source),
             self.near_texts(source),
@@ -72,17 +72,17 @@ impl Survey {
     }
 
     fn near(&self, source: &Source) -> String {
-        let member = |member: &NearPicture| {
+        let member = |member: &NearImage| {
             format!(
                 "{{{},\"width\":{},\"height\":{},\"distance\":{},\"same_pixels\":{}}}",
-                self.picture_place(source, member.place),
+                self.image_place(source, member.place),
                 member.size.0,
                 member.size.1,
                 member.distance,
                 member.same_pixels
             )
         };
-        alike(&self.together.near, "pictures", member)
+        alike(&self.together.near, "images", member)
     }
 
     fn near_texts(&self, source: &Source) -> String {
@@ -92,7 +92,7 @@ impl Survey {
                 "{{\"file\":{},\"line\":{line},\"similarity\":{},\"same_pictures\":{}}}",
                 quoted(self.file_name(source, file)),
                 member.similarity,
-                member.same_pictures
+                member.same_images
             )
         };
         alike(&self.together.near_texts, "texts", member)
@@ -100,7 +100,7 @@ impl Survey {
 
     fn issues(&self, source: &Source) -> String {
         let worst = |worst: &Worst| {
-            format!("{{{},\"score\":{:.4}}}", self.picture_place(source, worst.place), worst.score)
+            format!("{{{},\"score\":{:.4}}}", self.image_place(source, worst.place), worst.score)
         };
         let kind = |kind: &Issue| {
             format!(
@@ -115,19 +115,19 @@ impl Survey {
         joined(self.issues.kinds.iter().map(kind))
     }
 
-    /// `"file":…,"line":…,"picture":…`, counted from 0 as the pictures of a line are.
-    fn picture_place(&self, source: &Source, place: PicturePlace) -> String {
+    /// `"file":…,"line":…,"image":…`, counted from 0 as the images of a line are.
+    fn image_place(&self, source: &Source, place: ImagePlace) -> String {
         let LinePlace { file, line } = place.line;
         let name = quoted(self.file_name(source, file));
         format!("\"file\":{name},\"line\":{line},\"picture\":{}", place.index)
     }
 
-    /// The name of a file of samples, or of a picture where there are only pictures.
+    /// The name of a file of samples, or of an image where there are only images.
     pub fn file_name<'s>(&self, source: &'s Source, file: u32) -> &'s str {
         let file = file as usize;
         match source.files.get(file) {
             Some(found) => &found.name,
-            None => source.pictures.get(file).map_or("?", |(name, _)| name),
+            None => source.images.get(file).map_or("?", |(name, _)| name),
         }
     }
 
@@ -208,23 +208,23 @@ fn side(side: &Side) -> String {
         side.tokens,
         side.image_tokens,
         side.trained_tokens,
-        side.pictures,
+        side.images,
         side.bytes,
         histogram(&side.lengths)
     )
 }
 
-fn pictures(pictures: &PictureSurvey, distinct: u64, issues: &str) -> String {
+fn images(images: &ImageSurvey, distinct: u64, issues: &str) -> String {
     format!(
         "{{\"count\":{},\"distinct\":{distinct},\"formats\":{},\"width\":{},\"height\":{},\"longer_side\":{},\"bytes\":{},\"tokens\":{},\"shrunk\":{},\"issues\":[{issues}]}}",
-        pictures.count,
-        counts(pictures.formats.iter().map(|(format, count)| (format, *count))),
-        histogram(&pictures.widths),
-        histogram(&pictures.heights),
-        histogram(&pictures.longer_sides),
-        histogram(&pictures.bytes),
-        histogram(&pictures.tokens),
-        pictures.shrunk
+        images.count,
+        counts(images.formats.iter().map(|(format, count)| (format, *count))),
+        histogram(&images.widths),
+        histogram(&images.heights),
+        histogram(&images.longer_sides),
+        histogram(&images.bytes),
+        histogram(&images.tokens),
+        images.shrunk
     )
 }
 

@@ -1,4 +1,4 @@
-//! One line or picture, looked at by itself.
+//! One line or image, looked at by itself.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use pixtune_core::curate::measure::Thumbnail;
-use pixtune_core::curate::{PictureFacts, Texts, content_hash};
+use pixtune_core::curate::{ImageFacts, Texts, content_hash};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::quality::TextFacts;
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Message, Picture};
+use pixtune_core::sample::{Image, ImageSource, Message};
 use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::target::ImageFormat;
 use pixtune_core::tokens::{ChatEncoder, Counts};
@@ -23,7 +23,7 @@ use crate::read::records::RawRow;
 use crate::tokens::parse_row;
 use crate::write::base64;
 
-/// How closely pictures are looked at.
+/// How closely images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// Their headers, for sizes.
@@ -32,9 +32,9 @@ pub enum Look {
     Measure,
 }
 
-/// A picture after a look at it.
+/// An image after a look at it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PictureLook {
+pub struct ImageLook {
     /// The format of its bytes.
     pub format: ImageFormat,
     /// Width and height as the reference measures them.
@@ -44,8 +44,8 @@ pub struct PictureLook {
     /// Hash of the file, or of its base64.
     pub hash: u128,
     /// What its pixels tell, if they were measured.
-    pub facts: Option<PictureFacts>,
-    /// The picture in 32 x 32, if it was measured.
+    pub facts: Option<ImageFacts>,
+    /// The image in 32 x 32, if it was measured.
     pub thumbnail: Option<Thumbnail>,
 }
 
@@ -54,8 +54,8 @@ pub struct PictureLook {
 pub struct SampleLook {
     /// Its tokens.
     pub counts: Counts,
-    /// Its pictures.
-    pub pictures: Vec<PictureLook>,
+    /// Its images.
+    pub images: Vec<ImageLook>,
     /// Its texts.
     pub texts: TextFacts,
     /// It has a system prompt.
@@ -69,9 +69,9 @@ pub struct SampleLook {
 }
 
 impl SampleLook {
-    /// A hash of its picture files, in their order.
-    pub(super) fn pictures_hash(&self) -> u64 {
-        let hashes: Vec<[u8; 16]> = self.pictures.iter().map(|picture| picture.hash.to_le_bytes()).collect();
+    /// A hash of its image files, in their order.
+    pub(super) fn images_hash(&self) -> u64 {
+        let hashes: Vec<[u8; 16]> = self.images.iter().map(|image| image.hash.to_le_bytes()).collect();
         content_hash(hashes.as_flattened()) as u64
     }
 }
@@ -81,7 +81,7 @@ impl SampleLook {
 pub struct Looker<'e> {
     /// The model whose tokens count.
     pub encoder: ChatEncoder<'e>,
-    /// How closely pictures are looked at.
+    /// How closely images are looked at.
     pub look: Look,
 }
 
@@ -94,54 +94,54 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 impl Looker<'_> {
-    /// Looks at a line of a file whose pictures lie in `folder`. The error is why it cannot be trained on, or not be
+    /// Looks at a line of a file whose images lie in `directory`. The error is why it cannot be trained on, or not be
     /// counted. A panic over it is a finding like any other.
-    pub fn line(&self, folder: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
-        catch_unwind(AssertUnwindSafe(|| self.look_at(folder, row))).unwrap_or_else(|_| {
+    pub fn line(&self, directory: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
+        catch_unwind(AssertUnwindSafe(|| self.look_at(directory, row))).unwrap_or_else(|_| {
             Err(Finding::new(&rules::INTERNAL, "", "the line made the program fail")
                 .hint("this is a defect of pixtune: please report it with the line"))
         })
     }
 
-    fn look_at(&self, folder: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
+    fn look_at(&self, directory: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
         with_sample(row, |sample| {
-            let mut pictures = Vec::with_capacity(sample.images.len());
-            for picture in &sample.images {
-                pictures.push(self.picture(picture, folder)?);
+            let mut images = Vec::with_capacity(sample.images.len());
+            for image in &sample.images {
+                images.push(self.image(image, directory)?);
             }
-            let sizes: Vec<(u32, u32)> = pictures.iter().map(|picture| picture.size).collect();
+            let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.size).collect();
             let counts = self.encoder.count(sample, &sizes)?;
-            let facts = Facts::new(sample, pictures.iter().map(|picture| picture.hash));
+            let facts = Facts::new(sample, images.iter().map(|image| image.hash));
             Ok(SampleLook {
                 counts,
                 texts: TextFacts::of(sample),
                 with_system: sample.messages.iter().any(|message| matches!(message, Message::System(_))),
                 messages: sample.messages.len(),
-                pictures,
+                images,
                 facts,
                 words: Texts::of(sample),
             })
         })
     }
 
-    fn picture(&self, picture: &Picture<&str>, folder: &Path) -> Result<PictureLook, Finding> {
-        if let (Look::Header, ImageSource::Inline { base64: text, .. }) = (self.look, &picture.source)
+    fn image(&self, image: &Image<&str>, directory: &Path) -> Result<ImageLook, Finding> {
+        if let (Look::Header, ImageSource::Inline { base64: text, .. }) = (self.look, &image.source)
             && let Some(looked) = by_its_head(text)
         {
             return Ok(looked);
         }
-        let bytes = picture_bytes(picture, folder)?;
+        let bytes = image_bytes(image, directory)?;
         let looked =
-            self.bytes(&bytes).map_err(|finding| Finding { pointer: picture.pointer.clone(), ..finding })?;
-        let hash = match &picture.source {
+            self.bytes(&bytes).map_err(|finding| Finding { pointer: image.pointer.clone(), ..finding })?;
+        let hash = match &image.source {
             ImageSource::Inline { base64, .. } => content_hash(base64.as_bytes()),
             _ => looked.hash,
         };
-        Ok(PictureLook { hash, ..looked })
+        Ok(ImageLook { hash, ..looked })
     }
 
-    /// Looks at the bytes of a picture.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<PictureLook, Finding> {
+    /// Looks at the bytes of an image.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<ImageLook, Finding> {
         let (header, measured) = match self.look {
             Look::Header => inspect(bytes, &LIMITS).map(|header| (header, None)),
             Look::Measure => {
@@ -151,26 +151,19 @@ impl Looker<'_> {
         .map_err(|error| refusal(&error))?;
         let (format, size) = (header.format, header.reference_size());
         let (facts, thumbnail) = measured.map(|Measure { facts, thumbnail }| (facts, thumbnail)).unzip();
-        Ok(PictureLook {
-            format,
-            size,
-            bytes: bytes.len() as u64,
-            hash: content_hash(bytes),
-            facts,
-            thumbnail,
-        })
+        Ok(ImageLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes), facts, thumbnail })
     }
 }
 
-/// Characters of base64 in which a header usually stands; EXIF and colour profiles can push it further.
+/// Characters of base64 in which a header usually stands; EXIF and color profiles can push it further.
 const HEAD: usize = 64 << 10;
 
-/// A picture whose header stands at its beginning, without decoding the rest of the base64.
-fn by_its_head(text: &str) -> Option<PictureLook> {
+/// An image whose header stands at its beginning, without decoding the rest of the base64.
+fn by_its_head(text: &str) -> Option<ImageLook> {
     let bytes = base64::strict_length(text)? as u64;
     let header = inspect(&base64::decode(text.get(..HEAD)?)?, &LIMITS).ok()?;
     let hash = content_hash(text.as_bytes());
-    Some(PictureLook {
+    Some(ImageLook {
         format: header.format,
         size: header.reference_size(),
         bytes,
@@ -192,23 +185,23 @@ pub(crate) fn with_sample<T>(
     look(&sample)
 }
 
-/// The bytes of a picture of a sample.
-pub(crate) fn picture_bytes(picture: &Picture<&str>, folder: &Path) -> Result<Vec<u8>, Finding> {
-    let refuse = |rule, message: String| Finding::new(rule, picture.pointer.clone(), message);
-    match &picture.source {
+/// The bytes of an image of a sample.
+pub(crate) fn image_bytes(image: &Image<&str>, directory: &Path) -> Result<Vec<u8>, Finding> {
+    let refuse = |rule, message: String| Finding::new(rule, image.pointer.clone(), message);
+    match &image.source {
         ImageSource::Url(url) => {
             let start: String = url.chars().take(80).collect();
-            let message = format!("`{start}` is an address; a picture that is not here cannot be counted");
+            let message = format!("`{start}` is an address; an image that is not here cannot be counted");
             Err(refuse(&rules::IMAGE_URL, message))
         }
         ImageSource::Inline { base64: text, .. } => base64::decode(text)
             .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
-        ImageSource::File(path) => file_bytes(&folder.join(path))
-            .map_err(|finding| Finding { pointer: picture.pointer.clone(), ..finding }),
+        ImageSource::File(path) => file_bytes(&directory.join(path))
+            .map_err(|finding| Finding { pointer: image.pointer.clone(), ..finding }),
     }
 }
 
-/// The bytes of a picture file.
+/// The bytes of an image file.
 pub(crate) fn file_bytes(path: &Path) -> Result<Vec<u8>, Finding> {
     let missing = |error: std::io::Error| {
         Finding::new(&rules::IMAGE_MISSING, "", format!("`{}` cannot be read: {error}", path.display()))
@@ -224,7 +217,7 @@ pub(crate) fn file_bytes(path: &Path) -> Result<Vec<u8>, Finding> {
 
 pub(crate) fn refusal(error: &ImageError) -> Finding {
     let (rule, hint) = rule_of(error);
-    let finding = Finding::new(rule, "", format!("the picture {error}"));
+    let finding = Finding::new(rule, "", format!("the image {error}"));
     match hint {
         Some(hint) if rule != &rules::IMAGE_TOO_LARGE => finding.hint(hint),
         _ => finding,

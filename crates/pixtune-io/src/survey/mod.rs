@@ -1,7 +1,7 @@
 //! Surveying a set: everything that is counted and measured in one pass over its files.
 //!
 //! Memory does not grow with the set but for what tells that something was there before: 33 bytes a sample and 21 a
-//! picture, 136 for each different text, and, where pictures are measured, 96 for each different one, with the room that
+//! image, 136 for each different text, and, where images are measured, 96 for each different one, with the room that
 //! tables keep. The search for near texts takes 20 for each text once more.
 
 mod again;
@@ -18,39 +18,39 @@ use std::collections::BTreeMap;
 
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::plan::{Dataset, Side};
-use pixtune_core::quality::{Kept, Observation, PictureSurvey, TextSurvey};
+use pixtune_core::quality::{ImageSurvey, Kept, Observation, TextSurvey};
 use pixtune_core::rules::{self, Rule};
 
 use crate::prepare::Progress;
 
-pub(crate) use again::{LineIndex, picture_again, sample_again};
+pub(crate) use again::{LineIndex, image_again, sample_again};
 pub use alike::{Alike, AlikeGroup};
 pub use issues::{FIELDS, Issue, Issues, Worst};
-pub(crate) use look::{LIMITS, file_bytes, picture_bytes, with_sample};
-pub use look::{Look, Looker, PictureLook, SampleLook};
-pub use near::{NearGroup, NearPicture, NearPictures};
+pub use look::{ImageLook, Look, Looker, SampleLook};
+pub(crate) use look::{LIMITS, file_bytes, image_bytes, with_sample};
+pub use near::{NearGroup, NearImage, NearImages};
 pub use run::survey;
 pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
 pub use texts::{NearText, NearTextGroup, NearTexts};
 
-/// A line may have this many bytes: two hundred pictures of a megabyte.
+/// A line may have this many bytes: two hundred images of a megabyte.
 pub(crate) const MAX_LINE: usize = 512 << 20;
 
 /// Where a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinePlace {
-    /// The number of the file in [`Source::files`], or of the picture in [`Source::pictures`].
+    /// The number of the file in [`Source::files`], or of the image in [`Source::images`].
     pub file: u32,
-    /// The line, from 1; of a picture file 1.
+    /// The line, from 1; of an image file 1.
     pub line: u64,
 }
 
-/// A picture of a sample, or a picture file.
+/// An image of a sample, or an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PicturePlace {
+pub struct ImagePlace {
     /// The line or file.
     pub line: LinePlace,
-    /// Which picture of the line, from 0.
+    /// Which image of the line, from 0.
     pub index: u32,
 }
 
@@ -67,15 +67,15 @@ pub struct Survey {
     pub(crate) line_indices: Vec<LineIndex>,
     /// The texts of both sides.
     pub texts: TextSurvey,
-    /// The pictures of both sides, and those that belong to no sample.
-    pub pictures: PictureSurvey,
+    /// The images of both sides, and those that belong to no sample.
+    pub images: ImageSurvey,
     /// How good they are, where they were measured.
     pub issues: Issues,
     /// Messages a sample.
     pub messages: pixtune_core::quality::Histogram,
-    /// Pictures a sample.
-    pub pictures_a_sample: pixtune_core::quality::Histogram,
-    /// Lines and pictures that cannot be used, by rule.
+    /// Images a sample.
+    pub images_a_sample: pixtune_core::quality::Histogram,
+    /// Lines and images that cannot be used, by rule.
     pub refused: BTreeMap<&'static str, Kept>,
     /// What samples say together.
     pub together: Together,
@@ -86,18 +86,18 @@ pub struct Survey {
 /// What samples say together.
 #[derive(Debug, Clone, Default)]
 pub struct Together {
-    /// Different pictures: files that differ in a byte.
-    pub distinct_pictures: u64,
-    /// Different files that show the same, where pictures were measured.
-    pub near: NearPictures,
+    /// Different images: files that differ in a byte.
+    pub distinct_images: u64,
+    /// Different files that show the same, where images were measured.
+    pub near: NearImages,
     /// Different texts that nearly say the same.
     pub near_texts: NearTexts,
     /// Samples that stand twice, with the place of the first.
     pub repeated: Pairs,
-    /// Samples with the prompt and pictures of another and another answer.
+    /// Samples with the prompt and images of another and another answer.
     pub contradictions: Pairs,
-    /// Pictures that stand on both sides of the split.
-    pub shared_pictures: Pairs,
+    /// Images that stand on both sides of the split.
+    pub shared_images: Pairs,
     /// Samples that stand on both sides of the split.
     pub shared_samples: Pairs,
 }
@@ -127,8 +127,8 @@ impl Pairs {
 pub trait Witness: Send {
     /// A sample, in order.
     fn sample(&mut self, place: LinePlace, sample: &SampleLook);
-    /// A picture that belongs to no sample.
-    fn picture(&mut self, place: LinePlace, picture: &PictureLook);
+    /// An image that belongs to no sample.
+    fn image(&mut self, place: LinePlace, image: &ImageLook);
     /// How far it is.
     fn progress(&mut self, progress: Progress);
 }
@@ -139,7 +139,7 @@ impl Survey {
         self.train.samples + self.validation.samples
     }
 
-    /// Lines and pictures that cannot be used.
+    /// Lines and images that cannot be used.
     pub fn refused(&self) -> u64 {
         self.refused.values().map(|kept| kept.count).sum()
     }
@@ -150,7 +150,7 @@ impl Survey {
         self.refused.keys().any(|id| rules::find(id).is_none_or(is_error))
     }
 
-    /// What texts and pictures show: what concerns single answers first, pictures last.
+    /// What texts and images show: what concerns single answers first, images last.
     pub fn observations(&self) -> Vec<Observation> {
         let mut all = self.texts.observations();
         all.extend(self.issues.observations());

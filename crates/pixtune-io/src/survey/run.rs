@@ -11,8 +11,8 @@ use pixtune_core::quality::Place;
 use super::near::Gathered;
 use super::texts::GatheredTexts;
 use super::{
-    DataFile, FileSide, LineIndex, LinePlace, Looker, MAX_LINE, PictureLook, PicturePlace, SampleLook,
-    Source, Survey, SurveyError, Witness, file_bytes, picture_again, source,
+    DataFile, FileSide, ImageLook, ImagePlace, LineIndex, LinePlace, Looker, MAX_LINE, SampleLook, Source,
+    Survey, SurveyError, Witness, file_bytes, image_again, source,
 };
 use crate::check::seen::{self, Relation, Seen, SeenSamples};
 use crate::parallel;
@@ -28,12 +28,12 @@ pub fn survey(
     witness: &mut dyn Witness,
 ) -> Result<Survey, SurveyError> {
     let mut run = Run { source, survey: Survey::default(), seen: SeenBefore::default(), looker, witness };
-    let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.pictures.len() as u64;
+    let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.images.len() as u64;
     let mut progress = Progress { input_total, ..Progress::default() };
     for (index, file) in source.files.iter().enumerate() {
         run.file(index as u32, file, threads, &mut progress)?;
     }
-    run.loose_pictures(source, threads, &mut progress)?;
+    run.loose_images(source, threads, &mut progress)?;
     for path in &source.rejected {
         run.rejected(path)?;
     }
@@ -48,12 +48,12 @@ struct Run<'r, 'e> {
     witness: &'r mut dyn Witness,
 }
 
-/// Where samples and pictures were first seen.
+/// Where samples and images were first seen.
 #[derive(Default)]
 struct SeenBefore {
     samples: SeenSamples,
-    /// Pictures of each side.
-    pictures: [Seen; 2],
+    /// Images of each side.
+    images: [Seen; 2],
     gathered: Gathered,
     texts: GatheredTexts,
     first_size: Option<(u32, u32)>,
@@ -67,7 +67,7 @@ impl Run<'_, '_> {
         threads: usize,
         progress: &mut Progress,
     ) -> Result<(), SurveyError> {
-        let folder = file.path.parent().map(Path::to_owned).unwrap_or_default();
+        let directory = file.path.parent().map(Path::to_owned).unwrap_or_default();
         let mut rows = open(&file.path)?;
         let looker = self.looker;
         let before = progress.input_read;
@@ -79,7 +79,7 @@ impl Run<'_, '_> {
         };
         let work = |row: RawRow| {
             let place = LinePlace { file: index, line: row.line };
-            (place, row.offset + row.length, looker.line(&folder, &row))
+            (place, row.offset + row.length, looker.line(&directory, &row))
         };
         let sink = |(place, end, looked): (LinePlace, u64, Result<SampleLook, Finding>)| {
             lines += 1;
@@ -87,7 +87,7 @@ impl Run<'_, '_> {
             progress.input_read = before + end;
             match looked {
                 Ok(sample) => {
-                    progress.images += sample.pictures.len() as u64;
+                    progress.images += sample.images.len() as u64;
                     self.sample(place, file.side, &sample);
                     self.witness.sample(place, &sample);
                 }
@@ -120,62 +120,62 @@ impl Run<'_, '_> {
 
     fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
         let counts = &sample.counts;
-        let pixels = |picture: &PictureLook| u64::from(picture.size.0) * u64::from(picture.size.1);
-        let first_size = match (self.seen.first_size, sample.pictures.first()) {
-            (None, Some(picture)) => {
-                self.seen.first_size = Some(picture.size);
-                Some(picture.size)
+        let pixels = |image: &ImageLook| u64::from(image.size.0) * u64::from(image.size.1);
+        let first_size = match (self.seen.first_size, sample.images.first()) {
+            (None, Some(image)) => {
+                self.seen.first_size = Some(image.size);
+                Some(image.size)
             }
             (known, _) => known,
         };
-        let differs = sample.pictures.iter().any(|picture| Some(picture.size) != first_size);
+        let differs = sample.images.iter().any(|image| Some(image.size) != first_size);
         let to = self.side(side);
         to.samples += 1;
         to.tokens += counts.tokens as u64;
         to.image_tokens += counts.image_tokens as u64;
         to.trained_tokens += counts.trained_tokens as u64;
-        to.pictures += sample.pictures.len() as u64;
-        to.most_pictures = to.most_pictures.max(sample.pictures.len() as u64);
+        to.images += sample.images.len() as u64;
+        to.most_images = to.most_images.max(sample.images.len() as u64);
         to.lengths.add(counts.tokens as u64);
-        to.pixels += sample.pictures.iter().map(pixels).sum::<u64>();
+        to.pixels += sample.images.iter().map(pixels).sum::<u64>();
         to.with_system += u64::from(sample.with_system);
         to.sizes_differ |= differs;
         self.survey.messages.add(sample.messages as u64);
-        self.survey.pictures_a_sample.add(sample.pictures.len() as u64);
+        self.survey.images_a_sample.add(sample.images.len() as u64);
         self.survey.texts.add(place.file, place.line, &sample.texts);
         self.seen.texts.add(place, side, sample);
-        for (index, picture) in sample.pictures.iter().enumerate() {
-            self.picture(PicturePlace { line: place, index: index as u32 }, side, picture);
+        for (index, image) in sample.images.iter().enumerate() {
+            self.image(ImagePlace { line: place, index: index as u32 }, side, image);
         }
         self.compare(place, &sample.facts);
     }
 
-    /// Counts a picture; the first place of the same file is returned, unless it is this one.
-    fn picture(&mut self, place: PicturePlace, side: FileSide, picture: &PictureLook) -> Option<LinePlace> {
+    /// Counts an image; the first place of the same file is returned, unless it is this one.
+    fn image(&mut self, place: ImagePlace, side: FileSide, image: &ImageLook) -> Option<LinePlace> {
         let spec = self.looker.encoder.spec;
-        self.survey.pictures.add(spec, picture.format, picture.size, picture.bytes);
-        if let Some(facts) = &picture.facts {
-            self.survey.issues.add(spec, facts, place, picture.hash);
+        self.survey.images.add(spec, image.format, image.size, image.bytes);
+        if let Some(facts) = &image.facts {
+            self.survey.issues.add(spec, facts, place, image.hash);
         }
         let here = self.packed(place.line);
-        let [train, held_out] = &mut self.seen.pictures;
+        let [train, held_out] = &mut self.seen.images;
         let (this, that) = if side == FileSide::Train { (train, held_out) } else { (held_out, train) };
         let before = this.len();
-        let first = this.add(picture.hash, here);
-        let (is_new, other) = (this.len() > before, that.first(picture.hash));
+        let first = this.add(image.hash, here);
+        let (is_new, other) = (this.len() > before, that.first(image.hash));
         if is_new {
             match other {
                 Some(other) => {
                     let other = self.unpacked(other);
-                    self.survey.together.shared_pictures.add(other, place.line);
+                    self.survey.together.shared_images.add(other, place.line);
                 }
-                None => self.seen.gathered.add(place, side, picture),
+                None => self.seen.gathered.add(place, side, image),
             }
         }
         first.map(|first| self.unpacked(first))
     }
 
-    /// A line of a file; of pictures without samples, which can be more than there are numbers of files, the number.
+    /// A line of a file; of images without samples, which can be more than there are numbers of files, the number.
     fn packed(&self, place: LinePlace) -> seen::Place {
         match self.source.files.is_empty() {
             true => seen::Place { file: 0, line: u64::from(place.file) },
@@ -212,42 +212,42 @@ impl Run<'_, '_> {
     /// What can be said once everything has been seen.
     fn end(self, threads: usize) -> Survey {
         let Run { source, mut survey, mut seen, .. } = self;
-        let [train, held_out] = &seen.pictures;
-        survey.together.distinct_pictures =
-            (train.len() + held_out.len()) as u64 - survey.together.shared_pictures.count;
+        let [train, held_out] = &seen.images;
+        survey.together.distinct_images =
+            (train.len() + held_out.len()) as u64 - survey.together.shared_images.count;
         for (odd, place) in seen.gathered.odd() {
             survey.issues.add_odd(&odd, place);
         }
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         survey.together.near_texts = seen.texts.groups();
-        let again = |place| picture_again(source, &survey, place);
+        let again = |place| image_again(source, &survey, place);
         survey.together.near = seen.gathered.groups(threads, again);
         survey
     }
 
-    fn loose_pictures(
+    fn loose_images(
         &mut self,
         source: &Source,
         threads: usize,
         progress: &mut Progress,
     ) -> Result<(), SurveyError> {
         let looker = self.looker;
-        let mut pictures = source.pictures.iter().enumerate();
-        let next = || Ok::<_, SurveyError>(pictures.next());
+        let mut images = source.images.iter().enumerate();
+        let next = || Ok::<_, SurveyError>(images.next());
         let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
             let looked = file_bytes(path).and_then(|bytes| looker.bytes(&bytes));
             (LinePlace { file: index as u32, line: 1 }, looked)
         };
-        let sink = |(place, looked): (LinePlace, Result<PictureLook, Finding>)| {
+        let sink = |(place, looked): (LinePlace, Result<ImageLook, Finding>)| {
             progress.images += 1;
             progress.input_read += 1;
             match looked {
-                Ok(picture) => {
-                    let at = PicturePlace { line: place, index: 0 };
-                    if let Some(first) = self.picture(at, FileSide::Train, &picture) {
+                Ok(image) => {
+                    let at = ImagePlace { line: place, index: 0 };
+                    if let Some(first) = self.image(at, FileSide::Train, &image) {
                         self.survey.together.repeated.add(first, place);
                     }
-                    self.witness.picture(place, &picture);
+                    self.witness.image(place, &image);
                 }
                 Err(finding) => self.refuse(place, &finding),
             }

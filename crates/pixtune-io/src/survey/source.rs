@@ -1,4 +1,4 @@
-//! What is to be surveyed: a prepared folder, JSON Lines files, or pictures.
+//! What is to be surveyed: a prepared directory, JSON Lines files, or images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,18 +13,18 @@ use crate::read::ReadError;
 /// What cannot be surveyed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
-    /// A file or folder could not be read.
+    /// A file or directory could not be read.
     #[error("cannot read `{}`", path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// A folder with neither samples nor pictures.
-    #[error("`{}` holds neither JSON Lines nor pictures", path.display())]
+    /// A directory with neither samples nor images.
+    #[error("`{}` holds neither JSON Lines nor images", path.display())]
     Nothing {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
     /// Standard input was given.
@@ -53,7 +53,7 @@ pub enum FileSide {
 /// A file of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {
-    /// Its name in messages: as given, or its name in the folder that was given.
+    /// Its name in messages: as given, or its name in the directory that was given.
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
@@ -70,15 +70,15 @@ pub struct Source {
     pub files: Vec<DataFile>,
     /// Files of rejected rows.
     pub rejected: Vec<PathBuf>,
-    /// Pictures without samples.
-    pub pictures: Vec<(String, PathBuf)>,
-    /// What `prepare` wrote about the folder.
+    /// Images without samples.
+    pub images: Vec<(String, PathBuf)>,
+    /// What `prepare` wrote about the directory.
     pub manifest: Option<Manifest>,
     /// Where the files are not what the manifest says.
     pub mismatches: Vec<String>,
 }
 
-/// What `prepare` wrote about a folder, as far as it is shown.
+/// What `prepare` wrote about a directory, as far as it is shown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifest {
     /// The version that made it.
@@ -93,8 +93,8 @@ pub struct Manifest {
     pub inputs: Vec<(String, u64)>,
 }
 
-/// Names that end like this are pictures.
-const PICTURES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+/// Names that end like this are images.
+const IMAGES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
 
 fn extension(path: &Path) -> String {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
@@ -110,9 +110,9 @@ impl Source {
             }
             let about = fs::metadata(path).map_err(|error| broken(path, error))?;
             if about.is_dir() {
-                source.folder(path)?;
-            } else if PICTURES.contains(&extension(path).as_str()) {
-                source.pictures.push((path.display().to_string(), path.clone()));
+                source.directory(path)?;
+            } else if IMAGES.contains(&extension(path).as_str()) {
+                source.images.push((path.display().to_string(), path.clone()));
             } else if matches!(extension(path).as_str(), "csv" | "tsv") {
                 return Err(SurveyError::Table { path: path.clone() });
             } else {
@@ -134,10 +134,10 @@ impl Source {
         self.files.push(DataFile { name, path: path.to_owned(), side, bytes });
     }
 
-    fn folder(&mut self, folder: &Path) -> Result<(), SurveyError> {
+    fn directory(&mut self, directory: &Path) -> Result<(), SurveyError> {
         let mut names = BTreeMap::new();
-        for entry in fs::read_dir(folder).map_err(|error| broken(folder, error))? {
-            let path = entry.map_err(|error| broken(folder, error))?.path();
+        for entry in fs::read_dir(directory).map_err(|error| broken(directory, error))? {
+            let path = entry.map_err(|error| broken(directory, error))?.path();
             let about = fs::metadata(&path).map_err(|error| broken(&path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if about.is_file() && matches!(extension(&path).as_str(), "jsonl" | "ndjson") {
@@ -145,7 +145,7 @@ impl Source {
             }
         }
         let is_rejected = |name: &str| name.starts_with("rejected");
-        self.read_manifest(folder, &names)?;
+        self.read_manifest(directory, &names)?;
         for (name, (path, bytes)) in &names {
             if is_rejected(name) {
                 self.rejected.push(path.clone());
@@ -156,44 +156,44 @@ impl Source {
         if !names.is_empty() && !names.keys().all(|name| name.starts_with("metadata")) {
             return Ok(());
         }
-        let before = self.pictures.len();
-        self.find_pictures(folder)?;
-        if self.pictures.len() == before {
-            return Err(SurveyError::Nothing { path: folder.to_owned() });
+        let before = self.images.len();
+        self.find_images(directory)?;
+        if self.images.len() == before {
+            return Err(SurveyError::Nothing { path: directory.to_owned() });
         }
         Ok(())
     }
 
-    /// Pictures at any depth; a folder is entered once, so links that lead in circles end.
-    fn find_pictures(&mut self, root: &Path) -> Result<(), SurveyError> {
+    /// Images at any depth; a directory is entered once, so links that lead in circles end.
+    fn find_images(&mut self, root: &Path) -> Result<(), SurveyError> {
         let mut entered = BTreeSet::new();
         let mut open = vec![root.to_owned()];
         let mut found = Vec::new();
-        while let Some(folder) = open.pop() {
-            if !entered.insert(fs::canonicalize(&folder).map_err(|error| broken(&folder, error))?) {
+        while let Some(directory) = open.pop() {
+            if !entered.insert(fs::canonicalize(&directory).map_err(|error| broken(&directory, error))?) {
                 continue;
             }
-            for entry in fs::read_dir(&folder).map_err(|error| broken(&folder, error))? {
-                let path = entry.map_err(|error| broken(&folder, error))?.path();
+            for entry in fs::read_dir(&directory).map_err(|error| broken(&directory, error))? {
+                let path = entry.map_err(|error| broken(&directory, error))?.path();
                 if path.is_dir() {
                     open.push(path);
-                } else if PICTURES.contains(&extension(&path).as_str()) {
+                } else if IMAGES.contains(&extension(&path).as_str()) {
                     let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
                     found.push((name, path));
                 }
             }
         }
         found.sort();
-        self.pictures.extend(found);
+        self.images.extend(found);
         Ok(())
     }
 
     fn read_manifest(
         &mut self,
-        folder: &Path,
+        directory: &Path,
         names: &BTreeMap<String, (PathBuf, u64)>,
     ) -> Result<(), SurveyError> {
-        let path = folder.join("manifest.json");
+        let path = directory.join("manifest.json");
         let text = match fs::read(&path) {
             Ok(bytes) if bytes.len() > MOST_MANIFEST => {
                 self.mismatches.push("manifest.json is far larger than any that `prepare` writes".to_owned());
@@ -223,7 +223,7 @@ impl Source {
             listed.insert(name);
             let said = output.get("bytes").and_then(number).unwrap_or(0);
             match names.get(name) {
-                None => self.mismatches.push(format!("`{name}` is in the manifest and not in the folder")),
+                None => self.mismatches.push(format!("`{name}` is in the manifest and not in the directory")),
                 Some((_, bytes)) if *bytes != said => self
                     .mismatches
                     .push(format!("`{name}` has {bytes} bytes, the manifest says {said}: it was changed")),
@@ -231,7 +231,7 @@ impl Source {
             }
         }
         for name in names.keys().filter(|name| !listed.contains(name.as_str())) {
-            self.mismatches.push(format!("`{name}` is in the folder and not in the manifest"));
+            self.mismatches.push(format!("`{name}` is in the directory and not in the manifest"));
         }
         self.mismatches.truncate(100);
     }

@@ -21,8 +21,8 @@ pub struct NearText {
     pub place: LinePlace,
     /// About which share of its words it has in common with the first of its group, in per cent.
     pub similarity: u8,
-    /// Whether the samples show the same picture files, or none.
-    pub same_pictures: bool,
+    /// Whether the samples show the same image files, or none.
+    pub same_images: bool,
 }
 
 /// Different texts as they come: 120 bytes each, and 16 in a table with its spare room.
@@ -36,7 +36,7 @@ struct Text {
     sketch: TextSketch,
     place: LinePlace,
     /// Of the sample that has it first.
-    pictures: [u32; 2],
+    images: [u32; 2],
     /// Whether it is trained on and whether it is held out.
     sides: [bool; 2],
 }
@@ -49,10 +49,10 @@ impl GatheredTexts {
             Entry::Occupied(known) => &mut self.texts[*known.get() as usize],
             Entry::Vacant(vacant) => {
                 vacant.insert(self.texts.len() as u32);
-                let pictures = sample.pictures_hash();
-                let pictures = [pictures as u32, (pictures >> 32) as u32];
+                let images = sample.images_hash();
+                let images = [images as u32, (images >> 32) as u32];
                 let sketch = sample.words.sketch;
-                self.texts.push(Text { sketch, place, pictures, sides: [false; 2] });
+                self.texts.push(Text { sketch, place, images, sides: [false; 2] });
                 self.texts.last_mut().expect("it was just pushed")
             }
         };
@@ -65,7 +65,7 @@ impl GatheredTexts {
         let member = |first, index| NearText {
             place: text(index).place,
             similarity: text(first).sketch.similarity(&text(index).sketch),
-            same_pictures: text(first).pictures == text(index).pictures,
+            same_images: text(first).images == text(index).images,
         };
         Alike::of(near_text_groups(&self.texts, |text| &text.sketch), |index| text(index).sides, member)
     }

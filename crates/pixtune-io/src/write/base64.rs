@@ -1,4 +1,4 @@
-//! Base64 with padding (RFC 4648 section 4), fast: for pictures that pass through it is half of the work.
+//! Base64 with padding (RFC 4648 section 4), fast: for images that pass through it is half of the work.
 
 use pixtune_core::bytes::base64_run;
 

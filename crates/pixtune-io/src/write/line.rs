@@ -8,9 +8,9 @@ use pixtune_core::target::{ImageUrlForm, Target};
 
 use super::base64;
 
-/// What stands in the place of a picture.
+/// What stands in the place of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Picture {
+pub enum WrittenImage {
     /// An address.
     Url(String),
     /// The bytes of a file of this media type.
@@ -22,11 +22,11 @@ pub enum Picture {
     },
 }
 
-/// The line without its pictures: JSON text with gaps.
+/// The line without its images: JSON text with gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Skeleton {
     text: String,
-    /// Where in `text` which picture goes.
+    /// Where in `text` which image goes.
     gaps: Vec<(usize, usize)>,
 }
 
@@ -57,27 +57,27 @@ impl Skeleton {
         skeleton
     }
 
-    /// Everything but the pictures, in one text: equal for samples that differ in their pictures alone.
+    /// Everything but the images, in one text: equal for samples that differ in their images alone.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Appends the line, its line end included, with each picture in its gap.
-    pub fn write(&self, pictures: &[Picture], out: &mut Vec<u8>) {
-        let length = |picture: &Picture| match picture {
-            Picture::Url(url) => url.len() + 16,
-            Picture::Inline { mime, bytes } => mime.len() + 16 + base64::encoded_length(bytes.len()),
+    /// Appends the line, its line end included, with each image in its gap.
+    pub fn write(&self, images: &[WrittenImage], out: &mut Vec<u8>) {
+        let length = |image: &WrittenImage| match image {
+            WrittenImage::Url(url) => url.len() + 16,
+            WrittenImage::Inline { mime, bytes } => mime.len() + 16 + base64::encoded_length(bytes.len()),
         };
-        out.reserve(self.text.len() + pictures.iter().map(length).sum::<usize>());
+        out.reserve(self.text.len() + images.iter().map(length).sum::<usize>());
         let mut from = 0;
         for (at, index) in &self.gaps {
             out.extend_from_slice(&self.text.as_bytes()[from..*at]);
             from = *at;
-            match &pictures[*index] {
-                Picture::Url(url) => {
+            match &images[*index] {
+                WrittenImage::Url(url) => {
                     out.extend_from_slice(quoted(url).as_bytes());
                 }
-                Picture::Inline { mime, bytes } => {
+                WrittenImage::Inline { mime, bytes } => {
                     out.extend_from_slice(b"\"data:");
                     out.extend_from_slice(mime.as_bytes());
                     out.extend_from_slice(b";base64,");
@@ -210,12 +210,12 @@ mod tests {
         let parsed = json::parse(row).unwrap();
         let (sample, findings) = conversation::read(&parsed.value, &[]);
         assert_eq!(findings, []);
-        let pictures = [
-            Picture::Inline { mime: "image/png", bytes: vec![0, 1, 2, 3] },
-            Picture::Url("https://x/y?a=\"b\"".into()),
+        let images = [
+            WrittenImage::Inline { mime: "image/png", bytes: vec![0, 1, 2, 3] },
+            WrittenImage::Url("https://x/y?a=\"b\"".into()),
         ];
         let mut out = Vec::new();
-        Skeleton::new(&sample, target).write(&pictures, &mut out);
+        Skeleton::new(&sample, target).write(&images, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn a_file_appears_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.jsonl");
-        let entries = || fs::read_dir(folder.path()).unwrap().count();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.jsonl");
+        let entries = || fs::read_dir(directory.path()).unwrap().count();
         let mut file = WholeFile::create(&path).unwrap();
         file.write_all(b"half").unwrap();
         drop(file);

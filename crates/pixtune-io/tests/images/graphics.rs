@@ -1,4 +1,4 @@
-//! The example's pictures, looked at: graphics are written as PNG, photos as JPEG.
+//! The example's images, looked at: graphics are written as PNG, photos as JPEG.
 use pixtune_io::image::{Limits, Reading, decode, inspect, is_graphic};
 
 fn check(graphic: bool, names: &[&str]) {

@@ -91,9 +91,9 @@ fn a_png_that_inflates_to_less_is_truncated() {
     assert!(verdict.contains("truncated") || verdict.contains("damaged"), "{verdict}");
 }
 
-/// Black pixels only, without and with black as the transparent colour.
+/// Black pixels only, without and with black as the transparent color.
 #[test]
-fn a_colour_key_of_a_bilevel_picture() {
+fn a_color_key_of_a_bilevel_image() {
     let plain = png(8, 2, &zlib(4));
     let mut keyed = plain.clone();
     let after_header = 8 + 25;

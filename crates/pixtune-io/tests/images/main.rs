@@ -1,4 +1,4 @@
-//! Pictures against the reference, against truncation and against malice.
+//! Images against the reference, against truncation and against malice.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(fixtures().join(name)).unwrap()
 }
 
-/// All picture files among the fixtures, by name.
+/// All image files among the fixtures, by name.
 fn all_fixtures() -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
     let mut names: Vec<String> = entries

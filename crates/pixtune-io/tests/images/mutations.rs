@@ -42,7 +42,7 @@ fn damaged_files_never_panic_or_hang() {
     let rounds = std::env::var("PIXTUNE_MUTATIONS").map_or(300, |rounds| rounds.parse().unwrap());
     for (name, bytes) in all_fixtures() {
         let mut random = Random(bytes.len() as u64);
-        // Large pictures take long to decode and have the same headers.
+        // Large images take long to decode and have the same headers.
         for round in 0..rounds / (1 + bytes.len() / 10_000) {
             let damaged = damage(&bytes, &mut random);
             let start = Instant::now();

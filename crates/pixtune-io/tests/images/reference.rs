@@ -95,7 +95,7 @@ fn model_input_is_that_of_mistral_common() {
 
 /// Pillow turns a TIFF by itself, and so its sides are swapped before the grid is computed.
 #[test]
-fn the_grid_of_a_turned_tiff_is_that_of_the_upright_picture() {
+fn the_grid_of_a_turned_tiff_is_that_of_the_upright_image() {
     let mut tiff = b"II*\0\x08\0\0\0\x08\0".to_vec();
     let strip_at = 8 + 2 + 8 * 12 + 4;
     for (tag, value) in
@@ -122,7 +122,7 @@ fn npy(name: &str) -> Vec<f32> {
 
 /// The corrected reading makes an RGB key white, the reference ignores it.
 #[test]
-fn a_colour_key_of_an_rgb_picture() {
+fn a_color_key_of_an_rgb_image() {
     let read = |name: &str, reading| {
         let bytes = fixture(name);
         let header = inspect(&bytes, &Limits::default()).unwrap();

@@ -61,10 +61,10 @@ pub struct AdapterConfig {
     pub modules_to_save: Vec<String>,
     /// Which biases were trained: `none`, `all` or `lora_only`.
     pub bias: String,
-    /// Whether rows are renormalised (DoRA).
+    /// Whether rows are renormalized (DoRA).
     pub dora: bool,
     /// `init_lora_weights` as text: `true`, `false` or the name of a method.
-    pub initialisation: String,
+    pub initialization: String,
     /// What else changes the computation, by the key that turns it on: this program does not compute it.
     pub unsupported: Vec<String>,
     /// Keys unknown to peft 0.21.2 that have a value: they could mean anything.
@@ -158,7 +158,7 @@ impl AdapterConfig {
             modules_to_save: fields.names("modules_to_save")?.unwrap_or_default(),
             bias: fields.text("bias")?.unwrap_or_else(|| "none".to_owned()),
             dora: fields.flag("use_dora")?,
-            initialisation: fields.initialisation()?,
+            initialization: fields.initialization()?,
             unsupported,
             unknown,
             noted_dialect: fields.text(DIALECT_KEY)?,
@@ -185,11 +185,11 @@ impl AdapterConfig {
         if self.rank_stabilised { alpha / rank.sqrt() } else { alpha / rank }
     }
 
-    /// Whether peft changes the base's weights when it loads an adapter with this initialisation, so that B·A alone does
+    /// Whether peft changes the base's weights when it loads an adapter with this initialization, so that B·A alone does
     /// not say what was trained (peft 0.21.2 `tuners/lora/layer.py`: `pissa_init`, `olora_init`, `corda_init`,
     /// `loftq_init`, `lora_ga_init`).
-    pub fn initialisation_changes_base(&self) -> bool {
-        let name = self.initialisation.to_lowercase();
+    pub fn initialization_changes_base(&self) -> bool {
+        let name = self.initialization.to_lowercase();
         ["pissa", "corda", "olora", "loftq", "lora_ga"].iter().any(|method| name.starts_with(method))
     }
 
@@ -311,7 +311,7 @@ impl<'v> Fields<'v> {
             .map_err(|source| ConfigError::Pattern { key, source })
     }
 
-    fn initialisation(&self) -> Result<String, ConfigError> {
+    fn initialization(&self) -> Result<String, ConfigError> {
         match self.get("init_lora_weights") {
             None => Ok("true".to_owned()),
             Some(Value::Bool(flag)) => Ok(flag.to_string()),

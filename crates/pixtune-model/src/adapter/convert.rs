@@ -11,7 +11,7 @@ use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
 use super::{fit, refuse, settings};
-use crate::weights::convert::{ConvertError, Existing, OutputFolder, REPORT, check_target};
+use crate::weights::convert::{ConvertError, Existing, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
 
@@ -76,7 +76,7 @@ impl<'c> Conversion<'c> {
         dtype: Option<Dtype>,
         existing: Existing,
     ) -> Result<Conversion<'c>, AdapterError> {
-        check_target(&[&adapter.folder, base.folder()], target, existing)?;
+        check_target(&[&adapter.directory, base.directory()], target, existing)?;
         fit::check(adapter, base)?;
         refuse::check_conversion(adapter, to)?;
         let dtype = dtype.or_else(|| (to == Dialect::Mistral).then(|| base_dtype(base)));
@@ -106,19 +106,19 @@ impl<'c> Conversion<'c> {
 
     /// Writes everything and moves it to its place.
     pub fn run(&self) -> Result<ConversionReport, AdapterError> {
-        let folder = OutputFolder::create(&self.target)?;
-        let rounding = self.write_tensors(folder.path())?;
+        let directory = OutputDirectory::create(&self.target)?;
+        let rounding = self.write_tensors(directory.path())?;
         for (name, text) in &self.settings {
-            folder.write(name, text.as_bytes())?;
+            directory.write(name, text.as_bytes())?;
         }
         let report = self.report(rounding);
-        folder.write(REPORT, report.to_json().as_bytes())?;
-        folder.commit()?;
+        directory.write(REPORT, report.to_json().as_bytes())?;
+        directory.commit()?;
         Ok(report)
     }
 
-    fn write_tensors(&self, folder: &Path) -> Result<Rounding, AdapterError> {
-        let path = folder.join(self.to.tensor_file());
+    fn write_tensors(&self, directory: &Path) -> Result<Rounding, AdapterError> {
+        let path = directory.join(self.to.tensor_file());
         let shown = self.target.join(self.to.tensor_file());
         let failed = |source: io::Error| ConvertError::Write { path: shown.clone(), source };
         let specs: Vec<TensorSpec> = self.pieces.iter().map(Piece::spec).collect();
@@ -138,7 +138,7 @@ impl<'c> Conversion<'c> {
             }
         }
         if !problems.0.is_empty() {
-            return Err(AdapterError::NotFinite { adapter: self.adapter.folder.clone(), problems });
+            return Err(AdapterError::NotFinite { adapter: self.adapter.directory.clone(), problems });
         }
         let file =
             writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;

@@ -66,7 +66,7 @@ pub fn check(adapter: &Adapter, base: &Checkpoint) -> Result<(), AdapterError> {
             Some(_) => {}
         }
     }
-    let (adapter, base) = (adapter.folder.clone(), base.folder().to_owned());
+    let (adapter, base) = (adapter.directory.clone(), base.directory().to_owned());
     match problems.0.is_empty() {
         true => Ok(()),
         false => Err(AdapterError::OtherBase { adapter, base, problems }),

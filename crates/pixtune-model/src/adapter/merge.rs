@@ -36,7 +36,7 @@ struct Factors {
 impl<'a> Merge<'a> {
     /// Looks at everything and refuses what cannot be merged; `options.source` is the base.
     pub fn new(adapter: &'a Adapter, options: Options) -> Result<Merge<'a>, AdapterError> {
-        check_target(&[&adapter.folder], &options.target, options.existing)?;
+        check_target(&[&adapter.directory], &options.target, options.existing)?;
         let mut plan = Plan::new(options)?;
         fit::check(adapter, &plan.source)?;
         refuse::check_merge(adapter, plan.source.config().tied)?;
@@ -156,7 +156,7 @@ impl<'a> Merge<'a> {
 
     fn not_finite(&self, tensor: &TensorInfo, what: String) -> AdapterError {
         let problems = Problems(vec![format!("`{}` has {what}", tensor.name)]);
-        AdapterError::NotFinite { adapter: self.adapter.folder.clone(), problems }
+        AdapterError::NotFinite { adapter: self.adapter.directory.clone(), problems }
     }
 
     /// Puts rows of a whole tensor in the place of the base's.

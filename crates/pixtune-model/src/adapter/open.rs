@@ -19,8 +19,8 @@ pub const MISTRAL_SCALING: f64 = 2.0;
 /// An open adapter. Values are read when they are asked for.
 #[derive(Debug)]
 pub struct Adapter {
-    /// The folder it is in.
-    pub folder: PathBuf,
+    /// The directory it is in.
+    pub directory: PathBuf,
     /// How its modules are named and its rows ordered.
     pub dialect: Dialect,
     /// adapter_config.json; none in Mistral's dialect.
@@ -85,7 +85,7 @@ const ENDINGS: [(&str, Role); 13] = [
 ];
 
 impl Adapter {
-    /// Opens a folder, or one of the two kinds of files an adapter is kept in. Without `dialect`, names tell it.
+    /// Opens a directory, or one of the two kinds of files an adapter is kept in. Without `dialect`, names tell it.
     pub fn open(path: &Path, dialect: Option<Dialect>) -> Result<Adapter, AdapterError> {
         let found = Files::find(path, dialect)?;
         let file = SafetensorsFile::open(&found.tensors)?;
@@ -99,11 +99,11 @@ impl Adapter {
             return Err(AdapterError::DialectOfFile { path: found.tensors, dialect });
         }
         let noted_scaling = match dialect {
-            Dialect::Mistral => noted_scaling(&found.folder)?,
+            Dialect::Mistral => noted_scaling(&found.directory)?,
             _ => None,
         };
         let mut adapter = Adapter {
-            folder: found.folder,
+            directory: found.directory,
             dialect,
             config,
             noted_scaling,
@@ -220,7 +220,7 @@ impl Adapter {
 
 /// The files of an adapter.
 struct Files {
-    folder: PathBuf,
+    directory: PathBuf,
     tensors: PathBuf,
     config: Option<PathBuf>,
     warnings: Vec<String>,
@@ -258,11 +258,11 @@ impl Files {
         }
         if peft && mistral {
             let other = if is_peft { "lora.safetensors" } else { "adapter_model.safetensors" };
-            found.warnings.push(format!("`{other}` lies in the same folder and is not read"));
+            found.warnings.push(format!("`{other}` lies in the same directory and is not read"));
         }
         if ["model", "consolidated"].iter().any(|stem| holds_weights(path, stem)) {
             found.warnings.push(
-                "model weights lie in the adapter's folder: a server given this folder may load them and no adapter"
+                "model weights lie in the adapter's directory: a server given this directory may load them and no adapter"
                     .to_owned(),
             );
         }
@@ -270,15 +270,15 @@ impl Files {
     }
 
     fn of_file(path: &Path) -> Files {
-        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let is_mistral = path.file_name().is_some_and(|name| name == "lora.safetensors");
-        let config = (!is_mistral).then(|| folder.join("adapter_config.json"));
-        Files { folder, tensors: path.to_owned(), config, warnings: Vec::new() }
+        let config = (!is_mistral).then(|| directory.join("adapter_config.json"));
+        Files { directory, tensors: path.to_owned(), config, warnings: Vec::new() }
     }
 }
 
-fn holds_weights(folder: &Path, stem: &str) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
+fn holds_weights(directory: &Path, stem: &str) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
     entries.flatten().any(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -304,14 +304,17 @@ fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
 fn noted_dialect(config: &AdapterConfig, found: &Files) -> Result<Option<Dialect>, AdapterError> {
     let Some(noted) = &config.noted_dialect else { return Ok(None) };
     let dialect = Dialect::parse(noted).filter(|dialect| dialect.is_peft());
-    let unknown =
-        || AdapterError::NotedDialect { path: found.folder.clone(), key: DIALECT_KEY, found: noted.clone() };
+    let unknown = || AdapterError::NotedDialect {
+        path: found.directory.clone(),
+        key: DIALECT_KEY,
+        found: noted.clone(),
+    };
     dialect.map(Some).ok_or_else(unknown)
 }
 
 /// What params.json beside lora.safetensors says about the scaling.
-fn noted_scaling(folder: &Path) -> Result<Option<f64>, AdapterError> {
-    let path = folder.join("params.json");
+fn noted_scaling(directory: &Path) -> Result<Option<f64>, AdapterError> {
+    let path = directory.join("params.json");
     if !path.is_file() {
         return Ok(None);
     }

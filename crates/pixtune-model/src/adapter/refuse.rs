@@ -15,11 +15,11 @@ fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
     let unknown =
         |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: it could mean anything");
     problems.0.extend(config.unknown.iter().map(unknown));
-    if config.initialisation_changes_base() {
+    if config.initialization_changes_base() {
         problems.0.push(format!(
             "`init_lora_weights` is `{}`: what was trained is relative to weights that peft computes from the base; save it \
              with peft's path_initial_model_for_weight_conversion",
-            config.initialisation
+            config.initialization
         ));
     }
     let bias_of_b = adapter.lora.iter().filter(|(_, lora)| lora.bias.is_some());
@@ -117,6 +117,6 @@ impl Adapter {
 fn finish(adapter: &Adapter, what: &'static str, problems: Problems) -> Result<(), AdapterError> {
     match problems.0.is_empty() {
         true => Ok(()),
-        false => Err(AdapterError::Refused { adapter: adapter.folder.clone(), what, problems }),
+        false => Err(AdapterError::Refused { adapter: adapter.directory.clone(), what, problems }),
     }
 }

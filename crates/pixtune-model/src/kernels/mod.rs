@@ -57,9 +57,9 @@ pub trait Kernels: Send + Sync + Debug + Sized {
 
     /// `out[i] = table[ids[i]]`: the embeddings of tokens, `[tokens, hidden]`.
     fn embed(&self, table: &Self::Weight<'_>, ids: &[u32], out: &mut Self::Buffer);
-    /// Cuts a picture, `[channels, rows * side, columns * side]`, into patches from row `first` of `out`:
+    /// Cuts an image, `[channels, rows * side, columns * side]`, into patches from row `first` of `out`:
     /// `[patches, channels * side * side]`.
-    fn patches(&self, picture: &PatchGrid<'_>, out: &mut Self::Buffer, first: usize);
+    fn patches(&self, image: &PatchGrid<'_>, out: &mut Self::Buffer, first: usize);
 
     /// `out = x / sqrt(mean(x^2) + epsilon) * weight`, for each row.
     fn rms_norm(&self, epsilon: f32, x: &Self::Buffer, weight: &Self::Buffer, out: &mut Self::Buffer);
@@ -190,7 +190,7 @@ pub struct Angles<K: Kernels> {
     pub sines: K::Buffer,
 }
 
-/// A picture and how it is cut.
+/// An image and how it is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct PatchGrid<'a> {
     /// `[channels, rows * side, columns * side]`.

@@ -59,7 +59,7 @@ impl AdapterLayout {
             .sum()
     }
 
-    /// A uniform between plus and minus one over the root of its inputs, which is what PEFT's Kaiming initialisation with
+    /// A uniform between plus and minus one over the root of its inputs, which is what PEFT's Kaiming initialization with
     /// a = sqrt(5) comes to; B zero, so that training starts at the base model.
     pub(super) fn fresh(&self, seed: u64) -> Vec<f32> {
         let mut parameters = vec![0.0; self.parameters()];

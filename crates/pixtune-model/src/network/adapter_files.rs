@@ -18,10 +18,11 @@ const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 
 impl<K: Kernels> Network<'_, K> {
-    /// Writes `adapter_config.json` and `adapter_model.safetensors` into a folder, in names of transformers 4.52 and later.
+    /// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, in names of transformers 4.52 and later.
     /// `base` is put down as the base model's name. Each file is written beside its name and renamed.
-    pub fn save_adapter(&self, folder: &Path, base: &str) -> Result<(), NetworkError> {
-        fs::create_dir_all(folder).map_err(|source| NetworkError::Io { path: folder.to_owned(), source })?;
+    pub fn save_adapter(&self, directory: &Path, base: &str) -> Result<(), NetworkError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| NetworkError::Io { path: directory.to_owned(), source })?;
         let specs: Vec<TensorSpec> = self
             .adapter_tensors()
             .iter()
@@ -32,9 +33,9 @@ impl<K: Kernels> Network<'_, K> {
             })
             .collect();
         let layout =
-            Layout::new(&specs).ok_or_else(|| refuse(folder, "its tensors do not fit into a file"))?;
+            Layout::new(&specs).ok_or_else(|| refuse(directory, "its tensors do not fit into a file"))?;
         let parameters = self.parameters();
-        replace(&folder.join(TENSORS), |file| {
+        replace(&directory.join(TENSORS), |file| {
             let mut writer = Writer::new(io::BufWriter::new(file), &layout)?;
             for chunk in parameters.chunks(1 << 16) {
                 let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -42,7 +43,7 @@ impl<K: Kernels> Network<'_, K> {
             }
             writer.finish()?.flush()
         })?;
-        replace(&folder.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
+        replace(&directory.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
     }
 
     /// Takes over the tensors of an adapter made for these targets, this rank and this scaling.

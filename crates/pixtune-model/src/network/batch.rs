@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use super::error::BatchError;
 
-/// One sample as token ids, which of them are trained, and its pictures.
+/// One sample as token ids, which of them are trained, and its images.
 #[derive(Debug, Clone, Default)]
 pub struct Sequence {
     /// The token ids, `[tokens]`.
     pub ids: Vec<u32>,
     /// Whether the loss counts the prediction of this token, `[tokens]`; the first token is never predicted.
     pub trained: Vec<bool>,
-    /// The pictures in the order their tokens stand.
-    pub pictures: Vec<Picture>,
+    /// The images in the order their tokens stand.
+    pub images: Vec<Image>,
 }
 
-/// A picture as the vision encoder gets it.
+/// An image as the vision encoder gets it.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct Image {
     /// Normalised values, `[channels, rows * patch, columns * patch]`.
     pub pixels: Arc<[f32]>,
     /// Patches from top to bottom.
@@ -27,7 +27,7 @@ pub struct Picture {
     pub columns: usize,
 }
 
-impl Picture {
+impl Image {
     /// How many vectors the vision encoder makes of it.
     pub fn patches(&self) -> usize {
         self.rows * self.columns
@@ -49,14 +49,14 @@ pub struct Batch {
     pub(super) ids: Vec<u32>,
     pub(super) cumulative: Vec<u32>,
     pub(super) positions: Vec<u32>,
-    pub(super) pictures: Vec<Picture>,
-    /// The rows of `ids` that the patches of all pictures replace, in the order of the patches.
-    pub(super) picture_rows: Vec<u32>,
+    pub(super) images: Vec<Image>,
+    /// The rows of `ids` that the patches of all images replace, in the order of the patches.
+    pub(super) image_rows: Vec<u32>,
     pub(super) labels: Vec<Label>,
 }
 
 impl Batch {
-    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every picture takes as many of them as it
+    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every image takes as many of them as it
     /// has patches, in order.
     pub fn pack(sequences: &[Sequence], image_token: u32) -> Result<Batch, BatchError> {
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
@@ -65,8 +65,8 @@ impl Batch {
             ids: Vec::with_capacity(tokens),
             cumulative: vec![0],
             positions: Vec::with_capacity(tokens),
-            pictures: Vec::new(),
-            picture_rows: Vec::new(),
+            images: Vec::new(),
+            image_rows: Vec::new(),
             labels: Vec::new(),
         };
         for (index, sequence) in sequences.iter().enumerate() {
@@ -84,25 +84,25 @@ impl Batch {
         if tokens != masked {
             return Err(BatchError::MaskLength { sequence: index, tokens, masked });
         }
-        let patches = sequence.pictures.iter().map(Picture::patches).sum();
-        let before = self.picture_rows.len();
+        let patches = sequence.images.iter().map(Image::patches).sum();
+        let before = self.image_rows.len();
         let start = self.ids.len() as u32;
         for (position, &id) in (0u32..).zip(&sequence.ids) {
             if id == image_token {
-                self.picture_rows.push(start + position);
+                self.image_rows.push(start + position);
             }
             if position > 0 && sequence.trained[position as usize] {
                 self.labels.push(Label { row: start + position - 1, target: id });
             }
             self.positions.push(position);
         }
-        let image_tokens = self.picture_rows.len() - before;
+        let image_tokens = self.image_rows.len() - before;
         if image_tokens != patches {
-            return Err(BatchError::PictureTokens { sequence: index, image_tokens, patches });
+            return Err(BatchError::ImageTokens { sequence: index, image_tokens, patches });
         }
         self.ids.extend_from_slice(&sequence.ids);
         self.cumulative.push(start + tokens as u32);
-        self.pictures.extend(sequence.pictures.iter().cloned());
+        self.images.extend(sequence.images.iter().cloned());
         Ok(())
     }
 
@@ -116,9 +116,9 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Patches of all pictures.
+    /// Patches of all images.
     pub fn patches(&self) -> usize {
-        self.picture_rows.len()
+        self.image_rows.len()
     }
 
     /// Where sequence `index` stands in the rows.
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn text(ids: &[u32], trained: &[bool]) -> Sequence {
-        Sequence { ids: ids.to_vec(), trained: trained.to_vec(), pictures: Vec::new() }
+        Sequence { ids: ids.to_vec(), trained: trained.to_vec(), images: Vec::new() }
     }
 
     #[test]
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn image_tokens_have_to_be_as_many_as_patches() {
-        let picture = Picture { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2 };
-        let sequence = Sequence { ids: vec![1, 10, 13], trained: vec![false; 3], pictures: vec![picture] };
+        let image = Image { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2 };
+        let sequence = Sequence { ids: vec![1, 10, 13], trained: vec![false; 3], images: vec![image] };
         let error = Batch::pack(&[sequence], 10).unwrap_err();
         assert!(
-            matches!(error, BatchError::PictureTokens { sequence: 0, image_tokens: 1, patches: 2 }),
+            matches!(error, BatchError::ImageTokens { sequence: 0, image_tokens: 1, patches: 2 }),
             "{error}"
         );
     }

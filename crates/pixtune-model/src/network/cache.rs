@@ -38,7 +38,7 @@ impl<K: Kernels> Network<'_, K> {
         }
         let (kernels, text) = (&self.kernels, &self.shape.text);
         let scope = self.scope(None);
-        let mut x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+        let mut x = self.decoder.embed(&scope, batch, self.images(&scope, batch).as_ref());
         let positions: Vec<u32> = (before as u32..).take(rows).collect();
         let angles = self.decoder.angles(kernels, &positions);
         let segments = [Segment { queries: 0..rows, keys: 0..before + rows }];

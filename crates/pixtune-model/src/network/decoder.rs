@@ -47,13 +47,13 @@ impl<'w, K: Kernels> Decoder<'w, K> {
         Ok(Decoder { shape: shape.clone(), embedding, stack: Stack { layers }, norm, head })
     }
 
-    /// Embeddings of the tokens, with the vectors of pictures in place of their tokens.
-    pub(super) fn embed(&self, scope: &Scope<K>, batch: &Batch, pictures: Option<&K::Buffer>) -> K::Buffer {
+    /// Embeddings of the tokens, with the vectors of images in place of their tokens.
+    pub(super) fn embed(&self, scope: &Scope<K>, batch: &Batch, images: Option<&K::Buffer>) -> K::Buffer {
         let hidden = self.shape.text.hidden;
         let mut x = scope.kernels.buffer(batch.tokens() * hidden);
         scope.kernels.embed(&self.embedding, &batch.ids, &mut x);
-        if let Some(pictures) = pictures {
-            scope.kernels.scatter_rows(pictures, &batch.picture_rows, hidden, &mut x);
+        if let Some(images) = images {
+            scope.kernels.scatter_rows(images, &batch.image_rows, hidden, &mut x);
         }
         x
     }

@@ -32,14 +32,14 @@ pub enum BatchError {
         /// Its mask.
         masked: usize,
     },
-    /// Pictures and their tokens do not fit.
-    #[error("sequence {sequence} has {image_tokens} image tokens for {patches} patches of its pictures")]
-    PictureTokens {
+    /// Images and their tokens do not fit.
+    #[error("sequence {sequence} has {image_tokens} image tokens for {patches} patches of its images")]
+    ImageTokens {
         /// Which of the batch.
         sequence: usize,
         /// Its `[IMG]` tokens.
         image_tokens: usize,
-        /// What its pictures have.
+        /// What its images have.
         patches: usize,
     },
 }
@@ -77,11 +77,11 @@ pub enum NetworkError {
         /// How many there are.
         vocabulary: usize,
     },
-    /// A picture whose pixels do not fit its grid.
-    #[error("picture {picture} has {found} values, its {rows} by {columns} patches need {expected}")]
-    PictureSize {
+    /// An image whose pixels do not fit its grid.
+    #[error("image {image} has {found} values, its {rows} by {columns} patches need {expected}")]
+    ImageSize {
         /// Which of the batch.
-        picture: usize,
+        image: usize,
         /// Values it has.
         found: usize,
         /// Values it needs.
@@ -91,11 +91,11 @@ pub enum NetworkError {
         /// Patches from left to right.
         columns: usize,
     },
-    /// A picture with no patches, or more on a side than the model takes.
-    #[error("picture {picture} has {rows} by {columns} patches; the model takes 1 to {limit} on a side")]
-    PictureGrid {
+    /// An image with no patches, or more on a side than the model takes.
+    #[error("image {image} has {rows} by {columns} patches; the model takes 1 to {limit} on a side")]
+    ImageGrid {
         /// Which of the batch.
-        picture: usize,
+        image: usize,
         /// Patches from top to bottom.
         rows: usize,
         /// Patches from left to right.
@@ -129,7 +129,7 @@ pub enum NetworkError {
     /// An adapter that does not fit this network.
     #[error("{}: {reason}", path.display())]
     Adapter {
-        /// Its folder or file.
+        /// Its directory or file.
         path: PathBuf,
         /// Why.
         reason: String,

@@ -9,7 +9,7 @@ use crate::weights::Module;
 pub struct MemoryEstimate {
     /// Frozen weights, as they are stored.
     pub weights: u64,
-    /// Adapter, gradients and the optimiser's two moments.
+    /// Adapter, gradients and the optimizer's two moments.
     pub adapter: u64,
     /// Activations kept for the backward pass.
     pub kept: u64,

@@ -20,7 +20,7 @@ mod stack;
 mod vision;
 
 pub(crate) use adapter::SplitMix;
-pub use batch::{Batch, Label, Picture, Sequence};
+pub use batch::{Batch, Image, Label, Sequence};
 pub use cache::Cache;
 pub use error::{BatchError, NetworkError};
 pub use frozen::{FrozenTensor, FrozenWeights, Storage};
@@ -216,7 +216,7 @@ impl<'w, K: Kernels> Network<'w, K> {
         }
         let scope = self.scope(None);
         let losses = self.kernels.together(|| {
-            let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+            let x = self.decoder.embed(&scope, batch, self.images(&scope, batch).as_ref());
             let (x, _) = self.decoder.forward(&scope, batch, (x, &rows), stack::Keep::Nothing);
             self.decoder.losses(&scope, &x, &targets)
         });
@@ -237,18 +237,17 @@ impl<'w, K: Kernels> Network<'w, K> {
         let scope = Scope { kernels: &self.kernels, parameters: &self.parameters, dropout };
         let gradients = &mut self.gradients;
         let losses = self.kernels.together(|| {
-            let has_pictures = !batch.pictures.is_empty();
-            let below = if has_pictures { self.vision.below() } else { Below::Frozen };
-            let (pictures, vision_trace) = match has_pictures {
+            let has_images = !batch.images.is_empty();
+            let below = if has_images { self.vision.below() } else { Below::Frozen };
+            let (images, vision_trace) = match has_images {
                 true => {
-                    let (pictures, trace) =
-                        self.vision.forward(&scope, &batch.pictures, Some(recomputed.vision));
-                    (Some(pictures), trace)
+                    let (images, trace) = self.vision.forward(&scope, &batch.images, Some(recomputed.vision));
+                    (Some(images), trace)
                 }
                 false => (None, None),
             };
-            let x = self.decoder.embed(&scope, batch, pictures.as_ref());
-            drop(pictures);
+            let x = self.decoder.embed(&scope, batch, images.as_ref());
+            drop(images);
             let keep = stack::Keep::ForBackward { below, recomputed: recomputed.text };
             let (x, trace) = self.decoder.forward(&scope, batch, (x, &rows), keep);
             let (losses, x_gradient) = self.decoder.losses_backward(&scope, &x, &targets, pass.scale);
@@ -257,10 +256,10 @@ impl<'w, K: Kernels> Network<'w, K> {
                 self.decoder.backward(&scope, gradients, batch, (trace, x_gradient), (&rows, below));
             if let (Some(x_gradient), Some(trace)) = (x_gradient, vision_trace) {
                 let hidden = self.shape.text.hidden;
-                let mut picture_gradient = self.kernels.buffer(batch.patches() * hidden);
-                self.kernels.gather_rows(&x_gradient, &batch.picture_rows, hidden, &mut picture_gradient);
+                let mut image_gradient = self.kernels.buffer(batch.patches() * hidden);
+                self.kernels.gather_rows(&x_gradient, &batch.image_rows, hidden, &mut image_gradient);
                 drop(x_gradient);
-                self.vision.backward(&scope, gradients, trace, &picture_gradient);
+                self.vision.backward(&scope, gradients, trace, &image_gradient);
             }
             losses
         });
@@ -275,7 +274,7 @@ impl<'w, K: Kernels> Network<'w, K> {
             return Err(NetworkError::Row { row, rows: batch.tokens() });
         }
         let scope = self.scope(None);
-        let x = self.decoder.embed(&scope, batch, self.pictures(&scope, batch).as_ref());
+        let x = self.decoder.embed(&scope, batch, self.images(&scope, batch).as_ref());
         let (x, _) = self.decoder.forward(&scope, batch, (x, rows), stack::Keep::Nothing);
         let logits = self.decoder.logits(&scope, &x, rows.len());
         self.kernels.check()?;
@@ -286,10 +285,10 @@ impl<'w, K: Kernels> Network<'w, K> {
         Scope { kernels: &self.kernels, parameters: &self.parameters, dropout }
     }
 
-    /// The vectors of all pictures, without gradients.
-    fn pictures(&self, scope: &Scope<K>, batch: &Batch) -> Option<K::Buffer> {
-        let any = !batch.pictures.is_empty();
-        any.then(|| self.vision.forward(scope, &batch.pictures, None).0)
+    /// The vectors of all images, without gradients.
+    fn images(&self, scope: &Scope<K>, batch: &Batch) -> Option<K::Buffer> {
+        let any = !batch.images.is_empty();
+        any.then(|| self.vision.forward(scope, &batch.images, None).0)
     }
 
     /// Refuses what would read beyond a table.
@@ -298,16 +297,16 @@ impl<'w, K: Kernels> Network<'w, K> {
         if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= vocabulary) {
             return Err(NetworkError::TokenId { id, vocabulary });
         }
-        for (index, picture) in batch.pictures.iter().enumerate() {
-            let Picture { rows, columns, .. } = *picture;
-            let limit = self.shape.picture_side;
+        for (index, image) in batch.images.iter().enumerate() {
+            let Image { rows, columns, .. } = *image;
+            let limit = self.shape.image_side;
             if rows == 0 || columns == 0 || rows > limit || columns > limit {
-                return Err(NetworkError::PictureGrid { picture: index, rows, columns, limit });
+                return Err(NetworkError::ImageGrid { image: index, rows, columns, limit });
             }
             let (found, expected) =
-                (picture.pixels.len(), rows * columns * self.shape.channels * self.shape.patch.pow(2));
+                (image.pixels.len(), rows * columns * self.shape.channels * self.shape.patch.pow(2));
             if found != expected {
-                return Err(NetworkError::PictureSize { picture: index, found, expected, rows, columns });
+                return Err(NetworkError::ImageSize { image: index, found, expected, rows, columns });
             }
         }
         Ok(())
@@ -366,14 +365,14 @@ impl<'w, K: Kernels> Network<'w, K> {
         self.kernels.adamw(step, self.steps, &self.gradients, state);
     }
 
-    /// The optimiser's memory, for a checkpoint.
+    /// The optimizer's memory, for a checkpoint.
     pub fn optimizer_state(&self) -> OptimizerState {
         let [first, second] =
             [&self.first_moment, &self.second_moment].map(|moment| self.kernels.download(moment));
         OptimizerState { steps: self.steps, first, second }
     }
 
-    /// Puts the optimiser's memory back. Panics unless it is as long as the parameters.
+    /// Puts the optimizer's memory back. Panics unless it is as long as the parameters.
     pub fn set_optimizer_state(&mut self, state: &OptimizerState) {
         let OptimizerState { steps, first, second } = state;
         assert!(first.len() == self.trained_parameters() && second.len() == self.trained_parameters());

@@ -3,7 +3,7 @@
 //! Frequencies are rounded where transformers 5.23.0 rounds them (`modeling_rope_utils.py`, `modeling_pixtral.py`): far from
 //! the start of a text, a frequency off by one bit turns a pair noticeably.
 
-use super::batch::Picture;
+use super::batch::Image;
 use crate::kernels::{Angles, Kernels};
 
 /// `1 / theta^(2 i / head_size)`, `[head_size / 2]`.
@@ -20,17 +20,12 @@ pub(super) fn text<K: Kernels>(kernels: &K, theta: f64, head_size: usize, positi
 }
 
 /// Angles of patches: the even frequencies by the row, then the odd ones by the column.
-pub(super) fn pictures<K: Kernels>(
-    kernels: &K,
-    theta: f64,
-    head_size: usize,
-    pictures: &[Picture],
-) -> Angles<K> {
+pub(super) fn images<K: Kernels>(kernels: &K, theta: f64, head_size: usize, images: &[Image]) -> Angles<K> {
     let frequencies = frequencies(theta, head_size);
     let mut angles = Vec::new();
-    for picture in pictures {
-        for patch in 0..picture.patches() {
-            let (row, column) = ((patch / picture.columns) as f32, (patch % picture.columns) as f32);
+    for image in images {
+        for patch in 0..image.patches() {
+            let (row, column) = ((patch / image.columns) as f32, (patch % image.columns) as f32);
             angles.extend(frequencies.iter().step_by(2).map(|f| row * f));
             angles.extend(frequencies.iter().skip(1).step_by(2).map(|f| column * f));
         }

@@ -33,12 +33,12 @@ pub struct ModelShape {
     pub vision: StackShape,
     /// Token ids.
     pub vocabulary: usize,
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
-    /// The most patches a picture has on a side.
-    pub picture_side: usize,
+    /// The most patches an image has on a side.
+    pub image_side: usize,
     /// Whether the projector's linears have a bias.
     pub projector_bias: bool,
     /// Whether the output matrix is the embedding table.
@@ -81,7 +81,7 @@ impl ModelShape {
             vocabulary: text.vocab_size,
             channels: vision.channels,
             patch: vision.patch_size,
-            picture_side: vision.image_size / vision.patch_size.max(1),
+            image_side: vision.image_size / vision.patch_size.max(1),
             projector_bias: config.projector.bias,
             tied: config.tied,
             image_token: config.image_token,
@@ -112,10 +112,10 @@ impl ModelShape {
                 self.vision.head_size
             ));
         }
-        let sizes = [self.vocabulary, self.channels, self.patch, self.picture_side];
+        let sizes = [self.vocabulary, self.channels, self.patch, self.image_side];
         match sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
             true => {
-                refuse(format!("vocabulary, channels, patch or picture are zero or beyond 2^24: {sizes:?}"))
+                refuse(format!("vocabulary, channels, patch or image are zero or beyond 2^24: {sizes:?}"))
             }
             false => Ok(()),
         }

@@ -1,6 +1,6 @@
-//! Pictures to vectors of the text's size: patches, vision encoder, projector.
+//! Images to vectors of the text's size: patches, vision encoder, projector.
 
-use super::batch::Picture;
+use super::batch::Image;
 use super::error::NetworkError;
 use super::frozen::{FrozenWeights, Loader};
 use super::layer::{Below, Layer, Place};
@@ -97,18 +97,18 @@ impl<'w, K: Kernels> Vision<'w, K> {
         self.trained >= if region == Region::Vision { Trained::Encoder } else { Trained::Projector }
     }
 
-    /// `[patches of all pictures, hidden of the text]`. `recomputed` layers keep only their input, where any is kept.
+    /// `[patches of all images, hidden of the text]`. `recomputed` layers keep only their input, where any is kept.
     pub(super) fn forward(
         &self,
         scope: &Scope<K>,
-        pictures: &[Picture],
+        images: &[Image],
         recomputed: Option<usize>,
     ) -> (K::Buffer, Option<VisionTrace<K>>) {
         let (kernels, vision) = (scope.kernels, &self.shape.vision);
-        let rows = pictures.iter().map(Picture::patches).sum();
-        let angles = positions::pictures(kernels, vision.rope_theta, vision.head_size, pictures);
-        let segments = segments_of(pictures);
-        let x = self.embed(scope, pictures, rows);
+        let rows = images.iter().map(Image::patches).sum();
+        let angles = positions::images(kernels, vision.rope_theta, vision.head_size, images);
+        let segments = segments_of(images);
+        let x = self.embed(scope, images, rows);
         let place = Place { rows, angles: &angles, mask: Mask::Full, segments: &segments, wanted: None };
         let keep = match recomputed {
             Some(recomputed) if self.trained == Trained::Encoder => {
@@ -131,16 +131,16 @@ impl<'w, K: Kernels> Vision<'w, K> {
     }
 
     /// Patches after the convolution and the first norm.
-    fn embed(&self, scope: &Scope<K>, pictures: &[Picture], rows: usize) -> K::Buffer {
+    fn embed(&self, scope: &Scope<K>, images: &[Image], rows: usize) -> K::Buffer {
         let (kernels, vision) = (scope.kernels, &self.shape.vision);
         let mut patches = kernels.buffer(rows * self.patches.columns);
         let mut first = 0;
-        for picture in pictures {
-            let Picture { pixels, rows, columns } = picture;
+        for image in images {
+            let Image { pixels, rows, columns } = image;
             let (channels, side) = (self.shape.channels, self.shape.patch);
             let grid = PatchGrid { pixels, channels, rows: *rows, columns: *columns, side };
             kernels.patches(&grid, &mut patches, first);
-            first += picture.patches();
+            first += image.patches();
         }
         let mut embedded = kernels.buffer(rows * vision.hidden);
         kernels.linear(&patches, &self.patches.weight, &mut embedded, Write::Set);
@@ -180,11 +180,11 @@ impl<'w, K: Kernels> Vision<'w, K> {
     }
 }
 
-/// Each picture sees itself.
-fn segments_of(pictures: &[Picture]) -> Vec<Segment> {
-    let ends = pictures.iter().scan(0, |end, picture| {
-        *end += picture.patches();
-        Some((*end - picture.patches())..*end)
+/// Each image sees itself.
+fn segments_of(images: &[Image]) -> Vec<Segment> {
+    let ends = images.iter().scan(0, |end, image| {
+        *end += image.patches();
+        Some((*end - image.patches())..*end)
     });
     ends.map(|rows| Segment { queries: rows.clone(), keys: rows }).collect()
 }

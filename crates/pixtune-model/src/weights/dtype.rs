@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(f32_to_bf16(f32::from_bits(0x3f80_8001)), 0x3f81);
         assert_eq!(f32_to_bf16(f32::MAX), 0x7f80);
         assert_eq!(f32_to_bf16(f32::from_bits(0x7f80_0001)), 0x7fc0);
-        // Between any two neighbours the middle goes to the even one, and what lies beside it to its own side.
+        // Between any two neighbors the middle goes to the even one, and what lies beside it to its own side.
         for low in 0..0x7c00u16 - 1 {
             let middle = (f16_to_f32(low) + f16_to_f32(low + 1)) / 2.0;
             assert_eq!(f32_to_f16(middle), low + (low & 1));

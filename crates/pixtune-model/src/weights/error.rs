@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::config::ConfigError;
 use super::safetensors::SafetensorsError;
 
-/// Why a folder is no checkpoint that can be worked with.
+/// Why a directory is no checkpoint that can be worked with.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its variant and fields are")]
 pub enum WeightsError {
@@ -16,8 +16,8 @@ pub enum WeightsError {
     Safetensors(#[from] SafetensorsError),
     #[error("cannot read `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{}` is not a folder", path.display())]
-    NotAFolder { path: PathBuf },
+    #[error("`{}` is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
     #[error("`{}` holds no checkpoint: {why}", path.display())]
     NoCheckpoint { path: PathBuf, why: &'static str },
     #[error(

@@ -1,4 +1,4 @@
-//! What a folder is, whether or not everything in it is right.
+//! What a directory is, whether or not everything in it is right.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -11,7 +11,7 @@ use super::convert::{object, text, whole};
 use super::names::Spelling;
 use super::{Checkpoint, Format, WeightsError};
 
-/// What is known about one format of a folder.
+/// What is known about one format of a directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// The format.
@@ -24,7 +24,7 @@ pub struct Inspection {
     pub tokenizers: Vec<String>,
     /// What the configuration says wrong or leaves to guess.
     pub notes: Vec<Note>,
-    /// What keeps the folder from being used.
+    /// What keeps the directory from being used.
     pub problems: Vec<String>,
 }
 
@@ -45,39 +45,39 @@ pub struct WeightsView {
     pub spellings: Vec<&'static str>,
 }
 
-/// Looks at every format a folder holds weights of; at least one.
-pub fn inspect(folder: &Path) -> Result<Vec<Inspection>, WeightsError> {
-    let mut formats = Checkpoint::formats(folder)?;
+/// Looks at every format a directory holds weights of; at least one.
+pub fn inspect(directory: &Path) -> Result<Vec<Inspection>, WeightsError> {
+    let mut formats = Checkpoint::formats(directory)?;
     if formats.is_empty() {
-        let configured = |format: &Format| folder.join(format.config_file()).is_file();
+        let configured = |format: &Format| directory.join(format.config_file()).is_file();
         formats = [Format::Hf, Format::Mistral].into_iter().filter(configured).collect();
     }
     if formats.is_empty() {
         // Opening says best why there is nothing.
-        Checkpoint::open(folder)?;
+        Checkpoint::open(directory)?;
     }
     let both = formats.len() > 1;
-    let mut all: Vec<Inspection> = formats.into_iter().map(|format| inspect_as(folder, format)).collect();
+    let mut all: Vec<Inspection> = formats.into_iter().map(|format| inspect_as(directory, format)).collect();
     if both {
-        let text = "the folder holds both formats: vLLM loads consolidated*.safetensors, transformers model*.safetensors";
+        let text = "the directory holds both formats: vLLM loads consolidated*.safetensors, transformers model*.safetensors";
         all.iter_mut().for_each(|view| view.problems.push(text.to_owned()));
     }
     Ok(all)
 }
 
-fn inspect_as(folder: &Path, format: Format) -> Inspection {
+fn inspect_as(directory: &Path, format: Format) -> Inspection {
     let mut problems = Vec::new();
-    let (config, weights) = match Checkpoint::open_as(folder, format) {
+    let (config, weights) = match Checkpoint::open_as(directory, format) {
         Ok(checkpoint) => (Some(checkpoint.config().clone()), Some(WeightsView::of(&checkpoint))),
         Err(error) => {
             problems.push(with_cause(&error));
-            (ModelConfig::read(folder, format).ok(), None)
+            (ModelConfig::read(directory, format).ok(), None)
         }
     };
     let names = ["tekken.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
     let mut tokenizers: Vec<String> =
-        names.iter().filter(|name| folder.join(name).is_file()).map(ToString::to_string).collect();
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        names.iter().filter(|name| directory.join(name).is_file()).map(ToString::to_string).collect();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut models: Vec<String> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with("tokenizer.model"))
@@ -136,7 +136,7 @@ impl WeightsView {
 }
 
 impl Inspection {
-    /// Whether something is wrong with the folder.
+    /// Whether something is wrong with the directory.
     pub fn is_damaged(&self) -> bool {
         !self.problems.is_empty() || self.notes.iter().any(|note| note.damage)
     }

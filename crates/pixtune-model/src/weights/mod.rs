@@ -1,6 +1,6 @@
 //! Checkpoints on disk: safetensors, names, configurations, conversion.
 //!
-//! [`Checkpoint::open`] is the way in. It accepts a folder in either format, whole or sharded, and refuses whatever does
+//! [`Checkpoint::open`] is the way in. It accepts a directory in either format, whole or sharded, and refuses whatever does
 //! not match its configuration exactly, so that what comes out needs no further check:
 //!
 //! ```no_run
@@ -20,7 +20,7 @@
 //! - [`names`]: [`Module`], [`TensorName`] and their [`Spelling`]s: one table, both ways. Adapters use modules.
 //! - [`rows`]: [`RowOrder`], the one thing besides names in which the formats differ.
 //! - [`convert`]: from one format to the other; a [`convert::Change`] alters weights on their way.
-//! - [`inspect`]: what a folder is, and what is wrong with it.
+//! - [`inspect`]: what a directory is, and what is wrong with it.
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
 //! - [`dtype`]: element types and their conversions.
 

@@ -37,7 +37,7 @@ pub enum Module {
     Vision(u32, Part),
     /// The norm before the projector; Mistral Small 3.1 and later.
     ProjectorNorm,
-    /// What merges neighbouring patches before the projector; Mistral Small 3.1 and later.
+    /// What merges neighboring patches before the projector; Mistral Small 3.1 and later.
     PatchMerger,
     /// The first linear layer between vision and text.
     ProjectorIn,

@@ -11,8 +11,8 @@ use super::support::{Copy, fixture};
 /// Opening says this.
 #[track_caller]
 fn refused(adapter: &Copy, message: &str) {
-    let error = Adapter::open(adapter.folder.path(), None).expect_err("it is wrong");
-    let text = text(&error).replace(adapter.folder.path().to_str().unwrap(), "DIR");
+    let error = Adapter::open(adapter.directory.path(), None).expect_err("it is wrong");
+    let text = text(&error).replace(adapter.directory.path().to_str().unwrap(), "DIR");
     assert!(text.contains(message), "`{message}` is not in:\n{text}");
 }
 
@@ -21,9 +21,9 @@ fn refused(adapter: &Copy, message: &str) {
 fn refused_later(adapter: &Copy, message: &str) {
     let place = Place::new();
     let merged =
-        place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, "out").expect_err("it is wrong");
+        place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, "out").expect_err("it is wrong");
     let converted =
-        place.convert(adapter.folder.path(), Dialect::Mistral, "out", None).expect_err("it is wrong");
+        place.convert(adapter.directory.path(), Dialect::Mistral, "out", None).expect_err("it is wrong");
     for error in [merged, converted] {
         let text = text(&error);
         assert!(text.contains(message), "`{message}` is not in:\n{text}");
@@ -156,20 +156,20 @@ fn names_of_two_dialects_in_one_file_are_refused() {
 }
 
 #[test]
-fn a_folder_with_two_adapters_is_refused_unless_one_is_asked_for() {
+fn a_directory_with_two_adapters_is_refused_unless_one_is_asked_for() {
     let adapter = Copy::of("lora_all");
     fs::copy(fixture("native_lora_all/lora.safetensors"), adapter.path("lora.safetensors")).unwrap();
     refused(&adapter, "holds two adapters");
-    let opened = Adapter::open(adapter.folder.path(), Some(Dialect::Mistral)).unwrap();
+    let opened = Adapter::open(adapter.directory.path(), Some(Dialect::Mistral)).unwrap();
     assert_eq!(opened.dialect, Dialect::Mistral);
-    assert_eq!(opened.warnings, ["`adapter_model.safetensors` lies in the same folder and is not read"]);
+    assert_eq!(opened.warnings, ["`adapter_model.safetensors` lies in the same directory and is not read"]);
 }
 
 #[test]
-fn a_folder_with_weights_beside_the_adapter_is_told() {
+fn a_directory_with_weights_beside_the_adapter_is_told() {
     let adapter = Copy::of("lora_all");
     fs::write(adapter.path("consolidated.safetensors"), "").unwrap();
-    let opened = Adapter::open(adapter.folder.path(), None).unwrap();
+    let opened = Adapter::open(adapter.directory.path(), None).unwrap();
     assert_eq!(opened.warnings.len(), 1);
     assert!(opened.warnings[0].contains("may load them and no adapter"), "{:?}", opened.warnings);
 }
@@ -188,7 +188,7 @@ fn files_that_are_missing_cut_off_or_pickled_are_refused() {
     let adapter = Copy::of("lora_all");
     fs::remove_file(adapter.path("adapter_config.json")).unwrap();
     refused(&adapter, "has no adapter_config.json: rank and alpha stand only there");
-    let empty = Copy { folder: tempfile::tempdir().unwrap() };
+    let empty = Copy { directory: tempfile::tempdir().unwrap() };
     refused(&empty, "neither adapter_model.safetensors nor lora.safetensors");
 }
 
@@ -198,12 +198,12 @@ fn targets_that_would_destroy_a_source_are_refused() {
     let place = Place::new();
     fs::create_dir(place.path("full")).unwrap();
     fs::write(place.path("full/file"), "").unwrap();
-    let error = place.convert(adapter.folder.path(), Dialect::Mistral, "full", None).unwrap_err();
+    let error = place.convert(adapter.directory.path(), Dialect::Mistral, "full", None).unwrap_err();
     assert!(text(&error).contains("exists and is not empty"), "{error}");
-    let target = adapter.folder.path().to_str().unwrap();
-    let error = place.convert(adapter.folder.path(), Dialect::Mistral, target, None).unwrap_err();
+    let target = adapter.directory.path().to_str().unwrap();
+    let error = place.convert(adapter.directory.path(), Dialect::Mistral, target, None).unwrap_err();
     assert!(text(&error).contains("is the source as well"), "{error}");
-    let error = place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, target).unwrap_err();
+    let error = place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, target).unwrap_err();
     assert!(text(&error).contains("is the source as well"), "{error}");
 }
 

@@ -147,9 +147,9 @@ fn ranks_and_alphas_of_single_modules_are_carried() {
     );
     let place = Place::new();
     for dialect in [Dialect::PeftLegacy, Dialect::VllmConsolidated, Dialect::Mistral] {
-        place.convert(adapter.folder.path(), dialect, dialect.as_str(), Some(Dtype::F32)).unwrap();
+        place.convert(adapter.directory.path(), dialect, dialect.as_str(), Some(Dtype::F32)).unwrap();
     }
-    let source = Adapter::open(adapter.folder.path(), None).unwrap();
+    let source = Adapter::open(adapter.directory.path(), None).unwrap();
     for dialect in [Dialect::PeftLegacy, Dialect::VllmConsolidated] {
         let converted = Adapter::open(&place.path(dialect.as_str()), None).unwrap();
         for (module, lora) in &source.lora {
@@ -174,8 +174,8 @@ fn an_adapter_of_the_text_decoder_alone_finds_the_whole_model() {
         vec![stored]
     });
     let place = Place::new();
-    assert_eq!(Adapter::open(adapter.folder.path(), None).unwrap().dialect, Dialect::TextOnly);
-    let report = place.convert(adapter.folder.path(), Dialect::Peft, "peft", None).unwrap();
+    assert_eq!(Adapter::open(adapter.directory.path(), None).unwrap().dialect, Dialect::TextOnly);
+    let report = place.convert(adapter.directory.path(), Dialect::Peft, "peft", None).unwrap();
     assert_eq!(report.modules.values().sum::<usize>(), 21);
     let found = tensors(&place.path("peft/adapter_model.safetensors"));
     let mut wanted = tensors(&fixture("lora_text_proj/adapter_model.safetensors"));
@@ -202,7 +202,7 @@ fn what_a_dialect_cannot_say_is_refused_with_the_way_out() {
         if std::mem::replace(&mut added, true) { vec![stored] } else { vec![head, stored] }
     });
     for (dialect, server) in [(Dialect::Mistral, "mistral-inference"), (Dialect::VllmConsolidated, "vLLM")] {
-        let error = text(&place.convert(adapter.folder.path(), dialect, "out", None).unwrap_err());
+        let error = text(&place.convert(adapter.directory.path(), dialect, "out", None).unwrap_err());
         assert!(
             error.contains(&format!("DoRA: {server} has no lengths of rows; merge it instead")),
             "{error}"
@@ -214,7 +214,7 @@ fn what_a_dialect_cannot_say_is_refused_with_the_way_out() {
     }
     assert!(!place.path("out").exists());
     // peft's own dialects say all of it.
-    place.convert(adapter.folder.path(), Dialect::PeftLegacy, "legacy", None).unwrap();
+    place.convert(adapter.directory.path(), Dialect::PeftLegacy, "legacy", None).unwrap();
     let config = json_file(&place.path("legacy/adapter_config.json"));
     assert_eq!(config.get("modules_to_save").map(Value::to_string).as_deref(), Some("[\"lm_head\"]"));
     assert_eq!(config.get("use_dora"), Some(&Value::Bool(true)));

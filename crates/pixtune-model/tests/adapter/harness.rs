@@ -1,4 +1,4 @@
-//! Conversions and merges into folders of their own, and what is in them.
+//! Conversions and merges into directories of their own, and what is in them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,18 +13,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::support::{fixture, read};
 
-/// Folders that go away with the test.
+/// Directories that go away with the test.
 pub struct Place {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Place {
     pub fn new() -> Place {
-        Place { folder: tempfile::tempdir().unwrap() }
+        Place { directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Writes an adapter in another dialect to `name`.

@@ -130,7 +130,7 @@ fn embeddings_the_head_patches_and_whole_tensors_are_merged() {
     ];
     write(&adapter.path("adapter_model.safetensors"), parts.iter());
     let place = Place::new();
-    place.merge("native_bf16", adapter.folder.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
+    place.merge("native_bf16", adapter.directory.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
     let merged = values(&place.path("merged/model.safetensors"));
     let base = values(&fixture("hf_bf16/model.safetensors"));
     let part = |index: usize| -> Vec<f32> {
@@ -165,7 +165,7 @@ fn dora_sets_the_length_of_rows() {
         }
     });
     let place = Place::new();
-    place.merge("native_bf16", adapter.folder.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
+    place.merge("native_bf16", adapter.directory.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
     place.merge("hf_bf16", &fixture("lora_text_proj"), Format::Hf, Some(Dtype::F32), "plain").unwrap();
     let name = "language_model.model.layers.0.self_attn.k_proj.weight";
     let merged = &values(&place.path("merged/model.safetensors"))[name];
@@ -192,7 +192,7 @@ fn scalings_of_single_modules_are_used() {
         "\"alpha_pattern\": {\"layers.1.mlp.up_proj\": 4, \"up_proj\": 32}",
     );
     adapter.edit("adapter_config.json", "\"use_rslora\": false", "\"use_rslora\": true");
-    let opened = Adapter::open(adapter.folder.path(), None).unwrap();
+    let opened = Adapter::open(adapter.directory.path(), None).unwrap();
     let scaling =
         |name: &str| opened.lora[&TensorName::parse(&format!("{name}.weight")).unwrap().0.module].scaling;
     let root = f64::from(8u8).sqrt();
@@ -225,7 +225,7 @@ fn infinities_of_a_merge_are_told() {
         vec![stored]
     });
     let place = Place::new();
-    let report = place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, "merged").unwrap();
+    let report = place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, "merged").unwrap();
     assert_eq!(report.not_finite.len(), 1, "{:?}", report.not_finite);
     assert!(report.not_finite[0].name.ends_with("layers.2.mlp.up_proj.weight"));
     assert_eq!(f32_to_bf16(f32::MAX), 0x7f80);
@@ -237,7 +237,7 @@ fn adapters_that_peft_computes_otherwise_are_refused() {
     let refused = |from: &str, to: &str, message: &str| {
         let adapter = Copy::of("lora_all");
         adapter.edit("adapter_config.json", from, to);
-        let error = place.merge("hf_bf16", adapter.folder.path(), Format::Hf, None, "merged").unwrap_err();
+        let error = place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, "merged").unwrap_err();
         assert!(text(&error).contains(message), "`{message}` is not in:\n{}", text(&error));
         assert!(!place.path("merged").exists());
     };

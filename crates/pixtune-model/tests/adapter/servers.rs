@@ -91,7 +91,7 @@ fn mistral_inference_multiplies_with_two() {
     let report = ask(&adapter, Server::MistralInference, ServerOptions::default());
     assert_eq!(fates(&report), "text wrong 21, projector ignored 2");
     assert!(
-        report.warnings.iter().any(|warning| warning.contains("two or more pictures")),
+        report.warnings.iter().any(|warning| warning.contains("two or more images")),
         "{:?}",
         report.warnings
     );
@@ -102,13 +102,13 @@ fn vllm_refuses_whole_adapters() {
     let refused = |from: &str, to: &str, reason: &str| {
         let adapter = Copy::of("lora_all");
         adapter.edit("adapter_config.json", from, to);
-        let adapter = Adapter::open(adapter.folder.path(), None).unwrap();
+        let adapter = Adapter::open(adapter.directory.path(), None).unwrap();
         let report = ask(&adapter, Server::VllmHf, TOWER);
         assert_eq!(report.count(Verdict::Rejected), 37);
         assert!(report.modules[0].reason.contains(reason), "{}", report.modules[0].reason);
     };
     refused("\"use_dora\": false", "\"use_dora\": true", "vLLM refuses DoRA");
-    refused("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "the initialisation pissa");
+    refused("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "the initialization pissa");
     refused("\"bias\": \"none\"", "\"bias\": \"all\"", "trained biases");
     refused("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias");
     let adapter = Adapter::open(&fixture("lora_all"), None).unwrap();
@@ -126,7 +126,7 @@ fn target_modules_of_another_version_match_nothing() {
         let text = format!("{}\"target_modules\": {targets}{}", &text[..start], &text[end..]);
         std::fs::write(adapter.path("adapter_config.json"), text).unwrap();
         ask(
-            &Adapter::open(adapter.folder.path(), None).unwrap(),
+            &Adapter::open(adapter.directory.path(), None).unwrap(),
             Server::Transformers,
             ServerOptions::default(),
         )
@@ -147,7 +147,7 @@ fn modules_of_another_base_are_named() {
         }
         vec![stored]
     });
-    let adapter = Adapter::open(adapter.folder.path(), None).unwrap();
+    let adapter = Adapter::open(adapter.directory.path(), None).unwrap();
     let report = ask(&adapter, Server::Transformers, ServerOptions::default());
     assert_eq!(report.count(Verdict::Rejected), 37, "one that does not fit keeps all from loading");
     let misfit = report.modules.iter().find(|module| module.path.ends_with("layers.1.mlp.up_proj")).unwrap();

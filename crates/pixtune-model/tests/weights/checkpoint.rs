@@ -1,4 +1,4 @@
-//! Opening folders.
+//! Opening directories.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 use super::support::{Copy, Stored, fixture};
 
 #[track_caller]
-fn refused(folder: &Path, message: &str) {
-    let error = Checkpoint::open(folder).expect_err("it is wrong");
+fn refused(directory: &Path, message: &str) {
+    let error = Checkpoint::open(directory).expect_err("it is wrong");
     let mut text = error.to_string();
     if let Some(source) = std::error::Error::source(&error).map(ToString::to_string) {
         text.push_str(&format!(": {source}"));
     }
-    let text = text.replace(folder.to_str().unwrap(), "DIR");
+    let text = text.replace(directory.to_str().unwrap(), "DIR");
     assert!(text.contains(message), "`{message}` is not in:\n{text}");
 }
 
@@ -69,7 +69,7 @@ fn every_spelling_is_read() {
         tensor.spec.name = name.path(Spelling::Live);
         vec![tensor]
     });
-    let checkpoint = Checkpoint::open(copy.folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(copy.directory.path()).unwrap();
     assert!(checkpoint.tensors().all(|tensor| tensor.spelling == Spelling::Live));
 }
 
@@ -82,7 +82,7 @@ fn a_tensor_that_is_there_twice_in_two_spellings_is_refused() {
         if tensor.spec.name == "language_model.lm_head.weight" { vec![tensor, second] } else { vec![tensor] }
     });
     refused(
-        copy.folder.path(),
+        copy.directory.path(),
         "`lm_head.weight` in `model.safetensors` is the same tensor as `language_model.lm_head.weight` in",
     );
 }
@@ -106,9 +106,9 @@ fn unknown_missing_and_misshapen_tensors_are_listed() {
         "`norm.weight` is missing",
         "`final_norm.weight` is not part of the model",
         "`layers.0.attention.wv.weight` has the shape [32, 128], and [64, 64] follows from the configuration",
-        "`layers.0.attention.wq.weight.absmax` is not part of the model: these weights are quantised",
+        "`layers.0.attention.wq.weight.absmax` is not part of the model: these weights are quantized",
     ] {
-        refused(copy.folder.path(), message);
+        refused(copy.directory.path(), message);
     }
 }
 
@@ -121,7 +121,7 @@ fn names_of_the_other_format_are_unknown() {
         }
         vec![tensor]
     });
-    refused(copy.folder.path(), "`output.weight` is not part of the model");
+    refused(copy.directory.path(), "`output.weight` is not part of the model");
 }
 
 #[test]
@@ -135,18 +135,18 @@ fn one_bias_alone_is_refused_and_none_against_the_configuration_too() {
     };
     let both = &["vision_language_adapter.w_in.bias", "vision_language_adapter.w_out.bias"];
     let one = drop(&both[..1]);
-    refused(one.folder.path(), "`vision_language_adapter.w_in.bias` is missing");
+    refused(one.directory.path(), "`vision_language_adapter.w_in.bias` is missing");
     let none = drop(both);
-    refused(none.folder.path(), "`vision_language_adapter.w_out.bias` is missing");
+    refused(none.directory.path(), "`vision_language_adapter.w_out.bias` is missing");
     none.edit("params.json", "\"adapter_bias\": true,", "");
-    assert!(!Checkpoint::open(none.folder.path()).unwrap().config().projector.bias);
+    assert!(!Checkpoint::open(none.directory.path()).unwrap().config().projector.bias);
 }
 
 #[test]
 fn biases_that_the_configuration_denies_are_kept_and_told() {
     let copy = Copy::of("hf_bf16");
     copy.edit("config.json", "\"multimodal_projector_bias\": true", "\"multimodal_projector_bias\": false");
-    let checkpoint = Checkpoint::open(copy.folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(copy.directory.path()).unwrap();
     assert!(checkpoint.config().projector.bias);
     assert_eq!(checkpoint.config().notes[0].text, "the projector is said to have no biases, and has them");
 }
@@ -157,20 +157,20 @@ fn a_tied_head_needs_to_be_said() {
     copy.rewrite("consolidated.safetensors", |tensor| {
         if tensor.spec.name == "output.weight" { vec![] } else { vec![tensor] }
     });
-    let checkpoint = Checkpoint::open(copy.folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(copy.directory.path()).unwrap();
     assert!(checkpoint.config().tied && checkpoint.tensor(Module::Head.weight()).is_none());
     assert!(checkpoint.config().notes[0].damage);
     copy.edit("params.json", "\"dim\": 64,", "\"dim\": 64, \"tied_embeddings\": false,");
-    refused(copy.folder.path(), "`output.weight` is missing");
+    refused(copy.directory.path(), "`output.weight` is missing");
     copy.edit("params.json", "\"tied_embeddings\": false", "\"tied_embeddings\": true");
-    assert_eq!(Checkpoint::open(copy.folder.path()).unwrap().config().notes, []);
+    assert_eq!(Checkpoint::open(copy.directory.path()).unwrap().config().notes, []);
 }
 
 #[test]
 fn the_width_of_a_head_comes_from_the_tensor() {
     let copy = Copy::of("hf_bf16");
     copy.edit("config.json", "\"head_dim\": 32,", "");
-    let checkpoint = Checkpoint::open(copy.folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(copy.directory.path()).unwrap();
     assert_eq!(checkpoint.config().text.head_dim, 32, "hidden / heads would be 16");
     assert_eq!(checkpoint.rotary_head_dim(Module::Text(0, Part::K)), Some(32));
     assert_eq!(checkpoint.rotary_head_dim(Module::Vision(0, Part::Q)), Some(16));
@@ -188,7 +188,7 @@ fn damaged_configurations_are_told() {
     );
     copy.edit("config.json", "\"vocab_size\": 400,\n  \"rope_theta\": 1000000000.0", "\"vocab_size\": 400");
     copy.edit("config.json", "\"vision_feature_layer\": -1", "\"vision_feature_layer\": -2");
-    let notes: Vec<String> = Checkpoint::open(copy.folder.path())
+    let notes: Vec<String> = Checkpoint::open(copy.directory.path())
         .unwrap()
         .config()
         .notes
@@ -207,7 +207,7 @@ fn configurations_that_contradict_themselves_or_are_of_others_are_refused() {
     let check = |from: &str, to: &str, message: &str| {
         let copy = Copy::of("hf_bf16");
         copy.edit("config.json", from, to);
-        refused(copy.folder.path(), message);
+        refused(copy.directory.path(), message);
     };
     check(
         "\"rope_theta\": 10000.0\n",
@@ -226,32 +226,35 @@ fn configurations_that_contradict_themselves_or_are_of_others_are_refused() {
     );
     check("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 99999999", "a whole number from 1 to 10000");
     check("\"hidden_size\": 64", "\"hidden_size\": \"64\"", "says `text_config.hidden_size` is `\"64\"`");
-    check("\"image_seq_length\": 1,", "\"quantization_config\": {},", "it is quantised");
+    check("\"image_seq_length\": 1,", "\"quantization_config\": {},", "it is quantized");
     check("{", "[", "is not JSON");
     let copy = Copy::of("native_bf16");
     copy.edit("params.json", "\"dim\": 64,", "");
-    refused(copy.folder.path(), "has no `dim`");
+    refused(copy.directory.path(), "has no `dim`");
     copy.edit("params.json", "{", "{\"dim\": 64, \"moe\": {\"num_experts\": 8},");
-    refused(copy.folder.path(), "a mixture of experts");
+    refused(copy.directory.path(), "a mixture of experts");
 }
 
 #[test]
-fn a_folder_of_both_formats_is_refused_unless_one_is_asked_for() {
+fn a_directory_of_both_formats_is_refused_unless_one_is_asked_for() {
     let copy = Copy::of("hf_bf16");
     for name in ["params.json", "consolidated.safetensors"] {
         fs::copy(fixture("native_bf16").join(name), copy.path(name)).unwrap();
     }
-    refused(copy.folder.path(), "holds both formats");
-    assert_eq!(Checkpoint::open_as(copy.folder.path(), Format::Mistral).unwrap().format(), Format::Mistral);
+    refused(copy.directory.path(), "holds both formats");
+    assert_eq!(
+        Checkpoint::open_as(copy.directory.path(), Format::Mistral).unwrap().format(),
+        Format::Mistral
+    );
 }
 
 #[test]
 fn weights_of_other_kinds_are_refused_by_name() {
     let copy = Copy::of("native_bf16");
     fs::rename(copy.path("consolidated.safetensors"), copy.path("consolidated.00.pth")).unwrap();
-    refused(copy.folder.path(), "its weights are pickled");
+    refused(copy.directory.path(), "its weights are pickled");
     refused(&fixture("lora_all"), "it is an adapter");
-    refused(&fixture("meta.json"), "is not a folder");
+    refused(&fixture("meta.json"), "is not a directory");
     refused(&fixture("nowhere"), "cannot read");
 }
 
@@ -272,7 +275,7 @@ fn sharded() -> Copy {
 
 #[test]
 fn shards_are_read_by_their_index() {
-    let checkpoint = Checkpoint::open(sharded().folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(sharded().directory.path()).unwrap();
     assert_eq!((checkpoint.files().len(), checkpoint.tensors().count()), (2, 54));
 }
 
@@ -280,9 +283,9 @@ fn shards_are_read_by_their_index() {
 fn shards_without_an_index_are_read_by_their_numbers() {
     let copy = sharded();
     fs::remove_file(copy.path("model.safetensors.index.json")).unwrap();
-    assert_eq!(Checkpoint::open(copy.folder.path()).unwrap().files().len(), 2);
+    assert_eq!(Checkpoint::open(copy.directory.path()).unwrap().files().len(), 2);
     fs::remove_file(copy.path("model-00001-of-00002.safetensors")).unwrap();
-    refused(copy.folder.path(), "but number 1 of 2 is not among them");
+    refused(copy.directory.path(), "but number 1 of 2 is not among them");
 }
 
 #[test]
@@ -292,7 +295,7 @@ fn an_index_that_is_wrong_is_refused() {
     let check = |from: &str, to: &str, message: &str| {
         let copy = sharded();
         copy.edit(index, from, to);
-        refused(copy.folder.path(), message);
+        refused(copy.directory.path(), message);
     };
     check(
         norm,
@@ -321,7 +324,7 @@ fn an_index_that_is_wrong_is_refused() {
     let copy = sharded();
     fs::copy(fixture("hf_bf16/model.safetensors"), copy.path("model.safetensors")).unwrap();
     refused(
-        copy.folder.path(),
+        copy.directory.path(),
         "holds `model.safetensors` and `model.safetensors.index.json`: which of them counts?",
     );
 }
@@ -335,9 +338,9 @@ fn a_tensor_in_two_shards_is_refused() {
         let mut extra = Some(Stored { file: "model-00002-of-00002.safetensors".to_owned(), ..extra });
         move |tensor| extra.take().into_iter().chain([tensor]).collect()
     });
-    refused(copy.folder.path(), "should be in `model-00001-of-00002.safetensors`");
+    refused(copy.directory.path(), "should be in `model-00001-of-00002.safetensors`");
     fs::remove_file(copy.path("model.safetensors.index.json")).unwrap();
-    refused(copy.folder.path(), "is the same tensor as");
+    refused(copy.directory.path(), "is the same tensor as");
 }
 
 #[test]
@@ -346,7 +349,7 @@ fn a_truncated_shard_is_refused() {
     let bytes = fs::read(copy.path("consolidated.safetensors")).unwrap();
     for length in [bytes.len() - 1, bytes.len() / 2, 1000, 9, 0] {
         fs::write(copy.path("consolidated.safetensors"), &bytes[..length]).unwrap();
-        refused(copy.folder.path(), "consolidated.safetensors` is damaged");
+        refused(copy.directory.path(), "consolidated.safetensors` is damaged");
     }
 }
 
@@ -359,5 +362,5 @@ fn weights_of_another_type_are_refused() {
         }
         vec![tensor]
     });
-    refused(copy.folder.path(), "`norm.weight` is I16; weights are BF16, F16 or F32");
+    refused(copy.directory.path(), "`norm.weight` is I16; weights are BF16, F16 or F32");
 }

@@ -50,14 +50,14 @@ fn convert(source: &Path, target: &Path, to: Format) {
 
 #[test]
 fn both_directions_give_the_reference_tensors_and_configuration() {
-    let folder = tempfile::tempdir().unwrap();
-    let (native, hf, back) = (large(""), folder.path().join("hf"), folder.path().join("back"));
+    let directory = tempfile::tempdir().unwrap();
+    let (native, hf, back) = (large(""), directory.path().join("hf"), directory.path().join("back"));
     let meta = json_file(&large("meta.json"));
     let wanted = |format: &str| {
         let tensors = meta.get("tensors").unwrap().to_string().parse().unwrap();
         (tensors, meta.get(format).and_then(Value::as_str).unwrap().to_owned())
     };
-    // The folder holds config.json too, and only one format's weights.
+    // The directory holds config.json too, and only one format's weights.
     convert(&native, &hf, Format::Hf);
     assert_eq!(digest(&hf.join("model.safetensors")), wanted("hf_sha256"));
     // With transformers' own configuration, and not with the one written here.

@@ -1,4 +1,4 @@
-//! Checkpoints on disk: the fixture in both formats, and folders that are wrong in one way each.
+//! Checkpoints on disk: the fixture in both formats, and directories that are wrong in one way each.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

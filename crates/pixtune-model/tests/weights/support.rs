@@ -9,14 +9,14 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral").join(name)
 }
 
-/// A checkpoint of the fixture in a folder of its own.
+/// A checkpoint of the fixture in a directory of its own.
 pub struct Copy {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 impl Copy {
     pub fn of(name: &str) -> Copy {
-        let copy = Copy { folder: tempfile::tempdir().unwrap() };
+        let copy = Copy { directory: tempfile::tempdir().unwrap() };
         for entry in fs::read_dir(fixture(name)).unwrap() {
             let path = entry.unwrap().path();
             fs::copy(&path, copy.path(path.file_name().unwrap().to_str().unwrap())).unwrap();
@@ -25,7 +25,7 @@ impl Copy {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Replaces a text in a file; it has to be there.

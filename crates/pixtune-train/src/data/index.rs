@@ -1,4 +1,4 @@
-//! An index of every sample: where its line stands and what it costs, found in one pass without decoding a picture.
+//! An index of every sample: where its line stands and what it costs, found in one pass without decoding an image.
 //! Lines themselves stay on disk, so memory grows by [`Entry`] alone.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use pixtune_io::read::ReadError;
 use pixtune_io::read::discover::refuse_all_but_lines;
 use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::tokens::{Counted, Ids, count_line};
-use pixtune_model::network::{Picture, Sequence};
+use pixtune_model::network::{Image, Sequence};
 
-/// A line may have this many bytes: two hundred pictures of a megabyte.
+/// A line may have this many bytes: two hundred images of a megabyte.
 const MAX_LINE: usize = 512 << 20;
 
 /// What the index keeps of a sample.
@@ -30,7 +30,7 @@ pub struct Entry {
     pub(crate) line: u32,
     /// Its tokens.
     pub tokens: u32,
-    /// Those of pictures.
+    /// Those of images.
     pub image_tokens: u32,
     /// Those that count in the loss.
     pub trained: u32,
@@ -46,7 +46,7 @@ pub struct DataFile {
     /// BLAKE3 of them.
     pub blake3: String,
     path: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
     open: Mutex<File>,
     /// The first of its samples in the index.
     first: u32,
@@ -64,7 +64,7 @@ pub struct Dataset<'t> {
 /// A sample as it is trained on.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// Ids, loss mask and pictures.
+    /// Ids, loss mask and images.
     pub sequence: Sequence,
     /// Bytes it takes in memory, nearly.
     pub bytes: usize,
@@ -95,7 +95,7 @@ pub enum DataError {
     /// There is nothing called that.
     #[error("`{}` has no {what}", path.display())]
     Missing {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// What should be there.
         what: &'static str,
@@ -152,8 +152,8 @@ impl<'t> Dataset<'t> {
             let broken = |source| DataError::Read { path: path.clone(), source };
             let source = File::open(path).map_err(broken)?;
             let mut rows = Records::new(source, Framing::Lines, MAX_LINE);
-            let folder = file.folder.clone();
-            let work = |batch: Vec<RawRow>| measure(batch, &encoder, &folder, max_tokens);
+            let directory = file.directory.clone();
+            let work = |batch: Vec<RawRow>| measure(batch, &encoder, &directory, max_tokens);
             let sink = |batch: Vec<Measured>| {
                 for measured in batch {
                     read += measured.row.length;
@@ -236,13 +236,13 @@ impl<'t> Dataset<'t> {
         })
     }
 
-    /// Encodes a sample and decodes its pictures. The inner error is a picture that turned out to be unreadable.
+    /// Encodes a sample and decodes its images. The inner error is an image that turned out to be unreadable.
     pub fn load(&self, index: u32) -> Result<Result<Sample, Diagnostic>, DataError> {
         let entry = self.entries[index as usize];
         let after = self.files.partition_point(|file| file.first <= index);
         let file = &self.files[after - 1];
         let row = file.row(entry)?;
-        match encode_line(&self.encoder, &file.folder, &row, &Limits::default()) {
+        match encode_line(&self.encoder, &file.directory, &row, &Limits::default()) {
             Ok(line) if line.ids.len() == entry.tokens as usize => Ok(Ok(Sample::from(line))),
             Ok(_) => Err(DataError::Changed { name: file.name.clone(), line: row.line }),
             Err(finding) => Ok(Err(finding.at(&file.name, row.line))),
@@ -260,9 +260,14 @@ fn next_batch(rows: &mut Records<File>) -> io::Result<Option<Vec<RawRow>>> {
     Ok((!batch.is_empty()).then_some(batch))
 }
 
-fn measure(batch: Vec<RawRow>, encoder: &ChatEncoder<'_>, folder: &Path, max_tokens: usize) -> Vec<Measured> {
+fn measure(
+    batch: Vec<RawRow>,
+    encoder: &ChatEncoder<'_>,
+    directory: &Path,
+    max_tokens: usize,
+) -> Vec<Measured> {
     let measure = |row: RawRow| {
-        let counted = count_line(encoder, folder, &row, Ids::No);
+        let counted = count_line(encoder, directory, &row, Ids::No);
         Measured { row, counted: counted.and_then(|counted| trainable(counted, encoder, max_tokens)) }
     };
     batch.into_iter().map(measure).collect()
@@ -275,7 +280,7 @@ fn trainable(counted: Counted, encoder: &ChatEncoder<'_>, max_tokens: usize) -> 
         return Err(finding);
     }
     if counts.tokens > max_tokens {
-        let made_of = format!("{} of pictures, {} of text", counts.image_tokens, counts.text_tokens());
+        let made_of = format!("{} of images, {} of text", counts.image_tokens, counts.text_tokens());
         let message = format!("{} tokens ({made_of}) do not fit into a batch of {max_tokens}", counts.tokens);
         let hint = format!("--batch-tokens {} or more holds it; nothing is ever cut", counts.tokens);
         return Err(Finding::new(&rules::TOO_MANY_TOKENS, "", message).hint(hint));
@@ -302,7 +307,7 @@ impl DataFile {
             bytes: 0,
             blake3: String::new(),
             path: path.to_owned(),
-            folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+            directory: path.parent().map(Path::to_owned).unwrap_or_default(),
             open: Mutex::new(open),
             first: u32::try_from(first).map_err(|_| DataError::TooMany { path: path.to_owned() })?,
         })
@@ -326,11 +331,11 @@ impl From<EncodedLine> for Sample {
         for run in &line.runs {
             trained.extend(std::iter::repeat_n(run.trained, run.tokens));
         }
-        let pictures = line.pictures.into_iter().map(|picture| Picture {
-            rows: picture.grid.rows as usize,
-            columns: picture.grid.columns as usize,
-            pixels: picture.pixels.into(),
+        let images = line.images.into_iter().map(|image| Image {
+            rows: image.grid.rows as usize,
+            columns: image.grid.columns as usize,
+            pixels: image.pixels.into(),
         });
-        Sample { sequence: Sequence { ids: line.ids, trained, pictures: pictures.collect() }, bytes }
+        Sample { sequence: Sequence { ids: line.ids, trained, images: images.collect() }, bytes }
     }
 }

@@ -13,7 +13,7 @@ use super::DataError;
 pub struct Manifest {
     /// Where it stands.
     pub path: PathBuf,
-    /// The model the pictures were fitted to and the tokens counted for.
+    /// The model the images were fitted to and the tokens counted for.
     pub model: String,
     /// BLAKE3 of the tokenizer file that counted; `None` for the built-in one.
     pub tokenizer: Option<String>,
@@ -35,12 +35,12 @@ pub struct DataFiles {
 /// A manifest is a few kilobytes.
 const LARGEST_MANIFEST: u64 = 16 << 20;
 
-/// Finds the files of `data`: a folder that `prepare` made, or one file. `validation` replaces the folder's own.
+/// Finds the files of `data`: a directory that `prepare` made, or one file. `validation` replaces the directory's own.
 pub fn data_files(data: &Path, validation: Option<&Path>) -> Result<DataFiles, DataError> {
     let broken = |source| DataError::Read { path: data.to_owned(), source };
     let about = fs::metadata(data).map_err(broken)?;
-    let folder = if about.is_dir() { Some(data) } else { data.parent() };
-    let manifest = folder.map(Manifest::beside).transpose()?.flatten();
+    let directory = if about.is_dir() { Some(data) } else { data.parent() };
+    let manifest = directory.map(Manifest::beside).transpose()?.flatten();
     let given = validation.map(|path| vec![path.to_owned()]);
     if !about.is_dir() {
         let manifest = manifest.filter(|manifest| manifest.names(data));
@@ -62,13 +62,13 @@ pub fn data_files(data: &Path, validation: Option<&Path>) -> Result<DataFiles, D
 }
 
 /// `NAME.jsonl`, or `NAME-00001-of-00003.jsonl` and what follows it.
-fn shards(folder: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
-    let whole = folder.join(format!("{name}.jsonl"));
+fn shards(directory: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
+    let whole = directory.join(format!("{name}.jsonl"));
     if whole.is_file() {
         return Ok(vec![whole]);
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let middle = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(".jsonl"));
@@ -81,8 +81,8 @@ fn shards(folder: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Manifest {
-    fn beside(folder: &Path) -> Result<Option<Manifest>, DataError> {
-        let path = folder.join("manifest.json");
+    fn beside(directory: &Path) -> Result<Option<Manifest>, DataError> {
+        let path = directory.join("manifest.json");
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Ok(about) if about.len() > LARGEST_MANIFEST => {
@@ -136,27 +136,27 @@ mod tests {
         "outputs":[{"path":"train.jsonl","bytes":1,"lines":1,"blake3":"ab"}]}"#;
 
     #[test]
-    fn a_folder_gives_its_files_and_what_they_are_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
+    fn a_directory_gives_its_files_and_what_they_are_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
         for name in
             ["train-00002-of-00002.jsonl", "train-00001-of-00002.jsonl", "validation.jsonl", "trainer.jsonl"]
         {
             fs::write(path(name), "").unwrap();
         }
         fs::write(path("manifest.json"), MANIFEST).unwrap();
-        let files = data_files(folder.path(), None).unwrap();
+        let files = data_files(directory.path(), None).unwrap();
         assert_eq!(files.train, [path("train-00001-of-00002.jsonl"), path("train-00002-of-00002.jsonl")]);
         assert_eq!(files.validation, [path("validation.jsonl")]);
         assert_eq!(files.manifest.as_ref().unwrap().model, "pixtral-12b");
-        let other = data_files(folder.path(), Some(&path("v.jsonl"))).unwrap();
+        let other = data_files(directory.path(), Some(&path("v.jsonl"))).unwrap();
         assert_eq!(other.validation, [path("v.jsonl")]);
     }
 
     #[test]
     fn a_manifest_counts_for_the_files_it_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
         fs::write(path("train.jsonl"), "").unwrap();
         fs::write(path("other.jsonl"), "").unwrap();
         fs::write(path("manifest.json"), MANIFEST).unwrap();
@@ -170,8 +170,8 @@ mod tests {
             let error = Manifest::parse(Path::new("m"), text).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(data_files(folder.path(), None), Err(DataError::Missing { .. })));
-        assert!(matches!(data_files(&folder.path().join("none"), None), Err(DataError::Read { .. })));
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(data_files(directory.path(), None), Err(DataError::Missing { .. })));
+        assert!(matches!(data_files(&directory.path().join("none"), None), Err(DataError::Read { .. })));
     }
 }

@@ -15,19 +15,19 @@ fn what_is_saved_loads_again() {
         let lora = fixture.lora("lora_all");
         let mut first = network(&base, &lora);
         first.load_adapter(&fixture.adapter("lora_all")).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        first.save_adapter(folder.path(), "some/base").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        first.save_adapter(directory.path(), "some/base").unwrap();
         let mut second = network(&base, &lora);
         assert_ne!(second.parameters(), first.parameters());
-        second.load_adapter(&Adapter::open(folder.path(), None).unwrap()).unwrap();
+        second.load_adapter(&Adapter::open(directory.path(), None).unwrap()).unwrap();
         assert_eq!(second.parameters(), first.parameters());
-        let file = folder.path().join("adapter_model.safetensors");
-        assert_eq!(tensors(&file), tensors(&fixture.folder.join("lora_all/adapter_model.safetensors")));
-        let config = fs::read_to_string(folder.path().join("adapter_config.json")).unwrap();
+        let file = directory.path().join("adapter_model.safetensors");
+        assert_eq!(tensors(&file), tensors(&fixture.directory.join("lora_all/adapter_model.safetensors")));
+        let config = fs::read_to_string(directory.path().join("adapter_config.json")).unwrap();
         let config = json::parse(&config).unwrap().value;
         assert_eq!(config.get("base_model_name_or_path").unwrap().as_str(), Some("some/base"));
         let names: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
     }
 }
@@ -58,15 +58,16 @@ fn what_the_network_does_not_compute_is_refused_by_name() {
             (r#""alpha_pattern": {}"#, r#""alpha_pattern": {"q_proj": 1}"#, "a rank or a scaling of its own"),
             (r#""layer_replication": null"#, r#""layer_replication": [[0, 1]]"#, "`layer_replication`"),
         ] {
-            let folder = tempfile::tempdir().unwrap();
-            for entry in fs::read_dir(fixture.folder.join("lora_all")).unwrap().map(Result::unwrap) {
-                fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            for entry in fs::read_dir(fixture.directory.join("lora_all")).unwrap().map(Result::unwrap) {
+                fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
             }
-            let config = folder.path().join("adapter_config.json");
+            let config = directory.path().join("adapter_config.json");
             let text = fs::read_to_string(&config).unwrap();
             assert!(text.contains(from), "{from} is not in {text}");
             fs::write(&config, text.replace(from, to)).unwrap();
-            let error = LoraConfig::of(&Adapter::open(folder.path(), None).unwrap()).unwrap_err().to_string();
+            let error =
+                LoraConfig::of(&Adapter::open(directory.path(), None).unwrap()).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
     }

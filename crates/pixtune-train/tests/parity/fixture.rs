@@ -1,4 +1,4 @@
-//! Reads a folder of the layout of `fixtures/tiny_pixtral`.
+//! Reads a directory of the layout of `fixtures/tiny_pixtral`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{CpuKernels, Precision};
-use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Picture, Sequence, Targets};
+use pixtune_model::network::{Batch, Image, LoraConfig, Network, NetworkOptions, Sequence, Targets};
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::dtype;
 use pixtune_model::weights::safetensors::SafetensorsFile;
@@ -23,7 +23,7 @@ pub fn repository() -> PathBuf {
 }
 
 pub struct Fixture {
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     pub golden: Tensors,
     pub inputs: BTreeMap<String, Input>,
 }
@@ -35,20 +35,20 @@ pub struct Input {
 }
 
 impl Fixture {
-    fn open(folder: PathBuf) -> Fixture {
-        let pixels = tensors(&folder.join("pixels.safetensors"));
-        let config = Fixture::base_of(&folder);
+    fn open(directory: PathBuf) -> Fixture {
+        let pixels = tensors(&directory.join("pixels.safetensors"));
+        let config = Fixture::base_of(&directory);
         let shape =
             pixtune_model::network::ModelShape::new(Checkpoint::open(&config).unwrap().config()).unwrap();
-        let text = fs::read_to_string(folder.join("inputs.json")).unwrap();
+        let text = fs::read_to_string(directory.join("inputs.json")).unwrap();
         let parsed = json::parse(&text).unwrap().value;
         let input = |name: &str, value: &Value| {
             let mask = numbers(value.get("assistant_mask").unwrap());
             let sizes = value.get("image_hw").unwrap().as_array().unwrap();
-            let picture = |(index, size): (usize, &Value)| {
+            let image = |(index, size): (usize, &Value)| {
                 let size = numbers(size);
                 let pixels = pixels[&format!("{name}.image{index}")].clone().into();
-                Picture {
+                Image {
                     pixels,
                     rows: size[0] as usize / shape.patch,
                     columns: size[1] as usize / shape.patch,
@@ -57,33 +57,33 @@ impl Fixture {
             let sequence = Sequence {
                 ids: numbers(value.get("ids").unwrap()).iter().map(|id| *id as u32).collect(),
                 trained: mask.iter().map(|trained| *trained == 1.0).collect(),
-                pictures: sizes.iter().enumerate().map(picture).collect(),
+                images: sizes.iter().enumerate().map(image).collect(),
             };
             Input { sequence }
         };
         let inputs = parsed.as_object().unwrap().iter();
         let inputs = inputs.map(|(name, value)| (name.to_string(), input(name, value))).collect();
-        Fixture { golden: tensors(&folder.join("golden.safetensors")), inputs, folder }
+        Fixture { golden: tensors(&directory.join("golden.safetensors")), inputs, directory }
     }
 
-    fn base_of(folder: &Path) -> PathBuf {
-        let names = ["hf_f32", "hf_bf16"].map(|name| folder.join(name));
+    fn base_of(directory: &Path) -> PathBuf {
+        let names = ["hf_f32", "hf_bf16"].map(|name| directory.join(name));
         names.into_iter().find(|path| path.is_dir()).unwrap()
     }
 
     /// Whether it is the project's own.
     pub fn is_own(&self) -> bool {
-        self.folder == repository().join("fixtures/tiny_pixtral")
+        self.directory == repository().join("fixtures/tiny_pixtral")
     }
 
     /// The base model in transformers' format.
     pub fn base(&self) -> Checkpoint {
-        Checkpoint::open(&Fixture::base_of(&self.folder)).unwrap()
+        Checkpoint::open(&Fixture::base_of(&self.directory)).unwrap()
     }
 
-    /// Every folder with base weights, in both formats.
+    /// Every directory with base weights, in both formats.
     pub fn bases(&self) -> Vec<PathBuf> {
-        let names = ["hf_f32", "hf_bf16", "native_f32", "native_bf16"].map(|name| self.folder.join(name));
+        let names = ["hf_f32", "hf_bf16", "native_f32", "native_bf16"].map(|name| self.directory.join(name));
         names.into_iter().filter(|path| path.is_dir()).collect()
     }
 
@@ -92,12 +92,12 @@ impl Fixture {
         Batch::pack(&sequences, 10).unwrap()
     }
 
-    /// An adapter in a subfolder.
+    /// An adapter in a subdirectory.
     pub fn adapter(&self, name: &str) -> Adapter {
-        Adapter::open(&self.folder.join(name), None).unwrap()
+        Adapter::open(&self.directory.join(name), None).unwrap()
     }
 
-    /// The settings of an adapter in a subfolder.
+    /// The settings of an adapter in a subdirectory.
     pub fn lora(&self, name: &str) -> LoraConfig {
         let lora = LoraConfig::of(&self.adapter(name)).unwrap();
         let targets = if name == "lora_all" { "all" } else { "text+projector" };

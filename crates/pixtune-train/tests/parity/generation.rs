@@ -26,7 +26,7 @@ fn cached_logits_are_those_of_the_whole_text() {
                 }
                 sequence.ids.push(token);
                 sequence.trained.push(false);
-                let one = Sequence { ids: vec![token], trained: vec![false], pictures: Vec::new() };
+                let one = Sequence { ids: vec![token], trained: vec![false], images: Vec::new() };
                 next = Batch::pack(&[one], 10).unwrap();
             }
             assert!(network.extend(&mut network.cache(2), &fixture.batch(&["text"])).is_err());

@@ -189,7 +189,7 @@ fn a_batch_without_labels_has_no_loss_and_no_gradient() {
     let fixture = &all()[0];
     let base = fixture.base();
     let mut network = network(&base, &everywhere(fixture));
-    let sequence = Sequence { ids: vec![1, 3, 4], trained: vec![false; 3], pictures: Vec::new() };
+    let sequence = Sequence { ids: vec![1, 3, 4], trained: vec![false; 3], images: Vec::new() };
     let batch = Batch::pack(&[sequence], 10).unwrap();
     assert_eq!(network.forward_backward(&batch, PASS).unwrap(), network.forward_loss(&batch).unwrap());
     assert!(network.gradients().iter().all(|gradient| *gradient == 0.0));

@@ -30,7 +30,7 @@ fn check(fixture: &Fixture, base: &Checkpoint, lora: &LoraConfig, adapter: Optio
             ("rounding: losses", &single_losses, &double_losses, LOSS),
         ] {
             let found = difference(found, expected);
-            assert!(found < limit, "{}: {tag}.{name}: {what} differ by {found}", fixture.folder.display());
+            assert!(found < limit, "{}: {tag}.{name}: {what} differ by {found}", fixture.directory.display());
         }
         if fixture.is_own() {
             assert!(difference(&single_logits, golden("logits")) < LOGITS);
@@ -76,7 +76,7 @@ fn adapters() {
 #[test]
 fn merged_weights() {
     for fixture in all() {
-        let merged = fixture.folder.join("hf_merged_text_proj_f32");
+        let merged = fixture.directory.join("hf_merged_text_proj_f32");
         if merged.is_dir() {
             let merged = Checkpoint::open(&merged).unwrap();
             check(&fixture, &merged, &fixture.lora("lora_all"), None, "lora_text_proj_f32");

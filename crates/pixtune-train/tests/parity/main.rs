@@ -1,6 +1,6 @@
 //! The network against transformers and PEFT, on tiny random models.
 //!
-//! `fixtures/tiny_pixtral` was made by its `gen_fixture.py`; another folder of that layout is tried where `PIXTUNE_FIXTURE`
+//! `fixtures/tiny_pixtral` was made by its `gen_fixture.py`; another directory of that layout is tried where `PIXTUNE_FIXTURE`
 //! names one. `fixtures/tiny_train` was made by its `ref.py`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its fixture has failed")]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{
-    AdamW, Batch, FrozenTensor, FrozenWeights, LoraConfig, ModelShape, Network, NetworkError, NetworkOptions,
-    Pass, Picture, Sequence, StackShape, Storage,
+    AdamW, Batch, FrozenTensor, FrozenWeights, Image, LoraConfig, ModelShape, Network, NetworkError,
+    NetworkOptions, Pass, Sequence, StackShape, Storage,
 };
 use pixtune_model::weights::{Spelling, TensorName};
 
@@ -31,7 +31,7 @@ fn shape() -> ModelShape {
         vocabulary: 128,
         channels: 3,
         patch: 4,
-        picture_side: 16,
+        image_side: 16,
         projector_bias: true,
         tied: false,
         image_token: 10,
@@ -57,37 +57,38 @@ impl FrozenWeights for Weights {
 
 #[test]
 fn the_reference_run_is_reproduced() {
-    let folder = repository().join("fixtures/tiny_train");
+    let directory = repository().join("fixtures/tiny_train");
     let file =
-        pixtune_model::weights::safetensors::SafetensorsFile::open(&folder.join("w.safetensors")).unwrap();
+        pixtune_model::weights::safetensors::SafetensorsFile::open(&directory.join("w.safetensors")).unwrap();
     let all = file.header().tensors.iter();
     let weights =
         Weights(all.map(|t| (t.name.clone(), (t.shape.clone(), file.bytes(t).unwrap().to_vec()))).collect());
-    let io = tensors(&folder.join("io.safetensors"));
+    let io = tensors(&directory.join("io.safetensors"));
     let integers = |name: &str| {
-        let file = pixtune_model::weights::safetensors::SafetensorsFile::open(&folder.join("io.safetensors"))
-            .unwrap();
+        let file =
+            pixtune_model::weights::safetensors::SafetensorsFile::open(&directory.join("io.safetensors"))
+                .unwrap();
         let tensor = file.header().tensors.iter().find(|tensor| tensor.name == name).unwrap().clone();
         let bytes = file.bytes(&tensor).unwrap();
         bytes.as_chunks().0.iter().map(|eight| i64::from_le_bytes(*eight)).collect::<Vec<_>>()
     };
-    let picture = |index: usize, (height, width): (usize, usize)| {
+    let image = |index: usize, (height, width): (usize, usize)| {
         let padded = &io["pv"][index * 3 * 16 * 24..];
         let rows = (0..3 * height).map(|line| (line / height * 16 + line % height) * 24);
         let pixels: Vec<f32> = rows.flat_map(|start| padded[start..start + width].to_vec()).collect();
-        Picture { pixels: pixels.into(), rows: height / 4, columns: width / 4 }
+        Image { pixels: pixels.into(), rows: height / 4, columns: width / 4 }
     };
     let sequence = Sequence {
         ids: integers("ids").iter().map(|id| *id as u32).collect(),
         trained: integers("labels").iter().map(|label| *label >= 0).collect(),
-        pictures: vec![picture(0, (16, 24)), picture(1, (12, 8))],
+        images: vec![image(0, (16, 24)), image(1, (12, 8))],
     };
     let batch = Batch::pack(&[sequence], 10).unwrap();
     let lora = LoraConfig { rank: 4, alpha: 8.0, ..LoraConfig::default() };
     let kernels = CpuKernels::new(2).unwrap();
     let mut network = Network::load(kernels, &weights, &lora, NetworkOptions::default()).unwrap();
     let mut parameters = vec![f32::NAN; network.trained_parameters()];
-    let w = tensors(&folder.join("w.safetensors"));
+    let w = tensors(&directory.join("w.safetensors"));
     for tensor in network.adapter_tensors() {
         let name = tensor.name.replace("base_model.model.", "").replace(".weight", ".default.weight");
         parameters[tensor.range.clone()].copy_from_slice(&w[&name]);
@@ -96,7 +97,7 @@ fn the_reference_run_is_reproduced() {
     let logits = network.logits(&batch, &all_rows(&batch)).unwrap();
     assert!(difference(&logits, &io["logits"]) < 1e-5);
     let pass = Pass { scale: 1.0 / batch.trained_tokens() as f32, dropout_seed: 0 };
-    let gradients = tensors(&folder.join("g.safetensors"));
+    let gradients = tensors(&directory.join("g.safetensors"));
     let adamw = AdamW { learning_rate: 1e-2, weight_decay: 0.01, ..AdamW::default() };
     for (step, expected) in io["losses"].iter().enumerate() {
         network.zero_gradients();

@@ -9,7 +9,7 @@ use pixtune_model::network::{AdamW, Network, Pass};
 
 use super::fixture::{Fixture, all, network, numbers, relative, tensors};
 
-/// The optimiser of `gen_fixture.py`.
+/// The optimizer of `gen_fixture.py`.
 const ADAMW: AdamW =
     AdamW { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
 
@@ -35,11 +35,11 @@ fn gradients_of_the_first_step() {
         network.load_adapter(&fixture.adapter("lora_text_proj")).unwrap();
         step(&fixture, &mut network);
         let found = named(&network, &network.gradients());
-        let expected = tensors(&fixture.folder.join("train_step0_grads.safetensors"));
+        let expected = tensors(&fixture.directory.join("train_step0_grads.safetensors"));
         assert!(found.keys().eq(expected.keys()));
         for (name, expected) in &expected {
             let error = relative(&found[name], expected);
-            assert!(error < 1e-3, "{}: {name}: {error}", fixture.folder.display());
+            assert!(error < 1e-3, "{}: {name}: {error}", fixture.directory.display());
         }
     }
 }
@@ -50,12 +50,12 @@ fn five_steps_of_adamw() {
         let base = fixture.base();
         let mut network = network(&base, &fixture.lora("lora_text_proj"));
         network.load_adapter(&fixture.adapter("lora_text_proj")).unwrap();
-        let text = fs::read_to_string(fixture.folder.join("train.json")).unwrap();
+        let text = fs::read_to_string(fixture.directory.join("train.json")).unwrap();
         let golden = json::parse(&text).unwrap().value;
         for golden in golden.get("steps").unwrap().as_array().unwrap() {
             let loss = step(&fixture, &mut network);
             let expected = numbers(golden.get("loss").unwrap())[0];
-            assert!((loss - expected).abs() < 1e-4, "{}: {loss} {expected}", fixture.folder.display());
+            assert!((loss - expected).abs() < 1e-4, "{}: {loss} {expected}", fixture.directory.display());
             let norm = numbers(golden.get("global_grad_norm").unwrap())[0];
             let found = network.clip_gradients(None);
             assert!((found - norm).abs() < 1e-3 * norm, "{found} {norm}");
@@ -66,11 +66,11 @@ fn five_steps_of_adamw() {
         let expected = numbers(golden.get("loss_after_5").unwrap())[0];
         assert!((after.loss / after.trained_tokens as f64 - expected).abs() < 1e-4);
         let found = named(&network, &network.parameters());
-        let expected = tensors(&fixture.folder.join("train_final_adapter/adapter_model.safetensors"));
+        let expected = tensors(&fixture.directory.join("train_final_adapter/adapter_model.safetensors"));
         assert!(found.keys().eq(expected.keys()));
         for (name, expected) in &expected {
             let error = relative(&found[name], expected);
-            assert!(error < 1e-3, "{}: {name}: {error}", fixture.folder.display());
+            assert!(error < 1e-3, "{}: {name}: {error}", fixture.directory.display());
         }
     }
 }

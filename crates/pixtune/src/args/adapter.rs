@@ -37,9 +37,9 @@ Examples:
   pixtune adapter check tuned/adapter --base pixtral-hf --server transformers --format json | jq .verdict
 ")]
 pub struct AdapterCheckArgs {
-    /// The folder of the adapter, or its .safetensors file
+    /// The directory of the adapter, or its .safetensors file
     pub adapter: PathBuf,
-    /// The folder of the model it was trained on, in either format
+    /// The directory of the model it was trained on, in either format
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
     /// Where it is to be served
@@ -72,16 +72,16 @@ Examples:
   pixtune adapter convert old-adapter new-adapter --to peft --base pixtral-hf
 ")]
 pub struct AdapterConvertArgs {
-    /// The folder of the adapter, or its .safetensors file
+    /// The directory of the adapter, or its .safetensors file
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
-    /// The folder to write
+    /// The directory to write
     #[arg(value_name = "DST")]
     pub target: PathBuf,
     /// The dialect to write
     #[arg(long, value_enum)]
     pub to: DialectArg,
-    /// The folder of the model it was trained on, in either format
+    /// The directory of the model it was trained on, in either format
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
     /// The dialect of the adapter, where names do not tell it
@@ -115,11 +115,11 @@ Examples:
   pixtune adapter merge pixtral-hf tuned/adapter merged --dtype f32
 ")]
 pub struct AdapterMergeArgs {
-    /// The folder of the model the adapter was trained on, in either format
+    /// The directory of the model the adapter was trained on, in either format
     pub base: PathBuf,
-    /// The folder of the adapter, or its .safetensors file
+    /// The directory of the adapter, or its .safetensors file
     pub adapter: PathBuf,
-    /// The folder to write
+    /// The directory to write
     #[arg(value_name = "DST")]
     pub target: PathBuf,
     /// The format to write; that of the base without it

@@ -10,7 +10,7 @@ use crate::ui::Format;
 ///
 /// Pixtral exists in two formats. They differ in the names of tensors, in the order of the rows of queries and keys, in
 /// the configuration and in the tokenizer files; a server that is given the wrong one often says nothing and serves the
-/// untuned model. SRC is a folder with config.json and model*.safetensors, or with params.json and
+/// untuned model. SRC is a directory with config.json and model*.safetensors, or with params.json and
 /// consolidated*.safetensors. Every tensor is moved bit for bit; memory stays under 100 MB whatever the size.
 /// conversion_report.json in DST says what was renamed, moved, synthesised and corrected.
 #[derive(Debug, Parser)]
@@ -20,22 +20,22 @@ Examples:
   pixtune convert Pixtral-12B-2409 pixtral-hf --to hf
   pixtune convert merged-f32 merged-bf16 --to hf --dtype bf16      the same format, another type
   pixtune convert sharded single --to hf --shard-size none         the same weights in one file
-  pixtune convert --inspect tuned-hf                               what a folder is, and what is wrong with it
+  pixtune convert --inspect tuned-hf                               what a directory is, and what is wrong with it
 ")]
 pub struct ConvertArgs {
-    /// The folder to read
+    /// The directory to read
     #[arg(value_name = "SRC", required_unless_present = "inspect")]
     pub source: Option<PathBuf>,
-    /// The folder to write
+    /// The directory to write
     #[arg(value_name = "DST", required_unless_present = "inspect")]
     pub target: Option<PathBuf>,
     /// The format to write
     #[arg(long, value_enum, required_unless_present = "inspect")]
     pub to: Option<ToArg>,
-    /// Tell what a folder is, on one screen, and write nothing
+    /// Tell what a directory is, on one screen, and write nothing
     #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "to", "base", "verify", "untie", "force"])]
     pub inspect: Option<PathBuf>,
-    /// A folder of the untuned model: its tokenizer files are copied, other keys of its configuration kept
+    /// A directory of the untuned model: its tokenizer files are copied, other keys of its configuration kept
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub struct CountingArgs {
-    /// The model whose tokens and picture grid count
+    /// The model whose tokens and image grid count
     #[arg(long, default_value = "pixtral-12b")]
     pub model: String,
     /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B

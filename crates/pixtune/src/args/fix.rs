@@ -7,15 +7,15 @@ use clap::Parser;
 use super::ChoiceArgs;
 use crate::ui::Format;
 
-/// Mend what can be mended without guessing, into a new file, with a line of log for every change
+/// Repair what can be repaired without guessing, into a new file, with a line of log for every change
 ///
 /// Other spellings become the format's own (LLaVA and ShareGPT `conversations`, Alpaca records, OpenAI's functions,
 /// `image_url` as the target writes it), what formats carry along goes (null and unknown keys), tool ids are made anew in
-/// call and result alike, system messages and neighbours of one role are joined as the reference joins them, data URIs get
-/// their true type and strict base64, picture files beside the data are embedded. A line that needs nothing is copied byte
+/// call and result alike, system messages and neighbors of one role are joined as the reference joins them, data URIs get
+/// their true type and strict base64, image files beside the data are embedded. A line that needs nothing is copied byte
 /// for byte; the input is never touched. What is still wrong is told, and `pixtune check` tells it again.
 ///
-/// With --unsafe, what guesses or leaves out is done as well: pictures that no server takes are drawn anew, control tokens
+/// With --unsafe, what guesses or leaves out is done as well: images that no server takes are drawn anew, control tokens
 /// are written apart, and samples that stay bad are left out.
 ///
 /// Exit codes: 0 nothing is wrong with what was written; 1 errors are left in it; 2 nothing was written.
@@ -35,13 +35,13 @@ pub struct FixArgs {
     /// The file to write; - for standard output, with the log on standard error
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Also guess, draw pictures anew, and leave out samples that stay bad
+    /// Also guess, draw images anew, and leave out samples that stay bad
     #[arg(long = "unsafe")]
     pub guess: bool,
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
-    /// Where relative paths of pictures start [default: the folder of the file]
+    /// Where relative paths of images start [default: the directory of the file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
     #[command(flatten)]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Ask a model about pictures, with or without an adapter, on the processor
+/// Ask a model about images, with or without an adapter, on the processor
 ///
 /// For looking at what a training did: the answer goes to standard output as it is made. The prompt is laid out as
-/// mistral-common 1.13.1 lays out a user's turn, pictures first; the tokenizer is tekken.json in the model's folder, or the
+/// mistral-common 1.13.1 lays out a user's turn, images first; the tokenizer is tekken.json in the model's directory, or the
 /// vocabulary of Pixtral 12B where there is none and the model has its size.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
@@ -17,13 +17,13 @@ Examples:
   pixtune generate --model pixtral-12b --prompt \"A haiku about rust\" --temperature 0.7 --seed 1
 ")]
 pub struct GenerateArgs {
-    /// The model's folder, in either format
+    /// The model's directory, in either format
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// A LoRA adapter in PEFT's files
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// A picture; may be given several times
+    /// An image; may be given several times
     #[arg(long = "image", value_name = "FILE")]
     pub images: Vec<PathBuf>,
     /// What to ask

@@ -31,11 +31,11 @@ pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
-pub use stats::{PicturesArg, StatsArgs};
+pub use stats::{MeasureArg, StatsArgs};
 pub use tokens::TokensArgs;
 pub use train::{TrainArgs, UnusableArg};
 
-/// From pictures and text to a fine-tuned, servable Pixtral.
+/// From images and text to a fine-tuned, servable Pixtral.
 ///
 /// Exit codes: 0 done, nothing to report; 1 done, and the data has findings of severity error; 2 not done.
 #[derive(Debug, Parser)]

@@ -21,7 +21,7 @@ Examples:
   pixtune plan prepared --vram 16GiB --method qlora --format json
 ")]
 pub struct PlanArgs {
-    /// Prepared folders or JSON Lines files
+    /// Prepared directories or JSON Lines files
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
     /// The card: h100-80gb, h200-141gb, a100-80gb, a100-40gb, l40s-48gb, rtx4090-24gb, rtx3090-24gb or l4-24gb;

@@ -7,24 +7,24 @@ use clap::{Parser, ValueEnum};
 use super::VerifyArg;
 use crate::ui::Format;
 
-/// Turn a table and its pictures into train.jsonl and validation.jsonl
+/// Turn a table and its images into train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines or one JSON array of flat rows, of `messages` (Mistral's and OpenAI's spelling, pictures
+/// Reads CSV, TSV, JSON Lines or one JSON array of flat rows, of `messages` (Mistral's and OpenAI's spelling, images
 /// inside or beside them in `images`) or of LLaVA's, ShareGPT's and Alpaca's records, and Hugging Face image folders
-/// (metadata.csv or metadata.jsonl). Pictures are decoded once, turned upright, put on white, shrunk to what
+/// (metadata.csv or metadata.jsonl). Images are decoded once, turned upright, put on white, shrunk to what
 /// the model sees and embedded as base64. Every row that cannot be used is explained in rejected.jsonl.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune prepare dataset.csv --out prepared
-  pixtune prepare photos/ --out prepared                        a folder with metadata.csv in it
+  pixtune prepare photos/ --out prepared                        a directory with metadata.csv in it
   pixtune prepare 'part-*.jsonl' --out prepared --validation 500
   pixtune prepare vqa.tsv --out prepared --columns image=file,prompt=q,completion=a
   zcat rows.jsonl.gz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 
-pixtune.toml, beside the data or in a folder above, holds as it does for `pixtune check`: model, target
+pixtune.toml, beside the data or in a directory above, holds as it does for `pixtune check`: model, target
 and limits (files are split below max-file-bytes; --validation says how much is held out); rules that
 are ignored or not selected are not told; a severity of \"error\" rejects the row, like --drop.
 ")]
@@ -32,10 +32,10 @@ pub struct PrepareArgs {
     /// Files, quoted patterns, image folders; - for standard input
     #[arg(required = true)]
     pub inputs: Vec<String>,
-    /// The folder to make
+    /// The directory to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The model whose picture grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
+    /// The model whose image grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
     /// ministral-3-3b, ministral-3-8b, ministral-3-14b, or a name they have elsewhere
     /// [default: pixtral-12b]
     #[arg(long)]
@@ -47,25 +47,25 @@ pub struct PrepareArgs {
     /// the usual names and told. `image` may be named several times
     #[arg(long, value_name = "NAME=COL,…")]
     pub columns: Option<String>,
-    /// Where relative paths of pictures start [default: the folder of each file]
+    /// Where relative paths of images start [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
-    /// fit: pictures are made to fit model and target; keep: their bytes are embedded as they are
+    /// fit: images are made to fit model and target; keep: their bytes are embedded as they are
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,
-    /// Where pictures stand when the prompt does not place them with `<image>`
+    /// Where images stand when the prompt does not place them with `<image>`
     #[arg(long, value_enum, default_value_t = PositionArg::First)]
     pub image_position: PositionArg,
-    /// How pictures are shrunk: as the model's own preprocessing does it, or with Lanczos
+    /// How images are shrunk: as the model's own preprocessing does it, or with Lanczos
     #[arg(long, value_enum, default_value_t = ResamplingArg::Mistral)]
     pub resampling: ResamplingArg,
-    /// How pictures that pass through unchanged are checked: decoded to the last pixel, or walked through by structure
+    /// How images that pass through unchanged are checked: decoded to the last pixel, or walked through by structure
     #[arg(long, value_enum, default_value_t = VerifyArg::Full)]
     pub verify: VerifyArg,
     /// Quality of JPEGs that are written anew
     #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub jpeg_quality: u8,
-    /// Do not measure pictures: no near duplicates, no quality
+    /// Do not measure images: no near duplicates, no quality
     #[arg(long)]
     pub no_measure: bool,
     /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
@@ -78,19 +78,19 @@ pub struct PrepareArgs {
     #[arg(long, default_value = "0.1", value_name = "SHARE|N|SIZE")]
     pub validation: String,
     /// What stays together or is spread evenly: random, group, stratify=COL, or auto (by kind of answer, number of
-    /// pictures and length). Rows of one group, of the same or nearly the same picture or of nearly the same text never
+    /// images and length). Rows of one group, of the same or nearly the same image or of nearly the same text never
     /// stand on both sides. Without it: group where --columns names a group, else random
     #[arg(long, value_name = "KIND")]
     pub split: Option<String>,
     /// Which repetitions are rejected: exact, those of the same pixels and text; near, also re-encoded, scaled or slightly
-    /// cut pictures with nearly the same text (the row with the largest pictures is kept); off, none. With exact, near
+    /// cut images with nearly the same text (the row with the largest images is kept); off, none. With exact, near
     /// ones are told
     #[arg(long, value_enum, default_value_t = DedupArg::Exact)]
     pub dedup: DedupArg,
-    /// What makes a repetition: the same pictures and text, or the same pictures alone
+    /// What makes a repetition: the same images and text, or the same images alone
     #[arg(long, value_enum, default_value_t = DedupByArg::Sample)]
     pub dedup_by: DedupByArg,
-    /// Bits of 64 in which the perceptual hashes of near pictures may differ
+    /// Bits of 64 in which the perceptual hashes of near images may differ
     #[arg(long, default_value_t = 10, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub near_distance: u32,
     /// Warnings that reject their row: dark, light, blurry, low-information, too-small, shrunk, odd-size, grayscale, … or
@@ -100,7 +100,7 @@ pub struct PrepareArgs {
     /// Warnings of these rules and groups are not told; what makes a row useless stays an error
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub ignore: Vec<String>,
-    /// Read this file instead of the pixtune.toml beside the data or in the folders above
+    /// Read this file instead of the pixtune.toml beside the data or in the directories above
     #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,
     /// Read no pixtune.toml
@@ -118,13 +118,13 @@ pub struct PrepareArgs {
     /// Bytes of one row that are read at most
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub max_row_bytes: String,
-    /// Bytes of one picture file that are read at most
+    /// Bytes of one image file that are read at most
     #[arg(long, default_value = "100MB", value_name = "SIZE")]
     pub max_image_bytes: String,
-    /// Pixels a side of a picture may have; the target's limit without it
+    /// Pixels a side of an image may have; the target's limit without it
     #[arg(long, value_name = "PIXELS")]
     pub max_image_side: Option<u32>,
-    /// Bytes a picture may take once decoded
+    /// Bytes an image may take once decoded
     #[arg(long, default_value = "500MB", value_name = "SIZE")]
     pub max_decoded_bytes: String,
     /// Go on with a run that was killed or that ran out of disk

@@ -6,20 +6,20 @@ use clap::Parser;
 
 use super::CountingArgs;
 
-/// Show a set in one HTML file: numbers, findings, pictures, conversations as the model reads them
+/// Show a set in one HTML file: numbers, findings, images, conversations as the model reads them
 ///
 /// One file that needs no network and stays under 5 MB whatever the size of the set: overview, findings with their places,
-/// token and size histograms with the limits drawn, pictures with the patches that the model reads, the extremes, duplicates
+/// token and size histograms with the limits drawn, images with the patches that the model reads, the extremes, duplicates
 /// side by side, texts, the balance of the split, rejected rows, and a random choice of conversations token by token.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune report prepared
   pixtune report prepared --out prepared.html --seed 7
-  pixtune report photos/                              pictures alone
+  pixtune report photos/                              images alone
 ")]
 pub struct ReportArgs {
-    /// Prepared folders, JSON Lines files, pictures or folders of pictures
+    /// Prepared directories, JSON Lines files, images or directories of images
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
     /// The file to write
@@ -28,7 +28,7 @@ pub struct ReportArgs {
     /// Replace the file if it is there
     #[arg(long)]
     pub force: bool,
-    /// Seed of the random choice of samples and pictures
+    /// Seed of the random choice of samples and images
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Conversations to show

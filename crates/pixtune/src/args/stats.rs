@@ -9,28 +9,28 @@ use crate::ui::Format;
 
 /// Know a set: sizes, tokens, texts, repetitions, and what breaks with the rest
 ///
-/// Reads prepared folders, JSON Lines files of conversations and folders of pictures in one pass. Beside counts it learns
+/// Reads prepared directories, JSON Lines files of conversations and directories of images in one pass. Beside counts it learns
 /// what nearly all answers have in common (JSON with these keys, one word, a number with its unit, …) and names those
 /// that are otherwise; it names refusals, placeholders, answers that seem cut off, far longer answers, answers in
 /// another language than their prompt, one-sided answers, repeated and contradicting samples, texts
-/// that nearly say the same, and pictures that stand on both sides of the split. Languages are told by common words and
+/// that nearly say the same, and images that stand on both sides of the split. Languages are told by common words and
 /// left open where these do not decide.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune stats prepared
   pixtune stats train.jsonl validation.jsonl
-  pixtune stats photos/                              pictures alone
+  pixtune stats photos/                              images alone
   pixtune stats prepared --format json | jq .tokens
-  pixtune stats prepared --pictures header           without decoding pictures, many times faster
+  pixtune stats prepared --pictures header           without decoding images, many times faster
 ")]
 pub struct StatsArgs {
-    /// Prepared folders, JSON Lines files, pictures or folders of pictures
+    /// Prepared directories, JSON Lines files, images or directories of images
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
-    /// Whether pictures are decoded and measured, or only their headers are read
-    #[arg(long, value_enum, default_value_t = PicturesArg::Measure)]
-    pub pictures: PicturesArg,
+    /// Whether images are decoded and measured, or only their headers are read
+    #[arg(long = "pictures", value_enum, default_value_t = MeasureArg::Measure)]
+    pub images: MeasureArg,
     /// How many examples of each observation are shown; JSON has up to 50
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,
@@ -42,7 +42,7 @@ pub struct StatsArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PicturesArg {
+pub enum MeasureArg {
     Measure,
     Header,
 }

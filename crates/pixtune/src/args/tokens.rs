@@ -9,8 +9,8 @@ use crate::ui::Format;
 /// Count exactly what the model will see of a file, before training
 ///
 /// Every line of a JSON Lines file of conversations is encoded as mistral-common 1.13.1 encodes it for fine-tuning:
-/// how many tokens there are, how many are pictures, how many are trained. A line that mistral-common refuses is told
-/// with its reason. Nothing is ever cut. Pictures are measured by their header.
+/// how many tokens there are, how many are images, how many are trained. A line that mistral-common refuses is told
+/// with its reason. Nothing is ever cut. Images are measured by their header.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
   pixtune tokens --image 3000x2000 --model mistral-small-3.2
 ")]
 pub struct TokensArgs {
-    /// JSON Lines files, a .json file that is one array, or folders that `prepare` wrote; - for standard input
+    /// JSON Lines files, a .json file that is one array, or directories that `prepare` wrote; - for standard input
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
     /// The model that counts: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
@@ -38,10 +38,10 @@ pub struct TokensArgs {
     /// Write the ids and the runs of trained tokens too (JSON)
     #[arg(long)]
     pub ids: bool,
-    /// The grid and the tokens of one picture of this size
+    /// The grid and the tokens of one image of this size
     #[arg(long, value_name = "WxH", conflicts_with_all = ["files", "sizes", "text"])]
     pub image: Option<String>,
-    /// The grids of many pictures: a file of lines `W H`
+    /// The grids of many images: a file of lines `W H`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "text"])]
     pub sizes: Option<PathBuf>,
     /// The ids of plain texts: a file with one JSON string a line

@@ -20,7 +20,7 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run --epochs 10 --patience 3
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
 
-The folder afterwards:
+The directory afterwards:
   adapter/          the adapter: the best one where there is validation data, else the last
   metrics.jsonl     a line for each step and each evaluation, written as they happen
   report.html       the curves
@@ -28,22 +28,22 @@ The folder afterwards:
   checkpoints/      what --resume goes on from; each is a whole adapter as well
 ")]
 pub struct TrainArgs {
-    /// The folder of the model: config.json or params.json, its weights, and tekken.json
+    /// The directory of the model: config.json or params.json, its weights, and tekken.json
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// The folder that `prepare` wrote, or one JSON Lines file
+    /// The directory that `prepare` wrote, or one JSON Lines file
     #[arg(long, value_name = "DIR|FILE")]
     pub data: PathBuf,
-    /// Held-out samples, instead of the validation.jsonl in the folder
+    /// Held-out samples, instead of the validation.jsonl in the directory
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
-    /// The folder to make
+    /// The directory to make
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
-    /// Another tokenizer than the tekken.json of the model's folder; `pixtral-12b` is the built-in one
+    /// Another tokenizer than the tekken.json of the model's directory; `pixtral-12b` is the built-in one
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
 
@@ -73,7 +73,7 @@ pub struct TrainArgs {
     /// Steps, instead of passes [default: 3 epochs]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub steps: Option<u64>,
-    /// Tokens of a batch at most, pictures included: samples share a batch, none is cut
+    /// Tokens of a batch at most, images included: samples share a batch, none is cut
     #[arg(long, default_value_t = 8192, value_name = "N", help_heading = "Training")]
     pub batch_tokens: u32,
     /// Batches whose gradients make one step

@@ -39,12 +39,12 @@ fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
     Ok(if report.all_applied() { Outcome::Fine } else { Outcome::Findings })
 }
 
-/// Where a folder holds both formats, the one the server reads.
-fn open_base(folder: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
-    let formats = Checkpoint::formats(folder)?;
+/// Where a directory holds both formats, the one the server reads.
+fn open_base(directory: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
+    let formats = Checkpoint::formats(directory)?;
     let opened = match formats.len() {
-        0 | 1 => Checkpoint::open(folder),
-        _ => Checkpoint::open_as(folder, server.server().format()),
+        0 | 1 => Checkpoint::open(directory),
+        _ => Checkpoint::open_as(directory, server.server().format()),
     };
     Ok(opened?)
 }

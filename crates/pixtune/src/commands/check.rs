@@ -18,7 +18,7 @@ use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
-use crate::colour;
+use crate::color;
 use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
@@ -35,10 +35,10 @@ pub fn run(mut args: CheckArgs) -> Result<Outcome, Error> {
     let selection = checker.selection.clone();
     let target = checker.target;
     let mut across = Across::new(&names, &selection, &target);
-    if verify == Verify::Full && across.compares_pictures() {
+    if verify == Verify::Full && across.compares_images() {
         checker.verify = Verify::Compare;
     }
-    let mut report = Report::new(&args, across.compares_pictures());
+    let mut report = Report::new(&args, across.compares_images());
     for (index, file) in args.files.iter().enumerate() {
         match check_file(&args, &checker, index, file, &mut across, &mut report) {
             Err(error @ Error::Output { .. }) => return ends_quietly(error),
@@ -63,7 +63,7 @@ fn check_file(
     report: &mut Report,
 ) -> Result<(), Error> {
     let max_line = choice::max_line(&args.choice)?;
-    let Lines { source, is_array, folder, before } = Lines::open(file, max_line)?;
+    let Lines { source, is_array, directory, before } = Lines::open(file, max_line)?;
     let name = file.display().to_string();
     let broken = |source| Error::from(ReadError::Io { path: file.to_owned(), source });
     let threads = choice::threads(&args.choice);
@@ -73,7 +73,7 @@ fn check_file(
         let mut checked = Vec::new();
         let look = |block: &Block| {
             let before = checked.len();
-            checker.check_block(&folder, block, &mut checked);
+            checker.check_block(&directory, block, &mut checked);
             checked.len() - before
         };
         lines.read(share, look).map(|()| checked)
@@ -110,33 +110,33 @@ struct Report {
     format: CheckFormat,
     statistics: bool,
     verify: VerifyArg,
-    /// Pictures can leak from one file to another.
-    compares_pictures: bool,
+    /// Images can leak from one file to another.
+    compares_images: bool,
     out: BufWriter<io::Stdout>,
     on_terminal: bool,
-    coloured: bool,
+    colored: bool,
     ui: Ui,
     progress: Progress,
     files: u64,
     samples: u64,
     bad_samples: u64,
     counts: BTreeMap<(Severity, &'static str), u64>,
-    /// Findings of rules that `pixtune fix` mends without guessing, and of those it mends by guessing.
+    /// Findings of rules that `pixtune fix` repairs without guessing, and of those it repairs by guessing.
     fixable: [u64; 2],
 }
 
 impl Report {
-    fn new(args: &CheckArgs, compares_pictures: bool) -> Report {
+    fn new(args: &CheckArgs, compares_images: bool) -> Report {
         let input_total =
             args.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
         Report {
             format: args.format,
             statistics: args.statistics,
             verify: args.verify,
-            compares_pictures,
+            compares_images,
             out: BufWriter::new(io::stdout()),
             on_terminal: io::stdout().is_terminal(),
-            coloured: args.format == CheckFormat::Human && colour::seen_on(&io::stdout()),
+            colored: args.format == CheckFormat::Human && color::seen_on(&io::stdout()),
             ui: Ui::new(Format::Human, args.format != CheckFormat::Human),
             progress: Progress { input_total, ..Progress::default() },
             files: 0,
@@ -177,7 +177,7 @@ impl Report {
             CheckFormat::Json => diagnostic.to_json(),
             CheckFormat::Github => github(diagnostic),
         };
-        let text = colour::paint(&text, self.coloured);
+        let text = color::paint(&text, self.colored);
         if self.on_terminal {
             let out = &mut self.out;
             return self.ui.aside(|| writeln!(out, "{text}").and_then(|()| out.flush()));
@@ -241,20 +241,20 @@ impl Report {
         match self.fixable {
             [0, 0] => {}
             [0, guessed] => {
-                out.push_str(&format!("{} may be mended by `pixtune fix --unsafe`\n", grouped(guessed)));
+                out.push_str(&format!("{} may be repaired by `pixtune fix --unsafe`\n", grouped(guessed)));
             }
-            [safe, 0] => out.push_str(&format!("{} may be mended by `pixtune fix`\n", grouped(safe))),
+            [safe, 0] => out.push_str(&format!("{} may be repaired by `pixtune fix`\n", grouped(safe))),
             [safe, guessed] => out.push_str(&format!(
-                "{} may be mended by `pixtune fix`, {} more by its --unsafe\n",
+                "{} may be repaired by `pixtune fix`, {} more by its --unsafe\n",
                 grouped(safe),
                 grouped(guessed)
             )),
         }
         if self.verify == VerifyArg::Header && self.progress.images > 0 {
-            out.push_str("pictures were checked by their headers and ends; --verify full decodes them\n");
-            if self.compares_pictures {
+            out.push_str("images were checked by their headers and ends; --verify full decodes them\n");
+            if self.compares_images {
                 out.push_str(
-                    "pictures on both sides were found by their bytes; --verify full also finds those that were \
+                    "images on both sides were found by their bytes; --verify full also finds those that were \
                      re-encoded, scaled or cropped\n",
                 );
             }

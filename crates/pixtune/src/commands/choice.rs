@@ -38,15 +38,15 @@ pub struct ForPrepare {
     pub ignored: Vec<&'static Rule>,
     /// Rules whose warnings reject their row.
     pub rejecting: Vec<&'static Rule>,
-    /// Pixels a side of a picture may have.
+    /// Pixels a side of an image may have.
     pub max_image_side: u32,
 }
 
 /// The same for `prepare`, with the rules of `--drop`.
 pub fn for_prepare(args: &PrepareArgs, dropped: Vec<&'static Rule>) -> Result<ForPrepare, Error> {
-    // A pixtune.toml inside a folder holds for it.
+    // A pixtune.toml inside a directory holds for it.
     let place = |input: &String| match Path::new(input) {
-        folder if folder.is_dir() => folder.join(config::NAME),
+        directory if directory.is_dir() => directory.join(config::NAME),
         file => file.to_owned(),
     };
     let data: Vec<PathBuf> = args.inputs.iter().map(place).collect();

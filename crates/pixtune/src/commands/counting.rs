@@ -3,7 +3,7 @@
 use pixtune_core::spec::{Exactness, ModelSpec};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::prepare::{Progress, Watch as _};
-use pixtune_io::survey::{LinePlace, Look, Looker, PictureLook, SampleLook, Source, Survey, Witness, survey};
+use pixtune_io::survey::{ImageLook, LinePlace, Look, Looker, SampleLook, Source, Survey, Witness, survey};
 use pixtune_io::tokens::TokenizerFile;
 
 use super::{choose_model, tell_counting};
@@ -61,7 +61,7 @@ struct Onlooker<'u>(&'u mut Ui);
 impl Witness for Onlooker<'_> {
     fn sample(&mut self, _: LinePlace, _: &SampleLook) {}
 
-    fn picture(&mut self, _: LinePlace, _: &PictureLook) {}
+    fn image(&mut self, _: LinePlace, _: &ImageLook) {}
 
     fn progress(&mut self, progress: Progress) {
         self.0.progress(progress);

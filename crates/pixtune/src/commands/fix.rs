@@ -15,7 +15,7 @@ use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::Block;
-use pixtune_io::read::discover::refuse_all_but_folders;
+use pixtune_io::read::discover::refuse_all_but_directories;
 use pixtune_io::read::shared::{Share, SharedLines};
 use pixtune_io::write::whole::WholeFile;
 
@@ -23,27 +23,27 @@ use super::lines::Lines;
 use super::{choice, ends_quietly};
 use crate::Outcome;
 use crate::args::FixArgs;
-use crate::colour;
+use crate::color;
 use crate::error::Error;
 use crate::ui::{Format, Ui, counted, grouped};
 
-/// Mends a file line by line into another.
+/// Repairs a file line by line into another.
 pub fn run(args: FixArgs) -> Result<Outcome, Error> {
-    match mend(&args) {
+    match repair(&args) {
         Err(error @ Error::Output { .. }) => ends_quietly(error),
         result => result,
     }
 }
 
-fn mend(args: &FixArgs) -> Result<Outcome, Error> {
+fn repair(args: &FixArgs) -> Result<Outcome, Error> {
     let data = std::slice::from_ref(&args.file);
     let most = if args.guess { Fix::Unsafe } else { Fix::Safe };
     let fixer = Fixer { checker: choice::checker(&args.choice, data, Verify::Header)?, most };
     let max_line = choice::max_line(&args.choice)?;
     refuse_output(args)?;
-    args.image_folder.as_deref().map_or(Ok(()), refuse_all_but_folders)?;
-    let Lines { source, is_array, folder, before } = Lines::open(&args.file, max_line)?;
-    let folder = args.image_folder.as_deref().unwrap_or(&folder);
+    args.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
+    let Lines { source, is_array, directory, before } = Lines::open(&args.file, max_line)?;
+    let directory = args.image_folder.as_deref().unwrap_or(&directory);
     let mut out = Out::create(&args.out)?;
     let mut log = Log::new(args, &fixer);
 
@@ -52,17 +52,17 @@ fn mend(args: &FixArgs) -> Result<Outcome, Error> {
     let lines = SharedLines::new(source, max_line, threads);
     let next = || lines.next_share().map_err(broken);
     let work = |share: Share| {
-        let mut mended = Vec::new();
-        let mend = |block: &Block| {
-            let before = mended.len();
-            mended.extend(block.rows().map(|row| fixer.fix(folder, row)));
-            mended.len() - before
+        let mut repaired = Vec::new();
+        let repair = |block: &Block| {
+            let before = repaired.len();
+            repaired.extend(block.rows().map(|row| fixer.fix(directory, row)));
+            repaired.len() - before
         };
-        lines.read(share, mend).map(|()| mended)
+        lines.read(share, repair).map(|()| repaired)
     };
     let mut number = 0;
-    let sink = |mended: io::Result<Vec<Result<Fixed, TooLarge>>>| {
-        for fixed in mended.map_err(broken)? {
+    let sink = |repaired: io::Result<Vec<Result<Fixed, TooLarge>>>| {
+        for fixed in repaired.map_err(broken)? {
             number += 1;
             let fixed = fixed.map_err(|error| TooLarge { line: number, ..error })?;
             let fixed = Fixed { number, ..fixed };
@@ -111,7 +111,7 @@ fn refuse_existing(args: &FixArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where mended lines go.
+/// Where repaired lines go.
 enum Out<'a> {
     File(&'a Path, WholeFile),
     Standard(BufWriter<io::Stdout>),
@@ -153,7 +153,7 @@ struct Log<'a> {
     most: Fix,
     out: Box<dyn Write + Send>,
     on_terminal: bool,
-    coloured: bool,
+    colored: bool,
     ui: Ui,
     progress: Progress,
     lines: u64,
@@ -164,7 +164,7 @@ struct Log<'a> {
     changes: u64,
     errors: u64,
     warnings: u64,
-    /// Errors left that guessing would mend, or leave out.
+    /// Errors left that guessing would repair, or leave out.
     for_unsafe: u64,
     by_rule: BTreeMap<&'static str, u64>,
 }
@@ -172,12 +172,12 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     fn new(args: &'a FixArgs, fixer: &Fixer) -> Log<'a> {
         let to_standard_output = args.out == Path::new("-");
-        let (out, on_terminal, coloured): (Box<dyn Write + Send>, bool, bool) = if to_standard_output {
+        let (out, on_terminal, colored): (Box<dyn Write + Send>, bool, bool) = if to_standard_output {
             let out = io::stderr();
-            (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), colour::seen_on(&out))
+            (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), color::seen_on(&out))
         } else {
             let out = io::stdout();
-            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), colour::seen_on(&out))
+            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), color::seen_on(&out))
         };
         let input_total = args.file.metadata().map_or(0, |about| about.len());
         Log {
@@ -186,7 +186,7 @@ impl<'a> Log<'a> {
             most: fixer.most,
             out,
             on_terminal,
-            coloured: coloured && args.format == Format::Human,
+            colored: colored && args.format == Format::Human,
             ui: Ui::new(Format::Human, args.format != Format::Human || to_standard_output),
             progress: Progress { input_total, ..Progress::default() },
             lines: 0,
@@ -267,7 +267,7 @@ impl<'a> Log<'a> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Error> {
-        let text = colour::paint(text, self.coloured);
+        let text = color::paint(text, self.colored);
         let out = &mut self.out;
         let write = || {
             writeln!(out, "{text}")?;
@@ -279,7 +279,7 @@ impl<'a> Log<'a> {
     fn end(mut self) -> Result<Outcome, Error> {
         self.ui.end();
         if self.samples == 0 {
-            let finding = Finding::new(&rules::FILE_EMPTY, "", "the mended file holds no sample");
+            let finding = Finding::new(&rules::FILE_EMPTY, "", "the repaired file holds no sample");
             self.errors += 1;
             self.tell(&finding.at(&self.name, 1))?;
         }
@@ -315,7 +315,7 @@ impl<'a> Log<'a> {
         }
         if self.for_unsafe > 0 && self.most == Fix::Safe {
             out.push_str(
-                "\n--unsafe leaves out samples that stay bad, and draws pictures anew that nobody takes",
+                "\n--unsafe leaves out samples that stay bad, and draws images anew that nobody takes",
             );
         }
         out

@@ -15,7 +15,7 @@ use pixtune_model::adapter::Adapter;
 use pixtune_model::generate::{Ended, Sampling, Stop, generate};
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{
-    Batch, LoraConfig, ModelShape, Network, NetworkError, NetworkOptions, Picture, Sequence,
+    Batch, Image, LoraConfig, ModelShape, Network, NetworkError, NetworkOptions, Sequence,
 };
 use pixtune_model::weights::Checkpoint;
 
@@ -83,8 +83,8 @@ fn network<'w>(
 ) -> Result<Network<'w, CpuKernels>, Error> {
     let all = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let kernels = CpuKernels::new(args.threads.unwrap_or_else(all)).map_err(NetworkError::from)?;
-    let Some(folder) = &args.adapter else { return Ok(Network::load_frozen(kernels, checkpoint)?) };
-    let adapter = Adapter::open(folder, None)?;
+    let Some(directory) = &args.adapter else { return Ok(Network::load_frozen(kernels, checkpoint)?) };
+    let adapter = Adapter::open(directory, None)?;
     adapter.warnings.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
     let mut network =
         Network::load(kernels, checkpoint, &LoraConfig::of(&adapter)?, NetworkOptions::default())?;
@@ -92,15 +92,15 @@ fn network<'w>(
     Ok(network)
 }
 
-/// How this model cuts pictures; the rest is Pixtral 12B's.
+/// How this model cuts images; the rest is Pixtral 12B's.
 fn spec_of(shape: &ModelShape) -> ModelSpec {
-    let (patch, max_side) = (shape.patch as u32, (shape.picture_side * shape.patch) as u32);
+    let (patch, max_side) = (shape.patch as u32, (shape.image_side * shape.patch) as u32);
     ModelSpec { patch, max_side, image: shape.image_token, ..PIXTRAL_12B }
 }
 
 /// `tekken.json` beside the weights. None: the built-in vocabulary, which has to have the model's size.
-fn tokenizer(folder: &Path, shape: &ModelShape, ui: &Ui) -> Result<Option<TokenizerFile>, Error> {
-    let path = folder.join("tekken.json");
+fn tokenizer(directory: &Path, shape: &ModelShape, ui: &Ui) -> Result<Option<TokenizerFile>, Error> {
+    let path = directory.join("tekken.json");
     let (file, name, size) = match path.exists() {
         true => {
             let file = TokenizerFile::read(&path)?;
@@ -113,7 +113,7 @@ fn tokenizer(folder: &Path, shape: &ModelShape, ui: &Ui) -> Result<Option<Tokeni
         return Err(Error::argument(format!(
             "{name} has {size} tokens and the model {}; put the tekken.json of this model into `{}`",
             shape.vocabulary,
-            folder.display()
+            directory.display()
         )));
     }
     if file.is_none() {
@@ -124,7 +124,7 @@ fn tokenizer(folder: &Path, shape: &ModelShape, ui: &Ui) -> Result<Option<Tokeni
 
 /// The prompt as a user's turn, up to where the answer begins.
 fn prompt(args: &GenerateArgs, encoder: &ChatEncoder) -> Result<Batch, Error> {
-    let inputs = args.images.iter().map(|path| picture(path, encoder.spec)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = args.images.iter().map(|path| image(path, encoder.spec)).collect::<Result<Vec<_>, _>>()?;
     let content = match inputs.len() {
         0 => Content::Text(args.prompt.clone()),
         count => {
@@ -139,7 +139,7 @@ fn prompt(args: &GenerateArgs, encoder: &ChatEncoder) -> Result<Batch, Error> {
     let sizes: Vec<(u32, u32)> = inputs.iter().map(|input| (input.grid.width, input.grid.height)).collect();
     let encoded = encoder.encode(&sample, &sizes).map_err(|finding| Error::argument(finding.message))?;
     let length = encoded.counts.runs.first().filter(|run| !run.trained).map_or(0, |run| run.tokens);
-    let pictures = inputs.into_iter().map(|input| Picture {
+    let images = inputs.into_iter().map(|input| Image {
         pixels: input.pixels.into(),
         rows: input.grid.rows as usize,
         columns: input.grid.columns as usize,
@@ -147,12 +147,12 @@ fn prompt(args: &GenerateArgs, encoder: &ChatEncoder) -> Result<Batch, Error> {
     let sequence = Sequence {
         ids: encoded.ids[..length].to_vec(),
         trained: vec![false; length],
-        pictures: pictures.collect(),
+        images: images.collect(),
     };
     Ok(Batch::pack(&[sequence], encoder.spec.image).map_err(NetworkError::from)?)
 }
 
-fn picture(path: &Path, spec: &ModelSpec) -> Result<ModelInput, Error> {
+fn image(path: &Path, spec: &ModelSpec) -> Result<ModelInput, Error> {
     let broken = |source| ReadError::Io { path: path.to_owned(), source };
     let limits = Limits::default();
     let mut bytes = Vec::new();

@@ -18,8 +18,8 @@ pub struct Lines {
     pub source: Source,
     /// Whether the file is one array, whose elements come as lines.
     pub is_array: bool,
-    /// What relative pictures are relative to.
-    pub folder: PathBuf,
+    /// What relative images are relative to.
+    pub directory: PathBuf,
     /// What the file was like when it was opened.
     pub before: Before,
 }
@@ -48,7 +48,7 @@ impl Lines {
         if let Some(encoding) = encoding_of(&start) {
             return Err(ReadError::Encoding { path: path.to_owned(), encoding }.into());
         }
-        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let is_array = is_array(path)?;
         let source = match before.state {
             Some(_) if is_array => {
@@ -59,7 +59,7 @@ impl Lines {
             Some((length, _)) if length > 0 => Source::File(File::open(path).map_err(broken)?, length),
             _ => Source::Stream(Box::new(io::Cursor::new(start).chain(stream))),
         };
-        Ok(Lines { source, is_array, folder, before })
+        Ok(Lines { source, is_array, directory, before })
     }
 }
 

@@ -36,15 +36,15 @@ fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
     if let Exactness::Estimate(why) = encoder.exactness() {
         ui.note(&format!("estimate: {why}"));
     }
-    if let (Some(file), Some(pictures)) = (tokenizer, encoder.other_pictures()) {
+    if let (Some(file), Some(images)) = (tokenizer, encoder.other_images()) {
         let cut = |patch, merge, max_side| {
             format!("patches of {patch} pixels merged {merge}x{merge}, sides up to {max_side}")
         };
         let ModelSpec { id, patch, merge, max_side, .. } = *encoder.spec;
         ui.note(&format!(
-            "`{}` cuts pictures otherwise ({}) than {id} ({}), which is what counts here",
+            "`{}` cuts images otherwise ({}) than {id} ({}), which is what counts here",
             file.path.display(),
-            cut(pictures.patch, pictures.merge, pictures.max_side),
+            cut(images.patch, images.merge, images.max_side),
             cut(patch, merge, max_side)
         ));
     }

@@ -31,7 +31,7 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
-            "there are pictures and no samples; `pixtune prepare` makes samples of a table",
+            "there are images and no samples; `pixtune prepare` makes samples of a table",
         ));
     }
     let mut ui = Ui::new(args.format, args.counting.quiet);

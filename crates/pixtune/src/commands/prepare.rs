@@ -131,7 +131,7 @@ fn tell_table(table: &Table, ui: &Ui) {
     let name = &table.input.name;
     if table.of_records {
         ui.note(&format!(
-            "{name}: records of another tool: their turns are read as `messages`, pictures beside them go to their places"
+            "{name}: records of another tool: their turns are read as `messages`, images beside them go to their places"
         ));
     }
     let Some(columns) = &table.columns else { return };
@@ -160,13 +160,13 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
         row("", format!("{} {rule}", grouped(*count)));
     }
     if summary.images > 0 {
-        row("pictures", format!("{}, {} made smaller", grouped(summary.images), grouped(summary.shrunk)));
+        row("images", format!("{}, {} made smaller", grouped(summary.images), grouped(summary.shrunk)));
     }
     if summary.tokens > 0 {
         row(
             "tokens",
             format!(
-                "{} ({} of pictures, {} trained)",
+                "{} ({} of images, {} trained)",
                 grouped(summary.tokens),
                 grouped(summary.image_tokens),
                 grouped(summary.trained_tokens)

@@ -13,8 +13,8 @@ use crate::args::ReportArgs;
 use crate::error::Error;
 use crate::ui::{self, Format, Ui};
 
-/// Pictures in the gallery.
-const PICTURES: usize = 36;
+/// Images in the gallery.
+const IMAGES: usize = 36;
 
 /// Surveys everything that was given and writes the page.
 pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
@@ -27,14 +27,14 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let broken = |source| Error::Write { path: args.out.clone(), source };
-    // Opened before the work: a folder that cannot be written to is told at once.
+    // Opened before the work: a directory that cannot be written to is told at once.
     let mut file = WholeFile::create(&args.out).map_err(broken)?;
     let mut ui = Ui::new(Format::Human, args.counting.quiet);
     let looker = counting.looker(Look::Measure, &ui);
     let choice = Choice {
         seed: args.seed,
         samples: usize::from(args.samples),
-        pictures: PICTURES,
+        images: IMAGES,
         threads: counting.threads,
     };
     let title = title(&args.inputs);

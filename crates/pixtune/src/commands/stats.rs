@@ -6,7 +6,7 @@ use pixtune_io::survey::{Alike, AlikeGroup, LinePlace, Look, Pairs, Source, Surv
 
 use super::counting::Counting;
 use crate::Outcome;
-use crate::args::{PicturesArg, StatsArgs};
+use crate::args::{MeasureArg, StatsArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, counted, grouped};
 
@@ -14,9 +14,9 @@ use crate::ui::{self, Format, Ui, counted, grouped};
 pub fn run(args: StatsArgs) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
-    let look = match args.pictures {
-        PicturesArg::Measure => Look::Measure,
-        PicturesArg::Header => Look::Header,
+    let look = match args.images {
+        MeasureArg::Measure => Look::Measure,
+        MeasureArg::Header => Look::Header,
     };
     let mut ui = Ui::new(args.format, args.counting.quiet);
     let found = counting.survey(&source, look, &mut ui)?;
@@ -48,7 +48,7 @@ impl Page<'_> {
         if !self.source.files.is_empty() {
             self.samples(&mut out);
         }
-        self.pictures(&mut out);
+        self.images(&mut out);
         if self.found.texts.answers > 0 {
             self.texts(&mut out);
         }
@@ -91,7 +91,7 @@ impl Page<'_> {
             out,
             "tokens",
             &format!(
-                "{} ({} of pictures, {} trained: {})",
+                "{} ({} of images, {} trained: {})",
                 grouped(tokens),
                 grouped(of_both(|side| side.image_tokens)),
                 grouped(trained),
@@ -112,28 +112,28 @@ impl Page<'_> {
         }
     }
 
-    fn pictures(&self, out: &mut String) {
-        let pictures = &self.found.pictures;
-        if pictures.count == 0 {
-            row(out, "pictures", "none");
+    fn images(&self, out: &mut String) {
+        let images = &self.found.images;
+        if images.count == 0 {
+            row(out, "images", "none");
             return;
         }
-        let mut formats: Vec<_> = pictures.formats.iter().collect();
+        let mut formats: Vec<_> = images.formats.iter().collect();
         formats.sort_by_key(|(format, count)| (std::cmp::Reverse(**count), **format));
         let formats: Vec<String> =
             formats.into_iter().map(|(format, count)| format!("{} {format}", grouped(*count))).collect();
-        let distinct = self.found.together.distinct_pictures;
+        let distinct = self.found.together.distinct_images;
         row(
             out,
-            "pictures",
-            &format!("{}, {} different: {}", grouped(pictures.count), grouped(distinct), formats.join(", ")),
+            "images",
+            &format!("{}, {} different: {}", grouped(images.count), grouped(distinct), formats.join(", ")),
         );
-        row(out, "  longer side", &spread(&pictures.longer_sides, " pixels"));
-        row(out, "  tokens", &spread(&pictures.tokens, ""));
-        if pictures.shrunk > 0 {
+        row(out, "  longer side", &spread(&images.longer_sides, " pixels"));
+        row(out, "  tokens", &spread(&images.tokens, ""));
+        if images.shrunk > 0 {
             let told = format!(
                 "{} are larger than the {} pixels that the model sees",
-                grouped(pictures.shrunk),
+                grouped(images.shrunk),
                 self.model.max_side
             );
             row(out, "  shrunk", &told);
@@ -208,16 +208,13 @@ impl Page<'_> {
 
     fn together(&self, out: &mut String) {
         let together = &self.found.together;
-        let what = if self.source.files.is_empty() {
-            "pictures that stand twice"
-        } else {
-            "samples that stand twice"
-        };
+        let what =
+            if self.source.files.is_empty() { "images that stand twice" } else { "samples that stand twice" };
         for (pairs, what) in [
             (&together.repeated, what),
-            (&together.contradictions, "samples with the pictures and prompt of another and another answer"),
+            (&together.contradictions, "samples with the images and prompt of another and another answer"),
             (&together.shared_samples, "samples that are trained on and held out"),
-            (&together.shared_pictures, "pictures that are trained on and held out"),
+            (&together.shared_images, "images that are trained on and held out"),
         ] {
             self.pairs(pairs, what, out);
         }
@@ -226,7 +223,7 @@ impl Page<'_> {
 
     fn near(&self, out: &mut String) {
         let Together { near, near_texts, .. } = &self.found.together;
-        self.alike(near, ("of different files that show the same", "picture"), out, |member| {
+        self.alike(near, ("of different files that show the same", "image"), out, |member| {
             let told = match member.same_pixels {
                 true => "same pixels".to_owned(),
                 false => format!("distance {}", member.distance),
@@ -234,8 +231,8 @@ impl Page<'_> {
             (member.place.line, told)
         });
         self.alike(near_texts, ("of different texts that nearly say the same", "text"), out, |member| {
-            let pictures = if member.same_pictures { "" } else { ", other pictures" };
-            (member.place, format!("{} % the same{pictures}", member.similarity))
+            let images = if member.same_images { "" } else { ", other images" };
+            (member.place, format!("{} % the same{images}", member.similarity))
         });
     }
 

@@ -53,11 +53,11 @@ fn conversions_and_merges_read_well() {
     check("adapter/convert-mistral.txt", &format!("{}\n{}", run.stderr, run.stdout));
     let run = case.run(&["adapter", "merge", &hf, &adapter, "merged"]).ends(0);
     check("adapter/merge.txt", &format!("{}\n{}", run.stderr, run.stdout));
-    case.run(&["adapter", "merge", &hf, &adapter, "merged"]).ends(2).tells("exists and is not empty");
+    case.run(&["adapter", "merge", &hf, &adapter, "merged"]).ends(2).prints("exists and is not empty");
     case.run(&["adapter", "merge", &hf, &adapter, "merged", "--force"]).ends(0);
     case.run(&["adapter", "convert", &adapter, &adapter, "--to", "peft", "--base", &hf])
         .ends(2)
-        .tells("is the source");
+        .prints("is the source");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_full_disk_leaves_nothing() {
         let script = format!("trap '' XFSZ; ulimit -f 100; exec '{program}' adapter {command}");
         let mut shell = std::process::Command::new("bash");
         shell.current_dir(case.path("")).args(["-c", &script]);
-        crate::harness::finish(shell).ends(2).tells("cannot write");
+        crate::harness::finish(shell).ends(2).prints("cannot write");
     };
     limited(&format!("merge '{hf}' '{adapter}' out"));
     assert_eq!(fs::read_dir(case.path("")).unwrap().count(), 0);

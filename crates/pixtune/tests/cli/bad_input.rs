@@ -4,10 +4,10 @@ use std::fs;
 
 use crate::harness::{Case, Run, png_header};
 
-/// One row whose picture is this file.
-fn with_picture(bytes: &[u8]) -> (Case, Run) {
-    let case = Case::table("image,prompt,completion\npicture.jpg,what?,something\n");
-    case.write("picture.jpg", bytes);
+/// One row whose image is this file.
+fn with_image(bytes: &[u8]) -> (Case, Run) {
+    let case = Case::table("image,prompt,completion\nimage.jpg,what?,something\n");
+    case.write("image.jpg", bytes);
     let run = case.prepare(&[]).ends(1);
     (case, run)
 }
@@ -22,28 +22,28 @@ fn cut(fixture: &str, keep: usize) -> Vec<u8> {
 fn a_missing_column_is_told_with_those_there_are() {
     let case = Case::table("photo,question,answer\na.png,q,a\n");
     let run = case.prepare(&["--columns", "image=photo,prompt=q"]).ends(2);
-    run.tells("there is no column `q`; the columns are `photo`, `question`, `answer`").tells("hint: ");
+    run.prints("there is no column `q`; the columns are `photo`, `question`, `answer`").prints("hint: ");
     assert!(!case.path("out").exists() && !case.path("out.partial").exists());
 }
 
 #[test]
 fn a_missing_input_or_pattern_is_told() {
     let case = Case::new();
-    case.prepare(&[]).ends(2).tells("cannot read `data.csv`: ");
-    case.run(&["prepare", "x*.csv", "--out", "out"]).ends(2).tells("nothing matches `x*.csv`");
+    case.prepare(&[]).ends(2).prints("cannot read `data.csv`: ");
+    case.run(&["prepare", "x*.csv", "--out", "out"]).ends(2).prints("nothing matches `x*.csv`");
     case.write("empty.csv", "");
-    case.run(&["prepare", "empty.csv", "--out", "out"]).ends(2).tells("`empty.csv` is empty");
+    case.run(&["prepare", "empty.csv", "--out", "out"]).ends(2).prints("`empty.csv` is empty");
     case.write("header.csv", "image,prompt,completion\n");
-    case.run(&["prepare", "header.csv", "--out", "out"]).ends(2).tells("`header.csv` is empty");
-    case.write("folder/a.txt", "");
-    case.run(&["prepare", "folder", "--out", "out"]).ends(2).tells("no metadata.csv or metadata.jsonl");
+    case.run(&["prepare", "header.csv", "--out", "out"]).ends(2).prints("`header.csv` is empty");
+    case.write("directory/a.txt", "");
+    case.run(&["prepare", "directory", "--out", "out"]).ends(2).prints("no metadata.csv or metadata.jsonl");
     case.write("array.json", "[]");
-    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells("`array.json` is empty");
+    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).prints("`array.json` is empty");
     case.write("wide.csv", b"\xff\xfei\0m\0");
-    case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).tells("UTF-16");
+    case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).prints("UTF-16");
     case.write("array.json", "[{\"prompt\":\"q\",\"completion\":\"a\"},");
     let never_closed = "cannot read `array.json`: its JSON array is never closed";
-    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).tells(never_closed);
+    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).prints(never_closed);
     assert!(!case.path("out").exists());
 }
 
@@ -57,7 +57,7 @@ fn every_command_says_what_stands_near_a_path_that_is_not_there() {
         ("check data/TRAIN.jsonl", "did you mean `data/train.jsonl`?"),
         ("check data/other", "the path starts from `"),
         ("fix data/trian.jsonl --out out.jsonl", "did you mean `data/train.jsonl`?"),
-        ("tokens dada/train.jsonl", "there is no folder `dada`"),
+        ("tokens dada/train.jsonl", "there is no directory `dada`"),
         ("tokens data/train.jsonl --tokenizer tekken.json", "the path starts from `"),
         ("stats dat", "did you mean `data`?"),
         ("report dat", "did you mean `data`?"),
@@ -69,25 +69,23 @@ fn every_command_says_what_stands_near_a_path_that_is_not_there() {
         ("adapter check adapter --base modle --server transformers", "did you mean `model`?"),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
-        let run = case.run(&words).ends(2).tells("error: cannot read `");
+        let run = case.run(&words).ends(2).prints("error: cannot read `");
         assert!(run.stderr.contains(&format!("hint: {hint}")), "{line}:\n{}", run.stderr);
     }
     let nowhere = case.path("nowhere").display().to_string();
-    case.run(&["check", &nowhere]).ends(2).tells("hint: the folder `");
+    case.run(&["check", &nowhere]).ends(2).prints("hint: the directory `");
 }
 
 #[test]
-fn pictures_that_are_none_are_named_for_what_they_are() {
-    with_picture(b"<!DOCTYPE html><html><body>Sign in</body></html>")
-        .1
-        .tells("is an HTML page, not an image");
-    with_picture(b"just some words").1.tells("is a text file, not an image");
-    with_picture(b"").1.tells("`picture.jpg` is empty");
-    with_picture(b"%PDF-1.7 ...").1.tells("picture.jpg` is a");
+fn images_that_are_none_are_named_for_what_they_are() {
+    with_image(b"<!DOCTYPE html><html><body>Sign in</body></html>").1.prints("is an HTML page, not an image");
+    with_image(b"just some words").1.prints("is a text file, not an image");
+    with_image(b"").1.prints("`image.jpg` is empty");
+    with_image(b"%PDF-1.7 ...").1.prints("image.jpg` is a");
 }
 
 #[test]
-fn truncated_pictures_are_refused() {
+fn truncated_images_are_refused() {
     for fixture in [
         "gray_200x120.jpg",
         "photo_prog_500x375.jpg",
@@ -96,17 +94,17 @@ fn truncated_pictures_are_refused() {
         "shapes_400x300.gif",
     ] {
         for keep in [30, 60, 95] {
-            let (case, _) = with_picture(&cut(fixture, keep));
+            let (case, _) = with_image(&cut(fixture, keep));
             assert_eq!(case.rejected(), ["image-unreadable"], "{fixture} at {keep} %");
         }
     }
 }
 
 #[test]
-fn a_truncated_picture_is_also_seen_without_decoding() {
+fn a_truncated_image_is_also_seen_without_decoding() {
     for fixture in ["gray_200x120.jpg", "photo_prog_500x375.jpg", "grad_64x48.png", "photo_300x200.webp"] {
-        let case = Case::table("image,prompt,completion\npicture,q,a\n");
-        case.write("picture", cut(fixture, 80));
+        let case = Case::table("image,prompt,completion\nimage,q,a\n");
+        case.write("image", cut(fixture, 80));
         case.prepare(&["--images", "keep", "--verify", "header"]).ends(1);
         assert_eq!(case.rejected(), ["image-unreadable"], "{fixture}");
     }
@@ -114,23 +112,23 @@ fn a_truncated_picture_is_also_seen_without_decoding() {
 
 #[test]
 fn bombs_are_refused_by_their_header() {
-    let (case, run) = with_picture(&png_header(20_000, 20));
-    run.tells("is `20000x20` pixels; the limit for a side is `10000`");
+    let (case, run) = with_image(&png_header(20_000, 20));
+    run.prints("is `20000x20` pixels; the limit for a side is `10000`");
     assert_eq!(case.rejected(), ["image-too-large"]);
-    let case = Case::table("image,prompt,completion\npicture.jpg,q,a\n");
-    case.write("picture.jpg", png_header(60_000, 60_000));
-    case.prepare(&["--max-image-side", "100000"]).ends(1).tells("once decoded");
+    let case = Case::table("image,prompt,completion\nimage.jpg,q,a\n");
+    case.write("image.jpg", png_header(60_000, 60_000));
+    case.prepare(&["--max-image-side", "100000"]).ends(1).prints("once decoded");
 }
 
 #[test]
-fn an_animation_and_a_directory_are_no_pictures() {
-    let case = Case::table("image,prompt,completion\nmoves.gif,q,a\nfolder,q,a\nmissing.png,q,a\n");
+fn an_animation_and_a_directory_are_no_images() {
+    let case = Case::table("image,prompt,completion\nmoves.gif,q,a\ndirectory,q,a\nmissing.png,q,a\n");
     case.fixture("moves.gif", "anim_50x40.gif");
-    fs::create_dir(case.path("folder")).unwrap();
+    fs::create_dir(case.path("directory")).unwrap();
     case.prepare(&[])
         .ends(1)
-        .tells("`folder` is a directory, not an image")
-        .tells("`missing.png` does not exist");
+        .prints("`directory` is a directory, not an image")
+        .prints("`missing.png` does not exist");
     assert_eq!(case.rejected(), ["image-animated", "image-unreadable", "image-missing"]);
 }
 
@@ -139,23 +137,23 @@ fn an_animation_and_a_directory_are_no_pictures() {
 fn links_that_lead_in_circles_end() {
     let case = Case::table("image,prompt,completion\nloop.png,q,a\n");
     std::os::unix::fs::symlink("loop.png", case.path("loop.png")).unwrap();
-    case.prepare(&[]).ends(1).tells("link that leads in a circle");
-    case.write("folder/metadata.csv", "file_name,text\nx.png,hello\n");
-    std::os::unix::fs::symlink("../folder", case.path("folder/again")).unwrap();
-    case.run(&["prepare", "folder", "--out", "other"]).ends(1).tells("`x.png` does not exist");
+    case.prepare(&[]).ends(1).prints("link that leads in a circle");
+    case.write("directory/metadata.csv", "file_name,text\nx.png,hello\n");
+    std::os::unix::fs::symlink("../directory", case.path("directory/again")).unwrap();
+    case.run(&["prepare", "directory", "--out", "other"]).ends(1).prints("`x.png` does not exist");
 }
 
 #[cfg(unix)]
 #[test]
 fn devices_are_not_read() {
     let case = Case::table("image,prompt,completion\n/dev/zero,q,a\n");
-    case.prepare(&[]).ends(1).tells("`/dev/zero` is not a regular file");
+    case.prepare(&[]).ends(1).prints("`/dev/zero` is not a regular file");
 }
 
 #[test]
 fn empty_prompts_and_answers_are_told() {
     let case = Case::table("image,prompt,completion\na.png,,x\nb.jpg,q,\nc.png,q,  \n");
-    case.prepare(&[]).ends(1).tells("data.csv:2 /prompt: column `prompt` is empty");
+    case.prepare(&[]).ends(1).prints("data.csv:2 /prompt: column `prompt` is empty");
     assert_eq!(case.rejected(), ["empty-prompt", "empty-answer", "empty-answer"]);
 }
 
@@ -165,8 +163,8 @@ fn bad_bytes_and_bad_rows_are_told() {
         Case::table(b"image,prompt,completion\na.png,caf\xe9,x\nb.jpg,q\nc.png,\"open,x\nd.webp,q,a\n");
     case.prepare(&[])
         .ends(1)
-        .tells("byte 10 of the row is not UTF-8")
-        .tells("the row has 2 cells, the header 3");
+        .prints("byte 10 of the row is not UTF-8")
+        .prints("the row has 2 cells, the header 3");
     assert_eq!(case.rejected(), ["invalid-utf8", "row-wrong-length", "unclosed-quote"]);
     let rejected = case.lines("out/rejected.jsonl");
     assert_eq!(crate::harness::text(&rejected[0], "/row"), "a.png,caf\u{fffd},x");
@@ -182,19 +180,19 @@ fn bad_json_lines_are_told() {
     );
     case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"])
         .ends(1)
-        .tells("byte 13 of the line");
+        .prints("byte 13 of the line");
     assert_eq!(case.rejected(), ["json-syntax", "json-not-object", "missing-field", "no-messages"]);
 }
 
 #[test]
 fn a_cell_of_200_megabytes_is_read_past_in_bounded_memory() {
     let case = Case::new();
-    case.pictures();
+    case.images();
     let mut table = b"image,prompt,completion\na.png,\"".to_vec();
     table.resize(table.len() + 200_000_000, b'x');
     table.extend_from_slice(b"\",x\nc.png,q,a\n");
     case.write("data.csv", &table);
-    case.prepare(&["--max-row-bytes", "1MB", "--validation", "0"]).ends(1).tells("data.csv:2");
+    case.prepare(&["--max-row-bytes", "1MB", "--validation", "0"]).ends(1).prints("data.csv:2");
     assert_eq!(case.rejected(), ["row-too-large"]);
     assert_eq!(case.read("out/train.jsonl").lines().count(), 1);
     assert!(fs::metadata(case.path("out/rejected.jsonl")).unwrap().len() < 100_000);
@@ -205,7 +203,7 @@ fn repeated_ids_are_a_warning() {
     let case = Case::table("id,image,prompt,completion\n7,a.png,q,a\n7,b.jpg,q,a\n");
     case.prepare(&[])
         .ends(0)
-        .tells("warning[duplicate-id]: data.csv:3: the id of this row is that of data.csv:2");
+        .prints("warning[duplicate-id]: data.csv:3: the id of this row is that of data.csv:2");
 }
 
 #[test]
@@ -223,7 +221,7 @@ fn when_all_rows_are_rejected_the_files_are_there_and_empty() {
 fn too_many_rejected_rows_leave_nothing_behind() {
     for limit in ["1", "50%"] {
         let case = Case::table("image,prompt,completion\nno.png,q,a\nno.png,r,a\na.png,q,a\n");
-        case.prepare(&["--max-reject", limit]).ends(2).tells("rows were rejected; the limit is");
+        case.prepare(&["--max-reject", limit]).ends(2).prints("rows were rejected; the limit is");
         assert!(!case.path("out").exists() && !case.path("out.partial").exists());
     }
     let case = Case::table("image,prompt,completion\nno.png,q,a\na.png,q,a\n");
@@ -235,12 +233,12 @@ fn an_existing_output_is_replaced_only_when_forced() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.prepare(&[]).ends(0);
     let before = case.output();
-    case.prepare(&[]).ends(2).tells("`out` exists already").tells("--force");
+    case.prepare(&[]).ends(2).prints("`out` exists already").prints("--force");
     case.prepare(&["--force", "--jpeg-quality", "70"]).ends(0);
     assert_ne!(case.output()["manifest.json"], before["manifest.json"]);
     case.write("mine/notes.txt", "precious");
     for flag in ["--force", "--resume"] {
-        case.run(&["prepare", "data.csv", "--out", "mine", flag]).ends(2).tells("is not replaced");
+        case.run(&["prepare", "data.csv", "--out", "mine", flag]).ends(2).prints("is not replaced");
     }
     assert_eq!(case.read("mine/notes.txt"), "precious");
 }
@@ -250,19 +248,19 @@ fn the_same_file_twice_is_refused() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.run(&["prepare", "data.csv", "./data.csv", "--out", "out"])
         .ends(2)
-        .tells("`./data.csv` is given twice");
+        .prints("`./data.csv` is given twice");
 }
 
 #[test]
 fn wrong_arguments_name_the_choice() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
-    case.prepare(&["--model", "gpt-4"]).ends(2).tells("`gpt-4` is no model; the choice is pixtral-12b");
-    case.prepare(&["--target", "x"]).ends(2).tells("the choice is mistral, openai");
-    case.prepare(&["--validation", "1.5"]).ends(2).tells("`1.5` is not a share");
-    case.prepare(&["--split", "halves"]).ends(2).tells("the choice is random, group, stratify=COLUMN");
-    case.prepare(&["--split", "group"]).ends(2).tells("has no column for the group");
-    case.prepare(&["--max-reject", "many"]).ends(2).tells("`many` is neither");
-    case.prepare(&["--columns", "picture=image"]).ends(2).tells("`picture` is nothing a column can be");
+    case.prepare(&["--model", "gpt-4"]).ends(2).prints("`gpt-4` is no model; the choice is pixtral-12b");
+    case.prepare(&["--target", "x"]).ends(2).prints("the choice is mistral, openai");
+    case.prepare(&["--validation", "1.5"]).ends(2).prints("`1.5` is not a share");
+    case.prepare(&["--split", "halves"]).ends(2).prints("the choice is random, group, stratify=COLUMN");
+    case.prepare(&["--split", "group"]).ends(2).prints("has no column for the group");
+    case.prepare(&["--max-reject", "many"]).ends(2).prints("`many` is neither");
+    case.prepare(&["--columns", "picture=image"]).ends(2).prints("`picture` is nothing a column can be");
 }
 
 #[test]
@@ -287,7 +285,7 @@ fn samples_that_cannot_be_trained_are_told() {
     assert_eq!((rejected[0].as_str(), rejected[3].as_str()), ("nothing-to-train", "context-overflow"));
     case.run(&["prepare", "rows.jsonl", "--out", "out", "--force", "--max-tokens", "4"])
         .ends(1)
-        .tells("too-many-tokens");
+        .prints("too-many-tokens");
 }
 
 #[cfg(unix)]
@@ -295,7 +293,7 @@ fn samples_that_cannot_be_trained_are_told() {
 fn an_unwritable_or_full_place_is_a_clean_error() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.write("file", "");
-    case.run(&["prepare", "data.csv", "--out", "file/out"]).ends(2).tells("cannot write `file/out.partial`");
+    case.run(&["prepare", "data.csv", "--out", "file/out"]).ends(2).prints("cannot write `file/out.partial`");
     // A limit on the size of files stands in for a full disk; the rows that fit are kept for --resume.
     case.write(
         "many.csv",
@@ -313,12 +311,12 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     };
     limited("out", "")
         .ends(2)
-        .tells("cannot write `out.partial`: File too large")
-        .tells("run again with --resume");
+        .prints("cannot write `out.partial`: File too large")
+        .prints("run again with --resume");
     assert!(!case.path("out").exists());
     case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);
-    assert_eq!(case.output(), crate::harness::read_folder(&case.path("undisturbed")));
+    assert_eq!(case.output(), crate::harness::read_directory(&case.path("undisturbed")));
 }
 
 #[test]
@@ -329,7 +327,7 @@ fn keys_that_only_later_rows_have_are_told() {
         "{\"prompt\":\"q\",\"answer\":\"a\"}\n{\"prompt\":\"r\",\"answer\":\"b\",\"system\":\"s\"}\n",
     );
     let run = case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(0);
-    run.tells("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
+    run.prints("warning[unknown-key]: rows.jsonl:2 /system: `system` is not in the first row of the file");
 }
 
 #[test]
@@ -347,7 +345,7 @@ fn results_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_no
         "rules --format markdown",
     ] {
         let program = env!("CARGO_BIN_EXE_pixtune");
-        case.shell(&format!("{program} {command} > /dev/full")).ends(2).tells("No space left");
+        case.shell(&format!("{program} {command} > /dev/full")).ends(2).prints("No space left");
         case.shell(&format!("{program} {command} | true")).ends(0);
     }
 }

@@ -137,15 +137,15 @@ fn pixtune_toml_holds_for_the_data_below_it() {
     assert!(check(&[]).ends(0).stdout.contains("null-key"));
     check(&["--config", "data/pixtune.toml"]).ends(0);
     case.write("data/sets/pixtune.toml", "[check]\nseverities = {}\n");
-    check(&[]).ends(2).tells("sets/pixtune.toml:2: there is no key `severities`; did you mean `severity`?");
+    check(&[]).ends(2).prints("sets/pixtune.toml:2: there is no key `severities`; did you mean `severity`?");
     case.write("data/sets/pixtune.toml", "[check.severity]\nunknwn-key = \"error\"\n");
-    check(&[]).ends(2).tells("did you mean `unknown-key`?");
+    check(&[]).ends(2).prints("did you mean `unknown-key`?");
     case.write("data/sets/pixtune.toml", "[check]\ntarget = \"mistral\"\n");
     case.write("data/more.jsonl", good_lines(12));
-    check(&["data/more.jsonl"]).ends(2).tells("check them apart, or say which with --config");
+    check(&["data/more.jsonl"]).ends(2).prints("check them apart, or say which with --config");
     check(&["data/more.jsonl", "--no-config"]).ends(1);
-    check(&["--severity", "text"]).ends(2).tells("not of the form RULE=error");
-    check(&["--severity", "text=fatal"]).ends(2).tells("the choice is error, warning");
+    check(&["--severity", "text"]).ends(2).prints("not of the form RULE=error");
+    check(&["--severity", "text=fatal"]).ends(2).prints("the choice is error, warning");
 }
 
 #[test]
@@ -187,8 +187,8 @@ fn a_line_of_200_megabytes_is_read() {
     assert!(run.stdout.contains("[row-too-large]"), "{}", run.stdout);
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB"])
         .ends(2)
-        .tells("line 1 has 200000005 bytes")
-        .tells("--unsafe leaves such lines out");
+        .prints("line 1 has 200000005 bytes")
+        .prints("--unsafe leaves such lines out");
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB", "--unsafe"]).ends(1);
     assert_eq!(case.read("out.jsonl"), "");
 }
@@ -207,7 +207,7 @@ fn the_rules_are_documented() {
     let rule = case.run(&["rules", "unknown-key"]).ends(0).stdout;
     assert!(rule.contains("warning; error for mistral"), "{rule}");
     assert!(case.run(&["rules", "text"]).ends(0).stdout.contains("mojibake"));
-    case.run(&["rules", "mojibak"]).ends(2).tells("did you mean `mojibake`?");
+    case.run(&["rules", "mojibak"]).ends(2).prints("did you mean `mojibake`?");
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn rules_are_selected_and_ignored() {
     assert_eq!(ids(&["--select", "text", "--ignore", "blank-text"], 0), ["control-token"]);
     assert_eq!(ids(&["--ignore", "order,file,text"], 0), Vec::<String>::new());
     assert_eq!(ids(&["--select", "control-token", "--target", "hf"], 1), ["control-token"]);
-    case.run(&["check", "rows.jsonl", "--ignore", "blanktext"]).ends(2).tells("did you mean `blank-text`?");
-    case.run(&["check", "rows.jsonl", "--target", "mistrl"]).ends(2).tells("is no target");
+    case.run(&["check", "rows.jsonl", "--ignore", "blanktext"]).ends(2).prints("did you mean `blank-text`?");
+    case.run(&["check", "rows.jsonl", "--target", "mistrl"]).ends(2).prints("is no target");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn statistics_count_instead_of_listing() {
         run.stdout,
         "        2  error    missing-field\n        1  error    json-not-object\n        1  error    json-syntax\n\
          16 samples in 1 file: 4 errors in 4 samples, 0 warnings\n\
-         2 may be mended by `pixtune fix`, 2 more by its --unsafe\n"
+         2 may be repaired by `pixtune fix`, 2 more by its --unsafe\n"
     );
     let run = case.run(&["check", "rows.jsonl", "--statistics", "--format", "json"]).ends(1);
     assert!(
@@ -305,18 +305,18 @@ fn what_is_no_text_is_refused() {
     case.write("rows.jsonl.gz", b"\x1f\x8b\x08\0\0\0\0\0");
     case.run(&["check", "rows.jsonl.gz"])
         .ends(2)
-        .tells("gzip-compressed")
-        .tells("hint: unpack it first: gunzip");
+        .prints("gzip-compressed")
+        .prints("hint: unpack it first: gunzip");
     case.write("rows.jsonl", b"\xff\xfe{\0");
-    case.run(&["check", "rows.jsonl"]).ends(2).tells("UTF-16");
-    case.run(&["check", "missing.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
-    fs::create_dir(case.path("folder")).unwrap();
-    case.run(&["check", "folder"]).ends(2).tells("`folder` holds no conversations");
+    case.run(&["check", "rows.jsonl"]).ends(2).prints("UTF-16");
+    case.run(&["check", "missing.jsonl"]).ends(2).prints("cannot read `missing.jsonl`");
+    fs::create_dir(case.path("directory")).unwrap();
+    case.run(&["check", "directory"]).ends(2).prints("`directory` holds no conversations");
     case.write("table.csv", "image,prompt,completion\n");
-    case.run(&["check", "table.csv"]).ends(2).tells("`table.csv` is a table").tells("pixtune prepare");
-    case.run(&["tokens", "folder"]).ends(2).tells("`folder` holds no conversations");
+    case.run(&["check", "table.csv"]).ends(2).prints("`table.csv` is a table").prints("pixtune prepare");
+    case.run(&["tokens", "directory"]).ends(2).prints("`directory` holds no conversations");
     case.fixture("a.png", "grad_64x48.png");
-    case.run(&["check", "a.png"]).ends(2).tells("`a.png` is a picture");
+    case.run(&["check", "a.png"]).ends(2).prints("`a.png` is an image");
     case.run(&["check"]).ends(2);
     case.write("empty.jsonl", "");
     let run = case.run(&["check", "empty.jsonl"]).ends(1);
@@ -336,12 +336,12 @@ fn commands_that_read_samples_again_say_what_to_do_with_an_array() {
         if line.starts_with("train") {
             words.extend(["--model", &model, "--tokenizer", &tokenizer, "--out", "run"]);
         }
-        case.run(&words).ends(2).tells("`rows.json` is one JSON array").tells("pixtune fix FILE");
+        case.run(&words).ends(2).prints("`rows.json` is one JSON array").prints("pixtune fix FILE");
     }
 }
 
 #[test]
-fn a_prepared_folder_is_its_two_files() {
+fn a_prepared_directory_is_its_two_files() {
     let case = Case::new();
     case.write("out/train.jsonl", good_lines(12));
     case.write("out/validation.jsonl", good_lines(10));
@@ -412,7 +412,7 @@ fn limits_that_contradict_each_other_can_be_set() {
     fs::copy(root().join("fixtures/check/too-many-images.jsonl"), case.path("rows.jsonl")).unwrap();
     let run =
         |args: &[&str]| case.run(&[&["check", "rows.jsonl", "--select", "image"], args].concat()).stdout;
-    assert!(run(&[]).contains("the sample has 9 pictures; mistral takes 8"));
+    assert!(run(&[]).contains("the sample has 9 images; mistral takes 8"));
     assert!(run(&["--max-images", "9"]).contains("nothing to report"));
     assert!(run(&["--max-image-bytes", "50"]).contains("the limit is 50"));
 }
@@ -443,7 +443,7 @@ fn prepare_tells_conversations_by_the_same_rules() {
         "warning[answer-list]: rows.jsonl:4 /messages/3/content",
     ]
     .into_iter()
-    .fold(run, |run, told| run.tells(told));
+    .fold(run, |run, told| run.prints(told));
     assert!(!run.stderr.contains("image-form"), "{}", run.stderr);
     assert_eq!(case.rejected(), ["empty-prompt"]);
 }
@@ -452,7 +452,7 @@ fn prepare_tells_conversations_by_the_same_rules() {
 fn prepare_warns_of_the_same_texts() {
     let case =
         Case::table("image,prompt,completion\na.png,what [INST] is it?,a cafÃ©\nb.jpg,and this?,a lake\n");
-    case.prepare(&[]).ends(0).tells("warning[control-token]: data.csv:2").tells("warning[mojibake]");
+    case.prepare(&[]).ends(0).prints("warning[control-token]: data.csv:2").prints("warning[mojibake]");
 }
 
 /// The most memory that a process has had, in bytes.

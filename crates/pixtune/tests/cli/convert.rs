@@ -7,14 +7,14 @@ use std::path::Path;
 use pixtune_core::json::{self, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Case, Run, read_folder, root, text};
+use crate::harness::{Case, Run, read_directory, root, text};
 use crate::snapshots::check;
 
 impl Case {
-    /// Copies a folder of the tiny Pixtral.
+    /// Copies a directory of the tiny Pixtral.
     fn model(&self, fixture: &str, name: &str) {
         fs::create_dir_all(self.path(name)).unwrap();
-        for (file, bytes) in read_folder(&root().join("fixtures/tiny_pixtral").join(fixture)) {
+        for (file, bytes) in read_directory(&root().join("fixtures/tiny_pixtral").join(fixture)) {
             fs::write(self.path(name).join(file), bytes).unwrap();
         }
     }
@@ -29,10 +29,12 @@ impl Case {
     }
 }
 
-/// SHA-256 of every tensor of a folder, by name.
-fn hashes(folder: &Path) -> BTreeMap<String, String> {
+/// SHA-256 of every tensor of a directory, by name.
+fn hashes(directory: &Path) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for (name, bytes) in read_folder(folder).into_iter().filter(|(name, _)| name.ends_with(".safetensors")) {
+    for (name, bytes) in
+        read_directory(directory).into_iter().filter(|(name, _)| name.ends_with(".safetensors"))
+    {
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let header = json::parse(std::str::from_utf8(&bytes[8..8 + length]).unwrap()).unwrap().value;
         for (tensor, about) in header.as_object().unwrap() {
@@ -68,7 +70,7 @@ fn to_mistral_gives_the_reference_tensors() {
     // The weights are exact in bf16, so that rounding brings them back.
     case.convert("f32", "again", "mistral", &["--verify", "--dtype", "bf16"])
         .ends(0)
-        .tells("rounded to bf16");
+        .prints("rounded to bf16");
     assert_eq!(hashes(&case.path("again")), golden("native_bf16_sha256"));
 }
 
@@ -92,7 +94,7 @@ fn there_and_back_is_the_same_file() {
         case.convert(fixture, there, there, &[]).ends(0);
         let name = format!("{fixture}-back");
         case.convert(there, &name, back, &[]).ends(0);
-        let read = |folder: &str| fs::read(case.path(folder).join(file)).unwrap();
+        let read = |directory: &str| fs::read(case.path(directory).join(file)).unwrap();
         assert_eq!(read(fixture), read(&name), "{fixture}");
         fs::remove_dir_all(case.path(there)).unwrap();
     }
@@ -105,9 +107,9 @@ fn shards_join_and_split() {
     case.convert("hf", "shards", "hf", &["--shard-size", "100kB", "--verify"]).ends(0);
     case.convert("shards", "native", "mistral", &["--shard-size", "200kB", "--verify"])
         .ends(0)
-        .tells("mistral-inference reads only a single consolidated.safetensors");
+        .prints("mistral-inference reads only a single consolidated.safetensors");
     assert_eq!(hashes(&case.path("native")), golden("native_bf16_sha256"));
-    let names: Vec<String> = read_folder(&case.path("native")).into_keys().collect();
+    let names: Vec<String> = read_directory(&case.path("native")).into_keys().collect();
     assert_eq!(
         names[..4],
         [
@@ -145,7 +147,7 @@ fn a_tied_head_stays_tied_unless_asked() {
     assert!(!hashes(&case.path("tied")).contains_key("language_model.lm_head.weight"));
     case.convert("tied", "native", "mistral", &["--verify"])
         .ends(0)
-        .tells("mistral-inference needs one: --untie");
+        .prints("mistral-inference needs one: --untie");
     assert_eq!(hashes(&case.path("native")), hashes(&case.path("whole")));
     assert_eq!(case.json("native/params.json").get("tied_embeddings"), Some(&Value::Bool(true)));
     case.convert("tied", "untied", "mistral", &["--untie", "--verify"]).ends(0);
@@ -216,8 +218,8 @@ fn unknown_keys_are_carried_and_damage_is_repaired_and_told() {
     case.write("hf/config.json", damaged);
     let run = case.convert("hf", "repaired", "hf", &["--verify"]).ends(0);
     let run = run
-        .tells("warning: damaged configuration: text_config.sliding_window is absent, which means 4096")
-        .tells("warning: damaged configuration: vision_config.hidden_act is `gelu`");
+        .prints("warning: damaged configuration: text_config.sliding_window is absent, which means 4096")
+        .prints("warning: damaged configuration: vision_config.hidden_act is `gelu`");
     assert!(
         run.stdout.contains("corrected       vision_config.hidden_act: \"gelu\" to \"silu\""),
         "{}",
@@ -250,7 +252,7 @@ fn the_base_gives_what_the_source_lacks() {
     case.write("base/params.json", other);
     case.convert("hf", "other", "mistral", &["--base", "base"])
         .ends(2)
-        .tells("layers: 3 in the source, 40 in the base");
+        .prints("layers: 3 in the source, 40 in the base");
     assert!(!case.path("other").exists() && !case.path("other.partial").exists());
 }
 
@@ -261,7 +263,7 @@ fn a_vocabulary_that_does_not_fit_is_refused() {
     case.write("native/tekken.json", b"{}");
     case.convert("native", "out", "hf", &[])
         .ends(2)
-        .tells("native/tekken.json` is no tokenizer that can be used");
+        .prints("native/tekken.json` is no tokenizer that can be used");
     assert!(!case.path("out").exists());
 }
 
@@ -283,7 +285,7 @@ fn the_same_conversion_gives_the_same_bytes() {
     case.model("hf_bf16", "hf");
     case.convert("hf", "a", "mistral", &["--verify"]).ends(0);
     case.convert("hf", "b", "mistral", &["--verify"]).ends(0);
-    assert_eq!(read_folder(&case.path("a")), read_folder(&case.path("b")));
+    assert_eq!(read_directory(&case.path("a")), read_directory(&case.path("b")));
 }
 
 #[test]
@@ -300,40 +302,40 @@ fn weights_that_are_no_numbers_are_reported() {
     assert!(run.stdout.contains("has 1 NaN and 1 infinity"), "{}", run.stdout);
     let report = case.json("out/conversion_report.json");
     assert!(report.get("not_finite").unwrap().to_string().contains("\"nan\":1,\"infinite\":1"));
-    case.convert("hf", "f16", "mistral", &["--dtype", "f16"]).ends(1).tells("f16 holds values up to 65504");
+    case.convert("hf", "f16", "mistral", &["--dtype", "f16"]).ends(1).prints("f16 holds values up to 65504");
 }
 
 #[test]
 fn targets_that_would_lose_something_are_refused() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
-    case.convert("hf", "hf", "mistral", &["--force"]).ends(2).tells("`hf` is the source as well");
-    case.convert("hf", "./hf/../hf", "mistral", &["--force"]).ends(2).tells("is the source as well");
-    case.convert("hf", ".", "mistral", &["--force"]).ends(2).tells("`.` contains the source `hf`");
-    case.convert("hf", "hf/config.json", "mistral", &[]).ends(2).tells("is not a folder");
+    case.convert("hf", "hf", "mistral", &["--force"]).ends(2).prints("`hf` is the source as well");
+    case.convert("hf", "./hf/../hf", "mistral", &["--force"]).ends(2).prints("is the source as well");
+    case.convert("hf", ".", "mistral", &["--force"]).ends(2).prints("`.` contains the source `hf`");
+    case.convert("hf", "hf/config.json", "mistral", &[]).ends(2).prints("is not a directory");
     case.write("mine/notes.txt", "keep me");
-    case.convert("hf", "mine", "mistral", &[]).ends(2).tells("`mine` exists and is not empty");
-    case.convert("hf", "mine", "mistral", &["--force"]).ends(2).tells("was not written by pixtune");
+    case.convert("hf", "mine", "mistral", &[]).ends(2).prints("`mine` exists and is not empty");
+    case.convert("hf", "mine", "mistral", &["--force"]).ends(2).prints("was not written by pixtune");
     assert_eq!(case.read("mine/notes.txt"), "keep me");
-    // Both formats never meet in one folder.
+    // Both formats never meet in one directory.
     case.model("native_bf16", "native");
-    case.convert("hf", "native", "mistral", &["--force"]).ends(2).tells("was not written by pixtune");
+    case.convert("hf", "native", "mistral", &["--force"]).ends(2).prints("was not written by pixtune");
     case.convert("hf", "out", "mistral", &[]).ends(0);
     case.convert("out", "out2", "hf", &[]).ends(0);
     case.convert("hf", "out2", "mistral", &["--force"]).ends(0);
-    assert!(!case.path("out2/model.safetensors").exists(), "a replaced folder holds nothing of before");
+    assert!(!case.path("out2/model.safetensors").exists(), "a replaced directory holds nothing of before");
     fs::create_dir(case.path("empty")).unwrap();
     case.convert("hf", "empty", "mistral", &[]).ends(0);
 }
 
 #[test]
-fn a_folder_of_both_formats_is_read_in_the_other() {
+fn a_directory_of_both_formats_is_read_in_the_other() {
     let case = Case::new();
     case.model("hf_bf16", "both");
     case.model("native_bf16", "both");
     case.convert("both", "out", "mistral", &[])
         .ends(0)
-        .tells("the source holds both formats; hf's weights are converted");
+        .prints("the source holds both formats; hf's weights are converted");
 }
 
 #[cfg(unix)]
@@ -363,15 +365,15 @@ fn what_an_interrupted_run_left_is_cleared() {
 fn bad_arguments_are_refused() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
-    case.convert("hf", "out", "mistral", &["--shard-size", "much"]).ends(2).tells("`much` is no size");
-    case.convert("hf", "out", "mistral", &["--shard-size", "0"]).ends(2).tells("at least one byte");
-    case.convert("nowhere", "out", "mistral", &[]).ends(2).tells("cannot read `nowhere`");
-    case.run(&["convert", "hf", "out"]).ends(2).tells("--to");
+    case.convert("hf", "out", "mistral", &["--shard-size", "much"]).ends(2).prints("`much` is no size");
+    case.convert("hf", "out", "mistral", &["--shard-size", "0"]).ends(2).prints("at least one byte");
+    case.convert("nowhere", "out", "mistral", &[]).ends(2).prints("cannot read `nowhere`");
+    case.run(&["convert", "hf", "out"]).ends(2).prints("--to");
     assert!(!case.path("out").exists());
 }
 
 #[test]
-fn inspection_tells_what_a_folder_is() {
+fn inspection_tells_what_a_directory_is() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.model("native_bf16", "native");
@@ -391,7 +393,7 @@ fn inspection_tells_what_a_folder_is() {
     let broken = case.run(&["convert", "--inspect", "hf"]).ends(1).stdout;
     check("convert/inspect.txt", &format!("{fine}\n{damaged}\n{broken}"));
     case.write("empty/readme", "");
-    case.run(&["convert", "--inspect", "empty"]).ends(2).tells("`empty` holds no checkpoint");
+    case.run(&["convert", "--inspect", "empty"]).ends(2).prints("`empty` holds no checkpoint");
 }
 
 #[cfg(target_os = "linux")]
@@ -406,7 +408,7 @@ fn a_full_disk_leaves_nothing_behind() {
         format!("trap '' XFSZ; ulimit -f 300; exec {program} convert hf out --to mistral --shard-size none");
     command.current_dir(case.path("")).args(["-c", &script]);
     let run = crate::harness::finish(command).ends(2);
-    run.tells("consolidated.safetensors").tells("nothing was left behind; make room");
+    run.prints("consolidated.safetensors").prints("nothing was left behind; make room");
     assert!(!case.path("out").exists() && !case.path("out.partial").exists());
 }
 

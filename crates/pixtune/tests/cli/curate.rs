@@ -1,4 +1,4 @@
-//! Duplicates, splits without leaks and the quality of pictures, through the program.
+//! Duplicates, splits without leaks and the quality of images, through the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ fn as_jpeg(rgb: &Rgb, quality: u8) -> Vec<u8> {
     out
 }
 
-/// A photograph, copies of it in other words, and pictures that are none.
+/// A photograph, copies of it in other words, and images that are none.
 fn variants() -> Case {
     let case = Case::new();
     let photo = photo();
@@ -57,8 +57,8 @@ fn near_duplicates_keep_the_largest_and_name_it() {
     case.write("data.csv", NEAR);
     let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
     assert_eq!(case.rejected(), ["near-duplicate"; 3]);
-    // Of two of one size the first is kept; the mirrored picture is another one.
-    assert!(run.stderr.contains("data.csv:3: nearly the same as data.csv:2 (pictures "), "{}", run.stderr);
+    // Of two of one size the first is kept; the mirrored image is another one.
+    assert!(run.stderr.contains("data.csv:3: nearly the same as data.csv:2 (images "), "{}", run.stderr);
     assert_eq!(case.read("out/train.jsonl").lines().count(), 2);
     assert!(case.read("out/manifest.json").contains("\"duplicates\": 3"));
 }
@@ -74,7 +74,7 @@ fn near_duplicates_are_told_when_they_are_kept() {
 }
 
 #[test]
-fn near_pictures_with_other_answers_are_no_duplicates() {
+fn near_images_with_other_answers_are_no_duplicates() {
     let case = variants();
     case.write("data.csv", "image,prompt,completion\nphoto.png,what?,water and trees\nq30.jpg,how many?,3\n");
     case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
@@ -90,15 +90,15 @@ fn the_same_pixels_in_another_file_are_an_exact_duplicate() {
     with_comment.splice(2..2, *b"\xff\xfe\x00\x06meta");
     case.write("two.jpg", &with_comment);
     case.write("data.csv", "image,prompt,completion\none.jpg,q,a\ntwo.jpg,q,a\n");
-    case.prepare(&["--validation", "0"]).ends(1).tells("the same pictures and text as data.csv:2");
+    case.prepare(&["--validation", "0"]).ends(1).prints("the same images and text as data.csv:2");
 }
 
 #[test]
 fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
     let case = variants();
     let flat = changed(&photo(), |_, _| [90, 120, 60]);
-    for (name, picture) in [("photo", photo()), ("flat", flat)] {
-        let jpeg = as_jpeg(&picture, 90);
+    for (name, image) in [("photo", photo()), ("flat", flat)] {
+        let jpeg = as_jpeg(&image, 90);
         let header = image::inspect(&jpeg, &Limits::default()).unwrap();
         let decoded = image::decode(&jpeg, &header, &Limits::default(), Reading::Reference).unwrap().rgb;
         let mut touched = decoded.clone();
@@ -113,9 +113,9 @@ fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
     );
     let run = case.prepare(&["--validation", "0"]).ends(1);
     assert_eq!(case.rejected(), ["duplicate"; 2]);
-    run.tells("data.csv:3: the same pictures and text as data.csv:2, which is kept")
-        .tells("data.csv:6: the same pictures and text as data.csv:5, which is kept")
-        .tells("warning[near-duplicate]: data.csv:4");
+    run.prints("data.csv:3: the same images and text as data.csv:2, which is kept")
+        .prints("data.csv:6: the same images and text as data.csv:5, which is kept")
+        .prints("warning[near-duplicate]: data.csv:4");
     let stats = case.run(&["stats", "photo.jpg", "photo-same.png", "photo-touched.png"]).ends(0).stdout;
     assert!(
         stats.contains("photo.jpg, photo-same.png (same pixels), photo-touched.png (distance "),
@@ -125,7 +125,7 @@ fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
 }
 
 #[test]
-fn near_pictures_never_stand_on_both_sides() {
+fn near_images_never_stand_on_both_sides() {
     let case = variants();
     let names = ["photo.png", "q30.jpg", "cut.jpg", "bright.jpg"];
     let mut table = "image,prompt,completion\n".to_owned();
@@ -146,11 +146,11 @@ fn a_contradiction_is_told() {
     let case = Case::table("image,prompt,completion\na.png,what?,a cat\na.png,what?,a dog\n");
     case.prepare(&["--validation", "0"])
         .ends(0)
-        .tells("warning[contradiction]: data.csv:3: data.csv:2 has the same");
+        .prints("warning[contradiction]: data.csv:3: data.csv:2 has the same");
 }
 
 #[test]
-fn bad_pictures_are_told_and_dropped_on_request() {
+fn bad_images_are_told_and_dropped_on_request() {
     let case = Case::new();
     let photo = photo();
     let dark = changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value / 5));
@@ -175,8 +175,8 @@ fn bad_pictures_are_told_and_dropped_on_request() {
     case.prepare(&["--validation", "0", "--drop", "dark,image-too-small", "--force"]).ends(1);
     assert_eq!(case.rejected(), ["image-dark", "image-too-small"]);
     assert_eq!(text(&case.lines("out/rejected.jsonl")[0], "/severity"), "error");
-    case.prepare(&["--drop", "blury", "--force"]).ends(2).tells("is `image-blurry` meant?");
-    case.prepare(&["--drop", "dark", "--verify", "header", "--force"]).ends(2).tells("--verify header");
+    case.prepare(&["--drop", "blury", "--force"]).ends(2).prints("is `image-blurry` meant?");
+    case.prepare(&["--drop", "dark", "--verify", "header", "--force"]).ends(2).prints("--verify header");
 }
 
 #[test]
@@ -185,20 +185,20 @@ fn every_rule_of_pixels_is_told() {
     let photo = photo();
     let of_size = |width, height| Rgb { width, height, pixels: vec![] };
     let wave = |x: usize| (128.0 + 100.0 * (x as f64 / 10.0).sin()) as u8;
-    let pictures = [
+    let images = [
         ("dark", changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value / 5))),
         ("light", changed(&photo, |x, y| pixel(&photo, x, y).map(|value| 245 + value / 30))),
         ("flat", changed(&photo, |_, _| [230, 120, 120])),
         ("blurry", changed(&photo, |x, y| [wave(x), wave(y), wave(x + y)])),
         ("tiny", changed(&of_size(20, 20), |x, y| pixel(&photo, x, y))),
         ("wide", changed(&of_size(4200, 300), |x, y| pixel(&photo, x % 300, y % 200))),
-        ("grey", changed(&photo, |x, y| [pixel(&photo, x, y)[1]; 3])),
+        ("gray", changed(&photo, |x, y| [pixel(&photo, x, y)[1]; 3])),
     ];
     case.write("photo.png", encode_png(&photo));
     let mut table = "image,prompt,completion\n".to_owned();
     (0..12).for_each(|at| table.push_str(&format!("photo.png,question {at},answer {at}\n")));
-    for (name, picture) in &pictures {
-        case.write(&format!("{name}.png"), encode_png(picture));
+    for (name, image) in &images {
+        case.write(&format!("{name}.png"), encode_png(image));
         table.push_str(&format!("{name}.png,what is {name}?,it is {name}\n"));
     }
     case.write("data.csv", table);
@@ -214,9 +214,9 @@ fn every_rule_of_pixels_is_told() {
     assert!((2..14).all(|line| !run.stderr.contains(&format!("data.csv:{line} "))), "{}", run.stderr);
 }
 
-fn asked(question: &str, mime: &str, picture: &[u8]) -> String {
+fn asked(question: &str, mime: &str, image: &[u8]) -> String {
     let mut uri = format!("data:{mime};base64,").into_bytes();
-    base64::encode(picture, &mut uri);
+    base64::encode(image, &mut uri);
     let uri = String::from_utf8(uri).unwrap();
     format!(
         r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{uri}"}},{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{question} It depends."}}]}}
@@ -225,7 +225,7 @@ fn asked(question: &str, mime: &str, picture: &[u8]) -> String {
 }
 
 #[test]
-fn check_finds_pictures_of_both_sides_that_were_written_anew() {
+fn check_finds_images_of_both_sides_that_were_written_anew() {
     let case = Case::new();
     let photo = photo();
     let file = as_jpeg(&photo, 90);
@@ -236,7 +236,7 @@ fn check_finds_pictures_of_both_sides_that_were_written_anew() {
     case.write(
         "validation.jsonl",
         asked("How many?", "image/png", &encode_png(&decoded))
-            + &asked("Which colour?", "image/jpeg", &as_jpeg(&photo, 30))
+            + &asked("Which color?", "image/jpeg", &as_jpeg(&photo, 30))
             + &asked("Where?", "image/png", &encode_png(&mirrored)),
     );
     let check = |more: &[&str]| {
@@ -259,19 +259,19 @@ fn check_finds_pictures_of_both_sides_that_were_written_anew() {
 }
 
 #[test]
-fn an_odd_picture_is_dropped_on_request_once_all_are_known() {
+fn an_odd_image_is_dropped_on_request_once_all_are_known() {
     let case = Case::table("");
     let mut table = "image,prompt,completion\n".to_owned();
     (0..12).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
     case.write("data.csv", table + "big.png,what?,large\n");
-    case.prepare(&["--validation", "0"]).ends(0).tells("warning[image-odd-size]: data.csv:14");
+    case.prepare(&["--validation", "0"]).ends(0).prints("warning[image-odd-size]: data.csv:14");
     case.prepare(&["--validation", "0", "--drop", "odd-size", "--force"]).ends(1);
     assert_eq!(case.rejected(), ["image-odd-size"]);
     assert_eq!(case.read("out/train.jsonl").lines().count(), 12);
 }
 
 #[test]
-fn one_picture_for_all_rows_is_trained_on_and_told() {
+fn one_image_for_all_rows_is_trained_on_and_told() {
     let mut table = "image,prompt,completion\n".to_owned();
     (0..30).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
     let case = Case::table(table);
@@ -295,51 +295,51 @@ fn held_out(case: &Case) -> usize {
 #[test]
 fn splits_that_cannot_be_made_are_told() {
     let case = Case::table("prompt,completion\nq,a\n");
-    case.prepare(&["--validation", "0.5"]).ends(0).tells(
+    case.prepare(&["--validation", "0.5"]).ends(0).prints(
         "split-unmet]: data.csv:2: 0 rows are held out instead of 1: what hangs together stays together",
     );
     assert_eq!(case.read("out/train.jsonl").lines().count(), 1);
 
     case.write("data.csv", labelled("shop", |_| "the only one".into()));
     let by_group = ["--columns", "group=shop", "--split", "group", "--validation", "0.2", "--force"];
-    case.prepare(&by_group).ends(0).tells(
-        "data.csv:2: 30 rows from here on hang together by picture, text or group; at most 6 may be held out",
+    case.prepare(&by_group).ends(0).prints(
+        "data.csv:2: 30 rows from here on hang together by image, text or group; at most 6 may be held out",
     );
     assert_eq!(held_out(&case), 0);
 
     case.write("data.csv", labelled("kind", |at| at.to_string()));
     case.prepare(&["--split", "stratify=kind", "--validation", "0.2", "--force"])
         .ends(0)
-        .tells("data.csv:2: 24 of 30 strata are too small to give a row to validation");
+        .prints("data.csv:2: 24 of 30 strata are too small to give a row to validation");
     assert_eq!(held_out(&case), 6);
 }
 
 #[test]
-fn a_folder_without_pictures_is_refused() {
+fn a_directory_without_images_is_refused() {
     let case = Case::new();
-    case.write("folder/notes.txt", "no picture");
-    case.run(&["prepare", "folder", "--out", "out"])
+    case.write("directory/notes.txt", "no image");
+    case.run(&["prepare", "directory", "--out", "out"])
         .ends(2)
-        .tells("`folder` has no metadata.csv or metadata.jsonl");
+        .prints("`directory` has no metadata.csv or metadata.jsonl");
     assert!(!case.path("out").exists() && !case.path("out.partial").exists());
 }
 
 #[test]
-fn flat_pictures_of_one_pixel_and_more_never_show_the_same_unless_their_pixels_do() {
+fn flat_images_of_one_pixel_and_more_never_show_the_same_unless_their_pixels_do() {
     let case = Case::new();
-    let flat = |side, colour: [u8; 3]| {
-        encode_png(&changed(&Rgb { width: side, height: side, pixels: vec![] }, |_, _| colour))
+    let flat = |side, color: [u8; 3]| {
+        encode_png(&changed(&Rgb { width: side, height: side, pixels: vec![] }, |_, _| color))
     };
     let mut table = "image,prompt,completion\n".to_owned();
-    let pictures = [(1, [0; 3]), (1, [255; 3]), (90, [255; 3]), (90, [254; 3]), (1, [0; 3])];
-    for (at, (side, colour)) in pictures.into_iter().enumerate() {
-        case.write(&format!("{at}.png"), flat(side, colour));
+    let images = [(1, [0; 3]), (1, [255; 3]), (90, [255; 3]), (90, [254; 3]), (1, [0; 3])];
+    for (at, (side, color)) in images.into_iter().enumerate() {
+        case.write(&format!("{at}.png"), flat(side, color));
         table.push_str(&format!("{at}.png,what?,nothing\n"));
     }
     case.write("data.csv", table);
     let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
     assert_eq!(case.rejected(), ["duplicate"]);
-    run.tells("data.csv:6: the same pictures and text as data.csv:2");
+    run.prints("data.csv:6: the same images and text as data.csv:2");
 }
 
 #[test]

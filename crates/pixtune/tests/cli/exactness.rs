@@ -62,13 +62,13 @@ fn check_sizes(name: &str, model: &str, count: usize) {
 }
 
 #[test]
-fn pictures_have_the_grids_of_mistral_common() {
+fn images_have_the_grids_of_mistral_common() {
     check_sizes("image_sizes_p16_m1_1024.jsonl.gz", "pixtral-12b", 6750);
     check_sizes("image_sizes_p14_m2_1540.jsonl.gz", "mistral-small-3.2", 6738);
 }
 
-/// A picture `pool:c32x24.png` is 32 wide and 24 high; the program is given a file that says so and holds nothing.
-fn with_pictures(value: &Value<'static>) -> Value<'static> {
+/// An image `pool:c32x24.png` is 32 wide and 24 high; the program is given a file that says so and holds nothing.
+fn with_images(value: &Value<'static>) -> Value<'static> {
     match value {
         Value::String(text) if text.starts_with("pool:") => {
             let size = text.strip_prefix("pool:c").and_then(|name| name.strip_suffix(".png")).unwrap();
@@ -78,9 +78,9 @@ fn with_pictures(value: &Value<'static>) -> Value<'static> {
             pixtune_io::write::base64::encode(&png, &mut uri);
             Value::String(String::from_utf8(uri).unwrap().into())
         }
-        Value::Array(values) => Value::Array(values.iter().map(with_pictures).collect()),
+        Value::Array(values) => Value::Array(values.iter().map(with_images).collect()),
         Value::Object(members) => {
-            Value::Object(members.iter().map(|(key, value)| (key.clone(), with_pictures(value))).collect())
+            Value::Object(members.iter().map(|(key, value)| (key.clone(), with_images(value))).collect())
         }
         other => other.clone(),
     }
@@ -114,7 +114,7 @@ fn check_chats(layout: &str, key: &str) {
     let rows = vectors("chats.jsonl.gz");
     let lines = rows.iter().map(|row| {
         let members = ["messages", "tools"].into_iter();
-        let members = members.filter_map(|key| Some((key.into(), with_pictures(row.get(key)?))));
+        let members = members.filter_map(|key| Some((key.into(), with_images(row.get(key)?))));
         Value::Object(members.collect()).to_string()
     });
     let args = ["tokens", "lines", "--ids", "--layout", layout];
@@ -151,7 +151,7 @@ fn chats_are_laid_out_as_mistral_finetune_does() {
 #[test]
 fn requests_have_the_verdict_of_mistral_common() {
     let rows = vectors("invalid.jsonl.gz");
-    let lines = rows.iter().map(|row| with_pictures(at(row, "/request")).to_string());
+    let lines = rows.iter().map(|row| with_images(at(row, "/request")).to_string());
     for (row, answer) in rows.iter().zip(answers(lines, &["tokens", "lines", "--ids"], 1)) {
         let name = format!("{} {}", text(row, "/key"), text(row, "/cat"));
         match text(row, "/verdict").as_str() {

@@ -1,4 +1,4 @@
-//! `fix` from outside: what it mends, what it leaves, and that its output passes `check`.
+//! `fix` from outside: what it repairs, what it leaves, and that its output passes `check`.
 
 use std::fs;
 use std::io::Write as _;
@@ -24,8 +24,8 @@ fn good_lines(count: usize) -> String {
 }
 
 /// The names of the fixtures, without their extension.
-fn fixtures(folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(root().join("fixtures").join(folder)).unwrap();
+fn fixtures(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join("fixtures").join(directory)).unwrap();
     let name =
         |path: &Path| path.file_name().unwrap().to_str().unwrap().strip_suffix(".jsonl").map(str::to_owned);
     let mut names: Vec<String> = entries.filter_map(|entry| name(&entry.unwrap().path())).collect();
@@ -44,12 +44,13 @@ fn every_fixture_is_mended_once_and_passes() {
     let names = fixtures("check");
     std::thread::scope(|scope| {
         for names in names.chunks(names.len().div_ceil(4)) {
-            scope.spawn(|| names.iter().filter(|name| !name.contains('.')).for_each(|name| is_mended(name)));
+            scope
+                .spawn(|| names.iter().filter(|name| !name.contains('.')).for_each(|name| is_repaired(name)));
         }
     });
 }
 
-fn is_mended(name: &str) {
+fn is_repaired(name: &str) {
     let case = Case::new();
     let mut rows = fs::read(root().join("fixtures/check").join(format!("{name}.jsonl"))).unwrap();
     rows.extend_from_slice(good_lines(12).as_bytes());
@@ -58,7 +59,7 @@ fn is_mended(name: &str) {
     let run = fix(&case, "rows.jsonl", "safe.jsonl", &[]);
     let safe = run.stdout;
     let again = fix(&case, "safe.jsonl", "again.jsonl", &[]);
-    assert!(!again.stdout.contains("fixed["), "{name} is mended twice:\n{}", again.stdout);
+    assert!(!again.stdout.contains("fixed["), "{name} is repaired twice:\n{}", again.stdout);
     assert_eq!(fs::read(case.path("again.jsonl")).unwrap(), fs::read(case.path("safe.jsonl")).unwrap());
     let rule = rules::find(name).unwrap();
     if rule.fix == Some(Fix::Safe) && !NOT_ALL_SAFE.contains(&name) {
@@ -70,7 +71,7 @@ fn is_mended(name: &str) {
     snapshots::check(&format!("fix/{name}.txt"), &format!("{safe}\n--unsafe\n{}", run.stdout));
     case.run(&["check", "unsafe.jsonl", "--verify", "full"]).ends(0);
     let again = fix(&case, "unsafe.jsonl", "again.jsonl", &["--unsafe"]);
-    assert!(!again.stdout.contains("fixed["), "{name} is mended twice:\n{}", again.stdout);
+    assert!(!again.stdout.contains("fixed["), "{name} is repaired twice:\n{}", again.stdout);
     assert_eq!(fs::read(case.path("again.jsonl")).unwrap(), fs::read(case.path("unsafe.jsonl")).unwrap());
     assert_eq!(fs::read(case.path("rows.jsonl")).unwrap(), rows, "the input is never touched");
 }
@@ -79,9 +80,9 @@ fn is_mended(name: &str) {
 fn an_array_is_written_as_lines() {
     for name in ["llava", "alpaca", "sharegpt"] {
         let case = Case::new();
-        let folder = root().join("fixtures/fix");
-        fs::copy(folder.join("a.png"), case.path("a.png")).unwrap();
-        let rows = fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
+        let directory = root().join("fixtures/fix");
+        fs::copy(directory.join("a.png"), case.path("a.png")).unwrap();
+        let rows = fs::read_to_string(directory.join(format!("{name}.jsonl"))).unwrap();
         case.write("rows.jsonl", &rows);
         // As `json.dump` writes them, in one line and indented.
         let rows: Vec<&str> = rows.lines().collect();
@@ -108,7 +109,7 @@ fn an_array_is_written_as_lines() {
 }
 
 #[test]
-fn pictures_are_found_in_the_folder_that_is_named() {
+fn images_are_found_in_the_directory_that_is_named() {
     let case = Case::new();
     case.fixture("photos/coco/a.png", "grad_64x48.png");
     case.write(
@@ -120,8 +121,8 @@ fn pictures_are_found_in_the_folder_that_is_named() {
     };
     let run = fix(&[]).ends(1);
     assert!(run.stdout.contains("--image-folder says where"), "{}", run.stdout);
-    fix(&["--image-folder", "photo"]).ends(2).tells("did you mean `photos`?");
-    fix(&["--image-folder", "data/llava.json"]).ends(2).tells("Not a directory");
+    fix(&["--image-folder", "photo"]).ends(2).prints("did you mean `photos`?");
+    fix(&["--image-folder", "data/llava.json"]).ends(2).prints("Not a directory");
     let run = fix(&["--image-folder", "photos"]).ends(0);
     assert!(run.stdout.contains("the file `coco/a.png` embedded"), "{}", run.stdout);
     case.run(&["check", "out.jsonl", "--ignore", "file"]).ends(0);
@@ -131,10 +132,10 @@ fn pictures_are_found_in_the_folder_that_is_named() {
 fn an_array_that_is_cut_short_gives_no_file() {
     let case = Case::new();
     case.write("rows.json", format!("[{GOOD},{GOOD},"));
-    case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).tells("its JSON array is never closed");
+    case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).prints("its JSON array is never closed");
     assert!(!case.path("out.jsonl").exists());
     case.write("rows.json", format!("[{GOOD}]{GOOD}"));
-    case.run(&["check", "rows.json"]).ends(2).tells("text stands behind the end of its JSON array");
+    case.run(&["check", "rows.json"]).ends(2).prints("text stands behind the end of its JSON array");
 }
 
 #[test]
@@ -142,9 +143,9 @@ fn records_of_other_tools_become_the_targets_own() {
     for name in fixtures("fix") {
         for target in ["mistral", "openai"] {
             let case = Case::new();
-            let folder = root().join("fixtures/fix");
+            let directory = root().join("fixtures/fix");
             for file in [format!("{name}.jsonl"), "a.png".into()] {
-                fs::copy(folder.join(&file), case.path(&file)).unwrap();
+                fs::copy(directory.join(&file), case.path(&file)).unwrap();
             }
             let run = fix(&case, &format!("{name}.jsonl"), "out.jsonl", &["--target", target]).ends(0);
             case.run(&["check", "out.jsonl", "--target", target, "--ignore", "file", "--verify", "full"])
@@ -181,7 +182,7 @@ fn the_log_is_for_machines_too() {
 }
 
 #[test]
-fn only_the_chosen_rules_are_mended() {
+fn only_the_chosen_rules_are_repaired() {
     let case = Case::new();
     case.write("rows.jsonl", "{\"id\":7,\"x\":null,".to_owned() + &GOOD[1..] + "\n");
     fix(&case, "rows.jsonl", "out.jsonl", &["--select", "null-key"]).ends(0);
@@ -194,10 +195,10 @@ fn only_the_chosen_rules_are_mended() {
 fn what_is_no_text_is_refused() {
     let case = Case::new();
     case.write("rows.jsonl", b"\x1f\x8b\x08\0\0\0\0\0");
-    case.run(&["fix", "rows.jsonl", "--out", "out.jsonl"]).ends(2).tells("gzip-compressed");
-    fs::create_dir(case.path("folder")).unwrap();
-    case.run(&["fix", "folder", "--out", "out.jsonl"]).ends(2).tells("cannot read `folder`");
-    case.run(&["fix", "missing.jsonl", "--out", "out.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
+    case.run(&["fix", "rows.jsonl", "--out", "out.jsonl"]).ends(2).prints("gzip-compressed");
+    fs::create_dir(case.path("directory")).unwrap();
+    case.run(&["fix", "directory", "--out", "out.jsonl"]).ends(2).prints("cannot read `directory`");
+    case.run(&["fix", "missing.jsonl", "--out", "out.jsonl"]).ends(2).prints("cannot read `missing.jsonl`");
     assert!(!case.path("out.jsonl").exists());
     case.write("rows.jsonl", "[".repeat(100_000) + "\n{\"" + &"k".repeat(10_000_000) + "\":1}\n");
     fix(&case, "rows.jsonl", "out.jsonl", &[]).ends(1);
@@ -212,18 +213,18 @@ fn nothing_is_written_in_place_or_over_something_else() {
     case.write("rows.jsonl", good_lines(1));
     case.run(&["fix", "rows.jsonl", "--out", "./rows.jsonl", "--force"])
         .ends(2)
-        .tells("which is never changed");
+        .prints("which is never changed");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("rows.jsonl", case.path("link.jsonl")).unwrap();
         case.run(&["fix", "rows.jsonl", "--out", "link.jsonl", "--force"])
             .ends(2)
-            .tells("which is never changed");
+            .prints("which is never changed");
     }
     case.write("kept.jsonl", "precious");
-    case.run(&["fix", "rows.jsonl", "--out", "kept.jsonl"]).ends(2).tells("--force replaces it");
+    case.run(&["fix", "rows.jsonl", "--out", "kept.jsonl"]).ends(2).prints("--force replaces it");
     assert_eq!(case.read("kept.jsonl"), "precious");
-    case.run(&["fix", "rows.jsonl", "--out", "no/such/folder.jsonl"]).ends(2).tells("cannot write");
+    case.run(&["fix", "rows.jsonl", "--out", "no/such/directory.jsonl"]).ends(2).prints("cannot write");
     case.run(&["fix", "rows.jsonl"]).ends(2);
     assert_eq!(case.read("rows.jsonl"), good_lines(1));
 }
@@ -237,7 +238,7 @@ fn a_full_disk_leaves_nothing_behind() {
     let program = case.command(&[]).get_program().to_owned();
     command.current_dir(case.path(".")).arg("-c");
     command.arg("trap '' XFSZ; ulimit -f 8; exec \"$0\" fix rows.jsonl --out out.jsonl").arg(program);
-    crate::harness::finish(command).ends(2).tells("cannot write `out.jsonl`");
+    crate::harness::finish(command).ends(2).prints("cannot write `out.jsonl`");
     let names: Vec<_> =
         fs::read_dir(case.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["rows.jsonl"]);

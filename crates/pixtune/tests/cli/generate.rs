@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use crate::harness::{Case, read_folder, root};
+use crate::harness::{Case, read_directory, root};
 use crate::tokenizers::tekken_of;
 
-/// A picture, and the model of `fixtures/tiny_pixtral` with a tokenizer of its size.
+/// An image, and the model of `fixtures/tiny_pixtral` with a tokenizer of its size.
 fn case(special: usize) -> Case {
     let case = Case::new();
-    case.pictures();
-    for (name, bytes) in read_folder(&root().join("fixtures/tiny_pixtral/hf_bf16")) {
+    case.images();
+    for (name, bytes) in read_directory(&root().join("fixtures/tiny_pixtral/hf_bf16")) {
         case.write(&format!("model/{name}"), bytes);
     }
     let image = r#"{"image_patch_size":16,"max_image_size":128,"spatial_merge_size":1}"#;
@@ -49,26 +49,26 @@ fn a_damaged_configuration_is_told_and_read_as_pixtrals() {
     let (text, vision) = config.split_at(config.find("vision_config").unwrap());
     assert!(vision.contains("\"silu\""), "{vision}");
     case.write("model/config.json", format!("{text}{}", vision.replacen("\"silu\"", "\"gelu\"", 1)));
-    let run = case.run(ASK).ends(0).tells("damaged configuration: vision_config.hidden_act is `gelu`");
+    let run = case.run(ASK).ends(0).prints("damaged configuration: vision_config.hidden_act is `gelu`");
     assert_eq!(run.stdout, answer);
 }
 
 #[test]
 fn what_cannot_work_is_told_before_anything_is_computed() {
     let case = case(100);
-    case.run(ASK).ends(2).tells("has 357 tokens and the model 400");
+    case.run(ASK).ends(2).prints("has 357 tokens and the model 400");
     fs::remove_file(case.path("model/tekken.json")).unwrap();
-    case.run(ASK).ends(2).tells("the vocabulary of Pixtral 12B has 131072 tokens and the model 400");
+    case.run(ASK).ends(2).prints("the vocabulary of Pixtral 12B has 131072 tokens and the model 400");
     let case = self::case(143);
     let with = |more: &[&str]| case.run(&[ASK, more].concat()).ends(2);
-    with(&["--image", "missing.png"]).tells("cannot read `missing.png`: No such file");
-    with(&["--image", "model/config.json"]).tells("`model/config.json`: ");
-    with(&["--temperature", "-1"]).tells("temperature");
+    with(&["--image", "missing.png"]).prints("cannot read `missing.png`: No such file");
+    with(&["--image", "model/config.json"]).prints("`model/config.json`: ");
+    with(&["--temperature", "-1"]).prints("temperature");
     let native = root().join("fixtures/tiny_pixtral/native_lora_all").display().to_string();
     with(&["--adapter", &native])
-        .tells("rows are in Mistral's order")
-        .tells("pixtune adapter convert --to peft");
-    with(&["--adapter", "nowhere"]).tells("cannot read `nowhere`").tells("hint: the path starts from `");
+        .prints("rows are in Mistral's order")
+        .prints("pixtune adapter convert --to peft");
+    with(&["--adapter", "nowhere"]).prints("cannot read `nowhere`").prints("hint: the path starts from `");
     let long = ["generate", "--model", "model", "--prompt", "ab?", "--max-tokens", "99999999"];
-    case.run(&long).ends(2).tells("pass the 1024000 this model reads");
+    case.run(&long).ends(2).prints("pass the 1024000 this model reads");
 }

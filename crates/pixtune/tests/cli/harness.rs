@@ -1,4 +1,4 @@
-//! A folder of its own for every test, and the program run in it.
+//! A directory of its own for every test, and the program run in it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use pixtune_core::json::{self, Value};
 
-/// A folder that goes away with the test.
+/// A directory that goes away with the test.
 pub struct Case {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// What a run came to.
@@ -25,21 +25,21 @@ pub fn root() -> PathBuf {
 }
 
 impl Case {
-    /// An empty folder.
+    /// An empty directory.
     pub fn new() -> Case {
-        Case { folder: tempfile::tempdir().unwrap() }
+        Case { directory: tempfile::tempdir().unwrap() }
     }
 
-    /// A folder with one table in it, beside a few pictures.
+    /// A directory with one table in it, beside a few images.
     pub fn table(text: impl AsRef<[u8]>) -> Case {
         let case = Case::new();
         case.write("data.csv", text);
-        case.pictures();
+        case.images();
         case
     }
 
     /// Adds `a.png`, `b.jpg`, `c.png`, `d.webp` and `big.png`, which is larger than the model sees.
-    pub fn pictures(&self) {
+    pub fn images(&self) {
         for (name, fixture) in [
             ("a.png", "grad_64x48.png"),
             ("b.jpg", "gray_200x120.jpg"),
@@ -51,14 +51,14 @@ impl Case {
         }
     }
 
-    /// Copies a picture from `fixtures/images`.
+    /// Copies an image from `fixtures/images`.
     pub fn fixture(&self, name: &str, fixture: &str) {
         let bytes = fs::read(root().join("fixtures/images").join(fixture)).unwrap();
         self.write(name, bytes);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -71,10 +71,10 @@ impl Case {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The command, to be run in the folder.
+    /// The command, to be run in the directory.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pixtune"));
-        command.current_dir(self.folder.path()).args(args).stdin(Stdio::null());
+        command.current_dir(self.directory.path()).args(args).stdin(Stdio::null());
         command
     }
 
@@ -82,10 +82,10 @@ impl Case {
         finish(self.command(args))
     }
 
-    /// Runs a line of shell in the folder.
+    /// Runs a line of shell in the directory.
     pub fn shell(&self, line: &str) -> Run {
         let mut command = Command::new("sh");
-        command.current_dir(self.folder.path()).args(["-c", line]).stdin(Stdio::null());
+        command.current_dir(self.directory.path()).args(["-c", line]).stdin(Stdio::null());
         finish(command)
     }
 
@@ -96,7 +96,7 @@ impl Case {
 
     /// Every file of the output, by name.
     pub fn output(&self) -> BTreeMap<String, Vec<u8>> {
-        read_folder(&self.path("out"))
+        read_directory(&self.path("out"))
     }
 
     /// The lines of a JSON Lines file.
@@ -110,9 +110,9 @@ impl Case {
     }
 }
 
-/// Every file of a folder, by name.
-pub fn read_folder(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+/// Every file of a directory, by name.
+pub fn read_directory(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let file =
         |path: PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap());
     entries.map(|entry| file(entry.unwrap().path())).collect()
@@ -137,7 +137,7 @@ impl Run {
 
     /// Standard error tells this.
     #[track_caller]
-    pub fn tells(self, text: &str) -> Run {
+    pub fn prints(self, text: &str) -> Run {
         assert!(self.stderr.contains(text), "`{text}` is not in:\n{}", self.stderr);
         self
     }

@@ -17,7 +17,7 @@ const PROMISED: u64 = 100_000_000;
 /// How many times as wide as the fixture: 430 MB of weights.
 const FACTOR: usize = 32;
 
-/// Sides of the fixture's tensors that stay: vocabulary, colours, patch, rank.
+/// Sides of the fixture's tensors that stay: vocabulary, colors, patch, rank.
 const KEPT: [usize; 4] = [400, 3, 16, 8];
 
 impl Case {
@@ -41,7 +41,7 @@ impl Case {
         case
     }
 
-    /// Asserts that the folder of the case holds nothing but these.
+    /// Asserts that the directory of the case holds nothing but these.
     #[track_caller]
     fn holds(&self, names: &[&str]) {
         let mut found: Vec<String> = fs::read_dir(self.path(""))
@@ -169,14 +169,14 @@ fn a_full_disk_leaves_no_final_name() {
         let mut command = Command::new("bash");
         let script = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec \"$0\" \"$@\"");
         command.current_dir(case.path("")).args(["-c", &script, env!("CARGO_BIN_EXE_pixtune")]).args(args);
-        finish(command).ends(2).tells("cannot write `out").tells("nothing was left behind");
+        finish(command).ends(2).prints("cannot write `out").prints("nothing was left behind");
         case.holds(&["lora", "wide"]);
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_without_rights_gets_nothing() {
+fn a_directory_without_rights_gets_nothing() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::os::unix::process::CommandExt as _;
     let case = Case::wide();
@@ -196,7 +196,7 @@ fn a_folder_without_rights_gets_nothing() {
         if root {
             command.uid(65534).gid(65534);
         }
-        finish(command).ends(2).tells("cannot write `locked/out");
+        finish(command).ends(2).prints("cannot write `locked/out");
         assert_eq!(fs::read_dir(case.path("locked")).unwrap().count(), 0);
     }
 }

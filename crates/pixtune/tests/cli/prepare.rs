@@ -12,7 +12,7 @@ use pixtune_io::write::base64;
 use crate::harness::{Case, at, root, text};
 
 const THREE: &str =
-    "image,prompt,completion\na.png,what?,a gradient\nb.jpg,what?,a grey one\nbig.png,what?,a large one\n";
+    "image,prompt,completion\na.png,what?,a gradient\nb.jpg,what?,a gray one\nbig.png,what?,a large one\n";
 
 /// Everything that is kept, training first.
 fn kept(case: &Case) -> Vec<Value<'static>> {
@@ -21,27 +21,27 @@ fn kept(case: &Case) -> Vec<Value<'static>> {
     lines
 }
 
-fn picture(reference: &str) -> (String, Vec<u8>) {
+fn image(reference: &str) -> (String, Vec<u8>) {
     let (header, payload) = reference.split_once(";base64,").expect("a data URI");
     (header.to_owned(), base64::decode(payload).unwrap())
 }
 
 #[test]
-fn a_small_picture_passes_through_and_a_large_one_lands_on_the_grid() {
+fn a_small_image_passes_through_and_a_large_one_lands_on_the_grid() {
     let case = Case::table(THREE);
     case.prepare(&["--validation", "0"]).ends(0);
     let lines = kept(&case);
     assert_eq!(text(&lines[0], "/messages/0/content/1/text"), "what?");
     assert_eq!(text(&lines[0], "/messages/1/content"), "a gradient");
-    let (mime, bytes) = picture(&text(&lines[0], "/messages/0/content/0/image_url"));
+    let (mime, bytes) = image(&text(&lines[0], "/messages/0/content/0/image_url"));
     assert_eq!((mime.as_str(), &bytes), ("data:image/png", &fs::read(case.path("a.png")).unwrap()));
-    let (_, bytes) = picture(&text(&lines[2], "/messages/0/content/0/image_url"));
+    let (_, bytes) = image(&text(&lines[2], "/messages/0/content/0/image_url"));
     let header = image::inspect(&bytes, &Limits::default()).unwrap();
     assert_eq!((header.width, header.height), (1024, 688), "1200x800 becomes 64x43 patches");
 }
 
 #[test]
-fn a_shrunk_picture_fed_again_passes_untouched() {
+fn a_shrunk_image_fed_again_passes_untouched() {
     let case = Case::table(THREE);
     case.prepare(&["--validation", "0"]).ends(0);
     case.run(&["prepare", "out/train.jsonl", "--out", "again", "--validation", "0"]).ends(0);
@@ -50,11 +50,11 @@ fn a_shrunk_picture_fed_again_passes_untouched() {
 
 #[test]
 fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
-    let folder = root().join("fixtures/fix");
-    for name in ["llava", "sharegpt", "alpaca", "openai-chat", "pictures-beside"] {
+    let directory = root().join("fixtures/fix");
+    for name in ["llava", "sharegpt", "alpaca", "openai-chat", "images-beside"] {
         let case = Case::new();
-        fs::copy(folder.join("a.png"), case.path("a.png")).unwrap();
-        let rows = fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();
+        fs::copy(directory.join("a.png"), case.path("a.png")).unwrap();
+        let rows = fs::read_to_string(directory.join(format!("{name}.jsonl"))).unwrap();
         let rows = rows + "{\"neither\": \"this\"}\n";
         case.write("rows.jsonl", &rows);
         case.write("rows.json", format!("[\n {}\n]\n", rows.trim_end().replace('\n', " ,\n ")));
@@ -102,7 +102,8 @@ fn records_of_other_tools_are_read_as_conversations() {
     let no_place = llava.replace("<image>", "");
     let two_places = llava.replace("<image>", "<image><image>");
     let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
-    run.tells("rows.jsonl: records of another tool").tells("the messages have 2 places for the 1 of `image`");
+    run.prints("rows.jsonl: records of another tool")
+        .prints("the messages have 2 places for the 1 of `image`");
     assert_eq!(case.rejected(), ["image-placeholders"]);
     assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
     prepare(&no_place, &["--image-position", "last"]).ends(0);
@@ -113,8 +114,8 @@ fn records_of_other_tools_are_read_as_conversations() {
     assert_eq!(shape(0), "user: IMAGE +  or  + IMAGE + ? | assistant: Both.");
     let plain = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let run = prepare(&[plain, beside].join("\n"), &[]).ends(0);
-    run.tells("warning[unknown-key]: rows.jsonl:2: a record of another tool, unlike the first row");
-    prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).tells("named by paths");
+    run.prints("warning[unknown-key]: rows.jsonl:2: a record of another tool, unlike the first row");
+    prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).prints("named by paths");
     // ShareGPT and Alpaca
     let fixture = |name: &str| fs::read_to_string(root().join("fixtures/fix").join(name)).unwrap();
     let first = |name: &str| fixture(name).lines().next().unwrap().to_owned();
@@ -129,7 +130,7 @@ fn records_of_other_tools_are_read_as_conversations() {
 }
 
 #[test]
-fn pictures_are_found_in_the_folder_that_is_named() {
+fn images_are_found_in_the_directory_that_is_named() {
     let case = Case::table(THREE);
     case.run(&["prepare", "data.csv", "--out", "beside", "--validation", "0"]).ends(0);
     case.write("tables/data.csv", THREE);
@@ -138,7 +139,7 @@ fn pictures_are_found_in_the_folder_that_is_named() {
     };
     prepare("no", &[]).ends(1);
     assert!(case.read("no/rejected.jsonl").contains("--image-folder says where paths start"));
-    prepare("out", &["--image-folder", "nowhere"]).ends(2).tells("cannot read `nowhere`");
+    prepare("out", &["--image-folder", "nowhere"]).ends(2).prints("cannot read `nowhere`");
     prepare("out", &["--image-folder", "."]).ends(0);
     assert_eq!(case.read("out/train.jsonl"), case.read("beside/train.jsonl"));
     assert!(case.read("out/manifest.json").contains("\"image_folder\": \".\""));
@@ -152,7 +153,7 @@ fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
         let dataset = dataset.to_str().unwrap();
         case.run(&["prepare", dataset, "--out", out, "--threads", threads, "--validation", "0.2", "-q"])
             .ends(0);
-        crate::harness::read_folder(&case.path(out))
+        crate::harness::read_directory(&case.path(out))
     };
     let once = run("one", "1");
     assert!(
@@ -178,7 +179,7 @@ fn every_row_ends_in_exactly_one_file() {
 #[test]
 fn tabs_byte_order_mark_backslashes_and_quoted_line_ends_are_read() {
     let case = Case::new();
-    case.pictures();
+    case.images();
     case.write("sub/a.png", fs::read(case.path("a.png")).unwrap());
     case.write(
         "data.tsv",
@@ -189,7 +190,7 @@ fn tabs_byte_order_mark_backslashes_and_quoted_line_ends_are_read() {
 }
 
 #[test]
-fn several_pictures_stand_where_the_prompt_wants_them() {
+fn several_images_stand_where_the_prompt_wants_them() {
     let case = Case::table(
         "image,prompt,completion\n\"[\"\"a.png\"\", \"\"c.png\"\"]\",compare <image> with <image> please,x\n\"[\"\"a.png\"\",\"\"c.png\"\"]\",both,y\n",
     );
@@ -207,9 +208,9 @@ fn several_pictures_stand_where_the_prompt_wants_them() {
 }
 
 #[test]
-fn numbered_columns_are_several_pictures() {
+fn numbered_columns_are_several_images() {
     let case = Case::table("image_1,image_2,question,answer\na.png,c.png,q,a\nb.jpg,,q2,a2\n");
-    case.prepare(&["--validation", "0"]).ends(0).tells("image=image_1, image=image_2");
+    case.prepare(&["--validation", "0"]).ends(0).prints("image=image_1, image=image_2");
     let lines = kept(&case);
     assert_eq!(at(&lines[0], "/messages/0/content").as_array().unwrap().len(), 3);
     assert_eq!(at(&lines[1], "/messages/0/content").as_array().unwrap().len(), 2);
@@ -218,7 +219,7 @@ fn numbered_columns_are_several_pictures() {
 #[test]
 fn conversations_of_both_spellings_are_read_and_tools_kept() {
     let case = Case::new();
-    case.pictures();
+    case.images();
     let inline = format!("data:image/png;base64,{}", encoded(&fs::read(case.path("c.png")).unwrap()));
     let file = format!("file://{}", case.path("a.png").display());
     case.write(
@@ -238,11 +239,11 @@ fn conversations_of_both_spellings_are_read_and_tools_kept() {
     case.run(&["prepare", "chats.jsonl", "--out", "out", "--validation", "0"]).ends(0);
     let lines = kept(&case);
     assert_eq!(
-        picture(&text(&lines[1], "/messages/0/content/0/image_url")).1,
+        image(&text(&lines[1], "/messages/0/content/0/image_url")).1,
         fs::read(case.path("c.png")).unwrap()
     );
     assert_eq!(
-        picture(&text(&lines[1], "/messages/0/content/1/image_url")).1,
+        image(&text(&lines[1], "/messages/0/content/1/image_url")).1,
         fs::read(case.path("a.png")).unwrap()
     );
     assert_eq!(text(&lines[2], "/messages/1/tool_calls/0/function/arguments"), "{}");
@@ -258,15 +259,15 @@ fn encoded(bytes: &[u8]) -> String {
 #[test]
 fn image_folders_globs_and_standard_input_are_read() {
     let case = Case::new();
-    case.pictures();
-    for (name, picture) in [("folder/train/x.png", "a.png"), ("folder/test/y.png", "c.png")] {
-        case.write(name, fs::read(case.path(picture)).unwrap());
+    case.images();
+    for (name, image) in [("directory/train/x.png", "a.png"), ("directory/test/y.png", "c.png")] {
+        case.write(name, fs::read(case.path(image)).unwrap());
     }
-    case.write("folder/train/metadata.csv", "file_name,text\nx.png,a gradient\n");
-    case.write("folder/test/metadata.jsonl", "{\"file_name\":\"y.png\",\"text\":\"noise\"}\n");
-    case.run(&["prepare", "folder", "--out", "out", "--validation", "0"]).ends(0);
+    case.write("directory/train/metadata.csv", "file_name,text\nx.png,a gradient\n");
+    case.write("directory/test/metadata.jsonl", "{\"file_name\":\"y.png\",\"text\":\"noise\"}\n");
+    case.run(&["prepare", "directory", "--out", "out", "--validation", "0"]).ends(0);
     assert_eq!(kept(&case).len(), 2);
-    case.run(&["prepare", "folder/*/metadata.*", "--out", "globbed", "--validation", "0"]).ends(0);
+    case.run(&["prepare", "directory/*/metadata.*", "--out", "globbed", "--validation", "0"]).ends(0);
     assert_eq!(case.read("globbed/train.jsonl"), case.read("out/train.jsonl"));
     let mut command = case.command(&["prepare", "-", "--out", "piped", "--validation", "0"]);
     let mut child =
@@ -277,17 +278,17 @@ fn image_folders_globs_and_standard_input_are_read() {
 }
 
 #[test]
-fn the_same_picture_never_stands_on_both_sides() {
+fn the_same_image_never_stands_on_both_sides() {
     let mut table = "image,prompt,completion\n".to_owned();
     for (index, name) in ["a.png", "b.jpg", "c.png", "d.webp"].iter().cycle().take(200).enumerate() {
         table.push_str(&format!("{name},question {index}?,answer {index}\n"));
     }
     let case = Case::table(&table);
     case.prepare(&["--validation", "0.4"]).ends(0);
-    let pictures = |file: &str| -> BTreeSet<String> {
+    let images = |file: &str| -> BTreeSet<String> {
         case.lines(file).iter().map(|line| text(line, "/messages/0/content/0/image_url")).collect()
     };
-    let (train, validation) = (pictures("out/train.jsonl"), pictures("out/validation.jsonl"));
+    let (train, validation) = (images("out/train.jsonl"), images("out/validation.jsonl"));
     assert!(train.is_disjoint(&validation));
     assert_eq!(train.len() + validation.len(), 4);
 }
@@ -318,13 +319,13 @@ fn a_rotated_photo_is_turned_and_stays_as_it_is_when_kept() {
     let case = Case::table("image,prompt,completion\nturned.jpg,q,a\n");
     case.fixture("turned.jpg", "exif6_160x90.jpg");
     case.prepare(&["--validation", "0"]).ends(0);
-    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+    let (_, bytes) = image(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
     let header = image::inspect(&bytes, &Limits::default()).unwrap();
     assert_eq!((header.width, header.height, header.orientation.is_upright()), (90, 160, true));
     case.prepare(&["--validation", "0", "--images", "keep", "--force"])
         .ends(0)
-        .tells("warning[image-sideways]");
-    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+        .prints("warning[image-sideways]");
+    let (_, bytes) = image(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
     assert_eq!(bytes, fs::read(case.path("turned.jpg")).unwrap());
 }
 
@@ -333,17 +334,17 @@ fn transparent_places_become_white() {
     let case = Case::table("image,prompt,completion\nclear.png,q,a\n");
     case.fixture("clear.png", "alpha_full_transparent_20x20.png");
     case.prepare(&["--validation", "0"]).ends(0);
-    let (_, bytes) = picture(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
+    let (_, bytes) = image(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
     let header = image::inspect(&bytes, &Limits::default()).unwrap();
     let decoded = image::decode(&bytes, &header, &Limits::default(), Reading::Reference).unwrap();
     assert!(!header.alpha && decoded.rgb.pixels.iter().all(|value| *value == 255));
 }
 
 #[test]
-fn duplicates_are_rejected_once_and_questions_about_one_picture_are_not() {
+fn duplicates_are_rejected_once_and_questions_about_one_image_are_not() {
     let table = "image,prompt,completion\na.png,q,a\na.png,other,a\na.png,q,a\n";
     let case = Case::table(table);
-    case.prepare(&["--validation", "0"]).ends(1).tells("the same pictures and text as data.csv:2");
+    case.prepare(&["--validation", "0"]).ends(1).prints("the same images and text as data.csv:2");
     assert_eq!((kept(&case).len(), case.rejected()), (2, vec!["duplicate".to_owned()]));
     case.prepare(&["--validation", "0", "--dedup-by", "image", "--force"]).ends(1);
     assert_eq!(kept(&case).len(), 1);
@@ -353,7 +354,7 @@ fn duplicates_are_rejected_once_and_questions_about_one_picture_are_not() {
 
 #[test]
 fn tokens_are_counted_as_the_reference_counts_them() {
-    // <s> [INST] 12 pictures tokens (4 columns and a break, 3 rows), `what?` [/INST] `a gradient` </s>
+    // <s> [INST] 12 images tokens (4 columns and a break, 3 rows), `what?` [/INST] `a gradient` </s>
     let case = Case::table("image,prompt,completion\na.png,what?,a gradient\n");
     case.prepare(&["--validation", "0"]).ends(0);
     let manifest = case.read("out/manifest.json");
@@ -398,7 +399,7 @@ fn limits_of_pixtune_toml_hold_for_what_is_written() {
         ])
     };
     prepare("max-images = 2").ends(0);
-    prepare("max-images = 1").ends(0).tells("the sample has 2 pictures; mistral takes 1");
+    prepare("max-images = 1").ends(0).prints("the sample has 2 images; mistral takes 1");
     assert!(case.read("out/manifest.json").contains("\"target_max_images\": 1"));
     let line = case.read("out/train.jsonl").lines().next().unwrap().len();
     prepare(&format!("max-file-bytes = {}", line * 5 / 2)).ends(0);
@@ -408,8 +409,8 @@ fn limits_of_pixtune_toml_hold_for_what_is_written() {
         .filter(|name| name.starts_with("train"))
         .collect();
     assert!(names.len() > 1, "{names:?}");
-    // A picture above the limit is written anew; where that is not enough, its row is rejected.
-    prepare(&format!("max-image-bytes = {}", photo.len() / 2)).ends(1).tells("error[image-too-large]");
+    // An image above the limit is written anew; where that is not enough, its row is rejected.
+    prepare(&format!("max-image-bytes = {}", photo.len() / 2)).ends(1).prints("error[image-too-large]");
 }
 
 #[test]

@@ -17,12 +17,11 @@ fn the_report_is_one_file_that_hostile_data_does_not_break() {
     assert_eq!(page.matches("<script").count(), 1);
     assert!(!page.contains("onerror=alert(1)>") && !page.contains('\u{202e}'));
     for section in [
-        "overview", "findings", "tokens", "pictures", "worst", "alike", "texts", "split", "rejected",
-        "samples",
+        "overview", "findings", "tokens", "images", "worst", "alike", "texts", "split", "rejected", "samples",
     ] {
         assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
     }
-    case.run(&["report", "prepared", "--quiet"]).ends(2).tells("exists already");
+    case.run(&["report", "prepared", "--quiet"]).ends(2).prints("exists already");
     case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0"]).ends(0);
     let again = case.read("report.html");
     case.run(&["report", "prepared", "--quiet", "--force", "--samples", "0", "--threads", "1"]).ends(0);
@@ -34,8 +33,8 @@ fn a_report_on_poor_input_is_a_page_too() {
     let case = Case::new();
     case.write("empty.jsonl", "");
     case.write("one.jsonl", line("a", "b"));
-    case.fixture("pictures/a.png", "px1_red.png");
-    for input in ["empty.jsonl", "one.jsonl", "pictures"] {
+    case.fixture("images/a.png", "px1_red.png");
+    for input in ["empty.jsonl", "one.jsonl", "images"] {
         case.run(&["report", input, "--quiet", "--force"]).ends(0);
         assert!(!case.read("report.html").contains("NaN"), "{input}");
     }
@@ -48,26 +47,26 @@ fn a_report_appears_whole_or_not_at_all() {
     let program = env!("CARGO_BIN_EXE_pixtune");
     // A limit on file sizes is a disk that is full after 4 KiB; where its signal is not ignored, it kills.
     let full = case.shell(&format!("trap '' XFSZ; ulimit -f 8; {program} report one.jsonl --quiet"));
-    full.ends(2).tells("report.html");
+    full.ends(2).prints("report.html");
     assert!(!case.path("report.html").exists() && !case.path("report.html.partial").exists());
     let killed = case.shell(&format!("ulimit -f 8; {program} report one.jsonl --quiet"));
     assert!(killed.code != 0 && !case.path("report.html").exists());
     case.run(&["report", "one.jsonl", "--quiet"]).ends(0);
     std::fs::remove_file(case.path("report.html")).unwrap();
-    case.run(&["report", "one.jsonl", "--out", "nowhere/report.html"]).ends(2).tells("nowhere/report.html");
-    case.run(&["report", "nowhere", "--out", "report.html"]).ends(2).tells("cannot read `nowhere`");
-    case.write("folder/notes.txt", "no picture");
-    case.run(&["report", "folder"]).ends(2).tells("holds neither JSON Lines nor pictures");
+    case.run(&["report", "one.jsonl", "--out", "nowhere/report.html"]).ends(2).prints("nowhere/report.html");
+    case.run(&["report", "nowhere", "--out", "report.html"]).ends(2).prints("cannot read `nowhere`");
+    case.write("directory/notes.txt", "no image");
+    case.run(&["report", "directory"]).ends(2).prints("holds neither JSON Lines nor images");
     assert!(!case.path("report.html").exists() && !case.path("report.html.partial").exists());
 }
 
 #[test]
-fn pictures_that_cannot_be_read_and_flat_ones() {
+fn images_that_cannot_be_read_and_flat_ones() {
     let case = Case::new();
-    case.write("pictures/broken.png", "no PNG");
-    case.write("pictures/empty.jpg", "");
-    case.fixture("pictures/flat.png", "px1_red.png");
-    case.run(&["report", "pictures", "--quiet"]).ends(1);
+    case.write("images/broken.png", "no PNG");
+    case.write("images/empty.jpg", "");
+    case.fixture("images/flat.png", "px1_red.png");
+    case.run(&["report", "images", "--quiet"]).ends(1);
     let page = case.read("report.html");
     assert!(page.contains("image-unreadable") && page.contains("image-too-small") && !page.contains("NaN"));
 }

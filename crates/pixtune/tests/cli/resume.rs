@@ -5,14 +5,14 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Case, read_folder};
+use crate::harness::{Case, read_directory};
 
 /// Enough rows for a kill to find the run in every phase: good ones, bad ones, repeated ones.
 fn many_rows() -> Case {
     let mut table = "image,prompt,completion\n".to_owned();
     for index in 0..240 {
-        let picture = ["a.png", "b.jpg", "c.png", "d.webp", "missing.png", "turned.jpg"][index % 6];
-        table.push_str(&format!("{picture},question {}?,answer\n", index % 210));
+        let image = ["a.png", "b.jpg", "c.png", "d.webp", "missing.png", "turned.jpg"][index % 6];
+        table.push_str(&format!("{image},question {}?,answer\n", index % 210));
     }
     let case = Case::table(&table);
     case.fixture("turned.jpg", "exif6_160x90.jpg");
@@ -57,7 +57,7 @@ fn killed_at_any_moment_it_writes_the_same_bytes() {
 }
 
 #[test]
-fn a_cut_at_any_byte_of_the_spool_is_mended() {
+fn a_cut_at_any_byte_of_the_spool_is_repaired() {
     let case = many_rows();
     case.run(&ARGS).ends(1);
     let expected = case.output();
@@ -73,7 +73,7 @@ fn a_cut_at_any_byte_of_the_spool_is_mended() {
         child.kill().unwrap();
         child.wait().unwrap();
         if case.path("out.partial").exists() {
-            for (name, bytes) in read_folder_files(&case) {
+            for (name, bytes) in read_directory_files(&case) {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 if name != "plan" {
                     fs::write(
@@ -89,10 +89,10 @@ fn a_cut_at_any_byte_of_the_spool_is_mended() {
     }
 }
 
-fn read_folder_files(case: &Case) -> Vec<(String, Vec<u8>)> {
-    let folder = case.path("out.partial");
+fn read_directory_files(case: &Case) -> Vec<(String, Vec<u8>)> {
+    let directory = case.path("out.partial");
     let entries =
-        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     entries
         .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
         .collect()
@@ -102,17 +102,17 @@ fn read_folder_files(case: &Case) -> Vec<(String, Vec<u8>)> {
 fn an_unfinished_run_is_neither_lost_nor_mixed() {
     let case = many_rows();
     case.write("out.partial/plan", "another plan\n");
-    case.run(&ARGS).ends(2).tells("an unfinished run is in `out.partial`").tells("--resume");
-    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("other options or inputs");
+    case.run(&ARGS).ends(2).prints("an unfinished run is in `out.partial`").prints("--resume");
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("other options or inputs");
     case.run(&[&ARGS[..], &["--force"]].concat()).ends(1);
-    assert!(read_folder(&case.path("out")).contains_key("manifest.json"));
+    assert!(read_directory(&case.path("out")).contains_key("manifest.json"));
     // Resuming what is finished tells so and changes nothing.
     let before = case.output();
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
     assert_eq!(case.output(), before);
     // But what was made of other inputs is not taken for finished.
     case.write("data.csv", case.read("data.csv").replace("answer", "other"));
-    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("`out` exists already");
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("`out` exists already");
     assert_eq!(case.output(), before);
 }
 
@@ -126,10 +126,10 @@ fn an_input_that_changed_meanwhile_is_noticed() {
         .current_dir(case.path("."))
         .arg("-c")
         .arg(format!("trap '' XFSZ; ulimit -f 300; exec {program} {}", ARGS.join(" ")));
-    crate::harness::finish(limited).ends(2).tells("run again with --resume");
+    crate::harness::finish(limited).ends(2).prints("run again with --resume");
     let table = case.read("data.csv");
     case.write("data.csv", table.replacen("question 1?", "question X?", 1));
-    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).tells("data.csv:3 has changed");
+    case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("data.csv:3 has changed");
     case.write("data.csv", table);
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
 }

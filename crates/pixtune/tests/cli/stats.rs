@@ -112,30 +112,30 @@ fn poor_input_has_a_sensible_answer() {
     assert!(case.run(&["stats", "same.jsonl"]).ends(0).stdout.contains("29 samples that stand twice"));
     case.write("bad.jsonl", "{\n[]\n\u{0}\n{\"messages\": 3}\n");
     assert!(case.run(&["stats", "bad.jsonl"]).ends(1).stdout.contains("refused         4"));
-    case.write("folder/notes.txt", "no picture");
-    case.run(&["stats", "folder"]).ends(2).tells("holds neither JSON Lines nor pictures");
+    case.write("directory/notes.txt", "no image");
+    case.run(&["stats", "directory"]).ends(2).prints("holds neither JSON Lines nor images");
     case.write("data.csv", "a,b\n1,2\n");
-    case.run(&["stats", "data.csv"]).ends(2).tells("`pixtune prepare` makes samples of it");
-    case.run(&["stats", "nowhere"]).ends(2).tells("cannot read `nowhere`");
-    case.write("pictures/broken.png", "no PNG");
-    case.fixture("pictures/a.png", "px1_red.png");
-    let told = case.run(&["stats", "pictures"]).ends(1).stdout;
+    case.run(&["stats", "data.csv"]).ends(2).prints("`pixtune prepare` makes samples of it");
+    case.run(&["stats", "nowhere"]).ends(2).prints("cannot read `nowhere`");
+    case.write("images/broken.png", "no PNG");
+    case.fixture("images/a.png", "px1_red.png");
+    let told = case.run(&["stats", "images"]).ends(1).stdout;
     assert!(told.contains("1 to 1") || told.contains("1 pixels, all alike"), "{told}");
-    case.run(&["plan", "pictures"]).ends(2).tells("no samples");
-    case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).tells("h100-80gb");
-    case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).tells("write a100-80gb or a100-40gb");
+    case.run(&["plan", "images"]).ends(2).prints("no samples");
+    case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).prints("h100-80gb");
+    case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("write a100-80gb or a100-40gb");
     for command in ["stats", "report", "plan"] {
-        case.run(&[command, "-"]).ends(2).tells("`-` is not taken").tells("to a file first");
+        case.run(&[command, "-"]).ends(2).prints("`-` is not taken").prints("to a file first");
     }
-    case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).tells("is no size");
-    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).tells("less memory than any card");
-    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).tells("less memory than any card");
+    case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).prints("is no size");
+    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).prints("less memory than any card");
+    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).prints("less memory than any card");
     assert!(case.run(&["plan", "one.jsonl", "--vram", "24"]).ends(0).stdout.contains("a card of 24.0 GB"));
     assert!(case.run(&["plan", "one.jsonl", "--gpu", "H100"]).ends(0).stdout.contains("on h100-80gb"));
 }
 
 #[test]
-fn pictures_are_judged_and_put_together() {
+fn images_are_judged_and_put_together() {
     let case = Case::new();
     for (name, of) in
         [("photo.webp", "photo_300x200.webp"), ("dot.png", "px1_red.png"), ("again.png", "px1_red.png")]
@@ -148,23 +148,23 @@ fn pictures_are_judged_and_put_together() {
     assert_eq!(at(&stats, "/pictures/issues/4/count").to_string(), "2");
     assert_eq!(text(&stats, "/pictures/issues/4/worst/0/file"), "again.png");
     let told = case.run(&["stats", "set"]).ends(0).stdout;
-    assert!(told.contains("warning[image-too-small]: 2 pictures: a few patches at most"), "{told}");
+    assert!(told.contains("warning[image-too-small]: 2 images: a few patches at most"), "{told}");
     let header = case.run(&["stats", "set", "--pictures", "header"]).ends(0).stdout;
     assert!(!header.contains("image-too-small"), "what is not measured is not judged: {header}");
 }
 
 #[test]
-fn pictures_that_show_the_same_are_grouped_with_their_distance() {
+fn images_that_show_the_same_are_grouped_with_their_distance() {
     let case = example();
     let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
     let near = |pointer: &str| at(&stats, &format!("/together/near_pictures{pointer}")).to_string();
-    assert_eq!((near("/groups"), near("/pictures"), near("/across")), ("1".into(), "4".into(), "0".into()));
+    assert_eq!((near("/groups"), near("/images"), near("/across")), ("1".into(), "4".into(), "0".into()));
     assert_eq!(
         (near("/first/0/members/0/line"), near("/first/0/members/1/distance")),
         ("32".into(), "0".into())
     );
     let told = case.run(&["stats", "prepared"]).ends(0).stdout;
-    assert!(told.contains("1 group of different files that show the same, 4 pictures in all"), "{told}");
+    assert!(told.contains("1 group of different files that show the same, 4 images in all"), "{told}");
 }
 
 /// Sixty words that depend on a number.
@@ -192,7 +192,7 @@ fn texts_that_nearly_say_the_same_are_grouped_with_their_similarity() {
         train += &line(&words(of), &words(of + 200));
     }
     train += &shown(&words(1), &(words(101) + "and more"));
-    // One text with other pictures is no near one: the same text is counted once.
+    // One text with other images is no near one: the same text is counted once.
     train += &line("Is there a cat?", "yes");
     train += &shown("Is there a cat?", "yes");
     case.write("train.jsonl", train);
@@ -240,7 +240,7 @@ fn a_manifest_that_does_not_match_is_told() {
     );
     case.write("prepared/more.jsonl", line("a", "b"));
     let told = case.run(&["stats", "prepared"]).ends(0).stdout;
-    assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the folder"), "{told}");
+    assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the directory"), "{told}");
     case.write("prepared/manifest.json", "{");
     assert!(case.run(&["stats", "prepared"]).ends(0).stdout.contains("manifest.json is not JSON"));
 }

@@ -11,7 +11,7 @@ fn tekken(version: &str) -> String {
     tekken_of(version, 100, r#"{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}"#)
 }
 
-/// The same with so many special tokens, and with what it says of pictures.
+/// The same with so many special tokens, and with what it says of images.
 pub fn tekken_of(version: &str, special: usize, image: &str) -> String {
     let entry = |rank: usize, token: &[u8]| {
         let mut coded = Vec::new();
@@ -52,7 +52,7 @@ fn prepare(case: &Case, more: &[&str]) -> Run {
 #[test]
 fn prepare_counts_with_another_vocabulary_and_names_it() {
     let case = case(tekken("v3"));
-    prepare(&case, &[]).ends(0).tells("`tekken.json` cuts pictures otherwise (patches of 14 pixels");
+    prepare(&case, &[]).ends(0).prints("`tekken.json` cuts images otherwise (patches of 14 pixels");
     let first = manifest(&case);
     // <s> [INST] ab [/INST] b a </s>
     assert_eq!(at(&first, "/tokens/total").to_string(), "7");
@@ -69,12 +69,12 @@ fn prepare_counts_with_another_vocabulary_and_names_it() {
 fn an_estimate_is_told_and_written_down() {
     let why = "the conversation is laid out as v3";
     let case = case(tekken("v7"));
-    prepare(&case, &[]).ends(0).tells("estimate: ").tells(why);
+    prepare(&case, &[]).ends(0).prints("estimate: ").prints(why);
     let written = manifest(&case);
     assert!(text(&written, "/tokens/estimate").contains(why));
     let run = prepare(&case, &["--force", "--format", "json"]).ends(0);
     assert!(run.stdout.contains("\"estimate\":\"the conversation is laid out as v3"), "{}", run.stdout);
-    case.prepare(&["--force", "--model", "pixtral-large"]).ends(0).tells("estimate: ");
+    case.prepare(&["--force", "--model", "pixtral-large"]).ends(0).prints("estimate: ");
     let written = manifest(&case);
     assert!(text(&written, "/tokens/estimate").contains("SentencePiece"));
 }
@@ -99,19 +99,19 @@ fn damaged_tokenizer_files_are_refused_before_any_work() {
         (String::new(), "is not JSON"),
     ] {
         let case = case(file);
-        prepare(&case, &[]).ends(2).tells("`tekken.json`: ").tells(message);
+        prepare(&case, &[]).ends(2).prints("`tekken.json`: ").prints(message);
         assert!(!case.path("out").exists() && !case.path("out.partial").exists());
-        case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).tells(message);
+        case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).prints(message);
     }
     let case = case(b"\xff\xfe{");
-    prepare(&case, &[]).ends(2).tells("not UTF-8 text");
-    case.run(&["tokens", "rows.jsonl", "--tokenizer", "."]).ends(2).tells("cannot read `.`");
-    case.run(&["tokens", "rows.jsonl", "--tokenizer", "none.json"]).ends(2).tells("cannot read `none.json`");
+    prepare(&case, &[]).ends(2).prints("not UTF-8 text");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "."]).ends(2).prints("cannot read `.`");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "none.json"]).ends(2).prints("cannot read `none.json`");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn an_endless_tokenizer_file_is_refused() {
     let case = case("");
-    case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"]).ends(2).tells("is no tokenizer file");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"]).ends(2).prints("is no tokenizer file");
 }

@@ -14,8 +14,8 @@ fn data_uri(width: u32, height: u32) -> String {
     String::from_utf8(uri).unwrap()
 }
 
-/// A line with pictures that are only headers.
-fn pictures_line(width: u32, height: u32, count: usize) -> String {
+/// A line with images that are only headers.
+fn images_line(width: u32, height: u32, count: usize) -> String {
     let part = format!(r#"{{"type":"image_url","image_url":"{}"}}"#, data_uri(width, height));
     let parts = vec![part; count].join(",");
     format!(r#"{{"messages":[{{"role":"user","content":[{parts}]}},{{"role":"assistant","content":"a"}}]}}"#)
@@ -34,16 +34,16 @@ fn answers(run: &Run) -> Vec<pixtune_core::json::Value<'static>> {
 #[test]
 fn counts_ids_and_runs_are_those_of_the_reference() {
     let case = Case::new();
-    case.write("rows.jsonl", format!("{GOOD}\n\n{}\n", pictures_line(3000, 2000, 1)));
+    case.write("rows.jsonl", format!("{GOOD}\n\n{}\n", images_line(3000, 2000, 1)));
     let run = case.run(&["tokens", "rows.jsonl", "--ids"]).ends(0);
     assert_eq!(
         run.stdout.lines().next().unwrap(),
         r#"{"line":1,"tokens":6,"text_tokens":6,"image_tokens":0,"trained_tokens":2,"images":[],"ids":[1,3,29706,4,34049,2],"trained_runs":[[0,4],[1,2]]}"#
     );
-    let picture = &answers(&run)[1];
-    assert_eq!(at(picture, "/line").to_string(), "3");
+    let image = &answers(&run)[1];
+    assert_eq!(at(image, "/line").to_string(), "3");
     assert_eq!(
-        at(picture, "/images/0").to_string(),
+        at(image, "/images/0").to_string(),
         r#"{"width":3000,"height":2000,"columns":64,"rows":43,"tokens":2795}"#
     );
 }
@@ -60,11 +60,11 @@ fn what_the_reference_refuses_is_told_and_the_run_goes_on() {
     let rules: Vec<String> = answers[..4].iter().map(|answer| text(answer, "/refused/rule")).collect();
     assert_eq!(rules[1..], ["json-syntax", "image-bad-data-uri", "image-url"]);
     assert_eq!(at(&answers[4], "/tokens").to_string(), "6");
-    case.run(&["tokens", "rows.jsonl"]).ends(1).tells("error[json-syntax]: rows.jsonl:2");
+    case.run(&["tokens", "rows.jsonl"]).ends(1).prints("error[json-syntax]: rows.jsonl:2");
 }
 
 #[test]
-fn a_folder_stands_for_the_files_in_it_as_for_check() {
+fn a_directory_stands_for_the_files_in_it_as_for_check() {
     let case = Case::new();
     case.write("set/train.jsonl", format!("{GOOD}\n"));
     case.write("set/validation.jsonl", format!("{GOOD}\n{GOOD}\n"));
@@ -73,9 +73,9 @@ fn a_folder_stands_for_the_files_in_it_as_for_check() {
     let files: Vec<String> = answers(&run).iter().map(|answer| text(answer, "/file")).collect();
     assert_eq!(files, ["set/train.jsonl", "set/validation.jsonl", "set/validation.jsonl"]);
     case.write("none/readme.txt", "x");
-    case.run(&["tokens", "none"]).ends(2).tells("none");
+    case.run(&["tokens", "none"]).ends(2).prints("none");
     case.write("rows.csv", "a,b\n");
-    case.run(&["tokens", "rows.csv"]).ends(2).tells("rows.csv");
+    case.run(&["tokens", "rows.csv"]).ends(2).prints("rows.csv");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn sizes_and_texts_are_read_line_by_line() {
     assert_eq!(run.stdout.lines().next(), Some(r#"{"line":1,"ids":[29706]}"#));
     assert!(!run.stdout.lines().nth(1).unwrap().contains("[3]"), "text never becomes a special token");
     case.write("sizes.txt", "512\n");
-    case.run(&["tokens", "--sizes", "sizes.txt"]).ends(2).tells("`512` is no size");
-    case.run(&["tokens", "--image", "0x5"]).ends(2).tells("`0x5` is no size");
+    case.run(&["tokens", "--sizes", "sizes.txt"]).ends(2).prints("`512` is no size");
+    case.run(&["tokens", "--image", "0x5"]).ends(2).prints("`0x5` is no size");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn other_models_have_other_grids_and_say_what_is_estimated() {
     let run = case.run(&["tokens", "--image", "1540x1540", "--model", "mistral-small-3.2"]).ends(0);
     assert!(run.stdout.contains("3,080 tokens"), "{}", run.stdout);
     case.write("rows.jsonl", GOOD);
-    case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large"]).ends(0).tells("estimate: ");
+    case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large"]).ends(0).prints("estimate: ");
     let run = case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large", "--format", "json"]).ends(0);
     assert!(run.stdout.contains("\"estimate\":true"), "{}", run.stdout);
 }
@@ -110,8 +110,8 @@ fn a_damaged_tokenizer_is_a_clean_error() {
     let case = Case::new();
     case.write("rows.jsonl", GOOD);
     case.write("tekken.json", "{\"config\":{}}");
-    case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).tells("`tekken.json`: ");
-    case.run(&["tokens", "missing.jsonl"]).ends(2).tells("cannot read `missing.jsonl`");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).prints("`tekken.json`: ");
+    case.run(&["tokens", "missing.jsonl"]).ends(2).prints("cannot read `missing.jsonl`");
     case.run(&["tokens"]).ends(2);
 }
 
@@ -139,10 +139,10 @@ fn standard_input_is_read() {
 }
 
 #[test]
-fn a_thin_picture_and_half_a_pair_are_warnings() {
+fn a_thin_image_and_half_a_pair_are_warnings() {
     let case = Case::new();
     let surrogate = text_line(r"\ud800");
-    case.write("rows.jsonl", format!("{}\n{surrogate}\n{GOOD}\n", pictures_line(1, 100_000, 1)));
+    case.write("rows.jsonl", format!("{}\n{surrogate}\n{GOOD}\n", images_line(1, 100_000, 1)));
     let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(0);
     let answers = answers(&run);
     assert_eq!(at(&answers[0], "/tokens").to_string(), "133");
@@ -151,7 +151,7 @@ fn a_thin_picture_and_half_a_pair_are_warnings() {
     assert_eq!(text(&answers[1], "/warnings/0/rule"), "json-lone-surrogate");
     assert!(answers[2].get("warnings").is_none());
     let run = case.run(&["tokens", "rows.jsonl"]).ends(0);
-    run.tells("warning[image-too-thin]: rows.jsonl:1").tells("warning[json-lone-surrogate]: rows.jsonl:2");
+    run.prints("warning[image-too-thin]: rows.jsonl:1").prints("warning[json-lone-surrogate]: rows.jsonl:2");
     let run = case.run(&["tokens", "--image", "1x100000"]).ends(0);
     assert!(run.stdout.contains("image-too-thin"), "{}", run.stdout);
     let run = case.run(&["tokens", "--image", "1x100000", "--format", "json"]).ends(0);
@@ -171,10 +171,10 @@ fn control_characters_are_text_where_json_has_them() {
 }
 
 #[test]
-fn ten_thousand_pictures_and_endless_words_are_counted() {
+fn ten_thousand_images_and_endless_words_are_counted() {
     let case = Case::new();
     let endless = text_line(&"a".repeat(3_000_000));
-    case.write("rows.jsonl", format!("{}\n{endless}\n", pictures_line(1024, 1024, 10_000)));
+    case.write("rows.jsonl", format!("{}\n{endless}\n", images_line(1024, 1024, 10_000)));
     let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(0);
     let answers = answers(&run);
     assert_eq!(at(&answers[0], "/image_tokens").to_string(), "41600000");
@@ -185,7 +185,7 @@ fn ten_thousand_pictures_and_endless_words_are_counted() {
 #[test]
 fn broken_base64_behind_a_good_header_is_refused() {
     let case = Case::new();
-    let whole = pictures_line(3000, 2000, 1);
+    let whole = images_line(3000, 2000, 1);
     let long = whole.replace("\"}]},", &format!("{}\"}}]}},", "AAAA".repeat(40_000)));
     let short_of_one = whole.replace("\"}]},", &format!("{}AAA\"}}]}},", "AAAA".repeat(40_000)));
     case.write("rows.jsonl", format!("{long}\n{short_of_one}\n"));
@@ -198,7 +198,7 @@ fn broken_base64_behind_a_good_header_is_refused() {
 #[test]
 fn the_end_of_the_context_is_shown_among_the_bars() {
     let case = Case::new();
-    case.write("rows.jsonl", format!("{GOOD}\n{}\n", pictures_line(1024, 1024, 40)));
+    case.write("rows.jsonl", format!("{GOOD}\n{}\n", images_line(1024, 1024, 40)));
     let run = case.run(&["tokens", "rows.jsonl"]).ends(0);
     let bars: Vec<&str> = run.stdout.lines().rev().take(2).collect();
     assert!(bars[0].contains("≤ 262,144") && bars[1].contains("131,072  context "), "{}", run.stdout);

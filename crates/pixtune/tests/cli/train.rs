@@ -10,7 +10,7 @@ use pixtune_core::json::Value;
 use crate::harness::{Case, Run, at, finish, root, text};
 use crate::snapshots;
 
-/// A folder with the tiny model and its tokenizer in `model`, and samples in `train.jsonl`.
+/// A directory with the tiny model and its tokenizer in `model`, and samples in `train.jsonl`.
 fn case(samples: &[String]) -> Case {
     let case = Case::new();
     for file in ["config.json", "model.safetensors"] {
@@ -24,9 +24,9 @@ fn case(samples: &[String]) -> Case {
     case
 }
 
-/// A line of a picture, a question and an answer.
-fn sample(picture: Option<&str>, question: &str, answer: &str) -> String {
-    let picture = picture.map_or(String::new(), |name| {
+/// A line of an image, a question and an answer.
+fn sample(image: Option<&str>, question: &str, answer: &str) -> String {
+    let image = image.map_or(String::new(), |name| {
         let mut coded = Vec::new();
         let bytes = fs::read(root().join("fixtures/images").join(name)).unwrap();
         pixtune_io::write::base64::encode(&bytes, &mut coded);
@@ -34,7 +34,7 @@ fn sample(picture: Option<&str>, question: &str, answer: &str) -> String {
         format!(r#"{{"type":"image_url","image_url":"data:image/png;base64,{coded}"}},"#)
     });
     format!(
-        r#"{{"messages":[{{"role":"user","content":[{picture}{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{answer}"}}]}}"#
+        r#"{{"messages":[{{"role":"user","content":[{image}{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{answer}"}}]}}"#
     ) + "\n"
 }
 
@@ -101,7 +101,7 @@ fn checkpoints(case: &Case, run: &str) -> Vec<String> {
 #[test]
 fn a_toy_set_is_overfitted() {
     let case = case(&toy());
-    let run = train(&case, &["--steps", "120", "--validation", "train.jsonl"]).ends(0).tells("best so far");
+    let run = train(&case, &["--steps", "120", "--validation", "train.jsonl"]).ends(0).prints("best so far");
     assert!(run.stdout.contains("run/adapter (of step "), "{}", run.stdout);
     let (_, last) = losses(&case, "run").pop().unwrap();
     assert!(float(&last) < 0.05, "{last}");
@@ -119,7 +119,7 @@ fn a_toy_set_is_overfitted() {
 }
 
 #[test]
-fn the_folder_afterwards_is_as_promised() {
+fn the_directory_afterwards_is_as_promised() {
     let case = case(&toy());
     train(&case, &["--steps", "6", "--save-every", "2", "--eval-every", "3", "--validation", "train.jsonl"])
         .ends(0);
@@ -182,7 +182,7 @@ fn a_resumed_run_equals_an_undisturbed_one_to_the_bit() {
     fs::remove_dir_all(case.path("run/adapter")).unwrap();
     let metrics = case.read("run/metrics.jsonl");
     case.write("run/metrics.jsonl", &metrics[..metrics.len() - 200]);
-    train(&case, &[&more[..], &["--resume"]].concat()).ends(0).tells("going on after step 9 of 12");
+    train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("going on after step 9 of 12");
     assert!(adapter(&case, "run") == whole);
     assert_eq!(losses(&case, "run"), steps);
     assert_eq!(evaluations(&case, "run"), evaluated);
@@ -206,7 +206,7 @@ fn an_interrupted_run_saves_and_goes_on_to_the_same_bits() {
         Command::new("kill").args([&format!("-{signal}"), &running.id().to_string()]).status().unwrap();
         assert_eq!(running.wait().unwrap().code(), Some(2));
         assert_eq!(checkpoints(&case, "run").len(), 1, "it was saved");
-        train(&case, &[&more[..], &["--resume"]].concat()).ends(0).tells("going on after step");
+        train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("going on after step");
         let resumed = adapter(&case, "run");
         train(&case, &[&more[..], &["--force"]].concat()).ends(0);
         assert!(adapter(&case, "run") == resumed, "{signal}");
@@ -236,25 +236,28 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     );
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).current_dir(case.path(""));
-    finish(shell).ends(2).tells("cannot write").tells("once there is room, run again with --resume");
+    finish(shell).ends(2).prints("cannot write").prints("once there is room, run again with --resume");
     assert_eq!(checkpoints(&case, "run"), ["step-2"], "nothing half-written is left");
     train(&case, &["--steps", "4", "--save-every", "2", "--resume"])
         .ends(0)
-        .tells("going on after step 2 of 4");
+        .prints("going on after step 2 of 4");
 }
 
 #[test]
-fn two_runs_in_one_folder_are_one_too_many() {
+fn two_runs_in_one_directory_are_one_too_many() {
     let case = case(&toy());
     fs::create_dir(case.path("run")).unwrap();
     let lock = fs::File::create(case.path("run/.lock")).unwrap();
     lock.lock().unwrap();
-    train(&case, &["--steps", "2"]).ends(2).tells("another run works in `run`");
+    train(&case, &["--steps", "2"]).ends(2).prints("another run works in `run`");
     drop(lock);
     train(&case, &["--steps", "2"]).ends(0);
-    train(&case, &["--steps", "2"]).ends(2).tells("`run` is already there").tells("--resume goes on with it");
+    train(&case, &["--steps", "2"])
+        .ends(2)
+        .prints("`run` is already there")
+        .prints("--resume goes on with it");
     case.write("other/file", "mine");
-    case.run(&[&TOY[..6], &["other", "--steps", "2", "--force"]].concat()).ends(2).tells("is not replaced");
+    case.run(&[&TOY[..6], &["other", "--steps", "2", "--force"]].concat()).ends(2).prints("is not replaced");
 }
 
 #[test]
@@ -267,7 +270,7 @@ fn an_absurd_learning_rate_is_stopped_by_the_guard() {
         ]
         .concat(),
     );
-    run.ends(2).tells("so the step was not taken").tells("a lower --learning-rate");
+    run.ends(2).prints("so the step was not taken").prints("a lower --learning-rate");
     assert!(!case.read("run/metrics.jsonl").contains("NaN"));
 }
 
@@ -278,11 +281,11 @@ fn a_sample_longer_than_the_batch_is_named_and_refused_or_skipped() {
     let case = case(&samples);
     train(&case, &["--steps", "2"])
         .ends(2)
-        .tells("error[too-many-tokens]: train.jsonl:2")
-        .tells("do not fit into a batch of 64")
-        .tells("1 of 6 samples cannot be trained on");
+        .prints("error[too-many-tokens]: train.jsonl:2")
+        .prints("do not fit into a batch of 64")
+        .prints("1 of 6 samples cannot be trained on");
     assert!(!case.path("run").exists(), "nothing is left behind");
-    train(&case, &["--steps", "2", "--invalid-samples", "skip"]).ends(1).tells("train.jsonl:2");
+    train(&case, &["--steps", "2", "--invalid-samples", "skip"]).ends(1).prints("train.jsonl:2");
 }
 
 #[test]
@@ -295,15 +298,15 @@ fn samples_that_cannot_be_used_are_named() {
         ("{}", "error[missing-field]: train.jsonl:1"),
     ] {
         let case = case(&[format!("{line}\n")]);
-        train(&case, &["--steps", "2"]).ends(2).tells(finding);
+        train(&case, &["--steps", "2"]).ends(2).prints(finding);
         train(&case, &["--steps", "2", "--invalid-samples", "skip"])
             .ends(2)
-            .tells("`train.jsonl` have no sample that can be trained on");
+            .prints("`train.jsonl` have no sample that can be trained on");
     }
 }
 
 #[test]
-fn a_picture_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
+fn a_image_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
     let mut samples = toy();
     let coded = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
     let mut cut = Vec::new();
@@ -316,21 +319,21 @@ fn a_picture_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
     let more = ["--steps", "20", "--save-every", "100"];
     train(&case, &more)
         .ends(2)
-        .tells("error[image-unreadable]: train.jsonl:6")
-        .tells("cannot be trained on after all");
+        .prints("error[image-unreadable]: train.jsonl:6")
+        .prints("cannot be trained on after all");
     train(&case, &[&more[..], &["--resume", "--invalid-samples", "skip"]].concat())
         .ends(1)
-        .tells("train.jsonl:6");
+        .prints("train.jsonl:6");
 }
 
 #[test]
 fn validation_is_checked() {
     let case = case(&toy());
     case.write("empty.jsonl", "");
-    train(&case, &["--validation", "empty.jsonl"]).ends(2).tells("`empty.jsonl` have no sample");
-    train(&case, &["--patience", "2"]).ends(2).tells("--patience needs validation data");
-    train(&case, &["--validation", "none.jsonl"]).ends(2).tells("cannot read `none.jsonl`");
-    train(&case, &["--steps", "2"]).ends(0).tells("nothing is held out");
+    train(&case, &["--validation", "empty.jsonl"]).ends(2).prints("`empty.jsonl` have no sample");
+    train(&case, &["--patience", "2"]).ends(2).prints("--patience needs validation data");
+    train(&case, &["--validation", "none.jsonl"]).ends(2).prints("cannot read `none.jsonl`");
+    train(&case, &["--steps", "2"]).ends(0).prints("nothing is held out");
 }
 
 #[test]
@@ -340,7 +343,7 @@ fn patience_ends_a_run_and_keeps_the_best_adapter() {
     let case = case(&samples);
     case.write("valid.jsonl", held_out.concat());
     let more = ["--validation", "valid.jsonl", "--steps", "400", "--eval-every", "5", "--patience", "3"];
-    let run = train(&case, &more).ends(0).tells("warning: overfitting: validation rose from");
+    let run = train(&case, &more).ends(0).prints("warning: overfitting: validation rose from");
     assert!(run.stdout.contains("ended early: validation got no better"), "{}", run.stdout);
     let valid: Vec<f64> = evaluations(&case, "run").iter().skip(1).map(|(_, loss)| float(loss)).collect();
     let best = valid.iter().copied().fold(f64::INFINITY, f64::min);
@@ -353,12 +356,12 @@ fn patience_ends_a_run_and_keeps_the_best_adapter() {
 fn the_tokenizer_has_to_be_there_and_to_fit() {
     let case = case(&toy());
     fs::rename(case.path("model/tekken.json"), case.path("tekken.json")).unwrap();
-    train(&case, &["--steps", "2"]).ends(2).tells("there is no tekken.json").tells("--tokenizer FILE");
+    train(&case, &["--steps", "2"]).ends(2).prints("there is no tekken.json").prints("--tokenizer FILE");
     train(&case, &["--steps", "2", "--tokenizer", "pixtral-12b"])
         .ends(2)
-        .tells("the tokenizer has 131072 tokens, the model 400");
+        .prints("the tokenizer has 131072 tokens, the model 400");
     case.write("broken.json", "{}");
-    train(&case, &["--steps", "2", "--tokenizer", "broken.json"]).ends(2).tells("`broken.json`");
+    train(&case, &["--steps", "2", "--tokenizer", "broken.json"]).ends(2).prints("`broken.json`");
     train(&case, &["--steps", "2", "--tokenizer", "tekken.json"]).ends(0);
 }
 
@@ -371,17 +374,17 @@ fn data_for_another_model_is_refused() {
     let run = || case.run(&["train", "--model", "model", "--data", "data", "--out", "run", "--steps", "1"]);
     run()
         .ends(2)
-        .tells("was prepared for mistral-small-3.1 (patches of 14 pixels merged 2x2")
-        .tells("the model here has patches of 16 pixels merged 1x1 and sides up to 128");
+        .prints("was prepared for mistral-small-3.1 (patches of 14 pixels merged 2x2")
+        .prints("the model here has patches of 16 pixels merged 1x1 and sides up to 128");
     case.write("data/manifest.json", manifest("gpt-4o"));
-    run().ends(2).tells("was prepared for `gpt-4o`");
+    run().ends(2).prints("was prepared for `gpt-4o`");
     case.write("data/manifest.json", "[]");
-    run().ends(2).tells("is not a manifest of `pixtune prepare`");
+    run().ends(2).prints("is not a manifest of `pixtune prepare`");
     case.write(
         "data/manifest.json",
         manifest("pixtral-12b").replace("[]", r#"[{"path":"train.jsonl","blake3":"00"}]"#),
     );
-    run().ends(2).tells("sides up to 1024");
+    run().ends(2).prints("sides up to 1024");
 }
 
 #[test]
@@ -392,9 +395,9 @@ fn a_checkpoint_that_does_not_match_its_configuration_is_refused() {
         "model/config.json",
         config.replace("\"intermediate_size\": 96", "\"intermediate_size\": 100"),
     );
-    train(&case, &["--steps", "2"]).ends(2).tells("does not match its configuration");
+    train(&case, &["--steps", "2"]).ends(2).prints("does not match its configuration");
     case.write("model/config.json", "{");
-    train(&case, &["--steps", "2"]).ends(2).tells("config.json");
+    train(&case, &["--steps", "2"]).ends(2).prints("config.json");
     train(&case, &["--steps", "2", "--model", "none"]).ends(2);
 }
 
@@ -402,12 +405,12 @@ fn a_checkpoint_that_does_not_match_its_configuration_is_refused() {
 fn another_run_is_not_resumed() {
     let case = case(&toy());
     train(&case, &["--steps", "2"]).ends(0);
-    train(&case, &["--steps", "3", "--resume"]).ends(2).tells("`steps` was 2, now it is 3");
+    train(&case, &["--steps", "3", "--resume"]).ends(2).prints("`steps` was 2, now it is 3");
     case.write("train.jsonl", toy()[..3].concat());
-    train(&case, &["--steps", "2", "--resume"]).ends(2).tells("`input train.jsonl` was");
+    train(&case, &["--steps", "2", "--resume"]).ends(2).prints("`input train.jsonl` was");
     case.write("train.jsonl", toy().concat());
     case.write("run/checkpoints/step-2/state.json", "{}");
-    train(&case, &["--steps", "2", "--resume"]).ends(2).tells("state.json` is damaged: it has no `recent`");
+    train(&case, &["--steps", "2", "--resume"]).ends(2).prints("state.json` is damaged: it has no `recent`");
 }
 
 #[test]
@@ -426,7 +429,7 @@ fn settings_without_sense_are_refused_before_anything_is_read() {
     ] {
         let more = [more[0].to_owned() + "=" + more[1]];
         let args: Vec<&str> = ["train", "--model", "m", "--data", "d", "--out", "o", &more[0]].to_vec();
-        case.run(&args).ends(2).tells(message);
+        case.run(&args).ends(2).prints(message);
     }
 }
 

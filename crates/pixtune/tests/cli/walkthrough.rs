@@ -14,8 +14,9 @@ fn commands(document: &str) -> Vec<&str> {
 #[test]
 fn every_command_of_the_walkthrough_works() {
     let case = Case::new();
-    for folder in ["examples", "fixtures"] {
-        std::os::unix::fs::symlink(root().join(folder).canonicalize().unwrap(), case.path(folder)).unwrap();
+    for directory in ["examples", "fixtures"] {
+        std::os::unix::fs::symlink(root().join(directory).canonicalize().unwrap(), case.path(directory))
+            .unwrap();
     }
     let document = fs::read_to_string(root().join("docs/walkthrough.md")).unwrap();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_pixtune")).parent().unwrap();

@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use index::{BANDS, Index};
-use search::{Found, Neighbours, Search};
+use search::{Found, Neighbors, Search};
 
 /// A pair of hashes that are close, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ const BLOCK: u32 = 13;
 fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
     // Many blocks, taken in turn, so that no thread waits for another.
     let bits = BLOCK.min(index.depth.saturating_sub(6));
-    let search = Search::new(index, distance, bits, Neighbours::every()[0]);
+    let search = Search::new(index, distance, bits, Neighbors::every()[0]);
     let next = AtomicU32::new(0);
     let work = || {
         let mut found = Found::default();
@@ -134,12 +134,12 @@ mod tests {
         hashes: &[u64],
         distance: u32,
         (depth, bits): (u32, u32),
-        neighbours: Neighbours,
+        neighbors: Neighbors,
     ) -> Vec<Pair> {
         let mut found = Found::default();
         for band in 0..BANDS.len() {
             let index = Index::new(hashes, band, depth);
-            let search = Search::new(&index, distance, bits.min(depth), neighbours);
+            let search = Search::new(&index, distance, bits.min(depth), neighbors);
             (0..1 << (depth - search.bits)).for_each(|block| search.block(block, &mut found));
         }
         found.pairs.sort_unstable_by_key(|pair| (pair.one, pair.other));
@@ -168,8 +168,8 @@ mod tests {
         for distance in [3, 9, 10] {
             let wanted = brute_force(&hashes, distance);
             for depth in [0, 7, 12] {
-                for neighbours in Neighbours::every() {
-                    assert_eq!(search_with(&hashes, distance, (depth, 9), neighbours), wanted);
+                for neighbors in Neighbors::every() {
+                    assert_eq!(search_with(&hashes, distance, (depth, 9), neighbors), wanted);
                 }
             }
         }
@@ -190,8 +190,8 @@ mod tests {
             let flips = |n: u64| 1u64 << (n % 64) | 1 << (n / 64 % 64);
             let hashes: Vec<u64> = (0..300).map(|n| seed ^ flips(n * 7)).chain(made_up(seed, 300)).collect();
             let wanted = brute_force(&hashes, distance);
-            for neighbours in Neighbours::every() {
-                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
+            for neighbors in Neighbors::every() {
+                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbors), &wanted);
             }
         }
 
@@ -201,8 +201,8 @@ mod tests {
         ) {
             let hashes = made_up(seed, 1000);
             let wanted = brute_force(&hashes, distance);
-            for neighbours in Neighbours::every() {
-                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbours), &wanted);
+            for neighbors in Neighbors::every() {
+                prop_assert_eq!(&search_with(&hashes, distance, (depth, bits), neighbors), &wanted);
             }
         }
     }

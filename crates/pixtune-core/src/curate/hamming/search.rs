@@ -16,40 +16,40 @@ pub(super) struct Search<'i> {
     within: Vec<Vec<Step>>,
     /// The same for one block, by the highest bit.
     by_highest: Vec<Vec<Step>>,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
 }
 
-/// [`Search::neighbours`] for a kind of processor, which this one is.
+/// [`Search::neighbors`] for a kind of processor, which this one is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbours(Function);
+pub(super) struct Neighbors(Function);
 
 type Function = unsafe fn(&Search<'_>, usize, usize, &[Step], &mut Found);
 
-impl Neighbours {
+impl Neighbors {
     /// For any processor.
-    pub(super) const PORTABLE: Neighbours = Neighbours(neighbours_portable);
+    pub(super) const PORTABLE: Neighbors = Neighbors(neighbors_portable);
 
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn avx512() -> Option<Neighbours> {
+    pub(super) fn avx512() -> Option<Neighbors> {
         let has = is_x86_feature_detected!("avx512vpopcntdq")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("popcnt");
-        has.then_some(Neighbours(x86::neighbours_avx512))
+        has.then_some(Neighbors(x86::neighbors_avx512))
     }
 
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn avx2() -> Option<Neighbours> {
+    pub(super) fn avx2() -> Option<Neighbors> {
         let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
-        has.then_some(Neighbours(x86::neighbours_avx2))
+        has.then_some(Neighbors(x86::neighbors_avx2))
     }
 
     /// All that this processor has, the fastest first.
-    pub(super) fn every() -> Vec<Neighbours> {
-        let mut all = vec![Neighbours::PORTABLE];
+    pub(super) fn every() -> Vec<Neighbors> {
+        let mut all = vec![Neighbors::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
-            all.extend(Neighbours::avx2());
-            all.extend(Neighbours::avx512());
+            all.extend(Neighbors::avx2());
+            all.extend(Neighbors::avx512());
         }
         all.reverse();
         all
@@ -73,9 +73,9 @@ pub(super) struct Found {
     rows: Vec<(u32, u16)>,
 }
 
-fn neighbours_portable(search: &Search<'_>, here: usize, first: usize, steps: &[Step], found: &mut Found) {
+fn neighbors_portable(search: &Search<'_>, here: usize, first: usize, steps: &[Step], found: &mut Found) {
     let close = |one: &Half, other: u32, limit| one.iter().any(|one| (one ^ other).count_ones() <= limit);
-    search.neighbours(
+    search.neighbors(
         (here, first),
         steps,
         found,
@@ -88,7 +88,7 @@ fn neighbours_portable(search: &Search<'_>, here: usize, first: usize, steps: &[
 }
 
 impl<'i> Search<'i> {
-    pub(super) fn new(index: &'i Index, distance: u32, bits: u32, neighbours: Neighbours) -> Search<'i> {
+    pub(super) fn new(index: &'i Index, distance: u32, bits: u32, neighbors: Neighbors) -> Search<'i> {
         let radius = radii(distance)[index.band];
         let steps = |between: u32| -> Vec<Step> {
             let limit = |mask: u32| distance - between - mask.count_ones();
@@ -103,7 +103,7 @@ impl<'i> Search<'i> {
             blocks: masks(index.depth - bits, radius),
             within: (0..=radius).map(steps).collect(),
             by_highest: (0..bits).map(with_highest).collect(),
-            neighbours,
+            neighbors,
         }
     }
 
@@ -188,7 +188,7 @@ impl<'i> Search<'i> {
     }
 
     fn near_rows(&self, here: usize, first: usize, steps: &[Step], found: &mut Found) {
-        let Neighbours(function) = self.neighbours;
+        let Neighbors(function) = self.neighbors;
         // SAFETY: the processor is of the kind that the function is for.
         unsafe { function(self, here, first, steps, found) };
     }
@@ -196,7 +196,7 @@ impl<'i> Search<'i> {
     /// Compares a row with those that are a step from `first`. `turn` prepares a row for `near`: which lanes
     /// of another are within so many bits of any of its own, as bits that may repeat after those of a row.
     #[inline(always)]
-    pub(super) fn neighbours<W>(
+    pub(super) fn neighbors<W>(
         &self,
         (here, first): (usize, usize),
         steps: &[Step],

@@ -7,7 +7,7 @@ use super::search::{Found, Search, Step};
 
 /// Sixteen comparisons at a time: a row beside itself with the other one turned by an even and by an odd number of lanes.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
-pub(super) fn neighbours_avx512(
+pub(super) fn neighbors_avx512(
     search: &Search<'_>,
     here: usize,
     first: usize,
@@ -20,7 +20,7 @@ pub(super) fn neighbours_avx512(
     };
     let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 8);
     let seven = _mm512_set1_epi32(ROW as i32 - 1);
-    search.neighbours(
+    search.neighbors(
         (here, first),
         steps,
         found,
@@ -46,7 +46,7 @@ pub(super) fn neighbours_avx512(
 
 /// Eight comparisons at a time.
 #[target_feature(enable = "avx2,popcnt")]
-pub(super) fn neighbours_avx2(
+pub(super) fn neighbors_avx2(
     search: &Search<'_>,
     here: usize,
     first: usize,
@@ -69,7 +69,7 @@ pub(super) fn neighbours_avx2(
         // SAFETY: the row has 8 values.
         unsafe { _mm256_loadu_si256(row.as_ptr().cast()) }
     };
-    search.neighbours(
+    search.neighbors(
         (here, first),
         steps,
         found,

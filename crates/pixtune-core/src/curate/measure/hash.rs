@@ -1,11 +1,11 @@
-//! The perceptual hash: signs of the 64 lowest frequencies of a small picture.
+//! The perceptual hash: signs of the 64 lowest frequencies of a small image.
 
 use super::plane::{Luma, reduce};
 
 /// Side of a thumbnail.
 pub(super) const SIDE: usize = 32;
 
-/// A picture in 32 x 32 averages of luma, row by row, whatever its shape was.
+/// An image in 32 x 32 averages of luma, row by row, whatever its shape was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thumbnail {
     /// `32 * 32` averages.
@@ -81,7 +81,7 @@ const FREQUENCIES: usize = 11;
 /// A thumbnail whose variance is smaller, in squared steps of luma, has no hash: what is left of it is a scanner's shading.
 const FLAT: u64 = 2;
 
-/// A wave that starts bright by less counts as none, in 64ths of a step: in a symmetric picture half of them are nothing,
+/// A wave that starts bright by less counts as none, in 64ths of a step: in a symmetric image half of them are nothing,
 /// and encoding it anew moves them by a few 64ths.
 const NOISE: i64 = 8;
 
@@ -116,10 +116,10 @@ fn frequencies(thumbnail: &Thumbnail) -> [[i64; FREQUENCIES]; FREQUENCIES] {
 }
 
 /// The perceptual hash of an upright thumbnail: a bit for each of the 64 lowest frequencies, set where the wave starts
-/// bright. 0 for a picture too flat to have one.
+/// bright. 0 for an image too flat to have one.
 ///
 /// Signs do not change with brightness or contrast, and low frequencies hardly with scaling, re-encoding or the loss of
-/// a narrow border. The hash of the mirrored picture differs in every odd frequency across.
+/// a narrow border. The hash of the mirrored image differs in every odd frequency across.
 pub fn perceptual_hash(thumbnail: &Thumbnail) -> u64 {
     if is_flat(&thumbnail.pixels) {
         return 0;

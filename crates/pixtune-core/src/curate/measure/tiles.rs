@@ -2,7 +2,7 @@
 //!
 //! A tile's edge width is its range of luma divided by its steepest step from one pixel to the next: an edge that rises
 //! by 100 and never by more than 20 a pixel is five pixels wide. Unlike the variance of a Laplacian this does not depend
-//! on contrast, and it says by how many pixels a picture is blurred.
+//! on contrast, and it says by how many pixels an image is blurred.
 
 use super::plane::Luma;
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_smaller_than_a_tile_is_one_tile() {
+    fn a_image_smaller_than_a_tile_is_one_tile() {
         let samples = [0, 255];
         let tiles = measure(Luma { samples: &samples, width: 2, height: 1, stride: 2 });
         assert_eq!((tiles.edge_width, tiles.structure), (100, 1000));

@@ -1,13 +1,13 @@
-//! Whether two thumbnails show the same picture, up to brightness, contrast and narrow cut-off borders.
+//! Whether two thumbnails show the same image, up to brightness, contrast and narrow cut-off borders.
 //!
-//! A perceptual hash knows the coarse layout, and two forms with one layout are two pictures. So pairs that it
+//! A perceptual hash knows the coarse layout, and two forms with one layout are two images. So pairs that it
 //! proposes are compared cell by cell, after the one has been laid over the other.
 
 use super::hash::{SIDE, Thumbnail};
 
-/// The share of one picture's contrast that the other may leave unexplained. Copies at JPEG quality 30 leave 0.01, at a
+/// The share of one image's contrast that the other may leave unexplained. Copies at JPEG quality 30 leave 0.01, at a
 /// quarter of the size 0.13 at most, with 3 % cut off every side 0.02 in the median and 0.29 at most; pages of one
-/// template leave 0.36 and more. (Measured on 110 pictures from documentation, screenshots and charts among them.)
+/// template leave 0.36 and more. (Measured on 110 images from documentation, screenshots and charts among them.)
 pub const UNEXPLAINED: f32 = 0.25;
 
 /// Borders that may be cut off one side, as shares of it.
@@ -15,7 +15,7 @@ const CUTS: [f32; 4] = [0.0, 0.015, 0.03, 0.045];
 
 type Cells = [[f32; SIDE]; SIDE];
 
-/// Where the mirrored picture leaves less than this share of what the picture itself leaves unexplained, the other is
+/// Where the mirrored image leaves less than this share of what the image itself leaves unexplained, the other is
 /// mirrored: a title page is nearly symmetric, and its mirror image is another page all the same.
 const MIRRORED: f32 = 0.5;
 
@@ -61,7 +61,7 @@ fn best_cut(whole: &Cells, part: &Cells) -> (f32, f32) {
     best.0
 }
 
-/// The picture without its outer columns, stretched to its old width; each cell is the mean of what it covers.
+/// The image without its outer columns, stretched to its old width; each cell is the mean of what it covers.
 fn cut_columns(cells: &Cells, (left, right): (f32, f32)) -> Cells {
     let width = 1.0 - left - right;
     let mut parts = [(0, 0.0, 0.0); SIDE];
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_pictures_look_like_nothing() {
+    fn flat_images_look_like_nothing() {
         let flat = thumbnail(|_, _| 200.0);
         assert!(!looks_same(&flat, &flat));
     }

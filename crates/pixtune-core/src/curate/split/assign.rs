@@ -53,13 +53,13 @@ struct Component {
     held_out: bool,
 }
 
-/// A text of fewer shingles is too common to tie two rows with pictures to each other.
+/// A text of fewer shingles is too common to tie two rows with images to each other.
 const TELLING: u16 = 16;
 
 /// Gives every row that is still in training its side.
 pub(in crate::curate) fn assign(
     records: &Records,
-    pictures: &mut Groups,
+    images: &mut Groups,
     texts: &[(u32, u32)],
     split: &Split,
     verdicts: &mut [Verdict],
@@ -71,7 +71,7 @@ pub(in crate::curate) fn assign(
         return vec![];
     }
     let mut unmet = Vec::new();
-    let mut rows = join_pictures_and_groups(records, pictures, verdicts);
+    let mut rows = join_images_and_groups(records, images, verdicts);
     join_texts(records, texts, verdicts, wanted, &mut rows, &mut unmet);
     let mut of_root: BTreeMap<u32, Component> = BTreeMap::new();
     for (index, (row, images)) in records.iter().enumerate() {
@@ -114,21 +114,21 @@ impl Validation {
     }
 }
 
-/// Joins rows that show the same picture or belong to one group.
-fn join_pictures_and_groups(records: &Records, pictures: &mut Groups, verdicts: &[Verdict]) -> Groups {
+/// Joins rows that show the same image or belong to one group.
+fn join_images_and_groups(records: &Records, image_groups: &mut Groups, verdicts: &[Verdict]) -> Groups {
     let mut rows = Groups::new(verdicts.len());
-    let mut of_picture = vec![u32::MAX; records.images.len()];
+    let mut of_image = vec![u32::MAX; records.images.len()];
     let mut of_group: HashMap<u64, u32, BuildHasherDefault<Prehashed>> = HashMap::default();
-    let mut picture = 0;
+    let mut image = 0;
     for (index, (row, images)) in records.iter().enumerate() {
-        let those = picture..picture + images.len();
-        picture = those.end;
+        let those = image..image + images.len();
+        image = those.end;
         if verdicts[index] != Verdict::Train {
             continue;
         }
         let index = index as u32;
-        for picture in those {
-            let first = &mut of_picture[pictures.first(picture as u32) as usize];
+        for image in those {
+            let first = &mut of_image[image_groups.first(image as u32) as usize];
             if *first == u32::MAX {
                 *first = index;
             }

@@ -4,21 +4,21 @@ mod assign;
 #[cfg(test)]
 mod tests;
 
-use super::{Image, Record};
+use super::{ImageRecord, Record};
 pub use assign::Unmet;
 pub(super) use assign::assign;
 
 /// How rows are told apart for the split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SplitKind {
-    /// By picture and text alone.
+    /// By image and text alone.
     #[default]
     Random,
     /// Rows of one group stay together.
     Group,
     /// Every stratum gives the same share.
     Stratify,
-    /// As `Stratify`, over the kind of the answer, the number of pictures and the length in tokens.
+    /// As `Stratify`, over the kind of the answer, the number of images and the length in tokens.
     Auto,
 }
 
@@ -31,7 +31,7 @@ impl SplitKind {
         match self {
             SplitKind::Random | SplitKind::Group => 0,
             SplitKind::Stratify => row.stratum,
-            // Lengths count by their power of two, pictures up to four.
+            // Lengths count by their power of two, images up to four.
             SplitKind::Auto => {
                 let length = u64::from(32 - row.tokens.leading_zeros());
                 1 + (u64::from(row.answer_kind) << 16 | u64::from(row.images.min(4)) << 8 | length)
@@ -134,7 +134,7 @@ pub enum Side {
 impl Split {
     /// The side a row takes when no other row changes it: right for nearly all rows of a split by share, so
     /// that lines can be written to their place before all rows are known.
-    pub fn likely_side(&self, row: &Record, images: &[Image]) -> Side {
+    pub fn likely_side(&self, row: &Record, images: &[ImageRecord]) -> Side {
         match self.validation {
             Validation::Fraction(share)
                 if !self.kind.has_strata() && self.key(row, images) < threshold(share) =>
@@ -145,8 +145,8 @@ impl Split {
         }
     }
 
-    /// The row's place in the order of the split: its group's, else its first picture's, else its text's hash.
-    fn key(&self, row: &Record, images: &[Image]) -> u64 {
+    /// The row's place in the order of the split: its group's, else its first image's, else its text's hash.
+    fn key(&self, row: &Record, images: &[ImageRecord]) -> u64 {
         let content = match images.first() {
             _ if self.kind == SplitKind::Group && row.group != 0 => u128::from(row.group),
             Some(image) => image.content,

@@ -7,8 +7,8 @@ fn set(rows: impl IntoIterator<Item = (u64, u64, Vec<u128>)>) -> Records {
     let mut records = Records::default();
     for (index, (group, stratum, images)) in rows.into_iter().enumerate() {
         let text = content_hash(&index.to_le_bytes());
-        let images: Vec<Image> =
-            images.into_iter().map(|content| Image { content, ..Image::default() }).collect();
+        let images: Vec<ImageRecord> =
+            images.into_iter().map(|content| ImageRecord { content, ..ImageRecord::default() }).collect();
         records.push(Record { text, group, stratum, bytes: 100, ..Record::default() }, &images);
     }
     records
@@ -68,8 +68,8 @@ fn row_index(records: &Records, row: &Record) -> usize {
 }
 
 #[test]
-fn a_shared_picture_never_stands_on_both_sides() {
-    // Rows 2k and 2k+1 share a picture; every tenth row also shares one with the row eleven before it.
+fn a_shared_image_never_stands_on_both_sides() {
+    // Rows 2k and 2k+1 share an image; every tenth row also shares one with the row eleven before it.
     let rows =
         (0..2000u128).map(|i| (0, 0, if i % 10 == 0 { vec![i / 2, (i + 11) / 2] } else { vec![i / 2] }));
     let records = set(rows);
@@ -120,9 +120,9 @@ fn strata_give_equal_shares() {
 
 #[test]
 fn what_hangs_together_as_a_whole_is_trained_on_and_told() {
-    let one_picture = set((0..50).map(|_| (0, 0, vec![7])));
+    let one_image = set((0..50).map(|_| (0, 0, vec![7])));
     let one_group = set((0..50).map(|_| (3, 0, vec![])));
-    for (records, kind) in [(one_picture, SplitKind::Random), (one_group, SplitKind::Group)] {
+    for (records, kind) in [(one_image, SplitKind::Random), (one_group, SplitKind::Group)] {
         for validation in ["0.1", "5", "1kB"] {
             let decision = decided(&records, kind, validation);
             assert!(decision.verdicts.iter().all(|verdict| *verdict == Verdict::Train));
@@ -163,7 +163,7 @@ fn more_than_there_is_leaves_one_row_to_train_on() {
 }
 
 #[test]
-fn automatic_strata_are_answer_kind_pictures_and_length() {
+fn automatic_strata_are_answer_kind_images_and_length() {
     let mut records = Records::default();
     for index in 0..1000u32 {
         let long = index % 2 == 0;

@@ -108,9 +108,9 @@ impl Workspace {
 
     /// Appends the ranks of a piece of any length in memory for one window.
     ///
-    /// A row of tokens is the encoding of its bytes exactly when every two neighbours are the encoding of theirs.
+    /// A row of tokens is the encoding of its bytes exactly when every two neighbors are the encoding of theirs.
     /// So a window is encoded, its last tokens are dropped because what follows may change them, and the next
-    /// window begins behind those kept. The two neighbours at the seam are checked; where they would have merged
+    /// window begins behind those kept. The two neighbors at the seam are checked; where they would have merged
     /// differently the seam moves back and the window grows.
     fn merge_in_windows(&mut self, vocabulary: &Vocabulary, piece: &[u8]) {
         let (mut start, mut window) = (0, WINDOW);
@@ -139,8 +139,8 @@ impl Workspace {
 
     /// Whether the tokens before and behind the seam at `seam` stay apart when encoded together.
     fn fits(&self, vocabulary: &Vocabulary, seam: usize) -> bool {
-        let neighbours = &self.ranks[seam - 1..=seam];
-        let bytes = [vocabulary.token(neighbours[0]), vocabulary.token(neighbours[1])].concat();
+        let neighbors = &self.ranks[seam - 1..=seam];
+        let bytes = [vocabulary.token(neighbors[0]), vocabulary.token(neighbors[1])].concat();
         let mut ranks = Vec::new();
         let mut workspace = Workspace::default();
         if bytes.len() <= SMALL {
@@ -149,7 +149,7 @@ impl Workspace {
             workspace.merge_in_heap(vocabulary, &bytes);
             ranks = workspace.ranks;
         }
-        ranks == neighbours
+        ranks == neighbors
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Layout;
 use super::content::{Chunk, Joined, SEPARATOR, is_empty, join, joined_text};
-use super::out::{Out, Pictures};
+use super::out::{Images, Out};
 use super::tools::{Calls, tool_calls, tool_result, tools_json, unprintable};
 use crate::diagnostic::Finding;
 use crate::rules::{EMPTY_ANSWER, TOOL_CALL};
@@ -20,7 +20,7 @@ struct Group<'s, T> {
 
 pub(super) fn common<I, T: AsRef<str>>(
     sample: &Sample<I, T>,
-    pictures: &Pictures<'_>,
+    images: &Images<'_>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let turns = Turn::all(&sample.messages);
@@ -30,15 +30,15 @@ pub(super) fn common<I, T: AsRef<str>>(
     for group in groups(&turns) {
         match group.turns.first().map(|turn| turn.message) {
             None => {
-                user(&Joined::Text(Cow::Borrowed("")), group.last_user.then_some(&opening), pictures, out)?;
+                user(&Joined::Text(Cow::Borrowed("")), group.last_user.then_some(&opening), images, out)?;
             }
             Some(Message::User(_)) => {
                 let contents = group.turns.iter().filter_map(|turn| match turn.message {
                     Message::User(content) => Some(content),
                     _ => None,
                 });
-                let content = picture_first(join(contents));
-                user(&content, group.last_user.then_some(&opening), pictures, out)?;
+                let content = image_first(join(contents));
+                user(&content, group.last_user.then_some(&opening), images, out)?;
             }
             Some(Message::Assistant(_)) => answers(group.turns, out)?,
             Some(Message::Tool(_)) => {
@@ -95,8 +95,8 @@ fn groups<'s, T>(turns: &'s [Turn<'s, T>]) -> Vec<Group<'s, T>> {
     groups
 }
 
-/// `[text, picture]` becomes `[picture, text]`; any other order stays.
-fn picture_first(content: Joined<'_>) -> Joined<'_> {
+/// `[text, image]` becomes `[image, text]`; any other order stays.
+fn image_first(content: Joined<'_>) -> Joined<'_> {
     match content {
         Joined::Chunks(mut chunks) => {
             if matches!(chunks[..], [Chunk::Text(_), Chunk::Image(_)]) {
@@ -117,7 +117,7 @@ pub(super) struct Opening<'s> {
 pub(super) fn user(
     content: &Joined<'_>,
     opening: Option<&Opening<'_>>,
-    pictures: &Pictures<'_>,
+    images: &Images<'_>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let marks = *out.tekken.marks();
@@ -142,7 +142,7 @@ pub(super) fn user(
             for chunk in chunks {
                 match chunk {
                     Chunk::Text(text) => out.text(text, false),
-                    Chunk::Image(image) => out.picture(*image, pictures)?,
+                    Chunk::Image(image) => out.image(*image, images)?,
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::sample::{Content, Part};
 /// What stands between texts that are joined.
 pub(super) const SEPARATOR: &str = "\n\n";
 
-/// A piece of a normalised user turn.
+/// A piece of a normalized user turn.
 pub(super) enum Chunk<'s> {
     Text(Cow<'s, str>),
     Image(usize),
@@ -16,7 +16,7 @@ pub(super) enum Chunk<'s> {
 /// What messages of one role become when they are joined.
 pub(super) enum Joined<'s> {
     Text(Cow<'s, str>),
-    /// Texts and at least one picture; no text follows another.
+    /// Texts and at least one image; no text follows another.
     Chunks(Vec<Chunk<'s>>),
 }
 
@@ -59,7 +59,7 @@ pub(super) fn join<'s, T: AsRef<str> + 's>(contents: impl Iterator<Item = &'s Co
     Joined::Chunks(chunks)
 }
 
-/// The joined text of a content without pictures.
+/// The joined text of a content without images.
 pub(super) fn joined_text<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     match join(std::iter::once(content)) {
         Joined::Text(text) => text,

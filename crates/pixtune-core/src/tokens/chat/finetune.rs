@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Layout;
 use super::common::{Opening, answer, user};
 use super::content::unjoined;
-use super::out::{Out, Pictures};
+use super::out::{Images, Out};
 use super::tools::{Calls, tool_calls, tool_result};
 use crate::diagnostic::Finding;
 use crate::sample::{Assistant, Content, Message, Part, Sample};
@@ -13,7 +13,7 @@ use crate::tokens::validate::{Turn, only_system_prompt, validate};
 
 pub(super) fn finetune<I, T: AsRef<str>>(
     sample: &Sample<I, T>,
-    pictures: &Pictures<'_>,
+    images: &Images<'_>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let turns = Turn::all(&sample.messages);
@@ -28,7 +28,7 @@ pub(super) fn finetune<I, T: AsRef<str>>(
         match turn.message {
             Message::User(content) => {
                 let content = unjoined(content);
-                user(&content, (last_user == Some(index)).then_some(&opening), pictures, out)?;
+                user(&content, (last_user == Some(index)).then_some(&opening), images, out)?;
             }
             Message::Assistant(assistant) => {
                 let trained = assistant.weight != Some(false) && (sample.tools.is_empty() || is_last);

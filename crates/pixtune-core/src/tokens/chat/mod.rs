@@ -11,7 +11,7 @@ mod out;
 mod tools;
 
 use super::grid::{Grid, grid};
-use super::tekken::{PictureConfig, Tekken};
+use super::tekken::{ImageConfig, Tekken};
 use super::validate::Turn;
 use crate::diagnostic::Finding;
 use crate::sample::{Assistant, Content, Message, Part, Sample};
@@ -20,12 +20,12 @@ use common::common;
 use content::SEPARATOR;
 pub(super) use content::is_empty;
 use finetune::finetune;
-use out::{Measure, Out, Pictures};
+use out::{Images, Measure, Out};
 
 /// How a conversation is laid out in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// As mistral-common and everything built on it serves the model: turns of one role are joined, and a picture
+    /// As mistral-common and everything built on it serves the model: turns of one role are joined, and an image
     /// behind a single text moves to the front.
     #[default]
     MistralCommon,
@@ -65,18 +65,18 @@ pub struct Run {
 pub struct Counts {
     /// All tokens.
     pub tokens: usize,
-    /// Tokens of pictures, breaks and ends included.
+    /// Tokens of images, breaks and ends included.
     pub image_tokens: usize,
     /// Tokens that count in the loss.
     pub trained_tokens: usize,
     /// The loss mask, as runs that alternate.
     pub runs: Vec<Run>,
-    /// The pictures in the order the model sees them.
+    /// The images in the order the model sees them.
     pub images: Vec<Grid>,
 }
 
 impl Counts {
-    /// Tokens that are no picture: text and the marks around it.
+    /// Tokens that are no image: text and the marks around it.
     pub fn text_tokens(&self) -> usize {
         self.tokens - self.image_tokens
     }
@@ -94,7 +94,7 @@ pub struct Encoded {
 /// Encodes conversations for one model.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatEncoder<'t> {
-    /// The model: how its pictures are cut.
+    /// The model: how its images are cut.
     pub spec: &'t ModelSpec,
     /// The vocabulary.
     pub tekken: &'t Tekken,
@@ -167,9 +167,9 @@ impl<'t> ChatEncoder<'t> {
             .iter()
             .map(|message| Some(plain(message)? + MARKS_AROUND))
             .sum::<Option<usize>>()?;
-        let pictures: usize =
+        let images: usize =
             sizes.iter().map(|&(width, height)| grid(self.spec, width, height).tokens()).sum();
-        Some(2 * MARKS_AROUND + texts + pictures)
+        Some(2 * MARKS_AROUND + texts + images)
     }
 
     /// The same as [`ChatEncoder::encode`] without the ids.
@@ -182,7 +182,7 @@ impl<'t> ChatEncoder<'t> {
     }
 
     /// The tokenizer file names its ids; a model whose own vocabulary is of another kind brings them along.
-    fn picture_ids(&self) -> (u32, u32, u32) {
+    fn image_ids(&self) -> (u32, u32, u32) {
         match self.spec.tokenizer {
             TokenizerKind::Tekken { .. } => {
                 let marks = self.tekken.marks();
@@ -194,10 +194,10 @@ impl<'t> ChatEncoder<'t> {
         }
     }
 
-    /// How the tokenizer cuts pictures, if it is otherwise than the model does, whose way counts.
-    pub fn other_pictures(&self) -> Option<PictureConfig> {
+    /// How the tokenizer cuts images, if it is otherwise than the model does, whose way counts.
+    pub fn other_images(&self) -> Option<ImageConfig> {
         let ModelSpec { patch, merge, max_side, .. } = *self.spec;
-        self.tekken.pictures().filter(|pictures| *pictures != PictureConfig { patch, max_side, merge })
+        self.tekken.images().filter(|images| *images != ImageConfig { patch, max_side, merge })
     }
 
     fn walk<I, T: AsRef<str>>(
@@ -209,11 +209,11 @@ impl<'t> ChatEncoder<'t> {
         let encoder = (measure != Measure::Bytes).then(|| self.tekken.encoder());
         let counts = Counts::default();
         let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
-        let pictures = Pictures { spec: self.spec, sizes, ids: self.picture_ids() };
+        let images = Images { spec: self.spec, sizes, ids: self.image_ids() };
         out.mark(self.tekken.marks().begin, false);
         match self.layout {
-            Layout::MistralCommon => common(sample, &pictures, &mut out)?,
-            Layout::MistralFinetune => finetune(sample, &pictures, &mut out)?,
+            Layout::MistralCommon => common(sample, &images, &mut out)?,
+            Layout::MistralFinetune => finetune(sample, &images, &mut out)?,
         }
         Ok(out)
     }

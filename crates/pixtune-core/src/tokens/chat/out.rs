@@ -7,8 +7,8 @@ use crate::spec::ModelSpec;
 use crate::tokens::grid::grid;
 use crate::tokens::tekken::{Encoder, Tekken};
 
-/// What is known of the pictures of a conversation.
-pub(super) struct Pictures<'s> {
+/// What is known of the images of a conversation.
+pub(super) struct Images<'s> {
     pub(super) spec: &'s ModelSpec,
     pub(super) sizes: &'s [(u32, u32)],
     /// `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`.
@@ -57,18 +57,18 @@ impl Out<'_> {
         self.add(1, trained);
     }
 
-    pub(super) fn picture(&mut self, image: usize, pictures: &Pictures<'_>) -> Result<(), Finding> {
-        let Some(&(width, height)) = pictures.sizes.get(image) else {
+    pub(super) fn image(&mut self, image: usize, images: &Images<'_>) -> Result<(), Finding> {
+        let Some(&(width, height)) = images.sizes.get(image) else {
             return Err(Finding::new(
                 &IMAGE_UNREADABLE,
                 "",
-                format!("the size of picture {} is not known", image + 1),
+                format!("the size of image {} is not known", image + 1),
             ));
         };
-        let grid = grid(pictures.spec, width, height);
+        let grid = grid(images.spec, width, height);
         if self.measure == Measure::Ids {
             let ids = &mut self.ids;
-            let (image, image_break, image_end) = pictures.ids;
+            let (image, image_break, image_end) = images.ids;
             for row in 1..=grid.rows {
                 ids.extend(std::iter::repeat_n(image, grid.columns as usize));
                 ids.push(if row == grid.rows { image_end } else { image_break });

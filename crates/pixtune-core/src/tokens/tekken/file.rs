@@ -1,6 +1,6 @@
 //! Reading `tekken.json`.
 
-use super::{PATTERN, PictureConfig, Tekken, TekkenError};
+use super::{ImageConfig, PATTERN, Tekken, TekkenError};
 use crate::json::{self, Value};
 use crate::tokens::bpe::{MAX_RANKS, Vocabulary};
 
@@ -48,7 +48,7 @@ impl Tekken {
             first: duplicate.first,
             second: duplicate.second,
         })?;
-        Tekken::assemble(vocabulary.into(), special_tokens, version, pictures(&file)?)
+        Tekken::assemble(vocabulary.into(), special_tokens, version, images(&file)?)
     }
 }
 
@@ -157,7 +157,7 @@ fn ranks_of(file: &Value<'_>, ranks: usize) -> Result<(Vec<u8>, Vec<u32>), Tekke
     Ok((bytes, starts))
 }
 
-fn pictures(file: &Value<'_>) -> Result<Option<PictureConfig>, TekkenError> {
+fn images(file: &Value<'_>) -> Result<Option<ImageConfig>, TekkenError> {
     // `multimodal` is the older name, mistral-common 1.13.1 `tekken.py`.
     let Some(block) = ["/multimodal", "/image"].into_iter().find(|block| at(file, block).is_some()) else {
         return Ok(None);
@@ -174,7 +174,7 @@ fn pictures(file: &Value<'_>) -> Result<Option<PictureConfig>, TekkenError> {
     } else {
         1
     };
-    Ok(Some(PictureConfig { patch: side("image_patch_size")?, max_side: side("max_image_size")?, merge }))
+    Ok(Some(ImageConfig { patch: side("image_patch_size")?, max_side: side("max_image_size")?, merge }))
 }
 
 /// Padded standard base64; `None` for anything else.

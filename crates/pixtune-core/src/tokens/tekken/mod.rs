@@ -26,7 +26,7 @@ pub struct Tekken {
     special_tokens: Vec<String>,
     marks: Marks,
     version: u32,
-    pictures: Option<PictureConfig>,
+    images: Option<ImageConfig>,
     /// Encoders at rest, with the memory they have collected.
     resting: Mutex<Vec<Memory>>,
 }
@@ -52,7 +52,7 @@ pub struct Marks {
     pub begin_result: u32,
     /// `[/TOOL_RESULTS]`.
     pub end_result: u32,
-    /// `[IMG]`, one patch of a picture.
+    /// `[IMG]`, one patch of an image.
     pub image: u32,
     /// `[IMG_BREAK]`, after every row but the last.
     pub image_break: u32,
@@ -60,12 +60,12 @@ pub struct Marks {
     pub image_end: u32,
 }
 
-/// How a tokenizer file says that pictures are cut.
+/// How a tokenizer file says that images are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PictureConfig {
+pub struct ImageConfig {
     /// Side of a patch in pixels.
     pub patch: u32,
-    /// Longest side in pixels; larger pictures are shrunk.
+    /// Longest side in pixels; larger images are shrunk.
     pub max_side: u32,
     /// How many patches a side one token stands for.
     pub merge: u32,
@@ -163,8 +163,8 @@ impl Tekken {
         static EMBEDDED: OnceLock<Tekken> = OnceLock::new();
         EMBEDDED.get_or_init(|| {
             let special_tokens = name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), 1_000);
-            let pictures = Some(PictureConfig { patch: 16, max_side: 1024, merge: 1 });
-            Tekken::assemble(OnceLock::new(), special_tokens, 3, pictures)
+            let images = Some(ImageConfig { patch: 16, max_side: 1024, merge: 1 });
+            Tekken::assemble(OnceLock::new(), special_tokens, 3, images)
                 .expect("the built-in list has every mark")
         })
     }
@@ -173,10 +173,10 @@ impl Tekken {
         vocabulary: OnceLock<Vocabulary>,
         special_tokens: Vec<String>,
         version: u32,
-        pictures: Option<PictureConfig>,
+        images: Option<ImageConfig>,
     ) -> Result<Tekken, TekkenError> {
         let marks = Marks::find(&special_tokens)?;
-        Ok(Tekken { vocabulary, special_tokens, marks, version, pictures, resting: Mutex::default() })
+        Ok(Tekken { vocabulary, special_tokens, marks, version, images, resting: Mutex::default() })
     }
 
     fn vocabulary(&self) -> &Vocabulary {
@@ -272,9 +272,9 @@ impl Tekken {
         self.version
     }
 
-    /// How the file says that pictures are cut, if it does.
-    pub fn pictures(&self) -> Option<PictureConfig> {
-        self.pictures
+    /// How the file says that images are cut, if it does.
+    pub fn images(&self) -> Option<ImageConfig> {
+        self.images
     }
 }
 

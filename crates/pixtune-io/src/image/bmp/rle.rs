@@ -1,6 +1,6 @@
 //! Run-length coding of BMP, at 8 or 4 bits per index.
 
-/// Indices in file order, row by row; `None` when the data ends before the picture does, be it by the code for
+/// Indices in file order, row by row; `None` when the data ends before the image does, be it by the code for
 /// the end. As in Pillow 13.0.0, what an end of line or a jump leaves out has the index 0.
 pub(super) fn unpack(data: &[u8], width: usize, height: usize, nibbles: bool) -> Option<Vec<u8>> {
     let len = width * height;

@@ -85,12 +85,12 @@ fn inverse_pass<const SHIFT: i32>([p04, p26, p71, p35]: [__m256i; 4]) -> [__m256
     out
 }
 
-/// [`super::fdct::quantised_block`]
+/// [`super::fdct::quantized_block`]
 ///
 /// Not inlined: seeing where the mask goes, LLVM 21 takes it apart bit by bit, which made encoding half as fast.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
+pub(super) fn quantized_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
     let order = pair_order([0, 3, 7, 4, 2, 1, 5, 6]);
     let rows = load_rows(samples, stride);
     let pairs = paired(
@@ -305,9 +305,9 @@ mod tests {
             let divisors = Divisors::new(&steps);
             let mut expected = Quantised { values: [0; 64], nonzero: 0 };
             let mut found = Quantised { values: [1; 64], nonzero: 1 };
-            fdct::quantised_block(&samples, 10, &divisors, &mut expected);
+            fdct::quantized_block(&samples, 10, &divisors, &mut expected);
             // SAFETY: AVX2 is available.
-            unsafe { quantised_block(&samples, 10, &divisors, &mut found) };
+            unsafe { quantized_block(&samples, 10, &divisors, &mut found) };
             assert_eq!((expected.values, expected.nonzero), (found.values, found.nonzero));
         }
     }

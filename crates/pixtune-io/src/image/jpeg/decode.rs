@@ -2,15 +2,15 @@
 
 use super::Header;
 use super::error::JpegError;
+use super::image::Image;
 use super::markers::{Segment, Walker, parse_scan};
-use super::picture::Picture;
 use super::planes::Planes;
 use super::scan::ScanDecoder;
 
 /// Encoders write about ten scans; a valid script for four components could have hundreds.
 const MAX_SCANS: usize = 100;
 
-/// What a caller is ready to pay for a picture. Checked before anything is allocated for it.
+/// What a caller is ready to pay for an image. Checked before anything is allocated for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Width times height.
@@ -18,7 +18,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Where Pillow refuses a picture as a decompression bomb: 2 x `Image.MAX_IMAGE_PIXELS`.
+    /// Where Pillow refuses an image as a decompression bomb: 2 x `Image.MAX_IMAGE_PIXELS`.
     fn default() -> Self {
         Self { max_pixels: 2 * 89_478_485 }
     }
@@ -36,12 +36,12 @@ impl Limits {
 /// Reads the markers up to the first scan.
 pub fn read_header(file: &[u8]) -> Result<Header, JpegError> {
     let mut walker = Walker::new(file)?;
-    let mut picture = Picture::new();
+    let mut image = Image::new();
     loop {
         match walker.next()? {
-            Segment::Table(marker, body) => picture.learn(&walker, marker, body)?,
-            Segment::Frame(marker, body) => picture.start(&walker, marker, body)?,
-            Segment::Scan(_) => return Ok(picture.header(picture.frame(&walker)?)),
+            Segment::Table(marker, body) => image.learn(&walker, marker, body)?,
+            Segment::Frame(marker, body) => image.start(&walker, marker, body)?,
+            Segment::Scan(_) => return Ok(image.header(image.frame(&walker)?)),
             Segment::End => return Err(walker.corrupt("no scan before the EOI marker")),
         }
     }
@@ -51,42 +51,42 @@ pub fn read_header(file: &[u8]) -> Result<Header, JpegError> {
 /// marker is there. Costs a pass over the bytes.
 pub fn check_structure(file: &[u8]) -> Result<Header, JpegError> {
     let mut walker = Walker::new(file)?;
-    let mut picture = Picture::new();
+    let mut image = Image::new();
     let mut scanned = [false; 4];
     loop {
         match walker.next()? {
-            Segment::Table(marker, body) => picture.learn(&walker, marker, body)?,
-            Segment::Frame(marker, body) => picture.start(&walker, marker, body)?,
+            Segment::Table(marker, body) => image.learn(&walker, marker, body)?,
+            Segment::Frame(marker, body) => image.start(&walker, marker, body)?,
             Segment::Scan(body) => {
-                let scan = parse_scan(picture.frame(&walker)?, body, walker.at)?;
+                let scan = parse_scan(image.frame(&walker)?, body, walker.at)?;
                 scan.components.iter().for_each(|&(index, ..)| scanned[index] = true);
             }
             Segment::End => {
-                let frame = picture.frame(&walker)?;
+                let frame = image.frame(&walker)?;
                 if scanned[..frame.components.len()].contains(&false) {
                     return Err(walker.corrupt("the EOI marker before every component has a scan"));
                 }
-                return Ok(picture.header(frame));
+                return Ok(image.header(frame));
             }
         }
     }
 }
 
-/// Decodes a picture to planes. To decode many, keep a [`Decoder`].
+/// Decodes an image to planes. To decode many, keep a [`Decoder`].
 pub fn decode(file: &[u8], limits: &Limits) -> Result<Planes, JpegError> {
     let mut planes = Planes::default();
     Decoder::default().decode_into(file, limits, &mut planes)?;
     Ok(planes)
 }
 
-/// Buffers that are worth keeping from one picture to the next.
+/// Buffers that are worth keeping from one image to the next.
 #[derive(Default)]
 pub struct Decoder {
     scans: ScanDecoder,
 }
 
 impl Decoder {
-    /// Decodes a picture into `planes`, whose buffers are reused. After an error their samples mean nothing.
+    /// Decodes an image into `planes`, whose buffers are reused. After an error their samples mean nothing.
     pub fn decode_into(
         &mut self,
         file: &[u8],
@@ -94,30 +94,30 @@ impl Decoder {
         planes: &mut Planes,
     ) -> Result<(), JpegError> {
         let mut walker = Walker::new(file)?;
-        let mut picture = Picture::new();
+        let mut image = Image::new();
         let mut scans = 0;
         loop {
             match walker.next()? {
-                Segment::Table(marker, body) => picture.learn(&walker, marker, body)?,
+                Segment::Table(marker, body) => image.learn(&walker, marker, body)?,
                 Segment::Frame(marker, body) => {
-                    picture.start(&walker, marker, body)?;
-                    limits.check(picture.frame(&walker)?.size)?;
+                    image.start(&walker, marker, body)?;
+                    limits.check(image.frame(&walker)?.size)?;
                 }
                 Segment::Scan(body) => {
-                    let scan = parse_scan(picture.frame(&walker)?, body, walker.at)?;
+                    let scan = parse_scan(image.frame(&walker)?, body, walker.at)?;
                     if scans == 0 {
-                        picture.shape(planes);
-                        self.scans.start(picture.frame(&walker)?);
+                        image.shape(planes);
+                        self.scans.start(image.frame(&walker)?);
                     } else if scans == MAX_SCANS {
                         return Err(JpegError::TooManyScans { limit: MAX_SCANS });
                     }
                     scans += 1;
-                    picture.latch_steps(&walker, &scan)?;
-                    self.scans.decode(&mut walker, &picture, &scan, planes)?;
+                    image.latch_steps(&walker, &scan)?;
+                    self.scans.decode(&mut walker, &image, &scan, planes)?;
                 }
-                // Before its first scan, what the decoder knows is of the picture before.
+                // Before its first scan, what the decoder knows is of the image before.
                 Segment::End if scans == 0 => return Err(walker.corrupt("no scan before the EOI marker")),
-                Segment::End => return self.scans.finish(&walker, &picture, planes),
+                Segment::End => return self.scans.finish(&walker, &image, planes),
             }
         }
     }

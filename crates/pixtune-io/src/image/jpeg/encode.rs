@@ -1,10 +1,10 @@
 //! Planes to a baseline JPEG file, byte for byte as libjpeg writes it with the same settings.
 
-use super::colour::rgb_row_to_ycc;
+use super::color::rgb_row_to_ycc;
 use super::entropy::{BitWriter, CodeTable, write_block, write_filler};
-use super::fdct::{Divisors, Quantised, quantised_block};
+use super::fdct::{Divisors, Quantised, quantized_block};
 use super::huffman::HuffmanSpec;
-use super::planes::{Colour, Plane, Planes};
+use super::planes::{Color, Plane, Planes};
 use super::tables::{
     CHROMINANCE_AC, CHROMINANCE_DC, CHROMINANCE_STEPS, LUMINANCE_AC, LUMINANCE_DC, LUMINANCE_STEPS, ZIGZAG,
 };
@@ -44,7 +44,7 @@ pub enum EncodeError {
         height: usize,
     },
     /// The samples are too few for the size.
-    #[error("the samples are not those of a picture of {width}x{height} pixels")]
+    #[error("the samples are not those of an image of {width}x{height} pixels")]
     Shape {
         /// Pixels in a row.
         width: usize,
@@ -53,19 +53,19 @@ pub enum EncodeError {
     },
     /// Only gray and YCbCr are written.
     #[error("cannot write {0:?} planes as JPEG")]
-    Colour(Colour),
+    Color(Color),
 }
 
-/// Appends a picture to `out` as a JFIF file. Luma has to be the largest plane; `quality` is libjpeg's, 1 to 100.
+/// Appends an image to `out` as a JFIF file. Luma has to be the largest plane; `quality` is libjpeg's, 1 to 100.
 pub fn encode_planes(planes: &Planes, quality: u8, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let (width, height) = (planes.width, planes.height);
     if !matches!((width, height), (1..=65535, 1..=65535)) {
         return Err(EncodeError::Size { width, height });
     }
-    let expected = match planes.colour {
-        Colour::Gray => 1,
-        Colour::YCbCr => 3,
-        other => return Err(EncodeError::Colour(other)),
+    let expected = match planes.color {
+        Color::Gray => 1,
+        Color::YCbCr => 3,
+        other => return Err(EncodeError::Color(other)),
     };
     if planes.planes.len() != expected || !planes.planes.iter().all(|plane| covers(plane, width, height)) {
         return Err(EncodeError::Shape { width, height });
@@ -101,7 +101,7 @@ fn covers(plane: &Plane, width: usize, height: usize) -> bool {
         && plane.samples.len() >= plane.stride * (plane.height - 1) + plane.width
 }
 
-/// Colour conversion and chroma averaging. Rows are filled up to whole blocks *before* averaging, as libjpeg does.
+/// Color conversion and chroma averaging. Rows are filled up to whole blocks *before* averaging, as libjpeg does.
 fn planes_of_rgb(rgb: &[u8], width: usize, height: usize, subsampling: Subsampling) -> Planes {
     let ratio = subsampling.ratio();
     let (h, v) = (usize::from(ratio.0), usize::from(ratio.1));
@@ -134,7 +134,7 @@ fn planes_of_rgb(rgb: &[u8], width: usize, height: usize, subsampling: Subsampli
         }
     }
     let [blue, red] = chroma;
-    Planes { width, height, colour: Colour::YCbCr, planes: vec![luma, blue, red] }
+    Planes { width, height, color: Color::YCbCr, planes: vec![luma, blue, red] }
 }
 
 /// Averages samples; the rounding bias alternates along the row, as in libjpeg's `jcsample.c`.
@@ -212,14 +212,14 @@ fn write_mcus(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, 
         // SAFETY: the machine has the features.
         return unsafe { write_mcus_avx2(writer, parts, mcus) };
     }
-    write_mcus_with(writer, parts, mcus, quantised_block);
+    write_mcus_with(writer, parts, mcus, quantized_block);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
 fn write_mcus_avx2(writer: &mut BitWriter<'_>, parts: &mut [Part<'_>], mcus: (usize, usize)) {
     write_mcus_with(writer, parts, mcus, |samples, stride, divisors, block| {
-        super::avx2::quantised_block(samples, stride, divisors, block);
+        super::avx2::quantized_block(samples, stride, divisors, block);
     });
 }
 

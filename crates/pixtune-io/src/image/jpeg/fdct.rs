@@ -1,4 +1,4 @@
-//! Samples to quantised coefficients, in portable code.
+//! Samples to quantized coefficients, in portable code.
 //!
 //! The forward transform is the one that [`super::idct`] inverts: 13-bit constants, rows first, two extra bits between
 //! the passes, results eight times too large. Quantisation divides that factor out and rounds halves away from zero.
@@ -46,8 +46,8 @@ impl Divisors {
 
 type Lanes = [i32; 8];
 
-/// Transforms and quantises the 8 rows of 8 samples at the start of `samples`.
-pub(super) fn quantised_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
+/// Transforms and quantizes the 8 rows of 8 samples at the start of `samples`.
+pub(super) fn quantized_block(samples: &[u8], stride: usize, divisors: &Divisors, out: &mut Quantised) {
     let mut columns = [[0_i32; 8]; 8];
     for (y, row) in samples.chunks(stride).take(8).enumerate() {
         for (column, &sample) in columns.iter_mut().zip(&row[..8]) {

@@ -1,4 +1,4 @@
-//! The geometry of a picture: its components, their sizes and their blocks (T.81 A.1 and A.2).
+//! The geometry of an image: its components, their sizes and their blocks (T.81 A.1 and A.2).
 
 use super::error::{JpegError, Unsupported};
 
@@ -15,7 +15,7 @@ pub(super) struct Component {
     pub(super) id: u8,
     pub(super) h: u8,
     pub(super) v: u8,
-    /// Number of its quantisation table.
+    /// Number of its quantization table.
     pub(super) steps: u8,
 }
 

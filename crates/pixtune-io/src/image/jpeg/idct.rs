@@ -2,7 +2,7 @@
 //!
 //! The transform is the "accurate integer" one of libjpeg (Loeffler, Ligtenberg and Moschytz, ICASSP 1989, with 13
 //! fractional bits), in the arithmetic of its SIMD versions: factors have 16 bits and wrap, sums of products
-//! have 32 bits, and what goes from the first pass to the second is saturated to 16 bits. Real pictures stay far from
+//! have 32 bits, and what goes from the first pass to the second is saturated to 16 bits. Real images stay far from
 //! these limits.
 
 use super::tables::ZIGZAG;
@@ -32,7 +32,7 @@ const fn place(row: usize, column: usize) -> usize {
     pair * 16 + column * 2 + (PAIRS[pair].1 == row) as usize
 }
 
-/// Brings the steps of a quantisation table into block order. Steps above 32767 wrap, as they do in libjpeg.
+/// Brings the steps of a quantization table into block order. Steps above 32767 wrap, as they do in libjpeg.
 pub(super) fn steps_in_block_order(steps: &[u16; 64]) -> Coefficients {
     let mut block = [0; 64];
     for (index, &step) in steps.iter().enumerate() {

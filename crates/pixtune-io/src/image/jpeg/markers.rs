@@ -103,14 +103,14 @@ impl<'a> Walker<'a> {
 
 /// What the table segments have said so far.
 pub(super) struct Tables {
-    /// Steps of the four quantisation tables, row-major.
+    /// Steps of the four quantization tables, row-major.
     pub(super) steps: [Option<[u16; 64]>; 4],
     pub(super) dc: [Option<HuffmanSpec>; 4],
     pub(super) ac: [Option<HuffmanSpec>; 4],
     /// MCUs between restart markers; 0 for none.
     pub(super) restart_interval: u32,
     pub(super) jfif: bool,
-    /// The colour transform of an Adobe segment.
+    /// The color transform of an Adobe segment.
     pub(super) adobe: Option<u8>,
 }
 

@@ -6,8 +6,8 @@ use super::error::JpegError;
 use super::frame::{Frame, Process};
 use super::huffman::{AcTable, Coding, HuffmanSpec, HuffmanTable};
 use super::idct::{Coefficients, fill_flat, flat_sample, idct};
+use super::image::Image;
 use super::markers::{Scan, Walker};
-use super::picture::Picture;
 use super::planes::{Plane, Planes};
 use super::progressive::{self, Pass, ProgressivePart};
 use std::ops::Range;
@@ -18,7 +18,7 @@ const UNKNOWN: i8 = -1;
 /// Decodes scans, and knows what is still missing.
 pub(super) struct ScanDecoder {
     entropy: EntropyBytes,
-    /// Blocks of each component of a progressive picture.
+    /// Blocks of each component of a progressive image.
     coefficients: Vec<Vec<Coefficients>>,
     /// For each component and zigzag index, how many low bits no scan has brought yet, or [`UNKNOWN`].
     missing_bits: [[i8; 64]; 4],
@@ -32,7 +32,7 @@ impl Default for ScanDecoder {
 }
 
 impl ScanDecoder {
-    /// Gets ready for the first scan of a picture.
+    /// Gets ready for the first scan of an image.
     pub(super) fn start(&mut self, frame: &Frame) {
         self.missing_bits = [[UNKNOWN; 64]; 4];
         self.coefficients.clear();
@@ -47,13 +47,13 @@ impl ScanDecoder {
     pub(super) fn decode(
         &mut self,
         walker: &mut Walker<'_>,
-        picture: &Picture,
+        image: &Image,
         scan: &Scan,
         planes: &mut Planes,
     ) -> Result<(), JpegError> {
-        match picture.frame(walker)?.process {
-            Process::Sequential => self.sequential(walker, picture, scan, planes),
-            Process::Progressive => self.progressive(walker, picture, scan),
+        match image.frame(walker)?.process {
+            Process::Sequential => self.sequential(walker, image, scan, planes),
+            Process::Progressive => self.progressive(walker, image, scan),
         }
     }
 
@@ -61,10 +61,10 @@ impl ScanDecoder {
     pub(super) fn finish(
         &mut self,
         walker: &Walker<'_>,
-        picture: &Picture,
+        image: &Image,
         planes: &mut Planes,
     ) -> Result<(), JpegError> {
-        let frame = picture.frame(walker)?;
+        let frame = image.frame(walker)?;
         let missing = &self.missing_bits[..frame.components.len()];
         if missing.as_flattened().iter().any(|&bits| bits != 0) {
             return Err(match frame.process {
@@ -72,7 +72,7 @@ impl ScanDecoder {
                 Process::Progressive => JpegError::Incomplete,
             });
         }
-        for ((plane, steps), blocks) in planes.planes.iter_mut().zip(&picture.steps).zip(&self.coefficients) {
+        for ((plane, steps), blocks) in planes.planes.iter_mut().zip(&image.steps).zip(&self.coefficients) {
             if let Some(steps) = steps {
                 transform_blocks(plane, steps, blocks);
             }
@@ -83,46 +83,39 @@ impl ScanDecoder {
     fn sequential(
         &mut self,
         walker: &mut Walker<'_>,
-        picture: &Picture,
+        image: &Image,
         scan: &Scan,
         planes: &mut Planes,
     ) -> Result<(), JpegError> {
-        let frame = picture.frame(walker)?;
+        let frame = image.frame(walker)?;
         let mut planes: Vec<Option<&mut Plane>> = planes.planes.iter_mut().map(Some).collect();
         let mut parts = Vec::with_capacity(4);
         for &(index, dc, ac) in &scan.components {
             let missing = std::mem::replace(&mut self.missing_bits[index], [0; 64]);
-            let (Some(plane), Some(steps), UNKNOWN) =
-                (planes[index].take(), &picture.steps[index], missing[0])
+            let (Some(plane), Some(steps), UNKNOWN) = (planes[index].take(), &image.steps[index], missing[0])
             else {
                 return Err(walker.corrupt("a second scan of a component"));
             };
             parts.push(ScanPart {
                 plane,
                 steps,
-                dc: table(walker, &picture.tables.dc, dc, Coding::Dc)?,
-                ac: AcTable::new(spec(walker, &picture.tables.ac, ac)?)
-                    .map_err(|what| walker.corrupt(what))?,
+                dc: table(walker, &image.tables.dc, dc, Coding::Dc)?,
+                ac: AcTable::new(spec(walker, &image.tables.ac, ac)?).map_err(|what| walker.corrupt(what))?,
                 blocks: scan.blocks(frame, index),
                 predictor: 0,
             });
         }
         let mcus = scan.mcus(frame);
-        self.intervals(walker, picture, mcus, |reader, range| {
+        self.intervals(walker, image, mcus, |reader, range| {
             parts.iter_mut().for_each(|part| part.predictor = 0);
             decode_interval(reader, &mut parts, range, mcus.0)
         })
     }
 
-    fn progressive(
-        &mut self,
-        walker: &mut Walker<'_>,
-        picture: &Picture,
-        scan: &Scan,
-    ) -> Result<(), JpegError> {
-        let frame = picture.frame(walker)?;
+    fn progressive(&mut self, walker: &mut Walker<'_>, image: &Image, scan: &Scan) -> Result<(), JpegError> {
+        let frame = image.frame(walker)?;
         self.note_bits(scan).map_err(|what| walker.corrupt(what))?;
-        let pass = pass(walker, picture, scan)?;
+        let pass = pass(walker, image, scan)?;
         let mut coefficients = std::mem::take(&mut self.coefficients);
         let mut blocks: Vec<Option<&mut Vec<Coefficients>>> = coefficients.iter_mut().map(Some).collect();
         let mut parts = Vec::with_capacity(4);
@@ -137,7 +130,7 @@ impl ScanDecoder {
             });
         }
         let mcus = scan.mcus(frame);
-        self.intervals(walker, picture, mcus, |reader, range| {
+        self.intervals(walker, image, mcus, |reader, range| {
             parts.iter_mut().for_each(|part| part.predictor = 0);
             progressive::decode_interval(&pass, reader, &mut parts, range, mcus.0)
         })?;
@@ -173,12 +166,12 @@ impl ScanDecoder {
     fn intervals(
         &mut self,
         walker: &mut Walker<'_>,
-        picture: &Picture,
+        image: &Image,
         mcus: (usize, usize),
         mut decode: impl FnMut(&mut BitReader<'_>, Range<usize>) -> Result<(), Damage>,
     ) -> Result<(), JpegError> {
         let total = mcus.0 * mcus.1;
-        let interval = match picture.tables.restart_interval {
+        let interval = match image.tables.restart_interval {
             0 => total,
             interval => interval as usize,
         };
@@ -191,7 +184,7 @@ impl ScanDecoder {
             decode(&mut self.entropy.reader(), first..total.min(first + interval)).map_err(|damage| {
                 match damage {
                     _ if walker.at == walker.file.len() => walker.truncated(),
-                    Damage::OutOfBits => walker.corrupt("the entropy-coded data end before the picture"),
+                    Damage::OutOfBits => walker.corrupt("the entropy-coded data end before the image"),
                     Damage::BadCode => JpegError::corrupt(start, "bits that are no Huffman code"),
                 }
             })?;
@@ -201,14 +194,13 @@ impl ScanDecoder {
 }
 
 /// What a progressive scan does, with the codes it needs for that.
-fn pass(walker: &Walker<'_>, picture: &Picture, scan: &Scan) -> Result<Pass, JpegError> {
+fn pass(walker: &Walker<'_>, image: &Image, scan: &Scan) -> Result<Pass, JpegError> {
     let ((first, last), (high, shift)) = (scan.spectral, scan.approximation);
     let band = first..=last;
-    let ac = |number| table(walker, &picture.tables.ac, number, Coding::Raw);
+    let ac = |number| table(walker, &image.tables.ac, number, Coding::Raw);
     Ok(match (first, high, &scan.components[..]) {
         (0, 0, components) => {
-            let codes =
-                components.iter().map(|&(_, dc, _)| table(walker, &picture.tables.dc, dc, Coding::Dc));
+            let codes = components.iter().map(|&(_, dc, _)| table(walker, &image.tables.dc, dc, Coding::Dc));
             Pass::DcFirst { codes: codes.collect::<Result<_, _>>()?, shift }
         }
         (0, ..) => Pass::DcRefine { shift },

@@ -17,7 +17,7 @@ impl Row {
         Row { values: vec![0.0; (width + 2 * margin) * channels + SLACK], width, channels, margin }
     }
 
-    /// The pixels of the picture itself.
+    /// The pixels of the image itself.
     pub(super) fn middle(&mut self) -> &mut [f32] {
         &mut self.values[self.margin * self.channels..][..self.width * self.channels]
     }
@@ -125,7 +125,7 @@ mod avx2 {
         unsafe { _mm256_loadu_ps(weights.as_ptr().cast()) }
     }
 
-    /// One channel: eight outputs at a time, each a dot product of four neighbours.
+    /// One channel: eight outputs at a time, each a dot product of four neighbors.
     #[target_feature(enable = "avx2")]
     pub(super) fn single(row: &Row, starts: &[isize], weights: &[[f32; 4]], output: &mut [f32]) {
         let place = |start: isize| (start + row.margin as isize) as usize;
@@ -153,7 +153,7 @@ mod avx2 {
         }
     }
 
-    /// Three channels: four neighbours of three floats each, every one times its weight.
+    /// Three channels: four neighbors of three floats each, every one times its weight.
     #[target_feature(enable = "avx2")]
     pub(super) fn triple(row: &Row, starts: &[isize], weights: &[[f32; 4]], output: &mut [f32]) {
         for (x, (&start, weights)) in starts.iter().zip(weights).enumerate() {

@@ -41,7 +41,7 @@ impl Taps {
         (self.count == 4).then(|| (&*self.starts, self.weights.as_chunks().0))
     }
 
-    /// As `cv2.resize` of OpenCV 5.0 has them (read out of it with pictures of one bright pixel): positions and
+    /// As `cv2.resize` of OpenCV 5.0 has them (read out of it with images of one bright pixel): positions and
     /// weights in double precision, then rounded to floats.
     fn cubic(source: usize, target: usize) -> Self {
         let scale = source as f64 / target as f64;
@@ -63,14 +63,14 @@ impl Taps {
         let count = (support.ceil() as usize * 2 + 1).next_multiple_of(4).min(source);
         let mut taps = Taps { count, margin: 0, starts: Vec::new(), weights: Vec::new() };
         for output in 0..target {
-            let centre = (output as f64 + 0.5) * scale;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(source);
-            // All outputs have as many taps; where the window is smaller, zeros fill it up inside the picture.
+            let center = (output as f64 + 0.5) * scale;
+            let first = (center - support + 0.5).max(0.0) as usize;
+            let end = ((center + support + 0.5) as usize).min(source);
+            // All outputs have as many taps; where the window is smaller, zeros fill it up inside the image.
             let start = first.min(source - count);
             let weight = |index: usize| {
                 let inside = (first..end).contains(&index);
-                if inside { lanczos((index as f64 - centre + 0.5) / stretch) } else { 0.0 }
+                if inside { lanczos((index as f64 - center + 0.5) / stretch) } else { 0.0 }
             };
             let sum: f64 = (start..start + count).map(weight).sum();
             taps.starts.push(start as isize);

@@ -26,7 +26,7 @@ fn the_same_size_changes_nothing() {
 }
 
 #[test]
-fn one_colour_stays_that_colour() {
+fn one_color_stays_that_color() {
     for filter in FILTERS {
         for (width, height) in [(16, 16), (64, 48), (200, 1), (1, 99), (300, 260)] {
             let resampled = resample(plane(&[77; 150 * 100], 150, 100, 1), width, height, filter);

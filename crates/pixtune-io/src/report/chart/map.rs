@@ -1,11 +1,11 @@
-//! Pictures by width and height.
+//! Images by width and height.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Frame, NOTHING, SIDE, short};
 
-/// A map of sizes: each field half an octave wide and high, the stronger the more pictures.
+/// A map of sizes: each field half an octave wide and high, the stronger the more images.
 pub fn size_map(name: &str, map: &BTreeMap<(u8, u8), u64>) -> String {
     let most = map.values().copied().max().unwrap_or(0);
     if most == 0 {
@@ -39,7 +39,7 @@ pub fn size_map(name: &str, map: &BTreeMap<(u8, u8), u64>) -> String {
     };
     let frame = Frame {
         name,
-        about: "pictures by width and height".to_owned(),
+        about: "images by width and height".to_owned(),
         height: 190,
         rows: labels(low, rows),
         columns: labels(left, columns),

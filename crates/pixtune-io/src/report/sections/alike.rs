@@ -14,9 +14,9 @@ use crate::report::chart::grouped;
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::{Section, escape_start};
 use crate::report::room::{Room, Shelf};
-use crate::survey::{Alike, AlikeGroup, NearGroup, NearTextGroup, Pairs, PicturePlace};
+use crate::survey::{Alike, AlikeGroup, ImagePlace, NearGroup, NearTextGroup, Pairs};
 
-/// So many groups, members of each (pictures and texts), and pairs of a kind are shown.
+/// So many groups, members of each (images and texts), and pairs of a kind are shown.
 const GROUPS: usize = 8;
 const MEMBERS: usize = 6;
 const TEXTS: usize = 4;
@@ -30,17 +30,17 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
         "samples that stand twice"
     };
     let kinds = [
-        (&together.contradictions, "samples with the pictures and prompt of another and another answer"),
+        (&together.contradictions, "samples with the images and prompt of another and another answer"),
         (&together.shared_samples, "samples on both sides of the split"),
-        (&together.shared_pictures, "pictures on both sides of the split"),
+        (&together.shared_images, "images on both sides of the split"),
         (&together.repeated, repeated),
     ];
-    let pictures: usize =
+    let images: usize =
         together.near.first.iter().take(GROUPS).map(|group| group.members.len().min(MEMBERS)).sum();
     let pairs: usize = kinds.iter().map(|(pairs, _)| 2 * pairs.first.len().min(PAIRS)).sum();
     let texts: usize =
         together.near_texts.first.iter().take(GROUPS).map(|group| group.members.len().min(TEXTS)).sum();
-    let bytes = Room::picture_share(Shelf::Alike, pictures + pairs + texts);
+    let bytes = Room::image_share(Shelf::Alike, images + pairs + texts);
     let mut body = String::new();
     near(view, bytes, fetch, &mut body);
     near_texts(view, bytes, fetch, &mut body);
@@ -60,12 +60,12 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
 fn near(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
     let near = &view.found.together.near;
     let note = format!(
-        "The same picture encoded, scaled, brightened or cut a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, and a look at the pixels. Distances are from the first of a group."
+        "The same image encoded, scaled, brightened or cut a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, and a look at the pixels. Distances are from the first of a group."
     );
     let heading = format!(
         "{} of different files that show the same, {} in all",
         counted(near.groups, "group", "groups"),
-        counted(near.members, "picture", "pictures")
+        counted(near.members, "image", "images")
     );
     panel(near, "near", (&heading, &note), body, |group, body| members(group, bytes, fetch, body));
 }
@@ -131,7 +131,7 @@ fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
         };
         let below = format!("<b>{told}</b><br>{} × {}", member.size.0, member.size.1);
         let showing = Showing { shelf: Shelf::Alike, side: 160, bytes, below: &below, about: &told };
-        body.push_str(&fetch.picture(member.place, showing));
+        body.push_str(&fetch.image(member.place, showing));
     }
     body.push_str("</div>");
     more_of_group(group, MEMBERS, body);
@@ -146,12 +146,12 @@ fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<
     body.push_str("<div class=\"texts\">");
     for (index, member) in group.members.iter().take(TEXTS).enumerate() {
         let line = member.place;
-        let shown = fetch.picture(PicturePlace { line, index: 0 }, showing);
+        let shown = fetch.image(ImagePlace { line, index: 0 }, showing);
         let text = said(line, fetch);
-        let told = match (index, member.same_pictures) {
+        let told = match (index, member.same_images) {
             (0, _) => "the first".to_owned(),
             (_, true) => format!("{} % the same", member.similarity),
-            (_, false) => format!("{} % the same, other pictures", member.similarity),
+            (_, false) => format!("{} % the same, other images", member.similarity),
         };
         let marked = if index == 0 { escape_start(&text, SHOWN) } else { what_is_new(&first, &text) };
         let _ = write!(
@@ -214,7 +214,7 @@ fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, fetch: &mut Fetch<'_>, bo
     for (one, other) in pairs.first.iter().take(PAIRS) {
         body.push_str("<div class=\"pair\">");
         for line in [*one, *other] {
-            let shown = fetch.picture(PicturePlace { line, index: 0 }, showing);
+            let shown = fetch.image(ImagePlace { line, index: 0 }, showing);
             let said = fetch.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default();
             let _ = write!(
                 body,

@@ -2,8 +2,8 @@
 
 mod alike;
 mod findings;
+mod images;
 mod overview;
-mod pictures;
 mod samples;
 mod split;
 mod texts;
@@ -19,8 +19,8 @@ use crate::survey::{LinePlace, Source, Survey};
 
 pub(super) use alike::alike;
 pub(super) use findings::{findings, rejected};
+pub(super) use images::images;
 pub(super) use overview::overview;
-pub(super) use pictures::pictures;
 pub(super) use samples::samples;
 pub(super) use split::split;
 pub(super) use texts::texts;

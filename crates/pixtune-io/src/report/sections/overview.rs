@@ -43,11 +43,11 @@ fn cards(view: View<'_>) -> String {
         let what = format!("tokens in the longest sample, of {}", grouped(context));
         card(grouped(longest), &what, longest > context);
     }
-    card(grouped(found.pictures.count), "pictures", false);
-    if found.pictures.count > 0 {
-        card(grouped(found.together.distinct_pictures), "different pictures", false);
+    card(grouped(found.images.count), "images", false);
+    if found.images.count > 0 {
+        card(grouped(found.together.distinct_images), "different images", false);
     }
-    card(grouped(found.refused()), "lines or pictures that cannot be used", found.refused() > 0);
+    card(grouped(found.refused()), "lines or images that cannot be used", found.refused() > 0);
     let rejected: u64 = found.rejected.values().map(|kept| kept.count).sum();
     if !source.rejected.is_empty() {
         card(grouped(rejected), "rows rejected by prepare", false);

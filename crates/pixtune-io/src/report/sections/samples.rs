@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pixtune_core::sample::{Content, Message, Part, Picture};
+use pixtune_core::sample::{Content, Image, Message, Part};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::tokens::ChatEncoder;
 
@@ -11,11 +11,11 @@ use super::View;
 use super::alike::last_turns;
 use crate::image::inspect;
 use crate::report::chart::grouped;
-use crate::report::conversation::{self, MOST_PICTURES};
+use crate::report::conversation::{self, MOST_IMAGES};
 use crate::report::fetch::{Fetch, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};
 use crate::report::room::{Room, Shelf};
-use crate::survey::{LIMITS, PicturePlace, picture_again, picture_bytes};
+use crate::survey::{ImagePlace, LIMITS, image_again, image_bytes};
 
 /// A longer conversation is not shown, even in part: it would have to be read as a whole.
 const MOST_TEXT: usize = 8 << 20;
@@ -23,7 +23,7 @@ const MOST_TEXT: usize = 8 << 20;
 pub(in crate::report) fn samples(
     view: View<'_>,
     encoder: &ChatEncoder<'_>,
-    places: &[PicturePlace],
+    places: &[ImagePlace],
     fetch: &mut Fetch<'_>,
 ) -> Option<Section> {
     if places.is_empty() {
@@ -73,7 +73,7 @@ impl Shown {
     }
 }
 
-fn show(encoder: &ChatEncoder<'_>, place: PicturePlace, of: usize, fetch: &mut Fetch<'_>) -> Shown {
+fn show(encoder: &ChatEncoder<'_>, place: ImagePlace, of: usize, fetch: &mut Fetch<'_>) -> Shown {
     let text = fetch.sample(place.line, |sample, _| Some(text_bytes(sample)));
     match text {
         None => return Shown::nothing("cannot be shown: the file has changed since it was read"),
@@ -83,14 +83,14 @@ fn show(encoder: &ChatEncoder<'_>, place: PicturePlace, of: usize, fetch: &mut F
         }
         Some(_) => {}
     }
-    let pictures = pictures(place, of, fetch);
+    let images = images(place, of, fetch);
     let bytes = fetch.room.stream_share(of);
-    let shown = fetch.sample(place.line, |sample, folder| {
-        let sizes = sizes(sample, folder, &pictures)?;
-        let (encoded, stream) = conversation::stream(encoder, sample, &sizes, &pictures, bytes)?;
+    let shown = fetch.sample(place.line, |sample, directory| {
+        let sizes = sizes(sample, directory, &images)?;
+        let (encoded, stream) = conversation::stream(encoder, sample, &sizes, &images, bytes)?;
         let counts = &encoded.counts;
         let about = format!(
-            "{} tokens, {} of pictures, {} trained",
+            "{} tokens, {} of images, {} trained",
             grouped(counts.tokens as u64),
             grouped(counts.image_tokens as u64),
             grouped(counts.trained_tokens as u64)
@@ -115,31 +115,30 @@ fn text_bytes(sample: &BorrowedSample<'_>) -> usize {
     sample.messages.iter().map(of_message).sum()
 }
 
-/// The first pictures of a sample, where they can be read and there is room.
-fn pictures(place: PicturePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option<Thumbnail>> {
-    let count =
-        fetch.sample(place.line, |sample, _| Some(sample.images.len())).unwrap_or(0).min(MOST_PICTURES);
-    let bytes = Room::picture_share(Shelf::Samples, of * count.max(1));
+/// The first images of a sample, where they can be read and there is room.
+fn images(place: ImagePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option<Thumbnail>> {
+    let count = fetch.sample(place.line, |sample, _| Some(sample.images.len())).unwrap_or(0).min(MOST_IMAGES);
+    let bytes = Room::image_share(Shelf::Samples, of * count.max(1));
     (0..count)
         .map(|index| {
-            let place = PicturePlace { index: index as u32, ..place };
-            let read = picture_again(fetch.source, fetch.found, place)?;
+            let place = ImagePlace { index: index as u32, ..place };
+            let read = image_again(fetch.source, fetch.found, place)?;
             let small = fetch.small(&read, 448, bytes)?;
-            fetch.room.take_picture(Shelf::Samples, small.uri.len()).then_some(small)
+            fetch.room.take_image(Shelf::Samples, small.uri.len()).then_some(small)
         })
         .collect()
 }
 
-/// The sizes of a sample's pictures: known of those that were decoded, else read from the header.
+/// The sizes of a sample's images: known of those that were decoded, else read from the header.
 fn sizes(
     sample: &BorrowedSample<'_>,
-    folder: &Path,
-    pictures: &[Option<Thumbnail>],
+    directory: &Path,
+    images: &[Option<Thumbnail>],
 ) -> Option<Vec<(u32, u32)>> {
-    let size = |(index, picture): (usize, &Picture<&str>)| match pictures.get(index) {
+    let size = |(index, image): (usize, &Image<&str>)| match images.get(index) {
         Some(Some(known)) => Some(known.size),
         _ => {
-            let bytes = picture_bytes(picture, folder).ok()?;
+            let bytes = image_bytes(image, directory).ok()?;
             Some(inspect(&bytes, &LIMITS).ok()?.reference_size())
         }
     };

@@ -39,7 +39,7 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
     row("tokens a sample, median", &|side| grouped(side.lengths.quantile(0.5)));
     row("tokens a sample, 95 %", &|side| grouped(side.lengths.quantile(0.95)));
     row("trained tokens a sample", &|side| each(side.trained_tokens, side));
-    row("pictures a sample", &|side| each(side.pictures, side));
+    row("images a sample", &|side| each(side.images, side));
     row("samples with a system prompt", &|side| {
         percent(side.with_system as f64 / side.samples.max(1) as f64)
     });
@@ -52,11 +52,11 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
         let _ = write!(body, "<p><span class=\"tag {class}\">{word}</span> {told} on both sides</p>");
     };
     tag(together.shared_samples.count, "sample stands", "samples stand");
-    tag(together.shared_pictures.count, "picture file stands", "picture files stand");
+    tag(together.shared_images.count, "image file stands", "image files stand");
     tag(
         together.near.across,
-        "group of pictures that show the same stands",
-        "groups of pictures that show the same stand",
+        "group of images that show the same stands",
+        "groups of images that show the same stand",
     );
     tag(
         together.near_texts.across,

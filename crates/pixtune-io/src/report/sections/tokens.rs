@@ -42,7 +42,7 @@ pub(in crate::report) fn tokens(view: View<'_>) -> Section {
     let images = train.image_tokens + held_out.image_tokens;
     let trained = train.trained_tokens + held_out.trained_tokens;
     let parts = [
-        ("pictures", images, "b"),
+        ("images", images, "b"),
         ("trained text", trained, "a"),
         ("other text", tokens.saturating_sub(images + trained), "c"),
     ];

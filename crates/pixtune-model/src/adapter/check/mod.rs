@@ -51,7 +51,7 @@ pub struct ModuleVerdict {
     pub verdict: Verdict,
     /// Why; empty where it is applied and nothing has to be said.
     pub reason: String,
-    /// Where the server's behaviour stands, or how it was measured.
+    /// Where the server's behavior stands, or how it was measured.
     pub source: &'static str,
 }
 
@@ -175,10 +175,10 @@ impl Case<'_> {
 
     fn warnings(&self, server: Server) -> Vec<String> {
         let mut warnings = self.adapter.warnings.clone();
-        let both = Checkpoint::formats(self.base.folder()).is_ok_and(|formats| formats.len() > 1);
+        let both = Checkpoint::formats(self.base.directory()).is_ok_and(|formats| formats.len() > 1);
         if both && matches!(server, Server::VllmHf | Server::VllmMistral) {
             warnings.push(
-                "the base's folder holds both formats: vLLM loads consolidated*.safetensors unless it is told otherwise \
+                "the base's directory holds both formats: vLLM loads consolidated*.safetensors unless it is told otherwise \
                  (vLLM 0.33.0 default_loader.py)"
                     .to_owned(),
             );
@@ -199,10 +199,10 @@ impl Case<'_> {
             let unknown =
                 config.unknown.iter().map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value"));
             warnings.extend(unknown);
-            if config.initialisation_changes_base() {
+            if config.initialization_changes_base() {
                 warnings.push(format!(
                     "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
-                    config.initialisation
+                    config.initialization
                 ));
             }
         }

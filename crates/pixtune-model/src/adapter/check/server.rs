@@ -105,8 +105,8 @@ const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
 const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
 const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";
 
-/// What every user of mistral-inference with pictures should know.
-pub(super) const MASK: &str = "with two or more pictures in a conversation mistral-inference 1.6.0 lets their patches \
+/// What every user of mistral-inference with images should know.
+pub(super) const MASK: &str = "with two or more images in a conversation mistral-inference 1.6.0 lets their patches \
      attend to each other, whatever adapter is loaded: TransformerBlock.forward drops the mask (transformer_layers.py)";
 
 impl Case<'_> {
@@ -130,10 +130,10 @@ impl Case<'_> {
         }
         let known = ["lora_bias", "alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora"];
         refused.extend(config.unsupported.iter().filter(|key| known.contains(&key.as_str())).cloned());
-        if config.initialisation_changes_base()
-            && !config.initialisation.to_lowercase().starts_with("lora_ga")
+        if config.initialization_changes_base()
+            && !config.initialization.to_lowercase().starts_with("lora_ga")
         {
-            refused.push(format!("the initialisation {}", config.initialisation));
+            refused.push(format!("the initialization {}", config.initialization));
         }
         if !refused.is_empty() {
             return rejected(format!("vLLM refuses {}", refused.join(", ")), VLLM_CONFIG);

@@ -1,4 +1,4 @@
-//! Low-rank updates and the optimiser.
+//! Low-rank updates and the optimizer.
 
 use rayon::prelude::*;
 

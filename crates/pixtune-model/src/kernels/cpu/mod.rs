@@ -188,10 +188,10 @@ impl Kernels for CpuKernels {
         self.each_row(out, table.columns, |row, out| table.widen_row(ids[row] as usize, out));
     }
 
-    fn patches(&self, picture: &PatchGrid<'_>, out: &mut CpuBuffer, first: usize) {
-        let columns = picture.channels * picture.side * picture.side;
-        let out = &mut out[first * columns..][..picture.rows * picture.columns * columns];
-        self.each_row(out, columns, |index, out| rows::patch(picture, index, out));
+    fn patches(&self, image: &PatchGrid<'_>, out: &mut CpuBuffer, first: usize) {
+        let columns = image.channels * image.side * image.side;
+        let out = &mut out[first * columns..][..image.rows * image.columns * columns];
+        self.each_row(out, columns, |index, out| rows::patch(image, index, out));
     }
 
     fn rms_norm(&self, epsilon: f32, x: &CpuBuffer, weight: &CpuBuffer, out: &mut CpuBuffer) {

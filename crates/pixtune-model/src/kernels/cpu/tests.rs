@@ -311,7 +311,7 @@ fn attention_of_text() {
 }
 
 #[test]
-fn attention_of_pictures() {
+fn attention_of_images() {
     attention(Mask::Full);
 }
 

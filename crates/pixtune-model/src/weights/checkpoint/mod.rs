@@ -1,4 +1,4 @@
-//! A folder with a model in it, opened and checked.
+//! A directory with a model in it, opened and checked.
 
 mod expected;
 mod shards;
@@ -78,7 +78,7 @@ impl Format {
 /// A model on disk: its configuration, and exactly the tensors the configuration asks for.
 #[derive(Debug)]
 pub struct Checkpoint {
-    folder: PathBuf,
+    directory: PathBuf,
     format: Format,
     config: ModelConfig,
     files: Vec<SafetensorsFile>,
@@ -94,36 +94,36 @@ struct Place {
 }
 
 impl Checkpoint {
-    /// Opens a folder in whichever format it is in; one that holds both is refused.
-    pub fn open(folder: &Path) -> Result<Checkpoint, WeightsError> {
-        let format = shards::detect(folder)?;
-        Checkpoint::open_as(folder, format)
+    /// Opens a directory in whichever format it is in; one that holds both is refused.
+    pub fn open(directory: &Path) -> Result<Checkpoint, WeightsError> {
+        let format = shards::detect(directory)?;
+        Checkpoint::open_as(directory, format)
     }
 
-    /// Opens a folder in this format, whatever else lies there.
-    pub fn open_as(folder: &Path, format: Format) -> Result<Checkpoint, WeightsError> {
-        let config = ModelConfig::read(folder, format)?;
-        let files = shards::open(folder, format)?;
+    /// Opens a directory in this format, whatever else lies there.
+    pub fn open_as(directory: &Path, format: Format) -> Result<Checkpoint, WeightsError> {
+        let config = ModelConfig::read(directory, format)?;
+        let files = shards::open(directory, format)?;
         let mut checkpoint =
-            Checkpoint { folder: folder.to_owned(), format, config, files, tensors: BTreeMap::new() };
+            Checkpoint { directory: directory.to_owned(), format, config, files, tensors: BTreeMap::new() };
         let mut problems = Problems::default();
         checkpoint.collect(&mut problems);
         checkpoint.settle(&mut problems);
         checkpoint.compare(&mut problems);
         match problems.0.is_empty() {
             true => Ok(checkpoint),
-            false => Err(WeightsError::Mismatch { path: folder.to_owned(), problems }),
+            false => Err(WeightsError::Mismatch { path: directory.to_owned(), problems }),
         }
     }
 
-    /// Formats that a folder holds weights of.
-    pub fn formats(folder: &Path) -> Result<Vec<Format>, WeightsError> {
-        shards::formats(folder)
+    /// Formats that a directory holds weights of.
+    pub fn formats(directory: &Path) -> Result<Vec<Format>, WeightsError> {
+        shards::formats(directory)
     }
 
     /// Where it is.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Which format it is in.
@@ -289,11 +289,11 @@ impl Checkpoint {
 }
 
 fn unknown(name: &str) -> String {
-    let quantised =
+    let quantized =
         [".absmax", ".quant_state", ".quant_map", ".nested_absmax", ".weight_scale_inv", ".qscale_weight"]
             .iter()
             .any(|mark| name.contains(mark));
-    let why = if quantised { ": these weights are quantised; use the original ones" } else { "" };
+    let why = if quantized { ": these weights are quantized; use the original ones" } else { "" };
     format!("`{name}` is not part of the model{why}")
 }
 

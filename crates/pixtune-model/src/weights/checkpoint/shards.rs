@@ -1,4 +1,4 @@
-//! Which files hold the weights of a folder.
+//! Which files hold the weights of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,18 +11,18 @@ use crate::weights::config::read_json;
 use crate::weights::error::{Problems, WeightsError};
 use crate::weights::safetensors::SafetensorsFile;
 
-/// The format of a folder.
-pub fn detect(folder: &Path) -> Result<Format, WeightsError> {
-    match formats(folder)?.as_slice() {
+/// The format of a directory.
+pub fn detect(directory: &Path) -> Result<Format, WeightsError> {
+    match formats(directory)?.as_slice() {
         [format] => Ok(*format),
-        [] => Err(no_checkpoint(folder)?),
-        _ => Err(WeightsError::BothFormats { path: folder.to_owned() }),
+        [] => Err(no_checkpoint(directory)?),
+        _ => Err(WeightsError::BothFormats { path: directory.to_owned() }),
     }
 }
 
-/// The formats of which a folder holds weights.
-pub fn formats(folder: &Path) -> Result<Vec<Format>, WeightsError> {
-    let names = file_names(folder)?;
+/// The formats of which a directory holds weights.
+pub fn formats(directory: &Path) -> Result<Vec<Format>, WeightsError> {
+    let names = file_names(directory)?;
     let has = |format: &Format| {
         let stem = format.stem();
         names.contains(&format!("{stem}.safetensors"))
@@ -33,8 +33,8 @@ pub fn formats(folder: &Path) -> Result<Vec<Format>, WeightsError> {
 }
 
 /// Opens the files with the weights in this format, in the order of their names.
-pub fn open(folder: &Path, format: Format) -> Result<Vec<SafetensorsFile>, WeightsError> {
-    let names = file_names(folder)?;
+pub fn open(directory: &Path, format: Format) -> Result<Vec<SafetensorsFile>, WeightsError> {
+    let names = file_names(directory)?;
     let single = format!("{}.safetensors", format.stem());
     let index = index_name(format);
     let numbered: Vec<Numbered> =
@@ -43,24 +43,24 @@ pub fn open(folder: &Path, format: Format) -> Result<Vec<SafetensorsFile>, Weigh
         names.contains(&index).then(|| index.clone()).or(numbered.first().map(|shard| shard.name.clone()));
     match (names.contains(&single), second) {
         (true, Some(second)) => {
-            Err(WeightsError::TwoSets { path: folder.to_owned(), files: [single, second] })
+            Err(WeightsError::TwoSets { path: directory.to_owned(), files: [single, second] })
         }
-        (true, None) => Ok(vec![SafetensorsFile::open(&folder.join(single))?]),
-        (false, _) if names.contains(&index) => open_indexed(folder, &folder.join(index)),
+        (true, None) => Ok(vec![SafetensorsFile::open(&directory.join(single))?]),
+        (false, _) if names.contains(&index) => open_indexed(directory, &directory.join(index)),
         // Without an index Hugging Face's loaders find nothing; vLLM takes Mistral's shards by their names.
-        (false, Some(_)) => open_numbered(folder, numbered),
-        (false, None) => Err(no_checkpoint(folder)?),
+        (false, Some(_)) => open_numbered(directory, numbered),
+        (false, None) => Err(no_checkpoint(directory)?),
     }
 }
 
-fn open_indexed(folder: &Path, index: &Path) -> Result<Vec<SafetensorsFile>, WeightsError> {
+fn open_indexed(directory: &Path, index: &Path) -> Result<Vec<SafetensorsFile>, WeightsError> {
     let map = read_index(index)?;
     let shards: BTreeSet<&String> = map.values().collect();
     let mut files = Vec::new();
     let mut problems = Problems::default();
     let mut missing = map.clone();
     for shard in shards {
-        let path = folder.join(shard);
+        let path = directory.join(shard);
         if !path.exists() {
             problems.0.push(format!("`{shard}` is not there"));
             continue;
@@ -113,7 +113,7 @@ pub fn parse_index(index: &Path, value: &Value<'_>) -> Result<BTreeMap<String, S
     Ok(map)
 }
 
-/// A file name and nothing else: no folder, nothing that leads out of the checkpoint.
+/// A file name and nothing else: no directory, nothing that leads out of the checkpoint.
 fn is_plain(name: &str) -> bool {
     let path = Path::new(name);
     name.ends_with(".safetensors")
@@ -121,9 +121,9 @@ fn is_plain(name: &str) -> bool {
         && path.file_name().is_some_and(|only| only == path.as_os_str())
 }
 
-fn open_numbered(folder: &Path, numbered: Vec<Numbered>) -> Result<Vec<SafetensorsFile>, WeightsError> {
+fn open_numbered(directory: &Path, numbered: Vec<Numbered>) -> Result<Vec<SafetensorsFile>, WeightsError> {
     let total = numbered.iter().map(|shard| shard.total).max().unwrap_or(0);
-    let missing = |missing| WeightsError::ShardMissing { path: folder.to_owned(), missing };
+    let missing = |missing| WeightsError::ShardMissing { path: directory.to_owned(), missing };
     for (number, shard) in (1..).zip(&numbered) {
         if shard.number != number || shard.total != total {
             return Err(missing(format!("number {number} of {total}")));
@@ -132,7 +132,7 @@ fn open_numbered(folder: &Path, numbered: Vec<Numbered>) -> Result<Vec<Safetenso
     if numbered.len() as u32 != total {
         return Err(missing(format!("number {} of {total}", numbered.len() + 1)));
     }
-    numbered.iter().map(|shard| Ok(SafetensorsFile::open(&folder.join(&shard.name))?)).collect()
+    numbered.iter().map(|shard| Ok(SafetensorsFile::open(&directory.join(&shard.name))?)).collect()
 }
 
 /// A file of a set: `model-00001-of-00003.safetensors`.
@@ -154,21 +154,21 @@ fn index_name(format: Format) -> String {
     format!("{}.safetensors.index.json", format.stem())
 }
 
-fn file_names(folder: &Path) -> Result<BTreeSet<String>, WeightsError> {
-    let io = |source| WeightsError::Io { path: folder.to_owned(), source };
-    if !folder.metadata().map_err(io)?.is_dir() {
-        return Err(WeightsError::NotAFolder { path: folder.to_owned() });
+fn file_names(directory: &Path) -> Result<BTreeSet<String>, WeightsError> {
+    let io = |source| WeightsError::Io { path: directory.to_owned(), source };
+    if !directory.metadata().map_err(io)?.is_dir() {
+        return Err(WeightsError::NotADirectory { path: directory.to_owned() });
     }
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
+    for entry in fs::read_dir(directory).map_err(io)? {
         names.insert(entry.map_err(io)?.file_name().to_string_lossy().into_owned());
     }
     Ok(names)
 }
 
-/// What to say about a folder without weights.
-fn no_checkpoint(folder: &Path) -> Result<WeightsError, WeightsError> {
-    let names = file_names(folder)?;
+/// What to say about a directory without weights.
+fn no_checkpoint(directory: &Path) -> Result<WeightsError, WeightsError> {
+    let names = file_names(directory)?;
     let any = |test: fn(&str) -> bool| names.iter().any(|name| test(name));
     let why = if any(|name| name.ends_with(".pth") || name.ends_with(".bin") || name.ends_with(".pt")) {
         "its weights are pickled (.pth, .bin), which can run code when read; pixtune reads safetensors"
@@ -179,5 +179,5 @@ fn no_checkpoint(folder: &Path) -> Result<WeightsError, WeightsError> {
     } else {
         "no model*.safetensors and no consolidated*.safetensors"
     };
-    Ok(WeightsError::NoCheckpoint { path: PathBuf::from(folder), why })
+    Ok(WeightsError::NoCheckpoint { path: PathBuf::from(directory), why })
 }

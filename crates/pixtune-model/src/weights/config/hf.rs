@@ -39,7 +39,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     let top = Keys::new(path, "", &source);
     let family = family(&top)?;
     if top.has("quantization_config") {
-        return Err(top.unsupported("it is quantised (`quantization_config`); convert the original weights"));
+        return Err(top.unsupported("it is quantized (`quantization_config`); convert the original weights"));
     }
     let mut notes = Vec::new();
     let text_keys = top.object("text_config", "text_config.")?.ok_or_else(|| top.missing("text_config"))?;
@@ -123,7 +123,7 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
             notes.push(Note {
                 damage: true,
                 text: format!(
-                    "text_config.sliding_window is {found}; Pixtral has none, and one large picture has more tokens \
+                    "text_config.sliding_window is {found}; Pixtral has none, and one large image has more tokens \
                      than that: it has to be null"
                 ),
             });
@@ -153,7 +153,7 @@ fn vision(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<VisionConfig, Config
             notes.push(Note {
                 damage: true,
                 text: format!(
-                    "vision_config.hidden_act is {found}, and Pixtral's vision encoder uses `silu`: pictures would be \
+                    "vision_config.hidden_act is {found}, and Pixtral's vision encoder uses `silu`: images would be \
                      misread"
                 ),
             });

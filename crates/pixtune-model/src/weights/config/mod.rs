@@ -95,9 +95,9 @@ pub struct VisionConfig {
     pub heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Colours of a pixel.
+    /// Colors of a pixel.
     pub channels: usize,
-    /// Longest side of a picture in pixels.
+    /// Longest side of an image in pixels.
     pub image_size: usize,
     /// Side of a patch in pixels.
     pub patch_size: usize,
@@ -190,9 +190,9 @@ pub enum ConfigError {
 const MAX_FILE: u64 = 16 << 20;
 
 impl ModelConfig {
-    /// Reads `config.json` or `params.json` of a folder.
-    pub fn read(folder: &Path, format: Format) -> Result<ModelConfig, ConfigError> {
-        let path = folder.join(format.config_file());
+    /// Reads `config.json` or `params.json` of a directory.
+    pub fn read(directory: &Path, format: Format) -> Result<ModelConfig, ConfigError> {
+        let path = directory.join(format.config_file());
         let source = read_json(&path)?;
         match format {
             Format::Hf => hf::read(&path, source),

@@ -10,7 +10,7 @@ use super::{ConfigError, Family, ModelConfig, Note, ProjectorConfig, Said, TextC
 /// Keys of models that compute something else.
 const OTHER_MODELS: [(&str, &str); 6] = [
     ("moe", "a mixture of experts"),
-    ("quantization", "quantised weights; convert the original ones"),
+    ("quantization", "quantized weights; convert the original ones"),
     ("yarn", "yarn positions (Ministral 3), which are not converted yet"),
     ("llama_4_scaling", "scaled queries (Ministral 3), which are not converted yet"),
     ("q_lora_rank", "latent attention"),

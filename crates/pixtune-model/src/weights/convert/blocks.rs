@@ -118,8 +118,8 @@ mod tests {
 
     /// Writes a file of this length in full blocks and reads it back.
     fn check(length: usize) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
         let wanted: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let mut file = BlockFile::create(&path, length as u64).unwrap();
         let mut block = Block::new();

@@ -25,8 +25,8 @@ pub enum ConvertError {
     Exists { path: PathBuf },
     #[error("`{}` was not written by pixtune: it holds no conversion_report.json, and is left alone", path.display())]
     Foreign { path: PathBuf },
-    #[error("`{}` is not a folder", path.display())]
-    NotAFolder { path: PathBuf },
+    #[error("`{}` is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
     #[error("another run is writing `{}`", path.display())]
     Locked { path: PathBuf },
     #[error("`{}` is of another model than the source:{problems}", path.display())]

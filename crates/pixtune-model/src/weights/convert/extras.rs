@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::tokens::tekken::Tekken;
 
-use super::folder::OutputFolder;
+use super::directory::OutputDirectory;
 use super::report::{object, text, whole};
 use super::{ConvertError, Options, tokenizer};
 use crate::weights::config::{Family, ModelConfig, pretty};
@@ -50,10 +50,10 @@ impl Origin {
 }
 
 impl Extra {
-    pub(super) fn write(&self, folder: &OutputFolder) -> Result<(), ConvertError> {
+    pub(super) fn write(&self, directory: &OutputDirectory) -> Result<(), ConvertError> {
         match &self.content {
-            Content::Copy(path) => folder.copy(path, &self.name),
-            Content::Text(text) => folder.write(&self.name, text.as_bytes()),
+            Content::Copy(path) => directory.copy(path, &self.name),
+            Content::Text(text) => directory.write(&self.name, text.as_bytes()),
         }
     }
 }
@@ -129,7 +129,7 @@ impl Extras<'_> {
         let places = [(Some(self.source), Origin::Source), (self.base, Origin::Base)];
         let found = places
             .into_iter()
-            .filter_map(|(folder, origin)| Some((folder?.join(name), origin)))
+            .filter_map(|(directory, origin)| Some((directory?.join(name), origin)))
             .find(|(path, _)| path.is_file());
         if let Some((path, origin)) = found {
             self.all.push(Extra { name: name.to_owned(), origin, content: Content::Copy(path) });
@@ -138,10 +138,10 @@ impl Extras<'_> {
 
     /// Pixtral Large has a SentencePiece model with its version in its name.
     fn copy_sentencepiece(&mut self) -> Result<(), ConvertError> {
-        for folder in [Some(self.source), self.base].into_iter().flatten() {
-            let read = |source| ConvertError::Read { path: folder.to_owned(), source };
+        for directory in [Some(self.source), self.base].into_iter().flatten() {
+            let read = |source| ConvertError::Read { path: directory.to_owned(), source };
             let mut names = Vec::new();
-            for entry in fs::read_dir(folder).map_err(read)? {
+            for entry in fs::read_dir(directory).map_err(read)? {
                 names.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
             }
             names.sort();

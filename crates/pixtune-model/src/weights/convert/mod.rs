@@ -4,9 +4,9 @@
 //! their way, which is how adapters are merged in the same pass.
 
 mod blocks;
+mod directory;
 mod error;
 mod extras;
-mod folder;
 mod layout;
 mod report;
 mod route;
@@ -24,9 +24,9 @@ use super::error::Problems;
 use super::names::{Module, TensorName};
 use super::{Checkpoint, Format};
 
+pub use directory::{Existing, OutputDirectory, REPORT, check_target};
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
-pub use folder::{Existing, OutputFolder, REPORT, check_target};
 pub use layout::PlannedFile;
 pub use report::Report;
 pub(crate) use report::{object, text, whole};
@@ -37,11 +37,11 @@ pub use transfer::NotFinite;
 pub struct Options {
     /// The checkpoint.
     pub source: PathBuf,
-    /// The folder to write.
+    /// The directory to write.
     pub target: PathBuf,
     /// Its format.
     pub to: Format,
-    /// A folder of the same model with what the source lacks: configuration, tokenizer.
+    /// A directory of the same model with what the source lacks: configuration, tokenizer.
     pub base: Option<PathBuf>,
     /// The type of every tensor; each keeps its own without it.
     pub dtype: Option<Dtype>,
@@ -149,7 +149,7 @@ impl Plan {
         change: Option<&dyn Change>,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Report, ConvertError> {
-        let folder = OutputFolder::create(&self.options.target)?;
+        let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.files.iter().map(|file| file.layout.file_length()).sum();
         let mut done = 0;
         let transfer = transfer::Transfer {
@@ -158,24 +158,24 @@ impl Plan {
             order: self.options.to.row_order(),
             change,
         };
-        let not_finite = transfer.run(folder.path(), &mut |bytes| {
+        let not_finite = transfer.run(directory.path(), &mut |bytes| {
             done += bytes;
             watch(Progress { stage: Stage::Write, done, total });
         })?;
-        folder.write(self.options.to.config_file(), self.config.text.as_bytes())?;
+        directory.write(self.options.to.config_file(), self.config.text.as_bytes())?;
         if let Some(index) = layout::index(&self.files) {
-            folder.write(&layout::index_name(self.options.to), index.as_bytes())?;
+            directory.write(&layout::index_name(self.options.to), index.as_bytes())?;
         }
         for extra in &self.extras {
-            extra.write(&folder)?;
+            extra.write(&directory)?;
         }
         let verified = match self.options.verify {
-            true => Some(verify::verify(self, change, folder.path(), watch)?),
+            true => Some(verify::verify(self, change, directory.path(), watch)?),
             false => None,
         };
         let report = Report::new(self, not_finite, verified);
-        folder.write(REPORT, report.to_json().as_bytes())?;
-        folder.commit()?;
+        directory.write(REPORT, report.to_json().as_bytes())?;
+        directory.commit()?;
         Ok(report)
     }
 
@@ -185,7 +185,7 @@ impl Plan {
     }
 }
 
-/// Opens the source; where a folder holds both formats, the one that is not the target's.
+/// Opens the source; where a directory holds both formats, the one that is not the target's.
 fn open_source(options: &Options, warnings: &mut Vec<String>) -> Result<Checkpoint, ConvertError> {
     let formats = Checkpoint::formats(&options.source)?;
     if formats.len() < 2 {

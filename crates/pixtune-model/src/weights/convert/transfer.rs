@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::blocks::{Block, BlockFile};
-use super::folder::write_error;
+use super::directory::write_error;
 use super::layout::PlannedFile;
 use super::route::{Route, Scratch};
 use super::{Change, ConvertError};
@@ -46,9 +46,13 @@ pub struct Transfer<'t> {
 struct Ended;
 
 impl Transfer<'_> {
-    /// Writes every file into a folder and tells `progress` after every block how many bytes it had. Returns what is not
+    /// Writes every file into a directory and tells `progress` after every block how many bytes it had. Returns what is not
     /// finite in the output.
-    pub fn run(&self, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<Vec<NotFinite>, ConvertError> {
+    pub fn run(
+        &self,
+        directory: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<NotFinite>, ConvertError> {
         thread::scope(|scope| {
             let (to_writer, from_reader) = sync_channel(WAITING);
             let (to_reader, from_writer) = sync_channel(WAITING + 2);
@@ -59,7 +63,7 @@ impl Transfer<'_> {
                 let _: Result<(), Ended> = self.read(&mut stream, &mut not_finite);
                 not_finite
             });
-            let written = self.write(folder, &from_reader, &to_reader, progress);
+            let written = self.write(directory, &from_reader, &to_reader, progress);
             drop(from_reader);
             let not_finite = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.map(|()| not_finite)
@@ -111,13 +115,13 @@ impl Transfer<'_> {
 
     fn write(
         &self,
-        folder: &Path,
+        directory: &Path,
         blocks: &Receiver<Result<Block, ConvertError>>,
         free: &SyncSender<Block>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), ConvertError> {
         for planned in self.files {
-            let path = folder.join(&planned.name);
+            let path = directory.join(&planned.name);
             let error = |source| write_error(&path, source);
             let mut left = planned.layout.file_length();
             let mut file = BlockFile::create(&path, left).map_err(error)?;

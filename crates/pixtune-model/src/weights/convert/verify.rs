@@ -23,10 +23,10 @@ pub struct Verified {
 pub fn verify(
     plan: &Plan,
     change: Option<&dyn Change>,
-    folder: &Path,
+    directory: &Path,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Verified, ConvertError> {
-    let written = Checkpoint::open_as(folder, plan.options.to)?;
+    let written = Checkpoint::open_as(directory, plan.options.to)?;
     let mut problems = Problems::default();
     compare_configs(plan, &written, &mut problems);
     let (mut tensors, mut done, total) = (0, 0, plan.bytes());

@@ -10,9 +10,9 @@ use crate::Outcome;
 use crate::error::Error;
 use crate::ui::{self, Format, bytes, counted, grouped};
 
-/// Tells what a folder is, on one screen.
-pub fn run(folder: &Path, format: Format) -> Result<Outcome, Error> {
-    let views = inspect(folder)?;
+/// Tells what a directory is, on one screen.
+pub fn run(directory: &Path, format: Format) -> Result<Outcome, Error> {
+    let views = inspect(directory)?;
     match format {
         Format::Json => {
             let views = Value::Array(views.iter().map(Inspection::to_value).collect());
@@ -87,7 +87,7 @@ fn text(text: &TextConfig) -> String {
 
 fn vision(vision: &VisionConfig) -> String {
     format!(
-        "{}, {} wide, {} heads of {}, feed-forward {}, pictures to {} in patches of {}, rope {:e}",
+        "{}, {} wide, {} heads of {}, feed-forward {}, images to {} in patches of {}, rope {:e}",
         counted(vision.layers as u64, "layer"),
         vision.hidden_size,
         vision.heads,

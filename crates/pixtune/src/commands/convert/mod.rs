@@ -13,10 +13,10 @@ use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes, counted, grouped};
 
-/// Converts a checkpoint, or tells what a folder is.
+/// Converts a checkpoint, or tells what a directory is.
 pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
-    if let Some(folder) = &args.inspect {
-        return inspect::run(folder, args.write.format);
+    if let Some(directory) = &args.inspect {
+        return inspect::run(directory, args.write.format);
     }
     let mut ui = Ui::new(args.write.format, args.write.quiet);
     let options = options(&args)?;
@@ -43,7 +43,7 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
     Ok(Options { base, ..written(source, target, format_of(to), &args.write)? })
 }
 
-/// From one folder into another with the options that `convert` and `adapter merge` share.
+/// From one directory into another with the options that `convert` and `adapter merge` share.
 pub(super) fn written(
     source: &Path,
     target: &Path,

@@ -27,7 +27,7 @@ use crate::ui::{self, Format, Ui};
 use lines::{line_json, write_numbers};
 use totals::Totals;
 
-/// A line of a JSON Lines file may have this many bytes: two hundred pictures of a megabyte.
+/// A line of a JSON Lines file may have this many bytes: two hundred images of a megabyte.
 const MAX_LINE: usize = 512 << 20;
 
 /// One of four things is counted: a size, a list of sizes, texts, or conversations.
@@ -134,12 +134,12 @@ fn conversations(
     let mut progress = Progress { input_total, ..Progress::default() };
     for file in &files {
         let name = file.display().to_string();
-        let Lines { source, is_array, folder, before } = Lines::open(file, MAX_LINE)?;
+        let Lines { source, is_array, directory, before } = Lines::open(file, MAX_LINE)?;
         if is_array {
             ui.note(&numbers_of_array(&name));
         }
         let work = |row: RawRow| {
-            let counted = count_line(encoder, &folder, &row, ids);
+            let counted = count_line(encoder, &directory, &row, ids);
             let named = (files.len() > 1).then_some(name.as_str());
             let json = json.then(|| line_json(row.line, named, &counted, encoder.exactness()));
             Answer { line: row.line, length: row.length, counted, json }

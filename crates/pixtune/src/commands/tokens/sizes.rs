@@ -1,4 +1,4 @@
-//! The grids of sizes, without any picture.
+//! The grids of sizes, without any image.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};

@@ -59,7 +59,7 @@ impl Totals {
         let tokens = self.lengths.sum() as u64;
         let context = encoder.spec.context as u64;
         row("tokens", grouped(tokens));
-        row("  of pictures", format!("{} in {} pictures", grouped(self.image_tokens), grouped(self.images)));
+        row("  of images", format!("{} in {} images", grouped(self.image_tokens), grouped(self.images)));
         row("  of text", grouped(tokens - self.image_tokens));
         row("  trained", grouped(self.trained_tokens));
         let (median, mean) = (self.lengths.quantile(0.5), tokens / self.lengths.count());

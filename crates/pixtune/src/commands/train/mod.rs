@@ -12,8 +12,8 @@ use pixtune_io::prepare::parse_bytes;
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
 use pixtune_train::data::data_files;
+use pixtune_train::directory::{Directory, Start, names};
 use pixtune_train::dry_run::forecast;
-use pixtune_train::folder::{Folder, Start, names};
 use pixtune_train::model::{Choice, Model};
 use pixtune_train::progress::Progress;
 use pixtune_train::settings::{Length, Plan, Settings, Unusable};
@@ -47,7 +47,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     {
         ui.note(&format!("warning: {remark}"));
     }
-    let folder = if args.dry_run { None } else { Some(Folder::open(&args.out, start(args))?) };
+    let directory = if args.dry_run { None } else { Some(Directory::open(&args.out, start(args))?) };
     let data = Data::index(args, &files, &model, &settings, &mut ui)?;
     let plan =
         Plan::new(settings, args.model.clone(), model.inputs()?, &data.train, data.validation.as_ref())?;
@@ -55,7 +55,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
         CpuKernels::new(plan.settings.threads).map_err(NetworkError::from).map_err(TrainError::from)?;
     let mut network =
         Network::load(kernels, model.checkpoint(), &plan.settings.lora, options).map_err(TrainError::from)?;
-    let Some(folder) = folder else {
+    let Some(directory) = directory else {
         let forecast = forecast(&plan, &mut network, &data.train)?;
         ui.end();
         tell(args.format, &tables::forecast(&plan, &forecast), &tables::forecast_json(&plan, &forecast))?;
@@ -63,10 +63,10 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     };
     let plan_json = plan.to_json(network.trained_parameters());
     let progress = match args.resume {
-        true => resume(&plan, &folder, &mut network, &ui)?,
+        true => resume(&plan, &directory, &mut network, &ui)?,
         false => Progress::default(),
     };
-    folder.write(names::PLAN, plan_json.as_bytes())?;
+    directory.write(names::PLAN, plan_json.as_bytes())?;
     ui.note(tables::plan(&plan, network.trained_parameters()).trim_end());
     ui.begin(&plan, &progress);
     let run = Run {
@@ -74,12 +74,12 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
         network: &mut network,
         train: &data.train,
         validation: data.validation.as_ref(),
-        folder: &folder,
+        directory: &directory,
         stop: &stop,
     };
     let result = train(run, progress, &mut ui);
     ui.end();
-    report::write(&folder, &plan)?;
+    report::write(&directory, &plan)?;
     let summary = result?;
     tell(args.format, &tables::closing(args, &plan, &summary, &ui), &tables::summary_json(&summary))?;
     Ok(data.outcome(summary.left_out))
@@ -159,12 +159,12 @@ fn stop_when_asked() -> Result<Arc<AtomicBool>, Error> {
 /// Goes on from the newest checkpoint of the same run.
 fn resume(
     plan: &Plan,
-    folder: &Folder,
+    directory: &Directory,
     network: &mut Network<'_, CpuKernels>,
     ui: &View,
 ) -> Result<Progress, TrainError> {
-    plan.check_same(folder)?;
-    let progress = checkpoint::restore(folder, network)?;
+    plan.check_same(directory)?;
+    let progress = checkpoint::restore(directory, network)?;
     match progress.step {
         0 => ui.note("no checkpoint was written yet: starting from the beginning"),
         step => ui.note(&format!("going on after step {} of {}", grouped(step), grouped(plan.steps))),

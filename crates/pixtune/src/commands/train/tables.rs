@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use pixtune_train::directory::names;
 use pixtune_train::dry_run::Forecast;
-use pixtune_train::folder::names;
 use pixtune_train::progress::Progress;
 use pixtune_train::settings::Plan;
 use pixtune_train::trainer::Summary;
@@ -62,7 +62,7 @@ pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
     let largest = grouped(forecast.largest_batch);
     row(&mut out, "memory", &format!("{} for the largest batch, {largest} tokens", bytes(total)));
     row(&mut out, "  weights", &bytes(memory.weights));
-    row(&mut out, "  adapter", &format!("{}, gradients and optimiser included", bytes(memory.adapter)));
+    row(&mut out, "  adapter", &format!("{}, gradients and optimizer included", bytes(memory.adapter)));
     let layers = memory.layers;
     let recomputed = match memory.recomputed_layers {
         0 => format!("{}, nothing is computed again", bytes(memory.kept)),

@@ -1,4 +1,4 @@
-//! A folder that appears whole or not at all.
+//! A directory that appears whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::ConvertError;
 
-/// The file that says how a folder came about; a folder that holds one is ours to replace.
+/// The file that says how a directory came about; a directory that holds one is ours to replace.
 pub const REPORT: &str = "conversion_report.json";
 
-/// A folder in the making, beside its final place, locked against a second run. It goes away again unless it is
-/// [committed](OutputFolder::commit).
+/// A directory in the making, beside its final place, locked against a second run. It goes away again unless it is
+/// [committed](OutputDirectory::commit).
 #[derive(Debug)]
-pub struct OutputFolder {
+pub struct OutputDirectory {
     work: PathBuf,
     target: PathBuf,
     lock: Option<File>,
@@ -49,7 +49,7 @@ pub fn check_target(sources: &[&Path], target: &Path, existing: Existing) -> Res
         Err(source) => return Err(write_error(target, source)),
     };
     if !about.is_dir() {
-        return Err(ConvertError::NotAFolder { path: target.to_owned() });
+        return Err(ConvertError::NotADirectory { path: target.to_owned() });
     }
     let mut entries = fs::read_dir(target).map_err(|source| write_error(target, source))?;
     if entries.next().is_none() {
@@ -62,12 +62,12 @@ pub fn check_target(sources: &[&Path], target: &Path, existing: Existing) -> Res
     }
 }
 
-impl OutputFolder {
+impl OutputDirectory {
     /// Makes `TARGET.partial`; what an interrupted run left there is removed.
-    pub fn create(target: &Path) -> Result<OutputFolder, ConvertError> {
+    pub fn create(target: &Path) -> Result<OutputDirectory, ConvertError> {
         let mut name = match target.file_name() {
             Some(name) => name.to_owned(),
-            None => return Err(ConvertError::NotAFolder { path: target.to_owned() }),
+            None => return Err(ConvertError::NotADirectory { path: target.to_owned() }),
         };
         name.push(".partial");
         let work = target.with_file_name(name);
@@ -80,9 +80,10 @@ impl OutputFolder {
             // A file system without locks: go on without one.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        let folder = OutputFolder { work, target: target.to_owned(), lock: Some(lock), committed: false };
-        folder.clear().map_err(|source| write_error(&folder.work, source))?;
-        Ok(folder)
+        let directory =
+            OutputDirectory { work, target: target.to_owned(), lock: Some(lock), committed: false };
+        directory.clear().map_err(|source| write_error(&directory.work, source))?;
+        Ok(directory)
     }
 
     /// Where to write for now.
@@ -111,7 +112,7 @@ impl OutputFolder {
         let rename_error = |source| write_error(&self.target, source);
         drop(self.lock.take());
         fs::remove_file(self.work.join(LOCK)).map_err(rename_error)?;
-        sync_folder(&self.work);
+        sync_directory(&self.work);
         let mut replaced = self.work.clone().into_os_string();
         replaced.push(".replaced");
         let replaced = PathBuf::from(replaced);
@@ -119,10 +120,10 @@ impl OutputFolder {
         if has_old {
             fs::rename(&self.target, &replaced).map_err(rename_error)?;
         }
-        // An empty folder gives way to the rename.
+        // An empty directory gives way to the rename.
         fs::rename(&self.work, &self.target).map_err(rename_error)?;
         self.committed = true;
-        sync_folder(self.target.parent().unwrap_or(Path::new(".")));
+        sync_directory(self.target.parent().unwrap_or(Path::new(".")));
         if has_old {
             fs::remove_dir_all(&replaced).map_err(|source| write_error(&replaced, source))?;
         }
@@ -143,7 +144,7 @@ impl OutputFolder {
     }
 }
 
-impl Drop for OutputFolder {
+impl Drop for OutputDirectory {
     fn drop(&mut self) {
         if !self.committed {
             // A run that failed gives the disk back; there is nobody left to tell if that fails too.
@@ -155,10 +156,10 @@ impl Drop for OutputFolder {
 const LOCK: &str = ".lock";
 
 /// Makes a rename last through a power cut, where the system can; a file system that cannot is no reason to fail.
-fn sync_folder(folder: &Path) {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
+fn sync_directory(directory: &Path) {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    if let Ok(directory) = File::open(directory) {
+        let _ = directory.sync_all();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pictures: their references and data URIs, and, on request, the pictures themselves.
+//! Images: their references and data URIs, and, on request, the images themselves.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,7 +17,7 @@ use crate::image::{Format, Limits, inspect, sniff};
 use crate::read::image_path;
 use crate::write::base64;
 
-/// Breaches that a picture drawn anew does not have.
+/// Breaches that an image drawn anew does not have.
 const REDRAWN: [&Rule; 5] = [
     &rules::IMAGE_UNSUPPORTED,
     &rules::IMAGE_PAGES,
@@ -36,12 +36,12 @@ const NO_LIMITS: Limits =
 const JPEG_QUALITY: u8 = 90;
 
 impl Fixer {
-    /// Mends how the pictures of a row are written; the pictures stay what they are.
-    pub(super) fn mend_pictures(&self, row: &mut Value<'_>, folder: &Path) -> Vec<Change> {
+    /// Repairs how the images of a row are written; the images stay what they are.
+    pub(super) fn repair_images(&self, row: &mut Value<'_>, directory: &Path) -> Vec<Change> {
         let mut changes = Vec::new();
-        each_picture(row, |pointer, reference| {
+        each_image(row, |pointer, reference| {
             let Value::String(text) = reference else { return };
-            if let Some((written, rule, message)) = self.mend_reference(text, folder)
+            if let Some((written, rule, message)) = self.repair_reference(text, directory)
                 && self.checker.selection.wants(rule)
             {
                 *reference = Value::String(written.into());
@@ -52,22 +52,22 @@ impl Fixer {
     }
 
     /// A better way to write a reference, the rule that asks for it, and what was done.
-    fn mend_reference(&self, text: &str, folder: &Path) -> Option<(String, &'static Rule, String)> {
+    fn repair_reference(&self, text: &str, directory: &Path) -> Option<(String, &'static Rule, String)> {
         let trimmed = text.trim();
         let scheme = trimmed.get(..5).unwrap_or_default().to_ascii_lowercase();
         if scheme == "data:" {
-            return mend_data_uri(trimmed, trimmed.len() < text.len());
+            return repair_data_uri(trimmed, trimmed.len() < text.len());
         }
         if scheme == "http:" || scheme == "https" {
             let bytes = self.checker.fetching.as_ref()?.fetcher.fetch(trimmed).ok()?;
             let format = readable(&bytes)?;
-            let message = format!("the picture of the address fetched and embedded, {} bytes", bytes.len());
+            let message = format!("the image of the address fetched and embedded, {} bytes", bytes.len());
             return Some((data_uri(format, &bytes), &rules::IMAGE_URL, message));
         }
         if scheme == "file:" {
             return None;
         }
-        if let Some(bytes) = picture_file(folder, trimmed) {
+        if let Some(bytes) = image_file(directory, trimmed) {
             let message = format!("the file `{trimmed}` embedded, {} bytes", bytes.len());
             return Some((data_uri(sniff(&bytes).ok()?, &bytes), &rules::IMAGE_BAD_DATA_URI, message));
         }
@@ -77,7 +77,7 @@ impl Fixer {
         Some((data_uri(format, &bytes), &rules::IMAGE_BAD_DATA_URI, message))
     }
 
-    /// Draws pictures anew whose findings say that nobody takes them, or not as they are meant.
+    /// Draws images anew whose findings say that nobody takes them, or not as they are meant.
     pub(super) fn redraw(
         &self,
         row: &mut Value<'_>,
@@ -93,7 +93,7 @@ impl Fixer {
         if places.is_empty() {
             return changes;
         }
-        each_picture(row, |pointer, reference| {
+        each_image(row, |pointer, reference| {
             if let Some(rule) = places.get(pointer)
                 && let Value::String(text) = reference
                 && let Some((written, message)) = self.drawn_anew(text)
@@ -107,7 +107,7 @@ impl Fixer {
         changes
     }
 
-    /// The picture made to fit the model and the target, as `prepare` does it.
+    /// The image made to fit the model and the target, as `prepare` does it.
     fn drawn_anew(&self, reference: &str) -> Option<(String, String)> {
         let (header, payload) = reference.split_once(',')?;
         if !header.starts_with("data:") {
@@ -127,7 +127,7 @@ impl Fixer {
         };
         let Prepared { format, bytes, width, height, source, original, .. } = prepare(bytes, &policy).ok()?;
         let message = format!(
-            "the picture drawn anew: {source} of {}x{} and {before} bytes, now {format} of {width}x{height} and {} bytes",
+            "the image drawn anew: {source} of {}x{} and {before} bytes, now {format} of {width}x{height} and {} bytes",
             original.0,
             original.1,
             bytes.len()
@@ -136,8 +136,8 @@ impl Fixer {
     }
 }
 
-/// Visits what pictures of user messages are written as: the string, with the pointer that findings have.
-fn each_picture(row: &mut Value<'_>, mut visit: impl FnMut(&str, &mut Value<'_>)) {
+/// Visits what images of user messages are written as: the string, with the pointer that findings have.
+fn each_image(row: &mut Value<'_>, mut visit: impl FnMut(&str, &mut Value<'_>)) {
     let Some(Value::Array(messages)) = member(row, "messages") else { return };
     for (index, message) in messages.iter_mut().enumerate() {
         let Some(Value::Array(parts)) = member(message, "content") else { continue };
@@ -165,8 +165,8 @@ fn member<'v, 'a>(value: &'v mut Value<'a>, key: &str) -> Option<&'v mut Value<'
     members.iter_mut().rev().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
-/// A data URI with the right type and base64 of the strict kind. What does not lead to a picture stays.
-fn mend_data_uri(uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule, String)> {
+/// A data URI with the right type and base64 of the strict kind. What does not lead to an image stays.
+fn repair_data_uri(uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule, String)> {
     let (header, payload) = uri["data:".len()..].split_once(',')?;
     let lower = header.to_ascii_lowercase();
     let declared = lower.strip_suffix(";base64");
@@ -185,10 +185,8 @@ fn mend_data_uri(uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule,
         (true, true) => {
             (&rules::IMAGE_LOOSE_BASE64, "characters that are not its own taken out of the base64")
         }
-        (true, false) => (&rules::IMAGE_BAD_DATA_URI, "the base64 repaired; it holds a picture"),
-        (false, _) => {
-            (&rules::IMAGE_BAD_DATA_URI, "the data URI written as it should be; it holds a picture")
-        }
+        (true, false) => (&rules::IMAGE_BAD_DATA_URI, "the base64 repaired; it holds an image"),
+        (false, _) => (&rules::IMAGE_BAD_DATA_URI, "the data URI written as it should be; it holds an image"),
     };
     Some((data_uri(format, &bytes), rule, what.to_owned()))
 }
@@ -219,7 +217,7 @@ fn repaired(text: &str) -> Option<String> {
     base64::strict_length(&letters).is_some().then_some(letters)
 }
 
-/// The format of a picture whose header can be read.
+/// The format of an image whose header can be read.
 fn readable(bytes: &[u8]) -> Option<Format> {
     inspect(bytes, &NO_LIMITS).ok().map(|header| header.format)
 }
@@ -230,12 +228,12 @@ fn data_uri(format: Format, bytes: &[u8]) -> String {
     String::from_utf8(uri).expect("base64 is ASCII")
 }
 
-/// The bytes of a picture file beside the data.
-fn picture_file(folder: &Path, written: &str) -> Option<Vec<u8>> {
+/// The bytes of an image file beside the data.
+fn image_file(directory: &Path, written: &str) -> Option<Vec<u8>> {
     if written.is_empty() || written.len() > 4096 || written.contains('\0') {
         return None;
     }
-    let path = image_path(folder, written);
+    let path = image_path(directory, written);
     let about = path.metadata().ok()?;
     if !about.is_file() || about.len() > LARGEST_FILE {
         return None;

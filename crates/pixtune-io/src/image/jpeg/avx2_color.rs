@@ -1,6 +1,6 @@
-//! Colour conversion of whole rows with AVX2, sixteen pixels at a time, bit for bit that of [`super::colour`].
+//! Color conversion of whole rows with AVX2, sixteen pixels at a time, bit for bit that of [`super::color`].
 
-use super::colour::{HALF, fixed};
+use super::color::{HALF, fixed};
 use std::arch::x86_64::*;
 
 /// Converts as many of the pixels as come in sixteens. Returns how many that are.
@@ -25,8 +25,8 @@ pub(super) fn ycc_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [[u8; 3
         let (low, high) = (green(_mm256_unpacklo_epi16(cb, cr)), green(_mm256_unpackhi_epi16(cb, cr)));
         let g = _mm256_sub_epi16(_mm256_packs_epi32(low, high), cr);
 
-        let colours = [r, g, b].map(|colour| narrow(_mm256_add_epi16(y, colour)));
-        interleave(colours, out.as_flattened_mut());
+        let colors = [r, g, b].map(|color| narrow(_mm256_add_epi16(y, color)));
+        interleave(colors, out.as_flattened_mut());
     }
     count
 }
@@ -38,7 +38,7 @@ pub(super) fn rgb_to_ycc(rgb: &[[u8; 3]], [luma, blue, red]: [&mut [u8]; 3]) -> 
     let planes = luma.as_chunks_mut::<16>().0.iter_mut().zip(blue.as_chunks_mut::<16>().0);
     for (pixels, ((luma, blue), red)) in rgb.iter().zip(planes.zip(red.as_chunks_mut::<16>().0)) {
         let [r, g, b] = separate(pixels.as_flattened()).map(|bytes| _mm256_cvtepu8_epi16(bytes));
-        let centre = _mm256_set1_epi32((128 << 16) + HALF - 1);
+        let center = _mm256_set1_epi32((128 << 16) + HALF - 1);
         let y = convert(|unpack| {
             // The factor of green does not fit in 16 bits: a quarter of it comes with blue.
             let quarter = fixed(0.25);
@@ -51,7 +51,7 @@ pub(super) fn rgb_to_ycc(rgb: &[[u8; 3]], [luma, blue, red]: [&mut [u8]; 3]) -> 
             convert(|unpack| {
                 let half = _mm256_srli_epi32::<1>(unpack.pairs(_mm256_setzero_si256(), strong));
                 let rest = _mm256_madd_epi16(unpack.pairs(weak[0], weak[1]), factors);
-                _mm256_add_epi32(_mm256_add_epi32(half, rest), centre)
+                _mm256_add_epi32(_mm256_add_epi32(half, rest), center)
             })
         };
         store(y, luma);
@@ -109,7 +109,7 @@ fn narrow(values: __m256i) -> __m128i {
     _mm_packus_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256::<1>(values))
 }
 
-/// Shuffles that put bytes of colour `c` in their places in vector `v` of sixteen interleaved pixels.
+/// Shuffles that put bytes of color `c` in their places in vector `v` of sixteen interleaved pixels.
 const SCATTER: [[[u8; 16]; 3]; 3] = {
     let mut masks = [[[0x80; 16]; 3]; 3];
     let mut at = 0;
@@ -120,7 +120,7 @@ const SCATTER: [[[u8; 16]; 3]; 3] = {
     masks
 };
 
-/// Shuffles that take bytes of colour `c` out of vector `v` of sixteen interleaved pixels.
+/// Shuffles that take bytes of color `c` out of vector `v` of sixteen interleaved pixels.
 const GATHER: [[[u8; 16]; 3]; 3] = {
     let mut masks = [[[0x80; 16]; 3]; 3];
     let mut at = 0;
@@ -143,13 +143,13 @@ fn interleave([r, g, b]: [__m128i; 3], out: &mut [u8]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn separate(pixels: &[u8]) -> [__m128i; 3] {
-    let mut colours = [_mm_setzero_si128(); 3];
+    let mut colors = [_mm_setzero_si128(); 3];
     for (bytes, masks) in pixels.as_chunks::<16>().0.iter().zip(&GATHER) {
-        for (colour, mask) in colours.iter_mut().zip(masks) {
-            *colour = _mm_or_si128(*colour, _mm_shuffle_epi8(load(bytes), load(mask)));
+        for (color, mask) in colors.iter_mut().zip(masks) {
+            *color = _mm_or_si128(*color, _mm_shuffle_epi8(load(bytes), load(mask)));
         }
     }
-    colours
+    colors
 }
 
 #[inline]

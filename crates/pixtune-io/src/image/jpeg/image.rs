@@ -1,21 +1,21 @@
-//! What is known of a picture while its segments are read.
+//! What is known of an image while its segments are read.
 
 use super::Header;
 use super::error::JpegError;
 use super::frame::{Frame, Process};
 use super::idct::{Coefficients, steps_in_block_order};
 use super::markers::{Scan, Tables, Walker, parse_frame};
-use super::planes::{Colour, Plane, Planes};
+use super::planes::{Color, Plane, Planes};
 
 /// The segments read so far.
-pub(super) struct Picture {
+pub(super) struct Image {
     pub(super) tables: Tables,
     frame: Option<Frame>,
     /// For each component, the steps that were valid at its first scan.
     pub(super) steps: [Option<Coefficients>; 4],
 }
 
-impl Picture {
+impl Image {
     pub(super) fn new() -> Self {
         Self { tables: Tables::new(), frame: None, steps: [None; 4] }
     }
@@ -40,24 +40,24 @@ impl Picture {
         Header {
             width: frame.size.0,
             height: frame.size.1,
-            colour: self.colour(frame),
+            color: self.color(frame),
             progressive: frame.process == Process::Progressive,
             subsampling: frame.components.iter().map(|component| frame.ratio(component)).collect(),
         }
     }
 
     /// What the components mean, by the rules of libjpeg: JFIF, then Adobe, then the component ids.
-    fn colour(&self, frame: &Frame) -> Colour {
+    fn color(&self, frame: &Frame) -> Color {
         let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
         match (ids.len(), self.tables.adobe) {
-            (1, _) => Colour::Gray,
-            (4, None | Some(0)) => Colour::Cmyk,
-            (4, Some(_)) => Colour::Ycck,
-            _ if self.tables.jfif => Colour::YCbCr,
-            (_, Some(0)) => Colour::Rgb,
-            (_, Some(_)) => Colour::YCbCr,
-            (_, None) if ids == *b"RGB" => Colour::Rgb,
-            (_, None) => Colour::YCbCr,
+            (1, _) => Color::Gray,
+            (4, None | Some(0)) => Color::Cmyk,
+            (4, Some(_)) => Color::Ycck,
+            _ if self.tables.jfif => Color::YCbCr,
+            (_, Some(0)) => Color::Rgb,
+            (_, Some(_)) => Color::YCbCr,
+            (_, None) if ids == *b"RGB" => Color::Rgb,
+            (_, None) => Color::YCbCr,
         }
     }
 
@@ -65,7 +65,7 @@ impl Picture {
     pub(super) fn shape(&self, planes: &mut Planes) {
         let Some(frame) = &self.frame else { return };
         (planes.width, planes.height) = (frame.size.0 as usize, frame.size.1 as usize);
-        planes.colour = self.colour(frame);
+        planes.color = self.color(frame);
         planes.planes.resize_with(frame.components.len(), Plane::default);
         for (plane, component) in planes.planes.iter_mut().zip(&frame.components) {
             let (size, blocks) = (frame.component_size(component), frame.padded_blocks(component));
@@ -80,7 +80,7 @@ impl Picture {
         for &(index, ..) in &scan.components {
             let number = self.frame(walker)?.components[index].steps;
             let steps = self.tables.steps.get(usize::from(number)).and_then(Option::as_ref);
-            let steps = steps.ok_or_else(|| walker.corrupt("no quantisation table for a component"))?;
+            let steps = steps.ok_or_else(|| walker.corrupt("no quantization table for a component"))?;
             self.steps[index].get_or_insert_with(|| steps_in_block_order(steps));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The folder of a run: one run at a time, and files that appear whole or not at all.
+//! The directory of a run: one run at a time, and files that appear whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::TrainError;
 
-/// Names inside the folder.
+/// Names inside the directory.
 pub mod names {
     /// The adapter to use: the best one where there is validation, else the last.
     pub const ADAPTER: &str = "adapter";
-    /// A folder for each checkpoint.
+    /// A directory for each checkpoint.
     pub const CHECKPOINTS: &str = "checkpoints";
     /// A line for each step and each evaluation.
     pub const METRICS: &str = "metrics.jsonl";
@@ -33,16 +33,16 @@ pub enum Start {
     Resume,
 }
 
-/// The folder, held against a second run.
+/// The directory, held against a second run.
 #[derive(Debug)]
-pub struct Folder {
+pub struct Directory {
     path: PathBuf,
     _lock: File,
 }
 
-impl Folder {
-    /// Makes or opens the folder.
-    pub fn open(path: &Path, start: Start) -> Result<Folder, TrainError> {
+impl Directory {
+    /// Makes or opens the directory.
+    pub fn open(path: &Path, start: Start) -> Result<Directory, TrainError> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries.count(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -56,14 +56,14 @@ impl Folder {
             _ if !is_run => return Err(TrainError::Foreign { path: path.to_owned() }),
             Start::Replace | Start::Resume => {}
         }
-        let folder = Folder::lock(path)?;
+        let directory = Directory::lock(path)?;
         if start == Start::Replace {
-            folder.clear().map_err(|source| TrainError::Write { path: path.to_owned(), source })?;
+            directory.clear().map_err(|source| TrainError::Write { path: path.to_owned(), source })?;
         }
-        Ok(folder)
+        Ok(directory)
     }
 
-    fn lock(path: &Path) -> Result<Folder, TrainError> {
+    fn lock(path: &Path) -> Result<Directory, TrainError> {
         let failed = |source| TrainError::Write { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(failed)?;
         let lock = File::create(path.join(names::LOCK)).map_err(failed)?;
@@ -73,7 +73,7 @@ impl Folder {
             // A file system without locks: go on without one.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        Ok(Folder { path: path.to_owned(), _lock: lock })
+        Ok(Directory { path: path.to_owned(), _lock: lock })
     }
 
     /// Removes what runs make, and nothing else.
@@ -103,8 +103,8 @@ impl Folder {
         write_whole(&path, bytes).map_err(|source| TrainError::Write { path, source })
     }
 
-    /// Lets `make` fill a folder beside its place, makes it durable and puts it there; what was there goes afterwards.
-    pub fn write_folder(
+    /// Lets `make` fill a directory beside its place, makes it durable and puts it there; what was there goes afterwards.
+    pub fn write_directory(
         &self,
         name: &str,
         make: impl FnOnce(&Path) -> Result<(), TrainError>,
@@ -130,7 +130,7 @@ impl Folder {
             }
             fs::rename(&partial, &place)?;
             if let Some(parent) = place.parent() {
-                sync_folder(parent);
+                sync_directory(parent);
             }
             remove(&replaced)
         };
@@ -138,8 +138,8 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    /// A folder in which nothing was written goes with the run. Elsewhere the lock file stays: removing it would let a third
+impl Drop for Directory {
+    /// A directory in which nothing was written goes with the run. Elsewhere the lock file stays: removing it would let a third
     /// run in beside one that has just opened it.
     fn drop(&mut self) {
         if fs::read_dir(&self.path).is_ok_and(|entries| entries.count() == 1) {
@@ -153,7 +153,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Removes a file or a folder that may be there.
+/// Removes a file or a directory that may be there.
 pub fn remove(path: &Path) -> io::Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
@@ -177,18 +177,18 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn sync_all(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+fn sync_all(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         File::open(entry?.path())?.sync_all()?;
     }
-    sync_folder(folder);
+    sync_directory(directory);
     Ok(())
 }
 
-/// Folders can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
-fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
+/// Directories can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
+fn sync_directory(directory: &Path) {
+    if let Ok(directory) = File::open(directory) {
+        let _ = directory.sync_all();
     }
 }
 
@@ -196,14 +196,14 @@ fn sync_folder(folder: &Path) {
 mod tests {
     use super::*;
 
-    fn open(path: &Path, start: Start) -> Result<Folder, TrainError> {
-        Folder::open(path, start)
+    fn open(path: &Path, start: Start) -> Result<Directory, TrainError> {
+        Directory::open(path, start)
     }
 
     #[test]
     fn one_run_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("a/out");
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("a/out");
         let first = open(&out, Start::Fresh).unwrap();
         assert!(matches!(open(&out, Start::Fresh), Err(TrainError::Locked { .. })));
         drop(first);
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn what_is_there_stays_unless_a_run_made_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path();
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
         fs::write(out.join("mine.txt"), "x").unwrap();
         assert!(matches!(open(out, Start::Fresh), Err(TrainError::Exists { .. })));
         assert!(matches!(open(out, Start::Replace), Err(TrainError::Foreign { .. })));
@@ -224,22 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_fails_leaves_the_one_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = open(folder.path(), Start::Fresh).unwrap();
+    fn a_directory_that_fails_leaves_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = open(directory.path(), Start::Fresh).unwrap();
         let write = |text: &'static str| {
             move |path: &Path| {
                 fs::write(path.join("file"), text)
                     .map_err(|source| TrainError::Write { path: path.to_owned(), source })
             }
         };
-        run.write_folder("adapter", write("one")).unwrap();
-        run.write_folder("adapter", write("two")).unwrap();
+        run.write_directory("adapter", write("one")).unwrap();
+        run.write_directory("adapter", write("two")).unwrap();
         let full = |_: &Path| Err(TrainError::NoCheckpoint { path: PathBuf::new() });
-        run.write_folder("adapter", full).unwrap_err();
+        run.write_directory("adapter", full).unwrap_err();
         assert_eq!(fs::read_to_string(run.join("adapter/file")).unwrap(), "two");
         let left: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 }

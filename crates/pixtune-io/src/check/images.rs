@@ -1,4 +1,4 @@
-//! Pictures of a finished conversation: is there one, can it be read, will servers take it, will the model see it as
+//! Images of a finished conversation: is there one, can it be read, will servers take it, will the model see it as
 //! people do.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::path::Path;
 use pixtune_core::curate::content_hash;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
-use pixtune_core::sample::{ImageSource, Picture};
+use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::tokens::too_thin;
 
 use super::{Checker, Verify};
@@ -21,7 +21,7 @@ use crate::image::{
 };
 use crate::write::base64;
 
-/// What is known about a picture after a look at it.
+/// What is known about an image after a look at it.
 pub(super) struct Looked {
     /// Stored width and height, if it has been found out.
     pub(super) size: Option<(u32, u32)>,
@@ -37,7 +37,7 @@ impl Looked {
     }
 }
 
-/// What a look at all bytes of a picture tells.
+/// What a look at all bytes of an image tells.
 #[derive(Default)]
 pub(super) struct Whole {
     pub(super) size: Option<(u32, u32)>,
@@ -66,7 +66,7 @@ impl Payloads<'_> {
 }
 
 /// Characters of base64 that are decoded to read a header, first 768 bytes of the file, then 3 KiB and then 48: EXIF and
-/// colour profiles push the size back. Beyond, all of it is decoded.
+/// color profiles push the size back. Beyond, all of it is decoded.
 pub(crate) const HEADS: [usize; 3] = [1 << 10, 4 << 10, LONGEST_HEAD];
 
 pub(crate) const LONGEST_HEAD: usize = 64 << 10;
@@ -74,7 +74,7 @@ pub(crate) const LONGEST_HEAD: usize = 64 << 10;
 /// Characters of base64 that hold the end of a file.
 const TAIL: usize = 64;
 
-/// Larger picture files are not read.
+/// Larger image files are not read.
 const LARGEST_FILE: u64 = 256 << 20;
 
 /// A header allocates nothing, so it is read whatever it declares, and judged then.
@@ -84,21 +84,21 @@ const NO_LIMITS: Limits =
 impl Checker<'_> {
     pub(super) fn look(
         &self,
-        picture: &Picture<&str>,
+        image: &Image<&str>,
         payloads: &Payloads<'_>,
-        folder: &Path,
+        directory: &Path,
         findings: &mut Vec<Finding>,
     ) -> Looked {
         let mut found = Vec::new();
-        let looked = match &picture.source {
+        let looked = match &image.source {
             ImageSource::Url(url) => self.url(url, &mut found),
             ImageSource::Inline { mime, base64 } => {
                 self.inline(mime, base64, payloads.strict_length(base64), &mut found)
             }
-            ImageSource::File(path) => self.file(&folder.join(path), &mut found),
+            ImageSource::File(path) => self.file(&directory.join(path), &mut found),
         };
         findings
-            .extend(found.into_iter().map(|finding| Finding { pointer: picture.pointer.clone(), ..finding }));
+            .extend(found.into_iter().map(|finding| Finding { pointer: image.pointer.clone(), ..finding }));
         looked
     }
 
@@ -123,7 +123,7 @@ impl Checker<'_> {
                         "the base64 holds line breaks, spaces or other characters that are not its own";
                     found.push(
                         Finding::new(&rules::IMAGE_LOOSE_BASE64, "", message)
-                            .hint("encode the picture anew, in one run of letters"),
+                            .hint("encode the image anew, in one run of letters"),
                     );
                 }
                 bytes
@@ -152,7 +152,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Looks at a picture of which every byte is there.
+    /// Looks at an image of which every byte is there.
     pub(super) fn whole(&self, bytes: &[u8], mime: &str, found: &mut Vec<Finding>) -> Whole {
         let header = match inspect(bytes, &NO_LIMITS) {
             Ok(header) => header,
@@ -184,7 +184,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What a header tells; false when the picture is too large to be decoded.
+    /// What a header tells; false when the image is too large to be decoded.
     fn judge_header(&self, header: &Header, bytes: usize, mime: &str, found: &mut Vec<Finding>) -> bool {
         let Header { format, width, height, .. } = *header;
         let target = &self.target;
@@ -201,45 +201,39 @@ impl Checker<'_> {
             report(&rules::IMAGE_MIME_MISMATCH, message, None);
         }
         if !target.formats.contains(&format) {
-            let message = format!("the picture is a {format}, which `{}` does not take", target.id);
+            let message = format!("the image is a {format}, which `{}` does not take", target.id);
             report(&rules::IMAGE_UNSUPPORTED, message, Some("convert it to PNG or JPEG"));
         }
         if header.is_animated() {
-            let message = format!("the picture is an animation of {} frames", header.frames);
-            report(
-                &rules::IMAGE_ANIMATED,
-                message,
-                Some("export the frame that is meant as a still picture"),
-            );
+            let message = format!("the image is an animation of {} frames", header.frames);
+            report(&rules::IMAGE_ANIMATED, message, Some("export the frame that is meant as a still image"));
         } else if header.frames > 1 {
-            let message = format!("the picture has {} pages; the first is taken", header.frames);
+            let message = format!("the image has {} pages; the first is taken", header.frames);
             report(&rules::IMAGE_PAGES, message, None);
         }
         if bytes as u64 > target.max_image_bytes {
-            let message = format!("the picture has {bytes} bytes; the limit is {}", target.max_image_bytes);
+            let message = format!("the image has {bytes} bytes; the limit is {}", target.max_image_bytes);
             report(&rules::IMAGE_TOO_LARGE, message, Some("`--max-image-bytes` sets another limit"));
         }
         let side = width.max(height);
         if side > target.max_side {
-            let message = format!(
-                "the picture is {width}x{height} pixels; the limit for a side is {}",
-                target.max_side
-            );
+            let message =
+                format!("the image is {width}x{height} pixels; the limit for a side is {}", target.max_side);
             report(&rules::IMAGE_TOO_LARGE, message, Some("shrink it: the model sees far fewer pixels"));
         }
         if too_thin(self.encoder.spec, width, height) {
             let message = format!(
-                "a picture of {width}x{height} shrinks to nothing on one side before it is cut into patches"
+                "an image of {width}x{height} shrinks to nothing on one side before it is cut into patches"
             );
             report(&rules::IMAGE_TOO_THIN, message, None);
         }
         // A TIFF is turned by the library that loads it.
         if header.orientation != Orientation::UPRIGHT && format != Format::Tiff {
-            let message = "the picture has an EXIF rotation that the model's preprocessing ignores";
+            let message = "the image has an EXIF rotation that the model's preprocessing ignores";
             report(&rules::IMAGE_SIDEWAYS, message.into(), Some("turn its pixels and drop the EXIF tag"));
         }
         if header.alpha {
-            let message = "the picture may have transparent places";
+            let message = "the image may have transparent places";
             report(&rules::IMAGE_ALPHA, message.into(), Some("put it on the background that is meant"));
         }
         side <= Limits::default().max_side
@@ -252,7 +246,7 @@ impl Whole {
     }
 }
 
-/// What a picture shows once it is turned upright. Every format is measured as RGB, so that the same pixels are the same
+/// What an image shows once it is turned upright. Every format is measured as RGB, so that the same pixels are the same
 /// in all of them.
 fn measured(rgb: Rgb, header: &Header) -> Measure {
     let Rgb { width, height, pixels } = rgb;
@@ -263,7 +257,7 @@ fn measured(rgb: Rgb, header: &Header) -> Measure {
     measure::rgb(&Rgb { width, height, pixels })
 }
 
-/// The header of a picture whose beginning can be read and whose end is where it should be. `None` calls for a look
+/// The header of an image whose beginning can be read and whose end is where it should be. `None` calls for a look
 /// at all of it.
 fn whole_by_its_ends(text: &str, length: usize) -> Option<Header> {
     let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
@@ -276,7 +270,7 @@ fn whole_by_its_ends(text: &str, length: usize) -> Option<Header> {
 /// Whether a file ends as its format asks; never where frames and pages are found only by a walk through all of it.
 fn ends_well(head: &[u8], tail: &[u8], length: usize) -> bool {
     match sniff(head) {
-        // An orientation, a colour key or an animation stand before the pixels.
+        // An orientation, a color key or an animation stand before the pixels.
         Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9") && reaches_scan(head),
         Ok(Format::Png) => {
             tail.ends_with(b"IEND\xae\x42\x60\x82") && memchr::memmem::find(head, b"IDAT").is_some()
@@ -292,7 +286,7 @@ fn ends_well(head: &[u8], tail: &[u8], length: usize) -> bool {
 
 fn refusal(error: &ImageError) -> Finding {
     let (rule, hint) = rule_of(error);
-    let finding = Finding::new(rule, "", format!("the picture {error}"));
+    let finding = Finding::new(rule, "", format!("the image {error}"));
     match hint {
         Some(hint) if rule != &rules::IMAGE_TOO_LARGE => finding.hint(hint),
         _ => finding,

@@ -1,4 +1,4 @@
-//! The pictures of a whole set: sizes, formats, tokens, and how much the model's longest side takes from them.
+//! The images of a whole set: sizes, formats, tokens, and how much the model's longest side takes from them.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use crate::spec::ModelSpec;
 use crate::target::ImageFormat;
 use crate::tokens::grid;
 
-/// Pictures by format, size and tokens.
+/// Images by format, size and tokens.
 #[derive(Debug, Clone, Default)]
-pub struct PictureSurvey {
+pub struct ImageSurvey {
     /// How many.
     pub count: u64,
     /// By format.
@@ -26,14 +26,14 @@ pub struct PictureSurvey {
     pub tokens: Histogram,
     /// Pixels of all.
     pub pixels: u128,
-    /// Pictures that the model's preprocessing shrinks.
+    /// Images that the model's preprocessing shrinks.
     pub shrunk: u64,
     /// How often each size falls into a field of half an octave in width and height: the larger fields of a map.
     pub size_map: BTreeMap<(u8, u8), u64>,
 }
 
-impl PictureSurvey {
-    /// Counts a picture.
+impl ImageSurvey {
+    /// Counts an image.
     pub fn add(&mut self, spec: &ModelSpec, format: ImageFormat, (width, height): (u32, u32), bytes: u64) {
         let grid = grid(spec, width, height);
         self.count += 1;
@@ -61,8 +61,8 @@ mod tests {
     use crate::spec::PIXTRAL_12B;
 
     #[test]
-    fn pictures_are_counted_as_the_model_sees_them() {
-        let mut survey = PictureSurvey::default();
+    fn images_are_counted_as_the_model_sees_them() {
+        let mut survey = ImageSurvey::default();
         survey.add(&PIXTRAL_12B, ImageFormat::Jpeg, (2048, 1024), 1000);
         survey.add(&PIXTRAL_12B, ImageFormat::Png, (1, 1), 70);
         assert_eq!((survey.count, survey.shrunk, survey.tokens.max()), (2, 1, 64 * 32 + 32));

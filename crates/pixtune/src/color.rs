@@ -1,4 +1,4 @@
-//! Colours for people: on a terminal, unless `NO_COLOR`, `TERM=dumb` and their like say otherwise.
+//! Colors for people: on a terminal, unless `NO_COLOR`, `TERM=dumb` and their like say otherwise.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ const OPENINGS: [(&str, AnsiColor); 7] = [
     ("applied ", AnsiColor::Green),
 ];
 
-/// Whether someone sees colours there.
+/// Whether someone sees colors there.
 pub fn seen_on(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
-/// The text with the words that open a line, hints and the mark under an excerpt coloured, where that is wanted.
+/// The text with the words that open a line, hints and the mark under an excerpt colored, where that is wanted.
 pub fn paint(text: &str, wanted: bool) -> Cow<'_, str> {
     if !wanted {
         return text.into();
@@ -43,16 +43,16 @@ pub fn paint(text: &str, wanted: bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// Where the coloured part of a line begins, its length, and how it looks; the mark looks like the finding above it.
+/// Where the colored part of a line begins, its length, and how it looks; the mark looks like the finding above it.
 fn opening(line: &str, last: Style) -> (usize, usize, Style) {
-    for (word, colour) in OPENINGS {
+    for (word, color) in OPENINGS {
         let Some(rest) = line.strip_prefix(word) else { continue };
         let rule = match rest.split_once(']') {
             Some((rule, _)) if rule.starts_with('[') => rule.len() + 1,
             _ if word.ends_with(' ') || rest.starts_with(':') => 0,
             _ => continue,
         };
-        return (0, word.trim_end().len() + rule, colour.on_default().bold());
+        return (0, word.trim_end().len() + rule, color.on_default().bold());
     }
     if line.starts_with("  hint: ") {
         return (2, "hint:".len(), AnsiColor::Cyan.on_default());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn severities_hints_and_marks_are_coloured_and_nothing_else() {
+    fn severities_hints_and_marks_are_colored_and_nothing_else() {
         check("error[json-nan]: a.jsonl:1: no\n", "[1m[31merror[json-nan]/: a.jsonl:1: no\n");
         check("warning: late\n  hint: hurry", "[1m[33mwarning/: late\n  [36mhint:/ hurry");
         check(

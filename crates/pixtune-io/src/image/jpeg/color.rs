@@ -12,7 +12,7 @@ pub(super) fn ycc_row_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [[u
     #[cfg(target_arch = "x86_64")]
     let done = if super::avx2::is_available() {
         // SAFETY: the machine has AVX2.
-        unsafe { super::avx2_colour::ycc_to_rgb(luma, blue, red, out) }
+        unsafe { super::avx2_color::ycc_to_rgb(luma, blue, red, out) }
     } else {
         0
     };
@@ -29,7 +29,7 @@ pub(super) fn rgb_row_to_ycc(rgb: &[[u8; 3]], [luma, blue, red]: [&mut [u8]; 3])
     #[cfg(target_arch = "x86_64")]
     let done = if super::avx2::is_available() {
         // SAFETY: the machine has AVX2.
-        unsafe { super::avx2_colour::rgb_to_ycc(rgb, [&mut *luma, &mut *blue, &mut *red]) }
+        unsafe { super::avx2_color::rgb_to_ycc(rgb, [&mut *luma, &mut *blue, &mut *red]) }
     } else {
         0
     };
@@ -54,10 +54,10 @@ pub(super) fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
 #[inline(always)]
 pub(super) fn rgb_to_ycc([red, green, blue]: [u8; 3]) -> [u8; 3] {
     let (red, green, blue) = (i32::from(red), i32::from(green), i32::from(blue));
-    let centre = (128 << 16) + HALF - 1;
+    let center = (128 << 16) + HALF - 1;
     let y = (fixed(0.299) * red + fixed(0.587) * green + fixed(0.114) * blue + HALF) >> 16;
-    let cb = (-fixed(0.16874) * red - fixed(0.33126) * green + fixed(0.5) * blue + centre) >> 16;
-    let cr = (fixed(0.5) * red - fixed(0.41869) * green - fixed(0.08131) * blue + centre) >> 16;
+    let cb = (-fixed(0.16874) * red - fixed(0.33126) * green + fixed(0.5) * blue + center) >> 16;
+    let cr = (fixed(0.5) * red - fixed(0.41869) * green - fixed(0.08131) * blue + center) >> 16;
     [y, cb, cr].map(|value| value as u8)
 }
 
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn rows_are_converted_like_pixels() {
-        let colours =
+        let colors =
             (0..64_u32 * 64 * 64).map(|n| [n, n >> 6, n >> 12].map(|part| (part % 64 * 255 / 63) as u8));
-        let pixels: Vec<[u8; 3]> = colours.chain([[1, 2, 3]]).collect();
+        let pixels: Vec<[u8; 3]> = colors.chain([[1, 2, 3]]).collect();
         let planes: [Vec<u8>; 3] =
             std::array::from_fn(|part| pixels.iter().map(|pixel| pixel[part]).collect());
 

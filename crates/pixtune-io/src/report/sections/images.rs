@@ -1,0 +1,57 @@
+//! Sizes, tokens and formats of images, and a choice of them.
+
+use std::fmt::Write as _;
+
+use super::{View, counted, spread};
+use crate::report::chart::{Limit, histogram, ranked, size_map};
+use crate::report::fetch::{Fetch, Showing};
+use crate::report::page::Section;
+use crate::report::room::{Room, Shelf};
+use crate::survey::ImagePlace;
+
+pub(in crate::report) fn images(view: View<'_>, gallery: &[ImagePlace], fetch: &mut Fetch<'_>) -> Section {
+    let (images, spec) = (&view.found.images, view.spec);
+    if images.count == 0 {
+        let body =
+            "<div class=\"panel\"><p class=\"note\">There is no image: the samples are text alone.</p></div>";
+        return Section { id: "images", title: "Images", body: body.into() };
+    }
+    let mut formats: Vec<(String, u64)> =
+        images.formats.iter().map(|(format, count)| (format.to_string(), *count)).collect();
+    formats.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
+    let seen = Limit { at: u64::from(spec.max_side), label: "the model sees" };
+    let mut body = format!(
+        "<div class=\"two\"><div class=\"panel\"><h3>Longer side in pixels</h3>{}{}</div>\
+         <div class=\"panel\"><h3>Tokens an image</h3>{}{}</div>\
+         <div class=\"panel\"><h3>Width and height in pixels</h3>{}<p class=\"note\">The stronger, the more images.</p></div>\
+         <div class=\"panel\"><h3>Formats</h3>{}<h3>Bytes</h3>{}</div></div>",
+        histogram("sides", &[&images.longer_sides], "pixels", Some(seen)),
+        spread(&images.longer_sides, "pixels"),
+        histogram("image-tokens", &[&images.tokens], "tokens", None),
+        spread(&images.tokens, "tokens"),
+        size_map("sizes", &images.size_map),
+        ranked("formats", &formats, images.count),
+        spread(&images.bytes, "bytes")
+    );
+    if images.shrunk > 0 {
+        let _ = write!(
+            body,
+            "<p class=\"note\">{} larger than the {} pixels that the model sees and will be shrunk.</p>",
+            counted(images.shrunk, "image is", "images are"),
+            spec.max_side
+        );
+    }
+    let bytes = Room::image_share(Shelf::Gallery, gallery.len());
+    let showing = Showing { shelf: Shelf::Gallery, side: 320, bytes, below: "", about: "" };
+    let mut shown = String::new();
+    for place in gallery {
+        shown.push_str(&fetch.image(*place, showing));
+    }
+    if !shown.is_empty() {
+        let _ = write!(
+            body,
+            "<h3>A choice of them</h3><p class=\"note\">Different images, by chance. A click or Enter shows the patches that the model reads; arrows go on.</p><div class=\"grid\" data-chart=\"gallery\">{shown}</div>"
+        );
+    }
+    Section { id: "images", title: "Images", body }
+}
