@@ -14,4 +14,5 @@ pub mod spec;
 pub mod spelling;
 pub mod strict;
 pub mod target;
+pub mod text;
 pub mod tokens;

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
-use pixtune_io::report::chart::{Curve, Series, grouped};
+use pixtune_core::text::grouped;
+use pixtune_io::report::chart::{Curve, Series};
 use pixtune_io::report::page::{Page, Section, escape};
 
 use crate::directory::{Directory, names};

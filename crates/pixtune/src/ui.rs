@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_core::text::grouped;
 use pixtune_io::prepare::{Progress, Watch};
 
 use crate::color::{paint, seen_on};
@@ -195,19 +196,6 @@ impl Watch for Ui {
     }
 }
 
-/// A number with its thousands set apart: `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A size with a decimal unit: `12.3 MB`.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -226,23 +214,15 @@ pub fn bytes(number: u64) -> String {
     }
 }
 
-/// `1 row`, `2 rows`.
-pub fn counted(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", grouped(number))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_can_be_read() {
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [0, 999, 1000, 9_940, 999_499, 999_500, 12_345_678].map(bytes),
             ["0 B", "999 B", "1.0 kB", "9.9 kB", "999 kB", "1.0 MB", "12 MB"]
         );
-        assert_eq!([1, 2].map(|n| counted(n, "row")), ["1 row", "2 rows"]);
     }
 }

@@ -1,6 +1,7 @@
 //! What the memory of a card holds while training, part by part, with the formula of each.
 
 use super::{Basis, Dataset, Method, Wish};
+use crate::text::grouped;
 
 /// A part of the memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,19 +151,6 @@ fn activation_formula(wish: &Wish, tokens: u64, recompute: bool) -> String {
 /// `12,682,739,712 weights of rank 16`
 fn weights_of(count: u64, which: &str) -> String {
     format!("{} weights{which}", grouped(count))
-}
-
-/// `12,682,739,712`
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn weights(wish: &Wish) -> Vec<Part> {

@@ -1,8 +1,8 @@
 //! What to know before starting: too little data, one-sided data, samples that do not fit.
 
-use super::memory::grouped;
 use super::{Dataset, Memory, Method, Schedule, Warning, Wish};
 use crate::quality::percent;
+use crate::text::{counted_as, grouped};
 
 /// Everything worth a warning, the worst first.
 pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &Memory) -> Vec<Warning> {
@@ -55,9 +55,11 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
     );
     warn(
         samples < 100,
-        &|| match samples {
-            1 => "1 sample teaches a format at best, hardly a skill".to_owned(),
-            _ => format!("{samples} samples teach a format at best, hardly a skill"),
+        &|| {
+            format!(
+                "{} a format at best, hardly a skill",
+                counted_as(samples, "sample teaches", "samples teach")
+            )
         },
         "a few hundred good samples are a start; some thousands are usual",
     );
@@ -114,7 +116,7 @@ pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &
 
 /// `1 sample is`, `2,000 samples are`
 fn samples_are(count: u64) -> String {
-    if count == 1 { "1 sample is".to_owned() } else { format!("{} samples are", grouped(count)) }
+    counted_as(count, "sample is", "samples are")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::Target;
+use pixtune_core::text::counted;
 
 use super::alike::{Gallery, Shared};
 use super::seen::{Place, Relation, Seen, SeenSamples};
@@ -274,8 +275,8 @@ impl<'s> Across<'s> {
             found.push(Finding::new(&rules::FILE_EMPTY, "", "the file holds no sample"));
         } else if *samples < target.min_samples && !is_validation {
             let message = format!(
-                "{samples} sample{}; {} is the least that makes sense",
-                if *samples == 1 { "" } else { "s" },
+                "{}; {} is the least that makes sense",
+                counted(*samples, "sample"),
                 target.min_samples
             );
             found.push(Finding::new(&rules::TOO_FEW_SAMPLES, "", message));

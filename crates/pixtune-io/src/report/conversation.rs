@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use pixtune_core::strict::BorrowedSample;
+use pixtune_core::text::grouped;
 use pixtune_core::tokens::{ChatEncoder, Encoded, Grid};
 
-use super::chart::grouped;
 use super::fetch::Thumbnail;
 use super::page::escape;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict::BorrowedSample;
+use pixtune_core::text::grouped;
 use pixtune_core::tokens::{Grid, grid};
 
 use super::page::{escape, escape_short, escape_start};
@@ -11,7 +12,6 @@ use super::room::{Room, Shelf};
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Reading, Rgb, decode, inspect};
-use crate::report::chart::grouped;
 use crate::survey::{ImagePlace, LIMITS, LinePlace, Source, Survey, image_again, sample_again};
 use crate::write::base64;
 

@@ -10,9 +10,10 @@ pub mod page;
 mod room;
 mod sections;
 
+use pixtune_core::text::grouped;
+
 use crate::prepare::Progress;
 use crate::survey::{Looker, Source, Survey, SurveyError, survey};
-use chart::grouped;
 use collect::Picks;
 use fetch::Fetch;
 use page::Page;

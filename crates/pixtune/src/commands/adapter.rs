@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pixtune_core::json::quoted;
+use pixtune_core::text::{counted, grouped};
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
@@ -15,7 +16,7 @@ use crate::args::{
     ServerArg,
 };
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+use crate::ui::{self, Format, Ui, bytes};
 
 /// Does what was asked with an adapter.
 pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Fix, Severity};
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::check::{Across, Checker, Form, Line, Reported, Verify};
 use pixtune_io::parallel;
 use pixtune_io::prepare::{Progress, Watch as _};
@@ -20,7 +21,7 @@ use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui, counted, grouped};
+use crate::ui::{Format, Ui};
 
 /// Checks every file, line by line, and says what it came to.
 pub fn run(mut args: CheckArgs) -> Result<Outcome, Error> {

@@ -9,6 +9,7 @@ use pixtune_core::diagnostic::{Diagnostic, Finding, Fix, Severity};
 use pixtune_core::fix::Change;
 use pixtune_core::json::quoted;
 use pixtune_core::rules::{self, Rule};
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::check::Verify;
 use pixtune_io::fix::{Fixed, Fixer, TooLarge};
 use pixtune_io::parallel;
@@ -25,7 +26,7 @@ use crate::Outcome;
 use crate::args::FixArgs;
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui, counted, grouped};
+use crate::ui::{Format, Ui};
 
 /// Repairs a file line by line into another.
 pub fn run(args: FixArgs) -> Result<Outcome, Error> {

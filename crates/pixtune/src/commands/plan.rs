@@ -5,6 +5,7 @@ use pixtune_core::plan::{
     USABLE_WHY, Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_io::survey::{Look, Source};
 
@@ -13,7 +14,7 @@ use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{MethodArg, PlanArgs};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, counted, grouped};
+use crate::ui::{self, Format, Ui};
 
 /// Counts the set and makes a plan of it.
 pub fn run(args: PlanArgs) -> Result<Outcome, Error> {

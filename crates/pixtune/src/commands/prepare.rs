@@ -6,6 +6,7 @@ use pixtune_core::json::quoted;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::spec::Exactness;
 use pixtune_core::spelling::nearest;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
 use pixtune_io::read::Table;
@@ -16,7 +17,7 @@ use super::{choice, tell_counting};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+use crate::ui::{self, Format, Ui, bytes};
 
 /// Arguments become a plan, the plan is run, the result is told.
 pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {

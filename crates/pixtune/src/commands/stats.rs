@@ -2,13 +2,14 @@
 
 use pixtune_core::quality::{AnswerFormat, Distinct, Example, Histogram, Observation, percent};
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::survey::{Alike, AlikeGroup, LinePlace, Look, Pairs, Source, Survey, Together};
 
 use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{MeasureArg, StatsArgs};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, counted, grouped};
+use crate::ui::{self, Format, Ui};
 
 /// Surveys everything that was given and tells what it came to.
 pub fn run(args: StatsArgs) -> Result<Outcome, Error> {

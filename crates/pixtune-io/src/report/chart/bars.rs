@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use pixtune_core::quality::Histogram;
+use pixtune_core::text::grouped;
 
-use super::{Frame, NOTHING, SIDE, grouped, short, ticks};
+use super::{Frame, NOTHING, SIDE, short, ticks};
 use crate::report::page::escape;
 
 /// A line across a histogram.

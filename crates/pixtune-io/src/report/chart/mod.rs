@@ -7,6 +7,8 @@ mod map;
 
 use std::fmt::Write as _;
 
+use pixtune_core::text::grouped;
+
 use super::page::{escape, escape_start};
 
 pub use bars::{Limit, histogram, scores};
@@ -120,19 +122,6 @@ pub fn ranked<Name: AsRef<str>>(name: &str, rows: &[(Name, u64)], total: u64) ->
         );
     }
     out.push_str("</div>");
-    out
-}
-
-/// A number with its thousands set apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
     out
 }
 

@@ -8,9 +8,9 @@ use pixtune_core::curate::minhash::SIMILAR;
 use pixtune_core::curate::near::DISTANCE;
 use pixtune_core::sample::Message;
 use pixtune_core::strict::BorrowedSample;
+use pixtune_core::text::{counted_as, grouped};
 
-use super::{View, counted, place};
-use crate::report::chart::grouped;
+use super::{View, place};
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::{Section, escape_start};
 use crate::report::room::{Room, Shelf};
@@ -64,8 +64,8 @@ fn near(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) 
     );
     let heading = format!(
         "{} of different files that show the same, {} in all",
-        counted(near.groups, "group", "groups"),
-        counted(near.members, "image", "images")
+        counted_as(near.groups, "group", "groups"),
+        counted_as(near.members, "image", "images")
     );
     panel(near, "near", (&heading, &note), body, |group, body| members(group, bytes, fetch, body));
 }
@@ -78,8 +78,8 @@ fn near_texts(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
     );
     let heading = format!(
         "{} of different texts that nearly say the same, {} in all",
-        counted(near.groups, "group", "groups"),
-        counted(near.members, "text", "texts")
+        counted_as(near.groups, "group", "groups"),
+        counted_as(near.members, "text", "texts")
     );
     panel(near, "near-texts", (&heading, &note), body, |group, body| texts(view, group, bytes, fetch, body));
 }
@@ -103,7 +103,7 @@ fn panel<Member>(
         let _ = write!(
             body,
             "<p><span class=\"tag error\">leak</span> {} on both sides of the split</p>",
-            counted(alike.across, "group stands", "groups stand")
+            counted_as(alike.across, "group stands", "groups stand")
         );
     }
     for group in alike.first.iter().take(GROUPS) {
@@ -115,7 +115,7 @@ fn panel<Member>(
         body.push_str("</div>");
     }
     if alike.groups > GROUPS as u64 {
-        let more = counted(alike.groups - GROUPS as u64, "more group", "more groups");
+        let more = counted_as(alike.groups - GROUPS as u64, "more group", "more groups");
         let _ = write!(body, "<p class=\"more\">… and {more}</p>");
     }
     body.push_str("</div>");

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use pixtune_core::quality::{Example, Kept};
+use pixtune_core::text::grouped;
 
 use super::{SHOWN, View};
-use crate::report::chart::grouped;
 use crate::report::page::{Section, escape_start, prose};
 use crate::report::room::Room;
 

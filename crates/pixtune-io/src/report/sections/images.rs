@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{View, counted, spread};
+use pixtune_core::text::counted_as;
+
+use super::{View, spread};
 use crate::report::chart::{Limit, histogram, ranked, size_map};
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::Section;
@@ -37,7 +39,7 @@ pub(in crate::report) fn images(view: View<'_>, gallery: &[ImagePlace], fetch: &
         let _ = write!(
             body,
             "<p class=\"note\">{} larger than the {} pixels that the model sees and will be shrunk.</p>",
-            counted(images.shrunk, "image is", "images are"),
+            counted_as(images.shrunk, "image is", "images are"),
             spec.max_side
         );
     }

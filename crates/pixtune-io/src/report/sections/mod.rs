@@ -12,8 +12,8 @@ mod worst;
 
 use pixtune_core::quality::Histogram;
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::text::grouped;
 
-use super::chart::grouped;
 use super::page::escape_start;
 use crate::survey::{LinePlace, Source, Survey};
 
@@ -56,11 +56,6 @@ fn spread(values: &Histogram, unit: &str) -> String {
         grouped(values.quantile(0.5)),
         grouped(values.quantile(0.95))
     )
-}
-
-/// A number that something is counted by, with the word in its right form.
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
 /// A place in a file as code.

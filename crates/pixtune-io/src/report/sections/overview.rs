@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use pixtune_core::plan::Side;
 use pixtune_core::quality::percent;
+use pixtune_core::text::grouped;
 
 use super::{SHOWN, View};
-use crate::report::chart::grouped;
 use crate::report::page::{Section, escape, escape_start};
 use crate::report::room::Room;
 use crate::survey::FileSide;

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use pixtune_core::sample::{Content, Image, Message, Part};
 use pixtune_core::strict::BorrowedSample;
+use pixtune_core::text::grouped;
 use pixtune_core::tokens::ChatEncoder;
 
 use super::View;
 use super::alike::last_turns;
 use crate::image::inspect;
-use crate::report::chart::grouped;
 use crate::report::conversation::{self, MOST_IMAGES};
 use crate::report::fetch::{Fetch, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};

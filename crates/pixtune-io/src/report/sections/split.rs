@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use pixtune_core::plan::Side;
 use pixtune_core::quality::percent;
+use pixtune_core::text::{counted_as, grouped};
 
-use super::{View, counted};
-use crate::report::chart::grouped;
+use super::View;
 use crate::report::page::Section;
 
 pub(in crate::report) fn split(view: View<'_>) -> Section {
@@ -48,7 +48,7 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
     let together = &found.together;
     let mut tag = |count: u64, one: &str, many: &str| {
         let (class, word) = if count == 0 { ("ok", "none") } else { ("error", "leak") };
-        let told = counted(count, one, many);
+        let told = counted_as(count, one, many);
         let _ = write!(body, "<p><span class=\"tag {class}\">{word}</span> {told} on both sides</p>");
     };
     tag(together.shared_samples.count, "sample stands", "samples stand");

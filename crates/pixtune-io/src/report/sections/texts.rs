@@ -1,9 +1,10 @@
 //! The answers and prompts of a set.
 
 use pixtune_core::quality::{AnswerFormat, percent};
+use pixtune_core::text::grouped;
 
 use super::{View, spread};
-use crate::report::chart::{grouped, histogram, ranked};
+use crate::report::chart::{histogram, ranked};
 use crate::report::page::Section;
 
 pub(in crate::report) fn texts(view: View<'_>) -> Section {

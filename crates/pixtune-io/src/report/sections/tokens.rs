@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use pixtune_core::quality::percent;
+use pixtune_core::text::{counted_as, grouped};
 
-use super::{View, counted, spread};
-use crate::report::chart::{Limit, grouped, histogram};
+use super::{View, spread};
+use crate::report::chart::{Limit, histogram};
 use crate::report::page::{Section, escape};
 
 pub(in crate::report) fn tokens(view: View<'_>) -> Section {
@@ -27,7 +28,7 @@ pub(in crate::report) fn tokens(view: View<'_>) -> Section {
     match all.above(view.spec.context as u64) {
         0 => {}
         over => {
-            let over = counted(over, "sample is", "samples are");
+            let over = counted_as(over, "sample is", "samples are");
             let _ = write!(
                 body,
                 "<p><span class=\"tag error\">context-overflow</span> {over} longer than the context</p>"

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{View, counted};
+use pixtune_core::text::counted_as;
+
+use super::View;
 use crate::report::chart::scores;
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::{Section, prose};
@@ -14,7 +16,7 @@ pub(in crate::report) fn worst(view: View<'_>, fetch: &mut Fetch<'_>) -> Option<
     if issues.measured == 0 {
         return None;
     }
-    let measured = counted(issues.measured, "image was", "images were");
+    let measured = counted_as(issues.measured, "image was", "images were");
     let mut body = format!(
         "<p class=\"note\">{measured} measured. Each has a score from 0 (bad) to 1 for every kind of issue; below the threshold it is a finding. The lowest scores are shown, also where nothing is wrong with them.</p><div class=\"two\">"
     );
@@ -32,7 +34,7 @@ pub(in crate::report) fn worst(view: View<'_>, fetch: &mut Fetch<'_>) -> Option<
 fn one(kind: &Issue, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
     let (class, count) = match kind.broken.count {
         0 => ("ok", "none".to_owned()),
-        count => (kind.rule.severity.as_str(), counted(count, "image", "images")),
+        count => (kind.rule.severity.as_str(), counted_as(count, "image", "images")),
     };
     let _ = write!(
         body,

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use pixtune_core::json::Value;
+use pixtune_core::text::{counted, grouped};
 use pixtune_model::weights::inspect::{Inspection, family, inspect};
 use pixtune_model::weights::{TextConfig, VisionConfig};
 
 use crate::Outcome;
 use crate::error::Error;
-use crate::ui::{self, Format, bytes, counted, grouped};
+use crate::ui::{self, Format, bytes};
 
 /// Tells what a directory is, on one screen.
 pub fn run(directory: &Path, format: Format) -> Result<Outcome, Error> {

@@ -4,6 +4,7 @@ mod inspect;
 
 use std::path::Path;
 
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::weights::convert::{Existing, NotFinite, Options, Plan, Progress, Report, Stage};
 use pixtune_model::weights::{Dtype, Format as Weights};
@@ -11,7 +12,7 @@ use pixtune_model::weights::{Dtype, Format as Weights};
 use crate::Outcome;
 use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes, counted, grouped};
+use crate::ui::{self, Format, Ui, bytes};
 
 /// Converts a checkpoint, or tells what a directory is.
 pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {

@@ -5,13 +5,14 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::{Grid, grid, too_thin};
 use pixtune_io::read::ReadError;
 
 use super::{ends_quietly, output};
 use crate::Outcome;
 use crate::error::Error;
-use crate::ui::{self, Format, counted, grouped};
+use crate::ui::{self, Format};
 
 /// The grid of one size.
 pub(super) fn one(size: &str, model: &ModelSpec, format: Format) -> Result<Outcome, Error> {

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::quality::Histogram;
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::text::grouped;
 use pixtune_core::tokens::ChatEncoder;
 use pixtune_io::tokens::Counted;
-
-use crate::ui::grouped;
 
 /// Sums over all files.
 #[derive(Default)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use pixtune_core::text::grouped;
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
@@ -25,7 +26,7 @@ use self::view::View;
 use crate::Outcome;
 use crate::args::{TrainArgs, UnusableArg};
 use crate::error::Error;
-use crate::ui::{self, Format, grouped};
+use crate::ui::{self, Format};
 
 pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let settings = settings(args)?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use pixtune_core::text::{counted, grouped};
 use pixtune_train::directory::names;
 use pixtune_train::dry_run::Forecast;
 use pixtune_train::progress::Progress;
@@ -10,7 +11,7 @@ use pixtune_train::trainer::Summary;
 
 use super::view::{View, duration};
 use crate::args::TrainArgs;
-use crate::ui::{bytes, counted, grouped};
+use crate::ui::bytes;
 
 /// The columns of a table of figures: a name and what it is.
 fn row(out: &mut String, name: &str, value: &str) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_core::text::grouped;
 use pixtune_io::prepare::Watch as _;
 use pixtune_train::data::Indexing;
 use pixtune_train::metrics::{EvaluationRecord, StepRecord};
@@ -10,7 +11,7 @@ use pixtune_train::progress::{Overfitting, Progress};
 use pixtune_train::settings::Plan;
 use pixtune_train::trainer::Watch;
 
-use crate::ui::{Format, Ui, grouped};
+use crate::ui::{Format, Ui};
 
 /// A bar where someone can see it; elsewhere a line now and then.
 pub struct View {
