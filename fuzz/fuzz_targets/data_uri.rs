@@ -3,7 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::conversation::image_source;
 use pixtune_core::sample::ImageSource;
-use pixtune_io::write::base64;
+use pixtune_io::base64;
 
 fuzz_target!(|reference: &str| {
     match image_source(reference) {

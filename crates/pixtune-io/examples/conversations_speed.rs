@@ -14,10 +14,10 @@ use pixtune_core::sample::ImageSource;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::base64;
 use pixtune_io::image::{Limits, model_input};
 use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::tokens::{Ids, count_line};
-use pixtune_io::write::base64;
 
 fn main() -> std::io::Result<()> {
     let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);

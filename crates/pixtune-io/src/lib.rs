@@ -1,4 +1,5 @@
 //! Bytes to samples and back.
+pub mod base64;
 mod buffers;
 pub mod check;
 pub mod encode;

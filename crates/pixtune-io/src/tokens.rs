@@ -13,10 +13,10 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
 
-use crate::check::{HEADS, LONGEST_HEAD, Payloads};
+use crate::base64::{self, Payloads};
+use crate::check::{HEADS, LONGEST_HEAD};
 use crate::image::{ImageError, Limits, inspect};
 use crate::read::records::{Cut, RawRow};
-use crate::write::base64;
 
 /// A vocabulary read from a file.
 #[derive(Debug)]

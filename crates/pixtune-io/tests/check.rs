@@ -12,10 +12,10 @@ use pixtune_core::rules::STRICTER_THAN_REFERENCE;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::base64;
 use pixtune_io::check::{Checker, Selection, Verify};
 use pixtune_io::image::{Rgb, encode_png};
 use pixtune_io::read::records::RawRow;
-use pixtune_io::write::base64;
 
 fn checker(verify: Verify) -> Checker<'static> {
     let target = target::MISTRAL;

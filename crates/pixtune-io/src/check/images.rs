@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::ops::Range;
 use std::path::Path;
 
 use pixtune_core::curate::content_hash;
@@ -13,13 +12,13 @@ use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::tokens::too_thin;
 
 use super::{Checker, Verify};
+use crate::base64::{self, Payloads};
 use crate::image::measure::{self, Measure};
 use crate::image::prepare::rule_of;
 use crate::image::{
     Format, Header, ImageError, Limits, Orientation, Reading, Rgb, check_structure, decode, inspect, orient,
     reaches_scan, sniff,
 };
-use crate::write::base64;
 
 /// What is known about an image after a look at it.
 pub(super) struct Looked {
@@ -42,27 +41,6 @@ impl Looked {
 pub(super) struct Whole {
     pub(super) size: Option<(u32, u32)>,
     pub(super) measure: Option<Measure>,
-}
-
-/// What parsing a line has shown of the base64 in it.
-pub(crate) struct Payloads<'t> {
-    /// The line, or more.
-    pub(crate) text: &'t [u8],
-    /// Where payloads begin, and how many letters follow.
-    pub(crate) runs: &'t [Range<usize>],
-}
-
-impl Payloads<'_> {
-    /// How many bytes a payload decodes to, if it is base64 without any liberty.
-    pub(crate) fn strict_length(&self, payload: &str) -> Option<usize> {
-        // A payload that was escaped is no part of the line, so its letters were not counted.
-        let start = (payload.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        let run = self.runs.iter().find(|run| run.start == start && run.len() <= payload.len());
-        match run {
-            Some(run) => base64::strict_length_of(payload, run.len()),
-            None => base64::strict_length(payload),
-        }
-    }
 }
 
 /// Characters of base64 that are decoded to read a header, first 768 bytes of the file, then 3 KiB and then 48: EXIF and

@@ -22,6 +22,7 @@ use pixtune_core::rules::{self, Group, Row, Rule};
 use pixtune_core::target::Target;
 use pixtune_core::tokens::ChatEncoder;
 
+use crate::base64::Payloads;
 use crate::image::measure::Measure;
 use crate::read::blocks::{Block, without_line_end};
 use crate::read::records::{Cut, RawRow};
@@ -29,7 +30,7 @@ use crate::read::records::{Cut, RawRow};
 pub use across::{Across, Form, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
-pub(crate) use images::{HEADS, LONGEST_HEAD, Payloads};
+pub(crate) use images::{HEADS, LONGEST_HEAD};
 
 /// How closely images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use pixtune_core::json::Value;
 use pixtune_core::rules::{self, Rule};
 
 use super::{Fixer, Places, change};
+use crate::base64;
 use crate::check::Line;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{Format, Limits, inspect, sniff};
 use crate::read::image_path;
-use crate::write::base64;
 
 /// Breaches that an image drawn anew does not have.
 const REDRAWN: [&Rule; 5] = [

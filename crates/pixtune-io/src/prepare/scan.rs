@@ -11,10 +11,10 @@ use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
 
 use super::Plan;
+use crate::base64;
 use crate::image::prepare::{Prepared, rule_of};
 use crate::read::records::RawRow;
 use crate::read::{Labels, Table, image_path};
-use crate::write::base64;
 use crate::write::line::{Skeleton, WrittenImage};
 
 /// What the scan makes of a row.

@@ -9,11 +9,11 @@ use pixtune_core::tokens::{Grid, grid};
 
 use super::page::{escape, escape_short, escape_start};
 use super::room::{Room, Shelf};
+use crate::base64;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Reading, Rgb, decode, inspect};
 use crate::survey::{ImagePlace, LIMITS, LinePlace, Source, Survey, image_again, sample_again};
-use crate::write::base64;
 
 /// An image for the page.
 pub(super) struct Thumbnail {

@@ -15,13 +15,13 @@ use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::target::ImageFormat;
 use pixtune_core::tokens::{ChatEncoder, Counts};
 
+use crate::base64;
 use crate::check::Facts;
 use crate::image::measure::Measure;
 use crate::image::prepare::rule_of;
 use crate::image::{ImageError, Limits, inspect, measure};
 use crate::read::records::RawRow;
 use crate::tokens::parse_row;
-use crate::write::base64;
 
 /// How closely images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use pixtune_core::json::{quoted, write_string};
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Sample, ToolCall};
 use pixtune_core::target::{ImageUrlForm, Target};
 
-use super::base64;
+use crate::base64;
 
 /// What stands in the place of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

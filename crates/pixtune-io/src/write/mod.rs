@@ -1,5 +1,4 @@
 //! Samples out.
 
-pub mod base64;
 pub mod line;
 pub mod whole;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use pixtune_core::rules;
+use pixtune_io::base64;
 use pixtune_io::image::{self, Limits, Reading, Rgb, encode_png, jpeg};
-use pixtune_io::write::base64;
 
 use crate::harness::{Case, root, text};
 

@@ -75,7 +75,7 @@ fn with_images(value: &Value<'static>) -> Value<'static> {
             let (width, height) = size.split_once('x').unwrap();
             let mut uri = b"data:image/png;base64,".to_vec();
             let png = png_header(width.parse().unwrap(), height.parse().unwrap());
-            pixtune_io::write::base64::encode(&png, &mut uri);
+            pixtune_io::base64::encode(&png, &mut uri);
             Value::String(String::from_utf8(uri).unwrap().into())
         }
         Value::Array(values) => Value::Array(values.iter().map(with_images).collect()),

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use pixtune_core::json::Value;
+use pixtune_io::base64;
 use pixtune_io::image::{self, Limits, Reading};
-use pixtune_io::write::base64;
 
 use crate::harness::{Case, at, root, text};
 

@@ -2,7 +2,7 @@
 
 use pixtune_core::json::{self, Value};
 
-use pixtune_io::write::base64;
+use pixtune_io::base64;
 
 use crate::harness::{Case, at, root, text};
 use crate::snapshots;

@@ -15,7 +15,7 @@ fn tekken(version: &str) -> String {
 pub fn tekken_of(version: &str, special: usize, image: &str) -> String {
     let entry = |rank: usize, token: &[u8]| {
         let mut coded = Vec::new();
-        pixtune_io::write::base64::encode(token, &mut coded);
+        pixtune_io::base64::encode(token, &mut coded);
         format!(r#"{{"rank":{rank},"token_bytes":"{}","token_str":null}}"#, String::from_utf8(coded).unwrap())
     };
     let mut entries: Vec<_> = (0..=255_u8).map(|byte| entry(usize::from(byte), &[byte])).collect();

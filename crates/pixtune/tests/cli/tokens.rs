@@ -10,7 +10,7 @@ const GOOD: &str =
 
 fn data_uri(width: u32, height: u32) -> String {
     let mut uri = b"data:image/png;base64,".to_vec();
-    pixtune_io::write::base64::encode(&png_header(width, height), &mut uri);
+    pixtune_io::base64::encode(&png_header(width, height), &mut uri);
     String::from_utf8(uri).unwrap()
 }
 

@@ -29,7 +29,7 @@ fn sample(image: Option<&str>, question: &str, answer: &str) -> String {
     let image = image.map_or(String::new(), |name| {
         let mut coded = Vec::new();
         let bytes = fs::read(root().join("fixtures/images").join(name)).unwrap();
-        pixtune_io::write::base64::encode(&bytes, &mut coded);
+        pixtune_io::base64::encode(&bytes, &mut coded);
         let coded = String::from_utf8(coded).unwrap();
         format!(r#"{{"type":"image_url","image_url":"data:image/png;base64,{coded}"}},"#)
     });
@@ -310,7 +310,7 @@ fn a_image_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
     let mut samples = toy();
     let coded = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
     let mut cut = Vec::new();
-    pixtune_io::write::base64::encode(&coded[..coded.len() / 2], &mut cut);
+    pixtune_io::base64::encode(&coded[..coded.len() / 2], &mut cut);
     let cut = String::from_utf8(cut).unwrap();
     samples.push(format!(
         r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"data:image/png;base64,{cut}"}},{{"type":"text","text":"q"}}]}},{{"role":"assistant","content":"a"}}]}}"#
