@@ -10,6 +10,7 @@ pub mod plan;
 pub mod quality;
 pub mod rules;
 pub mod sample;
+pub mod score;
 pub mod spec;
 pub mod spelling;
 pub mod strict;

@@ -14,5 +14,6 @@ mod validate;
 
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
+pub use scan::is_letter;
 pub use tekken::{Encoder, ImageConfig, Tekken, TekkenError};
 pub(crate) use validate::{check_schema, is_call_id};

@@ -136,6 +136,11 @@ fn skip(text: &[u8], start: usize, run: impl Fn(u8) -> bool) -> usize {
     }
 }
 
+/// Whether a character is a letter (`\p{L}`), as `str.isalpha` of Python has it for one character.
+pub fn is_letter(c: char) -> bool {
+    class_at(c.encode_utf8(&mut [0; 4]).as_bytes(), 0).0 & LETTER != 0
+}
+
 /// The class of the character at `at` and where the next one begins.
 #[inline]
 fn class_at(text: &[u8], at: usize) -> (u8, usize) {
