@@ -54,7 +54,7 @@ fn exact_mean(numbers: &[f64]) -> f64 {
     let count = numbers.len() as u128;
     // 20 more bits and one that says whether anything follows are enough to round 54 + 32 bits correctly.
     let shifted = sum << 30;
-    let quotient = shifted / count | u128::from(shifted % count != 0);
+    let quotient = (shifted / count) | u128::from(!shifted.is_multiple_of(count));
     quotient as f64 / unit / 2f64.powi(30)
 }
 
