@@ -1,5 +1,10 @@
 //! Scores against those of mistral-evals. `PIXTUNE_METRIC_VECTORS` names another file of the layout of
 //! `fixtures/score/metric_vectors.jsonl.gz`, compressed or not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; the helpers are not marked as tests"
+)]
 
 use std::fs;
 use std::io::Read as _;
