@@ -12,8 +12,10 @@ use std::borrow::Cow;
 
 pub use locate::locate;
 pub use parser::{MAX_DEPTH, MAX_VALUES, Parsed, SyntaxError, parse, parse_line};
-use write::write_joined;
-pub use write::{quoted, write_string};
+pub use write::{
+    Object, Slot, ToJson, append, compact, document, fixed, lines, list, nested_lines, object, quoted, raw,
+    spaced, text, write_string,
+};
 
 /// A JSON value that borrows from its text where it can.
 // With a tag of a whole word a value is moved word by word; with a smaller one the compiler moves it by pieces that
@@ -97,30 +99,11 @@ impl<'a> Value<'a> {
             ),
         }
     }
-
-    /// Appends the value as compact JSON, strings unescaped UTF-8, numbers as they were written.
-    pub fn write(&self, out: &mut String) {
-        match self {
-            Value::Null => out.push_str("null"),
-            Value::Bool(true) => out.push_str("true"),
-            Value::Bool(false) => out.push_str("false"),
-            Value::Number(text) => out.push_str(text),
-            Value::String(text) => write_string(text, out),
-            Value::Array(values) => write_joined('[', values, ']', out, Value::write),
-            Value::Object(members) => write_joined('{', members, '}', out, |(key, value), out| {
-                write_string(key, out);
-                out.push(':');
-                value.write(out);
-            }),
-        }
-    }
 }
 
 impl std::fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = String::new();
-        self.write(&mut text);
-        f.write_str(&text)
+        f.write_str(&text(self))
     }
 }
 

@@ -1,6 +1,113 @@
-//! From values to text.
+//! The one writer of JSON: a value is described where it is written, and goes to the text as it is described.
+//!
+//! ```
+//! use pixtune_core::json::{lines, list, object, spaced, text};
+//!
+//! let sizes = [(640u32, 480u32), (1, 1)];
+//! let written = text(lines(object(|image| {
+//!     image.field("name", "a \"b\"").field("caption", None::<&str>);
+//!     image.field("sizes", list(sizes.iter().map(|(width, height)| spaced(list([*width, *height])))));
+//! })));
+//! assert_eq!(
+//!     written,
+//!     r#"{
+//!   "name": "a \"b\"",
+//!   "caption": null,
+//!   "sizes": [
+//!     [640, 480],
+//!     [1, 1]
+//!   ]
+//! }"#
+//! );
+//! ```
 
 use std::fmt::Write as _;
+
+use super::Value;
+
+/// How the members of objects and the elements of lists are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `{"a":1,"b":[2,3]}`
+    Compact,
+    /// `{"a": 1, "b": [2, 3]}`
+    Spaced,
+    /// One to a line, indented by two spaces, as Python's `json.dumps(value, indent=2)` does it.
+    Lines,
+}
+
+/// A place in the text that takes one value.
+#[derive(Debug)]
+pub struct Slot<'o> {
+    out: &'o mut String,
+    layout: Layout,
+    depth: usize,
+}
+
+/// Something that can be written as one JSON value.
+pub trait ToJson {
+    /// Writes the value into its place.
+    fn write_json(self, slot: Slot<'_>);
+}
+
+/// `value` as JSON: compact, unless it says otherwise.
+pub fn text(value: impl ToJson) -> String {
+    let mut out = String::new();
+    append(&mut out, value);
+    out
+}
+
+/// `value` as the text of a file: over several lines, with a line end.
+pub fn document(value: impl ToJson) -> String {
+    let mut out = text(lines(value));
+    out.push('\n');
+    out
+}
+
+/// Appends `value` as JSON: compact, unless it says otherwise.
+pub fn append(out: &mut String, value: impl ToJson) {
+    value.write_json(Slot { out, layout: Layout::Compact, depth: 0 });
+}
+
+/// An object whose members are written by a function.
+pub fn object<F: FnOnce(&mut Object<'_>)>(write: F) -> impl ToJson {
+    Described(write)
+}
+
+/// A list of the values of an iterator.
+pub fn list<I: IntoIterator<Item: ToJson>>(values: I) -> impl ToJson {
+    Listed(values)
+}
+
+/// A value without any white space.
+pub fn compact(value: impl ToJson) -> impl ToJson {
+    LaidOut { layout: Layout::Compact, depth: None, value }
+}
+
+/// A value on one line, with a space after every comma and colon.
+pub fn spaced(value: impl ToJson) -> impl ToJson {
+    LaidOut { layout: Layout::Spaced, depth: None, value }
+}
+
+/// A value over several lines, indented by two spaces.
+pub fn lines(value: impl ToJson) -> impl ToJson {
+    LaidOut { layout: Layout::Lines, depth: None, value }
+}
+
+/// A value over several lines, as it stands `depth` levels deep in a document.
+pub fn nested_lines(depth: usize, value: impl ToJson) -> impl ToJson {
+    LaidOut { layout: Layout::Lines, depth: Some(depth), value }
+}
+
+/// A number with so many digits after the point.
+pub fn fixed(number: f64, digits: usize) -> impl ToJson {
+    Fixed { number, digits }
+}
+
+/// Text that is JSON already.
+pub fn raw(text: &str) -> impl ToJson {
+    Raw(text)
+}
 
 /// `text` as a JSON string.
 pub fn quoted(text: &str) -> String {
@@ -31,31 +138,261 @@ pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-pub(super) fn write_joined<T>(
-    open: char,
-    values: &[T],
-    close: char,
-    out: &mut String,
-    write: impl Fn(&T, &mut String),
-) {
-    out.push(open);
-    for (index, value) in values.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write(value, out);
+/// The members of an object, written one after the other.
+#[derive(Debug)]
+pub struct Object<'o> {
+    container: Container<'o>,
+}
+
+impl Object<'_> {
+    /// Writes a member.
+    pub fn field(&mut self, key: impl AsRef<str>, value: impl ToJson) -> &mut Self {
+        let slot = self.container.next();
+        write_string(key.as_ref(), slot.out);
+        slot.out.push_str(if slot.layout == Layout::Compact { ":" } else { ": " });
+        value.write_json(slot);
+        self
     }
-    out.push(close);
+
+    /// Writes a member if there is a value.
+    pub fn optional(&mut self, key: impl AsRef<str>, value: Option<impl ToJson>) -> &mut Self {
+        if let Some(value) = value {
+            self.field(key, value);
+        }
+        self
+    }
+
+    /// Writes a member for each pair of an iterator.
+    pub fn fields<K: AsRef<str>, V: ToJson>(
+        &mut self,
+        members: impl IntoIterator<Item = (K, V)>,
+    ) -> &mut Self {
+        for (key, value) in members {
+            self.field(key, value);
+        }
+        self
+    }
+}
+
+/// An object or a list that is being written: puts what stands between its values.
+#[derive(Debug)]
+struct Container<'o> {
+    out: &'o mut String,
+    layout: Layout,
+    depth: usize,
+    is_empty: bool,
+}
+
+impl<'o> Container<'o> {
+    fn open(slot: Slot<'o>, bracket: char) -> Container<'o> {
+        slot.out.push(bracket);
+        let depth = slot.depth + usize::from(slot.layout == Layout::Lines);
+        Container { out: slot.out, layout: slot.layout, depth, is_empty: true }
+    }
+
+    /// The place of the next value.
+    fn next(&mut self) -> Slot<'_> {
+        match (self.layout, self.is_empty) {
+            (Layout::Compact, false) => self.out.push(','),
+            (Layout::Spaced, false) => self.out.push_str(", "),
+            (Layout::Lines, false) => self.out.push_str(",\n"),
+            (Layout::Lines, true) => self.out.push('\n'),
+            (Layout::Compact | Layout::Spaced, true) => {}
+        }
+        if self.layout == Layout::Lines {
+            indent(self.depth, self.out);
+        }
+        self.is_empty = false;
+        Slot { out: self.out, layout: self.layout, depth: self.depth }
+    }
+
+    fn close(self, bracket: char) {
+        if self.layout == Layout::Lines && !self.is_empty {
+            self.out.push('\n');
+            indent(self.depth - 1, self.out);
+        }
+        self.out.push(bracket);
+    }
+}
+
+fn indent(depth: usize, out: &mut String) {
+    (0..depth).for_each(|_| out.push_str("  "));
+}
+
+struct Described<F>(F);
+
+impl<F: FnOnce(&mut Object<'_>)> ToJson for Described<F> {
+    fn write_json(self, slot: Slot<'_>) {
+        let mut object = Object { container: Container::open(slot, '{') };
+        (self.0)(&mut object);
+        object.container.close('}');
+    }
+}
+
+struct Listed<I>(I);
+
+impl<I: IntoIterator<Item: ToJson>> ToJson for Listed<I> {
+    fn write_json(self, slot: Slot<'_>) {
+        let mut container = Container::open(slot, '[');
+        self.0.into_iter().for_each(|value| value.write_json(container.next()));
+        container.close(']');
+    }
+}
+
+struct LaidOut<T> {
+    layout: Layout,
+    depth: Option<usize>,
+    value: T,
+}
+
+impl<T: ToJson> ToJson for LaidOut<T> {
+    fn write_json(self, slot: Slot<'_>) {
+        let depth = self.depth.unwrap_or(slot.depth);
+        self.value.write_json(Slot { out: slot.out, layout: self.layout, depth });
+    }
+}
+
+struct Fixed {
+    number: f64,
+    digits: usize,
+}
+
+impl ToJson for Fixed {
+    fn write_json(self, slot: Slot<'_>) {
+        write!(slot.out, "{:.*}", self.digits, self.number).expect("a String takes any text");
+    }
+}
+
+struct Raw<'t>(&'t str);
+
+impl ToJson for Raw<'_> {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.out.push_str(self.0);
+    }
+}
+
+impl ToJson for &str {
+    fn write_json(self, slot: Slot<'_>) {
+        write_string(self, slot.out);
+    }
+}
+
+impl ToJson for &String {
+    fn write_json(self, slot: Slot<'_>) {
+        write_string(self, slot.out);
+    }
+}
+
+impl ToJson for bool {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.out.push_str(if self { "true" } else { "false" });
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($number:ty)*) => {$(
+        impl ToJson for $number {
+            fn write_json(self, slot: Slot<'_>) {
+                write!(slot.out, "{self}").expect("a String takes any text");
+            }
+        }
+    )*};
+}
+
+whole_numbers!(u8 u16 u32 u64 usize i64);
+
+macro_rules! floats {
+    ($($number:ty)*) => {$(
+        /// What is no number is written as Python's `json` writes it.
+        impl ToJson for $number {
+            fn write_json(self, slot: Slot<'_>) {
+                match self {
+                    _ if self.is_nan() => slot.out.push_str("NaN"),
+                    <$number>::INFINITY => slot.out.push_str("Infinity"),
+                    <$number>::NEG_INFINITY => slot.out.push_str("-Infinity"),
+                    _ => write!(slot.out, "{self}").expect("a String takes any text"),
+                }
+            }
+        }
+    )*};
+}
+
+floats!(f32 f64);
+
+impl<T: ToJson> ToJson for Option<T> {
+    fn write_json(self, slot: Slot<'_>) {
+        match self {
+            Some(value) => value.write_json(slot),
+            None => slot.out.push_str("null"),
+        }
+    }
+}
+
+impl<T: ToJson + Copy> ToJson for &T {
+    fn write_json(self, slot: Slot<'_>) {
+        (*self).write_json(slot);
+    }
+}
+
+impl ToJson for &Value<'_> {
+    fn write_json(self, slot: Slot<'_>) {
+        match self {
+            Value::Null => slot.out.push_str("null"),
+            Value::Bool(value) => value.write_json(slot),
+            Value::Number(text) => slot.out.push_str(text),
+            Value::String(text) => write_string(text, slot.out),
+            Value::Array(values) => Listed(values).write_json(slot),
+            Value::Object(members) => Described(|object: &mut Object<'_>| {
+                object.fields(members.iter().map(|(key, value)| (key, value)));
+            })
+            .write_json(slot),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse;
 
     #[test]
     fn writes_only_the_escapes_json_demands() {
-        let mut out = String::new();
-        write_string("é\u{7f}\u{2028}\"\\\n\u{1}\u{8}\u{c}/", &mut out);
-        assert_eq!(out, "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001\\b\\f/\"");
+        assert_eq!(
+            quoted("é\u{7f}\u{2028}\"\\\n\u{1}\u{8}\u{c}/"),
+            "\"é\u{7f}\u{2028}\\\"\\\\\\n\\u0001\\b\\f/\""
+        );
+    }
+
+    #[test]
+    fn lays_values_out_as_python_does() {
+        let value = parse(r#"{"a":[1,{"b":null}],"c":[],"d":{}}"#).unwrap().value;
+        assert_eq!(text(compact(&value)), r#"{"a":[1,{"b":null}],"c":[],"d":{}}"#);
+        assert_eq!(text(spaced(&value)), r#"{"a": [1, {"b": null}], "c": [], "d": {}}"#);
+        let indented =
+            "{\n  \"a\": [\n    1,\n    {\n      \"b\": null\n    }\n  ],\n  \"c\": [],\n  \"d\": {}\n}";
+        assert_eq!(text(lines(&value)), indented);
+        assert_eq!(text(nested_lines(1, &value)), indented.replace('\n', "\n  "));
+    }
+
+    #[test]
+    fn layouts_nest() {
+        let counts = object(|counts| {
+            counts.field("rows", 2u64).optional("more", None::<u64>).optional("most", Some(3u64));
+        });
+        let all = object(|all| {
+            all.field("counts", spaced(counts)).field("points", list([compact(list([1u8, 2]))]));
+        });
+        let expected = "{\n  \"counts\": {\"rows\": 2, \"most\": 3},\n  \"points\": [\n    [1,2]\n  ]\n}";
+        assert_eq!(text(lines(all)), expected);
+    }
+
+    #[test]
+    fn numbers_keep_their_last_bit_and_what_is_none_is_pythons() {
+        assert_eq!(text(0.1 + 0.2), "0.30000000000000004");
+        assert_eq!(text(list([f64::NAN, f64::INFINITY, f64::NEG_INFINITY])), "[NaN,Infinity,-Infinity]");
+        assert_eq!(
+            (text(fixed(2.0 / 3.0, 4)), text(fixed(2.5e9, 0))),
+            ("0.6667".into(), "2500000000".into())
+        );
     }
 }

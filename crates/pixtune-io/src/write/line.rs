@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pixtune_core::json::{quoted, write_string};
+use pixtune_core::json::{append, quoted, write_string};
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part, Sample, ToolCall};
 use pixtune_core::target::{ImageUrlForm, Target};
 
@@ -46,7 +46,7 @@ impl Skeleton {
                     skeleton.member("description", description);
                 }
                 skeleton.text.push_str(",\"parameters\":");
-                tool.parameters.write(&mut skeleton.text);
+                append(&mut skeleton.text, &tool.parameters);
                 if let (Some(strict), ImageUrlForm::Object) = (tool.strict, target.image_url) {
                     write!(skeleton.text, ",\"strict\":{strict}").expect("a String takes any text");
                 }

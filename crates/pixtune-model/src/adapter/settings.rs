@@ -92,7 +92,7 @@ pub fn params(adapter: &Adapter, base: &Checkpoint) -> String {
         Cow::Borrowed("lora"),
         Value::Object(lora.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect()),
     ));
-    config::pretty(&Value::Object(members).into_owned())
+    json::document(&Value::Object(members).into_owned())
 }
 
 impl Ranks {

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use super::Format;
-pub(crate) use write::pretty;
 pub use write::{Synthesised, WrittenConfig, write};
 
 /// What the two configuration files agree to say about a model.

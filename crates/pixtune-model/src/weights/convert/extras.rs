@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pixtune_core::json::document;
 use pixtune_core::tokens::tekken::Tekken;
 
 use super::directory::OutputDirectory;
 use super::report::{object, text, whole};
 use super::{ConvertError, Options, tokenizer};
-use crate::weights::config::{Family, ModelConfig, pretty};
+use crate::weights::config::{Family, ModelConfig};
 use crate::weights::{Checkpoint, Format};
 
 /// A small file of the output.
@@ -202,7 +203,7 @@ fn write_missing(
     if !extras.has("generation_config.json") {
         extras.write(
             "generation_config.json",
-            pretty(&object([("bos_token_id", whole(1)), ("eos_token_id", whole(2))])),
+            document(&object([("bos_token_id", whole(1)), ("eos_token_id", whole(2))])),
         );
     }
     if !extras.has("preprocessor_config.json") {
@@ -242,7 +243,7 @@ fn preprocessor(config: &ModelConfig) -> String {
     let flag = pixtune_core::json::Value::Bool(true);
     let vision = &config.vision;
     let side = whole(vision.patch_size as u64);
-    pretty(&object([
+    document(&object([
         ("do_convert_rgb", flag.clone()),
         ("do_normalize", flag.clone()),
         ("do_rescale", flag.clone()),
@@ -263,7 +264,7 @@ fn processor(config: &ModelConfig) -> String {
         Family::Pixtral => 1,
         Family::Mistral3 => config.projector.spatial_merge,
     };
-    pretty(&object([
+    document(&object([
         ("image_break_token", text("[IMG_BREAK]")),
         ("image_end_token", text("[IMG_END]")),
         ("image_token", text("[IMG]")),

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use pixtune_core::json::Value;
+use pixtune_core::json::{Value, document};
 
 use super::transfer::NotFinite;
 use super::verify::Verified;
 use super::{Origin, Plan, layout};
 use crate::weights::Format;
-use crate::weights::config::{Synthesised, pretty};
+use crate::weights::config::Synthesised;
 
 /// What a conversion did. No clock and no path: the same conversion gives the same report.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +90,7 @@ impl Report {
 
     /// The report as `conversion_report.json`.
     pub fn to_json(&self) -> String {
-        pretty(&self.to_value())
+        document(&self.to_value())
     }
 
     /// The report as a JSON value.

@@ -1,20 +1,19 @@
 //! Writes `config.json` and `params.json`: every key that matters, on top of what was there.
 
 mod carry;
+mod float;
 mod hf;
 mod native;
-mod text;
 
 use std::borrow::Cow;
 
-use pixtune_core::json::Value;
+use pixtune_core::json::{self, Value};
 
 use super::ModelConfig;
 use crate::weights::Format;
 use crate::weights::dtype::Dtype;
 
-use text::number;
-pub(crate) use text::pretty;
+use float::number;
 
 /// A configuration file, and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +75,7 @@ pub fn write(
     if from != to {
         carry::carry(config, from, &mut out);
     }
-    out.written.text = pretty(&out.root);
+    out.written.text = json::document(&out.root);
     out.written
 }
 
