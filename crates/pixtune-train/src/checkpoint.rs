@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use pixtune_files::remove;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Kernels;
 use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerState};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 
-use crate::directory::{Directory, names, remove};
+use crate::directory::{Directory, names};
 use crate::error::TrainError;
 use crate::progress::Progress;
 

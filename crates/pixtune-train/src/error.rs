@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_files::LockError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::{BatchError, NetworkError};
 use pixtune_model::weights::WeightsError;
@@ -146,4 +147,13 @@ pub enum TrainError {
         /// Steps of the whole run.
         total: u64,
     },
+}
+
+impl From<LockError> for TrainError {
+    fn from(error: LockError) -> TrainError {
+        match error {
+            LockError::Held { path } => TrainError::Locked { path },
+            LockError::Io { path, source } => TrainError::Write { path, source },
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::manifest::{MANIFEST, manifest, summarize};
 use super::scan::image_again;
 use super::spool::{Rereader, Segment, Segments};
 use super::telling::{rejecting, report};
-use super::work::{Work, write_whole};
+use super::work::Work;
 use super::{Plan, PrepareError, Scanned, Summary, Watch};
 use crate::thumbnails::Thumbnails;
 
@@ -28,15 +28,15 @@ pub(super) fn finish(
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
     let decision = decide_all(plan, &mut scanned, thumbnails)
-        .map_err(|source| PrepareError::Write { path: work.directory.clone(), source })?;
+        .map_err(|source| PrepareError::Write { path: work.path().to_owned(), source })?;
     let rejected = report(plan, &mut scanned, &decision, watch);
     plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
         |_| {
             let _ = work.discard();
         },
     )?;
-    let write_error = |source| PrepareError::Write { path: work.directory.clone(), source };
-    let directory = work.empty_final_directory().map_err(write_error)?;
+    let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
+    let directory = work.stage().map_err(write_error)?;
     let mut outputs = Vec::new();
     for stream in Stream::ALL {
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
@@ -46,7 +46,7 @@ pub(super) fn finish(
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
-    write_whole(&directory.join(MANIFEST), manifest.as_bytes()).map_err(write_error)?;
+    fs::write(directory.join(MANIFEST), manifest).map_err(write_error)?;
     work.publish().map_err(|source| PrepareError::Write { path: plan.options.out.clone(), source })?;
     Ok(summary)
 }
@@ -110,7 +110,7 @@ fn assemble(
         return Ok(segments[stream as usize].clone());
     }
     let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.target.max_file_bytes };
-    let directory = work.directory.join("moved");
+    let directory = work.path().join("moved");
     fs::create_dir_all(&directory)?;
     let mut files = Segments::new(&directory, stream.name(), limit);
     let mut sources = segments.each_ref().map(|segments| Rereader::new(segments));
@@ -148,7 +148,7 @@ fn place(directory: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Ve
     let mut placed = Vec::with_capacity(count.max(1));
     if files.is_empty() {
         let path = directory.join(format!("{}.jsonl", stream.name()));
-        File::create(&path)?.sync_all()?;
+        File::create(&path)?;
         let blake3 = blake3::hash(b"").to_hex().to_string();
         return Ok(vec![(format!("{}.jsonl", stream.name()), Segment { path, bytes: 0, lines: 0, blake3 })]);
     }
@@ -162,7 +162,6 @@ fn place(directory: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Ve
         if fs::hard_link(&file.path, &path).is_err() {
             fs::copy(&file.path, &path)?;
         }
-        File::open(&path)?.sync_all()?;
         placed.push((name, Segment { path, ..file }));
     }
     Ok(placed)

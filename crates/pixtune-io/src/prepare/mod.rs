@@ -18,11 +18,12 @@ mod work;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
+use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, Verify};
 pub use plan::{Plan, parse_bytes};
@@ -112,6 +113,15 @@ pub enum PrepareError {
         /// Group or stratum.
         what: &'static str,
     },
+}
+
+impl From<LockError> for PrepareError {
+    fn from(error: LockError) -> PrepareError {
+        match error {
+            LockError::Held { path } => PrepareError::Locked { path },
+            LockError::Io { path, source } => PrepareError::Write { path, source },
+        }
+    }
 }
 
 /// Who watches a run.
@@ -229,9 +239,9 @@ fn scan_all(
     scanned: &mut Scanned,
     watch: &mut dyn Watch,
 ) -> Result<([Vec<spool::Segment>; 3], Thumbnails), PrepareError> {
-    let write_error = |source| PrepareError::Write { path: work.directory.clone(), source };
+    let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let mut done = Vec::new();
-    let mut spool = Spool::open(&work.directory, plan.options.target.max_file_bytes, |entry| {
+    let mut spool = Spool::open(work.path(), plan.options.target.max_file_bytes, |entry| {
         scanned.add(&entry);
         done.push(entry.row_hash);
     })
@@ -314,7 +324,7 @@ impl<'a> Source<'a> {
                 let place = row.map_or("the inputs have fewer rows".to_owned(), |(input, row)| {
                     format!("{}:{} has changed", plan.tables[input as usize].input.name, row.line)
                 });
-                return Err(PrepareError::OtherPlan { path: work.directory.clone(), difference: place });
+                return Err(PrepareError::OtherPlan { path: work.path().to_owned(), difference: place });
             }
         }
         Ok(source)
@@ -336,11 +346,4 @@ impl<'a> Source<'a> {
         }
         Ok(None)
     }
-}
-
-/// The directory in which a run works until it is finished.
-pub fn work_directory(out: &Path) -> PathBuf {
-    let mut name = out.file_name().unwrap_or(out.as_os_str()).to_owned();
-    name.push(".partial");
-    out.with_file_name(name)
 }

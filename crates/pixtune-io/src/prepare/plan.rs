@@ -11,8 +11,9 @@ use pixtune_core::rules::{self, Rule};
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
+use super::PrepareError;
 use super::options::{Images, MaxReject, Options, Verify};
-use super::{PrepareError, work_directory};
+use super::work::{stdin_copy, work_directory};
 use crate::buffers::Buffers;
 use crate::image::measure::by_colors;
 use crate::image::prepare::{Policy, Prepared, prepare};
@@ -49,9 +50,8 @@ impl Plan {
         refuse_unmeasured(&options)?;
         refuse_existing(&options)?;
         let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-        let stdin_copy = work_directory(&options.out).join("stdin");
+        let stdin_copy = stdin_copy(&options.out)?;
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
-            super::work::create_work_directory(&options)?;
             keep_stdin(&stdin_copy)?;
         }
         let inputs = discover(&options.inputs, &stdin_copy)?;
@@ -185,7 +185,7 @@ fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
 
 fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     let Options { out, resume, force, .. } = options;
-    let partial = work_directory(out);
+    let partial = work_directory(out)?;
     if partial.exists() && !resume && !force {
         return Err(PrepareError::Unfinished { path: partial });
     }

@@ -1,61 +1,62 @@
 //! The directory beside the output in which a run works: opened by one run at a time, published by a rename.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use pixtune_files::WorkDirectory;
+
 use super::manifest::{MANIFEST, summary_of};
-use super::{Options, Plan, PrepareError, Summary, work_directory};
+use super::{Plan, PrepareError, Summary};
 use crate::read::ReadError;
 
-/// The directory beside the output in which the run works, locked against a second run.
+/// The work directory of a run.
 pub(super) struct Work {
-    /// The directory.
-    pub(super) directory: PathBuf,
+    directory: WorkDirectory,
     out: PathBuf,
-    _lock: File,
 }
 
 const PLAN: &str = "plan";
-const FINAL: &str = "final";
-const REPLACED: &str = "replaced";
 
-/// Makes the directory in which the run works, its parents included.
-pub(super) fn create_work_directory(options: &Options) -> Result<PathBuf, PrepareError> {
-    let directory = work_directory(&options.out);
-    fs::create_dir_all(&directory)
-        .map_err(|source| PrepareError::Write { path: directory.clone(), source })?;
-    Ok(directory)
+/// The copy of standard input in the work directory of an output.
+pub(super) fn stdin_copy(out: &Path) -> Result<PathBuf, PrepareError> {
+    Ok(work_directory(out)?.join(STDIN))
+}
+
+const STDIN: &str = "stdin";
+
+/// Where the work directory of an output is.
+pub(super) fn work_directory(out: &Path) -> Result<PathBuf, PrepareError> {
+    WorkDirectory::path_for(out).map_err(|source| PrepareError::Write { path: out.to_owned(), source })
 }
 
 impl Work {
     /// Opens the directory: an unfinished run of the same plan when resuming, else an empty one.
     pub(super) fn open(plan: &Plan) -> Result<Work, PrepareError> {
-        let directory = create_work_directory(&plan.options)?;
-        let write_error = |source| PrepareError::Write { path: directory.clone(), source };
-        let lock = File::create(directory.join("lock")).map_err(write_error)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(PrepareError::Locked { path: directory }),
-            // A file system without locks: go on without one.
-            Err(fs::TryLockError::Error(_)) => {}
-        }
-        let kept = directory.join(PLAN);
+        let directory = WorkDirectory::open(&plan.options.out)?;
+        let path = directory.path().to_owned();
+        let write_error = |source| PrepareError::Write { path: path.clone(), source };
         if !plan.options.resume {
-            clear(&directory, &["lock", "stdin"]).map_err(write_error)?;
+            directory.clear(&[STDIN]).map_err(write_error)?;
         }
+        let kept = path.join(PLAN);
         match fs::read_to_string(&kept) {
             Ok(before) if before == plan.fingerprint() => {}
             Ok(before) => {
                 let difference = first_difference(&before, &plan.fingerprint());
-                return Err(PrepareError::OtherPlan { path: directory, difference });
+                return Err(PrepareError::OtherPlan { path, difference });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_whole(&kept, plan.fingerprint().as_bytes()).map_err(write_error)?;
+                pixtune_files::write(&kept, plan.fingerprint().as_bytes()).map_err(write_error)?;
             }
             Err(error) => return Err(write_error(error)),
         }
-        Ok(Work { directory, out: plan.options.out.clone(), _lock: lock })
+        Ok(Work { directory, out: plan.options.out.clone() })
+    }
+
+    /// Where the run works.
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The summary of a run that was killed after its output had appeared; the rest of its work is removed.
@@ -78,34 +79,23 @@ impl Work {
     }
 
     fn discard_if_fresh(&self) -> Result<(), PrepareError> {
-        if self.directory.join("journal").exists() { Ok(()) } else { self.discard() }
+        if self.path().join("journal").exists() { Ok(()) } else { self.discard() }
     }
 
     /// Removes everything the run has made.
     pub(super) fn discard(&self) -> Result<(), PrepareError> {
-        fs::remove_dir_all(&self.directory)
-            .map_err(|source| PrepareError::Write { path: self.directory.clone(), source })
+        let path = self.path().to_owned();
+        self.directory.discard().map_err(|source| PrepareError::Write { path, source })
     }
 
-    /// Makes the directory that becomes the output, anew.
-    pub(super) fn empty_final_directory(&self) -> io::Result<PathBuf> {
-        let directory = self.directory.join(FINAL);
-        if directory.exists() {
-            fs::remove_dir_all(&directory)?;
-        }
-        fs::create_dir(&directory)?;
-        Ok(directory)
+    /// Creates the empty directory that becomes the output.
+    pub(super) fn stage(&self) -> io::Result<PathBuf> {
+        self.directory.stage()
     }
 
-    /// Moves the finished directory to its place; what it replaces is removed afterwards.
+    /// Gives the staged directory the name of the output and removes the work directory.
     pub(super) fn publish(&self) -> io::Result<()> {
-        sync_directory(&self.directory.join(FINAL))?;
-        if self.out.exists() {
-            fs::rename(&self.out, self.directory.join(REPLACED))?;
-        }
-        fs::rename(self.directory.join(FINAL), &self.out)?;
-        sync_directory(self.out.parent().unwrap_or(Path::new(".")))?;
-        fs::remove_dir_all(&self.directory)
+        self.directory.publish()
     }
 }
 
@@ -121,35 +111,6 @@ fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError>
         }
     }
     Ok(true)
-}
-
-/// Directories can be synced on Unix only, and some file systems refuse even there; the rename is atomic anyway.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    if let Ok(directory) = File::open(directory) {
-        let _ = directory.sync_all();
-    }
-    Ok(())
-}
-
-fn clear(directory: &Path, keep: &[&str]) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if keep.iter().any(|name| path.ends_with(name)) {
-            continue;
-        }
-        if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
-    }
-    Ok(())
-}
-
-/// Writes a file beside its place and moves it there.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(beside, path)
 }
 
 fn first_difference(before: &str, now: &str) -> String {

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use pixtune_files::{Existing, WholeFile};
+
 use super::ReadError;
 use super::array::starts_array;
 use super::records::Framing;
@@ -113,12 +115,16 @@ fn extension(path: &Path) -> String {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Copies standard input to a file, so that it can be read twice and resumed.
+/// Copies standard input to a file, so that it can be read twice and resumed. A copy that is not whole is not kept: a
+/// resumed run would take it for the input.
 pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
-    let broken = |source| ReadError::Io { path: copy.to_owned(), source };
-    let mut file = File::create(copy).map_err(broken)?;
-    io::copy(&mut io::stdin().lock(), &mut file).map_err(broken)?;
-    Ok(())
+    let copied = || {
+        copy.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = WholeFile::create(copy, Existing::Replace)?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        file.commit()
+    };
+    copied().map_err(|source| ReadError::Io { path: copy.to_owned(), source })
 }
 
 fn file(path: PathBuf) -> Result<Input, ReadError> {

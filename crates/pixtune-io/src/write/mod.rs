@@ -1,4 +1,3 @@
 //! Samples out.
 
 pub mod line;
-pub mod whole;

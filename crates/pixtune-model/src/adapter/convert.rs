@@ -3,15 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+
+use pixtune_files::Existing;
 
 use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
 use super::{fit, refuse, settings};
-use crate::weights::convert::{ConvertError, Existing, OutputDirectory, REPORT, check_target};
+use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
 
@@ -140,9 +142,7 @@ impl<'c> Conversion<'c> {
         if !problems.0.is_empty() {
             return Err(AdapterError::NotFinite { adapter: self.adapter.directory.clone(), problems });
         }
-        let file =
-            writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
+        writer.finish().and_then(|mut file| file.flush()).map_err(failed)?;
         Ok(rounding)
     }
 

@@ -1,10 +1,11 @@
 //! A network's adapter in files: written as PEFT reads it, taken from an opened [`Adapter`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use pixtune_core::json::write_string;
+use pixtune_files::{Existing, WholeFile};
 
 use super::Network;
 use super::error::NetworkError;
@@ -35,15 +36,15 @@ impl<K: Kernels> Network<'_, K> {
         let layout =
             Layout::new(&specs).ok_or_else(|| refuse(directory, "its tensors do not fit into a file"))?;
         let parameters = self.parameters();
-        replace(&directory.join(TENSORS), |file| {
-            let mut writer = Writer::new(io::BufWriter::new(file), &layout)?;
+        write_whole(&directory.join(TENSORS), |file| {
+            let mut writer = Writer::new(file, &layout)?;
             for chunk in parameters.chunks(1 << 16) {
                 let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
                 writer.write(&bytes)?;
             }
-            writer.finish()?.flush()
+            writer.finish().map(drop)
         })?;
-        replace(&directory.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
+        write_whole(&directory.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
     }
 
     /// Takes over the tensors of an adapter made for these targets, this rank and this scaling.
@@ -120,21 +121,16 @@ fn refuse(path: &Path, reason: &str) -> NetworkError {
     NetworkError::Adapter { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-/// Writes a file beside its name, flushes it and renames it.
-fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), NetworkError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    let attempt = || {
-        let mut file = File::create(&beside)?;
+/// Writes a file that appears whole or not at all.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut WholeFile) -> io::Result<()>,
+) -> Result<(), NetworkError> {
+    let written = WholeFile::create(path, Existing::Replace).and_then(|mut file| {
         write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    attempt().map_err(|source| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&beside);
-        NetworkError::Io { path: path.to_owned(), source }
-    })
+        file.commit()
+    });
+    written.map_err(|source| NetworkError::Io { path: path.to_owned(), source })
 }
 
 fn config_json(lora: &LoraConfig, base: &str) -> String {

@@ -24,7 +24,6 @@
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
 //! - [`dtype`]: element types and their conversions.
 
-mod aligned;
 mod checkpoint;
 pub mod config;
 pub mod convert;

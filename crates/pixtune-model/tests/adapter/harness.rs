@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
+use pixtune_files::Existing;
 use pixtune_model::adapter::{Adapter, AdapterError, Conversion, ConversionReport, Dialect, Merge};
-use pixtune_model::weights::convert::{Existing, Options, Report};
+use pixtune_model::weights::convert::{Options, Report};
 use pixtune_model::weights::dtype::to_f32;
 use pixtune_model::weights::{Checkpoint, Dtype, Format};
 use sha2::{Digest as _, Sha256};

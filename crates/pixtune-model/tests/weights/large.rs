@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
-use pixtune_model::weights::convert::{Existing, Options, Plan};
+use pixtune_files::Existing;
+use pixtune_model::weights::convert::{Options, Plan};
 use pixtune_model::weights::{Checkpoint, Format};
 use sha2::{Digest as _, Sha256};
 

@@ -9,7 +9,8 @@ use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Mer
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::Report;
 
-use super::convert::{dtype_of, existing, format_of, not_finite, show, verified, written};
+use super::convert::{dtype_of, format_of, not_finite, show, verified, written};
+use super::existing;
 use crate::Outcome;
 use crate::args::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,

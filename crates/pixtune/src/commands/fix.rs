@@ -10,6 +10,7 @@ use pixtune_core::fix::Change;
 use pixtune_core::json::quoted;
 use pixtune_core::rules::{self, Rule};
 use pixtune_core::text::{counted, grouped};
+use pixtune_files::{Existing, WholeFile};
 use pixtune_io::check::Verify;
 use pixtune_io::fix::{Fixed, Fixer, TooLarge};
 use pixtune_io::parallel;
@@ -18,10 +19,9 @@ use pixtune_io::read::ReadError;
 use pixtune_io::read::blocks::Block;
 use pixtune_io::read::discover::refuse_all_but_directories;
 use pixtune_io::read::shared::{Share, SharedLines};
-use pixtune_io::write::whole::WholeFile;
 
 use super::lines::Lines;
-use super::{choice, ends_quietly};
+use super::{choice, ends_quietly, existing};
 use crate::Outcome;
 use crate::args::FixArgs;
 use crate::color;
@@ -45,7 +45,7 @@ fn repair(args: &FixArgs) -> Result<Outcome, Error> {
     args.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
     let Lines { source, is_array, directory, before } = Lines::open(&args.file, max_line)?;
     let directory = args.image_folder.as_deref().unwrap_or(&directory);
-    let mut out = Out::create(&args.out)?;
+    let mut out = Out::create(&args.out, existing(args.force))?;
     let mut log = Log::new(args, &fixer);
 
     let broken = |source| Error::from(ReadError::Io { path: args.file.clone(), source });
@@ -119,12 +119,12 @@ enum Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    fn create(path: &'a Path) -> Result<Out<'a>, Error> {
+    fn create(path: &'a Path, existing: Existing) -> Result<Out<'a>, Error> {
         if path == Path::new("-") {
             return Ok(Out::Standard(BufWriter::new(io::stdout())));
         }
-        let file =
-            WholeFile::create(path).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        let file = WholeFile::create(path, existing)
+            .map_err(|source| Error::Write { path: path.to_owned(), source })?;
         Ok(Out::File(path, file))
     }
 
@@ -140,7 +140,7 @@ impl<'a> Out<'a> {
     fn finish(self) -> Result<(), Error> {
         match self {
             Out::File(path, file) => {
-                file.finish().map_err(|source| Error::Write { path: path.to_path_buf(), source })
+                file.commit().map_err(|source| Error::Write { path: path.to_path_buf(), source })
             }
             Out::Standard(mut out) => out.flush().map_err(|source| Error::Output { source }),
         }

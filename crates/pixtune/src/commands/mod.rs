@@ -20,11 +20,17 @@ use std::io;
 
 use pixtune_core::spec::{self, Exactness, ModelSpec};
 use pixtune_core::tokens::ChatEncoder;
+use pixtune_files::Existing;
 use pixtune_io::tokens::TokenizerFile;
 
 use crate::Outcome;
 use crate::error::Error;
 use crate::ui::Ui;
+
+/// What `--force` allows.
+fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
+}
 
 /// The model of this name.
 fn choose_model(name: &str) -> Result<&'static ModelSpec, Error> {

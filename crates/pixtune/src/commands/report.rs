@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 
+use pixtune_files::WholeFile;
 use pixtune_io::prepare::{Progress, Watch as _};
 use pixtune_io::report::{Choice, report};
 use pixtune_io::survey::{Look, Source};
-use pixtune_io::write::whole::WholeFile;
 
 use super::counting::Counting;
+use super::existing;
 use crate::Outcome;
 use crate::args::ReportArgs;
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let source = Source::open(&args.inputs)?;
     let broken = |source| Error::Write { path: args.out.clone(), source };
     // Opened before the work: a directory that cannot be written to is told at once.
-    let mut file = WholeFile::create(&args.out).map_err(broken)?;
+    let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
     let mut ui = Ui::new(Format::Human, args.counting.quiet);
     let looker = counting.looker(Look::Measure, &ui);
     let choice = Choice {
@@ -41,7 +42,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let mut progress = |progress: Progress| ui.progress(progress);
     let (found, page) = report(&source, &title, &looker, counting.estimate(), choice, &mut progress)?;
     ui.end();
-    file.write_all(page.as_bytes()).and_then(|()| file.finish()).map_err(broken)?;
+    file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
 }

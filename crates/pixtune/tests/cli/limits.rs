@@ -133,7 +133,7 @@ fn memory_stays_under_what_is_promised() {
 fn killed(case: &Case, args: &[&str], file: &str, bytes: u64) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     let mut child = case.command(args).spawn().unwrap();
-    let path = case.path("out.partial").join(file);
+    let path = case.path("out.partial/final").join(file);
     while fs::metadata(&path).map_or(0, |about| about.len()) < bytes && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }

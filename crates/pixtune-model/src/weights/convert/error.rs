@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_files::LockError;
+
 use crate::weights::config::ConfigError;
 use crate::weights::error::{Problems, WeightsError};
 use crate::weights::safetensors::SafetensorsError;
@@ -61,5 +63,14 @@ impl From<ConfigError> for ConvertError {
 impl From<SafetensorsError> for ConvertError {
     fn from(error: SafetensorsError) -> ConvertError {
         ConvertError::Weights(error.into())
+    }
+}
+
+impl From<LockError> for ConvertError {
+    fn from(error: LockError) -> ConvertError {
+        match error {
+            LockError::Held { path } => ConvertError::Locked { path },
+            LockError::Io { path, source } => ConvertError::Write { path, source },
+        }
     }
 }

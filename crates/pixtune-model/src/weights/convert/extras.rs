@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::document;
 use pixtune_core::tokens::tekken::Tekken;
 
-use super::directory::OutputDirectory;
+use super::output::OutputDirectory;
 use super::report::{object, text, whole};
 use super::{ConvertError, Options, tokenizer};
 use crate::weights::config::{Family, ModelConfig};

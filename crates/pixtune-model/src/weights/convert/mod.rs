@@ -3,11 +3,10 @@
 //! [`Plan::new`] refuses everything that can be refused; [`Plan::run`] moves the bytes. A [`Change`] alters weights on
 //! their way, which is how adapters are merged in the same pass.
 
-mod blocks;
-mod directory;
 mod error;
 mod extras;
 mod layout;
+mod output;
 mod report;
 mod route;
 mod tokenizer;
@@ -17,6 +16,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::Value;
+use pixtune_files::Existing;
 
 use super::config::{self, ModelConfig, WrittenConfig};
 use super::dtype::Dtype;
@@ -24,10 +24,10 @@ use super::error::Problems;
 use super::names::{Module, TensorName};
 use super::{Checkpoint, Format};
 
-pub use directory::{Existing, OutputDirectory, REPORT, check_target};
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
 pub use layout::PlannedFile;
+pub use output::{OutputDirectory, REPORT, check_target};
 pub use report::Report;
 pub(crate) use report::{object, text, whole};
 pub use transfer::NotFinite;

@@ -1,9 +1,11 @@
 //! How one tensor gets from the source to the output, a chunk at a time.
 
+use pixtune_files::direct::Window;
+
 use super::layout::Piece;
 use super::{Change, ConvertError};
 use crate::weights::dtype::{self, Dtype};
-use crate::weights::safetensors::{SafetensorsFile, TensorInfo, Window};
+use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
 use crate::weights::{Checkpoint, RowOrder, Tensor};
 
 /// Bytes of a chunk that is worked on: what is made of it stays in the second cache.

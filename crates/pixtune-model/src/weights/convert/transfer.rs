@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::blocks::{Block, BlockFile};
-use super::directory::write_error;
+use pixtune_files::direct::{Block, BlockWriter};
+
 use super::layout::PlannedFile;
+use super::output::write_error;
 use super::route::{Route, Scratch};
 use super::{Change, ConvertError};
 use crate::weights::dtype::Dtype;
@@ -57,7 +58,7 @@ impl Transfer<'_> {
             let (to_writer, from_reader) = sync_channel(WAITING);
             let (to_reader, from_writer) = sync_channel(WAITING + 2);
             let reader = scope.spawn(move || {
-                let mut stream = Stream { block: Block::new(), out: to_writer, free: from_writer };
+                let mut stream = Stream { block: Block::empty(), out: to_writer, free: from_writer };
                 let mut not_finite = Vec::new();
                 // Whatever ended it early, the writer's side knows of it.
                 let _: Result<(), Ended> = self.read(&mut stream, &mut not_finite);
@@ -124,7 +125,7 @@ impl Transfer<'_> {
             let path = directory.join(&planned.name);
             let error = |source| write_error(&path, source);
             let mut left = planned.layout.file_length();
-            let mut file = BlockFile::create(&path, left).map_err(error)?;
+            let mut file = BlockWriter::create(&path, left).map_err(error)?;
             while left > 0 {
                 // The reader only ends early after it has sent its error.
                 let block = blocks.recv().map_err(|_| error(std::io::ErrorKind::UnexpectedEof.into()))??;
@@ -134,7 +135,7 @@ impl Transfer<'_> {
                 progress(bytes);
                 let _ = free.try_send(block);
             }
-            file.finish().map_err(error)?;
+            file.sync().map_err(error)?;
         }
         Ok(())
     }
@@ -166,13 +167,13 @@ impl Stream {
     ) -> Result<(), Ended> {
         let mut left = bytes;
         while left > 0 {
-            let room = self.block.room();
+            let room = self.block.free();
             let part = room.len().min(READ).min(usize::try_from(left).unwrap_or(READ));
             let filled = read(&mut room[..part]);
             self.unless_failed(filled)?;
-            self.block.add(part);
+            self.block.advance(part);
             left -= part as u64;
-            if self.block.room().is_empty() {
+            if self.block.free().is_empty() {
                 self.send()?;
             }
         }
@@ -184,7 +185,7 @@ impl Stream {
         if self.block.bytes().is_empty() {
             return Ok(());
         }
-        let mut next = self.free.try_recv().unwrap_or_else(|_| Block::new());
+        let mut next = self.free.try_recv().unwrap_or_else(|_| Block::empty());
         next.clear();
         let full = std::mem::replace(&mut self.block, next);
         self.out.send(Ok(full)).map_err(|_| Ended)

@@ -1,11 +1,11 @@
 //! The header: eight bytes of length, then JSON.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 
 use pixtune_core::json::{self, Value};
+use pixtune_files::direct::DirectFile;
 
 use crate::weights::dtype::Dtype;
 
@@ -87,18 +87,18 @@ pub enum HeaderError {
 
 impl Header {
     /// Reads the header of a file of this length. The outer result is about reading, the inner about what was read.
-    pub fn read(file: &File, length: u64) -> io::Result<Result<Header, HeaderError>> {
+    pub fn read(file: &DirectFile, length: u64) -> io::Result<Result<Header, HeaderError>> {
         if length < 10 {
             return Ok(Err(HeaderError::TooShort { found: length }));
         }
         let mut prefix = [0; 8];
-        super::read_exact_at(file, &mut prefix, 0)?;
+        file.read_at(&mut prefix, 0)?;
         let claimed = match check_length(u64::from_le_bytes(prefix), length) {
             Ok(claimed) => claimed,
             Err(error) => return Ok(Err(error)),
         };
         let mut text = vec![0; claimed];
-        super::read_exact_at(file, &mut text, 8)?;
+        file.read_at(&mut text, 8)?;
         Ok(Header::from_json(&text, length))
     }
 

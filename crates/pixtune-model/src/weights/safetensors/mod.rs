@@ -5,19 +5,17 @@
 //! no further check.
 
 mod header;
-mod stream;
 mod write;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
+use pixtune_files::direct::{DirectFile, Window};
 
 pub use header::{Header, HeaderError, MAX_HEADER, TensorInfo};
-pub use stream::Window;
 pub use write::{Layout, TensorSpec, Writer};
 
 /// Why a safetensors file cannot be read.
@@ -46,17 +44,10 @@ pub enum SafetensorsError {
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
-    file: File,
+    file: DirectFile,
     header: Header,
-    /// No two open files have the same.
-    id: u64,
     map: OnceLock<Mmap>,
-    /// The file once more, for reading past the page cache.
-    direct: OnceLock<Option<File>>,
 }
-
-/// How many files were opened.
-static OPENED: AtomicU64 = AtomicU64::new(1);
 
 impl SafetensorsFile {
     /// Opens a file and reads its header, nothing else.
@@ -67,16 +58,10 @@ impl SafetensorsFile {
         if !about.is_file() {
             return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
         }
+        let file = DirectFile::new(file);
         let header = Header::read(&file, about.len()).map_err(io)?;
         let header = header.map_err(|source| SafetensorsError::Header { path: path.to_owned(), source })?;
-        Ok(SafetensorsFile {
-            path: path.to_owned(),
-            file,
-            header,
-            id: OPENED.fetch_add(1, Ordering::Relaxed),
-            map: OnceLock::new(),
-            direct: OnceLock::new(),
-        })
+        Ok(SafetensorsFile { path: path.to_owned(), file, header, map: OnceLock::new() })
     }
 
     /// Where the file is.
@@ -91,7 +76,20 @@ impl SafetensorsFile {
 
     /// Fills `buffer` from a place in the file.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SafetensorsError> {
-        read_exact_at(&self.file, buffer, offset)
+        self.file
+            .read_at(buffer, offset)
+            .map_err(|source| SafetensorsError::Io { path: self.path.clone(), source })
+    }
+
+    /// Fills `buffer` from an offset of the file, past the page cache where the bytes are not in it.
+    pub fn stream_at(
+        &self,
+        window: &mut Window,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> Result<(), SafetensorsError> {
+        self.file
+            .stream_at(window, buffer, offset)
             .map_err(|source| SafetensorsError::Io { path: self.path.clone(), source })
     }
 
@@ -105,7 +103,7 @@ impl SafetensorsFile {
             None => {
                 // SAFETY: the map is read-only. Another process that cuts the file while it is mapped would end this one
                 // with SIGBUS; nobody can prevent that, and every reader that maps weights lives with it.
-                let map = unsafe { Mmap::map(&self.file) }.map_err(io)?;
+                let map = unsafe { Mmap::map(self.file.file()) }.map_err(io)?;
                 self.map.get_or_init(|| map)
             }
         };
@@ -113,24 +111,4 @@ impl SafetensorsFile {
         let range = usize::try_from(tensor.range.start).ok().zip(usize::try_from(tensor.range.end).ok());
         range.and_then(|(start, end)| map.get(start..end)).ok_or_else(cut)
     }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-    use std::os::windows::fs::FileExt as _;
-    while !buffer.is_empty() {
-        match file.seek_read(buffer, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                buffer = &mut buffer[read..];
-                offset += read as u64;
-            }
-        }
-    }
-    Ok(())
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::parse_bytes;
-use pixtune_model::weights::convert::{Existing, NotFinite, Options, Plan, Progress, Report, Stage};
+use pixtune_model::weights::convert::{NotFinite, Options, Plan, Progress, Report, Stage};
 use pixtune_model::weights::{Dtype, Format as Weights};
 
+use super::existing;
 use crate::Outcome;
 use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
@@ -62,11 +63,6 @@ pub(super) fn written(
         verify: write.verify,
         existing: existing(write.force),
     })
-}
-
-/// What `--force` allows.
-pub(super) fn existing(force: bool) -> Existing {
-    if force { Existing::Replace } else { Existing::Keep }
 }
 
 /// The format of an argument.

@@ -1,13 +1,10 @@
-//! A file as a stream of blocks: one thread fills them, another writes them past the page cache where the system lets it.
-//!
-//! Without a second copy in the page cache the processor touches every byte once less, memory that others need stays
-//! theirs, and what is slow is the disk itself, as the progress tells it.
+//! A file written block by block, past the page cache where the system can.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::weights::aligned::{ALIGNMENT, Aligned, past_the_cache};
+use super::aligned::{ALIGNMENT, Aligned, direct};
 
 /// Bytes of a block: as much as a disk takes at full speed in one request.
 pub const BLOCK: usize = 8 << 20;
@@ -23,55 +20,55 @@ pub struct Block {
 }
 
 impl Block {
-    /// An empty one.
-    pub fn new() -> Block {
+    /// An empty block.
+    pub fn empty() -> Block {
         Block { buffer: Aligned::new(BLOCK), length: 0 }
     }
 
-    /// What it holds.
+    /// The bytes that are filled.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer.bytes()[..self.length]
     }
 
-    /// The part that is still free; [`Block::add`] says how much of it was filled.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// The part that is still free; [`Block::advance`] marks its beginning as filled.
+    pub fn free(&mut self) -> &mut [u8] {
         &mut self.buffer.bytes_mut()[self.length..]
     }
 
-    /// The first bytes of the room now belong to it.
-    pub fn add(&mut self, bytes: usize) {
+    /// Marks the first bytes of the free part as filled.
+    pub fn advance(&mut self, bytes: usize) {
         self.length = (self.length + bytes).min(BLOCK);
     }
 
-    /// Empties it.
+    /// Empties the block.
     pub fn clear(&mut self) {
         self.length = 0;
     }
 }
 
-/// A file that is written block by block, each but the last one full.
+/// A file that is written in blocks, each but the last one full.
 #[derive(Debug)]
-pub struct BlockFile {
+pub struct BlockWriter {
     path: PathBuf,
     file: File,
     direct: bool,
-    at: u64,
+    offset: u64,
 }
 
-impl BlockFile {
-    /// Makes a file, which will have this length.
-    pub fn create(path: &Path, length: u64) -> io::Result<BlockFile> {
+impl BlockWriter {
+    /// Creates a file that will have this length.
+    pub fn create(path: &Path, length: u64) -> io::Result<BlockWriter> {
         let new = || {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true);
             options
         };
-        let direct = if length < DIRECT_FROM { None } else { past_the_cache(&mut new()).open(path).ok() };
-        let (file, direct) = match direct {
+        let opened = if length < DIRECT_FROM { None } else { direct(&mut new()).open(path).ok() };
+        let (file, direct) = match opened {
             Some(file) => (file, cfg!(target_os = "linux")),
             None => (new().open(path)?, false),
         };
-        Ok(BlockFile { path: path.to_owned(), file, direct, at: 0 })
+        Ok(BlockWriter { path: path.to_owned(), file, direct, offset: 0 })
     }
 
     /// Writes the next bytes.
@@ -86,27 +83,28 @@ impl BlockFile {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = &bytes[written..];
-                    self.at += written as u64;
+                    self.offset += written as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The end of the file, or a file system that wants another alignment.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.go_through_the_cache()?,
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.leave_direct()?,
                 Err(error) => return Err(error),
             }
         }
         self.file.write_all(bytes)?;
-        self.at += bytes.len() as u64;
+        self.offset += bytes.len() as u64;
         Ok(())
     }
 
-    /// Brings everything to the disk.
-    pub fn finish(self) -> io::Result<()> {
+    /// Syncs the file.
+    pub fn sync(self) -> io::Result<()> {
         self.file.sync_all()
     }
 
-    fn go_through_the_cache(&mut self) -> io::Result<()> {
+    /// Writes the rest through the page cache.
+    fn leave_direct(&mut self) -> io::Result<()> {
         self.file = OpenOptions::new().write(true).open(&self.path)?;
-        self.file.seek(SeekFrom::Start(self.at))?;
+        self.file.seek(SeekFrom::Start(self.offset))?;
         self.direct = false;
         Ok(())
     }
@@ -120,22 +118,22 @@ mod tests {
     fn check(length: usize) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        let wanted: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        let mut file = BlockFile::create(&path, length as u64).unwrap();
-        let mut block = Block::new();
-        for part in wanted.chunks(BLOCK) {
+        let expected: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mut file = BlockWriter::create(&path, length as u64).unwrap();
+        let mut block = Block::empty();
+        for part in expected.chunks(BLOCK) {
             block.clear();
-            block.room()[..part.len()].copy_from_slice(part);
-            block.add(part.len());
+            block.free()[..part.len()].copy_from_slice(part);
+            block.advance(part.len());
             assert!(block.bytes().as_ptr().addr().is_multiple_of(ALIGNMENT));
             file.write(block.bytes()).unwrap();
         }
-        file.finish().unwrap();
-        assert!(std::fs::read(&path).unwrap() == wanted, "{length} bytes");
+        file.sync().unwrap();
+        assert!(std::fs::read(&path).unwrap() == expected, "{length} bytes");
     }
 
     #[test]
-    fn files_of_any_length_are_whole() {
+    fn writes_files_of_any_length() {
         for length in [0, 1, BLOCK, DIRECT_FROM as usize, DIRECT_FROM as usize + 5000, 5 * BLOCK - 1] {
             check(length);
         }

@@ -1,8 +1,8 @@
-//! Buffers and flags for reading and writing past the page cache.
+//! Buffers and flags for direct I/O.
 
 use std::fs::OpenOptions;
 
-/// What addresses, places and lengths have to be multiples of, on every disk there is.
+/// Addresses, offsets and lengths have to be multiples of this: enough for every disk.
 pub const ALIGNMENT: usize = 4096;
 
 /// A buffer at a multiple of [`ALIGNMENT`].
@@ -14,7 +14,7 @@ pub struct Aligned {
 }
 
 impl Aligned {
-    /// Zeros.
+    /// A buffer of zeros.
     pub fn new(length: usize) -> Aligned {
         let storage = vec![0; length + ALIGNMENT];
         let start = storage.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
@@ -32,8 +32,8 @@ impl Aligned {
     }
 }
 
-/// Adds the flag that leads past the page cache; elsewhere than on Linux there is none.
-pub fn past_the_cache(options: &mut OpenOptions) -> &mut OpenOptions {
+/// Adds the flag for direct I/O, which only Linux has.
+pub fn direct(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(target_os = "linux")]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_DIRECT);
     options

@@ -1,0 +1,11 @@
+//! Large files past the page cache.
+//!
+//! A file that is larger than memory would push everything else out of the page cache, itself included. Without a second
+//! copy in the cache, the CPU touches every byte once less, and progress is that of the disk.
+
+mod aligned;
+mod reader;
+mod writer;
+
+pub use reader::{DirectFile, Window};
+pub use writer::{BLOCK, Block, BlockWriter};
