@@ -1,4 +1,4 @@
-//! Colors for people: on a terminal, unless `NO_COLOR`, `TERM=dumb` and their like say otherwise.
+//! Colored output on a terminal, unless `NO_COLOR`, `TERM=dumb` or a similar setting disables it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
-/// Words that open a line and say how bad it is.
+/// Words at the start of a line that give its severity or verdict.
 const OPENINGS: [(&str, AnsiColor); 7] = [
     ("error", AnsiColor::Red),
     ("warning", AnsiColor::Yellow),
@@ -17,12 +17,12 @@ const OPENINGS: [(&str, AnsiColor); 7] = [
     ("applied ", AnsiColor::Green),
 ];
 
-/// Whether someone sees colors there.
-pub fn seen_on(stream: &impl RawStream) -> bool {
+/// Whether the stream is a terminal that shows colors.
+pub fn shows_colors(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
-/// The text with the words that open a line, hints and the mark under an excerpt colored, where that is wanted.
+/// Colors severities and verdicts at the start of lines, hints, and the marker under an excerpt, if `wanted`.
 pub fn paint(text: &str, wanted: bool) -> Cow<'_, str> {
     if !wanted {
         return text.into();
@@ -43,7 +43,7 @@ pub fn paint(text: &str, wanted: bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// Where the colored part of a line begins, its length, and how it looks; the mark looks like the finding above it.
+/// Start, length and style of the colored part of a line. The marker under an excerpt has the style of its finding.
 fn opening(line: &str, last: Style) -> (usize, usize, Style) {
     for (word, color) in OPENINGS {
         let Some(rest) = line.strip_prefix(word) else { continue };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn severities_hints_and_marks_are_colored_and_nothing_else() {
+    fn colors_only_severities_hints_and_markers() {
         check("error[json-nan]: a.jsonl:1: no\n", "[1m[31merror[json-nan]/: a.jsonl:1: no\n");
         check("warning: late\n  hint: hurry", "[1m[33mwarning/: late\n  [36mhint:/ hurry");
         check(

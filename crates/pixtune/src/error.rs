@@ -1,4 +1,4 @@
-//! What ends a run, with the hint that helps.
+//! Errors that end a run, with hints.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,25 +18,25 @@ use pixtune_train::data::DataError;
 
 use crate::missing;
 
-/// A run that could not be done.
+/// An error that ends the run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `prepare` could not go through.
+    /// `prepare` failed.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// What was to be surveyed could not be read.
+    /// A dataset could not be surveyed.
     #[error(transparent)]
     Survey(#[from] SurveyError),
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Training could not start or not go on.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// Signals cannot be heard.
+    /// Signal handlers could not be installed.
     #[error("cannot listen for signals")]
     Signal {
         /// Why.
@@ -59,39 +59,39 @@ pub enum Error {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// The network could not be made, or could not read what it was given.
+    /// The network could not be built or run.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// An adapter could not be read, converted or merged.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    /// Standard output took no more.
+    /// Standard output could not be written.
     #[error("cannot write to standard output")]
     Output {
         /// Why.
         source: io::Error,
     },
-    /// The program itself is wrong.
+    /// pixtune panicked.
     #[error("pixtune failed: {place}")]
     Defect {
-        /// What it panicked with, and where.
+        /// The panic message and its location.
         place: String,
     },
-    /// An argument is wrong.
+    /// An argument is invalid.
     #[error("{message}")]
     Argument {
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
 }
 
 impl Error {
-    /// A wrong argument.
+    /// An error about an argument.
     pub fn argument(message: impl ToString) -> Error {
         Error::Argument { message: message.to_string() }
     }
 
-    /// What the user can do.
+    /// A hint for the user.
     pub fn hint(&self) -> Option<String> {
         if let Some(hint) = missing::hint(self) {
             return Some(hint);
@@ -99,9 +99,9 @@ impl Error {
         let hint = match self {
             Error::Read(error) => return hint_for_reading(error),
             Error::Survey(SurveyError::Nothing { .. }) => {
-                "give a directory that `pixtune prepare` made, JSON Lines files, or a directory of images"
+                "give a directory that `pixtune prepare` wrote, JSON Lines files, or a directory of images"
             }
-            Error::Survey(SurveyError::StandardInput) => "write what comes through the pipe to a file first",
+            Error::Survey(SurveyError::StandardInput) => "write the data to a file first",
             Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
@@ -112,28 +112,32 @@ impl Error {
             | Error::Write { .. } => {
                 return None;
             }
-            Error::TooLarge(_) => "--max-line-bytes sets another limit; --unsafe leaves such lines out",
+            Error::TooLarge(_) => {
+                "raise the limit with `--max-line-bytes`, or drop such lines with `--unsafe`"
+            }
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Network(_) => return None,
             Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
-            Error::Defect { .. } => "this is a defect of pixtune: please report it",
+            Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
-                PrepareError::Unmeasured { because, .. } => return Some(format!("leave out {because}")),
+                PrepareError::Unmeasured { because, .. } => return Some(format!("remove {because}")),
                 PrepareError::Read(error) => return hint_for_reading(error),
                 PrepareError::Tokenizer(_) => return None,
-                PrepareError::Exists { .. } => "--force replaces it; or choose another --out",
-                PrepareError::Foreign { .. } => "choose another --out",
-                PrepareError::Unfinished { .. } => "--resume goes on with it, --force starts over",
-                PrepareError::OtherPlan { .. } => "run with the options of then, or start over with --force",
-                PrepareError::Locked { .. } => "wait for it, or choose another --out",
-                PrepareError::TooManyRejected { .. } => {
-                    "nothing was written; run without --max-reject to see every row in rejected.jsonl"
+                PrepareError::Exists { .. } => "replace it with `--force`, or choose another `--out`",
+                PrepareError::Foreign { .. } => "choose another `--out`",
+                PrepareError::Unfinished { .. } => {
+                    "continue it with `--resume`, or start over with `--force`"
                 }
-                PrepareError::NoLabel { what: "group", .. } => "name it: --columns group=COLUMN",
-                PrepareError::NoLabel { .. } => "name it: --split stratify=COLUMN",
+                PrepareError::OtherPlan { .. } => "use the original options, or start over with `--force`",
+                PrepareError::Locked { .. } => "wait until it ends, or choose another `--out`",
+                PrepareError::TooManyRejected { .. } => {
+                    "nothing was written; run without `--max-reject` to list the rejected rows in rejected.jsonl"
+                }
+                PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
+                PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",
                 PrepareError::Write { .. } => {
-                    "rows that are finished are kept beside the output; once there is room, run again with --resume"
+                    "completed rows are saved beside the output; free disk space and run again with `--resume`"
                 }
             },
         };
@@ -144,30 +148,32 @@ impl Error {
 fn hint_for_training(error: &TrainError) -> Option<String> {
     let hint = match error {
         TrainError::Data(DataError::Form(error)) => return hint_for_reading(error),
-        TrainError::Exists { .. } => "--resume goes on with it, --force replaces it; or choose another --out",
-        TrainError::Foreign { .. } => "choose another --out",
-        TrainError::Locked { .. } => "wait for it, or choose another --out",
-        TrainError::OtherPlan { .. } => "run with the options and data of then, or start over with --force",
+        TrainError::Exists { .. } => {
+            "continue it with `--resume`, replace it with `--force`, or choose another `--out`"
+        }
+        TrainError::Foreign { .. } => "choose another `--out`",
+        TrainError::Locked { .. } => "wait until it ends, or choose another `--out`",
+        TrainError::OtherPlan { .. } => "use the original options and data, or start over with `--force`",
         TrainError::Damaged { .. } => {
-            "remove the checkpoint it is in, and the one before it will do; or start over with --force"
+            "remove the damaged checkpoint to continue from the previous one, or start over with `--force`"
         }
-        TrainError::OtherModel { .. } => "prepare the data again with --model for this model",
+        TrainError::OtherModel { .. } => "prepare the data for this model with `pixtune prepare --model`",
         TrainError::Tokenizer { .. } => {
-            "put the model's tekken.json beside its weights, or name one: --tokenizer FILE; `--tokenizer pixtral-12b` is \
-             the built-in one"
+            "put the model's tekken.json beside its weights, or set `--tokenizer FILE`; `--tokenizer pixtral-12b` is the \
+             built-in tokenizer"
         }
-        TrainError::Unusable { .. } => "--invalid-samples skip trains on the others",
+        TrainError::Unusable { .. } => "train on the other samples with `--invalid-samples skip`",
         TrainError::UnusableOnTheWay { .. } => {
-            "a checkpoint was written; --resume --invalid-samples skip goes on without the sample"
+            "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
         }
-        TrainError::NoSamples { .. } => "`pixtune check` explains what is wrong with each line",
+        TrainError::NoSamples { .. } => "run `pixtune check` to see the problem of each line",
         TrainError::Write { .. } => {
-            "once there is room, run again with --resume: the last checkpoint is whole"
+            "free disk space and run again with `--resume`; the last checkpoint is intact"
         }
         TrainError::NotFinite { .. } => {
-            "a lower --learning-rate or a longer --warmup helps; the last checkpoint was not touched"
+            "try a lower `--learning-rate` or a longer `--warmup`; the last checkpoint is intact"
         }
-        TrainError::Stopped { .. } => "everything was saved; --resume goes on from here",
+        TrainError::Stopped { .. } => "the state was saved; continue with `--resume`",
         _ => return None,
     };
     Some(hint.to_owned())
@@ -175,16 +181,16 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
 
 fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
     let hint = match error {
-        ConvertError::Exists { .. } => "--force replaces what pixtune wrote; or choose another DST",
+        ConvertError::Exists { .. } => "replace pixtune's output with `--force`, or choose another DST",
         ConvertError::Foreign { .. } | ConvertError::SamePlace { .. } | ConvertError::Contains { .. } => {
             "choose another DST"
         }
-        ConvertError::Locked { .. } => "wait for it, or choose another DST",
+        ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
         ConvertError::Write { .. } => {
-            "nothing was left behind; make room or choose another DST, and run again"
+            "no partial output was left; free disk space or choose another DST, and run again"
         }
-        ConvertError::Vocabulary { .. } => "give the tokenizer of this very model: --base DIR",
-        ConvertError::Verify { .. } => "nothing was left behind; the disk or the memory may be failing",
+        ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
+        ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),
         _ => return None,
     };
@@ -195,16 +201,16 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
     let hint = match error {
         AdapterError::Convert(error) => return hint_for_converting(error),
         AdapterError::Weights(error) => return hint_for_weights(error),
-        AdapterError::Mixed { .. } => "say which one: --from peft or --from mistral",
+        AdapterError::Mixed { .. } => "choose one with `--from peft` or `--from mistral`",
         AdapterError::NoAdapter { pickled: true, .. } => {
-            "load it with peft and save it again: save_pretrained(safe_serialization=True)"
+            "load it with peft and save it with `save_pretrained(safe_serialization=True)`"
         }
         AdapterError::NoConfig { .. } => {
-            "peft's save_pretrained writes it; copy it from where the adapter was trained"
+            "copy it from the directory where peft's `save_pretrained` wrote the adapter"
         }
-        AdapterError::OtherBase { .. } => "give the model that the adapter was trained on",
-        AdapterError::NotFinite { .. } => "the training diverged; take an earlier checkpoint",
-        AdapterError::DialectOfFile { .. } => "without --from the names tell the dialect",
+        AdapterError::OtherBase { .. } => "give the base model that the adapter was trained on",
+        AdapterError::NotFinite { .. } => "the training diverged; use an earlier checkpoint",
+        AdapterError::DialectOfFile { .. } => "omit `--from` to detect the dialect from the tensor names",
         _ => return None,
     };
     Some(hint)
@@ -213,10 +219,10 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
 fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
     let hint = match error {
         WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
-        WeightsError::TwoSets { .. } => "move one of them away; an old set is often left beside a new one",
+        WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
         WeightsError::ShardMissing { .. } => "download the checkpoint again",
         WeightsError::Mismatch { .. } => {
-            "the configuration is of another model, or the checkpoint was not saved whole"
+            "the configuration belongs to another model, or the checkpoint is incomplete"
         }
         _ => return None,
     };
@@ -226,27 +232,27 @@ fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
 fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
         ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
-            "say which is which: --columns image=COLUMN,prompt=COLUMN,completion=COLUMN"
+            "set the columns with `--columns image=COLUMN,prompt=COLUMN,completion=COLUMN`"
         }
         ReadError::NoMetadata { .. } => {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
-        ReadError::Encoding { encoding: "UTF-16", .. } => "convert it: iconv -f UTF-16 -t UTF-8",
+        ReadError::Encoding { encoding: "UTF-16", .. } => "convert it with `iconv -f UTF-16 -t UTF-8`",
         ReadError::Encoding { encoding: "gzip-compressed", .. } => {
-            "unpack it first: gunzip -k, or `gunzip -c FILE | pixtune ... -`"
+            "unpack it with `gunzip -k`, or run `gunzip -c FILE | pixtune ... -`"
         }
         ReadError::Encoding {
             encoding: "zstd-compressed" | "bzip2-compressed" | "xz-compressed", ..
-        } => "unpack it first: unzstd -k, bunzip2 -k, unxz -k",
-        ReadError::Array { .. } => "`pixtune fix FILE --out FILE.jsonl` writes its elements one to a line",
-        ReadError::Table { .. } => "`pixtune prepare FILE --out DIR` makes conversations of a table",
+        } => "unpack it with `unzstd -k`, `bunzip2 -k` or `unxz -k`",
+        ReadError::Array { .. } => "convert it to JSON Lines with `pixtune fix FILE --out FILE.jsonl`",
+        ReadError::Table { .. } => "convert the table to conversations with `pixtune prepare FILE --out DIR`",
         ReadError::NoConversations { .. } => {
-            "give the directory that `pixtune prepare` wrote, or files; `pixtune prepare` makes conversations of tables"
+            "give a directory that `pixtune prepare` wrote, or JSON Lines files; convert tables with `pixtune prepare`"
         }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-            "give the files in it by name"
+            "give the files in it"
         }
-        ReadError::Changed { .. } => "run again once nothing writes to it",
+        ReadError::Changed { .. } => "run again when no other program writes to it",
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,
     };

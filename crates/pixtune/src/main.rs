@@ -16,17 +16,17 @@ use clap::Parser as _;
 
 use args::{Args, Command};
 
-/// What a command came to, as its exit code.
+/// The result of a command, which decides its exit code.
 enum Outcome {
-    /// Done, nothing to report.
+    /// Success.
     Fine,
-    /// Done, and the data has findings of severity error.
+    /// Success, but the data has errors.
     Findings,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    remember_panics();
+    store_panic_messages();
     let result = catch_unwind(AssertUnwindSafe(|| match args.command {
         Command::Prepare(args) => commands::prepare::run(args),
         Command::Tokens(args) => commands::tokens::run(args),
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => {
-            ui::complain(&error);
+            ui::print_error(&error);
             ExitCode::from(2)
         }
     }
@@ -53,9 +53,9 @@ fn main() -> ExitCode {
 
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// A panic over one row becomes a finding, and what the standard hook prints would only tear the progress bar: it is
-/// remembered, and told if it ends the run.
-fn remember_panics() {
+/// Stores the message of a panic instead of printing it: a panic in one row becomes a finding, and the standard hook
+/// would print into the progress bar. The message is printed if the panic ends the run.
+fn store_panic_messages() {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|panic| {
             *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();

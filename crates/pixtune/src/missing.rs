@@ -1,4 +1,4 @@
-//! A path that is not there, and what stands near it.
+//! Hints for paths that do not exist.
 
 use std::fs;
 use std::io;
@@ -18,17 +18,17 @@ use pixtune_train::data::DataError;
 
 use crate::error::Error;
 
-/// So many names of a directory are looked at, of which there may be millions.
+/// Directory entries that are compared; a directory may have millions.
 const NAMES: usize = 10_000;
 
-/// What to say of an error whose cause is a file or directory that does not exist.
+/// A hint for an error whose cause is a file or directory that does not exist.
 pub fn hint(error: &Error) -> Option<String> {
-    let (path, source) = reading(error)?;
-    (source.kind() == io::ErrorKind::NotFound && !path.exists()).then(|| beside(path))
+    let (path, source) = read_failure(error)?;
+    (source.kind() == io::ErrorKind::NotFound && !path.exists()).then(|| suggest(path))
 }
 
-/// What could not be read, and why.
-fn reading(error: &Error) -> Option<(&Path, &io::Error)> {
+/// The path that could not be read, and the reason.
+fn read_failure(error: &Error) -> Option<(&Path, &io::Error)> {
     let (path, source) = match error {
         Error::Read(ReadError::Io { path, source })
         | Error::Prepare(PrepareError::Read(ReadError::Io { path, source }))
@@ -52,24 +52,27 @@ fn reading(error: &Error) -> Option<(&Path, &io::Error)> {
     Some((path, source))
 }
 
-fn beside(path: &Path) -> String {
+/// The closest existing name, the missing parent directory, or the directory that a relative path starts from.
+fn suggest(path: &Path) -> String {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => path,
     };
     let Ok(entries) = fs::read_dir(parent) else {
-        return format!("there is no directory `{}`", parent.display());
+        return format!("the directory `{}` does not exist", parent.display());
     };
     let names: Vec<String> =
         entries.take(NAMES).flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
     match nearest(&wanted, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{}`?", path.with_file_name(near).display()),
-        None if path.is_absolute() => format!("the directory `{}` does not have it", parent.display()),
+        None if path.is_absolute() => format!("the directory `{}` does not contain it", parent.display()),
         None => match std::env::current_dir() {
-            Ok(directory) => format!("the path starts from `{}`, where this runs", directory.display()),
-            Err(_) => "the directory this runs in was removed".to_owned(),
+            Ok(directory) => {
+                format!("the path is relative to the current directory `{}`", directory.display())
+            }
+            Err(_) => "the current directory was removed".to_owned(),
         },
     }
 }

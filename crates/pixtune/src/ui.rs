@@ -1,4 +1,4 @@
-//! What people see: findings as they come, a progress bar, numbers they can read.
+//! Terminal output: findings, the progress bar, formatted numbers.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
-use pixtune_core::text::grouped;
+use pixtune_core::text::counted;
 use pixtune_io::prepare::{Progress, Watch};
 
-use crate::color::{paint, seen_on};
+use crate::color::{paint, shows_colors};
 use crate::error::Error;
 
-/// After so many findings of one rule only their number is told.
+/// Findings that are printed per rule; further ones are only counted.
 const SHOWN_PER_RULE: u64 = 5;
 
-/// How findings and results are given.
+/// Output format of findings and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people: findings and progress on standard error, the result on standard output.
+    /// Findings and progress on standard error, the result on standard output.
     Human,
-    /// For machines: one JSON object a line on standard output, every finding and then the result.
+    /// One JSON object per line on standard output: findings, then the result.
     Json,
 }
 
-/// Prints what ended the run.
-pub fn complain(error: &Error) {
+/// Prints the error that ended the run, with its causes and hint.
+pub fn print_error(error: &Error) {
     let mut text = format!("error: {error}");
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -39,45 +39,45 @@ pub fn complain(error: &Error) {
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n  hint: {hint}"));
     }
-    let _ = writeln!(io::stderr(), "{}", paint(&text, seen_on(&io::stderr())));
+    let _ = writeln!(io::stderr(), "{}", paint(&text, shows_colors(&io::stderr())));
 }
 
-/// Prints a result to standard output. A reader that went away is no error; a full disk is.
+/// Prints a result to standard output. A closed pipe is not an error; a full disk is.
 pub fn put(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out.write_all(paint(text, seen_on(&io::stdout())).as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(paint(text, shows_colors(&io::stdout())).as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
         _ => Ok(()),
     }
 }
 
-/// The eyes of a person or the ears of a machine on a run.
+/// Prints the findings and the progress of a run.
 pub struct Ui {
     format: Format,
     quiet: bool,
-    /// Whether a bar may be shown. It is from the first progress on: before it there is nothing to show, 0 of 0.
+    /// Whether a progress bar may be shown. It appears with the first progress report: before, it would show 0 of 0.
     visible: bool,
     bar: ProgressBar,
-    told: BTreeMap<&'static str, u64>,
+    printed: BTreeMap<&'static str, u64>,
 }
 
 impl Ui {
-    /// A view that shows a progress bar where someone can see it.
+    /// Shows a progress bar only if standard error is a terminal.
     pub fn new(format: Format, quiet: bool) -> Ui {
         let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
         let bar = ProgressBar::hidden();
         set_style(&bar, "{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
-        Ui { format, quiet, visible, bar, told: BTreeMap::new() }
+        Ui { format, quiet, visible, bar, printed: BTreeMap::new() }
     }
 
-    /// A remark for people.
+    /// Prints a note, unless the output is JSON or quiet.
     pub fn note(&self, text: &str) {
         if self.format == Format::Human && !self.quiet {
-            self.above_the_bar(text);
+            self.print_above_bar(text);
         }
     }
 
-    /// Bytes that were moved, of so many.
+    /// Shows how many of `total` bytes were read or written.
     pub fn moved(&self, what: &str, done: u64, total: u64) {
         if !self.show() {
             return;
@@ -91,7 +91,7 @@ impl Ui {
         self.bar.set_message(format!("{what} {} of {}  {}/s", bytes(done), bytes(total), bytes(rate as u64)));
     }
 
-    /// Another part of the run begins, with a bar of its own kind: `template` as indicatif reads it.
+    /// Starts a progress bar for the next phase of the run; `template` is in indicatif's syntax.
     pub fn start_bar(&self, template: &str, length: u64, position: u64) {
         self.bar.reset();
         set_style(&self.bar, template);
@@ -101,39 +101,39 @@ impl Ui {
         self.show();
     }
 
-    /// Moves the bar to a position, with a text beside it. Whether anyone can see it.
+    /// Sets the position of the bar and the text beside it. Returns whether the bar is visible.
     pub fn advance(&self, position: u64, text: &str) -> bool {
         self.bar.set_position(position);
-        self.say(text);
+        self.set_text(text);
         self.visible
     }
 
-    /// Puts a text beside the bar.
-    pub fn say(&self, text: &str) {
+    /// Sets the text beside the bar.
+    pub fn set_text(&self, text: &str) {
         self.bar.set_message(text.to_owned());
     }
 
-    /// Takes the bar away: what follows is written where it stood.
+    /// Removes the bar.
     pub fn clear_bar(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Ends the progress bar and tells how many findings were not shown one by one.
+    /// Removes the bar and prints how many findings of each rule were not printed.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();
-        for (rule, count) in &self.told {
+        for (rule, count) in &self.printed {
             if *count > SHOWN_PER_RULE {
                 self.note(&format!("… and {} more of {rule}", count - SHOWN_PER_RULE));
             }
         }
     }
 
-    /// Writes to standard output where the bar may stand on the same terminal.
+    /// Hides the bar while `write` writes to standard output, which may be the same terminal.
     pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
 
-    /// Shows the bar where someone can see it. Whether someone can.
+    /// Shows the bar if standard error is a terminal. Returns whether the bar is visible.
     fn show(&self) -> bool {
         if self.visible && self.bar.is_hidden() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -142,9 +142,9 @@ impl Ui {
         self.visible
     }
 
-    fn above_the_bar(&self, text: &str) {
+    fn print_above_bar(&self, text: &str) {
         self.bar.suspend(|| {
-            let _ = writeln!(io::stderr(), "{}", paint(text, seen_on(&io::stderr())));
+            let _ = writeln!(io::stderr(), "{}", paint(text, shows_colors(&io::stderr())));
         });
     }
 }
@@ -155,7 +155,7 @@ fn set_style(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// An error on the way leaves no half bar behind.
+/// An error must not leave a partial bar on the terminal.
 impl Drop for Ui {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
@@ -165,14 +165,14 @@ impl Drop for Ui {
 impl Watch for Ui {
     fn finding(&mut self, diagnostic: &Diagnostic) {
         if self.format == Format::Json {
-            // Where this cannot be written, the result cannot either, and that ends the run.
+            // If this fails, printing the result fails too, and that error ends the run.
             let _ = put(&(diagnostic.to_json() + "\n"));
             return;
         }
-        let told = self.told.entry(diagnostic.finding.rule.id).or_default();
-        *told += 1;
-        if *told <= SHOWN_PER_RULE && !self.quiet {
-            self.above_the_bar(&diagnostic.to_string());
+        let printed = self.printed.entry(diagnostic.finding.rule.id).or_default();
+        *printed += 1;
+        if *printed <= SHOWN_PER_RULE && !self.quiet {
+            self.print_above_bar(&diagnostic.to_string());
         }
     }
 
@@ -185,14 +185,14 @@ impl Watch for Ui {
         let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
         let rate = progress.images as f64 / seconds;
         self.bar.set_message(format!(
-            "{} rows  {}  {rate:.0} images/s",
-            grouped(progress.rows),
+            "{}  {}  {rate:.0} images/s",
+            counted(progress.rows, "row"),
             bytes(progress.bytes.max(progress.input_read))
         ));
     }
 
     fn finishing(&mut self) {
-        self.bar.set_message("putting the files together");
+        self.bar.set_message("writing the output files");
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_can_be_read() {
+    fn formats_sizes() {
         assert_eq!(
             [0, 999, 1000, 9_940, 999_499, 999_500, 12_345_678].map(bytes),
             ["0 B", "999 B", "1.0 kB", "9.9 kB", "999 kB", "1.0 MB", "12 MB"]

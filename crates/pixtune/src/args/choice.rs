@@ -1,50 +1,50 @@
-//! What `check` and `fix` look for, and how seriously.
+//! The rules and limits of `check` and `fix`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Rules and limits; what is left out is read from `pixtune.toml`.
+/// Rules and limits; `pixtune.toml` sets those that are not given.
 #[derive(Debug, Args)]
 pub struct ChoiceArgs {
-    /// The model whose context and image grid hold [default: pixtral-12b]
+    /// Model whose context and image grid apply [default: pixtral-12b]
     #[arg(long)]
     pub model: Option<String>,
-    /// Whose format and limits hold: mistral, openai or hf (trainers built on Hugging Face transformers) [default: mistral]
+    /// Format and limits to apply: mistral, openai, or hf (trainers based on Hugging Face transformers) [default: mistral]
     #[arg(long)]
     pub target: Option<String>,
-    /// Only these rules and groups
+    /// Enable only these rules and groups
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub select: Vec<String>,
-    /// Without these rules and groups
+    /// Disable these rules and groups
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub ignore: Vec<String>,
-    /// Take rules and groups more or less seriously: unknown-key=warning,text=error
+    /// Set the severity of rules and groups: unknown-key=warning,text=error
     #[arg(long, value_name = "RULE=error|warning,…", value_delimiter = ',')]
     pub severity: Vec<String>,
-    /// Bytes one image may have; the target's limit without it (Mistral's pages say 10 MB and 20 MB)
+    /// Maximum size of an image [default: the target's limit; Mistral documents both 10 MB and 20 MB]
     #[arg(long, value_name = "SIZE")]
     pub max_image_bytes: Option<String>,
-    /// Images in one sample above which it is told; the target's limit without it (Mistral's pages say 8 and no limit)
+    /// Maximum images per sample [default: the target's limit; Mistral documents both 8 and no limit]
     #[arg(long, value_name = "N")]
     pub max_images: Option<usize>,
-    /// Bytes a line may have, 256 KiB at least; a longer one is passed over and told
+    /// Maximum size of a line, at least 256 KiB; longer lines are skipped and reported
     #[arg(long, value_name = "SIZE", default_value = "512MB")]
     pub max_line_bytes: String,
-    /// Fetch images of http and https addresses: check looks at them like at any other, fix embeds them. At most 64 MiB and
-    /// 30 seconds each, 5 redirects, nothing from private networks
+    /// Download images from http and https URLs: `check` verifies them, `fix` embeds them. Limits per image: 64 MiB,
+    /// 30 seconds, 5 redirects, no private networks
     #[arg(long)]
     pub fetch: bool,
-    /// Fetch from this machine and from private networks as well, and through the proxy of the environment
+    /// Also download from this machine, private networks, and through the proxy set in the environment
     #[arg(long, requires = "fetch")]
     pub fetch_private: bool,
-    /// Read this file instead of the pixtune.toml beside the data or in the directories above
+    /// Configuration file [default: pixtune.toml beside the data or in a parent directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,
-    /// Read no pixtune.toml
+    /// Ignore pixtune.toml
     #[arg(long)]
     pub no_config: bool,
-    /// Threads to work on; all processors without it
+    /// Number of threads [default: all CPUs]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! What `stats`, `plan` and `report` are asked alike.
+//! Options shared by `stats`, `plan` and `report`.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,16 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub struct CountingArgs {
-    /// The model whose tokens and image grid count
+    /// Model to count tokens for
     #[arg(long, default_value = "pixtral-12b")]
     pub model: String,
-    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    /// Tekken vocabulary to count with [default: the built-in one of Pixtral 12B]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
-    /// Threads to work on; all processors without it
+    /// Number of threads [default: all CPUs]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// No progress bar
+    /// Hide the progress bar
     #[arg(long)]
     pub quiet: bool,
 }

@@ -7,46 +7,46 @@ use clap::Parser;
 use super::ChoiceArgs;
 use crate::ui::Format;
 
-/// Repair what can be repaired without guessing, into a new file, with a line of log for every change
+/// Write a corrected copy of a fine-tuning file and log every change
 ///
-/// Other spellings become the format's own (LLaVA and ShareGPT `conversations`, Alpaca records, OpenAI's functions,
-/// `image_url` as the target writes it), what formats carry along goes (null and unknown keys), tool ids are made anew in
-/// call and result alike, system messages and neighbors of one role are joined as the reference joins them, data URIs get
-/// their true type and strict base64, image files beside the data are embedded. A line that needs nothing is copied byte
-/// for byte; the input is never touched. What is still wrong is told, and `pixtune check` tells it again.
+/// Converts LLaVA and ShareGPT `conversations`, Alpaca samples, OpenAI functions and the target's form of `image_url`;
+/// removes null and unknown keys; rewrites tool ids in calls and their results; joins system messages and consecutive
+/// messages of one role as mistral-common does; corrects the type and base64 of data URIs; embeds image files. Lines
+/// without problems are copied byte for byte. The input file is not changed. Remaining problems are reported, as in
+/// `pixtune check`.
 ///
-/// With --unsafe, what guesses or leaves out is done as well: images that no server takes are drawn anew, control tokens
-/// are written apart, and samples that stay bad are left out.
+/// --unsafe also makes changes that guess or drop data: it re-encodes unsupported images, breaks up control tokens in
+/// texts, and drops samples that it cannot fix.
 ///
-/// Exit codes: 0 nothing is wrong with what was written; 1 errors are left in it; 2 nothing was written.
+/// Exit codes: 0 the output has no errors; 1 the output has errors; 2 nothing was written.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune fix train.jsonl --out fixed.jsonl
-  pixtune fix train.jsonl --out fixed.jsonl --unsafe        and leave out what stays bad
+  pixtune fix train.jsonl --out fixed.jsonl --unsafe        drop what cannot be fixed
   pixtune fix llava.json --out train.jsonl --image-folder coco/
   pixtune fix llava.jsonl --out train.jsonl --target openai
   pixtune fix train.jsonl --out fixed.jsonl --select tools,unknown-key
   pixtune fix train.jsonl --out fixed.jsonl --format json > changes.jsonl
 ")]
 pub struct FixArgs {
-    /// A JSON Lines file, or a .json file that is one array; - for standard input
+    /// A JSON Lines file, or a .json file with one array; - for standard input
     pub file: PathBuf,
-    /// The file to write; - for standard output, with the log on standard error
+    /// Output file; - for standard output, with the log on standard error
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Also guess, draw images anew, and leave out samples that stay bad
+    /// Also make changes that guess, re-encode images, or drop samples
     #[arg(long = "unsafe")]
     pub guess: bool,
-    /// Replace the file if it exists
+    /// Replace an existing file
     #[arg(long)]
     pub force: bool,
-    /// Where relative paths of images start [default: the directory of the file]
+    /// Base directory of relative image paths [default: the directory of the file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// How changes and what is still wrong are told: for people, or one JSON object a line
+    /// Output format: for people, or one JSON object per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }

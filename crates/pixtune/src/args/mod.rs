@@ -37,7 +37,7 @@ pub use train::{TrainArgs, UnusableArg};
 
 /// From images and text to a fine-tuned, servable Pixtral.
 ///
-/// Exit codes: 0 done, nothing to report; 1 done, and the data has findings of severity error; 2 not done.
+/// Exit codes: 0 success; 1 success, but the data has errors; 2 failure.
 #[derive(Debug, Parser)]
 #[command(name = "pixtune", version, max_term_width = 100)]
 pub struct Args {

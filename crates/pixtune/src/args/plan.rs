@@ -7,11 +7,12 @@ use clap::{Parser, ValueEnum};
 use super::CountingArgs;
 use crate::ui::Format;
 
-/// Say what training on a set will take: steps, rates, memory, time, and who can take the data
+/// Estimate training on a dataset: steps, learning rate, memory, time, and compatible trainers
 ///
-/// Counts every sample exactly, then plans: steps for 2 to 4 epochs, batch, learning rate and warm-up, the micro-batch that
-/// fits into the memory with every part's formula, the time as a range, and for each trainer whether it takes the data as
-/// it is. Every number says whether it is computed, published (with its source) or a guess (with its reason).
+/// Counts the tokens of every sample, then computes the steps for 2 to 4 epochs, batch size, learning rate and warmup, the
+/// largest micro-batch that fits in memory with the formula of each part, a time range, and for each trainer whether it
+/// accepts the data as it is. Every number is marked as computed, published (with its source) or a guess (with its
+/// reason).
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -24,20 +25,20 @@ pub struct PlanArgs {
     /// Prepared directories or JSON Lines files
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
-    /// The card: h100-80gb, h200-141gb, a100-80gb, a100-40gb, l40s-48gb, rtx4090-24gb, rtx3090-24gb or l4-24gb;
-    /// short names where they mean one card: h100, h200, l40s, 4090, 3090, l4
+    /// GPU to plan for: h100-80gb, h200-141gb, a100-80gb, a100-40gb, l40s-48gb, rtx4090-24gb, rtx3090-24gb or l4-24gb;
+    /// short names are accepted if they are unique: h100, h200, l40s, 4090, 3090, l4
     #[arg(long, default_value = "h100-80gb", conflicts_with = "vram")]
     pub gpu: String,
-    /// The memory of a card that is not in the list: 16GiB, 24GB; a number alone is GB
+    /// Memory of a GPU that is not in the list: 16GiB, 24GB; a plain number is in GB
     #[arg(long, value_name = "SIZE")]
     pub vram: Option<String>,
-    /// What is trained: adapters, adapters beside 4-bit weights, or every weight
+    /// Training method: LoRA adapters, LoRA adapters on 4-bit weights (QLoRA), or all weights
     #[arg(long, value_enum, default_value_t = MethodArg::Lora)]
     pub method: MethodArg,
-    /// Rank of the adapters
+    /// LoRA rank
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub lora_rank: u64,
-    /// For people or for machines (one JSON object)
+    /// Output format: for people, or one JSON object
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
     #[command(flatten)]

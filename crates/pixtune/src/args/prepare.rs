@@ -7,139 +7,137 @@ use clap::{Parser, ValueEnum};
 use super::VerifyArg;
 use crate::ui::Format;
 
-/// Turn a table and its images into train.jsonl and validation.jsonl
+/// Convert a table and its images to train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines or one JSON array of flat rows, of `messages` (Mistral's and OpenAI's spelling, images
-/// inside or beside them in `images`) or of LLaVA's, ShareGPT's and Alpaca's records, and Hugging Face image folders
-/// (metadata.csv or metadata.jsonl). Images are decoded once, turned upright, put on white, shrunk to what
-/// the model sees and embedded as base64. Every row that cannot be used is explained in rejected.jsonl.
+/// Reads CSV, TSV, JSON Lines, a JSON array, and Hugging Face image folders (with metadata.csv or metadata.jsonl). Rows are
+/// flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`), or samples in the
+/// LLaVA, ShareGPT or Alpaca format. Images are decoded once, auto-oriented, flattened onto white, downscaled to the
+/// model's input size and embedded as base64. rejected.jsonl lists each rejected row with the reason.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune prepare dataset.csv --out prepared
-  pixtune prepare photos/ --out prepared                        a directory with metadata.csv in it
+  pixtune prepare photos/ --out prepared                        a directory with metadata.csv
   pixtune prepare 'part-*.jsonl' --out prepared --validation 500
   pixtune prepare vqa.tsv --out prepared --columns image=file,prompt=q,completion=a
   zcat rows.jsonl.gz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 
-pixtune.toml, beside the data or in a directory above, holds as it does for `pixtune check`: model, target
-and limits (files are split below max-file-bytes; --validation says how much is held out); rules that
-are ignored or not selected are not told; a severity of \"error\" rejects the row, like --drop.
+pixtune.toml, beside the data or in a parent directory, applies as in `pixtune check`: model, target and
+limits (max-file-bytes splits the output into shards). Rules that are ignored or not selected are not
+reported. A severity of \"error\" rejects the row, like --drop.
 ")]
 pub struct PrepareArgs {
-    /// Files, quoted patterns, image folders; - for standard input
+    /// Files, quoted glob patterns, or image folders; - for standard input
     #[arg(required = true)]
     pub inputs: Vec<String>,
-    /// The directory to make
+    /// Output directory
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The model whose image grid and context hold: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
-    /// ministral-3-3b, ministral-3-8b, ministral-3-14b, or a name they have elsewhere
-    /// [default: pixtral-12b]
+    /// Model to prepare for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
+    /// ministral-3-8b, ministral-3-14b, or an alias such as mistralai/Pixtral-12B-2409 [default: pixtral-12b]
     #[arg(long)]
     pub model: Option<String>,
-    /// Whose format and limits hold: mistral or openai [default: mistral]
+    /// Format and limits to apply: mistral or openai [default: mistral]
     #[arg(long)]
     pub target: Option<String>,
-    /// Which column is what: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL; the rest is guessed from
-    /// the usual names and told. `image` may be named several times
+    /// Set the columns: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL. `image` can be given several
+    /// times. Other columns are guessed from common names, and the guess is printed
     #[arg(long, value_name = "NAME=COL,…")]
     pub columns: Option<String>,
-    /// Where relative paths of images start [default: the directory of each file]
+    /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
-    /// fit: images are made to fit model and target; keep: their bytes are embedded as they are
+    /// Resize images to fit the model and target, or keep their bytes
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,
-    /// Where images stand when the prompt does not place them with `<image>`
+    /// Position of images if the prompt has no `<image>` placeholder
     #[arg(long, value_enum, default_value_t = PositionArg::First)]
     pub image_position: PositionArg,
-    /// How images are shrunk: as the model's own preprocessing does it, or with Lanczos
+    /// Resampling filter for resizing: the filter of the model's preprocessing, or Lanczos
     #[arg(long, value_enum, default_value_t = ResamplingArg::Mistral)]
     pub resampling: ResamplingArg,
-    /// How images that pass through unchanged are checked: decoded to the last pixel, or walked through by structure
+    /// How deeply to verify images that are kept unchanged: decode them, or parse their structure
     #[arg(long, value_enum, default_value_t = VerifyArg::Full)]
     pub verify: VerifyArg,
-    /// Quality of JPEGs that are written anew
+    /// Quality of re-encoded JPEG images
     #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub jpeg_quality: u8,
-    /// Do not measure images: no near duplicates, no quality
+    /// Skip image measurements: no near-duplicate detection, no image quality warnings
     #[arg(long)]
     pub no_measure: bool,
-    /// Count with this Tekken vocabulary instead of the built-in one of Pixtral 12B
+    /// Tekken vocabulary to count with [default: the built-in one of Pixtral 12B]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
-    /// Reject samples with more tokens than this (the model's context is always a limit)
+    /// Maximum tokens per sample (the model's context always applies)
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
-    /// What to hold out: a share (0.1, 10%), a number of rows (500) or what fits into a size (1MB)
+    /// Size of the validation split: a fraction (0.1, 10%), a number of rows (500), or a file size (1MB)
     #[arg(long, default_value = "0.1", value_name = "SHARE|N|SIZE")]
     pub validation: String,
-    /// What stays together or is spread evenly: random, group, stratify=COL, or auto (by kind of answer, number of
-    /// images and length). Rows of one group, of the same or nearly the same image or of nearly the same text never
-    /// stand on both sides. Without it: group where --columns names a group, else random
+    /// Split method: random, group, stratify=COL, or auto (stratify by response format, number of images and length).
+    /// Rows with the same group, duplicate or near-duplicate images, or near-duplicate text are always in the same split
+    /// [default: group if --columns names a group, else random]
     #[arg(long, value_name = "KIND")]
     pub split: Option<String>,
-    /// Which repetitions are rejected: exact, those of the same pixels and text; near, also re-encoded, scaled or slightly
-    /// cut images with nearly the same text (the row with the largest images is kept); off, none. With exact, near
-    /// ones are told
+    /// Duplicates to reject: exact (same pixels and text), near (also re-encoded, scaled or slightly cropped images with
+    /// near-identical text; the row with the largest images is kept), or off. exact reports near-duplicates
     #[arg(long, value_enum, default_value_t = DedupArg::Exact)]
     pub dedup: DedupArg,
-    /// What makes a repetition: the same images and text, or the same images alone
+    /// Compare images and text, or images only
     #[arg(long, value_enum, default_value_t = DedupByArg::Sample)]
     pub dedup_by: DedupByArg,
-    /// Bits of 64 in which the perceptual hashes of near images may differ
+    /// Maximum Hamming distance between the 64-bit perceptual hashes of near-duplicate images
     #[arg(long, default_value_t = 10, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub near_distance: u32,
-    /// Warnings that reject their row: dark, light, blurry, low-information, too-small, shrunk, odd-size, grayscale, … or
-    /// any rule of `pixtune rules`
+    /// Reject rows with warnings of these rules (see `pixtune rules`); the prefix `image-` is optional:
+    /// `dark,light,blurry,low-information,too-small,shrunk,odd-size,grayscale`
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub drop: Vec<String>,
-    /// Warnings of these rules and groups are not told; what makes a row useless stays an error
+    /// Ignore warnings of these rules and groups; errors still reject their row
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     pub ignore: Vec<String>,
-    /// Read this file instead of the pixtune.toml beside the data or in the directories above
+    /// Configuration file [default: pixtune.toml beside the data or in a parent directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,
-    /// Read no pixtune.toml
+    /// Ignore pixtune.toml
     #[arg(long)]
     pub no_config: bool,
-    /// Another seed holds out other rows
+    /// Seed of the split
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Threads to work on; all processors without it. The output does not depend on it
+    /// Number of threads; the output does not depend on it [default: all CPUs]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Give up, leaving nothing behind, when more rows than this are rejected
+    /// Fail without output if more rows than this are rejected
     #[arg(long, value_name = "N|P%")]
     pub max_reject: Option<String>,
-    /// Bytes of one row that are read at most
+    /// Maximum size of a row
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub max_row_bytes: String,
-    /// Bytes of one image file that are read at most
+    /// Maximum size of an image file
     #[arg(long, default_value = "100MB", value_name = "SIZE")]
     pub max_image_bytes: String,
-    /// Pixels a side of an image may have; the target's limit without it
+    /// Maximum side of an image in pixels [default: the target's limit]
     #[arg(long, value_name = "PIXELS")]
     pub max_image_side: Option<u32>,
-    /// Bytes an image may take once decoded
+    /// Maximum size of a decoded image
     #[arg(long, default_value = "500MB", value_name = "SIZE")]
     pub max_decoded_bytes: String,
-    /// Go on with a run that was killed or that ran out of disk
+    /// Continue an interrupted run
     #[arg(long)]
     pub resume: bool,
-    /// Replace what an earlier run made
+    /// Replace the output of an earlier run
     #[arg(long)]
     pub force: bool,
-    /// Print the resolved options and do nothing
+    /// Print the resolved options and exit
     #[arg(long)]
     pub show_plan: bool,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(long, short)]
     pub quiet: bool,
-    /// For people or for machines
+    /// Output format: for people, or one JSON object per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }

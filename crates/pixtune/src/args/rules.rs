@@ -2,12 +2,12 @@
 
 use clap::{Parser, ValueEnum};
 
-/// List the rules, or explain one
+/// List the rules of `check`, `fix` and `prepare`, or explain one
 #[derive(Debug, Parser)]
 pub struct RulesArgs {
-    /// The rule or group to explain
+    /// Rule or group to explain
     pub rule: Option<String>,
-    /// A list, or the page of the documentation
+    /// Output format: a list, or the Markdown page of the documentation
     #[arg(long, value_enum, default_value_t = RulesFormat::Human)]
     pub format: RulesFormat,
 }

@@ -137,7 +137,7 @@ impl Report {
             compares_images,
             out: BufWriter::new(io::stdout()),
             on_terminal: io::stdout().is_terminal(),
-            colored: args.format == CheckFormat::Human && color::seen_on(&io::stdout()),
+            colored: args.format == CheckFormat::Human && color::shows_colors(&io::stdout()),
             ui: Ui::new(Format::Human, args.format != CheckFormat::Human),
             progress: Progress { input_total, ..Progress::default() },
             files: 0,

@@ -175,10 +175,10 @@ impl<'a> Log<'a> {
         let to_standard_output = args.out == Path::new("-");
         let (out, on_terminal, colored): (Box<dyn Write + Send>, bool, bool) = if to_standard_output {
             let out = io::stderr();
-            (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), color::seen_on(&out))
+            (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), color::shows_colors(&out))
         } else {
             let out = io::stdout();
-            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), color::seen_on(&out))
+            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), color::shows_colors(&out))
         };
         let input_total = args.file.metadata().map_or(0, |about| about.len());
         Log {

@@ -52,9 +52,9 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
     }
     ui.note(&format!("{} tokens in the prompt", prompt.tokens()));
     ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
-    ui.say("loading the model");
+    ui.set_text("loading the model");
     let network = network(&args, &checkpoint, &ui)?;
-    ui.say("reading the prompt");
+    ui.set_text("reading the prompt");
     let sampling = match args.temperature {
         0.0 => Sampling::Greedy,
         temperature => Sampling::Temperature { temperature, seed: args.seed },

@@ -1,4 +1,4 @@
-//! One file a command.
+//! One file per command.
 
 pub mod adapter;
 pub mod check;
@@ -37,7 +37,7 @@ fn choose_model(name: &str) -> Result<&'static ModelSpec, Error> {
     choose("model", name, spec::find(name), spec::ALL.iter().map(|model| model.id))
 }
 
-/// Says what keeps counts from being exact, and what a tokenizer file says otherwise than the model.
+/// Prints why counts are estimates, and where a tokenizer file differs from the model.
 fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
     if let Exactness::Estimate(why) = encoder.exactness() {
         ui.note(&format!("estimate: {why}"));
@@ -48,7 +48,7 @@ fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
         };
         let ModelSpec { id, patch, merge, max_side, .. } = *encoder.spec;
         ui.note(&format!(
-            "`{}` cuts images otherwise ({}) than {id} ({}), which is what counts here",
+            "`{}` divides images differently ({}) than {id} ({}); counts follow {id}",
             file.path.display(),
             cut(images.patch, images.merge, images.max_side),
             cut(patch, merge, max_side)
@@ -56,21 +56,21 @@ fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
     }
 }
 
-/// What was found under a name, or an error that lists the names there are.
+/// The value found for a name, or an error that lists the valid names.
 fn choose<T>(
     what: &str,
     name: &str,
     found: Option<T>,
-    known: impl Iterator<Item = &'static str>,
+    valid: impl Iterator<Item = &'static str>,
 ) -> Result<T, Error> {
     let unknown = || {
-        let known: Vec<&str> = known.collect();
-        Error::argument(format!("`{name}` is no {what}; the choice is {}", known.join(", ")))
+        let valid: Vec<&str> = valid.collect();
+        Error::argument(format!("`{name}` is not a {what}; choose one of {}", valid.join(", ")))
     };
     found.ok_or_else(unknown)
 }
 
-/// A reader that went away ends the output, and that is no error.
+/// A closed pipe ends the output and is not an error.
 fn ends_quietly(error: Error) -> Result<Outcome, Error> {
     match error {
         Error::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Fine),

@@ -16,12 +16,12 @@ use crate::args::{MethodArg, PlanArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui};
 
-/// Counts the set and makes a plan of it.
+/// Counts the dataset and prints a plan for it.
 pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let model = counting.model;
     let shape = ModelShape::of(model)
-        .ok_or_else(|| Error::argument(format!("the sizes of {} are not known", model.id)))?;
+        .ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.id)))?;
     let gpu = gpu(&args)?;
     let method = match args.method {
         MethodArg::Lora => Method::Lora,
@@ -32,7 +32,7 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
-            "there are images and no samples; `pixtune prepare` makes samples of a table",
+            "the input has images but no samples; convert a table to samples with `pixtune prepare`",
         ));
     }
     let mut ui = Ui::new(args.format, args.counting.quiet);
@@ -50,16 +50,16 @@ fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
         Some(size) => Ok(Gpu::of_memory(memory(size)?)),
         None => match &sizes(&args.gpu)[..] {
             sizes @ [_, _, ..] => Err(Error::argument(format!(
-                "`{}` is made with different memory; write {}",
+                "`{}` exists with different memory sizes; choose {}",
                 args.gpu,
                 sizes.join(" or ")
             ))),
-            _ => choose("card", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+            _ => choose("GPU", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
         },
     }
 }
 
-/// The cards of this name with any memory, where no card is just called so.
+/// The GPUs of this name with any memory size, if no GPU has exactly this name.
 fn sizes(name: &str) -> Vec<&'static str> {
     if Gpu::find(name).is_some() {
         return Vec::new();
@@ -68,7 +68,7 @@ fn sizes(name: &str) -> Vec<&'static str> {
     GPUS.iter().map(|gpu| gpu.id).filter(|id| id.starts_with(&start)).collect()
 }
 
-/// Bytes of a card; a number without a unit is gigabytes, as cards are sold.
+/// Memory of a GPU in bytes; a number without a unit is in gigabytes, as GPUs are sold.
 fn memory(size: &str) -> Result<u64, Error> {
     let bytes = match size.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         true => parse_bytes(&format!("{}GB", size.trim())),
@@ -76,14 +76,14 @@ fn memory(size: &str) -> Result<u64, Error> {
     };
     match bytes {
         Ok(bytes) if bytes >= 1_000_000_000 => Ok(bytes),
-        Ok(_) => Err(Error::argument(format!(
-            "`{size}` is less memory than any card has; write `24GB` or `16GiB`"
-        ))),
-        Err(_) => Err(Error::argument(format!("`{size}` is no size; write `24GB` or `16GiB`"))),
+        Ok(_) => {
+            Err(Error::argument(format!("`{size}` is less memory than any GPU has; write `24GB` or `16GiB`")))
+        }
+        Err(_) => Err(Error::argument(format!("`{size}` is not a size; write `24GB` or `16GiB`"))),
     }
 }
 
-/// The table that people read. Sources and reasons are numbered and stand at the end.
+/// The plan as text. Sources and reasons are numbered notes at the end.
 struct Page<'p> {
     plan: &'p TrainingPlan,
     notes: Vec<&'static str>,
@@ -94,10 +94,10 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// Lines end before this column, so that a terminal of 80 does not break words.
+/// Maximum line length.
 const COLUMNS: usize = 80;
 
-/// A text behind a label, in lines that begin below it.
+/// A label and a text, wrapped with a hanging indent.
 fn wrapped(label: &str, text: &str) -> String {
     let indent = label.chars().count();
     let (mut out, mut column) = (label.to_owned(), indent);
@@ -186,24 +186,24 @@ impl<'p> Page<'p> {
 
     fn data(&mut self) {
         let plan = self.plan;
-        let (train, held_out) = (&plan.dataset.train, &plan.dataset.validation);
+        let (train, validation) = (&plan.dataset.train, &plan.dataset.validation);
         let method = match plan.wish.method {
-            Method::Full => "every weight".to_owned(),
-            Method::Lora => format!("LoRA of rank {}", plan.wish.rank),
-            Method::Qlora => format!("QLoRA of rank {}", plan.wish.rank),
+            Method::Full => "full fine-tuning".to_owned(),
+            Method::Lora => format!("LoRA rank {}", plan.wish.rank),
+            Method::Qlora => format!("QLoRA rank {}", plan.wish.rank),
         };
         let (id, memory) = (plan.wish.gpu.id, gigabytes(plan.wish.gpu.memory));
-        let card =
-            if id.starts_with("--") { format!("a card of {memory}") } else { format!("{id} ({memory})") };
+        let gpu =
+            if id.starts_with("--") { format!("a GPU with {memory}") } else { format!("{id} ({memory})") };
         let sizes = self.note(plan.wish.shape.source);
         self.out.push_str(&wrapped(
             &format!("{:<16}", "model"),
-            &format!("{} [{sizes}], {method}, on {card}", plan.wish.shape.id),
+            &format!("{} [{sizes}], {method}, on {gpu}", plan.wish.shape.id),
         ));
         let how = if plan.dataset.estimate.is_some() { "estimate" } else { "computed" };
         self.row(
             "samples",
-            &format!("{} to train on, {} held out", grouped(train.samples), grouped(held_out.samples)),
+            &format!("{} training, {} validation", grouped(train.samples), grouped(validation.samples)),
             how,
         );
         let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
@@ -218,7 +218,7 @@ impl<'p> Page<'p> {
             how,
         );
         self.row(
-            "  a sample",
+            "  per sample",
             &format!(
                 "mean {}, maximum {}",
                 grouped(train.lengths.mean().round() as u64),
@@ -246,15 +246,15 @@ impl<'p> Page<'p> {
             .collect();
         self.row("steps", &format!("{} epochs", steps.join(", ")), "computed");
         self.figure(
-            "begin with",
+            "recommended",
             &format!("{} epochs", schedule.advised_epochs.value),
             schedule.advised_epochs,
         );
         self.figure("learning rate", &format!("{:e}", schedule.learning_rate.value), schedule.learning_rate);
-        self.figure("  at most", &format!("{:e}", schedule.largest_rate.value), schedule.largest_rate);
+        self.figure("  maximum", &format!("{:e}", schedule.largest_rate.value), schedule.largest_rate);
         let warmup =
             format!("{} of steps: {}", percent(schedule.warmup.value), grouped(schedule.warmup_steps));
-        self.figure("warm-up", &warmup, schedule.warmup);
+        self.figure("warmup", &warmup, schedule.warmup);
     }
 
     fn memory(&mut self) {
@@ -277,20 +277,20 @@ impl<'p> Page<'p> {
         match memory.micro {
             Some(micro) => {
                 let steps = self.plan.schedule.accumulate.unwrap_or(1);
-                let value = format!("{} tokens, {} to a step", grouped(micro.tokens), grouped(steps));
+                let value = format!("{}, {} per step", counted(micro.tokens, "token"), grouped(steps));
                 self.row("micro-batch", &value, "computed");
-                self.row("  would fit", &format!("{} tokens", grouped(micro.fits)), "computed");
+                self.row("  maximum", &counted(micro.fits, "token"), "computed");
                 let how = if micro.recompute {
-                    "computed again in the backward pass (gradient checkpointing)"
+                    "recomputed in the backward pass (gradient checkpointing)"
                 } else {
-                    "kept for the backward pass (no gradient checkpointing)"
+                    "saved for the backward pass (no gradient checkpointing)"
                 };
                 self.row("  activations", how, "");
             }
             None => {
                 let fits = match memory.longest_that_fits {
                     0 => "does not fit".to_owned(),
-                    fits => format!("none; {} tokens would fit", grouped(fits)),
+                    fits => format!("none; the maximum is {}", counted(fits, "token")),
                 };
                 self.row("micro-batch", &fits, "computed");
             }
@@ -300,13 +300,14 @@ impl<'p> Page<'p> {
         }
     }
 
-    /// The same for trainers that leave the backward pass to PyTorch.
+    /// The same for trainers that use PyTorch's autograd.
     fn autograd(&mut self, Autograd { token_bytes, fits }: Autograd) {
         let basis = format!("computed [{}]", self.note(Autograd::SOURCE));
         for (name, fits, bytes) in
             [("transformers", fits.0, token_bytes.0), ("  checkpointed", fits.1, token_bytes.1)]
         {
-            let value = format!("{} tokens fit ({:.1} MB a token)", grouped(fits), bytes as f64 / 1e6);
+            let value =
+                format!("at most {} ({:.1} MB per token)", counted(fits, "token"), bytes as f64 / 1e6);
             self.row(name, &value, &basis);
         }
     }
@@ -315,18 +316,18 @@ impl<'p> Page<'p> {
         let time = self.plan.time;
         self.out.push('\n');
         let work = format!(
-            "{:.1} PFLOP ({:.0} GFLOP a token)",
+            "{:.1} PFLOP ({:.0} GFLOP per token)",
             time.operations / 1e15,
             time.operations_a_token / 1e9
         );
-        self.row("work an epoch", &work, "computed");
+        self.row("work per epoch", &work, "computed");
         let Some(epoch) = time.seconds_an_epoch.filter(|_| self.plan.memory.micro.is_some()) else {
             return;
         };
         let basis = self.note(self.plan.wish.gpu.reached.source);
         let peak = self.note(self.plan.wish.gpu.source);
         let published = format!("published/guess [{basis}] [{peak}]");
-        self.row("time an epoch", &range(epoch), &published);
+        self.row("time per epoch", &range(epoch), &published);
         let epochs = self.plan.schedule.advised_epochs.value;
         let all = (epoch.0 * epochs, epoch.1 * epochs);
         self.row(&format!("  {epochs} epochs"), &range(all), &published);
@@ -342,11 +343,11 @@ impl<'p> Page<'p> {
     fn machines(&mut self) {
         self.out.push_str(&format!(
             "\n{:<16}{:<8}{:>14}  {:<12}  {}\n",
-            "on", "method", "micro-batch", "activations", "an epoch"
+            "GPU", "method", "micro-batch", "activations", "per epoch"
         ));
         for Machine { gpu, method, micro, seconds_an_epoch } in &self.plan.machines {
             let (tokens, how) = match micro {
-                Some(micro) => (grouped(micro.tokens), if micro.recompute { "recomputed" } else { "kept" }),
+                Some(micro) => (grouped(micro.tokens), if micro.recompute { "recomputed" } else { "saved" }),
                 None => ("does not fit".to_owned(), ""),
             };
             let time = seconds_an_epoch.map(range).unwrap_or_default();
@@ -354,11 +355,11 @@ impl<'p> Page<'p> {
             self.out.push_str(line.trim_end());
             self.out.push('\n');
         }
-        self.out.push_str("each at its published speed; `--gpu` shows where it is published\n");
+        self.out.push_str("based on published throughput; `--gpu` shows the source\n");
     }
 
     fn platforms(&mut self) {
-        self.out.push_str("\nwho takes the data\n");
+        self.out.push_str("\ncompatible trainers\n");
         for Platform { name, verdict, settings, changes, notes, seen } in &self.plan.platforms {
             let verdict = match verdict {
                 Verdict::AsItIs => "as it is",
@@ -371,7 +372,7 @@ impl<'p> Page<'p> {
                     self.out.push_str(&wrapped(&format!("    {word:<8}"), text));
                 }
             }
-            self.out.push_str(&wrapped(&format!("    {:<8}", "seen"), seen));
+            self.out.push_str(&wrapped(&format!("    {:<8}", "source"), seen));
         }
     }
 
@@ -389,20 +390,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_go_on_below_where_they_began() {
-        let told = wrapped("  hint: ", &"word ".repeat(40));
-        assert!(told.lines().all(|line| line.chars().count() <= COLUMNS), "{told}");
+    fn wraps_long_texts_with_a_hanging_indent() {
+        let text = wrapped("  hint: ", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert!(
-            told.lines().skip(1).all(|line| line.starts_with("        word") || line.trim().is_empty()),
-            "{told}"
+            text.lines().skip(1).all(|line| line.starts_with("        word") || line.trim().is_empty()),
+            "{text}"
         );
         assert_eq!(wrapped("a ", &"x".repeat(100)), format!("a {}\n", "x".repeat(100)));
     }
 
     #[test]
-    fn durations_can_be_read() {
-        let told = [0.4, 61.0, 600.0, 7200.0, 400_000.0].map(duration);
-        assert_eq!(told, ["0 s", "61 s", "10 min", "2.0 h", "4.6 days"]);
+    fn formats_durations_and_ranges() {
+        let text = [0.4, 61.0, 600.0, 7200.0, 400_000.0].map(duration);
+        assert_eq!(text, ["0 s", "61 s", "10 min", "2.0 h", "4.6 days"]);
         assert_eq!(range((1.0, 3.0)), "1 s to 3 s");
     }
 }

@@ -19,7 +19,7 @@ use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, Res
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
 
-/// Arguments become a plan, the plan is run, the result is told.
+/// Makes a plan from the arguments, runs it, and prints the result.
 pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let (format, quiet, show_plan) = (args.format, args.quiet, args.show_plan);
     let plan = Plan::new(options(args)?)?;
@@ -95,14 +95,14 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
     })
 }
 
-/// The rule of a name, `image-` left out or not.
+/// The rule with this name; the prefix `image-` is optional.
 fn dropped(name: &str) -> Result<&'static Rule, Error> {
     let rule = rules::find(name).or_else(|| rules::find(&format!("image-{name}")));
     rule.ok_or_else(|| {
         let known = || rules::ALL.iter().map(|rule| rule.id);
         let hint = nearest(name, known()).or_else(|| nearest(&format!("image-{name}"), known()));
-        let hint = hint.map_or(String::new(), |near| format!("; is `{near}` meant?"));
-        Error::argument(format!("`{name}` is no rule{hint} (`pixtune rules` lists them)"))
+        let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        Error::argument(format!("`{name}` is not a rule{hint} (`pixtune rules` lists them)"))
     })
 }
 
@@ -118,13 +118,13 @@ fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Er
                 Ok(SplitKind::Stratify)
             }
             None => Err(Error::argument(format!(
-                "`{other}` is no split; the choice is random, group, stratify=COLUMN, auto"
+                "`{other}` is not a split method; choose random, group, stratify=COLUMN or auto"
             ))),
         },
     }
 }
 
-/// A guess about columns is never silent, nor is a column that is not used, nor what numbers count.
+/// Prints guessed and unused columns, and how samples are numbered.
 fn tell_table(table: &Table, ui: &Ui) {
     if table.input.framing == Framing::Array {
         ui.note(&numbers_of_array(&table.input.name));
@@ -132,12 +132,15 @@ fn tell_table(table: &Table, ui: &Ui) {
     let name = &table.input.name;
     if table.of_records {
         ui.note(&format!(
-            "{name}: records of another tool: their turns are read as `messages`, images beside them go to their places"
+            "{name}: LLaVA, ShareGPT or Alpaca samples are read as `messages`, with their images inside"
         ));
     }
     let Some(columns) = &table.columns else { return };
     if !columns.guessed.is_empty() {
-        ui.note(&format!("{name}: columns guessed: {} (choose with --columns)", columns.guessed.join(", ")));
+        ui.note(&format!(
+            "{name}: columns guessed: {} (set them with `--columns`)",
+            columns.guessed.join(", ")
+        ));
     }
     if !columns.unused.is_empty() {
         ui.note(&format!("{name}: columns not used: {}", columns.unused.join(", ")));
@@ -151,7 +154,7 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     row("  train", grouped(summary.train));
     let fitted = match options.split.validation {
         Validation::Bytes(limit) => {
-            format!(", as many as fit into {} (a fifth of all at most)", bytes(limit))
+            format!(" (limited to {}, and to a fifth of all rows)", bytes(limit))
         }
         _ => String::new(),
     };
@@ -161,20 +164,20 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
         row("", format!("{} {rule}", grouped(*count)));
     }
     if summary.images > 0 {
-        row("images", format!("{}, {} made smaller", grouped(summary.images), grouped(summary.shrunk)));
+        row("images", format!("{} ({} resized)", grouped(summary.images), grouped(summary.shrunk)));
     }
     if summary.tokens > 0 {
         row(
             "tokens",
             format!(
-                "{} ({} of images, {} trained)",
+                "{} ({} image, {} trained)",
                 grouped(summary.tokens),
                 grouped(summary.image_tokens),
                 grouped(summary.trained_tokens)
             ),
         );
         row(
-            "  a sample",
+            "  per sample",
             format!(
                 "median {}, maximum {} of {}",
                 grouped(u64::from(summary.median_tokens)),
@@ -189,14 +192,14 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
         row("written", format!("{path}  {}  {}", counted(*lines, "line"), bytes(*size)));
     }
     if summary.resumed > 0 {
-        row("resumed", format!("{} were finished before", counted(summary.resumed, "row")));
+        row("resumed", format!("{} from the interrupted run", counted(summary.resumed, "row")));
     }
     if summary.train > 0 {
         let (train, _, _) = &summary.outputs.first().cloned().unwrap_or_default();
         row("next", format!("pixtune tokens {}", options.out.join(train).display()));
     }
     if summary.train + summary.validation == 0 {
-        out.push_str("\nno row could be used: rejected.jsonl says why, row by row\n");
+        out.push_str("\nall rows were rejected; rejected.jsonl lists the reasons\n");
     }
     out
 }

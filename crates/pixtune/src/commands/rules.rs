@@ -8,7 +8,7 @@ use crate::args::{RulesArgs, RulesFormat};
 use crate::error::Error;
 use crate::ui;
 
-/// Lists rules, or explains those that were asked for.
+/// Lists all rules, the rules of a group, or explains one rule.
 pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
     if args.format == RulesFormat::Markdown {
         ui::put(&rules::markdown())?;
@@ -36,11 +36,11 @@ pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-/// A name that is neither a rule nor a group.
+/// The error for a name that is neither a rule nor a group.
 pub(super) fn unknown(name: &str) -> Error {
     let known = rules::ALL.iter().map(|rule| rule.id).chain(Group::ALL.iter().map(|group| group.as_str()));
     match nearest(name, known) {
-        Some(near) => Error::argument(format!("there is no rule `{name}`; did you mean `{near}`?")),
-        None => Error::argument(format!("there is no rule `{name}`; `pixtune rules` lists them")),
+        Some(near) => Error::argument(format!("`{name}` is not a rule; did you mean `{near}`?")),
+        None => Error::argument(format!("`{name}` is not a rule; list the rules with `pixtune rules`")),
     }
 }

@@ -55,10 +55,13 @@ fn every_command_says_what_stands_near_a_path_that_is_not_there() {
     for (line, hint) in [
         ("prepare data/trian.jsonl --out out", "did you mean `data/train.jsonl`?"),
         ("check data/TRAIN.jsonl", "did you mean `data/train.jsonl`?"),
-        ("check data/other", "the path starts from `"),
+        ("check data/other", "the path is relative to the current directory `"),
         ("fix data/trian.jsonl --out out.jsonl", "did you mean `data/train.jsonl`?"),
-        ("tokens dada/train.jsonl", "there is no directory `dada`"),
-        ("tokens data/train.jsonl --tokenizer tekken.json", "the path starts from `"),
+        ("tokens dada/train.jsonl", "the directory `dada` does not exist"),
+        (
+            "tokens data/train.jsonl --tokenizer tekken.json",
+            "the path is relative to the current directory `",
+        ),
         ("stats dat", "did you mean `data`?"),
         ("report dat", "did you mean `data`?"),
         ("plan dat", "did you mean `data`?"),
@@ -210,7 +213,7 @@ fn repeated_ids_are_a_warning() {
 fn when_all_rows_are_rejected_the_files_are_there_and_empty() {
     let case = Case::table("image,prompt,completion\nno.png,q,a\n");
     let run = case.prepare(&[]).ends(1);
-    assert!(run.stdout.contains("no row could be used"), "{}", run.stdout);
+    assert!(run.stdout.contains("all rows were rejected"), "{}", run.stdout);
     assert_eq!(
         (case.read("out/train.jsonl"), case.read("out/validation.jsonl")),
         (String::new(), String::new())
@@ -254,10 +257,10 @@ fn the_same_file_twice_is_refused() {
 #[test]
 fn wrong_arguments_name_the_choice() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
-    case.prepare(&["--model", "gpt-4"]).ends(2).prints("`gpt-4` is no model; the choice is pixtral-12b");
-    case.prepare(&["--target", "x"]).ends(2).prints("the choice is mistral, openai");
+    case.prepare(&["--model", "gpt-4"]).ends(2).prints("`gpt-4` is not a model; choose one of pixtral-12b");
+    case.prepare(&["--target", "x"]).ends(2).prints("choose one of mistral, openai");
     case.prepare(&["--validation", "1.5"]).ends(2).prints("`1.5` is not a share");
-    case.prepare(&["--split", "halves"]).ends(2).prints("the choice is random, group, stratify=COLUMN");
+    case.prepare(&["--split", "halves"]).ends(2).prints("choose random, group, stratify=COLUMN or auto");
     case.prepare(&["--split", "group"]).ends(2).prints("has no column for the group");
     case.prepare(&["--max-reject", "many"]).ends(2).prints("`many` is neither");
     case.prepare(&["--columns", "picture=image"]).ends(2).prints("`picture` is nothing a column can be");
@@ -312,7 +315,7 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
     limited("out", "")
         .ends(2)
         .prints("cannot write `out.partial`: File too large")
-        .prints("run again with --resume");
+        .prints("run again with `--resume`");
     assert!(!case.path("out").exists());
     case.run(&["prepare", "many.csv", "--out", "out", "--resume"]).ends(0);
     case.run(&["prepare", "many.csv", "--out", "undisturbed"]).ends(0);

@@ -188,7 +188,7 @@ fn a_line_of_200_megabytes_is_read() {
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB"])
         .ends(2)
         .prints("line 1 has 200000005 bytes")
-        .prints("--unsafe leaves such lines out");
+        .prints("drop such lines with `--unsafe`");
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB", "--unsafe"]).ends(1);
     assert_eq!(case.read("out.jsonl"), "");
 }
@@ -263,7 +263,7 @@ fn rules_are_selected_and_ignored() {
     assert_eq!(ids(&["--ignore", "order,file,text"], 0), Vec::<String>::new());
     assert_eq!(ids(&["--select", "control-token", "--target", "hf"], 1), ["control-token"]);
     case.run(&["check", "rows.jsonl", "--ignore", "blanktext"]).ends(2).prints("did you mean `blank-text`?");
-    case.run(&["check", "rows.jsonl", "--target", "mistrl"]).ends(2).prints("is no target");
+    case.run(&["check", "rows.jsonl", "--target", "mistrl"]).ends(2).prints("is not a target");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn what_is_no_text_is_refused() {
     case.run(&["check", "rows.jsonl.gz"])
         .ends(2)
         .prints("gzip-compressed")
-        .prints("hint: unpack it first: gunzip");
+        .prints("hint: unpack it with `gunzip");
     case.write("rows.jsonl", b"\xff\xfe{\0");
     case.run(&["check", "rows.jsonl"]).ends(2).prints("UTF-16");
     case.run(&["check", "missing.jsonl"]).ends(2).prints("cannot read `missing.jsonl`");

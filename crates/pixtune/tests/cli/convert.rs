@@ -408,7 +408,7 @@ fn a_full_disk_leaves_nothing_behind() {
         format!("trap '' XFSZ; ulimit -f 300; exec {program} convert hf out --to mistral --shard-size none");
     command.current_dir(case.path("")).args(["-c", &script]);
     let run = crate::harness::finish(command).ends(2);
-    run.prints("consolidated.safetensors").prints("nothing was left behind; make room");
+    run.prints("consolidated.safetensors").prints("no partial output was left; free disk space");
     assert!(!case.path("out").exists() && !case.path("out.partial").exists());
 }
 

@@ -175,7 +175,7 @@ fn bad_images_are_told_and_dropped_on_request() {
     case.prepare(&["--validation", "0", "--drop", "dark,image-too-small", "--force"]).ends(1);
     assert_eq!(case.rejected(), ["image-dark", "image-too-small"]);
     assert_eq!(text(&case.lines("out/rejected.jsonl")[0], "/severity"), "error");
-    case.prepare(&["--drop", "blury", "--force"]).ends(2).prints("is `image-blurry` meant?");
+    case.prepare(&["--drop", "blury", "--force"]).ends(2).prints("did you mean `image-blurry`?");
     case.prepare(&["--drop", "dark", "--verify", "header", "--force"]).ends(2).prints("--verify header");
 }
 

@@ -68,7 +68,9 @@ fn what_cannot_work_is_told_before_anything_is_computed() {
     with(&["--adapter", &native])
         .prints("rows are in Mistral's order")
         .prints("pixtune adapter convert --to peft");
-    with(&["--adapter", "nowhere"]).prints("cannot read `nowhere`").prints("hint: the path starts from `");
+    with(&["--adapter", "nowhere"])
+        .prints("cannot read `nowhere`")
+        .prints("hint: the path is relative to the current directory `");
     let long = ["generate", "--model", "model", "--prompt", "ab?", "--max-tokens", "99999999"];
     case.run(&long).ends(2).prints("pass the 1024000 this model reads");
 }

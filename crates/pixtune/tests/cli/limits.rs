@@ -169,7 +169,7 @@ fn a_full_disk_leaves_no_final_name() {
         let mut command = Command::new("bash");
         let script = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec \"$0\" \"$@\"");
         command.current_dir(case.path("")).args(["-c", &script, env!("CARGO_BIN_EXE_pixtune")]).args(args);
-        finish(command).ends(2).prints("cannot write `out").prints("nothing was left behind");
+        finish(command).ends(2).prints("cannot write `out").prints("no partial output was left");
         case.holds(&["lora", "wide"]);
     }
 }

@@ -102,7 +102,7 @@ fn records_of_other_tools_are_read_as_conversations() {
     let no_place = llava.replace("<image>", "");
     let two_places = llava.replace("<image>", "<image><image>");
     let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
-    run.prints("rows.jsonl: records of another tool")
+    run.prints("rows.jsonl: LLaVA, ShareGPT or Alpaca samples")
         .prints("the messages have 2 places for the 1 of `image`");
     assert_eq!(case.rejected(), ["image-placeholders"]);
     assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
@@ -449,5 +449,5 @@ fn pixtune_toml_says_which_warnings_are_told_and_which_reject() {
     assert!(prepare(&[]).0.contains("error[json-syntax]"));
     case.write("data/pixtune.toml", "[check]\ntarget = \"hf\"\n");
     let (told, code) = prepare(&[]);
-    assert!(told.contains("`hf` is no target of prepare; the choice is mistral") && code == 2, "{told}");
+    assert!(told.contains("`hf` is not a target of prepare; choose one of mistral") && code == 2, "{told}");
 }

@@ -126,7 +126,7 @@ fn an_input_that_changed_meanwhile_is_noticed() {
         .current_dir(case.path("."))
         .arg("-c")
         .arg(format!("trap '' XFSZ; ulimit -f 300; exec {program} {}", ARGS.join(" ")));
-    crate::harness::finish(limited).ends(2).prints("run again with --resume");
+    crate::harness::finish(limited).ends(2).prints("run again with `--resume`");
     let table = case.read("data.csv");
     case.write("data.csv", table.replacen("question 1?", "question X?", 1));
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("data.csv:3 has changed");

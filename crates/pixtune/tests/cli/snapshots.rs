@@ -1,4 +1,4 @@
-//! Texts that people read, kept beside the tests; `UPDATE_SNAPSHOTS=1 cargo test` writes them anew.
+//! Snapshots of texts for people; `UPDATE_SNAPSHOTS=1 cargo test` updates them.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +13,11 @@ pub fn check(name: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, kept, "{name} reads differently now; UPDATE_SNAPSHOTS=1 accepts it");
+    assert_eq!(text, kept, "{name} changed; UPDATE_SNAPSHOTS=1 updates it");
 }
 
 #[test]
-fn help_teaches() {
+fn help_texts_match() {
     let case = Case::new();
     check("help.txt", &case.run(&["--help"]).ends(0).stdout);
     check("tokens-help.txt", &case.run(&["tokens", "--help"]).ends(0).stdout);
@@ -34,27 +34,35 @@ fn help_teaches() {
 }
 
 #[test]
-fn the_messy_example_reads_well() {
+fn output_for_the_messy_example_matches() {
     let case = Case::new();
     copy(&root().join("examples"), &case.path("examples"));
     let run = case.run(&["prepare", "examples/messy/dataset.csv", "--out", "prepared"]).ends(1);
     check("prepare-messy.txt", &format!("{}\n{}", run.stderr, run.stdout));
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, quoted) = readme.split_once("```text\nerror[").unwrap();
+    let (finding, _) = quoted.split_once("```").unwrap();
+    assert!(run.stderr.contains(finding), "README.md quotes a finding that reads differently:\n{finding}");
     check("prepare-messy-rejected.jsonl", &case.read("prepared/rejected.jsonl"));
     check("prepare-messy-manifest.json", &case.read("prepared/manifest.json"));
 }
 
 #[test]
-fn the_example_reads_well() {
+fn output_for_the_example_matches() {
     let case = Case::new();
     copy(&root().join("examples"), &case.path("examples"));
     let run = case.run(&["prepare", "examples/visual-qa/dataset.csv", "--out", "prepared"]).ends(0);
     check("prepare-visual-qa.txt", &format!("{}\n{}", run.stderr, run.stdout));
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(readme.contains(&run.stdout), "README.md shows another closing table than this:\n{}", run.stdout);
+    assert!(
+        readme.contains(&run.stdout),
+        "README.md has a different closing table than this:\n{}",
+        run.stdout
+    );
 }
 
 #[test]
-fn the_example_is_counted() {
+fn token_counts_of_the_example_match() {
     let case = Case::new();
     let dataset = root().join("examples/visual-qa/dataset.csv");
     case.run(&["prepare", dataset.to_str().unwrap(), "--out", "prepared"]).ends(0);

@@ -123,14 +123,14 @@ fn poor_input_has_a_sensible_answer() {
     assert!(told.contains("1 to 1") || told.contains("1 pixels, all alike"), "{told}");
     case.run(&["plan", "images"]).ends(2).prints("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).prints("h100-80gb");
-    case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("write a100-80gb or a100-40gb");
+    case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("choose a100-80gb or a100-40gb");
     for command in ["stats", "report", "plan"] {
         case.run(&[command, "-"]).ends(2).prints("`-` is not taken").prints("to a file first");
     }
-    case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).prints("is no size");
-    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).prints("less memory than any card");
-    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).prints("less memory than any card");
-    assert!(case.run(&["plan", "one.jsonl", "--vram", "24"]).ends(0).stdout.contains("a card of 24.0 GB"));
+    case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).prints("is not a size");
+    case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).prints("less memory than any GPU");
+    case.run(&["plan", "one.jsonl", "--vram", "24MB"]).ends(2).prints("less memory than any GPU");
+    assert!(case.run(&["plan", "one.jsonl", "--vram", "24"]).ends(0).stdout.contains("a GPU with 24.0 GB"));
     assert!(case.run(&["plan", "one.jsonl", "--gpu", "H100"]).ends(0).stdout.contains("on h100-80gb"));
 }
 

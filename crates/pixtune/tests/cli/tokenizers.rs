@@ -52,7 +52,7 @@ fn prepare(case: &Case, more: &[&str]) -> Run {
 #[test]
 fn prepare_counts_with_another_vocabulary_and_names_it() {
     let case = case(tekken("v3"));
-    prepare(&case, &[]).ends(0).prints("`tekken.json` cuts images otherwise (patches of 14 pixels");
+    prepare(&case, &[]).ends(0).prints("`tekken.json` divides images differently (patches of 14 pixels");
     let first = manifest(&case);
     // <s> [INST] ab [/INST] b a </s>
     assert_eq!(at(&first, "/tokens/total").to_string(), "7");

@@ -236,7 +236,7 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     );
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).current_dir(case.path(""));
-    finish(shell).ends(2).prints("cannot write").prints("once there is room, run again with --resume");
+    finish(shell).ends(2).prints("cannot write").prints("free disk space and run again with `--resume`");
     assert_eq!(checkpoints(&case, "run"), ["step-2"], "nothing half-written is left");
     train(&case, &["--steps", "4", "--save-every", "2", "--resume"])
         .ends(0)
@@ -255,7 +255,7 @@ fn two_runs_in_one_directory_are_one_too_many() {
     train(&case, &["--steps", "2"])
         .ends(2)
         .prints("`run` is already there")
-        .prints("--resume goes on with it");
+        .prints("continue it with `--resume`");
     case.write("other/file", "mine");
     case.run(&[&TOY[..6], &["other", "--steps", "2", "--force"]].concat()).ends(2).prints("is not replaced");
 }
@@ -270,7 +270,7 @@ fn an_absurd_learning_rate_is_stopped_by_the_guard() {
         ]
         .concat(),
     );
-    run.ends(2).prints("so the step was not taken").prints("a lower --learning-rate");
+    run.ends(2).prints("so the step was not taken").prints("try a lower `--learning-rate`");
     assert!(!case.read("run/metrics.jsonl").contains("NaN"));
 }
 

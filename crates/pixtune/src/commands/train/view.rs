@@ -115,12 +115,12 @@ impl Watch for View {
     }
 
     fn evaluating(&mut self, done: usize, of: usize) {
-        self.ui.say(&format!("evaluating: batch {done} of {of}"));
+        self.ui.set_text(&format!("evaluating: batch {done} of {of}"));
     }
 
     fn evaluation(&mut self, record: &EvaluationRecord, best: bool) {
         self.valid = Some(record.valid_loss);
-        self.ui.say("");
+        self.ui.set_text("");
         let best = if best { "  best so far" } else { "" };
         self.note(&format!(
             "step {}  validation loss {:.4}  {:.1} % of tokens right{best}",
