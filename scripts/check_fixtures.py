@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes fixtures/check: for each rule that `pixtune check` can report, a file that breaks it.
+"""Write fixtures/check: for each rule that `pixtune check` can report, a file that breaks it.
 
-Run from the repository's root. Pictures come from fixtures/images."""
+Run from the root of the repository. Images come from fixtures/images."""
 import base64
 import json
 import pathlib
 
 OUT = pathlib.Path("fixtures/check")
 IMAGES = pathlib.Path("fixtures/images")
-# One picture, written with different samplings of its colours.
+# One image, encoded with different chroma subsampling.
 JPEGS = [pathlib.Path("fixtures/jpeg") / name for name in ("410.jpg", "441.jpg")]
 
 
@@ -32,7 +32,7 @@ def uri(data, mime):
     return f"data:{mime};base64," + base64.b64encode(data).decode()
 
 
-def picture(url, text="What is shown?"):
+def image_question(url, text="What is shown?"):
     return user([{"type": "text", "text": text}, {"type": "image_url", "image_url": url}])
 
 
@@ -41,11 +41,11 @@ def image(name, mime="image/png"):
 
 
 def shown(url, **more):
-    return line(sample(picture(url, **more), assistant()))
+    return line(sample(image_question(url, **more), assistant()))
 
 
 def wide_png(width, height):
-    """A picture that declares a size; a decoder would find no more than black."""
+    """A black image of a given size."""
     import struct
     import zlib
 

@@ -1,4 +1,4 @@
-"""Writes text chats and image chats of about SIZE megabytes each: data.py FOLDER SIZE"""
+"""Write text chats and image chats of about SIZE megabytes each: data.py DIRECTORY SIZE"""
 import base64
 import io
 import json
@@ -9,8 +9,8 @@ import sys
 import numpy
 from PIL import Image
 
-folder, size = pathlib.Path(sys.argv[1]), int(sys.argv[2]) * 1_000_000
-folder.mkdir(parents=True, exist_ok=True)
+directory, size = pathlib.Path(sys.argv[1]), int(sys.argv[2]) * 1_000_000
+directory.mkdir(parents=True, exist_ok=True)
 draw = random.Random(0)
 WORDS = "the picture shows a small grey cat beside an open window while rain falls on the street and people wait".split()
 
@@ -29,7 +29,7 @@ def photo(index):
 
 
 def write(name, sample):
-    path = folder / name
+    path = directory / name
     if path.exists() and path.stat().st_size >= size:
         return
     with path.open("w") as out:
@@ -38,10 +38,10 @@ def write(name, sample):
 
 
 def text_chat():
-    turns = [{"role": "system", "content": words(20)}]
+    messages = [{"role": "system", "content": words(20)}]
     for _ in range(draw.randint(1, 4)):
-        turns += [{"role": "user", "content": words(60)}, {"role": "assistant", "content": words(150)}]
-    return turns
+        messages += [{"role": "user", "content": words(60)}, {"role": "assistant", "content": words(150)}]
+    return messages
 
 
 PHOTOS = [photo(index) for index in range(40)]

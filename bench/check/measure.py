@@ -1,6 +1,7 @@
-"""Runs a command on a file ROUNDS times and tells the best: measure.py NAME FILE ROUNDS COMMAND...
+"""Run a command on a file ROUNDS times and print the best result: measure.py NAME FILE ROUNDS COMMAND...
 
-A command that prints `loop CPU WALL` is believed: starting Python is not what is compared. Prints NAME, MB per CPU-second (user and system), MB per second by the clock, peak memory in MB.
+If the command prints `loop CPU WALL`, these times are used instead, so that the start of Python is not counted. Prints NAME, MB per
+CPU-second (user and system), MB per second, and peak memory in MB.
 """
 import os
 import subprocess
@@ -13,11 +14,11 @@ cpu, wall, peak = [], [], []
 for _ in range(rounds):
     start = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said = child.stdout.read().split()
+    printed = child.stdout.read().split()
     _, status, used = os.wait4(child.pid, 0)
     seconds = [used.ru_utime + used.ru_stime, time.perf_counter() - start]
-    if said[:1] == ["loop"]:
-        seconds = [float(second) for second in said[1:3]]
+    if printed[:1] == ["loop"]:
+        seconds = [float(second) for second in printed[1:3]]
     if os.waitstatus_to_exitcode(status) not in (0, 1):
         sys.exit(f"{name} failed")
     cpu.append(seconds[0])

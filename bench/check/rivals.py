@@ -1,7 +1,8 @@
-"""Python's ways of looking at a file of chats: rivals.py read|mapped|json.loads|mistral-common FILE
+"""Ways of processing a file of chats in Python: rivals.py read|mapped|json.loads|mistral-common FILE
 
-`read` looks at nothing: it copies the file out of the system's cache, 192 KiB at a time, as `pixtune check` does.
-`mapped` is the bound of any program that looks at each byte: it maps the file and ORs its words, a mebibyte at a time.
+`read` copies the file out of the page cache in blocks of 192 KiB, as `pixtune check` does.
+`mapped` is the upper bound for a program that inspects each byte: it maps the file and combines its words with OR, one mebibyte
+at a time.
 """
 import json
 import sys

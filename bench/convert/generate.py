@@ -1,5 +1,5 @@
 """A random Pixtral in Hugging Face's format with the matrices of Pixtral-12B and a share of its layers and vocabulary, and
-an adapter for it, from the standard library alone. `generate.py FOLDER [--gigabytes 4] [--rank 16]`
+an adapter for it, from the standard library alone. `generate.py DIRECTORY [--gigabytes 4] [--rank 16]`
 
 The share is the same for decoder, vision encoder and vocabulary, so every kind of tensor has the part of the bytes that it
 has in the 12B; 8 % are rows of q and k that move. The same seed gives the same bytes.
@@ -123,14 +123,14 @@ def config(layers, vision_layers, vocabulary):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--rank", type=int, default=16)
     arguments = parser.parse_args()
     share = arguments.gigabytes * 1e9 / BYTES_12B
     layers, vision_layers = max(1, round(LAYERS * share)), max(1, round(VISION_LAYERS * share))
     vocabulary = max(64, round(VOCABULARY * share))
-    model, adapter = arguments.folder / "model", arguments.folder / "adapter"
+    model, adapter = arguments.directory / "model", arguments.directory / "adapter"
     model.mkdir(parents=True)
     adapter.mkdir()
     specs = list(tensors(layers, vision_layers, vocabulary))

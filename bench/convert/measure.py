@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the contenders in turns on one disk and prints a table. `measure.py PIXTUNE DATA [--rounds 3] [--cache warm|cold]`
+"""Run the programs alternately on one disk and print a table. `measure.py PIXTUNE DATA [--rounds 3] [--cache warm|cold]`
 
 Every run ends when its output is on the disk: pixtune flushes itself, what the others wrote is flushed as part of their time.
 Before each run the output of the one before is removed, the disk is flushed and left alone for a few seconds, and the source
@@ -48,15 +48,15 @@ def run(command, outputs, flush):
     return Cost(wall, user, system, usage.ru_maxrss / 1024)
 
 
-def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+def files(directory):
+    return [path for path in directory.rglob("*") if path.is_file()]
 
 
-def settle(folders, cache, seconds):
+def settle(directories, cache, seconds):
     """The same state before every run."""
     os.sync()
-    for folder in folders:
-        for path in files(folder):
+    for directory in directories:
+        for path in files(directory):
             with open(path, "rb") as file:
                 if cache == "cold":
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -96,17 +96,17 @@ def main():
         contenders = {name: one for name, one in contenders.items() if name == "cp -r" or any(part in name for part in arguments.only)}
     copies = {name: [] for name in contenders}
     costs = {name: [] for name in contenders}
-    for turn in range(arguments.rounds):
+    for iteration in range(arguments.rounds):
         for name, (command, reads, flush) in contenders.items():
             if name == "cp -r":
                 continue
-            # A copy directly before or after each, in turns, of the same bytes from the same folder.
+            # A copy of the same bytes from the same directory immediately before or after each run, alternating.
             pair = [("cp -r", (["cp", "-r", reads[0], out], reads, True)), (name, (command, reads, flush))]
-            for which, (command, reads, flush) in pair if turn % 2 == 0 else reversed(pair):
+            for which, (command, reads, flush) in pair if iteration % 2 == 0 else reversed(pair):
                 settle(reads, arguments.cache, arguments.pause)
                 cost = run(command, out, flush)
                 (copies if which == "cp -r" else costs)[name].append(cost)
-                print(f"{turn + 1} {which}: {cost.wall:.2f} s, {cost.user:.2f} user, {cost.system:.2f} system, {cost.megabytes:.0f} MB", file=sys.stderr)
+                print(f"{iteration + 1} {which}: {cost.wall:.2f} s, {cost.user:.2f} user, {cost.system:.2f} system, {cost.megabytes:.0f} MB", file=sys.stderr)
                 shutil.rmtree(out)
     costs["cp -r"] = [cost for all in copies.values() for cost in all]
 

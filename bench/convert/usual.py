@@ -2,7 +2,7 @@
 `usual.py MODEL OUT`
 
 Stands for the scripts that people pass on: names by regular expressions, rows by reshape and transpose, no check of
-anything. Configuration and tokenizer are left out.
+anything. Configuration and tokenizer are not copied.
 """
 
 import json

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What finding near duplicates costs, and which are found: `compare.py PIXTUNE FOLDER [--rounds 3]`
+"""Cost and accuracy of near-duplicate detection: `compare.py PIXTUNE DIRECTORY [--rounds 3]`
 
-FOLDER is one that planted.py has written. Runs pixtune, CleanVision and imagededup in turns, each on one thread, and
-prints tables: pictures per CPU-second, recall by kind of copy, precision, and where pixtune and CleanVision judge a
-picture differently.
+DIRECTORY was written by planted.py. Runs pixtune, CleanVision and imagededup alternately, each on one thread, and
+prints tables: images per CPU-second, recall by kind of copy, precision, and the images on which pixtune and CleanVision
+differ.
 """
 
 import argparse
@@ -33,10 +33,10 @@ ISSUES = {
 }
 
 
-def found_by_pixtune(pixtune, folder, within="pictures"):
-    """Pairs of near and exact duplicates and the issues of each picture, as `pixtune prepare` tells them."""
-    names = sorted(path.name for path in (folder / within).iterdir())
-    table, out = folder / "pictures.csv", folder / "prepared"
+def found_by_pixtune(pixtune, directory, within="images"):
+    """Pairs of near and exact duplicates and the issues of each image, as `pixtune prepare` reports them."""
+    names = sorted(path.name for path in (directory / within).iterdir())
+    table, out = directory / "images.csv", directory / "prepared"
     with table.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "prompt", "completion"])
@@ -54,7 +54,7 @@ def found_by_pixtune(pixtune, folder, within="pictures"):
         name = names[finding["line"] - 2]
         issues[name].add(finding["rule"])
         if finding["rule"] in ("duplicate", "near-duplicate"):
-            kept = names[int(re.search(r"pictures\.csv:(\d+)", finding["message"])[1]) - 2]
+            kept = names[int(re.search(r"images\.csv:(\d+)", finding["message"])[1]) - 2]
             merged = group[name] | group[kept]
             group.update((member, merged) for member in merged)
     pairs = {pair for members in group.values() for pair in itertools.combinations(sorted(members), 2)}
@@ -62,7 +62,7 @@ def found_by_pixtune(pixtune, folder, within="pictures"):
 
 
 def score(pairs, files):
-    """Recall by kind of copy, and precision: of the pairs that are told, the share that shows the same."""
+    """Recall by kind of copy, and precision: the share of reported pairs that are true duplicates."""
     originals = {facts["of"]: name for name, facts in files.items() if facts["kind"] == "original"}
     shows = {name: (facts["of"], facts["kind"] == "mirrored") for name, facts in files.items()}
     pairs = {tuple(sorted(pair)) for pair in pairs}
@@ -81,57 +81,57 @@ def print_verdicts(ours, theirs, files):
     sources = {facts["of"]: facts["from"] for facts in files.values() if "from" in facts}
     print("\n| issue | both | pixtune alone | CleanVision alone |\n|---|---:|---:|---:|")
     for theirs_called, rule in ISSUES.items():
-        told = {name for name in files if rule in ours[name]}
-        said = {name for name in files if theirs_called in theirs[name]}
-        print(f"| {theirs_called} | {len(told & said)} | {len(told - said)} | {len(said - told)} |")
-        for who, names in (("pixtune", told - said), ("CleanVision", said - told)):
+        reported = {name for name in files if rule in ours[name]}
+        reported_by_theirs = {name for name in files if theirs_called in theirs[name]}
+        print(f"| {theirs_called} | {len(reported & reported_by_theirs)} | {len(reported - reported_by_theirs)} | {len(reported_by_theirs - reported)} |")
+        for who, names in (("pixtune", reported - reported_by_theirs), ("CleanVision", reported_by_theirs - reported)):
             if names:
                 of = collections.Counter(sources.get(files[name]["of"], "another format") for name in names)
-                told_of = ", ".join(f"{source} ({count})" for source, count in of.most_common())
-                print(f"{theirs_called}, {who} alone: {told_of}", file=sys.stderr)
+                sources = ", ".join(f"{source} ({count})" for source, count in of.most_common())
+                print(f"{theirs_called}, {who} alone: {sources}", file=sys.stderr)
 
 
-def print_spoiled(pixtune, folder, rival):
-    """How many of the spoiled pictures each finds, and how many of those that nothing was done to."""
-    names = sorted(path.name for path in (folder / "spoiled").iterdir())
-    ours = found_by_pixtune(pixtune, folder, "spoiled")["issues"]
-    theirs = json.loads(run([*rival, folder / "spoiled"])[0])["issues"]
-    print("\n| told | of what was spoiled so: pixtune | CleanVision | of what was not spoiled: pixtune | CleanVision |")
+def print_degraded(pixtune, directory, rival):
+    """How many of the degraded images each program reports, and how many of the unmodified ones."""
+    names = sorted(path.name for path in (directory / "degraded").iterdir())
+    ours = found_by_pixtune(pixtune, directory, "degraded")["issues"]
+    theirs = json.loads(run([*rival, directory / "degraded"])[0])["issues"]
+    print("\n| issue | reported of degraded images: pixtune | CleanVision | reported of other images: pixtune | CleanVision |")
     print("|---|---:|---:|---:|---:|")
     for kind, called in (("blurred", "blurry"), ("dark", "dark"), ("light", "light")):
-        told = [{name for name in names if ISSUES[called] in ours[name]}, {name for name in names if called in theirs[name]}]
+        reported = [{name for name in names if ISSUES[called] in ours[name]}, {name for name in names if called in theirs[name]}]
         cells = []
         for of in (kind, "fine"):
             wanted = {name for name in names if name.endswith(f"-{of}.jpg")}
-            cells += [f"{len(wanted & found)} of {len(wanted)}" for found in told]
+            cells += [f"{len(wanted & found)} of {len(wanted)}" for found in reported]
         print(f"| {called} | {' | '.join(cells)} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pixtune")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    files = json.loads((arguments.folder / "truth.json").read_text())["files"]
-    pictures = arguments.folder / "pictures"
-    rival = lambda tool: [sys.executable, HERE / "rival.py", tool, pictures]
+    files = json.loads((arguments.directory / "truth.json").read_text())["files"]
+    images = arguments.directory / "images"
+    rival = lambda tool: [sys.executable, HERE / "rival.py", tool, images]
     contenders = {
-        "pixtune": [arguments.pixtune, "stats", pictures, "--threads", "1", "--format", "json", "--quiet"],
+        "pixtune": [arguments.pixtune, "stats", images, "--threads", "1", "--format", "json", "--quiet"],
         "imagededup": rival("phash"),
         "CleanVision": rival("cleanvision"),
     }
     costs, outputs, megabytes = collections.defaultdict(list), {}, {}
-    for turn in range(arguments.rounds):
+    for iteration in range(arguments.rounds):
         for name, command in contenders.items():
             outputs[name], cpu, megabytes[name] = run(command)
             costs[name].append(cpu)
-            print(f"{turn + 1} {name}: {cpu:.1f} s CPU", file=sys.stderr)
+            print(f"{iteration + 1} {name}: {cpu:.1f} s CPU", file=sys.stderr)
     found = {name: json.loads(outputs[name]) for name in ("imagededup", "CleanVision")}
-    found["pixtune"] = found_by_pixtune(arguments.pixtune, arguments.folder)
+    found["pixtune"] = found_by_pixtune(arguments.pixtune, arguments.directory)
 
-    print(f"{len(files)} pictures, median of {arguments.rounds} runs, one thread\n")
-    print("| | pictures per CPU-second | pixtune is faster by | peak memory |\n|---|---:|---:|---:|")
+    print(f"{len(files)} images, median of {arguments.rounds} runs, one thread\n")
+    print("| | images per CPU-second | speedup of pixtune | peak memory |\n|---|---:|---:|---:|")
     for name in contenders:
         ratio = statistics.median(theirs / ours for theirs, ours in zip(costs[name], costs["pixtune"], strict=True))
         cpu = len(files) / statistics.median(costs[name])
@@ -141,7 +141,7 @@ def main():
         recall, precision, false = score(found[name]["pairs"], files)
         print(f"| {name} | {' | '.join(f'{share:.3f}' for share in recall.values())} | {precision:.4f} | {false} |")
     print_verdicts(found["pixtune"]["issues"], found["CleanVision"]["issues"], files)
-    print_spoiled(arguments.pixtune, arguments.folder, rival("cleanvision")[:-1])
+    print_degraded(arguments.pixtune, arguments.directory, rival("cleanvision")[:-1])
 
 
 if __name__ == "__main__":

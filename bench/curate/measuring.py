@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What measuring pictures adds to `pixtune prepare`: `measuring.py PIXTUNE TABLE [--rounds 5]`
+"""Cost of measuring images in `pixtune prepare`: `measuring.py PIXTUNE TABLE [--rounds 5]`
 
-Runs of one thread with and without it, in turns; the ratio is of CPU-seconds, pair by pair.
+Runs alternately with and without measuring, on one thread. The ratio is of CPU-seconds per pair of runs.
 """
 
 import argparse
@@ -29,10 +29,10 @@ def main():
     shutil.rmtree(out, ignore_errors=True)
     command = [arguments.pixtune, "prepare", arguments.table, "--threads", "1", "--quiet"]
     pairs = []
-    for turn in range(arguments.rounds):
+    for iteration in range(arguments.rounds):
         pair = cpu(command, out), cpu([*command, "--no-measure"], out)
         pairs.append(pair)
-        print(f"{turn + 1}: {pair[0]:.2f} s with, {pair[1]:.2f} s without", file=sys.stderr)
+        print(f"{iteration + 1}: {pair[0]:.2f} s with, {pair[1]:.2f} s without", file=sys.stderr)
     more = [with_it / without - 1 for with_it, without in pairs]
     print(f"measuring adds {statistics.median(more):.1%} of CPU, {min(more):.1%} to {max(more):.1%} in {len(more)} pairs")
 

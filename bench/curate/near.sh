@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The search for near duplicates at three sizes: 64-bit hashes at the default distance, and texts by MinHash. Two threads.
-# MOST (10000000) hashes at most.
+# Measures the near-duplicate search at three sizes: 64-bit hashes at the default distance, and texts by MinHash. Two threads.
+# MOST (10000000) limits the number of hashes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --release --locked -p pixtune-core --example near_speed

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Pictures with planted near duplicates, and the truth about them.
+"""Write images, near-duplicates of them, and the ground truth.
 
-    python3 planted.py FOLDER [--photos 60] [--from PICTURE|FOLDER ...] [--without NAME ...] [--seed 0]
+    python3 planted.py DIRECTORY [--photos 60] [--from IMAGE|DIRECTORY ...] [--without NAME ...] [--seed 0]
 
-The originals are the given pictures, which should all be different (`--without` leaves some out), and generated photos of 1600x1200. Each is written
-six times more: `reencoded` (JPEG, quality 75) and `scaled` (to 80 %) are easy; `cropped` (3 % off every side),
-`quality30` and `brighter` (by a quarter) are hard; `mirrored` is another picture. FOLDER/truth.json names the kind and
-the original of every file in FOLDER/pictures. FOLDER/spoiled holds each original as it is and three bad ones: `blurred`
-(by a 170th of its longer side), `dark` (to 15 %) and `light` (97 % white). A folder that is complete is left as it
-is.
+The originals are the given images, which should all be different (`--without` excludes some), and generated photos of
+1600x1200. Each has six copies: `reencoded` (JPEG, quality 75) and `scaled` (to 80 %) are easy; `cropped` (3 % on each side),
+`quality30` and `brighter` (by 25 %) are hard; `mirrored` counts as a different image. DIRECTORY/truth.json lists the kind and
+the original of every file in DIRECTORY/images. DIRECTORY/degraded holds each original and three degraded versions: `blurred`
+(by 1/170 of the longer side), `dark` (to 15 %) and `light` (97 % white). A complete directory is not written again.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps, UnidentifiedImageError
 
-# Smaller pictures show too little for 3 % of them to be a whole pixel.
+# In smaller images, 3 % of a side is less than a pixel.
 LEAST_SIDE = 64
 
 generate = importlib.util.spec_from_file_location("generate", Path(__file__).parent.parent / "prepare/generate.py")
@@ -29,48 +28,48 @@ photos = importlib.util.module_from_spec(generate)
 generate.loader.exec_module(photos)
 
 
-def cropped(picture):
-    wide, high = round(0.03 * picture.width), round(0.03 * picture.height)
-    return picture.crop((wide, high, picture.width - wide, picture.height - high))
+def cropped(image):
+    wide, high = round(0.03 * image.width), round(0.03 * image.height)
+    return image.crop((wide, high, image.width - wide, image.height - high))
 
 
-def scaled(picture):
-    return picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+def scaled(image):
+    return image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
 
 
-# What is done to a picture, and the quality of the JPEG that it becomes.
+# The change to an image, and its JPEG quality.
 COPIES = {
-    "reencoded": (lambda picture: picture, 75),
+    "reencoded": (lambda image: image, 75),
     "scaled": (scaled, 85),
     "cropped": (cropped, 90),
-    "quality30": (lambda picture: picture, 30),
-    "brighter": (lambda picture: ImageEnhance.Brightness(picture).enhance(1.25), 85),
+    "quality30": (lambda image: image, 30),
+    "brighter": (lambda image: ImageEnhance.Brightness(image).enhance(1.25), 85),
     "mirrored": (ImageOps.mirror, 85),
 }
 
 
-# Six pixels of a picture of 1,024, which no small print survives.
-SPOILED = {
-    "fine": lambda picture: picture,
-    "blurred": lambda picture: picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 170)),
-    "dark": lambda picture: ImageEnhance.Brightness(picture).enhance(0.15),
-    "light": lambda picture: Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.97),
+# Six pixels of an image of 1,024, which makes small print illegible.
+DEGRADED = {
+    "fine": lambda image: image,
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(max(image.size) / 170)),
+    "dark": lambda image: ImageEnhance.Brightness(image).enhance(0.15),
+    "light": lambda image: Image.blend(image, Image.new("RGB", image.size, "white"), 0.97),
 }
 
 
 def usable(path):
-    """Whether a file is a still picture that is large enough and upright."""
+    """Whether a file is a still image that is large enough and has no EXIF rotation."""
     try:
-        with Image.open(path) as picture:
-            still = getattr(picture, "n_frames", 1) == 1
-            upright = picture.getexif().get(0x0112, 1) == 1
-            return still and upright and min(picture.size) >= LEAST_SIDE and picture.mode in ("1", "L", "P", "RGB", "RGBA")
+        with Image.open(path) as image:
+            still = getattr(image, "n_frames", 1) == 1
+            unrotated = image.getexif().get(0x0112, 1) == 1
+            return still and unrotated and min(image.size) >= LEAST_SIDE and image.mode in ("1", "L", "P", "RGB", "RGBA")
     except (UnidentifiedImageError, OSError):
         return False
 
 
 def given(sources, without):
-    """The pictures below the given paths, each once, in the order of their names."""
+    """The images under the given paths, without duplicates, sorted by name."""
     seen = set()
     for source in map(Path, sources):
         for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
@@ -82,35 +81,35 @@ def given(sources, without):
                 yield path
 
 
-def on_white(picture):
-    layered = picture.convert("RGBA")
+def on_white(image):
+    layered = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
 
 
 def write(task):
     """Writes an original and its copies; returns what is true of each file."""
-    number, source, seed, folder = task
+    number, source, seed, directory = task
     if source is None:
-        original = folder / f"{number:04}-original.jpg"
+        original = directory / f"{number:04}-original.jpg"
         photos.photo(seed, number).save(original, "JPEG", quality=90)
     else:
-        original = folder / f"{number:04}-original{source.suffix.lower()}"
+        original = directory / f"{number:04}-original{source.suffix.lower()}"
         shutil.copyfile(source, original)
     files = {original.name: {"of": number, "kind": "original", "from": source.name if source else "generated"}}
     with Image.open(original) as opened:
-        picture = on_white(opened)
+        image = on_white(opened)
     for kind, (change, quality) in COPIES.items():
-        copy = folder / f"{number:04}-{kind}.jpg"
-        change(picture).save(copy, "JPEG", quality=quality)
+        copy = directory / f"{number:04}-{kind}.jpg"
+        change(image).save(copy, "JPEG", quality=quality)
         files[copy.name] = {"of": number, "kind": kind}
-    for kind, spoil in SPOILED.items():
-        spoil(picture).save(folder.parent / "spoiled" / f"{number:04}-{kind}.jpg", "JPEG", quality=90)
+    for kind, degrade in DEGRADED.items():
+        degrade(image).save(directory.parent / "degraded" / f"{number:04}-{kind}.jpg", "JPEG", quality=90)
     return files
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--from", nargs="*", default=[], dest="sources")
     parser.add_argument("--without", nargs="*", default=[])
@@ -118,19 +117,19 @@ def main():
     arguments = parser.parse_args()
     sources = list(given(arguments.sources, arguments.without))
     made = {"photos": arguments.photos, "seed": arguments.seed, "from": [str(path) for path in sources]}
-    truth = arguments.folder / "truth.json"
+    truth = arguments.directory / "truth.json"
     if truth.exists() and json.loads(truth.read_text())["made"] == made:
         return
     truth.unlink(missing_ok=True)
-    folder = arguments.folder / "pictures"
-    for empty in (folder, arguments.folder / "spoiled"):
+    directory = arguments.directory / "images"
+    for empty in (directory, arguments.directory / "degraded"):
         shutil.rmtree(empty, ignore_errors=True)
         empty.mkdir(parents=True)
-    tasks = [(number, source, arguments.seed, folder) for number, source in enumerate([*sources, *[None] * arguments.photos])]
+    tasks = [(number, source, arguments.seed, directory) for number, source in enumerate([*sources, *[None] * arguments.photos])]
     with multiprocessing.Pool() as pool:
         files = {name: facts for written in pool.map(write, tasks, chunksize=1) for name, facts in written.items()}
     truth.write_text(json.dumps({"made": made, "files": files}, indent=1))
-    print(f"{len(tasks)} originals, {len(files)} pictures in {folder}")
+    print(f"{len(tasks)} originals, {len(files)} images in {directory}")
 
 
 if __name__ == "__main__":

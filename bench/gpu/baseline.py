@@ -2,12 +2,12 @@
 """LoRA training of a random Pixtral-12B with transformers + peft on one GPU: tokens per second and peak memory.
 
 One file, no network, no weights: needs PyTorch, transformers and peft. The model is built on the device from a seed, the
-picture tokens and texts are random, the sizes are Pixtral 12B's own. It measures the machine's ceilings first (bf16 matrix
-product of 8192 cubed, copy bandwidth), then every combination of length, gradient checkpointing and torch.compile (of each decoder
-layer), the uncompiled ones first, and stops before --minutes are over; what was not reached is said in the table.
+image tokens and texts are random, the dimensions are Pixtral 12B's. It first measures the limits of the machine (bf16 matrix
+multiplication of 8192 cubed, copy bandwidth), then every combination of length, gradient checkpointing and torch.compile (of each
+decoder layer), the uncompiled ones first. It stops before --minutes have passed and marks the rows that were not reached.
 
-    python bench/gpu/baseline.py                        # an 80 GB card; a table on standard output, JSON lines in --json
-    python bench/gpu/baseline.py --tiny --device cpu    # the same code on a tiny model, to see that it runs
+    python bench/gpu/baseline.py                        # an 80 GB GPU; a table on standard output, JSON lines in --json
+    python bench/gpu/baseline.py --tiny --device cpu    # the same code with a tiny model
 """
 
 import argparse
@@ -42,14 +42,14 @@ IMG, BREAK, END, BOS, EOS, INST, INST_END = 10, 12, 13, 1, 2, 3, 4
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=9.0, help="everything ends within this time")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time limit of the whole run")
     parser.add_argument("--tokens", type=int, nargs="+", default=[2048, 4096, 8192])
-    parser.add_argument("--steps", type=int, default=5, help="measured steps of a row, after the warm-up")
+    parser.add_argument("--steps", type=int, default=5, help="measured steps per row, after warmup")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--attention", default="sdpa", help="transformers' attn_implementation")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tiny", action="store_true", help="a tiny model and short sequences, to see that the script runs")
-    parser.add_argument("--json", help="also write every row to this file, one JSON object a line")
+    parser.add_argument("--tiny", action="store_true", help="use a tiny model and short sequences")
+    parser.add_argument("--json", help="also write every row to this file, one JSON object per line")
     args = parser.parse_args()
     if args.tiny and args.tokens == [2048, 4096, 8192]:
         args.tokens = [128, 192]
@@ -93,9 +93,9 @@ class Bench:
         side = 8192 if self.cuda else 256
         left, right = (torch.randn(side, side, device=self.args.device, dtype=self.dtype) for _ in range(2))
         out = torch.empty_like(left)
-        product = lambda: torch.matmul(left, right, out=out)  # noqa: E731
-        self.seconds(product, 5)
-        tera = 2 * side**3 / self.seconds(product, 20) / 1e12
+        matmul = lambda: torch.matmul(left, right, out=out)  # noqa: E731
+        self.seconds(matmul, 5)
+        tera = 2 * side**3 / self.seconds(matmul, 20) / 1e12
         size = (4 << 30) if self.cuda else (64 << 20)
         source = torch.empty(size, dtype=torch.uint8, device=self.args.device).fill_(1)
         target = torch.empty_like(source)
@@ -147,17 +147,17 @@ class Bench:
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
     def batch(self, tokens, generator):
-        """One packed-length sample: a picture of about half the tokens, a question, and an answer of a quarter."""
+        """One sample of the given length: an image of about half the tokens, a prompt, and a response of a quarter."""
         cell = VISION["patch_size"]
         side = max(1, int((tokens / 2) ** 0.5))
         grid = [side, min(side, 64)] if not self.args.tiny else [4, 6]
-        picture = ([IMG] * grid[1] + [BREAK]) * grid[0]
-        picture[-1] = END
+        image = ([IMG] * grid[1] + [BREAK]) * grid[0]
+        image[-1] = END
         vocabulary = (TINY_TEXT if self.args.tiny else TEXT)["vocab_size"]
-        words = torch.randint(100, vocabulary, (tokens - len(picture) - 4,), generator=generator).tolist()
+        words = torch.randint(100, vocabulary, (tokens - len(image) - 4,), generator=generator).tolist()
         answer = words[-tokens // 4:]
         question = words[: len(words) - len(answer)]
-        ids = [BOS, INST, *picture, *question, INST_END, *answer, EOS]
+        ids = [BOS, INST, *image, *question, INST_END, *answer, EOS]
         labels = [-100] * (len(ids) - len(answer) - 1) + [*answer, EOS]
         pixels = torch.randn(1, 3, grid[0] * cell, grid[1] * cell, generator=generator)
         device = self.args.device
@@ -216,7 +216,7 @@ class Bench:
         )
 
     def share(self, tokens, seconds, checkpointing):
-        """Share of the matrix-product ceiling: 4 (6 with recomputation) FLOPs a token and decoder weight, attention left out."""
+        """Share of the matrix multiplication rate: 4 (6 with recomputation) FLOPs per token and decoder weight, without attention."""
         text = TINY_TEXT if self.args.tiny else TEXT
         hidden, wide = text["hidden_size"], text["intermediate_size"]
         queries = text["num_attention_heads"] * text["head_dim"]
@@ -231,7 +231,7 @@ class Bench:
               f"{self.args.attention} attention, {time.monotonic() - START:.0f} s in all")
         for row in self.rows:
             if row["kind"] == "ceiling":
-                print(f"matrix product {row['matmul_side']}^3: {row['tflops']} TFLOP/s; copy {row['copy_gb_per_s']} GB/s")
+                print(f"matrix multiplication {row['matmul_side']}^3: {row['tflops']} TFLOP/s; copy {row['copy_gb_per_s']} GB/s")
             if row["kind"] == "model":
                 print(f"{row['parameters']:,} parameters, {row['trained']:,} trained, {row['memory_gb']} GB")
         print("\n| tokens | checkpointing | compile | tokens/s | step ms | peak GB | of ceiling | remark |")
@@ -258,7 +258,7 @@ def decoder_layers(model):
 
 
 def rope(config, theta):
-    """The base of the rotary frequencies as each release of transformers wants to be told it."""
+    """The RoPE base in the form that the installed transformers release expects."""
     if int(transformers.__version__.split(".")[0]) >= 5:
         return dict(config, rope_parameters={"rope_type": "default", "rope_theta": theta})
     return dict(config, rope_theta=theta)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes photo-like JPEGs and a table of questions about them, the same on every machine with the same Pillow and numpy.
 
-    python3 generate.py FOLDER [--photos 2000] [--seed 0]
+    python3 generate.py DIRECTORY [--photos 2000] [--seed 0]
 
-Writes FOLDER/photos/*.jpg (1600x1200, mostly 370 to 450 kB), FOLDER/dataset.csv, and FOLDER/dataset-x10.csv with every
-photo ten times under different questions. A folder that is complete is left as it is.
+Writes DIRECTORY/photos/*.jpg (1600x1200, mostly 370 to 450 kB), DIRECTORY/dataset.csv, and DIRECTORY/dataset-x10.csv with every
+photo ten times under different questions. A complete directory is not written again.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 WIDTH, HEIGHT = 1600, 1200
 THINGS = "bicycle bottle bridge cat clock door fence flower house lamp mug park roof shelf sign spoon tree window".split()
-COLOURS = "red orange yellow green blue violet brown grey white black".split()
+COLORS = "red orange yellow green blue violet brown grey white black".split()
 
 
 def field(random, cell, scale=1):
@@ -32,21 +32,21 @@ def enlarged(coarse):
 
 
 def scene(random):
-    """Shapes in flat colours with edges as soft as a lens makes them."""
+    """Shapes in flat colors with slightly blurred edges."""
     canvas = Image.new("RGB", (WIDTH, HEIGHT), tuple(int(c) for c in random.integers(70, 180, 3)))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(random.integers(12, 30))):
         x, y = int(random.integers(-100, WIDTH)), int(random.integers(-100, HEIGHT))
         wide, high = (int(side) for side in random.integers(30, 450, 2))
-        colour = tuple(int(c) for c in random.integers(20, 235, 3))
+        color = tuple(int(c) for c in random.integers(20, 235, 3))
         match int(random.integers(0, 3)):
             case 0:
-                draw.ellipse([x, y, x + wide, y + high], fill=colour)
+                draw.ellipse([x, y, x + wide, y + high], fill=color)
             case 1:
-                draw.rectangle([x, y, x + wide, y + high], fill=colour)
+                draw.rectangle([x, y, x + wide, y + high], fill=color)
             case _:
                 corners = [(x + int(dx), y + int(dy)) for dx, dy in random.integers(-300, 300, (4, 2))]
-                draw.polygon(corners, fill=colour)
+                draw.polygon(corners, fill=color)
     return np.asarray(canvas.filter(ImageFilter.GaussianBlur(1.2)), dtype=np.float32)
 
 
@@ -72,7 +72,7 @@ def write_photo(task):
 
 def row(seed, number, repetition):
     random = np.random.default_rng([seed, number, repetition, 1])
-    words = [f"a {random.choice(COLOURS)} {random.choice(THINGS)}" for _ in range(int(random.integers(5, 16)))]
+    words = [f"a {random.choice(COLORS)} {random.choice(THINGS)}" for _ in range(int(random.integers(5, 16)))]
     question = f'What stands beside the "{random.choice(THINGS)}" in picture {number}, look {repetition}?'
     return [f"photos/{number:05}.jpg", question, f"The picture shows {', '.join(words)} and a wall."]
 
@@ -86,21 +86,21 @@ def write_table(path, seed, photos, repetitions):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    folder, seed, photos = arguments.folder, arguments.seed, arguments.photos
-    done, made = folder / "done", f"{photos} photos, seed {seed}\n"
+    directory, seed, photos = arguments.directory, arguments.seed, arguments.photos
+    done, made = directory / "done", f"{photos} photos, seed {seed}\n"
     if done.exists() and done.read_text() == made:
         return
     done.unlink(missing_ok=True)
-    (folder / "photos").mkdir(parents=True, exist_ok=True)
-    tasks = [(folder / f"photos/{number:05}.jpg", seed, number) for number in range(photos)]
+    (directory / "photos").mkdir(parents=True, exist_ok=True)
+    tasks = [(directory / f"photos/{number:05}.jpg", seed, number) for number in range(photos)]
     with multiprocessing.Pool() as pool:
         sizes = pool.map(write_photo, tasks, chunksize=8)
-    write_table(folder / "dataset.csv", seed, photos, 1)
-    write_table(folder / "dataset-x10.csv", seed, photos, 10)
+    write_table(directory / "dataset.csv", seed, photos, 1)
+    write_table(directory / "dataset-x10.csv", seed, photos, 10)
     done.write_text(made)
     print(f"{photos} photos, median {int(np.median(sizes)) / 1000:.0f} kB, {min(sizes) / 1000:.0f} to {max(sizes) / 1000:.0f}")
 

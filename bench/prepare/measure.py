@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the contenders in turns and prints a table. `measure.py PIXTUNE DATA [--rounds 5]`"""
+"""Run the programs alternately and print a table. `measure.py PIXTUNE DATA [--rounds 5]`"""
 
 import argparse
 import os
@@ -61,17 +61,17 @@ def main():
         two: ours("--threads", "2"),
     }
     costs = {name: [] for name in contenders}
-    for turn in range(arguments.rounds):
+    for iteration in range(arguments.rounds):
         for name, command in contenders.items():
             cost = run(command, out)
             costs[name].append(cost)
-            print(f"{turn + 1} {name}: {cost.cpu:.1f} s CPU, {cost.wall:.1f} s, {cost.megabytes:.0f} MB", file=sys.stderr)
+            print(f"{iteration + 1} {name}: {cost.cpu:.1f} s CPU, {cost.wall:.1f} s, {cost.megabytes:.0f} MB", file=sys.stderr)
 
     def median(name, of):
         return statistics.median(of(cost) for cost in costs[name])
 
     def ratio(name, base, of):
-        """Of the two runs of the same turn, so that a slow minute of the machine counts for both."""
+        """The ratio of two runs of the same round, so that a slow phase of the machine affects both."""
         return statistics.median(of(one) / of(other) for one, other in zip(costs[base], costs[name], strict=True))
 
     def line(name, base, what):
@@ -80,7 +80,7 @@ def main():
         memory = max(cost.megabytes for cost in costs[name])
         print(f"| {what} | {cpu:.1f} | {times:.2f} | {wall:.1f} | {memory:.0f} MB |")
 
-    print(f"{photos} photos, median of {arguments.rounds} runs each, taken in turns\n")
+    print(f"{photos} photos, median of {arguments.rounds} alternating runs each\n")
     print("| | images per CPU-second | times ours | images per second | peak memory |\n|---|---:|---:|---:|---:|")
     line(keep, keep, "**pixtune** `--images keep --verify header --threads 1`")
     line("loop.py", keep, "loop.py: pandas, base64, json")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the texts of the benchmark into a folder: `corpus.py FOLDER`. The same Python gives the same files.
+"""Write the texts of the benchmark to a directory: `corpus.py DIRECTORY`. The same Python version writes the same files.
 
 english: the language reference and the standard library's sources that come with Python, prose and code.
 multi:   sentences in some fifty scripts and languages, from the reference vectors, in shuffled order.
@@ -25,13 +25,13 @@ SIZE = 4_000_000
 
 
 def main():
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
     sources = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     code = "".join(path.read_text(encoding="utf-8", errors="replace") for path in sources)
     prose = "\n".join(topics[key] for key in sorted(topics))
     english = prose + code[: SIZE - len(prose)]
-    (folder / "english.txt").write_text(english, encoding="utf-8")
+    (directory / "english.txt").write_text(english, encoding="utf-8")
 
     with gzip.open(ROOT / "fixtures/vectors/text_tekken.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
@@ -41,17 +41,17 @@ def main():
     while size < SIZE:
         multi.append(shuffled.choice(sentences))
         size += len(multi[-1].encode("utf-8", "replace")) + 1
-    (folder / "multi.txt").write_text("\n".join(multi), encoding="utf-8", errors="replace")
+    (directory / "multi.txt").write_text("\n".join(multi), encoding="utf-8", errors="replace")
 
-    with (folder / "texts.jsonl").open("w", encoding="utf-8") as lines:
+    with (directory / "texts.jsonl").open("w", encoding="utf-8") as lines:
         pieces = []
-        for text in (english, (folder / "multi.txt").read_text(encoding="utf-8")):
+        for text in (english, (directory / "multi.txt").read_text(encoding="utf-8")):
             for start in range(0, len(text), 8_000):
                 pieces.append(json.dumps(text[start : start + 8_000], ensure_ascii=False) + "\n")
         lines.writelines(pieces * 10)
 
     urls = [f"data:image/jpeg;base64,{base64.b64encode(photo(seed)).decode()}" for seed in range(10)]
-    with (folder / "chats.jsonl").open("w", encoding="utf-8") as lines:
+    with (directory / "chats.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(100):
             user = [{"type": "text", "text": f"What is on page {index}?"}, {"type": "image_url", "image_url": urls[index % 10]}]
             answer = prose[index * 1000 : index * 1000 + 2000]
@@ -60,7 +60,7 @@ def main():
 
 
 def photo(seed):
-    """A picture with shapes of every size and some grain, as a JPEG of about 250 kB."""
+    """An image with shapes of different sizes and some noise, as a JPEG of about 250 kB."""
     random_numbers = numpy.random.default_rng(seed)
     sum_of_shapes = numpy.zeros((1024, 1024, 3))
     for cells, strength in [(4, 90), (16, 50), (64, 25), (256, 18), (1024, 14)]:

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""The whole program with one thread and with two: `process.py PIXTUNE TEXTS.jsonl CHATS.jsonl`.
+"""Speed of the whole program with one thread and with two: `process.py PIXTUNE TEXTS.jsonl CHATS.jsonl`.
 
-Prints `name<TAB>what<TAB>number`: conversations per CPU-second with everything from start to end in it, and how many
-times faster two threads are than one by the clock, the best and the median of five pairs, on the conversations ten
-times over, so that the load of the vocabulary does not decide. The clock is what other work on the machine disturbs
-most: as root, `chrt -f 10` before the command keeps it away.
+Prints `name<TAB>measure<TAB>number`: conversations per CPU-second including start and load, and the wall-clock speedup of two
+threads over one, the best and the median of five pairs. The conversations are read ten times, so that the load of the
+vocabulary has little weight. Other load on the machine disturbs wall-clock times; as root, `chrt -f 10` prevents that.
 """
 
 import os
@@ -15,7 +14,7 @@ import time
 
 
 def run(*command):
-    """CPU seconds and seconds by the clock."""
+    """CPU seconds and wall-clock seconds."""
     before, start = os.times(), time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     after = os.times()

@@ -1,4 +1,4 @@
-"""One run of both sides, alternating: compare.py FOLDER PIXTUNE THREADS TOKENS…; a table on standard output."""
+"""Alternating runs of both programs: compare.py DIRECTORY PIXTUNE THREADS TOKENS…; prints a table."""
 
 import json
 import os
@@ -7,18 +7,18 @@ import statistics
 import subprocess
 import sys
 
-folder, pixtune, threads, *lengths = sys.argv[1:]
-folder = pathlib.Path(folder)
+directory, pixtune, threads, *lengths = sys.argv[1:]
+directory = pathlib.Path(directory)
 here = pathlib.Path(__file__).parent
 STEPS = 4
-# Hosts change speed within minutes: both sides take turns this often, and the fastest turn of each is shown.
+# The speed of a host varies within minutes: the programs alternate this often, and the fastest run of each is shown.
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 
 
 def decoder_flops(tokens):
-    """Products of a step: forward and the gradient of every input through the decoder's linears; attention, vision and
-    adapters are left out, so that the share of the GEMM rate is rather too low."""
-    config = json.loads((folder / "model/config.json").read_text())["text_config"]
+    """Operations of a step: forward pass and input gradients of the decoder's linear layers. Without attention, vision and
+    adapters, so the share of the GEMM rate is a lower bound."""
+    config = json.loads((directory / "model/config.json").read_text())["text_config"]
     queries = config["num_attention_heads"] * config["head_dim"]
     keys = config["num_key_value_heads"] * config["head_dim"]
     layer = config["hidden_size"] * (2 * queries + 2 * keys + 3 * config["intermediate_size"])
@@ -30,8 +30,8 @@ def rate(side):
 
 
 def ours(tokens, more):
-    out, data = folder / "run", folder / f"data-{tokens}.jsonl"
-    command = ["/usr/bin/env", "python3", here / "peak.py", pixtune, "train", "--model", folder / "model", "--data", data, "--out",
+    out, data = directory / "run", directory / f"data-{tokens}.jsonl"
+    command = ["/usr/bin/env", "python3", here / "peak.py", pixtune, "train", "--model", directory / "model", "--data", data, "--out",
                out, "--force", "--steps", STEPS, "--batch-tokens", 2 * int(tokens) + 64, "--threads", threads, "--quiet",
                "--warmup", "0", "--save-every", "1000", *more]
     done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
@@ -42,11 +42,11 @@ def ours(tokens, more):
 
 
 def theirs(tokens, more):
-    data = folder / f"data-{tokens}.jsonl"
-    ids = folder / f"ids-{tokens}.jsonl"
+    data = directory / f"data-{tokens}.jsonl"
+    ids = directory / f"ids-{tokens}.jsonl"
     with open(ids, "w") as out:
-        subprocess.run([pixtune, "tokens", "--ids", "--tokenizer", folder / "model/tekken.json", data], check=True, stdout=out)
-    command = [sys.executable, here / "rival.py", folder / "model", data, ids, threads, STEPS, *more]
+        subprocess.run([pixtune, "tokens", "--ids", "--tokenizer", directory / "model/tekken.json", data], check=True, stdout=out)
+    command = [sys.executable, here / "rival.py", directory / "model", data, ids, threads, STEPS, *more]
     return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
 
 

@@ -1,7 +1,7 @@
 """Writes a random Pixtral of about 100 million parameters with the 12B's proportions, and data for it.
 
-model.py FOLDER [--tokens 1000 2000 4000]: FOLDER/model in Hugging Face's format with a tekken.json, FOLDER/data-N.jsonl with
-two samples of about N tokens, half of them pictures.
+model.py DIRECTORY [--tokens 1000 2000 4000]: DIRECTORY/model in Hugging Face's format with a tekken.json, DIRECTORY/data-N.jsonl with
+two samples of about N tokens, half of them image tokens.
 """
 
 import argparse
@@ -24,7 +24,7 @@ VISION = dict(hidden_size=320, intermediate_size=1280, num_hidden_layers=8, num_
               hidden_act="silu", image_size=1024, patch_size=16)
 
 
-def make_model(folder):
+def make_model(directory):
     config = LlavaConfig(
         vision_config=PixtralVisionConfig(**VISION, rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
         text_config=MistralConfig(**TEXT, rope_parameters={"rope_type": "default", "rope_theta": 1e9}),
@@ -33,13 +33,13 @@ def make_model(folder):
     )
     torch.manual_seed(0)
     model = LlavaForConditionalGeneration(config).to(torch.bfloat16)
-    model.save_pretrained(folder)
-    path = folder / "config.json"
+    model.save_pretrained(directory)
+    path = directory / "config.json"
     config = json.loads(path.read_text())
     for part in ("text_config", "vision_config"):
         config[part]["rope_theta"] = config[part]["rope_parameters"]["rope_theta"]
     path.write_text(json.dumps(config, indent=1))
-    shutil.copy(ROOT / "fixtures/tiny_tekken/tekken.json", folder / "tekken.json")
+    shutil.copy(ROOT / "fixtures/tiny_tekken/tekken.json", directory / "tekken.json")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
 
@@ -55,12 +55,12 @@ def make_data(path, tokens):
     side = int((tokens / 2) ** 0.5)
     with open(path, "w") as out:
         for _ in range(2):
-            picture = base64.b64encode(png(16 * side, 16 * side, rng)).decode()
+            image = base64.b64encode(png(16 * side, 16 * side, rng)).decode()
             # A letter outside the pairs of the vocabulary is a token of its own.
             text = lambda count: "".join(rng.choice("QXZJKVWY") for _ in range(count))  # noqa: E731
             rest = tokens - side * (side + 1) - 5
             content = [
-                {"type": "image_url", "image_url": f"data:image/png;base64,{picture}"},
+                {"type": "image_url", "image_url": f"data:image/png;base64,{image}"},
                 {"type": "text", "text": text(rest // 2)},
             ]
             messages = [{"role": "user", "content": content}, {"role": "assistant", "content": text(rest - rest // 2)}]
@@ -69,13 +69,13 @@ def make_data(path, tokens):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("directory", type=pathlib.Path)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1000, 2000, 4000])
     args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    make_model(args.folder / "model")
+    args.directory.mkdir(parents=True, exist_ok=True)
+    make_model(args.directory / "model")
     for tokens in args.tokens:
-        make_data(args.folder / f"data-{tokens}.jsonl", tokens)
+        make_data(args.directory / f"data-{tokens}.jsonl", tokens)
 
 
 if __name__ == "__main__":

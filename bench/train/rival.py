@@ -1,7 +1,7 @@
-"""transformers + peft on the same weights, ids, pictures, rank and threads as `pixtune train`.
+"""transformers + peft on the same weights, ids, images, rank and threads as `pixtune train`.
 
 rival.py MODEL DATA.jsonl IDS.jsonl THREADS STEPS [--checkpointing]: a JSON line with tokens per second, peak memory of the
-process and the loss of each step. IDS.jsonl is `pixtune tokens --ids`, so both sides read the same tokens.
+process and the loss of each step. IDS.jsonl is `pixtune tokens --ids`, so both programs read the same tokens.
 """
 
 import base64
@@ -26,8 +26,8 @@ DEVIATION = numpy.array([0.26862954, 0.26130258, 0.27577711], numpy.float32)
 
 def pixels(line):
     uri = json.loads(line)["messages"][0]["content"][0]["image_url"]
-    picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
-    values = (numpy.asarray(picture, numpy.float32) / 255 - MEAN) / DEVIATION
+    image = Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
+    values = (numpy.asarray(image, numpy.float32) / 255 - MEAN) / DEVIATION
     return torch.from_numpy(values.transpose(2, 0, 1).copy())
 
 
@@ -55,8 +55,8 @@ batch = dict(
     input_ids=torch.tensor([ids for ids, _, _ in samples]),
     labels=torch.tensor([labels for _, labels, _ in samples]),
     attention_mask=torch.ones(len(samples), len(samples[0][0]), dtype=torch.long),
-    pixel_values=torch.stack([picture for _, _, picture in samples]),
-    image_sizes=torch.tensor([list(picture.shape[1:]) for _, _, picture in samples]),
+    pixel_values=torch.stack([image for _, _, image in samples]),
+    image_sizes=torch.tensor([list(image.shape[1:]) for _, _, image in samples]),
 )
 times, losses = [], []
 for _ in range(int(steps)):

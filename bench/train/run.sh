@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# bench/train/run.sh [TOKENS…]: pixtune train against transformers + peft on the processor; see README.md.
+# bench/train/run.sh [TOKENS...]: measures pixtune train and transformers + peft on the CPU; see README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. scripts/environments.sh
+python=$(environment torch tests/peers/torch.txt)
 cargo build --release --locked -p pixtune
-[ -x target/venvs/torch/bin/python ] || python3 -m venv target/venvs/torch
-target/venvs/torch/bin/pip install --quiet --requirement tests/peers/torch.txt
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
 threads=${THREADS:-$(nproc)}
 lengths=("${@:-1000}")
-target/venvs/torch/bin/python bench/train/model.py "$folder" --tokens "${lengths[@]}"
-OMP_NUM_THREADS=$threads target/venvs/torch/bin/python bench/train/compare.py "$folder" target/release/pixtune "$threads" "${lengths[@]}"
+"$python" bench/train/model.py "$directory" --tokens "${lengths[@]}"
+OMP_NUM_THREADS=$threads "$python" bench/train/compare.py "$directory" target/release/pixtune "$threads" "${lengths[@]}"

@@ -1,4 +1,4 @@
-//! adapter_config.json: whatever is in it, reading ends, and what was read can be asked about any path.
+//! adapter_config.json: any content is parsed or rejected, and an accepted one can be queried for any module.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! What a user types about columns and the split, and a row read by it: chosen columns exist and are used once,
-//! shares stay shares, every image of a good row has its place.
+//! Column and split arguments, and a row read with them: chosen columns exist and are used once, fractions stay within 0 and
+//! 1, and every image of a valid row has a position.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role, read_row};

@@ -1,5 +1,5 @@
-//! Conversations: a row without errors is written in a form that reads back whole, without findings, and writes the
-//! same bytes again; findings point into the row.
+//! Conversations: a row without errors is written in a form that reads back without findings and is written to the same bytes
+//! again; findings point into the row.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::diagnostic::Severity;

@@ -1,4 +1,4 @@
-//! References to images: a data URI keeps its payload, and base64 of what it holds says the same again.
+//! References to images: a data URI keeps its payload, and decoding and encoding it restores its base64.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::conversation::image_source;
@@ -18,7 +18,7 @@ fuzz_target!(|reference: &str| {
                 assert_eq!(encoded.len(), base64::encoded_length(bytes.len()));
                 let encoded = String::from_utf8(encoded).expect("base64 is ASCII");
                 assert_eq!(base64::decode(&encoded), Some(bytes));
-                // The last letter may hold bits that belong to no byte; Python passes over them.
+                // The last letter may hold bits that belong to no byte; Python ignores them.
                 let letters = |text: &str| {
                     let mut letters: Vec<char> = text.chars().filter(|c| is_letter(*c)).collect();
                     letters.pop();

@@ -1,5 +1,5 @@
-//! Repairing: what is repaired once is repaired no further, and what is not changed is not told; a record of another tool that
-//! is read as a conversation has messages.
+//! `fix`: a second run changes nothing, an unchanged row reports no changes, and a sample of another format that is converted
+//! has messages.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::columns::ImagePosition;

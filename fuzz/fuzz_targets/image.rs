@@ -1,4 +1,4 @@
-//! Images: what is decoded has the size its header declares, inside the limits, and decodes the same twice.
+//! Images: a decoded image has the size in its header, is within the limits, and decodes to the same pixels twice.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_fuzz::{SMALL, only_our_panics_count};

@@ -1,5 +1,5 @@
-//! JPEG: planes as the header declares them, the same from kept buffers, whole by the structure check too, and a
-//! file of their pixels that decodes to the same size.
+//! JPEG: planes have the size in the header, are the same with reused buffers, pass the structure check, and can be encoded to a
+//! file of the same size.
 #![no_main]
 use std::cell::RefCell;
 

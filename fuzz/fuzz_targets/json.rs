@@ -1,4 +1,5 @@
-//! JSON: what is written reads back the same, a mistake lies inside the text, and a line of many is read as it is alone.
+//! JSON: written values read back the same, error positions are inside the text, and a line is parsed the same alone and among
+//! others.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::json::{locate, parse, parse_line};
@@ -30,8 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// The reader that takes the first of several lines, and checks UTF-8 on its way, finds what the plain one finds in the
-/// line alone.
+/// The parser of the first of several lines, which also validates UTF-8, agrees with the parser of a single line.
 fn same_as_alone(mut lines: &[u8]) {
     while !lines.is_empty() {
         let length = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);

@@ -1,5 +1,4 @@
-//! Images made ready: the result is what it says it is, fits the model's grid, and passes through a second time
-//! untouched.
+//! Prepared images: the result has the declared format and size, fits the model's grid, and is not changed a second time.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::spec::PIXTRAL_12B;

@@ -1,5 +1,5 @@
-//! Rows: cut the same way however the bytes arrive, within the limit, none of the input missed; cells survive being
-//! quoted; lines in blocks are the lines one by one; elements of an array are those that a parser finds.
+//! Rows: the same for any split of the input into reads, within the size limit, and covering the whole input; quoted cells
+//! read back; lines read in blocks equal lines read one by one; array elements equal those of a JSON parser.
 #![no_main]
 use std::io::{self, Read};
 
@@ -25,7 +25,7 @@ impl Read for Dribble<'_> {
     }
 }
 
-/// The rows up to where an array ends before it should, or goes on behind its end; whether it does neither; a fingerprint.
+/// The rows until an array is truncated or followed by other data; whether it was neither; a fingerprint.
 fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bool, (u64, String)) {
     let mut records = Records::new(source, framing, max_row);
     let mut rows = Vec::new();
@@ -41,7 +41,7 @@ fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bo
     }
 }
 
-/// What a parser takes for an array has the same elements, as rows and as lines.
+/// An array that the JSON parser accepts has the same elements, as rows and as lines.
 fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
     let parse =
         |bytes| str::from_utf8(bytes).ok().and_then(|text| Some(json::parse(text).ok()?.value.into_owned()));
@@ -58,10 +58,10 @@ fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
     }
 }
 
-/// A line's kept bytes, line end included, and its length in the input.
+/// The bytes of a line that were read, with the line end, and its length in the input.
 type Line = (Vec<u8>, u64);
 
-/// Every line with a byte order mark taken off, and whether there was one.
+/// Every line without a byte order mark, and whether there was one.
 fn lines_in_blocks(source: impl Read, max_line: usize, sizes: Sizes) -> (Vec<Line>, bool) {
     let mut blocks = Blocks::with_sizes(source, max_line, sizes);
     let mut block = Block::default();

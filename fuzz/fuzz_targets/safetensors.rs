@@ -1,4 +1,4 @@
-//! A safetensors header: what is accepted covers its file exactly, and what is laid out anew reads back.
+//! A safetensors header: an accepted header covers its file exactly, and a new layout of its tensors reads back.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_model::weights::safetensors::{Header, Layout, TensorSpec};

@@ -1,4 +1,4 @@
-//! Lines of a file that several threads read in ranges: those of a plain split, in order, each once.
+//! Lines of a file that several threads read in ranges: the same lines as in a sequential read, in order.
 #![no_main]
 use std::fs::File;
 use std::io::{Seek, Write};

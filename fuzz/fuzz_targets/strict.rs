@@ -1,4 +1,4 @@
-//! The strict reader: findings point into the request; what it takes is encoded or refused with a finding, and the
+//! The strict reader: findings point into the request; an accepted request is encoded or rejected with a finding, and the
 //! counts of an encoding add up.
 #![no_main]
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Text to ids and back: nothing is lost, and nothing remembered from earlier texts changes the ids.
+//! Text to ids and back: lossless, and caches from earlier texts do not change the ids.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::tokens::Tekken;

@@ -1,4 +1,4 @@
-//! Tokenizer files: one that is taken has every byte and every mark, so any text survives it.
+//! Tokenizer files: an accepted file has all bytes and special tokens, so it encodes any text.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::tokens::Tekken;

@@ -1,4 +1,4 @@
-//! The index of a set of shards: what it names are files of its own directory, whatever is in it.
+//! The index of a sharded checkpoint: it names only files of its own directory.
 
 #![no_main]
 

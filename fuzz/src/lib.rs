@@ -1,25 +1,25 @@
-//! What several targets need.
+//! Helpers of several targets.
 
 use pixtune_core::json::Value;
 use pixtune_core::sample::{Content, Message, Part, Sample};
 use pixtune_io::image::Limits;
 
-/// Images small enough that a run is about parsing, not about pixels.
+/// Small image limits, so that runs test parsing rather than pixels.
 pub const SMALL: Limits =
     Limits { max_bytes: 1 << 20, max_side: 4096, max_pixels: 1 << 16, max_decoded_bytes: 1 << 19 };
 
-/// Lets panics of other people's decoders pass, which `decode` turns into errors; ours still end the run.
+/// Ignores panics of third-party decoders, which `decode` converts to errors; panics of our code still end the run.
 pub fn only_our_panics_count() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map_or("", |location| location.file());
-        if !place.contains("/registry/") && !place.starts_with("/rustc/") {
+        let file = panic.location().map_or("", |location| location.file());
+        if !file.contains("/registry/") && !file.starts_with("/rustc/") {
             abort(panic);
         }
     }));
 }
 
-/// Whether a finding's JSON pointer leads somewhere in the row it speaks of.
+/// Whether the JSON pointer of a finding exists in its row.
 pub fn leads_somewhere(pointer: &str, row: &Value<'_>) -> bool {
     let mut at = row;
     for step in pointer.split('/').skip(1) {
@@ -36,7 +36,7 @@ pub fn leads_somewhere(pointer: &str, row: &Value<'_>) -> bool {
     true
 }
 
-/// The images that the messages place, in order.
+/// The images of the messages, in order.
 pub fn placed<I, T: Clone>(sample: &Sample<I, T>) -> Vec<usize> {
     let parts = |message: &Message<T>| match message {
         Message::User(Content::Parts(parts)) => parts.clone(),

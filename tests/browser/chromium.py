@@ -1,5 +1,5 @@
-"""Drives a headless Chromium over its debugging pipe: the protocol is JSON with a zero byte after each message, on file
-descriptors 3 (to the browser) and 4 (from it). Nothing but Python's standard library is needed."""
+"""Control a headless Chromium through its debugging pipe. Messages are JSON and end with a zero byte, on file descriptors 3 (to
+the browser) and 4 (from it). Only Python's standard library is needed."""
 
 import base64
 import json
@@ -22,15 +22,15 @@ KEYS = {
 
 
 class Chromium:
-    """A browser with one page. What the page logs and asks of the network is kept."""
+    """A browser with one page. It records console messages and network requests."""
 
     def __init__(self, program="chromium"):
         self.profile = tempfile.mkdtemp(prefix="pixtune-chromium-")
         to_read, self.to_browser = os.pipe()
         self.from_browser, from_write = os.pipe()
 
-        def put_in_place():
-            # dup2 onto itself would leave a descriptor that closes on exec: first away, then in place.
+        def assign_descriptors():
+            # dup2 onto the same descriptor would leave it close-on-exec, so move it away first.
             spare_read, spare_write = os.dup(to_read), os.dup(from_write)
             moved_read, moved_write = 60, 61
             os.dup2(spare_read, moved_read)
@@ -41,7 +41,7 @@ class Chromium:
         self.process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={self.profile}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            close_fds=False, preexec_fn=put_in_place, start_new_session=True,
+            close_fds=False, preexec_fn=assign_descriptors, start_new_session=True,
         )
         os.close(to_read)
         os.close(from_write)
@@ -155,6 +155,6 @@ class Chromium:
 
     def screenshot(self, path, whole=False):
         """Saves what is seen, or the whole page, as PNG."""
-        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(picture["data"]))
+            file.write(base64.b64decode(image["data"]))

@@ -1,8 +1,8 @@
-"""Opens reports in Chromium and uses them as a person would, by mouse wheel, keyboard and eye: nothing is loaded from
-outside, nothing is logged, nothing scrolls sideways on a phone, everything can be reached and read.
+"""Open reports in Chromium: no network requests, no console messages, no horizontal scrolling on a phone, sufficient contrast
+and text size, and complete keyboard control.
 
-    report.py PIXTUNE [--program chromium] [--screenshots FOLDER]     makes reports and opens them
-    report.py --page FILE                                             opens one that is there, of a training run for one
+    report.py PIXTUNE [--program chromium] [--screenshots DIRECTORY]     write reports and open them
+    report.py --page FILE                                                open an existing page, such as a training report
 """
 
 import argparse
@@ -20,19 +20,19 @@ from chromium import Chromium
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/visual-qa"
 
-# What the report of the example has to show, by the names that charts carry.
+# The charts in the report of the example, by name.
 CHARTS = {
-    "tokens", "parts", "sides", "picture-tokens", "sizes", "formats", "gallery", "score-image-dark", "score-image-light",
+    "tokens", "parts", "sides", "image-tokens", "sizes", "formats", "gallery", "score-image-dark", "score-image-light",
     "score-image-low-information", "score-image-blurry", "score-image-too-small", "score-image-shrunk", "near", "forms",
     "characters", "answers", "prompts", "languages", "scripts", "split", "samples",
 }
 
-# Text nodes that are seen, with their size in pixels and the contrast to what is behind them (WCAG 2.2, 1.4.3).
+# Visible text nodes, with their size in pixels and their contrast to the background (WCAG 2.2, 1.4.3).
 TEXTS = """(() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
+  const rgba = (color) => {
     canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
+    canvas.fillStyle = color;
     canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
     return [r, g, b, a / 255];
@@ -63,7 +63,7 @@ TEXTS = """(() => {
   return [...found.values()];
 })()"""
 
-# Where the focus is, and whether it can be seen.
+# The element that has the focus, and whether it is visible.
 FOCUS = """(() => {
   const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
   return { tag: at.tagName, id: at.id, name: at.className, text: (at.textContent || "").trim().slice(0, 40),
@@ -84,7 +84,7 @@ class Checks:
 
 
 def png(width, height, row):
-    """A picture as PNG bytes; `row` gives three bytes for each of its pixels."""
+    """An image as PNG bytes; `row` returns three bytes for each pixel."""
     rows = b"".join(b"\0" + row(y) for y in range(height))
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -95,32 +95,32 @@ def line(prompt, answer):
     return json.dumps({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}) + "\n"
 
 
-def sets(folder):
-    """Small sets of every kind that a report has to cope with."""
-    (folder / "empty.jsonl").write_text("")
-    (folder / "one.jsonl").write_text(line("What is it?", "A cat."))
+def datasets(directory):
+    """Small datasets with special cases: empty, one sample, hostile text, near-duplicates, images only."""
+    (directory / "empty.jsonl").write_text("")
+    (directory / "one.jsonl").write_text(line("What is it?", "A cat."))
     hostile = "</script><script>document.title='x'</script><img src=http://127.0.0.1:9/x onerror=console.error(1)>\u202e" + "W" * 400
-    (folder / "hostile.jsonl").write_text("".join(line(f"{hostile} {n}", hostile) for n in range(30)) + "{\n[]\n" + hostile + "\n")
+    (directory / "hostile.jsonl").write_text("".join(line(f"{hostile} {n}", hostile) for n in range(30)) + "{\n[]\n" + hostile + "\n")
     words = lambda seed, count: " ".join(random.Random(seed).choices("the bill shows a total of many small & large things".split(), k=count))
-    alike = folder / "alike"
-    alike.mkdir()
-    held_out = "".join(line(f"{n}: {words(n, 60)}?", words(n + 500, 40) + " at last") for n in range(4))
-    (alike / "validation.jsonl").write_text(held_out)
+    near_duplicates = directory / "near-duplicates"
+    near_duplicates.mkdir()
+    validation = "".join(line(f"{n}: {words(n, 60)}?", words(n + 500, 40) + " at last") for n in range(4))
+    (near_duplicates / "validation.jsonl").write_text(validation)
     near = [line(f"{n}: {words(n, 60)}?", f"{words(n + 500, 40)} {more}") for n in range(12) for more in ("in all", "altogether <b>")]
-    (alike / "train.jsonl").write_text("".join(near))
-    pictures = folder / "pictures"
-    pictures.mkdir()
+    (near_duplicates / "train.jsonl").write_text("".join(near))
+    images = directory / "images"
+    images.mkdir()
     noise = random.Random(1)
-    (pictures / "flat.png").write_bytes(png(40, 40, lambda y: b"\0" * 120))
-    (pictures / "dot.png").write_bytes(png(1, 1, lambda y: b"\xff\0\0"))
-    (pictures / "noise.png").write_bytes(png(90, 60, lambda y: noise.randbytes(270)))
-    (pictures / ("long-name-" * 20 + ".png")).write_bytes(png(300, 4, lambda y: bytes(range(225)) * 4))
-    (pictures / "broken.png").write_bytes(b"no PNG")
-    return ["empty.jsonl", "one.jsonl", "hostile.jsonl", "alike", "pictures"]
+    (images / "flat.png").write_bytes(png(40, 40, lambda y: b"\0" * 120))
+    (images / "dot.png").write_bytes(png(1, 1, lambda y: b"\xff\0\0"))
+    (images / "noise.png").write_bytes(png(90, 60, lambda y: noise.randbytes(270)))
+    (images / ("long-name-" * 20 + ".png")).write_bytes(png(300, 4, lambda y: bytes(range(225)) * 4))
+    (images / "broken.png").write_bytes(b"no PNG")
+    return ["empty.jsonl", "one.jsonl", "hostile.jsonl", "near-duplicates", "images"]
 
 
-def look(browser, check, url, name, screenshots):
-    """Both themes and both widths: nothing logged, nothing loaded, nothing sideways, everything readable."""
+def inspect(browser, check, url, name, screenshots):
+    """Both themes and both widths: no console messages, no requests, no horizontal scrolling, readable text."""
     for dark in (False, True):
         for width in (1280, 390):
             at = f"{name}, {width} px, {'dark' if dark else 'light'}"
@@ -128,16 +128,16 @@ def look(browser, check, url, name, screenshots):
             browser.value("document.querySelectorAll('img').forEach((img) => { img.loading = 'eager'; })")
             broken = browser.value(
                 "Promise.all([...document.images].map((img) => img.decode().then(() => 0, () => 1))).then((all) => all.filter(Boolean).length)")
-            check(broken == 0, f"{at}: pictures that do not decode", broken)
+            check(broken == 0, f"{at}: images that do not decode", broken)
             check(not browser.complaints, f"{at}: the console", browser.complaints)
             outside = [url_ for url_ in browser.requests if not url_.startswith(("data:", "file:"))]
             files = [url_ for url_ in browser.requests if url_.startswith("file:")]
             check(not outside and len(files) == 1, f"{at}: requests", outside + files[1:])
             wide = browser.value("document.documentElement.scrollWidth")
-            check(wide <= width, f"{at}: scrolls sideways", wide)
+            check(wide <= width, f"{at}: scrolls horizontally", wide)
             browser.value("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
             wide = browser.value("document.documentElement.scrollWidth")
-            check(wide <= width, f"{at}: scrolls sideways with everything open", wide)
+            check(wide <= width, f"{at}: scrolls horizontally with all details open", wide)
             for text in browser.value(TEXTS):
                 large = text["size"] >= 24 or (text["size"] >= 18.66 and text["weight"] >= 700)
                 check(text["contrast"] >= (3 if large else 4.5), f"{at}: contrast", text)
@@ -159,13 +159,13 @@ def charts(browser, check, url, expected):
       const boxes = [...chart.querySelectorAll('.x span')].filter((span) => span.checkVisibility()).map((span) => span.getBoundingClientRect());
       return boxes.slice(1).filter((box, at) => box.left < boxes[at].right).map(() => chart.dataset.chart);
     })""")
-    check(not clash, "labels on top of each other", clash)
+    check(not clash, "overlapping labels", clash)
     limit = browser.value("document.querySelector('[data-chart=tokens] b.limit')?.textContent")
     check(limit == "context 131,072", "the context limit is drawn", limit)
 
 
 def keyboard(browser, check, url):
-    """From the address bar to the end with the Tab key alone, then dialog, grid, tabs and theme."""
+    """The whole page with the Tab key, then dialog, grid, tabs and theme."""
     browser.open(url)
     focus = lambda: browser.value(FOCUS)
     browser.press("Tab")
@@ -174,15 +174,15 @@ def keyboard(browser, check, url):
     browser.press("Tab")
     check(browser.value("document.getElementById('main').contains(document.activeElement)"), "the skip link leads into main", focus())
     browser.open(url)
-    stops, dark, last = [], None, None
+    stops, dark = [], None
     for _ in range(200):
         browser.press("Tab")
         at = focus()
         if at["tag"] == "BODY":
             break
         stops.append(at)
-        check(at["ring"], "the focus is seen", at)
-        check(at["seen"], "what has the focus is in view", at)
+        check(at["ring"], "the focus ring is visible", at)
+        check(at["seen"], "the focused element is in view", at)
         if at["id"] == "theme" and dark is None:
             before = browser.value("getComputedStyle(document.body).backgroundColor")
             browser.press("Enter")
@@ -192,13 +192,13 @@ def keyboard(browser, check, url):
             browser.press("Enter")
     names = {stop["name"] or stop["tag"] for stop in stops}
     check(len(stops) < 200, "the Tab key comes to an end", len(stops))
-    check({"pic", "SUMMARY", "skip"} <= names, "pictures and details can be reached", names)
+    check({"pic", "SUMMARY", "skip"} <= names, "images and details can be reached", names)
     grids = browser.value("document.querySelectorAll('.grid').length")
     pairs = browser.value("document.querySelectorAll('.pair button.pic, .texts button.pic').length")
     pics = sum(stop["name"] == "pic" for stop in stops)
     check(pics == grids + pairs, "a grid is one stop", (pics, grids, pairs))
 
-    # What a key does is seen a moment later.
+    # The effect of a key is visible after a moment.
     def state(expression, expected, what):
         found = browser.becomes(expression, expected)
         check(found == expected, what, (found, expected))
@@ -213,7 +213,7 @@ def keyboard(browser, check, url):
     index = f"{grid}.indexOf(document.activeElement)"
     browser.value(f"{grid}[0].focus()")
     browser.press("ArrowRight")
-    state(index, 1, "the arrow goes to the next picture")
+    state(index, 1, "the arrow goes to the next image")
     browser.press("ArrowDown")
     row = browser.value(f"{grid}.filter((pic) => pic.offsetTop === {grid}[0].offsetTop).length")
     state(index, 1 + row, "the arrow down goes to the next row")
@@ -222,14 +222,14 @@ def keyboard(browser, check, url):
     browser.press("Home")
     state(index, 0, "Home goes to the first")
     browser.press("Enter")
-    state("document.getElementById('view').open", True, "Enter opens the picture")
+    state("document.getElementById('view').open", True, "Enter opens the image")
     state("document.getElementById('view').contains(document.activeElement)", True, "the focus is in the dialog")
     lines = browser.value("document.querySelector('#view svg path').getAttribute('d').match(/M/g).length")
     sides = browser.value(f"Number({grid}[0].dataset.columns) + Number({grid}[0].dataset.rows) + 2")
     check(lines == sides, "the patches are drawn", (lines, sides))
     shape = browser.value("""(() => { const img = document.querySelector('#view img'), box = img.getBoundingClientRect();
       return Math.abs(box.width / box.height / (img.naturalWidth / img.naturalHeight) - 1); })()""")
-    check(shape < 0.02, "the large picture keeps its shape", shape)
+    check(shape < 0.02, "the large image keeps its shape", shape)
     for _ in range(4):
         browser.press("Tab")
         check(browser.value("document.getElementById('view').contains(document.activeElement) || document.activeElement === document.body"),
@@ -237,10 +237,10 @@ def keyboard(browser, check, url):
     about = browser.value("document.querySelector('#view p').textContent")
     browser.press("ArrowRight")
     changed = f"document.querySelector('#view p').textContent !== {json.dumps(about)}"
-    state(changed, True, "the arrow shows the next picture")
+    state(changed, True, "the arrow shows the next image")
     browser.press("Escape")
     state("document.getElementById('view').open", False, "Escape closes")
-    state(index, 1, "the focus returns to the picture shown last")
+    state(index, 1, "the focus returns to the image shown last")
     browser.value(f"{grid}[0].click()")
     browser.value("document.querySelector('#view [aria-label=close]').click()")
     state(index, 0, "closing by the button returns the focus too")
@@ -255,19 +255,19 @@ def keyboard(browser, check, url):
         check(focus()["tag"] == "BUTTON" and focus()["ring"], f"{key} moves the focus along", focus())
     shown = browser.value("[...document.querySelectorAll('.sample')].filter((sample) => sample.checkVisibility()).length")
     check(shown == 1, "one sample is open", shown)
-    check(browser.value("document.querySelector('.sample.open mark') !== null"), "what is trained is marked")
+    check(browser.value("document.querySelector('.sample.open mark') !== null"), "trained tokens are marked")
     browser.press("g")
     hidden = "[...document.querySelectorAll('.sample.open .patched svg')].every((svg) => !svg.checkVisibility())"
     state(hidden, True, "G hides the patches")
 
 
-def made(run, browser, check, folder, screenshots):
-    """Makes a report of every set and opens it."""
+def check_reports(run, browser, check, directory, screenshots):
+    """Write a report of each dataset and open it."""
     run("prepare", str(EXAMPLE / "dataset.csv"), "--out", "example", "--validation", "0.2")
-    for given in ["example", *sets(folder)]:
+    for given in ["example", *datasets(directory)]:
         run("report", given, "--out", "report.html", "--force", codes=(0, 1))
-        url = (folder / "report.html").as_uri()
-        look(browser, check, url, given.removesuffix(".jsonl"), screenshots)
+        url = (directory / "report.html").as_uri()
+        inspect(browser, check, url, given.removesuffix(".jsonl"), screenshots)
         if given == "example":
             charts(browser, check, url, CHARTS)
             keyboard(browser, check, url)
@@ -277,12 +277,12 @@ def made(run, browser, check, folder, screenshots):
                     browser.value("document.querySelectorAll('[data-chart=gallery] button.pic')[3].click()")
                     browser.wait("document.querySelector('#view img').complete")
                     browser.screenshot(screenshots / f"dialog-{width}.png")
-        if given == "alike":
+        if given == "near-duplicates":
             shown = browser.value("[...document.querySelectorAll('[data-chart=near-texts] .texts')].map((group) => [group.children.length, group.querySelectorAll('mark').length > 0])")
-            check(shown[:1] == [[3, True]] and len(shown) == 8, "near texts stand side by side, with what differs marked", shown)
-            check("4 more groups" in browser.value("document.querySelector('[data-chart=near-texts]').textContent"), "groups without room are counted")
+            check(shown[:1] == [[3, True]] and len(shown) == 8, "near-duplicate texts are side by side with their differences marked", shown)
+            check("4 more groups" in browser.value("document.querySelector('[data-chart=near-texts]').textContent"), "groups that are not listed are counted")
         if given == "hostile.jsonl":
-            check(browser.value("document.title") == "hostile.jsonl", "text from outside does not run", browser.value("document.title"))
+            check(browser.value("document.title") == "hostile.jsonl", "text of the dataset does not run as a script", browser.value("document.title"))
 
 
 def main():
@@ -298,18 +298,18 @@ def main():
         parser.error("PIXTUNE or --page")
     check = Checks()
     with tempfile.TemporaryDirectory() as name, Chromium(args.program) as browser:
-        folder = pathlib.Path(name)
+        directory = pathlib.Path(name)
         if args.page:
-            look(browser, check, args.page.resolve().as_uri(), args.page.stem, args.screenshots)
+            inspect(browser, check, args.page.resolve().as_uri(), args.page.stem, args.screenshots)
             check(browser.value("document.querySelector('figure.chart svg .curve') !== null"), "a curve is drawn")
 
         def run(*arguments, codes=(0,)):
-            done = subprocess.run([args.pixtune, *arguments, "--quiet"], cwd=folder, capture_output=True, text=True)
+            done = subprocess.run([args.pixtune, *arguments, "--quiet"], cwd=directory, capture_output=True, text=True)
             if done.returncode not in codes:
                 sys.exit(f"pixtune {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
 
         if args.pixtune:
-            made(run, browser, check, folder, args.screenshots)
+            check_reports(run, browser, check, directory, args.screenshots)
     if check.failed:
         sys.exit(f"{len(check.failed)} of {check.done} checks failed")
     print(f"{check.done} checks hold")

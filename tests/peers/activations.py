@@ -2,10 +2,10 @@
 
 `pixtune plan` states them (`ModelShape::kept_by_autograd_in_a_layer`). This counts every tensor that autograd saves in a stack
 of one and of two layers, and compares the difference with the formula. LoRA on the seven linear layers, float32 adapters beside
-bfloat16 weights, bfloat16 autocast, flash attention (PyTorch's own, on the processor). Exits with 1 where they differ by more
+bfloat16 weights, bfloat16 autocast, flash attention (PyTorch's, on the CPU). Exits with 1 where they differ by more
 than 1 %.
 
-    target/venvs/torch/bin/python tests/peers/activations.py
+    python tests/peers/activations.py
 """
 
 import sys
@@ -34,7 +34,7 @@ class Stack(torch.nn.Module):
 
 
 def saved(layers, tokens):
-    """Bytes that autograd saves, each storage once, frozen and trained weights left out."""
+    """Bytes that autograd saves, each storage once, without frozen and trained weights."""
     config = transformers.MistralConfig(
         hidden_size=HIDDEN, intermediate_size=FEED_FORWARD, num_attention_heads=QUERIES, num_key_value_heads=KEYS,
         head_dim=HEAD, num_hidden_layers=layers, vocab_size=1024, sliding_window=None, attn_implementation="sdpa",
@@ -70,7 +70,7 @@ def main():
     a_layer = lambda tokens: saved(2, tokens) - saved(1, tokens)
     # Two lengths: what does not grow with the tokens (autocast's copies of the adapters) is no activation.
     measured = (a_layer(512) - a_layer(256)) / 256
-    # What the formula leaves out: the inner vectors of the adapters and a few sums a token.
+    # Not in the formula: the inner vectors of the adapters and a few sums a token.
     small = 2 * RANK * len(LINEARS) + 2 * 4 + 4 * QUERIES
     expected = 18 * HIDDEN + 6 * QUERIES * HEAD + 4 * KEYS * HEAD + 8 * FEED_FORWARD
     print(f"transformers {transformers.__version__}, PEFT {peft.__version__}, PyTorch {torch.__version__}")

@@ -62,11 +62,11 @@ def logits(model, name):
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **more).logits[0]
 
 
-def applied_by_peft(base, folder):
+def applied_by_peft(base, directory):
     """Paths, in the adapter's own names, of modules whose B arrived in the model; none where peft refused it."""
-    stored = load_file(folder / "adapter_model.safetensors")
+    stored = load_file(directory / "adapter_model.safetensors")
     try:
-        model = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
+        model = peft.PeftModel.from_pretrained(copy.deepcopy(base), directory).eval()
     except (ValueError, RuntimeError) as error:
         print(f"  peft refuses it: {type(error).__name__}")
         return set(), None
@@ -76,17 +76,17 @@ def applied_by_peft(base, folder):
     return {name.removeprefix(PREFIX).removesuffix(".lora_B.weight") for name in names}, model
 
 
-def verdicts(folder):
-    lines = pixtune("adapter", "check", folder, "--base", FIXTURE / "hf_bf16", "--server", SERVER, "--format", "json", codes=(0, 1))
+def verdicts(directory):
+    lines = pixtune("adapter", "check", directory, "--base", FIXTURE / "hf_bf16", "--server", SERVER, "--format", "json", codes=(0, 1))
     return [json.loads(line) for line in lines.splitlines()][:-1]
 
 
-def compare_verdicts(base, folder, what):
-    found, model = applied_by_peft(base, folder)
+def compare_verdicts(base, directory, what):
+    found, model = applied_by_peft(base, directory)
     # Rows in another order arrive, and are wrong: peft cannot see that.
-    said = {line["module"] for line in verdicts(folder) if line["verdict"] in ("applied", "wrong")}
-    assert found == said, f"{what}: peft applies {sorted(found - said)} besides, and does not apply {sorted(said - found)}"
-    print(f"{what}: {len(found)} modules arrive, as `adapter check --server {SERVER}` says")
+    reported = {line["module"] for line in verdicts(directory) if line["verdict"] in ("applied", "wrong")}
+    assert found == reported, f"{what}: peft applies {sorted(found - reported)} besides, and does not apply {sorted(reported - found)}"
+    print(f"{what}: {len(found)} modules are applied, as `adapter check --server {SERVER}` reports")
     return found, model
 
 
@@ -101,10 +101,10 @@ def compare_logits(model, which):
 def check_dialects(base, work):
     for which, count in (("all", 37), ("text_proj", 23)):
         for dialect in ("peft", "peft-legacy", "vllm-consolidated"):
-            # From Mistral's dialect: names, rows of q and k and alpha have to be made anew.
-            folder = work / f"{which}-{dialect}"
-            pixtune("adapter", "convert", FIXTURE / f"native_lora_{which}", folder, "--to", dialect, "--base", FIXTURE / "native_bf16")
-            found, model = compare_verdicts(base, folder, f"lora_{which} as {dialect}")
+            # From Mistral's dialect, names, rows of q and k, and alpha have to be converted.
+            directory = work / f"{which}-{dialect}"
+            pixtune("adapter", "convert", FIXTURE / f"native_lora_{which}", directory, "--to", dialect, "--base", FIXTURE / "native_bf16")
+            found, model = compare_verdicts(base, directory, f"lora_{which} as {dialect}")
             if dialect == "peft" or dialect == "peft-legacy" and not NEW:
                 assert len(found) == count, f"{len(found)} of {count} modules are applied"
                 compare_logits(model, which)
@@ -123,11 +123,11 @@ def check_names_of_other_versions(base, work):
         ("a pattern of old names", legacy, r"language_model\.model.*\.(q_proj|k_proj)"),
         ("one target", source, ["q_proj"]),
     ):
-        folder = work / what.replace(" ", "-")
-        folder.mkdir()
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": targets}))
-        compare_verdicts(base, folder, what)
+        directory = work / what.replace(" ", "-")
+        directory.mkdir()
+        save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+        (directory / "adapter_config.json").write_text(json.dumps({**config, "target_modules": targets}))
+        compare_verdicts(base, directory, what)
 
 
 def check_merges(base, work):
@@ -137,7 +137,7 @@ def check_merges(base, work):
         ("plain", {"target_modules": targets, "modules_to_save": ["linear_2"]}),
         ("DoRA and rsLoRA", {"target_modules": targets[:4], "use_dora": True, "use_rslora": True}),
     ):
-        folder = work / f"merge-{what.replace(' ', '-')}"
+        directory = work / f"merge-{what.replace(' ', '-')}"
         patterns = {"rank_pattern": {"down_proj": 3}, "alpha_pattern": {"layers.1.self_attn.q_proj": 20}}
         config = peft.LoraConfig(r=4, lora_alpha=6, task_type="CAUSAL_LM", **patterns, **more)
         model = peft.get_peft_model(copy.deepcopy(base), config).eval()
@@ -145,11 +145,11 @@ def check_merges(base, work):
             for name, tensor in model.named_parameters():
                 if tensor.requires_grad:
                     tensor.add_(torch.randn(tensor.shape) * 0.05)
-        model.save_pretrained(folder)
+        model.save_pretrained(directory)
         merged = model.merge_and_unload().state_dict()
         for source in ("hf_bf16", "native_bf16"):
-            target = work / f"{folder.name}-{source}"
-            pixtune("adapter", "merge", FIXTURE / source, folder, target, "--to", "hf", "--dtype", "f32", "--shard-size", "none")
+            target = work / f"{directory.name}-{source}"
+            pixtune("adapter", "merge", FIXTURE / source, directory, target, "--to", "hf", "--dtype", "f32", "--shard-size", "none")
             ours = load_file(target / "model.safetensors")
             disk = lambda name: (
                 name.replace("model.language_model.", "language_model.model.")
@@ -165,8 +165,8 @@ def check_merges(base, work):
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}")
     base = base_model().eval()
-    with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as directory:
+        work = pathlib.Path(directory)
         check_dialects(base, work)
         check_names_of_other_versions(base, work)
         check_merges(base, work)

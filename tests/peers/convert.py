@@ -30,10 +30,10 @@ def convert(program, source, target, to, *more):
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
-def load(folder, cls):
-    model, info = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+def load(directory, cls):
+    model, info = cls.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        assert not info[key], f"{key} of {folder}: {info[key]}"
+        assert not info[key], f"{key} of {directory}: {info[key]}"
     return model.eval()
 
 
@@ -55,13 +55,13 @@ def logits(model, name):
 def check_logits(program, work):
     golden = load_file(FIXTURE / "golden.safetensors")
     for source, dtype in (("native_bf16", "keep"), ("native_bf16", "f32"), ("hf_bf16", "bf16")):
-        folder = work / f"{source}-{dtype}"
-        convert(program, FIXTURE / source, folder, "hf", "--dtype", dtype, "--shard-size", "200kB")
-        model = load(folder, transformers.LlavaForConditionalGeneration)
+        directory = work / f"{source}-{dtype}"
+        convert(program, FIXTURE / source, directory, "hf", "--dtype", dtype, "--shard-size", "200kB")
+        model = load(directory, transformers.LlavaForConditionalGeneration)
         for name in ("text", "one", "two"):
             difference = (logits(model, name) - golden[f"base_f32.{name}.logits"]).abs().max().item()
-            assert difference <= TOLERANCE, f"{folder.name} {name}: logits differ by {difference}"
-            print(f"{folder.name} {name}: logits within {difference:.1e}")
+            assert difference <= TOLERANCE, f"{directory.name} {name}: logits differ by {difference}"
+            print(f"{directory.name} {name}: logits within {difference:.1e}")
 
 
 def check_tied(program, work):
@@ -114,16 +114,16 @@ def with_vocabulary(work):
     """The fixture's model with the whole vocabulary, so that its tokenizer fits."""
     import mistral_common
 
-    folder = work / "vocabulary"
-    folder.mkdir()
+    directory = work / "vocabulary"
+    directory.mkdir()
     params = json.loads((FIXTURE / "native_bf16/params.json").read_text()) | {"vocab_size": 131072}
-    (folder / "params.json").write_text(json.dumps(params))
+    (directory / "params.json").write_text(json.dumps(params))
     weights = load_file(FIXTURE / "native_bf16/consolidated.safetensors")
     for name in ("tok_embeddings.weight", "output.weight"):
         weights[name] = torch.zeros(131072, 64, dtype=torch.bfloat16)
-    save_file(weights, folder / "consolidated.safetensors")
-    shutil.copy(Path(mistral_common.__file__).parent / "data/tekken_240911.json", folder / "tekken.json")
-    return folder
+    save_file(weights, directory / "consolidated.safetensors")
+    shutil.copy(Path(mistral_common.__file__).parent / "data/tekken_240911.json", directory / "tekken.json")
+    return directory
 
 
 TEXTS = [
@@ -136,20 +136,20 @@ TEXTS = [
 ]
 
 
-def say(role, content):
+def message(role, content):
     return {"role": role, "content": content}
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
 CHATS = [
-    [say("user", "Hi"), say("assistant", "Hello.  ")],
-    [say("system", "Be brief."), say("user", "Hi"), say("assistant", "Hello."), say("user", "More"), say("assistant", "No")],
-    [say("system", "One."), say("system", "Two."), say("user", "Hi"), say("assistant", "Yes")],
-    [say("user", "a"), say("user", "b"), say("assistant", "c"), say("assistant", "d")],
-    [say("user", [{"type": "text", "text": "What is it?"}, IMAGE]), say("assistant", "A cat")],
-    [say("user", [IMAGE, IMAGE, {"type": "text", "text": "Compare"}]), say("assistant", " One ")],
-    [say("system", "Look."), say("user", [IMAGE, {"type": "text", "text": "and?"}]), say("assistant", "ok")],
-    [say("user", [{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}]), say("assistant", "x")],
+    [message("user", "Hi"), message("assistant", "Hello.  ")],
+    [message("system", "Be brief."), message("user", "Hi"), message("assistant", "Hello."), message("user", "More"), message("assistant", "No")],
+    [message("system", "One."), message("system", "Two."), message("user", "Hi"), message("assistant", "Yes")],
+    [message("user", "a"), message("user", "b"), message("assistant", "c"), message("assistant", "d")],
+    [message("user", [{"type": "text", "text": "What is it?"}, IMAGE]), message("assistant", "A cat")],
+    [message("user", [IMAGE, IMAGE, {"type": "text", "text": "Compare"}]), message("assistant", " One ")],
+    [message("system", "Look."), message("user", [IMAGE, {"type": "text", "text": "and?"}]), message("assistant", "ok")],
+    [message("user", [{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}]), message("assistant", "x")],
 ]
 
 
@@ -165,26 +165,26 @@ def check_tokenizer(program, work):
 
     source = with_vocabulary(work)
     convert(program, source, work / "with-tokenizer", "hf")
-    folder = work / "with-tokenizer"
-    convert(program, folder, work / "round", "mistral")
-    for copied in (folder, work / "round"):
+    directory = work / "with-tokenizer"
+    convert(program, directory, work / "round", "mistral")
+    for copied in (directory, work / "round"):
         assert (copied / "tekken.json").read_bytes() == (source / "tekken.json").read_bytes()
     reference = MistralTokenizer.from_file(str(work / "round/tekken.json"), mode=ValidationMode.finetuning)
     raw = reference.instruct_tokenizer.tokenizer
-    ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ours = Tokenizer.from_file(str(directory / "tokenizer.json"))
     for text in TEXTS:
         assert ours.encode(text, add_special_tokens=False).ids == raw.encode(text, bos=False, eos=False), text
         assert ours.decode(ours.encode(text).ids, skip_special_tokens=False) == text
     # mistral_format=False asks transformers 5 for the files it is given, not for mistral-common.
     more = {"mistral_format": False} if int(transformers.__version__.split(".")[0]) >= 5 else {}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **more)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **more)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 11)
     pixel = io.BytesIO()
     Image.new("RGB", (16, 16)).save(pixel, "PNG")
     IMAGE["image_url"]["url"] += base64.b64encode(pixel.getvalue()).decode()
     for chat in CHATS:
         request = ChatCompletionRequest(messages=chat)
-        # A picture of one patch is [IMG][IMG_END]; the template writes [IMG], and the processor makes the grid.
+        # An image of one patch is [IMG][IMG_END]; the template writes [IMG], and the processor makes the grid.
         wanted = [token for token in reference.encode_chat_completion(request).tokens if token != 13]
         encoded = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
         assert encoded["input_ids"] == wanted, (chat, encoded["input_ids"], wanted)
@@ -193,16 +193,16 @@ def check_tokenizer(program, work):
         prompt = tokenizer.apply_chat_template(chat[:-1], tokenize=False, add_generation_prompt=True)
         assert prompt.endswith("[/INST]") or chat[-2]["role"] == "assistant", prompt
     print(f"mistral-common's ids: {len(TEXTS)} texts, {len(CHATS)} conversations")
-    check_processor(folder, reference, tokenizer, more)
+    check_processor(directory, reference, tokenizer, more)
 
 
-# Largest differences of normalised pixels: rounding alone where a picture keeps its size. Where it does not, transformers resizes
-# bytes with another cubic kernel than mistral-common, whose pixels are also pixtune's: the same picture, not the same numbers.
+# Largest differences of normalised pixels: rounding alone where an image keeps its size. Where it does not, transformers resizes
+# bytes with another cubic kernel than mistral-common, whose pixels are also pixtune's: the same image, not the same numbers.
 KEPT, RESIZED = 1e-6, 0.25
 
 
-def check_processor(folder, reference, tokenizer, more):
-    """The processor's files: a chat with pictures gives mistral-common's ids and pixels."""
+def check_processor(directory, reference, tokenizer, more):
+    """The processor's files: a chat with images gives mistral-common's ids and pixels."""
     import base64
     import io
 
@@ -210,19 +210,19 @@ def check_processor(folder, reference, tokenizer, more):
     from mistral_common.protocol.instruct.request import ChatCompletionRequest
     from PIL import Image
 
-    processor = transformers.AutoProcessor.from_pretrained(folder, **more)
+    processor = transformers.AutoProcessor.from_pretrained(directory, **more)
     noise = np.random.default_rng(5)
     for width, height in [(48, 32), (16, 16), (128, 96), (40, 24), (100, 70)]:
         small = noise.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-        picture = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
+        image = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
         png = io.BytesIO()
-        picture.save(png, "PNG")
+        image.save(png, "PNG")
         url = {"url": "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()}
         text = {"type": "text", "text": "What is it?"}
-        chat = [say("system", "Look."), say("user", [text, {"type": "image_url", "image_url": url}]), say("assistant", "A cat")]
+        chat = [message("system", "Look."), message("user", [text, {"type": "image_url", "image_url": url}]), message("assistant", "A cat")]
         wanted = reference.encode_chat_completion(ChatCompletionRequest(messages=chat))
         prompt = tokenizer.apply_chat_template(chat, tokenize=False)
-        batch = processor(text=prompt, images=[picture], add_special_tokens=False, return_tensors="pt")
+        batch = processor(text=prompt, images=[image], add_special_tokens=False, return_tensors="pt")
         assert batch["input_ids"][0].tolist() == wanted.tokens, (width, height)
         pixels, sizes = batch["pixel_values"][0].numpy(), batch["image_sizes"][0].tolist()
         assert pixels.shape == wanted.images[0].shape and sizes == list(pixels.shape[1:]), (pixels.shape, sizes)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares token ids, picture grids and refusals with mistral-common 1.13.1 on inputs made at random.
+"""Compares token ids, image grids and refusals with mistral-common 1.13.1 on inputs made at random.
 
     pip install mistral-common==1.13.1 opencv-python-headless pillow
     cargo build --release -p pixtune-core --example tokens_lines
     python3 tests/peers/tokens.py [--seed 0] [--texts 20000] [--sizes 20000] [--chats 10000] [--requests 20000] [--schemas 20000]
 
-Prints the disagreements and exits with 1 if there are any. Pixel work of the reference is skipped; pictures are
+Prints the disagreements and exits with 1 if there are any. Pixel work of the reference is skipped; images are
 real PNG files whose size it reads.
 """
 
@@ -40,7 +40,7 @@ reference_image.transform_image = lambda image, size: numpy.zeros((3, 1, 1), dty
 
 
 def png(width, height):
-    """A black one-bit PNG, small however large the picture."""
+    """A black one-bit PNG, small however large the image."""
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     rows = zlib.compress(b"\0" * ((width + 7) // 8 + 1) * height)
@@ -58,9 +58,9 @@ class Peer:
         return self.tekken.encode(text, bos=False, eos=False)
 
     def grid(self, width, height):
-        class Picture:
+        class Sized:
             size = (width, height)
-        return list(self.encoder._image_to_num_tokens(Picture))
+        return list(self.encoder._image_to_num_tokens(Sized))
 
     def chat(self, request):
         """Ids, or the class of what was raised."""
@@ -123,10 +123,10 @@ class Chats:
     def __init__(self, random):
         self.random = random
         sizes = [(1, 1), (16, 16), (17, 16), (31, 33), (32, 32), (100, 37), (256, 256), (640, 480), (33, 1500), (1, 4000), (2048, 100), (1025, 1024)]
-        self.pictures = {"data:image/png;base64," + base64.b64encode(png(*size)).decode(): size for size in sizes}
+        self.images = {"data:image/png;base64," + base64.b64encode(png(*size)).decode(): size for size in sizes}
 
     def sizes(self, request):
-        """Sizes of the pictures, in the order of the request."""
+        """Sizes of the images, in the order of the request."""
         found = []
         for message in request.get("messages") if isinstance(request.get("messages"), list) else []:
             content = message.get("content") if isinstance(message, dict) else None
@@ -135,15 +135,15 @@ class Chats:
                     continue
                 url = part.get("image_url", part.get("image"))
                 url = url.get("url") if isinstance(url, dict) else url
-                if isinstance(url, str) and url in self.pictures:
-                    found.append(list(self.pictures[url]))
+                if isinstance(url, str) and url in self.images:
+                    found.append(list(self.images[url]))
         return found
 
     def text(self):
         return self.random.choice(SHORT) if self.random.random() < 0.7 else any_text(self.random)
 
     def image(self):
-        url = self.random.choice(list(self.pictures))
+        url = self.random.choice(list(self.images))
         form = self.random.random()
         if form < 0.5:
             return {"type": "image_url", "image_url": url}

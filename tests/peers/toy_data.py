@@ -1,4 +1,4 @@
-"""Writes a few conversations with fixture pictures for the tiny model: toy_data.py OUT.jsonl"""
+"""Write a few conversations with fixture images for the tiny model: toy_data.py OUT.jsonl"""
 
 import base64
 import json

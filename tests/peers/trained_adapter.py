@@ -27,8 +27,8 @@ def logits(model, tensors, index):
     if pixels:
         height, width = max(p.shape[1] for p in pixels), max(p.shape[2] for p in pixels)
         padded = torch.zeros(len(pixels), 3, height, width)
-        for row, picture in zip(padded, pixels):
-            row[:, : picture.shape[1], : picture.shape[2]] = picture
+        for row, image in zip(padded, pixels):
+            row[:, : image.shape[1], : image.shape[2]] = image
         inputs["pixel_values"] = padded
         inputs["image_sizes"] = torch.tensor([list(p.shape[1:]) for p in pixels])
     with torch.no_grad():

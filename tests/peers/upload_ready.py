@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Reads prepared data as mistral-common 1.13.1 does and holds the manifest to what it says.
+"""Read prepared data with mistral-common 1.13.1 and compare with the manifest.
 
     pip install mistral-common==1.13.1 opencv-python-headless pillow
     pixtune prepare examples/visual-qa/dataset.csv --out prepared --format json > report.json
     python3 tests/peers/upload_ready.py prepared report.json
 
 Every line of train*.jsonl and validation*.jsonl has to be a request that the validator takes for fine-tuning; every
-picture in it a data URI that Pillow decodes, no side longer than 1024 pixels. As many pictures as the report calls
-made smaller have to pass through Pixtral's own preprocessing at their size. Together the lines have to be as many,
-with as many tokens, as manifest.json says. Prints what is wrong and exits with 1 if anything is.
+image in it a data URI that Pillow decodes, no side longer than 1024 pixels. As many images as the report counts as
+resized have to pass through Pixtral's preprocessing at their size. Together the lines have to be as many,
+with as many tokens, as in manifest.json. Prints the differences and exits with 1 if there are any.
 """
 
 import base64
@@ -33,7 +33,7 @@ IMAGE_TOKENS = {10, 12, 13}
 
 
 def urls(request):
-    """The pictures of a request, in order, in either spelling."""
+    """The images of a request, in order, in either spelling."""
     for message in request["messages"]:
         parts = message.get("content")
         for part in parts if isinstance(parts, list) else []:
@@ -43,20 +43,20 @@ def urls(request):
 
 
 def decoded(uri):
-    """The picture of a data URI, decoded to the last pixel, and what the URI says it is."""
+    """The image of a data URI, decoded to the last pixel, and what the URI says it is."""
     head, payload = uri.split(",", 1)
-    assert head.startswith("data:image/") and head.endswith(";base64"), f"no data URI of a picture: {head[:60]}"
-    picture = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)))
-    picture.load()
+    assert head.startswith("data:image/") and head.endswith(";base64"), f"not a data URI of an image: {head[:60]}"
+    image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)))
+    image.load()
     mime = head.removeprefix("data:").removesuffix(";base64")
-    assert Image.MIME[picture.format] == mime, f"{picture.format} under the name {mime}"
-    return picture
+    assert Image.MIME[image.format] == mime, f"{image.format} under the name {mime}"
+    return image
 
 
 class Checks:
     def __init__(self):
         self.tokenizer = MistralTokenizer.from_file(str(TEKKEN), mode=ValidationMode.finetuning)
-        self.lines = self.tokens = self.image_tokens = self.pictures = self.kept_at_largest = 0
+        self.lines = self.tokens = self.image_tokens = self.images = self.kept_at_largest = 0
         self.wrong = []
 
     def equal(self, what, ours, theirs):
@@ -78,33 +78,33 @@ class Checks:
         encoded = self.tokenizer.encode_chat_completion(chat)
         self.tokens += len(encoded.tokens)
         self.image_tokens += sum(token in IMAGE_TOKENS for token in encoded.tokens)
-        pictures = [decoded(uri) for uri in urls(request)]
-        assert len(pictures) == len(encoded.images), f"{len(pictures)} pictures, {len(encoded.images)} for the model"
-        for picture, pixels in zip(pictures, encoded.images, strict=True):
-            self.picture(picture.size, (pixels.shape[2], pixels.shape[1]))
+        images = [decoded(uri) for uri in urls(request)]
+        assert len(images) == len(encoded.images), f"{len(images)} images, {len(encoded.images)} for the model"
+        for image, pixels in zip(images, encoded.images, strict=True):
+            self.image(image.size, (pixels.shape[2], pixels.shape[1]))
 
-    def picture(self, size, seen):
-        """`seen` is the size in which the model gets the picture, always whole patches."""
-        self.pictures += 1
+    def image(self, size, seen):
+        """`seen` is the size of the image in the model's input, always whole patches."""
+        self.images += 1
         assert max(size) <= MAX_SIDE, f"{size}: a side is longer than {MAX_SIDE} pixels"
         if max(size) == MAX_SIDE and size == seen:
             self.kept_at_largest += 1
 
 
 def main():
-    folder, report = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    directory, report = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     checks = Checks()
-    for path in sorted([*folder.glob("train*.jsonl"), *folder.glob("validation*.jsonl")]):
+    for path in sorted([*directory.glob("train*.jsonl"), *directory.glob("validation*.jsonl")]):
         checks.file(path)
     counts, tokens = manifest["counts"], manifest["tokens"]
     checks.equal("rows kept", counts["train"] + counts["validation"], checks.lines)
     checks.equal("tokens.total", tokens["total"], checks.tokens)
     checks.equal("tokens.image", tokens["image"], checks.image_tokens)
-    checks.equal("pictures", report["images"], checks.pictures)
+    checks.equal("images", report["images"], checks.images)
     if report["shrunk"] > checks.kept_at_largest:
-        checks.wrong.append(f"{report['shrunk']} pictures made smaller, {checks.kept_at_largest} keep their size")
-    print(f"{checks.lines} lines, {checks.pictures} pictures, {checks.tokens} tokens: {len(checks.wrong)} problems")
+        checks.wrong.append(f"{report['shrunk']} images resized, {checks.kept_at_largest} keep their size")
+    print(f"{checks.lines} lines, {checks.images} images, {checks.tokens} tokens: {len(checks.wrong)} problems")
     for problem in checks.wrong[:20]:
         print(" ", problem)
     sys.exit(1 if checks.wrong or not checks.lines else 0)

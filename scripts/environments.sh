@@ -1,0 +1,73 @@
+# Tools and Python environments for `.ci/run` and the benchmarks, in the user's cache directory. Source this file.
+#
+# A cached directory is named for everything that decides its content and gets its name when it is complete, so an
+# interrupted installation is never used and several runs share the cache. To free space, remove the cache.
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pixtune
+
+# apt_for PACKAGE COMMAND...: install a Debian package if the command fails.
+apt_for() {
+    local package=$1
+    shift
+    if ! "$@" >/dev/null 2>&1; then
+        apt-get update --quiet=2 >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends "$package" </dev/null >&2
+    fi
+}
+
+# cached DIRECTORY COMMAND...: create the directory if it is missing: run the command with a temporary directory as its
+# last argument, and rename that directory.
+cached() {
+    local directory=$1 temporary
+    shift
+    [ -d "$directory" ] && return
+    mkdir -p "$(dirname "$directory")"
+    temporary=$(mktemp --directory "$directory.XXXXXX") || return
+    if ! "$@" "$temporary" >&2; then
+        rm -rf "$temporary"
+        return 1
+    fi
+    # The rename fails only if another run was faster.
+    mv --no-target-directory "$temporary" "$directory" 2>/dev/null || rm -rf "$temporary"
+}
+
+# fingerprint REQUIREMENTS [PYTHON]: print a hash of the requirements and of the Python that they are installed for.
+fingerprint() {
+    { "${2:-python3}" -c 'import sys; print(sys.executable, sys.version)' && cat "$1"; } | sha256sum | head --bytes=16
+}
+
+# environment NAME REQUIREMENTS: print the Python of a virtual environment with exactly these requirements.
+environment() {
+    local directory
+    apt_for python3-venv python3 -c 'import ensurepip, venv' || return
+    directory=$cache/venvs/$1-$(fingerprint "$2")
+    cached "$directory" install_environment "$2" || return
+    printf '%s\n' "$directory/bin/python"
+}
+
+# The scripts in bin/ would name the temporary directory; programs of an environment are run with `python -m`.
+install_environment() {
+    python3 -m venv "$2" && "$2/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+}
+
+# overlay NAME PYTHON REQUIREMENTS: print a directory for PYTHONPATH with these packages and none of their dependencies.
+overlay() {
+    local directory=$cache/venvs/$1-$(fingerprint "$3" "$2")
+    cached "$directory" install_overlay "$2" "$3" || return
+    printf '%s\n' "$directory"
+}
+
+install_overlay() {
+    "$1" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$2" --target "$3"
+}
+
+# cargo_tool NAME VERSION: print the path of a program from crates.io.
+cargo_tool() {
+    local directory=$cache/tools/$1-$2
+    cached "$directory" install_cargo_tool "$1" "$2" || return
+    printf '%s\n' "$directory/bin/$1"
+}
+
+install_cargo_tool() {
+    cargo install --locked "$1" --version "$2" --root "$3" --target-dir "$3/build" && rm -rf "$3/build"
+}
