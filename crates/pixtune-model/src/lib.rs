@@ -4,4 +4,5 @@ pub mod adapter;
 pub mod generate;
 pub mod kernels;
 pub mod network;
+mod simd;
 pub mod weights;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use pixtune_model::kernels::Kernels;
-use pixtune_model::network::{AdamW, Batch, MemoryEstimate, Network, Pass};
+use pixtune_model::kernels::{AdamW, Kernels};
+use pixtune_model::network::{Batch, MemoryEstimate, Network, Pass};
 
 use crate::data::{Cache, Dataset, Epoch, Loading, with_loader};
 use crate::error::TrainError;

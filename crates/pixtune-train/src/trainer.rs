@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use pixtune_core::diagnostic::Diagnostic;
-use pixtune_model::kernels::Kernels;
-use pixtune_model::network::{AdamW, Batch, LossSum, Network, Pass};
+use pixtune_model::kernels::{AdamW, Kernels};
+use pixtune_model::network::{Batch, LossSum, Network, Pass};
 
 use crate::checkpoint;
 use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};

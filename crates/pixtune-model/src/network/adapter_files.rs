@@ -1,15 +1,16 @@
-//! A network's adapter in files: written as PEFT reads it, taken from an opened [`Adapter`].
+//! The adapter of a network in files: saved in PEFT's format, loaded from an opened [`Adapter`].
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use pixtune_core::json::write_string;
+use pixtune_core::text::counted_as;
 use pixtune_files::{Existing, WholeFile};
 
 use super::Network;
 use super::error::NetworkError;
-use super::lora::{Linear, LoraConfig, Part};
+use super::lora::{Linear, LoraConfig, Region};
 use crate::adapter::Adapter;
 use crate::kernels::Kernels;
 use crate::weights::safetensors::{Layout, TensorSpec, Writer};
@@ -20,7 +21,7 @@ const TENSORS: &str = "adapter_model.safetensors";
 
 impl<K: Kernels> Network<'_, K> {
     /// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, in names of transformers 4.52 and later.
-    /// `base` is put down as the base model's name. Each file is written beside its name and renamed.
+    /// `base` is recorded as the name of the base model. Each file appears whole or not at all.
     pub fn save_adapter(&self, directory: &Path, base: &str) -> Result<(), NetworkError> {
         fs::create_dir_all(directory)
             .map_err(|source| NetworkError::Io { path: directory.to_owned(), source })?;
@@ -44,35 +45,46 @@ impl<K: Kernels> Network<'_, K> {
             }
             writer.finish().map(drop)
         })?;
-        write_whole(&directory.join(CONFIG), |file| file.write_all(config_json(&self.lora, base).as_bytes()))
+        write_whole(&directory.join(CONFIG), |file| {
+            file.write_all(config_json(&self.model.lora, base).as_bytes())
+        })
     }
 
-    /// Takes over the tensors of an adapter made for these targets, this rank and this scaling.
+    /// Loads the tensors of an adapter with the same targets, rank and scaling.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<(), NetworkError> {
         let path = adapter.file().path();
         let found = LoraConfig::of(adapter)?.scaling();
-        if found != self.lora.scaling() {
-            let here = self.lora.scaling();
-            return Err(refuse(path, &format!("its scaling is {found}; here it is {here}")));
+        if found != self.model.lora.scaling() {
+            let here = self.model.lora.scaling();
+            return Err(refuse(path, &format!("its scaling is {found}, but this run's is {here}")));
         }
         let mut parameters = vec![f32::NAN; self.trained_parameters()];
         let mut missing = self.adapter_tensors().len();
         for (module, lora) in &adapter.lora {
             for (which, tensor) in [("lora_A", &lora.a), ("lora_B", &lora.b)] {
                 let name = format!("base_model.model.{}.{which}.weight", module.path(Spelling::Live));
-                let place = self.adapter_tensors().iter().find(|place| place.name == name);
-                let place =
-                    place.ok_or_else(|| refuse(path, &format!("`{}` is not trained here", tensor.name)))?;
-                if tensor.shape != place.shape {
-                    let (name, found, here) = (&tensor.name, &tensor.shape, place.shape);
-                    return Err(refuse(path, &format!("`{name}` is {found:?}; here it is {here:?}")));
+                let own = self.adapter_tensors().iter().find(|own| own.name == name);
+                let own = own
+                    .ok_or_else(|| refuse(path, &format!("`{}` is not trained in this run", tensor.name)))?;
+                if tensor.shape != own.shape {
+                    let (name, found, here) = (&tensor.name, &tensor.shape, own.shape);
+                    return Err(refuse(
+                        path,
+                        &format!("`{name}` has shape {found:?}, but this run's has {here:?}"),
+                    ));
                 }
-                parameters[place.range.clone()].copy_from_slice(&adapter.values(tensor)?);
+                parameters[own.range.clone()].copy_from_slice(&adapter.values(tensor)?);
                 missing -= 1;
             }
         }
         if missing > 0 {
-            return Err(refuse(path, &format!("{missing} tensors that are trained here are not in it")));
+            return Err(refuse(
+                path,
+                &format!(
+                    "{} missing that this run trains",
+                    counted_as(missing as u64, "tensor is", "tensors are")
+                ),
+            ));
         }
         self.set_parameters(&parameters);
         Ok(())
@@ -80,8 +92,8 @@ impl<K: Kernels> Network<'_, K> {
 }
 
 impl LoraConfig {
-    /// The settings of an adapter: rank and scaling, and as targets the linears it has tensors for. What this network does
-    /// not compute (DoRA, ranks that differ, trained biases, whole modules, Mistral's order of rows) is refused.
+    /// The settings of an adapter: rank, scaling, and the linears it has tensors for as targets. An adapter that this network
+    /// does not support (DoRA, several ranks, trained biases, whole modules, Mistral's order of rows) is an error.
     pub fn of(adapter: &Adapter) -> Result<LoraConfig, NetworkError> {
         adapter.check_network()?;
         let nothing = || refuse(adapter.file().path(), "it has no adapter of a linear");
@@ -89,7 +101,7 @@ impl LoraConfig {
         let config = adapter.config.as_ref().ok_or_else(nothing)?;
         let targets = adapter.lora.keys().map(|module| {
             let not_linear =
-                || refuse(adapter.file().path(), &format!("`{}` is no linear", adapter.path(*module)));
+                || refuse(adapter.file().path(), &format!("`{}` is not a linear", adapter.path(*module)));
             target(*module).ok_or_else(not_linear)
         });
         let lora = LoraConfig {
@@ -104,15 +116,15 @@ impl LoraConfig {
     }
 }
 
-/// Which linear of which part a module is.
-fn target(module: Module) -> Option<(Part, Linear)> {
+/// The region and name of a linear module.
+fn target(module: Module) -> Option<(Region, Linear)> {
     let path = module.path(Spelling::Live);
     let leaf = path.rsplit('.').next()?;
     let linear = Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(|linear| linear.as_str() == leaf)?;
     match module {
-        Module::Text(..) => Some((Part::Text, linear)),
-        Module::Vision(..) => Some((Part::Vision, linear)),
-        Module::ProjectorIn | Module::ProjectorOut => Some((Part::Projector, linear)),
+        Module::Text(..) => Some((Region::Text, linear)),
+        Module::Vision(..) => Some((Region::Vision, linear)),
+        Module::ProjectorIn | Module::ProjectorOut => Some((Region::Projector, linear)),
         _ => None,
     }
 }
@@ -157,9 +169,9 @@ fn target_pattern(lora: &LoraConfig) -> String {
         here.map(|linear| linear.as_str()).collect::<Vec<_>>().join("|")
     };
     let parts = [
-        (r".*language_model.*\.", names(Part::Text, &Linear::LAYER)),
-        (r".*multi_modal_projector\.", names(Part::Projector, &Linear::PROJECTOR)),
-        (r".*vision_tower.*\.", names(Part::Vision, &Linear::LAYER)),
+        (r".*language_model.*\.", names(Region::Text, &Linear::LAYER)),
+        (r".*multi_modal_projector\.", names(Region::Projector, &Linear::PROJECTOR)),
+        (r".*vision_tower.*\.", names(Region::Vision, &Linear::LAYER)),
     ];
     let parts =
         parts.iter().filter(|(_, names)| !names.is_empty()).map(|(path, names)| format!("{path}({names})"));

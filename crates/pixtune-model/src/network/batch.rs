@@ -1,25 +1,25 @@
-//! What the network reads in one pass: sequences packed one after the other, without padding.
+//! The input of one pass: sequences packed without padding.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::BatchError;
 
-/// One sample as token ids, which of them are trained, and its images.
+/// One sample: token ids, which of them are trained, and images.
 #[derive(Debug, Clone, Default)]
 pub struct Sequence {
     /// The token ids, `[tokens]`.
     pub ids: Vec<u32>,
-    /// Whether the loss counts the prediction of this token, `[tokens]`; the first token is never predicted.
+    /// Whether the prediction of this token counts in the loss, `[tokens]`; the first token is never predicted.
     pub trained: Vec<bool>,
-    /// The images in the order their tokens stand.
+    /// The images, in the order of their tokens.
     pub images: Vec<Image>,
 }
 
-/// An image as the vision encoder gets it.
+/// An image as the vision encoder reads it.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Normalised values, `[channels, rows * patch, columns * patch]`.
+    /// Normalized values, `[channels, rows * patch, columns * patch]`.
     pub pixels: Arc<[f32]>,
     /// Patches from top to bottom.
     pub rows: usize,
@@ -28,22 +28,22 @@ pub struct Image {
 }
 
 impl Image {
-    /// How many vectors the vision encoder makes of it.
+    /// The number of its patches; each becomes one vector.
     pub fn patches(&self) -> usize {
         self.rows * self.columns
     }
 }
 
-/// A label: the logits of row `row` should predict `target`.
+/// A label: the token that the logits of a row should predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
-    /// A row of the batch.
+    /// The row of the batch.
     pub row: u32,
-    /// The token id that follows it.
+    /// The id of the token that follows it.
     pub target: u32,
 }
 
-/// Packed sequences. Made by [`Batch::pack`] only, so every index in it is in bounds.
+/// Packed sequences. Only [`Batch::pack`] makes one, so every index in it is in bounds.
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub(super) ids: Vec<u32>,
@@ -56,8 +56,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every image takes as many of them as it
-    /// has patches, in order.
+    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every image has as many of them as patches,
+    /// in order.
     pub fn pack(sequences: &[Sequence], image_token: u32) -> Result<Batch, BatchError> {
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
         let limit = u32::try_from(tokens).map_err(|_| BatchError::TooLong { tokens })?;
@@ -106,27 +106,27 @@ impl Batch {
         Ok(())
     }
 
-    /// All tokens of the batch.
+    /// The number of tokens.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// Tokens whose prediction counts in the loss.
+    /// The number of tokens whose prediction counts in the loss.
     pub fn trained_tokens(&self) -> usize {
         self.labels.len()
     }
 
-    /// Patches of all images.
+    /// The number of patches of all images.
     pub fn patches(&self) -> usize {
         self.image_rows.len()
     }
 
-    /// Where sequence `index` stands in the rows.
+    /// The rows of sequence `index`.
     pub fn rows(&self, index: usize) -> Range<usize> {
         self.cumulative[index] as usize..self.cumulative[index + 1] as usize
     }
 
-    /// What is predicted, in the order of the rows.
+    /// The labels, in the order of their rows.
     pub fn labels(&self) -> &[Label] {
         &self.labels
     }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_one_after_the_other() {
+    fn packs_sequences_in_order() {
         let first = text(&[1, 5, 6], &[true, false, true]);
         let second = text(&[1, 7], &[false, true]);
         let batch = Batch::pack(&[first, second], 10).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn image_tokens_have_to_be_as_many_as_patches() {
+    fn rejects_images_with_too_few_image_tokens() {
         let image = Image { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2 };
         let sequence = Sequence { ids: vec![1, 10, 13], trained: vec![false; 3], images: vec![image] };
         let error = Batch::pack(&[sequence], 10).unwrap_err();

@@ -1,14 +1,13 @@
-//! The text decoder: embeddings in, losses or logits out.
+//! The text decoder: from embeddings to losses or logits.
 
-use super::batch::Batch;
+use super::device_batch::{DeviceBatch, RowSelection};
 use super::error::NetworkError;
-use super::frozen::{FrozenWeights, Loader};
-use super::layer::{Below, Layer, Place};
+use super::layer::{InputGradient, Layer, LayerRows};
 use super::linear::{Adapter, Scope};
-use super::positions;
+use super::loader::{FrozenWeights, Loader};
 use super::shape::ModelShape;
-use super::stack::{Keep, Stack, Trace, segments};
-use crate::kernels::{Angles, Head, Kernels, Mask, NormBackward, Segment, TokenLoss, Write};
+use super::stack::{Save, SavedStack, Stack};
+use crate::kernels::{Head, Kernels, NormBackward, TokenLoss, Write};
 use crate::weights::Module;
 
 /// The text decoder.
@@ -18,15 +17,15 @@ pub(super) struct Decoder<'w, K: Kernels> {
     embedding: K::Weight<'w>,
     pub(super) stack: Stack<'w, K>,
     norm: K::Buffer,
-    /// None where the embedding is the output matrix too.
+    /// None if the embedding is the output matrix too.
     head: Option<K::Weight<'w>>,
 }
 
-/// What the forward pass left.
+/// Rows of the decoder's output with a target each.
 #[derive(Debug)]
-pub(super) struct DecoderTrace<K: Kernels> {
-    angles: Angles<K>,
-    stack: Trace<K>,
+pub(super) struct Labels<K: Kernels> {
+    pub(super) rows: RowSelection<K>,
+    pub(super) targets: K::Indices,
 }
 
 impl<'w, K: Kernels> Decoder<'w, K> {
@@ -47,85 +46,83 @@ impl<'w, K: Kernels> Decoder<'w, K> {
         Ok(Decoder { shape: shape.clone(), embedding, stack: Stack { layers }, norm, head })
     }
 
-    /// Embeddings of the tokens, with the vectors of images in place of their tokens.
-    pub(super) fn embed(&self, scope: &Scope<K>, batch: &Batch, images: Option<&K::Buffer>) -> K::Buffer {
+    /// Embeddings of the tokens, with image tokens replaced by the vectors of their patches.
+    pub(super) fn embed(
+        &self,
+        scope: &Scope<K>,
+        batch: &DeviceBatch<K>,
+        patches: Option<&K::Buffer>,
+    ) -> K::Buffer {
         let hidden = self.shape.text.hidden;
-        let mut x = scope.kernels.buffer(batch.tokens() * hidden);
+        let mut x = scope.kernels.activations(batch.text.count * hidden);
         scope.kernels.embed(&self.embedding, &batch.ids, &mut x);
-        if let Some(images) = images {
-            scope.kernels.scatter_rows(images, &batch.image_rows, hidden, &mut x);
+        if let (Some(patches), Some(images)) = (patches, &batch.images) {
+            scope.kernels.scatter_rows(patches, &images.text_rows.indices, hidden, &mut x);
         }
         x
     }
 
-    pub(super) fn angles(&self, kernels: &K, positions: &[u32]) -> Angles<K> {
-        positions::text(kernels, self.shape.text.rope_theta, self.shape.text.head_size, positions)
-    }
-
-    /// The last layer's output for these rows, before the norm.
+    /// The output of the last layer for the selected rows, before the norm.
     pub(super) fn forward(
         &self,
         scope: &Scope<K>,
-        batch: &Batch,
-        (x, rows): (K::Buffer, &[u32]),
-        keep: Keep,
-    ) -> (K::Buffer, DecoderTrace<K>) {
-        let angles = self.angles(scope.kernels, &batch.positions);
-        let segments = segments(&batch.cumulative);
-        let place = place(batch, &angles, &segments, rows);
-        let (x, stack) = self.stack.forward(scope, &place, x, keep);
-        (x, DecoderTrace { angles, stack })
+        batch: &DeviceBatch<K>,
+        (x, selection): (K::Buffer, &RowSelection<K>),
+        save: Save,
+    ) -> (K::Buffer, SavedStack<K>) {
+        let rows = LayerRows { all: &batch.text, selection: Some(selection) };
+        self.stack.forward(scope, &rows, x, save)
     }
 
-    /// Adds the gradients of all adapters; gives the gradient of the embeddings where something below is trained.
+    /// Adds the gradients of all adapters; returns the gradient of the embeddings if it is needed.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,
         gradients: &mut K::Buffer,
-        batch: &Batch,
-        (trace, x_gradient): (DecoderTrace<K>, K::Buffer),
-        (rows, below): (&[u32], Below),
+        (batch, selection): (&DeviceBatch<K>, &RowSelection<K>),
+        saved: (SavedStack<K>, K::Buffer),
+        input_gradient: InputGradient,
     ) -> Option<K::Buffer> {
-        let DecoderTrace { angles, stack } = trace;
-        let segments = segments(&batch.cumulative);
-        let place = place(batch, &angles, &segments, rows);
-        self.stack.backward(scope, gradients, &place, (stack, x_gradient), below)
+        let rows = LayerRows { all: &batch.text, selection: Some(selection) };
+        self.stack.backward(scope, gradients, &rows, saved, input_gradient)
     }
 
     /// `[rows, vocabulary]`.
-    pub(super) fn logits(&self, scope: &Scope<K>, x: &K::Buffer, rows: usize) -> K::Buffer {
-        let normed = self.normed(scope, x, rows);
-        let mut logits = scope.kernels.buffer(rows * self.shape.vocabulary);
+    pub(super) fn logits(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
+        let normed = self.normed(scope, (rows, x));
+        let mut logits = scope.kernels.activations(rows * self.shape.vocabulary);
         scope.kernels.linear(&normed, self.output(), &mut logits, Write::Set);
         logits
     }
 
-    pub(super) fn losses(&self, scope: &Scope<K>, x: &K::Buffer, targets: &[u32]) -> Vec<TokenLoss> {
-        let normed = self.normed(scope, x, targets.len());
-        scope.kernels.cross_entropy(Head { x: &normed, weight: self.output() }, targets, 1.0, None)
+    /// The loss of each label.
+    pub(super) fn losses(&self, scope: &Scope<K>, x: &K::Buffer, labels: &Labels<K>) -> Vec<TokenLoss> {
+        let normed = self.normed(scope, (labels.rows.count, x));
+        let head = Head { x: &normed, weight: self.output() };
+        scope.kernels.cross_entropy(head, &labels.targets, 1.0, None)
     }
 
-    /// The losses, and the gradient of `scale` times their sum in `x`.
+    /// The losses, and the gradient of `scale` times their sum with respect to `x`.
     pub(super) fn losses_backward(
         &self,
         scope: &Scope<K>,
         x: &K::Buffer,
-        targets: &[u32],
+        labels: &Labels<K>,
         scale: f32,
     ) -> (Vec<TokenLoss>, K::Buffer) {
-        let kernels = scope.kernels;
-        let normed = self.normed(scope, x, targets.len());
-        let mut normed_gradient = kernels.buffer(targets.len() * self.shape.text.hidden);
+        let (kernels, rows, hidden) = (scope.kernels, labels.rows.count, self.shape.text.hidden);
+        let normed = self.normed(scope, (rows, x));
+        let mut normed_gradient = kernels.activations(rows * hidden);
         let head = Head { x: &normed, weight: self.output() };
-        let losses = kernels.cross_entropy(head, targets, scale, Some(&mut normed_gradient));
-        let mut x_gradient = kernels.buffer(targets.len() * self.shape.text.hidden);
+        let losses = kernels.cross_entropy(head, &labels.targets, scale, Some(&mut normed_gradient));
+        let mut x_gradient = kernels.activations(rows * hidden);
         let norm = NormBackward { epsilon: self.shape.text.norm_epsilon, x, weight: &self.norm };
         kernels.rms_norm_backward(norm, &normed_gradient, &mut x_gradient, Write::Set);
         (losses, x_gradient)
     }
 
-    fn normed(&self, scope: &Scope<K>, x: &K::Buffer, rows: usize) -> K::Buffer {
-        let mut normed = scope.kernels.buffer(rows * self.shape.text.hidden);
+    fn normed(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
+        let mut normed = scope.kernels.activations(rows * self.shape.text.hidden);
         scope.kernels.rms_norm(self.shape.text.norm_epsilon, x, &self.norm, &mut normed);
         normed
     }
@@ -133,14 +130,4 @@ impl<'w, K: Kernels> Decoder<'w, K> {
     fn output(&self) -> &K::Weight<'w> {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
-}
-
-/// Whole sequences, of which these rows go on to the losses.
-fn place<'p, K: Kernels>(
-    batch: &Batch,
-    angles: &'p Angles<K>,
-    segments: &'p [Segment],
-    wanted: &'p [u32],
-) -> Place<'p, K> {
-    Place { rows: batch.tokens(), angles, mask: Mask::Causal, segments, wanted: Some(wanted) }
 }

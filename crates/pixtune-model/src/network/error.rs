@@ -1,117 +1,131 @@
-//! What can be wrong with a model, an adapter or a batch.
+//! Errors of a model, an adapter or a batch.
 
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_core::text::{counted, counted_as};
+
 use crate::adapter::AdapterError;
-use crate::kernels::DeviceError;
+use crate::kernels::{DeviceError, UnsupportedDtype};
 use crate::weights::safetensors::SafetensorsError;
 
 /// A batch that cannot be packed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BatchError {
-    /// More tokens than an index can name.
-    #[error("a batch of {tokens} tokens is longer than 2^32")]
+    /// More tokens than an index of 32 bits can count.
+    #[error("a batch of {} is too long: the maximum is 2^32 - 1", counted(*tokens as u64, "token"))]
     TooLong {
-        /// How many.
+        /// Tokens of the batch.
         tokens: usize,
     },
-    /// A sequence without a token.
+    /// A sequence without tokens.
     #[error("sequence {sequence} is empty")]
     Empty {
-        /// Which of the batch.
+        /// Its index in the batch.
         sequence: usize,
     },
-    /// The mask is not as long as the ids.
-    #[error("sequence {sequence} has {tokens} tokens and a mask of {masked}")]
+    /// The mask and the ids differ in length.
+    #[error("sequence {sequence} has {} but a mask of length {masked}", counted(*tokens as u64, "token"))]
     MaskLength {
-        /// Which of the batch.
+        /// Its index in the batch.
         sequence: usize,
-        /// Its ids.
+        /// The number of its ids.
         tokens: usize,
-        /// Its mask.
+        /// The length of its mask.
         masked: usize,
     },
-    /// Images and their tokens do not fit.
-    #[error("sequence {sequence} has {image_tokens} image tokens for {patches} patches of its images")]
+    /// The number of image tokens differs from the number of patches.
+    #[error(
+        "sequence {sequence} has {} but its images have {}",
+        counted(*image_tokens as u64, "image token"),
+        counted_as(*patches as u64, "patch", "patches")
+    )]
     ImageTokens {
-        /// Which of the batch.
+        /// Its index in the batch.
         sequence: usize,
-        /// Its `[IMG]` tokens.
+        /// The number of its `[IMG]` tokens.
         image_tokens: usize,
-        /// What its images have.
+        /// The patches of its images.
         patches: usize,
     },
 }
 
-/// Why a network cannot be made, or cannot read a batch.
+/// An error while loading a network, or in a pass over a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// A tensor the configuration asks for is not there.
+    /// A tensor that the configuration requires is missing.
     #[error("the checkpoint has no tensor `{name}`")]
     MissingTensor {
-        /// Its canonical name.
+        /// The name of the tensor.
         name: String,
     },
-    /// A tensor has another shape than the configuration says.
-    #[error("`{name}` is {found:?}, the configuration makes it {expected:?}")]
+    /// The shape of a tensor differs from the configuration.
+    #[error("`{name}` has shape {found:?}, but the configuration requires {expected:?}")]
     TensorShape {
-        /// Its canonical name.
+        /// The name of the tensor.
         name: String,
-        /// What the file has.
+        /// The shape in the file.
         found: Vec<usize>,
-        /// What the configuration asks for.
+        /// The shape that the configuration requires.
         expected: Vec<usize>,
     },
-    /// A configuration no network of this kind can have.
-    #[error("the configuration is impossible: {reason}")]
+    /// A tensor is stored in a dtype that the device does not compute with.
+    #[error("cannot load `{name}`")]
+    TensorDtype {
+        /// The name of the tensor.
+        name: String,
+        /// The dtype.
+        source: UnsupportedDtype,
+    },
+    /// A configuration that is invalid or not supported.
+    #[error("the configuration is not supported: {reason}")]
     Configuration {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A token id beyond the vocabulary.
-    #[error("token id {id} is not in the vocabulary of {vocabulary}")]
+    /// A token id outside the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {}", counted(*vocabulary as u64, "token"))]
     TokenId {
         /// The id.
         id: u32,
-        /// How many there are.
+        /// Tokens of the vocabulary.
         vocabulary: usize,
     },
-    /// An image whose pixels do not fit its grid.
-    #[error("image {image} has {found} values, its {rows} by {columns} patches need {expected}")]
+    /// An image whose pixels do not match its grid.
+    #[error("image {image} has {found} values, but its grid of {rows}x{columns} patches needs {expected}")]
     ImageSize {
-        /// Which of the batch.
+        /// Its index in the batch.
         image: usize,
-        /// Values it has.
+        /// The number of values.
         found: usize,
-        /// Values it needs.
+        /// The number that the grid needs.
         expected: usize,
         /// Patches from top to bottom.
         rows: usize,
         /// Patches from left to right.
         columns: usize,
     },
-    /// An image with no patches, or more on a side than the model takes.
-    #[error("image {image} has {rows} by {columns} patches; the model takes 1 to {limit} on a side")]
+    /// An image without patches, or with more per side than the model supports.
+    #[error("image {image} has a grid of {rows}x{columns} patches; the model supports 1 to {limit} per side")]
     ImageGrid {
-        /// Which of the batch.
+        /// Its index in the batch.
         image: usize,
         /// Patches from top to bottom.
         rows: usize,
         /// Patches from left to right.
         columns: usize,
-        /// The most on a side.
+        /// The maximum per side.
         limit: usize,
     },
-    /// A row beyond the batch, or a cache that is full.
-    #[error("row {row} of {rows}")]
+    /// A row outside the batch or past the capacity of the cache.
+    #[error("row {row} is out of range: there are only {}", counted(*rows as u64, "row"))]
     Row {
-        /// Which was asked for.
+        /// The row.
         row: u32,
-        /// How many there are.
+        /// The number of rows.
         rows: usize,
     },
-    /// A tensor could not be read.
+    /// A tensor cannot be read.
     #[error(transparent)]
     Safetensors(#[from] SafetensorsError),
     /// A sequence that cannot be packed.
@@ -120,29 +134,29 @@ pub enum NetworkError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// LoRA settings that make no adapter.
+    /// Invalid LoRA settings.
     #[error("{reason}")]
     Lora {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An adapter that does not fit this network.
+    /// An adapter that does not match this network.
     #[error("{}: {reason}", path.display())]
     Adapter {
         /// Its directory or file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An adapter that cannot be read, or that this network does not compute.
+    /// An adapter that cannot be read or is not supported by this network.
     #[error(transparent)]
     AdapterFile(#[from] AdapterError),
-    /// A file could not be read or written.
+    /// A file cannot be read or written.
     #[error("{}", path.display())]
     Io {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

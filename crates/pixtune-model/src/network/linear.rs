@@ -1,7 +1,7 @@
-//! A frozen linear with the adapter that may be on it.
+//! A frozen linear with an optional adapter.
 
 use super::error::NetworkError;
-use super::frozen::{FrozenWeights, Loader};
+use super::loader::{FrozenWeights, Loader};
 use crate::kernels::{DropoutMask, Kernels, Lora, LoraBackward, LoraForward, Write};
 use crate::weights::Module;
 
@@ -11,15 +11,15 @@ pub(super) struct Scope<'a, K: Kernels> {
     pub(super) kernels: &'a K,
     /// The flat buffer of all adapters.
     pub(super) parameters: &'a K::Buffer,
-    /// Only while training.
+    /// Set while training only.
     pub(super) dropout: Option<DropoutMask>,
 }
 
-/// An adapter, and its number among all of them.
+/// An adapter, and its index among all adapters.
 #[derive(Debug, Clone)]
 pub(super) struct Adapter {
     pub(super) lora: Lora,
-    pub(super) number: usize,
+    pub(super) index: usize,
 }
 
 /// `y = W x + b + scaling * B A dropout(x)`.
@@ -27,7 +27,7 @@ pub(super) struct Adapter {
 pub(super) struct LinearLayer<'w, K: Kernels> {
     weight: K::Weight<'w>,
     bias: Option<K::Buffer>,
-    pub(super) adapter: Option<Adapter>,
+    adapter: Option<Adapter>,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
 }
@@ -52,7 +52,12 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         Ok(self)
     }
 
-    /// Sets or adds the output for `rows` rows; gives the adapter's `x A^T` where there is one.
+    /// Whether it has an adapter.
+    pub(super) fn is_trained(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// Sets or adds the output for `rows` rows; returns the adapter's `x A^T`, if there is one.
     pub(super) fn forward(
         &self,
         scope: &Scope<K>,
@@ -61,35 +66,30 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         write: Write,
     ) -> Option<K::Buffer> {
         let kernels = scope.kernels;
-        let hidden = self.hidden(scope, rows, x);
-        match (&self.adapter, &hidden) {
-            (Some(adapter), Some(hidden)) => {
-                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, hidden };
-                kernels.lora(&adapter.lora, pass, y, write);
+        let xa = self.lora_down(scope, (rows, x));
+        match (&self.adapter, &xa) {
+            (Some(adapter), Some(xa)) => {
+                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, xa };
+                kernels.lora_linear(&adapter.lora, pass, y, write);
             }
             _ => kernels.linear(x, &self.weight, y, write),
         }
         if let Some(bias) = &self.bias {
             kernels.add_bias(bias, y);
         }
-        hidden
+        xa
     }
 
-    /// The adapter's `x A^T`, where there is one.
-    pub(super) fn hidden(&self, scope: &Scope<K>, rows: usize, x: &K::Buffer) -> Option<K::Buffer> {
+    /// The adapter's `x A^T`, if there is one.
+    pub(super) fn lora_down(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> Option<K::Buffer> {
         let adapter = self.adapter.as_ref()?;
-        let mut hidden = scope.kernels.buffer(rows * adapter.lora.rank);
+        let mut xa = scope.kernels.activations(rows * adapter.lora.rank);
         let dropped = adapter.dropped(scope, rows, x);
-        scope.kernels.lora_hidden(
-            &adapter.lora,
-            scope.parameters,
-            dropped.as_ref().unwrap_or(x),
-            &mut hidden,
-        );
-        Some(hidden)
+        scope.kernels.lora_down(&adapter.lora, scope.parameters, dropped.as_ref().unwrap_or(x), &mut xa);
+        Some(xa)
     }
 
-    /// Adds the adapter's gradients, and sets or adds that of the input where it is asked for.
+    /// Adds the adapter's gradients, and sets or adds the input gradient where it is asked for.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,
@@ -98,8 +98,8 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         x_gradient: Option<(&mut K::Buffer, Write)>,
     ) {
         let kernels = scope.kernels;
-        let LinearBackward { rows, x, hidden, y_gradient } = pass;
-        let (Some(adapter), Some(hidden)) = (&self.adapter, hidden) else {
+        let LinearBackward { rows, x, xa, y_gradient } = pass;
+        let (Some(adapter), Some(xa)) = (&self.adapter, xa) else {
             if let Some((x_gradient, write)) = x_gradient {
                 kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
             }
@@ -107,19 +107,21 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         };
         let pass = |weight, gradients, x| {
             let parameters = scope.parameters;
-            LoraBackward { weight, parameters, gradients, x, hidden, y_gradient }
+            LoraBackward { weight, parameters, gradients, x, xa, y_gradient }
         };
         let lora = &adapter.lora;
         match (adapter.dropped(scope, rows, x), x_gradient) {
-            (None, to) => kernels.lora_backward(lora, pass(Some(&self.weight), gradients, x), to),
-            (Some(dropped), None) => kernels.lora_backward(lora, pass(None, gradients, &dropped), None),
+            (None, to) => kernels.lora_linear_backward(lora, pass(Some(&self.weight), gradients, x), to),
+            (Some(dropped), None) => {
+                kernels.lora_linear_backward(lora, pass(None, gradients, &dropped), None);
+            }
             (Some(dropped), Some((x_gradient, write))) => {
                 kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
-                let mut through = kernels.buffer(rows * self.inputs);
-                let to = Some((&mut through, Write::Set));
-                kernels.lora_backward(lora, pass(None, gradients, &dropped), to);
+                let mut dropped_gradient = kernels.activations(rows * self.inputs);
+                let to = Some((&mut dropped_gradient, Write::Set));
+                kernels.lora_linear_backward(lora, pass(None, gradients, &dropped), to);
                 if let Some(mask) = adapter.mask(scope) {
-                    kernels.dropout(mask, &through, x_gradient, Write::Add);
+                    kernels.dropout(mask, &dropped_gradient, x_gradient, Write::Add);
                 }
             }
         }
@@ -128,14 +130,15 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
 
 impl Adapter {
     fn mask<K: Kernels>(&self, scope: &Scope<K>) -> Option<DropoutMask> {
-        // An odd factor keeps the seeds of a pass's adapters apart.
-        let number = (self.number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        scope.dropout.map(|mask| DropoutMask { seed: mask.seed ^ number, ..mask })
+        // An odd factor gives every adapter of a pass its own seed.
+        let own = (self.index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        scope.dropout.map(|mask| DropoutMask { seed: mask.seed ^ own, ..mask })
     }
 
+    /// The input after dropout, while training with dropout.
     fn dropped<K: Kernels>(&self, scope: &Scope<K>, rows: usize, x: &K::Buffer) -> Option<K::Buffer> {
         let mask = self.mask(scope)?;
-        let mut dropped = scope.kernels.buffer(rows * self.lora.inputs);
+        let mut dropped = scope.kernels.activations(rows * self.lora.inputs);
         scope.kernels.dropout(mask, x, &mut dropped, Write::Set);
         Some(dropped)
     }
@@ -146,7 +149,7 @@ impl Adapter {
 pub(super) struct LinearBackward<'a, K: Kernels> {
     pub(super) rows: usize,
     pub(super) x: &'a K::Buffer,
-    /// What [`LinearLayer::forward`] gave.
-    pub(super) hidden: Option<&'a K::Buffer>,
+    /// The result of [`LinearLayer::forward`].
+    pub(super) xa: Option<&'a K::Buffer>,
     pub(super) y_gradient: &'a K::Buffer,
 }

@@ -1,16 +1,16 @@
-//! Which linears are trained, and how strong their updates count.
+//! Which linears have an adapter, and the adapter's settings.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::error::NetworkError;
 
-/// A part of the model.
+/// A region of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum Region {
     /// The vision encoder.
     Vision,
-    /// The two linears between vision and text.
+    /// The two linears between the vision encoder and the text decoder.
     Projector,
     /// The text decoder.
     Text,
@@ -25,17 +25,17 @@ pub enum Linear {
     Key,
     /// Values.
     Value,
-    /// The output of attention.
+    /// The output projection of attention.
     Output,
-    /// The gate of the feed-forward part.
+    /// The gate projection of the feed-forward region.
     Gate,
-    /// What is gated.
+    /// The up projection of the feed-forward region.
     Up,
-    /// Back to the hidden size.
+    /// The down projection of the feed-forward region.
     Down,
-    /// The projector's first.
+    /// The projector's first linear.
     First,
-    /// The projector's second.
+    /// The projector's second linear.
     Second,
 }
 
@@ -43,7 +43,7 @@ impl Linear {
     /// The seven linears of a layer.
     pub const LAYER: [Linear; 7] =
         [Linear::Query, Linear::Key, Linear::Value, Linear::Output, Linear::Gate, Linear::Up, Linear::Down];
-    /// The two of the projector.
+    /// The two linears of the projector.
     pub const PROJECTOR: [Linear; 2] = [Linear::First, Linear::Second];
 
     /// Its name in transformers and PEFT.
@@ -66,32 +66,32 @@ impl Linear {
     }
 }
 
-/// The linears that get an adapter.
+/// The linears that have an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Targets(BTreeSet<(Part, Linear)>);
+pub struct Targets(BTreeSet<(Region, Linear)>);
 
 impl Targets {
     /// All linears of the text decoder.
     pub fn text() -> Targets {
-        Targets(Linear::LAYER.into_iter().map(|linear| (Part::Text, linear)).collect())
+        Targets(Linear::LAYER.into_iter().map(|linear| (Region::Text, linear)).collect())
     }
 
-    /// Reads `text`, `projector`, `vision`, `all`, the names of linears (`q_proj`: of the text decoder; `vision.q_proj`,
+    /// Parses `text`, `projector`, `vision`, `all`, the names of linears (`q_proj`: of the text decoder; `vision.q_proj`,
     /// `text.q_proj`, `linear_1`), or several of these joined by `+` or `,`.
     pub fn parse(text: &str) -> Result<Targets, NetworkError> {
         let mut set = BTreeSet::new();
         for word in text.split([',', '+']).map(str::trim) {
-            let layer = |part| Linear::LAYER.into_iter().map(move |linear| (part, linear));
-            let projector = Linear::PROJECTOR.into_iter().map(|linear| (Part::Projector, linear));
+            let layer = |region| Linear::LAYER.into_iter().map(move |linear| (region, linear));
+            let projector = Linear::PROJECTOR.into_iter().map(|linear| (Region::Projector, linear));
             match word {
-                "text" => set.extend(layer(Part::Text)),
-                "vision" => set.extend(layer(Part::Vision)),
+                "text" => set.extend(layer(Region::Text)),
+                "vision" => set.extend(layer(Region::Vision)),
                 "projector" => set.extend(projector),
-                "all" => set.extend(layer(Part::Text).chain(layer(Part::Vision)).chain(projector)),
+                "all" => set.extend(layer(Region::Text).chain(layer(Region::Vision)).chain(projector)),
                 _ => {
                     set.insert(Self::one(word).ok_or_else(|| NetworkError::Lora {
                         reason: format!(
-                            "`{word}` is no target; there are text, projector, vision, all, and linears such as q_proj or vision.q_proj"
+                            "`{word}` is not a target; use text, projector, vision, all, or linears such as q_proj or vision.q_proj"
                         ),
                     })?);
                 }
@@ -100,42 +100,42 @@ impl Targets {
         Ok(Targets(set))
     }
 
-    fn one(word: &str) -> Option<(Part, Linear)> {
-        let (part, name) = match word.split_once('.') {
-            Some(("vision", name)) => (Part::Vision, name),
-            Some(("text", name)) => (Part::Text, name),
-            Some(("projector", name)) => (Part::Projector, name),
+    fn one(word: &str) -> Option<(Region, Linear)> {
+        let (region, name) = match word.split_once('.') {
+            Some(("vision", name)) => (Region::Vision, name),
+            Some(("text", name)) => (Region::Text, name),
+            Some(("projector", name)) => (Region::Projector, name),
             Some(_) => return None,
-            None => (Part::Text, word),
+            None => (Region::Text, word),
         };
         let linear = Linear::find(name)?;
-        match (Linear::PROJECTOR.contains(&linear), part) {
-            (true, Part::Vision) => None,
-            (true, Part::Text) if word.contains('.') => None,
-            (true, _) => Some((Part::Projector, linear)),
-            (false, Part::Projector) => None,
-            (false, part) => Some((part, linear)),
+        match (Linear::PROJECTOR.contains(&linear), region) {
+            (true, Region::Vision) => None,
+            (true, Region::Text) if word.contains('.') => None,
+            (true, _) => Some((Region::Projector, linear)),
+            (false, Region::Projector) => None,
+            (false, region) => Some((region, linear)),
         }
     }
 
-    /// Whether this linear gets an adapter.
-    pub fn contains(&self, part: Part, linear: Linear) -> bool {
-        self.0.contains(&(part, linear))
+    /// Whether this linear has an adapter.
+    pub fn contains(&self, region: Region, linear: Linear) -> bool {
+        self.0.contains(&(region, linear))
     }
 
-    /// Whether any linear of this part gets one.
-    pub fn touches(&self, part: Part) -> bool {
-        self.0.iter().any(|&(of, _)| of == part)
+    /// Whether any linear of this region has an adapter.
+    pub fn includes(&self, region: Region) -> bool {
+        self.0.iter().any(|&(of, _)| of == region)
     }
 
-    /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Part, Linear)> {
+    /// All targets, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Region, Linear)> {
         self.0.iter().copied()
     }
 }
 
-impl FromIterator<(Part, Linear)> for Targets {
-    fn from_iter<I: IntoIterator<Item = (Part, Linear)>>(targets: I) -> Targets {
+impl FromIterator<(Region, Linear)> for Targets {
+    fn from_iter<I: IntoIterator<Item = (Region, Linear)>>(targets: I) -> Targets {
         Targets(targets.into_iter().collect())
     }
 }
@@ -143,15 +143,15 @@ impl FromIterator<(Part, Linear)> for Targets {
 impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut words = Vec::new();
-        for (name, part, linears) in [
-            ("text", Part::Text, &Linear::LAYER[..]),
-            ("projector", Part::Projector, &Linear::PROJECTOR[..]),
-            ("vision", Part::Vision, &Linear::LAYER[..]),
+        for (name, region, linears) in [
+            ("text", Region::Text, &Linear::LAYER[..]),
+            ("projector", Region::Projector, &Linear::PROJECTOR[..]),
+            ("vision", Region::Vision, &Linear::LAYER[..]),
         ] {
-            if linears.iter().all(|&linear| self.contains(part, linear)) {
+            if linears.iter().all(|&linear| self.contains(region, linear)) {
                 words.push(name.to_owned());
             } else {
-                let here = linears.iter().filter(|&&linear| self.contains(part, linear));
+                let here = linears.iter().filter(|&&linear| self.contains(region, linear));
                 words.extend(here.map(|linear| format!("{name}.{}", linear.as_str())));
             }
         }
@@ -166,11 +166,11 @@ pub struct LoraConfig {
     pub rank: usize,
     /// The numerator of the scaling.
     pub alpha: f32,
-    /// Divide alpha by the root of the rank (rank-stabilised LoRA) instead of the rank.
+    /// Divide alpha by the square root of the rank (rank-stabilized LoRA) instead of the rank.
     pub rslora: bool,
-    /// The share of inputs of A that is zeroed while training.
+    /// Dropout rate of the input of A.
     pub dropout: f32,
-    /// The linears that get one.
+    /// The linears that have an adapter.
     pub targets: Targets,
     /// Seeds A (uniform, as PEFT draws it: Kaiming with a = sqrt(5)); B starts at zero.
     pub seed: u64,
@@ -183,20 +183,26 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
-    /// What the product of B and A is multiplied with.
+    /// The factor of the low-rank update `B A`.
     pub fn scaling(&self) -> f32 {
         let rank = self.rank as f32;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
     }
 
-    /// Refuses settings that make no adapter.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), NetworkError> {
         let refuse = |reason: &str| Err(NetworkError::Lora { reason: reason.to_owned() });
         match self {
-            _ if self.rank == 0 || self.rank > 4096 => refuse("the rank of an adapter is between 1 and 4096"),
-            _ if !(self.alpha.is_finite() && self.alpha > 0.0) => refuse("alpha is a number above 0"),
-            _ if !(0.0..1.0).contains(&self.dropout) => refuse("dropout is at least 0 and below 1"),
-            _ if self.targets.0.is_empty() => refuse("no linear is named that could be trained"),
+            _ if self.rank == 0 || self.rank > 4096 => refuse("the LoRA rank must be between 1 and 4096"),
+            _ if !(self.alpha.is_finite() && self.alpha > 0.0) => {
+                refuse("the LoRA alpha must be a finite number above 0")
+            }
+            _ if !(0.0..1.0).contains(&self.dropout) => {
+                refuse("the dropout rate must be at least 0 and below 1")
+            }
+            _ if self.targets.0.is_empty() => {
+                refuse("no target is given: at least one linear must be trained")
+            }
             _ => Ok(()),
         }
     }
@@ -207,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_read_back_what_they_print() {
+    fn targets_parse_what_they_print() {
         for text in
             ["text", "text+projector", "text+projector+vision", "text.q_proj+text.v_proj+vision.q_proj"]
         {
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn scaling_is_alpha_over_rank_or_its_root() {
+    fn scaling_divides_alpha_by_rank_or_its_square_root() {
         let plain = LoraConfig { rank: 4, alpha: 6.0, ..LoraConfig::default() };
         assert_eq!(plain.scaling(), 1.5);
         assert_eq!(LoraConfig { rslora: true, ..plain }.scaling(), 3.0);

@@ -1,10 +1,11 @@
 //! Angles of rotary positions.
 //!
 //! Frequencies are rounded where transformers 5.23.0 rounds them (`modeling_rope_utils.py`, `modeling_pixtral.py`): far from
-//! the start of a text, a frequency off by one bit turns a pair noticeably.
+//! the start of a text, an error of one bit in a frequency changes the rotation noticeably.
 
 use super::batch::Image;
 use crate::kernels::{Angles, Kernels};
+use crate::weights::Dtype;
 
 /// `1 / theta^(2 i / head_size)`, `[head_size / 2]`.
 fn frequencies(theta: f64, head_size: usize) -> Vec<f32> {
@@ -34,7 +35,9 @@ pub(super) fn images<K: Kernels>(kernels: &K, theta: f64, head_size: usize, imag
 }
 
 fn upload<K: Kernels>(kernels: &K, angles: Vec<f32>) -> Angles<K> {
-    let turn =
-        |of: fn(f32) -> f32| kernels.upload(&angles.iter().map(|angle| of(*angle)).collect::<Vec<_>>());
-    Angles { cosines: turn(f32::cos), sines: turn(f32::sin) }
+    let upload = |function: fn(f32) -> f32| {
+        let values: Vec<f32> = angles.iter().map(|angle| function(*angle)).collect();
+        kernels.upload(&values, Dtype::F32)
+    };
+    Angles { cosines: upload(f32::cos), sines: upload(f32::sin) }
 }

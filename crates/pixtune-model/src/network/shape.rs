@@ -3,18 +3,18 @@
 use super::error::NetworkError;
 use crate::weights::{Family, ModelConfig};
 
-/// A stack of layers: both the text decoder and the vision encoder are one.
+/// The sizes of a stack of layers: the text decoder or the vision encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StackShape {
     /// Numbers per token or patch.
     pub hidden: usize,
-    /// Numbers between gate and down projection.
+    /// Inner width of the feed-forward part.
     pub feed_forward: usize,
     /// Layers.
     pub layers: usize,
     /// Heads of the queries.
     pub heads: usize,
-    /// Heads of keys and values; `heads` is a multiple.
+    /// Heads of keys and values; `heads` is a multiple of it.
     pub key_value_heads: usize,
     /// Numbers per head; even.
     pub head_size: usize,
@@ -31,13 +31,13 @@ pub struct ModelShape {
     pub text: StackShape,
     /// The vision encoder.
     pub vision: StackShape,
-    /// Token ids.
+    /// Number of token ids.
     pub vocabulary: usize,
     /// Channels of an image.
     pub channels: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
-    /// The most patches an image has on a side.
+    /// Maximum patches per side of an image.
     pub image_side: usize,
     /// Whether the projector's linears have a bias.
     pub projector_bias: bool,
@@ -48,12 +48,12 @@ pub struct ModelShape {
 }
 
 impl ModelShape {
-    /// The sizes of a configuration, where it is one this network computes.
+    /// The sizes of a configuration; an error if this network does not support it.
     pub fn new(config: &ModelConfig) -> Result<ModelShape, NetworkError> {
         let refuse = |reason: String| Err(NetworkError::Configuration { reason });
         if config.family != Family::Pixtral || config.projector.spatial_merge != 1 || config.projector.norm {
             return refuse(
-                "it merges patches (Mistral Small 3.1 and later); this network is Pixtral's".to_owned(),
+                "it merges patches (Mistral Small 3.1 and later); only Pixtral is supported".to_owned(),
             );
         }
         let (text, vision) = (&config.text, &config.vision);
@@ -90,32 +90,36 @@ impl ModelShape {
         Ok(shape)
     }
 
-    /// Refuses what no network can have; everything after relies on it.
+    /// Rejects impossible sizes; everything after relies on it.
     pub(super) fn check(&self) -> Result<(), NetworkError> {
         let refuse = |reason: String| Err(NetworkError::Configuration { reason });
         for (name, stack) in [("text", &self.text), ("vision", &self.vision)] {
             let StackShape { heads, key_value_heads, head_size, .. } = *stack;
             let sizes = [stack.hidden, stack.feed_forward, stack.layers, heads, key_value_heads, head_size];
             if sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
-                return refuse(format!("a size of the {name} part is zero or beyond 2^24: {sizes:?}"));
+                return refuse(format!("a size of the {name} model is zero or above 2^24: {sizes:?}"));
             }
             if !heads.is_multiple_of(key_value_heads) {
-                return refuse(format!("{heads} heads of the {name} part cannot share {key_value_heads}"));
+                return refuse(format!(
+                    "{heads} query heads of the {name} model cannot share {key_value_heads} key-value heads"
+                ));
             }
             if !head_size.is_multiple_of(2) {
-                return refuse(format!("heads of {head_size} numbers cannot turn in pairs"));
+                return refuse(format!(
+                    "a head size of {head_size} is not a multiple of 2: rotary positions need pairs"
+                ));
             }
         }
         if !self.vision.head_size.is_multiple_of(4) {
             return refuse(format!(
-                "vision heads of {} do not split in rows and columns",
+                "a vision head size of {} is not a multiple of 4: rotary positions need rows and columns",
                 self.vision.head_size
             ));
         }
         let sizes = [self.vocabulary, self.channels, self.patch, self.image_side];
         match sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
             true => {
-                refuse(format!("vocabulary, channels, patch or image are zero or beyond 2^24: {sizes:?}"))
+                refuse(format!("vocabulary, channels, patch or image side is zero or above 2^24: {sizes:?}"))
             }
             false => Ok(()),
         }
@@ -123,12 +127,12 @@ impl ModelShape {
 }
 
 impl StackShape {
-    /// Numbers of all queries of a token.
+    /// Width of a token's queries.
     pub fn query_width(&self) -> usize {
         self.heads * self.head_size
     }
 
-    /// Numbers of all keys of a token; as many are values.
+    /// Width of a token's keys, and of its values.
     pub fn key_width(&self) -> usize {
         self.key_value_heads * self.head_size
     }

@@ -1,8 +1,9 @@
-//! Layers on top of each other, and which of them are computed again in the backward pass.
+//! Layers on top of each other, and which of them are recomputed in the backward pass.
 
-use super::layer::{Below, Kept, Layer, Place, Remembered};
+use super::device_batch::Rows;
+use super::layer::{InputGradient, Layer, LayerCheckpoint, LayerRows, SavedLayer};
 use super::linear::Scope;
-use crate::kernels::{Kernels, Segment};
+use crate::kernels::Kernels;
 
 /// The layers of the text decoder or of the vision encoder.
 #[derive(Debug)]
@@ -10,93 +11,94 @@ pub(super) struct Stack<'w, K: Kernels> {
     pub(super) layers: Vec<Layer<'w, K>>,
 }
 
-/// What the forward pass left of a layer.
+/// What the forward pass saved of a layer.
 #[derive(Debug)]
 enum Saved<K: Kernels> {
-    /// All that its backward pass reads.
-    All(Kept<K>),
-    /// What the rest is computed from again.
-    Some(Remembered<K>),
+    /// All activations that its backward pass reads.
+    Activations(SavedLayer<K>),
+    /// The activations from which the others are recomputed.
+    Checkpoint(LayerCheckpoint<K>),
 }
 
-/// What the forward pass left of a stack.
+/// What the forward pass saved of a stack: of the layers from the first with a backward pass.
 #[derive(Debug)]
-pub(super) struct Trace<K: Kernels> {
-    /// Of the layers from the first that is needed.
-    saved: Vec<Saved<K>>,
+pub(super) struct SavedStack<K: Kernels> {
+    layers: Vec<Saved<K>>,
 }
 
-/// What a forward pass leaves behind.
+/// What a forward pass saves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Save {
     /// Nothing: there is no backward pass.
     Nothing,
-    /// Everything of the layers that are differentiated, but of the lowest `recomputed` only what the rest follows from.
-    ForBackward { below: Below, recomputed: usize },
+    /// The activations of the layers with a backward pass, but only checkpoints of the lowest `recomputed` of them.
+    ForBackward { input_gradient: InputGradient, recomputed: usize },
 }
 
 impl<K: Kernels> Stack<'_, K> {
-    /// The lowest layer whose backward pass is needed; the number of layers where none is.
-    pub(super) fn first_trained(&self, below: Below) -> usize {
-        let trained = |layer: &Layer<'_, K>| below == Below::Trained || layer.is_trained();
+    /// The lowest layer with a backward pass; the number of layers if there is none.
+    pub(super) fn first_trained(&self, input_gradient: InputGradient) -> usize {
+        let trained = |layer: &Layer<'_, K>| input_gradient == InputGradient::Needed || layer.is_trained();
         self.layers.iter().position(trained).unwrap_or(self.layers.len())
     }
 
-    /// The output of the last layer: the rows that are wanted.
+    /// The output of the last layer: the selected rows.
     pub(super) fn forward(
         &self,
         scope: &Scope<K>,
-        place: &Place<K>,
+        rows: &LayerRows<K>,
         mut x: K::Buffer,
-        keep: Keep,
-    ) -> (K::Buffer, Trace<K>) {
-        let mut saved = Vec::new();
+        save: Save,
+    ) -> (K::Buffer, SavedStack<K>) {
+        let mut layers = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let (out, kept) = layer.forward(scope, &self.place_of(index, place), x);
+            let (out, saved) = layer.forward(scope, &self.rows_of(index, rows), x);
             x = out;
-            if let Keep::ForBackward { below, recomputed } = keep {
-                match index.checked_sub(self.first_trained(below)) {
+            if let Save::ForBackward { input_gradient, recomputed } = save {
+                match index.checked_sub(self.first_trained(input_gradient)) {
                     None => {}
-                    Some(above) if above < recomputed => saved.push(Saved::Some(kept.into_remembered())),
-                    Some(_) => saved.push(Saved::All(kept)),
+                    Some(above) if above < recomputed => {
+                        layers.push(Saved::Checkpoint(saved.into_checkpoint()));
+                    }
+                    Some(_) => layers.push(Saved::Activations(saved)),
                 }
             }
         }
-        (x, Trace { saved })
+        (x, SavedStack { layers })
     }
 
-    /// Adds the gradients of all adapters; gives the gradient of the input where something below is trained.
+    /// Adds the gradients of all adapters; returns the input gradient if it is needed.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,
         gradients: &mut K::Buffer,
-        place: &Place<K>,
-        (trace, mut y_gradient): (Trace<K>, K::Buffer),
-        below: Below,
+        rows: &LayerRows<K>,
+        (saved, mut y_gradient): (SavedStack<K>, K::Buffer),
+        input_gradient: InputGradient,
     ) -> Option<K::Buffer> {
-        let first = self.first_trained(below);
-        for (above, saved) in trace.saved.into_iter().enumerate().rev() {
+        let first = self.first_trained(input_gradient);
+        for (above, saved) in saved.layers.into_iter().enumerate().rev() {
             let index = first + above;
-            let (layer, place) = (&self.layers[index], self.place_of(index, place));
-            let kept = match saved {
-                Saved::All(kept) => kept,
-                Saved::Some(remembered) => layer.recompute(scope, &place, remembered),
+            let (layer, rows) = (&self.layers[index], self.rows_of(index, rows));
+            let saved = match saved {
+                Saved::Activations(saved) => saved,
+                Saved::Checkpoint(checkpoint) => layer.recompute(scope, &rows, checkpoint),
             };
-            let below = if index > first { Below::Trained } else { below };
-            y_gradient = layer.backward(scope, gradients, &place, (kept, y_gradient), below)?;
+            let input_gradient = if index > first { InputGradient::Needed } else { input_gradient };
+            y_gradient = layer.backward(scope, gradients, &rows, (saved, y_gradient), input_gradient)?;
         }
         Some(y_gradient)
     }
 
-    /// Only the last layer's output may be wanted in part.
-    fn place_of<'p>(&self, index: usize, place: &Place<'p, K>) -> Place<'p, K> {
-        let wanted = if index + 1 == self.layers.len() { place.wanted } else { None };
-        Place { wanted, ..*place }
+    /// Only the last layer computes a selection of its output.
+    fn rows_of<'a>(&self, index: usize, rows: &LayerRows<'a, K>) -> LayerRows<'a, K> {
+        let selection = if index + 1 == self.layers.len() { rows.selection } else { None };
+        LayerRows { selection, ..*rows }
     }
 }
 
-/// Segments of rows that see only each other, from cumulative lengths.
-pub(super) fn segments(cumulative: &[u32]) -> Vec<Segment> {
-    let bounds = cumulative.windows(2).map(|pair| pair[0] as usize..pair[1] as usize);
-    bounds.map(|rows| Segment { queries: rows.clone(), keys: rows }).collect()
+impl<'a, K: Kernels> From<&'a Rows<K>> for LayerRows<'a, K> {
+    fn from(all: &'a Rows<K>) -> LayerRows<'a, K> {
+        LayerRows { all, selection: None }
+    }
 }

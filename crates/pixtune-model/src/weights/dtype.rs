@@ -1,6 +1,6 @@
 //! Element types of tensors, and the conversions between the floating ones.
 
-use crate::kernels::vectorised;
+use crate::simd::vectorized;
 
 /// The type of a tensor's elements, under the name safetensors files use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ impl Dtype {
     }
 
     /// Bytes of one element.
-    pub fn size(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Dtype::Bool | Dtype::U8 | Dtype::I8 | Dtype::F8E4M3 | Dtype::F8E5M2 => 1,
             Dtype::U16 | Dtype::I16 | Dtype::F16 | Dtype::BF16 => 2,
@@ -222,7 +222,7 @@ pub fn write_f32(dtype: Dtype, values: &[f32], bytes: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-vectorised! {
+vectorized! {
     fn read_bf16(bytes: &[[u8; 2]], values: &mut [f32]) {
         for (value, two) in values.iter_mut().zip(bytes) {
             *value = bf16_to_f32(u16::from_le_bytes(*two));
@@ -230,7 +230,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn write_bf16(values: &[f32], bytes: &mut [[u8; 2]]) {
         for (two, value) in bytes.iter_mut().zip(values) {
             *two = f32_to_bf16(*value).to_le_bytes();

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pixtune_model::kernels::CpuKernels;
+use pixtune_model::kernels::{AdamW, CpuKernels, FrozenTensor};
 use pixtune_model::network::{
-    AdamW, Batch, FrozenTensor, FrozenWeights, Image, LoraConfig, ModelShape, Network, NetworkError,
-    NetworkOptions, Pass, Sequence, StackShape, Storage,
+    Batch, FrozenWeights, Image, LoraConfig, ModelShape, Network, NetworkError, NetworkOptions, Pass,
+    Sequence, StackShape,
 };
-use pixtune_model::weights::{Spelling, TensorName};
+use pixtune_model::weights::{Dtype, Spelling, TensorName};
 
 use super::fixture::{all_rows, difference, relative, repository, tensors};
 
@@ -48,7 +48,7 @@ impl FrozenWeights for Weights {
     fn tensor(&self, name: TensorName) -> Result<Option<FrozenTensor<'_>>, NetworkError> {
         let found = self.0.get(&name.path(Spelling::Live));
         Ok(found.map(|(shape, bytes)| FrozenTensor {
-            storage: Storage::F32,
+            dtype: Dtype::F32,
             shape: shape.clone(),
             bytes: Cow::Borrowed(bytes),
         }))

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use pixtune_core::json;
-use pixtune_model::kernels::CpuKernels;
-use pixtune_model::network::{AdamW, Network, Pass};
+use pixtune_model::kernels::{AdamW, CpuKernels};
+use pixtune_model::network::{Network, Pass};
 
 use super::fixture::{Fixture, all, network, numbers, relative, tensors};
 

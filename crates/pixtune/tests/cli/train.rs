@@ -422,7 +422,7 @@ fn settings_without_sense_are_refused_before_anything_is_read() {
         (["--weight-decay", "-1"], "--weight-decay"),
         (["--epochs", "0"], "a run has at least one step"),
         (["--warmup", "2.5"], "is neither a share"),
-        (["--targets", "lm_head"], "is no target"),
+        (["--targets", "lm_head"], "is not a target"),
         (["--lora-rank", "0"], "the rank of an adapter"),
         (["--batch-tokens", "0"], "a step has at least one batch"),
         (["--eval-every", "0"], "at least one step"),

@@ -1,9 +1,9 @@
-//! Views of matrices.
+//! Matrix views.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A matrix that is read: any strides.
+/// A shared view of a matrix with any strides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matrix<'a, T = f32> {
     pub(super) at: *const T,
@@ -11,10 +11,10 @@ pub(super) struct Matrix<'a, T = f32> {
     pub(super) columns: usize,
     pub(super) row_stride: usize,
     pub(super) column_stride: usize,
-    life: PhantomData<&'a [T]>,
+    lifetime: PhantomData<&'a [T]>,
 }
 
-/// A matrix that is written. Views made by splitting share no number.
+/// An exclusive view of a matrix. Views made by splitting do not overlap.
 #[derive(Debug)]
 pub(super) struct MatrixMut<'a> {
     pub(super) at: *mut f32,
@@ -22,17 +22,17 @@ pub(super) struct MatrixMut<'a> {
     pub(super) columns: usize,
     pub(super) row_stride: usize,
     pub(super) column_stride: usize,
-    life: PhantomData<&'a mut [f32]>,
+    lifetime: PhantomData<&'a mut [f32]>,
 }
 
 // SAFETY: a view is a shared slice with gaps.
 unsafe impl<T: Sync> Send for Matrix<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Matrix<'_, T> {}
-// SAFETY: a view is an exclusive slice with gaps; splitting gives views without a common number.
+// SAFETY: a view is an exclusive slice with gaps; splitting gives views that do not overlap.
 unsafe impl Send for MatrixMut<'_> {}
 
-/// How a matrix is cut.
+/// A cut of a matrix into a grid of parts.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) rows: Vec<Range<usize>>,
@@ -40,14 +40,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// How many.
+    /// The number of parts.
     pub(super) fn len(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// The rows of a buffer.
+    /// A buffer as rows of `columns` numbers.
     pub(super) fn new(values: &'a [T], columns: usize) -> Matrix<'a, T> {
         let rows = values.len() / columns.max(1);
         Matrix {
@@ -56,11 +56,11 @@ impl<'a, T> Matrix<'a, T> {
             columns,
             row_stride: columns,
             column_stride: 1,
-            life: PhantomData,
+            lifetime: PhantomData,
         }
     }
 
-    /// Mirrored: rows become columns.
+    /// Transposed: rows become columns.
     pub(super) fn transposed(self) -> Matrix<'a, T> {
         let Matrix { rows, columns, row_stride, column_stride, .. } = self;
         Matrix { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride, ..self }
@@ -69,7 +69,7 @@ impl<'a, T> Matrix<'a, T> {
     /// Some of its rows.
     pub(super) fn rows(self, range: Range<usize>) -> Matrix<'a, T> {
         assert!(range.start <= range.end && range.end <= self.rows);
-        // An empty range may start beyond the buffer; it is never read.
+        // An empty range may start past the buffer; it is never read.
         Matrix { at: self.at.wrapping_add(range.start * self.row_stride), rows: range.len(), ..self }
     }
 
@@ -79,7 +79,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// One of its numbers.
-    pub(super) fn number(self, row: usize, column: usize) -> T
+    pub(super) fn get(self, row: usize, column: usize) -> T
     where
         T: Copy,
     {
@@ -88,16 +88,16 @@ impl<'a, T> Matrix<'a, T> {
         unsafe { *self.at.add(row * self.row_stride + column * self.column_stride) }
     }
 
-    /// One row of a matrix that lies row by row.
+    /// One row of a matrix that is stored row by row.
     pub(super) fn row(self, row: usize) -> &'a [T] {
         assert!(row < self.rows && self.column_stride == 1);
-        // SAFETY: a row within the matrix; its numbers lie side by side.
+        // SAFETY: a row within the matrix; its numbers are adjacent.
         unsafe { std::slice::from_raw_parts(self.at.add(row * self.row_stride), self.columns) }
     }
 }
 
 impl<'a> MatrixMut<'a> {
-    /// The rows of a buffer.
+    /// A buffer as rows of `columns` numbers.
     pub(super) fn new(values: &'a mut [f32], columns: usize) -> MatrixMut<'a> {
         let rows = values.len() / columns.max(1);
         MatrixMut {
@@ -106,16 +106,16 @@ impl<'a> MatrixMut<'a> {
             columns,
             row_stride: columns,
             column_stride: 1,
-            life: PhantomData,
+            lifetime: PhantomData,
         }
     }
 
-    /// The same numbers for a shorter time.
-    pub(super) fn again(&mut self) -> MatrixMut<'_> {
-        MatrixMut { life: PhantomData, ..*self }
+    /// The same view with a shorter lifetime.
+    pub(super) fn reborrow(&mut self) -> MatrixMut<'_> {
+        MatrixMut { lifetime: PhantomData, ..*self }
     }
 
-    /// Mirrored.
+    /// Transposed.
     pub(super) fn transposed(self) -> MatrixMut<'a> {
         let MatrixMut { rows, columns, row_stride, column_stride, .. } = self;
         MatrixMut {
@@ -151,7 +151,7 @@ impl<'a> MatrixMut<'a> {
         self.split_columns(range.end).0.split_columns(range.start).1
     }
 
-    /// Parts that share no number: the same ranges of rows for all ranges of columns, both without gaps.
+    /// Splits into non-overlapping parts: the same ranges of rows for all ranges of columns, both without gaps.
     pub(super) fn split(self, parts: Parts) -> Vec<(Range<usize>, Range<usize>, MatrixMut<'a>)> {
         let mut views = Vec::with_capacity(parts.len());
         let mut rest = self;
@@ -167,10 +167,10 @@ impl<'a> MatrixMut<'a> {
         views
     }
 
-    /// One row of a matrix that lies row by row.
+    /// One row of a matrix that is stored row by row.
     pub(super) fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(row < self.rows && self.column_stride == 1);
-        // SAFETY: a row within the matrix; its numbers lie side by side, and no other view has them.
+        // SAFETY: a row within the matrix; its numbers are adjacent, and no other view covers them.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(row * self.row_stride), self.columns) }
     }
 }

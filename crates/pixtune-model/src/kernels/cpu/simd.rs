@@ -1,34 +1,11 @@
-//! Loops compiled twice, for AVX2 and for any processor, and an exponential they can vectorise.
+//! Vectorizable sums and exponentials, with the same bits on every CPU.
 
-/// Compiles a function for AVX2 as well, and takes that version where the processor has it. No multiplication is fused with
-/// an addition, so both versions give the same bits.
-macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            fn portable($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $ty),*) $(-> $ret)? {
-                    portable($($arg),*)
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            portable($($arg),*)
-        }
-    };
-}
-pub(crate) use vectorised;
+use crate::simd::vectorized;
 
-/// How many sums run side by side: the order of additions must not depend on the processor.
+/// Number of partial sums: a constant, because the order of additions must not depend on the CPU.
 pub(super) const LANES: usize = 16;
 
-/// e to the x, within two units in the last place between -87 and 88; beyond, the value at that end. A NaN stays one.
+/// e to the x, within two units in the last place between -87 and 88; outside, the value at that end. A NaN stays a NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding this leaves the rounded number in the low bits of the mantissa.
@@ -48,8 +25,8 @@ pub(super) fn exp(x: f32) -> f32 {
     mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
-vectorised! {
-    /// The sum of products.
+vectorized! {
+    /// The dot product.
     pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         let (a, a_rest) = a.as_chunks::<LANES>();
         let (b, b_rest) = b.as_chunks::<LANES>();

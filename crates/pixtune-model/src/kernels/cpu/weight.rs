@@ -1,23 +1,24 @@
-//! Frozen matrices: stored as on disk, widened to single precision where a product packs them.
+//! Frozen matrices: kept in the dtype they are stored in, widened to f32 when GEMM packs them.
 
 use std::borrow::Cow;
 
 use rayon::prelude::*;
 
 use super::CpuKernels;
+use super::gemm::{Precision, RightFactor, Term};
 use super::matrix::{Matrix, MatrixMut};
-use super::product::{Precision, Right, Term};
-use super::simd::{dot, vectorised};
-use crate::kernels::Write;
-use crate::network::{FrozenTensor, Storage};
-use crate::weights::dtype::f16_to_f32;
+use super::simd::{dot, sum_lanes};
+use crate::kernels::{FrozenTensor, UnsupportedDtype, Write};
+use crate::simd::vectorized;
+use crate::weights::Dtype;
+use crate::weights::dtype::{bf16_to_f32, f16_to_f32};
 
-/// A frozen matrix, borrowed where it lies in memory as the processor reads it.
+/// A frozen matrix, borrowed where it is in memory in a form that the CPU can read.
 #[derive(Debug)]
 pub struct CpuWeight<'w> {
-    /// Rows; the first axis of a tensor.
+    /// The first axis of the tensor.
     pub(super) rows: usize,
-    /// Columns; all other axes.
+    /// All other axes of the tensor.
     pub(super) columns: usize,
     numbers: Numbers<'w>,
 }
@@ -28,22 +29,23 @@ enum Numbers<'w> {
     Bf16(Cow<'w, [u16]>),
 }
 
-/// Up to so many rows of `x`, a product reads the weight once from memory and is bound by that.
+/// With at most this many rows of `x`, reading the weight from memory takes longer than the arithmetic.
 const FEW_ROWS: usize = 4;
 
 impl<'w> CpuWeight<'w> {
-    pub(super) fn new(tensor: FrozenTensor<'w>) -> CpuWeight<'w> {
+    pub(super) fn new(tensor: FrozenTensor<'w>) -> Result<CpuWeight<'w>, UnsupportedDtype> {
         let rows = tensor.shape.first().copied().unwrap_or(1);
         let columns = tensor.shape.iter().skip(1).product();
-        let numbers = match tensor.storage {
-            Storage::F32 => Numbers::F32(view(tensor.bytes, f32::from_le_bytes)),
-            Storage::Bf16 => Numbers::Bf16(view(tensor.bytes, u16::from_le_bytes)),
-            Storage::F16 => {
+        let numbers = match tensor.dtype {
+            Dtype::F32 => Numbers::F32(view(tensor.bytes, f32::from_le_bytes)),
+            Dtype::BF16 => Numbers::Bf16(view(tensor.bytes, u16::from_le_bytes)),
+            Dtype::F16 => {
                 let halves = tensor.bytes.as_chunks().0.iter();
                 Numbers::F32(halves.map(|half| f16_to_f32(u16::from_le_bytes(*half))).collect())
             }
+            other => return Err(UnsupportedDtype(other)),
         };
-        CpuWeight { rows, columns, numbers }
+        Ok(CpuWeight { rows, columns, numbers })
     }
 
     /// One row, widened.
@@ -64,11 +66,11 @@ impl<'w> CpuWeight<'w> {
         out
     }
 
-    /// `[rows, columns]`, as the right factor of a product.
-    pub(super) fn right(&self) -> Right<'_> {
+    /// `[rows, columns]`, as the right factor of a GEMM.
+    pub(super) fn right(&self) -> RightFactor<'_> {
         match &self.numbers {
-            Numbers::F32(numbers) => Right::F32(Matrix::new(numbers, self.columns)),
-            Numbers::Bf16(numbers) => Right::Bf16(Matrix::new(numbers, self.columns)),
+            Numbers::F32(numbers) => RightFactor::F32(Matrix::new(numbers, self.columns)),
+            Numbers::Bf16(numbers) => RightFactor::Bf16(Matrix::new(numbers, self.columns)),
         }
     }
 
@@ -81,7 +83,7 @@ impl<'w> CpuWeight<'w> {
     }
 }
 
-/// The bytes as numbers: the same memory where it is aligned and this processor is little-endian, a copy otherwise.
+/// The bytes as numbers: the same memory where it is aligned and the CPU is little-endian, a copy otherwise.
 fn view<'w, T, const N: usize>(bytes: Cow<'w, [u8]>, read: fn([u8; N]) -> T) -> Cow<'w, [T]>
 where
     T: Plain + Clone,
@@ -89,7 +91,7 @@ where
     if let Cow::Borrowed(bytes) = bytes
         && cfg!(target_endian = "little")
     {
-        // SAFETY: every pattern of bits is a number of these types.
+        // SAFETY: every bit pattern is a value of these types.
         let (before, numbers, after) = unsafe { bytes.align_to::<T>() };
         if before.is_empty() && after.is_empty() {
             return Cow::Borrowed(numbers);
@@ -98,36 +100,36 @@ where
     Cow::Owned(bytes.as_chunks().0.iter().map(|chunk| read(*chunk)).collect())
 }
 
-/// Types for which every pattern of bits is a value.
+/// Types for which every bit pattern is a value.
 trait Plain {}
 impl Plain for f32 {}
 impl Plain for u16 {}
 
-vectorised! {
+vectorized! {
     fn widen(halves: &[u16], out: &mut [f32]) {
         for (out, half) in out.iter_mut().zip(halves) {
-            *out = f32::from_bits(u32::from(*half) << 16);
+            *out = bf16_to_f32(*half);
         }
     }
 }
 
-vectorised! {
+vectorized! {
     fn dot_bf16(halves: &[u16], x: &[f32]) -> f32 {
         let (halves, halves_rest) = halves.as_chunks::<16>();
         let (x, x_rest) = x.as_chunks::<16>();
         let mut sums = [0.0f32; 16];
         for (halves, x) in halves.iter().zip(x) {
             for lane in 0..16 {
-                sums[lane] += f32::from_bits(u32::from(halves[lane]) << 16) * x[lane];
+                sums[lane] += bf16_to_f32(halves[lane]) * x[lane];
             }
         }
-        let rest = halves_rest.iter().zip(x_rest).map(|(half, x)| f32::from_bits(u32::from(*half) << 16) * x);
-        super::simd::sum_lanes(sums) + rest.sum::<f32>()
+        let rest = halves_rest.iter().zip(x_rest).map(|(half, x)| bf16_to_f32(*half) * x);
+        sum_lanes(sums) + rest.sum::<f32>()
     }
 }
 
 impl CpuKernels {
-    /// `y = x W^T`, and what else is summed with it.
+    /// `y = x W^T`, plus one more term.
     pub(super) fn weight_times(
         &self,
         x: &[f32],
@@ -138,17 +140,20 @@ impl CpuKernels {
     ) {
         let (inputs, outputs) = (weight.columns, weight.rows);
         let rows = x.len() / inputs.max(1);
-        assert!(x.len() == rows * inputs && y.len() == rows * outputs, "a linear's buffers have its shape");
-        if rows <= FEW_ROWS && self.products.precision == Precision::Single {
+        assert!(
+            x.len() == rows * inputs && y.len() == rows * outputs,
+            "the buffers have the shape of the weight"
+        );
+        if rows <= FEW_ROWS && self.gemm.precision == Precision::Single {
             self.few_rows_times(x, weight, y, write);
-            return self.sum(MatrixMut::new(y, outputs), Write::Add, 1.0, more.as_slice());
+            return self.multiply_sum(MatrixMut::new(y, outputs), Write::Add, 1.0, more.as_slice());
         }
         let term = Term { left: Matrix::new(x, inputs), right: weight.right().transposed(), factor: 1.0 };
         let terms: Vec<Term> = std::iter::once(term).chain(more).collect();
-        self.sum(MatrixMut::new(y, outputs), write, 1.0, &terms);
+        self.multiply_sum(MatrixMut::new(y, outputs), write, 1.0, &terms);
     }
 
-    /// `dx = dy W`, and what else is summed with it.
+    /// `dx = dy W`, plus one more term.
     pub(super) fn weight_transposed_times(
         &self,
         dy: &[f32],
@@ -159,10 +164,13 @@ impl CpuKernels {
     ) {
         let (inputs, outputs) = (weight.columns, weight.rows);
         let rows = dy.len() / outputs.max(1);
-        assert!(dx.len() == rows * inputs && dy.len() == rows * outputs, "a linear's buffers have its shape");
+        assert!(
+            dx.len() == rows * inputs && dy.len() == rows * outputs,
+            "the buffers have the shape of the weight"
+        );
         let term = Term { left: Matrix::new(dy, outputs), right: weight.right(), factor: 1.0 };
         let terms: Vec<Term> = std::iter::once(term).chain(more).collect();
-        self.sum(MatrixMut::new(dx, inputs), write, 1.0, &terms);
+        self.multiply_sum(MatrixMut::new(dx, inputs), write, 1.0, &terms);
     }
 
     fn few_rows_times(&self, x: &[f32], weight: &CpuWeight, y: &mut [f32], write: Write) {
@@ -185,20 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn storage_does_not_change_a_product() {
+    fn the_stored_dtype_changes_no_bit() {
         let kernels = CpuKernels::new(2).unwrap();
         let (rows, inputs, outputs) = (7, 24, 40);
         let numbers: Vec<f32> = (0..inputs * outputs).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
         let wide: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         let narrow: Vec<u8> =
             numbers.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect();
-        let tensor = |storage, bytes| FrozenTensor {
-            storage,
-            shape: vec![outputs, inputs],
-            bytes: Cow::Borrowed(bytes),
-        };
-        let wide = CpuWeight::new(tensor(Storage::F32, &wide));
-        let narrow = CpuWeight::new(tensor(Storage::Bf16, &narrow));
+        let tensor =
+            |dtype, bytes| FrozenTensor { dtype, shape: vec![outputs, inputs], bytes: Cow::Borrowed(bytes) };
+        let wide = CpuWeight::new(tensor(Dtype::F32, &wide)).unwrap();
+        let narrow = CpuWeight::new(tensor(Dtype::BF16, &narrow)).unwrap();
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i % 13) as f32 - 6.0).collect();
         let dy: Vec<f32> = (0..rows * outputs).map(|i| (i % 7) as f32 - 3.0).collect();
         for few in [1, rows] {

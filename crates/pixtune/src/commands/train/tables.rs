@@ -66,8 +66,8 @@ pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
     row(&mut out, "  adapter", &format!("{}, gradients and optimizer included", bytes(memory.adapter)));
     let layers = memory.layers;
     let recomputed = match memory.recomputed_layers {
-        0 => format!("{}, nothing is computed again", bytes(memory.kept)),
-        again => format!("{}, {again} of {layers} layers are computed again", bytes(memory.kept)),
+        0 => format!("{}, nothing is computed again", bytes(memory.saved)),
+        again => format!("{}, {again} of {layers} layers are computed again", bytes(memory.saved)),
     };
     row(&mut out, "  activations", &recomputed);
     row(&mut out, "  in work", &bytes(memory.working));
@@ -116,7 +116,7 @@ pub fn forecast_json(plan: &Plan, forecast: &Forecast) -> String {
         forecast.largest_batch,
         memory.weights,
         memory.adapter,
-        memory.kept,
+        memory.saved,
         memory.working,
         forecast.waiting,
         memory.recomputed_layers,

@@ -1,63 +1,67 @@
-//! Right factors that are packed once and read by many small products.
+//! Right factors that are packed once and read by many small GEMMs.
 
-use super::matrix::{Matrix, MatrixMut};
 use super::pack::pack;
-use super::product::{Precision, Products, blocks};
-use super::tile::{Instructions, Stretch};
+use super::tile::{InstructionSet, TileTerm};
+use super::{Gemm, Precision, blocks};
 use crate::kernels::Write;
+use crate::kernels::cpu::matrix::{Matrix, MatrixMut};
 
-/// A matrix as tiles read it: panel after panel as wide as a tile, each row by row, the last no wider than its vectors. Or
-/// what follows a row and a panel of it.
+/// A matrix as tiles read it: panels as wide as a tile, each stored row by row, the last no wider than its vectors. A view
+/// may start at a later row and panel.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packed<'a> {
+pub(in crate::kernels::cpu) struct PackedMatrix<'a> {
     values: &'a [f32],
-    instructions: Instructions,
+    instructions: InstructionSet,
     rows: usize,
     columns: usize,
     first_row: usize,
     first_column: usize,
 }
 
-impl<'a> Packed<'a> {
-    /// How many numbers a matrix takes.
-    pub(super) fn len(instructions: Instructions, rows: usize, columns: usize) -> usize {
+impl<'a> PackedMatrix<'a> {
+    /// The length of a packed matrix.
+    pub(in crate::kernels::cpu) fn len(instructions: InstructionSet, rows: usize, columns: usize) -> usize {
         rows * columns.next_multiple_of(instructions.lanes())
     }
 
     /// Packs a matrix into the front of `to`.
-    pub(super) fn new(instructions: Instructions, from: Matrix, to: &'a mut [f32]) -> Packed<'a> {
+    pub(in crate::kernels::cpu) fn new(
+        instructions: InstructionSet,
+        from: Matrix,
+        to: &'a mut [f32],
+    ) -> PackedMatrix<'a> {
         let Matrix { rows, columns, .. } = from;
-        let mut rest = &mut to[..Packed::len(instructions, rows, columns)];
+        let mut rest = &mut to[..PackedMatrix::len(instructions, rows, columns)];
         for part in blocks(columns, instructions.columns()) {
             let width = part.len().next_multiple_of(instructions.lanes());
             let panel = rest.split_off_mut(..rows * width).unwrap_or_default();
             pack(instructions, from.columns(part), 1.0, width, panel);
         }
-        Packed::view(instructions, (rows, columns), to)
+        PackedMatrix::view(instructions, (rows, columns), to)
     }
 
-    /// A matrix of this size that was packed into the front of `values`.
-    pub(super) fn view(
-        instructions: Instructions,
+    /// A matrix of this size that is packed at the front of `values`.
+    pub(in crate::kernels::cpu) fn view(
+        instructions: InstructionSet,
         (rows, columns): (usize, usize),
         values: &'a [f32],
-    ) -> Packed<'a> {
-        let values = &values[..Packed::len(instructions, rows, columns)];
-        Packed { values, instructions, rows, columns, first_row: 0, first_column: 0 }
+    ) -> PackedMatrix<'a> {
+        let values = &values[..PackedMatrix::len(instructions, rows, columns)];
+        PackedMatrix { values, instructions, rows, columns, first_row: 0, first_column: 0 }
     }
 
-    /// From this row on.
-    pub(super) fn rows_from(self, row: usize) -> Packed<'a> {
-        Packed { first_row: self.first_row + row, ..self }
+    /// The rows from this one on.
+    pub(in crate::kernels::cpu) fn rows_from(self, row: usize) -> PackedMatrix<'a> {
+        PackedMatrix { first_row: self.first_row + row, ..self }
     }
 
-    /// From this column on, the first of a panel.
-    pub(super) fn columns_from(self, column: usize) -> Packed<'a> {
+    /// The columns from this one on, which is the first of a panel.
+    pub(in crate::kernels::cpu) fn columns_from(self, column: usize) -> PackedMatrix<'a> {
         debug_assert!(column.is_multiple_of(self.instructions.columns()));
-        Packed { first_column: self.first_column + column, ..self }
+        PackedMatrix { first_column: self.first_column + column, ..self }
     }
 
-    /// Where a panel begins, and how far its rows are apart.
+    /// The start of a panel and its row stride.
     fn panel(&self, column: usize) -> (usize, usize) {
         let first = self.first_column + column;
         let width = self.instructions.columns();
@@ -66,53 +70,58 @@ impl<'a> Packed<'a> {
         (first * self.rows + self.first_row * width, width)
     }
 
-    /// One number; zero right of the last column.
-    fn number(&self, row: usize, column: usize) -> f32 {
+    /// One number; zero past the last column.
+    fn get(&self, row: usize, column: usize) -> f32 {
         let panel = column / self.instructions.columns() * self.instructions.columns();
         let (start, width) = self.panel(panel);
         self.values[start + row * width + column - panel]
     }
 }
 
-impl Products {
-    /// `out = alpha * left right`, set or added, for no more rows than a tile has and as many columns as `out` has, which may
-    /// be more than `right` up to whole vectors.
-    pub(super) fn times_packed(
+impl Gemm {
+    /// `out = alpha * left right`, set or added, for at most the rows of one tile. `out` may have more columns than `right`,
+    /// up to whole vectors.
+    pub(in crate::kernels::cpu) fn multiply_packed(
         self,
         mut out: MatrixMut,
         write: Write,
         alpha: f32,
-        (left, right): (Matrix, Packed),
+        (left, right): (Matrix, PackedMatrix),
     ) {
         let depth = left.columns;
         assert!(left.rows == out.rows && out.rows <= self.instructions.rows() && out.column_stride == 1);
         assert!(right.instructions == self.instructions && right.first_row + depth <= right.rows);
         if self.precision == Precision::Double {
-            return double(out, write, alpha, (left, right));
+            return multiply_packed_double(out, write, alpha, (left, right));
         }
         for columns in blocks(out.columns, self.instructions.columns()) {
             let (start, width) = right.panel(columns.start);
             let vectors = columns.len().div_ceil(self.instructions.lanes());
             assert!(vectors * self.instructions.lanes() <= width);
-            let stretch = Stretch {
+            let term = TileTerm {
                 left: left.at,
-                left_row: left.row_stride,
-                left_inner: left.column_stride,
+                left_row_stride: left.row_stride,
+                left_column_stride: left.column_stride,
                 right: right.values[start..][..depth * width].as_ptr(),
-                right_inner: width,
+                right_row_stride: width,
                 depth,
             };
-            self.tile(out.again().columns(columns), vectors, &[stretch], (alpha, write));
+            self.tile(out.reborrow().columns(columns), vectors, &[term], (alpha, write));
         }
     }
 }
 
-/// Each sum rounded once.
-fn double(mut out: MatrixMut, write: Write, alpha: f32, (left, right): (Matrix, Packed)) {
+/// Rounds each sum once.
+fn multiply_packed_double(
+    mut out: MatrixMut,
+    write: Write,
+    alpha: f32,
+    (left, right): (Matrix, PackedMatrix),
+) {
     for row in 0..out.rows {
         for (column, out) in out.row(row).iter_mut().enumerate() {
             let products = (0..left.columns)
-                .map(|inner| f64::from(left.number(row, inner)) * f64::from(right.number(inner, column)));
+                .map(|inner| f64::from(left.get(row, inner)) * f64::from(right.get(inner, column)));
             let sum = f64::from(alpha) * products.sum::<f64>();
             *out = if write == Write::Add { f64::from(*out) + sum } else { sum } as f32;
         }
@@ -127,31 +136,30 @@ mod tests {
         (0..len).map(|i| (i * 37 % 11) as f32 - 5.0).collect()
     }
 
-    /// Small whole numbers: their sums are exact in any order.
+    /// Small integers: their sums are exact in any order.
     #[test]
-    fn a_product_is_that_of_the_definition() {
-        for instructions in Instructions::every() {
+    fn agrees_with_the_definition() {
+        for instructions in InstructionSet::every() {
             for precision in [Precision::Single, Precision::Double] {
-                let products = Products { instructions, precision };
+                let gemm = Gemm { instructions, precision };
                 for (rows, depth, columns) in [(1, 1, 1), (3, 20, 17), (4, 70, 100), (4, 5, 48)] {
                     let (left, right) = (numbers(rows * depth), numbers(depth * columns));
                     let right = Matrix::new(&right, columns);
-                    let mut space = vec![f32::NAN; Packed::len(instructions, depth, columns)];
-                    let packed = Packed::new(instructions, right, &mut space);
+                    let mut space = vec![f32::NAN; PackedMatrix::len(instructions, depth, columns)];
+                    let packed = PackedMatrix::new(instructions, right, &mut space);
                     let (skipped, panel) = (depth / 2, instructions.columns());
                     let first = if columns > panel { panel } else { 0 };
-                    let room = (columns - first).next_multiple_of(instructions.lanes());
-                    for columns_out in [columns - first, room] {
+                    let padded = (columns - first).next_multiple_of(instructions.lanes());
+                    for columns_out in [columns - first, padded] {
                         let mut out = vec![1.0; rows * columns_out];
                         let view = MatrixMut::new(&mut out, columns_out);
                         let part = packed.rows_from(skipped).columns_from(first);
                         let left = Matrix::new(&left, depth).columns(skipped..depth);
-                        products.times_packed(view, Write::Add, 2.0, (left, part));
+                        gemm.multiply_packed(view, Write::Add, 2.0, (left, part));
                         for (row, out) in out.chunks(columns_out).enumerate() {
                             for (column, out) in out.iter().enumerate() {
                                 let inside = first + column < columns;
-                                let product =
-                                    |k| left.number(row, k) * right.number(skipped + k, first + column);
+                                let product = |k| left.get(row, k) * right.get(skipped + k, first + column);
                                 let sum: f32 =
                                     if inside { (0..depth - skipped).map(product).sum() } else { 0.0 };
                                 assert_eq!(*out, 1.0 + 2.0 * sum, "{instructions:?} {row} {column}");

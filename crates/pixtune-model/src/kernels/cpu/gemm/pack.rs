@@ -1,18 +1,18 @@
-//! Right factors as tiles read them: row by row, widened to single precision, in panels as wide as a tile.
+//! Packs right factors the way tiles read them: row by row, widened to f32, in panels as wide as a tile.
 
-use super::matrix::Matrix;
-use super::product::blocks;
-use super::simd::vectorised;
-use super::tile::Instructions;
+use super::blocks;
+use super::tile::InstructionSet;
+use crate::kernels::cpu::matrix::Matrix;
+use crate::simd::vectorized;
 
-/// A number as a matrix stores it.
+/// A stored number.
 pub(super) trait Stored: Copy {
-    /// How many of them a word of 32 bits holds.
+    /// How many fit into 32 bits.
     const IN_WORD: usize;
 
     fn widen(self) -> f32;
 
-    /// Rows of a panel from a matrix that lies row by row; the panel has `width` numbers a row, zeros behind the last.
+    /// Copies a matrix that is stored row by row to a panel of `width` numbers per row, padded with zeros.
     fn copy(from: Matrix<Self>, factor: f32, width: usize, to: &mut [f32]);
 }
 
@@ -25,7 +25,7 @@ impl Stored for f32 {
     }
 
     fn copy(from: Matrix<f32>, factor: f32, width: usize, to: &mut [f32]) {
-        vectorised! {
+        vectorized! {
             fn copy(from: Matrix<f32>, factor: f32, width: usize, to: &mut [f32]) {
                 copy_rows(from, factor, width, to);
             }
@@ -34,7 +34,7 @@ impl Stored for f32 {
     }
 }
 
-/// The upper half of a number of single precision.
+/// bf16: the upper half of an `f32`.
 impl Stored for u16 {
     const IN_WORD: usize = 2;
 
@@ -44,7 +44,7 @@ impl Stored for u16 {
     }
 
     fn copy(from: Matrix<u16>, factor: f32, width: usize, to: &mut [f32]) {
-        vectorised! {
+        vectorized! {
             fn copy(from: Matrix<u16>, factor: f32, width: usize, to: &mut [f32]) {
                 copy_rows(from, factor, width, to);
             }
@@ -62,9 +62,9 @@ fn copy_rows<T: Stored>(from: Matrix<T>, factor: f32, width: usize, to: &mut [f3
     }
 }
 
-/// Writes a matrix, `factor` times, as a panel: `width` numbers for each row, zeros behind the last column.
+/// Writes `factor` times a matrix as a panel: `width` numbers per row, padded with zeros.
 pub(super) fn pack<T: Stored>(
-    instructions: Instructions,
+    instructions: InstructionSet,
     from: Matrix<T>,
     factor: f32,
     width: usize,
@@ -75,12 +75,12 @@ pub(super) fn pack<T: Stored>(
         return T::copy(from, factor, width, to);
     }
     let (rows, columns) = squares(instructions, from, factor, width, to);
-    // What is written for so many rows stays in the first cache while all columns pass.
+    // The panel's rows of a block stay in the L1 cache while all columns are read.
     for block in blocks(from.rows, 128) {
         for column in 0..from.columns {
             let first = if column < columns { block.start.max(rows) } else { block.start };
             for row in first..block.end {
-                to[row * width + column] = from.number(row, column).widen() * factor;
+                to[row * width + column] = from.get(row, column).widen() * factor;
             }
         }
         for row in to[block.start * width..block.end * width].chunks_exact_mut(width) {
@@ -89,9 +89,9 @@ pub(super) fn pack<T: Stored>(
     }
 }
 
-/// Packs what whole squares of vectors cover; gives how many rows and columns that is.
+/// Packs the part that whole squares of vectors cover; returns its rows and columns.
 fn squares<T: Stored>(
-    instructions: Instructions,
+    instructions: InstructionSet,
     from: Matrix<T>,
     factor: f32,
     width: usize,
@@ -99,7 +99,7 @@ fn squares<T: Stored>(
 ) -> (usize, usize) {
     let lanes = instructions.lanes();
     let step = lanes * T::IN_WORD;
-    if from.row_stride != 1 || instructions == Instructions::Portable {
+    if from.row_stride != 1 || instructions == InstructionSet::Portable {
         return (0, 0);
     }
     let (rows, columns) = (from.rows / step * step, from.columns / lanes * lanes);
@@ -107,20 +107,20 @@ fn squares<T: Stored>(
         for column in (0..columns).step_by(lanes) {
             let square = Square {
                 from: from.at.wrapping_add(row + column * from.column_stride).cast(),
-                from_bytes: from.column_stride * size_of::<T>(),
+                from_stride_bytes: from.column_stride * size_of::<T>(),
                 to: to[row * width + column..].as_mut_ptr(),
-                to_row: width,
+                to_row_stride: width,
                 factor,
             };
-            // SAFETY: the processor has these instructions. `step` numbers lie side by side in each of `lanes` columns of
-            // the matrix, and the panel has `lanes` places in each of `step` rows, as was asserted.
+            // SAFETY: the CPU supports these instructions. `step` numbers are adjacent in each of `lanes` columns of the
+            // matrix, and the panel has `lanes` numbers in each of `step` rows, as asserted in `pack`.
             unsafe {
                 match instructions {
                     #[cfg(target_arch = "x86_64")]
-                    Instructions::Avx512 => avx512::transpose::<T>(square),
+                    InstructionSet::Avx512 => avx512::transpose::<T>(square),
                     #[cfg(target_arch = "x86_64")]
-                    Instructions::Avx2 => avx2::transpose::<T>(square),
-                    Instructions::Portable => return (0, 0),
+                    InstructionSet::Avx2 => avx2::transpose::<T>(square),
+                    InstructionSet::Portable => return (0, 0),
                 }
             }
         }
@@ -128,19 +128,17 @@ fn squares<T: Stored>(
     (rows, columns)
 }
 
-/// As many columns of words as a vector has lanes, each as long as a vector.
+/// As many columns of 32-bit words as a vector has lanes, each as long as a vector.
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(target_arch = "x86_64"),
-    allow(dead_code, reason = "only vectors of that architecture read it")
+    allow(dead_code, reason = "only the vector code of that architecture reads it")
 )]
 struct Square {
     from: *const u8,
-    /// From one column to the next.
-    from_bytes: usize,
+    from_stride_bytes: usize,
     to: *mut f32,
-    /// From one row to the next.
-    to_row: usize,
+    to_row_stride: usize,
     factor: f32,
 }
 
@@ -152,24 +150,25 @@ mod avx512 {
     use super::{Square, Stored};
 
     /// # Safety
-    /// The processor has AVX-512F; the square lies in memory that lives, and no one else uses what is written.
+    /// The CPU supports AVX-512F; the square is in live memory, and nothing else accesses what is written.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn transpose<T: Stored>(square: Square) {
         // SAFETY: the caller's promise.
         unsafe {
-            let columns =
-                from_fn(|column| _mm512_loadu_si512(square.from.add(column * square.from_bytes).cast()));
+            let columns = from_fn(|column| {
+                _mm512_loadu_si512(square.from.add(column * square.from_stride_bytes).cast())
+            });
             let factor = _mm512_set1_ps(square.factor);
             let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
-            for (word, words) in mirrored(columns).into_iter().enumerate() {
-                let to = square.to.add(word * T::IN_WORD * square.to_row);
+            for (word, words) in transposed(columns).into_iter().enumerate() {
+                let to = square.to.add(word * T::IN_WORD * square.to_row_stride);
                 if T::IN_WORD == 1 {
                     _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_castsi512_ps(words), factor));
                 } else {
                     let (first, second) = (_mm512_slli_epi32::<16>(words), _mm512_and_si512(words, high));
                     _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_castsi512_ps(first), factor));
                     _mm512_storeu_ps(
-                        to.add(square.to_row),
+                        to.add(square.to_row_stride),
                         _mm512_mul_ps(_mm512_castsi512_ps(second), factor),
                     );
                 }
@@ -177,9 +176,9 @@ mod avx512 {
         }
     }
 
-    /// Pairs, then fours, then the quarters of vectors change places.
+    /// Swaps pairs, then fours, then the quarters of vectors.
     #[target_feature(enable = "avx512f")]
-    fn mirrored(x: [__m512i; 16]) -> [__m512i; 16] {
+    fn transposed(x: [__m512i; 16]) -> [__m512i; 16] {
         let pairs: [__m512i; 16] = from_fn(|i| match i % 2 {
             0 => _mm512_unpacklo_epi32(x[i], x[i + 1]),
             _ => _mm512_unpackhi_epi32(x[i - 1], x[i]),
@@ -215,24 +214,25 @@ mod avx2 {
     use super::{Square, Stored};
 
     /// # Safety
-    /// The processor has AVX2; the square lies in memory that lives, and no one else uses what is written.
+    /// The CPU supports AVX2; the square is in live memory, and nothing else accesses what is written.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn transpose<T: Stored>(square: Square) {
         // SAFETY: the caller's promise.
         unsafe {
-            let columns =
-                from_fn(|column| _mm256_loadu_si256(square.from.add(column * square.from_bytes).cast()));
+            let columns = from_fn(|column| {
+                _mm256_loadu_si256(square.from.add(column * square.from_stride_bytes).cast())
+            });
             let factor = _mm256_set1_ps(square.factor);
             let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
-            for (word, words) in mirrored(columns).into_iter().enumerate() {
-                let to = square.to.add(word * T::IN_WORD * square.to_row);
+            for (word, words) in transposed(columns).into_iter().enumerate() {
+                let to = square.to.add(word * T::IN_WORD * square.to_row_stride);
                 if T::IN_WORD == 1 {
                     _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_castsi256_ps(words), factor));
                 } else {
                     let (first, second) = (_mm256_slli_epi32::<16>(words), _mm256_and_si256(words, high));
                     _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_castsi256_ps(first), factor));
                     _mm256_storeu_ps(
-                        to.add(square.to_row),
+                        to.add(square.to_row_stride),
                         _mm256_mul_ps(_mm256_castsi256_ps(second), factor),
                     );
                 }
@@ -240,9 +240,9 @@ mod avx2 {
         }
     }
 
-    /// Pairs, then fours, then the halves of vectors change places.
+    /// Swaps pairs, then fours, then the halves of vectors.
     #[target_feature(enable = "avx2")]
-    fn mirrored(x: [__m256i; 8]) -> [__m256i; 8] {
+    fn transposed(x: [__m256i; 8]) -> [__m256i; 8] {
         let pairs: [__m256i; 8] = from_fn(|i| match i % 2 {
             0 => _mm256_unpacklo_epi32(x[i], x[i + 1]),
             _ => _mm256_unpackhi_epi32(x[i - 1], x[i]),
@@ -265,9 +265,9 @@ mod avx2 {
 mod tests {
     use super::*;
 
-    /// Every number of the panel is the matrix's, whatever the instructions, the shape and what is cut off.
+    /// Every number of a panel equals the matrix's, on any instruction set, for any shape and any cut.
     fn agrees<T: Stored>(numbers: &[T]) {
-        for instructions in Instructions::every() {
+        for instructions in InstructionSet::every() {
             for (rows, columns) in [(1, 1), (16, 16), (64, 48), (33, 17), (130, 7), (100, 45), (32, 8)] {
                 let matrix =
                     Matrix::new(&numbers[..200 * 160], 200).rows(3..3 + columns).columns(5..5 + rows);
@@ -281,7 +281,7 @@ mod tests {
                     for (index, found) in to.iter().enumerate() {
                         let (row, column) = (index / width, index % width);
                         let expected =
-                            if column < columns { from.number(row, column).widen() * 0.5 } else { 0.0 };
+                            if column < columns { from.get(row, column).widen() * 0.5 } else { 0.0 };
                         assert_eq!(
                             found.to_bits(),
                             expected.to_bits(),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panel_is_the_matrix() {
+    fn panels_hold_the_matrix() {
         agrees(&(0..200 * 160).map(|i| i as f32 - 900.5).collect::<Vec<f32>>());
         agrees(&(0..200 * 160).map(|i| (i * 7) as u16 % 0x7f80).collect::<Vec<u16>>());
     }

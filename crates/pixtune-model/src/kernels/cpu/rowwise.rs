@@ -1,9 +1,10 @@
-//! What works on each row by itself: norms, rotary positions, embeddings, patches.
+//! Operations on single rows: norms, rotary positions, patches.
 
-use super::simd::{LANES, sum_lanes, vectorised};
-use crate::kernels::{PatchGrid, Turn, Write};
+use super::simd::{LANES, sum_lanes};
+use crate::kernels::{PatchGrid, Rotation, Write};
+use crate::simd::vectorized;
 
-vectorised! {
+vectorized! {
     /// Mean of squares.
     fn mean_square(x: &[f32]) -> f32 {
         let (chunks, rest) = x.as_chunks::<LANES>();
@@ -17,7 +18,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     pub(super) fn rms_norm(epsilon: f32, x: &[f32], weight: &[f32], out: &mut [f32]) {
         let inverse = 1.0 / (mean_square(x) + epsilon).sqrt();
         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
@@ -26,7 +27,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// With `r = 1 / sqrt(mean(x^2) + e)` and `g = dy * w`: `dx = r g - x r^3 mean(g x)`.
     fn rms_norm_gradient(epsilon: f32, x: &[f32], weight: &[f32], dy: &[f32], dx: &mut [f32]) {
         let inverse = 1.0 / (mean_square(x) + epsilon).sqrt();
@@ -59,11 +60,11 @@ pub(super) fn rms_norm_backward(
     rms_norm_gradient(epsilon, x, weight, dy, dx);
 }
 
-vectorised! {
+vectorized! {
     /// One row of all heads.
-    pub(super) fn rope(cosines: &[f32], sines: &[f32], x: &mut [f32], turn: Turn) {
+    pub(super) fn rope(cosines: &[f32], sines: &[f32], x: &mut [f32], rotation: Rotation) {
         let half = cosines.len();
-        let sign = if turn == Turn::Forward { 1.0 } else { -1.0 };
+        let sign = if rotation == Rotation::Forward { 1.0 } else { -1.0 };
         for head in x.chunks_exact_mut(2 * half) {
             let (low, high) = head.split_at_mut(half);
             for (((low, high), cosine), sine) in low.iter_mut().zip(high).zip(cosines).zip(sines) {
@@ -74,7 +75,7 @@ vectorised! {
     }
 }
 
-/// One patch: `[channels, side, side]`, as the weight of the patch convolution lies.
+/// One patch: `[channels, side, side]`, the order of the patch convolution's weight.
 pub(super) fn patch(grid: &PatchGrid, index: usize, out: &mut [f32]) {
     let (row, column) = (index / grid.columns, index % grid.columns);
     let (width, side) = (grid.columns * grid.side, grid.side);

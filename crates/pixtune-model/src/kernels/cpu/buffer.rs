@@ -1,14 +1,23 @@
-//! Buffers that are used again: a fresh page costs more than the numbers in it.
+//! Buffers and their pool: reusing memory is cheaper than having fresh pages mapped.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Numbers in memory. Dropped, they go back to their pool.
+use crate::kernels::DeviceBuffer;
+use crate::weights::Dtype;
+
+/// Numbers in memory, in f32. A dropped buffer returns to its pool.
 #[derive(Debug)]
 pub struct CpuBuffer {
     values: Vec<f32>,
     pool: Arc<Mutex<Free>>,
+}
+
+impl DeviceBuffer for CpuBuffer {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
 }
 
 impl Deref for CpuBuffer {
@@ -31,8 +40,7 @@ impl Drop for CpuBuffer {
     }
 }
 
-/// Where buffers come from. Free ones are kept as long as all of them together do not pass the most that was in use at
-/// once.
+/// The source of buffers. It keeps free ones as long as free and used ones together do not exceed the peak of those in use.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Arc<Mutex<Free>>);
 
@@ -42,10 +50,10 @@ struct Free {
     vectors: BTreeMap<usize, Vec<Vec<f32>>>,
     /// Numbers in free vectors.
     free: usize,
-    /// Numbers handed out.
+    /// Numbers in use.
     used: usize,
-    /// The most that were handed out at once.
-    most: usize,
+    /// Peak of the numbers in use.
+    peak: usize,
 }
 
 impl Pool {
@@ -55,29 +63,27 @@ impl Pool {
         let values = reused.unwrap_or_else(|| vec![0.0; len]);
         CpuBuffer { values, pool: Arc::clone(&self.0) }
     }
-}
 
-impl Pool {
-    /// The most bytes that were in use at once.
+    /// Peak of the bytes in use.
     pub(super) fn peak_bytes(&self) -> u64 {
-        (lock(&self.0).most * size_of::<f32>()) as u64
+        (lock(&self.0).peak * size_of::<f32>()) as u64
     }
 }
 
 impl Free {
     fn take(&mut self, len: usize) -> Option<Vec<f32>> {
-        // A vector that is much too long would count as used memory that is not.
+        // A much longer vector would count unused memory as used.
         let fits = self.vectors.range(len..=len + len / 4).next().map(|(&capacity, _)| capacity);
         let found = fits.and_then(|capacity| self.pop(capacity));
         let capacity = found.as_ref().map_or(len, Vec::capacity);
         self.used += capacity;
-        self.most = self.most.max(self.used);
-        while self.used + self.free > self.most {
+        self.peak = self.peak.max(self.used);
+        while self.used + self.free > self.peak {
             let Some((&largest, _)) = self.vectors.last_key_value() else { break };
             drop(self.pop(largest));
         }
         found.map(|mut vector| {
-            // Within the capacity: no number is moved, and only those never used before are written.
+            // Within the capacity: nothing moves, and only numbers past the old length are written.
             vector.resize(len, 0.0);
             vector
         })
@@ -101,7 +107,7 @@ impl Free {
     }
 }
 
-/// Nothing panics while the lock is held.
+/// A poisoned lock is fine: nothing panics while it is held.
 fn lock(free: &Mutex<Free>) -> MutexGuard<'_, Free> {
     free.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -111,23 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again() {
+    fn reuses_dropped_buffers() {
         let pool = Pool::default();
         let mut first = pool.take(100);
         first[99] = 7.0;
-        let place = first.as_ptr();
+        let address = first.as_ptr();
         drop(first);
-        assert_eq!(pool.take(90).as_ptr(), place);
+        assert_eq!(pool.take(90).as_ptr(), address);
         assert_ne!(pool.take(40).len(), 100);
     }
 
     #[test]
-    fn free_memory_never_passes_the_peak() {
+    fn free_memory_never_exceeds_the_peak() {
         let pool = Pool::default();
         for len in 1..200 {
             drop((pool.take(len * 10), pool.take(len * 7)));
             let free = lock(&pool.0);
-            assert!(free.free + free.used <= free.most, "{free:?}");
+            assert!(free.free + free.used <= free.peak, "{free:?}");
         }
     }
 }

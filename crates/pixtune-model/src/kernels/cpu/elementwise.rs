@@ -1,9 +1,10 @@
 //! SwiGLU, GELU and dropout.
 
-use super::simd::{exp, vectorised};
+use super::simd::exp;
 use crate::kernels::DropoutMask;
+use crate::simd::vectorized;
 
-vectorised! {
+vectorized! {
     pub(super) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
             *out = gate / (1.0 + exp(-gate)) * up;
@@ -11,13 +12,13 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `d silu(g) = s (1 + g (1 - s))` with `s = sigmoid(g)`.
-    pub(super) fn swiglu_backward(dout: &[f32], gate: &mut [f32], up: &mut [f32]) {
-        for ((dout, gate), up) in dout.iter().zip(gate).zip(up) {
+    pub(super) fn swiglu_backward(dy: &[f32], gate: &mut [f32], up: &mut [f32]) {
+        for ((dy, gate), up) in dy.iter().zip(gate).zip(up) {
             let sigmoid = 1.0 / (1.0 + exp(-*gate));
             let silu = *gate * sigmoid;
-            (*gate, *up) = (dout * *up * (sigmoid + silu * (1.0 - sigmoid)), dout * silu);
+            (*gate, *up) = (dy * *up * (sigmoid + silu * (1.0 - sigmoid)), dy * silu);
         }
     }
 }
@@ -27,14 +28,14 @@ pub(super) fn gelu(x: f32) -> f32 {
 }
 
 /// `Phi(x) + x phi(x)`.
-pub(super) fn gelu_slope(x: f32) -> f32 {
+pub(super) fn gelu_derivative(x: f32) -> f32 {
     const INVERSE_ROOT_TWO_PI: f32 = 0.398_942_3;
-    let below = 0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2));
-    below + x * INVERSE_ROOT_TWO_PI * (-0.5 * x * x).exp()
+    let cumulative = 0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2));
+    cumulative + x * INVERSE_ROOT_TWO_PI * (-0.5 * x * x).exp()
 }
 
-/// A well-mixed function of a counter, 32 bits at a time so that it can be vectorised: two rounds of multiply and shift by
-/// Chris Wellons' "lowbias32" constants, the seed's halves in between.
+/// A hash of a counter in 32-bit operations, so that it can be vectorized: two rounds of Chris Wellons' "lowbias32", with
+/// the halves of the seed before each.
 #[inline(always)]
 fn mix(seed: u64, counter: u32) -> u32 {
     let mut x = counter ^ seed as u32;
@@ -49,13 +50,13 @@ fn mix(seed: u64, counter: u32) -> u32 {
     x
 }
 
-vectorised! {
-    /// Adds what the mask leaves of `x`; `first` is the place of `x[0]` in its buffer.
+vectorized! {
+    /// Adds `x` after dropout; `first` is the index of `x[0]` in its buffer.
     pub(super) fn add_dropout(mask: DropoutMask, first: u32, x: &[f32], out: &mut [f32]) {
         let limit = (f64::from(mask.rate) * 4_294_967_296.0) as u32;
         let factor = 1.0 / (1.0 - mask.rate);
-        for (place, (out, x)) in out.iter_mut().zip(x).enumerate() {
-            *out += if mix(mask.seed, first.wrapping_add(place as u32)) >= limit { x * factor } else { 0.0 };
+        for (index, (out, x)) in out.iter_mut().zip(x).enumerate() {
+            *out += if mix(mask.seed, first.wrapping_add(index as u32)) >= limit { x * factor } else { 0.0 };
         }
     }
 }
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dropout_keeps_its_share_and_the_mean() {
+    fn dropout_zeroes_its_share_and_preserves_the_mean() {
         let mask = DropoutMask { rate: 0.2, seed: 0x1234_5678_9abc };
         let mut out = vec![0.0; 200_000];
         add_dropout(mask, 0, &vec![1.0; 200_000], &mut out);

@@ -1,13 +1,25 @@
-//! The trained numbers: where each tensor stands in the flat buffers, its first values, PEFT's files.
+//! The trained parameters: the position of each tensor in the flat buffers, and its initial values.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::AdapterTensor;
 use super::linear::Adapter;
-use super::lora::{Linear, LoraConfig, Part as Region};
+use super::lora::{Linear, LoraConfig, Region};
+use super::random::SplitMix;
 use super::shape::{ModelShape, StackShape};
 use crate::kernels::Lora;
 use crate::weights::{Module, Part, Spelling};
+
+/// One trained tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterTensor {
+    /// Its name in PEFT: `base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight`.
+    pub name: String,
+    /// `[rank, inputs]` of A, `[outputs, rank]` of B, row by row.
+    pub shape: [usize; 2],
+    /// Its position in the flat buffers.
+    pub range: Range<usize>,
+}
 
 /// All adapters of a network.
 #[derive(Debug)]
@@ -17,7 +29,7 @@ pub(super) struct AdapterLayout {
 }
 
 impl AdapterLayout {
-    /// One after the other in the order of the modules, A before B.
+    /// Lays out all adapters in the order of their modules, A before B.
     pub(super) fn new(shape: &ModelShape, config: &LoraConfig) -> AdapterLayout {
         let mut layout = AdapterLayout { tensors: Vec::new(), modules: BTreeMap::new() };
         for (region, linear) in config.targets.iter() {
@@ -26,8 +38,8 @@ impl AdapterLayout {
             }
         }
         let mut end = 0;
-        for (number, (module, Adapter { lora, number: place })) in layout.modules.iter_mut().enumerate() {
-            *place = number;
+        for (number, (module, Adapter { lora, index })) in layout.modules.iter_mut().enumerate() {
+            *index = number;
             let path = module.path(Spelling::Live);
             for (name, range, shape) in [
                 ("lora_A", &mut lora.a, [lora.rank, lora.inputs]),
@@ -50,7 +62,7 @@ impl AdapterLayout {
         self.tensors.last().map_or(0, |tensor| tensor.range.end)
     }
 
-    /// How much an adapter's `x A^T` takes per row, over the adapters of one layer of a part.
+    /// The sum of the ranks of the adapters of one layer: the width of their `x A^T`.
     pub(super) fn ranks(&self, module: impl Fn(Part) -> Module) -> usize {
         Part::ALL
             .into_iter()
@@ -59,13 +71,13 @@ impl AdapterLayout {
             .sum()
     }
 
-    /// A uniform between plus and minus one over the root of its inputs, which is what PEFT's Kaiming initialization with
-    /// a = sqrt(5) comes to; B zero, so that training starts at the base model.
-    pub(super) fn fresh(&self, seed: u64) -> Vec<f32> {
+    /// Initial parameters. A is uniform between plus and minus one over the square root of its inputs, which equals PEFT's
+    /// Kaiming initialization with a = sqrt(5). B is zero, so that training starts at the base model.
+    pub(super) fn initial(&self, seed: u64) -> Vec<f32> {
         let mut parameters = vec![0.0; self.parameters()];
-        for Adapter { lora, number } in self.modules.values() {
+        for Adapter { lora, index } in self.modules.values() {
             let bound = 1.0 / (lora.inputs as f64).sqrt();
-            let mut random = SplitMix::new(seed ^ (*number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut random = SplitMix::new(seed ^ (*index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             parameters[lora.a.clone()].fill_with(|| ((random.unit() * 2.0 - 1.0) * bound) as f32);
         }
         parameters
@@ -74,10 +86,10 @@ impl AdapterLayout {
 
 fn adapter(config: &LoraConfig, [outputs, inputs]: [usize; 2]) -> Adapter {
     let lora = Lora { a: 0..0, b: 0..0, inputs, outputs, rank: config.rank, scaling: config.scaling() };
-    Adapter { lora, number: 0 }
+    Adapter { lora, index: 0 }
 }
 
-/// All linears of this kind in a part of the model, with their outputs and inputs.
+/// All linears of this name in a region of the model, with their outputs and inputs.
 fn modules(shape: &ModelShape, region: Region, linear: Linear) -> Vec<(Module, [usize; 2])> {
     let layers = |stack: &StackShape, module: fn(u32, Part) -> Module| {
         let (part, size) = match linear {
@@ -102,28 +114,5 @@ fn modules(shape: &ModelShape, region: Region, linear: Linear) -> Vec<(Module, [
         (Region::Projector, _) => Vec::new(),
         (Region::Text, _) => layers(&shape.text, Module::Text),
         (Region::Vision, _) => layers(&shape.vision, Module::Vision),
-    }
-}
-
-/// Steele, Lea and Flood's SplitMix64: small, and good enough to draw initial weights and tokens.
-#[derive(Debug, Clone)]
-pub(crate) struct SplitMix(u64);
-
-impl SplitMix {
-    pub(crate) fn new(seed: u64) -> SplitMix {
-        SplitMix(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// At least 0, below 1.
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }

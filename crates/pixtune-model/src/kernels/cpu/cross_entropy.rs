@@ -1,16 +1,17 @@
-//! Cross-entropy on chunks of rows.
+//! Cross-entropy of logits that exist for a chunk of rows at a time.
 
 use rayon::prelude::*;
 
 use super::CpuKernels;
-use super::simd::{LANES, exp, sum_lanes, vectorised};
+use super::simd::{LANES, exp, sum_lanes};
 use super::weight::CpuWeight;
 use crate::kernels::{TokenLoss, Write};
+use crate::simd::vectorized;
 
-/// Logits that exist at once.
+/// Maximum logits that exist at once.
 const LOGITS: usize = 1 << 23;
 
-/// A row of logits: its target, and what the gradient of its loss is multiplied with.
+/// The target of a row of logits, and the factor of its gradient.
 struct Row {
     target: usize,
     scale: f32,
@@ -30,9 +31,9 @@ impl CpuKernels {
         let mut logits = self.pool.take(rows * vocabulary);
         let mut losses = Vec::with_capacity(targets.len());
         for (chunk, targets) in targets.chunks(rows).enumerate() {
-            let place = chunk * rows * hidden..(chunk * rows + targets.len()) * hidden;
+            let range = chunk * rows * hidden..(chunk * rows + targets.len()) * hidden;
             let logits = &mut logits[..targets.len() * vocabulary];
-            self.weight_times(&x[place.clone()], weight, None, logits, Write::Set);
+            self.weight_times(&x[range.clone()], weight, None, logits, Write::Set);
             let gradient_wanted = gradient.is_some();
             self.run(|| {
                 let rows = logits.par_chunks_exact_mut(vocabulary).zip(targets);
@@ -43,41 +44,41 @@ impl CpuKernels {
                 losses.par_extend(rows);
             });
             if let Some(gradient) = &mut gradient {
-                self.weight_transposed_times(logits, weight, None, &mut gradient[place], Write::Set);
+                self.weight_transposed_times(logits, weight, None, &mut gradient[range], Write::Set);
             }
         }
         losses
     }
 }
 
-vectorised! {
-    /// The loss of one row; its logits become their gradients.
+vectorized! {
+    /// The loss of one row; its logits are replaced with their gradients where those are asked for.
     fn cross_entropy(logits: &mut [f32], row: &Row) -> TokenLoss {
         let target = logits[row.target];
-        let mut most = f32::NEG_INFINITY;
+        let mut max = f32::NEG_INFINITY;
         let mut best = 0;
         for (index, &logit) in logits.iter().enumerate() {
-            // A NaN is never above; the sum below carries it into the loss.
-            if logit > most {
-                (most, best) = (logit, index);
+            // A NaN is never larger; the sum below propagates it into the loss.
+            if logit > max {
+                (max, best) = (logit, index);
             }
         }
         let (chunks, rest) = logits.as_chunks::<LANES>();
         let mut sums = [0.0f32; LANES];
         for chunk in chunks {
             for lane in 0..LANES {
-                sums[lane] += exp(chunk[lane] - most);
+                sums[lane] += exp(chunk[lane] - max);
             }
         }
-        let sum = sum_lanes(sums) + rest.iter().map(|logit| exp(logit - most)).sum::<f32>();
-        let log_sum = most + sum.ln();
+        let sum = sum_lanes(sums) + rest.iter().map(|logit| exp(logit - max)).sum::<f32>();
+        let log_sum_exp = max + sum.ln();
         if row.gradient {
             let factor = row.scale / sum;
             for logit in logits.iter_mut() {
-                *logit = exp(*logit - most) * factor;
+                *logit = exp(*logit - max) * factor;
             }
             logits[row.target] -= row.scale;
         }
-        TokenLoss { loss: log_sum - target, correct: best == row.target }
+        TokenLoss { loss: log_sum_exp - target, correct: best == row.target }
     }
 }
