@@ -31,9 +31,10 @@ cached() {
     mv --no-target-directory "$temporary" "$directory" 2>/dev/null || rm -rf "$temporary"
 }
 
-# fingerprint REQUIREMENTS [PYTHON]: print a hash of the requirements and of the Python that they are installed for.
+# fingerprint REQUIREMENTS [PYTHON]: print a hash of the requirements, without comments, and of the Python that they are
+# installed for.
 fingerprint() {
-    { "${2:-python3}" -c 'import sys; print(sys.executable, sys.version)' && cat "$1"; } | sha256sum | head --bytes=16
+    { "${2:-python3}" -c 'import sys; print(sys.executable, sys.version)' && grep '^[^#]' "$1"; } | sha256sum | head --bytes=16
 }
 
 # environment NAME REQUIREMENTS: print the Python of a virtual environment with exactly these requirements.

@@ -233,9 +233,9 @@ impl<'p> Page<'p> {
         self.out.push('\n');
         let tokens = schedule.batch.value * self.plan.dataset.train.lengths.mean();
         let batch = format!(
-            "{}, about {} tokens",
+            "{}, about {}",
             counted(schedule.batch.value as u64, "sample"),
-            grouped(tokens as u64)
+            counted(tokens as u64, "token")
         );
         self.figure("batch", &batch, schedule.batch);
         let steps: Vec<String> = schedule
@@ -244,10 +244,10 @@ impl<'p> Page<'p> {
             .zip(schedule.steps)
             .map(|(epochs, steps)| format!("{} for {epochs}", grouped(steps)))
             .collect();
-        self.row("steps", &format!("{} epochs", steps.join(", ")), "computed");
+        self.row("steps", &(steps.join(", ") + " epochs"), "computed");
         self.figure(
             "recommended",
-            &format!("{} epochs", schedule.advised_epochs.value),
+            &counted(schedule.advised_epochs.value as u64, "epoch"),
             schedule.advised_epochs,
         );
         self.figure("learning rate", &format!("{:e}", schedule.learning_rate.value), schedule.learning_rate);
@@ -330,7 +330,7 @@ impl<'p> Page<'p> {
         self.row("time per epoch", &range(epoch), &published);
         let epochs = self.plan.schedule.advised_epochs.value;
         let all = (epoch.0 * epochs, epoch.1 * epochs);
-        self.row(&format!("  {epochs} epochs"), &range(all), &published);
+        self.row(&format!("  {}", counted(epochs as u64, "epoch")), &range(all), &published);
         if let Some((from, to)) = time.tokens_a_second {
             self.row(
                 "  tokens/s",
