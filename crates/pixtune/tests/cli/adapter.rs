@@ -12,7 +12,7 @@ fn fixture(name: &str) -> String {
 }
 
 #[test]
-fn help_teaches() {
+fn help_texts_match() {
     let case = Case::new();
     for command in ["check", "convert", "merge"] {
         check(
@@ -24,7 +24,7 @@ fn help_teaches() {
 }
 
 #[test]
-fn verdicts_read_well() {
+fn verdicts_match_snapshots() {
     let case = Case::new();
     let (adapter, native, hf) = (fixture("lora_all"), fixture("native_bf16"), fixture("hf_bf16"));
     let ask = |base: &str, server: &str, more: &[&str]| {
@@ -46,7 +46,7 @@ fn verdicts_read_well() {
 }
 
 #[test]
-fn conversions_and_merges_read_well() {
+fn conversion_and_merge_summaries_match_snapshots() {
     let case = Case::new();
     let (adapter, hf) = (fixture("lora_all"), fixture("hf_bf16"));
     let run = case.run(&["adapter", "convert", &adapter, "served", "--to", "mistral", "--base", &hf]).ends(0);
@@ -62,7 +62,7 @@ fn conversions_and_merges_read_well() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_leaves_nothing() {
+fn full_disk_leaves_no_output() {
     let case = Case::new();
     let program = env!("CARGO_BIN_EXE_pixtune");
     let (adapter, hf) = (fixture("lora_all"), fixture("hf_bf16"));
@@ -102,7 +102,7 @@ fn fate(lines: &str) -> String {
 }
 
 #[test]
-fn the_page_about_servers_says_what_check_says() {
+fn adapters_page_matches_check() {
     const START: &str = "<!-- what each server does -->\n";
     let case = Case::new();
     let (native, hf) = (fixture("native_bf16"), fixture("hf_bf16"));

@@ -19,7 +19,7 @@ fn cut(fixture: &str, keep: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_missing_column_is_told_with_those_there_are() {
+fn reports_missing_column_with_existing_ones() {
     let case = Case::table("photo,question,answer\na.png,q,a\n");
     let run = case.prepare(&["--columns", "image=photo,prompt=q"]).ends(2);
     run.prints("there is no column `q`; the columns are `photo`, `question`, `answer`").prints("hint: ");
@@ -27,7 +27,7 @@ fn a_missing_column_is_told_with_those_there_are() {
 }
 
 #[test]
-fn a_missing_input_or_pattern_is_told() {
+fn reports_missing_input_or_pattern() {
     let case = Case::new();
     case.prepare(&[]).ends(2).prints("cannot read `data.csv`: ");
     case.run(&["prepare", "x*.csv", "--out", "out"]).ends(2).prints("nothing matches `x*.csv`");
@@ -48,7 +48,7 @@ fn a_missing_input_or_pattern_is_told() {
 }
 
 #[test]
-fn every_command_says_what_stands_near_a_path_that_is_not_there() {
+fn suggests_paths_near_a_missing_one() {
     let case = Case::new();
     case.write("data/train.jsonl", "");
     case.write("model/notes.txt", "");
@@ -80,7 +80,7 @@ fn every_command_says_what_stands_near_a_path_that_is_not_there() {
 }
 
 #[test]
-fn images_that_are_none_are_named_for_what_they_are() {
+fn names_the_type_of_files_that_are_not_images() {
     with_image(b"<!DOCTYPE html><html><body>Sign in</body></html>").1.prints("is an HTML page, not an image");
     with_image(b"just some words").1.prints("is a text file, not an image");
     with_image(b"").1.prints("`image.jpg` is empty");
@@ -88,7 +88,7 @@ fn images_that_are_none_are_named_for_what_they_are() {
 }
 
 #[test]
-fn truncated_images_are_refused() {
+fn rejects_truncated_images() {
     for fixture in [
         "gray_200x120.jpg",
         "photo_prog_500x375.jpg",
@@ -104,7 +104,7 @@ fn truncated_images_are_refused() {
 }
 
 #[test]
-fn a_truncated_image_is_also_seen_without_decoding() {
+fn rejects_truncated_image_without_decoding() {
     for fixture in ["gray_200x120.jpg", "photo_prog_500x375.jpg", "grad_64x48.png", "photo_300x200.webp"] {
         let case = Case::table("image,prompt,completion\nimage,q,a\n");
         case.write("image", cut(fixture, 80));
@@ -114,7 +114,7 @@ fn a_truncated_image_is_also_seen_without_decoding() {
 }
 
 #[test]
-fn bombs_are_refused_by_their_header() {
+fn rejects_decompression_bombs_by_header() {
     let (case, run) = with_image(&png_header(20_000, 20));
     run.prints("is `20000x20` pixels; the limit for a side is `10000`");
     assert_eq!(case.rejected(), ["image-too-large"]);
@@ -124,7 +124,7 @@ fn bombs_are_refused_by_their_header() {
 }
 
 #[test]
-fn an_animation_and_a_directory_are_no_images() {
+fn rejects_animation_and_directory() {
     let case = Case::table("image,prompt,completion\nmoves.gif,q,a\ndirectory,q,a\nmissing.png,q,a\n");
     case.fixture("moves.gif", "anim_50x40.gif");
     fs::create_dir(case.path("directory")).unwrap();
@@ -137,7 +137,7 @@ fn an_animation_and_a_directory_are_no_images() {
 
 #[cfg(unix)]
 #[test]
-fn links_that_lead_in_circles_end() {
+fn symbolic_link_cycles_end() {
     let case = Case::table("image,prompt,completion\nloop.png,q,a\n");
     std::os::unix::fs::symlink("loop.png", case.path("loop.png")).unwrap();
     case.prepare(&[]).ends(1).prints("link that leads in a circle");
@@ -148,20 +148,20 @@ fn links_that_lead_in_circles_end() {
 
 #[cfg(unix)]
 #[test]
-fn devices_are_not_read() {
+fn does_not_read_devices() {
     let case = Case::table("image,prompt,completion\n/dev/zero,q,a\n");
     case.prepare(&[]).ends(1).prints("`/dev/zero` is not a regular file");
 }
 
 #[test]
-fn empty_prompts_and_answers_are_told() {
+fn reports_empty_prompts_and_responses() {
     let case = Case::table("image,prompt,completion\na.png,,x\nb.jpg,q,\nc.png,q,  \n");
     case.prepare(&[]).ends(1).prints("data.csv:2 /prompt: column `prompt` is empty");
     assert_eq!(case.rejected(), ["empty-prompt", "empty-answer", "empty-answer"]);
 }
 
 #[test]
-fn bad_bytes_and_bad_rows_are_told() {
+fn reports_invalid_bytes_and_rows() {
     let case =
         Case::table(b"image,prompt,completion\na.png,caf\xe9,x\nb.jpg,q\nc.png,\"open,x\nd.webp,q,a\n");
     case.prepare(&[])
@@ -174,7 +174,7 @@ fn bad_bytes_and_bad_rows_are_told() {
 }
 
 #[test]
-fn bad_json_lines_are_told() {
+fn reports_invalid_json_lines() {
     let case = Case::new();
     let good = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     case.write(
@@ -188,7 +188,7 @@ fn bad_json_lines_are_told() {
 }
 
 #[test]
-fn a_cell_of_200_megabytes_is_read_past_in_bounded_memory() {
+fn skips_cell_of_200_megabytes_in_bounded_memory() {
     let case = Case::new();
     case.images();
     let mut table = b"image,prompt,completion\na.png,\"".to_vec();
@@ -202,7 +202,7 @@ fn a_cell_of_200_megabytes_is_read_past_in_bounded_memory() {
 }
 
 #[test]
-fn repeated_ids_are_a_warning() {
+fn warns_about_duplicate_ids() {
     let case = Case::table("id,image,prompt,completion\n7,a.png,q,a\n7,b.jpg,q,a\n");
     case.prepare(&[])
         .ends(0)
@@ -210,7 +210,7 @@ fn repeated_ids_are_a_warning() {
 }
 
 #[test]
-fn when_all_rows_are_rejected_the_files_are_there_and_empty() {
+fn writes_empty_files_if_all_rows_are_rejected() {
     let case = Case::table("image,prompt,completion\nno.png,q,a\n");
     let run = case.prepare(&[]).ends(1);
     assert!(run.stdout.contains("all rows were rejected"), "{}", run.stdout);
@@ -221,7 +221,7 @@ fn when_all_rows_are_rejected_the_files_are_there_and_empty() {
 }
 
 #[test]
-fn too_many_rejected_rows_leave_nothing_behind() {
+fn too_many_rejected_rows_leave_no_output() {
     for limit in ["1", "50%"] {
         let case = Case::table("image,prompt,completion\nno.png,q,a\nno.png,r,a\na.png,q,a\n");
         case.prepare(&["--max-reject", limit]).ends(2).prints("rows were rejected; the limit is");
@@ -232,7 +232,7 @@ fn too_many_rejected_rows_leave_nothing_behind() {
 }
 
 #[test]
-fn an_existing_output_is_replaced_only_when_forced() {
+fn replaces_existing_output_only_with_force() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.prepare(&[]).ends(0);
     let before = case.output();
@@ -247,7 +247,7 @@ fn an_existing_output_is_replaced_only_when_forced() {
 }
 
 #[test]
-fn the_same_file_twice_is_refused() {
+fn rejects_the_same_input_twice() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.run(&["prepare", "data.csv", "./data.csv", "--out", "out"])
         .ends(2)
@@ -255,7 +255,7 @@ fn the_same_file_twice_is_refused() {
 }
 
 #[test]
-fn wrong_arguments_name_the_choice() {
+fn invalid_arguments_list_the_valid_ones() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.prepare(&["--model", "gpt-4"]).ends(2).prints("`gpt-4` is not a model; choose one of pixtral-12b");
     case.prepare(&["--target", "x"]).ends(2).prints("choose one of mistral, openai");
@@ -267,7 +267,7 @@ fn wrong_arguments_name_the_choice() {
 }
 
 #[test]
-fn samples_that_cannot_be_trained_are_told() {
+fn reports_samples_without_trained_tokens() {
     let case = Case::new();
     let chat = |messages: &str| format!("{{\"messages\":[{messages}]}}\n");
     let user = r#"{"role":"user","content":"q"}"#;
@@ -293,7 +293,7 @@ fn samples_that_cannot_be_trained_are_told() {
 
 #[cfg(unix)]
 #[test]
-fn an_unwritable_or_full_place_is_a_clean_error() {
+fn reports_unwritable_directory_and_full_disk() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
     case.write("file", "");
     case.run(&["prepare", "data.csv", "--out", "file/out"]).ends(2).prints("cannot write `file/out.partial`");
@@ -323,7 +323,7 @@ fn an_unwritable_or_full_place_is_a_clean_error() {
 }
 
 #[test]
-fn keys_that_only_later_rows_have_are_told() {
+fn reports_keys_that_only_later_rows_have() {
     let case = Case::new();
     case.write(
         "rows.jsonl",
@@ -334,7 +334,7 @@ fn keys_that_only_later_rows_have_are_told() {
 }
 
 #[test]
-fn results_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none() {
+fn full_standard_output_is_an_error_and_a_closed_pipe_is_not() {
     let case = Case::new();
     case.write("one.jsonl", crate::check::good_lines(12));
     for command in [

@@ -43,7 +43,7 @@ pub fn good_lines(count: usize) -> String {
 }
 
 #[test]
-fn every_rule_has_a_fixture_that_breaks_it_and_reads_well() {
+fn every_rule_has_a_fixture_and_a_snapshot() {
     for rule in rules::ALL.iter().filter(|rule| rule.group != Group::Table) {
         // Those are told by `prepare`; `curate.rs` has a test for each of them.
         let of_prepare = rules::OF_PIXELS.contains(rule) || **rule == rules::NEAR_DUPLICATE;
@@ -76,7 +76,7 @@ fn reads_well(rule: &str, told: &str) {
 }
 
 #[test]
-fn rules_that_need_more_than_a_file_read_well() {
+fn rules_with_options_match_snapshots() {
     let case = Case::new();
     case.write("train.jsonl", good_lines(12));
     case.write("val.jsonl", good_lines(14));
@@ -93,7 +93,7 @@ fn rules_that_need_more_than_a_file_read_well() {
 }
 
 #[test]
-fn rules_of_tables_read_well() {
+fn rules_of_tables_match_snapshots() {
     for (rule, table, more) in [
         ("row-wrong-length", "prompt,completion\nq,a\nq,a,b\n", &[][..]),
         ("unclosed-quote", "prompt,completion\nq,a\n\"q,a\nr,b\n", &[]),
@@ -114,7 +114,7 @@ fn rules_of_tables_read_well() {
 }
 
 #[test]
-fn pixtune_toml_holds_for_the_data_below_it() {
+fn pixtune_toml_applies_to_data_in_subdirectories() {
     let case = Case::new();
     case.write("data/sets/rows.jsonl", good_lines(12) + "{\"id\":1,\"x\":null," + &GOOD[1..] + "\n");
     let check = |more: &[&str]| case.run(&[&["check", "data/sets/rows.jsonl"], more].concat());
@@ -149,7 +149,7 @@ fn pixtune_toml_holds_for_the_data_below_it() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_no_result() {
+fn rejects_file_that_changes_while_it_is_read() {
     let case = Case::new();
     for change in ["grows", "shrinks"] {
         case.write("rows.jsonl", good_lines(20_000));
@@ -174,7 +174,7 @@ fn a_file_that_changes_while_it_is_read_is_no_result() {
 }
 
 #[test]
-fn a_line_of_200_megabytes_is_read() {
+fn reads_line_of_200_megabytes() {
     let case = Case::new();
     let mut rows = GOOD.as_bytes()[..GOOD.len() - 4].to_vec();
     rows.resize(200_000_000, b'x');
@@ -194,7 +194,7 @@ fn a_line_of_200_megabytes_is_read() {
 }
 
 #[test]
-fn the_rules_are_documented() {
+fn documentation_lists_all_rules() {
     let case = Case::new();
     let page = case.run(&["rules", "--format", "markdown"]).ends(0).stdout;
     let path = root().join("docs/rules.md");
@@ -211,7 +211,7 @@ fn the_rules_are_documented() {
 }
 
 #[test]
-fn good_data_has_nothing_to_report() {
+fn valid_data_has_no_findings() {
     let case = Case::new();
     case.write("train.jsonl", good_lines(12));
     let run = case.run(&["check", "train.jsonl"]).ends(0);
@@ -220,7 +220,7 @@ fn good_data_has_nothing_to_report() {
 }
 
 #[test]
-fn findings_are_json_lines_and_annotations() {
+fn prints_json_lines_and_github_annotations() {
     let case = Case::new();
     case.write(
         "a,b.jsonl",
@@ -247,7 +247,7 @@ fn findings_are_json_lines_and_annotations() {
 }
 
 #[test]
-fn rules_are_selected_and_ignored() {
+fn selects_and_ignores_rules() {
     let case = Case::new();
     case.write(
         "rows.jsonl",
@@ -267,7 +267,7 @@ fn rules_are_selected_and_ignored() {
 }
 
 #[test]
-fn statistics_count_instead_of_listing() {
+fn statistics_count_findings_per_rule() {
     let case = Case::new();
     case.write("rows.jsonl", good_lines(12) + "{\n[]\n{}\n{}\n");
     let run = case.run(&["check", "rows.jsonl", "--statistics"]).ends(1);
@@ -286,7 +286,7 @@ fn statistics_count_instead_of_listing() {
 }
 
 #[test]
-fn the_output_does_not_depend_on_the_threads() {
+fn output_does_not_depend_on_threads() {
     let case = Case::new();
     let bad: String = (0..500)
         .map(|n| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"</s> {}\"}}]}}\n", n % 7))
@@ -300,7 +300,7 @@ fn the_output_does_not_depend_on_the_threads() {
 }
 
 #[test]
-fn what_is_no_text_is_refused() {
+fn rejects_input_that_is_not_text() {
     let case = Case::new();
     case.write("rows.jsonl.gz", b"\x1f\x8b\x08\0\0\0\0\0");
     case.run(&["check", "rows.jsonl.gz"])
@@ -324,7 +324,7 @@ fn what_is_no_text_is_refused() {
 }
 
 #[test]
-fn commands_that_read_samples_again_say_what_to_do_with_an_array() {
+fn commands_that_reread_samples_reject_arrays_with_a_hint() {
     let case = Case::new();
     case.write("rows.json", format!("[{GOOD}]"));
     for line in
@@ -341,7 +341,7 @@ fn commands_that_read_samples_again_say_what_to_do_with_an_array() {
 }
 
 #[test]
-fn a_prepared_directory_is_its_two_files() {
+fn prepared_directory_stands_for_its_two_files() {
     let case = Case::new();
     case.write("out/train.jsonl", good_lines(12));
     case.write("out/validation.jsonl", good_lines(10));
@@ -352,7 +352,7 @@ fn a_prepared_directory_is_its_two_files() {
 }
 
 #[test]
-fn standard_input_and_pipes_are_read() {
+fn reads_standard_input_and_pipes() {
     let case = Case::new();
     let mut child =
         case.command(&["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -371,7 +371,7 @@ fn standard_input_and_pipes_are_read() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let case = Case::new();
     case.write("rows.jsonl", "{\n".repeat(50_000));
     let mut child = case.command(&["check", "rows.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -380,7 +380,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_long_conversation_overflows_and_a_long_text_alone_does_not() {
+fn reports_long_conversation_but_not_long_text() {
     let case = Case::new();
     let row = |words: usize| GOOD.replace("hello", &"hello ".repeat(words)) + "\n";
     case.write("rows.jsonl", row(100_000) + &row(140_000));
@@ -391,7 +391,7 @@ fn a_long_conversation_overflows_and_a_long_text_alone_does_not() {
 }
 
 #[test]
-fn a_validation_file_has_a_limit_and_shares_nothing() {
+fn validation_file_has_size_limit_and_shares_no_samples() {
     let case = Case::new();
     case.write("train.jsonl", good_lines(12));
     case.write("val.jsonl", GOOD.replace("hello", &"long ".repeat(210_000)) + "\n" + &good_lines(1));
@@ -407,7 +407,7 @@ fn a_validation_file_has_a_limit_and_shares_nothing() {
 }
 
 #[test]
-fn limits_that_contradict_each_other_can_be_set() {
+fn sets_limits_that_contradict_each_other() {
     let case = Case::new();
     fs::copy(root().join("fixtures/check/too-many-images.jsonl"), case.path("rows.jsonl")).unwrap();
     let run =
@@ -418,7 +418,7 @@ fn limits_that_contradict_each_other_can_be_set() {
 }
 
 #[test]
-fn prepare_tells_conversations_by_the_same_rules() {
+fn prepare_reports_conversations_by_the_same_rules() {
     let case = Case::new();
     let call =
         r#"{"role":"assistant","tool_calls":[{"id":"aaaaaaaaa","function":{"name":"f","arguments":"{1"}}]}"#;
@@ -449,7 +449,7 @@ fn prepare_tells_conversations_by_the_same_rules() {
 }
 
 #[test]
-fn prepare_warns_of_the_same_texts() {
+fn prepare_warns_about_the_same_texts() {
     let case =
         Case::table("image,prompt,completion\na.png,what [INST] is it?,a cafÃ©\nb.jpg,and this?,a lake\n");
     case.prepare(&[]).ends(0).prints("warning[control-token]: data.csv:2").prints("warning[mojibake]");

@@ -60,7 +60,7 @@ fn golden(key: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn to_mistral_gives_the_reference_tensors() {
+fn conversion_to_mistral_writes_reference_tensors() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.convert("hf", "bf16", "mistral", &["--verify"]).ends(0);
@@ -75,7 +75,7 @@ fn to_mistral_gives_the_reference_tensors() {
 }
 
 #[test]
-fn to_hf_gives_the_reference_tensors() {
+fn conversion_to_hf_writes_reference_tensors() {
     let case = Case::new();
     case.model("native_bf16", "native");
     case.model("hf_bf16", "hf");
@@ -84,7 +84,7 @@ fn to_hf_gives_the_reference_tensors() {
 }
 
 #[test]
-fn there_and_back_is_the_same_file() {
+fn round_trip_writes_the_same_file() {
     let case = Case::new();
     for (fixture, file, there, back) in [
         ("native_bf16", "consolidated.safetensors", "hf", "mistral"),
@@ -101,7 +101,7 @@ fn there_and_back_is_the_same_file() {
 }
 
 #[test]
-fn shards_join_and_split() {
+fn joins_and_splits_shards() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.convert("hf", "shards", "hf", &["--shard-size", "100kB", "--verify"]).ends(0);
@@ -132,7 +132,7 @@ fn shards_join_and_split() {
 }
 
 #[test]
-fn a_tied_head_stays_tied_unless_asked() {
+fn tied_head_stays_tied_without_untie() {
     let case = Case::new();
     case.model("native_bf16", "whole");
     // Without its head and said to be tied.
@@ -181,7 +181,7 @@ fn drop_tensor(path: &Path, name: &str) {
 }
 
 #[test]
-fn configurations_say_the_same_in_both_formats() {
+fn configurations_agree_in_both_formats() {
     let case = Case::new();
     case.model("native_bf16", "native");
     case.model("hf_bf16", "hf");
@@ -207,7 +207,7 @@ fn contains(ours: &Value<'_>, theirs: &Value<'_>, except: &[&str]) {
 }
 
 #[test]
-fn unknown_keys_are_carried_and_damage_is_repaired_and_told() {
+fn carries_unknown_keys_and_reports_repairs() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     let damaged =
@@ -233,7 +233,7 @@ fn unknown_keys_are_carried_and_damage_is_repaired_and_told() {
 }
 
 #[test]
-fn the_base_gives_what_the_source_lacks() {
+fn base_provides_files_that_the_source_lacks() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.model("native_bf16", "base");
@@ -257,7 +257,7 @@ fn the_base_gives_what_the_source_lacks() {
 }
 
 #[test]
-fn a_vocabulary_that_does_not_fit_is_refused() {
+fn rejects_vocabulary_of_other_size() {
     let case = Case::new();
     case.model("native_bf16", "native");
     case.write("native/tekken.json", b"{}");
@@ -268,7 +268,7 @@ fn a_vocabulary_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn reports_read_well() {
+fn reports_match_snapshots() {
     let case = Case::new();
     case.model("native_bf16", "native");
     let run = case.convert("native", "hf", "hf", &["--verify"]).ends(0);
@@ -280,7 +280,7 @@ fn reports_read_well() {
 }
 
 #[test]
-fn the_same_conversion_gives_the_same_bytes() {
+fn conversion_is_deterministic() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.convert("hf", "a", "mistral", &["--verify"]).ends(0);
@@ -289,7 +289,7 @@ fn the_same_conversion_gives_the_same_bytes() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_reported() {
+fn reports_weights_that_are_not_finite() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     let path = case.path("hf/model.safetensors");
@@ -306,7 +306,7 @@ fn weights_that_are_no_numbers_are_reported() {
 }
 
 #[test]
-fn targets_that_would_lose_something_are_refused() {
+fn rejects_output_paths_that_would_lose_data() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.convert("hf", "hf", "mistral", &["--force"]).ends(2).prints("`hf` is the source as well");
@@ -329,7 +329,7 @@ fn targets_that_would_lose_something_are_refused() {
 }
 
 #[test]
-fn a_directory_of_both_formats_is_read_in_the_other() {
+fn directory_with_both_formats_is_read_in_the_other() {
     let case = Case::new();
     case.model("hf_bf16", "both");
     case.model("native_bf16", "both");
@@ -340,7 +340,7 @@ fn a_directory_of_both_formats_is_read_in_the_other() {
 
 #[cfg(unix)]
 #[test]
-fn a_read_only_source_is_enough() {
+fn converts_read_only_source() {
     use std::os::unix::fs::PermissionsExt as _;
     let case = Case::new();
     case.model("hf_bf16", "hf");
@@ -351,7 +351,7 @@ fn a_read_only_source_is_enough() {
 }
 
 #[test]
-fn what_an_interrupted_run_left_is_cleared() {
+fn removes_remains_of_interrupted_run() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.write("out.partial/consolidated.safetensors", "half of something");
@@ -362,7 +362,7 @@ fn what_an_interrupted_run_left_is_cleared() {
 }
 
 #[test]
-fn bad_arguments_are_refused() {
+fn rejects_invalid_arguments() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.convert("hf", "out", "mistral", &["--shard-size", "much"]).ends(2).prints("`much` is no size");
@@ -373,7 +373,7 @@ fn bad_arguments_are_refused() {
 }
 
 #[test]
-fn inspection_tells_what_a_directory_is() {
+fn inspection_describes_directory() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     case.model("native_bf16", "native");
@@ -398,7 +398,7 @@ fn inspection_tells_what_a_directory_is() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_leaves_nothing_behind() {
+fn full_disk_leaves_no_output() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
     // A limit on the size of files fails a write in the middle, as a full disk does.
@@ -414,7 +414,7 @@ fn a_full_disk_leaves_nothing_behind() {
 
 #[cfg(unix)]
 #[test]
-fn a_killed_run_leaves_no_final_name() {
+fn killed_run_leaves_no_final_name() {
     use std::os::unix::process::ExitStatusExt as _;
     let case = Case::new();
     case.model("hf_bf16", "hf");

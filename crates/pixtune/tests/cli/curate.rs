@@ -64,7 +64,7 @@ fn near_duplicates_keep_the_largest_and_name_it() {
 }
 
 #[test]
-fn near_duplicates_are_told_when_they_are_kept() {
+fn reports_kept_near_duplicates() {
     let case = variants();
     case.write("data.csv", NEAR);
     let run = case.prepare(&["--validation", "0"]).ends(0);
@@ -74,7 +74,7 @@ fn near_duplicates_are_told_when_they_are_kept() {
 }
 
 #[test]
-fn near_images_with_other_answers_are_no_duplicates() {
+fn near_images_with_other_responses_are_not_duplicates() {
     let case = variants();
     case.write("data.csv", "image,prompt,completion\nphoto.png,what?,water and trees\nq30.jpg,how many?,3\n");
     case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
@@ -125,7 +125,7 @@ fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
 }
 
 #[test]
-fn near_images_never_stand_on_both_sides() {
+fn near_images_are_in_one_split() {
     let case = variants();
     let names = ["photo.png", "q30.jpg", "cut.jpg", "bright.jpg"];
     let mut table = "image,prompt,completion\n".to_owned();
@@ -142,7 +142,7 @@ fn near_images_never_stand_on_both_sides() {
 }
 
 #[test]
-fn a_contradiction_is_told() {
+fn reports_conflicting_labels() {
     let case = Case::table("image,prompt,completion\na.png,what?,a cat\na.png,what?,a dog\n");
     case.prepare(&["--validation", "0"])
         .ends(0)
@@ -150,7 +150,7 @@ fn a_contradiction_is_told() {
 }
 
 #[test]
-fn bad_images_are_told_and_dropped_on_request() {
+fn reports_bad_images_and_drops_them_on_request() {
     let case = Case::new();
     let photo = photo();
     let dark = changed(&photo, |x, y| pixel(&photo, x, y).map(|value| value / 5));
@@ -180,7 +180,7 @@ fn bad_images_are_told_and_dropped_on_request() {
 }
 
 #[test]
-fn every_rule_of_pixels_is_told() {
+fn reports_every_rule_about_pixels() {
     let case = Case::new();
     let photo = photo();
     let of_size = |width, height| Rgb { width, height, pixels: vec![] };
@@ -225,7 +225,7 @@ fn asked(question: &str, mime: &str, image: &[u8]) -> String {
 }
 
 #[test]
-fn check_finds_images_of_both_sides_that_were_written_anew() {
+fn check_finds_reencoded_images_in_both_splits() {
     let case = Case::new();
     let photo = photo();
     let file = as_jpeg(&photo, 90);
@@ -259,7 +259,7 @@ fn check_finds_images_of_both_sides_that_were_written_anew() {
 }
 
 #[test]
-fn an_odd_image_is_dropped_on_request_once_all_are_known() {
+fn drops_outlier_images_on_request() {
     let case = Case::table("");
     let mut table = "image,prompt,completion\n".to_owned();
     (0..12).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
@@ -271,7 +271,7 @@ fn an_odd_image_is_dropped_on_request_once_all_are_known() {
 }
 
 #[test]
-fn one_image_for_all_rows_is_trained_on_and_told() {
+fn reports_one_image_for_all_rows() {
     let mut table = "image,prompt,completion\n".to_owned();
     (0..30).for_each(|at| table.push_str(&format!("a.png,question {at},answer {at}\n")));
     let case = Case::table(table);
@@ -293,7 +293,7 @@ fn held_out(case: &Case) -> usize {
 }
 
 #[test]
-fn splits_that_cannot_be_made_are_told() {
+fn reports_impossible_splits() {
     let case = Case::table("prompt,completion\nq,a\n");
     case.prepare(&["--validation", "0.5"]).ends(0).prints(
         "split-unmet]: data.csv:2: 0 rows are held out instead of 1: what hangs together stays together",
@@ -315,7 +315,7 @@ fn splits_that_cannot_be_made_are_told() {
 }
 
 #[test]
-fn a_directory_without_images_is_refused() {
+fn rejects_directory_without_images() {
     let case = Case::new();
     case.write("directory/notes.txt", "no image");
     case.run(&["prepare", "directory", "--out", "out"])
@@ -325,7 +325,7 @@ fn a_directory_without_images_is_refused() {
 }
 
 #[test]
-fn flat_images_of_one_pixel_and_more_never_show_the_same_unless_their_pixels_do() {
+fn flat_images_are_duplicates_only_with_equal_pixels() {
     let case = Case::new();
     let flat = |side, color: [u8; 3]| {
         encode_png(&changed(&Rgb { width: side, height: side, pixels: vec![] }, |_, _| color))
@@ -343,7 +343,7 @@ fn flat_images_of_one_pixel_and_more_never_show_the_same_unless_their_pixels_do(
 }
 
 #[test]
-fn automatic_strata_need_no_column() {
+fn automatic_stratification_needs_no_column() {
     let mut table = "prompt,completion\n".to_owned();
     for at in 0..200 {
         let answer =

@@ -31,7 +31,7 @@ fn numbers(value: &Value<'_>) -> Vec<u32> {
 }
 
 #[test]
-fn texts_have_the_ids_of_mistral_common() {
+fn text_ids_match_mistral_common() {
     let rows = vectors("text_tekken.jsonl.gz");
     let texts = rows.iter().map(|row| at(row, "/text").to_string());
     for (row, answer) in rows.iter().zip(answers(texts, &["tokens", "--text", "lines"], 0)) {
@@ -62,7 +62,7 @@ fn check_sizes(name: &str, model: &str, count: usize) {
 }
 
 #[test]
-fn images_have_the_grids_of_mistral_common() {
+fn image_grids_match_mistral_common() {
     check_sizes("image_sizes_p16_m1_1024.jsonl.gz", "pixtral-12b", 6750);
     check_sizes("image_sizes_p14_m2_1540.jsonl.gz", "mistral-small-3.2", 6738);
 }
@@ -139,17 +139,17 @@ fn check_chats(layout: &str, key: &str) {
 }
 
 #[test]
-fn chats_are_laid_out_as_mistral_common_does() {
+fn chats_match_mistral_common() {
     check_chats("mistral-common", "finetuning");
 }
 
 #[test]
-fn chats_are_laid_out_as_mistral_finetune_does() {
+fn chats_match_mistral_finetune() {
     check_chats("mistral-finetune", "mistral_finetune");
 }
 
 #[test]
-fn requests_have_the_verdict_of_mistral_common() {
+fn verdicts_match_mistral_common() {
     let rows = vectors("invalid.jsonl.gz");
     let lines = rows.iter().map(|row| with_images(at(row, "/request")).to_string());
     for (row, answer) in rows.iter().zip(answers(lines, &["tokens", "lines", "--ids"], 1)) {

@@ -32,7 +32,7 @@ fn chat(url: &str) -> String {
 }
 
 #[test]
-fn addresses_are_checked_and_embedded() {
+fn checks_and_embeds_images_at_urls() {
     let server = server();
     let case = Case::new();
     case.write(
@@ -59,7 +59,7 @@ fn addresses_are_checked_and_embedded() {
 }
 
 #[test]
-fn what_cannot_be_fetched_is_told() {
+fn reports_images_that_cannot_be_downloaded() {
     let server = server();
     let case = Case::new();
     case.write("rows.jsonl", chat(&format!("{server}/none.png")) + &chat(&format!("{server}/README.md")));

@@ -40,7 +40,7 @@ fn fix(case: &Case, input: &str, out: &str, more: &[&str]) -> Run {
 }
 
 #[test]
-fn every_fixture_is_mended_once_and_passes() {
+fn fixed_fixtures_pass_and_do_not_change_again() {
     let names = fixtures("check");
     std::thread::scope(|scope| {
         for names in names.chunks(names.len().div_ceil(4)) {
@@ -77,7 +77,7 @@ fn is_repaired(name: &str) {
 }
 
 #[test]
-fn an_array_is_written_as_lines() {
+fn writes_array_as_lines() {
     for name in ["llava", "alpaca", "sharegpt"] {
         let case = Case::new();
         let directory = root().join("fixtures/fix");
@@ -109,7 +109,7 @@ fn an_array_is_written_as_lines() {
 }
 
 #[test]
-fn images_are_found_in_the_directory_that_is_named() {
+fn finds_images_in_the_given_directory() {
     let case = Case::new();
     case.fixture("photos/coco/a.png", "grad_64x48.png");
     case.write(
@@ -129,7 +129,7 @@ fn images_are_found_in_the_directory_that_is_named() {
 }
 
 #[test]
-fn an_array_that_is_cut_short_gives_no_file() {
+fn truncated_array_writes_no_file() {
     let case = Case::new();
     case.write("rows.json", format!("[{GOOD},{GOOD},"));
     case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).prints("its JSON array is never closed");
@@ -139,7 +139,7 @@ fn an_array_that_is_cut_short_gives_no_file() {
 }
 
 #[test]
-fn records_of_other_tools_become_the_targets_own() {
+fn converts_samples_of_other_tools() {
     for name in fixtures("fix") {
         for target in ["mistral", "openai"] {
             let case = Case::new();
@@ -157,7 +157,7 @@ fn records_of_other_tools_become_the_targets_own() {
 }
 
 #[test]
-fn what_needs_nothing_is_copied_byte_for_byte() {
+fn copies_valid_lines_byte_for_byte() {
     let case = Case::new();
     let rows = format!("{{ \"messages\" : {}\r\n{GOOD}", &GOOD[12..]);
     case.write("rows.jsonl", &rows);
@@ -167,7 +167,7 @@ fn what_needs_nothing_is_copied_byte_for_byte() {
 }
 
 #[test]
-fn the_log_is_for_machines_too() {
+fn writes_log_as_json() {
     let case = Case::new();
     case.write("rows.jsonl", "{\"id\":7,".to_owned() + &GOOD[1..] + "\n{\"messages\":[]}\n");
     let run = fix(&case, "rows.jsonl", "out.jsonl", &["--format", "json"]).ends(1);
@@ -182,7 +182,7 @@ fn the_log_is_for_machines_too() {
 }
 
 #[test]
-fn only_the_chosen_rules_are_repaired() {
+fn repairs_only_selected_rules() {
     let case = Case::new();
     case.write("rows.jsonl", "{\"id\":7,\"x\":null,".to_owned() + &GOOD[1..] + "\n");
     fix(&case, "rows.jsonl", "out.jsonl", &["--select", "null-key"]).ends(0);
@@ -192,7 +192,7 @@ fn only_the_chosen_rules_are_repaired() {
 }
 
 #[test]
-fn what_is_no_text_is_refused() {
+fn rejects_input_that_is_not_text() {
     let case = Case::new();
     case.write("rows.jsonl", b"\x1f\x8b\x08\0\0\0\0\0");
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl"]).ends(2).prints("gzip-compressed");
@@ -208,7 +208,7 @@ fn what_is_no_text_is_refused() {
 }
 
 #[test]
-fn nothing_is_written_in_place_or_over_something_else() {
+fn does_not_overwrite_input_or_other_files() {
     let case = Case::new();
     case.write("rows.jsonl", good_lines(1));
     case.run(&["fix", "rows.jsonl", "--out", "./rows.jsonl", "--force"])
@@ -231,7 +231,7 @@ fn nothing_is_written_in_place_or_over_something_else() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_nothing_behind() {
+fn full_disk_leaves_no_output() {
     let case = Case::new();
     case.write("rows.jsonl", good_lines(2000));
     let mut command = std::process::Command::new("sh");
@@ -245,7 +245,7 @@ fn a_full_disk_leaves_nothing_behind() {
 }
 
 #[test]
-fn pipes_are_mended_with_the_log_beside() {
+fn fixes_pipes_with_log_on_standard_error() {
     let case = Case::new();
     let mut child = case
         .command(&["fix", "-", "--out", "-"])
@@ -267,7 +267,7 @@ fn pipes_are_mended_with_the_log_beside() {
 }
 
 #[test]
-fn the_output_does_not_depend_on_the_threads() {
+fn output_does_not_depend_on_threads() {
     let case = Case::new();
     let bad = GOOD.replace("user", "human").replace("hello", "</s>");
     case.write("rows.jsonl", good_lines(200) + &format!("{bad}\n{{\n").repeat(200) + &good_lines(100));

@@ -21,7 +21,7 @@ const ASK: &[&str] =
     &["generate", "--model", "model", "--prompt", "ab?", "--image", "big.png", "--max-tokens", "12"];
 
 #[test]
-fn the_same_seed_gives_the_same_answer_on_any_number_of_threads() {
+fn seed_decides_the_answer_on_any_number_of_threads() {
     let case = case(143);
     let ask = |more: &[&str]| case.run(&[ASK, more].concat()).ends(0).stdout;
     let greedy = ask(&[]);
@@ -34,7 +34,7 @@ fn the_same_seed_gives_the_same_answer_on_any_number_of_threads() {
 }
 
 #[test]
-fn an_adapter_changes_the_answer() {
+fn adapter_changes_the_answer() {
     let case = case(143);
     let adapter = root().join("fixtures/tiny_pixtral/lora_all").display().to_string();
     let base = case.run(ASK).ends(0).stdout;
@@ -42,7 +42,7 @@ fn an_adapter_changes_the_answer() {
 }
 
 #[test]
-fn a_damaged_configuration_is_told_and_read_as_pixtrals() {
+fn reports_damaged_configuration_and_reads_it_as_pixtral() {
     let case = case(143);
     let answer = case.run(ASK).ends(0).stdout;
     let config = case.read("model/config.json");
@@ -54,7 +54,7 @@ fn a_damaged_configuration_is_told_and_read_as_pixtrals() {
 }
 
 #[test]
-fn what_cannot_work_is_told_before_anything_is_computed() {
+fn rejects_invalid_input_before_computing() {
     let case = case(100);
     case.run(ASK).ends(2).prints("has 357 tokens and the model 400");
     fs::remove_file(case.path("model/tekken.json")).unwrap();

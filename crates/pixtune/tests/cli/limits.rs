@@ -112,7 +112,7 @@ fn peak_of(mut command: Command) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_stays_under_what_is_promised() {
+fn memory_stays_within_documented_limits() {
     let case = Case::wide();
     assert!(fs::metadata(case.path("wide/model.safetensors")).unwrap().len() > 4 * PROMISED);
     let check = |what: &str, args: &[&str]| {
@@ -143,7 +143,7 @@ fn killed(case: &Case, args: &[&str], file: &str, bytes: u64) -> bool {
 
 #[cfg(unix)]
 #[test]
-fn a_run_killed_in_the_middle_leaves_no_final_name() {
+fn run_killed_in_the_middle_leaves_no_final_name() {
     let case = Case::wide();
     for (args, file) in [(CONVERT, "consolidated.safetensors"), (MERGE, "model.safetensors")] {
         assert!(killed(&case, args, file, 64 << 20), "{args:?} ended before it was killed");
@@ -162,7 +162,7 @@ fn a_run_killed_in_the_middle_leaves_no_final_name() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_leaves_no_final_name() {
+fn full_disk_leaves_no_final_name() {
     let case = Case::wide();
     // Beyond the limit a file cannot grow: to the program that is a full disk.
     for (args, kilobytes) in [(CONVERT, 100_000), (MERGE, 100_000), (CONVERT_ADAPTER, 1000)] {
@@ -176,7 +176,7 @@ fn a_full_disk_leaves_no_final_name() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_directory_without_rights_gets_nothing() {
+fn read_only_directory_gets_no_files() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::os::unix::process::CommandExt as _;
     let case = Case::wide();

@@ -27,7 +27,7 @@ fn image(reference: &str) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn a_small_image_passes_through_and_a_large_one_lands_on_the_grid() {
+fn keeps_small_image_and_resizes_large_one_to_the_grid() {
     let case = Case::table(THREE);
     case.prepare(&["--validation", "0"]).ends(0);
     let lines = kept(&case);
@@ -41,7 +41,7 @@ fn a_small_image_passes_through_and_a_large_one_lands_on_the_grid() {
 }
 
 #[test]
-fn a_shrunk_image_fed_again_passes_untouched() {
+fn resized_image_is_not_resized_again() {
     let case = Case::table(THREE);
     case.prepare(&["--validation", "0"]).ends(0);
     case.run(&["prepare", "out/train.jsonl", "--out", "again", "--validation", "0"]).ends(0);
@@ -49,7 +49,7 @@ fn a_shrunk_image_fed_again_passes_untouched() {
 }
 
 #[test]
-fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
+fn prepares_array_like_json_lines() {
     let directory = root().join("fixtures/fix");
     for name in ["llava", "sharegpt", "alpaca", "openai-chat", "images-beside"] {
         let case = Case::new();
@@ -69,7 +69,7 @@ fn an_array_of_rows_is_prepared_as_its_rows_on_lines_are() {
 }
 
 #[test]
-fn records_of_other_tools_are_read_as_conversations() {
+fn reads_samples_of_other_tools_as_conversations() {
     let case = Case::new();
     case.fixture("photos/a.png", "grad_64x48.png");
     let prepare = |rows: &str, more: &[&str]| {
@@ -130,7 +130,7 @@ fn records_of_other_tools_are_read_as_conversations() {
 }
 
 #[test]
-fn images_are_found_in_the_directory_that_is_named() {
+fn finds_images_in_the_given_directory() {
     let case = Case::table(THREE);
     case.run(&["prepare", "data.csv", "--out", "beside", "--validation", "0"]).ends(0);
     case.write("tables/data.csv", THREE);
@@ -146,7 +146,7 @@ fn images_are_found_in_the_directory_that_is_named() {
 }
 
 #[test]
-fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
+fn output_is_deterministic_on_any_number_of_threads() {
     let dataset = root().join("examples/visual-qa/dataset.csv");
     let case = Case::new();
     let run = |out: &str, threads: &str| {
@@ -165,7 +165,7 @@ fn two_runs_and_any_number_of_threads_give_the_same_bytes() {
 }
 
 #[test]
-fn every_row_ends_in_exactly_one_file() {
+fn writes_each_row_to_exactly_one_file() {
     let case = Case::new();
     let dataset = root().join("examples/messy/dataset.csv");
     case.run(&["prepare", dataset.to_str().unwrap(), "--out", "out"]).ends(1);
@@ -177,7 +177,7 @@ fn every_row_ends_in_exactly_one_file() {
 }
 
 #[test]
-fn tabs_byte_order_mark_backslashes_and_quoted_line_ends_are_read() {
+fn reads_tabs_byte_order_mark_backslashes_and_quoted_line_ends() {
     let case = Case::new();
     case.images();
     case.write("sub/a.png", fs::read(case.path("a.png")).unwrap());
@@ -190,7 +190,7 @@ fn tabs_byte_order_mark_backslashes_and_quoted_line_ends_are_read() {
 }
 
 #[test]
-fn several_images_stand_where_the_prompt_wants_them() {
+fn puts_images_at_their_placeholders() {
     let case = Case::table(
         "image,prompt,completion\n\"[\"\"a.png\"\", \"\"c.png\"\"]\",compare <image> with <image> please,x\n\"[\"\"a.png\"\",\"\"c.png\"\"]\",both,y\n",
     );
@@ -217,7 +217,7 @@ fn numbered_columns_are_several_images() {
 }
 
 #[test]
-fn conversations_of_both_spellings_are_read_and_tools_kept() {
+fn reads_mistral_and_openai_conversations_and_keeps_tools() {
     let case = Case::new();
     case.images();
     let inline = format!("data:image/png;base64,{}", encoded(&fs::read(case.path("c.png")).unwrap()));
@@ -257,7 +257,7 @@ fn encoded(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn image_folders_globs_and_standard_input_are_read() {
+fn reads_image_folders_globs_and_standard_input() {
     let case = Case::new();
     case.images();
     for (name, image) in [("directory/train/x.png", "a.png"), ("directory/test/y.png", "c.png")] {
@@ -278,7 +278,7 @@ fn image_folders_globs_and_standard_input_are_read() {
 }
 
 #[test]
-fn the_same_image_never_stands_on_both_sides() {
+fn same_image_is_in_one_split() {
     let mut table = "image,prompt,completion\n".to_owned();
     for (index, name) in ["a.png", "b.jpg", "c.png", "d.webp"].iter().cycle().take(200).enumerate() {
         table.push_str(&format!("{name},question {index}?,answer {index}\n"));
@@ -294,7 +294,7 @@ fn the_same_image_never_stands_on_both_sides() {
 }
 
 #[test]
-fn a_size_holds_out_what_fits() {
+fn validation_split_fits_the_given_size() {
     let mut table = "prompt,completion\n".to_owned();
     (0..300).for_each(|index| {
         table.push_str(&format!("question {index}?,{}\n", "answer ".repeat(1 + index % 7)));
@@ -315,7 +315,7 @@ fn the_openai_target_writes_objects() {
 }
 
 #[test]
-fn a_rotated_photo_is_turned_and_stays_as_it_is_when_kept() {
+fn auto_orients_photo_unless_images_are_kept() {
     let case = Case::table("image,prompt,completion\nturned.jpg,q,a\n");
     case.fixture("turned.jpg", "exif6_160x90.jpg");
     case.prepare(&["--validation", "0"]).ends(0);
@@ -330,7 +330,7 @@ fn a_rotated_photo_is_turned_and_stays_as_it_is_when_kept() {
 }
 
 #[test]
-fn transparent_places_become_white() {
+fn flattens_transparency_onto_white() {
     let case = Case::table("image,prompt,completion\nclear.png,q,a\n");
     case.fixture("clear.png", "alpha_full_transparent_20x20.png");
     case.prepare(&["--validation", "0"]).ends(0);
@@ -341,7 +341,7 @@ fn transparent_places_become_white() {
 }
 
 #[test]
-fn duplicates_are_rejected_once_and_questions_about_one_image_are_not() {
+fn rejects_duplicates_but_not_questions_about_one_image() {
     let table = "image,prompt,completion\na.png,q,a\na.png,other,a\na.png,q,a\n";
     let case = Case::table(table);
     case.prepare(&["--validation", "0"]).ends(1).prints("the same images and text as data.csv:2");
@@ -353,7 +353,7 @@ fn duplicates_are_rejected_once_and_questions_about_one_image_are_not() {
 }
 
 #[test]
-fn tokens_are_counted_as_the_reference_counts_them() {
+fn token_counts_match_the_reference() {
     // <s> [INST] 12 images tokens (4 columns and a break, 3 rows), `what?` [/INST] `a gradient` </s>
     let case = Case::table("image,prompt,completion\na.png,what?,a gradient\n");
     case.prepare(&["--validation", "0"]).ends(0);
@@ -365,7 +365,7 @@ fn tokens_are_counted_as_the_reference_counts_them() {
 }
 
 #[test]
-fn the_plan_can_be_seen_without_doing_anything() {
+fn show_plan_does_nothing_else() {
     let case = Case::table(THREE);
     let run = case.prepare(&["--show-plan"]).ends(0);
     assert!(run.stdout.contains("\"completion\": \"completion\""), "{}", run.stdout);
@@ -373,7 +373,7 @@ fn the_plan_can_be_seen_without_doing_anything() {
 }
 
 #[test]
-fn limits_of_pixtune_toml_hold_for_what_is_written() {
+fn limits_of_pixtune_toml_apply_to_the_output() {
     let case = Case::new();
     let photo = fs::read(root().join("examples/visual-qa/images/floor-sign.jpg")).unwrap();
     case.write("data/one.jpg", &photo);
@@ -414,7 +414,7 @@ fn limits_of_pixtune_toml_hold_for_what_is_written() {
 }
 
 #[test]
-fn pixtune_toml_says_which_warnings_are_told_and_which_reject() {
+fn pixtune_toml_sets_ignored_and_rejecting_rules() {
     let case = Case::new();
     let messages = r#""messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]"#;
     case.write("data/rows.jsonl", format!("{{\"x\":1,\"y\":null,{messages}}}\n"));

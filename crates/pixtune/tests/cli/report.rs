@@ -4,7 +4,7 @@ use crate::harness::Case;
 use crate::stats::{example, line};
 
 #[test]
-fn the_report_is_one_file_that_hostile_data_does_not_break() {
+fn report_is_one_file_and_escapes_hostile_data() {
     let case = example();
     let hostile = "</script><script>document.title='x'</script><img src=x onerror=alert(1)>\u{202e}";
     case.write(
@@ -29,7 +29,7 @@ fn the_report_is_one_file_that_hostile_data_does_not_break() {
 }
 
 #[test]
-fn a_report_on_poor_input_is_a_page_too() {
+fn writes_report_for_minimal_input() {
     let case = Case::new();
     case.write("empty.jsonl", "");
     case.write("one.jsonl", line("a", "b"));
@@ -41,7 +41,7 @@ fn a_report_on_poor_input_is_a_page_too() {
 }
 
 #[test]
-fn a_report_appears_whole_or_not_at_all() {
+fn report_appears_whole_or_not_at_all() {
     let case = Case::new();
     case.write("one.jsonl", line("a", "b"));
     let program = env!("CARGO_BIN_EXE_pixtune");
@@ -61,7 +61,7 @@ fn a_report_appears_whole_or_not_at_all() {
 }
 
 #[test]
-fn images_that_cannot_be_read_and_flat_ones() {
+fn reports_unreadable_and_flat_images() {
     let case = Case::new();
     case.write("images/broken.png", "no PNG");
     case.write("images/empty.jpg", "");

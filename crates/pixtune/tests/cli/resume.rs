@@ -22,7 +22,7 @@ fn many_rows() -> Case {
 const ARGS: [&str; 8] = ["prepare", "data.csv", "--out", "out", "--validation", "0.3", "--threads", "2"];
 
 #[test]
-fn killed_at_any_moment_it_writes_the_same_bytes() {
+fn resumed_run_writes_the_same_bytes_after_a_kill_at_any_moment() {
     let case = many_rows();
     let start = Instant::now();
     case.run(&ARGS).ends(1);
@@ -57,7 +57,7 @@ fn killed_at_any_moment_it_writes_the_same_bytes() {
 }
 
 #[test]
-fn a_cut_at_any_byte_of_the_spool_is_repaired() {
+fn spool_truncated_at_any_byte_is_repaired() {
     let case = many_rows();
     case.run(&ARGS).ends(1);
     let expected = case.output();
@@ -99,7 +99,7 @@ fn read_directory_files(case: &Case) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn an_unfinished_run_is_neither_lost_nor_mixed() {
+fn unfinished_run_is_neither_lost_nor_mixed() {
     let case = many_rows();
     case.write("out.partial/plan", "another plan\n");
     case.run(&ARGS).ends(2).prints("an unfinished run is in `out.partial`").prints("--resume");
@@ -117,7 +117,7 @@ fn an_unfinished_run_is_neither_lost_nor_mixed() {
 }
 
 #[test]
-fn an_input_that_changed_meanwhile_is_noticed() {
+fn resume_detects_changed_input() {
     let case = many_rows();
     // Half of the rows are finished when a limit on the size of files stops the run.
     let program = env!("CARGO_BIN_EXE_pixtune");

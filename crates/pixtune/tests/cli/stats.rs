@@ -29,7 +29,7 @@ pub fn parsed(text: &str) -> Value<'static> {
 }
 
 #[test]
-fn the_example_is_surveyed_and_planned() {
+fn stats_and_plan_of_the_example_match_snapshots() {
     let case = example();
     snapshots::check("stats-visual-qa.txt", &case.run(&["stats", "prepared"]).ends(0).stdout);
     snapshots::check("plan-visual-qa.txt", &case.run(&["plan", "prepared"]).ends(0).stdout);
@@ -42,7 +42,7 @@ fn the_example_is_surveyed_and_planned() {
 }
 
 #[test]
-fn json_has_the_numbers_of_the_table() {
+fn json_and_table_have_the_same_numbers() {
     let case = example();
     let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
     let tokens = parsed(&case.read("prepared/manifest.json"));
@@ -58,7 +58,7 @@ fn json_has_the_numbers_of_the_table() {
 }
 
 #[test]
-fn what_breaks_with_the_rest_is_named_with_its_line() {
+fn lists_exceptions_with_their_lines() {
     let case = Case::new();
     let rows: String = (0..40)
         .map(|n| match n {
@@ -87,7 +87,7 @@ fn what_breaks_with_the_rest_is_named_with_its_line() {
 }
 
 #[test]
-fn files_share_what_they_share() {
+fn reports_samples_shared_between_files() {
     let case = Case::new();
     let some = |from, to| (from..to).map(|n| line(&format!("Question {n}?"), "yes")).collect::<String>();
     case.write("train.jsonl", some(0, 12) + &line("Question 3?", "no"));
@@ -100,7 +100,7 @@ fn files_share_what_they_share() {
 }
 
 #[test]
-fn poor_input_has_a_sensible_answer() {
+fn handles_minimal_and_invalid_input() {
     let case = Case::new();
     case.write("empty.jsonl", "");
     assert!(case.run(&["stats", "empty.jsonl"]).ends(0).stdout.contains("samples         0"));
@@ -135,7 +135,7 @@ fn poor_input_has_a_sensible_answer() {
 }
 
 #[test]
-fn images_are_judged_and_put_together() {
+fn scores_and_groups_images() {
     let case = Case::new();
     for (name, of) in
         [("photo.webp", "photo_300x200.webp"), ("dot.png", "px1_red.png"), ("again.png", "px1_red.png")]
@@ -154,7 +154,7 @@ fn images_are_judged_and_put_together() {
 }
 
 #[test]
-fn images_that_show_the_same_are_grouped_with_their_distance() {
+fn groups_near_duplicate_images_with_distance() {
     let case = example();
     let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
     let near = |pointer: &str| at(&stats, &format!("/together/near_pictures{pointer}")).to_string();
@@ -173,7 +173,7 @@ fn words(of: usize) -> String {
 }
 
 #[test]
-fn texts_that_nearly_say_the_same_are_grouped_with_their_similarity() {
+fn groups_near_duplicate_texts_with_similarity() {
     let case = Case::new();
     let mut red = Vec::new();
     base64::encode(&std::fs::read(root().join("fixtures/images/px1_red.png")).unwrap(), &mut red);
@@ -212,7 +212,7 @@ fn texts_that_nearly_say_the_same_are_grouped_with_their_similarity() {
 }
 
 #[test]
-fn groups_and_pairs_without_room_are_counted() {
+fn counts_groups_and_pairs_that_are_not_listed() {
     let case = Case::new();
     let near = |of: usize| ["", "in all", "in the end"].map(|end| line(&words(of), &(words(of + 200) + end)));
     case.write(
@@ -231,7 +231,7 @@ fn groups_and_pairs_without_room_are_counted() {
 }
 
 #[test]
-fn a_manifest_that_does_not_match_is_told() {
+fn reports_manifest_mismatch() {
     let case = example();
     let train = case.read("prepared/train.jsonl");
     case.write(

@@ -50,7 +50,7 @@ fn prepare(case: &Case, more: &[&str]) -> Run {
 }
 
 #[test]
-fn prepare_counts_with_another_vocabulary_and_names_it() {
+fn counts_with_another_vocabulary_and_names_it() {
     let case = case(tekken("v3"));
     prepare(&case, &[]).ends(0).prints("`tekken.json` divides images differently (patches of 14 pixels");
     let first = manifest(&case);
@@ -66,7 +66,7 @@ fn prepare_counts_with_another_vocabulary_and_names_it() {
 }
 
 #[test]
-fn an_estimate_is_told_and_written_down() {
+fn reports_estimates_in_output_and_manifest() {
     let why = "the conversation is laid out as v3";
     let case = case(tekken("v7"));
     prepare(&case, &[]).ends(0).prints("estimate: ").prints(why);
@@ -80,7 +80,7 @@ fn an_estimate_is_told_and_written_down() {
 }
 
 #[test]
-fn damaged_tokenizer_files_are_refused_before_any_work() {
+fn rejects_damaged_tokenizer_files_before_any_work() {
     let whole = tekken("v3");
     let b = r#"{"rank":98,"token_bytes":"Yg==","token_str":null}"#;
     let ab = r#"{"rank":256,"token_bytes":"YWI=","token_str":null}"#;
@@ -111,7 +111,7 @@ fn damaged_tokenizer_files_are_refused_before_any_work() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_endless_tokenizer_file_is_refused() {
+fn rejects_endless_tokenizer_file() {
     let case = case("");
     case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"]).ends(2).prints("is no tokenizer file");
 }

@@ -32,7 +32,7 @@ fn answers(run: &Run) -> Vec<pixtune_core::json::Value<'static>> {
 }
 
 #[test]
-fn counts_ids_and_runs_are_those_of_the_reference() {
+fn counts_ids_and_runs_match_the_reference() {
     let case = Case::new();
     case.write("rows.jsonl", format!("{GOOD}\n\n{}\n", images_line(3000, 2000, 1)));
     let run = case.run(&["tokens", "rows.jsonl", "--ids"]).ends(0);
@@ -49,7 +49,7 @@ fn counts_ids_and_runs_are_those_of_the_reference() {
 }
 
 #[test]
-fn what_the_reference_refuses_is_told_and_the_run_goes_on() {
+fn reports_refused_samples_and_continues() {
     let case = Case::new();
     let unanswered = r#"{"messages":[{"role":"user","content":"x"}]}"#;
     let path = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"}]},{"role":"assistant","content":"a"}]}"#;
@@ -64,7 +64,7 @@ fn what_the_reference_refuses_is_told_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_directory_stands_for_the_files_in_it_as_for_check() {
+fn prepared_directory_stands_for_its_files_as_in_check() {
     let case = Case::new();
     case.write("set/train.jsonl", format!("{GOOD}\n"));
     case.write("set/validation.jsonl", format!("{GOOD}\n{GOOD}\n"));
@@ -79,7 +79,7 @@ fn a_directory_stands_for_the_files_in_it_as_for_check() {
 }
 
 #[test]
-fn sizes_and_texts_are_read_line_by_line() {
+fn reads_sizes_and_texts_line_by_line() {
     let case = Case::new();
     case.write("sizes.txt", "512 512\n1 4096\n100000 1\n");
     let run = case.run(&["tokens", "--sizes", "sizes.txt"]).ends(0);
@@ -95,7 +95,7 @@ fn sizes_and_texts_are_read_line_by_line() {
 }
 
 #[test]
-fn other_models_have_other_grids_and_say_what_is_estimated() {
+fn other_models_have_other_grids_and_report_estimates() {
     let case = Case::new();
     let run = case.run(&["tokens", "--image", "1540x1540", "--model", "mistral-small-3.2"]).ends(0);
     assert!(run.stdout.contains("3,080 tokens"), "{}", run.stdout);
@@ -106,7 +106,7 @@ fn other_models_have_other_grids_and_say_what_is_estimated() {
 }
 
 #[test]
-fn a_damaged_tokenizer_is_a_clean_error() {
+fn reports_damaged_tokenizer() {
     let case = Case::new();
     case.write("rows.jsonl", GOOD);
     case.write("tekken.json", "{\"config\":{}}");
@@ -116,7 +116,7 @@ fn a_damaged_tokenizer_is_a_clean_error() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let case = Case::new();
     case.write("rows.jsonl", format!("{GOOD}\n").repeat(20_000));
     let mut child =
@@ -126,7 +126,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn standard_input_is_read() {
+fn reads_standard_input() {
     let case = Case::new();
     let mut command = case.command(&["tokens", "-", "--format", "json"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -139,7 +139,7 @@ fn standard_input_is_read() {
 }
 
 #[test]
-fn a_thin_image_and_half_a_pair_are_warnings() {
+fn warns_about_thin_image_and_lone_surrogate() {
     let case = Case::new();
     let surrogate = text_line(r"\ud800");
     case.write("rows.jsonl", format!("{}\n{surrogate}\n{GOOD}\n", images_line(1, 100_000, 1)));
@@ -159,7 +159,7 @@ fn a_thin_image_and_half_a_pair_are_warnings() {
 }
 
 #[test]
-fn control_characters_are_text_where_json_has_them() {
+fn reads_escaped_control_characters_as_text() {
     let case = Case::new();
     let raw = text_line("\0");
     case.write("rows.jsonl", format!("{}\n{raw}\n", text_line(r"a\u0000b")));
@@ -171,7 +171,7 @@ fn control_characters_are_text_where_json_has_them() {
 }
 
 #[test]
-fn ten_thousand_images_and_endless_words_are_counted() {
+fn counts_ten_thousand_images_and_very_long_words() {
     let case = Case::new();
     let endless = text_line(&"a".repeat(3_000_000));
     case.write("rows.jsonl", format!("{}\n{endless}\n", images_line(1024, 1024, 10_000)));
@@ -183,7 +183,7 @@ fn ten_thousand_images_and_endless_words_are_counted() {
 }
 
 #[test]
-fn broken_base64_behind_a_good_header_is_refused() {
+fn rejects_invalid_base64_after_a_valid_header() {
     let case = Case::new();
     let whole = images_line(3000, 2000, 1);
     let long = whole.replace("\"}]},", &format!("{}\"}}]}},", "AAAA".repeat(40_000)));
@@ -196,7 +196,7 @@ fn broken_base64_behind_a_good_header_is_refused() {
 }
 
 #[test]
-fn the_end_of_the_context_is_shown_among_the_bars() {
+fn histogram_marks_the_end_of_the_context() {
     let case = Case::new();
     case.write("rows.jsonl", format!("{GOOD}\n{}\n", images_line(1024, 1024, 40)));
     let run = case.run(&["tokens", "rows.jsonl"]).ends(0);

@@ -99,7 +99,7 @@ fn checkpoints(case: &Case, run: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_toy_set_is_overfitted() {
+fn overfits_toy_dataset() {
     let case = case(&toy());
     let run = train(&case, &["--steps", "120", "--validation", "train.jsonl"]).ends(0).prints("best so far");
     assert!(run.stdout.contains("run/adapter (of step "), "{}", run.stdout);
@@ -119,7 +119,7 @@ fn a_toy_set_is_overfitted() {
 }
 
 #[test]
-fn the_directory_afterwards_is_as_promised() {
+fn run_directory_has_documented_files() {
     let case = case(&toy());
     train(&case, &["--steps", "6", "--save-every", "2", "--eval-every", "3", "--validation", "train.jsonl"])
         .ends(0);
@@ -144,7 +144,7 @@ fn the_directory_afterwards_is_as_promised() {
 }
 
 #[test]
-fn the_same_run_twice_and_on_two_threads_has_the_same_bytes() {
+fn training_is_deterministic_on_any_number_of_threads() {
     let case = case(&toy());
     let more = ["--steps", "8", "--lora-dropout", "0.1", "--accumulate", "2"];
     train(&case, &more).ends(0);
@@ -159,7 +159,7 @@ fn the_same_run_twice_and_on_two_threads_has_the_same_bytes() {
 }
 
 #[test]
-fn a_resumed_run_equals_an_undisturbed_one_to_the_bit() {
+fn resumed_run_is_bit_identical() {
     let case = case(&toy());
     let more = [
         "--steps",
@@ -195,7 +195,7 @@ fn a_resumed_run_equals_an_undisturbed_one_to_the_bit() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_run_saves_and_goes_on_to_the_same_bits() {
+fn interrupted_run_saves_and_resumes_bit_identically() {
     for signal in ["INT", "TERM"] {
         let case = case(&toy());
         let more = ["--steps", "400", "--save-every", "100000", "--eval-every", "100000"];
@@ -224,7 +224,7 @@ fn wait_for(condition: impl Fn() -> bool) {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_the_last_good_checkpoint() {
+fn full_disk_keeps_the_last_checkpoint() {
     let case = case(&toy());
     train(&case, &["--steps", "4", "--save-every", "2"]).ends(0);
     // The disk is full from here on: no file may grow beyond 100 kB, and the adapter has 215.
@@ -244,7 +244,7 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
 }
 
 #[test]
-fn two_runs_in_one_directory_are_one_too_many() {
+fn rejects_second_run_in_the_same_directory() {
     let case = case(&toy());
     fs::create_dir(case.path("run")).unwrap();
     let lock = fs::File::create(case.path("run/.lock")).unwrap();
@@ -261,7 +261,7 @@ fn two_runs_in_one_directory_are_one_too_many() {
 }
 
 #[test]
-fn an_absurd_learning_rate_is_stopped_by_the_guard() {
+fn stops_at_a_loss_that_is_not_finite() {
     let case = case(&toy());
     let run = case.run(
         &[
@@ -275,7 +275,7 @@ fn an_absurd_learning_rate_is_stopped_by_the_guard() {
 }
 
 #[test]
-fn a_sample_longer_than_the_batch_is_named_and_refused_or_skipped() {
+fn rejects_or_skips_sample_longer_than_the_batch() {
     let mut samples = toy();
     samples.insert(1, sample(None, "long", &"word ".repeat(60)));
     let case = case(&samples);
@@ -289,7 +289,7 @@ fn a_sample_longer_than_the_batch_is_named_and_refused_or_skipped() {
 }
 
 #[test]
-fn samples_that_cannot_be_used_are_named() {
+fn reports_samples_that_cannot_be_used() {
     let silent =
         r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}"#;
     for (line, finding) in [
@@ -306,7 +306,7 @@ fn samples_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn a_image_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
+fn image_that_becomes_unreadable_ends_the_run_or_is_skipped() {
     let mut samples = toy();
     let coded = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
     let mut cut = Vec::new();
@@ -327,7 +327,7 @@ fn a_image_that_breaks_on_the_way_ends_the_run_or_is_left_out() {
 }
 
 #[test]
-fn validation_is_checked() {
+fn checks_validation_data() {
     let case = case(&toy());
     case.write("empty.jsonl", "");
     train(&case, &["--validation", "empty.jsonl"]).ends(2).prints("`empty.jsonl` have no sample");
@@ -337,7 +337,7 @@ fn validation_is_checked() {
 }
 
 #[test]
-fn patience_ends_a_run_and_keeps_the_best_adapter() {
+fn patience_ends_the_run_and_keeps_the_best_adapter() {
     let mut samples = toy();
     let held_out = samples.split_off(3);
     let case = case(&samples);
@@ -353,7 +353,7 @@ fn patience_ends_a_run_and_keeps_the_best_adapter() {
 }
 
 #[test]
-fn the_tokenizer_has_to_be_there_and_to_fit() {
+fn rejects_missing_or_mismatching_tokenizer() {
     let case = case(&toy());
     fs::rename(case.path("model/tekken.json"), case.path("tekken.json")).unwrap();
     train(&case, &["--steps", "2"]).ends(2).prints("there is no tekken.json").prints("--tokenizer FILE");
@@ -366,7 +366,7 @@ fn the_tokenizer_has_to_be_there_and_to_fit() {
 }
 
 #[test]
-fn data_for_another_model_is_refused() {
+fn rejects_data_prepared_for_another_model() {
     let case = case(&toy());
     case.write("data/train.jsonl", toy().concat());
     let manifest = |model: &str| format!(r#"{{"plan":{{"model":"{model}","tokenizer":null}},"outputs":[]}}"#);
@@ -388,7 +388,7 @@ fn data_for_another_model_is_refused() {
 }
 
 #[test]
-fn a_checkpoint_that_does_not_match_its_configuration_is_refused() {
+fn rejects_checkpoint_that_does_not_match_its_configuration() {
     let case = case(&toy());
     let config = case.read("model/config.json");
     case.write(
@@ -402,7 +402,7 @@ fn a_checkpoint_that_does_not_match_its_configuration_is_refused() {
 }
 
 #[test]
-fn another_run_is_not_resumed() {
+fn does_not_resume_a_different_run() {
     let case = case(&toy());
     train(&case, &["--steps", "2"]).ends(0);
     train(&case, &["--steps", "3", "--resume"]).ends(2).prints("`steps` was 2, now it is 3");
@@ -414,7 +414,7 @@ fn another_run_is_not_resumed() {
 }
 
 #[test]
-fn settings_without_sense_are_refused_before_anything_is_read() {
+fn rejects_invalid_settings_before_reading() {
     let case = Case::new();
     for (more, message) in [
         (["--learning-rate", "0"], "--learning-rate is a number above 0"),
@@ -434,7 +434,7 @@ fn settings_without_sense_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn the_plan_is_told_and_nothing_is_written() {
+fn dry_run_prints_the_plan_and_writes_nothing() {
     let case = case(&toy());
     let run = train(&case, &["--dry-run", "--epochs", "4"]).ends(0);
     assert!(!case.path("run").exists());
@@ -453,7 +453,7 @@ fn without_times(table: &str) -> String {
 }
 
 #[test]
-fn the_closing_table_reads_well() {
+fn closing_table_matches_snapshot() {
     let case = case(&toy());
     let run = train(&case, &["--steps", "20", "--validation", "train.jsonl", "--eval-every", "10"]).ends(0);
     snapshots::check("train.txt", &without_measurements(&format!("{}\n{}", run.stderr, run.stdout)));

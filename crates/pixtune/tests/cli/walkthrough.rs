@@ -12,7 +12,7 @@ fn commands(document: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_of_the_walkthrough_works() {
+fn walkthrough_commands_work() {
     let case = Case::new();
     for directory in ["examples", "fixtures"] {
         std::os::unix::fs::symlink(root().join(directory).canonicalize().unwrap(), case.path(directory))
