@@ -6,6 +6,7 @@ pub mod encode;
 pub mod fetch;
 pub mod fix;
 pub mod image;
+pub mod manifest;
 pub mod parallel;
 pub mod prepare;
 pub mod read;

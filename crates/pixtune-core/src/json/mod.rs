@@ -13,8 +13,8 @@ use std::borrow::Cow;
 pub use locate::locate;
 pub use parser::{MAX_DEPTH, MAX_VALUES, Parsed, SyntaxError, parse, parse_line};
 pub use write::{
-    Object, Slot, ToJson, append, compact, document, fixed, lines, list, nested_lines, object, quoted, raw,
-    spaced, text, write_string,
+    Object, Slot, ToJson, append, append_line, compact, document, fixed, line, lines, list, members,
+    nested_lines, object, quoted, raw, spaced, text, write_string,
 };
 
 /// A JSON value that borrows from its text where it can.

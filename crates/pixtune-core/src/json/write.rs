@@ -44,6 +44,22 @@ pub struct Slot<'o> {
     depth: usize,
 }
 
+impl Slot<'_> {
+    /// Writes an object into the place.
+    pub fn object(self, write: impl FnOnce(&mut Object<'_>)) {
+        let mut object = Object { container: Container::open(self, '{') };
+        write(&mut object);
+        object.container.close('}');
+    }
+
+    /// Writes a list into the place.
+    pub fn list<T: ToJson>(self, values: impl IntoIterator<Item = T>) {
+        let mut container = Container::open(self, '[');
+        values.into_iter().for_each(|value| value.write_json(container.next()));
+        container.close(']');
+    }
+}
+
 /// Something that can be written as one JSON value.
 pub trait ToJson {
     /// Writes the value into its place.
@@ -69,9 +85,29 @@ pub fn append(out: &mut String, value: impl ToJson) {
     value.write_json(Slot { out, layout: Layout::Compact, depth: 0 });
 }
 
+/// `value` as a line of JSON Lines, with its end.
+pub fn line(value: impl ToJson) -> String {
+    let mut out = String::new();
+    append_line(&mut out, value);
+    out
+}
+
+/// Appends `value` as a line of JSON Lines.
+pub fn append_line(out: &mut String, value: impl ToJson) {
+    append(out, value);
+    out.push('\n');
+}
+
 /// An object whose members are written by a function.
 pub fn object<F: FnOnce(&mut Object<'_>)>(write: F) -> impl ToJson {
     Described(write)
+}
+
+/// An object of the keys and values of an iterator.
+pub fn members<K: AsRef<str>, V: ToJson>(members: impl IntoIterator<Item = (K, V)>) -> impl ToJson {
+    object(|object| {
+        object.fields(members);
+    })
 }
 
 /// A list of the values of an iterator.
@@ -223,9 +259,7 @@ struct Described<F>(F);
 
 impl<F: FnOnce(&mut Object<'_>)> ToJson for Described<F> {
     fn write_json(self, slot: Slot<'_>) {
-        let mut object = Object { container: Container::open(slot, '{') };
-        (self.0)(&mut object);
-        object.container.close('}');
+        slot.object(self.0);
     }
 }
 
@@ -233,9 +267,7 @@ struct Listed<I>(I);
 
 impl<I: IntoIterator<Item: ToJson>> ToJson for Listed<I> {
     fn write_json(self, slot: Slot<'_>) {
-        let mut container = Container::open(slot, '[');
-        self.0.into_iter().for_each(|value| value.write_json(container.next()));
-        container.close(']');
+        slot.list(self.0);
     }
 }
 
@@ -299,7 +331,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-whole_numbers!(u8 u16 u32 u64 usize i64);
+whole_numbers!(u8 u16 u32 u64 u128 usize i64);
 
 macro_rules! floats {
     ($($number:ty)*) => {$(
@@ -341,11 +373,10 @@ impl ToJson for &Value<'_> {
             Value::Bool(value) => value.write_json(slot),
             Value::Number(text) => slot.out.push_str(text),
             Value::String(text) => write_string(text, slot.out),
-            Value::Array(values) => Listed(values).write_json(slot),
-            Value::Object(members) => Described(|object: &mut Object<'_>| {
+            Value::Array(values) => slot.list(values),
+            Value::Object(members) => slot.object(|object| {
                 object.fields(members.iter().map(|(key, value)| (key, value)));
-            })
-            .write_json(slot),
+            }),
         }
     }
 }

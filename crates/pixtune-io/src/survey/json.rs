@@ -1,11 +1,12 @@
 //! A survey for machines; `docs/stats-and-plan.md` describes the shape.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
-use pixtune_core::json::quoted;
+use pixtune_core::json::{self, Object, ToJson, fixed, list, members, object};
 use pixtune_core::plan::Side;
-use pixtune_core::quality::{AnswerFormat, Example, Histogram, ImageSurvey, Kept, Observation, TextSurvey};
+use pixtune_core::quality::{
+    AnswerFormat, Distinct, Example, Histogram, ImageSurvey, Kept, Observation, TextSurvey,
+};
 use pixtune_core::spec::ModelSpec;
 
 use super::{Alike, AlikeGroup, FileSide, ImagePlace, Issue, LinePlace, NearImage, NearText, Pairs};
@@ -21,105 +22,8 @@ const MOST: usize = 20;
 impl Survey {
     /// The survey as one JSON object.
     pub fn to_json(&self, source: &Source, spec: &ModelSpec, estimate: Option<&str>) -> String {
-        let place = |place: &LinePlace| self.place(source, place.file, place.line);
-        let pairs = |pairs: &Pairs| {
-            let first = pairs.first.iter().map(|(one, other)| format!("[{},{}]", place(one), place(other)));
-            let more = pairs.count - pairs.first.len() as u64;
-            format!("{{\"count\":{},\"first\":[{}],\"more\":{more}}}", pairs.count, joined(first))
-        };
-        let files = source.files.iter().zip(&self.lines).map(|(file, lines)| {
-            let side = if file.side == FileSide::Train { "train" } else { "validation" };
-            format!(
-                "{{\"name\":{},\"side\":\"{side}\",\"bytes\":{},\"lines\":{lines}}}",
-                quoted(&file.name),
-                file.bytes
-            )
-        });
-        let mut all = self.train.lengths.clone();
-        all.merge(&self.validation.lengths);
-        let together = &self.together;
-        let mismatches = source.mismatches.iter().map(|mismatch| quoted(mismatch));
-        format!(
-            "{{\"model\":{},\"estimate\":{},\"files\":[{}],\"samples\":{},\"refused\":{},\"train\":{},\"validation\":{},\
-             \"tokens\":{},\"over_context\":{},\"pictures\":{},\"texts\":{},\
-             \"together\":{{\"repeated\":{},\"contradictions\":{},\"shared_pictures\":{},\"shared_samples\":{},\"near_pictures\":{},\"near_texts\":{}}},\
-             \"observations\":[{}],\"rejected\":{},\"mismatches\":[{}]}}\n",
-            quoted(spec.id),
-            estimate.map_or("null".to_owned(), quoted),
-            joined(files),
-            self.samples(),
-            counts(self.refused.iter().map(|(rule, kept)| (*rule, kept.count))),
-            side(&self.train),
-            side(&self.validation),
-            histogram(&all),
-            all.above(spec.context as u64),
-            images(&self.images, together.distinct_images, &self.issues(source)),
-            texts(&self.texts),
-            pairs(&together.repeated),
-            pairs(&together.contradictions),
-            pairs(&together.shared_images),
-            pairs(&together.shared_samples),
-            self.near(source),
-            self.near_texts(source),
-            joined(self.observations().iter().map(|seen| self.observation(source, seen))),
-            counts(self.rejected.iter().map(|(rule, kept): (&String, &Kept)| (rule, kept.count))),
-            joined(mismatches),
-        )
-    }
-
-    fn place(&self, source: &Source, file: u32, line: u64) -> String {
-        format!("{{\"file\":{},\"line\":{line}}}", quoted(self.file_name(source, file)))
-    }
-
-    fn near(&self, source: &Source) -> String {
-        let member = |member: &NearImage| {
-            format!(
-                "{{{},\"width\":{},\"height\":{},\"distance\":{},\"same_pixels\":{}}}",
-                self.image_place(source, member.place),
-                member.size.0,
-                member.size.1,
-                member.distance,
-                member.same_pixels
-            )
-        };
-        alike(&self.together.near, "images", member)
-    }
-
-    fn near_texts(&self, source: &Source) -> String {
-        let member = |member: &NearText| {
-            let LinePlace { file, line } = member.place;
-            format!(
-                "{{\"file\":{},\"line\":{line},\"similarity\":{},\"same_pictures\":{}}}",
-                quoted(self.file_name(source, file)),
-                member.similarity,
-                member.same_images
-            )
-        };
-        alike(&self.together.near_texts, "texts", member)
-    }
-
-    fn issues(&self, source: &Source) -> String {
-        let worst = |worst: &Worst| {
-            format!("{{{},\"score\":{:.4}}}", self.image_place(source, worst.place), worst.score)
-        };
-        let kind = |kind: &Issue| {
-            format!(
-                "{{\"rule\":\"{}\",\"threshold\":{:.4},\"count\":{},\"scores\":[{}],\"worst\":[{}]}}",
-                kind.rule.id,
-                kind.threshold,
-                kind.broken.count,
-                joined(kind.scores.iter().map(u64::to_string)),
-                joined(kind.worst.iter().map(worst))
-            )
-        };
-        joined(self.issues.kinds.iter().map(kind))
-    }
-
-    /// `"file":…,"line":…,"image":…`, counted from 0 as the images of a line are.
-    fn image_place(&self, source: &Source, place: ImagePlace) -> String {
-        let LinePlace { file, line } = place.line;
-        let name = quoted(self.file_name(source, file));
-        format!("\"file\":{name},\"line\":{line},\"picture\":{}", place.index)
+        let view = View { survey: self, source };
+        json::line(object(|out| view.write(spec, estimate, out)))
     }
 
     /// The name of a file of samples, or of an image where there are only images.
@@ -130,136 +34,225 @@ impl Survey {
             None => source.images.get(file).map_or("?", |(name, _)| name),
         }
     }
+}
 
-    fn observation(&self, source: &Source, seen: &Observation) -> String {
-        let examples = seen.examples.iter().map(|Example { place, text }| {
-            let message = match place.message {
-                u32::MAX => "null".to_owned(),
-                message => message.to_string(),
+/// A survey with the files that its places are in.
+#[derive(Clone, Copy)]
+struct View<'v> {
+    survey: &'v Survey,
+    source: &'v Source,
+}
+
+impl View<'_> {
+    fn write(self, spec: &ModelSpec, estimate: Option<&str>, out: &mut Object<'_>) {
+        let Survey { train, validation, refused, rejected, .. } = self.survey;
+        let mut lengths = train.lengths.clone();
+        lengths.merge(&validation.lengths);
+        out.field("model", spec.id).field("estimate", estimate).field("files", self.files());
+        out.field("samples", self.survey.samples());
+        out.field("refused", members(refused.iter().map(|(rule, kept)| (*rule, kept.count))));
+        out.field("train", side(train)).field("validation", side(validation));
+        out.field("tokens", histogram(&lengths)).field("over_context", lengths.above(spec.context as u64));
+        out.field("pictures", self.images(&self.survey.images)).field("texts", texts(&self.survey.texts));
+        out.field("together", self.together());
+        let observations = self.survey.observations();
+        out.field("observations", list(observations.iter().map(|observation| self.observation(observation))));
+        out.field(
+            "rejected",
+            members(rejected.iter().map(|(rule, kept): (&String, &Kept)| (rule, kept.count))),
+        );
+        out.field("mismatches", list(&self.source.mismatches));
+    }
+
+    fn files(self) -> impl ToJson {
+        list(self.source.files.iter().zip(&self.survey.lines).map(|(file, lines)| {
+            object(move |out| {
+                let side = if file.side == FileSide::Train { "train" } else { "validation" };
+                out.field("name", &file.name).field("side", side);
+                out.field("bytes", file.bytes).field("lines", lines);
+            })
+        }))
+    }
+
+    fn together(self) -> impl ToJson {
+        let together = &self.survey.together;
+        object(move |out| {
+            out.field("repeated", self.pairs(&together.repeated));
+            out.field("contradictions", self.pairs(&together.contradictions));
+            out.field("shared_pictures", self.pairs(&together.shared_images));
+            out.field("shared_samples", self.pairs(&together.shared_samples));
+            out.field(
+                "near_pictures",
+                alike(&together.near, "pictures", move |member: &NearImage, out| {
+                    self.image_place(member.place, out);
+                    out.field("width", member.size.0).field("height", member.size.1);
+                    out.field("distance", member.distance).field("same_pixels", member.same_pixels);
+                }),
+            );
+            out.field(
+                "near_texts",
+                alike(&together.near_texts, "texts", move |member: &NearText, out| {
+                    self.line_place(member.place, out);
+                    out.field("similarity", member.similarity).field("same_pictures", member.same_images);
+                }),
+            );
+        })
+    }
+
+    fn pairs(self, pairs: &Pairs) -> impl ToJson {
+        let place = move |place: LinePlace| object(move |out| self.line_place(place, out));
+        object(move |out| {
+            out.field("count", pairs.count);
+            out.field(
+                "first",
+                list(pairs.first.iter().map(|(one, other)| list([place(*one), place(*other)]))),
+            );
+            out.field("more", pairs.count - pairs.first.len() as u64);
+        })
+    }
+
+    fn images(self, images: &ImageSurvey) -> impl ToJson {
+        object(move |out| {
+            out.field("count", images.count).field("distinct", self.survey.together.distinct_images);
+            let formats = images.formats.iter().map(|(format, count)| (format.to_string(), *count));
+            out.field("formats", members(formats));
+            out.field("width", histogram(&images.widths)).field("height", histogram(&images.heights));
+            out.field("longer_side", histogram(&images.longer_sides));
+            out.field("bytes", histogram(&images.bytes)).field("tokens", histogram(&images.tokens));
+            out.field("shrunk", images.shrunk);
+            out.field("issues", list(self.survey.issues.kinds.iter().map(move |issue| self.issue(issue))));
+        })
+    }
+
+    fn issue(self, issue: &Issue) -> impl ToJson {
+        object(move |out| {
+            out.field("rule", issue.rule.id).field("threshold", fixed(issue.threshold, 4));
+            out.field("count", issue.broken.count).field("scores", list(&issue.scores));
+            let worst = |worst: &Worst| {
+                let (place, score) = (worst.place, worst.score);
+                object(move |out| {
+                    self.image_place(place, out);
+                    out.field("score", fixed(score, 4));
+                })
             };
-            format!(
-                "{{\"file\":{},\"line\":{},\"message\":{message},\"text\":{}}}",
-                quoted(self.file_name(source, place.file)),
-                place.line,
-                quoted(text)
-            )
-        });
-        format!(
-            "{{\"rule\":\"{}\",\"severity\":\"{}\",\"count\":{},\"message\":{},\"hint\":{},\"examples\":[{}]}}",
-            seen.rule.id,
-            seen.rule.severity.as_str(),
-            seen.count,
-            quoted(&seen.message),
-            quoted(seen.hint),
-            joined(examples)
-        )
+            out.field("worst", list(issue.worst.iter().map(worst)));
+        })
+    }
+
+    fn observation(self, observation: &Observation) -> impl ToJson {
+        let example = move |Example { place, text }: &Example| {
+            let (place, text) = (*place, text.clone());
+            object(move |out| {
+                out.field("file", self.survey.file_name(self.source, place.file)).field("line", place.line);
+                let message = (place.message != u32::MAX).then_some(place.message);
+                out.field("message", message).field("text", &text);
+            })
+        };
+        object(move |out| {
+            let rule = observation.rule;
+            out.field("rule", rule.id).field("severity", rule.severity.as_str());
+            out.field("count", observation.count).field("message", &observation.message);
+            out.field("hint", observation.hint);
+            out.field("examples", list(observation.examples.iter().map(example)));
+        })
+    }
+
+    fn line_place(self, place: LinePlace, out: &mut Object<'_>) {
+        out.field("file", self.survey.file_name(self.source, place.file)).field("line", place.line);
+    }
+
+    /// The place of an image, which is counted from 0 as the images of a line are.
+    fn image_place(self, place: ImagePlace, out: &mut Object<'_>) {
+        self.line_place(place.line, out);
+        out.field("picture", place.index);
     }
 }
 
 /// `more` groups, and members of each, are counted and not listed.
-fn alike<Member>(alike: &Alike<Member>, members: &str, member: impl Fn(&Member) -> String) -> String {
-    let group = |group: &AlikeGroup<Member>| {
-        format!(
-            "{{\"count\":{},\"across\":{},\"members\":[{}],\"more\":{}}}",
-            group.count,
-            group.across,
-            joined(group.members.iter().map(&member)),
-            group.count - group.members.len() as u64
-        )
+fn alike<'a, Member>(
+    alike: &'a Alike<Member>,
+    key: &'static str,
+    member: impl Fn(&Member, &mut Object<'_>) + Copy + 'a,
+) -> impl ToJson + 'a {
+    let group = move |group: &'a AlikeGroup<Member>| {
+        object(move |out| {
+            out.field("count", group.count).field("across", group.across);
+            out.field("members", list(group.members.iter().map(|one| object(move |out| member(one, out)))));
+            out.field("more", group.count - group.members.len() as u64);
+        })
     };
-    format!(
-        "{{\"groups\":{},\"{members}\":{},\"across\":{},\"first\":[{}],\"more\":{}}}",
-        alike.groups,
-        alike.members,
-        alike.across,
-        joined(alike.first.iter().map(group)),
-        alike.groups - alike.first.len() as u64
-    )
+    object(move |out| {
+        out.field("groups", alike.groups).field(key, alike.members).field("across", alike.across);
+        out.field("first", list(alike.first.iter().map(group)));
+        out.field("more", alike.groups - alike.first.len() as u64);
+    })
 }
 
-fn joined(values: impl Iterator<Item = String>) -> String {
-    values.collect::<Vec<_>>().join(",")
+fn histogram(values: &Histogram) -> impl ToJson {
+    (values.count() > 0).then(|| {
+        object(move |out| {
+            out.field("count", values.count()).field("sum", values.sum());
+            out.field("mean", fixed(values.mean(), 2)).field("min", values.min());
+            out.fields(QUANTILES.iter().map(|(share, name)| (name, values.quantile(*share))));
+            out.field("max", values.max());
+        })
+    })
 }
 
-fn counts<Name: Display>(counts: impl Iterator<Item = (Name, u64)>) -> String {
-    format!("{{{}}}", joined(counts.map(|(name, count)| format!("{}:{count}", quoted(&name.to_string())))))
+fn side(side: &Side) -> impl ToJson {
+    object(move |out| {
+        out.field("samples", side.samples).field("tokens", side.tokens);
+        out.field("image_tokens", side.image_tokens).field("trained_tokens", side.trained_tokens);
+        out.field("pictures", side.images).field("bytes", side.bytes);
+        out.field("lengths", histogram(&side.lengths));
+    })
 }
 
-fn histogram(values: &Histogram) -> String {
-    if values.count() == 0 {
-        return "null".to_owned();
-    }
-    let quantiles = QUANTILES.iter().map(|(share, name)| format!("\"{name}\":{}", values.quantile(*share)));
-    format!(
-        "{{\"count\":{},\"sum\":{},\"mean\":{:.2},\"min\":{},{},\"max\":{}}}",
-        values.count(),
-        values.sum(),
-        values.mean(),
-        values.min(),
-        joined(quantiles),
-        values.max()
-    )
+fn texts(texts: &TextSurvey) -> impl ToJson {
+    object(move |out| {
+        out.field("answers", texts.answers);
+        out.field("distinct_answers", distinct(&texts.distinct_answers));
+        out.field("distinct_prompts", distinct(&texts.distinct_prompts));
+        out.field("answer_characters", histogram(&texts.answer_characters));
+        out.field("prompt_characters", histogram(&texts.prompt_characters));
+        let formats: BTreeMap<&str, u64> = AnswerFormat::ALL
+            .into_iter()
+            .map(|format| (format.as_str(), texts.formats.count(format)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        out.field("formats", members(formats.into_iter()));
+        let majority = texts.formats.majority().map(|majority| {
+            object(move |out| {
+                out.field("format", majority.format.as_str()).field("share", fixed(majority.share, 4));
+            })
+        });
+        out.field("majority", majority);
+        out.field("scripts", members(texts.scripts.iter().map(|(script, count)| (script.as_str(), *count))));
+        let languages =
+            texts.languages.iter().map(|(language, count)| (language.unwrap_or("undecided"), *count));
+        out.field("languages", members(languages));
+        out.field("most_frequent_answers", frequent(texts.most_frequent_answers(MOST)));
+        out.field("most_frequent_prompts", frequent(texts.most_frequent_prompts(MOST)));
+        let (openings, with_opening) = texts.openings(MOST);
+        out.field(
+            "openings",
+            object(|out| {
+                out.field("answers", with_opening).field("most_frequent", frequent(openings));
+            }),
+        );
+    })
 }
 
-fn side(side: &Side) -> String {
-    format!(
-        "{{\"samples\":{},\"tokens\":{},\"image_tokens\":{},\"trained_tokens\":{},\"pictures\":{},\"bytes\":{},\"lengths\":{}}}",
-        side.samples,
-        side.tokens,
-        side.image_tokens,
-        side.trained_tokens,
-        side.images,
-        side.bytes,
-        histogram(&side.lengths)
-    )
+fn distinct(distinct: &Distinct) -> impl ToJson {
+    object(move |out| {
+        out.field("count", distinct.count()).field("exact", distinct.is_exact());
+    })
 }
 
-fn images(images: &ImageSurvey, distinct: u64, issues: &str) -> String {
-    format!(
-        "{{\"count\":{},\"distinct\":{distinct},\"formats\":{},\"width\":{},\"height\":{},\"longer_side\":{},\"bytes\":{},\"tokens\":{},\"shrunk\":{},\"issues\":[{issues}]}}",
-        images.count,
-        counts(images.formats.iter().map(|(format, count)| (format, *count))),
-        histogram(&images.widths),
-        histogram(&images.heights),
-        histogram(&images.longer_sides),
-        histogram(&images.bytes),
-        histogram(&images.tokens),
-        images.shrunk
-    )
-}
-
-fn texts(texts: &TextSurvey) -> String {
-    let distinct = |distinct: &pixtune_core::quality::Distinct| {
-        format!("{{\"count\":{},\"exact\":{}}}", distinct.count(), distinct.is_exact())
-    };
-    let most = |most: Vec<(&str, u64)>| {
-        let each =
-            most.into_iter().map(|(text, count)| format!("{{\"text\":{},\"count\":{count}}}", quoted(text)));
-        format!("[{}]", joined(each))
-    };
-    let formats: BTreeMap<&str, u64> = AnswerFormat::ALL
-        .into_iter()
-        .map(|format| (format.as_str(), texts.formats.count(format)))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    let majority = texts.formats.majority().map_or("null".to_owned(), |majority| {
-        format!("{{\"format\":\"{}\",\"share\":{:.4}}}", majority.format.as_str(), majority.share)
-    });
-    let (openings, with_opening) = texts.openings(MOST);
-    format!(
-        "{{\"answers\":{},\"distinct_answers\":{},\"distinct_prompts\":{},\"answer_characters\":{},\"prompt_characters\":{},\
-         \"formats\":{},\"majority\":{majority},\"scripts\":{},\"languages\":{},\"most_frequent_answers\":{},\
-         \"most_frequent_prompts\":{},\"openings\":{{\"answers\":{with_opening},\"most_frequent\":{}}}}}",
-        texts.answers,
-        distinct(&texts.distinct_answers),
-        distinct(&texts.distinct_prompts),
-        histogram(&texts.answer_characters),
-        histogram(&texts.prompt_characters),
-        counts(formats.into_iter()),
-        counts(texts.scripts.iter().map(|(script, count)| (script.as_str(), *count))),
-        counts(texts.languages.iter().map(|(language, count)| (language.unwrap_or("undecided"), *count))),
-        most(texts.most_frequent_answers(MOST)),
-        most(texts.most_frequent_prompts(MOST)),
-        most(openings),
-    )
+fn frequent(texts: Vec<(&str, u64)>) -> impl ToJson {
+    list(texts.into_iter().map(|(text, count)| {
+        object(move |out| {
+            out.field("text", text).field("count", count);
+        })
+    }))
 }

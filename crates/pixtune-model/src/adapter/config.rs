@@ -46,7 +46,7 @@ pub struct AdapterConfig {
     /// The numerator of the scaling of modules without one of their own.
     pub alpha: f64,
     /// Whether the scaling is alpha/√rank (rsLoRA) instead of alpha/rank.
-    pub rank_stabilised: bool,
+    pub rank_stabilized: bool,
     /// Ranks of modules that match, the first match counts.
     pub rank_pattern: Vec<(Pattern, u32)>,
     /// Alphas of modules that match, the first match counts.
@@ -149,7 +149,7 @@ impl AdapterConfig {
         Ok(AdapterConfig {
             rank: fields.rank("r")?.ok_or(ConfigError::Missing { key: "r" })?,
             alpha: fields.number("lora_alpha")?.ok_or(ConfigError::Missing { key: "lora_alpha" })?,
-            rank_stabilised: fields.flag("use_rslora")?,
+            rank_stabilized: fields.flag("use_rslora")?,
             rank_pattern: fields.patterns("rank_pattern", rank)?,
             alpha_pattern: fields.patterns("alpha_pattern", number)?,
             targets: fields.targets("target_modules")?,
@@ -182,7 +182,7 @@ impl AdapterConfig {
     /// What B·A is multiplied with in a module (peft 0.21.2 `tuners/lora/layer.py` `update_layer`).
     pub fn scaling_of(&self, path: &str) -> f64 {
         let (alpha, rank) = (self.alpha_of(path), f64::from(self.rank_of(path)));
-        if self.rank_stabilised { alpha / rank.sqrt() } else { alpha / rank }
+        if self.rank_stabilized { alpha / rank.sqrt() } else { alpha / rank }
     }
 
     /// Whether peft changes the base's weights when it loads an adapter with this initialization, so that B·A alone does

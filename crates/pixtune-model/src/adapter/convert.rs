@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use pixtune_core::json;
 use pixtune_files::Existing;
 
 use super::dialect::{Area, Dialect};
@@ -114,7 +115,7 @@ impl<'c> Conversion<'c> {
             directory.write(name, text.as_bytes())?;
         }
         let report = self.report(rounding);
-        directory.write(REPORT, report.to_json().as_bytes())?;
+        directory.write(REPORT, json::line(&report).as_bytes())?;
         directory.commit()?;
         Ok(report)
     }

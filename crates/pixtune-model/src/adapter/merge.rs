@@ -1,5 +1,6 @@
 //! Merging: W + s·(B·A), in the pass that converts.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::convert::untold;
@@ -7,9 +8,10 @@ use super::dialect::Area;
 use super::error::AdapterError;
 use super::open::{Adapter, Lora};
 use super::product::PackedA;
+use super::settings::number;
 use super::{fit, fold, refuse};
 use crate::weights::convert::{
-    Change, ChangeError, ConvertError, Options, Plan, Progress, Report, check_target,
+    Change, ChangeError, ConvertError, Merged, Options, Plan, Progress, Report, check_target,
 };
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, dtype};
@@ -240,27 +242,20 @@ fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// What was merged, for the report.
-fn summary(adapter: &Adapter) -> pixtune_core::json::Value<'static> {
-    use super::report::{list, members, object, text, whole};
-    let mut areas = std::collections::BTreeMap::new();
+fn summary(adapter: &Adapter) -> Merged {
+    let mut areas: BTreeMap<Area, usize> = BTreeMap::new();
     let mut scalings: Vec<(f64, usize)> = Vec::new();
     for (module, lora) in &adapter.lora {
-        *areas.entry(Area::of(*module)).or_insert(0) += 1;
+        *areas.entry(Area::of(*module)).or_default() += 1;
         match scalings.iter_mut().find(|(scaling, _)| *scaling == lora.scaling) {
             Some((_, count)) => *count += 1,
             None => scalings.push((lora.scaling, 1)),
         }
     }
-    let replaced: Vec<String> = adapter.whole.values().map(|tensor| tensor.name.clone()).collect();
-    members([
-        ("dialect", text(adapter.dialect.as_str())),
-        ("modules", object(areas.into_iter().map(|(area, count)| (area.as_str().to_owned(), whole(count))))),
-        (
-            "scalings",
-            object(
-                scalings.into_iter().map(|(scaling, count)| (super::settings::number(scaling), whole(count))),
-            ),
-        ),
-        ("replaced", list(&replaced)),
-    ])
+    Merged {
+        dialect: adapter.dialect.as_str(),
+        modules: areas.into_iter().map(|(area, count)| (area.as_str(), count)).collect(),
+        scalings: scalings.into_iter().map(|(scaling, count)| (number(scaling), count)).collect(),
+        replaced: adapter.whole.values().map(|tensor| tensor.name.clone()).collect(),
+    }
 }

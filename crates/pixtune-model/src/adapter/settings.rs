@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use pixtune_core::json::{self, Value, write_string};
+use pixtune_core::json::{self, Slot, ToJson, Value, list, members, object, raw};
 
 use super::config::DIALECT_KEY;
 use super::dialect::Dialect;
@@ -18,7 +18,7 @@ use crate::weights::{Checkpoint, Dtype, Format, Module, Spelling};
 struct Ranks {
     rank: u32,
     alpha: f64,
-    rank_stabilised: bool,
+    rank_stabilized: bool,
     /// Ranks that differ, by the end of a module's path.
     rank_pattern: BTreeMap<String, u32>,
     /// Alphas that differ.
@@ -38,36 +38,42 @@ pub fn peft_config(adapter: &Adapter, base: &Checkpoint, dialect: Dialect) -> St
         .filter(|name| **name == name.module.weight())
         .map(|name| saved(name.module, dialect))
         .collect();
-    let text = |value: Option<&String>| value.map_or("null".to_owned(), |text| quoted(text));
-    let mut members: Vec<(&str, String)> = vec![
-        ("alpha_pattern", object(&ranks.alpha_pattern, |alpha| number(*alpha))),
-        ("auto_mapping", "null".to_owned()),
-        ("base_model_name_or_path", text(config.and_then(|config| config.base_model.as_ref()))),
-        ("bias", quoted(config.map_or("none", |config| &config.bias))),
-        ("fan_in_fan_out", "false".to_owned()),
-        ("inference_mode", "true".to_owned()),
-        ("init_lora_weights", "true".to_owned()),
-        ("layers_pattern", "null".to_owned()),
-        ("layers_to_transform", "null".to_owned()),
-        ("lora_alpha", number(ranks.alpha)),
-        ("lora_dropout", number(config.map_or(0.0, |config| config.dropout))),
-        ("modules_to_save", if saved.is_empty() { "null".to_owned() } else { list(&saved) }),
-        ("peft_type", quoted("LORA")),
-        ("r", ranks.rank.to_string()),
-        ("rank_pattern", object(&ranks.rank_pattern, u32::to_string)),
-        ("revision", text(config.and_then(|config| config.revision.as_ref()))),
-        ("target_modules", list(&target_modules(adapter, base, dialect))),
-        ("task_type", text(config.map_or(Some(&"CAUSAL_LM".to_owned()), |config| config.task_type.as_ref()))),
-        ("use_dora", config.is_some_and(|config| config.dora).to_string()),
-        ("use_rslora", ranks.rank_stabilised.to_string()),
-    ];
-    if dialect == Dialect::VllmConsolidated {
-        members.push((DIALECT_KEY, quoted(dialect.as_str())));
-        members.sort_by_key(|(key, _)| *key);
+    json::document(object(|out| {
+        out.field(
+            "alpha_pattern",
+            members(ranks.alpha_pattern.iter().map(|(key, alpha)| (key, Alpha(*alpha)))),
+        );
+        out.field("auto_mapping", NONE);
+        out.field("base_model_name_or_path", config.and_then(|config| config.base_model.as_ref()));
+        out.field("bias", config.map_or("none", |config| config.bias.as_str()));
+        out.field("fan_in_fan_out", false).field("inference_mode", true).field("init_lora_weights", true);
+        out.field("layers_pattern", NONE).field("layers_to_transform", NONE);
+        out.field("lora_alpha", Alpha(ranks.alpha));
+        out.field("lora_dropout", Alpha(config.map_or(0.0, |config| config.dropout)));
+        out.field("modules_to_save", (!saved.is_empty()).then(|| list(&saved)));
+        out.field("peft_type", "LORA");
+        if dialect == Dialect::VllmConsolidated {
+            out.field(DIALECT_KEY, dialect.as_str());
+        }
+        out.field("r", ranks.rank).field("rank_pattern", members(&ranks.rank_pattern));
+        out.field("revision", config.and_then(|config| config.revision.as_ref()));
+        out.field("target_modules", list(&target_modules(adapter, base, dialect)));
+        let task = config.map_or(Some("CAUSAL_LM"), |config| config.task_type.as_deref());
+        out.field("task_type", task).field("use_dora", config.is_some_and(|config| config.dora));
+        out.field("use_rslora", ranks.rank_stabilized);
+    }))
+}
+
+/// A key without a value.
+const NONE: Option<bool> = None;
+
+/// A number as peft writes alphas: whole ones without a point.
+struct Alpha(f64);
+
+impl ToJson for Alpha {
+    fn write_json(self, slot: Slot<'_>) {
+        raw(&number(self.0)).write_json(slot);
     }
-    let lines: Vec<String> =
-        members.iter().map(|(key, value)| format!("  {}: {value}", quoted(key))).collect();
-    format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
 /// params.json for an adapter in Mistral's dialect: the base's, with what mistral-finetune adds to it.
@@ -92,12 +98,12 @@ pub fn params(adapter: &Adapter, base: &Checkpoint) -> String {
         Cow::Borrowed("lora"),
         Value::Object(lora.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect()),
     ));
-    json::document(&Value::Object(members).into_owned())
+    json::document(&Value::Object(members))
 }
 
 impl Ranks {
     fn of(adapter: &Adapter) -> Ranks {
-        let stabilised = adapter.config.as_ref().is_some_and(|config| config.rank_stabilised);
+        let stabilised = adapter.config.as_ref().is_some_and(|config| config.rank_stabilized);
         let alpha_of = |module: &Module, rank: usize, scaling: f64| match &adapter.config {
             Some(config) => config.alpha_of(&adapter.path(*module)),
             None => scaling * rank as f64,
@@ -115,7 +121,7 @@ impl Ranks {
         Ranks {
             rank,
             alpha,
-            rank_stabilised: stabilised,
+            rank_stabilized: stabilised,
             rank_pattern: tail_where(&|row| row.1 != rank)
                 .into_iter()
                 .map(|(tail, row)| (tail, row.1))
@@ -181,27 +187,7 @@ fn last_steps(path: &str, count: usize) -> String {
     steps[steps.len().saturating_sub(count)..].join(".")
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    write_string(text, &mut out);
-    out
-}
-
 /// Whole numbers without a point, as peft writes alphas.
 pub fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.0}") } else { format!("{value:?}") }
-}
-
-fn list(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("\n    {}", quoted(name))).collect();
-    format!("[{}\n  ]", names.join(","))
-}
-
-fn object<T>(members: &BTreeMap<String, T>, show: impl Fn(&T) -> String) -> String {
-    if members.is_empty() {
-        return "{}".to_owned();
-    }
-    let members: Vec<String> =
-        members.iter().map(|(key, value)| format!("\n    {}: {}", quoted(key), show(value))).collect();
-    format!("{{{}\n  }}", members.join(","))
 }

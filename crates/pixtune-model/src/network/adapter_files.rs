@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use pixtune_core::json::write_string;
+use pixtune_core::json::{self, object};
 use pixtune_core::text::counted_as;
 use pixtune_files::{Existing, WholeFile};
 
@@ -107,7 +107,7 @@ impl LoraConfig {
         let lora = LoraConfig {
             rank: first.rank,
             alpha: config.alpha_of(&adapter.path(*module)) as f32,
-            rslora: config.rank_stabilised,
+            rslora: config.rank_stabilized,
             targets: targets.collect::<Result<_, _>>()?,
             ..LoraConfig::default()
         };
@@ -146,19 +146,14 @@ fn write_whole(
 }
 
 fn config_json(lora: &LoraConfig, base: &str) -> String {
-    let mut text = String::from("{\n  \"base_model_name_or_path\": ");
-    write_string(base, &mut text);
-    text.push_str(",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n");
-    text.push_str("  \"init_lora_weights\": true,\n");
-    text.push_str(&format!("  \"lora_alpha\": {},\n  \"lora_dropout\": {},\n", lora.alpha, lora.dropout));
-    text.push_str("  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n");
-    text.push_str(&format!("  \"r\": {},\n  \"target_modules\": ", lora.rank));
-    write_string(&target_pattern(lora), &mut text);
-    text.push_str(&format!(
-        ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": {}\n}}\n",
-        lora.rslora
-    ));
-    text
+    json::document(object(|config| {
+        config.field("base_model_name_or_path", base).field("bias", "none");
+        config.field("fan_in_fan_out", false).field("inference_mode", true).field("init_lora_weights", true);
+        config.field("lora_alpha", lora.alpha).field("lora_dropout", lora.dropout);
+        config.field("modules_to_save", None::<bool>).field("peft_type", "LORA").field("r", lora.rank);
+        config.field("target_modules", &target_pattern(lora)).field("task_type", "CAUSAL_LM");
+        config.field("use_dora", false).field("use_rslora", lora.rslora);
+    }))
 }
 
 /// A pattern that PEFT matches with whole module paths, in the names of every version of transformers: a list of endings

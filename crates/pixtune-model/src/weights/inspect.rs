@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::path::Path;
 
-use pixtune_core::json::Value;
+use pixtune_core::json::{Slot, ToJson, list, members, raw};
 
-use super::config::{Family, ModelConfig, Note};
-use super::convert::{object, text, whole};
+use super::config::{Family, ModelConfig, Note, ProjectorConfig, TextConfig, VisionConfig};
 use super::names::Spelling;
 use super::{Checkpoint, Format, WeightsError};
 
@@ -140,38 +139,78 @@ impl Inspection {
     pub fn is_damaged(&self) -> bool {
         !self.problems.is_empty() || self.notes.iter().any(|note| note.damage)
     }
+}
 
-    /// Everything as a JSON value.
-    pub fn to_value(&self) -> Value<'static> {
-        let texts = |all: &[String]| Value::Array(all.iter().map(|entry| text(entry)).collect());
-        let note = |note: &Note| object([("damage", Value::Bool(note.damage)), ("text", text(&note.text))]);
-        object([
-            ("format", text(self.format.as_str())),
-            ("family", self.config.as_ref().map_or(Value::Null, |config| text(family(config.family)))),
-            ("weights", self.weights.as_ref().map_or(Value::Null, WeightsView::to_value)),
-            ("text", self.config.as_ref().map_or(Value::Null, text_value)),
-            ("vision", self.config.as_ref().map_or(Value::Null, vision_value)),
-            ("projector", self.config.as_ref().map_or(Value::Null, projector_value)),
-            ("tied", self.config.as_ref().map_or(Value::Null, |config| Value::Bool(config.tied))),
-            ("tokenizers", texts(&self.tokenizers)),
-            ("notes", Value::Array(self.notes.iter().map(note).collect())),
-            ("problems", texts(&self.problems)),
-        ])
+impl ToJson for &Inspection {
+    fn write_json(self, slot: Slot<'_>) {
+        let config = self.config.as_ref();
+        slot.object(|view| {
+            view.field("format", self.format.as_str());
+            view.field("family", config.map(|config| family(config.family)));
+            view.field("weights", self.weights.as_ref());
+            view.field("text", config.map(|config| &config.text));
+            view.field("vision", config.map(|config| &config.vision));
+            view.field("projector", config.map(|config| &config.projector));
+            view.field("tied", config.map(|config| config.tied));
+            view.field("tokenizers", list(&self.tokenizers));
+            view.field("notes", list(&self.notes)).field("problems", list(&self.problems));
+        });
     }
 }
 
-impl WeightsView {
-    fn to_value(&self) -> Value<'static> {
-        let dtypes = self.dtypes.iter().map(|(name, count)| ((*name).into(), whole(*count)));
-        object([
-            ("files", Value::Array(self.files.iter().map(|name| text(name)).collect())),
-            ("tensors", whole(self.tensors)),
-            ("parameters", whole(self.parameters)),
-            ("bytes", whole(self.bytes)),
-            ("dtypes", Value::Object(dtypes.collect())),
-            ("spelling", Value::Array(self.spellings.iter().map(|name| text(name)).collect())),
-        ])
+impl ToJson for &WeightsView {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|view| {
+            view.field("files", list(&self.files)).field("tensors", self.tensors);
+            view.field("parameters", self.parameters).field("bytes", self.bytes);
+            view.field("dtypes", members(&self.dtypes)).field("spelling", list(&self.spellings));
+        });
     }
+}
+
+impl ToJson for &Note {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|note| {
+            note.field("damage", self.damage).field("text", &self.text);
+        });
+    }
+}
+
+impl ToJson for &TextConfig {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|text| {
+            text.field("hidden_size", self.hidden_size).field("intermediate_size", self.intermediate_size);
+            text.field("layers", self.layers).field("heads", self.heads).field("kv_heads", self.kv_heads);
+            text.field("head_dim", self.head_dim).field("vocab_size", self.vocab_size);
+            text.field("norm_eps", raw(&float(self.norm_eps)));
+            text.field("rope_theta", raw(&float(self.rope_theta)));
+            text.field("max_positions", self.max_positions);
+        });
+    }
+}
+
+impl ToJson for &VisionConfig {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|vision| {
+            vision.field("hidden_size", self.hidden_size).field("intermediate_size", self.intermediate_size);
+            vision.field("layers", self.layers).field("heads", self.heads).field("head_dim", self.head_dim);
+            vision.field("channels", self.channels).field("image_size", self.image_size);
+            vision.field("patch_size", self.patch_size).field("rope_theta", raw(&float(self.rope_theta)));
+        });
+    }
+}
+
+impl ToJson for &ProjectorConfig {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|projector| {
+            projector.field("bias", self.bias).field("spatial_merge", self.spatial_merge);
+            projector.field("norm", self.norm);
+        });
+    }
+}
+
+fn float(number: f64) -> String {
+    format!("{number:?}")
 }
 
 /// The name of an architecture for people.
@@ -180,50 +219,4 @@ pub fn family(family: Family) -> &'static str {
         Family::Pixtral => "Pixtral",
         Family::Mistral3 => "Mistral Small 3.1",
     }
-}
-
-fn float(number: f64) -> Value<'static> {
-    Value::Number(format!("{number:?}").into())
-}
-
-fn text_value(config: &ModelConfig) -> Value<'static> {
-    let size = |size: usize| whole(size as u64);
-    let config = &config.text;
-    object([
-        ("hidden_size", size(config.hidden_size)),
-        ("intermediate_size", size(config.intermediate_size)),
-        ("layers", size(config.layers)),
-        ("heads", size(config.heads)),
-        ("kv_heads", size(config.kv_heads)),
-        ("head_dim", size(config.head_dim)),
-        ("vocab_size", size(config.vocab_size)),
-        ("norm_eps", float(config.norm_eps)),
-        ("rope_theta", float(config.rope_theta)),
-        ("max_positions", config.max_positions.map_or(Value::Null, size)),
-    ])
-}
-
-fn vision_value(config: &ModelConfig) -> Value<'static> {
-    let size = |size: usize| whole(size as u64);
-    let config = &config.vision;
-    object([
-        ("hidden_size", size(config.hidden_size)),
-        ("intermediate_size", size(config.intermediate_size)),
-        ("layers", size(config.layers)),
-        ("heads", size(config.heads)),
-        ("head_dim", size(config.head_dim)),
-        ("channels", size(config.channels)),
-        ("image_size", size(config.image_size)),
-        ("patch_size", size(config.patch_size)),
-        ("rope_theta", float(config.rope_theta)),
-    ])
-}
-
-fn projector_value(config: &ModelConfig) -> Value<'static> {
-    let config = &config.projector;
-    object([
-        ("bias", Value::Bool(config.bias)),
-        ("spatial_merge", whole(config.spatial_merge as u64)),
-        ("norm", Value::Bool(config.norm)),
-    ])
 }

@@ -205,7 +205,7 @@ fn scalings_of_single_modules_are_used() {
 fn the_report_tells_what_was_merged() {
     let place = Place::new();
     let report = place.merge("hf_bf16", &fixture("lora_all"), Format::Mistral, None, "merged").unwrap();
-    let merged = report.to_value().get("merged").cloned().unwrap().to_string();
+    let merged = pixtune_core::json::text(report.merged.as_ref().unwrap());
     assert_eq!(
         merged,
         r#"{"dialect":"peft","modules":{"text":21,"projector":2,"vision":14},"scalings":{"1.5":37},"replaced":[]}"#

@@ -12,7 +12,7 @@ use crate::ui::Format;
 /// the configuration and in the tokenizer files; a server that is given the wrong one often says nothing and serves the
 /// untuned model. SRC is a directory with config.json and model*.safetensors, or with params.json and
 /// consolidated*.safetensors. Every tensor is moved bit for bit; memory stays under 100 MB whatever the size.
-/// conversion_report.json in DST says what was renamed, moved, synthesised and corrected.
+/// conversion_report.json in DST says what was renamed, moved, synthesized and corrected.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

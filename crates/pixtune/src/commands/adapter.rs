@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pixtune_core::json::quoted;
+use pixtune_core::json::{append_line, line, list, object};
 use pixtune_core::text::{counted, grouped};
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
@@ -63,7 +63,7 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
     }
     let report = conversion.run()?;
     match args.format {
-        Format::Json => ui::put(&report.to_json())?,
+        Format::Json => ui::put(&line(&report))?,
         Format::Human => ui::put(&conversion_table(&report, &args.target.display().to_string()))?,
     }
     Ok(if report.rounding.lost == 0 { Outcome::Fine } else { Outcome::Findings })
@@ -85,39 +85,32 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
     ui.end();
     let report = result?;
     match args.write.format {
-        Format::Json => ui::put(&format!("{}\n", report.to_value()))?,
+        Format::Json => ui::put(&line(&report))?,
         Format::Human => ui::put(&merge_table(&report, &adapter, &args.target.display().to_string()))?,
     }
     Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
 }
 
-/// One JSON object a module, then one of all.
+/// A JSON object per module, then one for all.
 fn verdict_lines(report: &CheckReport, adapter: &Adapter) -> String {
     let mut out = String::new();
     for module in &report.modules {
-        out.push_str(&format!(
-            "{{\"module\":{},\"area\":\"{}\",\"verdict\":\"{}\",\"reason\":{},\"source\":{}}}\n",
-            quoted(&module.path),
-            module.area.as_str(),
-            module.verdict.as_str(),
-            quoted(&module.reason),
-            quoted(module.source)
-        ));
+        let line = object(|line| {
+            line.field("module", &module.path).field("area", module.area.as_str());
+            line.field("verdict", module.verdict.as_str()).field("reason", &module.reason);
+            line.field("source", module.source);
+        });
+        append_line(&mut out, line);
     }
-    let warnings: Vec<String> = report.warnings.iter().map(|warning| quoted(warning)).collect();
-    out.push_str(&format!(
-        "{{\"server\":\"{}\",\"version\":{},\"dialect\":\"{}\",\"modules\":{},\"applied\":{},\"ignored\":{},\"wrong\":{},\
-         \"rejected\":{},\"warnings\":[{}]}}\n",
-        report.server.as_str(),
-        quoted(report.server.describe()),
-        adapter.dialect,
-        report.modules.len(),
-        report.count(Verdict::Applied),
-        report.count(Verdict::Ignored),
-        report.count(Verdict::Wrong),
-        report.count(Verdict::Rejected),
-        warnings.join(",")
-    ));
+    let total = object(|line| {
+        line.field("server", report.server.as_str()).field("version", report.server.describe());
+        line.field("dialect", adapter.dialect.as_str()).field("modules", report.modules.len());
+        line.field("applied", report.count(Verdict::Applied))
+            .field("ignored", report.count(Verdict::Ignored));
+        line.field("wrong", report.count(Verdict::Wrong)).field("rejected", report.count(Verdict::Rejected));
+        line.field("warnings", list(&report.warnings));
+    });
+    append_line(&mut out, total);
     out
 }
 

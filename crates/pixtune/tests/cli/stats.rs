@@ -158,7 +158,7 @@ fn groups_near_duplicate_images_with_distance() {
     let case = example();
     let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);
     let near = |pointer: &str| at(&stats, &format!("/together/near_pictures{pointer}")).to_string();
-    assert_eq!((near("/groups"), near("/images"), near("/across")), ("1".into(), "4".into(), "0".into()));
+    assert_eq!((near("/groups"), near("/pictures"), near("/across")), ("1".into(), "4".into(), "0".into()));
     assert_eq!(
         (near("/first/0/members/0/line"), near("/first/0/members/1/distance")),
         ("32".into(), "0".into())

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use super::Format;
-pub use write::{Synthesised, WrittenConfig, write};
+pub use write::{Synthesized, WrittenConfig, write};
 
 /// What the two configuration files agree to say about a model.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::document;
+use pixtune_core::json::{document, list, members, object};
 use pixtune_core::tokens::tekken::Tekken;
 
 use super::output::OutputDirectory;
-use super::report::{object, text, whole};
 use super::{ConvertError, Options, tokenizer};
 use crate::weights::config::{Family, ModelConfig};
 use crate::weights::{Checkpoint, Format};
@@ -201,10 +200,8 @@ fn write_missing(
         }
     }
     if !extras.has("generation_config.json") {
-        extras.write(
-            "generation_config.json",
-            document(&object([("bos_token_id", whole(1)), ("eos_token_id", whole(2))])),
-        );
+        extras
+            .write("generation_config.json", document(members([("bos_token_id", 1u8), ("eos_token_id", 2)])));
     }
     if !extras.has("preprocessor_config.json") {
         extras.write("preprocessor_config.json", preprocessor(config));
@@ -235,28 +232,18 @@ fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tekken, warnings: &mut Vec<
 /// transformers 5.23.0 `image_processing_pixtral.py`: its defaults, with this model's sizes. Mean and deviation are those
 /// of mistral-common 1.13.1 `image.py`.
 fn preprocessor(config: &ModelConfig) -> String {
-    let numbers = |all: [&'static str; 3]| {
-        pixtune_core::json::Value::Array(
-            all.into_iter().map(|n| pixtune_core::json::Value::Number(n.into())).collect(),
-        )
-    };
-    let flag = pixtune_core::json::Value::Bool(true);
     let vision = &config.vision;
-    let side = whole(vision.patch_size as u64);
-    document(&object([
-        ("do_convert_rgb", flag.clone()),
-        ("do_normalize", flag.clone()),
-        ("do_rescale", flag.clone()),
-        ("do_resize", flag),
-        ("image_mean", numbers(["0.48145466", "0.4578275", "0.40821073"])),
-        ("image_processor_type", text("PixtralImageProcessor")),
-        ("image_std", numbers(["0.26862954", "0.26130258", "0.27577711"])),
-        ("patch_size", object([("height", side.clone()), ("width", side)])),
-        ("processor_class", text("PixtralProcessor")),
-        ("resample", whole(3)),
-        ("rescale_factor", pixtune_core::json::Value::Number("0.00392156862745098".into())),
-        ("size", object([("longest_edge", whole(vision.image_size as u64))])),
-    ]))
+    document(object(|file| {
+        file.field("do_convert_rgb", true).field("do_normalize", true);
+        file.field("do_rescale", true).field("do_resize", true);
+        file.field("image_mean", list([0.481_454_66, 0.457_827_5, 0.408_210_73]));
+        file.field("image_processor_type", "PixtralImageProcessor");
+        file.field("image_std", list([0.268_629_54, 0.261_302_58, 0.275_777_11]));
+        file.field("patch_size", members([("height", vision.patch_size), ("width", vision.patch_size)]));
+        file.field("processor_class", "PixtralProcessor").field("resample", 3u8);
+        file.field("rescale_factor", 0.003_921_568_627_450_98);
+        file.field("size", members([("longest_edge", vision.image_size)]));
+    }))
 }
 
 fn processor(config: &ModelConfig) -> String {
@@ -264,12 +251,9 @@ fn processor(config: &ModelConfig) -> String {
         Family::Pixtral => 1,
         Family::Mistral3 => config.projector.spatial_merge,
     };
-    document(&object([
-        ("image_break_token", text("[IMG_BREAK]")),
-        ("image_end_token", text("[IMG_END]")),
-        ("image_token", text("[IMG]")),
-        ("patch_size", whole(config.vision.patch_size as u64)),
-        ("processor_class", text("PixtralProcessor")),
-        ("spatial_merge_size", whole(merge as u64)),
-    ]))
+    document(object(|file| {
+        file.field("image_break_token", "[IMG_BREAK]").field("image_end_token", "[IMG_END]");
+        file.field("image_token", "[IMG]").field("patch_size", config.vision.patch_size);
+        file.field("processor_class", "PixtralProcessor").field("spatial_merge_size", merge);
+    }))
 }

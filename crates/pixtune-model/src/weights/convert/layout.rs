@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pixtune_core::json::quoted;
+use pixtune_core::json::{self, members, object};
 
 use super::ConvertError;
 use crate::weights::dtype::Dtype;
@@ -121,13 +121,10 @@ pub fn index(files: &[PlannedFile]) -> Option<String> {
             map.insert(tensor.name.as_str(), file.name.as_str());
         }
     }
-    let lines: Vec<String> =
-        map.iter().map(|(name, file)| format!("    {}: {}", quoted(name), quoted(file))).collect();
-    Some(format!(
-        "{{\n  \"metadata\": {{\n    \"total_parameters\": {parameters},\n    \"total_size\": {bytes}\n  }},\n  \
-         \"weight_map\": {{\n{}\n  }}\n}}\n",
-        lines.join(",\n")
-    ))
+    Some(json::document(object(|index| {
+        let metadata = [("total_parameters", parameters), ("total_size", bytes)];
+        index.field("metadata", members(metadata)).field("weight_map", members(&map));
+    })))
 }
 
 /// The name of a set's index.

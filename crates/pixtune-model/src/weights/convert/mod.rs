@@ -15,7 +15,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::Value;
+use pixtune_core::json::{self, Value};
 use pixtune_files::Existing;
 
 use super::config::{self, ModelConfig, WrittenConfig};
@@ -28,8 +28,7 @@ pub use error::ConvertError;
 pub use extras::{Extra, Origin};
 pub use layout::PlannedFile;
 pub use output::{OutputDirectory, REPORT, check_target};
-pub use report::Report;
-pub(crate) use report::{object, text, whole};
+pub use report::{Merged, Report};
 pub use transfer::NotFinite;
 
 /// What is to be done.
@@ -102,7 +101,7 @@ pub struct Plan {
     /// Tokenizer and other small files.
     pub extras: Vec<Extra>,
     /// What a [`Change`] that is given to [`Plan::run`] does, for the report.
-    pub merged: Option<Value<'static>>,
+    pub merged: Option<Merged>,
     /// What people should know.
     pub warnings: Vec<String>,
 }
@@ -174,7 +173,7 @@ impl Plan {
             false => None,
         };
         let report = Report::new(self, not_finite, verified);
-        directory.write(REPORT, report.to_json().as_bytes())?;
+        directory.write(REPORT, json::document(&report).as_bytes())?;
         directory.commit()?;
         Ok(report)
     }

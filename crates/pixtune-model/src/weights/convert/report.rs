@@ -1,14 +1,12 @@
 //! What a conversion did, for people and as `conversion_report.json`.
 
-use std::borrow::Cow;
-
-use pixtune_core::json::{Value, document};
+use pixtune_core::json::{Slot, ToJson, list, members, object};
 
 use super::transfer::NotFinite;
 use super::verify::Verified;
 use super::{Origin, Plan, layout};
 use crate::weights::Format;
-use crate::weights::config::Synthesised;
+use crate::weights::config::Synthesized;
 
 /// What a conversion did. No clock and no path: the same conversion gives the same report.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +30,7 @@ pub struct Report {
     /// Files written: the name, and where each comes from.
     pub files: Vec<(String, Origin)>,
     /// Keys of the configuration that the source does not state.
-    pub synthesised: Vec<Synthesised>,
+    pub synthesized: Vec<Synthesized>,
     /// Keys whose value was replaced: the key, before, after.
     pub corrected: Vec<[String; 3]>,
     /// Unknown keys that were taken over.
@@ -44,7 +42,7 @@ pub struct Report {
     /// What else people should know.
     pub warnings: Vec<String>,
     /// What was merged, where something was.
-    pub merged: Option<Value<'static>>,
+    pub merged: Option<Merged>,
     /// What reading back came to, where it was asked for.
     pub verified: Option<Verified>,
 }
@@ -77,7 +75,7 @@ impl Report {
             permuted: permuted as u64,
             dtypes,
             files,
-            synthesised: plan.config.synthesised.clone(),
+            synthesized: plan.config.synthesized.clone(),
             corrected: plan.config.corrected.clone(),
             carried: plan.config.carried.clone(),
             left_out: plan.config.left_out.clone(),
@@ -87,80 +85,86 @@ impl Report {
             verified,
         }
     }
+}
 
-    /// The report as `conversion_report.json`.
-    pub fn to_json(&self) -> String {
-        document(&self.to_value())
-    }
+/// An adapter that was merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// Its dialect.
+    pub dialect: &'static str,
+    /// Its modules, by the part of the network they are in.
+    pub modules: Vec<(&'static str, usize)>,
+    /// Its scalings, with the number of modules of each.
+    pub scalings: Vec<(String, usize)>,
+    /// Tensors that were replaced as a whole.
+    pub replaced: Vec<String>,
+}
 
-    /// The report as a JSON value.
-    pub fn to_value(&self) -> Value<'static> {
-        let synthesised = |key: &Synthesised| {
-            object([("key", text(&key.key)), ("value", text(&key.value)), ("why", text(key.why))])
-        };
-        let corrected = |[key, before, after]: &[String; 3]| {
-            object([("key", text(key)), ("before", text(before)), ("after", text(after))])
-        };
-        let left_out = |[key, value]: &[String; 2]| object([("key", text(key)), ("value", text(value))]);
-        let not_finite = |found: &NotFinite| {
-            object([
-                ("tensor", text(&found.name)),
-                ("nan", whole(found.nan)),
-                ("infinite", whole(found.infinite)),
-            ])
-        };
-        let file = |(name, origin): &(String, Origin)| {
-            object([("name", text(name)), ("origin", text(origin.as_str()))])
-        };
-        let dtypes = self.dtypes.iter().map(|(name, count)| (Cow::Borrowed(*name), whole(*count)));
-        object([
-            ("pixtune", text(env!("CARGO_PKG_VERSION"))),
-            ("from", text(self.from.as_str())),
-            ("to", text(self.to.as_str())),
-            ("tensors", whole(self.tensors)),
-            ("bytes", whole(self.bytes)),
-            ("parameters", whole(self.parameters)),
-            ("renamed", whole(self.renamed)),
-            ("permuted", whole(self.permuted)),
-            ("dtypes", Value::Object(dtypes.collect())),
-            ("files", Value::Array(self.files.iter().map(file).collect())),
-            (
-                "config",
-                object([
-                    ("synthesised", Value::Array(self.synthesised.iter().map(synthesised).collect())),
-                    ("corrected", Value::Array(self.corrected.iter().map(corrected).collect())),
-                    ("carried", Value::Array(self.carried.iter().map(|key| text(key)).collect())),
-                    ("left_out", Value::Array(self.left_out.iter().map(left_out).collect())),
-                ]),
-            ),
-            ("not_finite", Value::Array(self.not_finite.iter().map(not_finite).collect())),
-            ("merged", self.merged.clone().unwrap_or(Value::Null)),
-            ("warnings", Value::Array(self.warnings.iter().map(|warning| text(warning)).collect())),
-            (
-                "verified",
-                self.verified.as_ref().map_or(Value::Null, |verified| {
-                    object([
-                        ("tensors", whole(verified.tensors)),
-                        ("bytes", whole(verified.bytes)),
-                        ("blake3", text(&verified.blake3)),
-                    ])
-                }),
-            ),
-        ])
+impl ToJson for &Report {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|report| {
+            report.field("pixtune", env!("CARGO_PKG_VERSION"));
+            report.field("from", self.from.as_str()).field("to", self.to.as_str());
+            report.field("tensors", self.tensors).field("bytes", self.bytes);
+            report.field("parameters", self.parameters).field("renamed", self.renamed);
+            report.field("permuted", self.permuted);
+            report.field("dtypes", members(self.dtypes.iter().map(|(name, count)| (name, count))));
+            let files = self
+                .files
+                .iter()
+                .map(|(name, origin)| members([("name", name.as_str()), ("origin", origin.as_str())]));
+            report.field("files", list(files)).field("config", self.config());
+            report.field("not_finite", list(&self.not_finite)).field("merged", self.merged.as_ref());
+            report.field("warnings", list(&self.warnings)).field("verified", self.verified.as_ref());
+        });
     }
 }
 
-/// An object of these members.
-pub(crate) fn object<const N: usize>(members: [(&'static str, Value<'static>); N]) -> Value<'static> {
-    Value::Object(members.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect())
+impl Report {
+    /// What happened to the keys of the configuration.
+    fn config(&self) -> impl ToJson {
+        let synthesized = self
+            .synthesized
+            .iter()
+            .map(|key| members([("key", key.key.as_str()), ("value", key.value.as_str()), ("why", key.why)]));
+        let corrected = self.corrected.iter().map(|[key, before, after]| {
+            members([("key", key.as_str()), ("before", before.as_str()), ("after", after.as_str())])
+        });
+        let left_out = self
+            .left_out
+            .iter()
+            .map(|[key, value]| members([("key", key.as_str()), ("value", value.as_str())]));
+        object(move |config| {
+            config.field("synthesised", list(synthesized)).field("corrected", list(corrected));
+            config.field("carried", list(&self.carried)).field("left_out", list(left_out));
+        })
+    }
 }
 
-/// A string.
-pub(crate) fn text(text: &str) -> Value<'static> {
-    Value::String(Cow::Owned(text.to_owned()))
+impl ToJson for &NotFinite {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|found| {
+            found.field("tensor", &self.name).field("nan", self.nan).field("infinite", self.infinite);
+        });
+    }
 }
 
-/// A whole number.
-pub(crate) fn whole(number: u64) -> Value<'static> {
-    Value::Number(Cow::Owned(number.to_string()))
+impl ToJson for &Merged {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|merged| {
+            merged.field("dialect", self.dialect);
+            merged.field("modules", members(self.modules.iter().map(|(area, count)| (area, count))));
+            merged.field("scalings", members(self.scalings.iter().map(|(scaling, count)| (scaling, count))));
+            merged.field("replaced", list(&self.replaced));
+        });
+    }
+}
+
+impl ToJson for &Verified {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|verified| {
+            verified.field("tensors", self.tensors).field("bytes", self.bytes);
+            verified.field("blake3", &self.blake3);
+        });
+    }
 }

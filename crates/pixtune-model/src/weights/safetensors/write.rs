@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::ops::Range;
 
-use pixtune_core::json::write_string;
+use pixtune_core::json::{self, list, members, object};
 
 use super::header::{Header, TensorInfo, size_of};
 use crate::weights::dtype::Dtype;
@@ -36,27 +37,18 @@ impl Layout {
     /// `None` where two names are equal or a size does not fit into 63 bits.
     pub fn new(tensors: &[TensorSpec]) -> Option<Layout> {
         let metadata = vec![("format".to_owned(), "pt".to_owned())];
-        let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
         let mut names = HashSet::new();
-        let mut places = Vec::with_capacity(tensors.len());
+        let mut places: Vec<Range<u64>> = Vec::with_capacity(tensors.len());
         let mut at = 0u64;
         for tensor in tensors {
             if !names.insert(tensor.name.as_str()) || tensor.name == "__metadata__" {
                 return None;
             }
             let end = at.checked_add(size_of(tensor.dtype, &tensor.shape)?)?;
-            json.push(',');
-            write_string(&tensor.name, &mut json);
-            let TensorSpec { dtype, shape, .. } = tensor;
-            let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-            let shape = shape.join(",");
-            json.push_str(&format!(
-                r#":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{at},{end}]}}"#
-            ));
             places.push(at..end);
             at = end;
         }
-        json.push('}');
+        let mut json = header_json(tensors, &places, &metadata);
         // Data that begins at a multiple of eight can be mapped and used in place.
         while !json.len().is_multiple_of(8) {
             json.push(' ');
@@ -64,7 +56,7 @@ impl Layout {
         let data_start = 8 + json.len() as u64;
         let mut head = (json.len() as u64).to_le_bytes().to_vec();
         head.extend_from_slice(json.as_bytes());
-        let place = |(tensor, range): (&TensorSpec, std::ops::Range<u64>)| TensorInfo {
+        let place = |(tensor, range): (&TensorSpec, Range<u64>)| TensorInfo {
             name: tensor.name.clone(),
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
@@ -78,6 +70,19 @@ impl Layout {
     pub fn file_length(&self) -> u64 {
         self.header.tensors.last().map_or(self.header.data_start, |tensor| tensor.range.end)
     }
+}
+
+fn header_json(tensors: &[TensorSpec], places: &[Range<u64>], metadata: &[(String, String)]) -> String {
+    json::text(object(|header| {
+        header.field("__metadata__", members(metadata.iter().map(|(key, value)| (key, value))));
+        for (TensorSpec { name, dtype, shape }, place) in tensors.iter().zip(places) {
+            let tensor = object(|tensor| {
+                tensor.field("dtype", dtype.as_str()).field("shape", list(shape));
+                tensor.field("data_offsets", list([place.start, place.end]));
+            });
+            header.field(name, tensor);
+        }
+    }))
 }
 
 /// Writes tensors in the order of their layout.

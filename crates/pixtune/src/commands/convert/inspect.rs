@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pixtune_core::json::Value;
+use pixtune_core::json::{line, list};
 use pixtune_core::text::{counted, grouped};
 use pixtune_model::weights::inspect::{Inspection, family, inspect};
 use pixtune_model::weights::{TextConfig, VisionConfig};
@@ -16,8 +16,7 @@ pub fn run(directory: &Path, format: Format) -> Result<Outcome, Error> {
     let views = inspect(directory)?;
     match format {
         Format::Json => {
-            let views = Value::Array(views.iter().map(Inspection::to_value).collect());
-            ui::put(&format!("{views}\n"))?;
+            ui::put(&line(list(&views)))?;
         }
         Format::Human => {
             let screens: Vec<String> = views.iter().map(screen).collect();

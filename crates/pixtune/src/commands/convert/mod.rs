@@ -4,6 +4,7 @@ mod inspect;
 
 use std::path::Path;
 
+use pixtune_core::json;
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::weights::convert::{NotFinite, Options, Plan, Progress, Report, Stage};
@@ -31,7 +32,7 @@ pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
     ui.end();
     let report = result?;
     match args.write.format {
-        Format::Json => ui::put(&format!("{}\n", report.to_value()))?,
+        Format::Json => ui::put(&json::line(&report))?,
         Format::Human => ui::put(&summary(&report, &target))?,
     }
     Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
@@ -124,10 +125,10 @@ fn summary(report: &Report, target: &str) -> String {
         ),
     );
     line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
-    if !report.synthesised.is_empty() {
+    if !report.synthesized.is_empty() {
         let keys: Vec<String> =
-            report.synthesised.iter().map(|key| format!("{}={}", key.key, key.value)).collect();
-        line("synthesised", shortened(&keys));
+            report.synthesized.iter().map(|key| format!("{}={}", key.key, key.value)).collect();
+        line("synthesized", shortened(&keys));
     }
     for [key, before, after] in &report.corrected {
         line("corrected", format!("{key}: {before} to {after}"));

@@ -21,7 +21,7 @@ pub struct WrittenConfig {
     /// The text of the file.
     pub text: String,
     /// Keys that the source does not have, with their values and where those come from.
-    pub synthesised: Vec<Synthesised>,
+    pub synthesized: Vec<Synthesized>,
     /// Keys whose value was replaced: the key, before, after.
     pub corrected: Vec<[String; 3]>,
     /// Unknown keys that were taken over.
@@ -32,7 +32,7 @@ pub struct WrittenConfig {
 
 /// A value that the source does not state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Synthesised {
+pub struct Synthesized {
     /// Which key.
     pub key: String,
     /// What was written.
@@ -62,7 +62,7 @@ pub fn write(
         has_start: start.is_some(),
         written: WrittenConfig {
             text: String::new(),
-            synthesised: Vec::new(),
+            synthesized: Vec::new(),
             corrected: Vec::new(),
             carried: Vec::new(),
             left_out: Vec::new(),
@@ -96,7 +96,7 @@ impl Out {
     fn assume(&mut self, path: &[&'static str], value: Value<'static>, why: &'static str) {
         let (key, text) = (path.join("."), value.to_string());
         if self.set(path, value) {
-            self.written.synthesised.push(Synthesised { key, value: text, why });
+            self.written.synthesized.push(Synthesized { key, value: text, why });
         }
     }
 
