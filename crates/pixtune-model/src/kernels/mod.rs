@@ -107,7 +107,7 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
         write: Write,
     );
 
-    /// `y = x W^T` for `W` of `[outputs, inputs]`, set or added.
+    /// `y = x W^T` for `W` of `[outputs, inputs]`, set or added. `y` has the dtype of activations, or f32 for logits.
     fn linear(&self, x: &Self::Buffer, weight: &Self::Weight<'_>, y: &mut Self::Buffer, write: Write);
     /// The input gradient of [`Kernels::linear`]: `y_gradient W`, set or added. The weight is frozen and has no gradient.
     fn linear_backward(
@@ -125,7 +125,7 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     /// A linear with its adapter: `y = x W^T + scaling * xa B^T`, set or added.
     fn lora_linear(&self, lora: &Lora, pass: LoraForward<'_, '_, Self>, y: &mut Self::Buffer, write: Write);
     /// The gradients of [`Kernels::lora_linear`]: those of A and B are added into the flat `gradients`; that of `x` is set or
-    /// added where it is asked for.
+    /// added if it is requested.
     fn lora_linear_backward(
         &self,
         lora: &Lora,

@@ -87,10 +87,10 @@ impl<'w, K: Kernels> Decoder<'w, K> {
         self.stack.backward(scope, gradients, &rows, saved, input_gradient)
     }
 
-    /// `[rows, vocabulary]`.
+    /// `[rows, vocabulary]`, in f32: sampling needs the precision.
     pub(super) fn logits(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
         let normed = self.normed(scope, (rows, x));
-        let mut logits = scope.kernels.activations(rows * self.shape.vocabulary);
+        let mut logits = scope.kernels.floats(rows * self.shape.vocabulary);
         scope.kernels.linear(&normed, self.output(), &mut logits, Write::Set);
         logits
     }

@@ -89,7 +89,7 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         Some(xa)
     }
 
-    /// Adds the adapter's gradients, and sets or adds the input gradient where it is asked for.
+    /// Adds the adapter's gradients, and sets or adds the input gradient if it is requested.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,

@@ -17,6 +17,9 @@ pub fn linear<K: Kernels>(k: &K, results: &mut Results) {
             let (x, dy) = (activations(k, 4, rows * inputs), activations(k, 5, rows * outputs));
             let y = times_transposed(&x.reference, &weight.reference, inputs);
             let dx = times(&dy.reference, &weight.reference, outputs);
+            let mut logits = k.floats(rows * outputs);
+            k.linear(&x.buffer, &on_device, &mut logits, Write::Set);
+            results.buffer(k, name("linear to f32"), &logits, y.clone());
             for write in [Write::Set, Write::Add] {
                 let before = activations(k, 6, rows * outputs);
                 let mut found = before.buffer;

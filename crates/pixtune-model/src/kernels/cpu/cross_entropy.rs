@@ -52,7 +52,7 @@ impl CpuKernels {
 }
 
 vectorized! {
-    /// The loss of one row; its logits are replaced with their gradients where those are asked for.
+    /// The loss of one row; its logits are replaced with their gradients if those are requested.
     fn cross_entropy(logits: &mut [f32], row: &Row) -> TokenLoss {
         let target = logits[row.target];
         let mut max = f32::NEG_INFINITY;
