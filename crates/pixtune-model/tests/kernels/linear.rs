@@ -157,6 +157,9 @@ pub fn dropout<K: Kernels>(k: &K, results: &mut Results) {
     let kept = factors.iter().filter(|factor| **factor != 0.0).count() as f64 / len as f64;
     assert!((kept - 0.75).abs() < 0.01, "dropout keeps {kept}");
     assert_ne!(factors, k.download(&apply(4, &ones)), "another seed is another mask");
+    for period in [1 << 10, 1 << 12, 1 << 14, 1 << 15] {
+        assert_ne!(factors[..1000], factors[period..][..1000], "the mask repeats after {period} numbers");
+    }
     let x = activations(k, 8, len);
     let expected: Vec<f64> = x
         .reference
