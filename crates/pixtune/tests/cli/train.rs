@@ -423,7 +423,7 @@ fn rejects_invalid_settings_before_reading() {
         (["--epochs", "0"], "a run has at least one step"),
         (["--warmup", "2.5"], "is neither a share"),
         (["--targets", "lm_head"], "is not a target"),
-        (["--lora-rank", "0"], "the rank of an adapter"),
+        (["--lora-rank", "0"], "the LoRA rank must be between 1 and 4096"),
         (["--batch-tokens", "0"], "a step has at least one batch"),
         (["--eval-every", "0"], "at least one step"),
     ] {
