@@ -1,10 +1,12 @@
 //! The vocabulary of pixtune and everything that can be decided without touching the world.
 pub mod bytes;
+pub mod checks;
 pub mod columns;
 pub mod conversation;
 pub mod curate;
 pub mod diagnostic;
 pub mod fix;
+pub mod foreign;
 pub mod json;
 pub mod plan;
 pub mod quality;

@@ -1,7 +1,8 @@
 //! Where the data is to go: the limits of services and trainers, as data with their sources.
 
-use crate::diagnostic::Severity;
-use crate::rules::{self, Rule};
+use crate::diagnostic::{Rule, Severity};
+use crate::json::Value;
+use crate::rules;
 
 /// How an image is written in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,11 +176,32 @@ pub const HF: Target = Target {
 };
 
 impl Target {
+    /// Whether a content part is an image in a form that the reference reads, but the documentation of this target does
+    /// not show.
+    pub fn expects_other_image_form(&self, part: &Value<'_>) -> bool {
+        if self.takes_any_image_form {
+            return false;
+        }
+        let is_data = |value: &Value<'_>| value.as_str().is_some_and(|text| text.starts_with("data:"));
+        match (part.text("type"), self.image_url) {
+            (Some("image"), _) => part.get("image").is_some_and(is_data),
+            (Some("image_url"), ImageUrlForm::String) => part.get("image_url").is_some_and(is_url_object),
+            (Some("image_url"), ImageUrlForm::Object) => part.text("image_url").is_some(),
+            _ => false,
+        }
+    }
+
     /// How bad a breach of the rule is for this target.
     pub fn severity(&self, rule: &Rule) -> Severity {
         let known = self.severities.iter().find(|(other, _)| *other == rule);
         known.map_or(rule.severity, |(_, severity)| *severity)
     }
+}
+
+/// An object with `url` and perhaps `detail`; other keys are reported separately.
+fn is_url_object(value: &Value<'_>) -> bool {
+    let members = value.as_object().unwrap_or_default();
+    value.text("url").is_some() && members.iter().all(|(key, _)| key == "url" || key == "detail")
 }
 
 /// Every target.

@@ -5,10 +5,10 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use pixtune_core::diagnostic::Fix;
+use pixtune_core::diagnostic::{Fix, Rule};
 use pixtune_core::fix::{Wanted, fix};
 use pixtune_core::json::{self, Value};
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 use pixtune_core::sample::ImageSource;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::tokens::{ChatEncoder, Layout, Run};

@@ -7,10 +7,10 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::diagnostic::{Finding, pointer_push};
+use crate::diagnostic::{Finding, Rule, pointer_push};
 use crate::json::Value;
 use crate::rules::{
-    IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, Rule, TOOL_CALL, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
+    IMAGE_ROLE, MISSING_FIELD, NO_MESSAGES, NULL_KEY, TOOL_CALL, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{
     Arguments, Assistant, Content, Image, ImageSource, Message, Part, Sample, Tool, ToolCall, ToolResult,

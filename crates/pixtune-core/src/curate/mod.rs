@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
 
-use crate::rules::Rule;
+use crate::diagnostic::Rule;
 
 pub use duplicates::Near;
 pub use groups::Groups;

@@ -6,8 +6,8 @@
 //! a page with little print is no over-exposed photograph, and a chart of few colors does not lack information.
 
 use super::{ImageFacts, Records};
-use crate::diagnostic::Finding;
-use crate::rules::{self, Rule};
+use crate::diagnostic::{Finding, Rule};
+use crate::rules;
 use crate::spec::ModelSpec;
 
 /// How good an image is in one respect, and whether that is too little.

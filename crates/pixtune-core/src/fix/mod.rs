@@ -15,9 +15,10 @@ mod turns;
 mod words;
 
 use crate::columns::ImagePosition;
-use crate::diagnostic::{Finding, Fix};
+use crate::diagnostic::{Finding, Fix, Rule};
+use crate::foreign::is_record;
 use crate::json::Value;
-use crate::rules::{JSON_LONE_SURROGATE, MISSING_FIELD, Rule};
+use crate::rules::{JSON_LONE_SURROGATE, MISSING_FIELD};
 use crate::target::{MISTRAL, Target};
 
 /// Something that was changed.
@@ -59,11 +60,6 @@ pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) 
         }
     }
     (row, mender.changes)
-}
-
-/// Whether a row is a record of another tool, which [`conversation_of`] reads.
-pub fn is_record(row: &Value<'_>) -> bool {
-    records::is_record(row)
 }
 
 /// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, images beside

@@ -17,7 +17,7 @@ pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     }
     if mender.may(&MISSING_FIELD) {
         for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
-            if message.get("content").is_none() && tree::text(message, "text").is_some() {
+            if message.get("content").is_none() && message.text("text").is_some() {
                 tree::rename(message, "text", "content");
                 mender.did(&MISSING_FIELD, format!("/messages/{index}/text"), "`text` renamed `content`");
             }
@@ -40,7 +40,7 @@ fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
 /// `function_call`, and a turn of the role `function_call` as ShareGPT writes it, become `tool_calls`.
 fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if tree::role(message) == "function_call" {
-        let Some(call) = tree::text(message, "content").and_then(called) else { return };
+        let Some(call) = message.text("content").and_then(called) else { return };
         tree::take(message, "content");
         tree::set(message, "role", tree::string("assistant"));
         tree::set(message, "tool_calls", Value::Array(vec![call]));
@@ -69,7 +69,7 @@ fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Repairer<'_
 /// A call written as a JSON text of `name` and `arguments`.
 fn called<'a>(text: &str) -> Option<Value<'a>> {
     let call = json::parse(text).ok()?.value.into_owned();
-    let name = tree::text(&call, "name")?.to_owned();
+    let name = call.text("name")?.to_owned();
     let arguments = match call.get("arguments").or_else(|| call.get("parameters"))? {
         Value::String(text) => text.to_string(),
         object @ Value::Object(_) => object.to_string(),

@@ -2,7 +2,7 @@
 
 use super::{Repairer, tree};
 use crate::json::Value;
-use crate::rules::{IMAGE_FORM, PART_KIND, PART_WITHOUT_TYPE, WRONG_TYPE, is_in_another_form};
+use crate::rules::{IMAGE_FORM, PART_KIND, PART_WITHOUT_TYPE, WRONG_TYPE};
 use crate::target::ImageUrlForm;
 
 pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
@@ -62,18 +62,18 @@ fn type_of_its_key(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: 
 
 /// Types that mean the same: of OpenAI's Responses API, and images as Hugging Face templates write them.
 fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, mender: &mut Repairer<'_>) {
-    let (kind, key, written) = match tree::text(part, "type") {
+    let (kind, key, written) = match part.text("type") {
         Some("input_text" | "output_text") if part.get("text").is_some() => ("text", "text", "text"),
         Some("input_image") if part.get("image_url").is_some() => ("image_url", "image_url", "image_url"),
         Some("image") if part.get("image").is_none() => {
-            let known = ["url", "path", "image_url"].into_iter().find(|key| tree::text(part, key).is_some());
+            let known = ["url", "path", "image_url"].into_iter().find(|key| part.text(key).is_some());
             let Some(key) = known else { return };
             ("image_url", key, "image_url")
         }
         _ => return,
     };
     if mender.may(&PART_KIND) {
-        let before = tree::text(part, "type").unwrap_or_default().to_owned();
+        let before = part.text("type").unwrap_or_default().to_owned();
         tree::rename(part, key, written);
         tree::set(part, "type", tree::string(kind));
         mender.did(&PART_KIND, pointer(), format!("the type `{before}` written as `{kind}`"));
@@ -82,10 +82,10 @@ fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, mende
 
 fn image_form(part: &mut Value<'_>, pointer: impl Fn() -> String, mender: &mut Repairer<'_>) {
     let target = mender.wanted.target;
-    if !mender.may(&IMAGE_FORM) || !is_in_another_form(part, target) {
+    if !mender.may(&IMAGE_FORM) || !target.expects_other_image_form(part) {
         return;
     }
-    if tree::text(part, "type") == Some("image") {
+    if part.text("type") == Some("image") {
         tree::rename(part, "image", "image_url");
         tree::set(part, "type", tree::string("image_url"));
     }

@@ -3,6 +3,7 @@
 use super::{Repairer, tree, turns};
 use crate::columns::{ImagePosition, PLACEHOLDER};
 use crate::diagnostic::Finding;
+use crate::foreign::{images_key, is_conversation, is_image_placeholder};
 use crate::json::Value;
 use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY, WRONG_TYPE};
 
@@ -16,17 +17,6 @@ pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         }
         images_beside(row, mender);
     }
-}
-
-/// Whether a row is a record of another tool: turns under another name, Alpaca's keys, or images beside messages that
-/// hold none. An instruction with its output alone is a row of columns.
-pub(super) fn is_record(row: &Value<'_>) -> bool {
-    if let Some(messages) = row.get("messages") {
-        return images_key(row).is_some() && !messages.as_array().unwrap_or_default().iter().any(holds_image);
-    }
-    ["conversations", "conversation"].iter().any(|key| row.get(key).is_some_and(is_turns))
-        || (["instruction", "output"].iter().all(|key| tree::text(row, key).is_some())
-            && ["input", "history"].iter().any(|key| row.get(key).is_some()))
 }
 
 /// Puts images that are still beside the messages to the first question, where nothing says otherwise; refuses other
@@ -58,17 +48,6 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
     Ok(())
 }
 
-fn holds_image(message: &Value<'_>) -> bool {
-    let parts = message.get("content").and_then(Value::as_array).unwrap_or_default();
-    parts
-        .iter()
-        .any(|part| matches!(tree::text(part, "type"), Some("image" | "image_url")) && !is_empty_place(part))
-}
-
-pub(super) fn images_key(row: &Value<'_>) -> Option<&'static str> {
-    ["images", "image"].into_iter().find(|key| row.get(key).is_some())
-}
-
 /// Makes `messages` of whatever stands for them.
 fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     if row.get("interactions").and_then(Value::as_array).is_some() {
@@ -76,7 +55,7 @@ fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         return mender.did(&MISSING_FIELD, "/interactions", "`interactions` renamed `messages`");
     }
     for key in ["conversations", "conversation"] {
-        if row.get(key).is_some_and(is_turns) {
+        if row.get(key).is_some_and(is_conversation) {
             tree::rename(row, key, "messages");
             for turn in tree::messages_mut(row) {
                 rename_where_missing(turn, "from", "role");
@@ -97,15 +76,6 @@ fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     }
 }
 
-/// Whether a value is turns of a conversation, every one of them with a speaker and what is said.
-fn is_turns(value: &Value<'_>) -> bool {
-    let turn = |turn: &Value<'_>| {
-        (tree::text(turn, "from").is_some() && turn.get("value").is_some())
-            || (tree::text(turn, "role").is_some() && turn.get("content").is_some())
-    };
-    value.as_array().is_some_and(|turns| !turns.is_empty() && turns.iter().all(turn))
-}
-
 fn rename_where_missing(value: &mut Value<'_>, key: &str, new: &'static str) {
     if value.get(new).is_none() {
         tree::rename(value, key, new);
@@ -117,8 +87,8 @@ type Made<'a> = Option<(Vec<Value<'a>>, Vec<&'static str>)>;
 /// An Alpaca record: `instruction`, perhaps `input` and earlier rounds in `history`, and `output`. The input goes below
 /// the instruction, as LLaMA-Factory has it.
 fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
-    let instruction = tree::text(row, "instruction")?;
-    let output = tree::text(row, "output")?.to_owned();
+    let instruction = row.text("instruction")?;
+    let output = row.text("output")?.to_owned();
     let mut used = vec!["instruction", "output"];
     let mut question = instruction.to_owned();
     match row.get("input") {
@@ -160,7 +130,7 @@ fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
                 tree::message("user", tree::string(question.clone())),
                 tree::message("assistant", tree::string(answer.clone())),
             ],
-            (question, answer) if is_turns(question) && is_turns(answer) => {
+            (question, answer) if is_conversation(question) && is_conversation(answer) => {
                 [question.as_array()?, answer.as_array()?].concat()
             }
             _ => return None,
@@ -244,9 +214,7 @@ fn is_user(message: &Value<'_>) -> bool {
 fn references(value: &Value<'_>) -> Option<Vec<String>> {
     let one = |value: &Value<'_>| match value {
         Value::String(text) => Some(text.to_string()),
-        object => {
-            ["path", "url", "image_url"].iter().find_map(|key| tree::text(object, key)).map(str::to_owned)
-        }
+        object => ["path", "url", "image_url"].iter().find_map(|key| object.text(key)).map(str::to_owned),
     };
     match value {
         Value::Null => Some(Vec::new()),
@@ -255,19 +223,13 @@ fn references(value: &Value<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a part says that an image stands here and not which.
-fn is_empty_place(part: &Value<'_>) -> bool {
-    tree::text(part, "type") == Some("image")
-        && ["image", "image_url", "url", "path", "base64"].iter().all(|key| part.get(key).is_none())
-}
-
 fn places_in(content: Option<&Value<'_>>) -> usize {
     match content {
         Some(Value::String(text)) => text.matches(PLACEHOLDER).count(),
         Some(Value::Array(parts)) => {
-            let in_part = |part: &Value<'_>| match tree::text(part, "text") {
+            let in_part = |part: &Value<'_>| match part.text("text") {
                 Some(text) => text.matches(PLACEHOLDER).count(),
-                None => usize::from(is_empty_place(part)),
+                None => usize::from(is_image_placeholder(part)),
             };
             parts.iter().map(in_part).sum()
         }
@@ -285,9 +247,9 @@ fn place(content: &mut Value<'_>, images: &mut impl Iterator<Item = String>) {
         Value::String(text) => split(&text, images, &mut placed),
         Value::Array(parts) => {
             for part in parts {
-                match tree::text(&part, "text") {
+                match part.text("text") {
                     Some(text) if text.contains(PLACEHOLDER) => split(text, images, &mut placed),
-                    None if is_empty_place(&part) => placed.extend(images.next().map(image)),
+                    None if is_image_placeholder(&part) => placed.extend(images.next().map(image)),
                     _ => placed.push(part),
                 }
             }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::checks::{Row, judge};
 use crate::json::parse;
-use crate::rules::{self, Row, judge};
+use crate::rules;
 use crate::target::{MISTRAL, OPENAI};
 
 fn repaired_for(target: &Target, most: Fix, row: &str) -> (String, Vec<String>) {

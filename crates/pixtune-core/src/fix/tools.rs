@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use twox_hash::XxHash3_64;
 
 use super::{Repairer, tree};
+use crate::diagnostic::Rule;
 use crate::json::{self, Value};
-use crate::rules::{MISSING_FIELD, Rule, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
+use crate::rules::{MISSING_FIELD, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
 use crate::tokens::is_call_id;
 
 /// Tools as a text of JSON, functions without their wrapping, and parameters that are left out because there are none.
@@ -51,8 +52,7 @@ fn wrap(
     pointer: &str,
     mender: &mut Repairer<'_>,
 ) {
-    let flat =
-        value.get("function").is_none() && tree::text(value, "name").is_some() && value.get(needed).is_some();
+    let flat = value.get("function").is_none() && value.text("name").is_some() && value.get(needed).is_some();
     if !flat {
         return;
     }
@@ -67,7 +67,7 @@ fn wrap(
 fn no_parameters(tool: &mut Value<'_>, pointer: &str, mender: &mut Repairer<'_>) {
     let Some(function) = tree::get_mut(tool, "function") else { return };
     let none = function.get("parameters").is_none_or(|parameters| *parameters == Value::Null);
-    if none && tree::text(function, "name").is_some() {
+    if none && function.text("name").is_some() {
         let empty = [("type", tree::string("object")), ("properties", Value::Object(Vec::new()))];
         tree::set(function, "parameters", tree::object(empty));
         let pointer = format!("{pointer}/function");
@@ -108,12 +108,12 @@ fn calls_of(message: &Value<'_>) -> usize {
 
 fn id_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
     let made = messages[call.message].get("tool_calls")?.as_array()?.get(call.index)?;
-    tree::text(made, "id").filter(|id| *id != "null")
+    made.text("id").filter(|id| *id != "null")
 }
 
 fn name_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
     let made = messages[call.message].get("tool_calls")?.as_array()?.get(call.index)?;
-    tree::text(made.get("function")?, "name")
+    made.get("function")?.text("name")
 }
 
 /// Ties the calls of one turn to the results behind it and gives both their ids.
@@ -164,7 +164,7 @@ fn tie(
             }
         };
         if let Some(result) = call.result {
-            let before = tree::text(&messages[result], "tool_call_id").map(str::to_owned);
+            let before = messages[result].text("tool_call_id").map(str::to_owned);
             if before.as_deref() != Some(&id) {
                 if rule.is_none() && !may_retie(before.as_deref(), mender) {
                     used.insert(id);
@@ -205,7 +205,7 @@ fn match_results(
     for (of_call, of_result) in [(id_of_call as Label, "tool_call_id"), (name_of_call as Label, "name")] {
         let mut known: HashMap<&str, VecDeque<usize>> = HashMap::new();
         for result in &free {
-            if let Some(label) = tree::text(&messages[*result], of_result) {
+            if let Some(label) = messages[*result].text(of_result) {
                 known.entry(label).or_default().push_back(*result);
             }
         }
@@ -217,7 +217,7 @@ fn match_results(
             });
         }
     }
-    let silent = |result: &usize| tree::text(&messages[*result], "tool_call_id").is_none();
+    let silent = |result: &usize| messages[*result].text("tool_call_id").is_none();
     if free.len() > 1 && !free.iter().all(silent) && !mender.may_guess(&TOOL_ID_UNMATCHED) {
         return false;
     }

@@ -11,11 +11,6 @@ pub(super) fn get_mut<'v, 'a>(value: &'v mut Value<'a>, key: &str) -> Option<&'v
     members.iter_mut().rev().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
-/// The string under a key.
-pub(super) fn text<'v>(value: &'v Value<'_>, key: &str) -> Option<&'v str> {
-    value.get(key).and_then(Value::as_str)
-}
-
 /// Takes a member out of an object, duplicates and all; the last of them is what is taken.
 pub(super) fn take<'a>(value: &mut Value<'a>, key: &str) -> Option<Value<'a>> {
     let Value::Object(members) = value else { return None };
@@ -67,7 +62,7 @@ pub(super) fn messages_mut<'v, 'a>(row: &'v mut Value<'a>) -> &'v mut [Value<'a>
 
 /// The role of a message.
 pub(super) fn role<'v>(message: &'v Value<'_>) -> &'v str {
-    text(message, "role").unwrap_or_default()
+    message.text("role").unwrap_or_default()
 }
 
 /// An object of these members.

@@ -29,7 +29,7 @@ pub(super) fn roles(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         return;
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
-        let Some(role) = tree::text(message, "role") else { continue };
+        let Some(role) = message.text("role") else { continue };
         if let Some(meant) = meant(role) {
             let text = format!("the role `{role}` written as `{meant}`");
             tree::set(message, "role", tree::string(meant));
@@ -89,8 +89,8 @@ fn joined(content: &Value<'_>) -> Option<String> {
     match content {
         Value::String(text) => Some(text.to_string()),
         Value::Array(parts) => {
-            let text = |part: &Value<'_>| match tree::text(part, "type") {
-                Some("text") => tree::text(part, "text").map(str::to_owned),
+            let text = |part: &Value<'_>| match part.text("type") {
+                Some("text") => part.text("text").map(str::to_owned),
                 _ => None,
             };
             let texts: Option<Vec<String>> = parts.iter().map(text).collect();
@@ -195,8 +195,7 @@ fn can_join(before: &Value<'_>, next: &Value<'_>) -> bool {
         "user" => plain(before, &["role", "content"]) && plain(next, &["role", "content"]),
         "assistant" => {
             let known = ["role", "content", "weight"];
-            let says =
-                |message: &Value<'_>| tree::text(message, "content").is_some_and(|text| !text.is_empty());
+            let says = |message: &Value<'_>| message.text("content").is_some_and(|text| !text.is_empty());
             plain(before, &known)
                 && plain(next, &known)
                 && says(before)
@@ -211,7 +210,7 @@ fn has_joinable_content(message: &Value<'_>) -> bool {
     match message.get("content") {
         Some(Value::String(_)) => true,
         Some(Value::Array(parts)) => {
-            parts.iter().all(|part| matches!(tree::text(part, "type"), Some("text" | "image_url" | "image")))
+            parts.iter().all(|part| matches!(part.text("type"), Some("text" | "image_url" | "image")))
         }
         _ => false,
     }

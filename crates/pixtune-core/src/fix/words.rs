@@ -1,9 +1,11 @@
 //! Texts that look like control tokens; on request, because it changes what is trained.
 
-use super::{Repairer, records, tree};
+use super::{Repairer, tree};
+use crate::checks::CONTROL_TOKENS;
 use crate::columns::PLACEHOLDER;
+use crate::foreign::images_key;
 use crate::json::Value;
-use crate::rules::{CONTROL_TOKEN, CONTROL_TOKENS};
+use crate::rules::CONTROL_TOKEN;
 
 /// Puts a space behind the bracket of every control token: people read the same, no tokenizer does.
 pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
@@ -11,7 +13,7 @@ pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         return;
     }
     // Beside images that could not be placed it is a place, and stays one.
-    let kept = records::images_key(row).map(|_| PLACEHOLDER);
+    let kept = images_key(row).map(|_| PLACEHOLDER);
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         match tree::get_mut(message, "content") {
             Some(content @ Value::String(_)) => {

@@ -46,6 +46,12 @@ impl<'a> Value<'a> {
         self.as_object()?.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// The string under a key of an object.
+    #[inline]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
     /// The text of a string.
     #[inline]
     pub fn as_str(&self) -> Option<&str> {

@@ -13,8 +13,8 @@ mod sketch;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Finding;
-use crate::rules::Rule;
+use crate::diagnostic::{Finding, Rule};
+
 use crate::sample::{Content, Message, Part, Sample};
 
 pub use format::{AnswerFormat, Classified, Formats, Majority, classify, ends_with_stop};

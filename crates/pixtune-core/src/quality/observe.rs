@@ -1,9 +1,10 @@
 //! What a whole set of texts shows in the end.
 
 use super::{AnswerFormat, Example, Formats, KEPT_EXAMPLES, Kept, Majority, TextSurvey};
+use crate::diagnostic::Rule;
 use crate::rules::{
     ANSWER_BOILERPLATE, ANSWER_CUT_OFF, ANSWER_FORMAT, ANSWER_IMBALANCE, ANSWER_KEYS, ANSWER_LANGUAGE,
-    ANSWER_LENGTH, PROMPT_REPEATED, Rule,
+    ANSWER_LENGTH, PROMPT_REPEATED,
 };
 
 /// Something worth knowing about a set: a rule, how often, and where first.

@@ -2,19 +2,19 @@
 //! forbid every key they do not know and convert only a few values.
 //!
 //! `conversation` is for making data, this is for judging it: `Err` lists everything the reference would stop at,
-//! each with its place, and nothing is left out in silence. Whether the messages make sense together is decided
+//! each with its pointer, and nothing is left out in silence. Whether the messages make sense together is decided
 //! when they are encoded (`tokens::chat`).
 
 mod settings;
 mod tools;
 
 use crate::conversation::image_source_within;
-use crate::diagnostic::{Finding, Place};
-use crate::fix;
+use crate::diagnostic::{Finding, Pointer, Rule};
+use crate::foreign;
 use crate::json::Value;
 use crate::rules::{
     ANSWER_WEIGHT, IMAGE_BAD_DATA_URI, IMAGE_ROLE, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, PART_KIND,
-    PART_WITHOUT_TYPE, Rule, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
+    PART_WITHOUT_TYPE, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
 use crate::sample::{Assistant, Content, Image, ImageSource, Message, Part, Sample, ToolResult};
 
@@ -35,7 +35,7 @@ pub fn read<'v>(request: &'v Value<'_>) -> Result<BorrowedSample<'v>, Vec<Findin
 pub struct Read<'v> {
     /// The conversation, without what could not be read.
     pub sample: BorrowedSample<'v>,
-    /// Every message is in the sample, at its place, though parts of it may be missing.
+    /// Every message is in the sample, at its pointer, though parts of it may be missing.
     pub all_messages: bool,
     /// Everything the reference would stop at.
     pub findings: Vec<Finding>,
@@ -61,12 +61,12 @@ struct Reader<'v> {
 /// An object and where it is.
 struct Fields<'v, 'a, 'p> {
     value: &'v Value<'a>,
-    place: Place<'p>,
+    pointer: Pointer<'p>,
 }
 
 impl<'v, 'a> Fields<'v, 'a, '_> {
-    fn place<'s>(&'s self, key: &'s str) -> Place<'s> {
-        self.place.member(key)
+    fn pointer<'s>(&'s self, key: &'s str) -> Pointer<'s> {
+        self.pointer.member(key)
     }
 
     fn get(&self, key: &str) -> Option<&'v Value<'a>> {
@@ -91,27 +91,27 @@ impl<'v> Reader<'v> {
     fn object<'a, 'p>(
         &mut self,
         value: &'v Value<'a>,
-        place: Place<'p>,
+        pointer: Pointer<'p>,
         known: &[&str],
     ) -> Option<Fields<'v, 'a, 'p>> {
         let Some(members) = value.as_object() else {
-            self.wrong(place, value, "an object");
+            self.wrong(pointer, value, "an object");
             return None;
         };
         for (key, value) in members {
             if !known.contains(&&**key) {
                 self.report(
                     if *value == Value::Null { &NULL_KEY } else { &UNKNOWN_KEY },
-                    place.member(key),
+                    pointer.member(key),
                     format!("`{key}` is not part of the format"),
                 );
             }
         }
-        Some(Fields { value, place })
+        Some(Fields { value, pointer })
     }
 
     fn missing(&mut self, fields: &Fields<'v, '_, '_>, key: &str) {
-        self.report(&MISSING_FIELD, fields.place, format!("there is no `{key}`"));
+        self.report(&MISSING_FIELD, fields.pointer, format!("there is no `{key}`"));
     }
 
     /// A string that has to be there.
@@ -121,35 +121,35 @@ impl<'v> Reader<'v> {
                 self.missing(fields, key);
                 None
             }
-            Some(value) => self.string(value, fields.place(key)),
+            Some(value) => self.string(value, fields.pointer(key)),
         }
     }
 
-    fn string(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<String> {
+    fn string(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) -> Option<String> {
         let text = value.as_str().map(str::to_owned);
         if text.is_none() {
-            self.wrong(place, value, "a string");
+            self.wrong(pointer, value, "a string");
         }
         text
     }
 
     fn optional_text(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<String> {
         let value = fields.not_null(key)?;
-        self.string(value, fields.place(key))
+        self.string(value, fields.pointer(key))
     }
 
     fn boolean(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> bool {
         let Some(value) = fields.get(key) else { return false };
         lax_bool(value).unwrap_or_else(|| {
-            self.wrong(fields.place(key), value, "a boolean");
+            self.wrong(fields.pointer(key), value, "a boolean");
             false
         })
     }
 
-    fn list<'a>(&mut self, value: &'v Value<'a>, place: Place<'_>) -> Option<&'v [Value<'a>]> {
+    fn list<'a>(&mut self, value: &'v Value<'a>, pointer: Pointer<'_>) -> Option<&'v [Value<'a>]> {
         let list = value.as_array();
         if list.is_none() {
-            self.wrong(place, value, "an array");
+            self.wrong(pointer, value, "an array");
         }
         list
     }
@@ -160,25 +160,25 @@ impl<'v> Reader<'v> {
             self.report(&JSON_NOT_OBJECT, "", message);
             return None;
         }
-        let fields = self.object(request, Place::Row, &REQUEST_KEYS)?;
+        let fields = self.object(request, Pointer::Row, &REQUEST_KEYS)?;
         for (key, setting) in SETTINGS {
             if let Some(value) = fields.get(key) {
-                self.setting(value, fields.place(key), setting);
+                self.setting(value, fields.pointer(key), setting);
             }
         }
         if let Some(format) = fields.get("response_format") {
-            self.response_format(format, fields.place("response_format"));
+            self.response_format(format, fields.pointer("response_format"));
         }
         let mut tools = Vec::new();
         if let Some(list) = fields.not_null("tools") {
-            let place = fields.place("tools");
-            for (index, tool) in self.list(list, place).unwrap_or_default().iter().enumerate() {
-                tools.extend(self.tool(tool, place.element(index)));
+            let pointer = fields.pointer("tools");
+            for (index, tool) in self.list(list, pointer).unwrap_or_default().iter().enumerate() {
+                tools.extend(self.tool(tool, pointer.element(index)));
             }
         }
         let Some(list) = fields.get("messages") else {
             self.missing(&fields, "messages");
-            if fix::is_record(request)
+            if foreign::is_record(request)
                 && let Some(finding) = self.findings.last_mut()
             {
                 let hint = "a record of another tool: `pixtune prepare` reads it, `pixtune fix` makes messages of it";
@@ -186,15 +186,15 @@ impl<'v> Reader<'v> {
             }
             return None;
         };
-        let place = fields.place("messages");
+        let pointer = fields.pointer("messages");
         let mut messages = Vec::new();
-        for (index, message) in self.list(list, place)?.iter().enumerate() {
-            messages.extend(self.message(message, place.element(index)));
+        for (index, message) in self.list(list, pointer)?.iter().enumerate() {
+            messages.extend(self.message(message, pointer.element(index)));
         }
         Some(Sample { messages, tools, images: Vec::new() })
     }
 
-    fn message(&mut self, value: &'v Value<'_>, place: Place<'_>) -> Option<Message<&'v str>> {
+    fn message(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) -> Option<Message<&'v str>> {
         let role = value.get("role").and_then(Value::as_str);
         let known: &[&str] = match role {
             Some("system" | "user") => &["role", "content"],
@@ -207,11 +207,11 @@ impl<'v> Reader<'v> {
                     (Value::Object(_), None) => "the message has no `role`".into(),
                     (other, None) => format!("{} where a message should be", other.kind()),
                 };
-                self.report(&UNKNOWN_ROLE, place, message);
+                self.report(&UNKNOWN_ROLE, pointer, message);
                 return None;
             }
         };
-        let fields = self.object(value, place, known)?;
+        let fields = self.object(value, pointer, known)?;
         match role {
             Some("system") => Some(Message::System(self.required_content(&fields, Role::Other))),
             Some("user") => Some(Message::User(self.required_content(&fields, Role::User))),
@@ -228,9 +228,9 @@ impl<'v> Reader<'v> {
     fn assistant(&mut self, fields: &Fields<'v, '_, '_>) -> Assistant<&'v str> {
         let mut tool_calls = Vec::new();
         if let Some(list) = fields.not_null("tool_calls") {
-            let place = fields.place("tool_calls");
-            for (index, call) in self.list(list, place).unwrap_or_default().iter().enumerate() {
-                tool_calls.extend(self.tool_call(call, place.element(index)));
+            let pointer = fields.pointer("tool_calls");
+            for (index, call) in self.list(list, pointer).unwrap_or_default().iter().enumerate() {
+                tool_calls.extend(self.tool_call(call, pointer.element(index)));
             }
         }
         let content =
@@ -241,7 +241,7 @@ impl<'v> Reader<'v> {
             _ => {
                 self.report(
                     &ANSWER_WEIGHT,
-                    fields.place("weight"),
+                    fields.pointer("weight"),
                     format!("`weight` is `{weight}`; it is 0 or 1"),
                 );
                 None
@@ -250,7 +250,7 @@ impl<'v> Reader<'v> {
         Assistant { content, tool_calls, weight, prefix: self.boolean(fields, "prefix") }
     }
 
-    /// The content, or an empty one where it could not be read: the message keeps its place.
+    /// The content, or an empty one where it could not be read: the message keeps its pointer.
     fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content<&'v str> {
         let content = match fields.get("content") {
             Some(content) => self.content(content, fields, role),
@@ -268,52 +268,56 @@ impl<'v> Reader<'v> {
         fields: &Fields<'v, '_, '_>,
         role: Role,
     ) -> Option<Content<&'v str>> {
-        let place = fields.place("content");
+        let pointer = fields.pointer("content");
         match value {
             Value::String(text) => Some(Content::Text(text)),
             Value::Array(parts) => {
                 let mut read = Vec::new();
                 for (index, part) in parts.iter().enumerate() {
-                    read.extend(self.part(part, place.element(index), role));
+                    read.extend(self.part(part, pointer.element(index), role));
                 }
                 Some(Content::Parts(read))
             }
             other => {
-                self.wrong(place, other, "a string or an array");
+                self.wrong(pointer, other, "a string or an array");
                 None
             }
         }
     }
 
-    fn part(&mut self, value: &'v Value<'_>, place: Place<'_>, role: Role) -> Option<Part<&'v str>> {
+    fn part(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>, role: Role) -> Option<Part<&'v str>> {
         let kind = match value {
             Value::Object(_) => value.get("type"),
             other => {
-                self.wrong(place, other, "a part of a message");
+                self.wrong(pointer, other, "a part of a message");
                 return None;
             }
         };
         match kind.and_then(Value::as_str) {
             Some("text") => {
-                let fields = self.object(value, place, &["type", "text"])?;
+                let fields = self.object(value, pointer, &["type", "text"])?;
                 self.borrowed(&fields, "text").map(Part::Text)
             }
             Some(kind @ ("image_url" | "image")) => {
-                let fields = self.object(value, place, &["type", kind])?;
+                let fields = self.object(value, pointer, &["type", kind])?;
                 let url =
                     if kind == "image" { self.borrowed(&fields, "image") } else { self.image_url(&fields) };
                 if matches!(role, Role::Other) {
-                    self.report(&IMAGE_ROLE, fields.place, "an image outside a user message");
+                    self.report(&IMAGE_ROLE, fields.pointer, "an image outside a user message");
                     return None;
                 }
-                self.image(url?, kind, fields.place(kind).pointer())
+                self.image(url?, kind, fields.pointer(kind).into())
             }
             Some(kind) => {
-                self.report(&PART_KIND, place, format!("`{kind}` is no kind of content that Pixtral reads"));
+                self.report(
+                    &PART_KIND,
+                    pointer,
+                    format!("`{kind}` is no kind of content that Pixtral reads"),
+                );
                 None
             }
             None => {
-                self.report(&PART_WITHOUT_TYPE, place, "the part has no `type`");
+                self.report(&PART_WITHOUT_TYPE, pointer, "the part has no `type`");
                 None
             }
         }
@@ -324,7 +328,7 @@ impl<'v> Reader<'v> {
         match fields.get(key) {
             Some(Value::String(text)) => Some(text),
             Some(other) => {
-                self.wrong(fields.place(key), other, "a string");
+                self.wrong(fields.pointer(key), other, "a string");
                 None
             }
             None => {
@@ -342,7 +346,7 @@ impl<'v> Reader<'v> {
             }
             Some(Value::String(url)) => Some(url),
             Some(object) => {
-                let inner = self.object(object, fields.place("image_url"), &["url", "detail"])?;
+                let inner = self.object(object, fields.pointer("image_url"), &["url", "detail"])?;
                 self.optional_text(&inner, "detail");
                 self.borrowed(&inner, "url")
             }

@@ -1,9 +1,10 @@
 //! The settings of a request, which have no effect on training and are refused all the same where they are wrong.
 
 use super::Reader;
-use crate::diagnostic::Place;
+use crate::diagnostic::Pointer;
 use crate::json::Value;
 use crate::rules::WRONG_TYPE;
+use crate::tokens::check_schema;
 
 /// Settings of a request and what they may be.
 pub(super) const SETTINGS: [(&str, Setting); 10] = [
@@ -44,7 +45,7 @@ pub(super) enum Setting {
 }
 
 impl<'v> Reader<'v> {
-    pub(super) fn setting(&mut self, value: &'v Value<'_>, place: Place<'_>, setting: Setting) {
+    pub(super) fn setting(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>, setting: Setting) {
         let (fits, expected) = match setting {
             Setting::TextOrNull => (matches!(value, Value::Null | Value::String(_)), "a string or null"),
             Setting::Share => (
@@ -61,34 +62,34 @@ impl<'v> Reader<'v> {
             Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
             Setting::OnlyFalse => (lax_bool(value) == Some(false), "false"),
             Setting::OnlyNull => (*value == Value::Null, "null"),
-            Setting::ToolChoice => return self.tool_choice(value, place),
+            Setting::ToolChoice => return self.tool_choice(value, pointer),
         };
         if !fits {
-            self.wrong(place, value, expected);
+            self.wrong(pointer, value, expected);
         }
     }
 
-    pub(super) fn tool_choice(&mut self, value: &'v Value<'_>, place: Place<'_>) {
+    pub(super) fn tool_choice(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) {
         if matches!(value.as_str(), Some("auto" | "none" | "any" | "required")) {
             return;
         }
         if value.as_object().is_none() {
-            return self.wrong(place, value, "`auto`, `none`, `any`, `required` or a named function");
+            return self.wrong(pointer, value, "`auto`, `none`, `any`, `required` or a named function");
         }
-        let Some(fields) = self.object(value, place, &["type", "function"]) else { return };
+        let Some(fields) = self.object(value, pointer, &["type", "function"]) else { return };
         self.function_type(&fields);
         match fields.get("function") {
             None => self.missing(&fields, "function"),
             Some(function) => {
-                if let Some(function) = self.object(function, fields.place("function"), &["name"]) {
+                if let Some(function) = self.object(function, fields.pointer("function"), &["name"]) {
                     self.text(&function, "name");
                 }
             }
         }
     }
 
-    pub(super) fn response_format(&mut self, value: &'v Value<'_>, place: Place<'_>) {
-        let Some(fields) = self.object(value, place, &["type", "json_schema"]) else { return };
+    pub(super) fn response_format(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) {
+        let Some(fields) = self.object(value, pointer, &["type", "json_schema"]) else { return };
         let kind = match fields.get("type") {
             None => Some("text"),
             Some(kind) => kind.as_str(),
@@ -97,22 +98,24 @@ impl<'v> Reader<'v> {
             Some("text" | "json_object") => {}
             Some("json_schema") if fields.not_null("json_schema").is_some() => {}
             Some("json_schema") => self.missing(&fields, "json_schema"),
-            _ => self.report(&WRONG_TYPE, fields.place("type"), "no `text`, `json_object` or `json_schema`"),
+            _ => {
+                self.report(&WRONG_TYPE, fields.pointer("type"), "no `text`, `json_object` or `json_schema`")
+            }
         }
         if let Some(schema) = fields.not_null("json_schema") {
             let known = ["name", "description", "schema", "custom_schema", "strict"];
-            let Some(schema) = self.object(schema, fields.place("json_schema"), &known) else { return };
+            let Some(schema) = self.object(schema, fields.pointer("json_schema"), &known) else { return };
             self.text(&schema, "name");
             self.optional_text(&schema, "description");
             self.boolean(&schema, "strict");
             match schema.get("schema").or_else(|| schema.get("custom_schema")) {
                 None => self.missing(&schema, "schema"),
                 Some(object) if object.as_object().is_none() => {
-                    self.wrong(schema.place("schema"), object, "an object");
+                    self.wrong(schema.pointer("schema"), object, "an object");
                 }
                 Some(object) => {
-                    self.findings
-                        .extend(crate::tokens::check_schema(object, &schema.place("schema").pointer()).err());
+                    let pointer = String::from(schema.pointer("schema"));
+                    self.findings.extend(check_schema(object, &pointer).err());
                 }
             }
         }

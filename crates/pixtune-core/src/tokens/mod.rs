@@ -10,10 +10,10 @@ mod python_regex;
 mod scan;
 mod schema;
 pub mod tekken;
-mod validate;
 
+pub(crate) use chat::is_call_id;
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
 pub use scan::is_letter;
+pub(crate) use schema::check_schema;
 pub use tekken::{Encoder, ImageConfig, Tekken, TekkenError};
-pub(crate) use validate::{check_schema, is_call_id};

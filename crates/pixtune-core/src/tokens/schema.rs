@@ -5,20 +5,26 @@
 
 use super::python_json::without_duplicates;
 use super::python_regex;
-use crate::diagnostic::pointer_push;
+use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
+use crate::rules::TOOL_SCHEMA;
+
+/// Whether the value is a JSON Schema as the reference understands it.
+pub(crate) fn check_schema(value: &Value<'_>, pointer: &str) -> Result<(), Finding> {
+    check(value, pointer).map_err(|fault| Finding::new(&TOOL_SCHEMA, fault.pointer, fault.message))
+}
 
 /// What is wrong and where in the schema, as a JSON pointer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) pointer: String,
-    pub(super) message: String,
+struct Fault {
+    pointer: String,
+    message: String,
 }
 
 type Check = Result<(), Fault>;
 
 /// Whether `value` is a draft 7 schema.
-pub(super) fn check(value: &Value<'_>, pointer: &str) -> Check {
+fn check(value: &Value<'_>, pointer: &str) -> Check {
     let members = match value {
         Value::Bool(_) => return Ok(()),
         Value::Object(members) => without_duplicates(members),

@@ -16,9 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use pixtune_core::diagnostic::{Diagnostic, Finding, Severity};
+use pixtune_core::checks::{self, Row};
+use pixtune_core::diagnostic::{Diagnostic, Finding, Group, Rule, Severity};
 use pixtune_core::json;
-use pixtune_core::rules::{self, Group, Row, Rule};
+use pixtune_core::rules;
 use pixtune_core::target::Target;
 use pixtune_core::tokens::ChatEncoder;
 
@@ -249,14 +250,14 @@ impl Checker<'_> {
             let message = "half of a surrogate pair, which becomes U+FFFD";
             findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
         }
-        let judged = rules::judge(&Row { value: &parsed.value, target: &self.target });
+        let judged = checks::judge(&Row { value: &parsed.value, target: &self.target });
         findings.extend(judged.findings);
         let sample = judged.sample;
         let payloads = Payloads { text, runs: &parsed.base64 };
         let look = |image| self.look(image, &payloads, directory, &mut findings);
         let looked: Vec<_> = sample.images.iter().map(look).collect();
         line.images = looked.len();
-        if !judged.taken {
+        if !judged.accepted {
             return findings;
         }
         let unknown = (1, 1);
@@ -269,12 +270,12 @@ impl Checker<'_> {
             Err(refusal) => findings.push(refusal),
             Ok(bound) if bound > self.encoder.spec.context => {
                 if let Ok(counts) = self.encoder.count(&sample, &sizes) {
-                    findings.extend(rules::context_overflow(self.encoder.spec, &counts));
+                    findings.extend(checks::context_overflow(self.encoder.spec, &counts));
                 }
             }
             Ok(_) => {}
         }
-        findings.extend(rules::nothing_to_train(&sample));
+        findings.extend(checks::nothing_to_train(&sample));
         line.facts = Some(Facts::new(&sample, looked.iter().map(|image| image.hash)));
         if self.verify == Verify::Compare {
             line.measures = looked.into_iter().map(|image| image.measure).collect();

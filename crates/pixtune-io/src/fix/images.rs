@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use pixtune_core::diagnostic::Fix;
+use pixtune_core::diagnostic::{Fix, Rule};
 use pixtune_core::fix::Change;
 use pixtune_core::json::Value;
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 
 use super::{Fixer, Places, change};
 use crate::base64;

@@ -10,10 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::diagnostic::{Finding, Fix, Severity};
+use pixtune_core::diagnostic::{Finding, Fix, Rule, Severity};
 use pixtune_core::fix::{Change, Wanted, fix, lone_surrogate};
 use pixtune_core::json::{self, Value};
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 
 use crate::check::{Checker, Line};
 use crate::read::records::{Cut, RawRow};

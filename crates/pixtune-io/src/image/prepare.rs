@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::diagnostic::Rule;
+use pixtune_core::rules;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};

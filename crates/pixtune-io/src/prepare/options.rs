@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::{Choice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split};
-use pixtune_core::rules::Rule;
+use pixtune_core::diagnostic::Rule;
 use pixtune_core::target::Target;
 
 use crate::image::prepare::Resampling;

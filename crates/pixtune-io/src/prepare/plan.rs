@@ -5,9 +5,9 @@ use std::path::Path;
 
 use pixtune_core::columns::{Columns, ImagePosition};
 use pixtune_core::curate::{self, By, Dedup, SplitKind, parse_size};
-use pixtune_core::diagnostic::{Finding, Severity};
+use pixtune_core::diagnostic::{Finding, Rule, Severity};
 use pixtune_core::json::quoted;
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 use pixtune_core::target::Target;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 

@@ -13,13 +13,15 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use pixtune_core::checks::{self, Row};
 use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
 use pixtune_core::fix;
+use pixtune_core::foreign;
 use pixtune_core::json::{self, Value};
-use pixtune_core::rules::{self, Row};
+use pixtune_core::rules;
 use pixtune_core::sample::{Image, Sample};
 use pixtune_core::target;
 
@@ -131,7 +133,7 @@ impl Table {
                 Some(header)
             }
             Framing::Lines | Framing::Array => match json::parse(&text) {
-                Ok(parsed) if !takes_columns && fix::is_record(&parsed.value) => {
+                Ok(parsed) if !takes_columns && foreign::is_record(&parsed.value) => {
                     of_records = true;
                     None
                 }
@@ -226,12 +228,12 @@ impl Table {
             }
             // Only the usual key has places that these findings could name.
             if row.get("messages").is_some() {
-                findings.extend(rules::row_findings(&Row { value: row, target: &target::MISTRAL }));
+                findings.extend(checks::row_findings(&Row { value: row, target: &target::MISTRAL }));
             } else {
-                findings.extend(rules::sample_texts(&sample));
+                findings.extend(checks::sample_texts(&sample));
             }
             if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
-                findings.extend(rules::sample_findings(&sample));
+                findings.extend(checks::sample_findings(&sample));
             }
             let labels = Labels::new(|key: &str| given.get(key).map(Cell::Json), &self.aside);
             return Ok(Reading { sample, findings, labels });
@@ -253,9 +255,9 @@ impl Table {
         let columns = self.columns.as_ref().expect("flat rows are read only where columns were resolved");
         let (sample, mut findings) = pixtune_core::columns::read_row(columns, position, cell);
         if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
-            findings.extend(rules::sample_texts(&sample));
+            findings.extend(checks::sample_texts(&sample));
             // Their places are those of a conversation, which the row is not yet.
-            let of_sample = rules::sample_findings(&sample).into_iter();
+            let of_sample = checks::sample_findings(&sample).into_iter();
             findings.extend(of_sample.map(|finding| Finding { pointer: String::new(), ..finding }));
         }
         let aside = Aside {

@@ -2,8 +2,8 @@
 
 use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::quality::{Odd, Score, judge, scores};
+use pixtune_core::diagnostic::Rule;
 use pixtune_core::quality::{Kept, Observation, Place};
-use pixtune_core::rules::Rule;
 use pixtune_core::spec::ModelSpec;
 
 use super::ImagePlace;

@@ -16,10 +16,10 @@ mod texts;
 
 use std::collections::BTreeMap;
 
-use pixtune_core::diagnostic::Severity;
+use pixtune_core::diagnostic::{Rule, Severity};
 use pixtune_core::plan::{Dataset, Side};
 use pixtune_core::quality::{ImageSurvey, Kept, Observation, TextSurvey};
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 
 use crate::prepare::Progress;
 

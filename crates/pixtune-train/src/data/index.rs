@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::rules;
 use pixtune_core::tokens::ChatEncoder;
@@ -276,7 +277,7 @@ fn measure(
 /// Refuses what the reference takes but no training can use.
 fn trainable(counted: Counted, encoder: &ChatEncoder<'_>, max_tokens: usize) -> Result<Counted, Finding> {
     let counts = &counted.counts;
-    if let Some(finding) = rules::context_overflow(encoder.spec, counts) {
+    if let Some(finding) = checks::context_overflow(encoder.spec, counts) {
         return Err(finding);
     }
     if counts.tokens > max_tokens {

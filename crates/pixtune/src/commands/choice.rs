@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pixtune_core::diagnostic::Severity;
-use pixtune_core::rules::{self, Group, Rule};
+use pixtune_core::diagnostic::{Group, Rule, Severity};
+use pixtune_core::rules;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{self, Target};
 use pixtune_core::tokens::{ChatEncoder, Layout};

@@ -5,10 +5,10 @@ use std::fs;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
-use pixtune_core::diagnostic::{Diagnostic, Finding, Fix, Severity};
+use pixtune_core::diagnostic::{Diagnostic, Finding, Fix, Rule, Severity};
 use pixtune_core::fix::Change;
 use pixtune_core::json::quoted;
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 use pixtune_core::text::{counted, grouped};
 use pixtune_files::{Existing, WholeFile};
 use pixtune_io::check::Verify;

@@ -2,8 +2,9 @@
 
 use pixtune_core::columns::{Choice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
+use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::quoted;
-use pixtune_core::rules::{self, Rule};
+use pixtune_core::rules;
 use pixtune_core::spec::Exactness;
 use pixtune_core::spelling::nearest;
 use pixtune_core::text::{counted, grouped};

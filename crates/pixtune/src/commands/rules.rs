@@ -1,6 +1,8 @@
 //! `pixtune rules`.
 
-use pixtune_core::rules::{self, Group};
+use pixtune_core::checks;
+use pixtune_core::diagnostic::Group;
+use pixtune_core::rules;
 use pixtune_core::spelling::nearest;
 
 use crate::Outcome;
@@ -11,14 +13,14 @@ use crate::ui;
 /// Lists all rules, the rules of a group, or explains one rule.
 pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
     if args.format == RulesFormat::Markdown {
-        ui::put(&rules::markdown())?;
+        ui::put(&checks::markdown())?;
         return Ok(Outcome::Fine);
     }
     let group = match &args.rule {
         None => None,
         Some(name) => match (rules::find(name), Group::find(name)) {
             (Some(rule), _) => {
-                ui::put(&rules::explain(rule))?;
+                ui::put(&checks::explain(rule))?;
                 return Ok(Outcome::Fine);
             }
             (None, Some(group)) => Some(group),

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use pixtune_core::rules::{self, Group};
+use pixtune_core::diagnostic::Group;
+use pixtune_core::rules;
 
 use crate::harness::{Case, at, root, text};
 use crate::snapshots;

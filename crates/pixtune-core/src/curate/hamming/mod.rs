@@ -8,8 +8,6 @@
 
 mod index;
 mod search;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};

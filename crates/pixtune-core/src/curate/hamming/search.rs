@@ -1,8 +1,9 @@
-//! One band after another is searched: buckets are compared with those that are close.
+//! Searches one band: compares buckets with those whose numbers are close.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use super::index::{Half, Index, ROW, part};
-#[cfg(target_arch = "x86_64")]
-use super::x86;
 use super::{Pair, radii};
 
 pub(super) struct Search<'i> {

@@ -6,10 +6,10 @@ use super::Layout;
 use super::content::{Chunk, Joined, SEPARATOR, is_empty, join, joined_text};
 use super::out::{Images, Out};
 use super::tools::{Calls, tool_calls, tool_result, tools_json, unprintable};
+use super::validate::{Turn, validate};
 use crate::diagnostic::Finding;
 use crate::rules::{EMPTY_ANSWER, TOOL_CALL};
 use crate::sample::{Message, Sample, Tool};
-use crate::tokens::validate::{Turn, validate};
 
 /// A row of messages that become one turn, or the turn that is put in front where no user begins.
 struct Group<'s, T> {

@@ -7,9 +7,9 @@ use super::common::{Opening, answer, user};
 use super::content::unjoined;
 use super::out::{Images, Out};
 use super::tools::{Calls, tool_calls, tool_result};
+use super::validate::{Turn, only_system_prompt, validate};
 use crate::diagnostic::Finding;
 use crate::sample::{Assistant, Content, Message, Part, Sample};
-use crate::tokens::validate::{Turn, only_system_prompt, validate};
 
 pub(super) fn finetune<I, T: AsRef<str>>(
     sample: &Sample<I, T>,

@@ -9,18 +9,19 @@ mod content;
 mod finetune;
 mod out;
 mod tools;
+mod validate;
 
 use super::grid::{Grid, grid};
 use super::tekken::{ImageConfig, Tekken};
-use super::validate::Turn;
 use crate::diagnostic::Finding;
 use crate::sample::{Assistant, Content, Message, Part, Sample};
 use crate::spec::{Exactness, ModelSpec, TokenizerKind};
 use common::common;
 use content::SEPARATOR;
-pub(super) use content::is_empty;
 use finetune::finetune;
 use out::{Images, Measure, Out};
+use validate::Turn;
+pub(crate) use validate::is_call_id;
 
 /// How a conversation is laid out in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -221,12 +222,12 @@ impl<'t> ChatEncoder<'t> {
 
 /// Everything about a conversation that the reference refuses before it encodes, what it stops at first.
 pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
-    super::validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
+    validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
 }
 
 /// What of it is about roles and their order alone.
 pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
-    super::validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
+    validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
 }
 
 /// Tokens before and behind a message, and what joins it to the next, are fewer than this.

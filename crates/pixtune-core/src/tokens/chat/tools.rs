@@ -1,12 +1,12 @@
 //! Tools, their calls and results: the JSON between marks, as the reference prints it.
 
 use super::out::Out;
+use super::validate::Turn;
 use crate::diagnostic::Finding;
 use crate::json::write_string;
 use crate::rules::TOOL_JSON;
 use crate::sample::{Arguments, Tool, ToolCall, ToolResult};
 use crate::tokens::python_json::{Unprintable, dumps, loads};
-use crate::tokens::validate::Turn;
 
 /// How calls are written.
 pub(super) struct Calls {

@@ -1,13 +1,11 @@
-//! The rules: one constant each, with what it means and why it is there; and the checks that look for breaches.
+//! The checks of a single row, and the documentation of the rules they apply.
 //!
-//! A check is a function in a list. Those of a single row are here; images need their bytes and repetitions need
-//! other rows, so their checks live where those are read.
+//! A check is a function that appends findings. Checks that need an image's bytes or other rows live where these are read.
 
 mod answer;
 mod images;
 mod json;
 mod length;
-mod list;
 mod order;
 mod pages;
 mod shape;
@@ -17,28 +15,28 @@ mod tools;
 use crate::diagnostic::Finding;
 use crate::json::Value;
 use crate::quality;
+use crate::rules::{IMAGE_FORM, TOO_MANY_IMAGES};
 use crate::sample::{Image, Sample};
 use crate::strict;
 use crate::target::Target;
+use crate::text::counted;
 use crate::tokens;
 
-pub(crate) use images::is_in_another_form;
 pub use length::{context_overflow, nothing_to_train};
-pub use list::*;
 pub use pages::{explain, markdown};
 pub use text::{CONTROL_TOKENS, sample_texts};
 
-/// What is known about one row when it is judged.
+/// A row to check.
 pub struct Row<'r> {
     /// The row as JSON.
     pub value: &'r Value<'r>,
-    /// Where the data is to go.
+    /// The service or trainer that the data is for.
     pub target: &'r Target,
 }
 
 /// A message as it is written.
 struct Written<'r> {
-    /// Its place in `messages`.
+    /// Its index in `messages`.
     index: usize,
     role: Option<&'r str>,
     content: Option<&'r Value<'r>>,
@@ -49,7 +47,7 @@ impl<'r> Row<'r> {
         let messages = self.value.get("messages").and_then(Value::as_array).unwrap_or_default();
         let written = |(index, message): (usize, &'r Value<'r>)| Written {
             index,
-            role: message.get("role").and_then(Value::as_str),
+            role: message.text("role"),
             content: message.get("content"),
         };
         messages.iter().enumerate().map(written).collect()
@@ -57,15 +55,15 @@ impl<'r> Row<'r> {
 }
 
 impl<'r> Written<'r> {
-    /// The parts of a content that is a list.
+    /// The content parts, if the content is a list.
     fn parts(&self) -> &'r [Value<'r>] {
         self.content.and_then(Value::as_array).unwrap_or_default()
     }
 }
 
-/// Looks for breaches in the row as it is written.
+/// Checks the row as it is written.
 fn check_written(row: &Row<'_>, findings: &mut Vec<Finding>) {
-    json::hidden(row, findings);
+    json::syntax(row, findings);
     let messages = row.messages();
     shape::empty_prompts(&messages, findings);
     text::texts(&messages, findings);
@@ -73,7 +71,7 @@ fn check_written(row: &Row<'_>, findings: &mut Vec<Finding>) {
     images::forms(&messages, row.target, findings);
 }
 
-/// What a conversation says by itself, however it was written: orders, tools, answers.
+/// Checks a conversation independently of how it is written: role order, tools, answers.
 pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     let mut findings = Vec::new();
     order::assistant_first(sample, &mut findings);
@@ -81,14 +79,15 @@ pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> 
     order::system_place(sample, &mut findings);
     if tools::are_used(sample) {
         tools::undeclared(sample, &mut findings);
-        tools::ids(sample, &mut findings);
+        tools::repeated_ids(sample, &mut findings);
+        tools::unmatched_ids(sample, &mut findings);
         tools::arguments(sample, &mut findings);
     }
     findings.extend(quality::answer_findings(sample));
     findings
 }
 
-/// What a row of `messages` says as it is written, apart from how its images are: for those who write it anew.
+/// Checks a row of `messages` as it is written, without the form of its images: for callers that rewrite the images.
 pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_written(row, &mut findings);
@@ -96,19 +95,19 @@ pub fn row_findings(row: &Row<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A row and everything that a look at it alone tells.
+/// A row and the findings that it has on its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<'r> {
-    /// The conversation, as far as it could be read.
+    /// The part of the conversation that could be read.
     pub sample: Sample<Image<&'r str>, &'r str>,
-    /// Whether the reference reads all of it and takes the conversation for training, as far as it is known without
-    /// encoding it.
-    pub taken: bool,
-    /// What was found.
+    /// Whether the reference reads the whole row and accepts the conversation for training, as far as this is known
+    /// without encoding it.
+    pub accepted: bool,
+    /// The findings.
     pub findings: Vec<Finding>,
 }
 
-/// Judges a row by itself: everything but its images' bytes and its length.
+/// Checks everything in a row but the bytes of its images and its length in tokens.
 pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
     let strict::Read { sample, all_messages, mut findings } = strict::read_all(row.value);
     if findings.is_empty() {
@@ -116,7 +115,7 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
     } else if all_messages {
         findings.extend(tokens::order_refusals(&sample));
     }
-    let taken = findings.is_empty();
+    let accepted = findings.is_empty();
     if row.value.as_object().is_some() {
         check_written(row, &mut findings);
     }
@@ -124,11 +123,11 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
         findings.extend(sample_findings(&sample));
     }
     if sample.images.len() > row.target.max_images {
-        let (count, target) = (sample.images.len(), row.target);
-        let message = format!("the sample has {count} images; {} takes {}", target.id, target.max_images);
+        let (count, target) = (counted(sample.images.len() as u64, "image"), row.target);
+        let message = format!("the sample has {count}; the limit of {} is {}", target.id, target.max_images);
         findings.push(Finding::new(&TOO_MANY_IMAGES, "/messages", message));
     }
-    Judged { sample, taken, findings }
+    Judged { sample, accepted, findings }
 }
 
 #[cfg(test)]
@@ -144,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_good_sample_has_no_findings() {
+    fn valid_sample_has_no_findings() {
         let good = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"hello"},{"role":"assistant","content":"world"}]}"#;
         assert_eq!(found(good), Vec::<String>::new());
     }
 
     #[test]
-    fn one_sample_yields_all_its_findings() {
+    fn reports_all_findings_of_a_sample() {
         let bad = r#"{"messages":[{"role":"assistant","content":"a [INST]"},{"role":"user","content":""},
             {"role":"tool","content":"x","tool_call_id":"abcdefghi"},{"role":"user","content":"cafÃ©","name":"n"}]}"#;
         assert_eq!(
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_compared_with_calls() {
+    fn compares_calls_with_tools_and_results() {
         let call = |id: &str, name: &str, arguments: &str| {
             format!(r#"{{"id":"{id}","function":{{"name":"{name}","arguments":"{arguments}"}}}}"#)
         };

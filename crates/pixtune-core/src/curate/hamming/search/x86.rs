@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::index::{Half, ROW};
-use super::search::{Found, Search, Step};
+use super::{Found, Search, Step};
+use crate::curate::hamming::index::{Half, ROW};
 
 /// Sixteen comparisons at a time: a row beside itself with the other one turned by an even and by an odd number of lanes.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]

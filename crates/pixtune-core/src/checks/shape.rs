@@ -1,8 +1,9 @@
-//! Messages that are of the right form and still hold nothing.
+//! Messages with the right types and no content.
 
-use super::{EMPTY_PROMPT, Written};
+use super::Written;
 use crate::diagnostic::Finding;
 use crate::json::Value;
+use crate::rules::EMPTY_PROMPT;
 
 pub(super) fn empty_prompts(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
     for message in messages {
@@ -10,20 +11,17 @@ pub(super) fn empty_prompts(messages: &[Written<'_>], findings: &mut Vec<Finding
             findings.push(Finding::new(
                 &EMPTY_PROMPT,
                 format!("/messages/{}/content", message.index),
-                "the user's message has neither text nor image",
+                "the user message has neither text nor image",
             ));
         }
     }
 }
 
 fn is_empty(content: &Value<'_>) -> bool {
-    let empty_text = |part: &Value<'_>| {
-        part.get("type").and_then(Value::as_str) == Some("text")
-            && part.get("text").and_then(Value::as_str) == Some("")
-    };
+    let is_empty_text = |part: &Value<'_>| part.text("type") == Some("text") && part.text("text") == Some("");
     match content {
         Value::String(text) => text.is_empty(),
-        Value::Array(parts) => parts.iter().all(empty_text),
+        Value::Array(parts) => parts.iter().all(is_empty_text),
         _ => false,
     }
 }

@@ -1,12 +1,13 @@
-//! What texts say that someone will misread: control tokens, damaged encodings, nothing.
+//! Texts that another program will misread: control tokens, wrong encodings, blank messages.
 
-use super::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE, Written};
+use super::Written;
 use crate::bytes::has_marks;
 use crate::diagnostic::Finding;
 use crate::json::Value;
+use crate::rules::{BLANK_TEXT, CONTROL_TOKEN, MOJIBAKE};
 use crate::sample::{Content, Message, Part, Sample};
 
-/// Texts that are special tokens of Mistral's tokenizers, or places of images and turns to other trainers.
+/// Special tokens of Mistral's tokenizers, and the image placeholders and turn markers of other trainers.
 pub const CONTROL_TOKENS: &[&str] = &[
     "[INST]",
     "[/INST]",
@@ -59,7 +60,7 @@ pub(super) fn texts(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
     }
 }
 
-/// The same for a sample on its way from a table, whose texts have no pointers of their own.
+/// Checks the texts of a sample that comes from a table, where texts have no pointers of their own.
 pub fn sample_texts<I>(sample: &Sample<I>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for message in &sample.messages {
@@ -85,15 +86,15 @@ pub fn sample_texts<I>(sample: &Sample<I>) -> Vec<Finding> {
 
 fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) {
     if !text.is_empty() && text.trim_start().is_empty() {
-        findings.push(Finding::new(&BLANK_TEXT, pointer(), "the text is nothing but white space"));
+        findings.push(Finding::new(&BLANK_TEXT, pointer(), "the text is only white space"));
     }
     if !has_marks(text.as_bytes()) {
         return;
     }
     if let Some(token) = control_token(text) {
         findings.push(
-            Finding::new(&CONTROL_TOKEN, pointer(), format!("the text holds `{token}`"))
-                .hint("write it another way if it is not meant as a token"),
+            Finding::new(&CONTROL_TOKEN, pointer(), format!("the text contains `{token}`"))
+                .hint("write it differently if it is not meant as a token"),
         );
     }
     if let Some(damage) = mojibake(text) {
@@ -101,7 +102,7 @@ fn check(text: &str, pointer: impl Fn() -> String, findings: &mut Vec<Finding>) 
     }
 }
 
-/// The first control token of a text.
+/// The first control token in a text.
 fn control_token(text: &str) -> Option<&'static str> {
     memchr::memchr2_iter(b'[', b'<', text.as_bytes()).find_map(|at| {
         let rest = &text.as_bytes()[at..];
@@ -109,13 +110,13 @@ fn control_token(text: &str) -> Option<&'static str> {
     })
 }
 
-/// What shows that a text went through the wrong encoding.
+/// Evidence that a text was decoded with the wrong encoding.
 fn mojibake(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }
     if memchr::memmem::find(text.as_bytes(), "\u{fffd}".as_bytes()).is_some() {
-        return Some("the text holds U+FFFD, which stands for bytes that were lost".into());
+        return Some("the text contains U+FFFD, the replacement for bytes that were lost".into());
     }
     // The first character of a run is one of U+00C2 to U+00F4, whose UTF-8 begins with 0xC3.
     memchr::memchr_iter(0xc3, text.as_bytes()).find_map(|at| {
@@ -126,9 +127,8 @@ fn mojibake(text: &str) -> Option<String> {
     })
 }
 
-/// A run of characters whose Windows-1252 bytes are one character of UTF-8, and that character. Two-character runs
-/// have to be of the kind that no language writes: `Ã` and `Â` before a sign that is no closing quote, or two runs
-/// in a row.
+/// Characters whose Windows-1252 bytes are valid UTF-8, and the text that these bytes encode. A single run of two
+/// characters counts only if no language writes it: `Ã` or `Â` before anything but a closing quote.
 fn misread(text: &str) -> Option<(String, String)> {
     let mut meant = String::new();
     let mut damaged = String::new();
@@ -165,7 +165,7 @@ fn one_misread(text: &str) -> Option<(&str, char)> {
     None
 }
 
-/// The byte that Windows-1252 (or Latin-1, where that has a gap) reads as this character.
+/// The byte that Windows-1252 (or Latin-1, where Windows-1252 has a gap) decodes to this character.
 fn windows_1252(character: char) -> Option<u8> {
     const FROM_80: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
@@ -179,7 +179,7 @@ fn windows_1252(character: char) -> Option<u8> {
     }
 }
 
-/// The beginning of a text, short enough for a message.
+/// The first characters of a text, short enough for a message.
 pub(super) fn start(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_encodings_are_seen_and_languages_are_not() {
+    fn finds_wrong_encodings_and_accepts_natural_languages() {
         for (text, meant) in
             [("cafÃ©", "é"), ("itâ€™s", "’"), ("25 Â°C", "°"), ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "Прив"), ("æ—¥æœ¬", "日本")]
         {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn control_tokens_are_seen_whole() {
+    fn finds_only_complete_control_tokens() {
         assert_eq!(control_token("a [b] <c> [/INST] </s>"), Some("[/INST]"));
         assert_eq!(control_token("[INS] <sup> [img]"), None);
     }

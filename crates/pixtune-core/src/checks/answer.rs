@@ -1,7 +1,8 @@
-//! Forms of answers that the reference takes, and others do not.
+//! Forms of assistant messages that the reference accepts and other trainers do not.
 
-use super::{ANSWER_LIST, Written};
+use super::Written;
 use crate::diagnostic::Finding;
+use crate::rules::ANSWER_LIST;
 
 pub(super) fn lists(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
     for message in messages {
@@ -10,9 +11,9 @@ pub(super) fn lists(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
                 Finding::new(
                     &ANSWER_LIST,
                     format!("/messages/{}/content", message.index),
-                    "the answer is a list of parts, not a string",
+                    "the answer is a list of content parts, not a string",
                 )
-                .hint("write the text of the answer as one string"),
+                .hint("write the answer as one string"),
             );
         }
     }

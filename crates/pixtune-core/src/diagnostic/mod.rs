@@ -1,9 +1,14 @@
 //! A finding in the user's data: which rule, how bad, where, and what to do about it.
 
-use std::fmt::{self, Write as _};
+mod pointer;
+mod rule;
+
+use std::fmt;
 
 use crate::json;
-use crate::rules::Rule;
+
+pub use pointer::{Pointer, pointer_push};
+pub use rule::{Group, Rule};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,60 +189,6 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A place in a row on the way to a finding. It becomes a pointer only when something is found there: most rows are clean.
-#[derive(Debug, Clone, Copy)]
-pub enum Place<'p> {
-    /// The row itself.
-    Row,
-    /// A member of the object at a place.
-    Member(&'p Place<'p>, &'p str),
-    /// An element of the array at a place.
-    Element(&'p Place<'p>, usize),
-}
-
-impl<'p> Place<'p> {
-    /// The member with this key.
-    pub fn member(&'p self, key: &'p str) -> Place<'p> {
-        Place::Member(self, key)
-    }
-
-    /// The element at this index.
-    pub fn element(&'p self, index: usize) -> Place<'p> {
-        Place::Element(self, index)
-    }
-
-    /// The JSON pointer.
-    pub fn pointer(&self) -> String {
-        match self {
-            Place::Row => String::new(),
-            Place::Member(above, key) => pointer_push(&above.pointer(), key),
-            Place::Element(above, index) => pointer_push(&above.pointer(), index),
-        }
-    }
-}
-
-impl From<Place<'_>> for String {
-    fn from(place: Place<'_>) -> String {
-        place.pointer()
-    }
-}
-
-/// Appends one step to a JSON pointer, escaped as RFC 6901 section 3 asks.
-pub fn pointer_push(pointer: &str, step: impl fmt::Display) -> String {
-    let mut out = String::with_capacity(pointer.len() + 12);
-    out.push_str(pointer);
-    out.push('/');
-    let start = out.len();
-    // A place is made for every message, so the usual step costs one allocation.
-    write!(out, "{step}").expect("a String takes any text");
-    if out[start..].contains(['~', '/']) {
-        let escaped = out[start..].replace('~', "~0").replace('/', "~1");
-        out.truncate(start);
-        out.push_str(&escaped);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,11 +222,5 @@ mod tests {
             finding().to_rejected(r#"{"image":"a"}"#),
             r#"{"file":"train.csv","line":41,"rule":"image-unreadable","severity":"error","pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","row":{"image":"a"}}"#
         );
-    }
-
-    #[test]
-    fn pointers_escape_their_steps() {
-        assert_eq!(pointer_push("/a", "b/c~d"), "/a/b~1c~0d");
-        assert_eq!(Place::Row.member("a").element(0).member("b/c~d").pointer(), "/a/0/b~1c~0d");
     }
 }

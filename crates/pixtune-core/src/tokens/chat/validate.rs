@@ -3,15 +3,16 @@
 //! The rules and their order are those of mistral-common 1.13.1 `validator.py` for tokenizer v3 in fine-tuning mode;
 //! mistral-finetune runs the same validator after checks of its own (`tokenize.py`).
 
-use super::chat::{Layout, is_empty};
-use super::schema;
-use crate::diagnostic::Finding;
+use super::Layout;
+use super::content::is_empty;
+use crate::diagnostic::{Finding, Rule};
 use crate::json::Value;
 use crate::rules::{
     ANSWER_AND_CALLS, ANSWER_PREFIX, EMPTY_ANSWER, FINETUNE_FORM, IMAGE_ROLE, LAST_NOT_ASSISTANT,
-    NO_MESSAGES, ROLE_ORDER, Rule, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS, TOOL_SCHEMA,
+    NO_MESSAGES, ROLE_ORDER, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS, TOOL_SCHEMA,
 };
 use crate::sample::{Arguments, Assistant, Content, Message, Part, Tool, ToolCall, ToolResult};
+use crate::tokens::schema::check_schema;
 
 /// A message and its place in the conversation.
 pub(super) struct Turn<'s, T> {
@@ -232,11 +233,6 @@ fn check_tool(tool: &Tool, index: usize) -> Result<(), Finding> {
     } else {
         Err(Finding::new(&TOOL_NAME, format!("{pointer}/name"), bad_name(&tool.name)))
     }
-}
-
-/// Whether the value is a JSON Schema as the reference understands it.
-pub(crate) fn check_schema(value: &Value<'_>, pointer: &str) -> Result<(), Finding> {
-    schema::check(value, pointer).map_err(|fault| Finding::new(&TOOL_SCHEMA, fault.pointer, fault.message))
 }
 
 /// mistral-finetune takes one system message at most, and only as a string.

@@ -1,20 +1,20 @@
-//! Calls compared with the tools that are declared and the results that follow.
+//! Tool calls compared with the declared tools and with the results.
 
 use std::collections::HashSet;
 
-use super::{TOOL_ARGUMENTS, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, TOOL_UNDECLARED};
 use crate::diagnostic::Finding;
 use crate::json;
+use crate::rules::{TOOL_ARGUMENTS, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, TOOL_UNDECLARED};
 use crate::sample::{Arguments, Message, Sample, ToolCall};
 
-/// Every call with its message and its place in it.
+/// Every call, with the index of its message and its index in it.
 fn calls<I, T>(sample: &Sample<I, T>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
     sample.messages.iter().enumerate().flat_map(|(message, turn)| {
         let calls = match turn {
             Message::Assistant(assistant) => assistant.tool_calls.as_slice(),
             _ => &[],
         };
-        calls.iter().enumerate().map(move |(call, made)| (message, call, made))
+        calls.iter().enumerate().map(move |(index, call)| (message, index, call))
     })
 }
 
@@ -38,23 +38,26 @@ pub(super) fn undeclared<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding
     }
 }
 
-pub(super) fn ids<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
+pub(super) fn repeated_ids<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
     let mut seen = HashSet::new();
     for (message, index, call) in calls(sample).filter(|(.., call)| call.id != "null") {
         if !seen.insert(call.id.as_str()) {
             let pointer = format!("/messages/{message}/tool_calls/{index}/id");
-            let text = format!("the id `{}` belongs to an earlier call already", call.id);
+            let text = format!("an earlier call already has the id `{}`", call.id);
             findings.push(Finding::new(&TOOL_ID_REPEATED, pointer, text));
         }
     }
-    let mut known = HashSet::new();
+}
+
+pub(super) fn unmatched_ids<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
+    let mut called = HashSet::new();
     for (index, message) in sample.messages.iter().enumerate() {
         match message {
             Message::Assistant(assistant) => {
-                known.extend(assistant.tool_calls.iter().map(|call| call.id.as_str()));
+                called.extend(assistant.tool_calls.iter().map(|call| call.id.as_str()));
             }
             Message::Tool(result) => {
-                if let Some(id) = result.tool_call_id.as_deref().filter(|id| !known.contains(id)) {
+                if let Some(id) = result.tool_call_id.as_deref().filter(|id| !called.contains(id)) {
                     let text = format!("no call before the result has the id `{id}`");
                     let pointer = format!("/messages/{index}/tool_call_id");
                     findings.push(Finding::new(&TOOL_ID_UNMATCHED, pointer, text));
@@ -72,7 +75,7 @@ pub(super) fn arguments<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>
             Ok(parsed) if parsed.value.as_object().is_some() => continue,
             Ok(parsed) => format!("the arguments are {}, not an object", parsed.value.kind()),
             Err(error) => {
-                format!("the arguments are not JSON: {} (byte {} of them)", error.what, error.offset + 1)
+                format!("the arguments are not JSON: {} (at their byte {})", error.what, error.offset + 1)
             }
         };
         let pointer = format!("/messages/{message}/tool_calls/{index}/function/arguments");
