@@ -16,7 +16,7 @@ pub fn explain(rule: &Rule) -> String {
 /// `error`, or with the targets that override it: `warning; error for mistral`.
 fn severities(rule: &Rule) -> String {
     let mut out = rule.severity.as_str().to_owned();
-    for target in target::ALL {
+    for target in target::ACCEPTED {
         let severity = target.severity(rule);
         if severity != rule.severity {
             out.push_str(&format!("; {} for {}", severity.as_str(), target.id));
@@ -49,7 +49,9 @@ pub fn markdown() -> String {
         out.push_str(&format!("- `{}`: {why}.\n", rule.id));
     }
     out.push_str(
-        "\nOne rule is less strict: an image given by its URL (`image-url`) is a warning, because nothing is fetched.\n",
+        "\nTwo rules are less strict: an image given by its URL (`image-url`) is a warning, because nothing is fetched. A regular\n\
+         expression in a tool schema is an error only if Python is sure to reject it; it is a warning (`tool-pattern`) if it is\n\
+         doubtful, and accepted otherwise.\n",
     );
     out
 }

@@ -1,6 +1,6 @@
 //! Machines to train on: memory as their driver reports it, speed as their maker publishes it.
 
-use super::Method;
+use crate::target::Method;
 
 /// A graphics card.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! A plan for machines.
 
-use super::{ACTIVATIONS, Autograd, Basis, Figure, Machine, Part, Platform, Side, TrainingPlan, USABLE_WHY};
+use super::{ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, Part, Side, TrainingPlan, USABLE_WHY};
 use crate::json::quoted;
 
 impl TrainingPlan {
@@ -63,7 +63,7 @@ impl TrainingPlan {
             self.memory.autograd.as_ref().map_or("null".to_owned(), autograd),
             self.time.operations,
             joined(&self.machines, machine),
-            joined(&self.platforms, platform),
+            joined(&self.fits, fit),
             joined(&self.warnings, |warning| {
                 format!("{{\"message\":{},\"hint\":{}}}", quoted(&warning.message), quoted(warning.hint))
             }),
@@ -133,23 +133,24 @@ fn machine(machine: &Machine) -> String {
     )
 }
 
-fn platform(platform: &Platform) -> String {
+fn fit(fit: &Fit) -> String {
     let list = |texts: &[String]| joined(texts, |text| quoted(text));
     format!(
         "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}],\"notes\":[{}],\"seen\":{}}}",
-        quoted(platform.name),
-        platform.verdict.as_str(),
-        list(&platform.settings),
-        list(&platform.changes),
-        list(&platform.notes),
-        quoted(platform.seen)
+        quoted(fit.target.name),
+        fit.verdict().as_str(),
+        list(&fit.settings),
+        list(&fit.changes),
+        list(&fit.notes),
+        quoted(fit.target.sources)
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan;
     use super::super::tests::{dataset, wish};
-    use super::super::{Method, plan};
+    use crate::target::Method;
 
     #[test]
     fn the_plan_is_json_and_every_figure_says_how_it_came_about() {

@@ -1,6 +1,7 @@
-//! What the memory of a card holds while training, part by part, with the formula of each.
+//! The GPU memory that training needs: each part with its formula.
 
-use super::{Basis, Dataset, Method, Wish};
+use super::{ADAPTER_BYTES, Basis, Dataset, LayerStack, Wish};
+use crate::target::Method;
 use crate::text::grouped;
 
 /// A part of the memory.
@@ -12,44 +13,44 @@ pub struct Part {
     pub bytes: u64,
     /// The formula with its numbers.
     pub formula: String,
-    /// How it came about.
+    /// Where the formula comes from.
     pub basis: Basis,
 }
 
 /// How many tokens go through the model at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Micro {
-    /// Tokens of one micro-batch.
+    /// Tokens per micro-batch.
     pub tokens: u64,
     /// Tokens that would fit.
     pub fits: u64,
-    /// Every layer is computed again in the backward pass (gradient checkpointing).
+    /// Layers are recomputed in the backward pass (gradient checkpointing).
     pub recompute: bool,
 }
 
-/// What the memory holds.
+/// The memory that training needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
     /// The parts, activations last.
     pub parts: Vec<Part>,
-    /// The micro-batch; `None` where not even the longest sample fits.
+    /// The micro-batch; `None` if not even the longest sample fits.
     pub micro: Option<Micro>,
-    /// Bytes that may be used.
+    /// Usable bytes.
     pub budget: u64,
-    /// Bytes of activations a token keeps, without and with recomputation.
+    /// Bytes of activations per token, without and with recomputation.
     pub token_bytes: (u64, u64),
-    /// The longest sample that fits.
+    /// Tokens of the longest sample that fits.
     pub longest_that_fits: u64,
     /// Samples that do not fit.
     pub too_long: u64,
-    /// What trainers on PyTorch's autograd keep; `None` where every weight is trained, which was not counted.
+    /// Activations of trainers on PyTorch's autograd; `None` for full training, which was not measured.
     pub autograd: Option<Autograd>,
 }
 
-/// What transformers with PEFT keep for the backward pass, without and with gradient checkpointing.
+/// Activations that transformers with PEFT saves for the backward pass, without and with gradient checkpointing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Autograd {
-    /// Bytes of activations a token keeps.
+    /// Bytes per token.
     pub token_bytes: (u64, u64),
     /// Tokens of a micro-batch that fit.
     pub fits: (u64, u64),
@@ -58,7 +59,7 @@ pub struct Autograd {
 impl Autograd {
     /// Where the bytes come from.
     pub const SOURCE: &'static str = "tensors that autograd saved in transformers 5.23.0 with PEFT 0.21.2 on PyTorch 2.15.0, LoRA \
-        under bfloat16 autocast, flash attention: counted by tests/peers/activations.py; logits come on top where a trainer makes \
+        under bfloat16 autocast, flash attention: counted by tests/peers/activations.py; logits come on top if a trainer computes \
         them for every token";
 
     fn of(wish: &Wish, left: u64) -> Option<Autograd> {
@@ -66,69 +67,67 @@ impl Autograd {
             return None;
         }
         let shape = wish.shape;
-        let layer = shape.kept_by_autograd_in_a_layer();
+        let layer = shape.saved_by_autograd();
         let token_bytes = (shape.layers * layer, shape.layers * 2 * shape.hidden + layer);
         Some(Autograd { token_bytes, fits: (left / token_bytes.0, left / token_bytes.1) })
     }
 }
 
-/// Why the activations are what they are.
-pub const ACTIVATIONS: &str = "for a backward pass written by hand in bfloat16, as fused kernels have: input, queries, keys, values, attention \
-                               output, second input, gate and up of each layer; norms and products are computed again";
-/// Why a card is not filled to the last byte.
+/// Which activations are counted.
+pub const ACTIVATIONS: &str = "the formula of `pixtune train --dry-run` in bfloat16, for a hand-written backward pass with fused kernels: each \
+                               layer saves its input, queries, keys, values, attention output and log-sum-exp, second input, gate \
+                               and up, and the adapters' intermediate results; norms and products are recomputed; a recomputed \
+                               layer saves its input, attention output and log-sum-exp";
+/// Why not every byte of a GPU is usable.
 pub const USABLE_WHY: &str = "95% of what the driver reports; the rest is lost to fragmentation";
 
-/// The share of the memory that training may fill.
+/// The share of the memory that training may use.
 const USABLE: f64 = 0.95;
 /// For the driver, the libraries' workspaces and the logits of one chunk.
 const WORKSPACE: u64 = 2_000_000_000;
 /// Bits of a 4-bit weight with its doubly quantized scales.
 const NF4_BITS: f64 = 4.127;
+/// Bytes of a bfloat16 number.
+const BFLOAT16: u64 = 2;
 
-const QLORA: &str = "QLoRA, arXiv:2305.14314, section 3, double quantization: 4 bits a weight and 8/64 + 32/(64·256) = 0.127 bits of \
+const QLORA: &str = "QLoRA, arXiv:2305.14314, section 3, double quantization: 4 bits per weight and 8/64 + 32/(64·256) = 0.127 bits of \
                      constants";
-const ZERO: &str = "ZeRO, arXiv:1910.02054, section 3.1: 2 (weight) + 2 (gradient) + 12 (float32 copy and two moments) bytes a weight \
+const ZERO: &str = "ZeRO, arXiv:1910.02054, section 3.1: 2 (weight) + 2 (gradient) + 12 (float32 copy and two moments) bytes per weight \
                     in mixed precision with Adam";
 const UNPACKED: &str = "two of the largest matrices are unpacked at a time";
 
 impl Memory {
-    /// What training on a set takes, with batches of so many samples.
+    /// The memory for training on a dataset with batches of so many samples.
     pub fn of(dataset: &Dataset, wish: &Wish, batch: f64) -> Memory {
         let mut parts = weights(wish);
-        let name = "workspace";
         let basis = Basis::Guess("driver, workspaces, one chunk of logits");
-        parts.push(Part { name, bytes: WORKSPACE, formula: "fixed".to_owned(), basis });
+        parts.push(Part { name: "workspace", bytes: WORKSPACE, formula: "fixed".to_owned(), basis });
         let fixed: u64 = parts.iter().map(|part| part.bytes).sum();
         let budget = (wish.gpu.memory as f64 * USABLE) as u64;
         let left = budget.saturating_sub(fixed);
-        let token_bytes = (wish.shape.kept(), wish.shape.kept_with_recompute());
-        let longest = dataset.train.lengths.max().max(1);
+        let stack = decoder(wish);
+        let peak = |recomputed| BFLOAT16 * stack.peak(recomputed);
+        let token_bytes = (peak(0), peak(stack.recomputable()));
         let fits = (left / token_bytes.0, left / token_bytes.1);
+        let longest = dataset.train.lengths.max().max(1);
         let mean = dataset.train.lengths.mean();
-        let wanted = ((batch * mean).ceil() as u64).max(longest);
-        // Nothing is computed twice as long as the longest sample and 4,096 tokens fit without.
-        let recompute = fits.0 < longest.max(wanted.min(4096));
-        let fits_now = if recompute { fits.1 } else { fits.0 };
-        let micro = (fits_now >= longest).then(|| {
-            let tokens = wanted.min(fits_now);
-            // A round number is easier to pass on; it must still hold the longest sample.
-            let round = if tokens > 1024 { (tokens / 256 * 256).max(longest) } else { tokens };
-            Micro { tokens: round, fits: fits_now, recompute }
-        });
-        let (tokens, bytes) = match micro {
-            Some(Micro { tokens, recompute: true, .. }) => (tokens, token_bytes.1),
-            Some(Micro { tokens, .. }) => (tokens, token_bytes.0),
-            None => (longest, token_bytes.1),
-        };
+        let micro = Micro::of(fits, longest, (batch * mean).ceil() as u64);
+        let (tokens, recompute) = micro.map_or((longest, true), |micro| (micro.tokens, micro.recompute));
         parts.push(Part {
             name: "activations",
-            bytes: tokens * bytes,
-            formula: activation_formula(wish, tokens, bytes == token_bytes.1),
+            bytes: tokens * if recompute { token_bytes.1 } else { token_bytes.0 },
+            formula: activation_formula(&stack, tokens, recompute),
             basis: Basis::Computed,
         });
-        let autograd = Autograd::of(wish, left);
-        let too_long = dataset.train.lengths.above(fits.1);
-        Memory { parts, micro, budget, token_bytes, longest_that_fits: fits.1, too_long, autograd }
+        Memory {
+            parts,
+            micro,
+            budget,
+            token_bytes,
+            longest_that_fits: fits.1,
+            too_long: dataset.train.lengths.above(fits.1),
+            autograd: Autograd::of(wish, left),
+        }
     }
 
     /// All bytes.
@@ -137,15 +136,41 @@ impl Memory {
     }
 }
 
-fn activation_formula(wish: &Wish, tokens: u64, recompute: bool) -> String {
-    let shape = wish.shape;
-    let (hidden, query, key, inner) = (shape.hidden, shape.query, shape.key, shape.feed_forward);
-    let layer = format!("(2·{hidden} + 2·{query} + 2·{key} + 2·{inner})");
-    if recompute {
-        format!("{} tokens × 2 bytes × ({} layers × {hidden} + {layer})", grouped(tokens), shape.layers)
-    } else {
-        format!("{} tokens × 2 bytes × {} layers × {layer}", grouped(tokens), shape.layers)
+impl Micro {
+    /// The micro-batch for so many tokens per step, given the tokens that fit without and with recomputation.
+    fn of(fits: (u64, u64), longest: u64, step_tokens: u64) -> Option<Micro> {
+        let wanted = step_tokens.max(longest);
+        // Nothing is recomputed as long as the longest sample and 4,096 tokens fit without.
+        let recompute = fits.0 < longest.max(wanted.min(4096));
+        let fits = if recompute { fits.1 } else { fits.0 };
+        if fits < longest {
+            return None;
+        }
+        let tokens = wanted.min(fits);
+        // A round number is easier to pass on; it must still hold the longest sample.
+        let tokens = if tokens > 1024 { (tokens / 256 * 256).max(longest) } else { tokens };
+        Some(Micro { tokens, fits, recompute })
     }
+}
+
+/// The layers that are differentiated, with the adapters of the method.
+fn decoder(wish: &Wish) -> LayerStack {
+    wish.shape.decoder(if wish.method == Method::Full { 0 } else { wish.rank })
+}
+
+fn activation_formula(stack: &LayerStack, tokens: u64, recompute: bool) -> String {
+    let LayerStack { widths, layers } = *stack;
+    let (hidden, query, key, inner) = (widths.hidden, widths.query, widths.key, widths.feed_forward);
+    let ranks = if widths.adapter_ranks > 0 { format!(" + {}", widths.adapter_ranks) } else { String::new() };
+    let layer = format!("(2·{hidden} + 2·{query} + 2·{key} + 2·{inner} + {}{ranks})", widths.heads);
+    let working = format!("{hidden} + 2·{inner}");
+    let saved = if recompute {
+        let recomputed = format!("({hidden} + {query} + {})", widths.heads);
+        format!("{} layers × {recomputed} + {layer}", stack.recomputable())
+    } else {
+        format!("{layers} layers × {layer}")
+    };
+    format!("{} tokens × {BFLOAT16} bytes × ({saved} + {working})", grouped(tokens))
 }
 
 /// `12,682,739,712 weights of rank 16`
@@ -154,70 +179,79 @@ fn weights_of(count: u64, which: &str) -> String {
 }
 
 fn weights(wish: &Wish) -> Vec<Part> {
-    let shape = wish.shape;
-    let all = shape.parameters();
-    let part = |name, bytes, formula, basis| Part { name, bytes, formula, basis };
-    let adapter = || {
-        let count = shape.adapter(wish.rank);
-        let formula = format!(
-            "{} × 16 bytes (float32: weight, gradient, two moments)",
-            weights_of(count, &format!(" of rank {}", wish.rank))
-        );
-        part("adapter and optimizer", count * 16, formula, Basis::Computed)
-    };
     match wish.method {
         Method::Lora => {
+            let all = wish.shape.parameters();
+            let formula = format!("{} × {BFLOAT16} bytes", weights_of(all, ""));
             vec![
-                part("weights", all * 2, format!("{} × 2 bytes", weights_of(all, "")), Basis::Computed),
-                adapter(),
+                Part { name: "weights", bytes: all * BFLOAT16, formula, basis: Basis::Computed },
+                adapter(wish),
             ]
         }
-        Method::Qlora => {
-            let linears = shape.linears();
-            let small = (linears as f64 * NF4_BITS / 8.0) as u64;
-            let rest = all - linears;
-            let matrix = shape.hidden * shape.feed_forward * 2;
-            vec![
-                part(
-                    "4-bit weights",
-                    small,
-                    format!("{} × {NF4_BITS} bits", weights_of(linears, "")),
-                    Basis::Published(QLORA),
-                ),
-                part(
-                    "other weights",
-                    rest * 2,
-                    format!("{} × 2 bytes (embeddings, vision encoder, projector)", weights_of(rest, "")),
-                    Basis::Computed,
-                ),
-                part(
-                    "unpacked matrices",
-                    2 * matrix,
-                    format!("2 × {}×{} × 2 bytes", shape.hidden, shape.feed_forward),
-                    Basis::Guess(UNPACKED),
-                ),
-                adapter(),
-            ]
-        }
-        Method::Full => {
-            let frozen = shape.encoder();
-            let trained = all - frozen;
-            vec![
-                part(
-                    "weights, gradients, optimizer",
-                    trained * 16,
-                    format!("{} × 16 bytes", weights_of(trained, "")),
-                    Basis::Published(ZERO),
-                ),
-                part(
-                    "vision encoder",
-                    frozen * 2,
-                    format!("{} × 2 bytes", weights_of(frozen, " that are frozen")),
-                    Basis::Computed,
-                ),
-            ]
-        }
+        Method::Qlora => quantized_weights(wish),
+        Method::Full => full_weights(wish),
     }
+}
+
+fn adapter(wish: &Wish) -> Part {
+    let count = wish.shape.adapter(wish.rank);
+    let weights = weights_of(count, &format!(" of rank {}", wish.rank));
+    Part {
+        name: "adapter and optimizer",
+        bytes: count * ADAPTER_BYTES,
+        formula: format!("{weights} × {ADAPTER_BYTES} bytes (float32: weight, gradient, two moments)"),
+        basis: Basis::Computed,
+    }
+}
+
+fn quantized_weights(wish: &Wish) -> Vec<Part> {
+    let shape = wish.shape;
+    let linears = shape.linears();
+    let rest = shape.parameters() - linears;
+    let matrix = shape.hidden * shape.feed_forward * BFLOAT16;
+    vec![
+        Part {
+            name: "4-bit weights",
+            bytes: (linears as f64 * NF4_BITS / 8.0) as u64,
+            formula: format!("{} × {NF4_BITS} bits", weights_of(linears, "")),
+            basis: Basis::Published(QLORA),
+        },
+        Part {
+            name: "other weights",
+            bytes: rest * BFLOAT16,
+            formula: format!(
+                "{} × {BFLOAT16} bytes (embeddings, vision encoder, projector)",
+                weights_of(rest, "")
+            ),
+            basis: Basis::Computed,
+        },
+        Part {
+            name: "unpacked matrices",
+            bytes: 2 * matrix,
+            formula: format!("2 × {}×{} × {BFLOAT16} bytes", shape.hidden, shape.feed_forward),
+            basis: Basis::Guess(UNPACKED),
+        },
+        adapter(wish),
+    ]
+}
+
+fn full_weights(wish: &Wish) -> Vec<Part> {
+    let frozen = wish.shape.encoder();
+    let trained = wish.shape.parameters() - frozen;
+    vec![
+        Part {
+            name: "weights, gradients, optimizer",
+            bytes: trained * 16,
+            formula: format!("{} × 16 bytes", weights_of(trained, "")),
+            basis: Basis::Published(ZERO),
+        },
+        Part {
+            name: "vision encoder",
+            bytes: frozen * BFLOAT16,
+            formula: format!("{} × {BFLOAT16} bytes", weights_of(frozen, " that are frozen")),
+            basis: Basis::Computed,
+        },
+    ]
 }
 
 #[cfg(test)]

@@ -2,20 +2,23 @@
 //!
 //! A pure function of exact counts. Every number says whether it is computed, published or a guess.
 
+mod activations;
+mod fit;
 mod gpu;
 mod json;
 mod memory;
-mod platforms;
 mod schedule;
 mod shape;
 mod time;
 mod warnings;
 
 use crate::quality::Histogram;
+use crate::target::Method;
 
+pub use activations::{ADAPTER_BYTES, LayerStack, LayerWidths};
+pub use fit::{Fit, Verdict};
 pub use gpu::{GPUS, Gpu, Reached};
 pub use memory::{ACTIVATIONS, Autograd, Memory, Micro, Part, USABLE_WHY};
-pub use platforms::{Platform, Verdict};
 pub use schedule::Schedule;
 pub use shape::{ModelShape, SHAPES};
 pub use time::{Machine, Time};
@@ -57,31 +60,6 @@ pub struct Figure {
     pub value: f64,
     /// How it came about.
     pub basis: Basis,
-}
-
-/// What is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Adapters beside frozen weights in bfloat16.
-    Lora,
-    /// Adapters beside frozen weights of 4 bits.
-    Qlora,
-    /// Every weight but those of the vision encoder.
-    Full,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Method; 3] = [Method::Lora, Method::Qlora, Method::Full];
-
-    /// The name on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Method::Lora => "lora",
-            Method::Qlora => "qlora",
-            Method::Full => "full",
-        }
-    }
 }
 
 /// One side of the split, counted.
@@ -169,8 +147,8 @@ pub struct TrainingPlan {
     pub time: Time,
     /// The same on other cards.
     pub machines: Vec<Machine>,
-    /// Who can take the data.
-    pub platforms: Vec<Platform>,
+    /// Which targets can train on the data.
+    pub fits: Vec<Fit>,
     /// What to know before starting.
     pub warnings: Vec<Warning>,
 }
@@ -182,9 +160,9 @@ pub fn plan(dataset: Dataset, wish: Wish) -> TrainingPlan {
     let schedule = Schedule::of(&dataset, &wish, batch, &memory);
     let time = Time::of(&dataset, &wish, &memory);
     let machines = time::machines(&dataset, &wish, batch.value);
-    let platforms = platforms::all(&dataset, &wish, &time);
+    let fits = fit::all(&dataset, &wish, &time);
     let warnings = warnings::all(&dataset, &wish, &schedule, &memory);
-    TrainingPlan { wish, dataset, schedule, memory, time, machines, platforms, warnings }
+    TrainingPlan { wish, dataset, schedule, memory, time, machines, fits, warnings }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Epochs, steps, batch, rates.
 
-use super::{Basis, Dataset, Figure, Memory, Method, Wish};
+use super::{Basis, Dataset, Figure, Memory, Wish};
+use crate::target::Method;
 
 /// Epochs, steps, batch, rates.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,8 +113,9 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{dataset, wish};
-    use super::super::{Method, ModelShape, plan};
+    use super::super::{ModelShape, plan};
     use crate::spec;
+    use crate::target::Method;
 
     #[test]
     fn steps_are_whole_batches() {

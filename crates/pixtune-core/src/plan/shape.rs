@@ -1,5 +1,6 @@
 //! The sizes of models that decide what training costs, and the arithmetic on them.
 
+use super::{LayerStack, LayerWidths};
 use crate::spec::ModelSpec;
 
 /// What a model is made of.
@@ -28,6 +29,9 @@ pub struct ModelShape {
     /// Where the numbers come from.
     pub source: &'static str,
 }
+
+/// The width of a decoder head in every known model.
+const HEAD_WIDTH: u64 = 128;
 
 /// Every model whose sizes are known.
 pub const SHAPES: &[ModelShape] = &[
@@ -130,6 +134,13 @@ impl ModelShape {
         merged + width * self.hidden + self.hidden * self.hidden + 2 * self.hidden
     }
 
+    /// Pixels of the largest image that the model sees.
+    pub fn largest_image(&self) -> u64 {
+        let (patch, merge) = self.patch;
+        let side = patch * if merge > 1 { 110 } else { 64 };
+        side * side
+    }
+
     /// All weights.
     pub fn parameters(&self) -> u64 {
         self.linears()
@@ -153,27 +164,24 @@ impl ModelShape {
         self.layers * rank * ends.iter().sum::<u64>()
     }
 
-    /// Bytes of activations a token keeps for the backward pass in one layer, in bfloat16: input, queries, keys,
-    /// values, attention output, second input, gate and up.
-    pub fn kept_by_a_layer(&self) -> u64 {
-        2 * (2 * self.hidden + 2 * self.query + 2 * self.key + 2 * self.feed_forward)
+    /// The decoder's layers with adapters of this rank on the seven linear layers of each; rank 0 for none.
+    pub fn decoder(&self, rank: u64) -> LayerStack {
+        let widths = LayerWidths {
+            hidden: self.hidden,
+            query: self.query,
+            key: self.key,
+            feed_forward: self.feed_forward,
+            heads: self.query / HEAD_WIDTH,
+            adapter_ranks: 7 * rank,
+        };
+        LayerStack { widths, layers: self.layers }
     }
 
-    /// The same where PyTorch's autograd keeps it for transformers and PEFT, under bfloat16 autocast: both norms in float32, a
-    /// copy of the input of each of the seven adapted layers, queries, keys, values and attention output, gate, up, the
-    /// activation of gate. Measured with `tests/peers/activations.py`.
-    pub fn kept_by_autograd_in_a_layer(&self) -> u64 {
+    /// Bytes that PyTorch's autograd saves per token in one layer for transformers and PEFT, under bfloat16 autocast: both
+    /// norms in float32, a copy of the input of each of the seven adapted layers, queries, keys, values and attention
+    /// output, gate, up, the activation of gate. Measured with `tests/peers/activations.py`.
+    pub fn saved_by_autograd(&self) -> u64 {
         18 * self.hidden + 6 * self.query + 4 * self.key + 8 * self.feed_forward
-    }
-
-    /// The same for all layers.
-    pub fn kept(&self) -> u64 {
-        self.layers * self.kept_by_a_layer()
-    }
-
-    /// The same where every layer is computed again in the backward pass: its input, and one layer at work.
-    pub fn kept_with_recompute(&self) -> u64 {
-        self.layers * 2 * self.hidden + self.kept_by_a_layer()
     }
 }
 
@@ -187,8 +195,8 @@ mod tests {
         let shape = ModelShape::of(&spec::PIXTRAL_12B).unwrap();
         assert_eq!(shape.linears(), 10_905_190_400);
         assert_eq!(shape.adapter(16), 57_016_320);
-        assert_eq!(shape.kept(), 3_932_160);
-        assert_eq!(shape.kept_by_autograd_in_a_layer(), 235_520);
+        assert_eq!(shape.decoder(0).saved(0) * 2, 3_934_720);
+        assert_eq!(shape.saved_by_autograd(), 235_520);
         assert_eq!(shape.parameters() / 1_000_000, 12_682);
     }
 

@@ -1,6 +1,7 @@
 //! How long training takes, as a range.
 
-use super::{Dataset, GPUS, Gpu, Memory, Method, Micro, Wish};
+use super::{Dataset, GPUS, Gpu, Memory, Micro, Wish};
+use crate::target::Method;
 
 /// How long an epoch takes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,8 @@
 //! What to know before starting: too little data, one-sided data, samples that do not fit.
 
-use super::{Dataset, Memory, Method, Schedule, Warning, Wish};
+use super::{Dataset, Memory, Schedule, Warning, Wish};
 use crate::quality::percent;
+use crate::target::Method;
 use crate::text::{counted_as, grouped};
 
 /// Everything worth a warning, the worst first.
@@ -121,8 +122,9 @@ fn samples_are(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan;
     use super::super::tests::{dataset, wish};
-    use super::super::{Method, plan};
+    use crate::target::Method;
 
     fn told(samples: u64, tokens: u64, gpu: &str, method: Method) -> String {
         let plan = plan(dataset(samples, tokens), wish(gpu, method));

@@ -125,8 +125,8 @@ fn file_for(data: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
 
 fn chosen_target(args: &ChoiceArgs, config: &Config) -> Result<Target, Error> {
     let name = args.target.as_deref().or(config.target.as_deref()).unwrap_or("mistral");
-    let known = target::ALL.iter().map(|target| target.id);
-    let mut target = limited(*choose("target", name, target::find(name), known)?, config)?;
+    let known = target::ACCEPTED.iter().map(|target| target.id);
+    let mut target = limited(*choose("target", name, Target::find(name), known)?, config)?;
     if let Some(size) = &args.max_image_bytes {
         target.max_image_bytes = parse_bytes(size).map_err(Error::argument)?;
     }

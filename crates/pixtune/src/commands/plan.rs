@@ -1,10 +1,11 @@
 //! `pixtune plan`.
 
 use pixtune_core::plan::{
-    ACTIVATIONS, Autograd, Basis, Figure, GPUS, Gpu, Machine, Method, ModelShape, Platform, TrainingPlan,
-    USABLE_WHY, Verdict, Wish, plan,
+    ACTIVATIONS, Autograd, Basis, Figure, Fit, GPUS, Gpu, Machine, ModelShape, TrainingPlan, USABLE_WHY,
+    Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
+use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_io::survey::{Look, Source};
@@ -144,7 +145,7 @@ impl<'p> Page<'p> {
         self.memory();
         self.time();
         self.machines();
-        self.platforms();
+        self.fits();
         self.warnings();
         for (index, note) in self.notes.iter().enumerate() {
             if index == 0 {
@@ -358,21 +359,22 @@ impl<'p> Page<'p> {
         self.out.push_str("based on published throughput; `--gpu` shows the source\n");
     }
 
-    fn platforms(&mut self) {
+    fn fits(&mut self) {
         self.out.push_str("\ncompatible trainers\n");
-        for Platform { name, verdict, settings, changes, notes, seen } in &self.plan.platforms {
-            let verdict = match verdict {
+        for fit in &self.plan.fits {
+            let Fit { target, settings, changes, notes } = fit;
+            let verdict = match fit.verdict() {
                 Verdict::AsItIs => "as it is",
                 Verdict::WithSettings => "with settings",
                 Verdict::AfterChanges => "after changes",
             };
-            self.out.push_str(&format!("  {name:<28}{verdict}\n"));
+            self.out.push_str(&format!("  {:<28}{verdict}\n", target.name));
             for (word, texts) in [("change", changes), ("set", settings), ("note", notes)] {
                 for text in texts {
                     self.out.push_str(&wrapped(&format!("    {word:<8}"), text));
                 }
             }
-            self.out.push_str(&wrapped(&format!("    {:<8}", "source"), seen));
+            self.out.push_str(&wrapped(&format!("    {:<8}", "source"), target.sources));
         }
     }
 
