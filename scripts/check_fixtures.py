@@ -133,6 +133,7 @@ files = {
     "tool-undeclared": [line(sample(user(), calls(call(name="measure")), result(), assistant(), **TOOLS))],
     "tool-name": [line(sample(user(), calls(call(name="look around")), result(), assistant(), tools=[tool("look around")]))],
     "tool-results": [line(sample(user(), calls(call(), call("bbbbbbbbb")), result(), assistant(), **TOOLS))],
+    "tool-pattern": [line(sample(user(), assistant(), tools=[tool(parameters={"type": "object", "properties": {"name": {"type": "string", "pattern": "^\\N{EM DASH}?[a-z]+$"}}})]))],
     "tool-schema": [line(sample(user(), assistant(), tools=[tool(parameters={"type": "objekt"})]))],
     "tool-arguments": [line(sample(user(), calls(call(arguments="{'angle': 5}")), result(), assistant(), **TOOLS))],
     "tool-json": [line(sample(user(), calls(call(arguments='{"n": ' + "9" * 5000 + "}")), result(), assistant(), **TOOLS))],

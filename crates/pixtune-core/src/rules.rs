@@ -26,173 +26,175 @@ macro_rules! rules {
 rules! {
     Json {
         JSON_SYNTAX Error Unsafe "json-syntax"
-            "The line is not JSON; a trainer would stop at it, an upload would be refused as a whole."
+            "The line is not valid JSON; a trainer stops at it, and a service rejects the whole upload."
         JSON_NOT_OBJECT Error Unsafe "json-not-object"
-            "A row has to be a JSON object; the official validator crashes on anything else."
+            "A row must be a JSON object; the official validator crashes on anything else."
         JSON_DUPLICATE_KEY Warning Safe "json-duplicate-key"
-            "A key stands twice in one object; most readers keep the last value and drop the first in silence."
+            "A key appears more than once in one object; most readers keep the last value and silently drop the others."
         JSON_NAN Warning Unsafe "json-nan"
-            "`NaN` and `Infinity` are no JSON; Python reads and writes them, other readers stop at the line."
+            "`NaN` and `Infinity` are not valid JSON; Python reads and writes them, other readers stop at the line."
         JSON_LONE_SURROGATE Warning Safe "json-lone-surrogate"
-            "Half of a UTF-16 pair stands in a string; UTF-8 cannot hold it and it becomes U+FFFD, in the reference tokenizer too."
+            "A string contains half of a UTF-16 surrogate pair; UTF-8 cannot encode it, and it becomes U+FFFD, in the reference tokenizer too."
         JSON_BOM Error Safe "json-bom"
-            "The file starts with a byte order mark; Python's `json` refuses the first line because of it."
+            "The file starts with a byte order mark; Python's `json` rejects the first line because of it."
         JSON_ARRAY Error Safe "json-array"
-            "The file is one JSON array; uploads and most trainers read a sample a line."
+            "The file is one JSON array; services and most trainers read one sample per line."
         JSON_BLANK_LINE Warning Safe "json-blank-line"
-            "A blank line stands between rows; readers that parse every line stop at it."
+            "There is a blank line between rows; readers that parse every line stop at it."
         INVALID_UTF8 Error Unsafe "invalid-utf8"
-            "The row is not UTF-8; guessing an encoding would change texts in silence."
+            "The row is not valid UTF-8; guessing an encoding would silently change texts."
         ROW_TOO_LARGE Error Unsafe "row-too-large"
-            "The row is larger than the limit that keeps memory bounded; often a quote that was never closed."
+            "The row is larger than the limit that keeps memory bounded; often a quote was never closed."
     }
     Shape {
         MISSING_FIELD Error Safe "missing-field"
-            "A key that the format needs, or a column that was chosen for this run, is missing."
+            "A key that the format requires, or a column that was chosen for this run, is missing."
         WRONG_TYPE Error Safe "wrong-type"
-            "A value has another JSON type than its key asks for."
+            "A value has a different JSON type than its key requires."
         UNKNOWN_KEY Warning Safe "unknown-key"
-            "A key that the format does not know; the reference refuses it, so `prepare` does not write it."
+            "The format does not have this key; the reference rejects it, so `prepare` does not write it."
         NULL_KEY Warning Safe "null-key"
-            "A key is there with the value null, as table libraries write it; the reference refuses the row, so `prepare` does not write it."
+            "A key has the value null, as table libraries write it; the reference rejects the row, so `prepare` does not write it."
         UNKNOWN_ROLE Error Safe "unknown-role"
-            "Roles are system, user, assistant and tool."
+            "The role is not one of system, user, assistant and tool."
         PART_WITHOUT_TYPE Error Safe "part-without-type"
-            "Every part of a message says its `type`; uploads with parts that do not were refused."
+            "A content part has no `type`; services rejected uploads with such parts."
         PART_KIND Error Safe "part-kind"
-            "Pixtral reads parts of the types `text` and `image_url`."
+            "The type of a content part is not `text` or `image_url`, the types that Pixtral reads."
         NO_MESSAGES Error Unsafe "no-messages"
             "The conversation has no messages."
         EMPTY_PROMPT Error Unsafe "empty-prompt"
-            "The user turn has neither text nor image: there is nothing to answer."
+            "The user message has neither text nor image: there is nothing to answer."
     }
     Order {
         LAST_NOT_ASSISTANT Error Safe "last-not-assistant"
-            "The last message has to be the assistant's: it is what training learns."
+            "The last message is not the assistant's, which is the message that training learns."
         ROLE_ORDER Error Unsafe "role-order"
-            "Messages follow each other in an order that the reference refuses."
+            "The roles follow each other in an order that the reference rejects."
         ASSISTANT_FIRST Warning Unsafe "assistant-first"
-            "The assistant speaks first; the reference puts an empty user turn before it, and most chat templates refuse it."
+            "The first message is the assistant's; the reference inserts an empty user message before it, and most chat templates reject it."
         CONSECUTIVE_ROLES Warning Safe "consecutive-roles"
-            "Two messages of one role follow each other; the reference joins them into one, most chat templates refuse them."
+            "Two consecutive messages have the same role; the reference joins them, most chat templates reject them."
         SYSTEM_PLACE Warning Safe "system-place"
-            "A system message stands behind the beginning or beside another; the reference joins them and moves them before the last user turn, mistral-finetune refuses them."
+            "A system message is not at the start, or follows another one; the reference joins them and moves them before the last user message, mistral-finetune rejects them."
         ANSWER_PREFIX Error Safe "answer-prefix"
-            "An answer marked as a prefix is to be continued when serving; the reference refuses it in training."
+            "An assistant message is marked as a prefix, to be continued when serving; the reference rejects it in training data."
     }
     Answer {
         EMPTY_ANSWER Error Unsafe "empty-answer"
-            "The answer is empty; there is nothing to learn from it and the reference refuses it."
+            "The answer is empty; it teaches nothing, and the reference rejects it."
         ANSWER_AND_CALLS Error Unsafe "answer-and-calls"
-            "An assistant message either answers or calls tools; the reference refuses both in one turn."
+            "An assistant message has both text and tool calls; the reference accepts only one of them."
         ANSWER_LIST Warning Safe "answer-list"
-            "The answer is a list of parts; hosted fine-tuning and mistral-finetune expect a string."
+            "The answer is a list of content parts; hosted fine-tuning and mistral-finetune expect a string."
         ANSWER_WEIGHT Error Unsafe "answer-weight"
-            "The `weight` of an answer is 0, not trained, or 1, trained."
+            "The `weight` of an answer is neither 0, not trained, nor 1, trained."
         ANSWER_REFUSAL Warning No "answer-refusal"
-            "The answer refuses, as assistants do: a few hundred of these teach a model to refuse what it could do."
+            "The answer is a refusal, as assistants write them: a few hundred of these teach a model to refuse what it could do."
         ANSWER_PLACEHOLDER Warning No "answer-placeholder"
-            "The answer is a placeholder like `N/A` or `TODO` that someone meant to fill in."
+            "The answer is a placeholder like `N/A` or `TODO` that was never filled in."
         ANSWER_CUT_OFF Warning No "answer-cut-off"
-            "The answer ends in mid-sentence or inside open brackets; the model learns to stop there. Seen by its last word, by brackets and code blocks, and in a set where nearly all sentences end with a stop by the missing stop."
+            "The answer ends in mid-sentence or inside open brackets, and the model learns to stop there. Detected by the last word, by brackets and code blocks, and by a missing full stop in a dataset where nearly all sentences end with one."
         ANSWER_ECHO Warning No "answer-echo"
-            "The answer begins with the whole prompt, usually an export of text that was generated with it; the model learns to repeat questions."
+            "The answer starts with the whole prompt, usually because generated text was exported together with it; the model learns to repeat questions."
         ANSWER_FORMAT Warning No "answer-format"
-            "At least nine in ten answers, or answers to the same prompt, have one form (JSON, a number with its unit, one word, …) and this one has another; told by `stats` and `report`."
+            "At least nine in ten answers, or answers to the same prompt, have one format (JSON, a number with its unit, one word, …) and this one has another; reported by `stats` and `report`."
         ANSWER_KEYS Warning No "answer-keys"
-            "The answer is a JSON object with other keys than nearly all others; told by `stats` and `report`."
+            "The answer is a JSON object with different keys than nearly all others; reported by `stats` and `report`."
         ANSWER_LENGTH Warning No "answer-length"
-            "The answer is far longer than all others: a pasted document, or a generating model that ran in circles; told by `stats` and `report`."
+            "The answer is far longer than all others: a pasted document, or generated text that repeats itself; reported by `stats` and `report`."
         ANSWER_LANGUAGE Warning No "answer-language"
-            "The answer is in another language than its prompt, where nearly all are in the same; told by `stats` and `report`."
+            "The answer is in another language than its prompt, where nearly all others are in the same; reported by `stats` and `report`."
     }
     Tools {
         TOOL_CALL Error Unsafe "tool-call"
-            "A tool call or a tool result is not of the form the reference accepts."
+            "A tool call or a tool result does not have the form that the reference accepts."
         TOOL_ID Error Safe "tool-id"
-            "Tool calls and their results are tied by ids of nine letters or digits; only calls of the last message go without."
+            "A tool call or result has no id of nine letters or digits, which connects the two; only calls in the last message may omit it."
         TOOL_ID_REPEATED Warning Safe "tool-id-repeated"
-            "Two calls of one conversation have the same id, so a result cannot be told to belong to one of them; newer tokenizers refuse it."
+            "Two calls in one conversation have the same id, so a result does not belong to one of them; newer tokenizers reject it."
         TOOL_ID_UNMATCHED Warning Safe "tool-id-unmatched"
-            "A tool result names a call that is not before it; newer tokenizers refuse it."
+            "A tool result names a call that does not precede it; newer tokenizers reject it."
         TOOL_UNDECLARED Warning No "tool-undeclared"
-            "A tool is called that `tools` does not declare: the model learns to call what it was not offered."
+            "A tool is called that `tools` does not declare: the model learns to call tools that it was not offered."
         TOOL_NAME Error Unsafe "tool-name"
-            "Function names are 1 to 64 letters, digits, underscores and dashes; the reference refuses others."
+            "A function name is not 1 to 64 letters, digits, underscores and dashes; the reference rejects it."
         TOOL_RESULTS Error Unsafe "tool-results"
-            "Every tool call has one result before the next answer; the reference refuses another number."
+            "The number of tool results before the next answer differs from the number of calls; the reference rejects it."
         TOOL_SCHEMA Error Unsafe "tool-schema"
-            "The parameters of a tool are a JSON Schema of draft 7; the reference refuses others."
+            "The parameters of a tool are not a JSON Schema of draft 7; the reference rejects them."
+        TOOL_PATTERN Warning No "tool-pattern"
+            "A regular expression in the parameters of a tool may not be one for Python, which the reference compiles it with."
         TOOL_ARGUMENTS Warning No "tool-arguments"
-            "The arguments of a call are no JSON object; the model learns to write calls that cannot be carried out."
+            "The arguments of a call are not a JSON object; the model learns to write calls that cannot be executed."
         TOOL_JSON Error Unsafe "tool-json"
-            "JSON in a tool call, result or schema is nested too deeply or has an integer too long for the reference."
+            "JSON in a tool call, result or schema is nested too deeply or has an integer that is too long for the reference."
     }
     Image {
         IMAGE_BAD_DATA_URI Error Safe "image-bad-data-uri"
-            "An image is given neither as a base64 data URI nor as an address, or its base64 is damaged."
+            "An image is neither a base64 data URI nor a URL, or its base64 is invalid."
         IMAGE_LOOSE_BASE64 Warning Safe "image-loose-base64"
-            "The base64 holds line breaks or other characters outside its alphabet; Python passes over them, other readers stop."
+            "The base64 contains line breaks or other characters outside its alphabet; Python skips them, other readers stop."
         IMAGE_MIME_MISMATCH Warning Safe "image-mime-mismatch"
-            "The declared type is not what the bytes are; the bytes decide, and `prepare` writes the right type."
+            "The declared media type does not match the bytes; the bytes decide, and `prepare` writes the right type."
         IMAGE_MISSING Error Unsafe "image-missing"
             "The image file does not exist; training on the text alone would teach answers without seeing."
         IMAGE_UNREADABLE Error Unsafe "image-unreadable"
-            "The image cannot be decoded; other tools replace such rows in silence or stop the run."
+            "The image cannot be decoded; other tools silently replace such rows or stop the run."
         IMAGE_UNSUPPORTED Error Unsafe "image-unsupported"
-            "The image is of a format that the model's servers do not take or this program does not decode."
+            "The image has a format that the model's servers do not accept or this program does not decode."
         IMAGE_ANIMATED Error Unsafe "image-animated"
-            "An animation has no single image; servers refuse it or take its first frame in silence."
+            "The image is an animation; servers reject it or silently use its first frame."
         IMAGE_PAGES Warning Unsafe "image-pages"
-            "The file has several pages; the first is taken, as the reference does."
+            "The file has several pages; the first is used, as in the reference."
         IMAGE_TOO_LARGE Error Unsafe "image-too-large"
-            "The image passes a limit on bytes, sides or decoded size."
+            "The image exceeds a limit on bytes, sides or decoded size."
         IMAGE_TOO_THIN Warning No "image-too-thin"
             "The image is so elongated that older servers fail on it."
         IMAGE_SIDEWAYS Warning Unsafe "image-sideways"
-            "The image carries an EXIF rotation and is embedded as it is; the model's preprocessing does not turn it, so it is seen sideways."
+            "The image has an EXIF rotation and is embedded as it is; the model's preprocessing does not auto-orient it, so the model sees it sideways."
         IMAGE_ALPHA Warning Unsafe "image-alpha"
-            "The image has transparent places; mistral-common paints them white, Hugging Face's loader shows whatever color lies below."
+            "The image has transparent pixels; mistral-common flattens them onto white, Hugging Face's loader shows whatever color lies below."
         IMAGE_DARK Warning No "image-dark"
-            "The image is dark as a whole: the 99th percentile of its luma is below 32 %."
+            "The whole image is dark: the 99th percentile of its luma is below 32 %."
         IMAGE_LIGHT Warning No "image-light"
-            "The image is over-exposed: 999 of 1000 pixels are brighter than 95 %."
+            "The image is overexposed: 999 of 1000 pixels are brighter than 95 %."
         IMAGE_LOW_INFORMATION Warning No "image-low-information"
-            "Next to nothing is to be seen: less than 1 % of the tiles of 16 x 16 pixels vary by more than noise."
+            "The image shows next to nothing: less than 1 % of the tiles of 16 x 16 pixels vary by more than noise."
         IMAGE_BLURRY Warning No "image-blurry"
-            "Nothing in the image is sharp: as the model sees it, even the sharpest edges are wider than 6 pixels."
+            "Nothing in the image is sharp: at the model's resolution, even the sharpest edges are wider than 6 pixels."
         IMAGE_TOO_SMALL Warning No "image-too-small"
-            "A side has less than 32 pixels, two patches of the model: there is nothing to be read in so little."
+            "A side has less than 32 pixels, two patches of the model: there is nothing to read in so few."
         IMAGE_SHRUNK Warning No "image-shrunk"
-            "The model's limit makes the image more than 4 times smaller; small print does not survive that."
+            "The model's limit downscales the image by more than 4; small print does not survive that."
         IMAGE_ODD_SIZE Warning No "image-odd-size"
-            "The image is far smaller or larger than the others: more than 3 interquartile ranges from them."
+            "The image is far smaller or larger than the others: more than 3 interquartile ranges away."
         IMAGE_ODD_ASPECT_RATIO Warning No "image-odd-aspect-ratio"
-            "One side is less than 0.35 of the other, in a set where most images are not like that: often a strip or a banner."
+            "One side is less than 0.35 of the other, in a dataset where most images are not like that: often a strip or a banner."
         IMAGE_GRAYSCALE Warning No "image-grayscale"
-            "The image is gray, in a set where most are colored: often a scan or a placeholder."
+            "The image is grayscale, in a dataset where most are in color: often a scan or a placeholder."
         IMAGE_FORM Warning Safe "image-form"
-            "The image is written otherwise than the target's documentation does: Mistral's fine-tuning takes `image_url` as a string, OpenAI's as an object with `url`."
+            "The image is not written as in the target's documentation: Mistral's fine-tuning expects `image_url` as a string, OpenAI's as an object with `url`."
         IMAGE_ROLE Error Unsafe "image-role"
-            "Images may stand in user messages only; the reference refuses them elsewhere."
+            "An image is not in a user message; the reference rejects images elsewhere."
         IMAGE_URL Warning Safe "image-url"
-            "The image stays a URL: without `--fetch` it is not fetched, checked or counted, and it may be gone when training wants it."
+            "The image stays a URL: without `--fetch` it is not fetched, checked or counted, and it may no longer exist when training needs it."
         IMAGE_UNREACHABLE Error Unsafe "image-unreachable"
-            "The image of an address could not be fetched; a trainer that loads it stops there."
+            "The image at a URL could not be fetched; a trainer that loads it stops there."
         TOO_MANY_IMAGES Warning Unsafe "too-many-images"
-            "More images in one sample than hosted services take."
+            "The sample has more images than hosted services accept."
     }
     Text {
         CONTROL_TOKEN Warning Unsafe "control-token"
-            "A text holds what looks like a control token. Mistral's tokenizer takes it for plain text; with Hugging Face trainers it becomes a real special token, or counts as the place of an image."
+            "A text contains what looks like a control token. Mistral's tokenizer treats it as plain text; with Hugging Face trainers it becomes a real special token, or an image placeholder."
         MOJIBAKE Warning No "mojibake"
-            "A text was decoded with the wrong encoding at some point: `Ã©` for `é`, or U+FFFD for what was lost; the model learns to write it."
+            "A text was decoded with the wrong encoding at some point: `Ã©` for `é`, or U+FFFD for lost bytes; the model learns to write it."
         BLANK_TEXT Warning No "blank-text"
-            "A message holds nothing but white space."
+            "A message contains only white space."
     }
     Length {
         CONTEXT_OVERFLOW Error Unsafe "context-overflow"
-            "The sample is longer than the model's context; it is reported, never cut."
+            "The sample is longer than the model's context; it is reported, never truncated."
         TOO_MANY_TOKENS Error No "too-many-tokens"
             "The sample is longer than the limit chosen for this run."
         NOTHING_TO_TRAIN Error Unsafe "nothing-to-train"
@@ -200,57 +202,57 @@ rules! {
     }
     Lines {
         DUPLICATE Error No "duplicate"
-            "The same images and the same text stand in an earlier row; repeated samples are learned by heart."
+            "An earlier row has the same images and the same text; the model memorizes repeated samples."
         CONTRADICTION Warning No "contradiction"
-            "The same images and the same prompt have another answer in an earlier row: the model is taught both."
+            "An earlier row has the same images and the same prompt with a conflicting label: the model is taught both."
         NEAR_DUPLICATE Warning No "near-duplicate"
-            "Another row shows nearly the same images with nearly the same text; what is repeated counts double in training."
+            "Another row has nearly the same images and nearly the same text; duplicates count double in training."
         SHARED_SAMPLE Warning No "shared-sample"
-            "The sample stands in the training file and in the validation file: the validation measures memory, not skill."
+            "The sample is in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning No "shared-image"
-            "The image stands in the training file and in the validation file: the validation looks better than it is."
+            "The image is in the training file and in the validation file: the validation looks better than it is."
         SHARED_NEAR_IMAGE Warning No "shared-near-image"
-            "An image of the validation file shows what one of the training file shows, written or cut anew: the validation looks better than it is; found where images are decoded, by `--verify full`."
+            "An image in the validation file is a re-encoded or cropped copy of one in the training file: the validation looks better than it is. Found if images are decoded, by `--verify full`."
         DUPLICATE_ID Warning No "duplicate-id"
-            "Two rows carry the same id: usually a join that went wrong."
+            "Two rows have the same id: usually a join that went wrong."
         ANSWER_IMBALANCE Warning No "answer-imbalance"
-            "One answer makes up more than half of all: a model that always gives it looks good by accuracy; told by `stats` and `report`."
+            "More than half of all answers are the same: a model that always gives it has a high accuracy; reported by `stats` and `report`."
         ANSWER_BOILERPLATE Warning No "answer-boilerplate"
-            "Much of the longer answers begins with the same words, which are trained and paid for without teaching anything; told by `stats` and `report`."
+            "Many of the longer answers start with the same words, which are trained and paid for without teaching anything; reported by `stats` and `report`."
         PROMPT_REPEATED Warning No "prompt-repeated"
-            "Nearly all prompts are the same: fine for one fixed task, but the model will hardly learn to listen to others; told by `stats` and `report`."
+            "Nearly all prompts are the same: fine for one fixed task, but the model will hardly learn to follow others; reported by `stats` and `report`."
     }
     File {
         FILE_EMPTY Error No "file-empty"
-            "The file holds no sample."
+            "The file contains no samples."
         FILE_TOO_LARGE Error No "file-too-large"
-            "The file is larger than the target takes in one upload."
+            "The file is larger than the target accepts in one upload."
         TOO_FEW_SAMPLES Warning No "too-few-samples"
-            "So few samples teach a format at best; some services refuse the file."
+            "So few samples teach a format at best; some services reject the file."
         VALIDATION_TOO_LARGE Warning No "validation-too-large"
-            "The validation file is larger than the target takes; base64 images reach the limit after a few samples."
+            "The validation file is larger than the target accepts; base64 images reach the limit after a few samples."
     }
     Table {
         SPLIT_UNMET Warning No "split-unmet"
-            "The split cannot be what was asked for: rows that must stay together are too many, or strata too small."
+            "The split cannot be what was requested: rows that must stay together are too many, or strata too small."
         ROW_WRONG_LENGTH Error No "row-wrong-length"
-            "The row has another number of cells than the header, so cells would land in the wrong columns."
+            "The row has a different number of cells than the header, so cells would end up in the wrong columns."
         UNCLOSED_QUOTE Error No "unclosed-quote"
-            "A quoted cell runs to the end of the file; every row behind the quote is swallowed by it."
-        NO_IMAGE Warning No "no-picture"
-            "The row names no image, so the sample is text alone."
+            "A quoted cell runs to the end of the file and swallows every row after the quote."
+        NO_IMAGE Warning No "no-image"
+            "The row names no image, so the sample is text only."
         IMAGE_PLACEHOLDERS Error No "image-placeholders"
-            "The prompt has another number of `<image>` places than the row has images."
+            "The number of `<image>` placeholders in the prompt differs from the number of images in the row."
         FINETUNE_FORM Error No "finetune-form"
-            "mistral-finetune takes narrower forms: one system message, string answers, string arguments."
+            "mistral-finetune accepts less: one system message, answers as strings, arguments as strings."
     }
     Program {
         INTERNAL Error No "internal"
-            "The program failed on the row; the row is set aside and the run goes on."
+            "The program failed on the row; the row is skipped and the run goes on."
     }
 }
 
-/// Rules that are judged by the pixels of an image, so that it has to be decoded for them.
+/// Rules that need the pixels of an image, so that it has to be decoded for them.
 pub const OF_PIXELS: &[&Rule] = &[
     &IMAGE_DARK,
     &IMAGE_LIGHT,
@@ -263,33 +265,37 @@ pub const OF_PIXELS: &[&Rule] = &[
     &IMAGE_GRAYSCALE,
 ];
 
-/// Rules at which `check` is stricter on purpose than mistral-common 1.13.1, which takes such samples.
+/// Rules that are stricter on purpose than mistral-common 1.13.1, which accepts such samples.
 pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
-    (&EMPTY_PROMPT, "an empty user turn is accepted, and trains an answer to nothing"),
+    (&EMPTY_PROMPT, "an empty user message is accepted, and trains an answer to nothing"),
     (&NOTHING_TO_TRAIN, "a sample whose answers all have weight 0 is accepted, and trains nothing"),
-    (&CONTEXT_OVERFLOW, "length is not looked at; a trainer cuts the sample or stops"),
-    (&IMAGE_ANIMATED, "the first frame is taken; Mistral's servers refuse animations"),
+    (&CONTEXT_OVERFLOW, "length is not checked; a trainer truncates the sample or stops"),
+    (&IMAGE_ANIMATED, "the first frame is used; Mistral's servers reject animations"),
     (
         &IMAGE_UNSUPPORTED,
-        "whatever Pillow opens is accepted; Mistral's servers take PNG, JPEG, WebP and still GIF",
+        "whatever Pillow opens is accepted; Mistral's servers accept PNG, JPEG, WebP and still GIF",
     ),
-    (&IMAGE_TOO_LARGE, "no limit is known; Mistral's servers have limits on bytes and sides"),
-    (&JSON_SYNTAX, "nesting beyond 256 levels and more than 4,000,000 values a line are refused"),
-    (&JSON_BOM, "only `json.loads` refuses a byte order mark; a file opened as utf-8-sig is read"),
-    (&JSON_ARRAY, "its elements are judged as samples; an array in one line is refused as one row"),
+    (&IMAGE_TOO_LARGE, "there is no limit; Mistral's servers have limits on bytes and sides"),
+    (&JSON_SYNTAX, "nesting beyond 256 levels and more than 4,000,000 values per line are rejected"),
+    (&JSON_BOM, "only `json.loads` rejects a byte order mark; a file opened as utf-8-sig is read"),
+    (&JSON_ARRAY, "its elements are checked as samples; an array on one line is rejected as one row"),
     (&FILE_EMPTY, "a file without a sample is read, and trains nothing"),
-    (&IMAGE_UNREACHABLE, "with `--fetch`: the address may answer another time"),
-    (&ROW_TOO_LARGE, "lines of any length are read; here 512 MiB is the limit"),
+    (&IMAGE_UNREACHABLE, "with `--fetch`: the URL may answer another time"),
+    (&ROW_TOO_LARGE, "lines of any length are read; here the limit is 512 MiB"),
 ];
 
-/// The place of a rule in [`ALL`].
+/// Earlier ids of rules, which stay accepted.
+const RENAMED: &[(&str, &Rule)] = &[("no-picture", &NO_IMAGE)];
+
+/// The index of a rule in [`ALL`].
 pub fn index(rule: &Rule) -> u16 {
     ALL.iter().position(|other| other.id == rule.id).expect("every rule is in the list") as u16
 }
 
-/// The rule with this id.
+/// Finds a rule by its id, or by an earlier id.
 pub fn find(id: &str) -> Option<&'static Rule> {
-    ALL.iter().copied().find(|rule| rule.id == id)
+    let renamed = || RENAMED.iter().find(|(earlier, _)| *earlier == id).map(|(_, rule)| *rule);
+    ALL.iter().copied().find(|rule| rule.id == id).or_else(renamed)
 }
 
 #[cfg(test)]
@@ -309,5 +315,12 @@ mod tests {
             assert!(Group::find(rule.id).is_none(), "{} is also a group", rule.id);
             assert!(rule.why.ends_with('.'), "{}", rule.id);
         }
+    }
+
+    #[test]
+    fn earlier_ids_find_their_rule() {
+        assert_eq!(find("no-picture"), Some(&NO_IMAGE));
+        assert!(RENAMED.iter().all(|(earlier, _)| ALL.iter().all(|rule| rule.id != *earlier)));
+        assert_eq!(find("no-such-rule"), None);
     }
 }

@@ -77,6 +77,7 @@ pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> 
     order::assistant_first(sample, &mut findings);
     order::consecutive_roles(sample, &mut findings);
     order::system_place(sample, &mut findings);
+    tools::patterns(sample, &mut findings);
     if tools::are_used(sample) {
         tools::undeclared(sample, &mut findings);
         tools::repeated_ids(sample, &mut findings);

@@ -6,6 +6,7 @@ use crate::diagnostic::Finding;
 use crate::json;
 use crate::rules::{TOOL_ARGUMENTS, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, TOOL_UNDECLARED};
 use crate::sample::{Arguments, Message, Sample, ToolCall};
+use crate::tokens::doubtful_patterns;
 
 /// Every call, with the index of its message and its index in it.
 fn calls<I, T>(sample: &Sample<I, T>) -> impl Iterator<Item = (usize, usize, &ToolCall)> {
@@ -25,6 +26,12 @@ pub(super) fn are_used<I, T>(sample: &Sample<I, T>) -> bool {
         Message::Tool(_) => true,
         _ => false,
     })
+}
+
+pub(super) fn patterns<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {
+    for (index, tool) in sample.tools.iter().enumerate() {
+        findings.extend(doubtful_patterns(&tool.parameters, &format!("/tools/{index}/function/parameters")));
+    }
 }
 
 pub(super) fn undeclared<I, T>(sample: &Sample<I, T>, findings: &mut Vec<Finding>) {

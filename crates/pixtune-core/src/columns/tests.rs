@@ -100,7 +100,7 @@ fn reports_what_a_flat_row_lacks() {
     };
     assert_eq!(rules("a.png", "q", " "), ["empty-answer /answer"]);
     assert_eq!(rules("a.png", "", "a"), ["empty-prompt /prompt"]);
-    assert_eq!(rules("", "q", "a"), ["no-picture /image"]);
+    assert_eq!(rules("", "q", "a"), ["no-image /image"]);
     assert_eq!(rules("['a.png']", "q", "a"), ["wrong-type /image"]);
     assert_eq!(rules("a.png", "<image><image>", "a"), ["image-placeholders /prompt"]);
 }

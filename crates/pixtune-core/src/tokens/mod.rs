@@ -15,5 +15,5 @@ pub(crate) use chat::is_call_id;
 pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
 pub use grid::{Grid, grid, too_thin};
 pub use scan::is_letter;
-pub(crate) use schema::check_schema;
+pub(crate) use schema::{check_schema, doubtful_patterns};
 pub use tekken::{Encoder, ImageConfig, Tekken, TekkenError};

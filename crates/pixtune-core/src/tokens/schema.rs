@@ -1,113 +1,157 @@
-//! Whether the parameters of a tool are a JSON Schema (draft 7), as the reference asks of them.
+//! Whether the parameters of a tool are a JSON Schema (draft 7), as the reference requires.
 //!
 //! The reference validates against the draft's meta-schema with Python's `jsonschema` 4.26, which also compiles
 //! regular expressions. The meta-schema is small and fixed, so it is written out here.
 
 use super::python_json::without_duplicates;
-use super::python_regex;
+use super::python_regex::{self, Verdict};
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
-use crate::rules::TOOL_SCHEMA;
+use crate::rules::{TOOL_PATTERN, TOOL_SCHEMA};
 
 /// Whether the value is a JSON Schema as the reference understands it.
 pub(crate) fn check_schema(value: &Value<'_>, pointer: &str) -> Result<(), Finding> {
-    check(value, pointer).map_err(|fault| Finding::new(&TOOL_SCHEMA, fault.pointer, fault.message))
+    Checker::default().schema(value, pointer)
 }
 
-/// What is wrong and where in the schema, as a JSON pointer.
-#[derive(Debug, PartialEq, Eq)]
-struct Fault {
-    pointer: String,
-    message: String,
+/// Reports the regular expressions in a schema that Python may reject.
+pub(crate) fn doubtful_patterns(value: &Value<'_>, pointer: &str) -> Vec<Finding> {
+    let mut checker = Checker::default();
+    // A schema that is rejected is reported by `check_schema`.
+    let _ = checker.schema(value, pointer);
+    checker.doubts
 }
 
-type Check = Result<(), Fault>;
+type Check = Result<(), Finding>;
 
-/// Whether `value` is a draft 7 schema.
-fn check(value: &Value<'_>, pointer: &str) -> Check {
-    let members = match value {
-        Value::Bool(_) => return Ok(()),
-        Value::Object(members) => without_duplicates(members),
-        other => return fault(pointer, other, "an object or a boolean"),
-    };
-    members.into_iter().try_for_each(|(key, value)| keyword(key, value, &pointer_push(pointer, key)))
+#[derive(Default)]
+struct Checker {
+    doubts: Vec<Finding>,
 }
 
-fn keyword(key: &str, value: &Value<'_>, pointer: &str) -> Check {
-    match key {
-        "additionalItems"
-        | "contains"
-        | "additionalProperties"
-        | "propertyNames"
-        | "if"
-        | "then"
-        | "else"
-        | "not" => check(value, pointer),
-        "allOf" | "anyOf" | "oneOf" => schemas(value, pointer),
-        "items" => match value {
-            Value::Array(_) => schemas(value, pointer),
-            _ => check(value, pointer),
-        },
-        "definitions" | "properties" => each(value, pointer, |_, value, pointer| check(value, pointer)),
-        "patternProperties" => each(value, pointer, |key, value, pointer| {
-            regex(key, pointer)?;
-            check(value, pointer)
-        }),
-        "dependencies" => each(value, pointer, |_, value, pointer| match value {
-            Value::Array(_) => distinct_strings(value, pointer),
-            _ => check(value, pointer),
-        }),
-        "required" => distinct_strings(value, pointer),
-        "type" => types(value, pointer),
-        "enum" | "examples" => match value {
-            Value::Array(_) => Ok(()),
-            other => fault(pointer, other, "an array"),
-        },
-        // As the reference compares, NaN is above 0.
-        "multipleOf" => number(value, pointer, |number| number > 0.0 || number.is_nan(), "a number above 0"),
-        "maximum" | "exclusiveMaximum" | "minimum" | "exclusiveMinimum" => {
-            number(value, pointer, |_| true, "a number")
+impl Checker {
+    fn schema(&mut self, value: &Value<'_>, pointer: &str) -> Check {
+        let members = match value {
+            Value::Bool(_) => return Ok(()),
+            Value::Object(members) => without_duplicates(members),
+            other => return fault(pointer, other, "an object or a boolean"),
+        };
+        members.into_iter().try_for_each(|(key, value)| self.keyword(key, value, &pointer_push(pointer, key)))
+    }
+
+    fn keyword(&mut self, key: &str, value: &Value<'_>, pointer: &str) -> Check {
+        match key {
+            "additionalItems"
+            | "contains"
+            | "additionalProperties"
+            | "propertyNames"
+            | "if"
+            | "then"
+            | "else"
+            | "not" => self.schema(value, pointer),
+            "allOf" | "anyOf" | "oneOf" => self.schemas(value, pointer),
+            "items" => match value {
+                Value::Array(_) => self.schemas(value, pointer),
+                _ => self.schema(value, pointer),
+            },
+            "definitions" | "properties" => {
+                self.each(value, pointer, |checker, _, value, pointer| checker.schema(value, pointer))
+            }
+            "patternProperties" => self.each(value, pointer, |checker, key, value, pointer| {
+                checker.regex(key, pointer)?;
+                checker.schema(value, pointer)
+            }),
+            "dependencies" => self.each(value, pointer, |checker, _, value, pointer| match value {
+                Value::Array(_) => distinct_strings(value, pointer),
+                _ => checker.schema(value, pointer),
+            }),
+            "required" => distinct_strings(value, pointer),
+            "type" => types(value, pointer),
+            "enum" | "examples" => match value {
+                Value::Array(_) => Ok(()),
+                other => fault(pointer, other, "an array"),
+            },
+            // As the reference compares, NaN is above 0.
+            "multipleOf" => {
+                number(value, pointer, |number| number > 0.0 || number.is_nan(), "a number above 0")
+            }
+            "maximum" | "exclusiveMaximum" | "minimum" | "exclusiveMinimum" => {
+                number(value, pointer, |_| true, "a number")
+            }
+            "maxLength" | "minLength" | "maxItems" | "minItems" | "maxProperties" | "minProperties" => {
+                number(
+                    value,
+                    pointer,
+                    |number| number >= 0.0 && number.fract() == 0.0,
+                    "a non-negative whole number",
+                )
+            }
+            "readOnly" | "uniqueItems" => match value {
+                Value::Bool(_) => Ok(()),
+                other => fault(pointer, other, "a boolean"),
+            },
+            "pattern" => self.regex(string(value, pointer)?, pointer),
+            "$id" | "$schema" | "$ref" | "$comment" | "title" | "description" | "format"
+            | "contentMediaType" | "contentEncoding" => string(value, pointer).map(|_| ()),
+            _ => Ok(()),
         }
-        "maxLength" | "minLength" | "maxItems" | "minItems" | "maxProperties" | "minProperties" => {
-            number(value, pointer, |number| number >= 0.0 && number.fract() == 0.0, "a whole number from 0")
+    }
+
+    fn schemas(&mut self, value: &Value<'_>, pointer: &str) -> Check {
+        match value {
+            Value::Array(values) if !values.is_empty() => values
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, value)| self.schema(value, &pointer_push(pointer, index))),
+            other => fault(pointer, other, "an array of at least one schema"),
         }
-        "readOnly" | "uniqueItems" => match value {
-            Value::Bool(_) => Ok(()),
-            other => fault(pointer, other, "a boolean"),
-        },
-        "pattern" => regex(string(value, pointer)?, pointer),
-        "$id" | "$schema" | "$ref" | "$comment" | "title" | "description" | "format" | "contentMediaType"
-        | "contentEncoding" => string(value, pointer).map(|_| ()),
-        _ => Ok(()),
+    }
+
+    fn each(
+        &mut self,
+        value: &Value<'_>,
+        pointer: &str,
+        check: impl Fn(&mut Checker, &str, &Value<'_>, &str) -> Check,
+    ) -> Check {
+        let Value::Object(members) = value else {
+            return fault(pointer, value, "an object");
+        };
+        without_duplicates(members)
+            .into_iter()
+            .try_for_each(|(key, value)| check(self, key, value, &pointer_push(pointer, key)))
+    }
+
+    fn regex(&mut self, pattern: &str, pointer: &str) -> Check {
+        match python_regex::judge(pattern) {
+            Verdict::Accepted => Ok(()),
+            Verdict::Doubtful(reason) => {
+                let message =
+                    format!("Python may reject the regular expression `{}`: {reason}", shortened(pattern));
+                self.doubts.push(
+                    Finding::new(&TOOL_PATTERN, pointer, message)
+                        .hint("compile it with Python's `re`, or write it in simpler syntax"),
+                );
+                Ok(())
+            }
+            Verdict::Rejected(reason) => {
+                let message = format!("`{}` is not a regular expression: {reason}", shortened(pattern));
+                Err(Finding::new(&TOOL_SCHEMA, pointer, message))
+            }
+        }
     }
 }
 
 fn fault(pointer: &str, value: &Value<'_>, expected: &str) -> Check {
-    let mut found = value.to_string();
-    if let Some((end, _)) = found.char_indices().nth(60) {
-        found.truncate(end);
-        found.push('…');
-    }
-    Err(Fault { pointer: pointer.to_owned(), message: format!("`{found}` is not {expected}") })
+    let message = format!("`{}` is not {expected}", shortened(&value.to_string()));
+    Err(Finding::new(&TOOL_SCHEMA, pointer, message))
 }
 
-fn schemas(value: &Value<'_>, pointer: &str) -> Check {
-    match value {
-        Value::Array(values) if !values.is_empty() => values
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, value)| check(value, &pointer_push(pointer, index))),
-        other => fault(pointer, other, "an array of at least one schema"),
+/// The first characters of a text, short enough for a message.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-}
-
-fn each(value: &Value<'_>, pointer: &str, check: impl Fn(&str, &Value<'_>, &str) -> Check) -> Check {
-    let Value::Object(members) = value else {
-        return fault(pointer, value, "an object");
-    };
-    without_duplicates(members)
-        .into_iter()
-        .try_for_each(|(key, value)| check(key, value, &pointer_push(pointer, key)))
 }
 
 fn distinct_strings(value: &Value<'_>, pointer: &str) -> Check {
@@ -143,20 +187,10 @@ fn number(value: &Value<'_>, pointer: &str, allowed: impl Fn(f64) -> bool, expec
     }
 }
 
-fn string<'v>(value: &'v Value<'_>, pointer: &str) -> Result<&'v str, Fault> {
+fn string<'v>(value: &'v Value<'_>, pointer: &str) -> Result<&'v str, Finding> {
     match value {
         Value::String(text) => Ok(text),
         other => fault(pointer, other, "a string").map(|()| ""),
-    }
-}
-
-fn regex(pattern: &str, pointer: &str) -> Check {
-    match python_regex::check(pattern) {
-        Ok(()) => Ok(()),
-        Err(why) => {
-            let message = format!("`{pattern}` is not a regular expression: {why}");
-            Err(Fault { pointer: pointer.to_owned(), message })
-        }
     }
 }
 
@@ -167,12 +201,12 @@ mod tests {
 
     #[track_caller]
     fn verdict(schema: &str, expected: Result<(), &str>) {
-        let found = check(&parse(schema).unwrap().value, "");
+        let found = check_schema(&parse(schema).unwrap().value, "");
         assert_eq!(found.as_ref().map_err(|fault| fault.pointer.as_str()).copied(), expected, "{schema}");
     }
 
     #[test]
-    fn schemas_are_told_from_others() {
+    fn accepts_schemas_of_draft_7() {
         verdict("{}", Ok(()));
         verdict("true", Ok(()));
         verdict(
@@ -196,5 +230,18 @@ mod tests {
         verdict(r#"{"patternProperties":{"(":{}}}"#, Err("/patternProperties/("));
         verdict(r#"{"enum":5}"#, Err("/enum"));
         verdict(r#"{"type":5,"type":"string"}"#, Ok(()));
+    }
+
+    #[test]
+    fn reports_patterns_that_python_may_reject() {
+        let schema = r#"{"properties":{"a":{"pattern":"\\N{DASH}"},"b":{"pattern":"^a$"}}}"#;
+        let parsed = parse(schema).unwrap();
+        assert_eq!(check_schema(&parsed.value, ""), Ok(()));
+        let doubts = doubtful_patterns(&parsed.value, "");
+        assert_eq!(doubts.len(), 1);
+        assert_eq!(
+            (doubts[0].rule.id, doubts[0].pointer.as_str()),
+            ("tool-pattern", "/properties/a/pattern")
+        );
     }
 }

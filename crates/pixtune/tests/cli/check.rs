@@ -98,7 +98,7 @@ fn rules_of_tables_match_snapshots() {
     for (rule, table, more) in [
         ("row-wrong-length", "prompt,completion\nq,a\nq,a,b\n", &[][..]),
         ("unclosed-quote", "prompt,completion\nq,a\n\"q,a\nr,b\n", &[]),
-        ("no-picture", "image,prompt,completion\na.png,q,a\n,r,b\n", &[]),
+        ("no-image", "image,prompt,completion\na.png,q,a\n,r,b\n", &[]),
         ("image-placeholders", "image,prompt,completion\na.png,<image> or <image>?,a\n", &[]),
         ("duplicate-id", "id,prompt,completion\n7,q,a\n7,r,b\n", &[]),
         ("too-many-tokens", "prompt,completion\nq,a\nq,a b c d e f g h i j\n", &["--max-tokens", "8"]),
