@@ -1,12 +1,12 @@
-//! Passing over text at the speed of memory: the plain part of a JSON string, the letters of base64.
+//! SIMD scans of text: the plain part of a JSON string, base64 characters.
 //!
-//! Images make strings of megabytes, so each byte is looked at once. The vector code finds what its portable twin
-//! finds, which the tests prove at every length and position.
+//! Images are strings of megabytes, so each byte is read once. The vector code and its portable twin give the same results,
+//! which the tests compare at every length and position.
 
-/// Bytes of a JSON string that stand for themselves.
+/// Bytes of a JSON string without escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plain {
-    /// How many there are before a quote, a backslash or a control character.
+    /// Bytes before the first quote, backslash or control character.
     pub length: usize,
     /// Whether all of them are ASCII.
     pub is_ascii: bool,
@@ -17,7 +17,7 @@ pub struct Plain {
 pub fn plain_run(bytes: &[u8]) -> Plain {
     #[cfg(target_arch = "x86_64")]
     {
-        // Keys and roles are short: most of them end here.
+        // Keys and roles are short: most end here.
         if let Some(block) = bytes.first_chunk()
             && let Some(found) = x86::plain_in_block(block)
         {
@@ -38,7 +38,7 @@ fn plain_run_portable(bytes: &[u8], done: Plain) -> Plain {
     Plain { length: done.length + run.len(), is_ascii: done.is_ascii && run.is_ascii() }
 }
 
-/// Whether there is a bracket that could begin a control token, or a character that is not ASCII.
+/// Whether there is a bracket that may begin a control token, or a non-ASCII character.
 pub fn has_marks(bytes: &[u8]) -> bool {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -52,7 +52,7 @@ fn has_marks_portable(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| matches!(byte, b'[' | b'<' | 0x80..))
 }
 
-/// How many letters of the base64 alphabet `bytes` begins with; padding is none.
+/// The number of characters of the base64 alphabet, without padding, at the start of `bytes`.
 pub fn base64_run(bytes: &[u8]) -> usize {
     #[cfg(target_arch = "x86_64")]
     let done = if is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("avx512bw") {
@@ -83,10 +83,10 @@ mod x86 {
 
     use super::{Plain, has_marks_portable, is_base64, plain_run_portable};
 
-    /// The run, if it ends within sixteen bytes. SSE2 is part of every x86-64.
+    /// The run, if it ends within sixteen bytes. Every x86-64 CPU has SSE2.
     #[inline]
     pub(super) fn plain_in_block(block: &[u8; 16]) -> Option<Plain> {
-        // SAFETY: SSE2 is always there, and the block has the 16 bytes that are loaded.
+        // SAFETY: SSE2 is always available, and the block has the 16 bytes that are loaded.
         let (ends, other) = unsafe {
             let bytes = _mm_loadu_si128(block.as_ptr().cast());
             let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
@@ -147,7 +147,7 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn has_marks(bytes: &[u8]) -> bool {
-        // The last 32 bytes overlap those before them: quicker than what is left one by one.
+        // The last 32 bytes overlap those before them, which is faster than the rest one by one.
         let Some(last) = bytes.last_chunk() else { return has_marks_portable(bytes) };
         let (blocks, _) = bytes.as_chunks::<32>();
         let found = blocks.iter().chain([last]).fold(_mm256_setzero_si256(), |found, block| {
@@ -160,7 +160,7 @@ mod x86 {
         _mm256_movemask_epi8(found) != 0
     }
 
-    /// Bits that a byte's lower half leaves possible against those its upper half does: a common one makes it no letter.
+    /// Bit sets for the lower and upper half of a byte: a common bit means that it is not a base64 character.
     /// The method is Muła and Lemire's (arXiv:1704.00605, section 3.2).
     #[target_feature(enable = "avx2")]
     fn strangers(bytes: __m256i) -> __m256i {
@@ -178,7 +178,7 @@ mod x86 {
         _mm256_and_si256(of_lower, of_upper)
     }
 
-    /// How many bytes of whole blocks are letters before the first block that holds another.
+    /// Bytes in whole blocks before the first block with another character.
     #[target_feature(enable = "avx2")]
     pub(super) fn base64_blocks(bytes: &[u8]) -> usize {
         let (blocks, _) = bytes.as_chunks::<128>();
@@ -192,7 +192,7 @@ mod x86 {
         128 * blocks.iter().position(|block| !is_clean(block)).unwrap_or(blocks.len())
     }
 
-    /// The highest bit for each ASCII character that is no letter of base64.
+    /// The highest bit for each ASCII character that is not in the base64 alphabet.
     static STRANGERS: [[u8; 64]; 2] = {
         let mut strangers = [[0; 64]; 2];
         let mut byte = 0;
@@ -216,7 +216,7 @@ mod x86 {
             let (quarters, _) = block.as_chunks::<64>();
             let found = quarters.iter().fold(_mm512_setzero_si512(), |found, part| {
                 let bytes = wide(part);
-                // The table is asked by seven bits; the eighth is set as it is.
+                // The table is indexed by seven bits; the eighth is kept as it is.
                 _mm512_or_si512(found, _mm512_or_si512(bytes, _mm512_permutex2var_epi8(low, bytes, high)))
             });
             _mm512_movepi8_mask(found) == 0
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_run_ends_where_it_should() {
+    fn plain_run_ends_at_the_first_special_byte() {
         for length in [0, 1, 15, 16, 17, 31, 33, 63, 64, 65, 96, 127, 130, 200] {
             let plain = vec![b'x'; length];
             assert_eq!(plain_run(&plain), Plain { length, is_ascii: true });
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_seen_wherever_they_stand() {
+    fn finds_marks_at_every_position() {
         for length in [0, 1, 31, 32, 33, 70] {
             for at in 0..length {
                 for byte in 0..=255 {

@@ -1,33 +1,33 @@
-//! What one training sample is: a conversation, its images and its tools.
+//! A training sample: a conversation, its images and its tools.
 
 use crate::json::Value;
 
-/// A conversation ready to be checked, counted or written. Images live beside the messages, so that a
-/// sample can be judged by their sizes alone. `T` holds the texts of its messages, which can be borrowed from the row.
+/// A conversation to check, count or write. Images are stored beside the messages, so that tokens can be counted from
+/// image sizes alone. `T` is the type of its texts, which can be borrowed from the row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<I, T = String> {
-    /// The turns, in order.
+    /// The messages, in order.
     pub messages: Vec<Message<T>>,
-    /// The tools the conversation may call; empty when it has none.
+    /// The tools that the assistant may call.
     pub tools: Vec<Tool>,
     /// The images, in order of appearance; a [`Part::Image`] is an index into this list.
     pub images: Vec<I>,
 }
 
-/// One turn.
+/// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message<T = String> {
-    /// Instructions that stand above the conversation.
+    /// Instructions for the whole conversation.
     System(Content<T>),
-    /// What the person says and shows.
+    /// A prompt with its images.
     User(Content<T>),
-    /// What the model is to answer.
+    /// The model's answer.
     Assistant(Assistant<T>),
-    /// What a tool returned.
+    /// A tool's result.
     Tool(ToolResult<T>),
 }
 
-// Derived, these would ask for a `T` that has a default.
+// A derived implementation would require `T: Default`.
 impl<I, T> Default for Sample<I, T> {
     fn default() -> Sample<I, T> {
         Sample { messages: Vec::new(), tools: Vec::new(), images: Vec::new() }
@@ -40,8 +40,8 @@ impl<T> Default for Assistant<T> {
     }
 }
 
-/// Text, or an interleaving of texts and images. The two are kept apart because the reference tokenises
-/// a string and a list with one text differently once a system prompt stands before it.
+/// A string, or a list of texts and images. The two are distinct because the reference tokenizes a string and a list with
+/// one text differently after a system prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content<T = String> {
     /// One string.
@@ -50,32 +50,32 @@ pub enum Content<T = String> {
     Parts(Vec<Part<T>>),
 }
 
-/// A piece of a message.
+/// A content part.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part<T = String> {
-    /// A run of text.
+    /// A text.
     Text(T),
     /// The image at this index of [`Sample::images`].
     Image(usize),
 }
 
-/// An assistant turn: an answer, or calls of tools.
+/// An assistant message: an answer, or tool calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assistant<T = String> {
-    /// The answer; `None` when the turn only calls tools.
+    /// The answer; `None` if the message only calls tools.
     pub content: Option<Content<T>>,
-    /// Calls of tools, in order.
+    /// Tool calls, in order.
     pub tool_calls: Vec<ToolCall>,
-    /// Whether the turn is trained; `None` is the same as `Some(true)` but is not written.
+    /// Whether the message is trained; `None` means the same as `Some(true)` but is not written.
     pub weight: Option<bool>,
-    /// The turn is the start of an answer to be continued: legal when serving, refused in training data.
+    /// The message is the start of an answer to be continued: valid when serving, rejected in training data.
     pub prefix: bool,
 }
 
-/// A call of a tool by the assistant.
+/// A tool call of the assistant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
-    /// Nine letters or digits that the result refers to; `"null"` when there is none.
+    /// Nine letters or digits that the result refers to; `"null"` if there is none.
     pub id: String,
     /// The function's name.
     pub name: String,
@@ -83,7 +83,7 @@ pub struct ToolCall {
     pub arguments: Arguments,
 }
 
-/// Arguments of a call: JSON inside a string, as the formats ask for, or an object written directly.
+/// Arguments of a call: JSON in a string, as the formats require, or an object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arguments {
     /// JSON text.
@@ -97,40 +97,40 @@ pub enum Arguments {
 pub struct ToolResult<T = String> {
     /// The result, usually JSON text.
     pub content: Content<T>,
-    /// The id of the call it answers.
+    /// The id of its call.
     pub tool_call_id: Option<String>,
-    /// The function's name, where the data gives it.
+    /// The function's name, if given.
     pub name: Option<String>,
 }
 
-/// A function the assistant may call.
+/// A function that the assistant may call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tool {
     /// The function's name.
     pub name: String,
-    /// What it does; `None` where the data has no such key.
+    /// The description; `None` if there is no such key.
     pub description: Option<String>,
     /// JSON Schema of its arguments.
     pub parameters: Value<'static>,
-    /// OpenAI's `strict` flag, where the data gives it.
+    /// OpenAI's `strict` flag, if given.
     pub strict: Option<bool>,
 }
 
-/// An image as a row names it; `B` holds its base64, which can be borrowed from the row.
+/// An image as a row names it; `B` is the type of its base64, which can be borrowed from the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image<B = String> {
-    /// Where it is to be found.
+    /// Where the image comes from.
     pub source: ImageSource<B>,
-    /// JSON pointer to the place that names it.
+    /// JSON pointer to the reference.
     pub pointer: String,
 }
 
-/// Where an image is to be found, as the data says it.
+/// Where an image comes from, as the row names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource<B = String> {
     /// A path, relative to the file that names it unless absolute.
     File(String),
-    /// An address that is not fetched.
+    /// A URL that is not fetched.
     Url(String),
     /// The base64 payload of a data URI and the media type it declares.
     Inline {
@@ -142,7 +142,7 @@ pub enum ImageSource<B = String> {
 }
 
 impl ImageSource<&str> {
-    /// The same, independent of the row.
+    /// The same source, independent of the row.
     pub fn into_owned(self) -> ImageSource {
         match self {
             ImageSource::File(path) => ImageSource::File(path),

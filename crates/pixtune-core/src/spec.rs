@@ -1,21 +1,21 @@
-//! What is constant about each model of the family: how it cuts images, how long it reads, what it is tokenized with.
+//! Constants of each model of the family: image patches, context, tokenizer.
 
-/// One model. The hidden sizes a trainer needs come from its own configuration file, not from here.
+/// A model. The hidden sizes that a trainer needs come from its configuration file, not from here.
 #[derive(Debug)]
 pub struct ModelSpec {
     /// The name used in reports.
     pub id: &'static str,
-    /// Other names people use: API names, directory names, Hugging Face ids.
+    /// Aliases: API names, directory names, Hugging Face ids.
     pub aliases: &'static [&'static str],
     /// Side of a vision patch in pixels.
     pub patch: u32,
-    /// How many patches a side one image token stands for.
+    /// Patches per side that one image token stands for.
     pub merge: u32,
-    /// Longest side in pixels; larger images are shrunk by the model's preprocessing.
+    /// Longest side in pixels; the model's preprocessing downscales larger images.
     pub max_side: u32,
-    /// Tokens the model can read at once.
+    /// Context length in tokens.
     pub context: usize,
-    /// How text becomes tokens.
+    /// The tokenizer.
     pub tokenizer: TokenizerKind,
     /// Id of `[IMG]`, one patch of an image.
     pub image: u32,
@@ -23,7 +23,7 @@ pub struct ModelSpec {
     pub image_break: u32,
     /// Id of `[IMG_END]`, after the last row.
     pub image_end: u32,
-    /// Whether ids and counts of whole conversations are those of the reference.
+    /// Whether ids and counts of conversations are those of the reference.
     pub exactness: Exactness,
     /// Where the numbers come from.
     pub sources: &'static str,
@@ -44,12 +44,12 @@ pub enum TokenizerKind {
     },
 }
 
-/// Whether a count can be relied on.
+/// How exact a count is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exactness {
     /// Ids and counts are those of the reference.
     Exact,
-    /// Image tokens are exact, the rest is close; the reason says why.
+    /// Image tokens are exact, text tokens approximate, for this reason.
     Estimate(&'static str),
 }
 
@@ -61,7 +61,7 @@ const NEWER_LAYOUT: Exactness = Exactness::Estimate(
     "text is counted with Pixtral 12B's vocabulary and chat layout (v3); this model's own are newer and not verified",
 );
 
-/// Pixtral 12B, instruction-tuned and base: they share everything here.
+/// Pixtral 12B, instruction-tuned and base.
 pub const PIXTRAL_12B: ModelSpec = ModelSpec {
     id: "pixtral-12b",
     aliases: &[
@@ -179,7 +179,7 @@ pub const MINISTRAL_3_14B: ModelSpec = ModelSpec {
     ..MINISTRAL_3_3B
 };
 
-/// Every model, the one this program is made for first.
+/// Every model, the main one first.
 pub const ALL: &[&ModelSpec] = &[
     &PIXTRAL_12B,
     &PIXTRAL_LARGE,
@@ -190,7 +190,7 @@ pub const ALL: &[&ModelSpec] = &[
     &MINISTRAL_3_14B,
 ];
 
-/// The model of this name or alias, in any case.
+/// The model with this name or alias, in any case.
 pub fn find(name: &str) -> Option<&'static ModelSpec> {
     let is_name = |known: &str| known.eq_ignore_ascii_case(name);
     ALL.iter().copied().find(|spec| is_name(spec.id) || spec.aliases.iter().any(|alias| is_name(alias)))
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_any_case_and_belong_to_one_model() {
+    fn finds_names_in_any_case_and_each_name_once() {
         assert_eq!(find("mistralai/pixtral-12b-2409").unwrap().id, "pixtral-12b");
         assert_eq!(find("PIXTRAL-LARGE").unwrap().id, "pixtral-large");
         assert!(find("gpt-4o").is_none());

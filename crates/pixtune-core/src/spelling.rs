@@ -1,15 +1,15 @@
-//! Names that people mistype.
+//! Suggestions for mistyped names.
 
-/// The known name that is nearest to a mistyped one, whatever its case; none where all are far from it.
+/// The known name nearest to a mistyped one, regardless of case; `None` if none is near.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase();
     let near = known.into_iter().map(|other| (distance(&name, &other.to_lowercase()), other)).min()?;
-    // Half of a short name changed is another name.
+    // A short name with half of its characters changed is a different name.
     let most = (1 + near.1.len() / 4).min(name.chars().count().saturating_sub(1) / 2);
     (near.0 <= most).then_some(near.1)
 }
 
-/// Insertions, deletions and replacements from one text to the other.
+/// The Levenshtein distance.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut above: Vec<usize> = (0..=other.len()).collect();
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistyped_names_find_the_nearest() {
+    fn finds_the_nearest_name() {
         let known = ["mojibake", "image-animated", "id", "blank-line"];
         assert_eq!(nearest("mojibak", known), Some("mojibake"));
         assert_eq!(nearest("Image-Anmated", known), Some("image-animated"));

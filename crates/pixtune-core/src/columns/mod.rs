@@ -1,4 +1,4 @@
-//! Which column of a table is the image, the prompt, the answer: chosen by the user or guessed from its name.
+//! The roles of table columns (image, prompt, completion, …): chosen by the user or guessed from their names.
 
 mod row;
 #[cfg(test)]
@@ -6,25 +6,25 @@ mod tests;
 
 pub use row::{Cell, ImagePosition, read_row, text_of};
 
-/// The text in a prompt that an image takes the place of, as LLaVA and most trainers spell it.
+/// The placeholder of an image in a prompt, as LLaVA and most trainers spell it.
 pub const PLACEHOLDER: &str = "<image>";
 
-/// What a column can be for.
+/// The role of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Path, address or data URI of one image, or a list of them.
+    /// Path, URL or data URI of one image, or a list of them.
     Image,
-    /// What the user asks.
+    /// The user message.
     Prompt,
-    /// What the assistant answers.
+    /// The assistant message.
     Completion,
     /// A system prompt.
     System,
-    /// Rows with the same value stay on one side of the split.
+    /// Rows with the same value stay in the same split.
     Group,
-    /// A name of the row.
+    /// An id of the row.
     Id,
-    /// The value whose shares the split keeps (`--split stratify=COL`).
+    /// The value whose shares are the same in every split (`--split stratify=COL`).
     Stratum,
 }
 
@@ -46,7 +46,7 @@ impl Role {
         }
     }
 
-    /// Usual names, most telling first.
+    /// Usual names, the most specific first.
     fn usual_names(self) -> &'static [&'static str] {
         match self {
             Role::Image => &[
@@ -91,13 +91,13 @@ impl Role {
     }
 }
 
-/// What the user said about columns: `image=COL,prompt=COL,…`.
+/// The columns that the user chose: `image=COL,prompt=COL,…`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice(Vec<(Role, String)>);
+pub struct ColumnChoice(Vec<(Role, String)>);
 
-impl Choice {
+impl ColumnChoice {
     /// Parses the value of `--columns`.
-    pub fn parse(text: &str) -> Result<Choice, ColumnError> {
+    pub fn parse(text: &str) -> Result<ColumnChoice, ColumnError> {
         let mut pairs = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
             let (name, column) =
@@ -109,57 +109,55 @@ impl Choice {
             }
             pairs.push((role, column.trim().to_owned()));
         }
-        Ok(Choice(pairs))
+        Ok(ColumnChoice(pairs))
     }
 
-    /// Adds the column whose shares the split is to keep.
+    /// Adds the column to stratify by.
     pub fn stratify(&mut self, column: &str) {
         self.0.push((Role::Stratum, column.to_owned()));
     }
 
-    /// The columns named for a role.
+    /// The columns chosen for a role.
     pub fn named(&self, role: Role) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(other, _)| *other == role).map(|(_, column)| column.as_str())
     }
 }
 
-/// A column that cannot be chosen.
+/// Why columns cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// A part of `--columns` is not `name=COLUMN`.
-    #[error("`{pair}` is not of the form `image=COLUMN`")]
+    #[error("`{pair}` does not have the form `image=COLUMN`")]
     NoEquals {
         /// The part.
         pair: String,
     },
     /// `--columns` names a role that does not exist.
-    #[error(
-        "`{name}` is nothing a column can be; the choice is image, prompt, completion, system, group, id"
-    )]
+    #[error("`{name}` is not a role of a column; the roles are image, prompt, completion, system, group, id")]
     UnknownRole {
         /// The word before the equals sign.
         name: String,
     },
     /// A role is given twice.
-    #[error("`{role}` is given two columns")]
+    #[error("`{role}` has two columns")]
     Twice {
         /// The role.
         role: &'static str,
     },
-    /// The table lacks a chosen column.
+    /// A chosen column does not exist.
     #[error("there is no column `{column}`; the columns are {}", quoted(found))]
     Missing {
-        /// The column asked for.
+        /// The chosen column.
         column: String,
-        /// The columns there are.
+        /// The existing columns.
         found: Vec<String>,
     },
-    /// No column looks like the one that is needed.
-    #[error("no column looks like the {role}; the columns are {}", quoted(found))]
+    /// No column has a usual name of a required role.
+    #[error("no column has a usual name of the {role}; the columns are {}", quoted(found))]
     NoGuess {
         /// The role without a column.
         role: &'static str,
-        /// The columns there are.
+        /// The existing columns.
         found: Vec<String>,
     },
     /// The header names one column twice.
@@ -179,7 +177,7 @@ fn quoted(names: &[String]) -> String {
 pub struct Columns {
     /// Image columns, in order.
     pub image: Vec<String>,
-    /// The prompt; without one the user turn is the image alone.
+    /// The prompt; without one, the user message is the image alone.
     pub prompt: Option<String>,
     /// The answer.
     pub completion: String,
@@ -191,15 +189,15 @@ pub struct Columns {
     pub id: Option<String>,
     /// The stratum.
     pub stratum: Option<String>,
-    /// What was guessed, as `role=COLUMN`, for the user to see.
+    /// The guessed roles, as `role=COLUMN`, for messages.
     pub guessed: Vec<String>,
-    /// Columns with no use in this run.
+    /// Columns without a role in this run.
     pub unused: Vec<String>,
 }
 
 impl Columns {
-    /// Resolves the user's choice against the names there are, guessing the rest.
-    pub fn resolve(names: &[String], choice: &Choice) -> Result<Columns, ColumnError> {
+    /// Resolves the chosen columns against the existing names, and guesses the other roles.
+    pub fn resolve(names: &[String], choice: &ColumnChoice) -> Result<Columns, ColumnError> {
         let mut columns = Columns::default();
         for column in choice.0.iter().map(|(_, column)| column) {
             if !names.contains(column) {
@@ -252,7 +250,7 @@ fn find_name(names: &[String], usual: &str, taken: &[String]) -> Option<String> 
     free.find(|name| name.trim().eq_ignore_ascii_case(usual)).cloned()
 }
 
-/// One usual name; else every numbered one (`image_1`, `image2`); else Hugging Face's `*_file_name(s)`.
+/// The first usual name; else all numbered names (`image_1`, `image2`); else Hugging Face's `*_file_name(s)`.
 fn guess_images(names: &[String], taken: &[String]) -> Vec<String> {
     if let Some(name) = Role::Image.usual_names().iter().find_map(|usual| find_name(names, usual, taken)) {
         return vec![name];

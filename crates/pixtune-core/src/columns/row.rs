@@ -1,4 +1,4 @@
-//! Flat rows to conversations.
+//! Conversion of flat rows to conversations.
 
 use super::{Columns, PLACEHOLDER};
 use crate::conversation::image_source;
@@ -6,18 +6,19 @@ use crate::diagnostic::{Finding, pointer_push};
 use crate::json::{self, Value};
 use crate::rules::{EMPTY_ANSWER, EMPTY_PROMPT, IMAGE_PLACEHOLDERS, MISSING_FIELD, NO_IMAGE, WRONG_TYPE};
 use crate::sample::{Assistant, Content, Image, Message, Part, Sample};
+use crate::text::counted;
 
-/// Where images stand when the prompt does not place them.
+/// Where images go if the prompt has no placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ImagePosition {
-    /// Before the text: what Pixtral's own encoding makes of one image anyway.
+    /// Before the text, where Pixtral's encoding moves a single image anyway.
     #[default]
     First,
     /// After the text.
     Last,
 }
 
-/// The value of a column in a flat row, as the two kinds of table hold it.
+/// The value of a column in a flat row.
 #[derive(Debug, Clone, Copy)]
 pub enum Cell<'a> {
     /// A cell of a CSV or TSV file.
@@ -26,7 +27,7 @@ pub enum Cell<'a> {
     Json(&'a Value<'a>),
 }
 
-/// Turns a flat row into a conversation of one question and one answer.
+/// Converts a flat row to a conversation of one question and one answer.
 pub fn read_row<'a>(
     columns: &Columns,
     position: ImagePosition,
@@ -42,7 +43,7 @@ pub fn read_row<'a>(
         None => None,
     };
     let prompt = text(&columns.prompt).unwrap_or_default();
-    // A row of JSON Lines may do without the key.
+    // A row of JSON Lines may lack the key.
     let system = columns.system.clone().filter(|column| cell(column).is_some());
     let system = text(&system).filter(|text| !text.trim().is_empty());
     let completion = text(&Some(columns.completion.clone()));
@@ -72,9 +73,14 @@ pub fn read_row<'a>(
     let content = match place_images(&prompt, images.len(), position) {
         Ok(content) => content,
         Err(places) => {
-            let message = format!("the prompt has {places} `{PLACEHOLDER}` for {} images", images.len());
+            let message = format!(
+                "the prompt has {} `{PLACEHOLDER}` for {}",
+                places,
+                counted(images.len() as u64, "image")
+            );
             let place = pointer_push("", columns.prompt.as_deref().unwrap_or_default());
-            let hint = format!("write one `{PLACEHOLDER}` for each image, or none to have them all in front");
+            let hint =
+                format!("write one `{PLACEHOLDER}` per image, or none to put all images before the text");
             findings.push(Finding::new(&IMAGE_PLACEHOLDERS, place, message).hint(hint));
             Content::Text(prompt)
         }
@@ -87,7 +93,8 @@ pub fn read_row<'a>(
     (Sample { messages, tools: vec![], images }, findings)
 }
 
-/// The user turn: images at their placeholders, or all on one side. The error is the number of placeholders.
+/// The user message: images at their placeholders, or all before or after the text. The error is the number of
+/// placeholders.
 pub(super) fn place_images(prompt: &str, images: usize, position: ImagePosition) -> Result<Content, usize> {
     let places = prompt.matches(PLACEHOLDER).count();
     if places == 0 && images == 0 {
@@ -129,7 +136,7 @@ fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, fi
     let parsed;
     let list: &[Value<'_>] = match cell {
         None => {
-            findings.push(Finding::new(&MISSING_FIELD, place, format!("the row has no `{column}`")));
+            findings.push(Finding::new(&MISSING_FIELD, place, format!("the row has no column `{column}`")));
             return;
         }
         Some(Cell::Text(text)) if text.trim().is_empty() => return,
@@ -139,7 +146,7 @@ fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, fi
                 &parsed
             }
             _ => {
-                let message = format!("column `{column}` starts like a list but is no JSON array");
+                let message = format!("column `{column}` starts like a list but is not a JSON array");
                 findings.push(
                     Finding::new(&WRONG_TYPE, place, message).hint("the form is `[\"a.jpg\", \"b.jpg\"]`"),
                 );
@@ -184,7 +191,7 @@ pub fn text_of(column: &str, cell: Option<Cell<'_>>, findings: &mut Vec<Finding>
             None
         }
         None => {
-            findings.push(Finding::new(&MISSING_FIELD, place(), format!("the row has no `{column}`")));
+            findings.push(Finding::new(&MISSING_FIELD, place(), format!("the row has no column `{column}`")));
             None
         }
     }

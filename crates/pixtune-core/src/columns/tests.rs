@@ -8,7 +8,7 @@ fn names(text: &str) -> Vec<String> {
 }
 
 fn guess(header: &str) -> String {
-    Columns::resolve(&names(header), &Choice::default()).unwrap().guessed.join(",")
+    Columns::resolve(&names(header), &ColumnChoice::default()).unwrap().guessed.join(",")
 }
 
 #[test]
@@ -30,14 +30,16 @@ fn guesses_the_usual_names() {
 }
 
 #[test]
-fn names_the_columns_there_are() {
-    let choice = Choice::parse("image=photo,prompt=q").unwrap();
+fn reports_the_existing_columns() {
+    let choice = ColumnChoice::parse("image=photo,prompt=q").unwrap();
     let error = Columns::resolve(&names("photo,question,answer"), &choice).unwrap_err();
     assert_eq!(error.to_string(), "there is no column `q`; the columns are `photo`, `question`, `answer`");
-    let error = Columns::resolve(&names("photo,notes"), &Choice::default()).unwrap_err();
+    let error = Columns::resolve(&names("photo,notes"), &ColumnChoice::default()).unwrap_err();
     assert_eq!(error.to_string(), "no column looks like the completion; the columns are `photo`, `notes`");
-    assert!(Choice::parse("picture=x").is_err() && Choice::parse("image").is_err());
-    assert!(Choice::parse("prompt=a,prompt=b").is_err() && Choice::parse("image=a,image=b").is_ok());
+    assert!(ColumnChoice::parse("picture=x").is_err() && ColumnChoice::parse("image").is_err());
+    assert!(
+        ColumnChoice::parse("prompt=a,prompt=b").is_err() && ColumnChoice::parse("image=a,image=b").is_ok()
+    );
 }
 
 fn parts(prompt: &str, images: usize, position: ImagePosition) -> String {
@@ -55,10 +57,10 @@ fn parts(prompt: &str, images: usize, position: ImagePosition) -> String {
 }
 
 #[test]
-fn a_name_that_two_columns_share_cannot_be_used() {
-    let error = Columns::resolve(&names("image,prompt,answer,prompt"), &Choice::default()).unwrap_err();
+fn rejects_ambiguous_column_names() {
+    let error = Columns::resolve(&names("image,prompt,answer,prompt"), &ColumnChoice::default()).unwrap_err();
     assert_eq!(error.to_string(), "two columns are called `prompt`");
-    assert!(Columns::resolve(&names("image,prompt,answer,note,note"), &Choice::default()).is_ok());
+    assert!(Columns::resolve(&names("image,prompt,answer,note,note"), &ColumnChoice::default()).is_ok());
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn places_images() {
 
 #[test]
 fn reads_flat_rows() {
-    let columns = Columns::resolve(&names("image,prompt,answer"), &Choice::default()).unwrap();
+    let columns = Columns::resolve(&names("image,prompt,answer"), &ColumnChoice::default()).unwrap();
     let row = json::parse(r#"{"image":["a.png","http://x/b.png"],"prompt":"how many?","answer":5}"#).unwrap();
     let (sample, findings) =
         read_row(&columns, ImagePosition::First, |name| row.value.get(name).map(Cell::Json));
@@ -85,8 +87,8 @@ fn reads_flat_rows() {
 }
 
 #[test]
-fn reports_what_a_flat_row_lacks() {
-    let columns = Columns::resolve(&names("image,prompt,answer"), &Choice::default()).unwrap();
+fn reports_missing_values_of_a_flat_row() {
+    let columns = Columns::resolve(&names("image,prompt,answer"), &ColumnChoice::default()).unwrap();
     let rules = |image: &'static str, prompt: &'static str, answer: &'static str| {
         let cell = |name: &str| {
             Some(Cell::Text(match name {

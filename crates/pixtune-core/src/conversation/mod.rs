@@ -1,7 +1,7 @@
-//! Reading a `messages` row: Mistral's and OpenAI's spellings into one [`Sample`].
+//! The lenient reader of `messages` rows: reads Mistral's and OpenAI's spellings into a [`Sample`].
 //!
-//! Reading is lenient where two spellings mean the same and says what it left out; what cannot be written
-//! faithfully is an error. Whether the conversation makes sense is not decided here.
+//! It accepts equivalent spellings and reports what it drops; what cannot be written faithfully is an error. The order of
+//! messages is not checked here.
 
 mod reference;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use crate::sample::{
 pub use reference::image_source;
 pub(crate) use reference::image_source_within;
 
-/// Keys of a row that hold its messages: the chat format's, and mistral-finetune's older name.
+/// Keys of the messages: the chat format's, and mistral-finetune's older name.
 pub const MESSAGE_KEYS: [&str; 2] = ["messages", "interactions"];
 
 /// Whether this row is a conversation rather than a flat row of columns.
@@ -26,8 +26,8 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
     MESSAGE_KEYS.iter().any(|key| row.get(key).is_some())
 }
 
-/// Reads a conversation. Keys in `set_aside` (the row's id or group, say) are known and not reported.
-/// The sample is only meant to be used when no finding is an error.
+/// Reads a conversation. Keys in `set_aside`, such as the row's id or group, are not reported. The sample may be used only
+/// if no finding is an error.
 pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Image>, Vec<Finding>) {
     let mut reader =
         Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
@@ -40,7 +40,7 @@ struct Reader {
     findings: Vec<Finding>,
 }
 
-/// An object under its pointer, with the keys that have been asked for.
+/// An object and its pointer.
 struct Fields<'v, 'a> {
     value: &'v Value<'a>,
     pointer: String,
@@ -62,7 +62,7 @@ impl Reader {
         self.findings.push(Finding::new(rule, pointer, message));
     }
 
-    /// Takes an object and reports the keys that nothing will ask for.
+    /// Reads an object and reports unknown keys.
     fn fields<'v, 'a>(
         &mut self,
         value: &'v Value<'a>,
@@ -143,10 +143,10 @@ impl Reader {
             "tool" => &["role", "content", "tool_call_id", "name"],
             _ => {
                 let message = match value.get("role") {
-                    Some(Value::String(role)) => format!("`{role}` is no role"),
+                    Some(Value::String(role)) => format!("`{role}` is not a role"),
                     Some(other) => format!("`role` is {}, not a string", other.kind()),
                     None if value.as_object().is_some() => "the message has no `role`".into(),
-                    None => format!("{} where a message should be", value.kind()),
+                    None => format!("found {}, expected a message", value.kind()),
                 };
                 let finding = Finding::new(&UNKNOWN_ROLE, pointer, message);
                 self.findings.push(finding.hint("roles are `system`, `user`, `assistant` and `tool`"));
@@ -183,7 +183,7 @@ impl Reader {
                 self.report(
                     &WRONG_TYPE,
                     fields.place("weight"),
-                    format!("`weight` is `{other}`; it is 0 or 1"),
+                    format!("`weight` is `{other}`, not 0 or 1"),
                 );
                 None
             }
@@ -256,12 +256,14 @@ impl Reader {
             }
             _ => {
                 let message = match (value, kind) {
-                    (Value::Object(_), Some(kind)) => format!("`{kind}` is no kind of content"),
-                    (Value::Object(_), None) => "the part has neither `text` nor `image_url`".into(),
-                    _ => format!("{} where a part of a message should be", value.kind()),
+                    (Value::Object(_), Some(kind)) => {
+                        format!("content of the type `{kind}` is not supported")
+                    }
+                    (Value::Object(_), None) => "the content part has neither `text` nor `image_url`".into(),
+                    _ => format!("found {}, expected a content part", value.kind()),
                 };
                 let finding = Finding::new(&WRONG_TYPE, pointer, message);
-                self.findings.push(finding.hint("parts are of type `text` or `image_url`"));
+                self.findings.push(finding.hint("content parts have the type `text` or `image_url`"));
                 None
             }
         }
@@ -274,7 +276,7 @@ impl Reader {
             Some(object @ Value::Object(_)) => {
                 let inner = self.fields(object, place.clone(), &["url", "detail"])?;
                 if inner.get("detail").is_some() {
-                    let message = "`detail` is ignored by Pixtral and is left out".into();
+                    let message = "dropped `detail`, which Pixtral ignores".into();
                     self.report(&UNKNOWN_KEY, inner.place("detail"), message);
                 }
                 let Some(url) = self.text(&inner, "url") else {

@@ -1,15 +1,15 @@
-//! References to images: data URIs, addresses, paths.
+//! References to images: data URIs, URLs, paths.
 
 use crate::diagnostic::Finding;
 use crate::rules::IMAGE_BAD_DATA_URI;
 use crate::sample::ImageSource;
 
-/// What an image reference is: a data URI, an address, or a path (`file://` taken off, backslashes turned).
+/// Parses an image reference: a data URI, a URL, or a path (of which `file://` is removed).
 pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
     image_source_within(reference).map(ImageSource::into_owned)
 }
 
-/// The same, with the payload of a data URI left where it is.
+/// The same, borrowing the payload of a data URI.
 pub(crate) fn image_source_within(reference: &str) -> Result<ImageSource<&str>, Finding> {
     let trimmed = reference.trim();
     let scheme = trimmed.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();

@@ -8,7 +8,7 @@ fn read_text(text: &str) -> (Sample<Image>, Vec<String>) {
 }
 
 #[test]
-fn reads_both_spellings_of_a_image() {
+fn reads_both_spellings_of_an_image() {
     for url in [r#""a/b.png""#, r#"{"url":"a/b.png"}"#] {
         let text = format!(
             r#"{{"id":7,"messages":[{{"role":"user","content":[{{"type":"text","text":"what?"}},{{"type":"image_url","image_url":{url}}}]}},{{"role":"assistant","content":"a cat"}}]}}"#
@@ -41,7 +41,7 @@ fn keeps_tools_calls_and_results() {
 }
 
 #[test]
-fn says_what_it_leaves_out_and_what_it_cannot_take() {
+fn reports_what_it_drops_and_rejects() {
     let (_, findings) = read_text(
         r#"{"source":"x","messages":[{"role":"user","name":null,"content":[{"type":"audio"},{"text":"t"},3]},
         {"role":"function","content":""},{"role":"assistant","content":[{"type":"image_url","image_url":"a"}]},{"role":"user"},7]}"#,
@@ -62,7 +62,7 @@ fn says_what_it_leaves_out_and_what_it_cannot_take() {
 }
 
 #[test]
-fn missing_messages_are_reported_where_they_are_missed() {
+fn reports_missing_messages_at_their_key() {
     for (row, expected) in [
         (r#"{"messages":[]}"#, vec!["no-messages /messages"]),
         (r#"{"messages":null}"#, vec!["null-key /messages", "no-messages "]),
@@ -74,7 +74,7 @@ fn missing_messages_are_reported_where_they_are_missed() {
 }
 
 #[test]
-fn tells_paths_addresses_and_data_apart() {
+fn distinguishes_paths_urls_and_data_uris() {
     let file = |path: &str| Ok(ImageSource::File(path.into()));
     assert_eq!(image_source("a b/c.png"), file("a b/c.png"));
     assert_eq!(image_source("file:///tmp/a%20b.png"), file("/tmp/a b.png"));

@@ -1,4 +1,4 @@
-//! Which rows repeat others, exactly or nearly, and which contradict each other.
+//! Duplicates, near-duplicates and conflicting labels.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -8,7 +8,7 @@ use super::{By, ImageRecord, Prehashed, Record, Records, Repeat, Verdict, conten
 
 type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
 
-/// Marks every row that repeats an earlier one exactly.
+/// Marks every exact duplicate of an earlier row.
 pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
     let mut first: Keyed<usize> = HashMap::default();
     for (index, (row, images)) in records.iter().enumerate() {
@@ -23,8 +23,8 @@ pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
     }
 }
 
-/// Every kept row that nearly repeats another, with the one to keep: that with the largest images, of several the
-/// first.
+/// Every kept row that is a near-duplicate of another, with the row to keep: the one with the largest images, the first of
+/// several.
 pub(super) fn near(
     records: &Records,
     by: By,
@@ -77,7 +77,7 @@ fn pick<'r>(
     };
     let mut left: Vec<u32> = rows.to_vec();
     left.sort_by_key(|row| (std::cmp::Reverse(area(*row)), *row));
-    // Prompts and answers can be close as a whole while the answers differ; such rows are no repetitions.
+    // Whole texts can be similar while the answers differ; such rows are not duplicates.
     while let Some((kept, others)) = left.split_first() {
         let (kept, mut different) = (*kept, Vec::new());
         let best = &records.rows[kept as usize];
@@ -98,12 +98,12 @@ fn pick<'r>(
     }
 }
 
-/// How near a repetition is.
+/// How similar near-duplicates are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Near {
-    /// Bits in which the perceptual hashes of the images differ, the most of all images.
+    /// The maximum Hamming distance of the perceptual hashes of their images.
     pub distance: u8,
-    /// The share of the text that is the same, in per cent.
+    /// The share of the text that is the same, in percent.
     pub similarity: u8,
 }
 
@@ -111,7 +111,7 @@ fn similarity(one: &Record, other: &Record) -> u8 {
     if one.text == other.text { 100 } else { one.texts.similarity(&other.texts) }
 }
 
-/// Kept rows with the images and the prompt of an earlier kept row and another answer.
+/// Kept rows with the images and the prompt of an earlier kept row and a conflicting label.
 pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
     let mut first: Keyed<usize> = HashMap::default();
     let mut found = Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(us
     found
 }
 
-/// One hash of a row's text and images, in their order; nothing where images alone count and there are none.
+/// One hash of a row's text and images, in order; `None` if only images count and there are none.
 fn key(by: By, text: u128, images: &[ImageRecord], mut of: impl FnMut(&ImageRecord) -> u128) -> Option<u128> {
     let mut bytes = Vec::with_capacity(16 * (images.len() + 1));
     match by {

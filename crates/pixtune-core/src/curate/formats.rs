@@ -1,19 +1,19 @@
-//! The same pixels in files of different formats.
+//! Images with the same pixels in files of different formats.
 //!
-//! A JPEG is known by a hash of its planes, because making red, green and blue of them takes as long as all measurements
-//! together. Where an image of another format has its size and shows the same, the JPEG is decoded once more.
+//! A JPEG is identified by a hash of its planes, because converting them to RGB takes as long as all measurements together. If
+//! an image of another format has the same size and looks the same, the JPEG is decoded to RGB.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::groups::Groups;
 use super::{ImageRecord, Records};
 
-/// Rounding of colors moves no more bits of a perceptual hash.
+/// Maximum bits of a perceptual hash that the rounding of colors changes.
 const ROUNDING: u32 = 4;
 
-/// The images known by their planes that may have the pixels of one known by its colors: of each hash the first.
+/// The images identified by planes that may have the pixels of an image identified by RGB: the first of each hash.
 pub fn of_another_format(images: &[ImageRecord], groups: &mut Groups) -> Vec<u32> {
-    // What is too flat for a perceptual hash is in no group.
+    // Images too flat for a perceptual hash are in no group.
     let mut shelf = |index: usize, image: &ImageRecord| {
         let group = if image.facts.phash == 0 { u32::MAX } else { groups.first(index as u32) };
         (group, image.facts.width, image.facts.height)
@@ -36,8 +36,8 @@ pub fn of_another_format(images: &[ImageRecord], groups: &mut Groups) -> Vec<u32
     found
 }
 
-/// Knows images by their colors that were known by their planes, where another image has these; whether any has.
-/// `colors` has the hash of the colors for that of the planes.
+/// Identifies images by RGB instead of planes if another image has the same RGB; returns whether any has. `colors` maps the
+/// hash of the planes to that of RGB.
 pub fn know_by_colors(images: &mut [ImageRecord], mut colors: HashMap<u64, u64>) -> bool {
     if colors.is_empty() {
         return false;
@@ -55,7 +55,7 @@ pub fn know_by_colors(images: &mut [ImageRecord], mut colors: HashMap<u64, u64>)
 }
 
 impl Records {
-    /// The images of all rows, to be known by another hash.
+    /// The images of all rows, for changing their hashes.
     pub fn images_mut(&mut self) -> &mut [ImageRecord] {
         &mut self.images
     }
@@ -67,7 +67,7 @@ mod tests {
     use crate::curate::ImageFacts;
 
     #[test]
-    fn planes_are_looked_at_where_another_format_has_size_and_look() {
+    fn decodes_jpegs_that_match_another_format() {
         let image = |pixels, phash, width| ImageRecord {
             content: u128::from(pixels),
             facts: ImageFacts { pixels, phash, width, height: 9, ..ImageFacts::default() },

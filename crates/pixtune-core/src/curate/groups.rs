@@ -1,4 +1,4 @@
-//! Things that belong together, found pair by pair.
+//! A union-find structure.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Everything by itself.
+    /// Creates groups of one member each.
     pub fn new(len: usize) -> Groups {
         Groups { parents: (0..u32::try_from(len).unwrap_or(u32::MAX)).collect() }
     }
 
-    /// The first member of the group that this one is in.
+    /// The first member of a group.
     pub fn first(&mut self, mut index: u32) -> u32 {
         while self.parents[index as usize] != index {
             self.parents[index as usize] = self.parents[self.parents[index as usize] as usize];
@@ -23,15 +23,15 @@ impl Groups {
         index
     }
 
-    /// Makes one group of two; false when they were one already.
+    /// Joins two groups; returns false if they were one already.
     pub fn join(&mut self, one: u32, other: u32) -> bool {
         let (one, other) = (self.first(one), self.first(other));
         self.parents[one.max(other) as usize] = one.min(other);
         one != other
     }
 
-    /// The groups of more than one, each in order, by their first members. Most things stand alone, so only the others
-    /// are put together.
+    /// The groups of more than one member, ordered by their first members. Most members are alone, so only the others are
+    /// collected.
     pub fn several(&mut self) -> Vec<Vec<u32>> {
         let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for index in 0..self.parents.len() as u32 {
@@ -43,12 +43,12 @@ impl Groups {
         members.into_values().collect()
     }
 
-    /// How many members there are in all.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.parents.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.parents.is_empty()
     }

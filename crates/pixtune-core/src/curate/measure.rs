@@ -1,8 +1,8 @@
-//! What is measured of an image: its perceptual hash, its brightness, its sharpness and what else its pixels tell.
+//! Measurements of an image: perceptual hash, brightness, sharpness, structure.
 //!
-//! Everything is computed in integers from a plane of luma, so that an image measures the same on every machine.
-//! The plane is first averaged down by a whole factor until its longer side is at most [`WORKING_SIDE`] pixels: that
-//! is about what the model sees, and it keeps the cost far below that of decoding.
+//! Everything is computed in integers from a luma plane, so that results are the same on every machine. The plane is first
+//! downscaled by an integer factor until its longer side is at most [`WORKING_SIDE`] pixels: about the model's resolution, at
+//! a cost far below that of decoding.
 
 mod hash;
 mod plane;
@@ -19,27 +19,27 @@ pub const WORKING_SIDE: usize = 1024;
 /// The shares of pixels, in per mille, at which [`ImageFacts::brightness`] is given.
 pub const BRIGHTNESS_AT: [u16; 7] = [1, 10, 50, 500, 950, 990, 999];
 
-/// What is known of one image. Default means that it was not measured.
+/// The measurements of one image. The default means that it was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageFacts {
-    /// Hash of the decoded pixels, upright: equal for files that hold the same image in other words. Odd where it is of
-    /// the planes of a JPEG, even where it is of red, green and blue. 0: not measured.
+    /// Hash of the auto-oriented pixels: equal for files that encode the same image differently. Odd for the planes of a
+    /// JPEG, even for RGB. 0: not measured.
     pub pixels: u64,
-    /// Perceptual hash: close in Hamming distance for images that look the same. 0: too flat to have one.
+    /// Perceptual hash: close in Hamming distance for images that look the same. 0: too flat for a hash.
     pub phash: u64,
-    /// Width in pixels as it came, upright.
+    /// Width in pixels, auto-oriented.
     pub width: u32,
-    /// Height in pixels as it came, upright.
+    /// Height in pixels, auto-oriented.
     pub height: u32,
-    /// The luma, 0 to 255, that so many per mille of the pixels stay below or at: see [`BRIGHTNESS_AT`].
+    /// Percentiles of the luma, 0 to 255: see [`BRIGHTNESS_AT`].
     pub brightness: [u8; 7],
-    /// No pixel differs visibly from gray.
+    /// Every pixel is visibly gray.
     pub grayscale: bool,
     /// Shannon entropy of the luma histogram in hundredths of a bit, 0 to 800.
     pub entropy: u16,
     /// Width of the sharpest edges in hundredths of a pixel of [`ImageFacts::working_side`]; 0: it has no edges.
     pub edge_width: u16,
-    /// Share of the 16 x 16 tiles with something to see in them, in per mille.
+    /// Share of the 16 x 16 tiles with structure, in per mille.
     pub structure: u16,
     /// Mean blue and red chroma (128: gray) of the upper left, upper right, lower left and lower right quarter.
     pub chroma: [[u8; 2]; 4],
@@ -51,7 +51,7 @@ impl ImageFacts {
         self.pixels != 0
     }
 
-    /// Whether it is known by the planes of a JPEG.
+    /// Whether it is identified by the planes of a JPEG.
     pub fn is_of_planes(&self) -> bool {
         self.pixels % 2 == 1
     }
@@ -67,14 +67,14 @@ impl ImageFacts {
         f64::from(self.width.min(self.height)) / f64::from(self.width.max(self.height).max(1))
     }
 
-    /// The luma that this many per mille of the pixels stay below or at, 0 to 1; one of [`BRIGHTNESS_AT`].
+    /// The percentile of the luma at this many per mille, 0 to 1; one of [`BRIGHTNESS_AT`].
     pub fn brightness_at(&self, per_mille: u16) -> f64 {
         let index = BRIGHTNESS_AT.iter().position(|at| *at == per_mille);
         f64::from(self.brightness[index.expect("a share that is measured")]) / 255.0
     }
 }
 
-/// What the bytes of a plane tell, without regard to orientation.
+/// The measurements of a plane, independent of orientation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
     /// See [`ImageFacts::brightness`].
@@ -85,7 +85,7 @@ pub struct Measured {
     pub edge_width: u16,
     /// See [`ImageFacts::structure`].
     pub structure: u16,
-    /// The image in 32 x 32, as it lies in the plane.
+    /// The image in 32 x 32, in the orientation of the plane.
     pub thumbnail: Thumbnail,
 }
 
@@ -157,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_is_as_small_as_documented() {
+    fn facts_have_the_documented_size() {
         assert_eq!(size_of::<ImageFacts>(), 48);
     }
 
     #[test]
-    fn flat_images_of_any_size_have_numbers_and_no_hash() {
+    fn flat_images_have_measurements_and_no_hash() {
         for (width, height) in [(1, 1), (1, 3000), (3000, 1), (17, 5), (2048, 1300)] {
             let flat = measured(width, height, |_, _| 77);
             assert_eq!(flat.brightness, [77; 7]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn brightness_and_entropy_are_those_of_the_histogram() {
+    fn brightness_and_entropy_match_the_histogram() {
         let halves = measured(100, 100, |x, _| if x < 50 { 10 } else { 200 });
         assert_eq!(halves.brightness, [10, 10, 10, 10, 200, 200, 200]);
         assert_eq!(halves.entropy, 100);

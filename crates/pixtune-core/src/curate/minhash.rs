@@ -1,12 +1,12 @@
-//! Texts that are nearly the same: MinHash over runs of three words, and locality-sensitive hashing to find pairs.
+//! Similar texts: MinHash over shingles of three words, and locality-sensitive hashing to find pairs.
 //!
-//! A sketch keeps one byte of each of 64 minima. Twelve bands of five bytes propose pairs: two texts that share 80 % of
+//! A sketch has one byte of each of 64 minima. Twelve bands of five bytes propose pairs: two texts that share 80 % of
 //! their shingles meet in a band with a probability of 99 %, those that share 50 % with one of 32 %. Proposals are
 //! judged by the share of equal bytes.
 
 use super::groups::Groups;
 
-/// How many minima are kept.
+/// Minima of a sketch.
 pub const MINIMA: usize = 64;
 
 const BANDS: usize = 12;
@@ -15,18 +15,18 @@ const ROWS: usize = 5;
 /// Words in a shingle.
 const SHINGLE: usize = 3;
 
-/// Texts that share this much of their shingles are near-duplicates: the default, and what the bands are made for.
+/// The share of common shingles from which texts are near-duplicates; the bands are tuned for it.
 pub const SIMILAR: f64 = 0.8;
 
-/// Of a group of sketches that meet in a band, each is compared with so many at most.
+/// Maximum comparisons of a sketch with others in one band.
 const COMPARED: usize = 32;
 
-/// What is kept of a text.
+/// The MinHash sketch of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sketch<const KEPT: usize = MINIMA> {
     /// A byte of each minimum.
     pub minima: [u8; KEPT],
-    /// How many shingles it is made of, repetitions included; 0 for a text without a word.
+    /// The number of shingles, with repetitions; 0 for a text without words.
     pub shingles: u16,
 }
 
@@ -37,8 +37,8 @@ impl<const KEPT: usize> Default for Sketch<KEPT> {
 }
 
 impl<const KEPT: usize> Sketch<KEPT> {
-    /// The sketch of texts that follow each other. Only letters and digits count, in lower case; scripts without spaces
-    /// are cut into single characters.
+    /// The sketch of consecutive texts. Only letters and digits count, in lower case; scripts without spaces are split into
+    /// single characters.
     pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         let mut minima = [u32::MAX; MINIMA];
         let mut shingles = 0u16;
@@ -57,7 +57,7 @@ impl<const KEPT: usize> Sketch<KEPT> {
             for_each_word(text, |word| add(word, &mut minima));
         }
         if shingles == 0 && words > 0 {
-            // Shorter than a shingle: the text as a whole is one.
+            // A text shorter than a shingle is one shingle.
             shingles = 1;
             lower(&mut minima, mix(&last));
         }
@@ -75,14 +75,14 @@ impl<const KEPT: usize> Sketch<KEPT> {
             return 0.0;
         }
         let equal = self.minima.iter().zip(&other.minima).filter(|(one, other)| one == other).count();
-        // Bytes of different minima are equal once in 256.
+        // Bytes of different minima are equal by chance once in 256.
         let by_chance = 1.0 / 256.0;
         ((equal as f64 / KEPT as f64 - by_chance) / (1.0 - by_chance)).max(0.0)
     }
 }
 
 impl Sketch {
-    /// The bytes of a band, in the lower 40 bits; of a text without a word nothing.
+    /// The bytes of a band, in the lower 40 bits; `None` for a text without words.
     pub(super) fn band(&self, band: usize) -> Option<u64> {
         let bytes = &self.minima[band * ROWS..][..ROWS];
         (self.shingles > 0).then(|| bytes.iter().fold(0, |key, byte| key << 8 | u64::from(*byte)))
@@ -105,7 +105,7 @@ fn lower(minima: &mut [u32; MINIMA], shingle: u64) {
     }
 }
 
-/// Odd numbers without a pattern.
+/// Random odd numbers.
 const FACTORS: [u32; MINIMA] = {
     let mut factors = [0; MINIMA];
     let mut state = 0x2545_f491_4f6c_dd1du64;
@@ -148,9 +148,8 @@ fn for_each_word(text: &str, mut use_word: impl FnMut(u64)) {
     }
 }
 
-/// Calls `meet` with pairs of sketches that are at least `similar`, by their numbers; a number without a sketch meets nothing.
-/// Every sketch is compared with a bounded number of others. Pairs are told until all that belong together hang together,
-/// not each with each.
+/// Calls `meet` with the indices of pairs of sketches that are at least `similar`. Every sketch is compared with a bounded
+/// number of others; the pairs connect all members of a group, but not every pair is reported.
 pub fn near_texts<'s>(
     count: usize,
     sketch: impl Fn(u32) -> Option<&'s Sketch>,
@@ -163,7 +162,7 @@ pub fn near_texts<'s>(
     meet_in_bands(count, |index, band| sketch(index)?.band(band), is_near, meet);
 }
 
-/// Calls `meet` with pairs of the first `count` numbers that have one key in a band and are near.
+/// Calls `meet` with pairs of the first `count` indices that have a common key in a band and are near.
 pub(super) fn meet_in_bands(
     count: usize,
     key: impl Fn(u32, usize) -> Option<u64>,
@@ -188,7 +187,7 @@ fn meet_each(
     known: &mut Groups,
     meet: &mut impl FnMut(u32, u32),
 ) {
-    // One of each group so far speaks for it: those that are the same need no second look.
+    // One member represents each group so far, so that equal ones are not compared again.
     let mut speakers: Vec<u32> = Vec::new();
     for (_, index) in met {
         let mut placed = false;
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_punctuation_do_not_count_and_words_do() {
+    fn ignores_case_and_punctuation() {
         assert_eq!(similarity("The cat, sat on a MAT!", "the cat sat on a mat"), 1.0);
         assert_eq!(Sketch::<16>::of(["ab", "cd ef"]), Sketch::of(["ab cd ef"]));
         assert!(similarity("yes", "no") < 0.1);
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_is_close_to_the_share() {
+    fn estimate_is_close_to_the_share() {
         let mut errors = Vec::new();
         for (seed, changed) in (0..40).flat_map(|seed| [2, 5, 10, 20, 40].map(|changed| (seed, changed))) {
             let one: Vec<usize> = (0..300).map(|at| at + 1000 * seed).collect();
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn near_texts_meet_and_others_do_not() {
+    fn finds_similar_texts() {
         // Every third text is a copy of the one before it with one word of 200 changed.
         let mut texts = Vec::new();
         for n in 0..300 {

@@ -1,15 +1,15 @@
-//! Deciding over the whole set: which rows are duplicates, which side of the split each row stands on.
+//! Decisions over the whole dataset: which rows are duplicates, and the split of each row.
 //!
-//! Everything here is a function of small facts about rows; no image and no text is looked at.
+//! Everything here is a function of small facts about rows; no image and no text is read.
 
 mod duplicates;
 pub mod formats;
 mod groups;
 pub mod hamming;
+pub mod issues;
 pub mod measure;
 pub mod minhash;
 pub mod near;
-pub mod quality;
 mod split;
 mod texts;
 
@@ -23,23 +23,23 @@ pub use duplicates::Near;
 pub use groups::Groups;
 pub use measure::ImageFacts;
 pub use minhash::Sketch;
-pub use split::{Side, Split, SplitKind, Unmet, Validation, ValidationError, parse_size};
+pub use split::{Split, SplitKind, Subset, Unmet, Validation, ValidationError, parse_size};
 pub use texts::{TextSketch, Texts, near_text_groups};
 
-/// What is remembered of one row: 208 bytes, and 64 more for each of its images.
+/// The facts about one row: 208 bytes, and 64 more per image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
-    /// Which input it came from.
+    /// The index of its input.
     pub input: u32,
-    /// How many images it has; what is known of them stands beside the rows.
+    /// The number of its images, whose facts are stored separately.
     pub images: u32,
     /// The line of the input, from 1.
     pub line: u64,
     /// Where the row starts in the input.
     pub offset: u64,
-    /// How many bytes the row has in the input.
+    /// Bytes of the row in the input.
     pub length: u64,
-    /// How many bytes its finished line has, the line end included.
+    /// Bytes of its output line, with the line end.
     pub bytes: u64,
     /// Whether the scan already rejected it.
     pub rejected: bool,
@@ -47,9 +47,9 @@ pub struct Record {
     pub text: u128,
     /// Hash of everything before the last answer, without its images; 0 for none.
     pub prompt: u128,
-    /// What the last answer is.
+    /// The kind of the last answer.
     pub answer_kind: u8,
-    /// What its texts are compared by.
+    /// The sketch that its texts are compared by.
     pub texts: TextSketch,
     /// Hash of its group; 0 for none.
     pub group: u64,
@@ -61,28 +61,28 @@ pub struct Record {
     pub tokens: u32,
     /// Of these, tokens of images.
     pub image_tokens: u32,
-    /// Of these, tokens with loss.
+    /// Of these, trained tokens.
     pub trained_tokens: u32,
-    /// Images made smaller.
+    /// Downscaled images.
     pub shrunk: u32,
 }
 
-/// What is remembered of one image: 64 bytes.
+/// The facts about one image: 64 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageRecord {
-    /// Hash of its file, or of its address where it stays one.
+    /// Hash of its file, or of its URL if it is not fetched.
     pub content: u128,
-    /// What was measured; of images that were not decoded nothing is.
+    /// The measurements, if the image was decoded.
     pub facts: ImageFacts,
 }
 
 impl ImageRecord {
-    /// What makes two images the same: their pixels, where these are known, else their bytes.
+    /// The identity of the image: its pixels, if measured, else its bytes.
     pub fn identity(&self) -> u128 {
         if self.facts.is_measured() { u128::from(self.facts.pixels) } else { self.content }
     }
 
-    /// In how many bits the perceptual hashes differ.
+    /// The Hamming distance of the perceptual hashes.
     pub fn distance(&self, other: &ImageRecord) -> u32 {
         (self.facts.phash ^ other.facts.phash).count_ones()
     }
@@ -108,7 +108,7 @@ impl Records {
         &self.rows
     }
 
-    /// The images of all rows, one after the other.
+    /// The images of all rows, in order.
     pub fn images(&self) -> &[ImageRecord] {
         &self.images
     }
@@ -127,38 +127,38 @@ impl Records {
 /// Which duplicates are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dedup {
-    /// None, and none are told.
+    /// None, and none are reported.
     Off,
-    /// Those of the same pixels and the same text; near ones are told.
+    /// Exact ones: the same pixels and the same text; near-duplicates are reported.
     #[default]
     Exact,
-    /// Near ones too.
+    /// Near-duplicates too.
     Near,
 }
 
-/// What makes a duplicate.
+/// What duplicates are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum By {
-    /// Images and text: several questions about one image are no duplicates.
+    /// Images and text: several questions about one image are not duplicates.
     #[default]
     Sample,
-    /// Images alone, whatever is asked about them.
+    /// Images alone.
     Image,
 }
 
-/// What becomes of a row.
+/// The decision about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is trained on.
+    /// It is in the training split.
     Train,
-    /// It is held out.
+    /// It is in the validation split.
     Validation,
     /// The scan rejected it.
     Rejected,
-    /// It repeats another row.
+    /// It is a duplicate of another row.
     Duplicate(Repeat),
-    /// An image of it is odd, and such rows are to be dropped: the place in [`Decision::odd`].
-    Odd(usize),
+    /// One of its images is an outlier, and such rows are dropped: the index in [`Decision::outliers`].
+    Outlier(usize),
 }
 
 impl Verdict {
@@ -168,29 +168,29 @@ impl Verdict {
     }
 }
 
-/// Which row is repeated, and how nearly.
+/// The row that a row duplicates, and how similar the two are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
     /// The row that is kept.
     pub of: usize,
-    /// How near it is; nothing for the same pixels and the same text.
+    /// The similarity; `None` for the same pixels and the same text.
     pub near: Option<Near>,
 }
 
-/// What is decided by.
+/// The policy of the decisions.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// Which duplicates are rejected.
     pub dedup: Dedup,
-    /// What makes a duplicate.
+    /// What duplicates are compared by.
     pub by: By,
     /// Bits in which the hashes of near images may differ, at most [`hamming::MOST`].
     pub distance: u32,
-    /// Rules on odd images that reject the row.
+    /// Rules about outlier images that reject the row.
     pub drop: Vec<&'static Rule>,
-    /// What is held out.
+    /// The split.
     pub split: Split,
-    /// Threads to search on; the outcome does not depend on it.
+    /// Threads of the search; the result does not depend on it.
     pub threads: NonZeroUsize,
 }
 
@@ -207,35 +207,35 @@ impl Default for Policy {
     }
 }
 
-/// The outcome for a whole set.
+/// The decisions for a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// One verdict a row, in input order.
+    /// One verdict per row, in input order.
     pub verdicts: Vec<Verdict>,
-    /// Rows whose id an earlier row carries: (row, earlier row).
+    /// Rows with the id of an earlier row: (row, earlier row).
     pub repeated_ids: Vec<(usize, usize)>,
-    /// Rows that nearly repeat another and are kept all the same, in order.
+    /// Near-duplicates that are kept, in order.
     pub near: Vec<(usize, Repeat)>,
-    /// Rows with the images and the prompt of an earlier one and another answer: (row, earlier row).
+    /// Rows with the images and the prompt of an earlier row and a conflicting label: (row, earlier row).
     pub contradictions: Vec<(usize, usize)>,
-    /// Images that are unlike most of the set, in order.
-    pub odd: Vec<quality::Odd>,
-    /// In what the split is not what was asked for.
+    /// Outlier images, in order.
+    pub outliers: Vec<issues::Outlier>,
+    /// Where the split deviates from the request.
     pub unmet: Vec<Unmet>,
-    /// The images of all rows, grouped by what they show.
+    /// The images of all rows, grouped by content.
     pub images: Groups,
 }
 
-/// Decides about every row. `same` is asked whether two images, by their indices in [`Records::images`], look the same;
-/// only images whose hashes are close are asked for.
+/// Decides about every row. `same` compares two images, by their indices in [`Records::images`]; it is called only for images
+/// whose hashes are close.
 pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32) -> bool) -> Decision {
     let start = |row: &Record| if row.rejected { Verdict::Rejected } else { Verdict::Train };
     let mut verdicts: Vec<Verdict> = records.rows.iter().map(start).collect();
     let mut images = near::near_images(&records.images, policy.distance, policy.threads, same);
-    let odd = quality::odd(records);
-    for (place, odd) in odd.iter().enumerate() {
-        if policy.drop.contains(&odd.rule) && verdicts[odd.row] == Verdict::Train {
-            verdicts[odd.row] = Verdict::Odd(place);
+    let outliers = issues::outliers(records);
+    for (index, outlier) in outliers.iter().enumerate() {
+        if policy.drop.contains(&outlier.rule) && verdicts[outlier.row] == Verdict::Train {
+            verdicts[outlier.row] = Verdict::Outlier(index);
         }
     }
     if policy.dedup != Dedup::Off {
@@ -261,7 +261,7 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
         contradictions: duplicates::contradictions(records, &verdicts),
         verdicts,
         near,
-        odd,
+        outliers,
         unmet,
         images,
     }
@@ -293,12 +293,12 @@ fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> 
     repeated
 }
 
-/// The hash by which images and texts are told apart: XXH3, 128 bits.
+/// The hash that identifies images and texts: XXH3, 128 bits.
 pub fn content_hash(bytes: &[u8]) -> u128 {
     twox_hash::XxHash3_128::oneshot(bytes)
 }
 
-/// What kind of answer a text is, for strata: 0 nothing, 1 one word, 2 a number with or without a unit, 3 JSON, 4 several
+/// The kind of an answer, for strata: 0 empty, 1 one word, 2 a number with or without a unit, 3 JSON, 4 several
 /// lines, 5 one line.
 pub fn answer_kind(text: &str) -> u8 {
     let text = text.trim();
@@ -316,12 +316,12 @@ pub fn answer_kind(text: &str) -> u8 {
     }
 }
 
-/// A short hash of a group, a stratum or an id; never 0, which stands for none.
+/// A short hash of a group, a stratum or an id; never 0, which means none.
 pub fn label_hash(text: &str) -> u64 {
     twox_hash::XxHash3_64::oneshot(text.as_bytes()).max(1)
 }
 
-/// A hasher for keys that are hashes already.
+/// A hasher for keys that are already hashes.
 #[derive(Default)]
 struct Prehashed(u64);
 
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn several_questions_about_one_image_are_no_duplicates() {
+    fn several_questions_about_one_image_are_not_duplicates() {
         let set = records(&[(1, &[7], 0), (2, &[7], 0), (1, &[7], 0), (1, &[7, 8], 0), (1, &[8, 7], 0)]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, None, Some(0), None, None]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, Some(0), Some(0), None, None]);
@@ -371,20 +371,20 @@ mod tests {
     }
 
     #[test]
-    fn text_alone_is_no_image_duplicate() {
+    fn text_only_rows_are_not_image_duplicates() {
         let set = records(&[(1, &[], 0), (1, &[], 0)]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Image), [None, None]);
         assert_eq!(duplicates(&set, Dedup::Exact, By::Sample), [None, Some(0)]);
     }
 
     #[test]
-    fn repeated_ids_are_told_of_rows_that_stay() {
+    fn reports_repeated_ids_of_kept_rows() {
         let set = records(&[(1, &[1], 5), (2, &[2], 5), (1, &[1], 5), (3, &[3], 0), (4, &[4], 0)]);
         assert_eq!(decide(&set, &Policy::default(), &mut |_, _| true).repeated_ids, [(1, 0)]);
     }
 
     #[test]
-    fn a_record_is_as_small_as_documented() {
+    fn record_has_the_documented_size() {
         assert_eq!((size_of::<Record>(), size_of::<ImageRecord>()), (208, 64));
     }
 }

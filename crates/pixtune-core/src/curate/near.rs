@@ -1,4 +1,4 @@
-//! Which images of a set show the same.
+//! Groups of near-duplicate images.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -8,22 +8,22 @@ use super::groups::Groups;
 use super::hamming::pairs_within;
 use super::{ImageRecord, Prehashed};
 
-/// Perceptual hashes that differ in so many bits are compared more closely: the default. Of images with 3 % cut off
-/// every side nine in ten are within it, and of 7,140 pairs of different photographs none.
+/// The default maximum Hamming distance of images that are compared more closely. Nine in ten images with 3 % cropped off every
+/// side are within it, and none of 7,140 pairs of different photographs.
 pub const DISTANCE: u32 = 10;
 
-/// Mean chroma may differ by so much in each quarter: a brightened copy differs by less, a recolored one by more.
+/// Maximum difference of the mean chroma in each quarter: a brightened copy differs by less, a recolored one by more.
 const CHROMA: u8 = 16;
 
-/// The shapes of two images may differ by so much: cutting 3 % off two sides of one changes it by 6 %.
+/// Maximum difference of aspect ratios: cropping 3 % off two sides changes it by 6 %.
 const SHAPE: f64 = 0.08;
 
-/// Of the images with one hash, so many are compared with those of another; pages of one template can share a hash by
-/// the thousand, and need not be compared each with each to know that they differ.
+/// Maximum images with one hash that are compared with those of another: thousands of pages of one template can share a hash,
+/// and need not be compared pairwise to know that they differ.
 const COMPARED: usize = 16;
 
-/// Groups the images that show the same: the same pixels; or hashes within `distance`, similar colors and shape,
-/// and `same` says so of the two, by their indices.
+/// Groups images with the same pixels, and images with hashes within `distance`, similar colors and aspect ratios for which
+/// `same` returns true.
 pub fn near_images(
     images: &[ImageRecord],
     distance: u32,
@@ -47,7 +47,7 @@ pub fn near_images(
     groups
 }
 
-/// Joins images of the same pixels; of each kind the first is given with its hash, if it has one.
+/// Joins images with the same pixels; returns the first of each with its hash, if it has one.
 fn join_identical(images: &[ImageRecord], groups: &mut Groups) -> Vec<(u64, u32)> {
     let mut first: HashMap<u128, u32, BuildHasherDefault<Prehashed>> = HashMap::default();
     let mut different = Vec::new();
@@ -69,7 +69,7 @@ struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
-    /// Groups the images of one hash; one of each group speaks for it.
+    /// Groups the images of one hash; one of each group represents it.
     fn sort_out(&mut self, shelf: &[(u64, u32)]) -> Vec<u32> {
         let mut speakers: Vec<u32> = Vec::new();
         for (_, index) in shelf {
@@ -80,7 +80,7 @@ impl Matcher<'_> {
         speakers
     }
 
-    /// Whether two belong together, by what is known or by a look at them.
+    /// Whether two images belong together, by earlier results or by comparison.
     fn compare(&mut self, one: u32, other: u32) -> bool {
         if self.groups.first(one) == self.groups.first(other) {
             return true;
@@ -94,7 +94,7 @@ impl Matcher<'_> {
     }
 }
 
-/// Whether colors and shape let two images be the same.
+/// Whether colors and aspect ratios allow two images to be the same.
 pub fn plausible(one: &ImageRecord, other: &ImageRecord) -> bool {
     let chroma = one.facts.chroma.as_flattened().iter().zip(other.facts.chroma.as_flattened());
     let shape = |image: &ImageRecord| f64::from(image.facts.width) / f64::from(image.facts.height.max(1));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_grouped_by_pixels_then_by_hash_and_look() {
+    fn groups_images_by_pixels_then_by_hash_and_comparison() {
         let size = (400, 300);
         let set = [
             image(1, 0b1111, size),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_one_template_are_not_compared_each_with_each() {
+    fn pages_of_one_template_are_not_compared_pairwise() {
         let pages: Vec<ImageRecord> = (1..2000).map(|page| image(page, 77, (400, 300))).collect();
         let mut looks = 0;
         let firsts = firsts(&pages, |_, _| {

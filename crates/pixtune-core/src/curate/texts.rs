@@ -1,37 +1,37 @@
-//! What is remembered of a sample's texts, and which samples say nearly the same.
+//! Sketches of texts, and groups of similar samples.
 
 use super::content_hash;
 use super::groups::Groups;
 use super::minhash::{SIMILAR, Sketch, meet_in_bands};
 use crate::sample::{Arguments, Content, Message, Part, Sample};
 
-/// How many minima of an answer are kept.
+/// Minima of an answer.
 pub const ANSWER: usize = 16;
 
-/// What two samples' texts are compared by: 92 bytes.
+/// The sketch that the texts of two samples are compared by: 92 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TextSketch {
-    /// Of all of its text.
+    /// Of the whole text.
     pub all: Sketch,
-    /// Of its last answer.
+    /// Of the last answer.
     pub answer: Sketch<ANSWER>,
-    /// Hash of the last answer, in halves so that no room is lost to alignment.
+    /// Hash of the last answer, in halves to avoid padding.
     pub answer_hash: [u32; 2],
 }
 
-/// The texts of one sample, its roles and images left out.
+/// The texts of one sample, without roles and images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Texts {
     /// Hash of everything before the last answer; 0 for none.
     pub prompt: u128,
-    /// What the last answer is.
+    /// The kind of the last answer.
     pub answer_kind: u8,
-    /// What near texts are found by.
+    /// The sketch.
     pub sketch: TextSketch,
 }
 
 impl Texts {
-    /// Looks at all messages; the last is the answer, those before it are the prompt.
+    /// Reads all messages: the last is the answer, the others are the prompt.
     pub fn of<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Texts {
         let Some((last, before)) = sample.messages.split_last() else { return Texts::default() };
         let mut prompt = Vec::new();
@@ -59,22 +59,22 @@ impl Texts {
 }
 
 impl TextSketch {
-    /// The share of the text that is the same, in per cent.
+    /// The share of the text that is the same, in percent.
     pub fn similarity(&self, other: &TextSketch) -> u8 {
         (self.all.similarity(&other.all) * 100.0).round() as u8
     }
 
-    /// Whether the last answers are the same or nearly so. Texts can be close as a whole, by a long prompt, while what is
-    /// answered differs.
+    /// Whether the last answers are the same or similar. Whole texts can be similar because of a long prompt while the answers
+    /// differ.
     pub fn same_answer(&self, other: &TextSketch) -> bool {
         self.answer_hash == other.answer_hash || self.answer.similarity(&other.answer) >= SIMILAR
     }
 }
 
-/// Groups the texts that nearly say the same: as a whole, and in their answers.
+/// Groups texts that are similar as a whole and in their answers.
 ///
-/// A band also takes two bytes of the answer. Where all samples share a long prompt, all of them meet by it, and those with
-/// one answer would not find each other among them.
+/// A band also has two bytes of the answer: if all samples share a long prompt, all of them would meet in its bands, and those
+/// with the same answer would not find each other.
 pub fn near_text_groups<'t, T>(texts: &'t [T], sketch: impl Fn(&'t T) -> &'t TextSketch) -> Groups {
     let sketch = |index: u32| sketch(&texts[index as usize]);
     let key = |index, band: usize| {
@@ -102,7 +102,7 @@ fn hash(texts: &[String]) -> u128 {
     content_hash(&bytes)
 }
 
-/// The texts of a message, its calls among them.
+/// The texts of a message, with its calls.
 fn texts<T: AsRef<str>>(message: &Message<T>, out: &mut Vec<String>) {
     let content = |content: &Content<T>, out: &mut Vec<String>| match content {
         Content::Text(text) => out.push(text.as_ref().to_owned()),
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_answers_find_each_other_below_one_long_prompt() {
+    fn groups_similar_answers_to_one_long_prompt() {
         let prompt = "Read every line of this bill and tell what is to be paid in the end. ".repeat(20);
         let answer = |n: usize| (0..40).map(|at| format!("w{} ", n * 100 + at)).collect::<String>();
         let texts: Vec<TextSketch> = (0..2000)
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_one_prompt_belong_together_by_their_answers() {
+    fn groups_texts_of_one_prompt_by_their_answers() {
         let long =
             "Read every line of the bill in this image and tell what is to be paid in the end. ".repeat(4);
         let texts = [

@@ -1,4 +1,4 @@
-//! A finding in the user's data: which rule, how bad, where, and what to do about it.
+//! Findings in the user's data: the rule, its severity, the location and a hint. A leaf: it knows nothing but `json`.
 
 mod pointer;
 mod rule;
@@ -10,10 +10,10 @@ use crate::json;
 pub use pointer::{Pointer, pointer_push};
 pub use rule::{Group, Rule};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The sample is usable; the user should know.
+    /// The sample is usable, but the user should know.
     Warning,
     /// The sample cannot be used as it is.
     Error,
@@ -29,12 +29,12 @@ impl Severity {
     }
 }
 
-/// Whether `fix` may repair a finding.
+/// How safe the repair of a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fix {
-    /// The repaired sample says the same.
+    /// The repaired sample has the same content.
     Safe,
-    /// Repairing guesses; only on request.
+    /// The repair guesses; it is made only on request.
     Unsafe,
 }
 
@@ -48,10 +48,10 @@ impl Fix {
     }
 }
 
-/// What a check says about a row, before it is known which row it is.
+/// A violation of a rule in a row, without the location of the row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// The rule that was broken.
+    /// The violated rule.
     pub rule: &'static Rule,
     /// JSON pointer (RFC 6901) into the row; of a table row, `/COLUMN`.
     pub pointer: String,
@@ -59,9 +59,9 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// How bad it is here: the rule's severity, unless the target of the data says otherwise.
+    /// The severity: the rule's, unless the target overrides it.
     pub severity: Severity,
-    /// Byte offset into the row, where the place is known more closely than by the pointer.
+    /// Byte offset into the row, if known more exactly than by the pointer.
     pub offset: Option<usize>,
 }
 
@@ -78,41 +78,41 @@ impl Finding {
         }
     }
 
-    /// The same finding at a byte of the row.
+    /// Sets the byte offset.
     #[must_use]
     pub fn at_byte(mut self, offset: usize) -> Finding {
         self.offset = Some(offset);
         self
     }
 
-    /// The same finding with a hint.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Finding {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The finding at its place.
+    /// Locates the finding in a file.
     pub fn at(self, file: &str, line: u64) -> Diagnostic {
         Diagnostic { file: file.to_owned(), line, column: None, finding: self }
     }
 }
 
-/// A finding and the row it is about.
+/// A finding and the location of its row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
-    /// The file as the user named it.
+    /// The file, as the user named it.
     pub file: String,
-    /// Its line, from 1; where a row spans several, the first.
+    /// The line of the row, from 1; if the row spans several lines, the first.
     pub line: u64,
-    /// The byte of the line, from 1, where it is known.
+    /// The byte of the line, from 1, if known.
     pub column: Option<u64>,
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
 }
 
 impl Diagnostic {
-    /// The contract's JSON object, without a line end; `extra` members follow the fixed ones.
+    /// The finding as a JSON object, without a line end.
     pub fn to_json(&self) -> String {
         let mut out = String::from("{");
         self.write_members(&mut out);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_as_text() {
+    fn displays_as_text() {
         assert_eq!(
             finding().to_string(),
             "error[image-unreadable]: train.csv:41 /image: `photos/0041.jpg` is an HTML page, not an image\n  hint: fetch it again"
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_as_json() {
+    fn converts_to_json() {
         assert_eq!(
             finding().to_json(),
             r#"{"rule":"image-unreadable","severity":"error","file":"train.csv","line":41,"pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","fix":"unsafe"}"#
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_line_carries_the_row() {
+    fn rejected_line_contains_the_row() {
         assert_eq!(
             finding().to_rejected(r#"{"image":"a"}"#),
             r#"{"file":"train.csv","line":41,"rule":"image-unreadable","severity":"error","pointer":"/image","message":"`photos/0041.jpg` is an HTML page, not an image","hint":"fetch it again","row":{"image":"a"}}"#

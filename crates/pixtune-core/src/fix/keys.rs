@@ -1,4 +1,4 @@
-//! Keys that stand twice, are null or are not part of the format.
+//! Keys that are duplicate, null or not part of the format.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -9,28 +9,28 @@ use crate::json::Value;
 use crate::rules::{JSON_DUPLICATE_KEY, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use crate::strict;
 
-/// Of members with one key the last stays, as readers have it.
-pub(super) fn duplicates(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if mender.may(&JSON_DUPLICATE_KEY) {
-        unique(row, &mut String::new(), mender);
+/// Keeps the last of several members with one key, as readers do.
+pub(super) fn duplicates(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if repairer.may(&JSON_DUPLICATE_KEY) {
+        unique(row, &mut String::new(), repairer);
     }
 }
 
-fn unique(value: &mut Value<'_>, pointer: &mut String, mender: &mut Repairer<'_>) {
+fn unique(value: &mut Value<'_>, pointer: &mut String, repairer: &mut Repairer<'_>) {
     let length = pointer.len();
     match value {
         Value::Array(values) => {
             for (index, value) in values.iter_mut().enumerate().filter(|(_, value)| holds_more(value)) {
                 *pointer = pointer_push(pointer, index);
-                unique(value, pointer, mender);
+                unique(value, pointer, repairer);
                 pointer.truncate(length);
             }
         }
         Value::Object(members) => {
-            keep_last(members, pointer, mender);
+            keep_last(members, pointer, repairer);
             for (key, value) in members.iter_mut().filter(|(_, value)| holds_more(value)) {
                 *pointer = pointer_push(pointer, &*key);
-                unique(value, pointer, mender);
+                unique(value, pointer, repairer);
                 pointer.truncate(length);
             }
         }
@@ -42,9 +42,9 @@ fn holds_more(value: &Value<'_>) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Drops all but the last member of each key. (Python keeps the last value in the place of the first key; the place
-/// shows only inside of a tool's schema and is kept there too.)
-fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, mender: &mut Repairer<'_>) {
+/// Drops all but the last member of each key. (Python keeps the last value at the position of the first key. The position
+/// matters only inside a tool's schema, where it is preserved too.)
+fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, repairer: &mut Repairer<'_>) {
     let mut seen = HashSet::with_capacity(members.len());
     if members.iter().all(|(key, _)| seen.insert(key.as_ref())) {
         return;
@@ -56,8 +56,8 @@ fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, me
             Some(place) => {
                 let place: usize = *place;
                 kept[place].1 = value;
-                let message = "an earlier value of the same key removed; readers take the last";
-                mender.did(&JSON_DUPLICATE_KEY, pointer_push(pointer, &key), message);
+                let message = "removed an earlier value of the same key; readers use the last";
+                repairer.did(&JSON_DUPLICATE_KEY, pointer_push(pointer, &key), message);
             }
             None => {
                 places.insert(key.clone(), kept.len());
@@ -68,14 +68,14 @@ fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, me
     *members = kept;
 }
 
-/// Images and other media beside the conversation: without them the texts would speak of nothing.
+/// Images and other media beside the conversation: without them the texts would refer to nothing.
 const MEDIA: [&str; 8] = ["image", "images", "video", "videos", "audio", "audios", "pictures", "objects"];
 
-/// What the format needs; leaving out a null would only change the complaint.
+/// Required keys: removing a null would only change the finding.
 const NEEDED: [&str; 9] =
     ["role", "content", "text", "image_url", "image", "url", "messages", "function", "name"];
 
-/// Settings of a request, which do not reach the tokens.
+/// Request settings, which do not change the tokens.
 const SETTINGS: [&str; 11] = [
     "model",
     "temperature",
@@ -90,21 +90,21 @@ const SETTINGS: [&str; 11] = [
     "response_format",
 ];
 
-/// Removes what the reference forbids and nobody trains on. A row without messages keeps everything: its keys may be all
-/// it has to say.
-pub(super) fn not_of_the_format(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Removes keys that the reference rejects and training ignores. A row without messages keeps all keys: they may be its
+/// content.
+pub(super) fn not_of_the_format(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("messages").and_then(Value::as_array).is_none() {
         return;
     }
     loop {
-        // What is removed may have hidden more: each round reaches at least one level deeper, and there are few.
+        // A removed key may have hidden others: each round reaches at least one level deeper, and there are few levels.
         let mut removed = BTreeSet::new();
         for finding in strict::read_all(row).findings {
-            if mender.may(finding.rule)
+            if repairer.may(finding.rule)
                 && let Some((pointer, message)) = surplus(row, &finding)
                 && removed.insert(pointer.clone())
             {
-                mender.did(finding.rule, pointer, message);
+                repairer.did(finding.rule, pointer, message);
             }
         }
         if removed.is_empty() {
@@ -114,13 +114,13 @@ pub(super) fn not_of_the_format(row: &mut Value<'_>, mender: &mut Repairer<'_>) 
     }
 }
 
-/// The member that is to go, and why.
+/// The member to remove, and the reason.
 fn surplus(row: &Value<'_>, finding: &Finding) -> Option<(String, String)> {
     let key = tree::last_step(&finding.pointer);
     let first = finding.pointer.split('/').nth(1).unwrap_or_default();
-    let removed = |pointer: String, what: &str| Some((pointer, format!("`{}` removed: {what}", short(&key))));
+    let removed = |pointer: String, what: &str| Some((pointer, format!("removed `{}`: {what}", short(&key))));
     if SETTINGS.contains(&first) {
-        let message = format!("`{first}` removed: a setting of a request, which training does not see");
+        let message = format!("removed `{first}`: a request setting, which training ignores");
         return Some((format!("/{first}"), message));
     }
     if finding.rule == &NULL_KEY {

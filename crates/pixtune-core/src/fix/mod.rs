@@ -1,9 +1,8 @@
-//! Repairing a row without guessing: other spellings, what formats carry along, ids, lists where strings are asked for.
+//! Repairs of a row: other spellings, surplus keys, ids, lists in place of strings.
 //!
-//! Every change is tied to the rule whose breach it repairs and made only where that rule is wanted. A safe change leaves a
-//! row that the reference takes with the same tokens and the same mask; what guesses is done only on request. A repaired
-//! row is repaired no further: `fix` of its result changes nothing. Images need their bytes and are repaired in
-//! `pixtune-io`.
+//! Every change belongs to the rule whose violation it repairs, and is made only if that rule is selected. A safe change
+//! keeps the tokens and the mask of a row that the reference accepts; an unsafe one guesses and is made only on request.
+//! Repairing a repaired row changes nothing. Images need their bytes and are repaired in `pixtune-io`.
 
 mod keys;
 mod openai;
@@ -21,51 +20,51 @@ use crate::json::Value;
 use crate::rules::{JSON_LONE_SURROGATE, MISSING_FIELD};
 use crate::target::{MISTRAL, Target};
 
-/// Something that was changed.
+/// A change that was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The rule that was broken.
+    /// The rule that was violated.
     pub rule: &'static Rule,
-    /// Whether the row says the same as before, or something was guessed or left out.
+    /// Whether the row still says the same, or something was guessed or dropped.
     pub fix: Fix,
-    /// JSON pointer to the place, in the row as it stood when the change was made.
+    /// JSON pointer into the row as it was when the change was made.
     pub pointer: String,
-    /// What was done: lower case, no full stop, values in backticks.
+    /// What was done, in the past tense: lower case, no full stop, values in backticks.
     pub message: String,
 }
 
-/// What may be changed.
+/// Which changes are wanted.
 #[derive(Clone, Copy)]
 pub struct Wanted<'w> {
-    /// Which rules' breaches are to be repaired.
+    /// Whether violations of a rule are to be repaired.
     pub rule: &'w dyn Fn(&Rule) -> bool,
-    /// Whether guesses are allowed.
+    /// The least safe kind of change that is allowed.
     pub most: Fix,
-    /// Whose spelling is written.
+    /// The target whose form is written.
     pub target: &'w Target,
 }
 
-/// Repairs a row as far as it can be repaired.
+/// Repairs a row as far as possible.
 pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) {
     let mut row = row;
-    let mut mender = Repairer { wanted, changes: Vec::new() };
+    let mut repairer = Repairer { wanted, changes: Vec::new() };
     if row.as_object().is_some() {
-        // What a later family takes away may be all that kept an earlier one from its work.
+        // A later family may remove the very thing that stopped an earlier one.
         for _ in 0..MOST_ROUNDS {
-            let before = mender.changes.len();
-            FAMILIES.iter().for_each(|repair| repair(&mut row, &mut mender));
-            if mender.changes.len() == before {
+            let before = repairer.changes.len();
+            FAMILIES.iter().for_each(|repair| repair(&mut row, &mut repairer));
+            if repairer.changes.len() == before {
                 break;
             }
         }
     }
-    (row, mender.changes)
+    (row, repairer.changes)
 }
 
-/// A record of another tool as a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, images beside
-/// them go to their `<image>` places, or to one side of the first question where there are none. Only spellings change;
-/// what else is wrong stays for whoever reads on. `None` where the row is no such record; a finding where its turns cannot
-/// be read, or images and places do not match.
+/// Converts a record of another tool to a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, and
+/// images listed beside them move to their `<image>` placeholders, or before or after the first question if there are none.
+/// Only spellings change; the caller finds other problems. Returns `None` if the row is not such a record, and a finding if
+/// its turns cannot be read or images and placeholders do not match.
 pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<Option<Value<'a>>, Finding> {
     if !is_record(row) {
         return Ok(None);
@@ -73,34 +72,34 @@ pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<O
     let has_messages = row.get("messages").is_some();
     let mut row = row.clone();
     let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL };
-    let mut mender = Repairer { wanted: &wanted, changes: Vec::new() };
+    let mut repairer = Repairer { wanted: &wanted, changes: Vec::new() };
     for spelling in [records::repair, openai::repair, turns::roles, tools::definitions] {
-        spelling(&mut row, &mut mender);
+        spelling(&mut row, &mut repairer);
     }
     if row.get("messages").is_none() {
-        let message = "the row looks like a record of another tool, but its turns cannot be read";
+        let message = "the row looks like a record of another tool, but its messages cannot be read";
         return Err(Finding::new(&MISSING_FIELD, "", message));
     }
     if !has_messages {
-        // ShareGPT's calls have no ids, and the reference needs them.
-        tools::ids(&mut row, &mut mender);
+        // ShareGPT's calls have no ids, and the reference requires them.
+        tools::ids(&mut row, &mut repairer);
     }
     records::place_rest(&mut row, position)?;
     Ok(Some(row))
 }
 
-/// The change that writing a row anew makes of half a surrogate pair.
+/// The change that rewriting a row makes to half a surrogate pair.
 pub fn lone_surrogate() -> Change {
-    let message = "half of a surrogate pair written as U+FFFD, as the reference's tokenizer reads it";
+    let message = "wrote half of a surrogate pair as U+FFFD, as the reference tokenizer reads it";
     Change { rule: &JSON_LONE_SURROGATE, fix: Fix::Safe, pointer: String::new(), message: message.into() }
 }
 
-/// Two are enough for nearly all rows: one that repairs, one that finds nothing left.
+/// Two are enough for nearly all rows: one that repairs, and one that finds nothing more.
 const MOST_ROUNDS: usize = 8;
 
 type Family = fn(&mut Value<'_>, &mut Repairer<'_>);
 
-/// In this order, what one family makes is known to those after it.
+/// In this order, each family sees the results of those before it.
 const FAMILIES: &[Family] = &[
     keys::duplicates,
     records::repair,
@@ -114,12 +113,12 @@ const FAMILIES: &[Family] = &[
     turns::answer_lists,
     turns::systems,
     turns::neighbors,
-    turns::behind_the_last_answer,
+    turns::after_the_last_answer,
     tools::ids,
     words::control_tokens,
 ];
 
-/// Knows what may be changed and writes down what was.
+/// Knows which changes are wanted and records those that are made.
 struct Repairer<'w> {
     wanted: &'w Wanted<'w>,
     changes: Vec<Change>,

@@ -1,51 +1,55 @@
-//! Older spellings: OpenAI's functions, mistral-finetune's own keys, and what other APIs call roles and parts.
+//! Older spellings: OpenAI's functions, mistral-finetune's own keys.
 
 use super::{Repairer, tree};
 use crate::json::{self, Value};
 use crate::rules::{MISSING_FIELD, UNKNOWN_KEY};
 
-pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+pub(super) fn repair(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("messages").and_then(Value::as_array).is_none() {
         return;
     }
-    if mender.may(&UNKNOWN_KEY) {
-        tools_by_other_names(row, mender);
+    if repairer.may(&UNKNOWN_KEY) {
+        tools_by_other_names(row, repairer);
         for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
-            function_call(index, message, mender);
+            function_call(index, message, repairer);
         }
-        only_last(row, mender);
+        only_last(row, repairer);
     }
-    if mender.may(&MISSING_FIELD) {
+    if repairer.may(&MISSING_FIELD) {
         for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
             if message.get("content").is_none() && message.text("text").is_some() {
                 tree::rename(message, "text", "content");
-                mender.did(&MISSING_FIELD, format!("/messages/{index}/text"), "`text` renamed `content`");
+                repairer.did(
+                    &MISSING_FIELD,
+                    format!("/messages/{index}/text"),
+                    "renamed `text` to `content`",
+                );
             }
         }
     }
 }
 
-fn tools_by_other_names(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+fn tools_by_other_names(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     for key in ["functions", "available_tools"] {
         if row.get("tools").is_none_or(|tools| *tools == Value::Null)
             && row.get(key).and_then(Value::as_array).is_some()
             && let Some(list) = tree::take(row, key)
         {
             tree::set(row, "tools", list);
-            mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` written as `tools`"));
+            repairer.did(&UNKNOWN_KEY, format!("/{key}"), format!("rewrote `{key}` as `tools`"));
         }
     }
 }
 
-/// `function_call`, and a turn of the role `function_call` as ShareGPT writes it, become `tool_calls`.
-fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Rewrites `function_call`, and ShareGPT's messages with the role `function_call`, as `tool_calls`.
+fn function_call(index: usize, message: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if tree::role(message) == "function_call" {
         let Some(call) = message.text("content").and_then(called) else { return };
         tree::take(message, "content");
         tree::set(message, "role", tree::string("assistant"));
         tree::set(message, "tool_calls", Value::Array(vec![call]));
-        let text = "the role `function_call` written as the assistant's `tool_calls`";
-        return mender.did(&UNKNOWN_KEY, format!("/messages/{index}/role"), text);
+        let text = "rewrote the role `function_call` as `tool_calls` of the assistant";
+        return repairer.did(&UNKNOWN_KEY, format!("/messages/{index}/role"), text);
     }
     let has_calls =
         message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
@@ -59,14 +63,14 @@ fn function_call(index: usize, message: &mut Value<'_>, mender: &mut Repairer<'_
     let call = tree::object([("type", tree::string("function")), ("function", function)]);
     tree::take(message, "tool_calls");
     tree::set(message, "tool_calls", Value::Array(vec![call]));
-    mender.did(
+    repairer.did(
         &UNKNOWN_KEY,
         format!("/messages/{index}/function_call"),
-        "`function_call` written as `tool_calls`",
+        "rewrote `function_call` as `tool_calls`",
     );
 }
 
-/// A call written as a JSON text of `name` and `arguments`.
+/// Reads a call that is written as JSON text with `name` and `arguments`.
 fn called<'a>(text: &str) -> Option<Value<'a>> {
     let call = json::parse(text).ok()?.value.into_owned();
     let name = call.text("name")?.to_owned();
@@ -79,8 +83,8 @@ fn called<'a>(text: &str) -> Option<Value<'a>> {
     Some(tree::object([("type", tree::string("function")), ("function", function)]))
 }
 
-/// mistral-finetune trains the last answer alone where a row says so; weights say the same.
-fn only_last(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Rewrites mistral-finetune's `only_last`, which trains only the last answer, as weights.
+fn only_last(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("only_last") != Some(&Value::Bool(true)) {
         return;
     }
@@ -91,5 +95,5 @@ fn only_last(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         tree::set(message, "weight", Value::Number("0".into()));
     }
     tree::take(row, "only_last");
-    mender.did(&UNKNOWN_KEY, "/only_last", "`only_last` written as weights 0 of the earlier answers");
+    repairer.did(&UNKNOWN_KEY, "/only_last", "rewrote `only_last` as weight 0 on the earlier answers");
 }

@@ -1,4 +1,4 @@
-//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, images beside the messages.
+//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, images listed beside the messages.
 
 use super::{Repairer, tree, turns};
 use crate::columns::{ImagePosition, PLACEHOLDER};
@@ -6,33 +6,38 @@ use crate::diagnostic::Finding;
 use crate::foreign::{images_key, is_conversation, is_image_placeholder};
 use crate::json::Value;
 use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY, WRONG_TYPE};
+use crate::text::counted;
 
-pub(super) fn repair(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if row.get("messages").is_none() && mender.may(&MISSING_FIELD) {
-        conversation(row, mender);
+pub(super) fn repair(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if row.get("messages").is_none() && repairer.may(&MISSING_FIELD) {
+        conversation(row, repairer);
     }
     if row.get("messages").and_then(Value::as_array).is_some() {
-        if mender.may(&UNKNOWN_KEY) {
-            system_beside(row, mender);
+        if repairer.may(&UNKNOWN_KEY) {
+            system_beside(row, repairer);
         }
-        images_beside(row, mender);
+        images_beside(row, repairer);
     }
 }
 
-/// Puts images that are still beside the messages to the first question, where nothing says otherwise; refuses other
-/// numbers of places than images.
+/// Moves images that are still listed beside the messages into the first question if there are no placeholders; rejects
+/// placeholders whose number differs from the number of images.
 pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result<(), Finding> {
     let Some(key) = images_key(row) else { return Ok(()) };
     let pointer = format!("/{key}");
     let Some(images) = row.get(key).and_then(references) else {
-        return Err(Finding::new(&WRONG_TYPE, pointer, "images are named by paths, addresses or data URIs"));
+        return Err(Finding::new(&WRONG_TYPE, pointer, "images must be paths, URLs or data URIs"));
     };
     let messages = row.get("messages").and_then(Value::as_array).unwrap_or_default();
     let places: usize = messages.iter().map(|message| places_in(message.get("content"))).sum();
     if places > 0 {
-        let message = format!("the messages have {places} places for the {} of `{key}`", images.len());
+        let message = format!(
+            "the messages have {} for {} in `{key}`",
+            counted(places as u64, "placeholder"),
+            counted(images.len() as u64, "image")
+        );
         return Err(Finding::new(&IMAGE_PLACEHOLDERS, pointer, message)
-            .hint(format!("each `{PLACEHOLDER}` of a user is one image, in order")));
+            .hint(format!("each `{PLACEHOLDER}` in a user message stands for one image, in order")));
     }
     let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
     let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return Ok(()) };
@@ -48,11 +53,11 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
     Ok(())
 }
 
-/// Makes `messages` of whatever stands for them.
-fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Converts other representations of a conversation to `messages`.
+fn conversation(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("interactions").and_then(Value::as_array).is_some() {
         tree::rename(row, "interactions", "messages");
-        return mender.did(&MISSING_FIELD, "/interactions", "`interactions` renamed `messages`");
+        return repairer.did(&MISSING_FIELD, "/interactions", "renamed `interactions` to `messages`");
     }
     for key in ["conversations", "conversation"] {
         if row.get(key).is_some_and(is_conversation) {
@@ -61,8 +66,10 @@ fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
                 rename_where_missing(turn, "from", "role");
                 rename_where_missing(turn, "value", "content");
             }
-            let message = format!("`{key}` renamed `messages`, and in its turns `from` and `value`");
-            return mender.did(&MISSING_FIELD, format!("/{key}"), message);
+            let message = format!(
+                "renamed `{key}` to `messages`, and `from` and `value` in them to `role` and `content`"
+            );
+            return repairer.did(&MISSING_FIELD, format!("/{key}"), message);
         }
     }
     let made = instruction(row).or_else(|| prompt(row));
@@ -72,7 +79,7 @@ fn conversation(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         }
         tree::set(row, "messages", Value::Array(messages));
         let keys: Vec<String> = used.iter().map(|key| format!("`{key}`")).collect();
-        mender.did(&MISSING_FIELD, "", format!("{} written as `messages`", keys.join(", ")));
+        repairer.did(&MISSING_FIELD, "", format!("rewrote {} as `messages`", keys.join(", ")));
     }
 }
 
@@ -84,8 +91,8 @@ fn rename_where_missing(value: &mut Value<'_>, key: &str, new: &'static str) {
 
 type Made<'a> = Option<(Vec<Value<'a>>, Vec<&'static str>)>;
 
-/// An Alpaca record: `instruction`, perhaps `input` and earlier rounds in `history`, and `output`. The input goes below
-/// the instruction, as LLaMA-Factory has it.
+/// Converts an Alpaca record: `instruction`, `output`, and perhaps `input` and earlier rounds in `history`. The input is
+/// appended to the instruction on a new line, as in LLaMA-Factory.
 fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
     let instruction = row.text("instruction")?;
     let output = row.text("output")?.to_owned();
@@ -122,7 +129,7 @@ fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
     Some((messages, used))
 }
 
-/// `prompt` and `completion`, as texts or as lists of messages (TRL); `query` and `response` (ms-swift).
+/// Converts `prompt` and `completion`, texts or lists of messages (TRL), and `query` and `response` (ms-swift).
 fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
     [("prompt", "completion"), ("query", "response")].into_iter().find_map(|(asked, answered)| {
         let messages = match (row.get(asked)?, row.get(answered)?) {
@@ -139,27 +146,27 @@ fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
     })
 }
 
-/// A system prompt beside the messages becomes the first of them.
-fn system_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Moves a system prompt beside the messages into a first message.
+fn system_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     for key in ["system", "system_prompt"] {
         if let Some(Value::String(_)) = row.get(key)
             && let Some(Value::String(text)) = tree::take(row, key)
         {
             if text.trim().is_empty() {
-                mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` removed: it is empty"));
+                repairer.did(&UNKNOWN_KEY, format!("/{key}"), format!("removed `{key}`: it is empty"));
                 continue;
             }
             if let Some(messages) = tree::list_mut(row, "messages") {
                 messages.insert(0, tree::message("system", Value::String(text)));
             }
-            mender.did(&UNKNOWN_KEY, format!("/{key}"), format!("`{key}` written as a system message"));
+            repairer.did(&UNKNOWN_KEY, format!("/{key}"), format!("rewrote `{key}` as a system message"));
         }
     }
 }
 
-/// Images beside the messages go to their places in them: where `<image>` stands, or where a part of the type `image`
-/// holds nothing.
-fn images_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Moves images listed beside the messages to their placeholders: `<image>` in a text, or a part of type `image` without
+/// content.
+fn images_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     let Some(key) = images_key(row) else { return };
     let Some(images) = row.get(key).and_then(references) else { return };
     let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
@@ -174,7 +181,7 @@ fn images_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
     });
     let count = images.len();
     let mut images = images.into_iter();
-    if places == count && !elsewhere && mender.may(&UNKNOWN_KEY) {
+    if places == count && !elsewhere && repairer.may(&UNKNOWN_KEY) {
         for message in tree::messages_mut(row).iter_mut().filter(|message| is_user(message)) {
             if let Some(content) = tree::get_mut(message, "content") {
                 place(content, &mut images);
@@ -182,11 +189,11 @@ fn images_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         }
         tree::take(row, key);
         let message = match count {
-            0 => format!("`{key}` removed: it is empty"),
-            _ => format!("the images of `{key}` put into the messages, at their places"),
+            0 => format!("removed `{key}`: it is empty"),
+            _ => format!("moved the images of `{key}` into the messages, to their placeholders"),
         };
-        mender.did(&UNKNOWN_KEY, format!("/{key}"), message);
-    } else if places == 0 && !elsewhere && mender.may_guess(&IMAGE_PLACEHOLDERS) {
+        repairer.did(&UNKNOWN_KEY, format!("/{key}"), message);
+    } else if places == 0 && !elsewhere && repairer.may_guess(&IMAGE_PLACEHOLDERS) {
         let first = tree::messages_mut(row).iter_mut().find(|message| is_user(message));
         let Some(content) = first.and_then(|message| tree::get_mut(message, "content")) else { return };
         let mut parts: Vec<Value<'_>> = images.map(image).collect();
@@ -200,8 +207,10 @@ fn images_beside(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         }
         *content = Value::Array(parts);
         tree::take(row, key);
-        let message = format!("the images of `{key}` put before the first question, as nothing says where");
-        mender.guessed(&IMAGE_PLACEHOLDERS, format!("/{key}"), message);
+        let message = format!(
+            "moved the images of `{key}` before the first question, because there are no placeholders"
+        );
+        repairer.guessed(&IMAGE_PLACEHOLDERS, format!("/{key}"), message);
     }
 }
 
@@ -210,7 +219,7 @@ fn is_user(message: &Value<'_>) -> bool {
     turns::meant(role).unwrap_or(role) == "user"
 }
 
-/// What images are called: a string, or a list of strings or of objects with one.
+/// The references of images: a string, or a list of strings or of objects with one.
 fn references(value: &Value<'_>) -> Option<Vec<String>> {
     let one = |value: &Value<'_>| match value {
         Value::String(text) => Some(text.to_string()),
@@ -237,7 +246,7 @@ fn places_in(content: Option<&Value<'_>>) -> usize {
     }
 }
 
-/// Puts the next images into their places in one message.
+/// Replaces the placeholders in one message with the next images.
 fn place(content: &mut Value<'_>, images: &mut impl Iterator<Item = String>) {
     if places_in(Some(content)) == 0 {
         return;

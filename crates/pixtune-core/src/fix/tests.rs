@@ -21,7 +21,7 @@ fn repairs(row: &str, expected: &str, changes: &[&str]) {
     assert_eq!(done, changes);
 }
 
-/// Safe repairing leaves the row alone.
+/// Safe repairs leave the row unchanged.
 #[track_caller]
 fn leaves(row: &str) {
     repairs(row, row, &[]);
@@ -40,7 +40,7 @@ fn errors(row: &str) -> Vec<&'static str> {
 const CHAT: &str = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
 
 #[test]
-fn what_is_good_stays() {
+fn valid_row_is_unchanged() {
     leaves(CHAT);
     leaves("[1]");
     leaves(r#"{"text":"no conversation"}"#);
@@ -48,7 +48,7 @@ fn what_is_good_stays() {
 }
 
 #[test]
-fn llava_and_sharegpt_become_messages() {
+fn converts_llava_and_sharegpt() {
     repairs(
         r#"{"id":"7","image":"a.png","conversations":[{"from":"human","value":"<image>\nWhat?"},{"from":"gpt","value":"A cat."}]}"#,
         r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"a.png"},{"type":"text","text":"\nWhat?"}]},{"role":"assistant","content":"A cat."}]}"#,
@@ -78,7 +78,7 @@ fn llava_and_sharegpt_become_messages() {
 }
 
 #[test]
-fn images_without_a_place_are_placed_on_request_only() {
+fn places_images_without_placeholder_only_on_request() {
     let row = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"images":["a.png"]}"#;
     leaves(row);
     let (written, done) = repaired_for(&MISTRAL, Fix::Unsafe, row);
@@ -97,7 +97,7 @@ fn images_without_a_place_are_placed_on_request_only() {
 }
 
 #[test]
-fn instructions_and_prompts_become_messages() {
+fn converts_alpaca_and_prompt_completion() {
     let done = ["missing-field "];
     repairs(r#"{"instruction":"q","input":"","output":"a"}"#, CHAT, &done);
     repairs(r#"{"prompt":"q","completion":"a"}"#, CHAT, &done);
@@ -115,7 +115,7 @@ fn instructions_and_prompts_become_messages() {
 }
 
 #[test]
-fn older_functions_become_tools() {
+fn converts_functions_to_tools() {
     repairs(
         r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"1"},{"role":"assistant","content":"a"}],"functions":[{"name":"f","description":"d"}]}"#,
         r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","tool_calls":[{"id":"68V2281Uf","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","name":"f","content":"1","tool_call_id":"68V2281Uf"},{"role":"assistant","content":"a"}],"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{}}}}]}"#,
@@ -131,7 +131,7 @@ fn older_functions_become_tools() {
 }
 
 #[test]
-fn ids_are_made_anew_in_call_and_result_alike() {
+fn replaces_ids_in_call_and_result() {
     let chat = |ids: [&str; 4]| {
         let [a, b, c, d] = ids;
         let call = |id: &str| format!(r#"{{"id":"{id}","function":{{"name":"f","arguments":"{{}}"}}}}"#);
@@ -153,12 +153,12 @@ fn ids_are_made_anew_in_call_and_result_alike() {
     let at = |pointer: &str| tree::at(&value, pointer).cloned();
     assert_eq!(at("/messages/1/tool_calls/0/id"), at("/messages/3/tool_call_id"));
     assert_eq!(at("/messages/1/tool_calls/1/id"), at("/messages/2/tool_call_id"));
-    // The same id twice: the first result is the first call's.
+    // The same id twice: the first result belongs to the first call.
     let (written, done) =
         repaired_for(&MISTRAL, Fix::Safe, &chat(["aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa", "aaaaaaaaa"]));
     assert_eq!(done, ["tool-id-repeated /messages/1/tool_calls/1/id"]);
     assert!(written.contains(r#""tool_call_id":"aaaaaaaaa"},{"role":"tool","content":"1","tool_call_id""#));
-    // One result that names nothing belongs to the one call without a result; of two it would be a guess.
+    // A result without an id belongs to the only call without a result; with two such calls it would be a guess.
     repairs(
         &chat(["aaaaaaaaa", "bbbbbbbbb", "bbbbbbbbb", "zzzzzzzzz"]),
         &good,
@@ -168,7 +168,7 @@ fn ids_are_made_anew_in_call_and_result_alike() {
 }
 
 #[test]
-fn keys_nulls_and_settings_go() {
+fn removes_unknown_keys_nulls_and_settings() {
     repairs(
         r#"{"id":null,"messages":[{"role":"user","content":"q","name":"bob"},{"role":"assistant","content":"a","refusal":null,"prefix":null}],"temperature":5,"tool_choice":{"type":"x"}}"#,
         CHAT,
@@ -189,7 +189,7 @@ fn keys_nulls_and_settings_go() {
 }
 
 #[test]
-fn only_what_is_wanted_is_repaired() {
+fn repairs_only_selected_rules() {
     let row = r#"{"id":1,"messages":[{"role":"human","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let wanted = Wanted { rule: &|rule| rule == &rules::UNKNOWN_ROLE, most: Fix::Unsafe, target: &MISTRAL };
     let (value, changes) = fix(parse(row).unwrap().value, &wanted);
@@ -198,7 +198,7 @@ fn only_what_is_wanted_is_repaired() {
 }
 
 #[test]
-fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
+fn joins_moves_and_removes_messages_as_the_reference_reads_them() {
     repairs(
         r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":[{"type":"text","text":"r"}]},{"role":"system","content":"s"},{"role":"system","content":[{"type":"text","text":"t"}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"bye"}]}"#,
         r#"{"messages":[{"role":"system","content":"s\n\nt"},{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"r"}]},{"role":"assistant","content":"a\n\nb"}]}"#,
@@ -211,7 +211,7 @@ fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
     );
     let weights = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","weight":0},{"role":"assistant","content":"b"}]}"#;
     leaves(weights);
-    // Without the system message between them the questions would be one turn, and one answer alone would be refused.
+    // Without the system message between them the questions would be one message, and one answer alone would be rejected.
     let apart = r#"{"messages":[{"role":"user","content":"q"},{"role":"system","content":"s"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}"#;
     leaves(apart);
     assert_eq!(
@@ -222,7 +222,7 @@ fn turns_are_joined_moved_and_cut_as_the_reference_reads_them() {
 }
 
 #[test]
-fn parts_get_their_types_and_images_their_form() {
+fn adds_part_types_and_writes_the_image_form() {
     let object = r#"{"messages":[{"role":"user","content":["hi",{"text":"x"},{"type":"input_text","text":"y"},{"type":"image_url","image_url":{"url":"https://x/y.png","detail":"low"}}]},{"role":"assistant","content":"a"}]}"#;
     repairs(
         object,
@@ -241,7 +241,7 @@ fn parts_get_their_types_and_images_their_form() {
 }
 
 #[test]
-fn control_tokens_are_written_apart_on_request() {
+fn splits_control_tokens_only_on_request() {
     let row = r#"{"messages":[{"role":"user","content":"a [INST] b </s>"},{"role":"assistant","content":"<image>"}]}"#;
     leaves(row);
     let (written, done) = repaired_for(&MISTRAL, Fix::Unsafe, row);
@@ -250,7 +250,7 @@ fn control_tokens_are_written_apart_on_request() {
 }
 
 #[test]
-fn whoever_asks_is_a_user_however_it_is_spelled() {
+fn recognizes_other_names_of_the_user_role() {
     let row = r#"{"image":"a.png","messages":[{"role":"huMan","content":"<image>q"},{"role":"assistant","content":"a"}]}"#;
     let (written, _) = repaired_for(&MISTRAL, Fix::Safe, row);
     assert!(written.contains(r#""image_url":"a.png"},{"type":"text","text":"q"}"#), "{written}");
@@ -258,7 +258,7 @@ fn whoever_asks_is_a_user_however_it_is_spelled() {
 }
 
 #[test]
-fn what_a_removed_turn_kept_from_its_place_is_mended_at_once() {
+fn repairs_what_a_removed_message_had_blocked() {
     let row = r#"{"image":"a.png","messages":[{"role":"user","content":"<image>"},{"role":"assistant","content":"a"},{"role":"user","content":"<image>?"}]}"#;
     let image = r#"[{"type":"image_url","image_url":"a.png"}]"#;
     let expected = format!(
@@ -268,14 +268,14 @@ fn what_a_removed_turn_kept_from_its_place_is_mended_at_once() {
 }
 
 #[test]
-fn places_of_images_that_could_not_be_put_there_stay() {
+fn keeps_placeholders_of_images_that_cannot_be_placed() {
     let row = r#"{"image":"a.png","messages":[{"role":"nobody","content":"<image> [INST]"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let (written, _) = repaired_for(&MISTRAL, Fix::Unsafe, row);
     assert_eq!(written, row.replace("[INST]", "[ INST]"));
 }
 
 #[test]
-fn records_become_conversations_and_nothing_else_is_repaired() {
+fn conversation_of_converts_spellings_only() {
     let read = |row: &str, position| {
         let row = parse(row).unwrap().value;
         conversation_of(&row, position).map(|read| read.map(|row| row.to_string()))

@@ -1,4 +1,4 @@
-//! Tools: how they and their calls are written, and the ids that tie calls and results together.
+//! Tools: the form of definitions and calls, and the ids that connect calls with results.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -10,36 +10,36 @@ use crate::json::{self, Value};
 use crate::rules::{MISSING_FIELD, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
 use crate::tokens::is_call_id;
 
-/// Tools as a text of JSON, functions without their wrapping, and parameters that are left out because there are none.
-pub(super) fn definitions(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Repairs tools given as a string of JSON, functions without their wrapper, and omitted parameters.
+pub(super) fn definitions(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if let Some(Value::String(text)) = row.get("tools")
-        && mender.may(&WRONG_TYPE)
+        && repairer.may(&WRONG_TYPE)
     {
         let parsed = json::parse(text).ok().map(|parsed| parsed.value.into_owned());
         match parsed {
             Some(list @ Value::Array(_)) => {
                 tree::set(row, "tools", list);
-                mender.did(&WRONG_TYPE, "/tools", "the tools, a text of JSON, written as JSON");
+                repairer.did(&WRONG_TYPE, "/tools", "rewrote `tools`, a string of JSON, as an array");
             }
             None if text.trim().is_empty() => {
                 tree::take(row, "tools");
-                mender.did(&WRONG_TYPE, "/tools", "`tools` removed: it is empty");
+                repairer.did(&WRONG_TYPE, "/tools", "removed `tools`: it is empty");
             }
             _ => {}
         }
     }
-    if !mender.may(&MISSING_FIELD) {
+    if !repairer.may(&MISSING_FIELD) {
         return;
     }
     for (index, tool) in tree::list_mut(row, "tools").into_iter().flatten().enumerate() {
         let pointer = format!("/tools/{index}");
-        wrap(tool, &["name", "description", "parameters", "strict"], "name", &pointer, mender);
-        no_parameters(tool, &pointer, mender);
+        wrap(tool, &["name", "description", "parameters", "strict"], "name", &pointer, repairer);
+        no_parameters(tool, &pointer, repairer);
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         for (call, value) in tree::list_mut(message, "tool_calls").into_iter().flatten().enumerate() {
             let pointer = format!("/messages/{index}/tool_calls/{call}");
-            wrap(value, &["name", "arguments"], "arguments", &pointer, mender);
+            wrap(value, &["name", "arguments"], "arguments", &pointer, repairer);
         }
     }
 }
@@ -50,7 +50,7 @@ fn wrap(
     inside: &[&'static str],
     needed: &str,
     pointer: &str,
-    mender: &mut Repairer<'_>,
+    repairer: &mut Repairer<'_>,
 ) {
     let flat = value.get("function").is_none() && value.text("name").is_some() && value.get(needed).is_some();
     if !flat {
@@ -60,30 +60,30 @@ fn wrap(
     let function = tree::object(members);
     tree::set(value, "type", tree::string("function"));
     tree::set(value, "function", function);
-    mender.did(&MISSING_FIELD, pointer, "the function put into `function`");
+    repairer.did(&MISSING_FIELD, pointer, "wrapped the function in `function`");
 }
 
-/// A function without `parameters` takes none; that is how OpenAI's API reads it.
-fn no_parameters(tool: &mut Value<'_>, pointer: &str, mender: &mut Repairer<'_>) {
+/// A function without `parameters` has none, as in OpenAI's API.
+fn no_parameters(tool: &mut Value<'_>, pointer: &str, repairer: &mut Repairer<'_>) {
     let Some(function) = tree::get_mut(tool, "function") else { return };
     let none = function.get("parameters").is_none_or(|parameters| *parameters == Value::Null);
     if none && function.text("name").is_some() {
         let empty = [("type", tree::string("object")), ("properties", Value::Object(Vec::new()))];
         tree::set(function, "parameters", tree::object(empty));
         let pointer = format!("{pointer}/function");
-        mender.did(&MISSING_FIELD, pointer, "`parameters` added: a function without any takes none");
+        repairer.did(&MISSING_FIELD, pointer, "added empty `parameters`, which the function omits");
     }
 }
 
-/// A call of one turn: its place, its id, and the results that were found for it.
+/// A call in one message: its position, its id, and the results that were found for it.
 struct Call {
     message: usize,
     index: usize,
     result: Option<usize>,
 }
 
-/// Makes ids anew where they are not of the form, repeated, or tie nothing; a call and its result get the same one.
-pub(super) fn ids(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Replaces ids that are invalid, repeated or unmatched; a call and its result get the same one.
+pub(super) fn ids(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     let Some(messages) = tree::list_mut(row, "messages") else { return };
     let mut used: HashSet<String> = HashSet::new();
     let mut at = 0;
@@ -93,7 +93,7 @@ pub(super) fn ids(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         if calls > 0 {
             let turn: Vec<Call> = (0..calls).map(|index| Call { message: at, index, result: None }).collect();
             let is_last = at + 1 == messages.len();
-            tie(messages, turn, results, is_last, &mut used, mender);
+            tie(messages, turn, results, is_last, &mut used, repairer);
         }
         at += 1 + results;
     }
@@ -116,22 +116,22 @@ fn name_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
     made.get("function")?.text("name")
 }
 
-/// Ties the calls of one turn to the results behind it and gives both their ids.
+/// Connects the calls of one message with the results after it, and gives both their ids.
 fn tie(
     messages: &mut [Value<'_>],
     mut calls: Vec<Call>,
     results: usize,
     is_last: bool,
     used: &mut HashSet<String>,
-    mender: &mut Repairer<'_>,
+    repairer: &mut Repairer<'_>,
 ) {
     let first = calls[0].message + 1;
     if results != 0 && results != calls.len() {
-        // Which result is missing is not known; the sample is refused for it.
+        // It is unknown which result is missing; the sample is rejected for it.
         used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
         return;
     }
-    if !match_results(messages, &mut calls, first..first + results, mender) {
+    if !match_results(messages, &mut calls, first..first + results, repairer) {
         used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
         return;
     }
@@ -148,14 +148,18 @@ fn tie(
         };
         let id = match (rule, known) {
             (None, Some(id)) => id,
-            (Some(rule), known) if mender.may(rule) => {
+            (Some(rule), known) if repairer.may(rule) => {
                 let id = new_id(known.as_deref().unwrap_or_default(), used);
                 let made = tree::list_mut(&mut messages[call.message], "tool_calls");
                 if let Some(made) = made.and_then(|calls| calls.get_mut(call.index)) {
                     set_first(made, "id", &id);
                 }
                 let pointer = format!("/messages/{}/tool_calls/{}/id", call.message, call.index);
-                mender.did(rule, pointer, format!("the id is now `{id}`, in the call and in its result"));
+                repairer.did(
+                    rule,
+                    pointer,
+                    format!("changed the id to `{id}`, in the call and in its result"),
+                );
                 id
             }
             (_, known) => {
@@ -166,7 +170,7 @@ fn tie(
         if let Some(result) = call.result {
             let before = messages[result].text("tool_call_id").map(str::to_owned);
             if before.as_deref() != Some(&id) {
-                if rule.is_none() && !may_retie(before.as_deref(), mender) {
+                if rule.is_none() && !may_retie(before.as_deref(), repairer) {
                     used.insert(id);
                     continue;
                 }
@@ -175,7 +179,7 @@ fn tie(
                     let rule =
                         if before.as_deref().is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
                     let pointer = format!("/messages/{result}/tool_call_id");
-                    mender.did(rule, pointer, format!("the result tied to its call `{id}`"));
+                    repairer.did(rule, pointer, format!("connected the result with its call `{id}`"));
                 }
             }
         }
@@ -183,20 +187,20 @@ fn tie(
     }
 }
 
-fn may_retie(before: Option<&str>, mender: &Repairer<'_>) -> bool {
+fn may_retie(before: Option<&str>, repairer: &Repairer<'_>) -> bool {
     match before {
-        Some(id) if is_call_id(id) => mender.may(&TOOL_ID_UNMATCHED),
-        _ => mender.may(&TOOL_ID),
+        Some(id) if is_call_id(id) => repairer.may(&TOOL_ID_UNMATCHED),
+        _ => repairer.may(&TOOL_ID),
     }
 }
 
-/// Finds each call its result: by id, else by name; what is left is tied where there is only one, or in the order it is
-/// written where no result says what it answers, as OpenAI's older functions do. False when that leaves some untied.
+/// Finds the result of each call: by id, else by name. The rest are connected if there is only one, or in order if no
+/// result names its call, as with OpenAI's older functions. Returns false if some stay unconnected.
 fn match_results(
     messages: &[Value<'_>],
     calls: &mut [Call],
     results: std::ops::Range<usize>,
-    mender: &Repairer<'_>,
+    repairer: &Repairer<'_>,
 ) -> bool {
     let mut free: BTreeSet<usize> = results.collect();
     if free.is_empty() {
@@ -218,7 +222,7 @@ fn match_results(
         }
     }
     let silent = |result: &usize| messages[*result].text("tool_call_id").is_none();
-    if free.len() > 1 && !free.iter().all(silent) && !mender.may_guess(&TOOL_ID_UNMATCHED) {
+    if free.len() > 1 && !free.iter().all(silent) && !repairer.may_guess(&TOOL_ID_UNMATCHED) {
         return false;
     }
     for call in calls.iter_mut().filter(|call| call.result.is_none()) {
@@ -240,7 +244,7 @@ fn set_first<'a>(call: &mut Value<'a>, key: &'static str, id: &str) {
     }
 }
 
-/// Nine letters and digits that depend on the old id alone, unless they are taken.
+/// Nine letters and digits that depend only on the old id, unless they are already used.
 fn new_id(old: &str, used: &HashSet<String>) -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let spell = |mut hash: u64| -> String {

@@ -1,17 +1,17 @@
-//! Changing JSON values in place: the hands of the repairing functions.
+//! Changes of JSON values in place, for the repairs.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::json::Value;
 
-/// The member of an object with this key; of duplicates the last, which is the one that counts.
+/// The member of an object with this key; of duplicates the last, as readers do.
 pub(super) fn get_mut<'v, 'a>(value: &'v mut Value<'a>, key: &str) -> Option<&'v mut Value<'a>> {
     let Value::Object(members) = value else { return None };
     members.iter_mut().rev().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
-/// Takes a member out of an object, duplicates and all; the last of them is what is taken.
+/// Removes a member of an object with all its duplicates, and returns the last of them.
 pub(super) fn take<'a>(value: &mut Value<'a>, key: &str) -> Option<Value<'a>> {
     let Value::Object(members) = value else { return None };
     let mut taken = None;
@@ -26,7 +26,7 @@ pub(super) fn take<'a>(value: &mut Value<'a>, key: &str) -> Option<Value<'a>> {
     taken
 }
 
-/// Sets a member, in its place where there is one already, else at the end.
+/// Sets a member: in place if it exists, else at the end.
 pub(super) fn set<'a>(value: &mut Value<'a>, key: &'static str, new: Value<'a>) {
     match get_mut(value, key) {
         Some(known) => *known = new,
@@ -38,7 +38,7 @@ pub(super) fn set<'a>(value: &mut Value<'a>, key: &'static str, new: Value<'a>) 
     }
 }
 
-/// Gives a member another key, in the same place.
+/// Renames a member in place.
 pub(super) fn rename(value: &mut Value<'_>, key: &str, new: &'static str) {
     if let Value::Object(members) = value {
         for (name, _) in members.iter_mut().filter(|(name, _)| name == key) {
@@ -65,22 +65,22 @@ pub(super) fn role<'v>(message: &'v Value<'_>) -> &'v str {
     message.text("role").unwrap_or_default()
 }
 
-/// An object of these members.
+/// Creates an object.
 pub(super) fn object<'a>(members: impl IntoIterator<Item = (&'static str, Value<'a>)>) -> Value<'a> {
     Value::Object(members.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect())
 }
 
-/// A string.
+/// Creates a string.
 pub(super) fn string<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
     Value::String(text.into())
 }
 
-/// A message.
+/// Creates a message.
 pub(super) fn message<'a>(role: &'static str, content: Value<'a>) -> Value<'a> {
     object([("role", string(role)), ("content", content)])
 }
 
-/// The value that a JSON pointer names.
+/// The value at a JSON pointer.
 pub(super) fn at<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Value<'a>> {
     steps(pointer).try_fold(value, |value, step| match value {
         Value::Array(values) => values.get(step.parse::<usize>().ok()?),
@@ -88,7 +88,7 @@ pub(super) fn at<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Valu
     })
 }
 
-/// The same, to be changed.
+/// The mutable value at a JSON pointer.
 pub(super) fn at_mut<'v, 'a>(value: &'v mut Value<'a>, pointer: &str) -> Option<&'v mut Value<'a>> {
     steps(pointer).try_fold(value, |value, step| match value {
         Value::Array(values) => values.get_mut(step.parse::<usize>().ok()?),
@@ -96,8 +96,8 @@ pub(super) fn at_mut<'v, 'a>(value: &'v mut Value<'a>, pointer: &str) -> Option<
     })
 }
 
-/// Removes the members that the pointers name; the objects nearest to the root first, so that a row of hostile width is
-/// narrow by the time its inside is looked at.
+/// Removes the members at the pointers, those nearest to the root first, so that a row of hostile width is narrow by the
+/// time its inner objects are visited.
 pub(super) fn remove_members(value: &mut Value<'_>, pointers: &BTreeSet<String>) {
     let mut of_parent: BTreeMap<&str, HashSet<String>> = BTreeMap::new();
     for pointer in pointers {

@@ -1,4 +1,4 @@
-//! Roles, system messages, neighbors of one role, and what stands behind the last answer.
+//! Roles, system messages, consecutive messages of one role, and messages after the last answer.
 
 use super::{Repairer, tree};
 use crate::json::Value;
@@ -6,7 +6,7 @@ use crate::rules::{
     ANSWER_LIST, ANSWER_PREFIX, CONSECUTIVE_ROLES, LAST_NOT_ASSISTANT, SYSTEM_PLACE, UNKNOWN_ROLE,
 };
 
-/// What other formats call the four roles: ShareGPT, LLaVA, OpenAI, Gemini, Llama.
+/// The names of the four roles in other formats: ShareGPT, LLaVA, OpenAI, Gemini, Llama.
 const ROLES: [(&str, &str); 14] = [
     ("human", "user"),
     ("gpt", "assistant"),
@@ -24,21 +24,21 @@ const ROLES: [(&str, &str); 14] = [
     ("ipython", "tool"),
 ];
 
-pub(super) fn roles(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may(&UNKNOWN_ROLE) {
+pub(super) fn roles(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&UNKNOWN_ROLE) {
         return;
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         let Some(role) = message.text("role") else { continue };
         if let Some(meant) = meant(role) {
-            let text = format!("the role `{role}` written as `{meant}`");
+            let text = format!("rewrote the role `{role}` as `{meant}`");
             tree::set(message, "role", tree::string(meant));
-            mender.did(&UNKNOWN_ROLE, format!("/messages/{index}/role"), text);
+            repairer.did(&UNKNOWN_ROLE, format!("/messages/{index}/role"), text);
         }
     }
 }
 
-/// The role that another spelling means; `None` where it is one of the four already, or unknown.
+/// The role that another name stands for; `None` if it is one of the four already, or unknown.
 pub(super) fn meant(role: &str) -> Option<&'static str> {
     const KNOWN: [&str; 4] = ["system", "user", "assistant", "tool"];
     if role.len() > 32 || KNOWN.contains(&role) {
@@ -49,23 +49,23 @@ pub(super) fn meant(role: &str) -> Option<&'static str> {
     other.or_else(|| KNOWN.into_iter().find(|known| *known == lower))
 }
 
-pub(super) fn prefixes(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may(&ANSWER_PREFIX) {
+pub(super) fn prefixes(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&ANSWER_PREFIX) {
         return;
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         let is_answer = tree::role(message) == "assistant";
         if is_answer && message.get("prefix").and_then(crate::strict::lax_bool) == Some(true) {
             tree::take(message, "prefix");
-            let text = "`prefix` removed: the answer is trained as it stands";
-            mender.did(&ANSWER_PREFIX, format!("/messages/{index}/prefix"), text);
+            let text = "removed `prefix`: the answer is trained as it is";
+            repairer.did(&ANSWER_PREFIX, format!("/messages/{index}/prefix"), text);
         }
     }
 }
 
-/// Answers that are lists of texts become strings, joined as the reference joins them.
-pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may(&ANSWER_LIST) {
+/// Rewrites answers that are lists of texts as strings, joined as in the reference.
+pub(super) fn answer_lists(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&ANSWER_LIST) {
         return;
     }
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
@@ -78,13 +78,13 @@ pub(super) fn answer_lists(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         {
             *content = tree::string(text);
             let pointer = format!("/messages/{index}/content");
-            mender.did(&ANSWER_LIST, pointer, "the parts of the answer joined into one string");
+            repairer.did(&ANSWER_LIST, pointer, "joined the parts of the answer into one string");
         }
     }
 }
 
-/// The text of a content without images; parts are set apart by an empty line, empty ones left out, as the reference
-/// has it (mistral-common 1.13.1 `normalize.py`).
+/// The text of a content without images: non-empty parts joined by an empty line, as in the reference (mistral-common
+/// 1.13.1 `normalize.py`).
 fn joined(content: &Value<'_>) -> Option<String> {
     match content {
         Value::String(text) => Some(text.to_string()),
@@ -105,18 +105,18 @@ fn join(texts: Vec<String>) -> String {
     texts.join("\n\n")
 }
 
-/// Several system messages, or one behind the beginning, become one at the beginning: the reference puts them together
-/// wherever they stand. One that keeps two questions apart is moved on request only, for without it they are one turn.
-pub(super) fn systems(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
+/// Joins system messages into one at the start, as the reference does wherever they are. One between two messages of the
+/// same role is moved only on request, because the two become one message without it.
+pub(super) fn systems(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     let Some(messages) = row.get("messages").and_then(Value::as_array) else { return };
     let is_system = |message: &&Value<'_>| tree::role(message) == "system";
     let count = messages.iter().filter(is_system).count();
     let misplaced = messages.iter().skip(1).any(|message| is_system(&message));
-    if !misplaced || !mender.may(&SYSTEM_PLACE) {
+    if !misplaced || !repairer.may(&SYSTEM_PLACE) {
         return;
     }
     let separates = separates(messages);
-    if separates && !mender.may_guess(&SYSTEM_PLACE) {
+    if separates && !repairer.may_guess(&SYSTEM_PLACE) {
         return;
     }
     let texts: Option<Vec<String>> =
@@ -130,18 +130,18 @@ pub(super) fn systems(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
         messages.insert(0, tree::message("system", tree::string(text)));
     }
     let done = match count {
-        1 => "the system message moved to the beginning".to_owned(),
-        _ => format!("{count} system messages joined into one at the beginning"),
+        1 => "moved the system message to the start".to_owned(),
+        _ => format!("joined {count} system messages into one at the start"),
     };
     let pointer = format!("/messages/{first}");
     if separates {
-        mender.guessed(&SYSTEM_PLACE, pointer, done);
+        repairer.guessed(&SYSTEM_PLACE, pointer, done);
     } else {
-        mender.did(&SYSTEM_PLACE, pointer, done);
+        repairer.did(&SYSTEM_PLACE, pointer, done);
     }
 }
 
-/// Whether a system message stands between two messages of one role.
+/// Whether a system message is between two messages of one role.
 fn separates(messages: &[Value<'_>]) -> bool {
     let mut before = "";
     let mut between = false;
@@ -158,23 +158,23 @@ fn separates(messages: &[Value<'_>]) -> bool {
     false
 }
 
-/// Two questions, or two answers of one weight, that follow each other become one, as the reference joins them.
-pub(super) fn neighbors(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may(&CONSECUTIVE_ROLES) {
+/// Joins consecutive questions, and consecutive answers of the same weight, as the reference does.
+pub(super) fn neighbors(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&CONSECUTIVE_ROLES) {
         return;
     }
     let Some(messages) = tree::list_mut(row, "messages") else { return };
     let count = messages.len();
     let mut kept: Vec<Value<'_>> = Vec::with_capacity(count);
     for (index, message) in std::mem::take(messages).into_iter().enumerate() {
-        // A message that stood alone afterwards would be refused for it.
+        // A conversation of one message would be rejected.
         let stays_a_pair = kept.len() > 1 || index + 1 < count;
         match kept.last_mut() {
             Some(before) if stays_a_pair && can_join(before, &message) => {
                 let role = tree::role(before).to_owned();
                 add(before, message);
-                let text = format!("joined with the {role} message before it");
-                mender.did(&CONSECUTIVE_ROLES, format!("/messages/{index}"), text);
+                let text = format!("joined the {role} message with the one before it");
+                repairer.did(&CONSECUTIVE_ROLES, format!("/messages/{index}"), text);
             }
             _ => kept.push(message),
         }
@@ -216,7 +216,7 @@ fn has_joinable_content(message: &Value<'_>) -> bool {
     }
 }
 
-/// Appends what a message says to the one before it.
+/// Appends the content of a message to the one before it.
 fn add<'a>(before: &mut Value<'a>, mut next: Value<'a>) {
     let Some(more) = tree::take(&mut next, "content") else { return };
     let Some(content) = tree::get_mut(before, "content") else { return };
@@ -236,9 +236,9 @@ fn parts(content: Value<'_>) -> Vec<Value<'_>> {
     }
 }
 
-/// Turns behind the last answer are not trained; the reference refuses them.
-pub(super) fn behind_the_last_answer(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may(&LAST_NOT_ASSISTANT) {
+/// Removes messages after the last answer: they are not trained, and the reference rejects them.
+pub(super) fn after_the_last_answer(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&LAST_NOT_ASSISTANT) {
         return;
     }
     let Some(messages) = tree::list_mut(row, "messages") else { return };
@@ -249,8 +249,8 @@ pub(super) fn behind_the_last_answer(row: &mut Value<'_>, mender: &mut Repairer<
     }
     messages.truncate(last + 1);
     let text = match surplus {
-        1 => "the turn behind the last answer removed".to_owned(),
-        _ => format!("{surplus} turns behind the last answer removed"),
+        1 => "removed the message after the last answer".to_owned(),
+        _ => format!("removed {surplus} messages after the last answer"),
     };
-    mender.did(&LAST_NOT_ASSISTANT, format!("/messages/{}", last + 1), text);
+    repairer.did(&LAST_NOT_ASSISTANT, format!("/messages/{}", last + 1), text);
 }

@@ -1,4 +1,4 @@
-//! Texts that look like control tokens; on request, because it changes what is trained.
+//! Texts that look like control tokens; only on request, because the repair changes what is trained.
 
 use super::{Repairer, tree};
 use crate::checks::CONTROL_TOKENS;
@@ -7,22 +7,22 @@ use crate::foreign::images_key;
 use crate::json::Value;
 use crate::rules::CONTROL_TOKEN;
 
-/// Puts a space behind the bracket of every control token: people read the same, no tokenizer does.
-pub(super) fn control_tokens(row: &mut Value<'_>, mender: &mut Repairer<'_>) {
-    if !mender.may_guess(&CONTROL_TOKEN) {
+/// Inserts a space after the bracket of every control token: people read the same text, tokenizers read plain text.
+pub(super) fn control_tokens(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may_guess(&CONTROL_TOKEN) {
         return;
     }
-    // Beside images that could not be placed it is a place, and stays one.
+    // In a row whose images could not be placed, `<image>` is a placeholder and stays.
     let kept = images_key(row).map(|_| PLACEHOLDER);
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         match tree::get_mut(message, "content") {
             Some(content @ Value::String(_)) => {
-                escape(content, kept, || format!("/messages/{index}/content"), mender);
+                escape(content, kept, || format!("/messages/{index}/content"), repairer);
             }
             Some(Value::Array(parts)) => {
                 for (part, value) in parts.iter_mut().enumerate() {
                     if let Some(text) = tree::get_mut(value, "text") {
-                        escape(text, kept, || format!("/messages/{index}/content/{part}/text"), mender);
+                        escape(text, kept, || format!("/messages/{index}/content/{part}/text"), repairer);
                     }
                 }
             }
@@ -35,7 +35,7 @@ fn escape(
     value: &mut Value<'_>,
     kept: Option<&str>,
     pointer: impl Fn() -> String,
-    mender: &mut Repairer<'_>,
+    repairer: &mut Repairer<'_>,
 ) {
     let Value::String(text) = &value else { return };
     let mut out = String::new();
@@ -55,8 +55,8 @@ fn escape(
     if !first.is_empty() {
         out.push_str(&text[copied..]);
         let (bracket, rest) = first.split_at(1);
-        let message = format!("`{first}` and its like written apart: `{bracket} {rest}`");
+        let message = format!("split control tokens with a space, such as `{first}` into `{bracket} {rest}`");
         *value = tree::string(out);
-        mender.guessed(&CONTROL_TOKEN, pointer(), message);
+        repairer.guessed(&CONTROL_TOKEN, pointer(), message);
     }
 }

@@ -1,9 +1,9 @@
-//! Where in a text a value stands.
+//! The byte offset of a value in its JSON text.
 
 use super::parse;
 
-/// The byte offset of the value that a JSON pointer names; where the pointer leads nowhere, of the last value on its
-/// way. The text is walked again, so that parsing does not have to keep places: this is for findings.
+/// The byte offset of the value at a JSON pointer; if there is none, of the last value on its path. The text is read again,
+/// so that parsing need not store offsets, which only findings need.
 pub fn locate(text: &str, pointer: &str) -> usize {
     let mut walk = Walk { bytes: text.as_bytes(), at: 0 };
     walk.skip_space();
@@ -17,7 +17,7 @@ pub fn locate(text: &str, pointer: &str) -> usize {
     walk.at
 }
 
-/// Passes over valid JSON without reading it.
+/// Skips through valid JSON.
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -30,7 +30,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes to a member of the object or an element of the array that the walk stands on.
+    /// Moves to a member of the current object or an element of the current array.
     fn enter(&mut self, step: &str) -> Option<()> {
         let is_object = match self.bytes.get(self.at)? {
             b'{' => true,
@@ -65,7 +65,7 @@ impl Walk<'_> {
             self.skip_space();
             self.at += usize::from(self.bytes.get(self.at) == Some(&b','));
         }
-        // Of members with the same key the last counts.
+        // The last of several members with the same key counts.
         self.at = found?;
         Some(())
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_found_again() {
+    fn finds_the_offsets_of_values() {
         let text =
             r#" {"a": [1, {"b\/c": "x\"]}", "~d" : null}, [ ]], "e": -1.5e3 , "a\u0062":true, "e":"last"} "#;
         for (pointer, rest) in [

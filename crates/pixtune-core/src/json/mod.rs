@@ -1,8 +1,8 @@
-//! JSON with its places: a parser that keeps what general ones throw away (duplicate keys, numbers as written,
-//! lone surrogates, the offset of a mistake), and the matching writer.
+//! A JSON parser that preserves what others discard (duplicate keys, numbers as written, lone surrogates, error offsets),
+//! and the matching writer.
 //!
-//! It accepts what Python's `json.loads` accepts, because that is what the reference reads with: `NaN` and the
-//! infinities are numbers, a lone surrogate is a string; control characters inside strings are not.
+//! It accepts what Python's `json.loads` accepts, with which the reference reads: `NaN` and the infinities as numbers, lone
+//! surrogates in strings, but no control characters in strings.
 
 mod locate;
 mod parser;
@@ -17,9 +17,9 @@ pub use write::{
     nested_lines, object, quoted, raw, spaced, text, write_string,
 };
 
-/// A JSON value that borrows from its text where it can.
-// With a tag of a whole word a value is moved word by word; with a smaller one the compiler moves it by pieces that
-// straddle words, which costs the parser a third of its time.
+/// A JSON value that borrows from its text where possible.
+// With a word-sized tag a value is moved word by word; with a smaller one the compiler moves it in pieces that straddle
+// words, which costs the parser a third of its time.
 #[repr(usize)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -27,8 +27,8 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number as it was written, so that big integers and `1E400` stay what they are; also `NaN`, `Infinity`
-    /// and `-Infinity`, which Python writes.
+    /// A number as it was written, so that big integers and `1E400` are preserved; also `NaN`, `Infinity` and `-Infinity`,
+    /// which Python writes.
     Number(Cow<'a, str>),
     /// A string, unescaped; a lone surrogate escape is U+FFFD here and noted in [`Parsed::lone_surrogate`].
     String(Cow<'a, str>),
@@ -39,8 +39,8 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The member of an object with this key; of duplicates the last, as Python has it.
-    // Where the key is a constant, comparing with it is a few instructions if they can be put in place.
+    /// The member of an object with this key; of duplicates the last, as in Python.
+    // Inlined, the comparison with a constant key is a few instructions.
     #[inline]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.as_object()?.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
@@ -79,7 +79,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The kind of value in words, for messages: `a string`, `null`, ….
+    /// The type in words, for messages: `a string`, `null`, ….
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",

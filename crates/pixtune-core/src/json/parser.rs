@@ -1,4 +1,4 @@
-//! From text to values.
+//! The JSON parser.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,21 +6,21 @@ use std::ops::Range;
 use super::Value;
 use crate::bytes::{Plain, base64_run, plain_run};
 
-/// Nesting beyond this is refused: a conversation needs about six levels, a tool schema rarely twenty.
+/// Maximum nesting: a conversation needs about six levels, a tool schema rarely twenty.
 pub const MAX_DEPTH: usize = 256;
 
-/// More values than this in one text are refused, so that a hostile line of `[0,0,0,…` stays within about 200 MB.
+/// Maximum values in one text, so that a hostile line of `[0,0,0,…` takes at most about 200 MB.
 pub const MAX_VALUES: usize = 4_000_000;
 
-/// A whole JSON text.
+/// A parsed JSON text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed<'a> {
-    /// What it says.
+    /// The value.
     pub value: Value<'a>,
-    /// Byte offset of the first lone surrogate escape (`"\ud800"`), which no UTF-8 text can hold.
+    /// Byte offset of the first lone surrogate escape (`"\ud800"`), which UTF-8 cannot encode.
     pub lone_surrogate: Option<usize>,
-    /// Where the payloads of data URIs begin and how many letters of base64 follow: images are large, and whoever
-    /// judges them need not look at every byte again.
+    /// Where the payloads of data URIs begin and how many base64 characters follow: images are large, and their checks need
+    /// not read every byte again.
     pub base64: Vec<Range<usize>>,
 }
 
@@ -35,19 +35,19 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
-    /// Whether the text may well be JSON, but passes a limit of this parser.
+    /// Whether the text exceeds a limit of this parser and may otherwise be valid.
     pub fn is_limit(&self) -> bool {
         self.what == TOO_DEEP || self.what == TOO_MANY
     }
 }
 
-/// A comma behind more bytes than this does not end the head of a data URI.
+/// Maximum bytes before the comma that ends the header of a data URI.
 const MOST_OF_MIME: usize = 128;
 
 const TOO_DEEP: &str = "nested too deeply";
 const TOO_MANY: &str = "too many values in one text";
 
-/// Parses one JSON text; nothing but white space may follow it.
+/// Parses one JSON text, followed by white space only.
 pub fn parse(text: &str) -> Result<Parsed<'_>, SyntaxError> {
     let mut parser = Parser::new(text.as_bytes(), Input::Text);
     let value = parser.whole()?;
@@ -57,9 +57,9 @@ pub fn parse(text: &str) -> Result<Parsed<'_>, SyntaxError> {
     Ok(Parsed { value, lone_surrogate: parser.lone_surrogate, base64: parser.base64 })
 }
 
-/// Parses the first line of a text that may have more, and says how many bytes it has, its line end included. UTF-8 is
-/// checked and the line's end is found while parsing, so that every byte is looked at once. `None` when the line is
-/// no JSON: `parse` says why.
+/// Parses the first line of a text that may have more, and returns its length in bytes with the line end. UTF-8 is checked
+/// and the line end found while parsing, so that every byte is read once. `None` if the line is not JSON: `parse` gives the
+/// reason.
 pub fn parse_line(lines: &[u8]) -> Option<(Parsed<'_>, usize)> {
     let mut parser = Parser::new(lines, Input::Lines);
     let value = parser.whole().ok()?;
@@ -71,12 +71,12 @@ pub fn parse_line(lines: &[u8]) -> Option<(Parsed<'_>, usize)> {
     Some((Parsed { value, lone_surrogate: parser.lone_surrogate, base64: parser.base64 }, length))
 }
 
-/// What a parser is given.
+/// The input of a parser.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     /// One text, known to be UTF-8.
     Text,
-    /// Lines of any bytes, of which the first is parsed.
+    /// Lines of arbitrary bytes, of which the first is parsed.
     Lines,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Parser<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    /// White space, up to the end of the line where there may be more lines.
+    /// Skips white space, only up to the line end if there may be more lines.
     #[inline]
     fn skip_space(&mut self) {
         while match self.peek() {
@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
             return Err(self.error(TOO_MANY));
         }
         match self.peek() {
-            None => Err(self.error("the text ends where a value should be")),
+            None => Err(self.error("the text ends where a value is expected")),
             Some(b'"') => self.string().map(Value::String),
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
@@ -153,8 +153,8 @@ impl<'a> Parser<'a> {
         }
         Err(self.error(match self.peek() {
             Some(b'\'') => "a single quote where JSON needs double quotes",
-            Some(b'}' | b']') => "a closing bracket where a value should be (a comma too many?)",
-            _ => "no JSON value",
+            Some(b'}' | b']') => "a closing bracket where a value is expected (an extra comma?)",
+            _ => "not a JSON value",
         }))
     }
 
@@ -202,7 +202,7 @@ impl<'a> Parser<'a> {
         loop {
             self.skip_space();
             values.push(self.value(depth + 1)?);
-            if self.ends_list(b']', "neither a comma nor `]` after an element")? {
+            if self.ends_list(b']', "expected a comma or `]` after an element")? {
                 return Ok(Value::Array(values));
             }
         }
@@ -217,17 +217,17 @@ impl<'a> Parser<'a> {
         loop {
             self.skip_space();
             if self.peek() != Some(b'"') {
-                return Err(self.error("no key in double quotes where one should be"));
+                return Err(self.error("expected a key in double quotes"));
             }
             let key = self.string()?;
             self.skip_space();
             if self.peek() != Some(b':') {
-                return Err(self.error("no colon after a key"));
+                return Err(self.error("expected a colon after a key"));
             }
             self.at += 1;
             self.skip_space();
             members.push((key, self.value(depth + 1)?));
-            if self.ends_list(b'}', "neither a comma nor `}` after a member")? {
+            if self.ends_list(b'}', "expected a comma or `}` after a member")? {
                 return Ok(Value::Object(members));
             }
         }
@@ -259,7 +259,7 @@ impl<'a> Parser<'a> {
         Ok(ends)
     }
 
-    /// A string from its opening quote; borrowed when nothing in it is escaped.
+    /// A string from its opening quote; borrowed if it has no escapes.
     fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         self.at += 1;
         let first = self.plain()?;
@@ -277,7 +277,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The part of a string before a quote or a backslash, which is passed over too.
+    /// The part of a string before a quote or a backslash, which is consumed as well.
     #[inline]
     fn plain(&mut self) -> Result<&'a str, SyntaxError> {
         let start = self.at;
@@ -299,7 +299,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The same for what may be an image; its letters are noted.
+    /// The same for a string that may be an image; the length of its base64 is recorded.
     fn data_uri(&mut self) -> Plain {
         let rest = &self.bytes[self.at..];
         let comma = rest.iter().take(MOST_OF_MIME).position(|&byte| byte == b',');
@@ -313,7 +313,7 @@ impl<'a> Parser<'a> {
         Plain { length: length + tail.length, is_ascii: head.is_ascii && tail.is_ascii }
     }
 
-    /// A piece of the text that begins and ends at ASCII characters.
+    /// A piece of the text between two ASCII characters.
     #[inline]
     fn run(&self, start: usize, end: usize, is_ascii: bool) -> Result<&'a str, SyntaxError> {
         let run = &self.bytes[start..end];
@@ -324,7 +324,7 @@ impl<'a> Parser<'a> {
         std::str::from_utf8(run).map_err(|_| self.error("bytes that are not UTF-8"))
     }
 
-    /// The character of an escape, from just behind its backslash.
+    /// The character of an escape, read after its backslash.
     fn escape(&mut self) -> Result<char, SyntaxError> {
         let simple = match self.peek() {
             Some(b'"') => '"',
@@ -362,7 +362,7 @@ impl<'a> Parser<'a> {
         Ok(char::REPLACEMENT_CHARACTER)
     }
 
-    /// Four hexadecimal digits behind the `u` that the parser stands on.
+    /// Four hexadecimal digits after the `u` at the current position.
     fn hex4(&mut self) -> Result<u32, SyntaxError> {
         let digits = self.bytes.get(self.at + 1..self.at + 5);
         let Some(digits) = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit)) else {
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_lone_surrogates() {
+    fn records_lone_surrogates() {
         for (text, unescaped) in [
             (r#""x\ud800""#, "x\u{fffd}"),
             (r#""x\ude00y""#, "x\u{fffd}y"),
@@ -404,30 +404,30 @@ mod tests {
     }
 
     #[test]
-    fn says_where_and_what() {
-        fails("", 0, "the text ends where a value should be");
-        fails("{\"a\":1,}", 7, "no key in double quotes where one should be");
-        fails("[1,]", 3, "a closing bracket where a value should be (a comma too many?)");
-        fails("{'a':1}", 1, "no key in double quotes where one should be");
+    fn errors_have_offset_and_reason() {
+        fails("", 0, "the text ends where a value is expected");
+        fails("{\"a\":1,}", 7, "expected a key in double quotes");
+        fails("[1,]", 3, "a closing bracket where a value is expected (an extra comma?)");
+        fails("{'a':1}", 1, "expected a key in double quotes");
         fails("['a']", 1, "a single quote where JSON needs double quotes");
-        fails("{\"a\" 1}", 5, "no colon after a key");
+        fails("{\"a\" 1}", 5, "expected a colon after a key");
         fails("\"abc", 4, "the text ends inside a string");
         fails("\"a\nb\"", 2, "a control character inside a string");
-        fails("[01]", 2, "neither a comma nor `]` after an element");
+        fails("[01]", 2, "expected a comma or `]` after an element");
         fails("1.", 2, "a decimal point without digits");
         fails("{} {}", 3, "text after the end of the value");
         fails("\"\\ud8\"", 2, "a \\u escape without four hexadecimal digits");
     }
 
     #[test]
-    fn refuses_what_would_exhaust_the_stack_or_the_memory() {
+    fn rejects_deep_and_wide_values() {
         fails(&"[".repeat(100_000), MAX_DEPTH, "nested too deeply");
         let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
         assert_eq!(parse(&many).unwrap_err().what, "too many values in one text");
     }
 
     #[test]
-    fn a_string_that_never_ends_is_told_before_what_is_in_it() {
+    fn unterminated_string_is_reported_before_its_content() {
         fails("\"a\u{1}b", 4, "the text ends inside a string");
     }
 
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_at_its_line_end() {
+    fn parses_up_to_the_line_end() {
         assert_eq!(line(b"{\"a\":\"\xc3\xa9\"} \r\nx"), Some(("{\"a\":\"é\"}".into(), 13)));
         assert_eq!(line(b" 12"), Some(("12".into(), 3)));
         for other in
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_data_uris_are_noted() {
+    fn records_payloads_of_data_uris() {
         let ranges = |text: &str| -> Vec<_> {
             parse(text).unwrap().base64.into_iter().map(|run| (run.start, run.end)).collect()
         };

@@ -1,36 +1,36 @@
-//! Machines to train on: memory as their driver reports it, speed as their maker publishes it.
+//! GPUs: memory as the driver reports it, speed as the vendor publishes it.
 
 use crate::target::Method;
 
-/// A graphics card.
+/// A GPU.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gpu {
     /// The name on the command line.
     pub id: &'static str,
-    /// Shorter names that mean this card and no other.
+    /// Shorter unambiguous names.
     pub aliases: &'static [&'static str],
     /// Bytes of memory that the driver reports.
     pub memory: u64,
-    /// Dense bfloat16 operations a second with float32 sums, in teraflops; `None` where only the memory is known.
+    /// Dense bfloat16 teraflops with float32 accumulation; `None` if only the memory is known.
     pub teraflops: Option<f64>,
     /// Where the numbers come from.
     pub source: &'static str,
-    /// How much of the published speed training reaches.
+    /// The share of the published speed that training reaches.
     pub reached: &'static Reached,
 }
 
-/// The share of a card's published speed that training reaches.
+/// The share of a GPU's published speed that training reaches.
 #[derive(Debug, PartialEq)]
 pub struct Reached {
-    /// The slow end, a guess.
+    /// The slow end, guessed.
     pub from: f64,
-    /// The fast end, of published rates.
+    /// The fast end, from published rates.
     pub to: f64,
-    /// Where it comes from.
+    /// The source.
     pub source: &'static str,
 }
 
-/// Cards for servers.
+/// Server GPUs.
 const SERVER: Reached = Reached {
     from: 0.20,
     to: 0.54,
@@ -40,11 +40,11 @@ const SERVER: Reached = Reached {
              gradient checkpointing, 6,800 is 54% of 989 teraflops; slow end guess: trainers with their defaults",
 };
 
-/// Cards for desktops: their tensor cores are slower, so that the rest of the work weighs less.
+/// Desktop GPUs: their tensor cores are slower, so the rest of the work matters less.
 const DESKTOP: Reached = Reached {
     from: 0.20,
     to: 0.75,
-    source: "fast end published for the RTX 5090, inferred for this card: Qwen3-8B, LoRA of rank 16 in bfloat16, packed \
+    source: "fast end published for the RTX 5090, inferred for this GPU: Qwen3-8B, LoRA of rank 16 in bfloat16, packed \
              samples of 2,048 tokens: 3,800 tokens/s with Surogate, 3,500 with Unsloth, 3,400 with Unsloth and 4-bit weights \
              (invergent-ai/surogate, docs/docs/reference/benchmarks.md); at 6.95 billion weights (config.json) and six \
              operations a weight, as with gradient checkpointing, 3,800 is about 75% of 209.5 teraflops (NVIDIA RTX Blackwell \
@@ -52,23 +52,23 @@ const DESKTOP: Reached = Reached {
 };
 
 impl Reached {
-    /// The shares with a method: unpacking 4-bit weights takes time of its own, by what Unsloth loses on an H100.
+    /// The shares with a method: unpacking 4-bit weights takes additional time, measured by Unsloth's loss on an H100.
     pub fn with(&self, method: Method) -> (f64, f64) {
-        let kept = if method == Method::Qlora { 5200.0 / 5600.0 } else { 1.0 };
-        (self.from * kept, self.to * kept)
+        let remaining = if method == Method::Qlora { 5200.0 / 5600.0 } else { 1.0 };
+        (self.from * remaining, self.to * remaining)
     }
 }
 
 const MIB: u64 = 1 << 20;
 
-/// Every card that can be named.
+/// Every GPU that can be named.
 pub const GPUS: &[Gpu] = &[
     Gpu {
         id: "h100-80gb",
         aliases: &["h100", "h100-sxm"],
         memory: 81_559 * MIB,
         teraflops: Some(989.0),
-        source: "NVIDIA H100 datasheet, SXM: BFLOAT16 tensor core 1,979 teraflops with sparsity, half of it dense (the PCIe card \
+        source: "NVIDIA H100 datasheet, SXM: BFLOAT16 tensor core 1,979 teraflops with sparsity, half of it dense (the PCIe GPU \
                  reaches 756); 81,559 MiB in nvidia-smi",
         reached: &SERVER,
     },
@@ -132,19 +132,19 @@ pub const GPUS: &[Gpu] = &[
         memory: 23_034 * MIB,
         teraflops: Some(121.0),
         source: "NVIDIA L4 datasheet: BFLOAT16 tensor core 242 teraflops with sparsity, half of it dense; 23,034 MiB in \
-                 nvidia-smi, with ECC; a card of 72 W: expect the slow end (guess)",
+                 nvidia-smi, with ECC; a GPU of 72 W: expect the slow end (guess)",
         reached: &SERVER,
     },
 ];
 
 impl Gpu {
-    /// The card of this name.
+    /// Finds a GPU by its name.
     pub fn find(name: &str) -> Option<Gpu> {
         let means = |known: &&str| known.eq_ignore_ascii_case(name);
         GPUS.iter().copied().find(|gpu| means(&gpu.id) || gpu.aliases.iter().any(means))
     }
 
-    /// Some card with so much memory.
+    /// An unspecified GPU with so much memory.
     pub fn of_memory(bytes: u64) -> Gpu {
         let source = "as given";
         Gpu { id: "--vram", aliases: &[], memory: bytes, teraflops: None, source, reached: &SERVER }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_name_means_one_card() {
+    fn aliases_are_unambiguous() {
         for gpu in GPUS {
             for name in gpu.aliases.iter().chain([&gpu.id]) {
                 assert_eq!(Gpu::find(&name.to_uppercase()).unwrap().id, gpu.id);

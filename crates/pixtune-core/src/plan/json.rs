@@ -1,6 +1,8 @@
-//! A plan for machines.
+//! The plan as JSON.
 
-use super::{ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, Part, Side, TrainingPlan, USABLE_WHY};
+use super::{
+    ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, Part, SplitCounts, TrainingPlan, USABLE_WHY,
+};
 use crate::json::quoted;
 
 impl TrainingPlan {
@@ -84,7 +86,7 @@ fn figure(figure: Figure) -> String {
     format!("{{\"value\":{},{}}}", figure.value, basis(figure.basis))
 }
 
-fn side(side: &Side) -> String {
+fn side(side: &SplitCounts) -> String {
     format!(
         "{{\"samples\":{},\"tokens\":{},\"image_tokens\":{},\"trained_tokens\":{},\"pictures\":{},\"max_sample\":{},\"bytes\":{}}}",
         side.samples,
@@ -153,7 +155,7 @@ mod tests {
     use crate::target::Method;
 
     #[test]
-    fn the_plan_is_json_and_every_figure_says_how_it_came_about() {
+    fn plan_is_json_and_every_figure_has_a_basis() {
         let text = plan(dataset(1000, 2000), wish("h100-80gb", Method::Lora)).to_json();
         let parsed = crate::json::parse(text.trim()).unwrap();
         let schedule = parsed.value.get("schedule").unwrap();

@@ -1,6 +1,6 @@
-//! What training on a set will take: steps, rates, memory, time, and which platforms can take the data.
+//! The plan of a training run: steps, rates, memory, time, and which targets can train on the data.
 //!
-//! A pure function of exact counts. Every number says whether it is computed, published or a guess.
+//! A pure function of exact counts. Every number carries its basis: computed, published or a guess.
 
 mod activations;
 mod fit;
@@ -23,14 +23,14 @@ pub use schedule::Schedule;
 pub use shape::{ModelShape, SHAPES};
 pub use time::{Machine, Time};
 
-/// How a number came about.
+/// The basis of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// From the counts and the model's sizes.
+    /// Computed from the counts and the model's sizes.
     Computed,
-    /// Others say so: this is where.
+    /// Published by others, in this source.
     Published(&'static str),
-    /// Judgement: this is why.
+    /// Guessed, for this reason.
     Guess(&'static str),
 }
 
@@ -53,31 +53,31 @@ impl Basis {
     }
 }
 
-/// A number and how it came about.
+/// A number and its basis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figure {
     /// The number.
     pub value: f64,
-    /// How it came about.
+    /// Its basis.
     pub basis: Basis,
 }
 
-/// One side of the split, counted.
+/// The counts of one split.
 #[derive(Debug, Clone, Default)]
-pub struct Side {
+pub struct SplitCounts {
     /// Samples.
     pub samples: u64,
     /// Tokens.
     pub tokens: u64,
     /// Of these, tokens of images.
     pub image_tokens: u64,
-    /// Of these, tokens with loss.
+    /// Of these, trained tokens.
     pub trained_tokens: u64,
     /// Images.
     pub images: u64,
-    /// Most images of one sample.
+    /// Maximum images per sample.
     pub most_images: u64,
-    /// Tokens of every sample.
+    /// Tokens per sample.
     pub lengths: Histogram,
     /// Bytes of the largest file.
     pub largest_file: u64,
@@ -87,69 +87,69 @@ pub struct Side {
     pub pixels: u64,
     /// Samples with a system prompt.
     pub with_system: u64,
-    /// Samples whose images differ in size from the first image of the set.
+    /// Whether images differ in size from the first image of the dataset.
     pub sizes_differ: bool,
 }
 
-/// What a plan is made from.
+/// The counts of a dataset.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
-    /// What is trained on.
-    pub train: Side,
-    /// What is held out.
-    pub validation: Side,
-    /// Samples that were refused.
+    /// The training split.
+    pub train: SplitCounts,
+    /// The validation split.
+    pub validation: SplitCounts,
+    /// Rejected rows.
     pub refused: u64,
     /// The most frequent answer and its share.
     pub top_answer: Option<(String, f64)>,
-    /// Answers that refuse, are placeholders or seem cut off.
+    /// Answers that are refusals, placeholders or seem cut off.
     pub doubtful_answers: u64,
-    /// Why the counts are an estimate, if they are.
+    /// Why the counts are estimates, if they are.
     pub estimate: Option<&'static str>,
 }
 
-/// What is wanted.
+/// The requested training.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
     /// The model.
     pub shape: &'static ModelShape,
-    /// Tokens the model reads at once.
+    /// The context length in tokens.
     pub context: u64,
-    /// The card.
+    /// The GPU.
     pub gpu: Gpu,
-    /// What is trained.
+    /// The training method.
     pub method: Method,
-    /// Rank of the adapters.
+    /// The LoRA rank.
     pub rank: u64,
 }
 
-/// Something to know before starting.
+/// A warning about the planned training.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What is the matter.
+    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub hint: &'static str,
 }
 
-/// A plan.
+/// The plan of a training run.
 #[derive(Debug, Clone)]
 pub struct TrainingPlan {
-    /// What it was made for.
+    /// The requested training.
     pub wish: Wish,
-    /// The counts it was made from.
+    /// The counts of the dataset.
     pub dataset: Dataset,
     /// Epochs, steps, rates.
     pub schedule: Schedule,
-    /// What the memory holds.
+    /// The memory.
     pub memory: Memory,
-    /// How long an epoch takes.
+    /// The time per epoch.
     pub time: Time,
-    /// The same on other cards.
+    /// The same training on other GPUs.
     pub machines: Vec<Machine>,
     /// Which targets can train on the data.
     pub fits: Vec<Fit>,
-    /// What to know before starting.
+    /// Warnings.
     pub warnings: Vec<Warning>,
 }
 
@@ -170,12 +170,12 @@ pub(crate) mod tests {
     use super::*;
     use crate::spec;
 
-    /// A set of `samples` samples with `tokens` tokens each, a tenth of them trained.
+    /// A dataset of `samples` samples with `tokens` tokens each, a tenth of them trained.
     pub(crate) fn dataset(samples: u64, tokens: u64) -> Dataset {
         let side = |samples: u64| {
             let mut lengths = Histogram::default();
             (0..samples).for_each(|_| lengths.add(tokens));
-            Side {
+            SplitCounts {
                 samples,
                 tokens: samples * tokens,
                 image_tokens: samples * tokens / 2,
@@ -186,7 +186,7 @@ pub(crate) mod tests {
                 largest_file: samples * 1000,
                 bytes: samples * 1000,
                 pixels: samples * 512 * 512,
-                ..Side::default()
+                ..SplitCounts::default()
             }
         };
         Dataset { train: side(samples), validation: side(samples / 10), ..Dataset::default() }
@@ -198,7 +198,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_empty_set_has_a_plan_too() {
+    fn empty_dataset_has_a_plan() {
         for method in Method::ALL {
             let plan = plan(Dataset::default(), wish("h100-80gb", method));
             assert_eq!(plan.schedule.steps, [0, 0, 0]);

@@ -1,28 +1,28 @@
-//! Epochs, steps, batch, rates.
+//! The schedule: epochs, steps, batch, learning rate.
 
 use super::{Basis, Dataset, Figure, Memory, Wish};
 use crate::target::Method;
 
-/// Epochs, steps, batch, rates.
+/// Epochs, steps, batch, learning rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// The epochs that steps are given for.
+    /// Numbers of epochs.
     pub epochs: [u64; 3],
-    /// Steps of these epochs.
+    /// Their steps.
     pub steps: [u64; 3],
-    /// The number of epochs to begin with.
+    /// The advised number of epochs.
     pub advised_epochs: Figure,
-    /// Samples of a step.
+    /// Samples per step.
     pub batch: Figure,
-    /// Micro-batches of a step; `None` where none fits.
+    /// Micro-batches per step; `None` if none fits.
     pub accumulate: Option<u64>,
     /// Learning rate.
     pub learning_rate: Figure,
     /// The largest learning rate worth trying.
     pub largest_rate: Figure,
-    /// The share of steps in which the rate rises.
+    /// The share of warmup steps.
     pub warmup: Figure,
-    /// Steps of warm-up with the advised epochs.
+    /// Warmup steps with the advised epochs.
     pub warmup_steps: u64,
 }
 
@@ -36,7 +36,7 @@ const REGRET: &str = "a tenth of the rate for adapters, the ratio that LoRA With
 /// Weights above which QLoRA halves the rate: a model of 13B has as many in its linear layers.
 const LARGE: u64 = 13_000_000_000;
 
-/// Samples of a step.
+/// Samples per step.
 pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
     let samples = dataset.train.samples;
     if wish.method == Method::Full && samples >= 100_000 {
@@ -48,12 +48,12 @@ pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
         5000..100_000 => 32,
         _ => 64,
     };
-    // A tenth of the set at most, so that an epoch has ten steps.
+    // At most a tenth of the dataset, so that an epoch has ten steps.
     let value = value.min((samples / 10).max(1));
     let why = match wish.method {
-        Method::Full => "grows with the set, a tenth of it at most",
+        Method::Full => "grows with the dataset, at most a tenth of it",
         _ => {
-            "grows with the set, a tenth of it at most; adapters bear large batches less well than full training does (LoRA \
+            "grows with the dataset, at most a tenth of it; adapters tolerate large batches less well than full training (LoRA \
              Without Regret, thinkingmachines.ai/blog/lora)"
         }
     };
@@ -71,7 +71,7 @@ impl Schedule {
             1000..20_000 => 3.0,
             _ => 2.0,
         };
-        let why = "fewer for larger sets; stop when the validation loss rises";
+        let why = "fewer for larger datasets; stop when the validation loss rises";
         let advised_epochs = Figure { value: advised, basis: Basis::Guess(why) };
         let (rate, largest) = match wish.method {
             Method::Full => (
@@ -80,7 +80,7 @@ impl Schedule {
             ),
             _ => {
                 let published = if wish.shape.linears() > LARGE { 1e-4 } else { 2e-4 };
-                let why = "half of what is published for models of this size, for small sets";
+                let why = "half of the published rate for models of this size, for small datasets";
                 (
                     Figure { value: published / 2.0, basis: Basis::Guess(why) },
                     Figure { value: published, basis: Basis::Published(QLORA) },
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_models_learn_at_half_the_rate() {
+    fn larger_models_have_half_the_learning_rate() {
         let mut wish = wish("h200", Method::Lora);
         wish.shape = ModelShape::of(&spec::PIXTRAL_LARGE).unwrap();
         let schedule = plan(dataset(1000, 2000), wish).schedule;

@@ -1,9 +1,9 @@
-//! The sizes of models that decide what training costs, and the arithmetic on them.
+//! The sizes of models, which determine the cost of training.
 
 use super::{LayerStack, LayerWidths};
 use crate::spec::ModelSpec;
 
-/// What a model is made of.
+/// The sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
     /// The [`ModelSpec`] it belongs to.
@@ -20,11 +20,11 @@ pub struct ModelShape {
     pub feed_forward: u64,
     /// Rows of the embedding.
     pub vocabulary: u64,
-    /// Whether the output layer is the embedding itself.
+    /// Whether the output layer shares the embedding.
     pub tied: bool,
     /// The vision encoder: layers, width, feed-forward width.
     pub vision: (u64, u64, u64),
-    /// Patch side and how many patches a side are merged.
+    /// Patch side in pixels, and patches merged per side.
     pub patch: (u64, u64),
     /// Where the numbers come from.
     pub source: &'static str,
@@ -33,7 +33,7 @@ pub struct ModelShape {
 /// The width of a decoder head in every known model.
 const HEAD_WIDTH: u64 = 128;
 
-/// Every model whose sizes are known.
+/// Every known model.
 pub const SHAPES: &[ModelShape] = &[
     ModelShape {
         id: "pixtral-12b",
@@ -114,7 +114,7 @@ impl ModelShape {
         self.layers * (attention + 3 * self.hidden * self.feed_forward)
     }
 
-    /// Weights of the embedding and, where it is one of its own, the output layer.
+    /// Weights of the embedding and, if it is separate, the output layer.
     pub fn embeddings(&self) -> u64 {
         self.vocabulary * self.hidden * if self.tied { 1 } else { 2 }
     }
@@ -201,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_is_as_large_as_training_makes_it() {
-        // The text decoder of fixtures/tiny_pixtral: `pixtune train --dry-run --targets text --lora-rank 4` says 13,440.
+    fn adapter_has_the_size_that_training_reports() {
+        // The text decoder of fixtures/tiny_pixtral: `pixtune train --dry-run --targets text --lora-rank 4` reports 13,440.
         let tiny = ModelShape { layers: 3, hidden: 64, query: 128, key: 64, feed_forward: 96, ..SMALL_3_1 };
         assert_eq!(tiny.adapter(4), 13_440);
     }
 
     #[test]
-    fn every_model_has_sizes_and_they_are_about_what_its_name_says() {
+    fn every_model_has_about_the_parameters_in_its_name() {
         for spec in spec::ALL {
             let shape = ModelShape::of(spec).unwrap_or_else(|| panic!("{}", spec.id));
             assert_eq!(

@@ -3,16 +3,16 @@
 use super::{Dataset, GPUS, Gpu, Memory, Micro, Wish};
 use crate::target::Method;
 
-/// How long an epoch takes.
+/// The time of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Time {
     /// Floating-point operations of one epoch.
     pub operations: f64,
-    /// Operations a token, mean.
+    /// Mean operations per token.
     pub operations_a_token: f64,
-    /// Seconds an epoch, from and to; `None` where the card's speed is not known.
+    /// Seconds per epoch, from and to; `None` if the GPU's speed is unknown.
     pub seconds_an_epoch: Option<(f64, f64)>,
-    /// Tokens a second, from and to.
+    /// Tokens per second, from and to.
     pub tokens_a_second: Option<(f64, f64)>,
 }
 
@@ -21,7 +21,7 @@ impl Time {
         let recompute = memory.micro.is_none_or(|Micro { recompute, .. }| recompute);
         let operations = operations(dataset, wish, recompute);
         let tokens = dataset.train.tokens as f64;
-        // The published rates are those of trainers that compute every layer again, as far as they say.
+        // As far as stated, the published rates are of trainers that recompute every layer.
         let work = self::operations(dataset, wish, true);
         let seconds = |share: f64| wish.gpu.teraflops.map(|peak| work / (peak * 1e12 * share));
         let (slow, fast) = wish.gpu.reached.with(wish.method);
@@ -36,14 +36,14 @@ impl Time {
     }
 }
 
-/// Operations of an epoch: two for each weight and token forward, two for the gradient of its input, with full training two
-/// for the gradient of the weight, and two more where layers are computed again; attention by the lengths of the
-/// samples; the output layer on trained tokens alone; the vision encoder forward.
+/// Operations per epoch: per weight and token, two forward, two for the input gradient, two for the weight gradient with full
+/// training, and two more if layers are recomputed; attention by the lengths of the samples; the output layer only on
+/// trained tokens; the vision encoder only forward.
 fn operations(dataset: &Dataset, wish: &Wish, recompute: bool) -> f64 {
     let (shape, train) = (wish.shape, &dataset.train);
     let passes = 2.0 + f64::from(u8::from(wish.method == Method::Full)) + f64::from(u8::from(recompute));
     let linears = 2.0 * shape.linears() as f64 * passes * train.tokens as f64;
-    // Causal: a token looks at half of its sample. The backward pass costs two and a half times the forward one.
+    // Causal: a token attends to half of its sample on average. The backward pass costs 2.5 times the forward pass.
     let squares: f64 =
         train.lengths.bars().map(|(length, count)| (length as f64).powi(2) * count as f64).sum();
     let attention =
@@ -54,20 +54,20 @@ fn operations(dataset: &Dataset, wish: &Wish, recompute: bool) -> f64 {
     linears + attention + head + vision
 }
 
-/// The same set on a card.
+/// The training on one GPU.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
-    /// The card.
+    /// The GPU.
     pub gpu: Gpu,
     /// The method.
     pub method: Method,
-    /// The micro-batch; `None` where the longest sample does not fit.
+    /// The micro-batch; `None` if the longest sample does not fit.
     pub micro: Option<Micro>,
-    /// Seconds an epoch, from and to.
+    /// Seconds per epoch, from and to.
     pub seconds_an_epoch: Option<(f64, f64)>,
 }
 
-/// The same set on every card, by adapters with and without 4-bit weights.
+/// The training on every GPU, with and without 4-bit weights.
 pub(super) fn machines(dataset: &Dataset, wish: &Wish, batch: f64) -> Vec<Machine> {
     let methods =
         if wish.method == Method::Full { vec![Method::Full] } else { vec![Method::Lora, Method::Qlora] };
@@ -94,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_those_of_the_known_table() {
-        // 49.0 billion a token at 2,048 tokens without recomputation, 71.6 with, where every token is trained.
+    fn operations_match_the_published_table() {
+        // 49.0 billion per token at 2,048 tokens without recomputation, 71.6 with it, if every token is trained.
         let mut set = dataset(100, 2048);
         set.train.trained_tokens = set.train.tokens;
         set.train.image_tokens = 0;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn four_bit_weights_are_slower_and_every_range_is_one() {
+    fn four_bit_weights_are_slower() {
         let set = dataset(100, 2048);
         let seconds = |method| {
             let wish = wish("h200", method);
@@ -118,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_above_what_is_published() {
-        // Pixtral's decoder has 10.9 billion weights, Qwen3-14B 13.2: 6,800 tokens/s come to 8,230.
+    fn rates_are_at_most_the_published_ones() {
+        // Pixtral's decoder has 10.9 billion weights, Qwen3-14B 13.2: 6,800 tokens/s correspond to 8,230.
         let mut set = dataset(1000, 2048);
         set.train.trained_tokens = set.train.tokens;
         let wish = wish("h100-80gb", Method::Lora);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_of_unknown_speed_has_no_time() {
+    fn unknown_gpu_speed_gives_no_time() {
         let mut wish = wish("h100-80gb", Method::Lora);
         wish.gpu = Gpu::of_memory(80 << 30);
         let set = dataset(100, 2048);

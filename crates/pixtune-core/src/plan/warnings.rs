@@ -1,118 +1,149 @@
-//! What to know before starting: too little data, one-sided data, samples that do not fit.
+//! What to know before training: too little data, one-sided data, samples that do not fit.
 
 use super::{Dataset, Memory, Schedule, Warning, Wish};
 use crate::quality::percent;
 use crate::target::Method;
-use crate::text::{counted_as, grouped};
+use crate::text::{counted, counted_as, grouped};
 
-/// Everything worth a warning, the worst first.
+/// Every warning, the most serious first.
 pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &Memory) -> Vec<Warning> {
-    let mut out = Vec::new();
-    let mut warn = |condition: bool, message: &dyn Fn() -> String, hint| {
-        if condition {
-            out.push(Warning { message: message(), hint });
+    let mut warnings = Warnings::default();
+    if dataset.train.samples == 0 {
+        warnings.add("there are no samples to train on".to_owned(), "run `pixtune check` on the files");
+        return warnings.0;
+    }
+    warnings.memory(wish, memory);
+    warnings.too_long_samples(dataset, wish);
+    warnings.little_data(dataset);
+    warnings.few_steps(schedule);
+    warnings.validation(dataset);
+    warnings.answers(dataset);
+    warnings.0
+}
+
+#[derive(Default)]
+struct Warnings(Vec<Warning>);
+
+impl Warnings {
+    fn add(&mut self, message: String, hint: &'static str) {
+        self.0.push(Warning { message, hint });
+    }
+
+    fn memory(&mut self, wish: &Wish, memory: &Memory) {
+        if memory.micro.is_some() {
+            return;
         }
-    };
-    let (train, held_out) = (&dataset.train, &dataset.validation);
-    let samples = train.samples;
-    warn(samples == 0, &|| "there is no sample to train on".into(), "see what `pixtune check` says");
-    if samples == 0 {
-        return out;
+        let gigabytes = |bytes: u64| format!("{:.0} GB", bytes as f64 / 1e9);
+        let message = match (wish.method, memory.longest_that_fits) {
+            (Method::Full, _) => {
+                let gpus = memory.total().div_ceil(memory.budget.max(1));
+                let needed = gigabytes(memory.total());
+                format!(
+                    "full training takes {needed}: {} of this size with sharded weights",
+                    counted(gpus, "GPU")
+                )
+            }
+            (_, 0) => format!("the weights alone do not fit into {}", gigabytes(wish.gpu.memory)),
+            (_, fits) => {
+                let samples = samples_are(memory.too_long);
+                format!("{samples} longer than the {} tokens that fit into the memory", grouped(fits))
+            }
+        };
+        let hint = match (wish.method, memory.longest_that_fits) {
+            (Method::Full, _) => "`--method lora` trains adapters on one GPU",
+            (Method::Lora, 0) => "use a larger GPU, or `--method qlora`",
+            (Method::Qlora, 0) => "use a larger GPU, or a smaller model",
+            (Method::Lora, _) => {
+                "use a larger GPU, `--method qlora`, smaller images, or `prepare --max-tokens`"
+            }
+            (Method::Qlora, _) => "use a larger GPU, smaller images, or `prepare --max-tokens`",
+        };
+        self.add(message, hint);
     }
-    let too_long = memory.too_long;
-    warn(
-        memory.micro.is_none() && wish.method == Method::Full,
-        &|| {
-            let cards = memory.total().div_ceil(memory.budget.max(1));
-            format!(
-                "full training takes {:.0} GB, {cards} cards of this size with sharded weights",
-                memory.total() as f64 / 1e9
-            )
-        },
-        "`--method lora` trains adapters on one card",
-    );
-    warn(
-        memory.micro.is_none() && wish.method != Method::Full,
-        &|| match memory.longest_that_fits {
-            0 => format!("the weights alone do not fit into {:.0} GB", wish.gpu.memory as f64 / 1e9),
-            fits => format!(
-                "{} longer than the {} tokens that fit into the memory",
-                samples_are(too_long),
-                grouped(fits)
+
+    fn too_long_samples(&mut self, dataset: &Dataset, wish: &Wish) {
+        let overflow = dataset.train.lengths.above(wish.context);
+        if overflow > 0 {
+            let context = grouped(wish.context);
+            let message = format!("{} longer than the context of {context} tokens", samples_are(overflow));
+            self.add(message, "`prepare --max-tokens` rejects and reports them");
+        }
+    }
+
+    fn little_data(&mut self, dataset: &Dataset) {
+        let train = &dataset.train;
+        if train.samples < 100 {
+            let samples = counted_as(train.samples, "sample teaches", "samples teach");
+            self.add(
+                format!("{samples} a format at best, hardly a skill"),
+                "a few hundred good samples are a start; a few thousand are usual",
+            );
+        } else if train.trained_tokens < 20_000 {
+            self.add(
+                format!("only {} are trained per epoch", counted(train.trained_tokens, "token")),
+                "short answers teach little: add samples, or write longer answers",
+            );
+        }
+        let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
+        if share < 0.02 && train.image_tokens * 2 > train.tokens {
+            self.add(
+                format!("only {} of tokens are trained; most of the others are image tokens", percent(share)),
+                "smaller images train faster where details do not matter; several questions about one image share its cost in one \
+                 conversation",
+            );
+        }
+    }
+
+    fn few_steps(&mut self, schedule: &Schedule) {
+        let steps = schedule.advised_steps();
+        if steps < 30 {
+            let steps = counted_as(steps, "step is", "steps are");
+            self.add(
+                format!("{steps} few: the learning rate falls soon after warmup"),
+                "use a smaller batch or more epochs",
+            );
+        }
+    }
+
+    fn validation(&mut self, dataset: &Dataset) {
+        let samples = dataset.validation.samples;
+        match samples {
+            0 => self.add(
+                "there is no validation split: overfitting will go unnoticed".to_owned(),
+                "`prepare --validation 0.1` makes one of a tenth of the samples",
             ),
-        },
-        match (memory.longest_that_fits, wish.method) {
-            (0, Method::Lora) => "a larger card, or `--method qlora`",
-            (0, _) => "a larger card, or a smaller model",
-            (_, Method::Lora) => "a larger card, `--method qlora`, smaller images, or `prepare --max-tokens`",
-            _ => "a larger card, smaller images, or `prepare --max-tokens`",
-        },
-    );
-    let overflow = train.lengths.above(wish.context);
-    warn(
-        overflow > 0,
-        &|| format!("{} longer than the context of {} tokens", samples_are(overflow), grouped(wish.context)),
-        "`prepare --max-tokens` leaves them out and says so",
-    );
-    warn(
-        samples < 100,
-        &|| {
-            format!(
-                "{} a format at best, hardly a skill",
-                counted_as(samples, "sample teaches", "samples teach")
-            )
-        },
-        "a few hundred good samples are a start; some thousands are usual",
-    );
-    warn(
-        samples >= 100 && train.trained_tokens < 20_000,
-        &|| format!("only {} tokens are trained in an epoch", grouped(train.trained_tokens)),
-        "short answers teach little each: more samples, or answers that say more",
-    );
-    let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
-    warn(
-        share < 0.02 && train.image_tokens * 2 > train.tokens,
-        &|| format!("{} of tokens are trained, the rest is read: mostly images", percent(share)),
-        "smaller images train faster where details do not matter; several questions about one image share its cost in one conversation",
-    );
-    warn(
-        schedule.advised_steps() < 30,
-        &|| format!("{} steps are few: the rate has hardly risen before it falls", schedule.advised_steps()),
-        "a smaller batch or more epochs give more steps",
-    );
-    warn(
-        held_out.samples == 0,
-        &|| "nothing is held out: overfitting will not show".into(),
-        "`prepare --validation 0.1` holds a tenth out",
-    );
-    warn(
-        (1..50).contains(&held_out.samples),
-        &|| {
-            let error = 100.0 / (held_out.samples as f64).sqrt();
-            let (are, them) =
-                (samples_are(held_out.samples), if held_out.samples == 1 { "it" } else { "them" });
-            format!("{are} held out: an accuracy measured on {them} is uncertain by ±{error:.0} points")
-        },
-        "hold out a few hundred where there are enough",
-    );
-    if let Some((answer, share)) = &dataset.top_answer {
-        warn(
-            *share > 0.5,
-            &|| format!("{} of answers are `{answer}`", percent(*share)),
-            "balance the answers, or judge by more than accuracy",
-        );
+            1..50 => {
+                let error = 100.0 / (samples as f64).sqrt();
+                let has = counted(samples, "sample");
+                let message = format!(
+                    "the validation split has {has}: its accuracy is uncertain by ±{error:.0} points"
+                );
+                self.add(message, "use a few hundred if there are enough samples");
+            }
+            _ => {}
+        }
     }
-    warn(
-        dataset.doubtful_answers > 0,
-        &|| format!("answers that refuse, are placeholders or seem cut off: {}", dataset.doubtful_answers),
-        "`pixtune stats` names them",
-    );
-    warn(
-        dataset.refused > 0,
-        &|| format!("lines that are refused and not counted: {}", dataset.refused),
-        "`pixtune check` says why",
-    );
-    out
+
+    fn answers(&mut self, dataset: &Dataset) {
+        if let Some((answer, share)) = dataset.top_answer.as_ref().filter(|(_, share)| *share > 0.5) {
+            self.add(
+                format!("{} of answers are `{answer}`", percent(*share)),
+                "balance the answers, or evaluate by more than accuracy",
+            );
+        }
+        if dataset.doubtful_answers > 0 {
+            let answers = counted_as(
+                dataset.doubtful_answers,
+                "answer is a refusal or placeholder, or seems cut off",
+                "answers are refusals or placeholders, or seem cut off",
+            );
+            self.add(answers, "`pixtune stats` lists them");
+        }
+        if dataset.refused > 0 {
+            let rows = counted_as(dataset.refused, "row is", "rows are");
+            self.add(format!("{rows} rejected and not counted"), "`pixtune check` explains them");
+        }
+    }
 }
 
 /// `1 sample is`, `2,000 samples are`
@@ -126,22 +157,22 @@ mod tests {
     use super::super::tests::{dataset, wish};
     use crate::target::Method;
 
-    fn told(samples: u64, tokens: u64, gpu: &str, method: Method) -> String {
+    fn warnings(samples: u64, tokens: u64, gpu: &str, method: Method) -> String {
         let plan = plan(dataset(samples, tokens), wish(gpu, method));
         plan.warnings.iter().map(|warning| warning.message.clone() + "\n").collect()
     }
 
     #[test]
-    fn a_good_set_has_no_warning() {
-        assert_eq!(told(2000, 2000, "h100-80gb", Method::Lora), "");
+    fn good_dataset_has_no_warnings() {
+        assert_eq!(warnings(2000, 2000, "h100-80gb", Method::Lora), "");
     }
 
     #[test]
-    fn little_data_and_little_memory_are_told() {
-        let few = told(20, 2000, "h100-80gb", Method::Lora);
+    fn warns_of_little_data_and_little_memory() {
+        let few = warnings(20, 2000, "h100-80gb", Method::Lora);
         assert!(few.contains("a format at best") && few.contains("±71 points"), "{few}");
-        assert!(told(2000, 2000, "l4-24gb", Method::Lora).contains("the weights alone do not fit"));
-        assert!(told(2000, 2000, "h100-80gb", Method::Full).contains("cards of this size"));
-        assert!(told(2000, 60_000, "a100-40gb", Method::Lora).contains("2,000 samples are longer than"));
+        assert!(warnings(2000, 2000, "l4-24gb", Method::Lora).contains("the weights alone do not fit"));
+        assert!(warnings(2000, 2000, "h100-80gb", Method::Full).contains("GPUs of this size"));
+        assert!(warnings(2000, 60_000, "a100-40gb", Method::Lora).contains("2,000 samples are longer than"));
     }
 }

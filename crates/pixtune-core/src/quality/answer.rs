@@ -1,4 +1,4 @@
-//! What one answer alone gives away: a refusal, a placeholder, an end in mid-sentence, the prompt said again.
+//! Findings about a single answer: refusals, placeholders, answers cut off in mid-sentence, repeated prompts.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use super::format::{AnswerFormat, Classified, classify};
 use crate::diagnostic::Finding;
 use crate::rules::{ANSWER_CUT_OFF, ANSWER_ECHO, ANSWER_PLACEHOLDER, ANSWER_REFUSAL};
 
-/// Looks at the answer in this message and the prompt before it. The form of the answer is given where it is known
-/// already: it costs more than everything here, and few answers need it.
+/// Checks the answer in this message against the prompt before it. The caller passes the format of the answer if it has it:
+/// finding it costs more than everything here, and few answers need it.
 pub(super) fn findings(
     answer: &str,
     classified: Option<&Classified>,
@@ -24,21 +24,21 @@ pub(super) fn findings(
         return findings;
     }
     if let Some(phrase) = refusal(answer) {
-        let message = format!("the answer refuses: `{phrase}`");
+        let message = format!("the answer is a refusal: `{phrase}`");
         findings.push(
             Finding::new(&ANSWER_REFUSAL, pointer(), message)
-                .hint("drop the sample, unless refusing is what it should teach"),
+                .hint("drop the sample, unless it is meant to teach refusals"),
         );
     }
     if let Some(why) = cut_off(answer, classified) {
         findings.push(
             Finding::new(&ANSWER_CUT_OFF, pointer(), format!("the answer seems cut off: {why}"))
-                .hint("was it generated with too low a limit of tokens? generate it anew"),
+                .hint("if it was generated, the token limit was probably too low; generate it again"),
         );
     }
     if echoes(answer, prompt) {
         findings.push(
-            Finding::new(&ANSWER_ECHO, pointer(), "the answer begins with the whole prompt")
+            Finding::new(&ANSWER_ECHO, pointer(), "the answer starts with the whole prompt")
                 .hint("remove the prompt from the answer"),
         );
     }
@@ -100,12 +100,12 @@ const REFUSALS: &[&str] = &[
     "извините, но я",
 ];
 
-/// What only a refusing model says, wherever it stands in the first sentences.
+/// Phrases that only a refusing model writes, anywhere in the first sentences.
 const ANYWHERE: &[&str] = &["as an ai language model", "as an ai assistant", "as an ai model"];
 
 /// More characters than the longest beginning has.
 const BEGINNING: usize = 40;
-/// Characters in which `ANYWHERE` is looked for.
+/// Characters that are searched for `ANYWHERE`.
 const FIRST_SENTENCES: usize = 200;
 
 /// The first bytes of each beginning, as one number: ASCII letters in lower case.
@@ -132,7 +132,7 @@ fn refusal(answer: &str) -> Option<String> {
     begins.or_else(|| spoken_by_an_ai(answer)).map(|phrase| (*phrase).to_owned())
 }
 
-/// Whether the first bytes are those of a refusal: few answers come through.
+/// Whether the first bytes are those of a refusal: few answers pass.
 fn may_refuse(answer: &str) -> bool {
     match answer.as_bytes().first_chunk::<3>() {
         Some(start) if start.is_ascii() => {
@@ -174,7 +174,7 @@ fn spoken_by_an_ai(answer: &str) -> Option<&'static &'static str> {
     })
 }
 
-/// Whether ` ai` stands there in any case: without a branch in it, so that the loop becomes vector code.
+/// Whether the text contains ` ai` in any case; without a branch, so that the loop is vectorized.
 fn names_an_ai(text: &[u8]) -> bool {
     let (second, third) = (text.get(1..).unwrap_or_default(), text.get(2..).unwrap_or_default());
     text.iter().zip(second).zip(third).fold(false, |found, ((space, a), i)| {
@@ -219,7 +219,7 @@ fn placeholder(answer: &str) -> Option<String> {
     STARTS.iter().find(|known| start.starts_with(**known)).map(|known| format!("{}…", known.trim_end()))
 }
 
-/// Words after which no sentence ends.
+/// Words that do not end a sentence.
 const OPEN_WORDS: &[&str] = &[
     "the", "a", "an", "of", "and", "or", "but", "because", "than", "its", "my", "your", "le", "les", "des",
     "du", "et", "une", "dans", "der", "und", "oder", "ein", "eine", "einer", "einem", "el", "los", "las",
@@ -233,7 +233,7 @@ fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
     let open = open_end(answer);
     let has_fences = memchr::memchr(b'`', answer.as_bytes()).is_some();
     let fences = if has_fences { answer.matches("```").count() } else { 0 };
-    // Only what begins like this can be code or JSON that is never closed.
+    // Only such a start can be unclosed code or JSON.
     let may_be_unclosed = answer.trim_start().starts_with(['`', '{', '[']);
     if open.is_none() && fences.is_multiple_of(2) && !may_be_unclosed {
         return None;
@@ -257,10 +257,10 @@ fn cut_off(answer: &str, classified: Option<&Classified>) -> Option<String> {
     open
 }
 
-/// What leaves the end of prose open.
+/// Evidence that prose ends in mid-sentence.
 fn open_end(answer: &str) -> Option<String> {
     let answer = answer.trim_end();
-    // Most answers end in a full stop, and are done with here.
+    // Most answers end with a full stop.
     if !matches!(answer.as_bytes().last()?, b'a'..=b'z' | b',' | b';' | b'(' | b'[' | b'{' | 0x80..) {
         return None;
     }
@@ -269,7 +269,7 @@ fn open_end(answer: &str) -> Option<String> {
     if !comma && !OPEN_WORDS.contains(&last) {
         return None;
     }
-    // Lines of few words are lines of a sign or a page, which end anywhere.
+    // Lines of few words are transcribed signs or pages, which may end anywhere.
     let line = answer.lines().next_back()?;
     let tail = &line[line.char_indices().rev().nth(300).map_or(0, |(at, _)| at)..];
     tail.split_whitespace().nth(LEAST_WORDS - 1)?;
@@ -288,7 +288,7 @@ fn ascii_letters(text: &str) -> impl Iterator<Item = u8> + '_ {
     ascii.filter(u8::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase())
 }
 
-/// A prompt with fewer letters than this may well come up again.
+/// Shorter prompts may appear in an answer by chance.
 const LEAST_ECHO: usize = 16;
 
 fn echoes(answer: &str, prompt: &str) -> bool {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_seen_and_apologies_to_others_are_not() {
+    fn finds_refusals_and_ignores_quoted_apologies() {
         for answer in [
             "I’m sorry, but I can’t identify people in images.",
             "As an AI language model, I cannot see images.",
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_few_answers_come_through_stops_no_refusal() {
+    fn fast_filters_pass_every_refusal() {
         for phrase in REFUSALS {
             for written in [phrase.to_string(), phrase.to_uppercase(), phrase.replace('\'', "’")] {
                 assert!(refusal(&format!(" {written} see it.")).is_some(), "{written}");
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_seen_and_short_answers_are_not() {
+    fn finds_placeholders_and_accepts_short_answers() {
         for answer in
             ["N/A", "[insert answer here]", "TODO", "...", "Lorem ipsum dolor sit amet, consectetur"]
         {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_in_mid_sentence_are_seen_and_phrases_are_not() {
+    fn finds_cut_off_answers_and_accepts_phrases() {
         for answer in [
             "The image shows a man who stands in front of a",
             "There are three cars, two bicycles, four people,",
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_said_again_is_seen() {
+    fn finds_echoed_prompts() {
         let prompt = "What is the color of the car?";
         assert_eq!(rules("what is the color of the car? It is red.", prompt), ["answer-echo"]);
         assert_eq!(rules("The color of the car is red.", prompt), [""; 0]);

@@ -1,17 +1,17 @@
-//! What form an answer has: JSON, a number, one word, a list, …; and which form nearly all answers of a set keep.
+//! The format of an answer: JSON, a number, one word, a list, …; and the majority format of a dataset.
 
 use crate::json::{self, Value};
 
-/// The form of an answer.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnswerFormat {
-    /// Nothing but white space.
+    /// Only white space.
     Empty,
     /// Yes or no, true or false, in several languages.
     YesNo,
     /// The letter of a choice: `B`, `(b)`, `C.`
     Choice,
-    /// A number alone.
+    /// A number.
     Number,
     /// A number with its unit, currency or thing: `12 kg`, `$3.50`, `45%`, `3 cars`.
     NumberWithUnit,
@@ -19,7 +19,7 @@ pub enum AnswerFormat {
     Date,
     /// One word.
     Word,
-    /// A few words that are no sentence.
+    /// A few words that are not a sentence.
     Phrase,
     /// One sentence.
     Sentence,
@@ -33,7 +33,7 @@ pub enum AnswerFormat {
     JsonObject,
     /// A JSON array.
     JsonArray,
-    /// What starts as JSON and is none.
+    /// Starts like JSON but is invalid.
     BrokenJson,
     /// A fenced block of code.
     Code,
@@ -47,7 +47,7 @@ use AnswerFormat::{
 };
 
 impl AnswerFormat {
-    /// Every form, in the order of the enum.
+    /// Every format, in the order of the enum.
     pub const ALL: [AnswerFormat; 17] = [
         Empty,
         YesNo,
@@ -91,7 +91,7 @@ impl AnswerFormat {
         }
     }
 
-    /// The form in words, as in "most answers are …".
+    /// The format in words, as in "most answers are …".
     pub fn in_words(self) -> &'static str {
         match self {
             Empty => "empty",
@@ -114,7 +114,7 @@ impl AnswerFormat {
         }
     }
 
-    /// Whether an answer of the other form is nothing unusual where most answers have this one.
+    /// Whether an answer of the other format is not unusual where most answers have this one.
     fn admits(self, other: AnswerFormat) -> bool {
         self == other
             || match self {
@@ -127,23 +127,23 @@ impl AnswerFormat {
     }
 }
 
-/// An answer's form and, of a JSON object, its keys.
+/// The format of an answer and, of a JSON object, its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classified {
-    /// The form.
+    /// The format.
     pub format: AnswerFormat,
     /// The keys of an object, sorted.
     pub keys: Option<Vec<String>>,
-    /// The text ends inside brackets, a string or a fence that it has opened.
+    /// The text ends inside open brackets, an open string or an open code block.
     pub unclosed: bool,
 }
 
-/// Larger answers are not parsed to the last byte: they are text of some kind.
+/// Larger answers are not parsed as JSON.
 const LONGEST_PARSED: usize = 1 << 20;
-/// Keys of an object beyond these are not compared.
+/// Maximum keys of an object that are compared.
 const MOST_KEYS: usize = 64;
 
-/// Tells the form of an answer.
+/// Classifies an answer.
 pub fn classify(text: &str) -> Classified {
     let text = text.trim();
     let of = |format| Classified { format, keys: None, unclosed: false };
@@ -281,7 +281,7 @@ fn is_list_line(line: &str) -> bool {
     ["- ", "* ", "• ", "– ", "+ "].iter().any(|bullet| line.starts_with(bullet))
 }
 
-/// What ends a sentence, in the scripts that mark it.
+/// Characters that end a sentence.
 const STOPS: [char; 10] = ['.', '!', '?', '…', '。', '！', '？', '।', '؟', '۔'];
 
 fn prose_form(text: &str) -> AnswerFormat {
@@ -296,7 +296,7 @@ fn prose_form(text: &str) -> AnswerFormat {
     }
 }
 
-/// Stops before white space or the end; at most 2 are counted.
+/// Sentence ends before white space or the end of the text, counted up to 2.
 fn sentences(text: &str) -> usize {
     let mut stops = 0;
     let mut before = None;
@@ -313,7 +313,7 @@ fn sentences(text: &str) -> usize {
     stops
 }
 
-/// Whether prose ends as sentences do; `None` for what is no prose.
+/// Whether prose ends with a full stop; `None` for other formats.
 pub fn ends_with_stop(text: &str, format: AnswerFormat) -> Option<bool> {
     if !matches!(format, Sentence | Text) {
         return None;
@@ -322,24 +322,24 @@ pub fn ends_with_stop(text: &str, format: AnswerFormat) -> Option<bool> {
     Some(end.ends_with(STOPS) || end.ends_with(':') || end.ends_with('|'))
 }
 
-/// How often each form occurs.
+/// Counts per format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Formats {
     counts: [u64; AnswerFormat::ALL.len()],
 }
 
-/// The form that nearly all answers keep.
+/// The format of nearly all answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Majority {
-    /// The form of most.
+    /// The majority format.
     pub format: AnswerFormat,
-    /// The share of answers that keep it or are near enough.
+    /// The share of answers with this format or a similar one.
     pub share: f64,
 }
 
-/// Fewer answers teach no habit.
+/// Minimum answers for a majority.
 const LEAST: u64 = 20;
-/// The share that keeps a form where it counts as the form of all.
+/// Minimum share of a majority.
 const NEARLY_ALL: f64 = 0.9;
 
 impl Formats {
@@ -348,17 +348,17 @@ impl Formats {
         self.counts[format as usize] += 1;
     }
 
-    /// How many answers have this form.
+    /// The number of answers with this format.
     pub fn count(&self, format: AnswerFormat) -> u64 {
         self.counts[format as usize]
     }
 
-    /// How many answers there are.
+    /// The number of answers.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The form that at least nine in ten of twenty or more answers keep.
+    /// The format of at least nine in ten of twenty or more answers.
     pub fn majority(&self) -> Option<Majority> {
         let format = AnswerFormat::ALL.into_iter().rev().max_by_key(|format| self.count(*format))?;
         let total = self.total();
@@ -374,7 +374,7 @@ impl Formats {
 }
 
 impl Majority {
-    /// Whether an answer of this form breaks with the rest. Empty answers have their own rule.
+    /// Whether an answer of this format deviates from the majority. Empty answers have their own rule.
     pub fn is_broken_by(&self, format: AnswerFormat) -> bool {
         format != Empty && !self.format.admits(format)
     }
@@ -385,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_told_apart() {
+    fn classifies_formats() {
         for (text, expected) in [
             (" ", Empty),
             ("Yes.", YesNo),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_ends_too_early_is_unclosed_and_other_damage_is_not() {
+    fn truncated_json_is_unclosed_and_other_invalid_json_is_not() {
         assert!(classify(r#"{"a": [1, 2"#).unclosed);
         assert!(classify("```\nlet x").unclosed);
         assert!(!classify(r#"{"a": 1,}"#).unclosed);
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn nine_in_ten_make_a_form_and_the_rest_breaks_it() {
+    fn nine_in_ten_are_a_majority() {
         let mut formats = Formats::default();
         (0..18).for_each(|_| formats.add(JsonObject));
         assert_eq!(formats.majority(), None, "too few");
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn near_forms_belong_together() {
+    fn similar_formats_count_together() {
         let mut formats = Formats::default();
         (0..12).for_each(|_| formats.add(Sentence));
         (0..8).for_each(|_| formats.add(Text));
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn only_prose_ends_with_a_stop_or_without() {
+    fn only_prose_has_a_sentence_end() {
         let ends = |text: &str| ends_with_stop(text, classify(text).format);
         assert_eq!(ends("The cat sits on the mat."), Some(true));
         assert_eq!(ends("He said: \"The cat sits on the mat.\""), Some(true));

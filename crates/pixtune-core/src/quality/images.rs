@@ -1,4 +1,4 @@
-//! The images of a whole set: sizes, formats, tokens, and how much the model's longest side takes from them.
+//! Statistics of the images of a dataset: sizes, formats, tokens, and how many the model downscales.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ pub struct ImageSurvey {
     pub longer_sides: Histogram,
     /// Bytes of the files.
     pub bytes: Histogram,
-    /// Tokens the model makes of them.
+    /// Tokens per image.
     pub tokens: Histogram,
-    /// Pixels of all.
+    /// Pixels of all images.
     pub pixels: u128,
-    /// Images that the model's preprocessing shrinks.
+    /// Images that the model's preprocessing downscales.
     pub shrunk: u64,
-    /// How often each size falls into a field of half an octave in width and height: the larger fields of a map.
+    /// Images per cell of half an octave in width and height.
     pub size_map: BTreeMap<(u8, u8), u64>,
 }
 
@@ -49,7 +49,7 @@ impl ImageSurvey {
     }
 }
 
-/// Twice the logarithm to base 2, rounded down, in whole numbers so that every machine agrees.
+/// Twice the base-2 logarithm, rounded down, in integers so that every machine agrees.
 fn half_octave(side: u32) -> u8 {
     let side = u64::from(side.max(1));
     ((side * side).ilog2()) as u8

@@ -1,7 +1,7 @@
-//! The quality of texts: what single answers give away, and what a whole set shows that no sample does.
+//! The quality of texts: findings about single answers, and statistics of a whole dataset.
 //!
-//! [`TextFacts::of`] looks at one sample, on any thread; [`TextSurvey::add`] takes the facts in order, in memory that
-//! does not grow with their number; [`TextSurvey::observations`] says what is worth knowing in the end.
+//! [`TextFacts::of`] reads one sample, on any thread; [`TextSurvey::add`] collects the facts in order, in memory that does not
+//! grow with their number; [`TextSurvey::observations`] gives the results.
 
 mod answer;
 mod format;
@@ -23,14 +23,14 @@ pub use observe::{Observation, percent};
 pub use script::{Script, language, script};
 pub use sketch::{Distinct, Entry, Histogram, Top};
 
-/// An answer and the prompt before it.
+/// Facts about an answer and its prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerFacts {
-    /// The place of the message in the conversation, from 0.
+    /// The index of the message in the conversation.
     pub message: usize,
-    /// The form of the answer.
+    /// The format of the answer.
     pub classified: Classified,
-    /// Whether it ends as sentences do, if it is prose.
+    /// Whether it ends with a full stop, if it is prose.
     pub stops: Option<bool>,
     /// Its characters.
     pub characters: u64,
@@ -38,7 +38,7 @@ pub struct AnswerFacts {
     pub start: String,
     /// Its first words.
     pub opening: Option<String>,
-    /// Hash of its letters, digits and signs, without regard to case and white space at its ends.
+    /// Hash of the text, ignoring case and surrounding white space.
     pub hash: u64,
     /// The beginning of the prompt, on one line.
     pub prompt: String,
@@ -48,26 +48,26 @@ pub struct AnswerFacts {
     pub prompt_hash: u64,
     /// The script of the answer.
     pub script: Option<Script>,
-    /// The languages of prompt and answer, where they can be told.
+    /// The languages of prompt and answer, if detected.
     pub languages: (Option<&'static str>, Option<&'static str>),
-    /// What the answer alone gives away.
+    /// Findings about the answer alone.
     pub findings: Vec<Finding>,
 }
 
-/// What is remembered of the texts of one sample.
+/// Facts about the texts of one sample.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TextFacts {
     /// Its trained answers, in order.
     pub answers: Vec<AnswerFacts>,
 }
 
-/// So much of a text is shown.
+/// Maximum characters of a text that are shown.
 const SHOWN: usize = 120;
-/// An answer of so many words has an opening worth counting.
+/// Minimum words of an answer whose opening is counted.
 const OPENING_WORDS: usize = 9;
 
 impl TextFacts {
-    /// Looks at the trained answers of a sample.
+    /// Reads the trained answers of a sample.
     pub fn of<I, T: AsRef<str>>(sample: &Sample<I, T>) -> TextFacts {
         let mut answers = Vec::new();
         for (message, answer, prompt) in turns(sample) {
@@ -96,14 +96,14 @@ impl TextFacts {
     }
 }
 
-/// What single answers of a sample give away.
+/// Findings about single answers of a sample.
 pub fn answer_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     turns(sample)
         .flat_map(|(message, answer, prompt)| answer::findings(&answer, None, &prompt, message))
         .collect()
 }
 
-/// Every trained answer with its place and the text of the user's turn before it.
+/// Every trained answer with its index and the text of the user message before it.
 fn turns<I, T: AsRef<str>>(
     sample: &Sample<I, T>,
 ) -> impl Iterator<Item = (usize, Cow<'_, str>, Cow<'_, str>)> {
@@ -135,7 +135,7 @@ pub fn plain<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a text on one line.
+/// The first characters of a text on one line.
 fn start(text: &str) -> String {
     let mut out = String::new();
     let mut characters = text.trim().chars();
@@ -153,41 +153,41 @@ fn text_hash(text: &str) -> u64 {
     twox_hash::XxHash3_64::oneshot(lower.as_bytes())
 }
 
-/// A place in the files that were read.
+/// A location in the files that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Place {
-    /// The number of the file, from 0.
+pub struct Location {
+    /// The index of the file.
     pub file: u32,
     /// The line, from 1.
     pub line: u64,
-    /// The message, from 0; `u32::MAX` for the sample as a whole.
+    /// The index of the message; `u32::MAX` for the whole sample.
     pub message: u32,
 }
 
-/// A place and what stands there.
+/// An example and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Where.
-    pub place: Place,
-    /// The beginning of the text, or what was found.
+    /// The location.
+    pub place: Location,
+    /// The start of the text, or what was found.
     pub text: String,
 }
 
-/// How many there are, and the first of them.
+/// A count, and the first examples.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// How many.
+    /// The count.
     pub count: u64,
-    /// The first, as many as are kept.
+    /// The first examples, at most [`KEPT_EXAMPLES`].
     pub first: Vec<Example>,
 }
 
-/// So many places of a kind are kept.
+/// Maximum examples that are kept.
 pub const KEPT_EXAMPLES: usize = 50;
 
 impl Kept {
-    /// Counts one, and keeps it if it is among the first.
-    pub fn add(&mut self, place: Place, text: impl FnOnce() -> String) {
+    /// Counts an example, and keeps it if it is among the first.
+    pub fn add(&mut self, place: Location, text: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < KEPT_EXAMPLES {
             self.first.push(Example { place, text: text() });
@@ -195,17 +195,17 @@ impl Kept {
     }
 }
 
-/// The forms of the answers to one prompt, and the first places of those that were rare when they came.
+/// The formats of the answers to one prompt, and the first examples of formats that were rare when they appeared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct OnePrompt {
     formats: Formats,
-    rare: Vec<(AnswerFormat, Place, String)>,
+    rare: Vec<(AnswerFormat, Location, String)>,
 }
 
-/// How many different texts are counted exactly.
+/// Maximum distinct texts that are counted exactly.
 const TEXTS: usize = 1 << 15;
 
-/// The texts of a whole set.
+/// Statistics of the texts of a dataset.
 #[derive(Debug, Clone)]
 pub struct TextSurvey {
     /// Trained answers.
@@ -214,15 +214,15 @@ pub struct TextSurvey {
     pub answer_characters: Histogram,
     /// Characters of prompts.
     pub prompt_characters: Histogram,
-    /// Forms of answers.
+    /// Formats of answers.
     pub formats: Formats,
-    /// Different answers.
+    /// Distinct answers.
     pub distinct_answers: Distinct,
-    /// Different prompts.
+    /// Distinct prompts.
     pub distinct_prompts: Distinct,
     /// Answers by script.
     pub scripts: BTreeMap<Script, u64>,
-    /// Answers by language; `None` where it cannot be told.
+    /// Answers by language; `None` if not detected.
     pub languages: BTreeMap<Option<&'static str>, u64>,
     most_answers: Top<()>,
     most_prompts: Top<OnePrompt>,
@@ -233,7 +233,7 @@ pub struct TextSurvey {
     single: BTreeMap<&'static str, (&'static Rule, Kept)>,
     prose: u64,
     without_stop: Kept,
-    told_languages: u64,
+    detected_languages: u64,
     other_language: Kept,
     longest: Vec<(u64, Example)>,
 }
@@ -258,16 +258,16 @@ impl Default for TextSurvey {
             single: BTreeMap::new(),
             prose: 0,
             without_stop: Kept::default(),
-            told_languages: 0,
+            detected_languages: 0,
             other_language: Kept::default(),
             longest: Vec::new(),
         }
     }
 }
 
-/// So many of the longest answers are kept.
+/// Maximum longest answers that are kept.
 const LONGEST: usize = 20;
-/// So many rare answers to one prompt are kept.
+/// Maximum rare answers per prompt that are kept.
 const RARE: usize = 5;
 
 impl TextSurvey {
@@ -275,11 +275,11 @@ impl TextSurvey {
     pub fn add(&mut self, file: u32, line: u64, facts: &TextFacts) {
         for answer in &facts.answers {
             let message = u32::try_from(answer.message).unwrap_or(u32::MAX);
-            self.add_answer(Place { file, line, message }, answer);
+            self.add_answer(Location { file, line, message }, answer);
         }
     }
 
-    fn add_answer(&mut self, place: Place, answer: &AnswerFacts) {
+    fn add_answer(&mut self, place: Location, answer: &AnswerFacts) {
         let format = answer.classified.format;
         self.answers += 1;
         self.answer_characters.add(answer.characters);
@@ -311,9 +311,9 @@ impl TextSurvey {
         }
         *self.languages.entry(answer.languages.1).or_default() += 1;
         if let (Some(prompt), Some(said)) = answer.languages {
-            self.told_languages += 1;
+            self.detected_languages += 1;
             if prompt != said {
-                let text = || format!("asked in `{prompt}`, answered in `{said}`: {}", answer.start);
+                let text = || format!("prompt in `{prompt}`, answer in `{said}`: {}", answer.start);
                 self.other_language.add(place, text);
             }
         }
@@ -331,7 +331,7 @@ impl TextSurvey {
         self.add_longest(place, answer);
     }
 
-    fn add_longest(&mut self, place: Place, answer: &AnswerFacts) {
+    fn add_longest(&mut self, place: Location, answer: &AnswerFacts) {
         let least = self.longest.last().map_or(0, |(characters, _)| *characters);
         if self.longest.len() == LONGEST && answer.characters <= least {
             return;
@@ -351,7 +351,7 @@ impl TextSurvey {
         self.most_prompts.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
     }
 
-    /// The most frequent first words of answers in sentences, and how many answers have any.
+    /// The most frequent openings of prose answers, and the number of answers with an opening.
     pub fn openings(&self, number: usize) -> (Vec<(&str, u64)>, u64) {
         let most = self.openings.most(number).into_iter();
         (most.map(|entry| (entry.text.as_str(), entry.count)).collect(), self.with_opening)

@@ -1,4 +1,4 @@
-//! What a whole set of texts shows in the end.
+//! What the texts of a whole dataset show.
 
 use super::{AnswerFormat, Example, Formats, KEPT_EXAMPLES, Kept, Majority, TextSurvey};
 use crate::diagnostic::Rule;
@@ -6,13 +6,14 @@ use crate::rules::{
     ANSWER_BOILERPLATE, ANSWER_CUT_OFF, ANSWER_FORMAT, ANSWER_IMBALANCE, ANSWER_KEYS, ANSWER_LANGUAGE,
     ANSWER_LENGTH, PROMPT_REPEATED,
 };
+use crate::text::{counted, counted_as};
 
-/// Something worth knowing about a set: a rule, how often, and where first.
+/// A rule that a dataset violates: how often, and the first examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// The rule.
     pub rule: &'static Rule,
-    /// What was seen.
+    /// What was found.
     pub message: String,
     /// What to do about it.
     pub hint: &'static str,
@@ -22,11 +23,11 @@ pub struct Observation {
     pub examples: Vec<Example>,
 }
 
-/// Sets with fewer answers are too small for shares to mean anything.
+/// In datasets with fewer answers, shares mean nothing.
 const LEAST: u64 = 20;
 
 impl TextSurvey {
-    /// Everything worth knowing, what concerns single answers first.
+    /// Every observation, those about single answers first.
     pub fn observations(&self) -> Vec<Observation> {
         let mut out: Vec<Observation> = self.single.values().map(single).collect();
         out.extend(self.format_outliers());
@@ -44,9 +45,10 @@ impl TextSurvey {
         count as f64 / self.answers.max(1) as f64
     }
 
-    /// Answers in another form than nearly all, or than nearly all to the same prompt.
+    /// Answers in another format than nearly all others, or than nearly all others to the same prompt.
     fn format_outliers(&self) -> Option<Observation> {
-        const HINT: &str = "bring them into the form of the others, or ask for the other form in the prompt";
+        const HINT: &str =
+            "convert them to the format of the others, or ask for the other format in the prompt";
         if let Some(majority) = self.formats.majority() {
             let kinds: Vec<(AnswerFormat, &Kept)> = self
                 .by_format
@@ -61,10 +63,10 @@ impl TextSurvey {
             let which: Vec<String> =
                 kinds.iter().map(|(format, kept)| format!("{} {}", kept.count, format.as_str())).collect();
             let message = format!(
-                "{} of answers are {}; {count} {} not ({})",
+                "{} of answers are {}; {} not ({})",
                 percent(majority.share),
                 majority.format.in_words(),
-                if count == 1 { "is" } else { "are" },
+                counted_as(count, "is", "are"),
                 which.join(", ")
             );
             let mut examples: Vec<Example> =
@@ -89,19 +91,24 @@ impl TextSurvey {
             count += outliers;
             for (format, place, start) in &prompt.extra.rare {
                 if majority.is_broken_by(*format) && examples.len() < KEPT_EXAMPLES {
-                    let text =
-                        format!("`{}` is answered with {}: {start}", prompt.text, majority.format.in_words());
+                    let text = format!(
+                        "answers to `{}` are usually {}: {start}",
+                        prompt.text,
+                        majority.format.in_words()
+                    );
                     examples.push(Example { place: *place, text });
                 }
             }
         }
         let message = format!(
-            "{count} answers have another form than nearly all answers to the same prompt ({prompts} prompts)"
+            "{} another format than nearly all answers to the same prompt ({})",
+            counted_as(count, "answer has", "answers have"),
+            counted(prompts, "prompt")
         );
         (count > 0).then_some(Observation { rule: &ANSWER_FORMAT, message, hint, count, examples })
     }
 
-    /// JSON answers that lack keys which nearly all have, or have keys that nearly none has.
+    /// JSON answers without keys that nearly all others have, or with keys that nearly none has.
     fn missing_keys(&self) -> Option<Observation> {
         let objects = self.formats.count(AnswerFormat::JsonObject);
         let sets = self.key_sets.most(1024);
@@ -125,24 +132,25 @@ impl TextSurvey {
         examples.sort_by_key(|example| example.place);
         examples.truncate(KEPT_EXAMPLES);
         let message = format!(
-            "{} of JSON answers have the keys {}; {count} have others",
+            "{} of JSON answers have the keys {}; {} others",
             percent(usual.count as f64 / objects as f64),
-            listed(&expected.iter().collect::<Vec<_>>())
+            listed(&expected.iter().collect::<Vec<_>>()),
+            counted_as(count, "has", "have")
         );
-        let hint = "write every key in every answer, with null where there is nothing";
+        let hint = "write every key in every answer, with null where there is no value";
         Some(Observation { rule: &ANSWER_KEYS, message, hint, count, examples })
     }
 
-    /// Prose that ends without a stop where nearly all prose has one.
+    /// Prose without a full stop at its end, where nearly all prose has one.
     fn without_stop(&self) -> Option<Observation> {
         let Kept { count, first } = &self.without_stop;
         let is_rare = *count > 0 && self.prose >= LEAST && *count * 10 <= self.prose;
         let message = format!(
-            "{} of answers in sentences end with a stop; {count} {} not",
+            "{} of answers in sentences end with a full stop; {} not",
             percent(1.0 - *count as f64 / self.prose.max(1) as f64),
-            if *count == 1 { "does" } else { "do" }
+            counted_as(*count, "does", "do")
         );
-        let hint = "were they generated with too low a limit of tokens? generate them anew";
+        let hint = "if they were generated, the token limit was probably too low; generate them again";
         let examples = first.clone();
         is_rare.then_some(Observation { rule: &ANSWER_CUT_OFF, message, hint, count: *count, examples })
     }
@@ -160,8 +168,8 @@ impl TextSurvey {
         let limit = fence.max(200.0) as u64;
         let count = lengths.above(limit);
         let message = format!(
-            "{count} {} more than {limit} characters; half of all have {} to {}",
-            if count == 1 { "answer has" } else { "answers have" },
+            "{} more than {limit} characters; half of all have {} to {}",
+            counted_as(count, "answer has", "answers have"),
             lower,
             upper
         );
@@ -169,7 +177,7 @@ impl TextSurvey {
             self.longest.iter().filter(|(characters, _)| *characters > limit).map(|(characters, example)| {
                 Example { place: example.place, text: format!("{characters} characters: {}", example.text) }
             });
-        let hint = "look at them: pasted documents, loops of a generating model, several answers in one";
+        let hint = "inspect them: pasted documents, repeated generated text, several answers in one";
         (count > 0).then(|| Observation {
             rule: &ANSWER_LENGTH,
             message,
@@ -182,67 +190,83 @@ impl TextSurvey {
     /// Answers in another language than their prompt, where nearly all are in the same.
     fn other_language(&self) -> Option<Observation> {
         let Kept { count, first } = &self.other_language;
-        let is_rare = *count > 0 && self.told_languages >= LEAST && *count * 10 <= self.told_languages;
+        let is_rare =
+            *count > 0 && self.detected_languages >= LEAST && *count * 10 <= self.detected_languages;
         let message = format!(
-            "{count} of {} answers whose language can be told are in another than their prompt",
-            self.told_languages
+            "{} in another language than the prompt, of {} whose language can be detected",
+            counted_as(*count, "answer is", "answers are"),
+            self.detected_languages
         );
-        let hint = "translate them, or say in the prompt which language is wanted";
+        let hint = "translate them, or ask for the language in the prompt";
         let examples = first.clone();
         is_rare.then_some(Observation { rule: &ANSWER_LANGUAGE, message, hint, count: *count, examples })
     }
 
-    /// One answer for most.
+    /// One answer for most prompts.
     fn imbalance(&self) -> Option<Observation> {
         let most = *self.most_answers.most(1).first()?;
         let share = self.share(most.count);
         let is_much = self.answers >= LEAST && share > 0.5;
         let message = format!(
-            "{} of answers are `{}`: a model that always says so is right as often",
+            "{} of answers are `{}`: a model that always gives it is right as often",
             percent(share),
             most.text
         );
         let hint =
-            "add samples with other answers, or thin out this one; judge the model by more than accuracy";
+            "add samples with other answers, or drop some of these; evaluate the model by more than accuracy";
         let count = most.count;
         is_much.then(|| Observation { rule: &ANSWER_IMBALANCE, message, hint, count, examples: vec![] })
     }
 
-    /// One prompt for nearly all.
+    /// One prompt for nearly all answers.
     fn repeated_prompt(&self) -> Option<Observation> {
         let most = self.most_prompts.most(1).into_iter().next()?;
         let share = self.share(most.count);
         let is_much = self.answers >= LEAST && share > 0.95;
         let message = format!("{} of prompts are `{}`", percent(share), most.text);
-        let hint = "fine for one fixed task; vary the wording where users will ask in their own words";
+        let hint = "fine for one fixed task; vary the wording if users will ask in their own words";
         let count = most.count;
         is_much.then(|| Observation { rule: &PROMPT_REPEATED, message, hint, count, examples: vec![] })
     }
 
-    /// The same first words for much of the prose.
+    /// The same first words in much of the prose.
     fn boilerplate(&self) -> Option<Observation> {
         let most = *self.openings.most(1).first()?;
         let share = most.count as f64 / self.with_opening.max(1) as f64;
         let is_much = self.with_opening >= LEAST && share > 0.3;
-        let message = format!("{} of longer answers begin with `{}`", percent(share), most.text);
-        let hint = "cut openings that say nothing: every one of their tokens is trained and paid for";
+        let message = format!("{} of longer answers start with `{}`", percent(share), most.text);
+        let hint = "remove openings without content: every one of their tokens is trained and paid for";
         let count = most.count;
         is_much.then(|| Observation { rule: &ANSWER_BOILERPLATE, message, hint, count, examples: vec![] })
     }
 }
 
 fn single((rule, kept): &(&'static Rule, Kept)) -> Observation {
-    let (message, hint) = match rule.id {
-        "answer-refusal" => ("answers that refuse", "drop them, unless refusing is what they should teach"),
-        "answer-placeholder" => ("answers that are placeholders", "write the answers or drop the samples"),
-        "answer-echo" => ("answers that begin with the whole prompt", "remove the prompt from the answers"),
-        _ => ("answers that seem cut off", "generate them anew with a higher limit of tokens"),
+    let (one, many, hint) = match rule.id {
+        "answer-refusal" => (
+            "answer is a refusal",
+            "answers are refusals",
+            "drop refusals, unless they are what the model should learn",
+        ),
+        "answer-placeholder" => {
+            ("answer is a placeholder", "answers are placeholders", "write the answers or drop the samples")
+        }
+        "answer-echo" => (
+            "answer starts with the whole prompt",
+            "answers start with the whole prompt",
+            "remove the prompt from the answers",
+        ),
+        _ => (
+            "answer seems cut off",
+            "answers seem cut off",
+            "generate such answers again with a higher token limit",
+        ),
     };
-    let message = format!("{} {message}", kept.count);
+    let message = counted_as(kept.count, one, many);
     Observation { rule, message, hint, count: kept.count, examples: kept.first.clone() }
 }
 
-/// A share as people read it: never `100%` or `0%` where it is not.
+/// A share in percent: never `100%` or `0%` unless it is exactly that.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
@@ -264,7 +288,7 @@ fn listed(keys: &[&String]) -> String {
 fn describe(missing: &[&String], more: &[&String]) -> String {
     match (missing.is_empty(), more.is_empty()) {
         (false, true) => format!("lacks {}", listed(missing)),
-        (true, _) => format!("has also {}", listed(more)),
+        (true, _) => format!("also has {}", listed(more)),
         (false, false) => format!("lacks {}, has {}", listed(missing), listed(more)),
     }
 }

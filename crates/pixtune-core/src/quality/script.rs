@@ -1,5 +1,5 @@
-//! Which script and which language a text is in, by honest small means: scripts by Unicode's blocks, languages by
-//! their most common words and letters. A text that does not tell is left undecided.
+//! Detection of scripts and languages: scripts by Unicode blocks, languages by their most common words and letters. An
+//! ambiguous text has no language.
 
 /// A writing system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +75,7 @@ const BLOCKS: &[(u32, u32, Script)] = &[
 ];
 
 impl Script {
-    /// The name people know.
+    /// The name for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Latin => "Latin",
@@ -110,10 +110,10 @@ impl Script {
     }
 }
 
-/// Letters beyond these do not change what a text is in.
+/// Maximum letters that are read.
 const READ: usize = 4000;
 
-/// The script of most of a text's letters; of Japanese, whose texts mix three, Kana.
+/// The script of most letters of a text; Kana for Japanese, which mixes three.
 pub fn script(text: &str) -> Option<Script> {
     if text.is_ascii() {
         return text.bytes().any(|byte| byte.is_ascii_alphabetic()).then_some(Latin);
@@ -133,7 +133,7 @@ pub fn script(text: &str) -> Option<Script> {
     (counts[most as usize] > 0).then_some(most)
 }
 
-/// The commonest words of languages in Latin and Cyrillic script that tell them from each other.
+/// Common words that distinguish languages in Latin and Cyrillic script.
 const WORDS: &[(&str, &str)] = &[
     (
         "en",
@@ -177,10 +177,10 @@ const WORDS: &[(&str, &str)] = &[
     ("uk", " і в не на що з це як по але із до у за від для він вона вони його або є та "),
 ];
 
-/// How many words are read.
+/// Maximum words that are read.
 const WORDS_READ: usize = 300;
 
-/// The language of a text as its ISO 639-1 code, where few words or letters decide it clearly.
+/// The ISO 639-1 code of the language of a text, if it is clear.
 pub fn language(text: &str) -> Option<&'static str> {
     match script(text)? {
         Hangul => Some("ko"),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_told_by_most_letters() {
+    fn detects_the_script_of_most_letters() {
         for (text, expected) in [
             ("Hello 日", Some(Latin)),
             ("Привет, world of мир и Москва", Some(Cyrillic)),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn languages_are_told_where_common_words_decide() {
+    fn detects_languages_by_common_words() {
         for (text, expected) in [
             ("What is the color of the car in this image?", Some("en")),
             ("Quelle est la couleur de la voiture dans cette image ?", Some("fr")),

@@ -1,12 +1,12 @@
-//! What is remembered of a stream of any length: how values are distributed, what occurs most often, how many
-//! different things there are. Each says where it stops being exact.
+//! Summaries of a stream of any length in bounded memory: a histogram, the most frequent items, the number of distinct items.
+//! Each reports whether it is exact.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Values below this are counted one by one, which covers every context length in use.
+/// Values below this have a count each, which covers every context length in use.
 const EXACT: u64 = 1 << 18;
 
-/// How whole numbers are distributed. Below 262,144 every value is counted; above, values within 3 % share a count.
+/// A histogram of whole numbers. Below 262,144 every value has a count; above, values within 3 % share one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     exact: Vec<u64>,
@@ -52,7 +52,7 @@ impl Histogram {
         other.above.iter().for_each(|(value, count)| *self.above.entry(*value).or_default() += count);
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -62,22 +62,22 @@ impl Histogram {
         self.sum
     }
 
-    /// The smallest; 0 when there is none.
+    /// The minimum; 0 without values.
     pub fn min(&self) -> u64 {
         self.min.unwrap_or(0)
     }
 
-    /// The largest; 0 when there is none.
+    /// The maximum; 0 without values.
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// Their mean; 0 when there is none.
+    /// The mean; 0 without values.
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
-    /// The value that a share of the values does not pass: with 0.5 the (upper) median, as sorting would give it.
+    /// A quantile: with 0.5 the (upper) median, as sorting would give it.
     pub fn quantile(&self, share: f64) -> u64 {
         if self.count == 0 {
             return 0;
@@ -93,20 +93,20 @@ impl Histogram {
         self.max
     }
 
-    /// How many values are larger than `limit`.
+    /// The number of values above `limit`.
     pub fn above(&self, limit: u64) -> u64 {
         self.bars().filter(|(value, _)| *value > limit).map(|(_, count)| count).sum()
     }
 
-    /// Every value that occurs, or the lower end of the values that share a count, and how often.
+    /// Every value, or the lower end of values that share a count, with its count.
     pub fn bars(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let exact = self.exact.iter().enumerate().map(|(value, count)| (value as u64, *count));
         exact.filter(|(_, count)| *count > 0).chain(self.above.iter().map(|(value, count)| (*value, *count)))
     }
 }
 
-/// What occurs most often, with something kept for each. Exact as long as no more than `capacity` different things
-/// occur; beyond, counts are lower bounds and [`Top::error`] says by how much (Misra and Gries, 1982).
+/// The most frequent items, each with extra data. Exact for up to `capacity` distinct items; beyond, counts are lower bounds
+/// with the error [`Top::error`] (Misra and Gries, 1982).
 #[derive(Debug, Clone)]
 pub struct Top<Extra> {
     capacity: usize,
@@ -114,24 +114,24 @@ pub struct Top<Extra> {
     error: u64,
 }
 
-/// One of the things that occur often.
+/// A frequent item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<Extra> {
-    /// The beginning of the thing.
+    /// The start of its text.
     pub text: String,
-    /// How often it occurred.
+    /// Its count.
     pub count: u64,
-    /// What is kept beside it.
+    /// Its extra data.
     pub extra: Extra,
 }
 
 impl<Extra: Default> Top<Extra> {
-    /// Remembers at most this many things.
+    /// Creates a summary of at most this many items.
     pub fn new(capacity: usize) -> Top<Extra> {
         Top { capacity, entries: HashMap::new(), error: 0 }
     }
 
-    /// Counts a thing by its hash and gives what is kept beside it, unless it falls to the rare ones.
+    /// Counts an item by its hash and returns its extra data, unless the item is too rare to be kept.
     pub fn add(&mut self, hash: u64, text: &str) -> Option<&mut Extra> {
         if !self.entries.contains_key(&hash) && self.entries.len() >= self.capacity {
             self.error += 1;
@@ -147,7 +147,7 @@ impl<Extra: Default> Top<Extra> {
         Some(&mut entry.extra)
     }
 
-    /// The most frequent things, the more frequent first and equals by their text.
+    /// The most frequent items, in descending order, equal ones by their text.
     pub fn most(&self, number: usize) -> Vec<&Entry<Extra>> {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|(left_hash, left), (right_hash, right)| {
@@ -156,18 +156,18 @@ impl<Extra: Default> Top<Extra> {
         entries.into_iter().take(number).map(|(_, entry)| entry).collect()
     }
 
-    /// By how much a count can be too low; 0 where all are exact.
+    /// The maximum error of a count; 0 if all are exact.
     pub fn error(&self) -> u64 {
         self.error
     }
 }
 
-/// How many registers estimate a large number of different things: a standard error of 0.8 %.
+/// Registers of the estimate, for a standard error of 0.8 %.
 const REGISTERS: usize = 1 << 14;
-/// So many different hashes are kept themselves.
+/// Maximum distinct hashes that are kept themselves.
 const KEPT: usize = 1 << 16;
 
-/// How many different things there are: exact up to 65,536, beyond an estimate (HyperLogLog, standard error 0.8 %).
+/// The number of distinct items: exact up to 65,536, beyond an estimate (HyperLogLog, standard error 0.8 %).
 #[derive(Debug, Clone)]
 pub struct Distinct {
     kept: Option<std::collections::HashSet<u64>>,
@@ -181,7 +181,7 @@ impl Default for Distinct {
 }
 
 impl Distinct {
-    /// Counts a thing by its hash.
+    /// Adds an item by its hash.
     pub fn add(&mut self, hash: u64) {
         let register = (hash >> 50) as usize;
         let rank = (hash << 14).leading_zeros().min(50) as u8 + 1;
@@ -194,12 +194,12 @@ impl Distinct {
         }
     }
 
-    /// Whether [`Distinct::count`] is the number itself and no estimate.
+    /// Whether [`Distinct::count`] is exact.
     pub fn is_exact(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// How many different things there were.
+    /// The number of distinct items.
     pub fn count(&self) -> u64 {
         if let Some(kept) = &self.kept {
             return kept.len() as u64;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_is_as_if_added_together() {
+    fn merging_equals_adding() {
         let (mut one, mut other, mut both) =
             (Histogram::default(), Histogram::default(), Histogram::default());
         for n in 0..500 {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn frequent_things_survive_any_number_of_rare_ones() {
+    fn frequent_items_survive_rare_ones() {
         let mut top: Top<()> = Top::new(50);
         for number in 0..5000 {
             top.add(hash(number), "rare");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn few_things_are_counted_exactly() {
+    fn few_items_are_counted_exactly() {
         let mut top: Top<()> = Top::new(10);
         for text in ["b", "a", "b", "c", "b", "a"] {
             top.add(twox_hash::XxHash3_64::oneshot(text.as_bytes()), text);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn different_things_are_counted_and_then_estimated() {
+    fn distinct_items_are_counted_then_estimated() {
         let mut distinct = Distinct::default();
         (0..60_000).chain(0..60_000).for_each(|n| distinct.add(hash(n)));
         assert_eq!((distinct.count(), distinct.is_exact()), (60_000, true));

@@ -1,9 +1,8 @@
-//! Reading a conversation exactly as strictly as mistral-common 1.13.1 does in fine-tuning mode: its pydantic models
-//! forbid every key they do not know and convert only a few values.
+//! The strict reader of conversations: as strict as mistral-common 1.13.1 in fine-tuning mode, whose pydantic models
+//! reject every unknown key and convert only a few values.
 //!
-//! `conversation` is for making data, this is for judging it: `Err` lists everything the reference would stop at,
-//! each with its pointer, and nothing is left out in silence. Whether the messages make sense together is decided
-//! when they are encoded (`tokens::chat`).
+//! `conversation` reads rows to prepare them, this module reads rows to check them: its findings list everything that the
+//! reference would reject, each with its pointer. The order of messages is checked when they are encoded (`tokens::chat`).
 
 mod settings;
 mod tools;
@@ -21,27 +20,27 @@ use crate::sample::{Assistant, Content, Image, ImageSource, Message, Part, Sampl
 pub(crate) use settings::lax_bool;
 use settings::{REQUEST_KEYS, SETTINGS, lax_number};
 
-/// A conversation whose texts and images stay in the row.
+/// A conversation that borrows texts and images from the row.
 pub type BorrowedSample<'v> = Sample<Image<&'v str>, &'v str>;
 
-/// Reads one request: `messages`, `tools` and the settings of a request that have no effect on training.
+/// Reads one request: `messages`, `tools` and request settings, which have no effect on training.
 pub fn read<'v>(request: &'v Value<'_>) -> Result<BorrowedSample<'v>, Vec<Finding>> {
     let read = read_all(request);
     if read.findings.is_empty() { Ok(read.sample) } else { Err(read.findings) }
 }
 
-/// What could be read of a request, and why the rest could not.
+/// The readable part of a request, and the findings about the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read<'v> {
-    /// The conversation, without what could not be read.
+    /// The readable part of the conversation.
     pub sample: BorrowedSample<'v>,
-    /// Every message is in the sample, at its pointer, though parts of it may be missing.
+    /// Every message is in the sample at its index, though parts of it may be missing.
     pub all_messages: bool,
-    /// Everything the reference would stop at.
+    /// Everything that the reference would reject.
     pub findings: Vec<Finding>,
 }
 
-/// Reads as much of a request as can be read.
+/// Reads as much of a request as possible.
 pub fn read_all<'v>(request: &'v Value<'_>) -> Read<'v> {
     let mut reader = Reader::default();
     let sample = reader.request(request);
@@ -58,7 +57,7 @@ struct Reader<'v> {
     findings: Vec<Finding>,
 }
 
-/// An object and where it is.
+/// An object and its location.
 struct Fields<'v, 'a, 'p> {
     value: &'v Value<'a>,
     pointer: Pointer<'p>,
@@ -73,7 +72,7 @@ impl<'v, 'a> Fields<'v, 'a, '_> {
         self.value.get(key)
     }
 
-    /// Like `get`, with null for absent: where the model says `| None`.
+    /// Like `get`, with null treated as absent: for fields that the model declares as `| None`.
     fn not_null(&self, key: &str) -> Option<&'v Value<'a>> {
         self.get(key).filter(|value| **value != Value::Null)
     }
@@ -85,7 +84,7 @@ impl<'v> Reader<'v> {
     }
 
     fn wrong(&mut self, pointer: impl Into<String>, value: &Value<'_>, expected: &str) {
-        self.report(&WRONG_TYPE, pointer, format!("{} where {expected} should be", value.kind()));
+        self.report(&WRONG_TYPE, pointer, format!("found {}, expected {expected}", value.kind()));
     }
 
     fn object<'a, 'p>(
@@ -111,10 +110,10 @@ impl<'v> Reader<'v> {
     }
 
     fn missing(&mut self, fields: &Fields<'v, '_, '_>, key: &str) {
-        self.report(&MISSING_FIELD, fields.pointer, format!("there is no `{key}`"));
+        self.report(&MISSING_FIELD, fields.pointer, format!("`{key}` is missing"));
     }
 
-    /// A string that has to be there.
+    /// A required string.
     fn text(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<String> {
         match fields.get(key) {
             None => {
@@ -181,7 +180,7 @@ impl<'v> Reader<'v> {
             if foreign::is_record(request)
                 && let Some(finding) = self.findings.last_mut()
             {
-                let hint = "a record of another tool: `pixtune prepare` reads it, `pixtune fix` makes messages of it";
+                let hint = "this is a record of another tool: `pixtune prepare` reads it, `pixtune fix` converts it to messages";
                 finding.hint = Some(hint.to_owned());
             }
             return None;
@@ -202,10 +201,10 @@ impl<'v> Reader<'v> {
             Some("tool") => &["role", "content", "tool_call_id", "name"],
             _ => {
                 let message = match (value, value.get("role")) {
-                    (_, Some(Value::String(role))) => format!("`{role}` is no role"),
+                    (_, Some(Value::String(role))) => format!("`{role}` is not a role"),
                     (_, Some(other)) => format!("`role` is {}, not a string", other.kind()),
                     (Value::Object(_), None) => "the message has no `role`".into(),
-                    (other, None) => format!("{} where a message should be", other.kind()),
+                    (other, None) => format!("found {}, expected a message", other.kind()),
                 };
                 self.report(&UNKNOWN_ROLE, pointer, message);
                 return None;
@@ -242,7 +241,7 @@ impl<'v> Reader<'v> {
                 self.report(
                     &ANSWER_WEIGHT,
                     fields.pointer("weight"),
-                    format!("`weight` is `{weight}`; it is 0 or 1"),
+                    format!("`weight` is `{weight}`, not 0 or 1"),
                 );
                 None
             }
@@ -250,7 +249,7 @@ impl<'v> Reader<'v> {
         Assistant { content, tool_calls, weight, prefix: self.boolean(fields, "prefix") }
     }
 
-    /// The content, or an empty one where it could not be read: the message keeps its pointer.
+    /// The content, or an empty one if it cannot be read, so that the message keeps its index.
     fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content<&'v str> {
         let content = match fields.get("content") {
             Some(content) => self.content(content, fields, role),
@@ -289,7 +288,7 @@ impl<'v> Reader<'v> {
         let kind = match value {
             Value::Object(_) => value.get("type"),
             other => {
-                self.wrong(pointer, other, "a part of a message");
+                self.wrong(pointer, other, "a content part");
                 return None;
             }
         };
@@ -312,18 +311,18 @@ impl<'v> Reader<'v> {
                 self.report(
                     &PART_KIND,
                     pointer,
-                    format!("`{kind}` is no kind of content that Pixtral reads"),
+                    format!("Pixtral does not read content of the type `{kind}`"),
                 );
                 None
             }
             None => {
-                self.report(&PART_WITHOUT_TYPE, pointer, "the part has no `type`");
+                self.report(&PART_WITHOUT_TYPE, pointer, "the content part has no `type`");
                 None
             }
         }
     }
 
-    /// A string that has to be there, not copied: images are large.
+    /// A required string, borrowed because images are large.
     fn borrowed(&mut self, fields: &Fields<'v, '_, '_>, key: &str) -> Option<&'v str> {
         match fields.get(key) {
             Some(Value::String(text)) => Some(text),
@@ -367,7 +366,7 @@ impl<'v> Reader<'v> {
             let finding = Finding::new(&IMAGE_BAD_DATA_URI, "", message);
             Err(if looks_like_a_file(reference) {
                 finding.hint(
-                    "`pixtune fix` embeds image files; --image-folder says where their paths start, if not beside the data",
+                    "`pixtune fix` embeds image files; `--image-folder` sets the directory of relative paths, if it is not that of the data",
                 )
             } else {
                 finding
@@ -386,7 +385,7 @@ impl<'v> Reader<'v> {
     }
 }
 
-/// Whether a reference ends as the name of an image file does.
+/// Whether a reference has the extension of an image file.
 fn looks_like_a_file(reference: &str) -> bool {
     const ENDS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff"];
     let end = reference.trim_end().rsplit_once('.').map(|(_, end)| end);
@@ -405,16 +404,16 @@ mod tests {
     use crate::json::parse;
 
     #[test]
-    fn every_problem_is_reported_with_its_place() {
+    fn reports_every_problem_with_its_pointer() {
         let request = r#"{"messages":[
             {"role":"user","content":"hi","name":"bob"},
             {"role":"assistant","content":[{"text":"x"}],"weight":2,"tool_calls":[{"index":0,"function":{"name":5}}]},
             {"role":"human"}],"tools":[{"function":{"name":"f","description":null,"parameters":[]}}],"foo":1}"#;
         let findings = read(&parse(request).unwrap().value).unwrap_err();
-        let places: Vec<_> =
+        let pointers: Vec<_> =
             findings.iter().map(|finding| (finding.rule.id, finding.pointer.as_str())).collect();
         assert_eq!(
-            places,
+            pointers,
             [
                 ("unknown-key", "/foo"),
                 ("wrong-type", "/tools/0/function/description"),
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pydantic_converts_is_converted() {
+    fn converts_what_pydantic_converts() {
         let request = r#"{"messages":[{"role":"user","content":"hi"},
             {"role":"assistant","content":"ok","weight":"1","prefix":"no"}],"tools":null}"#;
         let parsed = parse(request).unwrap();

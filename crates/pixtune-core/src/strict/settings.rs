@@ -1,4 +1,4 @@
-//! The settings of a request, which have no effect on training and are refused all the same where they are wrong.
+//! Request settings: they have no effect on training, but the reference rejects invalid ones.
 
 use super::Reader;
 use crate::diagnostic::Pointer;
@@ -6,7 +6,7 @@ use crate::json::Value;
 use crate::rules::WRONG_TYPE;
 use crate::tokens::check_schema;
 
-/// Settings of a request and what they may be.
+/// Request settings and their types.
 pub(super) const SETTINGS: [(&str, Setting); 10] = [
     ("model", Setting::TextOrNull),
     ("temperature", Setting::Share),
@@ -38,7 +38,7 @@ pub(super) enum Setting {
     Share,
     CountOrNull,
     Bool,
-    /// `true` makes the reference refuse a training sample.
+    /// The reference rejects training samples with `true`.
     OnlyFalse,
     OnlyNull,
     ToolChoice,
@@ -56,7 +56,7 @@ impl<'v> Reader<'v> {
                 let count = |number: f64| number >= 0.0 && number.fract() == 0.0;
                 (
                     *value == Value::Null || lax_number(value).is_some_and(count),
-                    "a whole number from 0 or null",
+                    "a non-negative whole number or null",
                 )
             }
             Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
@@ -98,9 +98,11 @@ impl<'v> Reader<'v> {
             Some("text" | "json_object") => {}
             Some("json_schema") if fields.not_null("json_schema").is_some() => {}
             Some("json_schema") => self.missing(&fields, "json_schema"),
-            _ => {
-                self.report(&WRONG_TYPE, fields.pointer("type"), "no `text`, `json_object` or `json_schema`")
-            }
+            _ => self.report(
+                &WRONG_TYPE,
+                fields.pointer("type"),
+                "`type` is not `text`, `json_object` or `json_schema`",
+            ),
         }
         if let Some(schema) = fields.not_null("json_schema") {
             let known = ["name", "description", "schema", "custom_schema", "strict"];
@@ -122,7 +124,7 @@ impl<'v> Reader<'v> {
     }
 }
 
-/// What pydantic takes for a boolean.
+/// The values that pydantic converts to a boolean.
 pub(crate) fn lax_bool(value: &Value<'_>) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
@@ -140,7 +142,7 @@ pub(crate) fn lax_bool(value: &Value<'_>) -> Option<bool> {
     }
 }
 
-/// What pydantic takes for a number.
+/// The values that pydantic converts to a number.
 pub(super) fn lax_number(value: &Value<'_>) -> Option<f64> {
     match value {
         Value::Bool(value) => Some(f64::from(u8::from(*value))),

@@ -1,19 +1,19 @@
-//! The grid of patches an image is cut into, and so what it costs.
+//! The patch grid of an image, and its tokens.
 
 use crate::spec::ModelSpec;
 
-/// What the model makes of an image: one `[IMG]` a cell, one `[IMG_BREAK]` or `[IMG_END]` a row.
+/// The grid of an image: one `[IMG]` per cell, one `[IMG_BREAK]` or `[IMG_END]` per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// Width in pixels the image is stretched to: a multiple of what one cell covers.
+    /// Width in pixels that the image is resized to: a multiple of the cell width.
     pub width: u32,
-    /// Height in pixels the image is stretched to.
+    /// Height in pixels that the image is resized to.
     pub height: u32,
-    /// Cells in a row.
+    /// Cells per row.
     pub columns: u32,
     /// Rows.
     pub rows: u32,
-    /// Whether the image was larger than the model sees, so that detail is lost.
+    /// Whether the image is downscaled.
     pub shrunk: bool,
 }
 
@@ -24,7 +24,7 @@ impl Grid {
     }
 }
 
-/// The grid of an image of this size; a side of nothing counts as one pixel.
+/// The grid of an image of this size; a side of 0 counts as one pixel.
 ///
 /// As mistral-common 1.13.1 computes it (`image.py`): in double precision, rounding half to even, never below one.
 pub fn grid(spec: &ModelSpec, width: u32, height: u32) -> Grid {
@@ -38,8 +38,8 @@ pub fn grid(spec: &ModelSpec, width: u32, height: u32) -> Grid {
     Grid { width: columns * cell, height: rows * cell, columns, rows, shrunk: ratio > 1.0 }
 }
 
-/// Whether the image is so elongated that its short side shrinks to nothing before it is rounded up to a pixel;
-/// mistral-common before 1.13 stops at such images.
+/// Whether the image is so elongated that its short side is resized to 0 before it is rounded up to a pixel; mistral-common
+/// before 1.13 fails on such images.
 pub fn too_thin(spec: &ModelSpec, width: u32, height: u32) -> bool {
     let ratio = ratio(spec, width, height);
     ratio > 1.0 && (f64::from(width.min(height)) / ratio).round_ties_even() < 1.0

@@ -1,4 +1,4 @@
-//! What a model will see: token ids, how many images and answers cost, and which tokens are trained.
+//! Tokens: ids of texts and conversations, image tokens, and which tokens are trained.
 
 mod bpe;
 pub mod chat;

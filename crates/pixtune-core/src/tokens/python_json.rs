@@ -1,4 +1,4 @@
-//! JSON as Python's `json` module reads and prints it: the text between tool marks is made with it.
+//! JSON as Python's `json` module reads and writes it: the text between tool tokens is written with it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 use crate::json::{self, Value, write_string};
 
-/// Why Python would stop here rather than go on with the text as it is.
+/// Why Python would raise an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unprintable(pub(super) &'static str);
 
-/// Python refuses to convert longer integers (`sys.get_int_max_str_digits`).
+/// Python does not convert longer integers (`sys.get_int_max_str_digits`).
 const MAX_DIGITS: usize = 4300;
 
-/// What `json.loads` makes of a text; `None` where it is not JSON and stays a text.
+/// The value that `json.loads` returns; `None` if the text is not JSON.
 pub(super) fn loads(text: &str) -> Result<Option<Value<'_>>, Unprintable> {
     match json::parse(text) {
         Ok(parsed) => Ok(Some(parsed.value)),
@@ -23,7 +23,7 @@ pub(super) fn loads(text: &str) -> Result<Option<Value<'_>>, Unprintable> {
     }
 }
 
-/// Appends what `json.dumps(value, ensure_ascii=False)` prints.
+/// Appends the result of `json.dumps(value, ensure_ascii=False)`.
 pub(super) fn dumps(value: &Value<'_>, out: &mut String) -> Result<(), Unprintable> {
     match value {
         Value::Null => out.push_str("null"),
@@ -59,7 +59,7 @@ fn separate(index: usize, out: &mut String) {
     }
 }
 
-/// The members as a Python dict has them: the last value of a key, in the place of its first.
+/// The members as a Python dict has them: the last value of a key, at the position of its first.
 pub(super) fn without_duplicates<'v, 'a>(
     members: &'v [(Cow<'a, str>, Value<'a>)],
 ) -> Vec<(&'v str, &'v Value<'a>)> {
@@ -77,7 +77,7 @@ pub(super) fn without_duplicates<'v, 'a>(
     unique
 }
 
-/// An integer stays as it is written, a float is read and printed again.
+/// An integer stays as it is written, a float is parsed and formatted again.
 fn dump_number(number: &str, out: &mut String) -> Result<(), Unprintable> {
     let digits = number.strip_prefix('-').unwrap_or(number);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_printed_as_python_does() {
+    fn writes_numbers_like_python() {
         for (text, printed) in [
             ("1e5", "100000.0"),
             ("1e16", "1e+16"),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_as_python_does() {
+    fn escapes_strings_like_python() {
         check(
             "\"\\u0001\\b\\f\\n\\r\\t\\\"\\\\\\/\u{7f}\u{2028}é\"",
             "\"\\u0001\\b\\f\\n\\r\\t\\\"\\\\/\u{7f}\u{2028}é\"",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_cannot_convert_is_refused() {
+    fn rejects_what_python_cannot_convert() {
         let long = "1".repeat(4301);
         assert!(dumps(&loads(&long).unwrap().unwrap(), &mut String::new()).is_err());
         assert!(loads(&"[".repeat(300)).is_err());

@@ -1,7 +1,7 @@
-//! Tekken's pre-tokeniser: where one piece of text ends and the next begins.
+//! Tekken's pre-tokenizer: splits text into pieces.
 //!
 //! Pieces are encoded one by one, so no token crosses a border found here. The reference does it with a regular
-//! expression; its seven alternatives are written out below, first hit wins:
+//! expression; its seven alternatives are written out below, the first match wins:
 //! ```text
 //! a b  [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+
 //! c d  [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*
@@ -13,15 +13,15 @@
 
 use super::classes::{BLOCKS, INDEX};
 
-/// In the run that may open a word: upper case, title case, modifier and other letters, marks.
+/// The run that may start a word: upper case, title case, modifier and other letters, marks.
 const UPPER: u8 = 1;
-/// In the run that may close a word: lower case, modifier and other letters, marks.
+/// The run that may end a word: lower case, modifier and other letters, marks.
 const LOWER: u8 = 2;
 const LETTER: u8 = 4;
 const NUMBER: u8 = 8;
 const SPACE: u8 = 16;
 const LINE_END: u8 = 32;
-/// Behind the last character.
+/// After the last character.
 const END: u8 = 64;
 
 const ASCII: [u8; 128] = BLOCKS[INDEX[0] as usize];
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_as_the_reference_does() {
+    fn splits_like_the_reference() {
         for (text, expected) in [
             ("Hello world", vec!["Hello", " world"]),
             ("ABCdef GHI", vec!["ABCdef", " GHI"]),

@@ -92,7 +92,7 @@ fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
         Verdict::Validation => Stream::Validation,
-        Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Odd(_) => Stream::Rejected,
+        Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Outlier(_) => Stream::Rejected,
     }
 }
 
@@ -118,7 +118,7 @@ fn assemble(
     for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
         let source = &mut sources[*likely as usize];
         match verdict {
-            Verdict::Duplicate(_) | Verdict::Odd(_) if stream == Stream::Rejected => {
+            Verdict::Duplicate(_) | Verdict::Outlier(_) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
                 let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
                 files.append(&rejected_line(plan, record, finding)?)?;

@@ -28,7 +28,7 @@ pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
                 summary.rejected += 1;
                 summary.duplicates += 1;
             }
-            Verdict::Odd(_) => summary.rejected += 1,
+            Verdict::Outlier(_) => summary.rejected += 1,
         }
         if matches!(verdict, Verdict::Train | Verdict::Validation) {
             summary.images += u64::from(row.images);
@@ -52,7 +52,7 @@ pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
         let rule = match verdict {
             Verdict::Duplicate(Repeat { near: None, .. }) => &rules::DUPLICATE,
             Verdict::Duplicate(Repeat { near: Some(_), .. }) => &rules::NEAR_DUPLICATE,
-            Verdict::Odd(place) => decision.odd[*place].rule,
+            Verdict::Outlier(place) => decision.outliers[*place].rule,
             _ => continue,
         };
         *summary.rejected_by_rule.entry(rule.id.to_owned()).or_default() += 1;

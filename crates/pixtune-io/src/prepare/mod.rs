@@ -288,11 +288,11 @@ fn scan_all(
 
 fn entry_of(plan: &Plan, finished: &Finished) -> Entry {
     let rejected = finished.record.rejected;
-    let likely = plan.options.split.likely_side(&finished.record, &finished.images);
+    let likely = plan.options.split.likely_subset(&finished.record, &finished.images);
     let stream = match likely {
         _ if rejected => Stream::Rejected,
-        pixtune_core::curate::Side::Train => Stream::Train,
-        pixtune_core::curate::Side::Validation => Stream::Validation,
+        pixtune_core::curate::Subset::Train => Stream::Train,
+        pixtune_core::curate::Subset::Validation => Stream::Validation,
     };
     let findings =
         finished.findings.iter().map(|finding| (rules::index(finding.rule), finding.severity)).collect();

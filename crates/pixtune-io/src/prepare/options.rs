@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pixtune_core::columns::{Choice, ImagePosition};
+use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::target::Target;
@@ -74,7 +74,7 @@ pub struct Options {
     /// Whose format and limits hold.
     pub target: Target,
     /// Columns that were named.
-    pub columns: Choice,
+    pub columns: ColumnChoice,
     /// Where relative paths of images start; the directory of each file without it.
     pub image_folder: Option<PathBuf>,
     /// What becomes of images.

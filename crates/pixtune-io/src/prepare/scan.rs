@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use pixtune_core::curate::{ImageFacts, ImageRecord, Record, Texts, content_hash, quality};
+use pixtune_core::curate::{ImageFacts, ImageRecord, Record, Texts, content_hash, issues};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
 use pixtune_core::sample::{self, ImageSource};
@@ -159,7 +159,7 @@ fn load(plan: &Plan, table: &Table, image: &sample::Image, findings: &mut Vec<Fi
         Ok(Prepared { format, bytes, width, height, source, original, shrunk, sideways, pages, measure }) => {
             let (facts, thumbnail) = measure
                 .map_or((ImageFacts::default(), vec![]), |measure| (measure.facts, measure.thumbnail.pixels));
-            quality::judge(&facts, plan.options.model).into_iter().for_each(&mut report);
+            issues::judge(&facts, plan.options.model).into_iter().for_each(&mut report);
             if pages > 1 {
                 let message = format!("{name} has {pages} pages; the first is taken");
                 report(

@@ -17,9 +17,9 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
     for (row, repeat) in &decision.near {
         findings.push((*row, near_duplicate(plan, scanned, repeat)));
     }
-    for (place_of_odd, odd) in decision.odd.iter().enumerate() {
-        if decision.verdicts[odd.row] != Verdict::Odd(place_of_odd) {
-            findings.push((odd.row, odd.told()));
+    for (place_of_odd, odd) in decision.outliers.iter().enumerate() {
+        if decision.verdicts[odd.row] != Verdict::Outlier(place_of_odd) {
+            findings.push((odd.row, odd.finding()));
         }
     }
     for (row, earlier) in &decision.contradictions {
@@ -51,7 +51,7 @@ pub(super) fn rejecting(
     let mut finding = match verdict {
         Verdict::Duplicate(repeat @ Repeat { near: Some(_), .. }) => near_duplicate(plan, scanned, &repeat),
         Verdict::Duplicate(Repeat { of, near: None }) => duplicate(plan, &scanned.records.rows()[of]),
-        Verdict::Odd(place) => decision.odd[place].told(),
+        Verdict::Outlier(place) => decision.outliers[place].finding(),
         _ => return None,
     };
     finding.severity = Severity::Error;

@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::checks::{self, Row};
-use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role};
+use pixtune_core::columns::{Cell, ColumnChoice, Columns, ImagePosition, Role};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
@@ -57,7 +57,7 @@ pub struct Aside {
 }
 
 impl Aside {
-    fn new(choice: &Choice) -> Aside {
+    fn new(choice: &ColumnChoice) -> Aside {
         let named = |role| choice.named(role).next().map(str::to_owned);
         let id = named(Role::Id).unwrap_or_else(|| "id".to_owned());
         Aside { id, group: named(Role::Group), stratum: named(Role::Stratum) }
@@ -110,7 +110,7 @@ fn hash_text(text: &str) -> u64 {
 
 impl Table {
     /// Opens an input far enough to know its columns.
-    pub fn open(input: Input, choice: &Choice, max_row: usize) -> Result<Table, ReadError> {
+    pub fn open(input: Input, choice: &ColumnChoice, max_row: usize) -> Result<Table, ReadError> {
         let mut records = open_records(&input, max_row)?;
         let broken = |source| ReadError::Io { path: input.path.clone(), source };
         let first = records

@@ -1,9 +1,9 @@
-//! How good the images of a set are: the scores of each, by `pixtune_core::curate::quality`, and the worst of them.
+//! How good the images of a set are: the scores of each, by `pixtune_core::curate::issues`, and the worst of them.
 
 use pixtune_core::curate::ImageFacts;
-use pixtune_core::curate::quality::{Odd, Score, judge, scores};
+use pixtune_core::curate::issues::{Outlier, Score, judge, scores};
 use pixtune_core::diagnostic::Rule;
-use pixtune_core::quality::{Kept, Observation, Place};
+use pixtune_core::quality::{Kept, Location, Observation};
 use pixtune_core::spec::ModelSpec;
 
 use super::ImagePlace;
@@ -73,7 +73,7 @@ impl Issues {
     }
 
     /// Counts what is unlike most of the set.
-    pub(super) fn add_odd(&mut self, odd: &Odd, place: ImagePlace) {
+    pub(super) fn add_odd(&mut self, odd: &Outlier, place: ImagePlace) {
         let at = match self.odd.iter().position(|(rule, _)| std::ptr::eq(*rule, odd.rule)) {
             Some(at) => at,
             None => {
@@ -81,7 +81,7 @@ impl Issues {
                 self.odd.len() - 1
             }
         };
-        self.odd[at].1.add(place.example(), || odd.told().message);
+        self.odd[at].1.add(place.example(), || odd.finding().message);
     }
 
     /// What is worth knowing, with the first places of each.
@@ -123,8 +123,8 @@ impl Issue {
 }
 
 impl ImagePlace {
-    fn example(self) -> Place {
-        Place { file: self.line.file, line: self.line.line, message: u32::MAX }
+    fn example(self) -> Location {
+        Location { file: self.line.file, line: self.line.line, message: u32::MAX }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pixtune_core::json::{self, Object, ToJson, fixed, list, members, object};
-use pixtune_core::plan::Side;
+use pixtune_core::plan::SplitCounts;
 use pixtune_core::quality::{
     AnswerFormat, Distinct, Example, Histogram, ImageSurvey, Kept, Observation, TextSurvey,
 };
@@ -199,7 +199,7 @@ fn histogram(values: &Histogram) -> impl ToJson {
     })
 }
 
-fn side(side: &Side) -> impl ToJson {
+fn side(side: &SplitCounts) -> impl ToJson {
     object(move |out| {
         out.field("samples", side.samples).field("tokens", side.tokens);
         out.field("image_tokens", side.image_tokens).field("trained_tokens", side.trained_tokens);

@@ -17,7 +17,7 @@ mod texts;
 use std::collections::BTreeMap;
 
 use pixtune_core::diagnostic::{Rule, Severity};
-use pixtune_core::plan::{Dataset, Side};
+use pixtune_core::plan::{Dataset, SplitCounts};
 use pixtune_core::quality::{ImageSurvey, Kept, Observation, TextSurvey};
 use pixtune_core::rules;
 
@@ -58,9 +58,9 @@ pub struct ImagePlace {
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     /// Both sides of the split, counted.
-    pub train: Side,
+    pub train: SplitCounts,
     /// What is held out.
-    pub validation: Side,
+    pub validation: SplitCounts,
     /// Lines of each file.
     pub lines: Vec<u64>,
     /// Where the lines of each file are.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use pixtune_core::curate::formats::{know_by_colors, of_another_format};
+use pixtune_core::curate::issues::{Outlier, outliers_among};
 use pixtune_core::curate::measure::{Thumbnail, looks_same};
 use pixtune_core::curate::near::{DISTANCE, near_images};
-use pixtune_core::curate::quality::{Odd, odd_among};
 use pixtune_core::curate::{ImageFacts, ImageRecord};
 
 use super::alike::{Alike, AlikeGroup};
@@ -111,10 +111,10 @@ impl Gathered {
     }
 
     /// What is unlike most of the set.
-    pub(super) fn odd(&self) -> Vec<(Odd, ImagePlace)> {
+    pub(super) fn odd(&self) -> Vec<(Outlier, ImagePlace)> {
         let all: Vec<(usize, usize, &ImageFacts)> =
             self.images.iter().enumerate().map(|(index, image)| (index, 1, &image.facts)).collect();
-        let mut odd = odd_among(&all);
+        let mut odd = outliers_among(&all);
         for odd in &mut odd {
             odd.image = self.places[odd.row].image.index as usize + 1;
         }

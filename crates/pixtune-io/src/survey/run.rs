@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::plan::Side;
-use pixtune_core::quality::Place;
+use pixtune_core::plan::SplitCounts;
+use pixtune_core::quality::Location;
 
 use super::near::Gathered;
 use super::texts::GatheredTexts;
@@ -105,7 +105,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn side(&mut self, side: FileSide) -> &mut Side {
+    fn side(&mut self, side: FileSide) -> &mut SplitCounts {
         match side {
             FileSide::Train => &mut self.survey.train,
             FileSide::Validation => &mut self.survey.validation,
@@ -115,7 +115,7 @@ impl Run<'_, '_> {
     fn refuse(&mut self, place: LinePlace, finding: &Finding) {
         let LinePlace { file, line } = place;
         let kept = self.survey.refused.entry(finding.rule.id).or_default();
-        kept.add(Place { file, line, message: u32::MAX }, || finding.message.clone());
+        kept.add(Location { file, line, message: u32::MAX }, || finding.message.clone());
     }
 
     fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
@@ -265,7 +265,7 @@ impl Run<'_, '_> {
             let Ok(parsed) = pixtune_core::json::parse(&text) else { continue };
             let string = |key| parsed.value.get(key).and_then(pixtune_core::json::Value::as_str);
             let rule = string("rule").unwrap_or("unknown");
-            let place = Place { file: u32::MAX, line: row.line, message: u32::MAX };
+            let place = Location { file: u32::MAX, line: row.line, message: u32::MAX };
             let line = match parsed.value.get("line") {
                 Some(pixtune_core::json::Value::Number(line)) => line.clone().into_owned(),
                 _ => String::new(),

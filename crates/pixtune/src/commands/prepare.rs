@@ -1,6 +1,6 @@
 //! `pixtune prepare`.
 
-use pixtune_core::columns::{Choice, ImagePosition};
+use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::quoted;
@@ -48,7 +48,8 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
     let dropped = args.drop.iter().map(|name| dropped(name)).collect::<Result<_, _>>()?;
     let choice::ForPrepare { model, target, ignored, rejecting, max_image_side } =
         choice::for_prepare(&args, dropped)?;
-    let mut columns = Choice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
+    let mut columns =
+        ColumnChoice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
     let validation = args.validation.parse().map_err(Error::argument)?;
     let max_reject = args.max_reject.map(|limit| limit.parse().map_err(Error::argument)).transpose()?;
@@ -107,7 +108,7 @@ fn dropped(name: &str) -> Result<&'static Rule, Error> {
     })
 }
 
-fn split_kind(split: Option<&str>, columns: &mut Choice) -> Result<SplitKind, Error> {
+fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKind, Error> {
     match split {
         None if columns.named(pixtune_core::columns::Role::Group).next().is_some() => Ok(SplitKind::Group),
         None | Some("random") => Ok(SplitKind::Random),

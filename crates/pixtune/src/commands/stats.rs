@@ -85,7 +85,7 @@ impl Page<'_> {
         if self.found.samples() == 0 {
             return;
         }
-        let of_both = |take: fn(&pixtune_core::plan::Side) -> u64| take(train) + take(validation);
+        let of_both = |take: fn(&pixtune_core::plan::SplitCounts) -> u64| take(train) + take(validation);
         let tokens = of_both(|side| side.tokens);
         let trained = of_both(|side| side.trained_tokens);
         row(

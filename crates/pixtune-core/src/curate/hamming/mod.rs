@@ -1,10 +1,10 @@
-//! All pairs of 64-bit hashes that differ in few bits.
+//! All pairs of 64-bit hashes with a small Hamming distance.
 //!
-//! A hash is cut into three bands of 21, 21 and 22 bits. Two hashes that differ in at most 10 bits differ in at most
-//! 3, 3 or 2 bits of one of them (3 + 3 + 2 + 2 = 10 is the most that escapes none). So hashes are put into buckets by
-//! the bits of a band, three to eight in each, and a bucket is compared with those whose number is that close: one or two
-//! thousand of them, taken so that both stay in the processor's cache. Buckets are compared all with all, eight hashes with
-//! eight, without a branch and at first by 32 of the bits outside the band; what is close in these is looked at whole.
+//! A hash is split into three bands of 21, 21 and 22 bits. Two hashes that differ in at most 10 bits differ in at most 3, 3 or
+//! 2 bits of one band (3 + 3 + 2 + 2 = 10 is the maximum that no pair escapes). So hashes are stored in buckets by the bits of
+//! a band, three to eight per bucket, and a bucket is compared with those whose index is that close: one or two thousand, in an
+//! order that keeps both in the CPU's cache. Buckets are compared pairwise, eight hashes with eight, without a branch and first
+//! by 32 of the bits outside the band; only candidates are compared by all bits.
 
 mod index;
 mod search;
@@ -18,7 +18,7 @@ use search::{Found, Neighbors, Search};
 /// A pair of hashes that are close, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
-    /// In how many bits they differ.
+    /// The number of bits in which they differ.
     pub distance: u8,
     /// The smaller index.
     pub one: u32,
@@ -26,20 +26,20 @@ pub struct Pair {
     pub other: u32,
 }
 
-/// The largest distance that can be searched for.
+/// The maximum distance.
 pub const MOST: u32 = 10;
 
-/// So few hashes are compared each with each.
+/// Up to this many hashes are compared pairwise.
 const FEW: usize = 4_000;
 
-/// In how many bits of its band a pair at this distance differs at most, for at least one band.
+/// Maximum bits in which a pair at this distance differs in at least one band.
 fn radii(distance: u32) -> [u32; 3] {
     // Radii r1, r2, r3 find every pair up to r1 + r2 + r3 + 2: beyond them in all bands are r1 + r2 + r3 + 3 bits.
     std::array::from_fn(|band| (distance.saturating_sub(band as u32)) / 3)
 }
 
 /// All pairs of `hashes` that differ in at most `distance` bits, in order of their indices; `distance` is at most
-/// [`MOST`]. Equal hashes should have been put together before: among many of them every pair is told.
+/// [`MOST`]. Equal hashes should be grouped before: every pair of them would be reported.
 pub fn pairs_within(hashes: &[u64], distance: u32, threads: NonZeroUsize) -> Vec<Pair> {
     let distance = distance.min(MOST);
     if hashes.len() <= FEW {
@@ -67,10 +67,10 @@ fn brute_force(hashes: &[u64], distance: u32) -> Vec<Pair> {
     pairs
 }
 
-/// So many buckets are compared with so many others in one go, as a power of two: 256 KiB of either side.
+/// Buckets per block, as a power of two: blocks of 256 KiB are compared at a time.
 const BLOCK: u32 = 13;
 
-/// Adds the pairs that this band is the first to show.
+/// Adds the pairs that this band is the first to find.
 fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
     // Many blocks, taken in turn, so that no thread waits for another.
     let bits = BLOCK.min(index.depth.saturating_sub(6));
@@ -104,14 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_are_all_there_once() {
+    fn masks_are_complete_and_distinct() {
         let all = masks(21, 3);
         let different: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!((all.len(), different.len()), (1 + 21 + 210 + 1330, all.len()));
     }
 
     #[test]
-    fn radii_leave_no_pair_out() {
+    fn radii_miss_no_pair() {
         for distance in 0..=MOST {
             let radii = radii(distance);
             assert!(radii.iter().sum::<u32>() + 3 > distance, "{distance}: {radii:?}");
@@ -146,7 +146,7 @@ mod tests {
 
     /// One hash for each way to spread up to eleven differences over the bands.
     #[test]
-    fn pairs_at_the_edge_of_every_band_are_found() {
+    fn finds_pairs_at_the_edge_of_every_band() {
         let flip = |(first, bits): (u32, u32), count: u32, turn: u32| -> u64 {
             (0..count).fold(0, |flips, at| flips | 1 << (first + (turn + 2 * at) % bits))
         };
@@ -176,7 +176,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(8))]
         #[test]
-        fn the_index_finds_what_brute_force_finds(seed in any::<u64>(), distance in 0..=MOST) {
+        fn index_finds_what_brute_force_finds(seed in any::<u64>(), distance in 0..=MOST) {
             let hashes = made_up(seed, FEW as u64);
             let found = pairs_within(&hashes, distance, NonZeroUsize::new(2).unwrap());
             prop_assert_eq!(found, brute_force(&hashes, distance));
@@ -184,7 +184,7 @@ mod tests {
 
         /// Many of one cluster share a bucket in two of three bands.
         #[test]
-        fn clusters_are_found_whole(seed in any::<u64>(), distance in 0..=MOST, depth in 0..=14u32, bits in 0..=9u32) {
+        fn finds_whole_clusters(seed in any::<u64>(), distance in 0..=MOST, depth in 0..=14u32, bits in 0..=9u32) {
             let flips = |n: u64| 1u64 << (n % 64) | 1 << (n / 64 % 64);
             let hashes: Vec<u64> = (0..300).map(|n| seed ^ flips(n * 7)).chain(made_up(seed, 300)).collect();
             let wanted = brute_force(&hashes, distance);

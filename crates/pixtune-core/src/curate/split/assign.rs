@@ -1,4 +1,4 @@
-//! A side for every row, so that rows which belong together stay together.
+//! Assigns a split to every row, so that rows which belong together stay together.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -8,42 +8,42 @@ use super::{Split, Validation, threshold};
 use crate::curate::groups::Groups;
 use crate::curate::{Prehashed, Records, Verdict};
 
-/// In what a split is not what was asked for.
+/// How a split deviates from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unmet {
-    /// Rows that must stay together are more than may be held out, so they are trained on.
+    /// A group is larger than the validation split may be, so it is in the training split.
     TooMany {
-        /// The first of them.
+        /// Its first row.
         first: usize,
-        /// How many there are.
+        /// The number of rows.
         rows: u64,
-        /// How many may be held out.
+        /// The maximum of the validation split.
         wanted: u64,
     },
-    /// Texts are so alike that keeping the rows together would leave nothing to hold out; they are split all the same.
+    /// Texts are so similar that keeping the rows together would leave no validation split; they are split anyway.
     AlikeTexts {
         /// The first row.
         first: usize,
-        /// How many there are.
+        /// The number of rows.
         rows: u64,
     },
-    /// Another number of rows is held out than was asked for.
+    /// The validation split has another number of rows than requested.
     Missed {
-        /// How many are held out.
+        /// The actual number.
         held_out: u64,
-        /// How many should be.
+        /// The requested number.
         wanted: u64,
     },
-    /// Strata too small to give a row.
+    /// Strata are too small for a row in the validation split.
     SmallStrata {
-        /// How many give none although the share of the larger ones does.
+        /// Strata without a row in the validation split.
         strata: u64,
-        /// How many there are.
+        /// The number of rows.
         of: u64,
     },
 }
 
-/// Rows that must stay on one side.
+/// Rows that must be in the same split.
 struct Component {
     first: usize,
     key: u64,
@@ -53,10 +53,10 @@ struct Component {
     held_out: bool,
 }
 
-/// A text of fewer shingles is too common to tie two rows with images to each other.
+/// Shorter texts are too common to connect two rows with images.
 const TELLING: u16 = 16;
 
-/// Gives every row that is still in training its side.
+/// Assigns a split to every row that is still in the training split.
 pub(in crate::curate) fn assign(
     records: &Records,
     images: &mut Groups,
@@ -78,8 +78,8 @@ pub(in crate::curate) fn assign(
         if verdicts[index] != Verdict::Train {
             continue;
         }
-        // A component stands where its first row stands: with the lowest of its keys, large ones would be held out more
-        // often than small ones.
+        // A component has the key of its first row: with the lowest of its keys, large components would be in the validation
+        // split more often than small ones.
         let component = of_root.entry(rows.first(index as u32)).or_insert_with(|| Component {
             first: index,
             key: split.key(row, images),
@@ -102,7 +102,7 @@ pub(in crate::curate) fn assign(
 }
 
 impl Validation {
-    /// How many of so many rows are held out at most, before their bytes are looked at.
+    /// Maximum rows of the validation split, before bytes are considered.
     fn rows(self, all: u64) -> u64 {
         match self {
             Validation::Fraction(0.0) => 0,
@@ -114,7 +114,7 @@ impl Validation {
     }
 }
 
-/// Joins rows that show the same image or belong to one group.
+/// Joins rows with the same image or the same group.
 fn join_images_and_groups(records: &Records, image_groups: &mut Groups, verdicts: &[Verdict]) -> Groups {
     let mut rows = Groups::new(verdicts.len());
     let mut of_image = vec![u32::MAX; records.images.len()];
@@ -141,8 +141,8 @@ fn join_images_and_groups(records: &Records, image_groups: &mut Groups, verdicts
     rows
 }
 
-/// Joins rows of nearly the same text, unless more would hang together than can be held out: then what is alike is the
-/// way all answers of the set are written.
+/// Joins rows with similar text, unless a component would be larger than the validation split: then the similarity is the
+/// common style of the dataset.
 fn join_texts(
     records: &Records,
     texts: &[(u32, u32)],
@@ -186,7 +186,7 @@ fn join_texts(
 
 fn hold_out(parts: &mut [&mut Component], split: &Split, wanted: u64, unmet: &mut Vec<Unmet>) {
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
-    // At least one row is trained on.
+    // At least one row is in the training split.
     let (asked, wanted) = (wanted, wanted.min(rows.saturating_sub(1)));
     let too_many = |part: &&&mut Component| part.rows > 1 && part.rows > wanted;
     unmet.extend(parts.iter().filter(too_many).map(|part| Unmet::TooMany {
@@ -223,7 +223,7 @@ fn hold_out(parts: &mut [&mut Component], split: &Split, wanted: u64, unmet: &mu
     }
 }
 
-/// Something has to be trained on: if everything is held out, the component with the largest key is not.
+/// The training split must not be empty: if it is, it gets the component with the largest key.
 fn keep_one(parts: &mut [&mut Component]) {
     if parts.iter().all(|part| part.held_out)
         && let Some(last) = parts.iter_mut().max_by_key(|part| part.key)
@@ -246,7 +246,7 @@ struct Budget {
     bytes: u64,
 }
 
-/// Holds out components until nothing more fits, each time from the stratum that has given the smallest share;
+/// Moves components to the validation split until no more fits, each time from the stratum with the smallest share so far;
 /// within a stratum in the order of the keys.
 fn fill(parts: &mut [&mut Component], mut budget: Budget) {
     parts.sort_by_key(|part| (part.stratum, part.key));
@@ -278,8 +278,7 @@ fn fill(parts: &mut [&mut Component], mut budget: Budget) {
     }
 }
 
-/// The components `next..end` of one stratum that are still to be looked at. Ordered by the share that it would have
-/// given with one row more, exactly.
+/// The remaining components `next..end` of one stratum. Ordered by the exact share that it would have with one more row.
 #[derive(PartialEq, Eq)]
 struct Stratum {
     next: usize,

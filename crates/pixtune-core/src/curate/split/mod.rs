@@ -8,17 +8,17 @@ use super::{ImageRecord, Record};
 pub use assign::Unmet;
 pub(super) use assign::assign;
 
-/// How rows are told apart for the split.
+/// The kind of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SplitKind {
-    /// By image and text alone.
+    /// Random by row; rows with the same image or similar text stay together.
     #[default]
     Random,
     /// Rows of one group stay together.
     Group,
-    /// Every stratum gives the same share.
+    /// Every stratum has the same share in the validation split.
     Stratify,
-    /// As `Stratify`, over the kind of the answer, the number of images and the length in tokens.
+    /// As `Stratify`, by the kind of the answer, the number of images and the length in tokens.
     Auto,
 }
 
@@ -31,7 +31,7 @@ impl SplitKind {
         match self {
             SplitKind::Random | SplitKind::Group => 0,
             SplitKind::Stratify => row.stratum,
-            // Lengths count by their power of two, images up to four.
+            // Lengths are grouped by powers of two, image counts up to four.
             SplitKind::Auto => {
                 let length = u64::from(32 - row.tokens.leading_zeros());
                 1 + (u64::from(row.answer_kind) << 16 | u64::from(row.images.min(4)) << 8 | length)
@@ -40,7 +40,7 @@ impl SplitKind {
     }
 }
 
-/// How much is held out.
+/// The size of the validation split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Validation {
     /// About this share of the rows, each decided by its own hash: adding rows moves no other row.
@@ -51,7 +51,7 @@ pub enum Validation {
     Bytes(u64),
 }
 
-/// Not a share, a count or a size.
+/// The text is not a share, a count or a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a share (`0.1`, `10%`), a number of rows (`500`) or a size (`1MB`)")]
 pub struct ValidationError {
@@ -105,14 +105,14 @@ pub fn parse_size(text: &str) -> Option<u64> {
     Some((number * unit as f64) as u64)
 }
 
-/// The rule of a split.
+/// The parameters of a split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Split {
-    /// How rows are told apart.
+    /// The kind.
     pub kind: SplitKind,
-    /// How much is held out.
+    /// The size of the validation split.
     pub validation: Validation,
-    /// Another seed holds out other rows.
+    /// Another seed selects other rows.
     pub seed: u64,
 }
 
@@ -124,7 +124,7 @@ impl Default for Split {
 
 /// A side of the split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum Subset {
     /// Trained on.
     Train,
     /// Held out.
@@ -132,20 +132,20 @@ pub enum Side {
 }
 
 impl Split {
-    /// The side a row takes when no other row changes it: right for nearly all rows of a split by share, so
-    /// that lines can be written to their place before all rows are known.
-    pub fn likely_side(&self, row: &Record, images: &[ImageRecord]) -> Side {
+    /// The split of a row if no other row changes it: right for nearly all rows of a split by share, so that lines can be
+    /// written to their file before all rows are known.
+    pub fn likely_subset(&self, row: &Record, images: &[ImageRecord]) -> Subset {
         match self.validation {
             Validation::Fraction(share)
                 if !self.kind.has_strata() && self.key(row, images) < threshold(share) =>
             {
-                Side::Validation
+                Subset::Validation
             }
-            _ => Side::Train,
+            _ => Subset::Train,
         }
     }
 
-    /// The row's place in the order of the split: its group's, else its first image's, else its text's hash.
+    /// The key of a row in the order of the split: the hash of its group, else of its first image, else of its text.
     fn key(&self, row: &Record, images: &[ImageRecord]) -> u64 {
         let content = match images.first() {
             _ if self.kind == SplitKind::Group && row.group != 0 => u128::from(row.group),
@@ -156,7 +156,7 @@ impl Split {
     }
 }
 
-/// Hashes below this are a `share` of all.
+/// A `share` of all hashes is below this.
 fn threshold(share: f64) -> u64 {
     (share * 2f64.powi(64)) as u64
 }

@@ -49,7 +49,7 @@ fn reads_shares_counts_and_sizes() {
 }
 
 #[test]
-fn a_share_is_decided_row_by_row() {
+fn share_is_decided_row_by_row() {
     let large = set((0..5000).map(|_| (0, 0, vec![])));
     let small = set((0..4000).map(|_| (0, 0, vec![])));
     let sides = held_out(&large, SplitKind::Random, "0.1");
@@ -57,7 +57,7 @@ fn a_share_is_decided_row_by_row() {
     assert_eq!(held_out(&small, SplitKind::Random, "0.1"), sides[..4000]);
     for (row, images) in large.iter() {
         assert_eq!(
-            Split::default().likely_side(row, images) == Side::Validation,
+            Split::default().likely_subset(row, images) == Subset::Validation,
             sides[row_index(&large, row)]
         );
     }
@@ -68,7 +68,7 @@ fn row_index(records: &Records, row: &Record) -> usize {
 }
 
 #[test]
-fn a_shared_image_never_stands_on_both_sides() {
+fn shared_image_is_never_in_both_splits() {
     // Rows 2k and 2k+1 share an image; every tenth row also shares one with the row eleven before it.
     let rows =
         (0..2000u128).map(|i| (0, 0, if i % 10 == 0 { vec![i / 2, (i + 11) / 2] } else { vec![i / 2] }));
@@ -86,18 +86,18 @@ fn a_shared_image_never_stands_on_both_sides() {
 }
 
 #[test]
-fn groups_stay_together_when_asked() {
+fn groups_stay_together_on_request() {
     let records = set((0..1000).map(|i| (1 + i / 10, 0, vec![])));
     let sides = held_out(&records, SplitKind::Group, "0.2");
     assert!(sides.chunks(10).all(|group| count(group) == 0 || count(group) == 10));
     assert!(count(&sides) > 0);
-    // A group is honoured also where the split is by something else.
+    // Groups also apply to other kinds of split.
     let sides = held_out(&records, SplitKind::Auto, "0.2");
     assert!(sides.chunks(10).all(|group| count(group) == 0 || count(group) == 10));
 }
 
 #[test]
-fn counts_are_met_and_sizes_kept() {
+fn meets_counts_and_sizes() {
     let records = set((0..1000).map(|_| (0, 0, vec![])));
     assert_eq!(count(&held_out(&records, SplitKind::Random, "137")), 137);
     assert_eq!(count(&held_out(&records, SplitKind::Random, "1050B")), 10);
@@ -106,7 +106,7 @@ fn counts_are_met_and_sizes_kept() {
 }
 
 #[test]
-fn strata_give_equal_shares() {
+fn strata_have_equal_shares() {
     let records = set((0..1000).map(|i| (0, if i % 10 < 7 { 1 } else { 2 }, vec![])));
     for validation in ["0.1", "100", "10kB"] {
         let sides = held_out(&records, SplitKind::Stratify, validation);
@@ -119,7 +119,7 @@ fn strata_give_equal_shares() {
 }
 
 #[test]
-fn what_hangs_together_as_a_whole_is_trained_on_and_told() {
+fn reports_a_component_that_is_too_large_to_split() {
     let one_image = set((0..50).map(|_| (0, 0, vec![7])));
     let one_group = set((0..50).map(|_| (3, 0, vec![])));
     for (records, kind) in [(one_image, SplitKind::Random), (one_group, SplitKind::Group)] {
@@ -134,7 +134,7 @@ fn what_hangs_together_as_a_whole_is_trained_on_and_told() {
 }
 
 #[test]
-fn one_row_is_trained_on() {
+fn one_row_is_in_the_training_split() {
     for seed in 0..20 {
         let mut records = Records::default();
         records.push(Record { text: seed, bytes: 9, ..Record::default() }, &[]);
@@ -146,7 +146,7 @@ fn one_row_is_trained_on() {
 }
 
 #[test]
-fn a_stratum_for_every_row_is_told_and_does_not_take_long() {
+fn reports_a_stratum_per_row_quickly() {
     let records = set((0..200_000).map(|i| (0, 1 + i, vec![])));
     let decision = decided(&records, SplitKind::Stratify, "0.1");
     let held_out = decision.verdicts.iter().filter(|verdict| **verdict == Verdict::Validation).count();
@@ -155,7 +155,7 @@ fn a_stratum_for_every_row_is_told_and_does_not_take_long() {
 }
 
 #[test]
-fn more_than_there_is_leaves_one_row_to_train_on() {
+fn too_large_a_request_leaves_one_training_row() {
     let records = set((0..10).map(|_| (0, 0, vec![])));
     let decision = decided(&records, SplitKind::Random, "50");
     assert_eq!(decision.verdicts.iter().filter(|verdict| **verdict == Verdict::Train).count(), 1);
@@ -163,7 +163,7 @@ fn more_than_there_is_leaves_one_row_to_train_on() {
 }
 
 #[test]
-fn automatic_strata_are_answer_kind_images_and_length() {
+fn automatic_strata_use_answer_kind_images_and_length() {
     let mut records = Records::default();
     for index in 0..1000u32 {
         let long = index % 2 == 0;
@@ -194,7 +194,7 @@ fn told(texts: impl IntoIterator<Item = String>) -> Records {
 }
 
 #[test]
-fn near_texts_stay_on_one_side_unless_all_are_alike() {
+fn similar_texts_stay_together_unless_all_are_similar() {
     let words = |n: usize| (0..60).map(|at| format!("w{} ", n * 100 + at)).collect::<String>();
     let pairs = told((0..400).flat_map(|n| [words(n), words(n) + "more"]));
     let sides = held_out(&pairs, SplitKind::Random, "0.2");

@@ -1,4 +1,4 @@
-//! The merging of one piece.
+//! Merging one piece.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,19 +6,19 @@ use std::collections::BinaryHeap;
 use super::Vocabulary;
 use super::tables::NONE;
 
-/// Pieces up to this many bytes are merged in two small arrays, looked through from end to end.
+/// Pieces of up to this many bytes are merged in two small arrays by linear search.
 const SMALL: usize = 96;
 
-/// Most pieces are this short, and clearing longer arrays for them would cost as much as merging.
+/// Most pieces are this short; clearing longer arrays for them would cost as much as merging.
 const TINY: usize = 20;
 
 /// Longer ones go through a heap, in windows of this many bytes, so that memory does not grow with the piece.
 const WINDOW: usize = 8192;
 
-/// How many tokens at the end of a window are made again with what follows them.
+/// Tokens at the end of a window that are encoded again with what follows.
 const TAIL: usize = 16;
 
-/// Memory for merging that is used again for the next piece.
+/// Reusable memory for merging.
 #[derive(Default)]
 pub(in crate::tokens) struct Workspace {
     ranks: Vec<u32>,
@@ -30,20 +30,20 @@ pub(in crate::tokens) struct Workspace {
 struct Part {
     /// The rank of this part; `NONE` once it was joined to the one before.
     rank: u32,
-    /// What this part and the next one make.
+    /// The rank of this part merged with the next.
     pair: u32,
     previous: u32,
     next: u32,
 }
 
 impl Workspace {
-    /// Gives back what only an endless piece needed.
+    /// Frees the memory that only a very long piece needed.
     pub(in crate::tokens) fn shrink(&mut self) {
         self.ranks.clear();
         self.ranks.shrink_to(WINDOW);
     }
 
-    /// The ranks a piece of at least one byte consists of, when it is no token itself.
+    /// The ranks of a non-empty piece that is not a token itself.
     pub(in crate::tokens) fn merge(&mut self, vocabulary: &Vocabulary, piece: &[u8]) -> &[u32] {
         self.ranks.clear();
         if piece.len() <= TINY {
@@ -108,10 +108,10 @@ impl Workspace {
 
     /// Appends the ranks of a piece of any length in memory for one window.
     ///
-    /// A row of tokens is the encoding of its bytes exactly when every two neighbors are the encoding of theirs.
+    /// A sequence of tokens is the encoding of its bytes exactly if every two neighbors are the encoding of theirs.
     /// So a window is encoded, its last tokens are dropped because what follows may change them, and the next
-    /// window begins behind those kept. The two neighbors at the seam are checked; where they would have merged
-    /// differently the seam moves back and the window grows.
+    /// window begins after the others. The two neighbors at the seam are checked; if they would have merged differently,
+    /// the seam moves back and the window grows.
     fn merge_in_windows(&mut self, vocabulary: &Vocabulary, piece: &[u8]) {
         let (mut start, mut window) = (0, WINDOW);
         loop {
@@ -137,7 +137,7 @@ impl Workspace {
         }
     }
 
-    /// Whether the tokens before and behind the seam at `seam` stay apart when encoded together.
+    /// Whether the tokens before and after the seam stay separate when encoded together.
     fn fits(&self, vocabulary: &Vocabulary, seam: usize) -> bool {
         let neighbors = &self.ranks[seam - 1..=seam];
         let bytes = [vocabulary.token(neighbors[0]), vocabulary.token(neighbors[1])].concat();
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// The bytes and a few tokens whose merges depend on what stands far to their left.
+    /// The bytes and a few tokens whose merges depend on distant bytes to their left.
     fn vocabulary() -> Vocabulary {
         let mut bytes: Vec<u8> = (0..=255).collect();
         let mut starts: Vec<u32> = (0..=256).collect();

@@ -9,22 +9,22 @@ mod tables;
 pub(super) use merge::Workspace;
 use tables::{Filter, LongTable, NONE, PairTable, ShortTable, hash_long, load};
 
-/// Ranks are kept in 21 bits so that two parts and what they make fit in one word.
+/// Ranks have 21 bits, so that two parts and their merge fit into one word.
 pub(super) const MAX_RANKS: usize = 1 << 21;
 
-/// Every usable token, findable by its bytes and by the two parts that make it.
+/// Every token, indexed by its bytes and by the two parts it is merged from.
 pub(super) struct Vocabulary {
     bytes: Vec<u8>,
-    /// Where each rank's bytes begin, and where the last one's end.
+    /// Where the bytes of each rank begin, and the end of the last.
     starts: Vec<u32>,
     short: ShortTable,
     long: LongTable,
-    /// What two single bytes make, by `first << 8 | second`.
+    /// The merge of two single bytes, by `first << 8 | second`.
     byte_pairs: Vec<u32>,
     pairs: PairTable,
 }
 
-/// Two ranks hold the same bytes.
+/// Two ranks have the same bytes.
 #[derive(Debug)]
 pub(super) struct Duplicate {
     pub(super) first: u32,
@@ -104,7 +104,7 @@ impl Vocabulary {
         }
     }
 
-    /// How many ranks there are.
+    /// The number of ranks.
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
     }

@@ -1,4 +1,4 @@
-//! Tables of tokens by their bytes and of the parts that make them.
+//! Hash tables of tokens by their bytes and by their parts.
 
 use super::MAX_RANKS;
 
@@ -42,8 +42,7 @@ fn slots(entries: usize) -> usize {
     (entries * 2).next_power_of_two().max(16)
 }
 
-/// Which bytes are surely no token, in a table small enough to stay in the cache. Most questions asked while the pairs
-/// are found are about such bytes.
+/// A filter for bytes that are not a token, small enough to stay in the cache: most lookups are for such bytes.
 pub(super) struct Filter {
     bits: Vec<u64>,
 }
@@ -97,7 +96,7 @@ impl ShortTable {
         (hash_short(word, length) >> self.shift) as usize
     }
 
-    /// The rank that has the same bytes, if there is one already.
+    /// The rank with the same bytes, if any.
     pub(super) fn insert(&mut self, word: u64, length: usize, rank: u32) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(word, length);
@@ -140,7 +139,7 @@ impl LongTable {
         LongTable { slots: vec![(0, NONE); slots], shift: 64 - slots.trailing_zeros() }
     }
 
-    /// The rank that has the same bytes, if there is one already.
+    /// The rank with the same bytes, if any.
     pub(super) fn insert(&mut self, hash: u64, rank: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = (hash >> self.shift) as usize;
@@ -171,7 +170,7 @@ impl LongTable {
     }
 }
 
-/// What two adjacent parts make: left, right and result in 21 bits each of one word.
+/// Merges of two adjacent parts: left, right and result in 21 bits each of one word.
 pub(super) struct PairTable {
     slots: Vec<u64>,
     shift: u32,

@@ -171,7 +171,7 @@ fn answers<T: AsRef<str>>(turns: &[Turn<'_, T>], out: &mut Out<'_>) -> Result<()
         (false, false) => Err(Finding::new(
             &TOOL_CALL,
             last.pointer("content"),
-            "a text and tool calls follow each other directly and become one turn, which takes one of them",
+            "text and tool calls are in consecutive messages, which become one; it can have only one of them",
         )),
         (false, true) => {
             answer(&text, trained, out);

@@ -1,26 +1,26 @@
-//! Contents of messages, joined and not.
+//! Contents of messages, joined and as written.
 
 use std::borrow::Cow;
 
 use crate::sample::{Content, Part};
 
-/// What stands between texts that are joined.
+/// The separator between joined texts.
 pub(super) const SEPARATOR: &str = "\n\n";
 
-/// A piece of a normalized user turn.
+/// A part of a normalized user message.
 pub(super) enum Chunk<'s> {
     Text(Cow<'s, str>),
     Image(usize),
 }
 
-/// What messages of one role become when they are joined.
+/// The joined contents of consecutive messages of one role.
 pub(super) enum Joined<'s> {
     Text(Cow<'s, str>),
     /// Texts and at least one image; no text follows another.
     Chunks(Vec<Chunk<'s>>),
 }
 
-/// Joins the contents of consecutive messages: texts next to each other with an empty line between, empty ones dropped.
+/// Joins the contents of consecutive messages: non-empty adjacent texts with an empty line between.
 pub(super) fn join<'s, T: AsRef<str> + 's>(contents: impl Iterator<Item = &'s Content<T>>) -> Joined<'s> {
     let mut chunks = Vec::new();
     let mut text: Cow<'s, str> = Cow::Borrowed("");
@@ -70,7 +70,7 @@ pub(super) fn joined_text<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     }
 }
 
-/// Whether Python takes the content for nothing: a list with an empty text is something.
+/// Whether the content is falsy in Python: a list with an empty text is not.
 pub fn is_empty<T: AsRef<str>>(content: &Content<T>) -> bool {
     match content {
         Content::Text(text) => text.as_ref().is_empty(),
@@ -78,7 +78,7 @@ pub fn is_empty<T: AsRef<str>>(content: &Content<T>) -> bool {
     }
 }
 
-/// A user's content as it was written.
+/// A user content as it was written.
 pub(super) fn unjoined<T: AsRef<str>>(content: &Content<T>) -> Joined<'_> {
     match content {
         Content::Text(text) => Joined::Text(Cow::Borrowed(text.as_ref())),

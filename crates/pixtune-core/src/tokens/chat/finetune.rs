@@ -63,7 +63,7 @@ fn finetune_answer<T: AsRef<str>>(
             Ok(())
         }
         _ => {
-            // The ids of the last message are drawn at random, so the model is not asked to learn them.
+            // The ids of the last message are random, so they are not trained.
             let form = Calls { ids: !is_last, empty_is_object: false, trained };
             let calls: Vec<_> = assistant.tool_calls.iter().collect();
             tool_calls(&calls, &form, turn, out)

@@ -1,8 +1,8 @@
-//! Conversations to ids and loss mask, in one walk and without ever cutting one short.
+//! Encoding of conversations to ids and loss mask, in one pass and never truncated.
 //!
 //! The reference for [`Layout::MistralCommon`] is mistral-common 1.13.1, `encode_chat_completion` in fine-tuning mode
 //! with tokenizer v3 (`validator.py`, `normalize.py`, `instruct.py`); for [`Layout::MistralFinetune`] it is
-//! mistral-finetune's `tokenize.py`. Both refuse conversations, and so do we, with the reason.
+//! mistral-finetune's `tokenize.py`. Conversations that the reference rejects are rejected here, with the reason.
 
 mod common;
 mod content;
@@ -23,14 +23,14 @@ use out::{Images, Measure, Out};
 use validate::Turn;
 pub(crate) use validate::is_call_id;
 
-/// How a conversation is laid out in tokens.
+/// The chat layout: how a conversation becomes tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// As mistral-common and everything built on it serves the model: turns of one role are joined, and an image
-    /// behind a single text moves to the front.
+    /// The layout of mistral-common and everything built on it: consecutive messages of one role are joined, and an image
+    /// after a single text moves to the front.
     #[default]
     MistralCommon,
-    /// As mistral-finetune trained: nothing is joined or moved, and with tools only the last message is trained.
+    /// The layout of mistral-finetune: nothing is joined or moved, and with tools only the last message is trained.
     MistralFinetune,
 }
 
@@ -46,22 +46,22 @@ impl Layout {
         }
     }
 
-    /// The layout of this name.
+    /// Finds a layout by its name.
     pub fn find(name: &str) -> Option<Layout> {
         Layout::ALL.into_iter().find(|layout| layout.as_str() == name)
     }
 }
 
-/// Tokens that follow each other and are all trained or all not.
+/// Consecutive tokens that are all trained or all not trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// Whether they count in the loss.
     pub trained: bool,
-    /// How many they are.
+    /// How many tokens.
     pub tokens: usize,
 }
 
-/// What a conversation costs.
+/// The token counts of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// All tokens.
@@ -70,32 +70,32 @@ pub struct Counts {
     pub image_tokens: usize,
     /// Tokens that count in the loss.
     pub trained_tokens: usize,
-    /// The loss mask, as runs that alternate.
+    /// The loss mask, as alternating runs.
     pub runs: Vec<Run>,
     /// The images in the order the model sees them.
     pub images: Vec<Grid>,
 }
 
 impl Counts {
-    /// Tokens that are no image: text and the marks around it.
+    /// Tokens of text and control tokens.
     pub fn text_tokens(&self) -> usize {
         self.tokens - self.image_tokens
     }
 }
 
-/// A conversation as the model will see it.
+/// An encoded conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// The ids.
     pub ids: Vec<u32>,
-    /// What they add up to, and which of them are trained.
+    /// The counts and the loss mask.
     pub counts: Counts,
 }
 
 /// Encodes conversations for one model.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatEncoder<'t> {
-    /// The model: how its images are cut.
+    /// The model, which defines the image grid.
     pub spec: &'t ModelSpec,
     /// The vocabulary.
     pub tekken: &'t Tekken,
@@ -109,22 +109,22 @@ impl<'t> ChatEncoder<'t> {
         ChatEncoder { spec, tekken: Tekken::embedded(), layout }
     }
 
-    /// Whether the ids and counts are the reference's, or why they are only near.
+    /// Whether the ids and counts are the reference's, or why they are approximate.
     pub fn exactness(&self) -> Exactness {
         match self.spec.tokenizer {
             TokenizerKind::Tekken { version: 3 } if self.tekken.version() == 3 => self.spec.exactness,
-            TokenizerKind::Tekken { version: 3 } => Exactness::Estimate(
-                "the conversation is laid out as v3, the tokenizer file is of another version",
-            ),
-            TokenizerKind::Tekken { version } if version == self.tekken.version() => Exactness::Estimate(
-                "the vocabulary is the model's own, but the conversation is laid out as v3",
-            ),
+            TokenizerKind::Tekken { version: 3 } => {
+                Exactness::Estimate("the chat layout is v3, but the tokenizer file has another version")
+            }
+            TokenizerKind::Tekken { version } if version == self.tekken.version() => {
+                Exactness::Estimate("the vocabulary is the model's own, but the chat layout is v3")
+            }
             _ => self.spec.exactness,
         }
     }
 
-    /// The ids and the loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference
-    /// refuses is a finding.
+    /// Encodes to ids and loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference rejects is a
+    /// finding.
     pub fn encode<I, T: AsRef<str>>(
         &self,
         sample: &Sample<I, T>,
@@ -134,8 +134,8 @@ impl<'t> ChatEncoder<'t> {
         Ok(Encoded { ids: out.ids, counts: out.counts })
     }
 
-    /// A number that the tokens of a sample do not pass, found without the tokenizer: a text has at most as many
-    /// tokens as bytes. Refuses exactly what [`ChatEncoder::encode`] refuses.
+    /// An upper bound of the tokens of a sample, without the tokenizer: a text has at most as many tokens as bytes. Rejects
+    /// exactly what [`ChatEncoder::encode`] rejects.
     pub fn bound<I, T: AsRef<str>>(
         &self,
         sample: &Sample<I, T>,
@@ -144,8 +144,8 @@ impl<'t> ChatEncoder<'t> {
         Ok(self.walk(sample, sizes, Measure::Bytes)?.counts.tokens)
     }
 
-    /// Such a number at a glance, for a conversation that [`refusals`] takes and that is nothing but system messages,
-    /// users and answers in text: nothing else is refused about it. `None` for others.
+    /// A quick upper bound for a conversation that [`refusals`] accepts and that has only system messages, user messages and
+    /// text answers, about which nothing else can be rejected. `None` for others.
     pub fn plain_bound<I, T: AsRef<str>>(
         &self,
         sample: &Sample<I, T>,
@@ -182,7 +182,7 @@ impl<'t> ChatEncoder<'t> {
         Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
     }
 
-    /// The tokenizer file names its ids; a model whose own vocabulary is of another kind brings them along.
+    /// The image token ids of the tokenizer file, or of the model if its own vocabulary is of another type.
     fn image_ids(&self) -> (u32, u32, u32) {
         match self.spec.tokenizer {
             TokenizerKind::Tekken { .. } => {
@@ -195,7 +195,7 @@ impl<'t> ChatEncoder<'t> {
         }
     }
 
-    /// How the tokenizer cuts images, if it is otherwise than the model does, whose way counts.
+    /// The image configuration of the tokenizer, if it differs from that of the model, which is used.
     pub fn other_images(&self) -> Option<ImageConfig> {
         let ModelSpec { patch, merge, max_side, .. } = *self.spec;
         self.tekken.images().filter(|images| *images != ImageConfig { patch, max_side, merge })
@@ -220,20 +220,20 @@ impl<'t> ChatEncoder<'t> {
     }
 }
 
-/// Everything about a conversation that the reference refuses before it encodes, what it stops at first.
+/// Everything in a conversation that the reference rejects before it encodes, in its order.
 pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
 }
 
-/// What of it is about roles and their order alone.
+/// The part of [`refusals`] about roles and their order.
 pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
 }
 
-/// Tokens before and behind a message, and what joins it to the next, are fewer than this.
+/// More than the tokens around a message and its separator.
 const MARKS_AROUND: usize = 8;
 
-/// Bytes of text, and of what joins its parts.
+/// Bytes of text, with separators.
 fn bytes_within<T: AsRef<str>>(content: &Content<T>) -> usize {
     match content {
         Content::Text(text) => text.as_ref().len(),

@@ -1,4 +1,4 @@
-//! Where the tokens of a walk go.
+//! The output of an encoding pass: ids, counts or bytes.
 
 use super::{Counts, Run};
 use crate::diagnostic::Finding;
@@ -7,7 +7,7 @@ use crate::spec::ModelSpec;
 use crate::tokens::grid::grid;
 use crate::tokens::tekken::{Encoder, Tekken};
 
-/// What is known of the images of a conversation.
+/// The sizes and token ids of the images of a conversation.
 pub(super) struct Images<'s> {
     pub(super) spec: &'s ModelSpec,
     pub(super) sizes: &'s [(u32, u32)],
@@ -15,24 +15,24 @@ pub(super) struct Images<'s> {
     pub(super) ids: (u32, u32, u32),
 }
 
-/// Where tokens go: into the ids, if they are wanted, and into the counts.
+/// Collects ids, if requested, and counts.
 pub(super) struct Out<'t> {
     pub(super) tekken: &'t Tekken,
-    /// None where bytes are counted.
+    /// `None` if bytes are counted.
     pub(super) encoder: Option<Encoder<'t>>,
     pub(super) measure: Measure,
     pub(super) ids: Vec<u32>,
     pub(super) counts: Counts,
 }
 
-/// What is wanted of a walk.
+/// What an encoding pass returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measure {
     /// The ids and their counts.
     Ids,
     /// The counts.
     Tokens,
-    /// Bytes of text in place of its tokens.
+    /// Bytes of text instead of its tokens.
     Bytes,
 }
 
@@ -62,7 +62,7 @@ impl Out<'_> {
             return Err(Finding::new(
                 &IMAGE_UNREADABLE,
                 "",
-                format!("the size of image {} is not known", image + 1),
+                format!("the size of image {} is unknown", image + 1),
             ));
         };
         let grid = grid(images.spec, width, height);

@@ -1,4 +1,4 @@
-//! Tools, their calls and results: the JSON between marks, as the reference prints it.
+//! Tools, calls and results: the JSON between control tokens, as the reference writes it.
 
 use super::out::Out;
 use super::validate::Turn;
@@ -8,7 +8,7 @@ use crate::rules::TOOL_JSON;
 use crate::sample::{Arguments, Tool, ToolCall, ToolResult};
 use crate::tokens::python_json::{Unprintable, dumps, loads};
 
-/// How calls are written.
+/// The form of calls.
 pub(super) struct Calls {
     pub(super) ids: bool,
     pub(super) empty_is_object: bool,
@@ -103,5 +103,5 @@ pub(super) fn tools_json(tools: &[Tool]) -> Result<String, Unprintable> {
 }
 
 pub(super) fn unprintable(why: Unprintable, pointer: impl Into<String>) -> Finding {
-    Finding::new(&TOOL_JSON, pointer, format!("JSON that the reference stops at: {}", why.0))
+    Finding::new(&TOOL_JSON, pointer, format!("the reference cannot write this JSON: {}", why.0))
 }

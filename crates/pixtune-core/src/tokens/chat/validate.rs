@@ -1,4 +1,4 @@
-//! Which conversations the references take for training.
+//! Validation: which conversations the references accept for training.
 //!
 //! The rules and their order are those of mistral-common 1.13.1 `validator.py` for tokenizer v3 in fine-tuning mode;
 //! mistral-finetune runs the same validator after checks of its own (`tokenize.py`).
@@ -14,7 +14,7 @@ use crate::rules::{
 use crate::sample::{Arguments, Assistant, Content, Message, Part, Tool, ToolCall, ToolResult};
 use crate::tokens::schema::check_schema;
 
-/// A message and its place in the conversation.
+/// A message and its index in the conversation.
 pub(super) struct Turn<'s, T> {
     pub(super) index: usize,
     pub(super) message: &'s Message<T>,
@@ -43,7 +43,7 @@ impl<'s, T> Turn<'s, T> {
     }
 }
 
-/// Refuses what the reference refuses before it encodes.
+/// Rejects what the reference rejects before it encodes.
 pub(super) fn validate<T: AsRef<str>>(
     turns: &[Turn<'_, T>],
     tools: &[Tool],
@@ -52,7 +52,7 @@ pub(super) fn validate<T: AsRef<str>>(
     refusals(turns, tools, layout).into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Everything that the reference refuses before it encodes, what it stops at first.
+/// Everything that the reference rejects before it encodes, in its order.
 pub(super) fn refusals<T: AsRef<str>>(turns: &[Turn<'_, T>], tools: &[Tool], layout: Layout) -> Vec<Finding> {
     let mut found = structure(turns, layout);
     for (index, turn) in turns.iter().enumerate() {
@@ -70,7 +70,7 @@ pub(super) fn refusals<T: AsRef<str>>(turns: &[Turn<'_, T>], tools: &[Tool], lay
     found
 }
 
-/// What is refused about the roles and their order alone.
+/// What is rejected about the roles and their order.
 pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding> {
     let Some(last) = turns.last() else {
         return vec![Finding::new(&NO_MESSAGES, "/messages", "the conversation has no messages")];
@@ -78,7 +78,7 @@ pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding
     let mut found = Vec::new();
     match last.message {
         Message::Assistant(_) if turns.len() == 1 => {
-            found.push(last.finding(&ROLE_ORDER, "the answer stands alone; nothing is asked"));
+            found.push(last.finding(&ROLE_ORDER, "the conversation is one answer without a question"));
         }
         // mistral-finetune does not read the key.
         Message::Assistant(answer) if answer.prefix && layout == Layout::MistralCommon => {
@@ -112,7 +112,7 @@ fn article(role: &str) -> &'static str {
     }
 }
 
-/// Every call needs its result before the next answer; the reference does not look at the first message.
+/// Every call needs a result before the next answer; the reference ignores the first message.
 fn results_match_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
     let mut open: i64 = 0;
     for turn in turns.iter().skip(1) {
@@ -152,7 +152,7 @@ fn answer<T: AsRef<str>>(
             found.push(turn.finding(&EMPTY_ANSWER, "the answer has neither text nor tool calls"));
         }
         (true, true) => {
-            let message = "the answer has both text and tool calls; the format takes one of them";
+            let message = "the answer has both text and tool calls; the format accepts only one of them";
             found.push(turn.finding(&ANSWER_AND_CALLS, message));
         }
         _ => {}
@@ -162,10 +162,10 @@ fn answer<T: AsRef<str>>(
         tool_call(call, is_last, &pointer, layout, found);
     }
     if layout == Layout::MistralFinetune && matches!(assistant.content, Some(Content::Parts(_))) {
-        let message = "the answer is a list of parts; mistral-finetune takes a string";
+        let message = "the answer is a list of parts; mistral-finetune requires a string";
         found.push(turn.finding(&FINETUNE_FORM, message));
     }
-    // In the last message `structure` has refused it.
+    // In the last message it is rejected by `structure`.
     if assistant.prefix && layout == Layout::MistralCommon && !is_last {
         let message = "the answer is marked as a prefix but is not the last message";
         found.push(turn.finding(&ANSWER_PREFIX, message));
@@ -178,11 +178,11 @@ fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, foun
     };
     if call.id == "null" {
         if !is_last {
-            let message = "a tool call has no id, which only the last message may leave out";
+            let message = "the tool call has no id; only calls in the last message may omit it";
             refuse(&TOOL_ID, "", message.into());
         }
     } else if !is_call_id(&call.id) {
-        let message = format!("the tool call id `{}` is not nine letters or digits", call.id);
+        let message = format!("the tool call id `{}` does not have nine letters or digits", call.id);
         refuse(&TOOL_ID, "/id", message);
     }
     if !is_name(&call.name) {
@@ -191,7 +191,7 @@ fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, foun
     let message = match &call.arguments {
         Arguments::Text(_) => return,
         Arguments::Json(_) if layout == Layout::MistralFinetune => {
-            let message = "the arguments are an object; mistral-finetune takes a string of JSON";
+            let message = "the arguments are an object; mistral-finetune requires a string of JSON";
             return refuse(&FINETUNE_FORM, "/function/arguments", message.into());
         }
         Arguments::Json(Value::Object(_) | Value::Null) => return,
@@ -209,17 +209,17 @@ fn tool_result<T>(result: &ToolResult<T>, turn: &Turn<'_, T>, found: &mut Vec<Fi
     }
     match result.tool_call_id.as_deref() {
         None => {
-            found.push(turn.finding(&TOOL_ID, "the tool result does not say which call it answers"));
+            found.push(turn.finding(&TOOL_ID, "the tool result does not name its call"));
         }
         Some(id) if !is_call_id(id) => {
-            let message = format!("the tool call id `{id}` is not nine letters or digits");
+            let message = format!("the tool call id `{id}` does not have nine letters or digits");
             found.push(Finding::new(&TOOL_ID, turn.pointer("tool_call_id"), message));
         }
         Some(_) => {}
     }
 }
 
-/// mistral-finetune also asks for a `description` key; a missing one is taken for an empty one in both layouts.
+/// mistral-finetune also requires a `description`; a missing one counts as empty in both layouts.
 fn check_tool(tool: &Tool, index: usize) -> Result<(), Finding> {
     let pointer = format!("/tools/{index}/function");
     let parameters = format!("{pointer}/parameters");
@@ -235,22 +235,22 @@ fn check_tool(tool: &Tool, index: usize) -> Result<(), Finding> {
     }
 }
 
-/// mistral-finetune takes one system message at most, and only as a string.
+/// mistral-finetune accepts at most one system message, and only as a string.
 pub(super) fn only_system_prompt<'s, T: AsRef<str>>(system: &[Turn<'s, T>]) -> Result<&'s str, Finding> {
     if let [_, second, ..] = system {
-        return Err(second.finding(&FINETUNE_FORM, "a second system message; mistral-finetune takes one"));
+        return Err(second.finding(&FINETUNE_FORM, "a second system message; mistral-finetune accepts one"));
     }
     match system.first().map(|turn| (turn, turn.message)) {
         Some((_, Message::System(Content::Text(text)))) => Ok(text.as_ref()),
         Some((turn, _)) => {
-            let message = "the system message is a list of parts; mistral-finetune takes a string";
+            let message = "the system message is a list of parts; mistral-finetune requires a string";
             Err(turn.finding(&FINETUNE_FORM, message))
         }
         None => Ok(""),
     }
 }
 
-/// `^[a-zA-Z0-9]{9}$`, where Python's `$` also stands before a line end at the end.
+/// `^[a-zA-Z0-9]{9}$`, where Python's `$` also matches before a final line end.
 pub(crate) fn is_call_id(id: &str) -> bool {
     let id = id.strip_suffix('\n').unwrap_or(id);
     id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -264,5 +264,5 @@ fn is_name(name: &str) -> bool {
 }
 
 fn bad_name(name: &str) -> String {
-    format!("the function name `{name}` is not 1 to 64 letters, digits, underscores and dashes")
+    format!("the function name `{name}` does not consist of 1 to 64 letters, digits, underscores and dashes")
 }

@@ -1,4 +1,4 @@
-//! Text to ids, remembering what was merged.
+//! Encoding of text to ids, with a cache of merged pieces.
 
 use std::sync::PoisonError;
 
@@ -6,7 +6,7 @@ use super::Tekken;
 use crate::tokens::bpe::{Vocabulary, Workspace};
 use crate::tokens::scan::piece_end;
 
-/// Encodes text after text, remembering the pieces it had to merge.
+/// Encodes texts and caches the pieces that needed merging.
 pub struct Encoder<'t> {
     pub(super) tekken: &'t Tekken,
     pub(super) memory: Memory,
@@ -18,7 +18,7 @@ impl Encoder<'_> {
         self.pieces(text, ids);
     }
 
-    /// How many ids a text has, without making them.
+    /// The number of ids of a text.
     pub fn count(&mut self, text: &str) -> usize {
         let mut count = Count(0);
         self.pieces(text, &mut count);
@@ -77,14 +77,14 @@ impl Out for Count {
     }
 }
 
-/// What an encoder keeps from piece to piece.
+/// The state of an encoder between pieces.
 #[derive(Default)]
 pub(super) struct Memory {
     workspace: Workspace,
     remembered: Vec<Remembered>,
 }
 
-/// A piece and its ids, in one cache line; a new piece takes the place of the old one with its hash.
+/// A piece and its ids, in one cache line; a new piece replaces an old one with the same hash.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Remembered {

@@ -1,10 +1,10 @@
-//! Reading `tekken.json`.
+//! The reader of `tekken.json`.
 
 use super::{ImageConfig, PATTERN, Tekken, TekkenError};
 use crate::json::{self, Value};
 use crate::tokens::bpe::{MAX_RANKS, Vocabulary};
 
-/// Special tokens by id where a file has no list of its own: mistral-common 1.13.1 `tekken.py`,
+/// Special tokens by id for files without a list: mistral-common 1.13.1 `tekken.py`,
 /// `DEPRECATED_SPECIAL_TOKENS`. The rest up to the number of special tokens are `<SPECIAL_n>`.
 pub(super) const SPECIAL_TOKENS: [&str; 20] = [
     "<unk>",
@@ -29,7 +29,7 @@ pub(super) const SPECIAL_TOKENS: [&str; 20] = [
     "[TOOL_CONTENT]",
 ];
 
-/// Longer tokens are refused: the longest published one has 76 bytes, and work grows with the square of it.
+/// Maximum bytes of a token: the longest published one has 76, and work grows with the square.
 const MAX_TOKEN: usize = 1024;
 
 impl Tekken {
@@ -88,7 +88,7 @@ fn version_number(version: &str) -> Result<u32, TekkenError> {
     }
 }
 
-/// How many ranks and how many special tokens the file asks for, both possible with what it lists.
+/// The numbers of ranks and special tokens that the file declares, validated against its lists.
 fn counts(file: &Value<'_>) -> Result<(usize, usize), TekkenError> {
     let vocabulary = number_at(file, "/config/default_vocab_size")?;
     let special = number_at(file, "/config/default_num_special_tokens")?;
@@ -104,7 +104,7 @@ fn counts(file: &Value<'_>) -> Result<(usize, usize), TekkenError> {
 
 fn special_tokens(file: &Value<'_>, version: u32, count: usize) -> Result<Vec<String>, TekkenError> {
     let Some(list) = at(file, "/special_tokens") else {
-        // mistral-common 1.13.1 refuses a newer file without the list.
+        // mistral-common 1.13.1 rejects a newer file without the list.
         return if version <= 7 && count >= SPECIAL_TOKENS.len() {
             Ok(name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), count))
         } else {
@@ -141,18 +141,18 @@ fn ranks_of(file: &Value<'_>, ranks: usize) -> Result<(Vec<u8>, Vec<u32>), Tekke
         let coded = text_at(entry, "/token_bytes")
             .map_err(|_| missing(&format!("/vocab/{index}/token_bytes"), "text"))?;
         let fault = |why| TekkenError::Bytes { index, bytes: coded.chars().take(80).collect(), why };
-        let token = decode_base64(coded).ok_or_else(|| fault("which is no base64"))?;
+        let token = decode_base64(coded).ok_or_else(|| fault("which are not valid base64"))?;
         if token.is_empty() {
-            return Err(fault("which is nothing"));
+            return Err(fault("which are empty"));
         }
         if token.len() > MAX_TOKEN {
-            return Err(fault("which is longer than 1,024 bytes"));
+            return Err(fault("which are longer than 1,024 bytes"));
         }
         if index < 256 && token != [index as u8] {
             return Err(fault("but the first 256 entries must be the single bytes"));
         }
         bytes.extend_from_slice(&token);
-        starts.push(u32::try_from(bytes.len()).map_err(|_| fault("behind 4 GiB of others"))?);
+        starts.push(u32::try_from(bytes.len()).map_err(|_| fault("after 4 GiB of other entries"))?);
     }
     Ok((bytes, starts))
 }

@@ -1,4 +1,4 @@
-//! Tekken, the tokenizer of Pixtral and its successors: text to ids and back.
+//! Tekken, the tokenizer of Pixtral and its successors.
 
 mod encoder;
 mod file;
@@ -11,23 +11,23 @@ pub use encoder::Encoder;
 use encoder::Memory;
 use file::{SPECIAL_TOKENS, name_special_tokens};
 
-/// The pre-tokeniser that `scan` is written for; every Tekken file published so far names this one.
+/// The pre-tokenizer pattern that `scan` implements; every published Tekken file has this one.
 pub const PATTERN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
-/// A Tekken vocabulary with its special tokens. Text never becomes a special token: those come from structure only.
+/// A Tekken vocabulary with its special tokens. Text is never encoded as a special token: these come from the chat layout.
 pub struct Tekken {
-    /// Empty until it is asked for, where it is the built-in one: to look at conversations without counting them it is
-    /// not needed, and unpacking takes longer than checking a thousand lines.
+    /// The built-in vocabulary is unpacked on first use: checks without counting do not need it, and unpacking takes longer
+    /// than checking a thousand rows.
     vocabulary: OnceLock<Vocabulary>,
     special_tokens: Vec<String>,
     marks: Marks,
     version: u32,
     images: Option<ImageConfig>,
-    /// Encoders at rest, with the memory they have collected.
+    /// Idle encoders with their caches.
     resting: Mutex<Vec<Memory>>,
 }
 
@@ -60,14 +60,14 @@ pub struct Marks {
     pub image_end: u32,
 }
 
-/// How a tokenizer file says that images are cut.
+/// The image configuration of a tokenizer file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageConfig {
     /// Side of a patch in pixels.
     pub patch: u32,
-    /// Longest side in pixels; larger images are shrunk.
+    /// Longest side in pixels; larger images are downscaled.
     pub max_side: u32,
-    /// How many patches a side one token stands for.
+    /// Patches per side that one token stands for.
     pub merge: u32,
 }
 
@@ -75,35 +75,35 @@ pub struct ImageConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TekkenError {
-    /// The file is not text.
-    #[error("the tokenizer file is not UTF-8 text")]
+    /// The file is not UTF-8.
+    #[error("the tokenizer file is not valid UTF-8")]
     NotText(#[source] std::str::Utf8Error),
     /// The file is not JSON.
     #[error("the tokenizer file is not JSON")]
     NotJson(#[source] crate::json::SyntaxError),
-    /// A value is missing or of the wrong kind.
+    /// A value is missing or has the wrong type.
     #[error("the tokenizer file has no {expected} at `{pointer}`")]
     Missing {
-        /// JSON pointer to where it should be.
+        /// JSON pointer to the value.
         pointer: String,
-        /// What should be there.
+        /// The expected type.
         expected: &'static str,
     },
-    /// The file cuts text into pieces in a way this program does not know.
-    #[error("the tokenizer file has an unknown pre-tokeniser pattern `{pattern}`")]
+    /// The pre-tokenizer pattern is not supported.
+    #[error("the tokenizer file has an unknown pre-tokenizer pattern `{pattern}`")]
     Pattern {
-        /// The pattern it names.
+        /// The pattern.
         pattern: String,
     },
-    /// The version is none we know.
+    /// The version is not supported.
     #[error("the tokenizer file has the unknown version `{version}`")]
     Version {
-        /// What it says.
+        /// The version.
         version: String,
     },
-    /// The numbers of tokens contradict each other or the lists.
+    /// The declared numbers of tokens contradict each other or the lists.
     #[error(
-        "the tokenizer file counts {vocabulary} tokens of which {special} are special, but lists {listed}"
+        "the tokenizer file declares {vocabulary} tokens of which {special} are special, but lists {listed}"
     )]
     Counts {
         /// `default_vocab_size`
@@ -113,9 +113,9 @@ pub enum TekkenError {
         /// Entries of `vocab`.
         listed: usize,
     },
-    /// A list of special tokens that cannot be.
+    /// The list of special tokens is invalid.
     #[error(
-        "the tokenizer file gives special token {rank} the name `{name}`, which is out of range or taken"
+        "the tokenizer file gives special token {rank} the name `{name}`; the rank or name is out of range or already used"
     )]
     Special {
         /// Its rank.
@@ -123,32 +123,32 @@ pub enum TekkenError {
         /// Its name.
         name: String,
     },
-    /// A special token that conversations need is not there.
+    /// A special token that conversations need is missing.
     #[error("the tokenizer file has no special token `{name}`")]
     NoSpecial {
-        /// The missing one.
+        /// The missing token.
         name: &'static str,
     },
-    /// A rank is not where it should be.
+    /// A rank is at the wrong position.
     #[error("entry {index} of the vocabulary has the rank {rank}")]
     Rank {
-        /// Its place in `vocab`.
+        /// Its index in `vocab`.
         index: usize,
-        /// The rank written there.
+        /// The rank in the file.
         rank: u64,
     },
-    /// A token's bytes are unreadable, empty or not the byte they must be.
+    /// The bytes of a token are invalid, empty or not the required byte.
     #[error("entry {index} of the vocabulary has the bytes `{bytes}`, {why}")]
     Bytes {
-        /// Its place in `vocab`.
+        /// Its index in `vocab`.
         index: usize,
-        /// What is written there.
+        /// The bytes in the file.
         bytes: String,
-        /// What is wrong with it.
+        /// What is wrong.
         why: &'static str,
     },
     /// Two entries are the same token.
-    #[error("entries {first} and {second} of the vocabulary are the same bytes")]
+    #[error("entries {first} and {second} of the vocabulary have the same bytes")]
     Duplicate {
         /// The earlier one.
         first: u32,
@@ -186,7 +186,7 @@ impl Tekken {
         })
     }
 
-    /// An encoder. Take one for many texts: it remembers what it has merged.
+    /// An encoder. Use one for many texts: it caches merged pieces.
     pub fn encoder(&self) -> Encoder<'_> {
         let memory = self.resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Encoder { tekken: self, memory: memory.unwrap_or_default() }
@@ -209,13 +209,12 @@ impl Tekken {
         self.encoder().count(text)
     }
 
-    /// The text of ids. Special tokens are left out, bytes that are no UTF-8 become U+FFFD, and so does an id
-    /// that the vocabulary does not have.
+    /// Decodes ids. Special tokens are skipped; invalid UTF-8 and unknown ids become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.decode_with(ids, |_| {})
     }
 
-    /// The text of ids with special tokens by their names, for people to read.
+    /// Decodes ids with the names of special tokens, for people to read.
     pub fn decode_with_special_tokens(&self, ids: &[u32]) -> String {
         self.decode_with(ids, |text| text.0.push_str(text.1))
     }
@@ -236,7 +235,7 @@ impl Tekken {
         text
     }
 
-    /// The bytes of an id; `None` for special tokens and ids the vocabulary does not have.
+    /// The bytes of an id; `None` for special tokens and unknown ids.
     pub fn token(&self, id: u32) -> Option<&[u8]> {
         let rank = (id as usize).checked_sub(self.special_tokens.len())?;
         (rank < self.vocabulary().len()).then(|| self.vocabulary().token(rank as u32))
@@ -257,12 +256,12 @@ impl Tekken {
         &self.marks
     }
 
-    /// How many ids there are, special tokens included.
+    /// The number of ids, with special tokens.
     pub fn len(&self) -> usize {
         self.special_tokens.len() + self.vocabulary().len()
     }
 
-    /// Whether there are none, which cannot be.
+    /// Always false: every vocabulary has the 256 bytes.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -272,7 +271,7 @@ impl Tekken {
         self.version
     }
 
-    /// How the file says that images are cut, if it does.
+    /// The image configuration of the file, if it has one.
     pub fn images(&self) -> Option<ImageConfig> {
         self.images
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pixtune_core::plan::Side;
+use pixtune_core::plan::SplitCounts;
 use pixtune_core::quality::percent;
 use pixtune_core::text::grouped;
 
@@ -25,7 +25,7 @@ pub(in crate::report) fn overview(view: View<'_>, room: &mut Room) -> Section {
 fn cards(view: View<'_>) -> String {
     let View { source, found, spec, .. } = view;
     let (train, held_out) = (&found.train, &found.validation);
-    let both = |take: fn(&Side) -> u64| take(train) + take(held_out);
+    let both = |take: fn(&SplitCounts) -> u64| take(train) + take(held_out);
     let mut cards = String::from("<div class=\"cards\">");
     let mut card = |value: String, what: &str, is_bad: bool| {
         let bad = if is_bad { " bad" } else { "" };

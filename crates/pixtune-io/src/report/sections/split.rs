@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pixtune_core::plan::Side;
+use pixtune_core::plan::SplitCounts;
 use pixtune_core::quality::percent;
 use pixtune_core::text::{counted_as, grouped};
 
@@ -22,7 +22,7 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
     let mut body = String::from(
         "<div class=\"panel\"><div class=\"scroll\" data-chart=\"split\"><table><tr><th></th><th class=\"n\">train</th><th class=\"n\">validation</th></tr>",
     );
-    let mut row = |name: &str, value: &dyn Fn(&Side) -> String| {
+    let mut row = |name: &str, value: &dyn Fn(&SplitCounts) -> String| {
         let _ = write!(
             body,
             "<tr><td>{name}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
@@ -30,7 +30,7 @@ pub(in crate::report) fn split(view: View<'_>) -> Section {
             value(held_out)
         );
     };
-    let each = |value: u64, side: &Side| format!("{:.2}", value as f64 / side.samples.max(1) as f64);
+    let each = |value: u64, side: &SplitCounts| format!("{:.2}", value as f64 / side.samples.max(1) as f64);
     row("samples", &|side| grouped(side.samples));
     row("share of samples", &|side| percent(side.samples as f64 / found.samples().max(1) as f64));
     row("share of tokens", &|side| {
