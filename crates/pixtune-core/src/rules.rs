@@ -64,7 +64,7 @@ rules! {
         NO_MESSAGES Error Unsafe "no-messages"
             "The conversation has no messages."
         EMPTY_PROMPT Error Unsafe "empty-prompt"
-            "The user message has neither text nor image: there is nothing to answer."
+            "The user message has neither text nor image: there is no prompt."
     }
     Order {
         LAST_NOT_ASSISTANT Error Safe "last-not-assistant"
@@ -82,29 +82,29 @@ rules! {
     }
     Answer {
         EMPTY_ANSWER Error Unsafe "empty-answer"
-            "The answer is empty; it teaches nothing, and the reference rejects it."
+            "The response is empty; it teaches nothing, and the reference rejects it."
         ANSWER_AND_CALLS Error Unsafe "answer-and-calls"
             "An assistant message has both text and tool calls; the reference accepts only one of them."
         ANSWER_LIST Warning Safe "answer-list"
-            "The answer is a list of content parts; hosted fine-tuning and mistral-finetune expect a string."
+            "The response is a list of content parts; hosted fine-tuning and mistral-finetune expect a string."
         ANSWER_WEIGHT Error Unsafe "answer-weight"
-            "The `weight` of an answer is neither 0, not trained, nor 1, trained."
+            "The `weight` of a response is neither 0, not trained, nor 1, trained."
         ANSWER_REFUSAL Warning No "answer-refusal"
-            "The answer is a refusal, as assistants write them: a few hundred of these teach a model to refuse what it could do."
+            "The response is a refusal, as assistants write them: a few hundred of these teach a model to refuse what it could do."
         ANSWER_PLACEHOLDER Warning No "answer-placeholder"
-            "The answer is a placeholder like `N/A` or `TODO` that was never filled in."
+            "The response is a placeholder like `N/A` or `TODO` that was never filled in."
         ANSWER_CUT_OFF Warning No "answer-cut-off"
-            "The answer ends in mid-sentence or inside open brackets, and the model learns to stop there. Detected by the last word, by brackets and code blocks, and by a missing full stop in a dataset where nearly all sentences end with one."
+            "The response ends in mid-sentence or inside open brackets, and the model learns to stop there. Detected by the last word, by brackets and code blocks, and by a missing full stop in a dataset where nearly all sentences end with one."
         ANSWER_ECHO Warning No "answer-echo"
-            "The answer starts with the whole prompt, usually because generated text was exported together with it; the model learns to repeat questions."
+            "The response starts with the whole prompt, usually because generated text was exported together with it; the model learns to repeat questions."
         ANSWER_FORMAT Warning No "answer-format"
-            "At least nine in ten answers, or answers to the same prompt, have one format (JSON, a number with its unit, one word, …) and this one has another; reported by `stats` and `report`."
+            "At least nine in ten responses, or responses to the same prompt, have one format (JSON, a number with its unit, one word, …) and this one has another; reported by `stats` and `report`."
         ANSWER_KEYS Warning No "answer-keys"
-            "The answer is a JSON object with different keys than nearly all others; reported by `stats` and `report`."
+            "The response is a JSON object with different keys than nearly all others; reported by `stats` and `report`."
         ANSWER_LENGTH Warning No "answer-length"
-            "The answer is far longer than all others: a pasted document, or generated text that repeats itself; reported by `stats` and `report`."
+            "The response is far longer than all others: a pasted document, or generated text that repeats itself; reported by `stats` and `report`."
         ANSWER_LANGUAGE Warning No "answer-language"
-            "The answer is in another language than its prompt, where nearly all others are in the same; reported by `stats` and `report`."
+            "The response is in another language than its prompt, where nearly all others are in the same; reported by `stats` and `report`."
     }
     Tools {
         TOOL_CALL Error Unsafe "tool-call"
@@ -120,7 +120,7 @@ rules! {
         TOOL_NAME Error Unsafe "tool-name"
             "A function name is not 1 to 64 letters, digits, underscores and dashes; the reference rejects it."
         TOOL_RESULTS Error Unsafe "tool-results"
-            "The number of tool results before the next answer differs from the number of calls; the reference rejects it."
+            "The number of tool results before the next response differs from the number of calls; the reference rejects it."
         TOOL_SCHEMA Error Unsafe "tool-schema"
             "The parameters of a tool are not a JSON Schema of draft 7; the reference rejects them."
         TOOL_PATTERN Warning No "tool-pattern"
@@ -138,7 +138,7 @@ rules! {
         IMAGE_MIME_MISMATCH Warning Safe "image-mime-mismatch"
             "The declared media type does not match the bytes; the bytes decide, and `prepare` writes the right type."
         IMAGE_MISSING Error Unsafe "image-missing"
-            "The image file does not exist; training on the text alone would teach answers without seeing."
+            "The image file does not exist; training on the text alone would teach the model to answer without seeing."
         IMAGE_UNREADABLE Error Unsafe "image-unreadable"
             "The image cannot be decoded; other tools silently replace such rows or stop the run."
         IMAGE_UNSUPPORTED Error Unsafe "image-unsupported"
@@ -198,7 +198,7 @@ rules! {
         TOO_MANY_TOKENS Error No "too-many-tokens"
             "The sample is longer than the limit chosen for this run."
         NOTHING_TO_TRAIN Error Unsafe "nothing-to-train"
-            "Every answer of the sample has weight 0 or is empty, so it teaches nothing."
+            "Every response of the sample has weight 0 or is empty, so it teaches nothing."
     }
     Lines {
         DUPLICATE Error No "duplicate"
@@ -216,9 +216,9 @@ rules! {
         DUPLICATE_ID Warning No "duplicate-id"
             "Two rows have the same id: usually a join that went wrong."
         ANSWER_IMBALANCE Warning No "answer-imbalance"
-            "More than half of all answers are the same: a model that always gives it has a high accuracy; reported by `stats` and `report`."
+            "More than half of all responses are the same: a model that always gives it has a high accuracy; reported by `stats` and `report`."
         ANSWER_BOILERPLATE Warning No "answer-boilerplate"
-            "Many of the longer answers start with the same words, which are trained and paid for without teaching anything; reported by `stats` and `report`."
+            "Many of the longer responses start with the same words, which are trained and paid for without teaching anything; reported by `stats` and `report`."
         PROMPT_REPEATED Warning No "prompt-repeated"
             "Nearly all prompts are the same: fine for one fixed task, but the model will hardly learn to follow others; reported by `stats` and `report`."
     }
@@ -244,7 +244,7 @@ rules! {
         IMAGE_PLACEHOLDERS Error No "image-placeholders"
             "The number of `<image>` placeholders in the prompt differs from the number of images in the row."
         FINETUNE_FORM Error No "finetune-form"
-            "mistral-finetune accepts less: one system message, answers as strings, arguments as strings."
+            "mistral-finetune accepts less: one system message, responses as strings, arguments as strings."
     }
     Program {
         INTERNAL Error No "internal"
@@ -267,8 +267,8 @@ pub const OF_PIXELS: &[&Rule] = &[
 
 /// Rules that are stricter on purpose than mistral-common 1.13.1, which accepts such samples.
 pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
-    (&EMPTY_PROMPT, "an empty user message is accepted, and trains an answer to nothing"),
-    (&NOTHING_TO_TRAIN, "a sample whose answers all have weight 0 is accepted, and trains nothing"),
+    (&EMPTY_PROMPT, "an empty user message is accepted, and trains a response to nothing"),
+    (&NOTHING_TO_TRAIN, "a sample whose responses all have weight 0 is accepted, and trains nothing"),
     (&CONTEXT_OVERFLOW, "length is not checked; a trainer truncates the sample or stops"),
     (&IMAGE_ANIMATED, "the first frame is used; Mistral's servers reject animations"),
     (
@@ -280,7 +280,7 @@ pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
     (&JSON_BOM, "only `json.loads` rejects a byte order mark; a file opened as utf-8-sig is read"),
     (&JSON_ARRAY, "its elements are checked as samples; an array on one line is rejected as one row"),
     (&FILE_EMPTY, "a file without a sample is read, and trains nothing"),
-    (&IMAGE_UNREACHABLE, "with `--fetch`: the URL may answer another time"),
+    (&IMAGE_UNREACHABLE, "with `--fetch`: the URL may work another time"),
     (&ROW_TOO_LARGE, "lines of any length are read; here the limit is 512 MiB"),
 ];
 

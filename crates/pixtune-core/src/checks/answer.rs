@@ -11,9 +11,9 @@ pub(super) fn lists(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
                 Finding::new(
                     &ANSWER_LIST,
                     format!("/messages/{}/content", message.index),
-                    "the answer is a list of content parts, not a string",
+                    "the response is a list of content parts, not a string",
                 )
-                .hint("write the answer as one string"),
+                .hint("write the response as one string"),
             );
         }
     }

@@ -28,6 +28,6 @@ pub fn nothing_to_train<I, T>(sample: &Sample<I, T>) -> Option<Finding> {
     if sample.messages.iter().any(is_trained) {
         return None;
     }
-    let message = "no token of the sample is trained: every answer has weight 0 or is empty";
+    let message = "no token of the sample is trained: every response has weight 0 or is empty";
     Some(Finding::new(&NOTHING_TO_TRAIN, "/messages", message))
 }

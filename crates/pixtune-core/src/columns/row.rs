@@ -47,50 +47,54 @@ pub fn read_row<'a>(
     let system = columns.system.clone().filter(|column| cell(column).is_some());
     let system = text(&system).filter(|text| !text.trim().is_empty());
     let completion = text(&Some(columns.completion.clone()));
-    if images.is_empty() && !columns.image.is_empty() && findings.is_empty() {
-        let message = format!("column `{}` is empty", columns.image[0]);
-        findings.push(Finding::new(&NO_IMAGE, pointer_push("", &columns.image[0]), message));
-    }
-    if prompt.trim().is_empty() && images.is_empty() {
-        let place = columns.prompt.as_deref().unwrap_or(&columns.completion);
-        findings.push(Finding::new(
-            &EMPTY_PROMPT,
-            pointer_push("", place),
-            "the row has neither a prompt nor an image",
-        ));
-    } else if let Some(column) = columns.prompt.as_deref().filter(|_| prompt.trim().is_empty()) {
-        findings.push(Finding::new(
-            &EMPTY_PROMPT,
-            pointer_push("", column),
-            format!("column `{column}` is empty"),
-        ));
-    }
-    if completion.as_deref().is_some_and(|text| text.trim().is_empty()) {
-        let place = pointer_push("", &columns.completion);
-        let message = format!("column `{}` is empty", columns.completion);
-        findings.push(Finding::new(&EMPTY_ANSWER, place, message));
-    }
-    let content = match place_images(&prompt, images.len(), position) {
-        Ok(content) => content,
-        Err(places) => {
-            let message = format!(
-                "the prompt has {} `{PLACEHOLDER}` for {}",
-                places,
-                counted(images.len() as u64, "image")
-            );
-            let place = pointer_push("", columns.prompt.as_deref().unwrap_or_default());
-            let hint =
-                format!("write one `{PLACEHOLDER}` per image, or none to put all images before the text");
-            findings.push(Finding::new(&IMAGE_PLACEHOLDERS, place, message).hint(hint));
-            Content::Text(prompt)
-        }
-    };
+    report_empty_cells(columns, images.len(), &prompt, completion.as_deref(), &mut findings);
+    let content = place_images(&prompt, images.len(), position).unwrap_or_else(|placeholders| {
+        findings.push(wrong_placeholders(columns, placeholders, images.len()));
+        Content::Text(prompt)
+    });
     let mut messages = Vec::with_capacity(3);
     messages.extend(system.map(|text| Message::System(Content::Text(text))));
     messages.push(Message::User(content));
     let answer = Content::Text(completion.unwrap_or_default());
     messages.push(Message::Assistant(Assistant { content: Some(answer), ..Assistant::default() }));
     (Sample { messages, tools: vec![], images }, findings)
+}
+
+fn report_empty_cells(
+    columns: &Columns,
+    images: usize,
+    prompt: &str,
+    completion: Option<&str>,
+    findings: &mut Vec<Finding>,
+) {
+    let empty = |rule, column: &str| {
+        Finding::new(rule, pointer_push("", column), format!("column `{column}` is empty"))
+    };
+    if let Some(column) = columns.image.first().filter(|_| images == 0 && findings.is_empty()) {
+        findings.push(empty(&NO_IMAGE, column));
+    }
+    if prompt.trim().is_empty() {
+        match &columns.prompt {
+            Some(column) if images > 0 => findings.push(empty(&EMPTY_PROMPT, column)),
+            None if images > 0 => {}
+            column => {
+                let pointer = pointer_push("", column.as_ref().unwrap_or(&columns.completion));
+                let message = "the row has neither a prompt nor an image";
+                findings.push(Finding::new(&EMPTY_PROMPT, pointer, message));
+            }
+        }
+    }
+    if completion.is_some_and(|text| text.trim().is_empty()) {
+        findings.push(empty(&EMPTY_ANSWER, &columns.completion));
+    }
+}
+
+fn wrong_placeholders(columns: &Columns, placeholders: usize, images: usize) -> Finding {
+    let images = counted(images as u64, "image");
+    let message = format!("the prompt has {placeholders} `{PLACEHOLDER}` for {images}");
+    let pointer = pointer_push("", columns.prompt.as_deref().unwrap_or_default());
+    let hint = format!("write one `{PLACEHOLDER}` per image, or none to put all images before the text");
+    Finding::new(&IMAGE_PLACEHOLDERS, pointer, message).hint(hint)
 }
 
 /// The user message: images at their placeholders, or all before or after the text. The error is the number of

@@ -95,5 +95,5 @@ fn only_last(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         tree::set(message, "weight", Value::Number("0".into()));
     }
     tree::take(row, "only_last");
-    repairer.did(&UNKNOWN_KEY, "/only_last", "rewrote `only_last` as weight 0 on the earlier answers");
+    repairer.did(&UNKNOWN_KEY, "/only_last", "rewrote `only_last` as weight 0 on the earlier responses");
 }

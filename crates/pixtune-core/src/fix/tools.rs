@@ -93,7 +93,7 @@ pub(super) fn ids(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         if calls > 0 {
             let turn: Vec<Call> = (0..calls).map(|index| Call { message: at, index, result: None }).collect();
             let is_last = at + 1 == messages.len();
-            tie(messages, turn, results, is_last, &mut used, repairer);
+            connect(messages, turn, results, is_last, &mut used, repairer);
         }
         at += 1 + results;
     }
@@ -117,7 +117,7 @@ fn name_of_call<'v>(messages: &'v [Value<'_>], call: &Call) -> Option<&'v str> {
 }
 
 /// Connects the calls of one message with the results after it, and gives both their ids.
-fn tie(
+fn connect(
     messages: &mut [Value<'_>],
     mut calls: Vec<Call>,
     results: usize,
@@ -126,12 +126,9 @@ fn tie(
     repairer: &mut Repairer<'_>,
 ) {
     let first = calls[0].message + 1;
-    if results != 0 && results != calls.len() {
-        // It is unknown which result is missing; the sample is rejected for it.
-        used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
-        return;
-    }
-    if !match_results(messages, &mut calls, first..first + results, repairer) {
+    // If a result is missing, it is unknown which one; the sample is rejected for it.
+    let is_complete = results == 0 || results == calls.len();
+    if !is_complete || !match_results(messages, &mut calls, first..first + results, repairer) {
         used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
         return;
     }
@@ -147,19 +144,13 @@ fn tie(
             Some(_) => None,
         };
         let id = match (rule, known) {
-            (None, Some(id)) => id,
+            (None, Some(id)) => {
+                connect_result(messages, call, &id, repairer);
+                id
+            }
             (Some(rule), known) if repairer.may(rule) => {
                 let id = new_id(known.as_deref().unwrap_or_default(), used);
-                let made = tree::list_mut(&mut messages[call.message], "tool_calls");
-                if let Some(made) = made.and_then(|calls| calls.get_mut(call.index)) {
-                    set_first(made, "id", &id);
-                }
-                let pointer = format!("/messages/{}/tool_calls/{}/id", call.message, call.index);
-                repairer.did(
-                    rule,
-                    pointer,
-                    format!("changed the id to `{id}`, in the call and in its result"),
-                );
+                replace_id(messages, call, &id, rule, repairer);
                 id
             }
             (_, known) => {
@@ -167,27 +158,43 @@ fn tie(
                 continue;
             }
         };
-        if let Some(result) = call.result {
-            let before = messages[result].text("tool_call_id").map(str::to_owned);
-            if before.as_deref() != Some(&id) {
-                if rule.is_none() && !may_retie(before.as_deref(), repairer) {
-                    used.insert(id);
-                    continue;
-                }
-                tree::set(&mut messages[result], "tool_call_id", tree::string(id.clone()));
-                if rule.is_none() {
-                    let rule =
-                        if before.as_deref().is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
-                    let pointer = format!("/messages/{result}/tool_call_id");
-                    repairer.did(rule, pointer, format!("connected the result with its call `{id}`"));
-                }
-            }
-        }
         used.insert(id);
     }
 }
 
-fn may_retie(before: Option<&str>, repairer: &Repairer<'_>) -> bool {
+/// Gives a call and its result a new id.
+fn replace_id(
+    messages: &mut [Value<'_>],
+    call: &Call,
+    id: &str,
+    rule: &'static Rule,
+    repairer: &mut Repairer<'_>,
+) {
+    let calls = tree::list_mut(&mut messages[call.message], "tool_calls");
+    if let Some(value) = calls.and_then(|calls| calls.get_mut(call.index)) {
+        set_first(value, "id", id);
+    }
+    if let Some(result) = call.result {
+        tree::set(&mut messages[result], "tool_call_id", tree::string(id.to_owned()));
+    }
+    let pointer = format!("/messages/{}/tool_calls/{}/id", call.message, call.index);
+    repairer.did(rule, pointer, format!("changed the id to `{id}`, in the call and in its result"));
+}
+
+/// Gives the result of a call the call's id.
+fn connect_result(messages: &mut [Value<'_>], call: &Call, id: &str, repairer: &mut Repairer<'_>) {
+    let Some(result) = call.result else { return };
+    let before = messages[result].text("tool_call_id");
+    if before == Some(id) || !may_reconnect(before, repairer) {
+        return;
+    }
+    let rule = if before.is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
+    tree::set(&mut messages[result], "tool_call_id", tree::string(id.to_owned()));
+    let pointer = format!("/messages/{result}/tool_call_id");
+    repairer.did(rule, pointer, format!("connected the result with its call `{id}`"));
+}
+
+fn may_reconnect(before: Option<&str>, repairer: &Repairer<'_>) -> bool {
     match before {
         Some(id) if is_call_id(id) => repairer.may(&TOOL_ID_UNMATCHED),
         _ => repairer.may(&TOOL_ID),

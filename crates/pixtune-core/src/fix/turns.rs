@@ -57,7 +57,7 @@ pub(super) fn prefixes(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         let is_answer = tree::role(message) == "assistant";
         if is_answer && message.get("prefix").and_then(crate::strict::lax_bool) == Some(true) {
             tree::take(message, "prefix");
-            let text = "removed `prefix`: the answer is trained as it is";
+            let text = "removed `prefix`: the response is trained as it is";
             repairer.did(&ANSWER_PREFIX, format!("/messages/{index}/prefix"), text);
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn answer_lists(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         {
             *content = tree::string(text);
             let pointer = format!("/messages/{index}/content");
-            repairer.did(&ANSWER_LIST, pointer, "joined the parts of the answer into one string");
+            repairer.did(&ANSWER_LIST, pointer, "joined the parts of the response into one string");
         }
     }
 }
@@ -249,8 +249,8 @@ pub(super) fn after_the_last_answer(row: &mut Value<'_>, repairer: &mut Repairer
     }
     messages.truncate(last + 1);
     let text = match surplus {
-        1 => "removed the message after the last answer".to_owned(),
-        _ => format!("removed {surplus} messages after the last answer"),
+        1 => "removed the message after the last response".to_owned(),
+        _ => format!("removed {surplus} messages after the last response"),
     };
     repairer.did(&LAST_NOT_ASSISTANT, format!("/messages/{}", last + 1), text);
 }

@@ -81,7 +81,7 @@ impl Warnings {
         } else if train.trained_tokens < 20_000 {
             self.add(
                 format!("only {} are trained per epoch", counted(train.trained_tokens, "token")),
-                "short answers teach little: add samples, or write longer answers",
+                "short responses teach little: add samples, or write longer responses",
             );
         }
         let share = train.trained_tokens as f64 / train.tokens.max(1) as f64;
@@ -127,15 +127,15 @@ impl Warnings {
     fn answers(&mut self, dataset: &Dataset) {
         if let Some((answer, share)) = dataset.top_answer.as_ref().filter(|(_, share)| *share > 0.5) {
             self.add(
-                format!("{} of answers are `{answer}`", percent(*share)),
-                "balance the answers, or evaluate by more than accuracy",
+                format!("{} of responses are `{answer}`", percent(*share)),
+                "balance the responses, or evaluate by more than accuracy",
             );
         }
         if dataset.doubtful_answers > 0 {
             let answers = counted_as(
                 dataset.doubtful_answers,
-                "answer is a refusal or placeholder, or seems cut off",
-                "answers are refusals or placeholders, or seem cut off",
+                "response is a refusal or placeholder, or seems cut off",
+                "responses are refusals or placeholders, or seem cut off",
             );
             self.add(answers, "`pixtune stats` lists them");
         }

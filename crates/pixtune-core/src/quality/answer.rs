@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::format::{AnswerFormat, Classified, classify};
+use super::refusal::{lower, refusal};
 use crate::diagnostic::Finding;
 use crate::rules::{ANSWER_CUT_OFF, ANSWER_ECHO, ANSWER_PLACEHOLDER, ANSWER_REFUSAL};
 
@@ -17,14 +18,15 @@ pub(super) fn findings(
     let mut findings = Vec::new();
     let pointer = || format!("/messages/{message}/content");
     if let Some(phrase) = placeholder(answer) {
-        let message = format!("the answer is a placeholder: `{phrase}`");
+        let message = format!("the response is a placeholder: `{phrase}`");
         findings.push(
-            Finding::new(&ANSWER_PLACEHOLDER, pointer(), message).hint("write the answer or drop the sample"),
+            Finding::new(&ANSWER_PLACEHOLDER, pointer(), message)
+                .hint("write the response or drop the sample"),
         );
         return findings;
     }
     if let Some(phrase) = refusal(answer) {
-        let message = format!("the answer is a refusal: `{phrase}`");
+        let message = format!("the response is a refusal: `{phrase}`");
         findings.push(
             Finding::new(&ANSWER_REFUSAL, pointer(), message)
                 .hint("drop the sample, unless it is meant to teach refusals"),
@@ -32,154 +34,17 @@ pub(super) fn findings(
     }
     if let Some(why) = cut_off(answer, classified) {
         findings.push(
-            Finding::new(&ANSWER_CUT_OFF, pointer(), format!("the answer seems cut off: {why}"))
+            Finding::new(&ANSWER_CUT_OFF, pointer(), format!("the response seems cut off: {why}"))
                 .hint("if it was generated, the token limit was probably too low; generate it again"),
         );
     }
     if echoes(answer, prompt) {
         findings.push(
-            Finding::new(&ANSWER_ECHO, pointer(), "the answer starts with the whole prompt")
-                .hint("remove the prompt from the answer"),
+            Finding::new(&ANSWER_ECHO, pointer(), "the response starts with the whole prompt")
+                .hint("remove the prompt from the response"),
         );
     }
     findings
-}
-
-/// Beginnings of refusals, in lower case and with straight apostrophes.
-const REFUSALS: &[&str] = &[
-    "i'm sorry, but",
-    "i am sorry, but",
-    "i'm sorry, i",
-    "sorry, but i",
-    "sorry, i can",
-    "i apologize, but",
-    "i apologise, but",
-    "i cannot assist",
-    "i can't assist",
-    "i cannot help",
-    "i can't help",
-    "i cannot provide",
-    "i can't provide",
-    "i cannot see",
-    "i can't see",
-    "i cannot view",
-    "i can't view",
-    "i cannot identify",
-    "i can't identify",
-    "i'm unable to",
-    "i am unable to",
-    "i'm not able to",
-    "i am not able to",
-    "i don't have the ability",
-    "i do not have the ability",
-    "as an ai",
-    "as a language model",
-    "as a large language model",
-    "unfortunately, i can",
-    "unfortunately, i am unable",
-    "unfortunately, i'm unable",
-    "je suis désolé, mais",
-    "désolé, mais je",
-    "en tant qu'ia",
-    "en tant que modèle de langage",
-    "es tut mir leid, aber ich",
-    "tut mir leid, aber ich",
-    "als ki-",
-    "als sprachmodell",
-    "lo siento, pero",
-    "como modelo de lenguaje",
-    "como ia,",
-    "mi dispiace, ma",
-    "come modello linguistico",
-    "desculpe, mas",
-    "como modelo de linguagem",
-    "抱歉，我无法",
-    "很抱歉，我",
-    "申し訳ありませんが",
-    "к сожалению, я не могу",
-    "извините, но я",
-];
-
-/// Phrases that only a refusing model writes, anywhere in the first sentences.
-const ANYWHERE: &[&str] = &["as an ai language model", "as an ai assistant", "as an ai model"];
-
-/// More characters than the longest beginning has.
-const BEGINNING: usize = 40;
-/// Characters that are searched for `ANYWHERE`.
-const FIRST_SENTENCES: usize = 200;
-
-/// The first bytes of each beginning, as one number: ASCII letters in lower case.
-const REFUSAL_STARTS: [u32; REFUSALS.len()] = {
-    let mut starts = [0; REFUSALS.len()];
-    let mut at = 0;
-    while at < starts.len() {
-        let bytes = REFUSALS[at].as_bytes();
-        starts[at] = start_key([bytes[0], bytes[1], bytes[2]]);
-        at += 1;
-    }
-    starts
-};
-
-const fn start_key([first, second, third]: [u8; 3]) -> u32 {
-    u32::from_le_bytes([first, second, third, 0])
-}
-
-fn refusal(answer: &str) -> Option<String> {
-    let answer = answer.trim_start();
-    let begins = may_refuse(answer)
-        .then(|| lower(answer, BEGINNING))
-        .and_then(|start| REFUSALS.iter().find(|phrase| start.starts_with(**phrase)));
-    begins.or_else(|| spoken_by_an_ai(answer)).map(|phrase| (*phrase).to_owned())
-}
-
-/// Whether the first bytes are those of a refusal: few answers pass.
-fn may_refuse(answer: &str) -> bool {
-    match answer.as_bytes().first_chunk::<3>() {
-        Some(start) if start.is_ascii() => {
-            REFUSAL_STARTS.contains(&start_key(start.map(|byte| byte.to_ascii_lowercase())))
-        }
-        // Lowering what is not ASCII is left to `lower`.
-        _ => {
-            let first = answer.chars().next().and_then(|first| first.to_lowercase().next());
-            first.is_some_and(|first| REFUSALS.iter().any(|phrase| phrase.starts_with(first)))
-        }
-    }
-}
-
-/// The first characters in lower case, with straight apostrophes.
-fn lower(text: &str, characters: usize) -> String {
-    let small = text.chars().take(characters).flat_map(char::to_lowercase);
-    small.map(|c| if matches!(c, '’' | '‘') { '\'' } else { c }).collect()
-}
-
-/// Which of `ANYWHERE` the first sentences hold. They are ASCII, so bytes are compared.
-fn spoken_by_an_ai(answer: &str) -> Option<&'static &'static str> {
-    const LEAD: usize = "as an".len();
-    let bytes = answer.as_bytes();
-    let near = &bytes[..bytes.len().min(FIRST_SENTENCES)];
-    let start = if near.is_ascii() {
-        near
-    } else {
-        let end = answer.char_indices().nth(FIRST_SENTENCES).map_or(answer.len(), |(at, _)| at);
-        &bytes[..end]
-    };
-    if !names_an_ai(start) {
-        return None;
-    }
-    memchr::memchr_iter(b' ', start).find_map(|at| {
-        let here = &start[at.checked_sub(LEAD)?..];
-        ANYWHERE.iter().find(|phrase| {
-            here.get(..phrase.len()).is_some_and(|here| here.eq_ignore_ascii_case(phrase.as_bytes()))
-        })
-    })
-}
-
-/// Whether the text contains ` ai` in any case; without a branch, so that the loop is vectorized.
-fn names_an_ai(text: &[u8]) -> bool {
-    let (second, third) = (text.get(1..).unwrap_or_default(), text.get(2..).unwrap_or_default());
-    text.iter().zip(second).zip(third).fold(false, |found, ((space, a), i)| {
-        found | ((*space == b' ') & (*a | 0x20 == b'a') & (*i | 0x20 == b'i'))
-    })
 }
 
 fn placeholder(answer: &str) -> Option<String> {
@@ -337,23 +202,6 @@ mod tests {
         ] {
             assert_eq!(rules(answer, ""), [""; 0], "{answer}");
         }
-    }
-
-    #[test]
-    fn fast_filters_pass_every_refusal() {
-        for phrase in REFUSALS {
-            for written in [phrase.to_string(), phrase.to_uppercase(), phrase.replace('\'', "’")] {
-                assert!(refusal(&format!(" {written} see it.")).is_some(), "{written}");
-            }
-        }
-        for phrase in ANYWHERE {
-            for lead in ["", "Well. ", "é ", &"x".repeat(150), &"é".repeat(150)] {
-                let answer = format!("{lead}{}, no.", phrase.to_uppercase());
-                assert_eq!(spoken_by_an_ai(&answer), Some(phrase), "{answer}");
-            }
-            assert_eq!(spoken_by_an_ai(&format!("{}{phrase}", "é".repeat(190))), None);
-        }
-        assert_eq!(refusal("\u{212a}"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The format of an answer: JSON, a number, one word, a list, …; and the majority format of a dataset.
+//! The format of an answer: JSON, a number, one word, a list, ….
 
 use crate::json::{self, Value};
 
@@ -115,7 +115,7 @@ impl AnswerFormat {
     }
 
     /// Whether an answer of the other format is not unusual where most answers have this one.
-    fn admits(self, other: AnswerFormat) -> bool {
+    pub(super) fn admits(self, other: AnswerFormat) -> bool {
         self == other
             || match self {
                 Word => matches!(other, Phrase | YesNo | Date),
@@ -322,64 +322,6 @@ pub fn ends_with_stop(text: &str, format: AnswerFormat) -> Option<bool> {
     Some(end.ends_with(STOPS) || end.ends_with(':') || end.ends_with('|'))
 }
 
-/// Counts per format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Formats {
-    counts: [u64; AnswerFormat::ALL.len()],
-}
-
-/// The format of nearly all answers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Majority {
-    /// The majority format.
-    pub format: AnswerFormat,
-    /// The share of answers with this format or a similar one.
-    pub share: f64,
-}
-
-/// Minimum answers for a majority.
-const LEAST: u64 = 20;
-/// Minimum share of a majority.
-const NEARLY_ALL: f64 = 0.9;
-
-impl Formats {
-    /// Counts an answer.
-    pub fn add(&mut self, format: AnswerFormat) {
-        self.counts[format as usize] += 1;
-    }
-
-    /// The number of answers with this format.
-    pub fn count(&self, format: AnswerFormat) -> u64 {
-        self.counts[format as usize]
-    }
-
-    /// The number of answers.
-    pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The format of at least nine in ten of twenty or more answers.
-    pub fn majority(&self) -> Option<Majority> {
-        let format = AnswerFormat::ALL.into_iter().rev().max_by_key(|format| self.count(*format))?;
-        let total = self.total();
-        let kept: u64 = AnswerFormat::ALL
-            .into_iter()
-            .filter(|other| format.admits(*other))
-            .map(|other| self.count(other))
-            .sum();
-        let share = kept as f64 / total.max(1) as f64;
-        let is_form = !matches!(format, Empty | BrokenJson);
-        (is_form && total >= LEAST && share >= NEARLY_ALL).then_some(Majority { format, share })
-    }
-}
-
-impl Majority {
-    /// Whether an answer of this format deviates from the majority. Empty answers have their own rule.
-    pub fn is_broken_by(&self, format: AnswerFormat) -> bool {
-        format != Empty && !self.format.admits(format)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,31 +372,6 @@ mod tests {
         assert!(classify("```\nlet x").unclosed);
         assert!(!classify(r#"{"a": 1,}"#).unclosed);
         assert_eq!(classify(r#"{"b":1,"a":2}"#).keys, Some(vec!["a".into(), "b".into()]));
-    }
-
-    #[test]
-    fn nine_in_ten_are_a_majority() {
-        let mut formats = Formats::default();
-        (0..18).for_each(|_| formats.add(JsonObject));
-        assert_eq!(formats.majority(), None, "too few");
-        formats.add(JsonObject);
-        formats.add(Text);
-        let majority = formats.majority().unwrap();
-        assert_eq!((majority.format, majority.share), (JsonObject, 0.95));
-        assert!(majority.is_broken_by(Text) && majority.is_broken_by(BrokenJson));
-        assert!(!majority.is_broken_by(JsonObject) && !majority.is_broken_by(Empty));
-        (0..3).for_each(|_| formats.add(Word));
-        assert_eq!(formats.majority(), None, "too mixed");
-    }
-
-    #[test]
-    fn similar_formats_count_together() {
-        let mut formats = Formats::default();
-        (0..12).for_each(|_| formats.add(Sentence));
-        (0..8).for_each(|_| formats.add(Text));
-        let majority = formats.majority().unwrap();
-        assert_eq!(majority.share, 1.0);
-        assert!(majority.is_broken_by(Number));
     }
 
     #[test]

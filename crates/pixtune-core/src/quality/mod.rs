@@ -6,7 +6,9 @@
 mod answer;
 mod format;
 mod images;
+mod majority;
 mod observe;
+mod refusal;
 mod script;
 mod sketch;
 
@@ -17,8 +19,9 @@ use crate::diagnostic::{Finding, Rule};
 
 use crate::sample::{Content, Message, Part, Sample};
 
-pub use format::{AnswerFormat, Classified, Formats, Majority, classify, ends_with_stop};
+pub use format::{AnswerFormat, Classified, classify, ends_with_stop};
 pub use images::ImageSurvey;
+pub use majority::{Formats, Majority};
 pub use observe::{Observation, percent};
 pub use script::{Script, language, script};
 pub use sketch::{Distinct, Entry, Histogram, Top};
@@ -313,7 +316,7 @@ impl TextSurvey {
         if let (Some(prompt), Some(said)) = answer.languages {
             self.detected_languages += 1;
             if prompt != said {
-                let text = || format!("prompt in `{prompt}`, answer in `{said}`: {}", answer.start);
+                let text = || format!("prompt in `{prompt}`, response in `{said}`: {}", answer.start);
                 self.other_language.add(place, text);
             }
         }

@@ -63,7 +63,7 @@ impl TextSurvey {
             let which: Vec<String> =
                 kinds.iter().map(|(format, kept)| format!("{} {}", kept.count, format.as_str())).collect();
             let message = format!(
-                "{} of answers are {}; {} not ({})",
+                "{} of responses are {}; {} not ({})",
                 percent(majority.share),
                 majority.format.in_words(),
                 counted_as(count, "is", "are"),
@@ -92,7 +92,7 @@ impl TextSurvey {
             for (format, place, start) in &prompt.extra.rare {
                 if majority.is_broken_by(*format) && examples.len() < KEPT_EXAMPLES {
                     let text = format!(
-                        "answers to `{}` are usually {}: {start}",
+                        "responses to `{}` are usually {}: {start}",
                         prompt.text,
                         majority.format.in_words()
                     );
@@ -101,8 +101,8 @@ impl TextSurvey {
             }
         }
         let message = format!(
-            "{} another format than nearly all answers to the same prompt ({})",
-            counted_as(count, "answer has", "answers have"),
+            "{} another format than nearly all responses to the same prompt ({})",
+            counted_as(count, "response has", "responses have"),
             counted(prompts, "prompt")
         );
         (count > 0).then_some(Observation { rule: &ANSWER_FORMAT, message, hint, count, examples })
@@ -132,12 +132,12 @@ impl TextSurvey {
         examples.sort_by_key(|example| example.place);
         examples.truncate(KEPT_EXAMPLES);
         let message = format!(
-            "{} of JSON answers have the keys {}; {} others",
+            "{} of JSON responses have the keys {}; {} others",
             percent(usual.count as f64 / objects as f64),
             listed(&expected.iter().collect::<Vec<_>>()),
             counted_as(count, "has", "have")
         );
-        let hint = "write every key in every answer, with null where there is no value";
+        let hint = "write every key in every response, with null where there is no value";
         Some(Observation { rule: &ANSWER_KEYS, message, hint, count, examples })
     }
 
@@ -146,7 +146,7 @@ impl TextSurvey {
         let Kept { count, first } = &self.without_stop;
         let is_rare = *count > 0 && self.prose >= LEAST && *count * 10 <= self.prose;
         let message = format!(
-            "{} of answers in sentences end with a full stop; {} not",
+            "{} of responses in sentences end with a full stop; {} not",
             percent(1.0 - *count as f64 / self.prose.max(1) as f64),
             counted_as(*count, "does", "do")
         );
@@ -169,7 +169,7 @@ impl TextSurvey {
         let count = lengths.above(limit);
         let message = format!(
             "{} more than {limit} characters; half of all have {} to {}",
-            counted_as(count, "answer has", "answers have"),
+            counted_as(count, "response has", "responses have"),
             lower,
             upper
         );
@@ -177,7 +177,7 @@ impl TextSurvey {
             self.longest.iter().filter(|(characters, _)| *characters > limit).map(|(characters, example)| {
                 Example { place: example.place, text: format!("{characters} characters: {}", example.text) }
             });
-        let hint = "inspect them: pasted documents, repeated generated text, several answers in one";
+        let hint = "inspect them: pasted documents, repeated generated text, several responses in one";
         (count > 0).then(|| Observation {
             rule: &ANSWER_LENGTH,
             message,
@@ -194,7 +194,7 @@ impl TextSurvey {
             *count > 0 && self.detected_languages >= LEAST && *count * 10 <= self.detected_languages;
         let message = format!(
             "{} in another language than the prompt, of {} whose language can be detected",
-            counted_as(*count, "answer is", "answers are"),
+            counted_as(*count, "response is", "responses are"),
             self.detected_languages
         );
         let hint = "translate them, or ask for the language in the prompt";
@@ -208,12 +208,11 @@ impl TextSurvey {
         let share = self.share(most.count);
         let is_much = self.answers >= LEAST && share > 0.5;
         let message = format!(
-            "{} of answers are `{}`: a model that always gives it is right as often",
+            "{} of responses are `{}`: a model that always gives it is right as often",
             percent(share),
             most.text
         );
-        let hint =
-            "add samples with other answers, or drop some of these; evaluate the model by more than accuracy";
+        let hint = "add samples with other responses, or drop some of these; evaluate the model by more than accuracy";
         let count = most.count;
         is_much.then(|| Observation { rule: &ANSWER_IMBALANCE, message, hint, count, examples: vec![] })
     }
@@ -234,7 +233,7 @@ impl TextSurvey {
         let most = *self.openings.most(1).first()?;
         let share = most.count as f64 / self.with_opening.max(1) as f64;
         let is_much = self.with_opening >= LEAST && share > 0.3;
-        let message = format!("{} of longer answers start with `{}`", percent(share), most.text);
+        let message = format!("{} of longer responses start with `{}`", percent(share), most.text);
         let hint = "remove openings without content: every one of their tokens is trained and paid for";
         let count = most.count;
         is_much.then(|| Observation { rule: &ANSWER_BOILERPLATE, message, hint, count, examples: vec![] })
@@ -244,22 +243,24 @@ impl TextSurvey {
 fn single((rule, kept): &(&'static Rule, Kept)) -> Observation {
     let (one, many, hint) = match rule.id {
         "answer-refusal" => (
-            "answer is a refusal",
-            "answers are refusals",
+            "response is a refusal",
+            "responses are refusals",
             "drop refusals, unless they are what the model should learn",
         ),
-        "answer-placeholder" => {
-            ("answer is a placeholder", "answers are placeholders", "write the answers or drop the samples")
-        }
+        "answer-placeholder" => (
+            "response is a placeholder",
+            "responses are placeholders",
+            "write the responses or drop the samples",
+        ),
         "answer-echo" => (
-            "answer starts with the whole prompt",
-            "answers start with the whole prompt",
-            "remove the prompt from the answers",
+            "response starts with the whole prompt",
+            "responses start with the whole prompt",
+            "remove the prompt from the responses",
         ),
         _ => (
-            "answer seems cut off",
-            "answers seem cut off",
-            "generate such answers again with a higher token limit",
+            "response seems cut off",
+            "responses seem cut off",
+            "generate such responses again with a higher token limit",
         ),
     };
     let message = counted_as(kept.count, one, many);

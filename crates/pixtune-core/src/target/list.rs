@@ -175,7 +175,7 @@ const TRL: Target = Target {
         changes: &[
             "columns `prompt` and `completion` whose parts are {\"type\": \"image\"}, and a column `images`; with `messages`, \
              prompts and images are trained as well, because `assistant_only_loss` rejects images",
-            "a chat template that accepts lists of parts in answers: the model's own fails",
+            "a chat template that accepts lists of parts in responses: the model's own fails",
         ],
         ..ANY
     },

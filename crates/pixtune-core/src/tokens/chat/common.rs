@@ -167,7 +167,7 @@ fn answers<T: AsRef<str>>(turns: &[Turn<'_, T>], out: &mut Out<'_>) -> Result<()
     let trained = assistants().next().and_then(|assistant| assistant.weight) != Some(false);
     let last = &turns[turns.len() - 1];
     match (text.is_empty(), calls.is_empty()) {
-        (true, true) => Err(Finding::new(&EMPTY_ANSWER, last.pointer("content"), "the answer has no text")),
+        (true, true) => Err(Finding::new(&EMPTY_ANSWER, last.pointer("content"), "the response has no text")),
         (false, false) => Err(Finding::new(
             &TOOL_CALL,
             last.pointer("content"),

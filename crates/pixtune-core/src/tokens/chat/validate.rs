@@ -78,11 +78,11 @@ pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding
     let mut found = Vec::new();
     match last.message {
         Message::Assistant(_) if turns.len() == 1 => {
-            found.push(last.finding(&ROLE_ORDER, "the conversation is one answer without a question"));
+            found.push(last.finding(&ROLE_ORDER, "the conversation is one response without a question"));
         }
         // mistral-finetune does not read the key.
         Message::Assistant(answer) if answer.prefix && layout == Layout::MistralCommon => {
-            found.push(last.finding(&ANSWER_PREFIX, "the answer is marked as a prefix to be continued"));
+            found.push(last.finding(&ANSWER_PREFIX, "the response is marked as a prefix to be continued"));
         }
         Message::Assistant(_) => {}
         _ => found.push(last.finding(
@@ -121,7 +121,7 @@ fn results_match_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
             Message::Assistant(assistant) => {
                 if open != 0 {
                     let problem = if open > 0 { "fewer" } else { "more" };
-                    let message = format!("there are {problem} tool results than calls before this answer");
+                    let message = format!("there are {problem} tool results than calls before this response");
                     found.push(turn.finding(&TOOL_RESULTS, message));
                 }
                 open = assistant.tool_calls.len() as i64;
@@ -149,10 +149,10 @@ fn answer<T: AsRef<str>>(
     let has_content = assistant.content.as_ref().is_some_and(|content| !is_empty(content));
     match (has_content, !assistant.tool_calls.is_empty()) {
         (false, false) => {
-            found.push(turn.finding(&EMPTY_ANSWER, "the answer has neither text nor tool calls"));
+            found.push(turn.finding(&EMPTY_ANSWER, "the response has neither text nor tool calls"));
         }
         (true, true) => {
-            let message = "the answer has both text and tool calls; the format accepts only one of them";
+            let message = "the response has both text and tool calls; the format accepts only one of them";
             found.push(turn.finding(&ANSWER_AND_CALLS, message));
         }
         _ => {}
@@ -162,12 +162,12 @@ fn answer<T: AsRef<str>>(
         tool_call(call, is_last, &pointer, layout, found);
     }
     if layout == Layout::MistralFinetune && matches!(assistant.content, Some(Content::Parts(_))) {
-        let message = "the answer is a list of parts; mistral-finetune requires a string";
+        let message = "the response is a list of parts; mistral-finetune requires a string";
         found.push(turn.finding(&FINETUNE_FORM, message));
     }
     // In the last message it is rejected by `structure`.
     if assistant.prefix && layout == Layout::MistralCommon && !is_last {
-        let message = "the answer is marked as a prefix but is not the last message";
+        let message = "the response is marked as a prefix but is not the last message";
         found.push(turn.finding(&ANSWER_PREFIX, message));
     }
 }
