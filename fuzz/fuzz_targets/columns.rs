@@ -2,7 +2,7 @@
 //! 1, and every image of a valid row has a position.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use pixtune_core::columns::{Cell, Choice, Columns, ImagePosition, Role, read_row};
+use pixtune_core::columns::{Cell, ColumnChoice, Columns, ImagePosition, Role, read_row};
 use pixtune_core::curate::{Validation, parse_size};
 use pixtune_core::diagnostic::Severity;
 use pixtune_fuzz::placed;
@@ -17,7 +17,7 @@ fuzz_target!(|input: (&str, &str, &str, &str)| {
     if let Some(size) = parse_size(share).filter(|size| *size < 1 << 53) {
         assert_eq!(parse_size(&format!("{size}B")), Some(size));
     }
-    let Ok(choice) = Choice::parse(typed) else { return };
+    let Ok(choice) = ColumnChoice::parse(typed) else { return };
     let names: Vec<String> = header.split(',').map(str::to_owned).collect();
     let Ok(columns) = Columns::resolve(&names, &choice) else { return };
     for role in Role::NAMED {
