@@ -104,7 +104,7 @@ fn refused(file: &File, message: &str) {
 #[test]
 fn damaged_files_are_refused_with_the_reason() {
     refused(&File { version: "v4", ..File::whole() }, "has the unknown version `v4`");
-    refused(&File { pattern: ".", ..File::whole() }, "has an unknown pre-tokeniser pattern `.`");
+    refused(&File { pattern: ".", ..File::whole() }, "has an unknown pre-tokenizer pattern `.`");
     refused(
         &File { vocabulary: 1_000_000_000_000, ..File::whole() },
         "counts 1000000000000 tokens of which 20 are special, but lists 258",
@@ -124,7 +124,7 @@ fn damaged_files_are_refused_with_the_reason() {
     );
     refused(
         &File { special_tokens: Some(vec!["<s>", "<s>"]), ..File::whole() },
-        "gives special token 1 the name `<s>`, which is out of range or taken",
+        "gives special token 1 the name `<s>`; the rank or name is out of range or already used",
     );
 }
 
@@ -136,16 +136,16 @@ fn damaged_entries_are_refused_with_their_place() {
         file.read().unwrap_err().to_string()
     };
     assert_eq!(with(257, entry(256, b"abc")), "entry 257 of the vocabulary has the rank 256");
-    assert_eq!(with(257, entry(257, b"ab")), "entries 256 and 257 of the vocabulary are the same bytes");
-    assert_eq!(with(257, entry(257, b"")), "entry 257 of the vocabulary has the bytes ``, which is nothing");
-    assert!(with(257, entry(257, &[b'a'; 1025])).ends_with("which is longer than 1,024 bytes"));
+    assert_eq!(with(257, entry(257, b"ab")), "entries 256 and 257 of the vocabulary have the same bytes");
+    assert_eq!(with(257, entry(257, b"")), "entry 257 of the vocabulary has the bytes ``, which are empty");
+    assert!(with(257, entry(257, &[b'a'; 1025])).ends_with("which are longer than 1,024 bytes"));
     assert_eq!(
         with(7, entry(7, b"a")),
         "entry 7 of the vocabulary has the bytes `YQ==`, but the first 256 entries must be the single bytes"
     );
     assert_eq!(
         with(256, r#"{"rank":256,"token_bytes":"YW!=","token_str":null}"#.into()),
-        "entry 256 of the vocabulary has the bytes `YW!=`, which is no base64"
+        "entry 256 of the vocabulary has the bytes `YW!=`, which are not valid base64"
     );
     assert_eq!(
         with(256, r#"{"token_bytes":"YWI="}"#.into()),

@@ -103,7 +103,7 @@ fn reads_samples_of_other_tools_as_conversations() {
     let two_places = llava.replace("<image>", "<image><image>");
     let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
     run.prints("rows.jsonl: LLaVA, ShareGPT or Alpaca samples")
-        .prints("the messages have 2 places for the 1 of `image`");
+        .prints("the messages have 2 placeholders for 1 image in `image`");
     assert_eq!(case.rejected(), ["image-placeholders"]);
     assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
     prepare(&no_place, &["--image-position", "last"]).ends(0);
