@@ -153,7 +153,7 @@ pub enum ColumnError {
         found: Vec<String>,
     },
     /// No column has a usual name of a required role.
-    #[error("no column has a usual name of the {role}; the columns are {}", quoted(found))]
+    #[error("cannot tell which column is the {role}; the columns are {}", quoted(found))]
     NoGuess {
         /// The role without a column.
         role: &'static str,

@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(observations.len(), 1);
         assert_eq!(
             observations[0].message,
-            "90% of answers are `Yes`: a model that always says so is right as often"
+            "90% of responses are `Yes`: a model that always gives it is right as often"
         );
     }
 
