@@ -35,7 +35,10 @@ fn reports_the_existing_columns() {
     let error = Columns::resolve(&names("photo,question,answer"), &choice).unwrap_err();
     assert_eq!(error.to_string(), "there is no column `q`; the columns are `photo`, `question`, `answer`");
     let error = Columns::resolve(&names("photo,notes"), &ColumnChoice::default()).unwrap_err();
-    assert_eq!(error.to_string(), "cannot tell which column is the completion; the columns are `photo`, `notes`");
+    assert_eq!(
+        error.to_string(),
+        "cannot tell which column is the completion; the columns are `photo`, `notes`"
+    );
     assert!(ColumnChoice::parse("picture=x").is_err() && ColumnChoice::parse("image").is_err());
     assert!(
         ColumnChoice::parse("prompt=a,prompt=b").is_err() && ColumnChoice::parse("image=a,image=b").is_ok()

@@ -107,15 +107,15 @@ fn damaged_files_are_refused_with_the_reason() {
     refused(&File { pattern: ".", ..File::whole() }, "has an unknown pre-tokenizer pattern `.`");
     refused(
         &File { vocabulary: 1_000_000_000_000, ..File::whole() },
-        "counts 1000000000000 tokens of which 20 are special, but lists 258",
+        "declares 1000000000000 tokens of which 20 are special, but lists 258",
     );
     refused(
         &File { vocabulary: 1_000_000_000_257, special: 1_000_000_000_000, ..File::whole() },
-        "counts 1000000000257 tokens of which 1000000000000 are special, but lists 258",
+        "declares 1000000000257 tokens of which 1000000000000 are special, but lists 258",
     );
     refused(
         &File { vocabulary: 5, ..File::whole() },
-        "counts 5 tokens of which 20 are special, but lists 258",
+        "declares 5 tokens of which 20 are special, but lists 258",
     );
     refused(&File { version: "v11", ..File::whole() }, "has no list at `/special_tokens`");
     refused(

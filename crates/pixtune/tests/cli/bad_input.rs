@@ -263,7 +263,7 @@ fn invalid_arguments_list_the_valid_ones() {
     case.prepare(&["--split", "halves"]).ends(2).prints("choose random, group, stratify=COLUMN or auto");
     case.prepare(&["--split", "group"]).ends(2).prints("has no column for the group");
     case.prepare(&["--max-reject", "many"]).ends(2).prints("`many` is neither");
-    case.prepare(&["--columns", "picture=image"]).ends(2).prints("`picture` is nothing a column can be");
+    case.prepare(&["--columns", "picture=image"]).ends(2).prints("`picture` is not a role of a column");
 }
 
 #[test]
