@@ -1,4 +1,7 @@
-//! The device memory of a training step, by part, and which layers are recomputed to fit a budget.
+//! The device memory of a training step, by part, and which layers are recomputed to fit a budget. What a layer saves per row
+//! is the formula of [`pixtune_core::plan`], which `pixtune plan` uses too.
+
+use pixtune_core::plan::{ADAPTER_BYTES, LayerStack, LayerWidths};
 
 use super::adapter_layout::AdapterLayout;
 use super::batch::Batch;
@@ -96,95 +99,86 @@ pub(super) struct Sizes<'a> {
     vision_layers: usize,
 }
 
-/// Bytes of an f32: log-sum-exps, parameters, gradients, moments, logits.
-const FLOAT: u64 = Dtype::F32.size() as u64;
+/// Bytes of a logit.
+const LOGIT: u64 = Dtype::F32.size() as u64;
 /// Maximum logits that exist at once on the CPU: see `kernels::cpu::cross_entropy`.
 const LOGITS: u64 = 1 << 23;
 
-/// Bytes per row in one layer.
-struct Row {
-    /// All saved activations.
-    all: u64,
-    /// The checkpoint: the input, the output of attention and its log-sum-exp.
-    checkpoint: u64,
-    /// What the last layer saves of a row whose output is not needed: attention reads its keys and values all the same.
-    attention: u64,
-    /// What the backward pass needs besides: the gradients of the output and of `silu(gate) * up`, and that itself.
-    working: u64,
-}
-
 impl Sizes<'_> {
-    /// Saved are the input, queries, keys, values, the output of attention and its log-sum-exp, the residual, gate and up, and
-    /// the `x A^T` of the adapters.
-    fn row(&self, stack: &StackShape, ranks: usize) -> Row {
-        let StackShape { hidden, feed_forward, heads, .. } = *stack;
-        let (queries, keys) = (stack.query_width(), stack.key_width());
-        let activations = |numbers: usize| numbers as u64 * self.activation_bytes;
-        let log_sum_exp = heads as u64 * FLOAT;
-        let attention = activations(hidden + 2 * queries + 2 * keys + ranks) + log_sum_exp;
-        Row {
-            all: attention + activations(hidden + 2 * feed_forward),
-            checkpoint: activations(hidden + queries) + log_sum_exp,
-            attention,
-            working: activations(hidden + 2 * feed_forward),
-        }
+    /// The layers with a backward pass.
+    fn text(&self) -> LayerStack {
+        let adapter_ranks = self.layout.ranks(|part| Module::Text(0, part));
+        stack(&self.shape.text, adapter_ranks, self.text_layers)
     }
 
-    fn rows(&self) -> (Row, Row) {
-        let text = self.row(&self.shape.text, self.layout.ranks(|part| Module::Text(0, part)));
-        let vision = self.row(&self.shape.vision, self.layout.ranks(|part| Module::Vision(0, part)));
-        (text, vision)
+    fn vision(&self) -> LayerStack {
+        let adapter_ranks = self.layout.ranks(|part| Module::Vision(0, part));
+        stack(&self.shape.vision, adapter_ranks, self.vision_layers)
     }
 
     /// The fewest layers to recompute so that the saved activations fit into the budget.
     pub(super) fn recomputed(&self, pass: PassSize) -> Recomputed {
         let Some(budget) = self.budget else { return Recomputed::default() };
-        let (text, vision) = self.rows();
+        let (text, vision) = (self.text(), self.vision());
         let over = self.saved(pass, Recomputed::default()).saturating_sub(budget);
-        let layers = |over: u64, freed: u64, layers: usize| match freed {
+        let freed = |rows: u64, stack: &LayerStack| rows * freed_per_row(stack) * self.activation_bytes;
+        let layers = |over: u64, freed: u64, layers: u64| match freed {
             0 => 0,
-            freed => over.div_ceil(freed).min(layers as u64) as usize,
+            freed => over.div_ceil(freed).min(layers),
         };
-        let freed_per_layer = pass.tokens * (text.all - text.checkpoint);
-        // All activations of the last layer still exist when its backward pass starts.
-        let in_text = layers(over, freed_per_layer, self.text_layers.saturating_sub(1));
-        let over = over.saturating_sub(in_text as u64 * freed_per_layer);
-        let in_vision = layers(over, pass.patches * (vision.all - vision.checkpoint), self.vision_layers);
-        Recomputed { text: in_text, vision: in_vision }
+        let in_text = layers(over, freed(pass.tokens, &text), text.recomputable());
+        let over = over.saturating_sub(in_text * freed(pass.tokens, &text));
+        let in_vision = layers(over, freed(pass.patches, &vision), vision.layers);
+        Recomputed { text: in_text as usize, vision: in_vision as usize }
     }
 
     fn saved(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
-        let (text, vision) = self.rows();
-        let layers = |row: &Row, layers: usize, recomputed: usize| {
-            (layers - recomputed) as u64 * row.all + recomputed as u64 * row.checkpoint
-        };
-        let saved = pass.tokens * layers(&text, self.text_layers, recomputed.text)
-            + pass.patches * layers(&vision, self.vision_layers, recomputed.vision);
-        saved.saturating_sub(self.unselected(pass, &text))
-    }
-
-    /// What the last layer does not save of rows whose output is not needed.
-    fn unselected(&self, pass: PassSize, text: &Row) -> u64 {
-        pass.tokens.saturating_sub(pass.trained_tokens) * (text.all - text.attention)
+        let (text, vision) = (self.text(), self.vision());
+        let saved = pass.tokens * text.saved(recomputed.text as u64)
+            + pass.patches * vision.saved(recomputed.vision as u64);
+        saved.saturating_sub(unselected(pass, &text)) * self.activation_bytes
     }
 
     fn estimate(&self, pass: PassSize) -> MemoryEstimate {
         let recomputed = self.recomputed(pass);
-        let (text, vision) = self.rows();
+        let (text, vision) = (self.text(), self.vision());
         // A recomputed layer takes the place of the text's last layer, which saved fewer rows.
-        let recomputed_text = if recomputed.text > 0 { self.unselected(pass, &text) } else { 0 };
-        let recomputed_vision = if recomputed.vision > 0 { vision.all - vision.checkpoint } else { 0 };
-        let in_text = pass.tokens * text.working + recomputed_text;
-        let in_vision = pass.patches * (vision.working + recomputed_vision);
+        let recomputed_text = if recomputed.text > 0 { unselected(pass, &text) } else { 0 };
+        let recomputed_vision = if recomputed.vision > 0 { freed_per_row(&vision) } else { 0 };
+        let in_text = pass.tokens * text.widths.working() + recomputed_text;
+        let in_vision = pass.patches * (vision.widths.working() + recomputed_vision);
         let vocabulary = self.shape.vocabulary as u64;
-        let logits = (pass.trained_tokens * vocabulary).min(LOGITS.max(8 * vocabulary)) * FLOAT;
+        let logits = (pass.trained_tokens * vocabulary).min(LOGITS.max(8 * vocabulary)) * LOGIT;
         MemoryEstimate {
             weights: self.weight_bytes,
-            adapter: 4 * self.layout.parameters() as u64 * FLOAT,
+            adapter: self.layout.parameters() as u64 * ADAPTER_BYTES,
             saved: self.saved(pass, recomputed),
-            working: in_text.max(in_vision).max(logits),
+            working: (in_text.max(in_vision) * self.activation_bytes).max(logits),
             recomputed_layers: recomputed.text + recomputed.vision,
             layers: self.text_layers + self.vision_layers,
         }
     }
+}
+
+fn stack(shape: &StackShape, adapter_ranks: usize, layers: usize) -> LayerStack {
+    let widths = LayerWidths {
+        hidden: shape.hidden as u64,
+        query: shape.query_width() as u64,
+        key: shape.key_width() as u64,
+        feed_forward: shape.feed_forward as u64,
+        heads: shape.heads as u64,
+        adapter_ranks: adapter_ranks as u64,
+    };
+    LayerStack { widths, layers: layers as u64 }
+}
+
+/// Numbers per row that recomputing a layer frees.
+fn freed_per_row(stack: &LayerStack) -> u64 {
+    stack.widths.saved() - stack.widths.saved_if_recomputed()
+}
+
+/// Numbers that the last layer does not save, of rows whose output is not needed.
+fn unselected(pass: PassSize, text: &LayerStack) -> u64 {
+    let rows = pass.tokens.saturating_sub(pass.trained_tokens);
+    rows * (text.widths.saved() - text.widths.saved_by_attention())
 }
