@@ -4,12 +4,14 @@
 //! It accepts what Python's `json.loads` accepts, with which the reference reads: `NaN` and the infinities as numbers, lone
 //! surrogates in strings, but no control characters in strings.
 
+mod differences;
 mod locate;
 mod parser;
 mod write;
 
 use std::borrow::Cow;
 
+pub use differences::{Difference, differences};
 pub use locate::locate;
 pub use parser::{MAX_DEPTH, MAX_VALUES, Parsed, SyntaxError, parse, parse_line};
 pub use write::{
