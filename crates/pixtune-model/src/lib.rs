@@ -1,7 +1,6 @@
 //! Pixtral's weights and adapters in every dialect, and its network.
 
 pub mod adapter;
-pub mod generate;
 pub mod kernels;
 pub mod network;
 mod simd;

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::CpuKernels;
 use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Targets};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, TensorSpec, Writer};
 use pixtune_train::data::{Dataset, Indexing};
-use pixtune_train::model::{Choice, Model};
 
 struct Loud;
 
@@ -32,7 +32,7 @@ fn main() {
         eprintln!("usage: logits MODEL ADAPTER RANK ALPHA TARGETS DATA.jsonl OUT.safetensors");
         std::process::exit(2);
     };
-    let model = Model::open(Path::new(model), &Choice::Beside).unwrap();
+    let model = ModelDirectory::open(Path::new(model), &TokenizerSource::Directory).unwrap();
     let lora = LoraConfig {
         rank: rank.parse().unwrap(),
         alpha: alpha.parse().unwrap(),

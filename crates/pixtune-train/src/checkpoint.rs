@@ -1,4 +1,4 @@
-//! Checkpoints: everything a run needs to go on as if it had never stopped.
+//! Checkpoints: everything a run needs to continue as if it had never stopped.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -11,29 +11,29 @@ use pixtune_model::network::{AdapterTensor, Network, NetworkError, OptimizerStat
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 
-use crate::directory::{Directory, names};
+use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
-use crate::progress::Progress;
+use crate::state::RunState;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
-/// Writes `checkpoints/step-N` and removes old ones beyond `keep`. Where it cannot be written, those before it stay.
+/// Writes `checkpoints/step-N` and removes the oldest beyond `keep`. If it cannot be written, the others stay.
 pub fn save<K: Kernels>(
-    directory: &Directory,
+    directory: &RunDirectory,
     network: &Network<'_, K>,
-    progress: &Progress,
+    run: &RunState,
     base: &str,
     keep: usize,
 ) -> Result<PathBuf, TrainError> {
-    let name = format!("{}/step-{}", names::CHECKPOINTS, progress.step);
+    let name = format!("{}/step-{}", names::CHECKPOINTS, run.step);
     directory.write_directory(&name, |inside| {
         save_adapter(network, inside, base)?;
         let optimizer = inside.join(OPTIMIZER);
         write_moments(&optimizer, network.adapter_tensors(), &network.optimizer_state())
             .map_err(|source| TrainError::Write { path: optimizer, source })?;
         let state = inside.join(STATE);
-        fs::write(&state, progress.to_json()).map_err(|source| TrainError::Write { path: state, source })
+        fs::write(&state, run.to_json()).map_err(|source| TrainError::Write { path: state, source })
     })?;
     for (_, path) in list(directory).into_iter().rev().skip(keep.max(1)) {
         remove(&path).map_err(|source| TrainError::Write { path, source })?;
@@ -41,7 +41,7 @@ pub fn save<K: Kernels>(
     Ok(directory.join(name))
 }
 
-/// Writes PEFT's files into a directory.
+/// Writes the adapter into a directory, as PEFT does.
 pub fn save_adapter<K: Kernels>(
     network: &Network<'_, K>,
     directory: &Path,
@@ -53,29 +53,30 @@ pub fn save_adapter<K: Kernels>(
     })
 }
 
-/// Puts the newest checkpoint into the network and says where the run stood: at its beginning, where there is none.
+/// Loads the newest checkpoint into the network. Returns the state of the run, which is that of its beginning if there is no
+/// checkpoint.
 pub fn restore<K: Kernels>(
-    directory: &Directory,
+    directory: &RunDirectory,
     network: &mut Network<'_, K>,
-) -> Result<Progress, TrainError> {
-    let Some((step, path)) = list(directory).pop() else { return Ok(Progress::default()) };
+) -> Result<RunState, TrainError> {
+    let Some((step, path)) = list(directory).pop() else { return Ok(RunState::default()) };
     let state = path.join(STATE);
     let damaged = |path: PathBuf, reason: String| TrainError::Damaged { path, reason };
     let text = fs::read_to_string(&state).map_err(|error| damaged(state.clone(), error.to_string()))?;
-    let progress = Progress::from_json(&text).map_err(|reason| damaged(state.clone(), reason))?;
-    if progress.step != step {
-        return Err(damaged(state, format!("it is of step {}", progress.step)));
+    let run = RunState::from_json(&text).map_err(|reason| damaged(state.clone(), reason))?;
+    if run.step != step {
+        return Err(damaged(state, format!("it is the state of step {}", run.step)));
     }
     let adapter = Adapter::open(&path, None).map_err(NetworkError::from)?;
     network.load_adapter(&adapter)?;
     let optimizer = path.join(OPTIMIZER);
     let moments = read_moments(&optimizer, network.adapter_tensors(), step);
     network.set_optimizer_state(&moments.map_err(|reason| damaged(optimizer, reason))?);
-    Ok(progress)
+    Ok(run)
 }
 
-/// The checkpoints there are, oldest first.
-pub fn list(directory: &Directory) -> Vec<(u64, PathBuf)> {
+/// The checkpoints, oldest first.
+pub fn list(directory: &RunDirectory) -> Vec<(u64, PathBuf)> {
     let entries = fs::read_dir(directory.join(names::CHECKPOINTS)).into_iter().flatten().flatten();
     let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
     let mut found: Vec<(u64, PathBuf)> =
@@ -84,10 +85,10 @@ pub fn list(directory: &Directory) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// The two moments of every tensor, under its name with `.first_moment` and `.second_moment` behind it.
+/// Writes the two moments of every tensor, named as the tensor with `.first_moment` and `.second_moment` appended.
 fn write_moments(path: &Path, tensors: &[AdapterTensor], state: &OptimizerState) -> std::io::Result<()> {
     let specs: Vec<TensorSpec> = tensors.iter().flat_map(moment_specs).collect();
-    let layout = Layout::new(&specs).expect("an adapter's tensors have names of their own");
+    let layout = Layout::new(&specs).expect("an adapter's tensors have different names");
     let mut writer = Writer::new(BufWriter::new(File::create(path)?), &layout)?;
     for tensor in tensors {
         for moment in [&state.first, &state.second] {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_read_back_to_the_bit() {
+    fn moments_read_back_bit_for_bit() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(OPTIMIZER);
         let first: Vec<f32> = (0..14).map(|value| value as f32 * 0.1).collect();

@@ -1,4 +1,4 @@
-//! The directory of a run: one run at a time, and files that appear whole or not at all.
+//! The output directory of a run: one run at a time, and files that appear whole or not at all.
 
 use std::fs;
 use std::io;
@@ -10,39 +10,39 @@ use crate::error::TrainError;
 
 /// Names inside the directory.
 pub mod names {
-    /// The adapter to use: the best one where there is validation, else the last.
+    /// The adapter: the best one if there is a validation split, else the last one.
     pub const ADAPTER: &str = "adapter";
-    /// A directory for each checkpoint.
+    /// One directory per checkpoint.
     pub const CHECKPOINTS: &str = "checkpoints";
-    /// A line for each step and each evaluation.
+    /// One line per step and per evaluation.
     pub const METRICS: &str = "metrics.jsonl";
-    /// Every resolved setting.
+    /// Every resolved option.
     pub const PLAN: &str = "plan.json";
     /// The curves.
     pub const REPORT: &str = "report.html";
 }
 
-/// What to do with what is already there.
+/// What to do with an existing output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// Refuse it.
     Fresh,
-    /// Replace what another run made.
+    /// Replace the output of an earlier run.
     Replace,
-    /// Go on with it.
+    /// Continue the run that wrote it.
     Resume,
 }
 
-/// The directory, held against a second run.
+/// The output directory, locked against a second run.
 #[derive(Debug)]
-pub struct Directory {
+pub struct RunDirectory {
     path: PathBuf,
     _lock: DirectoryLock,
 }
 
-impl Directory {
-    /// Creates or opens the directory.
-    pub fn open(path: &Path, start: Start) -> Result<Directory, TrainError> {
+impl RunDirectory {
+    /// Creates or opens the directory and locks it.
+    pub fn open(path: &Path, start: Start) -> Result<RunDirectory, TrainError> {
         let failed = |source| TrainError::Write { path: path.to_owned(), source };
         match (Occupant::of(path, names::PLAN).map_err(failed)?, start) {
             (Occupant::Nothing, _) | (Occupant::Ours, Start::Replace | Start::Resume) => {}
@@ -55,26 +55,26 @@ impl Directory {
             (Occupant::NotADirectory, _) => return Err(failed(io::ErrorKind::NotADirectory.into())),
         }
         fs::create_dir_all(path).map_err(failed)?;
-        let directory = Directory { path: path.to_owned(), _lock: DirectoryLock::acquire(path)? };
+        let directory = RunDirectory { path: path.to_owned(), _lock: DirectoryLock::acquire(path)? };
         if start == Start::Replace {
             directory.clear().map_err(failed)?;
         }
         Ok(directory)
     }
 
-    /// Removes what runs make, and nothing else.
+    /// Removes what a run writes, and nothing else.
     fn clear(&self) -> io::Result<()> {
         [names::PLAN, names::METRICS, names::REPORT, names::ADAPTER, names::CHECKPOINTS]
             .iter()
             .try_for_each(|name| remove(&self.join(name)))
     }
 
-    /// A path inside.
+    /// The path of an entry.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -98,7 +98,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for RunDirectory {
     /// Removes a directory in which nothing was written.
     fn drop(&mut self) {
         if fs::read_dir(&self.path).is_ok_and(|entries| entries.count() == 1) {
@@ -112,12 +112,12 @@ impl Drop for Directory {
 mod tests {
     use super::*;
 
-    fn open(path: &Path, start: Start) -> Result<Directory, TrainError> {
-        Directory::open(path, start)
+    fn open(path: &Path, start: Start) -> Result<RunDirectory, TrainError> {
+        RunDirectory::open(path, start)
     }
 
     #[test]
-    fn one_run_at_a_time() {
+    fn locks_out_a_second_run() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("a/out");
         let first = open(&out, Start::Fresh).unwrap();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_unless_a_run_made_it() {
+    fn keeps_existing_files_that_no_run_wrote() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path();
         fs::write(out.join("mine.txt"), "x").unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_fails_leaves_the_one_before() {
+    fn keeps_the_previous_directory_when_writing_fails() {
         let directory = tempfile::tempdir().unwrap();
         let run = open(directory.path(), Start::Fresh).unwrap();
         let write = |text: &'static str| {
@@ -151,7 +151,7 @@ mod tests {
         };
         run.write_directory("adapter", write("one")).unwrap();
         run.write_directory("adapter", write("two")).unwrap();
-        let full = |_: &Path| Err(TrainError::NoCheckpoint { path: PathBuf::new() });
+        let full = |_: &Path| Err(TrainError::Setting { reason: String::new() });
         run.write_directory("adapter", full).unwrap_err();
         assert_eq!(fs::read_to_string(run.join("adapter/file")).unwrap(), "two");
         let left: Vec<_> =

@@ -5,89 +5,106 @@ use std::time::Instant;
 use pixtune_model::kernels::{AdamW, Kernels};
 use pixtune_model::network::{Batch, MemoryEstimate, Network, Pass};
 
-use crate::data::{Cache, Dataset, Epoch, Loading, with_loader};
+use crate::data::{Cache, Dataset, Entry, Epoch, Loader, Loading, with_loader};
 use crate::error::TrainError;
-use crate::settings::Plan;
-use crate::steps::Steps;
+use crate::plan::RunPlan;
+use crate::steps::{StepPlan, Steps};
+use crate::trainer::loading_threads;
 
-/// A step that was measured.
+/// A measured step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Measured {
+pub struct MeasuredStep {
     /// Tokens it read.
     pub tokens: u64,
     /// Seconds it took.
     pub seconds: f64,
 }
 
-/// What is known about a run before it.
+/// What is known about a run before it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forecast {
-    /// Numbers that are trained.
+    /// Trained parameters.
     pub trained_parameters: usize,
     /// Memory of the largest batch of the first epoch, by part.
     pub memory: MemoryEstimate,
-    /// Images and ids that wait to be trained on, and samples that are kept for the next epoch.
-    pub waiting: u64,
+    /// Bytes of samples: those that wait to be trained on, and those that are cached for the next epoch.
+    pub sample_bytes: u64,
     /// Tokens of the largest batch of the first epoch.
     pub largest_batch: u64,
-    /// The steps that were measured.
-    pub steps: Vec<Measured>,
+    /// The measured steps.
+    pub steps: Vec<MeasuredStep>,
 }
 
 impl Forecast {
-    /// Seconds for so many tokens. The first step is left out where there is another: it also pays for what is made once.
+    /// Estimated seconds for this many tokens. The first of several steps is not counted: it includes one-time work.
     pub fn seconds(&self, tokens: u64) -> Option<f64> {
         let last = self.steps.last()?;
         Some(last.seconds / last.tokens.max(1) as f64 * tokens as f64)
     }
 }
 
-/// So many steps are measured.
-const MEASURED: u64 = 2;
+/// How many steps are measured.
+const MEASURED_STEPS: u64 = 2;
 
-/// Finds out by looking at the batches and taking two steps, which change the network but nothing on disk.
+/// Inspects the batches of the first epoch and takes two steps, which change the network but nothing on disk.
 pub fn forecast<K: Kernels>(
-    plan: &Plan,
+    plan: &RunPlan,
     network: &mut Network<'_, K>,
     train: &Dataset<'_>,
 ) -> Result<Forecast, TrainError> {
-    let largest = Largest::of(&Epoch::new(train.entries(), plan.packing, 0), train);
+    let largest = Largest::of(&Epoch::new(train.entries(), plan.packing, 0), train.entries());
     let memory = network.memory(largest.tokens as usize, largest.patches as usize, largest.trained as usize);
-    let threads = plan.settings.threads.clamp(1, crate::trainer::MOST_LOADING_THREADS) as u64;
-    let (cache, steps) =
-        (Cache::new(0), Steps::new(train.entries(), plan.packing, 0, 0, MEASURED.min(plan.steps)));
-    let loading = Loading { dataset: train, cache: &cache, threads: threads as usize };
-    let jobs = steps.clone().flat_map(|step| step.batches);
-    let measured = with_loader(loading, jobs, |mut batches| {
-        let mut measured = Vec::new();
-        for step in steps {
-            let start = Instant::now();
-            let mut tokens = 0;
-            network.zero_gradients();
-            for _ in &step.batches {
-                let loaded = batches.next().expect("the loader has a batch for each of the plan")?;
-                if loaded.sequences.is_empty() {
-                    continue;
-                }
-                let batch = Batch::pack(&loaded.sequences, network.shape().image_token)?;
-                let scale = 1.0 / batch.trained_tokens().max(1) as f32;
-                network.forward_backward(&batch, Pass { scale, dropout_seed: 0 })?;
-                tokens += batch.tokens() as u64;
-            }
-            network.clip_gradients(Some(plan.settings.max_grad_norm));
-            network.adamw(&AdamW { learning_rate: plan.settings.learning_rate, ..AdamW::default() });
-            measured.push(Measured { tokens, seconds: start.elapsed().as_secs_f64() });
-        }
-        Ok::<_, TrainError>(measured)
-    })?;
+    let cached = (plan.settings.cache_bytes as u64).min(train.loaded_bytes());
     Ok(Forecast {
         trained_parameters: network.trained_parameters(),
         memory,
-        waiting: largest.waiting(plan, threads)
-            + (plan.settings.cache_bytes as u64).min(train.loaded_bytes()),
+        sample_bytes: largest.waiting_bytes(plan, train.patch_bytes()) + cached,
         largest_batch: largest.tokens,
-        steps: measured,
+        steps: measure(plan, network, train)?,
     })
+}
+
+fn measure<K: Kernels>(
+    plan: &RunPlan,
+    network: &mut Network<'_, K>,
+    train: &Dataset<'_>,
+) -> Result<Vec<MeasuredStep>, TrainError> {
+    let cache = Cache::new(0);
+    let loading = Loading { dataset: train, cache: &cache, threads: loading_threads(plan) };
+    let steps = Steps::new(train.entries(), plan.packing, 0, 0, MEASURED_STEPS.min(plan.steps));
+    let jobs = steps.clone().flat_map(|step| step.batches);
+    with_loader(loading, jobs, |mut batches| {
+        let measured = steps.map(|step| {
+            let start = Instant::now();
+            let tokens = take_step(plan, network, &step, &mut batches)?;
+            Ok(MeasuredStep { tokens, seconds: start.elapsed().as_secs_f64() })
+        });
+        measured.collect()
+    })
+}
+
+/// Does the work of a training step; returns its tokens.
+fn take_step<K: Kernels>(
+    plan: &RunPlan,
+    network: &mut Network<'_, K>,
+    step: &StepPlan,
+    batches: &mut Loader,
+) -> Result<u64, TrainError> {
+    let mut tokens = 0;
+    network.zero_gradients();
+    for _ in &step.batches {
+        let loaded = batches.next().expect("the loader has a batch for each of the plan")?;
+        if loaded.sequences.is_empty() {
+            continue;
+        }
+        let batch = Batch::pack(&loaded.sequences, network.shape().image_token)?;
+        let scale = 1.0 / batch.trained_tokens().max(1) as f32;
+        network.forward_backward(&batch, Pass { scale, dropout_seed: 0 })?;
+        tokens += batch.tokens() as u64;
+    }
+    network.clip_gradients(Some(plan.settings.max_grad_norm));
+    network.adamw(&AdamW { learning_rate: plan.settings.learning_rate, ..AdamW::default() });
+    Ok(tokens)
 }
 
 /// The largest batch of an epoch, in each respect.
@@ -96,29 +113,25 @@ struct Largest {
     tokens: u64,
     patches: u64,
     trained: u64,
-    patch_bytes: u64,
 }
 
 impl Largest {
-    fn of(epoch: &Epoch, train: &Dataset<'_>) -> Largest {
-        let entries = train.entries();
-        let mut largest = Largest { patch_bytes: train.patch_bytes(), ..Largest::default() };
-        for step in 0..epoch.steps() {
-            for batch in epoch.batches(entries, step) {
-                let sum = |of: fn(&crate::data::Entry) -> u32| -> u64 {
-                    batch.iter().map(|&sample| u64::from(of(&entries[sample as usize]))).sum()
-                };
-                largest.tokens = largest.tokens.max(sum(|entry| entry.tokens));
-                largest.patches = largest.patches.max(sum(|entry| entry.image_tokens));
-                largest.trained = largest.trained.max(sum(|entry| entry.trained));
-            }
+    fn of(epoch: &Epoch, entries: &[Entry]) -> Largest {
+        let mut largest = Largest::default();
+        for batch in (0..epoch.steps()).flat_map(|step| epoch.batches(entries, step)) {
+            let sum = |of: fn(&Entry) -> u32| -> u64 {
+                batch.iter().map(|&sample| u64::from(of(&entries[sample as usize]))).sum()
+            };
+            largest.tokens = largest.tokens.max(sum(|entry| entry.tokens));
+            largest.patches = largest.patches.max(sum(|entry| entry.image_tokens));
+            largest.trained = largest.trained.max(sum(|entry| entry.trained));
         }
         largest
     }
 
     /// Bytes of the batches that are loaded ahead, and of the step's own.
-    fn waiting(&self, plan: &Plan, threads: u64) -> u64 {
-        let batch = self.patches * self.patch_bytes + 5 * self.tokens;
-        batch * (4 * threads + 1 + u64::from(plan.packing.accumulate))
+    fn waiting_bytes(&self, plan: &RunPlan, patch_bytes: u64) -> u64 {
+        let batch = self.patches * patch_bytes + 5 * self.tokens;
+        batch * (4 * loading_threads(plan) as u64 + 1 + u64::from(plan.packing.accumulate))
     }
 }

@@ -1,23 +1,23 @@
-//! What ends a run of training.
+//! Why a training run ends without a result.
 
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_core::json::Difference;
+use pixtune_core::text::counted;
 use pixtune_files::LockError;
-use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::{BatchError, NetworkError};
-use pixtune_model::weights::WeightsError;
 
 use crate::data::DataError;
 
-/// Why a run could not start, or not go on.
+/// Why a run could not start or not continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// The data could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network could not be made, or not read a batch.
+    /// The network could not be built, or could not compute a batch.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// A sample does not fit the network.
@@ -29,85 +29,61 @@ pub enum TrainError {
         /// Why.
         reason: String,
     },
-    /// The checkpoint cannot be used.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The tokenizer file cannot be read.
-    #[error(transparent)]
-    TokenizerFile(#[from] TokenizerError),
-    /// There is no tokenizer that fits the model.
-    #[error("no tokenizer fits the model in `{}`: {reason}", directory.display())]
-    Tokenizer {
-        /// The model's directory.
-        directory: PathBuf,
-        /// Why.
-        reason: String,
-    },
     /// The data was prepared for another model.
-    #[error("`{}` says the data was prepared for {prepared}; the model here has {here}", path.display())]
+    #[error("`{}` was written for {prepared}, but the model here has {here}", path.display())]
     OtherModel {
         /// The manifest.
         path: PathBuf,
-        /// What it was made for.
+        /// The model it was written for.
         prepared: String,
-        /// What the model is.
+        /// What the model of the run has instead.
         here: String,
     },
-    /// Samples that cannot be trained on, and the run is to have none.
-    #[error("{unusable} of {samples} samples cannot be trained on")]
-    Unusable {
-        /// How many cannot.
-        unusable: u64,
-        /// Of how many.
+    /// Some samples cannot be trained on, and they are not to be skipped.
+    #[error("{} cannot be trained on", invalid_of(*invalid, *samples))]
+    InvalidSamples {
+        /// Samples that cannot be trained on.
+        invalid: u64,
+        /// All samples.
         samples: u64,
     },
-    /// A sample turned out to be unusable on the way.
-    #[error("a sample cannot be trained on after all: {place}")]
-    UnusableOnTheWay {
-        /// Where it stands and what is wrong.
-        place: String,
+    /// A sample that was indexed cannot be trained on after all.
+    #[error("invalid sample found during the run: {finding}")]
+    InvalidDuringRun {
+        /// The finding, with its location.
+        finding: String,
     },
-    /// There is nothing to train on.
-    #[error("{what} have no sample that can be trained on")]
+    /// There is nothing to train or evaluate on.
+    #[error("no sample in {files} can be trained on")]
     NoSamples {
-        /// Which files.
-        what: String,
+        /// The files.
+        files: String,
     },
-    /// There is already something.
-    #[error("`{}` is already there", path.display())]
+    /// The output exists.
+    #[error("`{}` already exists", path.display())]
     Exists {
         /// The directory.
         path: PathBuf,
     },
-    /// What is there was not made by a run of training.
+    /// The output exists and was not written by a training run.
     #[error("`{}` is not the output of `pixtune train`, so it is not replaced", path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
     },
-    /// Another run works there.
-    #[error("another run works in `{}`", path.display())]
+    /// Another run is writing the same output.
+    #[error("another run is writing to `{}`", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
     },
-    /// There is nothing to go on with.
-    #[error("`{}` has no checkpoint to go on from", path.display())]
-    NoCheckpoint {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The run that is to go on was another.
-    #[error("`{}` was made by another run: `{name}` was {before}, now it is {now}", path.display())]
+    /// The run to resume was started with other options or inputs.
+    #[error("`{}` was started with other options: {}", path.display(), joined(differences))]
     OtherPlan {
         /// The directory.
         path: PathBuf,
-        /// What differs first.
-        name: String,
-        /// As it was.
-        before: String,
-        /// As it is.
-        now: String,
+        /// Every option and input that differs.
+        differences: Vec<Difference>,
     },
     /// A checkpoint or a plan cannot be read back.
     #[error("`{}` is damaged: {reason}", path.display())]
@@ -125,21 +101,19 @@ pub enum TrainError {
         /// Why.
         source: io::Error,
     },
-    /// Loss or gradients are no numbers any more.
-    #[error(
-        "step {step}: the {what} is {value}, so the step was not taken (learning rate {learning_rate:e})"
-    )]
+    /// A loss or a gradient is not finite.
+    #[error("step {step} failed: the {what} is {value} (learning rate {learning_rate:e})")]
     NotFinite {
         /// The step.
         step: u64,
         /// Loss or gradient norm.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         value: f64,
         /// The learning rate of the step.
         learning_rate: f64,
     },
-    /// The run was asked to stop.
+    /// The run was stopped from outside.
     #[error("stopped after step {step} of {total}")]
     Stopped {
         /// Steps that were taken.
@@ -147,6 +121,14 @@ pub enum TrainError {
         /// Steps of the whole run.
         total: u64,
     },
+}
+
+fn invalid_of(invalid: u64, samples: u64) -> String {
+    format!("{invalid} of {}", counted(samples, "sample"))
+}
+
+fn joined(differences: &[Difference]) -> String {
+    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<LockError> for TrainError {

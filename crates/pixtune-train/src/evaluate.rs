@@ -1,35 +1,36 @@
-//! Loss and accuracy on held-out samples.
+//! Loss and accuracy on the validation split.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pixtune_core::diagnostic::Diagnostic;
 use pixtune_model::kernels::Kernels;
 use pixtune_model::network::{Batch, LossSum, Network};
 
 use crate::data::{Epoch, Loading, with_loader};
 use crate::error::TrainError;
-use crate::settings::Unusable;
+use crate::settings::InvalidSamples;
 
-/// Sums over all samples, each once, in the order of the files; `None` when it was told to stop on the way.
+/// Sums over all samples, each once, in the order of the files; `None` if `stop` was set meanwhile.
 pub fn evaluate<K: Kernels>(
     network: &Network<'_, K>,
     loading: Loading<'_>,
     batch_tokens: u32,
-    unusable: Unusable,
+    invalid_samples: InvalidSamples,
     stop: &AtomicBool,
-    hear: &mut dyn FnMut(Heard<'_>),
+    report: &mut dyn FnMut(EvaluationEvent<'_>),
 ) -> Result<Option<LossSum>, TrainError> {
     let entries = loading.dataset.entries();
     let epoch = Epoch::in_file_order(entries, batch_tokens);
-    let count = epoch.steps();
-    let jobs = (0..count).flat_map(|step| epoch.batches(entries, step));
+    let total = epoch.steps();
+    let jobs = (0..total).flat_map(|step| epoch.batches(entries, step));
     with_loader(loading, jobs, |batches| {
         let mut sum = LossSum::default();
         for (done, loaded) in (1..).zip(batches) {
             let loaded = loaded?;
             for finding in &loaded.findings {
-                hear(Heard::Finding(finding));
-                if unusable == Unusable::Refuse {
-                    return Err(TrainError::UnusableOnTheWay { place: finding.to_string() });
+                report(EvaluationEvent::Finding(finding));
+                if invalid_samples == InvalidSamples::Refuse {
+                    return Err(TrainError::InvalidDuringRun { finding: finding.to_string() });
                 }
             }
             if stop.load(Ordering::Relaxed) {
@@ -39,7 +40,7 @@ pub fn evaluate<K: Kernels>(
                 let batch = Batch::pack(&loaded.sequences, network.shape().image_token)?;
                 sum += network.forward_loss(&batch)?;
             }
-            hear(Heard::Batch { done, of: count });
+            report(EvaluationEvent::Batch { done, total });
         }
         Ok(Some(sum))
     })
@@ -47,14 +48,14 @@ pub fn evaluate<K: Kernels>(
 
 /// What happens during an evaluation.
 #[derive(Debug)]
-pub enum Heard<'f> {
-    /// A sample turned out to be unusable.
-    Finding(&'f pixtune_core::diagnostic::Diagnostic),
+pub enum EvaluationEvent<'f> {
+    /// A sample turned out to be invalid.
+    Finding(&'f Diagnostic),
     /// A batch is done.
     Batch {
-        /// How many are.
+        /// Batches done.
         done: usize,
-        /// Of how many.
-        of: usize,
+        /// All batches.
+        total: usize,
     },
 }

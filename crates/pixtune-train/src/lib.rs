@@ -5,13 +5,13 @@ pub mod directory;
 pub mod dry_run;
 mod error;
 pub mod evaluate;
+pub mod inputs;
 pub mod metrics;
-pub mod model;
-pub mod progress;
-pub mod random;
+pub mod plan;
 pub mod report;
 pub mod schedule;
 pub mod settings;
+pub mod state;
 pub mod steps;
 pub mod trainer;
 

@@ -1,36 +1,36 @@
-//! The steps of a run, one after the other, through as many epochs as it takes.
+//! The steps of a run in order, over as many epochs as they take.
 
 use std::sync::Arc;
 
 use crate::data::{Entry, Epoch, Packing};
 
-/// A step to be taken.
+/// A step to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepPlan {
     /// The epoch it belongs to.
     pub epoch: u64,
-    /// Its number in the epoch, from 0.
+    /// Its index in the epoch.
     pub in_epoch: u64,
     /// The samples of each batch.
     pub batches: Vec<Vec<u32>>,
 }
 
-/// Goes through the steps from a place on. Cloning it is cheap: the epoch's order is shared.
+/// Iterates over the steps from any of them on. Cloning it is cheap: the order of the epoch is shared.
 #[derive(Debug, Clone)]
 pub struct Steps<'d> {
     entries: &'d [Entry],
     packing: Packing,
     epoch: u64,
     next: u64,
-    left: u64,
+    remaining: u64,
     current: Option<Arc<Epoch>>,
 }
 
 impl<'d> Steps<'d> {
-    /// `count` steps from this place on.
+    /// `count` steps, starting with step `in_epoch` of `epoch`.
     pub fn new(entries: &'d [Entry], packing: Packing, epoch: u64, in_epoch: u64, count: u64) -> Steps<'d> {
         let current = Some(Arc::new(Epoch::new(entries, packing, epoch)));
-        Steps { entries, packing, epoch, next: in_epoch, left: count, current }
+        Steps { entries, packing, epoch, next: in_epoch, remaining: count, current }
     }
 }
 
@@ -38,7 +38,7 @@ impl Iterator for Steps<'_> {
     type Item = StepPlan;
 
     fn next(&mut self) -> Option<StepPlan> {
-        if self.left == 0 || self.entries.is_empty() {
+        if self.remaining == 0 || self.entries.is_empty() {
             return None;
         }
         let steps = self.current.as_ref().map_or(0, |epoch| epoch.steps() as u64);
@@ -49,7 +49,7 @@ impl Iterator for Steps<'_> {
         }
         let in_epoch = self.next;
         self.next += 1;
-        self.left -= 1;
+        self.remaining -= 1;
         let batches = self.current.as_ref()?.batches(self.entries, in_epoch as usize);
         Some(StepPlan { epoch: self.epoch, in_epoch, batches })
     }
@@ -60,15 +60,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_found_again_in_the_middle_goes_on_as_it_would_have() {
+    fn a_resumed_run_takes_the_same_steps() {
         let entries: Vec<Entry> =
             (1..=7).map(|tokens| Entry { tokens: tokens * 10, ..Entry::default() }).collect();
         let packing = Packing { batch_tokens: 70, accumulate: 2, seed: 9 };
         let whole: Vec<StepPlan> = Steps::new(&entries, packing, 0, 0, 12).collect();
         assert_eq!(whole.len(), 12);
-        assert!(whole.last().unwrap().epoch > 1, "it goes through several epochs");
+        assert!(whole.last().unwrap().epoch > 1, "there are several epochs");
         for taken in 0..12 {
-            // The place is told as a checkpoint tells it: by the step taken last.
+            // As a checkpoint has it: the step after the last one taken.
             let (epoch, in_epoch) = match taken {
                 0 => (0, 0),
                 _ => (whole[taken - 1].epoch, whole[taken - 1].in_epoch + 1),

@@ -1,86 +1,84 @@
-//! The loop: load, forward and backward, clip, step, evaluate, save.
+//! The training loop: load, forward and backward, clip, step, evaluate, save.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
+use pixtune_core::random::SplitMix64;
 use pixtune_model::kernels::{AdamW, Kernels};
 use pixtune_model::network::{Batch, LossSum, Network, Pass};
 
 use crate::checkpoint;
 use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
-use crate::directory::{Directory, names};
+use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
-use crate::evaluate::{Heard, evaluate};
-use crate::metrics::{EvaluationRecord, Metrics, StepRecord};
-use crate::progress::{Overfitting, Progress};
-use crate::settings::{Plan, Unusable};
+use crate::evaluate::{EvaluationEvent, evaluate};
+use crate::metrics::MetricsWriter;
+use crate::plan::RunPlan;
+use crate::settings::InvalidSamples;
+use crate::state::{Overfitting, RunState};
 use crate::steps::{StepPlan, Steps};
 
-/// What hears of a run.
-pub trait Watch {
-    /// A sample that cannot be trained on.
+/// Receives the events of a run.
+pub trait Observer {
+    /// A sample cannot be trained on.
     fn finding(&mut self, diagnostic: &Diagnostic);
     /// A step was taken.
-    fn step(&mut self, record: &StepRecord, plan: &Plan);
-    /// So many batches of the validation data are done.
-    fn evaluating(&mut self, done: usize, of: usize);
-    /// An evaluation is done.
+    fn step(&mut self, record: &StepRecord, plan: &RunPlan);
+    /// An evaluation has read `done` of `total` batches.
+    fn evaluating(&mut self, done: usize, total: usize);
+    /// An evaluation is complete.
     fn evaluation(&mut self, record: &EvaluationRecord, best: bool);
     /// Validation gets worse while training gets better.
     fn overfitting(&mut self, overfitting: &Overfitting);
-    /// A checkpoint was written.
-    fn saved(&mut self, step: u64);
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// Where it stood at the end.
-    pub progress: Progress,
-    /// Whether `--patience` ended it before its last step.
+    /// The state at the end.
+    pub state: RunState,
+    /// Whether `--patience` ended the run before its last step.
     pub stopped_early: bool,
     /// The mean loss of the last steps, a tenth of the run at most.
     pub final_loss: Option<f64>,
-    /// Samples that were left out on the way.
-    pub left_out: u64,
+    /// Samples that turned out to be invalid and were skipped.
+    pub skipped: u64,
 }
 
-/// A run and what it works with.
+/// A run and everything it works with.
 pub struct Run<'r, 'w, K: Kernels> {
-    /// What is to be done.
-    pub plan: &'r Plan,
-    /// What is trained.
+    /// What to do.
+    pub plan: &'r RunPlan,
+    /// The network to train.
     pub network: &'r mut Network<'w, K>,
-    /// What it is trained on.
+    /// The training split.
     pub train: &'r Dataset<'r>,
-    /// What it is evaluated on.
+    /// The validation split.
     pub validation: Option<&'r Dataset<'r>>,
-    /// Where the output goes.
-    pub directory: &'r Directory,
-    /// Set from outside, it ends the run after the batch under way.
+    /// The output.
+    pub directory: &'r RunDirectory,
+    /// Set from outside, it ends the run after the current batch.
     pub stop: &'r AtomicBool,
 }
 
-/// Trains from the beginning, or from where `progress` stands with the network as its checkpoint left it.
+/// Trains from the beginning, or from `state` with the network as its checkpoint left it.
 pub fn train<K: Kernels>(
     run: Run<'_, '_, K>,
-    progress: Progress,
-    watch: &mut dyn Watch,
+    state: RunState,
+    observer: &mut dyn Observer,
 ) -> Result<Summary, TrainError> {
-    let metrics = Metrics::open(run.directory.join(names::METRICS), progress.metrics_bytes)?;
-    let caches = [run.train.entries().len(), run.validation.map_or(0, |data| data.entries().len())];
-    let share = |part: usize| {
-        let whole: usize = caches.iter().sum();
-        (run.plan.settings.cache_bytes as f64 * part as f64 / whole.max(1) as f64) as usize
-    };
-    let (train_cache, validation_cache) = (Cache::new(share(caches[0])), Cache::new(share(caches[1])));
-    let threads = run.plan.settings.threads.clamp(1, MOST_LOADING_THREADS);
+    let metrics = MetricsWriter::open(run.directory.join(names::METRICS), state.metrics_bytes)?;
+    let [train_cache, validation_cache] = caches(&run);
+    let threads = loading_threads(run.plan);
     let loading = Loading { dataset: run.train, cache: &train_cache, threads };
     let validation = run.validation.map(|dataset| Loading { dataset, cache: &validation_cache, threads });
-    let Plan { packing, steps, .. } = *run.plan;
-    let left = steps.saturating_sub(progress.step);
-    let steps = Steps::new(run.train.entries(), packing, progress.epoch, progress.step_in_epoch, left);
+    let remaining = run.plan.steps.saturating_sub(state.step);
+    let steps =
+        Steps::new(run.train.entries(), run.plan.packing, state.epoch, state.step_in_epoch, remaining);
     let jobs = steps.clone().flat_map(|step| step.batches);
     let mut trainer = Trainer {
         plan: run.plan,
@@ -89,53 +87,55 @@ pub fn train<K: Kernels>(
         directory: run.directory,
         stop: run.stop,
         metrics,
-        // Nothing has to be saved before the first step; a resumed run stands where it was saved.
-        saved_at: Some(progress.step),
-        progress,
-        left_out: 0,
-        watch,
+        // Nothing has to be saved before the first step, and a resumed run was saved where it stands.
+        saved_at: Some(state.step),
+        state,
+        skipped: 0,
+        observer,
     };
     with_loader(loading, jobs, |batches| trainer.run(steps, batches))
 }
 
-/// Decoding is far quicker than training; more threads would only hold more images ready.
-pub(crate) const MOST_LOADING_THREADS: usize = 4;
-
-struct Trainer<'r, 'w, K: Kernels> {
-    plan: &'r Plan,
-    network: &'r mut Network<'w, K>,
-    validation: Option<Loading<'r>>,
-    directory: &'r Directory,
-    stop: &'r AtomicBool,
-    metrics: Metrics,
-    progress: Progress,
-    saved_at: Option<u64>,
-    left_out: u64,
-    watch: &'r mut dyn Watch,
+/// Caches for the training and the validation split; both share the memory by their numbers of samples.
+fn caches<K: Kernels>(run: &Run<'_, '_, K>) -> [Cache; 2] {
+    let samples = [run.train.entries().len(), run.validation.map_or(0, |dataset| dataset.entries().len())];
+    let all = samples.iter().sum::<usize>().max(1);
+    let bytes = run.plan.settings.cache_bytes as f64;
+    samples.map(|part| Cache::new((bytes * part as f64 / all as f64) as usize))
 }
 
-/// Whether the run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goes {
-    On,
-    /// It was told to stop.
-    Stopped,
+/// Threads that decode samples. Decoding is far quicker than training: more threads would only keep more images in memory.
+pub(crate) fn loading_threads(plan: &RunPlan) -> usize {
+    plan.settings.threads.clamp(1, 4)
+}
+
+struct Trainer<'r, 'w, K: Kernels> {
+    plan: &'r RunPlan,
+    network: &'r mut Network<'w, K>,
+    validation: Option<Loading<'r>>,
+    directory: &'r RunDirectory,
+    stop: &'r AtomicBool,
+    metrics: MetricsWriter,
+    state: RunState,
+    saved_at: Option<u64>,
+    skipped: u64,
+    observer: &'r mut dyn Observer,
 }
 
 impl<K: Kernels> Trainer<'_, '_, K> {
     fn run(&mut self, mut steps: Steps<'_>, mut batches: Loader) -> Result<Summary, TrainError> {
-        let mut recent = Recent::new(self.plan.steps);
-        let mut before = Instant::now();
+        let mut recent = RecentLosses::new(self.plan.steps);
+        let mut start = Instant::now();
         let stopped_early = loop {
             if self.validation.is_some() && self.evaluation_is_due() {
-                if self.evaluate()? == Goes::Stopped {
+                if self.evaluate()?.is_break() {
                     return self.stopped();
                 }
-                before = Instant::now();
+                start = Instant::now();
             }
-            let done = self.progress.step >= self.plan.steps;
+            let done = self.state.step >= self.plan.steps;
             let stopped_early = !done && self.out_of_patience();
-            if done || stopped_early || self.progress.step.is_multiple_of(self.plan.save_every) {
+            if done || stopped_early || self.state.step.is_multiple_of(self.plan.save_every) {
                 self.save()?;
             }
             if done || stopped_early {
@@ -145,29 +145,30 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             let Some((loss, tokens)) = self.forward_backward(&step, &mut batches)? else {
                 return self.stopped();
             };
-            recent.push(self.update(&step, loss, tokens, before)?.loss);
-            before = Instant::now();
+            recent.push(self.update(&step, loss, tokens, start)?.loss);
+            start = Instant::now();
         };
         if self.validation.is_none() {
             self.save_adapter()?;
         }
         self.metrics.sync()?;
-        let Trainer { left_out, .. } = *self;
-        Ok(Summary { progress: self.progress.clone(), stopped_early, final_loss: recent.mean(), left_out })
+        let (state, skipped) = (self.state.clone(), self.skipped);
+        Ok(Summary { state, stopped_early, final_loss: recent.mean(), skipped })
     }
 
     fn evaluation_is_due(&self) -> bool {
-        self.progress.evaluation_is_due(self.plan.eval_every, self.plan.steps)
+        self.state.evaluation_is_due(self.plan.eval_every, self.plan.steps)
     }
 
-    /// The gradients of a step; `None` when it was told to stop on the way, with the network as it was before.
+    /// The gradients of a step, with the sum of its losses and its tokens; `None` if the run is stopped meanwhile, with the
+    /// network as it was before.
     fn forward_backward(
         &mut self,
         step: &StepPlan,
         batches: &mut Loader,
     ) -> Result<Option<(LossSum, u64)>, TrainError> {
-        // All batches first: the loss is divided by the trained tokens of the whole step, and a sample may have turned out
-        // to be unreadable.
+        // All batches first: the loss is divided by the trained tokens of the whole step, and a sample may turn out to be
+        // invalid.
         let mut ready = Vec::with_capacity(step.batches.len());
         for _ in &step.batches {
             let loaded = batches.next().expect("the loader has a batch for each of the plan")?;
@@ -181,9 +182,8 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            sum += self
-                .network
-                .forward_backward(batch, Pass { scale, dropout_seed: self.dropout_seed(index) })?;
+            let pass = Pass { scale, dropout_seed: self.dropout_seed(index) };
+            sum += self.network.forward_backward(batch, pass)?;
             tokens += batch.tokens() as u64;
         }
         Ok(Some((sum, tokens)))
@@ -191,11 +191,11 @@ impl<K: Kernels> Trainer<'_, '_, K> {
 
     fn pack(&mut self, loaded: Loaded) -> Result<Option<Batch>, TrainError> {
         for finding in &loaded.findings {
-            self.watch.finding(finding);
-            self.left_out += 1;
-            if self.plan.settings.unusable == Unusable::Refuse {
+            self.observer.finding(finding);
+            self.skipped += 1;
+            if self.plan.settings.invalid_samples == InvalidSamples::Refuse {
                 self.save()?;
-                return Err(TrainError::UnusableOnTheWay { place: finding.to_string() });
+                return Err(TrainError::InvalidDuringRun { finding: finding.to_string() });
             }
         }
         if loaded.sequences.is_empty() {
@@ -204,9 +204,9 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         Ok(Some(Batch::pack(&loaded.sequences, self.network.shape().image_token)?))
     }
 
-    /// A number of its own for every batch of the run, the same whenever the run is repeated or resumed.
+    /// A different seed for every batch of the run, the same whenever the run is repeated or resumed.
     fn dropout_seed(&self, batch: u64) -> u64 {
-        crate::random::Random::new(self.plan.packing.seed, (self.progress.step << 16) | batch).draw()
+        SplitMix64::stream(self.plan.packing.seed, (self.state.step << 16) | batch).bits()
     }
 
     fn update(
@@ -214,74 +214,85 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         step: &StepPlan,
         sum: LossSum,
         tokens: u64,
-        before: Instant,
+        start: Instant,
     ) -> Result<StepRecord, TrainError> {
-        let number = self.progress.step + 1;
-        let learning_rate = self.plan.schedule.learning_rate(self.progress.step);
-        let loss = sum.loss / sum.trained_tokens.max(1) as f64;
-        let not_finite =
-            |what, value| Err(TrainError::NotFinite { step: number, what, value, learning_rate });
-        if !loss.is_finite() {
-            return not_finite("loss", loss);
-        }
-        let grad_norm = self.network.clip_gradients(Some(self.plan.settings.max_grad_norm));
-        if !grad_norm.is_finite() {
-            return not_finite("gradient norm", grad_norm);
-        }
+        let number = self.state.step + 1;
+        let learning_rate = self.plan.schedule.learning_rate(self.state.step);
+        let check_finite = |what, value: f64| match value.is_finite() {
+            true => Ok(value),
+            false => Err(TrainError::NotFinite { step: number, what, value, learning_rate }),
+        };
+        let loss = check_finite("loss", sum.loss / sum.trained_tokens.max(1) as f64)?;
+        let max_norm = Some(self.plan.settings.max_grad_norm);
+        let grad_norm = check_finite("gradient norm", self.network.clip_gradients(max_norm))?;
         let weight_decay = self.plan.settings.weight_decay;
         self.network.adamw(&AdamW { learning_rate, weight_decay, ..AdamW::default() });
-        let seconds = before.elapsed().as_secs_f64();
-        let trained_tokens = sum.trained_tokens as u64;
-        let record =
-            StepRecord { step: number, loss, learning_rate, grad_norm, tokens, trained_tokens, seconds };
-        self.metrics.push(&record.to_json())?;
-        self.progress.stepped(&record);
-        self.progress.epoch = step.epoch;
-        self.progress.step_in_epoch = step.in_epoch + 1;
-        self.watch.step(&record, self.plan);
+        let record = StepRecord {
+            step: number,
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens,
+            trained_tokens: sum.trained_tokens as u64,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        self.metrics.push(&Record::Step(record))?;
+        self.state.record_step(&record);
+        self.state.epoch = step.epoch;
+        self.state.step_in_epoch = step.in_epoch + 1;
+        self.observer.step(&record, self.plan);
         Ok(record)
     }
 
-    fn evaluate(&mut self) -> Result<Goes, TrainError> {
-        let Some(validation) = self.validation else { return Ok(Goes::On) };
+    /// Evaluates the validation split; `Break` if the run is stopped meanwhile.
+    fn evaluate(&mut self) -> Result<ControlFlow<()>, TrainError> {
+        let Some(validation) = self.validation else { return Ok(ControlFlow::Continue(())) };
         let start = Instant::now();
-        let Plan { packing, settings, .. } = self.plan;
-        let watch = &mut *self.watch;
-        let mut hear = |heard: Heard<'_>| match heard {
-            Heard::Finding(finding) => watch.finding(finding),
-            Heard::Batch { done, of } => watch.evaluating(done, of),
+        let observer = &mut *self.observer;
+        let mut report = |event: EvaluationEvent<'_>| match event {
+            EvaluationEvent::Finding(finding) => observer.finding(finding),
+            EvaluationEvent::Batch { done, total } => observer.evaluating(done, total),
         };
-        let (network, stop) = (&*self.network, self.stop);
-        let sum = evaluate(network, validation, packing.batch_tokens, settings.unusable, stop, &mut hear)?;
-        let Some(sum) = sum else { return Ok(Goes::Stopped) };
+        let invalid_samples = self.plan.settings.invalid_samples;
+        let batch_tokens = self.plan.packing.batch_tokens;
+        let sum = evaluate(self.network, validation, batch_tokens, invalid_samples, self.stop, &mut report)?;
+        let Some(sum) = sum else { return Ok(ControlFlow::Break(())) };
+        self.record_evaluation(sum, start)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Writes an evaluation down and keeps the adapter where it is the best so far.
+    fn record_evaluation(&mut self, sum: LossSum, start: Instant) -> Result<(), TrainError> {
+        let step = self.state.step;
         let tokens = sum.trained_tokens.max(1) as f64;
+        let valid_loss = sum.loss / tokens;
+        if !valid_loss.is_finite() {
+            let learning_rate = self.plan.schedule.learning_rate(step);
+            let what = "validation loss";
+            return Err(TrainError::NotFinite { step, what, value: valid_loss, learning_rate });
+        }
         let record = EvaluationRecord {
-            step: self.progress.step,
-            valid_loss: sum.loss / tokens,
+            step,
+            valid_loss,
             valid_token_accuracy: sum.correct_tokens as f64 / tokens,
             valid_tokens: sum.trained_tokens as u64,
             seconds: start.elapsed().as_secs_f64(),
         };
-        if !record.valid_loss.is_finite() {
-            let learning_rate = self.plan.schedule.learning_rate(record.step);
-            let (step, value) = (record.step, record.valid_loss);
-            return Err(TrainError::NotFinite { step, what: "validation loss", value, learning_rate });
+        self.metrics.push(&Record::Evaluation(record))?;
+        let judgment = self.state.record_evaluation(&record);
+        self.observer.evaluation(&record, judgment.best);
+        if let Some(overfitting) = &judgment.overfitting {
+            self.observer.overfitting(overfitting);
         }
-        self.metrics.push(&record.to_json())?;
-        let judged = self.progress.evaluated(&record);
-        self.watch.evaluation(&record, judged.best);
-        if let Some(overfitting) = &judged.overfitting {
-            self.watch.overfitting(overfitting);
-        }
-        if judged.best {
+        if judgment.best {
             self.save_adapter()?;
         }
-        Ok(Goes::On)
+        Ok(())
     }
 
     fn out_of_patience(&self) -> bool {
-        let Progress { evaluations_since_best, .. } = self.progress;
-        self.plan.settings.patience.is_some_and(|patience| evaluations_since_best >= patience)
+        let evaluations = self.state.evaluations_since_best;
+        self.plan.settings.patience.is_some_and(|patience| evaluations >= patience)
     }
 
     fn save_adapter(&self) -> Result<(), TrainError> {
@@ -291,39 +302,38 @@ impl<K: Kernels> Trainer<'_, '_, K> {
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
-        if self.saved_at == Some(self.progress.step) {
+        if self.saved_at == Some(self.state.step) {
             return Ok(());
         }
         self.metrics.sync()?;
-        self.progress.metrics_bytes = self.metrics.bytes();
+        self.state.metrics_bytes = self.metrics.bytes();
         let base = self.plan.model.display().to_string();
         let keep = self.plan.settings.keep;
-        checkpoint::save(self.directory, self.network, &self.progress, &base, keep)?;
-        self.saved_at = Some(self.progress.step);
-        self.watch.saved(self.progress.step);
+        checkpoint::save(self.directory, self.network, &self.state, &base, keep)?;
+        self.saved_at = Some(self.state.step);
         Ok(())
     }
 
-    /// Saves where the run stands, because it was told to stop.
+    /// Saves the state of a run that was stopped from outside.
     fn stopped(&mut self) -> Result<Summary, TrainError> {
         self.save()?;
-        Err(TrainError::Stopped { step: self.progress.step, total: self.plan.steps })
+        Err(TrainError::Stopped { step: self.state.step, total: self.plan.steps })
     }
 }
 
 /// The losses of the last steps.
-struct Recent {
-    losses: std::collections::VecDeque<f64>,
-    most: usize,
+struct RecentLosses {
+    losses: VecDeque<f64>,
+    max: usize,
 }
 
-impl Recent {
-    fn new(total: u64) -> Recent {
-        Recent { losses: Default::default(), most: (total / 10).clamp(1, 100) as usize }
+impl RecentLosses {
+    fn new(total_steps: u64) -> RecentLosses {
+        RecentLosses { losses: VecDeque::new(), max: (total_steps / 10).clamp(1, 100) as usize }
     }
 
     fn push(&mut self, loss: f64) {
-        if self.losses.len() == self.most {
+        if self.losses.len() == self.max {
             self.losses.pop_front();
         }
         self.losses.push_back(loss);

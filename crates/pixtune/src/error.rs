@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
+use pixtune_infer::{AnswerError, ModelError};
 use pixtune_io::fix::TooLarge;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
@@ -33,6 +34,12 @@ pub enum Error {
     /// The tokenizer file could not be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A model directory cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A model cannot answer.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -105,6 +112,8 @@ impl Error {
             Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
+            Error::Model(error) => return hint_for_model(error).map(str::to_owned),
+            Error::Answer(_) => return None,
             Error::Signal { .. }
             | Error::Argument { .. }
             | Error::Tokenizer(_)
@@ -158,12 +167,8 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
             "remove the damaged checkpoint to continue from the previous one, or start over with `--force`"
         }
         TrainError::OtherModel { .. } => "prepare the data for this model with `pixtune prepare --model`",
-        TrainError::Tokenizer { .. } => {
-            "put the model's tekken.json beside its weights, or set `--tokenizer FILE`; `--tokenizer pixtral-12b` is the \
-             built-in tokenizer"
-        }
-        TrainError::Unusable { .. } => "train on the other samples with `--invalid-samples skip`",
-        TrainError::UnusableOnTheWay { .. } => {
+        TrainError::InvalidSamples { .. } => "train on the other samples with `--invalid-samples skip`",
+        TrainError::InvalidDuringRun { .. } => {
             "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
         }
         TrainError::NoSamples { .. } => "run `pixtune check` to see the problem of each line",
@@ -177,6 +182,19 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn hint_for_model(error: &ModelError) -> Option<&'static str> {
+    match error {
+        ModelError::Weights(error) => hint_for_weights(error),
+        ModelError::NoTokenizer { .. }
+        | ModelError::VocabularySize { .. }
+        | ModelError::ImageToken { .. } => Some(
+            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
+                 pixtral-12b`, the built-in tokenizer",
+        ),
+        _ => None,
+    }
 }
 
 fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {

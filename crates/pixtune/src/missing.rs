@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use pixtune_core::spelling::nearest;
+use pixtune_infer::ModelError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
@@ -34,14 +35,14 @@ fn read_failure(error: &Error) -> Option<(&Path, &io::Error)> {
         | Error::Prepare(PrepareError::Read(ReadError::Io { path, source }))
         | Error::Train(TrainError::Data(DataError::Read { path, source }))
         | Error::Tokenizer(TokenizerError::Io { path, source })
-        | Error::Train(TrainError::TokenizerFile(TokenizerError::Io { path, source }))
+        | Error::Model(ModelError::TokenizerFile(TokenizerError::Io { path, source }))
         | Error::Survey(SurveyError::Io { path, source })
         | Error::Adapter(AdapterError::Io { path, source })
         | Error::Convert(ConvertError::Read { path, source }) => (path, source),
         Error::Weights(error)
         | Error::Convert(ConvertError::Weights(error))
         | Error::Adapter(AdapterError::Weights(error))
-        | Error::Train(TrainError::Weights(error)) => match error {
+        | Error::Model(ModelError::Weights(error)) => match error {
             WeightsError::Io { path, source } | WeightsError::Config(ConfigError::Io { path, source }) => {
                 (path, source)
             }

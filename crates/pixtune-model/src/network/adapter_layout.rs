@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use pixtune_core::random::SplitMix64;
+
 use super::linear::Adapter;
 use super::lora::{Linear, LoraConfig, Region};
-use super::random::SplitMix;
 use super::shape::{ModelShape, StackShape};
 use crate::kernels::Lora;
 use crate::weights::{Module, Part, Spelling};
@@ -77,7 +78,7 @@ impl AdapterLayout {
         let mut parameters = vec![0.0; self.parameters()];
         for Adapter { lora, index } in self.modules.values() {
             let bound = 1.0 / (lora.inputs as f64).sqrt();
-            let mut random = SplitMix::new(seed ^ (*index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut random = SplitMix64::new(seed ^ (*index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             parameters[lora.a.clone()].fill_with(|| ((random.unit() * 2.0 - 1.0) * bound) as f32);
         }
         parameters

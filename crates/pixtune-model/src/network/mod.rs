@@ -18,7 +18,6 @@ mod memory;
 mod optimizer;
 mod pass;
 mod positions;
-mod random;
 mod shape;
 mod stack;
 mod vision;
@@ -35,7 +34,6 @@ pub use lora::{Linear, LoraConfig, Region, Targets};
 pub use memory::MemoryEstimate;
 pub use optimizer::OptimizerState;
 pub use pass::{LossSum, Pass};
-pub(crate) use random::SplitMix;
 pub use shape::{ModelShape, StackShape};
 use vision::Vision;
 

@@ -11,6 +11,7 @@ use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::rules;
 use pixtune_core::tokens::ChatEncoder;
+use pixtune_infer::sequence;
 use pixtune_io::encode::{EncodedLine, encode_line};
 use pixtune_io::image::Limits;
 use pixtune_io::parallel;
@@ -18,7 +19,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::read::discover::refuse_all_but_lines;
 use pixtune_io::read::records::{Framing, RawRow, Records};
 use pixtune_io::tokens::{Counted, Ids, count_line};
-use pixtune_model::network::{Image, Sequence};
+use pixtune_model::network::Sequence;
 
 /// A line may have this many bytes: two hundred images of a megabyte.
 const MAX_LINE: usize = 512 << 20;
@@ -327,16 +328,6 @@ impl DataFile {
 
 impl From<EncodedLine> for Sample {
     fn from(line: EncodedLine) -> Sample {
-        let bytes = line.bytes();
-        let mut trained = Vec::with_capacity(line.ids.len());
-        for run in &line.runs {
-            trained.extend(std::iter::repeat_n(run.trained, run.tokens));
-        }
-        let images = line.images.into_iter().map(|image| Image {
-            rows: image.grid.rows as usize,
-            columns: image.grid.columns as usize,
-            pixels: image.pixels.into(),
-        });
-        Sample { sequence: Sequence { ids: line.ids, trained, images: images.collect() }, bytes }
+        Sample { bytes: line.bytes(), sequence: sequence(line) }
     }
 }

@@ -1,4 +1,4 @@
-//! Batches made ready on other threads while the network works on the ones before.
+//! Batches loaded on other threads while the network works on the previous ones.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,49 +10,49 @@ use pixtune_model::network::Sequence;
 
 use super::{DataError, Dataset, Sample};
 
-/// A batch that is ready.
+/// A loaded batch.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Its samples.
     pub sequences: Vec<Sequence>,
-    /// Samples that turned out to be unusable.
+    /// Samples that turned out to be invalid.
     pub findings: Vec<Diagnostic>,
 }
 
-/// Samples that were loaded before, as many as the budget holds. The first to come stay: an epoch meets every sample once,
-/// so throwing out the oldest would throw out just what comes next.
+/// Decoded samples, as many as fit into a budget. The first ones stay: an epoch reads every sample once, so evicting the
+/// least recently used would evict exactly those that come next.
 #[derive(Debug)]
 pub struct Cache {
     budget: usize,
-    kept: Mutex<Kept>,
+    contents: Mutex<Contents>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Contents {
     samples: HashMap<u32, Arc<Sample>>,
     bytes: usize,
 }
 
 impl Cache {
-    /// A cache of so many bytes.
+    /// An empty cache of `budget` bytes.
     pub fn new(budget: usize) -> Cache {
-        Cache { budget, kept: Mutex::default() }
+        Cache { budget, contents: Mutex::default() }
     }
 
     fn get(&self, index: u32) -> Option<Arc<Sample>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).samples.get(&index).cloned()
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).samples.get(&index).cloned()
     }
 
     fn put(&self, index: u32, sample: &Arc<Sample>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.bytes + sample.bytes <= self.budget && !kept.samples.contains_key(&index) {
-            kept.bytes += sample.bytes;
-            kept.samples.insert(index, Arc::clone(sample));
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        if contents.bytes + sample.bytes <= self.budget && !contents.samples.contains_key(&index) {
+            contents.bytes += sample.bytes;
+            contents.samples.insert(index, Arc::clone(sample));
         }
     }
 }
 
-/// Batches in the order of their jobs.
+/// Loaded batches in the order of their jobs.
 #[derive(Debug)]
 pub struct Loader {
     ready: Receiver<Result<Loaded, DataError>>,
@@ -66,19 +66,19 @@ impl Iterator for Loader {
     }
 }
 
-/// What loading needs.
+/// What to load samples with.
 #[derive(Debug, Clone, Copy)]
 pub struct Loading<'d> {
-    /// Where samples come from.
+    /// The samples.
     pub dataset: &'d Dataset<'d>,
-    /// What was loaded before.
+    /// Samples that are decoded already.
     pub cache: &'d Cache,
     /// Threads to decode on.
     pub threads: usize,
 }
 
-/// Loads the samples of each job on threads of its own and lets `body` take them as they come. At most a few batches for
-/// each thread wait, so memory stays bounded whatever the data; what `body` leaves is not loaded.
+/// Loads the samples of each job, a batch, on other threads while `body` takes the batches. At most a few batches per thread
+/// wait to be taken, so memory is bounded; loading ends when `body` returns.
 pub fn with_loader<Jobs, Done>(loading: Loading<'_>, jobs: Jobs, body: impl FnOnce(Loader) -> Done) -> Done
 where
     Jobs: Iterator<Item = Vec<u32>> + Send,
@@ -90,7 +90,7 @@ where
     })
 }
 
-/// Why loading ends early: the receiver went away, or it has been told of an error.
+/// Loading ends early: the receiver is gone, or it got an error.
 struct Ended;
 
 fn fill(

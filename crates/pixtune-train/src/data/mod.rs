@@ -1,4 +1,4 @@
-//! The data of a run: an index of its samples, the order they come in, and their loading while the network works.
+//! The data of a run: an index of its samples, their order, and loading them while the network works.
 
 mod index;
 mod load;

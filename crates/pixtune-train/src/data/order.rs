@@ -1,38 +1,39 @@
-//! The order samples come in and how they share batches, decided from their lengths and the seed alone. A run that is
-//! resumed finds its place by deciding again.
+//! The order of samples and how they share batches, a function of their lengths and the seed. A resumed run computes it
+//! again.
+
+use pixtune_core::random::SplitMix64;
 
 use super::Entry;
-use crate::random::{Random, permutation};
 
-/// How samples are put together.
+/// How samples are packed into batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
-    /// Tokens a batch holds at most.
+    /// Maximum tokens per batch.
     pub batch_tokens: u32,
-    /// Batches of a step.
+    /// Batches per step.
     pub accumulate: u32,
-    /// What the order is drawn from.
+    /// Seed of the order.
     pub seed: u64,
 }
 
-/// One pass over all samples, cut into steps.
+/// One pass over all samples, split into steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
     packing: Packing,
     order: Vec<u32>,
-    /// For each step, where it ends in `order`.
+    /// For each step, its end in `order`.
     ends: Vec<u32>,
 }
 
 impl Epoch {
-    /// The epoch of this number: every sample once, in an order of its own. No sample is cut; each has to fit a batch.
+    /// The epoch of this number: every sample once, in a random order. No sample is truncated; each has to fit into a batch.
     pub fn new(entries: &[Entry], packing: Packing, number: u64) -> Epoch {
         let count = u32::try_from(entries.len()).expect("an index names its samples with 32 bits");
-        let order = permutation(count, &mut Random::new(packing.seed, number));
+        let order = SplitMix64::stream(packing.seed, number).permutation(count);
         Epoch::of(entries, order, packing)
     }
 
-    /// All samples once as they stand in the files, for evaluation.
+    /// All samples once, in the order of the files, for evaluation.
     pub fn in_file_order(entries: &[Entry], batch_tokens: u32) -> Epoch {
         let count = u32::try_from(entries.len()).expect("an index names its samples with 32 bits");
         Epoch::of(entries, (0..count).collect(), Packing { batch_tokens, accumulate: 1, seed: 0 })
@@ -55,7 +56,7 @@ impl Epoch {
         Epoch { packing, order, ends }
     }
 
-    /// How many steps it takes.
+    /// Number of steps.
     pub fn steps(&self) -> usize {
         self.ends.len()
     }
@@ -66,22 +67,23 @@ impl Epoch {
         &self.order[start as usize..self.ends[step] as usize]
     }
 
-    /// The batches of a step: of nearly the same number of tokens, so that none needs more memory or time than it must.
+    /// The batches of a step, balanced by tokens so that none needs more memory or time than necessary.
     pub fn batches(&self, entries: &[Entry], step: usize) -> Vec<Vec<u32>> {
         let samples = self.samples(step);
         let tokens = |sample: u32| entries[sample as usize].tokens;
         let mut longest_first = samples.to_vec();
         longest_first.sort_by_key(|&sample| std::cmp::Reverse(tokens(sample)));
-        // The longest first, each to the emptiest, is nearly even, but may pass a limit that the order of arrival did not.
+        // Longest first, each into the emptiest batch, is nearly balanced, but may exceed a limit that the order of arrival
+        // did not.
         let balanced = Bins::fill(self.packing, &longest_first, tokens);
         let bins = balanced.or_else(|| Bins::fill(self.packing, samples, tokens));
-        let mut bins = bins.expect("the step was ended before a sample that does not fit");
+        let mut bins = bins.expect("a step ends before a sample that does not fit");
         bins.retain(|bin| !bin.is_empty());
         bins
     }
 }
 
-/// The batches of a step while they are filled.
+/// The batches of a step while they are being filled.
 struct Bins {
     loads: Vec<u32>,
     batch_tokens: u32,
@@ -92,7 +94,7 @@ impl Bins {
         Bins { loads: vec![0; packing.accumulate.max(1) as usize], batch_tokens: packing.batch_tokens }
     }
 
-    /// Puts a sample into the emptiest bin; if it does not fit there, it fits nowhere.
+    /// Puts a sample into the emptiest bin and returns which; if it does not fit there, it fits nowhere.
     fn place(&mut self, tokens: u32) -> Option<usize> {
         let (bin, load) = self.loads.iter_mut().enumerate().min_by_key(|(_, load)| **load)?;
         let after = load.checked_add(tokens)?;
@@ -124,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_sample_comes_once_and_no_batch_passes_its_limit(
+        fn every_sample_comes_once_and_no_batch_exceeds_its_limit(
             tokens in prop::collection::vec(1_u32..100, 0..200),
             accumulate in 1_u32..5,
             seed: u64,
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_have_orders_of_their_own() {
+    fn epochs_have_different_orders() {
         let entries = entries(&[1; 100]);
         let packing = Packing { batch_tokens: 10, accumulate: 1, seed: 0 };
         let order = |number| Epoch::new(&entries, packing, number).order;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Ask a model about images, with or without an adapter, on the processor
+/// Generate an answer about images with a local model
 ///
-/// For looking at what a training did: the answer goes to standard output as it is made. The prompt is laid out as
-/// mistral-common 1.13.1 lays out a user's turn, images first; the tokenizer is tekken.json in the model's directory, or the
-/// vocabulary of Pixtral 12B where there is none and the model has its size.
+/// A quick look at what a training run changed: the answer is printed as it is generated, on the CPU, with or without an
+/// adapter. Images come before the prompt in one user message, laid out as by mistral-common 1.13.1. The tokenizer is
+/// tekken.json in the model directory; without one, it is the built-in vocabulary of Pixtral 12B.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -17,31 +17,31 @@ Examples:
   pixtune generate --model pixtral-12b --prompt \"A haiku about rust\" --temperature 0.7 --seed 1
 ")]
 pub struct GenerateArgs {
-    /// The model's directory, in either format
+    /// Model directory, in Hugging Face or Mistral format
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// A LoRA adapter in PEFT's files
+    /// LoRA adapter, in PEFT format
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// An image; may be given several times
+    /// Image; repeat for several
     #[arg(long = "image", value_name = "FILE")]
     pub images: Vec<PathBuf>,
-    /// What to ask
+    /// Prompt text
     #[arg(long)]
     pub prompt: String,
-    /// 0 always takes the most likely token; above it, tokens are drawn
+    /// Sampling temperature; 0 takes the most likely token
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f64,
-    /// Stop after so many tokens
+    /// Maximum tokens of the answer
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_tokens: usize,
-    /// What is drawn; the same seed gives the same answer
+    /// Sampling seed
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Threads; all processors without it. The answer does not depend on them
+    /// Number of threads, which the answer does not depend on [default: one per CPU]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Only the answer and errors
+    /// Print the answer and errors only
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -33,7 +33,7 @@ pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use stats::{MeasureArg, StatsArgs};
 pub use tokens::TokensArgs;
-pub use train::{TrainArgs, UnusableArg};
+pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
 
 /// From images and text to a fine-tuned, servable Pixtral.
 ///

@@ -56,9 +56,11 @@ fn reports_damaged_configuration_and_reads_it_as_pixtral() {
 #[test]
 fn rejects_invalid_input_before_computing() {
     let case = case(100);
-    case.run(ASK).ends(2).prints("has 357 tokens and the model 400");
+    case.run(ASK)
+        .ends(2)
+        .prints("`model/tekken.json` has 357 tokens, but the model in `model` has a vocabulary of 400");
     fs::remove_file(case.path("model/tekken.json")).unwrap();
-    case.run(ASK).ends(2).prints("the vocabulary of Pixtral 12B has 131072 tokens and the model 400");
+    case.run(ASK).ends(2).prints("the built-in vocabulary of Pixtral 12B has 131,072 tokens, but");
     let case = self::case(143);
     let with = |more: &[&str]| case.run(&[ASK, more].concat()).ends(2);
     with(&["--image", "missing.png"]).prints("cannot read `missing.png`: No such file");
@@ -72,5 +74,5 @@ fn rejects_invalid_input_before_computing() {
         .prints("cannot read `nowhere`")
         .prints("hint: the path is relative to the current directory `");
     let long = ["generate", "--model", "model", "--prompt", "ab?", "--max-tokens", "99999999"];
-    case.run(&long).ends(2).prints("pass the 1024000 this model reads");
+    case.run(&long).ends(2).prints("exceed the model's limit of 1,024,000 tokens");
 }

@@ -102,7 +102,7 @@ fn checkpoints(case: &Case, run: &str) -> Vec<String> {
 fn overfits_toy_dataset() {
     let case = case(&toy());
     let run = train(&case, &["--steps", "120", "--validation", "train.jsonl"]).ends(0).prints("best so far");
-    assert!(run.stdout.contains("run/adapter (of step "), "{}", run.stdout);
+    assert!(run.stdout.contains("run/adapter (step "), "{}", run.stdout);
     let (_, last) = losses(&case, "run").pop().unwrap();
     assert!(float(&last) < 0.05, "{last}");
     let (_, valid) = evaluations(&case, "run").pop().unwrap();
@@ -182,7 +182,7 @@ fn resumed_run_is_bit_identical() {
     fs::remove_dir_all(case.path("run/adapter")).unwrap();
     let metrics = case.read("run/metrics.jsonl");
     case.write("run/metrics.jsonl", &metrics[..metrics.len() - 200]);
-    train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("going on after step 9 of 12");
+    train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("resuming after step 9 of 12");
     assert!(adapter(&case, "run") == whole);
     assert_eq!(losses(&case, "run"), steps);
     assert_eq!(evaluations(&case, "run"), evaluated);
@@ -206,7 +206,7 @@ fn interrupted_run_saves_and_resumes_bit_identically() {
         Command::new("kill").args([&format!("-{signal}"), &running.id().to_string()]).status().unwrap();
         assert_eq!(running.wait().unwrap().code(), Some(2));
         assert_eq!(checkpoints(&case, "run").len(), 1, "it was saved");
-        train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("going on after step");
+        train(&case, &[&more[..], &["--resume"]].concat()).ends(0).prints("resuming after step");
         let resumed = adapter(&case, "run");
         train(&case, &[&more[..], &["--force"]].concat()).ends(0);
         assert!(adapter(&case, "run") == resumed, "{signal}");
@@ -240,7 +240,7 @@ fn full_disk_keeps_the_last_checkpoint() {
     assert_eq!(checkpoints(&case, "run"), ["step-2"], "nothing half-written is left");
     train(&case, &["--steps", "4", "--save-every", "2", "--resume"])
         .ends(0)
-        .prints("going on after step 2 of 4");
+        .prints("resuming after step 2 of 4");
 }
 
 #[test]
@@ -249,12 +249,12 @@ fn rejects_second_run_in_the_same_directory() {
     fs::create_dir(case.path("run")).unwrap();
     let lock = fs::File::create(case.path("run/.lock")).unwrap();
     lock.lock().unwrap();
-    train(&case, &["--steps", "2"]).ends(2).prints("another run works in `run`");
+    train(&case, &["--steps", "2"]).ends(2).prints("another run is writing to `run`");
     drop(lock);
     train(&case, &["--steps", "2"]).ends(0);
     train(&case, &["--steps", "2"])
         .ends(2)
-        .prints("`run` is already there")
+        .prints("`run` already exists")
         .prints("continue it with `--resume`");
     case.write("other/file", "mine");
     case.run(&[&TOY[..6], &["other", "--steps", "2", "--force"]].concat()).ends(2).prints("is not replaced");
@@ -270,7 +270,7 @@ fn stops_at_a_loss_that_is_not_finite() {
         ]
         .concat(),
     );
-    run.ends(2).prints("so the step was not taken").prints("try a lower `--learning-rate`");
+    run.ends(2).prints(" failed: the ").prints("try a lower `--learning-rate`");
     assert!(!case.read("run/metrics.jsonl").contains("NaN"));
 }
 
@@ -301,7 +301,7 @@ fn reports_samples_that_cannot_be_used() {
         train(&case, &["--steps", "2"]).ends(2).prints(finding);
         train(&case, &["--steps", "2", "--invalid-samples", "skip"])
             .ends(2)
-            .prints("`train.jsonl` have no sample that can be trained on");
+            .prints("no sample in `train.jsonl` can be trained on");
     }
 }
 
@@ -320,7 +320,7 @@ fn image_that_becomes_unreadable_ends_the_run_or_is_skipped() {
     train(&case, &more)
         .ends(2)
         .prints("error[image-unreadable]: train.jsonl:6")
-        .prints("cannot be trained on after all");
+        .prints("invalid sample found during the run");
     train(&case, &[&more[..], &["--resume", "--invalid-samples", "skip"]].concat())
         .ends(1)
         .prints("train.jsonl:6");
@@ -330,10 +330,10 @@ fn image_that_becomes_unreadable_ends_the_run_or_is_skipped() {
 fn checks_validation_data() {
     let case = case(&toy());
     case.write("empty.jsonl", "");
-    train(&case, &["--validation", "empty.jsonl"]).ends(2).prints("`empty.jsonl` have no sample");
+    train(&case, &["--validation", "empty.jsonl"]).ends(2).prints("no sample in `empty.jsonl`");
     train(&case, &["--patience", "2"]).ends(2).prints("--patience needs validation data");
     train(&case, &["--validation", "none.jsonl"]).ends(2).prints("cannot read `none.jsonl`");
-    train(&case, &["--steps", "2"]).ends(0).prints("nothing is held out");
+    train(&case, &["--steps", "2"]).ends(0).prints("no validation data");
 }
 
 #[test]
@@ -343,12 +343,12 @@ fn patience_ends_the_run_and_keeps_the_best_adapter() {
     let case = case(&samples);
     case.write("valid.jsonl", held_out.concat());
     let more = ["--validation", "valid.jsonl", "--steps", "400", "--eval-every", "5", "--patience", "3"];
-    let run = train(&case, &more).ends(0).prints("warning: overfitting: validation rose from");
-    assert!(run.stdout.contains("ended early: validation got no better"), "{}", run.stdout);
+    let run = train(&case, &more).ends(0).prints("warning: overfitting: the validation loss rose from");
+    assert!(run.stdout.contains("stopped early: validation did not improve"), "{}", run.stdout);
     let valid: Vec<f64> = evaluations(&case, "run").iter().skip(1).map(|(_, loss)| float(loss)).collect();
     let best = valid.iter().copied().fold(f64::INFINITY, f64::min);
     let best_step = 5 * (1 + valid.iter().position(|loss| *loss == best).unwrap());
-    assert!(run.stdout.contains(&format!("(of step {best_step}, the best)")), "{}", run.stdout);
+    assert!(run.stdout.contains(&format!("(step {best_step}, the best)")), "{}", run.stdout);
     assert_eq!(valid.len(), best_step / 5 + 3);
 }
 
@@ -356,10 +356,10 @@ fn patience_ends_the_run_and_keeps_the_best_adapter() {
 fn rejects_missing_or_mismatching_tokenizer() {
     let case = case(&toy());
     fs::rename(case.path("model/tekken.json"), case.path("tekken.json")).unwrap();
-    train(&case, &["--steps", "2"]).ends(2).prints("there is no tekken.json").prints("--tokenizer FILE");
+    train(&case, &["--steps", "2"]).ends(2).prints("`model` has no tekken.json").prints("--tokenizer FILE");
     train(&case, &["--steps", "2", "--tokenizer", "pixtral-12b"])
         .ends(2)
-        .prints("the tokenizer has 131072 tokens, the model 400");
+        .prints("has 131,072 tokens, but the model in `model` has a vocabulary of 400");
     case.write("broken.json", "{}");
     train(&case, &["--steps", "2", "--tokenizer", "broken.json"]).ends(2).prints("`broken.json`");
     train(&case, &["--steps", "2", "--tokenizer", "tekken.json"]).ends(0);
@@ -374,10 +374,10 @@ fn rejects_data_prepared_for_another_model() {
     let run = || case.run(&["train", "--model", "model", "--data", "data", "--out", "run", "--steps", "1"]);
     run()
         .ends(2)
-        .prints("was prepared for mistral-small-3.1 (patches of 14 pixels merged 2x2")
+        .prints("was written for mistral-small-3.1 (patches of 14 pixels merged 2x2")
         .prints("the model here has patches of 16 pixels merged 1x1 and sides up to 128");
     case.write("data/manifest.json", manifest("gpt-4o"));
-    run().ends(2).prints("was prepared for `gpt-4o`");
+    run().ends(2).prints("was written for `gpt-4o`");
     case.write("data/manifest.json", "[]");
     run().ends(2).prints("is not a manifest of `pixtune prepare`");
     case.write(
@@ -405,27 +405,27 @@ fn rejects_checkpoint_that_does_not_match_its_configuration() {
 fn does_not_resume_a_different_run() {
     let case = case(&toy());
     train(&case, &["--steps", "2"]).ends(0);
-    train(&case, &["--steps", "3", "--resume"]).ends(2).prints("`steps` was 2, now it is 3");
+    train(&case, &["--steps", "3", "--resume"]).ends(2).prints("`steps` was 2, is 3");
     case.write("train.jsonl", toy()[..3].concat());
     train(&case, &["--steps", "2", "--resume"]).ends(2).prints("`input train.jsonl` was");
     case.write("train.jsonl", toy().concat());
     case.write("run/checkpoints/step-2/state.json", "{}");
-    train(&case, &["--steps", "2", "--resume"]).ends(2).prints("state.json` is damaged: it has no `recent`");
+    train(&case, &["--steps", "2", "--resume"]).ends(2).prints("state.json` is damaged: it has no `step`");
 }
 
 #[test]
 fn rejects_invalid_settings_before_reading() {
     let case = Case::new();
     for (more, message) in [
-        (["--learning-rate", "0"], "--learning-rate is a number above 0"),
-        (["--learning-rate", "NaN"], "--learning-rate is a number above 0"),
+        (["--learning-rate", "0"], "--learning-rate must be a number above 0"),
+        (["--learning-rate", "NaN"], "--learning-rate must be a number above 0"),
         (["--weight-decay", "-1"], "--weight-decay"),
-        (["--epochs", "0"], "a run has at least one step"),
-        (["--warmup", "2.5"], "is neither a share"),
+        (["--epochs", "0"], "--epochs and --steps must be at least 1"),
+        (["--warmup", "2.5"], "is neither a fraction"),
         (["--targets", "lm_head"], "is not a target"),
         (["--lora-rank", "0"], "the LoRA rank must be between 1 and 4096"),
-        (["--batch-tokens", "0"], "a step has at least one batch"),
-        (["--eval-every", "0"], "at least one step"),
+        (["--batch-tokens", "0"], "--batch-tokens must be at least 1"),
+        (["--eval-every", "0"], "--eval-every must be at least 1"),
     ] {
         let more = [more[0].to_owned() + "=" + more[1]];
         let args: Vec<&str> = ["train", "--model", "m", "--data", "d", "--out", "o", &more[0]].to_vec();
@@ -448,7 +448,7 @@ fn dry_run_prints_the_plan_and_writes_nothing() {
 
 /// The table without the times of this machine.
 fn without_times(table: &str) -> String {
-    let kept = |line: &&str| !line.starts_with("measured") && !line.starts_with("in all");
+    let kept = |line: &&str| !line.starts_with("measured") && !line.starts_with("total");
     table.lines().filter(kept).map(|line| format!("{line}\n")).collect()
 }
 

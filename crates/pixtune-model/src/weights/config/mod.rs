@@ -3,6 +3,7 @@
 mod hf;
 mod keys;
 mod native;
+mod spec;
 mod write;
 
 use std::fs::File;

@@ -1,11 +1,11 @@
-//! What a run trains on, and whether it may.
+//! The data of a run, and whether it can be trained on.
 
 use std::path::{Path, PathBuf};
 
+use pixtune_infer::ModelDirectory;
 use pixtune_train::TrainError;
 use pixtune_train::data::{DataFiles, Dataset};
-use pixtune_train::model::Model;
-use pixtune_train::settings::{Settings, Unusable};
+use pixtune_train::settings::{InvalidSamples, Settings};
 
 use super::view::View;
 use crate::Outcome;
@@ -19,86 +19,87 @@ pub struct Data<'m> {
 }
 
 impl<'m> Data<'m> {
-    /// Reads every line once, and refuses a run that has nothing to train on or would leave out samples unasked.
+    /// Reads every sample once. Refuses data that has nothing to train on, or invalid samples that are not to be skipped.
     pub fn index(
         args: &TrainArgs,
         files: &DataFiles,
-        model: &'m Model,
+        model: &'m ModelDirectory,
         settings: &Settings,
-        ui: &mut View,
+        view: &mut View,
     ) -> Result<Data<'m>, Error> {
-        let index = |paths: &[PathBuf], ui: &mut View| {
+        let index = |paths: &[PathBuf], view: &mut View| {
             let Settings { batch_tokens, threads, .. } = *settings;
-            Dataset::index(paths, model.encoder(), batch_tokens as usize, threads, ui)
+            Dataset::index(paths, model.encoder(), batch_tokens as usize, threads, view)
                 .map_err(TrainError::from)
         };
-        let train = index(&files.train, ui)?;
+        let train = index(&files.train, view)?;
         let validation = match &files.validation[..] {
             [] => None,
-            paths => Some(index(paths, ui)?),
+            paths => Some(index(paths, view)?),
         };
         let mut data = Data { train, validation };
-        data.tell_changed_files(files, ui);
-        data.refuse_unusable(settings)?;
-        data.refuse_empty(args, ui)?;
+        data.warn_of_changed_files(files, view);
+        data.refuse_invalid(settings)?;
+        data.refuse_empty(args, view)?;
         Ok(data)
     }
 
-    fn sets(&self) -> impl Iterator<Item = &Dataset<'m>> {
+    fn datasets(&self) -> impl Iterator<Item = &Dataset<'m>> {
         std::iter::once(&self.train).chain(&self.validation)
     }
 
-    fn unusable(&self) -> u64 {
-        self.sets().flat_map(|data| data.unusable().values()).sum()
+    fn invalid(&self) -> u64 {
+        self.datasets().flat_map(|dataset| dataset.unusable().values()).sum()
     }
 
-    fn refuse_unusable(&self, settings: &Settings) -> Result<(), TrainError> {
-        let (unusable, usable) =
-            (self.unusable(), self.sets().map(|data| data.entries().len() as u64).sum::<u64>());
-        if unusable > 0 && settings.unusable == Unusable::Refuse {
-            return Err(TrainError::Unusable { unusable, samples: usable + unusable });
+    fn refuse_invalid(&self, settings: &Settings) -> Result<(), TrainError> {
+        let invalid = self.invalid();
+        if invalid == 0 || settings.invalid_samples == InvalidSamples::Skip {
+            return Ok(());
         }
-        Ok(())
+        let valid: u64 = self.datasets().map(|dataset| dataset.entries().len() as u64).sum();
+        Err(TrainError::InvalidSamples { invalid, samples: valid + invalid })
     }
 
-    fn refuse_empty(&mut self, args: &TrainArgs, ui: &View) -> Result<(), TrainError> {
-        let names = |data: &Dataset<'_>| {
-            data.files().iter().map(|file| format!("`{}`", file.name)).collect::<Vec<_>>().join(", ")
-        };
+    fn refuse_empty(&mut self, args: &TrainArgs, view: &View) -> Result<(), TrainError> {
         if self.train.entries().is_empty() {
-            return Err(TrainError::NoSamples { what: names(&self.train) });
+            return Err(TrainError::NoSamples { files: names(&self.train) });
         }
-        let empty = self.validation.take_if(|data| data.entries().is_empty());
+        let empty = self.validation.take_if(|dataset| dataset.entries().is_empty());
         if let Some(empty) = empty {
             if args.validation.is_some() {
-                return Err(TrainError::NoSamples { what: names(&empty) });
+                return Err(TrainError::NoSamples { files: names(&empty) });
             }
-            ui.note(&format!("{} has no sample", names(&empty)));
+            view.note(&format!("no sample in {}", names(&empty)));
         }
         match (&self.validation, args.patience) {
+            (Some(_), _) => Ok(()),
             (None, Some(_)) => Err(TrainError::Setting {
-                reason: "--patience needs validation data: without it no evaluation can be better or worse"
-                    .to_owned(),
+                reason: "--patience needs validation data: without it there are no evaluations".to_owned(),
             }),
             (None, None) => {
-                ui.note("nothing is held out: the last adapter is kept, and overfitting cannot be seen");
+                view.note("no validation data: the last adapter is kept, and overfitting cannot be detected");
                 Ok(())
             }
-            _ => Ok(()),
         }
     }
 
-    /// The data may have been edited since it was prepared; that is allowed, but it is told.
-    fn tell_changed_files(&self, files: &DataFiles, ui: &View) {
+    /// The data may have been edited since it was prepared. That is allowed, but worth knowing.
+    fn warn_of_changed_files(&self, files: &DataFiles, view: &View) {
         let Some(manifest) = &files.manifest else { return };
-        for file in self.sets().flat_map(Dataset::files) {
+        for file in self.datasets().flat_map(Dataset::files) {
             if manifest.hash_of(Path::new(&file.name)).is_some_and(|hash| hash != file.blake3) {
-                ui.note(&format!("`{}` is not as `prepare` wrote it: it was changed since", file.name));
+                view.note(&format!("warning: `{}` was changed after `prepare` wrote it", file.name));
             }
         }
     }
 
-    pub fn outcome(&self, left_out: u64) -> Outcome {
-        if self.unusable() + left_out > 0 { Outcome::Findings } else { Outcome::Fine }
+    /// The outcome of a run that skipped `skipped` samples on the way.
+    pub fn outcome(&self, skipped: u64) -> Outcome {
+        if self.invalid() + skipped > 0 { Outcome::Findings } else { Outcome::Fine }
     }
+}
+
+fn names(dataset: &Dataset<'_>) -> String {
+    dataset.files().iter().map(|file| format!("`{}`", file.name)).collect::<Vec<_>>().join(", ")
 }

@@ -9,85 +9,122 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixtune_core::text::grouped;
+use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
-use pixtune_model::kernels::CpuKernels;
+use pixtune_model::kernels::{Device, DeviceTask, Kernels};
 use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
-use pixtune_train::data::data_files;
-use pixtune_train::directory::{Directory, Start, names};
+use pixtune_train::data::{DataFiles, data_files};
+use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
-use pixtune_train::model::{Choice, Model};
-use pixtune_train::progress::Progress;
-use pixtune_train::settings::{Length, Plan, Settings, Unusable};
+use pixtune_train::inputs::{check_manifest, model_inputs};
+use pixtune_train::plan::RunPlan;
+use pixtune_train::settings::{InvalidSamples, Length, Settings};
+use pixtune_train::state::RunState;
 use pixtune_train::trainer::{Run, train};
 use pixtune_train::{TrainError, checkpoint, report};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use self::data::Data;
 use self::view::View;
 use crate::Outcome;
-use crate::args::{TrainArgs, UnusableArg};
+use crate::args::{DeviceArg, InvalidSamplesArg, TrainArgs};
 use crate::error::Error;
 use crate::ui::{self, Format};
 
+/// Trains an adapter, or only prints the plan.
 pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let settings = settings(args)?;
-    let options = NetworkOptions {
-        activation_budget: args
-            .activation_memory
-            .as_deref()
-            .map(parse_bytes)
-            .transpose()
-            .map_err(Error::argument)?,
-    };
-    let stop = stop_when_asked()?;
-    let mut ui = View::new(args.format, args.quiet);
-    let model = Model::open(&args.model, &choice(args))?;
-    model.checkpoint().config().warnings().for_each(|warning| ui.note(&format!("warning: {warning}")));
+    let options = network_options(args)?;
+    let stop = stop_on_signals()?;
+    let mut view = View::new(args.format, args.quiet);
+    let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     let files = data_files(&args.data, args.validation.as_deref()).map_err(TrainError::from)?;
-    if let Some(remark) =
-        files.manifest.as_ref().map(|manifest| model.check_manifest(manifest)).transpose()?.flatten()
-    {
-        ui.note(&format!("warning: {remark}"));
-    }
-    let directory = if args.dry_run { None } else { Some(Directory::open(&args.out, start(args))?) };
-    let data = Data::index(args, &files, &model, &settings, &mut ui)?;
-    let plan =
-        Plan::new(settings, args.model.clone(), model.inputs()?, &data.train, data.validation.as_ref())?;
-    let kernels =
-        CpuKernels::new(plan.settings.threads).map_err(NetworkError::from).map_err(TrainError::from)?;
-    let mut network =
-        Network::load(kernels, model.checkpoint(), &plan.settings.lora, options).map_err(TrainError::from)?;
-    let Some(directory) = directory else {
-        let forecast = forecast(&plan, &mut network, &data.train)?;
-        ui.end();
-        tell(args.format, &tables::forecast(&plan, &forecast), &tables::forecast_json(&plan, &forecast))?;
-        return Ok(data.outcome(0));
+    print_warnings(&model, &files, &view)?;
+    let directory = match args.dry_run {
+        true => None,
+        false => Some(RunDirectory::open(&args.out, start(args))?),
     };
-    let plan_json = plan.to_json(network.trained_parameters());
-    let progress = match args.resume {
-        true => resume(&plan, &directory, &mut network, &ui)?,
-        false => Progress::default(),
-    };
-    directory.write(names::PLAN, plan_json.as_bytes())?;
-    ui.note(tables::plan(&plan, network.trained_parameters()).trim_end());
-    ui.begin(&plan, &progress);
-    let run = Run {
+    let data = Data::index(args, &files, &model, &settings, &mut view)?;
+    let inputs = model_inputs(&model)?;
+    let plan = RunPlan::new(settings, args.model.clone(), inputs, &data.train, data.validation.as_ref())?;
+    let directory = directory.as_ref();
+    let job = Job {
+        args,
         plan: &plan,
-        network: &mut network,
-        train: &data.train,
-        validation: data.validation.as_ref(),
-        directory: &directory,
+        model: &model,
+        options,
+        data: &data,
+        directory,
         stop: &stop,
+        view: &mut view,
     };
-    let result = train(run, progress, &mut ui);
-    ui.end();
-    report::write(&directory, &plan)?;
-    let summary = result?;
-    tell(args.format, &tables::closing(args, &plan, &summary, &ui), &tables::summary_json(&summary))?;
-    Ok(data.outcome(summary.left_out))
+    device(args).run(plan.settings.threads, job).map_err(NetworkError::from).map_err(TrainError::from)?
 }
 
-fn tell(format: Format, table: &str, json: &str) -> Result<(), Error> {
-    ui::put(if format == Format::Json { json } else { table })
+/// A run that can start.
+struct Job<'j> {
+    args: &'j TrainArgs,
+    plan: &'j RunPlan,
+    model: &'j ModelDirectory,
+    options: NetworkOptions,
+    data: &'j Data<'j>,
+    /// The output; `None` for a dry run.
+    directory: Option<&'j RunDirectory>,
+    stop: &'j AtomicBool,
+    view: &'j mut View,
+}
+
+impl DeviceTask for Job<'_> {
+    type Output = Result<Outcome, Error>;
+
+    fn run<K: Kernels>(self, kernels: K) -> Result<Outcome, Error> {
+        let lora = &self.plan.settings.lora;
+        let network = Network::load(kernels, self.model.checkpoint(), lora, self.options);
+        let mut network = network.map_err(TrainError::from)?;
+        match self.directory {
+            None => self.dry_run(&mut network),
+            Some(directory) => self.train(&mut network, directory),
+        }
+    }
+}
+
+impl Job<'_> {
+    fn dry_run<K: Kernels>(self, network: &mut Network<'_, K>) -> Result<Outcome, Error> {
+        let forecast = forecast(self.plan, network, &self.data.train)?;
+        self.view.end();
+        ui::put(&match self.args.format {
+            Format::Json => tables::forecast_json(self.plan, &forecast),
+            Format::Human => tables::forecast(self.plan, &forecast),
+        })?;
+        Ok(self.data.outcome(0))
+    }
+
+    fn train<K: Kernels>(
+        self,
+        network: &mut Network<'_, K>,
+        directory: &RunDirectory,
+    ) -> Result<Outcome, Error> {
+        let Job { args, plan, data, stop, view, .. } = self;
+        let plan_json = plan.to_json(network.trained_parameters());
+        let state = match args.resume {
+            true => resume(plan, directory, network, view)?,
+            false => RunState::default(),
+        };
+        directory.write(names::PLAN, plan_json.as_bytes())?;
+        view.note(tables::plan(plan, network.trained_parameters()).trim_end());
+        view.begin(plan, &state);
+        let validation = data.validation.as_ref();
+        let run = Run { plan, network, train: &data.train, validation, directory, stop };
+        let result = train(run, state, view);
+        view.end();
+        report::write(directory, plan)?;
+        let summary = result?;
+        ui::put(&match args.format {
+            Format::Json => tables::summary_json(&summary),
+            Format::Human => tables::summary(args, plan, &summary, view),
+        })?;
+        Ok(data.outcome(summary.skipped))
+    }
 }
 
 fn settings(args: &TrainArgs) -> Result<Settings, Error> {
@@ -117,9 +154,9 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
         save_every: args.save_every,
         keep: args.keep_checkpoints,
         seed: args.seed,
-        unusable: match args.invalid_samples {
-            UnusableArg::Refuse => Unusable::Refuse,
-            UnusableArg::Skip => Unusable::Skip,
+        invalid_samples: match args.invalid_samples {
+            InvalidSamplesArg::Refuse => InvalidSamples::Refuse,
+            InvalidSamplesArg::Skip => InvalidSamples::Skip,
         },
         threads: args.threads.map_or(available, usize::from),
         cache_bytes: usize::try_from(cache).map_err(Error::argument)?,
@@ -128,11 +165,22 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-fn choice(args: &TrainArgs) -> Choice {
+fn network_options(args: &TrainArgs) -> Result<NetworkOptions, Error> {
+    let budget = args.activation_memory.as_deref().map(parse_bytes).transpose();
+    Ok(NetworkOptions { activation_budget: budget.map_err(Error::argument)? })
+}
+
+fn device(args: &TrainArgs) -> Device {
+    match args.device {
+        DeviceArg::Cpu => Device::Cpu,
+    }
+}
+
+fn tokenizer_source(args: &TrainArgs) -> TokenizerSource {
     match &args.tokenizer {
-        None => Choice::Beside,
-        Some(name) if name == Path::new("pixtral-12b") => Choice::BuiltIn,
-        Some(path) => Choice::File(path.clone()),
+        None => TokenizerSource::Directory,
+        Some(name) if name == Path::new("pixtral-12b") => TokenizerSource::BuiltIn,
+        Some(path) => TokenizerSource::File(path.clone()),
     }
 }
 
@@ -144,31 +192,38 @@ fn start(args: &TrainArgs) -> Start {
     }
 }
 
-/// Ctrl-C and SIGTERM ask for an end after the batch under way; a second Ctrl-C ends at once.
-fn stop_when_asked() -> Result<Arc<AtomicBool>, Error> {
+/// Prints what is doubtful about the model's configuration and about the data it was prepared for.
+fn print_warnings(model: &ModelDirectory, files: &DataFiles, view: &View) -> Result<(), Error> {
+    let manifest = files.manifest.as_ref().map(|manifest| check_manifest(model, manifest)).transpose()?;
+    let warnings = model.checkpoint().config().warnings().chain(manifest.flatten());
+    warnings.for_each(|warning| view.note(&format!("warning: {warning}")));
+    Ok(())
+}
+
+/// The first Ctrl-C or SIGTERM stops the run after the current batch, a second Ctrl-C at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let failed = |source| Error::Signal { source };
-    // The order matters: the first signal finds the flag down and only raises it.
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, Arc::clone(&stop))
-        .map_err(failed)?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    // The order matters: the first signal finds the flag unset and only sets it.
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop)).map_err(failed)?;
+    for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
     Ok(stop)
 }
 
-/// Goes on from the newest checkpoint of the same run.
-fn resume(
-    plan: &Plan,
-    directory: &Directory,
-    network: &mut Network<'_, CpuKernels>,
-    ui: &View,
-) -> Result<Progress, TrainError> {
-    plan.check_same(directory)?;
-    let progress = checkpoint::restore(directory, network)?;
-    match progress.step {
-        0 => ui.note("no checkpoint was written yet: starting from the beginning"),
-        step => ui.note(&format!("going on after step {} of {}", grouped(step), grouped(plan.steps))),
+/// Restores the newest checkpoint of the same run.
+fn resume<K: Kernels>(
+    plan: &RunPlan,
+    directory: &RunDirectory,
+    network: &mut Network<'_, K>,
+    view: &View,
+) -> Result<RunState, TrainError> {
+    plan.check_resumes(directory)?;
+    let state = checkpoint::restore(directory, network)?;
+    match state.step {
+        0 => view.note("no checkpoint was written yet: starting from the beginning"),
+        step => view.note(&format!("resuming after step {} of {}", grouped(step), grouped(plan.steps))),
     }
-    Ok(progress)
+    Ok(state)
 }

@@ -1,180 +1,187 @@
-//! What a run says of itself: its plan, its forecast and its end, for people and for machines.
+//! Plan, forecast and summary of a run, as tables for people and as JSON for machines.
 
 use std::fmt::Write as _;
 
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::json::{self, fixed, list, object};
+use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_train::directory::names;
-use pixtune_train::dry_run::Forecast;
-use pixtune_train::progress::Progress;
-use pixtune_train::settings::Plan;
+use pixtune_train::dry_run::{Forecast, MeasuredStep};
+use pixtune_train::plan::{DatasetSize, RunPlan};
+use pixtune_train::state::RunState;
 use pixtune_train::trainer::Summary;
 
 use super::view::{View, duration};
 use crate::args::TrainArgs;
 use crate::ui::bytes;
 
-/// The columns of a table of figures: a name and what it is.
-fn row(out: &mut String, name: &str, value: &str) {
-    let _ = writeln!(out, "{name:<16}{value}");
+/// Rows of a name and a text.
+#[derive(Default)]
+struct Table(String);
+
+impl Table {
+    fn row(&mut self, name: &str, text: &str) {
+        let _ = writeln!(self.0, "{name:<16}{text}");
+    }
 }
 
-/// What a run is going to do.
-pub fn plan(plan: &Plan, trained_parameters: usize) -> String {
-    let mut out = String::new();
-    let Plan { settings, steps, steps_per_epoch, eval_every, packing, .. } = plan;
+/// What a run will do.
+pub fn plan(plan: &RunPlan, trained_parameters: usize) -> String {
+    plan_table(plan, trained_parameters).0
+}
+
+fn plan_table(plan: &RunPlan, trained_parameters: usize) -> Table {
+    let RunPlan { settings, steps, steps_per_epoch, eval_every, packing, .. } = plan;
     let lora = &settings.lora;
-    let set = |[samples, tokens, trained]: [u64; 3], steps: String| {
-        let (samples, tokens, trained) = (counted(samples, "sample"), grouped(tokens), grouped(trained));
-        format!("{samples}, {tokens} tokens ({trained} trained), {steps}")
+    let parameters = counted(trained_parameters as u64, "trained parameter");
+    let adapter = format!("rank {}, alpha {}, {}: {parameters}", lora.rank, lora.alpha, lora.targets);
+    let epoch = format!("{}, {}", dataset(plan.train), counted(*steps_per_epoch, "step"));
+    let validation = match plan.validation {
+        None => "none".to_owned(),
+        Some(size) => format!("{}, every {}", dataset(size), counted(*eval_every, "step")),
     };
-    let parameters = grouped(trained_parameters as u64);
-    let adapter = format!(
-        "rank {}, alpha {}, {}: {parameters} trained parameters",
-        lora.rank, lora.alpha, lora.targets
-    );
-    row(&mut out, "adapter", &adapter);
-    row(&mut out, "an epoch", &set(plan.train, counted(*steps_per_epoch, "step")));
-    let held_out = match plan.validation {
-        [0, ..] => "none".to_owned(),
-        sizes => set(sizes, format!("every {}", counted(*eval_every, "step"))),
-    };
-    row(&mut out, "validation", &held_out);
-    let batches = match packing.accumulate {
-        1 => "1 batch".to_owned(),
-        many => format!("{} batches", grouped(u64::from(many))),
-    };
+    let batches = counted_as(u64::from(packing.accumulate), "batch", "batches");
     let run = format!(
-        "{}, each of {batches} of {} tokens at most",
+        "{}, each of {batches} of up to {}",
         counted(*steps, "step"),
-        grouped(u64::from(packing.batch_tokens)),
+        counted(u64::from(packing.batch_tokens), "token"),
     );
-    row(&mut out, "the run", &run);
     let warmup = counted(plan.schedule.warmup, "step");
-    let rate = format!("{} after {warmup} of warm-up, then half a cosine to 0", settings.learning_rate);
-    row(&mut out, "learning rate", &rate);
-    out
+    let rate = format!("{} after {warmup} of warmup, then cosine decay to 0", settings.learning_rate);
+    let mut table = Table::default();
+    table.row("adapter", &adapter);
+    table.row("epoch", &epoch);
+    table.row("validation", &validation);
+    table.row("run", &run);
+    table.row("learning rate", &rate);
+    table
 }
 
-/// The answer to `--dry-run`.
-pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
-    let mut out = self::plan(plan, forecast.trained_parameters);
-    let memory = &forecast.memory;
-    let total = memory.total() + forecast.waiting;
-    let largest = grouped(forecast.largest_batch);
-    row(&mut out, "memory", &format!("{} for the largest batch, {largest} tokens", bytes(total)));
-    row(&mut out, "  weights", &bytes(memory.weights));
-    row(&mut out, "  adapter", &format!("{}, gradients and optimizer included", bytes(memory.adapter)));
-    let layers = memory.layers;
-    let recomputed = match memory.recomputed_layers {
-        0 => format!("{}, nothing is computed again", bytes(memory.saved)),
-        again => format!("{}, {again} of {layers} layers are computed again", bytes(memory.saved)),
-    };
-    row(&mut out, "  activations", &recomputed);
-    row(&mut out, "  in work", &bytes(memory.working));
-    row(&mut out, "  samples", &format!("{}, waiting or kept for the next epoch", bytes(forecast.waiting)));
-    for (index, step) in forecast.steps.iter().enumerate() {
-        let name = format!("measured {}", index + 1);
-        let rate = step.tokens as f64 / step.seconds.max(1e-9);
-        let seconds =
-            format!("{:.2} s for {} tokens, {rate:.0} tokens/s", step.seconds, grouped(step.tokens));
-        row(&mut out, &name, &seconds);
+fn dataset(DatasetSize { samples, tokens, trained_tokens }: DatasetSize) -> String {
+    let (samples, tokens) = (counted(samples, "sample"), counted(tokens, "token"));
+    format!("{samples}, {tokens} ({} trained)", grouped(trained_tokens))
+}
+
+/// What `--dry-run` prints.
+pub fn forecast(plan: &RunPlan, forecast: &Forecast) -> String {
+    let mut table = plan_table(plan, forecast.trained_parameters);
+    memory_rows(&mut table, forecast);
+    for (index, MeasuredStep { tokens, seconds }) in forecast.steps.iter().enumerate() {
+        let rate = *tokens as f64 / seconds.max(1e-9);
+        let text = format!("{seconds:.2} s for {}, {rate:.0} tokens/s", counted(*tokens, "token"));
+        table.row(&format!("measured {}", index + 1), &text);
     }
-    if let Some((seconds, evaluating)) = whole_run(plan, forecast) {
-        let evaluating = if plan.validation[0] == 0 {
-            String::new()
-        } else {
-            format!(", and about {} of evaluation", duration(evaluating))
+    if let Some((training, evaluation)) = total_seconds(plan, forecast) {
+        let evaluation = match plan.validation {
+            None => String::new(),
+            Some(_) => format!(", and about {} of evaluation", duration(evaluation)),
         };
-        row(&mut out, "in all", &format!("about {} of training{evaluating}", duration(seconds)));
+        table.row("total", &format!("about {} of training{evaluation}", duration(training)));
     }
-    out
+    table.0
 }
 
-/// Seconds of all steps, and of all evaluations: a forward pass is a third of a step or less.
-fn whole_run(plan: &Plan, forecast: &Forecast) -> Option<(f64, f64)> {
+fn memory_rows(table: &mut Table, forecast: &Forecast) {
+    let Forecast { memory, sample_bytes, .. } = forecast;
+    let total = bytes(memory.total() + sample_bytes);
+    let largest = counted(forecast.largest_batch, "token");
+    table.row("memory", &format!("{total} for the largest batch, {largest}"));
+    table.row("  weights", &bytes(memory.weights));
+    table.row("  adapter", &format!("{}, including gradients and optimizer", bytes(memory.adapter)));
+    let (recomputed, layers) = (memory.recomputed_layers, memory.layers);
+    let recomputed = match recomputed {
+        0 => "no layer is recomputed".to_owned(),
+        _ => format!("recomputed layers: {recomputed} of {layers}"),
+    };
+    table.row("  activations", &format!("{}, {recomputed}", bytes(memory.saved)));
+    table.row("  workspace", &bytes(memory.working));
+    table.row("  samples", &format!("{}, loaded ahead or cached for the next epoch", bytes(*sample_bytes)));
+}
+
+/// Seconds of all steps, and of all evaluations: a forward pass takes at most a third of a step.
+fn total_seconds(plan: &RunPlan, forecast: &Forecast) -> Option<(f64, f64)> {
     let epochs = plan.steps as f64 / plan.steps_per_epoch.max(1) as f64;
-    let training = forecast.seconds(plan.train[1])? * epochs;
+    let training = forecast.seconds(plan.train.tokens)? * epochs;
     let evaluations = plan.steps.div_ceil(plan.eval_every) + 1;
-    Some((training, forecast.seconds(plan.validation[1])? / 3.0 * evaluations as f64))
+    let evaluated = plan.validation.unwrap_or_default().tokens;
+    Some((training, forecast.seconds(evaluated)? / 3.0 * evaluations as f64))
 }
 
-pub fn forecast_json(plan: &Plan, forecast: &Forecast) -> String {
+/// [`forecast`] for machines.
+pub fn forecast_json(plan: &RunPlan, forecast: &Forecast) -> String {
     let memory = &forecast.memory;
-    let steps: Vec<String> = forecast
-        .steps
-        .iter()
-        .map(|step| format!("{{\"tokens\":{},\"seconds\":{:.4}}}", step.tokens, step.seconds))
-        .collect();
-    let [samples, tokens, trained] = plan.train;
-    format!(
-        "{{\"trained_parameters\":{},\"samples\":{samples},\"tokens\":{tokens},\"trained_tokens\":{trained},\
-         \"steps\":{},\"steps_per_epoch\":{},\"largest_batch\":{},\"memory\":{{\"weights\":{},\"adapter\":{},\
-         \"activations\":{},\"in_work\":{},\"samples\":{}}},\"recomputed_layers\":{},\"layers\":{},\"measured\":[{}]}}\n",
-        forecast.trained_parameters,
-        plan.steps,
-        plan.steps_per_epoch,
-        forecast.largest_batch,
-        memory.weights,
-        memory.adapter,
-        memory.saved,
-        memory.working,
-        forecast.waiting,
-        memory.recomputed_layers,
-        memory.layers,
-        steps.join(","),
-    )
+    let measured = |step: &MeasuredStep| {
+        let MeasuredStep { tokens, seconds } = *step;
+        object(move |measured| {
+            measured.field("tokens", tokens).field("seconds", fixed(seconds, 4));
+        })
+    };
+    let parts = object(|parts| {
+        parts
+            .field("weights", memory.weights)
+            .field("adapter", memory.adapter)
+            .field("activations", memory.saved)
+            .field("in_work", memory.working)
+            .field("samples", forecast.sample_bytes);
+    });
+    let line = json::text(object(|line| {
+        line.field("trained_parameters", forecast.trained_parameters)
+            .field("samples", plan.train.samples)
+            .field("tokens", plan.train.tokens)
+            .field("trained_tokens", plan.train.trained_tokens)
+            .field("steps", plan.steps)
+            .field("steps_per_epoch", plan.steps_per_epoch)
+            .field("largest_batch", forecast.largest_batch)
+            .field("memory", parts)
+            .field("recomputed_layers", memory.recomputed_layers)
+            .field("layers", memory.layers)
+            .field("measured", list(forecast.steps.iter().map(measured)));
+    }));
+    line + "\n"
 }
 
-/// How a run ended.
-pub fn closing(args: &TrainArgs, plan: &Plan, summary: &Summary, ui: &View) -> String {
-    let mut out = String::new();
-    let Progress { step, tokens, baseline, best, last_evaluation, .. } = summary.progress;
-    let early = if summary.stopped_early { ", ended early: validation got no better" } else { "" };
-    let time = duration(ui.seconds());
-    row(
-        &mut out,
-        "trained",
-        &format!(
-            "{} of {}, {} tokens, {time}{early}",
-            counted(step, "step"),
-            grouped(plan.steps),
-            grouped(tokens)
-        ),
-    );
-    if let (Some(first), Some(last)) = (ui.first_loss(), summary.final_loss) {
-        row(&mut out, "loss", &format!("{first:.4} → {last:.4}"));
+/// The result of a run.
+pub fn summary(args: &TrainArgs, plan: &RunPlan, summary: &Summary, view: &View) -> String {
+    let RunState { step, tokens, baseline, best, last_evaluation, .. } = summary.state;
+    let mut table = Table::default();
+    let early = if summary.stopped_early { ", stopped early: validation did not improve" } else { "" };
+    let (steps, tokens) = (counted(plan.steps, "step"), counted(tokens, "token"));
+    let time = duration(view.seconds());
+    table.row("trained", &format!("{} of {steps}, {tokens}, {time}{early}", grouped(step)));
+    if let (Some(first), Some(last)) = (view.first_loss(), summary.final_loss) {
+        table.row("loss", &format!("{first:.4} → {last:.4}"));
     }
-    if let (Some((at, loss)), Some(before)) = (best, baseline) {
+    if let (Some(best), Some(baseline)) = (best, baseline) {
         let last = match last_evaluation {
-            Some((last, loss)) if last != at => format!(", {loss:.4} at the end"),
+            Some(last) if last.step != best.step => format!(", {:.4} at the end", last.loss),
             _ => String::new(),
         };
-        let text = format!("{before:.4} → {loss:.4} at step {}{last}", grouped(at));
-        row(&mut out, "validation", &text);
-        if loss >= before {
-            out.push_str("                no better than without an adapter\n");
+        let text = format!("{baseline:.4} → {:.4} at step {}{last}", best.loss, grouped(best.step));
+        table.row("validation", &text);
+        if best.loss >= baseline {
+            table.row("", "not better than without an adapter");
         }
     }
     let which = match best {
-        Some((at, _)) => format!("of step {}, the best", grouped(at)),
-        None => format!("of step {}, the last", grouped(step)),
+        Some(best) => format!("step {}, the best", grouped(best.step)),
+        None => format!("step {}, the last", grouped(step)),
     };
-    row(&mut out, "adapter", &format!("{} ({which})", args.out.join(names::ADAPTER).display()));
-    row(&mut out, "report", &args.out.join(names::REPORT).display().to_string());
-    out
+    table.row("adapter", &format!("{} ({which})", args.out.join(names::ADAPTER).display()));
+    table.row("report", &args.out.join(names::REPORT).display().to_string());
+    table.0
 }
 
+/// [`summary`] for machines.
 pub fn summary_json(summary: &Summary) -> String {
-    let number = |number: Option<f64>| number.map_or("null".to_owned(), |number| number.to_string());
-    let Progress { step, tokens, baseline, best, .. } = summary.progress;
-    format!(
-        "{{\"steps\":{step},\"tokens\":{tokens},\"loss\":{},\"valid_loss_before\":{},\"best_step\":{},\
-         \"best_valid_loss\":{},\"stopped_early\":{},\"left_out\":{}}}\n",
-        number(summary.final_loss),
-        number(baseline),
-        best.map_or("null".to_owned(), |(step, _)| step.to_string()),
-        number(best.map(|(_, loss)| loss)),
-        summary.stopped_early,
-        summary.left_out,
-    )
+    let RunState { step, tokens, baseline, best, .. } = summary.state;
+    let line = json::text(object(|line| {
+        line.field("steps", step)
+            .field("tokens", tokens)
+            .field("loss", summary.final_loss)
+            .field("valid_loss_before", baseline)
+            .field("best_step", best.map(|best| best.step))
+            .field("best_valid_loss", best.map(|best| best.loss))
+            .field("stopped_early", summary.stopped_early)
+            .field("left_out", summary.skipped);
+    }));
+    line + "\n"
 }

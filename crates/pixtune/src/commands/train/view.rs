@@ -1,34 +1,34 @@
-//! What people see of a training run.
+//! The progress of a training run on the terminal.
 
 use std::time::{Duration, Instant};
 
 use pixtune_core::diagnostic::Diagnostic;
+use pixtune_core::metrics::{EvaluationRecord, StepRecord};
 use pixtune_core::text::grouped;
 use pixtune_io::prepare::Watch as _;
 use pixtune_train::data::Indexing;
-use pixtune_train::metrics::{EvaluationRecord, StepRecord};
-use pixtune_train::progress::{Overfitting, Progress};
-use pixtune_train::settings::Plan;
-use pixtune_train::trainer::Watch;
+use pixtune_train::plan::RunPlan;
+use pixtune_train::state::{Overfitting, RunState};
+use pixtune_train::trainer::Observer;
 
 use crate::ui::{Format, Ui};
 
-/// A bar where someone can see it; elsewhere a line now and then.
+/// A progress bar on a terminal; elsewhere a line now and then.
 pub struct View {
     ui: Ui,
     start: Instant,
-    began_at: u64,
+    first_step: u64,
     tokens: u64,
     losses: Vec<f64>,
     first_loss: Option<f64>,
-    valid: Option<f64>,
-    told: Instant,
+    valid_loss: Option<f64>,
+    last_line: Instant,
 }
 
-/// Where nobody watches a bar, a step is told so often at most.
-const TELL_EVERY: Duration = Duration::from_secs(30);
-/// Bars of the curve of losses.
-const CURVE: usize = 12;
+/// Without a progress bar, steps are printed at this interval.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+/// Characters of the loss curve.
+const CURVE_WIDTH: usize = 12;
 
 impl View {
     pub fn new(format: Format, quiet: bool) -> View {
@@ -36,12 +36,12 @@ impl View {
         View {
             ui: Ui::new(format, quiet),
             start: now,
-            began_at: 0,
+            first_step: 0,
             tokens: 0,
             losses: Vec::new(),
             first_loss: None,
-            valid: None,
-            told: now,
+            valid_loss: None,
+            last_line: now,
         }
     }
 
@@ -49,13 +49,13 @@ impl View {
         self.ui.note(text);
     }
 
-    /// Training starts, at this place.
-    pub fn begin(&mut self, plan: &Plan, progress: &Progress) {
-        self.ui.start_bar("{bar:10} {pos}/{len}  {msg}", plan.steps, progress.step);
+    /// Starts the progress bar, at the state of a resumed run.
+    pub fn begin(&mut self, plan: &RunPlan, state: &RunState) {
+        self.ui.start_bar("{bar:10} {pos}/{len}  {msg}", plan.steps, state.step);
         self.start = Instant::now();
-        self.told = self.start;
-        self.began_at = progress.step;
-        self.valid = progress.last_evaluation.map(|(_, loss)| loss);
+        self.last_line = self.start;
+        self.first_step = state.step;
+        self.valid_loss = state.last_evaluation.map(|last| last.loss);
     }
 
     pub fn end(&mut self) {
@@ -78,70 +78,69 @@ impl Indexing for View {
     }
 
     fn read(&mut self, bytes: u64, of: u64) {
-        self.ui.moved("reading the data:", bytes, of);
+        self.ui.moved("indexing", bytes, of);
     }
 }
 
-impl Watch for View {
+impl Observer for View {
     fn finding(&mut self, diagnostic: &Diagnostic) {
         Indexing::finding(self, diagnostic);
     }
 
-    fn step(&mut self, record: &StepRecord, plan: &Plan) {
+    fn step(&mut self, record: &StepRecord, plan: &RunPlan) {
         self.first_loss.get_or_insert(record.loss);
         self.tokens += record.tokens;
         self.losses.push(record.loss);
         if self.losses.len() > 2000 {
-            // A bar is a mean of many by now; keep their number small, however long the run is.
+            // Each character of the curve is a mean of many by now: merging neighbors keeps memory flat.
             self.losses =
                 self.losses.chunks(2).map(|pair| pair.iter().sum::<f64>() / pair.len() as f64).collect();
         }
         let seconds = self.seconds().max(1e-9);
-        let taken = record.step - self.began_at;
-        let left = seconds / taken.max(1) as f64 * plan.steps.saturating_sub(record.step) as f64;
+        let steps = record.step - self.first_step;
+        let left = seconds / steps.max(1) as f64 * plan.steps.saturating_sub(record.step) as f64;
         let rate = self.tokens as f64 / seconds;
-        let valid = self.valid.map_or(String::new(), |loss| format!("  valid {loss:.3}"));
+        let valid = self.valid_loss.map_or(String::new(), |loss| format!("  valid {loss:.3}"));
         let text = format!(
             "{} left  loss {:.3} {}{valid}  {} tokens/s",
             duration(left),
             record.loss,
-            sparkline(&self.losses, CURVE),
+            sparkline(&self.losses, CURVE_WIDTH),
             grouped(rate as u64),
         );
-        if !self.ui.advance(record.step, &text) && self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
+        if !self.ui.advance(record.step, &text) && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
             self.ui.note(&format!("step {} of {}  {text}", grouped(record.step), grouped(plan.steps)));
         }
     }
 
-    fn evaluating(&mut self, done: usize, of: usize) {
-        self.ui.set_text(&format!("evaluating: batch {done} of {of}"));
+    fn evaluating(&mut self, done: usize, total: usize) {
+        self.ui.set_text(&format!("evaluating: batch {done} of {total}"));
     }
 
     fn evaluation(&mut self, record: &EvaluationRecord, best: bool) {
-        self.valid = Some(record.valid_loss);
+        self.valid_loss = Some(record.valid_loss);
         self.ui.set_text("");
-        let best = if best { "  best so far" } else { "" };
+        let best = if best { "  (best so far)" } else { "" };
         self.note(&format!(
-            "step {}  validation loss {:.4}  {:.1} % of tokens right{best}",
+            "step {}  validation loss {:.4}  token accuracy {:.1} %{best}",
             grouped(record.step),
             record.valid_loss,
             100.0 * record.valid_token_accuracy
         ));
     }
 
-    fn overfitting(&mut self, Overfitting { best, now, train }: &Overfitting) {
+    fn overfitting(&mut self, Overfitting { best, now, train_before, train_now }: &Overfitting) {
         self.note(&format!(
-            "warning: overfitting: validation rose from {:.4} (step {}) to {:.4} (step {}) while training fell from {:.4} to \
-             {:.4}\n  hint: the adapter of step {} is kept; --patience ends such a run, more or more varied data helps",
-            best.1, best.0, now.1, now.0, train.0, train.1, best.0
+            "warning: overfitting: the validation loss rose from {:.4} (step {}) to {:.4} (step {}), although the training \
+             loss fell from {train_before:.4} to {train_now:.4}\n  hint: the adapter of step {} is kept; --patience stops \
+             such a run early, and more varied data helps against it",
+            best.loss, best.step, now.loss, now.step, best.step
         ));
     }
-
-    fn saved(&mut self, _step: u64) {}
 }
 
-/// The shape of the last values: the lowest is the lowest bar, the highest the highest.
+/// The values as a curve of `width` characters, scaled to their range.
 fn sparkline(values: &[f64], width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let per_bar = values.len().div_ceil(width).max(1);
@@ -150,8 +149,8 @@ fn sparkline(values: &[f64], width: usize) -> String {
     let low = means.iter().copied().fold(f64::INFINITY, f64::min);
     let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let bar = |mean: &f64| {
-        let share = if high > low { (mean - low) / (high - low) } else { 0.0 };
-        BARS[((share * 7.0).round() as usize).min(7)]
+        let height = if high > low { (mean - low) / (high - low) } else { 0.0 };
+        BARS[((height * 7.0).round() as usize).min(7)]
     };
     means.iter().map(bar).collect()
 }
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curves_and_times_can_be_read() {
+    fn sparklines_and_durations_are_readable() {
         assert_eq!(sparkline(&[4.0, 3.0, 2.0, 1.0], 20), "█▆▃▁");
         assert_eq!(sparkline(&[1.0; 3], 20), "▁▁▁");
         assert_eq!(sparkline(&[], 20), "");

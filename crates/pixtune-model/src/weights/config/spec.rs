@@ -1,0 +1,52 @@
+//! The [`ModelSpec`] of a configuration.
+
+use pixtune_core::spec::{MISTRAL_SMALL_3_1, ModelSpec, PIXTRAL_12B};
+
+use super::{Family, ModelConfig};
+
+impl ModelConfig {
+    /// How the model cuts images and how much it reads. What no configuration says is that of the family's first model.
+    pub fn spec(&self) -> ModelSpec {
+        let family = match self.family {
+            Family::Pixtral => PIXTRAL_12B,
+            Family::Mistral3 => MISTRAL_SMALL_3_1,
+        };
+        // Sizes were read as whole numbers from 1 to 2^24, so they fit.
+        let patch = self.vision.patch_size as u32;
+        ModelSpec {
+            patch,
+            merge: self.projector.spatial_merge as u32,
+            // The vision encoder has positions for whole patches only.
+            max_side: self.vision.image_size as u32 / patch * patch,
+            context: family.context.min(self.text.max_positions.unwrap_or(usize::MAX)),
+            image: self.image_token,
+            ..family
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::weights::Format;
+
+    fn spec(directory: &str) -> ModelSpec {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let format = if directory.contains("native") { Format::Mistral } else { Format::Hf };
+        ModelConfig::read(&fixtures.join(directory), format).unwrap().spec()
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_configuration() {
+        for directory in ["tiny_pixtral/hf_bf16", "tiny_pixtral/native_bf16"] {
+            let spec = spec(directory);
+            assert_eq!((spec.patch, spec.merge, spec.max_side, spec.image), (16, 1, 128, 10), "{directory}");
+            assert_eq!(
+                spec.context, PIXTRAL_12B.context,
+                "the model was not trained for the positions it has"
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What of a model a run depends on, and whether the data was prepared for it.
+
+use std::fs;
+use std::path::Path;
+
+use pixtune_core::spec::{self, ModelSpec};
+use pixtune_core::tokens::Tekken;
+use pixtune_infer::ModelDirectory;
+
+use crate::data::{DataError, Manifest};
+use crate::error::TrainError;
+use crate::plan::Input;
+
+/// The files of a model: configuration and tokenizer by hash, weights by name and size.
+pub fn model_inputs(model: &ModelDirectory) -> Result<Vec<Input>, TrainError> {
+    let checkpoint = model.checkpoint();
+    let config = model.path().join(checkpoint.format().config_file());
+    let text = fs::read(&config).map_err(|source| DataError::Read { path: config.clone(), source })?;
+    let hash = blake3::hash(&text).to_hex().to_string();
+    let mut inputs = vec![Input { path: name(&config), bytes: text.len() as u64, blake3: Some(hash) }];
+    for file in checkpoint.files() {
+        inputs.push(Input { path: name(file.path()), bytes: size(file.path()), blake3: None });
+    }
+    if let Some(file) = model.tokenizer() {
+        let blake3 = Some(file.blake3.clone());
+        inputs.push(Input { path: name(&file.path), bytes: size(&file.path), blake3 });
+    }
+    Ok(inputs)
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}
+
+/// Refuses data that was prepared for a model that cuts images differently. Returns a warning where its token counts were
+/// made with another tokenizer.
+pub fn check_manifest(model: &ModelDirectory, manifest: &Manifest) -> Result<Option<String>, TrainError> {
+    let here = ImageGrid::of(model.spec());
+    let other_model = |prepared: String| TrainError::OtherModel {
+        path: manifest.path.clone(),
+        prepared,
+        here: here.to_string(),
+    };
+    match spec::find(&manifest.model) {
+        None => Err(other_model(format!("`{}`", manifest.model))),
+        Some(spec) if ImageGrid::of(spec) != here => {
+            Err(other_model(format!("{} ({})", spec.id, ImageGrid::of(spec))))
+        }
+        Some(_) => Ok(other_tokenizer(model, manifest)),
+    }
+}
+
+fn other_tokenizer(model: &ModelDirectory, manifest: &Manifest) -> Option<String> {
+    let differs = match (&manifest.tokenizer, model.tokenizer()) {
+        (Some(prepared), Some(here)) => *prepared != here.blake3,
+        (Some(_), None) => true,
+        (None, _) => model.tekken().len() != Tekken::embedded().len(),
+    };
+    differs.then(|| {
+        format!(
+            "the token counts in `{}` were made with another tokenizer than this model's and do not apply to it",
+            manifest.path.display()
+        )
+    })
+}
+
+/// How a model cuts images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ImageGrid {
+    patch: u32,
+    merge: u32,
+    max_side: u32,
+}
+
+impl ImageGrid {
+    fn of(&ModelSpec { patch, merge, max_side, .. }: &ModelSpec) -> ImageGrid {
+        ImageGrid { patch, merge, max_side }
+    }
+}
+
+impl std::fmt::Display for ImageGrid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ImageGrid { patch, merge, max_side } = self;
+        write!(f, "patches of {patch} pixels merged {merge}x{merge} and sides up to {max_side}")
+    }
+}

@@ -1,0 +1,284 @@
+//! Where a run stands between two steps: everything beside the network's own numbers that decides how it continues.
+
+use pixtune_core::json::{self, Value, compact, document, list, object};
+use pixtune_core::metrics::{EvaluationRecord, StepRecord};
+
+/// The state of a run, saved with every checkpoint as `state.json`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunState {
+    /// Steps taken.
+    pub step: u64,
+    /// The epoch of the next step.
+    pub epoch: u64,
+    /// Steps taken of that epoch.
+    pub step_in_epoch: u64,
+    /// Tokens read so far.
+    pub tokens: u64,
+    /// Length of `metrics.jsonl`.
+    pub metrics_bytes: u64,
+    /// The validation loss before the first step.
+    pub baseline: Option<f64>,
+    /// The best evaluation after the baseline.
+    pub best: Option<LossAt>,
+    /// Evaluations since the best one.
+    pub evaluations_since_best: u64,
+    /// The latest evaluation.
+    pub last_evaluation: Option<LossAt>,
+    /// The training loss since the latest evaluation.
+    pub recent: LossMean,
+    /// Mean training loss of the steps between the two latest evaluations.
+    pub recent_before: Option<f64>,
+    /// Whether overfitting was reported.
+    pub warned: bool,
+}
+
+/// A validation loss and the step it was measured after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossAt {
+    /// The step.
+    pub step: u64,
+    /// The loss.
+    pub loss: f64,
+}
+
+/// A mean of losses while it grows.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossMean {
+    /// Sum of the losses.
+    pub sum: f64,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl LossMean {
+    fn push(&mut self, loss: f64) {
+        self.sum += loss;
+        self.count += 1;
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+/// What an evaluation means for the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgment {
+    /// It is the best so far.
+    pub best: bool,
+    /// It is the first to show overfitting.
+    pub overfitting: Option<Overfitting>,
+}
+
+/// Validation got worse while training got better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overfitting {
+    /// The best evaluation.
+    pub best: LossAt,
+    /// The evaluation that shows it.
+    pub now: LossAt,
+    /// Mean training loss before the previous evaluation.
+    pub train_before: f64,
+    /// Mean training loss since then.
+    pub train_now: f64,
+}
+
+impl RunState {
+    /// Counts a step.
+    pub fn record_step(&mut self, record: &StepRecord) {
+        self.step = record.step;
+        self.tokens += record.tokens;
+        self.recent.push(record.loss);
+    }
+
+    /// Counts an evaluation. One that only equals the best is not better: the earlier adapter is kept.
+    pub fn record_evaluation(&mut self, record: &EvaluationRecord) -> Judgment {
+        let now = LossAt { step: record.step, loss: record.valid_loss };
+        if now.step == 0 {
+            self.baseline = Some(now.loss);
+            self.last_evaluation = Some(now);
+            return Judgment { best: false, overfitting: None };
+        }
+        let recent = std::mem::take(&mut self.recent).mean();
+        let overfitting = self.overfitting(now, recent);
+        let best = self.best.is_none_or(|best| now.loss < best.loss);
+        if best {
+            self.best = Some(now);
+            self.evaluations_since_best = 0;
+        } else {
+            self.evaluations_since_best += 1;
+        }
+        self.warned |= overfitting.is_some();
+        self.last_evaluation = Some(now);
+        self.recent_before = recent.or(self.recent_before);
+        Judgment { best, overfitting }
+    }
+
+    /// Validation is worse than at its best and than last time, although the training loss fell.
+    fn overfitting(&self, now: LossAt, recent: Option<f64>) -> Option<Overfitting> {
+        let (best, last) = (self.best?, self.last_evaluation?);
+        let (train_before, train_now) = (self.recent_before?, recent?);
+        let turned = now.loss > best.loss && now.loss > last.loss && train_now < train_before;
+        (turned && !self.warned).then_some(Overfitting { best, now, train_before, train_now })
+    }
+
+    /// Whether the step reached has to be evaluated and was not yet: the run may have been interrupted there.
+    pub fn evaluation_is_due(&self, every: u64, total: u64) -> bool {
+        let is_evaluated = self.last_evaluation.is_some_and(|last| last.step == self.step);
+        !is_evaluated && (self.step.is_multiple_of(every) || self.step == total)
+    }
+
+    /// `state.json`, every number to its last bit.
+    pub fn to_json(&self) -> String {
+        let pair = |first: f64, second: f64| compact(list([first, second]));
+        let point = |point: LossAt| pair(point.step as f64, point.loss);
+        document(object(|state| {
+            state
+                .field("step", self.step)
+                .field("epoch", self.epoch)
+                .field("step_in_epoch", self.step_in_epoch)
+                .field("tokens", self.tokens)
+                .field("metrics_bytes", self.metrics_bytes)
+                .field("baseline", self.baseline)
+                .field("best", self.best.map(point))
+                .field("evaluations_since_best", self.evaluations_since_best)
+                .field("last_evaluation", self.last_evaluation.map(point))
+                .field("recent", pair(self.recent.sum, self.recent.count as f64))
+                .field("recent_before", self.recent_before)
+                .field("warned", self.warned);
+        }))
+    }
+
+    /// Reads [`RunState::to_json`].
+    pub fn from_json(text: &str) -> Result<RunState, String> {
+        let members = Members(json::parse(text).map_err(|error| error.to_string())?.value);
+        Ok(RunState {
+            step: members.count("step")?,
+            epoch: members.count("epoch")?,
+            step_in_epoch: members.count("step_in_epoch")?,
+            tokens: members.count("tokens")?,
+            metrics_bytes: members.count("metrics_bytes")?,
+            baseline: members.loss("baseline")?,
+            best: members.loss_at("best")?,
+            evaluations_since_best: members.count("evaluations_since_best")?,
+            last_evaluation: members.loss_at("last_evaluation")?,
+            recent: members.loss_mean("recent")?,
+            recent_before: members.loss("recent_before")?,
+            warned: members.0.get("warned") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+/// The members of a state file.
+struct Members<'v>(Value<'v>);
+
+impl Members<'_> {
+    fn get(&self, key: &str) -> Result<&Value<'_>, String> {
+        self.0.get(key).ok_or_else(|| format!("it has no `{key}`"))
+    }
+
+    fn count(&self, key: &str) -> Result<u64, String> {
+        count(self.get(key)?).ok_or_else(|| format!("`{key}` is not a count"))
+    }
+
+    fn loss(&self, key: &str) -> Result<Option<f64>, String> {
+        match self.get(key)? {
+            Value::Null => Ok(None),
+            value => loss(value).map(Some).ok_or_else(|| format!("`{key}` is not a loss")),
+        }
+    }
+
+    fn loss_at(&self, key: &str) -> Result<Option<LossAt>, String> {
+        let parts = match self.get(key)? {
+            Value::Null => return Ok(None),
+            Value::Array(parts) => &parts[..],
+            _ => &[],
+        };
+        let point = match parts {
+            [first, second] => count(first).zip(loss(second)).map(|(step, loss)| LossAt { step, loss }),
+            _ => None,
+        };
+        point.map(Some).ok_or_else(|| format!("`{key}` is not a step and its loss"))
+    }
+
+    fn loss_mean(&self, key: &str) -> Result<LossMean, String> {
+        let mean = match self.get(key)?.as_array() {
+            Some([first, second]) => {
+                loss(first).zip(count(second)).map(|(sum, count)| LossMean { sum, count })
+            }
+            _ => None,
+        };
+        mean.ok_or_else(|| format!("`{key}` is not a sum of losses and their count"))
+    }
+}
+
+fn count(value: &Value<'_>) -> Option<u64> {
+    match value {
+        Value::Number(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A finite number: a run ends before it saves any other loss.
+fn loss(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Number(text) => text.parse().ok().filter(|loss: &f64| loss.is_finite()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(step: u64, valid_loss: f64) -> EvaluationRecord {
+        EvaluationRecord { step, valid_loss, valid_token_accuracy: 0.0, valid_tokens: 1, seconds: 0.0 }
+    }
+
+    fn step(state: &mut RunState, loss: f64) {
+        state.record_step(&StepRecord {
+            step: state.step + 1,
+            loss,
+            learning_rate: 0.0,
+            grad_norm: 0.0,
+            tokens: 1,
+            trained_tokens: 1,
+            seconds: 0.0,
+        });
+    }
+
+    #[test]
+    fn state_reads_back_to_the_last_bit() {
+        let mut state = RunState { metrics_bytes: 17, epoch: 3, ..RunState::default() };
+        assert_eq!(RunState::from_json(&state.to_json()).unwrap(), state);
+        step(&mut state, 0.1 + 0.2);
+        state.record_evaluation(&evaluation(1, 1.0 / 3.0));
+        step(&mut state, 1e-300);
+        assert_eq!(RunState::from_json(&state.to_json()).unwrap(), state);
+        let json = state.to_json();
+        let changed = [("[1,", "[x,"), ("[1,", "[1,1e999,"), ("0.3333333333333333", "1e999")];
+        let changed = changed.map(|(from, to)| json.replace(from, to));
+        assert!(changed.iter().all(|changed| *changed != json));
+        for broken in ["", "{}", "{\"step\": -1}"].into_iter().chain(changed.iter().map(String::as_str)) {
+            assert!(RunState::from_json(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn reports_overfitting_once_when_validation_turns_while_training_falls() {
+        let mut state = RunState::default();
+        let mut run = |train: f64, valid: f64| {
+            step(&mut state, train);
+            let step = state.step;
+            state.record_evaluation(&evaluation(step, valid))
+        };
+        assert_eq!(run(3.0, 3.0), Judgment { best: true, overfitting: None });
+        assert_eq!(run(2.0, 2.0), Judgment { best: true, overfitting: None });
+        assert_eq!(run(2.5, 2.1).overfitting, None, "training rose as well");
+        let at = |step, loss| LossAt { step, loss };
+        let expected = Overfitting { best: at(2, 2.0), now: at(4, 2.5), train_before: 2.5, train_now: 1.0 };
+        assert_eq!(run(1.0, 2.5).overfitting, Some(expected));
+        assert_eq!(run(0.5, 3.0), Judgment { best: false, overfitting: None });
+        assert_eq!((state.best, state.evaluations_since_best), (Some(at(2, 2.0)), 3));
+    }
+}
