@@ -7,8 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use pixtune_core::json::{self, Value};
 use pixtune_io::read::array::ArrayLines;
 use pixtune_io::read::blocks::{Block, Blocks, Sizes};
-use pixtune_io::read::records::{Cut, Framing, RawRow, Records};
+use pixtune_io::read::records::Records;
 use pixtune_io::read::table::cells;
+use pixtune_io::read::{Fingerprint, Format, Row, RowRef};
 
 struct Dribble<'a> {
     rest: &'a [u8],
@@ -26,15 +27,15 @@ impl Read for Dribble<'_> {
 }
 
 /// The rows until an array is truncated or followed by other data; whether it was neither; a fingerprint.
-fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bool, (u64, String)) {
-    let mut records = Records::new(source, framing, max_row);
+fn rows(source: impl Read, format: Format, max_row: usize) -> (Vec<(RowRef, Row)>, bool, Fingerprint) {
+    let mut records = Records::new(source, format, max_row);
     let mut rows = Vec::new();
     loop {
         match records.next_row() {
             Ok(Some(row)) => rows.push(row),
             Ok(None) => return (rows, true, records.fingerprint()),
             Err(error) => {
-                assert!(framing == Framing::Array && error.kind() == io::ErrorKind::InvalidData);
+                assert!(format == Format::JsonArray && error.kind() == io::ErrorKind::InvalidData);
                 return (rows, false, Default::default());
             }
         }
@@ -42,7 +43,7 @@ fn rows(source: impl Read, framing: Framing, max_row: usize) -> (Vec<RawRow>, bo
 }
 
 /// An array that the JSON parser accepts has the same elements, as rows and as lines.
-fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
+fn compare_elements(bytes: &[u8], rows: &[(RowRef, Row)], is_whole: bool) {
     let parse =
         |bytes| str::from_utf8(bytes).ok().and_then(|text| Some(json::parse(text).ok()?.value.into_owned()));
     let Some(Value::Array(values)) = parse(bytes) else { return };
@@ -52,7 +53,7 @@ fn compare_elements(bytes: &[u8], rows: &[RawRow], is_whole: bool) {
     let lines: Vec<&[u8]> =
         lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     assert_eq!(lines.len(), values.len());
-    for ((row, line), value) in rows.iter().zip(lines).zip(values) {
+    for (((_, row), line), value) in rows.iter().zip(lines).zip(values) {
         assert_eq!(parse(line).as_ref(), Some(&value));
         assert!(row.cut.is_some() || parse(&row.bytes).as_ref() == Some(&value));
     }
@@ -80,16 +81,20 @@ fn lines_in_blocks(source: impl Read, max_line: usize, sizes: Sizes) -> (Vec<Lin
 
 /// The same, one by one.
 fn lines_one_by_one(bytes: &[u8], max_line: usize) -> (Vec<Line>, bool) {
-    let mut records = Records::unhashed(bytes, Framing::Lines, max_line);
+    let mut records = Records::new(bytes, Format::JsonLines, max_line);
     let mut lines = Vec::new();
-    while let Some(row) = records.next_line().expect("memory can be read") {
-        let (start, length) = (row.offset as usize, row.length as usize);
+    while let Some((at, row)) = records.next_line().expect("memory can be read") {
+        let (start, length) = (at.offset as usize, at.length as usize);
         if row.cut.is_none() {
             assert!(bytes[start..start + length].starts_with(&row.bytes));
         }
-        lines.push((bytes[start..start + length.min(max_line)].to_vec(), row.length));
+        lines.push((bytes[start..start + length.min(max_line)].to_vec(), at.length));
     }
-    (lines, records.has_byte_order_mark())
+    (lines, bytes.starts_with(b"\xef\xbb\xbf"))
+}
+
+fn fingerprint_of(bytes: &[u8]) -> Fingerprint {
+    Fingerprint { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() }
 }
 
 fn quoted(cells: &[String], separator: u8) -> String {
@@ -99,41 +104,41 @@ fn quoted(cells: &[String], separator: u8) -> String {
 
 fuzz_target!(|input: (bool, bool, u8, u8, &[u8])| {
     let (is_json, other, step, limit, bytes) = input;
-    let framing = match (is_json, other) {
-        (true, false) => Framing::Lines,
-        (true, true) => Framing::Array,
-        (false, tabs) => Framing::Table { separator: if tabs { b'\t' } else { b',' } },
+    let format = match (is_json, other) {
+        (true, false) => Format::JsonLines,
+        (true, true) => Format::JsonArray,
+        (false, tabs) => Format::Table { separator: if tabs { b'\t' } else { b',' } },
     };
-    let (whole, is_whole, print) = rows(bytes, framing, usize::from(limit));
+    let (whole, is_whole, print) = rows(bytes, format, usize::from(limit));
     let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
-    assert_eq!(rows(dribble, framing, usize::from(limit)), (whole.clone(), is_whole, print.clone()));
-    if framing == Framing::Array {
+    assert_eq!(rows(dribble, format, usize::from(limit)), (whole.clone(), is_whole, print.clone()));
+    if format == Format::JsonArray {
         compare_elements(bytes, &whole, is_whole);
     }
     let sizes = Sizes { piece: 1 + usize::from(step) % 7, block: 1 + usize::from(step) / 7 };
     let max_line = usize::from(limit).max(sizes.piece + sizes.block);
     let dribble = Dribble { rest: bytes, step: usize::from(step).max(1) };
     assert_eq!(lines_in_blocks(dribble, max_line, sizes), lines_one_by_one(bytes, max_line));
-    assert!(!is_whole || print == (bytes.len() as u64, blake3::hash(bytes).to_hex().to_string()));
+    assert!(!is_whole || print == fingerprint_of(bytes));
     let mut behind = 0;
-    for (row, number) in whole.iter().zip(1..) {
-        let (start, end) = (row.offset as usize, (row.offset + row.length) as usize);
+    for ((at, row), number) in whole.iter().zip(1..) {
+        let (start, end) = (at.offset as usize, (at.offset + at.length) as usize);
         assert!(behind <= start && start < end && end <= bytes.len());
         behind = end;
         let line = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count();
-        assert_eq!(row.line as usize, if framing == Framing::Array { number } else { line });
+        assert_eq!(at.number as usize, if format == Format::JsonArray { number } else { line });
         assert!(row.bytes.len() <= usize::from(limit));
         assert!(bytes[start..end].starts_with(&row.bytes));
-        assert_eq!(row.cut == Some(Cut::TooLarge), end - start > usize::from(limit));
+        assert_eq!(row.oversized(), (end - start > usize::from(limit)).then_some(at.length));
         let (None, Ok(text)) = (row.cut, str::from_utf8(&row.bytes)) else { continue };
-        let Framing::Table { separator } = framing else {
-            assert!(framing == Framing::Array || !text.contains('\n'));
+        let Format::Table { separator } = format else {
+            assert!(format == Format::JsonArray || !text.contains('\n'));
             continue;
         };
         let found = cells(text, separator);
         let quoted = quoted(&found, separator);
         assert_eq!(cells(&quoted, separator), found);
-        let (again, ..) = rows(quoted.as_bytes(), framing, 1 << 20);
-        assert!(again.len() == 1 && again[0].bytes == quoted.as_bytes() && again[0].cut.is_none());
+        let (again, ..) = rows(quoted.as_bytes(), format, 1 << 20);
+        assert!(again.len() == 1 && again[0].1 == Row::whole(quoted.as_bytes()));
     }
 });

@@ -16,7 +16,8 @@ use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::base64;
 use pixtune_io::image::{Limits, model_input};
-use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::read::records::Records;
+use pixtune_io::read::{Format, Row};
 use pixtune_io::tokens::{Ids, count_line};
 
 fn main() -> std::io::Result<()> {
@@ -24,7 +25,7 @@ fn main() -> std::io::Result<()> {
     for path in std::env::args().skip(1) {
         let bytes = std::fs::read(&path)?;
         let count = rows(&bytes).len() as f64;
-        let ids = |row: &RawRow| {
+        let ids = |row: &Row| {
             let counted = count_line(&encoder, Path::new("."), row, Ids::Yes);
             counted.ok().and_then(|counted| counted.ids).map_or(0, |ids| ids.len())
         };
@@ -44,13 +45,13 @@ fn main() -> std::io::Result<()> {
 }
 
 /// The lines as the program reads them.
-fn rows(bytes: &[u8]) -> Vec<RawRow> {
-    let mut records = Records::new(Cursor::new(bytes), Framing::Lines, usize::MAX);
-    std::iter::from_fn(|| records.next_row().ok().flatten()).collect()
+fn rows(bytes: &[u8]) -> Vec<Row> {
+    let mut records = Records::new(Cursor::new(bytes), Format::JsonLines, usize::MAX);
+    std::iter::from_fn(|| records.next_row().ok().flatten()).map(|(_, row)| row).collect()
 }
 
 /// What the vision encoder is fed of each image of a line.
-fn pixels(row: &RawRow) -> Vec<Vec<f32>> {
+fn pixels(row: &Row) -> Vec<Vec<f32>> {
     let text = String::from_utf8_lossy(&row.bytes);
     let Ok(parsed) = json::parse(&text) else { return vec![] };
     let Ok(sample) = strict::read(&parsed.value) else { return vec![] };

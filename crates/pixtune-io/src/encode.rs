@@ -6,7 +6,7 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::tokens::{ChatEncoder, Run};
 
 use crate::image::{Limits, ModelInput, inspect, model_input};
-use crate::read::records::RawRow;
+use crate::read::Row;
 use crate::tokens::{image_bytes, parse_row, read_sample, unusable};
 
 /// A conversation as the model is trained on it.
@@ -33,7 +33,7 @@ impl EncodedLine {
 pub fn encode_line(
     encoder: &ChatEncoder<'_>,
     directory: &Path,
-    row: &RawRow,
+    row: &Row,
     limits: &Limits,
 ) -> Result<EncodedLine, Finding> {
     let parsed = parse_row(row)?;

@@ -1,13 +1,13 @@
-//! Work on many threads, results in order.
+//! Work on many threads, with results in order.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Takes jobs from `next`, works on them on `threads` threads and hands the results to `sink` in the order of the
-/// jobs. There is no extra thread: whoever finishes the oldest job passes on all results that are ready.
+/// jobs. There is no extra thread: the thread that finishes the oldest job passes on all results that are ready.
 ///
-/// At most a few jobs per thread are under way or waiting, so memory does not grow with their number. The first
-/// error of `next` or `sink` ends the run and is returned.
+/// At most a few jobs per thread are running or waiting, so memory does not grow with their number. The first error of
+/// `next` or `sink` ends the run and is returned.
 pub fn ordered<Job: Send, Done: Send, Error: Send>(
     threads: usize,
     next: impl FnMut() -> Result<Option<Job>, Error> + Send,
@@ -40,7 +40,7 @@ struct Source<Next> {
 
 struct Ready<Done, Error> {
     done: BTreeMap<u64, Done>,
-    /// How many results have gone to the sink.
+    /// How many results were passed to the sink.
     passed: u64,
     error: Option<Error>,
 }
@@ -53,7 +53,7 @@ struct Queue<Next, Sink, Done, Error> {
     window: u64,
 }
 
-/// A panic elsewhere ends the run through its own thread; the data behind the lock is still whole.
+/// A panic ends the run in its own thread; the data behind the lock is still consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,8 +103,8 @@ where
         ready.error.is_none().then_some(())
     }
 
-    /// Gives the sink every result whose turn it is, unless another thread is doing so already: that one looks
-    /// again after each result, so none is left behind.
+    /// Passes the sink every result that is next, unless another thread is doing so: that thread checks again after each
+    /// result, so none is left.
     fn pass_on(&self) {
         loop {
             let Ok(mut sink) = self.sink.try_lock() else { return };
@@ -116,7 +116,7 @@ where
                 self.moved.notify_all();
             }
             drop(sink);
-            // A result may have come between the last look and the release of the sink.
+            // A result may have come between the last check and the release of the sink.
             let ready = lock(&self.ready);
             if ready.error.is_some() || !ready.done.contains_key(&ready.passed) {
                 return;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn results_come_in_order() {
+    fn passes_results_in_order() {
         for threads in [1, 2, 7] {
             let (seen, result) = squares(threads, 5000, None);
             assert_eq!(result, Ok(()));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_ends_the_run() {
+    fn ends_at_the_first_error() {
         for threads in [1, 3] {
             let (seen, result) = squares(threads, 5000, Some(321));
             assert_eq!((seen.len(), result), (321, Err(321)));

@@ -13,21 +13,29 @@ use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::base64;
-use pixtune_io::check::{Checker, Selection, Verify};
+use pixtune_io::check::{Checker, Selection};
 use pixtune_io::image::{Rgb, encode_png};
-use pixtune_io::read::records::RawRow;
+use pixtune_io::read::Row;
+use pixtune_io::verify::Verify;
 
 fn checker(verify: Verify) -> Checker<'static> {
     let target = target::MISTRAL;
     let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
-    Checker { encoder, target, verify, selection: Selection::of(&target), excerpts: true, fetching: None }
+    Checker {
+        encoder,
+        target,
+        verify,
+        measure: false,
+        selection: Selection::of(&target),
+        excerpts: true,
+        fetching: None,
+    }
 }
 
 /// The errors of a line, and whether each is one that the reference has not.
 fn errors(checker: &Checker<'_>, line: &str) -> Vec<(&'static str, bool)> {
-    let bytes = line.as_bytes().to_vec();
-    let row = RawRow { line: 1, offset: 0, length: bytes.len() as u64, bytes, cut: None };
-    let findings = checker.check(Path::new("."), &row).findings.into_iter().map(|(finding, ..)| finding);
+    let findings =
+        checker.check(Path::new("."), &Row::whole(line)).findings.into_iter().map(|(finding, ..)| finding);
     findings
         .filter(|finding| finding.severity == Severity::Error)
         .map(|finding| {

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
 use pixtune_infer::{AnswerError, ModelError};
-use pixtune_io::fix::TooLarge;
+use pixtune_io::check::CheckError;
+use pixtune_io::config::ConfigError;
+use pixtune_io::fix::FixError;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
-use pixtune_io::tokens::TokenizerError;
+use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
@@ -28,6 +30,9 @@ pub enum Error {
     /// An input could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Flags or `pixtune.toml` ask for something that does not exist.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A dataset could not be surveyed.
     #[error(transparent)]
     Survey(#[from] SurveyError),
@@ -57,9 +62,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A line is too large to be repaired.
+    /// A file could not be fixed.
     #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    Fix(FixError),
+    /// Something else than texts was given to be encoded.
+    #[error(transparent)]
+    Tokens(TokensError),
     /// A checkpoint could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -121,9 +129,12 @@ impl Error {
             | Error::Write { .. } => {
                 return None;
             }
-            Error::TooLarge(_) => {
+            Error::Fix(FixError::TooLarge(_)) => {
                 "raise the limit with `--max-line-bytes`, or drop such lines with `--unsafe`"
             }
+            Error::Fix(FixError::InPlace { .. }) => "choose another `--out`",
+            Error::Fix(FixError::Exists { .. }) => "replace it with `--force`, or choose another `--out`",
+            Error::Fix(_) | Error::Tokens(_) | Error::Config(_) => return None,
             Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
             Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
             Error::Network(_) => return None,
@@ -151,6 +162,37 @@ impl Error {
             },
         };
         Some(hint.to_owned())
+    }
+}
+
+impl From<CheckError> for Error {
+    fn from(error: CheckError) -> Error {
+        match error {
+            CheckError::Read(error) => Error::Read(error),
+            CheckError::Report { source } => Error::Output { source },
+            CheckError::Temporary { path, source } => Error::Write { path, source },
+        }
+    }
+}
+
+impl From<FixError> for Error {
+    fn from(error: FixError) -> Error {
+        match error {
+            FixError::Read(error) => Error::Read(error),
+            FixError::Write { path, source } => Error::Write { path, source },
+            FixError::Report { source } => Error::Output { source },
+            error => Error::Fix(error),
+        }
+    }
+}
+
+impl From<TokensError> for Error {
+    fn from(error: TokensError) -> Error {
+        match error {
+            TokensError::Read(error) => Error::Read(error),
+            TokensError::Output { source } => Error::Output { source },
+            error => Error::Tokens(error),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod args;
 mod color;
 mod commands;
-mod config;
 mod error;
 mod missing;
 mod ui;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::text::counted;
-use pixtune_io::prepare::{Progress, Watch};
+use pixtune_io::prepare::Watch;
+use pixtune_io::progress::Progress;
 
 use crate::color::{paint, shows_colors};
 use crate::error::Error;

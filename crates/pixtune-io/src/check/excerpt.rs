@@ -1,22 +1,22 @@
-//! A few words of a line around a spot, short enough for a terminal whatever the line holds.
+//! A few words of a line around a place, short enough for a terminal whatever the line contains.
 
 /// The text around a spot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
-    /// The text: one line, base64 left out.
+    /// The text: one line, with base64 shortened.
     pub text: String,
-    /// How many characters stand before the spot.
+    /// How many characters precede the place.
     pub before: usize,
 }
 
 const BEFORE: usize = 32;
 const AFTER: usize = 56;
-/// Runs of so many characters of the base64 alphabet are cut short.
+/// Runs of this many characters of the base64 alphabet are shortened.
 const LONG_RUN: usize = 40;
 const KEPT_OF_RUN: usize = 12;
 
 impl Excerpt {
-    /// What stands around the byte `offset` of a line.
+    /// The text around the byte `offset` of a line.
     pub fn around(line: &str, offset: usize) -> Excerpt {
         let offset = (0..=offset.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         let (head, tail) = line.split_at(offset);
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spot_is_kept_and_base64_is_not() {
+    fn keeps_the_place_and_shortens_base64() {
         let line = format!("{{\"a\":\"é\",\"url\":\"data:image/png;base64,{}\"}}", "Ab3+".repeat(1000));
         let excerpt = Excerpt::around(&line, line.find("\"data").unwrap());
         assert_eq!(

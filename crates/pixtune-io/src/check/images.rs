@@ -11,7 +11,7 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::tokens::too_thin;
 
-use super::{Checker, Verify};
+use super::Checker;
 use crate::base64::{self, Payloads};
 use crate::image::measure::{self, Measure};
 use crate::image::prepare::rule_of;
@@ -19,6 +19,7 @@ use crate::image::{
     Format, Header, ImageError, Limits, Orientation, Reading, Rgb, check_structure, decode, inspect, orient,
     reaches_scan, sniff,
 };
+use crate::verify::Verify;
 
 /// What is known about an image after a look at it.
 pub(super) struct Looked {
@@ -141,11 +142,10 @@ impl Checker<'_> {
         };
         let within = self.judge_header(&header, bytes.len(), mime, found);
         let checked = match self.verify {
-            Verify::Full | Verify::Compare if within => {
+            Verify::Full if within => {
                 let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
                 let decoded = decode(bytes, &header, &limits, Reading::Reference);
-                decoded
-                    .map(|decoded| (self.verify == Verify::Compare).then(|| measured(decoded.rgb, &header)))
+                decoded.map(|decoded| self.measure.then(|| measured(decoded.rgb, &header)))
             }
             _ => check_structure(bytes).map(|()| None),
         };

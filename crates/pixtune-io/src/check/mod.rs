@@ -1,72 +1,65 @@
-//! Checking finished conversations: every problem of every line, and what lines say together.
+//! Checking finished conversations: every problem of every line, then of lines compared with each other.
 //!
-//! A line is judged by itself on any thread, and looked at once: it is parsed where it was read to, and texts and images
-//! are judged where they stand. What is kept of it are hashes, 40 to 80 bytes a sample and, where training and
-//! validation files are compared, 25 to 50 an image (with what is measured of it 140), so a file of any size is read in
+//! A line is checked by itself on any thread and read once: it is parsed in the buffer that it was read into, and its texts and
+//! images are checked in place. What is kept of it are hashes: 40 to 80 bytes per sample and, where training and
+//! validation files are compared, 25 to 50 per image (with what is measured of it 140), so a file of any size is read in
 //! flat memory.
 
-mod across;
-mod alike;
+mod dataset;
 mod excerpt;
 mod fetched;
 mod images;
-pub(crate) mod seen;
+pub(crate) mod index;
+mod run;
+mod shared_images;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use pixtune_core::checks::{self, Row};
+use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding, Group, Rule, Severity};
 use pixtune_core::json;
 use pixtune_core::rules;
 use pixtune_core::target::Target;
+use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::ChatEncoder;
 
 use crate::base64::Payloads;
 use crate::image::measure::Measure;
+use crate::read::Row;
 use crate::read::blocks::{Block, without_line_end};
-use crate::read::records::{Cut, RawRow};
+use crate::verify::Verify;
 
-pub use across::{Across, Form, is_validation};
+pub use dataset::{DatasetChecks, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
 pub(crate) use images::{HEADS, LONGEST_HEAD};
+pub use run::{CheckError, CheckPlan, CheckReporter, CheckSummary, run};
 
-/// How closely images are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verify {
-    /// Their headers and ends; what is small, or looks cut, is walked through as a whole.
-    Header,
-    /// Decoded to the last pixel.
-    Full,
-    /// Decoded and measured, so that what shows the same is found across files.
-    Compare,
-}
-
-/// Which rules are wanted, and how bad their breaches are.
+/// Which rules are selected, and their severity.
 #[derive(Debug, Clone)]
 pub struct Selection {
     severities: Vec<Option<Severity>>,
 }
 
 impl Selection {
-    /// Every rule, as the target has it.
+    /// Every rule with the severity that it has for the target.
     pub fn of(target: &Target) -> Selection {
         Selection { severities: rules::ALL.iter().map(|rule| Some(target.severity(rule))).collect() }
     }
 
-    /// Every rule, as bad as any other.
+    /// Every rule with the same severity.
     pub fn every(severity: Severity) -> Selection {
         Selection { severities: vec![Some(severity); rules::ALL.len()] }
     }
 
-    /// How bad a breach of the rule is, if it is wanted.
+    /// The severity of a rule, if it is selected.
     pub fn severity(&self, rule: &Rule) -> Option<Severity> {
         self.severities[usize::from(rules::index(rule))]
     }
 
-    /// Leaves out every rule that is not `wanted`.
+    /// Deselects every rule that is not `wanted`.
     pub fn retain(&mut self, wanted: impl Fn(&Rule) -> bool) {
         for (rule, severity) in rules::ALL.iter().zip(&mut self.severities) {
             if !wanted(rule) {
@@ -75,18 +68,18 @@ impl Selection {
         }
     }
 
-    /// Sets how bad breaches of a rule are, if it is wanted.
+    /// Sets the severity of a rule, if it is selected.
     pub fn set(&mut self, rule: &Rule, severity: Severity) {
         let known = &mut self.severities[usize::from(rules::index(rule))];
         *known = known.and(Some(severity));
     }
 
-    /// Whether the rule is wanted.
+    /// Whether the rule is selected.
     pub fn wants(&self, rule: &Rule) -> bool {
         self.severity(rule).is_some()
     }
 
-    /// Gives a finding its severity; false when its rule is not wanted.
+    /// Gives a finding its severity; false when its rule is not selected.
     fn admits(&self, finding: &mut Finding) -> bool {
         match self.severity(finding.rule) {
             Some(severity) => {
@@ -98,84 +91,86 @@ impl Selection {
     }
 }
 
-/// What a line is checked against.
+/// Checks lines by themselves.
 pub struct Checker<'c> {
-    /// The model whose tokens count.
+    /// The model whose tokens are counted.
     pub encoder: ChatEncoder<'c>,
-    /// Whose limits hold.
+    /// Whose limits apply.
     pub target: Target,
-    /// How closely images are looked at.
+    /// How deep images are verified.
     pub verify: Verify,
-    /// Which rules are wanted.
+    /// Whether decoded images are measured, to find the same image across files.
+    pub measure: bool,
+    /// Which rules are selected.
     pub selection: Selection,
-    /// Whether excerpts are wanted.
+    /// Whether findings get excerpts.
     pub excerpts: bool,
-    /// Fetches images of addresses; without it they are only named.
+    /// Fetches images of URLs; without it they are only reported.
     pub fetching: Option<Arc<Fetching>>,
 }
 
-/// A finding at its place, with what stands there.
+/// A finding at its place, with an excerpt of the line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reported {
     /// The finding.
     pub diagnostic: Diagnostic,
-    /// The text around the spot.
+    /// The text around the place.
     pub excerpt: Option<Excerpt>,
 }
 
-/// What the look at one line leaves.
+/// What checking a line yields.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Line {
+pub struct CheckedLine {
     /// Its number, from 1.
     pub number: u64,
-    /// Its bytes in the file, line end included.
+    /// Its length in the file, including the line end.
     pub length: u64,
-    /// Whether it holds a sample, or is blank.
+    /// Whether it is a sample; a blank line is not.
     pub is_sample: bool,
-    /// How many images it names.
+    /// How many images it refers to.
     pub images: usize,
     /// Findings in the order of their places, with byte columns from 1.
     pub findings: Vec<(Finding, Option<u64>, Option<Excerpt>)>,
-    /// What is compared with other lines; of a line that cannot be read nothing is.
-    pub facts: Option<Facts>,
-    /// What was measured of each of its images; empty where they were not to be.
+    /// What is compared with other lines; none for a line that cannot be read.
+    pub hashes: Option<SampleHashes>,
+    /// The measures of its images; empty where images are not measured.
     pub measures: Vec<Option<Measure>>,
 }
 
 /// Hashes of a sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct SampleHashes {
     /// Of everything in it.
     pub sample: u128,
-    /// Of everything but the last answer.
+    /// Of everything but the last response.
     pub prompt: u128,
-    /// Of each image, and where it stands.
+    /// Of each image, with its pointer.
     pub images: Vec<(u128, String)>,
 }
 
-/// So many findings of one line are told one by one.
+/// This many findings of one line are reported one by one.
 const MOST_FINDINGS: usize = 100;
 
 impl Checker<'_> {
-    /// Adds the lines of a block from a file whose images lie in `directory`; they are numbered by their place in `lines`.
-    pub fn check_block(&self, directory: &Path, block: &Block, lines: &mut Vec<Line>) {
+    /// Checks the lines of a block from a file whose images are in `directory`. Whoever knows the file numbers them.
+    pub fn check_block(&self, directory: &Path, block: &Block, lines: &mut Vec<CheckedLine>) {
         if block.oversized().is_some() {
-            return lines.extend(block.rows().map(|row| self.check(directory, &row)));
+            let check = |(length, row)| CheckedLine { length, ..self.check(directory, &row) };
+            return lines.extend(block.rows().map(check));
         }
         let mut rest = block.lines();
         while !rest.is_empty() {
-            let number = lines.len() as u64 + 1;
-            let line = self.first_line(directory, rest, number);
+            let line = self.first_line(directory, rest);
             rest = &rest[line.length as usize..];
             lines.push(line);
         }
     }
 
     /// Checks the first of several lines.
-    fn first_line(&self, directory: &Path, lines: &[u8], number: u64) -> Line {
+    fn first_line(&self, directory: &Path, lines: &[u8]) -> CheckedLine {
         let check = || {
             let (parsed, length) = json::parse_line(lines)?;
-            let mut line = Line { number, length: length as u64, is_sample: true, ..Line::default() };
+            let mut line = CheckedLine { length: length as u64, is_sample: true, ..CheckedLine::default() };
             let findings = self.judge(&parsed, lines, directory, &mut line);
             if !findings.is_empty() {
                 let text = std::str::from_utf8(without_line_end(&lines[..length])).unwrap_or_default();
@@ -185,34 +180,34 @@ impl Checker<'_> {
         };
         catch_unwind(AssertUnwindSafe(check)).ok().flatten().unwrap_or_else(|| {
             let length = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
-            let bytes = without_line_end(&lines[..length]).to_vec();
-            self.check(
-                directory,
-                &RawRow { line: number, offset: 0, length: length as u64, bytes, cut: None },
-            )
+            let row = Row::whole(without_line_end(&lines[..length]));
+            CheckedLine { length: length as u64, ..self.check(directory, &row) }
         })
     }
 
-    /// Checks one line of a file whose images lie in `directory`. A panic over it is a finding like any other.
-    pub fn check(&self, directory: &Path, row: &RawRow) -> Line {
+    /// Checks one line of a file whose images are in `directory`. A panic is a finding like any other.
+    pub fn check(&self, directory: &Path, row: &Row) -> CheckedLine {
         catch_unwind(AssertUnwindSafe(|| self.check_line(directory, row))).unwrap_or_else(|_| {
-            let finding = Finding::new(&rules::INTERNAL, "", "the line made the program fail")
+            let finding = Finding::new(&rules::INTERNAL, "", "pixtune failed on this line")
                 .hint("this is a defect of pixtune: please report it with the line");
             let findings = vec![(finding, None, None)];
-            Line { number: row.line, length: row.length, is_sample: true, findings, ..Line::default() }
+            CheckedLine { is_sample: true, findings, ..CheckedLine::default() }
         })
     }
 
-    fn check_line(&self, directory: &Path, row: &RawRow) -> Line {
-        let is_sample = row.cut.is_some() || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace());
-        let mut line = Line { number: row.line, length: row.length, is_sample, ..Line::default() };
-        if !is_sample {
+    fn check_line(&self, directory: &Path, row: &Row) -> CheckedLine {
+        let mut line = CheckedLine { is_sample: !row.is_blank(), ..CheckedLine::default() };
+        if !line.is_sample {
             let finding = Finding::new(&rules::JSON_BLANK_LINE, "", "the line is blank");
             self.report(vec![finding], "", &mut line);
             return line;
         }
-        if row.cut == Some(Cut::TooLarge) {
-            let message = format!("the line has {} bytes; the limit is {}", row.length, row.bytes.len());
+        if let Some(length) = row.oversized() {
+            let message = format!(
+                "the line has {}; the limit is {}",
+                counted(length, "byte"),
+                grouped(row.bytes.len() as u64)
+            );
             self.report(vec![Finding::new(&rules::ROW_TOO_LARGE, "", message)], "", &mut line);
             return line;
         }
@@ -237,20 +232,20 @@ impl Checker<'_> {
         line
     }
 
-    /// Everything that is to be said of a line's value, which was parsed from the beginning of `text`.
+    /// The findings about a line's value, which was parsed from the beginning of `text`.
     fn judge(
         &self,
         parsed: &json::Parsed<'_>,
         text: &[u8],
         directory: &Path,
-        line: &mut Line,
+        line: &mut CheckedLine,
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some(offset) = parsed.lone_surrogate {
-            let message = "half of a surrogate pair, which becomes U+FFFD";
+            let message = "unpaired surrogate, which becomes U+FFFD";
             findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
         }
-        let judged = checks::judge(&Row { value: &parsed.value, target: &self.target });
+        let judged = checks::judge(&checks::Row { value: &parsed.value, target: &self.target });
         findings.extend(judged.findings);
         let sample = judged.sample;
         let payloads = Payloads { text, runs: &parsed.base64 };
@@ -276,15 +271,15 @@ impl Checker<'_> {
             Ok(_) => {}
         }
         findings.extend(checks::nothing_to_train(&sample));
-        line.facts = Some(Facts::new(&sample, looked.iter().map(|image| image.hash)));
-        if self.verify == Verify::Compare {
+        line.hashes = Some(SampleHashes::new(&sample, looked.iter().map(|image| image.hash)));
+        if self.measure {
             line.measures = looked.into_iter().map(|image| image.measure).collect();
         }
         findings
     }
 
-    /// Puts findings in order, gives them their places and leaves out what is not wanted.
-    fn report(&self, mut findings: Vec<Finding>, text: &str, line: &mut Line) {
+    /// Sorts findings, gives them their places and drops those of rules that are not selected.
+    fn report(&self, mut findings: Vec<Finding>, text: &str, line: &mut CheckedLine) {
         findings.retain_mut(|finding| self.selection.admits(finding));
         if findings.len() > MOST_FINDINGS {
             findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -308,7 +303,7 @@ impl Checker<'_> {
     }
 }
 
-impl Line {
+impl CheckedLine {
     /// The findings at their places.
     pub fn reported(self, file: &str) -> impl Iterator<Item = Reported> {
         let number = self.number;

@@ -12,7 +12,7 @@ use pixtune_core::rules;
 
 use super::{Fixer, Places, change};
 use crate::base64;
-use crate::check::Line;
+use crate::check::CheckedLine;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{Format, Limits, inspect, sniff};
 use crate::read::image_path;
@@ -81,7 +81,7 @@ impl Fixer {
     pub(super) fn redraw(
         &self,
         row: &mut Value<'_>,
-        left: &Line,
+        left: &CheckedLine,
         drawn: &mut HashSet<String>,
     ) -> Vec<Change> {
         let findings = left.findings.iter().map(|(finding, ..)| finding);

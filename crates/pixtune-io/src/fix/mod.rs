@@ -1,10 +1,9 @@
-//! Repairing lines: what `pixtune-core::fix` repairs without a look at images, then the images, then a look whether the
-//! result passes.
+//! Fixing lines: first what `pixtune-core::fix` repairs without images, then the images, then a check of the result.
 //!
-//! A line that needs nothing is given back byte for byte. What cannot be repaired stays as it is and is told; on request it
-//! is left out.
+//! A line without problems is returned byte for byte. What cannot be fixed is kept and reported; on request it is dropped.
 
 mod images;
+mod run;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,66 +13,67 @@ use pixtune_core::diagnostic::{Finding, Fix, Rule, Severity};
 use pixtune_core::fix::{Change, Wanted, fix, lone_surrogate};
 use pixtune_core::json::{self, Value};
 use pixtune_core::rules;
+use pixtune_core::text::{counted, grouped};
 
-use crate::check::{Checker, Line};
-use crate::read::records::{Cut, RawRow};
+use crate::check::{CheckedLine, Checker};
+use crate::read::Row;
 
-/// What lines are repaired by.
+pub use run::{FixError, FixPlan, FixReporter, FixSummary, run};
+
+/// Fixes lines one by one.
 pub struct Fixer {
-    /// Whose findings are repaired, and who judges the result.
+    /// Finds what to fix and checks the result.
     pub checker: Checker<'static>,
-    /// Whether guesses are allowed, and lines that stay bad left out.
+    /// Whether fixes may guess, and drop lines that keep an error.
     pub most: Fix,
 }
 
-/// A repaired line.
+/// A fixed line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fixed {
-    /// Its number in the input, from 1.
-    pub number: u64,
-    /// Its bytes in the input, line end included.
+    /// Its length in the input, including the line end.
     pub length: u64,
-    /// What is to be written, line end included; nothing where the line is left out.
+    /// What to write, including the line end; none where the line is dropped.
     pub line: Option<Vec<u8>>,
     /// What was changed.
     pub changes: Vec<Change>,
-    /// What is still found.
-    pub left: Line,
+    /// What the check of the result finds.
+    pub left: CheckedLine,
 }
 
-/// A line that cannot be written again because it was not kept.
+/// A line that cannot be copied because it was not kept whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} has {bytes} bytes; lines up to {limit} are repaired")]
+#[error("line {line} has {}; the limit is {}", counted(*bytes, "byte"), grouped(*limit as u64))]
 pub struct TooLarge {
     /// Its number, from 1.
     pub line: u64,
     /// Its length.
     pub bytes: u64,
-    /// The most that is kept of a line.
+    /// The bytes that are kept of a line.
     pub limit: usize,
 }
 
 impl Fixer {
-    /// Repairs one line of a file whose images lie in `directory`. A line whose repairing fails stays as it is.
-    pub fn fix(&self, directory: &Path, row: RawRow) -> Result<Fixed, TooLarge> {
-        if row.cut == Some(Cut::TooLarge) && self.most == Fix::Safe {
-            return Err(TooLarge { line: row.line, bytes: row.length, limit: row.bytes.len() });
+    /// Fixes a line of a file whose images are in `directory`. A line on which this fails is kept.
+    pub fn fix(&self, directory: &Path, length: u64, row: Row) -> Result<Fixed, TooLarge> {
+        if let Some(bytes) = row.oversized().filter(|_| self.most == Fix::Safe) {
+            return Err(TooLarge { line: 0, bytes, limit: row.bytes.len() });
         }
         let repaired = catch_unwind(AssertUnwindSafe(|| self.fix_line(directory, &row)));
         let (text, changes, left) =
             repaired.unwrap_or_else(|_| (None, vec![], self.checker.check(directory, &row)));
-        let mut fixed = Fixed { number: row.line, length: row.length, line: None, changes, left };
+        let mut fixed = Fixed { length, line: None, changes, left };
         let refusal = self.refusal(&fixed.left);
         if !fixed.left.is_sample && self.checker.selection.wants(&rules::JSON_BLANK_LINE) {
             let message = "the blank line removed".to_owned();
             fixed.left.findings.clear();
             fixed.changes.push(change(&rules::JSON_BLANK_LINE, Fix::Safe, String::new(), message));
         } else if let Some(finding) = refusal.filter(|_| self.most == Fix::Unsafe) {
-            let message = format!("the sample is left out: {}", finding.message);
+            let message = format!("the sample is dropped: {}", finding.message);
             fixed.changes = vec![change(finding.rule, Fix::Unsafe, finding.pointer.clone(), message)];
             fixed.left.findings.clear();
         } else {
-            let end = line_end(&row);
+            let end = line_end(length, &row);
             let mut line = text.unwrap_or(row.bytes);
             line.extend_from_slice(end);
             fixed.line = Some(line);
@@ -82,13 +82,13 @@ impl Fixer {
     }
 
     /// The first error that stays, if one does.
-    fn refusal<'l>(&self, left: &'l Line) -> Option<&'l Finding> {
+    fn refusal<'l>(&self, left: &'l CheckedLine) -> Option<&'l Finding> {
         let findings = left.findings.iter().map(|(finding, ..)| finding);
         findings.into_iter().find(|finding| finding.severity == Severity::Error)
     }
 
     /// The line without its end, where it was changed; the changes; what is found in the result.
-    fn fix_line(&self, directory: &Path, row: &RawRow) -> (Option<Vec<u8>>, Vec<Change>, Line) {
+    fn fix_line(&self, directory: &Path, row: &Row) -> (Option<Vec<u8>>, Vec<Change>, CheckedLine) {
         let Some(parsed) = readable(row) else { return (None, vec![], self.checker.check(directory, row)) };
         let lone = parsed.lone_surrogate;
         let mut value = parsed.value;
@@ -137,18 +137,15 @@ impl Fixer {
     }
 
     /// What is found in the row as it stands.
-    fn look(&self, value: &Value<'_>, changes: &[Change], directory: &Path, row: &RawRow) -> Line {
+    fn look(&self, value: &Value<'_>, changes: &[Change], directory: &Path, row: &Row) -> CheckedLine {
         if changes.is_empty() {
             return self.checker.check(directory, row);
         }
-        let bytes = value.to_string().into_bytes();
-        let length = bytes.len() as u64;
-        self.checker
-            .check(directory, &RawRow { line: row.line, offset: row.offset, length, bytes, cut: None })
+        self.checker.check(directory, &Row::whole(value.to_string()))
     }
 }
 
-fn readable(row: &RawRow) -> Option<json::Parsed<'_>> {
+fn readable(row: &Row) -> Option<json::Parsed<'_>> {
     if row.cut.is_some() {
         return None;
     }
@@ -156,8 +153,8 @@ fn readable(row: &RawRow) -> Option<json::Parsed<'_>> {
 }
 
 /// The line end that was cut off: none at the end of a file, `\r\n` where there was one.
-fn line_end(row: &RawRow) -> &'static [u8] {
-    match row.length as usize - row.bytes.len() {
+fn line_end(length: u64, row: &Row) -> &'static [u8] {
+    match length as usize - row.bytes.len() {
         0 => b"",
         1 => b"\n",
         _ => b"\r\n",

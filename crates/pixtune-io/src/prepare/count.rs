@@ -7,13 +7,12 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, Message, Sample};
 use pixtune_core::tokens::Counts;
 
-use super::Plan;
-use super::scan::Loaded;
+use super::scan::{Loaded, Scanner};
 use crate::tokens::thin_image;
 
 /// Counts a sample into its record. Images that stay addresses have no size and count as nothing.
 pub(super) fn count(
-    plan: &Plan,
+    scanner: &Scanner,
     sample: &Sample<Image>,
     images: &[Loaded],
     record: &mut Record,
@@ -21,33 +20,33 @@ pub(super) fn count(
 ) {
     let unknown = (1, 1);
     let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.size.unwrap_or(unknown)).collect();
-    let counts = match plan.encoder().count(sample, &sizes) {
+    let counts = match scanner.encoder().count(sample, &sizes) {
         Ok(counts) => counts,
         Err(refusal) => return findings.push(refusal),
     };
     for (image, place) in images.iter().zip(&sample.images) {
         if let Some((width, height)) = image.original {
-            findings.extend(thin_image(plan.options.model, place, width, height));
+            findings.extend(thin_image(scanner.options.model, place, width, height));
         }
     }
-    judge(plan, sample, &counts, findings);
+    judge(scanner, sample, &counts, findings);
     let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     record.tokens = small(counts.tokens);
     record.image_tokens = small(counts.image_tokens);
     record.trained_tokens = small(counts.trained_tokens);
 }
 
-fn judge(plan: &Plan, sample: &Sample<Image>, counts: &Counts, findings: &mut Vec<Finding>) {
+fn judge(scanner: &Scanner, sample: &Sample<Image>, counts: &Counts, findings: &mut Vec<Finding>) {
     let Counts { tokens, image_tokens, .. } = counts;
     let made_of = format!("{image_tokens} of images, {} of text", tokens - image_tokens);
-    if *tokens > plan.options.model.context {
+    if *tokens > scanner.options.model.context {
         let message = format!(
             "{tokens} tokens ({made_of}); {} reads {}",
-            plan.options.model.id, plan.options.model.context
+            scanner.options.model.id, scanner.options.model.context
         );
         let finding = Finding::new(&rules::CONTEXT_OVERFLOW, "", message);
         findings.push(finding.hint("split the conversation or shrink its images; nothing is ever cut"));
-    } else if let Some(limit) = plan.options.max_tokens.filter(|limit| *tokens > *limit as usize) {
+    } else if let Some(limit) = scanner.options.max_tokens.filter(|limit| *tokens > *limit as usize) {
         let message = format!("{tokens} tokens ({made_of}); the limit of this run is {limit}");
         findings.push(Finding::new(&rules::TOO_MANY_TOKENS, "", message));
     }

@@ -6,12 +6,11 @@ use std::io;
 use std::path::Path;
 
 use pixtune_core::curate::formats::{know_by_colors, of_another_format};
-use pixtune_core::curate::{Decision, Dedup, Record, Verdict, decide};
-use pixtune_core::diagnostic::Finding;
+use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 
 use super::journal::Stream;
 use super::manifest::{MANIFEST, manifest, summarize};
-use super::scan::image_again;
+use super::scan::rejected_line;
 use super::spool::{Rereader, Segment, Segments};
 use super::telling::{rejecting, report};
 use super::work::Work;
@@ -80,7 +79,12 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
     let mut colors = HashMap::new();
     for (image, row, nth) in places {
         // What cannot be read again stays known by its planes.
-        if let Some(found) = image_again(plan, &row, nth).and_then(|bytes| plan.colors(&bytes)) {
+        let scanner = &plan.scanner;
+        let again = plan
+            .reread(&row)
+            .ok()
+            .and_then(|again| scanner.reload(plan.input_of(&row).origin(), &again, nth));
+        if let Some(found) = again.and_then(|bytes| scanner.colors(&bytes)) {
             colors.insert(scanned.records.images()[image as usize].facts.pixels, found);
         }
     }
@@ -109,7 +113,7 @@ fn assemble(
     if rows().all(|(likely, verdict)| (*likely == stream) == (final_stream(*verdict) == stream)) {
         return Ok(segments[stream as usize].clone());
     }
-    let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.target.max_file_bytes };
+    let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.scan.target.max_file_bytes };
     let directory = work.path().join("moved");
     fs::create_dir_all(&directory)?;
     let mut files = Segments::new(&directory, stream.name(), limit);
@@ -121,7 +125,9 @@ fn assemble(
             Verdict::Duplicate(_) | Verdict::Outlier(_) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
                 let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
-                files.append(&rejected_line(plan, record, finding)?)?;
+                let row = plan.reread(record).map_err(io::Error::other)?;
+                let origin = plan.input_of(record).origin();
+                files.append(&rejected_line(origin, record.line, &row, finding))?;
             }
             _ if final_stream(*verdict) == stream => {
                 source.line(record.bytes, &mut line)?;
@@ -131,15 +137,6 @@ fn assemble(
         }
     }
     files.finish()
-}
-
-fn rejected_line(plan: &Plan, row: &Record, finding: Finding) -> io::Result<Vec<u8>> {
-    let table = &plan.tables[row.input as usize];
-    let bytes = table.row_at(row.offset, row.length, plan.options.max_row_bytes)?;
-    let diagnostic = finding.at(&table.input.name, row.line);
-    let mut line = diagnostic.to_rejected(&table.row_as_json(&bytes)).into_bytes();
-    line.push(b'\n');
-    Ok(line)
 }
 
 /// Gives the files of a stream their final names.

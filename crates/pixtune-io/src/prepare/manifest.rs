@@ -10,6 +10,7 @@ use pixtune_core::spec::Exactness;
 use super::plan::portable_name;
 use super::spool::Segment;
 use super::{Plan, Scanned, Summary};
+use crate::read::Fingerprint;
 
 /// The name of the file.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -67,10 +68,10 @@ pub(super) fn manifest(
     summary: &Summary,
     outputs: &[(String, Segment)],
 ) -> String {
-    let inputs = plan.tables.iter().zip(&scanned.inputs).map(|(table, (bytes, blake3))| {
+    let inputs = plan.inputs.iter().zip(&scanned.inputs).map(|(planned, Fingerprint { bytes, blake3 })| {
         format!(
             "{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}",
-            quoted(portable_name(&table.input.name))
+            quoted(portable_name(&planned.input.name))
         )
     });
     let outputs = outputs.iter().map(|(name, Segment { bytes, lines, blake3, .. })| {
@@ -81,7 +82,7 @@ pub(super) fn manifest(
     });
     let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", quoted(rule)));
     let list = |items: Vec<String>| items.join(",\n    ");
-    let estimate = match plan.encoder().exactness() {
+    let estimate = match plan.scanner.encoder().exactness() {
         Exactness::Exact => String::new(),
         Exactness::Estimate(why) => format!(", \"estimate\": {}", quoted(why)),
     };

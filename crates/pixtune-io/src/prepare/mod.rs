@@ -16,7 +16,6 @@ mod telling;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -25,16 +24,16 @@ use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
 use pixtune_files::LockError;
 
-pub use options::{Images, MaxReject, Options, Verify};
-pub use plan::{Plan, parse_bytes};
+pub use options::{Images, MaxReject, Options, ScanOptions};
+pub use plan::{Plan, PlannedInput, parse_bytes};
+pub use scan::{Origin, ScannedRow, Scanner};
 
 use crate::parallel;
-use crate::read::ReadError;
-use crate::read::records::RawRow;
+use crate::progress::Progress;
+use crate::read::{Fingerprint, ReadError, Row, RowReader, RowRef};
 use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
 use journal::{Entry, Stream};
-use scan::Finished;
 use spool::Spool;
 use work::Work;
 
@@ -134,21 +133,6 @@ pub trait Watch: Send {
     fn finishing(&mut self);
 }
 
-/// How far the scan is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
-    /// Rows done.
-    pub rows: u64,
-    /// Images in them.
-    pub images: u64,
-    /// Bytes of output made.
-    pub bytes: u64,
-    /// Bytes of input read.
-    pub input_read: u64,
-    /// Bytes of input in all.
-    pub input_total: u64,
-}
-
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -213,7 +197,7 @@ pub(crate) struct Scanned {
     pub(crate) rejected_by_rule: BTreeMap<u16, u64>,
     pub(crate) rejected: u64,
     pub(crate) resumed: u64,
-    pub(crate) inputs: Vec<(u64, String)>,
+    pub(crate) inputs: Vec<Fingerprint>,
 }
 
 impl Scanned {
@@ -241,26 +225,25 @@ fn scan_all(
 ) -> Result<([Vec<spool::Segment>; 3], Thumbnails), PrepareError> {
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let mut done = Vec::new();
-    let mut spool = Spool::open(work.path(), plan.options.target.max_file_bytes, |entry| {
+    let mut spool = Spool::open(work.path(), plan.options.scan.target.max_file_bytes, |entry| {
         scanned.add(&entry);
         done.push(entry.row_hash);
     })
     .map_err(write_error)?;
     scanned.resumed = done.len() as u64;
-    let mut source = Source::open(plan, work, &done)?;
+    let mut rows = InputRows::open(plan, work, &done)?;
     drop(done);
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
-    let next = || source.next();
-    let work_on = |(input, row): (u32, RawRow)| {
-        let finished = scan::finish(plan, input, &row);
-        let read = plan.bytes_before(input) + row.offset + row.length;
-        (finished, read)
+    let next = || rows.next();
+    let scan = |(at, row): (RowRef, Row)| {
+        let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, &row);
+        (scanned, plan.bytes_before(at.file) + at.offset + at.length)
     };
-    let sink = |(finished, input_read): (Finished, u64)| {
-        let mut entry = entry_of(plan, &finished);
-        spool.append(&mut entry, &finished.line, &finished.thumbnails).map_err(write_error)?;
-        plan.buffers.give(finished.line);
+    let sink = |(row, input_read): (ScannedRow, u64)| {
+        let mut entry = entry_of(plan, &row);
+        spool.append(&mut entry, &row.line, &row.thumbnails).map_err(write_error)?;
+        plan.scanner.recycle(row.line);
         scanned.add(&entry);
         progress = Progress {
             rows: progress.rows + 1,
@@ -269,79 +252,78 @@ fn scan_all(
             input_read,
             input_total,
         };
-        for finding in finished.findings {
-            let name = &plan.tables[entry.record.input as usize].input.name;
-            watch.finding(&finding.at(name, entry.record.line));
+        for finding in row.findings {
+            watch.finding(&finding.at(&plan.input_of(&entry.record).input.name, entry.record.line));
         }
         watch.progress(progress);
         plan.check_rejected(scanned.rejected, progress.rows, false)
     };
-    let outcome = parallel::ordered(plan.options.threads, next, work_on, sink);
+    let outcome = parallel::ordered(plan.options.threads, next, scan, sink);
     // What is finished is kept, also when the run cannot go on.
     let flushed = spool.flush().map_err(write_error);
     outcome?;
     flushed?;
     plan.check_rejected(scanned.rejected, progress.rows, true)?;
-    scanned.inputs = source.fingerprints;
+    scanned.inputs = rows.fingerprints;
     spool.finish().map_err(write_error)
 }
 
-fn entry_of(plan: &Plan, finished: &Finished) -> Entry {
-    let rejected = finished.record.rejected;
-    let likely = plan.options.split.likely_subset(&finished.record, &finished.images);
+fn entry_of(plan: &Plan, row: &ScannedRow) -> Entry {
+    let rejected = row.record.rejected;
+    let likely = plan.options.split.likely_subset(&row.record, &row.images);
     let stream = match likely {
         _ if rejected => Stream::Rejected,
         pixtune_core::curate::Subset::Train => Stream::Train,
         pixtune_core::curate::Subset::Validation => Stream::Validation,
     };
     let findings =
-        finished.findings.iter().map(|finding| (rules::index(finding.rule), finding.severity)).collect();
+        row.findings.iter().map(|finding| (rules::index(finding.rule), finding.severity)).collect();
     Entry {
-        record: finished.record,
-        images: finished.images.clone(),
+        record: row.record,
+        images: row.images.clone(),
         stream,
-        row_hash: finished.row_hash,
+        row_hash: row.row_hash,
         checksum: 0,
         findings,
     }
 }
 
 /// All rows of all inputs, one after the other.
-struct Source<'a> {
+struct InputRows<'a> {
     plan: &'a Plan,
-    input: usize,
-    rows: Option<crate::read::records::Records<fs::File>>,
-    fingerprints: Vec<(u64, String)>,
+    /// The index of the input that is read.
+    input: u32,
+    reader: Option<Box<dyn RowReader>>,
+    fingerprints: Vec<Fingerprint>,
 }
 
-impl<'a> Source<'a> {
-    /// Starts behind the rows that are done, which must still be what they were.
-    fn open(plan: &'a Plan, work: &Work, done: &[u64]) -> Result<Source<'a>, PrepareError> {
-        let mut source = Source { plan, input: 0, rows: None, fingerprints: vec![] };
+impl<'a> InputRows<'a> {
+    /// Starts after the rows that are done, which must not have changed.
+    fn open(plan: &'a Plan, work: &Work, done: &[u64]) -> Result<InputRows<'a>, PrepareError> {
+        let mut rows = InputRows { plan, input: 0, reader: None, fingerprints: vec![] };
         for hash in done {
-            let row = source.next()?;
-            if row.as_ref().is_none_or(|(_, row)| row.hash() != *hash) {
-                let place = row.map_or("the inputs have fewer rows".to_owned(), |(input, row)| {
-                    format!("{}:{} has changed", plan.tables[input as usize].input.name, row.line)
+            let row = rows.next()?;
+            if row.as_ref().is_none_or(|(at, row)| row.hash(*at) != *hash) {
+                let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, _)| {
+                    format!("{}:{} has changed", plan.inputs[at.file as usize].input.name, at.number)
                 });
                 return Err(PrepareError::OtherPlan { path: work.path().to_owned(), difference: place });
             }
         }
-        Ok(source)
+        Ok(rows)
     }
 
-    fn next(&mut self) -> Result<Option<(u32, RawRow)>, PrepareError> {
-        while let Some(table) = self.plan.tables.get(self.input) {
-            if self.rows.is_none() {
-                self.rows = Some(table.rows(self.plan.options.max_row_bytes)?);
+    fn next(&mut self) -> Result<Option<(RowRef, Row)>, PrepareError> {
+        while let Some(PlannedInput { input, .. }) = self.plan.inputs.get(self.input as usize) {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),
+            };
+            if let Some(row) = reader.next_row()? {
+                return Ok(Some(row));
             }
-            let rows = self.rows.as_mut().expect("it was just opened");
-            let broken = |source| ReadError::Io { path: table.input.path.clone(), source };
-            if let Some(row) = rows.next_row().map_err(broken)? {
-                return Ok(Some((self.input as u32, row)));
-            }
-            self.fingerprints.push(rows.fingerprint());
-            self.rows = None;
+            self.fingerprints.push(reader.fingerprint());
+            self.reader = None;
             self.input += 1;
         }
         Ok(None)

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split};
 use pixtune_core::diagnostic::Rule;
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::Target;
 
 use crate::image::prepare::Resampling;
+use crate::verify::Verify;
 
 /// What becomes of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,16 +19,6 @@ pub enum Images {
     Fit,
     /// Embedded as they are.
     Keep,
-}
-
-/// How far an image is read that passes through unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Verify {
-    /// It is decoded to the last pixel.
-    #[default]
-    Full,
-    /// Its structure is walked through.
-    Header,
 }
 
 /// How many rejected rows end the run.
@@ -62,63 +54,70 @@ impl std::fmt::Display for MaxReject {
     }
 }
 
-/// Everything a user can choose.
+/// Everything that a user can choose.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Files, patterns, directories, `-`.
     pub inputs: Vec<String>,
     /// The directory to make.
     pub out: PathBuf,
-    /// The longest side the model sees and the grid a shrunk image lands on.
-    pub model: &'static pixtune_core::spec::ModelSpec,
-    /// Whose format and limits hold.
-    pub target: Target,
     /// Columns that were named.
     pub columns: ColumnChoice,
-    /// Where relative paths of images start; the directory of each file without it.
+    /// Where relative paths of images start, if not in the directory of each file.
     pub image_folder: Option<PathBuf>,
-    /// What becomes of images.
-    pub images: Images,
-    /// Where images stand that the prompt does not place.
-    pub image_position: ImagePosition,
-    /// How an image is made smaller.
-    pub resampling: Resampling,
-    /// How far images are read that pass through.
-    pub verify: Verify,
-    /// Quality of JPEGs that are written anew, 1 to 100.
-    pub jpeg_quality: u8,
-    /// Whether images that are decoded are measured.
-    pub measure: bool,
     /// Another vocabulary to count with than the built-in one.
     pub tokenizer: Option<PathBuf>,
-    /// Samples longer than this are rejected.
-    pub max_tokens: Option<u32>,
-    /// What is held out.
+    /// What becomes of each row.
+    pub scan: ScanOptions,
+    /// The validation split.
     pub split: Split,
     /// Which duplicates are rejected.
     pub dedup: Dedup,
     /// What makes a duplicate.
     pub by: By,
-    /// Bits in which the hashes of images may differ that are compared as near duplicates.
+    /// Bits in which the hashes of images may differ that are compared as near-duplicates.
     pub distance: u32,
-    /// Rules whose warnings reject the row.
-    pub drop: Vec<&'static Rule>,
-    /// Rules whose warnings are not told.
-    pub ignore: Vec<&'static Rule>,
     /// Threads to work on.
     pub threads: usize,
-    /// When to give up.
+    /// How many rejected rows end the run.
     pub max_reject: Option<MaxReject>,
-    /// Go on with an unfinished run.
+    /// Continue an unfinished run.
     pub resume: bool,
-    /// Replace what an earlier run made.
+    /// Replace the output of an earlier run.
     pub force: bool,
     /// Bytes kept of one row.
     pub max_row_bytes: usize,
-    /// Bytes of an image file that is read.
+}
+
+/// What becomes of a row, whichever file it comes from.
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// The longest side the model sees, and the grid on which a downscaled image lands.
+    pub model: &'static ModelSpec,
+    /// Whose format and limits apply.
+    pub target: Target,
+    /// What becomes of images.
+    pub images: Images,
+    /// Where images go that the prompt does not place.
+    pub image_position: ImagePosition,
+    /// How images are downscaled.
+    pub resampling: Resampling,
+    /// How images that pass through unchanged are verified.
+    pub verify: Verify,
+    /// Quality of re-encoded JPEGs, 1 to 100.
+    pub jpeg_quality: u8,
+    /// Whether the pixels of decoded images are measured.
+    pub measure: bool,
+    /// Samples with more tokens are rejected.
+    pub max_tokens: Option<u32>,
+    /// Rules whose warnings reject the row.
+    pub drop: Vec<&'static Rule>,
+    /// Rules whose warnings are not reported.
+    pub ignore: Vec<&'static Rule>,
+    /// Bytes of the largest image file that is read.
     pub max_image_bytes: u64,
-    /// Pixels of a side.
+    /// Pixels of the longest side of an image that is decoded.
     pub max_image_side: u32,
-    /// Bytes of a decoded image.
+    /// Bytes of the largest image once decoded.
     pub max_decoded_bytes: u64,
 }

@@ -4,23 +4,20 @@ use std::fs;
 use std::path::Path;
 
 use pixtune_core::columns::{Columns, ImagePosition};
-use pixtune_core::curate::{self, By, Dedup, SplitKind, parse_size};
-use pixtune_core::diagnostic::{Finding, Rule, Severity};
+use pixtune_core::curate::{self, By, Dedup, Record, SplitKind, parse_size};
+use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::quoted;
 use pixtune_core::rules;
 use pixtune_core::target::Target;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::PrepareError;
-use super::options::{Images, MaxReject, Options, Verify};
+use super::options::{Images, MaxReject, Options, ScanOptions};
+use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
-use crate::buffers::Buffers;
-use crate::image::measure::by_colors;
-use crate::image::prepare::{Policy, Prepared, prepare};
-use crate::image::{ImageError, Limits};
 use crate::read::discover::refuse_all_but_directories;
-use crate::read::{Table, discover, keep_stdin};
+use crate::read::{Input, ReadError, Row, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
+use crate::verify::Verify;
 
 /// A run in which everything that can be refused was found good.
 #[derive(Debug)]
@@ -28,15 +25,32 @@ pub struct Plan {
     /// The choices.
     pub options: Options,
     /// The inputs and their columns.
-    pub tables: Vec<Table>,
-    /// What to count with, where it is not the built-in vocabulary.
-    tokenizer: Option<TokenizerFile>,
-    /// How images are made ready.
-    pub(crate) policy: Policy,
-    /// Memory for files and lines, used again and again.
-    pub(crate) buffers: Buffers,
+    pub inputs: Vec<PlannedInput>,
+    /// What turns rows into finished lines.
+    pub scanner: Scanner,
     sizes: Vec<u64>,
     json: String,
+}
+
+/// An input, and how its rows become samples.
+#[derive(Debug, Clone)]
+pub struct PlannedInput {
+    /// The file.
+    pub input: Input,
+    /// Its columns.
+    pub schema: Schema,
+}
+
+impl PlannedInput {
+    /// What the scanner needs to know of the input.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin { name: &self.input.name, directory: &self.input.directory, schema: &self.schema }
+    }
+}
+
+/// Where a row that was scanned is.
+pub(super) fn row_ref(row: &Record) -> RowRef {
+    RowRef { file: row.input, number: row.line, offset: row.offset, length: row.length }
 }
 
 impl Plan {
@@ -54,59 +68,43 @@ impl Plan {
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
             keep_stdin(&stdin_copy)?;
         }
-        let inputs = discover(&options.inputs, &stdin_copy)?;
-        let mut tables = Vec::with_capacity(inputs.len());
+        let mut inputs = Vec::new();
         options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
-        for mut input in inputs {
+        for mut input in discover(&options.inputs, &stdin_copy)? {
             if let Some(directory) = &options.image_folder {
                 input.directory.clone_from(directory);
             }
-            tables.push(Table::open(input, &options.columns, options.max_row_bytes)?);
+            let schema = Schema::detect(&input, &options.columns, options.max_row_bytes)?;
+            inputs.push(PlannedInput { input, schema });
         }
-        require_labels(&tables, options.split.kind)?;
-        let size = |table: &Table| fs::metadata(&table.input.path).map_or(0, |about| about.len());
-        let sizes = tables.iter().map(size).collect();
+        require_labels(&inputs, options.split.kind)?;
+        let size = |planned: &PlannedInput| fs::metadata(&planned.input.path).map_or(0, |about| about.len());
+        let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
-        let policy = policy(&options);
-        let json = plan_json(&options, &tables, tokenizer.as_ref());
-        Ok(Plan { options, tables, tokenizer, policy, buffers: Buffers::default(), sizes, json })
+        let json = plan_json(&options, &inputs, tokenizer.as_ref());
+        let scanner = Scanner::new(options.scan.clone(), tokenizer);
+        Ok(Plan { options, inputs, scanner, sizes, json })
     }
 
-    /// How conversations are counted.
-    pub fn encoder(&self) -> ChatEncoder<'_> {
-        let tekken = self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-        ChatEncoder { spec: self.options.model, tekken, layout: Layout::MistralCommon }
+    /// The input that a row is from.
+    pub(super) fn input_of(&self, row: &Record) -> &PlannedInput {
+        &self.inputs[row.input as usize]
     }
 
-    /// The vocabulary that was chosen instead of the built-in one.
-    pub fn tokenizer(&self) -> Option<&TokenizerFile> {
-        self.tokenizer.as_ref()
+    /// The place of a row, for messages.
+    pub(super) fn place_of(&self, row: &Record) -> String {
+        format!("{}:{}", self.input_of(row).input.name, row.line)
     }
 
-    pub(crate) fn prepare_image(&self, bytes: Vec<u8>) -> Result<Prepared, ImageError> {
-        prepare(bytes, &self.policy)
-    }
-
-    /// By which colors an image is known, if it can be decoded.
-    pub(crate) fn colors(&self, bytes: &[u8]) -> Option<u64> {
-        by_colors(bytes, &self.policy.limits).ok()
-    }
-
-    /// Makes errors of the warnings that are to reject their row, and leaves out those that nobody wants.
-    pub(crate) fn settle(&self, findings: &mut Vec<Finding>) {
-        let dropped = findings.iter_mut().filter(|finding| self.options.drop.contains(&finding.rule));
-        dropped.for_each(|finding| finding.severity = Severity::Error);
-        findings.retain(|finding| self.prints(finding));
-    }
-
-    /// Whether a finding is to be told.
-    pub(crate) fn prints(&self, finding: &Finding) -> bool {
-        finding.severity == Severity::Error || !self.options.ignore.contains(&finding.rule)
+    /// Reads a row again.
+    pub(super) fn reread(&self, row: &Record) -> Result<Row, ReadError> {
+        self.input_of(row).input.reread(row_ref(row), self.options.max_row_bytes)
     }
 
     /// What is decided by once all rows are known.
     pub(crate) fn decision(&self) -> curate::Policy {
-        let Options { dedup, by, distance, drop, split, threads, .. } = &self.options;
+        let Options { dedup, by, distance, split, threads, scan: ScanOptions { drop, .. }, .. } =
+            &self.options;
         let threads = std::num::NonZeroUsize::new(*threads).unwrap_or(std::num::NonZeroUsize::MIN);
         let (dedup, by, distance, split) = (*dedup, *by, *distance, *split);
         curate::Policy { dedup, by, distance, drop: drop.clone(), split, threads }
@@ -148,34 +146,15 @@ impl Plan {
     }
 }
 
-fn policy(options: &Options) -> Policy {
-    let side = u64::from(options.max_image_side);
-    Policy {
-        limits: Limits {
-            max_bytes: options.max_image_bytes,
-            max_side: options.max_image_side,
-            max_pixels: side * side,
-            max_decoded_bytes: options.max_decoded_bytes,
-        },
-        model: options.model,
-        target: options.target,
-        keep: options.images == Images::Keep,
-        decode_all: options.verify == Verify::Full,
-        resampling: options.resampling,
-        jpeg_quality: options.jpeg_quality,
-        measure: options.measure,
-    }
-}
-
 /// Near duplicates and the quality of images are known only of images that are decoded and measured.
 fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
-    let of_pixels = options.drop.iter().find(|rule| rules::OF_PIXELS.contains(rule));
+    let of_pixels = options.scan.drop.iter().find(|rule| rules::OF_PIXELS.contains(rule));
     let wanted = match of_pixels {
         Some(rule) => format!("--drop {}", rule.id),
         None if options.dedup == Dedup::Near => "--dedup near".to_owned(),
         None => return Ok(()),
     };
-    let because = match (options.measure, options.verify) {
+    let because = match (options.scan.measure, options.scan.verify) {
         (false, _) => "--no-measure",
         (true, Verify::Header) => "--verify header",
         (true, Verify::Full) => return Ok(()),
@@ -203,19 +182,19 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     Err(PrepareError::Foreign { path: out.clone() })
 }
 
-fn require_labels(tables: &[Table], kind: SplitKind) -> Result<(), PrepareError> {
-    for table in tables {
+fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), PrepareError> {
+    for PlannedInput { input, schema } in inputs {
         let (has, what): (fn(&Columns) -> bool, _) = match kind {
             SplitKind::Random | SplitKind::Auto => return Ok(()),
             SplitKind::Group => (|columns| columns.group.is_some(), "group"),
             SplitKind::Stratify => (|columns| columns.stratum.is_some(), "stratum"),
         };
-        let in_chats = match kind {
-            SplitKind::Group => table.aside.group.is_some(),
-            _ => table.aside.stratum.is_some(),
+        let in_conversations = match kind {
+            SplitKind::Group => schema.aside.group.is_some(),
+            _ => schema.aside.stratum.is_some(),
         };
-        if !table.columns.as_ref().map_or(in_chats, has) {
-            return Err(PrepareError::NoLabel { file: table.input.name.clone(), what });
+        if !schema.columns.as_ref().map_or(in_conversations, has) {
+            return Err(PrepareError::NoLabel { file: input.name.clone(), what });
         }
     }
     Ok(())
@@ -226,7 +205,7 @@ pub(crate) fn portable_name(name: &str) -> &str {
     if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }
 
-fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFile>) -> String {
+fn plan_json(options: &Options, inputs: &[PlannedInput], tokenizer: Option<&TokenizerFile>) -> String {
     let mut out = String::from("{");
     let mut member = |key: &str, value: &str| {
         if out.len() > 1 {
@@ -237,11 +216,11 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
         out.push_str(": ");
         out.push_str(value);
     };
-    let inputs: Vec<String> = tables.iter().map(table_json).collect();
+    let inputs: Vec<String> = inputs.iter().map(input_json).collect();
     member("inputs", &format!("[{}]", inputs.join(", ")));
-    member("model", &quoted(options.model.id));
-    member("target", &quoted(options.target.id));
-    let Target { max_images, max_image_bytes, max_file_bytes, .. } = options.target;
+    member("model", &quoted(options.scan.model.id));
+    member("target", &quoted(options.scan.target.id));
+    let Target { max_images, max_image_bytes, max_file_bytes, .. } = options.scan.target;
     let most = if max_images == usize::MAX { "null".to_owned() } else { max_images.to_string() };
     member("target_max_images", &most);
     member("target_max_image_bytes", &max_image_bytes.to_string());
@@ -251,18 +230,18 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
         "image_folder",
         &directory.map_or("null".into(), |directory| quoted(portable_name(directory.trim_end_matches('/')))),
     );
-    member("images", &quoted(if options.images == Images::Fit { "fit" } else { "keep" }));
-    let position = if options.image_position == ImagePosition::First { "first" } else { "last" };
+    member("images", &quoted(if options.scan.images == Images::Fit { "fit" } else { "keep" }));
+    let position = if options.scan.image_position == ImagePosition::First { "first" } else { "last" };
     member("image_position", &quoted(position));
-    member("resampling", &quoted(options.resampling.as_str()));
-    member("verify", &quoted(if options.verify == Verify::Full { "full" } else { "header" }));
-    member("jpeg_quality", &options.jpeg_quality.to_string());
+    member("resampling", &quoted(options.scan.resampling.as_str()));
+    member("verify", &quoted(if options.scan.verify == Verify::Full { "full" } else { "header" }));
+    member("jpeg_quality", &options.scan.jpeg_quality.to_string());
     let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
         let name = quoted(portable_name(&path.to_string_lossy()));
         format!("{{\"path\": {name}, \"blake3\": \"{blake3}\"}}")
     });
     member("tokenizer", tokenizer.as_deref().unwrap_or("null"));
-    member("max_tokens", &options.max_tokens.map_or("null".into(), |limit| limit.to_string()));
+    member("max_tokens", &options.scan.max_tokens.map_or("null".into(), |limit| limit.to_string()));
     member("validation", &quoted(&options.split.validation.to_string()));
     let split = match options.split.kind {
         SplitKind::Random => "random",
@@ -280,22 +259,22 @@ fn plan_json(options: &Options, tables: &[Table], tokenizer: Option<&TokenizerFi
     member("dedup_by", &quoted(if options.by == By::Sample { "sample" } else { "image" }));
     member("near_distance", &options.distance.to_string());
     let ids = |rules: &[&Rule]| rules.iter().map(|rule| quoted(rule.id)).collect::<Vec<_>>().join(", ");
-    member("drop", &format!("[{}]", ids(&options.drop)));
-    member("ignore", &format!("[{}]", ids(&options.ignore)));
-    member("measure", if options.measure { "true" } else { "false" });
+    member("drop", &format!("[{}]", ids(&options.scan.drop)));
+    member("ignore", &format!("[{}]", ids(&options.scan.ignore)));
+    member("measure", if options.scan.measure { "true" } else { "false" });
     member("seed", &options.split.seed.to_string());
     member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
     member("max_row_bytes", &options.max_row_bytes.to_string());
-    member("max_image_bytes", &options.max_image_bytes.to_string());
-    member("max_image_side", &options.max_image_side.to_string());
-    member("max_decoded_bytes", &options.max_decoded_bytes.to_string());
+    member("max_image_bytes", &options.scan.max_image_bytes.to_string());
+    member("max_image_side", &options.scan.max_image_side.to_string());
+    member("max_decoded_bytes", &options.scan.max_decoded_bytes.to_string());
     out.push_str("\n  }");
     out
 }
 
-fn table_json(table: &Table) -> String {
-    let mut out = format!("{{\"path\": {}", quoted(portable_name(&table.input.name)));
-    if let Some(columns) = &table.columns {
+fn input_json(PlannedInput { input, schema }: &PlannedInput) -> String {
+    let mut out = format!("{{\"path\": {}", quoted(portable_name(&input.name)));
+    if let Some(columns) = &schema.columns {
         let list: Vec<String> = columns.image.iter().map(|column| quoted(column)).collect();
         out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
         let completion = Some(columns.completion.clone());
@@ -323,5 +302,5 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     text.parse()
         .ok()
         .or_else(|| parse_size(text))
-        .ok_or_else(|| format!("`{text}` is no size; write `20MB`, `1GiB` or a number of bytes"))
+        .ok_or_else(|| format!("`{text}` is not a size; write `20MB`, `1GiB` or a number of bytes"))
 }

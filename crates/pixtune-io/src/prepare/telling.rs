@@ -9,7 +9,7 @@ use super::{Plan, Scanned, Watch};
 /// Tells what only the whole set shows, in input order; returns the number of rows that it rejects.
 pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut dyn Watch) -> u64 {
     let mut findings: Vec<(usize, Finding)> = Vec::new();
-    let place = |row: usize| place_of(plan, &scanned.records.rows()[row]);
+    let place = |row: usize| plan.place_of(&scanned.records.rows()[row]);
     for (index, verdict) in decision.verdicts.iter().enumerate() {
         findings.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
     }
@@ -31,12 +31,12 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
     }
     findings.extend(decision.unmet.iter().map(unmet));
-    findings.retain(|(_, finding)| plan.prints(finding));
+    findings.retain(|(_, finding)| plan.scanner.reports(finding));
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
         let row = scanned.records.rows()[index];
         *scanned.findings.entry(rules::index(finding.rule)).or_default() += 1;
-        watch.finding(&finding.at(&plan.tables[row.input as usize].input.name, row.line));
+        watch.finding(&finding.at(&plan.input_of(&row).input.name, row.line));
     }
     rejected
 }
@@ -58,12 +58,8 @@ pub(super) fn rejecting(
     Some(finding)
 }
 
-fn place_of(plan: &Plan, row: &Record) -> String {
-    format!("{}:{}", plan.tables[row.input as usize].input.name, row.line)
-}
-
 fn duplicate(plan: &Plan, kept: &Record) -> Finding {
-    let place = place_of(plan, kept);
+    let place = plan.place_of(kept);
     let message = match plan.options.by {
         By::Image => format!("the same images as {place}, which is kept"),
         By::Sample => format!("the same images and text as {place}, which is kept"),
@@ -73,7 +69,7 @@ fn duplicate(plan: &Plan, kept: &Record) -> Finding {
 
 fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
     let kept = &scanned.records.rows()[repeat.of];
-    let place = place_of(plan, kept);
+    let place = plan.place_of(kept);
     let how = repeat.near.map_or(String::new(), |near| {
         let images = match kept.images {
             0 => None,

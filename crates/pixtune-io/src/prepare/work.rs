@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pixtune_files::WorkDirectory;
 
 use super::manifest::{MANIFEST, summary_of};
-use super::{Plan, PrepareError, Summary};
+use super::{Plan, PlannedInput, PrepareError, Summary};
 use crate::read::ReadError;
 
 /// The work directory of a run.
@@ -101,8 +101,8 @@ impl Work {
 
 /// Whether the manifest's inputs are those of the plan, byte for byte.
 fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError> {
-    for table in &plan.tables {
-        let path = &table.input.path;
+    for PlannedInput { input, .. } in &plan.inputs {
+        let path = &input.path;
         let mut hash = blake3::Hasher::new();
         let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
         hashed.map_err(|source| ReadError::Io { path: path.clone(), source })?;

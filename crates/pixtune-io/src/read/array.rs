@@ -1,19 +1,104 @@
-//! The elements of one JSON array, as LLaVA's, Alpaca's and LLaMA-Factory's files have their rows: found without parsing,
-//! so that an array of any size is read in little memory.
+//! JSON arrays: an element per row, as in the files of LLaVA, Alpaca and LLaMA-Factory. Elements are found without parsing,
+//! so an array of any size is read in little memory.
 
 use std::io::{self, Chain, Cursor, Read, Repeat, Take};
 
-use super::records::{Framing, Records};
+use super::Format;
+use super::records::{Approach, Framing, Records};
+
+/// Elements end at the commas of the array and at its closing bracket.
+#[derive(Debug, Default)]
+pub(super) struct ArrayFraming {
+    position: Position,
+    /// Nothing but the opening bracket was read.
+    is_empty: bool,
+    element: Element,
+}
+
+/// Where in the array a reader is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    #[default]
+    Before,
+    Inside,
+    Behind,
+}
+
+impl Position {
+    /// Why the text cannot be an array that goes on like this.
+    fn refuse(self) -> io::Error {
+        let why = match self {
+            Position::Before => "a JSON array should start here",
+            Position::Inside => "the JSON array is never closed; is the file truncated?",
+            Position::Behind => "there is text after the end of the JSON array",
+        };
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    }
+}
+
+impl Framing for ArrayFraming {
+    fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
+        let mut at = 0;
+        loop {
+            let Some(space) = unread[at..].iter().position(|byte| !byte.is_ascii_whitespace()) else {
+                return Ok((unread.len(), Approach::More));
+            };
+            at += space;
+            match (self.position, unread[at]) {
+                (Position::Before, b'[') => {
+                    (self.position, self.is_empty) = (Position::Inside, true);
+                    at += 1;
+                }
+                (Position::Inside, b']') if self.is_empty => {
+                    self.position = Position::Behind;
+                    at += 1;
+                }
+                (Position::Inside, _) => {
+                    self.is_empty = false;
+                    return Ok((at, Approach::Row));
+                }
+                (position, _) => return Err(position.refuse()),
+            }
+        }
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let end = self.element.end(bytes)?;
+        self.position = if bytes[end - 1] == b']' { Position::Behind } else { Position::Inside };
+        self.element = Element::default();
+        Some(end)
+    }
+
+    fn end_of_input(&self) -> io::Result<()> {
+        if self.position == Position::Behind { Ok(()) } else { Err(self.position.refuse()) }
+    }
+
+    fn count(&self, _taken: &[u8], is_end: bool) -> u64 {
+        u64::from(is_end)
+    }
+
+    /// Takes off the comma or bracket after an element, and the white space before that.
+    fn trim(&self, row: &mut Vec<u8>) {
+        if matches!(row.last(), Some(b',' | b']')) {
+            row.pop();
+        }
+        row.truncate(row.trim_ascii_end().len());
+    }
+
+    fn skips_blank(&self) -> bool {
+        false
+    }
+}
 
 /// Finds where an element ends: at the comma or bracket behind it.
 #[derive(Debug, Default)]
-pub(super) struct Element {
+struct Element {
     depth: u64,
-    place: Place,
+    state: State,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-enum Place {
+enum State {
     #[default]
     BetweenStrings,
     InString,
@@ -22,21 +107,21 @@ enum Place {
 }
 
 impl Element {
-    /// The length of what is left of the element in `bytes`, with the comma or bracket behind it; `None` when more must be
-    /// read. Brackets are counted, not matched: what is no JSON is told by whoever parses the element.
-    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// The length of what is left of the element in `bytes`, including the comma or bracket behind it; `None` when more must
+    /// be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
-            match self.place {
-                Place::InString => {
+            match self.state {
+                State::InString => {
                     at += memchr::memchr2(b'"', b'\\', &bytes[at..])?;
                     let closes = bytes[at] == b'"';
-                    self.place = if closes { Place::BetweenStrings } else { Place::Escaped };
+                    self.state = if closes { State::BetweenStrings } else { State::Escaped };
                 }
-                Place::Escaped => self.place = Place::InString,
-                Place::BetweenStrings => match bytes[at] {
+                State::Escaped => self.state = State::InString,
+                State::BetweenStrings => match bytes[at] {
                     b',' | b']' if self.depth == 0 => return Some(at + 1),
-                    b'"' => self.place = Place::InString,
+                    b'"' => self.state = State::InString,
                     b'{' | b'[' => self.depth += 1,
                     b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                     _ => {}
@@ -48,48 +133,25 @@ impl Element {
     }
 }
 
-/// Where a reader of an array stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stand {
-    /// Before the opening bracket.
-    Before,
-    /// At an element, or between two.
-    Inside,
-    /// Behind the closing bracket.
-    Behind,
-}
-
-impl Stand {
-    /// Why an array cannot go on as it does from where it stands.
-    pub(super) fn refuse(self) -> io::Error {
-        let why = match self {
-            Stand::Before => "a JSON array should start here",
-            Stand::Inside => "its JSON array is never closed: is the file cut short?",
-            Stand::Behind => "text stands behind the end of its JSON array",
-        };
-        io::Error::new(io::ErrorKind::InvalidData, why)
-    }
-}
-
-/// Whether a text is an array, as far as its first bytes tell.
+/// Whether a text that starts with these bytes is an array.
 pub(super) fn starts_array(start: &[u8]) -> bool {
     let text = start.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(start);
     text.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// An array read as lines, an element each.
+/// An array read as JSON Lines, one element per line.
 pub struct ArrayLines<R> {
     elements: Records<R>,
     line: Line,
 }
 
-/// What was kept of an element, spaces for the rest of one that is too long, so that its length is told, and a line end.
+/// The bytes kept of an element, spaces for the rest of one that is too long, so that its length is known, and a line end.
 type Line = Chain<Chain<Cursor<Vec<u8>>, Take<Repeat>>, &'static [u8]>;
 
 impl<R: Read> ArrayLines<R> {
-    /// The lines of an array; at most `max_line` bytes of one are more than spaces.
+    /// The lines of an array; at most `max_line` bytes of an element are kept.
     pub fn new(source: R, max_line: usize) -> ArrayLines<R> {
-        let elements = Records::unhashed(source, Framing::Array, max_line);
+        let elements = Records::new(source, Format::JsonArray, max_line).unhashed();
         ArrayLines { elements, line: line(Vec::new(), 0, b"") }
     }
 }
@@ -108,16 +170,17 @@ impl<R: Read> Read for ArrayLines<R> {
             if read > 0 {
                 return Ok(read);
             }
-            let Some(row) = self.elements.next_row()? else { return Ok(0) };
+            let Some((_, row)) = self.elements.next_row()? else { return Ok(0) };
+            let length = row.oversized();
             let kept = in_one_line(row.bytes);
-            let missing = if row.cut.is_some() { row.length - kept.len() as u64 - 1 } else { 0 };
+            let missing = length.map_or(0, |length| length - kept.len() as u64 - 1);
             self.line = line(kept, missing, b"\n");
         }
     }
 }
 
-/// An element without its line breaks and what indents the lines. In a string, where JSON allows none, a line break becomes
-/// a carriage return, which JSON allows as little.
+/// An element without its line breaks and the indentation behind them. In a string, where JSON allows neither, a line
+/// break becomes a carriage return.
 fn in_one_line(element: Vec<u8>) -> Vec<u8> {
     if memchr::memchr(b'\n', &element).is_none() {
         return element;
@@ -148,19 +211,20 @@ mod tests {
     use pixtune_core::json;
     use proptest::prelude::*;
 
+    use super::super::Fingerprint;
     use super::*;
 
-    /// The elements by number and bytes, or why there is an end to them.
+    /// The elements by number and bytes, or why the array does not end well.
     fn elements(text: &str, max_row: usize) -> Result<Vec<(u64, String)>, String> {
-        let mut records = Records::new(text.as_bytes(), Framing::Array, max_row);
+        let mut records = Records::new(text.as_bytes(), Format::JsonArray, max_row);
         let mut rows = Vec::new();
-        while let Some(row) = records.next_row().map_err(|error| error.to_string())? {
-            let end = (row.offset + row.length) as usize;
-            assert!(text.as_bytes()[row.offset as usize..end].starts_with(&row.bytes));
-            rows.push((row.line, String::from_utf8(row.bytes).unwrap()));
+        while let Some((at, row)) = records.next_row().map_err(|error| error.to_string())? {
+            let end = (at.offset + at.length) as usize;
+            assert!(text.as_bytes()[at.offset as usize..end].starts_with(&row.bytes));
+            rows.push((at.number, String::from_utf8(row.bytes).unwrap()));
         }
-        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-        assert_eq!(records.fingerprint(), (text.len() as u64, hash));
+        let blake3 = blake3::hash(text.as_bytes()).to_hex().to_string();
+        assert_eq!(records.fingerprint(), Fingerprint { bytes: text.len() as u64, blake3 });
         Ok(rows)
     }
 
@@ -171,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_numbered_and_stand_alone() {
+    fn numbers_elements_without_their_separators() {
         let text = "\u{feff} [\n  {\"a\": [1, \"]},\\\"\"]} ,\r\n  [2],3\n]\n";
         let expected = ["{\"a\": [1, \"]},\\\"\"]}", "[2]", "3"].map(str::to_owned);
         assert_eq!(elements(text, 100).unwrap(), (1..).zip(expected).collect::<Vec<_>>());
@@ -181,18 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_too_many_is_an_element_that_is_no_json() {
+    fn reads_an_extra_comma_as_an_empty_element() {
         assert_eq!(elements("[1,]", 9).unwrap(), [(1, "1".into()), (2, String::new())]);
         assert_eq!(elements("[,1]", 9).unwrap(), [(1, String::new()), (2, "1".into())]);
     }
 
     #[test]
-    fn an_array_that_does_not_end_and_text_behind_its_end_are_told() {
+    fn refuses_an_unclosed_array_and_text_after_its_end() {
         for cut in ["[", "[1", "[1,", "[{\"a\": 1", "[{\"a\": 1}", "[\"]", "[[]"] {
             assert!(elements(cut, 100).unwrap_err().contains("never closed"), "{cut}");
         }
         for more in ["[1] 2", "[1]]", "[],", "[]\n[]"] {
-            assert!(elements(more, 100).unwrap_err().contains("behind the end"), "{more}");
+            assert!(elements(more, 100).unwrap_err().contains("after the end"), "{more}");
         }
         for other in ["", "{}", "\"[\""] {
             assert!(elements(other, 100).unwrap_err().contains("should start here"), "{other}");
@@ -200,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_elements_that_are_too_long_have_their_length() {
+    fn lines_of_oversized_elements_keep_their_length() {
         let text = format!("[{{\"a\":\n\r1}}\n , \"{}\",3]", "x".repeat(50));
         assert_eq!(lines(&text, 13), format!("{{\"a\":1}}\n\"{}{}\n3\n", "x".repeat(12), " ".repeat(39)));
     }
 
     #[test]
-    fn line_breaks_go_and_those_in_strings_stay_wrong() {
+    fn removes_line_breaks_but_keeps_those_in_strings_invalid() {
         let text = "[{\r\n  \"a\": \"b\\\"\nc  d\\\\\" ,\n\t\"e\" : [ 1,  2\n] }]";
         let line = "{\"a\": \"b\\\"\rc  d\\\\\" ,\"e\" : [ 1,  2] }\n";
         assert_eq!(lines(text, 100), line);
@@ -215,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn elements_are_those_of_a_parser(
+        fn finds_the_elements_that_a_parser_finds(
             texts in prop::collection::vec(prop::collection::vec(any::<char>(), 0..6), 0..6),
             (before, after) in ("[ \n\t]{0,3}", "[ \n\t]{0,3}"),
             nested in any::<bool>(),

@@ -1,13 +1,13 @@
-//! Whole lines of a stream, many at a time, each byte copied once: out of the system into a buffer that is used again
-//! and small enough to stay in the processor's cache until its lines have been judged.
+//! Whole lines of a stream, many at a time. Each byte is copied once: from the system into a buffer that is reused and is
+//! small enough to stay in the CPU's cache until its lines have been processed.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::records::{Cut, RawRow};
+use super::{Cut, Row};
 
-/// Lines that follow each other.
+/// Consecutive lines.
 #[derive(Debug, Default)]
 pub struct Block {
     buffer: Vec<u8>,
@@ -16,37 +16,29 @@ pub struct Block {
 }
 
 impl Block {
-    /// The lines with their line ends; the last of a stream may have none.
+    /// The lines with their line ends; the last line of a stream may have none.
     pub fn lines(&self) -> &[u8] {
         &self.buffer[..self.end]
     }
 
-    /// The length of the line, where it is too long and the block holds the beginning of it and nothing else.
+    /// The length of the line, where it is too long and the block holds only the beginning of it.
     pub fn oversized(&self) -> Option<u64> {
         self.oversized
     }
 
-    /// The lines one by one, numbered from 1.
-    pub fn rows(&self) -> impl Iterator<Item = RawRow> {
-        let too_large = self.oversized.map(|length| RawRow {
-            line: 1,
-            offset: 0,
-            length,
-            bytes: self.lines().to_vec(),
-            cut: Some(Cut::TooLarge),
-        });
+    /// The lines one by one, blank ones included, each with its length in the stream.
+    pub fn rows(&self) -> impl Iterator<Item = (u64, Row)> {
+        let too_large = self
+            .oversized
+            .map(|bytes| (bytes, Row { bytes: self.lines().to_vec(), cut: Some(Cut::TooLarge { bytes }) }));
         let lines = if too_large.is_some() { &[] } else { self.lines() };
-        let mut offset = 0;
-        let rows = lines.split_inclusive(|byte| *byte == b'\n').zip(1..).map(move |(line, number)| {
-            let length = line.len() as u64;
-            offset += length;
-            let bytes = without_line_end(line).to_vec();
-            RawRow { line: number, offset: offset - length, length, bytes, cut: None }
-        });
+        let rows = lines
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| (line.len() as u64, Row::whole(without_line_end(line))));
         too_large.into_iter().chain(rows)
     }
 
-    /// Free room behind the lines.
+    /// Free space behind the lines.
     fn room(&mut self, size: usize) -> &mut [u8] {
         let needed = self.end + size;
         if self.buffer.len() < needed {
@@ -61,7 +53,7 @@ impl Block {
         self.end += bytes.len();
     }
 
-    /// Nothing, in memory that can be written over.
+    /// Empties the block and keeps its memory.
     fn clear(&mut self) {
         (self.end, self.oversized) = (0, None);
     }
@@ -80,12 +72,12 @@ pub(crate) fn without_line_end(line: &[u8]) -> &[u8] {
     }
 }
 
-/// Blocks that are no longer needed, each kept for the thread that used it: its processor has the memory at hand.
+/// Blocks that are no longer needed, each kept for the thread that used it, whose CPU has the memory in its cache.
 #[derive(Debug, Default)]
 pub struct UsedBlocks(Mutex<Vec<(ThreadId, Block)>>);
 
 impl UsedBlocks {
-    /// A block whose memory can be written over.
+    /// A block to read into.
     pub fn take(&self) -> Block {
         let mut kept = self.kept();
         let me = thread::current().id();
@@ -95,7 +87,7 @@ impl UsedBlocks {
         }
     }
 
-    /// Takes a block back, unless it has grown so large that the system had better have its memory.
+    /// Takes a block back, unless it is so large that its memory should go back to the system.
     pub fn give(&self, block: Block) {
         if block.buffer.len() <= LARGEST_KEPT {
             self.kept().push((thread::current().id(), block));
@@ -115,9 +107,9 @@ pub struct Blocks<R> {
     source: R,
     max_line: usize,
     sizes: Sizes,
-    /// Only lines that begin within so many bytes are wanted; counted from the next line.
+    /// Only lines that begin within this many bytes are wanted, counted from the next line.
     wanted: u64,
-    /// What was read behind the last line end: the beginning of the next block.
+    /// What was read after the last line end: the beginning of the next block.
     carried: Block,
     start: Start,
     has_byte_order_mark: bool,
@@ -128,33 +120,33 @@ pub struct Blocks<R> {
 pub(super) enum Start {
     /// At the beginning of the stream.
     OfStream,
-    /// Somewhere in a line that somebody else reads.
+    /// Somewhere in a line that another reader reads.
     InLine,
-    /// Behind that.
+    /// Past either.
     Passed,
 }
 
-/// How much is read at once.
+/// How many bytes are read at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// What is asked of the system at a time to find the end of a block's last line: what follows it is copied once more.
+    /// Bytes per read while looking for the end of a block's last line; what follows it is copied once more.
     pub piece: usize,
-    /// A block ends at a line end when it has so many bytes, which are asked of the system at once.
+    /// A block with this many bytes ends at the next line end; they are read at once.
     pub block: usize,
 }
 
 pub(super) const SIZES: Sizes = Sizes { piece: 64 << 10, block: 192 << 10 };
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<R: Read> Blocks<R> {
-    /// A reader of `source` that keeps at most `max_line` bytes of a line, its line end included; less than 256 KiB
-    /// counts as that, so that no line behind the first of a block is longer.
+    /// A reader of `source` that keeps at most `max_line` bytes of a line, including its line end, and at least 256 KiB,
+    /// so that only the first line of a block can be longer.
     pub fn new(source: R, max_line: usize) -> Blocks<R> {
         Blocks::with_sizes(source, max_line, SIZES)
     }
 
-    /// The same with other sizes, so that a short text has every kind of end; less than their sum counts as that.
+    /// The same with other sizes, for tests with short texts; at least their sum is kept of a line.
     pub fn with_sizes(source: R, max_line: usize, sizes: Sizes) -> Blocks<R> {
         let max_line = max_line.max(sizes.piece + sizes.block);
         let (start, wanted) = (Start::OfStream, u64::MAX);
@@ -174,24 +166,29 @@ impl<R: Read> Blocks<R> {
         Blocks { wanted: length, start, ..self }
     }
 
-    /// A reader that carries bytes in memory that was used before.
+    /// The same reader, with used memory for the bytes that it carries over.
     pub(super) fn carrying(self, mut carried: Block) -> Blocks<R> {
         carried.clear();
         Blocks { carried, ..self }
     }
 
-    /// The memory of a reader that is no longer needed.
+    /// The memory for the bytes that it carries over, once it is no longer needed.
     pub(super) fn into_carried(self) -> Block {
         self.carried
     }
 
+    /// What it reads from.
+    pub(super) fn source(&self) -> &R {
+        &self.source
+    }
+
     /// Whether the stream started with a byte order mark, which is not part of its first line; known once a block was
-    /// asked for.
+    /// read.
     pub fn has_byte_order_mark(&self) -> bool {
         self.has_byte_order_mark
     }
 
-    /// Reads the next lines into a block, over what it held; false when there are none.
+    /// Reads the next lines into a block, replacing what it held; false when there are none.
     pub fn read_into(&mut self, block: &mut Block) -> io::Result<bool> {
         block.clear();
         match std::mem::replace(&mut self.start, Start::Passed) {
@@ -204,7 +201,7 @@ impl<R: Read> Blocks<R> {
         }
         std::mem::swap(block, &mut self.carried);
         let (mut searched, mut lines_end) = (0, 0);
-        // A pipe gives what it has: its lines are passed on without waiting for more.
+        // A pipe returns what it has: its lines are passed on without waiting for more.
         let mut is_short = false;
         loop {
             if let Some(at) = memchr::memrchr(b'\n', &block.buffer[searched..block.end]) {
@@ -236,7 +233,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Cuts the first line of the block to what may be kept, if it is longer, and finds its end.
+    /// Cuts the first line of the block to the limit, if it is longer, and finds its end.
     fn cut_oversized(&mut self, block: &mut Block) -> io::Result<bool> {
         let line_end = memchr::memchr(b'\n', block.lines());
         if line_end.is_some_and(|at| at < self.max_line) {
@@ -254,14 +251,14 @@ impl<R: Read> Blocks<R> {
         Ok(true)
     }
 
-    /// The end of the last line that begins where lines are wanted, in a block that has all of those.
+    /// The end of the last wanted line, in a block that has all of them.
     fn end_of_wanted(&self, block: &Block) -> usize {
         let last = self.wanted as usize - 1;
         let end = memchr::memchr(b'\n', &block.lines()[last..]);
         end.map_or(block.end, |at| last + at + 1)
     }
 
-    /// How much to read behind so many bytes of a block: little where only the end of a line is missing.
+    /// How much to read into a block that has this many bytes: little where only the end of a line is missing.
     fn piece(&self, behind: usize) -> usize {
         const LEAST: usize = 4 << 10;
         let piece = match self.wanted.checked_sub(behind as u64) {
@@ -272,7 +269,7 @@ impl<R: Read> Blocks<R> {
         piece.max(LEAST).min(usual)
     }
 
-    /// Reads past the end of a line, or past `most` bytes of it, and says past how many; what follows is carried.
+    /// Skips to the end of a line, or `most` bytes of it, and returns how many bytes that was; what follows is carried.
     fn pass_line(&mut self, most: u64) -> io::Result<u64> {
         let mut passed = 0;
         while passed < most {
@@ -320,7 +317,7 @@ fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// A source that gives a few bytes at a time.
+    /// A source that returns a few bytes at a time.
     struct Dribble<'a>(&'a [u8], usize);
 
     impl Read for Dribble<'_> {
@@ -353,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_hold_every_line_however_the_bytes_arrive() {
+    fn blocks_hold_every_line_for_any_sizes_of_reads() {
         let long = "x".repeat(23);
         let texts = [
             "",
@@ -387,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_told() {
+    fn recognizes_a_byte_order_mark() {
         for (text, has_mark) in
             [("\u{feff}a\n", true), ("a\u{feff}\n", false), ("\u{feff}", true), ("", false)]
         {

@@ -1,15 +1,14 @@
 //! Finding the inputs: files, globs, image folders and standard input.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pixtune_files::{Existing, WholeFile};
 
-use super::ReadError;
-use super::array::starts_array;
-use super::records::Framing;
+use super::format::{extension, refuse_other_encodings};
+use super::{FileReader, Format, ReadError, Row, RowReader, RowRef};
 
 /// One file of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +19,28 @@ pub struct Input {
     pub path: PathBuf,
     /// What relative images are relative to.
     pub directory: PathBuf,
-    /// How its rows end.
-    pub framing: Framing,
+    /// How it holds them.
+    pub format: Format,
+}
+
+impl Input {
+    fn of(path: PathBuf) -> Result<Input, ReadError> {
+        let format = Format::of(&path)?;
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        refuse_other_encodings(&path)?;
+        Ok(Input { name: path.display().to_string(), path, directory, format })
+    }
+
+    /// Starts reading its rows, after the header of a table; `index` is its place among the inputs of a run. At most
+    /// `max_row` bytes of a row are kept.
+    pub fn open(&self, index: u32, max_row: usize) -> Result<Box<dyn RowReader>, ReadError> {
+        Ok(Box::new(FileReader::open(&self.path, self.format, index, max_row)?.skip_header()?))
+    }
+
+    /// Reads one of its rows again.
+    pub fn reread(&self, at: RowRef, max_row: usize) -> Result<Row, ReadError> {
+        FileReader::open(&self.path, self.format, at.file, max_row)?.reread(at)
+    }
 }
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
@@ -31,17 +50,17 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
     for name in given {
         if name == "-" {
             let path = stdin_copy.to_owned();
-            let framing = sniff_framing(&path)?;
-            inputs.push(Input { name: name.clone(), path, directory: PathBuf::from("."), framing });
+            let format = Format::sniff(&path)?;
+            inputs.push(Input { name: name.clone(), path, directory: PathBuf::from("."), format });
             continue;
         }
         for path in expand(name)? {
             if path.is_dir() {
                 for metadata in image_folder(&path)? {
-                    inputs.push(file(metadata)?);
+                    inputs.push(Input::of(metadata)?);
                 }
             } else {
-                inputs.push(file(path)?);
+                inputs.push(Input::of(path)?);
             }
         }
     }
@@ -83,40 +102,14 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found)
 }
 
-/// Whether a file is one JSON array: it is called `.json` and starts with a bracket. In a file of another name a line that is
-/// an array is a mistake of that line.
-pub fn is_array(path: &Path) -> Result<bool, ReadError> {
-    Ok(extension(path) == "json" && path.is_file() && starts_array(&first_bytes(path)?))
-}
-
-/// Refuses what is no directory.
+/// Refuses a path that is not a directory.
 pub fn refuse_all_but_directories(path: &Path) -> Result<(), ReadError> {
     let broken = |source| ReadError::Io { path: path.to_owned(), source };
     fs::read_dir(path).map(|_| ()).map_err(broken)
 }
 
-/// Refuses what is no file of lines: a table, one array, text in another encoding.
-pub fn refuse_all_but_lines(path: &Path) -> Result<(), ReadError> {
-    if is_table(path) {
-        return Err(ReadError::Table { path: path.to_owned() });
-    }
-    if is_array(path)? {
-        return Err(ReadError::Array { path: path.to_owned() });
-    }
-    refuse_other_encodings(path)
-}
-
-/// Whether a name is that of a table, which has no conversations.
-pub fn is_table(path: &Path) -> bool {
-    matches!(extension(path).as_str(), "csv" | "tsv" | "tab")
-}
-
-fn extension(path: &Path) -> String {
-    path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
-}
-
-/// Copies standard input to a file, so that it can be read twice and resumed. A copy that is not whole is not kept: a
-/// resumed run would take it for the input.
+/// Copies standard input to a file, so that it can be read twice and resumed. An incomplete copy is not kept: a resumed run
+/// would read it as the input.
 pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
     let copied = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -125,18 +118,6 @@ pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
         file.commit()
     };
     copied().map_err(|source| ReadError::Io { path: copy.to_owned(), source })
-}
-
-fn file(path: PathBuf) -> Result<Input, ReadError> {
-    let framing = match extension(&path).as_str() {
-        "csv" => Framing::Table { separator: b',' },
-        "tsv" | "tab" => Framing::Table { separator: b'\t' },
-        "jsonl" | "ndjson" => Framing::Lines,
-        _ => sniff_framing(&path)?,
-    };
-    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-    refuse_other_encodings(&path)?;
-    Ok(Input { name: path.display().to_string(), path, directory, framing })
 }
 
 /// A path that exists is itself; otherwise a pattern must match something.
@@ -196,52 +177,4 @@ fn refuse_repeats(inputs: &[Input]) -> Result<(), ReadError> {
         }
     }
     Ok(())
-}
-
-fn first_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
-    let broken = |source| ReadError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(broken)?.take(64 << 10).read_to_end(&mut bytes).map_err(broken)?;
-    Ok(bytes)
-}
-
-/// JSON starts with a bracket; a table's first line has more tabs or more commas.
-fn sniff_framing(path: &Path) -> Result<Framing, ReadError> {
-    let bytes = first_bytes(path)?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(&bytes).trim_ascii_start();
-    match text.first() {
-        Some(b'{') => Ok(Framing::Lines),
-        Some(b'[') => Ok(Framing::Array),
-        _ => {
-            let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
-            Ok(Framing::Table { separator: if count(b'\t') > count(b',') { b'\t' } else { b',' } })
-        }
-    }
-}
-
-fn refuse_other_encodings(path: &Path) -> Result<(), ReadError> {
-    match encoding_of(&first_bytes(path)?) {
-        Some(encoding) => Err(ReadError::Encoding { path: path.to_owned(), encoding }),
-        None => Ok(()),
-    }
-}
-
-/// What a file that starts like this is, if it is no UTF-8 text at all.
-pub fn encoding_of(start: &[u8]) -> Option<&'static str> {
-    match start {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
-        [0x1f, 0x8b, ..] => Some("gzip-compressed"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd-compressed"),
-        [b'P', b'K', 3, 4, ..] => Some("a ZIP archive (an .xlsx workbook?)"),
-        [b'P', b'A', b'R', b'1', ..] => Some("Parquet"),
-        [b'B', b'Z', b'h', ..] => Some("bzip2-compressed"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz-compressed"),
-        [b'%', b'P', b'D', b'F', ..] => Some("a PDF"),
-        [0x89, b'P', b'N', b'G', ..]
-        | [0xff, 0xd8, 0xff, ..]
-        | [b'G', b'I', b'F', b'8', ..]
-        | [b'R', b'I', b'F', b'F', ..] => Some("an image"),
-        _ => None,
-    }
 }

@@ -29,7 +29,7 @@ pub enum ReadError {
         source: ColumnError,
     },
     /// A glob is malformed.
-    #[error("`{pattern}` is no pattern")]
+    #[error("`{pattern}` is not a glob pattern")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -43,13 +43,13 @@ pub enum ReadError {
         pattern: String,
     },
     /// A table, where conversations are read.
-    #[error("`{}` is a table; conversations are read, one to a line", path.display())]
+    #[error("`{}` is a table; conversations are read, one per line", path.display())]
     Table {
         /// The file.
         path: PathBuf,
     },
     /// A directory without conversations.
-    #[error("`{}` holds no conversations: no .jsonl or .ndjson, those of rejected rows aside", path.display())]
+    #[error("`{}` has no conversations: no .jsonl or .ndjson file other than those of rejected rows", path.display())]
     NoConversations {
         /// The directory.
         path: PathBuf,
@@ -66,8 +66,8 @@ pub enum ReadError {
         /// The file.
         name: String,
     },
-    /// A file that is one JSON array, where lines are read again by their places.
-    #[error("`{}` is one JSON array; samples are read one to a line", path.display())]
+    /// A file that is one JSON array, where lines are read again by their bytes.
+    #[error("`{}` is one JSON array; samples are read one per line", path.display())]
     Array {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum ReadError {
         name: String,
     },
     /// The header or first row cannot be read.
-    #[error("`{name}`: the first row is no {what}")]
+    #[error("`{name}`: the first row is not {what}")]
     FirstRow {
         /// The file.
         name: String,

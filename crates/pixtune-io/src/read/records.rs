@@ -1,62 +1,69 @@
-//! Cutting a stream into rows: lines of JSON, elements of a JSON array, or records of a table whose quoted cells may hold
-//! line ends.
+//! Cutting a stream into rows: the part that all text formats share.
 //!
-//! A row is never held beyond a limit, whatever the file says: the rest of an oversized row is read past.
+//! A row is never held beyond a limit, whatever the file contains: the rest of an oversized row is skipped.
 
+use std::fmt::Debug;
 use std::io::{self, Read};
 
-use super::array::{Element, Stand};
-use super::table::Record;
+use super::blocks::BYTE_ORDER_MARK;
+use super::{Cut, Fingerprint, Format, Row, RowRef};
 
-/// How rows end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// At every line end.
-    Lines,
-    /// At the commas of one JSON array.
-    Array,
-    /// At line ends outside quotes (RFC 4180), cells separated by this byte.
-    Table {
-        /// The separator of cells.
-        separator: u8,
-    },
-}
+/// Where the rows of a format begin and end.
+pub(super) trait Framing: Debug + Send + Sync {
+    /// Finds the beginning of the next row: how many of the unread bytes to skip, and what follows them.
+    fn approach(&mut self, _unread: &[u8]) -> io::Result<(usize, Approach)> {
+        Ok((0, Approach::Row))
+    }
 
-/// One row as it stands in the input, without what ends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawRow {
-    /// Its first line, from 1; of an array, which may be one line, the number of the element.
-    pub line: u64,
-    /// Its first byte.
-    pub offset: u64,
-    /// Its bytes in the input, line end or comma included.
-    pub length: u64,
-    /// What it holds.
-    pub bytes: Vec<u8>,
-    /// Why `bytes` is not the whole row, if it is not.
-    pub cut: Option<Cut>,
-}
+    /// The length of what is left of the row in `bytes`, including what ends it; `None` when more must be read.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize>;
 
-impl RawRow {
-    /// Tells the row from any other at its place.
-    pub fn hash(&self) -> u64 {
-        twox_hash::XxHash3_64::oneshot_with_seed(self.offset ^ self.length << 32, &self.bytes)
+    /// Whether the input may end here, when [`Framing::approach`] asked for more.
+    fn end_of_input(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether a row that the end of the input ends is incomplete.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// By how much the number of the next row is higher, behind these bytes of a row.
+    fn count(&self, taken: &[u8], _is_end: bool) -> u64 {
+        memchr::memchr_iter(b'\n', taken).count() as u64
+    }
+
+    /// Takes what ends a row off it.
+    fn trim(&self, row: &mut Vec<u8>) {
+        if row.last() == Some(&b'\n') {
+            row.pop();
+            if row.last() == Some(&b'\r') {
+                row.pop();
+            }
+        }
+    }
+
+    /// Whether blank rows are skipped.
+    fn skips_blank(&self) -> bool {
+        true
     }
 }
 
-/// Why a row is not whole.
+/// What follows the bytes before a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// It is larger than the limit.
-    TooLarge,
-    /// The input ends inside a quoted cell.
-    UnclosedQuote,
+pub(super) enum Approach {
+    /// A row, or the end of the input.
+    Row,
+    /// It takes more bytes to know.
+    More,
 }
 
 /// Reads rows one by one, hashing every byte it passes.
+#[derive(Debug)]
 pub struct Records<R> {
     source: R,
-    framing: Framing,
+    framing: Box<dyn Framing>,
+    file: u32,
     max_row: usize,
     buffer: Vec<u8>,
     /// The unread bytes are `buffer[start..end]`.
@@ -65,158 +72,116 @@ pub struct Records<R> {
     at_eof: bool,
     /// Nothing was read yet.
     at_start: bool,
-    /// Where in an array.
-    stand: Stand,
-    line: u64,
+    number: u64,
     offset: u64,
     hash: Option<blake3::Hasher>,
-    has_byte_order_mark: bool,
 }
 
 const READ_SIZE: usize = 256 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<R: Read> Records<R> {
     /// A reader of `source` that keeps at most `max_row` bytes of a row.
-    pub fn new(source: R, framing: Framing, max_row: usize) -> Records<R> {
-        let hash = Some(blake3::Hasher::new());
-        let buffer = Vec::new();
+    pub fn new(source: R, format: Format, max_row: usize) -> Records<R> {
         Records {
             source,
-            framing,
+            framing: format.framing(),
+            file: 0,
             max_row,
-            buffer,
+            buffer: Vec::new(),
             start: 0,
             end: 0,
             at_eof: false,
             at_start: true,
-            stand: Stand::Before,
-            line: 1,
+            number: 1,
             offset: 0,
-            hash,
-            has_byte_order_mark: false,
+            hash: Some(blake3::Hasher::new()),
         }
     }
 
-    /// The same, for reading lines without a fingerprint, which would cost more than finding them.
-    pub fn unhashed(source: R, framing: Framing, max_row: usize) -> Records<R> {
-        Records { hash: None, ..Records::new(source, framing, max_row) }
+    /// The same reader without a fingerprint, which would cost more than finding the rows.
+    pub(super) fn unhashed(self) -> Records<R> {
+        Records { hash: None, ..self }
     }
 
-    /// The same, for a source that begins with a row somewhere in a file.
-    pub fn inside(self) -> Records<R> {
-        Records { at_start: false, stand: Stand::Inside, ..self }
+    /// The same reader for the file that has this index among the inputs of a run.
+    pub fn of_file(self, file: u32) -> Records<R> {
+        Records { file, ..self }
     }
 
-    /// The next row, blank or not.
-    pub fn next_line(&mut self) -> io::Result<Option<RawRow>> {
-        if std::mem::take(&mut self.at_start) {
-            self.skip_byte_order_mark()?;
-        }
-        if self.framing == Framing::Array && !self.stands_at_element()? {
-            return Ok(None);
-        }
-        self.next_record()
+    /// The same reader for a source that begins with this row of a file.
+    pub(super) fn starting_at(self, at: RowRef) -> Records<R> {
+        let RowRef { file, number, offset, .. } = at;
+        Records { file, number, offset, at_start: false, ..self }
     }
 
-    /// Whether the input started with a byte order mark; known once a row was read.
-    pub fn has_byte_order_mark(&self) -> bool {
-        self.has_byte_order_mark
-    }
-
-    /// The next row that is not blank; in an array nothing may be.
-    pub fn next_row(&mut self) -> io::Result<Option<RawRow>> {
+    /// The next row that is not blank, and where it is. An element of an array is never skipped.
+    pub fn next_row(&mut self) -> io::Result<Option<(RowRef, Row)>> {
         loop {
-            let Some(row) = self.next_line()? else { return Ok(None) };
-            let is_kept = row.cut.is_some() || self.framing == Framing::Array;
-            if is_kept || row.bytes.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                return Ok(Some(row));
+            let Some((at, row)) = self.next_line()? else { return Ok(None) };
+            if !row.is_blank() || !self.framing.skips_blank() {
+                return Ok(Some((at, row)));
             }
         }
     }
 
-    /// Bytes and BLAKE3 hash of the input up to the last row read; of the whole input once rows have ended. The hash is
-    /// empty for [`Records::unhashed`].
-    pub fn fingerprint(&self) -> (u64, String) {
+    /// The next row, blank or not.
+    pub fn next_line(&mut self) -> io::Result<Option<(RowRef, Row)>> {
+        if std::mem::take(&mut self.at_start) {
+            self.skip_byte_order_mark()?;
+        }
+        if self.approach()? { self.next_record() } else { Ok(None) }
+    }
+
+    /// The fingerprint of the input up to the last row read; of the whole input once rows have ended.
+    pub fn fingerprint(&self) -> Fingerprint {
         let hash = self.hash.as_ref().map(|hash| hash.finalize().to_hex().to_string());
-        (self.offset, hash.unwrap_or_default())
+        Fingerprint { bytes: self.offset, blake3: hash.unwrap_or_default() }
     }
 
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
         while self.end - self.start < BYTE_ORDER_MARK.len() && self.fill()? {}
         if self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
             self.consume(BYTE_ORDER_MARK.len());
-            self.has_byte_order_mark = true;
         }
         Ok(())
     }
 
-    /// Passes what stands between two elements of an array; false behind the last.
-    fn stands_at_element(&mut self) -> io::Result<bool> {
+    /// Skips what precedes the next row; false after the last row.
+    fn approach(&mut self) -> io::Result<bool> {
         loop {
-            let unread = &self.buffer[self.start..self.end];
-            let next = unread.iter().position(|byte| !byte.is_ascii_whitespace());
-            self.consume(next.unwrap_or(unread.len()));
-            let next = self.buffer[self.start..self.end].first().copied();
-            match (self.stand, next) {
-                (_, None) if self.fill()? => {}
-                (Stand::Behind, None) => return Ok(false),
-                (Stand::Before, Some(b'[')) => {
-                    self.consume(1);
-                    self.stand = Stand::Inside;
-                }
-                (Stand::Inside, Some(b']')) if self.line == 1 => {
-                    self.consume(1);
-                    self.stand = Stand::Behind;
-                }
-                (Stand::Inside, Some(_)) => return Ok(true),
-                (stand, _) => return Err(stand.refuse()),
+            let (skipped, next) = self.framing.approach(&self.buffer[self.start..self.end])?;
+            self.consume(skipped);
+            if next == Approach::Row {
+                return Ok(true);
+            }
+            if !self.fill()? {
+                return self.framing.end_of_input().map(|()| false);
             }
         }
     }
 
-    fn next_record(&mut self) -> io::Result<Option<RawRow>> {
-        let (line, offset) = (self.line, self.offset);
-        let mut scan = Scan::new(self.framing);
+    fn next_record(&mut self) -> io::Result<Option<(RowRef, Row)>> {
+        let (number, offset) = (self.number, self.offset);
         let mut kept = Vec::new();
-        let mut too_large = false;
         loop {
             let unread = &self.buffer[self.start..self.end];
-            let found = scan.end(unread);
+            let found = self.framing.end(unread);
             let taken = &unread[..found.unwrap_or(unread.len())];
-            if self.framing != Framing::Array {
-                self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
-            } else if found.is_some() {
-                self.line += 1;
-                self.stand = if taken.ends_with(b"]") { Stand::Behind } else { Stand::Inside };
-            }
-            if kept.len() + taken.len() > self.max_row {
-                let room = self.max_row - kept.len();
-                kept.extend_from_slice(&taken[..room]);
-                too_large = true;
-            } else {
-                kept.extend_from_slice(taken);
-            }
+            self.number += self.framing.count(taken, found.is_some());
+            let room = self.max_row - kept.len();
+            kept.extend_from_slice(&taken[..taken.len().min(room)]);
             self.consume(taken.len());
             if found.is_some() || !self.fill()? {
                 break;
             }
         }
-        if self.offset == offset {
+        let length = self.offset - offset;
+        if length == 0 {
             return Ok(None);
         }
-        let ends_quoted = self.at_eof && self.start == self.end && scan.is_quoted();
-        let cut = match (too_large, ends_quoted) {
-            (true, _) => Some(Cut::TooLarge),
-            (_, true) => Some(Cut::UnclosedQuote),
-            _ => None,
-        };
-        if !too_large && self.framing == Framing::Array {
-            trim_element(&mut kept);
-        } else if !too_large {
-            trim_line_end(&mut kept);
-        }
-        Ok(Some(RawRow { line, offset, length: self.offset - offset, bytes: kept, cut }))
+        let ends_open = self.at_eof && self.start == self.end && self.framing.is_open();
+        let at = RowRef { file: self.file, number, offset, length };
+        Ok(Some((at, finish(kept, at, ends_open, self.framing.as_ref()))))
     }
 
     fn consume(&mut self, length: usize) {
@@ -247,57 +212,31 @@ impl<R: Read> Records<R> {
     }
 }
 
-fn trim_line_end(row: &mut Vec<u8>) {
-    if row.last() == Some(&b'\n') {
-        row.pop();
-        if row.last() == Some(&b'\r') {
-            row.pop();
-        }
+/// The row of which these bytes were kept.
+fn finish(mut kept: Vec<u8>, at: RowRef, ends_open: bool, framing: &dyn Framing) -> Row {
+    let cut = match () {
+        () if kept.len() as u64 != at.length => Some(Cut::TooLarge { bytes: at.length }),
+        () if ends_open => Some(Cut::UnclosedQuote),
+        () => None,
+    };
+    if kept.len() as u64 == at.length {
+        framing.trim(&mut kept);
     }
+    Row { bytes: kept, cut }
 }
 
-/// The comma or bracket behind an element, and white space before that.
-fn trim_element(row: &mut Vec<u8>) {
-    if matches!(row.last(), Some(b',' | b']')) {
-        row.pop();
-    }
-    row.truncate(row.trim_ascii_end().len());
-}
-
-enum Scan {
-    Line,
-    Element(Element),
-    Record(Record),
-}
-
-impl Scan {
-    fn new(framing: Framing) -> Scan {
-        match framing {
-            Framing::Lines => Scan::Line,
-            Framing::Array => Scan::Element(Element::default()),
-            Framing::Table { separator } => Scan::Record(Record::new(separator)),
-        }
-    }
-
-    fn is_quoted(&self) -> bool {
-        matches!(self, Scan::Record(record) if record.is_quoted())
-    }
-
-    /// The length of the row that `bytes` continue, what ends it included; `None` when more must be read.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        match self {
-            Scan::Line => memchr::memchr(b'\n', bytes).map(|at| at + 1),
-            Scan::Element(element) => element.end(bytes),
-            Scan::Record(record) => record.end(bytes),
-        }
-    }
+/// The row at a place of which these bytes were read again: all of them, or as many as are kept of a row.
+pub(super) fn reread(bytes: Vec<u8>, at: RowRef, format: Format) -> Row {
+    let mut framing = format.framing();
+    let ends_open = framing.end(&bytes).is_none() && framing.is_open();
+    finish(bytes, at, ends_open, framing.as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A source that gives one byte at a time, so that every state is met at a buffer's end.
+    /// A source that gives one byte at a time, so that a buffer ends in every state.
     struct Dribble<'a>(&'a [u8]);
 
     impl Read for Dribble<'_> {
@@ -309,16 +248,16 @@ mod tests {
         }
     }
 
-    fn rows(text: &str, framing: Framing, max_row: usize) -> Vec<(u64, u64, u64, String, Option<Cut>)> {
+    fn rows(text: &str, format: Format, max_row: usize) -> Vec<(u64, u64, u64, String, Option<Cut>)> {
         let read = |source: &mut dyn Read| {
-            let mut records = Records::new(source, framing, max_row);
+            let mut records = Records::new(source, format, max_row);
             let mut rows = Vec::new();
-            while let Some(row) = records.next_row().unwrap() {
+            while let Some((at, row)) = records.next_row().unwrap() {
                 let bytes = String::from_utf8(row.bytes).unwrap();
-                rows.push((row.line, row.offset, row.length, bytes, row.cut));
+                rows.push((at.number, at.offset, at.length, bytes, row.cut));
             }
-            let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-            assert_eq!(records.fingerprint(), (text.len() as u64, hash));
+            let blake3 = blake3::hash(text.as_bytes()).to_hex().to_string();
+            assert_eq!(records.fingerprint(), Fingerprint { bytes: text.len() as u64, blake3 });
             rows
         };
         let whole = read(&mut text.as_bytes());
@@ -326,7 +265,7 @@ mod tests {
         whole
     }
 
-    const CSV: Framing = Framing::Table { separator: b',' };
+    const CSV: Format = Format::Table { separator: b',' };
 
     #[test]
     fn quoted_cells_hold_line_ends() {
@@ -343,19 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn oversized_rows_are_read_past() {
+    fn skips_the_rest_of_an_oversized_row() {
         let long = "x".repeat(1000);
         let text = format!("a,b\n\"{long}\n{long}\",1\nc,d\n");
         let rows = rows(&text, CSV, 10);
-        assert_eq!(
-            rows.iter().map(|row| (row.0, row.4)).collect::<Vec<_>>(),
-            [(1, None), (2, Some(Cut::TooLarge)), (4, None)]
-        );
+        let cuts: Vec<_> = rows.iter().map(|row| (row.0, row.4)).collect();
+        assert_eq!(cuts, [(1, None), (2, Some(Cut::TooLarge { bytes: 2006 })), (4, None)]);
         assert_eq!(rows[1].3, "\"xxxxxxxxx");
     }
 
     #[test]
-    fn a_quote_that_never_closes_is_told() {
+    fn reports_a_quote_that_is_never_closed() {
         assert_eq!(
             rows("a,b\n\"1,2\n3,4\n", CSV, 100)[1],
             (2, 4, 9, "\"1,2\n3,4".into(), Some(Cut::UnclosedQuote))
@@ -364,10 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_know_no_quotes() {
-        assert_eq!(
-            rows("\"a\n\nb\"\n", Framing::Lines, 9).iter().map(|row| row.0).collect::<Vec<_>>(),
-            [1, 3]
-        );
+    fn quotes_mean_nothing_in_lines() {
+        let numbers: Vec<u64> = rows("\"a\n\nb\"\n", Format::JsonLines, 9).iter().map(|row| row.0).collect();
+        assert_eq!(numbers, [1, 3]);
     }
 }

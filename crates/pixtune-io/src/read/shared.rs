@@ -1,5 +1,5 @@
 //! Lines shared among threads. A stream is read by one thread at a time; of a file each thread reads ranges of its own, so
-//! that copying out of the system's cache, half of the work where lines hold images, is shared too.
+//! that copying from the system's cache, half of the work where lines hold images, is shared too.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,14 +7,28 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::Fingerprint;
 use super::blocks::{Block, Blocks, SIZES, Sizes, Start, UsedBlocks};
+use super::positioned::ReadFrom;
 
 /// What lines are read from.
 pub enum Source {
-    /// Bytes that come one after the other.
+    /// Bytes in sequence.
     Stream(Box<dyn Read + Send>),
+    /// Bytes in sequence whose fingerprint is wanted.
+    Hashed(Box<dyn Read + Send>),
     /// A regular file, at its beginning, and its length.
     File(File, u64),
+}
+
+impl Source {
+    /// Its bytes in sequence.
+    pub(super) fn into_stream(self) -> Box<dyn Read + Send> {
+        match self {
+            Source::Stream(stream) | Source::Hashed(stream) => stream,
+            Source::File(file, _) => Box::new(file),
+        }
+    }
 }
 
 /// Lines that threads read together.
@@ -23,29 +37,29 @@ pub struct SharedLines {
     max_line: usize,
     used: UsedBlocks,
     has_byte_order_mark: AtomicBool,
-    /// The mean length of lines where they were read last.
+    /// The mean length of the lines in the last range read.
     line_length: AtomicU64,
 }
 
 enum Origin {
-    Stream(Mutex<Blocks<Box<dyn Read + Send>>>),
+    Stream(Mutex<Blocks<Stream>>),
     File { file: File, length: u64, next: AtomicU64, ranges: RangeSizes, blocks: Sizes },
 }
 
 /// How much of a file a thread takes at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct RangeSizes {
-    /// A few blocks: what is known of many short lines has to wait until the lines before them are told.
+    /// A few blocks: results of many short lines have to wait for those of the lines before them.
     pub short_lines: u64,
-    /// Half a line is read twice for each range, so that ranges of long lines are longer.
+    /// Half a line per range is read twice, so ranges of long lines are longer.
     pub long_lines: u64,
-    /// Lines are long from here.
+    /// The length from which a line is long.
     pub long: u64,
 }
 
 const RANGE_SIZES: RangeSizes = RangeSizes { short_lines: 256 << 10, long_lines: 1 << 20, long: 32 << 10 };
 
-/// Lines for one thread.
+/// Lines for one thread to read.
 pub struct Share(Shared);
 
 enum Shared {
@@ -55,20 +69,22 @@ enum Shared {
 }
 
 impl SharedLines {
-    /// The lines of a source, for so many threads; at most `max_line` bytes of a line are kept, as [`Blocks::new`] has it.
+    /// The lines of a source, for this many threads; at most `max_line` bytes of a line are kept, see [`Blocks::new`].
     pub fn new(source: Source, max_line: usize, threads: usize) -> SharedLines {
-        let stream: Box<dyn Read + Send> = match source {
-            Source::Stream(stream) => stream,
-            Source::File(file, _) if threads <= 1 => Box::new(file),
+        let (source, hash): (Box<dyn Read + Send>, _) = match source {
+            Source::Stream(stream) => (stream, None),
+            Source::Hashed(stream) => (stream, Some(blake3::Hasher::new())),
+            Source::File(file, _) if threads <= 1 => (Box::new(file), None),
             Source::File(file, length) => {
                 return SharedLines::with_sizes(file, length, max_line, RANGE_SIZES, SIZES);
             }
         };
+        let stream = Stream { source, hash, bytes: 0 };
         SharedLines::reading(Origin::Stream(Mutex::new(Blocks::new(stream, max_line))), max_line)
     }
 
-    /// The lines of a file in ranges and blocks of other sizes, so that a short text has every kind of end; ranges are
-    /// longer than a byte order mark.
+    /// The lines of a file in ranges and blocks of other sizes, for tests with short texts; ranges are longer than a byte
+    /// order mark.
     pub fn with_sizes(
         file: File,
         length: u64,
@@ -89,7 +105,16 @@ impl SharedLines {
         self.has_byte_order_mark.load(Ordering::Relaxed)
     }
 
-    /// The share of the thread that asks; in the order of the source.
+    /// The fingerprint of what was read, for [`Source::Hashed`].
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let Origin::Stream(blocks) = &self.origin else { return None };
+        let blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Stream { hash, bytes, .. } = blocks.source();
+        let blake3 = hash.as_ref()?.finalize().to_hex().to_string();
+        Some(Fingerprint { bytes: *bytes, blake3 })
+    }
+
+    /// The next share, in the order of the source.
     pub fn next_share(&self) -> io::Result<Option<Share>> {
         match &self.origin {
             Origin::Stream(blocks) => {
@@ -109,11 +134,11 @@ impl SharedLines {
         }
     }
 
-    /// Hands the blocks of a share to `look`, which says how many lines each has.
-    pub fn read(&self, share: Share, mut look: impl FnMut(&Block) -> usize) -> io::Result<()> {
+    /// Passes the blocks of a share to `work`, which returns how many lines each has.
+    pub fn read(&self, share: Share, mut work: impl FnMut(&Block) -> usize) -> io::Result<()> {
         match (share.0, &self.origin) {
             (Shared::Block(block), _) => {
-                look(&block);
+                work(&block);
                 self.used.give(block);
                 Ok(())
             }
@@ -121,7 +146,7 @@ impl SharedLines {
                 let (before, start) = before(&range);
                 let source = Blocks::with_sizes(ReadFrom { file, at: before }, self.max_line, *blocks);
                 let source = source.within(range.end - before, start).carrying(self.used.take());
-                self.read_range(source, look)
+                self.read_range(source, work)
             }
             (Shared::Range(_), Origin::Stream(_)) => Ok(()),
         }
@@ -129,13 +154,13 @@ impl SharedLines {
 
     fn read_range(
         &self,
-        mut blocks: Blocks<ReadFrom<'_>>,
-        mut look: impl FnMut(&Block) -> usize,
+        mut blocks: Blocks<ReadFrom<&File>>,
+        mut work: impl FnMut(&Block) -> usize,
     ) -> io::Result<()> {
         let (mut lines, mut bytes) = (0, 0);
         let mut block = self.used.take();
         while blocks.read_into(&mut block)? {
-            lines += look(&block) as u64;
+            lines += work(&block) as u64;
             bytes += block.oversized().unwrap_or(block.lines().len() as u64);
         }
         self.used.give(block);
@@ -148,7 +173,8 @@ impl SharedLines {
     }
 }
 
-/// Where to read from: a line begins behind a line end, so the byte before a range tells whether one begins at its start.
+/// Where to read from: a line begins after a line end, so the byte before a range decides whether one begins at its
+/// start.
 fn before(range: &Range<u64>) -> (u64, Start) {
     match range.start {
         0 => (0, Start::OfStream),
@@ -156,19 +182,20 @@ fn before(range: &Range<u64>) -> (u64, Start) {
     }
 }
 
-/// A file from a place on, whatever others read of it meanwhile.
-struct ReadFrom<'f> {
-    file: &'f File,
-    at: u64,
+/// A stream, and the hash of what was read of it where that is wanted.
+struct Stream {
+    source: Box<dyn Read + Send>,
+    hash: Option<blake3::Hasher>,
+    bytes: u64,
 }
 
-impl Read for ReadFrom<'_> {
+impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.at)?;
-        #[cfg(windows)]
-        let read = std::os::windows::fs::FileExt::seek_read(self.file, buffer, self.at)?;
-        self.at += read as u64;
+        let read = self.source.read(buffer)?;
+        self.bytes += read as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..read]);
+        }
         Ok(read)
     }
 }
@@ -182,7 +209,7 @@ mod tests {
     use super::*;
     use crate::parallel;
 
-    /// The lines as threads read them, in order, their length in the source and as much as is kept of each.
+    /// The lines as threads read them, in order: the length of each in the source, and what is kept of it.
     fn lines_of(lines: &SharedLines, threads: usize) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
         let work = |share| {
@@ -213,7 +240,7 @@ mod tests {
         all
     }
 
-    /// Pieces of text whose ends are of every kind.
+    /// Pieces of text with every kind of end.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             3 => Just(b"\n".to_vec()),
@@ -227,7 +254,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
         #[test]
-        fn threads_read_the_lines_of_a_plain_split(
+        fn threads_read_every_line_once_and_in_order(
             pieces in prop::collection::vec(piece(), 0..40),
             threads in 1usize..5,
             (short_lines, long_lines, long) in (4u64..40, 4u64..200, 0u64..20),
@@ -251,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_told_once_and_the_next_are_read() {
+    fn reports_an_oversized_line_once_and_reads_on() {
         let text = format!("a\n{}\nb\nc", "x".repeat(3 << 20));
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();

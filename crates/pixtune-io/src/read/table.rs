@@ -1,8 +1,10 @@
-//! Records of a table and their cells (RFC 4180).
+//! Tables: CSV and TSV records and their cells (RFC 4180).
 
-/// Finds where a record ends: at the line end outside quotes.
+use super::records::Framing;
+
+/// Records end at line ends outside quotes.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct TableFraming {
     separator: u8,
     state: State,
 }
@@ -12,22 +14,18 @@ enum State {
     CellStart,
     Unquoted,
     Quoted,
-    /// Behind a quote inside a quoted cell: the cell's end, or the first half of an escaped quote.
+    /// After a quote inside a quoted cell: the cell's end, or the first half of an escaped quote.
     AfterQuote,
 }
 
-impl Record {
-    pub(super) fn new(separator: u8) -> Record {
-        Record { separator, state: State::CellStart }
+impl TableFraming {
+    pub(super) fn new(separator: u8) -> TableFraming {
+        TableFraming { separator, state: State::CellStart }
     }
+}
 
-    /// Whether a quoted cell is open.
-    pub(super) fn is_quoted(&self) -> bool {
-        self.state == State::Quoted
-    }
-
-    /// The length of what is left of the record in `bytes`, its line end included; `None` when more must be read.
-    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+impl Framing for TableFraming {
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -37,17 +35,20 @@ impl Record {
                 }
                 State::Unquoted => {
                     at += memchr::memchr2(self.separator, b'\n', &bytes[at..])?;
+                    self.state = State::CellStart;
                     if bytes[at] == b'\n' {
                         return Some(at + 1);
                     }
-                    self.state = State::CellStart;
                 }
                 State::CellStart | State::AfterQuote => {
                     self.state = match bytes[at] {
                         b'"' => State::Quoted,
-                        b'\n' => return Some(at + 1),
+                        b'\n' => {
+                            self.state = State::CellStart;
+                            return Some(at + 1);
+                        }
                         byte if byte == self.separator => State::CellStart,
-                        // Text behind a closing quote belongs to the cell, as Python's csv module has it.
+                        // Text after a closing quote belongs to the cell, as in Python's csv module.
                         _ => State::Unquoted,
                     };
                 }
@@ -56,9 +57,14 @@ impl Record {
         }
         None
     }
+
+    /// Whether a quoted cell is open.
+    fn is_open(&self) -> bool {
+        self.state == State::Quoted
+    }
 }
 
-/// The cells of one table record, quotes undone.
+/// The cells of one record, unquoted.
 pub fn cells(record: &str, separator: u8) -> Vec<String> {
     let mut cells = Vec::new();
     let mut rest = record;
@@ -72,7 +78,7 @@ pub fn cells(record: &str, separator: u8) -> Vec<String> {
     }
 }
 
-/// The first cell and what stands behind its separator, if there is one.
+/// The first cell, and what follows its separator, if there is one.
 fn cell(text: &str, separator: u8) -> (String, Option<&str>) {
     let mut cell = String::new();
     let mut rest = text;
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_lose_their_quotes() {
+    fn unquotes_cells() {
         assert_eq!(cells("a,\"b,\"\"c\"\"\nd\",,\"e\"f, g ", b','), ["a", "b,\"c\"\nd", "", "ef", " g "]);
         assert_eq!(cells("a\t\"b", b'\t'), ["a", "b"]);
         assert_eq!(cells("", b','), [""]);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::prepare::Progress;
-use crate::survey::{ImageLook, ImagePlace, LinePlace, SampleLook, Witness};
+use crate::progress::Progress;
+use crate::read::LinePlace;
+use crate::survey::{ImagePlace, InspectedImage, InspectedSample, SurveyObserver};
 
 /// A seeded sample of a stream: the things whose hashes are lowest, whatever order they come in; each thing once.
 pub(super) struct Lowest {
@@ -54,8 +55,8 @@ impl<'w> Picks<'w> {
     }
 }
 
-impl Witness for Picks<'_> {
-    fn sample(&mut self, place: LinePlace, sample: &SampleLook) {
+impl SurveyObserver for Picks<'_> {
+    fn sample(&mut self, place: LinePlace, sample: &InspectedSample) {
         let number = u128::from(place.file) << 64 | u128::from(place.line);
         self.samples.offer(number, ImagePlace { line: place, index: 0 });
         for (index, image) in sample.images.iter().enumerate() {
@@ -63,7 +64,7 @@ impl Witness for Picks<'_> {
         }
     }
 
-    fn image(&mut self, place: LinePlace, image: &ImageLook) {
+    fn image(&mut self, place: LinePlace, image: &InspectedImage) {
         self.gallery.offer(image.hash, ImagePlace { line: place, index: 0 });
     }
 

@@ -13,7 +13,8 @@ use crate::base64;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Reading, Rgb, decode, inspect};
-use crate::survey::{ImagePlace, LIMITS, LinePlace, Source, Survey, image_again, sample_again};
+use crate::read::LinePlace;
+use crate::survey::{ImagePlace, LIMITS, Source, Survey, reread_image, reread_sample};
 
 /// An image for the page.
 pub(super) struct Thumbnail {
@@ -54,7 +55,7 @@ impl Fetch<'_> {
         place: LinePlace,
         look: impl FnOnce(&BorrowedSample<'_>, &Path) -> Option<T>,
     ) -> Option<T> {
-        sample_again(self.source, self.found, place, look)
+        reread_sample(self.source, self.found, place, look)
     }
 
     /// A place as people read it.
@@ -65,7 +66,7 @@ impl Fetch<'_> {
 
     /// An image that opens large, with its patches; nothing where it cannot be read again or there is no room.
     pub(super) fn image(&mut self, place: ImagePlace, showing: Showing<'_>) -> String {
-        let Some(bytes) = image_again(self.source, self.found, place) else { return String::new() };
+        let Some(bytes) = reread_image(self.source, self.found, place) else { return String::new() };
         let Some(Thumbnail { uri, size, grid }) = self.small(&bytes, showing.side, showing.bytes) else {
             return String::new();
         };

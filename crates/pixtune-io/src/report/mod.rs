@@ -12,8 +12,8 @@ mod sections;
 
 use pixtune_core::text::grouped;
 
-use crate::prepare::Progress;
-use crate::survey::{Looker, Source, Survey, SurveyError, survey};
+use crate::progress::Progress;
+use crate::survey::{Inspector, Source, Survey, SurveyError, survey};
 use collect::Picks;
 use fetch::Fetch;
 use page::Page;
@@ -37,14 +37,14 @@ pub struct Choice {
 pub fn report(
     source: &Source,
     title: &str,
-    looker: &Looker<'_>,
+    inspector: &Inspector<'_>,
     estimate: Option<&str>,
     choice: Choice,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
-    let encoder = &looker.encoder;
+    let encoder = &inspector.encoder;
     let mut picks = Picks::new(choice.seed, (choice.samples, choice.images), progress);
-    let found = survey(source, looker, choice.threads, &mut picks)?;
+    let found = survey(source, inspector, choice.threads, &mut picks)?;
     let Picks { samples, gallery, .. } = picks;
     let view = View { source, found: &found, spec: encoder.spec, estimate };
     let mut fetch = Fetch { source, found: &found, spec: encoder.spec, room: Room::new() };

@@ -16,7 +16,7 @@ pub(super) enum Shelf {
     /// The worst by each score.
     Worst,
     /// Side by side.
-    Alike,
+    NearDuplicates,
     /// A choice by chance.
     Gallery,
 }
@@ -102,7 +102,7 @@ mod tests {
         assert!(LISTS + STREAMS + IMAGES.iter().sum::<usize>() < 4_900_000);
         let mut room = Room::new();
         assert!(room.take_image(Shelf::Worst, 700_000));
-        assert!(!room.take_image(Shelf::Worst, 200_000) && room.take_image(Shelf::Alike, 200_000));
+        assert!(!room.take_image(Shelf::Worst, 200_000) && room.take_image(Shelf::NearDuplicates, 200_000));
         assert_eq!(room.images_left_out, 1);
     }
 }

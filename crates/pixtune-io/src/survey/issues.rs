@@ -1,28 +1,29 @@
-//! How good the images of a set are: the scores of each, by `pixtune_core::curate::issues`, and the worst of them.
+//! The quality of the images of a dataset: scores by `pixtune_core::curate::issues`, and the worst images.
 
 use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::issues::{Outlier, Score, judge, scores};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::quality::{Kept, Location, Observation};
 use pixtune_core::spec::ModelSpec;
+use pixtune_core::text::counted;
 
 use super::ImagePlace;
 
-/// Scores from 0 to 1 are counted in so many fields.
+/// The bins of a histogram of scores from 0 to 1.
 pub const FIELDS: usize = 20;
-/// So many of the worst are kept of each kind.
+/// The worst images that are kept of each kind.
 const WORST: usize = 8;
 
-/// One kind of issue over a whole set.
+/// One kind of issue over a whole dataset.
 #[derive(Debug, Clone)]
 pub struct Issue {
     /// The rule that a low score breaks.
     pub rule: &'static Rule,
-    /// Below this it is broken.
+    /// A lower score breaks the rule.
     pub threshold: f64,
-    /// How many images score how much, in fields of equal width from 0 to 1.
+    /// A histogram of scores, in bins of equal width from 0 to 1.
     pub scores: [u64; FIELDS],
-    /// Those that break the rule.
+    /// Images that break the rule.
     pub broken: Kept,
     /// The lowest scores, the worst first, each image once, whether they break the rule or not.
     pub worst: Vec<Worst>,
@@ -38,14 +39,14 @@ pub struct Worst {
     hash: u128,
 }
 
-/// The scores of a set.
+/// The scores of a dataset.
 #[derive(Debug, Clone, Default)]
 pub struct Issues {
     /// Images that were measured.
     pub measured: u64,
     /// Every kind, in the order of `quality::scores`.
     pub kinds: Vec<Issue>,
-    /// What is odd in this set, by rule: told in the end.
+    /// Outliers of this dataset, by rule.
     odd: Vec<(&'static Rule, Kept)>,
 }
 
@@ -72,7 +73,7 @@ impl Issues {
         }
     }
 
-    /// Counts what is unlike most of the set.
+    /// Counts an outlier.
     pub(super) fn add_odd(&mut self, odd: &Outlier, place: ImagePlace) {
         let at = match self.odd.iter().position(|(rule, _)| std::ptr::eq(*rule, odd.rule)) {
             Some(at) => at,
@@ -84,13 +85,13 @@ impl Issues {
         self.odd[at].1.add(place.example(), || odd.finding().message);
     }
 
-    /// What is worth knowing, with the first places of each.
+    /// The observations, with the first places of each.
     pub(super) fn observations(&self) -> impl Iterator<Item = Observation> + '_ {
         let kinds = self.kinds.iter().map(|kind| (kind.rule, &kind.broken));
         let all = kinds.chain(self.odd.iter().map(|(rule, kept)| (*rule, kept)));
         all.filter(|(_, kept)| kept.count > 0).map(|(rule, kept)| Observation {
             rule,
-            message: told(rule, kept.count),
+            message: message(rule, kept.count),
             hint: hint(rule),
             count: kept.count,
             examples: kept.first.clone(),
@@ -112,7 +113,7 @@ impl Issue {
     fn add(&mut self, score: f64, place: ImagePlace, hash: u128) {
         self.scores[((score * FIELDS as f64) as usize).min(FIELDS - 1)] += 1;
         let is_low = self.worst.len() < WORST || score < self.worst[WORST - 1].score;
-        // A full score has nothing to show.
+        // A perfect score is not an issue.
         if score >= 1.0 || !is_low || self.worst.iter().any(|known| known.hash == hash) {
             return;
         }
@@ -128,35 +129,34 @@ impl ImagePlace {
     }
 }
 
-fn told(rule: &Rule, count: u64) -> String {
-    let noun = if count == 1 { "image" } else { "images" };
+fn message(rule: &Rule, count: u64) -> String {
     let what = match rule.id {
-        "image-dark" => "dark as a whole",
-        "image-light" => "over-exposed",
-        "image-low-information" => "next to empty",
-        "image-blurry" => "sharp nowhere",
-        "image-too-small" => "a few patches at most",
-        "image-shrunk" => "shrunk more than four times by the model's limit",
-        "image-odd-size" => "far smaller or larger than the others",
-        "image-odd-aspect-ratio" => "far more elongated than the others",
-        "image-grayscale" => "gray where most are colored",
+        "image-dark" => "too dark",
+        "image-light" => "overexposed",
+        "image-low-information" => "almost empty",
+        "image-blurry" => "blurry",
+        "image-too-small" => "too small, a few patches at most",
+        "image-shrunk" => "downscaled by more than a factor of four by the model",
+        "image-odd-size" => "outlier in size",
+        "image-odd-aspect-ratio" => "outlier in aspect ratio",
+        "image-grayscale" => "grayscale, while most images are in color",
         other => other,
     };
-    format!("{count} {noun}: {what}")
+    format!("{}: {what}", counted(count, "image"))
 }
 
 fn hint(rule: &Rule) -> &'static str {
     match rule.id {
-        "image-shrunk" => "cut out the part that the question is about, or give it in several images",
-        "image-too-small" => "use the images these were cut from",
-        _ => "look at them in a report; `prepare --drop` with the rule's name leaves them out",
+        "image-shrunk" => "crop the part that the question is about, or split it into several images",
+        "image-too-small" => "use the images that these were cropped from",
+        _ => "inspect them in a report; drop them with `prepare --drop` and the rule's name",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::LinePlace;
     use super::*;
+    use crate::read::LinePlace;
     use pixtune_core::spec::PIXTRAL_12B;
 
     fn facts(brightness: u8) -> ImageFacts {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_are_kept_once_each_and_the_broken_are_counted() {
+    fn keeps_the_worst_images_once_and_counts_broken_rules() {
         let mut issues = Issues::default();
         for n in 0..200u64 {
             issues.add(&PIXTRAL_12B, &facts(n as u8), place(n), u128::from(n / 2));
@@ -190,11 +190,11 @@ mod tests {
         assert_eq!((dark.broken.count, dark.scores.iter().sum::<u64>()), (82, 200));
         let seen: Vec<_> = issues.observations().collect();
         assert_eq!((seen[0].rule.id, seen[0].count), ("image-dark", 82));
-        assert_eq!(seen[0].message, "82 images: dark as a whole");
+        assert_eq!(seen[0].message, "82 images: too dark");
     }
 
     #[test]
-    fn what_was_not_measured_is_not_judged() {
+    fn ignores_images_that_were_not_measured() {
         let mut issues = Issues::default();
         issues.add(&PIXTRAL_12B, &ImageFacts::default(), place(1), 1);
         assert_eq!((issues.measured, issues.observations().count()), (0, 0));

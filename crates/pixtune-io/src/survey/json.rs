@@ -9,8 +9,9 @@ use pixtune_core::quality::{
 };
 use pixtune_core::spec::ModelSpec;
 
-use super::{Alike, AlikeGroup, FileSide, ImagePlace, Issue, LinePlace, NearImage, NearText, Pairs};
+use super::{FileSide, ImagePlace, Issue, NearDuplicates, NearGroup, NearImage, NearText, Pairs};
 use super::{Source, Survey, Worst};
+use crate::read::LinePlace;
 
 /// The shares at which quantiles are given, and their names.
 pub const QUANTILES: [(f64, &str); 6] =
@@ -83,7 +84,7 @@ impl View<'_> {
             out.field("shared_samples", self.pairs(&together.shared_samples));
             out.field(
                 "near_pictures",
-                alike(&together.near, "pictures", move |member: &NearImage, out| {
+                near_duplicates(&together.near, "pictures", move |member: &NearImage, out| {
                     self.image_place(member.place, out);
                     out.field("width", member.size.0).field("height", member.size.1);
                     out.field("distance", member.distance).field("same_pixels", member.same_pixels);
@@ -91,7 +92,7 @@ impl View<'_> {
             );
             out.field(
                 "near_texts",
-                alike(&together.near_texts, "texts", move |member: &NearText, out| {
+                near_duplicates(&together.near_texts, "texts", move |member: &NearText, out| {
                     self.line_place(member.place, out);
                     out.field("similarity", member.similarity).field("same_pictures", member.same_images);
                 }),
@@ -169,12 +170,12 @@ impl View<'_> {
 }
 
 /// `more` groups, and members of each, are counted and not listed.
-fn alike<'a, Member>(
-    alike: &'a Alike<Member>,
+fn near_duplicates<'a, Member>(
+    found: &'a NearDuplicates<Member>,
     key: &'static str,
     member: impl Fn(&Member, &mut Object<'_>) + Copy + 'a,
 ) -> impl ToJson + 'a {
-    let group = move |group: &'a AlikeGroup<Member>| {
+    let group = move |group: &'a NearGroup<Member>| {
         object(move |out| {
             out.field("count", group.count).field("across", group.across);
             out.field("members", list(group.members.iter().map(|one| object(move |out| member(one, out)))));
@@ -182,9 +183,9 @@ fn alike<'a, Member>(
         })
     };
     object(move |out| {
-        out.field("groups", alike.groups).field(key, alike.members).field("across", alike.across);
-        out.field("first", list(alike.first.iter().map(group)));
-        out.field("more", alike.groups - alike.first.len() as u64);
+        out.field("groups", found.groups).field(key, found.members).field("across", found.across);
+        out.field("first", list(found.first.iter().map(group)));
+        out.field("more", found.groups - found.first.len() as u64);
     })
 }
 

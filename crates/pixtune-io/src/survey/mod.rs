@@ -1,18 +1,18 @@
-//! Surveying a set: everything that is counted and measured in one pass over its files.
+//! Surveying a dataset: everything that is counted and measured in one pass over its files.
 //!
-//! Memory does not grow with the set but for what tells that something was there before: 33 bytes a sample and 21 a
-//! image, 136 for each different text, and, where images are measured, 96 for each different one, with the room that
-//! tables keep. The search for near texts takes 20 for each text once more.
+//! Memory grows only by the indexes that find duplicates: 33 bytes per sample, 21 per image, 136 per distinct text and, where
+//! images are measured, 96 per distinct image, besides unused table entries. The search for near-duplicate texts takes
+//! another 20 per text.
 
-mod again;
-mod alike;
+mod inspect;
 mod issues;
 mod json;
-mod look;
-mod near;
+mod near_groups;
+mod near_images;
+mod near_texts;
+mod reread;
 mod run;
 mod source;
-mod texts;
 
 use std::collections::BTreeMap;
 
@@ -21,29 +21,18 @@ use pixtune_core::plan::{Dataset, SplitCounts};
 use pixtune_core::quality::{ImageSurvey, Kept, Observation, TextSurvey};
 use pixtune_core::rules;
 
-use crate::prepare::Progress;
+use crate::progress::Progress;
+use crate::read::{LineIndex, LinePlace};
 
-pub(crate) use again::{LineIndex, image_again, sample_again};
-pub use alike::{Alike, AlikeGroup};
+pub use inspect::{InspectedImage, InspectedSample, Inspector};
+pub(crate) use inspect::{LIMITS, file_bytes, image_bytes, with_sample};
 pub use issues::{FIELDS, Issue, Issues, Worst};
-pub use look::{ImageLook, Look, Looker, SampleLook};
-pub(crate) use look::{LIMITS, file_bytes, image_bytes, with_sample};
-pub use near::{NearGroup, NearImage, NearImages};
+pub use near_groups::{NearDuplicates, NearGroup};
+pub use near_images::{NearImage, NearImageGroup, NearImages};
+pub use near_texts::{NearText, NearTextGroup, NearTexts};
+pub(crate) use reread::{reread_image, reread_sample};
 pub use run::survey;
 pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
-pub use texts::{NearText, NearTextGroup, NearTexts};
-
-/// A line may have this many bytes: two hundred images of a megabyte.
-pub(crate) const MAX_LINE: usize = 512 << 20;
-
-/// Where a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinePlace {
-    /// The number of the file in [`Source::files`], or of the image in [`Source::images`].
-    pub file: u32,
-    /// The line, from 1; of an image file 1.
-    pub line: u64,
-}
 
 /// An image of a sample, or an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,51 +43,51 @@ pub struct ImagePlace {
     pub index: u32,
 }
 
-/// Everything that was found out.
+/// Everything that was counted and measured.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
-    /// Both sides of the split, counted.
+    /// Counts of the training split.
     pub train: SplitCounts,
-    /// What is held out.
+    /// Counts of the validation split.
     pub validation: SplitCounts,
     /// Lines of each file.
     pub lines: Vec<u64>,
-    /// Where the lines of each file are.
+    /// Indexes of the lines of each file.
     pub(crate) line_indices: Vec<LineIndex>,
-    /// The texts of both sides.
+    /// The texts of both splits.
     pub texts: TextSurvey,
-    /// The images of both sides, and those that belong to no sample.
+    /// The images of both splits, and images without samples.
     pub images: ImageSurvey,
-    /// How good they are, where they were measured.
+    /// The quality of images, where they were measured.
     pub issues: Issues,
-    /// Messages a sample.
+    /// Messages per sample.
     pub messages: pixtune_core::quality::Histogram,
-    /// Images a sample.
-    pub images_a_sample: pixtune_core::quality::Histogram,
+    /// Images per sample.
+    pub images_per_sample: pixtune_core::quality::Histogram,
     /// Lines and images that cannot be used, by rule.
     pub refused: BTreeMap<&'static str, Kept>,
-    /// What samples say together.
+    /// Duplicates, conflicts and leaks.
     pub together: Together,
     /// Rows that `prepare` rejected, by rule.
     pub rejected: BTreeMap<String, Kept>,
 }
 
-/// What samples say together.
+/// Duplicates, conflicting labels, and samples or images in both splits.
 #[derive(Debug, Clone, Default)]
 pub struct Together {
-    /// Different images: files that differ in a byte.
+    /// Distinct images: files that differ in a byte.
     pub distinct_images: u64,
-    /// Different files that show the same, where images were measured.
+    /// Near-duplicate images, where images were measured.
     pub near: NearImages,
-    /// Different texts that nearly say the same.
+    /// Near-duplicate texts.
     pub near_texts: NearTexts,
-    /// Samples that stand twice, with the place of the first.
+    /// Duplicate samples, with the place of the first.
     pub repeated: Pairs,
-    /// Samples with the prompt and images of another and another answer.
+    /// Samples with the prompt and images of another one and a different response.
     pub contradictions: Pairs,
-    /// Images that stand on both sides of the split.
+    /// Images in both splits.
     pub shared_images: Pairs,
-    /// Samples that stand on both sides of the split.
+    /// Samples in both splits.
     pub shared_samples: Pairs,
 }
 
@@ -111,7 +100,7 @@ pub struct Pairs {
     pub first: Vec<(LinePlace, LinePlace)>,
 }
 
-/// So many pairs are kept.
+/// Pairs that are kept.
 const KEPT_PAIRS: usize = 50;
 
 impl Pairs {
@@ -123,18 +112,18 @@ impl Pairs {
     }
 }
 
-/// Who looks on while a survey runs: the report picks its examples there.
-pub trait Witness: Send {
+/// Observes a survey while it runs: the report picks its examples from it.
+pub trait SurveyObserver: Send {
     /// A sample, in order.
-    fn sample(&mut self, place: LinePlace, sample: &SampleLook);
+    fn sample(&mut self, place: LinePlace, sample: &InspectedSample);
     /// An image that belongs to no sample.
-    fn image(&mut self, place: LinePlace, image: &ImageLook);
-    /// How far it is.
+    fn image(&mut self, place: LinePlace, image: &InspectedImage);
+    /// How far the survey is.
     fn progress(&mut self, progress: Progress);
 }
 
 impl Survey {
-    /// Samples that can be trained on or held out.
+    /// Samples of both splits.
     pub fn samples(&self) -> u64 {
         self.train.samples + self.validation.samples
     }
@@ -144,20 +133,20 @@ impl Survey {
         self.refused.values().map(|kept| kept.count).sum()
     }
 
-    /// Whether something breaks a rule of severity error.
+    /// Whether there are findings with the severity error.
     pub fn has_errors(&self) -> bool {
         let is_error = |rule: &Rule| rule.severity == Severity::Error;
         self.refused.keys().any(|id| rules::find(id).is_none_or(is_error))
     }
 
-    /// What texts and images show: what concerns single answers first, images last.
+    /// Observations about texts and images: about single responses first, about images last.
     pub fn observations(&self) -> Vec<Observation> {
         let mut all = self.texts.observations();
         all.extend(self.issues.observations());
         all
     }
 
-    /// What a training plan is made from.
+    /// The dataset as a training plan needs it.
     pub fn dataset(&self, estimate: Option<&'static str>) -> Dataset {
         let answers = self.texts.answers.max(1) as f64;
         let top = self.texts.most_frequent_answers(1).into_iter().next();

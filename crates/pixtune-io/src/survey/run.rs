@@ -1,33 +1,32 @@
-//! The pass over the files: what threads saw of each line is counted in order.
+//! The pass over the files: threads inspect lines, which are counted in order.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Finding;
+use pixtune_core::json::{self, Value};
 use pixtune_core::plan::SplitCounts;
 use pixtune_core::quality::Location;
 
-use super::near::Gathered;
-use super::texts::GatheredTexts;
+use super::near_images::ImageIndex;
+use super::near_texts::TextIndex;
 use super::{
-    DataFile, FileSide, ImageLook, ImagePlace, LineIndex, LinePlace, Looker, MAX_LINE, SampleLook, Source,
-    Survey, SurveyError, Witness, file_bytes, image_again, source,
+    DataFile, FileSide, ImagePlace, InspectedImage, InspectedSample, Inspector, Source, Survey, SurveyError,
+    SurveyObserver, file_bytes, reread_image,
 };
-use crate::check::seen::{self, Relation, Seen, SeenSamples};
+use crate::check::index::{HashIndex, Relation, SampleIndex};
 use crate::parallel;
-use crate::prepare::Progress;
-use crate::read::discover::refuse_all_but_lines;
-use crate::read::records::{Framing, RawRow, Records};
+use crate::progress::Progress;
+use crate::read::{LineFile, LineIndex, LinePlace, MAX_LINE, Row, RowRef};
 
-/// Surveys everything of a source, on so many threads.
+/// Surveys everything in a source on this many threads.
 pub fn survey(
     source: &Source,
-    looker: &Looker<'_>,
+    inspector: &Inspector<'_>,
     threads: usize,
-    witness: &mut dyn Witness,
+    observer: &mut dyn SurveyObserver,
 ) -> Result<Survey, SurveyError> {
-    let mut run = Run { source, survey: Survey::default(), seen: SeenBefore::default(), looker, witness };
+    let mut run = Run { source, survey: Survey::default(), seen: Indexes::default(), inspector, observer };
     let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.images.len() as u64;
     let mut progress = Progress { input_total, ..Progress::default() };
     for (index, file) in source.files.iter().enumerate() {
@@ -43,19 +42,19 @@ pub fn survey(
 struct Run<'r, 'e> {
     source: &'r Source,
     survey: Survey,
-    seen: SeenBefore,
-    looker: &'r Looker<'e>,
-    witness: &'r mut dyn Witness,
+    seen: Indexes,
+    inspector: &'r Inspector<'e>,
+    observer: &'r mut dyn SurveyObserver,
 }
 
-/// Where samples and images were first seen.
+/// The first places of samples, images and texts.
 #[derive(Default)]
-struct SeenBefore {
-    samples: SeenSamples,
-    /// Images of each side.
-    images: [Seen; 2],
-    gathered: Gathered,
-    texts: GatheredTexts,
+struct Indexes {
+    samples: SampleIndex,
+    /// Images of each split.
+    images: [HashIndex; 2],
+    gathered: ImageIndex,
+    texts: TextIndex,
     first_size: Option<(u32, u32)>,
 }
 
@@ -67,37 +66,30 @@ impl Run<'_, '_> {
         threads: usize,
         progress: &mut Progress,
     ) -> Result<(), SurveyError> {
-        let directory = file.path.parent().map(Path::to_owned).unwrap_or_default();
-        let mut rows = open(&file.path)?;
-        let looker = self.looker;
+        let lines = LineFile::open_rereadable(&file.path, MAX_LINE)?;
+        let directory = lines.directory.clone();
+        let inspector = self.inspector;
         let before = progress.input_read;
-        let (mut lines, mut line_index) = (0, LineIndex::default());
-        let next = || {
-            let row = rows.next_row().map_err(|error| source::broken(&file.path, error))?;
-            row.iter().for_each(|row| line_index.note(row.line, row.offset));
-            Ok(row)
-        };
-        let work = |row: RawRow| {
-            let place = LinePlace { file: index, line: row.line };
-            (place, row.offset + row.length, looker.line(&directory, &row))
-        };
-        let sink = |(place, end, looked): (LinePlace, u64, Result<SampleLook, Finding>)| {
-            lines += 1;
+        let (mut count, mut line_index) = (0, LineIndex::default());
+        let sink = |at: RowRef, looked: Result<InspectedSample, Finding>| {
+            let place = LinePlace { file: index, line: at.number };
+            line_index.note(at);
+            count += 1;
             progress.rows += 1;
-            progress.input_read = before + end;
+            progress.input_read = before + at.offset + at.length;
             match looked {
                 Ok(sample) => {
                     progress.images += sample.images.len() as u64;
                     self.sample(place, file.side, &sample);
-                    self.witness.sample(place, &sample);
+                    self.observer.sample(place, &sample);
                 }
                 Err(finding) => self.refuse(place, &finding),
             }
-            self.witness.progress(*progress);
+            self.observer.progress(*progress);
             Ok::<_, SurveyError>(())
         };
-        parallel::ordered(threads, next, work, sink)?;
-        self.survey.lines.push(lines);
+        lines.each_large_row(threads, |row: Row| inspector.line(&directory, &row), sink)?;
+        self.survey.lines.push(count);
         self.survey.line_indices.push(line_index);
         let side = self.side(file.side);
         side.bytes += file.bytes;
@@ -118,9 +110,9 @@ impl Run<'_, '_> {
         kept.add(Location { file, line, message: u32::MAX }, || finding.message.clone());
     }
 
-    fn sample(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
+    fn sample(&mut self, place: LinePlace, side: FileSide, sample: &InspectedSample) {
         let counts = &sample.counts;
-        let pixels = |image: &ImageLook| u64::from(image.size.0) * u64::from(image.size.1);
+        let pixels = |image: &InspectedImage| u64::from(image.size.0) * u64::from(image.size.1);
         let first_size = match (self.seen.first_size, sample.images.first()) {
             (None, Some(image)) => {
                 self.seen.first_size = Some(image.size);
@@ -141,18 +133,18 @@ impl Run<'_, '_> {
         to.with_system += u64::from(sample.with_system);
         to.sizes_differ |= differs;
         self.survey.messages.add(sample.messages as u64);
-        self.survey.images_a_sample.add(sample.images.len() as u64);
+        self.survey.images_per_sample.add(sample.images.len() as u64);
         self.survey.texts.add(place.file, place.line, &sample.texts);
         self.seen.texts.add(place, side, sample);
         for (index, image) in sample.images.iter().enumerate() {
             self.image(ImagePlace { line: place, index: index as u32 }, side, image);
         }
-        self.compare(place, &sample.facts);
+        self.compare(place, &sample.hashes);
     }
 
-    /// Counts an image; the first place of the same file is returned, unless it is this one.
-    fn image(&mut self, place: ImagePlace, side: FileSide, image: &ImageLook) -> Option<LinePlace> {
-        let spec = self.looker.encoder.spec;
+    /// Counts an image and returns the first place of the same file, unless it is this one.
+    fn image(&mut self, place: ImagePlace, side: FileSide, image: &InspectedImage) -> Option<LinePlace> {
+        let spec = self.inspector.encoder.spec;
         self.survey.images.add(spec, image.format, image.size, image.bytes);
         if let Some(facts) = &image.facts {
             self.survey.issues.add(spec, facts, place, image.hash);
@@ -175,22 +167,22 @@ impl Run<'_, '_> {
         first.map(|first| self.unpacked(first))
     }
 
-    /// A line of a file; of images without samples, which can be more than there are numbers of files, the number.
-    fn packed(&self, place: LinePlace) -> seen::Place {
+    /// A place as indexes keep it. Their numbers of files are too small for loose images, which are numbered as lines.
+    fn packed(&self, place: LinePlace) -> LinePlace {
         match self.source.files.is_empty() {
-            true => seen::Place { file: 0, line: u64::from(place.file) },
-            false => seen::Place { file: place.file as usize, line: place.line },
+            true => LinePlace { file: 0, line: u64::from(place.file) },
+            false => place,
         }
     }
 
-    fn unpacked(&self, place: seen::Place) -> LinePlace {
+    fn unpacked(&self, place: LinePlace) -> LinePlace {
         match self.source.files.is_empty() {
             true => LinePlace { file: place.line as u32, line: 1 },
-            false => LinePlace { file: place.file as u32, line: place.line },
+            false => place,
         }
     }
 
-    fn compare(&mut self, place: LinePlace, facts: &crate::check::Facts) {
+    fn compare(&mut self, place: LinePlace, facts: &crate::check::SampleHashes) {
         let side = |place: LinePlace| self.source.files[place.file as usize].side;
         let relation = self.seen.samples.add(facts.sample, facts.prompt, self.packed(place));
         match relation {
@@ -209,7 +201,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// What can be said once everything has been seen.
+    /// Finishes what takes the whole dataset.
     fn end(self, threads: usize) -> Survey {
         let Run { source, mut survey, mut seen, .. } = self;
         let [train, held_out] = &seen.images;
@@ -220,7 +212,7 @@ impl Run<'_, '_> {
         }
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         survey.together.near_texts = seen.texts.groups();
-        let again = |place| image_again(source, &survey, place);
+        let again = |place| reread_image(source, &survey, place);
         survey.together.near = seen.gathered.groups(threads, again);
         survey
     }
@@ -231,14 +223,14 @@ impl Run<'_, '_> {
         threads: usize,
         progress: &mut Progress,
     ) -> Result<(), SurveyError> {
-        let looker = self.looker;
+        let inspector = self.inspector;
         let mut images = source.images.iter().enumerate();
         let next = || Ok::<_, SurveyError>(images.next());
         let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
-            let looked = file_bytes(path).and_then(|bytes| looker.bytes(&bytes));
+            let looked = file_bytes(path).and_then(|bytes| inspector.bytes(&bytes));
             (LinePlace { file: index as u32, line: 1 }, looked)
         };
-        let sink = |(place, looked): (LinePlace, Result<ImageLook, Finding>)| {
+        let sink = |(place, looked): (LinePlace, Result<InspectedImage, Finding>)| {
             progress.images += 1;
             progress.input_read += 1;
             match looked {
@@ -247,43 +239,52 @@ impl Run<'_, '_> {
                     if let Some(first) = self.image(at, FileSide::Train, &image) {
                         self.survey.together.repeated.add(first, place);
                     }
-                    self.witness.image(place, &image);
+                    self.observer.image(place, &image);
                 }
                 Err(finding) => self.refuse(place, &finding),
             }
-            self.witness.progress(*progress);
+            self.observer.progress(*progress);
             Ok(())
         };
         parallel::ordered(threads, next, work, sink)
     }
 
-    /// Counts what `prepare` rejected; a file that is damaged is counted as far as it can be read.
+    /// Counts what `prepare` rejected; a damaged file is counted as far as it can be read.
     fn rejected(&mut self, path: &Path) -> Result<(), SurveyError> {
-        let mut rows = open(path)?;
-        while let Some(row) = rows.next_row().map_err(|error| source::broken(path, error))? {
-            let text = String::from_utf8_lossy(&row.bytes);
-            let Ok(parsed) = pixtune_core::json::parse(&text) else { continue };
-            let string = |key| parsed.value.get(key).and_then(pixtune_core::json::Value::as_str);
-            let rule = string("rule").unwrap_or("unknown");
-            let place = Location { file: u32::MAX, line: row.line, message: u32::MAX };
-            let line = match parsed.value.get("line") {
-                Some(pixtune_core::json::Value::Number(line)) => line.clone().into_owned(),
-                _ => String::new(),
-            };
-            let told = || {
-                format!("{}:{line}: {}", string("file").unwrap_or("?"), string("message").unwrap_or_default())
-            };
-            if self.survey.rejected.len() < 1000 || self.survey.rejected.contains_key(rule) {
-                self.survey.rejected.entry(rule.to_owned()).or_default().add(place, told);
+        let lines = LineFile::open_rereadable(path, MAX_LINE)?;
+        let rejected = &mut self.survey.rejected;
+        let sink = |at: RowRef, row: Option<RejectedRow>| {
+            let Some(RejectedRow { rule, example }) = row else { return Ok(()) };
+            if rejected.len() < MOST_REJECTED_RULES || rejected.contains_key(&rule) {
+                let place = Location { file: u32::MAX, line: at.number, message: u32::MAX };
+                rejected.entry(rule).or_default().add(place, || example);
             }
-        }
-        Ok(())
+            Ok::<_, SurveyError>(())
+        };
+        lines.each_large_row(1, |row| RejectedRow::read(&row), sink)
     }
 }
 
-/// Opens a file of lines. What is none is refused before a thousand findings say so.
-fn open(path: &Path) -> Result<Records<File>, SurveyError> {
-    let file = File::open(path).map_err(|error| source::broken(path, error))?;
-    refuse_all_but_lines(path)?;
-    Ok(Records::unhashed(file, Framing::Lines, MAX_LINE))
+/// A damaged file may name any number of rules.
+const MOST_REJECTED_RULES: usize = 1000;
+
+/// A line of `rejected.jsonl`, as far as it is shown.
+struct RejectedRow {
+    rule: String,
+    example: String,
+}
+
+impl RejectedRow {
+    fn read(row: &Row) -> Option<RejectedRow> {
+        let text = String::from_utf8_lossy(&row.bytes);
+        let parsed = json::parse(&text).ok()?.value;
+        let string = |key| parsed.get(key).and_then(Value::as_str);
+        let line = match parsed.get("line") {
+            Some(Value::Number(line)) => line.as_ref(),
+            _ => "",
+        };
+        let (file, message) = (string("file").unwrap_or("?"), string("message").unwrap_or_default());
+        let example = format!("{file}:{line}: {message}");
+        Some(RejectedRow { rule: string("rule").unwrap_or("unknown").to_owned(), example })
+    }
 }

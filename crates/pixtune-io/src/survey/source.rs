@@ -1,4 +1,4 @@
-//! What is to be surveyed: a prepared directory, JSON Lines files, or images.
+//! The inputs of a survey: prepared directories, JSON Lines files, or images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
+use pixtune_core::text::{counted, grouped};
 
 use crate::check::is_validation;
 use crate::read::ReadError;
 
-/// What cannot be surveyed at all.
+/// Inputs that cannot be surveyed.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// A file or directory could not be read.
@@ -22,31 +23,31 @@ pub enum SurveyError {
         source: io::Error,
     },
     /// A directory with neither samples nor images.
-    #[error("`{}` holds neither JSON Lines nor images", path.display())]
+    #[error("`{}` has neither JSON Lines files nor images", path.display())]
     Nothing {
         /// The directory.
         path: PathBuf,
     },
     /// Standard input was given.
-    #[error("`-` is not taken: the files are read more than once")]
+    #[error("`-` is not accepted: files are read more than once")]
     StandardInput,
-    /// A table, which is not yet in the form that is trained on.
-    #[error("`{}` is a table; `pixtune prepare` makes samples of it", path.display())]
+    /// A table, which has no conversations yet.
+    #[error("`{}` is a table; convert it with `pixtune prepare`", path.display())]
     Table {
         /// The file.
         path: PathBuf,
     },
-    /// A file that is not of lines.
+    /// A file that cannot be read as lines.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// Which side of the split a file is on.
+/// The split that a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileSide {
-    /// Trained on.
+    /// Training.
     Train,
-    /// Held out.
+    /// Validation.
     Validation,
 }
 
@@ -57,13 +58,13 @@ pub struct DataFile {
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
-    /// Its side.
+    /// Its split.
     pub side: FileSide,
-    /// Its bytes when it was found.
+    /// Its length when it was found.
     pub bytes: u64,
 }
 
-/// What is to be surveyed.
+/// The inputs of a survey.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
     /// Files of samples, in order.
@@ -74,7 +75,7 @@ pub struct Source {
     pub images: Vec<(String, PathBuf)>,
     /// What `prepare` wrote about the directory.
     pub manifest: Option<Manifest>,
-    /// Where the files are not what the manifest says.
+    /// Differences between the files and the manifest.
     pub mismatches: Vec<String>,
 }
 
@@ -93,7 +94,7 @@ pub struct Manifest {
     pub inputs: Vec<(String, u64)>,
 }
 
-/// Names that end like this are images.
+/// The extensions of images.
 const IMAGES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
 
 fn extension(path: &Path) -> String {
@@ -101,7 +102,7 @@ fn extension(path: &Path) -> String {
 }
 
 impl Source {
-    /// Finds out what was given.
+    /// Finds the files of the given paths.
     pub fn open(given: &[PathBuf]) -> Result<Source, SurveyError> {
         let mut source = Source::default();
         for path in given {
@@ -119,7 +120,7 @@ impl Source {
                 source.file(path, path.display().to_string(), about.len());
             }
         }
-        // As in `check`: of two files whose names do not tell, the second is held out.
+        // As in `check`: of two files whose names do not decide, the second is the validation file.
         if let [first, second] = &mut source.files[..]
             && given.len() == 2
             && first.side == FileSide::Train
@@ -221,12 +222,14 @@ impl Source {
         for output in outputs {
             let Some(name) = output.get("path").and_then(Value::as_str) else { continue };
             listed.insert(name);
-            let said = output.get("bytes").and_then(number).unwrap_or(0);
+            let listed_bytes = output.get("bytes").and_then(number).unwrap_or(0);
             match names.get(name) {
                 None => self.mismatches.push(format!("`{name}` is in the manifest and not in the directory")),
-                Some((_, bytes)) if *bytes != said => self
-                    .mismatches
-                    .push(format!("`{name}` has {bytes} bytes, the manifest says {said}: it was changed")),
+                Some((_, bytes)) if *bytes != listed_bytes => self.mismatches.push(format!(
+                    "`{name}` has {}, {} in the manifest: it was changed",
+                    counted(*bytes, "byte"),
+                    grouped(listed_bytes)
+                )),
                 Some(_) => {}
             }
         }

@@ -1,11 +1,9 @@
-//! An index of every sample: where its line stands and what it costs, found in one pass without decoding an image.
-//! Lines themselves stay on disk, so memory grows by [`Entry`] alone.
+//! An index of every sample: where its line is and what it costs, built in one pass without decoding an image.
+//! Lines stay on disk, so memory grows by [`Entry`] alone.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding};
@@ -14,15 +12,9 @@ use pixtune_core::tokens::ChatEncoder;
 use pixtune_infer::sequence;
 use pixtune_io::encode::{EncodedLine, encode_line};
 use pixtune_io::image::Limits;
-use pixtune_io::parallel;
-use pixtune_io::read::ReadError;
-use pixtune_io::read::discover::refuse_all_but_lines;
-use pixtune_io::read::records::{Framing, RawRow, Records};
+use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, RowReader as _, RowRef};
 use pixtune_io::tokens::{Counted, Ids, count_line};
 use pixtune_model::network::Sequence;
-
-/// A line may have this many bytes: two hundred images of a megabyte.
-const MAX_LINE: usize = 512 << 20;
 
 /// What the index keeps of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +41,7 @@ pub struct DataFile {
     pub blake3: String,
     path: PathBuf,
     directory: PathBuf,
-    open: Mutex<File>,
+    reader: FileReader,
     /// The first of its samples in the index.
     first: u32,
 }
@@ -126,15 +118,6 @@ pub trait Indexing {
     fn read(&mut self, bytes: u64, of: u64);
 }
 
-/// So much is handed to a thread at once.
-const BATCH_BYTES: usize = 64 << 10;
-
-/// A line and what became of it.
-struct Measured {
-    row: RawRow,
-    counted: Result<Counted, Finding>,
-}
-
 impl<'t> Dataset<'t> {
     /// Reads every line of the files once and keeps the place of each sample that can be trained on; a sample of more than
     /// `max_tokens` cannot. What cannot be trained on is a finding.
@@ -151,21 +134,18 @@ impl<'t> Dataset<'t> {
         let mut read = 0;
         for path in paths {
             let mut file = DataFile::open(path, dataset.entries.len())?;
-            let broken = |source| DataError::Read { path: path.clone(), source };
-            let source = File::open(path).map_err(broken)?;
-            let mut rows = Records::new(source, Framing::Lines, MAX_LINE);
+            let lines = LineFile::open_rereadable(path, MAX_LINE)?.with_fingerprint();
             let directory = file.directory.clone();
-            let work = |batch: Vec<RawRow>| measure(batch, &encoder, &directory, max_tokens);
-            let sink = |batch: Vec<Measured>| {
-                for measured in batch {
-                    read += measured.row.length;
-                    dataset.keep(measured, &file, hear)?;
-                }
+            let work =
+                |row: Row| (!row.is_blank()).then(|| count_trainable(&row, &encoder, &directory, max_tokens));
+            let sink = |at: RowRef, counted: Option<Result<Counted, Finding>>| {
+                read += at.length;
                 hear.read(read, of);
-                Ok(())
+                counted.map_or(Ok(()), |counted| dataset.keep(at, counted, &file, hear))
             };
-            parallel::ordered(threads, || next_batch(&mut rows).map_err(broken), work, sink)?;
-            (file.bytes, file.blake3) = rows.fingerprint();
+            let form = lines.each_row(threads, work, sink)?;
+            let fingerprint = form.fingerprint.unwrap_or_default();
+            (file.bytes, file.blake3) = (fingerprint.bytes, fingerprint.blake3);
             dataset.files.push(file);
         }
         Ok(dataset)
@@ -173,7 +153,8 @@ impl<'t> Dataset<'t> {
 
     fn keep(
         &mut self,
-        Measured { row, counted }: Measured,
+        at: RowRef,
+        counted: Result<Counted, Finding>,
         file: &DataFile,
         hear: &mut (dyn Indexing + Send),
     ) -> Result<(), DataError> {
@@ -181,15 +162,15 @@ impl<'t> Dataset<'t> {
         match counted {
             Ok(Counted { counts, warnings, .. }) => {
                 for warning in warnings {
-                    hear.finding(&warning.at(&file.name, row.line));
+                    hear.finding(&warning.at(&file.name, at.number));
                 }
                 if self.entries.len() >= u32::MAX as usize {
                     return Err(too_many());
                 }
                 self.entries.push(Entry {
-                    offset: row.offset,
-                    length: u32::try_from(row.bytes.len()).expect("a line is at most MAX_LINE long"),
-                    line: u32::try_from(row.line).map_err(|_| too_many())?,
+                    offset: at.offset,
+                    length: u32::try_from(at.length).expect("a sample is at most MAX_LINE long"),
+                    line: u32::try_from(at.number).map_err(|_| too_many())?,
                     tokens: u32::try_from(counts.tokens).expect("a sample is at most a batch long"),
                     image_tokens: u32::try_from(counts.image_tokens).expect("there are fewer than tokens"),
                     trained: u32::try_from(counts.trained_tokens).expect("there are fewer than tokens"),
@@ -197,7 +178,7 @@ impl<'t> Dataset<'t> {
             }
             Err(finding) => {
                 *self.unusable.entry(finding.rule.id).or_default() += 1;
-                hear.finding(&finding.at(&file.name, row.line));
+                hear.finding(&finding.at(&file.name, at.number));
             }
         }
         Ok(())
@@ -243,36 +224,31 @@ impl<'t> Dataset<'t> {
         let entry = self.entries[index as usize];
         let after = self.files.partition_point(|file| file.first <= index);
         let file = &self.files[after - 1];
-        let row = file.row(entry)?;
+        let line = u64::from(entry.line);
+        let row = file.reader.reread(entry.place())?;
         match encode_line(&self.encoder, &file.directory, &row, &Limits::default()) {
-            Ok(line) if line.ids.len() == entry.tokens as usize => Ok(Ok(Sample::from(line))),
-            Ok(_) => Err(DataError::Changed { name: file.name.clone(), line: row.line }),
-            Err(finding) => Ok(Err(finding.at(&file.name, row.line))),
+            Ok(encoded) if encoded.ids.len() == entry.tokens as usize => Ok(Ok(Sample::from(encoded))),
+            Ok(_) => Err(DataError::Changed { name: file.name.clone(), line }),
+            Err(finding) => Ok(Err(finding.at(&file.name, line))),
         }
     }
 }
 
-fn next_batch(rows: &mut Records<File>) -> io::Result<Option<Vec<RawRow>>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while bytes < BATCH_BYTES {
-        let Some(row) = rows.next_row()? else { break };
-        bytes += row.bytes.len();
-        batch.push(row);
+impl Entry {
+    fn place(self) -> RowRef {
+        let (number, length) = (u64::from(self.line), u64::from(self.length));
+        RowRef { file: 0, number, offset: self.offset, length }
     }
-    Ok((!batch.is_empty()).then_some(batch))
 }
 
-fn measure(
-    batch: Vec<RawRow>,
+/// Counts a line that training can use.
+fn count_trainable(
+    row: &Row,
     encoder: &ChatEncoder<'_>,
     directory: &Path,
     max_tokens: usize,
-) -> Vec<Measured> {
-    let measure = |row: RawRow| {
-        let counted = count_line(encoder, directory, &row, Ids::No);
-        Measured { row, counted: counted.and_then(|counted| trainable(counted, encoder, max_tokens)) }
-    };
-    batch.into_iter().map(measure).collect()
+) -> Result<Counted, Finding> {
+    trainable(count_line(encoder, directory, row, Ids::No)?, encoder, max_tokens)
 }
 
 /// Refuses what the reference takes but no training can use.
@@ -297,32 +273,20 @@ fn trainable(counted: Counted, encoder: &ChatEncoder<'_>, max_tokens: usize) -> 
 impl DataFile {
     fn open(path: &Path, first: usize) -> Result<DataFile, DataError> {
         let broken = |source| DataError::Read { path: path.to_owned(), source };
-        let open = File::open(path).map_err(broken)?;
-        if !open.metadata().map_err(broken)?.is_file() {
+        if !path.metadata().map_err(broken)?.is_file() {
             return Err(broken(io::Error::other(
                 "it is not a regular file, and samples are read in another order",
             )));
         }
-        refuse_all_but_lines(path)?;
         Ok(DataFile {
             name: path.display().to_string(),
             bytes: 0,
             blake3: String::new(),
             path: path.to_owned(),
             directory: path.parent().map(Path::to_owned).unwrap_or_default(),
-            open: Mutex::new(open),
+            reader: FileReader::open(path, Format::JsonLines, 0, MAX_LINE)?,
             first: u32::try_from(first).map_err(|_| DataError::TooMany { path: path.to_owned() })?,
         })
-    }
-
-    fn row(&self, entry: Entry) -> Result<RawRow, DataError> {
-        let mut bytes = vec![0; entry.length as usize];
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = open.seek(SeekFrom::Start(entry.offset)).and_then(|_| open.read_exact(&mut bytes));
-        drop(open);
-        read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
-        let (line, length) = (u64::from(entry.line), u64::from(entry.length));
-        Ok(RawRow { line, offset: entry.offset, length, bytes, cut: None })
     }
 }
 

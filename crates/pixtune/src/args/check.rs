@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use super::{ChoiceArgs, VerifyArg};
+use super::{LintArgs, MeasureArgs, VerifyArg};
 
 /// Report every problem of a fine-tuning file, with its location and a hint
 ///
@@ -37,11 +37,13 @@ pub struct CheckArgs {
     /// How deeply to verify images: parse headers and ends, or decode them
     #[arg(long, value_enum, default_value_t = VerifyArg::Header)]
     pub verify: VerifyArg,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// Count findings per rule instead of listing them
     #[arg(long)]
     pub statistics: bool,
     #[command(flatten)]
-    pub choice: ChoiceArgs,
+    pub lint: LintArgs,
     /// Output format: for people, one JSON object per finding, or GitHub annotations
     #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
     pub format: CheckFormat,

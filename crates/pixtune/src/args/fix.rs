@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::ChoiceArgs;
+use super::{LintArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Write a corrected copy of a fine-tuning file and log every change
@@ -44,8 +44,11 @@ pub struct FixArgs {
     /// Base directory of relative image paths [default: the directory of the file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
+    /// How deeply to verify the images of the output: parse headers and ends, or decode them
+    #[arg(long, value_enum, default_value_t = VerifyArg::Header)]
+    pub verify: VerifyArg,
     #[command(flatten)]
-    pub choice: ChoiceArgs,
+    pub lint: LintArgs,
     /// Output format: for people, or one JSON object per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

@@ -2,11 +2,12 @@
 
 mod adapter;
 mod check;
-mod choice;
 mod convert;
 mod counting;
 mod fix;
 mod generate;
+mod images;
+mod lint;
 mod plan;
 mod prepare;
 mod report;
@@ -15,23 +16,24 @@ mod stats;
 mod tokens;
 mod train;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 pub use adapter::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
     ServerArg,
 };
 pub use check::{CheckArgs, CheckFormat};
-pub use choice::ChoiceArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
+pub use images::{MeasureArgs, VerifyArg};
+pub use lint::LintArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
-pub use stats::{MeasureArg, StatsArgs};
+pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
 pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
 
@@ -59,10 +61,4 @@ pub enum Command {
     Convert(ConvertArgs),
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum VerifyArg {
-    Full,
-    Header,
 }

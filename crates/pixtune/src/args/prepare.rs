@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use super::VerifyArg;
+use super::{MeasureArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
@@ -64,9 +64,8 @@ pub struct PrepareArgs {
     /// Quality of re-encoded JPEG images
     #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub jpeg_quality: u8,
-    /// Skip image measurements: no near-duplicate detection, no image quality warnings
-    #[arg(long)]
-    pub no_measure: bool,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// Tekken vocabulary to count with [default: the built-in one of Pixtral 12B]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,

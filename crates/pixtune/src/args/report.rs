@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::CountingArgs;
+use super::{CountingArgs, MeasureArgs, VerifyArg};
 
 /// Write an HTML report about a dataset: statistics, findings, images, tokenized conversations
 ///
@@ -34,6 +34,11 @@ pub struct ReportArgs {
     /// Number of conversations to show
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub samples: u16,
+    /// How deeply to verify images: decode them, or parse their headers (which skips measurements)
+    #[arg(long, value_enum, default_value_t = VerifyArg::Full)]
+    pub verify: VerifyArg,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     #[command(flatten)]
     pub counting: CountingArgs,
 }

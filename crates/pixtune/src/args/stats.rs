@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
-use super::CountingArgs;
+use super::{CountingArgs, MeasureArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Summarize a dataset: sizes, tokens, texts, duplicates, and outliers
@@ -21,15 +21,17 @@ Examples:
   pixtune stats train.jsonl validation.jsonl
   pixtune stats photos/                              images only
   pixtune stats prepared --format json | jq .tokens
-  pixtune stats prepared --pictures header           without decoding images, many times faster
+  pixtune stats prepared --verify header             without decoding images, many times faster
 ")]
 pub struct StatsArgs {
     /// Directories that `prepare` wrote, JSON Lines files, images, or directories of images
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
-    /// Decode and measure images, or read their headers only
-    #[arg(long = "pictures", value_enum, default_value_t = MeasureArg::Measure)]
-    pub images: MeasureArg,
+    /// How deeply to verify images: decode them, or parse their headers (which skips measurements)
+    #[arg(long, value_enum, alias = "pictures", default_value_t = VerifyArg::Full)]
+    pub verify: VerifyArg,
+    #[command(flatten)]
+    pub measure: MeasureArgs,
     /// Number of examples per observation; JSON output always has up to 50
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,
@@ -38,10 +40,4 @@ pub struct StatsArgs {
     pub format: Format,
     #[command(flatten)]
     pub counting: CountingArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MeasureArg {
-    Measure,
-    Header,
 }

@@ -1,17 +1,23 @@
-//! A survey as `stats`, `plan` and `report` make it: whose tokens count, on how many threads, watched by the bar.
+//! What `stats`, `plan` and `report` share: the model that counts, threads, and a survey with a progress bar.
 
 use pixtune_core::spec::{Exactness, ModelSpec};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::prepare::{Progress, Watch as _};
-use pixtune_io::survey::{ImageLook, LinePlace, Look, Looker, SampleLook, Source, Survey, Witness, survey};
+use pixtune_io::config::choose_model;
+use pixtune_io::prepare::Watch as _;
+use pixtune_io::progress::Progress;
+use pixtune_io::survey::{
+    InspectedImage, InspectedSample, Inspector, Source, Survey, SurveyObserver, survey,
+};
 use pixtune_io::tokens::TokenizerFile;
+use pixtune_io::verify::Inspection;
 
-use super::{choose_model, tell_counting};
+use super::{note_counting, threads};
 use crate::args::CountingArgs;
 use crate::error::Error;
 use crate::ui::Ui;
+use pixtune_io::read::LinePlace;
 
-/// Whose tokens count, and on how many threads.
+/// The model whose tokens are counted, and the number of threads.
 pub(super) struct Counting {
     pub(super) model: &'static ModelSpec,
     tokenizer: Option<TokenizerFile>,
@@ -22,8 +28,7 @@ impl Counting {
     pub(super) fn new(args: &CountingArgs) -> Result<Counting, Error> {
         let model = choose_model(&args.model)?;
         let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Counting { model, tokenizer, threads: args.threads.unwrap_or_else(all) })
+        Ok(Counting { model, tokenizer, threads: threads(args.threads) })
     }
 
     fn encoder(&self) -> ChatEncoder<'_> {
@@ -31,14 +36,14 @@ impl Counting {
         ChatEncoder { spec: self.model, tekken, layout: Layout::MistralCommon }
     }
 
-    /// Looks this closely; what keeps the counts from being exact is told.
-    pub(super) fn looker(&self, look: Look, ui: &Ui) -> Looker<'_> {
+    /// What inspects samples and images; notes why counts are not exact.
+    pub(super) fn inspector(&self, inspection: Inspection, ui: &Ui) -> Inspector<'_> {
         let encoder = self.encoder();
-        tell_counting(&encoder, self.tokenizer.as_ref(), ui);
-        Looker { encoder, look }
+        note_counting(&encoder, self.tokenizer.as_ref(), ui);
+        Inspector { encoder, inspection }
     }
 
-    /// Why counts are an estimate, if they are.
+    /// Why counts are estimates, if they are.
     pub(super) fn estimate(&self) -> Option<&'static str> {
         match self.encoder().exactness() {
             Exactness::Exact => None,
@@ -47,21 +52,26 @@ impl Counting {
     }
 
     /// Surveys a source.
-    pub(super) fn survey(&self, source: &Source, look: Look, ui: &mut Ui) -> Result<Survey, Error> {
-        let looker = self.looker(look, ui);
-        let found = survey(source, &looker, self.threads, &mut Onlooker(ui))?;
+    pub(super) fn survey(
+        &self,
+        source: &Source,
+        inspection: Inspection,
+        ui: &mut Ui,
+    ) -> Result<Survey, Error> {
+        let inspector = self.inspector(inspection, ui);
+        let found = survey(source, &inspector, self.threads, &mut ProgressBar(ui))?;
         ui.end();
         Ok(found)
     }
 }
 
-/// Watches the progress and nothing else.
-struct Onlooker<'u>(&'u mut Ui);
+/// Shows the progress of a survey.
+struct ProgressBar<'u>(&'u mut Ui);
 
-impl Witness for Onlooker<'_> {
-    fn sample(&mut self, _: LinePlace, _: &SampleLook) {}
+impl SurveyObserver for ProgressBar<'_> {
+    fn sample(&mut self, _: LinePlace, _: &InspectedSample) {}
 
-    fn image(&mut self, _: LinePlace, _: &ImageLook) {}
+    fn image(&mut self, _: LinePlace, _: &InspectedImage) {}
 
     fn progress(&mut self, progress: Progress) {
         self.0.progress(progress);

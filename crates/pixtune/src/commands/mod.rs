@@ -2,12 +2,11 @@
 
 pub mod adapter;
 pub mod check;
-mod choice;
 pub mod convert;
 mod counting;
 pub mod fix;
 pub mod generate;
-mod lines;
+mod lint;
 pub mod plan;
 pub mod prepare;
 pub mod report;
@@ -18,7 +17,7 @@ pub mod train;
 
 use std::io;
 
-use pixtune_core::spec::{self, Exactness, ModelSpec};
+use pixtune_core::spec::{Exactness, ModelSpec};
 use pixtune_core::tokens::ChatEncoder;
 use pixtune_files::Existing;
 use pixtune_io::tokens::TokenizerFile;
@@ -32,13 +31,18 @@ fn existing(force: bool) -> Existing {
     if force { Existing::Replace } else { Existing::Keep }
 }
 
-/// The model of this name.
-fn choose_model(name: &str) -> Result<&'static ModelSpec, Error> {
-    choose("model", name, spec::find(name), spec::ALL.iter().map(|model| model.id))
+/// The threads to work on: all CPUs unless a number is given.
+fn threads(given: Option<usize>) -> usize {
+    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Prints why counts are estimates, and where a tokenizer file differs from the model.
-fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
+/// What the numbers of rows mean in a file that is one array.
+fn array_note(file: &str) -> String {
+    format!("{file}: one JSON array; the numbers after its name count its elements")
+}
+
+/// Notes why counts are not exact, and where a tokenizer file contradicts the model.
+fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
     if let Exactness::Estimate(why) = encoder.exactness() {
         ui.note(&format!("estimate: {why}"));
     }
@@ -54,20 +58,6 @@ fn tell_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
             cut(patch, merge, max_side)
         ));
     }
-}
-
-/// The value found for a name, or an error that lists the valid names.
-fn choose<T>(
-    what: &str,
-    name: &str,
-    found: Option<T>,
-    valid: impl Iterator<Item = &'static str>,
-) -> Result<T, Error> {
-    let unknown = || {
-        let valid: Vec<&str> = valid.collect();
-        Error::argument(format!("`{name}` is not a {what}; choose one of {}", valid.join(", ")))
-    };
-    found.ok_or_else(unknown)
 }
 
 /// A closed pipe ends the output and is not an error.

@@ -7,10 +7,11 @@ use pixtune_core::plan::{
 use pixtune_core::quality::percent;
 use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
+use pixtune_io::config::choose;
 use pixtune_io::prepare::parse_bytes;
-use pixtune_io::survey::{Look, Source};
+use pixtune_io::survey::Source;
+use pixtune_io::verify::Inspection;
 
-use super::choose;
 use super::counting::Counting;
 use crate::Outcome;
 use crate::args::{MethodArg, PlanArgs};
@@ -37,7 +38,7 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
         ));
     }
     let mut ui = Ui::new(args.format, args.counting.quiet);
-    let found = counting.survey(&source, Look::Header, &mut ui)?;
+    let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
     ui::put(&match args.format {
         Format::Json => plan.to_json(),
@@ -55,7 +56,7 @@ fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
                 args.gpu,
                 sizes.join(" or ")
             ))),
-            _ => choose("GPU", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id)),
+            _ => Ok(choose("GPU", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id))?),
         },
     }
 }

@@ -2,21 +2,17 @@
 
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
-use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::quoted;
-use pixtune_core::rules;
 use pixtune_core::spec::Exactness;
-use pixtune_core::spelling::nearest;
 use pixtune_core::text::{counted, grouped};
+use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::image::prepare::Resampling;
-use pixtune_io::prepare::{self, Images, Options, Plan, Summary, Verify, parse_bytes};
-use pixtune_io::read::Table;
-use pixtune_io::read::records::Framing;
+use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
+use pixtune_io::read::Format as RowFormat;
 
-use super::lines::numbers_of_array;
-use super::{choice, tell_counting};
+use super::{array_note, lint, note_counting, threads};
 use crate::Outcome;
-use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg, VerifyArg};
+use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
 
@@ -29,9 +25,9 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     let mut ui = Ui::new(format, quiet);
-    tell_counting(&plan.encoder(), plan.tokenizer(), &ui);
-    for table in &plan.tables {
-        tell_table(table, &ui);
+    note_counting(&plan.scanner.encoder(), plan.scanner.tokenizer(), &ui);
+    for input in &plan.inputs {
+        note_columns(input, &ui);
     }
     let result = prepare::run(&plan, &mut ui);
     ui.end();
@@ -45,23 +41,25 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
-    let dropped = args.drop.iter().map(|name| dropped(name)).collect::<Result<_, _>>()?;
-    let choice::ForPrepare { model, target, ignored, rejecting, max_image_side } =
-        choice::for_prepare(&args, dropped)?;
+    let dropped = args.drop.iter().map(|name| find_dropped_rule(name)).collect::<Result<Vec<_>, _>>()?;
+    let flags = Flags {
+        model: args.model,
+        target: args.target,
+        ignore: args.ignore,
+        config: lint::config_source(args.config.as_ref(), args.no_config),
+        ..Flags::default()
+    };
+    let PrepareSettings { model, target, ignore, drop } =
+        PrepareSettings::resolve(&flags, &args.inputs, &dropped)?;
     let mut columns =
         ColumnChoice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
     let validation = args.validation.parse().map_err(Error::argument)?;
     let max_reject = args.max_reject.map(|limit| limit.parse().map_err(Error::argument)).transpose()?;
     let size = |text: &str| parse_bytes(text).map_err(Error::argument);
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Options {
-        inputs: args.inputs,
-        out: args.out,
+    let scan = ScanOptions {
         model,
         target,
-        columns,
-        image_folder: args.image_folder,
         images: if args.images == ImagesArg::Fit { Images::Fit } else { Images::Keep },
         image_position: match args.image_position {
             PositionArg::First => ImagePosition::First,
@@ -71,11 +69,23 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
             ResamplingArg::Mistral => Resampling::Mistral,
             ResamplingArg::Lanczos => Resampling::Lanczos,
         },
-        verify: if args.verify == VerifyArg::Full { Verify::Full } else { Verify::Header },
+        verify: args.verify.into(),
         jpeg_quality: args.jpeg_quality,
-        measure: !args.no_measure,
-        tokenizer: args.tokenizer,
+        measure: args.measure.measure(),
         max_tokens: args.max_tokens,
+        drop,
+        ignore,
+        max_image_bytes: size(&args.max_image_bytes)?,
+        max_image_side: args.max_image_side.unwrap_or(target.max_side),
+        max_decoded_bytes: size(&args.max_decoded_bytes)?,
+    };
+    Ok(Options {
+        inputs: args.inputs,
+        out: args.out,
+        columns,
+        image_folder: args.image_folder,
+        tokenizer: args.tokenizer,
+        scan,
         split: Split { kind, validation, seed: args.seed },
         dedup: match args.dedup {
             DedupArg::Off => Dedup::Off,
@@ -84,27 +94,11 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         },
         by: if args.dedup_by == DedupByArg::Sample { By::Sample } else { By::Image },
         distance: args.near_distance,
-        drop: rejecting,
-        ignore: ignored,
-        threads: args.threads.unwrap_or(available),
+        threads: threads(args.threads),
         max_reject,
         resume: args.resume,
         force: args.force,
         max_row_bytes: usize::try_from(size(&args.max_row_bytes)?).map_err(Error::argument)?,
-        max_image_bytes: size(&args.max_image_bytes)?,
-        max_image_side,
-        max_decoded_bytes: size(&args.max_decoded_bytes)?,
-    })
-}
-
-/// The rule with this name; the prefix `image-` is optional.
-fn dropped(name: &str) -> Result<&'static Rule, Error> {
-    let rule = rules::find(name).or_else(|| rules::find(&format!("image-{name}")));
-    rule.ok_or_else(|| {
-        let known = || rules::ALL.iter().map(|rule| rule.id);
-        let hint = nearest(name, known()).or_else(|| nearest(&format!("image-{name}"), known()));
-        let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Error::argument(format!("`{name}` is not a rule{hint} (`pixtune rules` lists them)"))
     })
 }
 
@@ -127,17 +121,17 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 }
 
 /// Prints guessed and unused columns, and how samples are numbered.
-fn tell_table(table: &Table, ui: &Ui) {
-    if table.input.framing == Framing::Array {
-        ui.note(&numbers_of_array(&table.input.name));
+fn note_columns(PlannedInput { input, schema }: &PlannedInput, ui: &Ui) {
+    if input.format == RowFormat::JsonArray {
+        ui.note(&array_note(&input.name));
     }
-    let name = &table.input.name;
-    if table.of_records {
+    let name = &input.name;
+    if schema.of_records {
         ui.note(&format!(
             "{name}: LLaVA, ShareGPT or Alpaca samples are read as `messages`, with their images inside"
         ));
     }
-    let Some(columns) = &table.columns else { return };
+    let Some(columns) = &schema.columns else { return };
     if !columns.guessed.is_empty() {
         ui.note(&format!(
             "{name}: columns guessed: {} (set them with `--columns`)",
@@ -184,7 +178,7 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
                 "median {}, maximum {} of {}",
                 grouped(u64::from(summary.median_tokens)),
                 grouped(u64::from(summary.max_tokens)),
-                grouped(options.model.context as u64)
+                grouped(options.scan.model.context as u64)
             ),
         );
         row("  largest", bytes(summary.max_bytes));
@@ -221,7 +215,7 @@ fn summary_json(plan: &Plan, summary: &Summary) -> String {
         max_tokens,
         ..
     } = summary;
-    let estimate = match plan.encoder().exactness() {
+    let estimate = match plan.scanner.encoder().exactness() {
         Exactness::Exact => String::new(),
         Exactness::Estimate(why) => format!(",\"estimate\":{}", quoted(why)),
     };

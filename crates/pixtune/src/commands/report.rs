@@ -3,9 +3,10 @@
 use std::io::Write as _;
 
 use pixtune_files::WholeFile;
-use pixtune_io::prepare::{Progress, Watch as _};
+use pixtune_io::prepare::Watch as _;
+use pixtune_io::progress::Progress;
 use pixtune_io::report::{Choice, report};
-use pixtune_io::survey::{Look, Source};
+use pixtune_io::survey::Source;
 
 use super::counting::Counting;
 use super::existing;
@@ -17,7 +18,7 @@ use crate::ui::{self, Format, Ui};
 /// Images in the gallery.
 const IMAGES: usize = 36;
 
-/// Surveys everything that was given and writes the page.
+/// Surveys the inputs and writes the report.
 pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     if args.out.exists() && !args.force {
         return Err(Error::argument(format!(
@@ -28,10 +29,10 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let broken = |source| Error::Write { path: args.out.clone(), source };
-    // Opened before the work: a directory that cannot be written to is told at once.
+    // Created before the work, so that a directory that cannot be written to is reported at once.
     let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
     let mut ui = Ui::new(Format::Human, args.counting.quiet);
-    let looker = counting.looker(Look::Measure, &ui);
+    let inspector = counting.inspector(args.measure.inspection(args.verify), &ui);
     let choice = Choice {
         seed: args.seed,
         samples: usize::from(args.samples),
@@ -40,14 +41,14 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     };
     let title = title(&args.inputs);
     let mut progress = |progress: Progress| ui.progress(progress);
-    let (found, page) = report(&source, &title, &looker, counting.estimate(), choice, &mut progress)?;
+    let (found, page) = report(&source, &title, &inspector, counting.estimate(), choice, &mut progress)?;
     ui.end();
     file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
 }
 
-/// The name of what was given.
+/// The names of the inputs.
 fn title(inputs: &[std::path::PathBuf]) -> String {
     let names: Vec<String> = inputs
         .iter()

@@ -3,7 +3,7 @@
 use pixtune_core::checks;
 use pixtune_core::diagnostic::Group;
 use pixtune_core::rules;
-use pixtune_core::spelling::nearest;
+use pixtune_io::config::unknown_rule;
 
 use crate::Outcome;
 use crate::args::{RulesArgs, RulesFormat};
@@ -24,7 +24,7 @@ pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
                 return Ok(Outcome::Fine);
             }
             (None, Some(group)) => Some(group),
-            (None, None) => return Err(unknown(name)),
+            (None, None) => return Err(unknown_rule(name).into()),
         },
     };
     let mut out = String::new();
@@ -36,13 +36,4 @@ pub fn run(args: RulesArgs) -> Result<Outcome, Error> {
     }
     ui::put(&out)?;
     Ok(Outcome::Fine)
-}
-
-/// The error for a name that is neither a rule nor a group.
-pub(super) fn unknown(name: &str) -> Error {
-    let known = rules::ALL.iter().map(|rule| rule.id).chain(Group::ALL.iter().map(|group| group.as_str()));
-    match nearest(name, known) {
-        Some(near) => Error::argument(format!("`{name}` is not a rule; did you mean `{near}`?")),
-        None => Error::argument(format!("`{name}` is not a rule; list the rules with `pixtune rules`")),
-    }
 }

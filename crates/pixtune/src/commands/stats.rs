@@ -2,25 +2,22 @@
 
 use pixtune_core::quality::{AnswerFormat, Distinct, Example, Histogram, Observation, percent};
 use pixtune_core::spec::ModelSpec;
-use pixtune_core::text::{counted, grouped};
-use pixtune_io::survey::{Alike, AlikeGroup, LinePlace, Look, Pairs, Source, Survey, Together};
+use pixtune_core::text::{counted, counted_as, grouped};
+use pixtune_io::survey::{NearDuplicates, NearGroup, Pairs, Source, Survey, Together};
 
 use super::counting::Counting;
 use crate::Outcome;
-use crate::args::{MeasureArg, StatsArgs};
+use crate::args::StatsArgs;
 use crate::error::Error;
 use crate::ui::{self, Format, Ui};
+use pixtune_io::read::LinePlace;
 
-/// Surveys everything that was given and tells what it came to.
+/// Surveys the inputs and prints a summary.
 pub fn run(args: StatsArgs) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
-    let look = match args.images {
-        MeasureArg::Measure => Look::Measure,
-        MeasureArg::Header => Look::Header,
-    };
     let mut ui = Ui::new(args.format, args.counting.quiet);
-    let found = counting.survey(&source, look, &mut ui)?;
+    let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
         Format::Json => found.to_json(&source, counting.model, counting.estimate()),
         Format::Human => {
@@ -30,7 +27,7 @@ pub fn run(args: StatsArgs) -> Result<Outcome, Error> {
     Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
 }
 
-/// The table that people read.
+/// The summary for people.
 struct Page<'p> {
     source: &'p Source,
     found: &'p Survey,
@@ -53,11 +50,11 @@ impl Page<'_> {
         if self.found.texts.answers > 0 {
             self.texts(&mut out);
         }
-        self.rows_left_out(&mut out);
+        self.unusable_rows(&mut out);
         self.together(&mut out);
-        for seen in self.found.observations() {
+        for observation in self.found.observations() {
             out.push('\n');
-            self.observation(&seen, &mut out);
+            self.observation(&observation, &mut out);
         }
         for mismatch in &self.source.mismatches {
             out.push_str(&format!("\nnote: {mismatch}\n"));
@@ -67,17 +64,17 @@ impl Page<'_> {
 
     fn samples(&self, out: &mut String) {
         let Survey { train, validation, .. } = self.found;
-        let sides = match validation.samples {
+        let splits = match validation.samples {
             0 => String::new(),
-            held_out => {
-                format!(", {} to train on and {} held out", grouped(train.samples), grouped(held_out))
+            count => {
+                format!(", {} for training and {} for validation", grouped(train.samples), grouped(count))
             }
         };
         row(
             out,
             "samples",
             &format!(
-                "{} in {}{sides}",
+                "{} in {}{splits}",
                 grouped(self.found.samples()),
                 counted(self.source.files.len() as u64, "file")
             ),
@@ -101,14 +98,14 @@ impl Page<'_> {
         );
         let mut lengths = train.lengths.clone();
         lengths.merge(&validation.lengths);
-        row(out, "  a sample", &spread(&lengths, ""));
+        row(out, "  per sample", &spread(&lengths, ""));
         bars(&lengths, out);
         match lengths.above(self.model.context as u64) {
             0 => {}
             over => row(
                 out,
                 "  too long",
-                &format!("{} of more than {} tokens", grouped(over), grouped(self.model.context as u64)),
+                &format!("{} of more than {}", grouped(over), counted(self.model.context as u64, "token")),
             ),
         }
     }
@@ -127,17 +124,14 @@ impl Page<'_> {
         row(
             out,
             "images",
-            &format!("{}, {} different: {}", grouped(images.count), grouped(distinct), formats.join(", ")),
+            &format!("{}, {} distinct: {}", grouped(images.count), grouped(distinct), formats.join(", ")),
         );
         row(out, "  longer side", &spread(&images.longer_sides, " pixels"));
         row(out, "  tokens", &spread(&images.tokens, ""));
         if images.shrunk > 0 {
-            let told = format!(
-                "{} are larger than the {} pixels that the model sees",
-                grouped(images.shrunk),
-                self.model.max_side
-            );
-            row(out, "  shrunk", &told);
+            let side = self.model.max_side;
+            let larger = counted_as(images.shrunk, "is", "are");
+            row(out, "  downscaled", &format!("{larger} larger than the model's maximum of {side} pixels"));
         }
     }
 
@@ -149,8 +143,8 @@ impl Page<'_> {
         };
         row(
             out,
-            "answers",
-            &format!("{}, {} different", grouped(texts.answers), about(&texts.distinct_answers)),
+            "responses",
+            &format!("{}, {} distinct", grouped(texts.answers), about(&texts.distinct_answers)),
         );
         row(out, "  characters", &spread(&texts.answer_characters, ""));
         let mut forms: Vec<(u64, AnswerFormat)> = AnswerFormat::ALL
@@ -162,7 +156,7 @@ impl Page<'_> {
         let forms = forms
             .into_iter()
             .map(|(count, form)| format!("{} {}", percent(count as f64 / total), form.as_str()));
-        row(out, "  form", &first(forms, 6));
+        row(out, "  format", &first(forms, 6));
         let mut languages: Vec<_> = texts.languages.iter().collect();
         languages.sort_by_key(|(language, count)| (std::cmp::Reverse(**count), **language));
         let languages = languages.into_iter().map(|(language, count)| {
@@ -181,7 +175,7 @@ impl Page<'_> {
         {
             row(out, "  most frequent", &format!("{} `{text}`", percent(count as f64 / total)));
         }
-        row(out, "prompts", &format!("{} different", about(&texts.distinct_prompts)));
+        row(out, "prompts", &format!("{} distinct", about(&texts.distinct_prompts)));
         if let Some((text, count)) =
             texts.most_frequent_prompts(1).into_iter().next().filter(|(_, count)| *count > 1)
         {
@@ -189,7 +183,7 @@ impl Page<'_> {
         }
     }
 
-    fn rows_left_out(&self, out: &mut String) {
+    fn unusable_rows(&self, out: &mut String) {
         let found = self.found;
         if found.refused() > 0 {
             row(out, "refused", &grouped(found.refused()));
@@ -209,13 +203,15 @@ impl Page<'_> {
 
     fn together(&self, out: &mut String) {
         let together = &self.found.together;
-        let what =
-            if self.source.files.is_empty() { "images that stand twice" } else { "samples that stand twice" };
+        let what = if self.source.files.is_empty() { "duplicate images" } else { "duplicate samples" };
         for (pairs, what) in [
             (&together.repeated, what),
-            (&together.contradictions, "samples with the images and prompt of another and another answer"),
-            (&together.shared_samples, "samples that are trained on and held out"),
-            (&together.shared_images, "images that are trained on and held out"),
+            (
+                &together.contradictions,
+                "samples with conflicting labels: the images and prompt of another sample, and a different response",
+            ),
+            (&together.shared_samples, "samples in both the training and the validation split"),
+            (&together.shared_images, "images in both the training and the validation split"),
         ] {
             self.pairs(pairs, what, out);
         }
@@ -224,54 +220,54 @@ impl Page<'_> {
 
     fn near(&self, out: &mut String) {
         let Together { near, near_texts, .. } = &self.found.together;
-        self.alike(near, ("of different files that show the same", "image"), out, |member| {
-            let told = match member.same_pixels {
+        self.near_duplicates(near, ("of near-duplicate images", "image"), out, |member| {
+            let difference = match member.same_pixels {
                 true => "same pixels".to_owned(),
                 false => format!("distance {}", member.distance),
             };
-            (member.place.line, told)
+            (member.place.line, difference)
         });
-        self.alike(near_texts, ("of different texts that nearly say the same", "text"), out, |member| {
-            let images = if member.same_images { "" } else { ", other images" };
-            (member.place, format!("{} % the same{images}", member.similarity))
+        self.near_duplicates(near_texts, ("of near-duplicate texts", "text"), out, |member| {
+            let images = if member.same_images { "" } else { ", different images" };
+            (member.place, format!("{} % of words shared{images}", member.similarity))
         });
     }
 
-    fn alike<Member>(
+    fn near_duplicates<Member>(
         &self,
-        alike: &Alike<Member>,
+        found: &NearDuplicates<Member>,
         (what, member): (&str, &str),
         out: &mut String,
-        told: impl Fn(&Member) -> (LinePlace, String),
+        describe: impl Fn(&Member) -> (LinePlace, String),
     ) {
-        if alike.groups == 0 {
+        if found.groups == 0 {
             return;
         }
-        let across = match alike.across {
+        let across = match found.across {
             0 => String::new(),
-            across => format!(", {} of them on both sides of the split", grouped(across)),
+            across => format!(", {} in both splits", counted(across, "group")),
         };
-        let (groups, members) = (counted(alike.groups, "group"), counted(alike.members, member));
-        out.push_str(&format!("\n{groups} {what}, {members} in all{across}\n"));
-        let shown = alike.first.len().min(self.examples);
-        for group in &alike.first[..shown] {
-            out.push_str(&format!("  {}\n", self.group(group, &told)));
+        let (groups, members) = (counted(found.groups, "group"), counted(found.members, member));
+        out.push_str(&format!("\n{groups} {what}, {members} in total{across}\n"));
+        let shown = found.first.len().min(self.examples);
+        for group in &found.first[..shown] {
+            out.push_str(&format!("  {}\n", self.group(group, &describe)));
         }
-        more(alike.groups - shown as u64, "group", out);
+        more(found.groups - shown as u64, "group", out);
     }
 
     /// `a.png, b.png (distance 3), c.png (same pixels), … 4 more`
     fn group<Member>(
         &self,
-        group: &AlikeGroup<Member>,
-        told: impl Fn(&Member) -> (LinePlace, String),
+        group: &NearGroup<Member>,
+        describe: impl Fn(&Member) -> (LinePlace, String),
     ) -> String {
         let shown = group.members.len().min(self.examples.max(2) + 1);
         let mut out = String::new();
         for (index, member) in group.members[..shown].iter().enumerate() {
-            let (place, told) = told(member);
+            let (place, difference) = describe(member);
             let place = self.place(&place);
-            out.push_str(&if index == 0 { place } else { format!(", {place} ({told})") });
+            out.push_str(&if index == 0 { place } else { format!(", {place} ({difference})") });
         }
         if group.count > shown as u64 {
             out.push_str(&format!(", … {} more", grouped(group.count - shown as u64)));
@@ -295,14 +291,21 @@ impl Page<'_> {
         if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
     }
 
-    fn observation(&self, seen: &Observation, out: &mut String) {
-        out.push_str(&format!("{}[{}]: {}\n", seen.rule.severity.as_str(), seen.rule.id, seen.message));
-        self.examples(&seen.examples, out);
-        if seen.count > seen.examples.len().min(self.examples) as u64 && !seen.examples.is_empty() {
-            let more = seen.count - seen.examples.len().min(self.examples) as u64;
+    fn observation(&self, observation: &Observation, out: &mut String) {
+        out.push_str(&format!(
+            "{}[{}]: {}\n",
+            observation.rule.severity.as_str(),
+            observation.rule.id,
+            observation.message
+        ));
+        self.examples(&observation.examples, out);
+        if observation.count > observation.examples.len().min(self.examples) as u64
+            && !observation.examples.is_empty()
+        {
+            let more = observation.count - observation.examples.len().min(self.examples) as u64;
             out.push_str(&format!("  … and {} more\n", grouped(more)));
         }
-        out.push_str(&format!("  hint: {}\n", seen.hint));
+        out.push_str(&format!("  hint: {}\n", observation.hint));
     }
 
     fn examples(&self, examples: &[Example], out: &mut String) {
@@ -313,7 +316,7 @@ impl Page<'_> {
     }
 }
 
-/// What is counted and not shown.
+/// How many are not shown.
 fn more(count: u64, what: &str, out: &mut String) {
     if count > 0 {
         let what = if count == 1 { what.to_owned() } else { format!("{what}s") };
@@ -333,7 +336,7 @@ fn first(values: impl Iterator<Item = String>, most: usize) -> String {
 /// `median 12, 95 % up to 80, 3 to 345`
 fn spread(values: &Histogram, unit: &str) -> String {
     if values.min() == values.max() {
-        return format!("{}{unit}, all alike", grouped(values.min()));
+        return format!("{}{unit} each", grouped(values.min()));
     }
     format!(
         "{} to {}{unit}, median {}, 95% up to {}",
@@ -344,7 +347,7 @@ fn spread(values: &Histogram, unit: &str) -> String {
     )
 }
 
-/// How values are distributed over powers of two, as bars.
+/// A histogram of values by powers of two.
 fn bars(values: &Histogram, out: &mut String) {
     let mut octaves = std::collections::BTreeMap::new();
     for (value, count) in values.bars() {

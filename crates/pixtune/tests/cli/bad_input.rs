@@ -42,7 +42,7 @@ fn reports_missing_input_or_pattern() {
     case.write("wide.csv", b"\xff\xfei\0m\0");
     case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).prints("UTF-16");
     case.write("array.json", "[{\"prompt\":\"q\",\"completion\":\"a\"},");
-    let never_closed = "cannot read `array.json`: its JSON array is never closed";
+    let never_closed = "cannot read `array.json`: the JSON array is never closed";
     case.run(&["prepare", "array.json", "--out", "out"]).ends(2).prints(never_closed);
     assert!(!case.path("out").exists());
 }

@@ -138,15 +138,15 @@ fn pixtune_toml_applies_to_data_in_subdirectories() {
     assert!(check(&[]).ends(0).stdout.contains("null-key"));
     check(&["--config", "data/pixtune.toml"]).ends(0);
     case.write("data/sets/pixtune.toml", "[check]\nseverities = {}\n");
-    check(&[]).ends(2).prints("sets/pixtune.toml:2: there is no key `severities`; did you mean `severity`?");
+    check(&[]).ends(2).prints("sets/pixtune.toml:2: `severities` is not a key; did you mean `severity`?");
     case.write("data/sets/pixtune.toml", "[check.severity]\nunknwn-key = \"error\"\n");
     check(&[]).ends(2).prints("did you mean `unknown-key`?");
     case.write("data/sets/pixtune.toml", "[check]\ntarget = \"mistral\"\n");
     case.write("data/more.jsonl", good_lines(12));
-    check(&["data/more.jsonl"]).ends(2).prints("check them apart, or say which with --config");
+    check(&["data/more.jsonl"]).ends(2).prints("run them separately, or choose one with `--config`");
     check(&["data/more.jsonl", "--no-config"]).ends(1);
     check(&["--severity", "text"]).ends(2).prints("not of the form RULE=error");
-    check(&["--severity", "text=fatal"]).ends(2).prints("the choice is error, warning");
+    check(&["--severity", "text=fatal"]).ends(2).prints("choose one of error, warning");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn reads_line_of_200_megabytes() {
     assert!(run.stdout.contains("[row-too-large]"), "{}", run.stdout);
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB"])
         .ends(2)
-        .prints("line 1 has 200000005 bytes")
+        .prints("line 1 has 200,000,005 bytes")
         .prints("drop such lines with `--unsafe`");
     case.run(&["fix", "rows.jsonl", "--out", "out.jsonl", "--max-line-bytes", "100MB", "--unsafe"]).ends(1);
     assert_eq!(case.read("out.jsonl"), "");
@@ -276,7 +276,7 @@ fn statistics_count_findings_per_rule() {
         run.stdout,
         "        2  error    missing-field\n        1  error    json-not-object\n        1  error    json-syntax\n\
          16 samples in 1 file: 4 errors in 4 samples, 0 warnings\n\
-         2 may be repaired by `pixtune fix`, 2 more by its --unsafe\n"
+         2 fixable with `pixtune fix`, 2 more with --unsafe\n"
     );
     let run = case.run(&["check", "rows.jsonl", "--statistics", "--format", "json"]).ends(1);
     assert!(
@@ -312,10 +312,10 @@ fn rejects_input_that_is_not_text() {
     case.run(&["check", "rows.jsonl"]).ends(2).prints("UTF-16");
     case.run(&["check", "missing.jsonl"]).ends(2).prints("cannot read `missing.jsonl`");
     fs::create_dir(case.path("directory")).unwrap();
-    case.run(&["check", "directory"]).ends(2).prints("`directory` holds no conversations");
+    case.run(&["check", "directory"]).ends(2).prints("`directory` has no conversations");
     case.write("table.csv", "image,prompt,completion\n");
     case.run(&["check", "table.csv"]).ends(2).prints("`table.csv` is a table").prints("pixtune prepare");
-    case.run(&["tokens", "directory"]).ends(2).prints("`directory` holds no conversations");
+    case.run(&["tokens", "directory"]).ends(2).prints("`directory` has no conversations");
     case.fixture("a.png", "grad_64x48.png");
     case.run(&["check", "a.png"]).ends(2).prints("`a.png` is an image");
     case.run(&["check"]).ends(2);

@@ -365,7 +365,7 @@ fn removes_remains_of_interrupted_run() {
 fn rejects_invalid_arguments() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
-    case.convert("hf", "out", "mistral", &["--shard-size", "much"]).ends(2).prints("`much` is no size");
+    case.convert("hf", "out", "mistral", &["--shard-size", "much"]).ends(2).prints("`much` is not a size");
     case.convert("hf", "out", "mistral", &["--shard-size", "0"]).ends(2).prints("at least one byte");
     case.convert("nowhere", "out", "mistral", &[]).ends(2).prints("cannot read `nowhere`");
     case.run(&["convert", "hf", "out"]).ends(2).prints("--to");

@@ -247,13 +247,15 @@ fn check_finds_reencoded_images_in_both_splits() {
     let told = check(&["--verify", "full"]);
     for wanted in [
         "warning[shared-image]: validation.jsonl:1 /messages/0/content/0",
-        "train.jsonl:1 has the same pixels in another file on the other side",
+        "train.jsonl:1 has the same pixels in another image file, in the other split",
         "warning[shared-near-image]: validation.jsonl:2 /messages/0/content/0",
-        "train.jsonl:1 shows nearly the same on the other side (",
+        "train.jsonl:1 has a near-duplicate image, in the other split (",
     ] {
         assert!(told.contains(wanted), "{wanted} is not in:\n{told}");
     }
     assert!(!told.contains("validation.jsonl:3"), "{told}");
+    let told = check(&["--verify", "full", "--no-measure"]);
+    assert!(!told.contains("warning"), "images are compared only if they were measured: {told}");
     let told = check(&[]);
     assert!(!told.contains("warning") && told.contains("--verify full also finds those that"), "{told}");
 }

@@ -41,7 +41,7 @@ fn checks_and_embeds_images_at_urls() {
     );
     let args = ["check", "rows.jsonl", "--select", "image"];
     let run = case.run(&args).ends(0);
-    assert!(run.stdout.contains("is not fetched, checked or counted"), "{}", run.stdout);
+    assert!(run.stdout.contains("is not fetched, verified or counted"), "{}", run.stdout);
     let run = case.run(&[&args[..], &["--fetch"]].concat()).ends(1);
     assert!(
         run.stdout.contains("[image-unreachable]") && run.stdout.contains("on a private network"),
@@ -49,7 +49,7 @@ fn checks_and_embeds_images_at_urls() {
         run.stdout
     );
     let run = case.run(&[&args[..], &["--fetch", "--fetch-private"]].concat()).ends(0);
-    assert!(run.stdout.contains("it was fetched and checked"), "{}", run.stdout);
+    assert!(run.stdout.contains("it was fetched and verified"), "{}", run.stdout);
     assert!(run.stdout.contains("warning[image-too-thin]: rows.jsonl:2"), "{}", run.stdout);
 
     case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--fetch", "--fetch-private"]).ends(0);

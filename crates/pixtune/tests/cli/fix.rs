@@ -132,10 +132,10 @@ fn finds_images_in_the_given_directory() {
 fn truncated_array_writes_no_file() {
     let case = Case::new();
     case.write("rows.json", format!("[{GOOD},{GOOD},"));
-    case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).prints("its JSON array is never closed");
+    case.run(&["fix", "rows.json", "--out", "out.jsonl"]).ends(2).prints("the JSON array is never closed");
     assert!(!case.path("out.jsonl").exists());
     case.write("rows.json", format!("[{GOOD}]{GOOD}"));
-    case.run(&["check", "rows.json"]).ends(2).prints("text stands behind the end of its JSON array");
+    case.run(&["check", "rows.json"]).ends(2).prints("there is text after the end of the JSON array");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn does_not_overwrite_input_or_other_files() {
             .prints("which is never changed");
     }
     case.write("kept.jsonl", "precious");
-    case.run(&["fix", "rows.jsonl", "--out", "kept.jsonl"]).ends(2).prints("--force replaces it");
+    case.run(&["fix", "rows.jsonl", "--out", "kept.jsonl"]).ends(2).prints("replace it with `--force`");
     assert_eq!(case.read("kept.jsonl"), "precious");
     case.run(&["fix", "rows.jsonl", "--out", "no/such/directory.jsonl"]).ends(2).prints("cannot write");
     case.run(&["fix", "rows.jsonl"]).ends(2);
@@ -276,7 +276,7 @@ fn output_does_not_depend_on_threads() {
         (run.stdout, case.read("out.jsonl"))
     };
     let one = run("1");
-    assert!(one.0.contains("200 of them left out"), "{}", one.0);
+    assert!(one.0.contains("200 samples dropped"), "{}", one.0);
     assert_eq!(run("2"), one);
     assert_eq!(run("5"), one);
 }

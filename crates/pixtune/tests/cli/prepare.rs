@@ -114,7 +114,7 @@ fn reads_samples_of_other_tools_as_conversations() {
     assert_eq!(shape(0), "user: IMAGE +  or  + IMAGE + ? | assistant: Both.");
     let plain = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let run = prepare(&[plain, beside].join("\n"), &[]).ends(0);
-    run.prints("warning[unknown-key]: rows.jsonl:2: a record of another tool, unlike the first row");
+    run.prints("warning[unknown-key]: rows.jsonl:2: in the format of another tool, unlike the first row");
     prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).prints("named by paths");
     // ShareGPT and Alpaca
     let fixture = |name: &str| fs::read_to_string(root().join("fixtures/fix").join(name)).unwrap();
@@ -399,7 +399,7 @@ fn limits_of_pixtune_toml_apply_to_the_output() {
         ])
     };
     prepare("max-images = 2").ends(0);
-    prepare("max-images = 1").ends(0).prints("the sample has 2 images; mistral takes 1");
+    prepare("max-images = 1").ends(0).prints("the sample has 2 images; mistral accepts 1");
     assert!(case.read("out/manifest.json").contains("\"target_max_images\": 1"));
     let line = case.read("out/train.jsonl").lines().next().unwrap().len();
     prepare(&format!("max-file-bytes = {}", line * 5 / 2)).ends(0);

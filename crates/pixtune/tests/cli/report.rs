@@ -56,7 +56,7 @@ fn report_appears_whole_or_not_at_all() {
     case.run(&["report", "one.jsonl", "--out", "nowhere/report.html"]).ends(2).prints("nowhere/report.html");
     case.run(&["report", "nowhere", "--out", "report.html"]).ends(2).prints("cannot read `nowhere`");
     case.write("directory/notes.txt", "no image");
-    case.run(&["report", "directory"]).ends(2).prints("holds neither JSON Lines nor images");
+    case.run(&["report", "directory"]).ends(2).prints("has neither JSON Lines files nor images");
     assert!(!case.path("report.html").exists() && !case.path("report.html.partial").exists());
 }
 

@@ -109,18 +109,18 @@ fn handles_minimal_and_invalid_input() {
     case.run(&["stats", "one.jsonl"]).ends(0);
     case.run(&["plan", "one.jsonl", "--method", "full"]).ends(0);
     case.write("same.jsonl", line("a", "b").repeat(30));
-    assert!(case.run(&["stats", "same.jsonl"]).ends(0).stdout.contains("29 samples that stand twice"));
+    assert!(case.run(&["stats", "same.jsonl"]).ends(0).stdout.contains("29 duplicate samples"));
     case.write("bad.jsonl", "{\n[]\n\u{0}\n{\"messages\": 3}\n");
     assert!(case.run(&["stats", "bad.jsonl"]).ends(1).stdout.contains("refused         4"));
     case.write("directory/notes.txt", "no image");
-    case.run(&["stats", "directory"]).ends(2).prints("holds neither JSON Lines nor images");
+    case.run(&["stats", "directory"]).ends(2).prints("has neither JSON Lines files nor images");
     case.write("data.csv", "a,b\n1,2\n");
     case.run(&["stats", "data.csv"]).ends(2).prints("`pixtune prepare` makes samples of it");
     case.run(&["stats", "nowhere"]).ends(2).prints("cannot read `nowhere`");
     case.write("images/broken.png", "no PNG");
     case.fixture("images/a.png", "px1_red.png");
     let told = case.run(&["stats", "images"]).ends(1).stdout;
-    assert!(told.contains("1 to 1") || told.contains("1 pixels, all alike"), "{told}");
+    assert!(told.contains("1 to 1") || told.contains("1 pixels each"), "{told}");
     case.run(&["plan", "images"]).ends(2).prints("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).prints("h100-80gb");
     case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("choose a100-80gb or a100-40gb");
@@ -148,9 +148,16 @@ fn scores_and_groups_images() {
     assert_eq!(at(&stats, "/pictures/issues/4/count").to_string(), "2");
     assert_eq!(text(&stats, "/pictures/issues/4/worst/0/file"), "again.png");
     let told = case.run(&["stats", "set"]).ends(0).stdout;
-    assert!(told.contains("warning[image-too-small]: 2 images: a few patches at most"), "{told}");
-    let header = case.run(&["stats", "set", "--pictures", "header"]).ends(0).stdout;
-    assert!(!header.contains("image-too-small"), "what is not measured is not judged: {header}");
+    assert!(told.contains("warning[image-too-small]: 2 images: too small, a few patches at most"), "{told}");
+    let header = case.run(&["stats", "set", "--verify", "header"]).ends(0).stdout;
+    assert!(!header.contains("image-too-small"), "images are judged only if they were measured: {header}");
+    for same in [["--no-measure"].as_slice(), &["--pictures", "header"], &["--measure", "--no-measure"]] {
+        assert_eq!(case.run(&[&["stats", "set"], same].concat()).ends(0).stdout, header, "{same:?}");
+    }
+    for same in [["--verify", "full"].as_slice(), &["--pictures", "measure"], &["--no-measure", "--measure"]]
+    {
+        assert_eq!(case.run(&[&["stats", "set"], same].concat()).ends(0).stdout, told, "{same:?}");
+    }
 }
 
 #[test]
@@ -164,7 +171,7 @@ fn groups_near_duplicate_images_with_distance() {
         ("32".into(), "0".into())
     );
     let told = case.run(&["stats", "prepared"]).ends(0).stdout;
-    assert!(told.contains("1 group of different files that show the same, 4 images in all"), "{told}");
+    assert!(told.contains("1 group of near-duplicate images, 4 images in total"), "{told}");
 }
 
 /// Sixty words that depend on a number.
@@ -220,10 +227,7 @@ fn counts_groups_and_pairs_that_are_not_listed() {
         (0..60).flat_map(near).chain((0..55).map(|of| near(of)[0].clone())).collect::<String>(),
     );
     let told = case.run(&["stats", "set.jsonl"]).ends(0).stdout;
-    assert!(
-        told.contains("60 groups of different texts that nearly say the same, 180 texts in all"),
-        "{told}"
-    );
+    assert!(told.contains("60 groups of near-duplicate texts, 180 texts in total"), "{told}");
     assert!(told.contains("  … and 57 more groups\n") && told.contains("  … and 52 more pairs\n"), "{told}");
     let stats = parsed(&case.run(&["stats", "set.jsonl", "--format", "json"]).ends(0).stdout);
     assert_eq!(at(&stats, "/together/near_texts/more").to_string(), "10");

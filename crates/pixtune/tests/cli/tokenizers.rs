@@ -113,5 +113,7 @@ fn rejects_damaged_tokenizer_files_before_any_work() {
 #[test]
 fn rejects_endless_tokenizer_file() {
     let case = case("");
-    case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"]).ends(2).prints("is no tokenizer file");
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "/dev/zero"])
+        .ends(2)
+        .prints("so it is not a tokenizer file");
 }

@@ -90,8 +90,8 @@ fn reads_sizes_and_texts_line_by_line() {
     assert_eq!(run.stdout.lines().next(), Some(r#"{"line":1,"ids":[29706]}"#));
     assert!(!run.stdout.lines().nth(1).unwrap().contains("[3]"), "text never becomes a special token");
     case.write("sizes.txt", "512\n");
-    case.run(&["tokens", "--sizes", "sizes.txt"]).ends(2).prints("`512` is no size");
-    case.run(&["tokens", "--image", "0x5"]).ends(2).prints("`0x5` is no size");
+    case.run(&["tokens", "--sizes", "sizes.txt"]).ends(2).prints("`512` is not a size");
+    case.run(&["tokens", "--image", "0x5"]).ends(2).prints("`0x5` is not a size");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{View, place};
 use crate::report::fetch::{Fetch, Showing};
 use crate::report::page::{Section, escape_start};
 use crate::report::room::{Room, Shelf};
-use crate::survey::{Alike, AlikeGroup, ImagePlace, NearGroup, NearTextGroup, Pairs};
+use crate::survey::{ImagePlace, NearDuplicates, NearGroup, NearImageGroup, NearTextGroup, Pairs};
 
 /// So many groups, members of each (images and texts), and pairs of a kind are shown.
 const GROUPS: usize = 8;
@@ -40,7 +40,7 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
     let pairs: usize = kinds.iter().map(|(pairs, _)| 2 * pairs.first.len().min(PAIRS)).sum();
     let texts: usize =
         together.near_texts.first.iter().take(GROUPS).map(|group| group.members.len().min(TEXTS)).sum();
-    let bytes = Room::image_share(Shelf::Alike, images + pairs + texts);
+    let bytes = Room::image_share(Shelf::NearDuplicates, images + pairs + texts);
     let mut body = String::new();
     near(view, bytes, fetch, &mut body);
     near_texts(view, bytes, fetch, &mut body);
@@ -86,11 +86,11 @@ fn near_texts(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
 
 /// Groups below a heading and a note; leaks and what is not shown are told.
 fn panel<Member>(
-    alike: &Alike<Member>,
+    alike: &NearDuplicates<Member>,
     chart: &str,
     (heading, note): (&str, &str),
     body: &mut String,
-    mut show: impl FnMut(&AlikeGroup<Member>, &mut String),
+    mut show: impl FnMut(&NearGroup<Member>, &mut String),
 ) {
     if alike.groups == 0 {
         return;
@@ -121,7 +121,7 @@ fn panel<Member>(
     body.push_str("</div>");
 }
 
-fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+fn members(group: &NearImageGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
     body.push_str("<div class=\"grid\">");
     for (index, member) in group.members.iter().take(MEMBERS).enumerate() {
         let told = match index {
@@ -130,7 +130,7 @@ fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
             _ => format!("distance {}", member.distance),
         };
         let below = format!("<b>{told}</b><br>{} × {}", member.size.0, member.size.1);
-        let showing = Showing { shelf: Shelf::Alike, side: 160, bytes, below: &below, about: &told };
+        let showing = Showing { shelf: Shelf::NearDuplicates, side: 160, bytes, below: &below, about: &told };
         body.push_str(&fetch.image(member.place, showing));
     }
     body.push_str("</div>");
@@ -138,7 +138,7 @@ fn members(group: &NearGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut St
 }
 
 fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
-    let showing = Showing { shelf: Shelf::Alike, side: 120, bytes, below: "", about: "" };
+    let showing = Showing { shelf: Shelf::NearDuplicates, side: 120, bytes, below: "", about: "" };
     let said = |line, fetch: &Fetch<'_>| {
         fetch.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default()
     };
@@ -167,7 +167,7 @@ fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<
     more_of_group(group, TEXTS, body);
 }
 
-fn more_of_group<Member>(group: &AlikeGroup<Member>, shown: usize, body: &mut String) {
+fn more_of_group<Member>(group: &NearGroup<Member>, shown: usize, body: &mut String) {
     if group.count > shown as u64 {
         let more = grouped(group.count - shown as u64);
         let _ = write!(body, "<p class=\"more\">… and {more} more of this group</p>");
@@ -210,7 +210,7 @@ fn what_is_new(first: &str, text: &str) -> String {
 }
 
 fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
-    let showing = Showing { shelf: Shelf::Alike, side: 160, bytes, below: "", about: "" };
+    let showing = Showing { shelf: Shelf::NearDuplicates, side: 160, bytes, below: "", about: "" };
     for (one, other) in pairs.first.iter().take(PAIRS) {
         body.push_str("<div class=\"pair\">");
         for line in [*one, *other] {

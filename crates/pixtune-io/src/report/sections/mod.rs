@@ -15,7 +15,8 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::grouped;
 
 use super::page::escape_start;
-use crate::survey::{LinePlace, Source, Survey};
+use crate::read::LinePlace;
+use crate::survey::{Source, Survey};
 
 pub(super) use alike::alike;
 pub(super) use findings::{findings, rejected};

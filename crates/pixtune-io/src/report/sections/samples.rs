@@ -15,7 +15,7 @@ use crate::report::conversation::{self, MOST_IMAGES};
 use crate::report::fetch::{Fetch, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};
 use crate::report::room::{Room, Shelf};
-use crate::survey::{ImagePlace, LIMITS, image_again, image_bytes};
+use crate::survey::{ImagePlace, LIMITS, image_bytes, reread_image};
 
 /// A longer conversation is not shown, even in part: it would have to be read as a whole.
 const MOST_TEXT: usize = 8 << 20;
@@ -122,7 +122,7 @@ fn images(place: ImagePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option<Thu
     (0..count)
         .map(|index| {
             let place = ImagePlace { index: index as u32, ..place };
-            let read = image_again(fetch.source, fetch.found, place)?;
+            let read = reread_image(fetch.source, fetch.found, place)?;
             let small = fetch.small(&read, 448, bytes)?;
             fetch.room.take_image(Shelf::Samples, small.uri.len()).then_some(small)
         })

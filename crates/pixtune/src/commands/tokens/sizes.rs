@@ -1,15 +1,15 @@
-//! The grids of sizes, without any image.
+//! The grids of image sizes, without images.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use pixtune_core::spec::ModelSpec;
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::text::counted;
 use pixtune_core::tokens::{Grid, grid, too_thin};
 use pixtune_io::read::ReadError;
 
-use super::{ends_quietly, output};
+use super::ends_quietly;
 use crate::Outcome;
 use crate::error::Error;
 use crate::ui::{self, Format};
@@ -19,7 +19,7 @@ pub(super) fn one(size: &str, model: &ModelSpec, format: Format) -> Result<Outco
     let (width, height) = parse_size(size, 'x')?;
     ui::put(&match format {
         Format::Json => grid_json(model, width, height),
-        Format::Human => grid_told(model, width, height),
+        Format::Human => grid_text(model, width, height),
     })?;
     Ok(Outcome::Fine)
 }
@@ -40,17 +40,17 @@ pub(super) fn each(path: &Path, model: &ModelSpec) -> Result<Outcome, Error> {
         }
         let (width, height) = parse_size(&line, ' ')?;
         if let Err(source) = out.write_all(grid_json(model, width, height).as_bytes()) {
-            return ends_quietly(output(source));
+            return ends_quietly(Error::Output { source });
         }
     }
-    out.flush().map_err(output).map_or_else(ends_quietly, |()| Ok(Outcome::Fine))
+    out.flush().map_or_else(|source| ends_quietly(Error::Output { source }), |()| Ok(Outcome::Fine))
 }
 
 /// Reads `3000x2000` or `3000 2000`.
 fn parse_size(text: &str, separator: char) -> Result<(u32, u32), Error> {
     let wrong = || {
         Error::argument(format!(
-            "`{text}` is no size; write WIDTH{separator}HEIGHT in pixels, each at least 1"
+            "`{text}` is not a size; write WIDTH{separator}HEIGHT in pixels, each at least 1"
         ))
     };
     let (width, height) = text.trim().split_once(separator).ok_or_else(wrong)?;
@@ -70,19 +70,19 @@ fn grid_json(model: &ModelSpec, width: u32, height: u32) -> String {
     )
 }
 
-fn grid_told(model: &ModelSpec, width: u32, height: u32) -> String {
+fn grid_text(model: &ModelSpec, width: u32, height: u32) -> String {
     let grid = grid(model, width, height);
     let Grid { width: pixel_width, height: pixel_height, columns, rows, shrunk } = grid;
-    let smaller = if shrunk { ", made smaller" } else { "" };
+    let smaller = if shrunk { ", downscaled" } else { "" };
     let thin = if too_thin(model, width, height) {
-        "so elongated that older servers refuse it (image-too-thin)\n"
+        "too elongated for older servers (image-too-thin)\n"
     } else {
         ""
     };
     format!(
-        "{width}x{height} pixels: {} tokens for {}\n\
+        "{width}x{height} pixels: {} for {}\n\
          {} and {} of patches, {pixel_width}x{pixel_height} pixels{smaller}\n{thin}",
-        grouped(grid.tokens() as u64),
+        counted(grid.tokens() as u64, "token"),
         model.id,
         counted(u64::from(columns), "column"),
         counted(u64::from(rows), "row"),

@@ -1,4 +1,4 @@
-//! What lines and files say together: repetitions, contradictions, leaks, sizes.
+//! Checks across lines and files: duplicates, conflicting labels, samples and images in both splits, file sizes.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,16 +11,17 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Arguments, Assistant, Content, Message, Part};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::Target;
-use pixtune_core::text::counted;
+use pixtune_core::text::{counted, grouped};
 
-use super::alike::{Gallery, Shared};
-use super::seen::{Place, Relation, Seen, SeenSamples};
-use super::{Facts, Line, Reported, Selection};
+use super::index::{HashIndex, Relation, SampleIndex};
+use super::shared_images::{Gallery, SharedImage};
+use super::{CheckedLine, Reported, SampleHashes, Selection};
 use crate::image::measure::Measure;
+use crate::read::{FileForm, LinePlace};
 
-impl Facts {
-    /// The hashes of a sample whose images have these.
-    pub(crate) fn new(sample: &BorrowedSample<'_>, images: impl Iterator<Item = u128>) -> Facts {
+impl SampleHashes {
+    /// The hashes of a sample with these hashes of its images.
+    pub(crate) fn new(sample: &BorrowedSample<'_>, images: impl Iterator<Item = u128>) -> SampleHashes {
         thread_local! {
             static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -40,15 +41,15 @@ impl Facts {
             let sample = content_hash(text);
             text.clear();
             text.shrink_to(MOST_KEPT);
-            Facts { sample, prompt, images }
+            SampleHashes { sample, prompt, images }
         })
     }
 }
 
-/// Texts are put together in memory that a thread keeps, up to so many bytes.
+/// Each thread keeps up to this many bytes of memory for putting texts together.
 const MOST_KEPT: usize = 1 << 20;
 
-/// Writes a piece so that no two different sequences of pieces are the same bytes.
+/// Writes a piece so that different sequences of pieces never become the same bytes.
 fn write(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -91,30 +92,21 @@ fn write_content(kind: u8, content: &Content<&str>, images: &[(u128, String)], o
     }
 }
 
-/// What is the matter with a file as a whole.
-#[derive(Debug, Clone, Copy)]
-pub struct Form {
-    /// It is one JSON array.
-    pub is_array: bool,
-    /// It starts with a byte order mark.
-    pub has_byte_order_mark: bool,
-}
-
-/// What is remembered of the lines so far.
-pub struct Across<'s> {
+/// Compares each line with those before it.
+pub struct DatasetChecks<'s> {
     selection: &'s Selection,
     target: &'s Target,
     files: Vec<Input>,
-    /// Whether there is a training and a validation file, so that an image can leak.
+    /// Whether there are training and validation files, which may share images.
     both: bool,
-    samples: SeenSamples,
-    /// Images of training and of validation.
-    images: [Seen; 2],
-    /// What they show, where that is known.
+    samples: SampleIndex,
+    /// Images of the training split and of the validation split.
+    images: [HashIndex; 2],
+    /// What these images show, where they were measured.
     gallery: Gallery,
 }
 
-/// What is known of a file.
+/// A file and what was counted of it.
 struct Input {
     name: String,
     is_validation: bool,
@@ -122,7 +114,7 @@ struct Input {
     bytes: u64,
 }
 
-/// Whether a file is held out, by its name: `validation.jsonl`, `my-val-00001.jsonl`, `test.jsonl`.
+/// Whether a file is a validation file, by its name: `validation.jsonl`, `my-val-00001.jsonl`, `test.jsonl`.
 pub fn is_validation(name: &str) -> bool {
     const WORDS: [&str; 8] = ["validation", "valid", "val", "eval", "evaluation", "dev", "test", "heldout"];
     let stem =
@@ -130,9 +122,9 @@ pub fn is_validation(name: &str) -> bool {
     stem.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word))
 }
 
-impl<'s> Across<'s> {
-    /// Nothing seen yet of these files. Of two whose names do not tell, the second is the validation file.
-    pub fn new(names: &[String], selection: &'s Selection, target: &'s Target) -> Across<'s> {
+impl<'s> DatasetChecks<'s> {
+    /// Starts with these files. Of two files whose names do not decide, the second is the validation file.
+    pub fn new(names: &[String], selection: &'s Selection, target: &'s Target) -> DatasetChecks<'s> {
         let mut files: Vec<Input> = names
             .iter()
             .map(|name| Input {
@@ -150,38 +142,38 @@ impl<'s> Across<'s> {
         let validation = files.iter().filter(|file| file.is_validation).count();
         let both = validation > 0 && validation < files.len();
         let (samples, images, gallery) = Default::default();
-        Across { selection, target, files, both, samples, images, gallery }
+        DatasetChecks { selection, target, files, both, samples, images, gallery }
     }
 
-    /// Whether images of training files are looked for in validation files.
+    /// Whether images of training files are searched for in validation files.
     pub fn compares_images(&self) -> bool {
         self.both
             && [&rules::SHARED_IMAGE, &rules::SHARED_NEAR_IMAGE].iter().any(|rule| self.selection.wants(rule))
     }
 
-    /// Makes ready for lines that are added next.
-    pub fn look_ahead(&self, lines: &[Line]) {
-        self.samples.look_ahead(lines.iter().filter_map(|line| Some(line.facts.as_ref()?.prompt)));
+    /// Loads the table entries for lines that are added next into the CPU's cache.
+    pub fn prefetch(&self, lines: &[CheckedLine]) {
+        self.samples.prefetch(lines.iter().filter_map(|line| Some(line.hashes.as_ref()?.prompt)));
     }
 
-    /// Compares a line with those before it; its findings are added to the line's own.
-    pub fn add(&mut self, file: usize, line: &mut Line) {
-        let here = Place { file, line: line.number };
+    /// Compares a line with those before it and adds findings to those of the line.
+    pub fn add(&mut self, file: usize, line: &mut CheckedLine) {
+        let here = LinePlace { file: file as u32, line: line.number };
         self.files[file].samples += u64::from(line.is_sample);
         self.files[file].bytes += line.length;
-        let Some(facts) = &line.facts else { return };
+        let Some(hashes) = &line.hashes else { return };
         let mut found = Vec::new();
-        let relation = self.samples.add(facts.sample, facts.prompt, here);
+        let relation = self.samples.add(hashes.sample, hashes.prompt, here);
         match relation {
-            Relation::Repeats(first) => found.push(self.repeated(first, here)),
+            Relation::Repeats(first) => found.push(self.duplicate(first, here)),
             Relation::Contradicts(first) => {
-                let message = format!("{} has the same prompt and another answer", self.name(first));
+                let message = format!("{} has the same prompt with a different response", self.name(first));
                 found.push(Finding::new(&rules::CONTRADICTION, "/messages", message));
             }
             Relation::New => {}
         }
         if self.both && !matches!(relation, Relation::Repeats(_)) {
-            found.extend(self.leaked_images(facts, &line.measures, here));
+            found.extend(self.leaked_images(hashes, &line.measures, here));
         }
         for mut finding in found {
             if self.selection.admits(&mut finding) {
@@ -190,81 +182,87 @@ impl<'s> Across<'s> {
         }
     }
 
-    fn repeated(&self, first: Place, here: Place) -> Finding {
-        let [earlier, now] = [first, here].map(|place| self.files[place.file].is_validation);
+    fn duplicate(&self, first: LinePlace, here: LinePlace) -> Finding {
+        let [earlier, now] = [first, here].map(|place| self.files[place.file as usize].is_validation);
         if earlier == now {
             let message = format!("{} has the same images and text", self.name(first));
             Finding::new(&rules::DUPLICATE, "", message)
         } else {
-            let message = format!("{} is the same sample: what is validated was trained", self.name(first));
-            Finding::new(&rules::SHARED_SAMPLE, "", message).hint("keep it on one side")
+            let message = format!("{} is the same sample, in the other split", self.name(first));
+            Finding::new(&rules::SHARED_SAMPLE, "", message).hint("keep it in one split")
         }
     }
 
-    fn leaked_images(&mut self, facts: &Facts, measures: &[Option<Measure>], here: Place) -> Vec<Finding> {
-        let is_held_out = self.files[here.file].is_validation;
-        let side = usize::from(is_held_out);
+    fn leaked_images(
+        &mut self,
+        hashes: &SampleHashes,
+        measures: &[Option<Measure>],
+        here: LinePlace,
+    ) -> Vec<Finding> {
+        let is_validation = self.files[here.file as usize].is_validation;
+        let split = usize::from(is_validation);
         let mut found = Vec::new();
-        for (at, (hash, pointer)) in facts.images.iter().enumerate() {
-            let is_known = self.images[side].add(*hash, here).is_some();
-            let elsewhere = self.images[1 - side].first(*hash);
+        for (at, (hash, pointer)) in hashes.images.iter().enumerate() {
+            let is_known = self.images[split].add(*hash, here).is_some();
+            let elsewhere = self.images[1 - split].first(*hash);
             if let Some(measure) = measures.get(at).and_then(Option::as_ref)
                 && !is_known
                 && elsewhere.is_none()
             {
-                self.gallery.add(*hash, measure, here, pointer, is_held_out);
+                self.gallery.add(*hash, measure, here, pointer, is_validation);
             }
             if let Some(other) = elsewhere {
-                let message = format!("{} has the same image on the other side", self.name(other));
+                let message = format!("{} has the same image, in the other split", self.name(other));
                 found.push(
                     Finding::new(&rules::SHARED_IMAGE, pointer.clone(), message)
-                        .hint("keep all samples of an image on one side"),
+                        .hint("keep all samples of an image in one split"),
                 );
             }
         }
         found
     }
 
-    fn name(&self, place: Place) -> String {
-        format!("{}:{}", self.files[place.file].name, place.line)
+    fn name(&self, place: LinePlace) -> String {
+        format!("{}:{}", self.files[place.file as usize].name, place.line)
     }
 
-    /// What is to be said once all files have ended: images that show the same on both sides, by the lines that are
-    /// held out. The error is about the directory for temporary files.
+    /// The findings after the last file, in the order of validation lines: validation images that show the same as a training
+    /// image. An error concerns the directory for temporary files.
     pub fn end(self, threads: NonZeroUsize) -> io::Result<Vec<Reported>> {
-        let Across { selection, files, gallery, .. } = self;
+        let DatasetChecks { selection, files, gallery, .. } = self;
         let mut reported = Vec::new();
-        for Shared { held_out, pointer, trained, distance } in gallery.shared(threads)? {
-            let other = format!("{}:{}", files[trained.file].name, trained.line);
+        for SharedImage { validation, pointer, trained, distance } in gallery.shared(threads)? {
+            let other = format!("{}:{}", files[trained.file as usize].name, trained.line);
             let finding = match distance {
                 None => {
-                    let message = format!("{other} has the same pixels in another file on the other side");
+                    let message =
+                        format!("{other} has the same pixels in another image file, in the other split");
                     Finding::new(&rules::SHARED_IMAGE, pointer, message)
                 }
                 Some(distance) => {
                     let message = format!(
-                        "{other} shows nearly the same on the other side ({distance} of 64 bits apart)"
+                        "{other} has a near-duplicate image, in the other split (perceptual hashes differ in {distance} of 64 bits)"
                     );
                     Finding::new(&rules::SHARED_NEAR_IMAGE, pointer, message)
                 }
             };
-            let mut finding = finding.hint("keep all samples of an image on one side");
+            let mut finding = finding.hint("keep all samples of an image in one split");
             if selection.admits(&mut finding) {
-                let diagnostic = finding.at(&files[held_out.file].name, held_out.line);
+                let diagnostic = finding.at(&files[validation.file as usize].name, validation.line);
                 reported.push(Reported { diagnostic, excerpt: None });
             }
         }
         Ok(reported)
     }
 
-    /// What is to be said of a file once it has ended.
-    pub fn end_of_file(&self, file: usize, form: Form) -> Vec<Reported> {
+    /// The findings about a file as a whole.
+    pub fn end_of_file(&self, file: usize, form: &FileForm) -> Vec<Reported> {
         let Input { name, is_validation, samples, bytes } = &self.files[file];
         let target = self.target;
         let mut found = Vec::new();
         if form.is_array {
-            let message = "the file is one JSON array; the numbers behind its name count the elements";
-            let hint = "`pixtune fix` writes a sample a line";
+            let message = "the file is one JSON array; the numbers after its name count its elements";
+            let hint = "convert it to JSON Lines with `pixtune fix`";
             found.push(Finding::new(&rules::JSON_ARRAY, "", message).hint(hint));
         }
         if form.has_byte_order_mark {
@@ -272,24 +270,33 @@ impl<'s> Across<'s> {
             found.push(Finding::new(&rules::JSON_BOM, "", message).hint("save it as UTF-8 without one"));
         }
         if *samples == 0 {
-            found.push(Finding::new(&rules::FILE_EMPTY, "", "the file holds no sample"));
+            found.push(Finding::new(&rules::FILE_EMPTY, "", "the file has no samples"));
         } else if *samples < target.min_samples && !is_validation {
             let message = format!(
-                "{}; {} is the least that makes sense",
+                "the file has {}; the minimum is {}",
                 counted(*samples, "sample"),
                 target.min_samples
             );
             found.push(Finding::new(&rules::TOO_FEW_SAMPLES, "", message));
         }
         if *bytes > target.refused_file_bytes {
-            let message =
-                format!("the file has {bytes} bytes; {} takes {}", target.id, target.refused_file_bytes);
+            let message = format!(
+                "the file has {}; {} accepts {}",
+                counted(*bytes, "byte"),
+                target.id,
+                grouped(target.refused_file_bytes)
+            );
             found.push(Finding::new(&rules::FILE_TOO_LARGE, "", message).hint("split it into several files"));
         }
         if *is_validation && self.both && *bytes > target.max_validation_bytes {
             let limit = target.max_validation_bytes;
-            let message = format!("the validation file has {bytes} bytes; {} takes {limit}", target.id);
-            let hint = "`pixtune prepare --validation 1MB` holds out what fits";
+            let message = format!(
+                "the validation file has {}; {} accepts {}",
+                counted(*bytes, "byte"),
+                target.id,
+                grouped(limit)
+            );
+            let hint = "`pixtune prepare --validation 1MB` makes a validation split of at most that size";
             found.push(Finding::new(&rules::VALIDATION_TOO_LARGE, "", message).hint(hint));
         }
         found.retain_mut(|finding| self.selection.admits(finding));
@@ -302,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_out_files_are_known_by_their_names() {
+    fn recognizes_validation_files_by_their_names() {
         for name in ["validation.jsonl", "a/b/my-val-00001.jsonl", "test_2.jsonl", "Eval.jsonl"] {
             assert!(is_validation(name), "{name}");
         }

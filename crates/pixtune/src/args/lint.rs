@@ -6,7 +6,7 @@ use clap::Args;
 
 /// Rules and limits; `pixtune.toml` sets those that are not given.
 #[derive(Debug, Args)]
-pub struct ChoiceArgs {
+pub struct LintArgs {
     /// Model whose context and image grid apply [default: pixtral-12b]
     #[arg(long)]
     pub model: Option<String>,

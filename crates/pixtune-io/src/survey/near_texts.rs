@@ -1,33 +1,34 @@
-//! Samples of a set that nearly say the same.
+//! Near-duplicate texts of a dataset.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use pixtune_core::curate::{TextSketch, near_text_groups};
 
-use super::alike::{Alike, AlikeGroup};
-use super::{FileSide, LinePlace, SampleLook};
+use super::near_groups::{NearDuplicates, NearGroup};
+use super::{FileSide, InspectedSample};
+use crate::read::LinePlace;
 
-/// Different texts that nearly say the same, prompt and answer.
-pub type NearTexts = Alike<NearText>;
+/// Near-duplicate texts: prompt and response.
+pub type NearTexts = NearDuplicates<NearText>;
 
-/// Texts that nearly say the same.
-pub type NearTextGroup = AlikeGroup<NearText>;
+/// A group of near-duplicate texts.
+pub type NearTextGroup = NearGroup<NearText>;
 
 /// A text of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearText {
-    /// Where it stands first.
+    /// Its first place.
     pub place: LinePlace,
-    /// About which share of its words it has in common with the first of its group, in per cent.
+    /// The estimated percentage of its words that the first text of its group has as well.
     pub similarity: u8,
-    /// Whether the samples show the same image files, or none.
+    /// Whether both samples have the same image files, or none.
     pub same_images: bool,
 }
 
-/// Different texts as they come: 120 bytes each, and 16 in a table with its spare room.
+/// Distinct texts in the order they come: 120 bytes each, and 16 in a table besplits its unused entries.
 #[derive(Default)]
-pub(super) struct GatheredTexts {
+pub(super) struct TextIndex {
     texts: Vec<Text>,
     known: HashMap<u64, u32>,
 }
@@ -35,15 +36,15 @@ pub(super) struct GatheredTexts {
 struct Text {
     sketch: TextSketch,
     place: LinePlace,
-    /// Of the sample that has it first.
+    /// A hash of the images of its first sample.
     images: [u32; 2],
-    /// Whether it is trained on and whether it is held out.
-    sides: [bool; 2],
+    /// Whether it is in the training split, and whether it is in the validation split.
+    splits: [bool; 2],
 }
 
-impl GatheredTexts {
-    /// Takes note of a sample's text.
-    pub(super) fn add(&mut self, place: LinePlace, side: FileSide, sample: &SampleLook) {
+impl TextIndex {
+    /// Adds the text of a sample.
+    pub(super) fn add(&mut self, place: LinePlace, side: FileSide, sample: &InspectedSample) {
         let side = usize::from(side == FileSide::Validation);
         let text = match self.known.entry(sample.words.hash()) {
             Entry::Occupied(known) => &mut self.texts[*known.get() as usize],
@@ -52,14 +53,14 @@ impl GatheredTexts {
                 let images = sample.images_hash();
                 let images = [images as u32, (images >> 32) as u32];
                 let sketch = sample.words.sketch;
-                self.texts.push(Text { sketch, place, images, sides: [false; 2] });
+                self.texts.push(Text { sketch, place, images, splits: [false; 2] });
                 self.texts.last_mut().expect("it was just pushed")
             }
         };
-        text.sides[side] = true;
+        text.splits[side] = true;
     }
 
-    /// Groups them.
+    /// Groups the texts.
     pub(super) fn groups(&self) -> NearTexts {
         let text = |index: u32| &self.texts[index as usize];
         let member = |first, index| NearText {
@@ -67,7 +68,11 @@ impl GatheredTexts {
             similarity: text(first).sketch.similarity(&text(index).sketch),
             same_images: text(first).images == text(index).images,
         };
-        Alike::of(near_text_groups(&self.texts, |text| &text.sketch), |index| text(index).sides, member)
+        NearDuplicates::of(
+            near_text_groups(&self.texts, |text| &text.sketch),
+            |index| text(index).splits,
+            member,
+        )
     }
 }
 

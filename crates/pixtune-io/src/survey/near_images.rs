@@ -1,4 +1,4 @@
-//! Images of a set that show the same, by the index that `prepare` decides with.
+//! Near-duplicate images of a dataset, found with the index that `prepare` uses.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -9,74 +9,74 @@ use pixtune_core::curate::measure::{Thumbnail, looks_same};
 use pixtune_core::curate::near::{DISTANCE, near_images};
 use pixtune_core::curate::{ImageFacts, ImageRecord};
 
-use super::alike::{Alike, AlikeGroup};
-use super::{FileSide, ImageLook, ImagePlace, LIMITS};
+use super::near_groups::{NearDuplicates, NearGroup};
+use super::{FileSide, ImagePlace, InspectedImage, LIMITS};
 use crate::image::measure;
 
-/// Different files that show the same.
-pub type NearImages = Alike<NearImage>;
+/// Near-duplicate images: different files that show the same.
+pub type NearImages = NearDuplicates<NearImage>;
 
-/// Images that show the same.
-pub type NearGroup = AlikeGroup<NearImage>;
+/// A group of near-duplicate images.
+pub type NearImageGroup = NearGroup<NearImage>;
 
 /// An image of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearImage {
-    /// Where it stands first.
+    /// Its first place.
     pub place: ImagePlace,
     /// Width and height.
     pub size: (u32, u32),
-    /// In how many of 64 bits its perceptual hash differs from that of the first of its group.
+    /// The Hamming distance of its 64-bit perceptual hash from that of the first image of its group.
     pub distance: u32,
-    /// Whether its pixels are those of the first, in another file.
+    /// Whether its pixels are those of the first image, in another file.
     pub same_pixels: bool,
 }
 
-/// So many thumbnails of a kilobyte are held; others are made again where they are asked for.
+/// Thumbnails of a kilobyte that are kept in memory; others are computed again when needed.
 const HELD: usize = 1 << 16;
 
-/// Different images as they come: 96 bytes each.
+/// Distinct images in the order they come: 96 bytes each.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct ImageIndex {
     images: Vec<ImageRecord>,
-    places: Vec<Place>,
+    entries: Vec<Entry>,
     thumbnails: HashMap<u32, Thumbnail>,
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Entry {
     image: ImagePlace,
-    is_held_out: bool,
+    is_validation: bool,
 }
 
-impl Gathered {
-    /// Takes note of an image that is not there yet.
-    pub(super) fn add(&mut self, place: ImagePlace, side: FileSide, look: &ImageLook) {
+impl ImageIndex {
+    /// Adds an image that is not in the index yet.
+    pub(super) fn add(&mut self, place: ImagePlace, side: FileSide, look: &InspectedImage) {
         let Some(facts) = look.facts else { return };
         let index = self.images.len() as u32;
         if let Some(thumbnail) = look.thumbnail.as_ref().filter(|_| self.thumbnails.len() < HELD) {
             self.thumbnails.insert(index, thumbnail.clone());
         }
         self.images.push(ImageRecord { content: look.hash, facts });
-        self.places.push(Place { image: place, is_held_out: side == FileSide::Validation });
+        self.entries.push(Entry { image: place, is_validation: side == FileSide::Validation });
     }
 
-    /// Groups them. What is to be looked at once more, `again` reads from the file.
+    /// Groups the images. `reread` reads an image whose thumbnail is needed again.
     pub(super) fn groups(
         &mut self,
         threads: NonZeroUsize,
-        again: impl Fn(ImagePlace) -> Option<Vec<u8>>,
+        reread: impl Fn(ImagePlace) -> Option<Vec<u8>>,
     ) -> NearImages {
         let mut held = std::mem::take(&mut self.thumbnails);
-        let places = &self.places;
+        let entries = &self.entries;
         let mut same = |one: u32, other: u32| {
-            // Room is made before, so that the second does not push out the first.
+            // Cleared before, so that the second thumbnail does not evict the first.
             if held.len() + 2 > HELD {
                 held.clear();
             }
             for index in [one, other] {
                 if let std::collections::hash_map::Entry::Vacant(vacant) = held.entry(index)
-                    && let Some(bytes) = again(places[index as usize].image)
+                    && let Some(bytes) = reread(entries[index as usize].image)
                     && let Ok((_, made)) = measure::whole(&bytes, &LIMITS)
                 {
                     vacant.insert(made.thumbnail);
@@ -87,37 +87,37 @@ impl Gathered {
         let mut groups = near_images(&self.images, DISTANCE, threads, &mut same);
         let mut colors = HashMap::new();
         for image in of_another_format(&self.images, &mut groups) {
-            let bytes = again(places[image as usize].image);
+            let bytes = reread(entries[image as usize].image);
             if let Some(Ok(found)) = bytes.map(|bytes| measure::by_colors(&bytes, &LIMITS)) {
                 colors.insert(self.images[image as usize].facts.pixels, found);
             }
         }
         know_by_colors(&mut self.images, colors);
-        let sides = |index: u32| match self.places[index as usize].is_held_out {
+        let sides = |index: u32| match self.entries[index as usize].is_validation {
             true => [false, true],
             false => [true, false],
         };
-        Alike::of(groups, sides, |first, index| self.member(first, index))
+        NearDuplicates::of(groups, sides, |first, index| self.member(first, index))
     }
 
     fn member(&self, first: u32, index: u32) -> NearImage {
         let [leader, image] = [first, index].map(|index| &self.images[index as usize]);
         NearImage {
-            place: self.places[index as usize].image,
+            place: self.entries[index as usize].image,
             size: (image.facts.width, image.facts.height),
             distance: leader.distance(image),
             same_pixels: index != first && leader.identity() == image.identity(),
         }
     }
 
-    /// What is unlike most of the set.
+    /// Outliers of the dataset.
     pub(super) fn odd(&self) -> Vec<(Outlier, ImagePlace)> {
         let all: Vec<(usize, usize, &ImageFacts)> =
             self.images.iter().enumerate().map(|(index, image)| (index, 1, &image.facts)).collect();
         let mut odd = outliers_among(&all);
         for odd in &mut odd {
-            odd.image = self.places[odd.row].image.index as usize + 1;
+            odd.image = self.entries[odd.row].image.index as usize + 1;
         }
-        odd.into_iter().map(|odd| (odd, self.places[odd.row].image)).collect()
+        odd.into_iter().map(|odd| (odd, self.entries[odd.row].image)).collect()
     }
 }

@@ -1,19 +1,19 @@
-//! The output for machines: an object a line.
+//! What was counted, as JSON: one object per line.
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::write_string;
 use pixtune_core::spec::Exactness;
 use pixtune_core::tokens::Run;
-use pixtune_io::tokens::Counted;
 
-/// What was counted of a line, or why it was refused.
-pub(super) fn line_json(
-    line: u64,
+use super::Counted;
+
+/// The members of the object after `"line":N`, which is known only once the lines before it were counted.
+pub(super) fn members(
     file: Option<&str>,
     counted: &Result<Counted, Finding>,
     exactness: Exactness,
 ) -> String {
-    let mut out = format!("{{\"line\":{line}");
+    let mut out = String::new();
     if let Some(file) = file {
         out.push_str(",\"file\":");
         write_string(file, &mut out);
@@ -54,7 +54,6 @@ pub(super) fn line_json(
             }
         }
     }
-    out.push_str("}\n");
     out
 }
 
@@ -80,7 +79,7 @@ fn write_finding(finding: &Finding, out: &mut String) {
     out.push('}');
 }
 
-/// Writes `[1,22,333]`. Ids come as fast as they can be formatted, so their digits are made by hand.
+/// Writes `[1,22,333]`. Formatting limits how fast ids are written, so digits are made by hand.
 pub(super) fn write_numbers(ids: &[u32], out: &mut String) {
     let mut bytes = std::mem::take(out).into_bytes();
     bytes.reserve(2 + 7 * ids.len());

@@ -1,9 +1,8 @@
-//! Token counts of a JSON Lines file: each line judged as strictly as the reference does, each image measured by its
-//! header alone. And the files that hold a vocabulary.
+//! Token counts of one line, which is read as strictly as the reference reads it; images are measured by their headers.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Parsed};
@@ -11,101 +10,41 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
-use pixtune_core::tokens::{ChatEncoder, Counts, Tekken, TekkenError, too_thin};
+use pixtune_core::text::counted;
+use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
 use crate::base64::{self, Payloads};
 use crate::check::{HEADS, LONGEST_HEAD};
 use crate::image::{ImageError, Limits, inspect};
-use crate::read::records::{Cut, RawRow};
+use crate::read::Row;
 
-/// A vocabulary read from a file.
-#[derive(Debug)]
-pub struct TokenizerFile {
-    /// The file.
-    pub path: PathBuf,
-    /// BLAKE3 of its bytes: what tells one `tekken.json` from another.
-    pub blake3: String,
-    /// What is in it.
-    pub tekken: Tekken,
-}
-
-/// A tokenizer file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenizerError {
-    /// It could not be read.
-    #[error("cannot read `{}`", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is larger than any vocabulary.
-    #[error("`{}` is larger than {LARGEST_TOKENIZER} bytes and so is no tokenizer file", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is damaged or of an unknown kind.
-    #[error("`{}`: {source}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TekkenError,
-    },
-}
-
-/// The published files have 15 to 20 MB.
-const LARGEST_TOKENIZER: u64 = 128 << 20;
-
-impl TokenizerFile {
-    /// Reads a `tekken.json`.
-    pub fn read(path: &Path) -> Result<TokenizerFile, TokenizerError> {
-        let path = path.to_owned();
-        let mut bytes = Vec::new();
-        let read =
-            File::open(&path).and_then(|file| file.take(LARGEST_TOKENIZER + 1).read_to_end(&mut bytes));
-        match read {
-            Err(source) => Err(TokenizerError::Io { path, source }),
-            Ok(size) if size as u64 > LARGEST_TOKENIZER => Err(TokenizerError::TooLarge { path }),
-            Ok(_) => match Tekken::from_json(&bytes) {
-                Ok(tekken) => {
-                    Ok(TokenizerFile { path, blake3: blake3::hash(&bytes).to_hex().to_string(), tekken })
-                }
-                Err(source) => Err(TokenizerError::Damaged { path, source }),
-            },
-        }
-    }
-}
-
-/// What the model will see of one line.
+/// What the model sees of one line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
     /// The counts.
     pub counts: Counts,
-    /// What is worth knowing of a line that the reference takes.
+    /// Warnings about a line that the reference accepts.
     pub warnings: Vec<Finding>,
     /// The stored size of each image, in the order the model sees them.
     pub sizes: Vec<(u32, u32)>,
-    /// The ids, when they were asked for.
+    /// The ids, where they are wanted.
     pub ids: Option<Vec<u32>>,
 }
 
-/// Whether ids are wanted beside the counts.
+/// Whether ids are wanted in addition to counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
-    /// Counts alone, which is faster.
+    /// Counts only, which is faster.
     No,
     /// Every id.
     Yes,
 }
 
-/// Counts one line. The error is why the reference would refuse it, or why it cannot be counted.
+/// Counts one line. The error is why the reference rejects it, or why it cannot be counted.
 pub fn count_line(
     encoder: &ChatEncoder<'_>,
     directory: &Path,
-    row: &RawRow,
+    row: &Row,
     ids: Ids,
 ) -> Result<Counted, Finding> {
     let parsed = parse_row(row)?;
@@ -130,9 +69,13 @@ pub fn count_line(
 }
 
 /// The JSON of a line.
-pub(crate) fn parse_row(row: &RawRow) -> Result<Parsed<'_>, Finding> {
-    if row.cut == Some(Cut::TooLarge) {
-        return Err(Finding::new(&rules::ROW_TOO_LARGE, "", format!("the line has {} bytes", row.length)));
+pub(crate) fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
+    if let Some(length) = row.oversized() {
+        return Err(Finding::new(
+            &rules::ROW_TOO_LARGE,
+            "",
+            format!("the line has {}", counted(length, "byte")),
+        ));
     }
     let text = std::str::from_utf8(&row.bytes).map_err(|error| {
         let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
@@ -144,15 +87,15 @@ pub(crate) fn parse_row(row: &RawRow) -> Result<Parsed<'_>, Finding> {
     })
 }
 
-/// The conversation of a line as the reference reads it, or what it stops at first.
+/// The conversation of a line as the reference reads it, or the first reason why it rejects it.
 pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<strict::BorrowedSample<'p>, Finding> {
     strict::read(&parsed.value)
         .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
 }
 
-/// A string holds half of a pair of UTF-16, which the reference takes and reads as U+FFFD.
+/// A string with an unpaired UTF-16 surrogate, which the reference accepts and reads as U+FFFD.
 pub(crate) fn lone_surrogate(offset: usize) -> Finding {
-    let message = format!("half of a surrogate pair becomes U+FFFD (byte {} of the line)", offset + 1);
+    let message = format!("an unpaired surrogate becomes U+FFFD (byte {} of the line)", offset + 1);
     Finding::new(&rules::JSON_LONE_SURROGATE, "", message)
 }
 

@@ -1,4 +1,4 @@
-//! Images that show the same and stand on both sides of the split: known once all files have been read.
+//! Images that show the same in training and validation files, found once all files were read.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,58 +7,58 @@ use std::num::NonZeroUsize;
 use pixtune_core::curate::near::{DISTANCE, near_images};
 use pixtune_core::curate::{Groups, ImageRecord};
 
-use super::seen::Place;
 use crate::image::measure::Measure;
+use crate::read::LinePlace;
 use crate::thumbnails::Thumbnails;
 
-/// The different images of all files: 88 bytes each, and a kilobyte on disk.
+/// The distinct images of all files: 88 bytes each, and a kilobyte on disk.
 #[derive(Debug, Default)]
 pub(super) struct Gallery {
     images: Vec<ImageRecord>,
-    stands: Vec<Stand>,
+    entries: Vec<Entry>,
     pointers: Pointers,
     thumbnails: Option<Thumbnails>,
     broken: Option<io::Error>,
 }
 
-/// Where an image stands.
+/// An image of the gallery.
 #[derive(Debug, Clone, Copy)]
-struct Stand {
-    place: Place,
+struct Entry {
+    place: LinePlace,
     /// A number of [`Pointers`].
     pointer: u32,
-    is_held_out: bool,
+    is_validation: bool,
 }
 
-/// Pointers to images, each once: all samples of a kind have theirs at the same places.
+/// The distinct pointers of images: similar samples have their images at the same pointers.
 #[derive(Debug, Default)]
 struct Pointers {
     numbers: HashMap<String, u32>,
     all: Vec<String>,
 }
 
-/// An image that is held out, and one that is trained on and shows the same.
+/// A validation image and a training image that shows the same.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Shared {
-    pub(super) held_out: Place,
+pub(super) struct SharedImage {
+    pub(super) validation: LinePlace,
     pub(super) pointer: String,
-    pub(super) trained: Place,
+    pub(super) trained: LinePlace,
     /// In how many of 64 bits their perceptual hashes differ; `None` where every pixel is the same.
     pub(super) distance: Option<u32>,
 }
 
-/// An image that is held out is compared with so many of a group, to name the nearest.
+/// A validation image is compared with at most this many training images of its group, to find the nearest.
 const COMPARED: usize = 64;
 
 impl Gallery {
-    /// Takes an image. What goes wrong on disk is told in the end.
+    /// Adds an image. A disk error is returned in the end.
     pub(super) fn add(
         &mut self,
         content: u128,
         measure: &Measure,
-        place: Place,
+        place: LinePlace,
         pointer: &str,
-        is_held_out: bool,
+        is_validation: bool,
     ) {
         if self.broken.is_some() {
             return;
@@ -69,7 +69,7 @@ impl Gallery {
         }
         let pointer = self.pointers.number(pointer);
         self.images.push(ImageRecord { content, facts: measure.facts });
-        self.stands.push(Stand { place, pointer, is_held_out });
+        self.entries.push(Entry { place, pointer, is_validation });
     }
 
     fn keep(&mut self, thumbnail: &[u8]) -> io::Result<()> {
@@ -81,8 +81,8 @@ impl Gallery {
         thumbnails.flush_many()
     }
 
-    /// Every image that is held out and shows what one shows that is trained on, in the order they came.
-    pub(super) fn shared(mut self, threads: NonZeroUsize) -> io::Result<Vec<Shared>> {
+    /// Every validation image that shows the same as a training image, in the order in which they were added.
+    pub(super) fn shared(mut self, threads: NonZeroUsize) -> io::Result<Vec<SharedImage>> {
         if let Some(error) = self.broken {
             return Err(error);
         }
@@ -95,16 +95,16 @@ impl Gallery {
         Ok(self.across(groups))
     }
 
-    fn across(&self, mut groups: Groups) -> Vec<Shared> {
+    fn across(&self, mut groups: Groups) -> Vec<SharedImage> {
         let mut trained: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (index, _) in self.stands.iter().enumerate().filter(|(_, stand)| !stand.is_held_out) {
+        for (index, _) in self.entries.iter().enumerate().filter(|(_, entry)| !entry.is_validation) {
             let members = trained.entry(groups.first(index as u32)).or_default();
             if members.len() < COMPARED {
                 members.push(index as u32);
             }
         }
         let mut shared = Vec::new();
-        for (index, stand) in self.stands.iter().enumerate().filter(|(_, stand)| stand.is_held_out) {
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.is_validation) {
             let image = &self.images[index];
             let apart = |other: &u32| {
                 let other = &self.images[*other as usize];
@@ -112,10 +112,10 @@ impl Gallery {
             };
             let members = trained.get(&groups.first(index as u32)).into_iter().flatten();
             let Some(nearest) = members.min_by_key(|other| apart(other)) else { continue };
-            shared.push(Shared {
-                held_out: stand.place,
-                pointer: self.pointers.all[stand.pointer as usize].clone(),
-                trained: self.stands[*nearest as usize].place,
+            shared.push(SharedImage {
+                validation: entry.place,
+                pointer: self.pointers.all[entry.pointer as usize].clone(),
+                trained: self.entries[*nearest as usize].place,
                 distance: apart(nearest),
             });
         }
@@ -155,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_out_is_told_with_the_nearest_that_is_trained_on() {
+    fn pairs_validation_images_with_the_nearest_training_image() {
         let mut gallery = Gallery::default();
-        let place = |file, line| Place { file, line };
+        let place = |file, line| LinePlace { file, line };
         gallery.add(1, &image(1, 0), place(0, 1), "/a", false);
         gallery.add(2, &image(2, 0), place(0, 2), "/a", false);
         gallery.add(3, &image(1, 20), place(0, 3), "/a", false);
@@ -165,11 +165,11 @@ mod tests {
         gallery.add(5, &image(2, 9), place(1, 2), "/c", true);
         gallery.add(6, &image(3, 0), place(1, 3), "/c", true);
         let shared = gallery.shared(NonZeroUsize::MIN).unwrap();
-        let told: Vec<_> = shared
+        let pairs: Vec<_> = shared
             .iter()
-            .map(|shared| (shared.held_out.line, shared.pointer.as_str(), shared.trained.line))
+            .map(|shared| (shared.validation.line, shared.pointer.as_str(), shared.trained.line))
             .collect();
-        assert_eq!(told, [(1, "/b", 3), (2, "/c", 2)]);
+        assert_eq!(pairs, [(1, "/b", 3), (2, "/c", 2)]);
         assert_eq!(shared[0].distance, None);
         assert!(shared[1].distance.is_some_and(|distance| distance <= 2));
     }

@@ -1,28 +1,21 @@
-//! Which hashes were seen where: 33 bytes a sample, 21 an image, and the tables' spare room, because a file may have a
-//! hundred million lines.
+//! Where each hash occurs first: 33 bytes per sample and 21 per image, besides unused table entries, because a file may
+//! have a hundred million lines.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// Where a sample or an image stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The index of its file.
-    pub(crate) file: usize,
-    /// Its line, from 1.
-    pub(crate) line: u64,
-}
+use crate::read::LinePlace;
 
 /// The first place of each hash.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Table<Packed>);
+pub(crate) struct HashIndex(Table<Packed>);
 
 type Table<V> = HashMap<Key, V, BuildHasherDefault<Itself>>;
 
-impl Seen {
+impl HashIndex {
     /// The first place of this hash, unless it is this one.
-    pub(crate) fn add(&mut self, hash: u128, place: Place) -> Option<Place> {
+    pub(crate) fn add(&mut self, hash: u128, place: LinePlace) -> Option<LinePlace> {
         let here = Packed::from(place);
         let first = *self.0.entry(Key::from(hash)).or_insert(here);
         (first != here).then(|| first.into())
@@ -34,41 +27,41 @@ impl Seen {
     }
 
     /// The first place of this hash.
-    pub(crate) fn first(&self, hash: u128) -> Option<Place> {
-        self.0.get(&Key::from(hash)).copied().map(Place::from)
+    pub(crate) fn first(&self, hash: u128) -> Option<LinePlace> {
+        self.0.get(&Key::from(hash)).copied().map(LinePlace::from)
     }
 }
 
-/// Samples by their prompts: as a rule each has its own, so one look in one table tells that a sample is new.
+/// Samples by their prompts: most have a prompt of their own, so that one lookup in one table shows that a sample is new.
 #[derive(Debug, Default)]
-pub(crate) struct SeenSamples {
+pub(crate) struct SampleIndex {
     /// The first sample with each prompt.
     by_prompt: Table<(Key, Packed)>,
     /// All others.
-    more: Seen,
+    more: HashIndex,
 }
 
-/// What a sample is to those before it.
+/// How a sample relates to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// Its prompt is new.
     New,
-    /// The same sample stands there.
-    Repeats(Place),
-    /// The sample is new, and its prompt stands there with another answer.
-    Contradicts(Place),
+    /// It is the sample at this place.
+    Repeats(LinePlace),
+    /// It is new, and the sample at this place has the same prompt with another response.
+    Contradicts(LinePlace),
 }
 
-impl SeenSamples {
-    /// Looks samples up before they are added: a large table is hardly ever in the processor's cache, and looks that follow
-    /// each other at once wait for memory together.
-    pub(crate) fn look_ahead(&self, prompts: impl Iterator<Item = u128>) {
+impl SampleIndex {
+    /// Looks up samples before they are added: a large table is rarely in the CPU's cache, and consecutive lookups wait for
+    /// memory together.
+    pub(crate) fn prefetch(&self, prompts: impl Iterator<Item = u128>) {
         let known = prompts.filter(|prompt| self.by_prompt.contains_key(&Key::from(*prompt))).count();
         std::hint::black_box(known);
     }
 
-    /// Remembers a sample, by the hash of all of it and of its prompt.
-    pub(crate) fn add(&mut self, sample: u128, prompt: u128, place: Place) -> Relation {
+    /// Adds a sample by the hashes of all of it and of its prompt.
+    pub(crate) fn add(&mut self, sample: u128, prompt: u128, place: LinePlace) -> Relation {
         let (key, here) = (Key::from(sample), Packed::from(place));
         match self.by_prompt.entry(Key::from(prompt)) {
             Entry::Vacant(vacant) => {
@@ -86,7 +79,7 @@ impl SeenSamples {
     }
 }
 
-/// 96 bits of a hash of 128: two of a hundred million are alike by chance once in ten million million runs.
+/// 96 bits of a 128-bit hash: among a hundred million hashes, two are equal by chance in one of ten trillion runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key([u32; 3]);
 
@@ -102,7 +95,7 @@ impl Hash for Key {
     }
 }
 
-/// Hashes of hashes.
+/// Hashes are their own hashes.
 #[derive(Default)]
 struct Itself(u64);
 
@@ -120,24 +113,24 @@ impl Hasher for Itself {
     }
 }
 
-/// A line of 40 bits and a file of 24, in halves so that no room is lost to alignment.
+/// A line of 40 bits and a file of 24, in halves so that alignment wastes no space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Packed([u32; 2]);
 
 const LINE_BITS: u32 = 40;
 
-impl From<Place> for Packed {
-    fn from(place: Place) -> Packed {
+impl From<LinePlace> for Packed {
+    fn from(place: LinePlace) -> Packed {
         let line = place.line.min((1 << LINE_BITS) - 1);
         let packed = (place.file as u64) << LINE_BITS | line;
         Packed([packed as u32, (packed >> 32) as u32])
     }
 }
 
-impl From<Packed> for Place {
-    fn from(packed: Packed) -> Place {
+impl From<Packed> for LinePlace {
+    fn from(packed: Packed) -> LinePlace {
         let packed = u64::from(packed.0[0]) | u64::from(packed.0[1]) << 32;
-        Place { file: (packed >> LINE_BITS) as usize, line: packed & ((1 << LINE_BITS) - 1) }
+        LinePlace { file: (packed >> LINE_BITS) as u32, line: packed & ((1 << LINE_BITS) - 1) }
     }
 }
 
@@ -146,9 +139,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_place_is_remembered() {
-        let mut seen = Seen::default();
-        let place = |file, line| Place { file, line };
+    fn returns_the_first_place_of_a_hash() {
+        let mut seen = HashIndex::default();
+        let place = |file, line| LinePlace { file, line };
         let hash = u128::MAX / 3;
         assert_eq!(seen.first(hash), None);
         assert_eq!(seen.add(hash, place(1, 7)), None);
@@ -160,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_repeated_or_contradicted() {
-        let mut seen = SeenSamples::default();
-        let place = |line| Place { file: 0, line };
+    fn distinguishes_duplicates_from_contradictions() {
+        let mut seen = SampleIndex::default();
+        let place = |line| LinePlace { file: 0, line };
         let mut add = |sample, prompt, line| seen.add(sample, prompt, place(line));
         assert_eq!(add(11, 1, 1), Relation::New);
         assert_eq!(add(11, 1, 2), Relation::Repeats(place(1)));

@@ -1,4 +1,4 @@
-//! One line or image, looked at by itself.
+//! Inspecting one line or image.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -16,25 +16,17 @@ use pixtune_core::target::ImageFormat;
 use pixtune_core::tokens::{ChatEncoder, Counts};
 
 use crate::base64;
-use crate::check::Facts;
+use crate::check::SampleHashes;
 use crate::image::measure::Measure;
 use crate::image::prepare::rule_of;
-use crate::image::{ImageError, Limits, inspect, measure};
-use crate::read::records::RawRow;
+use crate::image::{Header, ImageError, Limits, Reading, decode, inspect, measure};
+use crate::read::Row;
 use crate::tokens::parse_row;
+use crate::verify::{Inspection, Verify};
 
-/// How closely images are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Their headers, for sizes.
-    Header,
-    /// Decoded and measured.
-    Measure,
-}
-
-/// An image after a look at it.
+/// An image that was inspected.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ImageLook {
+pub struct InspectedImage {
     /// The format of its bytes.
     pub format: ImageFormat,
     /// Width and height as the reference measures them.
@@ -43,32 +35,32 @@ pub struct ImageLook {
     pub bytes: u64,
     /// Hash of the file, or of its base64.
     pub hash: u128,
-    /// What its pixels tell, if they were measured.
+    /// The facts of its pixels, if they were measured.
     pub facts: Option<ImageFacts>,
     /// The image in 32 x 32, if it was measured.
     pub thumbnail: Option<Thumbnail>,
 }
 
-/// What is known of a sample.
+/// A sample that was inspected.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SampleLook {
+pub struct InspectedSample {
     /// Its tokens.
     pub counts: Counts,
     /// Its images.
-    pub images: Vec<ImageLook>,
+    pub images: Vec<InspectedImage>,
     /// Its texts.
     pub texts: TextFacts,
     /// It has a system prompt.
     pub with_system: bool,
-    /// Its turns: messages of any role.
+    /// Its messages, of any role.
     pub messages: usize,
     /// What is compared with other samples.
-    pub facts: Facts,
+    pub hashes: SampleHashes,
     /// What its texts are compared by.
     pub words: Texts,
 }
 
-impl SampleLook {
+impl InspectedSample {
     /// A hash of its image files, in their order.
     pub(super) fn images_hash(&self) -> u64 {
         let hashes: Vec<[u8; 16]> = self.images.iter().map(|image| image.hash.to_le_bytes()).collect();
@@ -76,13 +68,13 @@ impl SampleLook {
     }
 }
 
-/// Looks at lines.
+/// Inspects lines and images.
 #[derive(Clone, Copy)]
-pub struct Looker<'e> {
-    /// The model whose tokens count.
+pub struct Inspector<'e> {
+    /// The model whose tokens are counted.
     pub encoder: ChatEncoder<'e>,
-    /// How closely images are looked at.
-    pub look: Look,
+    /// How closely images are inspected.
+    pub inspection: Inspection,
 }
 
 /// What may be read and decoded at all.
@@ -93,17 +85,17 @@ pub(crate) const LIMITS: Limits = Limits {
     max_decoded_bytes: 400_000_000,
 };
 
-impl Looker<'_> {
-    /// Looks at a line of a file whose images lie in `directory`. The error is why it cannot be trained on, or not be
-    /// counted. A panic over it is a finding like any other.
-    pub fn line(&self, directory: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
-        catch_unwind(AssertUnwindSafe(|| self.look_at(directory, row))).unwrap_or_else(|_| {
-            Err(Finding::new(&rules::INTERNAL, "", "the line made the program fail")
+impl Inspector<'_> {
+    /// Inspects a line of a file whose images are in `directory`. The error is why training cannot use it, or why it cannot
+    /// be counted. A panic is a finding like any other.
+    pub fn line(&self, directory: &Path, row: &Row) -> Result<InspectedSample, Finding> {
+        catch_unwind(AssertUnwindSafe(|| self.inspect_line(directory, row))).unwrap_or_else(|_| {
+            Err(Finding::new(&rules::INTERNAL, "", "pixtune failed on this line")
                 .hint("this is a defect of pixtune: please report it with the line"))
         })
     }
 
-    fn look_at(&self, directory: &Path, row: &RawRow) -> Result<SampleLook, Finding> {
+    fn inspect_line(&self, directory: &Path, row: &Row) -> Result<InspectedSample, Finding> {
         with_sample(row, |sample| {
             let mut images = Vec::with_capacity(sample.images.len());
             for image in &sample.images {
@@ -111,21 +103,22 @@ impl Looker<'_> {
             }
             let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.size).collect();
             let counts = self.encoder.count(sample, &sizes)?;
-            let facts = Facts::new(sample, images.iter().map(|image| image.hash));
-            Ok(SampleLook {
+            let hashes = SampleHashes::new(sample, images.iter().map(|image| image.hash));
+            Ok(InspectedSample {
                 counts,
                 texts: TextFacts::of(sample),
                 with_system: sample.messages.iter().any(|message| matches!(message, Message::System(_))),
                 messages: sample.messages.len(),
                 images,
-                facts,
+                hashes,
                 words: Texts::of(sample),
             })
         })
     }
 
-    fn image(&self, image: &Image<&str>, directory: &Path) -> Result<ImageLook, Finding> {
-        if let (Look::Header, ImageSource::Inline { base64: text, .. }) = (self.look, &image.source)
+    fn image(&self, image: &Image<&str>, directory: &Path) -> Result<InspectedImage, Finding> {
+        if let (Verify::Header, ImageSource::Inline { base64: text, .. }) =
+            (self.inspection.verify, &image.source)
             && let Some(looked) = by_its_head(text)
         {
             return Ok(looked);
@@ -137,21 +130,38 @@ impl Looker<'_> {
             ImageSource::Inline { base64, .. } => content_hash(base64.as_bytes()),
             _ => looked.hash,
         };
-        Ok(ImageLook { hash, ..looked })
+        Ok(InspectedImage { hash, ..looked })
     }
 
-    /// Looks at the bytes of an image.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<ImageLook, Finding> {
-        let (header, measured) = match self.look {
-            Look::Header => inspect(bytes, &LIMITS).map(|header| (header, None)),
-            Look::Measure => {
-                measure::whole(bytes, &LIMITS).map(|(header, measured)| (header, Some(measured)))
-            }
-        }
-        .map_err(|error| refusal(&error))?;
+    /// Inspects the bytes of an image.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<InspectedImage, Finding> {
+        let (header, measured) = self.inspect(bytes).map_err(|error| refusal(&error))?;
         let (format, size) = (header.format, header.reference_size());
         let (facts, thumbnail) = measured.map(|Measure { facts, thumbnail }| (facts, thumbnail)).unzip();
-        Ok(ImageLook { format, size, bytes: bytes.len() as u64, hash: content_hash(bytes), facts, thumbnail })
+        Ok(InspectedImage {
+            format,
+            size,
+            bytes: bytes.len() as u64,
+            hash: content_hash(bytes),
+            facts,
+            thumbnail,
+        })
+    }
+
+    /// The header of an image that was verified, and its measure where that is wanted.
+    fn inspect(&self, bytes: &[u8]) -> Result<(Header, Option<Measure>), ImageError> {
+        let Inspection { verify, measure } = self.inspection;
+        match (verify, measure) {
+            (Verify::Header, _) => Ok((inspect(bytes, &LIMITS)?, None)),
+            (Verify::Full, true) => {
+                measure::whole(bytes, &LIMITS).map(|(header, measure)| (header, Some(measure)))
+            }
+            (Verify::Full, false) => {
+                let header = inspect(bytes, &LIMITS)?;
+                decode(bytes, &header, &LIMITS, Reading::Corrected)?;
+                Ok((header, None))
+            }
+        }
     }
 }
 
@@ -159,11 +169,11 @@ impl Looker<'_> {
 const HEAD: usize = 64 << 10;
 
 /// An image whose header stands at its beginning, without decoding the rest of the base64.
-fn by_its_head(text: &str) -> Option<ImageLook> {
+fn by_its_head(text: &str) -> Option<InspectedImage> {
     let bytes = base64::strict_length(text)? as u64;
     let header = inspect(&base64::decode(text.get(..HEAD)?)?, &LIMITS).ok()?;
     let hash = content_hash(text.as_bytes());
-    Some(ImageLook {
+    Some(InspectedImage {
         format: header.format,
         size: header.reference_size(),
         bytes,
@@ -173,16 +183,16 @@ fn by_its_head(text: &str) -> Option<ImageLook> {
     })
 }
 
-/// Does something with the conversation of a line.
+/// Passes the conversation of a line to `inspect`.
 pub(crate) fn with_sample<T>(
-    row: &RawRow,
-    look: impl FnOnce(&BorrowedSample<'_>) -> Result<T, Finding>,
+    row: &Row,
+    inspect: impl FnOnce(&BorrowedSample<'_>) -> Result<T, Finding>,
 ) -> Result<T, Finding> {
     let parsed = parse_row(row)?;
     let sample = strict::read(&parsed.value).map_err(|findings| {
-        findings.into_iter().next().expect("a sample is refused for at least one reason")
+        findings.into_iter().next().expect("a sample is rejected for at least one reason")
     })?;
-    look(&sample)
+    inspect(&sample)
 }
 
 /// The bytes of an image of a sample.

@@ -1,4 +1,4 @@
-//! `pixtune.toml`: which rules hold, how seriously, and whose limits, for everyone who works on the same data.
+//! Reading `pixtune.toml`: the rules, severities and limits for everyone who works on the same data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,23 @@ use pixtune_core::spelling::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::Error;
+use super::ConfigError;
 
-/// The file that is looked for.
+/// The name of the file.
 pub const NAME: &str = "pixtune.toml";
 
-/// What a file says; what it leaves out is empty.
+/// The content of a file; what it leaves out is empty.
 #[derive(Debug, Default, PartialEq)]
 pub struct Config {
-    /// The model whose context and grid hold.
+    /// The model whose context and image grid apply.
     pub model: Option<String>,
-    /// Whose format and limits hold.
+    /// Whose format and limits apply.
     pub target: Option<String>,
     /// Only these rules and groups.
     pub select: Vec<String>,
     /// Without these.
     pub ignore: Vec<String>,
-    /// Rules and groups, and how seriously they are taken.
+    /// Rules and groups with their severity.
     pub severity: Vec<(String, String)>,
     /// Limits by the names of [`LIMITS`].
     pub limits: Vec<(&'static str, Limit)>,
@@ -38,7 +38,7 @@ pub enum Limit {
     Size(String),
 }
 
-/// Limits of a target that can be set, because services contradict themselves about them or change them.
+/// Limits of a target that can be set: services contradict themselves about them and change them.
 pub const LIMITS: [&str; 6] = [
     "max-image-bytes",
     "max-image-side",
@@ -51,8 +51,8 @@ pub const LIMITS: [&str; 6] = [
 const SECTIONS: [&str; 1] = ["check"];
 const CHECK: [&str; 6] = ["model", "target", "select", "ignore", "severity", "limits"];
 
-/// The file that holds for some data: beside it, or in the nearest directory above that has one.
-pub fn find(data: &Path) -> Option<PathBuf> {
+/// The file that applies to some data: beside it, or in the nearest directory above that has one.
+pub(super) fn find(data: &Path) -> Option<PathBuf> {
     let directory = match data.parent() {
         _ if data == Path::new("-") => Path::new("."),
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -62,11 +62,14 @@ pub fn find(data: &Path) -> Option<PathBuf> {
     directory.ancestors().map(|directory| directory.join(NAME)).find(|path| path.is_file())
 }
 
-/// Reads a file of this kind. Keys that are not known are errors.
-pub fn read(path: &Path) -> Result<Config, Error> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::argument(format!("cannot read `{}`: {error}", path.display())))?;
-    parse(&text).map_err(|(line, what)| Error::argument(format!("{}:{line}: {what}", path.display())))
+/// Reads a file. An unknown key is an error.
+pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
+    let path = path.to_owned();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(ConfigError::Io { path, source }),
+    };
+    parse(&text).map_err(|(line, message)| ConfigError::Content { path, line, message })
 }
 
 /// A mistake: its line, from 1, and what it is.
@@ -139,24 +142,24 @@ impl Reader<'_> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("the keys here are {}", known.join(", ")),
                 };
-                return Err(((self.line)(key.span().start), format!("there is no key `{name}`; {hint}")));
+                return Err(((self.line)(key.span().start), format!("`{name}` is not a key; {hint}")));
             }
         }
         Ok(())
     }
 
     fn table<'v, 'i>(&self, value: &'v Value<'i>, name: &str) -> Result<&'v DeTable<'i>, Mistake> {
-        value.get_ref().as_table().ok_or_else(|| self.mistake(value, format!("`{name}` is no table")))
+        value.get_ref().as_table().ok_or_else(|| self.mistake(value, format!("`{name}` is not a table")))
     }
 
     fn string(&self, value: &Value<'_>, name: &str) -> Result<String, Mistake> {
         let text = value.get_ref().as_str().map(str::to_owned);
-        text.ok_or_else(|| self.mistake(value, format!("`{name}` is no string")))
+        text.ok_or_else(|| self.mistake(value, format!("`{name}` is not a string")))
     }
 
     fn strings(&self, value: &Value<'_>, name: &str) -> Result<Vec<String>, Mistake> {
         let Some(list) = value.get_ref().as_array() else {
-            return Err(self.mistake(value, format!("`{name}` is no list of strings")));
+            return Err(self.mistake(value, format!("`{name}` is not a list of strings")));
         };
         list.iter().map(|element| self.string(element, name)).collect()
     }
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_read() {
+    fn reads_every_key() {
         let config = parse(
             "[check]\ntarget = \"openai\"\nignore = [\"text\", \"image-alpha\"]\n[check.severity]\nunknown-key = \"error\"\n\
              [check.limits]\nmax-images = 10\nmax-image-bytes = \"20MB\"\n",
@@ -186,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_have_a_line_and_a_hint() {
+    fn reports_mistakes_with_their_line_and_a_hint() {
         for (text, line, what) in [
-            ("[check]\nignroe = []\n", 2, "there is no key `ignroe`; did you mean `ignore`?"),
-            ("\n[chekc]\n", 2, "there is no key `chekc`; did you mean `check`?"),
-            ("[check.limits]\nmax_images = 8", 2, "there is no key `max_images`; did you mean `max-images`?"),
+            ("[check]\nignroe = []\n", 2, "`ignroe` is not a key; did you mean `ignore`?"),
+            ("\n[chekc]\n", 2, "`chekc` is not a key; did you mean `check`?"),
+            ("[check.limits]\nmax_images = 8", 2, "`max_images` is not a key; did you mean `max-images`?"),
             (
                 "[check.limits]\n\nmax-images = true",
                 3,
@@ -201,8 +204,8 @@ mod tests {
                 2,
                 "`min-samples` is neither a number nor a size such as \"20MB\"",
             ),
-            ("[check]\nselect = \"json\"", 2, "`select` is no list of strings"),
-            ("check = 1", 1, "`check` is no table"),
+            ("[check]\nselect = \"json\"", 2, "`select` is not a list of strings"),
+            ("check = 1", 1, "`check` is not a table"),
         ] {
             assert_eq!(parse(text), Err((line, what.into())), "{text}");
         }

@@ -1,0 +1,73 @@
+//! Rows of a text file in any of the formats.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::positioned::ReadFrom;
+use super::records::{Records, reread};
+use super::{Fingerprint, Format, ReadError, Row, RowReader, RowRef};
+
+/// Reads the rows of a file one by one. Threads can share it to read rows again.
+#[derive(Debug)]
+pub struct FileReader {
+    path: PathBuf,
+    file: Arc<File>,
+    format: Format,
+    max_row: usize,
+    records: Records<ReadFrom<Arc<File>>>,
+}
+
+impl FileReader {
+    /// Opens the file that has this index among the inputs of a run; at most `max_row` bytes of a row are kept. The header
+    /// of a table is its first row here: [`FileReader::skip_header`] skips it.
+    pub fn open(path: &Path, format: Format, index: u32, max_row: usize) -> Result<FileReader, ReadError> {
+        let broken = |source| ReadError::Io { path: path.to_owned(), source };
+        let file = Arc::new(File::open(path).map_err(broken)?);
+        let source = ReadFrom { file: Arc::clone(&file), at: 0 };
+        let records = Records::new(source, format, max_row).of_file(index);
+        Ok(FileReader { path: path.to_owned(), file, format, max_row, records })
+    }
+
+    /// Opens a file at one of its rows, to read on from there without a fingerprint.
+    pub fn open_at(path: &Path, format: Format, at: RowRef, max_row: usize) -> Result<FileReader, ReadError> {
+        let reader = FileReader::open(path, format, at.file, max_row)?;
+        let source = ReadFrom { file: Arc::clone(&reader.file), at: at.offset };
+        let records = Records::new(source, format, max_row).unhashed().starting_at(at);
+        Ok(FileReader { records, ..reader })
+    }
+
+    /// Skips the header of a table; other formats have none.
+    pub fn skip_header(mut self) -> Result<FileReader, ReadError> {
+        if matches!(self.format, Format::Table { .. }) {
+            self.next_row()?;
+        }
+        Ok(self)
+    }
+
+    fn broken(&self, source: io::Error) -> ReadError {
+        ReadError::Io { path: self.path.clone(), source }
+    }
+}
+
+impl RowReader for FileReader {
+    fn next_row(&mut self) -> Result<Option<(RowRef, Row)>, ReadError> {
+        self.records.next_row().map_err(|source| ReadError::Io { path: self.path.clone(), source })
+    }
+
+    fn reread(&self, at: RowRef) -> Result<Row, ReadError> {
+        let kept = at.length.min(self.max_row as u64);
+        let mut bytes = Vec::new();
+        let source = ReadFrom { file: Arc::clone(&self.file), at: at.offset };
+        source.take(kept).read_to_end(&mut bytes).map_err(|source| self.broken(source))?;
+        if (bytes.len() as u64) < kept {
+            return Err(ReadError::Changed { path: self.path.clone() });
+        }
+        Ok(reread(bytes, at, self.format))
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.records.fingerprint()
+    }
+}

@@ -1,0 +1,236 @@
+//! Files of conversations, one per line: the one source of lines for `check`, `fix`, `tokens`, surveys and training.
+//!
+//! A `.json` file that is one array is read as lines, one element per line. Tables and other encodings are refused, and so
+//! is a file that changes while it is read.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::array::ArrayLines;
+use super::blocks::{BYTE_ORDER_MARK, Block, Blocks, UsedBlocks};
+use super::format::{encoding_of, is_array, is_table};
+use super::shared::{Share, SharedLines, Source};
+use super::{Fingerprint, ReadError, Row, RowRef};
+use crate::parallel;
+
+/// The bytes of a line that are kept unless something else is asked for: two hundred images of 2.5 MB.
+pub const MAX_LINE: usize = 512_000_000;
+
+/// A file of lines, open.
+pub struct LineFile {
+    /// Its name in messages: the path as the user gave it.
+    pub name: String,
+    /// What relative paths of images are relative to.
+    pub directory: PathBuf,
+    /// Whether the file is one JSON array. Its rows are numbered by element, and cannot be read again.
+    pub is_array: bool,
+    path: PathBuf,
+    source: Source,
+    max_line: usize,
+    /// The first byte after a byte order mark.
+    text_start: u64,
+    /// The length and time of a regular file when it was opened.
+    state: Option<(u64, Option<SystemTime>)>,
+}
+
+/// What is known of a file once all its lines were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileForm {
+    /// It is one JSON array.
+    pub is_array: bool,
+    /// It starts with a byte order mark.
+    pub has_byte_order_mark: bool,
+    /// Its length and hash, where they were asked for.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl LineFile {
+    /// Opens a file, `-` for standard input; at most `max_line` bytes of a line are kept. Content that is not text is
+    /// refused here, before every line of it becomes a finding.
+    pub fn open(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
+        let broken = |source| ReadError::Io { path: path.to_owned(), source };
+        let open = || File::open(path).map_err(broken);
+        let mut stream: Box<dyn Read + Send> =
+            if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open()?) };
+        if is_table(path) {
+            return Err(ReadError::Table { path: path.to_owned() });
+        }
+        let state = state(path);
+        let mut start = Vec::new();
+        stream.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
+        if let Some(encoding) = encoding_of(&start) {
+            return Err(ReadError::Encoding { path: path.to_owned(), encoding });
+        }
+        let text_start = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+        let is_array = is_array(path)?;
+        let source = match state {
+            Some(_) if is_array => Source::Stream(Box::new(ArrayLines::new(open()?, max_line))),
+            // Files that the system generates while they are read have no length.
+            Some((length, _)) if length > 0 => Source::File(open()?, length),
+            _ => Source::Stream(Box::new(io::Cursor::new(start).chain(stream))),
+        };
+        Ok(LineFile {
+            name: path.display().to_string(),
+            directory: path.parent().map(Path::to_owned).unwrap_or_default(),
+            is_array,
+            path: path.to_owned(),
+            source,
+            max_line,
+            text_start,
+            state,
+        })
+    }
+
+    /// Opens a file whose rows will be read again by their places: neither standard input nor an array.
+    pub fn open_rereadable(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
+        let file = LineFile::open(path, max_line)?;
+        if file.is_array {
+            return Err(ReadError::Array { path: path.to_owned() });
+        }
+        Ok(file)
+    }
+
+    /// Also computes the fingerprint of the file, for which one thread at a time reads it.
+    pub fn with_fingerprint(self) -> LineFile {
+        let source = match self.source {
+            Source::File(file, _) => Source::Hashed(Box::new(file)),
+            Source::Stream(stream) | Source::Hashed(stream) => Source::Hashed(stream),
+        };
+        LineFile { source, ..self }
+    }
+
+    /// Processes blocks of lines on threads: `work` appends a result for each line, and `sink` gets the results in the order
+    /// of the lines. Each result comes with the length of its line.
+    pub fn each_block<Done: Send, Error: From<ReadError> + Send>(
+        self,
+        threads: usize,
+        work: impl Fn(&Block, &mut Vec<Done>) + Sync,
+        mut sink: impl FnMut(Vec<Done>) -> Result<(), Error> + Send,
+    ) -> Result<FileForm, Error> {
+        let LineFile { source, max_line, is_array, path, state, .. } = self;
+        let broken = |source| Error::from(ReadError::Io { path: path.clone(), source });
+        let lines = SharedLines::new(source, max_line, threads);
+        let work = |share: Share| {
+            let mut done = Vec::new();
+            let work = |block: &Block| {
+                let before = done.len();
+                work(block, &mut done);
+                done.len() - before
+            };
+            lines.read(share, work).map(|()| done)
+        };
+        parallel::ordered(
+            threads,
+            || lines.next_share().map_err(broken),
+            work,
+            |done: io::Result<Vec<Done>>| sink(done.map_err(broken)?),
+        )?;
+        refuse_changed(&path, state)?;
+        let (has_byte_order_mark, fingerprint) = (lines.has_byte_order_mark(), lines.fingerprint());
+        Ok(FileForm { is_array, has_byte_order_mark, fingerprint })
+    }
+
+    /// Processes lines on threads, many at a time: `work` gets every line, blank ones included, and `sink` gets the results
+    /// in the order of the lines.
+    pub fn each_row<Done: Send, Error: From<ReadError> + Send>(
+        self,
+        threads: usize,
+        work: impl Fn(Row) -> Done + Sync,
+        mut sink: impl FnMut(RowRef, Done) -> Result<(), Error> + Send,
+    ) -> Result<FileForm, Error> {
+        let mut places = Places::from(self.text_start);
+        self.each_block(
+            threads,
+            |block, done| done.extend(block.rows().map(|(length, row)| (length, work(row)))),
+            |done: Vec<(u64, Done)>| {
+                done.into_iter().try_for_each(|(length, done)| sink(places.next(length), done))
+            },
+        )
+    }
+
+    /// Processes rows on threads, one at a time: for rows whose images are decoded. `work` gets every row that is not blank.
+    pub fn each_large_row<Done: Send, Error: From<ReadError> + Send>(
+        self,
+        threads: usize,
+        work: impl Fn(Row) -> Done + Sync,
+        mut sink: impl FnMut(RowRef, Done) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let LineFile { source, max_line, path, text_start, state, .. } = self;
+        let broken = |source| Error::from(ReadError::Io { path: path.clone(), source });
+        let mut rows = OneByOne::new(source.into_stream(), text_start, max_line);
+        let next = || rows.next_row().map_err(broken);
+        parallel::ordered(threads, next, |(at, row)| (at, work(row)), |(at, done)| sink(at, done))?;
+        Ok(refuse_changed(&path, state)?)
+    }
+}
+
+/// The places of lines that follow each other.
+struct Places {
+    number: u64,
+    offset: u64,
+}
+
+impl Places {
+    fn from(offset: u64) -> Places {
+        Places { number: 0, offset }
+    }
+
+    /// The place of the next line, which has this length.
+    fn next(&mut self, length: u64) -> RowRef {
+        self.number += 1;
+        self.offset += length;
+        RowRef { file: 0, number: self.number, offset: self.offset - length, length }
+    }
+}
+
+/// The rows of a stream one by one.
+struct OneByOne<R> {
+    blocks: Blocks<R>,
+    used: UsedBlocks,
+    rows: std::vec::IntoIter<(u64, Row)>,
+    places: Places,
+}
+
+impl<R: Read> OneByOne<R> {
+    fn new(source: R, text_start: u64, max_line: usize) -> OneByOne<R> {
+        OneByOne {
+            blocks: Blocks::new(source, max_line),
+            used: UsedBlocks::default(),
+            rows: Vec::new().into_iter(),
+            places: Places::from(text_start),
+        }
+    }
+
+    /// The next row that is not blank.
+    fn next_row(&mut self) -> io::Result<Option<(RowRef, Row)>> {
+        loop {
+            for (length, row) in self.rows.by_ref() {
+                let at = self.places.next(length);
+                if !row.is_blank() {
+                    return Ok(Some((at, row)));
+                }
+            }
+            let mut block = self.used.take();
+            if !self.blocks.read_into(&mut block)? {
+                return Ok(None);
+            }
+            self.rows = block.rows().collect::<Vec<_>>().into_iter();
+            self.used.give(block);
+        }
+    }
+}
+
+/// Refuses what was read of a file that was written to meanwhile: its end may be torn, its lines may have moved.
+fn refuse_changed(path: &Path, before: Option<(u64, Option<SystemTime>)>) -> Result<(), ReadError> {
+    if before.is_some() && state(path) != before {
+        return Err(ReadError::Changed { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn state(path: &Path) -> Option<(u64, Option<SystemTime>)> {
+    let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some((about.len(), about.modified().ok()))
+}

@@ -1,0 +1,54 @@
+//! What `check` and `fix` share: from flags to a checker of lines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::check::{Checker, Fetching};
+use pixtune_io::config::{ConfigSource, Flags, Settings};
+use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
+use pixtune_io::prepare::parse_bytes;
+use pixtune_io::verify::Verify;
+
+use crate::args::LintArgs;
+use crate::error::Error;
+
+/// The checker that flags, and the file that applies to these data, ask for.
+pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Result<Checker<'static>, Error> {
+    let size = |text: &String| parse_bytes(text).map_err(Error::argument);
+    let flags = Flags {
+        model: args.model.clone(),
+        target: args.target.clone(),
+        select: args.select.clone(),
+        ignore: args.ignore.clone(),
+        severity: args.severity.clone(),
+        max_image_bytes: args.max_image_bytes.as_ref().map(size).transpose()?,
+        max_images: args.max_images,
+        config: config_source(args.config.as_ref(), args.no_config),
+    };
+    let Settings { model, target, selection } = Settings::resolve(&flags, data)?;
+    let encoder = ChatEncoder::new(model, Layout::MistralCommon);
+    let fetching = fetching(args);
+    Ok(Checker { encoder, target, verify, measure: false, selection, excerpts: true, fetching })
+}
+
+/// The `pixtune.toml` that `--config` and `--no-config` choose.
+pub(super) fn config_source(file: Option<&PathBuf>, off: bool) -> ConfigSource {
+    match file {
+        Some(path) => ConfigSource::File(path.clone()),
+        None if off => ConfigSource::Off,
+        None => ConfigSource::Nearest,
+    }
+}
+
+fn fetching(args: &LintArgs) -> Option<Arc<Fetching>> {
+    let networks = if args.fetch_private { Networks::All } else { Networks::Public };
+    let limits = FetchLimits { networks, ..FetchLimits::default() };
+    args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
+}
+
+/// The bytes of a line that are kept: never less than is read at a time.
+pub(super) fn max_line(args: &LintArgs) -> Result<usize, Error> {
+    let bytes = parse_bytes(&args.max_line_bytes).map_err(Error::argument)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX).max(256 << 10))
+}
