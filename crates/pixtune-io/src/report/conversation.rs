@@ -1,15 +1,15 @@
-//! A conversation as the model will read it: token after token, images as their patches, what is trained marked.
+//! A conversation as the model reads it: token by token, images as their patches, trained tokens marked.
 
 use std::fmt::Write as _;
 
 use pixtune_core::strict::BorrowedSample;
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, counted_as};
 use pixtune_core::tokens::{ChatEncoder, Encoded, Grid};
 
-use super::fetch::Thumbnail;
+use super::embed::Thumbnail;
 use super::page::escape;
 
-/// Text tokens of one conversation that are shown at most; in the middle the others are left out and told.
+/// The most text tokens of one conversation that are shown; of a longer one the middle is omitted, with its length.
 const SHOWN: usize = 1600;
 /// Images of one conversation that are shown.
 pub(super) const MOST_IMAGES: usize = 32;
@@ -30,7 +30,7 @@ pub(super) fn stream(
     let marks = encoder.tekken.marks();
     let trained = encoded.counts.runs.iter().flat_map(|run| std::iter::repeat_n(run.trained, run.tokens));
     let mut out = String::from("<div class=\"stream\">");
-    let mut writer = Writer { out: &mut out, encoder, marked: false, room: bytes, left_out: 0 };
+    let mut writer = Writer { out: &mut out, encoder, marked: false, budget: bytes, omitted: 0 };
     let text_tokens = encoded.counts.text_tokens();
     let (mut at, mut image) = (0, 0);
     let trained: Vec<bool> = trained.collect();
@@ -61,8 +61,8 @@ struct Writer<'w, 'e> {
     encoder: &'w ChatEncoder<'e>,
     marked: bool,
     /// Bytes that text may still take.
-    room: usize,
-    left_out: usize,
+    budget: usize,
+    omitted: usize,
 }
 
 impl Writer<'_, '_> {
@@ -73,24 +73,24 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn tell_left_out(&mut self) {
-        if self.left_out > 0 {
+    fn write_omitted(&mut self) {
+        if self.omitted > 0 {
             let _ = write!(
                 self.out,
-                "<span class=\"more\"> … {} more tokens … </span>",
-                grouped(self.left_out as u64)
+                "<span class=\"more\"> … {} … </span>",
+                counted_as(self.omitted as u64, "more token", "more tokens")
             );
-            self.left_out = 0;
+            self.omitted = 0;
         }
     }
 
     fn token(&mut self, id: u32, trained: bool, is_shown: bool) {
-        if !is_shown || self.room == 0 {
+        if !is_shown || self.budget == 0 {
             self.mark(false);
-            self.left_out += 1;
+            self.omitted += 1;
             return;
         }
-        self.tell_left_out();
+        self.write_omitted();
         self.mark(trained);
         let before = self.out.len();
         let special = self.encoder.tekken.special_tokens().get(id as usize);
@@ -106,15 +106,15 @@ impl Writer<'_, '_> {
                 let _ = write!(self.out, "<i>{}</i>", escape(&text));
             }
         }
-        self.room = self.room.saturating_sub(self.out.len() - before);
+        self.budget = self.budget.saturating_sub(self.out.len() - before);
     }
 
     fn image(&mut self, index: usize, tokens: usize, grid: Option<(u32, u32)>, images: &[Option<Thumbnail>]) {
         if index >= MOST_IMAGES {
-            self.left_out += tokens;
+            self.omitted += tokens;
             return;
         }
-        self.tell_left_out();
+        self.write_omitted();
         self.mark(false);
         let (columns, rows) = grid.unwrap_or_default();
         self.out.push_str("<figure>");
@@ -128,13 +128,13 @@ impl Writer<'_, '_> {
         }
         let _ = write!(
             self.out,
-            "<figcaption>[IMG] {columns} × {rows} patches = {} tokens with [IMG_BREAK] and [IMG_END]</figcaption></figure>",
-            grouped(tokens as u64)
+            "<figcaption>[IMG] {columns} × {rows} patches = {} with [IMG_BREAK] and [IMG_END]</figcaption></figure>",
+            counted(tokens as u64, "token")
         );
     }
 
     fn end(&mut self) {
-        self.tell_left_out();
+        self.write_omitted();
         self.mark(false);
     }
 }

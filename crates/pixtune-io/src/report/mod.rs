@@ -1,29 +1,29 @@
-//! A report on a set: one HTML file that needs nothing else, of a size that does not grow with the set.
+//! A report on a dataset: one self-contained HTML file, whose size does not grow with the dataset.
 //!
-//! [`page`] and [`chart`] are the frame, for any report; the rest shows what a [`Survey`] found.
+//! [`page`] and [`chart`] are the frame, for any report; the rest shows the results of a [`Survey`].
 
+mod budget;
 pub mod chart;
-mod collect;
 mod conversation;
-mod fetch;
+mod embed;
 pub mod page;
-mod room;
+mod picks;
 mod sections;
 
-use pixtune_core::text::grouped;
+use pixtune_core::text::counted_as;
 
 use crate::progress::Progress;
 use crate::survey::{Inspector, Source, Survey, SurveyError, survey};
-use collect::Picks;
-use fetch::Fetch;
+use budget::SizeBudget;
+use embed::Embedder;
 use page::Page;
-use room::Room;
+use picks::Picks;
 use sections::View;
 
 /// What a report shows.
 #[derive(Debug, Clone, Copy)]
-pub struct Choice {
-    /// Seed of the random choice.
+pub struct ReportOptions {
+    /// Seed of the random options.
     pub seed: u64,
     /// Conversations in the browser.
     pub samples: usize,
@@ -39,43 +39,44 @@ pub fn report(
     title: &str,
     inspector: &Inspector<'_>,
     estimate: Option<&str>,
-    choice: Choice,
+    options: ReportOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
     let encoder = &inspector.encoder;
-    let mut picks = Picks::new(choice.seed, (choice.samples, choice.images), progress);
-    let found = survey(source, inspector, choice.threads, &mut picks)?;
+    let mut picks = Picks::new(options.seed, (options.samples, options.images), progress);
+    let found = survey(source, inspector, options.threads, &mut picks)?;
     let Picks { samples, gallery, .. } = picks;
     let view = View { source, found: &found, spec: encoder.spec, estimate };
-    let mut fetch = Fetch { source, found: &found, spec: encoder.spec, room: Room::new() };
+    let mut embedder = Embedder { source, found: &found, spec: encoder.spec, budget: SizeBudget::new() };
     let mut sections =
-        vec![sections::overview(view, &mut fetch.room), sections::findings(view, &mut fetch.room)];
+        vec![sections::overview(view, &mut embedder.budget), sections::findings(view, &mut embedder.budget)];
     if found.samples() > 0 {
         sections.push(sections::tokens(view));
     }
-    sections.push(sections::images(view, &gallery.into_sorted(), &mut fetch));
-    sections.extend(sections::worst(view, &mut fetch));
-    sections.push(sections::alike(view, &mut fetch));
+    sections.push(sections::images(view, &gallery.into_sorted(), &mut embedder));
+    sections.extend(sections::worst(view, &mut embedder));
+    sections.push(sections::duplicates(view, &mut embedder));
     if found.texts.answers > 0 {
         sections.push(sections::texts(view));
         sections.push(sections::split(view));
     }
     if !source.rejected.is_empty() {
-        sections.push(sections::rejected(view, &mut fetch.room));
+        sections.push(sections::rejected(view, &mut embedder.budget));
     }
-    sections.extend(sections::samples(view, encoder, &samples.into_sorted(), &mut fetch));
-    let left_out = match fetch.room.images_left_out {
+    sections.extend(sections::samples(view, encoder, &samples.into_sorted(), &mut embedder));
+    let omitted = match embedder.budget.images_omitted {
         0 => String::new(),
-        1 => " 1 image was left out to keep the file small.".to_owned(),
-        more => format!(" {} images were left out to keep the file small.", grouped(more)),
+        omitted => {
+            format!(" {} omitted to limit the file size.", counted_as(omitted, "image was", "images were"))
+        }
     };
     let page = Page {
         title: title.to_owned(),
         lead: format!("counted for {}", encoder.spec.id),
         foot: format!(
-            "pixtune {}. Random choices were made with the seed {}. Images are shown smaller than they are.{left_out}",
+            "pixtune {}. Random selections use the seed {}. Images are downscaled.{omitted}",
             env!("CARGO_PKG_VERSION"),
-            choice.seed
+            options.seed
         ),
         sections,
     };

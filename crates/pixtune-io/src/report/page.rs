@@ -10,9 +10,9 @@ const SCRIPT: &str = include_str!("page.js");
 pub struct Page {
     /// The heading, as plain text.
     pub title: String,
-    /// What stands below it, as plain text.
+    /// The line below it, as plain text.
     pub lead: String,
-    /// What stands at the very end, as plain text.
+    /// The footer, as plain text.
     pub foot: String,
     /// The sections, in order.
     pub sections: Vec<Section>,
@@ -91,7 +91,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// Our own words, with what stands in backticks as code.
+/// A text of this program, with text in backticks as code.
 pub fn prose(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 32);
     for (index, part) in text.split('`').enumerate() {
@@ -113,7 +113,7 @@ pub fn escape_short(text: &str, most: usize) -> String {
     }
 }
 
-/// The same for at most so many characters; how many are left out is told.
+/// The same for at most so many characters, followed by how many more there are.
 pub fn escape_start(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => escape(text),
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_and_says_so() {
+    fn long_text_is_cut_with_its_length() {
         assert_eq!(escape_start("abc", 3), "abc");
         assert!(escape_start(&"é".repeat(5000), 10).contains("4990 more characters"));
     }
 
     #[test]
-    fn what_stands_in_backticks_is_code() {
+    fn text_in_backticks_is_code() {
         assert_eq!(prose("see `a<b`, then"), "see <code>a&lt;b</code>, then");
         assert_eq!(escape_short("<é>", 2), "&lt;é…");
     }

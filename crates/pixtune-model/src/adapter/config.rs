@@ -16,15 +16,15 @@ const MAX_RANK: u32 = 1 << 20;
 
 /// Why adapter_config.json cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what its variant is")]
+#[expect(missing_docs, reason = "each message explains its variant")]
 pub enum ConfigError {
     #[error("it is not JSON: {source}")]
     Syntax { source: json::SyntaxError },
     #[error("it is {found}, not an object")]
     NotObject { found: &'static str },
-    #[error("`{key}` stands twice")]
+    #[error("`{key}` is there twice")]
     Duplicate { key: String },
-    #[error("`peft_type` is {found}; only \"LORA\" is read")]
+    #[error("`peft_type` is {found}; only \"LORA\" is supported")]
     PeftType { found: String },
     #[error("`{key}` is missing")]
     Missing { key: &'static str },

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json;
+use pixtune_core::text::{counted, counted_as};
 use pixtune_files::Existing;
 
 use super::dialect::{Area, Dialect};
@@ -265,30 +266,30 @@ fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static 
 
 fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     let mut warnings = adapter.warnings.clone();
-    warnings.extend(untold(adapter, base));
+    warnings.extend(target_mismatches(adapter, base));
     let outside = adapter.lora.keys().filter(|module| !matches!(Area::of(**module), Area::Text)).count();
     let most = adapter.lora.values().map(|lora| lora.rank).max().unwrap_or(0);
     match to {
         Dialect::Mistral if outside > 0 => warnings.push(format!(
-            "{outside} of {} modules are outside of the text decoder's layers: mistral-inference passes over them in \
-             silence; `pixtune adapter merge` keeps them",
-            adapter.lora.len()
+            "{} outside of the text decoder's layers: mistral-inference skips them without a warning; \
+             `pixtune adapter merge` keeps them",
+            counted_as(outside as u64, "module is", "modules are")
         )),
         Dialect::VllmConsolidated if outside > 0 => warnings.push(format!(
-            "{outside} of {} modules are outside of the text decoder: vLLM applies them only with \
-             --enable-tower-connector-lora; `pixtune adapter merge` keeps them",
-            adapter.lora.len()
+            "{} outside of the text decoder: vLLM applies them only with --enable-tower-connector-lora; \
+             `pixtune adapter merge` keeps them",
+            counted_as(outside as u64, "module is", "modules are")
         )),
         _ => {}
     }
     if to == Dialect::VllmConsolidated && most > 16 {
-        warnings.push(format!("rank {most}: vLLM has to be started with --max-lora-rank {most} or more"));
+        warnings.push(format!("rank {most}: start vLLM with --max-lora-rank {most} or more"));
     }
     if to == Dialect::Mistral {
         let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
         if ranks.len() > 1 {
             warnings.push(
-                "modules have different ranks: params.json gets no `lora` block, whose rank is one"
+                "modules have different ranks: params.json gets no `lora` block, which has a single rank"
                     .to_owned(),
             );
         }
@@ -297,21 +298,21 @@ fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
 }
 
 /// Where the tensors and target_modules of a peft adapter say different things.
-pub(super) fn untold(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
+pub(super) fn target_mismatches(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
     let Some(config) = &adapter.config else { return Vec::new() };
     let mut warnings = Vec::new();
     let untargeted = adapter.lora.keys().filter(|module| !config.targets(&adapter.path(**module))).count();
     if untargeted > 0 {
         warnings.push(format!(
-            "{untargeted} of {} modules are stored and not matched by target_modules: peft would pass over them; here \
-             they count",
-            adapter.lora.len()
+            "target_modules does not match {} with stored tensors: peft would skip them, pixtune applies them",
+            counted(untargeted as u64, "module")
         ));
     }
     let empty = fit::empty_targets(adapter, base, adapter.dialect).len();
     if empty > 0 && untargeted == 0 {
         warnings.push(format!(
-            "target_modules matches {empty} more modules, for which nothing is stored: they stay as they are"
+            "target_modules also matches {} without stored tensors, which stay unchanged",
+            counted(empty as u64, "module")
         ));
     }
     warnings

@@ -11,7 +11,7 @@ use crate::weights::{Dtype, Problems, WeightsError};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+#[expect(missing_docs, reason = "each message explains its variant and fields")]
 pub enum AdapterError {
     #[error("cannot read `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -19,21 +19,21 @@ pub enum AdapterError {
     Safetensors(#[from] SafetensorsError),
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    #[error("`{}` holds no adapter: {}", path.display(), no_adapter(*pickled))]
+    #[error("`{}` contains no adapter: {}", path.display(), no_adapter(*pickled))]
     NoAdapter { path: PathBuf, pickled: bool },
-    #[error("`{}` holds two adapters, adapter_model.safetensors (peft) and lora.safetensors (Mistral)", path.display())]
+    #[error("`{}` contains two adapters, adapter_model.safetensors (peft) and lora.safetensors (Mistral)", path.display())]
     Mixed { path: PathBuf },
-    #[error("`{}` has no adapter_config.json: rank and alpha stand only there", path.display())]
+    #[error("`{}` has no adapter_config.json, which has the rank and alpha", path.display())]
     NoConfig { path: PathBuf },
     #[error("`{}` cannot be used: {source}", path.display())]
     Config { path: PathBuf, source: Box<ConfigError> },
     #[error("`{}` cannot be used: {reason}", path.display())]
     Params { path: PathBuf, reason: String },
-    #[error("`{}` says `{key}` is {found:?}, which this version does not know", path.display())]
+    #[error("`{}` sets `{key}` to {found:?}, which this version does not support", path.display())]
     NotedDialect { path: PathBuf, key: &'static str, found: String },
     #[error("`{}` is not of the dialect {dialect}", path.display())]
     DialectOfFile { path: PathBuf, dialect: Dialect },
-    #[error("`{}` is in no dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
+    #[error("`{}` is not in a dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
     NoDialect { path: PathBuf, seen: Vec<Dialect>, stranger: Option<String> },
     #[error("`{}` is damaged:{problems}", path.display())]
     Damaged { path: PathBuf, problems: Problems },
@@ -43,7 +43,7 @@ pub enum AdapterError {
     OtherBase { adapter: PathBuf, base: PathBuf, problems: Problems },
     #[error("`{}` cannot be {what}:{problems}", adapter.display())]
     Refused { adapter: PathBuf, what: &'static str, problems: Problems },
-    #[error("`{}` holds values that are not finite:{problems}", adapter.display())]
+    #[error("`{}` contains values that are not finite:{problems}", adapter.display())]
     NotFinite { adapter: PathBuf, problems: Problems },
     #[error(transparent)]
     Convert(#[from] ConvertError),
@@ -58,8 +58,8 @@ fn no_adapter(pickled: bool) -> &'static str {
 
 fn no_dialect(seen: &[Dialect], stranger: Option<&str>) -> String {
     match (seen, stranger) {
-        (_, Some(name)) => format!("`{name}` names no part of it"),
-        ([], None) => "it holds no tensors".to_owned(),
+        (_, Some(name)) => format!("`{name}` is not the name of one of its tensors"),
+        ([], None) => "it contains no tensors".to_owned(),
         (seen, None) => {
             let seen: Vec<&str> = seen.iter().map(|dialect| dialect.describe()).collect();
             format!("its names are mixed, {}", seen.join(" and "))

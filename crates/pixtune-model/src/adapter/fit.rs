@@ -43,7 +43,7 @@ pub fn rank_mismatch(adapter: &Adapter, module: Module, lora: &Lora) -> Option<S
     let path = adapter.path(module);
     let said = adapter.config.as_ref()?.rank_of(&path);
     (said as usize != lora.rank)
-        .then(|| format!("`{path}` has rank {}, and adapter_config.json says {said}", lora.rank))
+        .then(|| format!("`{path}` has rank {}, and adapter_config.json gives {said}", lora.rank))
 }
 
 /// Refuses an adapter whose modules or shapes are not the base's.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::convert::untold;
+use super::convert::target_mismatches;
 use super::dialect::Area;
 use super::error::AdapterError;
 use super::open::{Adapter, Lora};
@@ -43,7 +43,7 @@ impl<'a> Merge<'a> {
         fit::check(adapter, &plan.source)?;
         refuse::check_merge(adapter, plan.source.config().tied)?;
         plan.warnings.extend(adapter.warnings.iter().cloned());
-        plan.warnings.extend(untold(adapter, &plan.source));
+        plan.warnings.extend(target_mismatches(adapter, &plan.source));
         plan.merged = Some(summary(adapter));
         Ok(Merge { adapter, plan, loaded: Mutex::new(None) })
     }

@@ -147,13 +147,11 @@ impl Adapter {
             match parse_key(self.dialect, &tensor.name) {
                 Some((name, Role::Whole)) => {
                     if self.whole.insert(name, tensor.clone()).is_some() {
-                        problems
-                            .0
-                            .push(format!("`{}` stands for a tensor that is there already", tensor.name));
+                        problems.0.push(format!("`{}` is a second name of the same tensor", tensor.name));
                     }
                 }
                 Some((name, role)) => parts.entry(name.module).or_default().push((role, tensor.clone())),
-                None => problems.0.push(format!("`{}` names no part of Pixtral", tensor.name)),
+                None => problems.0.push(format!("`{}` is not the name of a tensor of Pixtral", tensor.name)),
             }
             if !tensor.dtype.is_weight() {
                 problems
@@ -168,7 +166,7 @@ impl Adapter {
             }
         }
         if self.lora.is_empty() && self.whole.is_empty() && problems.0.is_empty() {
-            problems.0.push("it holds no tensors".to_owned());
+            problems.0.push("it contains no tensors".to_owned());
         }
         match problems.0.is_empty() {
             true => Ok(()),
@@ -199,7 +197,7 @@ impl Adapter {
         let a_is_whole = is_matrix(&a.shape) || module == Module::PatchConv && a.shape.len() == 4;
         if !a_is_whole || !is_matrix(&b.shape) || b.shape[1] != rank {
             return Err(format!(
-                "`{path}` has lora_A of {:?} and lora_B of {:?}: no product",
+                "`{path}` has lora_A of {:?} and lora_B of {:?}: they cannot be multiplied",
                 a.shape, b.shape
             ));
         }
@@ -258,11 +256,11 @@ impl Files {
         }
         if peft && mistral {
             let other = if is_peft { "lora.safetensors" } else { "adapter_model.safetensors" };
-            found.warnings.push(format!("`{other}` lies in the same directory and is not read"));
+            found.warnings.push(format!("`{other}` is in the same directory and is not read"));
         }
         if ["model", "consolidated"].iter().any(|stem| holds_weights(path, stem)) {
             found.warnings.push(
-                "model weights lie in the adapter's directory: a server given this directory may load them and no adapter"
+                "the adapter's directory also contains model weights: a server given this directory may load them without the adapter"
                     .to_owned(),
             );
         }

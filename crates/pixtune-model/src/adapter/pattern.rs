@@ -1,6 +1,7 @@
 //! The name patterns of adapter_config.json, matched as peft matches them.
 
 use fancy_regex::{Regex, RegexBuilder};
+use pixtune_core::text::counted;
 
 /// Patterns longer than this are refused: real ones are names or one line of a regular expression.
 const MAX_LENGTH: usize = 20_000;
@@ -80,7 +81,10 @@ pub fn first_match<'p, T>(patterns: &'p [(Pattern, T)], path: &str) -> Option<&'
 fn compile(text: &str, whole: &str) -> Result<Box<Regex>, PatternError> {
     let refuse = |reason: String| PatternError { pattern: text.chars().take(200).collect(), reason };
     if text.len() > MAX_LENGTH {
-        return Err(refuse(format!("it has {} bytes; up to {MAX_LENGTH} are read", text.len())));
+        return Err(refuse(format!(
+            "it has {}; the limit is {MAX_LENGTH}",
+            counted(text.len() as u64, "byte")
+        )));
     }
     RegexBuilder::new(whole)
         .backtrack_limit(BACKTRACK_LIMIT)

@@ -10,10 +10,10 @@ use crate::weights::{Module, Problems, RowOrder};
 fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
     let Some(config) = &adapter.config else { return };
     let computed =
-        |key: &String| format!("`{key}` changes how the adapter is computed, which pixtune does not do");
+        |key: &String| format!("`{key}` changes how the adapter is computed, which pixtune does not support");
     problems.0.extend(config.unsupported.iter().map(computed));
     let unknown =
-        |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: it could mean anything");
+        |key: &String| format!("`{key}` is unknown to peft 0.21.2 and has a value: its effect is not known");
     problems.0.extend(config.unknown.iter().map(unknown));
     if config.initialization_changes_base() {
         problems.0.push(format!(
@@ -54,7 +54,7 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
             refuse(format!("`{}`", adapter.path(module)), &format!("{server} applies no LoRA there"));
         }
     }
-    finish(adapter, "converted", problems)
+    refuse_if_any(adapter, "converted", problems)
 }
 
 /// Refuses an adapter that cannot be merged.
@@ -69,7 +69,7 @@ pub fn check_merge(adapter: &Adapter, head_is_tied: bool) -> Result<(), AdapterE
             adapter.path(Module::Head)
         ));
     }
-    finish(adapter, "merged", problems)
+    refuse_if_any(adapter, "merged", problems)
 }
 
 impl Adapter {
@@ -100,7 +100,7 @@ impl Adapter {
         }
         let whole = self.whole.values().map(|tensor| format!("`{}` is a whole tensor", tensor.name));
         problems.0.extend(whole);
-        let Some(config) = &self.config else { return finish(self, "applied as it is", problems) };
+        let Some(config) = &self.config else { return refuse_if_any(self, "applied as it is", problems) };
         if config.dora {
             problems.0.push("`use_dora` is set".to_owned());
         }
@@ -110,11 +110,11 @@ impl Adapter {
         problems
             .0
             .extend(config.modules_to_save.iter().map(|name| format!("`{name}` is trained as a whole")));
-        finish(self, "applied as it is", problems)
+        refuse_if_any(self, "applied as it is", problems)
     }
 }
 
-fn finish(adapter: &Adapter, what: &'static str, problems: Problems) -> Result<(), AdapterError> {
+fn refuse_if_any(adapter: &Adapter, what: &'static str, problems: Problems) -> Result<(), AdapterError> {
     match problems.0.is_empty() {
         true => Ok(()),
         false => Err(AdapterError::Refused { adapter: adapter.directory.clone(), what, problems }),

@@ -101,7 +101,7 @@ mod tests {
         assert!(names.matches(Q, Some(&layers(&[12], &["layers"]))));
         assert!(!names.matches(Q, Some(&layers(&[12], &["h"]))));
         let whole = Targets::Names(vec![Q.to_owned()]);
-        assert!(whole.matches(Q, Some(&layers(&[1], &[]))), "a path in full is taken in any layer");
+        assert!(whole.matches(Q, Some(&layers(&[1], &[]))), "a full path matches in any layer");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::safetensors::SafetensorsError;
 
 /// Why a directory is no checkpoint that can be worked with.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+#[expect(missing_docs, reason = "each message explains its variant and fields")]
 pub enum WeightsError {
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -18,16 +18,16 @@ pub enum WeightsError {
     Io { path: PathBuf, source: io::Error },
     #[error("`{}` is not a directory", path.display())]
     NotADirectory { path: PathBuf },
-    #[error("`{}` holds no checkpoint: {why}", path.display())]
+    #[error("`{}` contains no checkpoint: {why}", path.display())]
     NoCheckpoint { path: PathBuf, why: &'static str },
     #[error(
-        "`{}` holds both formats: vLLM would load `consolidated*.safetensors`, transformers `model*.safetensors`",
+        "`{}` contains both formats: vLLM would load `consolidated*.safetensors`, transformers `model*.safetensors`",
         path.display()
     )]
     BothFormats { path: PathBuf },
-    #[error("`{}` holds `{}` and `{}`: which of them counts?", path.display(), files[0], files[1])]
+    #[error("`{}` contains both `{}` and `{}`, and one of them must go", path.display(), files[0], files[1])]
     TwoSets { path: PathBuf, files: [String; 2] },
-    #[error("`{}` names the shard `{name}`, which is no file name ending in .safetensors", index.display())]
+    #[error("`{}` lists the shard `{name}`, which is not a file name ending in .safetensors", index.display())]
     ShardName { index: PathBuf, name: String },
     #[error("`{}` has no `weight_map` of tensor names to file names", index.display())]
     Index { index: PathBuf },

@@ -137,7 +137,7 @@ fn tensors_without_a_partner_or_a_place_are_refused() {
     });
     refused(
         &adapter,
-        "`base_model.model.model.multi_modal_projector.linear_9.lora_A.weight` names no part of it",
+        "`base_model.model.model.multi_modal_projector.linear_9.lora_A.weight` is not the name of one of its tensors",
     );
 }
 
@@ -162,7 +162,7 @@ fn a_directory_with_two_adapters_is_refused_unless_one_is_asked_for() {
     refused(&adapter, "holds two adapters");
     let opened = Adapter::open(adapter.directory.path(), Some(Dialect::Mistral)).unwrap();
     assert_eq!(opened.dialect, Dialect::Mistral);
-    assert_eq!(opened.warnings, ["`adapter_model.safetensors` lies in the same directory and is not read"]);
+    assert_eq!(opened.warnings, ["`adapter_model.safetensors` is in the same directory and is not read"]);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn files_that_are_missing_cut_off_or_pickled_are_refused() {
     refused(&adapter, "adapter_model.bin is pickled");
     let adapter = Copy::of("lora_all");
     fs::remove_file(adapter.path("adapter_config.json")).unwrap();
-    refused(&adapter, "has no adapter_config.json: rank and alpha stand only there");
+    refused(&adapter, "has no adapter_config.json, which has the rank and alpha");
     let empty = Copy { directory: tempfile::tempdir().unwrap() };
     refused(&empty, "neither adapter_model.safetensors nor lora.safetensors");
 }

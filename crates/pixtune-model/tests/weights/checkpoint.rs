@@ -148,7 +148,10 @@ fn biases_that_the_configuration_denies_are_kept_and_told() {
     copy.edit("config.json", "\"multimodal_projector_bias\": true", "\"multimodal_projector_bias\": false");
     let checkpoint = Checkpoint::open(copy.directory.path()).unwrap();
     assert!(checkpoint.config().projector.bias);
-    assert_eq!(checkpoint.config().notes[0].text, "the projector is said to have no biases, and has them");
+    assert_eq!(
+        checkpoint.config().notes[0].text,
+        "the configuration gives the projector no biases, and there are tensors for them"
+    );
 }
 
 #[test]

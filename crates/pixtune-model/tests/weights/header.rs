@@ -48,8 +48,8 @@ fn hostile_headers_are_refused_with_their_reason() {
         7,
         "`a` ends at byte 8 of the data, which has 7: the file is cut off or the header is wrong",
     );
-    refused(&one("[2]", "[0,8]"), 9, "the last 1 bytes of the file belong to no tensor");
-    refused(&one("[2]", "[1,9]"), 9, "1 bytes before `a` belong to no tensor");
+    refused(&one("[2]", "[0,8]"), 9, "1 byte belongs to no tensor at the end of the file");
+    refused(&one("[2]", "[1,9]"), 9, "1 byte belongs to no tensor before `a`");
     refused(&one("[2]", "[0,7]"), 7, "`a` spans 7 bytes, but F32 of shape [2] has 8");
     refused(&one("[2]", "[8,0]"), 8, "`a` has data_offsets that are no two positions in order");
     refused(&one("[2]", "[0,8,8]"), 8, "`a` has data_offsets that are no two positions in order");
@@ -80,7 +80,7 @@ fn hostile_headers_are_refused_with_their_reason() {
     refused(r#"{"a":{"dtype":"F32","shape":[]}}"#, 0, fields);
     refused(r#"{"a":{"dtype":"F32","shape":[],"shape":[],"data_offsets":[0,4]}}"#, 4, fields);
     refused(r#"{"a":3}"#, 0, fields);
-    refused(r#"{"__metadata__":{"x":1}}"#, 0, "`__metadata__` maps text to text, and here it does not");
+    refused(r#"{"__metadata__":{"x":1}}"#, 0, "`__metadata__` is not an object of strings");
     refused("[]         ", 0, "its header is an array, not an object");
     refused("{} x", 0, "its header is not JSON: text after the end of the value at byte 3");
 }

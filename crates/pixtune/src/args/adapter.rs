@@ -7,11 +7,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use super::{DtypeArg, ToArg, WriteArgs};
 use crate::ui::Format;
 
-/// Bring a LoRA adapter to where it is served: its dialect, its scaling, its rows; or merge it
+/// Check, convert and merge LoRA adapters
 ///
-/// Adapters for Pixtral come in four dialects, which differ in the names of modules, in the order of the rows of
-/// queries and keys, and in where the scaling stands. A server that is given another one than its own mostly says
-/// nothing and answers with the untuned model.
+/// Adapters for Pixtral come in four dialects, which differ in the names of modules, in the row order of query and
+/// key projections, and in where the scaling is stored. Most servers ignore an adapter in another dialect without a
+/// warning and answer with the untuned model.
 #[derive(Debug, Parser)]
 pub struct AdapterArgs {
     #[command(subcommand)]
@@ -25,10 +25,10 @@ pub enum AdapterCommand {
     Merge(AdapterMergeArgs),
 }
 
-/// Tell for every module of an adapter whether a server applies it, and if not, why
+/// Check which modules of an adapter a server applies
 ///
-/// Every rule names the source file it was read in or the run it was measured in. Exit code 0 means that the server
-/// computes what was trained, in full.
+/// Prints a verdict per module (applied, ignored, wrong or rejected) with the reason and with the source file or the
+/// measurement that shows it. Exit code 0 means that the server applies every module.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -37,33 +37,33 @@ Examples:
   pixtune adapter check tuned/adapter --base pixtral-hf --server transformers --format json | jq .verdict
 ")]
 pub struct AdapterCheckArgs {
-    /// The directory of the adapter, or its .safetensors file
+    /// Adapter directory or .safetensors file
     pub adapter: PathBuf,
-    /// The directory of the model it was trained on, in either format
+    /// Directory of the base model, in either format
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
-    /// Where it is to be served
+    /// Server that loads the adapter
     #[arg(long, value_enum)]
     pub server: ServerArg,
-    /// vLLM is started with this option
+    /// Assume that vLLM runs with this option
     #[arg(long)]
     pub enable_tower_connector_lora: bool,
-    /// vLLM is started with this option
+    /// Assume that vLLM runs with this option
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub max_lora_rank: usize,
-    /// The dialect of the adapter, where names do not tell it
+    /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
-    /// For people or for machines (one JSON object a module, then one of all)
+    /// Output format; json prints an object per module, then one for all
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
 
-/// Write an adapter in another dialect
+/// Convert an adapter to another dialect
 ///
-/// A is copied, the rows of B are moved where the dialect orders them otherwise, and the scaling is folded into B where
-/// the dialect has none of its own: multiplied exactly, rounded once, and the largest relative error told. What a
-/// dialect cannot express is refused with the reason.
+/// Copies A, permutes the rows of B where the dialects order them differently, and folds the scaling into B where the
+/// dialect does not store it: multiplied exactly, rounded once, with the largest relative error in the report. An
+/// adapter that the dialect cannot express is refused with the reason.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -72,41 +72,40 @@ Examples:
   pixtune adapter convert old-adapter new-adapter --to peft --base pixtral-hf
 ")]
 pub struct AdapterConvertArgs {
-    /// The directory of the adapter, or its .safetensors file
+    /// Adapter directory or .safetensors file
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
-    /// The directory to write
+    /// Output directory
     #[arg(value_name = "DST")]
     pub target: PathBuf,
-    /// The dialect to write
+    /// Dialect of the output
     #[arg(long, value_enum)]
     pub to: DialectArg,
-    /// The directory of the model it was trained on, in either format
+    /// Directory of the base model, in either format
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
-    /// The dialect of the adapter, where names do not tell it
+    /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
-    /// The type of every tensor; without it they keep theirs, and for mistral take that of the base, as
-    /// mistral-inference demands
+    /// Data type of the tensors [default: unchanged; for mistral that of the base, which mistral-inference requires]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// Replace DST if pixtune wrote it
+    /// Replace an existing DST that pixtune wrote
     #[arg(long)]
     pub force: bool,
-    /// Only errors and the result
+    /// Print only errors and the result
     #[arg(long, short)]
     pub quiet: bool,
-    /// For people or for machines (one JSON object)
+    /// Output format; json prints one object
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
 
-/// Merge an adapter into its base, in either format
+/// Merge an adapter into its base model
 ///
-/// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the type it is stored in. The base is
-/// read once and the result written once, converted to the other format on the way if asked for; memory stays under
-/// 100 MB up to rank 256. DoRA, modules_to_save, embeddings and the output layer are merged too.
+/// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the data type of the output. The base is
+/// read once and the result written once, in either format; memory use stays under 100 MB up to rank 256. DoRA,
+/// modules_to_save, embeddings and the output layer are merged too.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -115,17 +114,17 @@ Examples:
   pixtune adapter merge pixtral-hf tuned/adapter merged --dtype f32
 ")]
 pub struct AdapterMergeArgs {
-    /// The directory of the model the adapter was trained on, in either format
+    /// Directory of the base model, in either format
     pub base: PathBuf,
-    /// The directory of the adapter, or its .safetensors file
+    /// Adapter directory or .safetensors file
     pub adapter: PathBuf,
-    /// The directory to write
+    /// Output directory
     #[arg(value_name = "DST")]
     pub target: PathBuf,
-    /// The format to write; that of the base without it
+    /// Format of the output [default: that of the base]
     #[arg(long, value_enum)]
     pub to: Option<ToArg>,
-    /// The dialect of the adapter, where names do not tell it
+    /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
     #[command(flatten)]
@@ -138,7 +137,7 @@ pub enum ServerArg {
     VllmHf,
     /// vLLM with params.json and consolidated*.safetensors
     VllmMistral,
-    /// Mistral's own
+    /// mistral-inference
     MistralInference,
     /// transformers 5 with peft
     Transformers,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pixtune_core::json::{append_line, line, list, object};
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
@@ -19,7 +19,7 @@ use crate::args::{
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
 
-/// Does what was asked with an adapter.
+/// Runs the subcommand.
 pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {
     match args.command {
         AdapterCommand::Check(args) => check(&args),
@@ -114,40 +114,43 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter) -> String {
     out
 }
 
-/// Modules of the same name together; what is not applied with its reason.
+/// Modules grouped by name and verdict; those that are not applied with the reason.
 fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
     let mut out = format!("{:<10}{}\n", "server", report.server.describe());
     out.push_str(&format!("{:<10}{}, {}\n\n", "adapter", adapter.dialect.describe(), about(adapter)));
-    let mut told: Option<(&str, &str)> = None;
+    let mut explained: Option<(&str, &str)> = None;
     for group in groups(&report.modules) {
-        if told.is_some_and(|before| before != (group.reason, group.source)) {
-            explain(told, &mut out);
+        if explained.is_some_and(|before| before != (group.reason, group.source)) {
+            explain(explained, &mut out);
         }
         let many = if group.count > 1 { format!("  ({})", group.count) } else { String::new() };
         out.push_str(&format!("{:<10}{}{many}\n", group.verdict.as_str(), group.path));
-        told = Some((group.reason, group.source));
+        explained = Some((group.reason, group.source));
     }
-    explain(told, &mut out);
+    explain(explained, &mut out);
     for warning in &report.warnings {
         out.push_str(&format!("warning: {warning}\n"));
     }
     let total = report.modules.len() as u64;
     let applied = report.count(Verdict::Applied) as u64;
     match report.all_applied() {
-        true => out.push_str(&format!("all {} are applied\n", counted(total, "module"))),
+        true => out.push_str(&format!(
+            "{}\n",
+            counted_as(total, "module is applied", "modules are applied: all of them")
+        )),
         false => out.push_str(&format!(
-            "{} of {} are applied: this server does not compute what was trained\n  hint: {}\n",
+            "{} of {} applied: this server does not compute the trained model\n  hint: {}\n",
             grouped(applied),
             counted(total, "module"),
-            way_out(report.server, adapter.dialect)
+            alternative(report.server, adapter.dialect)
         )),
     }
     out
 }
 
-/// Why the lines above are as they are.
-fn explain(told: Option<(&str, &str)>, out: &mut String) {
-    if let Some((reason, source)) = told {
+/// The reason and source of the lines above.
+fn explain(reason: Option<(&str, &str)>, out: &mut String) {
+    if let Some((reason, source)) = reason {
         if !reason.is_empty() {
             out.push_str(&format!("{:<10}{reason}\n", ""));
         }
@@ -155,27 +158,27 @@ fn explain(told: Option<(&str, &str)>, out: &mut String) {
     }
 }
 
-fn way_out(server: Server, dialect: Dialect) -> String {
+fn alternative(server: Server, dialect: Dialect) -> String {
     let own = match server {
         Server::VllmMistral => Dialect::VllmConsolidated,
         Server::MistralInference => Dialect::Mistral,
         Server::TransformersLegacy => Dialect::PeftLegacy,
         Server::VllmHf | Server::Transformers | Server::Transformers457 => Dialect::Peft,
     };
-    let merging = "`pixtune adapter merge` works on every server";
+    let merging = "`pixtune adapter merge` works with every server";
     match dialect == own {
         true => merging.to_owned(),
         false => format!("`pixtune adapter convert --to {own}` writes this server's dialect; {merging}"),
     }
 }
 
-/// Modules and ranks in a few words.
+/// The number of modules and their ranks.
 fn about(adapter: &Adapter) -> String {
     let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
     let ranks: Vec<String> = ranks.iter().map(usize::to_string).collect();
     let modules = counted(adapter.lora.len() as u64, "module");
     match ranks.is_empty() {
-        true => format!("{} whole", counted(adapter.whole.len() as u64, "tensor")),
+        true => format!("{} stored in full", counted(adapter.whole.len() as u64, "tensor")),
         false => format!("{modules} of rank {}", ranks.join(" and ")),
     }
 }
@@ -191,12 +194,12 @@ fn conversion_table(report: &ConversionReport, target: &str) -> String {
         .collect();
     line("modules", areas.join(", "));
     if report.permuted > 0 {
-        line("rows moved", format!("in {} of q and k", counted(report.permuted as u64, "module")));
+        line("permuted", format!("rows of {} of q and k", counted(report.permuted as u64, "module")));
     }
     for (factor, count) in &report.folded {
         line(
             "scaling",
-            format!("a factor of {factor} folded into B of {}", counted(*count as u64, "module")),
+            format!("folded a factor of {factor} into B of {}", counted(*count as u64, "module")),
         );
     }
     let dtypes: Vec<String> =
@@ -224,7 +227,7 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
     line("merged", format!("{}, {}", adapter.dialect.describe(), about(adapter)));
     if !adapter.whole.is_empty() {
-        line("replaced", format!("{} stored whole", counted(adapter.whole.len() as u64, "tensor")));
+        line("replaced", format!("{} stored in full", counted(adapter.whole.len() as u64, "tensor")));
     }
     let dtypes: Vec<String> =
         report.dtypes.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();

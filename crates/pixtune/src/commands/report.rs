@@ -5,7 +5,7 @@ use std::io::Write as _;
 use pixtune_files::WholeFile;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
-use pixtune_io::report::{Choice, report};
+use pixtune_io::report::{ReportOptions, report};
 use pixtune_io::survey::Source;
 
 use super::counting::Counting;
@@ -33,7 +33,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
     let mut ui = Ui::new(Format::Human, args.counting.quiet);
     let inspector = counting.inspector(args.measure.inspection(args.verify), &ui);
-    let choice = Choice {
+    let options = ReportOptions {
         seed: args.seed,
         samples: usize::from(args.samples),
         images: IMAGES,
@@ -41,7 +41,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     };
     let title = title(&args.inputs);
     let mut progress = |progress: Progress| ui.progress(progress);
-    let (found, page) = report(&source, &title, &inspector, counting.estimate(), choice, &mut progress)?;
+    let (found, page) = report(&source, &title, &inspector, counting.estimate(), options, &mut progress)?;
     ui.end();
     file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use pixtune_core::text::counted;
+
 use super::{Frame, NOTHING, SIDE, ticks};
 
 /// A line of a chart.
@@ -66,7 +68,7 @@ impl Curve<'_> {
         columns.dedup();
         let frame = Frame {
             name: self.name,
-            about: format!("{} over {} steps", self.about, self.steps),
+            about: format!("{} over {}", self.about, counted(self.steps, "step")),
             height: self.height,
             rows: ticks.iter().map(|tick| (1.0 - y(*tick) / SIDE, label(*tick))).collect(),
             columns,

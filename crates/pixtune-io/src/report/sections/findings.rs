@@ -1,4 +1,4 @@
-//! What cannot be used, what stands out, and what `prepare` rejected.
+//! Invalid samples, findings about the dataset, and rows that `prepare` rejected.
 
 use std::fmt::Write as _;
 
@@ -6,26 +6,26 @@ use pixtune_core::quality::{Example, Kept};
 use pixtune_core::text::grouped;
 
 use super::{SHOWN, View};
+use crate::report::budget::SizeBudget;
 use crate::report::page::{Section, escape_start, prose};
-use crate::report::room::Room;
 
 /// So many places of one finding are listed.
 const PLACES: usize = 12;
 
-pub(in crate::report) fn findings(view: View<'_>, room: &mut Room) -> Section {
+pub(in crate::report) fn findings(view: View<'_>, budget: &mut SizeBudget) -> Section {
     let found = view.found;
     let seen = found.observations();
     let mut body = String::from("<div class=\"panel\">");
     if seen.is_empty() && found.refused.is_empty() {
-        body.push_str("<p><span class=\"tag ok\">fine</span> Nothing stands out.</p>");
+        body.push_str("<p><span class=\"tag ok\">fine</span> There are no findings.</p>");
     }
     for (rule, kept) in &found.refused {
         let _ = write!(
             body,
-            "<details><summary><span class=\"tag error\">{rule}</span> {} cannot be used</summary>",
+            "<details><summary><span class=\"tag error\">{rule}</span> {} invalid</summary>",
             grouped(kept.count)
         );
-        places(view, kept.count, &kept.first, room, &mut body);
+        places(view, kept.count, &kept.first, budget, &mut body);
         body.push_str("</details>");
     }
     for seen in &seen {
@@ -38,19 +38,19 @@ pub(in crate::report) fn findings(view: View<'_>, room: &mut Room) -> Section {
             prose(seen.rule.why),
             prose(seen.hint)
         );
-        places(view, seen.count, &seen.examples, room, &mut body);
+        places(view, seen.count, &seen.examples, budget, &mut body);
         body.push_str("</details>");
     }
     body.push_str("</div>");
     Section { id: "findings", title: "Findings", body }
 }
 
-fn places(view: View<'_>, count: u64, examples: &[Example], room: &mut Room, out: &mut String) {
-    // Some observations are about the set as a whole and have no place.
+fn places(view: View<'_>, count: u64, examples: &[Example], budget: &mut SizeBudget, out: &mut String) {
+    // Some findings are about the dataset as a whole and have no location.
     if examples.is_empty() {
         return;
     }
-    out.push_str("<ul class=\"places\">");
+    out.push_str("<ul class=\"locations\">");
     let rows = examples.iter().map(|Example { place, text }| {
         let name = if place.file == u32::MAX { "" } else { view.found.file_name(view.source, place.file) };
         let place = match name {
@@ -60,7 +60,7 @@ fn places(view: View<'_>, count: u64, examples: &[Example], room: &mut Room, out
         };
         format!("<li>{place}{}</li>", escape_start(text, SHOWN))
     });
-    room.list(out, (PLACES, count), rows, more);
+    budget.list(out, (PLACES, count), rows, more);
     out.push_str("</ul>");
 }
 
@@ -71,7 +71,7 @@ fn more(count: u64) -> String {
     )
 }
 
-pub(in crate::report) fn rejected(view: View<'_>, room: &mut Room) -> Section {
+pub(in crate::report) fn rejected(view: View<'_>, budget: &mut SizeBudget) -> Section {
     let mut rules: Vec<(&String, &Kept)> = view.found.rejected.iter().collect();
     rules.sort_by_key(|(rule, kept)| (std::cmp::Reverse(kept.count), rule.as_str()));
     let total: u64 = rules.iter().map(|(_, kept)| kept.count).sum();
@@ -87,13 +87,13 @@ pub(in crate::report) fn rejected(view: View<'_>, room: &mut Room) -> Section {
     for (rule, kept) in rules.into_iter().take(100) {
         let _ = write!(
             body,
-            "<details><summary><span class=\"tag error\">{}</span> {}</summary><ul class=\"places\">",
+            "<details><summary><span class=\"tag error\">{}</span> {}</summary><ul class=\"locations\">",
             escape_start(rule, 60),
             grouped(kept.count)
         );
         let rows =
             kept.first.iter().map(|example| format!("<li>{}</li>", escape_start(&example.text, SHOWN)));
-        room.list(&mut body, (PLACES, kept.count), rows, |count| {
+        budget.list(&mut body, (PLACES, kept.count), rows, |count| {
             format!("<li class=\"more\">… and {} more in rejected.jsonl</li>", grouped(count))
         });
         body.push_str("</ul></details>");

@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use pixtune_core::text::counted_as;
 
 use super::{View, spread};
+use crate::report::budget::{ImageArea, SizeBudget};
 use crate::report::chart::{Limit, histogram, ranked, size_map};
-use crate::report::fetch::{Fetch, Showing};
+use crate::report::embed::{Embedder, Showing};
 use crate::report::page::Section;
-use crate::report::room::{Room, Shelf};
 use crate::survey::ImagePlace;
 
-pub(in crate::report) fn images(view: View<'_>, gallery: &[ImagePlace], fetch: &mut Fetch<'_>) -> Section {
+pub(in crate::report) fn images(
+    view: View<'_>,
+    gallery: &[ImagePlace],
+    embedder: &mut Embedder<'_>,
+) -> Section {
     let (images, spec) = (&view.found.images, view.spec);
     if images.count == 0 {
         let body =
@@ -43,11 +47,11 @@ pub(in crate::report) fn images(view: View<'_>, gallery: &[ImagePlace], fetch: &
             spec.max_side
         );
     }
-    let bytes = Room::image_share(Shelf::Gallery, gallery.len());
-    let showing = Showing { shelf: Shelf::Gallery, side: 320, bytes, below: "", about: "" };
+    let bytes = SizeBudget::image_share(ImageArea::Gallery, gallery.len());
+    let showing = Showing { area: ImageArea::Gallery, side: 320, bytes, below: "", about: "" };
     let mut shown = String::new();
     for place in gallery {
-        shown.push_str(&fetch.image(*place, showing));
+        shown.push_str(&embedder.image(*place, showing));
     }
     if !shown.is_empty() {
         let _ = write!(

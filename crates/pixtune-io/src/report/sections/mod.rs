@@ -1,6 +1,6 @@
-//! The sections of a report on a set.
+//! The sections of a report on a dataset.
 
-mod alike;
+mod duplicates;
 mod findings;
 mod images;
 mod overview;
@@ -18,7 +18,7 @@ use super::page::escape_start;
 use crate::read::LinePlace;
 use crate::survey::{Source, Survey};
 
-pub(super) use alike::alike;
+pub(super) use duplicates::duplicates;
 pub(super) use findings::{findings, rejected};
 pub(super) use images::images;
 pub(super) use overview::overview;
@@ -47,7 +47,7 @@ fn spread(values: &Histogram, unit: &str) -> String {
         return String::new();
     }
     if values.min() == values.max() {
-        return format!("<p class=\"note\">{} {unit}, all alike</p>", grouped(values.min()));
+        return format!("<p class=\"note\">{} {unit}, all equal</p>", grouped(values.min()));
     }
     format!(
         "<p class=\"note\">{} to {} {unit} · mean {} · median {} · 95% up to {}</p>",

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use pixtune_core::sample::{Content, Image, Message, Part};
 use pixtune_core::strict::BorrowedSample;
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::ChatEncoder;
 
 use super::View;
-use super::alike::last_turns;
+use super::duplicates::last_turns;
 use crate::image::inspect;
+use crate::report::budget::{ImageArea, SizeBudget};
 use crate::report::conversation::{self, MOST_IMAGES};
-use crate::report::fetch::{Fetch, Thumbnail};
+use crate::report::embed::{Embedder, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};
-use crate::report::room::{Room, Shelf};
-use crate::survey::{ImagePlace, LIMITS, image_bytes, reread_image};
+use crate::survey::{ImagePlace, LIMITS, reread_image, image_bytes};
 
 /// A longer conversation is not shown, even in part: it would have to be read as a whole.
 const MOST_TEXT: usize = 8 << 20;
@@ -24,7 +24,7 @@ pub(in crate::report) fn samples(
     view: View<'_>,
     encoder: &ChatEncoder<'_>,
     places: &[ImagePlace],
-    fetch: &mut Fetch<'_>,
+    embedder: &mut Embedder<'_>,
 ) -> Option<Section> {
     if places.is_empty() {
         return None;
@@ -33,8 +33,8 @@ pub(in crate::report) fn samples(
         String::from("<div class=\"list\" role=\"tablist\" aria-label=\"Samples\" data-chart=\"samples\">");
     let mut samples = String::new();
     for (number, place) in places.iter().enumerate() {
-        let name = fetch.name(place.line);
-        let Shown { about, stream, said } = show(encoder, *place, places.len(), fetch);
+        let name = embedder.name(place.line);
+        let Shown { about, stream, said } = show(encoder, *place, places.len(), embedder);
         let _ = write!(
             list,
             "<button type=\"button\" role=\"tab\" id=\"tab{number}\" aria-controls=\"sample{number}\"><code>{}</code><br>{}</button>",
@@ -49,12 +49,12 @@ pub(in crate::report) fn samples(
     }
     let of = match places.len() as u64 {
         shown if shown < view.found.samples() => {
-            format!("{} of {} samples", grouped(shown), grouped(view.found.samples()))
+            format!("{} of {}", grouped(shown), counted(view.found.samples(), "sample"))
         }
-        shown => format!("All {} samples", grouped(shown)),
+        shown => format!("All {}", counted(shown, "sample")),
     };
     let body = format!(
-        "<p class=\"note\">{of}, token after token as the model reads them; what is trained is <span class=\"stream\"><mark>marked</mark></span>. Arrows, <kbd>J</kbd> and <kbd>K</kbd> go on and back, <kbd>G</kbd> hides the patches.</p>\
+        "<p class=\"note\">{of}, token by token as the model reads them; trained tokens are <span class=\"stream\"><mark>marked</mark></span>. Arrow keys, <kbd>J</kbd> and <kbd>K</kbd> select the next or previous sample, <kbd>G</kbd> hides the patches.</p>\
          <div class=\"browser\">{list}</div><div>{samples}</div></div>"
     );
     Some(Section { id: "samples", title: "Samples", body })
@@ -73,8 +73,8 @@ impl Shown {
     }
 }
 
-fn show(encoder: &ChatEncoder<'_>, place: ImagePlace, of: usize, fetch: &mut Fetch<'_>) -> Shown {
-    let text = fetch.sample(place.line, |sample, _| Some(text_bytes(sample)));
+fn show(encoder: &ChatEncoder<'_>, place: ImagePlace, of: usize, embedder: &mut Embedder<'_>) -> Shown {
+    let text = embedder.sample(place.line, |sample, _| Some(text_bytes(sample)));
     match text {
         None => return Shown::nothing("cannot be shown: the file has changed since it was read"),
         Some(text) if text > MOST_TEXT => {
@@ -83,15 +83,15 @@ fn show(encoder: &ChatEncoder<'_>, place: ImagePlace, of: usize, fetch: &mut Fet
         }
         Some(_) => {}
     }
-    let images = images(place, of, fetch);
-    let bytes = fetch.room.stream_share(of);
-    let shown = fetch.sample(place.line, |sample, directory| {
+    let images = images(place, of, embedder);
+    let bytes = embedder.budget.stream_share(of);
+    let shown = embedder.sample(place.line, |sample, directory| {
         let sizes = sizes(sample, directory, &images)?;
         let (encoded, stream) = conversation::stream(encoder, sample, &sizes, &images, bytes)?;
         let counts = &encoded.counts;
         let about = format!(
-            "{} tokens, {} of images, {} trained",
-            grouped(counts.tokens as u64),
+            "{}, {} of images, {} trained",
+            counted(counts.tokens as u64, "token"),
             grouped(counts.image_tokens as u64),
             grouped(counts.trained_tokens as u64)
         );
@@ -115,16 +115,17 @@ fn text_bytes(sample: &BorrowedSample<'_>) -> usize {
     sample.messages.iter().map(of_message).sum()
 }
 
-/// The first images of a sample, where they can be read and there is room.
-fn images(place: ImagePlace, of: usize, fetch: &mut Fetch<'_>) -> Vec<Option<Thumbnail>> {
-    let count = fetch.sample(place.line, |sample, _| Some(sample.images.len())).unwrap_or(0).min(MOST_IMAGES);
-    let bytes = Room::image_share(Shelf::Samples, of * count.max(1));
+/// The first images of a sample, where they can be read and there is budget.
+fn images(place: ImagePlace, of: usize, embedder: &mut Embedder<'_>) -> Vec<Option<Thumbnail>> {
+    let count =
+        embedder.sample(place.line, |sample, _| Some(sample.images.len())).unwrap_or(0).min(MOST_IMAGES);
+    let bytes = SizeBudget::image_share(ImageArea::Samples, of * count.max(1));
     (0..count)
         .map(|index| {
             let place = ImagePlace { index: index as u32, ..place };
-            let read = reread_image(fetch.source, fetch.found, place)?;
-            let small = fetch.small(&read, 448, bytes)?;
-            fetch.room.take_image(Shelf::Samples, small.uri.len()).then_some(small)
+            let read = reread_image(embedder.source, embedder.found, place)?;
+            let small = embedder.small(&read, 448, bytes)?;
+            embedder.budget.take_image(ImageArea::Samples, small.uri.len()).then_some(small)
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The answers and prompts of a set.
+//! The responses and prompts of a dataset.
 
 use pixtune_core::quality::{AnswerFormat, percent};
 use pixtune_core::text::grouped;
@@ -25,10 +25,10 @@ pub(in crate::report) fn texts(view: View<'_>) -> Section {
         texts.scripts.iter().map(|(script, count)| (script.as_str(), *count)).collect();
     scripts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
     let majority = texts.formats.majority().map_or(
-        "<p class=\"note\">No form is kept by nine in ten.</p>".to_owned(),
+        "<p class=\"note\">No format is used by nine of ten responses.</p>".to_owned(),
         |majority| {
             format!(
-                "<p class=\"note\">{} keep one form: {}.</p>",
+                "<p class=\"note\">{} have one format: {}.</p>",
                 percent(majority.share),
                 majority.format.in_words()
             )
@@ -38,12 +38,12 @@ pub(in crate::report) fn texts(view: View<'_>) -> Section {
         format!("{}{}", if distinct.is_exact() { "" } else { "about " }, grouped(distinct.count()))
     };
     let body = format!(
-        "<div class=\"two\"><div class=\"panel\"><h3>Forms of answers</h3>{}{majority}</div>\
-         <div class=\"panel\"><h3>Characters an answer</h3>{}{}</div>\
-         <div class=\"panel\"><h3>Most frequent answers, of {} different</h3>{}</div>\
+        "<div class=\"two\"><div class=\"panel\"><h3>Formats of responses</h3>{}{majority}</div>\
+         <div class=\"panel\"><h3>Characters per response</h3>{}{}</div>\
+         <div class=\"panel\"><h3>Most frequent responses, of {} different</h3>{}</div>\
          <div class=\"panel\"><h3>Most frequent prompts, of {} different</h3>{}</div>\
-         <div class=\"panel\"><h3>Languages of answers</h3>{}<p class=\"note\">By common words; short answers stay undecided.</p></div>\
-         <div class=\"panel\"><h3>Scripts of answers</h3>{}</div></div>",
+         <div class=\"panel\"><h3>Languages of responses</h3>{}<p class=\"note\">Detected by common words; short responses stay undecided.</p></div>\
+         <div class=\"panel\"><h3>Scripts of responses</h3>{}</div></div>",
         ranked("forms", &forms, texts.answers),
         histogram("characters", &[&texts.answer_characters], "characters", None),
         spread(&texts.answer_characters, "characters"),

@@ -1,4 +1,4 @@
-//! How long samples are, and what their tokens are.
+//! The length of samples, and their tokens by kind.
 
 use std::fmt::Write as _;
 
@@ -10,19 +10,19 @@ use crate::report::chart::{Limit, histogram};
 use crate::report::page::{Section, escape};
 
 pub(in crate::report) fn tokens(view: View<'_>) -> Section {
-    let (train, held_out) = (&view.found.train, &view.found.validation);
+    let (train, validation) = (&view.found.train, &view.found.validation);
     let mut all = train.lengths.clone();
-    all.merge(&held_out.lengths);
+    all.merge(&validation.lengths);
     let context = Limit { at: view.spec.context as u64, label: "context" };
-    let key = match held_out.samples {
+    let key = match validation.samples {
         0 => "",
         _ => {
             "<p class=\"note\"><span class=\"key a\"></span>train<span class=\"key b\"></span>validation</p>"
         }
     };
     let mut body = format!(
-        "<div class=\"panel\"><h3>Tokens a sample</h3>{}{key}{}",
-        histogram("tokens", &[&train.lengths, &held_out.lengths], "tokens", Some(context)),
+        "<div class=\"panel\"><h3>Tokens per sample</h3>{}{key}{}",
+        histogram("tokens", &[&train.lengths, &validation.lengths], "tokens", Some(context)),
         spread(&all, "tokens")
     );
     match all.above(view.spec.context as u64) {
@@ -39,18 +39,16 @@ pub(in crate::report) fn tokens(view: View<'_>) -> Section {
         let _ = write!(body, "<p class=\"note\">estimate: {}</p>", escape(why));
     }
     body.push_str("</div>");
-    let tokens = train.tokens + held_out.tokens;
-    let images = train.image_tokens + held_out.image_tokens;
-    let trained = train.trained_tokens + held_out.trained_tokens;
+    let tokens = train.tokens + validation.tokens;
+    let images = train.image_tokens + validation.image_tokens;
+    let trained = train.trained_tokens + validation.trained_tokens;
     let parts = [
         ("images", images, "b"),
         ("trained text", trained, "a"),
         ("other text", tokens.saturating_sub(images + trained), "c"),
     ];
     let share = |count: u64| count as f64 / tokens.max(1) as f64;
-    body.push_str(
-        "<div class=\"panel\"><h3>What the tokens are</h3><div class=\"stack\" data-chart=\"parts\">",
-    );
+    body.push_str("<div class=\"panel\"><h3>Tokens by kind</h3><div class=\"stack\" data-chart=\"parts\">");
     for (name, count, class) in parts {
         let _ = write!(
             body,

@@ -178,7 +178,7 @@ impl Case<'_> {
         let both = Checkpoint::formats(self.base.directory()).is_ok_and(|formats| formats.len() > 1);
         if both && matches!(server, Server::VllmHf | Server::VllmMistral) {
             warnings.push(
-                "the base's directory holds both formats: vLLM loads consolidated*.safetensors unless it is told otherwise \
+                "the base's directory holds both formats: vLLM loads consolidated*.safetensors unless its options choose otherwise \
                  (vLLM 0.33.0 default_loader.py)"
                     .to_owned(),
             );

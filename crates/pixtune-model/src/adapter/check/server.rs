@@ -114,7 +114,7 @@ impl Case<'_> {
         let rejected = |reason: String, source| Some(Answer::new(Verdict::Rejected, reason, source));
         let Some(config) = &self.adapter.config else {
             return rejected(
-                "vLLM looks for adapter_config.json and adapter_model.safetensors".to_owned(),
+                "vLLM reads adapter_config.json and adapter_model.safetensors".to_owned(),
                 VLLM_LOAD,
             );
         };
@@ -224,7 +224,7 @@ impl Case<'_> {
         if self.dialect().is_peft() {
             return Answer::new(
                 Verdict::Ignored,
-                "it looks for names such as layers.0.attention.wq, and passes over peft's in silence",
+                "it reads names such as layers.0.attention.wq and skips peft's without a warning",
                 MI_LOAD,
             );
         }
@@ -246,7 +246,7 @@ impl Case<'_> {
 
     pub(super) fn peft_refusal(&self, server: Server) -> Option<Answer> {
         let Some(config) = &self.adapter.config else {
-            let reason = "peft looks for adapter_config.json and adapter_model.safetensors";
+            let reason = "peft reads adapter_config.json and adapter_model.safetensors";
             return Some(Answer::new(Verdict::Rejected, reason, "peft 0.21.2 config.py from_pretrained"));
         };
         let found = fit::candidates(self.base).any(|module| config.targets(&module.path(live(server))));

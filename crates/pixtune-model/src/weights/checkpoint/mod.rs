@@ -221,17 +221,19 @@ impl Checkpoint {
         let mut damage = |text: &str| self.config.notes.push(Note { damage: true, text: text.to_owned() });
         match (said.tied, head) {
             (Some(true), true) => damage(
-                "the embedding is said to be tied, and there is a tensor for the output: it has to equal the embedding",
+                "the configuration ties the output to the embedding, and there is a tensor for the output: the two must be equal",
             ),
             (None, false) => {
-                damage("the output has no tensor and nothing says that it is tied: taken as tied");
+                damage(
+                    "the output has no tensor, and the configuration does not tie it to the embedding: it is treated as tied",
+                );
             }
             _ => {}
         }
         self.config.tied = !head && said.tied != Some(false);
         let biases = [Module::ProjectorIn, Module::ProjectorOut].map(has_bias);
         if biases == [true, true] && said.bias == Some(false) {
-            damage("the projector is said to have no biases, and has them");
+            damage("the configuration gives the projector no biases, and there are tensors for them");
         }
         match biases {
             [true, true] => self.config.projector.bias = true,

@@ -165,7 +165,7 @@ pub enum ConfigError {
         key: String,
     },
     /// A key has a value that cannot be.
-    #[error("`{}` says `{key}` is {found}; {wants} is needed", path.display())]
+    #[error("`{}` has {found} as `{key}`; it must be {wants}", path.display())]
     Value {
         /// Which file.
         path: PathBuf,
@@ -177,7 +177,7 @@ pub enum ConfigError {
         wants: String,
     },
     /// The model is of a kind that pixtune does not handle.
-    #[error("`{}` is of a model that pixtune does not handle: {what}", path.display())]
+    #[error("`{}` is of a model that pixtune does not support: {what}", path.display())]
     Unsupported {
         /// Which file.
         path: PathBuf,
@@ -240,7 +240,7 @@ fn check(config: &ModelConfig, keys: &keys::Keys<'_>) -> Result<(), ConfigError>
         return Err(keys.wrong(
             "head_dim of the vision encoder",
             vision.head_dim,
-            "a multiple of four, because half of it turns with the row and half with the column,",
+            "a multiple of four, because half of it rotates by the row and half by the column,",
         ));
     }
     Ok(())

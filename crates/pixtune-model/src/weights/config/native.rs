@@ -68,8 +68,8 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
     if rope_theta.is_none() {
         notes.push(Note {
             damage: true,
-            text: "params.json has no rope_theta: mistral-inference takes 1000000, mistral-finetune 10000; 1000000 is \
-                   taken here"
+            text: "params.json has no rope_theta: mistral-inference uses 1000000, mistral-finetune 10000; pixtune uses \
+                   1000000"
                 .to_owned(),
         });
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_core::text::counted;
 use pixtune_files::LockError;
 
 use crate::weights::config::ConfigError;
@@ -11,7 +12,7 @@ use crate::weights::safetensors::SafetensorsError;
 
 /// Why a checkpoint could not be written.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what its variant and fields are")]
+#[expect(missing_docs, reason = "each message explains its variant and fields")]
 pub enum ConvertError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -19,13 +20,13 @@ pub enum ConvertError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("`{}` is the source as well", path.display())]
+    #[error("`{}` is also the source", path.display())]
     SamePlace { path: PathBuf },
     #[error("`{}` contains the source `{}`", path.display(), source_path.display())]
     Contains { path: PathBuf, source_path: PathBuf },
     #[error("`{}` exists and is not empty", path.display())]
     Exists { path: PathBuf },
-    #[error("`{}` was not written by pixtune: it holds no conversion_report.json, and is left alone", path.display())]
+    #[error("`{}` was not written by pixtune (it has no conversion_report.json) and is not replaced", path.display())]
     Foreign { path: PathBuf },
     #[error("`{}` is not a directory", path.display())]
     NotADirectory { path: PathBuf },
@@ -34,23 +35,23 @@ pub enum ConvertError {
     #[error("`{}` is of another model than the source:{problems}", path.display())]
     OtherBase { path: PathBuf, problems: Problems },
     #[error(
-        "the vocabulary of `{}` has {tokens} tokens, and the model has {rows}: resized embeddings cannot be served \
-         with it", path.display()
+        "the vocabulary of `{}` has {}, the model {rows}: a model with resized embeddings cannot be served with it",
+        path.display(), counted(*tokens as u64, "token")
     )]
     Vocabulary { path: PathBuf, tokens: usize, rows: usize },
-    #[error("`{}` is no tokenizer that can be used: {why}", path.display())]
+    #[error("the tokenizer `{}` cannot be used: {why}", path.display())]
     Tokenizer { path: PathBuf, why: String },
     #[error(
-        "`{name}` differs from the embedding it is said to be tied to: programs would disagree which one counts"
+        "`{name}` differs from the embedding that the configuration ties it to: programs would disagree on which to use"
     )]
     TiedHeadDiffers { name: String },
-    #[error("a head of `{name}` has {bytes} bytes; no model has such heads")]
+    #[error("`{name}` has heads of {}, more than any supported model", counted(*bytes, "byte"))]
     HeadTooLarge { name: String, bytes: u64 },
     #[error("the tensors together are larger than any file")]
     TooLarge,
     #[error("`{name}` could not be changed: {source}")]
     Change { name: String, source: super::ChangeError },
-    #[error("what was written reads back otherwise than the source:{problems}")]
+    #[error("the output does not equal the source when read back:{problems}")]
     Verify { problems: Problems },
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, members, object};
+use pixtune_core::text::counted;
 use pixtune_core::tokens::tekken::Tekken;
 
 use super::output::OutputDirectory;
@@ -177,7 +178,7 @@ fn read_tekken(path: &Path) -> Result<Tekken, ConvertError> {
     let wrong = |why: String| ConvertError::Tokenizer { path: path.to_owned(), why };
     let length = fs::metadata(path).map_err(read)?.len();
     if length > MAX_TOKENIZER {
-        return Err(wrong(format!("it has {length} bytes")));
+        return Err(wrong(format!("it has {}, more than any tokenizer", counted(length, "byte"))));
     }
     Tekken::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
 }

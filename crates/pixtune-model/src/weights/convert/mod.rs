@@ -191,7 +191,10 @@ fn open_source(options: &Options, warnings: &mut Vec<String>) -> Result<Checkpoi
         return Ok(Checkpoint::open(&options.source)?);
     }
     let from = options.to.other();
-    warnings.push(format!("the source holds both formats; {}'s weights are converted", from.as_str()));
+    warnings.push(format!(
+        "the source contains both formats; the weights in the {} format are converted",
+        from.as_str()
+    ));
     Ok(Checkpoint::open_as(&options.source, from)?)
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use pixtune_core::json::{self, Value};
+use pixtune_core::text::{counted, counted_as};
 use pixtune_files::direct::DirectFile;
 
 use crate::weights::dtype::Dtype;
@@ -45,13 +46,13 @@ pub struct Header {
 
 /// What is wrong with a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what its variant is")]
+#[expect(missing_docs, reason = "each message explains its variant")]
 pub enum HeaderError {
-    #[error("it has {found} bytes; a safetensors file has at least 10")]
+    #[error("it has {}; a safetensors file has at least 10", counted(*found, "byte"))]
     TooShort { found: u64 },
-    #[error("its header claims {claimed} bytes, and the file has {file}")]
+    #[error("its header claims {}, the file has {file}", counted(*claimed, "byte"))]
     Truncated { claimed: u64, file: u64 },
-    #[error("its header claims {claimed} bytes; {MAX_HEADER} are the limit")]
+    #[error("its header claims {}; the limit is {MAX_HEADER}", counted(*claimed, "byte"))]
     TooLong { claimed: u64 },
     #[error("its header is not UTF-8")]
     NotUtf8,
@@ -59,19 +60,19 @@ pub enum HeaderError {
     NotJson { source: json::SyntaxError },
     #[error("its header is {found}, not an object")]
     NotObject { found: &'static str },
-    #[error("`__metadata__` maps text to text, and here it does not")]
+    #[error("`__metadata__` is not an object of strings")]
     Metadata,
-    #[error("`{name}` stands twice in the header")]
+    #[error("`{name}` is in the header twice")]
     Duplicate { name: String },
     #[error("`{name}` needs `dtype`, `shape` and `data_offsets`, each once, and nothing else")]
     Fields { name: String },
     #[error("`{name}` has the unknown dtype `{dtype}`")]
     UnknownDtype { name: String, dtype: String },
-    #[error("`{name}` has a shape that is no list of sizes, or is too large for any memory")]
+    #[error("the shape of `{name}` is not a list of sizes, or is too large for any memory")]
     Shape { name: String },
-    #[error("`{name}` has data_offsets that are no two positions in order")]
+    #[error("the data_offsets of `{name}` are not two offsets in order")]
     Offsets { name: String },
-    #[error("`{name}` spans {spans} bytes, but {dtype} of shape {shape:?} has {needs}")]
+    #[error("`{name}` spans {}, but {dtype} of shape {shape:?} has {needs}", counted(*spans, "byte"))]
     Size { name: String, spans: u64, dtype: Dtype, shape: Vec<usize>, needs: u64 },
     #[error(
         "`{name}` ends at byte {end} of the data, which has {data}: the file is cut off or the header is wrong"
@@ -79,9 +80,9 @@ pub enum HeaderError {
     OutOfFile { name: String, end: u64, data: u64 },
     #[error("`{name}` and `{other}` share bytes")]
     Overlap { name: String, other: String },
-    #[error("{bytes} bytes before `{name}` belong to no tensor")]
+    #[error("{} to no tensor before `{name}`", counted_as(*bytes, "byte belongs", "bytes belong"))]
     Hole { name: String, bytes: u64 },
-    #[error("the last {bytes} bytes of the file belong to no tensor")]
+    #[error("{} to no tensor at the end of the file", counted_as(*bytes, "byte belongs", "bytes belong"))]
     Trailing { bytes: u64 },
 }
 

@@ -106,7 +106,7 @@ pub(super) fn show(ui: &Ui, progress: Progress) {
     ui.moved(what, progress.done, progress.total);
 }
 
-/// What was done, on one screen.
+/// A summary of the conversion.
 fn summary(report: &Report, target: &str) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
@@ -116,7 +116,7 @@ fn summary(report: &Report, target: &str) -> String {
     line(
         "tensors",
         format!(
-            "{} ({}), {}, {} renamed, {} with rows moved",
+            "{} ({}), {}, {} renamed, {} permuted",
             grouped(report.tensors),
             dtypes.join(", "),
             bytes(report.bytes),
@@ -137,14 +137,14 @@ fn summary(report: &Report, target: &str) -> String {
         line("carried over", shortened(&report.carried));
     }
     for [key, value] in &report.left_out {
-        line("left out", format!("{key}: {value}"));
+        line("dropped", format!("{key}: {value}"));
     }
     out.push_str(&not_finite(report));
     out.push_str(&verified(report));
     out
 }
 
-/// Tensors with values that are no numbers.
+/// Tensors with values that are not finite.
 pub(super) fn not_finite(report: &Report) -> String {
     let line = |found: &NotFinite| {
         let (nan, infinite) = (counted(found.nan, "NaN"), infinities(found.infinite));
@@ -153,12 +153,12 @@ pub(super) fn not_finite(report: &Report) -> String {
     report.not_finite.iter().map(line).collect()
 }
 
-/// What reading back came to.
+/// The result of reading back.
 pub(super) fn verified(report: &Report) -> String {
     let Some(verified) = &report.verified else { return String::new() };
     let how = match report.merged {
-        Some(_) => "read back and equal to what the source and the adapter give",
-        None => "read back through the inverse map and equal to the source",
+        Some(_) => "read back and equal to the merged source and adapter",
+        None => "read back and equal to the source",
     };
     let tensors = counted(verified.tensors, "tensor");
     format!("{:<16}{tensors} {how}, BLAKE3 {}\n", "verified", &verified.blake3[..16])

@@ -76,12 +76,12 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
         None if text.rope_theta == 1e9 => out.default(
             &["text_config", "max_position_embeddings"],
             whole(1_024_000),
-            "what transformers' converter writes for Pixtral; params.json does not say it",
+            "what transformers' converter writes for Pixtral; params.json does not have it",
         ),
         None => out.default(
             &["text_config", "max_position_embeddings"],
             whole(131_072),
-            "the context Mistral documents; params.json does not say it",
+            "the context Mistral documents; params.json does not have it",
         ),
     }
     out.default(&["text_config", "attention_dropout"], number(0.0), ARCHITECTURE);

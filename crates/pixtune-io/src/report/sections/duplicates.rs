@@ -1,4 +1,4 @@
-//! What stands twice, what looks the same, and what contradicts.
+//! Duplicates, near-duplicates and conflicting labels.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,9 +11,9 @@ use pixtune_core::strict::BorrowedSample;
 use pixtune_core::text::{counted_as, grouped};
 
 use super::{View, place};
-use crate::report::fetch::{Fetch, Showing};
+use crate::report::budget::{ImageArea, SizeBudget};
+use crate::report::embed::{Embedder, Showing};
 use crate::report::page::{Section, escape_start};
-use crate::report::room::{Room, Shelf};
 use crate::survey::{ImagePlace, NearDuplicates, NearGroup, NearImageGroup, NearTextGroup, Pairs};
 
 /// So many groups, members of each (images and texts), and pairs of a kind are shown.
@@ -22,17 +22,13 @@ const MEMBERS: usize = 6;
 const TEXTS: usize = 4;
 const PAIRS: usize = 8;
 
-pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section {
+pub(in crate::report) fn duplicates(view: View<'_>, embedder: &mut Embedder<'_>) -> Section {
     let together = &view.found.together;
-    let repeated = if view.source.files.is_empty() {
-        "files with the bytes of another"
-    } else {
-        "samples that stand twice"
-    };
+    let repeated = if view.source.files.is_empty() { "identical files" } else { "duplicate samples" };
     let kinds = [
-        (&together.contradictions, "samples with the images and prompt of another and another answer"),
-        (&together.shared_samples, "samples on both sides of the split"),
-        (&together.shared_images, "images on both sides of the split"),
+        (&together.contradictions, "samples with the same images and prompt but conflicting labels"),
+        (&together.shared_samples, "samples in both splits"),
+        (&together.shared_images, "images in both splits"),
         (&together.repeated, repeated),
     ];
     let images: usize =
@@ -40,51 +36,53 @@ pub(in crate::report) fn alike(view: View<'_>, fetch: &mut Fetch<'_>) -> Section
     let pairs: usize = kinds.iter().map(|(pairs, _)| 2 * pairs.first.len().min(PAIRS)).sum();
     let texts: usize =
         together.near_texts.first.iter().take(GROUPS).map(|group| group.members.len().min(TEXTS)).sum();
-    let bytes = Room::image_share(Shelf::NearDuplicates, images + pairs + texts);
+    let bytes = SizeBudget::image_share(ImageArea::Duplicates, images + pairs + texts);
     let mut body = String::new();
-    near(view, bytes, fetch, &mut body);
-    near_texts(view, bytes, fetch, &mut body);
+    near(view, bytes, embedder, &mut body);
+    near_texts(view, bytes, embedder, &mut body);
     for (pairs, what) in kinds {
         if pairs.count > 0 {
             let _ = write!(body, "<div class=\"panel\"><h3>{} {what}</h3>", grouped(pairs.count));
-            listed(view, pairs, bytes, fetch, &mut body);
+            listed(view, pairs, bytes, embedder, &mut body);
             body.push_str("</div>");
         }
     }
     if body.is_empty() {
-        body.push_str("<div class=\"panel\"><p><span class=\"tag ok\">none</span> Nothing stands twice, and nothing contradicts.</p></div>");
+        body.push_str("<div class=\"panel\"><p><span class=\"tag ok\">none</span> No duplicates and no conflicting labels.</p></div>");
     }
     Section { id: "alike", title: "Duplicates and conflicts", body }
 }
 
-fn near(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+fn near(view: View<'_>, bytes: usize, embedder: &mut Embedder<'_>, body: &mut String) {
     let near = &view.found.together.near;
     let note = format!(
-        "The same image encoded, scaled, brightened or cut a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, and a look at the pixels. Distances are from the first of a group."
+        "The same image re-encoded, resized, brightened or cropped a little: perceptual hashes that differ in at most {DISTANCE} of 64 bits, confirmed by comparing pixels. Distances are to the first image of a group."
     );
     let heading = format!(
-        "{} of different files that show the same, {} in all",
+        "{} of near-duplicate images, {} in total",
         counted_as(near.groups, "group", "groups"),
         counted_as(near.members, "image", "images")
     );
-    panel(near, "near", (&heading, &note), body, |group, body| members(group, bytes, fetch, body));
+    panel(near, "near", (&heading, &note), body, |group, body| members(group, bytes, embedder, body));
 }
 
-fn near_texts(view: View<'_>, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+fn near_texts(view: View<'_>, bytes: usize, embedder: &mut Embedder<'_>, body: &mut String) {
     let near = &view.found.together.near_texts;
     let note = format!(
-        "Prompt and answer share about {:.0} % of their runs of three words or more, and so do the answers alone. Shares are with the first of a group; words that a text adds are marked.",
+        "Prompt and response share about {:.0} % of their sequences of three words, and so do the responses alone. Similarities are to the first text of a group; words that are not in it are marked.",
         SIMILAR * 100.0
     );
     let heading = format!(
-        "{} of different texts that nearly say the same, {} in all",
+        "{} of near-duplicate texts, {} in total",
         counted_as(near.groups, "group", "groups"),
         counted_as(near.members, "text", "texts")
     );
-    panel(near, "near-texts", (&heading, &note), body, |group, body| texts(view, group, bytes, fetch, body));
+    panel(near, "near-texts", (&heading, &note), body, |group, body| {
+        texts(view, group, bytes, embedder, body)
+    });
 }
 
-/// Groups below a heading and a note; leaks and what is not shown are told.
+/// Groups below a heading and a note, with the number of leaks and of groups that are not shown.
 fn panel<Member>(
     alike: &NearDuplicates<Member>,
     chart: &str,
@@ -102,14 +100,14 @@ fn panel<Member>(
     if alike.across > 0 {
         let _ = write!(
             body,
-            "<p><span class=\"tag error\">leak</span> {} on both sides of the split</p>",
-            counted_as(alike.across, "group stands", "groups stand")
+            "<p><span class=\"tag error\">leak</span> {} in both splits</p>",
+            counted_as(alike.across, "group is", "groups are")
         );
     }
     for group in alike.first.iter().take(GROUPS) {
         body.push_str("<div class=\"group\">");
         if group.across {
-            body.push_str("<p><span class=\"tag error\">on both sides</span></p>");
+            body.push_str("<p><span class=\"tag error\">in both splits</span></p>");
         }
         show(group, body);
         body.push_str("</div>");
@@ -121,34 +119,40 @@ fn panel<Member>(
     body.push_str("</div>");
 }
 
-fn members(group: &NearImageGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
+fn members(group: &NearImageGroup, bytes: usize, embedder: &mut Embedder<'_>, body: &mut String) {
     body.push_str("<div class=\"grid\">");
     for (index, member) in group.members.iter().take(MEMBERS).enumerate() {
-        let told = match index {
+        let label = match index {
             0 => "the first".to_owned(),
             _ if member.same_pixels => "the same pixels".to_owned(),
             _ => format!("distance {}", member.distance),
         };
-        let below = format!("<b>{told}</b><br>{} × {}", member.size.0, member.size.1);
-        let showing = Showing { shelf: Shelf::NearDuplicates, side: 160, bytes, below: &below, about: &told };
-        body.push_str(&fetch.image(member.place, showing));
+        let below = format!("<b>{label}</b><br>{} × {}", member.size.0, member.size.1);
+        let showing = Showing { area: ImageArea::Duplicates, side: 160, bytes, below: &below, about: &label };
+        body.push_str(&embedder.image(member.place, showing));
     }
     body.push_str("</div>");
     more_of_group(group, MEMBERS, body);
 }
 
-fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
-    let showing = Showing { shelf: Shelf::NearDuplicates, side: 120, bytes, below: "", about: "" };
-    let said = |line, fetch: &Fetch<'_>| {
-        fetch.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default()
+fn texts(
+    view: View<'_>,
+    group: &NearTextGroup,
+    bytes: usize,
+    embedder: &mut Embedder<'_>,
+    body: &mut String,
+) {
+    let showing = Showing { area: ImageArea::Duplicates, side: 120, bytes, below: "", about: "" };
+    let said = |line, embedder: &Embedder<'_>| {
+        embedder.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default()
     };
     let mut first = String::new();
     body.push_str("<div class=\"texts\">");
     for (index, member) in group.members.iter().take(TEXTS).enumerate() {
         let line = member.place;
-        let shown = fetch.image(ImagePlace { line, index: 0 }, showing);
-        let text = said(line, fetch);
-        let told = match (index, member.same_images) {
+        let shown = embedder.image(ImagePlace { line, index: 0 }, showing);
+        let text = said(line, embedder);
+        let label = match (index, member.same_images) {
             (0, _) => "the first".to_owned(),
             (_, true) => format!("{} % the same", member.similarity),
             (_, false) => format!("{} % the same, other images", member.similarity),
@@ -156,7 +160,7 @@ fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<
         let marked = if index == 0 { escape_start(&text, SHOWN) } else { what_is_new(&first, &text) };
         let _ = write!(
             body,
-            "<div><p><b>{told}</b> {}</p>{shown}<p class=\"soft\">{marked}</p></div>",
+            "<div><p><b>{label}</b> {}</p>{shown}<p class=\"soft\">{marked}</p></div>",
             place(view, line)
         );
         if index == 0 {
@@ -170,7 +174,7 @@ fn texts(view: View<'_>, group: &NearTextGroup, bytes: usize, fetch: &mut Fetch<
 fn more_of_group<Member>(group: &NearGroup<Member>, shown: usize, body: &mut String) {
     if group.count > shown as u64 {
         let more = grouped(group.count - shown as u64);
-        let _ = write!(body, "<p class=\"more\">… and {more} more of this group</p>");
+        let _ = write!(body, "<p class=\"more\">… and {more} more in this group</p>");
     }
 }
 
@@ -209,13 +213,13 @@ fn what_is_new(first: &str, text: &str) -> String {
     out
 }
 
-fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, fetch: &mut Fetch<'_>, body: &mut String) {
-    let showing = Showing { shelf: Shelf::NearDuplicates, side: 160, bytes, below: "", about: "" };
+fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, embedder: &mut Embedder<'_>, body: &mut String) {
+    let showing = Showing { area: ImageArea::Duplicates, side: 160, bytes, below: "", about: "" };
     for (one, other) in pairs.first.iter().take(PAIRS) {
         body.push_str("<div class=\"pair\">");
         for line in [*one, *other] {
-            let shown = fetch.image(ImagePlace { line, index: 0 }, showing);
-            let said = fetch.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default();
+            let shown = embedder.image(ImagePlace { line, index: 0 }, showing);
+            let said = embedder.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default();
             let _ = write!(
                 body,
                 "<div>{shown}<p class=\"soft\">{} {}</p></div>",
@@ -254,8 +258,8 @@ mod tests {
     fn words_that_a_text_adds_are_marked_also_far_behind() {
         assert_eq!(what_is_new("a cat sat", "a <b> cat"), "a <mark>&lt;b&gt;</mark> cat ");
         let long = "word ".repeat(1000);
-        let told = what_is_new(&long, &(long.clone() + "else"));
-        assert_eq!(told, format!("… {}<mark>else</mark> ", "word ".repeat(12)));
+        let label = what_is_new(&long, &(long.clone() + "else"));
+        assert_eq!(label, format!("… {}<mark>else</mark> ", "word ".repeat(12)));
         assert!(what_is_new("", &long).chars().count() < 3000);
         assert_eq!(what_is_new("", ""), "");
     }

@@ -1,14 +1,14 @@
-//! Reading again what was picked: images as small JPEGs.
+//! Samples and images of the dataset, reread for the page; images become small JPEGs.
 
 use std::path::Path;
 
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict::BorrowedSample;
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::{Grid, grid};
 
+use super::budget::{ImageArea, SizeBudget};
 use super::page::{escape, escape_short, escape_start};
-use super::room::{Room, Shelf};
 use crate::base64;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
@@ -26,29 +26,29 @@ pub(super) struct Thumbnail {
     pub(super) grid: Grid,
 }
 
-/// Fetches from the files of a source.
-pub(super) struct Fetch<'s> {
+/// Rereads samples and images, and embeds images within the size budget.
+pub(super) struct Embedder<'s> {
     pub(super) source: &'s Source,
     pub(super) found: &'s Survey,
     pub(super) spec: &'s ModelSpec,
-    pub(super) room: Room,
+    pub(super) budget: SizeBudget,
 }
 
 /// How an image is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Showing<'t> {
-    pub(super) shelf: Shelf,
+    pub(super) area: ImageArea,
     /// The longer side in pixels.
     pub(super) side: u32,
     /// How many bytes it may take.
     pub(super) bytes: usize,
-    /// What stands below it, as HTML; without it, its size.
+    /// The caption, as HTML; its size by default.
     pub(super) below: &'t str,
-    /// What else is said of it where it is large.
+    /// A further note for the enlarged view.
     pub(super) about: &'t str,
 }
 
-impl Fetch<'_> {
+impl Embedder<'_> {
     /// Does something with the sample of a line; `None` where the file has changed since the survey.
     pub(super) fn sample<T>(
         &self,
@@ -64,7 +64,7 @@ impl Fetch<'_> {
         if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
     }
 
-    /// An image that opens large, with its patches; nothing where it cannot be read again or there is no room.
+    /// An image that opens large, with its patches; nothing where it cannot be read again or there is no budget.
     pub(super) fn image(&mut self, place: ImagePlace, showing: Showing<'_>) -> String {
         let Some(bytes) = reread_image(self.source, self.found, place) else { return String::new() };
         let Some(Thumbnail { uri, size, grid }) = self.small(&bytes, showing.side, showing.bytes) else {
@@ -72,13 +72,13 @@ impl Fetch<'_> {
         };
         let name = self.name(place.line);
         let about = format!(
-            " · {} × {} pixels · {} × {} patches, {} tokens{}{}",
+            " · {} × {} pixels · {} × {} patches, {}{}{}",
             grouped(u64::from(size.0)),
             grouped(u64::from(size.1)),
             grid.columns,
             grid.rows,
-            grouped(grid.tokens() as u64),
-            if grid.shrunk { ", shrunk by the model" } else { "" },
+            counted(grid.tokens() as u64, "token"),
+            if grid.shrunk { ", downscaled by the model" } else { "" },
             if showing.about.is_empty() { String::new() } else { format!(" · {}", showing.about) }
         );
         let size = format!("{} × {}", size.0, size.1);
@@ -92,7 +92,7 @@ impl Fetch<'_> {
             if showing.below.is_empty() { &size } else { showing.below },
             escape_start(&name, 60)
         );
-        if self.room.take_image(showing.shelf, html.len()) { html } else { String::new() }
+        if self.budget.take_image(showing.area, html.len()) { html } else { String::new() }
     }
 
     /// The image in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,

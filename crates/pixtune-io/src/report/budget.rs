@@ -1,42 +1,42 @@
-//! How much a page may hold, so that it stays below 5 MB for any set: every part has its share.
+//! The size budget of a page, which stays below 5 MB for any dataset: every part has its share.
 
-/// Bytes of the lists of places, names and texts.
+/// Bytes of the lists of locations, names and texts.
 const LISTS: usize = 500_000;
 /// Bytes of the conversations in the browser of samples, without their images.
 const STREAMS: usize = 700_000;
-/// Bytes of images, with what is said of each: in the browser of samples, among the worst, side by side, and by
-/// chance.
+/// Bytes of images with their captions: in the browser of samples, among the worst, among duplicates, and in the
+/// gallery.
 const IMAGES: [usize; 4] = [1_200_000, 800_000, 700_000, 750_000];
 
 /// A part of a page that shows images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shelf {
+pub(super) enum ImageArea {
     /// The browser of samples.
     Samples,
     /// The worst by each score.
     Worst,
     /// Side by side.
-    NearDuplicates,
+    Duplicates,
     /// A choice by chance.
     Gallery,
 }
 
-/// What is left of the room.
+/// The bytes that are left.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct SizeBudget {
     lists: usize,
     streams: usize,
     images: [usize; 4],
-    /// Images that were left out.
-    pub(super) images_left_out: u64,
+    /// Images that did not fit.
+    pub(super) images_omitted: u64,
 }
 
-impl Room {
-    pub(super) fn new() -> Room {
-        Room { lists: LISTS, streams: STREAMS, images: IMAGES, images_left_out: 0 }
+impl SizeBudget {
+    pub(super) fn new() -> SizeBudget {
+        SizeBudget { lists: LISTS, streams: STREAMS, images: IMAGES, images_omitted: 0 }
     }
 
-    /// Adds as many of the rows as there is room for, at most `most`; how many of `total` are missing is told.
+    /// Adds as many of the rows as fit, at most `most`, and the number of those of `total` that are missing.
     pub(super) fn list(
         &mut self,
         out: &mut String,
@@ -63,19 +63,19 @@ impl Room {
         self.streams / samples.max(1)
     }
 
-    /// Bytes that each of so many images of a shelf may take.
-    pub(super) fn image_share(shelf: Shelf, images: usize) -> usize {
-        IMAGES[shelf as usize] / images.max(1)
+    /// Bytes that each of so many images of a area may take.
+    pub(super) fn image_share(area: ImageArea, images: usize) -> usize {
+        IMAGES[area as usize] / images.max(1)
     }
 
-    /// Whether there is room for so many bytes of an image; they are taken then.
-    pub(super) fn take_image(&mut self, shelf: Shelf, bytes: usize) -> bool {
-        let left = &mut self.images[shelf as usize];
+    /// Takes so many bytes for an image if they are left; whether they were.
+    pub(super) fn take_image(&mut self, area: ImageArea, bytes: usize) -> bool {
+        let left = &mut self.images[area as usize];
         let fits = bytes <= *left;
         if fits {
             *left -= bytes;
         } else {
-            self.images_left_out += 1;
+            self.images_omitted += 1;
         }
         fits
     }
@@ -86,23 +86,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_end_where_the_room_ends_and_say_so() {
-        let mut room = Room::new();
+    fn lists_end_with_the_budget_and_count_the_rest() {
+        let mut budget = SizeBudget::new();
         let mut out = String::new();
         let missing = |count: u64| format!("[{count} more]");
-        room.list(&mut out, (3, 9), (0..9).map(|n| n.to_string()), missing);
+        budget.list(&mut out, (3, 9), (0..9).map(|n| n.to_string()), missing);
         assert_eq!(out, "012[6 more]");
         out.clear();
-        room.list(&mut out, (9, 9), (0..9).map(|_| "x".repeat(100_000)), missing);
+        budget.list(&mut out, (9, 9), (0..9).map(|_| "x".repeat(100_000)), missing);
         assert_eq!((out.len(), out.ends_with("[5 more]")), (400_008, true));
     }
 
     #[test]
-    fn all_shares_together_leave_room_for_the_frame() {
+    fn shares_leave_space_for_the_frame() {
         assert!(LISTS + STREAMS + IMAGES.iter().sum::<usize>() < 4_900_000);
-        let mut room = Room::new();
-        assert!(room.take_image(Shelf::Worst, 700_000));
-        assert!(!room.take_image(Shelf::Worst, 200_000) && room.take_image(Shelf::NearDuplicates, 200_000));
-        assert_eq!(room.images_left_out, 1);
+        let mut budget = SizeBudget::new();
+        assert!(budget.take_image(ImageArea::Worst, 700_000));
+        assert!(
+            !budget.take_image(ImageArea::Worst, 200_000)
+                && budget.take_image(ImageArea::Duplicates, 200_000)
+        );
+        assert_eq!(budget.images_omitted, 1);
     }
 }
