@@ -221,7 +221,7 @@ fn texts(texts: &TextSurvey) -> impl ToJson {
             .map(|format| (format.as_str(), texts.formats.count(format)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        out.field("formats", members(formats.into_iter()));
+        out.field("formats", members(formats));
         let majority = texts.formats.majority().map(|majority| {
             object(move |out| {
                 out.field("format", majority.format.as_str()).field("share", fixed(majority.share, 4));

@@ -46,7 +46,7 @@ fn configurations_that_are_wrong_are_refused() {
     refused(&config("\"r\": 4", "\"r\": \"4\""), "`r` is \"4\", not a whole number");
     refused(&config("\"r\": 4", "\"r\": true"), "`r` is true, not a whole number");
     refused(&config("\"r\": 4,", ""), "`r` is missing");
-    refused(&config("\"r\": 4,", "\"r\": 4, \"r\": 8,"), "`r` stands twice");
+    refused(&config("\"r\": 4,", "\"r\": 4, \"r\": 8,"), "`r` is there twice");
     refused(&config("\"lora_alpha\": 6", "\"lora_alpha\": NaN"), "`lora_alpha` is NaN, not a finite number");
     refused(&config("\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\""), "`peft_type` is \"IA3\"");
     refused(
@@ -90,7 +90,7 @@ fn adapters_of_another_base_are_refused_with_their_shapes() {
 fn ranks_that_disagree_are_refused() {
     refused_later(
         &config("\"r\": 4", "\"r\": 8"),
-        "`model.language_model.layers.0.self_attn.q_proj` has rank 4, and adapter_config.json says 8",
+        "`model.language_model.layers.0.self_attn.q_proj` has rank 4, and adapter_config.json gives 8",
     );
     let adapter = Copy::of("lora_all");
     adapter.rewrite("adapter_model.safetensors", |mut stored| {
@@ -159,7 +159,7 @@ fn names_of_two_dialects_in_one_file_are_refused() {
 fn a_directory_with_two_adapters_is_refused_unless_one_is_asked_for() {
     let adapter = Copy::of("lora_all");
     fs::copy(fixture("native_lora_all/lora.safetensors"), adapter.path("lora.safetensors")).unwrap();
-    refused(&adapter, "holds two adapters");
+    refused(&adapter, "contains two adapters");
     let opened = Adapter::open(adapter.directory.path(), Some(Dialect::Mistral)).unwrap();
     assert_eq!(opened.dialect, Dialect::Mistral);
     assert_eq!(opened.warnings, ["`adapter_model.safetensors` is in the same directory and is not read"]);
@@ -171,7 +171,7 @@ fn a_directory_with_weights_beside_the_adapter_is_told() {
     fs::write(adapter.path("consolidated.safetensors"), "").unwrap();
     let opened = Adapter::open(adapter.directory.path(), None).unwrap();
     assert_eq!(opened.warnings.len(), 1);
-    assert!(opened.warnings[0].contains("may load them and no adapter"), "{:?}", opened.warnings);
+    assert!(opened.warnings[0].contains("may load them without the adapter"), "{:?}", opened.warnings);
 }
 
 #[test]
@@ -202,16 +202,16 @@ fn targets_that_would_destroy_a_source_are_refused() {
     assert!(text(&error).contains("exists and is not empty"), "{error}");
     let target = adapter.directory.path().to_str().unwrap();
     let error = place.convert(adapter.directory.path(), Dialect::Mistral, target, None).unwrap_err();
-    assert!(text(&error).contains("is the source as well"), "{error}");
+    assert!(text(&error).contains("is also the source"), "{error}");
     let error = place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, target).unwrap_err();
-    assert!(text(&error).contains("is the source as well"), "{error}");
+    assert!(text(&error).contains("is also the source"), "{error}");
 }
 
 #[test]
 fn what_names_alone_do_not_tell_has_to_be_said() {
     refused(
         &config("\"r\": 4", "\"pixtune_dialect\": \"klingon\", \"r\": 4"),
-        "says `pixtune_dialect` is \"klingon\"",
+        "sets `pixtune_dialect` to \"klingon\"",
     );
     let opened = Adapter::open(&fixture("lora_all"), Some(Dialect::VllmConsolidated)).unwrap();
     assert_eq!(opened.dialect, Dialect::VllmConsolidated);

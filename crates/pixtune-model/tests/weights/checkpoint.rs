@@ -212,23 +212,19 @@ fn configurations_that_contradict_themselves_or_are_of_others_are_refused() {
         copy.edit("config.json", from, to);
         refused(copy.directory.path(), message);
     };
-    check(
-        "\"rope_theta\": 10000.0\n",
-        "\"rope_theta\": 20000.0\n",
-        "says `vision_config.rope_theta` is `20000`",
-    );
+    check("\"rope_theta\": 10000.0\n", "\"rope_theta\": 20000.0\n", "`vision_config.rope_theta` is `20000`");
     check("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "are of type `yarn`");
     check("\"model_type\": \"mistral\"", "\"model_type\": \"llama\"", "`text_config.model_type` is `llama`");
     check("\"model_type\": \"mistral\"", "\"model_type\": \"ministral3\"", "Ministral 3");
     check("\"model_type\": \"llava\"", "\"model_type\": \"idefics3\"", "`model_type` is `idefics3`");
-    check("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "a divisor of the 4 heads is needed");
+    check("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "it must be a divisor of the 4 heads");
     check(
         "\"num_key_value_heads\": 2",
         "\"num_key_value_heads\": -1",
         "`text_config.num_key_value_heads` is `-1`",
     );
     check("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 99999999", "a whole number from 1 to 10000");
-    check("\"hidden_size\": 64", "\"hidden_size\": \"64\"", "says `text_config.hidden_size` is `\"64\"`");
+    check("\"hidden_size\": 64", "\"hidden_size\": \"64\"", "`text_config.hidden_size` is `\"64\"`");
     check("\"image_seq_length\": 1,", "\"quantization_config\": {},", "it is quantized");
     check("{", "[", "is not JSON");
     let copy = Copy::of("native_bf16");
@@ -244,7 +240,7 @@ fn a_directory_of_both_formats_is_refused_unless_one_is_asked_for() {
     for name in ["params.json", "consolidated.safetensors"] {
         fs::copy(fixture("native_bf16").join(name), copy.path(name)).unwrap();
     }
-    refused(copy.directory.path(), "holds both formats");
+    refused(copy.directory.path(), "contains both formats");
     assert_eq!(
         Checkpoint::open_as(copy.directory.path(), Format::Mistral).unwrap().format(),
         Format::Mistral
@@ -315,12 +311,12 @@ fn an_index_that_is_wrong_is_refused() {
     check(
         norm,
         &norm.replace("model-00001", "../model-00001"),
-        "names the shard `../model-00001-of-00002.safetensors`, which is no file name",
+        "lists the shard `../model-00001-of-00002.safetensors`, which is not a file name",
     );
     check(
         norm,
         &norm.replace("model-00001-of-00002.safetensors", "/etc/passwd"),
-        "names the shard `/etc/passwd`",
+        "lists the shard `/etc/passwd`",
     );
     check(norm, &norm.replace("00001-of", "00003-of"), "`model-00003-of-00002.safetensors` is not there");
     check("weight_map", "weights", "has no `weight_map`");
@@ -328,7 +324,7 @@ fn an_index_that_is_wrong_is_refused() {
     fs::copy(fixture("hf_bf16/model.safetensors"), copy.path("model.safetensors")).unwrap();
     refused(
         copy.directory.path(),
-        "holds `model.safetensors` and `model.safetensors.index.json`: which of them counts?",
+        "contains both `model.safetensors` and `model.safetensors.index.json`, and one of them must go",
     );
 }
 

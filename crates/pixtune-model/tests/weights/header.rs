@@ -51,22 +51,22 @@ fn hostile_headers_are_refused_with_their_reason() {
     refused(&one("[2]", "[0,8]"), 9, "1 byte belongs to no tensor at the end of the file");
     refused(&one("[2]", "[1,9]"), 9, "1 byte belongs to no tensor before `a`");
     refused(&one("[2]", "[0,7]"), 7, "`a` spans 7 bytes, but F32 of shape [2] has 8");
-    refused(&one("[2]", "[8,0]"), 8, "`a` has data_offsets that are no two positions in order");
-    refused(&one("[2]", "[0,8,8]"), 8, "`a` has data_offsets that are no two positions in order");
-    refused(&one("[2]", "[-8,0]"), 8, "`a` has data_offsets that are no two positions in order");
+    refused(&one("[2]", "[8,0]"), 8, "the data_offsets of `a` are not two offsets in order");
+    refused(&one("[2]", "[0,8,8]"), 8, "the data_offsets of `a` are not two offsets in order");
+    refused(&one("[2]", "[-8,0]"), 8, "the data_offsets of `a` are not two offsets in order");
     refused(
         &one("[2.0]", "[0,8]"),
         8,
-        "`a` has a shape that is no list of sizes, or is too large for any memory",
+        "the shape of `a` is not a list of sizes, or is too large for any memory",
     );
-    let shape = "`a` has a shape that is no list of sizes, or is too large for any memory";
+    let shape = "the shape of `a` is not a list of sizes, or is too large for any memory";
     refused(&one("[4294967296,4294967296]", "[0,0]"), 0, shape);
     refused(&one("[18446744073709551616]", "[0,0]"), 0, shape);
     refused(&one("8", "[0,8]"), 8, shape);
     refused(
         &one("[2]", "[18446744073709551600,18446744073709551608]"),
         8,
-        "`a` has data_offsets that are no two positions in order",
+        "the data_offsets of `a` are not two offsets in order",
     );
     let two = |offsets: &str| {
         format!("{{{},{}}}", tensor("a", "F32", "[2]", "[0,8]"), tensor("b", "F32", "[2]", offsets))
@@ -74,7 +74,7 @@ fn hostile_headers_are_refused_with_their_reason() {
     refused(&two("[4,12]"), 12, "`b` and `a` share bytes");
     refused(&two("[0,8]"), 8, "`b` and `a` share bytes");
     let twice = format!("{{{},{}}}", tensor("a", "F32", "[2]", "[0,8]"), tensor("a", "F32", "[2]", "[8,16]"));
-    refused(&twice, 16, "`a` stands twice in the header");
+    refused(&twice, 16, "`a` is in the header twice");
     refused(&format!("{{{}}}", tensor("a", "F4", "[2]", "[0,1]")), 1, "`a` has the unknown dtype `F4`");
     let fields = "`a` needs `dtype`, `shape` and `data_offsets`, each once, and nothing else";
     refused(r#"{"a":{"dtype":"F32","shape":[]}}"#, 0, fields);
@@ -100,7 +100,7 @@ fn lengths_are_checked_before_anything_is_read() {
     let path = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(path.path(), b"\xff\xff\xff\xff\x00\0\0\0{}").unwrap();
     let error = SafetensorsFile::open(path.path()).unwrap_err();
-    assert!(std::error::Error::source(&error).unwrap().to_string().contains("claims 4294967295 bytes"));
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("claims 4,294,967,295 bytes"));
     assert_eq!(
         Header::parse(&[&[2u8, 0, 0, 0, 0, 0, 0, 0][..], b"\xff\xff"].concat()),
         Err(HeaderError::NotUtf8)

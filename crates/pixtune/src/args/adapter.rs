@@ -137,7 +137,7 @@ pub enum ServerArg {
     VllmHf,
     /// vLLM with params.json and consolidated*.safetensors
     VllmMistral,
-    /// mistral-inference
+    /// Mistral's mistral-inference package
     MistralInference,
     /// transformers 5 with peft
     Transformers,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pixtune_core::json::{append_line, line, list, object};
-use pixtune_core::text::{counted, counted_as, grouped};
+use pixtune_core::text::{counted, grouped};
 use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
@@ -133,15 +133,11 @@ fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
     }
     let total = report.modules.len() as u64;
     let applied = report.count(Verdict::Applied) as u64;
+    let summary = format!("{} of {} applied", grouped(applied), counted(total, "module"));
     match report.all_applied() {
-        true => out.push_str(&format!(
-            "{}\n",
-            counted_as(total, "module is applied", "modules are applied: all of them")
-        )),
+        true => out.push_str(&format!("{summary}\n")),
         false => out.push_str(&format!(
-            "{} of {} applied: this server does not compute the trained model\n  hint: {}\n",
-            grouped(applied),
-            counted(total, "module"),
+            "{summary}: this server does not compute the trained model\n  hint: {}\n",
             alternative(report.server, adapter.dialect)
         )),
     }

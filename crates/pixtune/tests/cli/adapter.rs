@@ -57,7 +57,7 @@ fn conversion_and_merge_summaries_match_snapshots() {
     case.run(&["adapter", "merge", &hf, &adapter, "merged", "--force"]).ends(0);
     case.run(&["adapter", "convert", &adapter, &adapter, "--to", "peft", "--base", &hf])
         .ends(2)
-        .prints("is the source");
+        .prints("is also the source");
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn rejects_vocabulary_of_other_size() {
     case.write("native/tekken.json", b"{}");
     case.convert("native", "out", "hf", &[])
         .ends(2)
-        .prints("native/tekken.json` is no tokenizer that can be used");
+        .prints("the tokenizer `native/tekken.json` cannot be used");
     assert!(!case.path("out").exists());
 }
 
@@ -309,8 +309,8 @@ fn reports_weights_that_are_not_finite() {
 fn rejects_output_paths_that_would_lose_data() {
     let case = Case::new();
     case.model("hf_bf16", "hf");
-    case.convert("hf", "hf", "mistral", &["--force"]).ends(2).prints("`hf` is the source as well");
-    case.convert("hf", "./hf/../hf", "mistral", &["--force"]).ends(2).prints("is the source as well");
+    case.convert("hf", "hf", "mistral", &["--force"]).ends(2).prints("`hf` is also the source");
+    case.convert("hf", "./hf/../hf", "mistral", &["--force"]).ends(2).prints("is also the source");
     case.convert("hf", ".", "mistral", &["--force"]).ends(2).prints("`.` contains the source `hf`");
     case.convert("hf", "hf/config.json", "mistral", &[]).ends(2).prints("is not a directory");
     case.write("mine/notes.txt", "keep me");
@@ -335,7 +335,7 @@ fn directory_with_both_formats_is_read_in_the_other() {
     case.model("native_bf16", "both");
     case.convert("both", "out", "mistral", &[])
         .ends(0)
-        .prints("the source holds both formats; hf's weights are converted");
+        .prints("the source contains both formats; the weights in the hf format are converted");
 }
 
 #[cfg(unix)]
@@ -393,7 +393,7 @@ fn inspection_describes_directory() {
     let broken = case.run(&["convert", "--inspect", "hf"]).ends(1).stdout;
     check("convert/inspect.txt", &format!("{fine}\n{damaged}\n{broken}"));
     case.write("empty/readme", "");
-    case.run(&["convert", "--inspect", "empty"]).ends(2).prints("`empty` holds no checkpoint");
+    case.run(&["convert", "--inspect", "empty"]).ends(2).prints("`empty` contains no checkpoint");
 }
 
 #[cfg(target_os = "linux")]

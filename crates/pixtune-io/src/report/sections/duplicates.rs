@@ -78,7 +78,7 @@ fn near_texts(view: View<'_>, bytes: usize, embedder: &mut Embedder<'_>, body: &
         counted_as(near.members, "text", "texts")
     );
     panel(near, "near-texts", (&heading, &note), body, |group, body| {
-        texts(view, group, bytes, embedder, body)
+        texts(view, group, bytes, embedder, body);
     });
 }
 

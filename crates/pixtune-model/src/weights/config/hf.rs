@@ -193,7 +193,7 @@ fn rope_theta(keys: &Keys<'_>, kind: &str, notes: &mut Vec<Note>) -> Result<f64,
         (Some(old), Some(new)) if old != new => Err(keys.wrong(
             "rope_theta",
             old,
-            format!("the same as `rope_parameters.rope_theta`, which is {new},"),
+            format!("the same as `rope_parameters.rope_theta`, which is {new}"),
         )),
         (None, Some(new)) if new != TEXT.rope_theta => {
             notes.push(Note {

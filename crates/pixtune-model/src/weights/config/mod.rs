@@ -165,7 +165,7 @@ pub enum ConfigError {
         key: String,
     },
     /// A key has a value that cannot be.
-    #[error("`{}` has {found} as `{key}`; it must be {wants}", path.display())]
+    #[error("in `{}`, `{key}` is {found}; it must be {wants}", path.display())]
     Value {
         /// Which file.
         path: PathBuf,
@@ -240,7 +240,7 @@ fn check(config: &ModelConfig, keys: &keys::Keys<'_>) -> Result<(), ConfigError>
         return Err(keys.wrong(
             "head_dim of the vision encoder",
             vision.head_dim,
-            "a multiple of four, because half of it rotates by the row and half by the column,",
+            "a multiple of four, because half of it rotates by the row and half by the column",
         ));
     }
     Ok(())
