@@ -15,7 +15,7 @@ use crate::report::budget::{ImageArea, SizeBudget};
 use crate::report::conversation::{self, MOST_IMAGES};
 use crate::report::embed::{Embedder, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};
-use crate::survey::{ImagePlace, LIMITS, reread_image, image_bytes};
+use crate::survey::{ImagePlace, LIMITS, image_bytes, reread_image};
 
 /// A longer conversation is not shown, even in part: it would have to be read as a whole.
 const MOST_TEXT: usize = 8 << 20;
