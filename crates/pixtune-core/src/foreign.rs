@@ -2,7 +2,7 @@
 
 use crate::json::Value;
 
-/// Whether a row is a record of another tool: a conversation under another key, Alpaca's keys, or images listed beside
+/// Whether a row is a sample of another tool: a conversation under another key, Alpaca's keys, or images listed beside
 /// messages that contain none. An instruction with its output alone is a row of columns.
 pub fn is_record(row: &Value<'_>) -> bool {
     if let Some(messages) = row.get("messages") {

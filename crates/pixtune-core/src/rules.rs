@@ -202,11 +202,11 @@ rules! {
     }
     Lines {
         DUPLICATE Error No "duplicate"
-            "An earlier row has the same images and the same text; the model memorizes repeated samples."
+            "An earlier row has the same images and the same text; the model memorizes duplicates."
         CONTRADICTION Warning No "contradiction"
             "An earlier row has the same images and the same prompt with a conflicting label: the model is taught both."
         NEAR_DUPLICATE Warning No "near-duplicate"
-            "Another row has nearly the same images and nearly the same text; duplicates count double in training."
+            "Another row has near-duplicate images and near-duplicate text; duplicates count double in training."
         SHARED_SAMPLE Warning No "shared-sample"
             "The sample is in the training file and in the validation file: the validation measures memory, not skill."
         SHARED_IMAGE Warning No "shared-image"

@@ -61,7 +61,7 @@ pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) 
     (row, repairer.changes)
 }
 
-/// Converts a record of another tool to a conversation: the turns of LLaVA, ShareGPT and Alpaca become `messages`, and
+/// Converts a sample of another tool to a conversation: the messages of LLaVA, ShareGPT and Alpaca become `messages`, and
 /// images listed beside them move to their `<image>` placeholders, or before or after the first question if there are none.
 /// Only spellings change; the caller finds other problems. Returns `None` if the row is not such a record, and a finding if
 /// its turns cannot be read or images and placeholders do not match.
@@ -77,7 +77,7 @@ pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<O
         spelling(&mut row, &mut repairer);
     }
     if row.get("messages").is_none() {
-        let message = "the row looks like a record of another tool, but its messages cannot be read";
+        let message = "the row looks like a sample of another tool, but its messages cannot be read";
         return Err(Finding::new(&MISSING_FIELD, "", message));
     }
     if !has_messages {

@@ -5,6 +5,7 @@ use crate::json::Value;
 use crate::rules::{
     ANSWER_LIST, ANSWER_PREFIX, CONSECUTIVE_ROLES, LAST_NOT_ASSISTANT, SYSTEM_PLACE, UNKNOWN_ROLE,
 };
+use crate::text::counted;
 
 /// The names of the four roles in other formats: ShareGPT, LLaVA, OpenAI, Gemini, Llama.
 const ROLES: [(&str, &str); 14] = [
@@ -248,9 +249,6 @@ pub(super) fn after_the_last_answer(row: &mut Value<'_>, repairer: &mut Repairer
         return;
     }
     messages.truncate(last + 1);
-    let text = match surplus {
-        1 => "removed the message after the last response".to_owned(),
-        _ => format!("removed {surplus} messages after the last response"),
-    };
+    let text = format!("removed {} after the last response", counted(surplus as u64, "message"));
     repairer.did(&LAST_NOT_ASSISTANT, format!("/messages/{}", last + 1), text);
 }

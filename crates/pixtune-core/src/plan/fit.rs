@@ -126,10 +126,13 @@ fn passed_limits(target: &Target, dataset: &Dataset) -> Vec<String> {
         ));
     }
     if most_images > target.max_images as u64 {
-        out.push(format!("at most {} images per sample: one has {most_images}", target.max_images));
+        out.push(format!(
+            "at most {} per sample: one has {most_images}",
+            counted(target.max_images as u64, "image")
+        ));
     }
     if train.samples < target.min_samples {
-        out.push(format!("at least {} samples", target.min_samples));
+        out.push(format!("at least {}", counted(target.min_samples, "sample")));
     }
     out
 }

@@ -76,7 +76,7 @@ impl Autograd {
 /// Which activations are counted.
 pub const ACTIVATIONS: &str = "the formula of `pixtune train --dry-run` in bfloat16, for a hand-written backward pass with fused kernels: each \
                                layer saves its input, queries, keys, values, attention output and log-sum-exp, second input, gate \
-                               and up, and the adapters' intermediate results; norms and products are recomputed; a recomputed \
+                               and up, and the adapters' intermediate results; norms and `silu(gate) * up` are recomputed; a recomputed \
                                layer saves its input, attention output and log-sum-exp";
 /// Why not every byte of a GPU is usable.
 pub const USABLE_WHY: &str = "95% of what the driver reports; the rest is lost to fragmentation";

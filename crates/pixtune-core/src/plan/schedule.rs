@@ -27,7 +27,7 @@ pub struct Schedule {
 }
 
 const LLAVA: &str = "LLaVA-1.5, arXiv:2310.03744, table of hyperparameters in the appendix, and its scripts/v1_5/finetune.sh: batch 128, \
-                     rate 2e-5, warm-up 0.03, cosine; finetune_lora.sh: rate 2e-4";
+                     rate 2e-5, warmup 0.03, cosine; finetune_lora.sh: rate 2e-4";
 const QLORA: &str = "QLoRA, arXiv:2305.14314, and the README of artidoro/qlora: 2e-4 up to 13B, 1e-4 above; LLaVA-1.5's \
                      scripts/v1_5/finetune_lora.sh: 2e-4 with 13B";
 const REGRET: &str = "a tenth of the rate for adapters, the ratio that LoRA Without Regret finds (J. Schulman, Thinking Machines, \

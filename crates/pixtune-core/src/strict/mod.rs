@@ -180,7 +180,7 @@ impl<'v> Reader<'v> {
             if foreign::is_record(request)
                 && let Some(finding) = self.findings.last_mut()
             {
-                let hint = "this is a record of another tool: `pixtune prepare` reads it, `pixtune fix` converts it to messages";
+                let hint = "this is a sample of another tool: `pixtune prepare` reads it, `pixtune fix` converts it to messages";
                 finding.hint = Some(hint.to_owned());
             }
             return None;

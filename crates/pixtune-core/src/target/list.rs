@@ -40,7 +40,7 @@ pub const MISTRAL: Target = Target {
         ..ANY
     },
     sources: "docs.mistral.ai (2026-08-21): vision page (10 MB, 10000x10000, 8 images, PNG/JPEG/WEBP/GIF without animation; \
-              the known-limitations page says 20 MB and no fixed number); fine-tuning page (512 MB per file, advice to split at \
+              the known-limitations page documents 20 MB and no fixed number); fine-tuning page (512 MB per file, advice to split at \
               500 MB; validation up to 1 MB); mistral-finetune validate_data.py (10 samples); severities: what mistral-common \
               1.13.1 rejects",
 };
