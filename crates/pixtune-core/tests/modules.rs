@@ -2,6 +2,11 @@
 //! the modules that use it.
 //!
 //! The test reads the sources, so it finds every path that is written as `crate::…` or `super::…`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; the helpers are not marked as tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

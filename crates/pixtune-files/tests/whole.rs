@@ -1,4 +1,9 @@
 //! What is left on disk when a run ends, fails or is killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; the helpers are not marked as tests"
+)]
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -122,7 +122,7 @@ const LINE_BITS: u32 = 40;
 impl From<LinePlace> for Packed {
     fn from(place: LinePlace) -> Packed {
         let line = place.line.min((1 << LINE_BITS) - 1);
-        let packed = (place.file as u64) << LINE_BITS | line;
+        let packed = u64::from(place.file) << LINE_BITS | line;
         Packed([packed as u32, (packed >> 32) as u32])
     }
 }

@@ -42,7 +42,8 @@ pub struct SharedLines {
 }
 
 enum Origin {
-    Stream(Mutex<Blocks<Stream>>),
+    // Boxed: it holds the state of a hash, 2 KB that a file has no use for.
+    Stream(Box<Mutex<Blocks<Stream>>>),
     File { file: File, length: u64, next: AtomicU64, ranges: RangeSizes, blocks: Sizes },
 }
 
@@ -80,7 +81,7 @@ impl SharedLines {
             }
         };
         let stream = Stream { source, hash, bytes: 0 };
-        SharedLines::reading(Origin::Stream(Mutex::new(Blocks::new(stream, max_line))), max_line)
+        SharedLines::reading(Origin::Stream(Box::new(Mutex::new(Blocks::new(stream, max_line)))), max_line)
     }
 
     /// The lines of a file in ranges and blocks of other sizes, for tests with short texts; ranges are longer than a byte
