@@ -413,7 +413,7 @@ fn sets_limits_that_contradict_each_other() {
     fs::copy(root().join("fixtures/check/too-many-images.jsonl"), case.path("rows.jsonl")).unwrap();
     let run =
         |args: &[&str]| case.run(&[&["check", "rows.jsonl", "--select", "image"], args].concat()).stdout;
-    assert!(run(&[]).contains("the sample has 9 images; mistral takes 8"));
+    assert!(run(&[]).contains("the sample has 9 images; the limit of mistral is 8"));
     assert!(run(&["--max-images", "9"]).contains("nothing to report"));
     assert!(run(&["--max-image-bytes", "50"]).contains("the limit is 50"));
 }

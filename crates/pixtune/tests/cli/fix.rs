@@ -120,7 +120,7 @@ fn finds_images_in_the_given_directory() {
         case.run(&[&["fix", "data/llava.json", "--out", "out.jsonl", "--force"], more].concat())
     };
     let run = fix(&[]).ends(1);
-    assert!(run.stdout.contains("--image-folder says where"), "{}", run.stdout);
+    assert!(run.stdout.contains("`--image-folder` sets the directory of relative paths"), "{}", run.stdout);
     fix(&["--image-folder", "photo"]).ends(2).prints("did you mean `photos`?");
     fix(&["--image-folder", "data/llava.json"]).ends(2).prints("Not a directory");
     let run = fix(&["--image-folder", "photos"]).ends(0);
@@ -174,7 +174,7 @@ fn writes_log_as_json() {
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(
         lines[0],
-        r#"{"rule":"unknown-key","fixed":"safe","file":"rows.jsonl","line":1,"pointer":"/id","message":"`id` removed: not part of the format"}"#
+        r#"{"rule":"unknown-key","fixed":"safe","file":"rows.jsonl","line":1,"pointer":"/id","message":"removed `id`: not part of the format"}"#
     );
     let left = pixtune_core::json::parse(lines[1]).unwrap().value.into_owned();
     assert_eq!((text(&left, "/rule"), text(&left, "/fix")), ("no-messages".into(), "unsafe".into()));

@@ -104,7 +104,7 @@ fn handles_minimal_and_invalid_input() {
     let case = Case::new();
     case.write("empty.jsonl", "");
     assert!(case.run(&["stats", "empty.jsonl"]).ends(0).stdout.contains("samples         0"));
-    assert!(case.run(&["plan", "empty.jsonl"]).ends(0).stdout.contains("there is no sample"));
+    assert!(case.run(&["plan", "empty.jsonl"]).ends(0).stdout.contains("no samples to train on"));
     case.write("one.jsonl", line("a", "b"));
     case.run(&["stats", "one.jsonl"]).ends(0);
     case.run(&["plan", "one.jsonl", "--method", "full"]).ends(0);
@@ -115,7 +115,7 @@ fn handles_minimal_and_invalid_input() {
     case.write("directory/notes.txt", "no image");
     case.run(&["stats", "directory"]).ends(2).prints("has neither JSON Lines files nor images");
     case.write("data.csv", "a,b\n1,2\n");
-    case.run(&["stats", "data.csv"]).ends(2).prints("`pixtune prepare` makes samples of it");
+    case.run(&["stats", "data.csv"]).ends(2).prints("is a table; convert it with `pixtune prepare`");
     case.run(&["stats", "nowhere"]).ends(2).prints("cannot read `nowhere`");
     case.write("images/broken.png", "no PNG");
     case.fixture("images/a.png", "px1_red.png");
@@ -125,7 +125,7 @@ fn handles_minimal_and_invalid_input() {
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).prints("h100-80gb");
     case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("choose a100-80gb or a100-40gb");
     for command in ["stats", "report", "plan"] {
-        case.run(&[command, "-"]).ends(2).prints("`-` is not taken").prints("to a file first");
+        case.run(&[command, "-"]).ends(2).prints("`-` is not accepted").prints("to a file first");
     }
     case.run(&["plan", "one.jsonl", "--vram", "much"]).ends(2).prints("is not a size");
     case.run(&["plan", "one.jsonl", "--vram", "0"]).ends(2).prints("less memory than any GPU");

@@ -67,13 +67,13 @@ fn counts_with_another_vocabulary_and_names_it() {
 
 #[test]
 fn reports_estimates_in_output_and_manifest() {
-    let why = "the conversation is laid out as v3";
+    let why = "the chat layout is v3";
     let case = case(tekken("v7"));
     prepare(&case, &[]).ends(0).prints("estimate: ").prints(why);
     let written = manifest(&case);
     assert!(text(&written, "/tokens/estimate").contains(why));
     let run = prepare(&case, &["--force", "--format", "json"]).ends(0);
-    assert!(run.stdout.contains("\"estimate\":\"the conversation is laid out as v3"), "{}", run.stdout);
+    assert!(run.stdout.contains("\"estimate\":\"the chat layout is v3"), "{}", run.stdout);
     case.prepare(&["--force", "--model", "pixtral-large"]).ends(0).prints("estimate: ");
     let written = manifest(&case);
     assert!(text(&written, "/tokens/estimate").contains("SentencePiece"));
@@ -86,12 +86,12 @@ fn rejects_damaged_tokenizer_files_before_any_work() {
     let ab = r#"{"rank":256,"token_bytes":"YWI=","token_str":null}"#;
     assert!(whole.contains(b) && whole.contains(ab));
     for (file, message) in [
-        (whole.replace(&format!("{b},"), ""), "counts 357 tokens of which 100 are special, but lists 256"),
+        (whole.replace(&format!("{b},"), ""), "declares 357 tokens of which 100 are special, but lists 256"),
         (whole.replace("\"rank\":98", "\"rank\":97"), "entry 98 of the vocabulary has the rank 97"),
         (whole.replace("\"rank\":98,", ""), "has no whole number at `/vocab/98/rank`"),
         (whole.replace("YWI=", "YQ=="), "entries 97 and 256 of the vocabulary have the same bytes"),
         (whole.replace("YWI=", "YW!="), "the bytes `YW!=`, which are not valid base64"),
-        (whole.replace(":357", ":999999999999"), "counts 999999999999 tokens"),
+        (whole.replace(":357", ":999999999999"), "declares 999999999999 tokens"),
         (whole.replace(":100,", ":99999999999999999999999,"), "no whole number at"),
         (whole.replace("v3", "v99"), "unknown version `v99`"),
         (whole[..whole.len() / 2].to_owned(), "is not JSON"),
@@ -104,7 +104,7 @@ fn rejects_damaged_tokenizer_files_before_any_work() {
         case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).prints(message);
     }
     let case = case(b"\xff\xfe{");
-    prepare(&case, &[]).ends(2).prints("not UTF-8 text");
+    prepare(&case, &[]).ends(2).prints("is not valid UTF-8");
     case.run(&["tokens", "rows.jsonl", "--tokenizer", "."]).ends(2).prints("cannot read `.`");
     case.run(&["tokens", "rows.jsonl", "--tokenizer", "none.json"]).ends(2).prints("cannot read `none.json`");
 }
