@@ -163,6 +163,16 @@ impl Manifest {
         self.plan.get("tokenizer")?.get("blake3")?.as_str()
     }
 
+    /// The options as people read them: name and value, without the inputs.
+    pub fn options(&self) -> Vec<(&str, String)> {
+        let shown = |value: &Value<'_>| match value {
+            Value::String(text) => text.to_string(),
+            other => other.to_string(),
+        };
+        let options = self.plan.as_object().unwrap_or_default().iter().filter(|(name, _)| name != "inputs");
+        options.map(|(name, value)| (name.as_ref(), shown(value))).collect()
+    }
+
     /// The output with the name of this file.
     pub fn output(&self, file: &Path) -> Option<&OutputFile> {
         let name = file.file_name()?.to_str()?;

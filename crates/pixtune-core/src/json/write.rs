@@ -23,7 +23,7 @@
 
 use std::fmt::Write as _;
 
-use super::Value;
+use super::{Value, parse};
 
 /// How the members of objects and the elements of lists are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,11 @@ pub fn document(value: impl ToJson) -> String {
     let mut out = text(lines(value));
     out.push('\n');
     out
+}
+
+/// `value` as it reads back.
+pub fn value(value: impl ToJson) -> Value<'static> {
+    parse(&text(value)).expect("what is written is JSON").value.into_owned()
 }
 
 /// Appends `value` as JSON: compact, unless it says otherwise.
@@ -384,7 +389,6 @@ impl ToJson for &Value<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::parse;
 
     #[test]
     fn writes_only_the_escapes_json_demands() {

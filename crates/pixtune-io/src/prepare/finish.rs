@@ -9,12 +9,13 @@ use pixtune_core::curate::formats::{know_by_colors, of_another_format};
 use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 
 use super::journal::Stream;
-use super::manifest::{MANIFEST, manifest, summarize};
 use super::scan::rejected_line;
 use super::spool::{Rereader, Segment, Segments};
+use super::summary::{manifest, summarize};
 use super::telling::{rejecting, report};
 use super::work::Work;
 use super::{Plan, PrepareError, Scanned, Summary, Watch};
+use crate::manifest::MANIFEST;
 use crate::thumbnails::Thumbnails;
 
 /// Decides, writes the final files and puts them in place.
@@ -45,7 +46,7 @@ pub(super) fn finish(
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
-    fs::write(directory.join(MANIFEST), manifest).map_err(write_error)?;
+    fs::write(directory.join(MANIFEST), manifest.to_json()).map_err(write_error)?;
     work.publish().map_err(|source| PrepareError::Write { path: plan.options.out.clone(), source })?;
     Ok(summary)
 }

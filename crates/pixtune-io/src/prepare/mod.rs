@@ -7,11 +7,13 @@
 mod count;
 mod finish;
 mod journal;
-mod manifest;
 mod options;
 mod plan;
+mod plan_json;
+mod resume;
 mod scan;
 mod spool;
+mod summary;
 mod telling;
 mod work;
 
@@ -73,11 +75,11 @@ pub enum PrepareError {
         path: PathBuf,
     },
     /// The unfinished run was made with other options or inputs.
-    #[error("the unfinished run in `{}` was made with other options or inputs: {difference}", path.display())]
+    #[error("the unfinished run in `{}` has other options or inputs: {difference}", path.display())]
     OtherPlan {
         /// Its directory.
         path: PathBuf,
-        /// The first line that differs.
+        /// What differs.
         difference: String,
     },
     /// Another process writes there.

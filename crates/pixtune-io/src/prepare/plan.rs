@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use pixtune_core::columns::{Columns, ImagePosition};
-use pixtune_core::curate::{self, By, Dedup, Record, SplitKind, parse_size};
-use pixtune_core::diagnostic::Rule;
-use pixtune_core::json::quoted;
+use pixtune_core::columns::Columns;
+use pixtune_core::curate::{self, Dedup, Record, SplitKind, parse_size};
+use pixtune_core::json::Value;
 use pixtune_core::rules;
-use pixtune_core::target::Target;
+use pixtune_files::Occupant;
 
 use super::PrepareError;
-use super::options::{Images, MaxReject, Options, ScanOptions};
+use super::options::{MaxReject, Options, ScanOptions};
+use super::plan_json::plan_value;
 use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
+use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
 use crate::read::{Input, ReadError, Row, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
@@ -29,7 +30,7 @@ pub struct Plan {
     /// What turns rows into finished lines.
     pub scanner: Scanner,
     sizes: Vec<u64>,
-    json: String,
+    value: Value<'static>,
 }
 
 /// An input, and how its rows become samples.
@@ -81,9 +82,9 @@ impl Plan {
         let size = |planned: &PlannedInput| fs::metadata(&planned.input.path).map_or(0, |about| about.len());
         let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
-        let json = plan_json(&options, &inputs, tokenizer.as_ref());
+        let value = plan_value(&options, &inputs, tokenizer.as_ref());
         let scanner = Scanner::new(options.scan.clone(), tokenizer);
-        Ok(Plan { options, inputs, scanner, sizes, json })
+        Ok(Plan { options, inputs, scanner, sizes, value })
     }
 
     /// The input that a row is from.
@@ -110,16 +111,14 @@ impl Plan {
         curate::Policy { dedup, by, distance, drop: drop.clone(), split, threads }
     }
 
-    /// The resolved options as JSON, with one option to a line: what `--show-plan` prints and the manifest keeps.
-    pub fn to_json(&self) -> &str {
-        &self.json
+    /// The resolved options by their names, as the manifest keeps them.
+    pub fn to_value(&self) -> &Value<'static> {
+        &self.value
     }
 
-    /// The plan and the inputs' sizes: an unfinished run is only continued when they are the same.
-    pub(crate) fn fingerprint(&self) -> String {
-        let sizes: String = self.sizes.iter().map(|bytes| format!("{bytes}\n")).collect();
-        // A journal speaks of rules by their number, so another list of rules is another plan.
-        format!("{}\npixtune {}, {} rules\n{sizes}", self.json, env!("CARGO_PKG_VERSION"), rules::ALL.len())
+    /// Bytes of each input when the plan was made.
+    pub(super) fn sizes(&self) -> &[u64] {
+        &self.sizes
     }
 
     pub(crate) fn input_bytes(&self) -> u64 {
@@ -168,18 +167,14 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     if partial.exists() && !resume && !force {
         return Err(PrepareError::Unfinished { path: partial });
     }
-    let empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    if !out.exists() || empty() {
-        return Ok(());
+    let occupant = Occupant::of(out, MANIFEST);
+    match occupant.map_err(|source| PrepareError::Write { path: out.clone(), source })? {
+        Occupant::Nothing => Ok(()),
+        // A resumed run looks into what is there: it may be its own, finished just before it was killed.
+        _ if !force && !resume => Err(PrepareError::Exists { path: out.clone() }),
+        Occupant::Ours => Ok(()),
+        Occupant::Foreign | Occupant::NotADirectory => Err(PrepareError::Foreign { path: out.clone() }),
     }
-    // A resumed run looks into what is there: it may be its own, finished just before it was killed.
-    if !force && !resume {
-        return Err(PrepareError::Exists { path: out.clone() });
-    }
-    if out.is_dir() && out.join("manifest.json").is_file() {
-        return Ok(());
-    }
-    Err(PrepareError::Foreign { path: out.clone() })
 }
 
 fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), PrepareError> {
@@ -203,98 +198,6 @@ fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), Prepar
 /// A path that says nothing about the machine: as given when relative, else the file's name.
 pub(crate) fn portable_name(name: &str) -> &str {
     if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
-}
-
-fn plan_json(options: &Options, inputs: &[PlannedInput], tokenizer: Option<&TokenizerFile>) -> String {
-    let mut out = String::from("{");
-    let mut member = |key: &str, value: &str| {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str("\n    ");
-        out.push_str(&quoted(key));
-        out.push_str(": ");
-        out.push_str(value);
-    };
-    let inputs: Vec<String> = inputs.iter().map(input_json).collect();
-    member("inputs", &format!("[{}]", inputs.join(", ")));
-    member("model", &quoted(options.scan.model.id));
-    member("target", &quoted(options.scan.target.id));
-    let Target { max_images, max_image_bytes, max_file_bytes, .. } = options.scan.target;
-    let most = if max_images == usize::MAX { "null".to_owned() } else { max_images.to_string() };
-    member("target_max_images", &most);
-    member("target_max_image_bytes", &max_image_bytes.to_string());
-    member("target_max_file_bytes", &max_file_bytes.to_string());
-    let directory = options.image_folder.as_deref().map(Path::to_string_lossy);
-    member(
-        "image_folder",
-        &directory.map_or("null".into(), |directory| quoted(portable_name(directory.trim_end_matches('/')))),
-    );
-    member("images", &quoted(if options.scan.images == Images::Fit { "fit" } else { "keep" }));
-    let position = if options.scan.image_position == ImagePosition::First { "first" } else { "last" };
-    member("image_position", &quoted(position));
-    member("resampling", &quoted(options.scan.resampling.as_str()));
-    member("verify", &quoted(if options.scan.verify == Verify::Full { "full" } else { "header" }));
-    member("jpeg_quality", &options.scan.jpeg_quality.to_string());
-    let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
-        let name = quoted(portable_name(&path.to_string_lossy()));
-        format!("{{\"path\": {name}, \"blake3\": \"{blake3}\"}}")
-    });
-    member("tokenizer", tokenizer.as_deref().unwrap_or("null"));
-    member("max_tokens", &options.scan.max_tokens.map_or("null".into(), |limit| limit.to_string()));
-    member("validation", &quoted(&options.split.validation.to_string()));
-    let split = match options.split.kind {
-        SplitKind::Random => "random",
-        SplitKind::Group => "group",
-        SplitKind::Stratify => "stratify",
-        SplitKind::Auto => "auto",
-    };
-    member("split", &quoted(split));
-    let dedup = match options.dedup {
-        Dedup::Off => "off",
-        Dedup::Exact => "exact",
-        Dedup::Near => "near",
-    };
-    member("dedup", &quoted(dedup));
-    member("dedup_by", &quoted(if options.by == By::Sample { "sample" } else { "image" }));
-    member("near_distance", &options.distance.to_string());
-    let ids = |rules: &[&Rule]| rules.iter().map(|rule| quoted(rule.id)).collect::<Vec<_>>().join(", ");
-    member("drop", &format!("[{}]", ids(&options.scan.drop)));
-    member("ignore", &format!("[{}]", ids(&options.scan.ignore)));
-    member("measure", if options.scan.measure { "true" } else { "false" });
-    member("seed", &options.split.seed.to_string());
-    member("max_reject", &options.max_reject.map_or("null".into(), |limit| quoted(&limit.to_string())));
-    member("max_row_bytes", &options.max_row_bytes.to_string());
-    member("max_image_bytes", &options.scan.max_image_bytes.to_string());
-    member("max_image_side", &options.scan.max_image_side.to_string());
-    member("max_decoded_bytes", &options.scan.max_decoded_bytes.to_string());
-    out.push_str("\n  }");
-    out
-}
-
-fn input_json(PlannedInput { input, schema }: &PlannedInput) -> String {
-    let mut out = format!("{{\"path\": {}", quoted(portable_name(&input.name)));
-    if let Some(columns) = &schema.columns {
-        let list: Vec<String> = columns.image.iter().map(|column| quoted(column)).collect();
-        out.push_str(&format!(", \"image\": [{}]", list.join(", ")));
-        let completion = Some(columns.completion.clone());
-        for (key, column) in [
-            ("prompt", &columns.prompt),
-            ("completion", &completion),
-            ("system", &columns.system),
-            ("group", &columns.group),
-            ("id", &columns.id),
-            ("stratify", &columns.stratum),
-        ] {
-            if let Some(column) = column {
-                out.push_str(&format!(", \"{key}\": {}", quoted(column)));
-            }
-        }
-    } else {
-        out.push_str(", \"messages\": true");
-    }
-    out.push('}');
-    out
 }
 
 /// A size with or without a unit, as the limits on the command line take it.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use pixtune_files::WorkDirectory;
 
-use super::manifest::{MANIFEST, summary_of};
-use super::{Plan, PlannedInput, PrepareError, Summary};
+use super::summary::summary_of;
+use super::{Plan, PlannedInput, PrepareError, Summary, resume};
+use crate::manifest::Manifest;
 use crate::read::ReadError;
 
 /// The work directory of a run.
@@ -41,13 +42,12 @@ impl Work {
         }
         let kept = path.join(PLAN);
         match fs::read_to_string(&kept) {
-            Ok(before) if before == plan.fingerprint() => {}
-            Ok(before) => {
-                let difference = first_difference(&before, &plan.fingerprint());
-                return Err(PrepareError::OtherPlan { path, difference });
-            }
+            Ok(before) => match resume::difference(&before, plan) {
+                None => {}
+                Some(difference) => return Err(PrepareError::OtherPlan { path, difference }),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                pixtune_files::write(&kept, plan.fingerprint().as_bytes()).map_err(write_error)?;
+                pixtune_files::write(&kept, resume::to_json(plan).as_bytes()).map_err(write_error)?;
             }
             Err(error) => return Err(write_error(error)),
         }
@@ -64,18 +64,18 @@ impl Work {
         if !plan.options.resume {
             return Ok(None);
         }
-        let Ok(manifest) = fs::read_to_string(self.out.join(MANIFEST)) else { return Ok(None) };
-        if !manifest.contains(plan.to_json()) || !of_the_same_inputs(plan, &manifest)? {
-            if plan.options.force {
-                return Ok(None);
+        match Manifest::read(&self.out) {
+            Ok(None) => Ok(None),
+            Ok(Some(manifest)) if is_of_plan(&manifest, plan)? => {
+                self.discard()?;
+                Ok(Some(summary_of(&manifest)))
             }
-            let path = self.out.clone();
-            self.discard_if_fresh()?;
-            return Err(PrepareError::Exists { path });
+            _ if plan.options.force => Ok(None),
+            _ => {
+                self.discard_if_fresh()?;
+                Err(PrepareError::Exists { path: self.out.clone() })
+            }
         }
-        let summary = summary_of(&manifest);
-        self.discard()?;
-        Ok(summary)
     }
 
     fn discard_if_fresh(&self) -> Result<(), PrepareError> {
@@ -99,26 +99,18 @@ impl Work {
     }
 }
 
-/// Whether the manifest's inputs are those of the plan, byte for byte.
-fn of_the_same_inputs(plan: &Plan, manifest: &str) -> Result<bool, PrepareError> {
-    for PlannedInput { input, .. } in &plan.inputs {
-        let path = &input.path;
+/// Whether a manifest is of this plan and of the same inputs, byte for byte.
+fn is_of_plan(manifest: &Manifest, plan: &Plan) -> Result<bool, PrepareError> {
+    if manifest.plan != *plan.to_value() || manifest.inputs.len() != plan.inputs.len() {
+        return Ok(false);
+    }
+    for (PlannedInput { input, .. }, before) in plan.inputs.iter().zip(&manifest.inputs) {
         let mut hash = blake3::Hasher::new();
-        let hashed = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
-        hashed.map_err(|source| ReadError::Io { path: path.clone(), source })?;
-        if !manifest.contains(hash.finalize().to_hex().as_str()) {
+        let hashed = File::open(&input.path).and_then(|mut file| io::copy(&mut file, &mut hash));
+        hashed.map_err(|source| ReadError::Io { path: input.path.clone(), source })?;
+        if hash.finalize().to_hex().as_str() != before.blake3 {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn first_difference(before: &str, now: &str) -> String {
-    let pairs = before.lines().zip(now.lines()).find(|(before, now)| before != now);
-    match pairs {
-        Some((before, now)) => {
-            format!("then {}, now {}", before.trim().trim_end_matches(','), now.trim().trim_end_matches(','))
-        }
-        None => "the inputs".to_owned(),
-    }
 }

@@ -32,7 +32,7 @@ pub use near_images::{NearImage, NearImageGroup, NearImages};
 pub use near_texts::{NearText, NearTextGroup, NearTexts};
 pub(crate) use reread::{reread_image, reread_sample};
 pub use run::survey;
-pub use source::{DataFile, FileSide, Manifest, Source, SurveyError};
+pub use source::{DataFile, FileSide, Source, SurveyError};
 
 /// An image of a sample, or an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

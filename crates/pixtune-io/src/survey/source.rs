@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{self, Value};
 use pixtune_core::text::{counted, grouped};
 
 use crate::check::is_validation;
+use crate::manifest::{MANIFEST, Manifest, ManifestError, OutputFile};
 use crate::read::ReadError;
 
 /// Inputs that cannot be surveyed.
@@ -77,21 +77,6 @@ pub struct Source {
     pub manifest: Option<Manifest>,
     /// Differences between the files and the manifest.
     pub mismatches: Vec<String>,
-}
-
-/// What `prepare` wrote about a directory, as far as it is shown.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Manifest {
-    /// The version that made it.
-    pub version: String,
-    /// Counts and sums, by their path: `counts.rows`, `tokens.total`.
-    pub numbers: BTreeMap<String, u64>,
-    /// Findings by rule.
-    pub findings: BTreeMap<String, u64>,
-    /// Options that were chosen, as written.
-    pub plan: Vec<(String, String)>,
-    /// Inputs: name and bytes.
-    pub inputs: Vec<(String, u64)>,
 }
 
 /// The extensions of images.
@@ -189,95 +174,41 @@ impl Source {
         Ok(())
     }
 
+    /// A manifest that cannot be used is reported with the rest, and the files are surveyed without it.
     fn read_manifest(
         &mut self,
         directory: &Path,
         names: &BTreeMap<String, (PathBuf, u64)>,
     ) -> Result<(), SurveyError> {
-        let path = directory.join("manifest.json");
-        let text = match fs::read(&path) {
-            Ok(bytes) if bytes.len() > MOST_MANIFEST => {
-                self.mismatches.push("manifest.json is far larger than any that `prepare` writes".to_owned());
-                return Ok(());
+        match Manifest::read(directory) {
+            Ok(None) => {}
+            Ok(Some(manifest)) => {
+                self.compare(&manifest, names);
+                self.manifest = Some(manifest);
             }
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(broken(&path, error)),
-        };
-        let parsed = match json::parse(&text) {
-            Ok(parsed) => parsed.value,
-            Err(error) => {
-                self.mismatches.push(format!("manifest.json is not JSON: {error}"));
-                return Ok(());
-            }
-        };
-        self.compare(&parsed, names);
-        self.manifest = Some(Manifest::of(&parsed));
+            Err(ManifestError::Io(error)) => return Err(broken(&directory.join(MANIFEST), error)),
+            Err(error) => self.mismatches.push(format!("{MANIFEST} cannot be used: {error}")),
+        }
         Ok(())
     }
 
-    fn compare(&mut self, manifest: &Value<'_>, names: &BTreeMap<String, (PathBuf, u64)>) {
-        let outputs = manifest.get("outputs").and_then(Value::as_array).unwrap_or_default();
-        let mut listed = BTreeSet::new();
-        for output in outputs {
-            let Some(name) = output.get("path").and_then(Value::as_str) else { continue };
-            listed.insert(name);
-            let listed_bytes = output.get("bytes").and_then(number).unwrap_or(0);
-            match names.get(name) {
-                None => self.mismatches.push(format!("`{name}` is in the manifest and not in the directory")),
-                Some((_, bytes)) if *bytes != listed_bytes => self.mismatches.push(format!(
-                    "`{name}` has {}, {} in the manifest: it was changed",
-                    counted(*bytes, "byte"),
-                    grouped(listed_bytes)
+    fn compare(&mut self, manifest: &Manifest, names: &BTreeMap<String, (PathBuf, u64)>) {
+        for OutputFile { path, bytes, .. } in &manifest.outputs {
+            match names.get(path) {
+                None => self.mismatches.push(format!("`{path}` is in the manifest and not in the directory")),
+                Some((_, found)) if found != bytes => self.mismatches.push(format!(
+                    "`{path}` has {}, {} in the manifest: it was changed",
+                    counted(*found, "byte"),
+                    grouped(*bytes)
                 )),
                 Some(_) => {}
             }
         }
+        let listed: BTreeSet<&str> = manifest.outputs.iter().map(|output| output.path.as_str()).collect();
         for name in names.keys().filter(|name| !listed.contains(name.as_str())) {
             self.mismatches.push(format!("`{name}` is in the directory and not in the manifest"));
         }
         self.mismatches.truncate(100);
-    }
-}
-
-/// A manifest of ten thousand files has about a megabyte.
-const MOST_MANIFEST: usize = 64 << 20;
-
-fn number(value: &Value<'_>) -> Option<u64> {
-    match value {
-        Value::Number(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-impl Manifest {
-    fn of(manifest: &Value<'_>) -> Manifest {
-        let mut out = Manifest::default();
-        let text = |value: Option<&Value<'_>>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        out.version = text(manifest.get("pixtune"));
-        for group in ["counts", "tokens"] {
-            for (key, value) in manifest.get(group).and_then(Value::as_object).unwrap_or_default() {
-                if let Some(number) = number(value) {
-                    out.numbers.insert(format!("{group}.{key}"), number);
-                }
-            }
-        }
-        for (rule, count) in manifest.get("findings").and_then(Value::as_object).unwrap_or_default() {
-            out.findings.insert(rule.clone().into_owned(), number(count).unwrap_or(0));
-        }
-        for (key, value) in manifest.get("plan").and_then(Value::as_object).unwrap_or_default() {
-            if key != "inputs" {
-                let written = match value {
-                    Value::String(text) => text.clone().into_owned(),
-                    other => other.to_string(),
-                };
-                out.plan.push((key.clone().into_owned(), written));
-            }
-        }
-        for input in manifest.get("inputs").and_then(Value::as_array).unwrap_or_default() {
-            out.inputs.push((text(input.get("path")), input.get("bytes").and_then(number).unwrap_or(0)));
-        }
-        out
     }
 }
 

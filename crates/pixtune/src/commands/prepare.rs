@@ -2,11 +2,12 @@
 
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
-use pixtune_core::json::quoted;
+use pixtune_core::json::{self, list, nested_lines, object};
 use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::image::prepare::Resampling;
+use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
 use pixtune_io::read::Format as RowFormat;
 
@@ -21,7 +22,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let (format, quiet, show_plan) = (args.format, args.quiet, args.show_plan);
     let plan = Plan::new(options(args)?)?;
     if show_plan {
-        ui::put(&format!("{}\n", plan.to_json()))?;
+        ui::put(&format!("{}\n", json::text(nested_lines(1, plan_to_json(plan.to_value())))))?;
         return Ok(Outcome::Fine);
     }
     let mut ui = Ui::new(format, quiet);
@@ -201,32 +202,24 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
 }
 
 fn summary_json(plan: &Plan, summary: &Summary) -> String {
-    let Summary {
-        rows,
-        train,
-        validation,
-        rejected,
-        duplicates,
-        images,
-        shrunk,
-        tokens,
-        image_tokens,
-        trained_tokens,
-        max_tokens,
-        ..
-    } = summary;
     let estimate = match plan.scanner.encoder().exactness() {
-        Exactness::Exact => String::new(),
-        Exactness::Estimate(why) => format!(",\"estimate\":{}", quoted(why)),
+        Exactness::Exact => None,
+        Exactness::Estimate(why) => Some(why),
     };
-    let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
-        let path = quoted(name);
-        format!("{{\"path\":{path},\"bytes\":{bytes},\"lines\":{lines}}}")
+    let tokens = object(|tokens| {
+        tokens.field("total", summary.tokens).field("image", summary.image_tokens);
+        tokens.field("trained", summary.trained_tokens).field("max_sample", summary.max_tokens);
+        tokens.optional("estimate", estimate);
     });
-    format!(
-        "{{\"rows\":{rows},\"train\":{train},\"validation\":{validation},\"rejected\":{rejected},\"duplicates\":{duplicates},\
-         \"images\":{images},\"shrunk\":{shrunk},\"tokens\":{{\"total\":{tokens},\"image\":{image_tokens},\"trained\":{trained_tokens},\
-         \"max_sample\":{max_tokens}{estimate}}},\"outputs\":[{}]}}\n",
-        outputs.collect::<Vec<_>>().join(",")
-    )
+    let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
+        object(move |output| {
+            output.field("path", name).field("bytes", bytes).field("lines", lines);
+        })
+    });
+    json::line(object(|out| {
+        out.field("rows", summary.rows).field("train", summary.train);
+        out.field("validation", summary.validation).field("rejected", summary.rejected);
+        out.field("duplicates", summary.duplicates).field("images", summary.images);
+        out.field("shrunk", summary.shrunk).field("tokens", tokens).field("outputs", list(outputs));
+    }))
 }

@@ -6,6 +6,7 @@ mod adapter;
 mod bad_input;
 mod check;
 mod convert;
+mod crate_edges;
 mod curate;
 mod exactness;
 mod fetch;

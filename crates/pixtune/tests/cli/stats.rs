@@ -246,5 +246,10 @@ fn reports_manifest_mismatch() {
     let told = case.run(&["stats", "prepared"]).ends(0).stdout;
     assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the directory"), "{told}");
     case.write("prepared/manifest.json", "{");
-    assert!(case.run(&["stats", "prepared"]).ends(0).stdout.contains("manifest.json is not JSON"));
+    assert!(
+        case.run(&["stats", "prepared"])
+            .ends(0)
+            .stdout
+            .contains("manifest.json cannot be used: it is not JSON")
+    );
 }

@@ -85,14 +85,15 @@ fn options(view: View<'_>, budget: &mut SizeBudget, body: &mut String) {
         "<div class=\"panel\"><details><summary>Options of prepare {}</summary><div class=\"scroll\"><table>",
         escape_start(&manifest.version, 40)
     );
-    let rows = manifest.plan.iter().map(|(key, value)| {
+    let options = manifest.options();
+    let rows = options.iter().map(|(key, value)| {
         format!(
             "<tr><td>{}</td><td><code>{}</code></td></tr>",
             escape_start(key, 60),
             escape_start(value, SHOWN)
         )
     });
-    budget.list(body, (60, manifest.plan.len() as u64), rows, |more| {
+    budget.list(body, (60, options.len() as u64), rows, |more| {
         format!("<tr><td class=\"more\" colspan=\"2\">… and {} more</td></tr>", grouped(more))
     });
     body.push_str("</table></div></details></div>");

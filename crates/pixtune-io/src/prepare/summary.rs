@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use pixtune_core::curate::{Decision, Repeat, Verdict};
-use pixtune_core::json::{self, Value, quoted};
 use pixtune_core::rules;
 use pixtune_core::spec::Exactness;
 
 use super::plan::portable_name;
 use super::spool::Segment;
 use super::{Plan, Scanned, Summary};
+use crate::manifest::{Counts, InputFile, Manifest, OutputFile, TokenCounts};
 use crate::read::Fingerprint;
-
-/// The name of the file.
-pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Counts what was decided.
 pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
@@ -67,71 +64,56 @@ pub(super) fn manifest(
     scanned: &Scanned,
     summary: &Summary,
     outputs: &[(String, Segment)],
-) -> String {
+) -> Manifest {
     let inputs = plan.inputs.iter().zip(&scanned.inputs).map(|(planned, Fingerprint { bytes, blake3 })| {
-        format!(
-            "{{\"path\": {}, \"bytes\": {bytes}, \"blake3\": \"{blake3}\"}}",
-            quoted(portable_name(&planned.input.name))
-        )
+        let path = portable_name(&planned.input.name).to_owned();
+        InputFile { path, bytes: *bytes, blake3: blake3.clone() }
     });
-    let outputs = outputs.iter().map(|(name, Segment { bytes, lines, blake3, .. })| {
-        format!(
-            "{{\"path\": {}, \"bytes\": {bytes}, \"lines\": {lines}, \"blake3\": \"{blake3}\"}}",
-            quoted(name)
-        )
+    let outputs = outputs.iter().map(|(name, segment)| OutputFile {
+        path: name.clone(),
+        bytes: segment.bytes,
+        lines: segment.lines,
+        blake3: segment.blake3.clone(),
     });
-    let findings = summary.findings.iter().map(|(rule, count)| format!("{}: {count}", quoted(rule)));
-    let list = |items: Vec<String>| items.join(",\n    ");
-    let estimate = match plan.scanner.encoder().exactness() {
-        Exactness::Exact => String::new(),
-        Exactness::Estimate(why) => format!(", \"estimate\": {}", quoted(why)),
-    };
-    let Summary {
-        rows,
-        train,
-        validation,
-        rejected,
-        duplicates,
-        tokens,
-        image_tokens,
-        trained_tokens,
-        max_tokens,
-        ..
-    } = summary;
-    format!(
-        "{{\n  \"pixtune\": {},\n  \"plan\": {},\n  \"inputs\": [\n    {}\n  ],\n  \"outputs\": [\n    {}\n  ],\n  \
-         \"counts\": {{\"rows\": {rows}, \"train\": {train}, \"validation\": {validation}, \"rejected\": {rejected}, \"duplicates\": {duplicates}}},\n  \
-         \"tokens\": {{\"total\": {tokens}, \"image\": {image_tokens}, \"trained\": {trained_tokens}, \"max_sample\": {max_tokens}{estimate}}},\n  \
-         \"findings\": {{{}}}\n}}\n",
-        quoted(env!("CARGO_PKG_VERSION")),
-        plan.to_json(),
-        list(inputs.collect()),
-        list(outputs.collect()),
-        findings.collect::<Vec<_>>().join(", "),
-    )
+    Manifest {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan: plan.to_value().clone(),
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+        counts: Counts {
+            rows: summary.rows,
+            train: summary.train,
+            validation: summary.validation,
+            rejected: summary.rejected,
+            duplicates: summary.duplicates,
+        },
+        tokens: TokenCounts {
+            total: summary.tokens,
+            image: summary.image_tokens,
+            trained: summary.trained_tokens,
+            max_sample: u64::from(summary.max_tokens),
+            estimate: match plan.scanner.encoder().exactness() {
+                Exactness::Exact => None,
+                Exactness::Estimate(why) => Some(why.to_owned()),
+            },
+        },
+        findings: summary.findings.clone(),
+    }
 }
 
-/// What a finished run's manifest still tells of it.
-pub(super) fn summary_of(manifest: &str) -> Option<Summary> {
-    let parsed = json::parse(manifest).ok()?;
-    let number = |group: &str, key: &str| -> u64 {
-        match parsed.value.get(group).and_then(|group| group.get(key)) {
-            Some(Value::Number(text)) => text.parse().unwrap_or(0),
-            _ => 0,
-        }
-    };
-    let mut summary = Summary {
-        rows: number("counts", "rows"),
-        train: number("counts", "train"),
-        validation: number("counts", "validation"),
-        rejected: number("counts", "rejected"),
-        duplicates: number("counts", "duplicates"),
-        tokens: number("tokens", "total"),
-        image_tokens: number("tokens", "image"),
-        trained_tokens: number("tokens", "trained"),
-        max_tokens: u32::try_from(number("tokens", "max_sample")).unwrap_or(u32::MAX),
+/// The summary of a finished run, as far as its manifest has it.
+pub(super) fn summary_of(Manifest { counts, tokens, .. }: &Manifest) -> Summary {
+    Summary {
+        rows: counts.rows,
+        train: counts.train,
+        validation: counts.validation,
+        rejected: counts.rejected,
+        duplicates: counts.duplicates,
+        tokens: tokens.total,
+        image_tokens: tokens.image,
+        trained_tokens: tokens.trained,
+        max_tokens: u32::try_from(tokens.max_sample).unwrap_or(u32::MAX),
+        resumed: counts.rows,
         ..Summary::default()
-    };
-    summary.resumed = summary.rows;
-    Some(summary)
+    }
 }
