@@ -5,9 +5,10 @@ use std::path::Path;
 
 use pixtune_core::spec::{self, ModelSpec};
 use pixtune_core::tokens::Tekken;
+use pixtune_io::manifest::Manifest;
 use pixtune_infer::ModelDirectory;
 
-use crate::data::{DataError, Manifest};
+use crate::data::{DataError, DataFiles};
 use crate::error::TrainError;
 use crate::plan::Input;
 
@@ -38,34 +39,36 @@ fn size(path: &Path) -> u64 {
 
 /// Refuses data that was prepared for a model that cuts images differently. Returns a warning where its token counts were
 /// made with another tokenizer.
-pub fn check_manifest(model: &ModelDirectory, manifest: &Manifest) -> Result<Option<String>, TrainError> {
+pub fn check_manifest(model: &ModelDirectory, files: &DataFiles) -> Result<Option<String>, TrainError> {
+    let Some(manifest) = &files.manifest else { return Ok(None) };
+    let path = &files.manifest_path;
     let here = ImageGrid::of(model.spec());
     let other_model = |prepared: String| TrainError::OtherModel {
-        path: manifest.path.clone(),
+        path: path.clone(),
         prepared,
         here: here.to_string(),
     };
-    match spec::find(&manifest.model) {
-        None => Err(other_model(format!("`{}`", manifest.model))),
+    match spec::find(manifest.model()) {
+        None => Err(other_model(format!("`{}`", manifest.model()))),
         Some(spec) if ImageGrid::of(spec) != here => {
             Err(other_model(format!("{} ({})", spec.id, ImageGrid::of(spec))))
         }
-        Some(_) => Ok(other_tokenizer(model, manifest)),
+        Some(_) => Ok(counted_otherwise(model, manifest).then(|| {
+            format!(
+                "the token counts in `{}` were made with another tokenizer than this model's and do not apply to it",
+                path.display()
+            )
+        })),
     }
 }
 
-fn other_tokenizer(model: &ModelDirectory, manifest: &Manifest) -> Option<String> {
-    let differs = match (&manifest.tokenizer, model.tokenizer()) {
+/// Whether tokens were counted with another tokenizer than the model's.
+fn counted_otherwise(model: &ModelDirectory, manifest: &Manifest) -> bool {
+    match (manifest.tokenizer(), model.tokenizer()) {
         (Some(prepared), Some(here)) => *prepared != here.blake3,
         (Some(_), None) => true,
         (None, _) => model.tekken().len() != Tekken::embedded().len(),
-    };
-    differs.then(|| {
-        format!(
-            "the token counts in `{}` were made with another tokenizer than this model's and do not apply to it",
-            manifest.path.display()
-        )
-    })
+    }
 }
 
 /// How a model cuts images.

@@ -1,5 +1,6 @@
 //! The crates of the workspace depend on each other only along the edges that the architecture allows.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use pixtune_core::json::{self, Value};
@@ -37,8 +38,10 @@ fn list<'v>(value: &'v Value<'static>, key: &str) -> &'v [Value<'static>] {
 #[test]
 fn crates_depend_only_on_those_they_may() {
     let metadata = metadata();
+    let mut found = BTreeSet::new();
     for package in list(&metadata, "packages") {
         let name = text(package, "name");
+        found.insert(name);
         let (_, allowed) = ALLOWED
             .iter()
             .find(|(of, _)| *of == name)
@@ -48,5 +51,8 @@ fn crates_depend_only_on_those_they_may() {
         for used in used.filter_map(|used| text(used, "name").strip_prefix("pixtune-")) {
             assert!(allowed.contains(&used), "`{name}` depends on `pixtune-{used}`, which it may not");
         }
+    }
+    for (name, _) in ALLOWED {
+        assert!(found.contains(name), "`{name}` is in the list of crates and not in the workspace");
     }
 }

@@ -88,7 +88,8 @@ impl<'m> Data<'m> {
     fn warn_of_changed_files(&self, files: &DataFiles, view: &View) {
         let Some(manifest) = &files.manifest else { return };
         for file in self.datasets().flat_map(Dataset::files) {
-            if manifest.hash_of(Path::new(&file.name)).is_some_and(|hash| hash != file.blake3) {
+            let output = manifest.output(Path::new(&file.name));
+            if output.is_some_and(|output| output.blake3 != file.blake3) {
                 view.note(&format!("warning: `{}` was changed after `prepare` wrote it", file.name));
             }
         }

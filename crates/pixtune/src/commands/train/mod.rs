@@ -194,8 +194,8 @@ fn start(args: &TrainArgs) -> Start {
 
 /// Prints what is doubtful about the model's configuration and about the data it was prepared for.
 fn print_warnings(model: &ModelDirectory, files: &DataFiles, view: &View) -> Result<(), Error> {
-    let manifest = files.manifest.as_ref().map(|manifest| check_manifest(model, manifest)).transpose()?;
-    let warnings = model.checkpoint().config().warnings().chain(manifest.flatten());
+    let manifest = check_manifest(model, files)?;
+    let warnings = model.checkpoint().config().warnings().chain(manifest);
     warnings.for_each(|warning| view.note(&format!("warning: {warning}")));
     Ok(())
 }
