@@ -5,8 +5,8 @@ use std::path::Path;
 
 use pixtune_core::spec::{self, ModelSpec};
 use pixtune_core::tokens::Tekken;
-use pixtune_io::manifest::Manifest;
 use pixtune_infer::ModelDirectory;
+use pixtune_io::manifest::Manifest;
 
 use crate::data::{DataError, DataFiles};
 use crate::error::TrainError;
@@ -43,11 +43,8 @@ pub fn check_manifest(model: &ModelDirectory, files: &DataFiles) -> Result<Optio
     let Some(manifest) = &files.manifest else { return Ok(None) };
     let path = &files.manifest_path;
     let here = ImageGrid::of(model.spec());
-    let other_model = |prepared: String| TrainError::OtherModel {
-        path: path.clone(),
-        prepared,
-        here: here.to_string(),
-    };
+    let other_model =
+        |prepared: String| TrainError::OtherModel { path: path.clone(), prepared, here: here.to_string() };
     match spec::find(manifest.model()) {
         None => Err(other_model(format!("`{}`", manifest.model()))),
         Some(spec) if ImageGrid::of(spec) != here => {

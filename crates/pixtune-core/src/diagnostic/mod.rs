@@ -5,7 +5,7 @@ mod rule;
 
 use std::fmt;
 
-use crate::json;
+use crate::json::{self, object, raw};
 
 pub use pointer::{Pointer, pointer_push};
 pub use rule::{Group, Rule};
@@ -114,60 +114,23 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// The finding as a JSON object, without a line end.
     pub fn to_json(&self) -> String {
-        let mut out = String::from("{");
-        self.write_members(&mut out);
-        out.push_str(",\"fix\":");
-        match self.finding.rule.fix {
-            Some(fix) => json::write_string(fix.as_str(), &mut out),
-            None => out.push_str("null"),
-        }
-        out.push('}');
-        out
+        let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
+        json::text(object(|out| {
+            out.field("rule", rule.id).field("severity", severity.as_str()).field("file", &self.file);
+            out.field("line", self.line).optional("column", self.column);
+            out.field("pointer", pointer).field("message", message).field("hint", hint.as_deref());
+            out.field("fix", rule.fix.map(Fix::as_str));
+        }))
     }
 
     /// A line of `rejected.jsonl`: the finding and the row it rejects (JSON text).
     pub fn to_rejected(&self, row: &str) -> String {
         let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
-        let mut out = String::from("{\"file\":");
-        json::write_string(&self.file, &mut out);
-        out.push_str(&format!(
-            ",\"line\":{},\"rule\":\"{}\",\"severity\":\"{}\"",
-            self.line,
-            rule.id,
-            severity.as_str()
-        ));
-        write_member("pointer", pointer, &mut out);
-        write_member("message", message, &mut out);
-        write_hint(hint.as_deref(), &mut out);
-        out.push_str(",\"row\":");
-        out.push_str(row);
-        out.push('}');
-        out
-    }
-
-    fn write_members(&self, out: &mut String) {
-        let Finding { rule, pointer, message, hint, severity, .. } = &self.finding;
-        out.push_str(&format!("\"rule\":\"{}\",\"severity\":\"{}\"", rule.id, severity.as_str()));
-        write_member("file", &self.file, out);
-        out.push_str(&format!(",\"line\":{}", self.line));
-        if let Some(column) = self.column {
-            out.push_str(&format!(",\"column\":{column}"));
-        }
-        write_member("pointer", pointer, out);
-        write_member("message", message, out);
-        write_hint(hint.as_deref(), out);
-    }
-}
-
-fn write_member(key: &str, value: &str, out: &mut String) {
-    out.push_str(&format!(",\"{key}\":"));
-    json::write_string(value, out);
-}
-
-fn write_hint(hint: Option<&str>, out: &mut String) {
-    match hint {
-        Some(hint) => write_member("hint", hint, out),
-        None => out.push_str(",\"hint\":null"),
+        json::text(object(|out| {
+            out.field("file", &self.file).field("line", self.line).field("rule", rule.id);
+            out.field("severity", severity.as_str()).field("pointer", pointer).field("message", message);
+            out.field("hint", hint.as_deref()).field("row", raw(row));
+        }))
     }
 }
 

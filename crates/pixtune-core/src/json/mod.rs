@@ -15,8 +15,8 @@ pub use differences::{Difference, differences};
 pub use locate::locate;
 pub use parser::{MAX_DEPTH, MAX_VALUES, Parsed, SyntaxError, parse, parse_line};
 pub use write::{
-    Object, Slot, ToJson, append, append_line, compact, document, fixed, line, lines, list, members,
-    nested_lines, object, quoted, raw, spaced, text, value, write_string,
+    Object, Slot, ToJson, append, append_line, compact, document, fixed, inner, line, lines, list, members,
+    nested_lines, numbers, object, quoted, raw, spaced, text, value, write_string,
 };
 
 /// A JSON value that borrows from its text where possible.

@@ -3,149 +3,152 @@
 use super::{
     ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, Part, SplitCounts, TrainingPlan, USABLE_WHY,
 };
-use crate::json::quoted;
+use crate::json::{self, Object, Slot, ToJson, fixed, list, object};
 
 impl TrainingPlan {
     /// The plan as one JSON object; `docs/stats-and-plan.md` describes it.
     pub fn to_json(&self) -> String {
-        let wish = &self.wish;
+        json::line(object(|plan| {
+            let wish = &self.wish;
+            plan.field("model", wish.shape.id).field("model_source", wish.shape.source);
+            plan.field("method", wish.method.as_str()).field("rank", wish.rank);
+            plan.field(
+                "gpu",
+                object(|gpu| {
+                    gpu.field("id", wish.gpu.id).field("memory_bytes", wish.gpu.memory);
+                    gpu.field("source", wish.gpu.source);
+                }),
+            );
+            plan.field("estimate", self.dataset.estimate);
+            plan.field(
+                "data",
+                object(|data| {
+                    data.field("train", &self.dataset.train).field("validation", &self.dataset.validation);
+                }),
+            );
+            plan.field("schedule", object(|schedule| self.write_schedule(schedule)));
+            plan.field("memory", object(|memory| self.write_memory(memory)));
+            plan.field("operations_an_epoch", fixed(self.time.operations, 0));
+            plan.field(
+                "time",
+                self.time.seconds_an_epoch.map(|seconds| {
+                    object(move |time| {
+                        time.field("seconds_an_epoch", range(seconds));
+                        time.field("basis", list(["published", "guess"]));
+                        time.field("source", &format!("{}; {}", wish.gpu.source, wish.gpu.reached.source));
+                    })
+                }),
+            );
+            plan.field("machines", list(&self.machines)).field("platforms", list(&self.fits));
+            let warnings = self.warnings.iter().map(|warning| {
+                object(move |out| {
+                    out.field("message", &warning.message).field("hint", warning.hint);
+                })
+            });
+            plan.field("warnings", list(warnings));
+        }))
+    }
+
+    fn write_schedule(&self, out: &mut Object<'_>) {
         let schedule = &self.schedule;
-        let steps: Vec<String> = schedule
-            .epochs
-            .iter()
-            .zip(schedule.steps)
-            .map(|(epochs, steps)| format!("{{\"epochs\":{epochs},\"steps\":{steps}}}"))
-            .collect();
-        let time = match self.time.seconds_an_epoch {
-            Some((from, to)) => format!(
-                "{{\"seconds_an_epoch\":[{from:.0},{to:.0}],\"basis\":[\"published\",\"guess\"],\"source\":{}}}",
-                quoted(&format!("{}; {}", wish.gpu.source, wish.gpu.reached.source))
-            ),
-            None => "null".to_owned(),
-        };
-        let micro = self.memory.micro.map_or("null".to_owned(), |micro| {
-            format!(
-                "{{\"tokens\":{},\"fits\":{},\"recompute\":{},\"accumulate\":{}}}",
-                micro.tokens,
-                micro.fits,
-                micro.recompute,
-                schedule.accumulate.map_or("null".to_owned(), |number| number.to_string())
-            )
+        let steps = schedule.epochs.iter().zip(schedule.steps).map(|(epochs, steps)| {
+            object(move |out| {
+                out.field("epochs", epochs).field("steps", steps);
+            })
         });
-        format!(
-            "{{\"model\":{},\"model_source\":{},\"method\":{},\"rank\":{},\"gpu\":{{\"id\":{},\"memory_bytes\":{},\"source\":{}}},\
-             \"estimate\":{},\"data\":{{\"train\":{},\"validation\":{}}},\
-             \"schedule\":{{\"steps\":[{}],\"advised_epochs\":{},\"batch_samples\":{},\"learning_rate\":{},\
-             \"largest_learning_rate\":{},\"warmup\":{},\"warmup_steps\":{}}},\
-             \"memory\":{{\"parts\":[{}],\"total_bytes\":{},\"budget_bytes\":{},\"budget_basis\":\"guess\",\"budget_source\":{},\
-             \"activations_source\":{},\"micro_batch\":{micro},\"autograd\":{}}},\
-             \"operations_an_epoch\":{:.0},\"time\":{time},\"machines\":[{}],\"platforms\":[{}],\"warnings\":[{}]}}\n",
-            quoted(wish.shape.id),
-            quoted(wish.shape.source),
-            quoted(wish.method.as_str()),
-            wish.rank,
-            quoted(wish.gpu.id),
-            wish.gpu.memory,
-            quoted(wish.gpu.source),
-            self.dataset.estimate.map_or("null".to_owned(), quoted),
-            side(&self.dataset.train),
-            side(&self.dataset.validation),
-            steps.join(","),
-            figure(schedule.advised_epochs),
-            figure(schedule.batch),
-            figure(schedule.learning_rate),
-            figure(schedule.largest_rate),
-            figure(schedule.warmup),
-            schedule.warmup_steps,
-            joined(&self.memory.parts, part),
-            self.memory.total(),
-            self.memory.budget,
-            quoted(USABLE_WHY),
-            quoted(ACTIVATIONS),
-            self.memory.autograd.as_ref().map_or("null".to_owned(), autograd),
-            self.time.operations,
-            joined(&self.machines, machine),
-            joined(&self.fits, fit),
-            joined(&self.warnings, |warning| {
-                format!("{{\"message\":{},\"hint\":{}}}", quoted(&warning.message), quoted(warning.hint))
+        out.field("steps", list(steps)).field("advised_epochs", schedule.advised_epochs);
+        out.field("batch_samples", schedule.batch).field("learning_rate", schedule.learning_rate);
+        out.field("largest_learning_rate", schedule.largest_rate).field("warmup", schedule.warmup);
+        out.field("warmup_steps", schedule.warmup_steps);
+    }
+
+    fn write_memory(&self, out: &mut Object<'_>) {
+        let memory = &self.memory;
+        out.field("parts", list(&memory.parts)).field("total_bytes", memory.total());
+        out.field("budget_bytes", memory.budget).field("budget_basis", "guess");
+        out.field("budget_source", USABLE_WHY).field("activations_source", ACTIVATIONS);
+        out.field(
+            "micro_batch",
+            memory.micro.map(|micro| {
+                object(move |out| {
+                    out.field("tokens", micro.tokens).field("fits", micro.fits);
+                    out.field("recompute", micro.recompute).field("accumulate", self.schedule.accumulate);
+                })
             }),
-        )
+        );
+        out.field("autograd", memory.autograd.as_ref());
     }
 }
 
-fn joined<T>(values: &[T], write: impl Fn(&T) -> String) -> String {
-    values.iter().map(write).collect::<Vec<_>>().join(",")
+/// The lower and the upper bound of a time in seconds.
+fn range((from, to): (f64, f64)) -> impl ToJson {
+    list([fixed(from, 0), fixed(to, 0)])
 }
 
-fn basis(basis: Basis) -> String {
-    let source = basis.source().map(|source| format!(",\"source\":{}", quoted(source))).unwrap_or_default();
-    format!("\"basis\":\"{}\"{source}", basis.as_str())
+fn write_basis(basis: Basis, out: &mut Object<'_>) {
+    out.field("basis", basis.as_str()).optional("source", basis.source());
 }
 
-fn figure(figure: Figure) -> String {
-    format!("{{\"value\":{},{}}}", figure.value, basis(figure.basis))
+impl ToJson for Figure {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("value", self.value);
+            write_basis(self.basis, out);
+        });
+    }
 }
 
-fn side(side: &SplitCounts) -> String {
-    format!(
-        "{{\"samples\":{},\"tokens\":{},\"image_tokens\":{},\"trained_tokens\":{},\"pictures\":{},\"max_sample\":{},\"bytes\":{}}}",
-        side.samples,
-        side.tokens,
-        side.image_tokens,
-        side.trained_tokens,
-        side.images,
-        side.lengths.max(),
-        side.bytes
-    )
+impl ToJson for &SplitCounts {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("samples", self.samples).field("tokens", self.tokens);
+            out.field("image_tokens", self.image_tokens).field("trained_tokens", self.trained_tokens);
+            out.field("pictures", self.images).field("max_sample", self.lengths.max());
+            out.field("bytes", self.bytes);
+        });
+    }
 }
 
-fn part(part: &Part) -> String {
-    format!(
-        "{{\"name\":{},\"bytes\":{},\"formula\":{},{}}}",
-        quoted(part.name),
-        part.bytes,
-        quoted(&part.formula),
-        basis(part.basis)
-    )
+impl ToJson for &Part {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("name", self.name).field("bytes", self.bytes).field("formula", &self.formula);
+            write_basis(self.basis, out);
+        });
+    }
 }
 
-fn autograd(autograd: &Autograd) -> String {
-    let Autograd { token_bytes, fits } = autograd;
-    format!(
-        "{{\"token_bytes\":{},\"fits\":{},\"token_bytes_checkpointed\":{},\"fits_checkpointed\":{},\"basis\":\"computed\",\"source\":{}}}",
-        token_bytes.0,
-        fits.0,
-        token_bytes.1,
-        fits.1,
-        quoted(Autograd::SOURCE)
-    )
+impl ToJson for &Autograd {
+    fn write_json(self, slot: Slot<'_>) {
+        let Autograd { token_bytes, fits } = self;
+        slot.object(|out| {
+            out.field("token_bytes", token_bytes.0).field("fits", fits.0);
+            out.field("token_bytes_checkpointed", token_bytes.1).field("fits_checkpointed", fits.1);
+            out.field("basis", "computed").field("source", Autograd::SOURCE);
+        });
+    }
 }
 
-fn machine(machine: &Machine) -> String {
-    let micro = machine.micro.map_or("null".to_owned(), |micro| micro.tokens.to_string());
-    let time =
-        machine.seconds_an_epoch.map_or("null".to_owned(), |(from, to)| format!("[{from:.0},{to:.0}]"));
-    format!(
-        "{{\"gpu\":{},\"method\":{},\"fits\":{},\"micro_batch_tokens\":{micro},\"seconds_an_epoch\":{time},\"memory_bytes\":{},\"source\":{}}}",
-        quoted(machine.gpu.id),
-        quoted(machine.method.as_str()),
-        machine.micro.is_some(),
-        machine.gpu.memory,
-        quoted(machine.gpu.source)
-    )
+impl ToJson for &Machine {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("gpu", self.gpu.id).field("method", self.method.as_str());
+            out.field("fits", self.micro.is_some());
+            out.field("micro_batch_tokens", self.micro.map(|micro| micro.tokens));
+            out.field("seconds_an_epoch", self.seconds_an_epoch.map(range));
+            out.field("memory_bytes", self.gpu.memory).field("source", self.gpu.source);
+        });
+    }
 }
 
-fn fit(fit: &Fit) -> String {
-    let list = |texts: &[String]| joined(texts, |text| quoted(text));
-    format!(
-        "{{\"name\":{},\"verdict\":\"{}\",\"settings\":[{}],\"changes\":[{}],\"notes\":[{}],\"seen\":{}}}",
-        quoted(fit.target.name),
-        fit.verdict().as_str(),
-        list(&fit.settings),
-        list(&fit.changes),
-        list(&fit.notes),
-        quoted(fit.target.sources)
-    )
+impl ToJson for &Fit {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("name", self.target.name).field("verdict", self.verdict().as_str());
+            out.field("settings", list(&self.settings)).field("changes", list(&self.changes));
+            out.field("notes", list(&self.notes)).field("seen", self.target.sources);
+        });
+    }
 }
 
 #[cfg(test)]

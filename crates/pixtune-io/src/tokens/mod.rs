@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Diagnostic, Finding};
+use pixtune_core::json::{inner, line, numbers, object, parse};
 use pixtune_core::tokens::{ChatEncoder, Tekken};
 
 use crate::progress::Progress;
@@ -108,7 +109,7 @@ impl TokensPlan<'_> {
         let counted = count_line(&self.encoder, directory, row, self.ids);
         let file = (self.files.len() > 1).then_some(name);
         let members =
-            (self.output == Output::Json).then(|| json::members(file, &counted, self.encoder.exactness()));
+            (self.output == Output::Json).then(|| json::counted(file, &counted, self.encoder.exactness()));
         CountedRow { counted, members }
     }
 }
@@ -128,7 +129,9 @@ impl Run<'_> {
         self.progress.input_read += at.length;
         self.reporter.progress(self.progress);
         if let Some(members) = members {
-            let line = format!("{{\"line\":{}{members}}}\n", at.number);
+            let line = line(object(|line| {
+                line.field("line", at.number).splice(&members);
+            }));
             return self.reporter.json(&line).map_err(output);
         }
         let findings = counted.map_or_else(|refusal| vec![refusal], |counted| counted.warnings);
@@ -149,17 +152,20 @@ pub fn encode_texts(
     let encode = |row: Row| {
         (!row.is_blank()).then(|| {
             let text = std::str::from_utf8(&row.bytes).ok()?;
-            let text = pixtune_core::json::parse(text).ok()?;
-            let mut ids = String::new();
-            json::write_numbers(&tekken.encode(text.value.as_str()?), &mut ids);
-            Some(ids)
+            let text = parse(text).ok()?;
+            let ids = tekken.encode(text.value.as_str()?);
+            Some(inner(|line| {
+                line.field("ids", numbers(&ids));
+            }))
         })
     };
     let write = |at: RowRef, ids: Option<Option<String>>| {
         let Some(ids) = ids else { return Ok(()) };
-        let line = at.number;
-        let ids = ids.ok_or_else(|| TokensError::NotAString { path: path.to_owned(), line })?;
-        writeln!(out, "{{\"line\":{line},\"ids\":{ids}}}").map_err(output)
+        let ids = ids.ok_or_else(|| TokensError::NotAString { path: path.to_owned(), line: at.number })?;
+        let line = line(object(|line| {
+            line.field("line", at.number).splice(&ids);
+        }));
+        out.write_all(line.as_bytes()).map_err(output)
     };
     LineFile::open(path, MAX_LINE)?.each_row(threads, encode, write)?;
     out.flush().map_err(output)

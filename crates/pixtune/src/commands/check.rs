@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
+use pixtune_core::json::{line, object};
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::check::{self, CheckPlan, CheckReporter, CheckSummary, Reported};
 use pixtune_io::prepare::Watch as _;
@@ -152,7 +153,9 @@ fn statistics_table(summary: &CheckSummary) -> String {
 
 fn statistics_json(summary: &CheckSummary) -> String {
     let row = |((severity, id), count): (&(Severity, &str), &u64)| {
-        format!("{{\"rule\":\"{id}\",\"severity\":\"{}\",\"count\":{count}}}\n", severity.as_str())
+        line(object(|out| {
+            out.field("rule", id).field("severity", severity.as_str()).field("count", count);
+        }))
     };
     summary.findings.iter().map(row).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Fix};
 use pixtune_core::fix::Change;
-use pixtune_core::json::quoted;
+use pixtune_core::json::{self, object};
 use pixtune_core::text::counted;
 use pixtune_io::fix::{self, FixPlan, FixReporter, FixSummary, Fixer};
 use pixtune_io::prepare::Watch as _;
@@ -62,14 +62,10 @@ impl FixReporter for Printer {
                 let place = if pointer.is_empty() { String::new() } else { format!(" {pointer}") };
                 format!("fixed[{}{guessed}]: {}:{line}{place}: {message}", rule.id, self.file)
             }
-            Format::Json => format!(
-                "{{\"rule\":\"{}\",\"fixed\":\"{}\",\"file\":{},\"line\":{line},\"pointer\":{},\"message\":{}}}",
-                rule.id,
-                fix.as_str(),
-                quoted(&self.file),
-                quoted(pointer),
-                quoted(message)
-            ),
+            Format::Json => json::text(object(|out| {
+                out.field("rule", rule.id).field("fixed", fix.as_str()).field("file", &self.file);
+                out.field("line", line).field("pointer", pointer).field("message", message);
+            })),
         };
         self.write(&text)
     }

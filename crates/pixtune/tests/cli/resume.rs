@@ -127,6 +127,7 @@ fn resume_detects_changed_input() {
         .arg("-c")
         .arg(format!("trap '' XFSZ; ulimit -f 300; exec {program} {}", ARGS.join(" ")));
     crate::harness::finish(limited).ends(2).prints("run again with `--resume`");
+    case.run(&[&ARGS[..], &["--resume", "--seed", "7"]].concat()).ends(2).prints("`--seed` was 0, is 7");
     let table = case.read("data.csv");
     case.write("data.csv", table.replacen("question 1?", "question X?", 1));
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("data.csv:3 has changed");
