@@ -26,7 +26,10 @@ impl Occupant {
     pub fn of(target: &Path, marker: &str) -> io::Result<Occupant> {
         let about = match fs::metadata(target) {
             Ok(about) => about,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nothing),
+            // Where a parent is a file, creating the target reports it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Occupant::Nothing);
+            }
             Err(error) => return Err(error),
         };
         if !about.is_dir() {

@@ -195,6 +195,7 @@ fn occupants_are_told_apart() {
         ("locked", Occupant::Nothing),
         ("absent", Occupant::Nothing),
         ("foreign/file", Occupant::NotADirectory),
+        ("foreign/file/below", Occupant::Nothing),
     ] {
         assert_eq!(Occupant::of(&case.path(name), "marker").unwrap(), occupant, "{name}");
     }
