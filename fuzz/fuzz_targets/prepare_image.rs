@@ -5,8 +5,8 @@ use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target;
 use pixtune_core::tokens::grid;
 use pixtune_fuzz::{SMALL, only_our_panics_count};
-use pixtune_io::image::prepare::{Policy, Resampling, prepare, rule_of};
-use pixtune_io::image::{Limits, inspect};
+use pixtune_io::image::prepare::{Policy, Resampling, prepare};
+use pixtune_io::image::{Limits, Loaded, inspect};
 
 fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
     for target in target::ACCEPTED {
@@ -20,10 +20,11 @@ fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
             resampling: Resampling::Mistral,
             jpeg_quality: 85,
         };
-        let ready = match prepare(bytes.to_vec(), &policy) {
+        let prepared = Loaded::new(bytes.to_vec(), &SMALL).and_then(|image| prepare(image, &policy));
+        let ready = match prepared {
             Ok(ready) => ready,
             Err(error) => {
-                rule_of(&error);
+                error.finding("the image", "");
                 continue;
             }
         };
@@ -39,7 +40,8 @@ fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
             assert_eq!(ready.original, (ready.width, ready.height));
         }
         let policy = Policy { limits: Limits::default(), ..policy };
-        let again = prepare(ready.bytes.clone(), &policy).expect("what is written is ready");
+        let image = Loaded::new(ready.bytes.clone(), &policy.limits).expect("the output can be loaded");
+        let again = prepare(image, &policy).expect("the output is ready");
         assert_eq!(again.bytes, ready.bytes);
     }
 });

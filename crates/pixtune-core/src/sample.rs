@@ -1,5 +1,7 @@
 //! A training sample: a conversation, its images and its tools.
 
+use std::sync::Arc;
+
 use crate::json::Value;
 
 /// A conversation to check, count or write. Images are stored beside the messages, so that tokens can be counted from
@@ -130,8 +132,10 @@ pub struct Image<B = String> {
 pub enum ImageSource<B = String> {
     /// A path, relative to the file that names it unless absolute.
     File(String),
-    /// A URL that is not fetched.
+    /// An `http` or `https` URL.
     Url(String),
+    /// The file itself, from a row that holds bytes.
+    Bytes(Arc<[u8]>),
     /// The base64 payload of a data URI and the media type it declares.
     Inline {
         /// The declared media type, perhaps empty or wrong.
@@ -147,6 +151,7 @@ impl ImageSource<&str> {
         match self {
             ImageSource::File(path) => ImageSource::File(path),
             ImageSource::Url(url) => ImageSource::Url(url),
+            ImageSource::Bytes(bytes) => ImageSource::Bytes(bytes),
             ImageSource::Inline { mime, base64 } => ImageSource::Inline { mime, base64: base64.to_owned() },
         }
     }

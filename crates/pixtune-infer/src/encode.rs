@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pixtune_core::sample::{Assistant, Content, Message, Sample};
 use pixtune_core::tokens::ChatEncoder;
 use pixtune_io::encode::EncodedLine;
-use pixtune_io::image::{Limits, ModelInput, model_input};
+use pixtune_io::image::{Limits, Loaded, ModelInput, model_input};
 use pixtune_model::network::{Image, Sequence};
 
 use crate::error::AnswerError;
@@ -34,8 +34,10 @@ pub fn prompt(encoder: &ChatEncoder<'_>, conversation: &Sample<Arc<[u8]>>) -> Re
 }
 
 fn decode(encoder: &ChatEncoder<'_>, images: &[Arc<[u8]>]) -> Result<Vec<ModelInput>, AnswerError> {
+    let limits = Limits::default();
     let decode = |(index, bytes): (usize, &Arc<[u8]>)| {
-        model_input(bytes, encoder.spec, &Limits::default())
+        Loaded::new(bytes.to_vec(), &limits)
+            .and_then(|image| model_input(&image, encoder.spec, &limits))
             .map_err(|source| AnswerError::Image { index, source })
     };
     images.iter().enumerate().map(decode).collect()

@@ -10,12 +10,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use pixtune_core::json;
-use pixtune_core::sample::ImageSource;
+use pixtune_core::sample::Image;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Layout};
-use pixtune_io::base64;
-use pixtune_io::image::{Limits, model_input};
+use pixtune_io::image::{Limits, Resolver, load, model_input};
 use pixtune_io::read::records::Records;
 use pixtune_io::read::{Format, Row};
 use pixtune_io::tokens::{Ids, count_line};
@@ -26,7 +25,7 @@ fn main() -> std::io::Result<()> {
         let bytes = std::fs::read(&path)?;
         let count = rows(&bytes).len() as f64;
         let ids = |row: &Row| {
-            let counted = count_line(&encoder, Path::new("."), row, Ids::Yes);
+            let counted = count_line(&encoder, Path::new("."), row, &Limits::default(), Ids::Yes);
             counted.ok().and_then(|counted| counted.ids).map_or(0, |ids| ids.len())
         };
         println!("pixtune\tconversations (ids)\t{}", rows(&bytes).iter().map(ids).sum::<usize>());
@@ -55,15 +54,12 @@ fn pixels(row: &Row) -> Vec<Vec<f32>> {
     let text = String::from_utf8_lossy(&row.bytes);
     let Ok(parsed) = json::parse(&text) else { return vec![] };
     let Ok(sample) = strict::read(&parsed.value) else { return vec![] };
-    let decoded = |source: &ImageSource<&str>| match source {
-        ImageSource::Inline { base64: text, .. } => base64::decode(text),
-        _ => None,
+    let limits = Limits::default();
+    let pixels = |image: &Image<&str>| {
+        let image = load(&image.source, &Resolver::new(Path::new(".")), &limits).ok()?;
+        Some(model_input(&image, &PIXTRAL_12B, &limits).ok()?.pixels)
     };
-    let images = sample.images.iter().filter_map(|image| decoded(&image.source));
-    images
-        .filter_map(|bytes| model_input(&bytes, &PIXTRAL_12B, &Limits::default()).ok())
-        .map(|input| input.pixels)
-        .collect()
+    sample.images.iter().filter_map(pixels).collect()
 }
 
 /// CPU seconds of this thread for one call: best of four.

@@ -15,6 +15,13 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     STANDARD.encode_append(bytes, out);
 }
 
+/// A data URI.
+pub fn data_uri(mime: &str, bytes: &[u8]) -> String {
+    let mut uri = format!("data:{mime};base64,");
+    STANDARD.encode_append(bytes, &mut uri);
+    uri
+}
+
 /// Decodes base64 as Python does for data URIs: characters outside the alphabet are skipped, padding must be right.
 /// `None` when it is not.
 pub fn decode(text: &str) -> Option<Vec<u8>> {

@@ -5,9 +5,9 @@ use std::path::Path;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::tokens::{ChatEncoder, Run};
 
-use crate::image::{Limits, ModelInput, inspect, model_input};
+use crate::image::{ImageError, Limits, ModelInput, Resolver, load, model_input};
 use crate::read::Row;
-use crate::tokens::{image_bytes, parse_row, read_sample, unusable};
+use crate::tokens::{parse_row, read_sample};
 
 /// A conversation as the model is trained on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,11 +41,10 @@ pub fn encode_line(
     let mut images = Vec::with_capacity(sample.images.len());
     let mut sizes = Vec::with_capacity(sample.images.len());
     for image in &sample.images {
-        let bytes = image_bytes(image, directory)?;
-        let input = model_input(&bytes, encoder.spec, limits).map_err(|error| unusable(image, &error))?;
-        let header = inspect(&bytes, limits).map_err(|error| unusable(image, &error))?;
-        sizes.push(header.reference_size());
-        images.push(input);
+        let refused = |error: ImageError| error.finding_at(image);
+        let loaded = load(&image.source, &Resolver::new(directory), limits).map_err(refused)?;
+        sizes.push(loaded.header.reference_size());
+        images.push(model_input(&loaded, encoder.spec, limits).map_err(refused)?);
     }
     let encoded = encoder.encode(&sample, &sizes)?;
     Ok(EncodedLine { ids: encoded.ids, runs: encoded.counts.runs, images })

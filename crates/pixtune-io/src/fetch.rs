@@ -1,7 +1,7 @@
-//! Images of addresses: fetched within limits on bytes, time and redirects, and not from private networks unless asked.
+//! Fetches images from URLs, within limits on bytes, time and redirects, and not from private networks unless asked.
 //!
-//! Data come from anywhere, and an address in them could point at what only this machine can reach. Every name is looked
-//! up once, what it means is filtered, and the connection goes to what is left; a redirect goes the same way.
+//! Data come from anywhere, and a URL in them could point at what only this machine can reach. Every name is resolved
+//! once, its addresses are filtered, and the connection goes to one of the rest; a redirect goes the same way.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,11 +13,9 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// What is fetched, and how long it may take.
+/// What may be fetched, and how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// Bytes of one image.
-    pub max_bytes: u64,
     /// Time for one image, redirects included.
     pub timeout: Duration,
     /// Redirects that are followed.
@@ -37,17 +35,12 @@ pub enum Networks {
 
 impl Default for FetchLimits {
     fn default() -> FetchLimits {
-        FetchLimits {
-            max_bytes: 64 << 20,
-            timeout: Duration::from_secs(30),
-            max_redirects: 5,
-            networks: Networks::Public,
-        }
+        FetchLimits { timeout: Duration::from_secs(30), max_redirects: 5, networks: Networks::Public }
     }
 }
 
 /// Why an image could not be fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// The server answered with an error.
     #[error("the server answers {0}")]
@@ -90,19 +83,18 @@ impl Fetcher {
         Fetcher { agent, limits }
     }
 
-    /// The bytes behind an address.
-    pub fn fetch(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    /// The bytes behind a URL, if there are no more than `max_bytes`.
+    pub fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, FetchError> {
         let response = self.agent.get(url).call().map_err(|error| self.explain(error))?;
-        let limit = self.limits.max_bytes;
         let mut body = response.into_body();
-        if body.content_length().is_some_and(|length| length > limit) {
-            return Err(FetchError::TooLarge(limit));
+        if body.content_length().is_some_and(|length| length > max_bytes) {
+            return Err(FetchError::TooLarge(max_bytes));
         }
         let mut bytes = Vec::new();
-        let read = body.as_reader().take(limit + 1).read_to_end(&mut bytes);
+        let read = body.as_reader().take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| self.explain(ureq::Error::from(error)))?;
-        if bytes.len() as u64 > limit {
-            return Err(FetchError::TooLarge(limit));
+        if bytes.len() as u64 > max_bytes {
+            return Err(FetchError::TooLarge(max_bytes));
         }
         Ok(bytes)
     }

@@ -14,7 +14,7 @@ use pixtune_core::target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::base64;
 use pixtune_io::check::{Checker, Selection};
-use pixtune_io::image::{Rgb, encode_png};
+use pixtune_io::image::{Limits, Rgb, encode_png};
 use pixtune_io::read::Row;
 use pixtune_io::verify::Verify;
 
@@ -26,6 +26,7 @@ fn checker(verify: Verify) -> Checker<'static> {
         target,
         verify,
         measure: false,
+        limits: Limits::of_target(&target),
         selection: Selection::of(&target),
         excerpts: true,
         fetching: None,

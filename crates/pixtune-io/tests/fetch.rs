@@ -60,7 +60,7 @@ fn answer(mut stream: TcpStream) {
 
 fn fetch(url: &str, networks: Networks) -> Result<Vec<u8>, FetchError> {
     let timeout = Duration::from_secs(2);
-    Fetcher::new(FetchLimits { max_bytes: 5000, timeout, max_redirects: 3, networks }).fetch(url)
+    Fetcher::new(FetchLimits { timeout, max_redirects: 3, networks }).fetch(url, 5000)
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use pixtune_core::curate::content_hash;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
+use pixtune_core::sample::ImageSource;
 
 use super::Checker;
-use super::images::{Looked, Whole, start};
+use super::images::Looked;
 use crate::fetch::Fetcher;
 use crate::image::measure::Measure;
+use crate::image::{ImageError, Resolver, shorten};
 
 /// Fetches images for a checker.
 #[derive(Debug)]
@@ -31,43 +33,39 @@ impl Fetching {
 }
 
 impl Checker<'_> {
-    pub(super) fn url(&self, url: &str, found: &mut Vec<Finding>) -> Looked {
-        let hash = content_hash(url.as_bytes());
-        let Some(fetching) = &self.fetching else {
-            let message = format!("`{}` is a URL: it is not fetched, verified or counted", start(url));
-            let hint = "embed the image: the URL may be gone when training needs it";
-            found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
-            return Looked::at_its_header(None, hash);
-        };
-        let known = fetching.known.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+    /// Judges the image of a URL, which is fetched once.
+    pub(super) fn fetched(
+        &self,
+        fetching: &Fetching,
+        url: &str,
+        resolver: &Resolver<'_>,
+        found: &mut Vec<Finding>,
+    ) -> Looked {
+        let key = content_hash(url.as_bytes());
+        let known = fetching.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         // A measure is compared once; later on its hash identifies the image.
-        let ((size, content, findings), measure) = match known {
+        let ((size, hash, findings), measure) = match known {
             Some(known) => (known, None),
             None => {
-                let (known, measure) = self.fetched(fetching, url, hash);
-                fetching.known.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, known.clone());
+                let (known, measure) = self.fetch_image(url, resolver);
+                fetching.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, known.clone());
                 (known, measure)
             }
         };
         found.extend(findings);
-        Looked { size, hash: content, measure }
+        Looked { size, hash, measure }
     }
 
-    fn fetched(&self, fetching: &Fetching, url: &str, hash: u128) -> (Fetched, Option<Measure>) {
+    fn fetch_image(&self, url: &str, resolver: &Resolver<'_>) -> (Fetched, Option<Measure>) {
         let mut found = Vec::new();
-        match fetching.fetcher.fetch(url) {
-            Ok(bytes) => {
-                let message = format!("`{}` is a URL; it was fetched and verified", start(url));
-                let hint = "embed it with `pixtune fix --fetch`: the URL may be gone when training needs it";
-                found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
-                let Whole { size, measure } = self.whole(&bytes, "", &mut found);
-                ((size, content_hash(&bytes), found), measure)
-            }
-            Err(error) => {
-                let message = format!("`{}` cannot be fetched: {error}", start(url));
-                found.push(Finding::new(&rules::IMAGE_UNREACHABLE, "", message));
-                ((None, hash, found), None)
-            }
+        let source = ImageSource::Url(url.to_owned());
+        let known = self.load_image(&source, resolver);
+        if !matches!(known, Err(ImageError::Fetch(_))) {
+            let message = format!("`{}` is a URL; it was fetched and verified", shorten(url));
+            let hint = "embed it with `pixtune fix --fetch`: the URL may be gone when training needs it";
+            found.push(Finding::new(&rules::IMAGE_URL, "", message).hint(hint));
         }
+        let Looked { size, hash, measure } = self.judge_image(&source, known, resolver, &mut found);
+        ((size, hash, found), measure)
     }
 }

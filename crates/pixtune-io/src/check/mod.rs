@@ -27,6 +27,7 @@ use pixtune_core::tokens::ChatEncoder;
 
 use crate::base64::Payloads;
 use crate::image::measure::Measure;
+use crate::image::{Limits, Resolver};
 use crate::read::Row;
 use crate::read::blocks::{Block, without_line_end};
 use crate::verify::Verify;
@@ -34,7 +35,6 @@ use crate::verify::Verify;
 pub use dataset::{DatasetChecks, is_validation};
 pub use excerpt::Excerpt;
 pub use fetched::Fetching;
-pub(crate) use images::{HEADS, LONGEST_HEAD};
 pub use run::{CheckError, CheckPlan, CheckReporter, CheckSummary, run};
 
 /// Which rules are selected, and their severity.
@@ -101,6 +101,8 @@ pub struct Checker<'c> {
     pub verify: Verify,
     /// Whether decoded images are measured, to find the same image across files.
     pub measure: bool,
+    /// How large an image may be.
+    pub limits: Limits,
     /// Which rules are selected.
     pub selection: Selection,
     /// Whether findings get excerpts.
@@ -248,8 +250,10 @@ impl Checker<'_> {
         let judged = checks::judge(&checks::Row { value: &parsed.value, target: &self.target });
         findings.extend(judged.findings);
         let sample = judged.sample;
+        let fetcher = self.fetching.as_ref().map(|fetching| &fetching.fetcher);
         let payloads = Payloads { text, runs: &parsed.base64 };
-        let look = |image| self.look(image, &payloads, directory, &mut findings);
+        let resolver = Resolver::new(directory).fetching(fetcher).knowing(payloads);
+        let look = |image| self.look(image, &resolver, &mut findings);
         let looked: Vec<_> = sample.images.iter().map(look).collect();
         line.images = looked.len();
         if !judged.accepted {

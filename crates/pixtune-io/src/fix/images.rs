@@ -1,24 +1,22 @@
 //! Images: their references and data URIs, and, on request, the images themselves.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use pixtune_core::diagnostic::{Fix, Rule};
 use pixtune_core::fix::Change;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
+use pixtune_core::sample::ImageSource;
 
 use super::{Fixer, Places, change};
 use crate::base64;
 use crate::check::CheckedLine;
 use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
-use crate::image::{Format, Limits, inspect, sniff};
-use crate::read::image_path;
+use crate::image::{Loaded, Resolver, load, sniff};
 
-/// Breaches that an image drawn anew does not have.
-const REDRAWN: [&Rule; 5] = [
+/// Rules that a re-encoded image does not break.
+const REENCODED: [&Rule; 5] = [
     &rules::IMAGE_UNSUPPORTED,
     &rules::IMAGE_PAGES,
     &rules::IMAGE_TOO_LARGE,
@@ -26,12 +24,8 @@ const REDRAWN: [&Rule; 5] = [
     &rules::IMAGE_ALPHA,
 ];
 
-/// Larger files are not embedded.
-const LARGEST_FILE: u64 = 64 << 20;
-
-/// A header allocates nothing, so it is read whatever it declares.
-const NO_LIMITS: Limits =
-    Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
+/// Longer texts are not taken for paths.
+const LONGEST_PATH: usize = 4096;
 
 const JPEG_QUALITY: u8 = 90;
 
@@ -55,38 +49,78 @@ impl Fixer {
     fn repair_reference(&self, text: &str, directory: &Path) -> Option<(String, &'static Rule, String)> {
         let trimmed = text.trim();
         let scheme = trimmed.get(..5).unwrap_or_default().to_ascii_lowercase();
-        if scheme == "data:" {
-            return repair_data_uri(trimmed, trimmed.len() < text.len());
+        match scheme.as_str() {
+            "data:" => self.repair_data_uri(trimmed, trimmed.len() < text.len()),
+            "http:" | "https" => {
+                let image = self.load(&ImageSource::Url(trimmed.to_owned()), directory)?;
+                let message = format!("the image of the URL embedded, {} bytes", image.bytes.len());
+                Some((data_uri(&image), &rules::IMAGE_URL, message))
+            }
+            "file:" => None,
+            _ => self.embed_file(trimmed, directory).or_else(|| self.embed_base64(trimmed)),
         }
-        if scheme == "http:" || scheme == "https" {
-            let bytes = self.checker.fetching.as_ref()?.fetcher.fetch(trimmed).ok()?;
-            let format = readable(&bytes)?;
-            let message = format!("the image of the address fetched and embedded, {} bytes", bytes.len());
-            return Some((data_uri(format, &bytes), &rules::IMAGE_URL, message));
-        }
-        if scheme == "file:" {
-            return None;
-        }
-        if let Some(bytes) = image_file(directory, trimmed) {
-            let message = format!("the file `{trimmed}` embedded, {} bytes", bytes.len());
-            return Some((data_uri(sniff(&bytes).ok()?, &bytes), &rules::IMAGE_BAD_DATA_URI, message));
-        }
-        let bytes = repaired(trimmed).and_then(|payload| base64::decode(&payload))?;
-        let format = readable(&bytes)?;
-        let message = format!("base64 alone written as a data URI of the type `{}`", format.mime());
-        Some((data_uri(format, &bytes), &rules::IMAGE_BAD_DATA_URI, message))
     }
 
-    /// Draws images anew whose findings say that nobody takes them, or not as they are meant.
-    pub(super) fn redraw(
+    fn load(&self, source: &ImageSource<&str>, directory: &Path) -> Option<Loaded> {
+        let fetcher = self.checker.fetching.as_ref().map(|fetching| &fetching.fetcher);
+        load(source, &Resolver::new(directory).fetching(fetcher), &self.checker.limits).ok()
+    }
+
+    fn load_inline(&self, base64: &str) -> Option<Loaded> {
+        self.load(&ImageSource::Inline { mime: String::new(), base64 }, Path::new(""))
+    }
+
+    fn embed_file(&self, path: &str, directory: &Path) -> Option<(String, &'static Rule, String)> {
+        if path.len() > LONGEST_PATH {
+            return None;
+        }
+        let image = self.load(&ImageSource::File(path.to_owned()), directory)?;
+        let message = format!("the file `{path}` embedded, {} bytes", image.bytes.len());
+        Some((data_uri(&image), &rules::IMAGE_BAD_DATA_URI, message))
+    }
+
+    /// Makes a data URI of base64 alone.
+    fn embed_base64(&self, text: &str) -> Option<(String, &'static Rule, String)> {
+        let image = self.load_inline(&repaired(text)?)?;
+        let mime = image.header.format.mime();
+        let message = format!("base64 alone written as a data URI of the type `{mime}`");
+        Some((data_uri(&image), &rules::IMAGE_BAD_DATA_URI, message))
+    }
+
+    /// A data URI with the right type and strict base64. What does not lead to an image stays.
+    fn repair_data_uri(&self, uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule, String)> {
+        let (header, payload) = uri["data:".len()..].split_once(',')?;
+        let lower = header.to_ascii_lowercase();
+        let declared = lower.strip_suffix(";base64");
+        let well_formed =
+            uri.starts_with("data:") && declared.is_some() && header.ends_with(";base64") && !was_trimmed;
+        if well_formed && base64::strict_length(payload).is_some() {
+            return right_type(declared.unwrap_or_default(), payload);
+        }
+        // What Python reads keeps its bytes; the rest is repaired.
+        let read = declared.and_then(|_| self.load_inline(payload));
+        let was_read = read.is_some();
+        let image = read.or_else(|| self.load_inline(&repaired(payload)?))?;
+        let (rule, what) = match (well_formed, was_read) {
+            (true, true) => {
+                (&rules::IMAGE_LOOSE_BASE64, "characters outside its alphabet removed from the base64")
+            }
+            (true, false) => (&rules::IMAGE_BAD_DATA_URI, "the base64 repaired; it holds an image"),
+            (false, _) => (&rules::IMAGE_BAD_DATA_URI, "the data URI rewritten; it holds an image"),
+        };
+        Some((data_uri(&image), rule, what.to_owned()))
+    }
+
+    /// Re-encodes images whose findings say that nobody accepts them, or not as they are meant.
+    pub(super) fn reencode(
         &self,
         row: &mut Value<'_>,
         left: &CheckedLine,
-        drawn: &mut HashSet<String>,
+        done: &mut HashSet<String>,
     ) -> Vec<Change> {
         let findings = left.findings.iter().map(|(finding, ..)| finding);
         let places: Places<'_> = findings
-            .filter(|finding| REDRAWN.contains(&finding.rule) && !drawn.contains(&finding.pointer))
+            .filter(|finding| REENCODED.contains(&finding.rule) && !done.contains(&finding.pointer))
             .map(|finding| (finding.pointer.as_str(), finding.rule))
             .collect();
         let mut changes = Vec::new();
@@ -96,27 +130,27 @@ impl Fixer {
         each_image(row, |pointer, reference| {
             if let Some(rule) = places.get(pointer)
                 && let Value::String(text) = reference
-                && let Some((written, message)) = self.drawn_anew(text)
+                && let Some((written, message)) = self.reencoded(text)
                 && written != *text
             {
                 *reference = Value::String(written.into());
-                drawn.insert(pointer.to_owned());
+                done.insert(pointer.to_owned());
                 changes.push(change(rule, Fix::Unsafe, pointer.to_owned(), message));
             }
         });
         changes
     }
 
-    /// The image made to fit the model and the target, as `prepare` does it.
-    fn drawn_anew(&self, reference: &str) -> Option<(String, String)> {
+    /// The image of a data URI, re-encoded to fit the model and the target as `prepare` does it.
+    fn reencoded(&self, reference: &str) -> Option<(String, String)> {
         let (header, payload) = reference.split_once(',')?;
         if !header.starts_with("data:") {
             return None;
         }
-        let bytes = base64::decode(payload)?;
-        let before = bytes.len();
+        let image = self.load_inline(payload)?;
+        let before = image.bytes.len();
         let policy = Policy {
-            limits: Limits { max_bytes: u64::MAX, ..Limits::default() },
+            limits: self.checker.limits,
             model: self.checker.encoder.spec,
             target: self.checker.target,
             keep: false,
@@ -125,14 +159,14 @@ impl Fixer {
             resampling: Resampling::default(),
             jpeg_quality: JPEG_QUALITY,
         };
-        let Prepared { format, bytes, width, height, source, original, .. } = prepare(bytes, &policy).ok()?;
+        let Prepared { format, bytes, width, height, source, original, .. } = prepare(image, &policy).ok()?;
         let message = format!(
-            "the image drawn anew: {source} of {}x{} and {before} bytes, now {format} of {width}x{height} and {} bytes",
+            "the image re-encoded: {source} of {}x{} and {before} bytes, now {format} of {width}x{height} and {} bytes",
             original.0,
             original.1,
             bytes.len()
         );
-        Some((data_uri(format, &bytes), message))
+        Some((base64::data_uri(format.mime(), &bytes), message))
     }
 }
 
@@ -165,32 +199,6 @@ fn member<'v, 'a>(value: &'v mut Value<'a>, key: &str) -> Option<&'v mut Value<'
     members.iter_mut().rev().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
-/// A data URI with the right type and base64 of the strict kind. What does not lead to an image stays.
-fn repair_data_uri(uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule, String)> {
-    let (header, payload) = uri["data:".len()..].split_once(',')?;
-    let lower = header.to_ascii_lowercase();
-    let declared = lower.strip_suffix(";base64");
-    let well_formed =
-        uri.starts_with("data:") && declared.is_some() && header.ends_with(";base64") && !was_trimmed;
-    let is_strict = base64::strict_length(payload).is_some();
-    if well_formed && is_strict {
-        return right_type(declared.unwrap_or_default(), payload);
-    }
-    // What Python reads keeps its bytes; what it does not is repaired.
-    let read = declared.and_then(|_| base64::decode(payload)).filter(|bytes| readable(bytes).is_some());
-    let was_read = read.is_some();
-    let bytes = read.or_else(|| base64::decode(&repaired(payload)?))?;
-    let format = readable(&bytes)?;
-    let (rule, what) = match (well_formed, was_read) {
-        (true, true) => {
-            (&rules::IMAGE_LOOSE_BASE64, "characters that are not its own taken out of the base64")
-        }
-        (true, false) => (&rules::IMAGE_BAD_DATA_URI, "the base64 repaired; it holds an image"),
-        (false, _) => (&rules::IMAGE_BAD_DATA_URI, "the data URI written as it should be; it holds an image"),
-    };
-    Some((data_uri(format, &bytes), rule, what.to_owned()))
-}
-
 fn right_type(declared: &str, payload: &str) -> Option<(String, &'static Rule, String)> {
     let declared = declared.split(';').next().unwrap_or_default();
     let head = base64::decode(payload.get(..payload.len().min(64))?)?;
@@ -217,28 +225,6 @@ fn repaired(text: &str) -> Option<String> {
     base64::strict_length(&letters).is_some().then_some(letters)
 }
 
-/// The format of an image whose header can be read.
-fn readable(bytes: &[u8]) -> Option<Format> {
-    inspect(bytes, &NO_LIMITS).ok().map(|header| header.format)
-}
-
-fn data_uri(format: Format, bytes: &[u8]) -> String {
-    let mut uri = format!("data:{};base64,", format.mime()).into_bytes();
-    base64::encode(bytes, &mut uri);
-    String::from_utf8(uri).expect("base64 is ASCII")
-}
-
-/// The bytes of an image file beside the data.
-fn image_file(directory: &Path, written: &str) -> Option<Vec<u8>> {
-    if written.is_empty() || written.len() > 4096 || written.contains('\0') {
-        return None;
-    }
-    let path = image_path(directory, written);
-    let about = path.metadata().ok()?;
-    if !about.is_file() || about.len() > LARGEST_FILE {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
-    readable(&bytes).map(|_| bytes)
+fn data_uri(image: &Loaded) -> String {
+    base64::data_uri(image.header.format.mime(), &image.bytes)
 }

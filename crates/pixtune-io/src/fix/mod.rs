@@ -117,7 +117,7 @@ impl Fixer {
         let mut drawn = HashSet::new();
         loop {
             let redrawn = match self.most {
-                Fix::Unsafe => self.redraw(&mut value, &left, &mut drawn),
+                Fix::Unsafe => self.reencode(&mut value, &left, &mut drawn),
                 Fix::Safe => vec![],
             };
             if redrawn.is_empty() {

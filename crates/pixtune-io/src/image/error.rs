@@ -1,9 +1,39 @@
 //! What can be wrong with an image; every message continues "`photo.jpg` …".
+use std::path::PathBuf;
+
 use super::sniff::Format;
+use crate::fetch::FetchError;
 
 /// Why an image cannot be used. Each variant is one finding about the user's file, never a failed run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
+    /// There is no such file.
+    #[error("does not exist")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file could not be read.
+    #[error("cannot be read: {why}")]
+    Unreadable {
+        /// The operating system's reason.
+        why: String,
+    },
+    /// The path leads to a directory.
+    #[error("is a directory, not an image")]
+    Directory,
+    /// The path leads to a pipe, a device or a socket.
+    #[error("is not a regular file")]
+    NotRegularFile,
+    /// The payload of a data URI cannot be decoded.
+    #[error("is not valid base64: its length or its padding is wrong")]
+    BadBase64,
+    /// A URL, and URLs are not fetched.
+    #[error("is a URL: it is not fetched, verified or counted")]
+    NotFetched,
+    /// A URL that could not be fetched.
+    #[error("cannot be fetched: {0}")]
+    Fetch(#[from] FetchError),
     /// Zero bytes.
     #[error("is empty")]
     Empty,
@@ -114,6 +144,17 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// The image may be fine, but passes one of the [`Limits`](super::Limits).
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            ImageError::TooManyBytes { .. }
+                | ImageError::TooLarge { .. }
+                | ImageError::TooManyPixels { .. }
+                | ImageError::TooMuchMemory { .. }
+        )
+    }
+
     pub(super) fn corrupt(format: Format, why: impl Into<String>) -> Self {
         ImageError::Corrupt { format, why: why.into() }
     }

@@ -85,7 +85,7 @@ impl Header {
 /// Reads the header and refuses what the limits refuse.
 pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
     let format = sniff(bytes)?;
-    limits.check_bytes(bytes)?;
+    limits.check_bytes(bytes.len() as u64)?;
     let header = match format {
         Format::Jpeg => jpeg_file::header(bytes),
         Format::Png => png::header(bytes),

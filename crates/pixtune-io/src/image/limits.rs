@@ -1,7 +1,9 @@
 //! How large an image may be; checked on the header, before a decoder allocates anything.
+use pixtune_core::target::Target;
+
 use super::error::ImageError;
 
-/// Bounds on one image.
+/// Bounds on one image. Every command reads images within the same limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the file.
@@ -16,21 +18,36 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Sides up to 10,000 pixels, as <https://docs.mistral.ai/capabilities/vision/> says for its own API;
-    /// files up to 20 MiB, the larger of the two figures there; room for ten thousand squared in RGBA.
+    /// Files up to 100 MB, room for scans that are to be downscaled; sides up to 10,000 pixels, as
+    /// <https://docs.mistral.ai/capabilities/vision/> says for its own API; 500 MB decoded, room for ten thousand squared
+    /// in RGBA.
     fn default() -> Self {
         Limits {
-            max_bytes: 20 << 20,
+            max_bytes: 100_000_000,
             max_side: 10_000,
             max_pixels: 100_000_000,
-            max_decoded_bytes: 400_000_000,
+            max_decoded_bytes: 500_000_000,
         }
     }
 }
 
 impl Limits {
-    pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), ImageError> {
-        let bytes = bytes.len() as u64;
+    /// The limits for images that are judged against a target: those of the target hold where they are known, and a file
+    /// that the target accepts is read.
+    pub fn of_target(target: &Target) -> Limits {
+        let limits = Limits::default().with_side(target.max_side);
+        match target.max_image_bytes {
+            u64::MAX => limits,
+            max_bytes => Limits { max_bytes: limits.max_bytes.max(max_bytes), ..limits },
+        }
+    }
+
+    /// The same limits with another one for sides: a square of that side is allowed.
+    pub fn with_side(self, max_side: u32) -> Limits {
+        Limits { max_side, max_pixels: u64::from(max_side).pow(2), ..self }
+    }
+
+    pub(super) fn check_bytes(&self, bytes: u64) -> Result<(), ImageError> {
         if bytes > self.max_bytes {
             return Err(ImageError::TooManyBytes { bytes, max: self.max_bytes });
         }

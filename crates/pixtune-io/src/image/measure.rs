@@ -1,9 +1,6 @@
-//! Measuring images: from what the decoders give to [`ImageFacts`].
+//! Measures images: from decoded pixels to [`ImageFacts`].
 
-use std::fs::File;
 use std::hash::Hasher as _;
-use std::io::{self, Read as _};
-use std::path::Path;
 
 use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::measure::{Luma, Measured, Thumbnail, measure, perceptual_hash};
@@ -11,22 +8,11 @@ use twox_hash::XxHash3_64;
 
 use super::jpeg::{Color, Planes};
 use super::prepare::with_planes;
-use super::{Format, Header, ImageError, Limits, Orientation, Reading, Rgb, decode, inspect, orient};
+use super::{Format, ImageError, Limits, Loaded, Orientation, Reading, Rgb, decode, orient};
 
 /// Color of less than this many steps of chroma, or of difference between channels, is taken for gray: JPEG's own
 /// rounding makes as much.
 const GREY: u8 = 6;
-
-/// Why an image file could not be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum MeasureError {
-    /// The file could not be read.
-    #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
-    /// It holds no image that can be decoded.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-}
 
 /// What was measured of an image, and what two images are compared by more closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,26 +23,13 @@ pub struct Measure {
     pub thumbnail: Thumbnail,
 }
 
-/// Measures an image file on its own.
-pub fn file(path: &Path, limits: &Limits) -> Result<(Header, ImageFacts), MeasureError> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes_of_file(&bytes, limits)?)
-}
-
-/// Measures the bytes of an image file. Of an animation nothing can be measured: it is an error.
-pub fn bytes_of_file(bytes: &[u8], limits: &Limits) -> Result<(Header, ImageFacts), ImageError> {
-    whole(bytes, limits).map(|(header, measure)| (header, measure.facts))
-}
-
-/// As [`bytes_of_file`], with the thumbnail.
-pub fn whole(bytes: &[u8], limits: &Limits) -> Result<(Header, Measure), ImageError> {
-    let header = inspect(bytes, limits)?;
-    let measure = match header.format {
-        Format::Jpeg => with_planes(bytes, limits, |found| planes(found, header.orientation))?,
-        _ => rgb(&decode(bytes, &header, limits, Reading::Corrected)?.rgb),
-    };
-    Ok((header, measure))
+/// Measures an image. An animation cannot be measured: it is an error.
+pub fn measure_image(image: &Loaded, limits: &Limits) -> Result<Measure, ImageError> {
+    let Loaded { bytes, header } = image;
+    match header.format {
+        Format::Jpeg => with_planes(bytes, limits, |found| planes(found, header.orientation)),
+        _ => Ok(rgb(&decode(bytes, header, limits, Reading::Corrected)?.rgb)),
+    }
 }
 
 /// Measures a decoded JPEG that still has to be turned by `orientation`.
@@ -118,9 +91,8 @@ fn color_hash(rgb: &Rgb) -> u64 {
 }
 
 /// The hash by which the pixels in a file are known where they are compared with those of another format.
-pub(crate) fn by_colors(bytes: &[u8], limits: &Limits) -> Result<u64, ImageError> {
-    let header = inspect(bytes, limits)?;
-    Ok(color_hash(&decode(bytes, &header, limits, Reading::Corrected)?.rgb))
+pub(crate) fn by_colors(image: &Loaded, limits: &Limits) -> Result<u64, ImageError> {
+    Ok(color_hash(&decode(&image.bytes, &image.header, limits, Reading::Corrected)?.rgb))
 }
 
 struct Chroma {
@@ -249,7 +221,9 @@ mod tests {
     }
 
     fn measured(bytes: &[u8]) -> ImageFacts {
-        bytes_of_file(bytes, &Limits::default()).unwrap().1
+        let limits = Limits::default();
+        let image = Loaded::new(bytes.to_vec(), &limits).unwrap();
+        measure_image(&image, &limits).unwrap().facts
     }
 
     fn jpeg(rgb: &Rgb, quality: u8) -> Vec<u8> {

@@ -5,8 +5,8 @@ use pixtune_core::tokens::{Grid, grid};
 
 use super::decode::{Reading, decode};
 use super::error::ImageError;
-use super::header::inspect;
 use super::limits::Limits;
+use super::load::Loaded;
 use super::resample::model_pixels;
 
 /// An image as the vision encoder gets it.
@@ -20,9 +20,9 @@ pub struct ModelInput {
 
 /// Decodes an image and makes of it what mistral-common 1.13.1 makes: transparency on white, stretched to the grid by
 /// OpenCV's cubic, normalized.
-pub fn model_input(bytes: &[u8], spec: &ModelSpec, limits: &Limits) -> Result<ModelInput, ImageError> {
-    let header = inspect(bytes, limits)?;
-    let rgb = decode(bytes, &header, limits, Reading::Reference)?.rgb;
+pub fn model_input(image: &Loaded, spec: &ModelSpec, limits: &Limits) -> Result<ModelInput, ImageError> {
+    let Loaded { bytes, header } = image;
+    let rgb = decode(bytes, header, limits, Reading::Reference)?.rgb;
     let (width, height) = header.reference_size();
     let grid = grid(spec, width, height);
     let pixels = model_pixels(&rgb, grid.width as usize, grid.height as usize);

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::diagnostic::Rule;
-use pixtune_core::rules;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};
@@ -12,8 +10,8 @@ use pixtune_core::tokens::{Grid, grid};
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::measure::Measure;
 use super::resample::{Filter, Plane, resample};
-use super::{Color, Format, Header, ImageError, Limits, Orientation, Reading, Rgb};
-use super::{check_structure, decode, encode_png, inspect, is_graphic, measure, orient};
+use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb};
+use super::{check_structure, decode, encode_png, is_graphic, measure, orient};
 
 /// How an image is made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,8 +92,8 @@ const LARGE: u64 = 64 << 20;
 static LARGE_TURN: Mutex<()> = Mutex::new(());
 
 /// Makes an image ready.
-pub fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, ImageError> {
-    let header = inspect(&bytes, &policy.limits)?;
+pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
+    let Loaded { bytes, header } = image;
     if header.is_animated() {
         return Err(ImageError::Animated { format: header.format, frames: header.frames });
     }
@@ -314,39 +312,4 @@ pub(super) fn with_planes<T>(
         }
         Ok(used)
     })
-}
-
-/// The rule that a refused image breaks, and what to do about it.
-pub fn rule_of(error: &ImageError) -> (&'static Rule, Option<&'static str>) {
-    match error {
-        ImageError::Empty | ImageError::Truncated { .. } => (
-            &rules::IMAGE_UNREADABLE,
-            Some("the download or copy was probably cut short; fetch the file again"),
-        ),
-        ImageError::NotImage { .. } => (
-            &rules::IMAGE_UNREADABLE,
-            Some("the download was probably answered with a page; fetch the file again"),
-        ),
-        ImageError::Corrupt { .. } | ImageError::Decoder { .. } | ImageError::ZeroSize { .. } => {
-            (&rules::IMAGE_UNREADABLE, None)
-        }
-        ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
-            (&rules::IMAGE_UNSUPPORTED, Some("convert it to PNG or JPEG"))
-        }
-        ImageError::NotTaken { .. } => {
-            (&rules::IMAGE_UNSUPPORTED, Some("leave out `--images keep` to have it converted"))
-        }
-        ImageError::Animated { .. } => {
-            (&rules::IMAGE_ANIMATED, Some("export the frame that is meant as a still image"))
-        }
-        ImageError::TooManyBytes { .. } => {
-            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-bytes if it is meant"))
-        }
-        ImageError::TooLarge { .. } | ImageError::TooManyPixels { .. } => {
-            (&rules::IMAGE_TOO_LARGE, Some("raise --max-image-side if it is meant, or shrink the image"))
-        }
-        ImageError::TooMuchMemory { .. } => {
-            (&rules::IMAGE_TOO_LARGE, Some("raise --max-decoded-bytes if it is meant, or shrink the image"))
-        }
-    }
 }

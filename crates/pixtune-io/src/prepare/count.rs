@@ -7,14 +7,15 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, Message, Sample};
 use pixtune_core::tokens::Counts;
 
-use super::scan::{Loaded, Scanner};
+use super::images::ScannedImage;
+use super::scan::Scanner;
 use crate::tokens::thin_image;
 
 /// Counts a sample into its record. Images that stay addresses have no size and count as nothing.
 pub(super) fn count(
     scanner: &Scanner,
     sample: &Sample<Image>,
-    images: &[Loaded],
+    images: &[ScannedImage],
     record: &mut Record,
     findings: &mut Vec<Finding>,
 ) {

@@ -85,7 +85,7 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
             .reread(&row)
             .ok()
             .and_then(|again| scanner.reload(plan.input_of(&row).origin(), &again, nth));
-        if let Some(found) = again.and_then(|bytes| scanner.colors(&bytes)) {
+        if let Some(found) = again.and_then(|image| scanner.colors(&image)) {
             colors.insert(scanned.records.images()[image as usize].facts.pixels, found);
         }
     }

@@ -6,6 +6,7 @@
 
 mod count;
 mod finish;
+mod images;
 mod journal;
 mod options;
 mod plan;

@@ -21,8 +21,6 @@ pub mod schema;
 pub mod shared;
 pub mod table;
 
-use std::path::{Path, PathBuf};
-
 pub use discover::{Input, discover, keep_stdin};
 pub use error::ReadError;
 pub use file_reader::FileReader;
@@ -119,13 +117,4 @@ pub trait RowReader: Send {
 
     /// The fingerprint of everything read so far: of the whole file once rows have ended.
     fn fingerprint(&self) -> Fingerprint;
-}
-
-/// The file that an image's path means: as written, or with slashes for backslashes where only that exists.
-pub fn image_path(directory: &Path, written: &str) -> PathBuf {
-    let path = directory.join(written);
-    if written.contains('\\') && !path.exists() {
-        return directory.join(written.replace('\\', "/"));
-    }
-    path
 }

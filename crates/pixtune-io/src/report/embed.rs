@@ -9,12 +9,12 @@ use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::{ImageArea, SizeBudget};
 use super::page::{escape, escape_short, escape_start};
-use crate::base64;
+use crate::base64::data_uri;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
-use crate::image::{Reading, Rgb, decode, inspect};
+use crate::image::{Loaded, Reading, Rgb, decode};
 use crate::read::LinePlace;
-use crate::survey::{ImagePlace, LIMITS, Source, Survey, reread_image, reread_sample};
+use crate::survey::{ImagePlace, Source, Survey, reread_image, reread_sample};
 
 /// An image for the page.
 pub(super) struct Thumbnail {
@@ -66,8 +66,8 @@ impl Embedder<'_> {
 
     /// An image that opens large, with its patches; nothing where it cannot be read again or there is no budget.
     pub(super) fn image(&mut self, place: ImagePlace, showing: Showing<'_>) -> String {
-        let Some(bytes) = reread_image(self.source, self.found, place) else { return String::new() };
-        let Some(Thumbnail { uri, size, grid }) = self.small(&bytes, showing.side, showing.bytes) else {
+        let Some(image) = reread_image(self.source, self.found, place) else { return String::new() };
+        let Some(Thumbnail { uri, size, grid }) = self.small(&image, showing.side, showing.bytes) else {
             return String::new();
         };
         let name = self.name(place.line);
@@ -97,9 +97,9 @@ impl Embedder<'_> {
 
     /// The image in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,
     /// until it takes no more than so many bytes.
-    pub(super) fn small(&self, bytes: &[u8], side: u32, most: usize) -> Option<Thumbnail> {
-        let header = inspect(bytes, &LIMITS).ok()?;
-        let rgb = decode(bytes, &header, &LIMITS, Reading::Reference).ok()?.rgb;
+    pub(super) fn small(&self, image: &Loaded, side: u32, most: usize) -> Option<Thumbnail> {
+        let Loaded { bytes, header } = image;
+        let rgb = decode(bytes, header, &self.found.limits, Reading::Reference).ok()?.rgb;
         let size = (rgb.width as u32, rgb.height as u32);
         let mut small = shrink(rgb, side as usize);
         loop {
@@ -129,7 +129,5 @@ fn shrink(rgb: Rgb, side: usize) -> Rgb {
 fn jpeg_uri(rgb: &Rgb, quality: u8) -> Option<String> {
     let mut jpeg = Vec::new();
     encode_rgb(&rgb.pixels, (rgb.width, rgb.height), quality, Subsampling::Quarter, &mut jpeg).ok()?;
-    let mut uri = b"data:image/jpeg;base64,".to_vec();
-    base64::encode(&jpeg, &mut uri);
-    String::from_utf8(uri).ok()
+    Some(data_uri("image/jpeg", &jpeg))
 }

@@ -21,11 +21,12 @@ use pixtune_core::plan::{Dataset, SplitCounts};
 use pixtune_core::quality::{ImageSurvey, Kept, Observation, TextSurvey};
 use pixtune_core::rules;
 
+use crate::image::Limits;
 use crate::progress::Progress;
 use crate::read::{LineIndex, LinePlace};
 
+pub(crate) use inspect::with_sample;
 pub use inspect::{InspectedImage, InspectedSample, Inspector};
-pub(crate) use inspect::{LIMITS, file_bytes, image_bytes, with_sample};
 pub use issues::{FIELDS, Issue, Issues, Worst};
 pub use near_groups::{NearDuplicates, NearGroup};
 pub use near_images::{NearImage, NearImageGroup, NearImages};
@@ -54,6 +55,8 @@ pub struct Survey {
     pub lines: Vec<u64>,
     /// Indexes of the lines of each file.
     pub(crate) line_indices: Vec<LineIndex>,
+    /// How large an image may be.
+    pub(crate) limits: Limits,
     /// The texts of both splits.
     pub texts: TextSurvey,
     /// The images of both splits, and images without samples.

@@ -10,8 +10,9 @@ use pixtune_core::curate::near::{DISTANCE, near_images};
 use pixtune_core::curate::{ImageFacts, ImageRecord};
 
 use super::near_groups::{NearDuplicates, NearGroup};
-use super::{FileSide, ImagePlace, InspectedImage, LIMITS};
-use crate::image::measure;
+use super::{FileSide, ImagePlace, InspectedImage};
+use crate::image::measure::{by_colors, measure_image};
+use crate::image::{Limits, Loaded};
 
 /// Near-duplicate images: different files that show the same.
 pub type NearImages = NearDuplicates<NearImage>;
@@ -65,7 +66,8 @@ impl ImageIndex {
     pub(super) fn groups(
         &mut self,
         threads: NonZeroUsize,
-        reread: impl Fn(ImagePlace) -> Option<Vec<u8>>,
+        limits: &Limits,
+        reread: impl Fn(ImagePlace) -> Option<Loaded>,
     ) -> NearImages {
         let mut held = std::mem::take(&mut self.thumbnails);
         let entries = &self.entries;
@@ -76,8 +78,8 @@ impl ImageIndex {
             }
             for index in [one, other] {
                 if let std::collections::hash_map::Entry::Vacant(vacant) = held.entry(index)
-                    && let Some(bytes) = reread(entries[index as usize].image)
-                    && let Ok((_, made)) = measure::whole(&bytes, &LIMITS)
+                    && let Some(image) = reread(entries[index as usize].image)
+                    && let Ok(made) = measure_image(&image, limits)
                 {
                     vacant.insert(made.thumbnail);
                 }
@@ -87,8 +89,8 @@ impl ImageIndex {
         let mut groups = near_images(&self.images, DISTANCE, threads, &mut same);
         let mut colors = HashMap::new();
         for image in of_another_format(&self.images, &mut groups) {
-            let bytes = reread(entries[image as usize].image);
-            if let Some(Ok(found)) = bytes.map(|bytes| measure::by_colors(&bytes, &LIMITS)) {
+            let loaded = reread(entries[image as usize].image);
+            if let Some(Ok(found)) = loaded.map(|loaded| by_colors(&loaded, limits)) {
                 colors.insert(self.images[image as usize].facts.pixels, found);
             }
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use pixtune_core::strict::BorrowedSample;
 
-use super::{ImagePlace, Source, Survey, file_bytes, image_bytes, with_sample};
+use super::{ImagePlace, Source, Survey, with_sample};
+use crate::image::{Loaded, Resolver, load, load_file};
 use crate::read::LinePlace;
 use crate::read::MAX_LINE;
 
@@ -19,15 +20,16 @@ pub(crate) fn reread_sample<T>(
     let index = survey.line_indices.get(place.file as usize)?;
     let row = index.reread(&file.path, place.line, MAX_LINE).ok()??;
     let directory = file.path.parent().unwrap_or(Path::new(""));
-    with_sample(&row, |sample| Ok(inspect(sample, directory))).ok()?
+    with_sample(&row, |sample, _| Ok(inspect(sample, directory))).ok()?
 }
 
-/// The bytes of an image; `None` where they have changed since the survey.
-pub(crate) fn reread_image(source: &Source, survey: &Survey, place: ImagePlace) -> Option<Vec<u8>> {
+/// An image; `None` where it has changed since the survey.
+pub(crate) fn reread_image(source: &Source, survey: &Survey, place: ImagePlace) -> Option<Loaded> {
     if source.files.is_empty() {
-        return file_bytes(&source.images.get(place.line.file as usize)?.1).ok();
+        return load_file(&source.images.get(place.line.file as usize)?.1, &survey.limits).ok();
     }
     reread_sample(source, survey, place.line, |sample, directory| {
-        image_bytes(sample.images.get(place.index as usize)?, directory).ok()
+        let image = sample.images.get(place.index as usize)?;
+        load(&image.source, &Resolver::new(directory), &survey.limits).ok()
     })
 }

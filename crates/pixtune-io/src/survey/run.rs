@@ -12,7 +12,7 @@ use super::near_images::ImageIndex;
 use super::near_texts::TextIndex;
 use super::{
     DataFile, FileSide, ImagePlace, InspectedImage, InspectedSample, Inspector, Source, Survey, SurveyError,
-    SurveyObserver, file_bytes, reread_image,
+    SurveyObserver, reread_image,
 };
 use crate::check::index::{HashIndex, Relation, SampleIndex};
 use crate::parallel;
@@ -26,7 +26,8 @@ pub fn survey(
     threads: usize,
     observer: &mut dyn SurveyObserver,
 ) -> Result<Survey, SurveyError> {
-    let mut run = Run { source, survey: Survey::default(), seen: Indexes::default(), inspector, observer };
+    let survey = Survey { limits: inspector.limits, ..Survey::default() };
+    let mut run = Run { source, survey, seen: Indexes::default(), inspector, observer };
     let input_total = source.files.iter().map(|file| file.bytes).sum::<u64>() + source.images.len() as u64;
     let mut progress = Progress { input_total, ..Progress::default() };
     for (index, file) in source.files.iter().enumerate() {
@@ -213,7 +214,7 @@ impl Run<'_, '_> {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         survey.together.near_texts = seen.texts.groups();
         let again = |place| reread_image(source, &survey, place);
-        survey.together.near = seen.gathered.groups(threads, again);
+        survey.together.near = seen.gathered.groups(threads, &survey.limits, again);
         survey
     }
 
@@ -227,8 +228,7 @@ impl Run<'_, '_> {
         let mut images = source.images.iter().enumerate();
         let next = || Ok::<_, SurveyError>(images.next());
         let work = |(index, (_, path)): (usize, &(String, PathBuf))| {
-            let looked = file_bytes(path).and_then(|bytes| inspector.bytes(&bytes));
-            (LinePlace { file: index as u32, line: 1 }, looked)
+            (LinePlace { file: index as u32, line: 1 }, inspector.file(path))
         };
         let sink = |(place, looked): (LinePlace, Result<InspectedImage, Finding>)| {
             progress.images += 1;

@@ -1,21 +1,18 @@
 //! Token counts of one line, which is read as strictly as the reference reads it; images are measured by their headers.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Parsed};
 use pixtune_core::rules;
-use pixtune_core::sample::{Image, ImageSource};
+use pixtune_core::sample::Image;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict;
 use pixtune_core::text::counted;
 use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
-use crate::base64::{self, Payloads};
-use crate::check::{HEADS, LONGEST_HEAD};
-use crate::image::{ImageError, Limits, inspect};
+use crate::base64::Payloads;
+use crate::image::{Limits, Resolver, load_header};
 use crate::read::Row;
 
 /// What the model sees of one line.
@@ -45,12 +42,14 @@ pub fn count_line(
     encoder: &ChatEncoder<'_>,
     directory: &Path,
     row: &Row,
+    limits: &Limits,
     ids: Ids,
 ) -> Result<Counted, Finding> {
     let parsed = parse_row(row)?;
     let sample = read_sample(&parsed)?;
     let payloads = Payloads { text: &row.bytes, runs: &parsed.base64 };
-    let sizes = sample.images.iter().map(|image| image_size(image, &payloads, directory));
+    let resolver = Resolver::new(directory).knowing(payloads);
+    let sizes = sample.images.iter().map(|image| image_size(image, &resolver, limits));
     let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
     let (counts, ids) = match ids {
         Ids::No => (encoder.count(&sample, &sizes)?, None),
@@ -108,66 +107,9 @@ pub(crate) fn thin_image<B>(spec: &ModelSpec, image: &Image<B>, width: u32, heig
         .then(|| Finding::new(&rules::IMAGE_TOO_THIN, image.pointer.clone(), message()))
 }
 
-/// Sizes are read from headers, so nothing is allocated for them: no limit is needed.
-const NO_LIMITS: Limits =
-    Limits { max_bytes: u64::MAX, max_side: u32::MAX, max_pixels: u64::MAX, max_decoded_bytes: u64::MAX };
-
-/// The width and height of an image as the reference measures them: it turns none upright but TIFFs.
-fn image_size(image: &Image<&str>, payloads: &Payloads<'_>, directory: &Path) -> Result<(u32, u32), Finding> {
-    let from_head = match &image.source {
-        ImageSource::Inline { base64: text, .. } if text.len() >= LONGEST_HEAD => {
-            size_in_head(text, payloads)
-        }
-        _ => None,
-    };
-    if let Some(size) = from_head {
-        return Ok(size);
-    }
-    let bytes = image_bytes(image, directory)?;
-    let header = inspect(&bytes, &NO_LIMITS).map_err(|error| unusable(image, &error))?;
-    Ok(header.reference_size())
+/// The width and height of an image as the reference measures them: it auto-orients only TIFFs.
+fn image_size(image: &Image<&str>, resolver: &Resolver<'_>, limits: &Limits) -> Result<(u32, u32), Finding> {
+    load_header(&image.source, resolver, limits)
+        .and_then(|known| known.check_whole().map(|()| known.header().reference_size()))
+        .map_err(|error| error.finding_at(image))
 }
-
-/// The same, where all of a payload is base64 and its beginning tells.
-fn size_in_head(text: &str, payloads: &Payloads<'_>) -> Option<(u32, u32)> {
-    payloads.strict_length(text)?;
-    HEADS.iter().find_map(|head| {
-        let head = base64::decode(text.get(..*head)?)?;
-        Some(inspect(&head, &NO_LIMITS).ok()?.reference_size())
-    })
-}
-
-/// The file of an image: unpacked from its data URI, or read.
-pub(crate) fn image_bytes(image: &Image<&str>, directory: &Path) -> Result<Vec<u8>, Finding> {
-    let refuse = |rule, message: String| Finding::new(rule, image.pointer.clone(), message);
-    match &image.source {
-        ImageSource::Url(url) => {
-            let message = format!("`{url}` is an address; an image that is not here cannot be counted");
-            Err(refuse(&rules::IMAGE_URL, message))
-        }
-        ImageSource::Inline { base64: text, .. } => base64::decode(text)
-            .ok_or_else(|| refuse(&rules::IMAGE_BAD_DATA_URI, "the data URI is not valid base64".to_owned())),
-        ImageSource::File(path) => {
-            let path = directory.join(path);
-            let missing = |error: io::Error| {
-                refuse(&rules::IMAGE_MISSING, format!("`{}` cannot be read: {error}", path.display()))
-            };
-            let mut bytes = Vec::new();
-            let file = File::open(&path).map_err(missing)?;
-            if !file.metadata().map_err(missing)?.is_file() {
-                let message = format!("`{}` is not a regular file", path.display());
-                return Err(refuse(&rules::IMAGE_UNREADABLE, message));
-            }
-            file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(missing)?;
-            Ok(bytes)
-        }
-    }
-}
-
-/// The finding about an image that cannot be used.
-pub(crate) fn unusable(image: &Image<&str>, error: &ImageError) -> Finding {
-    let rule = crate::image::prepare::rule_of(error).0;
-    Finding::new(rule, image.pointer.clone(), format!("the image {error}"))
-}
-
-const LARGEST_FILE: u64 = 256 << 20;

@@ -12,11 +12,12 @@ use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::json::{inner, line, numbers, object, parse};
 use pixtune_core::tokens::{ChatEncoder, Tekken};
 
+use crate::image::Limits;
 use crate::progress::Progress;
 use crate::read::{LineFile, MAX_LINE, ReadError, Row, RowRef};
 
 pub use count::{Counted, Ids, count_line};
-pub(crate) use count::{image_bytes, lone_surrogate, parse_row, read_sample, thin_image, unusable};
+pub(crate) use count::{lone_surrogate, parse_row, read_sample, thin_image};
 pub use tokenizer::{TokenizerError, TokenizerFile};
 pub use totals::Totals;
 
@@ -28,6 +29,8 @@ pub struct TokensPlan<'e> {
     pub encoder: ChatEncoder<'e>,
     /// Whether ids are wanted.
     pub ids: Ids,
+    /// How large an image may be.
+    pub limits: Limits,
     /// What is reported of each row.
     pub output: Output,
     /// Threads to work on.
@@ -106,7 +109,7 @@ struct CountedRow {
 
 impl TokensPlan<'_> {
     fn count(&self, name: &str, directory: &Path, row: &Row) -> CountedRow {
-        let counted = count_line(&self.encoder, directory, row, self.ids);
+        let counted = count_line(&self.encoder, directory, row, &self.limits, self.ids);
         let file = (self.files.len() > 1).then_some(name);
         let members =
             (self.output == Output::Json).then(|| json::counted(file, &counted, self.encoder.exactness()));

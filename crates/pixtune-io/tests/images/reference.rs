@@ -1,6 +1,6 @@
 //! Every fixture decodes to the reference's pixels and to the model input made from them.
 use pixtune_core::spec::PIXTRAL_12B;
-use pixtune_io::image::{Limits, Reading, Rgb, decode, inspect, model_input};
+use pixtune_io::image::{Limits, Loaded, ModelInput, Reading, Rgb, decode, inspect, model_input};
 use sha2::{Digest, Sha256};
 
 use super::{fixture, fixtures};
@@ -61,11 +61,16 @@ fn pixels_are_those_of_pillow() {
     }
 }
 
+fn input(bytes: Vec<u8>) -> ModelInput {
+    let limits = Limits::default();
+    model_input(&Loaded::new(bytes, &limits).unwrap(), &PIXTRAL_12B, &limits).unwrap()
+}
+
 /// JPEGs too: their decoder gives Pillow's pixels to the bit, so nothing is left of the difference between decoders.
 #[test]
 fn model_input_is_that_of_mistral_common() {
     for case in cases() {
-        let input = model_input(&fixture(&case.name), &PIXTRAL_12B, &Limits::default()).unwrap();
+        let input = input(fixture(&case.name));
         let [_, height, width] = case.shape;
         assert_eq!((input.grid.width as usize, input.grid.height as usize), (width, height), "{}", case.name);
         assert_eq!(input.grid.tokens(), case.tokens, "{}", case.name);
@@ -109,7 +114,7 @@ fn the_grid_of_a_turned_tiff_is_that_of_the_upright_image() {
     tiff.extend([200; 800]);
     let header = inspect(&tiff, &Limits::default()).unwrap();
     assert_eq!(((header.width, header.height), header.reference_size()), ((40, 20), (20, 40)));
-    let grid = model_input(&tiff, &PIXTRAL_12B, &Limits::default()).unwrap().grid;
+    let grid = input(tiff).grid;
     assert_eq!((grid.columns, grid.rows), (2, 3));
 }
 

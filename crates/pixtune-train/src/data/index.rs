@@ -248,7 +248,7 @@ fn count_trainable(
     directory: &Path,
     max_tokens: usize,
 ) -> Result<Counted, Finding> {
-    trainable(count_line(encoder, directory, row, Ids::No)?, encoder, max_tokens)
+    trainable(count_line(encoder, directory, row, &Limits::default(), Ids::No)?, encoder, max_tokens)
 }
 
 /// Refuses what the reference takes but no training can use.

@@ -3,6 +3,7 @@
 use pixtune_core::spec::{Exactness, ModelSpec};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::config::choose_model;
+use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::survey::{
@@ -40,7 +41,7 @@ impl Counting {
     pub(super) fn inspector(&self, inspection: Inspection, ui: &Ui) -> Inspector<'_> {
         let encoder = self.encoder();
         note_counting(&encoder, self.tokenizer.as_ref(), ui);
-        Inspector { encoder, inspection }
+        Inspector { encoder, inspection, limits: Limits::default() }
     }
 
     /// Why counts are estimates, if they are.

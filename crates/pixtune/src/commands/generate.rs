@@ -1,7 +1,6 @@
 //! `pixtune generate`.
 
-use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use pixtune_infer::{
     AnswerError, Answerer, Event, FinishReason, ModelDirectory, Request, Sampling, TokenizerSource, Usage,
     load,
 };
-use pixtune_io::image::Limits;
+use pixtune_io::image::{ImageError, Limits, load_file};
 use pixtune_io::read::ReadError;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Device;
@@ -57,11 +56,11 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
 }
 
 fn read_image(path: &Path) -> Result<Arc<[u8]>, Error> {
-    let broken = |source| ReadError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(broken)?;
-    file.take(Limits::default().max_bytes + 1).read_to_end(&mut bytes).map_err(broken)?;
-    Ok(bytes.into())
+    let image = load_file(path, &Limits::default()).map_err(|error| match error {
+        ImageError::Missing { path } => ReadError::Io { path, source: io::ErrorKind::NotFound.into() }.into(),
+        error => Error::argument(format!("`{}` {error}", path.display())),
+    })?;
+    Ok(image.bytes.into())
 }
 
 fn open_model(path: &Path, ui: &Ui) -> Result<ModelDirectory, Error> {

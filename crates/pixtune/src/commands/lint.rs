@@ -7,6 +7,7 @@ use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::check::{Checker, Fetching};
 use pixtune_io::config::{ConfigSource, Flags, Settings};
 use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
+use pixtune_io::image::Limits;
 use pixtune_io::prepare::parse_bytes;
 use pixtune_io::verify::Verify;
 
@@ -28,8 +29,8 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
     };
     let Settings { model, target, selection } = Settings::resolve(&flags, data)?;
     let encoder = ChatEncoder::new(model, Layout::MistralCommon);
-    let fetching = fetching(args);
-    Ok(Checker { encoder, target, verify, measure: false, selection, excerpts: true, fetching })
+    let (limits, fetching) = (Limits::of_target(&target), fetching(args));
+    Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching })
 }
 
 /// The `pixtune.toml` that `--config` and `--no-config` choose.

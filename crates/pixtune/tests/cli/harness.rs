@@ -156,16 +156,18 @@ pub fn text(value: &Value<'static>, pointer: &str) -> String {
     at(value, pointer).as_str().unwrap_or_else(|| panic!("{pointer} is no string")).to_owned()
 }
 
-/// A PNG that declares a size and holds nothing.
+/// A PNG with whole chunks that declares a size and holds no pixels.
 pub fn png_header(width: u32, height: u32) -> Vec<u8> {
-    let mut ihdr = b"IHDR".to_vec();
-    ihdr.extend_from_slice(&width.to_be_bytes());
-    ihdr.extend_from_slice(&height.to_be_bytes());
-    ihdr.extend_from_slice(&[8, 6, 0, 0, 0]);
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
-    png.extend_from_slice(&ihdr);
-    png.extend_from_slice(&crc32(&ihdr).to_be_bytes());
-    png
+    let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    let header = [&size[..], &[8, 6, 0, 0, 0]].concat();
+    let chunks = [(b"IHDR", &header[..]), (b"IDAT", &[0; 3]), (b"IEND", &[])];
+    let chunks = chunks.into_iter().flat_map(|(name, data)| chunk(name, data));
+    b"\x89PNG\r\n\x1a\n".iter().copied().chain(chunks).collect()
+}
+
+fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let named = [name, data].concat();
+    [&(data.len() as u32).to_be_bytes()[..], &named, &crc32(&named).to_be_bytes()].concat()
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

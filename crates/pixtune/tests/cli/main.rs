@@ -22,4 +22,5 @@ mod stats;
 mod tokenizers;
 mod tokens;
 mod train;
+mod verdicts;
 mod walkthrough;

@@ -138,7 +138,7 @@ fn finds_images_in_the_given_directory() {
         case.run(&[&["prepare", "tables/data.csv", "--out", out, "--validation", "0"], more].concat())
     };
     prepare("no", &[]).ends(1);
-    assert!(case.read("no/rejected.jsonl").contains("--image-folder says where paths start"));
+    assert!(case.read("no/rejected.jsonl").contains("sets where relative paths start"));
     prepare("out", &["--image-folder", "nowhere"]).ends(2).prints("cannot read `nowhere`");
     prepare("out", &["--image-folder", "."]).ends(0);
     assert_eq!(case.read("out/train.jsonl"), case.read("beside/train.jsonl"));

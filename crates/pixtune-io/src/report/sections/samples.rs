@@ -1,7 +1,6 @@
 //! A browser of conversations as the model will read them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use pixtune_core::sample::{Content, Image, Message, Part};
 use pixtune_core::strict::BorrowedSample;
@@ -10,12 +9,12 @@ use pixtune_core::tokens::ChatEncoder;
 
 use super::View;
 use super::duplicates::last_turns;
-use crate::image::inspect;
+use crate::image::{Limits, Resolver, load_header};
 use crate::report::budget::{ImageArea, SizeBudget};
 use crate::report::conversation::{self, MOST_IMAGES};
 use crate::report::embed::{Embedder, Thumbnail};
 use crate::report::page::{Section, escape_short, escape_start};
-use crate::survey::{ImagePlace, LIMITS, image_bytes, reread_image};
+use crate::survey::{ImagePlace, reread_image};
 
 /// A longer conversation is not shown, even in part: it would have to be read as a whole.
 const MOST_TEXT: usize = 8 << 20;
@@ -85,8 +84,9 @@ fn show(encoder: &ChatEncoder<'_>, place: ImagePlace, of: usize, embedder: &mut 
     }
     let images = images(place, of, embedder);
     let bytes = embedder.budget.stream_share(of);
+    let limits = embedder.found.limits;
     let shown = embedder.sample(place.line, |sample, directory| {
-        let sizes = sizes(sample, directory, &images)?;
+        let sizes = sizes(sample, &Resolver::new(directory), &limits, &images)?;
         let (encoded, stream) = conversation::stream(encoder, sample, &sizes, &images, bytes)?;
         let counts = &encoded.counts;
         let about = format!(
@@ -133,14 +133,15 @@ fn images(place: ImagePlace, of: usize, embedder: &mut Embedder<'_>) -> Vec<Opti
 /// The sizes of a sample's images: known of those that were decoded, else read from the header.
 fn sizes(
     sample: &BorrowedSample<'_>,
-    directory: &Path,
+    resolver: &Resolver<'_>,
+    limits: &Limits,
     images: &[Option<Thumbnail>],
 ) -> Option<Vec<(u32, u32)>> {
     let size = |(index, image): (usize, &Image<&str>)| match images.get(index) {
         Some(Some(known)) => Some(known.size),
         _ => {
-            let bytes = image_bytes(image, directory).ok()?;
-            Some(inspect(&bytes, &LIMITS).ok()?.reference_size())
+            let known = load_header(&image.source, resolver, limits).ok()?;
+            Some(known.header().reference_size())
         }
     };
     sample.images.iter().enumerate().map(size).collect()

@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Write as _};
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::config::{choose, choose_model};
+use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::read::discover::conversation_files;
@@ -55,6 +56,7 @@ fn conversations(
     let plan = TokensPlan {
         files: conversation_files(&args.files)?,
         encoder,
+        limits: Limits::default(),
         ids: if args.ids { Ids::Yes } else { Ids::No },
         output,
         threads: threads(args.threads),

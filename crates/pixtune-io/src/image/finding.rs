@@ -1,0 +1,98 @@
+//! What is reported about an image that cannot be used: the rule it breaks, a message, a hint.
+
+use pixtune_core::diagnostic::{Finding, Rule};
+use pixtune_core::rules;
+use pixtune_core::sample::{Image, ImageSource};
+
+use super::error::ImageError;
+use crate::fetch::FetchError;
+
+impl ImageError {
+    /// The rule that the image breaks.
+    pub fn rule(&self) -> &'static Rule {
+        match self {
+            ImageError::Missing { .. } => &rules::IMAGE_MISSING,
+            ImageError::BadBase64 => &rules::IMAGE_BAD_DATA_URI,
+            ImageError::NotFetched => &rules::IMAGE_URL,
+            ImageError::TooManyBytes { .. }
+            | ImageError::TooLarge { .. }
+            | ImageError::TooManyPixels { .. }
+            | ImageError::TooMuchMemory { .. }
+            | ImageError::Fetch(FetchError::TooLarge(_)) => &rules::IMAGE_TOO_LARGE,
+            ImageError::Fetch(_) => &rules::IMAGE_UNREACHABLE,
+            ImageError::Unsupported { .. }
+            | ImageError::UnsupportedFeature { .. }
+            | ImageError::NotTaken { .. } => &rules::IMAGE_UNSUPPORTED,
+            ImageError::Animated { .. } => &rules::IMAGE_ANIMATED,
+            ImageError::Unreadable { .. }
+            | ImageError::Directory
+            | ImageError::NotRegularFile
+            | ImageError::Empty
+            | ImageError::NotImage { .. }
+            | ImageError::Truncated { .. }
+            | ImageError::Corrupt { .. }
+            | ImageError::ZeroSize { .. }
+            | ImageError::Decoder { .. } => &rules::IMAGE_UNREADABLE,
+        }
+    }
+
+    /// What to do about it, where there is something to do.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ImageError::Missing { path } => return Some(format!("looked for `{}`", path.display())),
+            ImageError::NotFetched => {
+                "download the image and refer to the file, or embed it with `pixtune fix --fetch`"
+            }
+            ImageError::Empty | ImageError::Truncated { .. } => {
+                "the download or copy was probably cut off; fetch the file again"
+            }
+            ImageError::NotImage { .. } => {
+                "the server probably answered with a web page; fetch the file again"
+            }
+            ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
+                "convert it to PNG or JPEG"
+            }
+            ImageError::NotTaken { .. } => "leave out `--images keep` to have it converted",
+            ImageError::Animated { .. } => "export the frame that is meant as a still image",
+            ImageError::TooManyBytes { .. } | ImageError::Fetch(FetchError::TooLarge(_)) => {
+                "re-encode the image"
+            }
+            ImageError::TooLarge { .. }
+            | ImageError::TooManyPixels { .. }
+            | ImageError::TooMuchMemory { .. } => "downscale the image",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// The finding about an image that cannot be used: of this name in messages, and at this JSON pointer.
+    pub fn finding(&self, name: &str, pointer: &str) -> Finding {
+        let finding = Finding::new(self.rule(), pointer, format!("{name} {self}"));
+        match self.hint() {
+            Some(hint) => finding.hint(hint),
+            None => finding,
+        }
+    }
+
+    /// The finding about an image of a row.
+    pub fn finding_at<B>(&self, image: &Image<B>) -> Finding {
+        self.finding(&name(&image.source), &image.pointer)
+    }
+}
+
+/// What an image is called in messages.
+pub(crate) fn name<B>(source: &ImageSource<B>) -> String {
+    match source {
+        ImageSource::File(path) => format!("`{path}`"),
+        ImageSource::Url(url) => format!("`{}`", shorten(url)),
+        ImageSource::Inline { .. } | ImageSource::Bytes(_) => "the image".to_owned(),
+    }
+}
+
+/// The beginning of a text from the data, short enough for a message.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,261 @@
+//! Loading an image: from what a row names to bytes within the limits and a header that was read.
+//!
+//! Every command loads through [`load`] or [`load_header`], so that all of them give the same verdict on the same image.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use pixtune_core::curate::content_hash;
+use pixtune_core::sample::ImageSource;
+
+use super::decode::check_structure;
+use super::error::ImageError;
+use super::header::{Header, inspect};
+use super::jpeg_file::reaches_scan;
+use super::limits::Limits;
+use super::sniff::{Format, sniff};
+use crate::base64::{self, Payloads};
+use crate::buffers::Buffers;
+use crate::fetch::Fetcher;
+
+/// How the sources of images are resolved.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolver<'r> {
+    directory: &'r Path,
+    fetcher: Option<&'r Fetcher>,
+    buffers: Option<&'r Buffers>,
+    payloads: Payloads<'r>,
+}
+
+impl<'r> Resolver<'r> {
+    /// Relative paths start in `directory`, and URLs are not fetched.
+    pub fn new(directory: &'r Path) -> Resolver<'r> {
+        Resolver { directory, fetcher: None, buffers: None, payloads: Payloads::default() }
+    }
+
+    /// Fetches URLs, if there is a fetcher.
+    pub fn fetching(self, fetcher: Option<&'r Fetcher>) -> Resolver<'r> {
+        Resolver { fetcher, ..self }
+    }
+
+    /// Reads into buffers that are reused.
+    pub(crate) fn reusing(self, buffers: &'r Buffers) -> Resolver<'r> {
+        Resolver { buffers: Some(buffers), ..self }
+    }
+
+    /// Uses what parsing a row has found out about its base64.
+    pub(crate) fn knowing(self, payloads: Payloads<'r>) -> Resolver<'r> {
+        Resolver { payloads, ..self }
+    }
+
+    /// The file that a path means: as written, or with backslashes as separators where only that exists.
+    pub(crate) fn path(&self, written: &str) -> PathBuf {
+        let path = self.directory.join(written);
+        if written.contains('\\') && !path.exists() {
+            return self.directory.join(written.replace('\\', "/"));
+        }
+        path
+    }
+
+    /// Whether a payload is strict base64.
+    pub(crate) fn is_strict(&self, base64: &str) -> bool {
+        self.payloads.strict_length(base64).is_some()
+    }
+
+    fn buffer(&self) -> Vec<u8> {
+        self.buffers.map(Buffers::take).unwrap_or_default()
+    }
+}
+
+/// An image within the limits. It is not decoded yet, so its pixels can still turn out to be damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What the file declares.
+    pub header: Header,
+}
+
+impl Loaded {
+    /// Inspects bytes that are at hand.
+    pub fn new(bytes: Vec<u8>, limits: &Limits) -> Result<Loaded, ImageError> {
+        limits.check_bytes(bytes.len() as u64)?;
+        let header = inspect(&bytes, limits)?;
+        Ok(Loaded { bytes, header })
+    }
+}
+
+/// Loads an image: all of its bytes and its header, or why it cannot be used. Nothing is ever cut to fit a limit.
+pub fn load<B: AsRef<str>>(
+    source: &ImageSource<B>,
+    resolver: &Resolver<'_>,
+    limits: &Limits,
+) -> Result<Loaded, ImageError> {
+    let bytes = match source {
+        ImageSource::File(written) => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+        ImageSource::Bytes(bytes) => bytes.to_vec(),
+        ImageSource::Inline { base64, .. } => {
+            base64::decode_into(base64.as_ref(), resolver.buffer()).ok_or(ImageError::BadBase64)?
+        }
+        ImageSource::Url(url) => {
+            let fetcher = resolver.fetcher.ok_or(ImageError::NotFetched)?;
+            fetcher.fetch(url, limits.max_bytes)?
+        }
+    };
+    Loaded::new(bytes, limits)
+}
+
+/// Loads an image file that no row names.
+pub fn load_file(path: &Path, limits: &Limits) -> Result<Loaded, ImageError> {
+    Loaded::new(read_file(path, Vec::new(), limits)?, limits)
+}
+
+/// The bytes of a regular file that is not larger than the limit.
+fn read_file(path: &Path, mut bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => ImageError::Missing { path: path.to_owned() },
+        _ => ImageError::Unreadable { why: error.to_string() },
+    };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(ImageError::Directory);
+    }
+    if !metadata.is_file() {
+        return Err(ImageError::NotRegularFile);
+    }
+    limits.check_bytes(metadata.len())?;
+    bytes.reserve(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+    let file = File::open(path).map_err(unreadable)?;
+    // The file may be growing: one byte more than the limit tells.
+    file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// An image whose header was read; its pixels are not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspected {
+    /// Its beginning and its end were read, and they show that it is whole.
+    ByEnds {
+        /// What the file declares.
+        header: Header,
+        /// Bytes of the file.
+        length: u64,
+    },
+    /// All of it was read.
+    InFull(Loaded),
+}
+
+impl Inspected {
+    /// What the file declares.
+    pub fn header(&self) -> &Header {
+        match self {
+            Inspected::ByEnds { header, .. } | Inspected::InFull(Loaded { header, .. }) => header,
+        }
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        match self {
+            Inspected::ByEnds { length, .. } => *length,
+            Inspected::InFull(image) => image.bytes.len() as u64,
+        }
+    }
+
+    /// The file, if all of it was read.
+    pub fn loaded(&self) -> Option<&Loaded> {
+        match self {
+            Inspected::ByEnds { .. } => None,
+            Inspected::InFull(image) => Some(image),
+        }
+    }
+
+    /// Proves without decoding that the file is whole. Animations pass: their frames are in the header.
+    pub fn check_whole(&self) -> Result<(), ImageError> {
+        match self.loaded().map_or(Ok(()), |image| check_structure(&image.bytes)) {
+            Err(ImageError::Animated { .. }) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Loads no more of an image than shows its header and whether the file is whole: the beginning and the end of a long
+/// data URI, anything else as a whole.
+pub fn load_header<B: AsRef<str>>(
+    source: &ImageSource<B>,
+    resolver: &Resolver<'_>,
+    limits: &Limits,
+) -> Result<Inspected, ImageError> {
+    if let ImageSource::Inline { base64, .. } = source
+        && let Some(inspected) = inspect_ends(base64.as_ref(), &resolver.payloads, limits)
+    {
+        return inspected;
+    }
+    load(source, resolver, limits).map(Inspected::InFull)
+}
+
+/// A hash of an image as its row holds it: of the base64 of a data URI, else of the file, else of what names it.
+pub(crate) fn source_hash(source: &ImageSource<&str>, image: Option<&Loaded>) -> u128 {
+    match (source, image) {
+        (ImageSource::Inline { base64, .. }, _) => content_hash(base64.as_bytes()),
+        (_, Some(image)) => content_hash(&image.bytes),
+        (ImageSource::Bytes(bytes), None) => content_hash(bytes),
+        (ImageSource::File(name) | ImageSource::Url(name), None) => content_hash(name.as_bytes()),
+    }
+}
+
+/// Characters of base64 that are decoded to read a header, first 768 bytes of the file, then 3 KiB and then 48 KiB: EXIF and
+/// color profiles move the size away from the beginning.
+const HEADS: [usize; 3] = [1 << 10, 4 << 10, LONGEST_HEAD];
+
+/// Shorter texts are decoded as a whole.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// Characters of base64 that hold the end of a file.
+const TAIL: usize = 64;
+
+/// Inspects an image by the two ends of its base64. `None` calls for all of it.
+fn inspect_ends(
+    text: &str,
+    payloads: &Payloads<'_>,
+    limits: &Limits,
+) -> Option<Result<Inspected, ImageError>> {
+    if text.len() <= LONGEST_HEAD {
+        return None;
+    }
+    let length = payloads.strict_length(text)? as u64;
+    if let Err(error) = limits.check_bytes(length) {
+        return Some(Err(error));
+    }
+    let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
+    let header = HEADS.iter().find_map(|head| {
+        let head = base64::decode(text.get(..*head)?)?;
+        if !ends_well(&head, &tail, length) {
+            return None;
+        }
+        match inspect(&head, limits) {
+            Ok(header) => Some(Ok(header)),
+            // Whether it is cut off or damaged is for the whole file to show.
+            Err(error) if !error.is_limit() => None,
+            Err(error) => Some(Err(error)),
+        }
+    })?;
+    Some(header.map(|header| Inspected::ByEnds { header, length }))
+}
+
+/// Whether a file ends as its format asks; never where frames and pages are found only by a walk through all of it.
+fn ends_well(head: &[u8], tail: &[u8], length: u64) -> bool {
+    match sniff(head) {
+        // An orientation, a color key or an animation stand before the pixels.
+        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9") && reaches_scan(head),
+        Ok(Format::Png) => {
+            tail.ends_with(b"IEND\xae\x42\x60\x82") && memchr::memmem::find(head, b"IDAT").is_some()
+        }
+        Ok(Format::WebP) => {
+            let declared = head.get(4..8).and_then(|size| size.try_into().ok()).map(u32::from_le_bytes);
+            head.get(12..16).is_some_and(|chunk| chunk != b"VP8X")
+                && declared.is_some_and(|declared| u64::from(declared) + 8 <= length)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! The images of a row: each is loaded, prepared and measured, or stays a URL.
+
+use pixtune_core::curate::{ImageFacts, ImageRecord, content_hash, issues};
+use pixtune_core::diagnostic::Finding;
+use pixtune_core::rules;
+use pixtune_core::sample::{Image, ImageSource};
+
+use crate::image::prepare::{Policy, Prepared, prepare};
+use crate::image::{ImageError, Resolver, load, name};
+use crate::write::line::WrittenImage;
+
+/// An image ready to be written.
+pub(super) struct ScannedImage {
+    pub(super) written: WrittenImage,
+    /// Width and height as the model gets it; `None` for a URL.
+    pub(super) size: Option<(u32, u32)>,
+    /// Width and height as it came.
+    pub(super) original: Option<(u32, u32)>,
+    /// The facts to decide on.
+    pub(super) record: ImageRecord,
+    /// Empty where the image was not measured.
+    pub(super) thumbnail: Vec<u8>,
+    pub(super) shrunk: bool,
+}
+
+impl ScannedImage {
+    /// A URL that is written as it is.
+    fn url(url: &str) -> ScannedImage {
+        let content = content_hash(url.as_bytes());
+        ScannedImage {
+            written: WrittenImage::Url(url.to_owned()),
+            size: None,
+            original: None,
+            record: ImageRecord { content, facts: ImageFacts::default() },
+            thumbnail: vec![],
+            shrunk: false,
+        }
+    }
+}
+
+/// Loads an image of a row and prepares it; `None` where a finding says why it cannot be used.
+pub(super) fn scan_image(
+    image: &Image,
+    resolver: &Resolver<'_>,
+    policy: &Policy,
+    findings: &mut Vec<Finding>,
+) -> Option<ScannedImage> {
+    if let ImageSource::Url(url) = &image.source {
+        findings.push(ImageError::NotFetched.finding_at(image));
+        return Some(ScannedImage::url(url));
+    }
+    let prepared = load(&image.source, resolver, &policy.limits).and_then(|loaded| {
+        let content = content_hash(&loaded.bytes);
+        prepare(loaded, policy).map(|prepared| (content, prepared))
+    });
+    match prepared {
+        Ok((content, prepared)) => {
+            let found = judge(image, &prepared, policy).into_iter();
+            findings.extend(found.map(|finding| Finding { pointer: image.pointer.clone(), ..finding }));
+            Some(scanned(content, prepared))
+        }
+        Err(error) => {
+            findings.push(refusal(image, &error));
+            None
+        }
+    }
+}
+
+fn scanned(content: u128, prepared: Prepared) -> ScannedImage {
+    let Prepared { format, bytes, width, height, original, shrunk, measure, .. } = prepared;
+    let (facts, thumbnail) =
+        measure.map_or((ImageFacts::default(), vec![]), |measure| (measure.facts, measure.thumbnail.pixels));
+    ScannedImage {
+        written: WrittenImage::Inline { mime: format.mime(), bytes },
+        size: Some((width, height)),
+        original: Some(original),
+        record: ImageRecord { content, facts },
+        thumbnail,
+        shrunk,
+    }
+}
+
+/// What is worth knowing of an image that can be used.
+fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
+    let name = name(&image.source);
+    let mut found = Vec::new();
+    if let Some(measure) = &prepared.measure {
+        found.extend(issues::judge(&measure.facts, policy.model));
+    }
+    if prepared.pages > 1 {
+        let message = format!("{name} has {} pages; the first is used", prepared.pages);
+        let hint = "export each page as an image of its own";
+        found.push(Finding::new(&rules::IMAGE_PAGES, "", message).hint(hint));
+    }
+    if prepared.sideways {
+        let message = format!("{name} is embedded as it is, and the model ignores its EXIF orientation");
+        let hint = "leave out `--images keep` to have it auto-oriented";
+        found.push(Finding::new(&rules::IMAGE_SIDEWAYS, "", message).hint(hint));
+    }
+    if let ImageSource::Inline { mime, .. } = &image.source
+        && mime.split(';').next() != Some(prepared.source.mime())
+        && mime != "image/jpg"
+    {
+        let message = format!("declared `{mime}`, but the bytes are `{}`", prepared.source.mime());
+        found.push(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
+    }
+    found
+}
+
+fn refusal(image: &Image, error: &ImageError) -> Finding {
+    let finding = error.finding_at(image);
+    match error {
+        ImageError::Missing { path } => {
+            let looked_for = path.display();
+            finding.hint(format!("looked for `{looked_for}`; --image-folder sets where relative paths start"))
+        }
+        _ => finding,
+    }
+}

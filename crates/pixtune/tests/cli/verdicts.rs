@@ -1,0 +1,151 @@
+//! Every command gives the same verdict on the same image.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+
+use pixtune_core::json::{self, Value};
+use pixtune_io::base64::data_uri;
+
+use crate::harness::{Case, png_header, root, text};
+
+/// An image that no command may use, and the rule that says why.
+struct Hostile {
+    name: &'static str,
+    bytes: Vec<u8>,
+    rule: &'static str,
+}
+
+fn hostile(name: &'static str, bytes: impl Into<Vec<u8>>, rule: &'static str) -> Hostile {
+    Hostile { name, bytes: bytes.into(), rule }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(root().join("fixtures/images").join(name)).unwrap()
+}
+
+fn half(name: &str) -> Vec<u8> {
+    let bytes = fixture(name);
+    bytes[..bytes.len() / 2].to_vec()
+}
+
+fn images() -> Vec<Hostile> {
+    vec![
+        hostile("empty.jpg", "", "image-unreadable"),
+        hostile("page.jpg", "<!doctype html><title>Log in</title>", "image-unreadable"),
+        hostile("text.png", "404 not found", "image-unreadable"),
+        hostile("phone.heic", *b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "image-unsupported"),
+        hostile("half.jpg", half("photo_prog_500x375.jpg"), "image-unreadable"),
+        hostile("half.png", half("photo_320x240.png"), "image-unreadable"),
+        hostile("half.webp", half("photo_300x200.webp"), "image-unreadable"),
+        hostile("half.gif", half("shapes_400x300.gif"), "image-unreadable"),
+        hostile("no-area.png", png_header(0, 5), "image-unreadable"),
+        hostile("wide.png", png_header(20_000, 20), "image-too-large"),
+        hostile("bomb.png", png_header(60_000, 60_000), "image-too-large"),
+    ]
+}
+
+fn chat(image: &str) -> String {
+    format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{image}"}},{{"type":"text","text":"{}"}}]}},{{"role":"assistant","content":"a"}}]}}"#,
+        image.len()
+    ) + "\n"
+}
+
+/// The header of a bitmap with 24 bits a pixel.
+fn bitmap_header(width: u32, height: u32) -> Vec<u8> {
+    let fields = [54 + width * height * 3, 0, 54, 40, width, height, 1 | 24 << 16];
+    let fields = fields.into_iter().flat_map(u32::to_le_bytes);
+    b"BM".iter().copied().chain(fields).chain([0; 24]).collect()
+}
+
+/// A row for each image, as a file and inline, and what each row is to be refused for.
+fn write_rows(case: &Case) -> Vec<&'static str> {
+    let (mut rows, mut rules) = (String::new(), Vec::new());
+    for Hostile { name, bytes, rule } in images() {
+        rows += &chat(&format!("file://{}", case.path(name).display()));
+        rules.push(rule);
+        if !bytes.is_empty() {
+            rows += &chat(&data_uri("", &bytes));
+            rules.push(rule);
+        }
+        case.write(name, bytes);
+    }
+    // A bitmap whose header declares more than the limit, in a file of holes.
+    let mut bitmap = File::create(case.path("huge.bmp")).unwrap();
+    bitmap.write_all(&bitmap_header(10_000, 9500)).unwrap();
+    bitmap.set_len(54 + 10_000 * 9500 * 3).unwrap();
+    fs::create_dir(case.path("directory.png")).unwrap();
+    for (name, rule) in [
+        ("huge.bmp", "image-too-large"),
+        ("missing.png", "image-missing"),
+        ("directory.png", "image-unreadable"),
+    ] {
+        rows += &chat(&format!("file://{}", case.path(name).display()));
+        rules.push(rule);
+    }
+    rows += &chat("data:image/png;base64,iVBORw0KGgo");
+    rules.push("image-bad-data-uri");
+    case.write("rows.jsonl", rows);
+    rules
+}
+
+/// The rule of each line, from the JSON that a command prints.
+fn verdicts(printed: &str, rule: impl Fn(&Value<'static>) -> Option<String>) -> Vec<(u64, String)> {
+    let found = printed.lines().filter_map(|line| {
+        let value = json::parse(line).unwrap().value.into_owned();
+        let Some(Value::Number(number)) = value.get("line") else { panic!("{line} names no line") };
+        Some((number.parse().unwrap(), rule(&value)?))
+    });
+    found.collect()
+}
+
+#[test]
+fn every_command_refuses_the_same_images_for_the_same_reason() {
+    let case = Case::new();
+    let rules = write_rows(&case);
+    let expected: Vec<(u64, String)> = (1..).zip(rules.iter().map(|rule| rule.to_string())).collect();
+    let error = |value: &Value<'static>| (text(value, "/severity") == "error").then(|| text(value, "/rule"));
+
+    case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(1);
+    assert_eq!(verdicts(&case.read("out/rejected.jsonl"), error), expected, "prepare");
+    for verify in ["header", "full"] {
+        let args = ["check", "rows.jsonl", "--select", "image", "--format", "json", "--verify", verify];
+        assert_eq!(verdicts(&case.run(&args).ends(1).stdout, error), expected, "check --verify {verify}");
+    }
+    let args = ["fix", "rows.jsonl", "--out", "fixed.jsonl", "--select", "image", "--format", "json"];
+    assert_eq!(verdicts(&case.run(&args).ends(1).stdout, error), expected, "fix");
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(1);
+    let refused = |value: &Value<'static>| value.get("refused").map(|refused| text(refused, "/rule"));
+    assert_eq!(verdicts(&run.stdout, refused), expected, "tokens");
+
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    rules.iter().for_each(|rule| *counts.entry(rule).or_default() += 1);
+    let counts: Vec<String> = counts.iter().map(|(rule, count)| format!("\"{rule}\":{count}")).collect();
+    let counts = format!("\"refused\":{{{}}}", counts.join(","));
+    for extra in [&[][..], &["--verify", "header"]] {
+        let run = case.run(&[&["stats", "rows.jsonl", "--format", "json"], extra].concat()).ends(1);
+        assert!(run.stdout.contains(&counts), "stats {extra:?}: {counts} is not in {}", run.stdout);
+    }
+    case.run(&["report", "rows.jsonl", "--out", "report.html"]).ends(1);
+    let page = case.read("report.html");
+    assert!(rules.iter().all(|rule| page.contains(rule)), "report");
+}
+
+#[test]
+fn damaged_pixels_are_found_wherever_images_are_decoded() {
+    let case = Case::new();
+    let mut png = fixture("photo_320x240.png");
+    let middle = png.len() / 2;
+    png[middle..middle + 64].fill(0);
+    case.write("rows.jsonl", chat(&data_uri("image/png", &png)));
+    case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(1);
+    assert_eq!(case.rejected(), ["image-unreadable"]);
+    for args in [
+        &["check", "rows.jsonl", "--select", "image-unreadable", "--verify", "full", "--format", "json"][..],
+        &["stats", "rows.jsonl", "--format", "json"],
+    ] {
+        let run = case.run(args).ends(1);
+        assert!(run.stdout.contains("image-unreadable"), "{args:?}: {}", run.stdout);
+    }
+}
