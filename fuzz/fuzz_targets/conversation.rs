@@ -3,16 +3,17 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::diagnostic::Severity;
-use pixtune_core::sample::{Image as Source, ImageSource, Sample};
+use pixtune_core::sample::{Image, ImageSource, Sample};
 use pixtune_core::target::{self, Target};
 use pixtune_core::{conversation, json};
 use pixtune_fuzz::{leads_somewhere, placed};
-use pixtune_io::write::line::{Image, Skeleton};
+use pixtune_io::write::{WrittenImage, writer};
 
-fn line(sample: &Sample<Source>, target: &Target) -> String {
-    let images: Vec<_> = (0..sample.images.len()).map(|n| Image::Url(format!("https://p/{n}"))).collect();
+fn line(sample: &Sample<Image>, target: &Target) -> String {
+    let images: Vec<_> =
+        (0..sample.images.len()).map(|n| WrittenImage::Reference(format!("https://p/{n}"))).collect();
     let mut out = Vec::new();
-    Skeleton::new(sample, target).write(&images, &mut out);
+    writer(target).write(sample, &images, &mut out);
     String::from_utf8(out).expect("lines are UTF-8")
 }
 

@@ -7,7 +7,7 @@ use pixtune_core::sample::{Image, ImageSource};
 
 use crate::image::prepare::{Policy, Prepared, prepare};
 use crate::image::{ImageError, Resolver, load, name};
-use crate::write::line::WrittenImage;
+use crate::write::WrittenImage;
 
 /// An image ready to be written.
 pub(super) struct ScannedImage {
@@ -28,7 +28,7 @@ impl ScannedImage {
     fn url(url: &str) -> ScannedImage {
         let content = content_hash(url.as_bytes());
         ScannedImage {
-            written: WrittenImage::Url(url.to_owned()),
+            written: WrittenImage::Reference(url.to_owned()),
             size: None,
             original: None,
             record: ImageRecord { content, facts: ImageFacts::default() },
@@ -107,13 +107,18 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
     found
 }
 
+/// The finding about an image that cannot be used, with the option of this command that may help.
 fn refusal(image: &Image, error: &ImageError) -> Finding {
     let finding = error.finding_at(image);
-    match error {
-        ImageError::Missing { path } => {
-            let looked_for = path.display();
-            finding.hint(format!("looked for `{looked_for}`; --image-folder sets where relative paths start"))
+    let option = match error {
+        ImageError::Missing { .. } => "`--image-folder` sets where relative paths start",
+        ImageError::TooManyBytes { .. } => "`--max-image-bytes` sets another limit",
+        ImageError::TooLarge { .. } | ImageError::TooManyPixels { .. } => {
+            "`--max-image-side` sets another limit"
         }
-        _ => finding,
-    }
+        ImageError::TooMuchMemory { .. } => "`--max-decoded-bytes` sets another limit",
+        _ => return finding,
+    };
+    let hint = finding.hint.iter().map(String::as_str).chain([option]).collect::<Vec<_>>().join("; ");
+    finding.hint(hint)
 }

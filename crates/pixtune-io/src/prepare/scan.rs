@@ -17,7 +17,7 @@ use crate::image::{Limits, Loaded, Resolver, load};
 use crate::read::{Labels, Row, RowRef, Schema};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
-use crate::write::line::{Skeleton, WrittenImage};
+use crate::write::{Template, WrittenImage, writer};
 
 /// Turns rows into finished lines. It knows options and no files, so rows may come from anywhere.
 #[derive(Debug)]
@@ -134,9 +134,9 @@ impl Scanner {
         (record.prompt, record.answer_kind, record.texts) = (texts.prompt, texts.answer_kind, texts.sketch);
         let records = images.iter().map(|image| image.record).collect();
         let thumbnails = images.iter_mut().map(|image| std::mem::take(&mut image.thumbnail)).collect();
-        let skeleton = Skeleton::new(&sample, target);
-        record.text = content_hash(skeleton.text().as_bytes());
-        let line = self.write(&skeleton, images);
+        let template = writer(target).template(&sample);
+        record.text = content_hash(template.text().as_bytes());
+        let line = self.write(&template, images);
         record.bytes = line.len() as u64;
         Ok(ScannedRow { record, row_hash: 0, images: records, thumbnails, findings, line })
     }
@@ -153,10 +153,10 @@ impl Scanner {
         }
     }
 
-    fn write(&self, skeleton: &Skeleton, images: Vec<ScannedImage>) -> Vec<u8> {
+    fn write(&self, template: &Template, images: Vec<ScannedImage>) -> Vec<u8> {
         let written: Vec<WrittenImage> = images.into_iter().map(|image| image.written).collect();
         let mut line = self.buffers.take();
-        skeleton.write(&written, &mut line);
+        template.fill(&written, &mut line);
         for image in written {
             if let WrittenImage::Inline { bytes, .. } = image {
                 self.buffers.give(bytes);
