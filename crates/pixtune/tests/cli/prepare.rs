@@ -115,7 +115,9 @@ fn reads_samples_of_other_tools_as_conversations() {
     let plain = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
     let run = prepare(&[plain, beside].join("\n"), &[]).ends(0);
     run.prints("warning[unknown-key]: rows.jsonl:2: in the format of another tool, unlike the first row");
-    prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[]).ends(1).prints("images must be paths, URLs or data URIs");
+    prepare(&beside.replace("{\"path\":\"a.png\"}", "7"), &[])
+        .ends(1)
+        .prints("images must be paths, URLs or data URIs");
     // ShareGPT and Alpaca
     let fixture = |name: &str| fs::read_to_string(root().join("fixtures/fix").join(name)).unwrap();
     let first = |name: &str| fixture(name).lines().next().unwrap().to_owned();
