@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Cut, Fingerprint, Format, Input, ReadError, Row, RowRef};
+use super::{Cut, Fingerprint, Format, Input, ReadError, Row, RowRef, discover};
 
 /// A format under test.
 struct Subject {
@@ -63,21 +63,26 @@ impl Case {
     }
 
     fn read(&self, max_row: usize) -> Result<(Vec<(RowRef, Row)>, Fingerprint), ReadError> {
-        let mut reader = self.input.open(7, max_row)?;
-        let mut rows = Vec::new();
-        while let Some(row) = reader.next_row()? {
-            rows.push(row);
-        }
-        for (at, row) in &rows {
-            assert_eq!(&reader.reread(*at).unwrap(), row, "the reader rereads its rows");
-            assert_eq!(&self.input.reread(*at, max_row).unwrap(), row, "so does another reader");
-        }
-        Ok((rows, reader.fingerprint()))
+        read(&self.input, max_row)
     }
 
     fn rows(&self) -> Vec<(RowRef, Row)> {
         self.read(MAX_ROW).unwrap().0
     }
+}
+
+/// The rows of an input, each of which reads back as itself.
+fn read(input: &Input, max_row: usize) -> Result<(Vec<(RowRef, Row)>, Fingerprint), ReadError> {
+    let mut reader = input.open(7, max_row)?;
+    let mut rows = Vec::new();
+    while let Some(row) = reader.next_row()? {
+        rows.push(row);
+    }
+    for (at, row) in &rows {
+        assert_eq!(&reader.reread(*at).unwrap(), row, "the reader rereads its rows");
+        assert_eq!(&input.reread(*at, max_row).unwrap(), row, "so does another reader");
+    }
+    Ok((rows, reader.fingerprint()))
 }
 
 fn texts(rows: &[(RowRef, Row)]) -> Vec<&str> {
@@ -187,4 +192,19 @@ fn refuses_to_reread_from_a_shortened_file() {
         let reread = case.input.reread(last, MAX_ROW);
         assert!(matches!(reread, Err(ReadError::Changed { .. })), "{name}");
     }
+}
+
+#[test]
+fn reads_an_image_folder_through_its_metadata() {
+    let [lines, _, csv, _] = subjects();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("more")).unwrap();
+    for (name, subject) in [("metadata.csv", &csv), ("more/metadata.jsonl", &lines)] {
+        fs::write(folder.path().join(name), (subject.file)(&subject.rows, "\n")).unwrap();
+    }
+    let given = folder.path().to_str().unwrap().to_owned();
+    let inputs = discover(&[given], &PathBuf::new()).unwrap();
+    let found: Vec<_> = inputs.iter().map(|input| read(input, MAX_ROW).unwrap().0).collect();
+    assert_eq!(found.iter().map(|rows| texts(rows)).collect::<Vec<_>>(), [csv.rows, lines.rows]);
+    assert_eq!(inputs[1].directory, folder.path().join("more"), "images are beside their metadata");
 }
