@@ -4,6 +4,7 @@ use crate::diagnostic::Finding;
 use crate::rules::{CONTEXT_OVERFLOW, NOTHING_TO_TRAIN};
 use crate::sample::{Message, Sample};
 use crate::spec::ModelSpec;
+use crate::text::{counted, grouped};
 use crate::tokens::Counts;
 
 /// Reports a sample that is longer than the model's context.
@@ -14,8 +15,12 @@ pub fn context_overflow(model: &ModelSpec, counts: &Counts) -> Option<Finding> {
     }
     let text_tokens = tokens - image_tokens;
     let message = format!(
-        "{tokens} tokens ({image_tokens} image tokens, {text_tokens} text tokens); the context of {} is {}",
-        model.id, model.context
+        "{} ({} of images, {} of text); the context of {} is {}",
+        counted(*tokens as u64, "token"),
+        grouped(*image_tokens as u64),
+        grouped(text_tokens as u64),
+        model.id,
+        grouped(model.context as u64)
     );
     let finding = Finding::new(&CONTEXT_OVERFLOW, "", message);
     Some(finding.hint("split the conversation or downscale its images; pixtune never truncates a sample"))

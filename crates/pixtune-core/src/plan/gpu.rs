@@ -36,7 +36,7 @@ const SERVER: Reached = Reached {
     to: 0.54,
     source: "fast end published: Qwen3-14B, LoRA of rank 16 in bfloat16, packed samples of 2,048 tokens on an H100 SXM: 6,800 \
              tokens/s with Surogate, 5,600 with Unsloth, 5,200 with Unsloth and 4-bit weights (invergent-ai/surogate, \
-             docs/docs/reference/benchmarks.md); at 13.2 billion weights (model card) and six operations a weight, as with \
+             docs/docs/reference/benchmarks.md); at 13.2 billion weights (model page) and six operations a weight, as with \
              gradient checkpointing, 6,800 is 54% of 989 teraflops; slow end guess: trainers with their defaults",
 };
 

@@ -3,7 +3,7 @@
 use super::{Dataset, Memory, Schedule, Warning, Wish};
 use crate::quality::percent;
 use crate::target::Method;
-use crate::text::{counted, counted_as, grouped};
+use crate::text::{counted, counted_as};
 
 /// Every warning, the most serious first.
 pub(super) fn all(dataset: &Dataset, wish: &Wish, schedule: &Schedule, memory: &Memory) -> Vec<Warning> {
@@ -46,7 +46,7 @@ impl Warnings {
             (_, 0) => format!("the weights alone do not fit into {}", gigabytes(wish.gpu.memory)),
             (_, fits) => {
                 let samples = samples_are(memory.too_long);
-                format!("{samples} longer than the {} tokens that fit into the memory", grouped(fits))
+                format!("{samples} longer than the {} that fit into the memory", counted(fits, "token"))
             }
         };
         let hint = match (wish.method, memory.longest_that_fits) {
@@ -64,8 +64,8 @@ impl Warnings {
     fn too_long_samples(&mut self, dataset: &Dataset, wish: &Wish) {
         let overflow = dataset.train.lengths.above(wish.context);
         if overflow > 0 {
-            let context = grouped(wish.context);
-            let message = format!("{} longer than the context of {context} tokens", samples_are(overflow));
+            let context = counted(wish.context, "token");
+            let message = format!("{} longer than the context of {context}", samples_are(overflow));
             self.add(message, "`prepare --max-tokens` rejects and reports them");
         }
     }

@@ -1,6 +1,6 @@
 //! Rows in: tables, JSON Lines, JSON arrays and image folders.
 //!
-//! A format is one file here: it knows where a row ends ([`records::Framing`]) and passes the conformance suite of
+//! A format is one file here: it knows where a row ends (`records::Framing`) and passes the conformance suite of
 //! [`RowReader`]. [`schema`] turns rows into samples. Files of finished conversations, which `check`, `fix`, `tokens`,
 //! surveys and training read, come through [`LineFile`].
 
