@@ -104,7 +104,7 @@ fn verdicts(printed: &str, rule: impl Fn(&Value<'static>) -> Option<String>) -> 
 fn every_command_refuses_the_same_images_for_the_same_reason() {
     let case = Case::new();
     let rules = write_rows(&case);
-    let expected: Vec<(u64, String)> = (1..).zip(rules.iter().map(|rule| rule.to_string())).collect();
+    let expected: Vec<(u64, String)> = (1..).zip(rules.iter().map(ToString::to_string)).collect();
     let error = |value: &Value<'static>| (text(value, "/severity") == "error").then(|| text(value, "/rule"));
 
     case.run(&["prepare", "rows.jsonl", "--out", "out"]).ends(1);
