@@ -78,7 +78,7 @@ pub enum AnswerError {
     #[error("{}", .0.message)]
     Conversation(Finding),
     /// An image cannot be decoded.
-    #[error("image {}: {source}", index + 1)]
+    #[error("image {} {source}", index + 1)]
     Image {
         /// Its index in the conversation's images.
         index: usize,

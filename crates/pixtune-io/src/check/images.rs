@@ -3,6 +3,7 @@
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
+use pixtune_core::text::counted;
 use pixtune_core::tokens::too_thin;
 
 use super::Checker;
@@ -112,14 +113,15 @@ impl Checker<'_> {
             report(&rules::IMAGE_MIME_MISMATCH, message, None);
         }
         if !target.formats.contains(&format) {
-            let message = format!("the image is a {format}, which `{}` does not take", target.id);
+            let message = format!("the image is a {format}, which `{}` does not support", target.id);
             report(&rules::IMAGE_UNSUPPORTED, message, Some("convert it to PNG or JPEG"));
         }
         if header.is_animated() {
             let message = format!("the image is an animation of {} frames", header.frames);
             report(&rules::IMAGE_ANIMATED, message, Some("export the frame that is meant as a still image"));
         } else if header.frames > 1 {
-            let message = format!("the image has {} pages; the first is taken", header.frames);
+            let message =
+                format!("the image has {}; the first is used", counted(u64::from(header.frames), "page"));
             report(&rules::IMAGE_PAGES, message, None);
         }
         if bytes > target.max_image_bytes {
@@ -128,18 +130,18 @@ impl Checker<'_> {
         }
         if too_thin(self.encoder.spec, width, height) {
             let message = format!(
-                "an image of {width}x{height} shrinks to nothing on one side before it is cut into patches"
+                "an image of {width}x{height} has less than a pixel on one side when it is resized for the model"
             );
             report(&rules::IMAGE_TOO_THIN, message, None);
         }
-        // A TIFF is turned by the library that loads it.
+        // The library that loads a TIFF rotates it.
         if header.orientation != Orientation::UPRIGHT && format != Format::Tiff {
             let message = "the image has an EXIF rotation that the model's preprocessing ignores";
-            report(&rules::IMAGE_SIDEWAYS, message.into(), Some("turn its pixels and drop the EXIF tag"));
+            report(&rules::IMAGE_SIDEWAYS, message.into(), Some("rotate its pixels and remove the EXIF tag"));
         }
         if header.alpha {
-            let message = "the image may have transparent places";
-            report(&rules::IMAGE_ALPHA, message.into(), Some("put it on the background that is meant"));
+            let message = "the image may have transparent pixels";
+            report(&rules::IMAGE_ALPHA, message.into(), Some("flatten it onto the intended background"));
         }
     }
 }
@@ -154,7 +156,7 @@ fn loose_base64() -> Finding {
 /// in all of them.
 fn measured(rgb: Rgb, header: &Header) -> Measure {
     let Rgb { width, height, pixels } = rgb;
-    // A TIFF is turned by the library that loads it.
+    // The library that loads a TIFF rotates it.
     let turn = if header.format == Format::Tiff { Orientation::UPRIGHT } else { header.orientation };
     let pixels = orient(pixels, width, height, 3, turn);
     let (width, height) = if turn.swaps_sides() { (height, width) } else { (width, height) };

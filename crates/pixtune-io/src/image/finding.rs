@@ -52,7 +52,7 @@ impl ImageError {
             ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
                 "convert it to PNG or JPEG"
             }
-            ImageError::NotTaken { .. } => "leave out `--images keep` to have it converted",
+            ImageError::NotTaken { .. } => "omit `--images keep` to convert it",
             ImageError::Animated { .. } => "export the frame that is meant as a still image",
             ImageError::TooManyBytes { .. } | ImageError::Fetch(FetchError::TooLarge(_)) => {
                 "re-encode the image"

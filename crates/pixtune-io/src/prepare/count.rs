@@ -39,14 +39,16 @@ pub(super) fn count(
 
 fn judge(scanner: &Scanner, sample: &Sample<Image>, counts: &Counts, findings: &mut Vec<Finding>) {
     let Counts { tokens, image_tokens, .. } = counts;
-    let made_of = format!("{image_tokens} of images, {} of text", tokens - image_tokens);
+    let made_of = format!("{image_tokens} image tokens, {} text tokens", tokens - image_tokens);
     if *tokens > scanner.options.model.context {
         let message = format!(
-            "{tokens} tokens ({made_of}); {} reads {}",
+            "{tokens} tokens ({made_of}); the context of {} is {}",
             scanner.options.model.id, scanner.options.model.context
         );
         let finding = Finding::new(&rules::CONTEXT_OVERFLOW, "", message);
-        findings.push(finding.hint("split the conversation or shrink its images; nothing is ever cut"));
+        findings.push(
+            finding.hint("split the conversation or downscale its images; pixtune never truncates a sample"),
+        );
     } else if let Some(limit) = scanner.options.max_tokens.filter(|limit| *tokens > *limit as usize) {
         let message = format!("{tokens} tokens ({made_of}); the limit of this run is {limit}");
         findings.push(Finding::new(&rules::TOO_MANY_TOKENS, "", message));
@@ -56,7 +58,7 @@ fn judge(scanner: &Scanner, sample: &Sample<Image>, counts: &Counts, findings: &
         .iter()
         .any(|message| matches!(message, Message::Assistant(turn) if turn.weight != Some(false)));
     if counts.trained_tokens == 0 || !weighted {
-        let message = "no token of the sample is trained: every answer has weight 0 or is empty";
+        let message = "the sample has no trained tokens: every response has weight 0 or is empty";
         findings.push(Finding::new(&rules::NOTHING_TO_TRAIN, "", message));
     }
 }

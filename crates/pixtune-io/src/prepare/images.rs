@@ -4,6 +4,7 @@ use pixtune_core::curate::{ImageFacts, ImageRecord, content_hash, issues};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
+use pixtune_core::text::counted;
 
 use crate::image::prepare::{Policy, Prepared, prepare};
 use crate::image::{ImageError, Resolver, load, name};
@@ -88,13 +89,13 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
         found.extend(issues::judge(&measure.facts, policy.model));
     }
     if prepared.pages > 1 {
-        let message = format!("{name} has {} pages; the first is used", prepared.pages);
+        let message = format!("{name} has {}; the first is used", counted(u64::from(prepared.pages), "page"));
         let hint = "export each page as an image of its own";
         found.push(Finding::new(&rules::IMAGE_PAGES, "", message).hint(hint));
     }
     if prepared.sideways {
         let message = format!("{name} is embedded as it is, and the model ignores its EXIF orientation");
-        let hint = "leave out `--images keep` to have it auto-oriented";
+        let hint = "omit `--images keep` to auto-orient it";
         found.push(Finding::new(&rules::IMAGE_SIDEWAYS, "", message).hint(hint));
     }
     if let ImageSource::Inline { mime, .. } = &image.source

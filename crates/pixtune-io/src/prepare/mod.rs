@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
+use pixtune_core::text::counted_as;
 use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, ScanOptions};
@@ -90,7 +91,7 @@ pub enum PrepareError {
         path: PathBuf,
     },
     /// Too many rows were rejected.
-    #[error("{rejected} of {rows} rows were rejected; the limit is {limit}")]
+    #[error("{rejected} of {} rejected; the limit is {limit}", counted_as(*rows, "row was", "rows were"))]
     TooManyRejected {
         /// Rejected rows.
         rejected: u64,

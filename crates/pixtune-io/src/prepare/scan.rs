@@ -6,6 +6,7 @@ use std::path::Path;
 use pixtune_core::curate::{ImageRecord, Record, Texts, content_hash};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
+use pixtune_core::text::counted;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::images::{ScannedImage, scan_image};
@@ -122,8 +123,8 @@ impl Scanner {
         self.stop_at_errors(&mut findings)?;
         let target = &self.options.target;
         if images.len() > target.max_images {
-            let (count, most) = (images.len(), target.max_images);
-            let message = format!("the sample has {count} images; {} accepts {most}", target.id);
+            let (count, most) = (images.len() as u64, target.max_images);
+            let message = format!("the sample has {}; {} accepts {most}", counted(count, "image"), target.id);
             findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
         }
         super::count::count(self, &sample, &images, &mut record, &mut findings);

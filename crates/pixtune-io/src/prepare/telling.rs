@@ -3,6 +3,7 @@
 use pixtune_core::curate::{By, Decision, Record, Repeat, Unmet, Verdict};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
+use pixtune_core::text::counted;
 
 use super::{Plan, Scanned, Watch};
 
@@ -23,7 +24,7 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         }
     }
     for (row, earlier) in &decision.contradictions {
-        let message = format!("{} has the same images and prompt and another answer", place(*earlier));
+        let message = format!("{} has the same images and prompt with a conflicting label", place(*earlier));
         findings.push((*row, Finding::new(&rules::CONTRADICTION, "", message)));
     }
     for (row, earlier) in &decision.repeated_ids {
@@ -80,34 +81,37 @@ fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
         let how: Vec<String> = images.into_iter().chain(text).collect();
         format!(" ({})", how.join(", "))
     });
-    Finding::new(&rules::NEAR_DUPLICATE, "", format!("nearly the same as {place}{how}"))
+    Finding::new(&rules::NEAR_DUPLICATE, "", format!("a near-duplicate of {place}{how}"))
         .hint("`--dedup near` keeps the one with the largest images")
 }
 
-/// In what the split is not what was asked for, at the row it is told at.
+/// How the split differs from the request, and the row to report it at.
 fn unmet(unmet: &Unmet) -> (usize, Finding) {
     let finding = |message: String| Finding::new(&rules::SPLIT_UNMET, "", message);
     match unmet {
         Unmet::TooMany { first, rows, wanted } => {
             let message = format!(
-                "{rows} rows from here on hang together by image, text or group; at most {wanted} may be held out, so all are trained on"
+                "{} from here on are linked by image, text or group; the validation split holds at most {wanted}, so all are in the training split",
+                counted(*rows, "row")
             );
-            (*first, finding(message).hint("hold out more with --validation, or give a finer group"))
+            (*first, finding(message).hint("use a larger `--validation`, or smaller groups"))
         }
         Unmet::AlikeTexts { first, rows } => {
             let message = format!(
-                "{rows} rows from here on have nearly the same text; keeping them together would leave nothing to split, so they are split by image and group alone"
+                "{} from here on have near-duplicate texts; one split for all would leave nothing to split, so only images and groups are kept together",
+                counted(*rows, "row")
             );
             (*first, finding(message))
         }
         Unmet::Missed { held_out, wanted } => {
             let message = format!(
-                "{held_out} rows are held out instead of {wanted}: what hangs together stays together, and one row is trained on"
+                "the validation split has {} instead of {wanted}: linked rows stay together, and at least one row is in the training split",
+                counted(*held_out, "row")
             );
             (0, finding(message))
         }
         Unmet::SmallStrata { strata, of } => {
-            (0, finding(format!("{strata} of {of} strata are too small to give a row to validation")))
+            (0, finding(format!("{strata} of {of} strata are too small for a row in the validation split")))
         }
     }
 }

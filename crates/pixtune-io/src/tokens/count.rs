@@ -101,7 +101,9 @@ pub(crate) fn lone_surrogate(offset: usize) -> Finding {
 /// An image that older servers refuse.
 pub(crate) fn thin_image<B>(spec: &ModelSpec, image: &Image<B>, width: u32, height: u32) -> Option<Finding> {
     let message = || {
-        format!("an image of {width}x{height} shrinks to nothing on one side before it is cut into patches")
+        format!(
+            "an image of {width}x{height} has less than a pixel on one side when it is resized for the model"
+        )
     };
     too_thin(spec, width, height)
         .then(|| Finding::new(&rules::IMAGE_TOO_THIN, image.pointer.clone(), message()))

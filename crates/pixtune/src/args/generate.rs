@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// Generate an answer about images with a local model
 ///
-/// A quick look at what a training run changed: the answer is printed as it is generated, on the CPU, with or without an
+/// Inspect what a training run changed: the answer is printed as it is generated, on the CPU, with or without an
 /// adapter. Images come before the prompt in one user message, laid out as by mistral-common 1.13.1. The tokenizer is
 /// tekken.json in the model directory; without one, it is the built-in vocabulary of Pixtral 12B.
 #[derive(Debug, Parser)]

@@ -1,5 +1,6 @@
 //! `pixtune generate`.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::path::Path;
@@ -12,7 +13,7 @@ use pixtune_infer::{
     AnswerError, Answerer, Event, FinishReason, ModelDirectory, Request, Sampling, TokenizerSource, Usage,
     load,
 };
-use pixtune_io::image::{ImageError, Limits, load_file};
+use pixtune_io::image::{Limits, load_file};
 use pixtune_io::read::ReadError;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Device;
@@ -56,10 +57,10 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
 }
 
 fn read_image(path: &Path) -> Result<Arc<[u8]>, Error> {
-    let image = load_file(path, &Limits::default()).map_err(|error| match error {
-        ImageError::Missing { path } => ReadError::Io { path, source: io::ErrorKind::NotFound.into() }.into(),
-        error => Error::argument(format!("`{}` {error}", path.display())),
-    })?;
+    // A path that leads nowhere is reported as that of any other input.
+    fs::metadata(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    let image = load_file(path, &Limits::default())
+        .map_err(|error| Error::argument(format!("`{}` {error}", path.display())))?;
     Ok(image.bytes.into())
 }
 
@@ -82,7 +83,7 @@ fn open_adapter(path: &Path, ui: &Ui) -> Result<Adapter, Error> {
 fn print_answer(model: &dyn Answerer, request: &Request, args: &GenerateArgs, ui: &Ui) -> Result<(), Error> {
     let error = |error: AnswerError| match error {
         AnswerError::Image { index, source } => {
-            Error::argument(format!("`{}`: {source}", args.images[index].display()))
+            Error::argument(format!("`{}` {source}", args.images[index].display()))
         }
         error => Error::Answer(error),
     };

@@ -58,7 +58,7 @@ fn near_duplicates_keep_the_largest_and_name_it() {
     let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
     assert_eq!(case.rejected(), ["near-duplicate"; 3]);
     // Of two of one size the first is kept; the mirrored image is another one.
-    assert!(run.stderr.contains("data.csv:3: nearly the same as data.csv:2 (images "), "{}", run.stderr);
+    assert!(run.stderr.contains("data.csv:3: a near-duplicate of data.csv:2 (images "), "{}", run.stderr);
     assert_eq!(case.read("out/train.jsonl").lines().count(), 2);
     assert!(case.read("out/manifest.json").contains("\"duplicates\": 3"));
 }
@@ -298,21 +298,21 @@ fn held_out(case: &Case) -> usize {
 fn reports_impossible_splits() {
     let case = Case::table("prompt,completion\nq,a\n");
     case.prepare(&["--validation", "0.5"]).ends(0).prints(
-        "split-unmet]: data.csv:2: 0 rows are held out instead of 1: what hangs together stays together",
+        "split-unmet]: data.csv:2: the validation split has 0 rows instead of 1: linked rows stay together",
     );
     assert_eq!(case.read("out/train.jsonl").lines().count(), 1);
 
     case.write("data.csv", labelled("shop", |_| "the only one".into()));
     let by_group = ["--columns", "group=shop", "--split", "group", "--validation", "0.2", "--force"];
     case.prepare(&by_group).ends(0).prints(
-        "data.csv:2: 30 rows from here on hang together by image, text or group; at most 6 may be held out",
+        "data.csv:2: 30 rows from here on are linked by image, text or group; the validation split holds at most 6",
     );
     assert_eq!(held_out(&case), 0);
 
     case.write("data.csv", labelled("kind", |at| at.to_string()));
     case.prepare(&["--split", "stratify=kind", "--validation", "0.2", "--force"])
         .ends(0)
-        .prints("data.csv:2: 24 of 30 strata are too small to give a row to validation");
+        .prints("data.csv:2: 24 of 30 strata are too small for a row in the validation split");
     assert_eq!(held_out(&case), 6);
 }
 

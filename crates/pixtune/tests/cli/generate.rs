@@ -64,7 +64,7 @@ fn rejects_invalid_input_before_computing() {
     let case = self::case(143);
     let with = |more: &[&str]| case.run(&[ASK, more].concat()).ends(2);
     with(&["--image", "missing.png"]).prints("cannot read `missing.png`: No such file");
-    with(&["--image", "model/config.json"]).prints("`model/config.json`: ");
+    with(&["--image", "model/config.json"]).prints("`model/config.json` is a text file");
     with(&["--temperature", "-1"]).prints("temperature");
     let native = root().join("fixtures/tiny_pixtral/native_lora_all").display().to_string();
     with(&["--adapter", &native])

@@ -308,12 +308,13 @@ fn reports_samples_that_cannot_be_used() {
 #[test]
 fn image_that_becomes_unreadable_ends_the_run_or_is_skipped() {
     let mut samples = toy();
-    let coded = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
-    let mut cut = Vec::new();
-    pixtune_io::base64::encode(&coded[..coded.len() / 2], &mut cut);
-    let cut = String::from_utf8(cut).unwrap();
+    // A file that is whole by its structure: only decoding shows that its pixels are damaged.
+    let mut damaged = fs::read(root().join("fixtures/images/noise_32x32.png")).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 64].fill(0);
+    let damaged = pixtune_io::base64::data_uri("image/png", &damaged);
     samples.push(format!(
-        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"data:image/png;base64,{cut}"}},{{"type":"text","text":"q"}}]}},{{"role":"assistant","content":"a"}}]}}"#
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{damaged}"}},{{"type":"text","text":"q"}}]}},{{"role":"assistant","content":"a"}}]}}"#
     ));
     let case = case(&samples);
     let more = ["--steps", "20", "--save-every", "100"];

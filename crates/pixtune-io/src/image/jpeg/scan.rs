@@ -185,7 +185,7 @@ impl ScanDecoder {
                 match damage {
                     _ if walker.at == walker.file.len() => walker.truncated(),
                     Damage::OutOfBits => walker.corrupt("the entropy-coded data end before the image"),
-                    Damage::BadCode => JpegError::corrupt(start, "bits that are no Huffman code"),
+                    Damage::BadCode => JpegError::corrupt(start, "bits that are not a Huffman code"),
                 }
             })?;
         }

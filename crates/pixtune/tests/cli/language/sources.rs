@@ -32,7 +32,8 @@ pub fn rust_literals(file: &Text) -> Text {
         out.extend(rest[..start].chars().filter(|&letter| letter == '\n'));
         rest = &rest[start..];
         let (literal, length) = token(rest, code[..code.len() - rest.len()].ends_with("r#"));
-        let literal = literal.filter(|literal| literal.contains(' '));
+        // A template of JSON has a key followed by a colon.
+        let literal = literal.filter(|literal| literal.contains(' ') && !literal.contains("\\\":"));
         match literal {
             // A line break of a literal is one of the text, so that lines are numbered as in the file.
             Some(literal) => out.push_str(&format!("{} ", literal.replace("\\n", " ").replace("\\\"", " "))),
