@@ -386,7 +386,11 @@ fn reports_long_conversation_but_not_long_text() {
     let row = |words: usize| GOOD.replace("hello", &"hello ".repeat(words)) + "\n";
     case.write("rows.jsonl", row(100_000) + &row(140_000));
     let run = case.run(&["check", "rows.jsonl", "--select", "length"]).ends(1);
-    assert!(run.stdout.starts_with("error[context-overflow]: rows.jsonl:2: 140,006 tokens"), "{}", run.stdout);
+    assert!(
+        run.stdout.starts_with("error[context-overflow]: rows.jsonl:2: 140,006 tokens"),
+        "{}",
+        run.stdout
+    );
     assert_eq!(run.stdout.matches("error[").count(), 1);
     case.run(&["check", "rows.jsonl", "--select", "length", "--model", "ministral-3-8b"]).ends(0);
 }
