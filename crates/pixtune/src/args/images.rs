@@ -25,7 +25,7 @@ impl From<VerifyArg> for Verify {
 // Two flags for one choice, of which the last one counts. No doc comment: it would become help.
 #[derive(Debug, Args)]
 pub struct MeasureArgs {
-    /// Measure decoded images, for near-duplicate detection and image quality warnings [default]
+    /// Measure decoded images, for near-duplicate detection and image quality warnings (default)
     #[arg(long, overrides_with = "no_measure")]
     measure: bool,
     /// Skip image measurements: no near-duplicate detection, no image quality warnings
