@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
+use pixtune_core::json::{self, list, object};
+use pixtune_core::rules;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::counted;
 use pixtune_core::tokens::{Grid, grid, too_thin};
@@ -60,14 +62,19 @@ fn parse_size(text: &str, separator: char) -> Result<(u32, u32), Error> {
 
 fn grid_json(model: &ModelSpec, width: u32, height: u32) -> String {
     let grid = grid(model, width, height);
-    let Grid { width: pixel_width, height: pixel_height, columns, rows, .. } = grid;
-    let warnings =
-        if too_thin(model, width, height) { r#","warnings":[{"rule":"image-too-thin"}]"# } else { "" };
-    format!(
-        "{{\"width\":{width},\"height\":{height},\"columns\":{columns},\"rows\":{rows},\"tokens\":{},\
-         \"pixel_width\":{pixel_width},\"pixel_height\":{pixel_height}{warnings}}}\n",
-        grid.tokens()
-    )
+    let mut line = json::text(object(|size| {
+        size.field("width", width).field("height", height);
+        size.field("columns", grid.columns).field("rows", grid.rows).field("tokens", grid.tokens());
+        size.field("pixel_width", grid.width).field("pixel_height", grid.height);
+        if too_thin(model, width, height) {
+            let rule = object(|warning| {
+                warning.field("rule", rules::IMAGE_TOO_THIN.id);
+            });
+            size.field("warnings", list([rule]));
+        }
+    }));
+    line.push('\n');
+    line
 }
 
 fn grid_text(model: &ModelSpec, width: u32, height: u32) -> String {
