@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Diagnostic, Finding};
-use pixtune_core::json::{inner, line, numbers, object, parse};
+use pixtune_core::json::{append_line, inner, line, numbers, object, parse};
 use pixtune_core::tokens::{ChatEncoder, Tekken};
 
 use crate::image::Limits;
@@ -85,7 +85,7 @@ pub fn run(plan: &TokensPlan<'_>, reporter: &mut dyn TokensReporter) -> Result<T
     let input_total =
         plan.files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
     let progress = Progress { input_total, ..Progress::default() };
-    let mut run = Run { reporter, totals: Totals::default(), progress };
+    let mut run = Run { reporter, totals: Totals::default(), progress, line: String::new() };
     for file in &plan.files {
         let lines = LineFile::open(file, MAX_LINE)?;
         if lines.is_array {
@@ -121,6 +121,8 @@ struct Run<'r> {
     reporter: &'r mut dyn TokensReporter,
     totals: Totals,
     progress: Progress,
+    /// The line of JSON that is being written, kept for its memory.
+    line: String,
 }
 
 impl Run<'_> {
@@ -132,10 +134,14 @@ impl Run<'_> {
         self.progress.input_read += at.length;
         self.reporter.progress(self.progress);
         if let Some(members) = members {
-            let line = line(object(|line| {
-                line.field("line", at.number).splice(&members);
-            }));
-            return self.reporter.json(&line).map_err(output);
+            self.line.clear();
+            append_line(
+                &mut self.line,
+                object(|line| {
+                    line.field("line", at.number).splice(&members);
+                }),
+            );
+            return self.reporter.json(&self.line).map_err(output);
         }
         let findings = counted.map_or_else(|refusal| vec![refusal], |counted| counted.warnings);
         for finding in findings {
