@@ -31,10 +31,14 @@ impl Block {
         let too_large = self
             .oversized
             .map(|bytes| (bytes, Row { bytes: self.lines().to_vec(), cut: Some(Cut::TooLarge { bytes }) }));
-        let lines = if too_large.is_some() { &[] } else { self.lines() };
-        let rows = lines
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| (line.len() as u64, Row::whole(without_line_end(line))));
+        let mut rest = if too_large.is_some() { &[] } else { self.lines() };
+        // Lines with images are megabytes long: `split_inclusive` would look at each byte by itself.
+        let rows = std::iter::from_fn(move || {
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(length);
+            rest = after;
+            (length > 0).then(|| (length as u64, Row::whole(without_line_end(line))))
+        });
         too_large.into_iter().chain(rows)
     }
 
