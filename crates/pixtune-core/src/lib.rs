@@ -2,6 +2,7 @@
 pub mod bytes;
 pub mod checks;
 pub mod columns;
+pub mod content;
 pub mod conversation;
 pub mod curate;
 pub mod diagnostic;
@@ -17,6 +18,7 @@ pub mod sample;
 pub mod score;
 pub mod spec;
 pub mod spelling;
+pub mod split;
 pub mod strict;
 pub mod target;
 pub mod text;

@@ -65,6 +65,8 @@ pub struct Counts {
     pub train: u64,
     /// Rows in the validation split.
     pub validation: u64,
+    /// Rows in the test split of the dataset, whether they were written or left out.
+    pub test: u64,
     /// Rejected rows, duplicates among them.
     pub rejected: u64,
     /// Duplicates.
@@ -227,6 +229,7 @@ impl Counts {
             rows: number_at(value, "rows"),
             train: number_at(value, "train"),
             validation: number_at(value, "validation"),
+            test: number_at(value, "test"),
             rejected: number_at(value, "rejected"),
             duplicates: number_at(value, "duplicates"),
         }
@@ -237,6 +240,7 @@ impl ToJson for &Counts {
     fn write_json(self, slot: Slot<'_>) {
         slot.object(|counts| {
             counts.field("rows", self.rows).field("train", self.train).field("validation", self.validation);
+            counts.field("test", self.test);
             counts.field("rejected", self.rejected).field("duplicates", self.duplicates);
         });
     }
@@ -296,7 +300,7 @@ mod tests {
     {"path": "train.jsonl", "bytes": 1, "lines": 1, "blake3": "ab"},
     {"path": "rejected.jsonl", "bytes": 0, "lines": 0, "blake3": ""}
   ],
-  "counts": {"rows": 5, "train": 1, "validation": 2, "rejected": 2, "duplicates": 1},
+  "counts": {"rows": 5, "train": 1, "validation": 2, "test": 0, "rejected": 2, "duplicates": 1},
   "tokens": {"total": 9, "image": 4, "trained": 3, "max_sample": 7, "estimate": "because"},
   "findings": {"image-small": 2}
 }

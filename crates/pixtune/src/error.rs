@@ -289,11 +289,37 @@ fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
     Some(hint)
 }
 
+fn hint_for_columns(error: &ColumnError) -> Option<String> {
+    let hint = match error {
+        ColumnError::Missing { .. } | ColumnError::NoGuess { .. } => {
+            "set the columns with `--columns image=COLUMN,prompt=COLUMN,completion=COLUMN`".to_owned()
+        }
+        ColumnError::SeveralImages { columns } => {
+            let all: Vec<String> = columns.iter().map(|column| format!("image={column}")).collect();
+            format!(
+                "choose one with `--columns image={}`, or take all of them with `--columns {}`",
+                columns.first()?,
+                all.join(",")
+            )
+        }
+        ColumnError::ImageNumbers { column } => {
+            format!("add a column with the paths, or train on the text alone: `--remove-columns {column}`")
+        }
+        ColumnError::UnusedContent { columns } => {
+            let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            format!(
+                "name its role with `--columns`, or train without it: `--remove-columns {}`",
+                names.join(",")
+            )
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
 fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
-        ReadError::Columns { source: ColumnError::Missing { .. } | ColumnError::NoGuess { .. }, .. } => {
-            "set the columns with `--columns image=COLUMN,prompt=COLUMN,completion=COLUMN`"
-        }
+        ReadError::Columns { source, .. } => return hint_for_columns(source),
         ReadError::NoMetadata { .. } => {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
         }
@@ -313,6 +339,9 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "give the files in it"
         }
         ReadError::Changed { .. } => "run again when no other program writes to it",
+        ReadError::PythonRows { .. } => {
+            "write rows with `json.dumps`, or convert the file with `pixtune fix --unsafe FILE --out FILE.jsonl`"
+        }
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,
     };

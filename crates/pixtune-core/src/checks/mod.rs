@@ -12,10 +12,12 @@ mod shape;
 mod text;
 mod tools;
 
+use crate::content;
 use crate::diagnostic::Finding;
+use crate::foreign;
 use crate::json::Value;
 use crate::quality;
-use crate::rules::{IMAGE_FORM, TOO_MANY_IMAGES};
+use crate::rules::{IMAGE_FORM, TOO_MANY_IMAGES, UNKNOWN_KEY};
 use crate::sample::{Image, Sample};
 use crate::strict;
 use crate::target::Target;
@@ -117,7 +119,9 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
         findings.extend(tokens::order_refusals(&sample));
     }
     let accepted = findings.is_empty();
+    findings.iter_mut().for_each(|finding| name_content(row.value, finding));
     if row.value.as_object().is_some() {
+        findings.extend(content::undesirable(row.value, |_| false));
         check_written(row, &mut findings);
     }
     if all_messages {
@@ -129,6 +133,28 @@ pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
         findings.push(Finding::new(&TOO_MANY_IMAGES, "/messages", message));
     }
     Judged { sample, accepted, findings }
+}
+
+/// Makes an unknown key of a row or message with content in it an error, unless `fix` brings the content into the messages.
+fn name_content(row: &Value<'_>, finding: &mut Finding) {
+    if finding.rule != &UNKNOWN_KEY {
+        return;
+    }
+    let steps: Vec<&str> = finding.pointer.split('/').skip(1).collect();
+    let (owner, key) = match steps.as_slice() {
+        [key] => (Some(row), *key),
+        ["messages", index, key] => {
+            let messages = row.get("messages").and_then(Value::as_array);
+            (index.parse::<usize>().ok().and_then(|index| messages?.get(index)), *key)
+        }
+        _ => return,
+    };
+    let is_taken = steps.len() == 1 && foreign::is_taken(row, key);
+    let value = owner.filter(|_| !is_taken).and_then(|owner| owner.get(key));
+    let held = value.and_then(|value| content::held(key, value)).filter(|held| held.is_certain());
+    if let Some(held) = held {
+        *finding = content::unused_content(finding.pointer.clone(), key, held);
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! The roles of table columns (image, prompt, completion, …): chosen by the user or guessed from their names.
 
+mod answers;
+mod guess;
 mod row;
 #[cfg(test)]
 mod tests;
 
-pub use row::{Cell, ImagePosition, read_row, text_of};
+use crate::content::Held;
+use crate::json::Value;
+
+pub use answers::{Answers, reference_answers};
+pub use row::{ImagePosition, RowOptions, read_row};
 
 /// The placeholder of an image in a prompt, as LLaVA and most trainers spell it.
 pub const PLACEHOLDER: &str = "<image>";
@@ -24,14 +30,16 @@ pub enum Role {
     Group,
     /// An id of the row.
     Id,
+    /// The split that the row belongs to.
+    Split,
     /// The value whose shares are the same in every split (`--split stratify=COL`).
     Stratum,
 }
 
 impl Role {
     /// The roles that `--columns` can name.
-    pub const NAMED: [Role; 6] =
-        [Role::Image, Role::Prompt, Role::Completion, Role::System, Role::Group, Role::Id];
+    pub const NAMED: [Role; 7] =
+        [Role::Image, Role::Prompt, Role::Completion, Role::System, Role::Group, Role::Id, Role::Split];
 
     /// The word in `--columns`.
     pub fn as_str(self) -> &'static str {
@@ -42,84 +50,54 @@ impl Role {
             Role::System => "system",
             Role::Group => "group",
             Role::Id => "id",
+            Role::Split => "split",
             Role::Stratum => "stratify",
-        }
-    }
-
-    /// Usual names, the most specific first.
-    fn usual_names(self) -> &'static [&'static str] {
-        match self {
-            Role::Image => &[
-                "image",
-                "images",
-                "image_path",
-                "image_paths",
-                "image_file",
-                "image_files",
-                "file_name",
-                "file_names",
-                "filename",
-                "filepath",
-                "file_path",
-                "img",
-                "img_path",
-                "picture",
-                "photo",
-                "image_url",
-                "path",
-                "file",
-            ],
-            Role::Prompt => &["prompt", "question", "instruction", "query", "user", "input"],
-            Role::Completion => &[
-                "completion",
-                "answer",
-                "response",
-                "output",
-                "caption",
-                "target",
-                "assistant",
-                "ground_truth",
-                "label",
-                "description",
-                "text",
-            ],
-            Role::System => &["system", "system_prompt"],
-            Role::Group => &["group", "group_id"],
-            Role::Id => &["id", "sample_id", "row_id", "uid"],
-            Role::Stratum => &[],
         }
     }
 }
 
-/// The columns that the user chose: `image=COL,prompt=COL,…`.
+/// The columns that the user chose: `image=COL,prompt=COL,…`, and those to leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ColumnChoice(Vec<(Role, String)>);
+pub struct ColumnChoice {
+    roles: Vec<(Role, String)>,
+    removed: Vec<String>,
+}
 
 impl ColumnChoice {
     /// Parses the value of `--columns`.
     pub fn parse(text: &str) -> Result<ColumnChoice, ColumnError> {
-        let mut pairs = Vec::new();
+        let mut roles = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
             let (name, column) =
                 pair.split_once('=').ok_or_else(|| ColumnError::NoEquals { pair: pair.to_owned() })?;
             let role = Role::NAMED.into_iter().find(|role| role.as_str() == name.trim());
             let role = role.ok_or_else(|| ColumnError::UnknownRole { name: name.trim().to_owned() })?;
-            if role != Role::Image && pairs.iter().any(|(other, _)| *other == role) {
+            if role != Role::Image && roles.iter().any(|(other, _)| *other == role) {
                 return Err(ColumnError::Twice { role: role.as_str() });
             }
-            pairs.push((role, column.trim().to_owned()));
+            roles.push((role, column.trim().to_owned()));
         }
-        Ok(ColumnChoice(pairs))
+        Ok(ColumnChoice { roles, removed: Vec::new() })
     }
 
     /// Adds the column to stratify by.
     pub fn stratify(&mut self, column: &str) {
-        self.0.push((Role::Stratum, column.to_owned()));
+        self.roles.push((Role::Stratum, column.to_owned()));
+    }
+
+    /// Leaves out columns and keys, whatever they hold.
+    pub fn remove(&mut self, names: impl IntoIterator<Item = String>) {
+        self.removed.extend(names);
+    }
+
+    /// The columns and keys that are left out.
+    pub fn removed(&self) -> &[String] {
+        &self.removed
     }
 
     /// The columns chosen for a role.
     pub fn named(&self, role: Role) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(other, _)| *other == role).map(|(_, column)| column.as_str())
+        self.roles.iter().filter(move |(other, _)| *other == role).map(|(_, column)| column.as_str())
     }
 }
 
@@ -133,7 +111,9 @@ pub enum ColumnError {
         pair: String,
     },
     /// `--columns` names a role that does not exist.
-    #[error("`{name}` is not a role of a column; the roles are image, prompt, completion, system, group, id")]
+    #[error(
+        "`{name}` is not a role of a column; the roles are image, prompt, completion, system, group, id, split"
+    )]
     UnknownRole {
         /// The word before the equals sign.
         name: String,
@@ -160,6 +140,24 @@ pub enum ColumnError {
         /// The existing columns.
         found: Vec<String>,
     },
+    /// Several columns hold images, and their names do not say which are meant.
+    #[error("several columns hold images: {}", quoted(columns))]
+    SeveralImages {
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// A column numbers the images, and nothing says where they are.
+    #[error("`{column}` has numbers of images, and no column has the images themselves")]
+    ImageNumbers {
+        /// The column.
+        column: String,
+    },
+    /// Columns hold content and have no role.
+    #[error("nothing uses {}", unused(columns))]
+    UnusedContent {
+        /// The columns, and what they hold.
+        columns: Vec<(String, Held)>,
+    },
     /// The header names one column twice.
     #[error("two columns are called `{column}`")]
     Ambiguous {
@@ -172,6 +170,14 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+fn unused(columns: &[(String, Held)]) -> String {
+    columns
+        .iter()
+        .map(|(name, held)| format!("`{name}`, which holds {held}"))
+        .collect::<Vec<_>>()
+        .join("; nor ")
+}
+
 /// The columns of one table, by role.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns {
@@ -179,7 +185,7 @@ pub struct Columns {
     pub image: Vec<String>,
     /// The prompt; without one, the user message is the image alone.
     pub prompt: Option<String>,
-    /// The answer.
+    /// The response.
     pub completion: String,
     /// The system prompt.
     pub system: Option<String>,
@@ -187,86 +193,57 @@ pub struct Columns {
     pub group: Option<String>,
     /// The id.
     pub id: Option<String>,
+    /// The split that the row belongs to.
+    pub split: Option<String>,
     /// The stratum.
     pub stratum: Option<String>,
+    /// Further reference answers beside the completion.
+    pub references: Option<String>,
+    /// Whether the response is a good one, in sets for preference training.
+    pub label: Option<String>,
+    /// Responses that are not wanted, in sets for preference training.
+    pub refused: Vec<String>,
     /// The guessed roles, as `role=COLUMN`, for messages.
     pub guessed: Vec<String>,
     /// Columns without a role in this run.
     pub unused: Vec<String>,
+    /// The first completion with several reference answers among the rows that were looked at.
+    pub has_several_answers: bool,
 }
 
 impl Columns {
-    /// Resolves the chosen columns against the existing names, and guesses the other roles.
-    pub fn resolve(names: &[String], choice: &ColumnChoice) -> Result<Columns, ColumnError> {
-        let mut columns = Columns::default();
-        for column in choice.0.iter().map(|(_, column)| column) {
+    /// Resolves the chosen columns against the existing names, and guesses the other roles by the names and by the values
+    /// of the first rows, which are objects. Columns that hold content and have no role are refused.
+    pub fn resolve(
+        names: &[String],
+        choice: &ColumnChoice,
+        rows: &[Value<'_>],
+    ) -> Result<Columns, ColumnError> {
+        let chosen = choice.roles.iter().map(|(_, column)| column);
+        for column in chosen.clone() {
             if !names.contains(column) {
                 return Err(ColumnError::Missing { column: column.clone(), found: names.to_vec() });
             }
         }
-        let mut taken: Vec<String> = choice.0.iter().map(|(_, column)| column.clone()).collect();
-        columns.image = choice.named(Role::Image).map(str::to_owned).collect();
-        if columns.image.is_empty() {
-            columns.image = guess_images(names, &taken);
-            columns.guessed.extend(columns.image.iter().map(|column| format!("image={column}")));
-            taken.extend(columns.image.iter().cloned());
-        }
-        for role in [Role::Prompt, Role::Completion, Role::System, Role::Group, Role::Id] {
-            let mut column = choice.named(role).next().map(str::to_owned);
-            if column.is_none() {
-                column = role.usual_names().iter().find_map(|usual| find_name(names, usual, &taken));
-                if let Some(column) = &column {
-                    columns.guessed.push(format!("{}={column}", role.as_str()));
-                    taken.push(column.clone());
-                }
-            }
-            match role {
-                Role::Prompt => columns.prompt = column,
-                Role::Completion => {
-                    let none = || ColumnError::NoGuess { role: "completion", found: names.to_vec() };
-                    columns.completion = column.ok_or_else(none)?;
-                }
-                Role::System => columns.system = column,
-                Role::Group => columns.group = column,
-                _ => columns.id = column,
-            }
-        }
-        columns.stratum = choice.named(Role::Stratum).next().map(str::to_owned);
-        if columns.image.is_empty() && columns.prompt.is_none() {
-            return Err(ColumnError::NoGuess { role: "image", found: names.to_vec() });
-        }
-        if let Some(column) =
-            taken.iter().find(|column| names.iter().filter(|name| name == column).count() > 1)
-        {
-            return Err(ColumnError::Ambiguous { column: column.clone() });
-        }
-        columns.unused = names.iter().filter(|name| !taken.contains(name)).cloned().collect();
-        Ok(columns)
+        let taken: Vec<String> = chosen.chain(&choice.removed).cloned().collect();
+        let guess = guess::Guess { names, rows, taken };
+        guess.columns(choice)
     }
-}
 
-fn find_name(names: &[String], usual: &str, taken: &[String]) -> Option<String> {
-    let mut free = names.iter().filter(|name| !taken.contains(name));
-    free.find(|name| name.trim().eq_ignore_ascii_case(usual)).cloned()
-}
-
-/// The first usual name; else all numbered names (`image_1`, `image2`); else Hugging Face's `*_file_name(s)`.
-fn guess_images(names: &[String], taken: &[String]) -> Vec<String> {
-    if let Some(name) = Role::Image.usual_names().iter().find_map(|usual| find_name(names, usual, taken)) {
-        return vec![name];
+    /// Whether a column has a role, or is known to be left out for a reason.
+    pub fn uses(&self, name: &str) -> bool {
+        let optional = [
+            &self.prompt,
+            &self.system,
+            &self.group,
+            &self.id,
+            &self.split,
+            &self.stratum,
+            &self.references,
+            &self.label,
+        ];
+        self.completion == name
+            || self.image.iter().chain(&self.refused).any(|column| column == name)
+            || optional.into_iter().any(|column| column.as_deref() == Some(name))
     }
-    let free = || names.iter().filter(|name| !taken.contains(name));
-    let mut numbered: Vec<(u32, &String)> =
-        free().filter_map(|name| Some((image_number(name)?, name))).collect();
-    numbered.sort();
-    if !numbered.is_empty() {
-        return numbered.into_iter().map(|(_, name)| name.clone()).collect();
-    }
-    free().filter(|name| name.ends_with("_file_name") || name.ends_with("_file_names")).cloned().collect()
-}
-
-fn image_number(name: &str) -> Option<u32> {
-    let lower = name.trim().to_ascii_lowercase();
-    let number = lower.strip_prefix("image").or_else(|| lower.strip_prefix("img"))?;
-    number.trim_start_matches(['_', '-', ' ']).parse().ok()
 }

@@ -1,9 +1,12 @@
 //! Conversion of flat rows to conversations.
 
+use super::answers::{Answers, reference_answers};
 use super::{Columns, PLACEHOLDER};
+use crate::content::{is_empty, nested_in};
 use crate::conversation::image_source;
 use crate::diagnostic::{Finding, pointer_push};
-use crate::json::{self, Value};
+use crate::foreign::image_reference;
+use crate::json::Value;
 use crate::rules::{EMPTY_ANSWER, EMPTY_PROMPT, IMAGE_PLACEHOLDERS, MISSING_FIELD, NO_IMAGE, WRONG_TYPE};
 use crate::sample::{Assistant, Content, Image, Message, Part, Sample};
 use crate::text::counted;
@@ -18,46 +21,61 @@ pub enum ImagePosition {
     Last,
 }
 
-/// The value of a column in a flat row.
-#[derive(Debug, Clone, Copy)]
-pub enum Cell<'a> {
-    /// A cell of a CSV or TSV file.
-    Text(&'a str),
-    /// A value of a JSON Lines file.
-    Json(&'a Value<'a>),
+/// How a flat row is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RowOptions {
+    /// Where images go if the prompt has no placeholders.
+    pub position: ImagePosition,
+    /// Which of several reference answers is the response.
+    pub answers: Answers,
+    /// Which of the samples that the row becomes is read.
+    pub nth: u32,
 }
 
-/// Converts a flat row to a conversation of one question and one answer.
-pub fn read_row<'a>(
-    columns: &Columns,
-    position: ImagePosition,
-    cell: impl Fn(&str) -> Option<Cell<'a>>,
-) -> (Sample<Image>, Vec<Finding>) {
+/// Converts a flat row, an object, to a conversation of one prompt and one response.
+pub fn read_row(columns: &Columns, options: RowOptions, row: &Value<'_>) -> (Sample<Image>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut images = Vec::new();
     for column in &columns.image {
-        read_images(column, cell(column), &mut images, &mut findings);
+        read_images(column, row.get(column), &mut images, &mut findings);
     }
-    let mut text = |column: &Option<String>| match column {
-        Some(column) => text_of(column, cell(column), &mut findings),
-        None => None,
-    };
-    let prompt = text(&columns.prompt).unwrap_or_default();
+    let prompt = columns.prompt.as_ref().and_then(|column| text_of(column, row.get(column), &mut findings));
+    let prompt = prompt.unwrap_or_default();
     // A row of JSON Lines may lack the key.
-    let system = columns.system.clone().filter(|column| cell(column).is_some());
-    let system = text(&system).filter(|text| !text.trim().is_empty());
-    let completion = text(&Some(columns.completion.clone()));
+    let system = columns.system.as_ref().filter(|column| row.get(column).is_some());
+    let system = system.and_then(|column| text_of(column, row.get(column), &mut findings));
+    let system = system.filter(|text| !text.trim().is_empty());
+    let completion = response_of(columns, options, row, &mut findings);
     report_empty_cells(columns, images.len(), &prompt, completion.as_deref(), &mut findings);
-    let content = place_images(&prompt, images.len(), position).unwrap_or_else(|placeholders| {
+    if completion.as_deref().is_some_and(|text| text.contains(PLACEHOLDER)) && !images.is_empty() {
+        let message = format!("the response has `{PLACEHOLDER}`, which stands for an image only in a prompt");
+        findings.push(Finding::new(&IMAGE_PLACEHOLDERS, pointer_push("", &columns.completion), message));
+    }
+    let content = place_images(&prompt, images.len(), options.position).unwrap_or_else(|placeholders| {
         findings.push(wrong_placeholders(columns, placeholders, images.len()));
         Content::Text(prompt)
     });
     let mut messages = Vec::with_capacity(3);
     messages.extend(system.map(|text| Message::System(Content::Text(text))));
     messages.push(Message::User(content));
-    let answer = Content::Text(completion.unwrap_or_default());
-    messages.push(Message::Assistant(Assistant { content: Some(answer), ..Assistant::default() }));
+    let response = Content::Text(completion.unwrap_or_default());
+    messages.push(Message::Assistant(Assistant { content: Some(response), ..Assistant::default() }));
     (Sample { messages, tools: vec![], images }, findings)
+}
+
+/// The response: a text, or one of several reference answers.
+fn response_of(
+    columns: &Columns,
+    options: RowOptions,
+    row: &Value<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let column = &columns.completion;
+    let value = row.get(column);
+    match value.and_then(|value| reference_answers(column, value)) {
+        Some(answers) => Some(options.answers.choose(&answers, options.nth).unwrap_or_default().into_owned()),
+        None => text_of(column, value, findings),
+    }
 }
 
 fn report_empty_cells(
@@ -134,8 +152,8 @@ pub(super) fn place_images(prompt: &str, images: usize, position: ImagePosition)
     Ok(Content::Parts(parts))
 }
 
-/// The images of one cell: a reference, or a JSON array of references; an empty cell has none.
-fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, findings: &mut Vec<Finding>) {
+/// The images of one cell: a reference, or a list of references; an empty cell has none.
+fn read_images(column: &str, cell: Option<&Value<'_>>, images: &mut Vec<Image>, findings: &mut Vec<Finding>) {
     let place = pointer_push("", column);
     let parsed;
     let list: &[Value<'_>] = match cell {
@@ -143,36 +161,30 @@ fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, fi
             findings.push(Finding::new(&MISSING_FIELD, place, format!("the row has no column `{column}`")));
             return;
         }
-        Some(Cell::Text(text)) if text.trim().is_empty() => return,
-        Some(Cell::Text(text)) if text.trim_start().starts_with('[') => match json::parse(text.trim()) {
-            Ok(json::Parsed { value: Value::Array(list), .. }) => {
-                parsed = list;
-                &parsed
+        Some(cell) if is_empty(cell) => return,
+        Some(Value::Array(list)) => list,
+        Some(Value::String(text)) if text.trim_start().starts_with(['[', '{']) => match nested_in(text) {
+            Some(value) => {
+                parsed = value;
+                parsed.as_array().unwrap_or(std::slice::from_ref(&parsed))
             }
-            _ => {
-                let message = format!("column `{column}` starts like a list but is not a JSON array");
+            None => {
+                let message = format!("column `{column}` starts like a list but is neither JSON nor Python");
                 findings.push(
                     Finding::new(&WRONG_TYPE, place, message).hint("the form is `[\"a.jpg\", \"b.jpg\"]`"),
                 );
                 return;
             }
         },
-        Some(Cell::Text(text)) => {
-            parsed = vec![Value::String(text.into())];
-            &parsed
-        }
-        Some(Cell::Json(Value::Array(list))) => list,
-        Some(Cell::Json(Value::Null)) => return,
-        Some(Cell::Json(Value::String(text))) if text.trim().is_empty() => return,
-        Some(Cell::Json(value)) => std::slice::from_ref(value),
+        Some(value) => std::slice::from_ref(value),
     };
-    for value in list {
-        let Some(reference) = value.as_str() else {
-            let message = format!("an image in `{column}` is {}, not a string", value.kind());
+    for value in list.iter().filter(|value| !is_empty(value)) {
+        let Some(reference) = image_reference(value) else {
+            let message = format!("an image in `{column}` is {}, not a path, a URL or bytes", value.kind());
             findings.push(Finding::new(&WRONG_TYPE, place.clone(), message));
             continue;
         };
-        match image_source(reference) {
+        match image_source(&reference) {
             Ok(source) => images.push(Image { source, pointer: place.clone() }),
             Err(finding) => findings.push(Finding { pointer: place.clone(), ..finding }),
         }
@@ -180,22 +192,18 @@ fn read_images(column: &str, cell: Option<Cell<'_>>, images: &mut Vec<Image>, fi
 }
 
 /// The text of a cell; a number is its digits.
-pub fn text_of(column: &str, cell: Option<Cell<'_>>, findings: &mut Vec<Finding>) -> Option<String> {
-    let place = || pointer_push("", column);
+fn text_of(column: &str, cell: Option<&Value<'_>>, findings: &mut Vec<Finding>) -> Option<String> {
+    let pointer = pointer_push("", column);
     match cell {
-        Some(Cell::Text(text)) => Some(text.to_owned()),
-        Some(Cell::Json(Value::String(text) | Value::Number(text))) => Some(text.clone().into_owned()),
-        Some(Cell::Json(Value::Null)) => Some(String::new()),
-        Some(Cell::Json(other)) => {
-            findings.push(Finding::new(
-                &WRONG_TYPE,
-                place(),
-                format!("`{column}` is {}, not a string", other.kind()),
-            ));
+        Some(Value::String(text) | Value::Number(text)) => Some(text.clone().into_owned()),
+        Some(Value::Null) => Some(String::new()),
+        Some(other) => {
+            let message = format!("`{column}` is {}, not a string", other.kind());
+            findings.push(Finding::new(&WRONG_TYPE, pointer, message));
             None
         }
         None => {
-            findings.push(Finding::new(&MISSING_FIELD, place(), format!("the row has no column `{column}`")));
+            findings.push(Finding::new(&MISSING_FIELD, pointer, format!("the row has no column `{column}`")));
             None
         }
     }

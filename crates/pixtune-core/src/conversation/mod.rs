@@ -7,6 +7,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::content;
 use crate::diagnostic::{Finding, Rule, pointer_push};
 use crate::json::Value;
 use crate::rules::{
@@ -15,8 +16,8 @@ use crate::rules::{
 use crate::sample::{
     Arguments, Assistant, Content, Image, ImageSource, Message, Part, Sample, Tool, ToolCall, ToolResult,
 };
-pub use reference::image_source;
 pub(crate) use reference::image_source_within;
+pub use reference::{image_source, percent_decode};
 
 /// Keys of the messages: the chat format's, and mistral-finetune's older name.
 pub const MESSAGE_KEYS: [&str; 2] = ["messages", "interactions"];
@@ -26,18 +27,19 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
     MESSAGE_KEYS.iter().any(|key| row.get(key).is_some())
 }
 
-/// Reads a conversation. Keys in `set_aside`, such as the row's id or group, are not reported. The sample may be used only
-/// if no finding is an error.
+/// Reads a conversation. Keys in `set_aside`, such as the row's id or a key that the user removed, are not reported, in the
+/// row and in its messages. The sample may be used only if no finding is an error.
 pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Image>, Vec<Finding>) {
-    let mut reader =
-        Reader { sample: Sample { messages: vec![], tools: vec![], images: vec![] }, findings: vec![] };
-    reader.row(row, set_aside);
+    let sample = Sample { messages: vec![], tools: vec![], images: vec![] };
+    let mut reader = Reader { sample, findings: vec![], set_aside };
+    reader.row(row);
     (reader.sample, reader.findings)
 }
 
-struct Reader {
+struct Reader<'s> {
     sample: Sample<Image>,
     findings: Vec<Finding>,
+    set_aside: &'s [&'s str],
 }
 
 /// An object and its pointer.
@@ -57,12 +59,12 @@ impl<'v, 'a> Fields<'v, 'a> {
     }
 }
 
-impl Reader {
+impl Reader<'_> {
     fn report(&mut self, rule: &'static Rule, pointer: String, message: String) {
         self.findings.push(Finding::new(rule, pointer, message));
     }
 
-    /// Reads an object and reports unknown keys.
+    /// Reads an object and reports unknown keys: an error where they hold content.
     fn fields<'v, 'a>(
         &mut self,
         value: &'v Value<'a>,
@@ -75,9 +77,13 @@ impl Reader {
         };
         for (key, value) in members {
             let place = pointer_push(&pointer, key);
+            let is_known = known.contains(&&**key) || self.set_aside.contains(&&**key);
             if *value == Value::Null && key != "content" {
                 self.report(&NULL_KEY, place, format!("`{key}` is null and is left out"));
-            } else if !known.contains(&&**key) {
+            } else if !is_known && let Some(held) = content::held(key, value) {
+                self.findings
+                    .push(content::unused_content(place, key, held).hint(content::way_out(key, held)));
+            } else if !is_known {
                 self.report(
                     &UNKNOWN_KEY,
                     place,
@@ -111,8 +117,10 @@ impl Reader {
         list
     }
 
-    fn row(&mut self, row: &Value<'_>, set_aside: &[&str]) {
-        let known: Vec<&str> = [&MESSAGE_KEYS[..], &["tools", "available_tools"], set_aside].concat();
+    fn row(&mut self, row: &Value<'_>) {
+        let mut known: Vec<&str> = [&MESSAGE_KEYS[..], &["tools", "available_tools"]].concat();
+        known.extend(content::LABELS.into_iter().filter(|key| row.get(key).is_some_and(content::is_flag)));
+        self.findings.extend(content::undesirable(row, |key| self.set_aside.contains(&key)));
         let Some(fields) = self.fields(row, String::new(), &known) else { return };
         for key in ["tools", "available_tools"] {
             for (index, tool) in self.list(&fields, key).unwrap_or_default().iter().enumerate() {

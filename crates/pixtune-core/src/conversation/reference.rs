@@ -1,10 +1,11 @@
 //! References to images: data URIs, URLs, paths.
 
+use crate::content::is_base64_image;
 use crate::diagnostic::Finding;
 use crate::rules::IMAGE_BAD_DATA_URI;
 use crate::sample::ImageSource;
 
-/// Parses an image reference: a data URI, a URL, or a path (of which `file://` is removed).
+/// Parses an image reference: a data URI, bare base64 of an image, a URL, or a path (of which `file://` is removed).
 pub fn image_source(reference: &str) -> Result<ImageSource, Finding> {
     image_source_within(reference).map(ImageSource::into_owned)
 }
@@ -17,6 +18,7 @@ pub(crate) fn image_source_within(reference: &str) -> Result<ImageSource<&str>, 
         "data" => data_uri(trimmed),
         "http" | "https" => Ok(ImageSource::Url(trimmed.to_owned())),
         "file" => Ok(ImageSource::File(file_url_path(trimmed))),
+        _ if is_base64_image(trimmed) => Ok(ImageSource::Inline { mime: String::new(), base64: trimmed }),
         _ => Ok(ImageSource::File(trimmed.to_owned())),
     }
 }
@@ -46,7 +48,8 @@ fn file_url_path(url: &str) -> String {
     percent_decode(path)
 }
 
-fn percent_decode(text: &str) -> String {
+/// A text with its percent escapes decoded; as it is where that gives no UTF-8.
+pub fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -5,6 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use super::groups::Groups;
 use super::{By, ImageRecord, Prehashed, Record, Records, Repeat, Verdict, content_hash};
+use crate::split::GivenSplit;
 
 type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
 
@@ -126,6 +127,69 @@ pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(us
         }
     }
     found
+}
+
+/// Training rows that share an image or nearly all of their text with a row of the validation or test split that the dataset
+/// came with: what is measured there is partly remembered.
+pub(super) fn leaks(
+    records: &Records,
+    image_groups: &mut Groups,
+    texts: &[(u32, u32)],
+    verdicts: &[Verdict],
+) -> Vec<(usize, usize)> {
+    let is_given = |index: usize| match records.rows[index].given {
+        Some(GivenSplit::Validation) => verdicts[index] == Verdict::Validation,
+        Some(GivenSplit::Test) => verdicts[index] == Verdict::Test,
+        _ => false,
+    };
+    let is_trained = |index: usize| verdicts[index] == Verdict::Train;
+    // The first row of the other splits with an image of a group.
+    let mut elsewhere: HashMap<u32, usize> = HashMap::new();
+    let each_image =
+        |image_groups: &mut Groups, keep: &dyn Fn(usize) -> bool, found: &mut dyn FnMut(usize, u32)| {
+            let mut image = 0;
+            for (index, (_, images)) in records.iter().enumerate() {
+                let those = image..image + images.len() as u32;
+                image = those.end;
+                if keep(index) {
+                    those.for_each(|image| found(index, image_groups.first(image)));
+                }
+            }
+        };
+    each_image(image_groups, &is_given, &mut |index, group| {
+        elsewhere.entry(group).or_insert(index);
+    });
+    let mut leaks: HashMap<usize, usize> = HashMap::new();
+    each_image(image_groups, &is_trained, &mut |index, group| {
+        if let Some(other) = elsewhere.get(&group) {
+            leaks.entry(index).or_insert(*other);
+        }
+    });
+    let text_of_given = |index: &usize| is_given(*index) && records.rows[*index].images == 0;
+    let given_texts: Keyed<usize> = (0..verdicts.len())
+        .rev()
+        .filter(text_of_given)
+        .map(|index| (records.rows[index].text, index))
+        .collect();
+    for (index, row) in
+        records.rows.iter().enumerate().filter(|(index, row)| row.images == 0 && is_trained(*index))
+    {
+        if let Some(given) = given_texts.get(&row.text) {
+            leaks.insert(index, *given);
+        }
+    }
+    for (one, other) in texts.iter().map(|(one, other)| (*one as usize, *other as usize)) {
+        // Prompts repeat in datasets of images; without images the text is all there is.
+        let has_images = records.rows[one].images > 0 || records.rows[other].images > 0;
+        for (row, given) in [(one, other), (other, one)] {
+            if !has_images && is_trained(row) && is_given(given) {
+                leaks.entry(row).or_insert(given);
+            }
+        }
+    }
+    let mut leaks: Vec<(usize, usize)> = leaks.into_iter().collect();
+    leaks.sort_unstable();
+    leaks
 }
 
 /// One hash of a row's text and images, in order; `None` if only images count and there are none.

@@ -18,6 +18,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
 
 use crate::diagnostic::Rule;
+use crate::split::GivenSplit;
 
 pub use duplicates::Near;
 pub use groups::Groups;
@@ -33,6 +34,8 @@ pub struct Record {
     pub input: u32,
     /// The number of its images, whose facts are stored separately.
     pub images: u32,
+    /// Which of the samples that its row becomes it is.
+    pub nth: u32,
     /// The line of the input, from 1.
     pub line: u64,
     /// Where the row starts in the input.
@@ -43,6 +46,8 @@ pub struct Record {
     pub bytes: u64,
     /// Whether the scan already rejected it.
     pub rejected: bool,
+    /// The split that the dataset puts it in.
+    pub given: Option<GivenSplit>,
     /// Hash of everything in the sample but its images.
     pub text: u128,
     /// Hash of everything before the last answer, without its images; 0 for none.
@@ -153,6 +158,8 @@ pub enum Verdict {
     Train,
     /// It is in the validation split.
     Validation,
+    /// It is in the test split of the dataset.
+    Test,
     /// The scan rejected it.
     Rejected,
     /// It is a duplicate of another row.
@@ -222,6 +229,8 @@ pub struct Decision {
     pub outliers: Vec<issues::Outlier>,
     /// Where the split deviates from the request.
     pub unmet: Vec<Unmet>,
+    /// Training rows that are in another split of the dataset too, or nearly: (row, row of the other split).
+    pub leaks: Vec<(usize, usize)>,
     /// The images of all rows, grouped by content.
     pub images: Groups,
 }
@@ -229,7 +238,12 @@ pub struct Decision {
 /// Decides about every row. `same` compares two images, by their indices in [`Records::images`]; it is called only for images
 /// whose hashes are close.
 pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32) -> bool) -> Decision {
-    let start = |row: &Record| if row.rejected { Verdict::Rejected } else { Verdict::Train };
+    let start = |row: &Record| match row.given.filter(|_| policy.split.keeps_given) {
+        _ if row.rejected => Verdict::Rejected,
+        Some(GivenSplit::Validation) => Verdict::Validation,
+        Some(GivenSplit::Test) => Verdict::Test,
+        Some(GivenSplit::Train) | None => Verdict::Train,
+    };
     let mut verdicts: Vec<Verdict> = records.rows.iter().map(start).collect();
     let mut images = near::near_images(&records.images, policy.distance, policy.threads, same);
     let outliers = issues::outliers(records);
@@ -255,8 +269,15 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
             verdicts[row] = Verdict::Duplicate(repeat);
         }
     }
-    let unmet = split::assign(records, &mut images, &texts, &policy.split, &mut verdicts);
+    // Where the dataset has a validation split, nothing is taken from its training split.
+    let has_validation = verdicts.contains(&Verdict::Validation);
+    let unmet = match has_validation {
+        true => Vec::new(),
+        false => split::assign(records, &mut images, &texts, &policy.split, &mut verdicts),
+    };
+    let given = policy.split.keeps_given;
     Decision {
+        leaks: if given { duplicates::leaks(records, &mut images, &texts, &verdicts) } else { Vec::new() },
         repeated_ids: repeated_ids(records, &verdicts),
         contradictions: duplicates::contradictions(records, &verdicts),
         verdicts,
@@ -271,7 +292,8 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
 fn near_texts(records: &Records, verdicts: &[Verdict]) -> Vec<(u32, u32)> {
     let sketch = |index| {
         let index = index as usize;
-        verdicts[index].is_kept().then(|| &records.rows[index].texts.all)
+        let in_a_split = verdicts[index].is_kept() || verdicts[index] == Verdict::Test;
+        in_a_split.then(|| &records.rows[index].texts.all)
     };
     let mut pairs = Vec::new();
     minhash::near_texts(records.rows.len(), sketch, minhash::SIMILAR, |one, other| pairs.push((one, other)));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Repairer, tree};
+use crate::content;
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
 use crate::rules::{JSON_DUPLICATE_KEY, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
@@ -68,9 +69,6 @@ fn keep_last<'a>(members: &mut Vec<(Cow<'a, str>, Value<'a>)>, pointer: &str, re
     *members = kept;
 }
 
-/// Images and other media beside the conversation: without them the texts would refer to nothing.
-const MEDIA: [&str; 8] = ["image", "images", "video", "videos", "audio", "audios", "pictures", "objects"];
-
 /// Required keys: removing a null would only change the finding.
 const NEEDED: [&str; 9] =
     ["role", "content", "text", "image_url", "image", "url", "messages", "function", "name"];
@@ -127,13 +125,23 @@ fn surplus(row: &Value<'_>, finding: &Finding) -> Option<(String, String)> {
         return removed(finding.pointer.clone(), "it is null");
     }
     if finding.rule == &UNKNOWN_KEY {
-        let is_media = finding.pointer.matches('/').count() == 1 && MEDIA.contains(&key.as_str());
-        return if is_media { None } else { removed(finding.pointer.clone(), "not part of the format") };
+        return if holds_content(row, &finding.pointer, &key) {
+            None
+        } else {
+            removed(finding.pointer.clone(), "not part of the format")
+        };
     }
     let is_null = finding.rule == &WRONG_TYPE
         && !NEEDED.contains(&key.as_str())
         && tree::at(row, &finding.pointer) == Some(&Value::Null);
     if is_null { removed(finding.pointer.clone(), "it is null") } else { None }
+}
+
+/// Whether a key says something about the sample that would be lost.
+fn holds_content(row: &Value<'_>, pointer: &str, key: &str) -> bool {
+    let is_of_row = pointer.matches('/').count() == 1;
+    let is_label = || content::undesirable(row, |other| other != key).is_some();
+    tree::at(row, pointer).is_some_and(|value| content::held(key, value).is_some()) || is_of_row && is_label()
 }
 
 fn short(key: &str) -> String {

@@ -8,6 +8,7 @@ mod keys;
 mod openai;
 mod parts;
 mod records;
+mod shapes;
 mod tools;
 mod tree;
 mod turns;
@@ -61,20 +62,23 @@ pub fn fix<'a>(row: Value<'a>, wanted: &Wanted<'_>) -> (Value<'a>, Vec<Change>) 
     (row, repairer.changes)
 }
 
-/// Converts a sample of another tool to a conversation: the messages of LLaVA, ShareGPT and Alpaca become `messages`, and
-/// images listed beside them move to their `<image>` placeholders, or before or after the first question if there are none.
-/// Only spellings change; the caller finds other problems. Returns `None` if the row is not such a record, and a finding if
-/// its turns cannot be read or images and placeholders do not match.
+/// Converts a sample of another tool to a conversation: messages in other shapes and spellings become `messages`, and images
+/// listed beside them move to their `<image>` placeholders, or before or after the first question if there are none. Only
+/// spellings change; the caller finds other problems. Returns `None` if the row is spelled as the format has it, or is not a
+/// conversation at all, and a finding if its messages cannot be read or images and placeholders do not match.
 pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<Option<Value<'a>>, Finding> {
-    if !is_record(row) {
+    let has_messages = row.get("messages").is_some();
+    if !has_messages && !is_record(row) {
         return Ok(None);
     }
-    let has_messages = row.get("messages").is_some();
     let mut row = row.clone();
     let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL };
     let mut repairer = Repairer { wanted: &wanted, changes: Vec::new() };
-    for spelling in [records::repair, openai::repair, turns::roles, tools::definitions] {
+    for spelling in SPELLINGS {
         spelling(&mut row, &mut repairer);
+    }
+    if has_messages && repairer.changes.is_empty() && !is_record(&row) {
+        return Ok(None);
     }
     if row.get("messages").is_none() {
         let message = "the row looks like a sample of another tool, but its messages cannot be read";
@@ -97,6 +101,10 @@ pub fn lone_surrogate() -> Change {
 /// Two are enough for nearly all rows: one that repairs, and one that finds nothing more.
 const MOST_ROUNDS: usize = 8;
 
+/// The families that change nothing but spellings.
+const SPELLINGS: [Family; 6] =
+    [records::repair, openai::repair, turns::roles, turns::loss_flags, parts::repair, tools::definitions];
+
 type Family = fn(&mut Value<'_>, &mut Repairer<'_>);
 
 /// In this order, each family sees the results of those before it.
@@ -105,6 +113,7 @@ const FAMILIES: &[Family] = &[
     records::repair,
     openai::repair,
     turns::roles,
+    turns::loss_flags,
     parts::repair,
     tools::definitions,
     keys::not_of_the_format,

@@ -53,21 +53,30 @@ fn function_call(index: usize, message: &mut Value<'_>, repairer: &mut Repairer<
     }
     let has_calls =
         message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
-    if has_calls || message.get("function_call").and_then(Value::as_object).is_none() {
+    let functions: Vec<Value<'_>> = match message.get("function_call") {
+        Some(function @ Value::Object(_)) => vec![function.clone()],
+        Some(Value::Array(functions)) if functions.iter().all(is_call) => functions.clone(),
+        _ => return,
+    };
+    if has_calls || functions.is_empty() {
         return;
     }
-    let Some(function) = tree::take(message, "function_call") else { return };
+    tree::take(message, "function_call");
     if message.get("content").is_some_and(|content| *content == Value::Null || content.as_str() == Some("")) {
         tree::take(message, "content");
     }
-    let call = tree::object([("type", tree::string("function")), ("function", function)]);
+    let call = |function| tree::object([("type", tree::string("function")), ("function", function)]);
     tree::take(message, "tool_calls");
-    tree::set(message, "tool_calls", Value::Array(vec![call]));
+    tree::set(message, "tool_calls", Value::Array(functions.into_iter().map(call).collect()));
     repairer.did(
         &UNKNOWN_KEY,
         format!("/messages/{index}/function_call"),
         "rewrote `function_call` as `tool_calls`",
     );
+}
+
+fn is_call(function: &Value<'_>) -> bool {
+    function.text("name").is_some() && function.get("arguments").is_some()
 }
 
 /// Reads a call that is written as JSON text with `name` and `arguments`.

@@ -1,6 +1,8 @@
 //! Content parts: plain strings, missing types, names of other APIs, and the form of images.
 
 use super::{Repairer, tree};
+use crate::content::{is_base64_image, is_empty};
+use crate::foreign::{image_reference, is_image_placeholder};
 use crate::json::Value;
 use crate::rules::{IMAGE_FORM, PART_KIND, PART_WITHOUT_TYPE, WRONG_TYPE};
 use crate::target::ImageUrlForm;
@@ -64,24 +66,79 @@ fn type_of_its_key(part: &mut Value<'_>, pointer: &impl Fn() -> String, repairer
     }
 }
 
-/// Rewrites equivalent types: those of OpenAI's Responses API, and images as Hugging Face templates write them.
+/// Rewrites parts of other APIs: OpenAI's Responses API, Anthropic's `source`, Gemini's `inlineData`, Hugging Face templates,
+/// Axolotl.
 fn kind_of_other_apis(part: &mut Value<'_>, pointer: &impl Fn() -> String, repairer: &mut Repairer<'_>) {
-    let (kind, key, written) = match part.text("type") {
-        Some("input_text" | "output_text") if part.get("text").is_some() => ("text", "text", "text"),
-        Some("input_image") if part.get("image_url").is_some() => ("image_url", "image_url", "image_url"),
-        Some("image") if part.get("image").is_none() => {
-            let known = ["url", "path", "image_url"].into_iter().find(|key| part.text(key).is_some());
-            let Some(key) = known else { return };
-            ("image_url", key, "image_url")
-        }
-        _ => return,
-    };
-    if repairer.may(&PART_KIND) {
-        let before = part.text("type").unwrap_or_default().to_owned();
-        tree::rename(part, key, written);
-        tree::set(part, "type", tree::string(kind));
-        repairer.did(&PART_KIND, pointer(), format!("rewrote the type `{before}` as `{kind}`"));
+    if !repairer.may(&PART_KIND) {
+        return;
     }
+    let kind = part.text("type").unwrap_or_default().to_owned();
+    match kind.as_str() {
+        "input_text" | "output_text" if part.get("text").is_some() => {
+            tree::set(part, "type", tree::string("text"));
+            repairer.did(&PART_KIND, pointer(), format!("rewrote the type `{kind}` as `text`"));
+        }
+        "text" if part.get("text").is_none() => {
+            let Some(key) = ["value", "content"].into_iter().find(|key| part.text(key).is_some()) else {
+                return;
+            };
+            tree::rename(part, key, "text");
+            repairer.did(&PART_KIND, pointer(), format!("renamed `{key}` of the part to `text`"));
+        }
+        "image" | "input_image" | "image_url" | "image_base64" | "image_path" => {
+            if is_usual_image(part, &kind) || is_image_placeholder(part) {
+                return;
+            }
+            let Some(reference) = image_reference(part) else { return };
+            let Value::Object(members) = part else { return };
+            members.retain(|(key, value)| !is_of_image(key) && !is_empty(value));
+            members.insert(0, ("type".into(), tree::string("image_url")));
+            members.insert(1, ("image_url".into(), tree::string(reference)));
+            let text = match kind.as_str() {
+                "image_url" => "rewrote the image as a path, URL or data URI".to_owned(),
+                _ => format!("rewrote the type `{kind}` as `image_url`"),
+            };
+            repairer.did(&PART_KIND, pointer(), text);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a part has a form that one of the targets reads: `image_form` chooses between them.
+fn is_usual_image(part: &Value<'_>, kind: &str) -> bool {
+    match kind {
+        "image" => part.text("image").is_some_and(|image| !is_base64_image(image)),
+        "image_url" => match part.get("image_url") {
+            Some(Value::String(url)) => !is_base64_image(url),
+            Some(object) => object.text("url").is_some_and(|url| !is_base64_image(url)),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// The keys that an image part of any API is made of.
+fn is_of_image(key: &str) -> bool {
+    const KEYS: [&str; 17] = [
+        "type",
+        "image_url",
+        "image",
+        "url",
+        "path",
+        "bytes",
+        "base64",
+        "b64",
+        "data",
+        "source",
+        "media_type",
+        "mime_type",
+        "inlineData",
+        "inline_data",
+        "fileData",
+        "file_data",
+        "input_image",
+    ];
+    KEYS.contains(&key)
 }
 
 fn image_form(part: &mut Value<'_>, pointer: impl Fn() -> String, repairer: &mut Repairer<'_>) {

@@ -1,19 +1,21 @@
-//! Records of other formats: LLaVA and ShareGPT, Alpaca, prompt and completion, images listed beside the messages.
+//! What stands beside the messages in the records of other tools: system prompts, images, refused responses.
 
-use super::{Repairer, tree, turns};
+use super::{Repairer, shapes, tree, turns};
 use crate::columns::{ImagePosition, PLACEHOLDER};
+use crate::content::{is_empty, list_in};
 use crate::diagnostic::Finding;
-use crate::foreign::{images_key, is_conversation, is_image_placeholder};
+use crate::foreign::{image_reference, images_key, is_image_placeholder};
 use crate::json::Value;
 use crate::rules::{IMAGE_PLACEHOLDERS, MISSING_FIELD, UNKNOWN_KEY, WRONG_TYPE};
 use crate::text::counted;
 
 pub(super) fn repair(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("messages").is_none() && repairer.may(&MISSING_FIELD) {
-        conversation(row, repairer);
+        shapes::conversation(row, repairer);
     }
     if row.get("messages").and_then(Value::as_array).is_some() {
         if repairer.may(&UNKNOWN_KEY) {
+            shapes::preference(row, repairer);
             system_beside(row, repairer);
         }
         images_beside(row, repairer);
@@ -23,12 +25,22 @@ pub(super) fn repair(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
 /// Moves images that are still listed beside the messages into the first question if there are no placeholders; rejects
 /// placeholders whose number differs from the number of images.
 pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result<(), Finding> {
-    let Some(key) = images_key(row) else { return Ok(()) };
+    let Some(key) = images_key(row).map(str::to_owned) else { return Ok(()) };
+    let key = key.as_str();
     let pointer = format!("/{key}");
     let Some(images) = row.get(key).and_then(references) else {
         return Err(Finding::new(&WRONG_TYPE, pointer, "images must be paths, URLs or data URIs"));
     };
     let messages = row.get("messages").and_then(Value::as_array).unwrap_or_default();
+    if let Some(index) =
+        messages.iter().position(|message| !is_user(message) && places_in(message.get("content")) > 0)
+    {
+        let role = turns::standard(tree::role(&messages[index])).to_owned();
+        let message = format!(
+            "the {role} message has `{PLACEHOLDER}`, which stands for an image only in a user message"
+        );
+        return Err(Finding::new(&IMAGE_PLACEHOLDERS, format!("/messages/{index}/content"), message));
+    }
     let places: usize = messages.iter().map(|message| places_in(message.get("content"))).sum();
     if places > 0 {
         let message = format!(
@@ -53,99 +65,6 @@ pub(super) fn place_rest(row: &mut Value<'_>, position: ImagePosition) -> Result
     Ok(())
 }
 
-/// Converts other representations of a conversation to `messages`.
-fn conversation(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
-    if row.get("interactions").and_then(Value::as_array).is_some() {
-        tree::rename(row, "interactions", "messages");
-        return repairer.did(&MISSING_FIELD, "/interactions", "renamed `interactions` to `messages`");
-    }
-    for key in ["conversations", "conversation"] {
-        if row.get(key).is_some_and(is_conversation) {
-            tree::rename(row, key, "messages");
-            for turn in tree::messages_mut(row) {
-                rename_where_missing(turn, "from", "role");
-                rename_where_missing(turn, "value", "content");
-            }
-            let message = format!(
-                "renamed `{key}` to `messages`, and `from` and `value` in them to `role` and `content`"
-            );
-            return repairer.did(&MISSING_FIELD, format!("/{key}"), message);
-        }
-    }
-    let made = instruction(row).or_else(|| prompt(row));
-    if let Some((messages, used)) = made {
-        for key in &used {
-            tree::take(row, key);
-        }
-        tree::set(row, "messages", Value::Array(messages));
-        let keys: Vec<String> = used.iter().map(|key| format!("`{key}`")).collect();
-        repairer.did(&MISSING_FIELD, "", format!("rewrote {} as `messages`", keys.join(", ")));
-    }
-}
-
-fn rename_where_missing(value: &mut Value<'_>, key: &str, new: &'static str) {
-    if value.get(new).is_none() {
-        tree::rename(value, key, new);
-    }
-}
-
-type Made<'a> = Option<(Vec<Value<'a>>, Vec<&'static str>)>;
-
-/// Converts an Alpaca record: `instruction`, `output`, and perhaps `input` and earlier rounds in `history`. The input is
-/// appended to the instruction on a new line, as in LLaMA-Factory.
-fn instruction<'a>(row: &Value<'a>) -> Made<'a> {
-    let instruction = row.text("instruction")?;
-    let output = row.text("output")?.to_owned();
-    let mut used = vec!["instruction", "output"];
-    let mut question = instruction.to_owned();
-    match row.get("input") {
-        Some(Value::String(input)) => {
-            used.push("input");
-            if !input.is_empty() {
-                question =
-                    if question.is_empty() { input.to_string() } else { format!("{question}\n{input}") };
-            }
-        }
-        Some(Value::Null) => used.push("input"),
-        Some(_) => return None,
-        None => {}
-    }
-    let mut messages = Vec::new();
-    match row.get("history") {
-        Some(Value::Array(rounds)) => {
-            used.push("history");
-            for round in rounds {
-                let [Value::String(asked), Value::String(answered)] = round.as_array()? else { return None };
-                messages.push(tree::message("user", tree::string(asked.clone())));
-                messages.push(tree::message("assistant", tree::string(answered.clone())));
-            }
-        }
-        Some(Value::Null) => used.push("history"),
-        Some(_) => return None,
-        None => {}
-    }
-    messages.push(tree::message("user", tree::string(question)));
-    messages.push(tree::message("assistant", tree::string(output)));
-    Some((messages, used))
-}
-
-/// Converts `prompt` and `completion`, texts or lists of messages (TRL), and `query` and `response` (ms-swift).
-fn prompt<'a>(row: &Value<'a>) -> Made<'a> {
-    [("prompt", "completion"), ("query", "response")].into_iter().find_map(|(asked, answered)| {
-        let messages = match (row.get(asked)?, row.get(answered)?) {
-            (Value::String(question), Value::String(answer)) => vec![
-                tree::message("user", tree::string(question.clone())),
-                tree::message("assistant", tree::string(answer.clone())),
-            ],
-            (question, answer) if is_conversation(question) && is_conversation(answer) => {
-                [question.as_array()?, answer.as_array()?].concat()
-            }
-            _ => return None,
-        };
-        Some((messages, vec![asked, answered]))
-    })
-}
-
 /// Moves a system prompt beside the messages into a first message.
 fn system_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     for key in ["system", "system_prompt"] {
@@ -167,7 +86,8 @@ fn system_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
 /// Moves images listed beside the messages to their placeholders: `<image>` in a text, or a part of type `image` without
 /// content.
 fn images_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
-    let Some(key) = images_key(row) else { return };
+    let Some(key) = images_key(row).map(str::to_owned) else { return };
+    let key = key.as_str();
     let Some(images) = row.get(key).and_then(references) else { return };
     let places: usize = row.get("messages").and_then(Value::as_array).map_or(0, |messages| {
         messages
@@ -215,20 +135,16 @@ fn images_beside(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
 }
 
 fn is_user(message: &Value<'_>) -> bool {
-    let role = tree::role(message);
-    turns::meant(role).unwrap_or(role) == "user"
+    turns::standard(tree::role(message)) == "user"
 }
 
-/// The references of images: a string, or a list of strings or of objects with one.
+/// The references of images in a value: one image or a list of images; empty ones are left out.
 fn references(value: &Value<'_>) -> Option<Vec<String>> {
-    let one = |value: &Value<'_>| match value {
-        Value::String(text) => Some(text.to_string()),
-        object => ["path", "url", "image_url"].iter().find_map(|key| object.text(key)).map(str::to_owned),
-    };
     match value {
-        Value::Null => Some(Vec::new()),
-        Value::Array(values) => values.iter().map(one).collect(),
-        other => one(other).map(|reference| vec![reference]),
+        Value::Array(values) => values.iter().filter(|value| !is_empty(value)).map(image_reference).collect(),
+        empty if is_empty(empty) => Some(Vec::new()),
+        Value::String(text) if text.trim_start().starts_with('[') => references(&list_in(text)?),
+        other => image_reference(other).map(|reference| vec![reference]),
     }
 }
 

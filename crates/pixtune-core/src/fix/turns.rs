@@ -3,7 +3,8 @@
 use super::{Repairer, tree};
 use crate::json::Value;
 use crate::rules::{
-    ANSWER_LIST, ANSWER_PREFIX, CONSECUTIVE_ROLES, LAST_NOT_ASSISTANT, SYSTEM_PLACE, UNKNOWN_ROLE,
+    ANSWER_LIST, ANSWER_PREFIX, CONSECUTIVE_ROLES, LAST_NOT_ASSISTANT, SYSTEM_PLACE, UNKNOWN_KEY,
+    UNKNOWN_ROLE,
 };
 use crate::text::counted;
 
@@ -48,6 +49,41 @@ pub(super) fn meant(role: &str) -> Option<&'static str> {
     let lower = role.trim().to_ascii_lowercase();
     let other = ROLES.iter().find(|(name, _)| *name == lower).map(|(_, meant)| *meant);
     other.or_else(|| KNOWN.into_iter().find(|known| *known == lower))
+}
+
+/// The name of a role as the format has it; an unknown one as it is.
+pub(super) fn standard(role: &str) -> &str {
+    meant(role).unwrap_or(role)
+}
+
+/// Rewrites the loss flags of ms-swift (`loss`) and Axolotl (`train`, `training`) on responses as weights.
+pub(super) fn loss_flags(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    if !repairer.may(&UNKNOWN_KEY) {
+        return;
+    }
+    for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
+        let is_response = standard(tree::role(message)) == "assistant";
+        for key in ["loss", "train", "training"] {
+            let Some(Value::Bool(trained)) = message.get(key) else { continue };
+            let trained = *trained;
+            if !is_response && trained || message.get("weight").is_some() {
+                // Prompts are never trained here, and two flags may contradict each other.
+                continue;
+            }
+            tree::take(message, key);
+            let pointer = format!("/messages/{index}/{key}");
+            if is_response && !trained {
+                tree::set(message, "weight", Value::Number("0".into()));
+                repairer.did(&UNKNOWN_KEY, pointer, format!("rewrote `{key}: false` as weight 0"));
+            } else {
+                repairer.did(
+                    &UNKNOWN_KEY,
+                    pointer,
+                    format!("removed `{key}`: responses are trained and prompts are not"),
+                );
+            }
+        }
+    }
 }
 
 pub(super) fn prefixes(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {

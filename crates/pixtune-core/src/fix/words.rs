@@ -13,7 +13,7 @@ pub(super) fn control_tokens(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         return;
     }
     // In a row whose images could not be placed, `<image>` is a placeholder and stays.
-    let kept = images_key(row).map(|_| PLACEHOLDER);
+    let kept = images_key(row).is_some().then_some(PLACEHOLDER);
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         match tree::get_mut(message, "content") {
             Some(content @ Value::String(_)) => {

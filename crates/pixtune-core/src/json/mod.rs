@@ -7,6 +7,7 @@
 mod differences;
 mod locate;
 mod parser;
+mod python;
 mod write;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 pub use differences::{Difference, differences};
 pub use locate::locate;
 pub use parser::{MAX_DEPTH, MAX_VALUES, Parsed, SyntaxError, parse, parse_line};
+pub use python::{parse_python, python_dict};
 pub use write::{
     Object, Slot, ToJson, append, append_line, compact, document, fixed, inner, line, lines, list, members,
     nested_lines, numbers, object, quoted, raw, spaced, text, value, write_string,

@@ -30,6 +30,7 @@ use crate::image::measure::Measure;
 use crate::image::{Limits, Resolver};
 use crate::read::Row;
 use crate::read::blocks::{Block, without_line_end};
+use crate::read::schema::PYTHON_DICT;
 use crate::verify::Verify;
 
 pub use dataset::{DatasetChecks, is_validation};
@@ -227,7 +228,8 @@ impl Checker<'_> {
             Ok(parsed) => self.judge(&parsed, text.as_bytes(), directory, &mut line),
             Err(error) => {
                 let message = format!("not JSON: {}", error.what);
-                vec![Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset)]
+                let finding = Finding::new(&rules::JSON_SYNTAX, "", message).at_byte(error.offset);
+                vec![if json::python_dict(text).is_some() { finding.hint(PYTHON_DICT) } else { finding }]
             }
         };
         self.report(findings, text, &mut line);

@@ -63,7 +63,8 @@ impl Fixer {
 
     fn load(&self, source: &ImageSource<&str>, directory: &Path) -> Option<Loaded> {
         let fetcher = self.checker.fetching.as_ref().map(|fetching| &fetching.fetcher);
-        load(source, &Resolver::new(directory).fetching(fetcher), &self.checker.limits).ok()
+        let resolver = Resolver::new(directory).fetching(fetcher).stripping_roots(self.strips_roots);
+        load(source, &resolver, &self.checker.limits).ok()
     }
 
     fn load_inline(&self, base64: &str) -> Option<Loaded> {

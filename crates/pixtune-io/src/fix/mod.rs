@@ -26,6 +26,8 @@ pub struct Fixer {
     pub checker: Checker<'static>,
     /// Whether fixes may guess, and drop lines that keep an error.
     pub most: Fix,
+    /// Whether paths of another machine are looked for in the directory of the images too.
+    pub strips_roots: bool,
 }
 
 /// A fixed line.
@@ -89,10 +91,17 @@ impl Fixer {
 
     /// The line without its end, where it was changed; the changes; what is found in the result.
     fn fix_line(&self, directory: &Path, row: &Row) -> (Option<Vec<u8>>, Vec<Change>, CheckedLine) {
-        let Some(parsed) = readable(row) else { return (None, vec![], self.checker.check(directory, row)) };
-        let lone = parsed.lone_surrogate;
-        let mut value = parsed.value;
         let mut changes = Vec::new();
+        let python = self.python_dict(row);
+        let (mut value, lone) = match (readable(row), python) {
+            (Some(parsed), _) => (parsed.value, parsed.lone_surrogate),
+            (None, Some(value)) => {
+                let message = "rewrote the Python dict as JSON".to_owned();
+                changes.push(change(&rules::JSON_SYNTAX, Fix::Unsafe, String::new(), message));
+                (value, None)
+            }
+            (None, None) => return (None, vec![], self.checker.check(directory, row)),
+        };
         if let Some(offset) = lone.filter(|_| self.checker.selection.wants(&rules::JSON_LONE_SURROGATE)) {
             changes.push(Change {
                 message: format!("{} (byte {})", lone_surrogate().message, offset + 1),
@@ -134,6 +143,16 @@ impl Fixer {
             changes.push(lone_surrogate());
         }
         (Some(value.to_string().into_bytes()), changes, left)
+    }
+
+    /// A row that is a dict as Python prints it.
+    fn python_dict(&self, row: &Row) -> Option<Value<'static>> {
+        let wanted = self.most == Fix::Unsafe && self.checker.selection.wants(&rules::JSON_SYNTAX);
+        if !wanted || row.cut.is_some() || readable(row).is_some() {
+            return None;
+        }
+        let text = std::str::from_utf8(&row.bytes).ok()?;
+        json::python_dict(text)
     }
 
     /// What is found in the row as it stands.

@@ -12,7 +12,12 @@ pub enum ImageError {
     Missing {
         /// Where it was looked for.
         path: PathBuf,
+        /// The name there that is most like it.
+        near: Option<PathBuf>,
     },
+    /// What should be a path is too long to be one, or has a null character in it.
+    #[error("is not a path, a URL, a data URI or the base64 of an image")]
+    NotAPath,
     /// The file could not be read.
     #[error("cannot be read: {why}")]
     Unreadable {

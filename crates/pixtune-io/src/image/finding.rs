@@ -26,6 +26,7 @@ impl ImageError {
             ImageError::Animated { .. } => &rules::IMAGE_ANIMATED,
             ImageError::Unreadable { .. }
             | ImageError::Directory
+            | ImageError::NotAPath
             | ImageError::NotRegularFile
             | ImageError::Empty
             | ImageError::NotImage { .. }
@@ -39,7 +40,12 @@ impl ImageError {
     /// What to do about it, where there is something to do.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            ImageError::Missing { path } => return Some(format!("looked for `{}`", path.display())),
+            ImageError::Missing { near: Some(near), .. } => {
+                return Some(format!("did you mean `{}`?", near.display()));
+            }
+            ImageError::Missing { path, near: None } => {
+                return Some(format!("looked for `{}`", shorten_path(&path.display().to_string())));
+            }
             ImageError::NotFetched => {
                 "download the image and refer to the file, or embed it with `pixtune fix --fetch`"
             }
@@ -83,10 +89,15 @@ impl ImageError {
 /// What an image is called in messages.
 pub(crate) fn name<B>(source: &ImageSource<B>) -> String {
     match source {
-        ImageSource::File(path) => format!("`{path}`"),
+        ImageSource::File(path) => format!("`{}`", shorten_path(path)),
         ImageSource::Url(url) => format!("`{}`", shorten(url)),
         ImageSource::Inline { .. } | ImageSource::Bytes(_) => "the image".to_owned(),
     }
+}
+
+/// A path in whole, or the beginning of a text that is too long to be one.
+fn shorten_path(path: &str) -> String {
+    if path.len() <= 400 { path.to_owned() } else { format!("{} ({} bytes)", shorten(path), path.len()) }
 }
 
 /// The beginning of a text from the data, short enough for a message.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pixtune_core::curate::content_hash;
 use pixtune_core::sample::ImageSource;
@@ -14,59 +14,9 @@ use super::error::ImageError;
 use super::header::{Header, inspect};
 use super::jpeg_file::reaches_scan;
 use super::limits::Limits;
+use super::resolve::{Resolver, near_name};
 use super::sniff::{Format, sniff};
 use crate::base64::{self, Payloads};
-use crate::buffers::Buffers;
-use crate::fetch::Fetcher;
-
-/// How the sources of images are resolved.
-#[derive(Debug, Clone, Copy)]
-pub struct Resolver<'r> {
-    directory: &'r Path,
-    fetcher: Option<&'r Fetcher>,
-    buffers: Option<&'r Buffers>,
-    payloads: Payloads<'r>,
-}
-
-impl<'r> Resolver<'r> {
-    /// Relative paths start in `directory`, and URLs are not fetched.
-    pub fn new(directory: &'r Path) -> Resolver<'r> {
-        Resolver { directory, fetcher: None, buffers: None, payloads: Payloads::default() }
-    }
-
-    /// Fetches URLs, if there is a fetcher.
-    pub fn fetching(self, fetcher: Option<&'r Fetcher>) -> Resolver<'r> {
-        Resolver { fetcher, ..self }
-    }
-
-    /// Reads into buffers that are reused.
-    pub(crate) fn reusing(self, buffers: &'r Buffers) -> Resolver<'r> {
-        Resolver { buffers: Some(buffers), ..self }
-    }
-
-    /// Uses what parsing a row has found out about its base64.
-    pub(crate) fn knowing(self, payloads: Payloads<'r>) -> Resolver<'r> {
-        Resolver { payloads, ..self }
-    }
-
-    /// The file that a path means: as written, or with backslashes as separators where only that exists.
-    pub(crate) fn path(&self, written: &str) -> PathBuf {
-        let path = self.directory.join(written);
-        if written.contains('\\') && !path.exists() {
-            return self.directory.join(written.replace('\\', "/"));
-        }
-        path
-    }
-
-    /// Whether a payload is strict base64.
-    pub(crate) fn is_strict(&self, base64: &str) -> bool {
-        self.payloads.strict_length(base64).is_some()
-    }
-
-    fn buffer(&self) -> Vec<u8> {
-        self.buffers.map(Buffers::take).unwrap_or_default()
-    }
-}
 
 /// An image within the limits. It is not decoded yet, so its pixels can still turn out to be damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +64,8 @@ pub fn load_file(path: &Path, limits: &Limits) -> Result<Loaded, ImageError> {
 /// The bytes of a regular file that is not larger than the limit.
 fn read_file(path: &Path, mut bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, ImageError> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => ImageError::Missing { path: path.to_owned() },
+        io::ErrorKind::NotFound => ImageError::Missing { path: path.to_owned(), near: near_name(path) },
+        io::ErrorKind::InvalidFilename => ImageError::NotAPath,
         _ => ImageError::Unreadable { why: error.to_string() },
     };
     let metadata = fs::metadata(path).map_err(unreadable)?;

@@ -23,7 +23,7 @@ pub(super) fn finish(
     plan: &Plan,
     work: &Work,
     mut scanned: Scanned,
-    segments: &[Vec<Segment>; 3],
+    segments: &[Vec<Segment>; 4],
     thumbnails: Thumbnails,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
@@ -39,6 +39,11 @@ pub(super) fn finish(
     let directory = work.stage().map_err(write_error)?;
     let mut outputs = Vec::new();
     for stream in Stream::ALL {
+        let is_wanted =
+            stream != Stream::Test || plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
+        if !is_wanted {
+            continue;
+        }
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
         outputs.extend(place(&directory, stream, files).map_err(write_error)?);
     }
@@ -97,6 +102,7 @@ fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
         Verdict::Validation => Stream::Validation,
+        Verdict::Test => Stream::Test,
         Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Outlier(_) => Stream::Rejected,
     }
 }
@@ -107,7 +113,7 @@ fn assemble(
     work: &Work,
     scanned: &Scanned,
     decision: &Decision,
-    segments: &[Vec<Segment>; 3],
+    segments: &[Vec<Segment>; 4],
     stream: Stream,
 ) -> io::Result<Vec<Segment>> {
     let rows = || scanned.streams.iter().zip(&decision.verdicts);

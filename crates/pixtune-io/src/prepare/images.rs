@@ -101,6 +101,7 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
     if let ImageSource::Inline { mime, .. } = &image.source
         && mime.split(';').next() != Some(prepared.source.mime())
         && mime != "image/jpg"
+        && !mime.is_empty()
     {
         let message = format!("declared `{mime}`, but the bytes are `{}`", prepared.source.mime());
         found.push(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
@@ -112,7 +113,7 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
 fn refusal(image: &Image, error: &ImageError) -> Finding {
     let finding = error.finding_at(image);
     let option = match error {
-        ImageError::Missing { .. } => "`--image-folder` sets where relative paths start",
+        ImageError::Missing { near: None, .. } => "`--image-folder` sets where relative paths start",
         ImageError::TooManyBytes { .. } => "`--max-image-bytes` sets another limit",
         ImageError::TooLarge { .. } | ImageError::TooManyPixels { .. } => {
             "`--max-image-side` sets another limit"

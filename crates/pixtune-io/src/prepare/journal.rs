@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pixtune_core::curate::{ImageFacts, ImageRecord, Record, Sketch, TextSketch};
 use pixtune_core::diagnostic::Severity;
+use pixtune_core::split::GivenSplit;
 use twox_hash::XxHash3_64;
 
 /// Where the line of a row was written while the other rows were not yet known.
@@ -17,11 +18,13 @@ pub enum Stream {
     Validation,
     /// Rejected by the scan: final.
     Rejected,
+    /// In the test split of the dataset: final.
+    Test,
 }
 
 impl Stream {
     /// All of them, in the order of their index.
-    pub const ALL: [Stream; 3] = [Stream::Train, Stream::Validation, Stream::Rejected];
+    pub const ALL: [Stream; 4] = [Stream::Train, Stream::Validation, Stream::Rejected, Stream::Test];
 
     /// The stem of the files.
     pub fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Stream {
             Stream::Train => "train",
             Stream::Validation => "validation",
             Stream::Rejected => "rejected",
+            Stream::Test => "test",
         }
     }
 }
@@ -140,11 +144,11 @@ fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 const ERROR: u16 = 1 << 15;
 
 fn encode(entry: &Entry) -> Vec<u8> {
-    let Record { input, images: _, line, offset, length, bytes, rejected, text, group, stratum, id, .. } =
+    let Record { input, nth, line, offset, length, bytes, rejected, given, text, group, stratum, id, .. } =
         entry.record;
     let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
     let mut out = Vec::with_capacity(288 + 64 * entry.images.len());
-    for number in [input, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
+    for number in [input, nth, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     for number in [line, offset, length, bytes, group, stratum, id, entry.row_hash, entry.checksum] {
@@ -153,6 +157,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
     out.extend_from_slice(&text.to_le_bytes());
     encode_texts(&entry.record, &mut out);
     out.push(u8::from(rejected));
+    out.push(given.map_or(0, |split| split as u8 + 1));
     out.push(entry.stream as u8);
     entry.images.iter().for_each(|image| encode_image(image, &mut out));
     for (rule, severity) in &entry.findings {
@@ -227,12 +232,17 @@ fn decode_image(from: &mut Cursor<'_>) -> Option<ImageRecord> {
 
 fn decode(payload: &[u8]) -> Option<Entry> {
     let mut from = Cursor { bytes: payload };
-    let [input, tokens, image_tokens, trained_tokens, shrunk, images] = from.numbers(u32::from_le_bytes)?;
+    let [input, nth, tokens, image_tokens, trained_tokens, shrunk, images] =
+        from.numbers(u32::from_le_bytes)?;
     let [line, offset, length, bytes, group, stratum, id, row_hash, checksum] =
         from.numbers(u64::from_le_bytes)?;
     let [text] = from.numbers(u128::from_le_bytes)?;
     let texts = decode_texts(&mut from)?;
-    let [rejected, stream] = from.numbers(u8::from_le_bytes)?;
+    let [rejected, given, stream] = from.numbers(u8::from_le_bytes)?;
+    let given = match given {
+        0 => None,
+        split => Some(*GivenSplit::ALL.get(usize::from(split) - 1)?),
+    };
     let records: Option<Vec<ImageRecord>> = (0..images).map(|_| decode_image(&mut from)).collect();
     let mut findings = Vec::new();
     while !from.bytes.is_empty() {
@@ -243,6 +253,8 @@ fn decode(payload: &[u8]) -> Option<Entry> {
     let record = Record {
         input,
         images,
+        nth,
+        given,
         line,
         offset,
         length,
@@ -290,6 +302,8 @@ mod tests {
             record: Record {
                 input: 1,
                 images: 2,
+                nth: 3,
+                given: Some(GivenSplit::Validation),
                 line,
                 text: u128::MAX - 5,
                 rejected: line.is_multiple_of(2),

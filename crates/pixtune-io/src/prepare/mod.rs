@@ -146,6 +146,8 @@ pub struct Summary {
     pub train: u64,
     /// Rows in the validation files.
     pub validation: u64,
+    /// Rows in the test split of the dataset: left out, or written to the test files.
+    pub test: u64,
     /// Rows in `rejected.jsonl`, duplicates among them.
     pub rejected: u64,
     /// Of these, rows that repeat another.
@@ -226,7 +228,7 @@ fn scan_all(
     work: &Work,
     scanned: &mut Scanned,
     watch: &mut dyn Watch,
-) -> Result<([Vec<spool::Segment>; 3], Thumbnails), PrepareError> {
+) -> Result<([Vec<spool::Segment>; 4], Thumbnails), PrepareError> {
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let mut done = Vec::new();
     let mut spool = Spool::open(work.path(), plan.options.scan.target.max_file_bytes, |entry| {
@@ -240,8 +242,8 @@ fn scan_all(
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
     let next = || rows.next();
-    let scan = |(at, row): (RowRef, Row)| {
-        let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, &row);
+    let scan = |(at, row, nth): (RowRef, Row, u32)| {
+        let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row);
         (scanned, plan.bytes_before(at.file) + at.offset + at.length)
     };
     let sink = |(row, input_read): (ScannedRow, u64)| {
@@ -279,6 +281,7 @@ fn entry_of(plan: &Plan, row: &ScannedRow) -> Entry {
         _ if rejected => Stream::Rejected,
         pixtune_core::curate::Subset::Train => Stream::Train,
         pixtune_core::curate::Subset::Validation => Stream::Validation,
+        pixtune_core::curate::Subset::Test => Stream::Test,
     };
     let findings =
         row.findings.iter().map(|finding| (rules::index(finding.rule), finding.severity)).collect();
@@ -298,17 +301,19 @@ struct InputRows<'a> {
     /// The index of the input that is read.
     input: u32,
     reader: Option<Box<dyn RowReader>>,
+    /// A row that becomes further samples, and which of them is next.
+    repeated: Option<(RowRef, Row, std::ops::Range<u32>)>,
     fingerprints: Vec<Fingerprint>,
 }
 
 impl<'a> InputRows<'a> {
     /// Starts after the rows that are done, which must not have changed.
     fn open(plan: &'a Plan, work: &Work, done: &[u64]) -> Result<InputRows<'a>, PrepareError> {
-        let mut rows = InputRows { plan, input: 0, reader: None, fingerprints: vec![] };
+        let mut rows = InputRows { plan, input: 0, reader: None, repeated: None, fingerprints: vec![] };
         for hash in done {
             let row = rows.next()?;
-            if row.as_ref().is_none_or(|(at, row)| row.hash(*at) != *hash) {
-                let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, _)| {
+            if row.as_ref().is_none_or(|(at, row, _)| row.hash(*at) != *hash) {
+                let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, ..)| {
                     format!("{}:{} has changed", plan.inputs[at.file as usize].input.name, at.number)
                 });
                 return Err(PrepareError::OtherPlan { path: work.path().to_owned(), difference: place });
@@ -317,14 +322,25 @@ impl<'a> InputRows<'a> {
         Ok(rows)
     }
 
-    fn next(&mut self) -> Result<Option<(RowRef, Row)>, PrepareError> {
-        while let Some(PlannedInput { input, .. }) = self.plan.inputs.get(self.input as usize) {
+    /// The next row, as often as it becomes samples, and the number of the sample.
+    fn next(&mut self) -> Result<Option<(RowRef, Row, u32)>, PrepareError> {
+        if let Some((at, row, rest)) = &mut self.repeated
+            && let Some(nth) = rest.next()
+        {
+            return Ok(Some((*at, row.clone(), nth)));
+        }
+        self.repeated = None;
+        while let Some(PlannedInput { input, schema }) = self.plan.inputs.get(self.input as usize) {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),
             };
-            if let Some(row) = reader.next_row()? {
-                return Ok(Some(row));
+            if let Some((at, row)) = reader.next_row()? {
+                let samples = schema.samples(&row, self.plan.options.scan.answers);
+                if samples > 1 {
+                    self.repeated = Some((at, row.clone(), 1..samples));
+                }
+                return Ok(Some((at, row, 0)));
             }
             self.fingerprints.push(reader.fingerprint());
             self.reader = None;

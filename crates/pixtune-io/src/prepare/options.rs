@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pixtune_core::columns::{ColumnChoice, ImagePosition};
+use pixtune_core::columns::{Answers, ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::spec::ModelSpec;
@@ -71,6 +71,8 @@ pub struct Options {
     pub scan: ScanOptions,
     /// The validation split.
     pub split: Split,
+    /// Whether the test split of the dataset is written too.
+    pub write_test: bool,
     /// Which duplicates are rejected.
     pub dedup: Dedup,
     /// What makes a duplicate.
@@ -100,6 +102,8 @@ pub struct ScanOptions {
     pub images: Images,
     /// Where images go that the prompt does not place.
     pub image_position: ImagePosition,
+    /// Which of several reference answers is trained.
+    pub answers: Answers,
     /// How images are downscaled.
     pub resampling: Resampling,
     /// How images that pass through unchanged are verified.

@@ -45,7 +45,12 @@ pub struct PlannedInput {
 impl PlannedInput {
     /// What the scanner needs to know of the input.
     pub(super) fn origin(&self) -> Origin<'_> {
-        Origin { name: &self.input.name, directory: &self.input.directory, schema: &self.schema }
+        Origin {
+            name: &self.input.name,
+            directory: &self.input.directory,
+            strips_roots: self.input.strips_roots,
+            schema: &self.schema,
+        }
     }
 }
 
@@ -74,6 +79,7 @@ impl Plan {
         for mut input in discover(&options.inputs, &stdin_copy)? {
             if let Some(directory) = &options.image_folder {
                 input.directory.clone_from(directory);
+                input.strips_roots = true;
             }
             let schema = Schema::detect(&input, &options.columns, options.max_row_bytes)?;
             inputs.push(PlannedInput { input, schema });

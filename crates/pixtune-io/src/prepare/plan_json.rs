@@ -34,8 +34,11 @@ pub(super) fn plan_value(
                 file.field("path", portable_name(&path)).field("blake3", blake3.as_str());
             })
         });
+        plan.field("answers", scan.answers.as_str());
+        plan.field("removed_columns", list(options.columns.removed()));
         plan.field("tokenizer", tokenizer).field("max_tokens", scan.max_tokens);
         plan.field("validation", &split.validation.to_string()).field("split", split_name(split.kind));
+        plan.field("keep_given_split", split.keeps_given).field("write_test", options.write_test);
         plan.field("dedup", dedup_name(options.dedup));
         plan.field("dedup_by", if options.by == By::Sample { "sample" } else { "image" });
         plan.field("near_distance", options.distance);
@@ -101,5 +104,5 @@ fn columns_of(columns: &Columns, out: &mut Object<'_>) {
     out.field("image", list(&columns.image)).optional("prompt", columns.prompt.as_ref());
     out.field("completion", &columns.completion).optional("system", columns.system.as_ref());
     out.optional("group", columns.group.as_ref()).optional("id", columns.id.as_ref());
-    out.optional("stratify", columns.stratum.as_ref());
+    out.optional("stratify", columns.stratum.as_ref()).optional("split", columns.split.as_ref());
 }

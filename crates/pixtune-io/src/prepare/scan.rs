@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use pixtune_core::columns::RowOptions;
 use pixtune_core::curate::{ImageRecord, Record, Texts, content_hash};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
@@ -40,8 +41,16 @@ pub struct Origin<'o> {
     pub name: &'o str,
     /// What relative paths of images are relative to.
     pub directory: &'o Path,
+    /// Whether paths of another machine are looked for in that directory too.
+    pub strips_roots: bool,
     /// How the row becomes a sample.
     pub schema: &'o Schema,
+}
+
+impl<'o> Origin<'o> {
+    fn resolver(&self) -> Resolver<'o> {
+        Resolver::new(self.directory).stripping_roots(self.strips_roots)
+    }
 }
 
 /// A row that was scanned.
@@ -68,10 +77,10 @@ impl Scanner {
         Scanner { options, tokenizer, policy, buffers: Buffers::default() }
     }
 
-    /// Scans a row. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
-    pub fn scan(&self, origin: Origin<'_>, at: RowRef, row: &Row) -> ScannedRow {
+    /// Scans a row, of which `nth` sample is made, where it becomes several. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
+    pub fn scan(&self, origin: Origin<'_>, at: RowRef, nth: u32, row: &Row) -> ScannedRow {
         let RowRef { file, number, offset, length } = at;
-        let record = Record { input: file, line: number, offset, length, ..Record::default() };
+        let record = Record { input: file, line: number, offset, length, nth, ..Record::default() };
         let scanned = catch_unwind(AssertUnwindSafe(|| self.accept(origin, row, record)));
         let scanned = scanned.unwrap_or_else(|_| {
             Err(vec![
@@ -81,6 +90,11 @@ impl Scanner {
         });
         let scanned = scanned.unwrap_or_else(|findings| reject(origin, row, record, findings));
         ScannedRow { row_hash: row.hash(at), ..scanned }
+    }
+
+    fn row_options(&self, nth: u32) -> RowOptions {
+        let ScanOptions { image_position: position, answers, .. } = self.options;
+        RowOptions { position, answers, nth }
     }
 
     /// How conversations are counted.
@@ -112,11 +126,12 @@ impl Scanner {
     /// The finished row, or the findings that reject it.
     fn accept(&self, origin: Origin<'_>, row: &Row, mut record: Record) -> Result<ScannedRow, Vec<Finding>> {
         let reading =
-            origin.schema.read(row, self.options.image_position).map_err(|finding| vec![finding])?;
+            origin.schema.read(row, self.row_options(record.nth)).map_err(|finding| vec![finding])?;
         let (sample, mut findings) = (reading.sample, reading.findings);
+        record.given = reading.split;
         self.stop_at_errors(&mut findings)?;
         let mut images = Vec::with_capacity(sample.images.len());
-        let resolver = Resolver::new(origin.directory).reusing(&self.buffers);
+        let resolver = origin.resolver().reusing(&self.buffers);
         for image in &sample.images {
             images.extend(scan_image(image, &resolver, &self.policy, &mut findings));
         }
@@ -168,9 +183,9 @@ impl Scanner {
 
     /// Loads an image of a row again; `None` where row or image have changed, and for a URL.
     pub(super) fn reload(&self, origin: Origin<'_>, row: &Row, nth: usize) -> Option<Loaded> {
-        let sample = origin.schema.read(row, self.options.image_position).ok()?.sample;
+        let sample = origin.schema.read(row, self.row_options(0)).ok()?.sample;
         let source = &sample.images.get(nth)?.source;
-        load(source, &Resolver::new(origin.directory), &self.policy.limits).ok()
+        load(source, &origin.resolver(), &self.policy.limits).ok()
     }
 }
 

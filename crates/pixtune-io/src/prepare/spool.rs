@@ -167,7 +167,7 @@ impl Segments {
 
 /// The streams of a run and the journal that says what is in them.
 pub struct Spool {
-    streams: [Segments; 3],
+    streams: [Segments; 4],
     thumbnails: Thumbnails,
     journal: Journal,
 }
@@ -223,10 +223,11 @@ impl Spool {
     }
 
     /// Closes the streams; the thumbnails can still be read.
-    pub fn finish(mut self) -> io::Result<([Vec<Segment>; 3], Thumbnails)> {
+    pub fn finish(mut self) -> io::Result<([Vec<Segment>; 4], Thumbnails)> {
         self.flush()?;
-        let [train, validation, rejected] = self.streams;
-        Ok(([train.finish()?, validation.finish()?, rejected.finish()?], self.thumbnails))
+        let [train, validation, rejected, test] = self.streams;
+        let segments = [train.finish()?, validation.finish()?, rejected.finish()?, test.finish()?];
+        Ok((segments, self.thumbnails))
     }
 }
 
@@ -273,7 +274,7 @@ mod tests {
 
     fn entry(number: u64, line: &[u8]) -> Entry {
         let record = Record { line: number, bytes: line.len() as u64, ..Record::default() };
-        let stream = Stream::ALL[(number % 3) as usize];
+        let stream = Stream::ALL[(number % 4) as usize];
         Entry {
             record,
             images: vec![ImageRecord::default()],
@@ -289,7 +290,7 @@ mod tests {
             .into_bytes()
     }
 
-    fn fill(directory: &Path, rows: u64) -> [Vec<Segment>; 3] {
+    fn fill(directory: &Path, rows: u64) -> [Vec<Segment>; 4] {
         let mut next = 0;
         let mut spool = Spool::open(directory, 1000, |_| next += 1).unwrap();
         for number in next..rows {
@@ -298,7 +299,7 @@ mod tests {
         spool.finish().unwrap().0
     }
 
-    fn contents(segments: &[Vec<Segment>; 3]) -> Vec<(Vec<u8>, u64, u64, String)> {
+    fn contents(segments: &[Vec<Segment>; 4]) -> Vec<(Vec<u8>, u64, u64, String)> {
         let read = |s: &Segment| (fs::read(&s.path).unwrap(), s.bytes, s.lines, s.blake3.clone());
         segments.iter().flatten().map(read).collect()
     }

@@ -21,6 +21,7 @@ pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
         match verdict {
             Verdict::Train => summary.train += 1,
             Verdict::Validation => summary.validation += 1,
+            Verdict::Test => summary.test += 1,
             Verdict::Rejected => summary.rejected += 1,
             Verdict::Duplicate(_) => {
                 summary.rejected += 1;
@@ -84,6 +85,7 @@ pub(super) fn manifest(
             rows: summary.rows,
             train: summary.train,
             validation: summary.validation,
+            test: summary.test,
             rejected: summary.rejected,
             duplicates: summary.duplicates,
         },
@@ -107,6 +109,7 @@ pub(super) fn summary_of(Manifest { counts, tokens, .. }: &Manifest) -> Summary 
         rows: counts.rows,
         train: counts.train,
         validation: counts.validation,
+        test: counts.test,
         rejected: counts.rejected,
         duplicates: counts.duplicates,
         tokens: tokens.total,

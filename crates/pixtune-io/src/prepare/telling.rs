@@ -3,6 +3,7 @@
 use pixtune_core::curate::{By, Decision, Record, Repeat, Unmet, Verdict};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
+use pixtune_core::split::GivenSplit;
 use pixtune_core::text::counted;
 
 use super::{Plan, Scanned, Watch};
@@ -26,6 +27,17 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
     for (row, earlier) in &decision.contradictions {
         let message = format!("{} has the same images and prompt with a conflicting label", place(*earlier));
         findings.push((*row, Finding::new(&rules::CONTRADICTION, "", message)));
+    }
+    for (row, other) in &decision.leaks {
+        let records = scanned.records.rows();
+        let split = records[*other].given.map_or("other", GivenSplit::as_str);
+        let (rule, what) = match records[*row].images {
+            0 => (&rules::SHARED_SAMPLE, "text"),
+            _ => (&rules::SHARED_IMAGE, "an image"),
+        };
+        let message =
+            format!("{what} of this training sample is in the {split} split too: {}", place(*other));
+        findings.push((*row, Finding::new(rule, "", message)));
     }
     for (row, earlier) in &decision.repeated_ids {
         let message = format!("the id of this row is that of {}", place(*earlier));

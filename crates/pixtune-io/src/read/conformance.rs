@@ -58,7 +58,14 @@ impl Case {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rows");
         fs::write(&path, content).unwrap();
-        let input = Input { name: "rows".to_owned(), path, directory: PathBuf::new(), format };
+        let input = Input {
+            name: "rows".to_owned(),
+            path,
+            directory: PathBuf::new(),
+            strips_roots: false,
+            format,
+            split: None,
+        };
         Case { input, _directory: directory }
     }
 

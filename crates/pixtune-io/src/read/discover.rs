@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_files::{Existing, WholeFile};
 
 use super::format::{extension, refuse_other_encodings};
@@ -19,8 +20,12 @@ pub struct Input {
     pub path: PathBuf,
     /// What relative images are relative to.
     pub directory: PathBuf,
+    /// Whether paths of another machine are looked for in that directory too.
+    pub strips_roots: bool,
     /// How it holds them.
     pub format: Format,
+    /// The split that its path names, where the inputs name more than one.
+    pub split: Option<GivenSplit>,
 }
 
 impl Input {
@@ -28,7 +33,8 @@ impl Input {
         let format = Format::of(&path)?;
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         refuse_other_encodings(&path)?;
-        Ok(Input { name: path.display().to_string(), path, directory, format })
+        let split = split_of(&path);
+        Ok(Input { name: path.display().to_string(), path, directory, strips_roots: false, format, split })
     }
 
     /// Starts reading its rows, after the header of a table; `index` is its place among the inputs of a run. At most
@@ -51,7 +57,15 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
         if name == "-" {
             let path = stdin_copy.to_owned();
             let format = Format::sniff(&path)?;
-            inputs.push(Input { name: name.clone(), path, directory: PathBuf::from("."), format });
+            let directory = PathBuf::from(".");
+            inputs.push(Input {
+                name: name.clone(),
+                path,
+                directory,
+                strips_roots: false,
+                format,
+                split: None,
+            });
             continue;
         }
         for path in expand(name)? {
@@ -65,7 +79,23 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
         }
     }
     refuse_repeats(&inputs)?;
+    forget_one_split(&mut inputs);
     Ok(inputs)
+}
+
+/// The split that the name of a file or of its directory names. What lies above says where the dataset is, not what it is.
+fn split_of(path: &Path) -> Option<GivenSplit> {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let directory = path.parent().and_then(name);
+    split_of_path(directory.as_deref().into_iter(), &name(path)?)
+}
+
+/// Where every input is of one split, the user has chosen it, and nothing is split yet.
+fn forget_one_split(inputs: &mut [Input]) {
+    let first = inputs.first().and_then(|input| input.split);
+    if inputs.iter().all(|input| input.split == first) {
+        inputs.iter_mut().for_each(|input| input.split = None);
+    }
 }
 
 /// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that

@@ -86,6 +86,12 @@ pub enum ReadError {
         /// The file.
         name: String,
     },
+    /// The first row is what Python prints.
+    #[error("`{name}`: the first row is a Python dict, not JSON")]
+    PythonRows {
+        /// The file.
+        name: String,
+    },
     /// The header or first row cannot be read.
     #[error("`{name}`: the first row is not {what}")]
     FirstRow {

@@ -19,6 +19,7 @@ mod positioned;
 pub mod records;
 pub mod schema;
 pub mod shared;
+mod shortened;
 pub mod table;
 
 pub use discover::{Input, discover, keep_stdin};

@@ -3,18 +3,23 @@
 use std::borrow::Cow;
 
 use pixtune_core::checks;
-use pixtune_core::columns::{Cell, ColumnChoice, Columns, ImagePosition, Role};
+use pixtune_core::columns::{
+    Answers, ColumnChoice, ColumnError, Columns, ImagePosition, Role, RowOptions, reference_answers,
+};
+use pixtune_core::content::{self, Held};
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
 use pixtune_core::fix;
 use pixtune_core::foreign;
-use pixtune_core::json::{self, Value};
+use pixtune_core::json::{self, Parsed, SyntaxError, Value, python_dict};
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, Sample};
+use pixtune_core::split::{GivenSplit, names_split};
 use pixtune_core::target;
 use pixtune_core::text::counted;
 
+use super::shortened::{shorten, shorten_values};
 use super::table::cells;
 use super::{Cut, FileReader, Format, Input, ReadError, Row, RowReader as _};
 
@@ -31,6 +36,10 @@ pub struct Schema {
     pub aside: Aside,
     /// The first row has the format of another tool (LLaVA, ShareGPT, Alpaca), and rows are read as conversations.
     pub of_records: bool,
+    /// Columns and keys that the user leaves out.
+    pub removed: Vec<String>,
+    /// The split that the path of the input names.
+    pub given: Option<GivenSplit>,
 }
 
 /// The keys beside `messages` that are used.
@@ -42,17 +51,19 @@ pub struct Aside {
     pub group: Option<String>,
     /// The stratum, where one was chosen.
     pub stratum: Option<String>,
+    /// The split that the row belongs to.
+    pub split: Option<String>,
 }
 
 impl Aside {
     fn new(choice: &ColumnChoice) -> Aside {
         let named = |role| choice.named(role).next().map(str::to_owned);
         let id = named(Role::Id).unwrap_or_else(|| "id".to_owned());
-        Aside { id, group: named(Role::Group), stratum: named(Role::Stratum) }
+        Aside { id, group: named(Role::Group), stratum: named(Role::Stratum), split: named(Role::Split) }
     }
 
     fn keys(&self) -> Vec<&str> {
-        let labels = [&self.group, &self.stratum].into_iter().flatten();
+        let labels = [&self.group, &self.stratum, &self.split].into_iter().flatten();
         std::iter::once(&self.id).chain(labels).map(String::as_str).collect()
     }
 }
@@ -66,6 +77,8 @@ pub struct Reading {
     pub findings: Vec<Finding>,
     /// Its id, group and stratum.
     pub labels: Labels,
+    /// The split that it was given.
+    pub split: Option<GivenSplit>,
 }
 
 /// Hashes of the id, group and stratum of a row; 0 for none.
@@ -80,12 +93,11 @@ pub struct Labels {
 }
 
 impl Labels {
-    fn new<'a>(cell: impl Fn(&str) -> Option<Cell<'a>>, aside: &Aside) -> Labels {
-        let hash = |key: &str| match cell(key) {
-            None | Some(Cell::Json(Value::Null)) => 0,
-            Some(Cell::Text(text)) => hash_text(text),
-            Some(Cell::Json(Value::String(text))) => hash_text(text),
-            Some(Cell::Json(value)) => hash_text(&value.to_string()),
+    fn new(row: &Value<'_>, aside: &Aside) -> Labels {
+        let hash = |key: &str| match row.get(key) {
+            None | Some(Value::Null) => 0,
+            Some(Value::String(text)) => hash_text(text),
+            Some(value) => hash_text(&value.to_string()),
         };
         let optional = |key: &Option<String>| key.as_deref().map_or(0, hash);
         Labels { id: hash(&aside.id), group: optional(&aside.group), stratum: optional(&aside.stratum) }
@@ -99,113 +111,200 @@ fn hash_text(text: &str) -> u64 {
 impl Schema {
     /// Reads as much of an input as it takes to know its columns.
     pub fn detect(input: &Input, choice: &ColumnChoice, max_row: usize) -> Result<Schema, ReadError> {
-        let mut reader = FileReader::open(&input.path, input.format, 0, max_row)?;
-        let empty = || ReadError::Empty { name: input.name.clone() };
-        let (_, first) = reader.next_row()?.ok_or_else(empty)?;
         let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
-        let text = String::from_utf8(first.bytes).map_err(|_| no("UTF-8 text"))?;
-        let (header, of_records) = match input.format {
-            Format::Table { separator } => {
-                reader.next_row()?.ok_or_else(empty)?;
-                let names = cells(&text, separator);
-                (Some(names.iter().map(|name| name.trim().to_owned()).collect()), false)
-            }
-            Format::JsonLines | Format::JsonArray => {
-                let parsed = json::parse(&text).map_err(|_| no("JSON"))?;
-                keys_of(&parsed.value, choice).ok_or_else(|| no("a JSON object"))?
-            }
-        };
-        let columns = header.as_ref().map(|header: &Vec<String>| Columns::resolve(header, choice));
-        let columns =
-            columns.transpose().map_err(|source| ReadError::Columns { file: input.name.clone(), source })?;
-        Ok(Schema {
+        let mut schema = Schema {
             format: input.format,
-            header: header.unwrap_or_default(),
-            columns,
+            header: Vec::new(),
+            columns: None,
             aside: Aside::new(choice),
-            of_records,
-        })
+            of_records: false,
+            removed: choice.removed().to_vec(),
+            given: input.split,
+        };
+        let rows = schema.first_rows(input, max_row)?;
+        let first = rows.first().ok_or_else(|| ReadError::Empty { name: input.name.clone() })?;
+        if first.as_object().is_none() {
+            return Err(no("a JSON object"));
+        }
+        let refuse = |source| ReadError::Columns { file: input.name.clone(), source };
+        if is_flat(first, choice) {
+            if !matches!(input.format, Format::Table { .. }) {
+                let members = first.as_object().unwrap_or_default();
+                schema.header = members.iter().map(|(key, _)| key.clone().into_owned()).collect();
+            }
+            schema.columns = Some(Columns::resolve(&schema.header, choice, &rows).map_err(refuse)?);
+        } else {
+            schema.of_records = !matches!(fix::conversation_of(first, ImagePosition::First), Ok(None));
+            let names_a_split =
+                |row: &Value<'_>| row.text("split").is_none_or(|text| names_split(text).is_some());
+            if schema.aside.split.is_none() && first.get("split").is_some() && rows.iter().all(names_a_split)
+            {
+                schema.aside.split = Some("split".to_owned());
+            }
+            schema.refuse_unused_content(&rows).map_err(refuse)?;
+        }
+        Ok(schema)
+    }
+
+    /// The first rows as objects; those that cannot be read are left to the run. Learns the header of a table.
+    fn first_rows(&mut self, input: &Input, max_row: usize) -> Result<Vec<Value<'static>>, ReadError> {
+        let empty = || ReadError::Empty { name: input.name.clone() };
+        let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
+        let mut reader = FileReader::open(&input.path, input.format, 0, max_row)?;
+        if let Format::Table { separator } = input.format {
+            let (_, header) = reader.next_row()?.ok_or_else(empty)?;
+            let text = String::from_utf8(header.bytes).map_err(|_| no("UTF-8 text"))?;
+            self.header = cells(&text, separator).iter().map(|name| name.trim().to_owned()).collect();
+        }
+        let mut rows = Vec::new();
+        let (mut read, mut bytes) = (0, 0);
+        while read < FIRST_ROWS && bytes < FIRST_BYTES {
+            let Some((_, row)) = reader.next_row()? else { break };
+            read += 1;
+            bytes += row.bytes.len();
+            match self.value_of(&row) {
+                Ok(parsed) => rows.push(parsed.value.into_owned()),
+                // The first row of a file without a header decides how all of it is read.
+                Err(_) if read == 1 && self.header.is_empty() && row.cut.is_none() => {
+                    return Err(unreadable_first(input, &row));
+                }
+                Err(_) => {}
+            }
+        }
+        if read == 0 {
+            return Err(empty());
+        }
+        if rows.is_empty() {
+            // A table of which no row can be read: its header has to do.
+            let cells = self.header.iter().map(|name| (Cow::Owned(name.clone()), Value::Null));
+            rows.push(Value::Object(cells.collect()));
+        }
+        Ok(rows)
+    }
+
+    /// Refuses keys beside the conversations of the first rows that hold content and are not used.
+    fn refuse_unused_content(&self, rows: &[Value<'_>]) -> Result<(), ColumnError> {
+        let mut columns: Vec<(String, Held)> = Vec::new();
+        for row in rows {
+            let Ok(reading) = self.read_value(row, RowOptions::default()) else { continue };
+            let of_rule = reading.findings.iter().filter(|finding| finding.rule == &rules::UNUSED_CONTENT);
+            for key in of_rule.filter_map(|finding| finding.pointer.strip_prefix('/')) {
+                let held = row.get(key).and_then(|value| content::held(key, value));
+                if let Some(held) = held.filter(|held| *held != Held::Media)
+                    && columns.iter().all(|(known, _)| known != key)
+                {
+                    columns.push((key.to_owned(), held));
+                }
+            }
+        }
+        if columns.is_empty() { Ok(()) } else { Err(ColumnError::UnusedContent { columns }) }
+    }
+
+    /// How many samples a row becomes.
+    pub fn samples(&self, row: &Row, answers: Answers) -> u32 {
+        let (Answers::Each, Some(columns)) = (answers, &self.columns) else { return 1 };
+        let Ok(parsed) = self.value_of(row) else { return 1 };
+        let value = parsed.value.get(&columns.completion);
+        let found = value.and_then(|value| reference_answers(&columns.completion, value));
+        found.map_or(1, |found| answers.samples(&found))
     }
 
     /// Turns a row into a sample. A row that cannot be read at all is an error finding.
-    pub fn read(&self, row: &Row, position: ImagePosition) -> Result<Reading, Finding> {
+    pub fn read(&self, row: &Row, options: RowOptions) -> Result<Reading, Finding> {
+        let parsed = self.value_of(row)?;
+        let mut reading = self.read_value(&parsed.value, options)?;
+        reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
+        Ok(reading)
+    }
+
+    /// The row as an object. JSON in the cells and strings that hold conversations is read too.
+    fn value_of<'r>(&'r self, row: &'r Row) -> Result<Parsed<'r>, Finding> {
         let text = row_text(row)?;
-        match self.format {
+        let mut parsed = match self.format {
             Format::Table { separator } => {
                 let cells = cells(text, separator);
                 if cells.len() != self.header.len() {
                     return Err(self.wrong_length(cells.len(), row));
                 }
-                let cell = |name: &str| {
-                    let index = self.header.iter().position(|column| column == name)?;
-                    Some(Cell::Text(&cells[index]))
-                };
-                Ok(self.read_flat(position, &cell))
+                let names = self.header.iter().map(|name| Cow::Borrowed(name.as_str()));
+                let cells = cells.into_iter().map(|cell| Value::String(cell.into()));
+                Parsed {
+                    value: Value::Object(names.zip(cells).collect()),
+                    lone_surrogate: None,
+                    base64: vec![],
+                }
             }
             Format::JsonLines | Format::JsonArray => {
-                let parsed = json::parse(text).map_err(|error| {
-                    let column = error.offset + 1;
-                    Finding::new(
-                        &rules::JSON_SYNTAX,
-                        "",
-                        format!("not JSON: {} (byte {column} of the line)", error.what),
-                    )
-                })?;
-                let mut reading = self.read_json(&parsed.value, position)?;
-                reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
-                Ok(reading)
+                json::parse(text).map_err(|error| not_json(text, &error))?
             }
+        };
+        foreign::read_nested(&mut parsed.value);
+        Ok(parsed)
+    }
+
+    fn read_value(&self, given: &Value<'_>, options: RowOptions) -> Result<Reading, Finding> {
+        if given.as_object().is_none() {
+            let message = format!("the row is {}, not an object", given.kind());
+            return Err(Finding::new(&rules::JSON_NOT_OBJECT, "", message));
+        }
+        match &self.columns {
+            Some(columns) if !conversation::is_conversation(given) => {
+                Ok(self.read_flat(columns, given, options))
+            }
+            _ => self.read_conversation(given, options),
         }
     }
 
-    fn read_json(&self, given: &Value<'_>, position: ImagePosition) -> Result<Reading, Finding> {
-        let respelled = match self.columns {
-            None => fix::conversation_of(given, position)?,
-            Some(_) => None,
-        };
-        let row = respelled.as_ref().unwrap_or(given);
-        if row.as_object().is_none() {
-            return Err(Finding::new(
-                &rules::JSON_NOT_OBJECT,
-                "",
-                format!("the row is {}, not an object", row.kind()),
-            ));
-        }
-        if conversation::is_conversation(row) {
-            let (sample, mut findings) = conversation::read(row, &self.aside.keys());
-            // Where the first row has that format as well, this was noted once for the file.
-            if respelled.is_some() && !self.of_records {
+    fn read_conversation(&self, given: &Value<'_>, options: RowOptions) -> Result<Reading, Finding> {
+        let is_usual = conversation::is_conversation(given);
+        let mut read = is_usual.then(|| self.read_messages(given));
+        // Most rows are spelled as the format has it; the others are converted as `fix` does.
+        let is_valid =
+            |findings: &[Finding]| findings.iter().all(|finding| finding.severity != Severity::Error);
+        if !read.as_ref().is_some_and(|(_, findings)| is_valid(findings))
+            && let Some(respelled) = fix::conversation_of(given, options.position)?
+        {
+            let (sample, mut findings) = self.read_messages(&respelled);
+            // Where the first row is spelled so as well, this was noted once for the file.
+            if !self.of_records {
                 let message = "in the format of another tool, unlike the first row; read as a conversation with its images";
                 findings.push(Finding::new(&rules::UNKNOWN_KEY, "", message));
             }
-            // The pointers of these findings exist only under the usual key.
-            if row.get("messages").is_some() {
-                findings.extend(checks::row_findings(&checks::Row { value: row, target: &target::MISTRAL }));
-            } else {
-                findings.extend(checks::sample_texts(&sample));
-            }
-            if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
-                findings.extend(checks::sample_findings(&sample));
-            }
-            let labels = Labels::new(|key: &str| given.get(key).map(Cell::Json), &self.aside);
-            return Ok(Reading { sample, findings, labels });
+            read = Some((sample, findings));
         }
-        if self.columns.is_none() {
+        let Some((sample, findings)) = read else {
             let message = "the row has no `messages`, unlike the first row of the file";
             return Err(Finding::new(&rules::MISSING_FIELD, "", message));
-        }
-        let mut reading = self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json));
-        let keys = row.as_object().into_iter().flatten().map(|(key, _)| key);
-        for key in keys.filter(|key| !self.header.iter().any(|known| known == *key)) {
-            let message = format!("`{key}` is not in the first row of the file, so it is not used");
-            reading.findings.push(Finding::new(&rules::UNKNOWN_KEY, pointer_push("", key), message));
-        }
-        Ok(reading)
+        };
+        let labels = Labels::new(given, &self.aside);
+        let split = self.split_of(given, self.aside.split.as_deref())?;
+        Ok(Reading { sample, findings, labels, split })
     }
 
-    fn read_flat<'a>(&self, position: ImagePosition, cell: &dyn Fn(&str) -> Option<Cell<'a>>) -> Reading {
-        let columns = self.columns.as_ref().expect("flat rows are read only where columns were resolved");
-        let (sample, mut findings) = pixtune_core::columns::read_row(columns, position, cell);
+    fn read_messages(&self, row: &Value<'_>) -> (Sample<Image>, Vec<Finding>) {
+        let mut set_aside = self.aside.keys();
+        set_aside.extend(self.removed.iter().map(String::as_str));
+        let (sample, mut findings) = conversation::read(row, &set_aside);
+        // The pointers of these findings exist only under the usual key.
+        if row.get("messages").is_some() {
+            findings.extend(checks::row_findings(&checks::Row { value: row, target: &target::MISTRAL }));
+        } else {
+            findings.extend(checks::sample_texts(&sample));
+        }
+        if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
+            findings.extend(checks::sample_findings(&sample));
+        }
+        (sample, findings)
+    }
+
+    fn read_flat(&self, columns: &Columns, row: &Value<'_>, options: RowOptions) -> Reading {
+        let (sample, mut findings) = pixtune_core::columns::read_row(columns, options, row);
+        findings.extend(self.unused(columns, row));
+        let mut split = self.given;
+        match self.split_of(row, columns.split.as_deref()) {
+            Ok(found) => split = found,
+            Err(finding) => findings.push(finding),
+        }
         if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
             findings.extend(checks::sample_texts(&sample));
             // Their pointers are those of a conversation, which the row is not yet.
@@ -216,8 +315,45 @@ impl Schema {
             id: columns.id.clone().unwrap_or_default(),
             group: columns.group.clone(),
             stratum: columns.stratum.clone(),
+            split: None,
         };
-        Reading { sample, findings, labels: Labels::new(cell, &aside) }
+        Reading { sample, findings, labels: Labels::new(row, &aside), split }
+    }
+
+    /// Findings about the columns of a flat row that have no role.
+    fn unused(&self, columns: &Columns, row: &Value<'_>) -> Vec<Finding> {
+        let is_used = |key: &str| columns.uses(key) || self.removed.iter().any(|removed| removed == key);
+        let is_label = |key: &str| columns.label.as_deref() == Some(key);
+        let mut findings: Vec<Finding> =
+            content::undesirable(row, |key| is_used(key) && !is_label(key)).into_iter().collect();
+        for (key, value) in row.as_object().unwrap_or_default().iter().filter(|(key, _)| !is_used(key)) {
+            let pointer = pointer_push("", key);
+            if let Some(held) = content::held(key, value) {
+                let hint = content::way_out(key, held);
+                findings.push(content::unused_content(pointer, key, held).hint(hint));
+            } else if !self.header.iter().any(|known| known == key) {
+                let message = format!("`{key}` is not in the first row of the file, so it is not used");
+                findings.push(Finding::new(&rules::UNKNOWN_KEY, pointer, message));
+            }
+        }
+        findings
+    }
+
+    /// The split that a row names, or that its file has.
+    fn split_of(&self, row: &Value<'_>, column: Option<&str>) -> Result<Option<GivenSplit>, Finding> {
+        let Some(column) = column else { return Ok(self.given) };
+        match row.get(column) {
+            None | Some(Value::Null) => Ok(self.given),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(self.given),
+            Some(Value::String(text)) if names_split(text).is_some() => Ok(names_split(text)),
+            Some(other) => {
+                let message = format!("`{column}` is `{other}`, which is not the name of a split");
+                let hint = format!(
+                    "splits are train, validation and test; `--remove-columns {column}` ignores the column"
+                );
+                Err(Finding::new(&rules::WRONG_TYPE, pointer_push("", column), message).hint(hint))
+            }
+        }
     }
 
     fn wrong_length(&self, found: usize, row: &Row) -> Finding {
@@ -257,20 +393,37 @@ impl Schema {
     }
 }
 
-/// The keys of a flat first row, or none of a conversation; and whether the row has the format of another tool. `None` where it
-/// is not an object.
-fn keys_of(first: &Value<'_>, choice: &ColumnChoice) -> Option<(Option<Vec<String>>, bool)> {
+/// Rows that are looked at to find out what the columns are.
+const FIRST_ROWS: usize = 32;
+
+/// Bytes of them, unless the first alone has more: images may be in the rows.
+const FIRST_BYTES: usize = 16 << 20;
+
+/// Whether a file with this first row is read by columns, not as conversations.
+fn is_flat(first: &Value<'_>, choice: &ColumnChoice) -> bool {
     let named = |role| choice.named(role).next().is_some();
     let takes_columns = [Role::Image, Role::Prompt, Role::Completion, Role::System].into_iter().any(named);
-    if !takes_columns && foreign::is_record(first) {
-        return Some((None, true));
-    }
-    if conversation::is_conversation(first) {
-        return Some((None, false));
-    }
-    let members = first.as_object()?;
-    Some((Some(members.iter().map(|(key, _)| key.clone().into_owned()).collect()), false))
+    !conversation::is_conversation(first) && (takes_columns || !foreign::is_record(first))
 }
+
+fn unreadable_first(input: &Input, row: &Row) -> ReadError {
+    let name = input.name.clone();
+    match std::str::from_utf8(&row.bytes) {
+        Err(_) => ReadError::FirstRow { name, what: "UTF-8 text" },
+        Ok(text) if python_dict(text).is_some() => ReadError::PythonRows { name },
+        Ok(_) => ReadError::FirstRow { name, what: "JSON" },
+    }
+}
+
+fn not_json(text: &str, error: &SyntaxError) -> Finding {
+    let column = error.offset + 1;
+    let message = format!("not JSON: {} (byte {column} of the line)", error.what);
+    let finding = Finding::new(&rules::JSON_SYNTAX, "", message);
+    if python_dict(text).is_some() { finding.hint(PYTHON_DICT) } else { finding }
+}
+
+/// What to do about a row that Python has printed.
+pub(crate) const PYTHON_DICT: &str = "the row is a Python dict as `print` writes it; write rows with `json.dumps`, or convert these with `pixtune fix --unsafe`";
 
 fn row_text(row: &Row) -> Result<&str, Finding> {
     match row.cut {
@@ -291,33 +444,4 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
         Finding::new(&rules::INVALID_UTF8, "", message)
             .hint("convert the file: iconv -f WINDOWS-1252 -t UTF-8")
     })
-}
-
-/// Texts beyond this are shortened in `rejected.jsonl`.
-const SHOWN_CHARACTERS: usize = 20_000;
-
-fn shorten(text: &str) -> Cow<'_, str> {
-    if let Some((header, payload)) =
-        text.split_once(";base64,").filter(|(header, _)| header.starts_with("data:"))
-    {
-        return Cow::Owned(format!("{header};base64,… ({} characters)", payload.len()));
-    }
-    match text.char_indices().nth(SHOWN_CHARACTERS) {
-        Some((at, _)) => Cow::Owned(format!("{}… ({} bytes)", &text[..at], text.len())),
-        None => Cow::Borrowed(text),
-    }
-}
-
-fn shorten_values(value: Value<'_>) -> Value<'_> {
-    match value {
-        Value::String(text) => Value::String(match shorten(&text) {
-            Cow::Owned(short) => Cow::Owned(short),
-            Cow::Borrowed(_) => text,
-        }),
-        Value::Array(values) => Value::Array(values.into_iter().map(shorten_values).collect()),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(key, value)| (key, shorten_values(value))).collect())
-        }
-        other => other,
-    }
 }

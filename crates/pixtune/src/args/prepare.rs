@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use pixtune_core::columns::Answers;
 
 use super::{MeasureArgs, VerifyArg};
 use crate::ui::Format;
@@ -42,10 +43,17 @@ pub struct PrepareArgs {
     /// Format and limits to apply: mistral or openai [default: mistral]
     #[arg(long)]
     pub target: Option<String>,
-    /// Set the columns: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL. `image` can be given several
-    /// times. Other columns are guessed from common names, and the guess is printed
+    /// Set the columns: image=COL,prompt=COL,completion=COL,system=COL,group=COL,id=COL,split=COL. `image` can be given
+    /// several times. Other columns are guessed from their names and values, and the guess is printed
     #[arg(long, value_name = "NAME=COL,…")]
     pub columns: Option<String>,
+    /// Drop these columns and keys, whatever they hold. Without it, a column with content (images, texts, messages) that
+    /// has no role ends the run: without that content the samples might mean something else
+    #[arg(long, value_name = "COL,…", value_delimiter = ',')]
+    pub remove_columns: Vec<String>,
+    /// Which of several reference answers to train on: the first, the most common one, or each as a sample of its own
+    #[arg(long, value_enum, default_value_t = AnswersArg::MostCommon, value_name = "WHICH")]
+    pub answers: AnswersArg,
     /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
@@ -77,9 +85,13 @@ pub struct PrepareArgs {
     pub validation: String,
     /// Split method: random, group, stratify=COL, or auto (stratify by response format, number of images and length).
     /// Rows with the same group, duplicate or near-duplicate images, or near-duplicate text are always in the same split
-    /// [default: group if --columns names a group, else random]
+    /// [default: the splits that the dataset names, by a `split` column or by names of files and directories; else group
+    /// if --columns names a group, else random]
     #[arg(long, value_name = "KIND")]
     pub split: Option<String>,
+    /// Also write the test split of the dataset, as test.jsonl; without it, test rows are skipped
+    #[arg(long)]
+    pub write_test: bool,
     /// Duplicates to reject: exact (same pixels and text), near (also re-encoded, scaled or slightly cropped images with
     /// near-identical text; the row with the largest images is kept), or off. exact reports near-duplicates
     #[arg(long, value_enum, default_value_t = DedupArg::Exact)]
@@ -151,6 +163,23 @@ pub enum ImagesArg {
 pub enum PositionArg {
     First,
     Last,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnswersArg {
+    First,
+    MostCommon,
+    Each,
+}
+
+impl From<AnswersArg> for Answers {
+    fn from(arg: AnswersArg) -> Answers {
+        match arg {
+            AnswersArg::First => Answers::First,
+            AnswersArg::MostCommon => Answers::MostCommon,
+            AnswersArg::Each => Answers::Each,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -36,7 +36,7 @@ fn plan(args: &FixArgs) -> Result<FixPlan, Error> {
         out: args.out.clone(),
         force: args.force,
         image_folder: args.image_folder.clone(),
-        fixer: Fixer { checker, most },
+        fixer: Fixer { checker, most, strips_roots: args.image_folder.is_some() },
         max_line: lint::max_line(&args.lint)?,
         threads: threads(args.lint.threads),
     })

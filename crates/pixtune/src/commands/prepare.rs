@@ -28,7 +28,7 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let mut ui = Ui::new(format, quiet);
     note_counting(&plan.scanner.encoder(), plan.scanner.tokenizer(), &ui);
     for input in &plan.inputs {
-        note_columns(input, &ui);
+        note_columns(&plan, input, &ui);
     }
     let result = prepare::run(&plan, &mut ui);
     ui.end();
@@ -54,7 +54,9 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         PrepareSettings::resolve(&flags, &args.inputs, &dropped)?;
     let mut columns =
         ColumnChoice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
+    columns.remove(args.remove_columns);
     let kind = split_kind(args.split.as_deref(), &mut columns)?;
+    let keeps_given = args.split.is_none();
     let validation = args.validation.parse().map_err(Error::argument)?;
     let max_reject = args.max_reject.map(|limit| limit.parse().map_err(Error::argument)).transpose()?;
     let size = |text: &str| parse_bytes(text).map_err(Error::argument);
@@ -66,6 +68,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
             PositionArg::First => ImagePosition::First,
             PositionArg::Last => ImagePosition::Last,
         },
+        answers: args.answers.into(),
         resampling: match args.resampling {
             ResamplingArg::Mistral => Resampling::Mistral,
             ResamplingArg::Lanczos => Resampling::Lanczos,
@@ -87,7 +90,8 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         image_folder: args.image_folder,
         tokenizer: args.tokenizer,
         scan,
-        split: Split { kind, validation, seed: args.seed },
+        split: Split { kind, validation, seed: args.seed, keeps_given },
+        write_test: args.write_test,
         dedup: match args.dedup {
             DedupArg::Off => Dedup::Off,
             DedupArg::Exact => Dedup::Exact,
@@ -122,17 +126,40 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 }
 
 /// Prints guessed and unused columns, and how samples are numbered.
-fn note_columns(PlannedInput { input, schema }: &PlannedInput, ui: &Ui) {
+fn note_columns(plan: &Plan, PlannedInput { input, schema }: &PlannedInput, ui: &Ui) {
     if input.format == RowFormat::JsonArray {
         ui.note(&array_note(&input.name));
     }
     let name = &input.name;
     if schema.of_records {
         ui.note(&format!(
-            "{name}: LLaVA, ShareGPT or Alpaca samples are read as `messages`, with their images inside"
+            "{name}: samples in the format of another tool are read as `messages`, with their images inside"
         ));
     }
+    let by_column = schema.columns.as_ref().map_or(&schema.aside.split, |columns| &columns.split);
+    let by = match (by_column, schema.given) {
+        (Some(column), _) => Some(format!("the splits in column `{column}`")),
+        (None, Some(split)) => Some(format!("the {} split that its path names", split.as_str())),
+        (None, None) => None,
+    };
+    match by {
+        Some(by) if plan.options.split.keeps_given => {
+            ui.note(&format!("{name}: kept {by} (`--split random` ignores them)"));
+        }
+        Some(by) => ui.note(&format!("warning: {name}: `--split` overrides {by}")),
+        None => {}
+    }
     let Some(columns) = &schema.columns else { return };
+    if columns.has_several_answers {
+        ui.note(&format!(
+            "{name}: `{}` has several reference answers; trained: {} (set it with `--answers`)",
+            columns.completion,
+            plan.options.scan.answers.as_str()
+        ));
+    }
+    for column in &columns.refused {
+        ui.note(&format!("{name}: `{column}` holds responses that are not wanted and is not trained"));
+    }
     if !columns.guessed.is_empty() {
         ui.note(&format!(
             "{name}: columns guessed: {} (set them with `--columns`)",
@@ -156,6 +183,10 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
         _ => String::new(),
     };
     row("  validation", grouped(summary.validation) + &fitted);
+    if summary.test > 0 {
+        let how = if options.write_test { "" } else { " (not written; `--write-test` writes it)" };
+        row("  test", grouped(summary.test) + how);
+    }
     row("  rejected", grouped(summary.rejected));
     for (rule, count) in &summary.rejected_by_rule {
         row("", format!("{} {rule}", grouped(*count)));
@@ -218,7 +249,8 @@ fn summary_json(plan: &Plan, summary: &Summary) -> String {
     });
     json::line(object(|out| {
         out.field("rows", summary.rows).field("train", summary.train);
-        out.field("validation", summary.validation).field("rejected", summary.rejected);
+        out.field("validation", summary.validation).field("test", summary.test);
+        out.field("rejected", summary.rejected);
         out.field("duplicates", summary.duplicates).field("images", summary.images);
         out.field("shrunk", summary.shrunk).field("tokens", tokens).field("outputs", list(outputs));
     }))

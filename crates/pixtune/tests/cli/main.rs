@@ -14,6 +14,7 @@ mod fetch;
 mod fix;
 mod generate;
 mod harness;
+mod inputs;
 mod language;
 mod limits;
 mod prepare;

@@ -102,7 +102,7 @@ fn reads_samples_of_other_tools_as_conversations() {
     let no_place = llava.replace("<image>", "");
     let two_places = llava.replace("<image>", "<image><image>");
     let run = prepare(&[llava, &no_place, &two_places].join("\n"), &["--dedup", "off"]).ends(1);
-    run.prints("rows.jsonl: LLaVA, ShareGPT or Alpaca samples")
+    run.prints("rows.jsonl: samples in the format of another tool")
         .prints("the messages have 2 placeholders for 1 image in `image`");
     assert_eq!(case.rejected(), ["image-placeholders"]);
     assert_eq!([shape(0), shape(1)], ["user: IMAGE + What? | assistant: Dots."; 2]);
@@ -267,9 +267,10 @@ fn reads_image_folders_globs_and_standard_input() {
     }
     case.write("directory/train/metadata.csv", "file_name,text\nx.png,a gradient\n");
     case.write("directory/test/metadata.jsonl", "{\"file_name\":\"y.png\",\"text\":\"noise\"}\n");
-    case.run(&["prepare", "directory", "--out", "out", "--validation", "0"]).ends(0);
+    let random = ["--validation", "0", "--split", "random"];
+    case.run(&[&["prepare", "directory", "--out", "out"], &random[..]].concat()).ends(0);
     assert_eq!(kept(&case).len(), 2);
-    case.run(&["prepare", "directory/*/metadata.*", "--out", "globbed", "--validation", "0"]).ends(0);
+    case.run(&[&["prepare", "directory/*/metadata.*", "--out", "globbed"], &random[..]].concat()).ends(0);
     assert_eq!(case.read("globbed/train.jsonl"), case.read("out/train.jsonl"));
     let mut command = case.command(&["prepare", "-", "--out", "piped", "--validation", "0"]);
     let mut child =

@@ -5,6 +5,7 @@ mod assign;
 mod tests;
 
 use super::{ImageRecord, Record};
+use crate::split::GivenSplit;
 pub use assign::Unmet;
 pub(super) use assign::assign;
 
@@ -114,27 +115,36 @@ pub struct Split {
     pub validation: Validation,
     /// Another seed selects other rows.
     pub seed: u64,
+    /// Whether rows stay in the split that the dataset puts them in.
+    pub keeps_given: bool,
 }
 
 impl Default for Split {
     fn default() -> Split {
-        Split { kind: SplitKind::Random, validation: Validation::Fraction(0.1), seed: 0 }
+        Split { kind: SplitKind::Random, validation: Validation::Fraction(0.1), seed: 0, keeps_given: true }
     }
 }
 
-/// A side of the split.
+/// A subset of the dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subset {
     /// Trained on.
     Train,
-    /// Held out.
+    /// Validated with.
     Validation,
+    /// The dataset's test split.
+    Test,
 }
 
 impl Split {
     /// The split of a row if no other row changes it: right for nearly all rows of a split by share, so that lines can be
     /// written to their file before all rows are known.
     pub fn likely_subset(&self, row: &Record, images: &[ImageRecord]) -> Subset {
+        match row.given.filter(|_| self.keeps_given) {
+            Some(GivenSplit::Validation) => return Subset::Validation,
+            Some(GivenSplit::Test) => return Subset::Test,
+            Some(GivenSplit::Train) | None => {}
+        }
         match self.validation {
             Validation::Fraction(share)
                 if !self.kind.has_strata() && self.key(row, images) < threshold(share) =>

@@ -15,7 +15,7 @@ fn set(rows: impl IntoIterator<Item = (u64, u64, Vec<u128>)>) -> Records {
 }
 
 fn decided(records: &Records, kind: SplitKind, validation: &str) -> Decision {
-    let split = Split { kind, validation: validation.parse().unwrap(), seed: 0 };
+    let split = Split { kind, validation: validation.parse().unwrap(), seed: 0, keeps_given: true };
     decide(records, &Policy { dedup: Dedup::Off, split, ..Policy::default() }, &mut |_, _| true)
 }
 
