@@ -6,6 +6,9 @@ use std::collections::{HashMap, HashSet};
 use crate::content::list_in;
 use crate::json::{Value, parse_python};
 
+/// Samples that one row becomes at most: datasets have ten answers to a question.
+pub const MOST_SAMPLES: u8 = u8::MAX;
+
 /// Which of several reference answers becomes the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Answers {
@@ -28,16 +31,16 @@ impl Answers {
         }
     }
 
-    /// How many samples a row with these answers becomes.
-    pub fn samples(self, answers: &[Cow<'_, str>]) -> u32 {
+    /// How many samples a row with these answers becomes; `None` if they are more than [`MOST_SAMPLES`].
+    pub fn samples(self, answers: &[Cow<'_, str>]) -> Option<u8> {
         match self {
-            Answers::Each => distinct(answers).len().max(1) as u32,
-            Answers::First | Answers::MostCommon => 1,
+            Answers::Each => u8::try_from(distinct(answers).len().max(1)).ok(),
+            Answers::First | Answers::MostCommon => Some(1),
         }
     }
 
     /// The answer that the `nth` sample of a row is trained on; `None` if there are none.
-    pub(super) fn choose<'v>(self, answers: &[Cow<'v, str>], nth: u32) -> Option<Cow<'v, str>> {
+    pub(super) fn choose<'v>(self, answers: &[Cow<'v, str>], nth: u8) -> Option<Cow<'v, str>> {
         match self {
             Answers::First => answers.first().cloned(),
             Answers::MostCommon => {
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
     use crate::json::parse;
 
-    fn chosen(policy: Answers, column: &str, json: &str, nth: u32) -> Option<String> {
+    fn chosen(policy: Answers, column: &str, json: &str, nth: u8) -> Option<String> {
         let parsed = parse(json).unwrap();
         let answers = reference_answers(column, &parsed.value)?;
         policy.choose(&answers, nth).map(Cow::into_owned)

@@ -1,6 +1,6 @@
 //! Conversion of flat rows to conversations.
 
-use super::answers::{Answers, reference_answers};
+use super::answers::{Answers, MOST_SAMPLES, reference_answers};
 use super::{Columns, PLACEHOLDER};
 use crate::content::{is_empty, nested_in};
 use crate::conversation::image_source;
@@ -29,7 +29,7 @@ pub struct RowOptions {
     /// Which of several reference answers is the response.
     pub answers: Answers,
     /// Which of the samples that the row becomes is read.
-    pub nth: u32,
+    pub nth: u8,
 }
 
 /// Converts a flat row, an object, to a conversation of one prompt and one response.
@@ -73,6 +73,12 @@ fn response_of(
     let column = &columns.completion;
     let value = row.get(column);
     match value.and_then(|value| reference_answers(column, value)) {
+        Some(answers) if options.answers.samples(&answers).is_none() => {
+            let count = counted(answers.len() as u64, "answer");
+            let message = format!("`{column}` has {count}; a row becomes at most {MOST_SAMPLES} samples");
+            findings.push(Finding::new(&WRONG_TYPE, pointer_push("", column), message));
+            None
+        }
         Some(answers) => Some(options.answers.choose(&answers, options.nth).unwrap_or_default().into_owned()),
         None => text_of(column, value, findings),
     }

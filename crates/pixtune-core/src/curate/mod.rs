@@ -35,7 +35,7 @@ pub struct Record {
     /// The number of its images, whose facts are stored separately.
     pub images: u32,
     /// Which of the samples that its row becomes it is.
-    pub nth: u32,
+    pub nth: u8,
     /// The line of the input, from 1.
     pub line: u64,
     /// Where the row starts in the input.

@@ -148,7 +148,9 @@ fn encode(entry: &Entry) -> Vec<u8> {
         entry.record;
     let Record { tokens, image_tokens, trained_tokens, shrunk, .. } = entry.record;
     let mut out = Vec::with_capacity(288 + 64 * entry.images.len());
-    for number in [input, nth, tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32] {
+    for number in
+        [input, u32::from(nth), tokens, image_tokens, trained_tokens, shrunk, entry.images.len() as u32]
+    {
         out.extend_from_slice(&number.to_le_bytes());
     }
     for number in [line, offset, length, bytes, group, stratum, id, entry.row_hash, entry.checksum] {
@@ -253,7 +255,7 @@ fn decode(payload: &[u8]) -> Option<Entry> {
     let record = Record {
         input,
         images,
-        nth,
+        nth: u8::try_from(nth).ok()?,
         given,
         line,
         offset,

@@ -242,7 +242,7 @@ fn scan_all(
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
     let next = || rows.next();
-    let scan = |(at, row, nth): (RowRef, Row, u32)| {
+    let scan = |(at, row, nth): (RowRef, Row, u8)| {
         let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row);
         (scanned, plan.bytes_before(at.file) + at.offset + at.length)
     };
@@ -302,7 +302,7 @@ struct InputRows<'a> {
     input: u32,
     reader: Option<Box<dyn RowReader>>,
     /// A row that becomes further samples, and which of them is next.
-    repeated: Option<(RowRef, Row, std::ops::Range<u32>)>,
+    repeated: Option<(RowRef, Row, std::ops::Range<u8>)>,
     fingerprints: Vec<Fingerprint>,
 }
 
@@ -323,7 +323,7 @@ impl<'a> InputRows<'a> {
     }
 
     /// The next row, as often as it becomes samples, and the number of the sample.
-    fn next(&mut self) -> Result<Option<(RowRef, Row, u32)>, PrepareError> {
+    fn next(&mut self) -> Result<Option<(RowRef, Row, u8)>, PrepareError> {
         if let Some((at, row, rest)) = &mut self.repeated
             && let Some(nth) = rest.next()
         {

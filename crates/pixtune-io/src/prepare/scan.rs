@@ -78,7 +78,7 @@ impl Scanner {
     }
 
     /// Scans a row, of which `nth` sample is made, where it becomes several. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
-    pub fn scan(&self, origin: Origin<'_>, at: RowRef, nth: u32, row: &Row) -> ScannedRow {
+    pub fn scan(&self, origin: Origin<'_>, at: RowRef, nth: u8, row: &Row) -> ScannedRow {
         let RowRef { file, number, offset, length } = at;
         let record = Record { input: file, line: number, offset, length, nth, ..Record::default() };
         let scanned = catch_unwind(AssertUnwindSafe(|| self.accept(origin, row, record)));
@@ -92,7 +92,7 @@ impl Scanner {
         ScannedRow { row_hash: row.hash(at), ..scanned }
     }
 
-    fn row_options(&self, nth: u32) -> RowOptions {
+    fn row_options(&self, nth: u8) -> RowOptions {
         let ScanOptions { image_position: position, answers, .. } = self.options;
         RowOptions { position, answers, nth }
     }

@@ -201,12 +201,12 @@ impl Schema {
     }
 
     /// How many samples a row becomes.
-    pub fn samples(&self, row: &Row, answers: Answers) -> u32 {
+    pub fn samples(&self, row: &Row, answers: Answers) -> u8 {
         let (Answers::Each, Some(columns)) = (answers, &self.columns) else { return 1 };
         let Ok(parsed) = self.value_of(row) else { return 1 };
         let value = parsed.value.get(&columns.completion);
         let found = value.and_then(|value| reference_answers(&columns.completion, value));
-        found.map_or(1, |found| answers.samples(&found))
+        found.and_then(|found| answers.samples(&found)).unwrap_or(1)
     }
 
     /// Turns a row into a sample. A row that cannot be read at all is an error finding.
