@@ -2,9 +2,10 @@
 //! 1, and every image of a valid row has a position.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use pixtune_core::columns::{Cell, ColumnChoice, Columns, ImagePosition, Role, read_row};
+use pixtune_core::columns::{ColumnChoice, Columns, ImagePosition, Role, RowOptions, read_row};
 use pixtune_core::curate::{Validation, parse_size};
 use pixtune_core::diagnostic::Severity;
+use pixtune_core::json::Value;
 use pixtune_fuzz::placed;
 
 fuzz_target!(|input: (&str, &str, &str, &str)| {
@@ -19,7 +20,9 @@ fuzz_target!(|input: (&str, &str, &str, &str)| {
     }
     let Ok(choice) = ColumnChoice::parse(typed) else { return };
     let names: Vec<String> = header.split(',').map(str::to_owned).collect();
-    let Ok(columns) = Columns::resolve(&names, &choice) else { return };
+    let cells = row.split(',').map(|cell| Value::String(cell.into()));
+    let row = Value::Object(names.iter().map(|name| name.as_str().into()).zip(cells).collect());
+    let Ok(columns) = Columns::resolve(&names, &choice, std::slice::from_ref(&row)) else { return };
     for role in Role::NAMED {
         assert!(choice.named(role).all(|column| names.iter().any(|name| name == column)));
     }
@@ -28,13 +31,9 @@ fuzz_target!(|input: (&str, &str, &str, &str)| {
     for column in &columns.unused {
         assert!(names.contains(column) && !columns.image.contains(column) && *column != columns.completion);
     }
-    let cells: Vec<&str> = row.split(',').collect();
-    let cell = |column: &str| {
-        let index = names.iter().position(|name| name == column)?;
-        cells.get(index).map(|cell| Cell::Text(cell))
-    };
     for position in [ImagePosition::First, ImagePosition::Last] {
-        let (sample, findings) = read_row(&columns, position, cell);
+        let options = RowOptions { position, ..RowOptions::default() };
+        let (sample, findings) = read_row(&columns, options, &row);
         if findings.iter().all(|finding| finding.rule.severity != Severity::Error) {
             assert_eq!(placed(&sample), (0..sample.images.len()).collect::<Vec<_>>());
         }
