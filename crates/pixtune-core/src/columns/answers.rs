@@ -31,7 +31,7 @@ impl Answers {
         }
     }
 
-    /// How many samples a row with these answers becomes; `None` if they are more than [`MOST_SAMPLES`].
+    /// How many samples a row with these answers becomes; `None` if they are more than 255.
     pub fn samples(self, answers: &[Cow<'_, str>]) -> Option<u8> {
         match self {
             Answers::Each => u8::try_from(distinct(answers).len().max(1)).ok(),
