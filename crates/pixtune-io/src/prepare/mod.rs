@@ -240,9 +240,8 @@ fn scan_all(
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
     let next = || rows.next();
-    let scan = |(at, row): (RowRef, Row)| {
-        let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, &row);
-        (scanned, plan.bytes_before(at.file) + at.offset + at.length)
+    let scan = |(at, row, input_read): (RowRef, Row, u64)| {
+        (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, &row), input_read)
     };
     let sink = |(row, input_read): (ScannedRow, u64)| {
         let mut entry = entry_of(plan, &row);
@@ -307,8 +306,8 @@ impl<'a> InputRows<'a> {
         let mut rows = InputRows { plan, input: 0, reader: None, fingerprints: vec![] };
         for hash in done {
             let row = rows.next()?;
-            if row.as_ref().is_none_or(|(at, row)| row.hash(*at) != *hash) {
-                let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, _)| {
+            if row.as_ref().is_none_or(|(at, row, _)| row.hash(*at) != *hash) {
+                let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, ..)| {
                     format!("{}:{} has changed", plan.inputs[at.file as usize].input.name, at.number)
                 });
                 return Err(PrepareError::OtherPlan { path: work.path().to_owned(), difference: place });
@@ -317,14 +316,15 @@ impl<'a> InputRows<'a> {
         Ok(rows)
     }
 
-    fn next(&mut self) -> Result<Option<(RowRef, Row)>, PrepareError> {
+    /// The next row, and how many bytes of all inputs are read with it.
+    fn next(&mut self) -> Result<Option<(RowRef, Row, u64)>, PrepareError> {
         while let Some(PlannedInput { input, .. }) = self.plan.inputs.get(self.input as usize) {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),
             };
-            if let Some(row) = reader.next_row()? {
-                return Ok(Some(row));
+            if let Some((at, row)) = reader.next_row()? {
+                return Ok(Some((at, row, self.plan.bytes_before(self.input) + reader.position())));
             }
             self.fingerprints.push(reader.fingerprint());
             self.reader = None;

@@ -7,41 +7,8 @@ use std::path::{Path, PathBuf};
 
 use pixtune_files::{Existing, WholeFile};
 
-use super::format::{extension, refuse_other_encodings};
-use super::{FileReader, Format, ReadError, Row, RowReader, RowRef};
-
-/// One file of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name in messages: the path as the user gave it, `-` for standard input.
-    pub name: String,
-    /// Where its bytes are.
-    pub path: PathBuf,
-    /// What relative images are relative to.
-    pub directory: PathBuf,
-    /// How it holds them.
-    pub format: Format,
-}
-
-impl Input {
-    fn of(path: PathBuf) -> Result<Input, ReadError> {
-        let format = Format::of(&path)?;
-        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        refuse_other_encodings(&path)?;
-        Ok(Input { name: path.display().to_string(), path, directory, format })
-    }
-
-    /// Starts reading its rows, after the header of a table; `index` is its place among the inputs of a run. At most
-    /// `max_row` bytes of a row are kept.
-    pub fn open(&self, index: u32, max_row: usize) -> Result<Box<dyn RowReader>, ReadError> {
-        Ok(Box::new(FileReader::open(&self.path, self.format, index, max_row)?.skip_header()?))
-    }
-
-    /// Reads one of its rows again.
-    pub fn reread(&self, at: RowRef, max_row: usize) -> Result<Row, ReadError> {
-        FileReader::open(&self.path, self.format, at.file, max_row)?.reread(at)
-    }
-}
+use super::format::extension;
+use super::{Input, ReadError, braces, saved_dataset};
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -49,18 +16,13 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
     let mut inputs = Vec::new();
     for name in given {
         if name == "-" {
-            let path = stdin_copy.to_owned();
-            let format = Format::sniff(&path)?;
-            inputs.push(Input { name: name.clone(), path, directory: PathBuf::from("."), format });
+            inputs.push(Input::of_stdin(stdin_copy)?);
             continue;
         }
         for path in expand(name)? {
-            if path.is_dir() {
-                for metadata in image_folder(&path)? {
-                    inputs.push(Input::of(metadata)?);
-                }
-            } else {
-                inputs.push(Input::of(path)?);
+            let files = if path.is_dir() { files_in(&path)? } else { vec![path] };
+            for file in files {
+                inputs.push(Input::of(file)?);
             }
         }
     }
@@ -120,8 +82,23 @@ pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
     copied().map_err(|source| ReadError::Io { path: copy.to_owned(), source })
 }
 
-/// A path that exists is itself; otherwise a pattern must match something.
+/// A path that exists is itself; otherwise a range of shards stands for each of them, and a pattern must match something.
 fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
+    let path = PathBuf::from(name);
+    if !path.exists() {
+        let names = braces::expand(name);
+        if names.len() > 1 {
+            return names
+                .iter()
+                .map(|name| matches_of(name))
+                .collect::<Result<Vec<_>, _>>()
+                .map(|all| all.concat());
+        }
+    }
+    matches_of(name)
+}
+
+fn matches_of(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     let path = PathBuf::from(name);
     let Err(source) = path.metadata() else { return Ok(vec![path]) };
     if !name.contains(['*', '?', '[']) {
@@ -141,10 +118,30 @@ fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     Ok(paths)
 }
 
-/// The metadata files of a Hugging Face image folder, at any depth; a directory is entered once, so links that
-/// lead in circles end.
-fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let mut found = Vec::new();
+/// The files of rows in a directory: those of a saved dataset, the metadata of a Hugging Face image folder, or else all
+/// Parquet files, as in the repository of a dataset.
+fn files_in(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    if let Some(files) = saved_dataset::files(root)? {
+        return Ok(files);
+    }
+    let (mut metadata, mut parquet) = (Vec::new(), Vec::new());
+    each_file(root, |path| {
+        if ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name)) {
+            metadata.push(path);
+        } else if extension(&path) == "parquet" {
+            parquet.push(path);
+        }
+    })?;
+    let mut found = if metadata.is_empty() { parquet } else { metadata };
+    if found.is_empty() {
+        return Err(ReadError::NoMetadata { path: root.to_owned() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of a directory, at any depth; a directory is entered once, so links that lead in circles end.
+fn each_file(root: &Path, mut found: impl FnMut(PathBuf)) -> Result<(), ReadError> {
     let mut entered = BTreeSet::new();
     let mut open = vec![root.to_owned()];
     while let Some(directory) = open.pop() {
@@ -156,16 +153,12 @@ fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
             let path = entry.map_err(broken)?.path();
             if path.is_dir() {
                 open.push(path);
-            } else if ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name)) {
-                found.push(path);
+            } else {
+                found(path);
             }
         }
     }
-    if found.is_empty() {
-        return Err(ReadError::NoMetadata { path: root.to_owned() });
-    }
-    found.sort();
-    Ok(found)
+    Ok(())
 }
 
 fn refuse_repeats(inputs: &[Input]) -> Result<(), ReadError> {

@@ -15,8 +15,9 @@ use pixtune_core::sample::{Image, Sample};
 use pixtune_core::target;
 use pixtune_core::text::counted;
 
+use super::row_image::{resolve, shown};
 use super::table::cells;
-use super::{Cut, FileReader, Format, Input, ReadError, Row, RowReader as _};
+use super::{Cut, Format, Input, ReadError, Row};
 
 /// How the rows of an input become samples.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Schema {
     pub format: Format,
     /// The names of its columns: a table's header, or the keys of the first flat row.
     pub header: Vec<String>,
+    /// The input declares its columns apart from its rows, so a column that a row lacks is null.
+    pub has_nulls: bool,
     /// Which column is what; `None` when the first row is a conversation.
     pub columns: Option<Columns>,
     /// Keys beside `messages` that are used.
@@ -99,27 +102,31 @@ fn hash_text(text: &str) -> u64 {
 impl Schema {
     /// Reads as much of an input as it takes to know its columns.
     pub fn detect(input: &Input, choice: &ColumnChoice, max_row: usize) -> Result<Schema, ReadError> {
-        let mut reader = FileReader::open(&input.path, input.format, 0, max_row)?;
+        let mut reader = input.open_with_header(0, max_row)?;
         let empty = || ReadError::Empty { name: input.name.clone() };
         let (_, first) = reader.next_row()?.ok_or_else(empty)?;
         let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
         let text = String::from_utf8(first.bytes).map_err(|_| no("UTF-8 text"))?;
-        let (header, of_records) = match input.format {
+        let declared = reader.columns();
+        let has_nulls = declared.is_some();
+        let format = input.format.of_rows();
+        let (header, of_records) = match format {
             Format::Table { separator } => {
                 reader.next_row()?.ok_or_else(empty)?;
                 let names = cells(&text, separator);
                 (Some(names.iter().map(|name| name.trim().to_owned()).collect()), false)
             }
-            Format::JsonLines | Format::JsonArray => {
-                let parsed = json::parse(&text).map_err(|_| no("JSON"))?;
-                keys_of(&parsed.value, choice).ok_or_else(|| no("a JSON object"))?
+            _ => {
+                let first = json::parse(&text).map_err(|_| no("JSON"))?.value;
+                keys_of(&with_columns(first, declared), choice).ok_or_else(|| no("a JSON object"))?
             }
         };
         let columns = header.as_ref().map(|header: &Vec<String>| Columns::resolve(header, choice));
         let columns =
             columns.transpose().map_err(|source| ReadError::Columns { file: input.name.clone(), source })?;
         Ok(Schema {
-            format: input.format,
+            format,
+            has_nulls,
             header: header.unwrap_or_default(),
             columns,
             aside: Aside::new(choice),
@@ -129,6 +136,12 @@ impl Schema {
 
     /// Turns a row into a sample. A row that cannot be read at all is an error finding.
     pub fn read(&self, row: &Row, position: ImagePosition) -> Result<Reading, Finding> {
+        let mut reading = self.read_text(row, position)?;
+        resolve(&mut reading.sample, &row.images)?;
+        Ok(reading)
+    }
+
+    fn read_text(&self, row: &Row, position: ImagePosition) -> Result<Reading, Finding> {
         let text = row_text(row)?;
         match self.format {
             Format::Table { separator } => {
@@ -142,7 +155,7 @@ impl Schema {
                 };
                 Ok(self.read_flat(position, &cell))
             }
-            Format::JsonLines | Format::JsonArray => {
+            _ => {
                 let parsed = json::parse(text).map_err(|error| {
                     let column = error.offset + 1;
                     Finding::new(
@@ -194,13 +207,19 @@ impl Schema {
             let message = "the row has no `messages`, unlike the first row of the file";
             return Err(Finding::new(&rules::MISSING_FIELD, "", message));
         }
-        let mut reading = self.read_flat(position, &|name: &str| row.get(name).map(Cell::Json));
+        let null = self.has_nulls.then_some(&Value::Null);
+        let cell = |name: &str| row.get(name).or(null.filter(|_| self.declares(name))).map(Cell::Json);
+        let mut reading = self.read_flat(position, &cell);
         let keys = row.as_object().into_iter().flatten().map(|(key, _)| key);
-        for key in keys.filter(|key| !self.header.iter().any(|known| known == *key)) {
+        for key in keys.filter(|key| !self.declares(key)) {
             let message = format!("`{key}` is not in the first row of the file, so it is not used");
             reading.findings.push(Finding::new(&rules::UNKNOWN_KEY, pointer_push("", key), message));
         }
         Ok(reading)
+    }
+
+    fn declares(&self, key: &str) -> bool {
+        self.header.iter().any(|known| known == key)
     }
 
     fn read_flat<'a>(&self, position: ImagePosition, cell: &dyn Fn(&str) -> Option<Cell<'a>>) -> Reading {
@@ -238,10 +257,6 @@ impl Schema {
             return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
         };
         match self.format {
-            Format::JsonLines | Format::JsonArray => match json::parse(text) {
-                Ok(parsed) => shorten_values(parsed.value).to_string(),
-                Err(_) => json::quoted(&shorten(text)),
-            },
             Format::Table { separator } => {
                 let cells = cells(text, separator)
                     .into_iter()
@@ -253,8 +268,23 @@ impl Schema {
                     Value::Array(cells.collect()).to_string()
                 }
             }
+            _ => match json::parse(text) {
+                Ok(parsed) => shorten_values(parsed.value).to_string(),
+                Err(_) => json::quoted(&shorten(text)),
+            },
         }
     }
+}
+
+/// The first row with all columns that its file declares: those that it lacks are null in it.
+fn with_columns<'a>(mut first: Value<'a>, columns: Option<Vec<String>>) -> Value<'a> {
+    let (Some(columns), Value::Object(members)) = (columns, &mut first) else { return first };
+    let mut value = |column: &String| {
+        let at = members.iter().position(|(key, _)| key == column);
+        at.map_or(Value::Null, |at| std::mem::replace(&mut members[at].1, Value::Null))
+    };
+    let all = columns.iter().map(|column| (Cow::Owned(column.clone()), value(column)));
+    Value::Object(all.collect())
 }
 
 /// The keys of a flat first row, or none of a conversation; and whether the row has the format of another tool. `None` where it
@@ -273,9 +303,9 @@ fn keys_of(first: &Value<'_>, choice: &ColumnChoice) -> Option<(Option<Vec<Strin
 }
 
 fn row_text(row: &Row) -> Result<&str, Finding> {
-    match row.cut {
+    match &row.cut {
         Some(Cut::TooLarge { bytes }) => {
-            let message = format!("the row has {}, more than the limit", counted(bytes, "byte"));
+            let message = format!("the row has {}, more than the limit", counted(*bytes, "byte"));
             let hint = "if no quote is left open, raise --max-row-bytes";
             return Err(Finding::new(&rules::ROW_TOO_LARGE, "", message).hint(hint));
         }
@@ -284,6 +314,7 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
             return Err(Finding::new(&rules::UNCLOSED_QUOTE, "", message)
                 .hint("close the quote; quotes inside a cell are doubled"));
         }
+        Some(Cut::Unreadable { why }) => return Err(Finding::new(&rules::ROW_UNREADABLE, "", why.as_str())),
         None => {}
     }
     std::str::from_utf8(&row.bytes).map_err(|error| {
@@ -297,6 +328,9 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
 const SHOWN_CHARACTERS: usize = 20_000;
 
 fn shorten(text: &str) -> Cow<'_, str> {
+    if let Some(bytes) = shown(text) {
+        return Cow::Owned(bytes);
+    }
     if let Some((header, payload)) =
         text.split_once(";base64,").filter(|(header, _)| header.starts_with("data:"))
     {
