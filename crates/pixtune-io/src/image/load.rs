@@ -18,11 +18,13 @@ use super::sniff::{Format, sniff};
 use crate::base64::{self, Payloads};
 use crate::buffers::Buffers;
 use crate::fetch::Fetcher;
+use crate::read::Member;
 
 /// How the sources of images are resolved.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolver<'r> {
     directory: &'r Path,
+    member: Option<&'r Member>,
     fetcher: Option<&'r Fetcher>,
     buffers: Option<&'r Buffers>,
     payloads: Payloads<'r>,
@@ -31,7 +33,12 @@ pub struct Resolver<'r> {
 impl<'r> Resolver<'r> {
     /// Relative paths start in `directory`, and URLs are not fetched.
     pub fn new(directory: &'r Path) -> Resolver<'r> {
-        Resolver { directory, fetcher: None, buffers: None, payloads: Payloads::default() }
+        Resolver { directory, member: None, fetcher: None, buffers: None, payloads: Payloads::default() }
+    }
+
+    /// Looks for relative paths in an archive, if the row is in one.
+    pub(crate) fn within(self, member: Option<&'r Member>) -> Resolver<'r> {
+        Resolver { member, ..self }
     }
 
     /// Fetches URLs, if there is a fetcher.
@@ -93,7 +100,10 @@ pub fn load<B: AsRef<str>>(
     limits: &Limits,
 ) -> Result<Loaded, ImageError> {
     let bytes = match source {
-        ImageSource::File(written) => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+        ImageSource::File(written) => match resolver.member {
+            Some(member) => member.image(written, limits)?,
+            None => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+        },
         ImageSource::Bytes(bytes) => bytes.to_vec(),
         ImageSource::Inline { base64, .. } => {
             base64::decode_into(base64.as_ref(), resolver.buffer()).ok_or(ImageError::BadBase64)?

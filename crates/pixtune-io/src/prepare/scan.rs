@@ -15,7 +15,7 @@ use crate::buffers::Buffers;
 use crate::image::measure::by_colors;
 use crate::image::prepare::Policy;
 use crate::image::{Limits, Loaded, Resolver, load};
-use crate::read::{Labels, Row, RowRef, Schema};
+use crate::read::{Labels, Member, Row, RowRef, Schema};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 use crate::write::{Template, WrittenImage, writer};
@@ -40,6 +40,8 @@ pub struct Origin<'o> {
     pub name: &'o str,
     /// What relative paths of images are relative to.
     pub directory: &'o Path,
+    /// The table in an archive that the row is in, if images are looked for there.
+    pub member: Option<&'o Member>,
     /// How the row becomes a sample.
     pub schema: &'o Schema,
 }
@@ -116,7 +118,7 @@ impl Scanner {
         let (sample, mut findings) = (reading.sample, reading.findings);
         self.stop_at_errors(&mut findings)?;
         let mut images = Vec::with_capacity(sample.images.len());
-        let resolver = Resolver::new(origin.directory).reusing(&self.buffers);
+        let resolver = Resolver::new(origin.directory).within(origin.member).reusing(&self.buffers);
         for image in &sample.images {
             images.extend(scan_image(image, &resolver, &self.policy, &mut findings));
         }
@@ -170,7 +172,7 @@ impl Scanner {
     pub(super) fn reload(&self, origin: Origin<'_>, row: &Row, nth: usize) -> Option<Loaded> {
         let sample = origin.schema.read(row, self.options.image_position).ok()?.sample;
         let source = &sample.images.get(nth)?.source;
-        load(source, &Resolver::new(origin.directory), &self.policy.limits).ok()
+        load(source, &Resolver::new(origin.directory).within(origin.member), &self.policy.limits).ok()
     }
 }
 
