@@ -6,7 +6,6 @@
 use std::fmt;
 
 use crate::diagnostic::{Finding, pointer_push};
-use crate::foreign::is_conversation;
 use crate::json::{Value, parse, parse_python};
 use crate::rules::{UNDESIRABLE, UNUSED_CONTENT};
 
@@ -161,6 +160,15 @@ fn of_list(values: &[Value<'_>], list: &Value<'_>, depth: usize) -> Option<Held>
 
 /// Elements of a list that are looked at: lists are of one kind.
 const MOST_ELEMENTS: usize = 16;
+
+/// Whether a value is a list of messages, each with a speaker and a content.
+pub(crate) fn is_conversation(value: &Value<'_>) -> bool {
+    let is_message = |message: &Value<'_>| {
+        (message.text("from").is_some() && message.get("value").is_some())
+            || (message.text("role").is_some() && message.get("content").is_some())
+    };
+    value.as_array().is_some_and(|messages| !messages.is_empty() && messages.iter().all(is_message))
+}
 
 /// Earlier rounds as pairs of texts.
 fn is_history(values: &[Value<'_>]) -> bool {

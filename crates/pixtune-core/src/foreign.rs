@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::content::{is_base64_image, is_empty, is_image_name, list_in, looks_like_image, normal_name};
+use crate::content::{
+    is_base64_image, is_conversation, is_empty, is_image_name, list_in, looks_like_image, normal_name,
+};
 use crate::json::Value;
 
 /// Whether a row is a sample of another tool: a conversation under another key or in another shape, or images listed beside
@@ -106,15 +108,6 @@ pub(crate) fn is_taken(row: &Value<'_>, key: &str) -> bool {
 /// Where sets for preference training keep the response that is not wanted: TRL, ms-swift, OpenAI.
 pub(crate) const REFUSED: [&str; 5] =
     ["rejected", "rejected_response", "rejected_messages", "rejected_images", "non_preferred_output"];
-
-/// Whether a value is a list of messages, each with a speaker and a content.
-pub(crate) fn is_conversation(value: &Value<'_>) -> bool {
-    let is_message = |message: &Value<'_>| {
-        (message.text("from").is_some() && message.get("value").is_some())
-            || (message.text("role").is_some() && message.get("content").is_some())
-    };
-    value.as_array().is_some_and(|messages| !messages.is_empty() && messages.iter().all(is_message))
-}
 
 /// Whether a content part marks the position of an image without naming it.
 pub(crate) fn is_image_placeholder(part: &Value<'_>) -> bool {

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{Repairer, tree};
-use crate::content::is_empty;
-use crate::foreign::{REFUSED, Rounds, image_reference, is_conversation, rounds_of};
+use crate::content::{is_conversation, is_empty};
+use crate::foreign::{REFUSED, Rounds, image_reference, rounds_of};
 use crate::json::Value;
 use crate::rules::{MISSING_FIELD, UNKNOWN_KEY};
 
