@@ -227,13 +227,16 @@ pub fn list_in(text: &str) -> Option<Value<'static>> {
     nested_in(text).filter(|value| value.as_array().is_some())
 }
 
-/// Whether a text refers to an image by its form: a data URI, a path or URL with the extension of an image, or base64 that
-/// begins like an image file.
+/// Whether a text refers to an image by its form: a data URI, a path or URL with the extension of an image, base64 that
+/// begins like an image file, or bytes of the row.
 pub fn is_image_reference(text: &str) -> bool {
     let text = text.trim();
     let is_data = text.get(..11).is_some_and(|start| start.eq_ignore_ascii_case("data:image/"));
-    is_data || has_extension(text, &IMAGE_EXTENSIONS) || is_base64_image(text)
+    is_data || text.starts_with(ROW_BYTES) || has_extension(text, &IMAGE_EXTENSIONS) || is_base64_image(text)
 }
+
+/// How a reference to bytes that a row carries beside its text begins. Neither a path nor a URL starts like this.
+pub const ROW_BYTES: &str = "\0bytes:";
 
 /// Whether a text is the base64 of an image file: JPEG, PNG, WebP, GIF, TIFF or BMP, by the first bytes.
 pub fn is_base64_image(text: &str) -> bool {

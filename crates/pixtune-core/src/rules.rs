@@ -243,6 +243,8 @@ rules! {
             "The row has a different number of cells than the header, so cells would end up in the wrong columns."
         UNCLOSED_QUOTE Error No "unclosed-quote"
             "A quoted cell runs to the end of the file and swallows every row after the quote."
+        ROW_UNREADABLE Error No "row-unreadable"
+            "A part of the row cannot be read from its file: a member of an archive is damaged, too large or ambiguous."
         NO_IMAGE Warning No "no-image"
             "The row names no image, so the sample is text only."
         IMAGE_PLACEHOLDERS Error No "image-placeholders"

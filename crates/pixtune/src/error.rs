@@ -321,17 +321,21 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
     let hint = match error {
         ReadError::Columns { source, .. } => return hint_for_columns(source),
         ReadError::NoMetadata { .. } => {
-            "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column"
+            "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column; other files are given by \
+             name or pattern"
         }
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it with `iconv -f UTF-16 -t UTF-8`",
-        ReadError::Encoding { encoding: "gzip-compressed", .. } => {
-            "unpack it with `gunzip -k`, or run `gunzip -c FILE | pixtune ... -`"
-        }
+        ReadError::Encoding { encoding: "gzip-compressed", .. }
+        | ReadError::Compressed { compression: "gzip-compressed", .. } => "unpack it with `gunzip -k`",
         ReadError::Encoding {
             encoding: "zstd-compressed" | "bzip2-compressed" | "xz-compressed", ..
-        } => "unpack it with `unzstd -k`, `bunzip2 -k` or `unxz -k`",
+        }
+        | ReadError::Compressed { .. } => "unpack it with `unzstd`, `bunzip2 -k` or `unxz -k`",
         ReadError::Array { .. } => "convert it to JSON Lines with `pixtune fix FILE --out FILE.jsonl`",
-        ReadError::Table { .. } => "convert the table to conversations with `pixtune prepare FILE --out DIR`",
+        ReadError::Table { .. } => "convert it to conversations with `pixtune prepare FILE --out DIR`",
+        ReadError::Malformed { .. } => {
+            "the file is damaged or incomplete, or its name is that of another format; copy or write it again"
+        }
         ReadError::NoConversations { .. } => {
             "give a directory that `pixtune prepare` wrote, or JSON Lines files; convert tables with `pixtune prepare`"
         }

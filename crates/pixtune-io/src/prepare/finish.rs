@@ -9,8 +9,9 @@ use pixtune_core::curate::formats::{know_by_colors, of_another_format};
 use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 
 use super::journal::Stream;
+use super::plan::row_ref;
 use super::scan::rejected_line;
-use super::spool::{Rereader, Segment, Segments};
+use super::spool::{LineSource, Segment, Segments};
 use super::summary::{manifest, summarize};
 use super::telling::{rejecting, report};
 use super::work::Work;
@@ -83,11 +84,12 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
         from += images.len() as u32;
     }
     let mut colors = HashMap::new();
+    let mut rereader = plan.rereader();
     for (image, row, nth) in places {
         // What cannot be read again stays known by its planes.
         let scanner = &plan.scanner;
-        let again = plan
-            .reread(&row)
+        let again = rereader
+            .row(row_ref(&row))
             .ok()
             .and_then(|again| scanner.reload(plan.input_of(&row).origin(), &again, nth));
         if let Some(found) = again.and_then(|image| scanner.colors(&image)) {
@@ -124,15 +126,16 @@ fn assemble(
     let directory = work.path().join("moved");
     fs::create_dir_all(&directory)?;
     let mut files = Segments::new(&directory, stream.name(), limit);
-    let mut sources = segments.each_ref().map(|segments| Rereader::new(segments));
+    let mut sources = segments.each_ref().map(|segments| LineSource::new(segments));
     let mut line = Vec::new();
+    let mut rereader = plan.rereader();
     for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
         let source = &mut sources[*likely as usize];
         match verdict {
             Verdict::Duplicate(_) | Verdict::Outlier(_) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
                 let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
-                let row = plan.reread(record).map_err(io::Error::other)?;
+                let row = rereader.row(row_ref(record)).map_err(io::Error::other)?;
                 let origin = plan.input_of(record).origin();
                 files.append(&rejected_line(origin, record.line, &row, finding))?;
             }

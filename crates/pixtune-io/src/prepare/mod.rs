@@ -242,9 +242,8 @@ fn scan_all(
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
     let next = || rows.next();
-    let scan = |(at, row, nth): (RowRef, Row, u8)| {
-        let scanned = plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row);
-        (scanned, plan.bytes_before(at.file) + at.offset + at.length)
+    let scan = |(at, row, nth, input_read): (RowRef, Row, u8, u64)| {
+        (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row), input_read)
     };
     let sink = |(row, input_read): (ScannedRow, u64)| {
         let mut entry = entry_of(plan, &row);
@@ -302,7 +301,7 @@ struct InputRows<'a> {
     input: u32,
     reader: Option<Box<dyn RowReader>>,
     /// A row that becomes further samples, and which of them is next.
-    repeated: Option<(RowRef, Row, std::ops::Range<u8>)>,
+    repeated: Option<(RowRef, Row, std::ops::Range<u8>, u64)>,
     fingerprints: Vec<Fingerprint>,
 }
 
@@ -312,7 +311,7 @@ impl<'a> InputRows<'a> {
         let mut rows = InputRows { plan, input: 0, reader: None, repeated: None, fingerprints: vec![] };
         for hash in done {
             let row = rows.next()?;
-            if row.as_ref().is_none_or(|(at, row, _)| row.hash(*at) != *hash) {
+            if row.as_ref().is_none_or(|(at, row, ..)| row.hash(*at) != *hash) {
                 let place = row.map_or("the inputs have fewer rows".to_owned(), |(at, ..)| {
                     format!("{}:{} has changed", plan.inputs[at.file as usize].input.name, at.number)
                 });
@@ -322,12 +321,13 @@ impl<'a> InputRows<'a> {
         Ok(rows)
     }
 
-    /// The next row, as often as it becomes samples, and the number of the sample.
-    fn next(&mut self) -> Result<Option<(RowRef, Row, u8)>, PrepareError> {
-        if let Some((at, row, rest)) = &mut self.repeated
+    /// The next row, as often as it becomes samples; the number of the sample; and how many bytes of all inputs are read with
+    /// it.
+    fn next(&mut self) -> Result<Option<(RowRef, Row, u8, u64)>, PrepareError> {
+        if let Some((at, row, rest, input_read)) = &mut self.repeated
             && let Some(nth) = rest.next()
         {
-            return Ok(Some((*at, row.clone(), nth)));
+            return Ok(Some((*at, row.clone(), nth, *input_read)));
         }
         self.repeated = None;
         while let Some(PlannedInput { input, schema }) = self.plan.inputs.get(self.input as usize) {
@@ -336,11 +336,12 @@ impl<'a> InputRows<'a> {
                 closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),
             };
             if let Some((at, row)) = reader.next_row()? {
+                let input_read = self.plan.bytes_before(self.input) + reader.position();
                 let samples = schema.samples(&row, self.plan.options.scan.answers);
                 if samples > 1 {
-                    self.repeated = Some((at, row.clone(), 1..samples));
+                    self.repeated = Some((at, row.clone(), 1..samples, input_read));
                 }
-                return Ok(Some((at, row, 0)));
+                return Ok(Some((at, row, 0, input_read)));
             }
             self.fingerprints.push(reader.fingerprint());
             self.reader = None;

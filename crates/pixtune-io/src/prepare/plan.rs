@@ -16,7 +16,7 @@ use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
 use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
-use crate::read::{Input, ReadError, Row, RowRef, Schema, discover, keep_stdin};
+use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 
@@ -103,9 +103,9 @@ impl Plan {
         format!("{}:{}", self.input_of(row).input.name, row.line)
     }
 
-    /// Reads a row again.
-    pub(super) fn reread(&self, row: &Record) -> Result<Row, ReadError> {
-        self.input_of(row).input.reread(row_ref(row), self.options.max_row_bytes)
+    /// Reads rows again.
+    pub(super) fn rereader(&self) -> Rereader<'_> {
+        Rereader::new(self.inputs.iter().map(|planned| &planned.input).collect(), self.options.max_row_bytes)
     }
 
     /// What is decided by once all rows are known.

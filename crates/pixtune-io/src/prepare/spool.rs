@@ -232,16 +232,16 @@ impl Spool {
 }
 
 /// Reads the lines of a stream again, one after the other, passing over those that are not wanted.
-pub struct Rereader<'a> {
+pub struct LineSource<'a> {
     segments: std::slice::Iter<'a, Segment>,
     file: Option<File>,
     left: u64,
 }
 
-impl<'a> Rereader<'a> {
+impl<'a> LineSource<'a> {
     /// Starts at the first line.
-    pub fn new(segments: &'a [Segment]) -> Rereader<'a> {
-        Rereader { segments: segments.iter(), file: None, left: 0 }
+    pub fn new(segments: &'a [Segment]) -> LineSource<'a> {
+        LineSource { segments: segments.iter(), file: None, left: 0 }
     }
 
     /// The next line, which is known to have this length.

@@ -30,7 +30,7 @@ impl Block {
     pub fn rows(&self) -> impl Iterator<Item = (u64, Row)> {
         let too_large = self
             .oversized
-            .map(|bytes| (bytes, Row { bytes: self.lines().to_vec(), cut: Some(Cut::TooLarge { bytes }) }));
+            .map(|bytes| (bytes, Row { cut: Some(Cut::TooLarge { bytes }), ..Row::whole(self.lines()) }));
         let mut rest = if too_large.is_some() { &[] } else { self.lines() };
         // Lines with images are megabytes long: `split_inclusive` would look at each byte by itself.
         let rows = std::iter::from_fn(move || {

@@ -1,48 +1,152 @@
 //! What every reader of rows keeps, whatever its format: a new format adds a [`Subject`] and is held to all of it.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{Cut, Fingerprint, Format, Input, ReadError, Row, RowRef, discover};
+use ::parquet::arrow::ArrowWriter;
+use arrow_array::{RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{DataType, Field, Schema};
+use pixtune_core::json;
+
+use super::{Compression, Cut, Fingerprint, Format, Input, ReadError, Rereader, Row, RowRef, discover};
 
 /// A format under test.
 struct Subject {
     name: &'static str,
     format: Format,
+    compression: Option<Compression>,
     /// Rows of the format, each different from the others.
     rows: [&'static str; 3],
-    /// A file of these rows, with this line end.
-    file: fn(&[&str], &str) -> String,
+    /// A text of these rows, with this line end.
+    text: fn(&[&str], &str) -> String,
+    /// The file of a text.
+    encode: fn(&str) -> Vec<u8>,
     /// A file that ends in the middle of its last row, where the format can tell.
-    truncated: Option<&'static str>,
+    truncated: Option<Vec<u8>>,
 }
 
-fn subjects() -> [Subject; 4] {
+impl Subject {
+    fn file(&self, rows: &[&str], end: &str) -> Vec<u8> {
+        (self.encode)(&(self.text)(rows, end))
+    }
+
+    fn case(&self, content: impl AsRef<[u8]>) -> Case {
+        Case::new(self.format, self.compression, content.as_ref())
+    }
+
+    /// Whether rows are bytes of the file.
+    fn is_plain(&self) -> bool {
+        self.format.is_text() && self.compression.is_none()
+    }
+}
+
+const CSV: Format = Format::Table { separator: b',' };
+
+fn subjects() -> Vec<Subject> {
+    let plain = |text: &str| text.as_bytes().to_vec();
+    let lines = || Subject {
+        name: "JSON Lines",
+        format: Format::JsonLines,
+        compression: None,
+        rows: ["{\"a\":1}", "{\"a\":\"é,]}\"}", "{\"a\":[3,{}]}"],
+        text: |rows, end| format!("{}{end}", rows.join(end)),
+        encode: plain,
+        truncated: None,
+    };
     let table = |name, separator, rows| Subject {
         name,
         format: Format::Table { separator },
         rows,
-        file: |rows, end| format!("image,prompt{end}{}{end}", rows.join(end)),
-        truncated: Some("prompt\n\"cut"),
+        text: |rows, end| format!("image,prompt{end}{}{end}", rows.join(end)),
+        truncated: Some(b"prompt\n\"cut".to_vec()),
+        ..lines()
     };
-    [
-        Subject {
-            name: "JSON Lines",
-            format: Format::JsonLines,
-            rows: ["{\"a\": 1}", "{\"a\": \"é,]}\"}", "{\"a\": [3, {}]}"],
-            file: |rows, end| format!("{}{end}", rows.join(end)),
-            truncated: None,
-        },
+    let csv = || table("CSV", b',', ["1.png,one", "2.png,\"two, \"\"quoted\"\"\"", "3.png,é"]);
+    let half = |bytes: Vec<u8>| Some(bytes[..bytes.len() - 9].to_vec());
+    let columns = |name, format, encode: fn(&str) -> Vec<u8>| Subject {
+        name,
+        format,
+        rows: ["{\"a\":\"1\"}", "{\"a\":\"é,]}\"}", "{\"a\":\"[3, {}]\"}"],
+        encode,
+        truncated: half(encode("{\"a\":\"1\"}\n")),
+        ..lines()
+    };
+    vec![
+        lines(),
         Subject {
             name: "JSON array",
             format: Format::JsonArray,
-            rows: ["{\"a\": 1}", "{\"a\": \"é,]}\"}", "{\"a\": [3, {}]}"],
-            file: |rows, end| format!("[{end}{}{end}]{end}", rows.join(&format!(",{end}"))),
-            truncated: Some("[{\"a\": 1}, {\"a\""),
+            text: |rows, end| format!("[{end}{}{end}]{end}", rows.join(&format!(",{end}"))),
+            truncated: Some(b"[{\"a\": 1}, {\"a\"".to_vec()),
+            ..lines()
         },
-        table("CSV", b',', ["1.png,one", "2.png,\"two, \"\"quoted\"\"\"", "3.png,é"]),
+        csv(),
         table("TSV", b'\t', ["1.png\tone", "2.png\t\"two\t\"\"quoted\"\"\"", "3.png\té"]),
+        Subject {
+            name: "gzip-compressed JSON Lines",
+            compression: Some(Compression::Gzip),
+            encode: gzip,
+            truncated: half(gzip("{}\n{}\n")),
+            ..lines()
+        },
+        Subject {
+            name: "zstd-compressed CSV",
+            compression: Some(Compression::Zstd),
+            encode: zstd,
+            truncated: half(zstd("a\n1\n")),
+            ..csv()
+        },
+        columns("Parquet", Format::Parquet, parquet),
+        columns("Arrow", Format::Arrow, arrow),
     ]
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 1).unwrap()
+}
+
+/// Batches of two rows with one column of texts: of each row the value of `a`, or all of it.
+fn batches(text: &str) -> Vec<RecordBatch> {
+    let value = |row: &str| {
+        let parsed = json::parse(row).ok();
+        parsed.and_then(|parsed| parsed.value.text("a").map(str::to_owned)).unwrap_or(row.to_owned())
+    };
+    let values: Vec<String> = text.lines().filter(|row| !row.is_empty()).map(value).collect();
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
+    let batch = |rows: &[String]| {
+        let column = StringArray::from_iter_values(rows);
+        RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap()
+    };
+    if values.is_empty() { vec![batch(&[])] } else { values.chunks(2).map(batch).collect() }
+}
+
+fn parquet(text: &str) -> Vec<u8> {
+    let batches = batches(text);
+    let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), None).unwrap();
+    for batch in batches {
+        writer.write(&batch).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+fn arrow(text: &str) -> Vec<u8> {
+    let batches = batches(text);
+    let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+    for batch in batches {
+        writer.write(&batch).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
 }
 
 /// A file in a directory of its own.
@@ -54,7 +158,7 @@ struct Case {
 const MAX_ROW: usize = 1 << 20;
 
 impl Case {
-    fn new(format: Format, content: &str) -> Case {
+    fn new(format: Format, compression: Option<Compression>, content: &[u8]) -> Case {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rows");
         fs::write(&path, content).unwrap();
@@ -64,6 +168,7 @@ impl Case {
             directory: PathBuf::new(),
             strips_roots: false,
             format,
+            compression,
             split: None,
         };
         Case { input, _directory: directory }
@@ -85,9 +190,12 @@ fn read(input: &Input, max_row: usize) -> Result<(Vec<(RowRef, Row)>, Fingerprin
     while let Some(row) = reader.next_row()? {
         rows.push(row);
     }
-    for (at, row) in &rows {
+    let inputs = vec![input; 8];
+    let mut rereader = Rereader::new(inputs.clone(), max_row);
+    for (at, row) in rows.iter().chain(rows.iter().rev()) {
         assert_eq!(&reader.reread(*at).unwrap(), row, "the reader rereads its rows");
-        assert_eq!(&input.reread(*at, max_row).unwrap(), row, "so does another reader");
+        assert_eq!(&rereader.row(*at).unwrap(), row, "so does another reader, in order and backwards");
+        assert_eq!(&Rereader::new(inputs.clone(), max_row).row(*at).unwrap(), row, "and one that is new");
     }
     Ok((rows, reader.fingerprint()))
 }
@@ -98,29 +206,34 @@ fn texts(rows: &[(RowRef, Row)]) -> Vec<&str> {
 
 #[test]
 fn yields_rows_in_order_for_any_line_end() {
-    for Subject { name, format, rows, file, .. } in subjects() {
+    for subject in subjects() {
         for end in ["\n", "\r\n"] {
-            let case = Case::new(format, &file(&rows, end));
-            assert_eq!(texts(&case.rows()), rows, "{name} with {end:?}");
+            let case = subject.case(subject.file(&subject.rows, end));
+            assert_eq!(texts(&case.rows()), subject.rows, "{} with {end:?}", subject.name);
         }
     }
 }
 
 #[test]
 fn references_name_the_file_the_row_and_its_bytes() {
-    for Subject { name, format, rows, file, .. } in subjects() {
-        let content = file(&rows, "\n");
-        let case = Case::new(format, &content);
-        let found = case.rows();
-        for ((at, row), text) in found.iter().zip(rows) {
-            assert_eq!(at.file, 7, "{name}");
+    for subject in subjects() {
+        let Subject { name, format, rows, .. } = subject;
+        let text = (subject.text)(&rows, "\n");
+        let found = subject.case((subject.encode)(&text)).rows();
+        for (index, ((at, row), expected)) in found.iter().zip(rows).enumerate() {
+            assert_eq!((at.file, row.bytes.as_slice()), (7, expected.as_bytes()), "{name}");
+            if !format.is_text() {
+                assert_eq!((at.offset, at.number), (index as u64, index as u64 + 1), "{name}");
+                continue;
+            }
             let start = at.offset as usize;
-            let bytes = &content.as_bytes()[start..start + at.length as usize];
-            assert!(bytes.starts_with(text.as_bytes()) && bytes.len() <= text.len() + 2, "{name}: {bytes:?}");
-            assert_eq!(row.bytes, text.as_bytes(), "{name}");
-            let line = 1 + content[..start].matches('\n').count() as u64;
-            let element = found.iter().filter(|(other, _)| other.offset <= at.offset).count() as u64;
-            let number = if format == Format::JsonArray { element } else { line };
+            let bytes = &text.as_bytes()[start..start + at.length as usize];
+            assert!(
+                bytes.starts_with(expected.as_bytes()) && bytes.len() <= expected.len() + 2,
+                "{name}: {bytes:?}"
+            );
+            let line = 1 + text[..start].matches('\n').count() as u64;
+            let number = if format == Format::JsonArray { index as u64 + 1 } else { line };
             assert_eq!(at.number, number, "{name}");
         }
     }
@@ -128,11 +241,11 @@ fn references_name_the_file_the_row_and_its_bytes() {
 
 #[test]
 fn skips_a_byte_order_mark() {
-    for Subject { name, format, rows, file, .. } in subjects() {
-        let content = file(&rows, "\n");
-        let plain = Case::new(format, &content).rows();
-        let marked = Case::new(format, &format!("\u{feff}{content}")).rows();
-        assert_eq!(texts(&marked), rows, "{name}");
+    for subject in subjects().into_iter().filter(|subject| subject.format.is_text()) {
+        let (name, text) = (subject.name, (subject.text)(&subject.rows, "\n"));
+        let plain = subject.case((subject.encode)(&text)).rows();
+        let marked = subject.case((subject.encode)(&format!("\u{feff}{text}"))).rows();
+        assert_eq!(texts(&marked), subject.rows, "{name}");
         for ((with, _), (without, _)) in marked.iter().zip(&plain) {
             assert_eq!((with.offset, with.number), (without.offset + 3, without.number), "{name}");
         }
@@ -141,10 +254,10 @@ fn skips_a_byte_order_mark() {
 
 #[test]
 fn bounds_and_reports_huge_rows_and_reads_on() {
-    for Subject { name, format, rows, file, .. } in subjects() {
+    for subject in subjects() {
+        let Subject { name, rows, .. } = subject;
         let huge = rows[1].replace("\"", "").replace(",", " ") + &"x".repeat(3 << 20);
-        let content = file(&[rows[0], &huge, rows[2]], "\n");
-        let found = Case::new(format, &content).read(1000).unwrap().0;
+        let found = subject.case(subject.file(&[rows[0], &huge, rows[2]], "\n")).read(1000).unwrap().0;
         assert_eq!(found.len(), 3, "{name}");
         let (at, row) = &found[1];
         assert_eq!(row.bytes.len(), 1000, "{name}");
@@ -155,12 +268,14 @@ fn bounds_and_reports_huge_rows_and_reads_on() {
 
 #[test]
 fn reports_truncated_input() {
-    for Subject { name, format, truncated, .. } in subjects() {
-        let Some(content) = truncated else { continue };
-        match Case::new(format, content).read(MAX_ROW) {
-            Err(error @ ReadError::Io { .. }) => {
+    for subject in subjects() {
+        let (name, Some(content)) = (subject.name, &subject.truncated) else { continue };
+        match subject.case(content).read(MAX_ROW) {
+            Err(error @ ReadError::Io { .. }) if subject.is_plain() => {
                 assert!(std::error::Error::source(&error).unwrap().to_string().contains("never closed"));
             }
+            Err(ReadError::Malformed { .. }) if !subject.format.is_text() => {}
+            Err(ReadError::Io { .. }) if subject.compression.is_some() => {}
             Err(error) => panic!("{name}: {error}"),
             Ok((rows, _)) => assert_eq!(rows.last().unwrap().1.cut, Some(Cut::UnclosedQuote), "{name}"),
         }
@@ -169,45 +284,66 @@ fn reports_truncated_input() {
 
 #[test]
 fn an_empty_input_has_no_rows() {
-    for Subject { name, format, file, .. } in subjects() {
-        let content = if format == Format::JsonArray { "[]".to_owned() } else { file(&[], "\n") };
-        assert_eq!(Case::new(format, &content).rows(), [], "{name}");
+    for subject in subjects() {
+        let content =
+            if subject.format == Format::JsonArray { b"[]".to_vec() } else { subject.file(&[], "\n") };
+        assert_eq!(subject.case(content).rows(), [], "{}", subject.name);
     }
-    for format in [Format::JsonLines, Format::Table { separator: b',' }] {
-        assert_eq!(Case::new(format, "").rows(), []);
+    for format in [Format::JsonLines, CSV] {
+        assert_eq!(Case::new(format, None, b"").rows(), []);
     }
 }
 
 #[test]
 fn fingerprints_every_byte() {
-    for Subject { name, format, rows, file, .. } in subjects() {
-        let content = format!("\u{feff}{}", file(&rows, "\r\n"));
-        let expected = Fingerprint {
-            bytes: content.len() as u64,
-            blake3: blake3::hash(content.as_bytes()).to_hex().to_string(),
-        };
-        assert_eq!(Case::new(format, &content).read(MAX_ROW).unwrap().1, expected, "{name}");
+    for subject in subjects() {
+        let text = (subject.text)(&subject.rows, "\r\n");
+        let mark = if subject.format.is_text() { "\u{feff}" } else { "" };
+        let content = (subject.encode)(&format!("{mark}{text}"));
+        let expected =
+            Fingerprint { bytes: content.len() as u64, blake3: blake3::hash(&content).to_hex().to_string() };
+        assert_eq!(subject.case(content).read(MAX_ROW).unwrap().1, expected, "{}", subject.name);
+    }
+}
+
+#[test]
+fn reads_as_far_as_it_says() {
+    for subject in subjects() {
+        let content = subject.file(&subject.rows, "\n");
+        let case = subject.case(&content);
+        let mut reader = case.input.open(0, MAX_ROW).unwrap();
+        let mut before = 0;
+        while reader.next_row().unwrap().is_some() {
+            assert!(reader.position() >= before, "{}", subject.name);
+            before = reader.position();
+        }
+        assert!(before > 0 && before <= content.len() as u64, "{}: {before}", subject.name);
     }
 }
 
 #[test]
 fn refuses_to_reread_from_a_shortened_file() {
-    for Subject { name, format, rows, file, .. } in subjects() {
-        let case = Case::new(format, &file(&rows, "\n"));
+    for subject in subjects() {
+        let case = subject.case(subject.file(&subject.rows, "\n"));
         let last = case.rows()[2].0;
         fs::write(&case.input.path, "[").unwrap();
-        let reread = case.input.reread(last, MAX_ROW);
-        assert!(matches!(reread, Err(ReadError::Changed { .. })), "{name}");
+        let reread = Rereader::new(vec![&case.input; 8], MAX_ROW).row(last);
+        match reread {
+            Err(ReadError::Changed { .. }) => {}
+            Err(_) if !subject.is_plain() => {}
+            other => panic!("{}: {other:?}", subject.name),
+        }
     }
 }
 
 #[test]
 fn reads_an_image_folder_through_its_metadata() {
-    let [lines, _, csv, _] = subjects();
+    let mut subjects = subjects();
+    let (lines, csv) = (subjects.swap_remove(0), subjects.swap_remove(2));
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("more")).unwrap();
     for (name, subject) in [("metadata.csv", &csv), ("more/metadata.jsonl", &lines)] {
-        fs::write(folder.path().join(name), (subject.file)(&subject.rows, "\n")).unwrap();
+        fs::write(folder.path().join(name), subject.file(&subject.rows, "\n")).unwrap();
     }
     let given = folder.path().to_str().unwrap().to_owned();
     let inputs = discover(&[given], &PathBuf::new()).unwrap();

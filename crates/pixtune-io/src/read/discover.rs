@@ -8,46 +8,8 @@ use std::path::{Path, PathBuf};
 use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_files::{Existing, WholeFile};
 
-use super::format::{extension, refuse_other_encodings};
-use super::{FileReader, Format, ReadError, Row, RowReader, RowRef};
-
-/// One file of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name in messages: the path as the user gave it, `-` for standard input.
-    pub name: String,
-    /// Where its bytes are.
-    pub path: PathBuf,
-    /// What relative images are relative to.
-    pub directory: PathBuf,
-    /// Whether paths of another machine are looked for in that directory too.
-    pub strips_roots: bool,
-    /// How it holds them.
-    pub format: Format,
-    /// The split that its path names, where the inputs name more than one.
-    pub split: Option<GivenSplit>,
-}
-
-impl Input {
-    fn of(path: PathBuf) -> Result<Input, ReadError> {
-        let format = Format::of(&path)?;
-        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        refuse_other_encodings(&path)?;
-        let split = split_of(&path);
-        Ok(Input { name: path.display().to_string(), path, directory, strips_roots: false, format, split })
-    }
-
-    /// Starts reading its rows, after the header of a table; `index` is its place among the inputs of a run. At most
-    /// `max_row` bytes of a row are kept.
-    pub fn open(&self, index: u32, max_row: usize) -> Result<Box<dyn RowReader>, ReadError> {
-        Ok(Box::new(FileReader::open(&self.path, self.format, index, max_row)?.skip_header()?))
-    }
-
-    /// Reads one of its rows again.
-    pub fn reread(&self, at: RowRef, max_row: usize) -> Result<Row, ReadError> {
-        FileReader::open(&self.path, self.format, at.file, max_row)?.reread(at)
-    }
-}
+use super::format::extension;
+use super::{Input, ReadError, braces, saved_dataset};
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -55,26 +17,13 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
     let mut inputs = Vec::new();
     for name in given {
         if name == "-" {
-            let path = stdin_copy.to_owned();
-            let format = Format::sniff(&path)?;
-            let directory = PathBuf::from(".");
-            inputs.push(Input {
-                name: name.clone(),
-                path,
-                directory,
-                strips_roots: false,
-                format,
-                split: None,
-            });
+            inputs.push(Input::of_stdin(stdin_copy)?);
             continue;
         }
         for path in expand(name)? {
-            if path.is_dir() {
-                for metadata in image_folder(&path)? {
-                    inputs.push(Input::of(metadata)?);
-                }
-            } else {
-                inputs.push(Input::of(path)?);
+            let files = if path.is_dir() { files_in(&path)? } else { vec![path] };
+            for file in files {
+                inputs.push(Input::of(file)?);
             }
         }
     }
@@ -84,7 +33,7 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
 }
 
 /// The split that the name of a file or of its directory names. What lies above says where the dataset is, not what it is.
-fn split_of(path: &Path) -> Option<GivenSplit> {
+pub(super) fn split_of(path: &Path) -> Option<GivenSplit> {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let directory = path.parent().and_then(name);
     split_of_path(directory.as_deref().into_iter(), &name(path)?)
@@ -150,8 +99,23 @@ pub fn keep_stdin(copy: &Path) -> Result<(), ReadError> {
     copied().map_err(|source| ReadError::Io { path: copy.to_owned(), source })
 }
 
-/// A path that exists is itself; otherwise a pattern must match something.
+/// A path that exists is itself; otherwise a range of shards stands for each of them, and a pattern must match something.
 fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
+    let path = PathBuf::from(name);
+    if !path.exists() {
+        let names = braces::expand(name);
+        if names.len() > 1 {
+            return names
+                .iter()
+                .map(|name| matches_of(name))
+                .collect::<Result<Vec<_>, _>>()
+                .map(|all| all.concat());
+        }
+    }
+    matches_of(name)
+}
+
+fn matches_of(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     let path = PathBuf::from(name);
     let Err(source) = path.metadata() else { return Ok(vec![path]) };
     if !name.contains(['*', '?', '[']) {
@@ -171,10 +135,30 @@ fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     Ok(paths)
 }
 
-/// The metadata files of a Hugging Face image folder, at any depth; a directory is entered once, so links that
-/// lead in circles end.
-fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let mut found = Vec::new();
+/// The files of rows in a directory: those of a saved dataset, the metadata of a Hugging Face image folder, or else all
+/// Parquet files, as in the repository of a dataset.
+fn files_in(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    if let Some(files) = saved_dataset::files(root)? {
+        return Ok(files);
+    }
+    let (mut metadata, mut parquet) = (Vec::new(), Vec::new());
+    each_file(root, |path| {
+        if ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name)) {
+            metadata.push(path);
+        } else if extension(&path) == "parquet" {
+            parquet.push(path);
+        }
+    })?;
+    let mut found = if metadata.is_empty() { parquet } else { metadata };
+    if found.is_empty() {
+        return Err(ReadError::NoMetadata { path: root.to_owned() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of a directory, at any depth; a directory is entered once, so links that lead in circles end.
+fn each_file(root: &Path, mut found: impl FnMut(PathBuf)) -> Result<(), ReadError> {
     let mut entered = BTreeSet::new();
     let mut open = vec![root.to_owned()];
     while let Some(directory) = open.pop() {
@@ -186,16 +170,12 @@ fn image_folder(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
             let path = entry.map_err(broken)?.path();
             if path.is_dir() {
                 open.push(path);
-            } else if ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name)) {
-                found.push(path);
+            } else {
+                found(path);
             }
         }
     }
-    if found.is_empty() {
-        return Err(ReadError::NoMetadata { path: root.to_owned() });
-    }
-    found.sort();
-    Ok(found)
+    Ok(())
 }
 
 fn refuse_repeats(inputs: &[Input]) -> Result<(), ReadError> {

@@ -43,10 +43,20 @@ pub enum ReadError {
         pattern: String,
     },
     /// A table, where conversations are read.
-    #[error("`{}` is a table; conversations are read, one per line", path.display())]
+    #[error("`{}` is {what}; conversations are read, one per line", path.display())]
     Table {
         /// The file.
         path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A compressed file, where lines are read again by their bytes.
+    #[error("`{}` is {compression}; its lines are read more than once", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        compression: &'static str,
     },
     /// A directory without conversations.
     #[error("`{}` has no conversations: no .jsonl or .ndjson file other than those of rejected rows", path.display())]
@@ -54,8 +64,8 @@ pub enum ReadError {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory without metadata.
-    #[error("`{}` has no metadata.csv or metadata.jsonl in it", path.display())]
+    /// A directory without rows.
+    #[error("`{}` has no metadata.csv or metadata.jsonl in it, and no Parquet file", path.display())]
     NoMetadata {
         /// The directory.
         path: PathBuf,
@@ -79,6 +89,16 @@ pub enum ReadError {
         path: PathBuf,
         /// What it is.
         encoding: &'static str,
+    },
+    /// A binary file that cannot be decoded.
+    #[error("`{}` cannot be read as {format}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The format that its name or its first bytes declare.
+        format: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file without a row.
     #[error("`{name}` is empty")]

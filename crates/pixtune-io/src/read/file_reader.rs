@@ -70,4 +70,8 @@ impl RowReader for FileReader {
     fn fingerprint(&self) -> Fingerprint {
         self.records.fingerprint()
     }
+
+    fn position(&self) -> u64 {
+        self.records.position()
+    }
 }

@@ -1,7 +1,7 @@
 //! Files of conversations, one per line: the one source of lines for `check`, `fix`, `tokens`, surveys and training.
 //!
-//! A `.json` file that is one array is read as lines, one element per line. Tables and other encodings are refused, and so
-//! is a file that changes while it is read.
+//! A `.json` file that is one array is read as lines, one element per line; compressed files are decompressed. Tables and
+//! other encodings are refused, and so is a file that changes while it is read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use super::array::ArrayLines;
 use super::blocks::{BYTE_ORDER_MARK, Block, Blocks, UsedBlocks};
-use super::format::{encoding_of, is_array, is_table};
+use super::compression::Compression;
+use super::format::{encoding_of, is_array, table_of};
 use super::shared::{Share, SharedLines, Source};
 use super::{Fingerprint, ReadError, Row, RowRef};
 use crate::parallel;
@@ -26,6 +27,7 @@ pub struct LineFile {
     pub directory: PathBuf,
     /// Whether the file is one JSON array. Its rows are numbered by element, and cannot be read again.
     pub is_array: bool,
+    compression: Option<Compression>,
     path: PathBuf,
     source: Source,
     max_line: usize,
@@ -54,27 +56,29 @@ impl LineFile {
         let open = || File::open(path).map_err(broken);
         let mut stream: Box<dyn Read + Send> =
             if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open()?) };
-        if is_table(path) {
-            return Err(ReadError::Table { path: path.to_owned() });
-        }
         let state = state(path);
-        let mut start = Vec::new();
-        stream.by_ref().take(8).read_to_end(&mut start).map_err(broken)?;
-        if let Some(encoding) = encoding_of(&start) {
-            return Err(ReadError::Encoding { path: path.to_owned(), encoding });
+        let mut start = head(&mut stream).map_err(broken)?;
+        let compression = Compression::of(&start);
+        if let Some(compression) = compression {
+            stream =
+                compression.decompress(Box::new(io::Cursor::new(start).chain(stream))).map_err(broken)?;
+            start = head(&mut stream).map_err(broken)?;
         }
+        refuse_other_content(path, &start)?;
         let text_start = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
-        let is_array = is_array(path)?;
+        let is_array = state.is_some() && is_array(path, &start);
+        let whole = io::Cursor::new(start).chain(stream);
         let source = match state {
-            Some(_) if is_array => Source::Stream(Box::new(ArrayLines::new(open()?, max_line))),
+            _ if is_array => Source::Stream(Box::new(ArrayLines::new(whole, max_line))),
             // Files that the system generates while they are read have no length.
-            Some((length, _)) if length > 0 => Source::File(open()?, length),
-            _ => Source::Stream(Box::new(io::Cursor::new(start).chain(stream))),
+            Some((length, _)) if length > 0 && compression.is_none() => Source::File(open()?, length),
+            _ => Source::Stream(Box::new(whole)),
         };
         Ok(LineFile {
             name: path.display().to_string(),
             directory: path.parent().map(Path::to_owned).unwrap_or_default(),
             is_array,
+            compression,
             path: path.to_owned(),
             source,
             max_line,
@@ -83,11 +87,14 @@ impl LineFile {
         })
     }
 
-    /// Opens a file whose rows will be read again by their places: neither standard input nor an array.
+    /// Opens a file whose rows will be read again by their places: not standard input, an array or a compressed file.
     pub fn open_rereadable(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
         let file = LineFile::open(path, max_line)?;
         if file.is_array {
             return Err(ReadError::Array { path: path.to_owned() });
+        }
+        if let Some(compression) = file.compression {
+            return Err(ReadError::Compressed { path: path.to_owned(), compression: compression.name() });
         }
         Ok(file)
     }
@@ -163,6 +170,24 @@ impl LineFile {
         let next = || rows.next_row().map_err(broken);
         parallel::ordered(threads, next, |(at, row)| (at, work(row)), |(at, done)| sink(at, done))?;
         Ok(refuse_changed(&path, state)?)
+    }
+}
+
+/// The first bytes of a stream: enough to show what it holds.
+fn head(stream: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    stream.take(4 << 10).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Refuses a file that does not hold conversations, one per line, before every line of it becomes a finding.
+fn refuse_other_content(path: &Path, start: &[u8]) -> Result<(), ReadError> {
+    if let Some(what) = table_of(path, start) {
+        return Err(ReadError::Table { path: path.to_owned(), what });
+    }
+    match encoding_of(start) {
+        Some(encoding) => Err(ReadError::Encoding { path: path.to_owned(), encoding }),
+        None => Ok(()),
     }
 }
 

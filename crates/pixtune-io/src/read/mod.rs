@@ -1,45 +1,65 @@
-//! Rows in: tables, JSON Lines, JSON arrays and image folders.
+//! Rows in: tables, JSON Lines, JSON arrays, compressed or not; Parquet and Arrow; image folders.
 //!
-//! A format is one file here: it knows where a row ends (`records::Framing`) and passes the conformance suite of
-//! [`RowReader`]. [`schema`] turns rows into samples. Files of finished conversations, which `check`, `fix`, `tokens`,
+//! A text format is one file here that knows where a row ends (`records::Framing`); other formats have a [`RowReader`] of their
+//! own. All of them pass one conformance suite. [`schema`] turns rows into samples. Files of finished conversations, which `check`, `fix`, `tokens`,
 //! surveys and training read, come through [`LineFile`].
 
 pub mod array;
 pub mod blocks;
+mod braces;
+mod columnar;
+mod compression;
 #[cfg(test)]
 mod conformance;
+mod content;
+mod detect;
 pub mod discover;
 mod error;
 mod file_reader;
+mod file_state;
 mod format;
+mod input;
 mod line_file;
 mod line_index;
 mod lines;
 mod positioned;
 pub mod records;
+mod reread;
+mod row_image;
+mod saved_dataset;
 pub mod schema;
 pub mod shared;
 mod shortened;
+mod stream_reader;
 pub mod table;
 
-pub use discover::{Input, discover, keep_stdin};
+pub use compression::Compression;
+pub use discover::{discover, keep_stdin};
 pub use error::ReadError;
 pub use file_reader::FileReader;
 pub use format::Format;
+pub use input::Input;
 pub use line_file::{FileForm, LineFile, MAX_LINE};
 pub use line_index::LineIndex;
+pub use reread::Rereader;
+pub use row_image::RowImage;
 pub use schema::{Labels, Reading, Schema};
 
+use twox_hash::XxHash3_64;
+
 /// Where a row is: enough to name it in a message and to read it again.
+///
+/// Rows of text are consecutive bytes of their file, decompressed where it is compressed. Rows of other formats are counted:
+/// there the offset is the index of the row, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RowRef {
     /// The index of its file among the inputs of a run.
     pub file: u32,
     /// Its number in messages, from 1: the line that it starts on, or in a JSON array, which may be one line, the element.
     pub number: u64,
-    /// Its first byte in the file.
+    /// Its first byte in the text, or its index.
     pub offset: u64,
-    /// Its bytes in the file, including the line end or comma that ends it.
+    /// Its bytes: in a text including the line end or comma that ends it, elsewhere of its values.
     pub length: u64,
 }
 
@@ -55,14 +75,16 @@ pub struct LinePlace {
 /// The content of a row, without the line end or comma that ends it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
-    /// The bytes: all of them, or as many as the reader keeps of one row.
+    /// The text: all of it, or as much as the reader keeps of one row.
     pub bytes: Vec<u8>,
-    /// Why `bytes` is not the whole row, if it is not.
+    /// Images that the file holds as bytes; the text refers to them by name.
+    pub images: Vec<RowImage>,
+    /// Why this is not the whole row, if it is not.
     pub cut: Option<Cut>,
 }
 
 /// Why a row is incomplete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
     /// The row is larger than the limit.
     TooLarge {
@@ -71,17 +93,22 @@ pub enum Cut {
     },
     /// The input ends inside a quoted cell.
     UnclosedQuote,
+    /// A value of the row cannot be represented, or a part of it cannot be read.
+    Unreadable {
+        /// What is wrong with which part.
+        why: String,
+    },
 }
 
 impl Row {
     /// A complete row.
     pub fn whole(bytes: impl Into<Vec<u8>>) -> Row {
-        Row { bytes: bytes.into(), cut: None }
+        Row { bytes: bytes.into(), ..Row::default() }
     }
 
     /// Whether it holds nothing but white space.
     pub fn is_blank(&self) -> bool {
-        self.cut.is_none() && self.bytes.iter().all(u8::is_ascii_whitespace)
+        self.cut.is_none() && self.images.is_empty() && self.bytes.iter().all(u8::is_ascii_whitespace)
     }
 
     /// The length of a row that is larger than the limit.
@@ -94,7 +121,8 @@ impl Row {
 
     /// A hash of the row and its place: a resumed run recognizes the rows of an unchanged input by it.
     pub fn hash(&self, at: RowRef) -> u64 {
-        twox_hash::XxHash3_64::oneshot_with_seed(at.offset ^ at.length << 32, &self.bytes)
+        let text = XxHash3_64::oneshot_with_seed(at.offset ^ at.length << 32, &self.bytes);
+        self.images.iter().fold(text, |seed, image| XxHash3_64::oneshot_with_seed(seed, &image.bytes))
     }
 }
 
@@ -118,4 +146,12 @@ pub trait RowReader: Send {
 
     /// The fingerprint of everything read so far: of the whole file once rows have ended.
     fn fingerprint(&self) -> Fingerprint;
+
+    /// Bytes of the file that rows were read from so far, of the length that the file has on disk.
+    fn position(&self) -> u64;
+
+    /// The names of all columns, where the file declares them apart from its rows.
+    fn columns(&self) -> Option<Vec<String>> {
+        None
+    }
 }

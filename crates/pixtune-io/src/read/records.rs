@@ -138,6 +138,11 @@ impl<R: Read> Records<R> {
         Fingerprint { bytes: self.offset, blake3: hash.unwrap_or_default() }
     }
 
+    /// The first byte after the rows read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.offset
+    }
+
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
         while self.end - self.start < BYTE_ORDER_MARK.len() && self.fill()? {}
         if self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
@@ -222,7 +227,7 @@ fn finish(mut kept: Vec<u8>, at: RowRef, ends_open: bool, framing: &dyn Framing)
     if kept.len() as u64 == at.length {
         framing.trim(&mut kept);
     }
-    Row { bytes: kept, cut }
+    Row { cut, ..Row::whole(kept) }
 }
 
 /// The row at a place of which these bytes were read again: all of them, or as many as are kept of a row.
@@ -286,7 +291,7 @@ mod tests {
         let long = "x".repeat(1000);
         let text = format!("a,b\n\"{long}\n{long}\",1\nc,d\n");
         let rows = rows(&text, CSV, 10);
-        let cuts: Vec<_> = rows.iter().map(|row| (row.0, row.4)).collect();
+        let cuts: Vec<_> = rows.iter().map(|row| (row.0, row.4.clone())).collect();
         assert_eq!(cuts, [(1, None), (2, Some(Cut::TooLarge { bytes: 2006 })), (4, None)]);
         assert_eq!(rows[1].3, "\"xxxxxxxxx");
     }

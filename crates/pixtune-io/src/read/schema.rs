@@ -1,12 +1,10 @@
-//! From the rows of an input to samples: which columns mean what, found out from its first row.
+//! From the rows of an input to samples, once it is known which columns mean what.
 
 use std::borrow::Cow;
 
 use pixtune_core::checks;
-use pixtune_core::columns::{
-    Answers, ColumnChoice, ColumnError, Columns, ImagePosition, Role, RowOptions, reference_answers,
-};
-use pixtune_core::content::{self, Held};
+use pixtune_core::columns::{Answers, ColumnChoice, Columns, Role, RowOptions, reference_answers};
+use pixtune_core::content;
 use pixtune_core::conversation;
 use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
@@ -19,15 +17,18 @@ use pixtune_core::split::{GivenSplit, names_split};
 use pixtune_core::target;
 use pixtune_core::text::counted;
 
+use super::row_image;
 use super::shortened::{shorten, shorten_values};
 use super::table::cells;
-use super::{Cut, FileReader, Format, Input, ReadError, Row, RowReader as _};
+use super::{Cut, Format, Row};
 
 /// How the rows of an input become samples.
 #[derive(Debug, Clone)]
 pub struct Schema {
     /// How the input holds its rows.
     pub format: Format,
+    /// Columns that a row lacks are null in it: the file declares its columns.
+    pub has_nulls: bool,
     /// The names of its columns: a table's header, or the keys of the first flat row.
     pub header: Vec<String>,
     /// Which column is what; `None` when the first row is a conversation.
@@ -56,7 +57,7 @@ pub struct Aside {
 }
 
 impl Aside {
-    fn new(choice: &ColumnChoice) -> Aside {
+    pub(super) fn new(choice: &ColumnChoice) -> Aside {
         let named = |role| choice.named(role).next().map(str::to_owned);
         let id = named(Role::Id).unwrap_or_else(|| "id".to_owned());
         Aside { id, group: named(Role::Group), stratum: named(Role::Stratum), split: named(Role::Split) }
@@ -109,97 +110,6 @@ fn hash_text(text: &str) -> u64 {
 }
 
 impl Schema {
-    /// Reads as much of an input as it takes to know its columns.
-    pub fn detect(input: &Input, choice: &ColumnChoice, max_row: usize) -> Result<Schema, ReadError> {
-        let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
-        let mut schema = Schema {
-            format: input.format,
-            header: Vec::new(),
-            columns: None,
-            aside: Aside::new(choice),
-            of_records: false,
-            removed: choice.removed().to_vec(),
-            given: input.split,
-        };
-        let rows = schema.first_rows(input, max_row)?;
-        let first = rows.first().ok_or_else(|| ReadError::Empty { name: input.name.clone() })?;
-        if first.as_object().is_none() {
-            return Err(no("a JSON object"));
-        }
-        let refuse = |source| ReadError::Columns { file: input.name.clone(), source };
-        if is_flat(first, choice) {
-            if !matches!(input.format, Format::Table { .. }) {
-                let members = first.as_object().unwrap_or_default();
-                schema.header = members.iter().map(|(key, _)| key.clone().into_owned()).collect();
-            }
-            schema.columns = Some(Columns::resolve(&schema.header, choice, &rows).map_err(refuse)?);
-        } else {
-            schema.of_records = !matches!(fix::conversation_of(first, ImagePosition::First), Ok(None));
-            let names_a_split =
-                |row: &Value<'_>| row.text("split").is_none_or(|text| names_split(text).is_some());
-            if schema.aside.split.is_none() && first.get("split").is_some() && rows.iter().all(names_a_split)
-            {
-                schema.aside.split = Some("split".to_owned());
-            }
-            schema.refuse_unused_content(&rows).map_err(refuse)?;
-        }
-        Ok(schema)
-    }
-
-    /// The first rows as objects; those that cannot be read are left to the run. Learns the header of a table.
-    fn first_rows(&mut self, input: &Input, max_row: usize) -> Result<Vec<Value<'static>>, ReadError> {
-        let empty = || ReadError::Empty { name: input.name.clone() };
-        let no = |what| ReadError::FirstRow { name: input.name.clone(), what };
-        let mut reader = FileReader::open(&input.path, input.format, 0, max_row)?;
-        if let Format::Table { separator } = input.format {
-            let (_, header) = reader.next_row()?.ok_or_else(empty)?;
-            let text = String::from_utf8(header.bytes).map_err(|_| no("UTF-8 text"))?;
-            self.header = cells(&text, separator).iter().map(|name| name.trim().to_owned()).collect();
-        }
-        let mut rows = Vec::new();
-        let (mut read, mut bytes) = (0, 0);
-        while read < FIRST_ROWS && bytes < FIRST_BYTES {
-            let Some((_, row)) = reader.next_row()? else { break };
-            read += 1;
-            bytes += row.bytes.len();
-            match self.value_of(&row) {
-                Ok(parsed) => rows.push(parsed.value.into_owned()),
-                // The first row of a file without a header decides how all of it is read.
-                Err(_) if read == 1 && self.header.is_empty() && row.cut.is_none() => {
-                    return Err(unreadable_first(input, &row));
-                }
-                Err(_) => {}
-            }
-        }
-        if read == 0 {
-            return Err(empty());
-        }
-        if rows.is_empty() {
-            // A table of which no row can be read: its header has to do.
-            let cells = self.header.iter().map(|name| (Cow::Owned(name.clone()), Value::Null));
-            rows.push(Value::Object(cells.collect()));
-        }
-        Ok(rows)
-    }
-
-    /// Refuses keys beside the conversations of the first rows that hold content and are not used.
-    fn refuse_unused_content(&self, rows: &[Value<'_>]) -> Result<(), ColumnError> {
-        let mut columns: Vec<(String, Held)> = Vec::new();
-        for row in rows {
-            let Ok(reading) = self.read_value(row, RowOptions::default()) else { continue };
-            let of_rule = reading.findings.iter().filter(|finding| finding.rule == &rules::UNUSED_CONTENT);
-            for key in of_rule.filter_map(|finding| finding.pointer.strip_prefix('/')) {
-                let held = row.get(key).and_then(|value| content::held(key, value));
-                if let Some(held) = held.filter(|held| *held != Held::Media)
-                    && columns.iter().all(|(known, _)| known != key)
-                {
-                    columns.push((key.to_owned(), held));
-                }
-            }
-        }
-        if columns.is_empty() { Ok(()) } else { Err(ColumnError::UnusedContent { columns }) }
-    }
-
     /// How many samples a row becomes.
     pub fn samples(&self, row: &Row, answers: Answers) -> u8 {
         let (Answers::Each, Some(columns)) = (answers, &self.columns) else { return 1 };
@@ -213,12 +123,13 @@ impl Schema {
     pub fn read(&self, row: &Row, options: RowOptions) -> Result<Reading, Finding> {
         let parsed = self.value_of(row)?;
         let mut reading = self.read_value(&parsed.value, options)?;
+        row_image::resolve(&mut reading.sample, &row.images)?;
         reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
         Ok(reading)
     }
 
     /// The row as an object. JSON in the cells and strings that hold conversations is read too.
-    fn value_of<'r>(&'r self, row: &'r Row) -> Result<Parsed<'r>, Finding> {
+    pub(super) fn value_of<'r>(&'r self, row: &'r Row) -> Result<Parsed<'r>, Finding> {
         let text = row_text(row)?;
         let mut parsed = match self.format {
             Format::Table { separator } => {
@@ -234,15 +145,25 @@ impl Schema {
                     base64: vec![],
                 }
             }
-            Format::JsonLines | Format::JsonArray => {
-                json::parse(text).map_err(|error| not_json(text, &error))?
-            }
+            _ => json::parse(text).map_err(|error| not_json(text, &error))?,
         };
+        if self.has_nulls && self.columns.is_some() {
+            self.add_nulls(&mut parsed.value);
+        }
         foreign::read_nested(&mut parsed.value);
         Ok(parsed)
     }
 
-    fn read_value(&self, given: &Value<'_>, options: RowOptions) -> Result<Reading, Finding> {
+    fn add_nulls<'r>(&'r self, row: &mut Value<'r>) {
+        let Value::Object(members) = row else { return };
+        for name in &self.header {
+            if members.iter().all(|(key, _)| key != name) {
+                members.push((Cow::Borrowed(name), Value::Null));
+            }
+        }
+    }
+
+    pub(super) fn read_value(&self, given: &Value<'_>, options: RowOptions) -> Result<Reading, Finding> {
         if given.as_object().is_none() {
             let message = format!("the row is {}, not an object", given.kind());
             return Err(Finding::new(&rules::JSON_NOT_OBJECT, "", message));
@@ -374,10 +295,6 @@ impl Schema {
             return json::quoted(&shorten(&String::from_utf8_lossy(bytes)));
         };
         match self.format {
-            Format::JsonLines | Format::JsonArray => match json::parse(text) {
-                Ok(parsed) => shorten_values(parsed.value).to_string(),
-                Err(_) => json::quoted(&shorten(text)),
-            },
             Format::Table { separator } => {
                 let cells = cells(text, separator)
                     .into_iter()
@@ -389,29 +306,11 @@ impl Schema {
                     Value::Array(cells.collect()).to_string()
                 }
             }
+            _ => match json::parse(text) {
+                Ok(parsed) => shorten_values(parsed.value).to_string(),
+                Err(_) => json::quoted(&shorten(text)),
+            },
         }
-    }
-}
-
-/// Rows that are looked at to find out what the columns are.
-const FIRST_ROWS: usize = 32;
-
-/// Bytes of them, unless the first alone has more: images may be in the rows.
-const FIRST_BYTES: usize = 16 << 20;
-
-/// Whether a file with this first row is read by columns, not as conversations.
-fn is_flat(first: &Value<'_>, choice: &ColumnChoice) -> bool {
-    let named = |role| choice.named(role).next().is_some();
-    let takes_columns = [Role::Image, Role::Prompt, Role::Completion, Role::System].into_iter().any(named);
-    !conversation::is_conversation(first) && (takes_columns || !foreign::is_record(first))
-}
-
-fn unreadable_first(input: &Input, row: &Row) -> ReadError {
-    let name = input.name.clone();
-    match std::str::from_utf8(&row.bytes) {
-        Err(_) => ReadError::FirstRow { name, what: "UTF-8 text" },
-        Ok(text) if python_dict(text).is_some() => ReadError::PythonRows { name },
-        Ok(_) => ReadError::FirstRow { name, what: "JSON" },
     }
 }
 
@@ -426,9 +325,9 @@ fn not_json(text: &str, error: &SyntaxError) -> Finding {
 pub(crate) const PYTHON_DICT: &str = "the row is a Python dict as `print` writes it; write rows with `json.dumps`, or convert these with `pixtune fix --unsafe`";
 
 fn row_text(row: &Row) -> Result<&str, Finding> {
-    match row.cut {
+    match &row.cut {
         Some(Cut::TooLarge { bytes }) => {
-            let message = format!("the row has {}, more than the limit", counted(bytes, "byte"));
+            let message = format!("the row has {}, more than the limit", counted(*bytes, "byte"));
             let hint = "if no quote is left open, raise --max-row-bytes";
             return Err(Finding::new(&rules::ROW_TOO_LARGE, "", message).hint(hint));
         }
@@ -437,6 +336,7 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
             return Err(Finding::new(&rules::UNCLOSED_QUOTE, "", message)
                 .hint("close the quote; quotes inside a cell are doubled"));
         }
+        Some(Cut::Unreadable { why }) => return Err(Finding::new(&rules::ROW_UNREADABLE, "", why.as_str())),
         None => {}
     }
     std::str::from_utf8(&row.bytes).map_err(|error| {

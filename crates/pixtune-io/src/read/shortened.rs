@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use pixtune_core::content::is_base64_image;
 use pixtune_core::json::Value;
 
+use super::row_image::shown;
+
 /// Texts beyond this are shortened in `rejected.jsonl`.
 const SHOWN_CHARACTERS: usize = 20_000;
 
@@ -12,6 +14,9 @@ const SHOWN_CHARACTERS: usize = 20_000;
 const SHOWN_BASE64: usize = 16;
 
 pub(super) fn shorten(text: &str) -> Cow<'_, str> {
+    if let Some(reference) = shown(text) {
+        return Cow::Owned(reference);
+    }
     if let Some((header, payload)) =
         text.split_once(";base64,").filter(|(header, _)| header.starts_with("data:"))
     {

@@ -10,8 +10,8 @@ use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines, a JSON array, and Hugging Face image folders (with metadata.csv or metadata.jsonl). Rows are
-/// flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`), or samples in the
+/// Reads CSV, TSV, JSON Lines and JSON arrays (also compressed: .gz, .zst), Parquet, Arrow and Feather, datasets saved by
+/// `save_to_disk`, and Hugging Face image folders (with metadata.csv or metadata.jsonl). Rows are flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`), or samples in the
 /// LLaVA, ShareGPT or Alpaca format. Images are decoded once, auto-oriented, flattened onto white, downscaled to the
 /// model's input size and embedded as base64. rejected.jsonl lists each rejected row with the reason.
 #[derive(Debug, Parser)]
@@ -21,7 +21,8 @@ Examples:
   pixtune prepare photos/ --out prepared                        a directory with metadata.csv
   pixtune prepare 'part-*.jsonl' --out prepared --validation 500
   pixtune prepare vqa.tsv --out prepared --columns image=file,prompt=q,completion=a
-  zcat rows.jsonl.gz | pixtune prepare - --out prepared
+  pixtune prepare 'data/train-*.parquet' --out prepared         images inside, as `datasets` writes them
+  xzcat rows.jsonl.xz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 

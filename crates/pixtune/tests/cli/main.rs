@@ -12,6 +12,7 @@ mod documents;
 mod exactness;
 mod fetch;
 mod fix;
+mod formats;
 mod generate;
 mod harness;
 mod inputs;

@@ -1,0 +1,135 @@
+//! Arrow IPC: the streams that `datasets` saves, and Feather files, which hold a stream between two marks. The file is mapped
+//! into memory, so that a batch of images takes none until its rows are read.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::FileDecoder;
+use arrow_ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
+use arrow_schema::Schema;
+use bytes::Bytes;
+
+use super::{BatchIterator, Batches, Fault, Group};
+
+/// An open file: its schema and dictionaries, and where its record batches are.
+pub(super) struct ArrowFile {
+    content: Buffer,
+    schema: Arc<Schema>,
+    decoder: Arc<FileDecoder>,
+    blocks: Vec<Block>,
+    groups: Vec<Group>,
+}
+
+/// The mark at both ends of a file; at the beginning two bytes of padding follow.
+const MARK: &[u8] = b"ARROW1";
+
+/// Walks through the messages of a file without reading the values.
+pub(super) fn open(file: File) -> Result<ArrowFile, Fault> {
+    if file.metadata()?.len() == 0 {
+        return Err("the file is empty".into());
+    }
+    // SAFETY: the mapping is only read. Another process that writes to the file meanwhile can change the values, all of which
+    // are checked where they are used.
+    let map = unsafe { memmap2::Mmap::map(&file) }?;
+    let content = Buffer::from(Bytes::from_owner(map));
+    let is_marked = content.starts_with(MARK);
+    if is_marked && !content.ends_with(MARK) {
+        return Err("the mark at the end is missing; the file is truncated".into());
+    }
+    let mut at = if is_marked { 8 } else { 0 };
+    let (schema, after) = schema(&content, at)?;
+    at = after;
+    let mut decoder = FileDecoder::new(Arc::clone(&schema.0), schema.1);
+    let (mut blocks, mut groups) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    while let Some((message, block)) = message_at(&content, at)? {
+        match message.header_type() {
+            MessageHeader::DictionaryBatch if blocks.is_empty() => {
+                decoder.read_dictionary(&block, &slice(&content, &block)?)?;
+            }
+            MessageHeader::DictionaryBatch => {
+                return Err("a dictionary changes between batches, which is not supported".into());
+            }
+            MessageHeader::RecordBatch => {
+                let batch = message.header_as_record_batch().ok_or("a batch has no header")?;
+                let rows = u64::try_from(batch.length()).map_err(|_| "a batch has a negative length")?;
+                groups.push(Group { first, rows, bytes: length(&block)? as u64 });
+                blocks.push(block);
+                first += rows;
+            }
+            other => return Err(format!("unexpected message {other:?}").into()),
+        }
+        at += length(&block)?;
+    }
+    Ok(ArrowFile { content, schema: schema.0, decoder: Arc::new(decoder), blocks, groups })
+}
+
+/// The schema of a file and the version of its messages, and where the next message is.
+type Versioned = (Arc<Schema>, arrow_ipc::MetadataVersion);
+
+fn schema(content: &Buffer, at: usize) -> Result<(Versioned, usize), Fault> {
+    let Some((message, block)) = message_at(content, at)? else { return Err("there is no schema".into()) };
+    let schema = message.header_as_schema().ok_or("the file does not start with a schema")?;
+    if schema.endianness() != Endianness::Little {
+        return Err("the values are big-endian, which is not supported".into());
+    }
+    let parsed = Arc::new(try_fb_to_schema(schema)?);
+    Ok(((parsed, message.version()), at + length(&block)?))
+}
+
+/// The message at a position; `None` at the end of the stream.
+fn message_at(content: &[u8], at: usize) -> Result<Option<(Message<'_>, Block)>, Fault> {
+    let truncated = "the file ends within the stream; it is truncated";
+    let word = |at: usize| {
+        let bytes = content.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes).ok_or(truncated)
+    };
+    // Before version 0.15 there was no mark before the length.
+    let (prefix, length) = match word(at)? {
+        u32::MAX => (8, word(at + 4)?),
+        length => (4, length),
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    let metadata =
+        content.get(at + prefix..).and_then(|rest| rest.get(..length as usize)).ok_or(truncated)?;
+    let message = root_as_message(metadata).map_err(|error| error.to_string())?;
+    let block =
+        Block::new(i64::try_from(at)?, i32::try_from(prefix + length as usize)?, message.bodyLength());
+    let end = usize::try_from(message.bodyLength())?.checked_add(at + prefix + length as usize);
+    if end.is_none_or(|end| end > content.len()) {
+        return Err(truncated.into());
+    }
+    Ok(Some((message, block)))
+}
+
+/// Bytes of a message and its body.
+fn length(block: &Block) -> Result<usize, Fault> {
+    let length = i64::from(block.metaDataLength()).checked_add(block.bodyLength());
+    Ok(usize::try_from(length.ok_or("a message is too long")?)?)
+}
+
+fn slice(content: &Buffer, block: &Block) -> Result<Buffer, Fault> {
+    Ok(content.slice_with_length(usize::try_from(block.offset())?, length(block)?))
+}
+
+impl Batches for ArrowFile {
+    fn columns(&self) -> Vec<String> {
+        self.schema.fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    fn read(&self, group: usize) -> Result<BatchIterator, Fault> {
+        let block = self.blocks[group];
+        let bytes = slice(&self.content, &block)?;
+        let batch = self.decoder.read_record_batch(&block, &bytes);
+        let batch = batch.map_err(|error| format!("batch {group}: {error}"))?;
+        Ok(Box::new(batch.into_iter().map(Ok)))
+    }
+}

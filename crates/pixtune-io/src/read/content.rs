@@ -1,0 +1,91 @@
+//! The bytes of an input as a stream: of a file, compressed or not, or of a member of an archive.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::compression::Compression;
+use super::positioned::ReadFrom;
+
+/// Where the bytes of an input are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) path: PathBuf,
+    /// How the file is compressed as a whole.
+    pub(super) compression: Option<Compression>,
+}
+
+/// A stream of the content.
+pub(super) struct Opened {
+    pub(super) stream: Box<dyn Read + Send>,
+    /// Bytes of the file that were read for it.
+    pub(super) consumed: Arc<AtomicU64>,
+}
+
+impl Content {
+    /// Opens a stream from the first byte on.
+    pub(super) fn open(&self) -> io::Result<Opened> {
+        let consumed = Arc::new(AtomicU64::new(0));
+        let file = ReadFrom { file: Arc::new(File::open(&self.path)?), at: 0 };
+        let source: Box<dyn Read + Send> =
+            Box::new(Metered { source: file, consumed: Arc::clone(&consumed) });
+        let stream = match self.compression {
+            Some(compression) => compression.decompress(source)?,
+            None => source,
+        };
+        Ok(Opened { stream, consumed })
+    }
+}
+
+/// Counts the bytes that are read.
+struct Metered<R> {
+    source: R,
+    consumed: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.consumed.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// A stream from which ranges are read again. What lies ahead is reached by reading on, anything else from the beginning:
+/// ranges in order cost one pass.
+#[derive(Default)]
+pub(super) struct Forward(Option<(Box<dyn Read + Send>, u64)>);
+
+impl Forward {
+    /// The stream at a position; it ends early where the content does.
+    pub(super) fn at(&mut self, content: &Content, offset: u64) -> io::Result<&mut (dyn Read + Send)> {
+        let (mut stream, at) = match self.0.take() {
+            Some((stream, at)) if at <= offset => (stream, at),
+            _ => (content.open()?.stream, 0),
+        };
+        io::copy(&mut stream.by_ref().take(offset - at), &mut io::sink())?;
+        Ok(&mut self.0.insert((stream, offset)).0)
+    }
+
+    /// Notes that the stream was read up to a position.
+    pub(super) fn read_to(&mut self, position: u64) {
+        if let Some((_, at)) = &mut self.0 {
+            *at = position;
+        }
+    }
+
+    /// Forgets the stream, whose position is unknown.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// At most `length` bytes at a position.
+    pub(super) fn bytes(&mut self, content: &Content, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.at(content, offset)?.take(length).read_to_end(&mut bytes);
+        self.read_to(offset + bytes.len() as u64);
+        read.map(|_| bytes).inspect_err(|_| self.forget())
+    }
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Writes fresh datasets with the libraries of formats.txt in every format, and compares what `prepare` makes of them with what
+it makes of plain JSON Lines.
+
+    python3 tests/peers/formats.py target/release/pixtune [--seeds 4]
+
+Prints the files with differences and exits with 1 if there are any.
+"""
+
+import argparse
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
+import format_fixtures  # noqa: E402
+
+
+def prepared(pixtune, path, out):
+    """The training file of an input, or why there is none."""
+    run = subprocess.run(
+        [pixtune, "prepare", path, "--out", out, "--validation", "0", "--force", "--quiet"],
+        capture_output=True, text=True)
+    if run.returncode != 0:
+        return f"exit code {run.returncode}: {run.stderr}"
+    return (out / "train.jsonl").read_bytes()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pixtune")
+    parser.add_argument("--seeds", type=int, default=4)
+    arguments = parser.parse_args()
+    compared = failed = 0
+    for seed in random.sample(range(10**9), arguments.seeds):
+        with tempfile.TemporaryDirectory() as directory:
+            data, out = pathlib.Path(directory) / "data", pathlib.Path(directory) / "out"
+            format_fixtures.write(data, seed)
+            plain = {path.stem: prepared(arguments.pixtune, path, out) for path in data.glob("*.jsonl")}
+            for path in sorted(data.glob("*-*")):
+                expected, found = plain[path.name.split("-")[0]], prepared(arguments.pixtune, path, out)
+                compared += 1
+                if found != expected or not isinstance(expected, bytes):
+                    failed += 1
+                    print(f"seed {seed}: {path.name}: {found[:2000]!r}")
+    print(f"{compared - failed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
