@@ -79,7 +79,7 @@ pub fn held(key: &str, value: &Value<'_>) -> Option<Held> {
 fn held_at(key: &str, value: &Value<'_>, depth: usize) -> Option<Held> {
     let key = normal_name(key);
     let named = |names: &[&str]| names.contains(&key.as_str()) && !is_empty(value);
-    if named(&MEDIA) && !matches!(value, Value::Number(_) | Value::Bool(_)) {
+    if (named(&MEDIA) || named(&MEDIA_EXTENSIONS)) && !matches!(value, Value::Number(_) | Value::Bool(_)) {
         return Some(Held::Media);
     }
     if named(&CALLS) && has_calls(value) {

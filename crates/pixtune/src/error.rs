@@ -333,6 +333,11 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         | ReadError::Compressed { .. } => "unpack it with `unzstd`, `bunzip2 -k` or `unxz -k`",
         ReadError::Array { .. } => "convert it to JSON Lines with `pixtune fix FILE --out FILE.jsonl`",
         ReadError::Table { .. } => "convert it to conversations with `pixtune prepare FILE --out DIR`",
+        ReadError::Encoding { encoding: "a workbook", .. } => "save the sheet as CSV",
+        ReadError::TableInArchive { .. } => "unpack the archive and give the table, or pack a ZIP archive",
+        ReadError::NoTable { .. } => {
+            "a table in the archive names the images, such as metadata.csv with a `file_name` column"
+        }
         ReadError::Malformed { .. } => {
             "the file is damaged or incomplete, or its name is that of another format; copy or write it again"
         }

@@ -47,7 +47,7 @@ impl Limits {
         Limits { max_side, max_pixels: u64::from(max_side).pow(2), ..self }
     }
 
-    pub(super) fn check_bytes(&self, bytes: u64) -> Result<(), ImageError> {
+    pub(crate) fn check_bytes(&self, bytes: u64) -> Result<(), ImageError> {
         if bytes > self.max_bytes {
             return Err(ImageError::TooManyBytes { bytes, max: self.max_bytes });
         }

@@ -43,7 +43,10 @@ pub fn load<B: AsRef<str>>(
     limits: &Limits,
 ) -> Result<Loaded, ImageError> {
     let bytes = match source {
-        ImageSource::File(written) => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+        ImageSource::File(written) => match resolver.archive {
+            Some(archive) => archive.image(written, limits)?,
+            None => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+        },
         ImageSource::Bytes(bytes) => bytes.to_vec(),
         ImageSource::Inline { base64, .. } => {
             base64::decode_into(base64.as_ref(), resolver.buffer()).ok_or(ImageError::BadBase64)?

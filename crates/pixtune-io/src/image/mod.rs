@@ -42,5 +42,6 @@ pub use load::{Inspected, Loaded, load, load_file, load_header};
 pub use model_input::{ModelInput, model_input};
 pub use orient::{Orientation, orient};
 pub use raster::Rgb;
-pub use resolve::Resolver;
+pub(crate) use resolve::spellings;
+pub use resolve::{Archive, Resolver};
 pub use sniff::{Format, sniff};

@@ -1,20 +1,29 @@
 //! From what a row calls an image to the file: other spellings of a name are tried before a file counts as missing.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::spelling::nearest;
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::{ImageError, Limits};
 use crate::base64::Payloads;
 use crate::buffers::Buffers;
 use crate::fetch::Fetcher;
+
+/// Images that lie in an archive.
+pub trait Archive: fmt::Debug + Sync {
+    /// The bytes of the image that a row calls so.
+    fn image(&self, written: &str, limits: &Limits) -> Result<Vec<u8>, ImageError>;
+}
 
 /// How the sources of images are resolved.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolver<'r> {
     directory: &'r Path,
     strips_roots: bool,
+    pub(super) archive: Option<&'r dyn Archive>,
     pub(super) fetcher: Option<&'r Fetcher>,
     buffers: Option<&'r Buffers>,
     pub(super) payloads: Payloads<'r>,
@@ -24,13 +33,18 @@ impl<'r> Resolver<'r> {
     /// Relative paths start in `directory`, and URLs are not fetched.
     pub fn new(directory: &'r Path) -> Resolver<'r> {
         let payloads = Payloads::default();
-        Resolver { directory, strips_roots: false, fetcher: None, buffers: None, payloads }
+        Resolver { directory, strips_roots: false, archive: None, fetcher: None, buffers: None, payloads }
     }
 
     /// Looks for files with paths of another machine in the directory too: `/mnt/old/images/1.jpg` may be
     /// `images/1.jpg` or `1.jpg` there.
     pub fn stripping_roots(self, strips_roots: bool) -> Resolver<'r> {
         Resolver { strips_roots, ..self }
+    }
+
+    /// Looks for paths in an archive instead, if there is one.
+    pub(crate) fn within(self, archive: Option<&'r dyn Archive>) -> Resolver<'r> {
+        Resolver { archive, ..self }
     }
 
     /// Fetches URLs, if there is a fetcher.
@@ -90,7 +104,7 @@ const LONGEST_PATH: usize = 4096;
 
 /// Other spellings of one name: backslashes as separators, percent escapes, and the two normal forms of Unicode, of which
 /// macOS writes one and most programs the other.
-fn spellings(written: &str) -> Vec<String> {
+pub(crate) fn spellings(written: &str) -> Vec<String> {
     let mut spellings = Vec::new();
     let mut add = |spelling: String| {
         if spelling != written && !spellings.contains(&spelling) {

@@ -330,7 +330,7 @@ impl<'a> InputRows<'a> {
             return Ok(Some((*at, row.clone(), nth, *input_read)));
         }
         self.repeated = None;
-        while let Some(PlannedInput { input, schema }) = self.plan.inputs.get(self.input as usize) {
+        while let Some(PlannedInput { input, schema, .. }) = self.plan.inputs.get(self.input as usize) {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),

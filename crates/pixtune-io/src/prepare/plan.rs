@@ -40,16 +40,20 @@ pub struct PlannedInput {
     pub input: Input,
     /// Its columns.
     pub schema: Schema,
+    /// Whether relative paths start beside the table, in its directory or its archive.
+    pub images_beside: bool,
 }
 
 impl PlannedInput {
     /// What the scanner needs to know of the input.
     pub(super) fn origin(&self) -> Origin<'_> {
+        let PlannedInput { input, schema, images_beside } = self;
         Origin {
-            name: &self.input.name,
-            directory: &self.input.directory,
-            strips_roots: self.input.strips_roots,
-            schema: &self.schema,
+            name: &input.name,
+            directory: &input.directory,
+            strips_roots: input.strips_roots,
+            member: input.member.as_ref().filter(|_| *images_beside),
+            schema,
         }
     }
 }
@@ -82,7 +86,7 @@ impl Plan {
                 input.strips_roots = true;
             }
             let schema = Schema::detect(&input, &options.columns, options.max_row_bytes)?;
-            inputs.push(PlannedInput { input, schema });
+            inputs.push(PlannedInput { input, schema, images_beside: options.image_folder.is_none() });
         }
         require_labels(&inputs, options.split.kind)?;
         let size = |planned: &PlannedInput| fs::metadata(&planned.input.path).map_or(0, |about| about.len());
@@ -184,7 +188,7 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
 }
 
 fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), PrepareError> {
-    for PlannedInput { input, schema } in inputs {
+    for PlannedInput { input, schema, .. } in inputs {
         let (has, what): (fn(&Columns) -> bool, _) = match kind {
             SplitKind::Random | SplitKind::Auto => return Ok(()),
             SplitKind::Group => (|columns| columns.group.is_some(), "group"),

@@ -15,8 +15,8 @@ use super::options::{Images, ScanOptions};
 use crate::buffers::Buffers;
 use crate::image::measure::by_colors;
 use crate::image::prepare::Policy;
-use crate::image::{Limits, Loaded, Resolver, load};
-use crate::read::{Labels, Row, RowRef, Schema};
+use crate::image::{Archive, Limits, Loaded, Resolver, load};
+use crate::read::{Labels, Member, Row, RowRef, Schema};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 use crate::write::{Template, WrittenImage, writer};
@@ -43,13 +43,16 @@ pub struct Origin<'o> {
     pub directory: &'o Path,
     /// Whether paths of another machine are looked for in that directory too.
     pub strips_roots: bool,
+    /// The table in an archive that the row is in, if images are looked for there.
+    pub member: Option<&'o Member>,
     /// How the row becomes a sample.
     pub schema: &'o Schema,
 }
 
 impl<'o> Origin<'o> {
     fn resolver(&self) -> Resolver<'o> {
-        Resolver::new(self.directory).stripping_roots(self.strips_roots)
+        let archive = self.member.map(|member| member as &dyn Archive);
+        Resolver::new(self.directory).stripping_roots(self.strips_roots).within(archive)
     }
 }
 

@@ -11,7 +11,9 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 use pixtune_core::json;
 
-use super::{Compression, Cut, Fingerprint, Format, Input, ReadError, Rereader, Row, RowRef, discover};
+use super::{
+    Compression, Cut, Fingerprint, Format, Input, ReadError, Rereader, Row, RowRef, archive, discover,
+};
 
 /// A format under test.
 struct Subject {
@@ -74,6 +76,19 @@ fn subjects() -> Vec<Subject> {
         truncated: half(encode("{\"a\":\"1\"}\n")),
         ..lines()
     };
+    let shard = |name, compression, encode: fn(&str) -> Vec<u8>| Subject {
+        name,
+        format: Format::Shard,
+        compression,
+        rows: ["{\"a\":1,\"id\":\"0\"}", "{\"a\":\"é,]}\",\"id\":\"1\"}", "{\"a\":[3,{}],\"id\":\"2\"}"],
+        encode,
+        // Both blocks of the end mark are missing, or the end of the compressed stream.
+        truncated: Some(match compression {
+            None => encode("{}\n")[..1024].to_vec(),
+            Some(_) => half(encode("{}\n")).unwrap_or_default(),
+        }),
+        ..lines()
+    };
     vec![
         lines(),
         Subject {
@@ -101,17 +116,31 @@ fn subjects() -> Vec<Subject> {
         },
         columns("Parquet", Format::Parquet, parquet),
         columns("Arrow", Format::Arrow, arrow),
+        shard("WebDataset shard", None, tar),
+        shard("compressed WebDataset shard", Some(Compression::Gzip), |text| gzipped(&tar(text))),
     ]
 }
 
 fn gzip(text: &str) -> Vec<u8> {
+    gzipped(text.as_bytes())
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 fn zstd(text: &str) -> Vec<u8> {
     zstd::encode_all(text.as_bytes(), 1).unwrap()
+}
+
+/// A member `N.json` per row.
+fn tar(text: &str) -> Vec<u8> {
+    let rows = text.lines().filter(|row| !row.is_empty()).enumerate();
+    let members =
+        rows.map(|(number, row)| archive::tar::member(&format!("{number}.json"), b'0', row.as_bytes()));
+    [members.collect::<Vec<_>>().concat(), vec![0; 1024]].concat()
 }
 
 /// Batches of two rows with one column of texts: of each row the value of `a`, or all of it.
@@ -170,6 +199,7 @@ impl Case {
             format,
             compression,
             split: None,
+            member: None,
         };
         Case { input, _directory: directory }
     }
@@ -223,7 +253,9 @@ fn references_name_the_file_the_row_and_its_bytes() {
         for (index, ((at, row), expected)) in found.iter().zip(rows).enumerate() {
             assert_eq!((at.file, row.bytes.as_slice()), (7, expected.as_bytes()), "{name}");
             if !format.is_text() {
-                assert_eq!((at.offset, at.number), (index as u64, index as u64 + 1), "{name}");
+                // Members of a shard have a header and are padded.
+                let row = if format == Format::Shard { 1024 } else { 1 };
+                assert_eq!((at.offset, at.number), (row * index as u64, index as u64 + 1), "{name}");
                 continue;
             }
             let start = at.offset as usize;
@@ -260,7 +292,7 @@ fn bounds_and_reports_huge_rows_and_reads_on() {
         let found = subject.case(subject.file(&[rows[0], &huge, rows[2]], "\n")).read(1000).unwrap().0;
         assert_eq!(found.len(), 3, "{name}");
         let (at, row) = &found[1];
-        assert_eq!(row.bytes.len(), 1000, "{name}");
+        assert!(row.bytes.len() == 1000 || subject.format == Format::Shard, "{name}");
         assert_eq!(row.cut, Some(Cut::TooLarge { bytes: at.length }), "{name}");
         assert!(at.length > 3 << 20 && found[2].1 == Row::whole(rows[2]), "{name}");
     }
@@ -275,7 +307,7 @@ fn reports_truncated_input() {
                 assert!(std::error::Error::source(&error).unwrap().to_string().contains("never closed"));
             }
             Err(ReadError::Malformed { .. }) if !subject.format.is_text() => {}
-            Err(ReadError::Io { .. }) if subject.compression.is_some() => {}
+            Err(ReadError::Io { .. }) if !subject.is_plain() => {}
             Err(error) => panic!("{name}: {error}"),
             Ok((rows, _)) => assert_eq!(rows.last().unwrap().1.cut, Some(Cut::UnclosedQuote), "{name}"),
         }

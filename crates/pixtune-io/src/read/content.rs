@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::compression::Compression;
+use super::input::Member;
 use super::positioned::ReadFrom;
 
 /// Where the bytes of an input are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Content {
     pub(super) path: PathBuf,
     /// How the file is compressed as a whole.
     pub(super) compression: Option<Compression>,
+    /// The member of an archive that is meant.
+    pub(super) member: Option<Member>,
 }
 
 /// A stream of the content.
@@ -28,14 +31,25 @@ impl Content {
     /// Opens a stream from the first byte on.
     pub(super) fn open(&self) -> io::Result<Opened> {
         let consumed = Arc::new(AtomicU64::new(0));
-        let file = ReadFrom { file: Arc::new(File::open(&self.path)?), at: 0 };
-        let source: Box<dyn Read + Send> =
-            Box::new(Metered { source: file, consumed: Arc::clone(&consumed) });
+        let source = match &self.member {
+            Some(member) => member.folder.stream(&member.name)?,
+            None => self.open_file(0)?,
+        };
+        let source: Box<dyn Read + Send> = Box::new(Metered { source, consumed: Arc::clone(&consumed) });
         let stream = match self.compression {
             Some(compression) => compression.decompress(source)?,
             None => source,
         };
         Ok(Opened { stream, consumed })
+    }
+
+    fn open_file(&self, at: u64) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(ReadFrom { file: Arc::new(File::open(&self.path)?), at }))
+    }
+
+    /// A stream from a position on, if one is to be had without reading all before it.
+    fn open_at(&self, at: u64) -> Option<io::Result<Box<dyn Read + Send>>> {
+        (self.compression.is_none() && self.member.is_none()).then(|| self.open_file(at))
     }
 }
 
@@ -62,8 +76,12 @@ impl Forward {
     /// The stream at a position; it ends early where the content does.
     pub(super) fn at(&mut self, content: &Content, offset: u64) -> io::Result<&mut (dyn Read + Send)> {
         let (mut stream, at) = match self.0.take() {
-            Some((stream, at)) if at <= offset => (stream, at),
-            _ => (content.open()?.stream, 0),
+            Some((stream, at)) if at == offset => (stream, at),
+            ahead => match (content.open_at(offset), ahead) {
+                (Some(stream), _) => (stream?, offset),
+                (None, Some((stream, at))) if at < offset => (stream, at),
+                (None, _) => (content.open()?.stream, 0),
+            },
         };
         io::copy(&mut stream.by_ref().take(offset - at), &mut io::sink())?;
         Ok(&mut self.0.insert((stream, offset)).0)

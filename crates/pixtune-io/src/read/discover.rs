@@ -23,7 +23,7 @@ pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadE
         for path in expand(name)? {
             let files = if path.is_dir() { files_in(&path)? } else { vec![path] };
             for file in files {
-                inputs.push(Input::of(file)?);
+                inputs.extend(Input::all_of(file)?);
             }
         }
     }
@@ -182,7 +182,8 @@ fn refuse_repeats(inputs: &[Input]) -> Result<(), ReadError> {
     let mut seen = BTreeSet::new();
     for input in inputs {
         let canonical = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
-        if !seen.insert(canonical) {
+        let member = input.member.as_ref().map(|member| member.name.clone());
+        if !seen.insert((canonical, member)) {
             return Err(ReadError::Twice { name: input.name.clone() });
         }
     }

@@ -100,6 +100,20 @@ pub enum ReadError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A table inside an archive whose members are read in order, so that its rows could not name them.
+    #[error("`{}` holds a table, `{member}`, which is not read in a shard or a compressed archive", path.display())]
+    TableInArchive {
+        /// The archive.
+        path: PathBuf,
+        /// The table in it.
+        member: String,
+    },
+    /// An archive without a table.
+    #[error("`{}` has no CSV, TSV or JSON Lines file in it", path.display())]
+    NoTable {
+        /// The archive.
+        path: PathBuf,
+    },
     /// A file without a row.
     #[error("`{name}` is empty")]
     Empty {

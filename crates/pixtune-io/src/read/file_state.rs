@@ -22,6 +22,11 @@ impl FileState {
         Ok(FileState { path: path.to_owned(), length: about.len(), modified: about.modified().ok() })
     }
 
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// The fingerprint of the file, which must still be the one that was opened. It costs a pass over the file.
     pub(super) fn fingerprint(&self) -> Result<Fingerprint, ReadError> {
         let mut hash = blake3::Hasher::new();

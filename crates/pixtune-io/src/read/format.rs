@@ -23,6 +23,8 @@ pub enum Format {
     Parquet,
     /// Arrow IPC: a stream, or a Feather file.
     Arrow,
+    /// A WebDataset shard: a tar archive.
+    Shard,
 }
 
 impl Format {
@@ -36,6 +38,8 @@ impl Format {
             "jsonl" | "ndjson" => Format::JsonLines,
             "parquet" => Format::Parquet,
             "arrow" | "feather" => Format::Arrow,
+            "tar" | "tgz" => Format::Shard,
+            _ if start.get(257..262) == Some(b"ustar") => Format::Shard,
             _ => Format::sniff(start),
         }
     }
@@ -64,7 +68,7 @@ impl Format {
     pub(super) fn of_rows(self) -> Format {
         match self {
             Format::Table { .. } | Format::JsonArray => self,
-            Format::JsonLines | Format::Parquet | Format::Arrow => Format::JsonLines,
+            Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard => Format::JsonLines,
         }
     }
 

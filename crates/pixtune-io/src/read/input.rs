@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pixtune_core::split::GivenSplit;
 
+use super::archive::{self, Folder, ShardReader};
 use super::columnar::ColumnarReader;
 use super::compression::Compression;
 use super::content::Content;
@@ -13,9 +15,10 @@ use super::discover::split_of;
 use super::format::{encoding_of, inner_extension};
 use super::stream_reader::StreamReader;
 use super::{FileReader, Format, ReadError, RowReader};
+use crate::image::{Archive, ImageError, Limits};
 
 /// One file of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Input {
     /// Its name in messages: the path as the user gave it, `-` for standard input.
     pub name: String,
@@ -31,14 +34,86 @@ pub struct Input {
     pub compression: Option<Compression>,
     /// The split that its path names, where the inputs name more than one.
     pub split: Option<GivenSplit>,
+    /// The table in the archive that is read.
+    pub member: Option<Member>,
+}
+
+/// A table in an archive.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The archive.
+    pub(super) folder: Arc<Folder>,
+    /// The name of the table.
+    pub(super) name: String,
+    /// The directory in the archive that its images are relative to.
+    pub(super) directory: String,
+}
+
+impl Archive for Member {
+    fn image(&self, written: &str, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+        self.folder.image(&self.directory, written, limits)
+    }
 }
 
 /// Bytes that show the format of a file.
 const START: u64 = 64 << 10;
 
 impl Input {
-    /// A file, recognized by its name and its first bytes.
-    pub(super) fn of(path: PathBuf) -> Result<Input, ReadError> {
+    /// The inputs in a file, recognized by its name and its first bytes: the tables of an archive, or the file itself.
+    pub(super) fn all_of(path: PathBuf) -> Result<Vec<Input>, ReadError> {
+        let start = start_of(&path)?;
+        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+            let folder = Folder::of_zip(&path)?;
+            if !folder.names(|name| name == "xl/workbook.xml").is_empty() {
+                return Err(ReadError::Encoding { path, encoding: "a workbook" });
+            }
+            return Input::tables(path, folder);
+        }
+        let input = Input::of(path)?;
+        if input.format == Format::Shard
+            && input.compression.is_none()
+            && archive::starts_with_table(&input.path)?
+        {
+            let folder = Folder::of_tar(&input.path)?;
+            return Input::tables(input.path, folder);
+        }
+        Ok(vec![input])
+    }
+
+    /// The tables of an archive: the metadata of image folders, or else all tables.
+    fn tables(path: PathBuf, folder: Folder) -> Result<Vec<Input>, ReadError> {
+        let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut names =
+            folder.names(|name| ["metadata.csv", "metadata.jsonl"].contains(&base(name).as_str()));
+        if names.is_empty() {
+            let is_table = |name: &str| {
+                matches!(
+                    inner_extension(Path::new(name)).as_str(),
+                    "csv" | "tsv" | "tab" | "jsonl" | "ndjson"
+                )
+            };
+            names = folder.names(|name| is_table(name) && !base(name).starts_with("._"));
+        }
+        if names.is_empty() {
+            return Err(ReadError::NoTable { path });
+        }
+        let folder = Arc::new(folder);
+        let input = |name: String| {
+            let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+            let extension = inner_extension(Path::new(&name));
+            let input = Input {
+                name: format!("{}/{name}", path.display()),
+                directory: path.parent().map(Path::to_owned).unwrap_or_default(),
+                split: split_of(Path::new(&name)).or_else(|| split_of(&path)),
+                member: Some(Member { folder: Arc::clone(&folder), name, directory }),
+                ..Input::unrecognized(path.clone())
+            };
+            input.recognize(&extension)
+        };
+        names.into_iter().map(input).collect()
+    }
+
+    fn of(path: PathBuf) -> Result<Input, ReadError> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let name = path.display().to_string();
         let extension = inner_extension(&path);
@@ -61,6 +136,7 @@ impl Input {
             format: Format::JsonLines,
             compression: None,
             split: None,
+            member: None,
         }
     }
 
@@ -68,13 +144,15 @@ impl Input {
     fn recognize(mut self, extension: &str) -> Result<Input, ReadError> {
         let path = self.path.clone();
         let broken = |source| ReadError::Io { path: path.clone(), source };
-        let mut start = Vec::new();
-        File::open(&path).map_err(broken)?.take(START).read_to_end(&mut start).map_err(broken)?;
+        let read_start = |content: &Content| {
+            let mut start = Vec::new();
+            content.open()?.stream.take(START).read_to_end(&mut start)?;
+            Ok(start)
+        };
+        let mut start = read_start(&self.content()).map_err(broken)?;
         self.compression = Compression::of(&start);
         if self.compression.is_some() {
-            start.clear();
-            let opened = self.content().open().map_err(broken)?;
-            opened.stream.take(START).read_to_end(&mut start).map_err(broken)?;
+            start = read_start(&self.content()).map_err(broken)?;
         }
         self.format = Format::of(extension, &start);
         let encoding =
@@ -104,7 +182,8 @@ impl Input {
         Ok(match self.format {
             Format::Parquet => Box::new(ColumnarReader::parquet(&self.path, index, max_row)?),
             Format::Arrow => Box::new(ColumnarReader::arrow(&self.path, index, max_row)?),
-            _ if self.compression.is_some() => {
+            Format::Shard => Box::new(ShardReader::open(self.content(), index, max_row)?),
+            _ if self.compression.is_some() || self.member.is_some() => {
                 Box::new(StreamReader::open(self.content(), self.format, index, max_row)?)
             }
             _ => Box::new(FileReader::open(&self.path, self.format, index, max_row)?),
@@ -112,6 +191,12 @@ impl Input {
     }
 
     fn content(&self) -> Content {
-        Content { path: self.path.clone(), compression: self.compression }
+        Content { path: self.path.clone(), compression: self.compression, member: self.member.clone() }
     }
+}
+
+fn start_of(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut start));
+    read.map(|_| start).map_err(|source| ReadError::Io { path: path.to_owned(), source })
 }

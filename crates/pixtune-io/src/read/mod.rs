@@ -1,9 +1,10 @@
-//! Rows in: tables, JSON Lines, JSON arrays, compressed or not; Parquet and Arrow; image folders.
+//! Rows in: tables, JSON Lines, JSON arrays, compressed or not; Parquet and Arrow; archives; image folders.
 //!
 //! A text format is one file here that knows where a row ends (`records::Framing`); other formats have a [`RowReader`] of their
 //! own. All of them pass one conformance suite. [`schema`] turns rows into samples. Files of finished conversations, which `check`, `fix`, `tokens`,
 //! surveys and training read, come through [`LineFile`].
 
+pub mod archive;
 pub mod array;
 pub mod blocks;
 mod braces;
@@ -38,7 +39,7 @@ pub use discover::{discover, keep_stdin};
 pub use error::ReadError;
 pub use file_reader::FileReader;
 pub use format::Format;
-pub use input::Input;
+pub use input::{Input, Member};
 pub use line_file::{FileForm, LineFile, MAX_LINE};
 pub use line_index::LineIndex;
 pub use reread::Rereader;

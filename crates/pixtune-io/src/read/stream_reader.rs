@@ -66,6 +66,6 @@ impl RowReader for StreamReader {
     }
 
     fn position(&self) -> u64 {
-        self.consumed.load(Ordering::Relaxed)
+        self.consumed.load(Ordering::Relaxed).min(self.state.length())
     }
 }

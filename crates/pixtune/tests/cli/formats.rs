@@ -21,10 +21,10 @@ fn every_format_gives_the_training_file_of_plain_rows() {
     let mut names: Vec<String> = fs::read_dir(fixtures())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.contains('-') && ![".tar", ".zip", ".xlsx"].iter().any(|no| name.contains(no)))
+        .filter(|name| name.contains('-'))
         .collect();
     names.sort();
-    assert!(names.len() > 35, "{names:?}");
+    assert!(names.len() > 40, "{names:?}");
     for name in names {
         prepare(&case, &format!("{}.jsonl", name.split('-').next().unwrap()), &[]).ends(0);
         let expected = case.read("out/train.jsonl");
@@ -37,7 +37,9 @@ fn every_format_gives_the_training_file_of_plain_rows() {
 #[test]
 fn output_does_not_depend_on_threads() {
     let case = Case::new();
-    for input in ["flat-zstd.parquet", "flat-saved", "flat-table.csv.gz"] {
+    for input in
+        ["flat-zstd.parquet", "flat-saved", "flat-table.csv.gz", "flat-json.tar.gz", "flat-folder.zip"]
+    {
         prepare(&case, input, &["--threads", "1"]).ends(0);
         let one = case.output();
         prepare(&case, input, &["--threads", "5"]).ends(0);
@@ -47,7 +49,15 @@ fn output_does_not_depend_on_threads() {
 
 #[test]
 fn duplicates_are_reread_from_every_format() {
-    for name in ["flat-zstd.parquet", "flat-saved", "flat-lines.jsonl.gz", "flat-table.tsv.zst"] {
+    for name in [
+        "flat-zstd.parquet",
+        "flat-saved",
+        "flat-lines.jsonl.gz",
+        "flat-table.tsv.zst",
+        "flat-json.tar",
+        "flat-json.tar.zst",
+        "flat-folder.zip",
+    ] {
         let case = Case::new();
         let copy = |to: &str| {
             let from = fixtures().join(name).display().to_string();
@@ -83,7 +93,13 @@ fn interrupted_run_goes_on_with_the_same_bytes() {
 #[test]
 fn damaged_binary_files_are_errors_that_name_them() {
     let case = Case::new();
-    for name in ["flat-snappy.parquet", "flat-lz4.feather", "flat-datasets.parquet"] {
+    for name in [
+        "flat-snappy.parquet",
+        "flat-lz4.feather",
+        "flat-datasets.parquet",
+        "flat-json.tar",
+        "flat-folder.zip",
+    ] {
         let bytes = fs::read(fixtures().join(name)).unwrap();
         for length in [0, 3, 8, bytes.len() / 2, bytes.len() - 1] {
             case.write(name, &bytes[..length]);
@@ -145,10 +161,103 @@ fn other_commands_read_compressed_lines_and_name_prepare_for_tables() {
     for command in ["stats", "plan"] {
         case.run(&[command, "out/train.jsonl.gz"]).ends(2).prints("gzip-compressed").prints("gunzip");
     }
-    for (name, what) in [("flat-snappy.parquet", "a Parquet file"), ("flat-lz4.feather", "an Arrow file")] {
+    for (name, what) in [
+        ("flat-snappy.parquet", "a Parquet file"),
+        ("flat-lz4.feather", "an Arrow file"),
+        ("flat-json.tar", "an archive"),
+    ] {
         let path = fixtures().join(name).display().to_string();
         for command in ["check", "tokens", "stats", "plan"] {
             case.run(&[command, &path]).ends(2).prints(what).prints("pixtune prepare FILE --out DIR");
         }
     }
+}
+
+/// An archive that Python writes with this code, which has `add(name, data)`.
+fn archive(case: &Case, name: &str, code: &str) {
+    let prelude = match name.ends_with(".zip") {
+        true => format!(
+            "import zipfile\nwith zipfile.ZipFile({name:?}, 'w', zipfile.ZIP_DEFLATED) as archive:\n  def add(name, data=b'', **more):\n    archive.writestr(name, data)\n"
+        ),
+        false => format!(
+            "import io, tarfile\nwith tarfile.open({name:?}, 'w:gz' if {name:?}.endswith('gz') else 'w') as archive:\n  def add(name, data=b'', **more):\n    info = tarfile.TarInfo(name)\n    info.size = len(data)\n    for key, value in more.items(): setattr(info, key, value)\n    archive.addfile(info, io.BytesIO(data))\n"
+        ),
+    };
+    case.write(
+        "make.py",
+        format!("{prelude}  png = open('a.png', 'rb').read()\n  {}\n", code.replace('\n', "\n  ")),
+    );
+    case.shell("python3 -W ignore make.py").ends(0);
+}
+
+#[test]
+fn members_that_cannot_be_used_reject_their_row_alone() {
+    let case = Case::table("");
+    let good = "add('good.png', png)\nadd('good.txt', b'a')\n";
+    for (code, why) in [
+        ("add('k.png', png)\nadd('k.png', png)\nadd('k.txt', b'a')", "two members `k.png`"),
+        ("add('k.png', type=tarfile.SYMTYPE, linkname='/etc/passwd')\nadd('k.txt', b'a')", "a symbolic link"),
+        ("add('k.png', type=tarfile.CHRTYPE)\nadd('k.txt', b'a')", "a device"),
+        ("add('k.png', png + bytes(3 << 20))\nadd('k.txt', b'a')", "more than the limit"),
+        ("add('k.json', b'{')\nadd('k.png', png)", "not JSON"),
+        ("add('README', b'x')", "no extension"),
+        (
+            "add('k.txt', b'a')\nadd('z.png', png)\nadd('z.txt', b'b')\nadd('k.png', png)",
+            "not next to each other",
+        ),
+    ] {
+        archive(&case, "shard.tar", &format!("{good}{code}"));
+        let args = ["prepare", "shard.tar", "--out", "out", "--validation", "0", "--force", "--dedup", "off"];
+        let run = case.run(
+            &[&args[..], &["--columns", "image=image,completion=text", "--max-row-bytes", "1MB"]].concat(),
+        );
+        run.ends(1).prints(why);
+        let train = case.read("out/train.jsonl");
+        assert!(train.contains("\"a\"") && !train.contains("root:"), "{why}: {train}");
+    }
+}
+
+#[test]
+fn images_of_a_table_are_looked_for_in_its_archive_alone() {
+    for name in ["folder.zip", "folder.tar"] {
+        let case = Case::table("");
+        archive(
+            &case,
+            name,
+            "add('d/metadata.csv', b'file_name,prompt,completion\\nx.png,p,a\\n../a.png,p,b\\n../../a.png,p,c\\n/etc/passwd,p,d\\ntwice.png,p,e\\na.png,p,f\\n')\nadd('d/x.png', png)\nadd('d/twice.png', png)\nadd('d/twice.png', png)\nadd('../../a.png', png)",
+        );
+        let run = case.run(&["prepare", name, "--out", "out", "--validation", "0"]).ends(1);
+        run.prints(&format!("{name}/d/metadata.csv:3")).prints("is in the archive twice");
+        assert_eq!(case.lines("out/train.jsonl").len(), 1, "{name}");
+        let rules = ["image-missing", "image-missing", "image-missing", "image-unreadable", "image-missing"];
+        assert_eq!(case.rejected(), rules, "{name}");
+        // A directory of images applies to archives too.
+        case.write("rows/a.png", fs::read(case.path("a.png")).unwrap());
+        let args =
+            ["prepare", name, "--out", "out", "--force", "--image-folder", "rows", "--validation", "0"];
+        case.run(&args).ends(1);
+        assert!(case.read("out/train.jsonl").contains("\"f\""), "{name}");
+    }
+}
+
+#[test]
+fn archives_that_cannot_be_read_name_the_way_out() {
+    let case = Case::table("");
+    archive(&case, "plain.zip", "add('a.png', png)");
+    case.run(&["prepare", "plain.zip", "--out", "out"])
+        .ends(2)
+        .prints("has no CSV, TSV or JSON Lines file in it");
+    archive(&case, "book.xlsx.zip", "add('xl/workbook.xml', b'')");
+    case.run(&["prepare", "book.xlsx.zip", "--out", "out"]).ends(2).prints("a workbook").prints("as CSV");
+    archive(&case, "table.tar.gz", "add('images/a.png', png)\nadd('metadata.csv', b'file_name,text\\n')");
+    case.run(&["prepare", "table.tar.gz", "--out", "out"])
+        .ends(2)
+        .prints("metadata.csv")
+        .prints("pack a ZIP archive");
+    archive(
+        &case,
+        "bomb.zip",
+        "add('metadata.csv', b'file_name,text\\nb.png,x\\n')\nadd('b.png', png + bytes(200 << 20))",
+    );
+    case.run(&["prepare", "bomb.zip", "--out", "out"]).ends(1).prints("image-too-large");
 }
