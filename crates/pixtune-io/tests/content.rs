@@ -8,7 +8,7 @@ use std::path::Path;
 use pixtune_core::columns::{ColumnChoice, RowOptions};
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::json;
-use pixtune_io::read::{Schema, discover};
+use pixtune_io::read::{Schema, TextChoice, discover};
 use proptest::prelude::*;
 
 /// A word that no other part of a row has.
@@ -84,7 +84,7 @@ fn base() -> impl Strategy<Value = &'static str> {
 fn outcome(directory: &Path, rows: &[String]) -> Result<(), String> {
     let path = directory.join("rows.jsonl");
     fs::write(&path, rows.join("\n")).unwrap();
-    let inputs = discover(&[path.display().to_string()], Path::new("-")).unwrap();
+    let inputs = discover(&[path.display().to_string()], Path::new("-"), TextChoice::default()).unwrap();
     let schema = match Schema::detect(&inputs[0], &ColumnChoice::default(), 1 << 20) {
         Ok(schema) => schema,
         Err(_) => return Ok(()),

@@ -30,6 +30,7 @@ use crate::image::measure::Measure;
 use crate::image::{Limits, Resolver};
 use crate::read::Row;
 use crate::read::blocks::{Block, without_line_end};
+use crate::read::encoding;
 use crate::read::schema::PYTHON_DICT;
 use crate::verify::Verify;
 
@@ -219,7 +220,9 @@ impl Checker<'_> {
             Err(error) => {
                 let byte = row.bytes[error.valid_up_to()];
                 let message = format!("the byte `{byte:#04x}` is not UTF-8");
-                let finding = Finding::new(&rules::INVALID_UTF8, "", message).at_byte(error.valid_up_to());
+                let finding = Finding::new(&rules::INVALID_UTF8, "", message)
+                    .at_byte(error.valid_up_to())
+                    .hint(encoding::hint(&row.bytes));
                 self.report(vec![finding], &String::from_utf8_lossy(&row.bytes), &mut line);
                 return line;
             }

@@ -9,6 +9,7 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::Target;
 
 use crate::image::prepare::Resampling;
+use crate::read::TextChoice;
 use crate::verify::Verify;
 
 /// What becomes of images.
@@ -89,6 +90,8 @@ pub struct Options {
     pub force: bool,
     /// Bytes kept of one row.
     pub max_row_bytes: usize,
+    /// What is known of the text of the inputs.
+    pub text: TextChoice,
 }
 
 /// What becomes of a row, whichever file it comes from.

@@ -11,6 +11,7 @@ use pixtune_core::target::Target;
 
 use super::options::{Images, Options, ScanOptions};
 use super::plan::{PlannedInput, portable_name};
+use crate::read::TextEncoding;
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 
@@ -46,6 +47,9 @@ pub(super) fn plan_value(
         plan.field("measure", scan.measure).field("seed", split.seed);
         plan.field("max_reject", options.max_reject.map(|limit| limit.to_string()).as_ref());
         plan.field("max_row_bytes", options.max_row_bytes);
+        let encoding = options.text.encoding.map(TextEncoding::name);
+        let separator = options.text.separator.map(|separator| char::from(separator).to_string());
+        plan.field("encoding", encoding).field("separator", separator.as_ref());
         plan.field("max_image_bytes", scan.max_image_bytes).field("max_image_side", scan.max_image_side);
         plan.field("max_decoded_bytes", scan.max_decoded_bytes);
     }))

@@ -11,8 +11,10 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 use pixtune_core::json;
 
+use super::encoding::TextForm;
 use super::{
-    Compression, Cut, Fingerprint, Format, Input, ReadError, Rereader, Row, RowRef, archive, discover,
+    Compression, Cut, Fingerprint, Format, Input, ReadError, Rereader, Row, RowRef, TextChoice, archive,
+    discover,
 };
 
 /// A format under test.
@@ -200,6 +202,9 @@ impl Case {
             compression,
             split: None,
             member: None,
+            text: TextForm::default(),
+            declares_separator: false,
+            notes: vec![],
         };
         Case { input, _directory: directory }
     }
@@ -378,7 +383,7 @@ fn reads_an_image_folder_through_its_metadata() {
         fs::write(folder.path().join(name), subject.file(&subject.rows, "\n")).unwrap();
     }
     let given = folder.path().to_str().unwrap().to_owned();
-    let inputs = discover(&[given], &PathBuf::new()).unwrap();
+    let inputs = discover(&[given], &PathBuf::new(), TextChoice::default()).unwrap();
     let found: Vec<_> = inputs.iter().map(|input| read(input, MAX_ROW).unwrap().0).collect();
     assert_eq!(found.iter().map(|rows| texts(rows)).collect::<Vec<_>>(), [csv.rows, lines.rows]);
     assert_eq!(inputs[1].directory, folder.path().join("more"), "images are beside their metadata");

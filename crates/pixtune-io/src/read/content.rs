@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::compression::Compression;
+use super::encoding::TextForm;
 use super::input::Member;
 use super::positioned::ReadFrom;
 
@@ -18,6 +19,8 @@ pub(super) struct Content {
     pub(super) compression: Option<Compression>,
     /// The member of an archive that is meant.
     pub(super) member: Option<Member>,
+    /// How its text is written.
+    pub(super) text: TextForm,
 }
 
 /// A stream of the content.
@@ -40,6 +43,7 @@ impl Content {
             Some(compression) => compression.decompress(source)?,
             None => source,
         };
+        let stream = if self.text.is_converted() { self.text.convert(stream) } else { stream };
         Ok(Opened { stream, consumed })
     }
 
@@ -49,7 +53,8 @@ impl Content {
 
     /// A stream from a position on, if one is to be had without reading all before it.
     fn open_at(&self, at: u64) -> Option<io::Result<Box<dyn Read + Send>>> {
-        (self.compression.is_none() && self.member.is_none()).then(|| self.open_file(at))
+        (self.compression.is_none() && self.member.is_none() && !self.text.is_converted())
+            .then(|| self.open_file(at))
     }
 }
 

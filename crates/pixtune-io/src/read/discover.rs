@@ -9,21 +9,21 @@ use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_files::{Existing, WholeFile};
 
 use super::format::extension;
-use super::{Input, ReadError, braces, saved_dataset};
+use super::{Input, ReadError, TextChoice, braces, saved_dataset};
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
-pub fn discover(given: &[String], stdin_copy: &Path) -> Result<Vec<Input>, ReadError> {
+pub fn discover(given: &[String], stdin_copy: &Path, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
     let mut inputs = Vec::new();
     for name in given {
         if name == "-" {
-            inputs.push(Input::of_stdin(stdin_copy)?);
+            inputs.push(Input::of_stdin(stdin_copy, choice)?);
             continue;
         }
         for path in expand(name)? {
             let files = if path.is_dir() { files_in(&path)? } else { vec![path] };
             for file in files {
-                inputs.extend(Input::all_of(file)?);
+                inputs.extend(Input::all_of(file, choice)?);
             }
         }
     }

@@ -1,17 +1,21 @@
 //! One input of a run: where its bytes are, how they hold rows, and the reader for that.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use pixtune_core::split::GivenSplit;
 
 use super::archive::{self, Folder, ShardReader};
 use super::columnar::ColumnarReader;
 use super::compression::Compression;
 use super::content::Content;
+use super::dialect::Dialect;
 use super::discover::split_of;
+use super::encoding::{TextEncoding, TextForm, encoding_of_text, sample};
 use super::format::{encoding_of, inner_extension};
 use super::stream_reader::StreamReader;
 use super::{FileReader, Format, ReadError, RowReader};
@@ -36,6 +40,21 @@ pub struct Input {
     pub split: Option<GivenSplit>,
     /// The table in the archive that is read.
     pub member: Option<Member>,
+    /// How its text is written.
+    pub(super) text: TextForm,
+    /// The first line of the table names the separator.
+    pub(super) declares_separator: bool,
+    /// What was guessed about its text, for the user to see.
+    pub notes: Vec<String>,
+}
+
+/// What the user knows of the text of inputs; the rest is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextChoice {
+    /// The encoding of all of them.
+    pub encoding: Option<TextEncoding>,
+    /// The byte between the cells of tables.
+    pub separator: Option<u8>,
 }
 
 /// A table in an archive.
@@ -56,32 +75,32 @@ impl Archive for Member {
 }
 
 /// Bytes that show the format of a file.
-const START: u64 = 64 << 10;
+const START: u64 = 1 << 20;
 
 impl Input {
     /// The inputs in a file, recognized by its name and its first bytes: the tables of an archive, or the file itself.
-    pub(super) fn all_of(path: PathBuf) -> Result<Vec<Input>, ReadError> {
+    pub(super) fn all_of(path: PathBuf, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
         let start = start_of(&path)?;
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             let folder = Folder::of_zip(&path)?;
             if !folder.names(|name| name == "xl/workbook.xml").is_empty() {
                 return Err(ReadError::Encoding { path, encoding: "a workbook" });
             }
-            return Input::tables(path, folder);
+            return Input::tables(path, folder, choice);
         }
-        let input = Input::of(path)?;
+        let input = Input::of(path, choice)?;
         if input.format == Format::Shard
             && input.compression.is_none()
             && archive::starts_with_table(&input.path)?
         {
             let folder = Folder::of_tar(&input.path)?;
-            return Input::tables(input.path, folder);
+            return Input::tables(input.path, folder, choice);
         }
         Ok(vec![input])
     }
 
     /// The tables of an archive: the metadata of image folders, or else all tables.
-    fn tables(path: PathBuf, folder: Folder) -> Result<Vec<Input>, ReadError> {
+    fn tables(path: PathBuf, folder: Folder, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
         let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
         let mut names =
             folder.names(|name| ["metadata.csv", "metadata.jsonl"].contains(&base(name).as_str()));
@@ -108,23 +127,24 @@ impl Input {
                 member: Some(Member { folder: Arc::clone(&folder), name, directory }),
                 ..Input::unrecognized(path.clone())
             };
-            input.recognize(&extension)
+            input.recognize(&extension, choice)
         };
         names.into_iter().map(input).collect()
     }
 
-    fn of(path: PathBuf) -> Result<Input, ReadError> {
+    fn of(path: PathBuf, choice: TextChoice) -> Result<Input, ReadError> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let name = path.display().to_string();
         let extension = inner_extension(&path);
         let split = split_of(&path);
-        Input { name, directory, split, ..Input::unrecognized(path) }.recognize(&extension)
+        Input { name, directory, split, ..Input::unrecognized(path) }.recognize(&extension, choice)
     }
 
     /// Standard input, of which this is a copy: recognized by its first bytes alone.
-    pub(super) fn of_stdin(copy: &Path) -> Result<Input, ReadError> {
+    pub(super) fn of_stdin(copy: &Path, choice: TextChoice) -> Result<Input, ReadError> {
         let directory = PathBuf::from(".");
-        Input { name: "-".to_owned(), directory, ..Input::unrecognized(copy.to_owned()) }.recognize("")
+        Input { name: "-".to_owned(), directory, ..Input::unrecognized(copy.to_owned()) }
+            .recognize("", choice)
     }
 
     fn unrecognized(path: PathBuf) -> Input {
@@ -137,11 +157,14 @@ impl Input {
             compression: None,
             split: None,
             member: None,
+            text: TextForm::default(),
+            declares_separator: false,
+            notes: Vec::new(),
         }
     }
 
     /// Finds the compression and the format of an input. A compressed file is called `rows.csv.gz`.
-    fn recognize(mut self, extension: &str) -> Result<Input, ReadError> {
+    fn recognize(mut self, extension: &str, choice: TextChoice) -> Result<Input, ReadError> {
         let path = self.path.clone();
         let broken = |source| ReadError::Io { path: path.clone(), source };
         let read_start = |content: &Content| {
@@ -154,12 +177,57 @@ impl Input {
         if self.compression.is_some() {
             start = read_start(&self.content()).map_err(broken)?;
         }
-        self.format = Format::of(extension, &start);
-        let encoding =
-            if self.format.is_text() { encoding_of(&start) } else { self.compression.map(Compression::name) };
-        match encoding {
-            Some(encoding) => Err(ReadError::Encoding { path, encoding }),
-            None => Ok(self),
+        let is_whole = (start.len() as u64) < START;
+        let encoding = match choice.encoding {
+            Some(chosen) => chosen.other_than_utf8(),
+            None => encoding_of_text(&start, is_whole),
+        };
+        let text = decoded(&start, encoding);
+        self.format = Format::of(extension, &text);
+        if !self.format.is_text() {
+            // Columns and shards are read where they are.
+            return match self.compression {
+                Some(compression) if self.format != Format::Shard => {
+                    Err(ReadError::Encoding { path, encoding: compression.name() })
+                }
+                _ => Ok(self),
+            };
+        }
+        if let Some(encoding) = encoding_of(&text) {
+            return Err(ReadError::Encoding { path, encoding });
+        }
+        self.text = TextForm { encoding, has_cr_ends: false };
+        if let Some(encoding) = encoding.filter(|_| choice.encoding.is_none()) {
+            self.note_encoding(encoding, &start);
+        }
+        self.find_dialect(&text, choice);
+        Ok(self)
+    }
+
+    fn note_encoding(&mut self, encoding: &'static Encoding, start: &[u8]) {
+        let sample = sample(start, encoding).unwrap_or_default();
+        self.notes.push(format!(
+            "not UTF-8; read as {}, for example \u{201c}{sample}\u{201d} (set it with `--encoding`)",
+            encoding.name()
+        ));
+    }
+
+    /// Finds the ends of lines and the separator of a table.
+    fn find_dialect(&mut self, text: &[u8], choice: TextChoice) {
+        let Format::Table { separator: usual } = self.format else { return };
+        self.text.has_cr_ends =
+            memchr::memchr(b'\n', text).is_none() && memchr::memchr(b'\r', text).is_some();
+        let lines: Cow<'_, [u8]> = match self.text.has_cr_ends {
+            true => text.iter().map(|byte| if *byte == b'\r' { b'\n' } else { *byte }).collect(),
+            false => text.into(),
+        };
+        let Dialect { separator, is_declared } = Dialect::of(&lines, usual);
+        self.declares_separator = is_declared;
+        self.format = Format::Table { separator: choice.separator.unwrap_or(separator) };
+        if choice.separator.is_none() && separator != usual && !is_declared {
+            let shown =
+                if separator == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(separator)) };
+            self.notes.push(format!("cells are separated by {shown} (set it with `--separator`)"));
         }
     }
 
@@ -183,15 +251,36 @@ impl Input {
             Format::Parquet => Box::new(ColumnarReader::parquet(&self.path, index, max_row)?),
             Format::Arrow => Box::new(ColumnarReader::arrow(&self.path, index, max_row)?),
             Format::Shard => Box::new(ShardReader::open(self.content(), index, max_row)?),
-            _ if self.compression.is_some() || self.member.is_some() => {
-                Box::new(StreamReader::open(self.content(), self.format, index, max_row)?)
-            }
-            _ => Box::new(FileReader::open(&self.path, self.format, index, max_row)?),
+            _ => self.open_text(index, max_row)?,
         })
     }
 
+    fn open_text(&self, index: u32, max_row: usize) -> Result<Box<dyn RowReader>, ReadError> {
+        let is_stream = self.compression.is_some() || self.member.is_some() || self.text.is_converted();
+        let mut reader: Box<dyn RowReader> = match is_stream {
+            true => Box::new(StreamReader::open(self.content(), self.format, index, max_row)?),
+            false => Box::new(FileReader::open(&self.path, self.format, index, max_row)?),
+        };
+        if self.declares_separator {
+            reader.next_row()?;
+        }
+        Ok(reader)
+    }
+
     fn content(&self) -> Content {
-        Content { path: self.path.clone(), compression: self.compression, member: self.member.clone() }
+        let (path, member) = (self.path.clone(), self.member.clone());
+        Content { path, compression: self.compression, member, text: self.text }
+    }
+}
+
+/// The beginning of a text as UTF-8.
+fn decoded<'b>(bytes: &'b [u8], encoding: Option<&'static Encoding>) -> Cow<'b, [u8]> {
+    match encoding {
+        Some(encoding) => match encoding.decode_with_bom_removal(bytes).0 {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        },
+        None => Cow::Borrowed(bytes),
     }
 }
 

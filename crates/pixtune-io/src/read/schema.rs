@@ -17,6 +17,7 @@ use pixtune_core::split::{GivenSplit, names_split};
 use pixtune_core::target;
 use pixtune_core::text::counted;
 
+use super::encoding;
 use super::row_image;
 use super::shortened::{shorten, shorten_values};
 use super::table::cells;
@@ -341,7 +342,6 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
     }
     std::str::from_utf8(&row.bytes).map_err(|error| {
         let message = format!("byte {} of the row is not UTF-8", error.valid_up_to() + 1);
-        Finding::new(&rules::INVALID_UTF8, "", message)
-            .hint("convert the file: iconv -f WINDOWS-1252 -t UTF-8")
+        Finding::new(&rules::INVALID_UTF8, "", message).hint(encoding::hint(&row.bytes))
     })
 }

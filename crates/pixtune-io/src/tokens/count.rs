@@ -13,7 +13,7 @@ use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
 use crate::base64::Payloads;
 use crate::image::{Limits, Resolver, load_header};
-use crate::read::Row;
+use crate::read::{Row, encoding};
 
 /// What the model sees of one line.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +78,7 @@ pub(crate) fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
     }
     let text = std::str::from_utf8(&row.bytes).map_err(|error| {
         let message = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
-        Finding::new(&rules::INVALID_UTF8, "", message)
+        Finding::new(&rules::INVALID_UTF8, "", message).hint(encoding::hint(&row.bytes))
     })?;
     json::parse(text).map_err(|error| {
         let message = format!("not JSON: {} (byte {} of the line)", error.what, error.offset + 1);

@@ -55,6 +55,12 @@ pub struct PrepareArgs {
     /// Which of several reference answers to train on: the first, the most common one, or each as a sample of its own
     #[arg(long, value_enum, default_value_t = AnswersArg::MostCommon, value_name = "WHICH")]
     pub answers: AnswersArg,
+    /// Encoding of the input text, such as windows-1252 [default: UTF-8, or detected, which is printed]
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
+    /// Character between the cells of tables, such as `;` or tab [default: detected]
+    #[arg(long, value_name = "CHAR")]
+    pub separator: Option<String>,
     /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,

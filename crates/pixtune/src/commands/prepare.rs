@@ -9,7 +9,7 @@ use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
-use pixtune_io::read::Format as RowFormat;
+use pixtune_io::read::{Format as RowFormat, TextChoice, TextEncoding};
 
 use super::{array_note, lint, note_counting, threads};
 use crate::Outcome;
@@ -104,7 +104,33 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         resume: args.resume,
         force: args.force,
         max_row_bytes: usize::try_from(size(&args.max_row_bytes)?).map_err(Error::argument)?,
+        text: TextChoice {
+            encoding: args.encoding.as_deref().map(encoding).transpose()?,
+            separator: args.separator.as_deref().map(separator).transpose()?,
+        },
     })
+}
+
+fn encoding(name: &str) -> Result<TextEncoding, Error> {
+    TextEncoding::named(name).ok_or_else(|| {
+        Error::argument(format!(
+            "`{name}` is not an encoding; examples: windows-1252, Shift_JIS, UTF-16LE, UTF-8"
+        ))
+    })
+}
+
+fn separator(name: &str) -> Result<u8, Error> {
+    match name {
+        "tab" | "\\t" => Ok(b'\t'),
+        _ => match name.as_bytes() {
+            [separator]
+                if !separator.is_ascii_alphanumeric() && !matches!(separator, b'"' | b'\n' | b'\r') =>
+            {
+                Ok(*separator)
+            }
+            _ => Err(Error::argument(format!("`{name}` is not a separator; examples: `;`, `|`, tab"))),
+        },
+    }
 }
 
 fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKind, Error> {
@@ -126,11 +152,14 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 }
 
 /// Prints guessed and unused columns, and how samples are numbered.
-fn note_columns(plan: &Plan, PlannedInput { input, schema }: &PlannedInput, ui: &Ui) {
+fn note_columns(plan: &Plan, PlannedInput { input, schema, .. }: &PlannedInput, ui: &Ui) {
     if input.format == RowFormat::JsonArray {
         ui.note(&array_note(&input.name));
     }
     let name = &input.name;
+    for note in &input.notes {
+        ui.note(&format!("{name}: {note}"));
+    }
     if schema.of_records {
         ui.note(&format!(
             "{name}: samples in the format of another tool are read as `messages`, with their images inside"
