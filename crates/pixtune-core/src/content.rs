@@ -162,7 +162,7 @@ fn of_list(values: &[Value<'_>], list: &Value<'_>, depth: usize) -> Option<Held>
 const MOST_ELEMENTS: usize = 16;
 
 /// Whether a value is a list of messages, each with a speaker and a content.
-pub(crate) fn is_conversation(value: &Value<'_>) -> bool {
+pub fn is_conversation(value: &Value<'_>) -> bool {
     let is_message = |message: &Value<'_>| {
         (message.text("from").is_some() && message.get("value").is_some())
             || (message.text("role").is_some() && message.get("content").is_some())

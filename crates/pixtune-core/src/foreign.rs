@@ -22,7 +22,15 @@ pub fn is_record(row: &Value<'_>) -> bool {
         || (has_text("instruction") && has_text("output") && (has("input") || has("history")))
         || (has("history") && PROMPTS.into_iter().any(has_text) && RESPONSES.into_iter().any(has_text))
         || rounds_of(row).is_some()
+        || is_label_studio(row)
         || row.get("contents").and_then(Value::as_array).is_some_and(is_gemini)
+}
+
+/// Whether a row is a task that Label Studio exports: data, and annotations with results.
+pub(crate) fn is_label_studio(row: &Value<'_>) -> bool {
+    let annotations = row.get("annotations").or_else(|| row.get("completions")).and_then(Value::as_array);
+    row.get("data").and_then(Value::as_object).is_some()
+        && annotations.is_some_and(|list| list.iter().all(|annotation| annotation.get("result").is_some()))
 }
 
 const PROMPTS: [&str; 3] = ["query", "prompt", "question"];
@@ -46,6 +54,7 @@ pub fn read_nested(row: &mut Value<'_>) {
         "qa",
     ];
     let Value::Object(members) = row else { return };
+    karpathy(members);
     for (key, value) in members.iter_mut().filter(|(key, _)| KEYS.contains(&key.as_ref())) {
         if let Value::String(text) = value
             && text.trim_start().starts_with('[')
@@ -55,6 +64,26 @@ pub fn read_nested(row: &mut Value<'_>) {
             *value = list;
         }
     }
+}
+
+/// Rewrites an image with its captions as Karpathy's splits of COCO and Flickr30k have it: the path is in two keys, and each
+/// caption is among its words.
+fn karpathy(members: &mut Vec<(Cow<'_, str>, Value<'_>)>) {
+    let value = |key: &str| members.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+    let (Some(Value::String(name)), Some(Value::Array(sentences))) = (value("filename"), value("sentences"))
+    else {
+        return;
+    };
+    let captions: Option<Vec<Value<'_>>> =
+        sentences.iter().map(|sentence| sentence.get("raw").cloned()).collect();
+    let Some(captions) = captions.filter(|captions| !captions.is_empty()) else { return };
+    let path = match value("filepath") {
+        Some(Value::String(directory)) => format!("{directory}/{name}"),
+        _ => name.to_string(),
+    };
+    members.retain(|(key, _)| !["filename", "filepath", "sentences"].contains(&&**key));
+    members.push(("image".into(), Value::String(path.into())));
+    members.push(("captions".into(), Value::Array(captions)));
 }
 
 /// Rounds of a conversation, both sides of each in one object.

@@ -244,7 +244,7 @@ rules! {
         UNCLOSED_QUOTE Error No "unclosed-quote"
             "A quoted cell runs to the end of the file and swallows every row after the quote."
         ROW_UNREADABLE Error No "row-unreadable"
-            "A part of the row cannot be read from its file: a member of an archive is damaged, too large or ambiguous."
+            "A part of the row cannot be read from its file: a member of an archive is damaged, too large or ambiguous, or a JSON array breaks off."
         NO_IMAGE Warning No "no-image"
             "The row names no image, so the sample is text only."
         IMAGE_PLACEHOLDERS Error No "image-placeholders"

@@ -324,6 +324,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
             "an image folder needs a metadata.csv or metadata.jsonl with a `file_name` column; other files are given by \
              name or pattern"
         }
+        ReadError::Encoding { encoding: "UTF-32", .. } => "convert it with `iconv -f UTF-32 -t UTF-8`",
         ReadError::Encoding { encoding: "UTF-16", .. } => "convert it with `iconv -f UTF-16 -t UTF-8`",
         ReadError::Encoding { encoding: "gzip-compressed", .. }
         | ReadError::Compressed { compression: "gzip-compressed", .. } => "unpack it with `gunzip -k`",
@@ -350,6 +351,9 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         ReadError::Changed { .. } => "run again when no other program writes to it",
         ReadError::PythonRows { .. } => {
             "write rows with `json.dumps`, or convert the file with `pixtune fix --unsafe FILE --out FILE.jsonl`"
+        }
+        ReadError::Document { .. } => {
+            "write the rows as lines, for example with `jq -c '.KEY[]' FILE.json > FILE.jsonl`"
         }
         ReadError::Empty { .. } => "a table needs a header and at least one row",
         _ => return None,

@@ -49,6 +49,7 @@ impl Role {
                 "description",
                 "sentences",
                 "text",
+                "value",
             ],
             Role::System => &["system", "system_prompt"],
             Role::Group => &["group", "group_id"],

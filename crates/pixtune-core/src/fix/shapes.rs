@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{Repairer, tree};
-use crate::content::{is_conversation, is_empty};
-use crate::foreign::{REFUSED, Rounds, image_reference, rounds_of};
+use crate::content::{is_conversation, is_empty, looks_like_image};
+use crate::foreign::{REFUSED, Rounds, image_reference, is_label_studio, rounds_of};
 use crate::json::Value;
 use crate::rules::{MISSING_FIELD, UNKNOWN_KEY};
 
@@ -26,8 +26,8 @@ pub(super) fn conversation(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
             return repairer.did(&MISSING_FIELD, format!("/{key}"), message);
         }
     }
-    let shapes: [fn(&Value<'_>) -> Option<Made>; 6] =
-        [alpaca, pairs, preferred, rounds, gemini, preferred_output];
+    let shapes: [fn(&Value<'_>) -> Option<Made>; 7] =
+        [alpaca, pairs, preferred, rounds, gemini, preferred_output, label_studio];
     if let Some(Made { messages, used }) = shapes.iter().find_map(|shape| shape(row)) {
         for key in &used {
             tree::take(row, key);
@@ -259,4 +259,48 @@ fn gemini_parts(content: &Value<'_>) -> Option<Value<'static>> {
         Some(tree::object([("type", tree::string("image_url")), ("image_url", tree::string(reference))]))
     };
     parts.iter().map(read).collect::<Option<Vec<_>>>().map(Value::Array)
+}
+
+/// Converts a task that Label Studio exports: its image and question, and what the only annotation has as a text or a choice.
+/// `None` where there are several annotations, or regions.
+fn label_studio(row: &Value<'_>) -> Option<Made> {
+    if !is_label_studio(row) {
+        return None;
+    }
+    let data = row.get("data")?;
+    let key = if row.get("annotations").is_some() { "annotations" } else { "completions" };
+    let is_true = |value: &Value<'_>, key: &str| matches!(value.get(key), Some(Value::Bool(true)));
+    let kept: Vec<&Value<'_>> =
+        row.get(key)?.as_array()?.iter().filter(|annotation| !is_true(annotation, "was_cancelled")).collect();
+    let [annotation] = kept.as_slice() else { return None };
+    let [result] = annotation.get("result")?.as_array()? else { return None };
+    let value = result.get("value")?;
+    let texts = match result.text("type")? {
+        "textarea" => value.get("text")?,
+        "choices" => value.get("choices")?,
+        _ => return None,
+    };
+    let texts: Vec<&str> = match texts {
+        Value::String(text) => vec![text],
+        Value::Array(texts) => texts.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let image = |(_, value): &(Cow<'_, str>, Value<'_>)| {
+        looks_like_image(value).then(|| image_reference(value)).flatten()
+    };
+    let images = data.as_object()?.iter().filter_map(image);
+    let mut parts: Vec<Value<'static>> = images
+        .map(|reference| {
+            tree::object([("type", tree::string("image_url")), ("image_url", tree::string(reference))])
+        })
+        .collect();
+    let question = ["question", "prompt", "instruction", "text"].into_iter().find_map(|key| data.text(key));
+    if let Some(question) = question {
+        parts.push(tree::object([
+            ("type", tree::string("text")),
+            ("text", tree::string(question.to_owned())),
+        ]));
+    }
+    let messages = vec![tree::message("user", Value::Array(parts)), assistant(texts.join(", "))];
+    Some(Made { messages, used: vec!["data", key] })
 }

@@ -260,8 +260,8 @@ impl<'s> DatasetChecks<'s> {
         let Input { name, is_validation, samples, bytes } = &self.files[file];
         let target = self.target;
         let mut found = Vec::new();
-        if form.is_array {
-            let message = "the file is one JSON array; the numbers after its name count its elements";
+        if let Some(elements) = form.elements {
+            let message = format!("the file is {}", elements.note());
             let hint = "convert it to JSON Lines with `pixtune fix`";
             found.push(Finding::new(&rules::JSON_ARRAY, "", message).hint(hint));
         }

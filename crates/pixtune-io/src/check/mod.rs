@@ -28,10 +28,9 @@ use pixtune_core::tokens::ChatEncoder;
 use crate::base64::Payloads;
 use crate::image::measure::Measure;
 use crate::image::{Limits, Resolver};
-use crate::read::Row;
-use crate::read::blocks::{Block, without_line_end};
-use crate::read::encoding;
+use crate::read::blocks::{Block, line_row, without_line_end};
 use crate::read::schema::PYTHON_DICT;
+use crate::read::{Cut, Row, encoding};
 use crate::verify::Verify;
 
 pub use dataset::{DatasetChecks, is_validation};
@@ -184,7 +183,7 @@ impl Checker<'_> {
         };
         catch_unwind(AssertUnwindSafe(check)).ok().flatten().unwrap_or_else(|| {
             let length = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
-            let row = Row::whole(without_line_end(&lines[..length]));
+            let row = line_row(&lines[..length]);
             CheckedLine { length: length as u64, ..self.check(directory, &row) }
         })
     }
@@ -204,6 +203,10 @@ impl Checker<'_> {
         if !line.is_sample {
             let finding = Finding::new(&rules::JSON_BLANK_LINE, "", "the line is blank");
             self.report(vec![finding], "", &mut line);
+            return line;
+        }
+        if let Some(Cut::Unreadable { why }) = &row.cut {
+            self.report(vec![Finding::new(&rules::ROW_UNREADABLE, "", why.as_str())], "", &mut line);
             return line;
         }
         if let Some(length) = row.oversized() {

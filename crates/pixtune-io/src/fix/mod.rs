@@ -16,7 +16,7 @@ use pixtune_core::rules;
 use pixtune_core::text::{counted, grouped};
 
 use crate::check::{CheckedLine, Checker};
-use crate::read::Row;
+use crate::read::{Cut, Row};
 
 pub use run::{FixError, FixPlan, FixReporter, FixSummary, run};
 
@@ -60,6 +60,10 @@ impl Fixer {
     pub fn fix(&self, directory: &Path, length: u64, row: Row) -> Result<Fixed, TooLarge> {
         if let Some(bytes) = row.oversized().filter(|_| self.most == Fix::Safe) {
             return Err(TooLarge { line: 0, bytes, limit: row.bytes.len() });
+        }
+        if matches!(row.cut, Some(Cut::Unreadable { .. })) {
+            let left = self.checker.check(directory, &row);
+            return Ok(Fixed { length, line: None, changes: vec![], left });
         }
         let repaired = catch_unwind(AssertUnwindSafe(|| self.fix_line(directory, &row)));
         let (text, changes, left) =

@@ -12,7 +12,7 @@ use pixtune_files::{Existing, WholeFile};
 use super::{Fixed, Fixer, TooLarge};
 use crate::progress::Progress;
 use crate::read::discover::refuse_all_but_directories;
-use crate::read::{FileForm, LineFile, ReadError};
+use crate::read::{Elements, FileForm, LineFile, ReadError};
 
 /// What to fix, and how.
 pub struct FixPlan {
@@ -175,9 +175,15 @@ impl<'r> Log<'r> {
 
     /// Changes that concern the whole file.
     fn file(&mut self, form: &FileForm) -> io::Result<()> {
-        let array = (&rules::JSON_ARRAY, "the array written as lines; the numbers above count its elements");
+        let elements = match form.elements {
+            Some(Elements::Objects) => "the objects written as lines; the numbers above count them",
+            _ => "the array written as lines; the numbers above count its elements",
+        };
+        let elements = (&rules::JSON_ARRAY, elements);
         let mark = (&rules::JSON_BOM, "the byte order mark removed");
-        for ((rule, message), applies) in [(array, form.is_array), (mark, form.has_byte_order_mark)] {
+        for ((rule, message), applies) in
+            [(elements, form.elements.is_some()), (mark, form.has_byte_order_mark)]
+        {
             if applies {
                 self.summary.changed_lines += 1;
                 let (pointer, message) = (String::new(), message.to_owned());

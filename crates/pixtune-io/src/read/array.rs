@@ -3,8 +3,9 @@
 
 use std::io::{self, Chain, Cursor, Read, Repeat, Take};
 
-use super::Format;
+use super::blocks::unreadable_line;
 use super::records::{Approach, Framing, Records};
+use super::{Cut, Format};
 
 /// Elements end at the commas of the array and at its closing bracket.
 #[derive(Debug, Default)]
@@ -88,11 +89,22 @@ impl Framing for ArrayFraming {
     fn skips_blank(&self) -> bool {
         false
     }
+
+    fn names_places(&self) -> bool {
+        true
+    }
+}
+
+impl ArrayFraming {
+    /// Whether the array was closed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.position == Position::Behind
+    }
 }
 
 /// Finds where an element ends: at the comma or bracket behind it.
 #[derive(Debug, Default)]
-struct Element {
+pub(super) struct Element {
     depth: u64,
     state: State,
 }
@@ -110,6 +122,21 @@ impl Element {
     /// The length of what is left of the element in `bytes`, including the comma or bracket behind it; `None` when more must
     /// be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.end_at(bytes, b']')
+    }
+
+    /// The same of an element or member before this bracket.
+    pub(super) fn end_at(&mut self, bytes: &[u8], closing: u8) -> Option<usize> {
+        self.find(bytes, |byte, depth| depth == 0 && (byte == b',' || byte == closing))
+    }
+
+    /// The length of what is left of an object in `bytes`, including its closing bracket.
+    pub(super) fn object_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.find(bytes, |byte, depth| depth == 1 && byte == b'}')
+    }
+
+    /// The length up to the first byte outside of strings that ends the element, given how many brackets are open.
+    fn find(&mut self, bytes: &[u8], ends: impl Fn(u8, u64) -> bool) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -120,7 +147,7 @@ impl Element {
                 }
                 State::Escaped => self.state = State::InString,
                 State::BetweenStrings => match bytes[at] {
-                    b',' | b']' if self.depth == 0 => return Some(at + 1),
+                    byte if ends(byte, self.depth) => return Some(at + 1),
                     b'"' => self.state = State::InString,
                     b'{' | b'[' => self.depth += 1,
                     b'}' | b']' => self.depth = self.depth.saturating_sub(1),
@@ -149,9 +176,9 @@ pub struct ArrayLines<R> {
 type Line = Chain<Chain<Cursor<Vec<u8>>, Take<Repeat>>, &'static [u8]>;
 
 impl<R: Read> ArrayLines<R> {
-    /// The lines of an array; at most `max_line` bytes of an element are kept.
-    pub fn new(source: R, max_line: usize) -> ArrayLines<R> {
-        let elements = Records::new(source, Format::JsonArray, max_line).unhashed();
+    /// The lines of an array or of other rows of this format; at most `max_line` bytes of one are kept.
+    pub(super) fn new(source: R, format: Format, max_line: usize) -> ArrayLines<R> {
+        let elements = Records::new(source, format, max_line).unhashed();
         ArrayLines { elements, line: line(Vec::new(), 0, b"") }
     }
 }
@@ -171,6 +198,10 @@ impl<R: Read> Read for ArrayLines<R> {
                 return Ok(read);
             }
             let Some((_, row)) = self.elements.next_row()? else { return Ok(0) };
+            if let Some(Cut::Unreadable { why }) = &row.cut {
+                self.line = line(unreadable_line(why), 0, b"\n");
+                continue;
+            }
             let length = row.oversized();
             let kept = in_one_line(row.bytes);
             let missing = length.map_or(0, |length| length - kept.len() as u64 - 1);
@@ -219,6 +250,9 @@ mod tests {
         let mut records = Records::new(text.as_bytes(), Format::JsonArray, max_row);
         let mut rows = Vec::new();
         while let Some((at, row)) = records.next_row().map_err(|error| error.to_string())? {
+            if let Some(Cut::Unreadable { why }) = row.cut {
+                return Err(why);
+            }
             let end = (at.offset + at.length) as usize;
             assert!(text.as_bytes()[at.offset as usize..end].starts_with(&row.bytes));
             rows.push((at.number, String::from_utf8(row.bytes).unwrap()));
@@ -230,7 +264,7 @@ mod tests {
 
     fn lines(text: &str, max_line: usize) -> String {
         let mut out = String::new();
-        ArrayLines::new(text.as_bytes(), max_line).read_to_string(&mut out).unwrap();
+        ArrayLines::new(text.as_bytes(), Format::JsonArray, max_line).read_to_string(&mut out).unwrap();
         out
     }
 

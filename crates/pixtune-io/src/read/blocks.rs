@@ -37,7 +37,7 @@ impl Block {
             let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
             let (line, after) = rest.split_at(length);
             rest = after;
-            (length > 0).then(|| (length as u64, Row::whole(without_line_end(line))))
+            (length > 0).then(|| (length as u64, line_row(line)))
         });
         too_large.into_iter().chain(rows)
     }
@@ -66,6 +66,21 @@ impl Block {
         self.buffer.copy_within(length..self.end, 0);
         self.end -= length;
     }
+}
+
+/// How a line begins that stands for a row which cannot be read. No line of JSON does.
+const UNREADABLE: &[u8] = b"\0unreadable: ";
+
+/// The line that stands for a row which cannot be read.
+pub(super) fn unreadable_line(why: &str) -> Vec<u8> {
+    [UNREADABLE, why.as_bytes()].concat()
+}
+
+/// The row in a line.
+pub(crate) fn line_row(line: &[u8]) -> Row {
+    let line = without_line_end(line);
+    let why = line.strip_prefix(UNREADABLE).map(|why| String::from_utf8_lossy(why).into_owned());
+    Row { cut: why.map(|why| Cut::Unreadable { why }), ..Row::whole(line) }
 }
 
 /// A line without `\n` or `\r\n`.

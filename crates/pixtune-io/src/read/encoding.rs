@@ -71,7 +71,7 @@ fn legacy(start: &[u8], is_whole: bool) -> Option<&'static Encoding> {
     let cut = !is_whole && start.utf8_chunks().last().is_some_and(|chunk| chunk.invalid().len() < 4);
     invalid -=
         usize::from(cut && invalid > 0 && std::str::from_utf8(start).is_err_and(|e| e.error_len().is_none()));
-    (invalid > 0 && invalid > valid * 4).then(|| guess(start, is_whole))
+    (invalid > 0 && invalid > valid).then(|| guess(start, is_whole))
 }
 
 fn guess(bytes: &[u8], is_whole: bool) -> &'static Encoding {
@@ -294,7 +294,7 @@ mod tests {
         let row = encoded("2.jpg,Wie heißt das Café an der Straße?", WINDOWS_1252);
         assert_eq!(
             likely_meaning(&row),
-            Some(("windows-1252", "2.jpg,Wie heißt das Café an der…".to_owned()))
+            Some(("windows-1252", "2.jpg,Wie heißt das Café an der S…".to_owned()))
         );
         assert_eq!(likely_meaning(b"plain"), None);
     }

@@ -126,6 +126,22 @@ pub enum ReadError {
         /// The file.
         name: String,
     },
+    /// One JSON object with lists of which none is known to be that of the rows.
+    #[error("`{name}` is one JSON object; which list in it has the rows is not known: {}", lists.join(", "))]
+    Document {
+        /// The file.
+        name: String,
+        /// The keys of the lists.
+        lists: Vec<String>,
+    },
+    /// COCO's annotations name images that the file does not list, or lists twice.
+    #[error("`{name}`: {why}")]
+    Coco {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The header or first row cannot be read.
     #[error("`{name}`: the first row is not {what}")]
     FirstRow {

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::array::{ArrayFraming, starts_array};
+use super::blocks::BYTE_ORDER_MARK;
+use super::document::{KeyedFraming, ListFraming, ObjectsFraming, Shape};
 use super::lines::LineFraming;
 use super::records::Framing;
 use super::table::TableFraming;
@@ -14,6 +16,17 @@ pub enum Format {
     JsonLines,
     /// One JSON array with a row per element.
     JsonArray,
+    /// JSON objects one after another, over any number of lines.
+    JsonObjects,
+    /// One JSON object with a list of rows.
+    JsonList {
+        /// The key of the list.
+        key: &'static str,
+    },
+    /// One JSON object whose members are the rows.
+    JsonKeyed,
+    /// Captions and the images that they are of, as in COCO.
+    Coco,
     /// CSV or TSV, with a header.
     Table {
         /// The byte between cells.
@@ -35,21 +48,22 @@ impl Format {
             _ if start.starts_with(b"ARROW1") => Format::Arrow,
             "csv" => Format::Table { separator: b',' },
             "tsv" | "tab" => Format::Table { separator: b'\t' },
-            "jsonl" | "ndjson" => Format::JsonLines,
             "parquet" => Format::Parquet,
             "arrow" | "feather" => Format::Arrow,
             "tar" | "tgz" => Format::Shard,
             _ if start.get(257..262) == Some(b"ustar") => Format::Shard,
-            _ => Format::sniff(start),
+            _ => Format::sniff(extension, start),
         }
     }
 
     /// JSON starts with a bracket; the first line of a table has more tabs or more commas.
-    fn sniff(start: &[u8]) -> Format {
+    fn sniff(extension: &str, start: &[u8]) -> Format {
         let text = start.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(start).trim_ascii_start();
+        let is_lines = matches!(extension, "jsonl" | "ndjson");
         match text.first() {
             Some(b'{') => Format::JsonLines,
-            Some(b'[') => Format::JsonArray,
+            Some(b'[') if !is_lines => Format::JsonArray,
+            _ if is_lines => Format::JsonLines,
             _ => {
                 let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
                 let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
@@ -61,21 +75,28 @@ impl Format {
 
     /// Whether its rows are consecutive bytes of text.
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Format::JsonLines | Format::JsonArray | Format::Table { .. })
+        !matches!(self, Format::Parquet | Format::Arrow | Format::Shard)
     }
 
     /// The format in which a reader returns each of its rows.
     pub(super) fn of_rows(self) -> Format {
         match self {
-            Format::Table { .. } | Format::JsonArray => self,
+            Format::Table { .. } | Format::JsonKeyed => self,
+            Format::JsonArray | Format::JsonObjects | Format::JsonList { .. } | Format::Coco => {
+                Format::JsonLines
+            }
             Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard => Format::JsonLines,
         }
     }
 
     pub(super) fn framing(self) -> Box<dyn Framing> {
-        match self.of_rows() {
+        match self {
             Format::Table { separator } => Box::new(TableFraming::new(separator)),
             Format::JsonArray => Box::<ArrayFraming>::default(),
+            Format::JsonObjects => Box::<ObjectsFraming>::default(),
+            Format::JsonList { key } => Box::new(ListFraming::new(key)),
+            Format::JsonKeyed => Box::<KeyedFraming>::default(),
+            Format::Coco => Box::new(ListFraming::new("annotations")),
             _ => Box::new(LineFraming),
         }
     }
@@ -98,15 +119,21 @@ pub(super) fn table_of(path: &Path, start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a file that starts like this is one JSON array: it is called `.json` and starts with a bracket. In a file with
-/// another name, a line that is an array is an error of that line.
-pub(super) fn is_array(path: &Path, start: &[u8]) -> bool {
-    inner_extension(path) == "json" && starts_array(start)
+/// The format of a file of conversations that starts like this, where it is not one per line: an array, which is called
+/// `.json` (in a file with another name, a line that is an array is an error of that line), or objects over several lines.
+pub(super) fn elements_of(path: &Path, start: &[u8], is_whole: bool) -> Option<Format> {
+    if starts_array(start) {
+        return (inner_extension(path) == "json").then_some(Format::JsonArray);
+    }
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
+    let spans_lines = text.starts_with(b"{") && Shape::of(text, is_whole) == Shape::Objects;
+    spans_lines.then_some(Format::JsonObjects)
 }
 
 /// What a file that starts like this is, if it is not UTF-8 text at all.
 pub(super) fn encoding_of(start: &[u8]) -> Option<&'static str> {
     match start {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
         [0x1f, 0x8b, ..] => Some("gzip-compressed"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd-compressed"),

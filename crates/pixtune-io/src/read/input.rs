@@ -10,11 +10,14 @@ use encoding_rs::Encoding;
 use pixtune_core::split::GivenSplit;
 
 use super::archive::{self, Folder, ShardReader};
+use super::blocks::BYTE_ORDER_MARK;
+use super::coco::CocoReader;
 use super::columnar::ColumnarReader;
 use super::compression::Compression;
 use super::content::Content;
 use super::dialect::Dialect;
 use super::discover::split_of;
+use super::document::Shape;
 use super::encoding::{TextEncoding, TextForm, encoding_of_text, sample};
 use super::format::{encoding_of, inner_extension};
 use super::stream_reader::StreamReader;
@@ -196,12 +199,41 @@ impl Input {
         if let Some(encoding) = encoding_of(&text) {
             return Err(ReadError::Encoding { path, encoding });
         }
+        if self.format == Format::JsonLines {
+            self.format = self.document(&text, is_whole)?;
+        }
         self.text = TextForm { encoding, has_cr_ends: false };
         if let Some(encoding) = encoding.filter(|_| choice.encoding.is_none()) {
             self.note_encoding(encoding, &start);
         }
         self.find_dialect(&text, choice);
         Ok(self)
+    }
+
+    /// The format of a text that begins like lines of JSON.
+    fn document(&mut self, text: &[u8], is_whole: bool) -> Result<Format, ReadError> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let format = match Shape::of(text, is_whole) {
+            Shape::Lines => return Ok(Format::JsonLines),
+            Shape::Objects => Format::JsonObjects,
+            Shape::List(key) => Format::JsonList { key },
+            Shape::Coco => Format::Coco,
+            Shape::Keyed => Format::JsonKeyed,
+            Shape::Unknown(lists) => return Err(ReadError::Document { name: self.name.clone(), lists }),
+        };
+        self.notes.push(match format {
+            Format::JsonObjects => "JSON objects over several lines, each read as a row".to_owned(),
+            Format::JsonList { key } => {
+                format!(
+                    "one JSON object; the elements of `{key}` are the rows, and its other keys are not used"
+                )
+            }
+            Format::Coco => {
+                "annotations in COCO's format, each a row with the image that it names".to_owned()
+            }
+            _ => "one JSON object; its members are the rows, and `key` is the key of each".to_owned(),
+        });
+        Ok(format)
     }
 
     fn note_encoding(&mut self, encoding: &'static Encoding, start: &[u8]) {
@@ -263,6 +295,14 @@ impl Input {
         };
         if self.declares_separator {
             reader.next_row()?;
+        }
+        if self.format == Format::Coco {
+            let images = Input { format: Format::JsonList { key: "images" }, ..self.clone() };
+            return Ok(Box::new(CocoReader::new(
+                &self.name,
+                reader,
+                &mut *images.open_text(index, max_row)?,
+            )?));
         }
         Ok(reader)
     }

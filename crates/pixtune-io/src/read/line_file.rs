@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use super::array::ArrayLines;
 use super::blocks::{BYTE_ORDER_MARK, Block, Blocks, UsedBlocks};
 use super::compression::Compression;
-use super::format::{encoding_of, is_array, table_of};
+use super::format::{Format, elements_of, encoding_of, table_of};
 use super::shared::{Share, SharedLines, Source};
 use super::{Fingerprint, ReadError, Row, RowRef};
 use crate::parallel;
@@ -25,8 +25,8 @@ pub struct LineFile {
     pub name: String,
     /// What relative paths of images are relative to.
     pub directory: PathBuf,
-    /// Whether the file is one JSON array. Its rows are numbered by element, and cannot be read again.
-    pub is_array: bool,
+    /// What the file is instead of lines. Its rows are numbered one by one, and cannot be read again.
+    pub elements: Option<Elements>,
     compression: Option<Compression>,
     path: PathBuf,
     source: Source,
@@ -37,11 +37,32 @@ pub struct LineFile {
     state: Option<(u64, Option<SystemTime>)>,
 }
 
+/// What a file of conversations can be instead of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elements {
+    /// One JSON array.
+    Array,
+    /// JSON objects, each over several lines.
+    Objects,
+}
+
+impl Elements {
+    /// What the numbers of rows mean in such a file.
+    pub fn note(self) -> &'static str {
+        match self {
+            Elements::Array => "one JSON array; the numbers after its name count its elements",
+            Elements::Objects => {
+                "JSON objects over several lines; the numbers after its name count the objects"
+            }
+        }
+    }
+}
+
 /// What is known of a file once all its lines were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileForm {
-    /// It is one JSON array.
-    pub is_array: bool,
+    /// What it is instead of lines.
+    pub elements: Option<Elements>,
     /// It starts with a byte order mark.
     pub has_byte_order_mark: bool,
     /// Its length and hash, where they were asked for.
@@ -66,18 +87,22 @@ impl LineFile {
         }
         refuse_other_content(path, &start)?;
         let text_start = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
-        let is_array = state.is_some() && is_array(path, &start);
+        let is_whole = (start.len() as u64) < HEAD;
+        let format = elements_of(path, &start, is_whole).filter(|_| state.is_some());
         let whole = io::Cursor::new(start).chain(stream);
-        let source = match state {
-            _ if is_array => Source::Stream(Box::new(ArrayLines::new(whole, max_line))),
+        let source = match (state, format) {
+            (_, Some(format)) => Source::Stream(Box::new(ArrayLines::new(whole, format, max_line))),
             // Files that the system generates while they are read have no length.
-            Some((length, _)) if length > 0 && compression.is_none() => Source::File(open()?, length),
+            (Some((length, _)), None) if length > 0 && compression.is_none() => Source::File(open()?, length),
             _ => Source::Stream(Box::new(whole)),
         };
         Ok(LineFile {
             name: path.display().to_string(),
             directory: path.parent().map(Path::to_owned).unwrap_or_default(),
-            is_array,
+            elements: format.map(|format| match format {
+                Format::JsonObjects => Elements::Objects,
+                _ => Elements::Array,
+            }),
             compression,
             path: path.to_owned(),
             source,
@@ -90,7 +115,7 @@ impl LineFile {
     /// Opens a file whose rows will be read again by their places: not standard input, an array or a compressed file.
     pub fn open_rereadable(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
         let file = LineFile::open(path, max_line)?;
-        if file.is_array {
+        if file.elements.is_some() {
             return Err(ReadError::Array { path: path.to_owned() });
         }
         if let Some(compression) = file.compression {
@@ -116,7 +141,7 @@ impl LineFile {
         work: impl Fn(&Block, &mut Vec<Done>) + Sync,
         mut sink: impl FnMut(Vec<Done>) -> Result<(), Error> + Send,
     ) -> Result<FileForm, Error> {
-        let LineFile { source, max_line, is_array, path, state, .. } = self;
+        let LineFile { source, max_line, elements, path, state, .. } = self;
         let broken = |source| Error::from(ReadError::Io { path: path.clone(), source });
         let lines = SharedLines::new(source, max_line, threads);
         let work = |share: Share| {
@@ -136,7 +161,7 @@ impl LineFile {
         )?;
         refuse_changed(&path, state)?;
         let (has_byte_order_mark, fingerprint) = (lines.has_byte_order_mark(), lines.fingerprint());
-        Ok(FileForm { is_array, has_byte_order_mark, fingerprint })
+        Ok(FileForm { elements, has_byte_order_mark, fingerprint })
     }
 
     /// Processes lines on threads, many at a time: `work` gets every line, blank ones included, and `sink` gets the results
@@ -173,10 +198,13 @@ impl LineFile {
     }
 }
 
+/// Bytes that show what a file holds.
+const HEAD: u64 = 4 << 10;
+
 /// The first bytes of a stream: enough to show what it holds.
 fn head(stream: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    stream.take(4 << 10).read_to_end(&mut start)?;
+    stream.take(HEAD).read_to_end(&mut start)?;
     Ok(start)
 }
 

@@ -47,6 +47,11 @@ pub(super) trait Framing: Debug + Send + Sync {
     fn skips_blank(&self) -> bool {
         true
     }
+
+    /// Whether lines are counted to name the place of what is wrong between rows: where rows are not lines.
+    fn names_places(&self) -> bool {
+        false
+    }
 }
 
 /// What follows the bytes before a row.
@@ -74,6 +79,11 @@ pub struct Records<R> {
     at_start: bool,
     number: u64,
     offset: u64,
+    /// Line ends so far, and where the line begins, if the framing wants to know.
+    lines: u64,
+    line_start: u64,
+    /// What comes next cannot be read, so that nothing more is.
+    is_broken: bool,
     hash: Option<blake3::Hasher>,
 }
 
@@ -94,6 +104,9 @@ impl<R: Read> Records<R> {
             at_start: true,
             number: 1,
             offset: 0,
+            lines: 0,
+            line_start: 0,
+            is_broken: false,
             hash: Some(blake3::Hasher::new()),
         }
     }
@@ -129,7 +142,31 @@ impl<R: Read> Records<R> {
         if std::mem::take(&mut self.at_start) {
             self.skip_byte_order_mark()?;
         }
-        if self.approach()? { self.next_record() } else { Ok(None) }
+        match self.approach() {
+            Ok(true) => self.next_record(),
+            Ok(false) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && self.framing.names_places() => {
+                self.broken(&error).map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The row that stands for what is wrong between rows. The rest of the input is read for its fingerprint alone.
+    fn broken(&mut self, error: &io::Error) -> io::Result<(RowRef, Row)> {
+        let unread = &self.buffer[self.start..self.end];
+        self.consume(unread.len() - unread.trim_ascii_start().len());
+        let column = self.offset - self.line_start + 1;
+        let why = format!("line {}, column {column}: {error}", self.lines + 1);
+        let at = RowRef { file: self.file, number: self.number, offset: self.offset, length: 0 };
+        loop {
+            self.consume(self.end - self.start);
+            if !self.fill()? {
+                break;
+            }
+        }
+        self.is_broken = true;
+        Ok((at, Row { cut: Some(Cut::Unreadable { why }), ..Row::default() }))
     }
 
     /// The fingerprint of the input up to the last row read; of the whole input once rows have ended.
@@ -153,6 +190,9 @@ impl<R: Read> Records<R> {
 
     /// Skips what precedes the next row; false after the last row.
     fn approach(&mut self) -> io::Result<bool> {
+        if self.is_broken {
+            return Ok(false);
+        }
         loop {
             let (skipped, next) = self.framing.approach(&self.buffer[self.start..self.end])?;
             self.consume(skipped);
@@ -192,6 +232,13 @@ impl<R: Read> Records<R> {
     fn consume(&mut self, length: usize) {
         if let Some(hash) = &mut self.hash {
             hash.update(&self.buffer[self.start..self.start + length]);
+        }
+        if self.framing.names_places() {
+            let passed = &self.buffer[self.start..self.start + length];
+            if let Some(last) = memchr::memrchr(b'\n', passed) {
+                self.lines += memchr::memchr_iter(b'\n', passed).count() as u64;
+                self.line_start = self.offset + last as u64 + 1;
+            }
         }
         self.start += length;
         self.offset += length as u64;

@@ -17,6 +17,7 @@ use pixtune_core::split::{GivenSplit, names_split};
 use pixtune_core::target;
 use pixtune_core::text::counted;
 
+use super::document::keyed_row;
 use super::encoding;
 use super::row_image;
 use super::shortened::{shorten, shorten_values};
@@ -145,6 +146,12 @@ impl Schema {
                     lone_surrogate: None,
                     base64: vec![],
                 }
+            }
+            Format::JsonKeyed => {
+                let member = format!("{{{text}}}");
+                let Parsed { value, lone_surrogate, .. } =
+                    json::parse(&member).map_err(|error| not_json(text, &error))?;
+                Parsed { value: keyed_row(value).into_owned(), lone_surrogate, base64: vec![] }
             }
             _ => json::parse(text).map_err(|error| not_json(text, &error))?,
         };

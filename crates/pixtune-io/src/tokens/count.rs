@@ -13,7 +13,7 @@ use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
 use crate::base64::Payloads;
 use crate::image::{Limits, Resolver, load_header};
-use crate::read::{Row, encoding};
+use crate::read::{Cut, Row, encoding};
 
 /// What the model sees of one line.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +69,9 @@ pub fn count_line(
 
 /// The JSON of a line.
 pub(crate) fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
+    if let Some(Cut::Unreadable { why }) = &row.cut {
+        return Err(Finding::new(&rules::ROW_UNREADABLE, "", why.as_str()));
+    }
     if let Some(length) = row.oversized() {
         return Err(Finding::new(
             &rules::ROW_TOO_LARGE,

@@ -14,7 +14,7 @@ use pixtune_core::tokens::{ChatEncoder, Tekken};
 
 use crate::image::Limits;
 use crate::progress::Progress;
-use crate::read::{LineFile, MAX_LINE, ReadError, Row, RowRef};
+use crate::read::{Elements, LineFile, MAX_LINE, ReadError, Row, RowRef};
 
 pub use count::{Counted, Ids, count_line};
 pub(crate) use count::{lone_surrogate, parse_row, read_sample, thin_image};
@@ -49,7 +49,7 @@ pub enum Output {
 /// What counting reports to.
 pub trait TokensReporter: Send {
     /// A file that is one array: lines are numbered by element.
-    fn array(&mut self, file: &str);
+    fn elements(&mut self, file: &str, elements: Elements);
     /// A finding, in the order of files and lines.
     fn finding(&mut self, diagnostic: &Diagnostic);
     /// An object with its line end, in the same order. An error ends the run.
@@ -88,8 +88,8 @@ pub fn run(plan: &TokensPlan<'_>, reporter: &mut dyn TokensReporter) -> Result<T
     let mut run = Run { reporter, totals: Totals::default(), progress, line: String::new() };
     for file in &plan.files {
         let lines = LineFile::open(file, MAX_LINE)?;
-        if lines.is_array {
-            run.reporter.array(&lines.name);
+        if let Some(elements) = lines.elements {
+            run.reporter.elements(&lines.name, elements);
         }
         let (name, directory) = (lines.name.clone(), lines.directory.clone());
         lines.each_row(

@@ -36,11 +36,6 @@ fn threads(given: Option<usize>) -> usize {
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// What the numbers of rows mean in a file that is one array.
-fn array_note(file: &str) -> String {
-    format!("{file}: one JSON array; the numbers after its name count its elements")
-}
-
 /// Notes why counts are not exact, and where a tokenizer file contradicts the model.
 fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
     if let Exactness::Estimate(why) = encoder.exactness() {

@@ -9,9 +9,9 @@ use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
-use pixtune_io::read::{Format as RowFormat, TextChoice, TextEncoding};
+use pixtune_io::read::{Elements, Format as RowFormat, TextChoice, TextEncoding};
 
-use super::{array_note, lint, note_counting, threads};
+use super::{lint, note_counting, threads};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 use crate::error::Error;
@@ -154,7 +154,7 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 /// Prints guessed and unused columns, and how samples are numbered.
 fn note_columns(plan: &Plan, PlannedInput { input, schema, .. }: &PlannedInput, ui: &Ui) {
     if input.format == RowFormat::JsonArray {
-        ui.note(&array_note(&input.name));
+        ui.note(&format!("{}: {}", input.name, Elements::Array.note()));
     }
     let name = &input.name;
     for note in &input.notes {

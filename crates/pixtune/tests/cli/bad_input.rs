@@ -39,11 +39,8 @@ fn reports_missing_input_or_pattern() {
     case.run(&["prepare", "directory", "--out", "out"]).ends(2).prints("no metadata.csv or metadata.jsonl");
     case.write("array.json", "[]");
     case.run(&["prepare", "array.json", "--out", "out"]).ends(2).prints("`array.json` is empty");
-    case.write("wide.csv", b"\xff\xfei\0m\0");
-    case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).prints("UTF-16");
-    case.write("array.json", "[{\"prompt\":\"q\",\"completion\":\"a\"},");
-    let never_closed = "cannot read `array.json`: the JSON array is never closed";
-    case.run(&["prepare", "array.json", "--out", "out"]).ends(2).prints(never_closed);
+    case.write("wide.csv", b"\xff\xfe\0\0i\0\0\0");
+    case.run(&["prepare", "wide.csv", "--out", "out"]).ends(2).prints("UTF-32");
     assert!(!case.path("out").exists());
 }
 
@@ -162,15 +159,48 @@ fn reports_empty_prompts_and_responses() {
 
 #[test]
 fn reports_invalid_bytes_and_rows() {
-    let case =
-        Case::table(b"image,prompt,completion\na.png,caf\xe9,x\nb.jpg,q\nc.png,\"open,x\nd.webp,q,a\n");
+    let case = Case::table(
+        b"image,prompt,completion\na.png,caf\xe9,x\nb.jpg,q\nc.png,\"open,x\nd.webp,q,\xc3\xa4\xc3\xb6\n",
+    );
     case.prepare(&[])
         .ends(1)
         .prints("byte 10 of the row is not UTF-8")
+        .prints("in windows-1252 it reads")
         .prints("the row has 2 cells, the header 3");
     assert_eq!(case.rejected(), ["invalid-utf8", "row-wrong-length", "unclosed-quote"]);
     let rejected = case.lines("out/rejected.jsonl");
     assert_eq!(crate::harness::text(&rejected[0], "/row"), "a.png,caf\u{fffd},x");
+}
+
+#[test]
+fn reports_where_a_json_document_breaks_off() {
+    let case = Case::new();
+    let row = |n: u32| format!("{{\"prompt\":\"q{n}\",\"completion\":\"a\"}}");
+    for (text, place) in [
+        (format!("[\n{},\n{},\n", row(1), row(2)), "line 4, column 1: the JSON array is never closed"),
+        (
+            format!("[\n{}, {}]\n\n {}", row(1), row(2), row(3)),
+            "line 4, column 2: there is text after the end",
+        ),
+        (
+            format!("{{\"data\": [\n{},{},", row(1), row(2)),
+            "line 2, column 67: the JSON array is never closed",
+        ),
+    ] {
+        case.write("rows.json", &text);
+        case.run(&["prepare", "rows.json", "--out", "out", "--validation", "0", "--force"])
+            .ends(1)
+            .prints(&format!("error[row-unreadable]: rows.json:3: {place}"));
+        assert_eq!(case.lines("out/train.jsonl").len(), 2, "{text}");
+    }
+    let sample = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    case.write("cut.json", format!("[{sample},\n"));
+    case.write("good.jsonl", format!("{sample}\n"));
+    let found = "error[row-unreadable]: cut.json:2: line 2, column 1: the JSON array is never closed";
+    case.run(&["check", "cut.json", "good.jsonl"]).ends(1).prints(found).prints("2 files");
+    case.run(&["tokens", "cut.json", "good.jsonl"]).ends(1).prints(found);
+    case.run(&["fix", "cut.json", "--out", "fixed.jsonl"]).ends(1).prints(found);
+    assert_eq!(case.read("fixed.jsonl"), format!("{sample}\n"));
 }
 
 #[test]

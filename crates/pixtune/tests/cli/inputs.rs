@@ -6,7 +6,7 @@ use pixtune_io::base64;
 use super::harness::{Case, Run, root};
 
 /// Runs `prepare` on rows in a file of this name.
-fn prepare(name: &str, rows: &str, more: &[&str]) -> (Case, Run) {
+pub(super) fn prepare(name: &str, rows: impl AsRef<[u8]>, more: &[&str]) -> (Case, Run) {
     let case = Case::new();
     case.images();
     case.write(name, rows);
@@ -16,7 +16,7 @@ fn prepare(name: &str, rows: &str, more: &[&str]) -> (Case, Run) {
 }
 
 /// The samples as roles and texts, `<image>` for each image: `user:<image>What?|assistant:A cat.`
-fn samples(case: &Case, file: &str) -> Vec<String> {
+pub(super) fn samples(case: &Case, file: &str) -> Vec<String> {
     let part = |part: &Value<'_>| part.text("text").unwrap_or("<image>").to_owned();
     let message = |message: &Value<'_>| {
         let content = match message.get("content") {

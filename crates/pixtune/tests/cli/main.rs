@@ -23,6 +23,7 @@ mod report;
 mod resume;
 mod snapshots;
 mod stats;
+mod text;
 mod tokenizers;
 mod tokens;
 mod train;

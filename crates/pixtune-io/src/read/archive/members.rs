@@ -126,9 +126,10 @@ fn add_images(parts: Vec<Part>, members: &mut Members, images: &mut Vec<RowImage
     if let Some((name, _)) = taken {
         return Err(format!("`{name}` in its JSON names none of its images"));
     }
+    let is_numbered = parts.iter().all(|part| part.number().is_some());
     let mut references: Vec<_> = parts.iter().map(|part| reference(&part.bytes, images)).collect();
     let column = match references.pop() {
-        Some(only) if references.is_empty() => ("image".into(), only),
+        Some(only) if references.is_empty() && !is_numbered => ("image".into(), only),
         last => {
             references.extend(last);
             ("images".into(), Value::Array(references))

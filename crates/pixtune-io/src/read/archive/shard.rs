@@ -57,7 +57,13 @@ impl ShardReader {
     }
 
     fn broken(&self, source: io::Error) -> ReadError {
-        ReadError::Io { path: self.content.path.clone(), source }
+        let path = self.content.path.clone();
+        match source.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                ReadError::Malformed { path, format: "a tar archive", source: source.into() }
+            }
+            _ => ReadError::Io { path, source },
+        }
     }
 
     fn next_sample(&mut self) -> io::Result<Option<Sample>> {

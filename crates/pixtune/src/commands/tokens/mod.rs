@@ -11,10 +11,11 @@ use pixtune_io::config::{choose, choose_model};
 use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
+use pixtune_io::read::Elements;
 use pixtune_io::read::discover::conversation_files;
 use pixtune_io::tokens::{self, Ids, Output, TokenizerFile, TokensPlan, TokensReporter, encode_texts};
 
-use super::{array_note, ends_quietly, note_counting, threads};
+use super::{ends_quietly, note_counting, threads};
 use crate::Outcome;
 use crate::args::TokensArgs;
 use crate::error::Error;
@@ -78,8 +79,8 @@ struct Printer {
 }
 
 impl TokensReporter for Printer {
-    fn array(&mut self, file: &str) {
-        self.ui.note(&array_note(file));
+    fn elements(&mut self, file: &str, elements: Elements) {
+        self.ui.note(&format!("{file}: {}", elements.note()));
     }
 
     fn finding(&mut self, diagnostic: &Diagnostic) {

@@ -1,0 +1,543 @@
+//! JSON documents that are neither lines nor an array: objects over several lines, an object around a list of rows, and an
+//! object with a row per key. Rows are found without parsing, so a document of any size is read in little memory.
+
+use std::io;
+
+use memchr::memmem;
+use pixtune_core::content::{is_conversation, is_image_reference};
+use pixtune_core::json::{self, Value};
+
+use super::array::{ArrayFraming, Element};
+use super::records::{Approach, Framing};
+
+/// Keys under which datasets keep the list of their rows, the likeliest first: DocVQA and TextVQA (`data`), COCO
+/// (`annotations`), Karpathy's splits (`images`), and what scripts call it.
+const LISTS: [&str; 12] = [
+    "data",
+    "annotations",
+    "rows",
+    "samples",
+    "examples",
+    "items",
+    "records",
+    "entries",
+    "questions",
+    "conversations",
+    "dataset",
+    "images",
+];
+
+/// What a text that starts with an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// An object per line.
+    Lines,
+    /// Objects that span lines, one after another.
+    Objects,
+    /// One object with the list of rows under this key.
+    List(&'static str),
+    /// Captions under `annotations` of images under `images`, as COCO has them.
+    Coco,
+    /// One object whose values are the rows.
+    Keyed,
+    /// One object with lists under keys that are not known to be those of rows.
+    Unknown(Vec<String>),
+}
+
+impl Shape {
+    /// The shape of a text that starts like this.
+    pub(super) fn of(text: &[u8], is_whole: bool) -> Shape {
+        let mut element = Element::default();
+        let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(text.len());
+        let text = &text[start..];
+        let end = element.object_end(text);
+        let first = &text[..end.unwrap_or(text.len())];
+        let follows = end.is_some_and(|end| !text[end..].trim_ascii().is_empty());
+        let is_only = if end.is_some() { !follows && is_whole } else { true };
+        if is_only && let Some(shape) = wrapper(&members(first)) {
+            return shape;
+        }
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let is_line = line.len() == text.len() || is_object(line);
+        // A first line that is damaged does not make objects of lines: those begin with a bracket alone or break off.
+        let breaks_off = matches!(line.trim_ascii_end().last(), Some(b'{' | b'[' | b','));
+        if !is_line && breaks_off { Shape::Objects } else { Shape::Lines }
+    }
+}
+
+fn is_object(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| json::parse(line).is_ok())
+}
+
+/// What an only object is, unless it is a row itself.
+fn wrapper(members: &[Member]) -> Option<Shape> {
+    let has = |key: &str, kind: Kind| members.iter().any(|member| member.key == key && member.kind == kind);
+    if members.iter().any(|member| member.kind == Kind::Conversation) {
+        return None;
+    }
+    if has("images", Kind::Objects) && (has("annotations", Kind::Objects) || members.len() == 1) {
+        let is_coco = has("annotations", Kind::Objects);
+        return Some(if is_coco { Shape::Coco } else { Shape::List("images") });
+    }
+    if let Some(key) = LISTS.into_iter().find(|key| has(key, Kind::Objects)) {
+        return Some(Shape::List(key));
+    }
+    let is_keyed = |kinds: &[Kind]| members.iter().all(|member| kinds.contains(&member.kind));
+    let by_image = members.first().is_some_and(|member| is_image_reference(&member.key));
+    if members.len() > 1 && is_keyed(&[Kind::Object]) || by_image && !is_keyed(&[Kind::Other]) {
+        return Some(Shape::Keyed);
+    }
+    let lists = members.iter().filter(|member| member.kind == Kind::Objects);
+    let lists: Vec<String> = lists.map(|member| member.key.clone()).collect();
+    let is_row = members.iter().any(|member| member.kind == Kind::Text);
+    (!lists.is_empty() && !is_row).then_some(Shape::Unknown(lists))
+}
+
+/// A member of the outermost object.
+struct Member {
+    key: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Object,
+    /// A list of objects, other than a conversation.
+    Objects,
+    Conversation,
+    Text,
+    Other,
+}
+
+/// The members of an object of which this is the beginning; the last one may be cut.
+fn members(text: &[u8]) -> Vec<Member> {
+    let mut found = Vec::new();
+    let Some(mut rest) = text.strip_prefix(b"{") else { return found };
+    // More members say nothing more about the shape.
+    while found.len() < 1000 {
+        rest = rest.trim_ascii_start();
+        let Some(quoted) = rest.strip_prefix(b"\"") else { break };
+        let Some(end) = string_end(quoted) else { break };
+        let key = String::from_utf8_lossy(&quoted[..end]).into_owned();
+        let Some(value) = quoted[end + 1..].trim_ascii_start().strip_prefix(b":") else { break };
+        let value = value.trim_ascii_start();
+        let end = Element::default().end_at(value, b'}');
+        found.push(Member { key, kind: kind(&value[..end.unwrap_or(value.len())]) });
+        match end {
+            Some(end) if value[end - 1] == b',' => rest = &value[end..],
+            _ => break,
+        }
+    }
+    found
+}
+
+/// The length of a string up to its closing quote.
+fn string_end(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+fn kind(value: &[u8]) -> Kind {
+    match value.first() {
+        Some(b'{') => Kind::Object,
+        Some(b'"') => Kind::Text,
+        Some(b'[') => {
+            let first = value[1..].trim_ascii_start();
+            if first.first() != Some(&b'{') {
+                return Kind::Other;
+            }
+            let mut element = Element::default();
+            let length = element.object_end(first).unwrap_or(first.len());
+            let object = std::str::from_utf8(&first[..length]).ok().and_then(|text| json::parse(text).ok());
+            let is_message = |object: Value<'_>| is_conversation(&Value::Array(vec![object]));
+            if object.is_some_and(|parsed| is_message(parsed.value)) {
+                Kind::Conversation
+            } else {
+                Kind::Objects
+            }
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// Objects one after another, over any number of lines.
+#[derive(Debug, Default)]
+pub(super) struct ObjectsFraming {
+    state: Objects,
+    element: Element,
+    is_line_start: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Objects {
+    #[default]
+    Before,
+    Inside,
+    /// Behind the object, up to the end of its line.
+    Behind,
+    /// Behind an object that is not closed.
+    Broken,
+    /// In a line that is no object.
+    Other,
+}
+
+impl Framing for ObjectsFraming {
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.state {
+                Objects::Inside => at += self.inside(&bytes[at..])?,
+                Objects::Before if bytes[at] == b'{' => self.state = Objects::Inside,
+                _ if bytes[at] == b'\n' => return Some(self.finish(at + 1)),
+                Objects::Before | Objects::Behind if bytes[at].is_ascii_whitespace() => at += 1,
+                Objects::Behind | Objects::Broken => return Some(self.finish(at)),
+                Objects::Before | Objects::Other => {
+                    self.state = Objects::Other;
+                    at += 1;
+                }
+            }
+        }
+        None
+    }
+
+    fn trim(&self, row: &mut Vec<u8>) {
+        row.truncate(row.trim_ascii_end().len());
+    }
+}
+
+impl ObjectsFraming {
+    /// How many bytes belong to the object; `None` if all do. An object that was never closed ends where the next one begins:
+    /// no object inside of another is unindented.
+    fn inside(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_next = self.is_line_start && bytes[0] == b'{';
+        let next = if is_next { Some(0) } else { memmem::find(bytes, b"\n{").map(|at| at + 1) };
+        let own = &bytes[..next.unwrap_or(bytes.len())];
+        self.is_line_start = own.last() == Some(&b'\n');
+        let end = self.element.object_end(own);
+        self.state = match (end, next) {
+            (Some(_), _) => Objects::Behind,
+            (None, Some(_)) => Objects::Broken,
+            (None, None) => Objects::Inside,
+        };
+        end.or(next)
+    }
+
+    fn finish(&mut self, end: usize) -> usize {
+        *self = ObjectsFraming::default();
+        end
+    }
+}
+
+/// The rows in a list under a key of the outermost object. What is behind the list is not looked at.
+#[derive(Debug)]
+pub(super) struct ListFraming {
+    key: &'static str,
+    walk: Walk,
+    array: ArrayFraming,
+}
+
+/// Where in the outermost object a reader is.
+#[derive(Debug)]
+enum Walk {
+    Start,
+    BeforeKey,
+    InKey(Key),
+    BeforeColon { is_meant: bool },
+    BeforeValue { is_meant: bool },
+    Skipping(Element),
+    InList,
+    Behind,
+}
+
+/// A key as far as it is read.
+#[derive(Debug, Default)]
+struct Key {
+    /// No more than it takes to see that it is another one.
+    read: Vec<u8>,
+    is_escaped: bool,
+}
+
+impl ListFraming {
+    pub(super) fn new(key: &'static str) -> ListFraming {
+        ListFraming { key, walk: Walk::Start, array: ArrayFraming::default() }
+    }
+
+    /// Goes on by one byte outside of values; false where the byte belongs to what comes next.
+    fn step(&mut self, byte: u8) -> io::Result<bool> {
+        self.walk = match &mut self.walk {
+            Walk::InKey(key) => match key.add(byte, self.key.len()) {
+                true => return Ok(true),
+                false => Walk::BeforeColon { is_meant: key.read == self.key.as_bytes() },
+            },
+            _ if byte.is_ascii_whitespace() => return Ok(true),
+            Walk::Start if byte == b'{' => Walk::BeforeKey,
+            Walk::BeforeKey if byte == b'"' => Walk::InKey(Key::default()),
+            Walk::BeforeColon { is_meant } if byte == b':' => Walk::BeforeValue { is_meant: *is_meant },
+            Walk::BeforeValue { is_meant: true } if byte == b'[' => {
+                self.walk = Walk::InList;
+                return Ok(false);
+            }
+            Walk::BeforeValue { .. } => {
+                self.walk = Walk::Skipping(Element::default());
+                return Ok(false);
+            }
+            _ => return Err(invalid("the JSON object is not valid here")),
+        };
+        Ok(true)
+    }
+}
+
+impl Key {
+    /// Reads one more byte; false at the closing quote. A key with an escape is never the one that is looked for.
+    fn add(&mut self, byte: u8, longest: usize) -> bool {
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'"' => return false,
+            b'\\' => {
+                self.is_escaped = true;
+                self.read.push(0);
+            }
+            _ if self.read.len() <= longest => self.read.push(byte),
+            _ => {}
+        }
+        true
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+impl Framing for ListFraming {
+    fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
+        let mut at = 0;
+        while at < unread.len() {
+            match &mut self.walk {
+                Walk::Behind => return Ok((unread.len(), Approach::More)),
+                Walk::InList if self.array.is_behind() => self.walk = Walk::Behind,
+                Walk::InList => {
+                    let (skipped, next) = self.array.approach(&unread[at..])?;
+                    at += skipped;
+                    if next == Approach::Row || !self.array.is_behind() {
+                        return Ok((at, next));
+                    }
+                }
+                Walk::Skipping(element) => match element.end_at(&unread[at..], b'}') {
+                    None => return Ok((unread.len(), Approach::More)),
+                    Some(length) if unread[at + length - 1] == b',' => {
+                        at += length;
+                        self.walk = Walk::BeforeKey;
+                    }
+                    Some(_) => return Err(invalid("the list of rows is not in the JSON object any more")),
+                },
+                _ => at += usize::from(self.step(unread[at])?),
+            }
+        }
+        Ok((at, Approach::More))
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.array.end(bytes)
+    }
+
+    fn end_of_input(&self) -> io::Result<()> {
+        match self.walk {
+            Walk::Behind => Ok(()),
+            Walk::InList => self.array.end_of_input(),
+            _ => Err(invalid("the JSON object is never closed; is the file truncated?")),
+        }
+    }
+
+    fn count(&self, taken: &[u8], is_end: bool) -> u64 {
+        self.array.count(taken, is_end)
+    }
+
+    fn trim(&self, row: &mut Vec<u8>) {
+        self.array.trim(row);
+    }
+
+    fn skips_blank(&self) -> bool {
+        false
+    }
+
+    fn names_places(&self) -> bool {
+        true
+    }
+}
+
+/// The members of one object, each a row: `"key": value`.
+#[derive(Debug, Default)]
+pub(super) struct KeyedFraming {
+    position: Members,
+    element: Element,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Members {
+    #[default]
+    Before,
+    Inside,
+    Behind,
+}
+
+impl Framing for KeyedFraming {
+    fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
+        let Some(at) = unread.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            return Ok((unread.len(), Approach::More));
+        };
+        match self.position {
+            Members::Before => {
+                self.position = Members::Inside;
+                Ok((at + 1, Approach::More))
+            }
+            Members::Inside => Ok((at, Approach::Row)),
+            Members::Behind => Err(invalid("there is text after the end of the JSON object")),
+        }
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let end = self.element.end_at(bytes, b'}')?;
+        if bytes[end - 1] == b'}' {
+            self.position = Members::Behind;
+        }
+        self.element = Element::default();
+        Some(end)
+    }
+
+    fn end_of_input(&self) -> io::Result<()> {
+        match self.position {
+            Members::Behind => Ok(()),
+            _ => Err(invalid("the JSON object is never closed; is the file truncated?")),
+        }
+    }
+
+    fn count(&self, _taken: &[u8], is_end: bool) -> u64 {
+        u64::from(is_end)
+    }
+
+    fn trim(&self, row: &mut Vec<u8>) {
+        if matches!(row.last(), Some(b',' | b'}')) {
+            row.pop();
+        }
+        row.truncate(row.trim_ascii_end().len());
+    }
+
+    fn skips_blank(&self) -> bool {
+        false
+    }
+
+    fn names_places(&self) -> bool {
+        true
+    }
+}
+
+/// A member of a keyed document as a row: its own keys, and `key` for the one that it has in the document.
+pub(super) fn keyed_row(member: Value<'_>) -> Value<'_> {
+    let Value::Object(mut members) = member else { return member };
+    let Some((key, value)) = members.pop() else { return Value::Object(members) };
+    let key = ("key".into(), Value::String(key));
+    match value {
+        Value::Object(own) => Value::Object(std::iter::once(key).chain(own).collect()),
+        value => Value::Object(vec![key, ("value".into(), value)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::Records;
+    use super::super::{Cut, Format};
+    use super::*;
+
+    fn rows(text: &str, format: Format) -> Vec<(u64, String)> {
+        let read = |source: &mut dyn io::Read| {
+            let mut records = Records::new(source, format, 1000);
+            let mut rows = Vec::new();
+            while let Some((at, row)) = records.next_row().unwrap() {
+                let shown = match row.cut {
+                    Some(Cut::Unreadable { why }) => why,
+                    _ => String::from_utf8(row.bytes).unwrap(),
+                };
+                rows.push((at.number, shown));
+            }
+            rows
+        };
+        let whole = read(&mut text.as_bytes());
+        // One byte at a time: a buffer ends in every state.
+        let mut pieces: Box<dyn io::Read> = Box::new(io::empty());
+        for byte in text.as_bytes().iter().rev() {
+            pieces = Box::new(io::Read::chain(io::Cursor::new(vec![*byte]), pieces));
+        }
+        assert_eq!(read(&mut pieces), whole, "{text}");
+        whole
+    }
+
+    fn shape(text: &str) -> Shape {
+        Shape::of(text.as_bytes(), true)
+    }
+
+    #[test]
+    fn recognizes_documents() {
+        for (text, expected) in [
+            ("{\"a\":1}\n{\"a\":2}\n", Shape::Lines),
+            ("{\"a\":1}", Shape::Lines),
+            ("{\"image\":\"a.png\",\"boxes\":[{\"x\":1}]}", Shape::Lines),
+            ("{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}", Shape::Lines),
+            ("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Shape::Objects),
+            ("{\"a\":1}x\n{\"a\":2}\n", Shape::Lines),
+            ("{\"version\":1,\"data\":[{\"q\":1}]}", Shape::List("data")),
+            ("{\n \"data\": [\n  {\"q\": 1}\n ]\n}\n", Shape::List("data")),
+            ("{\"info\":{},\"images\":[{\"id\":1}],\"annotations\":[{\"id\":2}]}", Shape::Coco),
+            ("{\"images\":[{\"filename\":\"a.jpg\"}],\"dataset\":\"coco\"}", Shape::List("images")),
+            ("{\"1\":{\"q\":1},\"2\":{\"q\":2}}", Shape::Keyed),
+            ("{\"a.jpg\":\"a cat\",\"b.jpg\":\"a dog\"}", Shape::Keyed),
+            ("{\"pairs\":[{\"q\":1}],\"n\":1}", Shape::Unknown(vec!["pairs".to_owned()])),
+        ] {
+            assert_eq!(shape(text), expected, "{text}");
+        }
+        // As much as fits into the sample.
+        assert_eq!(Shape::of(b"{\"data\":[{\"q\":1},{\"q\"", false), Shape::List("data"));
+    }
+
+    #[test]
+    fn objects_span_lines() {
+        let text = "{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n\n{\"a\": 2}{\"a\": 3}\nno object\n{\n  \"a\": [\n{\"a\": 4}\n";
+        let shown: Vec<(u64, String)> = rows(text, Format::JsonObjects);
+        let numbers: Vec<u64> = shown.iter().map(|row| row.0).collect();
+        assert_eq!(numbers, [1, 7, 7, 8, 9, 11]);
+        assert_eq!(shown[1].1, "{\"a\": 2}");
+        assert_eq!(shown[2].1, "{\"a\": 3}");
+        assert_eq!(shown[4].1, "{\n  \"a\": [");
+        assert_eq!(shown[5].1, "{\"a\": 4}");
+    }
+
+    #[test]
+    fn rows_are_found_under_a_key() {
+        let text = "{\"in\\\"fo\":{\"data\":[1]},\"data\" : [ {\"q\":1}, {\"q\":[2]} ], \"rest\": [3]}";
+        let expected = [(1, "{\"q\":1}".to_owned()), (2, "{\"q\":[2]}".to_owned())];
+        assert_eq!(rows(text, Format::JsonList { key: "data" }), expected);
+        assert!(rows("{\"data\":[]}", Format::JsonList { key: "data" }).is_empty());
+        let cut = rows("{\"data\":[\n{\"q\":1},", Format::JsonList { key: "data" });
+        assert_eq!(
+            cut[1],
+            (2, "line 2, column 9: the JSON array is never closed; is the file truncated?".to_owned())
+        );
+    }
+
+    #[test]
+    fn members_are_rows() {
+        let text = "{\"a.jpg\": {\"q\": 1},\n \"b.jpg\": \"x, y\"}\n";
+        let rows = rows(text, Format::JsonKeyed);
+        assert_eq!(rows, [(1, "\"a.jpg\": {\"q\": 1}".to_owned()), (2, "\"b.jpg\": \"x, y\"".to_owned())]);
+        let row = |member: &str| {
+            keyed_row(json::parse(&format!("{{{member}}}")).unwrap().value.into_owned()).to_string()
+        };
+        assert_eq!(row(&rows[0].1), "{\"key\":\"a.jpg\",\"q\":1}");
+        assert_eq!(row(&rows[1].1), "{\"key\":\"b.jpg\",\"value\":\"x, y\"}");
+    }
+}
