@@ -13,6 +13,8 @@ pub(super) struct ArrayFraming {
     position: Position,
     /// Nothing but the opening bracket was read.
     is_empty: bool,
+    /// The array is a part of something, which goes on behind it.
+    is_inside: bool,
     element: Element,
 }
 
@@ -58,6 +60,7 @@ impl Framing for ArrayFraming {
                     self.is_empty = false;
                     return Ok((at, Approach::Row));
                 }
+                (Position::Behind, _) if self.is_inside => return Ok((at, Approach::More)),
                 (position, _) => return Err(position.refuse()),
             }
         }
@@ -96,6 +99,11 @@ impl Framing for ArrayFraming {
 }
 
 impl ArrayFraming {
+    /// The framing of an array inside of something else.
+    pub(super) fn inside() -> ArrayFraming {
+        ArrayFraming { is_inside: true, ..ArrayFraming::default() }
+    }
+
     /// Whether the array was closed.
     pub(super) fn is_behind(&self) -> bool {
         self.position == Position::Behind

@@ -120,6 +120,22 @@ fn subjects() -> Vec<Subject> {
         columns("Arrow", Format::Arrow, arrow),
         shard("WebDataset shard", None, tar),
         shard("compressed WebDataset shard", Some(Compression::Gzip), |text| gzipped(&tar(text))),
+        Subject {
+            name: "list of rows in a JSON object",
+            format: Format::JsonList { key: "data" },
+            text: |rows, end| format!("{{\"n\":[1],{end}\"data\":[{}]}}{end}", rows.join(&format!(",{end}"))),
+            truncated: Some(b"{\"data\":[{\"a\": 1}, {\"a\"".to_vec()),
+            ..lines()
+        },
+        Subject {
+            name: "JSON object with a row per key",
+            format: Format::JsonKeyed,
+            rows: ["\"a\":{\"a\":1}", "\"b\": \"é,]\"", "\"c\":[3,{}]"],
+            text: |rows, end| format!("{{{}}}{end}", rows.join(&format!(",{end}"))),
+            truncated: Some(b"{\"a\":[{\"a\": 1}],\"b\": 2".to_vec()),
+            ..lines()
+        },
+        Subject { name: "JSON objects", format: Format::JsonObjects, ..lines() },
     ]
 }
 
@@ -227,7 +243,8 @@ fn read(input: &Input, max_row: usize) -> Result<(Vec<(RowRef, Row)>, Fingerprin
     }
     let inputs = vec![input; 8];
     let mut rereader = Rereader::new(inputs.clone(), max_row);
-    for (at, row) in rows.iter().chain(rows.iter().rev()) {
+    let read_again = |(at, _): &&(RowRef, Row)| at.length > 0;
+    for (at, row) in rows.iter().chain(rows.iter().rev()).filter(read_again) {
         assert_eq!(&reader.reread(*at).unwrap(), row, "the reader rereads its rows");
         assert_eq!(&rereader.row(*at).unwrap(), row, "so does another reader, in order and backwards");
         assert_eq!(&Rereader::new(inputs.clone(), max_row).row(*at).unwrap(), row, "and one that is new");
@@ -270,7 +287,9 @@ fn references_name_the_file_the_row_and_its_bytes() {
                 "{name}: {bytes:?}"
             );
             let line = 1 + text[..start].matches('\n').count() as u64;
-            let number = if format == Format::JsonArray { index as u64 + 1 } else { line };
+            let is_counted =
+                matches!(format, Format::JsonArray | Format::JsonList { .. } | Format::JsonKeyed);
+            let number = if is_counted { index as u64 + 1 } else { line };
             assert_eq!(at.number, number, "{name}");
         }
     }
@@ -308,13 +327,14 @@ fn reports_truncated_input() {
     for subject in subjects() {
         let (name, Some(content)) = (subject.name, &subject.truncated) else { continue };
         match subject.case(content).read(MAX_ROW) {
-            Err(error @ ReadError::Io { .. }) if subject.is_plain() => {
-                assert!(std::error::Error::source(&error).unwrap().to_string().contains("never closed"));
-            }
             Err(ReadError::Malformed { .. }) if !subject.format.is_text() => {}
             Err(ReadError::Io { .. }) if !subject.is_plain() => {}
             Err(error) => panic!("{name}: {error}"),
-            Ok((rows, _)) => assert_eq!(rows.last().unwrap().1.cut, Some(Cut::UnclosedQuote), "{name}"),
+            Ok((rows, _)) => match &rows.last().unwrap().1.cut {
+                Some(Cut::UnclosedQuote) => {}
+                Some(Cut::Unreadable { why }) => assert!(why.contains("never closed"), "{name}: {why}"),
+                other => panic!("{name}: {other:?}"),
+            },
         }
     }
 }

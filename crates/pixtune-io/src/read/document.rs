@@ -265,7 +265,7 @@ struct Key {
 
 impl ListFraming {
     pub(super) fn new(key: &'static str) -> ListFraming {
-        ListFraming { key, walk: Walk::Start, array: ArrayFraming::default() }
+        ListFraming { key, walk: Walk::Start, array: ArrayFraming::inside() }
     }
 
     /// Goes on by one byte outside of values; false where the byte belongs to what comes next.
@@ -382,30 +382,29 @@ pub(super) struct KeyedFraming {
 enum Members {
     #[default]
     Before,
+    /// Before the first member, which may be missing.
+    First,
     Inside,
     Behind,
 }
 
 impl Framing for KeyedFraming {
     fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
-        let Some(at) = unread.iter().position(|byte| !byte.is_ascii_whitespace()) else {
-            return Ok((unread.len(), Approach::More));
-        };
-        match self.position {
-            Members::Before => {
-                self.position = Members::Inside;
-                Ok((at + 1, Approach::More))
+        for (at, byte) in unread.iter().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()) {
+            match self.position {
+                Members::Before if *byte == b'{' => self.position = Members::First,
+                Members::Before => return Err(invalid("a JSON object should start here")),
+                Members::First if *byte == b'}' => self.position = Members::Behind,
+                Members::First | Members::Inside => return Ok((at, Approach::Row)),
+                Members::Behind => return Err(invalid("there is text after the end of the JSON object")),
             }
-            Members::Inside => Ok((at, Approach::Row)),
-            Members::Behind => Err(invalid("there is text after the end of the JSON object")),
         }
+        Ok((unread.len(), Approach::More))
     }
 
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let end = self.element.end_at(bytes, b'}')?;
-        if bytes[end - 1] == b'}' {
-            self.position = Members::Behind;
-        }
+        self.position = if bytes[end - 1] == b'}' { Members::Behind } else { Members::Inside };
         self.element = Element::default();
         Some(end)
     }

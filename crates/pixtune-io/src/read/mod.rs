@@ -147,7 +147,7 @@ pub trait RowReader: Send {
     fn next_row(&mut self) -> Result<Option<(RowRef, Row)>, ReadError>;
 
     /// Reads again a row that this reader, or another of the same file, has returned. The file may have changed since:
-    /// callers that must know compare [`Row::hash`].
+    /// callers that must know compare [`Row::hash`]. A row that stands for damage between rows has no bytes to be read again.
     fn reread(&self, at: RowRef) -> Result<Row, ReadError>;
 
     /// The fingerprint of everything read so far: of the whole file once rows have ended.
