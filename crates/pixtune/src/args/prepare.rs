@@ -10,10 +10,12 @@ use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines and JSON arrays (also compressed: .gz, .zst), Parquet, Arrow and Feather, datasets saved by
-/// `save_to_disk`, and Hugging Face image folders (with metadata.csv or metadata.jsonl). Rows are flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`), or samples in the
-/// LLaVA, ShareGPT or Alpaca format. Images are decoded once, auto-oriented, flattened onto white, downscaled to the
-/// model's input size and embedded as base64. rejected.jsonl lists each rejected row with the reason.
+/// Reads CSV, TSV, JSON Lines and JSON documents (also compressed: .gz, .zst), Parquet, Arrow and Feather, WebDataset shards,
+/// ZIP and tar archives, datasets saved by `save_to_disk`, and Hugging Face image folders (with metadata.csv or
+/// metadata.jsonl). Rows are flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`),
+/// or samples of other tools, such as LLaVA, ShareGPT, Alpaca, TRL or COCO. Images are decoded once, auto-oriented, flattened
+/// onto white, downscaled to the model's input size and embedded as base64. rejected.jsonl lists each rejected row with the
+/// reason.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

@@ -203,7 +203,7 @@ fn check_and_fix_know_objects_over_several_lines() {
         .replace("{\"messages", "{\n  \"messages");
     case.write("rows.json", format!("{pretty}\n{pretty}\n"));
     let run = case.run(&["check", "rows.json"]);
-    run.ends(1).prints("error[json-array]").prints("JSON objects over several lines");
+    let run = run.ends(1).prints("error[json-array]").prints("JSON objects over several lines");
     assert!(!run.stdout.contains("json-syntax"), "{}", run.stdout);
     case.run(&["fix", "rows.json", "--out", "rows.jsonl"]).ends(0);
     assert_eq!(case.lines("rows.jsonl").len(), 2);
