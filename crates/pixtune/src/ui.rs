@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -49,6 +49,48 @@ pub fn put(text: &str) -> Result<(), Error> {
     match out.write_all(paint(text, shows_colors(&io::stdout())).as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
         _ => Ok(()),
+    }
+}
+
+/// Standard output for messages about a run, whose work and verdict matter even where nobody reads on, as behind `| head`: what
+/// is written after the pipe was closed is dropped.
+#[derive(Debug)]
+pub struct UntilClosed {
+    out: io::Stdout,
+    is_closed: bool,
+}
+
+impl UntilClosed {
+    /// Standard output.
+    pub fn stdout() -> UntilClosed {
+        UntilClosed { out: io::stdout(), is_closed: false }
+    }
+
+    fn unless_closed<T>(
+        &mut self,
+        otherwise: T,
+        write: impl FnOnce(&mut io::Stdout) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.is_closed {
+            return Ok(otherwise);
+        }
+        match write(&mut self.out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+}
+
+impl Write for UntilClosed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), Write::flush)
     }
 }
 

@@ -185,7 +185,7 @@ type Line = Chain<Chain<Cursor<Vec<u8>>, Take<Repeat>>, &'static [u8]>;
 
 impl<R: Read> ArrayLines<R> {
     /// The lines of an array or of other rows of this format; at most `max_line` bytes of one are kept.
-    pub(super) fn new(source: R, format: Format, max_line: usize) -> ArrayLines<R> {
+    pub fn new(source: R, format: Format, max_line: usize) -> ArrayLines<R> {
         let elements = Records::new(source, format, max_line).unhashed();
         ArrayLines { elements, line: line(Vec::new(), 0, b"") }
     }

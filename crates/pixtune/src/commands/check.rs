@@ -10,21 +10,19 @@ use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::read::discover::conversation_files;
 
-use super::{ends_quietly, lint, threads};
+use super::{lint, threads};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui};
+use crate::ui::{Format, Ui, UntilClosed};
 
 /// Checks every file and prints the findings as they come, then a summary.
 pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
     let mut printer = Printer::new(&args);
-    match check::run(plan, &mut printer).map_err(Error::from) {
-        Ok(summary) => printer.end(&summary).or_else(ends_quietly),
-        Err(error) => ends_quietly(error),
-    }
+    let summary = check::run(plan, &mut printer)?;
+    printer.end(&summary)
 }
 
 fn plan(args: &CheckArgs) -> Result<CheckPlan, Error> {
@@ -41,7 +39,7 @@ struct Printer {
     format: CheckFormat,
     statistics: bool,
     verify: VerifyArg,
-    out: BufWriter<io::Stdout>,
+    out: BufWriter<UntilClosed>,
     on_terminal: bool,
     colored: bool,
     ui: Ui,
@@ -76,7 +74,7 @@ impl Printer {
             format: args.format,
             statistics: args.statistics,
             verify: args.verify,
-            out: BufWriter::new(io::stdout()),
+            out: BufWriter::new(UntilClosed::stdout()),
             on_terminal: io::stdout().is_terminal(),
             colored: args.format == CheckFormat::Human && color::shows_colors(&io::stdout()),
             ui: Ui::new(Format::Human, args.format != CheckFormat::Human),

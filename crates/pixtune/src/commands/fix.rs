@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::args::FixArgs;
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui};
+use crate::ui::{Format, Ui, UntilClosed};
 
 /// Fixes a file into another and prints every change, then a summary.
 pub fn run(args: FixArgs) -> Result<Outcome, Error> {
@@ -92,7 +92,7 @@ impl Printer {
             (Box::new(BufWriter::new(io::stderr())), out.is_terminal(), color::shows_colors(&out))
         } else {
             let out = io::stdout();
-            (Box::new(BufWriter::new(io::stdout())), out.is_terminal(), color::shows_colors(&out))
+            (Box::new(BufWriter::new(UntilClosed::stdout())), out.is_terminal(), color::shows_colors(&out))
         };
         Printer {
             file: args.file.display().to_string(),

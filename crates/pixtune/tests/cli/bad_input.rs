@@ -382,3 +382,18 @@ fn full_standard_output_is_an_error_and_a_closed_pipe_is_not() {
         case.shell(&format!("{program} {command} | true")).ends(0);
     }
 }
+
+#[test]
+fn a_closed_pipe_changes_neither_the_verdict_nor_the_output() {
+    let case = Case::new();
+    case.write("rows.jsonl", "{\n".repeat(20_000) + &crate::check::good_lines(12));
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let verdict = |command: &str| {
+        case.shell(&format!("{{ {program} {command}; echo $? > code; }} | head -1"));
+        case.read("code")
+    };
+    assert_eq!(verdict("check rows.jsonl"), "1\n");
+    assert_eq!(verdict("check --format json rows.jsonl"), "1\n");
+    assert_eq!(verdict("fix --unsafe rows.jsonl --out fixed.jsonl"), "0\n");
+    assert_eq!(case.lines("fixed.jsonl").len(), 12);
+}

@@ -379,7 +379,7 @@ fn names_the_cause_of_unusual_rows() {
 #[test]
 fn long_base64_never_reaches_the_terminal() {
     let png = "x".to_owned() + &"iVBORw0KGgo".repeat(3000);
-    let (_, run) = prepare("rows.jsonl", &format!(r#"{{"image":"{png}","question":"q","answer":"a"}}"#), &[]);
+    let (_, run) = prepare("rows.jsonl", format!(r#"{{"image":"{png}","question":"q","answer":"a"}}"#), &[]);
     let run = run.ends(1);
     assert!(
         run.stderr.len() < 1000 && run.stderr.contains("is not a path, a URL, a data URI"),
