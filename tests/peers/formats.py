@@ -8,11 +8,14 @@ Prints the files with differences and exits with 1 if there are any.
 """
 
 import argparse
+import json
 import pathlib
 import random
 import subprocess
 import sys
 import tempfile
+
+import datasets
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
 import format_fixtures  # noqa: E402
@@ -26,6 +29,24 @@ def prepared(pixtune, path, out):
     if run.returncode != 0:
         return f"exit code {run.returncode}: {run.stderr}"
     return (out / "train.jsonl").read_bytes()
+
+
+def classes(pixtune, directory):
+    """Differences between the names of classes that `datasets` stores as numbers and the responses made of them."""
+    features = datasets.Features({
+        "question": datasets.Value("string"),
+        "label": datasets.ClassLabel(names=["a cat", "a dog"]),
+    })
+    rows = datasets.Dataset.from_dict({"question": ["q1", "q2", "q3"], "label": [1, 0, 1]}, features=features)
+    rows.to_parquet(directory / "classes.parquet")
+    rows.save_to_disk(directory / "classes")
+    expected = [features["label"].int2str(label) for label in rows["label"]]
+    for name in ("classes.parquet", "classes"):
+        lines = prepared(pixtune, directory / name, directory / "out")
+        found = lines if isinstance(lines, str) else [
+            json.loads(line)["messages"][-1]["content"] for line in lines.splitlines()]
+        if found != expected:
+            yield f"{name}: {found!r} instead of {expected}"
 
 
 def main():
@@ -45,6 +66,10 @@ def main():
                 if found != expected or not isinstance(expected, bytes):
                     failed += 1
                     print(f"seed {seed}: {path.name}: {found[:2000]!r}")
+    with tempfile.TemporaryDirectory() as directory:
+        differences = list(classes(arguments.pixtune, pathlib.Path(directory)))
+        print(*differences, sep="\n", end="\n" if differences else "")
+        compared, failed = compared + 2, failed + len(differences)
     print(f"{compared - failed} passed, {failed} failed")
     return failed > 0
 

@@ -77,10 +77,12 @@ pub enum ReadError {
         name: String,
     },
     /// A file that is one JSON array, where lines are read again by their bytes.
-    #[error("`{}` is one JSON array; samples are read one per line", path.display())]
+    #[error("`{}` is {what}; samples are read one per line", path.display())]
     Array {
         /// The file.
         path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// A file in another encoding.
     #[error("`{}` is {encoding}; rows are read as UTF-8 text", path.display())]

@@ -47,6 +47,14 @@ pub enum Elements {
 }
 
 impl Elements {
+    /// What such a file is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Elements::Array => "one JSON array",
+            Elements::Objects => "JSON objects over several lines",
+        }
+    }
+
     /// What the numbers of rows mean in such a file.
     pub fn note(self) -> &'static str {
         match self {
@@ -115,8 +123,9 @@ impl LineFile {
     /// Opens a file whose rows will be read again by their places: not standard input, an array or a compressed file.
     pub fn open_rereadable(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
         let file = LineFile::open(path, max_line)?;
-        if file.elements.is_some() {
-            return Err(ReadError::Array { path: path.to_owned() });
+        if let Some(elements) = file.elements {
+            let what = elements.as_str();
+            return Err(ReadError::Array { path: path.to_owned(), what });
         }
         if let Some(compression) = file.compression {
             return Err(ReadError::Compressed { path: path.to_owned(), compression: compression.name() });

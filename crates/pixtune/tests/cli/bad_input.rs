@@ -197,9 +197,14 @@ fn reports_where_a_json_document_breaks_off() {
     case.write("cut.json", format!("[{sample},\n"));
     case.write("good.jsonl", format!("{sample}\n"));
     let found = "error[row-unreadable]: cut.json:2: line 2, column 1: the JSON array is never closed";
-    case.run(&["check", "cut.json", "good.jsonl"]).ends(1).prints(found).prints("2 files");
-    case.run(&["tokens", "cut.json", "good.jsonl"]).ends(1).prints(found);
-    case.run(&["fix", "cut.json", "--out", "fixed.jsonl"]).ends(1).prints(found);
+    for command in [
+        &["check", "cut.json", "good.jsonl"][..],
+        &["tokens", "cut.json", "good.jsonl"],
+        &["fix", "cut.json", "--out", "fixed.jsonl"],
+    ] {
+        let run = case.run(command).ends(1);
+        assert!((run.stdout.clone() + &run.stderr).contains(found), "{command:?}: {}", run.stdout);
+    }
     assert_eq!(case.read("fixed.jsonl"), format!("{sample}\n"));
 }
 

@@ -369,12 +369,12 @@ fn reads_standard_input_and_pipes() {
 }
 
 #[test]
-fn closed_pipe_is_not_an_error() {
+fn closed_pipe_does_not_change_the_verdict() {
     let case = Case::new();
     case.write("rows.jsonl", "{\n".repeat(50_000));
     let mut child = case.command(&["check", "rows.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -76,19 +76,20 @@ fn reads_text_in_other_encodings() {
 }
 
 #[test]
-fn rows_in_other_encodings_are_reread_and_resumed() {
+fn rows_in_other_encodings_are_reread() {
     let rows: String = (0..50).map(|n| format!("a.png;Wofür {};Grün\n", n % 7)).collect();
     let text = format!("image;prompt;completion\n{rows}");
-    let expected = {
-        let (case, run) = prepare("data.csv", &text, &["--dedup", "exact", "--force"]);
-        run.ends(1);
+    let train = |bytes: &[u8], threads: &str| {
+        let case = Case::new();
+        case.images();
+        case.write("data.csv", bytes);
+        case.prepare(&["--validation", "0", "--dedup", "exact", "--threads", threads]).ends(1);
+        assert_eq!(case.rejected().len(), 43);
         case.read("out/train.jsonl")
     };
+    let expected = train(text.as_bytes(), "1");
     for bytes in [latin1(&text), utf16(&text, u16::to_be_bytes)] {
-        let (case, run) = prepare("data.csv", &bytes, &["--dedup", "exact", "--force", "--threads", "3"]);
-        run.ends(1);
-        assert_eq!(case.read("out/train.jsonl"), expected);
-        assert_eq!(case.rejected().len(), 43);
+        assert_eq!(train(&bytes, "3"), expected);
     }
 }
 
@@ -98,10 +99,12 @@ fn names_what_a_line_in_another_encoding_may_mean() {
     let line = r#"{"messages":[{"role":"user","content":"Wie heißt die Straße?"},{"role":"assistant","content":"Königsallee"}]}"#;
     case.write("rows.jsonl", latin1(line));
     for command in ["check", "tokens"] {
-        case.run(&[command, "rows.jsonl"])
-            .ends(1)
-            .prints("in windows-1252 it reads \u{201c}")
-            .prints("heißt");
+        let run = case.run(&[command, "rows.jsonl"]).ends(1);
+        let printed = run.stdout + &run.stderr;
+        assert!(
+            printed.contains("in windows-1252 it reads \u{201c}") && printed.contains("heißt"),
+            "{printed}"
+        );
     }
 }
 
@@ -202,10 +205,11 @@ fn check_and_fix_know_objects_over_several_lines() {
         .replace(":{", ": {\n")
         .replace("{\"messages", "{\n  \"messages");
     case.write("rows.json", format!("{pretty}\n{pretty}\n"));
-    let run = case.run(&["check", "rows.json"]);
-    let run = run.ends(1).prints("error[json-array]").prints("JSON objects over several lines");
+    let run = case.run(&["check", "rows.json", "--ignore", "file"]).ends(1);
+    assert!(run.stdout.contains("error[json-array]"), "{}", run.stdout);
+    assert!(run.stdout.contains("JSON objects over several lines"), "{}", run.stdout);
     assert!(!run.stdout.contains("json-syntax"), "{}", run.stdout);
     case.run(&["fix", "rows.json", "--out", "rows.jsonl"]).ends(0);
     assert_eq!(case.lines("rows.jsonl").len(), 2);
-    case.run(&["check", "rows.jsonl"]).ends(0);
+    case.run(&["check", "rows.jsonl", "--ignore", "file"]).ends(0);
 }

@@ -11,6 +11,7 @@ use arrow_ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
 use arrow_schema::Schema;
 use bytes::Bytes;
 
+use super::labels::Labels;
 use super::{BatchIterator, Batches, Fault, Group};
 
 /// An open file: its schema and dictionaries, and where its record batches are.
@@ -20,6 +21,7 @@ pub(super) struct ArrowFile {
     decoder: Arc<FileDecoder>,
     blocks: Vec<Block>,
     groups: Vec<Group>,
+    labels: Labels,
 }
 
 /// The mark at both ends of a file; at the beginning two bytes of padding follow.
@@ -63,7 +65,8 @@ pub(super) fn open(file: File) -> Result<ArrowFile, Fault> {
         }
         at += length(&block)?;
     }
-    Ok(ArrowFile { content, schema: schema.0, decoder: Arc::new(decoder), blocks, groups })
+    let labels = Labels::of(schema.0.metadata());
+    Ok(ArrowFile { content, schema: schema.0, labels, decoder: Arc::new(decoder), blocks, groups })
 }
 
 /// The schema of a file and the version of its messages, and where the next message is.
@@ -119,6 +122,10 @@ fn slice(content: &Buffer, block: &Block) -> Result<Buffer, Fault> {
 impl Batches for ArrowFile {
     fn columns(&self) -> Vec<String> {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     fn groups(&self) -> &[Group] {

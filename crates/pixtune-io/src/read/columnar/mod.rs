@@ -2,6 +2,7 @@
 //! memory at a time.
 
 mod arrow_file;
+mod labels;
 mod number;
 mod parquet;
 mod value;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
+use labels::Labels;
 use pixtune_core::json::Value;
 
 use super::file_state::FileState;
@@ -29,6 +31,9 @@ type BatchIterator = Box<dyn Iterator<Item = Result<RecordBatch, Fault>> + Send>
 trait Batches: Send + Sync {
     /// The names of its columns.
     fn columns(&self) -> Vec<String>;
+
+    /// The names of its classes.
+    fn labels(&self) -> &Labels;
 
     /// Its groups, in order.
     fn groups(&self) -> &[Group];
@@ -112,7 +117,8 @@ impl ColumnarReader {
     }
 
     fn row(&self, cursor: &Cursor) -> Result<Row, ReadError> {
-        guarded(|| Ok(cursor.row(self.max_row))).map_err(|source| self.malformed(source))
+        guarded(|| Ok(cursor.row(self.batches.labels(), self.max_row)))
+            .map_err(|source| self.malformed(source))
     }
 }
 
@@ -247,14 +253,15 @@ impl Cursor {
     }
 
     /// The row as a JSON object without its null columns.
-    fn row(&self, max_row: usize) -> Row {
+    fn row(&self, labels: &Labels, max_row: usize) -> Row {
         let Some(batch) = &self.batch else { return Row::default() };
         let mut images = Vec::new();
         let schema = batch.schema_ref();
         let columns = schema.fields().iter().zip(batch.columns());
         let members = columns.filter(|(_, column)| !column.is_null(self.at));
         let members = members.map(|(field, column)| {
-            (Cow::Borrowed(field.name().as_str()), value::value(column, self.at, &mut images))
+            let value = value::value(column, self.at, &mut images);
+            (Cow::Borrowed(field.name().as_str()), labels.name(field.name(), value))
         });
         let text = Value::Object(members.collect()).to_string();
         bounded(Row { images, ..Row::whole(text) }, max_row)

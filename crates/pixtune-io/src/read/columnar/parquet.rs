@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::super::positioned::ReadFrom;
+use super::labels::Labels;
 use super::{BatchIterator, Batches, Fault, Group, batch_rows};
 
 /// An open file.
@@ -19,6 +20,7 @@ pub(super) struct ParquetFile {
     chunks: Chunks,
     metadata: ArrowReaderMetadata,
     groups: Vec<Group>,
+    labels: Labels,
 }
 
 /// Reads the footer of a file.
@@ -36,12 +38,17 @@ pub(super) fn open(file: File) -> Result<ParquetFile, Fault> {
         Ok(group)
     });
     let groups = groups.collect::<Result<_, Fault>>()?;
-    Ok(ParquetFile { chunks, metadata, groups })
+    let labels = Labels::of(metadata.schema().metadata());
+    Ok(ParquetFile { chunks, metadata, groups, labels })
 }
 
 impl Batches for ParquetFile {
     fn columns(&self) -> Vec<String> {
         self.metadata.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     fn groups(&self) -> &[Group] {

@@ -8,6 +8,8 @@ mod objects;
 use std::io;
 
 use pixtune_core::content::{is_conversation, is_image_reference};
+use pixtune_core::conversation;
+use pixtune_core::foreign::is_record;
 use pixtune_core::json::{self, Value};
 
 use super::array::Element;
@@ -60,15 +62,27 @@ impl Shape {
         let first = &text[..end.unwrap_or(text.len())];
         let follows = end.is_some_and(|end| !text[end..].trim_ascii().is_empty());
         let is_only = if end.is_some() { !follows && is_whole } else { true };
-        if is_only && let Some(shape) = wrapper(&members(first)) {
-            return shape;
+        if is_only && !is_row(first) {
+            match wrapper(&members(first)) {
+                // The rest of a row might tell more.
+                Some(Shape::Unknown(_)) if end.is_none() => {}
+                Some(shape) => return shape,
+                None => {}
+            }
         }
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let is_line = line.len() == text.len() || is_object(line);
-        // A first line that is damaged does not make objects of lines: those begin with a bracket alone or break off.
-        let breaks_off = matches!(line.trim_ascii_end().last(), Some(b'{' | b'[' | b','));
-        if !is_line && breaks_off { Shape::Objects } else { Shape::Lines }
+        // A line that is damaged does not make objects of all lines: those are indented behind the first bracket.
+        let second = text[line.len()..].get(1).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'"'));
+        let is_object = second && end.is_none_or(|end| is_object(&text[..end]));
+        if !is_line && is_object { Shape::Objects } else { Shape::Lines }
     }
+}
+
+/// Whether an object is a sample by itself.
+fn is_row(object: &[u8]) -> bool {
+    let parsed = std::str::from_utf8(object).ok().and_then(|text| json::parse(text).ok());
+    parsed.is_some_and(|parsed| conversation::is_conversation(&parsed.value) || is_record(&parsed.value))
 }
 
 fn is_object(line: &[u8]) -> bool {
