@@ -14,8 +14,8 @@ use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
 use pixtune_model::network::NetworkError;
-use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
+use pixtune_model::weights::{Sharding, WeightsError};
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
@@ -249,6 +249,7 @@ fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
         ConvertError::Write { .. } => {
             "no partial output was left; free disk space or choose another DST, and run again"
         }
+        ConvertError::GrownVocabulary { .. } => "merge with `--to hf`",
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
         ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),
@@ -269,6 +270,16 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
             "copy it from the directory where peft's `save_pretrained` wrote the adapter"
         }
         AdapterError::OtherBase { .. } => "give the base model that the adapter was trained on",
+        AdapterError::OtherWeights { .. } => {
+            "merge with the program that trained them, or go on without them with `--ignore-other-weights`"
+        }
+        AdapterError::FullState { .. } => {
+            "load it with peft and save the adapter alone with `save_pretrained`"
+        }
+        AdapterError::SeveralNames { .. } => {
+            "save one of them with peft's `save_pretrained(selected_adapters=[NAME])`"
+        }
+        AdapterError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
         AdapterError::NotFinite { .. } => "the training diverged; use an earlier checkpoint",
         AdapterError::DialectOfFile { .. } => "omit `--from` to detect the dialect from the tensor names",
         _ => return None,
@@ -276,10 +287,24 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
     Some(hint)
 }
 
+fn hint_for_shards(kind: Sharding) -> &'static str {
+    match kind {
+        Sharding::Zero3 => {
+            "save again with `stage3_gather_16bit_weights_on_model_save: true`, or join the parts of the checkpoint with its \
+             `python zero_to_fp32.py CHECKPOINT OUT --safe_serialization`"
+        }
+        Sharding::Fsdp | Sharding::Rows => {
+            "save again with `fsdp_state_dict_type: FULL_STATE_DICT`, or join the parts of the checkpoint with \
+             `accelerate merge-weights CHECKPOINT OUT`"
+        }
+    }
+}
+
 fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
     let hint = match error {
         WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
         WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
+        WeightsError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
         WeightsError::ShardMissing { .. } => "download the checkpoint again",
         WeightsError::Mismatch { .. } => {
             "the configuration belongs to another model, or the checkpoint is incomplete"

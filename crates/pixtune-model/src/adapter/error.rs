@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::dialect::Dialect;
 use crate::weights::convert::ConvertError;
 use crate::weights::safetensors::SafetensorsError;
-use crate::weights::{Dtype, Problems, WeightsError};
+use crate::weights::{Dtype, Problems, Sharded, WeightsError};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,14 @@ pub enum AdapterError {
     DialectOfFile { path: PathBuf, dialect: Dialect },
     #[error("`{}` is not in a dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
     NoDialect { path: PathBuf, seen: Vec<Dialect>, stranger: Option<String> },
+    #[error("`{}` is the state of a whole peft model, with weights of the base such as `{tensor}`", path.display())]
+    FullState { path: PathBuf, tensor: String },
+    #[error("`{}` contains several adapters: {}", path.display(), names.join(", "))]
+    SeveralNames { path: PathBuf, names: Vec<String> },
+    #[error("`{}` has no complete adapter: {sharded}", path.display())]
+    Sharded { path: PathBuf, sharded: Sharded },
+    #[error("beside `{}`, weights that it was trained with are not applied: {}", adapter.display(), files.join(", "))]
+    OtherWeights { adapter: PathBuf, files: Vec<String> },
     #[error("`{}` is damaged:{problems}", path.display())]
     Damaged { path: PathBuf, problems: Problems },
     #[error("`{tensor}` in `{}` is {dtype}; adapters are BF16, F16 or F32", path.display())]

@@ -37,8 +37,48 @@ pub enum WeightsError {
     IndexDisagrees { index: PathBuf, problems: Problems },
     #[error("`{}` has shards of a numbered set, but {missing} is not among them", path.display())]
     ShardMissing { path: PathBuf, missing: String },
+    #[error("`{}` has no complete checkpoint: {sharded}", path.display())]
+    Sharded { path: PathBuf, sharded: Sharded },
     #[error("`{}` does not match its configuration:{problems}", path.display())]
     Mismatch { path: PathBuf, problems: Problems },
+}
+
+/// How a run that distributes its parameters left them in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharding {
+    /// DeepSpeed ZeRO-3: tensors without elements.
+    Zero3,
+    /// FSDP: tensors as flat pieces.
+    Fsdp,
+    /// Fully sharded: the first rows of each tensor.
+    Rows,
+}
+
+/// Tensors that a distributed run saved without joining their parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sharded {
+    /// In which way.
+    pub kind: Sharding,
+    /// How many tensors.
+    pub count: usize,
+    /// Tensors of the file.
+    pub all: usize,
+    /// One of them.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl std::fmt::Display for Sharded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Sharded { kind, count, all, name, shape } = self;
+        let what = match kind {
+            Sharding::Zero3 => "empty, as DeepSpeed ZeRO-3 saves parameters that were not gathered",
+            Sharding::Fsdp => "flat pieces, as FSDP saves parameters that were not gathered",
+            Sharding::Rows => "parts of the rows, as a sharded run saves parameters that were not gathered",
+        };
+        write!(f, "{count} of {all} tensors are {what} (`{name}` has the shape {shape:?})")
+    }
 }
 
 /// A list of what is wrong, shown up to a dozen.

@@ -37,6 +37,6 @@ pub mod safetensors;
 pub use checkpoint::{Checkpoint, Format, Tensor, parse_index};
 pub use config::{Family, ModelConfig, ProjectorConfig, TextConfig, VisionConfig};
 pub use dtype::Dtype;
-pub use error::{Problems, WeightsError};
+pub use error::{Problems, Sharded, Sharding, WeightsError};
 pub use names::{Kind, Module, Part, Spelling, TensorName};
 pub use rows::RowOrder;

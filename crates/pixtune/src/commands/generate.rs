@@ -75,7 +75,10 @@ fn open_model(path: &Path, ui: &Ui) -> Result<ModelDirectory, Error> {
 
 fn open_adapter(path: &Path, ui: &Ui) -> Result<Adapter, Error> {
     let adapter = Adapter::open(path, None)?;
-    adapter.warnings.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
+    let untrained = adapter.untrained()?.map(|untrained| untrained.to_string());
+    let other = adapter.other_weights.iter().map(|name| format!("`{name}` has weights that are not applied"));
+    let warnings = adapter.warnings.iter().cloned().chain(untrained).chain(other);
+    warnings.for_each(|warning| ui.note(&format!("warning: {warning}")));
     Ok(adapter)
 }
 

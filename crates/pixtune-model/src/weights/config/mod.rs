@@ -35,7 +35,7 @@ pub struct ModelConfig {
     /// What the file says about things that tensors decide when they are there.
     pub(super) said: Said,
     /// The file as it was, for keys that are passed through.
-    pub(super) source: Value<'static>,
+    pub(crate) source: Value<'static>,
 }
 
 impl ModelConfig {
@@ -203,12 +203,18 @@ impl ModelConfig {
 
 /// A small JSON file that holds an object.
 pub(crate) fn read_json(path: &Path) -> Result<Value<'static>, ConfigError> {
+    read_json_within(path, MAX_FILE)
+}
+
+/// A JSON file of at most `limit` bytes that holds an object.
+pub(crate) fn read_json_within(path: &Path, limit: u64) -> Result<Value<'static>, ConfigError> {
     let io = |source| ConfigError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidData, "it has more than 16 MB")));
+    file.take(limit + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > limit {
+        let reason = format!("it has more than {} MB", limit >> 20);
+        return Err(io(io::Error::new(io::ErrorKind::InvalidData, reason)));
     }
     let parsed =
         json::parse(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })?.value;
