@@ -353,11 +353,18 @@ impl Case<'_> {
             return answer;
         }
         let deviations = &self.adapter.deviations;
-        if deviations.without_prefix || deviations.adapter_name.is_some() {
-            return ignored(
-                "its tensor names are not those that peft reads, and B stays zero: `pixtune adapter convert` writes them",
-                measured,
-            );
+        let is_named = deviations
+            .adapter_name
+            .as_deref()
+            .is_some_and(|name| server != Server::Transformers || name != "default");
+        if is_named || deviations.without_prefix && server != Server::Transformers {
+            let verdict = match (server, deviations.without_prefix) {
+                (Server::Transformers457, true) => Verdict::Rejected,
+                _ => Verdict::Ignored,
+            };
+            let reason =
+                "its tensor names are not those that peft reads: `pixtune adapter convert` writes them";
+            return Answer::new(verdict, reason, measured);
         }
         if server == Server::TransformersLegacy && self.adapter.token_rows.contains_key(&module) {
             return ignored(

@@ -3,6 +3,7 @@
 mod hf;
 mod keys;
 mod native;
+mod quantization;
 mod spec;
 mod write;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use super::Format;
+pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
 
 /// What the two configuration files agree to say about a model.
@@ -32,6 +34,8 @@ pub struct ModelConfig {
     pub image_token: u32,
     /// What the file says wrong or leaves to guess, for people.
     pub notes: Vec<Note>,
+    /// Keys that declare the weights quantized, with the method they name; the tensors show whether they are.
+    pub(crate) quantization: Vec<Quantization>,
     /// What the file says about things that tensors decide when they are there.
     pub(super) said: Said,
     /// The file as it was, for keys that are passed through.

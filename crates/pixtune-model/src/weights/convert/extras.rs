@@ -140,6 +140,7 @@ pub(super) fn plan(
             if source.format() != Format::Hf {
                 write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
             }
+            warn_of_missing(&extras, warnings);
         }
     }
     Ok(extras.all)
@@ -252,6 +253,17 @@ fn read_tekken(path: &Path) -> Result<Tekken, ConvertError> {
         return Err(wrong(format!("it has {}, more than any tokenizer", counted(length, "byte"))));
     }
     Tekken::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
+}
+
+/// Reports files without which servers cannot use a directory.
+fn warn_of_missing(extras: &Extras<'_>, warnings: &mut Vec<String>) {
+    if !extras.has("preprocessor_config.json") && !extras.has("processor_config.json") {
+        warnings.push(
+            "there is no preprocessor_config.json or processor_config.json: vLLM and transformers cannot read images with this \
+             directory; copy them from the original model"
+                .to_owned(),
+        );
+    }
 }
 
 /// Writes what transformers needs and nobody brought.
