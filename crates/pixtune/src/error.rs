@@ -1,7 +1,7 @@
 //! Errors that end a run, with hints.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pixtune_core::columns::ColumnError;
 use pixtune_infer::{AnswerError, ModelError};
@@ -15,7 +15,8 @@ use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::convert::ConvertError;
-use pixtune_model::weights::{Sharding, WeightsError};
+use pixtune_model::weights::safetensors::SafetensorsError;
+use pixtune_model::weights::{self, Sharding, Substitute, WeightsError};
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
@@ -120,13 +121,10 @@ impl Error {
             Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
-            Error::Model(error) => return hint_for_model(error).map(str::to_owned),
+            Error::Tokenizer(error) => return hint_for_tokenizer(error),
+            Error::Model(error) => return hint_for_model(error),
             Error::Answer(_) => return None,
-            Error::Signal { .. }
-            | Error::Argument { .. }
-            | Error::Tokenizer(_)
-            | Error::Output { .. }
-            | Error::Write { .. } => {
+            Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
                 return None;
             }
             Error::Fix(FixError::TooLarge(_)) => {
@@ -135,15 +133,15 @@ impl Error {
             Error::Fix(FixError::InPlace { .. }) => "choose another `--out`",
             Error::Fix(FixError::Exists { .. }) => "replace it with `--force`, or choose another `--out`",
             Error::Fix(_) | Error::Tokens(_) | Error::Config(_) => return None,
-            Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
-            Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
+            Error::Weights(error) => return hint_for_weights(error),
+            Error::Convert(error) => return hint_for_converting(error),
             Error::Network(_) => return None,
-            Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
+            Error::Adapter(error) => return hint_for_adapters(error),
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Unmeasured { because, .. } => return Some(format!("remove {because}")),
                 PrepareError::Read(error) => return hint_for_reading(error),
-                PrepareError::Tokenizer(_) => return None,
+                PrepareError::Tokenizer(error) => return hint_for_tokenizer(error),
                 PrepareError::Exists { .. } => "replace it with `--force`, or choose another `--out`",
                 PrepareError::Foreign { .. } => "choose another `--out`",
                 PrepareError::Unfinished { .. } => {
@@ -202,13 +200,18 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         TrainError::Exists { .. } => {
             "continue it with `--resume`, replace it with `--force`, or choose another `--out`"
         }
-        TrainError::Foreign { .. } => "choose another `--out`",
+        TrainError::Foreign { .. } | TrainError::NotADirectory { .. } => "choose another `--out`",
+        TrainError::NothingToResume { .. } => "start the run without `--resume`",
         TrainError::Locked { .. } => "wait until it ends, or choose another `--out`",
         TrainError::OtherPlan { .. } => "use the original options and data, or start over with `--force`",
         TrainError::Damaged { .. } => {
             "remove the damaged checkpoint to continue from the previous one, or start over with `--force`"
         }
         TrainError::OtherModel { .. } => "prepare the data for this model with `pixtune prepare --model`",
+        TrainError::InvalidSamples { invalid, samples } if invalid == samples => {
+            "see the problems with `pixtune check FILE`; data in the format of another trainer is converted with `pixtune fix FILE \
+             --out FIXED.jsonl`, and a table with `pixtune prepare`"
+        }
         TrainError::InvalidSamples { .. } => "train on the other samples with `--invalid-samples skip`",
         TrainError::InvalidDuringRun { .. } => {
             "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
@@ -217,8 +220,8 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         TrainError::Write { .. } => {
             "free disk space and run again with `--resume`; the last checkpoint is intact"
         }
-        TrainError::NotFinite { .. } => {
-            "try a lower `--learning-rate` or a longer `--warmup`; the last checkpoint is intact"
+        TrainError::NotFinite { .. } | TrainError::Diverged { .. } => {
+            "try a lower `--learning-rate` (1e-5 to 1e-3 are usual for LoRA) or a longer `--warmup`; earlier checkpoints are intact"
         }
         TrainError::Stopped { .. } => "the state was saved; continue with `--resume`",
         _ => return None,
@@ -226,25 +229,40 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn hint_for_model(error: &ModelError) -> Option<&'static str> {
-    match error {
-        ModelError::Weights(error) => hint_for_weights(error),
-        ModelError::NoTokenizer { .. }
-        | ModelError::VocabularySize { .. }
-        | ModelError::ImageToken { .. } => Some(
-            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
-                 pixtral-12b`, the built-in tokenizer",
-        ),
-        _ => None,
+/// tokenizer.json is what people have; a damaged file may be what a download left.
+fn hint_for_tokenizer(error: &TokenizerError) -> Option<String> {
+    let TokenizerError::Damaged { path, .. } = error else { return None };
+    if let Some(found) = Substitute::of_file(path) {
+        return Some(format!("it is {found}: {}", found.remedy()));
     }
+    let is_hf = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tokenizer"));
+    let hint = "this is a tokenizer in Hugging Face's format; give Mistral's tekken.json from the model's repository, or \
+                `pixtral-12b`, the built-in one";
+    is_hf.then(|| hint.to_owned())
 }
 
-fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
+fn hint_for_model(error: &ModelError) -> Option<String> {
+    let hint = match error {
+        ModelError::Weights(error) => return hint_for_weights(error),
+        ModelError::TokenizerFile(error) => return hint_for_tokenizer(error),
+        ModelError::NoTokenizer { .. }
+        | ModelError::VocabularySize { .. }
+        | ModelError::ImageToken { .. } => {
+            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
+             pixtral-12b`, the built-in tokenizer"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn hint_for_converting(error: &ConvertError) -> Option<String> {
     let hint = match error {
         ConvertError::Exists { .. } => "replace pixtune's output with `--force`, or choose another DST",
-        ConvertError::Foreign { .. } | ConvertError::SamePlace { .. } | ConvertError::Contains { .. } => {
-            "choose another DST"
-        }
+        ConvertError::Foreign { .. }
+        | ConvertError::SamePlace { .. }
+        | ConvertError::NotADirectory { .. }
+        | ConvertError::Contains { .. } => "choose another DST",
         ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
         ConvertError::Write { .. } => {
             "no partial output was left; free disk space or choose another DST, and run again"
@@ -253,19 +271,22 @@ fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
         ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),
+        ConvertError::Tokenizer { path, .. } => {
+            return Substitute::of_file(path).map(|found| format!("it is {found}: {}", found.remedy()));
+        }
         _ => return None,
     };
-    Some(hint)
+    Some(hint.to_owned())
 }
 
-fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
+fn hint_for_adapters(error: &AdapterError) -> Option<String> {
     let hint = match error {
         AdapterError::Convert(error) => return hint_for_converting(error),
         AdapterError::Weights(error) => return hint_for_weights(error),
         AdapterError::Mixed { .. } => "choose one with `--from peft` or `--from mistral`",
-        AdapterError::NoAdapter { pickled: true, .. } => {
-            "load it with peft and save it with `save_pretrained(safe_serialization=True)`"
-        }
+        AdapterError::NoAdapter { found, .. } => return Some(found.next.clone()),
+        AdapterError::Other { found, .. }
+        | AdapterError::Safetensors(SafetensorsError::Other { found, .. }) => found.remedy(),
         AdapterError::NoConfig { .. } => {
             "copy it from the directory where peft's `save_pretrained` wrote the adapter"
         }
@@ -284,7 +305,7 @@ fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
         AdapterError::DialectOfFile { .. } => "omit `--from` to detect the dialect from the tensor names",
         _ => return None,
     };
-    Some(hint)
+    Some(hint.to_owned())
 }
 
 fn hint_for_shards(kind: Sharding) -> &'static str {
@@ -300,8 +321,22 @@ fn hint_for_shards(kind: Sharding) -> &'static str {
     }
 }
 
-fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
+fn hint_for_weights(error: &WeightsError) -> Option<String> {
     let hint = match error {
+        WeightsError::NoCheckpoint { found, .. } | WeightsError::NotADirectory { found, .. } => {
+            return Some(found.next.clone());
+        }
+        WeightsError::Safetensors(SafetensorsError::Other { found, .. })
+        | WeightsError::Config(weights::config::ConfigError::Other { found, .. }) => found.remedy(),
+        WeightsError::Config(weights::config::ConfigError::Io { path, source })
+            if source.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) =>
+        {
+            "the download is incomplete: copy the file from the model's repository"
+        }
+        WeightsError::IndexDisagrees { .. } => {
+            "download the checkpoint again with `hf download ORG/NAME --local-dir DIR`; `pixtune convert` writes a new index for a \
+             directory without one"
+        }
         WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
         WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
         WeightsError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
@@ -311,7 +346,7 @@ fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
         }
         _ => return None,
     };
-    Some(hint)
+    Some(hint.to_owned())
 }
 
 fn hint_for_columns(error: &ColumnError) -> Option<String> {

@@ -4,6 +4,7 @@ mod args;
 mod color;
 mod commands;
 mod error;
+mod hub;
 mod missing;
 mod ui;
 

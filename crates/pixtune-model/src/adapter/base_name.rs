@@ -15,14 +15,12 @@ const VARIANTS: [&str; 8] = ["base", "instruct", "chat", "large", "small", "medi
 pub fn warning(adapter: &Adapter, base: &Checkpoint) -> Option<String> {
     let trained_on = adapter.config.as_ref()?.base_model.as_deref()?;
     let names = names_of(base);
-    let differs = names.iter().all(|name| differ(trained_on, name)) && !names.is_empty();
-    differs.then(|| {
-        format!(
-            "adapter_config.json names the base `{trained_on}`, and the base here is `{}`: an adapter computes something \
-             else on other weights",
-            names[0]
-        )
-    })
+    let of = |differs: bool| names.iter().find(|name| differ(trained_on, name) == Some(differs));
+    let other = of(true).filter(|_| of(false).is_none())?;
+    Some(format!(
+        "adapter_config.json names the base `{trained_on}`, and the base here is `{other}`: an adapter computes something else \
+         on other weights"
+    ))
 }
 
 /// What the base is called: by its directory, and by its configuration.
@@ -44,8 +42,9 @@ fn last(path: &str) -> Option<String> {
     path.rsplit(['/', '\\']).find(|step| !step.is_empty()).map(str::to_owned)
 }
 
-/// Whether two names are of different models: both are of one family, and sizes, dates or variants differ.
-fn differ(one: &str, other: &str) -> bool {
+/// Whether two names of one family are of different models: sizes, dates or variants differ. `None` if the names have no
+/// family in common.
+fn differ(one: &str, other: &str) -> Option<bool> {
     let (one, other) = (words(one), words(other));
     let distinctive = |word: &&String| {
         VARIANTS.contains(&word.as_str()) || word.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
@@ -65,7 +64,7 @@ fn differ(one: &str, other: &str) -> bool {
     };
     let ([variant, size, date], [variant2, size2, date2]) = (kinds(&one), kinds(&other));
     let both_differ = |a: &BTreeSet<String>, b: &BTreeSet<String>| !a.is_empty() && !b.is_empty() && a != b;
-    same_family && (variant != variant2 || both_differ(&size, &size2) || both_differ(&date, &date2))
+    same_family.then(|| variant != variant2 || both_differ(&size, &size2) || both_differ(&date, &date2))
 }
 
 /// The words of a name's last step, in lower case.
@@ -90,7 +89,7 @@ mod tests {
             ("/home/me/models/base", "pixtral-12b"),
             ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-small-3.1-24b-2503"),
         ] {
-            assert!(!differ(one, other), "{one} and {other}");
+            assert_ne!(differ(one, other), Some(true), "{one} and {other}");
         }
     }
 
@@ -103,7 +102,7 @@ mod tests {
             ("Mistral-Small-3.1-24B-Base-2503", "Mistral-Small-3.1-24B-Instruct-2503"),
             ("Mistral-Small-3.2-24B-Instruct-2506", "Mistral-Small-3.1-24B-Instruct-2503"),
         ] {
-            assert!(differ(one, other), "{one} and {other}");
+            assert_eq!(differ(one, other), Some(true), "{one} and {other}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::dialect::Dialect;
 use super::error::AdapterError;
+use crate::weights::found::{Found, Wanted};
 
 /// The files of an adapter.
 pub struct Files {
@@ -21,7 +22,12 @@ impl Files {
         let about =
             fs::metadata(path).map_err(|source| AdapterError::Io { path: path.to_owned(), source })?;
         if about.is_file() {
-            return Ok(Files::of_file(path));
+            let is_safetensors = path.extension().is_some_and(|end| end == "safetensors");
+            let found = Found::at_file(path, Wanted::Adapter);
+            return match is_safetensors {
+                true => Ok(Files::of_file(path)),
+                false => Err(AdapterError::NoAdapter { path: path.to_owned(), found }),
+            };
         }
         let has = |name: &str| path.join(name).symlink_metadata().is_ok();
         let peft = has("adapter_model.safetensors");
@@ -32,8 +38,8 @@ impl Files {
             (true, false, _) => true,
             (false, true, _) => false,
             (false, false, _) => {
-                let pickled = has("adapter_model.bin") || has("adapter_model.pt");
-                return Err(AdapterError::NoAdapter { path: path.to_owned(), pickled });
+                let found = Found::at_directory(path, Wanted::Adapter);
+                return Err(AdapterError::NoAdapter { path: path.to_owned(), found });
             }
         };
         let mut found = Files::of_file(&path.join(if is_peft {

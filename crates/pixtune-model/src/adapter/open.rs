@@ -14,7 +14,7 @@ use super::error::AdapterError;
 use super::files::Files;
 use super::keys::{self, Deviations, Role};
 use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
-use crate::weights::{Module, Problems, Sharded, Sharding, TensorName, dtype};
+use crate::weights::{Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
 
 /// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json says.
 pub const MISTRAL_SCALING: f64 = 2.0;
@@ -309,7 +309,12 @@ fn read_text(path: &Path) -> Result<String, AdapterError> {
 }
 
 fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
-    AdapterConfig::parse(&read_text(path)?)
+    let text = read_text(path)?;
+    let found = Substitute::of_bytes(text.as_bytes(), text.len() as u64);
+    if let Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) = found {
+        return Err(AdapterError::Other { path: path.to_owned(), found });
+    }
+    AdapterConfig::parse(&text)
         .map_err(|source| AdapterError::Config { path: path.to_owned(), source: Box::new(source) })
 }
 

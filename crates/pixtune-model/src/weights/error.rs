@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::config::ConfigError;
+use super::found::Found;
 use super::safetensors::SafetensorsError;
 
 /// Why a directory is no checkpoint that can be worked with.
@@ -16,16 +17,20 @@ pub enum WeightsError {
     Safetensors(#[from] SafetensorsError),
     #[error("cannot read `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{}` is not a directory", path.display())]
-    NotADirectory { path: PathBuf },
-    #[error("`{}` contains no checkpoint: {why}", path.display())]
-    NoCheckpoint { path: PathBuf, why: &'static str },
+    #[error("`{}` is not a directory: {}", path.display(), found.what)]
+    NotADirectory { path: PathBuf, found: Found },
+    #[error("`{}` contains no checkpoint: {}", path.display(), found.what)]
+    NoCheckpoint { path: PathBuf, found: Found },
     #[error(
         "`{}` contains both formats: vLLM would load `consolidated*.safetensors`, transformers `model*.safetensors`",
         path.display()
     )]
     BothFormats { path: PathBuf },
-    #[error("`{}` contains both `{}` and `{}`, and one of them must go", path.display(), files[0], files[1])]
+    #[error(
+        "`{}` contains both `{}` and `{}`, and one of them must go: transformers loads the first, and vLLM the files that an \
+         index names, or all of them",
+        path.display(), files[0], files[1]
+    )]
     TwoSets { path: PathBuf, files: [String; 2] },
     #[error("`{}` lists the shard `{name}`, which is not a file name ending in .safetensors", index.display())]
     ShardName { index: PathBuf, name: String },

@@ -57,6 +57,12 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
 }
 
 fn read_image(path: &Path) -> Result<Arc<[u8]>, Error> {
+    let text = path.to_string_lossy();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err(Error::argument(format!(
+            "`{text}` is a URL, and --image takes a file: download it first"
+        )));
+    }
     // A path that leads nowhere is reported as that of any other input.
     fs::metadata(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let image = load_file(path, &Limits::default())

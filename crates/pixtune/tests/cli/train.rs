@@ -270,8 +270,41 @@ fn stops_at_a_loss_that_is_not_finite() {
         ]
         .concat(),
     );
-    run.ends(2).prints(" failed: the ").prints("try a lower `--learning-rate`");
+    let run = run.ends(2).prints(" failed: the ").prints("try a lower `--learning-rate`");
+    run.prints("warning: --learning-rate 1e30 will probably destroy the model");
     assert!(!case.read("run/metrics.jsonl").contains("NaN"));
+}
+
+#[test]
+fn stops_when_nothing_is_learned_and_keeps_the_last_sound_adapter() {
+    let case = case(&toy());
+    let bad = |more: &[&str]| {
+        let rate = [
+            "--learning-rate",
+            "100",
+            "--batch-tokens",
+            "128",
+            "--steps",
+            "30",
+            "--warmup",
+            "0.5",
+            "--force",
+        ];
+        case.run(&[&TOY[..7], &rate, more].concat())
+            .ends(2)
+            .prints("training was stopped: for 3 steps, from step ")
+    };
+    bad(&["--save-every", "1", "--keep-checkpoints", "30"])
+        .prints("every gradient is zero")
+        .prints("the adapter of step 1 is kept")
+        .prints("warning: --learning-rate 1e2 will probably destroy the model");
+    let kept = case.read("run/adapter/adapter_config.json");
+    assert_eq!(kept, case.read("run/checkpoints/step-1/adapter_config.json"));
+    bad(&["--save-every", "30"]).prints("no adapter is kept");
+    assert!(!case.path("run/adapter").exists());
+    case.run(&[&TOY[..7], &["--learning-rate", "1e-9", "--steps", "1", "--force"]].concat())
+        .ends(0)
+        .prints("warning: --learning-rate 1e-9 will probably change nothing");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::config::{ConfigError, ModelConfig, Note};
 use super::dtype::{self, Dtype};
 use super::error::{Problems, Sharded, Sharding, WeightsError};
+use super::found::{Found, is_of_peft};
 use super::names::{Kind, Module, Part, Spelling, TensorName};
 use super::rows::RowOrder;
 use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
@@ -107,6 +108,8 @@ impl Checkpoint {
         let mut checkpoint =
             Checkpoint { directory: directory.to_owned(), format, config, files, tensors: BTreeMap::new() };
         let mut problems = Problems::default();
+        checkpoint.config.notes.extend(shards::notes(directory, format, checkpoint.files.len()));
+        checkpoint.check_full_state()?;
         checkpoint.collect(&mut problems);
         checkpoint.check_quantization()?;
         checkpoint.check_complete()?;
@@ -211,6 +214,18 @@ impl Checkpoint {
                     }
                 }
             }
+        }
+    }
+
+    /// Refuses the state of a model that peft has wrapped: its names are those of a base and an adapter.
+    fn check_full_state(&self) -> Result<(), WeightsError> {
+        let mut tensors = self.files.iter().flat_map(|file| &file.header().tensors);
+        match tensors.any(|tensor| is_of_peft(&tensor.name)) {
+            true => {
+                let found = Found::full_state();
+                Err(WeightsError::NoCheckpoint { path: self.directory.clone(), found })
+            }
+            false => Ok(()),
         }
     }
 

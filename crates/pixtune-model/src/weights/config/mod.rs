@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
-use super::Format;
+use super::{Format, Substitute};
 pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
 
@@ -160,6 +160,14 @@ pub enum ConfigError {
         /// What is wrong.
         source: json::SyntaxError,
     },
+    /// It is another kind of file.
+    #[error("`{}` is {found}, not JSON", path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        found: Substitute,
+    },
     /// A key that has no default is not there.
     #[error("`{}` has no `{key}`", path.display())]
     Missing {
@@ -220,8 +228,15 @@ pub(crate) fn read_json_within(path: &Path, limit: u64) -> Result<Value<'static>
         let reason = format!("it has more than {} MB", limit >> 20);
         return Err(io(io::Error::new(io::ErrorKind::InvalidData, reason)));
     }
-    let parsed =
-        json::parse(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })?.value;
+    let parsed = json::parse(&text).map_err(|source| {
+        match Substitute::of_bytes(text.as_bytes(), text.len() as u64) {
+            Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) => {
+                ConfigError::Other { path: path.to_owned(), found }
+            }
+            _ => ConfigError::Json { path: path.to_owned(), source },
+        }
+    })?;
+    let parsed = parsed.value;
     if parsed.as_object().is_none() {
         return Err(ConfigError::Value {
             path: path.to_owned(),
