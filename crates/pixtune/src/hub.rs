@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_told_from_paths() {
+    fn distinguishes_ids_from_paths() {
         for id in ["mistral-community/pixtral-12b", "mistralai/Pixtral-12B-2409"] {
             assert!(is_id(id), "{id}");
         }

@@ -6,6 +6,7 @@ mod commands;
 mod error;
 mod hub;
 mod missing;
+mod model_hints;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_that_nothing_applies_are_told_from_the_rest() {
+    fn recognizes_weights_that_nothing_applies() {
         for name in [
             "non_lora_state_dict.bin",
             "non_lora_trainables.bin",

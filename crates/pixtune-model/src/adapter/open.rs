@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
+use super::base_name;
 use super::config::{AdapterConfig, MAX_BYTES};
 use super::config_keys::DIALECT_KEY;
 use super::dialect::Dialect;
@@ -14,7 +15,7 @@ use super::error::AdapterError;
 use super::files::Files;
 use super::keys::{self, Deviations, Role};
 use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
-use crate::weights::{Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
+use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
 
 /// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json says.
 pub const MISTRAL_SCALING: f64 = 2.0;
@@ -132,6 +133,11 @@ impl Adapter {
     /// A module's path in this adapter's names.
     pub fn path(&self, module: Module) -> String {
         self.dialect.path(module)
+    }
+
+    /// Why `base` may be another model than the adapter was trained on, by the names of both.
+    pub fn base_warning(&self, base: &Checkpoint) -> Option<String> {
+        base_name::warning(self, base)
     }
 
     /// Tokens of the vocabulary that its tensors for embedding and head have.

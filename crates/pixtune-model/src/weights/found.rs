@@ -270,7 +270,10 @@ impl Listing {
             .take(MAX_SEARCHED)
             .filter(|name| self.path.join(name).is_dir() && Listing::of(&self.path.join(name)).has(wanted))
             .collect();
-        let kind = if wanted == Wanted::Model { "model" } else { "adapter" };
+        let (kind, a_kind) = match wanted {
+            Wanted::Model => ("model", "a model"),
+            Wanted::Adapter => ("adapter", "an adapter"),
+        };
         let shown: Vec<String> = inside.iter().take(3).map(|name| format!("`{}`", self.at(name))).collect();
         match inside.len() {
             0 => None,
@@ -278,7 +281,7 @@ impl Listing {
                 Some(Found::new(format!("the {kind} is in a directory below"), format!("give {}", shown[0])))
             }
             count => Some(Found::new(
-                format!("it has {count} directories with a {kind}"),
+                format!("it has {count} directories with {a_kind}"),
                 format!("give one of them, such as {}", shown.join(", ")),
             )),
         }

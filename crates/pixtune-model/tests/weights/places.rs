@@ -41,7 +41,7 @@ fn found(place: &Path, wanted: Wanted) -> (String, String) {
 }
 
 #[track_caller]
-fn says(names: &[&str], wanted: Wanted, what: &str, next: &str) {
+fn expect(names: &[&str], wanted: Wanted, what: &str, next: &str) {
     let place = place(names);
     let (found_what, found_next) = found(place.path(), wanted);
     assert!(found_what.contains(what) && found_next.contains(next), "{names:?}: {found_what} | {found_next}");
@@ -52,11 +52,11 @@ fn names_what_lies_there_and_the_next_step() {
     use Wanted::{Adapter, Model};
     let run =
         ["plan.json", "metrics.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"];
-    says(&run, Adapter, "output of `pixtune train`", "give its adapter, `DIR/adapter`");
-    says(&run, Model, "output of `pixtune train`", "`pixtune adapter merge BASE DIR/adapter DST`");
+    expect(&run, Adapter, "output of `pixtune train`", "give its adapter, `DIR/adapter`");
+    expect(&run, Model, "output of `pixtune train`", "`pixtune adapter merge BASE DIR/adapter DST`");
     let unfinished = ["plan.json", "checkpoints/step-9/state.json", "checkpoints/step-10/state.json"];
-    says(&unfinished, Adapter, "output of `pixtune train`", "`DIR/checkpoints/step-10`");
-    says(&["manifest.json", "train.jsonl"], Model, "a dataset that `pixtune prepare` wrote", "`--data`");
+    expect(&unfinished, Adapter, "output of `pixtune train`", "`DIR/checkpoints/step-10`");
+    expect(&["manifest.json", "train.jsonl"], Model, "a dataset that `pixtune prepare` wrote", "`--data`");
     let trainer = [
         "trainer_state.json",
         "checkpoint-9/adapter_config.json",
@@ -64,47 +64,47 @@ fn names_what_lies_there_and_the_next_step() {
         "checkpoint-100/adapter_config.json",
         "checkpoint-100/adapter_model.safetensors",
     ];
-    says(&trainer, Adapter, "the output of a training run", "its newest checkpoint, `DIR/checkpoint-100`");
-    says(&["global_step5/", "latest"], Adapter, "DeepSpeed", "zero_to_fp32.py DIR OUT");
-    says(&["__0_0.distcp", ".metadata"], Model, "(.distcp)", "accelerate merge-weights DIR OUT");
-    says(
+    expect(&trainer, Adapter, "the output of a training run", "its newest checkpoint, `DIR/checkpoint-100`");
+    expect(&["global_step5/", "latest"], Adapter, "DeepSpeed", "zero_to_fp32.py DIR OUT");
+    expect(&["__0_0.distcp", ".metadata"], Model, "(.distcp)", "accelerate merge-weights DIR OUT");
+    expect(
         &["pytorch_model_fsdp_0/__0_0.distcp"],
         Adapter,
         "(.distcp)",
         "merge-weights DIR/pytorch_model_fsdp_0 OUT",
     );
-    says(&["pixtral-12b-Q4_K_M.gguf", "mmproj.gguf"], Model, "a GGUF file", "download the model");
-    says(
+    expect(&["pixtral-12b-Q4_K_M.gguf", "mmproj.gguf"], Model, "a GGUF file", "download the model");
+    expect(
         &["pixtral/config.json", "pixtral/model.safetensors"],
         Model,
         "in a directory below",
         "give `DIR/pixtral`",
     );
-    says(
+    expect(
         &["a/lora.safetensors", "b/lora.safetensors"],
         Adapter,
-        "2 directories with a adapter",
+        "2 directories with an adapter",
         "such as `DIR/a`, `DIR/b`",
     );
-    says(
+    expect(
         &["adapter_config.json", "adapter_model.safetensors"],
         Model,
         "it is an adapter",
         "DST` makes a model",
     );
-    says(&["config.json", "model-00001-of-00002.safetensors"], Adapter, "it is a model", "with `--base`");
-    says(&["adapter_config.json", "adapter_model.bin"], Adapter, "pickled", "safe_serialization=True");
-    says(&["config.json"], Model, "it has config.json, but no model*", "the download is incomplete");
-    says(&["adapter_config.json"], Adapter, "it has adapter_config.json, but neither", "incomplete");
-    says(&[], Model, "it is empty", "give a directory with config.json");
+    expect(&["config.json", "model-00001-of-00002.safetensors"], Adapter, "it is a model", "with `--base`");
+    expect(&["adapter_config.json", "adapter_model.bin"], Adapter, "pickled", "safe_serialization=True");
+    expect(&["config.json"], Model, "it has config.json, but no model*", "the download is incomplete");
+    expect(&["adapter_config.json"], Adapter, "it has adapter_config.json, but neither", "incomplete");
+    expect(&[], Model, "it is empty", "give a directory with config.json");
     let cache = ["refs/", "blobs/", "snapshots/abc/config.json", "snapshots/abc/model.safetensors"];
-    says(&cache, Model, "a repository in Hugging Face's cache", "give its snapshot, `DIR/snapshots/abc`");
+    expect(&cache, Model, "a repository in Hugging Face's cache", "give its snapshot, `DIR/snapshots/abc`");
     let hub = [
         "models--a--b/snapshots/1/x",
         "models--a--c/snapshots/2/config.json",
         "models--a--c/snapshots/2/model.safetensors",
     ];
-    says(&hub, Model, "Hugging Face's cache", "such as `DIR/models--a--c/snapshots/2`");
+    expect(&hub, Model, "Hugging Face's cache", "such as `DIR/models--a--c/snapshots/2`");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
     let request = request(&args)?;
     let directory = open_model(&args.model, &ui)?;
     let adapter = args.adapter.as_deref().map(|path| open_adapter(path, &ui)).transpose()?;
+    let other_base = adapter.as_ref().and_then(|adapter| adapter.base_warning(directory.checkpoint()));
+    other_base.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
     ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
     ui.set_text("loading the model");
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));

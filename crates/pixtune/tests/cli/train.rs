@@ -524,3 +524,34 @@ fn words(page: &str) -> String {
     let texts = body.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text.trim());
     texts.filter(|text| !text.is_empty()).map(|text| format!("{text}\n")).collect()
 }
+
+#[test]
+fn impossible_requests_name_the_next_step() {
+    let case = case(&toy());
+    train(&case, &["--steps", "1", "--resume"])
+        .ends(2)
+        .prints("`run` has no run to resume")
+        .prints("hint: start the run without `--resume`");
+    assert!(!case.path("run").exists());
+    case.write("file", "x");
+    case.run(&[&TOY[..6], &["file", "--steps", "1"]].concat())
+        .ends(2)
+        .prints("`file` is a file, and the output of a run is a directory")
+        .prints("choose another `--out`");
+    case.write("llava.jsonl", fs::read(root().join("fixtures/fix/llava.jsonl")).unwrap());
+    case.run(&["train", "--model", "model", "--data", "llava.jsonl", "--out", "other", "--steps", "1"])
+        .ends(2)
+        .prints("is converted with `pixtune fix FILE");
+    case.write("tokenizer.json", r#"{"model": {"vocab": {}}}"#);
+    train(&case, &["--steps", "1", "--tokenizer", "tokenizer.json"])
+        .ends(2)
+        .prints("this is a tokenizer in Hugging Face's format");
+    case.write("tekken.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n");
+    train(&case, &["--steps", "1", "--tokenizer", "tekken.json"]).ends(2).prints("it is a Git LFS pointer");
+    case.run(&["generate", "--model", "model", "--image", "https://example.org/a.png", "--prompt", "x"])
+        .ends(2)
+        .prints("is a URL, and --image takes a file: download it first");
+    case.run(&["train", "--model", "mistralai/Pixtral-12B-2409", "--data", "train.jsonl", "--out", "other"])
+        .ends(2)
+        .prints("pixtune downloads nothing: run `hf download mistralai/Pixtral-12B-2409");
+}

@@ -1,5 +1,6 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod options;
 mod server;
 mod summary;
 
@@ -11,7 +12,8 @@ use super::open::{Adapter, Lora, MISTRAL_SCALING};
 use super::{base_name, fit};
 use crate::weights::{Checkpoint, Module};
 
-pub use server::{Server, ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
+pub use options::{ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
+pub use server::Server;
 pub use summary::{Group, groups};
 
 /// What becomes of a module's training on a server.
@@ -253,13 +255,13 @@ impl Case<'_> {
         if server == Server::MistralInference {
             warnings.push(server::MASK.to_owned());
         }
-        if let Some(config) = &self.adapter.config {
-            if config.initialization_changes_base() {
-                warnings.push(format!(
-                    "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
-                    config.initialization
-                ));
-            }
+        if let Some(config) =
+            self.adapter.config.as_ref().filter(|config| config.initialization_changes_base())
+        {
+            warnings.push(format!(
+                "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
+                config.initialization
+            ));
         }
         warnings
     }

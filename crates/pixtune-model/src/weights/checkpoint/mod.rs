@@ -1,5 +1,6 @@
 //! A directory with a model in it, opened and checked.
 
+mod complete;
 mod expected;
 mod shards;
 
@@ -7,14 +8,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use super::config::{ConfigError, ModelConfig, Note};
+use super::config::{ModelConfig, Note};
 use super::dtype::{self, Dtype};
-use super::error::{Problems, Sharded, Sharding, WeightsError};
-use super::found::{Found, is_of_peft};
-use super::names::{Kind, Module, Part, Spelling, TensorName};
+use super::error::{Problems, WeightsError};
+use super::names::{Module, Part, Spelling, TensorName};
 use super::rows::RowOrder;
 use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
+use complete::is_quantized;
 pub use shards::parse_index;
 
 /// One of the two formats Pixtral exists in.
@@ -217,55 +218,6 @@ impl Checkpoint {
         }
     }
 
-    /// Refuses the state of a model that peft has wrapped: its names are those of a base and an adapter.
-    fn check_full_state(&self) -> Result<(), WeightsError> {
-        let mut tensors = self.files.iter().flat_map(|file| &file.header().tensors);
-        match tensors.any(|tensor| is_of_peft(&tensor.name)) {
-            true => {
-                let found = Found::full_state();
-                Err(WeightsError::NoCheckpoint { path: self.directory.clone(), found })
-            }
-            false => Ok(()),
-        }
-    }
-
-    /// Refuses quantized weights; a declaration without them is reported.
-    fn check_quantization(&mut self) -> Result<(), WeightsError> {
-        let Some(first) = self.config.quantization.first() else { return Ok(()) };
-        let tensors = || self.files.iter().flat_map(|file| &file.header().tensors);
-        if tensors().any(|tensor| !tensor.dtype.is_weight() || is_quantized(&tensor.name)) {
-            let what = format!("it is quantized (`{}`); convert the original weights", first.key);
-            let path = self.directory.join(self.format.config_file());
-            return Err(ConfigError::Unsupported { path, what }.into());
-        }
-        let leftovers =
-            self.config.quantization.iter().map(|key| Note { damage: true, text: key.leftover() });
-        self.config.notes.extend(leftovers);
-        Ok(())
-    }
-
-    /// Refuses tensors that a distributed run saved without joining their parts.
-    fn check_complete(&self) -> Result<(), WeightsError> {
-        let tensors: Vec<&TensorInfo> = self.files.iter().flat_map(|file| &file.header().tensors).collect();
-        let is_norm = |name: TensorName| match name.module {
-            Module::Text(_, part) | Module::Vision(_, part) => {
-                matches!(part, Part::AttentionNorm | Part::FfnNorm)
-            }
-            module => matches!(module, Module::TextNorm | Module::VisionNorm | Module::ProjectorNorm),
-        };
-        let is_flat = |tensor: &TensorInfo| {
-            let name = TensorName::parse(&tensor.name).map(|(name, _)| name);
-            tensor.shape.len() == 1 && name.is_some_and(|name| name.kind == Kind::Weight && !is_norm(name))
-        };
-        let empty: Vec<&TensorInfo> = tensors.iter().copied().filter(|tensor| tensor.shape == [0]).collect();
-        let flat: Vec<&TensorInfo> = tensors.iter().copied().filter(|tensor| is_flat(tensor)).collect();
-        let (kind, parts) = if empty.is_empty() { (Sharding::Fsdp, flat) } else { (Sharding::Zero3, empty) };
-        let Some(first) = parts.first() else { return Ok(()) };
-        let (count, all) = (parts.len(), tensors.len());
-        let sharded = Sharded { kind, count, all, name: first.name.clone(), shape: first.shape.clone() };
-        Err(WeightsError::Sharded { path: self.directory.clone(), sharded })
-    }
-
     /// Brings the configuration in line with the tensors where those decide: a tied head, biases, the width of a head.
     fn settle(&mut self, problems: &mut Problems) {
         let has = |module: Module| self.tensors.contains_key(&module.weight());
@@ -347,21 +299,6 @@ impl Checkpoint {
 fn unknown(name: &str) -> String {
     let why = if is_quantized(name) { ": these weights are quantized; use the original ones" } else { "" };
     format!("`{name}` is not part of the model{why}")
-}
-
-fn is_quantized(name: &str) -> bool {
-    [
-        ".absmax",
-        ".quant_state",
-        ".quant_map",
-        ".nested_absmax",
-        ".weight_scale",
-        ".qscale_weight",
-        ".qweight",
-        ".weight_packed",
-    ]
-    .iter()
-    .any(|mark| name.contains(mark))
 }
 
 fn file_name(file: &SafetensorsFile) -> String {
