@@ -2,6 +2,7 @@
 //! of guessing.
 
 use pixtune_core::metrics::StepRecord;
+use pixtune_core::text::counted;
 
 /// Steps in a row after which a run is stopped for its gradients.
 const GRADIENT_STEPS: u32 = 3;
@@ -62,7 +63,8 @@ impl std::fmt::Display for Divergence {
                 format!("the loss is {loss:.3}, and guessing at random has {chance:.3}")
             }
         };
-        write!(f, "for {steps} steps, from step {since} on, {what}")
+        let steps = counted(u64::from(*steps), "step");
+        write!(f, "for {steps}, from step {since} on, {what}")
     }
 }
 

@@ -118,7 +118,10 @@ pub fn rows_mismatch(
     let shape = stored(base, module.weight())?.shape();
     let tokens = grown_shape(module, shape, adapter.vocabulary())[0];
     if let Some(beyond) = rows.tokens.iter().find(|token| **token >= tokens) {
-        return Some(format!("`trainable_token_indices` has token {beyond}; `{path}` has {tokens} rows"));
+        return Some(format!(
+            "`trainable_token_indices` has token {beyond}; `{path}` has {}",
+            counted(tokens as u64, "row")
+        ));
     }
     (rows.tensor.shape != [rows.tokens.len(), shape[1]]).then(|| {
         format!(

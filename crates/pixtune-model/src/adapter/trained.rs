@@ -1,5 +1,7 @@
 //! Whether an adapter changes anything: peft starts with a B of zeros, and a run that trained nothing leaves it so.
 
+use pixtune_core::text::counted;
+
 use super::error::AdapterError;
 use super::open::Adapter;
 use crate::weights::safetensors::TensorInfo;
@@ -37,7 +39,8 @@ impl std::fmt::Display for Untrained {
             ),
             false => write!(
                 f,
-                "{modules} of {all} modules were not trained: their lora_B or lora_A is zero, such as that of `{example}`"
+                "{modules} of {} were not trained: their lora_B or lora_A is zero, such as that of `{example}`",
+                counted(*all as u64, "module")
             ),
         }
     }

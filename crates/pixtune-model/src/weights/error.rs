@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_core::text::counted;
+
 use super::config::ConfigError;
 use super::found::Found;
 use super::safetensors::SafetensorsError;
@@ -82,7 +84,8 @@ impl std::fmt::Display for Sharded {
             Sharding::Fsdp => "flat pieces, as FSDP saves parameters that were not gathered",
             Sharding::Rows => "parts of the rows, as a sharded run saves parameters that were not gathered",
         };
-        write!(f, "{count} of {all} tensors are {what} (`{name}` has the shape {shape:?})")
+        let all = counted(*all as u64, "tensor");
+        write!(f, "{count} of {all} are {what} (`{name}` has the shape {shape:?})")
     }
 }
 

@@ -41,7 +41,7 @@ pub enum ConvertError {
     Vocabulary { path: PathBuf, tokens: usize, rows: usize },
     #[error(
         "the merged model has {rows} tokens, {} more than the base: Mistral's format has its vocabulary in tekken.json, \
-         which has no place for added tokens", rows.saturating_sub(*before)
+         which cannot hold added tokens", rows.saturating_sub(*before)
     )]
     GrownVocabulary { rows: usize, before: usize },
     #[error("the tokenizer `{}` cannot be used: {why}", path.display())]
