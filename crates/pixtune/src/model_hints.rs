@@ -55,6 +55,7 @@ pub fn hint_for_converting(error: &ConvertError) -> Option<String> {
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
         ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),
+        ConvertError::Other { found, .. } => found.remedy(),
         ConvertError::Tokenizer { path, .. } => {
             return Substitute::of_file(path).map(|found| format!("it is {found}: {}", found.remedy()));
         }

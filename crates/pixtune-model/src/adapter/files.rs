@@ -25,7 +25,7 @@ impl Files {
             let is_safetensors = path.extension().is_some_and(|end| end == "safetensors");
             let found = Found::at_file(path, Wanted::Adapter);
             return match is_safetensors {
-                true => Ok(Files::of_file(path)),
+                true => Files::of_file(path).with_config(),
                 false => Err(AdapterError::NoAdapter { path: path.to_owned(), found }),
             };
         }
@@ -47,11 +47,7 @@ impl Files {
         } else {
             "lora.safetensors"
         }));
-        if let Some(config) = &found.config
-            && !config.is_file()
-        {
-            return Err(AdapterError::NoConfig { path: path.to_owned() });
-        }
+        found = found.with_config()?;
         if peft && mistral {
             let other = if is_peft { "lora.safetensors" } else { "adapter_model.safetensors" };
             found.warnings.push(format!("`{other}` is in the same directory and is not read"));
@@ -78,6 +74,14 @@ impl Files {
         found
     }
 
+    /// Refuses a peft adapter without its configuration.
+    fn with_config(self) -> Result<Files, AdapterError> {
+        match &self.config {
+            Some(config) if !config.is_file() => Err(AdapterError::NoConfig { path: self.directory }),
+            _ => Ok(self),
+        }
+    }
+
     /// Names the files with weights in the adapter's directory.
     fn look_beside(&mut self) {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
@@ -89,13 +93,12 @@ impl Files {
         names.retain(|name| Some(name) != own.as_ref());
         let of = |kind: Beside| names.iter().filter(move |name| Beside::of(name) == kind);
         self.warnings.extend(of(Beside::Pickled).map(|name| format!("`{name}` is not read: it is pickled")));
-        if of(Beside::Model).next().is_some() {
-            self.warnings.push(
-                "the adapter's directory also contains model weights: a server given this directory may load them without the \
+        if let Some(name) = of(Beside::Model).next() {
+            self.warnings.push(format!(
+                "the adapter's directory also contains model weights (`{name}`): a server given this directory may load them without the \
                  adapter; vLLM and mistral-inference read the weights, and transformers the base that adapter_config.json names, \
                  with the adapter"
-                    .to_owned(),
-            );
+            ));
         }
         self.other_weights = of(Beside::Weights).cloned().collect();
     }

@@ -44,7 +44,7 @@ impl<'a> Merge<'a> {
         refuse::other_weights(adapter)?;
         fit::check(adapter, &base)?;
         refuse::check_merge(adapter)?;
-        let unties = base.config().tied && unties(adapter);
+        let unties = base.config().tied && unties(adapter)?;
         options.untie |= unties;
         options.growth =
             fit::growth(adapter, &base).map(|rows| Growth { rows, tokenizer: adapter.directory.clone() });
@@ -267,10 +267,36 @@ impl Change for Merge<'_> {
 
 /// Whether embedding and head are no longer the same after the merge: peft changes only the one that was trained, although
 /// the base ties them.
-fn unties(adapter: &Adapter) -> bool {
-    [Module::Embedding, Module::Head]
-        .iter()
-        .any(|module| adapter.lora.contains_key(module) || adapter.whole.contains_key(&module.weight()))
+fn unties(adapter: &Adapter) -> Result<bool, AdapterError> {
+    let both = [Module::Embedding, Module::Head];
+    if both.iter().any(|module| adapter.lora.contains_key(module)) {
+        return Ok(true);
+    }
+    match both.map(|module| adapter.whole.get(&module.weight())) {
+        [None, None] => Ok(false),
+        // peft stores both if the vocabulary was resized, also while they are one.
+        [Some(embedding), Some(head)] => Ok(!same_bytes(adapter, embedding, head)?),
+        _ => Ok(true),
+    }
+}
+
+/// Whether two tensors of an adapter are the same.
+fn same_bytes(adapter: &Adapter, one: &TensorInfo, other: &TensorInfo) -> Result<bool, AdapterError> {
+    if (one.dtype, &one.shape) != (other.dtype, &other.shape) {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut at = 0;
+    while at < one.bytes() {
+        let bytes = usize::try_from(one.bytes() - at).unwrap_or(a.len()).min(a.len());
+        adapter.file().read_at(&mut a[..bytes], one.range.start + at)?;
+        adapter.file().read_at(&mut b[..bytes], other.range.start + at)?;
+        if a[..bytes] != b[..bytes] {
+            return Ok(false);
+        }
+        at += bytes as u64;
+    }
+    Ok(true)
 }
 
 /// DoRA: a row in the length that was trained (peft 0.21.2 `tuners/lora/variants.py` `DoraLinearVariant.merge_safe`).

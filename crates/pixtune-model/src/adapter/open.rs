@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::json::{self, Value};
 
 use super::base_name;
-use super::config::{AdapterConfig, MAX_BYTES};
+use super::config::{AdapterConfig, MAX_BYTES, saves};
 use super::config_keys::DIALECT_KEY;
 use super::dialect::Dialect;
 use super::error::AdapterError;
@@ -109,6 +109,7 @@ impl Adapter {
         };
         adapter.warnings.extend(adapter.deviations.warnings());
         adapter.collect(names.tensors)?;
+        adapter.warnings.extend(adapter.not_stored());
         Ok(adapter)
     }
 
@@ -157,6 +158,22 @@ impl Adapter {
     pub fn ignore_other_weights(&mut self) {
         let names = std::mem::take(&mut self.other_weights);
         self.warnings.extend(names.iter().map(|name| format!("`{name}` has weights that are not applied")));
+    }
+
+    /// What adapter_config.json names as trained and the file does not store.
+    fn not_stored(&self) -> Vec<String> {
+        let Some(config) = &self.config else { return Vec::new() };
+        let is_stored = |entry: &str| self.whole.keys().any(|name| saves(entry, &self.path(name.module)));
+        let missing = config.modules_to_save.iter().filter(|entry| !is_stored(entry));
+        let mut warnings: Vec<String> = missing
+            .map(|entry| {
+                format!("modules_to_save names `{entry}`, and no tensor is stored for it: the base's is used")
+            })
+            .collect();
+        if !config.token_indices.is_empty() && self.token_rows.is_empty() {
+            warnings.push("trainable_token_indices names tokens, and no rows are stored for them".to_owned());
+        }
+        warnings
     }
 
     /// Gives every tensor its module, and A its B.

@@ -127,6 +127,9 @@ impl Listing {
                 None => Found::new(what, "it has no snapshot: download it again with `hf download ORG/NAME`"),
             });
         }
+        if self.holds("hub") && !self.any(|name| name.starts_with("models--")) {
+            return Listing::of(&self.path.join("hub")).hugging_face_cache(wanted);
+        }
         let repositories = self.names.iter().filter(|name| name.starts_with("models--")).take(MAX_SEARCHED);
         let snapshots: Vec<PathBuf> =
             repositories.filter_map(|name| snapshot(&self.path.join(name))).collect();
@@ -230,6 +233,12 @@ impl Listing {
         if self.any(|name| name.ends_with(".gguf")) {
             return Some(Found::new("it has a GGUF file", Substitute::Gguf.remedy()));
         }
+        if wanted == Wanted::Adapter && self.holds("adapters.safetensors") {
+            return Some(Found::new(
+                "it is an adapter of MLX (adapters.safetensors)",
+                "merge it with `mlx_lm.fuse`, or train an adapter in peft's format",
+            ));
+        }
         let pickled = |name: &str| {
             [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end))
                 && !name.starts_with("training_args")
@@ -262,19 +271,31 @@ impl Listing {
         })
     }
 
-    /// A directory above the wanted.
+    /// A directory above the wanted, by up to three levels.
     fn below(&self, wanted: Wanted) -> Option<Found> {
-        let inside: Vec<&String> = self
-            .names
-            .iter()
-            .take(MAX_SEARCHED)
-            .filter(|name| self.path.join(name).is_dir() && Listing::of(&self.path.join(name)).has(wanted))
-            .collect();
+        let mut inside: Vec<PathBuf> = Vec::new();
+        let mut level = vec![self.path.clone()];
+        let mut left = MAX_SEARCHED;
+        for _ in 0..3 {
+            let mut next = Vec::new();
+            for directory in &level {
+                for name in &Listing::of(directory).names {
+                    let path = directory.join(name);
+                    if left > 0 && path.is_dir() {
+                        left -= 1;
+                        next.push(path);
+                    }
+                }
+            }
+            inside.extend(next.iter().filter(|path| Listing::of(path).has(wanted)).cloned());
+            level = next;
+        }
         let (kind, a_kind) = match wanted {
             Wanted::Model => ("model", "a model"),
             Wanted::Adapter => ("adapter", "an adapter"),
         };
-        let shown: Vec<String> = inside.iter().take(3).map(|name| format!("`{}`", self.at(name))).collect();
+        let shown: Vec<String> =
+            inside.iter().rev().take(3).map(|path| format!("`{}`", path.display())).collect();
         match inside.len() {
             0 => None,
             1 => {

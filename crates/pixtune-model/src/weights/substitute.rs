@@ -66,7 +66,8 @@ impl Substitute {
             return Some(Substitute::WebPage);
         }
         let line: String = start.lines().next().unwrap_or_default().chars().take(80).collect();
-        let is_json = start.starts_with('{') && !start.starts_with("{\"error\"");
+        let is_reply = ["\"error\"", "\"message\"", "\"detail\""].iter().any(|key| start.contains(key));
+        let is_json = start.starts_with(['{', '[']) && !(is_reply && length <= HEAD as u64);
         (length <= MAX_REPLY && !line.is_empty() && !is_json).then_some(Substitute::Text { line })
     }
 

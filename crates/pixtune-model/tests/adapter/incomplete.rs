@@ -246,6 +246,28 @@ fn the_state_of_a_whole_model_is_named() {
 }
 
 #[test]
+fn what_is_named_as_trained_and_not_stored_is_reported() {
+    let adapter = Copy::of("lora_all");
+    adapter.edit("adapter_config.json", "\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]");
+    adapter.edit(
+        "adapter_config.json",
+        "\"trainable_token_indices\": null",
+        "\"trainable_token_indices\": [1]",
+    );
+    let opened = Adapter::open(adapter.directory.path(), None).unwrap();
+    assert!(opened.warnings[0].contains("modules_to_save names `lm_head`"), "{:?}", opened.warnings);
+    assert!(opened.warnings[1].contains("no rows are stored"), "{:?}", opened.warnings);
+}
+
+#[test]
+fn an_adapter_file_needs_its_configuration() {
+    let adapter = Copy::of("lora_all");
+    fs::remove_file(adapter.path("adapter_config.json")).unwrap();
+    let error = Adapter::open(&adapter.path(FILE), None).unwrap_err();
+    assert!(matches!(error, AdapterError::NoConfig { .. }), "{}", text(&error));
+}
+
+#[test]
 fn ranks_that_vllm_does_not_take_name_the_next() {
     let adapter = Copy::of("lora_all");
     let ask = |max_rank| {

@@ -109,6 +109,23 @@ fn a_tied_base_stays_tied_if_neither_is_trained() {
 }
 
 #[test]
+fn a_tied_base_stays_tied_if_both_are_stored_as_one() {
+    let base = tied();
+    let tensors = [
+        floats(&format!("{EMBEDDING}.weight"), &[404, 64], 5),
+        floats(&format!("{HEAD}.weight"), &[404, 64], 5),
+    ];
+    let adapter = adapter(&tensors);
+    let place = Place::new();
+    let path = base.directory.path().to_str().unwrap();
+    place.merge(path, adapter.directory.path(), Format::Hf, Some(Dtype::F32), "merged").unwrap();
+    assert_eq!(ties(&place, "merged"), [Some(true), Some(true)]);
+    let merged = values(&place.path("merged/model.safetensors"));
+    assert_eq!(merged[DISK_EMBEDDING], numbers(&tensors[0]));
+    assert!(!merged.contains_key(DISK_HEAD));
+}
+
+#[test]
 fn a_larger_vocabulary_is_merged_with_its_tokenizer() {
     let tensors = [
         floats(&format!("{EMBEDDING}.weight"), &[408, 64], 5),

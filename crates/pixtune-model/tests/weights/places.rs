@@ -84,7 +84,7 @@ fn names_what_lies_there_and_the_next_step() {
         &["a/lora.safetensors", "b/lora.safetensors"],
         Adapter,
         "2 directories with an adapter",
-        "such as `DIR/a`, `DIR/b`",
+        "such as `DIR/b`, `DIR/a`",
     );
     expect(
         &["adapter_config.json", "adapter_model.safetensors"],
@@ -99,6 +99,13 @@ fn names_what_lies_there_and_the_next_step() {
     expect(&[], Model, "it is empty", "give a directory with config.json");
     let cache = ["refs/", "blobs/", "snapshots/abc/config.json", "snapshots/abc/model.safetensors"];
     expect(&cache, Model, "a repository in Hugging Face's cache", "give its snapshot, `DIR/snapshots/abc`");
+    expect(
+        &["checkpoints/checkpoint_000100/consolidated/lora.safetensors"],
+        Adapter,
+        "in a directory below",
+        "`DIR/checkpoints/checkpoint_000100/consolidated`",
+    );
+    expect(&["adapters.safetensors", "adapter_config.json"], Adapter, "an adapter of MLX", "mlx_lm.fuse");
     let hub = [
         "models--a--b/snapshots/1/x",
         "models--a--c/snapshots/2/config.json",
@@ -146,6 +153,7 @@ fn files_that_a_download_left_are_named() {
             "is a text that begins with `Access to model",
         ),
         ("{\"error\":\"Repository not found\"}", "is a text that begins with `{\"error\""),
+        ("{\"message\": \"token expired\"}", "is a text that begins with `{\"message\""),
         ("Not Found", "is a text that begins with `Not Found`"),
         ("GGUF\x03\0\0\0rest", "is a GGUF file, not safetensors"),
     ] {
@@ -169,6 +177,17 @@ fn files_that_a_download_left_are_named() {
     fs::write(adapter.path("adapter_config.json"), "<html></html>").unwrap();
     let error = Adapter::open(adapter.directory.path(), None).unwrap_err().to_string();
     assert!(error.contains("adapter_config.json` is a web page, not JSON"), "{error}");
+}
+
+#[test]
+fn a_pointer_in_place_of_a_tokenizer_is_not_copied() {
+    let copy = Copy::of("hf_bf16");
+    fs::write(copy.path("tokenizer.json"), "version https://git-lfs.github.com/spec/v1\nsize 17078037\n")
+        .unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let options = options(copy.directory.path(), &out.path().join("out"), Format::Hf);
+    let error = Plan::new(options).unwrap_err().to_string();
+    assert!(error.contains("is a Git LFS pointer to a file of 17078037 bytes"), "{error}");
 }
 
 #[test]
@@ -200,7 +219,11 @@ fn parts_of_a_distributed_run_are_one_line() {
 }
 
 fn plan(source: &Path, target: &Path, to: Format) -> Plan {
-    let options = Options {
+    Plan::new(options(source, target, to)).unwrap()
+}
+
+fn options(source: &Path, target: &Path, to: Format) -> Options {
+    Options {
         source: source.to_owned(),
         target: target.to_owned(),
         to,
@@ -211,8 +234,7 @@ fn plan(source: &Path, target: &Path, to: Format) -> Plan {
         growth: None,
         verify: true,
         existing: Existing::Keep,
-    };
-    Plan::new(options).unwrap()
+    }
 }
 
 #[test]

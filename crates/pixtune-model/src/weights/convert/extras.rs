@@ -10,7 +10,7 @@ use pixtune_core::tokens::tekken::Tekken;
 use super::output::OutputDirectory;
 use super::{ConvertError, Options, tokenizer};
 use crate::weights::config::{Family, ModelConfig, read_json_within};
-use crate::weights::{Checkpoint, Format};
+use crate::weights::{Checkpoint, Format, Substitute};
 
 /// A small file of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,7 @@ pub(super) fn plan(
             warn_of_missing(&extras, warnings);
         }
     }
+    extras.refuse_substitutes()?;
     Ok(extras.all)
 }
 
@@ -180,6 +181,18 @@ impl Extras<'_> {
             names.sort();
             names.retain(|name| name.starts_with("tokenizer.model") && self.path(name).is_none());
             names.iter().for_each(|name| self.copy(name));
+        }
+        Ok(())
+    }
+
+    /// Refuses to copy what a download left in place of a file.
+    fn refuse_substitutes(&self) -> Result<(), ConvertError> {
+        for extra in &self.all {
+            let Content::Copy(path) = &extra.content else { continue };
+            let found = Substitute::of_file(path);
+            if let Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) = found {
+                return Err(ConvertError::Other { path: path.clone(), found });
+            }
         }
         Ok(())
     }
