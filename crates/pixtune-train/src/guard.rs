@@ -112,6 +112,16 @@ impl Guard {
         self.streak.is_some()
     }
 
+    /// The first of the latest steps with a symptom.
+    pub fn since(&self) -> Option<u64> {
+        self.streak.map(|streak| streak.since)
+    }
+
+    /// What is wrong at the end of a run: without a gradient its adapter is of no use, however few steps show it.
+    pub fn at_end(&self) -> Option<Divergence> {
+        self.streak.filter(|streak| streak.symptom == Symptom::NoGradient)
+    }
+
     fn symptom(&self, record: &StepRecord, first_loss: f64, first_norm: f64) -> Option<Symptom> {
         if record.trained_tokens == 0 {
             return None;
@@ -155,6 +165,14 @@ mod tests {
             None,
             "a perfect fit"
         );
+    }
+
+    #[test]
+    fn few_steps_without_a_gradient_count_at_the_end() {
+        let mut guard = Guard::new(400);
+        assert_eq!(guard.step(&record(1, 7.2, 5.6)).or(guard.at_end()), None);
+        assert_eq!(guard.step(&record(2, 6.0, 0.0)), None);
+        assert_eq!(guard.at_end().map(|found| found.since), Some(2));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
 use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
 use crate::evaluate::{EvaluationEvent, evaluate};
-use crate::guard::Guard;
+use crate::guard::{Divergence, Guard};
 use crate::metrics::MetricsWriter;
 use crate::plan::RunPlan;
 use crate::settings::InvalidSamples;
@@ -138,6 +138,9 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             }
             let done = self.state.step >= self.plan.steps;
             let stopped_early = !done && self.out_of_patience();
+            if let Some(divergence) = self.guard.at_end().filter(|_| done) {
+                return Err(self.diverged(divergence)?);
+            }
             let is_due = self.state.step.is_multiple_of(self.plan.save_every) && !self.guard.is_suspicious();
             if done || stopped_early || is_due {
                 self.save()?;
@@ -244,11 +247,15 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         self.observer.step(&record, self.plan);
         match self.guard.step(&record) {
             None => Ok(record),
-            Some(divergence) => {
-                let kept = self.keep_sound(divergence.since)?;
-                Err(TrainError::Diverged { divergence, learning_rate, kept })
-            }
+            Some(divergence) => Err(self.diverged(divergence)?),
         }
+    }
+
+    /// The error that ends a run in which nothing is learned any more.
+    fn diverged(&self, divergence: Divergence) -> Result<TrainError, TrainError> {
+        let learning_rate = self.plan.schedule.learning_rate(self.state.step.saturating_sub(1));
+        let kept = self.keep_sound(divergence.since)?;
+        Ok(TrainError::Diverged { divergence, learning_rate, kept })
     }
 
     /// A number of a step, unless the step failed.
@@ -257,7 +264,8 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             return Ok(value);
         }
         let learning_rate = self.plan.schedule.learning_rate(step.saturating_sub(1));
-        Err(TrainError::NotFinite { step, what, value, learning_rate, kept: self.keep_sound(step)? })
+        let bad = self.guard.since().unwrap_or(step);
+        Err(TrainError::NotFinite { step, what, value, learning_rate, kept: self.keep_sound(bad)? })
     }
 
     /// Leaves the last sound adapter in the output of a run that went wrong at step `bad`.

@@ -304,6 +304,9 @@ fn stops_when_nothing_is_learned_and_keeps_the_last_sound_adapter() {
     assert_eq!(tensors("run/adapter"), tensors(&format!("run/checkpoints/step-{step}")));
     bad(&["--save-every", "30"]).prints("no adapter is kept");
     assert!(!case.path("run/adapter").exists());
+    let short =
+        ["--learning-rate", "100", "--batch-tokens", "128", "--steps", "4", "--warmup", "0", "--force"];
+    case.run(&[&TOY[..7], &short].concat()).ends(2).prints("every gradient is zero");
     case.run(&[&TOY[..7], &["--learning-rate", "1e-9", "--steps", "1", "--force"]].concat())
         .ends(0)
         .prints("warning: --learning-rate 1e-9 will probably change nothing");
