@@ -190,7 +190,7 @@ impl Listing {
             )),
             Wanted::Adapter if has_model && !has_adapter && self.below(wanted).is_none() => Some(Found::new(
                 "it is a model: neither adapter_model.safetensors nor lora.safetensors",
-                "give the directory of the adapter, and the model with `--base`",
+                "give the directory of the adapter here, and this model as its base",
             )),
             _ => None,
         }

@@ -92,7 +92,12 @@ fn names_what_lies_there_and_the_next_step() {
         "it is an adapter",
         "DST` makes a model",
     );
-    expect(&["config.json", "model-00001-of-00002.safetensors"], Adapter, "it is a model", "with `--base`");
+    expect(
+        &["config.json", "model-00001-of-00002.safetensors"],
+        Adapter,
+        "it is a model",
+        "this model as its base",
+    );
     expect(&["adapter_config.json", "adapter_model.bin"], Adapter, "pickled", "safe_serialization=True");
     expect(&["config.json"], Model, "it has config.json, but no model*", "the download is incomplete");
     expect(&["adapter_config.json"], Adapter, "it has adapter_config.json, but neither", "incomplete");
