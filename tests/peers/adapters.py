@@ -13,6 +13,7 @@ layer and patches: peft's own merge gives the weights of `pixtune adapter merge`
 import copy
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -162,6 +163,98 @@ def check_merges(base, work):
             print(f"merged {what} into {source}: {len(ours)} tensors within {error:.1e} of peft's merge")
 
 
+def tied_base(base, directory):
+    """The fixture with its head tied to the embedding, written as transformers writes it."""
+    config = copy.deepcopy(base.config)
+    config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = True
+    tied = type(base)(config)
+    tied.load_state_dict({name: value for name, value in base.state_dict().items() if "lm_head" not in name}, strict=False)
+    tied.tie_weights()
+    tied.save_pretrained(directory)
+    return type(base).from_pretrained(directory, torch_dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def grown_base(base, tokens):
+    """The fixture with rows for added tokens."""
+    grown = copy.deepcopy(base)
+    grown.resize_token_embeddings(tokens, mean_resizing=False)
+    return grown.eval()
+
+
+def compare_merged(model, source, adapter, work, what):
+    """The merged model computes what peft computes with the adapter attached."""
+    for to in ("hf", "mistral") if "grown" not in what else ("hf",):
+        target = work / f"{adapter.name}-merged-{to}"
+        pixtune("adapter", "merge", source, adapter, target, "--to", to, "--dtype", "f32", "--verify")
+        if to == "mistral":
+            again = work / f"{adapter.name}-merged-again"
+            pixtune("convert", target, again, "--to", "hf")
+            target = again
+        merged, info = type(model.get_base_model()).from_pretrained(
+            target, torch_dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        )
+        assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+        for name in ("text", "two"):
+            error = (logits(model, name) - logits(merged.eval(), name)).abs().max().item()
+            assert error < 2e-4, f"{what} as {to}: logits of {name} differ by {error}"
+    print(f"merged {what}: logits are those of peft with the adapter attached")
+
+
+def check_merges_of_tied_and_grown(base, work):
+    torch.manual_seed(2)
+    tied = tied_base(base, work / "tied")
+    grown = grown_base(base, 408)
+    cases = [
+        (tied, work / "tied", "embedding in full into a tied base", {"modules_to_save": ["embed_tokens"]}),
+        (tied, work / "tied", "head in full into a tied base", {"modules_to_save": ["lm_head"]}),
+        (tied, work / "tied", "both in full into a tied base", {"modules_to_save": ["embed_tokens", "lm_head"]}),
+        (tied, work / "tied", "LoRA of the embedding into a tied base", {"target_modules": ["q_proj", "embed_tokens"]}),
+        (tied, work / "tied", "LoRA of the head into a tied base", {"target_modules": ["q_proj", "lm_head"]}),
+        (grown, FIXTURE / "hf_bf16", "grown vocabulary in full", {"modules_to_save": ["embed_tokens", "lm_head"]}),
+    ]
+    if NEW:
+        # peft 0.21 keeps a tied head tied to the rows of trained tokens.
+        for where, model, source in (("tied", tied, work / "tied"), ("untied", base, FIXTURE / "hf_bf16")):
+            cases.append((model, source, f"single tokens into a base that is {where}", {"trainable_token_indices": [20, 3, 399]}))
+    for model, source, what, more in cases:
+        directory = work / what.replace(" ", "-")
+        config = peft.LoraConfig(**{"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM", "target_modules": ["q_proj"], **more})
+        model = peft.get_peft_model(copy.deepcopy(model), config).eval()
+        with torch.no_grad():
+            for tensor in model.parameters():
+                if tensor.requires_grad:
+                    tensor.add_(torch.randn(tensor.shape) * 0.05)
+        model.save_pretrained(directory)
+        compare_merged(model, source, directory, work, what)
+
+
+def check_names_that_peft_does_not_read(base, work):
+    source = load_file(FIXTURE / "lora_all/adapter_model.safetensors")
+    renamed = {
+        "the adapter's name": lambda name: name.replace(".weight", ".default.weight"),
+        "another adapter's name": lambda name: name.replace(".weight", ".tuned.weight"),
+        "a compiled model": lambda name: name.replace(PREFIX, f"{PREFIX}_orig_mod."),
+        "a distributed model": lambda name: f"module.{name}",
+        "no prefix": lambda name: name.removeprefix(PREFIX),
+    }
+    for what, rename in renamed.items():
+        directory = work / f"names-of-{what.replace(' ', '-')}"
+        directory.mkdir()
+        save_file({rename(name): value for name, value in source.items()}, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+        shutil.copy(FIXTURE / "lora_all/adapter_config.json", directory)
+        try:
+            model = peft.PeftModel.from_pretrained(copy.deepcopy(base), directory)
+            applied = sum(1 for name, tensor in model.named_parameters() if "lora_B" in name and tensor.abs().max() > 0)
+        except ValueError:
+            applied = 0
+        reported = sum(1 for line in verdicts(directory) if line["verdict"] == "applied")
+        assert applied == reported, f"names with {what}: peft applies {applied}, `adapter check` reports {reported}"
+        fixed = work / f"{directory.name}-fixed"
+        pixtune("adapter", "convert", directory, fixed, "--to", "peft", "--base", FIXTURE / "hf_bf16")
+        assert load_file(fixed / "adapter_model.safetensors").keys() == source.keys(), what
+        print(f"names with {what}: peft applies {applied} of 37, as `adapter check` reports; `adapter convert` fixes them")
+
+
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}")
     base = base_model().eval()
@@ -170,6 +263,8 @@ def main():
         check_dialects(base, work)
         check_names_of_other_versions(base, work)
         check_merges(base, work)
+        check_merges_of_tied_and_grown(base, work)
+        check_names_that_peft_does_not_read(base, work)
 
 
 main()

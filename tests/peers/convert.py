@@ -126,6 +126,27 @@ def with_vocabulary(work):
     return directory
 
 
+def check_content_format(template):
+    """vLLM gives a template parts of content, and with them images, if it has two loops: over the messages, and over the
+    content of one."""
+    from jinja2 import nodes
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    tree = _compile_jinja_template(template).environment.parse(template)
+    loops = list(tree.find_all(nodes.For))
+    messages = {loop.target.name for loop in loops if isinstance(loop.iter, nodes.Name) and loop.iter.name == "messages"}
+    parts = [
+        loop.target.name
+        for loop in loops
+        if isinstance(loop.iter, nodes.Getitem)
+        and isinstance(loop.iter.node, nodes.Name)
+        and loop.iter.node.name in messages
+        and getattr(loop.iter.arg, "value", None) == "content"
+    ]
+    assert parts == ["content"], f"vLLM takes the chat template for one of plain texts: {parts}"
+    print("vLLM gives the chat template parts of content")
+
+
 TEXTS = [
     "Hello, world!",
     "  leading and trailing  \n\n",
@@ -193,6 +214,7 @@ def check_tokenizer(program, work):
         prompt = tokenizer.apply_chat_template(chat[:-1], tokenize=False, add_generation_prompt=True)
         assert prompt.endswith("[/INST]") or chat[-2]["role"] == "assistant", prompt
     print(f"mistral-common's ids: {len(TEXTS)} texts, {len(CHATS)} conversations")
+    check_content_format((directory / "chat_template.jinja").read_text())
     check_processor(directory, reference, tokenizer, more)
 
 

@@ -17,6 +17,7 @@ use crate::state::RunState;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
 /// Writes `checkpoints/step-N` and removes the oldest beyond `keep`. If it cannot be written, the others stay.
 pub fn save<K: Kernels>(
@@ -73,6 +74,48 @@ pub fn restore<K: Kernels>(
     let moments = read_moments(&optimizer, network.adapter_tensors(), step);
     network.set_optimizer_state(&moments.map_err(|reason| damaged(optimizer, reason))?);
     Ok(run)
+}
+
+/// The adapter in the output of a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// That of a step at which the run was sound.
+    Step(u64),
+    /// None: nothing was saved while the run was sound.
+    Nothing,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kept::Step(step) => write!(f, "the adapter of step {step} is kept"),
+            Kept::Nothing => write!(f, "no adapter is kept, because none was saved before"),
+        }
+    }
+}
+
+/// Makes the adapter in the output the last one that was sound. `bad` is the first step that went wrong: the adapter before
+/// it made it so, and the one before that was sound. `best` is the step of the adapter in the output.
+pub fn keep_sound(directory: &RunDirectory, bad: u64, best: Option<u64>) -> Result<Kept, TrainError> {
+    let is_sound = |step: u64| step + 2 <= bad;
+    if let Some(step) = best.filter(|step| is_sound(*step)) {
+        return Ok(Kept::Step(step));
+    }
+    let sound = list(directory).into_iter().rev().find(|(step, _)| is_sound(*step) && *step > 0);
+    let Some((step, path)) = sound else {
+        if best.is_some() {
+            let adapter = directory.join(names::ADAPTER);
+            remove(&adapter).map_err(|source| TrainError::Write { path: adapter, source })?;
+        }
+        return Ok(Kept::Nothing);
+    };
+    directory.write_directory(names::ADAPTER, |inside| {
+        ADAPTER_FILES.iter().try_for_each(|name| {
+            let copied = fs::copy(path.join(name), inside.join(name));
+            copied.map(drop).map_err(|source| TrainError::Write { path: inside.join(name), source })
+        })
+    })?;
+    Ok(Kept::Step(step))
 }
 
 /// The checkpoints, oldest first.

@@ -45,6 +45,9 @@ impl RunDirectory {
     pub fn open(path: &Path, start: Start) -> Result<RunDirectory, TrainError> {
         let failed = |source| TrainError::Write { path: path.to_owned(), source };
         match (Occupant::of(path, names::PLAN).map_err(failed)?, start) {
+            (Occupant::Nothing, Start::Resume) => {
+                return Err(TrainError::NothingToResume { path: path.to_owned() });
+            }
             (Occupant::Nothing, _) | (Occupant::Ours, Start::Replace | Start::Resume) => {}
             (Occupant::Ours | Occupant::Foreign, Start::Fresh) => {
                 return Err(TrainError::Exists { path: path.to_owned() });
@@ -52,7 +55,9 @@ impl RunDirectory {
             (Occupant::Foreign, Start::Replace | Start::Resume) => {
                 return Err(TrainError::Foreign { path: path.to_owned() });
             }
-            (Occupant::NotADirectory, _) => return Err(failed(io::ErrorKind::NotADirectory.into())),
+            (Occupant::NotADirectory, _) => {
+                return Err(TrainError::NotADirectory { path: path.to_owned() });
+            }
         }
         fs::create_dir_all(path).map_err(failed)?;
         let directory = RunDirectory { path: path.to_owned(), _lock: DirectoryLock::acquire(path)? };

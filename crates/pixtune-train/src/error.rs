@@ -8,7 +8,9 @@ use pixtune_core::text::counted;
 use pixtune_files::LockError;
 use pixtune_model::network::{BatchError, NetworkError};
 
+use crate::checkpoint::Kept;
 use crate::data::DataError;
+use crate::guard::Divergence;
 
 /// Why a run could not start or not continue.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,18 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no run to continue.
+    #[error("`{}` has no run to resume", path.display())]
+    NothingToResume {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The output is a file.
+    #[error("`{}` is a file, and the output of a run is a directory", path.display())]
+    NotADirectory {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another run is writing the same output.
     #[error("another run is writing to `{}`", path.display())]
     Locked {
@@ -102,7 +116,7 @@ pub enum TrainError {
         source: io::Error,
     },
     /// A loss or a gradient is not finite.
-    #[error("step {step} failed: the {what} is {value} (learning rate {learning_rate:e})")]
+    #[error("step {step} failed: the {what} is {value} (learning rate {learning_rate:e}); {kept}")]
     NotFinite {
         /// The step.
         step: u64,
@@ -112,6 +126,18 @@ pub enum TrainError {
         value: f64,
         /// The learning rate of the step.
         learning_rate: f64,
+        /// The adapter in the output.
+        kept: Kept,
+    },
+    /// Several steps show that nothing is learned any more.
+    #[error("training was stopped: {divergence} (learning rate {learning_rate:e}); {kept}")]
+    Diverged {
+        /// What they show.
+        divergence: Divergence,
+        /// The learning rate of the last step.
+        learning_rate: f64,
+        /// The adapter in the output.
+        kept: Kept,
     },
     /// The run was stopped from outside.
     #[error("stopped after step {step} of {total}")]

@@ -5,6 +5,7 @@ pub mod directory;
 pub mod dry_run;
 mod error;
 pub mod evaluate;
+pub mod guard;
 pub mod inputs;
 pub mod metrics;
 pub mod plan;
@@ -15,4 +16,5 @@ pub mod state;
 pub mod steps;
 pub mod trainer;
 
+pub use checkpoint::Kept;
 pub use error::TrainError;

@@ -61,7 +61,23 @@ pub struct Settings {
     pub cache_bytes: usize,
 }
 
+/// Peak learning rates that are of use for LoRA; the default is 1e-4.
+const LEARNING_RATES: std::ops::RangeInclusive<f64> = 1e-7..=1e-2;
+
 impl Settings {
+    /// What is possible and probably not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let rate = self.learning_rate;
+        let unusual = !LEARNING_RATES.contains(&rate);
+        let effect = if rate > 1e-2 { "destroy the model" } else { "change nothing" };
+        unusual
+            .then(|| {
+                format!("--learning-rate {rate:e} will probably {effect}: LoRA is usually trained with 1e-5 to 1e-3")
+            })
+            .into_iter()
+            .collect()
+    }
+
     /// Refuses values that make no sense, before any work is done.
     pub fn check(&self) -> Result<(), TrainError> {
         self.lora.check()?;

@@ -16,6 +16,7 @@ use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
 use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
 use crate::evaluate::{EvaluationEvent, evaluate};
+use crate::guard::{Divergence, Guard};
 use crate::metrics::MetricsWriter;
 use crate::plan::RunPlan;
 use crate::settings::InvalidSamples;
@@ -82,13 +83,14 @@ pub fn train<K: Kernels>(
     let jobs = steps.clone().flat_map(|step| step.batches);
     let mut trainer = Trainer {
         plan: run.plan,
-        network: run.network,
         validation,
         directory: run.directory,
         stop: run.stop,
         metrics,
         // Nothing has to be saved before the first step, and a resumed run was saved where it stands.
         saved_at: Some(state.step),
+        guard: Guard::new(run.network.shape().vocabulary),
+        network: run.network,
         state,
         skipped: 0,
         observer,
@@ -118,6 +120,7 @@ struct Trainer<'r, 'w, K: Kernels> {
     metrics: MetricsWriter,
     state: RunState,
     saved_at: Option<u64>,
+    guard: Guard,
     skipped: u64,
     observer: &'r mut dyn Observer,
 }
@@ -135,7 +138,11 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             }
             let done = self.state.step >= self.plan.steps;
             let stopped_early = !done && self.out_of_patience();
-            if done || stopped_early || self.state.step.is_multiple_of(self.plan.save_every) {
+            if let Some(divergence) = self.guard.at_end().filter(|_| done) {
+                return Err(self.diverged(divergence)?);
+            }
+            let is_due = self.state.step.is_multiple_of(self.plan.save_every) && !self.guard.is_suspicious();
+            if done || stopped_early || is_due {
                 self.save()?;
             }
             if done || stopped_early {
@@ -218,13 +225,10 @@ impl<K: Kernels> Trainer<'_, '_, K> {
     ) -> Result<StepRecord, TrainError> {
         let number = self.state.step + 1;
         let learning_rate = self.plan.schedule.learning_rate(self.state.step);
-        let check_finite = |what, value: f64| match value.is_finite() {
-            true => Ok(value),
-            false => Err(TrainError::NotFinite { step: number, what, value, learning_rate }),
-        };
-        let loss = check_finite("loss", sum.loss / sum.trained_tokens.max(1) as f64)?;
+        let loss = self.finite(number, "loss", sum.loss / sum.trained_tokens.max(1) as f64)?;
         let max_norm = Some(self.plan.settings.max_grad_norm);
-        let grad_norm = check_finite("gradient norm", self.network.clip_gradients(max_norm))?;
+        let grad_norm = self.network.clip_gradients(max_norm);
+        let grad_norm = self.finite(number, "gradient norm", grad_norm)?;
         let weight_decay = self.plan.settings.weight_decay;
         self.network.adamw(&AdamW { learning_rate, weight_decay, ..AdamW::default() });
         let record = StepRecord {
@@ -241,7 +245,33 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         self.state.epoch = step.epoch;
         self.state.step_in_epoch = step.in_epoch + 1;
         self.observer.step(&record, self.plan);
-        Ok(record)
+        match self.guard.step(&record) {
+            None => Ok(record),
+            Some(divergence) => Err(self.diverged(divergence)?),
+        }
+    }
+
+    /// The error that ends a run in which nothing is learned any more.
+    fn diverged(&self, divergence: Divergence) -> Result<TrainError, TrainError> {
+        let learning_rate = self.plan.schedule.learning_rate(self.state.step.saturating_sub(1));
+        let kept = self.keep_sound(divergence.since)?;
+        Ok(TrainError::Diverged { divergence, learning_rate, kept })
+    }
+
+    /// A number of a step, unless the step failed.
+    fn finite(&self, step: u64, what: &'static str, value: f64) -> Result<f64, TrainError> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        let learning_rate = self.plan.schedule.learning_rate(step.saturating_sub(1));
+        let bad = self.guard.since().unwrap_or(step);
+        Err(TrainError::NotFinite { step, what, value, learning_rate, kept: self.keep_sound(bad)? })
+    }
+
+    /// Leaves the last sound adapter in the output of a run that went wrong at step `bad`.
+    fn keep_sound(&self, bad: u64) -> Result<checkpoint::Kept, TrainError> {
+        let best = self.validation.and(self.state.best).map(|best| best.step);
+        checkpoint::keep_sound(self.directory, bad, best)
     }
 
     /// Evaluates the validation split; `Break` if the run is stopped meanwhile.
@@ -266,11 +296,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         let step = self.state.step;
         let tokens = sum.trained_tokens.max(1) as f64;
         let valid_loss = sum.loss / tokens;
-        if !valid_loss.is_finite() {
-            let learning_rate = self.plan.schedule.learning_rate(step);
-            let what = "validation loss";
-            return Err(TrainError::NotFinite { step, what, value: valid_loss, learning_rate });
-        }
+        let valid_loss = self.finite(step + 1, "validation loss", valid_loss)?;
         let record = EvaluationRecord {
             step,
             valid_loss,

@@ -20,6 +20,9 @@ use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
 use crate::missing;
+use crate::model_hints::{
+    hint_for_adapters, hint_for_converting, hint_for_model, hint_for_tokenizer, hint_for_weights,
+};
 
 /// An error that ends the run.
 #[derive(Debug, thiserror::Error)]
@@ -120,13 +123,10 @@ impl Error {
             Error::Survey(SurveyError::Read(error)) => return hint_for_reading(error),
             Error::Survey(_) => return None,
             Error::Train(error) => return hint_for_training(error),
-            Error::Model(error) => return hint_for_model(error).map(str::to_owned),
+            Error::Tokenizer(error) => return hint_for_tokenizer(error),
+            Error::Model(error) => return hint_for_model(error),
             Error::Answer(_) => return None,
-            Error::Signal { .. }
-            | Error::Argument { .. }
-            | Error::Tokenizer(_)
-            | Error::Output { .. }
-            | Error::Write { .. } => {
+            Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
                 return None;
             }
             Error::Fix(FixError::TooLarge(_)) => {
@@ -135,15 +135,15 @@ impl Error {
             Error::Fix(FixError::InPlace { .. }) => "choose another `--out`",
             Error::Fix(FixError::Exists { .. }) => "replace it with `--force`, or choose another `--out`",
             Error::Fix(_) | Error::Tokens(_) | Error::Config(_) => return None,
-            Error::Weights(error) => return hint_for_weights(error).map(str::to_owned),
-            Error::Convert(error) => return hint_for_converting(error).map(str::to_owned),
+            Error::Weights(error) => return hint_for_weights(error),
+            Error::Convert(error) => return hint_for_converting(error),
             Error::Network(_) => return None,
-            Error::Adapter(error) => return hint_for_adapters(error).map(str::to_owned),
+            Error::Adapter(error) => return hint_for_adapters(error),
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Unmeasured { because, .. } => return Some(format!("remove {because}")),
                 PrepareError::Read(error) => return hint_for_reading(error),
-                PrepareError::Tokenizer(_) => return None,
+                PrepareError::Tokenizer(error) => return hint_for_tokenizer(error),
                 PrepareError::Exists { .. } => "replace it with `--force`, or choose another `--out`",
                 PrepareError::Foreign { .. } => "choose another `--out`",
                 PrepareError::Unfinished { .. } => {
@@ -202,13 +202,18 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         TrainError::Exists { .. } => {
             "continue it with `--resume`, replace it with `--force`, or choose another `--out`"
         }
-        TrainError::Foreign { .. } => "choose another `--out`",
+        TrainError::Foreign { .. } | TrainError::NotADirectory { .. } => "choose another `--out`",
+        TrainError::NothingToResume { .. } => "start the run without `--resume`",
         TrainError::Locked { .. } => "wait until it ends, or choose another `--out`",
         TrainError::OtherPlan { .. } => "use the original options and data, or start over with `--force`",
         TrainError::Damaged { .. } => {
             "remove the damaged checkpoint to continue from the previous one, or start over with `--force`"
         }
         TrainError::OtherModel { .. } => "prepare the data for this model with `pixtune prepare --model`",
+        TrainError::InvalidSamples { invalid, samples } if invalid == samples => {
+            "see the problems with `pixtune check FILE`; data in the format of another trainer is converted with `pixtune fix FILE \
+             --out FIXED.jsonl`, and a table with `pixtune prepare`"
+        }
         TrainError::InvalidSamples { .. } => "train on the other samples with `--invalid-samples skip`",
         TrainError::InvalidDuringRun { .. } => {
             "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
@@ -217,76 +222,13 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         TrainError::Write { .. } => {
             "free disk space and run again with `--resume`; the last checkpoint is intact"
         }
-        TrainError::NotFinite { .. } => {
-            "try a lower `--learning-rate` or a longer `--warmup`; the last checkpoint is intact"
+        TrainError::NotFinite { .. } | TrainError::Diverged { .. } => {
+            "try a lower `--learning-rate` (1e-5 to 1e-3 are usual for LoRA) or a longer `--warmup`; earlier checkpoints are intact"
         }
         TrainError::Stopped { .. } => "the state was saved; continue with `--resume`",
         _ => return None,
     };
     Some(hint.to_owned())
-}
-
-fn hint_for_model(error: &ModelError) -> Option<&'static str> {
-    match error {
-        ModelError::Weights(error) => hint_for_weights(error),
-        ModelError::NoTokenizer { .. }
-        | ModelError::VocabularySize { .. }
-        | ModelError::ImageToken { .. } => Some(
-            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
-                 pixtral-12b`, the built-in tokenizer",
-        ),
-        _ => None,
-    }
-}
-
-fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
-    let hint = match error {
-        ConvertError::Exists { .. } => "replace pixtune's output with `--force`, or choose another DST",
-        ConvertError::Foreign { .. } | ConvertError::SamePlace { .. } | ConvertError::Contains { .. } => {
-            "choose another DST"
-        }
-        ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
-        ConvertError::Write { .. } => {
-            "no partial output was left; free disk space or choose another DST, and run again"
-        }
-        ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
-        ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
-        ConvertError::Weights(error) => return hint_for_weights(error),
-        _ => return None,
-    };
-    Some(hint)
-}
-
-fn hint_for_adapters(error: &AdapterError) -> Option<&'static str> {
-    let hint = match error {
-        AdapterError::Convert(error) => return hint_for_converting(error),
-        AdapterError::Weights(error) => return hint_for_weights(error),
-        AdapterError::Mixed { .. } => "choose one with `--from peft` or `--from mistral`",
-        AdapterError::NoAdapter { pickled: true, .. } => {
-            "load it with peft and save it with `save_pretrained(safe_serialization=True)`"
-        }
-        AdapterError::NoConfig { .. } => {
-            "copy it from the directory where peft's `save_pretrained` wrote the adapter"
-        }
-        AdapterError::OtherBase { .. } => "give the base model that the adapter was trained on",
-        AdapterError::NotFinite { .. } => "the training diverged; use an earlier checkpoint",
-        AdapterError::DialectOfFile { .. } => "omit `--from` to detect the dialect from the tensor names",
-        _ => return None,
-    };
-    Some(hint)
-}
-
-fn hint_for_weights(error: &WeightsError) -> Option<&'static str> {
-    let hint = match error {
-        WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
-        WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
-        WeightsError::ShardMissing { .. } => "download the checkpoint again",
-        WeightsError::Mismatch { .. } => {
-            "the configuration belongs to another model, or the checkpoint is incomplete"
-        }
-        _ => return None,
-    };
-    Some(hint)
 }
 
 fn hint_for_columns(error: &ColumnError) -> Option<String> {

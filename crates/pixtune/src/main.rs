@@ -4,7 +4,9 @@ mod args;
 mod color;
 mod commands;
 mod error;
+mod hub;
 mod missing;
+mod model_hints;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

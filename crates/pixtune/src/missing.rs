@@ -14,10 +14,12 @@ use pixtune_model::adapter::AdapterError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::config::ConfigError;
 use pixtune_model::weights::convert::ConvertError;
+use pixtune_model::weights::safetensors::SafetensorsError;
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
 use crate::error::Error;
+use crate::hub;
 
 /// Directory entries that are compared; a directory may have millions.
 const NAMES: usize = 10_000;
@@ -25,7 +27,24 @@ const NAMES: usize = 10_000;
 /// A hint for an error whose cause is a file or directory that does not exist.
 pub fn hint(error: &Error) -> Option<String> {
     let (path, source) = read_failure(error)?;
-    (source.kind() == io::ErrorKind::NotFound && !path.exists()).then(|| suggest(path))
+    if source.kind() != io::ErrorKind::NotFound || path.exists() {
+        return None;
+    }
+    let is_of_model = !matches!(
+        error,
+        Error::Read(_) | Error::Prepare(_) | Error::Survey(_) | Error::Train(TrainError::Data(_))
+    );
+    dangling(path).or_else(|| hub::hint(path).filter(|_| is_of_model)).or_else(|| Some(suggest(path)))
+}
+
+/// A link whose target does not exist, as a cache that was moved or cleaned leaves it.
+fn dangling(path: &Path) -> Option<String> {
+    let target = fs::read_link(path).ok()?;
+    let remedy = match target.iter().any(|step| step == "blobs") {
+        true => "download the model again with `hf download ORG/NAME --local-dir DIR`",
+        false => "restore the target, or copy the file itself",
+    };
+    Some(format!("it is a link to `{}`, which does not exist: {remedy}", target.display()))
 }
 
 /// The path that could not be read, and the reason.
@@ -38,14 +57,16 @@ fn read_failure(error: &Error) -> Option<(&Path, &io::Error)> {
         | Error::Model(ModelError::TokenizerFile(TokenizerError::Io { path, source }))
         | Error::Survey(SurveyError::Io { path, source })
         | Error::Adapter(AdapterError::Io { path, source })
+        | Error::Adapter(AdapterError::Safetensors(SafetensorsError::Io { path, source }))
         | Error::Convert(ConvertError::Read { path, source }) => (path, source),
         Error::Weights(error)
         | Error::Convert(ConvertError::Weights(error))
         | Error::Adapter(AdapterError::Weights(error))
+        | Error::Adapter(AdapterError::Convert(ConvertError::Weights(error)))
         | Error::Model(ModelError::Weights(error)) => match error {
-            WeightsError::Io { path, source } | WeightsError::Config(ConfigError::Io { path, source }) => {
-                (path, source)
-            }
+            WeightsError::Io { path, source }
+            | WeightsError::Safetensors(SafetensorsError::Io { path, source })
+            | WeightsError::Config(ConfigError::Io { path, source }) => (path, source),
             _ => return None,
         },
         _ => return None,

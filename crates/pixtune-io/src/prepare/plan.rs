@@ -180,10 +180,12 @@ fn refuse_existing(options: &Options) -> Result<(), PrepareError> {
     let occupant = Occupant::of(out, MANIFEST);
     match occupant.map_err(|source| PrepareError::Write { path: out.clone(), source })? {
         Occupant::Nothing => Ok(()),
+        // `--force` does not replace a file: naming it would lead nowhere.
+        Occupant::NotADirectory => Err(PrepareError::Foreign { path: out.clone() }),
         // A resumed run looks into what is there: it may be its own, finished just before it was killed.
         _ if !force && !resume => Err(PrepareError::Exists { path: out.clone() }),
         Occupant::Ours => Ok(()),
-        Occupant::Foreign | Occupant::NotADirectory => Err(PrepareError::Foreign { path: out.clone() }),
+        Occupant::Foreign => Err(PrepareError::Foreign { path: out.clone() }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use pixtune_core::json::{self, Value};
 
+use super::config_keys::{CHANGES_COMPUTATION, DIALECT_KEY, NEUTRAL, READ};
 use super::pattern::{Pattern, PatternError, first_match};
 use super::targets::{LayerChoice, Targets};
 
@@ -65,6 +66,8 @@ pub struct AdapterConfig {
     pub dora: bool,
     /// `init_lora_weights` as text: `true`, `false` or the name of a method.
     pub initialization: String,
+    /// Tokens whose rows were trained (`trainable_token_indices`), by the end of a module's path.
+    pub token_indices: Vec<(String, Vec<usize>)>,
     /// What else changes the computation, by the key that turns it on: this program does not compute it.
     pub unsupported: Vec<String>,
     /// Keys unknown to peft 0.21.2 that have a value: they could mean anything.
@@ -80,64 +83,6 @@ pub struct AdapterConfig {
     /// Dropout in training; none at inference.
     pub dropout: f64,
 }
-
-/// The key under which this program notes a dialect that names do not tell.
-pub const DIALECT_KEY: &str = "pixtune_dialect";
-
-/// Keys that change how an adapter is computed, beside those read one by one (peft 0.21.2 `tuners/lora/config.py`).
-const CHANGES_COMPUTATION: [&str; 12] = [
-    "alora_invocation_tokens",
-    "arrow_config",
-    "ensure_weight_tying",
-    "kasa_config",
-    "layer_replication",
-    "lora_bias",
-    "megatron_config",
-    "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_qalora",
-];
-
-/// Keys that matter in training or are notes, and are left out of what is written.
-const NEUTRAL: [&str; 13] = [
-    "auto_mapping",
-    "corda_config",
-    "eva_config",
-    "fan_in_fan_out",
-    "inference_mode",
-    "loftq_config",
-    "lora_ga_config",
-    "megatron_core",
-    "peft_version",
-    "qalora_group_size",
-    "runtime_config",
-    "velora_config",
-    "peft_type",
-];
-
-/// Keys read one by one.
-const READ: [&str; 18] = [
-    "r",
-    "lora_alpha",
-    "use_rslora",
-    "rank_pattern",
-    "alpha_pattern",
-    "target_modules",
-    "exclude_modules",
-    "layers_to_transform",
-    "layers_pattern",
-    "modules_to_save",
-    "bias",
-    "use_dora",
-    "init_lora_weights",
-    "base_model_name_or_path",
-    "revision",
-    "task_type",
-    "lora_dropout",
-    DIALECT_KEY,
-];
 
 impl AdapterConfig {
     /// The configuration in a file's text.
@@ -159,6 +104,7 @@ impl AdapterConfig {
             bias: fields.text("bias")?.unwrap_or_else(|| "none".to_owned()),
             dora: fields.flag("use_dora")?,
             initialization: fields.initialization()?,
+            token_indices: fields.token_indices()?,
             unsupported,
             unknown,
             noted_dialect: fields.text(DIALECT_KEY)?,
@@ -183,6 +129,13 @@ impl AdapterConfig {
     pub fn scaling_of(&self, path: &str) -> f64 {
         let (alpha, rank) = (self.alpha_of(path), f64::from(self.rank_of(path)));
         if self.rank_stabilized { alpha / rank.sqrt() } else { alpha / rank }
+    }
+
+    /// Tokens whose rows of the module at this path were trained.
+    pub fn tokens_of(&self, path: &str) -> Option<&[usize]> {
+        let ends =
+            |name: &str| path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.token_indices.iter().find(|(name, _)| ends(name)).map(|(_, tokens)| tokens.as_slice())
     }
 
     /// Whether peft changes the base's weights when it loads an adapter with this initialization, so that B·A alone does
@@ -309,6 +262,28 @@ impl<'v> Fields<'v> {
         LayerChoice::new(indexes, &containers)
             .map(Some)
             .map_err(|source| ConfigError::Pattern { key, source })
+    }
+
+    /// A list is of the embedding; an object has a list for each module (peft 0.21.2 `tuners/lora/config.py`).
+    fn token_indices(&self) -> Result<Vec<(String, Vec<usize>)>, ConfigError> {
+        let key = "trainable_token_indices";
+        let tokens = |value: &Value<'_>| -> Result<Vec<usize>, ConfigError> {
+            let number = |value: &Value<'_>| match value {
+                Value::Number(text) => text.parse().ok(),
+                _ => None,
+            };
+            let tokens: Option<Vec<usize>> =
+                value.as_array().and_then(|list| list.iter().map(number).collect());
+            tokens.ok_or_else(|| wrong_type(key, value, "a list of tokens, or an object of such lists"))
+        };
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Object(members)) => {
+                limit(key, members.len())?;
+                members.iter().map(|(name, value)| Ok((name.to_string(), tokens(value)?))).collect()
+            }
+            Some(value) => Ok(vec![("embed_tokens".to_owned(), tokens(value)?)]),
+        }
     }
 
     fn initialization(&self) -> Result<String, ConfigError> {

@@ -10,11 +10,12 @@ use pixtune_core::json;
 use pixtune_core::text::{counted, counted_as};
 use pixtune_files::Existing;
 
+use super::check::vllm_rank_advice;
 use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
-use super::{fit, refuse, settings};
+use super::{base_name, fit, refuse, settings};
 use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
@@ -81,6 +82,7 @@ impl<'c> Conversion<'c> {
         existing: Existing,
     ) -> Result<Conversion<'c>, AdapterError> {
         check_target(&[&adapter.directory, base.directory()], target, existing)?;
+        refuse::other_weights(adapter)?;
         fit::check(adapter, base)?;
         refuse::check_conversion(adapter, to)?;
         let dtype = dtype.or_else(|| (to == Dialect::Mistral).then(|| base_dtype(base)));
@@ -104,7 +106,8 @@ impl<'c> Conversion<'c> {
         // As safetensors' own writer orders tensors: wide types first, then by name.
         pieces.sort_by(|a, b| (Reverse(a.dtype.size()), &a.key).cmp(&(Reverse(b.dtype.size()), &b.key)));
         let settings = settings(adapter, base, to);
-        let warnings = warnings(adapter, base, to);
+        let mut warnings = warnings(adapter, base, to);
+        warnings.extend(adapter.untrained()?.map(|untrained| untrained.to_string()));
         Ok(Conversion { adapter, target: target.to_owned(), to, pieces, settings, warnings })
     }
 
@@ -267,6 +270,7 @@ fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static 
 fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     let mut warnings = adapter.warnings.clone();
     warnings.extend(target_mismatches(adapter, base));
+    warnings.extend(base_name::warning(adapter, base));
     let outside = adapter.lora.keys().filter(|module| !matches!(Area::of(**module), Area::Text)).count();
     let most = adapter.lora.values().map(|lora| lora.rank).max().unwrap_or(0);
     match to {
@@ -283,7 +287,7 @@ fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
         _ => {}
     }
     if to == Dialect::VllmConsolidated && most > 16 {
-        warnings.push(format!("rank {most}: start vLLM with --max-lora-rank {most} or more"));
+        warnings.push(format!("rank {most}: {}", vllm_rank_advice(most)));
     }
     if to == Dialect::Mistral {
         let ranks: std::collections::BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();

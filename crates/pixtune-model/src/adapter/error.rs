@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::config::ConfigError;
 use super::dialect::Dialect;
 use crate::weights::convert::ConvertError;
+use crate::weights::found::Found;
 use crate::weights::safetensors::SafetensorsError;
-use crate::weights::{Dtype, Problems, WeightsError};
+use crate::weights::{Dtype, Problems, Sharded, Substitute, WeightsError};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +20,10 @@ pub enum AdapterError {
     Safetensors(#[from] SafetensorsError),
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    #[error("`{}` contains no adapter: {}", path.display(), no_adapter(*pickled))]
-    NoAdapter { path: PathBuf, pickled: bool },
+    #[error("`{}` contains no adapter: {}", path.display(), found.what)]
+    NoAdapter { path: PathBuf, found: Found },
+    #[error("`{}` is {found}, not JSON", path.display())]
+    Other { path: PathBuf, found: Substitute },
     #[error("`{}` contains two adapters, adapter_model.safetensors (peft) and lora.safetensors (Mistral)", path.display())]
     Mixed { path: PathBuf },
     #[error("`{}` has no adapter_config.json, which has the rank and alpha", path.display())]
@@ -35,6 +38,14 @@ pub enum AdapterError {
     DialectOfFile { path: PathBuf, dialect: Dialect },
     #[error("`{}` is not in a dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
     NoDialect { path: PathBuf, seen: Vec<Dialect>, stranger: Option<String> },
+    #[error("`{}` is the state of a whole peft model, with weights of the base such as `{tensor}`", path.display())]
+    FullState { path: PathBuf, tensor: String },
+    #[error("`{}` contains several adapters: {}", path.display(), names.join(", "))]
+    SeveralNames { path: PathBuf, names: Vec<String> },
+    #[error("`{}` has no complete adapter: {sharded}", path.display())]
+    Sharded { path: PathBuf, sharded: Sharded },
+    #[error("beside `{}`, weights that it was trained with are not applied: {}", adapter.display(), files.join(", "))]
+    OtherWeights { adapter: PathBuf, files: Vec<String> },
     #[error("`{}` is damaged:{problems}", path.display())]
     Damaged { path: PathBuf, problems: Problems },
     #[error("`{tensor}` in `{}` is {dtype}; adapters are BF16, F16 or F32", path.display())]
@@ -47,13 +58,6 @@ pub enum AdapterError {
     NotFinite { adapter: PathBuf, problems: Problems },
     #[error(transparent)]
     Convert(#[from] ConvertError),
-}
-
-fn no_adapter(pickled: bool) -> &'static str {
-    match pickled {
-        true => "adapter_model.bin is pickled and can run code when read; pixtune reads safetensors",
-        false => "neither adapter_model.safetensors nor lora.safetensors",
-    }
 }
 
 fn no_dialect(seen: &[Dialect], stranger: Option<&str>) -> String {

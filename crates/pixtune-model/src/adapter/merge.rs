@@ -6,12 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use super::convert::target_mismatches;
 use super::dialect::Area;
 use super::error::AdapterError;
-use super::open::{Adapter, Lora};
+use super::open::{Adapter, Lora, TokenRows};
 use super::product::PackedA;
 use super::settings::number;
-use super::{fit, fold, refuse};
+use super::{base_name, fit, fold, refuse};
 use crate::weights::convert::{
-    Change, ChangeError, ConvertError, Merged, Options, Plan, Progress, Report, check_target,
+    Change, ChangeError, ConvertError, Growth, Merged, Options, Plan, Progress, Report, check_target,
+    open_source,
 };
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, dtype};
@@ -37,13 +38,28 @@ struct Factors {
 
 impl<'a> Merge<'a> {
     /// Looks at everything and refuses what cannot be merged; `options.source` is the base.
-    pub fn new(adapter: &'a Adapter, options: Options) -> Result<Merge<'a>, AdapterError> {
-        check_target(&[&adapter.directory], &options.target, options.existing)?;
+    pub fn new(adapter: &'a Adapter, mut options: Options) -> Result<Merge<'a>, AdapterError> {
+        check_target(&[&options.source, &adapter.directory], &options.target, options.existing)?;
+        let base = open_source(&options, &mut Vec::new())?;
+        refuse::other_weights(adapter)?;
+        fit::check(adapter, &base)?;
+        refuse::check_merge(adapter)?;
+        let unties = base.config().tied && unties(adapter)?;
+        options.untie |= unties;
+        options.growth =
+            fit::growth(adapter, &base).map(|rows| Growth { rows, tokenizer: adapter.directory.clone() });
         let mut plan = Plan::new(options)?;
-        fit::check(adapter, &plan.source)?;
-        refuse::check_merge(adapter, plan.source.config().tied)?;
+        if unties {
+            plan.warnings.push(
+                "the base ties the head to the embedding, and the adapter changes one of them alone: the merged model has a \
+                 head of its own, and `tie_word_embeddings` is false"
+                    .to_owned(),
+            );
+        }
         plan.warnings.extend(adapter.warnings.iter().cloned());
         plan.warnings.extend(target_mismatches(adapter, &plan.source));
+        plan.warnings.extend(base_name::warning(adapter, &plan.source));
+        plan.warnings.extend(adapter.untrained()?.map(|untrained| untrained.to_string()));
         plan.merged = Some(summary(adapter));
         Ok(Merge { adapter, plan, loaded: Mutex::new(None) })
     }
@@ -71,6 +87,31 @@ impl<'a> Merge<'a> {
 
     fn lora(&self, tensor: TensorName) -> Option<&Lora> {
         self.adapter.lora.get(&tensor.module).filter(|_| tensor.kind == Kind::Weight)
+    }
+
+    /// Rows of trained tokens. peft ties those of a tied head to the embedding's, so both are the same tensor there.
+    fn token_rows(&self, tensor: TensorName) -> Option<&TokenRows> {
+        let rows = &self.adapter.token_rows;
+        let tied_head = tensor.module == Module::Head && self.base().config().tied;
+        let of_embedding = || rows.get(&Module::Embedding).filter(|_| tied_head);
+        rows.get(&tensor.module).or_else(of_embedding).filter(|_| tensor.kind == Kind::Weight)
+    }
+
+    fn replace_tokens(
+        &self,
+        trained: &TokenRows,
+        first: usize,
+        rows: &mut [f32],
+    ) -> Result<(), AdapterError> {
+        let width = trained.tensor.shape[1];
+        let last = first + rows.len() / width;
+        for (index, token) in trained.tokens.iter().enumerate() {
+            if (first..last).contains(token) {
+                let row = &mut rows[(token - first) * width..][..width];
+                row.copy_from_slice(&self.rows(&trained.tensor, index * width, width)?);
+            }
+        }
+        Ok(())
     }
 
     fn load(&self, module: Module, lora: &Lora) -> Result<Factors, AdapterError> {
@@ -205,18 +246,57 @@ impl<'a> Merge<'a> {
 
 impl Change for Merge<'_> {
     fn concerns(&self, tensor: TensorName) -> bool {
-        self.lora(tensor).is_some() || self.adapter.whole.contains_key(&tensor)
+        self.lora(tensor).is_some()
+            || self.adapter.whole.contains_key(&tensor)
+            || self.token_rows(tensor).is_some()
     }
 
     fn apply(&self, tensor: TensorName, first_row: usize, rows: &mut [f32]) -> Result<(), ChangeError> {
         if let Some(whole) = self.adapter.whole.get(&tensor) {
             self.replace(tensor, whole, first_row, rows)?;
         }
-        match self.lora(tensor) {
-            Some(lora) => Ok(self.add(tensor, lora, first_row, rows)?),
+        if let Some(lora) = self.lora(tensor) {
+            self.add(tensor, lora, first_row, rows)?;
+        }
+        match self.token_rows(tensor) {
+            Some(trained) => Ok(self.replace_tokens(trained, first_row, rows)?),
             None => Ok(()),
         }
     }
+}
+
+/// Whether embedding and head are no longer the same after the merge: peft changes only the one that was trained, although
+/// the base ties them.
+fn unties(adapter: &Adapter) -> Result<bool, AdapterError> {
+    let both = [Module::Embedding, Module::Head];
+    if both.iter().any(|module| adapter.lora.contains_key(module)) {
+        return Ok(true);
+    }
+    match both.map(|module| adapter.whole.get(&module.weight())) {
+        [None, None] => Ok(false),
+        // peft stores both if the vocabulary was resized, also while they are one.
+        [Some(embedding), Some(head)] => Ok(!same_bytes(adapter, embedding, head)?),
+        _ => Ok(true),
+    }
+}
+
+/// Whether two tensors of an adapter are the same.
+fn same_bytes(adapter: &Adapter, one: &TensorInfo, other: &TensorInfo) -> Result<bool, AdapterError> {
+    if (one.dtype, &one.shape) != (other.dtype, &other.shape) {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut at = 0;
+    while at < one.bytes() {
+        let bytes = usize::try_from(one.bytes() - at).unwrap_or(a.len()).min(a.len());
+        adapter.file().read_at(&mut a[..bytes], one.range.start + at)?;
+        adapter.file().read_at(&mut b[..bytes], other.range.start + at)?;
+        if a[..bytes] != b[..bytes] {
+            return Ok(false);
+        }
+        at += bytes as u64;
+    }
+    Ok(true)
 }
 
 /// DoRA: a row in the length that was trained (peft 0.21.2 `tuners/lora/variants.py` `DoraLinearVariant.merge_safe`).
@@ -256,6 +336,11 @@ fn summary(adapter: &Adapter) -> Merged {
         dialect: adapter.dialect.as_str(),
         modules: areas.into_iter().map(|(area, count)| (area.as_str(), count)).collect(),
         scalings: scalings.into_iter().map(|(scaling, count)| (number(scaling), count)).collect(),
-        replaced: adapter.whole.values().map(|tensor| tensor.name.clone()).collect(),
+        replaced: adapter
+            .whole
+            .values()
+            .chain(adapter.token_rows.values().map(|rows| &rows.tensor))
+            .map(|tensor| tensor.name.clone())
+            .collect(),
     }
 }

@@ -1,12 +1,16 @@
 //! LoRA adapters: reading any dialect, writing any, merging them, and saying what a server does with one.
 
+mod base_name;
 pub mod check;
 pub mod config;
+mod config_keys;
 mod convert;
 mod dialect;
 mod error;
+mod files;
 mod fit;
 mod fold;
+mod keys;
 mod merge;
 mod open;
 mod pattern;
@@ -15,13 +19,16 @@ mod refuse;
 mod report;
 mod settings;
 mod targets;
+mod trained;
 
 pub use config::AdapterConfig;
 pub use convert::{Conversion, ConversionReport};
 pub use dialect::{Area, Dialect, is_linear};
 pub use error::AdapterError;
 pub use fold::{Rounding, parse_dtype};
+pub use keys::Deviations;
 pub use merge::Merge;
-pub use open::{Adapter, Lora, MISTRAL_SCALING};
+pub use open::{Adapter, Lora, MISTRAL_SCALING, TokenRows};
 pub use product::PackedA;
 pub use targets::Targets;
+pub use trained::Untrained;

@@ -1,17 +1,21 @@
 //! An adapter on disk, opened: which dialect it is in, which modules it changes and with what.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
-use super::config::{AdapterConfig, DIALECT_KEY, MAX_BYTES};
-use super::dialect::{Dialect, PEFT_PREFIX};
+use super::base_name;
+use super::config::{AdapterConfig, MAX_BYTES, saves};
+use super::config_keys::DIALECT_KEY;
+use super::dialect::Dialect;
 use super::error::AdapterError;
+use super::files::Files;
+use super::keys::{self, Deviations, Role};
 use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
-use crate::weights::{Module, Problems, TensorName, dtype};
+use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
 
 /// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json says.
 pub const MISTRAL_SCALING: f64 = 2.0;
@@ -31,8 +35,14 @@ pub struct Adapter {
     pub lora: BTreeMap<Module, Lora>,
     /// Whole tensors: `modules_to_save`, trained biases.
     pub whole: BTreeMap<TensorName, TensorInfo>,
+    /// Rows of embedding or head for some tokens.
+    pub token_rows: BTreeMap<Module, TokenRows>,
     /// What people should know before they use it.
     pub warnings: Vec<String>,
+    /// How tensor names differ from those of the dialect.
+    pub deviations: Deviations,
+    /// Files with weights in its directory that nothing here reads: what was trained beside LoRA.
+    pub other_weights: Vec<String>,
     file: SafetensorsFile,
 }
 
@@ -55,34 +65,14 @@ pub struct Lora {
     pub is_embedding: bool,
 }
 
-/// What an adapter's tensor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    A,
-    B,
-    EmbeddingA,
-    EmbeddingB,
-    Magnitude,
-    BiasOfB,
-    Whole,
+/// Rows of a weight that were trained, for some tokens (`trainable_token_indices`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenRows {
+    /// One row for each of the tokens.
+    pub tensor: TensorInfo,
+    /// Which tokens, in the order of the rows.
+    pub tokens: Vec<usize>,
 }
-
-/// Endings of keys after the module's path; `.default` is the adapter's name, which older files kept.
-const ENDINGS: [(&str, Role); 13] = [
-    (".lora_A.weight", Role::A),
-    (".lora_B.weight", Role::B),
-    (".lora_A.default.weight", Role::A),
-    (".lora_B.default.weight", Role::B),
-    (".lora_embedding_A", Role::EmbeddingA),
-    (".lora_embedding_B", Role::EmbeddingB),
-    (".lora_embedding_A.default", Role::EmbeddingA),
-    (".lora_embedding_B.default", Role::EmbeddingB),
-    (".lora_magnitude_vector", Role::Magnitude),
-    (".lora_magnitude_vector.weight", Role::Magnitude),
-    (".lora_magnitude_vector.default.weight", Role::Magnitude),
-    (".lora_B.bias", Role::BiasOfB),
-    (".lora_B.default.bias", Role::BiasOfB),
-];
 
 impl Adapter {
     /// Opens a directory, or one of the two kinds of files an adapter is kept in. Without `dialect`, names tell it.
@@ -90,11 +80,13 @@ impl Adapter {
         let found = Files::find(path, dialect)?;
         let file = SafetensorsFile::open(&found.tensors)?;
         let config = found.config.as_deref().map(read_config).transpose()?;
-        let dialect = match (dialect, &config) {
-            (Some(dialect), _) => dialect,
-            (None, Some(config)) => noted_dialect(config, &found)?.map_or_else(|| detect(&file), Ok)?,
-            (None, None) => detect(&file)?,
+        let noted = match (dialect, &config) {
+            (None, Some(config)) => noted_dialect(config, &found)?,
+            (dialect, _) => dialect,
         };
+        let names: Vec<&str> = file.header().tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let names = keys::read(file.path(), &names, noted)?;
+        let dialect = names.dialect;
         if dialect.is_peft() != config.is_some() {
             return Err(AdapterError::DialectOfFile { path: found.tensors, dialect });
         }
@@ -109,10 +101,15 @@ impl Adapter {
             noted_scaling,
             lora: BTreeMap::new(),
             whole: BTreeMap::new(),
+            token_rows: BTreeMap::new(),
             warnings: found.warnings,
+            deviations: names.deviations,
+            other_weights: found.other_weights,
             file,
         };
-        adapter.collect()?;
+        adapter.warnings.extend(adapter.deviations.warnings());
+        adapter.collect(names.tensors)?;
+        adapter.warnings.extend(adapter.not_stored());
         Ok(adapter)
     }
 
@@ -139,12 +136,53 @@ impl Adapter {
         self.dialect.path(module)
     }
 
-    /// Gives every tensor its place, and A its B.
-    fn collect(&mut self) -> Result<(), AdapterError> {
+    /// Why `base` may be another model than the adapter was trained on, by the names of both.
+    pub fn base_warning(&self, base: &Checkpoint) -> Option<String> {
+        base_name::warning(self, base)
+    }
+
+    /// Tokens of the vocabulary that its tensors for embedding and head have.
+    pub fn vocabulary(&self) -> Option<usize> {
+        let whole = [Module::Embedding, Module::Head]
+            .into_iter()
+            .filter_map(|module| self.whole.get(&module.weight())?.shape.first().copied());
+        let of_lora = |(module, lora): (&Module, &Lora)| match module {
+            Module::Embedding if lora.is_embedding => lora.a.shape.get(1).copied(),
+            Module::Head => lora.b.shape.first().copied(),
+            _ => None,
+        };
+        whole.chain(self.lora.iter().filter_map(of_lora)).max()
+    }
+
+    /// Leaves files beside the adapter out on purpose: they become a warning.
+    pub fn ignore_other_weights(&mut self) {
+        let names = std::mem::take(&mut self.other_weights);
+        self.warnings.extend(names.iter().map(|name| format!("`{name}` has weights that are not applied")));
+    }
+
+    /// What adapter_config.json names as trained and the file does not store.
+    fn not_stored(&self) -> Vec<String> {
+        let Some(config) = &self.config else { return Vec::new() };
+        let is_stored = |entry: &str| self.whole.keys().any(|name| saves(entry, &self.path(name.module)));
+        let missing = config.modules_to_save.iter().filter(|entry| !is_stored(entry));
+        let mut warnings: Vec<String> = missing
+            .map(|entry| {
+                format!("modules_to_save names `{entry}`, and no tensor is stored for it: the base's is used")
+            })
+            .collect();
+        if !config.token_indices.is_empty() && self.token_rows.is_empty() {
+            warnings.push("trainable_token_indices names tokens, and no rows are stored for them".to_owned());
+        }
+        warnings
+    }
+
+    /// Gives every tensor its module, and A its B.
+    fn collect(&mut self, names: Vec<Option<(TensorName, Role)>>) -> Result<(), AdapterError> {
+        self.check_complete(&names)?;
         let mut problems = Problems::default();
         let mut parts: BTreeMap<Module, Vec<(Role, TensorInfo)>> = BTreeMap::new();
-        for tensor in &self.file.header().tensors {
-            match parse_key(self.dialect, &tensor.name) {
+        for (tensor, name) in self.file.header().tensors.iter().zip(names) {
+            match name {
                 Some((name, Role::Whole)) => {
                     if self.whole.insert(name, tensor.clone()).is_some() {
                         problems.0.push(format!("`{}` is a second name of the same tensor", tensor.name));
@@ -159,19 +197,86 @@ impl Adapter {
                     .push(format!("`{}` is {}; adapters are BF16, F16 or F32", tensor.name, tensor.dtype));
             }
         }
-        for (module, parts) in parts {
+        for (module, mut parts) in parts {
+            if let Some(index) = parts.iter().position(|(role, _)| *role == Role::TokenRows) {
+                match self.rows_of_tokens(module, parts.remove(index).1) {
+                    Ok(rows) => _ = self.token_rows.insert(module, rows),
+                    Err(problem) => problems.0.push(problem),
+                }
+            }
+            if parts.is_empty() {
+                continue;
+            }
             match self.pair(module, parts) {
                 Ok(lora) => _ = self.lora.insert(module, lora),
                 Err(problem) => problems.0.push(problem),
             }
         }
-        if self.lora.is_empty() && self.whole.is_empty() && problems.0.is_empty() {
+        let is_empty = self.lora.is_empty() && self.whole.is_empty() && self.token_rows.is_empty();
+        if is_empty && problems.0.is_empty() {
             problems.0.push("it contains no tensors".to_owned());
         }
         match problems.0.is_empty() {
             true => Ok(()),
             false => Err(AdapterError::Damaged { path: self.file.path().to_owned(), problems }),
         }
+    }
+
+    /// Refuses tensors that a sharded run saved without joining them.
+    fn check_complete(&self, names: &[Option<(TensorName, Role)>]) -> Result<(), AdapterError> {
+        let rank = self.config.as_ref().map_or(0, |config| config.rank as usize);
+        let part =
+            |(tensor, name): &(&TensorInfo, &Option<(TensorName, Role)>)| match (&tensor.shape[..], name) {
+                ([0], _) => Some(Sharding::Zero3),
+                ([_], Some((_, Role::A | Role::B | Role::EmbeddingA | Role::EmbeddingB))) => {
+                    Some(Sharding::Fsdp)
+                }
+                _ => None,
+            };
+        let tensors = || self.file.header().tensors.iter().zip(names);
+        let parts: Vec<(Sharding, &TensorInfo)> =
+            tensors().filter_map(|tensor| Some((part(&tensor)?, tensor.0))).collect();
+        let all = names.len();
+        let refuse = |kind: Sharding, count: usize, example: &TensorInfo| {
+            Err(AdapterError::Sharded {
+                path: self.file.path().to_owned(),
+                sharded: Sharded {
+                    kind,
+                    count,
+                    all,
+                    name: example.name.clone(),
+                    shape: example.shape.clone(),
+                },
+            })
+        };
+        if let Some((kind, example)) = parts.first() {
+            return refuse(*kind, parts.iter().filter(|(other, _)| other == kind).count(), example);
+        }
+        // Rows of every A are the same fraction of the rank, and every B has the whole rank as its columns.
+        let a: Vec<&TensorInfo> = tensors()
+            .filter(|(_, name)| matches!(name, Some((_, Role::A))))
+            .map(|(tensor, _)| tensor)
+            .collect();
+        let is_part = |tensor: &&TensorInfo| {
+            let rows = tensor.shape.first().copied().unwrap_or(0);
+            rows > 0 && rows < rank && rank.is_multiple_of(rows)
+        };
+        let whole_b = tensors()
+            .filter(|(_, name)| matches!(name, Some((_, Role::B))))
+            .all(|(tensor, _)| tensor.shape.get(1) == Some(&rank));
+        match a.first() {
+            Some(first) if whole_b && a.iter().all(is_part) => refuse(Sharding::Rows, all, first),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tokens of trained rows, as adapter_config.json has them.
+    fn rows_of_tokens(&self, module: Module, tensor: TensorInfo) -> Result<TokenRows, String> {
+        let tokens = self.config.as_ref().and_then(|config| config.tokens_of(&self.path(module)));
+        let tokens = tokens.ok_or_else(|| {
+            format!("`{}` has rows of tokens that `trainable_token_indices` does not name", tensor.name)
+        })?;
+        Ok(TokenRows { tensor, tokens: tokens.to_vec() })
     }
 
     fn pair(&self, module: Module, parts: Vec<(Role, TensorInfo)>) -> Result<Lora, String> {
@@ -216,74 +321,6 @@ impl Adapter {
     }
 }
 
-/// The files of an adapter.
-struct Files {
-    directory: PathBuf,
-    tensors: PathBuf,
-    config: Option<PathBuf>,
-    warnings: Vec<String>,
-}
-
-impl Files {
-    fn find(path: &Path, dialect: Option<Dialect>) -> Result<Files, AdapterError> {
-        let about =
-            fs::metadata(path).map_err(|source| AdapterError::Io { path: path.to_owned(), source })?;
-        if about.is_file() {
-            return Ok(Files::of_file(path));
-        }
-        let has = |name: &str| path.join(name).is_file();
-        let peft = has("adapter_model.safetensors");
-        let mistral = has("lora.safetensors");
-        let is_peft = match (peft, mistral, dialect) {
-            (true, true, None) => return Err(AdapterError::Mixed { path: path.to_owned() }),
-            (true, true, Some(dialect)) => dialect.is_peft(),
-            (true, false, _) => true,
-            (false, true, _) => false,
-            (false, false, _) => {
-                let pickled = has("adapter_model.bin") || has("adapter_model.pt");
-                return Err(AdapterError::NoAdapter { path: path.to_owned(), pickled });
-            }
-        };
-        let mut found = Files::of_file(&path.join(if is_peft {
-            "adapter_model.safetensors"
-        } else {
-            "lora.safetensors"
-        }));
-        if let Some(config) = &found.config
-            && !config.is_file()
-        {
-            return Err(AdapterError::NoConfig { path: path.to_owned() });
-        }
-        if peft && mistral {
-            let other = if is_peft { "lora.safetensors" } else { "adapter_model.safetensors" };
-            found.warnings.push(format!("`{other}` is in the same directory and is not read"));
-        }
-        if ["model", "consolidated"].iter().any(|stem| holds_weights(path, stem)) {
-            found.warnings.push(
-                "the adapter's directory also contains model weights: a server given this directory may load them without the adapter"
-                    .to_owned(),
-            );
-        }
-        Ok(found)
-    }
-
-    fn of_file(path: &Path) -> Files {
-        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        let is_mistral = path.file_name().is_some_and(|name| name == "lora.safetensors");
-        let config = (!is_mistral).then(|| directory.join("adapter_config.json"));
-        Files { directory, tensors: path.to_owned(), config, warnings: Vec::new() }
-    }
-}
-
-fn holds_weights(directory: &Path, stem: &str) -> bool {
-    let Ok(entries) = fs::read_dir(directory) else { return false };
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with(stem) && name.ends_with(".safetensors")
-    })
-}
-
 fn read_text(path: &Path) -> Result<String, AdapterError> {
     let io = |source| AdapterError::Io { path: path.to_owned(), source };
     let mut text = String::new();
@@ -295,7 +332,12 @@ fn read_text(path: &Path) -> Result<String, AdapterError> {
 }
 
 fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
-    AdapterConfig::parse(&read_text(path)?)
+    let text = read_text(path)?;
+    let found = Substitute::of_bytes(text.as_bytes(), text.len() as u64);
+    if let Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) = found {
+        return Err(AdapterError::Other { path: path.to_owned(), found });
+    }
+    AdapterConfig::parse(&text)
         .map_err(|source| AdapterError::Config { path: path.to_owned(), source: Box::new(source) })
 }
 
@@ -327,43 +369,4 @@ fn noted_scaling(directory: &Path) -> Result<Option<f64>, AdapterError> {
         },
         Some(other) => Err(wrong(format!("`lora.scaling` is {}, not a number", other.kind()))),
     }
-}
-
-/// The dialect all names agree on.
-fn detect(file: &SafetensorsFile) -> Result<Dialect, AdapterError> {
-    let candidates = [Dialect::Peft, Dialect::PeftLegacy, Dialect::Mistral, Dialect::TextOnly];
-    let names = || file.header().tensors.iter().map(|tensor| tensor.name.as_str());
-    let read_by = |dialect: Dialect| names().filter(|name| parse_key(dialect, name).is_some()).count();
-    let counts = candidates.map(|dialect| (read_by(dialect), dialect));
-    let total = names().count();
-    if let Some((_, dialect)) = counts.iter().find(|(count, _)| *count == total) {
-        return Ok(*dialect);
-    }
-    let seen: Vec<Dialect> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(_, dialect)| *dialect).collect();
-    let stranger = names().find(|name| candidates.iter().all(|dialect| parse_key(*dialect, name).is_none()));
-    Err(AdapterError::NoDialect { path: file.path().to_owned(), seen, stranger: stranger.map(str::to_owned) })
-}
-
-/// What a tensor's name says in a dialect.
-fn parse_key(dialect: Dialect, key: &str) -> Option<(TensorName, Role)> {
-    let rest = if dialect.is_peft() { key.strip_prefix(PEFT_PREFIX)? } else { key };
-    for (ending, role) in ENDINGS {
-        if let Some(path) = rest.strip_suffix(ending) {
-            return dialect.module(path).map(|module| (module.weight(), role));
-        }
-    }
-    if !dialect.is_peft() {
-        return None;
-    }
-    let (path, name): (&str, fn(Module) -> TensorName) = match rest.strip_suffix(".weight") {
-        Some(path) => (path, Module::weight),
-        None => (rest.strip_suffix(".bias")?, Module::bias),
-    };
-    let path = path.strip_suffix(".base_layer").unwrap_or(path);
-    let path = path
-        .strip_suffix(".modules_to_save.default")
-        .or(path.strip_suffix(".modules_to_save"))
-        .unwrap_or(path);
-    dialect.module(path).map(|module| (name(module), Role::Whole))
 }

@@ -28,6 +28,17 @@ fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
         .extend(bias_of_b.map(|(module, _)| format!("`{}` has a bias on lora_B", adapter.path(*module))));
 }
 
+/// Refuses an adapter beside which weights lie that nothing applies: the result would not be the trained model.
+pub fn other_weights(adapter: &Adapter) -> Result<(), AdapterError> {
+    match adapter.other_weights.is_empty() {
+        true => Ok(()),
+        false => Err(AdapterError::OtherWeights {
+            adapter: adapter.directory.clone(),
+            files: adapter.other_weights.iter().map(|name| format!("`{name}`")).collect(),
+        }),
+    }
+}
+
 /// Refuses an adapter that the dialect cannot express.
 pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterError> {
     let mut problems = Problems::default();
@@ -36,6 +47,9 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
     let has_biases = adapter.config.as_ref().is_some_and(|config| config.bias != "none");
     if has_biases {
         refuse("trained biases".to_owned(), "peft's versions keep them under different names");
+    }
+    if !adapter.token_rows.is_empty() {
+        refuse("`trainable_token_indices`".to_owned(), "its rows are stored by peft alone");
     }
     if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated) {
         let server = if to == Dialect::Mistral { "mistral-inference" } else { "vLLM" };
@@ -58,17 +72,9 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
 }
 
 /// Refuses an adapter that cannot be merged.
-pub fn check_merge(adapter: &Adapter, head_is_tied: bool) -> Result<(), AdapterError> {
+pub fn check_merge(adapter: &Adapter) -> Result<(), AdapterError> {
     let mut problems = Problems::default();
     unknown_arithmetic(adapter, &mut problems);
-    let touches_head =
-        adapter.lora.contains_key(&Module::Head) || adapter.whole.contains_key(&Module::Head.weight());
-    if head_is_tied && touches_head {
-        problems.0.push(format!(
-            "`{}` is tied to the embedding in the base, and would change it too",
-            adapter.path(Module::Head)
-        ));
-    }
     refuse_if_any(adapter, "merged", problems)
 }
 
@@ -100,6 +106,9 @@ impl Adapter {
         }
         let whole = self.whole.values().map(|tensor| format!("`{}` is a whole tensor", tensor.name));
         problems.0.extend(whole);
+        let rows =
+            self.token_rows.values().map(|rows| format!("`{}` has rows of single tokens", rows.tensor.name));
+        problems.0.extend(rows);
         let Some(config) = &self.config else { return refuse_if_any(self, "applied as it is", problems) };
         if config.dora {
             problems.0.push("`use_dora` is set".to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pixtune_core::json::{self, Slot, ToJson, Value, list, members, object, raw};
 
-use super::config::DIALECT_KEY;
+use super::config_keys::DIALECT_KEY;
 use super::dialect::Dialect;
 use super::fit;
 use super::open::{Adapter, MISTRAL_SCALING};

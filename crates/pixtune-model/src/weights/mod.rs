@@ -21,6 +21,7 @@
 //! - [`rows`]: [`RowOrder`], the one thing besides names in which the formats differ.
 //! - [`convert`]: from one format to the other; a [`convert::Change`] alters weights on their way.
 //! - [`inspect`]: what a directory is, and what is wrong with it.
+//! - [`found`]: what lies where a model or an adapter was expected, and the next step.
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
 //! - [`dtype`]: element types and their conversions.
 
@@ -29,14 +30,17 @@ pub mod config;
 pub mod convert;
 pub mod dtype;
 mod error;
+pub mod found;
 pub mod inspect;
 pub mod names;
 pub mod rows;
 pub mod safetensors;
+mod substitute;
 
 pub use checkpoint::{Checkpoint, Format, Tensor, parse_index};
 pub use config::{Family, ModelConfig, ProjectorConfig, TextConfig, VisionConfig};
 pub use dtype::Dtype;
-pub use error::{Problems, WeightsError};
+pub use error::{Problems, Sharded, Sharding, WeightsError};
 pub use names::{Kind, Module, Part, Spelling, TensorName};
 pub use rows::RowOrder;
+pub use substitute::Substitute;

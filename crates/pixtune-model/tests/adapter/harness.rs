@@ -59,6 +59,7 @@ impl Place {
             dtype,
             shard_bytes: None,
             untie: false,
+            growth: None,
             verify: false,
             existing: Existing::Keep,
         };

@@ -5,7 +5,9 @@
 mod bad_input;
 mod convert;
 mod harness;
+mod incomplete;
 mod merge;
 mod servers;
 #[path = "../weights/support.rs"]
 mod support;
+mod vocabulary;

@@ -1,13 +1,15 @@
 //! What servers do with the fixture's adapters.
 
-use pixtune_model::adapter::check::{CheckReport, Server, ServerOptions, Verdict, check, groups};
+use pixtune_model::adapter::check::{
+    CheckReport, Server, ServerOptions, Verdict, VllmVersion, check, groups,
+};
 use pixtune_model::adapter::{Adapter, Area, Dialect};
 use pixtune_model::weights::Checkpoint;
 
 use super::harness::Place;
 use super::support::{Copy, fixture};
 
-const TOWER: ServerOptions = ServerOptions { tower_connector: true, max_rank: 16 };
+const TOWER: ServerOptions = ServerOptions { vllm: VllmVersion::V033, tower_connector: true, max_rank: 16 };
 
 fn open(dialect: Dialect) -> (Place, Adapter) {
     let place = Place::new();
@@ -18,7 +20,7 @@ fn open(dialect: Dialect) -> (Place, Adapter) {
 
 fn ask(adapter: &Adapter, server: Server, options: ServerOptions) -> CheckReport {
     let base = if server.format() == pixtune_model::weights::Format::Hf { "hf_bf16" } else { "native_bf16" };
-    check(adapter, &Checkpoint::open(&fixture(base)).unwrap(), server, options)
+    check(adapter, &Checkpoint::open(&fixture(base)).unwrap(), server, options).unwrap()
 }
 
 /// Verdicts by area, as `text applied 21, vision wrong 4`.
@@ -113,7 +115,10 @@ fn vllm_refuses_whole_adapters() {
     refused("\"lora_bias\": false", "\"lora_bias\": true", "lora_bias");
     let adapter = Adapter::open(&fixture("lora_all"), None).unwrap();
     let report = ask(&adapter, Server::VllmHf, ServerOptions { max_rank: 2, ..TOWER });
-    assert_eq!(report.modules[0].reason, "rank 4 is above --max-lora-rank 2");
+    assert_eq!(
+        report.modules[0].reason,
+        "rank 4 is above --max-lora-rank 2: start vLLM with --max-lora-rank 8"
+    );
 }
 
 #[test]

@@ -225,7 +225,6 @@ fn configurations_that_contradict_themselves_or_are_of_others_are_refused() {
     );
     check("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 99999999", "a whole number from 1 to 10000");
     check("\"hidden_size\": 64", "\"hidden_size\": \"64\"", "`text_config.hidden_size` is `\"64\"`");
-    check("\"image_seq_length\": 1,", "\"quantization_config\": {},", "it is quantized");
     check("{", "[", "is not JSON");
     let copy = Copy::of("native_bf16");
     copy.edit("params.json", "\"dim\": 64,", "");

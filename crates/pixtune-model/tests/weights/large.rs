@@ -43,6 +43,7 @@ fn convert(source: &Path, target: &Path, to: Format) {
         dtype: None,
         shard_bytes: None,
         untie: false,
+        growth: None,
         verify: true,
         existing: Existing::Keep,
     };

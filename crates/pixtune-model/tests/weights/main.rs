@@ -5,4 +5,5 @@
 mod checkpoint;
 mod header;
 mod large;
+mod places;
 mod support;

@@ -48,9 +48,12 @@ pub struct AdapterCheckArgs {
     /// Assume that vLLM runs with this option
     #[arg(long)]
     pub enable_tower_connector_lora: bool,
-    /// Assume that vLLM runs with this option
+    /// Assume that vLLM runs with this option, one of 1, 8, 16, 32, 64, 128, 256, 320 and 512
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub max_lora_rank: usize,
+    /// Version of vLLM
+    #[arg(long, value_enum, default_value_t = VllmArg::V033)]
+    pub vllm_version: VllmArg,
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
@@ -87,6 +90,9 @@ pub struct AdapterConvertArgs {
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
+    /// Convert although weights beside the adapter, which were trained with it, are not applied
+    #[arg(long)]
+    pub ignore_other_weights: bool,
     /// Data type of the tensors [default: unchanged; for mistral that of the base, which mistral-inference requires]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
@@ -105,7 +111,7 @@ pub struct AdapterConvertArgs {
 ///
 /// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the data type of the output. The base is
 /// read once and the result written once, in either format; memory use stays under 100 MB up to rank 256. DoRA,
-/// modules_to_save, embeddings and the output layer are merged too.
+/// modules_to_save, embeddings, single tokens and the output layer are merged too.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -127,8 +133,19 @@ pub struct AdapterMergeArgs {
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
+    /// Merge although weights beside the adapter, which were trained with it, are not applied
+    #[arg(long)]
+    pub ignore_other_weights: bool,
     #[command(flatten)]
     pub write: WriteArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VllmArg {
+    #[value(name = "0.32")]
+    V032,
+    #[value(name = "0.33")]
+    V033,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

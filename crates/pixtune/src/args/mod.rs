@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 pub use adapter::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
-    ServerArg,
+    ServerArg, VllmArg,
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};

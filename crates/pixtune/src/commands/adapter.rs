@@ -4,7 +4,9 @@ use std::path::Path;
 
 use pixtune_core::json::{append_line, line, list, object};
 use pixtune_core::text::{counted, grouped};
-use pixtune_model::adapter::check::{self, CheckReport, Server, ServerOptions, Verdict, groups};
+use pixtune_model::adapter::check::{
+    self, CheckReport, Server, ServerOptions, VLLM_MAX_RANKS, Verdict, VllmVersion, groups, vllm_max_rank,
+};
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::Report;
@@ -14,7 +16,7 @@ use super::existing;
 use crate::Outcome;
 use crate::args::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
-    ServerArg,
+    ServerArg, VllmArg,
 };
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
@@ -29,16 +31,31 @@ pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {
 }
 
 fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
+    let options = ServerOptions {
+        vllm: args.vllm_version.version(),
+        tower_connector: args.enable_tower_connector_lora,
+        max_rank: max_rank(args.max_lora_rank)?,
+    };
     let base = open_base(&args.base, args.server)?;
     let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
-    let options =
-        ServerOptions { tower_connector: args.enable_tower_connector_lora, max_rank: args.max_lora_rank };
-    let report = check::check(&adapter, &base, args.server.server(), options);
+    let report = check::check(&adapter, &base, args.server.server(), options)?;
     match args.format {
-        Format::Json => ui::put(&verdict_lines(&report, &adapter))?,
-        Format::Human => ui::put(&verdict_table(&report, &adapter))?,
+        Format::Json => ui::put(&verdict_lines(&report, &adapter, options))?,
+        Format::Human => ui::put(&verdict_table(&report, &adapter, options))?,
     }
-    Ok(if report.all_applied() { Outcome::Fine } else { Outcome::Findings })
+    Ok(if report.is_fine() { Outcome::Fine } else { Outcome::Findings })
+}
+
+/// A rank that vLLM accepts as `--max-lora-rank`.
+fn max_rank(rank: usize) -> Result<usize, Error> {
+    if VLLM_MAX_RANKS.contains(&rank) {
+        return Ok(rank);
+    }
+    let next = match vllm_max_rank(rank) {
+        Some(next) => format!("the next that it accepts is {next}"),
+        None => "its largest is 512; `pixtune adapter merge` works with any rank".to_owned(),
+    };
+    Err(Error::argument(format!("vLLM does not accept --max-lora-rank {rank}: {next}")))
 }
 
 /// Where a directory holds both formats, the one the server reads.
@@ -54,7 +71,10 @@ fn open_base(directory: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
 fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
     let ui = Ui::new(args.format, args.quiet);
     let base = open_base(&args.base, ServerArg::VllmMistral)?;
-    let adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
+    let mut adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
+    if args.ignore_other_weights {
+        adapter.ignore_other_weights();
+    }
     let dtype = args.dtype.and_then(dtype_of);
     let conversion =
         Conversion::new(&adapter, &base, args.to.dialect(), &args.target, dtype, existing(args.force))?;
@@ -71,7 +91,10 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
 
 fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
     let mut ui = Ui::new(args.write.format, args.write.quiet);
-    let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
+    let mut adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
+    if args.ignore_other_weights {
+        adapter.ignore_other_weights();
+    }
     let to = match args.to {
         Some(to) => format_of(to),
         None => Checkpoint::open(&args.base)?.format(),
@@ -92,7 +115,7 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
 }
 
 /// A JSON object per module, then one for all.
-fn verdict_lines(report: &CheckReport, adapter: &Adapter) -> String {
+fn verdict_lines(report: &CheckReport, adapter: &Adapter, options: ServerOptions) -> String {
     let mut out = String::new();
     for module in &report.modules {
         let line = object(|line| {
@@ -103,21 +126,27 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter) -> String {
         append_line(&mut out, line);
     }
     let total = object(|line| {
-        line.field("server", report.server.as_str()).field("version", report.server.describe());
-        line.field("dialect", adapter.dialect.as_str()).field("modules", report.modules.len());
+        let version = report.server.describe(options.vllm);
+        line.field("server", report.server.as_str()).field("version", &version);
+        line.field("dialect", adapter.dialect.as_str());
+        line.field("base_model", base_model(adapter)).field("modules", report.modules.len());
         line.field("applied", report.count(Verdict::Applied))
             .field("ignored", report.count(Verdict::Ignored));
         line.field("wrong", report.count(Verdict::Wrong)).field("rejected", report.count(Verdict::Rejected));
-        line.field("warnings", list(&report.warnings));
+        line.field("problems", list(&report.problems)).field("warnings", list(&report.warnings));
     });
     append_line(&mut out, total);
     out
 }
 
 /// Modules grouped by name and verdict; those that are not applied with the reason.
-fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
-    let mut out = format!("{:<10}{}\n", "server", report.server.describe());
-    out.push_str(&format!("{:<10}{}, {}\n\n", "adapter", adapter.dialect.describe(), about(adapter)));
+fn verdict_table(report: &CheckReport, adapter: &Adapter, options: ServerOptions) -> String {
+    let mut out = format!("{:<10}{}\n", "server", report.server.describe(options.vllm));
+    out.push_str(&format!("{:<10}{}, {}\n", "adapter", adapter.dialect.describe(), about(adapter)));
+    if let Some(base) = base_model(adapter) {
+        out.push_str(&format!("{:<10}{base}, as adapter_config.json names it\n", "base"));
+    }
+    out.push('\n');
     let mut explained: Option<(&str, &str)> = None;
     for group in groups(&report.modules) {
         if explained.is_some_and(|before| before != (group.reason, group.source)) {
@@ -133,9 +162,16 @@ fn verdict_table(report: &CheckReport, adapter: &Adapter) -> String {
     }
     let total = report.modules.len() as u64;
     let applied = report.count(Verdict::Applied) as u64;
+    for problem in &report.problems {
+        out.push_str(&format!("problem: {problem}\n"));
+    }
     let summary = format!("{} of {} applied", grouped(applied), counted(total, "module"));
     match report.all_applied() {
-        true => out.push_str(&format!("{summary}\n")),
+        true if report.is_fine() => out.push_str(&format!("{summary}\n")),
+        true => {
+            let problems = counted(report.problems.len() as u64, "problem");
+            out.push_str(&format!("{summary}, {problems}: the result is not the trained model\n"));
+        }
         false => out.push_str(&format!(
             "{summary}: this server does not compute the trained model\n  hint: {}\n",
             alternative(report.server, adapter.dialect)
@@ -166,6 +202,11 @@ fn alternative(server: Server, dialect: Dialect) -> String {
         true => merging.to_owned(),
         false => format!("`pixtune adapter convert --to {own}` writes this server's dialect; {merging}"),
     }
+}
+
+/// The base that the adapter names.
+fn base_model(adapter: &Adapter) -> Option<&str> {
+    adapter.config.as_ref()?.base_model.as_deref()
 }
 
 /// The number of modules and their ranks.
@@ -222,6 +263,10 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
     line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
     line("merged", format!("{}, {}", adapter.dialect.describe(), about(adapter)));
+    for rows in adapter.token_rows.values() {
+        let tokens = counted(rows.tokens.len() as u64, "token");
+        line("replaced", format!("the rows of {tokens} in `{}`", rows.tensor.name));
+    }
     if !adapter.whole.is_empty() {
         line("replaced", format!("{} stored in full", counted(adapter.whole.len() as u64, "tensor")));
     }
@@ -243,6 +288,15 @@ impl ServerArg {
             ServerArg::Transformers => Server::Transformers,
             ServerArg::Transformers457 => Server::Transformers457,
             ServerArg::TransformersLegacy => Server::TransformersLegacy,
+        }
+    }
+}
+
+impl VllmArg {
+    fn version(self) -> VllmVersion {
+        match self {
+            VllmArg::V032 => VllmVersion::V032,
+            VllmArg::V033 => VllmVersion::V033,
         }
     }
 }

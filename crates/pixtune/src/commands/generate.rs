@@ -30,6 +30,8 @@ pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
     let request = request(&args)?;
     let directory = open_model(&args.model, &ui)?;
     let adapter = args.adapter.as_deref().map(|path| open_adapter(path, &ui)).transpose()?;
+    let other_base = adapter.as_ref().and_then(|adapter| adapter.base_warning(directory.checkpoint()));
+    other_base.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
     ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
     ui.set_text("loading the model");
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
@@ -57,6 +59,12 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
 }
 
 fn read_image(path: &Path) -> Result<Arc<[u8]>, Error> {
+    let text = path.to_string_lossy();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err(Error::argument(format!(
+            "`{text}` is a URL, and --image takes a file: download it first"
+        )));
+    }
     // A path that leads nowhere is reported as that of any other input.
     fs::metadata(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let image = load_file(path, &Limits::default())
@@ -75,7 +83,10 @@ fn open_model(path: &Path, ui: &Ui) -> Result<ModelDirectory, Error> {
 
 fn open_adapter(path: &Path, ui: &Ui) -> Result<Adapter, Error> {
     let adapter = Adapter::open(path, None)?;
-    adapter.warnings.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
+    let untrained = adapter.untrained()?.map(|untrained| untrained.to_string());
+    let other = adapter.other_weights.iter().map(|name| format!("`{name}` has weights that are not applied"));
+    let warnings = adapter.warnings.iter().cloned().chain(untrained).chain(other);
+    warnings.for_each(|warning| ui.note(&format!("warning: {warning}")));
     Ok(adapter)
 }
 

@@ -141,3 +141,91 @@ fn adapters_page_matches_check() {
     }
     assert_eq!(page, wanted, "UPDATE_SNAPSHOTS=1 writes docs/adapters.md");
 }
+
+/// A copy of the fixture's adapter in `name`.
+fn copy(case: &Case, name: &str) {
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        case.write(&format!("{name}/{file}"), fs::read(format!("{}/{file}", fixture("lora_all"))).unwrap());
+    }
+}
+
+#[test]
+fn weights_beside_the_adapter_are_never_dropped() {
+    let case = Case::new();
+    let hf = fixture("hf_bf16");
+    copy(&case, "tuned");
+    case.write("tuned/non_lora_trainables.bin", "weights");
+    let ask = ["adapter", "check", "tuned", "--base", &hf, "--server", "transformers"];
+    let run = case.run(&ask).ends(1);
+    assert!(
+        run.stdout.contains("problem: `non_lora_trainables.bin` lies beside the adapter"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("37 of 37 modules applied, 1 problem"), "{}", run.stdout);
+    let merge = ["adapter", "merge", &hf, "tuned", "merged"];
+    case.run(&merge).ends(2).prints("`non_lora_trainables.bin`").prints("--ignore-other-weights");
+    case.run(&[&merge[..], &["--ignore-other-weights"]].concat())
+        .ends(0)
+        .prints("warning: `non_lora_trainables.bin` has weights that are not applied");
+    let convert = ["adapter", "convert", "tuned", "converted", "--to", "peft-legacy", "--base", &hf];
+    case.run(&convert).ends(2).prints("`non_lora_trainables.bin`");
+    case.run(&[&convert[..], &["--ignore-other-weights"]].concat()).ends(0);
+}
+
+#[test]
+fn max_lora_rank_takes_what_vllm_takes() {
+    let case = Case::new();
+    let (adapter, hf) = (fixture("lora_all"), fixture("hf_bf16"));
+    let ask = |rank: &str| {
+        case.run(&[
+            "adapter",
+            "check",
+            &adapter,
+            "--base",
+            &hf,
+            "--server",
+            "vllm-hf",
+            "--max-lora-rank",
+            rank,
+        ])
+    };
+    ask("92").ends(2).prints("vLLM does not accept --max-lora-rank 92: the next that it accepts is 128");
+    ask("600").ends(2).prints("its largest is 512");
+    ask("320").ends(1);
+}
+
+#[test]
+fn paths_that_are_no_adapter_name_the_next_step() {
+    let case = Case::new();
+    let hf = fixture("hf_bf16");
+    let ask =
+        |path: &str| case.run(&["adapter", "check", path, "--base", &hf, "--server", "vllm-hf"]).ends(2);
+    case.write("run/plan.json", "{}");
+    copy(&case, "run/adapter");
+    ask("run").prints("it is the output of `pixtune train`").prints("hint: give its adapter, `run/adapter`");
+    ask("mistral-community/pixtral-12b")
+        .prints("hint: pixtune downloads nothing: run `hf download mistral-community/pixtral-12b");
+    case.write(
+        "lfs/adapter_config.json",
+        fs::read(format!("{}/adapter_config.json", fixture("lora_all"))).unwrap(),
+    );
+    case.write(
+        "lfs/adapter_model.safetensors",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n",
+    );
+    ask("lfs").prints("is a Git LFS pointer to a file of 99 bytes").prints("hint: run `git lfs pull`");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("../../blobs/abc", case.path("link")).unwrap();
+        ask("link").prints("it is a link to `../../blobs/abc`, which does not exist").prints("hf download");
+        copy(&case, "snapshot");
+        fs::remove_file(case.path("snapshot/adapter_model.safetensors")).unwrap();
+        std::os::unix::fs::symlink("gone", case.path("snapshot/adapter_model.safetensors")).unwrap();
+        ask("snapshot").prints("it is a link to `gone`, which does not exist");
+    }
+    let merge = |base: &str| case.run(&["adapter", "merge", base, "run/adapter", "merged"]).ends(2);
+    merge("run/adapter").prints("it is an adapter").prints("give its base model here");
+    case.write("file", "x");
+    case.run(&["adapter", "merge", &hf, "run/adapter", "file"]).ends(2).prints("choose another DST");
+}

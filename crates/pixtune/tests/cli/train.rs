@@ -270,8 +270,46 @@ fn stops_at_a_loss_that_is_not_finite() {
         ]
         .concat(),
     );
-    run.ends(2).prints(" failed: the ").prints("try a lower `--learning-rate`");
+    let run = run.ends(2).prints(" failed: the ").prints("try a lower `--learning-rate`");
+    run.prints("warning: --learning-rate 1e30 will probably destroy the model");
     assert!(!case.read("run/metrics.jsonl").contains("NaN"));
+}
+
+#[test]
+fn stops_when_nothing_is_learned_and_keeps_the_last_sound_adapter() {
+    let case = case(&toy());
+    let bad = |more: &[&str]| {
+        let rate = [
+            "--learning-rate",
+            "100",
+            "--batch-tokens",
+            "128",
+            "--steps",
+            "30",
+            "--warmup",
+            "0.5",
+            "--force",
+        ];
+        case.run(&[&TOY[..7], &rate, more].concat())
+            .ends(2)
+            .prints("training was stopped: for 3 steps, from step ")
+    };
+    let run = bad(&["--save-every", "1", "--keep-checkpoints", "30"])
+        .prints("every gradient is zero")
+        .prints("warning: --learning-rate 1e2 will probably destroy the model");
+    let (_, kept) = run.stderr.split_once("the adapter of step ").unwrap();
+    let step = kept.split(' ').next().unwrap();
+    let tensors =
+        |directory: &str| fs::read(case.path(&format!("{directory}/adapter_model.safetensors"))).unwrap();
+    assert_eq!(tensors("run/adapter"), tensors(&format!("run/checkpoints/step-{step}")));
+    bad(&["--save-every", "30"]).prints("no adapter is kept");
+    assert!(!case.path("run/adapter").exists());
+    let short =
+        ["--learning-rate", "100", "--batch-tokens", "128", "--steps", "4", "--warmup", "0", "--force"];
+    case.run(&[&TOY[..7], &short].concat()).ends(2).prints("every gradient is zero");
+    case.run(&[&TOY[..7], &["--learning-rate", "1e-9", "--steps", "1", "--force"]].concat())
+        .ends(0)
+        .prints("warning: --learning-rate 1e-9 will probably change nothing");
 }
 
 #[test]
@@ -490,4 +528,35 @@ fn words(page: &str) -> String {
     let body = body.split_once("<script>").map_or(body, |(body, _)| body);
     let texts = body.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text.trim());
     texts.filter(|text| !text.is_empty()).map(|text| format!("{text}\n")).collect()
+}
+
+#[test]
+fn impossible_requests_name_the_next_step() {
+    let case = case(&toy());
+    train(&case, &["--steps", "1", "--resume"])
+        .ends(2)
+        .prints("`run` has no run to resume")
+        .prints("hint: start the run without `--resume`");
+    assert!(!case.path("run").exists());
+    case.write("file", "x");
+    case.run(&[&TOY[..6], &["file", "--steps", "1"]].concat())
+        .ends(2)
+        .prints("`file` is a file, and the output of a run is a directory")
+        .prints("choose another `--out`");
+    case.write("llava.jsonl", fs::read(root().join("fixtures/fix/llava.jsonl")).unwrap());
+    case.run(&["train", "--model", "model", "--data", "llava.jsonl", "--out", "other", "--steps", "1"])
+        .ends(2)
+        .prints("is converted with `pixtune fix FILE");
+    case.write("tokenizer.json", r#"{"model": {"vocab": {}}}"#);
+    train(&case, &["--steps", "1", "--tokenizer", "tokenizer.json"])
+        .ends(2)
+        .prints("this is a tokenizer in Hugging Face's format");
+    case.write("tekken.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n");
+    train(&case, &["--steps", "1", "--tokenizer", "tekken.json"]).ends(2).prints("it is a Git LFS pointer");
+    case.run(&["generate", "--model", "model", "--image", "https://example.org/a.png", "--prompt", "x"])
+        .ends(2)
+        .prints("is a URL, and --image takes a file: download it first");
+    case.run(&["train", "--model", "mistralai/Pixtral-12B-2409", "--data", "train.jsonl", "--out", "other"])
+        .ends(2)
+        .prints("pixtune downloads nothing: run `hf download mistralai/Pixtral-12B-2409");
 }

@@ -1,16 +1,19 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod options;
 mod server;
 mod summary;
 
 use std::collections::BTreeSet;
 
 use super::dialect::{Area, Dialect};
-use super::fit;
+use super::error::AdapterError;
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
+use super::{base_name, fit};
 use crate::weights::{Checkpoint, Module};
 
-pub use server::{Server, ServerOptions};
+pub use options::{ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
+pub use server::Server;
 pub use summary::{Group, groups};
 
 /// What becomes of a module's training on a server.
@@ -62,11 +65,18 @@ pub struct CheckReport {
     pub server: Server,
     /// A line for every module, in the order of the network.
     pub modules: Vec<ModuleVerdict>,
+    /// What keeps the adapter from being the trained model on any server.
+    pub problems: Vec<String>,
     /// What else matters on this server.
     pub warnings: Vec<String>,
 }
 
 impl CheckReport {
+    /// Whether every module is applied, and nothing else keeps the adapter from being the trained model.
+    pub fn is_fine(&self) -> bool {
+        self.all_applied() && self.problems.is_empty()
+    }
+
     /// Whether every module is applied.
     pub fn all_applied(&self) -> bool {
         self.modules.iter().all(|module| module.verdict == Verdict::Applied)
@@ -104,19 +114,30 @@ struct Case<'c> {
 }
 
 /// Says what a server does with each module of an adapter.
-pub fn check(adapter: &Adapter, base: &Checkpoint, server: Server, options: ServerOptions) -> CheckReport {
+pub fn check(
+    adapter: &Adapter,
+    base: &Checkpoint,
+    server: Server,
+    options: ServerOptions,
+) -> Result<CheckReport, AdapterError> {
     let case = Case { adapter, base, options };
     let refusal = case.refusal(server).or_else(|| case.refusal_over_misfits(server));
     let of = |module: Module, lora: Option<&Lora>| {
         let misfit = lora.and_then(|lora| case.misfit(server, module, lora));
+        let misfit = misfit.or_else(|| case.whole_misfit(module));
         let answer = misfit.or_else(|| refusal.clone()).unwrap_or_else(|| case.answer(server, module, lora));
         let Answer { verdict, reason, source } = answer;
         ModuleVerdict { module, path: adapter.path(module), area: Area::of(module), verdict, reason, source }
     };
-    let modules: BTreeSet<Module> =
-        adapter.lora.keys().copied().chain(adapter.whole.keys().map(|name| name.module)).collect();
+    let whole = adapter.whole.keys().map(|name| name.module).chain(adapter.token_rows.keys().copied());
+    let modules: BTreeSet<Module> = adapter.lora.keys().copied().chain(whole).collect();
     let modules = modules.into_iter().map(|module| of(module, adapter.lora.get(&module))).collect();
-    CheckReport { server, modules, warnings: case.warnings(server) }
+    let untrained = adapter.untrained()?;
+    let mut warnings = case.warnings(server);
+    warnings.extend(untrained.iter().filter(|untrained| !untrained.is_whole()).map(ToString::to_string));
+    let mut problems = case.problems();
+    problems.extend(untrained.iter().filter(|untrained| untrained.is_whole()).map(ToString::to_string));
+    Ok(CheckReport { server, modules, problems, warnings })
 }
 
 impl Case<'_> {
@@ -144,8 +165,11 @@ impl Case<'_> {
 
     /// A module that fits nothing makes every server refuse the others too.
     fn refusal_over_misfits(&self, server: Server) -> Option<Answer> {
+        let whole = self.adapter.whole.keys().map(|name| name.module);
+        let whole: BTreeSet<Module> = whole.chain(self.adapter.token_rows.keys().copied()).collect();
         let misfits =
             self.adapter.lora.iter().filter_map(|(module, lora)| self.misfit(server, *module, lora));
+        let misfits = misfits.chain(whole.into_iter().filter_map(|module| self.whole_misfit(module)));
         let rejected: Vec<Answer> = misfits.filter(|answer| answer.verdict == Verdict::Rejected).collect();
         let first = rejected.first()?;
         let reason = match rejected.len() {
@@ -173,8 +197,44 @@ impl Case<'_> {
         })
     }
 
+    /// Whole tensors and rows of tokens that are not the base's in shape.
+    fn whole_misfit(&self, module: Module) -> Option<Answer> {
+        let whole = self.adapter.whole.iter().filter(|(name, _)| name.module == module);
+        let reason = whole
+            .filter_map(|(name, tensor)| fit::whole_mismatch(self.adapter, self.base, *name, tensor))
+            .next()
+            .or_else(|| {
+                fit::rows_mismatch(self.adapter, self.base, module, self.adapter.token_rows.get(&module)?)
+            })
+            .or_else(|| self.grown(module))?;
+        Some(Answer::new(Verdict::Rejected, reason, "the shapes of the base's weights"))
+    }
+
+    /// Embedding and head of a larger vocabulary: a program that loads the adapter has to resize the base first.
+    fn grown(&self, module: Module) -> Option<String> {
+        let tokens = fit::growth(self.adapter, self.base)?;
+        matches!(module, Module::Embedding | Module::Head).then(|| {
+            format!(
+                "it has rows for {tokens} tokens, the base for {}: no server resizes the base; `pixtune adapter merge` does",
+                self.base.config().text.vocab_size
+            )
+        })
+    }
+
+    /// What keeps the adapter from being the trained model, whatever a server does.
+    fn problems(&self) -> Vec<String> {
+        let other = self.adapter.other_weights.iter().map(|name| {
+            format!("`{name}` lies beside the adapter: no server applies the weights in it, which were trained with the adapter")
+        });
+        let unknown = self.adapter.config.iter().flat_map(|config| &config.unknown);
+        let unknown = unknown
+            .map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value: its effect is not known"));
+        other.chain(unknown).collect()
+    }
+
     fn warnings(&self, server: Server) -> Vec<String> {
         let mut warnings = self.adapter.warnings.clone();
+        warnings.extend(base_name::warning(self.adapter, self.base));
         let both = Checkpoint::formats(self.base.directory()).is_ok_and(|formats| formats.len() > 1);
         if both && matches!(server, Server::VllmHf | Server::VllmMistral) {
             warnings.push(
@@ -195,16 +255,13 @@ impl Case<'_> {
         if server == Server::MistralInference {
             warnings.push(server::MASK.to_owned());
         }
-        if let Some(config) = &self.adapter.config {
-            let unknown =
-                config.unknown.iter().map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value"));
-            warnings.extend(unknown);
-            if config.initialization_changes_base() {
-                warnings.push(format!(
-                    "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
-                    config.initialization
-                ));
-            }
+        if let Some(config) =
+            self.adapter.config.as_ref().filter(|config| config.initialization_changes_base())
+        {
+            warnings.push(format!(
+                "`init_lora_weights` is `{}`: peft changes the base's weights as it loads this adapter",
+                config.initialization
+            ));
         }
         warnings
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::dialect::{Area, Dialect};
 use super::super::fit;
 use super::super::open::{Lora, MISTRAL_SCALING};
+use super::options::{VllmVersion, vllm_rank_advice};
 use super::{Answer, Case, Verdict};
 use crate::weights::{Dtype, Format, Module, Spelling};
 
@@ -49,15 +50,16 @@ impl Server {
     }
 
     /// What it is, with the versions its rules hold for.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Server::VllmHf => "vLLM 0.33.0 with the Hugging Face format",
-            Server::VllmMistral => "vLLM 0.33.0 with the Mistral format",
+    pub fn describe(self, vllm: VllmVersion) -> String {
+        let own = match self {
+            Server::VllmHf => return format!("vLLM {} with the Hugging Face format", vllm.as_str()),
+            Server::VllmMistral => return format!("vLLM {} with the Mistral format", vllm.as_str()),
             Server::MistralInference => "mistral-inference 1.6.0",
             Server::Transformers => "transformers 5.23.0 with peft 0.21.2",
             Server::Transformers457 => "transformers 4.57.1 with peft 0.17.1",
             Server::TransformersLegacy => "transformers 4.48.3 with peft 0.14.0",
-        }
+        };
+        own.to_owned()
     }
 
     /// The format of checkpoints it reads.
@@ -76,22 +78,6 @@ impl Server {
     }
 }
 
-/// How the server is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerOptions {
-    /// vLLM's `--enable-tower-connector-lora`.
-    pub tower_connector: bool,
-    /// vLLM's `--max-lora-rank`.
-    pub max_rank: usize,
-}
-
-impl Default for ServerOptions {
-    /// vLLM 0.33.0 `config/lora.py`.
-    fn default() -> ServerOptions {
-        ServerOptions { tower_connector: false, max_rank: 16 }
-    }
-}
-
 pub(super) const VLLM_CONFIG: &str = "vLLM 0.33.0 lora/peft_helper.py";
 const VLLM_LOAD: &str = "vLLM 0.33.0 lora/lora_model.py from_local_checkpoint";
 const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
@@ -101,6 +87,7 @@ const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
 const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
 const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
 const PEFT_TARGETS: &str = "peft 0.21.2 tuners/tuners_utils.py check_target_module_exists";
+const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
 const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
 const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
 const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";
@@ -128,6 +115,15 @@ impl Case<'_> {
         if config.bias != "none" {
             refused.push("trained biases".to_owned());
         }
+        if let Some(name) = &self.adapter.deviations.adapter_name {
+            return rejected(
+                format!(
+                    "its tensor names contain the adapter's name (`lora_A.{name}.weight`), which vLLM does not support: \
+                     `pixtune adapter convert` writes them without it"
+                ),
+                VLLM_LOAD,
+            );
+        }
         let known = ["lora_bias", "alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora"];
         refused.extend(config.unsupported.iter().filter(|key| known.contains(&key.as_str())).cloned());
         if config.initialization_changes_base()
@@ -142,13 +138,15 @@ impl Case<'_> {
         let rank = said.max().map_or(0, |rank| rank as usize);
         if rank > self.options.max_rank {
             let most = self.options.max_rank;
-            return rejected(format!("rank {rank} is above --max-lora-rank {most}"), VLLM_CONFIG);
+            let advice = vllm_rank_advice(rank);
+            return rejected(format!("rank {rank} is above --max-lora-rank {most}: {advice}"), VLLM_CONFIG);
         }
         let unexpected = self.adapter.lora.iter().filter(|(module, lora)| {
             let has_layer = !matches!(module, Module::Head | Module::Embedding | Module::PatchConv);
             !has_layer || lora.magnitude.is_some() || lora.bias.is_some()
         });
         let whole = self.adapter.whole.keys().map(|name| name.module);
+        let whole = whole.chain(self.adapter.token_rows.keys().copied());
         let unexpected: BTreeSet<String> = unexpected
             .map(|(module, _)| *module)
             .chain(whole)
@@ -162,10 +160,11 @@ impl Case<'_> {
     }
 
     pub(super) fn vllm_hf(&self, module: Module) -> Answer {
-        if self.dialect() == Dialect::TextOnly {
-            return Answer::new(Verdict::Ignored, TEXT_ONLY, VLLM_HF_NAMES);
+        if let Some(answer) = self.wrapped(VLLM_HF_NAMES) {
+            return answer;
         }
         match Area::of(module) {
+            _ if self.dialect() == Dialect::TextOnly => self.vllm_text_only(VLLM_HF_NAMES),
             Area::Text => Answer::applied(VLLM_HF_NAMES),
             _ if !self.options.tower_connector => Answer::new(Verdict::Ignored, NO_TOWER, VLLM_WRAP),
             _ if self.dialect() == Dialect::VllmConsolidated && Self::is_rotary_vision(module) => {
@@ -181,8 +180,11 @@ impl Case<'_> {
 
     pub(super) fn vllm_mistral(&self, module: Module) -> Answer {
         let is_vision = Area::of(module) == Area::Vision;
+        if let Some(answer) = self.wrapped(VLLM_MISTRAL_NAMES) {
+            return answer;
+        }
         match (Area::of(module), self.dialect()) {
-            (_, Dialect::TextOnly) => Answer::new(Verdict::Ignored, TEXT_ONLY, VLLM_MISTRAL_NAMES),
+            (_, Dialect::TextOnly) => self.vllm_text_only(VLLM_MISTRAL_NAMES),
             (Area::Text, _) => Answer::applied(VLLM_MISTRAL_NAMES),
             (_, Dialect::PeftLegacy) => Answer::new(
                 Verdict::Ignored,
@@ -198,6 +200,26 @@ impl Case<'_> {
             ),
             _ => Answer::applied(VLLM_MISTRAL_NAMES),
         }
+    }
+
+    /// An adapter of the text decoder alone: 0.32 finds no module of its names, 0.33 does.
+    fn vllm_text_only(&self, names: &'static str) -> Answer {
+        match self.options.vllm {
+            VllmVersion::V032 => Answer::new(Verdict::Ignored, TEXT_ONLY, MEASURED_VLLM_032),
+            VllmVersion::V033 => Answer::applied(names),
+        }
+    }
+
+    /// Names that wrappers of the model changed match no module, on any server.
+    fn wrapped(&self, source: &'static str) -> Option<Answer> {
+        let step = self.adapter.deviations.wrappers.first()?;
+        Some(Answer::new(
+            Verdict::Ignored,
+            format!(
+                "its names contain `{step}.`, and match no module: `pixtune adapter convert` writes them without it"
+            ),
+            source,
+        ))
     }
 
     pub(super) fn mistral_inference_refusal(&self) -> Option<Answer> {
@@ -216,7 +238,8 @@ impl Case<'_> {
                 "its tensors are {dtype}, and the base's are {base}: they have to be the same"
             ));
         }
-        let stranger = self.adapter.whole.values().next()?;
+        let rows = self.adapter.token_rows.values().map(|rows| &rows.tensor);
+        let stranger = self.adapter.whole.values().chain(rows).next()?;
         rejected(format!("`{}` has no `lora` in its name", stranger.name))
     }
 
@@ -227,6 +250,9 @@ impl Case<'_> {
                 "it reads names such as layers.0.attention.wq and skips peft's without a warning",
                 MI_LOAD,
             );
+        }
+        if let Some(answer) = self.wrapped(MI_LOAD) {
+            return answer;
         }
         match Area::of(module) {
             Area::Text => match Self::other_scaling(lora) {
@@ -270,6 +296,29 @@ impl Case<'_> {
         let targeted =
             self.adapter.config.as_ref().is_some_and(|config| config.targets(&module.path(live(server))));
         let is_lora = self.adapter.lora.contains_key(&module);
+        if let Some(answer) = self.wrapped(measured) {
+            return answer;
+        }
+        let deviations = &self.adapter.deviations;
+        let is_named = deviations
+            .adapter_name
+            .as_deref()
+            .is_some_and(|name| server != Server::Transformers || name != "default");
+        if is_named || deviations.without_prefix && server != Server::Transformers {
+            let verdict = match (server, deviations.without_prefix) {
+                (Server::Transformers457, true) => Verdict::Rejected,
+                _ => Verdict::Ignored,
+            };
+            let reason =
+                "its tensor names are not those that peft reads: `pixtune adapter convert` writes them";
+            return Answer::new(verdict, reason, measured);
+        }
+        if server == Server::TransformersLegacy && self.adapter.token_rows.contains_key(&module) {
+            return ignored(
+                "peft 0.14.0 does not support `trainable_token_indices`",
+                "peft 0.14.0 tuners/lora/config.py",
+            );
+        }
         match (self.dialect(), server) {
             (Dialect::TextOnly, _) if module != Module::Head => ignored(TEXT_ONLY_PEFT, measured),
             (Dialect::Peft | Dialect::VllmConsolidated, Server::TransformersLegacy) => ignored(

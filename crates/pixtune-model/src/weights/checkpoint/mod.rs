@@ -1,5 +1,6 @@
 //! A directory with a model in it, opened and checked.
 
+mod complete;
 mod expected;
 mod shards;
 
@@ -14,6 +15,7 @@ use super::names::{Module, Part, Spelling, TensorName};
 use super::rows::RowOrder;
 use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
+use complete::is_quantized;
 pub use shards::parse_index;
 
 /// One of the two formats Pixtral exists in.
@@ -107,7 +109,11 @@ impl Checkpoint {
         let mut checkpoint =
             Checkpoint { directory: directory.to_owned(), format, config, files, tensors: BTreeMap::new() };
         let mut problems = Problems::default();
+        checkpoint.config.notes.extend(shards::notes(directory, format, checkpoint.files.len()));
+        checkpoint.check_full_state()?;
         checkpoint.collect(&mut problems);
+        checkpoint.check_quantization()?;
+        checkpoint.check_complete()?;
         checkpoint.settle(&mut problems);
         checkpoint.compare(&mut problems);
         match problems.0.is_empty() {
@@ -291,11 +297,7 @@ impl Checkpoint {
 }
 
 fn unknown(name: &str) -> String {
-    let quantized =
-        [".absmax", ".quant_state", ".quant_map", ".nested_absmax", ".weight_scale_inv", ".qscale_weight"]
-            .iter()
-            .any(|mark| name.contains(mark));
-    let why = if quantized { ": these weights are quantized; use the original ones" } else { "" };
+    let why = if is_quantized(name) { ": these weights are quantized; use the original ones" } else { "" };
     format!("`{name}` is not part of the model{why}")
 }
 

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pixtune_core::json::Value;
 
 use super::Format;
-use crate::weights::config::read_json;
+use crate::weights::config::{Note, read_json};
 use crate::weights::error::{Problems, WeightsError};
+use crate::weights::found::{Found, Wanted};
 use crate::weights::safetensors::SafetensorsFile;
 
 /// The format of a directory.
 pub fn detect(directory: &Path) -> Result<Format, WeightsError> {
     match formats(directory)?.as_slice() {
         [format] => Ok(*format),
-        [] => Err(no_checkpoint(directory)?),
+        [] => Err(no_checkpoint(directory)),
         _ => Err(WeightsError::BothFormats { path: directory.to_owned() }),
     }
 }
@@ -49,7 +50,7 @@ pub fn open(directory: &Path, format: Format) -> Result<Vec<SafetensorsFile>, We
         (false, _) if names.contains(&index) => open_indexed(directory, &directory.join(index)),
         // Without an index Hugging Face's loaders find nothing; vLLM takes Mistral's shards by their names.
         (false, Some(_)) => open_numbered(directory, numbered),
-        (false, None) => Err(no_checkpoint(directory)?),
+        (false, None) => Err(no_checkpoint(directory)),
     }
 }
 
@@ -157,7 +158,8 @@ fn index_name(format: Format) -> String {
 fn file_names(directory: &Path) -> Result<BTreeSet<String>, WeightsError> {
     let io = |source| WeightsError::Io { path: directory.to_owned(), source };
     if !directory.metadata().map_err(io)?.is_dir() {
-        return Err(WeightsError::NotADirectory { path: directory.to_owned() });
+        let found = Found::at_file(directory, Wanted::Model);
+        return Err(WeightsError::NotADirectory { path: directory.to_owned(), found });
     }
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(directory).map_err(io)? {
@@ -166,18 +168,29 @@ fn file_names(directory: &Path) -> Result<BTreeSet<String>, WeightsError> {
     Ok(names)
 }
 
-/// What to say about a directory without weights.
-fn no_checkpoint(directory: &Path) -> Result<WeightsError, WeightsError> {
-    let names = file_names(directory)?;
-    let any = |test: fn(&str) -> bool| names.iter().any(|name| test(name));
-    let why = if any(|name| name.ends_with(".pth") || name.ends_with(".bin") || name.ends_with(".pt")) {
-        "its weights are pickled (.pth, .bin), which can run code when read; pixtune reads safetensors"
-    } else if any(|name| name.starts_with("adapter_model") || name == "lora.safetensors") {
-        "it is an adapter; `pixtune adapter` handles those"
-    } else if any(|name| name.ends_with(".safetensors")) {
-        "its .safetensors files are named neither model* nor consolidated*"
-    } else {
-        "no model*.safetensors and no consolidated*.safetensors"
-    };
-    Ok(WeightsError::NoCheckpoint { path: PathBuf::from(directory), why })
+fn no_checkpoint(directory: &Path) -> WeightsError {
+    let found = Found::at_directory(directory, Wanted::Model);
+    WeightsError::NoCheckpoint { path: directory.to_owned(), found }
+}
+
+/// What to know about the files beside the weights of a directory, or that are missing there.
+pub fn notes(directory: &Path, format: Format, files: usize) -> Vec<Note> {
+    let note = |text: String| Note { damage: false, text };
+    let index = index_name(format);
+    let no_index = format == Format::Hf && files > 1 && !directory.join(&index).exists();
+    let beside = directory.join("adapter_config.json").exists();
+    let no_index = no_index.then(|| {
+        note(format!(
+            "`{index}` is missing: transformers finds no weights without it, and vLLM loads the shards by their names; \
+             `pixtune convert` writes it"
+        ))
+    });
+    let beside = beside.then(|| {
+        note(
+            "an adapter lies beside the weights: transformers loads the base that adapter_config.json names, with the adapter, \
+             and vLLM the weights here; move the adapter to a directory of its own"
+                .to_owned(),
+        )
+    });
+    no_index.into_iter().chain(beside).collect()
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use pixtune_core::json::Value;
 
 use super::keys::Keys;
-use super::{ConfigError, Family, ModelConfig, Note, ProjectorConfig, Said, TextConfig, VisionConfig, check};
+use super::{
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
+    check,
+};
 
 /// Defaults of `MistralConfig`, transformers 4.57.1 and 5.23.0.
 const TEXT: TextConfig = TextConfig {
@@ -38,9 +41,6 @@ const VISION: VisionConfig = VisionConfig {
 pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigError> {
     let top = Keys::new(path, "", &source);
     let family = family(&top)?;
-    if top.has("quantization_config") {
-        return Err(top.unsupported("it is quantized (`quantization_config`); convert the original weights"));
-    }
     let mut notes = Vec::new();
     let text_keys = top.object("text_config", "text_config.")?.ok_or_else(|| top.missing("text_config"))?;
     let vision_keys =
@@ -70,8 +70,19 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         vision_head_dim: vision_keys.size("head_dim")?,
     };
     let tied = said.tied.unwrap_or(false);
-    let config =
-        ModelConfig { family, text, vision, projector, tied, image_token, notes, said, source: Value::Null };
+    let quantization = Quantization::find(&source);
+    let config = ModelConfig {
+        family,
+        text,
+        vision,
+        projector,
+        tied,
+        image_token,
+        notes,
+        quantization,
+        said,
+        source: Value::Null,
+    };
     check(&config, &top)?;
     Ok(ModelConfig { source, ..config })
 }

@@ -3,6 +3,7 @@
 mod hf;
 mod keys;
 mod native;
+mod quantization;
 mod spec;
 mod write;
 
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
-use super::Format;
+use super::{Format, Substitute};
+pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
 
 /// What the two configuration files agree to say about a model.
@@ -32,10 +34,12 @@ pub struct ModelConfig {
     pub image_token: u32,
     /// What the file says wrong or leaves to guess, for people.
     pub notes: Vec<Note>,
+    /// Keys that declare the weights quantized, with the method they name; the tensors show whether they are.
+    pub(crate) quantization: Vec<Quantization>,
     /// What the file says about things that tensors decide when they are there.
     pub(super) said: Said,
     /// The file as it was, for keys that are passed through.
-    pub(super) source: Value<'static>,
+    pub(crate) source: Value<'static>,
 }
 
 impl ModelConfig {
@@ -156,6 +160,14 @@ pub enum ConfigError {
         /// What is wrong.
         source: json::SyntaxError,
     },
+    /// It is another kind of file.
+    #[error("`{}` is {found}, not JSON", path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        found: Substitute,
+    },
     /// A key that has no default is not there.
     #[error("`{}` has no `{key}`", path.display())]
     Missing {
@@ -203,15 +215,28 @@ impl ModelConfig {
 
 /// A small JSON file that holds an object.
 pub(crate) fn read_json(path: &Path) -> Result<Value<'static>, ConfigError> {
+    read_json_within(path, MAX_FILE)
+}
+
+/// A JSON file of at most `limit` bytes that holds an object.
+pub(crate) fn read_json_within(path: &Path, limit: u64) -> Result<Value<'static>, ConfigError> {
     let io = |source| ConfigError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidData, "it has more than 16 MB")));
+    file.take(limit + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > limit {
+        let reason = format!("it has more than {} MB", limit >> 20);
+        return Err(io(io::Error::new(io::ErrorKind::InvalidData, reason)));
     }
-    let parsed =
-        json::parse(&text).map_err(|source| ConfigError::Json { path: path.to_owned(), source })?.value;
+    let parsed = json::parse(&text).map_err(|source| {
+        match Substitute::of_bytes(text.as_bytes(), text.len() as u64) {
+            Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) => {
+                ConfigError::Other { path: path.to_owned(), found }
+            }
+            _ => ConfigError::Json { path: path.to_owned(), source },
+        }
+    })?;
+    let parsed = parsed.value;
     if parsed.as_object().is_none() {
         return Err(ConfigError::Value {
             path: path.to_owned(),

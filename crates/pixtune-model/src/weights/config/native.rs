@@ -5,12 +5,14 @@ use std::path::Path;
 use pixtune_core::json::Value;
 
 use super::keys::Keys;
-use super::{ConfigError, Family, ModelConfig, Note, ProjectorConfig, Said, TextConfig, VisionConfig, check};
+use super::{
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
+    check,
+};
 
 /// Keys of models that compute something else.
-const OTHER_MODELS: [(&str, &str); 6] = [
+const OTHER_MODELS: [(&str, &str); 5] = [
     ("moe", "a mixture of experts"),
-    ("quantization", "quantized weights; convert the original ones"),
     ("yarn", "yarn positions (Ministral 3), which are not converted yet"),
     ("llama_4_scaling", "scaled queries (Ministral 3), which are not converted yet"),
     ("q_lora_rank", "latent attention"),
@@ -54,6 +56,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         tied: said.tied.unwrap_or(false),
         image_token: u32::try_from(image_token).unwrap_or(u32::MAX),
         notes,
+        quantization: Quantization::find(&source),
         said,
         source: Value::Null,
     };

@@ -9,6 +9,7 @@ use pixtune_files::LockError;
 use crate::weights::config::ConfigError;
 use crate::weights::error::{Problems, WeightsError};
 use crate::weights::safetensors::SafetensorsError;
+use crate::weights::substitute::Substitute;
 
 /// Why a checkpoint could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,13 @@ pub enum ConvertError {
         path.display(), counted(*tokens as u64, "token")
     )]
     Vocabulary { path: PathBuf, tokens: usize, rows: usize },
+    #[error(
+        "the merged model has {rows} tokens, {} more than the base: Mistral's format has its vocabulary in tekken.json, \
+         which cannot hold added tokens", rows.saturating_sub(*before)
+    )]
+    GrownVocabulary { rows: usize, before: usize },
+    #[error("`{}` is {found}, and is not copied", path.display())]
+    Other { path: PathBuf, found: Substitute },
     #[error("the tokenizer `{}` cannot be used: {why}", path.display())]
     Tokenizer { path: PathBuf, why: String },
     #[error(

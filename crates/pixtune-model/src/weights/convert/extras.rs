@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{document, list, members, object};
+use pixtune_core::json::{Value, document, list, members, object};
 use pixtune_core::text::counted;
 use pixtune_core::tokens::tekken::Tekken;
 
 use super::output::OutputDirectory;
 use super::{ConvertError, Options, tokenizer};
-use crate::weights::config::{Family, ModelConfig};
-use crate::weights::{Checkpoint, Format};
+use crate::weights::config::{Family, ModelConfig, read_json_within};
+use crate::weights::{Checkpoint, Format, Substitute};
 
 /// A small file of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Origin {
     Source,
     /// It is a copy of the base's.
     Base,
+    /// It is a copy of the adapter's.
+    Adapter,
     /// It was written.
     Written,
 }
@@ -45,6 +47,7 @@ impl Origin {
         match self {
             Origin::Source => "source",
             Origin::Base => "base",
+            Origin::Adapter => "adapter",
             Origin::Written => "written",
         }
     }
@@ -76,6 +79,16 @@ const HF_FILES: [&str; 10] = [
     "vocab.json",
 ];
 
+/// Files that describe the tokens of a vocabulary.
+const GROWN_FILES: [&str; 6] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
 /// A larger tokenizer is none: Tekken's has 19 MB.
 const MAX_TOKENIZER: u64 = 256 << 20;
 
@@ -85,7 +98,10 @@ pub(super) fn plan(
     source: &Checkpoint,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Extra>, ConvertError> {
-    let mut extras = Extras { all: Vec::new(), source: &options.source, base: options.base.as_deref() };
+    let grown = options.growth.as_ref().map(|growth| growth.tokenizer.as_path());
+    let grown = grown.filter(|directory| directory.join("tokenizer.json").is_file());
+    let mut extras =
+        Extras { all: Vec::new(), source: &options.source, base: options.base.as_deref(), grown };
     for name in MISTRAL_FILES {
         extras.copy(name);
     }
@@ -95,6 +111,14 @@ pub(super) fn plan(
         let rows = source.config().text.vocab_size;
         if tekken.len() != rows {
             return Err(ConvertError::Vocabulary { path, tokens: tekken.len(), rows });
+        }
+        if let Some(growth) = &options.growth {
+            extras.all.retain(|extra| extra.name != "tekken.json");
+            warnings.push(format!(
+                "tekken.json has {}, and the merged model has {}: it is not copied, and mistral-common cannot be used",
+                counted(tekken.len() as u64, "token"),
+                growth.rows
+            ));
         }
     }
     match options.to {
@@ -110,11 +134,16 @@ pub(super) fn plan(
             for name in HF_FILES {
                 extras.copy(name);
             }
+            if let Some(growth) = &options.growth {
+                check_grown_tokenizer(&extras, growth.rows, warnings)?;
+            }
             if source.format() != Format::Hf {
                 write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
             }
+            warn_of_missing(&extras, warnings);
         }
     }
+    extras.refuse_substitutes()?;
     Ok(extras.all)
 }
 
@@ -122,12 +151,16 @@ struct Extras<'o> {
     all: Vec<Extra>,
     source: &'o Path,
     base: Option<&'o Path>,
+    /// Where the tokenizer of a larger vocabulary is.
+    grown: Option<&'o Path>,
 }
 
 impl Extras<'_> {
-    /// Takes a file from the source, or else from the base.
+    /// Takes a file from the source, or else from the base; those of a tokenizer with added tokens from its directory.
     fn copy(&mut self, name: &str) {
-        let places = [(Some(self.source), Origin::Source), (self.base, Origin::Base)];
+        let grown = self.grown.filter(|_| GROWN_FILES.contains(&name));
+        let places =
+            [(grown, Origin::Adapter), (Some(self.source), Origin::Source), (self.base, Origin::Base)];
         let found = places
             .into_iter()
             .filter_map(|(directory, origin)| Some((directory?.join(name), origin)))
@@ -152,6 +185,18 @@ impl Extras<'_> {
         Ok(())
     }
 
+    /// Refuses to copy what a download left in place of a file.
+    fn refuse_substitutes(&self) -> Result<(), ConvertError> {
+        for extra in &self.all {
+            let Content::Copy(path) = &extra.content else { continue };
+            let found = Substitute::of_file(path);
+            if let Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) = found {
+                return Err(ConvertError::Other { path: path.clone(), found });
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, name: &str, text: String) {
         self.all.push(Extra { name: name.to_owned(), origin: Origin::Written, content: Content::Text(text) });
     }
@@ -169,6 +214,46 @@ impl Extras<'_> {
     }
 }
 
+/// Refuses a tokenizer with tokens that the larger vocabulary has no rows for, and reports added rows without tokens.
+fn check_grown_tokenizer(
+    extras: &Extras<'_>,
+    rows: usize,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConvertError> {
+    let Some(path) = extras.path("tokenizer.json") else {
+        warnings.push(format!(
+            "the vocabulary has {rows} tokens, and no tokenizer.json names the added ones: save the tokenizer beside the \
+             adapter and merge again"
+        ));
+        return Ok(());
+    };
+    let tokens = count_tokens(&read_json_within(&path, MAX_TOKENIZER)?);
+    if tokens > rows {
+        return Err(ConvertError::Vocabulary { path, tokens, rows });
+    }
+    if tokens < rows {
+        warnings.push(format!(
+            "`{}` has {}, and the vocabulary {rows}: the last rows have no token",
+            path.display(),
+            counted(tokens as u64, "token")
+        ));
+    }
+    Ok(())
+}
+
+/// One more than the largest id in the vocabulary and the added tokens of a tokenizer.json.
+fn count_tokens(tokenizer: &Value<'_>) -> usize {
+    let id = |value: &Value<'_>| match value {
+        Value::Number(text) => text.parse::<usize>().ok(),
+        _ => None,
+    };
+    let vocabulary = tokenizer.get("model").and_then(|model| model.get("vocab")).and_then(Value::as_object);
+    let named = vocabulary.into_iter().flatten().filter_map(|(_, value)| id(value));
+    let added = tokenizer.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
+    let added = added.filter_map(|token| id(token.get("id")?));
+    named.chain(added).max().map_or(0, |last| last.saturating_add(1))
+}
+
 fn is_tokenizer(name: &str) -> bool {
     name == "tekken.json" || name.starts_with("tokenizer.model")
 }
@@ -181,6 +266,17 @@ fn read_tekken(path: &Path) -> Result<Tekken, ConvertError> {
         return Err(wrong(format!("it has {}, more than any tokenizer", counted(length, "byte"))));
     }
     Tekken::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
+}
+
+/// Reports files without which servers cannot use a directory.
+fn warn_of_missing(extras: &Extras<'_>, warnings: &mut Vec<String>) {
+    if !extras.has("preprocessor_config.json") && !extras.has("processor_config.json") {
+        warnings.push(
+            "there is no preprocessor_config.json or processor_config.json: vLLM and transformers cannot read images with this \
+             directory; copy them from the original model"
+                .to_owned(),
+        );
+    }
 }
 
 /// Writes what transformers needs and nobody brought.

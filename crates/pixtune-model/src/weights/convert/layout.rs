@@ -41,6 +41,8 @@ pub struct Shape {
     pub shard_bytes: Option<u64>,
     /// Whether a tied head gets a tensor of its own.
     pub untie: bool,
+    /// Rows of embedding and head, if they are more than in the source.
+    pub vocabulary: Option<usize>,
 }
 
 /// Distributes the tensors of a checkpoint over files, in the order in which they lie in the source.
@@ -72,10 +74,14 @@ pub fn plan(source: &Checkpoint, shape: Shape) -> Result<Vec<PlannedFile>, Conve
 
 fn spec(source: &Checkpoint, piece: Piece, shape: Shape) -> TensorSpec {
     let tensor = source.tensor(piece.from).expect("pieces are made of tensors of the source");
+    let mut sides = tensor.shape().to_vec();
+    if let (Some(rows), Module::Embedding | Module::Head) = (shape.vocabulary, piece.to.module) {
+        sides[0] = rows;
+    }
     TensorSpec {
         name: piece.to.path(shape.format.spelling()),
         dtype: shape.dtype.unwrap_or(tensor.dtype()),
-        shape: tensor.shape().to_vec(),
+        shape: sides,
     }
 }
 

@@ -27,6 +27,7 @@ use super::{Checkpoint, Format};
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
 pub use layout::PlannedFile;
+
 pub use output::{OutputDirectory, REPORT, check_target};
 pub use report::{Merged, Report};
 pub use transfer::NotFinite;
@@ -48,10 +49,21 @@ pub struct Options {
     pub shard_bytes: Option<u64>,
     /// Whether a head that is tied to the embedding gets a tensor of its own.
     pub untie: bool,
+    /// The larger vocabulary of the output, if a [`Change`] adds tokens.
+    pub growth: Option<Growth>,
     /// Whether to read everything back and compare it with the source.
     pub verify: bool,
     /// What may happen to a target that exists.
     pub existing: Existing,
+}
+
+/// A vocabulary with more tokens than the source's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    /// Rows of embedding and head.
+    pub rows: usize,
+    /// A directory that may hold the tokenizer with the added tokens.
+    pub tokenizer: PathBuf,
 }
 
 /// Why a change could not be made.
@@ -59,7 +71,7 @@ pub type ChangeError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something that is done to weights on their way.
 pub trait Change: Sync {
-    /// Whether it changes this tensor.
+    /// Whether it changes this tensor of the output.
     fn concerns(&self, tensor: TensorName) -> bool;
 
     /// Changes some rows of a tensor. `rows` are whole rows from `first_row` on, in the order of the source's format
@@ -118,11 +130,18 @@ impl Plan {
         let mut warnings = Vec::new();
         let source = open_source(&options, &mut warnings)?;
         check_tied_head(&source)?;
+        if let (Some(Growth { rows, .. }), Format::Mistral) = (&options.growth, options.to) {
+            return Err(ConvertError::GrownVocabulary {
+                rows: *rows,
+                before: source.config().text.vocab_size,
+            });
+        }
         let shape = layout::Shape {
             format: options.to,
             dtype: options.dtype,
             shard_bytes: options.shard_bytes,
             untie: options.untie,
+            vocabulary: options.growth.as_ref().map(|growth| growth.rows),
         };
         let files = layout::plan(&source, shape)?;
         for (piece, place) in
@@ -136,6 +155,9 @@ impl Plan {
         }
         let dtype = prevailing_dtype(&files, &mut warnings);
         let base = base_config(&options, &config)?;
+        if let Some(growth) = &options.growth {
+            config.text.vocab_size = growth.rows;
+        }
         let config = config::write(&config, source.format(), options.to, dtype, base.as_ref());
         let extras = extras::plan(&options, &source, &mut warnings)?;
         warn(&options, &source, &files, &mut warnings);
@@ -185,7 +207,7 @@ impl Plan {
 }
 
 /// Opens the source; where a directory holds both formats, the one that is not the target's.
-fn open_source(options: &Options, warnings: &mut Vec<String>) -> Result<Checkpoint, ConvertError> {
+pub(crate) fn open_source(options: &Options, warnings: &mut Vec<String>) -> Result<Checkpoint, ConvertError> {
     let formats = Checkpoint::formats(&options.source)?;
     if formats.len() < 2 {
         return Ok(Checkpoint::open(&options.source)?);

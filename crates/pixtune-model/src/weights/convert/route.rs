@@ -6,7 +6,7 @@ use super::layout::Piece;
 use super::{Change, ConvertError};
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
-use crate::weights::{Checkpoint, RowOrder, Tensor};
+use crate::weights::{Checkpoint, RowOrder, Tensor, TensorName};
 
 /// Bytes of a chunk that is worked on: what is made of it stays in the second cache.
 const CHUNK: usize = 512 << 10;
@@ -18,6 +18,10 @@ const MAX_HEAD: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Route<'c> {
     tensor: Tensor<'c>,
+    /// Which tensor it becomes.
+    to: TensorName,
+    /// Bytes of the output's rows in the type of the source: more than the source has if the vocabulary grows.
+    bytes: u64,
     target: Dtype,
     row_bytes: usize,
     /// Rows of a chunk; whole heads where rows move.
@@ -56,8 +60,9 @@ impl<'c> Route<'c> {
         let tensor = source.tensor(piece.from).expect("pieces are made of tensors of the source");
         let orders = (source.row_order(), to);
         let head_dim = source.rotary_head_dim(piece.from.module).filter(|_| orders.0 != orders.1);
-        let all_rows = tensor.shape().first().copied().unwrap_or(1).max(1);
-        let row_bytes = usize::try_from(tensor.info.bytes()).map_err(|_| ConvertError::TooLarge)? / all_rows;
+        let source_rows = tensor.shape().first().copied().unwrap_or(1).max(1);
+        let row_bytes =
+            usize::try_from(tensor.info.bytes()).map_err(|_| ConvertError::TooLarge)? / source_rows;
         let rows = match head_dim {
             Some(head_dim) => {
                 let head = head_dim as u64 * row_bytes as u64;
@@ -68,7 +73,10 @@ impl<'c> Route<'c> {
             }
             None => (CHUNK / row_bytes.max(1)).max(1),
         };
-        Ok(Route { tensor, target: place.dtype, row_bytes, rows, head_dim, orders })
+        let all_rows = place.shape.first().copied().unwrap_or(1).max(1) as u64;
+        let bytes = (row_bytes as u64).checked_mul(all_rows).ok_or(ConvertError::TooLarge)?;
+        let bytes = if all_rows as usize > source_rows { bytes } else { tensor.info.bytes() };
+        Ok(Route { tensor, to: piece.to, bytes, target: place.dtype, row_bytes, rows, head_dim, orders })
     }
 
     /// The tensor's name in the source.
@@ -96,7 +104,7 @@ impl<'c> Route<'c> {
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
         let range = self.tensor.info.range.clone();
         let step = (self.rows * self.row_bytes).max(1);
-        let (rows, total) = (self.rows, range.end - range.start);
+        let (rows, total) = (self.rows, self.bytes);
         (0..total.div_ceil(step as u64)).map(move |index| {
             let start = index * step as u64;
             let bytes = (total - start).min(step as u64) as usize;
@@ -108,7 +116,15 @@ impl<'c> Route<'c> {
     pub fn read(&self, chunk: Chunk, scratch: &mut Scratch) -> Result<(), ConvertError> {
         let Scratch { bytes, window, .. } = scratch;
         bytes.resize(chunk.bytes, 0);
-        Ok(self.tensor.file.stream_at(window, bytes, chunk.offset)?)
+        // Rows that the source lacks start as zeros; a change fills them.
+        let end = self.tensor.info.range.end;
+        let present =
+            usize::try_from(end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX).min(chunk.bytes);
+        bytes[present..].fill(0);
+        match present {
+            0 => Ok(()),
+            _ => Ok(self.tensor.file.stream_at(window, &mut bytes[..present], chunk.offset)?),
+        }
     }
 
     /// Turns a chunk that was read into a chunk of the output.
@@ -125,7 +141,7 @@ impl<'c> Route<'c> {
                 .expect("a checkpoint only holds bf16, f16 and f32");
             if let Some(change) = self.change(change) {
                 change
-                    .apply(self.tensor.name, chunk.first_row, values)
+                    .apply(self.to, chunk.first_row, values)
                     .map_err(|source| ConvertError::Change { name: self.name().to_owned(), source })?;
             }
             bytes.resize(values.len() * self.target.size(), 0);
@@ -150,6 +166,6 @@ impl<'c> Route<'c> {
     }
 
     fn change<'a>(&self, change: Option<&'a dyn Change>) -> Option<&'a dyn Change> {
-        change.filter(|change| change.concerns(self.tensor.name))
+        change.filter(|change| change.concerns(self.to))
     }
 }

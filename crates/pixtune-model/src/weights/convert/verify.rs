@@ -71,6 +71,9 @@ pub fn verify(
 fn compare_configs(plan: &Plan, written: &Checkpoint, problems: &mut Problems) {
     let (mut a, b) = (plan.source.config().clone(), written.config().clone());
     a.tied &= !plan.options.untie;
+    if let Some(growth) = &plan.options.growth {
+        a.text.vocab_size = growth.rows;
+    }
     if plan.options.to == Format::Mistral || a.text.max_positions.is_none() {
         a.text.max_positions = b.text.max_positions;
     }

@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 use memmap2::Mmap;
 use pixtune_files::direct::{DirectFile, Window};
 
+use crate::weights::substitute::Substitute;
+
 pub use header::{Header, HeaderError, MAX_HEADER, TensorInfo};
 pub use write::{Layout, TensorSpec, Writer};
 
@@ -28,6 +30,14 @@ pub enum SafetensorsError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// It is another kind of file.
+    #[error("`{}` is {found}, not safetensors", path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        found: Substitute,
     },
     /// Its header is wrong.
     #[error("`{}` is damaged: {source}", path.display())]
@@ -60,7 +70,10 @@ impl SafetensorsFile {
         }
         let file = DirectFile::new(file);
         let header = Header::read(&file, about.len()).map_err(io)?;
-        let header = header.map_err(|source| SafetensorsError::Header { path: path.to_owned(), source })?;
+        let header = header.map_err(|source| match Substitute::of_file(path) {
+            Some(found) => SafetensorsError::Other { path: path.to_owned(), found },
+            None => SafetensorsError::Header { path: path.to_owned(), source },
+        })?;
         Ok(SafetensorsFile { path: path.to_owned(), file, header, map: OnceLock::new() })
     }
 

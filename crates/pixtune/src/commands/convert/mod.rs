@@ -61,6 +61,7 @@ pub(super) fn written(
         dtype: dtype_of(write.dtype),
         shard_bytes: shard_bytes(write.shard_size.as_deref(), to)?,
         untie: write.untie,
+        growth: None,
         verify: write.verify,
         existing: existing(write.force),
     })

@@ -37,6 +37,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     let options = network_options(args)?;
     let stop = stop_on_signals()?;
     let mut view = View::new(args.format, args.quiet);
+    settings.warnings().iter().for_each(|warning| view.note(&format!("warning: {warning}")));
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     let files = data_files(&args.data, args.validation.as_deref()).map_err(TrainError::from)?;
     print_warnings(&model, &files, &view)?;

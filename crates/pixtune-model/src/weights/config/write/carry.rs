@@ -5,6 +5,7 @@ use pixtune_core::json::Value;
 use super::{Out, hf, members_at, native};
 use crate::weights::Format;
 use crate::weights::config::ModelConfig;
+use crate::weights::config::quantization::KEYS;
 
 /// Takes unknown keys of the source along, to the place that corresponds to theirs. What is known but has no counterpart
 /// is listed.
@@ -27,7 +28,8 @@ pub(super) fn carry(config: &ModelConfig, from: Format, out: &mut Out) {
             if known.contains(&key.as_ref()) {
                 continue;
             }
-            let members = members_at(&mut out.root, target);
+            let is_dropped = KEYS.contains(&key.as_ref());
+            let members = members_at(&mut out.root, target).filter(|_| !is_dropped);
             match members {
                 Some(members) if members.iter().all(|(other, _)| other != key) => {
                     members.push((key.clone(), value.clone()));

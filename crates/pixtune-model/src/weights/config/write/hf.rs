@@ -6,6 +6,9 @@ use super::{ARCHITECTURE, Out, number, string, whole};
 use crate::weights::config::{Family, ModelConfig};
 use crate::weights::dtype::Dtype;
 
+/// Without a version, transformers from 4.57.3 on warns of a wrong tokenizer pattern, which these files do not have.
+const TRANSFORMERS: &str = "5.23.0";
+
 /// Sets every key that matters.
 pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
     let ModelConfig { vision, projector, family, .. } = config;
@@ -49,6 +52,7 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
         }
         Family::Mistral3 => out.said(&["spatial_merge_size"], whole(projector.spatial_merge)),
     }
+    out.default(&["transformers_version"], string(TRANSFORMERS), "the version that this file is written for");
     out.default(&["ignore_index"], Value::Number("-100".into()), ARCHITECTURE);
 }
 

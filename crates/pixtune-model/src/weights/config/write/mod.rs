@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use pixtune_core::json::{self, Value};
 
 use super::ModelConfig;
+use super::quantization::KEYS;
 use crate::weights::Format;
 use crate::weights::dtype::Dtype;
 
@@ -72,6 +73,7 @@ pub fn write(
         Format::Hf => hf::write(config, dtype, &mut out),
         Format::Mistral => native::write(config, &mut out),
     }
+    out.remove_everywhere(&KEYS);
     if from != to {
         carry::carry(config, from, &mut out);
     }
@@ -119,6 +121,12 @@ impl Out {
         }
     }
 
+    /// Takes keys out of every object, however deep.
+    fn remove_everywhere(&mut self, keys: &[&str]) {
+        let removed = &mut self.written.corrected;
+        remove_keys(&mut self.root, "", keys, removed);
+    }
+
     /// Sets a value; whether something new was written.
     fn set(&mut self, path: &[&'static str], value: Value<'static>) -> bool {
         let (last, area) = path.split_last().expect("a path has a step");
@@ -146,6 +154,22 @@ impl Out {
                 true
             }
         }
+    }
+}
+
+/// Removes keys of an object and of the objects in it, and lists them.
+fn remove_keys(value: &mut Value<'static>, path: &str, keys: &[&str], removed: &mut Vec<[String; 3]>) {
+    let Value::Object(members) = value else { return };
+    let full = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    members.retain(|(key, value)| {
+        let goes = keys.contains(&key.as_ref());
+        if goes {
+            removed.push([full(key), value.to_string(), "absent".to_owned()]);
+        }
+        !goes
+    });
+    for (key, value) in members {
+        remove_keys(value, &full(key), keys, removed);
     }
 }
 

@@ -1,0 +1,137 @@
+//! Hints for errors about models, adapters and tokenizers.
+
+use std::io;
+use std::path::Path;
+
+use pixtune_infer::ModelError;
+use pixtune_io::tokens::TokenizerError;
+use pixtune_model::adapter::AdapterError;
+use pixtune_model::weights::config::ConfigError;
+use pixtune_model::weights::convert::ConvertError;
+use pixtune_model::weights::safetensors::SafetensorsError;
+use pixtune_model::weights::{Sharding, Substitute, WeightsError};
+
+/// tokenizer.json is what people have; a damaged file may be what a download left.
+pub fn hint_for_tokenizer(error: &TokenizerError) -> Option<String> {
+    let TokenizerError::Damaged { path, .. } = error else { return None };
+    if let Some(found) = Substitute::of_file(path) {
+        return Some(format!("it is {found}: {}", found.remedy()));
+    }
+    let is_hf = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tokenizer"));
+    let hint = "this is a tokenizer in Hugging Face's format; give Mistral's tekken.json from the model's repository, or \
+                `pixtral-12b`, the built-in one";
+    is_hf.then(|| hint.to_owned())
+}
+
+/// A hint for a model directory.
+pub fn hint_for_model(error: &ModelError) -> Option<String> {
+    let hint = match error {
+        ModelError::Weights(error) => return hint_for_weights(error),
+        ModelError::TokenizerFile(error) => return hint_for_tokenizer(error),
+        ModelError::NoTokenizer { .. }
+        | ModelError::VocabularySize { .. }
+        | ModelError::ImageToken { .. } => {
+            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
+             pixtral-12b`, the built-in tokenizer"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// A hint for a conversion or a merge.
+pub fn hint_for_converting(error: &ConvertError) -> Option<String> {
+    let hint = match error {
+        ConvertError::Exists { .. } => "replace pixtune's output with `--force`, or choose another DST",
+        ConvertError::Foreign { .. }
+        | ConvertError::SamePlace { .. }
+        | ConvertError::NotADirectory { .. }
+        | ConvertError::Contains { .. } => "choose another DST",
+        ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
+        ConvertError::Write { .. } => {
+            "no partial output was left; free disk space or choose another DST, and run again"
+        }
+        ConvertError::GrownVocabulary { .. } => "merge with `--to hf`",
+        ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
+        ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
+        ConvertError::Weights(error) => return hint_for_weights(error),
+        ConvertError::Other { found, .. } => found.remedy(),
+        ConvertError::Tokenizer { path, .. } => {
+            return Substitute::of_file(path).map(|found| format!("it is {found}: {}", found.remedy()));
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// A hint for an adapter.
+pub fn hint_for_adapters(error: &AdapterError) -> Option<String> {
+    let hint = match error {
+        AdapterError::Convert(error) => return hint_for_converting(error),
+        AdapterError::Weights(error) => return hint_for_weights(error),
+        AdapterError::Mixed { .. } => "choose one with `--from peft` or `--from mistral`",
+        AdapterError::NoAdapter { found, .. } => return Some(found.next.clone()),
+        AdapterError::Other { found, .. }
+        | AdapterError::Safetensors(SafetensorsError::Other { found, .. }) => found.remedy(),
+        AdapterError::NoConfig { .. } => {
+            "copy it from the directory where peft's `save_pretrained` wrote the adapter"
+        }
+        AdapterError::OtherBase { .. } => "give the base model that the adapter was trained on",
+        AdapterError::OtherWeights { .. } => {
+            "merge with the program that trained them, or go on without them with `--ignore-other-weights`"
+        }
+        AdapterError::FullState { .. } => {
+            "load it with peft and save the adapter alone with `save_pretrained`"
+        }
+        AdapterError::SeveralNames { .. } => {
+            "save one of them with peft's `save_pretrained(selected_adapters=[NAME])`"
+        }
+        AdapterError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
+        AdapterError::NotFinite { .. } => "the training diverged; use an earlier checkpoint",
+        AdapterError::DialectOfFile { .. } => "omit `--from` to detect the dialect from the tensor names",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn hint_for_shards(kind: Sharding) -> &'static str {
+    match kind {
+        Sharding::Zero3 => {
+            "save again with `stage3_gather_16bit_weights_on_model_save: true`, or join the parts of the checkpoint with its \
+             `python zero_to_fp32.py CHECKPOINT OUT --safe_serialization`"
+        }
+        Sharding::Fsdp | Sharding::Rows => {
+            "save again with `fsdp_state_dict_type: FULL_STATE_DICT`, or join the parts of the checkpoint with \
+             `accelerate merge-weights CHECKPOINT OUT`"
+        }
+    }
+}
+
+/// A hint for a checkpoint.
+pub fn hint_for_weights(error: &WeightsError) -> Option<String> {
+    let hint = match error {
+        WeightsError::NoCheckpoint { found, .. } | WeightsError::NotADirectory { found, .. } => {
+            return Some(found.next.clone());
+        }
+        WeightsError::Safetensors(SafetensorsError::Other { found, .. })
+        | WeightsError::Config(ConfigError::Other { found, .. }) => found.remedy(),
+        WeightsError::Config(ConfigError::Io { path, source })
+            if source.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) =>
+        {
+            "the download is incomplete: copy the file from the model's repository"
+        }
+        WeightsError::IndexDisagrees { .. } => {
+            "download the checkpoint again with `hf download ORG/NAME --local-dir DIR`; `pixtune convert` writes a new index for a \
+             directory without one"
+        }
+        WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
+        WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
+        WeightsError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
+        WeightsError::ShardMissing { .. } => "download the checkpoint again",
+        WeightsError::Mismatch { .. } => {
+            "the configuration belongs to another model, or the checkpoint is incomplete"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
