@@ -157,6 +157,8 @@ rules! {
             "The image is so elongated that older servers fail on it."
         IMAGE_SIDEWAYS Warning Unsafe "image-sideways"
             "The image has an EXIF rotation and is embedded as it is; the model's preprocessing does not auto-orient it, so the model sees it sideways."
+        IMAGE_STRUCTURE Warning Unsafe "image-structure"
+            "The file of the image holds metadata that some readers stop at, or bytes behind the end of the image; `prepare` drops both."
         IMAGE_ALPHA Warning Unsafe "image-alpha"
             "The image has transparent pixels; mistral-common flattens them onto white, Hugging Face's loader shows whatever color lies below."
         IMAGE_DARK Warning No "image-dark"

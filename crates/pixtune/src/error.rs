@@ -156,8 +156,9 @@ impl Error {
                 }
                 PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
                 PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",
-                PrepareError::Write { .. } => {
-                    "completed rows are saved beside the output; free disk space and run again with `--resume`"
+                PrepareError::Write { source, .. } => {
+                    let full = "completed rows are saved beside the output; free disk space and run again with `--resume`";
+                    return hint_for_writing(source, full).map(str::to_owned);
                 }
             },
         };
@@ -214,8 +215,9 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
             "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
         }
         TrainError::NoSamples { .. } => "run `pixtune check` to see the problem of each line",
-        TrainError::Write { .. } => {
-            "free disk space and run again with `--resume`; the last checkpoint is intact"
+        TrainError::Write { source, .. } => {
+            let full = "free disk space and run again with `--resume`; the last checkpoint is intact";
+            return hint_for_writing(source, full).map(str::to_owned);
         }
         TrainError::NotFinite { .. } => {
             "try a lower `--learning-rate` or a longer `--warmup`; the last checkpoint is intact"
@@ -224,6 +226,20 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// What helps when a file cannot be written: `full` where the disk is.
+fn hint_for_writing(error: &io::Error, full: &'static str) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::WriteZero => Some(full),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("choose a directory in which you may create files")
+        }
+        _ => None,
+    }
 }
 
 fn hint_for_model(error: &ModelError) -> Option<&'static str> {
@@ -246,8 +262,9 @@ fn hint_for_converting(error: &ConvertError) -> Option<&'static str> {
             "choose another DST"
         }
         ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
-        ConvertError::Write { .. } => {
-            "no partial output was left; free disk space or choose another DST, and run again"
+        ConvertError::Write { source, .. } => {
+            let full = "no partial output was left; free disk space or choose another DST, and run again";
+            return hint_for_writing(source, full);
         }
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
         ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",

@@ -16,7 +16,9 @@ use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{Loaded, Resolver, load, sniff};
 
 /// Rules that a re-encoded image does not break.
-const REENCODED: [&Rule; 5] = [
+const REENCODED: [&Rule; 7] = [
+    &rules::IMAGE_UNREADABLE,
+    &rules::IMAGE_STRUCTURE,
     &rules::IMAGE_UNSUPPORTED,
     &rules::IMAGE_PAGES,
     &rules::IMAGE_TOO_LARGE,

@@ -14,6 +14,7 @@ use super::orient::Orientation;
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Tiff;
+use super::structure::Structure;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
 
@@ -26,8 +27,11 @@ const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
 const STRIP_OFFSETS: u16 = 273;
 const SAMPLES: u16 = 277;
+const ROWS_PER_STRIP: u16 = 278;
 const STRIP_BYTES: u16 = 279;
+const PLANES: u16 = 284;
 const COLOR_MAP: u16 = 320;
+const TILE_WIDTH: u16 = 322;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
@@ -35,6 +39,22 @@ const SAMPLE_FORMAT: u16 = 339;
 
 /// Compression by JPEG.
 const JPEG: u32 = 7;
+/// Tags whose values libtiff and Pillow accept only as whole numbers.
+const NUMBERS: [u16; 13] = [
+    WIDTH,
+    HEIGHT,
+    BITS,
+    COMPRESSION,
+    PHOTOMETRIC,
+    STRIP_OFFSETS,
+    SAMPLES,
+    ROWS_PER_STRIP,
+    STRIP_BYTES,
+    PLANES,
+    TILE_WIDTH,
+    TILE_OFFSETS,
+    TILE_BYTES,
+];
 /// Photometric interpretation of indices into a color map.
 const PALETTE: u32 = 3;
 /// Photometric interpretation of inks.
@@ -79,13 +99,24 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// Every strip or tile lies inside the file.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
+pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
+    let header = header(bytes)?;
     let (tags, page) = page(bytes)?;
     let strips = strips(&tags, page).filter(|strips| !strips.is_empty());
     let strips = strips.ok_or_else(|| ImageError::corrupt(Tiff, "it has no list of its strips"))?;
+    for tag in NUMBERS {
+        // Types 3 and 4 are SHORT and LONG.
+        if tags.kind(page, tag).is_some_and(|kind| !matches!(kind, 3 | 4)) {
+            return Err(ImageError::corrupt(Tiff, format!("its tag {tag} is not a whole number")));
+        }
+    }
+    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
+    if header.color != Color::Palette {
+        decoder.colortype().map_err(error)?;
+    }
     let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
-    if inside { Ok(()) } else { Err(TRUNCATED) }
+    // Tags and pages lie anywhere, so nothing shows that bytes at the end belong to none of them.
+    if inside { Ok(Structure::sound(Tiff, bytes.len())) } else { Err(TRUNCATED) }
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
@@ -233,13 +264,24 @@ fn unmultiply(samples: Samples) -> Samples {
     }
 }
 
-/// Full-range BT.601, as TIFF 6.0 section 21 sets by default.
+/// Full-range BT.601, as TIFF 6.0 section 21 sets by default, in the integers of libtiff (`tif_color.c` of 4.7).
 fn from_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+    let fixed = |factor: f32| (factor * 65_536.0 + 0.5) as i32;
+    // libtiff computes with the lumas 0.299, 0.587 and 0.114 in single precision.
+    let (red, green, blue) = (0.299_f32, 0.587_f32, 0.114_f32);
+    let (of_red, of_blue) = (2.0 - 2.0 * red, 2.0 - 2.0 * blue);
+    let (to_red, to_blue) = (fixed(of_red), fixed(of_blue));
+    let (red_to_green, blue_to_green) = (-fixed(red * of_red / green), -fixed(blue * of_blue / green));
     for pixel in samples.as_chunks_mut::<3>().0 {
-        let [y, cb, cr] = pixel.map(f32::from);
-        let (cb, cr) = (cb - 128.0, cr - 128.0);
-        let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
-        *pixel = rgb.map(|v| v.round().clamp(0.0, 255.0) as u8);
+        let [y, cb, cr] = pixel.map(i32::from);
+        let (cb, cr) = (cb - 128, cr - 128);
+        let half = 1 << 15;
+        let rgb = [
+            y + ((to_red * cr + half) >> 16),
+            y + ((blue_to_green * cb + half + red_to_green * cr) >> 16),
+            y + ((to_blue * cb + half) >> 16),
+        ];
+        *pixel = rgb.map(|v| v.clamp(0, 255) as u8);
     }
     samples
 }

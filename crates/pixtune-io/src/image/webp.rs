@@ -1,4 +1,5 @@
 //! WebP: chunks by our own walk, pixels by the `image-webp` crate.
+use std::borrow::Cow;
 use std::io::{self, Cursor};
 
 use image_webp::{DecodingError, WebPDecoder};
@@ -10,15 +11,16 @@ use super::header::Header;
 use super::limits::Limits;
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::WebP;
+use super::structure::{ANIMATION, EXIF, PROFILE, XMP};
 
 /// `RIFF`, the size of what follows, `WEBP`.
-const RIFF: usize = 12;
+pub(super) const RIFF: usize = 12;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 
 /// The chunks in order: name and data, as far as they lie in the file; the data of a cut one is shorter than
 /// its declared length, the third value.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
+pub(super) fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
     chunks_from(&bytes[..riff_end(bytes).min(bytes.len())], RIFF)
 }
 
@@ -32,7 +34,7 @@ fn chunks_from(bytes: &[u8], mut at: usize) -> impl Iterator<Item = (&[u8], &[u8
     })
 }
 
-fn riff_end(bytes: &[u8]) -> usize {
+pub(super) fn riff_end(bytes: &[u8]) -> usize {
     8usize.saturating_add(u32_le(bytes, 4).unwrap_or(0) as usize)
 }
 
@@ -47,7 +49,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// RFC 9649, section 2.5 and RFC 6386, section 9.1.
-fn lossy(data: &[u8]) -> Result<Header, ImageError> {
+pub(super) fn lossy(data: &[u8]) -> Result<Header, ImageError> {
     if take(data, 3, 3).ok_or(TRUNCATED)? != b"\x9d\x01\x2a" {
         return Err(ImageError::corrupt(WebP, "its key frame has no start code"));
     }
@@ -56,7 +58,7 @@ fn lossy(data: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// RFC 9649, section 3.4.
-fn lossless(data: &[u8]) -> Result<Header, ImageError> {
+pub(super) fn lossless(data: &[u8]) -> Result<Header, ImageError> {
     if data.first() != Some(&0x2f) {
         return Err(ImageError::corrupt(WebP, "its lossless stream has no signature"));
     }
@@ -69,39 +71,43 @@ fn lossless(data: &[u8]) -> Result<Header, ImageError> {
 /// RFC 9649, section 2.7.
 fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
     const ALPHA: u8 = 0x10;
-    const ANIMATION: u8 = 0x02;
     let side = |at| u24_le(data, at).map(|side| side + 1).ok_or(TRUNCATED);
     let mut header = Header::plain(WebP, side(4)?, side(7)?);
     let flags = data[0];
     header.alpha = flags & ALPHA != 0;
-    let mut frames = 0;
+    let (mut frames, mut exif, mut xmp) = (0, None, None);
     for (name, data, _) in chunks(bytes) {
         match name {
-            b"EXIF" => header.orientation = exif::orientation(data),
+            // libwebp passes over a chunk that is not announced, and over all but the first of a name.
+            b"EXIF" if flags & EXIF != 0 => _ = exif.get_or_insert(data),
+            b"XMP " if flags & XMP != 0 => _ = xmp.get_or_insert(data),
             b"ANMF" => frames += 1,
             _ => {}
         }
     }
+    header.orientation = exif::orientation(exif.unwrap_or_default(), xmp.unwrap_or_default());
     if flags & ANIMATION != 0 {
         header.frames = frames.max(1);
     }
     Ok(header)
 }
 
-/// The declared size is there, and every chunk with it.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
-    if riff_end(bytes) > bytes.len() || chunks(bytes).any(|(_, data, len)| data.len() < len) {
-        return Err(TRUNCATED);
-    }
-    if !chunks(bytes).any(|(name, ..)| matches!(name, b"VP8 " | b"VP8L" | b"ANMF")) {
-        return Err(ImageError::corrupt(WebP, "it holds no image"));
-    }
-    Ok(())
-}
-
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     check_frame_size(bytes, header)?;
+    let announced = without_missing_chunks(bytes);
+    // libwebp stops where the pixels need a byte behind their end, the decoder one byte later, which it takes for 0. So
+    // the last byte must not be needed by the decoder; most encoders write a 0 there.
+    match without_last_byte(&announced) {
+        Some((0, shorter)) => decode_announced(&shorter, header, limits),
+        Some((_, shorter)) => {
+            decode_announced(&shorter, header, limits)?;
+            decode_announced(&announced, header, limits)
+        }
+        None => decode_announced(&announced, header, limits),
+    }
+}
+
+fn decode_announced(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     let error = |cause| error(cause, bytes);
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     decoder.set_memory_limit(limits.decoder_bytes());
@@ -114,6 +120,40 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     decoder.read_image(&mut data).map_err(error)?;
     let (width, height) = (header.width as usize, header.height as usize);
     Ok(Raster { width, height, channels, samples: Samples::Eight(data), key: None })
+}
+
+/// The file without the flags of chunks that are not there: the decoder looks for each of them, libwebp does not.
+fn without_missing_chunks(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut copy = Cow::Borrowed(bytes);
+    if take(bytes, RIFF, 4) == Some(b"VP8X") {
+        for (name, flag) in [(&b"EXIF"[..], EXIF), (b"XMP ", XMP), (b"ICCP", PROFILE)] {
+            let declared = bytes.get(RIFF + 8).is_some_and(|flags| flags & flag != 0);
+            if declared && !chunks(bytes).any(|(other, ..)| other == name) {
+                copy.to_mut()[RIFF + 8] &= !flag;
+            }
+        }
+    }
+    copy
+}
+
+/// The last byte of lossy pixels, and the file without it.
+fn without_last_byte(bytes: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let mut at = RIFF;
+    for (name, data, len) in chunks(bytes) {
+        if name == b"VP8 " && len > 0 {
+            let mut shorter = bytes.to_vec();
+            shorter[at + 4..at + 8].copy_from_slice(&(len as u32 - 1).to_le_bytes());
+            if len % 2 == 1 {
+                // With its last byte goes the one that filled it up.
+                shorter.drain(at + 8 + len - 1..(at + 8 + len + 1).min(bytes.len()));
+                let riff = u32_le(bytes, 4)?.saturating_sub(2);
+                shorter[4..8].copy_from_slice(&riff.to_le_bytes());
+            }
+            return (data.len() == len).then(|| (data[len - 1], shorter));
+        }
+        at += 8 + len + len % 2;
+    }
+    None
 }
 
 /// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.

@@ -141,9 +141,8 @@ impl Inspector<'_> {
 
     /// Proves that an image is whole, by decoding it where that is asked for, and measures it where that is wanted.
     fn verify(&self, known: &Inspected) -> Result<Option<Measure>, ImageError> {
-        let (Verify::Full, Some(image)) = (self.inspection.verify, known.loaded()) else {
-            return known.check_whole().map(|()| None);
-        };
+        known.structure()?;
+        let (Verify::Full, Some(image)) = (self.inspection.verify, known.loaded()) else { return Ok(None) };
         if self.inspection.measure {
             return measure_image(image, &self.limits).map(Some);
         }
