@@ -31,7 +31,7 @@ pub(super) enum Channels {
     Cmyk,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Samples {
     Eight(Vec<u8>),
     Sixteen(Vec<u16>),

@@ -110,6 +110,14 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
             return Err(ImageError::corrupt(Tiff, format!("its tag {tag} is not a whole number")));
         }
     }
+    let count = |tag| tags.values(page, tag).map_or(0, |values| values.len());
+    let samples = tags.value(page, SAMPLES).unwrap_or(1) as usize;
+    if count(EXTRA_SAMPLES) > samples.saturating_sub(usize::from(header.color == Color::Rgb) * 3) {
+        return Err(ImageError::corrupt(Tiff, "it has more extra samples than samples"));
+    }
+    if tags.value(page, COMPRESSION) == Some(JPEG) {
+        check_jpeg(bytes, &header, &strips, tags.value(page, ROWS_PER_STRIP))?;
+    }
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
     if header.color != Color::Palette {
         decoder.colortype().map_err(error)?;
@@ -117,6 +125,28 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
     // Tags and pages lie anywhere, so nothing shows that bytes at the end belong to none of them.
     if inside { Ok(Structure::sound(Tiff, bytes.len())) } else { Err(TRUNCATED) }
+}
+
+/// Strips that are JPEG files without tables, each as wide as the page.
+fn check_jpeg(
+    bytes: &[u8],
+    page: &Header,
+    strips: &[(usize, usize)],
+    rows: Option<u32>,
+) -> Result<(), ImageError> {
+    if page.bits != 8 {
+        return Err(ImageError::corrupt(Tiff, "its JPEG data have another depth than the page"));
+    }
+    for strip in strips.iter().filter_map(|&(at, len)| take(bytes, at, len)) {
+        let fits = strip.starts_with(b"\xff\xd8")
+            && super::jpeg_file::header(strip).is_ok_and(|jpeg| {
+                rows.is_none() || (jpeg.width == page.width && jpeg.height <= page.height)
+            });
+        if !fits {
+            return Err(ImageError::corrupt(Tiff, "its JPEG data have another size than the page"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {

@@ -95,16 +95,16 @@ fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     check_frame_size(bytes, header)?;
     let announced = without_missing_chunks(bytes);
-    // libwebp stops where the pixels need a byte behind their end, the decoder one byte later, which it takes for 0. So
-    // the last byte must not be needed by the decoder; most encoders write a 0 there.
-    match without_last_byte(&announced) {
-        Some((0, shorter)) => decode_announced(&shorter, header, limits),
-        Some((_, shorter)) => {
-            decode_announced(&shorter, header, limits)?;
-            decode_announced(&announced, header, limits)
-        }
-        None => decode_announced(&announced, header, limits),
+    // libwebp stops where the pixels need a byte behind their end. The decoder stops one byte later, and takes that byte
+    // for 0. So a 0 at the end, as most encoders write it, is withheld from it; other files are decoded with another byte
+    // behind their end too, which must not change a pixel.
+    let Some((place, last)) = end_of_lossy(&announced) else { return decode_announced(&announced, header, limits) };
+    if last == 0 {
+        return decode_announced(&without_byte(&announced, place), header, limits);
     }
+    let raster = decode_announced(&announced, header, limits)?;
+    let longer = decode_announced(&with_byte(&announced, place), header, limits)?;
+    if raster.samples == longer.samples { Ok(raster) } else { Err(TRUNCATED) }
 }
 
 fn decode_announced(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
@@ -136,24 +136,49 @@ fn without_missing_chunks(bytes: &[u8]) -> Cow<'_, [u8]> {
     copy
 }
 
-/// The last byte of lossy pixels, and the file without it.
-fn without_last_byte(bytes: &[u8]) -> Option<(u8, Vec<u8>)> {
+/// Where the chunk of lossy pixels starts, and its last byte.
+fn end_of_lossy(bytes: &[u8]) -> Option<(usize, u8)> {
     let mut at = RIFF;
     for (name, data, len) in chunks(bytes) {
-        if name == b"VP8 " && len > 0 {
-            let mut shorter = bytes.to_vec();
-            shorter[at + 4..at + 8].copy_from_slice(&(len as u32 - 1).to_le_bytes());
-            if len % 2 == 1 {
-                // With its last byte goes the one that filled it up.
-                shorter.drain(at + 8 + len - 1..(at + 8 + len + 1).min(bytes.len()));
-                let riff = u32_le(bytes, 4)?.saturating_sub(2);
-                shorter[4..8].copy_from_slice(&riff.to_le_bytes());
-            }
-            return (data.len() == len).then(|| (data[len - 1], shorter));
+        if name == b"VP8 " {
+            return data.last().filter(|_| data.len() == len).map(|&last| (at, last));
         }
         at += 8 + len + len % 2;
     }
     None
+}
+
+/// The file without the last byte of the chunk at `at`. Chunks of odd length are filled up with a byte.
+fn without_byte(bytes: &[u8], at: usize) -> Vec<u8> {
+    let len = u32_le(bytes, at + 4).unwrap_or(1);
+    let end = at + 8 + len as usize;
+    let mut file = bytes.to_vec();
+    if len % 2 == 1 {
+        file.drain(end - 1..(end + 1).min(bytes.len()));
+    }
+    set_lengths(&mut file, at, len.saturating_sub(1));
+    file
+}
+
+/// The file with a byte more at the end of the chunk at `at`.
+fn with_byte(bytes: &[u8], at: usize) -> Vec<u8> {
+    let len = u32_le(bytes, at + 4).unwrap_or(0);
+    let end = at + 8 + len as usize;
+    let mut file = bytes.to_vec();
+    if len % 2 == 1 && end < file.len() {
+        file[end] = 0xff;
+    } else {
+        file.splice(end..end, [0xff, 0]);
+    }
+    set_lengths(&mut file, at, len + 1);
+    file
+}
+
+/// Writes the length of a chunk, and of the file as it is.
+fn set_lengths(file: &mut [u8], at: usize, len: u32) {
+    file[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
+    let riff = (file.len() - 8) as u32;
+    file[4..8].copy_from_slice(&riff.to_le_bytes());
 }
 
 /// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.

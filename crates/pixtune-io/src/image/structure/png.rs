@@ -109,7 +109,7 @@ impl Walk {
                 self.kind = (data[8], data[9]);
                 self.faults.doubt_if(self.size != (0, 0), "its chunk `IHDR` is there twice");
                 self.size = (u32_be(data, 0)?, u32_be(data, 4)?);
-                None
+                (data[11] != 0).then_some("has an unknown filter method")
             }
             b"tRNS" => match self.kind.1 {
                 0 => shorter_than(2),

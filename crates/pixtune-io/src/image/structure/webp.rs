@@ -73,11 +73,11 @@ impl Walk<'_> {
             b"VP8X" if first => {
                 self.faults.refuse_if(flags & !KNOWN_FLAGS != 0, "its chunk `VP8X` has unknown flags");
             }
-            b"VP8X" => self.faults.doubt("its chunk `VP8X` is there twice"),
-            b"VP8 " | b"VP8L" if self.still > 0 => self.faults.doubt("it has the pixels of two images"),
+            b"VP8X" => self.faults.refuse("its chunk `VP8X` is there twice"),
+            b"VP8 " | b"VP8L" if self.still > 0 => self.faults.refuse("it has the pixels of two images"),
             b"VP8 " | b"VP8L" => self.still(name, data, data.len()),
             b"ALPH" if self.still == 0 => self.alpha = true,
-            b"ALPH" => self.faults.doubt("its chunk `ALPH` is behind its pixels"),
+            b"ALPH" => self.faults.refuse("its chunk `ALPH` is behind its pixels"),
             b"ANIM" => {
                 self.faults.refuse_if(data.len() < 6, "its chunk `ANIM` is too short");
                 self.animations += 1;
