@@ -159,6 +159,8 @@ rules! {
             "The image has an EXIF rotation and is embedded as it is; the model's preprocessing does not auto-orient it, so the model sees it sideways."
         IMAGE_STRUCTURE Warning Unsafe "image-structure"
             "The file of the image holds metadata that some readers stop at, or bytes behind the end of the image; `prepare` drops both."
+        IMAGE_PROFILE Warning No "image-profile"
+            "The image has a color profile other than sRGB and is re-encoded without it; the model's preprocessing ignores profiles, so the colors that the model sees stay the same."
         IMAGE_ALPHA Warning Unsafe "image-alpha"
             "The image has transparent pixels; mistral-common flattens them onto white, Hugging Face's loader shows whatever color lies below."
         IMAGE_DARK Warning No "image-dark"

@@ -10,7 +10,8 @@ use super::Checker;
 use crate::image::measure::{self, Measure};
 use crate::image::{
     Format, Header, ImageError, Inspected, Loaded, Orientation, Reading, Resolver, Rgb, Structure, decode,
-    load, load_header, name, orient, shorten, source_hash,
+    load, load_header, name, orient, share, shorten,
+    source_hash,
 };
 use crate::verify::Verify;
 
@@ -92,6 +93,7 @@ impl Checker<'_> {
         let (Verify::Full, Some(Loaded { bytes, header })) = (self.verify, known.loaded()) else {
             return Ok(None);
         };
+        let _share = share(bytes, header);
         let decoded = decode(bytes, header, &self.limits, Reading::Reference)?;
         Ok(self.measure.then(|| measured(decoded.rgb, header)))
     }

@@ -15,7 +15,7 @@ const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
 const START_OF_SCAN: u8 = 0xda;
 
 /// Marker segments up to the first scan, whose marker comes last: marker and payload.
-fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
     std::iter::from_fn(move || {
         // Stray bytes between segments and filling bytes before a marker are stepped over, as readers do.

@@ -5,6 +5,7 @@
 //! [`check_structure`] walks over the blocks of a file and knows which of them the reference refuses; [`decode`] makes RGB
 //! of the bytes; [`model_input`] gives what a model is fed.
 mod bmp;
+mod budget;
 mod bytes;
 mod decode;
 mod encode_png;
@@ -23,6 +24,7 @@ mod model_input;
 mod orient;
 mod png;
 pub mod prepare;
+mod profile;
 mod raster;
 pub mod resample;
 mod resolve;
@@ -31,6 +33,7 @@ mod structure;
 mod tiff;
 mod webp;
 
+pub(crate) use budget::share;
 pub use decode::{Decoded, Reading, decode};
 pub use encode_png::encode_png;
 pub use error::ImageError;

@@ -3,6 +3,7 @@
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
 
+use super::budget::share;
 use super::decode::{Reading, decode};
 use super::error::ImageError;
 use super::limits::Limits;
@@ -24,6 +25,7 @@ pub struct ModelInput {
 pub fn model_input(image: &Loaded, spec: &ModelSpec, limits: &Limits) -> Result<ModelInput, ImageError> {
     let Loaded { bytes, header } = image;
     check_structure(bytes)?.accepted()?;
+    let _share = share(bytes, header);
     let rgb = decode(bytes, header, limits, Reading::Reference)?.rgb;
     let (width, height) = header.reference_size();
     let grid = grid(spec, width, height);

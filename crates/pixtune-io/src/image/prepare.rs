@@ -1,7 +1,6 @@
 //! An image made ready for a model and a target: passed through when it fits already, written anew when not.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
@@ -9,6 +8,8 @@ use pixtune_core::tokens::{Grid, grid};
 
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::measure::Measure;
+use super::budget::share;
+use super::profile::foreign_profile;
 use super::resample::{Filter, Plane, resample};
 use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb, Structure};
 use super::{check_structure, decode, encode_png, is_graphic, measure, orient};
@@ -78,22 +79,21 @@ pub struct Prepared {
     pub original: (u32, u32),
     /// It was larger than the model sees.
     pub shrunk: bool,
+    /// It was re-encoded.
+    pub rewritten: bool,
     /// It is embedded although a viewer would turn it.
     pub sideways: bool,
     /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
     pub pages: u32,
     /// What was measured of the pixels as they came; nothing where they were not decoded.
     pub measure: Option<Measure>,
+    /// The name of a color profile other than sRGB that was not written again.
+    pub profile: Option<String>,
     /// What a reader stops at in the file as it came.
     pub fault: Option<String>,
     /// Bytes of the file as it came that lie behind the end of its image.
     pub trailing: u64,
 }
-
-/// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
-const LARGE: u64 = 64 << 20;
-
-static LARGE_TURN: Mutex<()> = Mutex::new(());
 
 /// Makes an image ready.
 pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
@@ -104,8 +104,10 @@ pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
     let structure = check_structure(&bytes)?;
     let trailing = bytes.len().saturating_sub(structure.end) as u64;
     let fault = structure.fault().map(str::to_owned);
+    let profile = foreign_profile(&bytes, header.format);
     let prepared = prepare_pixels(bytes, &header, &structure, policy)?;
-    Ok(Prepared { fault, trailing, ..prepared })
+    let profile = profile.filter(|_| prepared.rewritten);
+    Ok(Prepared { profile, fault, trailing, ..prepared })
 }
 
 fn prepare_pixels(
@@ -114,8 +116,7 @@ fn prepare_pixels(
     structure: &Structure,
     policy: &Policy,
 ) -> Result<Prepared, ImageError> {
-    let decoded_bytes = u64::from(header.width) * u64::from(header.height) * 4;
-    let _turn = (decoded_bytes > LARGE).then(|| LARGE_TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let _share = share(&bytes, header);
     if policy.keep {
         structure.accepted()?;
         return keep(bytes, header, policy);
@@ -200,9 +201,11 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
         source: format,
         original: (width, height),
         shrunk: false,
+        rewritten: false,
         sideways: false,
         pages: header.frames,
         measure: None,
+        profile: None,
         fault: None,
         trailing: 0,
     }
@@ -225,9 +228,11 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
             source,
             original,
             shrunk,
+            rewritten: true,
             sideways: false,
             pages: header.frames,
             measure: None,
+            profile: None,
             fault: None,
             trailing: 0,
         }
@@ -265,9 +270,11 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         source: Format::Jpeg,
         original: header.upright_size(),
         shrunk: grid.shrunk,
+        rewritten: true,
         sideways: false,
         pages: header.frames,
         measure,
+        profile: None,
         fault: None,
         trailing: 0,
     };

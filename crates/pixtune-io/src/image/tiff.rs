@@ -5,6 +5,9 @@ use std::io::{self, Cursor};
 use ::tiff::decoder::{Decoder, DecodingResult};
 use ::tiff::{ColorType, TiffError};
 
+use miniz_oxide::inflate::stream::{InflateState, inflate};
+use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+
 use super::bytes::take;
 use super::error::ImageError;
 use super::exif::{Directory, ORIENTATION, Tags};
@@ -112,6 +115,13 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     }
     let count = |tag| tags.values(page, tag).map_or(0, |values| values.len());
     let samples = tags.value(page, SAMPLES).unwrap_or(1) as usize;
+    let unknown = |kind: &u32| !matches!(kind, 0..=UNASSOCIATED | 999);
+    if tags.values(page, EXTRA_SAMPLES).is_some_and(|kinds| kinds.iter().any(unknown)) {
+        return Err(ImageError::corrupt(Tiff, "it has extra samples of an unknown kind"));
+    }
+    if matches!(tags.value(page, COMPRESSION), Some(8 | 32_946)) && !strips.iter().all(|&strip| is_deflated(bytes, strip)) {
+        return Err(ImageError::corrupt(Tiff, "a strip ends before its data do"));
+    }
     if count(EXTRA_SAMPLES) > samples.saturating_sub(usize::from(header.color == Color::Rgb) * 3) {
         return Err(ImageError::corrupt(Tiff, "it has more extra samples than samples"));
     }
@@ -125,6 +135,22 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
     // Tags and pages lie anywhere, so nothing shows that bytes at the end belong to none of them.
     if inside { Ok(Structure::sound(Tiff, bytes.len())) } else { Err(TRUNCATED) }
+}
+
+/// Whether a strip holds a zlib stream to its end. Its output is thrown away in small pieces.
+fn is_deflated(bytes: &[u8], (at, len): (usize, usize)) -> bool {
+    let Some(mut packed) = take(bytes, at, len) else { return false };
+    let mut state = InflateState::new_boxed(DataFormat::Zlib);
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let step = inflate(&mut state, packed, &mut piece, MZFlush::None);
+        packed = &packed[step.bytes_consumed..];
+        match step.status {
+            Ok(MZStatus::StreamEnd) => return true,
+            Ok(_) if step.bytes_consumed + step.bytes_written > 0 => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Strips that are JPEG files without tables, each as wide as the page.

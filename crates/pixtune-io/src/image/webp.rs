@@ -95,16 +95,18 @@ fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     check_frame_size(bytes, header)?;
     let announced = without_missing_chunks(bytes);
-    // libwebp stops where the pixels need a byte behind their end. The decoder stops one byte later, and takes that byte
-    // for 0. So a 0 at the end, as most encoders write it, is withheld from it; other files are decoded with another byte
-    // behind their end too, which must not change a pixel.
-    let Some((place, last)) = end_of_lossy(&announced) else { return decode_announced(&announced, header, limits) };
-    if last == 0 {
-        return decode_announced(&without_byte(&announced, place), header, limits);
+    // libwebp stops where the pixels need a byte behind the end of their part of the file. The decoder stops one byte later,
+    // and takes that byte for 0. So a 0 at the end, as most encoders write it, is withheld from it; another last byte is
+    // followed by one more, which must not change a pixel.
+    match probe(&announced) {
+        None => decode_announced(&announced, header, limits),
+        Some(Probe { file, same: true }) => decode_announced(&file, header, limits),
+        Some(Probe { file, same: false }) => {
+            let raster = decode_announced(&announced, header, limits)?;
+            let probed = decode_announced(&file, header, limits)?;
+            if raster.samples == probed.samples { Ok(raster) } else { Err(TRUNCATED) }
+        }
     }
-    let raster = decode_announced(&announced, header, limits)?;
-    let longer = decode_announced(&with_byte(&announced, place), header, limits)?;
-    if raster.samples == longer.samples { Ok(raster) } else { Err(TRUNCATED) }
 }
 
 fn decode_announced(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
@@ -136,49 +138,50 @@ fn without_missing_chunks(bytes: &[u8]) -> Cow<'_, [u8]> {
     copy
 }
 
-/// Where the chunk of lossy pixels starts, and its last byte.
-fn end_of_lossy(bytes: &[u8]) -> Option<(usize, u8)> {
+/// A file whose lossy pixels end elsewhere.
+struct Probe {
+    file: Vec<u8>,
+    /// Only zeros were removed, which a decoder that needs them adds by itself.
+    same: bool,
+}
+
+/// Moves the ends of the first and of the last partition of lossy pixels by a byte (RFC 6386, section 9.1).
+fn probe(bytes: &[u8]) -> Option<Probe> {
+    const FRAME_HEADER: usize = 10;
     let mut at = RIFF;
-    for (name, data, len) in chunks(bytes) {
-        if name == b"VP8 " {
-            return data.last().filter(|_| data.len() == len).map(|&last| (at, last));
-        }
-        at += 8 + len + len % 2;
+    let (_, data, len) = chunks(bytes).find(|&(name, _, len)| {
+        let found = name == b"VP8 ";
+        at += if found { 0 } else { 8 + len + len % 2 };
+        found
+    })?;
+    let tag = u24_le(data, 0)?;
+    let first_end = FRAME_HEADER + (tag >> 5) as usize;
+    if data.len() < len || first_end >= len || first_end == FRAME_HEADER {
+        return None;
     }
-    None
-}
-
-/// The file without the last byte of the chunk at `at`. Chunks of odd length are filled up with a byte.
-fn without_byte(bytes: &[u8], at: usize) -> Vec<u8> {
-    let len = u32_le(bytes, at + 4).unwrap_or(1);
-    let end = at + 8 + len as usize;
-    let mut file = bytes.to_vec();
-    if len % 2 == 1 {
-        file.drain(end - 1..(end + 1).min(bytes.len()));
-    }
-    set_lengths(&mut file, at, len.saturating_sub(1));
-    file
-}
-
-/// The file with a byte more at the end of the chunk at `at`.
-fn with_byte(bytes: &[u8], at: usize) -> Vec<u8> {
-    let len = u32_le(bytes, at + 4).unwrap_or(0);
-    let end = at + 8 + len as usize;
-    let mut file = bytes.to_vec();
-    if len % 2 == 1 && end < file.len() {
-        file[end] = 0xff;
-    } else {
-        file.splice(end..end, [0xff, 0]);
-    }
-    set_lengths(&mut file, at, len + 1);
-    file
-}
-
-/// Writes the length of a chunk, and of the file as it is.
-fn set_lengths(file: &mut [u8], at: usize, len: u32) {
-    file[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
+    let mut pixels = data.to_vec();
+    let same = [data[len - 1], data[first_end - 1]] == [0, 0];
+    move_end(&mut pixels, len);
+    let moved = move_end(&mut pixels, first_end) - FRAME_HEADER;
+    let tag = (tag & 0x1f) | (moved as u32) << 5;
+    pixels[..3].copy_from_slice(&tag.to_le_bytes()[..3]);
+    let mut file = [&bytes[..at + 4], &(pixels.len() as u32).to_le_bytes(), &pixels].concat();
+    file.resize(file.len() + pixels.len() % 2, 0);
+    file.extend_from_slice(bytes.get(at + 8 + len + len % 2..riff_end(bytes)).unwrap_or_default());
     let riff = (file.len() - 8) as u32;
     file[4..8].copy_from_slice(&riff.to_le_bytes());
+    Some(Probe { file, same })
+}
+
+/// Removes a 0 before a place, or inserts another byte there; the place where the part then ends.
+fn move_end(pixels: &mut Vec<u8>, end: usize) -> usize {
+    if pixels[end - 1] == 0 {
+        pixels.remove(end - 1);
+        end - 1
+    } else {
+        pixels.insert(end, 0xff);
+        end + 1
+    }
 }
 
 /// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.

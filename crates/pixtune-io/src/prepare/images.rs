@@ -100,6 +100,11 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
         };
         found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message));
     }
+    if let Some(profile) = &prepared.profile {
+        let message = format!("{name} is re-encoded without its color profile, `{profile}`");
+        let hint = "models read colors as sRGB and ignore profiles; convert it to sRGB if its colors matter";
+        found.push(Finding::new(&rules::IMAGE_PROFILE, "", message).hint(hint));
+    }
     if prepared.trailing > 0 {
         let bytes = counted(prepared.trailing, "byte");
         let what = if policy.keep { "kept" } else { "dropped" };

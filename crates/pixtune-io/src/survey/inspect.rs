@@ -17,7 +17,7 @@ use crate::base64::Payloads;
 use crate::check::SampleHashes;
 use crate::image::measure::{Measure, measure_image};
 use crate::image::{
-    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, source_hash,
+    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, share, source_hash,
 };
 use crate::read::Row;
 use crate::tokens::{parse_row, read_sample};
@@ -146,6 +146,7 @@ impl Inspector<'_> {
         if self.inspection.measure {
             return measure_image(image, &self.limits).map(Some);
         }
+        let _share = share(&image.bytes, &image.header);
         decode(&image.bytes, &image.header, &self.limits, Reading::Corrected).map(|_| None)
     }
 }
