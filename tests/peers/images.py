@@ -16,7 +16,9 @@ import collections
 import io
 import json
 import multiprocessing
+import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -31,8 +33,17 @@ import images_damage
 
 # Larger images take long to decode and have the same headers.
 LARGEST_SIDE = 2000
-# Formats whose pixels the README calls bit-identical.
-EXACT = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
+
+
+def quiet():
+    """Keeps libtiff from printing what it thinks of damaged files."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def must_be_equal(kind, how, data):
+    """Whether the README promises the pixels of Pillow."""
+    # JPEG data in a TIFF are decoded by another decoder; what tags mean that contradict each other is anyone's guess.
+    return kind != "tiff" or (how == "undamaged" and not images_damage.is_jpeg_tiff(data))
 
 
 def as_reference(image):
@@ -67,7 +78,7 @@ def open_with_pillow(case):
             if stage == "orient":
                 notes.append(f"{type(error).__name__}: {error}"[:120])
             else:
-                return stage, f"{type(error).__name__}: {error}"[:120], None, None, notes
+                return stage, re.sub("at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}")[:120], None, None, notes
     notes += sorted({warning.category.__name__ for warning in caught})
     return None, None, rgb.size, zlib.crc32(rgb.tobytes()), notes
 
@@ -141,7 +152,7 @@ def main():
         written = prepared(args.program, rows, directory / "prepared")
     ours = decoded(args.program.parent / "examples/pixels", [data for _, _, data in cases])
 
-    with multiprocessing.Pool(2) as pool:
+    with multiprocessing.Pool(2, quiet) as pool:
         wanted = [not errors or number in written for number, errors in enumerate(full)]
         inputs = [(data, keep) for (_, _, data), keep in zip(cases, wanted)]
         theirs = pool.map(open_with_pillow, inputs, chunksize=100)
@@ -167,7 +178,8 @@ def main():
             counts[kind]["refused, read by Pillow"] += 1
             failures["(not a failure) refused by check, read by Pillow"].append(
                 (label, "+".join(sorted(full[number])), number))
-        if stage is None and kind in EXACT and ours[number] and ours[number] != (size, checksum):
+        differs = stage is None and kept and not remarked[number] & {"image-structure"} and ours[number] and ours[number] != (size, checksum)
+        if differs and must_be_equal(kind, how, data):
             failures["other pixels than Pillow's"].append((label, f"{ours[number]} {(size, checksum)}", number))
     for number, (stage, why, _, _, notes) in zip(numbers, outputs):
         kind, how, data = cases[number]

@@ -76,7 +76,8 @@ def originals(random):
     yield "tiff", saved(alpha, format="TIFF")
     yield "tiff", saved(palette, format="TIFF")
     yield "tiff", saved(rgb.convert("CMYK"), format="TIFF")
-    yield "tiff", saved(rgb.convert("YCbCr"), format="TIFF")
+    for compression in ("raw", "tiff_lzw"):
+        yield "tiff", saved(rgb.convert("YCbCr"), format="TIFF", compression=compression)
     yield "tiff", saved(gray.convert("1"), format="TIFF", compression="group4")
     yield "tiff", saved(rgb, format="TIFF", exif=exif(6))
     for image in (rgb, gray, palette, gray.convert("1"), alpha):
@@ -124,6 +125,10 @@ def masked_bmp(random, masks):
     data = b"".join(random.randbytes(2 * width) + b"\0\0" for _ in range(height))
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 16, 3, len(data), 0, 0, 0, 0) + struct.pack("<III", *masks)
     return b"BM" + struct.pack("<IHHI", 14 + len(info) + len(data), 0, 0, 14 + len(info)) + info + data
+
+
+def is_jpeg_tiff(data):
+    return b"JFIF" in data or b"\xff\xd8\xff" in data
 
 
 # ---- any bytes ------------------------------------------------------------------------------------------------------

@@ -115,7 +115,8 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     let rows = Rows { data, width, line: frame.line_size, depth: info.bit_depth };
     let raster = |channels, samples, key| Raster { width, height, channels, samples, key };
     // The decoder keeps a shortened key, so the chunk itself is read.
-    let trns = chunks(bytes).find(|(_, chunk)| chunk.name == b"tRNS").map(|(_, chunk)| chunk.data);
+    let trns = chunks(bytes).take_while(|(_, chunk)| chunk.name != b"IEND");
+    let trns = trns.filter(|(_, chunk)| chunk.name == b"tRNS").last().map(|(_, chunk)| chunk.data);
     Ok(match info.color_type {
         ColorType::Grayscale => {
             let key = trns.and_then(|trns| gray_key(trns, info.bit_depth));

@@ -100,7 +100,7 @@ impl<'a> Profile<'a> {
             _ => None,
         });
         let text: String = text.unwrap_or_default().chars().filter(|c| !c.is_control()).take(60).collect();
-        if text.trim().is_empty() { "without a name".to_owned() } else { text.trim().to_owned() }
+        if text.trim().is_empty() { "unnamed".to_owned() } else { text.trim().to_owned() }
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         };
         let found = |profile: &[u8]| foreign_profile(&jpeg(profile), Format::Jpeg);
         assert_eq!(found(&profile(DISPLAY_P3, 2.2, "Display P3")).as_deref(), Some("Display P3"));
-        assert_eq!(found(&profile(SRGB, 1.0, "")).as_deref(), Some("without a name"));
+        assert_eq!(found(&profile(SRGB, 1.0, "")).as_deref(), Some("unnamed"));
         assert_eq!(found(&profile(SRGB, 2.2, "any name")), None);
         assert_eq!(found(&[0; 200]), None);
         for length in 100..profile(SRGB, 2.2, "x").len() {

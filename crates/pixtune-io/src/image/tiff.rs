@@ -130,7 +130,17 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     }
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
     if header.color != Color::Palette {
-        decoder.colortype().map_err(error)?;
+        let kind = decoder.colortype().map_err(error)?;
+        let is_read = match kind {
+            ColorType::Gray(bits) => matches!(bits, 1 | 2 | 4 | 8 | 16),
+            ColorType::RGB(bits) | ColorType::RGBA(bits) | ColorType::CMYK(bits) => matches!(bits, 8 | 16),
+            ColorType::YCbCr(bits) => bits == 8,
+            ColorType::Multiband { num_samples, bit_depth } => num_samples == 2 && matches!(bit_depth, 8 | 16),
+            _ => false,
+        };
+        if !is_read {
+            return Err(unsupported(kind));
+        }
     }
     let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
     // Tags and pages lie anywhere, so nothing shows that bytes at the end belong to none of them.
@@ -209,7 +219,12 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         }
         (ColorType::Gray(8 | 16), samples) => (Channels::Gray, samples),
         (ColorType::RGB(8 | 16), samples) => (Channels::Rgb, samples),
-        (ColorType::YCbCr(8), Samples::Eight(samples)) => (Channels::Rgb, Samples::Eight(from_ycc(samples))),
+        (ColorType::YCbCr(8), Samples::Eight(samples)) => {
+            // Pillow unpacks plain data by itself and leaves the rest to libtiff.
+            let plain = matches!(tags.value(page, COMPRESSION), None | Some(1));
+            let convert = if plain { pillow_ycc } else { libtiff_ycc };
+            (Channels::Rgb, Samples::Eight(convert(samples)))
+        }
         (ColorType::CMYK(8 | 16), samples) => (Channels::Cmyk, samples),
         (ColorType::Multiband { num_samples: 2, bit_depth: 8 | 16 }, samples) => {
             (Channels::GrayAlpha, samples)
@@ -320,8 +335,25 @@ fn unmultiply(samples: Samples) -> Samples {
     }
 }
 
-/// Full-range BT.601, as TIFF 6.0 section 21 sets by default, in the integers of libtiff (`tif_color.c` of 4.7).
-fn from_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+/// Full-range BT.601, as TIFF 6.0 section 21 sets by default, in the integers of Pillow (`ConvertYCbCr.c` of 13.0.0), which
+/// has tables of products in 64ths.
+fn pillow_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+    let part = |factor: f64, chroma: i32| (factor * 64.0 * f64::from(chroma) + 0.5) as i32;
+    for pixel in samples.as_chunks_mut::<3>().0 {
+        let [y, cb, cr] = pixel.map(i32::from);
+        let (cb, cr) = (cb - 128, cr - 128);
+        let rgb = [
+            y + (part(1.402, cr) >> 6),
+            y + ((part(-0.344_14, cb) + part(-0.714_14, cr)) >> 6),
+            y + (part(1.772, cb) >> 6),
+        ];
+        *pixel = rgb.map(|v| v.clamp(0, 255) as u8);
+    }
+    samples
+}
+
+/// The same in the integers of libtiff (`tif_color.c` of 4.7).
+fn libtiff_ycc(mut samples: Vec<u8>) -> Vec<u8> {
     let fixed = |factor: f32| (factor * 65_536.0 + 0.5) as i32;
     // libtiff computes with the lumas 0.299, 0.587 and 0.114 in single precision.
     let (red, green, blue) = (0.299_f32, 0.587_f32, 0.114_f32);

@@ -11,7 +11,7 @@ use super::header::Header;
 use super::limits::Limits;
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::WebP;
-use super::structure::{ANIMATION, EXIF, PROFILE, XMP};
+use super::structure::{ALPHA, ANIMATION, EXIF, PROFILE, XMP};
 
 /// `RIFF`, the size of what follows, `WEBP`.
 pub(super) const RIFF: usize = 12;
@@ -70,11 +70,10 @@ pub(super) fn lossless(data: &[u8]) -> Result<Header, ImageError> {
 
 /// RFC 9649, section 2.7.
 fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
-    const ALPHA: u8 = 0x10;
     let side = |at| u24_le(data, at).map(|side| side + 1).ok_or(TRUNCATED);
     let mut header = Header::plain(WebP, side(4)?, side(7)?);
     let flags = data[0];
-    header.alpha = flags & ALPHA != 0;
+    header.alpha = flags & ALPHA != 0 || has_alpha(bytes);
     let (mut frames, mut exif, mut xmp) = (0, None, None);
     for (name, data, _) in chunks(bytes) {
         match name {
@@ -94,18 +93,12 @@ fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     check_frame_size(bytes, header)?;
-    let announced = without_missing_chunks(bytes);
+    let announced = announced(bytes);
     // libwebp stops where the pixels need a byte behind the end of their part of the file. The decoder stops one byte later,
-    // and takes that byte for 0. So a 0 at the end, as most encoders write it, is withheld from it; another last byte is
-    // followed by one more, which must not change a pixel.
-    match probe(&announced) {
+    // and takes that byte for 0, so the zeros at the ends of both parts are withheld from it.
+    match without_final_zeros(&announced) {
+        Some(shorter) => decode_announced(&shorter, header, limits),
         None => decode_announced(&announced, header, limits),
-        Some(Probe { file, same: true }) => decode_announced(&file, header, limits),
-        Some(Probe { file, same: false }) => {
-            let raster = decode_announced(&announced, header, limits)?;
-            let probed = decode_announced(&file, header, limits)?;
-            if raster.samples == probed.samples { Ok(raster) } else { Err(TRUNCATED) }
-        }
     }
 }
 
@@ -124,64 +117,66 @@ fn decode_announced(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Ra
     Ok(Raster { width, height, channels, samples: Samples::Eight(data), key: None })
 }
 
-/// The file without the flags of chunks that are not there: the decoder looks for each of them, libwebp does not.
-fn without_missing_chunks(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// The file with the flags of the chunks that are there. The decoder looks for each chunk that is announced, and for alpha
+/// only where it is; libwebp goes by the chunks.
+fn announced(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut copy = Cow::Borrowed(bytes);
-    if take(bytes, RIFF, 4) == Some(b"VP8X") {
-        for (name, flag) in [(&b"EXIF"[..], EXIF), (b"XMP ", XMP), (b"ICCP", PROFILE)] {
-            let declared = bytes.get(RIFF + 8).is_some_and(|flags| flags & flag != 0);
-            if declared && !chunks(bytes).any(|(other, ..)| other == name) {
-                copy.to_mut()[RIFF + 8] &= !flag;
-            }
+    if take(bytes, RIFF, 4) != Some(b"VP8X") {
+        return copy;
+    }
+    let Some(&declared) = bytes.get(RIFF + 8) else { return copy };
+    let has = |wanted: &[u8]| chunks(bytes).any(|(name, ..)| name == wanted);
+    let mut flags = declared;
+    for (name, flag) in [(b"EXIF", EXIF), (b"XMP ", XMP), (b"ICCP", PROFILE)] {
+        if flags & flag != 0 && !has(name) {
+            flags &= !flag;
         }
+    }
+    if has_alpha(bytes) {
+        flags |= ALPHA;
+    }
+    if flags != declared {
+        copy.to_mut()[RIFF + 8] = flags;
     }
     copy
 }
 
-/// A file whose lossy pixels end elsewhere.
-struct Probe {
-    file: Vec<u8>,
-    /// Only zeros were removed, which a decoder that needs them adds by itself.
-    same: bool,
+/// Whether the pixels themselves have an alpha channel.
+fn has_alpha(bytes: &[u8]) -> bool {
+    chunks(bytes).any(|(name, data, _)| match name {
+        b"ALPH" => true,
+        b"VP8L" => lossless(data).is_ok_and(|header| header.alpha),
+        _ => false,
+    })
 }
 
-/// Moves the ends of the first and of the last partition of lossy pixels by a byte (RFC 6386, section 9.1).
-fn probe(bytes: &[u8]) -> Option<Probe> {
+/// Where the first partition of lossy pixels ends (RFC 6386, section 9.1).
+pub(super) fn first_partition_end(data: &[u8]) -> Option<usize> {
     const FRAME_HEADER: usize = 10;
+    Some(FRAME_HEADER + (u24_le(data, 0)? >> 5) as usize)
+}
+
+/// The file without the last byte of the first and of the last partition of lossy pixels, where both are 0.
+fn without_final_zeros(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut at = RIFF;
     let (_, data, len) = chunks(bytes).find(|&(name, _, len)| {
         let found = name == b"VP8 ";
         at += if found { 0 } else { 8 + len + len % 2 };
         found
     })?;
-    let tag = u24_le(data, 0)?;
-    let first_end = FRAME_HEADER + (tag >> 5) as usize;
-    if data.len() < len || first_end >= len || first_end == FRAME_HEADER {
+    let (tag, end) = (u24_le(data, 0)?, first_partition_end(data)?);
+    if data.len() < len || end >= len || tag >> 5 == 0 || [data[len - 1], data[end - 1]] != [0, 0] {
         return None;
     }
-    let mut pixels = data.to_vec();
-    let same = [data[len - 1], data[first_end - 1]] == [0, 0];
-    move_end(&mut pixels, len);
-    let moved = move_end(&mut pixels, first_end) - FRAME_HEADER;
-    let tag = (tag & 0x1f) | (moved as u32) << 5;
+    let mut pixels = [&data[..end - 1], &data[end..len - 1]].concat();
+    let tag = (tag & 0x1f) | ((tag >> 5) - 1) << 5;
     pixels[..3].copy_from_slice(&tag.to_le_bytes()[..3]);
     let mut file = [&bytes[..at + 4], &(pixels.len() as u32).to_le_bytes(), &pixels].concat();
     file.resize(file.len() + pixels.len() % 2, 0);
     file.extend_from_slice(bytes.get(at + 8 + len + len % 2..riff_end(bytes)).unwrap_or_default());
     let riff = (file.len() - 8) as u32;
     file[4..8].copy_from_slice(&riff.to_le_bytes());
-    Some(Probe { file, same })
-}
-
-/// Removes a 0 before a place, or inserts another byte there; the place where the part then ends.
-fn move_end(pixels: &mut Vec<u8>, end: usize) -> usize {
-    if pixels[end - 1] == 0 {
-        pixels.remove(end - 1);
-        end - 1
-    } else {
-        pixels.insert(end, 0xff);
-        end + 1
-    }
+    Some(file)
 }
 
 /// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.

@@ -149,3 +149,56 @@ fn damaged_pixels_are_found_wherever_images_are_decoded() {
         assert!(run.stdout.contains("image-unreadable"), "{args:?}: {}", run.stdout);
     }
 }
+
+/// A PNG with a chunk right before its pixels.
+fn png_with(chunk: &[u8]) -> Vec<u8> {
+    let mut png = fixture("photo_320x240.png");
+    let at = png.windows(4).position(|name| name == b"IDAT").unwrap() - 4;
+    png.splice(at..at, chunk.iter().copied());
+    png
+}
+
+/// Whole pixels in files that Pillow does not open: a wrong checksum, and a segment that is too short.
+fn refused_by_pillow() -> [Vec<u8>; 2] {
+    let mut jpeg = fixture("gray_200x120.jpg");
+    jpeg.splice(2..2, *b"\xff\xe0\0\x06JFIF");
+    [png_with(b"\0\0\0\x04tEXta\0bc\0\0\0\0"), jpeg]
+}
+
+#[test]
+fn images_that_pillow_refuses_are_errors_and_prepare_re_encodes_them() {
+    let case = Case::new();
+    let rows: String = refused_by_pillow().iter().map(|image| chat(&data_uri("", image))).collect();
+    case.write("rows.jsonl", &rows);
+    for verify in ["header", "full"] {
+        let args = ["check", "rows.jsonl", "--select", "image", "--verify", verify];
+        let run = case.run(&args).ends(1);
+        assert_eq!(run.stdout.matches("error[image-unreadable]").count(), 2, "{}", run.stdout);
+        run.prints("refuses: the checksum of its chunk `tEXt` is wrong").prints("re-encode it");
+    }
+    case.run(&["tokens", "rows.jsonl"]).ends(1).prints("image-unreadable");
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "kept", "--images", "keep"]).ends(1);
+    run.prints("error[image-unreadable]");
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("warning[image-structure]").prints("is re-encoded: its JFIF segment is too short");
+    case.run(&["check", "out/train.jsonl", "--verify", "full", "--select", "image-unreadable"]).ends(0);
+    case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--unsafe", "--select", "image-unreadable"]).ends(0);
+    case.run(&["check", "fixed.jsonl", "--select", "image-unreadable"]).ends(0);
+}
+
+#[test]
+fn bytes_behind_the_end_of_an_image_are_reported_and_dropped() {
+    let case = Case::new();
+    let images = ["photo_320x240.png", "gray_200x120.jpg", "photo_300x200.webp"].map(fixture);
+    let longer = images.clone().map(|image| [image, b"a second image".to_vec()].concat());
+    let rows: String = longer.iter().map(|image| chat(&data_uri("", image))).collect();
+    case.write("rows.jsonl", &rows);
+    for verify in ["header", "full"] {
+        let run = case.run(&["check", "rows.jsonl", "--select", "image-structure", "--verify", verify]).ends(0);
+        assert_eq!(run.stdout.matches("14 bytes behind the end of the image").count(), 3, "{}", run.stdout);
+    }
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("has 14 bytes behind the end of its image, which are dropped");
+    let written = case.read("out/train.jsonl");
+    assert!(images.iter().all(|image| written.contains(&data_uri("", image)["data:;base64,".len()..])));
+}

@@ -17,7 +17,7 @@ pub(super) use gif::{Walk as GifWalk, walk as walk_gif};
 pub(super) use jpeg::check_head as check_jpeg_head;
 pub(super) use png::{Texts, skeleton};
 pub(super) use tags::check_tags;
-pub(super) use webp::{ANIMATION, EXIF, PROFILE, XMP, is_simple};
+pub(super) use webp::{ALPHA, ANIMATION, EXIF, PROFILE, XMP, is_simple};
 
 /// What a walk over the blocks of a whole file finds.
 #[derive(Debug, Clone, PartialEq, Eq)]

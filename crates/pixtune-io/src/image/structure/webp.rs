@@ -3,12 +3,12 @@ use super::{Faults, Structure, check_tags};
 use crate::image::bytes::{take, u24_le, u32_le};
 use crate::image::error::ImageError;
 use crate::image::sniff::Format::WebP;
-use crate::image::webp::{RIFF, chunks, header, lossless, lossy, riff_end};
+use crate::image::webp::{RIFF, chunks, first_partition_end, header, lossless, lossy, riff_end};
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 
 // Flags of `VP8X`.
-const ALPHA: u8 = 0x10;
+pub(in crate::image) const ALPHA: u8 = 0x10;
 const KNOWN_FLAGS: u8 = 0x3e;
 pub(in crate::image) const ANIMATION: u8 = 0x02;
 pub(in crate::image) const PROFILE: u8 = 0x20;
@@ -114,8 +114,11 @@ impl Walk<'_> {
             self.faults.refuse_if(tag & 1 == 1, "its pixels are not those of a key frame");
             self.faults.refuse_if(tag >> 1 & 7 > 3, "its pixels have an unknown profile");
             self.faults.refuse_if(tag >> 4 & 1 == 0, "its pixels are not to be shown");
-            let partition = (tag & 0xff_ffff) >> 5;
-            self.faults.refuse_if(partition as usize >= length, "its first partition is cut off");
+            let end = first_partition_end(data).unwrap_or(0);
+            self.faults.refuse_if(end >= length, "its first partition is cut off");
+            // Encoders flush their last bits with zeros. A part that ends otherwise may be cut, which libwebp does not forgive.
+            let flushed = |end: usize| data.get(end - 1).is_none_or(|&last| last == 0);
+            self.faults.refuse_if(!flushed(end.max(1)) || !flushed(length.max(1)), "its pixels do not end with a zero");
         } else {
             let version = u32_le(data, 1).unwrap_or(0) >> 29;
             self.faults.refuse_if(version != 0, "its pixels have an unknown version");
