@@ -130,7 +130,7 @@ impl Layout {
             take(bytes, at + index * width, 3).is_some_and(|color| color.iter().all(|&part| Some(part) == gray))
         };
         let read_as = if count <= 2 { 1 } else { 8 };
-        self.coding == Coding::Plain && self.bits != read_as && (0..count).all(is_gray)
+        self.coding == Coding::Plain && (self.bits != read_as || count == 1) && (0..count).all(is_gray)
     }
 
     /// Rows are filled up to whole groups of four bytes.

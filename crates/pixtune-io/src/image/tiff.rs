@@ -39,6 +39,7 @@ const TILE_OFFSETS: u16 = 324;
 const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
+const WHITE_POINTS: u16 = 532;
 
 /// Compression by JPEG.
 const JPEG: u32 = 7;
@@ -128,8 +129,22 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     if tags.value(page, COMPRESSION) == Some(JPEG) {
         check_jpeg(bytes, &header, &strips, tags.value(page, ROWS_PER_STRIP))?;
     }
+    if tags.kind(page, WHITE_POINTS).is_some_and(|kind| kind != 5) {
+        return Err(ImageError::corrupt(Tiff, "its `ReferenceBlackWhite` is not a fraction"));
+    }
+    match tags.value(page, COMPRESSION) {
+        None | Some(1..=5 | JPEG | 8 | 32_773 | 32_946) => {}
+        Some(other) => {
+            let feature = format!("the compression {other}");
+            return Err(ImageError::UnsupportedFeature { format: Tiff, feature });
+        }
+    }
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
-    if header.color != Color::Palette {
+    if header.color == Color::Palette {
+        if tags.kind(page, COLOR_MAP) != Some(3) {
+            return Err(ImageError::corrupt(Tiff, "it has no `ColorMap` of whole numbers"));
+        }
+    } else {
         let kind = decoder.colortype().map_err(error)?;
         let is_read = match kind {
             ColorType::Gray(bits) => matches!(bits, 1 | 2 | 4 | 8 | 16),

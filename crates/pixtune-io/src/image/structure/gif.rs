@@ -14,6 +14,8 @@ pub(in crate::image) struct Walk {
     pub(in crate::image) frames: u32,
     /// The place behind the trailer, if it was reached.
     end: Option<usize>,
+    /// A graphic control extension came before the first frame.
+    controlled: bool,
     faults: Faults,
 }
 
@@ -31,7 +33,7 @@ pub(in crate::image) fn walk(bytes: &[u8]) -> Result<Walk, ImageError> {
     let screen = take(bytes, 6, 7).ok_or(TRUNCATED)?;
     let side = |at| u32::from(u16_le(screen, at).unwrap_or(0));
     let size = (side(0), side(2));
-    let mut walk = Walk { size, transparent: false, frames: 0, end: None, faults: Faults::default() };
+    let mut walk = Walk { size, transparent: false, frames: 0, end: None, controlled: false, faults: Faults::default() };
     let mut at = 13 + color_table(screen[4]);
     loop {
         let next = match bytes.get(at) {
@@ -74,6 +76,8 @@ impl Walk {
             _ if block.is_empty() => self.faults.refuse("it has an empty extension"),
             GRAPHIC_CONTROL => {
                 let transparent = block[0] & 1 == 1;
+                self.faults.doubt_if(self.controlled, "it has two graphic control extensions");
+                self.controlled = true;
                 self.transparent |= transparent;
                 let short = block.len() < 3 + usize::from(transparent);
                 self.faults.refuse_if(short, "its graphic control extension is too short");

@@ -153,6 +153,9 @@ impl Walk {
         if name == b"zTXt" && rest.first().is_some_and(|&method| method != 0) {
             return Some("has an unknown compression method");
         }
+        if key == EXIF && name != b"tEXt" {
+            self.faults.doubt("it has a compressed text with the name `exif`");
+        }
         match text(name, data) {
             Some(Inflated::TooLarge) => Some("inflates to more than 1 MiB"),
             Some(Inflated::Text(text)) => {
@@ -162,7 +165,6 @@ impl Walk {
                         None => self.faults.doubt("its EXIF profile is not written in hexadecimal digits"),
                     },
                     EXIF if name == b"tEXt" => check_tags(&text, &mut self.faults),
-                    EXIF => self.faults.doubt("it has a compressed text with the name `exif`"),
                     _ => {}
                 }
                 self.count(text.len())
