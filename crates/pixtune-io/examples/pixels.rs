@@ -13,8 +13,8 @@ fn main() -> std::io::Result<()> {
         let Some((image, next)) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
         rest = next;
         let limits = Limits::default();
-        let decoded = inspect(image, &limits)
-            .and_then(|header| decode(image, &header, &limits, Reading::Reference));
+        let decoded =
+            inspect(image, &limits).and_then(|header| decode(image, &header, &limits, Reading::Reference));
         match decoded {
             Ok(decoded) => {
                 let rgb = decoded.rgb;

@@ -10,8 +10,7 @@ use super::Checker;
 use crate::image::measure::{self, Measure};
 use crate::image::{
     Format, Header, ImageError, Inspected, Loaded, Orientation, Reading, Resolver, Rgb, Structure, decode,
-    load, load_header, name, orient, share, shorten,
-    source_hash,
+    load, load_header, name, orient, share, shorten, source_hash,
 };
 use crate::verify::Verify;
 
@@ -154,7 +153,9 @@ fn judge_structure(structure: Option<Structure>, length: u64, found: &mut Vec<Fi
     let Some(Structure { end, doubtful, .. }) = structure else { return };
     if let Some(why) = doubtful {
         let message = format!("loaders that auto-orient images refuse this one: {why}");
-        found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint("remove the metadata of the image"));
+        found.push(
+            Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint("remove the metadata of the image"),
+        );
     }
     let trailing = length.saturating_sub(end as u64);
     if trailing > 0 {

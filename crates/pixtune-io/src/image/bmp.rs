@@ -107,7 +107,9 @@ impl Layout {
         match (self.coding, self.bits) {
             (_, 2) => Some("it has 2 bits per pixel"),
             (_, ..=8) if self.palette.1 > 256 => Some("its palette has more than 256 colors"),
-            (_, ..=8) if self.is_misread(bytes) => Some("its palette of grays is shorter than its pixels allow"),
+            (_, ..=8) if self.is_misread(bytes) => {
+                Some("its palette of grays is shorter than its pixels allow")
+            }
             (Coding::Masks(masks), 32) if !MASKS.contains(&masks) => Some("its color masks are unusual"),
             (Coding::Masks([r, g, b, _]), 24) if [r, g, b] != [0xff_0000, 0xff00, 0xff] => {
                 Some("its color masks are unusual")
@@ -127,7 +129,8 @@ impl Layout {
         let value = |index: usize| if count == 2 { index * 255 } else { index };
         let is_gray = |index: usize| {
             let gray = u8::try_from(value(index)).ok();
-            take(bytes, at + index * width, 3).is_some_and(|color| color.iter().all(|&part| Some(part) == gray))
+            take(bytes, at + index * width, 3)
+                .is_some_and(|color| color.iter().all(|&part| Some(part) == gray))
         };
         let read_as = if count <= 2 { 1 } else { 8 };
         self.coding == Coding::Plain && (self.bits != read_as || count == 1) && (0..count).all(is_gray)

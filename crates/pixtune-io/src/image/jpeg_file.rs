@@ -50,7 +50,9 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     for (marker, payload) in segments(bytes) {
         match marker {
             // A block that does not fit into one segment goes on in the next.
-            0xe1 if payload.starts_with(b"Exif\0\0") && !exif.is_empty() => exif.to_mut().extend(&payload[6..]),
+            0xe1 if payload.starts_with(b"Exif\0\0") && !exif.is_empty() => {
+                exif.to_mut().extend(&payload[6..])
+            }
             0xe1 if payload.starts_with(b"Exif\0\0") => exif = Cow::Borrowed(payload),
             0xe1 if payload.starts_with(XMP) => xmp = &payload[XMP.len()..],
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {

@@ -59,7 +59,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         (2 | 6, 8 | 16) => Color::Rgb,
         (3, 1 | 2 | 4 | 8) => Color::Palette,
         (0 | 2 | 3 | 4 | 6, _) => {
-            let why = format!("it has `{bits}` bits per sample, which its color type `{kind}` does not allow");
+            let why =
+                format!("it has `{bits}` bits per sample, which its color type `{kind}` does not allow");
             return Err(ImageError::corrupt(Png, why));
         }
         _ => return Err(ImageError::corrupt(Png, format!("it has the color type `{kind}`"))),

@@ -6,9 +6,9 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};
 
+use super::budget::share;
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::measure::Measure;
-use super::budget::share;
 use super::profile::foreign_profile;
 use super::resample::{Filter, Plane, resample};
 use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb, Structure};

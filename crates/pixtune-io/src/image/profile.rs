@@ -148,7 +148,8 @@ mod tests {
         file[36..40].copy_from_slice(b"acsp");
         file[131] = tags.len() as u8;
         for (index, (name, data)) in tags.iter().enumerate() {
-            let entry = [&name[..], &(file.len() as u32).to_be_bytes(), &(data.len() as u32).to_be_bytes()].concat();
+            let entry =
+                [&name[..], &(file.len() as u32).to_be_bytes(), &(data.len() as u32).to_be_bytes()].concat();
             file[132 + 12 * index..144 + 12 * index].copy_from_slice(&entry);
             file.extend(data);
         }

@@ -5,9 +5,6 @@ use std::io::{self, Cursor};
 use ::tiff::decoder::{Decoder, DecodingResult};
 use ::tiff::{ColorType, TiffError};
 
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZFlush, MZStatus};
-
 use super::bytes::take;
 use super::error::ImageError;
 use super::exif::{Directory, ORIENTATION, Tags};
@@ -17,60 +14,39 @@ use super::orient::Orientation;
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Tiff;
-use super::structure::Structure;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
 
 // TIFF 6.0, section 8.
-const WIDTH: u16 = 256;
-const HEIGHT: u16 = 257;
-const BITS: u16 = 258;
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
+pub(super) const WIDTH: u16 = 256;
+pub(super) const HEIGHT: u16 = 257;
+pub(super) const BITS: u16 = 258;
+pub(super) const COMPRESSION: u16 = 259;
+pub(super) const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
-const STRIP_OFFSETS: u16 = 273;
-const SAMPLES: u16 = 277;
-const ROWS_PER_STRIP: u16 = 278;
-const STRIP_BYTES: u16 = 279;
-const PLANES: u16 = 284;
-const COLOR_MAP: u16 = 320;
-const TILE_WIDTH: u16 = 322;
-const TILE_OFFSETS: u16 = 324;
-const TILE_BYTES: u16 = 325;
-const EXTRA_SAMPLES: u16 = 338;
+pub(super) const STRIP_OFFSETS: u16 = 273;
+pub(super) const SAMPLES: u16 = 277;
+pub(super) const STRIP_BYTES: u16 = 279;
+pub(super) const COLOR_MAP: u16 = 320;
+pub(super) const TILE_OFFSETS: u16 = 324;
+pub(super) const TILE_BYTES: u16 = 325;
+pub(super) const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
-const WHITE_POINTS: u16 = 532;
 
 /// Compression by JPEG.
-const JPEG: u32 = 7;
-/// Tags whose values libtiff and Pillow accept only as whole numbers.
-const NUMBERS: [u16; 13] = [
-    WIDTH,
-    HEIGHT,
-    BITS,
-    COMPRESSION,
-    PHOTOMETRIC,
-    STRIP_OFFSETS,
-    SAMPLES,
-    ROWS_PER_STRIP,
-    STRIP_BYTES,
-    PLANES,
-    TILE_WIDTH,
-    TILE_OFFSETS,
-    TILE_BYTES,
-];
+pub(super) const JPEG: u32 = 7;
 /// Photometric interpretation of indices into a color map.
 const PALETTE: u32 = 3;
 /// Photometric interpretation of inks.
 const INKS: u32 = 5;
 /// Extra samples that hold colors multiplied with alpha, and plain alpha.
 const ASSOCIATED: u32 = 1;
-const UNASSOCIATED: u32 = 2;
+pub(super) const UNASSOCIATED: u32 = 2;
 
 /// More pages than any scanner stacks; the count only tells one page from several.
 const MOST_PAGES: u32 = 10_000;
 
-fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {
+pub(super) fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {
     let tags = Tags::open(bytes).ok_or(TRUNCATED)?;
     let page = tags.first().ok_or(TRUNCATED)?;
     Ok((tags, page))
@@ -100,104 +76,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     header.orientation = value(ORIENTATION).map_or(Orientation::UPRIGHT, Orientation::from_exif);
     header.frames = tags.count_directories(MOST_PAGES).max(1);
     Ok(header)
-}
-
-/// Every strip or tile lies inside the file.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
-    let header = header(bytes)?;
-    let (tags, page) = page(bytes)?;
-    let strips = strips(&tags, page).filter(|strips| !strips.is_empty());
-    let strips = strips.ok_or_else(|| ImageError::corrupt(Tiff, "it has no list of its strips"))?;
-    for tag in NUMBERS {
-        // Types 3 and 4 are SHORT and LONG.
-        if tags.kind(page, tag).is_some_and(|kind| !matches!(kind, 3 | 4)) {
-            return Err(ImageError::corrupt(Tiff, format!("its tag {tag} is not a whole number")));
-        }
-    }
-    let count = |tag| tags.values(page, tag).map_or(0, |values| values.len());
-    let samples = tags.value(page, SAMPLES).unwrap_or(1) as usize;
-    let unknown = |kind: &u32| !matches!(kind, 0..=UNASSOCIATED | 999);
-    if tags.values(page, EXTRA_SAMPLES).is_some_and(|kinds| kinds.iter().any(unknown)) {
-        return Err(ImageError::corrupt(Tiff, "it has extra samples of an unknown kind"));
-    }
-    if matches!(tags.value(page, COMPRESSION), Some(8 | 32_946)) && !strips.iter().all(|&strip| is_deflated(bytes, strip)) {
-        return Err(ImageError::corrupt(Tiff, "a strip ends before its data do"));
-    }
-    if count(EXTRA_SAMPLES) > samples.saturating_sub(usize::from(header.color == Color::Rgb) * 3) {
-        return Err(ImageError::corrupt(Tiff, "it has more extra samples than samples"));
-    }
-    if tags.value(page, COMPRESSION) == Some(JPEG) {
-        check_jpeg(bytes, &header, &strips, tags.value(page, ROWS_PER_STRIP))?;
-    }
-    if tags.kind(page, WHITE_POINTS).is_some_and(|kind| kind != 5) {
-        return Err(ImageError::corrupt(Tiff, "its `ReferenceBlackWhite` is not a fraction"));
-    }
-    match tags.value(page, COMPRESSION) {
-        None | Some(1..=5 | JPEG | 8 | 32_773 | 32_946) => {}
-        Some(other) => {
-            let feature = format!("the compression {other}");
-            return Err(ImageError::UnsupportedFeature { format: Tiff, feature });
-        }
-    }
-    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
-    if header.color == Color::Palette {
-        if tags.kind(page, COLOR_MAP) != Some(3) {
-            return Err(ImageError::corrupt(Tiff, "it has no `ColorMap` of whole numbers"));
-        }
-    } else {
-        let kind = decoder.colortype().map_err(error)?;
-        let is_read = match kind {
-            ColorType::Gray(bits) => matches!(bits, 1 | 2 | 4 | 8 | 16),
-            ColorType::RGB(bits) | ColorType::RGBA(bits) | ColorType::CMYK(bits) => matches!(bits, 8 | 16),
-            ColorType::YCbCr(bits) => bits == 8,
-            ColorType::Multiband { num_samples, bit_depth } => num_samples == 2 && matches!(bit_depth, 8 | 16),
-            _ => false,
-        };
-        if !is_read {
-            return Err(unsupported(kind));
-        }
-    }
-    let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
-    // Tags and pages lie anywhere, so nothing shows that bytes at the end belong to none of them.
-    if inside { Ok(Structure::sound(Tiff, bytes.len())) } else { Err(TRUNCATED) }
-}
-
-/// Whether a strip holds a zlib stream to its end. Its output is thrown away in small pieces.
-fn is_deflated(bytes: &[u8], (at, len): (usize, usize)) -> bool {
-    let Some(mut packed) = take(bytes, at, len) else { return false };
-    let mut state = InflateState::new_boxed(DataFormat::Zlib);
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        let step = inflate(&mut state, packed, &mut piece, MZFlush::None);
-        packed = &packed[step.bytes_consumed..];
-        match step.status {
-            Ok(MZStatus::StreamEnd) => return true,
-            Ok(_) if step.bytes_consumed + step.bytes_written > 0 => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Strips that are JPEG files without tables, each as wide as the page.
-fn check_jpeg(
-    bytes: &[u8],
-    page: &Header,
-    strips: &[(usize, usize)],
-    rows: Option<u32>,
-) -> Result<(), ImageError> {
-    if page.bits != 8 {
-        return Err(ImageError::corrupt(Tiff, "its JPEG data have another depth than the page"));
-    }
-    for strip in strips.iter().filter_map(|&(at, len)| take(bytes, at, len)) {
-        let fits = strip.starts_with(b"\xff\xd8")
-            && super::jpeg_file::header(strip).is_ok_and(|jpeg| {
-                rows.is_none() || (jpeg.width == page.width && jpeg.height <= page.height)
-            });
-        if !fits {
-            return Err(ImageError::corrupt(Tiff, "its JPEG data have another size than the page"));
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
@@ -267,7 +145,7 @@ fn decoder_limits(limits: &Limits) -> ::tiff::decoder::Limits {
     decoder
 }
 
-fn unsupported(kind: ColorType) -> ImageError {
+pub(super) fn unsupported(kind: ColorType) -> ImageError {
     ImageError::UnsupportedFeature { format: Tiff, feature: format!("{kind:?}") }
 }
 
@@ -296,7 +174,7 @@ fn adapted<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
 }
 
 /// Places and lengths of the strips or tiles.
-fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
+pub(super) fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
     let pair = |offsets, sizes| tags.values(page, offsets).zip(tags.values(page, sizes));
     let (offsets, sizes) = pair(STRIP_OFFSETS, STRIP_BYTES).or_else(|| pair(TILE_OFFSETS, TILE_BYTES))?;
     (offsets.len() == sizes.len())
@@ -389,7 +267,7 @@ fn libtiff_ycc(mut samples: Vec<u8>) -> Vec<u8> {
     samples
 }
 
-fn error(error: TiffError) -> ImageError {
+pub(super) fn error(error: TiffError) -> ImageError {
     match error {
         TiffError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED,
         TiffError::UnsupportedError(feature) => {

@@ -17,7 +17,8 @@ use crate::base64::Payloads;
 use crate::check::SampleHashes;
 use crate::image::measure::{Measure, measure_image};
 use crate::image::{
-    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, share, source_hash,
+    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, share,
+    source_hash,
 };
 use crate::read::Row;
 use crate::tokens::{parse_row, read_sample};

@@ -136,15 +136,22 @@ const EXIF_WITH_TEXT_FOR_RESOLUTION: &[u8] =
     b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x1a\0\x07\0\0\0\x01\x48\0\0\0\x01\x28\0\x03\0\0\0\x01\0\x02\0\0\0\0\0\0";
 
 /// Two images are declared, one is listed.
-const SHORT_INDEX: &[u8] = b"MPF\0MM\0*\0\0\0\x08\0\x02\xb0\x01\0\x04\0\0\0\x01\0\0\0\x02\xb0\x02\0\x07\0\0\0\x10\0\0\0\x26\
+const SHORT_INDEX: &[u8] =
+    b"MPF\0MM\0*\0\0\0\x08\0\x02\xb0\x01\0\x04\0\0\0\x01\0\0\0\x02\xb0\x02\0\x07\0\0\0\x10\0\0\0\x26\
     \0\0\0\0\0\x03\0\0\0\0\0\x09\0\0\0\x09\0\0\0\0";
 
 #[test]
 fn exif_data_that_are_none_are_doubtful() {
-    assert_eq!(doubtful(&png_with(&chunk(b"eXIf", b"nothing"))), "its EXIF data does not start as EXIF data does");
+    assert_eq!(
+        doubtful(&png_with(&chunk(b"eXIf", b"nothing"))),
+        "its EXIF data does not start as EXIF data does"
+    );
     let profile = chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 2\n0g\n");
     assert_eq!(doubtful(&png_with(&profile)), "its EXIF profile is not written in hexadecimal digits");
-    assert_eq!(doubtful(&jpeg_with(0xe1, b"Exif\0\0nothing")), "its EXIF data does not start as EXIF data does");
+    assert_eq!(
+        doubtful(&jpeg_with(0xe1, b"Exif\0\0nothing")),
+        "its EXIF data does not start as EXIF data does"
+    );
 }
 
 /// An EXIF block with orientation 6, as ImageMagick writes it into a text.
@@ -218,7 +225,9 @@ fn gif_extensions_and_frames_are_judged() {
 fn bitmaps_with_unusual_masks_are_refused() {
     let mut bmp = vec![0; 14 + 40 + 12 + 8];
     bmp[..2].copy_from_slice(b"BM");
-    for (at, value) in [(10, 66), (14, 40), (18, 2), (22, 1), (26, 1 | 32 << 16), (30, 3), (54, 0xff), (58, 0xff00)] {
+    for (at, value) in
+        [(10, 66), (14, 40), (18, 2), (22, 1), (26, 1 | 32 << 16), (30, 3), (54, 0xff), (58, 0xff00)]
+    {
         bmp[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
     }
     bmp[62..66].copy_from_slice(&[0, 0, 0xff, 0]);

@@ -182,7 +182,8 @@ fn images_that_pillow_refuses_are_errors_and_prepare_re_encodes_them() {
     let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
     run.prints("warning[image-structure]").prints("is re-encoded: its JFIF segment is too short");
     case.run(&["check", "out/train.jsonl", "--verify", "full", "--select", "image-unreadable"]).ends(0);
-    case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--unsafe", "--select", "image-unreadable"]).ends(0);
+    case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--unsafe", "--select", "image-unreadable"])
+        .ends(0);
     case.run(&["check", "fixed.jsonl", "--select", "image-unreadable"]).ends(0);
 }
 
@@ -194,7 +195,8 @@ fn bytes_behind_the_end_of_an_image_are_reported_and_dropped() {
     let rows: String = longer.iter().map(|image| chat(&data_uri("", image))).collect();
     case.write("rows.jsonl", &rows);
     for verify in ["header", "full"] {
-        let run = case.run(&["check", "rows.jsonl", "--select", "image-structure", "--verify", verify]).ends(0);
+        let run =
+            case.run(&["check", "rows.jsonl", "--select", "image-structure", "--verify", verify]).ends(0);
         assert_eq!(run.stdout.matches("14 bytes behind the end of the image").count(), 3, "{}", run.stdout);
     }
     let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);

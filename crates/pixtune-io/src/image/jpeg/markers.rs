@@ -128,7 +128,8 @@ impl Tables {
 
     /// Frames of Motion JPEG leave the Annex K codes out: sequential ones have them from the start, as in libjpeg.
     pub(super) fn assume_codes(&mut self) {
-        let standard = [(&mut self.dc, [LUMINANCE_DC, CHROMINANCE_DC]), (&mut self.ac, [LUMINANCE_AC, CHROMINANCE_AC])];
+        let standard =
+            [(&mut self.dc, [LUMINANCE_DC, CHROMINANCE_DC]), (&mut self.ac, [LUMINANCE_AC, CHROMINANCE_AC])];
         for (slots, codes) in standard {
             for (slot, code) in slots.iter_mut().zip(codes) {
                 slot.get_or_insert(code);

@@ -72,7 +72,8 @@ impl ScanDecoder {
                 Process::Progressive => JpegError::Incomplete,
             });
         }
-        for ((plane, steps), blocks) in planes.planes.iter_mut().zip(&image.steps).zip(self.coefficients.drain(..))
+        for ((plane, steps), blocks) in
+            planes.planes.iter_mut().zip(&image.steps).zip(self.coefficients.drain(..))
         {
             if let Some(steps) = steps {
                 plane.samples.resize(blocks.len() * 64, 0);

@@ -33,7 +33,8 @@ pub(in crate::image) fn walk(bytes: &[u8]) -> Result<Walk, ImageError> {
     let screen = take(bytes, 6, 7).ok_or(TRUNCATED)?;
     let side = |at| u32::from(u16_le(screen, at).unwrap_or(0));
     let size = (side(0), side(2));
-    let mut walk = Walk { size, transparent: false, frames: 0, end: None, controlled: false, faults: Faults::default() };
+    let mut walk =
+        Walk { size, transparent: false, frames: 0, end: None, controlled: false, faults: Faults::default() };
     let mut at = 13 + color_table(screen[4]);
     loop {
         let next = match bytes.get(at) {
@@ -61,7 +62,11 @@ impl Walk {
         if self.frames == 0 {
             let length = usize::from(bytes[label + 1]);
             let block = &bytes[label + 2..label + 2 + length];
-            self.check_extension(bytes[label], block, &bytes[label + 2 + length..end.max(label + 2 + length)]);
+            self.check_extension(
+                bytes[label],
+                block,
+                &bytes[label + 2 + length..end.max(label + 2 + length)],
+            );
         }
         Some(end)
     }

@@ -7,11 +7,12 @@ mod gif;
 mod jpeg;
 mod png;
 mod tags;
+mod tiff;
 mod webp;
 
+use super::bmp;
 use super::error::ImageError;
 use super::sniff::{Format, sniff};
-use super::{bmp, tiff};
 
 pub(super) use gif::{Walk as GifWalk, walk as walk_gif};
 pub(super) use jpeg::check_head as check_jpeg_head;
@@ -98,6 +99,6 @@ pub fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
         Format::WebP => webp::check(bytes),
         Format::Gif => gif::check(bytes),
         Format::Bmp => bmp::check_structure(bytes),
-        Format::Tiff => tiff::check_structure(bytes),
+        Format::Tiff => tiff::check(bytes),
     }
 }

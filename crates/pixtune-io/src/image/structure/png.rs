@@ -229,7 +229,9 @@ fn inflate(packed: &[u8]) -> Inflated<'static> {
         Ok(text) => Inflated::Text(text.into()),
         Err(error) if error.status == TINFLStatus::HasMoreOutput => Inflated::TooLarge,
         // Python returns what it has got when the data ends early.
-        Err(error) if error.status == TINFLStatus::FailedCannotMakeProgress => Inflated::Text(error.output.into()),
+        Err(error) if error.status == TINFLStatus::FailedCannotMakeProgress => {
+            Inflated::Text(error.output.into())
+        }
         Err(_) => Inflated::Damaged,
     }
 }
@@ -302,7 +304,10 @@ fn exif_of_profile(text: &[u8]) -> Option<Vec<u8>> {
 
 /// A file of the same chunks whose `IDAT` are cut to one byte, made of a few ranges of the file that `read` returns: all
 /// that [`check`] looks at. `None` if the chunks do not fill the file, or are too many for the walk to be worth it.
-pub(in crate::image) fn skeleton(length: usize, read: impl Fn(usize, usize) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+pub(in crate::image) fn skeleton(
+    length: usize,
+    read: impl Fn(usize, usize) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
     let mut skeleton = read(0, SIGNATURE)?;
     let (mut at, mut steps) = (SIGNATURE, 16 + length / 1024);
     while at < length {

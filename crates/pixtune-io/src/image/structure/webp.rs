@@ -22,7 +22,8 @@ pub(super) fn check(bytes: &[u8]) -> Result<Structure, ImageError> {
     if end > bytes.len() {
         return Err(TRUNCATED);
     }
-    let mut walk = Walk { bytes, faults: Faults::default(), frames: 0, animations: 0, still: 0, alpha: false };
+    let mut walk =
+        Walk { bytes, faults: Faults::default(), frames: 0, animations: 0, still: 0, alpha: false };
     let mut at = RIFF;
     let mut first = true;
     for (name, data, len) in chunks(bytes) {
@@ -106,7 +107,8 @@ impl Walk<'_> {
             self.faults.refuse_if(flags & ANIMATION != 0, "it is an animation without frames");
             self.faults.refuse_if(size != (frame.width, frame.height), "its pixels have another size");
             let hidden = frame.alpha && flags & ALPHA == 0;
-            self.faults.doubt_if(hidden, "its pixels have an alpha channel that its header does not announce");
+            self.faults
+                .doubt_if(hidden, "its pixels have an alpha channel that its header does not announce");
         }
         if is_lossy {
             // VP8GetInfo, src/dec/vp8_dec.c.
@@ -118,7 +120,10 @@ impl Walk<'_> {
             self.faults.refuse_if(end >= length, "its first partition is cut off");
             // Encoders flush their last bits with zeros. A part that ends otherwise may be cut, which libwebp does not forgive.
             let flushed = |end: usize| data.get(end - 1).is_none_or(|&last| last == 0);
-            self.faults.refuse_if(!flushed(end.max(1)) || !flushed(length.max(1)), "its pixels do not end with a zero");
+            self.faults.refuse_if(
+                !flushed(end.max(1)) || !flushed(length.max(1)),
+                "its pixels do not end with a zero",
+            );
         } else {
             let version = u32_le(data, 1).unwrap_or(0) >> 29;
             self.faults.refuse_if(version != 0, "its pixels have an unknown version");
@@ -134,7 +139,8 @@ pub(in crate::image) fn is_simple(head: &[u8], length: u64) -> bool {
     if !fills || !matches!(name, b"VP8 " | b"VP8L") {
         return false;
     }
-    let mut walk = Walk { bytes: head, faults: Faults::default(), frames: 0, animations: 0, still: 0, alpha: false };
+    let mut walk =
+        Walk { bytes: head, faults: Faults::default(), frames: 0, animations: 0, still: 0, alpha: false };
     walk.still(name, &head[20..], chunk as usize);
     !walk.faults.is_refused()
 }
