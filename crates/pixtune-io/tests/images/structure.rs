@@ -125,8 +125,8 @@ fn jpeg_segments_that_stop_pillow_are_refused() {
         assert_eq!(refused(&jpeg_with(marker, body)), why);
     }
     let mut jpeg = fixture("gray_200x120.jpg");
-    jpeg.splice(2..2, *b"\xff\x02");
-    assert_eq!(refused(&jpeg), "it has the marker `FF02` before its pixels");
+    jpeg.splice(2..2, *b"\xff\x01");
+    assert_eq!(refused(&jpeg), "it has the marker `FF01` before its pixels");
     // Resources of Photoshop end early without harm everywhere else.
     assert_eq!(refused(&jpeg_with(0xed, b"Photoshop 3.0\x008BIM\x04\x04\0")), "");
 }

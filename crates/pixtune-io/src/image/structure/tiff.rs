@@ -80,7 +80,8 @@ fn check_tags(tags: &Tags<'_>, page: Directory, header: &Header) -> Result<(), I
     if let Some(tag) = NUMBERS.iter().find(|tag| !is_number(tag)) {
         return corrupt(format!("its tag {tag} is not a whole number"));
     }
-    if header.color == Color::Palette && tags.kind(page, COLOR_MAP) != Some(SHORT) {
+    let colors = tags.field(page, COLOR_MAP).filter(|&(kind, map)| kind == SHORT && !map.is_empty());
+    if header.color == Color::Palette && colors.is_none() {
         return corrupt("it has no `ColorMap` of whole numbers".to_owned());
     }
     if tags.kind(page, WHITE_POINTS).is_some_and(|kind| kind != RATIONAL) {
