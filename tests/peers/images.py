@@ -117,10 +117,10 @@ def checked(program, rows, count, verify):
     return errors, remarks
 
 
-def prepared(program, rows, directory):
-    """The images that `prepare` writes, by number."""
+def prepared(program, rows, directory, mode):
+    """The images that `prepare --images MODE` writes, by number."""
     run(program, "prepare", rows, "--out", directory, "--target", "mistral", "--dedup", "off", "--no-measure",
-        "--no-config", "--max-image-side", str(LARGEST_SIDE), "--validation", "0", "-q")
+        "--no-config", "--max-image-side", str(LARGEST_SIDE), "--validation", "0", "--images", mode, "-q")
     images = {}
     with open(directory / "train.jsonl", encoding="utf-8") as lines:
         for line in lines:
@@ -164,11 +164,12 @@ def main():
             out.writelines(row(number, kind, data) for number, (kind, _, data) in enumerate(cases))
         full, remarked = checked(args.program, rows, len(cases), "full")
         header, _ = checked(args.program, rows, len(cases), "header")
-        written = prepared(args.program, rows, directory / "prepared")
+        written = prepared(args.program, rows, directory / "fit", "fit")
+        kept_unchanged = prepared(args.program, rows, directory / "keep", "keep")
     ours = decoded(args.program.parent / "examples/pixels", [data for _, _, data in cases])
 
     with multiprocessing.Pool(2, quiet) as pool:
-        wanted = [not errors or number in written for number, errors in enumerate(full)]
+        wanted = [not errors or number in written or number in kept_unchanged for number, errors in enumerate(full)]
         inputs = [(data, keep) for (_, _, data), keep in zip(cases, wanted)]
         theirs = pool.map(open_with_pillow, inputs, chunksize=100)
         numbers = sorted(written)
@@ -184,6 +185,8 @@ def main():
         counts[kind]["refused by Pillow"] += stage not in (None, "size")
         if kept and stage not in (None, "size"):
             failures["kept by check --verify full, refused by Pillow"].append((label, why, number))
+        if number in kept_unchanged and stage:
+            failures["written by prepare --images keep, refused by Pillow"].append((label, why, number))
         # What is wrong with the data of the pixels shows only when they are decoded.
         if not header[number] and stage == "open":
             failures["kept by check --verify header, not opened by Pillow"].append((label, why, number))

@@ -204,3 +204,44 @@ fn bytes_behind_the_end_of_an_image_are_reported_and_dropped() {
     let written = case.read("out/train.jsonl");
     assert!(images.iter().all(|image| written.contains(&data_uri("", image)["data:;base64,".len()..])));
 }
+
+/// A JPEG of 1200x8 pixels with a gray color profile of the gamma 1.8.
+fn wide_jpeg_with_profile() -> Vec<u8> {
+    let mut profile = vec![0; 132 + 24];
+    profile[16..20].copy_from_slice(b"GRAY");
+    profile[36..40].copy_from_slice(b"acsp");
+    profile[131] = 2;
+    for (at, name, place, data) in [
+        (132, b"kTRC", 156, &b"curv\0\0\0\0\0\0\0\x01\x01\xcc"[..]),
+        (144, b"desc", 170, b"desc\0\0\0\0\0\0\0\x09Gamma 1.8"),
+    ] {
+        profile[at..at + 4].copy_from_slice(name);
+        profile[at + 4..at + 8].copy_from_slice(&u32::to_be_bytes(place));
+        profile[at + 8..at + 12].copy_from_slice(&(data.len() as u32).to_be_bytes());
+        profile.extend(data);
+    }
+    let mut jpeg = Vec::new();
+    let pixels = vec![90; 1200 * 8 * 3];
+    pixtune_io::image::jpeg::encode_rgb(
+        &pixels,
+        (1200, 8),
+        80,
+        pixtune_io::image::jpeg::Subsampling::Quarter,
+        &mut jpeg,
+    )
+    .unwrap();
+    let body = [b"ICC_PROFILE\0\x01\x01", &profile[..]].concat();
+    let segment = [b"\xff\xe2", &(body.len() as u16 + 2).to_be_bytes()[..], &body].concat();
+    jpeg.splice(2..2, segment);
+    jpeg
+}
+
+#[test]
+fn color_profiles_that_are_dropped_are_reported() {
+    let case = Case::new();
+    case.write("rows.jsonl", chat(&data_uri("image/jpeg", &wide_jpeg_with_profile())));
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("warning[image-profile]").prints("is re-encoded without its color profile, `Gamma 1.8`");
+    let args = ["prepare", "rows.jsonl", "--out", "kept", "--validation", "0", "--images", "keep"];
+    assert!(!case.run(&args).ends(0).stderr.contains("image-profile"));
+}

@@ -201,7 +201,7 @@ impl Walk {
         let smaller = self.pixels.is_none() && (width, height) != (across, down);
         self.faults.doubt_if(smaller, "its first frame is smaller than the image");
         let follows = self.follows(u32_be(data, 0)?);
-        follows.or_else(|| outside.then_some("places a frame outside the image"))
+        follows.or_else(|| outside.then_some("has a frame outside the image"))
     }
 
     /// The frames and their data are numbered from 0.
