@@ -164,7 +164,7 @@ mod tests {
         let jpeg = |profile: &[u8]| {
             let (first, second) = profile.split_at(100);
             let segment = |number: u8, part: &[u8]| {
-                let body = [b"ICC_PROFILE\0", &[number, 2], part].concat();
+                let body = [&b"ICC_PROFILE\0"[..], &[number, 2], part].concat();
                 [b"\xff\xe2", &(body.len() as u16 + 2).to_be_bytes()[..], &body].concat()
             };
             [b"\xff\xd8", &segment(2, second)[..], &segment(1, first), b"\xff\xd9"].concat()

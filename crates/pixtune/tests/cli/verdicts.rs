@@ -174,9 +174,12 @@ fn images_that_pillow_refuses_are_errors_and_prepare_re_encodes_them() {
         let args = ["check", "rows.jsonl", "--select", "image", "--verify", verify];
         let run = case.run(&args).ends(1);
         assert_eq!(run.stdout.matches("error[image-unreadable]").count(), 2, "{}", run.stdout);
-        run.prints("refuses: the checksum of its chunk `tEXt` is wrong").prints("re-encode it");
+        for part in ["refuses: the checksum of its chunk `tEXt` is wrong", "re-encode it"] {
+            assert!(run.stdout.contains(part), "{}", run.stdout);
+        }
     }
-    case.run(&["tokens", "rows.jsonl"]).ends(1).prints("image-unreadable");
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(1);
+    assert_eq!(run.stdout.matches("image-unreadable").count(), 2, "{}", run.stdout);
     let run = case.run(&["prepare", "rows.jsonl", "--out", "kept", "--images", "keep"]).ends(1);
     run.prints("error[image-unreadable]");
     let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);

@@ -85,7 +85,7 @@ impl Walk<'_> {
             }
             b"ANMF" => {
                 self.faults.refuse_if(self.animations == 0, "a frame comes before its chunk `ANIM`");
-                self.faults.refuse_if(flags & ANIMATION == 0, "it has frames but is no animation");
+                self.faults.refuse_if(flags & ANIMATION == 0, "it has frames but is not an animation");
                 self.frames += 1;
             }
             b"EXIF" if flags & EXIF != 0 => check_tags(data, &mut self.faults),
