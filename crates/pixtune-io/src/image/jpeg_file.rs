@@ -51,7 +51,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
         match marker {
             // A block that does not fit into one segment goes on in the next.
             0xe1 if payload.starts_with(b"Exif\0\0") && !exif.is_empty() => {
-                exif.to_mut().extend(&payload[6..])
+                exif.to_mut().extend(&payload[6..]);
             }
             0xe1 if payload.starts_with(b"Exif\0\0") => exif = Cow::Borrowed(payload),
             0xe1 if payload.starts_with(XMP) => xmp = &payload[XMP.len()..],

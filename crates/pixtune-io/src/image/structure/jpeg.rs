@@ -65,10 +65,10 @@ fn segment<'a>(
 ) {
     match marker {
         0xe0 => {
-            faults.refuse_if(body.starts_with(b"JFIF") && body.len() < 7, "its JFIF segment is too short")
+            faults.refuse_if(body.starts_with(b"JFIF") && body.len() < 7, "its JFIF segment is too short");
         }
         0xee => {
-            faults.refuse_if(body.starts_with(b"Adobe") && body.len() < 7, "its Adobe segment is too short")
+            faults.refuse_if(body.starts_with(b"Adobe") && body.len() < 7, "its Adobe segment is too short");
         }
         0xe1 if body.starts_with(b"Exif\0\0") => {
             faults.refuse_if(has_short_resolution(body), "the resolution in its EXIF data is not a number");

@@ -149,7 +149,7 @@ impl Walk {
     }
 
     fn text(&mut self, name: &[u8], data: &[u8]) -> Option<&'static str> {
-        let Some((key, rest)) = split(data) else { return None };
+        let (key, rest) = split(data)?;
         if name == b"zTXt" && rest.first().is_some_and(|&method| method != 0) {
             return Some("has an unknown compression method");
         }
