@@ -147,6 +147,7 @@ files = {
     "image-too-large": [shown(uri(wide_png(10001, 8), "image/png"))],
     "image-too-thin": [shown(uri(wide_png(4000, 1), "image/png"))],
     "image-sideways": [shown(image("exif6_90x60.png"))],
+    "image-structure": [shown(uri((IMAGES / "px2x2.png").read_bytes() + b"behind the image", "image/png"))],
     "image-alpha": [shown(image("alpha_full_transparent_20x20.png"))],
     "image-role": [line(sample(user(), assistant([{"type": "image_url", "image_url": PNG}])))],
     "image-url": [shown("https://example.com/cat.png")],

@@ -199,6 +199,9 @@ fn many_scans(scans: usize) -> Vec<u8> {
     let mut file = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
     file.extend_from_slice(&[1; 64]);
     file.extend_from_slice(&[0xff, 0xc2, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0]);
+    // The first codes of Annex K: progressive files have no codes of their own accord.
+    file.extend_from_slice(&[0xff, 0xc4, 0, 41, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend_from_slice(&[0x10, 0, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 0]);
     let mut scan = |first: u8, bits: u8, data: u8| {
         file.extend_from_slice(&[0xff, 0xda, 0, 8, 1, 1, 0, first, first, bits, data]);
     };
@@ -208,6 +211,14 @@ fn many_scans(scans: usize) -> Vec<u8> {
     bands.take(scans).for_each(|(k, bits)| scan(k, bits, 0b1010_1111));
     file.extend_from_slice(&[0xff, 0xd9]);
     file
+}
+
+#[test]
+fn progressive_files_without_codes_are_refused() {
+    let mut file = many_scans(63);
+    let codes = file.windows(2).position(|pair| pair == [0xff, 0xc4]).unwrap();
+    file.drain(codes..codes + 43);
+    assert!(matches!(decoded(&file), Err(JpegError::Corrupt { .. })));
 }
 
 #[test]

@@ -156,8 +156,9 @@ impl Error {
                 }
                 PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
                 PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",
-                PrepareError::Write { .. } => {
-                    "completed rows are saved beside the output; free disk space and run again with `--resume`"
+                PrepareError::Write { source, .. } => {
+                    let full = "completed rows are saved beside the output; free disk space and run again with `--resume`";
+                    return hint_for_writing(source, full).map(str::to_owned);
                 }
             },
         };
@@ -219,8 +220,9 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
             "a checkpoint was written; continue without the sample with `--resume --invalid-samples skip`"
         }
         TrainError::NoSamples { .. } => "run `pixtune check` to see the problem of each line",
-        TrainError::Write { .. } => {
-            "free disk space and run again with `--resume`; the last checkpoint is intact"
+        TrainError::Write { source, .. } => {
+            let full = "free disk space and run again with `--resume`; the last checkpoint is intact";
+            return hint_for_writing(source, full).map(str::to_owned);
         }
         TrainError::NotFinite { .. } | TrainError::Diverged { .. } => {
             "try a lower `--learning-rate` (1e-5 to 1e-3 are usual for LoRA) or a longer `--warmup`; earlier checkpoints are intact"
@@ -229,6 +231,20 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// What helps when a file cannot be written: `full` where the disk is.
+pub(crate) fn hint_for_writing(error: &io::Error, full: &'static str) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::WriteZero => Some(full),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("choose a directory in which you may create files")
+        }
+        _ => None,
+    }
 }
 
 fn hint_for_columns(error: &ColumnError) -> Option<String> {

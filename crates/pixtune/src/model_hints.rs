@@ -1,5 +1,6 @@
 //! Hints for errors about models, adapters and tokenizers.
 
+use crate::error::hint_for_writing;
 use std::io;
 use std::path::Path;
 
@@ -48,8 +49,9 @@ pub fn hint_for_converting(error: &ConvertError) -> Option<String> {
         | ConvertError::NotADirectory { .. }
         | ConvertError::Contains { .. } => "choose another DST",
         ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
-        ConvertError::Write { .. } => {
-            "no partial output was left; free disk space or choose another DST, and run again"
+        ConvertError::Write { source, .. } => {
+            let full = "no partial output was left; free disk space or choose another DST, and run again";
+            return hint_for_writing(source, full);
         }
         ConvertError::GrownVocabulary { .. } => "merge with `--to hf`",
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",

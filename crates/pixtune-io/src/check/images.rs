@@ -9,8 +9,8 @@ use pixtune_core::tokens::too_thin;
 use super::Checker;
 use crate::image::measure::{self, Measure};
 use crate::image::{
-    Format, Header, ImageError, Inspected, Loaded, Orientation, Reading, Resolver, Rgb, decode, load,
-    load_header, name, orient, shorten, source_hash,
+    Format, Header, ImageError, Inspected, Loaded, Orientation, Reading, Resolver, Rgb, Structure, decode,
+    load, load_header, name, orient, share, shorten, source_hash,
 };
 use crate::verify::Verify;
 
@@ -78,7 +78,8 @@ impl Checker<'_> {
             }
         };
         self.judge_header(&known, mime, found);
-        let measure = self.verify_pixels(&known).unwrap_or_else(|error| {
+        let structure = known.structure().map(|structure| judge_structure(structure, known.length(), found));
+        let measure = structure.and_then(|()| self.verify_pixels(&known)).unwrap_or_else(|error| {
             found.push(error.finding(&name(source), ""));
             None
         });
@@ -86,11 +87,12 @@ impl Checker<'_> {
         Looked { size: Some((width, height)), hash: source_hash(source, known.loaded()), measure }
     }
 
-    /// Proves that an image is whole, by decoding it where that is asked for, and measures it where it is to be compared.
+    /// Decodes an image where that is asked for, and measures it where it is to be compared.
     fn verify_pixels(&self, known: &Inspected) -> Result<Option<Measure>, ImageError> {
         let (Verify::Full, Some(Loaded { bytes, header })) = (self.verify, known.loaded()) else {
-            return known.check_whole().map(|()| None);
+            return Ok(None);
         };
+        let _share = share(bytes, header);
         let decoded = decode(bytes, header, &self.limits, Reading::Reference)?;
         Ok(self.measure.then(|| measured(decoded.rgb, header)))
     }
@@ -143,6 +145,23 @@ impl Checker<'_> {
             let message = "the image may have transparent pixels";
             report(&rules::IMAGE_ALPHA, message.into(), Some("flatten it onto the intended background"));
         }
+    }
+}
+
+/// What the blocks of a file show that the reference accepts.
+fn judge_structure(structure: Option<Structure>, length: u64, found: &mut Vec<Finding>) {
+    let Some(Structure { end, doubtful, .. }) = structure else { return };
+    if let Some(why) = doubtful {
+        let message = format!("loaders that auto-orient images refuse this one: {why}");
+        found.push(
+            Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint("remove the metadata of the image"),
+        );
+    }
+    let trailing = length.saturating_sub(end as u64);
+    if trailing > 0 {
+        let message = format!("{} behind the end of the image", counted(trailing, "byte"));
+        let hint = "it may be cut from a longer file, or hold a second image or a video";
+        found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint(hint));
     }
 }
 

@@ -8,6 +8,7 @@ use pixtune_core::fix::Change;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
 use pixtune_core::sample::ImageSource;
+use pixtune_core::text::counted;
 
 use super::{Fixer, Places, change};
 use crate::base64;
@@ -16,7 +17,9 @@ use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
 use crate::image::{Loaded, Resolver, load, sniff};
 
 /// Rules that a re-encoded image does not break.
-const REENCODED: [&Rule; 5] = [
+const REENCODED: [&Rule; 7] = [
+    &rules::IMAGE_UNREADABLE,
+    &rules::IMAGE_STRUCTURE,
     &rules::IMAGE_UNSUPPORTED,
     &rules::IMAGE_PAGES,
     &rules::IMAGE_TOO_LARGE,
@@ -160,7 +163,12 @@ impl Fixer {
             resampling: Resampling::default(),
             jpeg_quality: JPEG_QUALITY,
         };
-        let Prepared { format, bytes, width, height, source, original, .. } = prepare(image, &policy).ok()?;
+        let prepared = prepare(image, &policy).ok()?;
+        let Prepared { format, bytes, width, height, source, original, rewritten, trailing, .. } = prepared;
+        if !rewritten {
+            let message = format!("{} behind the end of the image removed", counted(trailing, "byte"));
+            return Some((base64::data_uri(format.mime(), &bytes), message));
+        }
         let message = format!(
             "the image re-encoded: {source} of {}x{} and {before} bytes, now {format} of {width}x{height} and {} bytes",
             original.0,

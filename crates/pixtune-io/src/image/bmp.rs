@@ -7,6 +7,7 @@ use super::header::{Color, Header};
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Bmp;
+use super::structure::Structure;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Bmp };
 
@@ -44,8 +45,15 @@ impl Layout {
         let size = u32_le(bytes, FILE_HEADER)? as usize;
         let info = take(bytes, FILE_HEADER, size)?;
         let palette = FILE_HEADER + size;
+        // Without a place the pixels follow the headers; at the place of the palette they follow it.
+        let place = |bits: u16, colors: usize, width: usize, headers: usize| match pixels {
+            0 => headers + if bits <= 8 { colors * width } else { 0 },
+            _ if pixels == palette && bits <= 8 => pixels + colors * width,
+            _ => pixels,
+        };
         if size == 12 {
             let bits = u16_le(info, 10)?;
+            let pixels = place(bits, colors(0, bits), 3, palette);
             return Some(Ok(Layout {
                 width: u32::from(u16_le(info, 4)?),
                 height: u32::from(u16_le(info, 6)?),
@@ -62,12 +70,17 @@ impl Layout {
         let coding = match (method, bits) {
             (0, _) => Coding::Plain,
             (1, 8) | (2, 4) => Coding::Runs,
-            (3, 16 | 24 | 32) => Coding::Masks(masks(bytes, info)?),
+            (3, 16 | 24 | 32) => {
+                let [r, g, b, alpha] = masks(bytes, info)?;
+                Coding::Masks([r, g, b, if bits == 32 { alpha } else { 0 }])
+            }
             _ => return Some(Err(unsupported(format!("compression {method} at {bits} bits")))),
         };
         if !matches!(bits, 1 | 2 | 4 | 8 | 16 | 24 | 32) {
             return Some(Err(unsupported(format!("{bits} bits per pixel"))));
         }
+        let masks_outside = if matches!(coding, Coding::Masks(_)) && size == 40 { 12 } else { 0 };
+        let pixels = place(bits, colors(u32_le(info, 32)?, bits), 4, palette + masks_outside);
         Some(Ok(Layout {
             width: u32_le(info, 4)?,
             height: height.unsigned_abs(),
@@ -77,6 +90,50 @@ impl Layout {
             pixels,
             palette: (palette, colors(u32_le(info, 32)?, bits), 4),
         }))
+    }
+
+    /// What Pillow does not read: BmpImagePlugin, `_bitmap`.
+    fn refusal(&self, bytes: &[u8]) -> Option<&'static str> {
+        const MASKS: [[u32; 4]; 8] = [
+            [0xff_0000, 0xff00, 0xff, 0],
+            [0xff00_0000, 0xff_0000, 0xff00, 0],
+            [0xff00_0000, 0xff00, 0xff, 0],
+            [0xff00_0000, 0xff_0000, 0xff00, 0xff],
+            [0xff, 0xff00, 0xff_0000, 0xff00_0000],
+            [0xff_0000, 0xff00, 0xff, 0xff00_0000],
+            [0xff00_0000, 0xff00, 0xff, 0xff_0000],
+            [0; 4],
+        ];
+        match (self.coding, self.bits) {
+            (_, 2) => Some("it has 2 bits per pixel"),
+            (_, ..=8) if self.palette.1 > 256 => Some("its palette has more than 256 colors"),
+            (_, ..=8) if self.is_misread(bytes) => {
+                Some("its palette of grays is shorter than its pixels allow")
+            }
+            (Coding::Masks(masks), 32) if !MASKS.contains(&masks) => Some("its color masks are unusual"),
+            (Coding::Masks([r, g, b, _]), 24) if [r, g, b] != [0xff_0000, 0xff00, 0xff] => {
+                Some("its color masks are unusual")
+            }
+            (Coding::Masks([r, g, b, _]), 16)
+                if ![[0xf800, 0x7e0, 0x1f], [0x7c00, 0x3e0, 0x1f]].contains(&[r, g, b]) =>
+            {
+                Some("its color masks are unusual")
+            }
+            _ => None,
+        }
+    }
+
+    /// Pillow takes pixels for one-bit if there are two colors, for bytes if there are more, when all of them are gray.
+    fn is_misread(&self, bytes: &[u8]) -> bool {
+        let (at, count, width) = self.palette;
+        let value = |index: usize| if count == 2 { index * 255 } else { index };
+        let is_gray = |index: usize| {
+            let gray = u8::try_from(value(index)).ok();
+            take(bytes, at + index * width, 3)
+                .is_some_and(|color| color.iter().all(|&part| Some(part) == gray))
+        };
+        let read_as = if count <= 2 { 1 } else { 8 };
+        self.coding == Coding::Plain && (self.bits != read_as || count == 1) && (0..count).all(is_gray)
     }
 
     /// Rows are filled up to whole groups of four bytes.
@@ -105,7 +162,7 @@ impl Layout {
 fn colors(declared: u32, bits: u16) -> usize {
     match declared {
         0 if bits <= 8 => 1 << bits,
-        declared => declared.min(256) as usize,
+        declared => declared as usize,
     }
 }
 
@@ -134,12 +191,18 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// The pixels lie inside the file; run-length coded ones at least start there.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
+pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     let layout = Layout::read(bytes)?;
-    match layout.coding {
-        Coding::Runs => bytes.get(layout.pixels).map(|_| ()).ok_or(TRUNCATED),
-        _ => layout.plain_pixels(bytes).map(|_| ()),
-    }
+    let pixels = match layout.coding {
+        Coding::Runs if layout.pixels < bytes.len() => bytes.len(),
+        Coding::Runs => return Err(TRUNCATED),
+        _ => layout.pixels + layout.plain_pixels(bytes)?.len(),
+    };
+    // A color profile lies behind the pixels; the size of the whole file is in its first header.
+    let declared = u32_le(bytes, 2).map_or(0, |size| size as usize);
+    let mut structure = Structure::sound(Bmp, pixels.max(declared).min(bytes.len()));
+    structure.refused = layout.refusal(bytes).map(str::to_owned);
+    Ok(structure)
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Raster, ImageError> {

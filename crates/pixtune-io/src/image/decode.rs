@@ -6,13 +6,13 @@ use super::header::Header;
 use super::limits::Limits;
 use super::orient::orient;
 use super::raster::Rgb;
-use super::sniff::{Format, sniff};
+use super::sniff::Format;
 use super::{bmp, gif, jpeg_file, png, tiff, webp};
 
 /// How the many ways to store an image are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// As its author meant it: upright, transparent places white, 16 bits scaled to 8; no animations.
+    /// As its author meant it: upright, transparent places white, 16 bits cut to 8; no animations.
     Corrected,
     /// As mistral-common 1.13.1 with Pillow 13.0.0 reads it, flaws included: EXIF orientation ignored, the
     /// first frame, 16-bit gray clipped at 255, a color key of an RGB image ignored.
@@ -61,19 +61,6 @@ fn upright(rgb: &mut Rgb, header: &Header) {
     rgb.pixels = orient(pixels, rgb.width, rgb.height, 3, header.orientation);
     if header.orientation.swaps_sides() {
         std::mem::swap(&mut rgb.width, &mut rgb.height);
-    }
-}
-
-/// The cheap proof that a file is whole, for images whose bytes are passed on unread: the format's own
-/// walk over its blocks, without decoding.
-pub fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    match sniff(bytes)? {
-        Format::Jpeg => jpeg_file::check_structure(bytes),
-        Format::Png => png::check_structure(bytes),
-        Format::WebP => webp::check_structure(bytes),
-        Format::Gif => gif::check_structure(bytes),
-        Format::Bmp => bmp::check_structure(bytes),
-        Format::Tiff => tiff::check_structure(bytes),
     }
 }
 

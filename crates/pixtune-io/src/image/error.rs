@@ -84,6 +84,14 @@ pub enum ImageError {
         /// The first contradiction met.
         why: String,
     },
+    /// The pixels may be whole, but the reference stops at a block of the file.
+    #[error("is a {format} that Pillow, and so mistral-common and transformers, refuses: {why}")]
+    Refused {
+        /// The format.
+        format: Format,
+        /// The first block that is refused.
+        why: String,
+    },
     /// A width or height of zero.
     #[error("declares a size of `{width}x{height}` pixels")]
     ZeroSize {

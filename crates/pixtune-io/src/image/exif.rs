@@ -20,11 +20,11 @@ pub(super) struct Directory {
 }
 
 impl<'a> Tags<'a> {
-    /// `None` when the bytes do not start like a TIFF.
+    /// `None` when the bytes do not start like a TIFF. As in Pillow, the version may be in the other byte order.
     pub(super) fn open(bytes: &'a [u8]) -> Option<Self> {
         let big_endian = match take(bytes, 0, 4)? {
-            b"II*\0" => false,
-            b"MM\0*" => true,
+            b"II*\0" | b"II\0*" => false,
+            b"MM\0*" | b"MM*\0" => true,
             _ => return None,
         };
         Some(Tags { bytes, big_endian })
@@ -89,6 +89,41 @@ impl<'a> Tags<'a> {
         self.values(directory, tag)?.first().copied()
     }
 
+    /// The type of a tag and the bytes of its values, as far as the type is known and they lie inside the file.
+    pub(super) fn field(&self, directory: Directory, tag: u16) -> Option<(u16, &'a [u8])> {
+        let (at, kind, count) = self.find(directory, tag)?;
+        let width: usize = match kind {
+            1 | 2 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 => 8,
+            _ => return None,
+        };
+        let len = width.checked_mul(count as usize)?;
+        let at = if len <= 4 { at } else { self.u32(at)? as usize };
+        Some((kind, take(self.bytes, at, len)?))
+    }
+
+    /// The first value of a tag, if it is a whole number other than a byte: of bytes Pillow makes no number.
+    pub(super) fn number(&self, directory: Directory, tag: u16) -> Option<u32> {
+        let (kind, data) = self.field(directory, tag)?;
+        let data = Tags { bytes: data, ..*self };
+        match kind {
+            3 | 8 => data.u16(0).map(u32::from),
+            4 | 9 | 13 => data.u32(0),
+            5 | 10 => {
+                let (above, below) = (data.u32(0)?, data.u32(4)?);
+                (below != 0 && above % below == 0).then(|| above / below)
+            }
+            _ => None,
+        }
+    }
+
+    /// The type of a tag.
+    pub(super) fn kind(&self, directory: Directory, tag: u16) -> Option<u16> {
+        self.find(directory, tag).map(|(_, kind, _)| kind)
+    }
+
     /// Where the value of a tag lies that fits into its entry.
     pub(super) fn value_place(&self, directory: Directory, tag: u16) -> Option<usize> {
         let (at, ..) = self.find(directory, tag)?;
@@ -104,12 +139,29 @@ impl<'a> Tags<'a> {
     }
 }
 
-/// The orientation in an EXIF block, with or without its `Exif\0\0` prefix.
-pub(super) fn orientation(exif: &[u8]) -> Orientation {
-    let tiff = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+/// An EXIF block without the one or two prefixes `Exif\0\0` that Pillow skips.
+pub(super) fn strip_prefix(exif: &[u8]) -> &[u8] {
+    let once = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    once.strip_prefix(b"Exif\0\0").unwrap_or(once)
+}
+
+/// The orientation that the metadata of an image declares: in its EXIF block, or else in its XMP text. Pillow reads both.
+pub(super) fn orientation(exif: &[u8], xmp: &[u8]) -> Orientation {
     let value = || {
-        let tags = Tags::open(tiff)?;
-        tags.value(tags.first()?, ORIENTATION)
+        let tags = Tags::open(strip_prefix(exif))?;
+        let directory = tags.first()?;
+        tags.field(directory, ORIENTATION)?;
+        Some(tags.number(directory, ORIENTATION).unwrap_or(1))
     };
-    value().map_or(Orientation::UPRIGHT, Orientation::from_exif)
+    value().or_else(|| xmp_orientation(xmp)).map_or(Orientation::UPRIGHT, Orientation::from_exif)
+}
+
+/// The digit in `tiff:Orientation="6"` or `<tiff:Orientation>6</tiff:Orientation>`.
+fn xmp_orientation(xmp: &[u8]) -> Option<u32> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    memchr::memmem::find_iter(xmp, NAME).find_map(|at| {
+        let rest = &xmp[at + NAME.len()..];
+        let rest = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        rest.first().filter(|digit| digit.is_ascii_digit()).map(|digit| u32::from(digit - b'0'))
+    })
 }

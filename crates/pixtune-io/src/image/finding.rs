@@ -5,6 +5,7 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 
 use super::error::ImageError;
+use super::sniff::is_answer;
 use crate::fetch::FetchError;
 
 impl ImageError {
@@ -32,6 +33,7 @@ impl ImageError {
             | ImageError::NotImage { .. }
             | ImageError::Truncated { .. }
             | ImageError::Corrupt { .. }
+            | ImageError::Refused { .. }
             | ImageError::ZeroSize { .. }
             | ImageError::Decoder { .. } => &rules::IMAGE_UNREADABLE,
         }
@@ -52,12 +54,15 @@ impl ImageError {
             ImageError::Empty | ImageError::Truncated { .. } => {
                 "the download or copy was probably cut off; fetch the file again"
             }
-            ImageError::NotImage { .. } => {
+            ImageError::NotImage { what: "a Git LFS pointer" } => "fetch the file itself with `git lfs pull`",
+            ImageError::NotImage { what } if is_answer(what) => {
                 "the server probably answered with a web page; fetch the file again"
             }
+            ImageError::NotImage { .. } => "give the image file itself",
             ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
                 "convert it to PNG or JPEG"
             }
+            ImageError::Refused { .. } => "re-encode it: `pixtune prepare` and `pixtune fix --unsafe` do",
             ImageError::NotTaken { .. } => "omit `--images keep` to convert it",
             ImageError::Animated { .. } => "export the frame that is meant as a still image",
             ImageError::TooManyBytes { .. } | ImageError::Fetch(FetchError::TooLarge(_)) => {

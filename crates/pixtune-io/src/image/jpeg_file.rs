@@ -1,11 +1,12 @@
 //! JPEG: what the segments before the pixels say. The pixels are the business of the `jpeg` module.
+use std::borrow::Cow;
+
 use super::bytes::{take, u16_be};
 use super::error::ImageError;
 use super::exif;
 use super::header::{Color, Header};
 use super::jpeg::{self, JpegError};
 use super::limits::Limits;
-use super::orient::Orientation;
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Jpeg;
 
@@ -14,7 +15,7 @@ const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
 const START_OF_SCAN: u8 = 0xda;
 
 /// Marker segments up to the first scan, whose marker comes last: marker and payload.
-fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
     std::iter::from_fn(move || {
         // Stray bytes between segments and filling bytes before a marker are stepped over, as readers do.
@@ -40,19 +41,27 @@ fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
+/// What a segment with an XMP document starts with.
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+
 pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
-    let mut orientation = Orientation::UPRIGHT;
+    let (mut exif, mut xmp) = (Cow::Borrowed(&[][..]), &[][..]);
     let mut header = None;
     for (marker, payload) in segments(bytes) {
         match marker {
-            0xe1 if payload.starts_with(b"Exif\0\0") => orientation = exif::orientation(payload),
+            // A block that does not fit into one segment goes on in the next.
+            0xe1 if payload.starts_with(b"Exif\0\0") && !exif.is_empty() => {
+                exif.to_mut().extend(&payload[6..]);
+            }
+            0xe1 if payload.starts_with(b"Exif\0\0") => exif = Cow::Borrowed(payload),
+            0xe1 if payload.starts_with(XMP) => xmp = &payload[XMP.len()..],
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 header = header.or(Some(frame(payload).ok_or(TRUNCATED)?));
             }
             _ => {}
         }
     }
-    Ok(Header { orientation, ..header.ok_or(TRUNCATED)? })
+    Ok(Header { orientation: exif::orientation(&exif, xmp), ..header.ok_or(TRUNCATED)? })
 }
 
 /// Whether the beginning of a file holds all that stands before its pixels.
@@ -72,11 +81,6 @@ fn frame(payload: &[u8]) -> Option<Header> {
         _ => Color::Rgb,
     };
     Some(header)
-}
-
-/// The codec's own walk over markers and scans.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    jpeg::check_structure(bytes).map(|_| ()).map_err(error)
 }
 
 pub(super) fn decode(bytes: &[u8], _header: &Header, limits: &Limits) -> Result<Raster, ImageError> {

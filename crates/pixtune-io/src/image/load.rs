@@ -9,13 +9,13 @@ use std::path::Path;
 use pixtune_core::curate::content_hash;
 use pixtune_core::sample::ImageSource;
 
-use super::decode::check_structure;
 use super::error::ImageError;
 use super::header::{Header, inspect};
 use super::jpeg_file::reaches_scan;
 use super::limits::Limits;
 use super::resolve::{Resolver, near_name};
 use super::sniff::{Format, sniff};
+use super::structure::{Structure, check_jpeg_head, check_structure, is_simple, skeleton};
 use crate::base64::{self, Payloads};
 
 /// An image within the limits. It is not decoded yet, so its pixels can still turn out to be damaged.
@@ -124,12 +124,13 @@ impl Inspected {
         }
     }
 
-    /// Proves without decoding that the file is whole. Animations pass: their frames are in the header.
-    pub fn check_whole(&self) -> Result<(), ImageError> {
-        match self.loaded().map_or(Ok(()), |image| check_structure(&image.bytes)) {
-            Err(ImageError::Animated { .. }) => Ok(()),
-            result => result,
-        }
+    /// Walks over the blocks of the file, and refuses what the reference refuses. `None` where the two ends were enough
+    /// to show that nothing is wrong with them.
+    pub fn structure(&self) -> Result<Option<Structure>, ImageError> {
+        let Some(image) = self.loaded() else { return Ok(None) };
+        let structure = check_structure(&image.bytes)?;
+        structure.accepted()?;
+        Ok(Some(structure))
     }
 }
 
@@ -168,7 +169,7 @@ const LONGEST_HEAD: usize = 64 << 10;
 /// Characters of base64 that hold the end of a file.
 const TAIL: usize = 64;
 
-/// Inspects an image by the two ends of its base64. `None` calls for all of it.
+/// Inspects an image by the two ends of its base64, a PNG by all but its pixels. `None` calls for all of it.
 fn inspect_ends(
     text: &str,
     payloads: &Payloads<'_>,
@@ -177,39 +178,56 @@ fn inspect_ends(
     if text.len() <= LONGEST_HEAD {
         return None;
     }
-    let length = payloads.strict_length(text)? as u64;
-    if let Err(error) = limits.check_bytes(length) {
+    let length = payloads.strict_length(text)?;
+    if let Err(error) = limits.check_bytes(length as u64) {
         return Some(Err(error));
     }
-    let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
-    let header = HEADS.iter().find_map(|head| {
-        let head = base64::decode(text.get(..*head)?)?;
-        if !ends_well(&head, &tail, length) {
-            return None;
-        }
-        match inspect(&head, limits) {
-            Ok(header) => Some(Ok(header)),
-            // Whether it is cut off or damaged is for the whole file to show.
-            Err(error) if !error.is_limit() => None,
-            Err(error) => Some(Err(error)),
-        }
-    })?;
-    Some(header.map(|header| Inspected::ByEnds { header, length }))
+    let header = match sniff(&base64::decode(text.get(..HEADS[0])?)?) {
+        Ok(Format::Png) => inspect_chunks(text, length, limits),
+        _ => inspect_head(text, length, limits),
+    }?;
+    Some(header.map(|header| Inspected::ByEnds { header, length: length as u64 }))
 }
 
-/// Whether a file ends as its format asks; never where frames and pages are found only by a walk through all of it.
+fn inspect_head(text: &str, length: usize, limits: &Limits) -> Option<Result<Header, ImageError>> {
+    let tail = base64::decode(text.get(text.len() - TAIL..)?)?;
+    HEADS.iter().find_map(|head| {
+        let head = base64::decode(text.get(..*head)?)?;
+        if ends_well(&head, &tail, length as u64) { within_limits(&head, limits) } else { None }
+    })
+}
+
+/// A PNG by its chunks, without the pixels in them.
+fn inspect_chunks(text: &str, length: usize, limits: &Limits) -> Option<Result<Header, ImageError>> {
+    let read = |at: usize, len: usize| {
+        let (from, to) = (at / 3 * 4, (at + len).div_ceil(3) * 4);
+        let mut bytes = base64::decode(text.get(from..to)?)?;
+        bytes.drain(..at % 3);
+        bytes.truncate(len);
+        Some(bytes)
+    };
+    let skeleton = skeleton(length, read)?;
+    let is_sound = check_structure(&skeleton)
+        .is_ok_and(|structure| structure.fault().is_none() && structure.end == skeleton.len());
+    let header = within_limits(&skeleton, limits)?;
+    (is_sound || header.is_err()).then_some(header)
+}
+
+/// The header of a part of a file. Whether it is cut off or damaged is for the whole file to show.
+fn within_limits(part: &[u8], limits: &Limits) -> Option<Result<Header, ImageError>> {
+    match inspect(part, limits) {
+        Err(error) if !error.is_limit() => None,
+        header => Some(header),
+    }
+}
+
+/// Whether a file ends as its format asks, and nothing before its pixels stops a reader; never where frames and pages are
+/// found only by a walk through all of it.
 fn ends_well(head: &[u8], tail: &[u8], length: u64) -> bool {
     match sniff(head) {
-        // An orientation, a color key or an animation stand before the pixels.
-        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9") && reaches_scan(head),
-        Ok(Format::Png) => {
-            tail.ends_with(b"IEND\xae\x42\x60\x82") && memchr::memmem::find(head, b"IDAT").is_some()
-        }
-        Ok(Format::WebP) => {
-            let declared = head.get(4..8).and_then(|size| size.try_into().ok()).map(u32::from_le_bytes);
-            head.get(12..16).is_some_and(|chunk| chunk != b"VP8X")
-                && declared.is_some_and(|declared| u64::from(declared) + 8 <= length)
-        }
+        // An orientation stands before the pixels.
+        Ok(Format::Jpeg) => tail.ends_with(b"\xff\xd9") && reaches_scan(head) && check_jpeg_head(head),
+        Ok(Format::WebP) => is_simple(head, length),
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use twox_hash::XxHash3_64;
 
 use super::jpeg::{Color, Planes};
 use super::prepare::with_planes;
-use super::{Format, ImageError, Limits, Loaded, Orientation, Reading, Rgb, decode, orient};
+use super::{Format, ImageError, Limits, Loaded, Orientation, Reading, Rgb, decode, orient, share};
 
 /// Color of less than this many steps of chroma, or of difference between channels, is taken for gray: JPEG's own
 /// rounding makes as much.
@@ -26,6 +26,7 @@ pub struct Measure {
 /// Measures an image. An animation cannot be measured: it is an error.
 pub fn measure_image(image: &Loaded, limits: &Limits) -> Result<Measure, ImageError> {
     let Loaded { bytes, header } = image;
+    let _share = share(bytes, header);
     match header.format {
         Format::Jpeg => with_planes(bytes, limits, |found| planes(found, header.orientation)),
         _ => Ok(rgb(&decode(bytes, header, limits, Reading::Corrected)?.rgb)),
@@ -92,6 +93,7 @@ fn color_hash(rgb: &Rgb) -> u64 {
 
 /// The hash by which the pixels in a file are known where they are compared with those of another format.
 pub(crate) fn by_colors(image: &Loaded, limits: &Limits) -> Result<u64, ImageError> {
+    let _share = share(&image.bytes, &image.header);
     Ok(color_hash(&decode(&image.bytes, &image.header, limits, Reading::Corrected)?.rgb))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! [`load`] turns what a row names into bytes and a header, for every command within the same [`Limits`];
 //! [`inspect`] reads the header and refuses what the limits refuse before anything is allocated;
-//! [`decode`] makes RGB of the bytes; [`check_structure`] is the cheap proof for images whose bytes are
-//! passed on unchanged; [`model_input`] gives what a model is fed.
+//! [`check_structure`] walks over the blocks of a file and knows which of them the reference refuses; [`decode`] makes RGB
+//! of the bytes; [`model_input`] gives what a model is fed.
 mod bmp;
+mod budget;
 mod bytes;
 mod decode;
 mod encode_png;
@@ -23,14 +24,17 @@ mod model_input;
 mod orient;
 mod png;
 pub mod prepare;
+mod profile;
 mod raster;
 pub mod resample;
 mod resolve;
 mod sniff;
+mod structure;
 mod tiff;
 mod webp;
 
-pub use decode::{Decoded, Reading, check_structure, decode};
+pub(crate) use budget::share;
+pub use decode::{Decoded, Reading, decode};
 pub use encode_png::encode_png;
 pub use error::ImageError;
 pub(crate) use finding::{name, shorten};
@@ -45,3 +49,4 @@ pub use raster::Rgb;
 pub(crate) use resolve::spellings;
 pub use resolve::{Archive, Resolver};
 pub use sniff::{Format, sniff};
+pub use structure::{Structure, check_structure};

@@ -3,11 +3,13 @@
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
 
+use super::budget::share;
 use super::decode::{Reading, decode};
 use super::error::ImageError;
 use super::limits::Limits;
 use super::load::Loaded;
 use super::resample::model_pixels;
+use super::structure::check_structure;
 
 /// An image as the vision encoder gets it.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub struct ModelInput {
 /// OpenCV's cubic, normalized.
 pub fn model_input(image: &Loaded, spec: &ModelSpec, limits: &Limits) -> Result<ModelInput, ImageError> {
     let Loaded { bytes, header } = image;
+    check_structure(bytes)?.accepted()?;
+    let _share = share(bytes, header);
     let rgb = decode(bytes, header, limits, Reading::Reference)?.rgb;
     let (width, height) = header.reference_size();
     let grid = grid(spec, width, height);

@@ -10,26 +10,38 @@ use super::header::{Color, Header};
 use super::limits::Limits;
 use super::raster::{Channels, Key, Raster, Samples};
 use super::sniff::Format::Png;
+use super::structure::Texts;
 
-const SIGNATURE: usize = 8;
+pub(super) const SIGNATURE: usize = 8;
 /// Length, name and checksum around a chunk's data.
-const FRAME: usize = 12;
+pub(super) const FRAME: usize = 12;
 
-struct Chunk<'a> {
-    name: &'a [u8],
-    data: &'a [u8],
+pub(super) struct Chunk<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) data: &'a [u8],
+    checksum: u32,
 }
 
-/// The chunks that lie in the file entirely, in order.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = (usize, Chunk<'_>)> {
+impl Chunk<'_> {
+    /// Whether the data are those that the checksum was made of.
+    pub(super) fn is_intact(&self) -> bool {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(self.name);
+        crc.update(self.data);
+        crc.finalize() == self.checksum
+    }
+}
+
+/// The chunks that lie in the file entirely, in order, each with the place behind it.
+pub(super) fn chunks(bytes: &[u8]) -> impl Iterator<Item = (usize, Chunk<'_>)> {
     let mut at = SIGNATURE;
     std::iter::from_fn(move || {
         let len = u32_be(bytes, at)? as usize;
         let name = take(bytes, at + 4, 4)?;
         let data = take(bytes, at + 8, len)?;
-        take(bytes, at + 8 + len, 4)?;
+        let checksum = u32_be(bytes, at + 8 + len)?;
         at += FRAME + len;
-        Some((at, Chunk { name, data }))
+        Some((at, Chunk { name, data, checksum }))
     })
 }
 
@@ -40,73 +52,55 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     }
     let size = |at| u32_be(ihdr, at).unwrap_or(0);
     let mut header = Header::plain(Png, size(8), size(12));
-    header.bits = ihdr[16];
-    let kind = ihdr[17];
-    header.color = match kind {
-        0 | 4 => Color::Gray,
-        2 | 6 => Color::Rgb,
-        3 => Color::Palette,
+    let [bits, kind, compression, filter, interlace] = [16, 17, 18, 19, 20].map(|at| ihdr[at]);
+    header.bits = bits;
+    header.color = match (kind, bits) {
+        (0, 1 | 2 | 4 | 8 | 16) | (4, 8 | 16) => Color::Gray,
+        (2 | 6, 8 | 16) => Color::Rgb,
+        (3, 1 | 2 | 4 | 8) => Color::Palette,
+        (0 | 2 | 3 | 4 | 6, _) => {
+            let why =
+                format!("it has `{bits}` bits per sample, which its color type `{kind}` does not allow");
+            return Err(ImageError::corrupt(Png, why));
+        }
         _ => return Err(ImageError::corrupt(Png, format!("it has the color type `{kind}`"))),
     };
+    if compression != 0 || filter != 0 || interlace > 1 {
+        let why = "its compression, filter or interlace method does not exist";
+        return Err(ImageError::corrupt(Png, why));
+    }
     header.alpha = matches!(kind, 4 | 6);
-    for (_, Chunk { name, data }) in chunks(bytes) {
+    let (mut exif, mut texts) = (None, Texts::default());
+    let mut palette = false;
+    for (_, Chunk { name, data, .. }) in chunks(bytes) {
         match name {
+            b"PLTE" if header.color == Color::Palette => {
+                palette = true;
+                if data.is_empty() || data.len() > 768 || data.len() % 3 != 0 {
+                    return Err(ImageError::corrupt(Png, "its palette has a wrong length"));
+                }
+            }
+            b"IDAT" if header.color == Color::Palette && !palette => {
+                return Err(ImageError::corrupt(Png, "it has no palette before its pixels"));
+            }
             b"tRNS" => header.alpha |= header.color != Color::Palette || data.iter().any(|&a| a != 255),
-            b"eXIf" => header.orientation = exif::orientation(data),
+            b"eXIf" => exif = Some(data),
+            b"tEXt" if data.starts_with(b"exif\0") => exif = Some(&data[5..]),
             b"acTL" => header.frames = u32_be(data, 0).unwrap_or(1).max(1),
-            _ => {}
+            b"IEND" => break,
+            _ => texts.read(name, data),
         }
     }
+    header.orientation = exif::orientation(exif.unwrap_or(&texts.exif), &texts.xmp);
     Ok(header)
-}
-
-/// All chunks inside the file, `IHDR` first, `IDAT` there, `IEND` last. A cut inside `IEND` is let pass:
-/// the image is whole and Pillow reads it.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
-    let mut end = SIGNATURE;
-    let mut data = 0;
-    for (next, chunk) in chunks(bytes) {
-        end = next;
-        if matches!(chunk.name, b"IHDR" | b"PLTE") && stored_checksum(bytes, next) != checksum(&chunk) {
-            return Err(ImageError::corrupt(Png, "a chunk's checksum is wrong"));
-        }
-        match chunk.name {
-            b"IDAT" => data += chunk.data.len(),
-            b"IEND" => return has_data(data),
-            _ => {}
-        }
-    }
-    let rest = &bytes[end..];
-    if !rest.is_empty() && b"\0\0\0\0IEND\xae\x42\x60\x82".starts_with(rest) {
-        return has_data(data);
-    }
-    Err(ImageError::Truncated { format: Png })
-}
-
-fn has_data(bytes: usize) -> Result<(), ImageError> {
-    if bytes == 0 { Err(ImageError::corrupt(Png, "it has no `IDAT`")) } else { Ok(()) }
-}
-
-fn stored_checksum(bytes: &[u8], next: usize) -> Option<u32> {
-    u32_be(bytes, next - 4)
-}
-
-/// CRC-32 bit by bit: it is used on chunks of at most a few hundred bytes.
-fn checksum(chunk: &Chunk) -> Option<u32> {
-    let mut crc = u32::MAX;
-    for byte in chunk.name.iter().chain(chunk.data) {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    Some(!crc)
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     let limits = ::png::Limits { bytes: limits.decoder_bytes() };
-    let mut decoder = ::png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut options = ::png::DecodeOptions::default();
+    options.set_ignore_adler32(false);
+    let mut decoder = ::png::Decoder::new_with_options(Cursor::new(bytes), options);
+    decoder.set_limits(limits);
     decoder.set_transformations(::png::Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
@@ -122,7 +116,8 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     let rows = Rows { data, width, line: frame.line_size, depth: info.bit_depth };
     let raster = |channels, samples, key| Raster { width, height, channels, samples, key };
     // The decoder keeps a shortened key, so the chunk itself is read.
-    let trns = chunks(bytes).find(|(_, chunk)| chunk.name == b"tRNS").map(|(_, chunk)| chunk.data);
+    let trns = chunks(bytes).take_while(|(_, chunk)| chunk.name != b"IEND");
+    let trns = trns.filter(|(_, chunk)| chunk.name == b"tRNS").last().map(|(_, chunk)| chunk.data);
     Ok(match info.color_type {
         ColorType::Grayscale => {
             let key = trns.and_then(|trns| gray_key(trns, info.bit_depth));

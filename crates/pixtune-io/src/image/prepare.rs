@@ -1,16 +1,17 @@
 //! An image made ready for a model and a target: passed through when it fits already, written anew when not.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};
 
+use super::budget::share;
 use super::jpeg::{self, Decoder, Planes, Subsampling};
 use super::measure::Measure;
+use super::profile::foreign_profile;
 use super::resample::{Filter, Plane, resample};
-use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb};
+use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb, Structure};
 use super::{check_structure, decode, encode_png, is_graphic, measure, orient};
 
 /// How an image is made smaller.
@@ -78,18 +79,21 @@ pub struct Prepared {
     pub original: (u32, u32),
     /// It was larger than the model sees.
     pub shrunk: bool,
+    /// It was re-encoded.
+    pub rewritten: bool,
     /// It is embedded although a viewer would turn it.
     pub sideways: bool,
     /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
     pub pages: u32,
     /// What was measured of the pixels as they came; nothing where they were not decoded.
     pub measure: Option<Measure>,
+    /// The name of a color profile other than sRGB that was not written again.
+    pub profile: Option<String>,
+    /// What a reader stops at in the file as it came.
+    pub fault: Option<String>,
+    /// Bytes of the file as it came that lie behind the end of its image.
+    pub trailing: u64,
 }
-
-/// Decoding that takes more than this happens in one thread at a time, so that memory stays bounded.
-const LARGE: u64 = 64 << 20;
-
-static LARGE_TURN: Mutex<()> = Mutex::new(());
 
 /// Makes an image ready.
 pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
@@ -97,32 +101,49 @@ pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
     if header.is_animated() {
         return Err(ImageError::Animated { format: header.format, frames: header.frames });
     }
-    let decoded_bytes = u64::from(header.width) * u64::from(header.height) * 4;
-    let _turn = (decoded_bytes > LARGE).then(|| LARGE_TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let structure = check_structure(&bytes)?;
+    let trailing = bytes.len().saturating_sub(structure.end) as u64;
+    let fault = structure.fault().map(str::to_owned);
+    let profile = foreign_profile(&bytes, header.format);
+    let prepared = prepare_pixels(bytes, &header, &structure, policy)?;
+    let profile = profile.filter(|_| prepared.rewritten);
+    Ok(Prepared { profile, fault, trailing, ..prepared })
+}
+
+fn prepare_pixels(
+    mut bytes: Vec<u8>,
+    header: &Header,
+    structure: &Structure,
+    policy: &Policy,
+) -> Result<Prepared, ImageError> {
+    let _share = share(&bytes, header);
     if policy.keep {
-        return keep(bytes, &header, policy);
+        structure.accepted()?;
+        return keep(bytes, header, policy);
     }
+    bytes.truncate(structure.end);
     let (width, height) = header.upright_size();
     let grid = grid(policy.model, width, height);
-    let plain = header.orientation.is_upright()
+    let plain = structure.fault().is_none()
+        && header.orientation.is_upright()
         && !grid.shrunk
         && header.bits <= 8
         && header.color != Color::Cmyk
         && policy.target.formats.contains(&header.format)
         && bytes.len() as u64 <= policy.target.max_image_bytes;
     if plain && !header.alpha {
-        let measure = prove(&bytes, &header, policy)?;
-        return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
+        let measure = prove(&bytes, header, policy)?;
+        return Ok(Prepared { measure, ..unchanged(bytes, header, (width, height)) });
     }
     if header.format == Format::Jpeg {
-        return rewrite_jpeg(&bytes, &header, grid, policy).and_then(|prepared| prepared.within(policy));
+        return rewrite_jpeg(&bytes, header, grid, policy).and_then(|prepared| prepared.within(policy));
     }
-    let decoded = decode(&bytes, &header, &policy.limits, Reading::Corrected)?;
+    let decoded = decode(&bytes, header, &policy.limits, Reading::Corrected)?;
     let measure = measure_rgb(&decoded.rgb, policy);
     if plain && decoded.opaque {
-        return Ok(Prepared { measure, ..unchanged(bytes, &header, (width, height)) });
+        return Ok(Prepared { measure, ..unchanged(bytes, header, (width, height)) });
     }
-    let written = rewrite(decoded.rgb, &header, grid, policy)?.within(policy)?;
+    let written = rewrite(decoded.rgb, header, grid, policy)?.within(policy)?;
     Ok(Prepared { measure, ..written })
 }
 
@@ -142,10 +163,10 @@ fn measure_planes(planes: &Planes, header: &Header, policy: &Policy) -> Option<M
     policy.measure.then(|| measure::planes(planes, header.orientation))
 }
 
-/// Shows that an image that passes through is whole, and measures it where that takes decoding.
+/// Decodes an image that passes through, where that is asked for, and measures it. That its structure is whole is known.
 fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<Option<Measure>, ImageError> {
     if !policy.decode_all {
-        return check_structure(bytes).map(|()| None);
+        return Ok(None);
     }
     if header.format == Format::Jpeg {
         return with_planes(bytes, &policy.limits, |planes| measure_planes(planes, header, policy));
@@ -180,9 +201,13 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
         source: format,
         original: (width, height),
         shrunk: false,
+        rewritten: false,
         sideways: false,
         pages: header.frames,
         measure: None,
+        profile: None,
+        fault: None,
+        trailing: 0,
     }
 }
 
@@ -203,9 +228,13 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
             source,
             original,
             shrunk,
+            rewritten: true,
             sideways: false,
             pages: header.frames,
             measure: None,
+            profile: None,
+            fault: None,
+            trailing: 0,
         }
     };
     if is_graphic(&rgb) {
@@ -241,9 +270,13 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         source: Format::Jpeg,
         original: header.upright_size(),
         shrunk: grid.shrunk,
+        rewritten: true,
         sideways: false,
         pages: header.frames,
         measure,
+        profile: None,
+        fault: None,
+        trailing: 0,
     };
     with_planes(bytes, &policy.limits, |planes| {
         let measure = measure_planes(planes, header, policy);

@@ -67,17 +67,32 @@ const UNREAD: &[(&[u8], &str)] = &[
     (b"SIMPLE  =", "FITS"),
     (b"%!PS", "PostScript"),
     (b"%PDF-", "PDF"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\xd7\xcd\xc6\x9a", "WMF"),
+    (b"\x01\xda\x00", "SGI"),
+    (b"\x01\xda\x01", "SGI"),
+    (b"\x59\xa6\x6a\x95", "Sun Raster"),
+    (b"\xabKTX ", "KTX"),
+    (b"FUJIFILMCCD-RAW", "RAF"),
+    (b"farbfeld", "farbfeld"),
 ];
 
 fn unread(bytes: &[u8]) -> Option<&'static str> {
+    // Before the others: it starts as a cursor does.
+    if tga(bytes) {
+        return Some("TGA");
+    }
     if let Some(&(_, name)) = UNREAD.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(name);
     }
     if take(bytes, 4, 4) == Some(b"ftyp") {
         return match take(bytes, 8, 4)? {
             b"avif" | b"avis" => Some("AVIF"),
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => Some("HEIC"),
-            b"mif1" | b"msf1" => Some("HEIF"),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs" => Some("HEIC"),
+            b"mif1" | b"mif2" | b"msf1" | b"miaf" => Some(compatible_brand(bytes)),
+            b"crx " => Some("CR3"),
+            b"jxl " => Some("JPEG XL"),
+            b"jp2 " | b"jpx " => Some("JPEG 2000"),
             _ => None,
         };
     }
@@ -90,6 +105,30 @@ fn unread(bytes: &[u8]) -> Option<&'static str> {
         return Some("FLI");
     }
     svg(bytes).then_some("SVG")
+}
+
+/// The codec of a HEIF whose main brand leaves it open.
+fn compatible_brand(bytes: &[u8]) -> &'static str {
+    let brands = bytes.get(16..bytes.len().min(64)).unwrap_or_default().as_chunks::<4>().0;
+    if brands.contains(b"avif") {
+        "AVIF"
+    } else if brands.contains(b"heic") || brands.contains(b"heix") {
+        "HEIC"
+    } else {
+        "HEIF"
+    }
+}
+
+/// TGA has its signature, if any, at its end. Its header is taken for one only if every field of it makes sense.
+fn tga(bytes: &[u8]) -> bool {
+    let Some(&[_, palette, kind, .., depth, flags]) = bytes.first_chunk::<18>() else { return false };
+    let has_area = u16_le(bytes, 12) > Some(0) && u16_le(bytes, 14) > Some(0);
+    let fields = match (palette, kind, depth) {
+        (1, 1 | 9, 8 | 16) => matches!(bytes[7], 15 | 16 | 24 | 32),
+        (0, 2 | 10, 15 | 16 | 24 | 32) | (0, 3 | 11, 8 | 16) => bytes[3..8] == [0; 5],
+        _ => false,
+    };
+    bytes.ends_with(b"TRUEVISION-XFILE.\0") || (fields && has_area && flags & 0xc0 == 0)
 }
 
 /// How much of a file is read to tell text from binary.
@@ -111,6 +150,11 @@ fn starts_with(bytes: &[u8], word: &[u8]) -> bool {
 fn svg(bytes: &[u8]) -> bool {
     let head = head(bytes);
     head.starts_with(b"<") && contains(head, b"<svg") && !contains(head, b"<html")
+}
+
+/// Whether what a file is called is a page of the web or another answer of a server.
+pub(super) fn is_answer(what: &str) -> bool {
+    matches!(what, "an HTML page" | "an XML document" | "a text file")
 }
 
 /// Files that are often found under an image's name.
@@ -206,6 +250,12 @@ mod tests {
             (b"<?xml version='1.0'?>\n<svg xmlns=''>", "SVG"),
             (b"%PDF-1.7", "PDF"),
             (b"P6 3 3 255 ", "PNM"),
+            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif", "AVIF"),
+            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1heic", "HEIC"),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x40\0\x30\0\x18\0pixels", "TGA"),
+            (b"\0\x01\x01\0\0\0\x01\x18\0\0\0\0\x40\0\x30\0\x08\x20pixels", "TGA"),
+            (b"DDS |\0\0\0", "DDS"),
+            (b"\0\0\x01\0\x01\0", "ICO"),
         ] {
             assert_eq!(says(bytes), format!("is an image of the format `{name}`, which is not read"));
         }

@@ -18,35 +18,35 @@ use super::sniff::Format::Tiff;
 const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
 
 // TIFF 6.0, section 8.
-const WIDTH: u16 = 256;
-const HEIGHT: u16 = 257;
-const BITS: u16 = 258;
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
+pub(super) const WIDTH: u16 = 256;
+pub(super) const HEIGHT: u16 = 257;
+pub(super) const BITS: u16 = 258;
+pub(super) const COMPRESSION: u16 = 259;
+pub(super) const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
-const STRIP_OFFSETS: u16 = 273;
-const SAMPLES: u16 = 277;
-const STRIP_BYTES: u16 = 279;
-const COLOR_MAP: u16 = 320;
-const TILE_OFFSETS: u16 = 324;
-const TILE_BYTES: u16 = 325;
-const EXTRA_SAMPLES: u16 = 338;
+pub(super) const STRIP_OFFSETS: u16 = 273;
+pub(super) const SAMPLES: u16 = 277;
+pub(super) const STRIP_BYTES: u16 = 279;
+pub(super) const COLOR_MAP: u16 = 320;
+pub(super) const TILE_OFFSETS: u16 = 324;
+pub(super) const TILE_BYTES: u16 = 325;
+pub(super) const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 
 /// Compression by JPEG.
-const JPEG: u32 = 7;
+pub(super) const JPEG: u32 = 7;
 /// Photometric interpretation of indices into a color map.
 const PALETTE: u32 = 3;
 /// Photometric interpretation of inks.
 const INKS: u32 = 5;
 /// Extra samples that hold colors multiplied with alpha, and plain alpha.
 const ASSOCIATED: u32 = 1;
-const UNASSOCIATED: u32 = 2;
+pub(super) const UNASSOCIATED: u32 = 2;
 
 /// More pages than any scanner stacks; the count only tells one page from several.
 const MOST_PAGES: u32 = 10_000;
 
-fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {
+pub(super) fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {
     let tags = Tags::open(bytes).ok_or(TRUNCATED)?;
     let page = tags.first().ok_or(TRUNCATED)?;
     Ok((tags, page))
@@ -76,16 +76,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     header.orientation = value(ORIENTATION).map_or(Orientation::UPRIGHT, Orientation::from_exif);
     header.frames = tags.count_directories(MOST_PAGES).max(1);
     Ok(header)
-}
-
-/// Every strip or tile lies inside the file.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
-    let (tags, page) = page(bytes)?;
-    let strips = strips(&tags, page).filter(|strips| !strips.is_empty());
-    let strips = strips.ok_or_else(|| ImageError::corrupt(Tiff, "it has no list of its strips"))?;
-    let inside = strips.into_iter().all(|(at, len)| take(bytes, at, len).is_some());
-    if inside { Ok(()) } else { Err(TRUNCATED) }
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
@@ -122,7 +112,12 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         }
         (ColorType::Gray(8 | 16), samples) => (Channels::Gray, samples),
         (ColorType::RGB(8 | 16), samples) => (Channels::Rgb, samples),
-        (ColorType::YCbCr(8), Samples::Eight(samples)) => (Channels::Rgb, Samples::Eight(from_ycc(samples))),
+        (ColorType::YCbCr(8), Samples::Eight(samples)) => {
+            // Pillow unpacks plain data by itself and leaves the rest to libtiff.
+            let plain = matches!(tags.value(page, COMPRESSION), None | Some(1));
+            let convert = if plain { pillow_ycc } else { libtiff_ycc };
+            (Channels::Rgb, Samples::Eight(convert(samples)))
+        }
         (ColorType::CMYK(8 | 16), samples) => (Channels::Cmyk, samples),
         (ColorType::Multiband { num_samples: 2, bit_depth: 8 | 16 }, samples) => {
             (Channels::GrayAlpha, samples)
@@ -150,7 +145,7 @@ fn decoder_limits(limits: &Limits) -> ::tiff::decoder::Limits {
     decoder
 }
 
-fn unsupported(kind: ColorType) -> ImageError {
+pub(super) fn unsupported(kind: ColorType) -> ImageError {
     ImageError::UnsupportedFeature { format: Tiff, feature: format!("{kind:?}") }
 }
 
@@ -179,7 +174,7 @@ fn adapted<'a>(bytes: &'a [u8], tags: &Tags, page: Directory) -> Cow<'a, [u8]> {
 }
 
 /// Places and lengths of the strips or tiles.
-fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
+pub(super) fn strips(tags: &Tags, page: Directory) -> Option<Vec<(usize, usize)>> {
     let pair = |offsets, sizes| tags.values(page, offsets).zip(tags.values(page, sizes));
     let (offsets, sizes) = pair(STRIP_OFFSETS, STRIP_BYTES).or_else(|| pair(TILE_OFFSETS, TILE_BYTES))?;
     (offsets.len() == sizes.len())
@@ -233,18 +228,46 @@ fn unmultiply(samples: Samples) -> Samples {
     }
 }
 
-/// Full-range BT.601, as TIFF 6.0 section 21 sets by default.
-fn from_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+/// Full-range BT.601, as TIFF 6.0 section 21 sets by default, in the integers of Pillow (`ConvertYCbCr.c` of 13.0.0), which
+/// has tables of products in 64ths.
+fn pillow_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+    let part = |factor: f64, chroma: i32| (factor * 64.0 * f64::from(chroma) + 0.5) as i32;
     for pixel in samples.as_chunks_mut::<3>().0 {
-        let [y, cb, cr] = pixel.map(f32::from);
-        let (cb, cr) = (cb - 128.0, cr - 128.0);
-        let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
-        *pixel = rgb.map(|v| v.round().clamp(0.0, 255.0) as u8);
+        let [y, cb, cr] = pixel.map(i32::from);
+        let (cb, cr) = (cb - 128, cr - 128);
+        let rgb = [
+            y + (part(1.402, cr) >> 6),
+            y + ((part(-0.344_14, cb) + part(-0.714_14, cr)) >> 6),
+            y + (part(1.772, cb) >> 6),
+        ];
+        *pixel = rgb.map(|v| v.clamp(0, 255) as u8);
     }
     samples
 }
 
-fn error(error: TiffError) -> ImageError {
+/// The same in the integers of libtiff (`tif_color.c` of 4.7).
+fn libtiff_ycc(mut samples: Vec<u8>) -> Vec<u8> {
+    let fixed = |factor: f32| (factor * 65_536.0 + 0.5) as i32;
+    // libtiff computes with the lumas 0.299, 0.587 and 0.114 in single precision.
+    let (red, green, blue) = (0.299_f32, 0.587_f32, 0.114_f32);
+    let (of_red, of_blue) = (2.0 - 2.0 * red, 2.0 - 2.0 * blue);
+    let (to_red, to_blue) = (fixed(of_red), fixed(of_blue));
+    let (red_to_green, blue_to_green) = (-fixed(red * of_red / green), -fixed(blue * of_blue / green));
+    for pixel in samples.as_chunks_mut::<3>().0 {
+        let [y, cb, cr] = pixel.map(i32::from);
+        let (cb, cr) = (cb - 128, cr - 128);
+        let half = 1 << 15;
+        let rgb = [
+            y + ((to_red * cr + half) >> 16),
+            y + ((blue_to_green * cb + half + red_to_green * cr) >> 16),
+            y + ((to_blue * cb + half) >> 16),
+        ];
+        *pixel = rgb.map(|v| v.clamp(0, 255) as u8);
+    }
+    samples
+}
+
+pub(super) fn error(error: TiffError) -> ImageError {
     match error {
         TiffError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED,
         TiffError::UnsupportedError(feature) => {

@@ -1,4 +1,5 @@
 //! WebP: chunks by our own walk, pixels by the `image-webp` crate.
+use std::borrow::Cow;
 use std::io::{self, Cursor};
 
 use image_webp::{DecodingError, WebPDecoder};
@@ -10,15 +11,16 @@ use super::header::Header;
 use super::limits::Limits;
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::WebP;
+use super::structure::{ALPHA, ANIMATION, EXIF, PROFILE, XMP};
 
 /// `RIFF`, the size of what follows, `WEBP`.
-const RIFF: usize = 12;
+pub(super) const RIFF: usize = 12;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 
 /// The chunks in order: name and data, as far as they lie in the file; the data of a cut one is shorter than
 /// its declared length, the third value.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
+pub(super) fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], usize)> {
     chunks_from(&bytes[..riff_end(bytes).min(bytes.len())], RIFF)
 }
 
@@ -32,7 +34,7 @@ fn chunks_from(bytes: &[u8], mut at: usize) -> impl Iterator<Item = (&[u8], &[u8
     })
 }
 
-fn riff_end(bytes: &[u8]) -> usize {
+pub(super) fn riff_end(bytes: &[u8]) -> usize {
     8usize.saturating_add(u32_le(bytes, 4).unwrap_or(0) as usize)
 }
 
@@ -47,7 +49,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// RFC 9649, section 2.5 and RFC 6386, section 9.1.
-fn lossy(data: &[u8]) -> Result<Header, ImageError> {
+pub(super) fn lossy(data: &[u8]) -> Result<Header, ImageError> {
     if take(data, 3, 3).ok_or(TRUNCATED)? != b"\x9d\x01\x2a" {
         return Err(ImageError::corrupt(WebP, "its key frame has no start code"));
     }
@@ -56,7 +58,7 @@ fn lossy(data: &[u8]) -> Result<Header, ImageError> {
 }
 
 /// RFC 9649, section 3.4.
-fn lossless(data: &[u8]) -> Result<Header, ImageError> {
+pub(super) fn lossless(data: &[u8]) -> Result<Header, ImageError> {
     if data.first() != Some(&0x2f) {
         return Err(ImageError::corrupt(WebP, "its lossless stream has no signature"));
     }
@@ -68,40 +70,39 @@ fn lossless(data: &[u8]) -> Result<Header, ImageError> {
 
 /// RFC 9649, section 2.7.
 fn extended(bytes: &[u8], data: &[u8]) -> Result<Header, ImageError> {
-    const ALPHA: u8 = 0x10;
-    const ANIMATION: u8 = 0x02;
     let side = |at| u24_le(data, at).map(|side| side + 1).ok_or(TRUNCATED);
     let mut header = Header::plain(WebP, side(4)?, side(7)?);
     let flags = data[0];
-    header.alpha = flags & ALPHA != 0;
-    let mut frames = 0;
+    header.alpha = flags & ALPHA != 0 || has_alpha(bytes);
+    let (mut frames, mut exif, mut xmp) = (0, None, None);
     for (name, data, _) in chunks(bytes) {
         match name {
-            b"EXIF" => header.orientation = exif::orientation(data),
+            // libwebp passes over a chunk that is not announced, and over all but the first of a name.
+            b"EXIF" if flags & EXIF != 0 => _ = exif.get_or_insert(data),
+            b"XMP " if flags & XMP != 0 => _ = xmp.get_or_insert(data),
             b"ANMF" => frames += 1,
             _ => {}
         }
     }
+    header.orientation = exif::orientation(exif.unwrap_or_default(), xmp.unwrap_or_default());
     if flags & ANIMATION != 0 {
         header.frames = frames.max(1);
     }
     Ok(header)
 }
 
-/// The declared size is there, and every chunk with it.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<(), ImageError> {
-    header(bytes)?;
-    if riff_end(bytes) > bytes.len() || chunks(bytes).any(|(_, data, len)| data.len() < len) {
-        return Err(TRUNCATED);
-    }
-    if !chunks(bytes).any(|(name, ..)| matches!(name, b"VP8 " | b"VP8L" | b"ANMF")) {
-        return Err(ImageError::corrupt(WebP, "it holds no image"));
-    }
-    Ok(())
-}
-
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     check_frame_size(bytes, header)?;
+    let announced = announced(bytes);
+    // libwebp stops where the pixels need a byte behind the end of their part of the file. The decoder stops one byte later,
+    // and takes that byte for 0, so the zeros at the ends of both parts are withheld from it.
+    match without_final_zeros(&announced) {
+        Some(shorter) => decode_announced(&shorter, header, limits),
+        None => decode_announced(&announced, header, limits),
+    }
+}
+
+fn decode_announced(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster, ImageError> {
     let error = |cause| error(cause, bytes);
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     decoder.set_memory_limit(limits.decoder_bytes());
@@ -114,6 +115,68 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     decoder.read_image(&mut data).map_err(error)?;
     let (width, height) = (header.width as usize, header.height as usize);
     Ok(Raster { width, height, channels, samples: Samples::Eight(data), key: None })
+}
+
+/// The file with the flags of the chunks that are there. The decoder looks for each chunk that is announced, and for alpha
+/// only where it is; libwebp goes by the chunks.
+fn announced(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut copy = Cow::Borrowed(bytes);
+    if take(bytes, RIFF, 4) != Some(b"VP8X") {
+        return copy;
+    }
+    let Some(&declared) = bytes.get(RIFF + 8) else { return copy };
+    let has = |wanted: &[u8]| chunks(bytes).any(|(name, ..)| name == wanted);
+    let mut flags = declared;
+    for (name, flag) in [(b"EXIF", EXIF), (b"XMP ", XMP), (b"ICCP", PROFILE)] {
+        if flags & flag != 0 && !has(name) {
+            flags &= !flag;
+        }
+    }
+    if has_alpha(bytes) {
+        flags |= ALPHA;
+    }
+    if flags != declared {
+        copy.to_mut()[RIFF + 8] = flags;
+    }
+    copy
+}
+
+/// Whether the pixels themselves have an alpha channel.
+fn has_alpha(bytes: &[u8]) -> bool {
+    chunks(bytes).any(|(name, data, _)| match name {
+        b"ALPH" => true,
+        b"VP8L" => lossless(data).is_ok_and(|header| header.alpha),
+        _ => false,
+    })
+}
+
+/// Where the first partition of lossy pixels ends (RFC 6386, section 9.1).
+pub(super) fn first_partition_end(data: &[u8]) -> Option<usize> {
+    const FRAME_HEADER: usize = 10;
+    Some(FRAME_HEADER + (u24_le(data, 0)? >> 5) as usize)
+}
+
+/// The file without the last byte of the first and of the last partition of lossy pixels, where both are 0.
+fn without_final_zeros(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut at = RIFF;
+    let (_, data, len) = chunks(bytes).find(|&(name, _, len)| {
+        let found = name == b"VP8 ";
+        at += if found { 0 } else { 8 + len + len % 2 };
+        found
+    })?;
+    let (tag, end) = (u24_le(data, 0)?, first_partition_end(data)?);
+    if data.len() < len || end >= len || tag >> 5 == 0 || [data[len - 1], data[end - 1]] != [0, 0] {
+        return None;
+    }
+    let mut pixels = [&data[..end - 1], &data[end..len - 1]].concat();
+    let tag = (tag & 0x1f) | ((tag >> 5) - 1) << 5;
+    pixels[..3].copy_from_slice(&tag.to_le_bytes()[..3]);
+    let mut file = [&bytes[..at + 4], &(pixels.len() as u32).to_le_bytes(), &pixels].concat();
+    file.resize(file.len() + pixels.len() % 2, 0);
+    file.extend_from_slice(bytes.get(at + 8 + len + len % 2..riff_end(bytes)).unwrap_or_default());
+    let riff = (file.len() - 8) as u32;
+    file[4..8].copy_from_slice(&riff.to_le_bytes());
+    Some(file)
 }
 
 /// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.

@@ -93,6 +93,25 @@ fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
         let hint = "export each page as an image of its own";
         found.push(Finding::new(&rules::IMAGE_PAGES, "", message).hint(hint));
     }
+    if let Some(why) = &prepared.fault {
+        let message = match policy.keep {
+            true => format!("{name} is embedded as it is, and loaders that auto-orient refuse it: {why}"),
+            false => format!("{name} is re-encoded: {why}"),
+        };
+        found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message));
+    }
+    if let Some(profile) = &prepared.profile {
+        let message = format!("{name} is re-encoded without its color profile, `{profile}`");
+        let hint = "models read colors as sRGB and ignore profiles; convert it to sRGB if its colors matter";
+        found.push(Finding::new(&rules::IMAGE_PROFILE, "", message).hint(hint));
+    }
+    if prepared.trailing > 0 {
+        let bytes = counted(prepared.trailing, "byte");
+        let what = if policy.keep { "kept" } else { "dropped" };
+        let message = format!("{name} has {bytes} behind the end of its image, which are {what}");
+        let hint = "they may be a second image or a video";
+        found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint(hint));
+    }
     if prepared.sideways {
         let message = format!("{name} is embedded as it is, and the model ignores its EXIF orientation");
         let hint = "omit `--images keep` to auto-orient it";

@@ -17,7 +17,8 @@ use crate::base64::Payloads;
 use crate::check::SampleHashes;
 use crate::image::measure::{Measure, measure_image};
 use crate::image::{
-    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, source_hash,
+    ImageError, Inspected, Limits, Reading, Resolver, decode, load, load_file, load_header, share,
+    source_hash,
 };
 use crate::read::Row;
 use crate::tokens::{parse_row, read_sample};
@@ -141,12 +142,12 @@ impl Inspector<'_> {
 
     /// Proves that an image is whole, by decoding it where that is asked for, and measures it where that is wanted.
     fn verify(&self, known: &Inspected) -> Result<Option<Measure>, ImageError> {
-        let (Verify::Full, Some(image)) = (self.inspection.verify, known.loaded()) else {
-            return known.check_whole().map(|()| None);
-        };
+        known.structure()?;
+        let (Verify::Full, Some(image)) = (self.inspection.verify, known.loaded()) else { return Ok(None) };
         if self.inspection.measure {
             return measure_image(image, &self.limits).map(Some);
         }
+        let _share = share(&image.bytes, &image.header);
         decode(&image.bytes, &image.header, &self.limits, Reading::Corrected).map(|_| None)
     }
 }

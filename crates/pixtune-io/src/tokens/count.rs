@@ -115,6 +115,6 @@ pub(crate) fn thin_image<B>(spec: &ModelSpec, image: &Image<B>, width: u32, heig
 /// The width and height of an image as the reference measures them: it auto-orients only TIFFs.
 fn image_size(image: &Image<&str>, resolver: &Resolver<'_>, limits: &Limits) -> Result<(u32, u32), Finding> {
     load_header(&image.source, resolver, limits)
-        .and_then(|known| known.check_whole().map(|()| known.header().reference_size()))
+        .and_then(|known| known.structure().map(|_| known.header().reference_size()))
         .map_err(|error| error.finding_at(image))
 }

@@ -6,6 +6,7 @@ mod graphics;
 mod hostile;
 mod mutations;
 mod reference;
+mod structure;
 
 use std::path::PathBuf;
 

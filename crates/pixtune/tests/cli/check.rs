@@ -16,9 +16,11 @@ const GOOD: &str =
 /// Rules that take more than a small file: limits, a table on its way through `prepare`, a server. Each is shown in
 /// `rules_that_need_more_than_a_file_read_well`, `image-unreachable` in `fetch.rs`; `internal` is a defect of the program,
 /// which no file is known to provoke.
-const WITHOUT_FIXTURE: [&str; 8] = [
+const WITHOUT_FIXTURE: [&str; 9] = [
     "row-too-large",
     "image-unreachable",
+    // Reported by `prepare`, with a test in `verdicts.rs`.
+    "image-profile",
     "context-overflow",
     "too-many-tokens",
     "duplicate-id",

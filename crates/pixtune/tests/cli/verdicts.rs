@@ -149,3 +149,102 @@ fn damaged_pixels_are_found_wherever_images_are_decoded() {
         assert!(run.stdout.contains("image-unreadable"), "{args:?}: {}", run.stdout);
     }
 }
+
+/// A PNG with a chunk right before its pixels.
+fn png_with(chunk: &[u8]) -> Vec<u8> {
+    let mut png = fixture("photo_320x240.png");
+    let at = png.windows(4).position(|name| name == b"IDAT").unwrap() - 4;
+    png.splice(at..at, chunk.iter().copied());
+    png
+}
+
+/// Whole pixels in files that Pillow does not open: a wrong checksum, and a segment that is too short.
+fn refused_by_pillow() -> [Vec<u8>; 2] {
+    let mut jpeg = fixture("gray_200x120.jpg");
+    jpeg.splice(2..2, *b"\xff\xe0\0\x06JFIF");
+    [png_with(b"\0\0\0\x04tEXta\0bc\0\0\0\0"), jpeg]
+}
+
+#[test]
+fn images_that_pillow_refuses_are_errors_and_prepare_re_encodes_them() {
+    let case = Case::new();
+    let rows: String = refused_by_pillow().iter().map(|image| chat(&data_uri("", image))).collect();
+    case.write("rows.jsonl", &rows);
+    for verify in ["header", "full"] {
+        let args = ["check", "rows.jsonl", "--select", "image", "--verify", verify];
+        let run = case.run(&args).ends(1);
+        assert_eq!(run.stdout.matches("error[image-unreadable]").count(), 2, "{}", run.stdout);
+        for part in ["refuses: the checksum of its chunk `tEXt` is wrong", "re-encode it"] {
+            assert!(run.stdout.contains(part), "{}", run.stdout);
+        }
+    }
+    let run = case.run(&["tokens", "rows.jsonl", "--format", "json"]).ends(1);
+    assert_eq!(run.stdout.matches("image-unreadable").count(), 2, "{}", run.stdout);
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "kept", "--images", "keep"]).ends(1);
+    run.prints("error[image-unreadable]");
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("warning[image-structure]").prints("is re-encoded: its JFIF segment is too short");
+    case.run(&["check", "out/train.jsonl", "--verify", "full", "--select", "image-unreadable"]).ends(0);
+    case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--unsafe", "--select", "image-unreadable"])
+        .ends(0);
+    case.run(&["check", "fixed.jsonl", "--select", "image-unreadable"]).ends(0);
+}
+
+#[test]
+fn bytes_behind_the_end_of_an_image_are_reported_and_dropped() {
+    let case = Case::new();
+    let images = ["photo_320x240.png", "gray_200x120.jpg", "photo_300x200.webp"].map(fixture);
+    let longer = images.clone().map(|image| [image, b"a second image".to_vec()].concat());
+    let rows: String = longer.iter().map(|image| chat(&data_uri("", image))).collect();
+    case.write("rows.jsonl", &rows);
+    for verify in ["header", "full"] {
+        let run =
+            case.run(&["check", "rows.jsonl", "--select", "image-structure", "--verify", verify]).ends(0);
+        assert_eq!(run.stdout.matches("14 bytes behind the end of the image").count(), 3, "{}", run.stdout);
+    }
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("has 14 bytes behind the end of its image, which are dropped");
+    let written = case.read("out/train.jsonl");
+    assert!(images.iter().all(|image| written.contains(&data_uri("", image)["data:;base64,".len()..])));
+}
+
+/// A JPEG of 1200x8 pixels with a gray color profile of the gamma 1.8.
+fn wide_jpeg_with_profile() -> Vec<u8> {
+    let mut profile = vec![0; 132 + 24];
+    profile[16..20].copy_from_slice(b"GRAY");
+    profile[36..40].copy_from_slice(b"acsp");
+    profile[131] = 2;
+    for (at, name, place, data) in [
+        (132, b"kTRC", 156, &b"curv\0\0\0\0\0\0\0\x01\x01\xcc"[..]),
+        (144, b"desc", 170, b"desc\0\0\0\0\0\0\0\x09Gamma 1.8"),
+    ] {
+        profile[at..at + 4].copy_from_slice(name);
+        profile[at + 4..at + 8].copy_from_slice(&u32::to_be_bytes(place));
+        profile[at + 8..at + 12].copy_from_slice(&(data.len() as u32).to_be_bytes());
+        profile.extend(data);
+    }
+    let mut jpeg = Vec::new();
+    let pixels = vec![90; 1200 * 8 * 3];
+    pixtune_io::image::jpeg::encode_rgb(
+        &pixels,
+        (1200, 8),
+        80,
+        pixtune_io::image::jpeg::Subsampling::Quarter,
+        &mut jpeg,
+    )
+    .unwrap();
+    let body = [b"ICC_PROFILE\0\x01\x01", &profile[..]].concat();
+    let segment = [b"\xff\xe2", &(body.len() as u16 + 2).to_be_bytes()[..], &body].concat();
+    jpeg.splice(2..2, segment);
+    jpeg
+}
+
+#[test]
+fn color_profiles_that_are_dropped_are_reported() {
+    let case = Case::new();
+    case.write("rows.jsonl", chat(&data_uri("image/jpeg", &wide_jpeg_with_profile())));
+    let run = case.run(&["prepare", "rows.jsonl", "--out", "out", "--validation", "0"]).ends(0);
+    run.prints("warning[image-profile]").prints("is re-encoded without its color profile, `Gamma 1.8`");
+    let args = ["prepare", "rows.jsonl", "--out", "kept", "--validation", "0", "--images", "keep"];
+    assert!(!case.run(&args).ends(0).stderr.contains("image-profile"));
+}

@@ -50,6 +50,11 @@ pub fn read_header(file: &[u8]) -> Result<Header, JpegError> {
 /// Walks over all markers without decoding: every segment lies inside the file, every component has a scan, the EOI
 /// marker is there. Costs a pass over the bytes.
 pub fn check_structure(file: &[u8]) -> Result<Header, JpegError> {
+    walk(file).map(|(header, _)| header)
+}
+
+/// The walk of [`check_structure`], with the place behind the EOI marker.
+pub fn walk(file: &[u8]) -> Result<(Header, usize), JpegError> {
     let mut walker = Walker::new(file)?;
     let mut image = Image::new();
     let mut scanned = [false; 4];
@@ -66,7 +71,7 @@ pub fn check_structure(file: &[u8]) -> Result<Header, JpegError> {
                 if scanned[..frame.components.len()].contains(&false) {
                     return Err(walker.corrupt("the EOI marker before every component has a scan"));
                 }
-                return Ok(image.header(frame));
+                return Ok((image.header(frame), walker.at));
             }
         }
     }

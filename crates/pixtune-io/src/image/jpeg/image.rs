@@ -28,7 +28,11 @@ impl Image {
         if self.frame.is_some() {
             return Err(walker.corrupt("a second frame"));
         }
-        self.frame = Some(parse_frame(marker, body, walker.at)?);
+        let frame = parse_frame(marker, body, walker.at)?;
+        if frame.process == Process::Sequential {
+            self.tables.assume_codes();
+        }
+        self.frame = Some(frame);
         Ok(())
     }
 
@@ -72,7 +76,10 @@ impl Image {
             (plane.width, plane.height) = (size.0 as usize, size.1 as usize);
             plane.ratio = frame.ratio(component);
             plane.stride = blocks.0 as usize * 8;
-            plane.samples.resize(plane.stride * blocks.1 as usize * 8, 0);
+            // Those of a progressive image are made at its end, when its coefficients can go.
+            if frame.process == Process::Sequential {
+                plane.samples.resize(plane.stride * blocks.1 as usize * 8, 0);
+            }
         }
     }
 

@@ -115,15 +115,25 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Frames of Motion JPEG leave the Annex K codes out, so they are there from the start.
     pub(super) fn new() -> Self {
         Self {
             steps: [None; 4],
-            dc: [Some(LUMINANCE_DC), Some(CHROMINANCE_DC), None, None],
-            ac: [Some(LUMINANCE_AC), Some(CHROMINANCE_AC), None, None],
+            dc: [const { None }; 4],
+            ac: [const { None }; 4],
             restart_interval: 0,
             jfif: false,
             adobe: None,
+        }
+    }
+
+    /// Frames of Motion JPEG leave the Annex K codes out: sequential ones have them from the start, as in libjpeg.
+    pub(super) fn assume_codes(&mut self) {
+        let standard =
+            [(&mut self.dc, [LUMINANCE_DC, CHROMINANCE_DC]), (&mut self.ac, [LUMINANCE_AC, CHROMINANCE_AC])];
+        for (slots, codes) in standard {
+            for (slot, code) in slots.iter_mut().zip(codes) {
+                slot.get_or_insert(code);
+            }
         }
     }
 

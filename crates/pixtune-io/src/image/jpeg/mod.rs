@@ -32,7 +32,7 @@ mod scan;
 mod tables;
 mod upsample;
 
-pub use decode::{Decoder, Limits, check_structure, decode, read_header};
+pub use decode::{Decoder, Limits, check_structure, decode, read_header, walk};
 pub use encode::{EncodeError, Subsampling, encode_planes, encode_rgb};
 pub use error::{JpegError, Unsupported};
 pub use planes::{Color, Plane, Planes};

@@ -72,9 +72,12 @@ impl ScanDecoder {
                 Process::Progressive => JpegError::Incomplete,
             });
         }
-        for ((plane, steps), blocks) in planes.planes.iter_mut().zip(&image.steps).zip(&self.coefficients) {
+        for ((plane, steps), blocks) in
+            planes.planes.iter_mut().zip(&image.steps).zip(self.coefficients.drain(..))
+        {
             if let Some(steps) = steps {
-                transform_blocks(plane, steps, blocks);
+                plane.samples.resize(blocks.len() * 64, 0);
+                transform_blocks(plane, steps, &blocks);
             }
         }
         Ok(())
