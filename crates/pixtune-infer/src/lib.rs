@@ -7,8 +7,10 @@ mod decoder;
 mod directory;
 mod encode;
 mod error;
+mod failure;
 mod generation;
 mod local;
+mod remote;
 mod sampling;
 
 pub use answerer::{Answer, Answerer, Event, FinishReason, Request, Usage};
@@ -16,4 +18,6 @@ pub use directory::{ModelDirectory, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
 pub use local::{LocalModel, load};
+pub use failure::{EndpointFailure, FailureKind};
+pub use remote::{RemoteModel, RemoteOptions, request_json};
 pub use sampling::{InvalidTemperature, Sampling};
