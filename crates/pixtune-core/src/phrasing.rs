@@ -162,16 +162,12 @@ mod tests {
 
     #[test]
     fn files_have_one_phrasing_to_a_line_or_blocks() {
-        let templates = |text: &str| {
-            Phrasing::read(text).unwrap().iter().map(Phrasing::template).collect::<Vec<_>>()
-        };
+        let templates =
+            |text: &str| Phrasing::read(text).unwrap().iter().map(Phrasing::template).collect::<Vec<_>>();
         assert_eq!(templates("\u{feff}a {prompt}\r\n\r\nb {prompt}\r\n"), ["a {prompt}", "b {prompt}"]);
         assert_eq!(templates("a\n{prompt}\n---\n{prompt}\nb\n"), ["a\n{prompt}", "{prompt}\nb"]);
         assert_eq!(Phrasing::read("{prompt}\nb"), Err(PhrasingError::Gaps { number: 2, found: 0 }));
-        assert_eq!(
-            Phrasing::read("{prompt}{prompt}"),
-            Err(PhrasingError::Gaps { number: 1, found: 2 })
-        );
+        assert_eq!(Phrasing::read("{prompt}{prompt}"), Err(PhrasingError::Gaps { number: 1, found: 2 }));
         assert_eq!(Phrasing::read("\n"), Err(PhrasingError::None));
         assert_eq!(
             Phrasing::read("{prompt}\n{prompt}"),

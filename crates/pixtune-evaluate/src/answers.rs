@@ -185,7 +185,8 @@ impl<'m> Asker<'m> {
                 Ok(Event::Text(piece)) => text.push_str(&piece),
                 Ok(Event::Finished { reason, .. }) => is_cut = reason == FinishReason::Length,
                 Err(error) => {
-                    let is_of_all = matches!(&error, AnswerError::Endpoint(failure) if failure.kind.is_of_endpoint());
+                    let is_of_all =
+                        matches!(&error, AnswerError::Endpoint(failure) if failure.kind.is_of_endpoint());
                     if is_of_all {
                         self.failed_in_a_row.fetch_add(1, Ordering::Relaxed);
                     }

@@ -30,7 +30,8 @@ const MOST_DRAWN: usize = 400_000_000;
 
 /// Compares the outcomes of two models; `None` where no sample was answered by both.
 pub(crate) fn compare(tuned: &[Outcome], base: &[Outcome], seed: u64) -> Option<Comparison> {
-    let both = || tuned.iter().zip(base).filter(|(tuned, base)| tuned.score.is_some() && base.score.is_some());
+    let both =
+        || tuned.iter().zip(base).filter(|(tuned, base)| tuned.score.is_some() && base.score.is_some());
     let scores = |(tuned, base): (&Outcome, &Outcome)| Some((base.score?, tuned.score?));
     let pairs: Vec<(f64, f64)> = both().filter_map(scores).collect();
     let rounds = ROUNDS.min(MOST_DRAWN / pairs.len().max(1)).max(100);
@@ -44,7 +45,12 @@ pub(crate) fn compare(tuned: &[Outcome], base: &[Outcome], seed: u64) -> Option<
 }
 
 impl Comparison {
-    /// Whether the interval leaves out 0.
+    /// The p-value as people read it.
+    pub fn p_text(&self) -> String {
+        if self.p_value < 0.0001 { "< 0.0001".to_owned() } else { format!("{:.4}", self.p_value) }
+    }
+
+    /// Whether 0 is outside the interval.
     pub fn is_sure(&self) -> bool {
         self.interval.low > 0.0 || self.interval.high < 0.0
     }

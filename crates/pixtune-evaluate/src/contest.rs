@@ -18,7 +18,7 @@ use pixtune_io::parallel;
 use pixtune_io::read::RowRef;
 
 use crate::answers::{Answered, AskError, Asker, hexadecimal};
-use crate::data::{Dataset, Entry, SampleRow, last_prompt};
+use crate::data::{Dataset, Entry, SampleRow, instructions, last_prompt};
 use crate::error::EvaluateError;
 use crate::plan::EvaluatePlan;
 use crate::predictions::Predictions;
@@ -96,10 +96,7 @@ pub(crate) struct Rules<'r> {
 /// Where the answers of a contest come from.
 pub(crate) enum Answers<'a> {
     Model(Asker<'a>),
-    Predictions {
-        predictions: &'a Predictions,
-        matched: Vec<Option<RowRef>>,
-    },
+    Predictions { predictions: &'a Predictions, matched: Vec<Option<RowRef>> },
 }
 
 /// One answer, scored.
@@ -165,17 +162,13 @@ fn one(
     rules.dataset.sample(entry, |mut sample| {
         let mut at = None;
         phrasing.apply(&mut sample.messages);
-        if sample.messages.is_empty() {
-            sample.prompt = sample.prompt.clone();
-        } else {
+        if !sample.messages.is_empty() {
             sample.prompt = last_prompt(&sample.messages);
         }
         let (answered, request) = match answers {
             Answers::Model(asker) => match request(rules, entry, &sample) {
                 Ok(request) => asker.ask(&request).map_err(|error| match error {
-                    AskError::Log(source) => {
-                        EvaluateError::Write { path: rules.plan.out.clone(), source }
-                    }
+                    AskError::Log(source) => EvaluateError::Write { path: rules.plan.out.clone(), source },
                     AskError::Model(error) => EvaluateError::Answer(error),
                 })?,
                 Err(finding) => {
@@ -227,7 +220,7 @@ fn score(
         Answered::Failed { .. } => None,
         Answered::Text { text, is_cut } => {
             Some(rules.scorer.grade(text, &references, &options).map(|grade| {
-                let part = Part::asked_for(&sample.prompt);
+                let part = sample.part.unwrap_or_else(|| Part::asked_for(&instructions(sample)));
                 let score = grade.levels[rules.scorer.counted(part)];
                 let label = rules.labels.and(references.first()).map(|reference| {
                     ((*reference).to_owned(), final_answer(text).unwrap_or_else(|| text.clone()))
@@ -253,8 +246,7 @@ fn score(
         (None, Answered::Text { .. }) => (None, None, finding),
     };
     let line = line(rules, entry, phrasing, sample, &answered, request, scored.as_ref(), failure.as_ref());
-    let finding =
-        finding.map(|finding| finding.at(rules.dataset.file_name(entry), entry.place.number));
+    let finding = finding.map(|finding| finding.at(rules.dataset.file_name(entry), entry.place.number));
     Done { line, scored, failure, finding }
 }
 
@@ -290,17 +282,24 @@ fn line(
         }
         if let Some(scored) = scored {
             out.field("score", scored.score).field("right", scored.is_right);
-            out.field("level", scored.grade.level.id());
-            out.field("scores", object(|scores| {
-                let mut names = rules.scorer.names().into_iter().zip(scored.grade.levels).collect::<Vec<_>>();
-                names.dedup_by_key(|(name, _)| *name);
-                scores.fields(names);
-            }));
+            out.field("level", scored.grade.level.id()).field("scored", scored.part.id());
+            out.field(
+                "scores",
+                object(|scores| {
+                    let mut names =
+                        rules.scorer.names().into_iter().zip(scored.grade.levels).collect::<Vec<_>>();
+                    names.dedup_by_key(|(name, _)| *name);
+                    scores.fields(names);
+                }),
+            );
         }
         if let Some((kind, message)) = failure {
-            out.field("failure", object(|failure| {
-                failure.field("kind", kind).field("message", message);
-            }));
+            out.field(
+                "failure",
+                object(|failure| {
+                    failure.field("kind", kind).field("message", message);
+                }),
+            );
         }
     }))
 }
@@ -391,8 +390,7 @@ impl<'r> Counts<'r> {
     fn finish(mut self) -> (Standing, Vec<Outcome>) {
         let scored = self.outcomes.iter().filter(|outcome| outcome.score.is_some()).count();
         let (sum, min, max) = self.spread;
-        self.standing.sample_spread =
-            (scored > 0).then(|| Spread { mean: sum / scored as f64, min, max });
+        self.standing.sample_spread = (scored > 0).then(|| Spread { mean: sum / scored as f64, min, max });
         (self.standing, self.outcomes)
     }
 }

@@ -16,7 +16,7 @@ use crate::error::EvaluateError;
 use crate::metric::Profile;
 
 pub(crate) use keys::{Key, hash, key_of};
-pub(crate) use row::{Kind, SampleRow, last_prompt, read_text};
+pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, read_text};
 
 /// The samples that can be evaluated.
 pub(crate) struct Dataset {
@@ -206,6 +206,7 @@ impl Dataset {
         let read = row::with_row(parsed.value, kind, |mut sample| {
             if let Some(listed) = self.listed(entry) {
                 sample.references.clone_from(listed);
+                sample.part = None;
             }
             if sample.id.is_none() {
                 sample.id = Some(self.name(entry));

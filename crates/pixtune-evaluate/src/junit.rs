@@ -49,7 +49,8 @@ pub fn junit(evaluation: &Evaluation) -> String {
         );
     }
     if errors == MOST_FAILURES {
-        let _ = writeln!(out, "    <system-out>only the first {MOST_FAILURES} errors are listed</system-out>");
+        let _ =
+            writeln!(out, "    <system-out>only the first {MOST_FAILURES} errors are listed</system-out>");
     }
     out.push_str("  </testsuite>\n</testsuites>\n");
     out

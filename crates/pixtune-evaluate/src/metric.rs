@@ -33,7 +33,8 @@ const LONGEST_LABEL: usize = 48;
 
 impl Profile {
     pub(crate) fn add(&mut self, references: &[String], is_choice: bool) {
-        let all = |is: &dyn Fn(&String) -> bool| u64::from(!references.is_empty() && references.iter().all(is));
+        let all =
+            |is: &dyn Fn(&String) -> bool| u64::from(!references.is_empty() && references.iter().all(is));
         self.samples += 1;
         self.with_several += u64::from(references.len() >= 3);
         self.choices += u64::from(is_choice && references.iter().all(|text| text.trim().len() <= 3));

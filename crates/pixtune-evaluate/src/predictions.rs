@@ -10,7 +10,7 @@ use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, R
 use pixtune_io::tokens::parse_row;
 
 use crate::answers::Answered;
-use crate::data::{Dataset, Entry, Hear, Kind, Key, key_of, read_text, shortened};
+use crate::data::{Dataset, Entry, Hear, Key, Kind, key_of, read_text, shortened};
 use crate::error::EvaluateError;
 
 /// More would not be compared by anyone, and each costs memory for every sample.
@@ -111,11 +111,7 @@ impl Predictions {
         hear: &mut Hear<'_>,
     ) -> Result<Vec<Option<RowRef>>, EvaluateError> {
         let samples = dataset.entries.len() as u64 + dataset.invalid;
-        if self.unnamed > 0
-            && !is_limited
-            && dataset.kind == Kind::Conversations
-            && self.unnamed != samples
-        {
+        if self.unnamed > 0 && !is_limited && dataset.kind == Kind::Conversations && self.unnamed != samples {
             let (path, predictions) = (self.path.clone(), self.unnamed);
             return Err(EvaluateError::Unaligned { path, predictions, samples });
         }
@@ -155,7 +151,11 @@ impl Predictions {
         let of = dataset.file_name(entry);
         let message = format!("`{}` has no prediction for `{}`", self.name, shortened(id));
         let finding = Finding::new(&rules::PREDICTION_MISSING, "", message);
-        if of == self.name { finding } else { finding.hint("ids are compared as texts; without `id`, `line` is the line of the sample") }
+        if of == self.name {
+            finding
+        } else {
+            finding.hint("ids are compared as texts; without `id`, `line` is the line of the sample")
+        }
     }
 }
 

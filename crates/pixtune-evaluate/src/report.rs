@@ -68,8 +68,7 @@ fn verdict(found: Found<'_>) -> Section {
 
 fn sentences(found: Found<'_>) -> Vec<String> {
     let Evaluation { standing, comparison, compared, metric, .. } = found.evaluation;
-    let (scored, failed) =
-        (standing.count(|tally| tally.scored), standing.count(|tally| tally.failed));
+    let (scored, failed) = (standing.count(|tally| tally.scored), standing.count(|tally| tally.failed));
     let name = escape_short(&standing.name, 120);
     let score = standing.score().map_or(0.0, |spread| spread.mean);
     let mut out = vec![format!(
@@ -95,7 +94,7 @@ fn sentences(found: Found<'_>) -> Vec<String> {
     let loose = standing.count(|tally| tally.levels[1] + tally.levels[2]);
     if loose > 0 && metric.scorer.counted(pixtune_core::score::Part::Whole) == 0 {
         out.push(format!(
-            "{} right only if a final answer is searched for, or a reference anywhere in the text: the model knows it, and writes it differently.",
+            "{} right only if a final answer is searched for, or a reference anywhere in the text: the content is right and the form is not.",
             pixtune_core::text::counted_as(loose, "answer is", "answers are")
         ));
     }
@@ -110,7 +109,7 @@ fn sentences(found: Found<'_>) -> Vec<String> {
     }
     if failed > 0 {
         out.push(format!(
-            "<span class=\"tag error\">failed</span> {} not be had. They have no score; if they were wrong, the score would be {:.3}.",
+            "<span class=\"tag error\">failed</span> {} not be had and not be scored. Counted as wrong, the score is {:.3}.",
             pixtune_core::text::counted_as(failed, "answer could", "answers could"),
             standing.score_with_failures()
         ));

@@ -1,6 +1,7 @@
 //! An evaluation from the plan to the output directory.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Diagnostic;
@@ -86,10 +87,7 @@ const COMPARED: &str = "compared.jsonl";
 const LOG: &str = "answers.jsonl";
 
 /// Evaluates a model. Nothing is left under the name of the output directory unless all of it is complete.
-pub fn evaluate(
-    plan: &EvaluatePlan,
-    watch: &mut (dyn Watch + Send),
-) -> Result<Evaluation, EvaluateError> {
+pub fn evaluate(plan: &EvaluatePlan, watch: &mut (dyn Watch + Send)) -> Result<Evaluation, EvaluateError> {
     let (work, log) = open_output(plan)?;
     let result = run(plan, &work, &log, watch);
     match &result {
@@ -132,7 +130,9 @@ fn run(
         files: dataset.file_names().map(str::to_owned).collect(),
         samples: dataset.entries.len() as u64,
         invalid,
-        thresholds: thresholds.map(|least| (least.clone(), reached(&metric, &standing, &least.name))).collect(),
+        thresholds: thresholds
+            .map(|least| (least.clone(), reached(&metric, &standing, &least.name)))
+            .collect(),
         metric,
         standing,
         compared: compared.as_ref().map(|(standing, _)| standing.clone()),
@@ -247,14 +247,17 @@ fn answers_of(
             ask(&Answers::Model(Asker::new(&*loaded, identity, log, 1)), &plan.phrasings, 1)?
         }
         AnswerSource::Predictions(file) => {
-            let mut predictions = Predictions::open(file, plan.threads, &mut |finding| watch.finding(finding))?;
+            let mut predictions =
+                Predictions::open(file, plan.threads, &mut |finding| watch.finding(finding))?;
             let matched = predictions
                 .matched(rules.dataset, plan.limit.is_some(), &mut |finding| watch.finding(finding))?;
             // In predictions with their references, a line that cannot be used is an invalid sample already.
-            if rules.dataset.kind == Kind::Conversations || plan.contestant.source.predictions() != Some(file) {
+            if rules.dataset.kind == Kind::Conversations || plan.contestant.source.predictions() != Some(file)
+            {
                 *invalid += predictions.invalid;
             }
-            let phrasings: Vec<Phrasing> = predictions.phrasings.iter().map(|name| Phrasing::named(name)).collect();
+            let phrasings: Vec<Phrasing> =
+                predictions.phrasings.iter().map(|name| Phrasing::named(name)).collect();
             let answers = Answers::Predictions { predictions: &predictions, matched };
             contest(rules, &contestant.name, &answers, &phrasings, plan.threads, path, watch)?
         }
@@ -270,19 +273,35 @@ fn answers_of(
     Ok((standing, outcomes))
 }
 
-/// Changes with every file of a directory: names, lengths and times.
+/// Changes with every file of a model directory. Of weights, which take minutes to read, only parts are compared.
 fn stamp(directory: &Path) -> u128 {
-    let mut files: Vec<String> = fs::read_dir(directory)
+    let mut files: Vec<(String, PathBuf)> = fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            let about = fs::metadata(entry.path()).ok()?;
-            Some(format!("{:?} {} {:?}", entry.file_name(), about.len(), about.modified().ok()))
-        })
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
         .collect();
     files.sort();
-    hash(files.join("\n").as_bytes())
+    let stamps = files.iter().map(|(name, path)| format!("{name} {:?}", stamp_of_file(path).ok()));
+    hash(stamps.collect::<Vec<_>>().join("\n").as_bytes())
+}
+
+/// Length and content of a file; of a large one, blocks at equal distances.
+fn stamp_of_file(path: &Path) -> io::Result<(u64, u128)> {
+    const BLOCKS: u64 = 256;
+    const BLOCK: u64 = 64 << 10;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if length <= BLOCKS * BLOCK {
+        file.read_to_end(&mut bytes)?;
+        return Ok((length, hash(&bytes)));
+    }
+    for block in 0..BLOCKS {
+        file.seek(SeekFrom::Start((length - BLOCK) / (BLOCKS - 1) * block))?;
+        file.by_ref().take(BLOCK).read_to_end(&mut bytes)?;
+    }
+    Ok((length, hash(&bytes)))
 }
 
 /// Rejects thresholds of scores that this run does not have.
@@ -311,8 +330,7 @@ fn reached(metric: &Choice, standing: &Standing, name: &str) -> f64 {
 
 /// The part of an answer that counts, as tables name it.
 pub(crate) fn counted_part(scorer: Scorer, standing: &Standing) -> &'static str {
-    let (of_final, scored) =
-        (standing.count(|tally| tally.of_final), standing.count(|tally| tally.scored));
+    let (of_final, scored) = (standing.count(|tally| tally.of_final), standing.count(|tally| tally.scored));
     match (scorer.counted(Part::Whole), scorer.counted(Part::Final)) {
         (0, 1) if of_final == 0 => "the whole answer",
         (0, 1) if of_final == scored => "the final answer",

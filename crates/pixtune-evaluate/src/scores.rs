@@ -22,20 +22,26 @@ fn scores(plan: &EvaluatePlan, evaluation: &Evaluation) -> impl ToJson {
     let scorer = evaluation.metric.scorer;
     object(move |out| {
         out.field("pixtune", env!("CARGO_PKG_VERSION"));
-        out.field("metric", object(|metric| {
-            metric.field("name", scorer.family().id());
-            metric.field("variant", scorer.variant().map(|variant| variant.id()));
-            metric.field("chosen_because", evaluation.metric.because);
-            metric.field("right_from", scorer.family().right_from());
-            if scorer.tolerance() > 0.0 {
-                metric.field("tolerance", scorer.tolerance());
-            }
-        }));
-        out.field("data", object(|data| {
-            data.field("files", list(evaluation.files.iter().map(String::as_str)));
-            data.field("samples", evaluation.samples).field("invalid", evaluation.invalid);
-            data.field("limit", plan.limit);
-        }));
+        out.field(
+            "metric",
+            object(|metric| {
+                metric.field("name", scorer.family().id());
+                metric.field("variant", scorer.variant().map(|variant| variant.id()));
+                metric.field("chosen_because", evaluation.metric.because);
+                metric.field("right_from", scorer.family().right_from());
+                if scorer.tolerance() > 0.0 {
+                    metric.field("tolerance", scorer.tolerance());
+                }
+            }),
+        );
+        out.field(
+            "data",
+            object(|data| {
+                data.field("files", list(evaluation.files.iter().map(String::as_str)));
+                data.field("samples", evaluation.samples).field("invalid", evaluation.invalid);
+                data.field("limit", plan.limit);
+            }),
+        );
         out.field("model", object(|out| standing(out, &evaluation.standing, scorer)));
         if let Some(compared) = &evaluation.compared {
             out.field("compared", object(|out| standing(out, compared, scorer)));
@@ -43,12 +49,15 @@ fn scores(plan: &EvaluatePlan, evaluation: &Evaluation) -> impl ToJson {
         if let Some(found) = &evaluation.comparison {
             out.field("comparison", object(|out| comparison(out, found, plan.seed)));
         }
-        out.field("thresholds", list(evaluation.thresholds.iter().map(|(threshold, reached)| {
-            object(move |out| {
-                out.field("name", &threshold.name).field("least", threshold.least);
-                out.field("reached", *reached).field("missed", *reached < threshold.least);
-            })
-        })));
+        out.field(
+            "thresholds",
+            list(evaluation.thresholds.iter().map(|(threshold, reached)| {
+                object(move |out| {
+                    out.field("name", &threshold.name).field("least", threshold.least);
+                    out.field("reached", *reached).field("missed", *reached < threshold.least);
+                })
+            })),
+        );
     })
 }
 
@@ -64,20 +73,26 @@ fn standing(out: &mut Object<'_>, standing: &Standing, scorer: Scorer) {
     out.field("empty", standing.count(|tally| tally.empty));
     out.field("cut_at_max_tokens", standing.count(|tally| tally.cut));
     out.field("failed", standing.count(|tally| tally.failed));
-    out.field("failures", object(|out| {
-        out.fields(standing.failures.kinds.iter().map(|(kind, count)| (kind, *count)));
-    }));
+    out.field(
+        "failures",
+        object(|out| {
+            out.fields(standing.failures.kinds.iter().map(|(kind, count)| (kind, *count)));
+        }),
+    );
     if standing.phrasings.len() > 1 {
         out.field("score_over_phrasings", score.map(spread));
         out.field("spread_of_a_sample", standing.sample_spread.map(spread));
         out.field("samples_that_flip", standing.flips);
     }
-    out.field("phrasings", list(standing.phrasings.iter().map(|(template, tally)| {
-        object(move |out| {
-            out.field("phrasing", template);
-            phrasing(out, tally, scorer);
-        })
-    })));
+    out.field(
+        "phrasings",
+        list(standing.phrasings.iter().map(|(template, tally)| {
+            object(move |out| {
+                out.field("phrasing", template);
+                phrasing(out, tally, scorer);
+            })
+        })),
+    );
     if let Some(labels) = &standing.labels {
         out.field("labels", object(|out| label_report(out, labels)));
     }
@@ -102,12 +117,18 @@ fn phrasing(out: &mut Object<'_>, tally: &Tally, scorer: Scorer) {
     out.field("right", tally.right);
     let mut scores: Vec<_> = scorer.names().into_iter().zip(tally.level_scores()).collect();
     scores.dedup_by_key(|(name, _)| *name);
-    out.field("scores", object(|out| {
-        out.fields(scores);
-    }));
-    out.field("right_first_at", object(|out| {
-        out.fields(Level::ALL.map(|level| (level.id(), tally.levels[level as usize])));
-    }));
+    out.field(
+        "scores",
+        object(|out| {
+            out.fields(scores);
+        }),
+    );
+    out.field(
+        "right_first_at",
+        object(|out| {
+            out.fields(Level::ALL.map(|level| (level.id(), tally.levels[level as usize])));
+        }),
+    );
     out.field("without_final_answer", tally.unparsed);
     out.field("parse_failure_rate", tally.unparsed_share());
 }
@@ -115,19 +136,25 @@ fn phrasing(out: &mut Object<'_>, tally: &Tally, scorer: Scorer) {
 fn label_report(out: &mut Object<'_>, report: &LabelReport) {
     out.field("accuracy", report.accuracy()).field("macro_f1", report.macro_f1());
     out.field("samples", report.samples as u64).field("other_answers", report.unknown as u64);
-    out.field("labels", list(report.labels.iter().map(|(label, row)| {
-        object(move |out| {
-            out.field("label", label).field("samples", row.support as u64);
-            out.field("predicted", row.predicted as u64).field("precision", row.precision());
-            out.field("recall", row.recall()).field("f1", row.f1());
-        })
-    })));
-    out.field("confusion", list(report.confusion.iter().map(|((label, predicted), count)| {
-        object(move |out| {
-            out.field("label", label).field("predicted", predicted.as_deref());
-            out.field("count", *count as u64);
-        })
-    })));
+    out.field(
+        "labels",
+        list(report.labels.iter().map(|(label, row)| {
+            object(move |out| {
+                out.field("label", label).field("samples", row.support as u64);
+                out.field("predicted", row.predicted as u64).field("precision", row.precision());
+                out.field("recall", row.recall()).field("f1", row.f1());
+            })
+        })),
+    );
+    out.field(
+        "confusion",
+        list(report.confusion.iter().map(|((label, predicted), count)| {
+            object(move |out| {
+                out.field("label", label).field("predicted", predicted.as_deref());
+                out.field("count", *count as u64);
+            })
+        })),
+    );
 }
 
 fn comparison(out: &mut Object<'_>, found: &Comparison, seed: u64) {

@@ -17,7 +17,7 @@ pub use answerer::{Answer, Answerer, Event, FinishReason, Request, Usage};
 pub use directory::{ModelDirectory, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
-pub use local::{LocalModel, load};
 pub use failure::{EndpointFailure, FailureKind};
+pub use local::{LocalModel, load};
 pub use remote::{RemoteModel, RemoteOptions, request_json};
 pub use sampling::{InvalidTemperature, Sampling};

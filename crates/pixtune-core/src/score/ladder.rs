@@ -165,6 +165,19 @@ pub enum Part {
 }
 
 impl Part {
+    /// The name in files.
+    pub fn id(self) -> &'static str {
+        match self {
+            Part::Whole => "whole",
+            Part::Final => "final",
+        }
+    }
+
+    /// The part of a name.
+    pub fn find(id: &str) -> Option<Part> {
+        [Part::Whole, Part::Final].into_iter().find(|part| part.id() == id)
+    }
+
     /// The part that a prompt asks for: one that mentions `Answer:` wants a line with the final answer.
     pub fn asked_for(prompt: &str) -> Part {
         if prompt.to_lowercase().contains("answer:") { Part::Final } else { Part::Whole }
@@ -329,7 +342,8 @@ fn choice_levels(answer: &str, references: &[&str], options: &[&str]) -> ([f64; 
         references.iter().filter_map(|reference| option_index(reference, options)).collect();
     let letter = |index: usize| u8::try_from(index).ok().and_then(|index| b'A'.checked_add(index));
     let alone = python::strip(answer);
-    let is_letter = right.iter().filter_map(|index| letter(*index)).any(|letter| alone.as_bytes() == [letter]);
+    let is_letter =
+        right.iter().filter_map(|index| letter(*index)).any(|letter| alone.as_bytes() == [letter]);
     let parsed = final_answer(answer);
     let chosen = chosen_option(parsed.as_deref().unwrap_or(answer), options)
         .or_else(|| option_index(parsed.as_deref().unwrap_or(answer), options));

@@ -22,12 +22,10 @@ pub use choice::chosen_option;
 pub use fields::{FieldScore, is_whole_object, score_fields};
 pub use judge::{Averages, Rating, averages, judge_prompt, rating};
 pub use labels::{LabelReport, LabelRow, Labels, label_report};
-pub use ladder::{
-    Family, Grade, Level, NoVariant, Part, Scorer, Variant, listed_options, option_index,
-};
+pub use ladder::{Family, Grade, Level, NoVariant, Part, Scorer, Variant, listed_options, option_index};
 pub use paired::{Interval, bootstrap_difference, mcnemar};
-pub use tally::{Spread, Tally};
 pub use relaxed::{anywhere, relaxed, relaxed_final, relaxed_lmms};
+pub use tally::{Spread, Tally};
 pub use vqa::{vqa_lmms, vqa_match, vqa_official};
 
 /// Why a score cannot be had. Most are exceptions of the reference code.

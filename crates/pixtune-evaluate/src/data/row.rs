@@ -4,7 +4,7 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
 use pixtune_core::sample::{Assistant, Content, Image, Message, Part, Tool, ToolResult};
-use pixtune_core::score::listed_options;
+use pixtune_core::score::{Part as ScoredPart, final_answer, listed_options};
 use pixtune_core::strict;
 
 use super::keys::id_of;
@@ -31,6 +31,8 @@ pub(crate) struct SampleRow<'v> {
     pub(crate) references: Vec<String>,
     /// The options of a multiple-choice question.
     pub(crate) options: Vec<String>,
+    /// Which part of an answer counts, where the row decides it; else the prompt does.
+    pub(crate) part: Option<ScoredPart>,
     /// Why there are no references, where it can be said.
     pub(crate) why_none: Option<Finding>,
 }
@@ -55,8 +57,19 @@ pub(super) fn with_row<T>(
         let prompt = value.text("prompt").unwrap_or_default().to_owned();
         let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
         let (messages, tools, images) = Default::default();
+        let part = value.text("scored").and_then(ScoredPart::find);
         let why_none = None;
-        return Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, why_none }));
+        return Ok(work(SampleRow {
+            id,
+            messages,
+            tools,
+            images,
+            prompt,
+            references,
+            options,
+            part,
+            why_none,
+        }));
     }
     if let Value::Object(members) = &mut value {
         members.retain(|(key, _)| !OWN_KEYS.contains(&key.as_ref()));
@@ -67,11 +80,14 @@ pub(super) fn with_row<T>(
         Some(Message::Assistant(_)) => messages.pop(),
         _ => None,
     };
-    let (given, mut why_none) = (!references.is_empty(), None);
-    let mut references = references;
-    if !given {
+    let (mut references, mut part, mut why_none) = (references, None, None);
+    if references.is_empty() {
         match answer.as_ref().and_then(answer_text) {
-            Some(text) => references.push(text),
+            Some(text) => {
+                let (reference, of) = own_reference(text);
+                references.push(reference);
+                part = of;
+            }
             None => why_none = Some(no_answer(answer.as_ref(), sample.messages.len())),
         }
     }
@@ -82,7 +98,15 @@ pub(super) fn with_row<T>(
     let prompt = messages.iter().rev().find_map(user_text).unwrap_or_default();
     let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
     let (tools, images) = (sample.tools, sample.images);
-    Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, why_none }))
+    Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, part, why_none }))
+}
+
+/// The reference that the assistant's own answer is: where it reasons and ends with `Answer: …`, only that counts.
+fn own_reference(text: String) -> (String, Option<ScoredPart>) {
+    match final_answer(&text).filter(|_| !text.trim_start().starts_with('{')) {
+        Some(answer) => (answer, Some(ScoredPart::Final)),
+        None => (text, None),
+    }
 }
 
 fn first(findings: Vec<Finding>) -> Finding {
@@ -164,6 +188,15 @@ fn content_text(content: &Content) -> String {
             texts.collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// What tells a model how to answer: the system prompt and the last user message.
+pub(crate) fn instructions(sample: &SampleRow<'_>) -> String {
+    let system = sample.messages.iter().filter_map(|message| match message {
+        Message::System(content) => Some(content_text(content)),
+        _ => None,
+    });
+    system.chain([sample.prompt.clone()]).collect::<Vec<_>>().join("\n")
 }
 
 /// The text of the last user message of a conversation.

@@ -25,7 +25,7 @@ const SIDE: u32 = 420;
 /// Images of one sample.
 const MOST_IMAGES: usize = 4;
 /// Characters of a text that are shown.
-const SHOWN: usize = 1_500;
+const SHOWN: usize = 800;
 /// Bytes of a line of predictions; a longer one is not shown.
 const MOST_LINE: u64 = 16 << 20;
 
@@ -87,7 +87,7 @@ fn card(
             Reason::Win | Reason::Right => " ok",
             _ => "",
         };
-        let _ = write!(out, "<span class=\"tag{class}\">{}</span>", escape(reason.label()));
+        let _ = write!(out, "<span class=\"tag{class}\">{}</span>", escape(reason.tag()));
     }
     out.push_str("</h3>");
     let pictures = pictures(found, index, id, budget)?;
@@ -121,12 +121,12 @@ fn answers(out: &mut String, name: &str, texts: &[String]) {
         let failure = value.get("failure").filter(|failure| !matches!(failure, Value::Null));
         match (value.text("answer"), failure) {
             (Some(answer), None) => {
-                let class = if is_right(value) { "good" } else { "bad" };
-                text(out, &title, answer, class);
+                let (class, verdict) = if is_right(value) { ("good", "right") } else { ("bad", "wrong") };
+                text(out, &format!("{title} · {verdict}"), answer, class);
             }
             (_, failure) => {
                 let message = failure.and_then(|failure| failure.text("message")).unwrap_or("no answer");
-                text(out, &title, &format!("failed: {message}"), "bad");
+                text(out, &format!("{title} · failed"), message, "bad");
             }
         }
     }
@@ -142,12 +142,7 @@ fn text(out: &mut String, title: &str, text: &str, class: &str) {
 }
 
 /// The first images of a sample, as far as the budget goes.
-fn pictures(
-    found: Found<'_>,
-    index: usize,
-    id: &str,
-    budget: &mut usize,
-) -> Result<String, EvaluateError> {
+fn pictures(found: Found<'_>, index: usize, id: &str, budget: &mut usize) -> Result<String, EvaluateError> {
     let entry = found.dataset.entries[index];
     let limits = Limits::default();
     let images = found.dataset.sample(entry, |sample| {

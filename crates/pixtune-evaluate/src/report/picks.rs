@@ -57,6 +57,15 @@ impl Reason {
         }
     }
 
+    /// The label of one sample.
+    pub(super) fn tag(self) -> &'static str {
+        match self {
+            Reason::Loss => "Loss",
+            Reason::Win => "Win",
+            other => other.label(),
+        }
+    }
+
     /// How many of this kind are shown.
     fn most(self) -> usize {
         match self {

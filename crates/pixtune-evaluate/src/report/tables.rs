@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pixtune_core::score::{LabelReport, Level, Tally};
 use pixtune_core::text::{counted, grouped};
-use pixtune_io::report::page::{Section, escape, escape_short};
+use pixtune_io::report::page::{Section, escape, escape_short, prose};
 
 use super::Found;
 use crate::contest::Standing;
@@ -136,7 +136,7 @@ pub(super) fn comparison(found: Found<'_>) -> Option<Section> {
     body += &row("95 % interval", format!("{:+.4} to {:+.4}", interval.low, interval.high));
     body += &row("only the first is right (wins)", grouped(comparison.wins));
     body += &row("only the second is right (losses)", grouped(comparison.losses));
-    body += &row("p-value of McNemar’s exact test", format!("{:.4}", comparison.p_value));
+    body += &row("p-value of McNemar’s exact test", escape(&comparison.p_text()));
     let _ = write!(
         body,
         "</table></div><p class=\"note\">{} that both answered; paired bootstrap with {} resamples, seed {}</p>",
@@ -220,9 +220,17 @@ pub(super) fn failures(found: Found<'_>) -> Option<Section> {
             "<li><code>{}:{}</code> {}</li>",
             escape_short(&finding.file, 80),
             finding.line,
-            escape_short(&finding.finding.message, 300)
+            prose(&shortened(&finding.finding.message))
         );
     }
     body.push_str("</ul></div>");
     Some(Section { id: "failures", title: "Failures", body })
+}
+
+/// The beginning of a message, some of which contain a page of text.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

@@ -48,7 +48,9 @@ fn message(message: &Message, images: &[String]) -> impl ToJson {
 fn content(out: &mut Object<'_>, content: &Content, images: &[String]) {
     match content {
         Content::Text(text) => out.field("content", text),
-        Content::Parts(parts) => out.field("content", list(parts.iter().map(|written| part(written, images)))),
+        Content::Parts(parts) => {
+            out.field("content", list(parts.iter().map(|written| part(written, images))))
+        }
     };
 }
 
@@ -59,9 +61,12 @@ fn part(part: &Part, images: &[String]) -> impl ToJson {
         }
         Part::Image(index) => {
             let uri = images.get(*index).map_or("", String::as_str);
-            out.field("type", "image_url").field("image_url", object(|image| {
-                image.field("url", uri);
-            }));
+            out.field("type", "image_url").field(
+                "image_url",
+                object(|image| {
+                    image.field("url", uri);
+                }),
+            );
         }
     })
 }
@@ -81,21 +86,27 @@ fn answer(out: &mut Object<'_>, assistant: &Assistant, images: &[String]) {
 fn call(call: &ToolCall) -> impl ToJson {
     object(move |out| {
         out.field("id", &call.id).field("type", "function");
-        out.field("function", object(|function| {
-            let arguments = match &call.arguments {
-                Arguments::Text(text) => text.clone(),
-                Arguments::Json(value) => value.to_string(),
-            };
-            function.field("name", &call.name).field("arguments", &arguments);
-        }));
+        out.field(
+            "function",
+            object(|function| {
+                let arguments = match &call.arguments {
+                    Arguments::Text(text) => text.clone(),
+                    Arguments::Json(value) => value.to_string(),
+                };
+                function.field("name", &call.name).field("arguments", &arguments);
+            }),
+        );
     })
 }
 
 fn tool(tool: &Tool) -> impl ToJson {
     object(move |out| {
-        out.field("type", "function").field("function", object(|function| {
-            function.field("name", &tool.name).optional("description", tool.description.as_deref());
-            function.optional("strict", tool.strict).field("parameters", &tool.parameters);
-        }));
+        out.field("type", "function").field(
+            "function",
+            object(|function| {
+                function.field("name", &tool.name).optional("description", tool.description.as_deref());
+                function.optional("strict", tool.strict).field("parameters", &tool.parameters);
+            }),
+        );
     })
 }

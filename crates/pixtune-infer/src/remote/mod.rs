@@ -91,8 +91,7 @@ impl RemoteModel {
             };
             (failure(kind, &error.to_string()), None)
         })?;
-        read_response(&posted)
-            .map_err(|(kind, message)| (failure(kind, &message), posted.retry_after))
+        read_response(&posted).map_err(|(kind, message)| (failure(kind, &message), posted.retry_after))
     }
 
     fn backoff(&self, attempt: u32) -> Duration {

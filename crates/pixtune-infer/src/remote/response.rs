@@ -33,7 +33,10 @@ pub(super) fn read_response(posted: &Posted) -> Result<Vec<Event>, (FailureKind,
         }
     };
     if let Some(error) = parsed.get("error").filter(|error| !matches!(error, Value::Null)) {
-        return Err((FailureKind::Server, format!("the endpoint answers 200 with an error: {}", message(error))));
+        return Err((
+            FailureKind::Server,
+            format!("the endpoint answers 200 with an error: {}", message(error)),
+        ));
     }
     let choice = parsed.get("choices").and_then(Value::as_array).and_then(<[_]>::first);
     let Some(choice) = choice else { return Err(other("no `choices`")) };

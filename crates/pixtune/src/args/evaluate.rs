@@ -72,7 +72,13 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "WHAT", help_heading = "Model")]
     pub compare: Vec<String>,
     /// Sampling temperature; 0 takes the most likely token
-    #[arg(long, default_value_t = 0.0, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "X",
+        allow_negative_numbers = true,
+        help_heading = "Model"
+    )]
     pub temperature: f64,
     /// Maximum tokens of an answer
     #[arg(long, default_value_t = 1024, value_name = "N", help_heading = "Model")]

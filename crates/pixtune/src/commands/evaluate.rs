@@ -112,7 +112,10 @@ fn contestant(args: &EvaluateArgs) -> Result<Contestant, Error> {
 fn remote(args: &EvaluateArgs, endpoint: &str, model: &str) -> Result<RemoteOptions, Error> {
     let timeout = Duration::try_from_secs_f64(args.timeout).ok().filter(|timeout| !timeout.is_zero());
     let Some(timeout) = timeout else {
-        return Err(Error::argument(format!("--timeout {} is not a positive number of seconds", args.timeout)));
+        return Err(Error::argument(format!(
+            "--timeout {} is not a positive number of seconds",
+            args.timeout
+        )));
     };
     Ok(RemoteOptions {
         endpoint: endpoint.to_owned(),
@@ -161,7 +164,8 @@ fn tolerance(given: Option<f64>) -> Result<Option<f64>, Error> {
 fn phrasings(given: Option<&str>) -> Result<Vec<Phrasing>, Error> {
     let Some(given) = given else { return Ok(vec![Phrasing::as_written()]) };
     if let Ok(count) = given.parse() {
-        return Phrasing::built_in(count).map_err(|error| Error::argument(format!("--phrasings {given}: {error}")));
+        return Phrasing::built_in(count)
+            .map_err(|error| Error::argument(format!("--phrasings {given}: {error}")));
     }
     let path = Path::new(given);
     let text = fs::read_to_string(path)
@@ -170,11 +174,10 @@ fn phrasings(given: Option<&str>) -> Result<Vec<Phrasing>, Error> {
 }
 
 fn threshold(text: &str) -> Result<Threshold, Error> {
-    let parsed = text.split_once('=').and_then(|(name, least)| Some((name.trim(), least.trim().parse().ok()?)));
+    let parsed =
+        text.split_once('=').and_then(|(name, least)| Some((name.trim(), least.trim().parse().ok()?)));
     match parsed {
-        Some((name, least)) if (0.0..=1.0).contains(&least) => {
-            Ok(Threshold { name: name.to_owned(), least })
-        }
+        Some((name, least)) if (0.0..=1.0).contains(&least) => Ok(Threshold { name: name.to_owned(), least }),
         _ => Err(Error::argument(format!(
             "--fail-under {text} is not NAME=X with X from 0 to 1, such as relaxed=0.8"
         ))),

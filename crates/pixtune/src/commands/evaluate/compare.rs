@@ -27,7 +27,9 @@ pub fn compared(args: &EvaluateArgs, contestant: &Contestant) -> Result<Option<C
 fn base(args: &EvaluateArgs) -> Result<Contestant, Error> {
     match (&args.model, &args.adapter) {
         (Some(model), Some(_)) => Ok(local(model.clone(), None)),
-        _ => Err(Error::argument("--compare base needs --model and --adapter: it is the model without the adapter")),
+        _ => Err(Error::argument(
+            "--compare base needs --model and --adapter: it is the model without the adapter",
+        )),
     }
 }
 
@@ -39,7 +41,8 @@ fn local(model: PathBuf, adapter: Option<PathBuf>) -> Contestant {
 fn named(args: &EvaluateArgs) -> Result<Contestant, Error> {
     let mut given = BTreeMap::new();
     for text in &args.compare {
-        let Some((key, value)) = text.split_once('=').filter(|(key, value)| KEYS.contains(key) && !value.is_empty())
+        let Some((key, value)) =
+            text.split_once('=').filter(|(key, value)| KEYS.contains(key) && !value.is_empty())
         else {
             return Err(Error::argument(format!(
                 "--compare {text} is neither `base` nor KEY=VALUE with one of the keys {}",
@@ -68,7 +71,8 @@ fn named(args: &EvaluateArgs) -> Result<Contestant, Error> {
         };
         return Ok(local(model, given.get("adapter").map(PathBuf::from)));
     }
-    let text = |key: &str, own: &Option<String>| given.get(key).map(|text| (*text).to_owned()).or(own.clone());
+    let text =
+        |key: &str, own: &Option<String>| given.get(key).map(|text| (*text).to_owned()).or(own.clone());
     let (Some(endpoint), Some(model)) =
         (text("endpoint", &args.endpoint), text("served-model", &args.served_model))
     else {

@@ -18,7 +18,9 @@ pub fn text(plan: &EvaluatePlan, evaluation: &Evaluation) -> String {
     line(&mut out, "scored on", evaluation.scored_part());
     let unusable = match invalid {
         0 => String::new(),
-        count => format!(", and {}", counted_as(*count, "row that cannot be used", "rows that cannot be used")),
+        count => {
+            format!(", and {}", counted_as(*count, "row that cannot be used", "rows that cannot be used"))
+        }
     };
     line(&mut out, "samples", &format!("{} of {}{unusable}", grouped(*samples), files.join(", ")));
     out.push('\n');
@@ -44,12 +46,17 @@ pub fn text(plan: &EvaluatePlan, evaluation: &Evaluation) -> String {
             "difference",
             &format!("{:+.3}, 95 % interval {:+.3} to {:+.3}", found.difference, interval.low, interval.high),
         );
-        let (wins, losses) = (counted_as(found.wins, "win", "wins"), counted_as(found.losses, "loss", "losses"));
-        line(&mut out, "", &format!("{wins}, {losses}, McNemar p {:.4}", found.p_value));
+        let (wins, losses) =
+            (counted_as(found.wins, "win", "wins"), counted_as(found.losses, "loss", "losses"));
+        line(&mut out, "", &format!("{wins}, {losses}, McNemar p {}", found.p_text()));
     }
     for (threshold, reached) in &evaluation.thresholds {
         let verdict = if *reached < threshold.least { "missed" } else { "reached" };
-        line(&mut out, "threshold", &format!("{verdict}: {} is {reached:.3}, required {}", threshold.name, threshold.least));
+        line(
+            &mut out,
+            "threshold",
+            &format!("{verdict}: {} is {reached:.3}, required {}", threshold.name, threshold.least),
+        );
     }
     out.push('\n');
     line(&mut out, "written", &plan.out.join("report.html").display().to_string());
@@ -98,7 +105,10 @@ fn notes(out: &mut String, standing: &Standing) {
         note(format!("failed: {}; the score is {score:.3} if they count as wrong", kinds.join(", ")));
     }
     if standing.flips > 0 {
-        note(format!("{} between right and wrong with the phrasing", counted_as(standing.flips, "sample changes", "samples change")));
+        note(format!(
+            "{} between right and wrong with the phrasing",
+            counted_as(standing.flips, "sample changes", "samples change")
+        ));
     }
     if let Some(spread) = standing.score().filter(|_| standing.phrasings.len() > 1) {
         note(format!(
@@ -113,7 +123,8 @@ fn notes(out: &mut String, standing: &Standing) {
 
 /// A name on one line, its end where it is too long: paths differ there.
 fn short(name: &str, most: usize) -> String {
-    let name = name.replace('\n', "⏎");
+    let visible = |c: char| if c.is_control() { '␤' } else { c };
+    let name: String = name.chars().map(visible).collect();
     let length = name.chars().count();
     if length <= most {
         return name;
