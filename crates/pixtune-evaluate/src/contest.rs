@@ -1,27 +1,24 @@
 //! One model answers every sample in every phrasing, and its answers are scored.
 
+mod one;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use pixtune_core::diagnostic::{Diagnostic, Finding};
-use pixtune_core::json::{self, list, object};
 use pixtune_core::phrasing::Phrasing;
-use pixtune_core::rules;
-use pixtune_core::sample::Sample;
-use pixtune_core::score::{Grade, LabelReport, Labels, Part, Scorer, Spread, Tally, final_answer};
-use pixtune_infer::Request;
-use pixtune_io::image::{Limits, Resolver, load};
+use pixtune_core::score::{LabelReport, Labels, Part, Scorer, Spread, Tally};
 use pixtune_io::parallel;
 use pixtune_io::read::RowRef;
 
-use crate::answers::{Answered, AskError, Asker, hexadecimal};
-use crate::data::{Dataset, Entry, SampleRow, instructions, last_prompt};
+use crate::answers::Asker;
+use crate::data::Dataset;
 use crate::error::EvaluateError;
+use crate::judge::Judgement;
 use crate::plan::EvaluatePlan;
 use crate::predictions::Predictions;
+use one::{Done, one};
 
 /// How a model did.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +29,8 @@ pub struct Standing {
     pub phrasings: Vec<(String, Tally)>,
     /// The answers that could not be had, by kind.
     pub failures: Failures,
+    /// The ratings of a judge, if there is one.
+    pub judgement: Option<Judgement>,
     /// Which label was taken for which, where the references are few labels.
     pub labels: Option<LabelReport>,
     /// Samples that are right in some phrasings and not in others.
@@ -91,31 +90,13 @@ pub(crate) struct Rules<'r> {
     pub(crate) dataset: &'r Dataset,
     pub(crate) scorer: Scorer,
     pub(crate) labels: Option<&'r Labels>,
+    pub(crate) judge: Option<&'r Asker<'r>>,
 }
 
 /// Where the answers of a contest come from.
 pub(crate) enum Answers<'a> {
     Model(Asker<'a>),
     Predictions { predictions: &'a Predictions, matched: Vec<Option<RowRef>> },
-}
-
-/// One answer, scored.
-struct Done {
-    line: String,
-    scored: Option<Scored>,
-    failure: Option<(String, String)>,
-    finding: Option<Diagnostic>,
-}
-
-struct Scored {
-    grade: Grade,
-    score: f64,
-    is_right: bool,
-    part: Part,
-    is_empty: bool,
-    is_cut: bool,
-    /// Reference and answer, where they are labels.
-    label: Option<(String, String)>,
 }
 
 /// Answers and scores every sample; the lines of the predictions go to `path`, in order.
@@ -152,158 +133,6 @@ pub(crate) fn contest(
     Ok(counts.finish())
 }
 
-/// Gets and scores one answer.
-fn one(
-    rules: Rules<'_>,
-    entry: Entry,
-    (item, phrasing): (usize, &Phrasing),
-    answers: &Answers<'_>,
-) -> Result<Done, EvaluateError> {
-    rules.dataset.sample(entry, |mut sample| {
-        let mut at = None;
-        phrasing.apply(&mut sample.messages);
-        if !sample.messages.is_empty() {
-            sample.prompt = last_prompt(&sample.messages);
-        }
-        let (answered, request) = match answers {
-            Answers::Model(asker) => match request(rules, entry, &sample) {
-                Ok(request) => asker.ask(&request).map_err(|error| match error {
-                    AskError::Log(source) => EvaluateError::Write { path: rules.plan.out.clone(), source },
-                    AskError::Model(error) => EvaluateError::Answer(error),
-                })?,
-                Err(finding) => {
-                    let message = finding.message.clone();
-                    at = Some(finding);
-                    (Answered::Failed { kind: "image".to_owned(), message }, 0)
-                }
-            },
-            Answers::Predictions { predictions, matched } => match matched[item] {
-                Some(place) => (predictions.read(place)?, 0),
-                None => {
-                    let id = sample.id.clone().unwrap_or_default();
-                    let finding = predictions.missing(rules.dataset, entry, &id);
-                    at = Some(finding.clone());
-                    (Answered::Failed { kind: "missing".to_owned(), message: finding.message }, 0)
-                }
-            },
-        };
-        Ok(score(rules, entry, phrasing, &sample, answered, request, at))
-    })?
-}
-
-/// The request for a sample; the finding is about an image that cannot be loaded.
-fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Request, Finding> {
-    let resolver = Resolver::new(rules.dataset.directory(entry));
-    let limits = Limits::default();
-    let images = sample.images.iter().map(|image| {
-        let loaded = load(&image.source, &resolver, &limits).map_err(|error| error.finding_at(image))?;
-        Ok(Arc::from(loaded.bytes))
-    });
-    let images: Vec<Arc<[u8]>> = images.collect::<Result<_, Finding>>()?;
-    let conversation = Sample { messages: sample.messages.clone(), tools: sample.tools.clone(), images };
-    let (sampling, max_tokens) = (rules.plan.sampling, rules.plan.max_tokens);
-    Ok(Request { conversation, sampling, max_tokens })
-}
-
-fn score(
-    rules: Rules<'_>,
-    entry: Entry,
-    phrasing: &Phrasing,
-    sample: &SampleRow<'_>,
-    answered: Answered,
-    request: u128,
-    finding: Option<Finding>,
-) -> Done {
-    let references: Vec<&str> = sample.references.iter().map(String::as_str).collect();
-    let options: Vec<&str> = sample.options.iter().map(String::as_str).collect();
-    let scored = match &answered {
-        Answered::Failed { .. } => None,
-        Answered::Text { text, is_cut } => {
-            Some(rules.scorer.grade(text, &references, &options).map(|grade| {
-                let part = sample.part.unwrap_or_else(|| Part::asked_for(&instructions(sample)));
-                let score = grade.levels[rules.scorer.counted(part)];
-                let label = rules.labels.and(references.first()).map(|reference| {
-                    ((*reference).to_owned(), final_answer(text).unwrap_or_else(|| text.clone()))
-                });
-                let is_right = score >= rules.scorer.family().right_from();
-                let is_empty = text.trim().is_empty();
-                Scored { grade, score, is_right, part, is_empty, is_cut: *is_cut, label }
-            }))
-        }
-    };
-    let (scored, failure, finding) = match (scored, &answered) {
-        (Some(Ok(scored)), _) => (Some(scored), None, finding),
-        (Some(Err(error)), _) => {
-            let message = error.to_string();
-            let finding = Finding::new(&rules::REFERENCE_UNSUITABLE, "", message.clone());
-            (None, Some(("reference".to_owned(), message)), Some(finding))
-        }
-        (None, Answered::Failed { kind, message }) => {
-            let failed = || Finding::new(&rules::ANSWER_FAILED, "", message.clone());
-            let finding = finding.unwrap_or_else(failed);
-            (None, Some((kind.clone(), message.clone())), Some(finding))
-        }
-        (None, Answered::Text { .. }) => (None, None, finding),
-    };
-    let line = line(rules, entry, phrasing, sample, &answered, request, scored.as_ref(), failure.as_ref());
-    let finding = finding.map(|finding| finding.at(rules.dataset.file_name(entry), entry.place.number));
-    Done { line, scored, failure, finding }
-}
-
-/// A line of `predictions.jsonl`. It can be given to `--predictions` again.
-#[expect(clippy::too_many_arguments, reason = "a line shows everything that is known of an answer")]
-fn line(
-    rules: Rules<'_>,
-    entry: Entry,
-    phrasing: &Phrasing,
-    sample: &SampleRow<'_>,
-    answered: &Answered,
-    request: u128,
-    scored: Option<&Scored>,
-    failure: Option<&(String, String)>,
-) -> String {
-    let (text, is_cut) = match answered {
-        Answered::Text { text, is_cut } => (Some(text.as_str()), *is_cut),
-        Answered::Failed { .. } => (None, false),
-    };
-    json::line(object(|out| {
-        out.field("id", sample.id.as_deref()).field("line", entry.place.number);
-        out.field("phrasing", &phrasing.template()).field("prompt", &sample.prompt);
-        out.field("references", list(sample.references.iter().map(String::as_str)));
-        if !sample.options.is_empty() {
-            out.field("choices", list(sample.options.iter().map(String::as_str)));
-        }
-        out.field("answer", text);
-        if is_cut {
-            out.field("finish", "length");
-        }
-        if request != 0 {
-            out.field("request", &hexadecimal(request));
-        }
-        if let Some(scored) = scored {
-            out.field("score", scored.score).field("right", scored.is_right);
-            out.field("level", scored.grade.level.id()).field("scored", scored.part.id());
-            out.field(
-                "scores",
-                object(|scores| {
-                    let mut names =
-                        rules.scorer.names().into_iter().zip(scored.grade.levels).collect::<Vec<_>>();
-                    names.dedup_by_key(|(name, _)| *name);
-                    scores.fields(names);
-                }),
-            );
-        }
-        if let Some((kind, message)) = failure {
-            out.field(
-                "failure",
-                object(|failure| {
-                    failure.field("kind", kind).field("message", message);
-                }),
-            );
-        }
-    }))
-}
-
 /// Sums, in the order of samples and phrasings.
 struct Counts<'r> {
     rules: Rules<'r>,
@@ -325,6 +154,7 @@ impl<'r> Counts<'r> {
             name: name.to_owned(),
             phrasings,
             failures: Failures::default(),
+            judgement: rules.judge.map(|_| Judgement::default()),
             labels: rules.labels.map(Labels::report),
             flips: 0,
             sample_spread: None,
@@ -354,6 +184,9 @@ impl<'r> Counts<'r> {
             {
                 report.add(labels, reference, answer);
             }
+        }
+        if let (Some(judgement), Some(judged)) = (&mut self.standing.judgement, done.judged) {
+            judgement.add(judged);
         }
         if let Some((kind, message)) = done.failure {
             tally.failed += 1;

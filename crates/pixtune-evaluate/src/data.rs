@@ -16,7 +16,7 @@ use crate::error::EvaluateError;
 use crate::metric::Profile;
 
 pub(crate) use keys::{Key, hash, key_of};
-pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, read_text};
+pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, message_text, read_text};
 
 /// The samples that can be evaluated.
 pub(crate) struct Dataset {

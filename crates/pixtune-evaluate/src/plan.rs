@@ -17,6 +17,8 @@ pub struct EvaluatePlan {
     pub contestant: Contestant,
     /// Whom it is compared with.
     pub compared: Option<Contestant>,
+    /// Who rates the answers, besides the metric.
+    pub judge: Option<RemoteOptions>,
     /// The metric; `None` to choose it by the references.
     pub family: Option<Family>,
     /// Whose rules it follows, where programs differ.

@@ -17,6 +17,7 @@ use crate::compare::{Comparison, compare};
 use crate::contest::{Answers, Outcome, Rules, Standing, contest};
 use crate::data::{Dataset, Hear, Kind, hash};
 use crate::error::EvaluateError;
+use crate::judge::Judgement;
 use crate::metric::Choice;
 use crate::plan::{AnswerSource, Contestant, EvaluatePlan, Existing, Threshold};
 use crate::predictions::Predictions;
@@ -62,7 +63,8 @@ pub const MOST_FAILURES: usize = 1000;
 impl Evaluation {
     /// Whether all samples have a score and all thresholds are reached.
     pub fn is_fine(&self) -> bool {
-        let failed = |standing: &Standing| standing.count(|tally| tally.failed) > 0;
+        let unrated = |standing: &Standing| standing.judgement.as_ref().is_some_and(|found| found.failed > 0);
+        let failed = |standing: &Standing| standing.count(|tally| tally.failed) > 0 || unrated(standing);
         self.invalid == 0
             && !failed(&self.standing)
             && !self.compared.as_ref().is_some_and(failed)
@@ -80,6 +82,8 @@ impl Evaluation {
     }
 }
 
+/// The name of the mean rating, as a share of 10, in thresholds.
+const JUDGE: &str = "judge";
 /// The file that tells an output of this command from other directories.
 const MARKER: &str = "scores.json";
 const PREDICTIONS: &str = "predictions.jsonl";
@@ -116,7 +120,17 @@ fn run(
     let dataset = open_data(plan, &mut |finding| kept.finding(finding))?;
     let metric = Choice::new(plan, &dataset.profile)?;
     check_thresholds(plan, metric.scorer)?;
-    let rules = Rules { plan, dataset: &dataset, scorer: metric.scorer, labels: dataset.profile.labels() };
+    let judge_model = plan.judge.clone().map(RemoteModel::new).transpose()?;
+    let judge = judge_model.as_ref().zip(plan.judge.as_ref()).map(|(model, options)| {
+        Asker::new(model, format!("{} at {}", options.model, options.endpoint), log, plan.concurrency)
+    });
+    let rules = Rules {
+        plan,
+        dataset: &dataset,
+        scorer: metric.scorer,
+        labels: dataset.profile.labels(),
+        judge: judge.as_ref(),
+    };
     let files = [PREDICTIONS, COMPARED].map(|name| staged.join(name));
     let mut invalid = dataset.invalid;
     let (standing, outcomes) = answers_of(rules, &plan.contestant, log, &files[0], &mut invalid, &mut kept)?;
@@ -259,7 +273,9 @@ fn answers_of(
             let phrasings: Vec<Phrasing> =
                 predictions.phrasings.iter().map(|name| Phrasing::named(name)).collect();
             let answers = Answers::Predictions { predictions: &predictions, matched };
-            contest(rules, &contestant.name, &answers, &phrasings, plan.threads, path, watch)?
+            // A judge is asked as any endpoint; without one, answers are only read.
+            let threads = if plan.judge.is_some() { plan.concurrency } else { plan.threads };
+            contest(rules, &contestant.name, &answers, &phrasings, threads, path, watch)?
         }
     };
     let (standing, outcomes) = result;
@@ -309,6 +325,7 @@ fn check_thresholds(plan: &EvaluatePlan, scorer: Scorer) -> Result<(), EvaluateE
     let mut known: Vec<String> = vec![scorer.family().id().to_owned()];
     known.extend(scorer.names().map(str::to_owned));
     known.dedup();
+    known.extend(plan.judge.as_ref().map(|_| JUDGE.to_owned()));
     match plan.thresholds.iter().find(|threshold| !known.contains(&threshold.name)) {
         Some(unknown) => Err(EvaluateError::UnknownScore { name: unknown.name.clone(), known }),
         None => Ok(()),
@@ -319,6 +336,9 @@ fn check_thresholds(plan: &EvaluatePlan, scorer: Scorer) -> Result<(), EvaluateE
 fn reached(metric: &Choice, standing: &Standing, name: &str) -> f64 {
     if name == metric.scorer.family().id() {
         return standing.score_with_failures();
+    }
+    if name == JUDGE {
+        return standing.judgement.as_ref().map_or(0.0, Judgement::mean_with_failures) / 10.0;
     }
     let Some(level) = metric.scorer.names().iter().position(|known| *known == name) else { return 0.0 };
     let scores = standing.phrasings.iter().map(|(_, tally)| {

@@ -1,10 +1,11 @@
 //! `scores.json`: every number of an evaluation, for programs.
 
 use pixtune_core::json::{Object, ToJson, document, line, list, object};
-use pixtune_core::score::{LabelReport, Level, Scorer, Spread, Tally};
+use pixtune_core::score::{LabelReport, Level, Scorer, Spread, Tally, Variant};
 
 use crate::compare::Comparison;
 use crate::contest::Standing;
+use crate::judge::Judgement;
 use crate::plan::EvaluatePlan;
 use crate::run::{Evaluation, counted_part};
 
@@ -26,7 +27,7 @@ fn scores(plan: &EvaluatePlan, evaluation: &Evaluation) -> impl ToJson {
             "metric",
             object(|metric| {
                 metric.field("name", scorer.family().id());
-                metric.field("variant", scorer.variant().map(|variant| variant.id()));
+                metric.field("variant", scorer.variant().map(Variant::id));
                 metric.field("chosen_because", evaluation.metric.because);
                 metric.field("right_from", scorer.family().right_from());
                 if scorer.tolerance() > 0.0 {
@@ -93,6 +94,9 @@ fn standing(out: &mut Object<'_>, standing: &Standing, scorer: Scorer) {
             })
         })),
     );
+    if let Some(judgement) = &standing.judgement {
+        out.field("judge", object(|out| ratings(out, judgement)));
+    }
     if let Some(labels) = &standing.labels {
         out.field("labels", object(|out| label_report(out, labels)));
     }
@@ -131,6 +135,29 @@ fn phrasing(out: &mut Object<'_>, tally: &Tally, scorer: Scorer) {
     );
     out.field("without_final_answer", tally.unparsed);
     out.field("parse_failure_rate", tally.unparsed_share());
+}
+
+fn ratings(out: &mut Object<'_>, judgement: &Judgement) {
+    out.field("rated", judgement.ratings.len() as u64).field("not_rated", judgement.failed);
+    let Some(averages) = judgement.averages() else { return };
+    out.field("mean", averages.micro).field("mean_over_categories", averages.macro_categories);
+    out.field("mean_mistral", averages.macro_mistral);
+    out.field(
+        "categories",
+        list(averages.categories.iter().map(|(category, mean)| {
+            object(move |out| {
+                out.field("category", category).field("mean", *mean);
+            })
+        })),
+    );
+    out.field(
+        "turns",
+        list(averages.turns.iter().map(|(turn, mean)| {
+            object(move |out| {
+                out.field("turn", *turn as u64 + 1).field("mean", *mean);
+            })
+        })),
+    );
 }
 
 fn label_report(out: &mut Object<'_>, report: &LabelReport) {

@@ -31,6 +31,8 @@ pub(crate) struct SampleRow<'v> {
     pub(crate) references: Vec<String>,
     /// The options of a multiple-choice question.
     pub(crate) options: Vec<String>,
+    /// What ratings are averaged by.
+    pub(crate) category: String,
     /// Which part of an answer counts, where the row decides it; else the prompt does.
     pub(crate) part: Option<ScoredPart>,
     /// Why there are no references, where it can be said.
@@ -38,7 +40,7 @@ pub(crate) struct SampleRow<'v> {
 }
 
 /// The keys that rows have beside the conversation. The strict reader of conversations rejects them.
-const OWN_KEYS: [&str; 6] = ["id", "references", "answers", "reference", "choices", "options"];
+const OWN_KEYS: [&str; 7] = ["id", "references", "answers", "reference", "choices", "options", "category"];
 
 /// Reads a row and does something with it.
 pub(super) fn with_row<T>(
@@ -53,6 +55,7 @@ pub(super) fn with_row<T>(
     let id = id_of(&value)?;
     let references = references(&value)?;
     let options = options(&value)?;
+    let category = value.text("category").unwrap_or_default().to_owned();
     if kind == Kind::Predictions {
         let prompt = value.text("prompt").unwrap_or_default().to_owned();
         let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
@@ -67,6 +70,7 @@ pub(super) fn with_row<T>(
             prompt,
             references,
             options,
+            category,
             part,
             why_none,
         }));
@@ -74,7 +78,7 @@ pub(super) fn with_row<T>(
     if let Value::Object(members) = &mut value {
         members.retain(|(key, _)| !OWN_KEYS.contains(&key.as_ref()));
     }
-    let sample = strict::read(&value).map_err(|findings| first(findings))?;
+    let sample = strict::read(&value).map_err(first)?;
     let mut messages: Vec<Message> = sample.messages.iter().map(own_message).collect();
     let answer = match messages.last() {
         Some(Message::Assistant(_)) => messages.pop(),
@@ -98,7 +102,7 @@ pub(super) fn with_row<T>(
     let prompt = messages.iter().rev().find_map(user_text).unwrap_or_default();
     let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
     let (tools, images) = (sample.tools, sample.images);
-    Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, part, why_none }))
+    Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, category, part, why_none }))
 }
 
 /// The reference that the assistant's own answer is: where it reasons and ends with `Answer: …`, only that counts.
@@ -197,6 +201,15 @@ pub(crate) fn instructions(sample: &SampleRow<'_>) -> String {
         _ => None,
     });
     system.chain([sample.prompt.clone()]).collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a message.
+pub(crate) fn message_text(message: &Message) -> String {
+    match message {
+        Message::System(content) | Message::User(content) => content_text(content),
+        Message::Assistant(assistant) => assistant.content.as_ref().map(content_text).unwrap_or_default(),
+        Message::Tool(result) => content_text(&result.content),
+    }
 }
 
 /// The text of the last user message of a conversation.

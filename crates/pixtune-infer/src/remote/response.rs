@@ -177,6 +177,6 @@ mod tests {
         fails(401, r#"{"detail":"bad key"}"#, FailureKind::Unauthorized, "the endpoint answers 401: bad key");
         fails(404, "", FailureKind::NotFound, "the endpoint answers 404");
         fails(502, "<html></html>", FailureKind::Server, "the endpoint answers 502 with an HTML page");
-        assert_eq!(read(503, &"x".repeat(5000)).unwrap_err().1.chars().count(), 228);
+        assert_eq!(read(503, &"x".repeat(5000)).unwrap_err().1.chars().count(), 227);
     }
 }

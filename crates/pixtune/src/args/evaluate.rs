@@ -126,6 +126,16 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAME", default_value = "PIXTUNE_API_KEY", help_heading = "Endpoint")]
     pub api_key_env: String,
 
+    /// Also have a model rate the answers from 1 to 10, as in MM-MT-Bench; an OpenAI-compatible endpoint
+    #[arg(long, value_name = "URL", requires = "judge_model", help_heading = "Judge")]
+    pub judge_endpoint: Option<String>,
+    /// Name of the judge at its endpoint
+    #[arg(long, value_name = "NAME", requires = "judge_endpoint", help_heading = "Judge")]
+    pub judge_model: Option<String>,
+    /// Environment variable that holds the API key of the judge
+    #[arg(long, value_name = "NAME", default_value = "PIXTUNE_JUDGE_API_KEY", help_heading = "Judge")]
+    pub judge_api_key_env: String,
+
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human, help_heading = "Output")]
     pub format: Format,

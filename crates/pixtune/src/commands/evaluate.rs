@@ -71,6 +71,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
         references: args.references.clone(),
         contestant,
         compared,
+        judge: judge(args)?,
         family: family(args.metric),
         variant: args.variant.map(variant),
         tolerance: tolerance(args.tolerance)?,
@@ -126,6 +127,13 @@ fn remote(args: &EvaluateArgs, endpoint: &str, model: &str) -> Result<RemoteOpti
         backoff: Duration::from_millis(500),
         requests_per_minute: args.requests_per_minute,
     })
+}
+
+/// The judge, who is asked under the same limits as the model.
+fn judge(args: &EvaluateArgs) -> Result<Option<RemoteOptions>, Error> {
+    let (Some(endpoint), Some(model)) = (&args.judge_endpoint, &args.judge_model) else { return Ok(None) };
+    let key = std::env::var(&args.judge_api_key_env).ok();
+    Ok(Some(RemoteOptions { key, ..remote(args, endpoint, model)? }))
 }
 
 fn family(metric: MetricArg) -> Option<Family> {

@@ -484,3 +484,27 @@ fn an_endpoint_that_is_down_or_refuses_the_key_ends_the_run() {
         .ends(2)
         .prints("is not an http or https URL");
 }
+
+#[test]
+fn a_judge_sees_the_images_and_is_asked_a_bounded_number_of_times() {
+    let judge = Endpoint::start(|_, body, stream| {
+        let rated = [("answer:\\n6.0", "Good. [[9]]"), ("paris", "[[11]]"), ("seven", "no rating")];
+        let found = rated.iter().find(|(word, _)| body.contains(word));
+        answer(stream, found.map_or("Well. [[2.5]]", |(_, text)| text));
+    });
+    let case = case();
+    case.write("answers.jsonl", ANSWERS);
+    let more = ["--judge-endpoint", &judge.url, "--judge-model", "judge", "--fail-under", "judge=0.1"];
+    let run = case.run(&[SCORE, &more].concat()).ends(1);
+    assert!(run.stdout.contains("rating of the judge 4.67 of 10, 2 answers not rated"), "{}", run.stdout);
+    let found = scores(&case, "out");
+    assert_eq!(
+        (text(&found, "/model/judge/rated"), text(&found, "/model/judge/not_rated")),
+        ("3".into(), "2".into())
+    );
+    assert_eq!(text(&found, "/thresholds/0/missed"), "false");
+    assert_eq!(judge.asked(), 3 + 2 * 3);
+    let bodies = judge.bodies.lock().unwrap();
+    assert!(bodies.iter().all(|body| body.contains("data:image/png;base64,iVBOR")));
+    assert!(case.read("out/predictions.jsonl").contains("\"judge\":{\"rating\":9}"));
+}

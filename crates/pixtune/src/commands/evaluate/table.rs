@@ -104,6 +104,15 @@ fn notes(out: &mut String, standing: &Standing) {
         let score = standing.score_with_failures();
         note(format!("failed: {}; the score is {score:.3} if they count as wrong", kinds.join(", ")));
     }
+    if let Some(found) = &standing.judgement {
+        let rating = found.averages().map_or("none".to_owned(), |averages| format!("{:.2}", averages.micro));
+        let first = found.first_failure.as_ref().map_or(String::new(), |first| format!("; first: {first}"));
+        let unrated = match found.failed {
+            0 => String::new(),
+            count => format!(", {} not rated{first}", counted(count, "answer")),
+        };
+        note(format!("rating of the judge {rating} of 10{unrated}"));
+    }
     if standing.flips > 0 {
         note(format!(
             "{} between right and wrong with the phrasing",
