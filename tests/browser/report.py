@@ -314,10 +314,10 @@ def check_evaluation(run, browser, check, directory, screenshots):
     check(browser.value("document.title").startswith("Evaluation of"), "an answer does not run as a script", browser.value("document.title"))
     for kind in browser.value("[...document.querySelectorAll('[data-filter]')].map((button) => button.dataset.filter)"):
         browser.value(f"document.querySelector('[data-filter=\"{kind}\"]').click()")
-        cards = "[...document.querySelectorAll('.card')]"
-        shown = browser.value(f"{cards}.filter((card) => card.checkVisibility()).map((card) => card.dataset.kinds.split(' '))")
+        results = "[...document.querySelectorAll('.result')]"
+        shown = browser.value(f"{results}.filter((result) => result.checkVisibility()).map((result) => result.dataset.kinds.split(' '))")
         check(shown and all(not kind or kind in kinds for kinds in shown), f"the filter `{kind}` shows its samples", shown)
-    browser.value("document.querySelector('.card button.pic').click()")
+    browser.value("document.querySelector('.result button.pic').click()")
     check(browser.becomes("document.getElementById('view').open", True), "an image opens")
 
 

@@ -17,7 +17,7 @@ pub struct Phrasing {
 const BUILT_IN: [&str; 8] = [
     "{prompt}",
     "{prompt}\nReply with one word, number or phrase.",
-    "Look at the image and answer.\n{prompt}",
+    "Use the image to answer.\n{prompt}",
     "{prompt}\nReason step by step. Put the result alone on the last line, after \"Final Answer:\".",
     "Question: {prompt}\nKeep it short and do not explain.",
     "I need help with this: {prompt}",

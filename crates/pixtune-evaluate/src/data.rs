@@ -14,9 +14,10 @@ use pixtune_io::tokens::parse_row;
 
 use crate::error::EvaluateError;
 use crate::metric::Profile;
+use crate::plan::EvaluatePlan;
 
 pub(crate) use keys::{Key, hash, key_of};
-pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, message_text, read_text};
+pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, message_text, read_text, references};
 
 /// The samples that can be evaluated.
 pub(crate) struct Dataset {
@@ -25,6 +26,8 @@ pub(crate) struct Dataset {
     pub(crate) kind: Kind,
     /// Rows that cannot be evaluated.
     pub(crate) invalid: u64,
+    /// Samples without a reference cannot be used; otherwise predictions may have them.
+    references_needed: bool,
     /// What the references look like.
     pub(crate) profile: Profile,
     references: HashMap<Key, Vec<String>>,
@@ -47,7 +50,7 @@ pub(crate) struct Entry {
     pub(crate) place: RowRef,
     /// Its index among all rows of the data that are not blank, from 0.
     pub(crate) position: u64,
-    /// The id that the row has, hashed.
+    /// What names it: the id of the row; of a prediction also its line in other data.
     id: Option<Key>,
 }
 
@@ -59,25 +62,25 @@ impl Dataset {
     pub(crate) fn open(
         data: &Path,
         kind: Kind,
-        references: Option<&Path>,
-        limit: Option<u64>,
-        threads: usize,
+        plan: &EvaluatePlan,
         hear: &mut Hear<'_>,
     ) -> Result<Dataset, EvaluateError> {
+        let threads = plan.threads;
         let mut dataset = Dataset {
             files: Vec::new(),
             entries: Vec::new(),
             kind,
             invalid: 0,
+            references_needed: kind == Kind::Predictions || plan.contestant.source.predictions().is_none(),
             profile: Profile::default(),
             references: HashMap::new(),
         };
-        if let Some(path) = references {
+        if let Some(path) = &plan.references {
             dataset.references = read_references(path, threads, hear)?;
         }
         let mut ids = HashSet::new();
         for (index, path) in (0..).zip(files(data, kind)?) {
-            dataset.add(index, &path, limit.unwrap_or(u64::MAX), threads, &mut ids, hear)?;
+            dataset.add(index, &path, plan.limit.unwrap_or(u64::MAX), threads, &mut ids, hear)?;
         }
         match dataset.entries.is_empty() {
             true => Err(EvaluateError::NoSamples { name: data.display().to_string() }),
@@ -110,7 +113,7 @@ impl Dataset {
             if position >= limit {
                 return Ok(());
             }
-            let id = read.as_ref().ok().and_then(|facts| facts.id.as_deref()).map(Key::of_id);
+            let id = read.as_ref().ok().and_then(|facts| facts.key);
             let entry = Entry { place: RowRef { file: index, ..place }, position, id };
             position += 1;
             self.keep(entry, read, ids, hear);
@@ -140,7 +143,7 @@ impl Dataset {
                 return Err(Finding::new(&rules::SAMPLE_REPEATED, "/id", message));
             }
             let listed = self.listed(entry).is_some();
-            match facts.references.is_empty() && !listed {
+            match facts.references.is_empty() && !listed && self.references_needed {
                 true => Err(facts.why_none.unwrap_or_else(no_reference)),
                 false => Ok(Some(facts)),
             }
@@ -166,6 +169,10 @@ impl Dataset {
 
     /// The keys by which a sample is found, the most exact first.
     pub(crate) fn keys(&self, entry: Entry) -> [Key; 3] {
+        if self.kind == Kind::Predictions {
+            let position = Key::Position(entry.position);
+            return [entry.id.unwrap_or(position), position, position];
+        }
         let id = entry.id.unwrap_or_else(|| Key::of_id(&self.name(entry)));
         // A line number alone is of the only file.
         let line = if self.files.len() > 1 { id } else { Key::Line(entry.place.number) };
@@ -190,6 +197,11 @@ impl Dataset {
     /// The names of the files.
     pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.name.as_str())
+    }
+
+    /// Whether the side file has the references of a sample.
+    pub(crate) fn is_listed(&self, entry: Entry) -> bool {
+        self.listed(entry).is_some()
     }
 
     /// Reads a sample again and does something with it.
@@ -219,6 +231,7 @@ impl Dataset {
 
 /// What the index needs of a row.
 struct RowFacts {
+    key: Option<Key>,
     id: Option<String>,
     references: Vec<String>,
     why_none: Option<Finding>,
@@ -227,7 +240,9 @@ struct RowFacts {
 
 fn profile_row(row: &Row, kind: Kind) -> Result<RowFacts, Finding> {
     let parsed = parse_row(row)?;
+    let of_prediction = (kind == Kind::Predictions).then(|| key_of(&parsed.value)).transpose()?.flatten();
     row::with_row(parsed.value, kind, |sample| RowFacts {
+        key: of_prediction.or_else(|| sample.id.as_deref().map(Key::of_id)),
         is_choice: sample.options.len() >= 2,
         id: sample.id,
         references: sample.references,

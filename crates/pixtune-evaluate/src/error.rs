@@ -76,6 +76,8 @@ pub enum EvaluateError {
         contestant: String,
         /// How many samples.
         samples: u64,
+        /// Whether the answers come from a file.
+        is_file: bool,
         /// What happened first.
         reason: String,
     },

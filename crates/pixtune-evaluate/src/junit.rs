@@ -14,7 +14,10 @@ pub fn junit(evaluation: &Evaluation) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(
         out,
-        "<testsuites>\n  <testsuite name=\"pixtune evaluate\" tests=\"{tests}\" failures=\"{missed}\" errors=\"{errors}\">"
+        "<testsuites>\n  <testsuite name=\"pixtune evaluate\"{}{}{}>",
+        attribute("tests", tests),
+        attribute("failures", missed),
+        attribute("errors", errors)
     );
     let metric = evaluation.metric.name();
     let score = evaluation.standing.score_with_failures();
@@ -54,6 +57,10 @@ pub fn junit(evaluation: &Evaluation) -> String {
     }
     out.push_str("  </testsuite>\n</testsuites>\n");
     out
+}
+
+fn attribute(name: &str, number: usize) -> String {
+    format!(" {name}=\"{number}\"")
 }
 
 /// Text in an attribute or between tags; what XML 1.0 cannot hold becomes U+FFFD.

@@ -33,8 +33,10 @@ const LONGEST_LABEL: usize = 48;
 
 impl Profile {
     pub(crate) fn add(&mut self, references: &[String], is_choice: bool) {
-        let all =
-            |is: &dyn Fn(&String) -> bool| u64::from(!references.is_empty() && references.iter().all(is));
+        let all = |is: &dyn Fn(&String) -> bool| u64::from(references.iter().all(is));
+        if references.is_empty() {
+            return;
+        }
         self.samples += 1;
         self.with_several += u64::from(references.len() >= 3);
         self.choices += u64::from(is_choice && references.iter().all(|text| text.trim().len() <= 3));
@@ -67,6 +69,9 @@ impl Profile {
     }
 
     fn choose(&self) -> (Family, &'static str) {
+        if self.samples == 0 {
+            return (Family::Relaxed, "the references are in the predictions alone");
+        }
         let most = |count: u64| 10 * count >= 9 * self.samples;
         if most(self.objects) {
             return (Family::Fields, "the references are JSON objects");

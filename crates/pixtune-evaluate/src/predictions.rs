@@ -10,7 +10,7 @@ use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, R
 use pixtune_io::tokens::parse_row;
 
 use crate::answers::Answered;
-use crate::data::{Dataset, Entry, Hear, Key, Kind, key_of, read_text, shortened};
+use crate::data::{Dataset, Entry, Hear, Key, Kind, key_of, read_text, references, shortened};
 use crate::error::EvaluateError;
 
 /// More would not be compared by anyone, and each costs memory for every sample.
@@ -138,12 +138,13 @@ impl Predictions {
         }
     }
 
-    /// Reads an answer again.
-    pub(crate) fn read(&self, place: RowRef) -> Result<Answered, EvaluateError> {
+    /// Reads an answer again, with the references beside it.
+    pub(crate) fn read(&self, place: RowRef) -> Result<(Answered, Vec<String>), EvaluateError> {
         let row = self.reader.reread(place)?;
         let changed = || EvaluateError::Read(ReadError::Changed { path: self.path.clone() });
         let parsed = parse_row(&row).map_err(|_| changed())?;
-        answer(&parsed.value).map_err(|_| changed())
+        let read = answer(&parsed.value).and_then(|answered| Ok((answered, references(&parsed.value)?)));
+        read.map_err(|_| changed())
     }
 
     /// The finding about a sample without a prediction.
@@ -167,6 +168,7 @@ fn facts(row: &Row) -> Result<Facts, Finding> {
         return Err(Finding::new(&rules::JSON_NOT_OBJECT, "", message));
     }
     answer(value)?;
+    references(value)?;
     let phrasing = value.text("phrasing").unwrap_or(AS_WRITTEN).to_owned();
     Ok(Facts { key: key_of(value)?, phrasing })
 }

@@ -1,7 +1,7 @@
 //! `report.html`: the verdict first, then the numbers, then samples with their images and answers.
 
-mod cards;
 mod picks;
+mod samples;
 mod tables;
 
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub(crate) fn page(found: Found<'_>) -> Result<String, EvaluateError> {
     sections.extend(tables::comparison(found));
     sections.extend(tables::labels(found));
     sections.extend(tables::failures(found));
-    sections.push(cards::samples(found)?);
+    sections.push(samples::samples(found)?);
     let names: Vec<&str> = files.iter().take(3).map(String::as_str).collect();
     let more = if files.len() > 3 { ", …" } else { "" };
     let page = Page {

@@ -229,7 +229,7 @@ fn open_data(plan: &EvaluatePlan, hear: &mut Hear<'_>) -> Result<Dataset, Evalua
         (None, Some(predictions)) => (predictions, Kind::Predictions),
         (None, None) => return Err(EvaluateError::NoSamples { name: String::new() }),
     };
-    Dataset::open(path, kind, plan.references.as_deref(), plan.limit, plan.threads, hear)
+    Dataset::open(path, kind, plan, hear)
 }
 
 /// Gets the answers of one contestant and scores them.
@@ -283,6 +283,7 @@ fn answers_of(
         return Err(EvaluateError::NothingAnswered {
             contestant: contestant.name.clone(),
             samples: outcomes.len() as u64,
+            is_file: contestant.source.predictions().is_some(),
             reason: standing.failures.first.unwrap_or_default(),
         });
     }

@@ -251,7 +251,7 @@ fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
             "give a file, or prepare the data with `--validation 0.1` to keep some for evaluation"
         }
         EvaluateError::Unaligned { .. } => "add the `id` or `line` of its sample to each prediction",
-        EvaluateError::NothingAnswered { .. } => {
+        EvaluateError::NothingAnswered { is_file: false, .. } => {
             "check the URL, the name of the model and the key with one request; --resume asks again"
         }
         EvaluateError::Exists { .. } => {

@@ -7,7 +7,7 @@ use pixtune_core::json::{self, Object, list, object};
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::rules;
 use pixtune_core::sample::Sample;
-use pixtune_core::score::{Grade, Part, Rating, Scorer, final_answer};
+use pixtune_core::score::{Grade, Part, Rating, ScoreError, Scorer, final_answer};
 use pixtune_infer::Request;
 use pixtune_io::image::{Limits, Resolver, load};
 
@@ -60,7 +60,13 @@ pub(super) fn one(
                 }
             },
             Answers::Predictions { predictions, matched } => match matched[item] {
-                Some(place) => (predictions.read(place)?, 0),
+                Some(place) => {
+                    let (answered, references) = predictions.read(place)?;
+                    if !references.is_empty() && !rules.dataset.is_listed(entry) {
+                        sample.references = references;
+                    }
+                    (answered, 0)
+                }
                 None => {
                     let id = sample.id.clone().unwrap_or_default();
                     let finding = predictions.missing(rules.dataset, entry, &id);
@@ -146,7 +152,11 @@ fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow
         (Some(Ok(scored)), _) => (Some(scored), None, finding),
         (Some(Err(error)), _) => {
             let message = error.to_string();
-            let finding = Finding::new(&rules::REFERENCE_UNSUITABLE, "", message.clone());
+            let rule = match error {
+                ScoreError::NoReferences => &rules::REFERENCE_MISSING,
+                _ => &rules::REFERENCE_UNSUITABLE,
+            };
+            let finding = Finding::new(rule, "", message.clone());
             (None, Some(("reference".to_owned(), message)), Some(finding))
         }
         (None, Answered::Failed { kind, message }) => {

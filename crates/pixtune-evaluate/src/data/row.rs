@@ -129,7 +129,7 @@ fn no_answer(answer: Option<&Message>, messages: usize) -> Finding {
 }
 
 /// The references of a row: `references`, `answers` or `reference`, a string or a list of strings.
-pub(super) fn references(row: &Value<'_>) -> Result<Vec<String>, Finding> {
+pub(crate) fn references(row: &Value<'_>) -> Result<Vec<String>, Finding> {
     for key in ["references", "answers", "reference"] {
         if let Some(value) = row.get(key).filter(|value| !matches!(value, Value::Null)) {
             return string_list(key, value);

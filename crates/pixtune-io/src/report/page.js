@@ -91,8 +91,8 @@
   filters.forEach((filter) => filter.addEventListener("click", () => {
     const kind = filter.dataset.filter;
     filters.forEach((other) => other.setAttribute("aria-pressed", other === filter));
-    document.querySelectorAll("[data-kinds]").forEach((card) => {
-      card.hidden = kind !== "" && !card.dataset.kinds.split(" ").includes(kind);
+    document.querySelectorAll("[data-kinds]").forEach((result) => {
+      result.hidden = kind !== "" && !result.dataset.kinds.split(" ").includes(kind);
     });
   }));
   // The browser of samples: one is open; arrows, J and K go on.

@@ -52,7 +52,7 @@ const SCORE: &[&str] =
     &["evaluate", "data.jsonl", "--predictions", "answers.jsonl", "--metric", "relaxed", "--out", "out"];
 
 const ANSWERS: &str = r#"{"line":1,"answer":"6.0"}
-{"line":2,"answer":"I look at it.\nFinal Answer: **1999**"}
+{"line":2,"answer":"I read the axis.\nFinal Answer: **1999**"}
 {"line":3,"answer":"the city is paris"}
 {"line":4,"answer":"seven"}
 {"line":5,"answer":""}
@@ -163,7 +163,7 @@ fn samples_without_a_reference_are_findings_and_side_files_give_several() {
     case.write("answers.jsonl", "{\"id\":\"q\",\"answer\":\"dog\"}\n{\"id\":\"two\",\"answer\":\"A cat\"}\n");
     let run = case.run(SCORE).ends(1);
     check("evaluate-bad-samples.txt", &run.stderr);
-    assert_eq!(text(&scores(&case, "out"), "/data/invalid"), "4");
+    assert_eq!(text(&scores(&case, "out"), "/model/failures/reference"), "1");
     case.write("refs.jsonl", "{\"id\":\"q\",\"references\":[\"cat\",\"dog\"]}\n");
     case.run(&[SCORE, &["--references", "refs.jsonl", "--force"]].concat()).ends(1);
     let found = scores(&case, "out");
@@ -507,4 +507,28 @@ fn a_judge_sees_the_images_and_is_asked_a_bounded_number_of_times() {
     let bodies = judge.bodies.lock().unwrap();
     assert!(bodies.iter().all(|body| body.contains("data:image/png;base64,iVBOR")));
     assert!(case.read("out/predictions.jsonl").contains("\"judge\":{\"rating\":9}"));
+}
+
+#[test]
+fn predictions_can_have_references_and_be_without_data() {
+    let case = case();
+    let row = |line: u8, answer: &str, references: &str| {
+        format!("{{\"line\":{line},\"answer\":\"{answer}\",\"answers\":{references}}}\n")
+    };
+    case.write(
+        "answers.jsonl",
+        row(5, "7", "[\"7\",\"8\"]") + &row(2, "x", "\"y\"") + "{\"line\":1,\"answer\":\"6\"}\n",
+    );
+    case.run(&[SCORE, &["--limit", "2"]].concat()).ends(0);
+    assert_eq!(text(&scores(&case, "out"), "/model/score"), "0.5");
+    let args = ["evaluate", "--predictions", "answers.jsonl", "--metric", "relaxed", "--out", "alone"];
+    case.run(&args).ends(1).prints("answers.jsonl:3: the sample has no reference answer");
+    let found = scores(&case, "alone");
+    assert_eq!((text(&found, "/model/score"), text(&found, "/data/samples")), ("0.5".into(), "2".into()));
+    case.write("empty.jsonl", "");
+    let empty = ["evaluate", "data.jsonl", "--predictions", "empty.jsonl", "--out", "none"];
+    case.run(&empty).ends(2).prints("`empty.jsonl` gave no answer to 5 samples");
+    case.run(&["evaluate", "--predictions", "empty.jsonl", "--out", "none"])
+        .ends(2)
+        .prints("has no sample that can be evaluated");
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use pixtune_core::json::{self, Value};
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::image::{Limits, Resolver, load};
 use pixtune_io::report::page::{Section, escape, escape_short, escape_start};
 use pixtune_io::report::{SmallImage, small_image};
@@ -15,7 +15,7 @@ use super::Found;
 use super::picks::{Picks, Reason};
 use crate::error::EvaluateError;
 
-/// Bytes of all cards without their images, and of the images: with the frame less than 5 MB.
+/// Bytes of all results without their images, and of the images: with the frame less than 5 MB.
 const TEXT_BUDGET: usize = 1_600_000;
 const IMAGE_BUDGET: usize = 2_600_000;
 /// Bytes of one image.
@@ -32,21 +32,21 @@ const MOST_LINE: u64 = 16 << 20;
 pub(super) fn samples(found: Found<'_>) -> Result<Section, EvaluateError> {
     let picks = Picks::of(found.outcomes, found.base);
     let mut images = IMAGE_BUDGET;
-    let mut cards = String::new();
+    let mut results = String::new();
     let (mut shown, mut counts) = (0u64, [0u64; Reason::ALL.len()]);
     for (index, reasons) in &picks.samples {
-        let card = card(found, *index, reasons, &mut images)?;
-        if cards.len() + card.len() > TEXT_BUDGET + IMAGE_BUDGET - images {
+        let result = result(found, *index, reasons, &mut images)?;
+        if results.len() + result.len() > TEXT_BUDGET + IMAGE_BUDGET - images {
             break;
         }
-        cards.push_str(&card);
+        results.push_str(&result);
         shown += 1;
         reasons.iter().for_each(|reason| counts[*reason as usize] += 1);
     }
     let mut body = format!(
-        "<p class=\"note\">{} of {} samples: some of each kind, the lowest scores first.</p><div class=\"filters\" role=\"group\" aria-label=\"Kinds of samples\"><button type=\"button\" data-filter=\"\" aria-pressed=\"true\">All shown ({})</button>",
+        "<p class=\"note\">{} of {}: some of each kind, the lowest scores first.</p><div class=\"filters\" role=\"group\" aria-label=\"Kinds of samples\"><button type=\"button\" data-filter=\"\" aria-pressed=\"true\">All shown ({})</button>",
         grouped(shown),
-        grouped(found.outcomes.len() as u64),
+        counted(found.outcomes.len() as u64, "sample"),
         grouped(shown)
     );
     for (reason, count) in Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
@@ -60,11 +60,11 @@ pub(super) fn samples(found: Found<'_>) -> Result<Section, EvaluateError> {
             grouped(count)
         );
     }
-    let _ = write!(body, "</div><div class=\"cards\">{cards}</div>");
+    let _ = write!(body, "</div><div class=\"results\">{results}</div>");
     Ok(Section { id: "samples", title: "Samples", body })
 }
 
-fn card(
+fn result(
     found: Found<'_>,
     index: usize,
     reasons: &[Reason],
@@ -77,7 +77,7 @@ fn card(
     let id = first.text("id").unwrap_or_default();
     let kinds: Vec<&str> = reasons.iter().map(|reason| reason.id()).collect();
     let mut out = format!(
-        "<article class=\"card panel\" data-kinds=\"{}\"><h3><code>{}</code>",
+        "<article class=\"result panel\" data-kinds=\"{}\"><h3><code>{}</code>",
         kinds.join(" "),
         escape_short(id, 100)
     );
