@@ -290,7 +290,7 @@ fn read_references(
     let work = |row: Row| {
         (!row.is_blank()).then(|| {
             let parsed = parse_row(&row)?;
-            let references = row::references(&parsed.value)?;
+            let references = references(&parsed.value)?;
             if references.is_empty() {
                 let message = "the line has no `references`";
                 return Err(Finding::new(&rules::MISSING_FIELD, "/references", message));

@@ -91,11 +91,11 @@ fn sentences(found: Found<'_>) -> Vec<String> {
             found.interval.high
         ));
     }
-    let loose = standing.count(|tally| tally.levels[1] + tally.levels[2]);
-    if loose > 0 && metric.scorer.counted(pixtune_core::score::Part::Whole) == 0 {
+    let loose = standing.count(|tally| tally.loose);
+    if loose > 0 {
         out.push(format!(
-            "{} right only if a final answer is searched for, or a reference anywhere in the text: the content is right and the form is not.",
-            pixtune_core::text::counted_as(loose, "answer is", "answers are")
+            "{} right only at a looser level: the content is right and the form is not what the prompt asks for.",
+            pixtune_core::text::counted_as(loose, "more answer is", "more answers are")
         ));
     }
     if let Some(spread) = standing.score().filter(|_| standing.phrasings.len() > 1) {

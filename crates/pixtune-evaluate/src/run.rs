@@ -242,23 +242,23 @@ fn answers_of(
     watch: &mut (dyn Watch + Send),
 ) -> Result<(Standing, Vec<Outcome>), EvaluateError> {
     let plan = rules.plan;
-    let mut ask = |answers: &Answers<'_>, phrasings: &[Phrasing], threads| {
-        contest(rules, &contestant.name, answers, phrasings, threads, path, watch)
-    };
     let result = match &contestant.source {
         AnswerSource::Endpoint(options) => {
             let model = RemoteModel::new(options.clone())?;
             let identity = format!("{} at {}", options.model, options.endpoint);
             let asker = Asker::new(&model, identity, log, plan.concurrency);
-            ask(&Answers::Model(asker), &plan.phrasings, plan.concurrency)?
+            let (answers, threads) = (Answers::Model(asker), plan.concurrency);
+            contest(rules, &contestant.name, &answers, &plan.phrasings, threads, path, watch)?
         }
         AnswerSource::Local { model, adapter } => {
             let directory = ModelDirectory::open(model, &TokenizerSource::DirectoryOrBuiltIn)?;
             let opened = adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
+            note_model(&directory, opened.as_ref(), watch);
             let loaded = load(&directory, opened.as_ref(), Device::Cpu, plan.threads)?;
             let identity = [Some(model), adapter.as_ref()].map(|path| path.map(|path| stamp(path)));
             let identity = format!("local {identity:x?}");
-            ask(&Answers::Model(Asker::new(&*loaded, identity, log, 1)), &plan.phrasings, 1)?
+            let answers = Answers::Model(Asker::new(&*loaded, identity, log, 1));
+            contest(rules, &contestant.name, &answers, &plan.phrasings, 1, path, watch)?
         }
         AnswerSource::Predictions(file) => {
             let mut predictions =
@@ -288,6 +288,20 @@ fn answers_of(
         });
     }
     Ok((standing, outcomes))
+}
+
+/// Passes on what is wrong with a model that can be used.
+fn note_model(directory: &ModelDirectory, adapter: Option<&Adapter>, watch: &mut dyn Watch) {
+    for warning in directory.checkpoint().config().warnings() {
+        watch.note(&format!("warning: {}: {warning}", directory.path().display()));
+    }
+    if directory.tokenizer().is_none() {
+        let path = directory.path().display();
+        watch.note(&format!("`{path}` has no tekken.json: using the built-in vocabulary of Pixtral 12B"));
+    }
+    for warning in adapter.into_iter().flat_map(|adapter| &adapter.warnings) {
+        watch.note(&format!("warning: {warning}"));
+    }
 }
 
 /// Changes with every file of a model directory. Of weights, which take minutes to read, only parts are compared.

@@ -71,6 +71,7 @@ fn standing(out: &mut Object<'_>, standing: &Standing, scorer: Scorer) {
     out.field("answers", standing.count(|tally| tally.scored + tally.failed));
     out.field("scored", standing.count(|tally| tally.scored));
     out.field("right", standing.count(|tally| tally.right));
+    out.field("right_at_looser_levels_only", standing.count(|tally| tally.loose));
     out.field("empty", standing.count(|tally| tally.empty));
     out.field("cut_at_max_tokens", standing.count(|tally| tally.cut));
     out.field("failed", standing.count(|tally| tally.failed));

@@ -17,6 +17,8 @@ pub struct Tally {
     pub unparsed: u64,
     /// Scored answers that are right by the score that counts.
     pub right: u64,
+    /// Scored answers that are wrong by the score that counts, and right at a looser level.
+    pub loose: u64,
     /// Scored answers whose score is that of their final answer, because the prompt asks for one.
     pub of_final: u64,
     /// How many are right at each level and at no stricter one, in the order of [`Level::ALL`].
@@ -30,6 +32,7 @@ impl Tally {
     pub fn add(&mut self, grade: &Grade, score: f64, is_right: bool) {
         self.scored += 1;
         self.right += u64::from(is_right);
+        self.loose += u64::from(!is_right && grade.level != Level::Wrong);
         self.unparsed += u64::from(!grade.is_parsed);
         self.levels[grade.level as usize] += 1;
         self.sum += score;
@@ -47,6 +50,7 @@ impl Tally {
         self.cut += other.cut;
         self.unparsed += other.unparsed;
         self.right += other.right;
+        self.loose += other.loose;
         self.of_final += other.of_final;
         self.sum += other.sum;
         self.levels.iter_mut().zip(other.levels).for_each(|(sum, count)| *sum += count);
@@ -124,8 +128,10 @@ mod tests {
         tally.add(&grade, 1.0, true);
         tally.failed += 1;
         assert_eq!((tally.score(), tally.score_with_failures()), (Some(1.0), 0.5));
-        assert_eq!(tally.level_scores(), [Some(0.0), Some(1.0), Some(1.0)]);
+        tally.add(&grade, 0.0, false);
+        assert_eq!((tally.right, tally.loose), (1, 1));
         assert_eq!((tally.share(Level::Parsed), tally.unparsed_share()), (Some(1.0), Some(0.0)));
+        assert_eq!(tally.joined(&Tally::default()).level_scores(), [Some(0.0), Some(1.0), Some(1.0)]);
     }
 
     #[test]

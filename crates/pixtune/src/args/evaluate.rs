@@ -18,25 +18,31 @@ Examples:
   pixtune evaluate prepared --model pixtral-12b --adapter run/adapter --out scores
   pixtune evaluate prepared --model pixtral-12b --adapter run/adapter --compare base --out scores
   pixtune evaluate test.jsonl --endpoint http://localhost:8000/v1 --served-model tuned --out scores
-  pixtune evaluate test.jsonl --endpoint http://localhost:8000/v1 --served-model tuned --compare served-model=base --out scores
+  pixtune evaluate test.jsonl --endpoint http://localhost:8000/v1 --served-model tuned \\
+      --compare served-model=base --phrasings 4 --out scores
   pixtune evaluate test.jsonl --predictions answers.jsonl --metric relaxed --out scores
   pixtune evaluate --predictions answers.jsonl --metric anls --variant official --out scores
-  pixtune evaluate test.jsonl --predictions answers.jsonl --out scores --fail-under relaxed=0.8 --junit scores.xml
+  pixtune evaluate test.jsonl --predictions answers.jsonl --out scores \\
+      --fail-under relaxed=0.8 --junit scores.xml                     for CI
 
 Samples:
-  A sample is asked up to its last answer, which is the reference. The keys `references` or `answers` of a row (a string or a
-  list), of a prediction, or of a line of --references replace it; `choices` lists the options of a question.
+  A sample is asked up to its last answer, which is the reference. The keys `references` or
+  `answers` (a string or a list) of a row, of a prediction, or of a line of --references replace
+  it; `choices` lists the options of a question.
 
 Predictions:
-  A line is {\"id\": \"7\", \"answer\": \"42\"}. `id` is that of the sample, or FILE:LINE; `line` alone is the line of the
-  sample, and without either the order counts. `prediction`, `response` and `output` are read like `answer`.
+  A line is {\"id\": \"7\", \"answer\": \"42\"}. `id` is that of the sample, or FILE:LINE. `line` alone is
+  the line of the sample. Without either, the order counts. `prediction`, `response` and `output`
+  are read like `answer`.
 
 Output directory:
   predictions.jsonl   one line per answer with its scores; --predictions reads it again
   scores.json         every number
   report.html         verdict, scores, comparison, and samples with their images
 
-Exit codes: 0 all answers are scored; 1 answers failed, rows are invalid, or --fail-under is missed; 2 failure.
+Exit codes:
+  0 all answers are scored; 1 answers failed, rows are invalid, or --fail-under is missed;
+  2 failure
 ")]
 pub struct EvaluateArgs {
     /// JSON Lines file, or output directory of `prepare`, whose validation split is used

@@ -64,6 +64,12 @@ impl Watch for Shown {
 }
 
 fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
+    if let Some(parent) = args.junit.as_ref().and_then(|path| path.parent())
+        && !parent.as_os_str().is_empty()
+        && !parent.is_dir()
+    {
+        return Err(Error::argument(format!("--junit: the directory `{}` does not exist", parent.display())));
+    }
     let contestant = contestant(args)?;
     let compared = compare::compared(args, &contestant)?;
     Ok(EvaluatePlan {

@@ -27,14 +27,17 @@ pub fn text(plan: &EvaluatePlan, evaluation: &Evaluation) -> String {
     let all: Vec<&Standing> = [Some(standing), compared.as_ref()].into_iter().flatten().collect();
     let rows = all.iter().map(|standing| {
         let total = standing.phrasings.iter().fold(Tally::default(), |sum, (_, tally)| sum.joined(tally));
-        (standing.name.as_str(), total)
+        (standing.name.as_str(), standing.score().map(|spread| spread.mean), total)
     });
     scores(&mut out, "model", rows);
     for standing in &all {
         notes(&mut out, standing);
         if standing.phrasings.len() > 1 {
             let _ = writeln!(out, "\n{}", short(&standing.name, 60));
-            let rows = standing.phrasings.iter().map(|(template, tally)| (template.as_str(), tally.clone()));
+            let rows = standing
+                .phrasings
+                .iter()
+                .map(|(template, tally)| (template.as_str(), tally.score(), tally.clone()));
             scores(&mut out, "phrasing", rows);
         }
     }
@@ -67,14 +70,14 @@ fn line(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "{name:<12}{value}");
 }
 
-fn scores<'r>(out: &mut String, first: &str, rows: impl Iterator<Item = (&'r str, Tally)>) {
+fn scores<'r>(out: &mut String, first: &str, rows: impl Iterator<Item = (&'r str, Option<f64>, Tally)>) {
     let _ = writeln!(
         out,
         "{first:<NAME$}  {:>6}  {:>9}  {:>9}  {:>7}  {:>8}  {:>7}  {:>6}",
         "score", "right", "strict", "parsed", "anywhere", "wrong", "failed"
     );
-    for (name, tally) in rows {
-        let score = tally.score().map_or("none".to_owned(), |score| format!("{score:.3}"));
+    for (name, score, tally) in rows {
+        let score = score.map_or("none".to_owned(), |score| format!("{score:.3}"));
         let [strict, parsed, anywhere, wrong] = tally.levels.map(grouped);
         let _ = writeln!(
             out,
