@@ -408,7 +408,7 @@ fn an_endpoint_is_asked_with_images_until_it_answers() {
 fn answers_that_cannot_be_had_are_named_and_asked_for_again() {
     let endpoint = Endpoint::start(|_, body, stream| match right(body) {
         "6" => {
-            respond(stream, "400 Bad Request", "", r#"{"error":{"message":"image too small, key sk-test"}}"#)
+            respond(stream, "400 Bad Request", "", r#"{"error":{"message":"image too small, key sk-test"}}"#);
         }
         "1999" => respond(
             stream,
