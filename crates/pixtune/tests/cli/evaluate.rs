@@ -532,3 +532,54 @@ fn predictions_can_have_references_and_be_without_data() {
         .ends(2)
         .prints("has no sample that can be evaluated");
 }
+
+#[test]
+fn the_order_of_arrival_changes_nothing() {
+    let endpoint = Endpoint::start(|number, body, stream| {
+        std::thread::sleep(Duration::from_millis([40, 5, 20, 0][number % 4]));
+        answer(stream, right(body));
+    });
+    let case = case();
+    let with = |concurrency: &str| {
+        ask(&case, &endpoint, &["--concurrency", concurrency, "--phrasings", "3", "--force"]).ends(0);
+        read_directory(&case.path("out"))
+    };
+    let alone = with("1");
+    assert!(with("6") == alone, "answers that arrive in another order give other bytes");
+    assert_eq!(endpoint.asked(), 2 * 15);
+}
+
+#[test]
+fn samples_that_depend_on_the_phrasing_are_counted() {
+    // Right as written; with the fourth phrasing only the first question.
+    let endpoint = Endpoint::start(|_, body, stream| {
+        let reasons = body.contains("Reason step by step");
+        match (reasons, right(body)) {
+            (true, "6") => answer(stream, "Six bars.\nFinal Answer: 6"),
+            (true, _) => answer(stream, "Final Answer: unknown"),
+            (false, right) => answer(stream, right),
+        }
+    });
+    let case = case();
+    let run = ask(&case, &endpoint, &["--phrasings", "4"]).ends(0);
+    assert!(
+        run.stdout.contains("4 samples change between right and wrong with the phrasing"),
+        "{}",
+        run.stdout
+    );
+    let found = scores(&case, "out");
+    assert_eq!(text(&found, "/model/score_over_phrasings/min"), "0.2");
+    assert_eq!(text(&found, "/model/score_over_phrasings/max"), "1");
+    assert_eq!(text(&found, "/model/score"), "0.8");
+    assert_eq!(
+        (text(&found, "/model/samples_that_flip"), text(&found, "/model/spread_of_a_sample/mean")),
+        ("4".into(), "0.8".into())
+    );
+    case.write("broken.txt", "no gap\n");
+    ask(&case, &endpoint, &["--phrasings", "broken.txt", "--force"])
+        .ends(2)
+        .prints("`broken.txt`: phrasing 1 has `{prompt}` 0 times");
+    ask(&case, &endpoint, &["--phrasings", "99", "--force"])
+        .ends(2)
+        .prints("there are 8 built-in phrasings, not 99");
+}
