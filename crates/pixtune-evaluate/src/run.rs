@@ -53,7 +53,7 @@ pub struct Evaluation {
     pub comparison: Option<Comparison>,
     /// The scores that had to be reached, with what was reached.
     pub thresholds: Vec<(Threshold, f64)>,
-    /// Every failed answer that was reported, at most [`MOST_FAILURES`].
+    /// Every failed answer that was reported, at most a thousand.
     pub failures: Vec<Diagnostic>,
 }
 
@@ -338,7 +338,7 @@ fn stamp_of_file(path: &Path) -> io::Result<(u64, u128)> {
 /// Rejects thresholds of scores that this run does not have.
 fn check_thresholds(plan: &EvaluatePlan, scorer: Scorer) -> Result<(), EvaluateError> {
     let mut known: Vec<String> = vec![scorer.family().id().to_owned()];
-    known.extend(scorer.names().map(str::to_owned));
+    known.extend(scorer.named([(); 3]).into_iter().map(|(name, ())| name.to_owned()));
     known.dedup();
     known.extend(plan.judge.as_ref().map(|_| JUDGE.to_owned()));
     match plan.thresholds.iter().find(|threshold| !known.contains(&threshold.name)) {

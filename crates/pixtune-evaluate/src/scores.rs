@@ -120,8 +120,7 @@ fn spread(spread: Spread) -> impl ToJson + Copy {
 fn phrasing(out: &mut Object<'_>, tally: &Tally, scorer: Scorer) {
     out.field("score", tally.score()).field("scored", tally.scored).field("failed", tally.failed);
     out.field("right", tally.right);
-    let mut scores: Vec<_> = scorer.names().into_iter().zip(tally.level_scores()).collect();
-    scores.dedup_by_key(|(name, _)| *name);
+    let scores = scorer.named(tally.level_scores());
     out.field(
         "scores",
         object(|out| {

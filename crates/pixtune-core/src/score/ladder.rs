@@ -256,6 +256,17 @@ impl Scorer {
         }
     }
 
+    /// The three scores of a [`Grade`], or what was made of them, by name; of two with one name only the first.
+    pub fn named<T>(&self, levels: [T; 3]) -> Vec<(&'static str, T)> {
+        let mut named: Vec<(&'static str, T)> = Vec::new();
+        for (name, level) in self.names().into_iter().zip(levels) {
+            if named.iter().all(|(known, _)| *known != name) {
+                named.push((name, level));
+            }
+        }
+        named
+    }
+
     /// The index, in [`Grade::levels`], of the score that counts for a prompt that asks for this part.
     pub fn counted(&self, part: Part) -> usize {
         match (self.family, part) {
@@ -456,6 +467,9 @@ mod tests {
         );
         for family in Family::ALL {
             assert_eq!(Family::find(family.id()), Some(family));
+            let named = Scorer::new(family, None, None).unwrap().named([0, 1, 2]);
+            let names: std::collections::BTreeSet<_> = named.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), named.len(), "{}", family.id());
         }
     }
 }

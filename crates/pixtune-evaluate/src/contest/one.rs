@@ -235,9 +235,7 @@ fn about_score(out: &mut Object<'_>, scorer: Scorer, scored: &Scored) {
     out.field(
         "scores",
         object(|scores| {
-            let mut named: Vec<_> = scorer.names().into_iter().zip(scored.grade.levels).collect();
-            named.dedup_by_key(|(name, _)| *name);
-            scores.fields(named);
+            scores.fields(scorer.named(scored.grade.levels));
         }),
     );
 }

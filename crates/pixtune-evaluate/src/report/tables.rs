@@ -30,10 +30,8 @@ pub(super) fn scores(found: Found<'_>) -> Section {
         let _ = write!(body, "<div class=\"panel\"><h3>{}</h3>", escape_short(&standing.name, 120));
         let total = sum(standing);
         ladder(&total, &mut body);
-        let mut names: Vec<_> = metric.scorer.names().into_iter().zip(total.level_scores()).collect();
-        names.dedup_by_key(|(name, _)| *name);
         body.push_str("<div class=\"scroll\"><table><tr><th>score</th><th class=\"n\">mean</th></tr>");
-        for (name, score) in names {
+        for (name, score) in metric.scorer.named(total.level_scores()) {
             let _ = write!(
                 body,
                 "<tr><td><code>{name}</code></td><td class=\"n\">{}</td></tr>",

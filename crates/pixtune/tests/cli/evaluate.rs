@@ -110,6 +110,42 @@ fn the_metric_and_its_variant_can_be_chosen_and_are_named() {
 }
 
 #[test]
+fn every_metric_scores_and_writes_each_name_once() {
+    let case = Case::new();
+    let prompt = "Which?\nA. {\"a\": 1}\nB. 2";
+    case.write("data.jsonl", sample(prompt, "{\"a\": 1}"));
+    case.write("answers.jsonl", "{\"line\":1,\"answer\":\"{\\\"a\\\": 1}\"}\n");
+    for metric in ["exact", "relaxed", "anywhere", "anls", "vqa", "mcq", "json", "contains", "number"] {
+        let args = [
+            "evaluate",
+            "data.jsonl",
+            "--predictions",
+            "answers.jsonl",
+            "--out",
+            "out",
+            "--force",
+            "--metric",
+            metric,
+        ];
+        case.run(&args).ends(0);
+        for name in ["out/scores.json", "out/predictions.jsonl"] {
+            for value in case.read(name).split('{').filter(|object| object.contains("contains\"")) {
+                let object = value.split('}').next().unwrap();
+                assert_eq!(object.matches("\"contains\"").count(), 1, "{metric} in {name}: {object}");
+            }
+        }
+        let score = text(&scores(&case, "out"), "/model/score").parse::<f64>().unwrap();
+        // The text is no number, mistral-evals searches it in sentences only, and one person is not three.
+        let expected = match metric {
+            "number" | "anywhere" => 0.0,
+            "vqa" => 1.0 / 3.0,
+            _ => 1.0,
+        };
+        assert_eq!(score, expected, "{metric}");
+    }
+}
+
+#[test]
 fn thresholds_decide_the_exit_code_and_junit() {
     let case = case();
     case.write("answers.jsonl", ANSWERS);
