@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pixtune_core::diagnostic::{Diagnostic, Finding};
+use pixtune_core::diagnostic::{Diagnostic, Finding, Severity};
 use pixtune_core::json::{self, Object, list, object};
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::rules;
@@ -122,8 +122,11 @@ fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Req
 fn images(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Vec<Arc<[u8]>>, Finding> {
     let resolver = Resolver::new(rules.dataset.directory(entry));
     let limits = Limits::default();
+    // What is a warning elsewhere, such as a URL, means here that the sample cannot be asked.
+    let refused = |finding: Finding| Finding { severity: Severity::Error, ..finding };
     let images = sample.images.iter().map(|image| {
-        let loaded = load(&image.source, &resolver, &limits).map_err(|error| error.finding_at(image))?;
+        let loaded =
+            load(&image.source, &resolver, &limits).map_err(|error| refused(error.finding_at(image)))?;
         Ok(Arc::from(loaded.bytes))
     });
     images.collect()

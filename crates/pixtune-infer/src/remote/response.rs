@@ -126,6 +126,7 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(status: u16, body: &str) -> Result<Vec<Event>, (FailureKind, String)> {
         read_response(&Posted { status, retry_after: None, body: body.as_bytes().to_vec() })
@@ -149,6 +150,23 @@ mod tests {
         }
         let empty = read(200, r#"{"choices":[{"message":{"content":null}}]}"#).unwrap();
         assert!(matches!(empty[..], [Event::Finished { reason: FinishReason::Stop, .. }]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_a_failure(
+            status in prop_oneof![Just(200u16), 100u16..600],
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _ = read_response(&Posted { status, retry_after: None, body });
+        }
+
+        #[test]
+        fn an_answer_that_is_cut_anywhere_is_none(end in 0usize..90) {
+            let body = r#"{"choices":[{"message":{"content":"<html> \u00e9 {}"},"finish_reason":"stop"}],"usage":null}"#;
+            prop_assert!(read(200, body).is_ok());
+            prop_assert!(read(200, &body[..end.min(body.len() - 1)]).is_err());
+        }
     }
 
     #[test]

@@ -471,6 +471,26 @@ fn answers_that_cannot_be_had_are_named_and_asked_for_again() {
 }
 
 #[test]
+fn images_that_cannot_be_sent_are_errors() {
+    let endpoint = Endpoint::start(|_, body, stream| answer(stream, right(body)));
+    let case = case();
+    let mut rows = case.read("data.jsonl");
+    let url = "http://127.0.0.1:9/a.png";
+    for (image, prompt) in [(url, "Sum of two?"), ("data:image/png;base64,iVBORw0KGgo=", "Sum of three?")] {
+        rows += &format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{image}"}},{{"type":"text","text":"{prompt}"}}]}},{{"role":"assistant","content":"70"}}]}}"#
+        );
+        rows.push('\n');
+    }
+    case.write("data.jsonl", rows);
+    let run =
+        ask(&case, &endpoint, &[]).ends(1).prints("error[image-url]: data.jsonl:6 /messages/0/content/0");
+    run.prints("error[image-unreadable]: data.jsonl:7");
+    assert_eq!(endpoint.asked(), 5);
+    assert_eq!(text(&scores(&case, "out"), "/model/failures/image"), "2");
+}
+
+#[test]
 fn a_killed_run_resumes_without_asking_twice() {
     // The fourth request is never answered.
     let endpoint = Endpoint::start(|number, body, stream| match number {
