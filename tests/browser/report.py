@@ -6,6 +6,7 @@ and text size, and complete keyboard control.
 """
 
 import argparse
+import base64
 import json
 import pathlib
 import random
@@ -285,6 +286,41 @@ def check_reports(run, browser, check, directory, screenshots):
             check(browser.value("document.title") == "hostile.jsonl", "text of the dataset does not run as a script", browser.value("document.title"))
 
 
+def evaluation(directory):
+    """Write samples with images, and answers of two models: right, loose, wrong, hostile, missing, and long."""
+    image = "data:image/png;base64," + base64.b64encode(png(64, 48, lambda y: bytes([y * 5 % 256, 90, 140]) * 64)).decode()
+    hostile = "<script>document.title='run'</script>"
+    samples, tuned, base = [], [], []
+    for number in range(60):
+        prompt = f"What is the value of bar {number}?" if number else hostile
+        content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": prompt}]
+        messages = [{"role": "user", "content": content}, {"role": "assistant", "content": str(number % 4)}]
+        samples.append({"messages": messages})
+        forms = [str(number % 4), f"I read it.\nFinal Answer: {number % 4}", f"it is {number % 4}.", "none", "x " * 3000, hostile]
+        if number != 7:
+            tuned.append({"line": number + 1, "answer": forms[number % 6]})
+        base.append({"line": number + 1, "answer": forms[(number + 3) % 6]})
+    for name, rows in [("samples", samples), ("tuned", tuned), ("base", base)]:
+        (directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def check_evaluation(run, browser, check, directory, screenshots):
+    """Evaluate two files of answers and open the page."""
+    evaluation(directory)
+    run("evaluate", "samples.jsonl", "--predictions", "tuned.jsonl", "--compare", "predictions=base.jsonl", "--metric", "relaxed",
+        "--out", "evaluation", codes=(1,))
+    url = (directory / "evaluation/report.html").as_uri()
+    inspect(browser, check, url, "evaluation", screenshots)
+    check(browser.value("document.title").startswith("Evaluation of"), "an answer does not run as a script", browser.value("document.title"))
+    for kind in browser.value("[...document.querySelectorAll('[data-filter]')].map((button) => button.dataset.filter)"):
+        browser.value(f"document.querySelector('[data-filter=\"{kind}\"]').click()")
+        results = "[...document.querySelectorAll('.result')]"
+        shown = browser.value(f"{results}.filter((result) => result.checkVisibility()).map((result) => result.dataset.kinds.split(' '))")
+        check(shown and all(not kind or kind in kinds for kinds in shown), f"the filter `{kind}` shows its samples", shown)
+    browser.value("document.querySelector('.result button.pic').click()")
+    check(browser.becomes("document.getElementById('view').open", True), "an image opens")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("pixtune", nargs="?", type=lambda path: str(pathlib.Path(path).resolve()))
@@ -309,6 +345,7 @@ def main():
                 sys.exit(f"pixtune {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
 
         if args.pixtune:
+            check_evaluation(run, browser, check, directory, args.screenshots)
             check_reports(run, browser, check, directory, args.screenshots)
     if check.failed:
         sys.exit(f"{len(check.failed)} of {check.done} checks failed")

@@ -10,6 +10,7 @@ pub mod fix;
 pub mod foreign;
 pub mod json;
 pub mod metrics;
+pub mod phrasing;
 pub mod plan;
 pub mod quality;
 pub mod random;

@@ -256,6 +256,22 @@ rules! {
         FINETUNE_FORM Error No "finetune-form"
             "mistral-finetune accepts less: one system message, responses as strings, arguments as strings."
     }
+    Evaluation {
+        ANSWER_FAILED Error No "answer-failed"
+            "The model gave no answer to the sample: the request failed, or the endpoint refused it. It has no score, and is counted apart from wrong answers."
+        PREDICTION_MISSING Error No "prediction-missing"
+            "The file of predictions has no answer to the sample; without a score it is counted as failed."
+        PREDICTION_REPEATED Error No "prediction-repeated"
+            "Two predictions are for the same sample and phrasing; only the first is scored."
+        PREDICTION_UNMATCHED Error No "prediction-unmatched"
+            "A prediction is for a sample that is not in the data, often because ids or files do not belong together."
+        SAMPLE_REPEATED Error No "sample-repeated"
+            "Two samples have the same id, so that a prediction could be for either; only the first is scored."
+        REFERENCE_MISSING Error No "reference-missing"
+            "The sample has nothing to compare an answer with: its last message is not a text of the assistant, and no reference is given."
+        REFERENCE_UNSUITABLE Error No "reference-unsuitable"
+            "The metric cannot use the sample's reference, such as one that is not JSON for `json`."
+    }
     Program {
         INTERNAL Error No "internal"
             "The program failed on the row; the row is skipped and the run goes on."

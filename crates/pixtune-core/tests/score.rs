@@ -57,6 +57,8 @@ fn exception(error: &ScoreError) -> &'static str {
         ScoreError::NoReferences => "ValueError",
         ScoreError::Overflow => "OverflowError",
         ScoreError::Literal { .. } => "SyntaxError",
+        // The reference has no metric of JSON fields.
+        ScoreError::NotAnObject => "",
     }
 }
 

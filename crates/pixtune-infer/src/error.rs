@@ -9,6 +9,8 @@ use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 
+use crate::failure::EndpointFailure;
+
 /// Why a model directory or an adapter cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,4 +105,7 @@ pub enum AnswerError {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The endpoint gave no answer.
+    #[error(transparent)]
+    Endpoint(EndpointFailure),
 }

@@ -7,13 +7,17 @@ mod decoder;
 mod directory;
 mod encode;
 mod error;
+mod failure;
 mod generation;
 mod local;
+mod remote;
 mod sampling;
 
 pub use answerer::{Answer, Answerer, Event, FinishReason, Request, Usage};
 pub use directory::{ModelDirectory, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
+pub use failure::{EndpointFailure, FailureKind};
 pub use local::{LocalModel, load};
+pub use remote::{RemoteModel, RemoteOptions, request_json};
 pub use sampling::{InvalidTemperature, Sampling};

@@ -26,6 +26,16 @@ impl Sampling {
             false => Err(InvalidTemperature(temperature)),
         }
     }
+
+    /// The temperature; 0 is the most likely token.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The seed of what is drawn.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 /// Chooses the tokens of one answer.

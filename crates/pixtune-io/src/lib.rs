@@ -9,6 +9,7 @@ pub mod fix;
 pub mod image;
 pub mod manifest;
 pub mod parallel;
+pub mod post;
 pub mod prepare;
 pub mod progress;
 pub mod read;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
+use pixtune_evaluate::EvaluateError;
 use pixtune_infer::{AnswerError, ModelError};
 use pixtune_io::check::CheckError;
 use pixtune_io::config::ConfigError;
@@ -51,6 +52,9 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Evaluate(EvaluateError),
     /// Signal handlers could not be installed.
     #[error("cannot listen for signals")]
     Signal {
@@ -125,6 +129,7 @@ impl Error {
             Error::Train(error) => return hint_for_training(error),
             Error::Tokenizer(error) => return hint_for_tokenizer(error),
             Error::Model(error) => return hint_for_model(error),
+            Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
             Error::Answer(_) => return None,
             Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
                 return None;
@@ -172,6 +177,20 @@ impl From<CheckError> for Error {
             CheckError::Read(error) => Error::Read(error),
             CheckError::Report { source } => Error::Output { source },
             CheckError::Temporary { path, source } => Error::Write { path, source },
+        }
+    }
+}
+
+impl From<EvaluateError> for Error {
+    fn from(error: EvaluateError) -> Error {
+        match error {
+            EvaluateError::Read(error) => Error::Read(error),
+            EvaluateError::Data(error) => Error::Survey(error),
+            EvaluateError::Model(error) => Error::Model(error),
+            EvaluateError::Adapter(error) => Error::Adapter(error),
+            EvaluateError::Answer(error) => Error::Answer(error),
+            EvaluateError::Write { path, source } => Error::Write { path, source },
+            error => Error::Evaluate(error),
         }
     }
 }
@@ -231,6 +250,26 @@ fn hint_for_training(error: &TrainError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
+    let hint = match error {
+        EvaluateError::NoValidation { .. } => {
+            "give a file, or prepare the data with `--validation 0.1` to keep some for evaluation"
+        }
+        EvaluateError::Unaligned { .. } => "add the `id` or `line` of its sample to each prediction",
+        EvaluateError::NothingAnswered { is_file: false, .. } => {
+            "check the URL, the name of the model and the key with one request; --resume asks again"
+        }
+        EvaluateError::Exists { .. } => {
+            "ask again for what failed with `--resume`, replace it with `--force`, or choose another `--out`"
+        }
+        EvaluateError::Foreign { .. } => "choose another `--out`",
+        EvaluateError::Unfinished { .. } => "continue it with `--resume`, or start over with `--force`",
+        EvaluateError::Locked(_) => "wait until it ends, or choose another `--out`",
+        _ => return None,
+    };
+    Some(hint)
 }
 
 /// What helps when a file cannot be written: `full` where the disk is.

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(args),
         Command::Plan(args) => commands::plan::run(args),
         Command::Train(args) => commands::train::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(args),
         Command::Convert(args) => commands::convert::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Adapter(args) => commands::adapter::run(args),

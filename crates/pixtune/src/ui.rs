@@ -21,6 +21,7 @@ const SHOWN_PER_RULE: u64 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Findings and progress on standard error, the result on standard output.
+    #[value(alias = "text")]
     Human,
     /// One JSON object per line on standard output: findings, then the result.
     Json,

@@ -42,13 +42,15 @@ pub enum Group {
     File,
     /// Table rows that `prepare` converts to conversations; `check` never reads them.
     Table,
+    /// Samples and answers that `evaluate` compares; `check` never reads answers.
+    Evaluation,
     /// Failures of the program itself.
     Program,
 }
 
 impl Group {
     /// Every group, in the order of the documentation.
-    pub const ALL: [Group; 12] = [
+    pub const ALL: [Group; 13] = [
         Group::Json,
         Group::Shape,
         Group::Order,
@@ -60,6 +62,7 @@ impl Group {
         Group::Lines,
         Group::File,
         Group::Table,
+        Group::Evaluation,
         Group::Program,
     ];
 
@@ -77,6 +80,7 @@ impl Group {
             Group::Lines => "lines",
             Group::File => "file",
             Group::Table => "table",
+            Group::Evaluation => "evaluation",
             Group::Program => "program",
         }
     }
@@ -95,6 +99,7 @@ impl Group {
             Group::Lines => "Lines: samples compared with each other",
             Group::File => "File: files as a whole",
             Group::Table => "Table: rows that `prepare` converts to conversations",
+            Group::Evaluation => "Evaluation: samples and answers that `evaluate` compares",
             Group::Program => "Program: failures of pixtune itself",
         }
     }

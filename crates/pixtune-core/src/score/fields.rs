@@ -54,6 +54,11 @@ pub fn score_fields(answer: &str, reference: &str, tolerance: f64) -> Option<Fie
     Some(score)
 }
 
+/// Whether a text is a JSON object and nothing else.
+pub fn is_whole_object(text: &str) -> bool {
+    json::parse(text).is_ok_and(|parsed| parsed.value.as_object().is_some())
+}
+
 /// The first object in a text: the text itself, what a code fence holds, or from the first brace that begins one.
 fn first_object(text: &str) -> Option<Value<'_>> {
     // Each attempt reads to the first mistake; a text of braces alone must not make that quadratic.

@@ -63,40 +63,69 @@ impl LabelReport {
 /// Counts pairs of reference and answer. Labels are compared without spaces at the ends and without regard to case; the
 /// first spelling is shown. `None` where there are more than `most` labels, or none is there twice.
 pub fn label_report(pairs: &[(&str, &str)], most: usize) -> Option<LabelReport> {
-    let key = |text: &str| super::python::strip(text).to_lowercase();
-    let mut spellings: BTreeMap<String, &str> = BTreeMap::new();
+    let mut labels = Labels::default();
     for (reference, _) in pairs {
-        spellings.entry(key(reference)).or_insert(super::python::strip(reference));
-        if spellings.len() > most {
+        labels.add(reference);
+        if labels.len() > most {
             return None;
         }
     }
-    if spellings.len() == pairs.len() {
+    if labels.len() == pairs.len() {
         return None;
     }
-    let mut report = LabelReport { samples: pairs.len(), ..LabelReport::default() };
-    for spelling in spellings.values() {
-        report.labels.insert((*spelling).to_owned(), LabelRow::default());
+    let mut report = labels.report();
+    pairs.iter().for_each(|(reference, answer)| report.add(&labels, reference, answer));
+    Some(report)
+}
+
+/// The labels of a dataset, in their first spellings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels(BTreeMap<String, String>);
+
+fn key(label: &str) -> String {
+    super::python::strip(label).to_lowercase()
+}
+
+impl Labels {
+    /// Adds a label, unless it is there in another spelling.
+    pub fn add(&mut self, label: &str) {
+        self.0.entry(key(label)).or_insert_with(|| super::python::strip(label).to_owned());
     }
-    for (reference, answer) in pairs {
-        let label = spellings[&key(reference)].to_owned();
-        let predicted = spellings.get(&key(answer)).map(|label| (*label).to_owned());
-        let is_correct = predicted.as_ref() == Some(&label);
-        if let Some(row) = report.labels.get_mut(&label) {
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A report without answers.
+    pub fn report(&self) -> LabelReport {
+        let labels = self.0.values().map(|label| (label.clone(), LabelRow::default())).collect();
+        LabelReport { labels, ..LabelReport::default() }
+    }
+}
+
+impl LabelReport {
+    /// Counts an answer to a sample with this label. A reference that is none of the labels counts nothing.
+    pub fn add(&mut self, labels: &Labels, reference: &str, answer: &str) {
+        let Some(label) = labels.0.get(&key(reference)) else { return };
+        let predicted = labels.0.get(&key(answer));
+        let is_correct = predicted == Some(label);
+        self.samples += 1;
+        if let Some(row) = self.labels.get_mut(label) {
             row.support += 1;
             row.correct += usize::from(is_correct);
         }
-        match &predicted {
-            None => report.unknown += 1,
-            Some(predicted) => {
-                if let Some(row) = report.labels.get_mut(predicted) {
-                    row.predicted += 1;
-                }
-            }
+        match predicted.and_then(|predicted| self.labels.get_mut(predicted)) {
+            None => self.unknown += 1,
+            Some(row) => row.predicted += 1,
         }
-        *report.confusion.entry((label, predicted)).or_default() += 1;
+        *self.confusion.entry((label.clone(), predicted.cloned())).or_default() += 1;
     }
-    Some(report)
 }
 
 #[cfg(test)]

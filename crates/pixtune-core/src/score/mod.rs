@@ -9,22 +9,26 @@ mod choice;
 mod fields;
 mod judge;
 mod labels;
+mod ladder;
 mod paired;
 mod python;
 mod relaxed;
+mod tally;
 mod vqa;
 
 pub use anls::{Cleaning, anls};
 pub use answer::final_answer;
 pub use choice::chosen_option;
-pub use fields::{FieldScore, score_fields};
+pub use fields::{FieldScore, is_whole_object, score_fields};
 pub use judge::{Averages, Rating, averages, judge_prompt, rating};
-pub use labels::{LabelReport, LabelRow, label_report};
+pub use labels::{LabelReport, LabelRow, Labels, label_report};
+pub use ladder::{Family, Grade, Level, NoVariant, Part, Scorer, Variant, listed_options, option_index};
 pub use paired::{Interval, bootstrap_difference, mcnemar};
 pub use relaxed::{anywhere, relaxed, relaxed_final, relaxed_lmms};
+pub use tally::{Spread, Tally};
 pub use vqa::{vqa_lmms, vqa_match, vqa_official};
 
-/// Why a score cannot be had. Each is an exception of the reference code.
+/// Why a score cannot be had. Most are exceptions of the reference code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
     /// There is nothing to compare with (Python's `ValueError` of `max` over nothing).
@@ -33,6 +37,9 @@ pub enum ScoreError {
     /// A reference is infinite (`OverflowError`).
     #[error("a reference answer is an infinite number")]
     Overflow,
+    /// The metric compares fields of JSON objects.
+    #[error("a reference answer is not a JSON object")]
+    NotAnObject,
     /// A rating is not a number (`SyntaxError`).
     #[error("the rating `{text}` is not a number")]
     Literal {

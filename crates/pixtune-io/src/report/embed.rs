@@ -12,7 +12,7 @@ use super::page::{escape, escape_short, escape_start};
 use crate::base64::data_uri;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
-use crate::image::{Loaded, Reading, Rgb, decode};
+use crate::image::{Limits, Loaded, Reading, Rgb, decode};
 use crate::read::LinePlace;
 use crate::survey::{ImagePlace, Source, Survey, reread_image, reread_sample};
 
@@ -95,23 +95,38 @@ impl Embedder<'_> {
         if self.budget.take_image(showing.area, html.len()) { html } else { String::new() }
     }
 
-    /// The image in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller,
-    /// until it takes no more than so many bytes.
+    /// The image in these bytes, small.
     pub(super) fn small(&self, image: &Loaded, side: u32, most: usize) -> Option<Thumbnail> {
-        let Loaded { bytes, header } = image;
-        let rgb = decode(bytes, header, &self.found.limits, Reading::Reference).ok()?.rgb;
-        let size = (rgb.width as u32, rgb.height as u32);
-        let mut small = shrink(rgb, side as usize);
-        loop {
-            for quality in [75, 50, 30] {
-                let uri = jpeg_uri(&small, quality)?;
-                if uri.len() <= most || small.width.max(small.height) <= 16 {
-                    return Some(Thumbnail { uri, size, grid: grid(self.spec, size.0, size.1) });
-                }
+        let SmallImage { uri, size } = small_image(image, &self.found.limits, side, most)?;
+        Some(Thumbnail { uri, size, grid: grid(self.spec, size.0, size.1) })
+    }
+}
+
+/// An image as a small JPEG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallImage {
+    /// The data URI.
+    pub uri: String,
+    /// Width and height of the original as the reference measures them.
+    pub size: (u32, u32),
+}
+
+/// The image in these bytes as the reference reads it: so the model sees it. It is made rougher, then smaller, until it
+/// takes no more than `most` bytes. `None` where it cannot be decoded.
+pub fn small_image(image: &Loaded, limits: &Limits, side: u32, most: usize) -> Option<SmallImage> {
+    let Loaded { bytes, header } = image;
+    let rgb = decode(bytes, header, limits, Reading::Reference).ok()?.rgb;
+    let size = (rgb.width as u32, rgb.height as u32);
+    let mut small = shrink(rgb, side as usize);
+    loop {
+        for quality in [75, 50, 30] {
+            let uri = jpeg_uri(&small, quality)?;
+            if uri.len() <= most || small.width.max(small.height) <= 16 {
+                return Some(SmallImage { uri, size });
             }
-            let half = small.width.max(small.height) / 2;
-            small = shrink(small, half);
         }
+        let half = small.width.max(small.height) / 2;
+        small = shrink(small, half);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::survey::{Inspector, Source, Survey, SurveyError, survey};
 use budget::SizeBudget;
 use embed::Embedder;
+pub use embed::{SmallImage, small_image};
 use page::Page;
 use picks::Picks;
 use sections::View;

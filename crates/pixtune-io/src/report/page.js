@@ -86,6 +86,15 @@
   document.querySelectorAll(".patched[data-columns]").forEach((box) => {
     box.append(patches(Number(box.dataset.columns), Number(box.dataset.rows)));
   });
+  // One kind of samples is shown, or all.
+  const filters = [...document.querySelectorAll("[data-filter]")];
+  filters.forEach((filter) => filter.addEventListener("click", () => {
+    const kind = filter.dataset.filter;
+    filters.forEach((other) => other.setAttribute("aria-pressed", other === filter));
+    document.querySelectorAll("[data-kinds]").forEach((result) => {
+      result.hidden = kind !== "" && !result.dataset.kinds.split(" ").includes(kind);
+    });
+  }));
   // The browser of samples: one is open; arrows, J and K go on.
   const tabs = [...document.querySelectorAll(".list button")];
   const open = (index, focus) => {

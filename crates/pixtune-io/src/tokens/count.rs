@@ -67,8 +67,8 @@ pub fn count_line(
     Ok(Counted { counts, warnings, sizes, ids })
 }
 
-/// The JSON of a line.
-pub(crate) fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
+/// The JSON of a line, or why it has none.
+pub fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
     if let Some(Cut::Unreadable { why }) = &row.cut {
         return Err(Finding::new(&rules::ROW_UNREADABLE, "", why.as_str()));
     }

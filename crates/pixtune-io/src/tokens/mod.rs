@@ -16,8 +16,8 @@ use crate::image::Limits;
 use crate::progress::Progress;
 use crate::read::{Elements, LineFile, MAX_LINE, ReadError, Row, RowRef};
 
-pub use count::{Counted, Ids, count_line};
-pub(crate) use count::{lone_surrogate, parse_row, read_sample, thin_image};
+pub use count::{Counted, Ids, count_line, parse_row};
+pub(crate) use count::{lone_surrogate, read_sample, thin_image};
 pub use tokenizer::{TokenizerError, TokenizerFile};
 pub use totals::Totals;
 

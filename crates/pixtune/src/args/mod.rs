@@ -4,6 +4,7 @@ mod adapter;
 mod check;
 mod convert;
 mod counting;
+mod evaluate;
 mod fix;
 mod generate;
 mod images;
@@ -25,6 +26,7 @@ pub use adapter::{
 pub use check::{CheckArgs, CheckFormat};
 pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
+pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use images::{MeasureArgs, VerifyArg};
@@ -58,6 +60,7 @@ pub enum Command {
     Report(ReportArgs),
     Plan(PlanArgs),
     Train(TrainArgs),
+    Evaluate(EvaluateArgs),
     Convert(ConvertArgs),
     Generate(GenerateArgs),
     Adapter(AdapterArgs),

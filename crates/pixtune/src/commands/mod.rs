@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod check;
 pub mod convert;
 mod counting;
+pub mod evaluate;
 pub mod fix;
 pub mod generate;
 mod lint;

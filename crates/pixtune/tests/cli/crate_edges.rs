@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-model", &["core", "files"]),
     ("pixtune-infer", &["core", "io", "model"]),
     ("pixtune-train", &["core", "files", "infer", "io", "model"]),
-    ("pixtune", &["core", "files", "infer", "io", "model", "train"]),
+    ("pixtune-evaluate", &["core", "files", "infer", "io", "model"]),
+    ("pixtune", &["core", "evaluate", "files", "infer", "io", "model", "train"]),
 ];
 
 /// What `cargo metadata` says about the crates of the workspace.

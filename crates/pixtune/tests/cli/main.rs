@@ -9,6 +9,7 @@ mod convert;
 mod crate_edges;
 mod curate;
 mod documents;
+mod evaluate;
 mod exactness;
 mod fetch;
 mod fix;

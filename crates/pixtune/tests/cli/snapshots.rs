@@ -24,6 +24,7 @@ fn help_texts_match() {
     check("prepare-help.txt", &case.run(&["prepare", "--help"]).ends(0).stdout);
     check("check-help.txt", &case.run(&["check", "--help"]).ends(0).stdout);
     check("train-help.txt", &case.run(&["train", "--help"]).ends(0).stdout);
+    check("evaluate-help.txt", &case.run(&["evaluate", "--help"]).ends(0).stdout);
     check("fix-help.txt", &case.run(&["fix", "--help"]).ends(0).stdout);
     check("convert-help.txt", &case.run(&["convert", "--help"]).ends(0).stdout);
     check("generate-help.txt", &case.run(&["generate", "--help"]).ends(0).stdout);

@@ -1,0 +1,28 @@
+//! What a model got right: its answers to the samples of a dataset, their scores, a comparison with another model, a report.
+//!
+//! [`evaluate`] is the work of the command: it reads the samples, gets an answer to each from a [`Contestant`], scores the
+//! answers with [`pixtune_core::score`], and writes a directory that appears whole or not at all.
+
+mod answers;
+mod compare;
+mod contest;
+mod data;
+mod error;
+mod judge;
+mod junit;
+mod metric;
+mod plan;
+mod predictions;
+mod report;
+mod run;
+mod scores;
+
+pub use compare::Comparison;
+pub use contest::{Failures, Standing};
+pub use error::EvaluateError;
+pub use judge::Judgement;
+pub use junit::junit;
+pub use metric::Choice;
+pub use plan::{AnswerSource, Contestant, EvaluatePlan, Existing, Threshold};
+pub use run::{Evaluation, Watch, evaluate};
+pub use scores::scores_line;
