@@ -51,7 +51,7 @@ pub fn hint_for_converting(error: &ConvertError) -> Option<String> {
         ConvertError::Locked { .. } => "wait until it ends, or choose another DST",
         ConvertError::Write { source, .. } => {
             let full = "no partial output was left; free disk space or choose another DST, and run again";
-            return hint_for_writing(source, full);
+            return hint_for_writing(source, full).map(str::to_owned);
         }
         ConvertError::GrownVocabulary { .. } => "merge with `--to hf`",
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
