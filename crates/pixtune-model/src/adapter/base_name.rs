@@ -5,15 +5,13 @@ use std::path::Path;
 
 use pixtune_core::json::Value;
 
-use super::open::Adapter;
 use crate::weights::Checkpoint;
 
 /// What tells models of one family apart, in their names.
 const VARIANTS: [&str; 8] = ["base", "instruct", "chat", "large", "small", "medium", "nemo", "quantized"];
 
 /// Why the base may be another than the one that the adapter was trained on, by their names; `None` if nothing shows it.
-pub fn warning(adapter: &Adapter, base: &Checkpoint) -> Option<String> {
-    let trained_on = adapter.config.as_ref()?.base_model.as_deref()?;
+pub fn warning(trained_on: &str, base: &Checkpoint) -> Option<String> {
     let names = names_of(base);
     let of = |differs: bool| names.iter().find(|name| differ(trained_on, name) == Some(differs));
     let other = of(true).filter(|_| of(false).is_none())?;

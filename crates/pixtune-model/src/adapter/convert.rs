@@ -15,7 +15,7 @@ use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
-use super::{base_name, fit, refuse, settings};
+use super::{fit, refuse, settings};
 use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
@@ -270,7 +270,7 @@ fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static 
 fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     let mut warnings = adapter.warnings.clone();
     warnings.extend(target_mismatches(adapter, base));
-    warnings.extend(base_name::warning(adapter, base));
+    warnings.extend(adapter.base_warning(base));
     let outside = adapter.lora.keys().filter(|module| !matches!(Area::of(**module), Area::Text)).count();
     let most = adapter.lora.values().map(|lora| lora.rank).max().unwrap_or(0);
     match to {

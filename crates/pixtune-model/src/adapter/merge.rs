@@ -9,7 +9,7 @@ use super::error::AdapterError;
 use super::open::{Adapter, Lora, TokenRows};
 use super::product::PackedA;
 use super::settings::number;
-use super::{base_name, fit, fold, refuse};
+use super::{fit, fold, refuse};
 use crate::weights::convert::{
     Change, ChangeError, ConvertError, Growth, Merged, Options, Plan, Progress, Report, check_target,
     open_source,
@@ -58,7 +58,7 @@ impl<'a> Merge<'a> {
         }
         plan.warnings.extend(adapter.warnings.iter().cloned());
         plan.warnings.extend(target_mismatches(adapter, &plan.source));
-        plan.warnings.extend(base_name::warning(adapter, &plan.source));
+        plan.warnings.extend(adapter.base_warning(&plan.source));
         plan.warnings.extend(adapter.untrained()?.map(|untrained| untrained.to_string()));
         plan.merged = Some(summary(adapter));
         Ok(Merge { adapter, plan, loaded: Mutex::new(None) })

@@ -138,7 +138,7 @@ impl Adapter {
 
     /// Why `base` may be another model than the adapter was trained on, by the names of both.
     pub fn base_warning(&self, base: &Checkpoint) -> Option<String> {
-        base_name::warning(self, base)
+        base_name::warning(self.config.as_ref()?.base_model.as_deref()?, base)
     }
 
     /// Tokens of the vocabulary that its tensors for embedding and head have.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
+use super::fit;
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
-use super::{base_name, fit};
 use crate::weights::{Checkpoint, Module};
 
 pub use options::{ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
@@ -234,7 +234,7 @@ impl Case<'_> {
 
     fn warnings(&self, server: Server) -> Vec<String> {
         let mut warnings = self.adapter.warnings.clone();
-        warnings.extend(base_name::warning(self.adapter, self.base));
+        warnings.extend(self.adapter.base_warning(self.base));
         let both = Checkpoint::formats(self.base.directory()).is_ok_and(|formats| formats.len() > 1);
         if both && matches!(server, Server::VllmHf | Server::VllmMistral) {
             warnings.push(
