@@ -99,18 +99,28 @@ fn wrapper(members: &[Member]) -> Option<Shape> {
         let is_coco = has("annotations", Kind::Objects);
         return Some(if is_coco { Shape::Coco } else { Shape::List("images") });
     }
-    if let Some(key) = LISTS.into_iter().find(|key| has(key, Kind::Objects)) {
-        return Some(Shape::List(key));
+    let lists = members.iter().filter(|member| member.kind == Kind::Objects);
+    let lists: Vec<&str> =
+        lists.map(|member| &*member.key).filter(|key| !DESCRIPTIONS.contains(key)).collect();
+    if let Some(key) = LISTS.into_iter().find(|key| lists.contains(key)) {
+        // A second list may be the other half of the rows, or of the dataset.
+        let is_only = lists.len() == 1;
+        return Some(if is_only { Shape::List(key) } else { Shape::Unknown(texts(&lists)) });
     }
     let is_keyed = |kinds: &[Kind]| members.iter().all(|member| kinds.contains(&member.kind));
     let by_image = members.first().is_some_and(|member| is_image_reference(&member.key));
     if members.len() > 1 && is_keyed(&[Kind::Object]) || by_image && !is_keyed(&[Kind::Other]) {
         return Some(Shape::Keyed);
     }
-    let lists = members.iter().filter(|member| member.kind == Kind::Objects);
-    let lists: Vec<String> = lists.map(|member| member.key.clone()).collect();
     let is_row = members.iter().any(|member| member.kind == Kind::Text);
-    (!lists.is_empty() && !is_row).then_some(Shape::Unknown(lists))
+    (!lists.is_empty() && !is_row).then(|| Shape::Unknown(texts(&lists)))
+}
+
+/// Lists that describe a dataset.
+const DESCRIPTIONS: [&str; 4] = ["licenses", "categories", "contributors", "tags"];
+
+fn texts(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// A member of the outermost object.
@@ -238,7 +248,12 @@ mod tests {
             ("{\"images\":[{\"filename\":\"a.jpg\"}],\"dataset\":\"coco\"}", Shape::List("images")),
             ("{\"1\":{\"q\":1},\"2\":{\"q\":2}}", Shape::Keyed),
             ("{\"a.jpg\":\"a cat\",\"b.jpg\":\"a dog\"}", Shape::Keyed),
-            ("{\"pairs\":[{\"q\":1}],\"n\":1}", Shape::Unknown(vec!["pairs".to_owned()])),
+            ("{\"pairs\":[{\"q\":1}],\"n\":1}", Shape::Unknown(texts(&["pairs"]))),
+            (
+                "{\"data\":[{\"q\":1}],\"test\":[{\"q\":2}],\"licenses\":[{\"id\":1}]}",
+                Shape::Unknown(texts(&["data", "test"])),
+            ),
+            ("{\"licenses\":[{\"id\":1}],\"data\":[{\"q\":1}]}", Shape::List("data")),
         ] {
             assert_eq!(shape(text), expected, "{text}");
         }
