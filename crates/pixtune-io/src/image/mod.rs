@@ -43,5 +43,5 @@ pub use model_input::{ModelInput, model_input};
 pub use orient::{Orientation, orient};
 pub use raster::Rgb;
 pub(crate) use resolve::spellings;
-pub use resolve::{Archive, Resolver};
+pub use resolve::{Archive, Resolver, near_path};
 pub use sniff::{Format, sniff};

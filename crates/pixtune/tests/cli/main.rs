@@ -18,6 +18,8 @@ mod harness;
 mod inputs;
 mod language;
 mod limits;
+mod models;
+mod output;
 mod prepare;
 mod report;
 mod resume;
