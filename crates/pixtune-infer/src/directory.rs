@@ -6,7 +6,8 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::tokens::TokenizerFile;
 use pixtune_model::network::ModelShape;
-use pixtune_model::weights::Checkpoint;
+use pixtune_model::weights::config::ModelConfig;
+use pixtune_model::weights::{Checkpoint, Format, WeightsError};
 
 use crate::error::ModelError;
 
@@ -43,9 +44,8 @@ impl ModelDirectory {
         ModelShape::new(checkpoint.config())?;
         let spec = checkpoint.config().spec();
         let tokenizer = read_tokenizer(path, tokenizer)?;
-        let directory = ModelDirectory { path: path.to_owned(), checkpoint, spec, tokenizer };
-        directory.check_tokenizer()?;
-        Ok(directory)
+        check_tokenizer(path, checkpoint.config(), tokenizer.as_ref())?;
+        Ok(ModelDirectory { path: path.to_owned(), checkpoint, spec, tokenizer })
     }
 
     /// Where it is, as the user named it.
@@ -83,26 +83,61 @@ impl ModelDirectory {
     pub fn max_tokens(&self) -> usize {
         self.checkpoint.config().text.max_positions.unwrap_or(self.spec.context)
     }
+}
 
-    fn check_tokenizer(&self) -> Result<(), ModelError> {
-        let config = self.checkpoint.config();
-        let (tokens, vocabulary) = (self.tekken().len(), config.text.vocab_size);
-        let tokenizer = || match &self.tokenizer {
-            Some(file) => format!("`{}`", file.path.display()),
-            None => "the built-in vocabulary of Pixtral 12B".to_owned(),
-        };
-        let directory = || self.path.clone();
-        if tokens != vocabulary {
-            let (directory, tokenizer) = (directory(), tokenizer());
-            return Err(ModelError::VocabularySize { directory, tokenizer, tokens, vocabulary });
-        }
-        let (found, expected) = (self.tekken().marks().image, config.image_token);
-        if found != expected {
-            let (directory, tokenizer) = (directory(), tokenizer());
-            return Err(ModelError::ImageToken { directory, tokenizer, found, expected });
-        }
-        Ok(())
+/// What data is prepared with: the configuration and the tokenizer of a model directory. It needs no weights.
+#[derive(Debug)]
+pub struct ModelFiles {
+    /// The configuration.
+    pub config: ModelConfig,
+    /// The tokenizer file; `None` for the built-in vocabulary.
+    pub tokenizer: Option<TokenizerFile>,
+}
+
+impl ModelFiles {
+    /// Reads the configuration of a model in either format, and its tokenizer.
+    pub fn read(path: &Path, tokenizer: &TokenizerSource) -> Result<ModelFiles, ModelError> {
+        let config = ModelConfig::read(path, format(path)?).map_err(WeightsError::from)?;
+        let tokenizer = read_tokenizer(path, tokenizer)?;
+        check_tokenizer(path, &config, tokenizer.as_ref())?;
+        Ok(ModelFiles { config, tokenizer })
     }
+}
+
+/// The format of the weights; without weights, that of the configuration.
+fn format(path: &Path) -> Result<Format, WeightsError> {
+    let formats = Checkpoint::formats(path)?.into_iter().chain([Format::Hf, Format::Mistral]);
+    match formats.into_iter().find(|format| path.join(format.config_file()).is_file()) {
+        Some(format) => Ok(format),
+        None => Checkpoint::open(path).map(|checkpoint| checkpoint.format()),
+    }
+}
+
+fn check_tokenizer(
+    path: &Path,
+    config: &ModelConfig,
+    file: Option<&TokenizerFile>,
+) -> Result<(), ModelError> {
+    let tekken = match file {
+        Some(file) => &file.tekken,
+        None => Tekken::embedded(),
+    };
+    let (tokens, vocabulary) = (tekken.len(), config.text.vocab_size);
+    let tokenizer = || match file {
+        Some(file) => format!("`{}`", file.path.display()),
+        None => "the built-in vocabulary of Pixtral 12B".to_owned(),
+    };
+    let directory = || path.to_owned();
+    if tokens != vocabulary {
+        let (directory, tokenizer) = (directory(), tokenizer());
+        return Err(ModelError::VocabularySize { directory, tokenizer, tokens, vocabulary });
+    }
+    let (found, expected) = (tekken.marks().image, config.image_token);
+    if found != expected {
+        let (directory, tokenizer) = (directory(), tokenizer());
+        return Err(ModelError::ImageToken { directory, tokenizer, found, expected });
+    }
+    Ok(())
 }
 
 fn read_tokenizer(directory: &Path, source: &TokenizerSource) -> Result<Option<TokenizerFile>, ModelError> {

@@ -14,7 +14,7 @@ mod remote;
 mod sampling;
 
 pub use answerer::{Answer, Answerer, Event, FinishReason, Request, Usage};
-pub use directory::{ModelDirectory, TokenizerSource};
+pub use directory::{ModelDirectory, ModelFiles, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
 pub use failure::{EndpointFailure, FailureKind};

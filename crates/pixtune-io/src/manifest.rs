@@ -160,6 +160,13 @@ impl Manifest {
         self.plan.get("model").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// How the model divides images, where a model directory decided it: patch size, merge and longest side.
+    pub fn model_images(&self) -> Option<[u32; 3]> {
+        let images = self.plan.get("model_images")?;
+        let size = |key| u32::try_from(number_at(images, key)).ok();
+        Some([size("patch")?, size("merge")?, size("max_side")?])
+    }
+
     /// BLAKE3 of the tokenizer file that counted; none for the built-in one.
     pub fn tokenizer(&self) -> Option<&str> {
         self.plan.get("tokenizer")?.get("blake3")?.as_str()

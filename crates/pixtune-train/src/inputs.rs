@@ -45,10 +45,12 @@ pub fn check_manifest(model: &ModelDirectory, files: &DataFiles) -> Result<Optio
     let here = ImageGrid::of(model.spec());
     let other_model =
         |prepared: String| TrainError::OtherModel { path: path.clone(), prepared, here: here.to_string() };
-    match spec::find(manifest.model()) {
+    let of_directory = manifest.model_images();
+    let of_directory = of_directory.map(|[patch, merge, max_side]| ImageGrid { patch, merge, max_side });
+    match of_directory.or_else(|| spec::find(manifest.model()).map(ImageGrid::of)) {
         None => Err(other_model(format!("`{}`", manifest.model()))),
-        Some(spec) if ImageGrid::of(spec) != here => {
-            Err(other_model(format!("{} ({})", spec.id, ImageGrid::of(spec))))
+        Some(prepared) if prepared != here => {
+            Err(other_model(format!("{} ({prepared})", manifest.model())))
         }
         Some(_) => Ok(counted_otherwise(model, manifest).then(|| {
             format!(

@@ -83,6 +83,9 @@ pub struct Overfitting {
     pub train_now: f64,
 }
 
+/// Evaluations in a row without improvement that are a trend.
+const TREND: u64 = 3;
+
 impl RunState {
     /// Counts a step.
     pub fn record_step(&mut self, record: &StepRecord) {
@@ -114,11 +117,12 @@ impl RunState {
         Judgment { best, overfitting }
     }
 
-    /// Validation is worse than at its best and than last time, although the training loss fell.
+    /// Validation has been worse than its best for several evaluations and got worse again, although the training loss fell.
     fn overfitting(&self, now: LossAt, recent: Option<f64>) -> Option<Overfitting> {
         let (best, last) = (self.best?, self.last_evaluation?);
         let (train_before, train_now) = (self.recent_before?, recent?);
-        let turned = now.loss > best.loss && now.loss > last.loss && train_now < train_before;
+        let is_trend = self.evaluations_since_best + 1 >= TREND;
+        let turned = is_trend && now.loss > best.loss && now.loss > last.loss && train_now < train_before;
         (turned && !self.warned).then_some(Overfitting { best, now, train_before, train_now })
     }
 
@@ -276,9 +280,10 @@ mod tests {
         assert_eq!(run(2.0, 2.0), Judgment { best: true, overfitting: None });
         assert_eq!(run(2.5, 2.1).overfitting, None, "training rose as well");
         let at = |step, loss| LossAt { step, loss };
-        let expected = Overfitting { best: at(2, 2.0), now: at(4, 2.5), train_before: 2.5, train_now: 1.0 };
+        let expected = Overfitting { best: at(2, 2.0), now: at(5, 2.5), train_before: 1.2, train_now: 1.0 };
+        assert_eq!(run(1.2, 2.3).overfitting, None, "two evaluations are no trend");
         assert_eq!(run(1.0, 2.5).overfitting, Some(expected));
         assert_eq!(run(0.5, 3.0), Judgment { best: false, overfitting: None });
-        assert_eq!((state.best, state.evaluations_since_best), (Some(at(2, 2.0)), 3));
+        assert_eq!((state.best, state.evaluations_since_best), (Some(at(2, 2.0)), 4));
     }
 }

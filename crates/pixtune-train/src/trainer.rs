@@ -23,6 +23,9 @@ use crate::settings::InvalidSamples;
 use crate::state::{Overfitting, RunState};
 use crate::steps::{StepPlan, Steps};
 
+/// Validation samples below which a loss is too uncertain to be called overfitting.
+const ENOUGH_SAMPLES: u64 = 20;
+
 /// Receives the events of a run.
 pub trait Observer {
     /// A sample cannot be trained on.
@@ -307,7 +310,8 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         self.metrics.push(&Record::Evaluation(record))?;
         let judgment = self.state.record_evaluation(&record);
         self.observer.evaluation(&record, judgment.best);
-        if let Some(overfitting) = &judgment.overfitting {
+        let samples = self.plan.validation.as_ref().map_or(0, |validation| validation.samples);
+        if let Some(overfitting) = judgment.overfitting.as_ref().filter(|_| samples >= ENOUGH_SAMPLES) {
             self.observer.overfitting(overfitting);
         }
         if judgment.best {

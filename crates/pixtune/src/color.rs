@@ -17,6 +17,26 @@ const OPENINGS: [(&str, AnsiColor); 7] = [
     ("applied ", AnsiColor::Green),
 ];
 
+/// When messages are colored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Applies `--color` to the whole run. `auto` also respects `FORCE_COLOR`, which anstream does not read.
+pub fn choose(color: Color) {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let forced = set("NO_COLOR").is_none() && set("FORCE_COLOR").is_some_and(|value| value != "0");
+    match color {
+        Color::Never => ColorChoice::Never.write_global(),
+        Color::Always => ColorChoice::AlwaysAnsi.write_global(),
+        Color::Auto if forced => ColorChoice::AlwaysAnsi.write_global(),
+        Color::Auto => {}
+    }
+}
+
 /// Whether the stream is a terminal that shows colors.
 pub fn shows_colors(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never

@@ -3,21 +3,30 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use pixtune_core::spec;
 use pixtune_model::weights::found::snapshot;
 
 /// How to get the model of a name; `None` if it is no name of the hub.
 pub fn hint(path: &Path) -> Option<String> {
-    let name = path.to_str().filter(|name| is_id(name))?;
+    let given = path.to_str()?;
+    // A short name of a known model is that of a directory here.
+    let name = Some(given).filter(|name| is_id(name)).or_else(|| id_of(given))?;
     if let Some(cached) = cached(name) {
         return Some(format!(
             "pixtune reads directories; the cache of this machine has it: give `{}`",
             cached.display()
         ));
     }
-    let directory = name.rsplit('/').next().unwrap_or(name);
+    let directory = given.rsplit('/').next().unwrap_or(given);
     Some(format!(
         "pixtune downloads nothing: run `hf download {name} --local-dir {directory}`, and give `{directory}`"
     ))
+}
+
+/// The name on the hub of a model that goes by a shorter one.
+pub fn id_of(name: &str) -> Option<&'static str> {
+    let spec = spec::find(name).filter(|_| !name.contains('/'))?;
+    spec.aliases.iter().copied().find(|alias| is_id(alias))
 }
 
 /// `org/name`, as the hub allows it.

@@ -5,7 +5,9 @@ mod color;
 mod commands;
 mod error;
 mod hub;
+mod interrupt;
 mod missing;
+mod model;
 mod model_hints;
 mod ui;
 
@@ -18,38 +20,53 @@ use clap::Parser as _;
 use args::{Args, Command};
 
 /// The result of a command, which decides its exit code.
+#[derive(Debug)]
 enum Outcome {
     /// Success.
     Fine,
-    /// Success, but the data has errors.
-    Findings,
+    /// Success, but there are findings, such as errors in the data; the reason ends the output.
+    Findings(String),
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let Args { command, output } = Args::parse();
+    color::choose(output.color);
     store_panic_messages();
-    let result = catch_unwind(AssertUnwindSafe(|| match args.command {
-        Command::Prepare(args) => commands::prepare::run(args),
-        Command::Tokens(args) => commands::tokens::run(args),
-        Command::Check(args) => commands::check::run(args),
-        Command::Fix(args) => commands::fix::run(args),
+    let verbosity = output.verbosity();
+    let result = catch_unwind(AssertUnwindSafe(|| match command {
+        Command::Prepare(args) => commands::prepare::run(args, verbosity),
+        Command::Tokens(args) => commands::tokens::run(args, verbosity),
+        Command::Check(args) => commands::check::run(args, verbosity),
+        Command::Fix(args) => commands::fix::run(args, verbosity),
         Command::Rules(args) => commands::rules::run(args),
-        Command::Stats(args) => commands::stats::run(args),
-        Command::Report(args) => commands::report::run(args),
-        Command::Plan(args) => commands::plan::run(args),
-        Command::Train(args) => commands::train::run(&args),
-        Command::Evaluate(args) => commands::evaluate::run(args),
-        Command::Convert(args) => commands::convert::run(args),
-        Command::Generate(args) => commands::generate::run(args),
-        Command::Adapter(args) => commands::adapter::run(args),
+        Command::Stats(args) => commands::stats::run(args, verbosity),
+        Command::Report(args) => commands::report::run(args, verbosity),
+        Command::Plan(args) => commands::plan::run(args, verbosity),
+        Command::Train(args) => commands::train::run(&args, verbosity),
+        Command::Evaluate(args) => commands::evaluate::run(args, verbosity),
+        Command::Convert(args) => commands::convert::run(args, verbosity),
+        Command::Generate(args) => commands::generate::run(args, verbosity),
+        Command::Adapter(args) => commands::adapter::run(args, verbosity),
+        Command::Completions(args) => commands::completions::run(&args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
-        Ok(Outcome::Findings) => ExitCode::from(1),
+        Ok(Outcome::Findings(_)) if output.exit_zero => ExitCode::SUCCESS,
+        Ok(Outcome::Findings(reason)) => {
+            ui::print_reason(&reason);
+            ExitCode::from(1)
+        }
         Err(error) => {
             ui::print_error(&error);
             ExitCode::from(2)
         }
+    }
+}
+
+impl Outcome {
+    /// `Findings` with this reason if there are any.
+    fn of(has_findings: bool, reason: impl FnOnce() -> String) -> Outcome {
+        if has_findings { Outcome::Findings(reason()) } else { Outcome::Fine }
     }
 }
 

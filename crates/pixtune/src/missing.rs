@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pixtune_core::spelling::nearest;
 use pixtune_infer::ModelError;
+use pixtune_io::image::near_path;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
@@ -82,7 +83,10 @@ fn suggest(path: &Path) -> String {
         None => path,
     };
     let Ok(entries) = fs::read_dir(parent) else {
-        return format!("the directory `{}` does not exist", parent.display());
+        return match near_path(path) {
+            Some(near) => format!("did you mean `{}`?", near.display()),
+            None => format!("the directory `{}` does not exist", parent.display()),
+        };
     };
     let names: Vec<String> =
         entries.take(NAMES).flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

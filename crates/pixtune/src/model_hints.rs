@@ -32,8 +32,8 @@ pub fn hint_for_model(error: &ModelError) -> Option<String> {
         ModelError::NoTokenizer { .. }
         | ModelError::VocabularySize { .. }
         | ModelError::ImageToken { .. } => {
-            "put the model's own tekken.json into its directory; for `train`, set `--tokenizer FILE` or `--tokenizer \
-             pixtral-12b`, the built-in tokenizer"
+            "put the model's own tekken.json into its directory, or set `--tokenizer FILE` or `--tokenizer pixtral-12b`, the \
+             built-in tokenizer, where the command has this option"
         }
         _ => return None,
     };

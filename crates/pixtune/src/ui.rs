@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pixtune_core::diagnostic::Diagnostic;
+use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::text::counted;
 use pixtune_io::prepare::Watch;
 use pixtune_io::progress::Progress;
@@ -25,6 +25,20 @@ pub enum Format {
     Human,
     /// One JSON object per line on standard output: findings, then the result.
     Json,
+}
+
+/// How much a command prints besides errors and results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Progress, notes and warnings too.
+    Normal,
+    /// Nothing else.
+    Quiet,
+}
+
+/// Prints the last line of a run that ends with exit code 1.
+pub fn print_reason(reason: &str) {
+    let _ = writeln!(io::stderr(), "exit code 1: {reason}");
 }
 
 /// Prints the error that ended the run, with its causes and hint.
@@ -46,8 +60,13 @@ pub fn print_error(error: &Error) {
 
 /// Prints a result to standard output. A closed pipe is not an error; a full disk is.
 pub fn put(text: &str) -> Result<(), Error> {
+    put_plain(paint(text, shows_colors(&io::stdout())).as_bytes())
+}
+
+/// Prints a result to standard output that is for another program.
+pub fn put_plain(bytes: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out.write_all(paint(text, shows_colors(&io::stdout())).as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output { source }),
         _ => Ok(()),
     }
@@ -98,7 +117,7 @@ impl Write for UntilClosed {
 /// Prints the findings and the progress of a run.
 pub struct Ui {
     format: Format,
-    quiet: bool,
+    verbosity: Verbosity,
     /// Whether a progress bar may be shown. It appears with the first progress report: before, it would show 0 of 0.
     visible: bool,
     bar: ProgressBar,
@@ -107,16 +126,16 @@ pub struct Ui {
 
 impl Ui {
     /// Shows a progress bar only if standard error is a terminal.
-    pub fn new(format: Format, quiet: bool) -> Ui {
-        let visible = format == Format::Human && !quiet && io::stderr().is_terminal();
+    pub fn new(format: Format, verbosity: Verbosity) -> Ui {
+        let visible = format == Format::Human && verbosity == Verbosity::Normal && io::stderr().is_terminal();
         let bar = ProgressBar::hidden();
-        set_style(&bar, "{bar:24} {percent:>3}%  {msg}  {eta_precise} left");
-        Ui { format, quiet, visible, bar, printed: BTreeMap::new() }
+        set_style(&bar, "{bar:20} {percent:>3}%  {eta_precise} left  {wide_msg}");
+        Ui { format, verbosity, visible, bar, printed: BTreeMap::new() }
     }
 
     /// Prints a note, unless the output is JSON or quiet.
     pub fn note(&self, text: &str) {
-        if self.format == Format::Human && !self.quiet {
+        if self.format == Format::Human && !self.is_quiet() {
             self.print_above_bar(text);
         }
     }
@@ -135,7 +154,8 @@ impl Ui {
         self.bar.set_message(format!("{what} {} of {}  {}/s", bytes(done), bytes(total), bytes(rate as u64)));
     }
 
-    /// Starts a progress bar for the next phase of the run; `template` is in indicatif's syntax.
+    /// Starts a progress bar for the next phase of the run; `template` is in indicatif's syntax. A `{wide_msg}` at its end is
+    /// truncated to the width of the terminal: a line that wraps would leave its first half behind.
     pub fn start_bar(&self, template: &str, length: u64, position: u64) {
         self.bar.reset();
         set_style(&self.bar, template);
@@ -162,12 +182,17 @@ impl Ui {
         self.bar.finish_and_clear();
     }
 
+    /// The bar, to be removed by another thread.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
     /// Removes the bar and prints how many findings of each rule were not printed.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();
         for (rule, count) in &self.printed {
             if *count > SHOWN_PER_RULE {
-                self.note(&format!("… and {} more of {rule}", count - SHOWN_PER_RULE));
+                self.print_above_bar(&format!("… and {} more of {rule}", count - SHOWN_PER_RULE));
             }
         }
     }
@@ -184,6 +209,10 @@ impl Ui {
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
         self.visible
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
     }
 
     fn print_above_bar(&self, text: &str) {
@@ -213,9 +242,12 @@ impl Watch for Ui {
             let _ = put(&(diagnostic.to_json() + "\n"));
             return;
         }
+        if self.is_quiet() && diagnostic.finding.severity != Severity::Error {
+            return;
+        }
         let printed = self.printed.entry(diagnostic.finding.rule.id).or_default();
         *printed += 1;
-        if *printed <= SHOWN_PER_RULE && !self.quiet {
+        if *printed <= SHOWN_PER_RULE {
             self.print_above_bar(&diagnostic.to_string());
         }
     }

@@ -60,6 +60,7 @@ impl TrainingPlan {
         out.field("batch_samples", schedule.batch).field("learning_rate", schedule.learning_rate);
         out.field("largest_learning_rate", schedule.largest_rate).field("warmup", schedule.warmup);
         out.field("warmup_steps", schedule.warmup_steps);
+        out.field("batch_tokens", schedule.batching.tokens).field("accumulate", schedule.batching.batches);
     }
 
     fn write_memory(&self, out: &mut Object<'_>) {

@@ -3,6 +3,7 @@
 //! A pure function of exact counts. Every number carries its basis: computed, published or a guess.
 
 mod activations;
+pub mod defaults;
 mod fit;
 mod gpu;
 mod json;

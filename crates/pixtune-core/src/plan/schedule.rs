@@ -1,5 +1,6 @@
 //! The schedule: epochs, steps, batch, learning rate.
 
+use super::defaults::{self, Batching};
 use super::{Basis, Dataset, Figure, Memory, Wish};
 use crate::target::Method;
 
@@ -16,6 +17,8 @@ pub struct Schedule {
     pub batch: Figure,
     /// Micro-batches per step; `None` if none fits.
     pub accumulate: Option<u64>,
+    /// The batches of `pixtune train`, which packs samples.
+    pub batching: Batching,
     /// Learning rate.
     pub learning_rate: Figure,
     /// The largest learning rate worth trying.
@@ -33,23 +36,13 @@ const QLORA: &str = "QLoRA, arXiv:2305.14314, and the README of artidoro/qlora: 
 const REGRET: &str = "a tenth of the rate for adapters, the ratio that LoRA Without Regret finds (J. Schulman, Thinking Machines, \
                       September 2025, thinkingmachines.ai/blog/lora)";
 
-/// Weights above which QLoRA halves the rate: a model of 13B has as many in its linear layers.
-const LARGE: u64 = 13_000_000_000;
-
 /// Samples per step.
 pub(super) fn batch(dataset: &Dataset, wish: &Wish) -> Figure {
     let samples = dataset.train.samples;
     if wish.method == Method::Full && samples >= 100_000 {
         return Figure { value: 128.0, basis: Basis::Published(LLAVA) };
     }
-    let value = match samples {
-        0..500 => 8,
-        500..5000 => 16,
-        5000..100_000 => 32,
-        _ => 64,
-    };
-    // At most a tenth of the dataset, so that an epoch has ten steps.
-    let value = value.min((samples / 10).max(1));
+    let value = defaults::samples_per_step(samples);
     let why = match wish.method {
         Method::Full => "grows with the dataset, at most a tenth of it",
         _ => {
@@ -66,11 +59,7 @@ impl Schedule {
         let an_epoch = (samples as f64 / batch.value).ceil() as u64;
         let epochs = [2, 3, 4];
         let steps = epochs.map(|epochs| epochs * an_epoch);
-        let advised = match samples {
-            0..1000 => 4.0,
-            1000..20_000 => 3.0,
-            _ => 2.0,
-        };
+        let advised = defaults::epochs(samples) as f64;
         let why = "fewer for larger datasets; stop when the validation loss rises";
         let advised_epochs = Figure { value: advised, basis: Basis::Guess(why) };
         let (rate, largest) = match wish.method {
@@ -79,15 +68,16 @@ impl Schedule {
                 Figure { value: 2e-5, basis: Basis::Published(LLAVA) },
             ),
             _ => {
-                let published = if wish.shape.linears() > LARGE { 1e-4 } else { 2e-4 };
+                let linears = wish.shape.linears();
                 let why = "half of the published rate for models of this size, for small datasets";
                 (
-                    Figure { value: published / 2.0, basis: Basis::Guess(why) },
-                    Figure { value: published, basis: Basis::Published(QLORA) },
+                    Figure { value: defaults::learning_rate(linears), basis: Basis::Guess(why) },
+                    Figure { value: defaults::published_rate(linears), basis: Basis::Published(QLORA) },
                 )
             }
         };
-        let warmup = Figure { value: 0.03, basis: Basis::Published(LLAVA) };
+        let longest = dataset.train.lengths.max().max(dataset.validation.lengths.max());
+        let warmup = Figure { value: defaults::WARMUP, basis: Basis::Published(LLAVA) };
         let step_tokens = batch.value * dataset.train.lengths.mean();
         let accumulate = memory.micro.map(|micro| ((step_tokens / micro.tokens as f64).ceil() as u64).max(1));
         let warmup_steps = (advised * an_epoch as f64 * warmup.value).ceil() as u64;
@@ -97,6 +87,7 @@ impl Schedule {
             advised_epochs,
             batch,
             accumulate,
+            batching: Batching::of(samples, dataset.train.tokens, longest),
             learning_rate: rate,
             largest_rate: largest,
             warmup,

@@ -16,6 +16,8 @@ pub struct ModelShape {
     pub query: u64,
     /// Key (or value) heads times their width.
     pub key: u64,
+    /// Width of a head.
+    pub head: u64,
     /// Width inside the feed-forward part.
     pub feed_forward: u64,
     /// Rows of the embedding.
@@ -26,12 +28,11 @@ pub struct ModelShape {
     pub vision: (u64, u64, u64),
     /// Patch side in pixels, and patches merged per side.
     pub patch: (u64, u64),
+    /// Longest side of an image in pixels.
+    pub max_side: u64,
     /// Where the numbers come from.
     pub source: &'static str,
 }
-
-/// The width of a decoder head in every known model.
-const HEAD_WIDTH: u64 = 128;
 
 /// Every known model.
 pub const SHAPES: &[ModelShape] = &[
@@ -41,11 +42,13 @@ pub const SHAPES: &[ModelShape] = &[
         hidden: 5120,
         query: 4096,
         key: 1024,
+        head: 128,
         feed_forward: 14_336,
         vocabulary: 131_072,
         tied: false,
         vision: (24, 1024, 4096),
         patch: (16, 1),
+        max_side: 1024,
         source: "params.json of mistralai/Pixtral-12B-2409",
     },
     ModelShape {
@@ -54,11 +57,13 @@ pub const SHAPES: &[ModelShape] = &[
         hidden: 12_288,
         query: 12_288,
         key: 1024,
+        head: 128,
         feed_forward: 28_672,
         vocabulary: 32_768,
         tied: false,
         vision: (40, 1408, 6144),
         patch: (16, 1),
+        max_side: 1024,
         source: "config.json of public conversions of mistralai/Pixtral-Large-Instruct-2411 (nintwentydo/Pixtral-Large-Instruct-2411)",
     },
     SMALL_3_1,
@@ -94,11 +99,13 @@ const SMALL_3_1: ModelShape = ModelShape {
     hidden: 5120,
     query: 4096,
     key: 1024,
+    head: 128,
     feed_forward: 32_768,
     vocabulary: 131_072,
     tied: false,
     vision: (24, 1024, 4096),
     patch: (14, 2),
+    max_side: 1540,
     source: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503",
 };
 
@@ -136,9 +143,7 @@ impl ModelShape {
 
     /// Pixels of the largest image that the model sees.
     pub fn largest_image(&self) -> u64 {
-        let (patch, merge) = self.patch;
-        let side = patch * if merge > 1 { 110 } else { 64 };
-        side * side
+        self.max_side * self.max_side
     }
 
     /// All weights.
@@ -171,7 +176,7 @@ impl ModelShape {
             query: self.query,
             key: self.key,
             feed_forward: self.feed_forward,
-            heads: self.query / HEAD_WIDTH,
+            heads: self.query / self.head.max(1),
             adapter_ranks: 7 * rank,
         };
         LayerStack { widths, layers: self.layers }
@@ -212,8 +217,8 @@ mod tests {
         for spec in spec::ALL {
             let shape = ModelShape::of(spec).unwrap_or_else(|| panic!("{}", spec.id));
             assert_eq!(
-                (shape.patch.0, shape.patch.1),
-                (u64::from(spec.patch), u64::from(spec.merge)),
+                (shape.patch.0, shape.patch.1, shape.max_side),
+                (u64::from(spec.patch), u64::from(spec.merge), u64::from(spec.max_side)),
                 "{}",
                 spec.id
             );

@@ -9,7 +9,7 @@ use super::ConfigError;
 
 /// The model of this name.
 pub fn choose_model(name: &str) -> Result<&'static ModelSpec, ConfigError> {
-    choose("model", name, spec::find(name), spec::ALL.iter().map(|model| model.id))
+    choose("model or a model directory", name, spec::find(name), spec::ALL.iter().map(|model| model.id))
 }
 
 /// What was found under a name, or an error that lists the names that exist.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Rule, Severity};
 use pixtune_core::rules;
-use pixtune_core::spec::ModelSpec;
+use pixtune_core::spec::{self, ModelSpec};
 use pixtune_core::target::{self, Target};
 
 use super::file::{self, Config, Limit};
@@ -18,6 +18,8 @@ use crate::prepare::parse_bytes;
 pub struct Flags {
     /// The model whose context and image grid apply.
     pub model: Option<String>,
+    /// The same, from a model directory.
+    pub model_directory: Option<&'static ModelSpec>,
     /// Whose format and limits apply.
     pub target: Option<String>,
     /// Only these rules and groups.
@@ -118,7 +120,14 @@ impl PrepareSettings {
 }
 
 fn model(flags: &Flags, config: &Config) -> Result<&'static ModelSpec, ConfigError> {
-    choose_model(flags.model.as_deref().or(config.model.as_deref()).unwrap_or("pixtral-12b"))
+    if let Some(model) = flags.model_directory {
+        return Ok(model);
+    }
+    if let (None, Some(name)) = (&flags.model, &config.model) {
+        let kind = "model name (pixtune.toml takes no directory; `--model` does)";
+        return choose(kind, name, spec::find(name), spec::ALL.iter().map(|model| model.id));
+    }
+    choose_model(flags.model.as_deref().unwrap_or("pixtral-12b"))
 }
 
 /// What the file says.

@@ -13,7 +13,7 @@ use super::error::ImageError;
 use super::header::{Header, inspect};
 use super::jpeg_file::reaches_scan;
 use super::limits::Limits;
-use super::resolve::{Resolver, near_name};
+use super::resolve::{Resolver, near_path};
 use super::sniff::{Format, sniff};
 use super::structure::{Structure, check_jpeg_head, check_structure, is_simple, skeleton};
 use crate::base64::{self, Payloads};
@@ -67,7 +67,7 @@ pub fn load_file(path: &Path, limits: &Limits) -> Result<Loaded, ImageError> {
 /// The bytes of a regular file that is not larger than the limit.
 fn read_file(path: &Path, mut bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, ImageError> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => ImageError::Missing { path: path.to_owned(), near: near_name(path) },
+        io::ErrorKind::NotFound => ImageError::Missing { path: path.to_owned(), near: near_path(path) },
         io::ErrorKind::InvalidFilename => ImageError::NotAPath,
         _ => ImageError::Unreadable { why: error.to_string() },
     };

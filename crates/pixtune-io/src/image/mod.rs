@@ -47,6 +47,6 @@ pub use model_input::{ModelInput, model_input};
 pub use orient::{Orientation, orient};
 pub use raster::Rgb;
 pub(crate) use resolve::spellings;
-pub use resolve::{Archive, Resolver};
+pub use resolve::{Archive, Resolver, near_path};
 pub use sniff::{Format, sniff};
 pub use structure::{Structure, check_structure};

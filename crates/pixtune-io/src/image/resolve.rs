@@ -123,18 +123,31 @@ pub(crate) fn spellings(written: &str) -> Vec<String> {
     spellings
 }
 
-/// The name in a directory that is most like one that is not there. Large directories are not searched: the suggestion
-/// would depend on the order of the names.
-pub(super) fn near_name(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+/// The existing path that is most like one that does not exist: its first step that is missing is replaced by the nearest
+/// name. Large directories are not searched: the suggestion would depend on the order of the names.
+pub fn near_path(path: &Path) -> Option<PathBuf> {
+    let steps: Vec<&Path> = path.ancestors().collect();
+    let parent = steps.iter().position(|step| step.as_os_str().is_empty() || step.is_dir())?;
+    let missing = steps[parent.checked_sub(1)?];
+    let near = missing.with_file_name(near_name(steps[parent], missing.file_name()?.to_str()?)?);
+    let rest = path.strip_prefix(missing).ok()?;
+    if rest.as_os_str().is_empty() {
+        return Some(near);
+    }
+    Some(near.join(rest)).filter(|near| near.exists())
+}
+
+fn near_name(directory: &Path, name: &str) -> Option<String> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory.unwrap_or(Path::new("."))).ok()?.take(MOST_NAMES + 1) {
+    for entry in fs::read_dir(directory).ok()?.take(MOST_NAMES + 1) {
         names.push(entry.ok()?.file_name().into_string().ok()?);
     }
     names.sort();
-    let near = if names.len() > MOST_NAMES { None } else { nearest(name, names.iter().map(String::as_str)) };
-    near.map(|near| path.with_file_name(near))
+    if names.len() > MOST_NAMES {
+        return None;
+    }
+    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 const MOST_NAMES: usize = 2000;
@@ -170,8 +183,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("IMG_01.JPG"), "x").unwrap();
         let near =
-            |name: &str| near_name(&directory.path().join(name)).map(|path| path.ends_with("IMG_01.JPG"));
+            |name: &str| near_path(&directory.path().join(name)).map(|path| path.ends_with("IMG_01.JPG"));
         assert_eq!(near("img_01.jpg"), Some(true));
         assert_eq!(near("other.png"), None);
+        fs::create_dir(directory.path().join("photos")).unwrap();
+        fs::write(directory.path().join("photos/1.png"), "x").unwrap();
+        let near = near_path(&directory.path().join("photo/1.png"));
+        assert_eq!(near, Some(directory.path().join("photos/1.png")));
+        assert_eq!(near_path(&directory.path().join("photo/2.png")), None);
+        assert_eq!(near_path(&directory.path().join("a/b/photos/1.png")), None);
     }
 }

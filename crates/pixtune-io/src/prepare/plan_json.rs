@@ -6,6 +6,7 @@ use pixtune_core::columns::{Columns, ImagePosition};
 use pixtune_core::curate::{By, Dedup, SplitKind};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::{self, Object, ToJson, Value, list, object};
+use pixtune_core::spec::{self, ModelSpec};
 
 use pixtune_core::target::Target;
 
@@ -57,9 +58,21 @@ pub(super) fn plan_value(
 
 fn target(scan: &ScanOptions, plan: &mut Object<'_>) {
     let Target { id, max_images, max_image_bytes, max_file_bytes, .. } = scan.target;
-    plan.field("model", scan.model.id).field("target", id);
+    plan.field("model", scan.model.id);
+    // A known name stands for its numbers; the directory of a model may have others.
+    let numbers = |model: &ModelSpec| (model.patch, model.merge, model.max_side, model.context);
+    if spec::find(scan.model.id).is_none_or(|known| numbers(known) != numbers(scan.model)) {
+        plan.field("model_images", images_of(scan.model)).field("model_context", scan.model.context);
+    }
+    plan.field("target", id);
     plan.field("target_max_images", (max_images != usize::MAX).then_some(max_images));
     plan.field("target_max_image_bytes", max_image_bytes).field("target_max_file_bytes", max_file_bytes);
+}
+
+fn images_of(&ModelSpec { patch, merge, max_side, .. }: &ModelSpec) -> impl ToJson {
+    object(move |images| {
+        images.field("patch", patch).field("merge", merge).field("max_side", max_side);
+    })
 }
 
 fn images(scan: &ScanOptions, plan: &mut Object<'_>) {

@@ -10,12 +10,13 @@ use super::{Plan, Scanned, Watch};
 
 /// Tells what only the whole set shows, in input order; returns the number of rows that it rejects.
 pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut dyn Watch) -> u64 {
-    let mut findings: Vec<(usize, Finding)> = Vec::new();
-    let place = |row: usize| plan.place_of(&scanned.records.rows()[row]);
+    let mut rejections: Vec<(usize, Finding)> = Vec::new();
     for (index, verdict) in decision.verdicts.iter().enumerate() {
-        findings.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
+        rejections.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
     }
-    let rejected = findings.len() as u64;
+    let rejected = rejections.len() as u64;
+    let mut findings = Vec::new();
+    let place = |row: usize| plan.place_of(&scanned.records.rows()[row]);
     for (row, repeat) in &decision.near {
         findings.push((*row, near_duplicate(plan, scanned, repeat)));
     }
@@ -44,7 +45,9 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
         findings.push((*row, Finding::new(&rules::DUPLICATE_ID, "", message)));
     }
     findings.extend(decision.unmet.iter().map(unmet));
+    // A row that is dropped is reported even if warnings of its rule are ignored.
     findings.retain(|(_, finding)| plan.scanner.reports(finding));
+    findings.splice(0..0, rejections);
     findings.sort_by_key(|(index, _)| *index);
     for (index, finding) in findings {
         let row = scanned.records.rows()[index];
@@ -54,20 +57,26 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
     rejected
 }
 
-/// Why the decision rejects a row, if it does.
+/// Why the decision rejects a row, if it does. A duplicate is not wrong: that it was dropped is a warning.
 pub(super) fn rejecting(
     plan: &Plan,
     scanned: &Scanned,
     decision: &Decision,
     verdict: Verdict,
 ) -> Option<Finding> {
-    let mut finding = match verdict {
-        Verdict::Duplicate(repeat @ Repeat { near: Some(_), .. }) => near_duplicate(plan, scanned, &repeat),
-        Verdict::Duplicate(Repeat { of, near: None }) => duplicate(plan, &scanned.records.rows()[of]),
-        Verdict::Outlier(place) => decision.outliers[place].finding(),
+    let (mut finding, severity) = match verdict {
+        Verdict::Duplicate(repeat @ Repeat { near: Some(_), .. }) => {
+            let mut finding = near_duplicate(plan, scanned, &repeat);
+            finding.message.push_str(", which is kept");
+            (finding, Severity::Warning)
+        }
+        Verdict::Duplicate(Repeat { of, near: None }) => {
+            (duplicate(plan, &scanned.records.rows()[of]), Severity::Warning)
+        }
+        Verdict::Outlier(place) => (decision.outliers[place].finding(), Severity::Error),
         _ => return None,
     };
-    finding.severity = Severity::Error;
+    finding.severity = severity;
     Some(finding)
 }
 

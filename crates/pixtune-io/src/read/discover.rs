@@ -10,6 +10,7 @@ use pixtune_files::{Existing, WholeFile};
 
 use super::format::extension;
 use super::{Input, ReadError, TextChoice, braces, saved_dataset};
+use crate::manifest::MANIFEST;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -77,8 +78,16 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     if found.is_empty() {
         return Err(ReadError::NoConversations { path: directory.to_owned() });
     }
+    // `prepare` writes every split, and reports which ones are empty.
+    if directory.join(MANIFEST).is_file() && found.iter().any(|path| !is_empty(path)) {
+        found.retain(|path| !is_empty(path));
+    }
     found.sort();
     Ok(found)
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }
 
 /// Refuses a path that is not a directory.

@@ -99,9 +99,6 @@ pub struct AdapterConvertArgs {
     /// Replace an existing DST that pixtune wrote
     #[arg(long)]
     pub force: bool,
-    /// Print only errors and the result
-    #[arg(long, short)]
-    pub quiet: bool,
     /// Output format; json prints one object
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

@@ -151,9 +151,6 @@ pub struct EvaluateArgs {
     /// Number of threads [default: one per CPU]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub threads: Option<usize>,
-    /// Print the result and errors only
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
 }
 
 /// A metric on the command line.

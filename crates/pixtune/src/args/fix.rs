@@ -33,7 +33,7 @@ pub struct FixArgs {
     /// A JSON Lines file, or a .json file with one array; - for standard input
     pub file: PathBuf,
     /// Output file; - for standard output, with the log on standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
     /// Also make changes that guess, re-encode images, or drop samples
     #[arg(long = "unsafe")]

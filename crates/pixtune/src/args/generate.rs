@@ -41,7 +41,4 @@ pub struct GenerateArgs {
     /// Number of threads, which the answer does not depend on [default: one per CPU]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Print the answer and errors only
-    #[arg(long, short)]
-    pub quiet: bool,
 }

@@ -7,8 +7,8 @@ use clap::Args;
 /// Rules and limits; `pixtune.toml` sets those that are not given.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// Model whose context and image grid apply [default: pixtral-12b]
-    #[arg(long)]
+    /// Model whose context and image grid apply, or its directory [default: pixtral-12b]
+    #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
     /// Format and limits to apply: mistral, openai, or hf (trainers based on Hugging Face transformers) [default: mistral]
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod check;
+mod completions;
 mod convert;
 mod counting;
 mod evaluate;
@@ -9,6 +10,7 @@ mod fix;
 mod generate;
 mod images;
 mod lint;
+mod output;
 mod plan;
 mod prepare;
 mod report;
@@ -24,6 +26,7 @@ pub use adapter::{
     ServerArg, VllmArg,
 };
 pub use check::{CheckArgs, CheckFormat};
+pub use completions::CompletionsArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
@@ -31,6 +34,7 @@ pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use images::{MeasureArgs, VerifyArg};
 pub use lint::LintArgs;
+pub use output::OutputArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use report::ReportArgs;
@@ -41,12 +45,30 @@ pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
 
 /// From images and text to a fine-tuned, servable Pixtral.
 ///
-/// Exit codes: 0 success; 1 success, but the data has errors; 2 failure.
+/// Exit codes of every command: 0 success; 1 findings, such as errors in the data; 2 failure. The last line on standard error states the
+/// reason if it is not 0; `--exit-zero` gives 0 instead of 1.
 #[derive(Debug, Parser)]
-#[command(name = "pixtune", version, max_term_width = 100)]
+#[command(
+    name = "pixtune",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  pixtune prepare dataset.csv --out prepared              images and a table to training files
+  pixtune check prepared --verify full                    every problem, with its location
+  pixtune report prepared --out report.html               statistics, images and tokens in a browser
+  pixtune plan prepared                                   steps, learning rate, memory and time
+  pixtune train --model pixtral-12b --data prepared --out run
+  pixtune generate --model pixtral-12b --adapter run/adapter --image a.jpg --prompt 'What is this?'
+  pixtune adapter check run/adapter --base pixtral-12b --server vllm-hf
+  pixtune help train                                      every option of a command
+"
+)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,4 +86,5 @@ pub enum Command {
     Convert(ConvertArgs),
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
+    Completions(CompletionsArgs),
 }

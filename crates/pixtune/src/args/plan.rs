@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use pixtune_core::plan::defaults;
 
 use super::CountingArgs;
 use crate::ui::Format;
@@ -36,7 +37,7 @@ pub struct PlanArgs {
     #[arg(long, value_enum, default_value_t = MethodArg::Lora)]
     pub method: MethodArg,
     /// LoRA rank
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = defaults::LORA_RANK, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub lora_rank: u64,
     /// Output format: for people, or one JSON object
     #[arg(long, value_enum, default_value_t = Format::Human)]

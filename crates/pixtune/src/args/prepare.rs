@@ -37,11 +37,12 @@ pub struct PrepareArgs {
     #[arg(required = true)]
     pub inputs: Vec<String>,
     /// Output directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Model to prepare for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
-    /// ministral-3-8b, ministral-3-14b, or an alias such as mistralai/Pixtral-12B-2409 [default: pixtral-12b]
-    #[arg(long)]
+    /// ministral-3-8b, ministral-3-14b, an alias such as mistralai/Pixtral-12B-2409, or a model directory, whose
+    /// configuration and tokenizer apply; weights are not needed [default: pixtral-12b]
+    #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
     /// Format and limits to apply: mistral or openai [default: mistral]
     #[arg(long)]
@@ -83,7 +84,8 @@ pub struct PrepareArgs {
     pub jpeg_quality: u8,
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// Tekken vocabulary to count with [default: the built-in one of Pixtral 12B]
+    /// Tekken vocabulary to count with, or `pixtral-12b` for the built-in one [default: tekken.json in the model directory,
+    /// or the built-in one for a name]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
     /// Maximum tokens per sample (the model's context always applies)
@@ -154,9 +156,6 @@ pub struct PrepareArgs {
     /// Print the resolved options and exit
     #[arg(long)]
     pub show_plan: bool,
-    /// Print errors only
-    #[arg(long, short)]
-    pub quiet: bool,
     /// Output format: for people, or one JSON object per line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

@@ -23,7 +23,7 @@ pub struct ReportArgs {
     #[arg(required = true, value_name = "DIR|FILE")]
     pub inputs: Vec<PathBuf>,
     /// Output file
-    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,
     /// Replace an existing file
     #[arg(long)]

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 pub struct RulesArgs {
     /// Rule or group to explain
     pub rule: Option<String>,
-    /// Output format: a list, or the Markdown page of the documentation
+    /// Output format: a list, one JSON object per rule, or the Markdown page of the documentation
     #[arg(long, value_enum, default_value_t = RulesFormat::Human)]
     pub format: RulesFormat,
 }
@@ -15,5 +15,6 @@ pub struct RulesArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RulesFormat {
     Human,
+    Json,
     Markdown,
 }

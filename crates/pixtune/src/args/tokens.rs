@@ -26,13 +26,14 @@ pub struct TokensArgs {
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
     /// Model to count tokens for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
-    /// ministral-3-8b, ministral-3-14b, or an alias such as mistralai/Pixtral-12B-2409
-    #[arg(long, default_value = "pixtral-12b")]
+    /// ministral-3-8b, ministral-3-14b, an alias such as mistralai/Pixtral-12B-2409, or a model directory
+    #[arg(long, default_value = "pixtral-12b", value_name = "NAME|DIR")]
     pub model: String,
     /// Chat template: mistral-common or mistral-finetune
     #[arg(long, default_value = "mistral-common")]
     pub layout: String,
-    /// Tekken vocabulary to count with [default: the built-in one of Pixtral 12B]
+    /// Tekken vocabulary to count with, or `pixtral-12b` for the built-in one [default: tekken.json in the model directory,
+    /// or the built-in one for a name]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
     /// Also print token ids and runs of trained tokens, as JSON

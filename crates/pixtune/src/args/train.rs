@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use pixtune_core::plan::defaults;
 
 use crate::ui::Format;
+
+const LORA_RANK: usize = defaults::LORA_RANK as usize;
 
 /// Train a LoRA adapter on a prepared dataset
 ///
@@ -38,7 +41,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
     /// Output directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Device to train on
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
@@ -48,7 +51,7 @@ pub struct TrainArgs {
     pub tokenizer: Option<PathBuf>,
 
     /// LoRA rank
-    #[arg(long, default_value_t = 16, value_name = "N", help_heading = "Adapter")]
+    #[arg(long, default_value_t = LORA_RANK, value_name = "N", help_heading = "Adapter")]
     pub lora_rank: usize,
     /// LoRA alpha: the update is scaled by alpha / rank
     #[arg(long, default_value_t = 32.0, value_name = "X", help_heading = "Adapter")]
@@ -64,23 +67,26 @@ pub struct TrainArgs {
     #[arg(long, default_value = "text", value_name = "LIST", help_heading = "Adapter")]
     pub targets: String,
 
-    /// Peak learning rate, reached after the warmup; cosine decay to 0 follows
-    #[arg(long, default_value_t = 1e-4, value_name = "X", help_heading = "Training")]
-    pub learning_rate: f64,
-    /// Number of epochs [default: 3]
+    /// Peak learning rate, reached after the warmup; cosine decay to 0 follows [default: 1e-4, half of it for models above
+    /// 13 billion parameters; as `pixtune plan` recommends]
+    #[arg(long, visible_alias = "lr", value_name = "X", help_heading = "Training")]
+    pub learning_rate: Option<f64>,
+    /// Number of epochs [default: 4 for fewer than 1,000 samples, 3 for fewer than 20,000, else 2; as `pixtune plan`
+    /// recommends]
     #[arg(long, value_name = "N", conflicts_with = "steps", help_heading = "Training")]
     pub epochs: Option<u64>,
     /// Number of steps, instead of epochs
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub steps: Option<u64>,
-    /// Maximum tokens per batch, images included
-    #[arg(long, default_value_t = 8192, value_name = "N", help_heading = "Training")]
-    pub batch_tokens: u32,
-    /// Batches per step (gradient accumulation)
-    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
-    pub accumulate: u32,
+    /// Maximum tokens per batch, images included [default: enough for 8 to 64 samples per step, more for larger datasets, in
+    /// batches of at most 8,192 tokens; as `pixtune plan` recommends]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch_tokens: Option<u32>,
+    /// Batches per step (gradient accumulation) [default: 1 with --batch-tokens, else as `pixtune plan` recommends]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub accumulate: Option<u32>,
     /// Warmup of the learning rate, as a fraction of the steps or their number
-    #[arg(long, default_value = "0.05", value_name = "FRACTION|N", help_heading = "Training")]
+    #[arg(long, default_value_t = defaults::WARMUP.to_string(), value_name = "FRACTION|N", help_heading = "Training")]
     pub warmup: String,
     /// Weight decay of AdamW
     #[arg(long, default_value_t = 0.1, value_name = "X", help_heading = "Training")]
@@ -129,9 +135,6 @@ pub struct TrainArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
-    /// Print errors only
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

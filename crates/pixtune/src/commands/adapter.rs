@@ -11,7 +11,7 @@ use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Mer
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::Report;
 
-use super::convert::{dtype_of, format_of, not_finite, show, verified, written};
+use super::convert::{dtype_of, format_of, not_finite, outcome, show, verified, written};
 use super::existing;
 use crate::Outcome;
 use crate::args::{
@@ -19,14 +19,14 @@ use crate::args::{
     ServerArg, VllmArg,
 };
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes};
+use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
 /// Runs the subcommand.
-pub fn run(args: AdapterArgs) -> Result<Outcome, Error> {
+pub fn run(args: AdapterArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     match args.command {
         AdapterCommand::Check(args) => check(&args),
-        AdapterCommand::Convert(args) => convert(&args),
-        AdapterCommand::Merge(args) => merge(&args),
+        AdapterCommand::Convert(args) => convert(&args, verbosity),
+        AdapterCommand::Merge(args) => merge(&args, verbosity),
     }
 }
 
@@ -43,7 +43,10 @@ fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
         Format::Json => ui::put(&verdict_lines(&report, &adapter, options))?,
         Format::Human => ui::put(&verdict_table(&report, &adapter, options))?,
     }
-    Ok(if report.is_fine() { Outcome::Fine } else { Outcome::Findings })
+    Ok(Outcome::of(!report.is_fine(), || match report.all_applied() {
+        false => "the server does not apply every module as it was trained".to_owned(),
+        true => "the adapter is not what was trained".to_owned(),
+    }))
 }
 
 /// A rank that vLLM accepts as `--max-lora-rank`.
@@ -68,8 +71,8 @@ fn open_base(directory: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
     Ok(opened?)
 }
 
-fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
-    let ui = Ui::new(args.format, args.quiet);
+fn convert(args: &AdapterConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let ui = Ui::new(args.format, verbosity);
     let base = open_base(&args.base, ServerArg::VllmMistral)?;
     let mut adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
     if args.ignore_other_weights {
@@ -86,11 +89,13 @@ fn convert(args: &AdapterConvertArgs) -> Result<Outcome, Error> {
         Format::Json => ui::put(&line(&report))?,
         Format::Human => ui::put(&conversion_table(&report, &args.target.display().to_string()))?,
     }
-    Ok(if report.rounding.lost == 0 { Outcome::Fine } else { Outcome::Findings })
+    Ok(Outcome::of(report.rounding.lost > 0, || {
+        format!("{} lost in the conversion of the data type", counted(report.rounding.lost, "value"))
+    }))
 }
 
-fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
-    let mut ui = Ui::new(args.write.format, args.write.quiet);
+fn merge(args: &AdapterMergeArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let mut ui = Ui::new(args.write.format, verbosity);
     let mut adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
     if args.ignore_other_weights {
         adapter.ignore_other_weights();
@@ -111,7 +116,7 @@ fn merge(args: &AdapterMergeArgs) -> Result<Outcome, Error> {
         Format::Json => ui::put(&line(&report))?,
         Format::Human => ui::put(&merge_table(&report, &adapter, &args.target.display().to_string()))?,
     }
-    Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
+    Ok(outcome(&report))
 }
 
 /// A JSON object per module, then one for all.

@@ -1,5 +1,6 @@
 //! `pixtune check`.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
@@ -15,12 +16,12 @@ use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui, UntilClosed};
+use crate::ui::{Format, Ui, UntilClosed, Verbosity};
 
 /// Checks every file and prints the findings as they come, then a summary.
-pub fn run(args: CheckArgs) -> Result<Outcome, Error> {
+pub fn run(args: CheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
-    let mut printer = Printer::new(&args);
+    let mut printer = Printer::new(&args, verbosity);
     let summary = check::run(plan, &mut printer)?;
     printer.end(&summary)
 }
@@ -38,18 +39,36 @@ fn plan(args: &CheckArgs) -> Result<CheckPlan, Error> {
 struct Printer {
     format: CheckFormat,
     statistics: bool,
+    /// Only errors are printed, and no summary. Other programs get everything.
+    is_quiet: bool,
     verify: VerifyArg,
+    errors: BTreeMap<&'static str, Errors>,
     out: BufWriter<UntilClosed>,
     on_terminal: bool,
     colored: bool,
     ui: Ui,
 }
 
+/// The errors of a rule: all counted, the first ones with their places.
+#[derive(Default)]
+struct Errors {
+    count: u64,
+    first: Vec<String>,
+}
+
+/// Findings that are seen at once.
+const SCREEN: u64 = 10;
+
+/// Places that are listed again at the end.
+const PLACES: usize = 3;
+
 impl CheckReporter for Printer {
     fn finding(&mut self, reported: &Reported) -> io::Result<()> {
-        if self.statistics {
+        let is_hidden = self.is_quiet && reported.diagnostic.finding.severity != Severity::Error;
+        if self.statistics || is_hidden {
             return Ok(());
         }
+        self.remember(&reported.diagnostic);
         let text = match self.format {
             CheckFormat::Human => human(reported),
             CheckFormat::Json => reported.diagnostic.to_json(),
@@ -69,22 +88,29 @@ impl CheckReporter for Printer {
 }
 
 impl Printer {
-    fn new(args: &CheckArgs) -> Printer {
+    fn new(args: &CheckArgs, verbosity: Verbosity) -> Printer {
         Printer {
             format: args.format,
             statistics: args.statistics,
+            is_quiet: verbosity == Verbosity::Quiet && args.format == CheckFormat::Human,
             verify: args.verify,
+            errors: BTreeMap::new(),
             out: BufWriter::new(UntilClosed::stdout()),
             on_terminal: io::stdout().is_terminal(),
             colored: args.format == CheckFormat::Human && color::shows_colors(&io::stdout()),
-            ui: Ui::new(Format::Human, args.format != CheckFormat::Human),
+            ui: Ui::new(
+                Format::Human,
+                if args.format == CheckFormat::Human { verbosity } else { Verbosity::Quiet },
+            ),
         }
     }
 
     fn end(mut self, summary: &CheckSummary) -> Result<Outcome, Error> {
         self.ui.end();
         let text = match (self.format, self.statistics) {
-            (CheckFormat::Human, false) => self.summary(summary),
+            (CheckFormat::Human, false) if self.is_quiet => String::new(),
+            (CheckFormat::Human, true) if self.is_quiet => statistics_table(summary),
+            (CheckFormat::Human, false) => self.errors_by_rule(summary) + &self.summary(summary),
             (CheckFormat::Human, true) => statistics_table(summary) + &self.summary(summary),
             (CheckFormat::Json, true) => statistics_json(summary),
             (CheckFormat::Github, true) => statistics_table(summary),
@@ -92,7 +118,36 @@ impl Printer {
         };
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         written.map_err(|source| Error::Output { source })?;
-        Ok(if summary.count(Severity::Error) > 0 { Outcome::Findings } else { Outcome::Fine })
+        let errors = summary.count(Severity::Error);
+        Ok(Outcome::of(errors > 0, || match summary.bad_samples {
+            // An error may concern the file alone.
+            0 => counted(errors, "error"),
+            bad => format!("{} in {}", counted(errors, "error"), counted(bad, "sample")),
+        }))
+    }
+
+    fn remember(&mut self, diagnostic: &Diagnostic) {
+        if diagnostic.finding.severity != Severity::Error {
+            return;
+        }
+        let errors = self.errors.entry(diagnostic.finding.rule.id).or_default();
+        errors.count += 1;
+        if errors.first.len() < PLACES {
+            errors.first.push(format!("{}:{}", diagnostic.file, diagnostic.line));
+        }
+    }
+
+    /// The errors once more, by rule, where warnings stand between them on more than a screen.
+    fn errors_by_rule(&self, summary: &CheckSummary) -> String {
+        let (errors, warnings) = (summary.count(Severity::Error), summary.count(Severity::Warning));
+        if errors == 0 || warnings == 0 || errors + warnings <= SCREEN {
+            return String::new();
+        }
+        let row = |(rule, Errors { count, first }): (&&str, &Errors)| {
+            let more = if *count > first.len() as u64 { ", …" } else { "" };
+            format!("{:>9}  {rule:<22} {}{more}\n", grouped(*count), first.join(", "))
+        };
+        format!("errors by rule\n{}", self.errors.iter().map(row).collect::<String>())
     }
 
     fn summary(&self, summary: &CheckSummary) -> String {

@@ -1,46 +1,45 @@
 //! What `stats`, `plan` and `report` share: the model that counts, threads, and a survey with a progress bar.
 
-use pixtune_core::spec::{Exactness, ModelSpec};
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::config::choose_model;
+use pixtune_core::spec::Exactness;
+use pixtune_core::text::counted;
+use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::survey::{
     InspectedImage, InspectedSample, Inspector, Source, Survey, SurveyObserver, survey,
 };
-use pixtune_io::tokens::TokenizerFile;
 use pixtune_io::verify::Inspection;
 
 use super::{note_counting, threads};
+use crate::Outcome;
 use crate::args::CountingArgs;
 use crate::error::Error;
+use crate::model::Model;
 use crate::ui::Ui;
 use pixtune_io::read::LinePlace;
 
 /// The model whose tokens are counted, and the number of threads.
 pub(super) struct Counting {
-    pub(super) model: &'static ModelSpec,
-    tokenizer: Option<TokenizerFile>,
+    pub(super) model: Model,
     pub(super) threads: usize,
 }
 
 impl Counting {
     pub(super) fn new(args: &CountingArgs) -> Result<Counting, Error> {
-        let model = choose_model(&args.model)?;
-        let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-        Ok(Counting { model, tokenizer, threads: threads(args.threads) })
+        let model = Model::open(&args.model, args.tokenizer.as_deref())?;
+        Ok(Counting { model, threads: threads(args.threads) })
     }
 
     fn encoder(&self) -> ChatEncoder<'_> {
-        let tekken = self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-        ChatEncoder { spec: self.model, tekken, layout: Layout::MistralCommon }
+        let (spec, tekken) = (self.model.spec, self.model.tekken());
+        ChatEncoder { spec, tekken, layout: Layout::MistralCommon }
     }
 
     /// What inspects samples and images; notes why counts are not exact.
     pub(super) fn inspector(&self, inspection: Inspection, ui: &Ui) -> Inspector<'_> {
         let encoder = self.encoder();
-        note_counting(&encoder, self.tokenizer.as_ref(), ui);
+        note_counting(&encoder, self.model.tokenizer, ui);
         Inspector { encoder, inspection, limits: Limits::default() }
     }
 
@@ -64,6 +63,14 @@ impl Counting {
         ui.end();
         Ok(found)
     }
+}
+
+/// Samples that cannot be used are findings.
+pub(super) fn outcome(found: &Survey) -> Outcome {
+    Outcome::of(found.has_errors(), || {
+        let invalid = counted(found.refused(), "invalid sample");
+        format!("{invalid}, listed by `pixtune check`")
+    })
 }
 
 /// Shows the progress of a survey.

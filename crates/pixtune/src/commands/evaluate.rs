@@ -10,8 +10,10 @@ use std::time::Duration;
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::{Family, Variant};
+use pixtune_core::text::counted;
 use pixtune_evaluate::{
-    AnswerSource, Contestant, EvaluatePlan, Existing, Threshold, Watch, evaluate, junit, scores_line,
+    AnswerSource, Contestant, EvaluatePlan, Evaluation, Existing, Threshold, Watch, evaluate, junit,
+    scores_line,
 };
 use pixtune_infer::{RemoteOptions, Sampling};
 use pixtune_io::prepare::Watch as _;
@@ -20,12 +22,12 @@ use super::threads;
 use crate::Outcome;
 use crate::args::{EvaluateArgs, MetricArg, VariantArg};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui};
+use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Evaluates a model.
-pub fn run(args: EvaluateArgs) -> Result<Outcome, Error> {
+pub fn run(args: EvaluateArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
-    let mut watch = Shown { ui: Ui::new(args.format, args.quiet), started: false };
+    let mut watch = Shown { ui: Ui::new(args.format, verbosity), started: false };
     let evaluation = evaluate(&plan, &mut watch)?;
     watch.ui.end();
     if let Some(path) = &args.junit {
@@ -36,7 +38,20 @@ pub fn run(args: EvaluateArgs) -> Result<Outcome, Error> {
         Format::Json => ui::put(&scores_line(&plan, &evaluation))?,
         Format::Human => ui::put(&table::text(&plan, &evaluation))?,
     }
-    Ok(if evaluation.is_fine() { Outcome::Fine } else { Outcome::Findings })
+    Ok(Outcome::of(!evaluation.is_fine(), || reason(&evaluation)))
+}
+
+/// Why the exit code is 1.
+fn reason(evaluation: &Evaluation) -> String {
+    match evaluation.missed().next() {
+        Some((threshold, reached)) => {
+            format!("{} is {reached:.4}, below the {} of `--fail-under`", threshold.name, threshold.least)
+        }
+        None if evaluation.invalid > 0 => {
+            format!("{} cannot be evaluated", counted(evaluation.invalid, "sample"))
+        }
+        None => "some samples have no score; `--resume` asks for their answers again".to_owned(),
+    }
 }
 
 /// Shows findings, and how many answers are there.

@@ -16,12 +16,12 @@ use crate::Outcome;
 use crate::args::FixArgs;
 use crate::color;
 use crate::error::Error;
-use crate::ui::{Format, Ui, UntilClosed};
+use crate::ui::{Format, Ui, UntilClosed, Verbosity};
 
 /// Fixes a file into another and prints every change, then a summary.
-pub fn run(args: FixArgs) -> Result<Outcome, Error> {
+pub fn run(args: FixArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
-    let mut printer = Printer::new(&args);
+    let mut printer = Printer::new(&args, verbosity);
     match fix::run(&plan, &mut printer).map_err(Error::from) {
         Ok(summary) => printer.end(&summary).or_else(ends_quietly),
         Err(error) => ends_quietly(error),
@@ -47,6 +47,8 @@ struct Printer {
     file: String,
     format: Format,
     guesses: bool,
+    /// Only errors are printed: no changes, no summary. Other programs get everything.
+    is_quiet: bool,
     out: Box<dyn Write + Send>,
     on_terminal: bool,
     colored: bool,
@@ -55,6 +57,9 @@ struct Printer {
 
 impl FixReporter for Printer {
     fn change(&mut self, line: u64, change: &Change) -> io::Result<()> {
+        if self.is_quiet {
+            return Ok(());
+        }
         let Change { rule, fix, pointer, message } = change;
         let text = match self.format {
             Format::Human => {
@@ -85,7 +90,7 @@ impl FixReporter for Printer {
 
 impl Printer {
     /// Prints to standard output, or to standard error where the fixed lines go to standard output.
-    fn new(args: &FixArgs) -> Printer {
+    fn new(args: &FixArgs, verbosity: Verbosity) -> Printer {
         let to_standard_output = args.out == Path::new("-");
         let (out, on_terminal, colored): (Box<dyn Write + Send>, bool, bool) = if to_standard_output {
             let out = io::stderr();
@@ -94,14 +99,16 @@ impl Printer {
             let out = io::stdout();
             (Box::new(BufWriter::new(UntilClosed::stdout())), out.is_terminal(), color::shows_colors(&out))
         };
+        let shows_bar = args.format == Format::Human && !to_standard_output;
         Printer {
             file: args.file.display().to_string(),
             format: args.format,
             guesses: args.guess,
+            is_quiet: verbosity == Verbosity::Quiet && args.format == Format::Human,
             out,
             on_terminal,
             colored: colored && args.format == Format::Human,
-            ui: Ui::new(Format::Human, args.format != Format::Human || to_standard_output),
+            ui: Ui::new(Format::Human, if shows_bar { verbosity } else { Verbosity::Quiet }),
         }
     }
 
@@ -117,11 +124,15 @@ impl Printer {
     fn end(mut self, summary: &FixSummary) -> Result<Outcome, Error> {
         self.ui.end();
         let human = match self.format {
+            Format::Human if self.is_quiet => Ok(()),
             Format::Human => self.write(&self.summary(summary)),
             Format::Json => Ok(()),
         };
         human.and_then(|()| self.out.flush()).map_err(|source| Error::Output { source })?;
-        Ok(if summary.errors > 0 { Outcome::Findings } else { Outcome::Fine })
+        Ok(Outcome::of(summary.errors > 0, || {
+            let (errors, bad) = (counted(summary.errors, "error"), counted(summary.bad_samples, "sample"));
+            format!("{errors} left in {bad}")
+        }))
     }
 
     fn summary(&self, summary: &FixSummary) -> String {

@@ -22,11 +22,11 @@ use super::ends_quietly;
 use crate::Outcome;
 use crate::args::GenerateArgs;
 use crate::error::Error;
-use crate::ui::{Format, Ui};
+use crate::ui::{Format, Ui, Verbosity};
 
 /// Answers a prompt.
-pub fn run(args: GenerateArgs) -> Result<Outcome, Error> {
-    let ui = Ui::new(Format::Human, args.quiet);
+pub fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let ui = Ui::new(Format::Human, verbosity);
     let request = request(&args)?;
     let directory = open_model(&args.model, &ui)?;
     let adapter = args.adapter.as_deref().map(|path| open_adapter(path, &ui)).transpose()?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::check::{Checker, Fetching};
 use pixtune_io::config::{ConfigSource, Flags, Settings};
 use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
@@ -13,12 +13,16 @@ use pixtune_io::verify::Verify;
 
 use crate::args::LintArgs;
 use crate::error::Error;
+use crate::model::{Model, names_directory};
 
 /// The checker that flags, and the file that applies to these data, ask for.
 pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Result<Checker<'static>, Error> {
     let size = |text: &String| parse_bytes(text).map_err(Error::argument);
+    let directory = args.model.as_deref().filter(|name| names_directory(name));
+    let directory = directory.map(Model::open_without_option).transpose()?;
     let flags = Flags {
         model: args.model.clone(),
+        model_directory: directory.as_ref().map(|directory| directory.spec),
         target: args.target.clone(),
         select: args.select.clone(),
         ignore: args.ignore.clone(),
@@ -28,7 +32,8 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
         config: config_source(args.config.as_ref(), args.no_config),
     };
     let Settings { model, target, selection } = Settings::resolve(&flags, data)?;
-    let encoder = ChatEncoder::new(model, Layout::MistralCommon);
+    let tekken = directory.map_or_else(Tekken::embedded, |directory| directory.tekken());
+    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
     let (limits, fetching) = (Limits::of_target(&target), fetching(args));
     Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching })
 }

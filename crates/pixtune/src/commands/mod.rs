@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod check;
+pub mod completions;
 pub mod convert;
 mod counting;
 pub mod evaluate;
@@ -53,6 +54,15 @@ fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
             cut(images.patch, images.merge, images.max_side),
             cut(patch, merge, max_side)
         ));
+    }
+}
+
+/// A word of a command line, as a POSIX shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 

@@ -1,31 +1,39 @@
 //! `pixtune prepare`.
 
+use std::path::Path;
+
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::{self, list, nested_lines, object};
 use pixtune_core::spec::Exactness;
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::text::{counted, counted_as, grouped};
+use pixtune_files::WorkDirectory;
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::image::prepare::Resampling;
 use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
 use pixtune_io::read::{Elements, Format as RowFormat, TextChoice, TextEncoding};
 
-use super::{lint, note_counting, threads};
+use super::{lint, note_counting, quoted, threads};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes};
+use crate::interrupt;
+use crate::model::{BUILT_IN, Model, names_directory};
+use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
 /// Makes a plan from the arguments, runs it, and prints the result.
-pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
-    let (format, quiet, show_plan) = (args.format, args.quiet, args.show_plan);
-    let plan = Plan::new(options(args)?)?;
+pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let (format, show_plan) = (args.format, args.show_plan);
+    let model = args.model.clone();
+    let options = options(args)?;
+    let mut ui = Ui::new(format, verbosity);
+    hint_at_resuming(&options.out, &ui)?;
+    let plan = Plan::new(options)?;
     if show_plan {
         ui::put(&format!("{}\n", json::text(nested_lines(1, plan_to_json(plan.to_value())))))?;
         return Ok(Outcome::Fine);
     }
-    let mut ui = Ui::new(format, quiet);
     note_counting(&plan.scanner.encoder(), plan.scanner.tokenizer(), &ui);
     for input in &plan.inputs {
         note_columns(&plan, input, &ui);
@@ -35,15 +43,41 @@ pub fn run(args: PrepareArgs) -> Result<Outcome, Error> {
     let summary = result?;
     match format {
         Format::Json => ui::put(&summary_json(&plan, &summary))?,
-        Format::Human if quiet => {}
-        Format::Human => ui::put(&closing_table(&plan.options, &summary))?,
+        Format::Human if verbosity == Verbosity::Quiet => {}
+        Format::Human => ui::put(&closing_table(&plan.options, model.as_deref(), &summary))?,
     }
-    Ok(if summary.rejected > 0 { Outcome::Findings } else { Outcome::Fine })
+    let wrong = summary.rejected - summary.duplicates;
+    Ok(Outcome::of(wrong > 0, || {
+        let list = plan.options.out.join("rejected.jsonl");
+        let rejected = counted_as(wrong, "row was rejected", "rows were rejected");
+        format!("{rejected}; `{}` lists the reasons", list.display())
+    }))
+}
+
+/// What an interrupted run has finished is kept beside the output.
+fn hint_at_resuming(out: &Path, ui: &Ui) -> Result<(), Error> {
+    let partial =
+        WorkDirectory::path_for(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
+    interrupt::print_on_signals(ui, move || match partial.is_dir() {
+        true => format!(
+            "interrupted: finished rows are kept in `{}`; run the same command with `--resume` to continue, or with \
+             `--force` to start over",
+            partial.display()
+        ),
+        false => "interrupted: nothing was written".to_owned(),
+    })
 }
 
 fn options(args: PrepareArgs) -> Result<Options, Error> {
     let dropped = args.drop.iter().map(|name| find_dropped_rule(name)).collect::<Result<Vec<_>, _>>()?;
+    let directory = args.model.as_deref().filter(|name| names_directory(name));
+    let directory = directory.map(|name| Model::open(name, args.tokenizer.as_deref())).transpose()?;
+    let tokenizer = match &directory {
+        Some(directory) => directory.tokenizer.map(|file| file.path.clone()),
+        None => args.tokenizer.filter(|path| path != Path::new(BUILT_IN)),
+    };
     let flags = Flags {
+        model_directory: directory.as_ref().map(|directory| directory.spec),
         model: args.model,
         target: args.target,
         ignore: args.ignore,
@@ -88,7 +122,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         out: args.out,
         columns,
         image_folder: args.image_folder,
-        tokenizer: args.tokenizer,
+        tokenizer,
         scan,
         split: Split { kind, validation, seed: args.seed, keeps_given },
         write_test: args.write_test,
@@ -200,7 +234,7 @@ fn note_columns(plan: &Plan, PlannedInput { input, schema, .. }: &PlannedInput, 
     }
 }
 
-fn closing_table(options: &Options, summary: &Summary) -> String {
+fn closing_table(options: &Options, model: Option<&str>, summary: &Summary) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| out.push_str(&format!("{name:<16}{value}\n"));
     row("rows", grouped(summary.rows));
@@ -253,7 +287,9 @@ fn closing_table(options: &Options, summary: &Summary) -> String {
     }
     if summary.train > 0 {
         let (train, _, _) = &summary.outputs.first().cloned().unwrap_or_default();
-        row("next", format!("pixtune tokens {}", options.out.join(train).display()));
+        let model = model.map_or(String::new(), |model| format!(" --model {}", quoted(model)));
+        let train = options.out.join(train).display().to_string();
+        row("next", format!("pixtune tokens {}{model}", quoted(&train)));
     }
     if summary.train + summary.validation == 0 {
         out.push_str("\nall rows were rejected; rejected.jsonl lists the reasons\n");

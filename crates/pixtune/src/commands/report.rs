@@ -8,18 +8,18 @@ use pixtune_io::progress::Progress;
 use pixtune_io::report::{ReportOptions, report};
 use pixtune_io::survey::Source;
 
-use super::counting::Counting;
+use super::counting::{Counting, outcome};
 use super::existing;
 use crate::Outcome;
 use crate::args::ReportArgs;
 use crate::error::Error;
-use crate::ui::{self, Format, Ui};
+use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Images in the gallery.
 const IMAGES: usize = 36;
 
 /// Surveys the inputs and writes the report.
-pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
+pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     if args.out.exists() && !args.force {
         return Err(Error::argument(format!(
             "`{}` exists already; --force replaces it, --out chooses another",
@@ -31,7 +31,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     let broken = |source| Error::Write { path: args.out.clone(), source };
     // Created before the work, so that a directory that cannot be written to is reported at once.
     let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
-    let mut ui = Ui::new(Format::Human, args.counting.quiet);
+    let mut ui = Ui::new(Format::Human, verbosity);
     let inspector = counting.inspector(args.measure.inspection(args.verify), &ui);
     let options = ReportOptions {
         seed: args.seed,
@@ -45,7 +45,7 @@ pub fn run(args: ReportArgs) -> Result<Outcome, Error> {
     ui.end();
     file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;
-    Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
+    Ok(outcome(&found))
 }
 
 /// The names of the inputs.

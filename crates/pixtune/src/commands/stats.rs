@@ -5,26 +5,27 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_io::survey::{NearDuplicates, NearGroup, Pairs, Source, Survey, Together};
 
-use super::counting::Counting;
+use super::counting::{Counting, outcome};
 use crate::Outcome;
 use crate::args::StatsArgs;
 use crate::error::Error;
-use crate::ui::{self, Format, Ui};
+use crate::ui::{self, Format, Ui, Verbosity};
 use pixtune_io::read::LinePlace;
 
 /// Surveys the inputs and prints a summary.
-pub fn run(args: StatsArgs) -> Result<Outcome, Error> {
+pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
-    let mut ui = Ui::new(args.format, args.counting.quiet);
+    let mut ui = Ui::new(args.format, verbosity);
     let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
-        Format::Json => found.to_json(&source, counting.model, counting.estimate()),
+        Format::Json => found.to_json(&source, counting.model.spec, counting.estimate()),
         Format::Human => {
-            Page { source: &source, found: &found, model: counting.model, examples: args.examples }.text()
+            Page { source: &source, found: &found, model: counting.model.spec, examples: args.examples }
+                .text()
         }
     })?;
-    Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
+    Ok(outcome(&found))
 }
 
 /// The summary for people.

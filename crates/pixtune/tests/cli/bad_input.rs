@@ -54,7 +54,8 @@ fn suggests_paths_near_a_missing_one() {
         ("check data/TRAIN.jsonl", "did you mean `data/train.jsonl`?"),
         ("check data/other", "the path is relative to the current directory `"),
         ("fix data/trian.jsonl --out out.jsonl", "did you mean `data/train.jsonl`?"),
-        ("tokens dada/train.jsonl", "the directory `dada` does not exist"),
+        ("tokens dada/train.jsonl", "did you mean `data/train.jsonl`?"),
+        ("tokens dada/other.jsonl", "the directory `dada` does not exist"),
         (
             "tokens data/train.jsonl --tokenizer tekken.json",
             "the path is relative to the current directory `",
@@ -292,7 +293,9 @@ fn rejects_the_same_input_twice() {
 #[test]
 fn invalid_arguments_list_the_valid_ones() {
     let case = Case::table("image,prompt,completion\na.png,q,a\n");
-    case.prepare(&["--model", "gpt-4"]).ends(2).prints("`gpt-4` is not a model; choose one of pixtral-12b");
+    case.prepare(&["--model", "gpt-4"])
+        .ends(2)
+        .prints("`gpt-4` is not a model or a model directory; choose one of pixtral-12b");
     case.prepare(&["--target", "x"]).ends(2).prints("choose one of mistral, openai");
     case.prepare(&["--validation", "1.5"]).ends(2).prints("`1.5` is not a share");
     case.prepare(&["--split", "halves"]).ends(2).prints("choose random, group, stratify=COLUMN or auto");

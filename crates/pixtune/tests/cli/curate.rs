@@ -55,7 +55,7 @@ const NEAR: &str = "image,prompt,completion\nq30.jpg,what is this?,a quiet place
 fn near_duplicates_keep_the_largest_and_name_it() {
     let case = variants();
     case.write("data.csv", NEAR);
-    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
+    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
     assert_eq!(case.rejected(), ["near-duplicate"; 3]);
     // Of two of one size the first is kept; the mirrored image is another one.
     assert!(run.stderr.contains("data.csv:3: a near-duplicate of data.csv:2 (images "), "{}", run.stderr);
@@ -78,7 +78,7 @@ fn near_images_with_other_responses_are_not_duplicates() {
     let case = variants();
     case.write("data.csv", "image,prompt,completion\nphoto.png,what?,water and trees\nq30.jpg,how many?,3\n");
     case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
-    case.prepare(&["--validation", "0", "--dedup", "near", "--dedup-by", "image", "--force"]).ends(1);
+    case.prepare(&["--validation", "0", "--dedup", "near", "--dedup-by", "image", "--force"]).ends(0);
     assert_eq!(case.rejected(), ["near-duplicate"]);
 }
 
@@ -90,7 +90,7 @@ fn the_same_pixels_in_another_file_are_an_exact_duplicate() {
     with_comment.splice(2..2, *b"\xff\xfe\x00\x06meta");
     case.write("two.jpg", &with_comment);
     case.write("data.csv", "image,prompt,completion\none.jpg,q,a\ntwo.jpg,q,a\n");
-    case.prepare(&["--validation", "0"]).ends(1).prints("the same images and text as data.csv:2");
+    case.prepare(&["--validation", "0"]).ends(0).prints("the same images and text as data.csv:2");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_same_pixels_in_another_format_are_an_exact_duplicate() {
         "data.csv",
         "image,prompt,completion\nphoto.jpg,q,a\nphoto-same.png,q,a\nphoto-touched.png,q,a\nflat-same.png,q,a\nflat.jpg,q,a\nflat-touched.png,q,a\nphoto.jpg,another q,b\n",
     );
-    let run = case.prepare(&["--validation", "0"]).ends(1);
+    let run = case.prepare(&["--validation", "0"]).ends(0);
     assert_eq!(case.rejected(), ["duplicate"; 2]);
     run.prints("data.csv:3: the same images and text as data.csv:2, which is kept")
         .prints("data.csv:6: the same images and text as data.csv:5, which is kept")
@@ -339,7 +339,7 @@ fn flat_images_are_duplicates_only_with_equal_pixels() {
         table.push_str(&format!("{at}.png,what?,nothing\n"));
     }
     case.write("data.csv", table);
-    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(1);
+    let run = case.prepare(&["--validation", "0", "--dedup", "near"]).ends(0);
     assert_eq!(case.rejected(), ["duplicate"]);
     run.prints("data.csv:6: the same images and text as data.csv:2");
 }

@@ -19,6 +19,8 @@ mod harness;
 mod inputs;
 mod language;
 mod limits;
+mod models;
+mod output;
 mod prepare;
 mod report;
 mod resume;

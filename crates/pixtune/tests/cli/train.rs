@@ -380,15 +380,19 @@ fn patience_ends_the_run_and_keeps_the_best_adapter() {
     let mut samples = toy();
     let held_out = samples.split_off(3);
     let case = case(&samples);
-    case.write("valid.jsonl", held_out.concat());
-    let more = ["--validation", "valid.jsonl", "--steps", "400", "--eval-every", "5", "--patience", "3"];
+    // Overfitting needs 20 samples to be reported.
+    case.write("valid.jsonl", held_out.concat().repeat(10));
+    let more = ["--validation", "valid.jsonl", "--steps", "400", "--eval-every", "5", "--patience", "6"];
     let run = train(&case, &more).ends(0).prints("warning: overfitting: the validation loss rose from");
     assert!(run.stdout.contains("stopped early: validation did not improve"), "{}", run.stdout);
     let valid: Vec<f64> = evaluations(&case, "run").iter().skip(1).map(|(_, loss)| float(loss)).collect();
     let best = valid.iter().copied().fold(f64::INFINITY, f64::min);
     let best_step = 5 * (1 + valid.iter().position(|loss| *loss == best).unwrap());
     assert!(run.stdout.contains(&format!("(step {best_step}, the best)")), "{}", run.stdout);
-    assert_eq!(valid.len(), best_step / 5 + 3);
+    assert_eq!(valid.len(), best_step / 5 + 6);
+    case.write("valid.jsonl", held_out.concat());
+    let run = train(&case, &[&more[..], &["--force"]].concat()).ends(0);
+    assert!(!run.stderr.contains("overfitting"), "{}", run.stderr);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn run(directory: &Path, format: Format) -> Result<Outcome, Error> {
             ui::put(&screens.join("\n"))?;
         }
     }
-    Ok(if views.iter().any(Inspection::is_damaged) { Outcome::Findings } else { Outcome::Fine })
+    Ok(Outcome::of(views.iter().any(Inspection::is_damaged), || "the checkpoint has problems".to_owned()))
 }
 
 fn screen(view: &Inspection) -> String {

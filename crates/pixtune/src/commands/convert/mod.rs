@@ -14,14 +14,14 @@ use super::existing;
 use crate::Outcome;
 use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui, bytes};
+use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
 /// Converts a checkpoint, or tells what a directory is.
-pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
+pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     if let Some(directory) = &args.inspect {
         return inspect::run(directory, args.write.format);
     }
-    let mut ui = Ui::new(args.write.format, args.write.quiet);
+    let mut ui = Ui::new(args.write.format, verbosity);
     let options = options(&args)?;
     let target = options.target.display().to_string();
     let plan = Plan::new(options)?;
@@ -35,7 +35,7 @@ pub fn run(args: ConvertArgs) -> Result<Outcome, Error> {
         Format::Json => ui::put(&json::line(&report))?,
         Format::Human => ui::put(&summary(&report, &target))?,
     }
-    Ok(if report.not_finite.is_empty() { Outcome::Fine } else { Outcome::Findings })
+    Ok(outcome(&report))
 }
 
 fn options(args: &ConvertArgs) -> Result<Options, Error> {
@@ -143,6 +143,12 @@ fn summary(report: &Report, target: &str) -> String {
     out.push_str(&not_finite(report));
     out.push_str(&verified(report));
     out
+}
+
+/// Values that are not finite are findings.
+pub(super) fn outcome(report: &Report) -> Outcome {
+    let tensors = report.not_finite.len() as u64;
+    Outcome::of(tensors > 0, || format!("{} with values that are not finite", counted(tensors, "tensor")))
 }
 
 /// Tensors with values that are not finite.

@@ -6,8 +6,9 @@ mod totals;
 use std::io::{self, BufWriter, Write as _};
 
 use pixtune_core::diagnostic::Diagnostic;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::config::{choose, choose_model};
+use pixtune_core::text::counted;
+use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_io::config::choose;
 use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
@@ -19,29 +20,29 @@ use super::{ends_quietly, note_counting, threads};
 use crate::Outcome;
 use crate::args::TokensArgs;
 use crate::error::Error;
-use crate::ui::{self, Format, Ui};
+use crate::model::Model;
+use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Counts one of four things: an image size, a list of sizes, texts, or conversations.
-pub fn run(args: TokensArgs) -> Result<Outcome, Error> {
-    let model = choose_model(&args.model)?;
+pub fn run(args: TokensArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let model = Model::open(&args.model, args.tokenizer.as_deref())?;
     let layout = Layout::find(&args.layout);
     let layout = choose("layout", &args.layout, layout, Layout::ALL.iter().map(|layout| layout.as_str()))?;
     if let Some(size) = &args.image {
-        return sizes::one(size, model, args.format);
+        return sizes::one(size, model.spec, args.format);
     }
     if let Some(path) = &args.sizes {
-        return sizes::each(path, model);
+        return sizes::each(path, model.spec);
     }
-    let tokenizer = args.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
-    let tekken = tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-    let encoder = ChatEncoder { spec: model, tekken, layout };
+    let tekken = model.tekken();
+    let encoder = ChatEncoder { spec: model.spec, tekken, layout };
     let counted = match &args.text {
         Some(path) => {
             let written =
                 encode_texts(path, tekken, threads(args.threads), &mut BufWriter::new(io::stdout()));
             written.map(|()| Outcome::Fine).map_err(Error::from)
         }
-        None => conversations(&args, encoder, tokenizer.as_ref()),
+        None => conversations(&args, encoder, model.tokenizer, verbosity),
     };
     counted.or_else(ends_quietly)
 }
@@ -50,9 +51,10 @@ fn conversations(
     args: &TokensArgs,
     encoder: ChatEncoder<'_>,
     tokenizer: Option<&TokenizerFile>,
+    verbosity: Verbosity,
 ) -> Result<Outcome, Error> {
     let output = if args.format == Format::Json || args.ids { Output::Json } else { Output::Findings };
-    let ui = Ui::new(args.format, output == Output::Json);
+    let ui = Ui::new(args.format, if output == Output::Json { Verbosity::Quiet } else { verbosity });
     note_counting(&encoder, tokenizer, &ui);
     let plan = TokensPlan {
         files: conversation_files(&args.files)?,
@@ -69,7 +71,7 @@ fn conversations(
     if output == Output::Findings {
         ui::put(&totals::table(&totals, plan.encoder.spec))?;
     }
-    Ok(if totals.refused > 0 { Outcome::Findings } else { Outcome::Fine })
+    Ok(Outcome::of(totals.refused > 0, || counted(totals.refused, "invalid sample")))
 }
 
 /// Prints findings for people, objects for machines.

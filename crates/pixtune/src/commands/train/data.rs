@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use pixtune_core::plan::defaults::{self, Batching};
+use pixtune_core::text::counted;
 use pixtune_infer::ModelDirectory;
 use pixtune_train::TrainError;
 use pixtune_train::data::{DataFiles, Dataset};
-use pixtune_train::settings::{InvalidSamples, Settings};
+use pixtune_train::settings::{InvalidSamples, Length, Settings};
 
 use super::view::View;
 use crate::Outcome;
@@ -42,6 +44,25 @@ impl<'m> Data<'m> {
         data.refuse_invalid(settings)?;
         data.refuse_empty(args, view)?;
         Ok(data)
+    }
+
+    /// Sets what depends on the data and was not given, as `pixtune plan` does.
+    pub fn set_defaults(&self, args: &TrainArgs, settings: &mut Settings) {
+        let entries = self.train.entries();
+        let samples = entries.len() as u64;
+        let tokens = entries.iter().map(|entry| u64::from(entry.tokens)).sum();
+        let lengths = self.datasets().flat_map(Dataset::entries).map(|entry| u64::from(entry.tokens));
+        let longest = lengths.max().unwrap_or(0);
+        if args.batch_tokens.is_none() {
+            let batching = match args.accumulate {
+                Some(batches) => Batching::of_batches(samples, tokens, longest, batches),
+                None => Batching::of(samples, tokens, longest),
+            };
+            (settings.batch_tokens, settings.accumulate) = (batching.tokens, batching.batches);
+        }
+        if args.steps.is_none() && args.epochs.is_none() {
+            settings.length = Length::Epochs(defaults::epochs(samples));
+        }
     }
 
     fn datasets(&self) -> impl Iterator<Item = &Dataset<'m>> {
@@ -97,7 +118,8 @@ impl<'m> Data<'m> {
 
     /// The outcome of a run that skipped `skipped` samples on the way.
     pub fn outcome(&self, skipped: u64) -> Outcome {
-        if self.invalid() + skipped > 0 { Outcome::Findings } else { Outcome::Fine }
+        let invalid = self.invalid() + skipped;
+        Outcome::of(invalid > 0, || format!("{} skipped", counted(invalid, "invalid sample")))
     }
 }
 

@@ -4,10 +4,10 @@ mod data;
 mod tables;
 mod view;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use pixtune_core::plan::defaults;
 use pixtune_core::text::grouped;
 use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
@@ -29,16 +29,18 @@ use self::view::View;
 use crate::Outcome;
 use crate::args::{DeviceArg, InvalidSamplesArg, TrainArgs};
 use crate::error::Error;
-use crate::ui::{self, Format};
+use crate::model;
+use crate::ui::{self, Format, Verbosity};
 
 /// Trains an adapter, or only prints the plan.
-pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
-    let settings = settings(args)?;
+pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+    let mut settings = settings(args)?;
     let options = network_options(args)?;
     let stop = stop_on_signals()?;
-    let mut view = View::new(args.format, args.quiet);
-    settings.warnings().iter().for_each(|warning| view.note(&format!("warning: {warning}")));
+    let mut view = View::new(args.format, verbosity);
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
+    settings.learning_rate = learning_rate(args, &model);
+    settings.warnings().iter().for_each(|warning| view.note(&format!("warning: {warning}")));
     let files = data_files(&args.data, args.validation.as_deref()).map_err(TrainError::from)?;
     print_warnings(&model, &files, &view)?;
     let directory = match args.dry_run {
@@ -46,6 +48,7 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
         false => Some(RunDirectory::open(&args.out, start(args))?),
     };
     let data = Data::index(args, &files, &model, &settings, &mut view)?;
+    data.set_defaults(args, &mut settings);
     let inputs = model_inputs(&model)?;
     let plan = RunPlan::new(settings, args.model.clone(), inputs, &data.train, data.validation.as_ref())?;
     let directory = directory.as_ref();
@@ -128,6 +131,15 @@ impl Job<'_> {
     }
 }
 
+/// The rate that was given, or the one for models of this size.
+fn learning_rate(args: &TrainArgs, model: &ModelDirectory) -> f64 {
+    let text = &model.checkpoint().config().text;
+    let attention = 2 * text.hidden_size * text.head_dim * (text.heads + text.kv_heads);
+    let linears = text.layers * (attention + 3 * text.hidden_size * text.intermediate_size);
+    args.learning_rate.unwrap_or(defaults::learning_rate(linears as u64))
+}
+
+/// Everything that the arguments alone decide; [`learning_rate`] and [`Data::set_defaults`] decide the rest.
 fn settings(args: &TrainArgs) -> Result<Settings, Error> {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = parse_bytes(&args.cache).map_err(Error::argument)?;
@@ -140,13 +152,13 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
             targets: Targets::parse(&args.targets).map_err(TrainError::from)?,
             seed: args.seed,
         },
-        learning_rate: args.learning_rate,
+        learning_rate: args.learning_rate.unwrap_or(defaults::learning_rate(0)),
         length: match (args.steps, args.epochs) {
             (Some(steps), _) => Length::Steps(steps),
-            (None, epochs) => Length::Epochs(epochs.unwrap_or(3)),
+            (None, epochs) => Length::Epochs(epochs.unwrap_or(defaults::epochs(0))),
         },
-        batch_tokens: args.batch_tokens,
-        accumulate: args.accumulate,
+        batch_tokens: args.batch_tokens.unwrap_or(defaults::MAX_BATCH_TOKENS),
+        accumulate: args.accumulate.unwrap_or(1),
         warmup: args.warmup.parse().map_err(Error::argument)?,
         weight_decay: args.weight_decay,
         max_grad_norm: args.max_grad_norm,
@@ -178,11 +190,7 @@ fn device(args: &TrainArgs) -> Device {
 }
 
 fn tokenizer_source(args: &TrainArgs) -> TokenizerSource {
-    match &args.tokenizer {
-        None => TokenizerSource::Directory,
-        Some(name) if name == Path::new("pixtral-12b") => TokenizerSource::BuiltIn,
-        Some(path) => TokenizerSource::File(path.clone()),
-    }
+    model::source(args.tokenizer.as_deref(), TokenizerSource::Directory)
 }
 
 fn start(args: &TrainArgs) -> Start {

@@ -11,7 +11,7 @@ use pixtune_train::plan::RunPlan;
 use pixtune_train::state::{Overfitting, RunState};
 use pixtune_train::trainer::Observer;
 
-use crate::ui::{Format, Ui};
+use crate::ui::{Format, Ui, Verbosity};
 
 /// A progress bar on a terminal; elsewhere a line now and then.
 pub struct View {
@@ -31,10 +31,10 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 const CURVE_WIDTH: usize = 12;
 
 impl View {
-    pub fn new(format: Format, quiet: bool) -> View {
+    pub fn new(format: Format, verbosity: Verbosity) -> View {
         let now = Instant::now();
         View {
-            ui: Ui::new(format, quiet),
+            ui: Ui::new(format, verbosity),
             start: now,
             first_step: 0,
             tokens: 0,
@@ -51,7 +51,7 @@ impl View {
 
     /// Starts the progress bar, at the state of a resumed run.
     pub fn begin(&mut self, plan: &RunPlan, state: &RunState) {
-        self.ui.start_bar("{bar:10} {pos}/{len}  {msg}", plan.steps, state.step);
+        self.ui.start_bar("{bar:10} {pos}/{len}  {wide_msg}", plan.steps, state.step);
         self.start = Instant::now();
         self.last_line = self.start;
         self.first_step = state.step;

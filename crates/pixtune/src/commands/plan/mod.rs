@@ -1,30 +1,32 @@
 //! `pixtune plan`.
 
+mod gpu;
+mod next;
+
 use pixtune_core::plan::{
-    ACTIVATIONS, Autograd, Basis, Figure, Fit, GPUS, Gpu, Machine, ModelShape, TrainingPlan, USABLE_WHY,
-    Verdict, Wish, plan,
+    ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, TrainingPlan, USABLE_WHY, Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
 use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
-use pixtune_io::config::choose;
-use pixtune_io::prepare::parse_bytes;
 use pixtune_io::survey::Source;
 use pixtune_io::verify::Inspection;
 
-use super::counting::Counting;
+use super::counting::{Counting, outcome};
 use crate::Outcome;
 use crate::args::{MethodArg, PlanArgs};
 use crate::error::Error;
-use crate::ui::{self, Format, Ui};
+use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Counts the dataset and prints a plan for it.
-pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
+pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
-    let model = counting.model;
-    let shape = ModelShape::of(model)
-        .ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.id)))?;
-    let gpu = gpu(&args)?;
+    let model = counting.model.spec;
+    let shape = counting.model.shape();
+    let shape =
+        shape.ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.id)))?;
+    let shape = &*Box::leak(Box::new(shape));
+    let gpu = gpu::gpu(&args)?;
     let method = match args.method {
         MethodArg::Lora => Method::Lora,
         MethodArg::Qlora => Method::Qlora,
@@ -37,52 +39,15 @@ pub fn run(args: PlanArgs) -> Result<Outcome, Error> {
             "the input has images but no samples; convert a table to samples with `pixtune prepare`",
         ));
     }
-    let mut ui = Ui::new(args.format, args.counting.quiet);
+    let mut ui = Ui::new(args.format, verbosity);
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
+    let commands = next::commands(&args, &counting.model, &plan);
     ui::put(&match args.format {
         Format::Json => plan.to_json(),
-        Format::Human => Page::new(&plan).text(),
+        Format::Human => Page::new(&plan).text(&commands),
     })?;
-    Ok(if found.has_errors() { Outcome::Findings } else { Outcome::Fine })
-}
-
-fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
-    match &args.vram {
-        Some(size) => Ok(Gpu::of_memory(memory(size)?)),
-        None => match &sizes(&args.gpu)[..] {
-            sizes @ [_, _, ..] => Err(Error::argument(format!(
-                "`{}` exists with different memory sizes; choose {}",
-                args.gpu,
-                sizes.join(" or ")
-            ))),
-            _ => Ok(choose("GPU", &args.gpu, Gpu::find(&args.gpu), GPUS.iter().map(|gpu| gpu.id))?),
-        },
-    }
-}
-
-/// The GPUs of this name with any memory size, if no GPU has exactly this name.
-fn sizes(name: &str) -> Vec<&'static str> {
-    if Gpu::find(name).is_some() {
-        return Vec::new();
-    }
-    let start = format!("{}-", name.to_ascii_lowercase());
-    GPUS.iter().map(|gpu| gpu.id).filter(|id| id.starts_with(&start)).collect()
-}
-
-/// Memory of a GPU in bytes; a number without a unit is in gigabytes, as GPUs are sold.
-fn memory(size: &str) -> Result<u64, Error> {
-    let bytes = match size.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        true => parse_bytes(&format!("{}GB", size.trim())),
-        false => parse_bytes(size),
-    };
-    match bytes {
-        Ok(bytes) if bytes >= 1_000_000_000 => Ok(bytes),
-        Ok(_) => {
-            Err(Error::argument(format!("`{size}` is less memory than any GPU has; write `24GB` or `16GiB`")))
-        }
-        Err(_) => Err(Error::argument(format!("`{size}` is not a size; write `24GB` or `16GiB`"))),
-    }
+    Ok(outcome(&found))
 }
 
 /// The plan as text. Sources and reasons are numbered notes at the end.
@@ -140,7 +105,7 @@ impl<'p> Page<'p> {
         Page { plan, notes: Vec::new(), out: String::new() }
     }
 
-    fn text(mut self) -> String {
+    fn text(mut self, commands: &[Vec<String>]) -> String {
         self.data();
         self.schedule();
         self.memory();
@@ -153,6 +118,10 @@ impl<'p> Page<'p> {
                 self.out.push('\n');
             }
             self.out.push_str(&wrapped(&format!("[{}] ", index + 1), note));
+        }
+        if !commands.is_empty() {
+            self.out.push_str("\nnext, with `pixtune train`\n");
+            commands.iter().for_each(|command| self.out.push_str(&next::folded(command, COLUMNS)));
         }
         self.out
     }

@@ -1,0 +1,110 @@
+//! The model of `--model`: a known name, or a model directory, as `train` takes it.
+
+use std::path::{Path, PathBuf};
+
+use pixtune_core::plan::ModelShape;
+use pixtune_core::spec::{self, ModelSpec};
+use pixtune_core::tokens::Tekken;
+use pixtune_infer::{ModelFiles, TokenizerSource};
+use pixtune_io::config::choose_model;
+use pixtune_io::tokens::TokenizerFile;
+use pixtune_model::weights::config::ModelConfig;
+
+use crate::error::Error;
+
+/// The name that stands for the built-in tokenizer.
+pub const BUILT_IN: &str = "pixtral-12b";
+
+/// How images are divided, and what counts tokens. It lives as long as the process, which has one.
+pub struct Model {
+    pub spec: &'static ModelSpec,
+    /// The tokenizer file; `None` for the built-in vocabulary.
+    pub tokenizer: Option<&'static TokenizerFile>,
+    directory: Option<(PathBuf, ModelConfig)>,
+}
+
+impl Model {
+    /// The model of a known name, or of a directory. `tokenizer` is a file, or the name of the built-in one.
+    pub fn open(name: &str, tokenizer: Option<&Path>) -> Result<Model, Error> {
+        Model::open_with(name, tokenizer, TokenizerSource::Directory)
+    }
+
+    /// The same for commands that have no option for the tokenizer: without a `tekken.json` in the directory, it is the
+    /// built-in one, if the vocabulary has its size.
+    pub fn open_without_option(name: &str) -> Result<Model, Error> {
+        Model::open_with(name, None, TokenizerSource::DirectoryOrBuiltIn)
+    }
+
+    fn open_with(name: &str, tokenizer: Option<&Path>, otherwise: TokenizerSource) -> Result<Model, Error> {
+        if !names_directory(name) {
+            let file = tokenizer.filter(|path| *path != Path::new(BUILT_IN));
+            let file = file.map(TokenizerFile::read).transpose()?;
+            let tokenizer = file.map(|file| &*Box::leak(Box::new(file)));
+            return Ok(Model { spec: choose_model(name)?, tokenizer, directory: None });
+        }
+        let path = Path::new(name);
+        let ModelFiles { config, tokenizer } = ModelFiles::read(path, &source(tokenizer, otherwise))?;
+        let id =
+            path.canonicalize().ok().and_then(|path| path.file_name().map(std::ffi::OsStr::to_os_string));
+        let id = id.map_or_else(|| name.to_owned(), |id| id.to_string_lossy().into_owned());
+        let spec = ModelSpec { id: Box::leak(id.into_boxed_str()), ..config.spec() };
+        Ok(Model {
+            spec: Box::leak(Box::new(spec)),
+            tokenizer: tokenizer.map(|file| &*Box::leak(Box::new(file))),
+            directory: Some((path.to_owned(), config)),
+        })
+    }
+
+    /// The vocabulary.
+    pub fn tekken(&self) -> &'static Tekken {
+        self.tokenizer.map_or_else(Tekken::embedded, |file| &file.tekken)
+    }
+
+    /// The model's directory, if it has one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// The sizes that the cost of training depends on.
+    pub fn shape(&self) -> Option<ModelShape> {
+        match &self.directory {
+            None => ModelShape::of(self.spec).copied(),
+            Some((path, config)) => Some(shape(self.spec, path, config)),
+        }
+    }
+}
+
+/// Where a tokenizer comes from that may be set with an option.
+pub fn source(given: Option<&Path>, otherwise: TokenizerSource) -> TokenizerSource {
+    match given {
+        None => otherwise,
+        Some(name) if name == Path::new(BUILT_IN) => TokenizerSource::BuiltIn,
+        Some(path) => TokenizerSource::File(path.to_owned()),
+    }
+}
+
+/// Known names are names, wherever the command runs. Anything else is a directory if it exists, or looks like a path.
+pub fn names_directory(name: &str) -> bool {
+    spec::find(name).is_none() && (Path::new(name).exists() || name.contains(['/', '\\']))
+}
+
+fn shape(spec: &ModelSpec, path: &Path, config: &ModelConfig) -> ModelShape {
+    let (text, vision) = (&config.text, &config.vision);
+    let number = |size: usize| size as u64;
+    let source = format!("the configuration in `{}`", path.display());
+    ModelShape {
+        id: spec.id,
+        layers: number(text.layers),
+        hidden: number(text.hidden_size),
+        query: number(text.heads * text.head_dim),
+        key: number(text.kv_heads * text.head_dim),
+        head: number(text.head_dim),
+        feed_forward: number(text.intermediate_size),
+        vocabulary: number(text.vocab_size),
+        tied: config.tied,
+        vision: (number(vision.layers), number(vision.hidden_size), number(vision.intermediate_size)),
+        patch: (number(vision.patch_size), number(config.projector.spatial_merge)),
+        max_side: u64::from(spec.max_side),
+        source: Box::leak(source.into_boxed_str()),
+    }
+}
