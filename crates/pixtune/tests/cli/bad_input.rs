@@ -405,3 +405,14 @@ fn a_closed_pipe_changes_neither_the_verdict_nor_the_output() {
     assert_eq!(verdict("fix --unsafe rows.jsonl --out fixed.jsonl"), "0\n");
     assert_eq!(case.lines("fixed.jsonl").len(), 12);
 }
+
+#[test]
+fn a_text_far_beyond_the_context_is_rejected_without_counting_its_tokens() {
+    let case = Case::table(format!("prompt,completion\nq,{}\nq,a\n", "x".repeat(16 << 20)));
+    case.prepare(&[])
+        .ends(1)
+        .prints("error[context-overflow]: data.csv:2: at least ")
+        .prints("in a text of 16,777,216 bytes");
+    assert_eq!(case.rejected(), ["context-overflow"]);
+    assert!(case.read("out/rejected.jsonl").len() < 100_000);
+}

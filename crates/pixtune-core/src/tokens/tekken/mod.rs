@@ -241,6 +241,12 @@ impl Tekken {
         (rank < self.vocabulary().len()).then(|| self.vocabulary().token(rank as u32))
     }
 
+    /// Bytes of the longest token: a text has at least as many tokens as this fits into it.
+    pub fn longest_token(&self) -> usize {
+        let vocabulary = self.vocabulary();
+        (0..vocabulary.len()).map(|rank| vocabulary.token(rank as u32).len()).max().unwrap_or(1)
+    }
+
     /// The id of a special token by its name, such as `[INST]`.
     pub fn special_token(&self, name: &str) -> Option<u32> {
         self.special_tokens.iter().position(|special| special == name).map(|id| id as u32)
