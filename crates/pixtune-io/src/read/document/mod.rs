@@ -92,7 +92,11 @@ fn is_object(line: &[u8]) -> bool {
 /// What an only object is, unless it is a row itself.
 fn wrapper(members: &[Member]) -> Option<Shape> {
     let has = |key: &str, kind: Kind| members.iter().any(|member| member.key == key && member.kind == kind);
-    if members.iter().any(|member| member.kind == Kind::Conversation) {
+    let is_sample = |member: &Member| {
+        member.kind == Kind::Conversation
+            || member.kind == Kind::Text && OF_SAMPLES.contains(&member.key.to_ascii_lowercase().as_str())
+    };
+    if members.iter().any(is_sample) {
         return None;
     }
     if has("images", Kind::Objects) && (has("annotations", Kind::Objects) || members.len() == 1) {
@@ -115,6 +119,24 @@ fn wrapper(members: &[Member]) -> Option<Shape> {
     let is_row = members.iter().any(|member| member.kind == Kind::Text);
     (!lists.is_empty() && !is_row).then(|| Shape::Unknown(texts(&lists)))
 }
+
+/// Keys of texts that a sample has and a dataset has not.
+const OF_SAMPLES: [&str; 14] = [
+    "image",
+    "image_path",
+    "file_name",
+    "prompt",
+    "question",
+    "instruction",
+    "query",
+    "system",
+    "completion",
+    "answer",
+    "response",
+    "output",
+    "caption",
+    "text",
+];
 
 /// Lists that describe a dataset.
 const DESCRIPTIONS: [&str; 4] = ["licenses", "categories", "contributors", "tags"];
@@ -239,6 +261,7 @@ mod tests {
             ("{\"a\":1}\n{\"a\":2}\n", Shape::Lines),
             ("{\"a\":1}", Shape::Lines),
             ("{\"image\":\"a.png\",\"boxes\":[{\"x\":1}]}", Shape::Lines),
+            ("{\"question\":\"q\",\"answer\":\"a\",\"annotations\":[{\"x\":1}]}", Shape::Lines),
             ("{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}", Shape::Lines),
             ("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Shape::Objects),
             ("{\"a\":1}x\n{\"a\":2}\n", Shape::Lines),
