@@ -318,6 +318,7 @@ mod tests {
             keyed_row(json::parse(&format!("{{{member}}}")).unwrap().value.into_owned()).to_string()
         };
         assert_eq!(row(&rows[0].1), "{\"key\":\"a.jpg\",\"q\":1}");
+        assert_eq!(row("\"a\":{\"key\":1}"), "{\"document_key\":\"a\",\"key\":1}");
         assert_eq!(row(&rows[1].1), "{\"key\":\"b.jpg\",\"value\":\"x, y\"}");
     }
 }
