@@ -22,7 +22,7 @@ fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
     for reading in [Reading::Corrected, Reading::Reference] {
         let Ok(decoded) = decode(bytes, &header, &SMALL, reading) else { continue };
         let turned = reading == Reading::Corrected || format == Format::Tiff;
-        let size = if turned { header.upright_size() } else { (header.width, header.height) };
+        let size = if turned { header.oriented_size() } else { (header.width, header.height) };
         assert_eq!((decoded.rgb.width as u32, decoded.rgb.height as u32), size);
         assert_eq!(decoded.rgb.pixels.len(), decoded.rgb.width * decoded.rgb.height * 3);
         assert_eq!(decode(bytes, &header, &SMALL, reading).as_ref(), Ok(&decoded));

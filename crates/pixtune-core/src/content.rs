@@ -104,7 +104,7 @@ fn has_calls(value: &Value<'_>) -> bool {
     }
 }
 
-/// The content of a value under a name that says nothing.
+/// The content of a value under a name without meaning.
 fn of_value(value: &Value<'_>, depth: usize) -> Option<Held> {
     if depth > MOST_LEVELS {
         return None;

@@ -18,7 +18,7 @@ pub enum Record {
 pub struct StepRecord {
     /// Its number, from 1.
     pub step: u64,
-    /// Mean cross-entropy of the trained tokens, before the step was taken.
+    /// Mean cross-entropy of the trained tokens, before the update.
     pub loss: f64,
     /// The learning rate.
     pub learning_rate: f64,

@@ -31,7 +31,7 @@ pub struct Standing {
     pub failures: Failures,
     /// The ratings of a judge, if there is one.
     pub judgement: Option<Judgement>,
-    /// Which label was taken for which, where the references are few labels.
+    /// The confusion matrix, where the references are few labels.
     pub labels: Option<LabelReport>,
     /// Samples that are right in some phrasings and not in others.
     pub flips: u64,
@@ -107,7 +107,7 @@ pub(crate) fn contest(
     phrasings: &[Phrasing],
     threads: usize,
     path: &PathBuf,
-    watch: &mut (dyn crate::run::Watch + Send),
+    watch: &mut (dyn crate::watch::Watch + Send),
 ) -> Result<(Standing, Vec<Outcome>), EvaluateError> {
     let broken = |source| EvaluateError::Write { path: path.clone(), source };
     let mut out = BufWriter::new(File::create(path).map_err(broken)?);

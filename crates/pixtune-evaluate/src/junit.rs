@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pixtune_core::text::counted;
 
-use crate::run::{Evaluation, MOST_FAILURES};
+use crate::evaluation::{Evaluation, MOST_FAILURES};
 
 /// The file: one test case for the score, one for each threshold, and one for each sample without a score.
 pub fn junit(evaluation: &Evaluation) -> String {

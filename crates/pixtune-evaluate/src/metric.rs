@@ -1,4 +1,4 @@
-//! Which metric fits a dataset: chosen by its references where the user does not name one, and always said.
+//! The metric of a dataset: chosen by its references unless the user names one, and always reported.
 
 use pixtune_core::json;
 use pixtune_core::score::{Family, Labels, NoVariant, Scorer, is_near};

@@ -12,8 +12,8 @@ use pixtune_io::report::page::{Page, Section, escape, escape_short};
 use crate::contest::Outcome;
 use crate::data::Dataset;
 use crate::error::EvaluateError;
+use crate::evaluation::{Evaluation, counted_part};
 use crate::plan::EvaluatePlan;
-use crate::run::{Evaluation, counted_part};
 
 /// What a report is made from.
 #[derive(Clone, Copy)]

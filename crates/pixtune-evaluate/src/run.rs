@@ -6,85 +6,29 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::phrasing::Phrasing;
-use pixtune_core::score::{Part, Scorer};
+use pixtune_core::score::Scorer;
 use pixtune_files::{Occupant, WorkDirectory};
 use pixtune_infer::{ModelDirectory, RemoteModel, TokenizerSource, load};
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Device;
 
 use crate::answers::{AnswerLog, Asker};
-use crate::compare::{Comparison, compare};
+use crate::compare::compare;
 use crate::contest::{Answers, Outcome, Rules, Standing, contest};
 use crate::data::{Dataset, Hear, Kind, hash};
 use crate::error::EvaluateError;
+use crate::evaluation::{Evaluation, MOST_FAILURES};
 use crate::judge::Judgement;
 use crate::metric::Choice;
-use crate::plan::{AnswerSource, Contestant, EvaluatePlan, Existing, Threshold};
+use crate::plan::{AnswerSource, Contestant, EvaluatePlan, Existing};
 use crate::predictions::Predictions;
 use crate::report;
 use crate::scores::scores_json;
-
-/// Who hears of a run.
-pub trait Watch {
-    /// A row, a prediction or an answer that cannot be used.
-    fn finding(&mut self, diagnostic: &Diagnostic);
-    /// What people should know about the run.
-    fn note(&mut self, text: &str);
-    /// So many answers of all are there and scored.
-    fn answered(&mut self, done: u64, of: u64, name: &str);
-}
-
-/// What an evaluation came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
-    /// The files of the data.
-    pub files: Vec<String>,
-    /// Samples that were evaluated.
-    pub samples: u64,
-    /// Rows of the data, or lines of predictions, that cannot be used.
-    pub invalid: u64,
-    /// The metric.
-    pub metric: Choice,
-    /// How the model did.
-    pub standing: Standing,
-    /// How the model did that it is compared with.
-    pub compared: Option<Standing>,
-    /// How sure the difference is.
-    pub comparison: Option<Comparison>,
-    /// The scores that had to be reached, with what was reached.
-    pub thresholds: Vec<(Threshold, f64)>,
-    /// Every failed answer that was reported, at most a thousand.
-    pub failures: Vec<Diagnostic>,
-}
-
-/// So many findings are kept for reports.
-pub const MOST_FAILURES: usize = 1000;
-
-impl Evaluation {
-    /// Whether all samples have a score and all thresholds are reached.
-    pub fn is_fine(&self) -> bool {
-        let unrated = |standing: &Standing| standing.judgement.as_ref().is_some_and(|found| found.failed > 0);
-        let failed = |standing: &Standing| standing.count(|tally| tally.failed) > 0 || unrated(standing);
-        self.invalid == 0
-            && !failed(&self.standing)
-            && !self.compared.as_ref().is_some_and(failed)
-            && self.missed().next().is_none()
-    }
-
-    /// Which part of an answer the score is of.
-    pub fn scored_part(&self) -> &'static str {
-        counted_part(self.metric.scorer, &self.standing)
-    }
-
-    /// The thresholds that are not reached.
-    pub fn missed(&self) -> impl Iterator<Item = &(Threshold, f64)> {
-        self.thresholds.iter().filter(|(threshold, reached)| *reached < threshold.least)
-    }
-}
+use crate::watch::Watch;
 
 /// The name of the mean rating, as a share of 10, in thresholds.
 const JUDGE: &str = "judge";
-/// The file that tells an output of this command from other directories.
+/// The file that marks an output of this command.
 const MARKER: &str = "scores.json";
 const PREDICTIONS: &str = "predictions.jsonl";
 const COMPARED: &str = "compared.jsonl";
@@ -361,16 +305,4 @@ fn reached(metric: &Choice, standing: &Standing, name: &str) -> f64 {
         tally.level_scores()[level].map_or(0.0, |score| score * scored / (scored + failed))
     });
     pixtune_core::score::Spread::of(scores).map_or(0.0, |spread| spread.mean)
-}
-
-/// The part of an answer that counts, as tables name it.
-pub(crate) fn counted_part(scorer: Scorer, standing: &Standing) -> &'static str {
-    let (of_final, scored) = (standing.count(|tally| tally.of_final), standing.count(|tally| tally.scored));
-    match (scorer.counted(Part::Whole), scorer.counted(Part::Final)) {
-        (0, 1) if of_final == 0 => "the whole answer",
-        (0, 1) if of_final == scored => "the final answer",
-        (0, 1) => "the final answer where the prompt asks for one, else the whole answer",
-        (1, 1) => "what is found in the answer",
-        _ => "the reference anywhere in the answer",
-    }
 }

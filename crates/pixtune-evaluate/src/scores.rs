@@ -5,9 +5,9 @@ use pixtune_core::score::{LabelReport, Level, Scorer, Spread, Tally, Variant};
 
 use crate::compare::Comparison;
 use crate::contest::Standing;
+use crate::evaluation::{Evaluation, counted_part};
 use crate::judge::Judgement;
 use crate::plan::EvaluatePlan;
-use crate::run::{Evaluation, counted_part};
 
 /// The file. The same answers give the same bytes.
 pub(crate) fn scores_json(plan: &EvaluatePlan, evaluation: &Evaluation) -> String {

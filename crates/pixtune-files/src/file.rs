@@ -67,7 +67,7 @@ fn check_target(target: &Path, existing: Existing) -> io::Result<()> {
     }
 }
 
-/// A rename that fails where the name was taken meanwhile: a link never replaces, a rename does.
+/// A rename that fails if the name exists by now: a link never replaces, a rename does.
 fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from),
@@ -94,7 +94,7 @@ impl Write for WholeFile {
 impl Drop for WholeFile {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
-            // Buffered bytes of a file that nobody wants are not worth a write.
+            // The buffered bytes of a discarded file need no write.
             drop(file.into_parts());
             let _ = fs::remove_file(&self.partial);
         }

@@ -1,4 +1,4 @@
-//! The seam between those who want an answer and the model that gives it.
+//! The seam between callers and the model that generates.
 
 use std::sync::Arc;
 

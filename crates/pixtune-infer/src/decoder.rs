@@ -2,7 +2,7 @@
 
 use pixtune_core::tokens::Tekken;
 
-/// Decodes tokens as they come. A character may be spread over several of them: its bytes wait until it is complete, so
+/// Decodes a stream of tokens. A character may be spread over several of them: its bytes wait until it is complete, so
 /// that the pieces joined are the text of all tokens decoded at once.
 #[derive(Debug)]
 pub struct StreamDecoder<'t> {

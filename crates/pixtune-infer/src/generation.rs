@@ -27,7 +27,7 @@ pub struct Generation<'a, 'w, K: Kernels> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Generating,
-    /// All tokens are chosen; the last event is still to come.
+    /// All tokens are sampled; the last event is pending.
     Ended(FinishReason),
     /// Every event was delivered, or an error.
     Delivered,

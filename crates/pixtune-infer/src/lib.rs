@@ -1,6 +1,6 @@
 //! A loaded model that answers conversations: model directories, prompts, sampling, streaming.
 //!
-//! Whoever wants an answer calls an [`Answerer`]; what computes it, and where, stays behind that trait.
+//! Callers use the trait [`Answerer`]; it hides whether a local network or a remote server generates.
 
 mod answerer;
 mod decoder;

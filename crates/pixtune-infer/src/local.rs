@@ -60,7 +60,7 @@ impl<'d, K: Kernels> LocalModel<'d, K> {
         Ok(LocalModel { directory, network })
     }
 
-    /// The request as the network reads it, if the model has room for prompt and answer.
+    /// The request as the network reads it, if prompt and response fit into the context.
     fn prompt(&self, request: &Request) -> Result<Batch, AnswerError> {
         let sequence = prompt(&self.directory.encoder(), &request.conversation)?;
         let prompt =

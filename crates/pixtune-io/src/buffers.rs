@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// Empty byte vectors with room in them.
+/// Empty byte vectors that keep their capacity.
 #[derive(Debug, Default)]
 pub struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
@@ -13,7 +13,7 @@ const MOST: usize = 32;
 const LARGEST: usize = 4 << 20;
 
 impl Buffers {
-    /// An empty buffer, with room if one was given back.
+    /// An empty buffer: a returned one with its capacity, or a new one.
     pub fn take(&self) -> Vec<u8> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! Fetches images from URLs, within limits on bytes, time and redirects, and not from private networks unless asked.
 //!
-//! Data come from anywhere, and a URL in them could point at what only this machine can reach. Every name is resolved
+//! Data are untrusted, and a URL in them could point at a host that only this machine can reach. Every name is resolved
 //! once, its addresses are filtered, and the connection goes to one of the rest; a redirect goes the same way.
 
 use std::io::{self, Read as _};

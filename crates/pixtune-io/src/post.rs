@@ -138,7 +138,7 @@ impl Poster {
     }
 }
 
-/// A URL as messages show it: whoever writes a password into one does not want it in a log.
+/// A URL for messages, without user name and password: they do not belong in a log.
 fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),

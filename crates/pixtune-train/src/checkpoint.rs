@@ -12,7 +12,7 @@ use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, SafetensorsFile, TensorSpec, Writer};
 
 use crate::directory::{RunDirectory, names};
-use crate::error::TrainError;
+use crate::error::{Kept, TrainError};
 use crate::state::RunState;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -74,24 +74,6 @@ pub fn restore<K: Kernels>(
     let moments = read_moments(&optimizer, network.adapter_tensors(), step);
     network.set_optimizer_state(&moments.map_err(|reason| damaged(optimizer, reason))?);
     Ok(run)
-}
-
-/// The adapter in the output of a run that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// That of a step at which the run was sound.
-    Step(u64),
-    /// None: nothing was saved while the run was sound.
-    Nothing,
-}
-
-impl std::fmt::Display for Kept {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Kept::Step(step) => write!(f, "the adapter of step {step} is kept"),
-            Kept::Nothing => write!(f, "no adapter is kept, because none was saved before"),
-        }
-    }
 }
 
 /// Makes the adapter in the output the last one that was sound. `bad` is the first step that went wrong: the adapter before

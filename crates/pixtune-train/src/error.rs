@@ -8,7 +8,6 @@ use pixtune_core::text::counted;
 use pixtune_files::LockError;
 use pixtune_model::network::{BatchError, NetworkError};
 
-use crate::checkpoint::Kept;
 use crate::data::DataError;
 use crate::guard::Divergence;
 
@@ -142,7 +141,7 @@ pub enum TrainError {
     /// The run was stopped from outside.
     #[error("stopped after step {step} of {total}")]
     Stopped {
-        /// Steps that were taken.
+        /// Optimizer steps so far.
         step: u64,
         /// Steps of the whole run.
         total: u64,
@@ -162,6 +161,24 @@ impl From<LockError> for TrainError {
         match error {
             LockError::Held { path } => TrainError::Locked { path },
             LockError::Io { path, source } => TrainError::Write { path, source },
+        }
+    }
+}
+
+/// The adapter in the output of a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// That of a step at which the run was sound.
+    Step(u64),
+    /// None: nothing was saved while the run was sound.
+    Nothing,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kept::Step(step) => write!(f, "the adapter of step {step} is kept"),
+            Kept::Nothing => write!(f, "no adapter is kept, because none was saved before"),
         }
     }
 }

@@ -16,5 +16,4 @@ pub mod state;
 pub mod steps;
 pub mod trainer;
 
-pub use checkpoint::Kept;
-pub use error::TrainError;
+pub use error::{Kept, TrainError};

@@ -18,7 +18,7 @@ pub struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// Opens the file and truncates it to `bytes`: lines beyond are of steps that will be taken again.
+    /// Opens the file and truncates it to `bytes`: later lines are of steps that will be repeated.
     pub fn open(path: PathBuf, bytes: u64) -> Result<MetricsWriter, TrainError> {
         let failed = |source| TrainError::Write { path: path.clone(), source };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;

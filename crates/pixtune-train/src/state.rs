@@ -6,11 +6,11 @@ use pixtune_core::metrics::{EvaluationRecord, StepRecord};
 /// The state of a run, saved with every checkpoint as `state.json`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RunState {
-    /// Steps taken.
+    /// Optimizer steps so far.
     pub step: u64,
     /// The epoch of the next step.
     pub epoch: u64,
-    /// Steps taken of that epoch.
+    /// Optimizer steps of that epoch so far.
     pub step_in_epoch: u64,
     /// Tokens read so far.
     pub tokens: u64,

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(whole.len(), 12);
         assert!(whole.last().unwrap().epoch > 1, "there are several epochs");
         for taken in 0..12 {
-            // As a checkpoint has it: the step after the last one taken.
+            // As a checkpoint has it: the step after the last finished one.
             let (epoch, in_epoch) = match taken {
                 0 => (0, 0),
                 _ => (whole[taken - 1].epoch, whole[taken - 1].in_epoch + 1),

@@ -30,7 +30,7 @@ const ENOUGH_SAMPLES: u64 = 20;
 pub trait Observer {
     /// A sample cannot be trained on.
     fn finding(&mut self, diagnostic: &Diagnostic);
-    /// A step was taken.
+    /// A step finished.
     fn step(&mut self, record: &StepRecord, plan: &RunPlan);
     /// An evaluation has read `done` of `total` batches.
     fn evaluating(&mut self, done: usize, total: usize);
@@ -272,7 +272,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
     }
 
     /// Leaves the last sound adapter in the output of a run that went wrong at step `bad`.
-    fn keep_sound(&self, bad: u64) -> Result<checkpoint::Kept, TrainError> {
+    fn keep_sound(&self, bad: u64) -> Result<crate::Kept, TrainError> {
         let best = self.validation.and(self.state.best).map(|best| best.step);
         checkpoint::keep_sound(self.directory, bad, best)
     }

@@ -1,5 +1,8 @@
 //! Errors that end a run, with hints.
 
+mod missing;
+mod model_hints;
+
 use std::io;
 use std::path::PathBuf;
 
@@ -20,8 +23,7 @@ use pixtune_model::weights::convert::ConvertError;
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
-use crate::missing;
-use crate::model_hints::{
+use model_hints::{
     hint_for_adapters, hint_for_converting, hint_for_model, hint_for_tokenizer, hint_for_weights,
 };
 

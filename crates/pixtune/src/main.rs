@@ -6,9 +6,7 @@ mod commands;
 mod error;
 mod hub;
 mod interrupt;
-mod missing;
 mod model;
-mod model_hints;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

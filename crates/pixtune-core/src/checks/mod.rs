@@ -86,7 +86,7 @@ pub fn sample_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> 
         tools::unmatched_ids(sample, &mut findings);
         tools::arguments(sample, &mut findings);
     }
-    findings.extend(quality::answer_findings(sample));
+    findings.extend(quality::response_findings(sample));
     findings
 }
 

@@ -66,7 +66,7 @@ fn distinct<'l, 'v>(answers: &'l [Cow<'v, str>]) -> Vec<&'l Cow<'v, str>> {
 }
 
 /// The reference answers in a value, if it is a list of them: texts, numbers, or objects with a text, as an array or as
-/// pandas writes it into a cell. A text that is a JSON array is taken for a list only under a name in the plural: it may be
+/// pandas writes it into a cell. A text that is a JSON array is read as a list only under a name in the plural: it may be
 /// the response itself.
 pub fn reference_answers<'v>(column: &str, value: &'v Value<'_>) -> Option<Vec<Cow<'v, str>>> {
     match value {

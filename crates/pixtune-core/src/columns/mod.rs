@@ -146,7 +146,7 @@ pub enum ColumnError {
         /// The columns.
         columns: Vec<String>,
     },
-    /// A column numbers the images, and nothing says where they are.
+    /// A column has image numbers, and no option gives their location.
     #[error("`{column}` has numbers of images, and no column has the images themselves")]
     ImageNumbers {
         /// The column.

@@ -269,7 +269,7 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
             verdicts[row] = Verdict::Duplicate(repeat);
         }
     }
-    // Where the dataset has a validation split, nothing is taken from its training split.
+    // Where the dataset has a validation split, no row moves out of its training split.
     let has_validation = verdicts.contains(&Verdict::Validation);
     let unmet = match has_validation {
         true => Vec::new(),

@@ -137,7 +137,7 @@ fn surplus(row: &Value<'_>, finding: &Finding) -> Option<(String, String)> {
     if is_null { removed(finding.pointer.clone(), "it is null") } else { None }
 }
 
-/// Whether a key says something about the sample that would be lost.
+/// Whether removing a key would lose information about the sample.
 fn holds_content(row: &Value<'_>, pointer: &str, key: &str) -> bool {
     let is_of_row = pointer.matches('/').count() == 1;
     let is_label = || content::undesirable(row, |other| other != key).is_some();

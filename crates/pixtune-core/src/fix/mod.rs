@@ -26,7 +26,7 @@ use crate::target::{MISTRAL, Target};
 pub struct Change {
     /// The rule that was violated.
     pub rule: &'static Rule,
-    /// Whether the row still says the same, or something was guessed or dropped.
+    /// Whether the meaning of the row is unchanged, or something was guessed or dropped.
     pub fix: Fix,
     /// JSON pointer into the row as it was when the change was made.
     pub pointer: String,

@@ -15,7 +15,7 @@ pub struct Difference {
     pub now: Option<String>,
 }
 
-/// The members that differ, in the order of the first object; those that only the second has come last.
+/// The members that differ, in the order of the first object; then those that only the second has.
 pub fn differences(before: &Value<'_>, now: &Value<'_>) -> Vec<Difference> {
     let text = |value: &Value<'_>, key: &str| value.get(key).map(Value::to_string);
     let added = keys(now).filter(|key| before.get(key).is_none());

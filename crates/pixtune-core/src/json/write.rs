@@ -66,7 +66,7 @@ pub trait ToJson {
     fn write_json(self, slot: Slot<'_>);
 }
 
-/// `value` as JSON: compact, unless it says otherwise.
+/// `value` as JSON: compact, unless the value asks for another layout.
 pub fn text(value: impl ToJson) -> String {
     let mut out = String::new();
     append(&mut out, value);
@@ -85,7 +85,7 @@ pub fn value(value: impl ToJson) -> Value<'static> {
     parse(&text(value)).expect("what is written is JSON").value.into_owned()
 }
 
-/// Appends `value` as JSON: compact, unless it says otherwise.
+/// Appends `value` as JSON: compact, unless the value asks for another layout.
 pub fn append(out: &mut String, value: impl ToJson) {
     value.write_json(Slot { out, layout: Layout::Compact, depth: 0 });
 }

@@ -53,7 +53,7 @@ pub struct Batching {
 }
 
 impl Batching {
-    /// Batches for steps of [`samples_per_step`] average samples. Every batch has room for the longest sample.
+    /// Batches for steps of [`samples_per_step`] average samples. Every batch holds at least the longest sample.
     pub fn of(samples: u64, tokens: u64, longest: u64) -> Batching {
         let step = tokens.saturating_mul(samples_per_step(samples)).div_ceil(samples.max(1));
         let batches = step.div_ceil(u64::from(MAX_BATCH_TOKENS).max(longest)).clamp(1, 65_536);

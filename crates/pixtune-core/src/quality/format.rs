@@ -1,10 +1,10 @@
-//! The format of an answer: JSON, a number, one word, a list, ….
+//! The format of an response: JSON, a number, one word, a list, ….
 
 use crate::json::{self, Value};
 
-/// The format of an answer.
+/// The format of an response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AnswerFormat {
+pub enum ResponseFormat {
     /// Only white space.
     Empty,
     /// Yes or no, true or false, in several languages.
@@ -41,14 +41,14 @@ pub enum AnswerFormat {
     Markup,
 }
 
-use AnswerFormat::{
+use ResponseFormat::{
     BrokenJson, Choice, Code, Date, Empty, JsonArray, JsonObject, List, Markup, Number, NumberWithUnit,
     Phrase, Sentence, Table, Text, Word, YesNo,
 };
 
-impl AnswerFormat {
+impl ResponseFormat {
     /// Every format, in the order of the enum.
-    pub const ALL: [AnswerFormat; 17] = [
+    pub const ALL: [ResponseFormat; 17] = [
         Empty,
         YesNo,
         Choice,
@@ -91,7 +91,7 @@ impl AnswerFormat {
         }
     }
 
-    /// The format in words, as in "most answers are …".
+    /// The format in words, as in "most responses are …".
     pub fn in_words(self) -> &'static str {
         match self {
             Empty => "empty",
@@ -114,8 +114,8 @@ impl AnswerFormat {
         }
     }
 
-    /// Whether an answer of the other format is not unusual where most answers have this one.
-    pub(super) fn admits(self, other: AnswerFormat) -> bool {
+    /// Whether an response of the other format is not unusual where most responses have this one.
+    pub(super) fn admits(self, other: ResponseFormat) -> bool {
         self == other
             || match self {
                 Word => matches!(other, Phrase | YesNo | Date),
@@ -127,23 +127,23 @@ impl AnswerFormat {
     }
 }
 
-/// The format of an answer and, of a JSON object, its keys.
+/// The format of an response and, of a JSON object, its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classified {
     /// The format.
-    pub format: AnswerFormat,
+    pub format: ResponseFormat,
     /// The keys of an object, sorted.
     pub keys: Option<Vec<String>>,
     /// The text ends inside open brackets, an open string or an open code block.
     pub unclosed: bool,
 }
 
-/// Larger answers are not parsed as JSON.
+/// Larger responses are not parsed as JSON.
 const LONGEST_PARSED: usize = 1 << 20;
 /// Maximum keys of an object that are compared.
 const MOST_KEYS: usize = 64;
 
-/// Classifies an answer.
+/// Classifies an response.
 pub fn classify(text: &str) -> Classified {
     let text = text.trim();
     let of = |format| Classified { format, keys: None, unclosed: false };
@@ -216,7 +216,7 @@ fn json_form(text: &str) -> Option<Classified> {
     }
 }
 
-fn short_form(text: &str) -> Option<AnswerFormat> {
+fn short_form(text: &str) -> Option<ResponseFormat> {
     const YES_NO: [&str; 20] = [
         "yes", "no", "true", "false", "oui", "non", "vrai", "faux", "ja", "nein", "sí", "si", "sì", "não",
         "sim", "да", "нет", "是", "否", "はい",
@@ -250,7 +250,7 @@ fn is_date(text: &str) -> bool {
     })
 }
 
-fn number_form(text: &str) -> Option<AnswerFormat> {
+fn number_form(text: &str) -> Option<ResponseFormat> {
     const CURRENCIES: [char; 6] = ['$', '€', '£', '¥', '₹', '₽'];
     let after_sign = text.trim_start_matches(['-', '+', '−', '~', '≈']).trim_start();
     let amount = after_sign.trim_start_matches(CURRENCIES).trim_start();
@@ -284,7 +284,7 @@ fn is_list_line(line: &str) -> bool {
 /// Characters that end a sentence.
 const STOPS: [char; 10] = ['.', '!', '?', '…', '。', '！', '？', '।', '؟', '۔'];
 
-fn prose_form(text: &str) -> AnswerFormat {
+fn prose_form(text: &str) -> ResponseFormat {
     let words = text.split_whitespace().take(9).count();
     let is_spaced = words > 1 || text.is_ascii() || text.chars().count() <= 6;
     let sentences = sentences(text);
@@ -314,7 +314,7 @@ fn sentences(text: &str) -> usize {
 }
 
 /// Whether prose ends with a full stop; `None` for other formats.
-pub fn ends_with_stop(text: &str, format: AnswerFormat) -> Option<bool> {
+pub fn ends_with_stop(text: &str, format: ResponseFormat) -> Option<bool> {
     if !matches!(format, Sentence | Text) {
         return None;
     }

@@ -1,68 +1,68 @@
-//! The formats of the answers of a dataset, and the one that nearly all have.
+//! The formats of the responses of a dataset, and the one that nearly all have.
 
-use super::AnswerFormat;
+use super::ResponseFormat;
 
 /// Counts per format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Formats {
-    counts: [u64; AnswerFormat::ALL.len()],
+    counts: [u64; ResponseFormat::ALL.len()],
 }
 
-/// The format of nearly all answers.
+/// The format of nearly all responses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Majority {
     /// The majority format.
-    pub format: AnswerFormat,
-    /// The share of answers with this format or a similar one.
+    pub format: ResponseFormat,
+    /// The share of responses with this format or a similar one.
     pub share: f64,
 }
 
-/// Minimum answers for a majority.
+/// Minimum responses for a majority.
 const LEAST: u64 = 20;
 /// Minimum share of a majority.
 const NEARLY_ALL: f64 = 0.9;
 
 impl Formats {
-    /// Counts an answer.
-    pub fn add(&mut self, format: AnswerFormat) {
+    /// Counts an response.
+    pub fn add(&mut self, format: ResponseFormat) {
         self.counts[format as usize] += 1;
     }
 
-    /// The number of answers with this format.
-    pub fn count(&self, format: AnswerFormat) -> u64 {
+    /// The number of responses with this format.
+    pub fn count(&self, format: ResponseFormat) -> u64 {
         self.counts[format as usize]
     }
 
-    /// The number of answers.
+    /// The number of responses.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The format of at least nine in ten of twenty or more answers.
+    /// The format of at least nine in ten of twenty or more responses.
     pub fn majority(&self) -> Option<Majority> {
-        let format = AnswerFormat::ALL.into_iter().rev().max_by_key(|format| self.count(*format))?;
+        let format = ResponseFormat::ALL.into_iter().rev().max_by_key(|format| self.count(*format))?;
         let total = self.total();
-        let kept: u64 = AnswerFormat::ALL
+        let kept: u64 = ResponseFormat::ALL
             .into_iter()
             .filter(|other| format.admits(*other))
             .map(|other| self.count(other))
             .sum();
         let share = kept as f64 / total.max(1) as f64;
-        let is_form = !matches!(format, AnswerFormat::Empty | AnswerFormat::BrokenJson);
+        let is_form = !matches!(format, ResponseFormat::Empty | ResponseFormat::BrokenJson);
         (is_form && total >= LEAST && share >= NEARLY_ALL).then_some(Majority { format, share })
     }
 }
 
 impl Majority {
-    /// Whether an answer of this format deviates from the majority. AnswerFormat::Empty answers have their own rule.
-    pub fn is_broken_by(&self, format: AnswerFormat) -> bool {
-        format != AnswerFormat::Empty && !self.format.admits(format)
+    /// Whether an response of this format deviates from the majority. ResponseFormat::Empty responses have their own rule.
+    pub fn is_broken_by(&self, format: ResponseFormat) -> bool {
+        format != ResponseFormat::Empty && !self.format.admits(format)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::AnswerFormat::{BrokenJson, Empty, JsonObject, Number, Sentence, Text, Word};
+    use super::ResponseFormat::{BrokenJson, Empty, JsonObject, Number, Sentence, Text, Word};
     use super::*;
 
     #[test]

@@ -1,14 +1,14 @@
-//! The quality of texts: findings about single answers, and statistics of a whole dataset.
+//! The quality of texts: findings about single responses, and statistics of a whole dataset.
 //!
 //! [`TextFacts::of`] reads one sample, on any thread; [`TextSurvey::add`] collects the facts in order, in memory that does not
 //! grow with their number; [`TextSurvey::observations`] gives the results.
 
-mod answer;
 mod format;
 mod images;
 mod majority;
 mod observe;
 mod refusal;
+mod response;
 mod script;
 mod sketch;
 
@@ -19,19 +19,19 @@ use crate::diagnostic::{Finding, Rule};
 
 use crate::sample::{Content, Message, Part, Sample};
 
-pub use format::{AnswerFormat, Classified, classify, ends_with_stop};
+pub use format::{Classified, ResponseFormat, classify, ends_with_stop};
 pub use images::ImageSurvey;
 pub use majority::{Formats, Majority};
 pub use observe::{Observation, percent};
 pub use script::{Script, language, script};
 pub use sketch::{Distinct, Entry, Histogram, Top};
 
-/// Facts about an answer and its prompt.
+/// Facts about an response and its prompt.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AnswerFacts {
+pub struct ResponseFacts {
     /// The index of the message in the conversation.
     pub message: usize,
-    /// The format of the answer.
+    /// The format of the response.
     pub classified: Classified,
     /// Whether it ends with a full stop, if it is prose.
     pub stops: Option<bool>,
@@ -49,64 +49,64 @@ pub struct AnswerFacts {
     pub prompt_characters: u64,
     /// Hash of the prompt.
     pub prompt_hash: u64,
-    /// The script of the answer.
+    /// The script of the response.
     pub script: Option<Script>,
-    /// The languages of prompt and answer, if detected.
+    /// The languages of prompt and response, if detected.
     pub languages: (Option<&'static str>, Option<&'static str>),
-    /// Findings about the answer alone.
+    /// Findings about the response alone.
     pub findings: Vec<Finding>,
 }
 
 /// Facts about the texts of one sample.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TextFacts {
-    /// Its trained answers, in order.
-    pub answers: Vec<AnswerFacts>,
+    /// Its trained responses, in order.
+    pub responses: Vec<ResponseFacts>,
 }
 
 /// Maximum characters of a text that are shown.
 const SHOWN: usize = 120;
-/// Minimum words of an answer whose opening is counted.
+/// Minimum words of an response whose opening is counted.
 const OPENING_WORDS: usize = 9;
 
 impl TextFacts {
-    /// Reads the trained answers of a sample.
+    /// Reads the trained responses of a sample.
     pub fn of<I, T: AsRef<str>>(sample: &Sample<I, T>) -> TextFacts {
-        let mut answers = Vec::new();
-        for (message, answer, prompt) in turns(sample) {
-            let classified = classify(&answer);
-            let words = |count| answer.split_whitespace().take(count).collect::<Vec<_>>();
+        let mut responses = Vec::new();
+        for (message, response, prompt) in turns(sample) {
+            let classified = classify(&response);
+            let words = |count| response.split_whitespace().take(count).collect::<Vec<_>>();
             let opening = (words(OPENING_WORDS).len() == OPENING_WORDS
-                && matches!(classified.format, AnswerFormat::Sentence | AnswerFormat::Text))
+                && matches!(classified.format, ResponseFormat::Sentence | ResponseFormat::Text))
             .then(|| words(3).join(" ").chars().take(60).collect());
-            answers.push(AnswerFacts {
+            responses.push(ResponseFacts {
                 message,
-                stops: ends_with_stop(&answer, classified.format),
-                characters: answer.chars().count() as u64,
-                start: start(&answer),
+                stops: ends_with_stop(&response, classified.format),
+                characters: response.chars().count() as u64,
+                start: start(&response),
                 opening,
-                hash: text_hash(&answer),
+                hash: text_hash(&response),
                 prompt_characters: prompt.chars().count() as u64,
                 prompt_hash: text_hash(&prompt),
-                script: script(&answer),
-                languages: (language(&prompt), language(&answer)),
-                findings: answer::findings(&answer, Some(&classified), &prompt, message),
+                script: script(&response),
+                languages: (language(&prompt), language(&response)),
+                findings: response::findings(&response, Some(&classified), &prompt, message),
                 classified,
                 prompt: start(&prompt),
             });
         }
-        TextFacts { answers }
+        TextFacts { responses }
     }
 }
 
-/// Findings about single answers of a sample.
-pub fn answer_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
+/// Findings about single responses of a sample.
+pub fn response_findings<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
     turns(sample)
-        .flat_map(|(message, answer, prompt)| answer::findings(&answer, None, &prompt, message))
+        .flat_map(|(message, response, prompt)| response::findings(&response, None, &prompt, message))
         .collect()
 }
 
-/// Every trained answer with its index and the text of the user message before it.
+/// Every trained response with its index and the text of the user message before it.
 fn turns<I, T: AsRef<str>>(
     sample: &Sample<I, T>,
 ) -> impl Iterator<Item = (usize, Cow<'_, str>, Cow<'_, str>)> {
@@ -198,11 +198,11 @@ impl Kept {
     }
 }
 
-/// The formats of the answers to one prompt, and the first examples of formats that were rare when they appeared.
+/// The formats of the responses to one prompt, and the first examples of formats that were rare when they appeared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct OnePrompt {
     formats: Formats,
-    rare: Vec<(AnswerFormat, Location, String)>,
+    rare: Vec<(ResponseFormat, Location, String)>,
 }
 
 /// Maximum distinct texts that are counted exactly.
@@ -211,28 +211,28 @@ const TEXTS: usize = 1 << 15;
 /// Statistics of the texts of a dataset.
 #[derive(Debug, Clone)]
 pub struct TextSurvey {
-    /// Trained answers.
-    pub answers: u64,
-    /// Characters of answers.
-    pub answer_characters: Histogram,
+    /// Trained responses.
+    pub responses: u64,
+    /// Characters of responses.
+    pub response_characters: Histogram,
     /// Characters of prompts.
     pub prompt_characters: Histogram,
-    /// Formats of answers.
+    /// Formats of responses.
     pub formats: Formats,
-    /// Distinct answers.
-    pub distinct_answers: Distinct,
+    /// Distinct responses.
+    pub distinct_responses: Distinct,
     /// Distinct prompts.
     pub distinct_prompts: Distinct,
     /// Answers by script.
     pub scripts: BTreeMap<Script, u64>,
     /// Answers by language; `None` if not detected.
     pub languages: BTreeMap<Option<&'static str>, u64>,
-    most_answers: Top<()>,
+    most_responses: Top<()>,
     most_prompts: Top<OnePrompt>,
     openings: Top<()>,
     with_opening: u64,
     key_sets: Top<Kept>,
-    by_format: BTreeMap<AnswerFormat, Kept>,
+    by_format: BTreeMap<ResponseFormat, Kept>,
     single: BTreeMap<&'static str, (&'static Rule, Kept)>,
     prose: u64,
     without_stop: Kept,
@@ -244,15 +244,15 @@ pub struct TextSurvey {
 impl Default for TextSurvey {
     fn default() -> TextSurvey {
         TextSurvey {
-            answers: 0,
-            answer_characters: Histogram::default(),
+            responses: 0,
+            response_characters: Histogram::default(),
             prompt_characters: Histogram::default(),
             formats: Formats::default(),
-            distinct_answers: Distinct::default(),
+            distinct_responses: Distinct::default(),
             distinct_prompts: Distinct::default(),
             scripts: BTreeMap::new(),
             languages: BTreeMap::new(),
-            most_answers: Top::new(TEXTS),
+            most_responses: Top::new(TEXTS),
             most_prompts: Top::new(TEXTS),
             openings: Top::new(TEXTS),
             with_opening: 0,
@@ -268,85 +268,85 @@ impl Default for TextSurvey {
     }
 }
 
-/// Maximum longest answers that are kept.
+/// Maximum longest responses that are kept.
 const LONGEST: usize = 20;
-/// Maximum rare answers per prompt that are kept.
+/// Maximum rare responses per prompt that are kept.
 const RARE: usize = 5;
 
 impl TextSurvey {
     /// Adds the facts of the sample at a line of a file.
     pub fn add(&mut self, file: u32, line: u64, facts: &TextFacts) {
-        for answer in &facts.answers {
-            let message = u32::try_from(answer.message).unwrap_or(u32::MAX);
-            self.add_answer(Location { file, line, message }, answer);
+        for response in &facts.responses {
+            let message = u32::try_from(response.message).unwrap_or(u32::MAX);
+            self.add_response(Location { file, line, message }, response);
         }
     }
 
-    fn add_answer(&mut self, place: Location, answer: &AnswerFacts) {
-        let format = answer.classified.format;
-        self.answers += 1;
-        self.answer_characters.add(answer.characters);
-        self.prompt_characters.add(answer.prompt_characters);
+    fn add_response(&mut self, place: Location, response: &ResponseFacts) {
+        let format = response.classified.format;
+        self.responses += 1;
+        self.response_characters.add(response.characters);
+        self.prompt_characters.add(response.prompt_characters);
         self.formats.add(format);
-        self.by_format.entry(format).or_default().add(place, || answer.start.clone());
-        self.distinct_answers.add(answer.hash);
-        self.distinct_prompts.add(answer.prompt_hash);
-        self.most_answers.add(answer.hash, &answer.start);
-        if let Some(prompt) = self.most_prompts.add(answer.prompt_hash, &answer.prompt) {
+        self.by_format.entry(format).or_default().add(place, || response.start.clone());
+        self.distinct_responses.add(response.hash);
+        self.distinct_prompts.add(response.prompt_hash);
+        self.most_responses.add(response.hash, &response.start);
+        if let Some(prompt) = self.most_prompts.add(response.prompt_hash, &response.prompt) {
             prompt.formats.add(format);
             let is_rare = prompt.formats.count(format) * 5 <= prompt.formats.total().max(20);
             if is_rare && prompt.rare.len() < RARE {
-                prompt.rare.push((format, place, answer.start.clone()));
+                prompt.rare.push((format, place, response.start.clone()));
             }
         }
-        if let Some(opening) = &answer.opening {
+        if let Some(opening) = &response.opening {
             self.with_opening += 1;
             self.openings.add(text_hash(opening), opening);
         }
-        if let Some(keys) = &answer.classified.keys {
+        if let Some(keys) = &response.classified.keys {
             let keys = keys.join("\u{1f}");
             if let Some(kept) = self.key_sets.add(twox_hash::XxHash3_64::oneshot(keys.as_bytes()), &keys) {
-                kept.add(place, || answer.start.clone());
+                kept.add(place, || response.start.clone());
             }
         }
-        if let Some(script) = answer.script {
+        if let Some(script) = response.script {
             *self.scripts.entry(script).or_default() += 1;
         }
-        *self.languages.entry(answer.languages.1).or_default() += 1;
-        if let (Some(prompt), Some(said)) = answer.languages {
+        *self.languages.entry(response.languages.1).or_default() += 1;
+        if let (Some(prompt), Some(said)) = response.languages {
             self.detected_languages += 1;
             if prompt != said {
-                let text = || format!("prompt in `{prompt}`, response in `{said}`: {}", answer.start);
+                let text = || format!("prompt in `{prompt}`, response in `{said}`: {}", response.start);
                 self.other_language.add(place, text);
             }
         }
-        if let Some(stops) = answer.stops {
+        if let Some(stops) = response.stops {
             self.prose += 1;
             if !stops {
-                self.without_stop.add(place, || answer.start.clone());
+                self.without_stop.add(place, || response.start.clone());
             }
         }
-        for finding in &answer.findings {
+        for finding in &response.findings {
             let (_, kept) =
                 self.single.entry(finding.rule.id).or_insert_with(|| (finding.rule, Kept::default()));
-            kept.add(place, || format!("{} in `{}`", finding.message, answer.start));
+            kept.add(place, || format!("{} in `{}`", finding.message, response.start));
         }
-        self.add_longest(place, answer);
+        self.add_longest(place, response);
     }
 
-    fn add_longest(&mut self, place: Location, answer: &AnswerFacts) {
+    fn add_longest(&mut self, place: Location, response: &ResponseFacts) {
         let least = self.longest.last().map_or(0, |(characters, _)| *characters);
-        if self.longest.len() == LONGEST && answer.characters <= least {
+        if self.longest.len() == LONGEST && response.characters <= least {
             return;
         }
-        let at = self.longest.partition_point(|(characters, _)| *characters >= answer.characters);
-        self.longest.insert(at, (answer.characters, Example { place, text: answer.start.clone() }));
+        let at = self.longest.partition_point(|(characters, _)| *characters >= response.characters);
+        self.longest.insert(at, (response.characters, Example { place, text: response.start.clone() }));
         self.longest.truncate(LONGEST);
     }
 
-    /// The most frequent answers.
-    pub fn most_frequent_answers(&self, number: usize) -> Vec<(&str, u64)> {
-        self.most_answers.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
+    /// The most frequent responses.
+    pub fn most_frequent_responses(&self, number: usize) -> Vec<(&str, u64)> {
+        self.most_responses.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
     }
 
     /// The most frequent prompts.
@@ -354,7 +354,7 @@ impl TextSurvey {
         self.most_prompts.most(number).into_iter().map(|entry| (entry.text.as_str(), entry.count)).collect()
     }
 
-    /// The most frequent openings of prose answers, and the number of answers with an opening.
+    /// The most frequent openings of prose responses, and the number of responses with an opening.
     pub fn openings(&self, number: usize) -> (Vec<(&str, u64)>, u64) {
         let most = self.openings.most(number).into_iter();
         (most.map(|entry| (entry.text.as_str(), entry.count)).collect(), self.with_opening)

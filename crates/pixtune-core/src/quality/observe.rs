@@ -1,6 +1,6 @@
 //! What the texts of a whole dataset show.
 
-use super::{AnswerFormat, Example, Formats, KEPT_EXAMPLES, Kept, Majority, TextSurvey};
+use super::{Example, Formats, KEPT_EXAMPLES, Kept, Majority, ResponseFormat, TextSurvey};
 use crate::diagnostic::Rule;
 use crate::rules::{
     ANSWER_BOILERPLATE, ANSWER_CUT_OFF, ANSWER_FORMAT, ANSWER_IMBALANCE, ANSWER_KEYS, ANSWER_LANGUAGE,
@@ -17,17 +17,17 @@ pub struct Observation {
     pub message: String,
     /// What to do about it.
     pub hint: &'static str,
-    /// How many answers it concerns.
+    /// How many responses it concerns.
     pub count: u64,
     /// The first of them.
     pub examples: Vec<Example>,
 }
 
-/// In datasets with fewer answers, shares mean nothing.
+/// In datasets with fewer responses, shares mean nothing.
 const LEAST: u64 = 20;
 
 impl TextSurvey {
-    /// Every observation, those about single answers first.
+    /// Every observation, those about single responses first.
     pub fn observations(&self) -> Vec<Observation> {
         let mut out: Vec<Observation> = self.single.values().map(single).collect();
         out.extend(self.format_outliers());
@@ -42,7 +42,7 @@ impl TextSurvey {
     }
 
     fn share(&self, count: u64) -> f64 {
-        count as f64 / self.answers.max(1) as f64
+        count as f64 / self.responses.max(1) as f64
     }
 
     /// Answers in another format than nearly all others, or than nearly all others to the same prompt.
@@ -50,7 +50,7 @@ impl TextSurvey {
         const HINT: &str =
             "convert them to the format of the others, or ask for the other format in the prompt";
         if let Some(majority) = self.formats.majority() {
-            let kinds: Vec<(AnswerFormat, &Kept)> = self
+            let kinds: Vec<(ResponseFormat, &Kept)> = self
                 .by_format
                 .iter()
                 .filter(|(format, _)| majority.is_broken_by(**format))
@@ -80,7 +80,7 @@ impl TextSurvey {
 
     fn format_outliers_by_prompt(&self, hint: &'static str) -> Option<Observation> {
         let broken = |formats: &Formats, majority: &Majority| -> u64 {
-            let kinds = AnswerFormat::ALL.into_iter().filter(|format| majority.is_broken_by(*format));
+            let kinds = ResponseFormat::ALL.into_iter().filter(|format| majority.is_broken_by(*format));
             kinds.map(|format| formats.count(format)).sum()
         };
         let (mut count, mut prompts, mut examples) = (0, 0, Vec::new());
@@ -108,9 +108,9 @@ impl TextSurvey {
         (count > 0).then_some(Observation { rule: &ANSWER_FORMAT, message, hint, count, examples })
     }
 
-    /// JSON answers without keys that nearly all others have, or with keys that nearly none has.
+    /// JSON responses without keys that nearly all others have, or with keys that nearly none has.
     fn missing_keys(&self) -> Option<Observation> {
-        let objects = self.formats.count(AnswerFormat::JsonObject);
+        let objects = self.formats.count(ResponseFormat::JsonObject);
         let sets = self.key_sets.most(1024);
         let usual = sets.first()?;
         if objects < LEAST || (usual.count as f64) < 0.8 * objects as f64 || sets.len() == 1 {
@@ -158,7 +158,7 @@ impl TextSurvey {
     /// Answers far longer than all others: beyond Tukey's outer fence of the logarithms, and at least four times the
     /// upper quartile.
     fn length_outliers(&self) -> Option<Observation> {
-        let lengths = &self.answer_characters;
+        let lengths = &self.response_characters;
         if lengths.count() < LEAST {
             return None;
         }
@@ -202,11 +202,11 @@ impl TextSurvey {
         is_rare.then_some(Observation { rule: &ANSWER_LANGUAGE, message, hint, count: *count, examples })
     }
 
-    /// One answer for most prompts.
+    /// One response for most prompts.
     fn imbalance(&self) -> Option<Observation> {
-        let most = *self.most_answers.most(1).first()?;
+        let most = *self.most_responses.most(1).first()?;
         let share = self.share(most.count);
-        let is_much = self.answers >= LEAST && share > 0.5;
+        let is_much = self.responses >= LEAST && share > 0.5;
         let message = format!(
             "{} of responses are `{}`: a model that always gives it is right as often",
             percent(share),
@@ -217,11 +217,11 @@ impl TextSurvey {
         is_much.then(|| Observation { rule: &ANSWER_IMBALANCE, message, hint, count, examples: vec![] })
     }
 
-    /// One prompt for nearly all answers.
+    /// One prompt for nearly all responses.
     fn repeated_prompt(&self) -> Option<Observation> {
         let most = self.most_prompts.most(1).into_iter().next()?;
         let share = self.share(most.count);
-        let is_much = self.answers >= LEAST && share > 0.95;
+        let is_much = self.responses >= LEAST && share > 0.95;
         let message = format!("{} of prompts are `{}`", percent(share), most.text);
         let hint = "fine for one fixed task; vary the wording if users will ask in their own words";
         let count = most.count;
@@ -302,12 +302,12 @@ mod tests {
 
     fn survey(turns: impl IntoIterator<Item = (String, String)>) -> TextSurvey {
         let mut survey = TextSurvey::default();
-        for (line, (prompt, answer)) in turns.into_iter().enumerate() {
+        for (line, (prompt, response)) in turns.into_iter().enumerate() {
             let sample: Sample<()> = Sample {
                 messages: vec![
                     Message::User(Content::Text(prompt)),
                     Message::Assistant(Assistant {
-                        content: Some(Content::Text(answer)),
+                        content: Some(Content::Text(response)),
                         ..Assistant::default()
                     }),
                 ],
@@ -337,12 +337,12 @@ mod tests {
 
     #[test]
     fn the_form_of_nearly_all_is_learned_and_the_rest_is_named() {
-        let answer = |n: usize| match n {
+        let response = |n: usize| match n {
             7 => "about a dozen".to_owned(),
             9 => "{\"total\": ".to_owned(),
             _ => format!("{{\"total\": {n}, \"currency\": \"EUR\"}}"),
         };
-        let found = seen((0..60).map(|n| (question(n), answer(n))));
+        let found = seen((0..60).map(|n| (question(n), response(n))));
         assert_eq!(found[0], ("answer-cut-off", 1, vec![10]));
         assert_eq!(found[1], ("answer-format", 2, vec![8, 10]));
         assert_eq!(found.len(), 2);
@@ -350,11 +350,11 @@ mod tests {
 
     #[test]
     fn keys_that_one_answer_lacks_are_named() {
-        let answer = |n: usize| match n {
+        let response = |n: usize| match n {
             3 => "{\"total\": 1}".to_owned(),
             _ => format!("{{\"total\": {n}, \"currency\": \"EUR\"}}"),
         };
-        let observations = survey((0..40).map(|n| (question(n), answer(n)))).observations();
+        let observations = survey((0..40).map(|n| (question(n), response(n)))).observations();
         assert_eq!(observations[0].rule.id, "answer-keys");
         assert_eq!(observations[0].examples[0].text, "lacks `currency`: {\"total\": 1}");
     }

@@ -79,24 +79,24 @@ const fn start_key([first, second, third]: [u8; 3]) -> u32 {
     u32::from_le_bytes([first, second, third, 0])
 }
 
-/// The phrase by which an answer is a refusal.
-pub(super) fn refusal(answer: &str) -> Option<String> {
-    let answer = answer.trim_start();
-    let begins = may_refuse(answer)
-        .then(|| lower(answer, BEGINNING))
+/// The phrase by which an response is a refusal.
+pub(super) fn refusal(response: &str) -> Option<String> {
+    let response = response.trim_start();
+    let begins = may_refuse(response)
+        .then(|| lower(response, BEGINNING))
         .and_then(|start| REFUSALS.iter().find(|phrase| start.starts_with(**phrase)));
-    begins.or_else(|| spoken_by_an_ai(answer)).map(|phrase| (*phrase).to_owned())
+    begins.or_else(|| spoken_by_an_ai(response)).map(|phrase| (*phrase).to_owned())
 }
 
-/// Whether the first bytes are those of a refusal: few answers pass.
-fn may_refuse(answer: &str) -> bool {
-    match answer.as_bytes().first_chunk::<3>() {
+/// Whether the first bytes are those of a refusal: few responses pass.
+fn may_refuse(response: &str) -> bool {
+    match response.as_bytes().first_chunk::<3>() {
         Some(start) if start.is_ascii() => {
             REFUSAL_STARTS.contains(&start_key(start.map(|byte| byte.to_ascii_lowercase())))
         }
         // Lowering what is not ASCII is left to `lower`.
         _ => {
-            let first = answer.chars().next().and_then(|first| first.to_lowercase().next());
+            let first = response.chars().next().and_then(|first| first.to_lowercase().next());
             first.is_some_and(|first| REFUSALS.iter().any(|phrase| phrase.starts_with(first)))
         }
     }
@@ -109,14 +109,14 @@ pub(super) fn lower(text: &str, characters: usize) -> String {
 }
 
 /// Which of `ANYWHERE` the first sentences hold. They are ASCII, so bytes are compared.
-fn spoken_by_an_ai(answer: &str) -> Option<&'static &'static str> {
+fn spoken_by_an_ai(response: &str) -> Option<&'static &'static str> {
     const LEAD: usize = "as an".len();
-    let bytes = answer.as_bytes();
+    let bytes = response.as_bytes();
     let near = &bytes[..bytes.len().min(FIRST_SENTENCES)];
     let start = if near.is_ascii() {
         near
     } else {
-        let end = answer.char_indices().nth(FIRST_SENTENCES).map_or(answer.len(), |(at, _)| at);
+        let end = response.char_indices().nth(FIRST_SENTENCES).map_or(response.len(), |(at, _)| at);
         &bytes[..end]
     };
     if !names_an_ai(start) {
@@ -151,8 +151,8 @@ mod tests {
         }
         for phrase in ANYWHERE {
             for lead in ["", "Well. ", "é ", &"x".repeat(150), &"é".repeat(150)] {
-                let answer = format!("{lead}{}, no.", phrase.to_uppercase());
-                assert_eq!(spoken_by_an_ai(&answer), Some(phrase), "{answer}");
+                let response = format!("{lead}{}, no.", phrase.to_uppercase());
+                assert_eq!(spoken_by_an_ai(&response), Some(phrase), "{response}");
             }
             assert_eq!(spoken_by_an_ai(&format!("{}{phrase}", "é".repeat(190))), None);
         }

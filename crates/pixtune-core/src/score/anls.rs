@@ -9,7 +9,7 @@ use super::relaxed::without_end_punctuation;
 pub enum Cleaning {
     /// Lower case, single spaces, no punctuation at the end; lengths of the cleaned texts (mistral-evals d61811f).
     Mistral,
-    /// Lower case, single spaces; lengths of the texts as they came, in upper case (lmms-eval 75571cf,
+    /// Lower case, single spaces; lengths of the original texts, in upper case (lmms-eval 75571cf,
     /// `api/metrics.py`, after the DocVQA challenge's own script).
     Official,
 }

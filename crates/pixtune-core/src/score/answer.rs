@@ -1,4 +1,4 @@
-//! The final answer in a model's text, as prompts that ask for `Final Answer: …` want it.
+//! The final answer in a model's text, for prompts that ask for `Final Answer: …`.
 //!
 //! The rules are those of mistral-evals d61811f (`eval/metrics.py`).
 

@@ -1,4 +1,4 @@
-//! Answers that are few labels: accuracy, F1 and which label is taken for which.
+//! Answers from a small set of labels: accuracy, F1 and the confusion matrix.
 
 use std::collections::BTreeMap;
 

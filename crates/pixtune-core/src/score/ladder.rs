@@ -155,7 +155,7 @@ impl Level {
     }
 }
 
-/// Which part of an answer the score of a sample is taken from.
+/// The part of an answer that a sample is scored on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The whole text.
@@ -178,7 +178,7 @@ impl Part {
         [Part::Whole, Part::Final].into_iter().find(|part| part.id() == id)
     }
 
-    /// The part that a prompt asks for: one that mentions `Answer:` wants a line with the final answer.
+    /// The part that a prompt asks for: one that mentions `Answer:` asks for a line with the final answer.
     pub fn asked_for(prompt: &str) -> Part {
         if prompt.to_lowercase().contains("answer:") { Part::Final } else { Part::Whole }
     }

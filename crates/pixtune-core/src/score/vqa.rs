@@ -52,7 +52,7 @@ fn exact_mean(numbers: &[f64]) -> f64 {
     let unit = 2f64.powi(54);
     let sum: u128 = numbers.iter().map(|number| (number * unit) as u128).sum();
     let count = numbers.len() as u128;
-    // 20 more bits and one that says whether anything follows are enough to round 54 + 32 bits correctly.
+    // 20 more bits and a sticky bit for the rest are enough to round 54 + 32 bits correctly.
     let shifted = sum << 30;
     let quotient = (shifted / count) | u128::from(!shifted.is_multiple_of(count));
     quotient as f64 / unit / 2f64.powi(30)

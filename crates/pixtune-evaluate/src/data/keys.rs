@@ -41,7 +41,7 @@ pub(crate) fn id_of(row: &Value<'_>) -> Result<Option<String>, Finding> {
     }
 }
 
-/// What a row of predictions or references is for; `None` where only its position tells.
+/// The sample of a row of predictions or references; `None` if only its position identifies it.
 pub(crate) fn key_of(row: &Value<'_>) -> Result<Option<Key>, Finding> {
     if let Some(id) = id_of(row)? {
         return Ok(Some(Key::of_id(&id)));

@@ -35,7 +35,7 @@ pub(crate) struct SampleRow<'v> {
     pub(crate) category: String,
     /// Which part of an answer counts, where the row decides it; else the prompt does.
     pub(crate) part: Option<ScoredPart>,
-    /// Why there are no references, where it can be said.
+    /// Why there are no references, where known.
     pub(crate) why_none: Option<Finding>,
 }
 
@@ -194,7 +194,7 @@ fn content_text(content: &Content) -> String {
     }
 }
 
-/// What tells a model how to answer: the system prompt and the last user message.
+/// The instructions for a response: the system prompt and the last user message.
 pub(crate) fn instructions(sample: &SampleRow<'_>) -> String {
     let system = sample.messages.iter().filter_map(|message| match message {
         Message::System(content) => Some(content_text(content)),

@@ -8,8 +8,8 @@ use pixtune_io::report::page::{Section, escape, escape_short, prose};
 
 use super::Found;
 use crate::contest::Standing;
+use crate::evaluation::Evaluation;
 use crate::judge::Judgement;
-use crate::run::Evaluation;
 
 /// The levels of strictness, as people read them.
 const LEVELS: [&str; 4] =
@@ -160,7 +160,7 @@ pub(super) fn comparison(found: Found<'_>) -> Option<Section> {
     Some(Section { id: "comparison", title: "Comparison", body })
 }
 
-/// Which label was taken for which.
+/// The confusion matrix.
 pub(super) fn labels(found: Found<'_>) -> Option<Section> {
     let Evaluation { standing, compared, .. } = found.evaluation;
     let mut body = String::new();

@@ -80,7 +80,7 @@ impl DirectFile {
                 (window.file, window.start, window.length) = (self.id, start, length);
                 Ok(true)
             }
-            // A file system that wants another alignment.
+            // A file system that requires another alignment.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
             Err(error) => Err(error),
         }

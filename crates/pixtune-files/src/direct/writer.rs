@@ -86,7 +86,7 @@ impl BlockWriter {
                     self.offset += written as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The end of the file, or a file system that wants another alignment.
+                // The end of the file, or a file system that requires another alignment.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.leave_direct()?,
                 Err(error) => return Err(error),
             }

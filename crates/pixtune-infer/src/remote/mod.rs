@@ -110,7 +110,7 @@ impl RemoteModel {
             start
         };
         thread::sleep(start.saturating_duration_since(now));
-        // Meanwhile another request may have been told to wait.
+        // Meanwhile the server may have asked another request to wait.
         let held = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(held), None) = (held, self.options.requests_per_minute) {
             thread::sleep(held.saturating_duration_since(Instant::now()));

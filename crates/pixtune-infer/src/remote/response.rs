@@ -79,7 +79,7 @@ fn usage(response: &Value<'_>) -> Usage {
     Usage { prompt_tokens: count("prompt_tokens"), completion_tokens: count("completion_tokens") }
 }
 
-/// What the body of an error says, shortened.
+/// The message in the body of an error, shortened.
 fn detail(text: &str) -> String {
     if is_html(text) {
         return format!(" with an HTML page{}", title(text));

@@ -53,7 +53,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Judges an image by what loading it came to.
+    /// Reports findings of a load result.
     pub(super) fn judge_image(
         &self,
         source: &ImageSource<&str>,
@@ -97,7 +97,7 @@ impl Checker<'_> {
         Ok(self.measure.then(|| measured(decoded.rgb, header)))
     }
 
-    /// What a header tells about the target and the model.
+    /// Findings of a header against the target and the model.
     fn judge_header(&self, known: &Inspected, mime: &str, found: &mut Vec<Finding>) {
         let (header, bytes) = (known.header(), known.length());
         let Header { format, width, height, .. } = *header;
@@ -171,7 +171,7 @@ fn loose_base64() -> Finding {
         .hint("encode the image again, as one run of letters")
 }
 
-/// What an image shows once it is turned upright. Every format is measured as RGB, so that the same pixels are the same
+/// Measurements of the auto-oriented image. Every format is measured as RGB, so that the same pixels are the same
 /// in all of them.
 fn measured(rgb: Rgb, header: &Header) -> Measure {
     let Rgb { width, height, pixels } = rgb;

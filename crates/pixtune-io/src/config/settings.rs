@@ -13,7 +13,7 @@ use super::{ConfigError, NAME, choose, choose_model};
 use crate::check::Selection;
 use crate::prepare::parse_bytes;
 
-/// What the command line says about rules and limits.
+/// Rules and limits of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// The model whose context and image grid apply.
@@ -130,7 +130,7 @@ fn model(flags: &Flags, config: &Config) -> Result<&'static ModelSpec, ConfigErr
     choose_model(flags.model.as_deref().unwrap_or("pixtral-12b"))
 }
 
-/// What the file says.
+/// The contents of the file.
 fn config(source: &ConfigSource, data: &[PathBuf]) -> Result<Config, ConfigError> {
     let path = match source {
         ConfigSource::Nearest => nearest_file(data)?,

@@ -13,7 +13,7 @@ use pixtune_core::text::counted;
 use super::{Fixer, Places, change};
 use crate::base64;
 use crate::check::CheckedLine;
-use crate::image::prepare::{Policy, Prepared, Resampling, prepare};
+use crate::image::fit::{FitOptions, FittedImage, Resampling, fit};
 use crate::image::{Loaded, Resolver, load, sniff};
 
 /// Rules that a re-encoded image does not break.
@@ -27,7 +27,7 @@ const REENCODED: [&Rule; 7] = [
     &rules::IMAGE_ALPHA,
 ];
 
-/// Longer texts are not taken for paths.
+/// Longer texts are not treated as paths.
 const LONGEST_PATH: usize = 4096;
 
 const JPEG_QUALITY: u8 = 90;
@@ -91,7 +91,7 @@ impl Fixer {
         Some((data_uri(&image), &rules::IMAGE_BAD_DATA_URI, message))
     }
 
-    /// A data URI with the right type and strict base64. What does not lead to an image stays.
+    /// A data URI with the right type and strict base64. A reference that resolves to no image stays.
     fn repair_data_uri(&self, uri: &str, was_trimmed: bool) -> Option<(String, &'static Rule, String)> {
         let (header, payload) = uri["data:".len()..].split_once(',')?;
         let lower = header.to_ascii_lowercase();
@@ -153,7 +153,7 @@ impl Fixer {
         }
         let image = self.load_inline(payload)?;
         let before = image.bytes.len();
-        let policy = Policy {
+        let options = FitOptions {
             limits: self.checker.limits,
             model: self.checker.encoder.spec,
             target: self.checker.target,
@@ -163,8 +163,8 @@ impl Fixer {
             resampling: Resampling::default(),
             jpeg_quality: JPEG_QUALITY,
         };
-        let prepared = prepare(image, &policy).ok()?;
-        let Prepared { format, bytes, width, height, source, original, rewritten, trailing, .. } = prepared;
+        let fitted = fit(image, &options).ok()?;
+        let FittedImage { format, bytes, width, height, source, original, rewritten, trailing, .. } = fitted;
         if !rewritten {
             let message = format!("{} behind the end of the image removed", counted(trailing, "byte"));
             return Some((base64::data_uri(format.mime(), &bytes), message));

@@ -126,7 +126,7 @@ impl Fixer {
             changes.extend(done);
         }
         let mut left = self.look(&value, &changes, directory, row);
-        // Each image is drawn once; of many not all are told at once.
+        // Each image is re-encoded once; of many changes only some are reported per round.
         let mut drawn = HashSet::new();
         loop {
             let redrawn = match self.most {
@@ -142,7 +142,7 @@ impl Fixer {
         if changes.is_empty() {
             return (None, changes, left);
         }
-        // Writing the line anew makes U+FFFD of halves of pairs, whether that was asked for or not.
+        // Writing the line again turns lone surrogates into U+FFFD, whether that was requested or not.
         if lone.is_some() && changes.iter().all(|change| change.rule != &rules::JSON_LONE_SURROGATE) {
             changes.push(lone_surrogate());
         }

@@ -34,7 +34,7 @@ pub struct FixPlan {
 
 /// What a fix reports to.
 pub trait FixReporter: Send {
-    /// A change to a line of the input, in the order of lines; the changes to the whole file come last. An error ends the
+    /// A change to a line of the input, in the order of lines; changes to the whole file follow. An error ends the
     /// run.
     fn change(&mut self, line: u64, change: &Change) -> io::Result<()>;
     /// An error that is left in the output, at its line of the input.

@@ -7,7 +7,6 @@ use super::header::{Color, Header};
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
 use super::sniff::Format::Bmp;
-use super::structure::Structure;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Bmp };
 
@@ -190,8 +189,9 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
     Ok(header)
 }
 
-/// The pixels lie inside the file; run-length coded ones at least start there.
-pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
+/// The end of the image, and why the reference refuses the file. Pixels must lie inside the file; run-length coded ones must
+/// start there.
+pub(super) fn extent(bytes: &[u8]) -> Result<(usize, Option<&'static str>), ImageError> {
     let layout = Layout::read(bytes)?;
     let pixels = match layout.coding {
         Coding::Runs if layout.pixels < bytes.len() => bytes.len(),
@@ -200,9 +200,7 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
     };
     // A color profile lies behind the pixels; the size of the whole file is in its first header.
     let declared = u32_le(bytes, 2).map_or(0, |size| size as usize);
-    let mut structure = Structure::sound(Bmp, pixels.max(declared).min(bytes.len()));
-    structure.refused = layout.refusal(bytes).map(str::to_owned);
-    Ok(structure)
+    Ok((pixels.max(declared).min(bytes.len()), layout.refusal(bytes)))
 }
 
 pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Raster, ImageError> {

@@ -30,7 +30,7 @@ impl Drop for Share {
     }
 }
 
-/// Waits until there is room to decode an image.
+/// Waits until the budget allows another image to be decoded.
 pub(crate) fn share(bytes: &[u8], header: &Header) -> Share {
     let need = need(bytes, header);
     if need < SMALL {

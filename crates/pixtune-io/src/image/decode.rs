@@ -12,7 +12,7 @@ use super::{bmp, gif, jpeg_file, png, tiff, webp};
 /// How the many ways to store an image are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// As its author meant it: upright, transparent places white, 16 bits cut to 8; no animations.
+    /// As a viewer shows it: auto-oriented, flattened onto white, 16 bits reduced to 8; no animations.
     Corrected,
     /// As mistral-common 1.13.1 with Pillow 13.0.0 reads it, flaws included: EXIF orientation ignored, the
     /// first frame, 16-bit gray clipped at 255, a color key of an RGB image ignored.

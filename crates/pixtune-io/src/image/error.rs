@@ -24,10 +24,10 @@ pub enum ImageError {
         /// The operating system's reason.
         why: String,
     },
-    /// The path leads to a directory.
+    /// The path is a directory.
     #[error("is a directory, not an image")]
     Directory,
-    /// The path leads to a pipe, a device or a socket.
+    /// The path is a pipe, a device or a socket.
     #[error("is not a regular file")]
     NotRegularFile,
     /// The payload of a data URI cannot be decoded.
@@ -64,7 +64,7 @@ pub enum ImageError {
     },
     /// A format that is read but that the target does not take.
     #[error("is a {format}, which the target `{target}` does not take")]
-    NotTaken {
+    UnsupportedFormat {
         /// The format.
         format: Format,
         /// The target's name.
@@ -103,7 +103,7 @@ pub enum ImageError {
     /// More bytes than [`Limits::max_bytes`](super::Limits), or than the target takes.
     #[error("has `{bytes}` bytes; the limit is `{max}`")]
     TooManyBytes {
-        /// Size of the file, or of what was written anew.
+        /// Size of the file, or of the re-encoded image.
         bytes: u64,
         /// The limit.
         max: u64,

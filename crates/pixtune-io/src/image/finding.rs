@@ -23,7 +23,7 @@ impl ImageError {
             ImageError::Fetch(_) => &rules::IMAGE_UNREACHABLE,
             ImageError::Unsupported { .. }
             | ImageError::UnsupportedFeature { .. }
-            | ImageError::NotTaken { .. } => &rules::IMAGE_UNSUPPORTED,
+            | ImageError::UnsupportedFormat { .. } => &rules::IMAGE_UNSUPPORTED,
             ImageError::Animated { .. } => &rules::IMAGE_ANIMATED,
             ImageError::Unreadable { .. }
             | ImageError::Directory
@@ -63,7 +63,7 @@ impl ImageError {
                 "convert it to PNG or JPEG"
             }
             ImageError::Refused { .. } => "re-encode it: `pixtune prepare` and `pixtune fix --unsafe` do",
-            ImageError::NotTaken { .. } => "omit `--images keep` to convert it",
+            ImageError::UnsupportedFormat { .. } => "omit `--images keep` to convert it",
             ImageError::Animated { .. } => "export the frame that is meant as a still image",
             ImageError::TooManyBytes { .. } | ImageError::Fetch(FetchError::TooLarge(_)) => {
                 "re-encode the image"

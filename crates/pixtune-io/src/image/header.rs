@@ -1,9 +1,6 @@
 //! What an image's header declares, read without decoding it.
-use super::error::ImageError;
-use super::limits::Limits;
 use super::orient::Orientation;
-use super::sniff::{Format, sniff};
-use super::{bmp, gif, jpeg_file, png, tiff, webp};
+use super::sniff::Format;
 
 /// An image's declared properties. Width and height are as stored, before orientation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub enum Color {
 }
 
 impl Header {
-    /// A still, upright, opaque 8-bit RGB image, for a format's reader to adjust.
+    /// A still, opaque 8-bit RGB image with normal orientation, for the reader of a format to adjust.
     pub(super) fn plain(format: Format, width: u32, height: u32) -> Self {
         Header {
             format,
@@ -55,13 +52,13 @@ impl Header {
     }
 
     /// The size a viewer shows, with the orientation applied.
-    pub fn upright_size(&self) -> (u32, u32) {
+    pub fn oriented_size(&self) -> (u32, u32) {
         self.orientation.size(self.width, self.height)
     }
 
     /// The size the reference measures: as stored, but Pillow 13.0.0 turns a TIFF by itself.
     pub fn reference_size(&self) -> (u32, u32) {
-        if self.format == Format::Tiff { self.upright_size() } else { (self.width, self.height) }
+        if self.format == Format::Tiff { self.oriented_size() } else { (self.width, self.height) }
     }
 
     /// An animation: several frames of one image, where the pages of a TIFF are images of their own.
@@ -80,21 +77,4 @@ impl Header {
         // What leaves the decoder is RGB in the end, whatever went in.
         u64::from(self.width) * u64::from(self.height) * (channels * sample).max(3)
     }
-}
-
-/// Reads the header and refuses what the limits refuse.
-pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
-    let format = sniff(bytes)?;
-    limits.check_bytes(bytes.len() as u64)?;
-    let header = match format {
-        Format::Jpeg => jpeg_file::header(bytes),
-        Format::Png => png::header(bytes),
-        Format::WebP => webp::header(bytes),
-        Format::Gif => gif::header(bytes),
-        Format::Bmp => bmp::header(bytes),
-        Format::Tiff => tiff::header(bytes),
-    }?;
-    limits.check_size(header.width, header.height)?;
-    limits.check_decoded(header.decoded_bytes())?;
-    Ok(header)
 }

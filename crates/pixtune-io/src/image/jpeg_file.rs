@@ -95,7 +95,7 @@ pub(super) fn decode(bytes: &[u8], _header: &Header, limits: &Limits) -> Result<
     })
 }
 
-/// The codec's word as every format says it.
+/// The error of the codec in the form that all formats share.
 pub(super) fn error(error: JpegError) -> ImageError {
     match error {
         JpegError::Truncated { .. } | JpegError::Incomplete => TRUNCATED,

@@ -10,7 +10,8 @@ use pixtune_core::curate::content_hash;
 use pixtune_core::sample::ImageSource;
 
 use super::error::ImageError;
-use super::header::{Header, inspect};
+use super::header::Header;
+use super::inspect::inspect;
 use super::jpeg_file::reaches_scan;
 use super::limits::Limits;
 use super::resolve::{Resolver, near_path};
@@ -81,7 +82,7 @@ fn read_file(path: &Path, mut bytes: Vec<u8>, limits: &Limits) -> Result<Vec<u8>
     limits.check_bytes(metadata.len())?;
     bytes.reserve(usize::try_from(metadata.len()).unwrap_or(0) + 1);
     let file = File::open(path).map_err(unreadable)?;
-    // The file may be growing: one byte more than the limit tells.
+    // The file may be growing: reading one byte beyond the limit shows that it is too large.
     file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }

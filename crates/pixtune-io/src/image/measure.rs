@@ -6,11 +6,11 @@ use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::measure::{Luma, Measured, Thumbnail, measure, perceptual_hash};
 use twox_hash::XxHash3_64;
 
+use super::fit::with_planes;
 use super::jpeg::{Color, Planes};
-use super::prepare::with_planes;
 use super::{Format, ImageError, Limits, Loaded, Orientation, Reading, Rgb, decode, orient, share};
 
-/// Color of less than this many steps of chroma, or of difference between channels, is taken for gray: JPEG's own
+/// Color of less than this many steps of chroma, or of difference between channels, counts as gray: JPEG's own
 /// rounding makes as much.
 const GREY: u8 = 6;
 
@@ -19,7 +19,7 @@ const GREY: u8 = 6;
 pub struct Measure {
     /// The numbers.
     pub facts: ImageFacts,
-    /// The image in 32 x 32, upright.
+    /// The auto-oriented image in 32 x 32.
     pub thumbnail: Thumbnail,
 }
 
@@ -70,7 +70,7 @@ pub fn planes(planes: &Planes, orientation: Orientation) -> Measure {
     }
 }
 
-/// Measures an upright image in RGB.
+/// Measures an auto-oriented RGB image.
 pub fn rgb(rgb: &Rgb) -> Measure {
     let Rgb { width, height, pixels } = rgb;
     let samples = luma_of(pixels);

@@ -1,4 +1,4 @@
-//! EXIF orientation: how a stored image has to be turned to stand upright.
+//! EXIF orientation: the rotation and mirroring that auto-orient a stored image.
 
 /// One of the eight EXIF orientations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -8,7 +8,7 @@ impl Orientation {
     /// Stored as it is seen.
     pub const UPRIGHT: Orientation = Orientation(1);
 
-    /// From the tag's value; anything but 1 to 8 means nothing and is upright.
+    /// From the tag's value; values other than 1 to 8 mean the normal orientation.
     pub fn from_exif(value: u32) -> Self {
         match u8::try_from(value) {
             Ok(value @ 1..=8) => Orientation(value),
@@ -22,7 +22,7 @@ impl Orientation {
     }
 
     /// Nothing to turn.
-    pub fn is_upright(self) -> bool {
+    pub fn is_normal(self) -> bool {
         self == Orientation::UPRIGHT
     }
 
@@ -31,12 +31,12 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// The size of the upright image.
+    /// The size of the auto-oriented image.
     pub fn size(self, width: u32, height: u32) -> (u32, u32) {
         if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
-    /// Whether the stored image is read from its right edge, for the upright image's rows or columns.
+    /// Whether the stored image is read from its right edge, for the rows or columns of the auto-oriented image.
     fn starts_right(self) -> bool {
         matches!(self.0, 2 | 3 | 7 | 8)
     }
@@ -47,7 +47,7 @@ impl Orientation {
     }
 }
 
-/// Turns interleaved pixels, or a single plane, upright. `pixels` holds `width * height * channels` bytes.
+/// Auto-orients interleaved pixels or a single plane. `pixels` holds `width * height * channels` bytes.
 pub fn orient(
     pixels: Vec<u8>,
     width: usize,
@@ -55,7 +55,7 @@ pub fn orient(
     channels: usize,
     orientation: Orientation,
 ) -> Vec<u8> {
-    if orientation.is_upright() {
+    if orientation.is_normal() {
         return pixels;
     }
     match channels {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn values_outside_the_standard_are_upright() {
         for value in [0, 9, 65_535, 100_000] {
-            assert!(Orientation::from_exif(value).is_upright());
+            assert!(Orientation::from_exif(value).is_normal());
         }
     }
 }

@@ -91,7 +91,7 @@ impl<'a> Profile<'a> {
                 let text = take(tag, 12, u32_be(tag, 8)? as usize)?;
                 Some(String::from_utf8_lossy(text).into_owned())
             }
-            // Several languages, of which the first is taken.
+            // Several languages; the first is used.
             b"mluc" => {
                 let text = take(tag, u32_be(tag, 24)? as usize, u32_be(tag, 20)? as usize)?;
                 let units = text.as_chunks::<2>().0.iter().map(|&unit| u16::from_be_bytes(unit));

@@ -14,7 +14,7 @@ use horizontal::{Row, SLACK, mix_along};
 use taps::Taps;
 use vertical::{mix_rows, round_to_bytes};
 
-/// Interleaved bytes with room for padding at the end of each row: an image, or one plane of a JPEG.
+/// Interleaved bytes with optional padding at the end of each row: an image, or one plane of a JPEG.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
     /// At least `stride * (height - 1) + width * channels` bytes.

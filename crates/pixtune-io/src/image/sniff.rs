@@ -119,7 +119,7 @@ fn compatible_brand(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// TGA has its signature, if any, at its end. Its header is taken for one only if every field of it makes sense.
+/// TGA has its signature, if any, at its end. A file counts as TGA only if every field of the header is valid.
 fn tga(bytes: &[u8]) -> bool {
     let Some(&[_, palette, kind, .., depth, flags]) = bytes.first_chunk::<18>() else { return false };
     let has_area = u16_le(bytes, 12) > Some(0) && u16_le(bytes, 14) > Some(0);
@@ -131,7 +131,7 @@ fn tga(bytes: &[u8]) -> bool {
     bytes.ends_with(b"TRUEVISION-XFILE.\0") || (fields && has_area && flags & 0xc0 == 0)
 }
 
-/// How much of a file is read to tell text from binary.
+/// Bytes that are read to distinguish text from binary.
 const HEAD: usize = 1024;
 
 fn head(bytes: &[u8]) -> &[u8] {

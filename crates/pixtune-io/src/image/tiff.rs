@@ -43,7 +43,7 @@ const INKS: u32 = 5;
 const ASSOCIATED: u32 = 1;
 pub(super) const UNASSOCIATED: u32 = 2;
 
-/// More pages than any scanner stacks; the count only tells one page from several.
+/// More pages than any scanner stacks; the count only distinguishes one page from several.
 const MOST_PAGES: u32 = 10_000;
 
 pub(super) fn page(bytes: &[u8]) -> Result<(Tags<'_>, Directory), ImageError> {

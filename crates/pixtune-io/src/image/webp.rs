@@ -179,7 +179,7 @@ fn without_final_zeros(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(file)
 }
 
-/// The decoder allocates by what the frame says, not by the canvas that was checked against the limits.
+/// The decoder allocates by the size in the frame, not by the canvas that was checked against the limits.
 fn check_frame_size(bytes: &[u8], header: &Header) -> Result<(), ImageError> {
     let still = |name: &[u8], data: &[u8]| match name {
         b"VP8 " => lossy(data).map(Some),

@@ -1,4 +1,4 @@
-//! The images of a row: each is loaded, prepared and measured, or stays a URL.
+//! The images of a row: each is loaded, fitted and measured, or stays a URL.
 
 use pixtune_core::curate::{ImageFacts, ImageRecord, content_hash, issues};
 use pixtune_core::diagnostic::Finding;
@@ -6,7 +6,7 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
 
-use crate::image::prepare::{Policy, Prepared, prepare};
+use crate::image::fit::{FitOptions, FittedImage, fit};
 use crate::image::{ImageError, Resolver, load, name};
 use crate::write::WrittenImage;
 
@@ -15,7 +15,7 @@ pub(super) struct ScannedImage {
     pub(super) written: WrittenImage,
     /// Width and height as the model gets it; `None` for a URL.
     pub(super) size: Option<(u32, u32)>,
-    /// Width and height as it came.
+    /// Width and height of the source.
     pub(super) original: Option<(u32, u32)>,
     /// The facts to decide on.
     pub(super) record: ImageRecord,
@@ -39,26 +39,26 @@ impl ScannedImage {
     }
 }
 
-/// Loads an image of a row and prepares it; `None` where a finding says why it cannot be used.
+/// Loads an image of a row and fits it; `None` if it cannot be used, with the reason in `findings`.
 pub(super) fn scan_image(
     image: &Image,
     resolver: &Resolver<'_>,
-    policy: &Policy,
+    options: &FitOptions,
     findings: &mut Vec<Finding>,
 ) -> Option<ScannedImage> {
     if let ImageSource::Url(url) = &image.source {
         findings.push(ImageError::NotFetched.finding_at(image));
         return Some(ScannedImage::url(url));
     }
-    let prepared = load(&image.source, resolver, &policy.limits).and_then(|loaded| {
+    let fitted = load(&image.source, resolver, &options.limits).and_then(|loaded| {
         let content = content_hash(&loaded.bytes);
-        prepare(loaded, policy).map(|prepared| (content, prepared))
+        fit(loaded, options).map(|fitted| (content, fitted))
     });
-    match prepared {
-        Ok((content, prepared)) => {
-            let found = judge(image, &prepared, policy).into_iter();
+    match fitted {
+        Ok((content, fitted)) => {
+            let found = judge(image, &fitted, options).into_iter();
             findings.extend(found.map(|finding| Finding { pointer: image.pointer.clone(), ..finding }));
-            Some(scanned(content, prepared))
+            Some(scanned(content, fitted))
         }
         Err(error) => {
             findings.push(refusal(image, &error));
@@ -67,8 +67,8 @@ pub(super) fn scan_image(
     }
 }
 
-fn scanned(content: u128, prepared: Prepared) -> ScannedImage {
-    let Prepared { format, bytes, width, height, original, shrunk, measure, .. } = prepared;
+fn scanned(content: u128, fitted: FittedImage) -> ScannedImage {
+    let FittedImage { format, bytes, width, height, original, shrunk, measure, .. } = fitted;
     let (facts, thumbnail) =
         measure.map_or((ImageFacts::default(), vec![]), |measure| (measure.facts, measure.thumbnail.pixels));
     ScannedImage {
@@ -81,48 +81,48 @@ fn scanned(content: u128, prepared: Prepared) -> ScannedImage {
     }
 }
 
-/// What is worth knowing of an image that can be used.
-fn judge(image: &Image, prepared: &Prepared, policy: &Policy) -> Vec<Finding> {
+/// Findings about a usable image.
+fn judge(image: &Image, fitted: &FittedImage, options: &FitOptions) -> Vec<Finding> {
     let name = name(&image.source);
     let mut found = Vec::new();
-    if let Some(measure) = &prepared.measure {
-        found.extend(issues::judge(&measure.facts, policy.model));
+    if let Some(measure) = &fitted.measure {
+        found.extend(issues::judge(&measure.facts, options.model));
     }
-    if prepared.pages > 1 {
-        let message = format!("{name} has {}; the first is used", counted(u64::from(prepared.pages), "page"));
+    if fitted.pages > 1 {
+        let message = format!("{name} has {}; the first is used", counted(u64::from(fitted.pages), "page"));
         let hint = "export each page as an image of its own";
         found.push(Finding::new(&rules::IMAGE_PAGES, "", message).hint(hint));
     }
-    if let Some(why) = &prepared.fault {
-        let message = match policy.keep {
+    if let Some(why) = &fitted.fault {
+        let message = match options.keep {
             true => format!("{name} is embedded as it is, and loaders that auto-orient refuse it: {why}"),
             false => format!("{name} is re-encoded: {why}"),
         };
         found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message));
     }
-    if let Some(profile) = &prepared.profile {
+    if let Some(profile) = &fitted.profile {
         let message = format!("{name} is re-encoded without its color profile, `{profile}`");
         let hint = "models read colors as sRGB and ignore profiles; convert it to sRGB if its colors matter";
         found.push(Finding::new(&rules::IMAGE_PROFILE, "", message).hint(hint));
     }
-    if prepared.trailing > 0 {
-        let bytes = counted(prepared.trailing, "byte");
-        let what = if policy.keep { "kept" } else { "dropped" };
+    if fitted.trailing > 0 {
+        let bytes = counted(fitted.trailing, "byte");
+        let what = if options.keep { "kept" } else { "dropped" };
         let message = format!("{name} has {bytes} behind the end of its image, which are {what}");
         let hint = "they may be a second image or a video";
         found.push(Finding::new(&rules::IMAGE_STRUCTURE, "", message).hint(hint));
     }
-    if prepared.sideways {
+    if fitted.sideways {
         let message = format!("{name} is embedded as it is, and the model ignores its EXIF orientation");
         let hint = "omit `--images keep` to auto-orient it";
         found.push(Finding::new(&rules::IMAGE_SIDEWAYS, "", message).hint(hint));
     }
     if let ImageSource::Inline { mime, .. } = &image.source
-        && mime.split(';').next() != Some(prepared.source.mime())
+        && mime.split(';').next() != Some(fitted.source.mime())
         && mime != "image/jpg"
         && !mime.is_empty()
     {
-        let message = format!("declared `{mime}`, but the bytes are `{}`", prepared.source.mime());
+        let message = format!("declared `{mime}`, but the bytes are `{}`", fitted.source.mime());
         found.push(Finding::new(&rules::IMAGE_MIME_MISMATCH, "", message));
     }
     found

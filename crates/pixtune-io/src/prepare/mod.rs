@@ -2,20 +2,18 @@
 //!
 //! Three steps. The *scan* finishes every row as a line, on all threads and without knowledge of other rows; lines
 //! and small records go to a spool on disk. *Decide* looks at all records: duplicates, split. *Finish* puts the
-//! lines where the decision wants them. A run that was killed goes on from its spool and writes the same bytes.
+//! lines to their split. A killed run continues from its spool and writes the same bytes.
 
-mod count;
-mod finish;
+mod dataset;
+mod findings;
 mod images;
 mod journal;
 mod options;
 mod plan;
-mod plan_json;
 mod resume;
 mod scan;
 mod spool;
 mod summary;
-mod telling;
 mod work;
 
 use std::collections::BTreeMap;
@@ -29,7 +27,7 @@ use pixtune_core::text::counted_as;
 use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, ScanOptions};
-pub use plan::{Plan, PlannedInput, parse_bytes};
+pub use plan::{PlannedInput, Preparation, parse_bytes};
 pub use scan::{Origin, ScannedRow, Scanner};
 
 use crate::parallel;
@@ -137,7 +135,7 @@ pub trait Watch: Send {
     fn finishing(&mut self);
 }
 
-/// What a run came to.
+/// The summary of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Rows read.
@@ -154,7 +152,7 @@ pub struct Summary {
     pub duplicates: u64,
     /// Images in the rows that were kept.
     pub images: u64,
-    /// Of these, images made smaller.
+    /// Of these, downscaled images.
     pub shrunk: u64,
     /// Tokens of the rows that were kept.
     pub tokens: u64,
@@ -174,12 +172,12 @@ pub struct Summary {
     pub rejected_by_rule: BTreeMap<String, u64>,
     /// The files written: name, bytes, lines.
     pub outputs: Vec<(String, u64, u64)>,
-    /// Rows taken over from an unfinished run.
+    /// Rows reused from an unfinished run.
     pub resumed: u64,
 }
 
 /// Runs a plan to its end.
-pub fn run(plan: &Plan, watch: &mut dyn Watch) -> Result<Summary, PrepareError> {
+pub fn run(plan: &Preparation, watch: &mut dyn Watch) -> Result<Summary, PrepareError> {
     let work = Work::open(plan)?;
     if let Some(summary) = work.already_finished(plan)? {
         return Ok(summary);
@@ -191,7 +189,7 @@ pub fn run(plan: &Plan, watch: &mut dyn Watch) -> Result<Summary, PrepareError> 
     }
     let (segments, thumbnails) = result?;
     watch.finishing();
-    finish::finish(plan, &work, scanned, &segments, thumbnails, watch)
+    dataset::write_dataset(plan, &work, scanned, &segments, thumbnails, watch)
 }
 
 /// What the scan leaves behind in memory.
@@ -224,7 +222,7 @@ impl Scanned {
 }
 
 fn scan_all(
-    plan: &Plan,
+    plan: &Preparation,
     work: &Work,
     scanned: &mut Scanned,
     watch: &mut dyn Watch,
@@ -273,7 +271,7 @@ fn scan_all(
     spool.finish().map_err(write_error)
 }
 
-fn entry_of(plan: &Plan, row: &ScannedRow) -> Entry {
+fn entry_of(plan: &Preparation, row: &ScannedRow) -> Entry {
     let rejected = row.record.rejected;
     let likely = plan.options.split.likely_subset(&row.record, &row.images);
     let stream = match likely {
@@ -296,7 +294,7 @@ fn entry_of(plan: &Plan, row: &ScannedRow) -> Entry {
 
 /// All rows of all inputs, one after the other.
 struct InputRows<'a> {
-    plan: &'a Plan,
+    plan: &'a Preparation,
     /// The index of the input that is read.
     input: u32,
     reader: Option<Box<dyn RowReader>>,
@@ -307,7 +305,7 @@ struct InputRows<'a> {
 
 impl<'a> InputRows<'a> {
     /// Starts after the rows that are done, which must not have changed.
-    fn open(plan: &'a Plan, work: &Work, done: &[u64]) -> Result<InputRows<'a>, PrepareError> {
+    fn open(plan: &'a Preparation, work: &Work, done: &[u64]) -> Result<InputRows<'a>, PrepareError> {
         let mut rows = InputRows { plan, input: 0, reader: None, repeated: None, fingerprints: vec![] };
         for hash in done {
             let row = rows.next()?;

@@ -8,14 +8,14 @@ use pixtune_core::diagnostic::Rule;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::Target;
 
-use crate::image::prepare::Resampling;
+use crate::image::fit::Resampling;
 use crate::read::TextChoice;
 use crate::verify::Verify;
 
 /// What becomes of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Images {
-    /// Made to fit the model and the target: upright, opaque, no larger than the model sees.
+    /// Fitted to the model and the target: auto-oriented, opaque, no larger than the model sees.
     #[default]
     Fit,
     /// Embedded as they are.

@@ -1,4 +1,6 @@
-//! What a run will do, resolved and written down before anything is done.
+//! A run resolved before it starts: inputs, columns, scanner, and the options as the manifest records them.
+
+mod json;
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +13,6 @@ use pixtune_files::Occupant;
 
 use super::PrepareError;
 use super::options::{MaxReject, Options, ScanOptions};
-use super::plan_json::plan_value;
 use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
 use crate::manifest::MANIFEST;
@@ -20,14 +21,14 @@ use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 
-/// A run in which everything that can be refused was found good.
+/// A validated run: every check that needs no rows has passed.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Preparation {
     /// The choices.
     pub options: Options,
     /// The inputs and their columns.
     pub inputs: Vec<PlannedInput>,
-    /// What turns rows into finished lines.
+    /// Converts rows to finished lines.
     pub scanner: Scanner,
     sizes: Vec<u64>,
     value: Value<'static>,
@@ -63,9 +64,9 @@ pub(super) fn row_ref(row: &Record) -> RowRef {
     RowRef { file: row.input, number: row.line, offset: row.offset, length: row.length }
 }
 
-impl Plan {
+impl Preparation {
     /// Resolves the options against the inputs.
-    pub fn new(mut options: Options) -> Result<Plan, PrepareError> {
+    pub fn new(mut options: Options) -> Result<Preparation, PrepareError> {
         if options.out.file_name().is_none() {
             // `.` and `..` have no name beside which a run could work.
             let path = options.out.clone();
@@ -92,9 +93,9 @@ impl Plan {
         let size = |planned: &PlannedInput| fs::metadata(&planned.input.path).map_or(0, |about| about.len());
         let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
-        let value = plan_value(&options, &inputs, tokenizer.as_ref());
+        let value = json::plan_value(&options, &inputs, tokenizer.as_ref());
         let scanner = Scanner::new(options.scan.clone(), tokenizer);
-        Ok(Plan { options, inputs, scanner, sizes, value })
+        Ok(Preparation { options, inputs, scanner, sizes, value })
     }
 
     /// The input that a row is from.
@@ -103,7 +104,7 @@ impl Plan {
     }
 
     /// The place of a row, for messages.
-    pub(super) fn place_of(&self, row: &Record) -> String {
+    pub(super) fn location_of(&self, row: &Record) -> String {
         format!("{}:{}", self.input_of(row).input.name, row.line)
     }
 
@@ -112,7 +113,7 @@ impl Plan {
         Rereader::new(self.inputs.iter().map(|planned| &planned.input).collect(), self.options.max_row_bytes)
     }
 
-    /// What is decided by once all rows are known.
+    /// The policy for the decisions over all rows.
     pub(crate) fn decision(&self) -> curate::Policy {
         let Options { dedup, by, distance, split, threads, scan: ScanOptions { drop, .. }, .. } =
             &self.options;
@@ -207,7 +208,7 @@ fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), Prepar
     Ok(())
 }
 
-/// A path that says nothing about the machine: as given when relative, else the file's name.
+/// A path without details of the machine: as given when relative, else the file name.
 pub(crate) fn portable_name(name: &str) -> &str {
     if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }

@@ -4,10 +4,10 @@ use pixtune_core::json::{self, Difference, Value, differences, list, object};
 use pixtune_core::rules;
 use pixtune_core::text::counted;
 
-use super::Plan;
+use super::Preparation;
 
 /// The file that a run leaves for the next.
-pub(super) fn to_json(plan: &Plan) -> String {
+pub(super) fn to_json(plan: &Preparation) -> String {
     json::document(object(|run| {
         // A journal refers to rules by their number, so another list of rules is another run.
         run.field("pixtune", env!("CARGO_PKG_VERSION")).field("rules", rules::ALL.len());
@@ -16,7 +16,7 @@ pub(super) fn to_json(plan: &Plan) -> String {
 }
 
 /// What differs between the run that left this file and a plan, if anything does.
-pub(super) fn difference(before: &str, plan: &Plan) -> Option<String> {
+pub(super) fn difference(before: &str, plan: &Preparation) -> Option<String> {
     let now = json::parse(&to_json(plan)).map(|parsed| parsed.value.into_owned());
     let (Ok(before), Ok(now)) = (json::parse(before), now) else { return Some(OTHER_VERSION.to_owned()) };
     let before = before.value;
@@ -43,7 +43,7 @@ fn with_flag(difference: Difference) -> Difference {
 }
 
 /// Inputs that do not have the size they had.
-fn other_sizes(before: Option<&Value<'_>>, plan: &Plan) -> Vec<String> {
+fn other_sizes(before: Option<&Value<'_>>, plan: &Preparation) -> Vec<String> {
     let before = before.and_then(Value::as_array).unwrap_or_default().iter().map(|bytes| match bytes {
         Value::Number(text) => text.parse().unwrap_or(0),
         _ => 0,

@@ -1,4 +1,6 @@
-//! One row: read, judged, its images loaded and made ready, and finished as a line. No other row is looked at.
+//! Scans one row: reads and checks it, loads and fits its images, and formats its line. It depends on no other row.
+
+mod count;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,15 +15,15 @@ use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use super::images::{ScannedImage, scan_image};
 use super::options::{Images, ScanOptions};
 use crate::buffers::Buffers;
+use crate::image::fit::FitOptions;
 use crate::image::measure::by_colors;
-use crate::image::prepare::Policy;
 use crate::image::{Archive, Limits, Loaded, Resolver, load};
 use crate::read::{Labels, Member, Row, RowRef, Schema};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 use crate::write::{Template, WrittenImage, writer};
 
-/// Turns rows into finished lines. It knows options and no files, so rows may come from anywhere.
+/// Converts rows to finished lines. It has options but no files, so rows may come from any source.
 #[derive(Debug)]
 pub struct Scanner {
     /// What becomes of each row.
@@ -29,7 +31,7 @@ pub struct Scanner {
     /// What to count with, where it is not the built-in vocabulary.
     tokenizer: Option<TokenizerFile>,
     /// How images are prepared.
-    policy: Policy,
+    fit: FitOptions,
     /// Memory for files and lines that is reused.
     buffers: Buffers,
 }
@@ -76,8 +78,8 @@ pub struct ScannedRow {
 impl Scanner {
     /// A scanner that counts with the built-in vocabulary where no other is given.
     pub fn new(options: ScanOptions, tokenizer: Option<TokenizerFile>) -> Scanner {
-        let policy = policy(&options);
-        Scanner { options, tokenizer, policy, buffers: Buffers::default() }
+        let fit = fit_options(&options);
+        Scanner { options, tokenizer, fit, buffers: Buffers::default() }
     }
 
     /// Scans a row, of which `nth` sample is made, where it becomes several. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
@@ -123,7 +125,7 @@ impl Scanner {
 
     /// The colors that identify an image, if it can be decoded.
     pub(super) fn colors(&self, image: &Loaded) -> Option<u64> {
-        by_colors(image, &self.policy.limits).ok()
+        by_colors(image, &self.fit.limits).ok()
     }
 
     /// The finished row, or the findings that reject it.
@@ -136,7 +138,7 @@ impl Scanner {
         let mut images = Vec::with_capacity(sample.images.len());
         let resolver = origin.resolver().reusing(&self.buffers);
         for image in &sample.images {
-            images.extend(scan_image(image, &resolver, &self.policy, &mut findings));
+            images.extend(scan_image(image, &resolver, &self.fit, &mut findings));
         }
         self.stop_at_errors(&mut findings)?;
         let target = &self.options.target;
@@ -145,7 +147,7 @@ impl Scanner {
             let message = format!("the sample has {}; {} accepts {most}", counted(count, "image"), target.id);
             findings.push(Finding::new(&rules::TOO_MANY_IMAGES, "", message));
         }
-        super::count::count(self, &sample, &images, &mut record, &mut findings);
+        count::count(self, &sample, &images, &mut record, &mut findings);
         self.stop_at_errors(&mut findings)?;
         record.shrunk = images.iter().filter(|image| image.shrunk).count() as u32;
         Labels { id: record.id, group: record.group, stratum: record.stratum } = reading.labels;
@@ -188,17 +190,17 @@ impl Scanner {
     pub(super) fn reload(&self, origin: Origin<'_>, row: &Row, nth: usize) -> Option<Loaded> {
         let sample = origin.schema.read(row, self.row_options(0)).ok()?.sample;
         let source = &sample.images.get(nth)?.source;
-        load(source, &origin.resolver(), &self.policy.limits).ok()
+        load(source, &origin.resolver(), &self.fit.limits).ok()
     }
 }
 
-fn policy(options: &ScanOptions) -> Policy {
+fn fit_options(options: &ScanOptions) -> FitOptions {
     let limits = Limits {
         max_bytes: options.max_image_bytes,
         max_decoded_bytes: options.max_decoded_bytes,
         ..Limits::default().with_side(options.max_image_side)
     };
-    Policy {
+    FitOptions {
         limits,
         model: options.model,
         target: options.target,

@@ -93,7 +93,7 @@ impl Segments {
         self.directory.join(format!("{}-{}.jsonl", self.name, index + 1))
     }
 
-    /// Appends a line, in a new file if the last one has no room for it, and returns the file's checksum.
+    /// Appends a line, in a new file if the last one would exceed its limit, and returns the file's checksum.
     pub fn append(&mut self, line: &[u8]) -> io::Result<u64> {
         let open = self.turn(line.len() as u64, File::create)?;
         open.append(line)?;
@@ -165,7 +165,7 @@ impl Segments {
     }
 }
 
-/// The streams of a run and the journal that says what is in them.
+/// The streams of a run and the journal of their contents.
 pub struct Spool {
     streams: [Segments; 4],
     thumbnails: Thumbnails,

@@ -1,4 +1,4 @@
-//! What a run came to, and the manifest that says so.
+//! The summary of a run and its manifest.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use pixtune_core::spec::Exactness;
 
 use super::plan::portable_name;
 use super::spool::Segment;
-use super::{Plan, Scanned, Summary};
+use super::{Preparation, Scanned, Summary};
 use crate::manifest::{Counts, InputFile, Manifest, OutputFile, TokenCounts};
 use crate::read::Fingerprint;
 
@@ -61,7 +61,7 @@ pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
 
 /// The manifest of a run.
 pub(super) fn manifest(
-    plan: &Plan,
+    plan: &Preparation,
     scanned: &Scanned,
     summary: &Summary,
     outputs: &[(String, Segment)],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pixtune_files::WorkDirectory;
 
 use super::summary::summary_of;
-use super::{Plan, PlannedInput, PrepareError, Summary, resume};
+use super::{PlannedInput, Preparation, PrepareError, Summary, resume};
 use crate::manifest::Manifest;
 use crate::read::ReadError;
 
@@ -33,7 +33,7 @@ pub(super) fn work_directory(out: &Path) -> Result<PathBuf, PrepareError> {
 
 impl Work {
     /// Opens the directory: an unfinished run of the same plan when resuming, else an empty one.
-    pub(super) fn open(plan: &Plan) -> Result<Work, PrepareError> {
+    pub(super) fn open(plan: &Preparation) -> Result<Work, PrepareError> {
         let directory = WorkDirectory::open(&plan.options.out)?;
         let path = directory.path().to_owned();
         let write_error = |source| PrepareError::Write { path: path.clone(), source };
@@ -60,7 +60,7 @@ impl Work {
     }
 
     /// The summary of a run that was killed after its output had appeared; the rest of its work is removed.
-    pub(super) fn already_finished(&self, plan: &Plan) -> Result<Option<Summary>, PrepareError> {
+    pub(super) fn already_finished(&self, plan: &Preparation) -> Result<Option<Summary>, PrepareError> {
         if !plan.options.resume {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ impl Work {
 }
 
 /// Whether a manifest is of this plan and of the same inputs, byte for byte.
-fn is_of_plan(manifest: &Manifest, plan: &Plan) -> Result<bool, PrepareError> {
+fn is_of_plan(manifest: &Manifest, plan: &Preparation) -> Result<bool, PrepareError> {
     if manifest.plan != *plan.to_value() || manifest.inputs.len() != plan.inputs.len() {
         return Ok(false);
     }

@@ -28,7 +28,7 @@ struct Subject {
     text: fn(&[&str], &str) -> String,
     /// The file of a text.
     encode: fn(&str) -> Vec<u8>,
-    /// A file that ends in the middle of its last row, where the format can tell.
+    /// A file that ends in the middle of its last row, where the format can detect that.
     truncated: Option<Vec<u8>>,
 }
 

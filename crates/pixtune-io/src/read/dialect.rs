@@ -1,4 +1,4 @@
-//! How a table is written: which byte is between its cells, and whether its first line says so.
+//! The dialect of a table: the separator of its cells, and whether a `sep=` line names it.
 
 use super::records::Framing as _;
 use super::table::{TableFraming, cells};
@@ -19,7 +19,7 @@ const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const MOST_RECORDS: usize = 50;
 
 impl Dialect {
-    /// The dialect of a table that begins like this; `usual` is what its name says.
+    /// The dialect of a table with this beginning; `usual` is the separator that its file name implies.
     pub(super) fn of(start: &[u8], usual: u8) -> Dialect {
         let text = start.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(start);
         if let Some(separator) = declared(text) {

@@ -33,7 +33,7 @@ pub fn discover(given: &[String], stdin_copy: &Path, choice: TextChoice) -> Resu
     Ok(inputs)
 }
 
-/// The split that the name of a file or of its directory names. What lies above says where the dataset is, not what it is.
+/// The split that the name of a file or of its directory names. Directories above describe where the dataset is, not what it is.
 pub(super) fn split_of(path: &Path) -> Option<GivenSplit> {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let directory = path.parent().and_then(name);

@@ -31,7 +31,7 @@ impl TextForm {
     }
 }
 
-/// What a text is written in that begins like this, if it is not UTF-8; `is_whole` says that there is no more of it.
+/// The encoding of a text with this beginning, if it is not UTF-8; `is_whole`: there is no more of it.
 pub(super) fn encoding_of_text(start: &[u8], is_whole: bool) -> Option<&'static Encoding> {
     match start {
         // UTF-32, which no program writes as text, begins like UTF-16.

@@ -79,7 +79,7 @@ pub struct Records<R> {
     at_start: bool,
     number: u64,
     offset: u64,
-    /// Line ends so far, and where the line begins, if the framing wants to know.
+    /// Line ends so far, and the start of the line, if the framing needs it.
     lines: u64,
     line_start: u64,
     /// What comes next cannot be read, so that nothing more is.

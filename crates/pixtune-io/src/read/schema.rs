@@ -126,7 +126,7 @@ impl Schema {
         let parsed = self.value_of(row)?;
         let mut reading = self.read_value(&parsed.value, options)?;
         row_image::resolve(&mut reading.sample, &row.images)?;
-        reading.findings.extend(parsed.lone_surrogate.map(crate::tokens::lone_surrogate));
+        reading.findings.extend(parsed.lone_surrogate.map(lone_surrogate));
         Ok(reading)
     }
 
@@ -351,4 +351,10 @@ fn row_text(row: &Row) -> Result<&str, Finding> {
         let message = format!("byte {} of the row is not UTF-8", error.valid_up_to() + 1);
         Finding::new(&rules::INVALID_UTF8, "", message).hint(encoding::hint(&row.bytes))
     })
+}
+
+/// A string with an unpaired UTF-16 surrogate, which the reference accepts and reads as U+FFFD.
+pub(crate) fn lone_surrogate(offset: usize) -> Finding {
+    let message = format!("an unpaired surrogate becomes U+FFFD (byte {} of the line)", offset + 1);
+    Finding::new(&rules::JSON_LONE_SURROGATE, "", message)
 }

@@ -10,7 +10,7 @@ use super::row_image::shown;
 /// Texts beyond this are shortened in `rejected.jsonl`.
 const SHOWN_CHARACTERS: usize = 20_000;
 
-/// Enough to tell the format of the image.
+/// Enough to detect the format of the image.
 const SHOWN_BASE64: usize = 16;
 
 pub(super) fn shorten(text: &str) -> Cow<'_, str> {

@@ -57,7 +57,7 @@ pub fn report(
     sections.push(sections::images(view, &gallery.into_sorted(), &mut embedder));
     sections.extend(sections::worst(view, &mut embedder));
     sections.push(sections::duplicates(view, &mut embedder));
-    if found.texts.answers > 0 {
+    if found.texts.responses > 0 {
         sections.push(sections::texts(view));
         sections.push(sections::split(view));
     }

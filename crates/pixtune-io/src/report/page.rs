@@ -21,7 +21,7 @@ pub struct Page {
 /// A part of a report with an entry in its navigation.
 #[derive(Debug, Clone)]
 pub struct Section {
-    /// The name in the address.
+    /// The fragment of the URL.
     pub id: &'static str,
     /// The heading, as plain text.
     pub title: &'static str,

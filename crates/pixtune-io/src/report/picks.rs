@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::read::LinePlace;
 use crate::survey::{ImagePlace, InspectedImage, InspectedSample, SurveyObserver};
 
-/// A seeded sample of a stream: the things whose hashes are lowest, whatever order they come in; each thing once.
+/// A seeded sample of a stream: the items with the lowest hashes, independent of their order; each item once.
 pub(super) struct Lowest {
     seed: u64,
     most: usize,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pixtune_core::json::{self, Object, ToJson, fixed, list, members, object};
 use pixtune_core::plan::SplitCounts;
 use pixtune_core::quality::{
-    AnswerFormat, Distinct, Example, Histogram, ImageSurvey, Kept, Observation, TextSurvey,
+    Distinct, Example, Histogram, ImageSurvey, Kept, Observation, ResponseFormat, TextSurvey,
 };
 use pixtune_core::spec::ModelSpec;
 
@@ -211,12 +211,12 @@ fn side(side: &SplitCounts) -> impl ToJson {
 
 fn texts(texts: &TextSurvey) -> impl ToJson {
     object(move |out| {
-        out.field("answers", texts.answers);
-        out.field("distinct_answers", distinct(&texts.distinct_answers));
+        out.field("answers", texts.responses);
+        out.field("distinct_answers", distinct(&texts.distinct_responses));
         out.field("distinct_prompts", distinct(&texts.distinct_prompts));
-        out.field("answer_characters", histogram(&texts.answer_characters));
+        out.field("answer_characters", histogram(&texts.response_characters));
         out.field("prompt_characters", histogram(&texts.prompt_characters));
-        let formats: BTreeMap<&str, u64> = AnswerFormat::ALL
+        let formats: BTreeMap<&str, u64> = ResponseFormat::ALL
             .into_iter()
             .map(|format| (format.as_str(), texts.formats.count(format)))
             .filter(|(_, count)| *count > 0)
@@ -232,7 +232,7 @@ fn texts(texts: &TextSurvey) -> impl ToJson {
         let languages =
             texts.languages.iter().map(|(language, count)| (language.unwrap_or("undecided"), *count));
         out.field("languages", members(languages));
-        out.field("most_frequent_answers", frequent(texts.most_frequent_answers(MOST)));
+        out.field("most_frequent_responses", frequent(texts.most_frequent_responses(MOST)));
         out.field("most_frequent_prompts", frequent(texts.most_frequent_prompts(MOST)));
         let (openings, with_opening) = texts.openings(MOST);
         out.field(

@@ -151,15 +151,15 @@ impl Survey {
 
     /// The dataset as a training plan needs it.
     pub fn dataset(&self, estimate: Option<&'static str>) -> Dataset {
-        let answers = self.texts.answers.max(1) as f64;
-        let top = self.texts.most_frequent_answers(1).into_iter().next();
+        let answers = self.texts.responses.max(1) as f64;
+        let top = self.texts.most_frequent_responses(1).into_iter().next();
         let doubtful = ["answer-refusal", "answer-placeholder", "answer-cut-off"];
         Dataset {
             train: self.train.clone(),
             validation: self.validation.clone(),
             refused: self.refused(),
             top_answer: top
-                .filter(|_| self.texts.answers >= 20)
+                .filter(|_| self.texts.responses >= 20)
                 .map(|(text, count)| (text.to_owned(), count as f64 / answers)),
             doubtful_answers: self
                 .observations()

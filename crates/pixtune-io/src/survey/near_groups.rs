@@ -38,7 +38,7 @@ impl<Member> Default for NearDuplicates<Member> {
 }
 
 impl<Member> NearDuplicates<Member> {
-    /// Collects groups of several members. `splits` says of a member whether it is in the training split and whether it is in
+    /// Collects groups of several members. `splits` returns for a member whether it is in the training split and whether it is in
     /// the validation split; `member` describes one compared with the first of its group.
     pub(super) fn of(
         mut groups: Groups,

@@ -36,7 +36,7 @@ pub struct NearImage {
 /// Thumbnails of a kilobyte that are kept in memory; others are computed again when needed.
 const HELD: usize = 1 << 16;
 
-/// Distinct images in the order they come: 96 bytes each.
+/// Distinct images in input order: 96 bytes each.
 #[derive(Default)]
 pub(super) struct ImageIndex {
     images: Vec<ImageRecord>,

@@ -26,7 +26,7 @@ pub struct NearText {
     pub same_images: bool,
 }
 
-/// Distinct texts in the order they come: 120 bytes each, and 16 in a table besplits its unused entries.
+/// Distinct texts in input order: 120 bytes each, and 16 in a hash table plus its unused entries.
 #[derive(Default)]
 pub(super) struct TextIndex {
     texts: Vec<Text>,

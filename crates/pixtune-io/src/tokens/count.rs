@@ -13,6 +13,7 @@ use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
 use crate::base64::Payloads;
 use crate::image::{Limits, Resolver, load_header};
+use crate::read::schema::lone_surrogate;
 use crate::read::{Cut, Row, encoding};
 
 /// What the model sees of one line.
@@ -93,12 +94,6 @@ pub fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
 pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<strict::BorrowedSample<'p>, Finding> {
     strict::read(&parsed.value)
         .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
-}
-
-/// A string with an unpaired UTF-16 surrogate, which the reference accepts and reads as U+FFFD.
-pub(crate) fn lone_surrogate(offset: usize) -> Finding {
-    let message = format!("an unpaired surrogate becomes U+FFFD (byte {} of the line)", offset + 1);
-    Finding::new(&rules::JSON_LONE_SURROGATE, "", message)
 }
 
 /// An image that older servers refuse.

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::read::{Elements, LineFile, MAX_LINE, ReadError, Row, RowRef};
 
 pub use count::{Counted, Ids, count_line, parse_row};
-pub(crate) use count::{lone_surrogate, read_sample, thin_image};
+pub(crate) use count::{read_sample, thin_image};
 pub use tokenizer::{TokenizerError, TokenizerFile};
 pub use totals::Totals;
 

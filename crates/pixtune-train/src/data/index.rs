@@ -207,7 +207,7 @@ impl<'t> Dataset<'t> {
         self.entries.iter().map(bytes).sum()
     }
 
-    /// How many samples cannot be trained on, by the rule that says so.
+    /// Number of samples that cannot be trained on, per rule.
     pub fn unusable(&self) -> &BTreeMap<&'static str, u64> {
         &self.unusable
     }

@@ -20,7 +20,7 @@ pub struct Loaded {
 }
 
 /// Decoded samples, as many as fit into a budget. The first ones stay: an epoch reads every sample once, so evicting the
-/// least recently used would evict exactly those that come next.
+/// least recently used would evict exactly those that are needed next.
 #[derive(Debug)]
 pub struct Cache {
     budget: usize,
@@ -78,7 +78,7 @@ pub struct Loading<'d> {
 }
 
 /// Loads the samples of each job, a batch, on other threads while `body` takes the batches. At most a few batches per thread
-/// wait to be taken, so memory is bounded; loading ends when `body` returns.
+/// wait for the consumer, so memory is bounded; loading ends when `body` returns.
 pub fn with_loader<Jobs, Done>(loading: Loading<'_>, jobs: Jobs, body: impl FnOnce(Loader) -> Done) -> Done
 where
     Jobs: Iterator<Item = Vec<u32>> + Send,

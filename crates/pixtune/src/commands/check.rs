@@ -18,7 +18,7 @@ use crate::color;
 use crate::error::Error;
 use crate::ui::{Format, Ui, UntilClosed, Verbosity};
 
-/// Checks every file and prints the findings as they come, then a summary.
+/// Checks every file and prints findings while it runs, then a summary.
 pub fn run(args: CheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
     let mut printer = Printer::new(&args, verbosity);

@@ -9,9 +9,11 @@ use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_files::WorkDirectory;
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
-use pixtune_io::image::prepare::Resampling;
+use pixtune_io::image::fit::Resampling;
 use pixtune_io::manifest::plan_to_json;
-use pixtune_io::prepare::{self, Images, Options, Plan, PlannedInput, ScanOptions, Summary, parse_bytes};
+use pixtune_io::prepare::{
+    self, Images, Options, PlannedInput, Preparation, ScanOptions, Summary, parse_bytes,
+};
 use pixtune_io::read::{Elements, Format as RowFormat, TextChoice, TextEncoding};
 
 use super::{lint, note_counting, quoted, threads};
@@ -29,7 +31,7 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let options = options(args)?;
     let mut ui = Ui::new(format, verbosity);
     hint_at_resuming(&options.out, &ui)?;
-    let plan = Plan::new(options)?;
+    let plan = Preparation::new(options)?;
     if show_plan {
         ui::put(&format!("{}\n", json::text(nested_lines(1, plan_to_json(plan.to_value())))))?;
         return Ok(Outcome::Fine);
@@ -186,7 +188,7 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 }
 
 /// Prints guessed and unused columns, and how samples are numbered.
-fn note_columns(plan: &Plan, PlannedInput { input, schema, .. }: &PlannedInput, ui: &Ui) {
+fn note_columns(plan: &Preparation, PlannedInput { input, schema, .. }: &PlannedInput, ui: &Ui) {
     if input.format == RowFormat::JsonArray {
         ui.note(&format!("{}: {}", input.name, Elements::Array.note()));
     }
@@ -297,7 +299,7 @@ fn closing_table(options: &Options, model: Option<&str>, summary: &Summary) -> S
     out
 }
 
-fn summary_json(plan: &Plan, summary: &Summary) -> String {
+fn summary_json(plan: &Preparation, summary: &Summary) -> String {
     let estimate = match plan.scanner.encoder().exactness() {
         Exactness::Exact => None,
         Exactness::Estimate(why) => Some(why),

@@ -1,6 +1,6 @@
 //! `pixtune stats`.
 
-use pixtune_core::quality::{AnswerFormat, Distinct, Example, Histogram, Observation, percent};
+use pixtune_core::quality::{Distinct, Example, Histogram, Observation, ResponseFormat, percent};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_io::survey::{NearDuplicates, NearGroup, Pairs, Source, Survey, Together};
@@ -48,7 +48,7 @@ impl Page<'_> {
             self.samples(&mut out);
         }
         self.images(&mut out);
-        if self.found.texts.answers > 0 {
+        if self.found.texts.responses > 0 {
             self.texts(&mut out);
         }
         self.unusable_rows(&mut out);
@@ -138,17 +138,17 @@ impl Page<'_> {
 
     fn texts(&self, out: &mut String) {
         let texts = &self.found.texts;
-        let total = texts.answers.max(1) as f64;
+        let total = texts.responses.max(1) as f64;
         let about = |distinct: &Distinct| {
             format!("{}{}", if distinct.is_exact() { "" } else { "about " }, grouped(distinct.count()))
         };
         row(
             out,
             "responses",
-            &format!("{}, {} distinct", grouped(texts.answers), about(&texts.distinct_answers)),
+            &format!("{}, {} distinct", grouped(texts.responses), about(&texts.distinct_responses)),
         );
-        row(out, "  characters", &spread(&texts.answer_characters, ""));
-        let mut forms: Vec<(u64, AnswerFormat)> = AnswerFormat::ALL
+        row(out, "  characters", &spread(&texts.response_characters, ""));
+        let mut forms: Vec<(u64, ResponseFormat)> = ResponseFormat::ALL
             .into_iter()
             .map(|form| (texts.formats.count(form), form))
             .filter(|(count, _)| *count > 0)
@@ -172,7 +172,7 @@ impl Page<'_> {
             row(out, "  script", &first(scripts, 6));
         }
         if let Some((text, count)) =
-            texts.most_frequent_answers(1).into_iter().next().filter(|(_, count)| *count > 1)
+            texts.most_frequent_responses(1).into_iter().next().filter(|(_, count)| *count > 1)
         {
             row(out, "  most frequent", &format!("{} `{text}`", percent(count as f64 / total)));
         }

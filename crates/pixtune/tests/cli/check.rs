@@ -49,7 +49,7 @@ pub fn good_lines(count: usize) -> String {
 fn every_rule_has_a_fixture_and_a_snapshot() {
     let of_other_commands = [Group::Table, Group::Evaluation];
     for rule in rules::ALL.iter().filter(|rule| !of_other_commands.contains(&rule.group)) {
-        // Those are told by `prepare`; `curate.rs` has a test for each of them.
+        // Those are reported by `prepare`; `curate.rs` has a test for each of them.
         let of_prepare = rules::OF_PIXELS.contains(rule) || **rule == rules::NEAR_DUPLICATE;
         if WITHOUT_FIXTURE.contains(&rule.id) || OF_A_SET.contains(&rule.id) || of_prepare {
             continue;
@@ -72,11 +72,11 @@ fn every_rule_has_a_fixture_and_a_snapshot() {
     }
 }
 
-/// What a run told, where that speaks of the rule; kept as the rule's snapshot.
+/// The output of a run that names the rule; kept as the rule's snapshot.
 #[track_caller]
-fn reads_well(rule: &str, told: &str) {
-    assert!(rules::find(rule).is_some() && told.contains(rule), "{rule}:\n{told}");
-    snapshots::check(&format!("check/{rule}.txt"), told);
+fn reads_well(rule: &str, output: &str) {
+    assert!(rules::find(rule).is_some() && output.contains(rule), "{rule}:\n{output}");
+    snapshots::check(&format!("check/{rule}.txt"), output);
 }
 
 #[test]
@@ -170,10 +170,10 @@ fn rejects_file_that_changes_while_it_is_read() {
             _ => file.set_len(100).unwrap(),
         }
         std::io::copy(&mut out, &mut std::io::sink()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{change}: {told}");
-        assert!(told.contains("`rows.jsonl` changed while it was read"), "{change}: {told}");
+        let finished = child.wait_with_output().unwrap();
+        let output = String::from_utf8(finished.stderr).unwrap();
+        assert_eq!(finished.status.code(), Some(2), "{change}: {output}");
+        assert!(output.contains("`rows.jsonl` changed while it was read"), "{change}: {output}");
     }
 }
 
@@ -448,7 +448,7 @@ fn prepare_reports_conversations_by_the_same_rules() {
         "warning[answer-list]: rows.jsonl:4 /messages/3/content",
     ]
     .into_iter()
-    .fold(run, |run, told| run.prints(told));
+    .fold(run, |run, output| run.prints(output));
     assert!(!run.stderr.contains("image-form"), "{}", run.stderr);
     assert_eq!(case.rejected(), ["empty-prompt"]);
 }

@@ -164,12 +164,12 @@ fn reports_bad_images_and_drops_them_on_request() {
         "image,prompt,completion\ndark.png,q,a\nflat.png,q,b\ndot.png,q,c\nfine.png,q,d\n",
     );
     let run = case.prepare(&["--validation", "0"]).ends(0);
-    for told in [
+    for output in [
         "image-dark]: data.csv:2 /image",
         "image-low-information]: data.csv:3",
         "image-too-small]: data.csv:4",
     ] {
-        assert!(run.stderr.contains(told), "{told} is not in:\n{}", run.stderr);
+        assert!(run.stderr.contains(output), "{output} is not in:\n{}", run.stderr);
     }
     assert!(!run.stderr.contains("data.csv:5"), "{}", run.stderr);
     case.prepare(&["--validation", "0", "--drop", "dark,image-too-small", "--force"]).ends(1);
@@ -244,20 +244,23 @@ fn check_finds_reencoded_images_in_both_splits() {
             ["check", "train.jsonl", "validation.jsonl", "--select", "shared-image,shared-near-image"];
         case.run(&[&files[..], more].concat()).ends(0).stdout
     };
-    let told = check(&["--verify", "full"]);
+    let output = check(&["--verify", "full"]);
     for wanted in [
         "warning[shared-image]: validation.jsonl:1 /messages/0/content/0",
         "train.jsonl:1 has the same pixels in another image file, in the other split",
         "warning[shared-near-image]: validation.jsonl:2 /messages/0/content/0",
         "train.jsonl:1 has a near-duplicate image, in the other split (",
     ] {
-        assert!(told.contains(wanted), "{wanted} is not in:\n{told}");
+        assert!(output.contains(wanted), "{wanted} is not in:\n{output}");
     }
-    assert!(!told.contains("validation.jsonl:3"), "{told}");
-    let told = check(&["--verify", "full", "--no-measure"]);
-    assert!(!told.contains("warning"), "images are compared only if they were measured: {told}");
-    let told = check(&[]);
-    assert!(!told.contains("warning") && told.contains("--verify full also finds those that"), "{told}");
+    assert!(!output.contains("validation.jsonl:3"), "{output}");
+    let output = check(&["--verify", "full", "--no-measure"]);
+    assert!(!output.contains("warning"), "images are compared only if they were measured: {output}");
+    let output = check(&[]);
+    assert!(
+        !output.contains("warning") && output.contains("--verify full also finds those that"),
+        "{output}"
+    );
 }
 
 #[test]

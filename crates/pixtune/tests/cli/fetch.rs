@@ -64,8 +64,8 @@ fn reports_images_that_cannot_be_downloaded() {
     let case = Case::new();
     case.write("rows.jsonl", chat(&format!("{server}/none.png")) + &chat(&format!("{server}/README.md")));
     let run = case.run(&["check", "rows.jsonl", "--select", "image", "--fetch", "--fetch-private"]).ends(1);
-    let told = run.stdout.replace(&server, "http://server");
-    crate::snapshots::check("check/image-unreachable.txt", &told);
+    let output = run.stdout.replace(&server, "http://server");
+    crate::snapshots::check("check/image-unreachable.txt", &output);
     case.run(&["fix", "rows.jsonl", "--out", "fixed.jsonl", "--unsafe", "--fetch", "--fetch-private"])
         .ends(1);
     assert_eq!(case.read("fixed.jsonl"), "", "both samples are left out");

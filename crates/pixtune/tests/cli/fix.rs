@@ -91,14 +91,14 @@ fn writes_array_as_lines() {
         let lines = fix(&case, "rows.jsonl", "of-lines.jsonl", &[]).stdout;
         for array in ["line.json", "lines.json"] {
             let run = fix(&case, array, "of-array.jsonl", &[]);
-            let told = run.stdout.replace(array, "rows.jsonl");
-            let of_array = told.lines().find(|line| line.contains("json-array")).unwrap();
+            let output = run.stdout.replace(array, "rows.jsonl");
+            let of_array = output.lines().find(|line| line.contains("json-array")).unwrap();
             assert!(of_array.contains("count its elements"), "{of_array}");
-            let others = |told: &str| -> Vec<String> {
-                let others = told.lines().filter(|line| line.starts_with("fixed[") && *line != of_array);
+            let others = |output: &str| -> Vec<String> {
+                let others = output.lines().filter(|line| line.starts_with("fixed[") && *line != of_array);
                 others.map(str::to_owned).collect()
             };
-            assert_eq!(others(&told), others(&lines), "{name}");
+            assert_eq!(others(&output), others(&lines), "{name}");
             assert_eq!(case.read("of-array.jsonl"), case.read("of-lines.jsonl"), "{name} {array}");
         }
         if name == "llava" {
@@ -152,8 +152,8 @@ fn converts_samples_of_other_tools() {
             let run = fix(&case, &format!("{name}.jsonl"), "out.jsonl", &["--target", target]).ends(0);
             case.run(&["check", "out.jsonl", "--target", target, "--ignore", "file", "--verify", "full"])
                 .ends(0);
-            let told = format!("{}\n{}", run.stdout, case.read("out.jsonl"));
-            snapshots::check(&format!("fix/formats/{name}.{target}.txt"), &told);
+            let output = format!("{}\n{}", run.stdout, case.read("out.jsonl"));
+            snapshots::check(&format!("fix/formats/{name}.{target}.txt"), &output);
         }
     }
 }

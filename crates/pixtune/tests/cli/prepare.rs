@@ -80,7 +80,7 @@ fn reads_samples_of_other_tools_as_conversations() {
     let shape = |index: usize| {
         let line = &case.lines("out/train.jsonl")[index];
         let Value::Array(messages) = at(line, "/messages") else { panic!("{line}") };
-        let told = messages.iter().map(|message| match message.get("content") {
+        let output = messages.iter().map(|message| match message.get("content") {
             Some(Value::Array(parts)) => {
                 let part = |part: &Value<'_>| match part.get("text") {
                     Some(text) => text.as_str().unwrap().to_owned(),
@@ -95,7 +95,7 @@ fn reads_samples_of_other_tools_as_conversations() {
             Some(content) => format!("{}: {}", text(message, "/role"), content.as_str().unwrap()),
             None => format!("{}: calls", text(message, "/role")),
         });
-        told.collect::<Vec<_>>().join(" | ")
+        output.collect::<Vec<_>>().join(" | ")
     };
     // LLaVA
     let llava = r#"{"id":"1","image":"a.png","conversations":[{"from":"human","value":"<image>What?"},{"from":"gpt","value":"Dots."}]}"#;
@@ -324,7 +324,7 @@ fn auto_orients_photo_unless_images_are_kept() {
     case.prepare(&["--validation", "0"]).ends(0);
     let (_, bytes) = image(&text(&kept(&case)[0], "/messages/0/content/0/image_url"));
     let header = image::inspect(&bytes, &Limits::default()).unwrap();
-    assert_eq!((header.width, header.height, header.orientation.is_upright()), (90, 160, true));
+    assert_eq!((header.width, header.height, header.orientation.is_normal()), (90, 160, true));
     case.prepare(&["--validation", "0", "--images", "keep", "--force"])
         .ends(0)
         .prints("warning[image-sideways]");
@@ -427,30 +427,33 @@ fn pixtune_toml_sets_ignored_and_rejecting_rules() {
         );
         (run.stderr.clone(), run.code)
     };
-    let (told, code) = prepare(&[]);
-    assert!(told.contains("unknown-key") && told.contains("null-key") && code == 0, "{told}");
+    let (output, code) = prepare(&[]);
+    assert!(output.contains("unknown-key") && output.contains("null-key") && code == 0, "{output}");
     case.write(
         "data/pixtune.toml",
         "[check]\nignore = [\"null-key\"]\n[check.severity]\nunknown-key = \"error\"\n",
     );
-    let (told, code) = prepare(&[]);
-    assert!(told.contains("error[unknown-key]") && !told.contains("null-key") && code == 1, "{told}");
+    let (output, code) = prepare(&[]);
+    assert!(output.contains("error[unknown-key]") && !output.contains("null-key") && code == 1, "{output}");
     let manifest = case.read("out/manifest.json");
     assert!(
         manifest.contains("\"drop\": [\"unknown-key\"]") && manifest.contains("\"ignore\": [\"null-key\"]"),
         "{manifest}"
     );
     // A flag counts more than the file.
-    let (told, code) = prepare(&["--drop", "null-key"]);
-    assert!(told.contains("error[null-key]") && code == 1, "{told}");
-    let (told, _) = prepare(&["--ignore", "unknown-key"]);
-    assert!(told.contains("warning[null-key]"), "{told}");
+    let (output, code) = prepare(&["--drop", "null-key"]);
+    assert!(output.contains("error[null-key]") && code == 1, "{output}");
+    let (output, _) = prepare(&["--ignore", "unknown-key"]);
+    assert!(output.contains("warning[null-key]"), "{output}");
     assert_eq!(prepare(&["--no-config"]).1, 0);
-    // What makes a row useless is told whatever the file says.
+    // Errors that make a row useless are reported whatever the file contains.
     case.write("data/rows.jsonl", format!("{{{messages}}}\n{{\n"));
     case.write("data/pixtune.toml", "[check]\nignore = [\"json\"]\n");
     assert!(prepare(&[]).0.contains("error[json-syntax]"));
     case.write("data/pixtune.toml", "[check]\ntarget = \"hf\"\n");
-    let (told, code) = prepare(&[]);
-    assert!(told.contains("`hf` is not a target of prepare; choose one of mistral") && code == 2, "{told}");
+    let (output, code) = prepare(&[]);
+    assert!(
+        output.contains("`hf` is not a target of prepare; choose one of mistral") && code == 2,
+        "{output}"
+    );
 }

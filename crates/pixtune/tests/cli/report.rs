@@ -17,7 +17,16 @@ fn report_is_one_file_and_escapes_hostile_data() {
     assert_eq!(page.matches("<script").count(), 1);
     assert!(!page.contains("onerror=alert(1)>") && !page.contains('\u{202e}'));
     for section in [
-        "overview", "findings", "tokens", "images", "worst", "alike", "texts", "split", "rejected", "samples",
+        "overview",
+        "findings",
+        "tokens",
+        "images",
+        "worst",
+        "duplicates",
+        "texts",
+        "split",
+        "rejected",
+        "samples",
     ] {
         assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
     }

@@ -72,7 +72,7 @@ fn lists_exceptions_with_their_lines() {
         })
         .collect();
     case.write("bills.jsonl", rows);
-    let told = case.run(&["stats", "bills.jsonl"]).ends(0).stdout;
+    let output = case.run(&["stats", "bills.jsonl"]).ends(0).stdout;
     for expected in [
         "bills.jsonl:8",
         "bills.jsonl:10",
@@ -82,7 +82,7 @@ fn lists_exceptions_with_their_lines() {
         "answer-format",
         "answer-keys",
     ] {
-        assert!(told.contains(expected), "{expected}:\n{told}");
+        assert!(output.contains(expected), "{expected}:\n{output}");
     }
 }
 
@@ -119,8 +119,8 @@ fn handles_minimal_and_invalid_input() {
     case.run(&["stats", "nowhere"]).ends(2).prints("cannot read `nowhere`");
     case.write("images/broken.png", "no PNG");
     case.fixture("images/a.png", "px1_red.png");
-    let told = case.run(&["stats", "images"]).ends(1).stdout;
-    assert!(told.contains("1 to 1") || told.contains("1 pixels each"), "{told}");
+    let output = case.run(&["stats", "images"]).ends(1).stdout;
+    assert!(output.contains("1 to 1") || output.contains("1 pixels each"), "{output}");
     case.run(&["plan", "images"]).ends(2).prints("no samples");
     case.run(&["plan", "one.jsonl", "--gpu", "abacus"]).ends(2).prints("h100-80gb");
     case.run(&["plan", "one.jsonl", "--gpu", "A100"]).ends(2).prints("choose a100-80gb or a100-40gb");
@@ -147,8 +147,11 @@ fn scores_and_groups_images() {
     assert_eq!(text(&stats, "/pictures/issues/4/rule"), "image-too-small");
     assert_eq!(at(&stats, "/pictures/issues/4/count").to_string(), "2");
     assert_eq!(text(&stats, "/pictures/issues/4/worst/0/file"), "again.png");
-    let told = case.run(&["stats", "set"]).ends(0).stdout;
-    assert!(told.contains("warning[image-too-small]: 2 images: too small, a few patches at most"), "{told}");
+    let output = case.run(&["stats", "set"]).ends(0).stdout;
+    assert!(
+        output.contains("warning[image-too-small]: 2 images: too small, a few patches at most"),
+        "{output}"
+    );
     let header = case.run(&["stats", "set", "--verify", "header"]).ends(0).stdout;
     assert!(!header.contains("image-too-small"), "images are judged only if they were measured: {header}");
     for same in [["--no-measure"].as_slice(), &["--pictures", "header"], &["--measure", "--no-measure"]] {
@@ -156,7 +159,7 @@ fn scores_and_groups_images() {
     }
     for same in [["--verify", "full"].as_slice(), &["--pictures", "measure"], &["--no-measure", "--measure"]]
     {
-        assert_eq!(case.run(&[&["stats", "set"], same].concat()).ends(0).stdout, told, "{same:?}");
+        assert_eq!(case.run(&[&["stats", "set"], same].concat()).ends(0).stdout, output, "{same:?}");
     }
 }
 
@@ -170,8 +173,8 @@ fn groups_near_duplicate_images_with_distance() {
         (near("/first/0/members/0/line"), near("/first/0/members/1/distance")),
         ("32".into(), "0".into())
     );
-    let told = case.run(&["stats", "prepared"]).ends(0).stdout;
-    assert!(told.contains("1 group of near-duplicate images, 4 images in total"), "{told}");
+    let output = case.run(&["stats", "prepared"]).ends(0).stdout;
+    assert!(output.contains("1 group of near-duplicate images, 4 images in total"), "{output}");
 }
 
 /// Sixty words that depend on a number.
@@ -208,8 +211,8 @@ fn groups_near_duplicate_texts_with_similarity() {
         line(&(words(1) + "please"), &(words(101) + "in all")) + &line(&words(9), "no"),
     );
     let files = ["stats", "train.jsonl", "validation.jsonl"];
-    let told = case.run(&files).ends(0).stdout;
-    snapshots::check("stats-near-texts.txt", &told);
+    let output = case.run(&files).ends(0).stdout;
+    snapshots::check("stats-near-texts.txt", &output);
     let stats = parsed(&case.run(&[&files[..], &["--format", "json"]].concat()).ends(0).stdout);
     let near = |pointer: &str| at(&stats, &format!("/together/near_texts{pointer}")).to_string();
     assert_eq!([near("/groups"), near("/texts"), near("/across"), near("/more")], ["6", "14", "1", "0"]);
@@ -226,9 +229,12 @@ fn counts_groups_and_pairs_that_are_not_listed() {
         "set.jsonl",
         (0..60).flat_map(near).chain((0..55).map(|of| near(of)[0].clone())).collect::<String>(),
     );
-    let told = case.run(&["stats", "set.jsonl"]).ends(0).stdout;
-    assert!(told.contains("60 groups of near-duplicate texts, 180 texts in total"), "{told}");
-    assert!(told.contains("  … and 57 more groups\n") && told.contains("  … and 52 more pairs\n"), "{told}");
+    let output = case.run(&["stats", "set.jsonl"]).ends(0).stdout;
+    assert!(output.contains("60 groups of near-duplicate texts, 180 texts in total"), "{output}");
+    assert!(
+        output.contains("  … and 57 more groups\n") && output.contains("  … and 52 more pairs\n"),
+        "{output}"
+    );
     let stats = parsed(&case.run(&["stats", "set.jsonl", "--format", "json"]).ends(0).stdout);
     assert_eq!(at(&stats, "/together/near_texts/more").to_string(), "10");
     assert_eq!(at(&stats, "/together/repeated/more").to_string(), "5");
@@ -243,8 +249,11 @@ fn reports_manifest_mismatch() {
         train.lines().take(3).map(|line| line.to_owned() + "\n").collect::<String>(),
     );
     case.write("prepared/more.jsonl", line("a", "b"));
-    let told = case.run(&["stats", "prepared"]).ends(0).stdout;
-    assert!(told.contains("it was changed") && told.contains("`more.jsonl` is in the directory"), "{told}");
+    let output = case.run(&["stats", "prepared"]).ends(0).stdout;
+    assert!(
+        output.contains("it was changed") && output.contains("`more.jsonl` is in the directory"),
+        "{output}"
+    );
     case.write("prepared/manifest.json", "{");
     assert!(
         case.run(&["stats", "prepared"])

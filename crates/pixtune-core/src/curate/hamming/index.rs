@@ -33,7 +33,7 @@ pub(super) struct Index {
     pub(super) depth: u32,
     /// Rows that every bucket has.
     pub(super) levels: usize,
-    /// The bits after the band. Lanes without a hash repeat the first, and tell nothing new.
+    /// The bits after the band. Lanes without a hash repeat the first, and add no matches.
     filters: Vec<Half>,
     /// The other bits.
     rests: Vec<Half>,
@@ -52,7 +52,7 @@ impl Index {
         let bucket = |hash: u64| part(hash, band) as usize & (count - 1);
         let mut sizes = vec![0u32; count];
         hashes.iter().for_each(|hash| sizes[bucket(*hash)] += 1);
-        // With room for what is above the average in most buckets.
+        // Capacity above the average, enough for most buckets.
         let levels = (hashes.len() / count * 5 / 4).div_ceil(ROW).max(1);
         let (mut starts, mut buckets) = (vec![0], Vec::new());
         for (bucket, size) in sizes.iter_mut().enumerate() {

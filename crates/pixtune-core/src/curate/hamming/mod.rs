@@ -72,7 +72,7 @@ const BLOCK: u32 = 13;
 
 /// Adds the pairs that this band is the first to find.
 fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
-    // Many blocks, taken in turn, so that no thread waits for another.
+    // Many small blocks, so that threads finish at about the same time.
     let bits = BLOCK.min(index.depth.saturating_sub(6));
     let search = Search::new(index, distance, bits, Neighbors::every()[0]);
     let next = AtomicU32::new(0);

@@ -20,14 +20,14 @@ pub(super) struct Search<'i> {
     neighbors: Neighbors,
 }
 
-/// [`Search::neighbors`] for a kind of processor, which this one is.
+/// [`Search::neighbors`] for an instruction set that this CPU supports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Neighbors(Function);
 
 type Function = unsafe fn(&Search<'_>, usize, usize, &[Step], &mut Found);
 
 impl Neighbors {
-    /// For any processor.
+    /// For any CPU.
     pub(super) const PORTABLE: Neighbors = Neighbors(neighbors_portable);
 
     #[cfg(target_arch = "x86_64")]
@@ -44,7 +44,7 @@ impl Neighbors {
         has.then_some(Neighbors(x86::neighbors_avx2))
     }
 
-    /// All that this processor has, the fastest first.
+    /// All variants that this CPU supports, the fastest first.
     pub(super) fn every() -> Vec<Neighbors> {
         let mut all = vec![Neighbors::PORTABLE];
         #[cfg(target_arch = "x86_64")]
@@ -190,7 +190,7 @@ impl<'i> Search<'i> {
 
     fn near_rows(&self, here: usize, first: usize, steps: &[Step], found: &mut Found) {
         let Neighbors(function) = self.neighbors;
-        // SAFETY: the processor is of the kind that the function is for.
+        // SAFETY: the CPU supports the instruction set of the function.
         unsafe { function(self, here, first, steps, found) };
     }
 

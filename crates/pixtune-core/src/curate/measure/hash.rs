@@ -82,7 +82,7 @@ const FREQUENCIES: usize = 11;
 const FLAT: u64 = 2;
 
 /// A wave that starts bright by less counts as none, in 64ths of a step: in a symmetric image half of them are nothing,
-/// and encoding it anew moves them by a few 64ths.
+/// and re-encoding moves them by a few 64ths.
 const NOISE: i64 = 8;
 
 /// The lowest frequencies of a thumbnail under its window, `[down][across]`, in 64ths of a luma step of amplitude.
@@ -115,7 +115,7 @@ fn frequencies(thumbnail: &Thumbnail) -> [[i64; FREQUENCIES]; FREQUENCIES] {
     both
 }
 
-/// The perceptual hash of an upright thumbnail: a bit for each of the 64 lowest frequencies, set where the wave starts
+/// The perceptual hash of an auto-oriented thumbnail: a bit for each of the 64 lowest frequencies, set where the wave starts
 /// bright. 0 for an image too flat to have one.
 ///
 /// Signs do not change with brightness or contrast, and low frequencies hardly with scaling, re-encoding or the loss of

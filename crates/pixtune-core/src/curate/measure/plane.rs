@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// One byte a pixel, with room for padding at the end of each row.
+/// One byte per pixel, with optional padding at the end of each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Luma<'a> {
     /// At least `stride * (height - 1) + width` bytes.
@@ -22,7 +22,7 @@ impl<'a> Luma<'a> {
     }
 }
 
-/// A plane made smaller, or the plane itself where nothing had to be done.
+/// A downscaled plane, or the plane itself if it was small enough.
 #[derive(Debug)]
 pub enum Reduced<'a> {
     /// The plane as it was.

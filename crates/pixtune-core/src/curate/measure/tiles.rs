@@ -2,7 +2,7 @@
 //!
 //! A tile's edge width is its range of luma divided by its steepest step from one pixel to the next: an edge that rises
 //! by 100 and never by more than 20 a pixel is five pixels wide. Unlike the variance of a Laplacian this does not depend
-//! on contrast, and it says by how many pixels an image is blurred.
+//! on contrast, and it estimates the blur in pixels.
 
 use super::plane::Luma;
 

@@ -127,7 +127,7 @@ impl ShortTable {
     }
 }
 
-/// Longer tokens: part of a hash leads to a rank, whose bytes are compared.
+/// Longer tokens: part of a hash selects a rank, whose bytes are compared.
 pub(super) struct LongTable {
     slots: Vec<(u32, u32)>,
     shift: u32,

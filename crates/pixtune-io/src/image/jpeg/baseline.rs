@@ -53,7 +53,7 @@ fn decode_mcus_avx2(
     })
 }
 
-/// A block with room behind it for coefficients past the 63rd, which only damaged data has.
+/// A block followed by slots for coefficients past the 63rd, which only damaged data has.
 #[repr(align(32))]
 struct WorkBlock([i16; 256]);
 

@@ -45,7 +45,7 @@ impl EntropyBytes {
     }
 }
 
-/// How many bytes come before the next `FF`, found eight at a time.
+/// The number of bytes before the next `FF`, searched eight at a time.
 fn plain_run(bytes: &[u8]) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     let mut run = 0;
@@ -108,7 +108,7 @@ impl BitReader<'_> {
         value
     }
 
-    /// Whether more bits were taken than there are.
+    /// Whether more bits were read than exist.
     pub(super) fn is_overrun(&self) -> bool {
         self.next * 8 - self.count as usize > (self.bytes.len() - PADDING) * 8
     }

@@ -1,5 +1,8 @@
 //! Component rows to RGB and back, in the 16-bit fixed point of libjpeg's `jdcolor.c` and `jccolor.c`.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2_rows;
+
 /// round(65536 x)
 pub(super) const fn fixed(x: f64) -> i32 {
     (x * 65536.0 + 0.5) as i32
@@ -12,7 +15,7 @@ pub(super) fn ycc_row_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [[u
     #[cfg(target_arch = "x86_64")]
     let done = if super::avx2::is_available() {
         // SAFETY: the machine has AVX2.
-        unsafe { super::avx2_color::ycc_to_rgb(luma, blue, red, out) }
+        unsafe { avx2_rows::ycc_to_rgb(luma, blue, red, out) }
     } else {
         0
     };
@@ -29,7 +32,7 @@ pub(super) fn rgb_row_to_ycc(rgb: &[[u8; 3]], [luma, blue, red]: [&mut [u8]; 3])
     #[cfg(target_arch = "x86_64")]
     let done = if super::avx2::is_available() {
         // SAFETY: the machine has AVX2.
-        unsafe { super::avx2_color::rgb_to_ycc(rgb, [&mut *luma, &mut *blue, &mut *red]) }
+        unsafe { avx2_rows::rgb_to_ycc(rgb, [&mut *luma, &mut *blue, &mut *red]) }
     } else {
         0
     };

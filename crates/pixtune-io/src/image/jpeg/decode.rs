@@ -1,4 +1,4 @@
-//! From the bytes of a file to planes: which segment leads to which step.
+//! Decodes a file into planes: reads the segments and starts the step of each.
 
 use super::Header;
 use super::error::JpegError;

@@ -52,7 +52,7 @@ impl<'a> BitWriter<'a> {
         }
     }
 
-    /// Fills the last byte with ones, as T.81 F.1.2.3 wants it, and writes what is left.
+    /// Fills the last byte with ones (T.81 F.1.2.3) and writes the remaining bytes.
     pub(super) fn finish(mut self) {
         let used = 64 - self.free;
         let word = self.word | (u64::MAX >> 1) >> used.saturating_sub(1);

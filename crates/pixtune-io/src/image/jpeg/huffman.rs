@@ -118,7 +118,7 @@ pub(super) struct HuffmanTable {
 }
 
 impl HuffmanTable {
-    /// Builds the lookup tables; the error says why the code is not one.
+    /// Builds the lookup tables; the error describes why the code is invalid.
     pub(super) fn new(spec: &HuffmanSpec, coding: Coding) -> Result<Self, &'static str> {
         let codes = spec.codes().ok_or("a Huffman table with more codes than its lengths allow")?;
         if matches!(coding, Coding::Dc) && codes.iter().any(|&(_, _, symbol)| symbol > 15) {
@@ -173,7 +173,7 @@ impl HuffmanTable {
 pub(super) struct Step(u64);
 
 impl Step {
-    /// Bits to skip when the second coefficient is taken too; 0 where not even the first fits in the lookup.
+    /// Bits to skip when the second coefficient is used too; 0 where not even the first fits in the lookup.
     #[inline(always)]
     pub(super) fn bits(self) -> u32 {
         self.0 as u32 & 0xff

@@ -13,7 +13,7 @@ pub(super) type Coefficients = [i16; 64];
 /// Rows whose coefficients alternate in memory, so that one 16-bit multiply-add takes both.
 pub(super) const PAIRS: [(usize, usize); 4] = [(0, 4), (2, 6), (7, 1), (3, 5)];
 
-/// Where the coefficient with zigzag index k lies in a block; an index past 63 leads to a slot behind the block.
+/// Position in a block of the coefficient with zigzag index k; indexes past 63 map to a slot behind the block.
 pub(super) const POSITION: [u8; 256] = {
     let mut positions = [64; 256];
     let mut k = 0;

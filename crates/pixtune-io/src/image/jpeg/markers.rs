@@ -47,7 +47,7 @@ impl<'a> Walker<'a> {
                 0xcc => return Err(JpegError::Unsupported(Unsupported::Arithmetic)),
                 marker @ 0xc0..=0xcf => return Ok(Segment::Frame(marker, self.body()?)),
                 0xde | 0xdf => return Err(JpegError::Unsupported(Unsupported::Hierarchical)),
-                // APP1 to APP13, APP15, COM, and DNL, which says nothing new when the frame has a height.
+                // APP1 to APP13, APP15, COM, and DNL, which is redundant when the frame has a height.
                 0xe1..=0xef | 0xfe | 0xdc => _ = self.body()?,
                 _ => return Err(self.corrupt("a marker of unknown meaning")),
             }
@@ -101,7 +101,7 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// What the table segments have said so far.
+/// The tables defined by the segments so far.
 pub(super) struct Tables {
     /// Steps of the four quantization tables, row-major.
     pub(super) steps: [Option<[u16; 64]>; 4],
@@ -137,7 +137,7 @@ impl Tables {
         }
     }
 
-    /// Reads a segment; the error says what is wrong with it.
+    /// Reads a segment; the error describes what is wrong with it.
     pub(super) fn learn(&mut self, marker: u8, body: &[u8]) -> Result<(), &'static str> {
         match marker {
             0xdb => self.learn_steps(body),

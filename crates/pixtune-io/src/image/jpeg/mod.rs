@@ -2,7 +2,7 @@
 //!
 //! The reference preprocessing of the model decodes with Pillow, that is, with libjpeg-turbo's defaults: the
 //! accurate integer IDCT, "fancy" upsampling and fixed-point color conversion. [`Planes::to_rgb`] gives the same
-//! bytes. An image that is only made smaller needs neither upsampling nor color conversion: [`decode`] stops at the
+//! bytes. An image that is only downscaled needs neither upsampling nor color conversion: [`decode`] stops at the
 //! component planes and [`encode_planes`] starts there.
 //!
 //! We are stricter than libjpeg where it warns and goes on with wrong pixels: damaged entropy-coded data is an error,
@@ -11,8 +11,6 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx2_color;
 mod baseline;
 mod bits;
 mod color;
@@ -30,7 +28,6 @@ mod planes;
 mod progressive;
 mod scan;
 mod tables;
-mod upsample;
 
 pub use decode::{Decoder, Limits, check_structure, decode, read_header, walk};
 pub use encode::{EncodeError, Subsampling, encode_planes, encode_rgb};

@@ -1,7 +1,9 @@
 //! Decoded images as component planes.
 
+mod upsample;
+
+use self::upsample::Upsampler;
 use super::color::{cmyk_to_rgb, ycc_row_to_rgb, ycc_to_rgb};
-use super::upsample::Upsampler;
 
 /// What the components of an image mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -95,7 +95,7 @@ fn each_block<'a>(
     if reader.is_overrun() { Err(Damage::OutOfBits) } else { Ok(()) }
 }
 
-/// T.81 G.1.2.2. `empty_blocks` counts the blocks to come that have nothing in this band.
+/// T.81 G.1.2.2. `empty_blocks` counts the following blocks without coefficients in this band.
 fn ac_first(
     reader: &mut BitReader<'_>,
     code: &HuffmanTable,

@@ -142,7 +142,7 @@ impl ScanDecoder {
         Ok(())
     }
 
-    /// Checks that a scan brings the bits that come next, and keeps book (T.81 G.1.1.1).
+    /// Checks that a scan carries the next bits of its coefficients, and records them (T.81 G.1.1.1).
     fn note_bits(&mut self, scan: &Scan) -> Result<(), &'static str> {
         let ((first, last), (high, low)) = (scan.spectral, scan.approximation);
         let is_band = if first == 0 { last == 0 } else { first <= last && scan.components.len() == 1 };

@@ -1,7 +1,7 @@
 //! Mixing a row of floats along its length.
 use super::taps::Taps;
 
-/// A row of floats with its edge pixels repeated to both sides, and room for a vector to read past the end.
+/// A row of floats with its edge pixels repeated to both sides, padded so that a vector load may read past the end.
 pub(super) struct Row {
     values: Vec<f32>,
     width: usize,
@@ -40,7 +40,7 @@ pub(super) fn mix_along(row: &Row, taps: &Taps, output: &mut [f32]) {
         && is_x86_feature_detected!("avx2")
     {
         match row.channels {
-            // SAFETY: the processor has AVX2, the only thing the function asks for.
+            // SAFETY: the CPU supports AVX2, the only feature that the function needs.
             1 => return unsafe { avx2::single(row, starts, weights, output) },
             // SAFETY: as above.
             3 => return unsafe { avx2::triple(row, starts, weights, output) },

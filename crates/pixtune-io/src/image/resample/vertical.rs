@@ -31,11 +31,11 @@ macro_rules! dispatched {
                     portable($($argument),*);
                 }
                 if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
-                    // SAFETY: the processor has these parts of AVX-512, and the first implies the foundation.
+                    // SAFETY: the CPU supports these parts of AVX-512, and the first implies the foundation.
                     return unsafe { avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has AVX2, the only thing the function asks for.
+                    // SAFETY: the CPU supports AVX2, the only feature that the function needs.
                     return unsafe { avx2($($argument),*) };
                 }
             }

@@ -98,7 +98,12 @@ pub fn check_structure(bytes: &[u8]) -> Result<Structure, ImageError> {
         Format::Png => png::check(bytes),
         Format::WebP => webp::check(bytes),
         Format::Gif => gif::check(bytes),
-        Format::Bmp => bmp::check_structure(bytes),
+        Format::Bmp => check_bmp(bytes),
         Format::Tiff => tiff::check(bytes),
     }
+}
+
+fn check_bmp(bytes: &[u8]) -> Result<Structure, ImageError> {
+    let (end, refused) = bmp::extent(bytes)?;
+    Ok(Structure { refused: refused.map(str::to_owned), ..Structure::sound(Format::Bmp, end) })
 }

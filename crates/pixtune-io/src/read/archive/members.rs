@@ -35,7 +35,7 @@ impl Part {
 type Members = Vec<(Cow<'static, str>, Value<'static>)>;
 
 /// The row: the keys of the JSON object, a column for each other member, and the images under `image` or `images` unless the
-/// JSON names them itself. The error says why the members do not make a row.
+/// JSON names them itself. The error describes why the members are not a row.
 pub(super) fn row_of(key: &str, parts: Vec<Part>) -> Result<Row, String> {
     let (mut images, others): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(Part::is_image);
     let mut row = Row::default();

@@ -64,7 +64,7 @@ impl Shape {
         let is_only = if end.is_some() { !follows && is_whole } else { true };
         if is_only && !is_row(first) {
             match wrapper(&members(first)) {
-                // The rest of a row might tell more.
+                // The rest of a row might decide it.
                 Some(Shape::Unknown(_)) if end.is_none() => {}
                 Some(shape) => return shape,
                 None => {}

@@ -94,7 +94,7 @@ fn ticks(low: f64, high: f64, about: usize) -> Vec<f64> {
     (first..=last.max(first.saturating_add(1))).map(|count| count as f64 * step).collect()
 }
 
-/// `512`, `4k`, `2M`: powers of two, as token counts and pixels come in them.
+/// `512`, `4k`, `2M`: powers of two, the natural steps of token and pixel counts.
 fn short(value: f64) -> String {
     match value {
         _ if value >= 1_073_741_824.0 => format!("{:.0}G", value / 1_073_741_824.0),

@@ -50,7 +50,7 @@ pub(in crate::report) fn duplicates(view: View<'_>, embedder: &mut Embedder<'_>)
     if body.is_empty() {
         body.push_str("<div class=\"panel\"><p><span class=\"tag ok\">none</span> No duplicates and no conflicting labels.</p></div>");
     }
-    Section { id: "alike", title: "Duplicates and conflicts", body }
+    Section { id: "duplicates", title: "Duplicates and conflicts", body }
 }
 
 fn near(view: View<'_>, bytes: usize, embedder: &mut Embedder<'_>, body: &mut String) {
@@ -84,27 +84,27 @@ fn near_texts(view: View<'_>, bytes: usize, embedder: &mut Embedder<'_>, body: &
 
 /// Groups below a heading and a note, with the number of leaks and of groups that are not shown.
 fn panel<Member>(
-    alike: &NearDuplicates<Member>,
+    near: &NearDuplicates<Member>,
     chart: &str,
     (heading, note): (&str, &str),
     body: &mut String,
     mut show: impl FnMut(&NearGroup<Member>, &mut String),
 ) {
-    if alike.groups == 0 {
+    if near.groups == 0 {
         return;
     }
     let _ = write!(
         body,
         "<div class=\"panel\" data-chart=\"{chart}\"><h3>{heading}</h3><p class=\"note\">{note}</p>"
     );
-    if alike.across > 0 {
+    if near.across > 0 {
         let _ = write!(
             body,
             "<p><span class=\"tag error\">leak</span> {} in both splits</p>",
-            counted_as(alike.across, "group is", "groups are")
+            counted_as(near.across, "group is", "groups are")
         );
     }
-    for group in alike.first.iter().take(GROUPS) {
+    for group in near.first.iter().take(GROUPS) {
         body.push_str("<div class=\"group\">");
         if group.across {
             body.push_str("<p><span class=\"tag error\">in both splits</span></p>");
@@ -112,8 +112,8 @@ fn panel<Member>(
         show(group, body);
         body.push_str("</div>");
     }
-    if alike.groups > GROUPS as u64 {
-        let more = counted_as(alike.groups - GROUPS as u64, "more group", "more groups");
+    if near.groups > GROUPS as u64 {
+        let more = counted_as(near.groups - GROUPS as u64, "more group", "more groups");
         let _ = write!(body, "<p class=\"more\">… and {more}</p>");
     }
     body.push_str("</div>");

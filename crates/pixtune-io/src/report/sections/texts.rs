@@ -1,6 +1,6 @@
 //! The responses and prompts of a dataset.
 
-use pixtune_core::quality::{AnswerFormat, percent};
+use pixtune_core::quality::{ResponseFormat, percent};
 use pixtune_core::text::grouped;
 
 use super::{View, spread};
@@ -12,7 +12,7 @@ pub(in crate::report) fn texts(view: View<'_>) -> Section {
     let owned = |most: Vec<(&str, u64)>| {
         most.into_iter().map(|(text, count)| (text.to_owned(), count)).collect::<Vec<_>>()
     };
-    let mut forms: Vec<(&str, u64)> = AnswerFormat::ALL
+    let mut forms: Vec<(&str, u64)> = ResponseFormat::ALL
         .into_iter()
         .map(|form| (form.in_words(), texts.formats.count(form)))
         .filter(|(_, count)| *count > 0)
@@ -44,15 +44,15 @@ pub(in crate::report) fn texts(view: View<'_>) -> Section {
          <div class=\"panel\"><h3>Most frequent prompts, of {} different</h3>{}</div>\
          <div class=\"panel\"><h3>Languages of responses</h3>{}<p class=\"note\">Detected by common words; short responses stay undecided.</p></div>\
          <div class=\"panel\"><h3>Scripts of responses</h3>{}</div></div>",
-        ranked("forms", &forms, texts.answers),
-        histogram("characters", &[&texts.answer_characters], "characters", None),
-        spread(&texts.answer_characters, "characters"),
-        distinct(&texts.distinct_answers),
-        ranked("answers", &owned(texts.most_frequent_answers(10)), texts.answers),
+        ranked("forms", &forms, texts.responses),
+        histogram("characters", &[&texts.response_characters], "characters", None),
+        spread(&texts.response_characters, "characters"),
+        distinct(&texts.distinct_responses),
+        ranked("answers", &owned(texts.most_frequent_responses(10)), texts.responses),
         distinct(&texts.distinct_prompts),
-        ranked("prompts", &owned(texts.most_frequent_prompts(10)), texts.answers),
-        ranked("languages", &languages, texts.answers),
-        ranked("scripts", &scripts, texts.answers)
+        ranked("prompts", &owned(texts.most_frequent_prompts(10)), texts.responses),
+        ranked("languages", &languages, texts.responses),
+        ranked("scripts", &scripts, texts.responses)
     );
     Section { id: "texts", title: "Texts", body }
 }

@@ -16,7 +16,7 @@ use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
-/// Converts a checkpoint, or tells what a directory is.
+/// Converts a checkpoint, or inspects a directory.
 pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     if let Some(directory) = &args.inspect {
         return inspect::run(directory, args.write.format);

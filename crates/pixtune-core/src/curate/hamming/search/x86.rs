@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::{Found, Search, Step};
 use crate::curate::hamming::index::{Half, ROW};
 
-/// Sixteen comparisons at a time: a row beside itself with the other one turned by an even and by an odd number of lanes.
+/// Sixteen comparisons at a time: a row against the other row rotated by an even and by an odd number of lanes.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
 pub(super) fn neighbors_avx512(
     search: &Search<'_>,

@@ -1,4 +1,4 @@
-//! Deciding over all rows and putting their lines where they belong; the output appears whole or not at all.
+//! Decides about all rows and writes their lines to the files of the dataset, which appears whole or not at all.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -8,20 +8,20 @@ use std::path::Path;
 use pixtune_core::curate::formats::{know_by_colors, of_another_format};
 use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 
+use super::findings::{rejecting, report};
 use super::journal::Stream;
 use super::plan::row_ref;
 use super::scan::rejected_line;
 use super::spool::{LineSource, Segment, Segments};
 use super::summary::{manifest, summarize};
-use super::telling::{rejecting, report};
 use super::work::Work;
-use super::{Plan, PrepareError, Scanned, Summary, Watch};
+use super::{Preparation, PrepareError, Scanned, Summary, Watch};
 use crate::manifest::MANIFEST;
 use crate::thumbnails::Thumbnails;
 
-/// Decides, writes the final files and puts them in place.
-pub(super) fn finish(
-    plan: &Plan,
+/// Decides about all rows, writes the final files and publishes the directory.
+pub(super) fn write_dataset(
+    plan: &Preparation,
     work: &Work,
     mut scanned: Scanned,
     segments: &[Vec<Segment>; 4],
@@ -59,7 +59,7 @@ pub(super) fn finish(
 
 /// Decides about all rows. Images whose hashes are close are compared by their thumbnails. Where some turn out to have
 /// the pixels of a file of another format, it is decided once more, knowing so.
-fn decide_all(plan: &Plan, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
+fn decide_all(plan: &Preparation, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
     let mut decide_once = |scanned: &Scanned| {
         let mut broken = None;
         let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
@@ -74,7 +74,7 @@ fn decide_all(plan: &Plan, scanned: &mut Scanned, mut thumbnails: Thumbnails) ->
 }
 
 /// Looks for JPEGs with the pixels of a file of another format; whether there are any.
-fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Decision) -> bool {
+fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &mut Decision) -> bool {
     let candidates = of_another_format(scanned.records.images(), &mut decision.images);
     let mut places = Vec::with_capacity(candidates.len());
     let mut from = 0;
@@ -99,7 +99,7 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
     know_by_colors(scanned.records.images_mut(), colors)
 }
 
-/// Where the decision wants a row.
+/// The stream of a verdict.
 fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
@@ -109,9 +109,9 @@ fn final_stream(verdict: Verdict) -> Stream {
     }
 }
 
-/// The final files of a stream: those of the spool when every line landed where it belongs, else new ones.
+/// The final files of a stream: those of the spool if every line is already in its stream, else new ones.
 fn assemble(
-    plan: &Plan,
+    plan: &Preparation,
     work: &Work,
     scanned: &Scanned,
     decision: &Decision,

@@ -1,9 +1,9 @@
-//! Color conversion of whole rows with AVX2, sixteen pixels at a time, bit for bit that of [`super::color`].
+//! Color conversion of whole rows with AVX2, sixteen pixels at a time, bit for bit that of the parent module.
 
-use super::color::{HALF, fixed};
+use super::{HALF, fixed};
 use std::arch::x86_64::*;
 
-/// Converts as many of the pixels as come in sixteens. Returns how many that are.
+/// Converts whole groups of 16 pixels. Returns the number of converted pixels.
 #[target_feature(enable = "avx2")]
 pub(super) fn ycc_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [[u8; 3]]) -> usize {
     let sources = luma.as_chunks::<16>().0.iter().zip(blue.as_chunks::<16>().0).zip(red.as_chunks::<16>().0);
@@ -31,7 +31,7 @@ pub(super) fn ycc_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [[u8; 3
     count
 }
 
-/// Converts as many of the pixels as come in sixteens. Returns how many that are.
+/// Converts whole groups of 16 pixels. Returns the number of converted pixels.
 #[target_feature(enable = "avx2")]
 pub(super) fn rgb_to_ycc(rgb: &[[u8; 3]], [luma, blue, red]: [&mut [u8]; 3]) -> usize {
     let rgb = rgb.as_chunks::<16>().0;

@@ -8,8 +8,8 @@ use pixtune_core::sample::{Content, Image, Message, Part, Sample};
 use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::Counts;
 
-use super::images::ScannedImage;
-use super::scan::Scanner;
+use super::super::images::ScannedImage;
+use super::Scanner;
 use crate::tokens::thin_image;
 
 /// Counts a sample into its record. Images that stay addresses have no size and count as nothing.

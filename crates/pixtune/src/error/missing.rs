@@ -19,7 +19,7 @@ use pixtune_model::weights::safetensors::SafetensorsError;
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
-use crate::error::Error;
+use super::Error;
 use crate::hub;
 
 /// Directory entries that are compared; a directory may have millions.

@@ -1,4 +1,4 @@
-//! An image made ready for a model and a target: passed through when it fits already, written anew when not.
+//! Fits an image to a model and a target: it passes through unchanged when it fits already, and is re-encoded when not.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ use super::resample::{Filter, Plane, resample};
 use super::{Color, Format, Header, ImageError, Limits, Loaded, Orientation, Reading, Rgb, Structure};
 use super::{check_structure, decode, encode_png, is_graphic, measure, orient};
 
-/// How an image is made smaller.
+/// The filter for downscaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resampling {
     /// As the model's own preprocessing does it: cubic, without antialiasing.
@@ -41,30 +41,30 @@ impl Resampling {
     }
 }
 
-/// What images have to satisfy and what may be done to them.
+/// What images must satisfy and how they may be changed.
 #[derive(Debug, Clone)]
-pub struct Policy {
-    /// What is read at all.
+pub struct FitOptions {
+    /// Limits of the source.
     pub limits: Limits,
-    /// Whose grid an image must fit.
+    /// The model whose grid an image must fit.
     pub model: &'static ModelSpec,
-    /// Whose formats and sizes hold for what is written.
+    /// The target whose formats and sizes the result must satisfy.
     pub target: Target,
-    /// Images are embedded as they are.
+    /// Embed images unchanged.
     pub keep: bool,
-    /// Images that pass through are decoded to the last pixel.
+    /// Decode images that pass through to the last pixel.
     pub decode_all: bool,
-    /// How images are made smaller.
+    /// The filter for downscaling.
     pub resampling: Resampling,
-    /// Quality of JPEGs that are written anew.
+    /// Quality of re-encoded JPEGs.
     pub jpeg_quality: u8,
-    /// Images that are decoded anyway are measured.
+    /// Measure the images that are decoded.
     pub measure: bool,
 }
 
-/// An image that can be written.
+/// An image that satisfies the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
+pub struct FittedImage {
     /// The format of `bytes`.
     pub format: ImageFormat,
     /// The file.
@@ -73,30 +73,30 @@ pub struct Prepared {
     pub width: u32,
     /// Height as the model gets it.
     pub height: u32,
-    /// The format it came in.
+    /// The format of the source.
     pub source: ImageFormat,
-    /// The size it came in, upright.
+    /// Width and height of the source after auto-orientation.
     pub original: (u32, u32),
-    /// It was larger than the model sees.
+    /// The source is larger than the model sees.
     pub shrunk: bool,
     /// It was re-encoded.
     pub rewritten: bool,
-    /// It is embedded although a viewer would turn it.
+    /// It is embedded although a viewer would rotate it by its EXIF orientation.
     pub sideways: bool,
-    /// Pages of the file, of which the first is taken; 1 for everything but some TIFFs.
+    /// Pages of the file; the first is used. 1 for all but some TIFFs.
     pub pages: u32,
-    /// What was measured of the pixels as they came; nothing where they were not decoded.
+    /// Measurements of the source's pixels; `None` where they were not decoded.
     pub measure: Option<Measure>,
-    /// The name of a color profile other than sRGB that was not written again.
+    /// The name of a dropped color profile other than sRGB.
     pub profile: Option<String>,
-    /// What a reader stops at in the file as it came.
+    /// Why strict readers refuse the source.
     pub fault: Option<String>,
-    /// Bytes of the file as it came that lie behind the end of its image.
+    /// Bytes of the source behind the end of its image.
     pub trailing: u64,
 }
 
-/// Makes an image ready.
-pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
+/// Fits an image to the model and the target of `options`.
+pub fn fit(image: Loaded, options: &FitOptions) -> Result<FittedImage, ImageError> {
     let Loaded { bytes, header } = image;
     if header.is_animated() {
         return Err(ImageError::Animated { format: header.format, frames: header.frames });
@@ -105,95 +105,95 @@ pub fn prepare(image: Loaded, policy: &Policy) -> Result<Prepared, ImageError> {
     let trailing = bytes.len().saturating_sub(structure.end) as u64;
     let fault = structure.fault().map(str::to_owned);
     let profile = foreign_profile(&bytes, header.format);
-    let prepared = prepare_pixels(bytes, &header, &structure, policy)?;
-    let profile = profile.filter(|_| prepared.rewritten);
-    Ok(Prepared { profile, fault, trailing, ..prepared })
+    let fitted = fit_pixels(bytes, &header, &structure, options)?;
+    let profile = profile.filter(|_| fitted.rewritten);
+    Ok(FittedImage { profile, fault, trailing, ..fitted })
 }
 
-fn prepare_pixels(
+fn fit_pixels(
     mut bytes: Vec<u8>,
     header: &Header,
     structure: &Structure,
-    policy: &Policy,
-) -> Result<Prepared, ImageError> {
+    options: &FitOptions,
+) -> Result<FittedImage, ImageError> {
     let _share = share(&bytes, header);
-    if policy.keep {
+    if options.keep {
         structure.accepted()?;
-        return keep(bytes, header, policy);
+        return keep(bytes, header, options);
     }
     bytes.truncate(structure.end);
-    let (width, height) = header.upright_size();
-    let grid = grid(policy.model, width, height);
+    let (width, height) = header.oriented_size();
+    let grid = grid(options.model, width, height);
     let plain = structure.fault().is_none()
-        && header.orientation.is_upright()
+        && header.orientation.is_normal()
         && !grid.shrunk
         && header.bits <= 8
         && header.color != Color::Cmyk
-        && policy.target.formats.contains(&header.format)
-        && bytes.len() as u64 <= policy.target.max_image_bytes;
+        && options.target.formats.contains(&header.format)
+        && bytes.len() as u64 <= options.target.max_image_bytes;
     if plain && !header.alpha {
-        let measure = prove(&bytes, header, policy)?;
-        return Ok(Prepared { measure, ..unchanged(bytes, header, (width, height)) });
+        let measure = prove(&bytes, header, options)?;
+        return Ok(FittedImage { measure, ..unchanged(bytes, header, (width, height)) });
     }
     if header.format == Format::Jpeg {
-        return rewrite_jpeg(&bytes, header, grid, policy).and_then(|prepared| prepared.within(policy));
+        return rewrite_jpeg(&bytes, header, grid, options).and_then(|fitted| fitted.within(options));
     }
-    let decoded = decode(&bytes, header, &policy.limits, Reading::Corrected)?;
-    let measure = measure_rgb(&decoded.rgb, policy);
+    let decoded = decode(&bytes, header, &options.limits, Reading::Corrected)?;
+    let measure = measure_rgb(&decoded.rgb, options);
     if plain && decoded.opaque {
-        return Ok(Prepared { measure, ..unchanged(bytes, header, (width, height)) });
+        return Ok(FittedImage { measure, ..unchanged(bytes, header, (width, height)) });
     }
-    let written = rewrite(decoded.rgb, header, grid, policy)?.within(policy)?;
-    Ok(Prepared { measure, ..written })
+    let written = rewrite(decoded.rgb, header, grid, options)?.within(options)?;
+    Ok(FittedImage { measure, ..written })
 }
 
-impl Prepared {
-    /// What was written anew can still be larger than the target takes.
-    fn within(self, policy: &Policy) -> Result<Prepared, ImageError> {
-        let (bytes, max) = (self.bytes.len() as u64, policy.target.max_image_bytes);
+impl FittedImage {
+    /// A re-encoded image can still be larger than the target accepts.
+    fn within(self, options: &FitOptions) -> Result<FittedImage, ImageError> {
+        let (bytes, max) = (self.bytes.len() as u64, options.target.max_image_bytes);
         if bytes > max { Err(ImageError::TooManyBytes { bytes, max }) } else { Ok(self) }
     }
 }
 
-fn measure_rgb(rgb: &Rgb, policy: &Policy) -> Option<Measure> {
-    policy.measure.then(|| measure::rgb(rgb))
+fn measure_rgb(rgb: &Rgb, options: &FitOptions) -> Option<Measure> {
+    options.measure.then(|| measure::rgb(rgb))
 }
 
-fn measure_planes(planes: &Planes, header: &Header, policy: &Policy) -> Option<Measure> {
-    policy.measure.then(|| measure::planes(planes, header.orientation))
+fn measure_planes(planes: &Planes, header: &Header, options: &FitOptions) -> Option<Measure> {
+    options.measure.then(|| measure::planes(planes, header.orientation))
 }
 
 /// Decodes an image that passes through, where that is asked for, and measures it. That its structure is whole is known.
-fn prove(bytes: &[u8], header: &Header, policy: &Policy) -> Result<Option<Measure>, ImageError> {
-    if !policy.decode_all {
+fn prove(bytes: &[u8], header: &Header, options: &FitOptions) -> Result<Option<Measure>, ImageError> {
+    if !options.decode_all {
         return Ok(None);
     }
     if header.format == Format::Jpeg {
-        return with_planes(bytes, &policy.limits, |planes| measure_planes(planes, header, policy));
+        return with_planes(bytes, &options.limits, |planes| measure_planes(planes, header, options));
     }
-    let decoded = decode(bytes, header, &policy.limits, Reading::Corrected)?;
-    Ok(measure_rgb(&decoded.rgb, policy))
+    let decoded = decode(bytes, header, &options.limits, Reading::Corrected)?;
+    Ok(measure_rgb(&decoded.rgb, options))
 }
 
-fn keep(bytes: Vec<u8>, header: &Header, policy: &Policy) -> Result<Prepared, ImageError> {
-    if !policy.target.formats.contains(&header.format) {
-        return Err(ImageError::NotTaken { format: header.format, target: policy.target.id });
+fn keep(bytes: Vec<u8>, header: &Header, options: &FitOptions) -> Result<FittedImage, ImageError> {
+    if !options.target.formats.contains(&header.format) {
+        return Err(ImageError::UnsupportedFormat { format: header.format, target: options.target.id });
     }
-    if bytes.len() as u64 > policy.target.max_image_bytes {
+    if bytes.len() as u64 > options.target.max_image_bytes {
         return Err(ImageError::TooManyBytes {
             bytes: bytes.len() as u64,
-            max: policy.target.max_image_bytes,
+            max: options.target.max_image_bytes,
         });
     }
-    let measure = prove(&bytes, header, policy)?;
-    // The model's preprocessing does not turn images, so it is the stored size that counts.
-    let sideways = !header.orientation.is_upright();
-    Ok(Prepared { sideways, measure, ..unchanged(bytes, header, (header.width, header.height)) })
+    let measure = prove(&bytes, header, options)?;
+    // The model's preprocessing ignores EXIF orientation, so the stored size counts.
+    let sideways = !header.orientation.is_normal();
+    Ok(FittedImage { sideways, measure, ..unchanged(bytes, header, (header.width, header.height)) })
 }
 
-fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Prepared {
+fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> FittedImage {
     let format = header.format;
-    Prepared {
+    FittedImage {
         format,
         bytes,
         width,
@@ -211,16 +211,21 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Pr
     }
 }
 
-/// Writes a decoded image: graphics and text losslessly, photographs as JPEG.
-fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
+/// Encodes a decoded image: graphics and text losslessly, photographs as JPEG.
+fn rewrite(
+    mut rgb: Rgb,
+    header: &Header,
+    grid: Grid,
+    options: &FitOptions,
+) -> Result<FittedImage, ImageError> {
     if grid.shrunk {
-        rgb = shrink(&rgb, grid, policy);
+        rgb = shrink(&rgb, grid, options);
     }
     let (width, height) = (rgb.width as u32, rgb.height as u32);
     let ready = |format, bytes| {
         let (source, shrunk) = (header.format, grid.shrunk);
-        let original = header.upright_size();
-        Prepared {
+        let original = header.oriented_size();
+        FittedImage {
             format,
             bytes,
             width,
@@ -239,36 +244,41 @@ fn rewrite(mut rgb: Rgb, header: &Header, grid: Grid, policy: &Policy) -> Result
     };
     if is_graphic(&rgb) {
         let png = encode_png(&rgb);
-        if png.len() as u64 <= policy.target.max_image_bytes {
+        if png.len() as u64 <= options.target.max_image_bytes {
             return Ok(ready(Format::Png, png));
         }
     }
-    Ok(ready(Format::Jpeg, encode_jpeg(&rgb, Subsampling::Quarter, policy)?))
+    Ok(ready(Format::Jpeg, encode_jpeg(&rgb, Subsampling::Quarter, options)?))
 }
 
-fn shrink(rgb: &Rgb, grid: Grid, policy: &Policy) -> Rgb {
+fn shrink(rgb: &Rgb, grid: Grid, options: &FitOptions) -> Rgb {
     let (width, height) = (grid.width as usize, grid.height as usize);
-    let pixels = resample(Plane::from(rgb), width, height, policy.resampling.filter());
+    let pixels = resample(Plane::from(rgb), width, height, options.resampling.filter());
     Rgb { width, height, pixels }
 }
 
-fn encode_jpeg(rgb: &Rgb, subsampling: Subsampling, policy: &Policy) -> Result<Vec<u8>, ImageError> {
+fn encode_jpeg(rgb: &Rgb, subsampling: Subsampling, options: &FitOptions) -> Result<Vec<u8>, ImageError> {
     let mut out = Vec::new();
-    jpeg::encode_rgb(&rgb.pixels, (rgb.width, rgb.height), policy.jpeg_quality, subsampling, &mut out)
+    jpeg::encode_rgb(&rgb.pixels, (rgb.width, rgb.height), options.jpeg_quality, subsampling, &mut out)
         .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
     Ok(out)
 }
 
-/// A JPEG stays a JPEG. One that only gets smaller goes from planes to planes, which spares it the way through RGB:
-/// chroma is resampled at its own resolution instead of being blown up and averaged down again.
-fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> Result<Prepared, ImageError> {
-    let ready = |(width, height), bytes, measure| Prepared {
+/// A JPEG stays a JPEG. One that is only downscaled goes from planes to planes without a conversion to RGB:
+/// chroma is resampled at its own resolution instead of being upsampled and averaged again.
+fn rewrite_jpeg(
+    bytes: &[u8],
+    header: &Header,
+    grid: Grid,
+    options: &FitOptions,
+) -> Result<FittedImage, ImageError> {
+    let ready = |(width, height), bytes, measure| FittedImage {
         format: Format::Jpeg,
         bytes,
         width,
         height,
         source: Format::Jpeg,
-        original: header.upright_size(),
+        original: header.oriented_size(),
         shrunk: grid.shrunk,
         rewritten: true,
         sideways: false,
@@ -278,23 +288,23 @@ fn rewrite_jpeg(bytes: &[u8], header: &Header, grid: Grid, policy: &Policy) -> R
         fault: None,
         trailing: 0,
     };
-    with_planes(bytes, &policy.limits, |planes| {
-        let measure = measure_planes(planes, header, policy);
+    with_planes(bytes, &options.limits, |planes| {
+        let measure = measure_planes(planes, header, options);
         if grid.shrunk && matches!(planes.color, jpeg::Color::Gray | jpeg::Color::YCbCr) {
-            let smaller = shrink_planes(planes, header.orientation, grid, policy.resampling.filter());
+            let smaller = shrink_planes(planes, header.orientation, grid, options.resampling.filter());
             let mut out = Vec::new();
-            jpeg::encode_planes(&smaller, policy.jpeg_quality, &mut out)
+            jpeg::encode_planes(&smaller, options.jpeg_quality, &mut out)
                 .map_err(|error| ImageError::corrupt(Format::Jpeg, error.to_string()))?;
             return Ok(ready((grid.width, grid.height), out, measure));
         }
         let pixels = orient(planes.to_rgb(), planes.width, planes.height, 3, header.orientation);
-        let (width, height) = header.upright_size();
+        let (width, height) = header.oriented_size();
         let mut rgb = Rgb { width: width as usize, height: height as usize, pixels };
         if grid.shrunk {
-            rgb = shrink(&rgb, grid, policy);
+            rgb = shrink(&rgb, grid, options);
         }
         let subsampling = if chroma_is_full(planes) { Subsampling::None } else { Subsampling::Quarter };
-        let out = encode_jpeg(&rgb, subsampling, policy)?;
+        let out = encode_jpeg(&rgb, subsampling, options)?;
         Ok(ready((rgb.width as u32, rgb.height as u32), out, measure))
     })?
 }
@@ -303,7 +313,7 @@ fn chroma_is_full(planes: &Planes) -> bool {
     planes.planes.iter().all(|plane| plane.ratio == (1, 1))
 }
 
-/// Each plane at the size it has in the target grid, turned upright.
+/// Each plane at its size in the target grid, auto-oriented.
 fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: Filter) -> Planes {
     let (width, height) = (grid.width as usize, grid.height as usize);
     let (stored_width, stored_height) =
@@ -326,7 +336,7 @@ fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: 
     Planes { width, height, color: planes.color, planes: smaller.collect() }
 }
 
-/// Decodes a JPEG into planes that each thread keeps, so that a run does not allocate them anew for every image.
+/// Decodes a JPEG into planes that each thread reuses, so that a run does not allocate them for every image.
 pub(super) fn with_planes<T>(
     bytes: &[u8],
     limits: &Limits,

@@ -1,6 +1,6 @@
 //! Hints for errors about models, adapters and tokenizers.
 
-use crate::error::hint_for_writing;
+use super::hint_for_writing;
 use std::io;
 use std::path::Path;
 

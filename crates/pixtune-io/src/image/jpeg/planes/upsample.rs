@@ -3,7 +3,7 @@
 //! Factors of two are interpolated with weights 3:1 ("fancy upsampling"), with a rounding bias that alternates from
 //! sample to sample; all other factors repeat samples.
 
-use super::planes::Plane;
+use super::Plane;
 
 /// Makes rows of a plane as wide as the image.
 pub(super) struct Upsampler<'a> {

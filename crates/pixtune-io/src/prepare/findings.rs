@@ -1,4 +1,4 @@
-//! What only the whole set shows, told row by row.
+//! Findings that need the whole dataset, reported per row.
 
 use pixtune_core::curate::{By, Decision, Record, Repeat, Unmet, Verdict};
 use pixtune_core::diagnostic::{Finding, Severity};
@@ -6,22 +6,27 @@ use pixtune_core::rules;
 use pixtune_core::split::GivenSplit;
 use pixtune_core::text::counted;
 
-use super::{Plan, Scanned, Watch};
+use super::{Preparation, Scanned, Watch};
 
-/// Tells what only the whole set shows, in input order; returns the number of rows that it rejects.
-pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, watch: &mut dyn Watch) -> u64 {
+/// Reports the findings that need the whole dataset, in input order; returns the number of rows that they reject.
+pub(super) fn report(
+    plan: &Preparation,
+    scanned: &mut Scanned,
+    decision: &Decision,
+    watch: &mut dyn Watch,
+) -> u64 {
     let mut rejections: Vec<(usize, Finding)> = Vec::new();
     for (index, verdict) in decision.verdicts.iter().enumerate() {
         rejections.extend(rejecting(plan, scanned, decision, *verdict).map(|finding| (index, finding)));
     }
     let rejected = rejections.len() as u64;
     let mut findings = Vec::new();
-    let place = |row: usize| plan.place_of(&scanned.records.rows()[row]);
+    let place = |row: usize| plan.location_of(&scanned.records.rows()[row]);
     for (row, repeat) in &decision.near {
         findings.push((*row, near_duplicate(plan, scanned, repeat)));
     }
-    for (place_of_odd, odd) in decision.outliers.iter().enumerate() {
-        if decision.verdicts[odd.row] != Verdict::Outlier(place_of_odd) {
+    for (nth, odd) in decision.outliers.iter().enumerate() {
+        if decision.verdicts[odd.row] != Verdict::Outlier(nth) {
             findings.push((odd.row, odd.finding()));
         }
     }
@@ -59,7 +64,7 @@ pub(super) fn report(plan: &Plan, scanned: &mut Scanned, decision: &Decision, wa
 
 /// Why the decision rejects a row, if it does. A duplicate is not wrong: that it was dropped is a warning.
 pub(super) fn rejecting(
-    plan: &Plan,
+    plan: &Preparation,
     scanned: &Scanned,
     decision: &Decision,
     verdict: Verdict,
@@ -80,8 +85,8 @@ pub(super) fn rejecting(
     Some(finding)
 }
 
-fn duplicate(plan: &Plan, kept: &Record) -> Finding {
-    let place = plan.place_of(kept);
+fn duplicate(plan: &Preparation, kept: &Record) -> Finding {
+    let place = plan.location_of(kept);
     let message = match plan.options.by {
         By::Image => format!("the same images as {place}, which is kept"),
         By::Sample => format!("the same images and text as {place}, which is kept"),
@@ -89,9 +94,9 @@ fn duplicate(plan: &Plan, kept: &Record) -> Finding {
     Finding::new(&rules::DUPLICATE, "", message)
 }
 
-fn near_duplicate(plan: &Plan, scanned: &Scanned, repeat: &Repeat) -> Finding {
+fn near_duplicate(plan: &Preparation, scanned: &Scanned, repeat: &Repeat) -> Finding {
     let kept = &scanned.records.rows()[repeat.of];
-    let place = plan.place_of(kept);
+    let place = plan.location_of(kept);
     let how = repeat.near.map_or(String::new(), |near| {
         let images = match kept.images {
             0 => None,

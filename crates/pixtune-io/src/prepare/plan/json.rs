@@ -10,8 +10,8 @@ use pixtune_core::spec::{self, ModelSpec};
 
 use pixtune_core::target::Target;
 
-use super::options::{Images, Options, ScanOptions};
-use super::plan::{PlannedInput, portable_name};
+use super::super::options::{Images, Options, ScanOptions};
+use super::{PlannedInput, portable_name};
 use crate::read::TextEncoding;
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
