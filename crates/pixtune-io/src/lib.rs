@@ -12,6 +12,7 @@ pub mod parallel;
 pub mod post;
 pub mod prepare;
 pub mod progress;
+pub mod provenance;
 pub mod read;
 pub mod report;
 pub mod survey;

@@ -278,7 +278,7 @@ fn text_at(value: &Value<'_>, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn number_at(value: &Value<'_>, key: &str) -> u64 {
+pub(crate) fn number_at(value: &Value<'_>, key: &str) -> u64 {
     value.get(key).map_or(0, number)
 }
 

@@ -10,6 +10,7 @@ use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::text::counted;
 use pixtune_io::prepare::Watch;
 use pixtune_io::progress::Progress;
+use pixtune_io::provenance::Sources;
 
 use crate::color::{paint, shows_colors};
 use crate::error::Error;
@@ -122,6 +123,8 @@ pub struct Ui {
     visible: bool,
     bar: ProgressBar,
     printed: BTreeMap<&'static str, u64>,
+    /// The source rows of prepared samples.
+    sources: Sources,
 }
 
 impl Ui {
@@ -130,7 +133,7 @@ impl Ui {
         let visible = format == Format::Human && verbosity == Verbosity::Normal && io::stderr().is_terminal();
         let bar = ProgressBar::hidden();
         set_style(&bar, "{bar:20} {percent:>3}%  {eta_precise} left  {wide_msg}");
-        Ui { format, verbosity, visible, bar, printed: BTreeMap::new() }
+        Ui { format, verbosity, visible, bar, printed: BTreeMap::new(), sources: Sources::default() }
     }
 
     /// Prints a note, unless the output is JSON or quiet.
@@ -239,7 +242,7 @@ impl Watch for Ui {
     fn finding(&mut self, diagnostic: &Diagnostic) {
         if self.format == Format::Json {
             // If this fails, printing the result fails too, and that error ends the run.
-            let _ = put(&(diagnostic.to_json() + "\n"));
+            let _ = put(&(self.sources.locate(diagnostic).to_json() + "\n"));
             return;
         }
         if self.is_quiet() && diagnostic.finding.severity != Severity::Error {
@@ -248,7 +251,8 @@ impl Watch for Ui {
         let printed = self.printed.entry(diagnostic.finding.rule.id).or_default();
         *printed += 1;
         if *printed <= SHOWN_PER_RULE {
-            self.print_above_bar(&diagnostic.to_string());
+            let located = self.sources.locate(diagnostic);
+            self.print_above_bar(&located.to_string());
         }
     }
 

@@ -5,7 +5,7 @@ mod rule;
 
 use std::fmt;
 
-use crate::json::{self, object, raw};
+use crate::json::{self, Slot, ToJson, list, object, raw};
 
 pub use pointer::{Pointer, pointer_push};
 pub use rule::{Group, Rule};
@@ -94,7 +94,33 @@ impl Finding {
 
     /// Locates the finding in a file.
     pub fn at(self, file: &str, line: u64) -> Diagnostic {
-        Diagnostic { file: file.to_owned(), line, column: None, finding: self }
+        Diagnostic { file: file.to_owned(), line, column: None, source: None, finding: self }
+    }
+}
+
+/// The row of a dataset that a line of a prepared file was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRow {
+    /// The file, as it was named when the dataset was prepared; of an absolute path, the file name.
+    pub file: String,
+    /// The row, from 1, as findings of `prepare` number it.
+    pub row: u64,
+    /// The path or URL of each image; `None` for an image that the row contained.
+    pub images: Vec<Option<String>>,
+}
+
+impl ToJson for &SourceRow {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|out| {
+            out.field("file", &self.file).field("row", self.row);
+            out.field("images", list(self.images.iter().map(Option::as_deref)));
+        });
+    }
+}
+
+impl fmt::Display for SourceRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.row)
     }
 }
 
@@ -107,6 +133,8 @@ pub struct Diagnostic {
     pub line: u64,
     /// The byte of the line, from 1, if known.
     pub column: Option<u64>,
+    /// The row that `prepare` made the line of, if known.
+    pub source: Option<Box<SourceRow>>,
     /// The finding.
     pub finding: Finding,
 }
@@ -120,6 +148,9 @@ impl Diagnostic {
             out.field("line", self.line).optional("column", self.column);
             out.field("pointer", pointer).field("message", message).field("hint", hint.as_deref());
             out.field("fix", rule.fix.map(Fix::as_str));
+            if let Some(source) = &self.source {
+                out.field("source", &**source);
+            }
         }))
     }
 
@@ -140,6 +171,9 @@ impl fmt::Display for Diagnostic {
         write!(f, "{}[{}]: {}:{}", severity.as_str(), rule.id, self.file, self.line)?;
         if let Some(column) = self.column {
             write!(f, ":{column}")?;
+        }
+        if let Some(source) = &self.source {
+            write!(f, " ({source})")?;
         }
         if !pointer.is_empty() {
             write!(f, " {pointer}")?;

@@ -83,6 +83,11 @@ impl Checker<'_> {
             found.push(error.finding(&name(source), ""));
             None
         });
+        if known.header().alpha && self.is_transparent(source, &known, resolver) {
+            let message = "the image has transparent pixels";
+            let hint = "flatten it onto the intended background";
+            found.push(Finding::new(&rules::IMAGE_ALPHA, "", message).hint(hint));
+        }
         let Header { width, height, .. } = *known.header();
         Looked { size: Some((width, height)), hash: source_hash(source, known.loaded()), measure }
     }
@@ -95,6 +100,21 @@ impl Checker<'_> {
         let _share = share(bytes, header);
         let decoded = decode(bytes, header, &self.limits, Reading::Reference)?;
         Ok(self.measure.then(|| measured(decoded.rgb, header)))
+    }
+
+    /// Whether an image with an alpha channel has a pixel that is not opaque. Most such images have none, so their pixels are
+    /// decoded even where headers are enough for everything else.
+    fn is_transparent(&self, source: &ImageSource<&str>, known: &Inspected, resolver: &Resolver<'_>) -> bool {
+        let opaque = |Loaded { bytes, header }: &Loaded| {
+            let _share = share(bytes, header);
+            decode(bytes, header, &self.limits, Reading::Corrected).map(|decoded| decoded.opaque)
+        };
+        let opaque = match known.loaded() {
+            Some(image) => opaque(image),
+            None => load(source, resolver, &self.limits).and_then(|image| opaque(&image)),
+        };
+        // Damaged pixels are what `--verify full` looks for.
+        !opaque.unwrap_or(true)
     }
 
     /// Findings of a header against the target and the model.
@@ -140,10 +160,6 @@ impl Checker<'_> {
         if header.orientation != Orientation::UPRIGHT && format != Format::Tiff {
             let message = "the image has an EXIF rotation that the model's preprocessing ignores";
             report(&rules::IMAGE_SIDEWAYS, message.into(), Some("rotate its pixels and remove the EXIF tag"));
-        }
-        if header.alpha {
-            let message = "the image may have transparent pixels";
-            report(&rules::IMAGE_ALPHA, message.into(), Some("flatten it onto the intended background"));
         }
     }
 }

@@ -11,6 +11,7 @@ use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 use super::findings::{rejecting, report};
 use super::journal::Stream;
 use super::plan::row_ref;
+use super::provenance::ProvenanceFile;
 use super::scan::rejected_line;
 use super::spool::{LineSource, Segment, Segments};
 use super::summary::{manifest, summarize};
@@ -39,6 +40,7 @@ pub(super) fn write_dataset(
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let directory = work.stage().map_err(write_error)?;
     let mut outputs = Vec::new();
+    let mut provenance = ProvenanceFile::default();
     for stream in Stream::ALL {
         let is_wanted =
             stream != Stream::Test || plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
@@ -46,8 +48,13 @@ pub(super) fn write_dataset(
             continue;
         }
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
-        outputs.extend(place(&directory, stream, files).map_err(write_error)?);
+        let placed = place(&directory, stream, files).map_err(write_error)?;
+        if stream != Stream::Rejected {
+            provenance.add(stream, &placed);
+        }
+        outputs.extend(placed);
     }
+    provenance.write(plan, work, &decision, &directory).map_err(write_error)?;
     let mut summary = summarize(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
@@ -100,7 +107,7 @@ fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &
 }
 
 /// The stream of a verdict.
-fn final_stream(verdict: Verdict) -> Stream {
+pub(super) fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
         Verdict::Validation => Stream::Validation,

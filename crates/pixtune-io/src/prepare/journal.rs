@@ -52,6 +52,8 @@ pub struct Entry {
     pub checksum: u64,
     /// Its findings: indices into the list of rules, and how bad each is.
     pub findings: Vec<(u16, Severity)>,
+    /// The path or URL of each image; `None` for an image that the row contains.
+    pub image_names: Vec<Option<String>>,
 }
 
 /// Entries under way to the file.
@@ -129,8 +131,11 @@ impl<R: Read> Replay<R> {
     }
 }
 
-/// An entry of a row with a million images; nothing larger was ever written.
-const MAX_PAYLOAD: usize = 96 << 20;
+/// An entry of a row with a million images, with names of [`MAX_NAMES`] bytes; nothing larger was ever written.
+const MAX_PAYLOAD: usize = (96 << 20) + MAX_NAMES;
+
+/// Bytes of image names in one entry.
+pub const MAX_NAMES: usize = 64 << 20;
 
 fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match source.read_exact(buffer) {
@@ -162,6 +167,13 @@ fn encode(entry: &Entry) -> Vec<u8> {
     out.push(given.map_or(0, |split| split as u8 + 1));
     out.push(entry.stream as u8);
     entry.images.iter().for_each(|image| encode_image(image, &mut out));
+    out.extend_from_slice(&(entry.image_names.len() as u32).to_le_bytes());
+    for name in &entry.image_names {
+        // No name is as long as this number, so it marks an image without one.
+        let length = name.as_ref().map_or(u32::MAX, |name| name.len() as u32);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(name.as_deref().unwrap_or_default().as_bytes());
+    }
     for (rule, severity) in &entry.findings {
         let error = if *severity == Severity::Error { ERROR } else { 0 };
         out.extend_from_slice(&(rule | error).to_le_bytes());
@@ -232,6 +244,13 @@ fn decode_image(from: &mut Cursor<'_>) -> Option<ImageRecord> {
     Some(ImageRecord { content, facts })
 }
 
+fn decode_name(from: &mut Cursor<'_>) -> Option<Option<String>> {
+    match from.numbers(u32::from_le_bytes)? {
+        [u32::MAX] => Some(None),
+        [length] => String::from_utf8(from.bytes(length as usize)?.to_vec()).ok().map(Some),
+    }
+}
+
 fn decode(payload: &[u8]) -> Option<Entry> {
     let mut from = Cursor { bytes: payload };
     let [input, nth, tokens, image_tokens, trained_tokens, shrunk, images] =
@@ -246,6 +265,8 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         split => Some(*GivenSplit::ALL.get(usize::from(split) - 1)?),
     };
     let records: Option<Vec<ImageRecord>> = (0..images).map(|_| decode_image(&mut from)).collect();
+    let [names] = from.numbers(u32::from_le_bytes)?;
+    let image_names: Option<Vec<Option<String>>> = (0..names).map(|_| decode_name(&mut from)).collect();
     let mut findings = Vec::new();
     while !from.bytes.is_empty() {
         let [rule] = from.numbers(u16::from_le_bytes)?;
@@ -273,21 +294,25 @@ fn decode(payload: &[u8]) -> Option<Entry> {
         ..texts
     };
     let stream = *Stream::ALL.get(usize::from(stream))?;
-    Some(Entry { record, images: records?, stream, row_hash, checksum, findings })
+    Some(Entry { record, images: records?, stream, row_hash, checksum, findings, image_names: image_names? })
 }
 
 struct Cursor<'a> {
     bytes: &'a [u8],
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.bytes.split_at_checked(count)?;
+        self.bytes = rest;
+        Some(bytes)
+    }
+
     fn numbers<const SIZE: usize, const COUNT: usize, T>(
         &mut self,
         read: fn([u8; SIZE]) -> T,
     ) -> Option<[T; COUNT]> {
-        let (taken, rest) = self.bytes.split_at_checked(SIZE * COUNT)?;
-        self.bytes = rest;
-        let mut chunks = taken.chunks_exact(SIZE);
+        let mut chunks = self.bytes(SIZE * COUNT)?.chunks_exact(SIZE);
         Some(std::array::from_fn(|_| {
             let chunk = chunks.next().and_then(|chunk| chunk.try_into().ok());
             read(chunk.expect("the slice was cut to hold them all"))
@@ -341,6 +366,7 @@ mod tests {
             row_hash: 98,
             checksum: 99,
             findings: vec![(4, Severity::Warning), (500, Severity::Error)],
+            image_names: vec![None, Some("photos/tür.jpg".to_owned())],
         }
     }
 

@@ -10,6 +10,7 @@ mod images;
 mod journal;
 mod options;
 mod plan;
+mod provenance;
 mod resume;
 mod scan;
 mod spool;
@@ -243,8 +244,8 @@ fn scan_all(
     let scan = |(at, row, nth, input_read): (RowRef, Row, u8, u64)| {
         (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row), input_read)
     };
-    let sink = |(row, input_read): (ScannedRow, u64)| {
-        let mut entry = entry_of(plan, &row);
+    let sink = |(mut row, input_read): (ScannedRow, u64)| {
+        let mut entry = entry_of(plan, &mut row);
         spool.append(&mut entry, &row.line, &row.thumbnails).map_err(write_error)?;
         plan.scanner.recycle(row.line);
         scanned.add(&entry);
@@ -271,7 +272,7 @@ fn scan_all(
     spool.finish().map_err(write_error)
 }
 
-fn entry_of(plan: &Preparation, row: &ScannedRow) -> Entry {
+fn entry_of(plan: &Preparation, row: &mut ScannedRow) -> Entry {
     let rejected = row.record.rejected;
     let likely = plan.options.split.likely_subset(&row.record, &row.images);
     let stream = match likely {
@@ -289,6 +290,7 @@ fn entry_of(plan: &Preparation, row: &ScannedRow) -> Entry {
         row_hash: row.row_hash,
         checksum: 0,
         findings,
+        image_names: std::mem::take(&mut row.image_names),
     }
 }
 

@@ -9,10 +9,12 @@ use pixtune_core::columns::RowOptions;
 use pixtune_core::curate::{ImageRecord, Record, Texts, content_hash};
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
+use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 
 use super::images::{ScannedImage, scan_image};
+use super::journal::MAX_NAMES;
 use super::options::{Images, ScanOptions};
 use crate::buffers::Buffers;
 use crate::image::fit::FitOptions;
@@ -73,6 +75,8 @@ pub struct ScannedRow {
     pub findings: Vec<Finding>,
     /// The finished line.
     pub line: Vec<u8>,
+    /// The path or URL of each image; `None` for an image that the row contains.
+    pub image_names: Vec<Option<String>>,
 }
 
 impl Scanner {
@@ -159,7 +163,8 @@ impl Scanner {
         record.text = content_hash(template.text().as_bytes());
         let line = self.write(&template, images);
         record.bytes = line.len() as u64;
-        Ok(ScannedRow { record, row_hash: 0, images: records, thumbnails, findings, line })
+        let image_names = names_of(&sample.images);
+        Ok(ScannedRow { record, row_hash: 0, images: records, thumbnails, findings, line, image_names })
     }
 
     /// Makes errors of warnings that reject their row and drops those that are ignored; fails with all findings if one is an
@@ -217,7 +222,28 @@ fn reject(origin: Origin<'_>, row: &Row, mut record: Record, findings: Vec<Findi
     let line = rejected_line(origin, record.line, row, first.expect("a row is rejected for an error"));
     record.bytes = line.len() as u64;
     record.rejected = true;
-    ScannedRow { record, row_hash: 0, images: vec![], thumbnails: vec![], findings, line }
+    ScannedRow {
+        record,
+        row_hash: 0,
+        images: vec![],
+        thumbnails: vec![],
+        findings,
+        line,
+        image_names: vec![],
+    }
+}
+
+/// The path or URL of each image. Names beyond a limit that no real row reaches are not recorded.
+fn names_of(images: &[Image]) -> Vec<Option<String>> {
+    let mut bytes = 0;
+    let names = images.iter().map(|image| match &image.source {
+        ImageSource::File(name) | ImageSource::Url(name) => {
+            bytes += name.len();
+            (bytes <= MAX_NAMES).then(|| name.clone())
+        }
+        ImageSource::Bytes(_) | ImageSource::Inline { .. } => None,
+    });
+    names.collect()
 }
 
 /// The line of `rejected.jsonl` for a row.

@@ -172,7 +172,7 @@ pub struct Spool {
     journal: Journal,
 }
 
-const JOURNAL: &str = "journal";
+pub(super) const JOURNAL: &str = "journal";
 const THUMBNAILS: &str = "thumbnails";
 const JOURNAL_BUFFER: usize = 4 << 10;
 
@@ -282,6 +282,7 @@ mod tests {
             row_hash: 0,
             checksum: 0,
             findings: vec![],
+            image_names: vec![],
         }
     }
 

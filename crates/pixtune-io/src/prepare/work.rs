@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_files::WorkDirectory;
 
+use super::spool::JOURNAL;
 use super::summary::summary_of;
 use super::{PlannedInput, Preparation, PrepareError, Summary, resume};
 use crate::manifest::Manifest;
@@ -79,7 +80,7 @@ impl Work {
     }
 
     fn discard_if_fresh(&self) -> Result<(), PrepareError> {
-        if self.path().join("journal").exists() { Ok(()) } else { self.discard() }
+        if self.path().join(JOURNAL).exists() { Ok(()) } else { self.discard() }
     }
 
     /// Removes everything the run has made.

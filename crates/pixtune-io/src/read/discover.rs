@@ -11,6 +11,7 @@ use pixtune_files::{Existing, WholeFile};
 use super::format::extension;
 use super::{Input, ReadError, TextChoice, braces, saved_dataset};
 use crate::manifest::MANIFEST;
+use crate::provenance::PROVENANCE;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -70,6 +71,7 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
             && !name.starts_with("rejected")
+            && name != PROVENANCE
             && path.is_file()
         {
             found.push(path);

@@ -27,7 +27,7 @@ mod input;
 mod line_file;
 mod line_index;
 mod lines;
-mod positioned;
+pub(crate) mod positioned;
 pub mod records;
 mod reread;
 mod row_image;

@@ -6,10 +6,10 @@ use std::ops::Deref;
 
 /// A stream of a file's bytes with a position of its own.
 #[derive(Debug)]
-pub(super) struct ReadFrom<F> {
-    pub(super) file: F,
+pub(crate) struct ReadFrom<F> {
+    pub(crate) file: F,
     /// The next byte.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 impl<F: Deref<Target = File>> Read for ReadFrom<F> {

@@ -9,6 +9,7 @@ use pixtune_core::text::{counted, grouped};
 
 use crate::check::is_validation;
 use crate::manifest::{MANIFEST, Manifest, ManifestError, OutputFile};
+use crate::provenance::PROVENANCE;
 use crate::read::ReadError;
 
 /// Inputs that cannot be surveyed.
@@ -126,7 +127,10 @@ impl Source {
             let path = entry.map_err(|error| broken(directory, error))?.path();
             let about = fs::metadata(&path).map_err(|error| broken(&path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if about.is_file() && matches!(extension(&path).as_str(), "jsonl" | "ndjson") {
+            if about.is_file()
+                && matches!(extension(&path).as_str(), "jsonl" | "ndjson")
+                && name != PROVENANCE
+            {
                 names.insert(name, (path, about.len()));
             }
         }

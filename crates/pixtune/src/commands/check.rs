@@ -6,9 +6,10 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::json::{line, object};
 use pixtune_core::text::{counted, grouped};
-use pixtune_io::check::{self, CheckPlan, CheckReporter, CheckSummary, Reported};
+use pixtune_io::check::{self, CheckPlan, CheckReporter, CheckSummary, Excerpt, Reported};
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
+use pixtune_io::provenance::Sources;
 use pixtune_io::read::discover::conversation_files;
 
 use super::{lint, threads};
@@ -46,6 +47,7 @@ struct Printer {
     out: BufWriter<UntilClosed>,
     on_terminal: bool,
     colored: bool,
+    sources: Sources,
     ui: Ui,
 }
 
@@ -68,11 +70,12 @@ impl CheckReporter for Printer {
         if self.statistics || is_hidden {
             return Ok(());
         }
-        self.remember(&reported.diagnostic);
+        let diagnostic = self.sources.locate(&reported.diagnostic);
+        self.remember(&diagnostic);
         let text = match self.format {
-            CheckFormat::Human => human(reported),
-            CheckFormat::Json => reported.diagnostic.to_json(),
-            CheckFormat::Github => github(&reported.diagnostic),
+            CheckFormat::Human => human(&diagnostic, reported.excerpt.as_ref()),
+            CheckFormat::Json => diagnostic.to_json(),
+            CheckFormat::Github => github(&diagnostic),
         };
         let text = color::paint(&text, self.colored);
         if self.on_terminal {
@@ -98,6 +101,7 @@ impl Printer {
             out: BufWriter::new(UntilClosed::stdout()),
             on_terminal: io::stdout().is_terminal(),
             colored: args.format == CheckFormat::Human && color::shows_colors(&io::stdout()),
+            sources: Sources::default(),
             ui: Ui::new(
                 Format::Human,
                 if args.format == CheckFormat::Human { verbosity } else { Verbosity::Quiet },
@@ -213,9 +217,9 @@ fn statistics_json(summary: &CheckSummary) -> String {
     summary.findings.iter().map(row).collect()
 }
 
-fn human(reported: &Reported) -> String {
-    let text = reported.diagnostic.to_string();
-    let Some(excerpt) = &reported.excerpt else { return text };
+fn human(diagnostic: &Diagnostic, excerpt: Option<&Excerpt>) -> String {
+    let text = diagnostic.to_string();
+    let Some(excerpt) = excerpt else { return text };
     let spot = format!("  | {}\n  | {}^", excerpt.text, " ".repeat(excerpt.before));
     match text.split_once("\n  hint: ") {
         Some((message, hint)) => format!("{message}\n{spot}\n  hint: {hint}"),
@@ -225,17 +229,18 @@ fn human(reported: &Reported) -> String {
 
 /// A workflow command of GitHub Actions, escaped as its toolkit does it (`packages/core/src/command.ts`).
 fn github(diagnostic: &Diagnostic) -> String {
-    let Diagnostic { file, line, column, finding } = diagnostic;
+    let Diagnostic { file, line, column, source, finding } = diagnostic;
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
     let column = column.map(|column| format!(",col={column}")).unwrap_or_default();
     let hint = finding.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    let source = source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
     let place = if finding.pointer.is_empty() { String::new() } else { format!("{}: ", finding.pointer) };
     format!(
         "::{} file={},line={line}{column},title={}::{}",
         finding.severity.as_str(),
         property(file),
         property(finding.rule.id),
-        data(&format!("{place}{}{hint}", finding.message))
+        data(&format!("{place}{}{source}{hint}", finding.message))
     )
 }

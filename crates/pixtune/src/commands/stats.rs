@@ -1,8 +1,12 @@
 //! `pixtune stats`.
 
+use std::cell::RefCell;
+
 use pixtune_core::quality::{Distinct, Example, Histogram, Observation, ResponseFormat, percent};
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::{counted, counted_as, grouped};
+use pixtune_io::provenance::Sources;
+use pixtune_io::read::LinePlace;
 use pixtune_io::survey::{NearDuplicates, NearGroup, Pairs, Source, Survey, Together};
 
 use super::counting::{Counting, outcome};
@@ -10,7 +14,6 @@ use crate::Outcome;
 use crate::args::StatsArgs;
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity};
-use pixtune_io::read::LinePlace;
 
 /// Surveys the inputs and prints a summary.
 pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
@@ -20,10 +23,14 @@ pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
         Format::Json => found.to_json(&source, counting.model.spec, counting.estimate()),
-        Format::Human => {
-            Page { source: &source, found: &found, model: counting.model.spec, examples: args.examples }
-                .text()
+        Format::Human => Page {
+            source: &source,
+            found: &found,
+            model: counting.model.spec,
+            examples: args.examples,
+            sources: RefCell::default(),
         }
+        .text(),
     })?;
     Ok(outcome(&found))
 }
@@ -34,6 +41,8 @@ struct Page<'p> {
     found: &'p Survey,
     model: &'static ModelSpec,
     examples: usize,
+    /// The source rows of prepared samples.
+    sources: RefCell<Sources>,
 }
 
 fn row(out: &mut String, name: &str, value: &str) {
@@ -289,7 +298,17 @@ impl Page<'_> {
 
     fn place(&self, place: &LinePlace) -> String {
         let name = self.found.file_name(self.source, place.file);
-        if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
+        let Some(file) = self.source.files.get(place.file as usize) else {
+            return if self.source.files.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{name}:{}", place.line)
+            };
+        };
+        match self.sources.borrow_mut().source(&file.path, place.line) {
+            Some(source) => format!("{name}:{} ({source})", place.line),
+            None => format!("{name}:{}", place.line),
+        }
     }
 
     fn observation(&self, observation: &Observation, out: &mut String) {
@@ -311,8 +330,8 @@ impl Page<'_> {
 
     fn examples(&self, examples: &[Example], out: &mut String) {
         for Example { place, text } in examples.iter().take(self.examples) {
-            let name = self.found.file_name(self.source, place.file);
-            out.push_str(&format!("  {name}:{}: {text}\n", place.line));
+            let place = LinePlace { file: place.file, line: place.line };
+            out.push_str(&format!("  {}: {text}\n", self.place(&place)));
         }
     }
 }

@@ -22,6 +22,7 @@ mod limits;
 mod models;
 mod output;
 mod prepare;
+mod provenance;
 mod report;
 mod resume;
 mod snapshots;

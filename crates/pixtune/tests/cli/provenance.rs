@@ -1,0 +1,68 @@
+//! `provenance.jsonl`: where a prepared sample is from, in every command.
+
+use std::fs;
+
+use crate::harness::{Case, root};
+
+/// Twelve rows with one image each, of which the second is a duplicate and the third is rejected.
+fn prepared() -> Case {
+    let case = Case::new();
+    let image = root().join("fixtures/images/grad_64x48.png");
+    fs::create_dir(case.path("photos")).unwrap();
+    fs::copy(image, case.path("photos/a.png")).unwrap();
+    let mut rows = String::from(
+        "image,prompt,completion\nphotos/a.png,one?,1\nphotos/a.png,one?,1\nphotos/none.png,two?,2\n",
+    );
+    (3..12).for_each(|row| rows += &format!("photos/a.png,what is {row}?,it is {row}\n"));
+    case.write("labels.csv", rows);
+    case.run(&["prepare", "labels.csv", "--out", "prepared", "--validation", "3", "--exit-zero"]).ends(0);
+    case
+}
+
+#[test]
+fn names_the_source_row_of_each_sample() {
+    let case = prepared();
+    let provenance = case.read("prepared/provenance.jsonl");
+    let mut lines = provenance.lines();
+    for file in ["train", "validation"] {
+        let samples = case.read(&format!("prepared/{file}.jsonl"));
+        for (index, sample) in samples.lines().enumerate() {
+            let line = lines.next().unwrap();
+            assert!(
+                line.starts_with(&format!("{{\"file\":\"{file}.jsonl\",\"line\":{},", index + 1)),
+                "{line}"
+            );
+            assert!(line.ends_with(",\"images\":[\"photos/a.png\"]}"), "{line}");
+            let row: usize =
+                line.split("\"row\":").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+            let source = case.read("labels.csv");
+            let completion = source.lines().nth(row - 1).unwrap().rsplit(',').next().unwrap();
+            assert!(sample.contains(&format!("\"{completion}\"")), "{completion}: {sample}");
+        }
+    }
+    assert_eq!(lines.next(), None);
+    let stats = case.run(&["stats", "prepared"]).ends(0);
+    assert!(!(stats.stdout + &stats.stderr).contains("provenance"), "not a file of samples");
+}
+
+#[test]
+fn findings_of_every_command_name_the_source_row() {
+    let case = prepared();
+    let limit = ["--max-images", "0"];
+    let check = |format: &str| {
+        case.run(&[&["check", "prepared", "--format", format][..], &limit].concat()).ends(1).stdout
+    };
+    let human = check("human");
+    assert!(human.contains("prepared/train.jsonl:1") && human.contains(" (labels.csv:2) "), "{human}");
+    let json = check("json");
+    assert!(
+        json.contains("\"source\":{\"file\":\"labels.csv\",\"row\":2,\"images\":[\"photos/a.png\"]}"),
+        "{json}"
+    );
+    assert!(check("github").contains(" (labels.csv:2)"));
+    let text = case.read("prepared/train.jsonl");
+    case.write("prepared/train.jsonl", format!("{text}\n"));
+    let moved = check("human");
+    assert!(!moved.contains("train.jsonl:1 (labels.csv"), "lines may have moved: {moved}");
+    assert!(moved.contains("(labels.csv:"), "those of the validation split have not: {moved}");
+}
