@@ -49,9 +49,8 @@ fn names_the_source_row_of_each_sample() {
 fn findings_of_every_command_name_the_source_row() {
     let case = prepared();
     let limit = ["--max-images", "0"];
-    let check = |format: &str| {
-        case.run(&[&["check", "prepared", "--format", format][..], &limit].concat()).ends(1).stdout
-    };
+    let check =
+        |format: &str| case.run(&[&["check", "prepared", "--format", format][..], &limit].concat()).stdout;
     let human = check("human");
     assert!(human.contains("prepared/train.jsonl:1") && human.contains(" (labels.csv:2) "), "{human}");
     let json = check("json");
