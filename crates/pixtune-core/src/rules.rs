@@ -291,6 +291,12 @@ pub const OF_PIXELS: &[&Rule] = &[
     &IMAGE_GRAYSCALE,
 ];
 
+/// Whether a rule describes a property that is right in many datasets: an observation for a person to judge, not a fault of the
+/// row.
+pub fn is_observation(rule: &Rule) -> bool {
+    OF_PIXELS.contains(&rule) || rule == &IMAGE_PROFILE
+}
+
 /// Rules that are stricter on purpose than mistral-common 1.13.1, which accepts such samples.
 pub const STRICTER_THAN_REFERENCE: &[(&Rule, &str)] = &[
     (&EMPTY_PROMPT, "an empty user message is accepted, and trains a response to nothing"),

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pixtune_core::diagnostic::{Diagnostic, Severity};
-use pixtune_core::text::counted;
+use pixtune_core::diagnostic::{Diagnostic, Rule, Severity};
+use pixtune_core::rules;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::prepare::Watch;
 use pixtune_io::progress::Progress;
 use pixtune_io::provenance::Sources;
@@ -15,8 +16,11 @@ use pixtune_io::provenance::Sources;
 use crate::color::{paint, shows_colors};
 use crate::error::Error;
 
-/// Findings that are printed per rule; further ones are only counted.
-const SHOWN_PER_RULE: u64 = 5;
+/// Findings that are printed of a rule; further ones are only counted. One shows what an observation is about, and many would
+/// hide the errors between them.
+fn shown(rule: &Rule) -> u64 {
+    if rules::is_observation(rule) { 1 } else { 5 }
+}
 
 /// Output format of findings and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -193,10 +197,13 @@ impl Ui {
     /// Removes the bar and prints how many findings of each rule were not printed.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();
-        for (rule, count) in &self.printed {
-            if *count > SHOWN_PER_RULE {
-                self.print_above_bar(&format!("… and {} more of {rule}", count - SHOWN_PER_RULE));
-            }
+        let more = self.printed.iter().filter_map(|(rule, count)| {
+            let more = count - shown(rules::find(rule)?).min(*count);
+            (more > 0).then(|| format!("{} more of {rule}", grouped(more)))
+        });
+        let more: Vec<String> = more.collect();
+        if !more.is_empty() {
+            self.print_above_bar(&format!("… and {}; `--format json` lists all", more.join(", ")));
         }
     }
 
@@ -250,7 +257,7 @@ impl Watch for Ui {
         }
         let printed = self.printed.entry(diagnostic.finding.rule.id).or_default();
         *printed += 1;
-        if *printed <= SHOWN_PER_RULE {
+        if *printed <= shown(diagnostic.finding.rule) {
             let located = self.sources.locate(diagnostic);
             self.print_above_bar(&located.to_string());
         }

@@ -166,8 +166,9 @@ fn reports_bad_images_and_drops_them_on_request() {
     let run = case.prepare(&["--validation", "0"]).ends(0);
     for output in [
         "image-dark]: data.csv:2 /image",
-        "image-low-information]: data.csv:3",
+        "image-low-information]: data.csv:2",
         "image-too-small]: data.csv:4",
+        "… and 2 more of image-low-information; `--format json` lists all",
     ] {
         assert!(run.stderr.contains(output), "{output} is not in:\n{}", run.stderr);
     }

@@ -13,10 +13,27 @@ fn prepared() -> Case {
     let mut rows = String::from(
         "image,prompt,completion\nphotos/a.png,one?,1\nphotos/a.png,one?,1\nphotos/none.png,two?,2\n",
     );
-    (3..12).for_each(|row| rows += &format!("photos/a.png,what is {row}?,it is {row}\n"));
+    // Rows that share an image are in one split.
+    for row in 3..12 {
+        let image = format!("photos/{row}.bmp");
+        fs::write(case.path(&image), bmp(row)).unwrap();
+        rows += &format!("{image},what is {row}?,it is {row}\n");
+    }
     case.write("labels.csv", rows);
     case.run(&["prepare", "labels.csv", "--out", "prepared", "--validation", "3", "--exit-zero"]).ends(0);
     case
+}
+
+/// A 64 x 64 BMP of 24 bits with bars whose width is `row`.
+fn bmp(row: usize) -> Vec<u8> {
+    let mut bytes = b"BM".to_vec();
+    for number in [54 + 64 * 64 * 3, 0, 54, 40, 64, 64, 24 << 16 | 1, 0, 0, 0, 0, 0, 0_u32] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend(
+        (0..64 * 64).flat_map(|at| [if at % 64 / row % 2 == 0 { 255 } else { (at / 64 * row) as u8 }; 3]),
+    );
+    bytes
 }
 
 #[test]
@@ -32,7 +49,7 @@ fn names_the_source_row_of_each_sample() {
                 line.starts_with(&format!("{{\"file\":\"{file}.jsonl\",\"line\":{},", index + 1)),
                 "{line}"
             );
-            assert!(line.ends_with(",\"images\":[\"photos/a.png\"]}"), "{line}");
+            assert!(line.contains(",\"images\":[\"photos/"), "{line}");
             let row: usize =
                 line.split("\"row\":").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
             let source = case.read("labels.csv");
