@@ -161,6 +161,7 @@ impl Checker<'_> {
             let check = |(length, row)| CheckedLine { length, ..self.check(directory, &row) };
             return lines.extend(block.rows().map(check));
         }
+        self.request_images(block);
         let mut rest = block.lines();
         while !rest.is_empty() {
             let line = self.first_line(directory, rest);

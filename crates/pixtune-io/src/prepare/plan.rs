@@ -14,6 +14,7 @@ use super::options::{MaxReject, Options, ScanOptions};
 use super::plan_json::plan_value;
 use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
+use crate::fetch::Fetcher;
 use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
 use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
@@ -93,7 +94,11 @@ impl Plan {
         let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
         let value = plan_value(&options, &inputs, tokenizer.as_ref());
-        let scanner = Scanner::new(options.scan.clone(), tokenizer);
+        let fetcher = options.fetch.clone().map(|fetch| {
+            let path = fetch.cache.clone();
+            Fetcher::new(fetch).map_err(|source| PrepareError::Write { path, source })
+        });
+        let scanner = Scanner::new(options.scan.clone(), tokenizer).fetching(fetcher.transpose()?);
         Ok(Plan { options, inputs, scanner, sizes, value })
     }
 

@@ -117,6 +117,11 @@ impl Row {
         self.cut.is_none() && self.images.is_empty() && self.bytes.iter().all(u8::is_ascii_whitespace)
     }
 
+    /// Bytes of its text and its images.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.images.iter().map(|image| image.bytes.len()).sum::<usize>()
+    }
+
     /// The length of a row that is larger than the limit.
     pub fn oversized(&self) -> Option<u64> {
         match self.cut {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use pixtune_core::columns::Answers;
 
-use super::{MeasureArgs, VerifyArg};
+use super::{FetchArgs, MeasureArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
@@ -26,6 +26,7 @@ Examples:
   pixtune prepare 'data/train-*.parquet' --out prepared         images inside, as `datasets` writes them
   xzcat rows.jsonl.xz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
+  pixtune prepare urls.csv --out prepared --fetch               download the images at URLs
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 
 pixtune.toml, beside the data or in a parent directory, applies as in `pixtune check`: model, target and
@@ -67,6 +68,8 @@ pub struct PrepareArgs {
     /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     /// Resize images to fit the model and target, or keep their bytes
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,
