@@ -81,7 +81,7 @@ impl Plan {
         }
         let mut inputs = Vec::new();
         options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
-        for mut input in discover(&options.inputs, &stdin_copy, options.text)? {
+        for mut input in discover(&options.inputs, &stdin_copy, &options.text)? {
             if let Some(directory) = &options.image_folder {
                 input.directory.clone_from(directory);
                 input.strips_roots = true;

@@ -57,6 +57,7 @@ pub(super) fn plan_value(
         let encoding = options.text.encoding.map(TextEncoding::name);
         let separator = options.text.separator.map(|separator| char::from(separator).to_string());
         plan.field("encoding", encoding).field("separator", separator.as_ref());
+        plan.field("sheet", options.text.sheet.as_ref());
         plan.field("max_image_bytes", scan.max_image_bytes).field("max_image_side", scan.max_image_side);
         plan.field("max_decoded_bytes", scan.max_decoded_bytes);
     }))

@@ -14,7 +14,7 @@ use crate::manifest::MANIFEST;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
-pub fn discover(given: &[String], stdin_copy: &Path, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
+pub fn discover(given: &[String], stdin_copy: &Path, choice: &TextChoice) -> Result<Vec<Input>, ReadError> {
     let mut inputs = Vec::new();
     for name in given {
         if name == "-" {

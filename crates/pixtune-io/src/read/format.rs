@@ -38,6 +38,8 @@ pub enum Format {
     Arrow,
     /// A WebDataset shard: a tar archive.
     Shard,
+    /// A sheet of an `.xlsx` workbook.
+    Workbook,
 }
 
 impl Format {
@@ -75,7 +77,7 @@ impl Format {
 
     /// Whether its rows are consecutive bytes of text.
     pub(super) fn is_text(self) -> bool {
-        !matches!(self, Format::Parquet | Format::Arrow | Format::Shard)
+        !matches!(self, Format::Parquet | Format::Arrow | Format::Shard | Format::Workbook)
     }
 
     /// The format in which a reader returns each of its rows.
@@ -85,7 +87,9 @@ impl Format {
             Format::JsonArray | Format::JsonObjects | Format::JsonList { .. } | Format::Coco => {
                 Format::JsonLines
             }
-            Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard => Format::JsonLines,
+            Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard | Format::Workbook => {
+                Format::JsonLines
+            }
         }
     }
 

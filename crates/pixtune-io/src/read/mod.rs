@@ -37,6 +37,7 @@ pub mod shared;
 mod shortened;
 mod stream_reader;
 pub mod table;
+mod workbook;
 
 pub use compression::Compression;
 pub use discover::{discover, keep_stdin};

@@ -10,8 +10,8 @@ use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines and JSON documents (also compressed: .gz, .zst), Parquet, Arrow and Feather, WebDataset shards,
-/// ZIP and tar archives, datasets saved by `save_to_disk`, and Hugging Face image folders (with metadata.csv or
+/// Reads CSV, TSV, JSON Lines and JSON documents (also compressed: .gz, .zst), Parquet, Arrow and Feather, .xlsx
+/// workbooks, WebDataset shards, ZIP and tar archives, datasets saved by `save_to_disk`, and Hugging Face image folders (with metadata.csv or
 /// metadata.jsonl). Rows are flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`),
 /// or samples of other tools, such as LLaVA, ShareGPT, Alpaca, TRL or COCO. Images are decoded once, auto-oriented, flattened
 /// onto white, downscaled to the model's input size and embedded as base64. rejected.jsonl lists each rejected row with the
@@ -65,6 +65,9 @@ pub struct PrepareArgs {
     /// Character between the cells of tables, such as `;` or tab [default: detected]
     #[arg(long, value_name = "CHAR")]
     pub separator: Option<String>,
+    /// Sheet of a workbook (.xlsx) [default: the first that is not hidden]
+    #[arg(long, value_name = "NAME")]
+    pub sheet: Option<String>,
     /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,

@@ -143,6 +143,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         text: TextChoice {
             encoding: args.encoding.as_deref().map(encoding).transpose()?,
             separator: args.separator.as_deref().map(separator).transpose()?,
+            sheet: args.sheet,
         },
     })
 }
