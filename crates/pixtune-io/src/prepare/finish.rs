@@ -15,7 +15,7 @@ use super::spool::{LineSource, Segment, Segments};
 use super::summary::{manifest, summarize};
 use super::telling::{rejecting, report};
 use super::work::Work;
-use super::{Plan, PrepareError, Scanned, Summary, Watch};
+use super::{Plan, PrepareError, Scanned, Summary, Watch, references};
 use crate::manifest::MANIFEST;
 use crate::thumbnails::Thumbnails;
 
@@ -38,7 +38,7 @@ pub(super) fn finish(
     )?;
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let directory = work.stage().map_err(write_error)?;
-    let mut outputs = Vec::new();
+    let (mut outputs, mut references) = (Vec::new(), Vec::new());
     for stream in Stream::ALL {
         let is_wanted =
             stream != Stream::Test || plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
@@ -46,8 +46,13 @@ pub(super) fn finish(
             continue;
         }
         let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
-        outputs.extend(place(&directory, stream, files).map_err(write_error)?);
+        let placed = place(&directory, stream, files).map_err(write_error)?;
+        let decided = (&scanned, &decision);
+        let written = references::write(plan, work, decided, stream, &placed, &directory);
+        references.extend(written.map_err(write_error)?);
+        outputs.extend(placed);
     }
+    outputs.extend(references);
     let mut summary = summarize(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
@@ -100,7 +105,7 @@ fn same_in_another_format(plan: &Plan, scanned: &mut Scanned, decision: &mut Dec
 }
 
 /// Where the decision wants a row.
-fn final_stream(verdict: Verdict) -> Stream {
+pub(super) fn final_stream(verdict: Verdict) -> Stream {
     match verdict {
         Verdict::Train => Stream::Train,
         Verdict::Validation => Stream::Validation,

@@ -12,6 +12,7 @@ mod journal;
 mod options;
 mod plan;
 mod plan_json;
+mod references;
 mod resume;
 mod scan;
 mod spool;
@@ -32,6 +33,7 @@ use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, ScanOptions};
 pub use plan::{Plan, PlannedInput, parse_bytes};
+pub use references::references_name;
 pub use scan::{Origin, ScannedRow, Scanner};
 
 use crate::fetch::FetchCounts;

@@ -49,7 +49,7 @@ fn forget_one_split(inputs: &mut [Input]) {
 }
 
 /// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that
-/// `prepare` rejected.
+/// `prepare` rejected and the references for an evaluation.
 pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
     for path in given {
@@ -70,6 +70,7 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
             && !name.starts_with("rejected")
+            && !name.starts_with("references-")
             && path.is_file()
         {
             found.push(path);

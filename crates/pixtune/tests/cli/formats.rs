@@ -320,5 +320,7 @@ fn a_workbook_is_read_sheet_by_sheet() {
         .ends(2)
         .prints("`book.xlsx` has no sheet `data` with rows; its sheets: `Notes`, `Data`, `Images`");
     named("Images").ends(2).prints("has 1 image in the sheet `Images`").prints("save the images as files");
-    case.run(&["prepare", "data.csv", "--out", "out", "--sheet", "Data"]).ends(2).prints("is not a workbook");
+    case.run(&["prepare", "data.csv", "--out", "out", "--force", "--sheet", "Data"])
+        .ends(2)
+        .prints("is not a workbook");
 }
