@@ -232,6 +232,41 @@ mod tests {
         assert_eq!((column_of("12"), column_of("a1"), column_of("ABCD1")), (None, None, None));
     }
 
+    /// Any damage is an error or gives other rows; nothing panics or runs on.
+    #[test]
+    fn damaged_sheets_end() {
+        let sheet = "<sheetData><row r='1'><c r='A1' t='s'><v>0</v></c><c r='B1' s='1'><v>45322.5</v></c></row>\
+                     <row r='2'><c r='A2' t='inlineStr'><is><r><t>a&amp;b</t></r></is></c><c t='b'><v>1</v></c></row></sheetData>";
+        let mut seed = 1u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        for _ in 0..20_000 {
+            let mut bytes = sheet.as_bytes().to_vec();
+            for _ in 0..1 + random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = b"<>&'/=0 9Az\xff\0"[random(13)],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"<>&'/=0 9Az\xff\0"[random(13)]),
+                }
+            }
+            let context = Context {
+                texts: SharedTexts::for_test(&["shared"]),
+                styles: vec![Shown::Number, Shown::Date],
+                from_1904: random(2) == 0,
+            };
+            let mut rows = Rows::new(Xml::new(io::Cursor::new(bytes)), Arc::new(context));
+            let mut read = 0;
+            while let Ok(Some(row)) = rows.next() {
+                assert!(row.cells.is_sorted_by_key(|(column, _)| *column));
+                read += 1;
+            }
+            assert!(read <= 4);
+        }
+    }
+
     #[test]
     fn cells_have_their_types() {
         let xml = "<sheetData><row r='2'><c r='A2' t='s'><v>0</v></c><c r='C2'><v>1.50</v></c><c t='b'><v>1</v></c>\
