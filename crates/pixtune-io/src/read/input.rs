@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use pixtune_core::split::GivenSplit;
 
 use super::archive::{self, Folder, ShardReader};
@@ -93,6 +93,9 @@ impl Input {
             let folder = Folder::of_zip(&path)?;
             if workbook::is_workbook(&folder) {
                 return Ok(vec![Input::sheet(path, &folder, choice)?]);
+            }
+            if !folder.names(|name| name == "content.xml" || name == "styles.xml").is_empty() {
+                return Err(ReadError::Encoding { path, encoding: "an OpenDocument file" });
             }
             Input::refuse_sheet(&path, choice)?;
             return Input::tables(path, folder, choice);
@@ -215,8 +218,15 @@ impl Input {
             Some(chosen) => chosen.other_than_utf8(),
             None => encoding_of_text(&start, is_whole),
         };
+        // A signature is found in the bytes of the file, before a decoder has made text of them.
+        let by_signature = Format::of(extension, &start);
         let text = decoded(&start, encoding);
-        self.format = Format::of(extension, &text);
+        self.format = if by_signature.is_text() { Format::of(extension, &text) } else { by_signature };
+        if self.format.is_text()
+            && let Some(encoding) = not_text(&start, encoding, choice)
+        {
+            return Err(ReadError::Encoding { path, encoding });
+        }
         if !self.format.is_text() {
             // Columns and shards are read where they are.
             return match self.compression {
@@ -225,9 +235,6 @@ impl Input {
                 }
                 _ => Ok(self),
             };
-        }
-        if let Some(encoding) = encoding_of(&text) {
-            return Err(ReadError::Encoding { path, encoding });
         }
         if self.format == Format::JsonLines {
             self.format = self.document(&text, is_whole)?;
@@ -345,6 +352,17 @@ impl Input {
         let (path, member) = (self.path.clone(), self.member.clone());
         Content { path, compression: self.compression, member, text: self.text }
     }
+}
+
+/// What a file is that is no text in any encoding that is read.
+fn not_text(start: &[u8], encoding: Option<&'static Encoding>, choice: &TextChoice) -> Option<&'static str> {
+    let is_utf16 = encoding.is_some_and(|encoding| encoding == UTF_16LE || encoding == UTF_16BE);
+    if let Some(known) = encoding_of(start).filter(|known| !is_utf16 || *known != "UTF-16") {
+        return Some(known);
+    }
+    // Zeros are in no text but that of UTF-16 and UTF-32; a detector would find an encoding for any bytes.
+    let is_guessed = encoding.is_some() && choice.encoding.is_none() && !is_utf16;
+    (is_guessed && memchr::memchr(0, start).is_some()).then_some("binary data")
 }
 
 /// The beginning of a text as UTF-8.

@@ -324,3 +324,26 @@ fn a_workbook_is_read_sheet_by_sheet() {
         .ends(2)
         .prints("is not a workbook");
 }
+
+#[test]
+fn files_that_are_not_text_are_named() {
+    let case = Case::table("");
+    let noise: Vec<u8> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let file = |name: &str, start: &[u8]| case.write(name, [start, &noise].concat());
+    file("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    file("rows.csv.xz", b"\xfd7zXZ\0");
+    file("rows.db", b"SQLite format 3\0");
+    file("noise.csv", b"\xe9");
+    archive(&case, "sheet.zip", "add('mimetype', b'')\nadd('content.xml', b'')");
+    for (name, what) in [
+        ("a.png", "an image"),
+        ("b.jpg", "an image"),
+        ("old.xls", "old Office versions"),
+        ("rows.csv.xz", "xz-compressed"),
+        ("rows.db", "a SQLite database"),
+        ("noise.csv", "binary data"),
+        ("sheet.zip", "an OpenDocument file"),
+    ] {
+        case.run(&["prepare", name, "--out", "out"]).ends(2).prints(&format!("`{name}` is ")).prints(what);
+    }
+}
