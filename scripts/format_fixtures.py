@@ -21,11 +21,13 @@ import tarfile
 import zipfile
 
 import datasets
+import openpyxl
 import pandas
 import pyarrow
 import pyarrow.feather
 import pyarrow.parquet
 import webdataset
+import xlsxwriter
 import zstandard
 from PIL import Image
 
@@ -109,6 +111,35 @@ def flat(writer):
     (out / "flat-table.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode(), mtime=0))
     (out / "flat-table.tsv.zst").write_bytes(zstandard.compress(frame.to_csv(index=False, sep="\t").encode()))
     archives(writer, rows)
+    workbooks(out, rows)
+
+
+def workbooks(out, rows):
+    """Shared texts as openpyxl writes them, texts in their cells, and rich text in the second of three sheets."""
+    pandas.DataFrame(rows).to_excel(out / "flat-pandas.xlsx", index=False)
+    names = list(rows[0])
+    inline = xlsxwriter.Workbook(out / "flat-inline.xlsx", {"constant_memory": True})
+    sheet = inline.add_worksheet("rows")
+    for at, row in enumerate([dict(zip(names, names)), *rows]):
+        for column, name in enumerate(names):
+            # Two runs, the second of them bold.
+            text, middle = row[name], len(row[name]) // 2
+            if name == "prompt" and at > 0:
+                sheet.write_rich_string(at, column, text[:middle], inline.add_format({"bold": True}), text[middle:])
+            else:
+                sheet.write_string(at, column, text)
+    inline.close()
+    book = openpyxl.Workbook()
+    book.active.title = "settings"
+    book.active.sheet_state = "hidden"
+    book.active.append(["not", "the", "rows"])
+    sheet = book.create_sheet("rows & more")
+    book.create_sheet("later").append(["not", "these", "either"])
+    # Rows do not begin at the top, nor in the first column.
+    for at, row in enumerate([dict(zip(names, names)), *rows]):
+        for column, name in enumerate(names):
+            sheet.cell(3 + 2 * at, 2 + 2 * column, row[name])
+    book.save(out / "flat-sheets.xlsx")
 
 
 def archives(writer, rows):
@@ -228,6 +259,11 @@ def types(writer):
         table = pyarrow.table({"prompt": prompts, "completion": pyarrow.array(column, kind)})
         pyarrow.parquet.write_table(table, writer.out / f"types_{name}-column.parquet")
         pyarrow.feather.write_feather(table, writer.out / f"types_{name}-column.feather", compression="zstd")
+        if name in ("float", "date", "timestamp"):
+            book = openpyxl.Workbook()
+            for row in [("prompt", "completion"), *zip(prompts, column)]:
+                book.active.append(row)
+            book.save(writer.out / f"types_{name}-column.xlsx")
 
 
 def write(out, seed):

@@ -147,7 +147,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// The wait that a `Retry-After` header asks for: seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();

@@ -33,6 +33,20 @@ fn checker(verify: Verify) -> Checker<'static> {
     }
 }
 
+#[test]
+fn columns_count_characters() {
+    let columns = |text: &str| -> Vec<Option<u64>> {
+        let line = format!(
+            r#"{{"messages":[{{"role":"user","content":"{text}"}},{{"role":"nobody","content":"a"}}],"x":1}}"#
+        );
+        let checked = checker(Verify::Header).check(Path::new("."), &Row::whole(line));
+        checked.findings.iter().map(|(_, column, _)| *column).collect()
+    };
+    let ascii = columns("abc d");
+    assert!(ascii.iter().flatten().any(|column| *column > 40), "{ascii:?}");
+    assert_eq!(columns("日本語 é"), ascii);
+}
+
 /// The errors of a line, and whether each is one that the reference has not.
 fn errors(checker: &Checker<'_>, line: &str) -> Vec<(&'static str, bool)> {
     let findings =

@@ -84,7 +84,7 @@ fn base() -> impl Strategy<Value = &'static str> {
 fn outcome(directory: &Path, rows: &[String]) -> Result<(), String> {
     let path = directory.join("rows.jsonl");
     fs::write(&path, rows.join("\n")).unwrap();
-    let inputs = discover(&[path.display().to_string()], Path::new("-"), TextChoice::default()).unwrap();
+    let inputs = discover(&[path.display().to_string()], Path::new("-"), &TextChoice::default()).unwrap();
     let schema = match Schema::detect(&inputs[0], &ColumnChoice::default(), 1 << 20) {
         Ok(schema) => schema,
         Err(_) => return Ok(()),

@@ -333,7 +333,18 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         | ReadError::Compressed { .. } => "unpack it with `unzstd`, `bunzip2 -k` or `unxz -k`",
         ReadError::Array { .. } => "convert it to JSON Lines with `pixtune fix FILE --out FILE.jsonl`",
         ReadError::Table { .. } => "convert it to conversations with `pixtune prepare FILE --out DIR`",
-        ReadError::Encoding { encoding: "a workbook", .. } => "save the sheet as CSV",
+        ReadError::Encoding {
+            encoding: "a workbook or document of old Office versions" | "an OpenDocument file",
+            ..
+        } => "save it as .xlsx or CSV",
+        ReadError::Encoding { encoding: "an image", .. } => {
+            "give a table with a column that names the images, or a directory with a metadata.csv"
+        }
+        ReadError::NoSheet { .. } => "`--sheet` takes one of these names; a chart has no rows",
+        ReadError::NoWorkbook { .. } => "omit `--sheet`, or prepare the workbook by itself",
+        ReadError::SheetImages { .. } => {
+            "save the images as files and name them in a column, or save the sheet as CSV without them"
+        }
         ReadError::TableInArchive { .. } => "unpack the archive and give the table, or pack a ZIP archive",
         ReadError::NoTable { .. } => {
             "a table in the archive names the images, such as metadata.csv with a `file_name` column"

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixtune_core::diagnostic::{Diagnostic, Rule, Severity};
 use pixtune_core::rules;
 use pixtune_core::text::{counted, grouped};
+use pixtune_io::fetch::FetchCounts;
 use pixtune_io::prepare::Watch;
 use pixtune_io::progress::Progress;
 use pixtune_io::provenance::Sources;
@@ -129,6 +130,9 @@ pub struct Ui {
     printed: BTreeMap<&'static str, u64>,
     /// The source rows of prepared samples.
     sources: Sources,
+    /// What was downloaded, when images are.
+    fetched: Option<FetchCounts>,
+    progress: Progress,
 }
 
 impl Ui {
@@ -137,7 +141,16 @@ impl Ui {
         let visible = format == Format::Human && verbosity == Verbosity::Normal && io::stderr().is_terminal();
         let bar = ProgressBar::hidden();
         set_style(&bar, "{bar:20} {percent:>3}%  {eta_precise} left  {wide_msg}");
-        Ui { format, verbosity, visible, bar, printed: BTreeMap::new(), sources: Sources::default() }
+        Ui {
+            format,
+            verbosity,
+            visible,
+            bar,
+            printed: BTreeMap::new(),
+            sources: Sources::default(),
+            fetched: None,
+            progress: Progress::default(),
+        }
     }
 
     /// Prints a note, unless the output is JSON or quiet.
@@ -221,6 +234,11 @@ impl Ui {
         self.visible
     }
 
+    /// What was downloaded, when images are.
+    pub fn fetched(&self) -> Option<&FetchCounts> {
+        self.fetched.as_ref()
+    }
+
     fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
@@ -264,6 +282,7 @@ impl Watch for Ui {
     }
 
     fn progress(&mut self, progress: Progress) {
+        self.progress = progress;
         if !self.show() {
             return;
         }
@@ -271,16 +290,36 @@ impl Watch for Ui {
         self.bar.set_position(progress.input_read);
         let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
         let rate = progress.images as f64 / seconds;
-        self.bar.set_message(format!(
+        let mut message = format!(
             "{}  {}  {rate:.0} images/s",
             counted(progress.rows, "row"),
             bytes(progress.bytes.max(progress.input_read))
-        ));
+        );
+        if let Some(fetched) = &self.fetched {
+            let rate = bytes((fetched.bytes as f64 / seconds) as u64);
+            message.push_str(&format!("  {}  {rate}/s", counted(fetched.requests, "request")));
+            if !fetched.failures.is_empty() {
+                message.push_str(&format!("  failed: {}", causes(fetched)));
+            }
+        }
+        self.bar.set_message(message);
+    }
+
+    fn fetching(&mut self, counts: &FetchCounts) {
+        self.fetched = Some(counts.clone());
+        self.progress(self.progress);
     }
 
     fn finishing(&mut self) {
         self.bar.set_message("writing the output files");
     }
+}
+
+/// URLs without an image by cause, the most frequent first: `12 status 404, 3 timeout`.
+pub fn causes(counts: &FetchCounts) -> String {
+    let mut causes: Vec<_> = counts.failures.iter().collect();
+    causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A size with a decimal unit: `12.3 MB`.

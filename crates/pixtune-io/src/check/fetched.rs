@@ -1,10 +1,15 @@
 //! Images of URLs, fetched once with their findings: many samples may refer to one image.
 
 use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use pixtune_core::checks;
 use pixtune_core::curate::content_hash;
 use pixtune_core::diagnostic::Finding;
+use pixtune_core::json;
 use pixtune_core::rules;
 use pixtune_core::sample::ImageSource;
 
@@ -13,6 +18,8 @@ use super::images::Looked;
 use crate::fetch::Fetcher;
 use crate::image::measure::Measure;
 use crate::image::{ImageError, Resolver, shorten};
+use crate::read::Row;
+use crate::read::blocks::Block;
 
 /// Fetches images for a checker.
 #[derive(Debug)]
@@ -26,6 +33,11 @@ pub struct Fetching {
 type Fetched = (Option<(u32, u32)>, u128, Vec<Finding>);
 
 impl Fetching {
+    /// Why downloads cannot be stored, and where, once that has happened: a run cannot go on.
+    pub(crate) fn fault(&self) -> Option<(PathBuf, io::Error)> {
+        Some((self.fetcher.cache().to_owned(), self.fetcher.fault()?))
+    }
+
     /// Nothing fetched yet.
     pub fn new(fetcher: Fetcher) -> Fetching {
         Fetching { fetcher, known: Mutex::default() }
@@ -33,6 +45,26 @@ impl Fetching {
 }
 
 impl Checker<'_> {
+    /// Starts the downloads of all images of a block, so that they are not waited for one by one.
+    pub(crate) fn request_images(&self, block: &Block) {
+        let Some(fetching) = &self.fetching else { return };
+        for (_, row) in block.rows().filter(|(_, row)| row.cut.is_none()) {
+            // A line that makes the parser fail is for the check to report.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.request_images_of(fetching, &row)));
+        }
+    }
+
+    fn request_images_of(&self, fetching: &Fetching, row: &Row) {
+        let parsed = std::str::from_utf8(&row.bytes).ok().and_then(|text| json::parse(text).ok());
+        let Some(parsed) = parsed else { return };
+        let sample = checks::judge(&checks::Row { value: &parsed.value, target: &self.target }).sample;
+        for image in &sample.images {
+            if let ImageSource::Url(url) = &image.source {
+                fetching.fetcher.request(url);
+            }
+        }
+    }
+
     /// Judges the image of a URL, which is fetched once.
     pub(super) fn fetched(
         &self,

@@ -132,7 +132,7 @@ pub struct CheckedLine {
     pub is_sample: bool,
     /// How many images it refers to.
     pub images: usize,
-    /// Findings in the order of their places, with byte columns from 1.
+    /// Findings in the order of their places, with their columns: characters from 1, as editors count.
     pub findings: Vec<(Finding, Option<u64>, Option<Excerpt>)>,
     /// What is compared with other lines; none for a line that cannot be read.
     pub hashes: Option<SampleHashes>,
@@ -161,6 +161,7 @@ impl Checker<'_> {
             let check = |(length, row)| CheckedLine { length, ..self.check(directory, &row) };
             return lines.extend(block.rows().map(check));
         }
+        self.request_images(block);
         let mut rest = block.lines();
         while !rest.is_empty() {
             let line = self.first_line(directory, rest);
@@ -309,10 +310,17 @@ impl Checker<'_> {
                 None => Some(json::locate(text, &finding.pointer)),
             };
             let excerpt = offset.filter(|_| self.excerpts).map(|offset| Excerpt::around(text, offset));
-            line.findings.push((finding, offset.map(|offset| offset as u64 + 1), excerpt));
+            line.findings.push((finding, offset.map(|offset| column(text, offset)), excerpt));
         }
         line.findings.sort_by_key(|(_, column, _)| *column);
     }
+}
+
+/// The column of a byte of a text: characters before it, and one.
+fn column(text: &str, offset: usize) -> u64 {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    // Every byte but those that continue a character.
+    before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64 + 1
 }
 
 impl CheckedLine {

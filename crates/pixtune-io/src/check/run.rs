@@ -43,7 +43,7 @@ pub enum CheckError {
         /// Why.
         source: io::Error,
     },
-    /// The directory for temporary files could not be used.
+    /// The directory for temporary files, or for downloads, could not be used.
     #[error("cannot write `{}`", path.display())]
     Temporary {
         /// The directory.
@@ -130,6 +130,9 @@ impl Run<'_> {
         let (name, directory) = (lines.name.clone(), lines.directory.clone());
         let mut number = 0;
         let sink = |checked: Vec<CheckedLine>| {
+            if let Some((path, source)) = checker.fetching.as_ref().and_then(|fetching| fetching.fault()) {
+                return Err(CheckError::Temporary { path, source });
+            }
             across.prefetch(&checked);
             for mut line in checked {
                 number += 1;

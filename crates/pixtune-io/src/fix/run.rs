@@ -110,6 +110,10 @@ pub fn run(plan: &FixPlan, reporter: &mut dyn FixReporter) -> Result<FixSummary,
     let mut out = Out::create(&plan.out, plan.force)?;
     let mut log = Log::new(plan, reporter);
     let sink = |done: Vec<Result<Fixed, TooLarge>>| {
+        let fetching = plan.fixer.checker.fetching.as_ref();
+        if let Some((path, source)) = fetching.and_then(|fetching| fetching.fault()) {
+            return Err(FixError::Write { path, source });
+        }
         for fixed in done {
             let number = log.progress.rows + 1;
             let fixed = fixed.map_err(|error| TooLarge { line: number, ..error })?;
@@ -123,7 +127,10 @@ pub fn run(plan: &FixPlan, reporter: &mut dyn FixReporter) -> Result<FixSummary,
     let fixer = &plan.fixer;
     let form = lines.each_block(
         plan.threads,
-        |block, done| done.extend(block.rows().map(|(length, row)| fixer.fix(&directory, length, row))),
+        |block, done| {
+            fixer.checker.request_images(block);
+            done.extend(block.rows().map(|(length, row)| fixer.fix(&directory, length, row)));
+        },
         sink,
     )?;
     log.file(&form).map_err(report_error)?;

@@ -49,8 +49,9 @@ impl ImageError {
                 return Some(format!("looked for `{}`", shorten_path(&path.display().to_string())));
             }
             ImageError::NotFetched => {
-                "download the image and refer to the file, or embed it with `pixtune fix --fetch`"
+                "`pixtune fix --fetch` and `pixtune prepare --fetch` download and embed it"
             }
+            ImageError::Fetch(error) => return hint_of_download(error).map(str::to_owned),
             ImageError::Empty | ImageError::Truncated { .. } => {
                 "the download or copy was probably cut off; fetch the file again"
             }
@@ -65,9 +66,7 @@ impl ImageError {
             ImageError::Refused { .. } => "re-encode it: `pixtune prepare` and `pixtune fix --unsafe` do",
             ImageError::UnsupportedFormat { .. } => "omit `--images keep` to convert it",
             ImageError::Animated { .. } => "export the frame that is meant as a still image",
-            ImageError::TooManyBytes { .. } | ImageError::Fetch(FetchError::TooLarge(_)) => {
-                "re-encode the image"
-            }
+            ImageError::TooManyBytes { .. } => "re-encode the image",
             ImageError::TooLarge { .. }
             | ImageError::TooManyPixels { .. }
             | ImageError::TooMuchMemory { .. } => "downscale the image",
@@ -89,6 +88,22 @@ impl ImageError {
     pub fn finding_at<B>(&self, image: &Image<B>) -> Finding {
         self.finding(&name(&image.source), &image.pointer)
     }
+}
+
+/// What to do about a download that failed.
+fn hint_of_download(error: &FetchError) -> Option<&'static str> {
+    Some(match error {
+        FetchError::TooLarge(_) => "re-encode the image",
+        FetchError::Private => "`--fetch-private` allows it, if the data can be trusted",
+        FetchError::Status(401 | 403) => "the server refuses the download; it may need a login",
+        FetchError::Status(404 | 410) => "the image may have been deleted from the server",
+        FetchError::Status(429) => "a smaller `--fetch-per-host` sends fewer requests at a time",
+        FetchError::Status(500..) | FetchError::Broken(_) | FetchError::Unreachable(_) => {
+            "it may work later: images that were downloaded are not downloaded again"
+        }
+        FetchError::Timeout(_) => "`--fetch-timeout` allows more time",
+        _ => return None,
+    })
 }
 
 /// What an image is called in messages.

@@ -54,7 +54,7 @@ pub fn load<B: AsRef<str>>(
         }
         ImageSource::Url(url) => {
             let fetcher = resolver.fetcher.ok_or(ImageError::NotFetched)?;
-            fetcher.fetch(url, limits.max_bytes)?
+            fetcher.fetch(url)?
         }
     };
     Loaded::new(bytes, limits)

@@ -52,6 +52,11 @@ impl<'r> Resolver<'r> {
         Resolver { fetcher, ..self }
     }
 
+    /// Whether URLs are fetched.
+    pub(crate) fn fetches(&self) -> bool {
+        self.fetcher.is_some()
+    }
+
     /// Reads into buffers that are reused.
     pub(crate) fn reusing(self, buffers: &'r Buffers) -> Resolver<'r> {
         Resolver { buffers: Some(buffers), ..self }

@@ -16,7 +16,7 @@ use super::scan::rejected_line;
 use super::spool::{LineSource, Segment, Segments};
 use super::summary::{manifest, summarize};
 use super::work::Work;
-use super::{Preparation, PrepareError, Scanned, Summary, Watch};
+use super::{Preparation, PrepareError, Scanned, Summary, Watch, references};
 use crate::manifest::MANIFEST;
 use crate::thumbnails::Thumbnails;
 
@@ -39,7 +39,7 @@ pub(super) fn write_dataset(
     )?;
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
     let directory = work.stage().map_err(write_error)?;
-    let mut outputs = Vec::new();
+    let (mut outputs, mut references) = (Vec::new(), Vec::new());
     let mut provenance = ProvenanceFile::default();
     for stream in Stream::ALL {
         let is_wanted =
@@ -52,9 +52,13 @@ pub(super) fn write_dataset(
         if stream != Stream::Rejected {
             provenance.add(stream, &placed);
         }
+        let decided = (&scanned, &decision);
+        let written = references::write(plan, work, decided, stream, &placed, &directory);
+        references.extend(written.map_err(write_error)?);
         outputs.extend(placed);
     }
     provenance.write(plan, work, &decision, &directory).map_err(write_error)?;
+    outputs.extend(references);
     let mut summary = summarize(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();

@@ -1,4 +1,4 @@
-//! The images of a row: each is loaded, fitted and measured, or stays a URL.
+//! The images of a row: each is loaded, fitted and measured, or stays a URL if URLs are not fetched.
 
 use pixtune_core::curate::{ImageFacts, ImageRecord, content_hash, issues};
 use pixtune_core::diagnostic::Finding;
@@ -46,8 +46,10 @@ pub(super) fn scan_image(
     options: &FitOptions,
     findings: &mut Vec<Finding>,
 ) -> Option<ScannedImage> {
-    if let ImageSource::Url(url) = &image.source {
-        findings.push(ImageError::NotFetched.finding_at(image));
+    if let ImageSource::Url(url) = &image.source
+        && !resolver.fetches()
+    {
+        findings.push(ImageError::NotFetched.finding_at(image).hint("`--fetch` downloads and embeds it"));
         return Some(ScannedImage::url(url));
     }
     let fitted = load(&image.source, resolver, &options.limits).and_then(|loaded| {

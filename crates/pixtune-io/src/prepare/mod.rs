@@ -4,6 +4,7 @@
 //! and small records go to a spool on disk. *Decide* looks at all records: duplicates, split. *Finish* puts the
 //! lines to their split. A killed run continues from its spool and writes the same bytes.
 
+mod ahead;
 mod dataset;
 mod findings;
 mod images;
@@ -11,6 +12,7 @@ mod journal;
 mod options;
 mod plan;
 mod provenance;
+mod references;
 mod resume;
 mod scan;
 mod spool;
@@ -20,6 +22,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
@@ -29,13 +32,16 @@ use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, ScanOptions};
 pub use plan::{PlannedInput, Preparation, parse_bytes};
+pub use references::references_name;
 pub use scan::{Origin, ScannedRow, Scanner};
 
+use crate::fetch::FetchCounts;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::read::{Fingerprint, ReadError, Row, RowReader, RowRef};
 use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
+use ahead::Ahead;
 use journal::{Entry, Stream};
 use spool::Spool;
 use work::Work;
@@ -132,6 +138,8 @@ pub trait Watch: Send {
     fn finding(&mut self, diagnostic: &Diagnostic);
     /// How far the scan is.
     fn progress(&mut self, progress: Progress);
+    /// What was downloaded so far. Called from time to time if images are fetched, and when the scan is over.
+    fn fetching(&mut self, _counts: &FetchCounts) {}
     /// The scan is over; the files are being put together.
     fn finishing(&mut self);
 }
@@ -236,15 +244,22 @@ fn scan_all(
     })
     .map_err(write_error)?;
     scanned.resumed = done.len() as u64;
-    let mut rows = InputRows::open(plan, work, &done)?;
+    let mut rows = Ahead::new(plan, InputRows::open(plan, work, &done)?);
     drop(done);
+    let watch = Mutex::new(watch);
+    let watching = || watch.lock().unwrap_or_else(PoisonError::into_inner);
     let input_total = plan.input_bytes();
     let mut progress = Progress { input_total, rows: scanned.resumed, ..Progress::default() };
-    let next = || rows.next();
-    let scan = |(at, row, nth, input_read): (RowRef, Row, u8, u64)| {
+    let next = || rows.next(|counts| watching().fetching(counts));
+    let scan = |(at, row, nth, input_read): NextRow| {
         (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row), input_read)
     };
     let sink = |(mut row, input_read): (ScannedRow, u64)| {
+        if let Some((fetcher, source)) =
+            plan.scanner.fetcher().and_then(|fetcher| Some((fetcher, fetcher.fault()?)))
+        {
+            return Err(PrepareError::Write { path: fetcher.cache().to_owned(), source });
+        }
         let mut entry = entry_of(plan, &mut row);
         spool.append(&mut entry, &row.line, &row.thumbnails).map_err(write_error)?;
         plan.scanner.recycle(row.line);
@@ -257,9 +272,9 @@ fn scan_all(
             input_total,
         };
         for finding in row.findings {
-            watch.finding(&finding.at(&plan.input_of(&entry.record).input.name, entry.record.line));
+            watching().finding(&finding.at(&plan.input_of(&entry.record).input.name, entry.record.line));
         }
-        watch.progress(progress);
+        watching().progress(progress);
         plan.check_rejected(scanned.rejected, progress.rows, false)
     };
     let outcome = parallel::ordered(plan.options.threads, next, scan, sink);
@@ -268,7 +283,10 @@ fn scan_all(
     outcome?;
     flushed?;
     plan.check_rejected(scanned.rejected, progress.rows, true)?;
-    scanned.inputs = rows.fingerprints;
+    if let Some(fetcher) = plan.scanner.fetcher() {
+        watching().fetching(&fetcher.counts());
+    }
+    scanned.inputs = rows.into_fingerprints();
     spool.finish().map_err(write_error)
 }
 
@@ -293,6 +311,9 @@ fn entry_of(plan: &Preparation, row: &mut ScannedRow) -> Entry {
         image_names: std::mem::take(&mut row.image_names),
     }
 }
+
+/// A row, which of its samples is meant, and how many bytes of all inputs are read with it.
+type NextRow = (RowRef, Row, u8, u64);
 
 /// All rows of all inputs, one after the other.
 struct InputRows<'a> {
@@ -323,7 +344,7 @@ impl<'a> InputRows<'a> {
 
     /// The next row, as often as it becomes samples; the number of the sample; and how many bytes of all inputs are read with
     /// it.
-    fn next(&mut self) -> Result<Option<(RowRef, Row, u8, u64)>, PrepareError> {
+    fn next(&mut self) -> Result<Option<NextRow>, PrepareError> {
         if let Some((at, row, rest, input_read)) = &mut self.repeated
             && let Some(nth) = rest.next()
         {

@@ -8,6 +8,7 @@ use pixtune_core::diagnostic::Rule;
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::Target;
 
+use crate::fetch::FetchOptions;
 use crate::image::fit::Resampling;
 use crate::read::TextChoice;
 use crate::verify::Verify;
@@ -66,6 +67,8 @@ pub struct Options {
     pub columns: ColumnChoice,
     /// Where relative paths of images start, if not in the directory of each file.
     pub image_folder: Option<PathBuf>,
+    /// How images at URLs are fetched; without it they stay URLs.
+    pub fetch: Option<FetchOptions>,
     /// Another vocabulary to count with than the built-in one.
     pub tokenizer: Option<PathBuf>,
     /// What becomes of each row.

@@ -15,6 +15,7 @@ use super::PrepareError;
 use super::options::{MaxReject, Options, ScanOptions};
 use super::scan::{Origin, Scanner};
 use super::work::{stdin_copy, work_directory};
+use crate::fetch::Fetcher;
 use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
 use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
@@ -81,7 +82,7 @@ impl Preparation {
         }
         let mut inputs = Vec::new();
         options.image_folder.as_deref().map_or(Ok(()), refuse_all_but_directories)?;
-        for mut input in discover(&options.inputs, &stdin_copy, options.text)? {
+        for mut input in discover(&options.inputs, &stdin_copy, &options.text)? {
             if let Some(directory) = &options.image_folder {
                 input.directory.clone_from(directory);
                 input.strips_roots = true;
@@ -94,7 +95,11 @@ impl Preparation {
         let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
         let value = json::plan_value(&options, &inputs, tokenizer.as_ref());
-        let scanner = Scanner::new(options.scan.clone(), tokenizer);
+        let fetcher = options.fetch.clone().map(|fetch| {
+            let path = fetch.cache.clone();
+            Fetcher::new(fetch).map_err(|source| PrepareError::Write { path, source })
+        });
+        let scanner = Scanner::new(options.scan.clone(), tokenizer).fetching(fetcher.transpose()?);
         Ok(Preparation { options, inputs, scanner, sizes, value })
     }
 

@@ -17,6 +17,7 @@ use super::images::{ScannedImage, scan_image};
 use super::journal::MAX_NAMES;
 use super::options::{Images, ScanOptions};
 use crate::buffers::Buffers;
+use crate::fetch::Fetcher;
 use crate::image::fit::FitOptions;
 use crate::image::measure::by_colors;
 use crate::image::{Archive, Limits, Loaded, Resolver, load};
@@ -34,6 +35,8 @@ pub struct Scanner {
     tokenizer: Option<TokenizerFile>,
     /// How images are prepared.
     fit: FitOptions,
+    /// Fetches images at URLs; without it they stay URLs.
+    fetcher: Option<Fetcher>,
     /// Memory for files and lines that is reused.
     buffers: Buffers,
 }
@@ -83,7 +86,36 @@ impl Scanner {
     /// A scanner that counts with the built-in vocabulary where no other is given.
     pub fn new(options: ScanOptions, tokenizer: Option<TokenizerFile>) -> Scanner {
         let fit = fit_options(&options);
-        Scanner { options, tokenizer, fit, buffers: Buffers::default() }
+        Scanner { options, tokenizer, fit, fetcher: None, buffers: Buffers::default() }
+    }
+
+    /// Fetches the images at URLs too.
+    pub fn fetching(self, fetcher: Option<Fetcher>) -> Scanner {
+        Scanner { fetcher, ..self }
+    }
+
+    /// What fetches images.
+    pub fn fetcher(&self) -> Option<&Fetcher> {
+        self.fetcher.as_ref()
+    }
+
+    /// The URLs of a row's images.
+    pub(super) fn urls(&self, origin: Origin<'_>, row: &Row) -> Vec<String> {
+        // Most rows need no parsing to see that they have none.
+        if memchr::memmem::find(&row.bytes, b"://").is_none()
+            && memchr::memmem::find(&row.bytes, b":\\/\\/").is_none()
+        {
+            return vec![];
+        }
+        // A row that cannot be read, or makes the reader fail, is for the scan to report.
+        let reading = catch_unwind(AssertUnwindSafe(|| origin.schema.read(row, self.row_options(0))));
+        let images =
+            reading.ok().and_then(Result::ok).map(|reading| reading.sample.images).unwrap_or_default();
+        let url = |image: Image| match image.source {
+            ImageSource::Url(url) => Some(url),
+            _ => None,
+        };
+        images.into_iter().filter_map(url).collect()
     }
 
     /// Scans a row, of which `nth` sample is made, where it becomes several. Whatever happens, the row is accounted for: a panic in a decoder is a finding like any other.
@@ -140,7 +172,7 @@ impl Scanner {
         record.given = reading.split;
         self.stop_at_errors(&mut findings)?;
         let mut images = Vec::with_capacity(sample.images.len());
-        let resolver = origin.resolver().reusing(&self.buffers);
+        let resolver = origin.resolver().fetching(self.fetcher()).reusing(&self.buffers);
         for image in &sample.images {
             images.extend(scan_image(image, &resolver, &self.fit, &mut findings));
         }
@@ -191,11 +223,11 @@ impl Scanner {
         line
     }
 
-    /// Loads an image of a row again; `None` where row or image have changed, and for a URL.
+    /// Loads an image of a row again; `None` where row or image have changed, and for a URL that is not fetched.
     pub(super) fn reload(&self, origin: Origin<'_>, row: &Row, nth: usize) -> Option<Loaded> {
         let sample = origin.schema.read(row, self.row_options(0)).ok()?.sample;
         let source = &sample.images.get(nth)?.source;
-        load(source, &origin.resolver(), &self.fit.limits).ok()
+        load(source, &origin.resolver().fetching(self.fetcher()), &self.fit.limits).ok()
     }
 }
 

@@ -118,6 +118,7 @@ fn subjects() -> Vec<Subject> {
         },
         columns("Parquet", Format::Parquet, parquet),
         columns("Arrow", Format::Arrow, arrow),
+        columns("workbook", Format::Workbook, workbook),
         shard("WebDataset shard", None, tar),
         shard("compressed WebDataset shard", Some(Compression::Gzip), |text| gzipped(&tar(text))),
         Subject {
@@ -161,13 +162,26 @@ fn tar(text: &str) -> Vec<u8> {
     [members.collect::<Vec<_>>().concat(), vec![0; 1024]].concat()
 }
 
-/// Batches of two rows with one column of texts: of each row the value of `a`, or all of it.
-fn batches(text: &str) -> Vec<RecordBatch> {
+/// Of each row the value of `a`, or all of it.
+fn values(text: &str) -> Vec<String> {
     let value = |row: &str| {
         let parsed = json::parse(row).ok();
         parsed.and_then(|parsed| parsed.value.text("a").map(str::to_owned)).unwrap_or(row.to_owned())
     };
-    let values: Vec<String> = text.lines().filter(|row| !row.is_empty()).map(value).collect();
+    text.lines().filter(|row| !row.is_empty()).map(value).collect()
+}
+
+/// A workbook with one column of texts.
+fn workbook(text: &str) -> Vec<u8> {
+    let cell = |text: &str| format!("<row><c t=\"inlineStr\"><is><t>{text}</t></is></c></row>");
+    let rows: String = std::iter::once("a".to_owned()).chain(values(text)).map(|text| cell(&text)).collect();
+    let sheet = format!("<worksheet><sheetData>{rows}</sheetData></worksheet>");
+    archive::zip::stored(&[("xl/workbook.xml", "<workbook/>"), ("xl/sheet.xml", &sheet)])
+}
+
+/// Batches of two rows with one column of texts: of each row the value of `a`, or all of it.
+fn batches(text: &str) -> Vec<RecordBatch> {
+    let values = values(text);
     let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
     let batch = |rows: &[String]| {
         let column = StringArray::from_iter_values(rows);
@@ -218,6 +232,7 @@ impl Case {
             compression,
             split: None,
             member: None,
+            sheet: (format == Format::Workbook).then(|| "xl/sheet.xml".to_owned()),
             text: TextForm::default(),
             declares_separator: false,
             notes: vec![],
@@ -275,9 +290,10 @@ fn references_name_the_file_the_row_and_its_bytes() {
         for (index, ((at, row), expected)) in found.iter().zip(rows).enumerate() {
             assert_eq!((at.file, row.bytes.as_slice()), (7, expected.as_bytes()), "{name}");
             if !format.is_text() {
-                // Members of a shard have a header and are padded.
+                // Members of a shard have a header and are padded; the header of a sheet is its row 1.
                 let row = if format == Format::Shard { 1024 } else { 1 };
-                assert_eq!((at.offset, at.number), (row * index as u64, index as u64 + 1), "{name}");
+                let first = if format == Format::Workbook { 2 } else { 1 };
+                assert_eq!((at.offset, at.number), (row * index as u64, index as u64 + first), "{name}");
                 continue;
             }
             let start = at.offset as usize;
@@ -403,7 +419,7 @@ fn reads_an_image_folder_through_its_metadata() {
         fs::write(folder.path().join(name), subject.file(&subject.rows, "\n")).unwrap();
     }
     let given = folder.path().to_str().unwrap().to_owned();
-    let inputs = discover(&[given], &PathBuf::new(), TextChoice::default()).unwrap();
+    let inputs = discover(&[given], &PathBuf::new(), &TextChoice::default()).unwrap();
     let found: Vec<_> = inputs.iter().map(|input| read(input, MAX_ROW).unwrap().0).collect();
     assert_eq!(found.iter().map(|rows| texts(rows)).collect::<Vec<_>>(), [csv.rows, lines.rows]);
     assert_eq!(inputs[1].directory, folder.path().join("more"), "images are beside their metadata");

@@ -15,7 +15,7 @@ use crate::provenance::PROVENANCE;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
-pub fn discover(given: &[String], stdin_copy: &Path, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
+pub fn discover(given: &[String], stdin_copy: &Path, choice: &TextChoice) -> Result<Vec<Input>, ReadError> {
     let mut inputs = Vec::new();
     for name in given {
         if name == "-" {
@@ -50,7 +50,7 @@ fn forget_one_split(inputs: &mut [Input]) {
 }
 
 /// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that
-/// `prepare` rejected.
+/// `prepare` rejected and the references for an evaluation.
 pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
     for path in given {
@@ -72,6 +72,7 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
             && !name.starts_with("rejected")
             && name != PROVENANCE
+            && !name.starts_with("references-")
             && path.is_file()
         {
             found.push(path);

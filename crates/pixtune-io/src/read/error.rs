@@ -116,6 +116,32 @@ pub enum ReadError {
         /// The archive.
         path: PathBuf,
     },
+    /// A workbook without the sheet that was asked for, or without any.
+    #[error("`{}` has no sheet{} with rows; its sheets: {}", path.display(), quoted(name.as_deref()), or_none(sheets))]
+    NoSheet {
+        /// The workbook.
+        path: PathBuf,
+        /// The name, if one was given.
+        name: Option<String>,
+        /// The names of its sheets.
+        sheets: Vec<String>,
+    },
+    /// A sheet with images over its cells.
+    #[error("`{}` has {images} in the sheet `{sheet}`; images inside a workbook are not read", path.display())]
+    SheetImages {
+        /// The workbook.
+        path: PathBuf,
+        /// The sheet.
+        sheet: String,
+        /// How many, with their noun.
+        images: String,
+    },
+    /// `--sheet` for a file without sheets.
+    #[error("`{}` is not a workbook, so it has no sheet", path.display())]
+    NoWorkbook {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file without a row.
     #[error("`{name}` is empty")]
     Empty {
@@ -152,4 +178,12 @@ pub enum ReadError {
         /// What it should be.
         what: &'static str,
     },
+}
+
+fn quoted(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" `{name}`"))
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -38,6 +38,8 @@ pub enum Format {
     Arrow,
     /// A WebDataset shard: a tar archive.
     Shard,
+    /// A sheet of an `.xlsx` workbook.
+    Workbook,
 }
 
 impl Format {
@@ -75,7 +77,7 @@ impl Format {
 
     /// Whether its rows are consecutive bytes of text.
     pub(super) fn is_text(self) -> bool {
-        !matches!(self, Format::Parquet | Format::Arrow | Format::Shard)
+        !matches!(self, Format::Parquet | Format::Arrow | Format::Shard | Format::Workbook)
     }
 
     /// The format in which a reader returns each of its rows.
@@ -85,7 +87,9 @@ impl Format {
             Format::JsonArray | Format::JsonObjects | Format::JsonList { .. } | Format::Coco => {
                 Format::JsonLines
             }
-            Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard => Format::JsonLines,
+            Format::JsonLines | Format::Parquet | Format::Arrow | Format::Shard | Format::Workbook => {
+                Format::JsonLines
+            }
         }
     }
 
@@ -140,6 +144,9 @@ pub(super) fn encoding_of(start: &[u8]) -> Option<&'static str> {
         [b'P', b'K', 3, 4, ..] => Some("a ZIP archive (an .xlsx workbook?)"),
         [b'B', b'Z', b'h', ..] => Some("bzip2-compressed"),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz-compressed"),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("a workbook or document of old Office versions"),
+        [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Some("a SQLite database"),
+        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file"),
         [b'%', b'P', b'D', b'F', ..] => Some("a PDF"),
         [0x89, b'P', b'N', b'G', ..]
         | [0xff, 0xd8, 0xff, ..]

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use pixtune_core::split::GivenSplit;
 
 use super::archive::{self, Folder, ShardReader};
@@ -21,6 +21,7 @@ use super::document::Shape;
 use super::encoding::{TextEncoding, TextForm, encoding_of_text, sample};
 use super::format::{encoding_of, inner_extension};
 use super::stream_reader::StreamReader;
+use super::workbook::{self, SheetReader};
 use super::{FileReader, Format, ReadError, RowReader};
 use crate::image::{Archive, ImageError, Limits};
 
@@ -43,6 +44,8 @@ pub struct Input {
     pub split: Option<GivenSplit>,
     /// The table in the archive that is read.
     pub member: Option<Member>,
+    /// The part of a workbook that holds the sheet.
+    pub(super) sheet: Option<String>,
     /// How its text is written.
     pub(super) text: TextForm,
     /// The first line of the table names the separator.
@@ -52,12 +55,14 @@ pub struct Input {
 }
 
 /// What the user knows of the text of inputs; the rest is found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextChoice {
     /// The encoding of all of them.
     pub encoding: Option<TextEncoding>,
     /// The byte between the cells of tables.
     pub separator: Option<u8>,
+    /// The sheet of workbooks.
+    pub sheet: Option<String>,
 }
 
 /// A table in an archive.
@@ -82,15 +87,20 @@ const START: u64 = 1 << 20;
 
 impl Input {
     /// The inputs in a file, recognized by its name and its first bytes: the tables of an archive, or the file itself.
-    pub(super) fn all_of(path: PathBuf, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
+    pub(super) fn all_of(path: PathBuf, choice: &TextChoice) -> Result<Vec<Input>, ReadError> {
         let start = start_of(&path)?;
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             let folder = Folder::of_zip(&path)?;
-            if !folder.names(|name| name == "xl/workbook.xml").is_empty() {
-                return Err(ReadError::Encoding { path, encoding: "a workbook" });
+            if workbook::is_workbook(&folder) {
+                return Ok(vec![Input::sheet(path, &folder, choice)?]);
             }
+            if !folder.names(|name| name == "content.xml" || name == "styles.xml").is_empty() {
+                return Err(ReadError::Encoding { path, encoding: "an OpenDocument file" });
+            }
+            Input::refuse_sheet(&path, choice)?;
             return Input::tables(path, folder, choice);
         }
+        Input::refuse_sheet(&path, choice)?;
         let input = Input::of(path, choice)?;
         if input.format == Format::Shard
             && input.compression.is_none()
@@ -102,8 +112,30 @@ impl Input {
         Ok(vec![input])
     }
 
+    /// A sheet of a workbook.
+    fn sheet(path: PathBuf, folder: &Folder, choice: &TextChoice) -> Result<Input, ReadError> {
+        let (sheet, note) = workbook::choose_sheet(&path, folder, choice.sheet.as_deref())?;
+        Ok(Input {
+            name: path.display().to_string(),
+            directory: path.parent().map(Path::to_owned).unwrap_or_default(),
+            split: split_of(&path),
+            format: Format::Workbook,
+            sheet: Some(sheet),
+            notes: note.into_iter().collect(),
+            ..Input::unrecognized(path)
+        })
+    }
+
+    /// A sheet was asked for, and this is not a workbook.
+    fn refuse_sheet(path: &Path, choice: &TextChoice) -> Result<(), ReadError> {
+        match choice.sheet {
+            Some(_) => Err(ReadError::NoWorkbook { path: path.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// The tables of an archive: the metadata of image folders, or else all tables.
-    fn tables(path: PathBuf, folder: Folder, choice: TextChoice) -> Result<Vec<Input>, ReadError> {
+    fn tables(path: PathBuf, folder: Folder, choice: &TextChoice) -> Result<Vec<Input>, ReadError> {
         let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
         let mut names =
             folder.names(|name| ["metadata.csv", "metadata.jsonl"].contains(&base(name).as_str()));
@@ -135,7 +167,7 @@ impl Input {
         names.into_iter().map(input).collect()
     }
 
-    fn of(path: PathBuf, choice: TextChoice) -> Result<Input, ReadError> {
+    fn of(path: PathBuf, choice: &TextChoice) -> Result<Input, ReadError> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let name = path.display().to_string();
         let extension = inner_extension(&path);
@@ -144,7 +176,7 @@ impl Input {
     }
 
     /// Standard input, of which this is a copy: recognized by its first bytes alone.
-    pub(super) fn of_stdin(copy: &Path, choice: TextChoice) -> Result<Input, ReadError> {
+    pub(super) fn of_stdin(copy: &Path, choice: &TextChoice) -> Result<Input, ReadError> {
         let directory = PathBuf::from(".");
         Input { name: "-".to_owned(), directory, ..Input::unrecognized(copy.to_owned()) }
             .recognize("", choice)
@@ -160,6 +192,7 @@ impl Input {
             compression: None,
             split: None,
             member: None,
+            sheet: None,
             text: TextForm::default(),
             declares_separator: false,
             notes: Vec::new(),
@@ -167,7 +200,7 @@ impl Input {
     }
 
     /// Finds the compression and the format of an input. A compressed file is called `rows.csv.gz`.
-    fn recognize(mut self, extension: &str, choice: TextChoice) -> Result<Input, ReadError> {
+    fn recognize(mut self, extension: &str, choice: &TextChoice) -> Result<Input, ReadError> {
         let path = self.path.clone();
         let broken = |source| ReadError::Io { path: path.clone(), source };
         let read_start = |content: &Content| {
@@ -185,8 +218,15 @@ impl Input {
             Some(chosen) => chosen.other_than_utf8(),
             None => encoding_of_text(&start, is_whole),
         };
+        // A signature is found in the bytes of the file, before a decoder has made text of them.
+        let by_signature = Format::of(extension, &start);
         let text = decoded(&start, encoding);
-        self.format = Format::of(extension, &text);
+        self.format = if by_signature.is_text() { Format::of(extension, &text) } else { by_signature };
+        if self.format.is_text()
+            && let Some(encoding) = not_text(&start, encoding, choice)
+        {
+            return Err(ReadError::Encoding { path, encoding });
+        }
         if !self.format.is_text() {
             // Columns and shards are read where they are.
             return match self.compression {
@@ -195,9 +235,6 @@ impl Input {
                 }
                 _ => Ok(self),
             };
-        }
-        if let Some(encoding) = encoding_of(&text) {
-            return Err(ReadError::Encoding { path, encoding });
         }
         if self.format == Format::JsonLines {
             self.format = self.document(&text, is_whole)?;
@@ -245,7 +282,7 @@ impl Input {
     }
 
     /// Finds the ends of lines and the separator of a table.
-    fn find_dialect(&mut self, text: &[u8], choice: TextChoice) {
+    fn find_dialect(&mut self, text: &[u8], choice: &TextChoice) {
         let Format::Table { separator: usual } = self.format else { return };
         self.text.has_cr_ends =
             memchr::memchr(b'\n', text).is_none() && memchr::memchr(b'\r', text).is_some();
@@ -282,6 +319,10 @@ impl Input {
         Ok(match self.format {
             Format::Parquet => Box::new(ColumnarReader::parquet(&self.path, index, max_row)?),
             Format::Arrow => Box::new(ColumnarReader::arrow(&self.path, index, max_row)?),
+            Format::Workbook => {
+                let sheet = self.sheet.as_deref().unwrap_or_default();
+                Box::new(SheetReader::open(&self.path, sheet, index, max_row)?)
+            }
             Format::Shard => Box::new(ShardReader::open(self.content(), index, max_row)?),
             _ => self.open_text(index, max_row)?,
         })
@@ -311,6 +352,17 @@ impl Input {
         let (path, member) = (self.path.clone(), self.member.clone());
         Content { path, compression: self.compression, member, text: self.text }
     }
+}
+
+/// What a file is that is no text in any encoding that is read.
+fn not_text(start: &[u8], encoding: Option<&'static Encoding>, choice: &TextChoice) -> Option<&'static str> {
+    let is_utf16 = encoding.is_some_and(|encoding| encoding == UTF_16LE || encoding == UTF_16BE);
+    if let Some(known) = encoding_of(start).filter(|known| !is_utf16 || *known != "UTF-16") {
+        return Some(known);
+    }
+    // Zeros are in no text but that of UTF-16 and UTF-32; a detector would find an encoding for any bytes.
+    let is_guessed = encoding.is_some() && choice.encoding.is_none() && !is_utf16;
+    (is_guessed && memchr::memchr(0, start).is_some()).then_some("binary data")
 }
 
 /// The beginning of a text as UTF-8.

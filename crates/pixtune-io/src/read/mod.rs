@@ -37,6 +37,7 @@ pub mod shared;
 mod shortened;
 mod stream_reader;
 pub mod table;
+mod workbook;
 
 pub use compression::Compression;
 pub use discover::{discover, keep_stdin};
@@ -115,6 +116,11 @@ impl Row {
     /// Whether it holds nothing but white space.
     pub fn is_blank(&self) -> bool {
         self.cut.is_none() && self.images.is_empty() && self.bytes.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// Bytes of its text and its images.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.images.iter().map(|image| image.bytes.len()).sum::<usize>()
     }
 
     /// The length of a row that is larger than the limit.

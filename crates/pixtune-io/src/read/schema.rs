@@ -121,6 +121,19 @@ impl Schema {
         found.and_then(|found| answers.samples(&found)).unwrap_or(1)
     }
 
+    /// Whether rows have several reference answers, of which one is trained.
+    pub fn has_several_answers(&self) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.has_several_answers)
+    }
+
+    /// All reference answers of a row that has a list of them.
+    pub fn references(&self, row: &Row) -> Option<Vec<String>> {
+        let columns = self.columns.as_ref()?;
+        let parsed = self.value_of(row).ok()?;
+        let found = reference_answers(&columns.completion, parsed.value.get(&columns.completion)?)?;
+        Some(found.into_iter().map(Cow::into_owned).collect())
+    }
+
     /// Turns a row into a sample. A row that cannot be read at all is an error finding.
     pub fn read(&self, row: &Row, options: RowOptions) -> Result<Reading, Finding> {
         let parsed = self.value_of(row)?;

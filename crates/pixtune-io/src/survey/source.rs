@@ -139,7 +139,7 @@ impl Source {
         for (name, (path, bytes)) in &names {
             if is_rejected(name) {
                 self.rejected.push(path.clone());
-            } else if !name.starts_with("metadata") {
+            } else if !name.starts_with("metadata") && !name.starts_with("references-") {
                 self.file(path, name.clone(), *bytes);
             }
         }

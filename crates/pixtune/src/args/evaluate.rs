@@ -99,7 +99,8 @@ pub struct EvaluateArgs {
     /// Relative difference at which numbers match, for `number` and `json` [default: 0.05 and 0]
     #[arg(long, value_name = "X", help_heading = "Scores")]
     pub tolerance: Option<f64>,
-    /// References of the samples: a JSON Lines file with `id` or `line`, and `references`
+    /// References of the samples: a JSON Lines file with `id` or `line`, and `references` [default: references-SPLIT.jsonl
+    /// beside the samples, which `prepare` writes]
     #[arg(long, value_name = "FILE", help_heading = "Scores")]
     pub references: Option<PathBuf>,
     /// Ask each prompt in several wordings: a file of templates with `{prompt}`, one per line or separated by `---`, or the

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::FetchArgs;
+
 /// Rules and limits; `pixtune.toml` sets those that are not given.
 #[derive(Debug, Args)]
 pub struct LintArgs {
@@ -31,13 +33,8 @@ pub struct LintArgs {
     /// Maximum size of a line, at least 256 KiB; longer lines are skipped and reported
     #[arg(long, value_name = "SIZE", default_value = "512MB")]
     pub max_line_bytes: String,
-    /// Download images from http and https URLs: `check` verifies them, `fix` embeds them. Limits per image: 64 MiB,
-    /// 30 seconds, 5 redirects, no private networks
-    #[arg(long)]
-    pub fetch: bool,
-    /// Also download from this machine, private networks, and through the proxy set in the environment
-    #[arg(long, requires = "fetch")]
-    pub fetch_private: bool,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     /// Configuration file [default: pixtune.toml beside the data or in a parent directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
     pub config: Option<PathBuf>,

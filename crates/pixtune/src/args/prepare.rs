@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use pixtune_core::columns::Answers;
 
-use super::{MeasureArgs, VerifyArg};
+use super::{FetchArgs, MeasureArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
 ///
-/// Reads CSV, TSV, JSON Lines and JSON documents (also compressed: .gz, .zst), Parquet, Arrow and Feather, WebDataset shards,
-/// ZIP and tar archives, datasets saved by `save_to_disk`, and Hugging Face image folders (with metadata.csv or
+/// Reads CSV, TSV, JSON Lines and JSON documents (also compressed: .gz, .zst), Parquet, Arrow and Feather, .xlsx
+/// workbooks, WebDataset shards, ZIP and tar archives, datasets saved by `save_to_disk`, and Hugging Face image folders (with metadata.csv or
 /// metadata.jsonl). Rows are flat, or `messages` in Mistral's or OpenAI's format (images inside, or beside them in `images`),
 /// or samples of other tools, such as LLaVA, ShareGPT, Alpaca, TRL or COCO. Images are decoded once, auto-oriented, flattened
 /// onto white, downscaled to the model's input size and embedded as base64. rejected.jsonl lists each rejected row with the
@@ -26,6 +26,7 @@ Examples:
   pixtune prepare 'data/train-*.parquet' --out prepared         images inside, as `datasets` writes them
   xzcat rows.jsonl.xz | pixtune prepare - --out prepared
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
+  pixtune prepare urls.csv --out prepared --fetch               download the images at URLs
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
 
 pixtune.toml, beside the data or in a parent directory, applies as in `pixtune check`: model, target and
@@ -64,9 +65,14 @@ pub struct PrepareArgs {
     /// Character between the cells of tables, such as `;` or tab [default: detected]
     #[arg(long, value_name = "CHAR")]
     pub separator: Option<String>,
+    /// Sheet of a workbook (.xlsx) [default: the first that is not hidden]
+    #[arg(long, value_name = "NAME")]
+    pub sheet: Option<String>,
     /// Base directory of relative image paths [default: the directory of each file]
     #[arg(long, value_name = "DIR")]
     pub image_folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     /// Resize images to fit the model and target, or keep their bytes
     #[arg(long, value_enum, default_value_t = ImagesArg::Fit)]
     pub images: ImagesArg,

@@ -4,7 +4,7 @@ mod compare;
 mod table;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pixtune_core::diagnostic::Diagnostic;
@@ -16,7 +16,7 @@ use pixtune_evaluate::{
     scores_line,
 };
 use pixtune_infer::{RemoteOptions, Sampling};
-use pixtune_io::prepare::Watch as _;
+use pixtune_io::prepare::{Watch as _, references_name};
 
 use super::threads;
 use crate::Outcome;
@@ -28,6 +28,9 @@ use crate::ui::{self, Format, Ui, Verbosity};
 pub fn run(args: EvaluateArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args)?;
     let mut watch = Shown { ui: Ui::new(args.format, verbosity), started: false };
+    if let (None, Some(path)) = (&args.references, &plan.references) {
+        watch.ui.note(&format!("references: those in `{}` (set them with `--references`)", path.display()));
+    }
     let evaluation = evaluate(&plan, &mut watch)?;
     watch.ui.end();
     if let Some(path) = &args.junit {
@@ -89,7 +92,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
     let compared = compare::compared(args, &contestant)?;
     Ok(EvaluatePlan {
         data: args.data.clone(),
-        references: args.references.clone(),
+        references: args.references.clone().or_else(|| references_beside(args.data.as_deref())),
         contestant,
         compared,
         judge: judge(args)?,
@@ -111,6 +114,20 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
             (false, false) => Existing::Keep,
         },
     })
+}
+
+/// The references that `prepare` wrote beside the samples: of the validation split of a directory, or of the split of a file.
+fn references_beside(data: Option<&Path>) -> Option<PathBuf> {
+    let data = data?;
+    let found = match data.is_dir() {
+        true => data.join(references_name("validation")),
+        false => {
+            let name = data.file_name()?.to_str()?;
+            let split = name.split(['.', '-']).next()?;
+            data.with_file_name(references_name(split))
+        }
+    };
+    found.is_file().then_some(found)
 }
 
 fn contestant(args: &EvaluateArgs) -> Result<Contestant, Error> {

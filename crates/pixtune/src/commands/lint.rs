@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::check::{Checker, Fetching};
 use pixtune_io::config::{ConfigSource, Flags, Settings};
-use pixtune_io::fetch::{FetchLimits, Fetcher, Networks};
+use pixtune_io::fetch::Fetcher;
 use pixtune_io::image::Limits;
 use pixtune_io::prepare::parse_bytes;
 use pixtune_io::verify::Verify;
@@ -34,7 +34,8 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
     let Settings { model, target, selection } = Settings::resolve(&flags, data)?;
     let tekken = directory.map_or_else(Tekken::embedded, |directory| directory.tekken());
     let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
-    let (limits, fetching) = (Limits::of_target(&target), fetching(args));
+    let limits = Limits::of_target(&target);
+    let fetching = fetching(args, &limits)?;
     Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching })
 }
 
@@ -47,10 +48,11 @@ pub(super) fn config_source(file: Option<&PathBuf>, off: bool) -> ConfigSource {
     }
 }
 
-fn fetching(args: &LintArgs) -> Option<Arc<Fetching>> {
-    let networks = if args.fetch_private { Networks::All } else { Networks::Public };
-    let limits = FetchLimits { networks, ..FetchLimits::default() };
-    args.fetch.then(|| Arc::new(Fetching::new(Fetcher::new(limits))))
+fn fetching(args: &LintArgs, limits: &Limits) -> Result<Option<Arc<Fetching>>, Error> {
+    let Some(options) = args.fetch.options(limits.max_bytes)? else { return Ok(None) };
+    let path = options.cache.clone();
+    let fetcher = Fetcher::new(options).map_err(|source| Error::Write { path, source })?;
+    Ok(Some(Arc::new(Fetching::new(fetcher))))
 }
 
 /// The bytes of a line that are kept: never less than is read at a time.

@@ -9,6 +9,7 @@ use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_files::WorkDirectory;
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
+use pixtune_io::fetch::FetchCounts;
 use pixtune_io::image::fit::Resampling;
 use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{
@@ -44,9 +45,9 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     ui.end();
     let summary = result?;
     match format {
-        Format::Json => ui::put(&summary_json(&plan, &summary))?,
+        Format::Json => ui::put(&summary_json(&plan, &summary, ui.fetched()))?,
         Format::Human if verbosity == Verbosity::Quiet => {}
-        Format::Human => ui::put(&closing_table(&plan.options, model.as_deref(), &summary))?,
+        Format::Human => ui::put(&closing_table(&plan.options, model.as_deref(), &summary, ui.fetched()))?,
     }
     let wrong = summary.rejected - summary.duplicates;
     Ok(Outcome::of(wrong > 0, || {
@@ -124,6 +125,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         out: args.out,
         columns,
         image_folder: args.image_folder,
+        fetch: args.fetch.options(scan.max_image_bytes)?,
         tokenizer,
         scan,
         split: Split { kind, validation, seed: args.seed, keeps_given },
@@ -143,6 +145,7 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
         text: TextChoice {
             encoding: args.encoding.as_deref().map(encoding).transpose()?,
             separator: args.separator.as_deref().map(separator).transpose()?,
+            sheet: args.sheet,
         },
     })
 }
@@ -236,7 +239,12 @@ fn note_columns(plan: &Preparation, PlannedInput { input, schema, .. }: &Planned
     }
 }
 
-fn closing_table(options: &Options, model: Option<&str>, summary: &Summary) -> String {
+fn closing_table(
+    options: &Options,
+    model: Option<&str>,
+    summary: &Summary,
+    fetched: Option<&FetchCounts>,
+) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| out.push_str(&format!("{name:<16}{value}\n"));
     row("rows", grouped(summary.rows));
@@ -258,6 +266,13 @@ fn closing_table(options: &Options, model: Option<&str>, summary: &Summary) -> S
     }
     if summary.images > 0 {
         row("images", format!("{} ({} resized)", grouped(summary.images), grouped(summary.shrunk)));
+    }
+    if let Some(fetched) = fetched {
+        let (images, requests) = (counted(fetched.images, "image"), counted(fetched.requests, "request"));
+        row("downloaded", format!("{images} with {requests}, {}", bytes(fetched.bytes)));
+        if !fetched.failures.is_empty() {
+            row("  failed", ui::causes(fetched));
+        }
     }
     if summary.tokens > 0 {
         row(
@@ -299,7 +314,7 @@ fn closing_table(options: &Options, model: Option<&str>, summary: &Summary) -> S
     out
 }
 
-fn summary_json(plan: &Preparation, summary: &Summary) -> String {
+fn summary_json(plan: &Preparation, summary: &Summary, fetched: Option<&FetchCounts>) -> String {
     let estimate = match plan.scanner.encoder().exactness() {
         Exactness::Exact => None,
         Exactness::Estimate(why) => Some(why),
@@ -320,5 +335,18 @@ fn summary_json(plan: &Preparation, summary: &Summary) -> String {
         out.field("rejected", summary.rejected);
         out.field("duplicates", summary.duplicates).field("images", summary.images);
         out.field("shrunk", summary.shrunk).field("tokens", tokens).field("outputs", list(outputs));
+        out.optional("downloads", fetched.map(downloads));
     }))
+}
+
+fn downloads(counts: &FetchCounts) -> impl json::ToJson {
+    object(move |out| {
+        out.field("images", counts.images).field("requests", counts.requests).field("bytes", counts.bytes);
+        let failures = object(|out| {
+            for (cause, count) in &counts.failures {
+                out.field(cause, *count);
+            }
+        });
+        out.field("failures", failures);
+    })
 }

@@ -57,6 +57,7 @@ fn duplicates_are_reread_from_every_format() {
         "flat-json.tar",
         "flat-json.tar.zst",
         "flat-folder.zip",
+        "flat-pandas.xlsx",
     ] {
         let case = Case::new();
         let copy = |to: &str| {
@@ -99,6 +100,7 @@ fn damaged_binary_files_are_errors_that_name_them() {
         "flat-datasets.parquet",
         "flat-json.tar",
         "flat-folder.zip",
+        "flat-pandas.xlsx",
     ] {
         let bytes = fs::read(fixtures().join(name)).unwrap();
         // Zeros behind the end mark of a tar archive are padding.
@@ -250,7 +252,7 @@ fn archives_that_cannot_be_read_name_the_way_out() {
         .ends(2)
         .prints("has no CSV, TSV or JSON Lines file in it");
     archive(&case, "book.xlsx.zip", "add('xl/workbook.xml', b'')");
-    case.run(&["prepare", "book.xlsx.zip", "--out", "out"]).ends(2).prints("a workbook").prints("as CSV");
+    case.run(&["prepare", "book.xlsx.zip", "--out", "out"]).ends(2).prints("has no sheet with rows");
     archive(&case, "table.tar.gz", "add('images/a.png', png)\nadd('metadata.csv', b'file_name,text\\n')");
     case.run(&["prepare", "table.tar.gz", "--out", "out"])
         .ends(2)
@@ -262,4 +264,86 @@ fn archives_that_cannot_be_read_name_the_way_out() {
         "add('metadata.csv', b'file_name,text\\nb.png,x\\n')\nadd('b.png', png + bytes(200 << 20))",
     );
     case.run(&["prepare", "bomb.zip", "--out", "out"]).ends(1).prints("image-too-large");
+}
+
+/// A workbook with sheets `Data`, hidden `Notes`, and `Images`, which has an image over its cells. `rows` is the XML of `Data`.
+fn book(case: &Case, rows: &str) {
+    let code = r#"import json
+kind = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships'
+sheets = [('Notes', ' state="hidden"'), ('Data', ''), ('Images', '')]
+tags = ''.join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"{more}/>' for n, (name, more) in enumerate(sheets))
+add('xl/workbook.xml', f'<workbook xmlns:r="{kind}"><sheets>{tags}</sheets></workbook>')
+links = lambda *links: '<Relationships>' + ''.join(f'<Relationship Id="rId{n}" Type="{kind}/{what}" Target="{to}"/>' for n, (what, to) in enumerate(links)) + '</Relationships>'
+add('xl/_rels/workbook.xml.rels', links(*[('worksheet', f'worksheets/sheet{n}.xml') for n in range(3)]))
+wrap = lambda rows: f'<worksheet><sheetData>{rows}</sheetData></worksheet>'
+add('xl/worksheets/sheet0.xml', wrap(''))
+add('xl/worksheets/sheet1.xml', wrap(ROWS))
+add('xl/worksheets/sheet2.xml', wrap(''))
+add('xl/worksheets/_rels/sheet2.xml.rels', links(('drawing', '../drawings/drawing1.xml')))
+add('xl/drawings/_rels/drawing1.xml.rels', links(('image', '../media/image1.png')))"#;
+    archive(case, "book.zip", &code.replace("ROWS", &format!("{rows:?}")));
+    fs::rename(case.path("book.zip"), case.path("book.xlsx")).unwrap();
+}
+
+fn sheet_row(cells: &[&str]) -> String {
+    let cell = |text: &&str| match text.strip_prefix('<') {
+        Some(_) => (*text).to_owned(),
+        None => format!("<c t='inlineStr'><is><t>{text}</t></is></c>"),
+    };
+    format!("<row>{}</row>", cells.iter().map(cell).collect::<String>())
+}
+
+#[test]
+fn a_workbook_is_read_sheet_by_sheet() {
+    let case = Case::table("");
+    let rows = [
+        sheet_row(&["image", "prompt", "completion"]),
+        sheet_row(&["a.png", "how many?", "<c><v>3</v></c>"]),
+        "<row r='7'><c r='A7' t='inlineStr'><is><t>b.jpg</t></is></c><c r='B7'><f>A1</f><v/></c></row>"
+            .to_owned(),
+        sheet_row(&["c.png", "is it?", "<c t='b'><v>1</v></c>"]),
+    ];
+    book(&case, &rows.concat());
+    let args = ["prepare", "book.xlsx", "--out", "out", "--validation", "0", "--force"];
+    let run = case.run(&args).ends(1);
+    run.prints(
+        "book.xlsx: only the sheet `Data` of `Notes`, `Data`, `Images` is read (set it with `--sheet`)",
+    )
+    .prints("error[row-unreadable]: book.xlsx:7: cell B7 holds a formula without its value");
+    let train = case.read("out/train.jsonl");
+    assert!(train.contains("\"3\"") && train.lines().count() == 1, "{train}");
+    assert_eq!(case.rejected(), ["row-unreadable", "wrong-type"], "a logical value is not a text");
+    let named = |name: &str| case.run(&[&args[..], &["--sheet", name]].concat());
+    named("Data").ends(1);
+    named("Notes").ends(2).prints("`book.xlsx` is empty");
+    named("data")
+        .ends(2)
+        .prints("`book.xlsx` has no sheet `data` with rows; its sheets: `Notes`, `Data`, `Images`");
+    named("Images").ends(2).prints("has 1 image in the sheet `Images`").prints("save the images as files");
+    case.run(&["prepare", "data.csv", "--out", "out", "--force", "--sheet", "Data"])
+        .ends(2)
+        .prints("is not a workbook");
+}
+
+#[test]
+fn files_that_are_not_text_are_named() {
+    let case = Case::table("");
+    let noise: Vec<u8> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let file = |name: &str, start: &[u8]| case.write(name, [start, &noise].concat());
+    file("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    file("rows.csv.xz", b"\xfd7zXZ\0");
+    file("rows.db", b"SQLite format 3\0");
+    file("noise.csv", b"\xe9");
+    archive(&case, "sheet.zip", "add('mimetype', b'')\nadd('content.xml', b'')");
+    for (name, what) in [
+        ("a.png", "an image"),
+        ("b.jpg", "an image"),
+        ("old.xls", "old Office versions"),
+        ("rows.csv.xz", "xz-compressed"),
+        ("rows.db", "a SQLite database"),
+        ("noise.csv", "binary data"),
+        ("sheet.zip", "an OpenDocument file"),
+    ] {
+        case.run(&["prepare", name, "--out", "out"]).ends(2).prints(&format!("`{name}` is ")).prints(what);
+    }
 }

@@ -3,7 +3,7 @@
 use pixtune_core::json::{self, Value};
 use pixtune_io::base64;
 
-use super::harness::{Case, Run, root};
+use super::harness::{Case, Run, at, root, text};
 
 /// Runs `prepare` on rows in a file of this name.
 pub(super) fn prepare(name: &str, rows: impl AsRef<[u8]>, more: &[&str]) -> (Case, Run) {
@@ -404,4 +404,62 @@ fn finds_images_under_other_spellings_and_suggests_names() {
     case.run(&["prepare", "roots.csv", "--out", "roots", "--image-folder", "pool"]).ends(0);
     case.write("near.csv", "image,prompt,completion\nimg_01.png,p1,c\n");
     case.run(&["prepare", "near.csv", "--out", "near"]).ends(1).prints("did you mean `IMG_01.PNG`?");
+}
+
+#[test]
+fn all_references_are_kept_for_an_evaluation() {
+    let case = Case::new();
+    let rows: String = (0..20)
+        .map(|n| format!("{{\"question\":\"q{n}\",\"answers\":[\"a{n}\",\"b{n}\",\"b{n}\"]}}\n"))
+        .collect();
+    case.write("rows.jsonl", rows);
+    case.write("more.jsonl", "{\"prompt\":\"q\",\"completion\":\"one\"}\n");
+    let args = ["prepare", "more.jsonl", "rows.jsonl", "--out", "out", "--validation", "5", "--threads"];
+    case.run(&[&args[..], &["1"]].concat()).ends(0);
+    let output = case.output();
+    case.run(&[&args[..], &["3", "--force"]].concat()).ends(0);
+    assert!(case.output() == output);
+    let mut kept = 0;
+    for split in ["train", "validation"] {
+        let samples = case.lines(&format!("out/{split}.jsonl"));
+        for line in case.lines(&format!("out/references-{split}.jsonl")) {
+            let id = text(&line, "/id");
+            let number: usize = id.strip_prefix(&format!("{split}.jsonl:")).unwrap().parse().unwrap();
+            let prompt = text(&samples[number - 1], "/messages/0/content");
+            let n = prompt.strip_prefix('q').unwrap();
+            assert_eq!(at(&line, "/references").to_string(), format!("[\"a{n}\",\"b{n}\",\"b{n}\"]"));
+            kept += 1;
+        }
+    }
+    assert_eq!(kept, 20, "the row with one answer has no others");
+    case.run(&["check", "out"]).ends(0);
+    case.run(&["stats", "out"]).ends(0);
+
+    // The first reference of every sample is right, though another one was trained.
+    let answers = case
+        .lines("out/validation.jsonl")
+        .iter()
+        .zip(1..)
+        .map(|(sample, line)| {
+            let prompt = text(sample, "/messages/0/content");
+            format!("{{\"line\":{line},\"answer\":\"{}\"}}\n", prompt.replace('q', "a"))
+        })
+        .collect::<String>();
+    case.write("answers.jsonl", answers);
+    for data in ["out", "out/validation.jsonl"] {
+        let args = [
+            "evaluate",
+            data,
+            "--predictions",
+            "answers.jsonl",
+            "--metric",
+            "exact",
+            "--out",
+            "scores",
+            "--force",
+        ];
+        let run = case.run(&args).ends(0);
+        assert!(run.stdout.contains("1.000"), "{}", run.stdout);
+        run.prints("references: those in `out/references-validation.jsonl`");
+    }
 }

@@ -12,6 +12,7 @@ use pixtune_core::target::Target;
 
 use super::super::options::{Images, Options, ScanOptions};
 use super::{PlannedInput, portable_name};
+use crate::fetch::Networks;
 use crate::read::TextEncoding;
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
@@ -30,6 +31,11 @@ pub(super) fn plan_value(
         let folder = folder.as_deref().map(|folder| portable_name(folder.trim_end_matches('/')));
         plan.field("image_folder", folder);
         images(scan, plan);
+        let fetched = options.fetch.as_ref().map(|fetch| match fetch.networks {
+            Networks::Public => "public",
+            Networks::All => "all",
+        });
+        plan.field("fetch", fetched);
         let tokenizer = tokenizer.map(|TokenizerFile { path, blake3, .. }| {
             let path = path.to_string_lossy();
             object(move |file| {
@@ -51,6 +57,7 @@ pub(super) fn plan_value(
         let encoding = options.text.encoding.map(TextEncoding::name);
         let separator = options.text.separator.map(|separator| char::from(separator).to_string());
         plan.field("encoding", encoding).field("separator", separator.as_ref());
+        plan.field("sheet", options.text.sheet.as_ref());
         plan.field("max_image_bytes", scan.max_image_bytes).field("max_image_side", scan.max_image_side);
         plan.field("max_decoded_bytes", scan.max_decoded_bytes);
     }))

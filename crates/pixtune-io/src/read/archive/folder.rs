@@ -105,6 +105,14 @@ impl Folder {
         names
     }
 
+    /// Bytes of a member's data.
+    pub(in super::super) fn size(&self, name: &str) -> Option<u64> {
+        match self.members.get(name)? {
+            Place::Tar { size, .. } | Place::Zip(zip::Entry { size, .. }) => Some(*size),
+            Place::Refused(_) => None,
+        }
+    }
+
     /// A stream of a member's data.
     pub(in super::super) fn stream(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
         match self.members.get(name) {

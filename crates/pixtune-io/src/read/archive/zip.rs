@@ -221,3 +221,22 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
+
+/// An archive of members that are not compressed.
+#[cfg(test)]
+pub(in crate::read) fn stored(members: &[(&str, &str)]) -> Vec<u8> {
+    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in members {
+        let mut crc = Crc::new();
+        crc.update(data.as_bytes());
+        let size = (data.len() as u32).to_le_bytes();
+        let about = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &crc.sum().to_le_bytes(), &size, &size].concat();
+        let about = [&about[..], &(name.len() as u16).to_le_bytes(), &[0, 0]].concat();
+        let at = (archive.len() as u32).to_le_bytes();
+        directory.extend_from_slice(&[CENTRAL, &[20, 0], &about, &[0; 10], &at, name.as_bytes()].concat());
+        archive.extend_from_slice(&[LOCAL, &about, name.as_bytes(), data.as_bytes()].concat());
+    }
+    let count = (members.len() as u16).to_le_bytes();
+    let (bytes, at) = ((directory.len() as u32).to_le_bytes(), (archive.len() as u32).to_le_bytes());
+    [&archive[..], &directory, END, &[0; 4], &count, &count, &bytes, &at, &[0, 0]].concat()
+}

@@ -3,7 +3,7 @@
 
 mod arrow_file;
 mod labels;
-mod number;
+pub(super) mod number;
 mod parquet;
 mod value;
 
@@ -279,8 +279,8 @@ pub(super) fn bounded(mut row: Row, max_row: usize) -> Row {
 }
 
 /// Bytes of the text of a row and of its images.
-fn size(row: &Row) -> u64 {
-    (row.bytes.len() + row.images.iter().map(|image| image.bytes.len()).sum::<usize>()) as u64
+pub(super) fn size(row: &Row) -> u64 {
+    row.size() as u64
 }
 
 /// Runs a decoder. The crates that decode these formats check a lot and panic on the rest.

@@ -7,7 +7,7 @@ use pixtune_core::json::Value;
 
 /// The shortest digits that read back as `shortest`, which is `value` in the precision of its column, in the form of
 /// Python's `repr`. Not a number is null: the libraries write it for a missing value.
-pub(super) fn float(value: f64, shortest: impl LowerExp) -> Value<'static> {
+pub(in crate::read) fn float(value: f64, shortest: impl LowerExp) -> Value<'static> {
     if value.is_nan() {
         return Value::Null;
     }

@@ -1,0 +1,117 @@
+//! Which addresses are fetched: a URL in data from anywhere could point at what only this machine can reach.
+//!
+//! Every name is resolved once, its addresses are filtered, and the connection goes to one of the rest; a redirect goes the
+//! same way.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+/// Which addresses are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Networks {
+    /// Those that everyone can reach.
+    Public,
+    /// Also those of this machine and of private networks.
+    All,
+}
+
+/// Looks names up and keeps the addresses that may be fetched.
+#[derive(Debug)]
+pub(super) struct Filtered {
+    pub(super) inner: DefaultResolver,
+    pub(super) networks: Networks,
+}
+
+impl Resolver for Filtered {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        if self.networks == Networks::All {
+            return Ok(found);
+        }
+        let mut kept = self.empty();
+        found.iter().filter(|address| is_public(address.ip())).for_each(|address| kept.push(*address));
+        if kept.is_empty() { Err(ureq::Error::Io(io::ErrorKind::PermissionDenied.into())) } else { Ok(kept) }
+    }
+}
+
+/// Whether an address can be reached from everywhere (IANA's registries of special addresses, RFC 6890).
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_documentation()
+        || matches!((a, b, c), (0, ..) | (240.., ..) | (100, 64..128, _) | (192, 0, 0) | (198, 18 | 19, _));
+    !special
+}
+
+/// Global unicast addresses that hold no special one of version 4.
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let within = |high: u16, low: u16| {
+        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
+        [0x2002, high, low, ..] => within(high, low),
+        // Teredo, benchmarks, ORCHID and documentation.
+        [0x2001, ..0x200, ..] | [0x2001, 0xdb8, ..] | [0x3fff, ..0x1000, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_networks_are_known() {
+        for public in ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "100.63.0.1", "172.32.0.1"]
+        {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for private in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "::127.0.0.1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+    }
+}

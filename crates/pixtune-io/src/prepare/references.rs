@@ -1,0 +1,65 @@
+//! All reference answers of the rows that have several: one of them is trained, and an evaluation compares with all.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use pixtune_core::curate::Decision;
+use pixtune_core::json::{self, list, object};
+
+use super::dataset::final_stream;
+use super::journal::Stream;
+use super::plan::row_ref;
+use super::spool::{Segment, Segments};
+use super::work::Work;
+use super::{Preparation, Scanned};
+
+/// Where the references of a split are: beside its samples.
+pub fn references_name(split: &str) -> String {
+    format!("references-{split}.jsonl")
+}
+
+/// Writes the references of the samples in these files of a stream, each line with the file and line that name its sample.
+/// `None` if no sample has several.
+pub(super) fn write(
+    plan: &Preparation,
+    work: &Work,
+    (scanned, decision): (&Scanned, &Decision),
+    stream: Stream,
+    samples: &[(String, Segment)],
+    directory: &Path,
+) -> io::Result<Option<(String, Segment)>> {
+    let has_several: Vec<bool> =
+        plan.inputs.iter().map(|planned| planned.schema.has_several_answers()).collect();
+    if stream == Stream::Rejected || !has_several.contains(&true) {
+        return Ok(None);
+    }
+    let parts = work.path().join("moved");
+    fs::create_dir_all(&parts)?;
+    let mut file = Segments::new(&parts, "references", u64::MAX);
+    let mut names =
+        samples.iter().flat_map(|(name, samples)| (1..=samples.lines).map(move |line| (name, line)));
+    let mut rereader = plan.rereader();
+    for (record, verdict) in scanned.records.rows().iter().zip(&decision.verdicts) {
+        if final_stream(*verdict) != stream {
+            continue;
+        }
+        let Some((name, line)) = names.next() else { break };
+        if !has_several[record.input as usize] {
+            continue;
+        }
+        let row = rereader.row(row_ref(record)).map_err(io::Error::other)?;
+        if let Some(references) = plan.input_of(record).schema.references(&row) {
+            let id = format!("{name}:{line}");
+            let written = json::line(object(|out| {
+                out.field("id", id.as_str()).field("references", list(references.iter().map(String::as_str)));
+            }));
+            file.append(written.as_bytes())?;
+        }
+    }
+    let Some(segment) = file.finish()?.pop() else { return Ok(None) };
+    let name = references_name(stream.name());
+    let path = directory.join(&name);
+    fs::rename(&segment.path, &path)?;
+    Ok(Some((name, Segment { path, ..segment })))
+}
