@@ -52,6 +52,10 @@ pub enum AdapterError {
     Dtype { path: PathBuf, tensor: String, dtype: Dtype },
     #[error("`{}` does not belong to `{}`:{problems}", adapter.display(), base.display())]
     OtherBase { adapter: PathBuf, base: PathBuf, problems: Problems },
+    #[error("`{}` is quantized too ({method}): it is not the original of the base", path.display())]
+    QuantizedOriginal { path: PathBuf, method: String },
+    #[error("`{}` is not the original of the base:{problems}", path.display())]
+    OtherOriginal { path: PathBuf, problems: Problems },
     #[error("`{}` cannot be {what}:{problems}", adapter.display())]
     Refused { adapter: PathBuf, what: &'static str, problems: Problems },
     #[error("`{}` contains values that are not finite:{problems}", adapter.display())]

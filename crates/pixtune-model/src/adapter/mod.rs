@@ -1,4 +1,4 @@
-//! LoRA adapters: reading any dialect, writing any, merging them, and saying what a server does with one.
+//! LoRA adapters: reading any dialect, writing any, merging them, and what a server does with one.
 
 mod base_name;
 pub mod check;
@@ -13,6 +13,7 @@ mod fold;
 mod keys;
 mod merge;
 mod open;
+mod original;
 mod pattern;
 mod product;
 mod refuse;

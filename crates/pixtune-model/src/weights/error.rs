@@ -46,6 +46,8 @@ pub enum WeightsError {
     ShardMissing { path: PathBuf, missing: String },
     #[error("`{}` has no complete checkpoint: {sharded}", path.display())]
     Sharded { path: PathBuf, sharded: Sharded },
+    #[error("`{}` has quantized weights that cannot be read:{problems}", path.display())]
+    Quantized { path: PathBuf, problems: Problems },
     #[error("`{}` does not match its configuration:{problems}", path.display())]
     Mismatch { path: PathBuf, problems: Problems },
 }

@@ -119,8 +119,8 @@ impl WeightsView {
         for tensor in checkpoint.tensors() {
             view.tensors += 1;
             view.bytes += tensor.info.bytes();
-            view.parameters += tensor.info.bytes() / tensor.dtype().size() as u64;
-            *view.dtypes.entry(tensor.dtype().as_str()).or_default() += 1;
+            view.parameters += tensor.length() / tensor.dtype().size() as u64;
+            *view.dtypes.entry(tensor.info.dtype.as_str()).or_default() += 1;
             let spelling = match tensor.spelling {
                 Spelling::Native => "mistral",
                 Spelling::Disk => "language_model.model",

@@ -7,6 +7,7 @@ mod convert;
 mod harness;
 mod incomplete;
 mod merge;
+mod quantized;
 mod servers;
 #[path = "../weights/support.rs"]
 mod support;

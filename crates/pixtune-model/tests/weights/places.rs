@@ -272,23 +272,6 @@ fn leftover_quantization_is_dropped_and_reported() {
 }
 
 #[test]
-fn quantized_weights_are_still_refused() {
-    let copy = Copy::of("hf_bf16");
-    copy.edit(
-        "config.json",
-        "\"image_seq_length\": 1,",
-        "\"quantization_config\": {\"quant_method\": \"bitsandbytes\"},",
-    );
-    copy.rewrite("model.safetensors", |stored| {
-        let mut absmax = stored.clone();
-        absmax.spec.name.push_str(".absmax");
-        vec![stored, absmax]
-    });
-    let error = Checkpoint::open(copy.directory.path()).unwrap_err().to_string();
-    assert!(error.contains("it is quantized (`quantization_config`)"), "{error}");
-}
-
-#[test]
 fn files_that_confuse_servers_are_noted() {
     let copy = Copy::of("hf_bf16");
     fs::write(copy.path("adapter_config.json"), "{}").unwrap();

@@ -108,13 +108,15 @@ pub struct AdapterConvertArgs {
 ///
 /// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the data type of the output. The base is
 /// read once and the result written once, in either format; memory use stays under 100 MB up to rank 256. DoRA,
-/// modules_to_save, embeddings, single tokens and the output layer are merged too.
+/// modules_to_save, embeddings, single tokens and the output layer are merged too. A base in NF4, FP4 or FP8 is
+/// dequantized; with --base the adapter is merged into the original weights instead, which is more exact.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune adapter merge Pixtral-12B-2409 tuned/adapter merged
   pixtune adapter merge pixtral-hf tuned/adapter merged --to mistral
   pixtune adapter merge pixtral-hf tuned/adapter merged --dtype f32
+  pixtune adapter merge pixtral-nf4 tuned/adapter merged --base pixtral-hf      after QLoRA
 ")]
 pub struct AdapterMergeArgs {
     /// Directory of the base model, in either format
@@ -130,6 +132,9 @@ pub struct AdapterMergeArgs {
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
+    /// Original model of a quantized base: merge into its weights, and measure how far the quantized ones are from them
+    #[arg(long = "base", value_name = "DIR")]
+    pub original: Option<PathBuf>,
     /// Merge although weights beside the adapter, which were trained with it, are not applied
     #[arg(long)]
     pub ignore_other_weights: bool,

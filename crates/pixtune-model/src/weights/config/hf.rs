@@ -7,7 +7,7 @@ use pixtune_core::json::Value;
 use super::keys::Keys;
 use super::{
     ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
-    check,
+    check, named_dtype,
 };
 
 /// Defaults of `MistralConfig`, transformers 4.57.1 and 5.23.0.
@@ -79,6 +79,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         tied,
         image_token,
         notes,
+        dtype: named_dtype(&source),
         quantization,
         said,
         source: Value::Null,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
-use super::{Format, Substitute};
+use super::{Dtype, Format, Substitute};
 pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
 
@@ -34,6 +34,8 @@ pub struct ModelConfig {
     pub image_token: u32,
     /// What the file says wrong or leaves to guess, for people.
     pub notes: Vec<Note>,
+    /// The data type of the weights, where the file names one that weights are computed with.
+    pub(crate) dtype: Option<Dtype>,
     /// Keys that declare the weights quantized, with the method they name; the tensors show whether they are.
     pub(crate) quantization: Vec<Quantization>,
     /// What the file says about things that tensors decide when they are there.
@@ -246,6 +248,17 @@ pub(crate) fn read_json_within(path: &Path, limit: u64) -> Result<Value<'static>
         });
     }
     Ok(parsed.into_owned())
+}
+
+/// The data type that `dtype` or `torch_dtype` names, at the top or for the text decoder.
+fn named_dtype(source: &Value<'_>) -> Option<Dtype> {
+    let areas = [Some(source), source.get("text_config")].into_iter().flatten();
+    let named = |area: &Value<'_>| {
+        let name =
+            ["dtype", "torch_dtype"].iter().find_map(|key| area.get(key)?.as_str().map(str::to_owned))?;
+        Dtype::ALL.into_iter().find(|dtype| dtype.is_weight() && dtype.torch_name() == name)
+    };
+    areas.filter_map(named).next()
 }
 
 /// The relations between sizes that both formats demand.

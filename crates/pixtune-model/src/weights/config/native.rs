@@ -7,7 +7,7 @@ use pixtune_core::json::Value;
 use super::keys::Keys;
 use super::{
     ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
-    check,
+    check, named_dtype,
 };
 
 /// Keys of models that compute something else.
@@ -56,6 +56,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         tied: said.tied.unwrap_or(false),
         image_token: u32::try_from(image_token).unwrap_or(u32::MAX),
         notes,
+        dtype: named_dtype(&source),
         quantization: Quantization::find(&source),
         said,
         source: Value::Null,

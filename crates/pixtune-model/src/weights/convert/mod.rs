@@ -22,14 +22,14 @@ use super::config::{self, ModelConfig, WrittenConfig};
 use super::dtype::Dtype;
 use super::error::Problems;
 use super::names::{Module, TensorName};
-use super::{Checkpoint, Format};
+use super::{Checkpoint, Format, Reader};
 
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
 pub use layout::PlannedFile;
 
 pub use output::{OutputDirectory, REPORT, check_target};
-pub use report::{Merged, Report};
+pub use report::{Distance, Merged, MergedInto, Report};
 pub use transfer::NotFinite;
 
 /// What is to be done.
@@ -239,7 +239,7 @@ fn base_config(options: &Options, config: &ModelConfig) -> Result<Option<Value<'
 }
 
 /// Sizes in which two models differ.
-fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
+pub(crate) fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
     let (a, b) = (&ours.text, &base.text);
     let (v, w) = (&ours.vision, &base.vision);
     let sizes = [
@@ -271,11 +271,12 @@ fn check_tied_head(source: &Checkpoint) -> Result<(), ConvertError> {
         return Err(differs());
     }
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut readers = [Reader::default(), Reader::default()];
     let mut at = 0;
-    while at < head.info.bytes() {
-        let bytes = (head.info.bytes() - at).min(1 << 20) as usize;
-        head.file.read_at(&mut a[..bytes], head.info.range.start + at)?;
-        embedding.file.read_at(&mut b[..bytes], embedding.info.range.start + at)?;
+    while at < head.length() {
+        let bytes = (head.length() - at).min(1 << 20) as usize;
+        head.read_at(&mut readers[0], &mut a[..bytes], at)?;
+        embedding.read_at(&mut readers[1], &mut b[..bytes], at)?;
         if a[..bytes] != b[..bytes] {
             return Err(differs());
         }

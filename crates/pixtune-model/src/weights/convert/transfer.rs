@@ -99,7 +99,7 @@ impl Transfer<'_> {
         if let Some((file, range)) = route.copied(self.change) {
             let mut at = range.start;
             return stream.fill(range.end - range.start, |part| {
-                file.stream_at(&mut scratch.window, part, at)?;
+                file.stream_at(&mut scratch.reader.window, part, at)?;
                 at += part.len() as u64;
                 count_not_finite(route.target(), part, found);
                 Ok(())

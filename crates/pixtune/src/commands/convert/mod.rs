@@ -16,7 +16,7 @@ use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
-/// Converts a checkpoint, or tells what a directory is.
+/// Converts a checkpoint, or describes a directory.
 pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     if let Some(directory) = &args.inspect {
         return inspect::run(directory, args.write.format);
@@ -125,6 +125,9 @@ fn summary(report: &Report, target: &str) -> String {
             grouped(report.permuted)
         ),
     );
+    for (method, count) in &report.quantized {
+        line("dequantized", format!("{} in {method}", counted(*count, "tensor")));
+    }
     line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
     if !report.synthesized.is_empty() {
         let keys: Vec<String> =
