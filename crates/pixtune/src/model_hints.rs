@@ -85,9 +85,10 @@ pub fn hint_for_adapters(error: &AdapterError) -> Option<String> {
         AdapterError::OtherWeights { .. } => {
             "merge with the program that trained them, or go on without them with `--ignore-other-weights`"
         }
-        AdapterError::FullState { .. } => {
-            "load it with peft and save the adapter alone with `save_pretrained`"
+        AdapterError::Pickled { .. } => {
+            "load it with the program that wrote it and save the adapter with `save_pretrained(safe_serialization=True)`"
         }
+        AdapterError::StateShard { .. } => "copy the missing shard too",
         AdapterError::SeveralNames { .. } => {
             "save one of them with peft's `save_pretrained(selected_adapters=[NAME])`"
         }

@@ -207,7 +207,7 @@ impl<'a> Merge<'a> {
     fn rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<Vec<f32>, AdapterError> {
         let size = tensor.dtype.size();
         let mut bytes = vec![0; count * size];
-        self.adapter.file().read_at(&mut bytes, tensor.range.start + (first * size) as u64)?;
+        self.adapter.tensors().read(tensor, first, &mut bytes)?;
         let values = dtype::to_f32(tensor.dtype, &bytes)
             .ok_or_else(|| self.not_finite(tensor, "no floats".to_owned()))?;
         match fold::count_not_finite(&values) {
@@ -309,15 +309,18 @@ fn same_bytes(adapter: &Adapter, one: &TensorInfo, other: &TensorInfo) -> Result
         return Ok(false);
     }
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut at = 0;
-    while at < one.bytes() {
-        let bytes = usize::try_from(one.bytes() - at).unwrap_or(a.len()).min(a.len());
-        adapter.file().read_at(&mut a[..bytes], one.range.start + at)?;
-        adapter.file().read_at(&mut b[..bytes], other.range.start + at)?;
+    let size = one.dtype.size();
+    let count = usize::try_from(one.bytes()).unwrap_or(usize::MAX) / size;
+    let mut first = 0;
+    while first < count {
+        let elements = (count - first).min(a.len() / size);
+        let bytes = elements * size;
+        adapter.tensors().read(one, first, &mut a[..bytes])?;
+        adapter.tensors().read(other, first, &mut b[..bytes])?;
         if a[..bytes] != b[..bytes] {
             return Ok(false);
         }
-        at += bytes as u64;
+        first += elements;
     }
     Ok(true)
 }

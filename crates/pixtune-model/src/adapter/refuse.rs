@@ -1,6 +1,8 @@
 //! What cannot be said in a dialect, and what this program does not compute: each with its reason and the way out.
 
-use super::dialect::Dialect;
+use std::collections::BTreeSet;
+
+use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fit;
 use super::open::Adapter;
@@ -51,8 +53,22 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
     if !adapter.token_rows.is_empty() {
         refuse("`trainable_token_indices`".to_owned(), "its rows are stored by peft alone");
     }
-    if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated) {
-        let server = if to == Dialect::Mistral { "mistral-inference" } else { "vLLM" };
+    if to == Dialect::Mlx {
+        let ranks: BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
+        if ranks.len() > 1 {
+            refuse("modules of different ranks".to_owned(), "mlx-lm has a single rank");
+        }
+        let outside = adapter.lora.keys().find(|module| Area::of(**module) != Area::Text);
+        if let Some(module) = outside {
+            refuse(format!("`{}`", adapter.path(*module)), "mlx-lm applies LoRA to the text decoder alone");
+        }
+    }
+    if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated | Dialect::Mlx) {
+        let server = match to {
+            Dialect::Mistral => "mistral-inference",
+            Dialect::Mlx => "this conversion to MLX",
+            _ => "vLLM",
+        };
         if adapter.config.as_ref().is_some_and(|config| config.dora)
             || adapter.lora.values().any(|lora| lora.magnitude.is_some())
         {

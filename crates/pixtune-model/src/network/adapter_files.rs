@@ -52,7 +52,7 @@ impl<K: Kernels> Network<'_, K> {
 
     /// Loads the tensors of an adapter with the same targets, rank and scaling.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<(), NetworkError> {
-        let path = adapter.file().path();
+        let path = adapter.tensors().path();
         let found = LoraConfig::of(adapter)?.scaling();
         if found != self.model.lora.scaling() {
             let here = self.model.lora.scaling();
@@ -96,12 +96,12 @@ impl LoraConfig {
     /// does not support (DoRA, several ranks, trained biases, whole modules, Mistral's order of rows) is an error.
     pub fn of(adapter: &Adapter) -> Result<LoraConfig, NetworkError> {
         adapter.check_network()?;
-        let nothing = || refuse(adapter.file().path(), "it has no adapter of a linear");
+        let nothing = || refuse(adapter.tensors().path(), "it has no adapter of a linear");
         let (module, first) = adapter.lora.first_key_value().ok_or_else(nothing)?;
         let config = adapter.config.as_ref().ok_or_else(nothing)?;
         let targets = adapter.lora.keys().map(|module| {
             let not_linear =
-                || refuse(adapter.file().path(), &format!("`{}` is not a linear", adapter.path(*module)));
+                || refuse(adapter.tensors().path(), &format!("`{}` is not a linear", adapter.path(*module)));
             target(*module).ok_or_else(not_linear)
         });
         let lora = LoraConfig {

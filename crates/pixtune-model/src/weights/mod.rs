@@ -24,6 +24,7 @@
 //! - [`found`]: what lies where a model or an adapter was expected, and the next step.
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
 //! - [`quantized`]: NF4, FP4 and FP8 weights, which are dequantized while they are read.
+//! - [`pickled`]: files of `torch.save`, read without executing anything.
 //! - [`dtype`]: element types and their conversions.
 
 mod checkpoint;
@@ -34,6 +35,7 @@ mod error;
 pub mod found;
 pub mod inspect;
 pub mod names;
+pub mod pickled;
 pub mod quantized;
 pub mod rows;
 pub mod safetensors;

@@ -8,6 +8,7 @@ mod harness;
 mod incomplete;
 mod merge;
 mod quantized;
+mod repair;
 mod servers;
 #[path = "../weights/support.rs"]
 mod support;

@@ -98,7 +98,6 @@ fn names_what_lies_there_and_the_next_step() {
         "it is a model",
         "this model as its base",
     );
-    expect(&["adapter_config.json", "adapter_model.bin"], Adapter, "pickled", "safe_serialization=True");
     expect(&["config.json"], Model, "it has config.json, but no model*", "the download is incomplete");
     expect(&["adapter_config.json"], Adapter, "it has adapter_config.json, but neither", "incomplete");
     expect(&[], Model, "it is empty", "give a directory with config.json");
@@ -110,7 +109,6 @@ fn names_what_lies_there_and_the_next_step() {
         "in a directory below",
         "`DIR/checkpoints/checkpoint_000100/consolidated`",
     );
-    expect(&["adapters.safetensors", "adapter_config.json"], Adapter, "an adapter of MLX", "mlx_lm.fuse");
     let hub = [
         "models--a--b/snapshots/1/x",
         "models--a--c/snapshots/2/config.json",

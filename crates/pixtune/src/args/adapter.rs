@@ -66,13 +66,16 @@ pub struct AdapterCheckArgs {
 ///
 /// Copies A, permutes the rows of B where the dialects order them differently, and folds the scaling into B where the
 /// dialect does not store it: multiplied exactly, rounded once, with the largest relative error in the report. An
-/// adapter that the dialect cannot express is refused with the reason.
+/// adapter that the dialect cannot express is refused with the reason. SRC may also be what trainers leave behind: a
+/// pickled adapter_model.bin, which is read without executing it, a file or the shards of a whole wrapped model
+/// (pytorch_model, model) with adapter_config.json beside it, or an adapter of MLX.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune adapter convert tuned/adapter served --to vllm-consolidated --base Pixtral-12B-2409
   pixtune adapter convert tuned/adapter served --to mistral --base Pixtral-12B-2409
   pixtune adapter convert old-adapter new-adapter --to peft --base pixtral-hf
+  pixtune adapter convert run/checkpoint-500 adapter --to peft --base pixtral-hf    from a distributed run
 ")]
 pub struct AdapterConvertArgs {
     /// Adapter directory or .safetensors file
@@ -177,6 +180,8 @@ pub enum DialectArg {
     Mistral,
     /// peft's files for vLLM with consolidated weights
     VllmConsolidated,
+    /// adapters.safetensors for mlx-lm, text decoder only
+    Mlx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

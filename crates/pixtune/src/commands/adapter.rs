@@ -326,6 +326,7 @@ impl DialectArg {
             DialectArg::PeftLegacy => Dialect::PeftLegacy,
             DialectArg::Mistral => Dialect::Mistral,
             DialectArg::VllmConsolidated => Dialect::VllmConsolidated,
+            DialectArg::Mlx => Dialect::Mlx,
         }
     }
 }

@@ -224,7 +224,7 @@ impl Case<'_> {
 
     pub(super) fn mistral_inference_refusal(&self) -> Option<Answer> {
         let rejected = |reason: String| Some(Answer::new(Verdict::Rejected, reason, MI_LOAD));
-        let tensors = &self.adapter.file().header().tensors;
+        let tensors = self.adapter.tensors().all();
         let dtypes: BTreeSet<Dtype> = tensors.iter().map(|tensor| tensor.dtype).collect();
         let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.as_str()).collect();
         let base = self.base.tensors().next().map(|tensor| tensor.dtype());
