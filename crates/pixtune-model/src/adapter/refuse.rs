@@ -6,7 +6,7 @@ use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fit;
 use super::open::Adapter;
-use crate::weights::{Module, Problems, RowOrder};
+use crate::weights::{Module, Problems};
 
 /// Refuses what neither a conversion nor a merge can do.
 fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
@@ -95,20 +95,10 @@ pub fn check_merge(adapter: &Adapter) -> Result<(), AdapterError> {
 }
 
 impl Adapter {
-    /// Refuses an adapter that `network` does not compute: it knows one rank and one scaling, linears without biases, and
-    /// rows in Hugging Face's order.
+    /// Refuses an adapter that `network` does not compute: it has one rank and one scaling, and linears without biases.
     pub fn check_network(&self) -> Result<(), AdapterError> {
         let mut problems = Problems::default();
         unknown_arithmetic(self, &mut problems);
-        let interleaved = |module: &&Module| self.dialect.row_order(**module) == RowOrder::Interleaved;
-        if let Some(module) = self.lora.keys().find(interleaved) {
-            problems.0.push(format!(
-                "rows are in Mistral's order, of `{}` for one: {}; `pixtune adapter convert --to {}` changes that",
-                self.path(*module),
-                self.dialect.describe(),
-                Dialect::Peft
-            ));
-        }
         let first = self.lora.values().next();
         for (module, lora) in &self.lora {
             let path = self.path(*module);
