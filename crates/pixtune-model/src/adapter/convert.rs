@@ -28,7 +28,7 @@ pub struct Conversion<'c> {
     to: Dialect,
     pieces: Vec<Piece<'c>>,
     settings: Vec<(&'static str, String)>,
-    /// What people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
@@ -68,13 +68,13 @@ pub struct ConversionReport {
     pub rounding: Rounding,
     /// Files written.
     pub files: Vec<&'static str>,
-    /// What else people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
 impl<'c> Conversion<'c> {
-    /// Decides everything and refuses what cannot be said in the dialect. `dtype` is the type of every tensor; without it
-    /// each keeps its own, and Mistral's dialect has that of the base, because mistral-inference takes no other.
+    /// Plans everything and refuses what the dialect cannot express. `dtype` is the type of every tensor; without it
+    /// each keeps its own, and Mistral's dialect has that of the base, because mistral-inference accepts no other.
     pub fn new(
         adapter: &'c Adapter,
         base: &Checkpoint,
@@ -274,7 +274,7 @@ fn move_of(
     (from != to).then_some((from, to, head_dim))
 }
 
-/// The type of the text decoder's first query projection stands for the model's: mistral-inference asks for one type.
+/// The type of the text decoder's first query projection represents the model's: mistral-inference requires one type.
 fn base_dtype(base: &Checkpoint) -> Dtype {
     let first = base.tensor(Module::Text(0, crate::weights::Part::Q).weight());
     first.map_or(Dtype::BF16, |tensor| tensor.dtype())
@@ -322,7 +322,7 @@ fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     warnings
 }
 
-/// Where the tensors and target_modules of a peft adapter say different things.
+/// Where the tensors and target_modules of a peft adapter disagree.
 pub(super) fn target_mismatches(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
     let Some(config) = &adapter.config else { return Vec::new() };
     let mut warnings = Vec::new();

@@ -21,7 +21,7 @@ pub enum Dialect {
     Mlx,
 }
 
-/// What stands before the path of a module in peft's files.
+/// The prefix of module paths in peft's files.
 pub const PEFT_PREFIX: &str = "base_model.model.";
 
 impl Dialect {
@@ -41,7 +41,7 @@ impl Dialect {
         }
     }
 
-    /// What it is, for people.
+    /// A description for messages.
     pub fn describe(self) -> &'static str {
         match self {
             Dialect::Peft => "peft names of transformers 4.52 and later",

@@ -1,4 +1,4 @@
-//! What keeps an adapter from being read, converted or merged.
+//! Errors of reading, converting or merging an adapter.
 
 use std::io;
 use std::path::PathBuf;

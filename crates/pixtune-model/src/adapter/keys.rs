@@ -54,12 +54,12 @@ pub struct Deviations {
     pub wrappers: BTreeSet<&'static str>,
     /// Names do not begin with `base_model.model.`.
     pub without_prefix: bool,
-    /// The adapter's name stands in the names: `lora_A.default.weight`.
+    /// The names contain the adapter's name: `lora_A.default.weight`.
     pub adapter_name: Option<String>,
 }
 
 impl Deviations {
-    /// What was read otherwise than it is written, for people.
+    /// The deviations as warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         if !self.wrappers.is_empty() {

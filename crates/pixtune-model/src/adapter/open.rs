@@ -20,10 +20,10 @@ use super::tensors::Tensors;
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
 
-/// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json says.
+/// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json has.
 pub const MISTRAL_SCALING: f64 = 2.0;
 
-/// An open adapter. Values are read when they are asked for.
+/// An open adapter. Values are read on request.
 #[derive(Debug)]
 pub struct Adapter {
     /// The directory it is in.
@@ -40,7 +40,7 @@ pub struct Adapter {
     pub whole: BTreeMap<TensorName, TensorInfo>,
     /// Rows of embedding or head for some tokens.
     pub token_rows: BTreeMap<Module, TokenRows>,
-    /// What people should know before they use it.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     /// How tensor names differ from those of the dialect.
     pub deviations: Deviations,
@@ -80,7 +80,7 @@ pub struct TokenRows {
 }
 
 impl Adapter {
-    /// Opens a directory, or one of the two kinds of files an adapter is kept in. Without `dialect`, names tell it.
+    /// Opens a directory, or a file with the tensors of an adapter. Without `dialect`, it is detected from the names.
     pub fn open(path: &Path, dialect: Option<Dialect>) -> Result<Adapter, AdapterError> {
         let found = Files::find(path, dialect)?;
         let mut tensors = Tensors::open(&found.tensors)?;
@@ -383,7 +383,7 @@ fn noted_dialect(config: &AdapterConfig, found: &Files) -> Result<Option<Dialect
     dialect.map(Some).ok_or_else(unknown)
 }
 
-/// What params.json beside lora.safetensors says about the scaling.
+/// The scaling in params.json beside lora.safetensors.
 fn noted_scaling(directory: &Path) -> Result<Option<f64>, AdapterError> {
     let path = directory.join("params.json");
     if !path.is_file() {

@@ -1,4 +1,4 @@
-//! What cannot be said in a dialect, and what this program does not compute: each with its reason and the way out.
+//! What a dialect cannot express, and what pixtune does not compute: each with the reason and what to do.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What keeps a checkpoint from being read.
+//! Errors of reading a checkpoint.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::config::ConfigError;
 use super::found::Found;
 use super::safetensors::SafetensorsError;
 
-/// Why a directory is no checkpoint that can be worked with.
+/// Why a directory cannot be used as a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message explains its variant and fields")]
 pub enum WeightsError {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::safetensors::SafetensorsFile;
 use super::substitute::Substitute;
 
-/// Entries of a directory that are looked at.
+/// Maximum number of entries of a directory that are inspected.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Subdirectories that are searched for what was wanted.

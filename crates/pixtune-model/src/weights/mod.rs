@@ -12,7 +12,7 @@
 //! let q = checkpoint.tensor(Module::Text(0, Part::Q).weight()).expect("every Pixtral has it");
 //! assert_eq!(q.shape()[0] % heads, 0);
 //! let bytes = q.bytes()?;                                           // as stored, memory-mapped
-//! let values: Vec<f32> = q.to_f32(RowOrder::HalfSplit)?;            // rows in the order asked for
+//! let values: Vec<f32> = q.to_f32(RowOrder::HalfSplit)?;            // rows in the given order
 //! # Ok(()) }
 //! ```
 //!

@@ -52,7 +52,7 @@ pub struct ModuleVerdict {
     pub area: Area,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// Why; empty where it is applied and nothing has to be said.
+    /// Why; empty if it is applied without remarks.
     pub reason: String,
     /// Where the server's behavior stands, or how it was measured.
     pub source: &'static str,

@@ -71,7 +71,7 @@ impl Format {
         }
     }
 
-    /// The name people call it by: `hf` or `mistral`.
+    /// Its name: `hf` or `mistral`.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Hf => "hf",
@@ -230,10 +230,10 @@ impl Checkpoint {
     fn settle(&mut self, problems: &mut Problems) {
         let has = |module: Module| self.tensors.contains_key(&module.weight());
         let has_bias = |module: Module| self.tensors.contains_key(&module.bias());
-        let said = self.config.said;
+        let stated = self.config.stated;
         let head = has(Module::Head);
         let mut damage = |text: &str| self.config.notes.push(Note { damage: true, text: text.to_owned() });
-        match (said.tied, head) {
+        match (stated.tied, head) {
             (Some(true), true) => damage(
                 "the configuration ties the output to the embedding, and there is a tensor for the output: the two must be equal",
             ),
@@ -244,14 +244,14 @@ impl Checkpoint {
             }
             _ => {}
         }
-        self.config.tied = !head && said.tied != Some(false);
+        self.config.tied = !head && stated.tied != Some(false);
         let biases = [Module::ProjectorIn, Module::ProjectorOut].map(has_bias);
-        if biases == [true, true] && said.bias == Some(false) {
+        if biases == [true, true] && stated.bias == Some(false) {
             damage("the configuration gives the projector no biases, and there are tensors for them");
         }
         match biases {
             [true, true] => self.config.projector.bias = true,
-            [false, false] if said.bias != Some(true) => self.config.projector.bias = false,
+            [false, false] if stated.bias != Some(true) => self.config.projector.bias = false,
             _ => self.config.projector.bias = true,
         }
         let ModelConfig { text, vision, .. } = &mut self.config;
@@ -264,10 +264,10 @@ impl Checkpoint {
             let head_dim: usize = rows / heads;
             (rows.is_multiple_of(heads) && head_dim.is_multiple_of(2) && head_dim > 0).then_some(head_dim)
         };
-        if said.head_dim.is_none() {
+        if stated.head_dim.is_none() {
             text.head_dim = from_tensor(Module::Text(0, Part::Q), text.heads).unwrap_or(text.head_dim);
         }
-        if said.vision_head_dim.is_none() {
+        if stated.vision_head_dim.is_none() {
             vision.head_dim =
                 from_tensor(Module::Vision(0, Part::Q), vision.heads).unwrap_or(vision.head_dim);
         }

@@ -6,7 +6,7 @@ use pixtune_core::json::Value;
 
 use super::keys::Keys;
 use super::{
-    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
     check, named_dtype,
 };
 
@@ -59,7 +59,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     };
     let image_token = image_token(&top, family, &mut notes)?;
     features(&top, family, &mut notes)?;
-    let said = Said {
+    let stated = Stated {
         tied: match (top.flag("tie_word_embeddings")?, text_keys.flag("tie_word_embeddings")?) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), _) | (_, Some(false)) => Some(false),
@@ -69,7 +69,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         head_dim: text_keys.size("head_dim")?,
         vision_head_dim: vision_keys.size("head_dim")?,
     };
-    let tied = said.tied.unwrap_or(false);
+    let tied = stated.tied.unwrap_or(false);
     let quantization = Quantization::find(&source);
     let config = ModelConfig {
         family,
@@ -81,7 +81,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         notes,
         dtype: named_dtype(&source),
         quantization,
-        said,
+        stated,
         source: Value::Null,
     };
     check(&config, &top)?;

@@ -1,4 +1,4 @@
-//! What a conversion did, for people and as `conversion_report.json`.
+//! What a conversion did: printed, and written as `conversion_report.json`.
 
 use pixtune_core::json::{Slot, ToJson, list, members, object, raw};
 
@@ -35,17 +35,17 @@ pub struct Report {
     pub synthesized: Vec<Synthesized>,
     /// Keys whose value was replaced: the key, before, after.
     pub corrected: Vec<[String; 3]>,
-    /// Unknown keys that were taken over.
+    /// Unknown keys that were carried over.
     pub carried: Vec<String>,
     /// Keys that have no counterpart, with their values.
     pub left_out: Vec<[String; 2]>,
     /// Tensors with values that are no numbers.
     pub not_finite: Vec<NotFinite>,
-    /// What else people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     /// What was merged, where something was.
     pub merged: Option<Merged>,
-    /// What reading back came to, where it was asked for.
+    /// The result of the verification, if it was requested.
     pub verified: Option<Verified>,
 }
 

@@ -86,7 +86,7 @@ impl<'c> Route<'c> {
         self.target
     }
 
-    /// Whether the output can be led back to the source's very bytes.
+    /// Whether the bytes of the source can be restored from the output.
     pub fn is_exact(&self, change: Option<&dyn Change>) -> bool {
         let is_stored = self.tensor.quantized().is_none();
         is_stored && !self.is_computed(change)
@@ -97,7 +97,7 @@ impl<'c> Route<'c> {
         self.tensor.dtype() != self.target || self.change(change).is_some()
     }
 
-    /// Where the bytes of the output stand as they are, if they do.
+    /// Where the bytes of the output are stored as they are, if they are.
     pub fn copied(&self, change: Option<&dyn Change>) -> Option<(&'c SafetensorsFile, std::ops::Range<u64>)> {
         let copied = self.is_exact(change) && self.head_dim.is_none();
         self.tensor.stored().filter(|_| copied)
@@ -114,6 +114,12 @@ impl<'c> Route<'c> {
         })
     }
 
+    /// Bytes of the chunks in the output.
+    pub fn output_chunks(&self) -> impl Iterator<Item = usize> + use<> {
+        let (from, to) = (self.tensor.dtype().size(), self.target.size());
+        self.chunks().map(move |chunk| chunk.bytes / from * to)
+    }
+
     /// Reads a chunk of the source.
     pub fn read(&self, chunk: Chunk, scratch: &mut Scratch) -> Result<(), ConvertError> {
         let Scratch { bytes, reader, .. } = scratch;
@@ -128,7 +134,7 @@ impl<'c> Route<'c> {
         }
     }
 
-    /// Turns a chunk that was read into a chunk of the output.
+    /// Converts a chunk that was read to a chunk of the output.
     pub fn apply(
         &self,
         change: Option<&dyn Change>,
@@ -152,7 +158,7 @@ impl<'c> Route<'c> {
         Ok(())
     }
 
-    /// Leads a chunk of the output back, where that is [exact](Route::is_exact).
+    /// Permutes a chunk of the output back, if that is [exact](Route::is_exact).
     pub fn undo(&self, scratch: &mut Scratch) {
         self.permute((self.orders.1, self.orders.0), scratch);
     }

@@ -47,7 +47,7 @@ use PickleError::Damaged;
 /// Keys under which checkpoints of training programs keep the dictionary of the model.
 const NESTED: [&str; 4] = ["module", "model", "state_dict", "model_state_dict"];
 
-/// What a name stands for.
+/// What a name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Global {
     /// `collections.OrderedDict`
