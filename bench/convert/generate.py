@@ -1,5 +1,5 @@
 """A random Pixtral in Hugging Face's format with the matrices of Pixtral-12B and a share of its layers and vocabulary, and
-an adapter for it, from the standard library alone. `generate.py DIRECTORY [--gigabytes 4] [--rank 16]`
+the same in NF4 and an adapter for it, from the standard library alone. `generate.py DIRECTORY [--gigabytes 4] [--rank 16]`
 
 The share is the same for decoder, vision encoder and vocabulary, so every kind of tensor has the part of the bytes that it
 has in the 12B; 8 % are rows of q and k that move. The same seed gives the same bytes.
@@ -19,6 +19,14 @@ BLOCK = 4 << 20
 
 # The upper byte of a bf16: a random sign and exponents around 2^-6, so that no value is infinite or no number.
 UPPER = bytes((byte & 0x80) | 0x3C | (byte & 1) for byte in range(256))
+
+
+# The values of NF4's codes (bitsandbytes 0.50.2).
+NF4 = [
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+]  # fmt: skip
 
 
 def linear(name, rows, columns):
@@ -101,6 +109,52 @@ def write(path, specs):
     return at
 
 
+def nf4_tensors(specs):
+    """Name, type, shape and bytes of the tensors of a model whose linears in layers are NF4 with double quantization."""
+    codes = struct.pack("<256f", *((code - 127.5) / 127.5 for code in range(256)))
+    values = struct.pack("<16f", *NF4)
+    for name, shape in specs:
+        noise = random.Random(name)
+        if ".layers." not in name or len(shape) != 2:
+            yield name, "BF16", shape, blocks(noise, 2 * count(shape), UPPER)
+            continue
+        scales = count(shape) // 64
+        state = {"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": shape, "nested_blocksize": 256,
+                 "nested_dtype": "float32", "nested_offset": 0.02}  # fmt: skip
+        state = json.dumps(state).encode()
+        nested = struct.pack("<f", 0.01) * -(-scales // 256)
+        yield f"{name}.nested_absmax", "F32", [len(nested) // 4], [nested]
+        yield f"{name}.nested_quant_map", "F32", [256], [codes]
+        yield f"{name}.quant_map", "F32", [16], [values]
+        yield name, "U8", [count(shape) // 2, 1], blocks(noise, count(shape) // 2)
+        yield f"{name}.absmax", "U8", [scales], blocks(noise, scales)
+        yield f"{name}.quant_state.bitsandbytes__nf4", "U8", [len(state)], [state]
+
+
+def blocks(noise, size, upper=None):
+    for start in range(0, size, BLOCK):
+        block = bytearray(noise.randbytes(min(BLOCK, size - start)))
+        if upper:
+            block[1::2] = block[1::2].translate(upper)
+        yield bytes(block)
+
+
+def write_nf4(path, specs):
+    widths = {"F32": 4, "BF16": 2, "U8": 1}
+    stored = sorted(nf4_tensors(specs), key=lambda tensor: -widths[tensor[1]])
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, dtype, shape, _ in stored:
+        end = at + widths[dtype] * count(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, _, parts in stored:
+            file.writelines(parts)
+
+
 def config(layers, vision_layers, vocabulary):
     text = {
         "model_type": "mistral", "hidden_size": DIM, "intermediate_size": HIDDEN, "num_hidden_layers": layers,
@@ -136,6 +190,11 @@ def main():
     specs = list(tensors(layers, vision_layers, vocabulary))
     total = write(model / "model.safetensors", specs)
     (model / "config.json").write_text(json.dumps(config(layers, vision_layers, vocabulary), indent=2))
+    quantized = arguments.directory / "nf4"
+    quantized.mkdir()
+    write_nf4(quantized / "model.safetensors", specs)
+    declared = config(layers, vision_layers, vocabulary) | {"quantization_config": {"quant_method": "bitsandbytes"}}
+    (quantized / "config.json").write_text(json.dumps(declared, indent=2))
     write(adapter / "adapter_model.safetensors", list(adapter_tensors(layers, arguments.rank)))
     targets = sorted(name.split(".")[1] for name, _, _ in text_linears())
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": arguments.rank, "lora_alpha": 2 * arguments.rank,

@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--only", nargs="*", help="run only these rows, beside cp")
     arguments = parser.parse_args()
     model, adapter = arguments.data / "model", arguments.data / "adapter"
-    native, out = arguments.data / "native", arguments.data / "out"
+    native, out, nf4 = arguments.data / "native", arguments.data / "out", arguments.data / "nf4"
     gigabytes = (model / "model.safetensors").stat().st_size / 1e9
     convert = [arguments.pixtune, "convert", "--quiet"]
     if not native.exists():
@@ -89,6 +89,11 @@ def main():
         "pixtune convert --verify": ([*convert, model, out, "--to", "mistral", "--verify"], [model], False),
         "pixtune adapter merge": (
             [arguments.pixtune, "adapter", "merge", "--quiet", model, adapter, out], [model, adapter], False,
+        ),
+        # The copy beside these two is of the model that has as many bytes as their output.
+        "pixtune convert of NF4": ([*convert, nf4, out, "--to", "mistral"], [model, nf4], False),
+        "pixtune adapter merge into NF4": (
+            [arguments.pixtune, "adapter", "merge", "--quiet", nf4, adapter, out], [model, nf4, adapter], False,
         ),
         "usual.py": ([sys.executable, HERE / "usual.py", model, out], [model], True),
     }  # fmt: skip

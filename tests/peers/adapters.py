@@ -195,8 +195,13 @@ def compare_merged(model, source, adapter, work, what):
         )
         assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
         for name in ("text", "two"):
-            error = (logits(model, name) - logits(merged.eval(), name)).abs().max().item()
-            assert error < 2e-4, f"{what} as {to}: logits of {name} differ by {error}"
+            expected = logits(model, name)
+            error = (expected - logits(merged.eval(), name)).abs().max().item()
+            # Relative to the largest logit (6 to 24 here): up to 4.4e-6 measured. Absolute differences reach 1e-4 because both
+            # forward passes are in f32: peft's own differs from its float64 pass by up to 2.5e-4. In float64 the merged model
+            # differs by up to 2.0e-5, which is the rounding of the merged weights to f32.
+            largest = expected.abs().max().item()
+            assert error < 1e-5 * largest, f"{what} as {to}: logits of {name}, up to {largest}, differ by {error}"
     print(f"merged {what}: logits are those of peft with the adapter attached")
 
 

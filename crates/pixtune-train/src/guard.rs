@@ -28,6 +28,22 @@ pub enum Symptom {
 }
 
 impl Symptom {
+    const ALL: [Symptom; 3] = [Symptom::NoGradient, Symptom::ExplodingGradient, Symptom::LossAboveChance];
+
+    /// Its name in state.json.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Symptom::NoGradient => "no-gradient",
+            Symptom::ExplodingGradient => "exploding-gradient",
+            Symptom::LossAboveChance => "loss-above-chance",
+        }
+    }
+
+    /// The symptom of this name.
+    pub fn parse(name: &str) -> Option<Symptom> {
+        Symptom::ALL.into_iter().find(|symptom| symptom.as_str() == name)
+    }
+
     fn limit(self) -> u32 {
         match self {
             Symptom::NoGradient | Symptom::ExplodingGradient => GRADIENT_STEPS,
@@ -73,22 +89,35 @@ impl std::fmt::Display for Divergence {
 pub struct Guard {
     /// The loss of a uniform guess: ln of the vocabulary.
     chance: f64,
+    memory: GuardMemory,
+}
+
+/// What a guard remembers of the steps before: a resumed run continues with it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GuardMemory {
     /// Loss and gradient norm of the first step.
-    first: Option<(f64, f64)>,
-    streak: Option<Divergence>,
+    pub first: Option<(f64, f64)>,
+    /// The latest steps with a symptom.
+    pub streak: Option<Divergence>,
 }
 
 impl Guard {
-    /// A guard for a vocabulary of this size.
-    pub fn new(vocabulary: usize) -> Guard {
-        Guard { chance: (vocabulary.max(2) as f64).ln(), first: None, streak: None }
+    /// A guard for a vocabulary of this size, after the steps that it remembers.
+    pub fn new(vocabulary: usize, memory: GuardMemory) -> Guard {
+        Guard { chance: (vocabulary.max(2) as f64).ln(), memory }
     }
 
-    /// Looks at a step; returns what is wrong when it has lasted too long.
+    /// What it remembers.
+    pub fn memory(&self) -> GuardMemory {
+        self.memory
+    }
+
+    /// Checks a step. Returns what is wrong if it has lasted too long.
     pub fn step(&mut self, record: &StepRecord) -> Option<Divergence> {
-        let (first_loss, first_norm) = *self.first.get_or_insert((record.loss, record.grad_norm));
+        let (first_loss, first_norm) = *self.memory.first.get_or_insert((record.loss, record.grad_norm));
         let symptom = self.symptom(record, first_loss, first_norm);
-        self.streak = symptom.map(|symptom| match self.streak.filter(|streak| streak.symptom == symptom) {
+        let before = self.memory.streak;
+        self.memory.streak = symptom.map(|symptom| match before.filter(|streak| streak.symptom == symptom) {
             Some(streak) => Divergence {
                 steps: streak.steps + 1,
                 loss: record.loss,
@@ -104,22 +133,22 @@ impl Guard {
                 chance: self.chance,
             },
         });
-        self.streak.filter(|streak| streak.steps >= streak.symptom.limit())
+        self.memory.streak.filter(|streak| streak.steps >= streak.symptom.limit())
     }
 
     /// Whether the latest step had a symptom: its adapter is not worth a checkpoint.
     pub fn is_suspicious(&self) -> bool {
-        self.streak.is_some()
+        self.memory.streak.is_some()
     }
 
     /// The first of the latest steps with a symptom.
     pub fn since(&self) -> Option<u64> {
-        self.streak.map(|streak| streak.since)
+        self.memory.streak.map(|streak| streak.since)
     }
 
     /// What is wrong at the end of a run: without a gradient its adapter is of no use, however few steps show it.
     pub fn at_end(&self) -> Option<Divergence> {
-        self.streak.filter(|streak| streak.symptom == Symptom::NoGradient)
+        self.memory.streak.filter(|streak| streak.symptom == Symptom::NoGradient)
     }
 
     fn symptom(&self, record: &StepRecord, first_loss: f64, first_norm: f64) -> Option<Symptom> {
@@ -151,7 +180,7 @@ mod tests {
 
     /// The step at which a run of these losses and gradient norms is stopped.
     fn stopped(steps: &[(f64, f64)]) -> Option<Divergence> {
-        let mut guard = Guard::new(400);
+        let mut guard = Guard::new(400, GuardMemory::default());
         (1..).zip(steps).find_map(|(step, (loss, norm))| guard.step(&record(step, *loss, *norm)))
     }
 
@@ -168,8 +197,19 @@ mod tests {
     }
 
     #[test]
+    fn a_resumed_guard_continues_to_count() {
+        let mut guard = Guard::new(400, GuardMemory::default());
+        for (step, norm) in [(1, 5.6), (2, 0.0), (3, 0.0)] {
+            assert_eq!(guard.step(&record(step, 6.0, norm)), None);
+        }
+        let mut resumed = Guard::new(400, guard.memory());
+        let found = resumed.step(&record(4, 6.0, 0.0)).unwrap();
+        assert_eq!((found.since, found.steps), (2, 3));
+    }
+
+    #[test]
     fn few_steps_without_a_gradient_count_at_the_end() {
-        let mut guard = Guard::new(400);
+        let mut guard = Guard::new(400, GuardMemory::default());
         assert_eq!(guard.step(&record(1, 7.2, 5.6)).or(guard.at_end()), None);
         assert_eq!(guard.step(&record(2, 6.0, 0.0)), None);
         assert_eq!(guard.at_end().map(|found| found.since), Some(2));

@@ -1,12 +1,13 @@
 //! What of a model a run depends on, and whether the data was prepared for it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use pixtune_core::spec::{self, ModelSpec};
 use pixtune_core::tokens::Tekken;
 use pixtune_infer::ModelDirectory;
 use pixtune_io::manifest::Manifest;
+use pixtune_model::adapter::Adapter;
 
 use crate::data::{DataError, DataFiles};
 use crate::error::TrainError;
@@ -27,6 +28,16 @@ pub fn model_inputs(model: &ModelDirectory) -> Result<Vec<Input>, TrainError> {
         inputs.push(Input { path: name(&file.path), bytes: size(&file.path), blake3 });
     }
     Ok(inputs)
+}
+
+/// The file with the tensors of the adapter that a run starts with.
+pub fn adapter_input(adapter: &Adapter) -> Result<Input, TrainError> {
+    let path = adapter.tensors().path();
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    let mut hasher = blake3::Hasher::new();
+    File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher)).map_err(failed)?;
+    let blake3 = Some(hasher.finalize().to_hex().to_string());
+    Ok(Input { path: name(path), bytes: size(path), blake3 })
 }
 
 fn name(path: &Path) -> String {

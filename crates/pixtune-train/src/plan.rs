@@ -162,8 +162,12 @@ impl RunPlan {
         }))
     }
 
-    /// Refuses to resume a run that was started with other options or inputs, and names them.
-    pub fn check_resumes(&self, directory: &RunDirectory) -> Result<(), TrainError> {
+    /// Refuses to resume a run that was started with other options or inputs, and names them. A run may become longer: the
+    /// result is then its length before.
+    ///
+    /// A longer run has the learning rate of its new schedule from the step that it has reached, as transformers' Trainer does,
+    /// and the order of samples that a run of the new length has from the beginning.
+    pub fn check_resumes(&self, directory: &RunDirectory) -> Result<Option<u64>, TrainError> {
         let path = directory.join(names::PLAN);
         let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
         let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
@@ -173,12 +177,22 @@ impl RunPlan {
         let mut differences = differences(before, &Value::Object(self.identity()));
         // A sample may turn out to be invalid during the run; the user then decides to skip it.
         differences.retain(|difference| difference.key != INVALID_SAMPLES);
+        let shorter = match before.get("steps") {
+            Some(Value::Number(steps)) => steps.parse().ok().filter(|steps| *steps < self.steps),
+            _ => None,
+        };
+        if shorter.is_some() {
+            differences.retain(|difference| !FOLLOW_FROM_LENGTH.contains(&difference.key.as_str()));
+        }
         match differences.is_empty() {
-            true => Ok(()),
+            true => Ok(shorter),
             false => Err(TrainError::OtherPlan { path: directory.path().to_owned(), differences }),
         }
     }
 }
+
+/// Options that change when a run becomes longer.
+const FOLLOW_FROM_LENGTH: [&str; 3] = ["steps", "warmup_steps", "eval_every"];
 
 /// The option that may change when a run is resumed.
 const INVALID_SAMPLES: &str = "invalid_samples";

@@ -1,7 +1,9 @@
 //! Where a run stands between two steps: everything beside the network's own numbers that decides how it continues.
 
-use pixtune_core::json::{self, Value, compact, document, list, object};
+use pixtune_core::json::{self, ToJson, Value, compact, document, list, object};
 use pixtune_core::metrics::{EvaluationRecord, StepRecord};
+
+use crate::guard::{Divergence, GuardMemory, Symptom};
 
 /// The state of a run, saved with every checkpoint as `state.json`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,6 +32,8 @@ pub struct RunState {
     pub recent_before: Option<f64>,
     /// Whether overfitting was reported.
     pub warned: bool,
+    /// What the guard against divergence remembers.
+    pub guard: GuardMemory,
 }
 
 /// A validation loss and the step it was measured after.
@@ -149,7 +153,9 @@ impl RunState {
                 .field("last_evaluation", self.last_evaluation.map(point))
                 .field("recent", pair(self.recent.sum, self.recent.count as f64))
                 .field("recent_before", self.recent_before)
-                .field("warned", self.warned);
+                .field("warned", self.warned)
+                .field("first_step", self.guard.first.map(|(loss, norm)| pair(loss, norm)))
+                .field("divergence", self.guard.streak.map(divergence));
         }))
     }
 
@@ -169,6 +175,7 @@ impl RunState {
             recent: members.loss_mean("recent")?,
             recent_before: members.loss("recent_before")?,
             warned: members.0.get("warned") == Some(&Value::Bool(true)),
+            guard: members.guard()?,
         })
     }
 }
@@ -205,6 +212,24 @@ impl Members<'_> {
         point.map(Some).ok_or_else(|| format!("`{key}` is not a step and its loss"))
     }
 
+    /// What the guard remembers. States of versions before it was saved have nothing.
+    fn guard(&self) -> Result<GuardMemory, String> {
+        let first = match self.0.get("first_step") {
+            None | Some(Value::Null) => None,
+            Some(value) => match value.as_array() {
+                Some([first, second]) => loss(first).zip(loss(second)),
+                _ => None,
+            }
+            .map(Some)
+            .ok_or("`first_step` is not a loss and a gradient norm")?,
+        };
+        let streak = match self.0.get("divergence") {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(read_divergence(value).ok_or("`divergence` does not describe steps")?),
+        };
+        Ok(GuardMemory { first, streak })
+    }
+
     fn loss_mean(&self, key: &str) -> Result<LossMean, String> {
         let mean = match self.get(key)?.as_array() {
             Some([first, second]) => {
@@ -214,6 +239,26 @@ impl Members<'_> {
         };
         mean.ok_or_else(|| format!("`{key}` is not a sum of losses and their count"))
     }
+}
+
+fn divergence(found: Divergence) -> impl ToJson {
+    let numbers = compact(list([found.loss, found.grad_norm, found.chance]));
+    object(move |out| {
+        out.field("symptom", found.symptom.as_str()).field("since", found.since);
+        out.field("steps", u64::from(found.steps)).field("loss_norm_chance", numbers);
+    })
+}
+
+fn read_divergence(value: &Value<'_>) -> Option<Divergence> {
+    let [loss, grad_norm, chance] = value.get("loss_norm_chance")?.as_array()? else { return None };
+    Some(Divergence {
+        symptom: Symptom::parse(value.get("symptom")?.as_str()?)?,
+        since: count(value.get("since")?)?,
+        steps: u32::try_from(count(value.get("steps")?)?).ok()?,
+        loss: self::loss(loss)?,
+        grad_norm: self::loss(grad_norm)?,
+        chance: self::loss(chance)?,
+    })
 }
 
 fn count(value: &Value<'_>) -> Option<u64> {
@@ -258,6 +303,9 @@ mod tests {
         step(&mut state, 0.1 + 0.2);
         state.record_evaluation(&evaluation(1, 1.0 / 3.0));
         step(&mut state, 1e-300);
+        let (symptom, since, steps) = (Symptom::ExplodingGradient, 2, 1);
+        let streak = Divergence { symptom, since, steps, loss: 0.1, grad_norm: 1e300, chance: 6.0 };
+        state.guard = GuardMemory { first: Some((0.3, 0.7)), streak: Some(streak) };
         assert_eq!(RunState::from_json(&state.to_json()).unwrap(), state);
         let json = state.to_json();
         let changed = [("[1,", "[x,"), ("[1,", "[1,1e999,"), ("0.3333333333333333", "1e999")];

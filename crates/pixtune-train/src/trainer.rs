@@ -92,7 +92,7 @@ pub fn train<K: Kernels>(
         metrics,
         // Nothing has to be saved before the first step, and a resumed run was saved where it stands.
         saved_at: Some(state.step),
-        guard: Guard::new(run.network.shape().vocabulary),
+        guard: Guard::new(run.network.shape().vocabulary, state.guard),
         network: run.network,
         state,
         skipped: 0,
@@ -248,7 +248,9 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         self.state.epoch = step.epoch;
         self.state.step_in_epoch = step.in_epoch + 1;
         self.observer.step(&record, self.plan);
-        match self.guard.step(&record) {
+        let found = self.guard.step(&record);
+        self.state.guard = self.guard.memory();
+        match found {
             None => Ok(record),
             Some(divergence) => Err(self.diverged(divergence)?),
         }

@@ -7,7 +7,7 @@ use pixtune_core::json::Value;
 
 use crate::weights::Checkpoint;
 
-/// What tells models of one family apart, in their names.
+/// Parts of names by which models of one family differ.
 const VARIANTS: [&str; 8] = ["base", "instruct", "chat", "large", "small", "medium", "nemo", "quantized"];
 
 /// Why the base may be another than the one that the adapter was trained on, by their names; `None` if nothing shows it.

@@ -39,7 +39,7 @@ pub enum ConfigError {
     Pattern { key: &'static str, source: PatternError },
 }
 
-/// What a LoRA adapter says about itself.
+/// The settings of a LoRA adapter.
 #[derive(Debug, Clone)]
 pub struct AdapterConfig {
     /// The rank of modules without one of their own.
@@ -72,9 +72,9 @@ pub struct AdapterConfig {
     pub unsupported: Vec<String>,
     /// Keys unknown to peft 0.21.2 that have a value: they could mean anything.
     pub unknown: Vec<String>,
-    /// The dialect noted by this program, where names alone do not tell it.
+    /// The dialect that pixtune stored, if it cannot be detected from names.
     pub noted_dialect: Option<String>,
-    /// The base model's name, for people and model cards.
+    /// The base model's name, for messages and model cards.
     pub base_model: Option<String>,
     /// The base model's revision.
     pub revision: Option<String>,

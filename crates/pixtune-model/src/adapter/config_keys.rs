@@ -1,6 +1,6 @@
 //! The keys of adapter_config.json: which change the computation, which are notes, which are read one by one.
 
-/// The key under which this program notes a dialect that names do not tell.
+/// The key under which pixtune stores a dialect that cannot be detected from names.
 pub const DIALECT_KEY: &str = "pixtune_dialect";
 
 /// Keys that change how an adapter is computed, beside those read one by one (peft 0.21.2 `tuners/lora/config.py`).

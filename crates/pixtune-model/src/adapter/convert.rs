@@ -15,7 +15,7 @@ use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
-use super::{fit, refuse, settings};
+use super::{fit, mlx, refuse, settings};
 use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
@@ -28,7 +28,7 @@ pub struct Conversion<'c> {
     to: Dialect,
     pieces: Vec<Piece<'c>>,
     settings: Vec<(&'static str, String)>,
-    /// What people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
@@ -43,6 +43,8 @@ struct Piece<'c> {
     factor: (f32, f64),
     /// Orders of rows and the width of a head, where rows move.
     rows: Option<(RowOrder, RowOrder, usize)>,
+    /// Whether the matrix is written transposed.
+    transposed: bool,
 }
 
 /// What a conversion did.
@@ -66,13 +68,13 @@ pub struct ConversionReport {
     pub rounding: Rounding,
     /// Files written.
     pub files: Vec<&'static str>,
-    /// What else people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
 impl<'c> Conversion<'c> {
-    /// Decides everything and refuses what cannot be said in the dialect. `dtype` is the type of every tensor; without it
-    /// each keeps its own, and Mistral's dialect has that of the base, because mistral-inference takes no other.
+    /// Plans everything and refuses what the dialect cannot express. `dtype` is the type of every tensor; without it
+    /// each keeps its own, and Mistral's dialect has that of the base, because mistral-inference accepts no other.
     pub fn new(
         adapter: &'c Adapter,
         base: &Checkpoint,
@@ -102,6 +104,7 @@ impl<'c> Conversion<'c> {
             dtype: dtype.unwrap_or(tensor.dtype),
             factor: (1.0, 1.0),
             rows: move_of(adapter, base, to, name.module),
+            transposed: false,
         }));
         // As safetensors' own writer orders tensors: wide types first, then by name.
         pieces.sort_by(|a, b| (Reverse(a.dtype.size()), &a.key).cmp(&(Reverse(b.dtype.size()), &b.key)));
@@ -190,7 +193,11 @@ impl<'c> Conversion<'c> {
 
 impl Piece<'_> {
     fn spec(&self) -> TensorSpec {
-        TensorSpec { name: self.key.clone(), dtype: self.dtype, shape: self.from.shape.clone() }
+        let mut shape = self.from.shape.clone();
+        if self.transposed {
+            shape.reverse();
+        }
+        TensorSpec { name: self.key.clone(), dtype: self.dtype, shape }
     }
 
     fn bytes(&self) -> usize {
@@ -202,12 +209,22 @@ impl Piece<'_> {
         let (factor, exact) = self.factor;
         let rounded = fold::scale(values, factor, exact, self.dtype);
         rounding.take(rounded.error, rounded.lost, &self.module);
-        let Some((from, to, head_dim)) = self.rows else { return rounded.bytes };
-        let row_bytes = rounded.bytes.len() / self.from.shape[0];
-        let mut moved = vec![0; rounded.bytes.len()];
-        from.permute(to, head_dim, row_bytes, &rounded.bytes, &mut moved);
-        moved
+        let mut bytes = rounded.bytes;
+        if let Some((from, to, head_dim)) = self.rows {
+            let row_bytes = bytes.len() / self.from.shape[0];
+            let mut moved = vec![0; bytes.len()];
+            from.permute(to, head_dim, row_bytes, &bytes, &mut moved);
+            bytes = moved;
+        }
+        if self.transposed { transposed(&bytes, self.from.shape[0], self.dtype.size()) } else { bytes }
     }
+}
+
+/// The elements of a matrix of `rows` rows, column by column.
+fn transposed(bytes: &[u8], rows: usize, size: usize) -> Vec<u8> {
+    let columns = bytes.len() / size / rows.max(1);
+    let element = |row: usize, column: usize| &bytes[(row * columns + column) * size..][..size];
+    (0..columns).flat_map(|column| (0..rows).flat_map(move |row| element(row, column)).copied()).collect()
 }
 
 /// The tensors of one module.
@@ -220,12 +237,14 @@ fn pieces<'c>(
     lora: &'c Lora,
 ) -> Vec<Piece<'c>> {
     let key = to.key(module);
-    let endings = match lora.is_embedding {
-        true => [".lora_embedding_A", ".lora_embedding_B"],
-        false => [".lora_A.weight", ".lora_B.weight"],
+    let endings = match (to, lora.is_embedding) {
+        (Dialect::Mlx, _) => mlx::FACTORS,
+        (_, true) => [".lora_embedding_A", ".lora_embedding_B"],
+        (_, false) => [".lora_A.weight", ".lora_B.weight"],
     };
     let fold = match to {
         Dialect::Mistral => lora.scaling / MISTRAL_SCALING,
+        Dialect::Mlx => lora.scaling / mlx::scale(adapter),
         _ => 1.0,
     };
     let rows = move_of(adapter, base, to, module);
@@ -236,6 +255,7 @@ fn pieces<'c>(
         dtype: dtype.unwrap_or(from.dtype),
         factor: (factor as f32, factor),
         rows,
+        transposed: to == Dialect::Mlx,
     };
     let mut pieces = vec![piece(endings[0], &lora.a, 1.0, None), piece(endings[1], &lora.b, fold, rows)];
     pieces.extend(lora.magnitude.iter().map(|tensor| piece(".lora_magnitude_vector", tensor, 1.0, rows)));
@@ -254,7 +274,7 @@ fn move_of(
     (from != to).then_some((from, to, head_dim))
 }
 
-/// The type of the text decoder's first query projection stands for the model's: mistral-inference asks for one type.
+/// The type of the text decoder's first query projection represents the model's: mistral-inference requires one type.
 fn base_dtype(base: &Checkpoint) -> Dtype {
     let first = base.tensor(Module::Text(0, crate::weights::Part::Q).weight());
     first.map_or(Dtype::BF16, |tensor| tensor.dtype())
@@ -263,6 +283,7 @@ fn base_dtype(base: &Checkpoint) -> Dtype {
 fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static str, String)> {
     match to {
         Dialect::Mistral => vec![("params.json", settings::params(adapter, base))],
+        Dialect::Mlx => vec![("adapter_config.json", mlx::config(adapter, base))],
         _ => vec![("adapter_config.json", settings::peft_config(adapter, base, to))],
     }
 }
@@ -301,7 +322,7 @@ fn warnings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<String> {
     warnings
 }
 
-/// Where the tensors and target_modules of a peft adapter say different things.
+/// Where the tensors and target_modules of a peft adapter disagree.
 pub(super) fn target_mismatches(adapter: &Adapter, base: &Checkpoint) -> Vec<String> {
     let Some(config) = &adapter.config else { return Vec::new() };
     let mut warnings = Vec::new();

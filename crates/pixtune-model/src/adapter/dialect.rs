@@ -16,13 +16,16 @@ pub enum Dialect {
     /// peft on the text decoder alone, a `MistralForCausalLM`: `base_model.model.model.layers.0.self_attn.q_proj`.
     /// It is read, and never written.
     TextOnly,
+    /// mlx-lm's: `language_model.model.layers.0.self_attn.q_proj.lora_a` in adapters.safetensors, with both factors transposed. It
+    /// is read as the names of peft that it contains.
+    Mlx,
 }
 
-/// What stands before the path of a module in peft's files.
+/// The prefix of module paths in peft's files.
 pub const PEFT_PREFIX: &str = "base_model.model.";
 
 impl Dialect {
-    /// Every dialect that is written.
+    /// Every dialect that is written for a server.
     pub const WRITTEN: [Dialect; 4] =
         [Dialect::Peft, Dialect::PeftLegacy, Dialect::Mistral, Dialect::VllmConsolidated];
 
@@ -34,10 +37,11 @@ impl Dialect {
             Dialect::Mistral => "mistral",
             Dialect::VllmConsolidated => "vllm-consolidated",
             Dialect::TextOnly => "peft-text-only",
+            Dialect::Mlx => "mlx",
         }
     }
 
-    /// What it is, for people.
+    /// A description for messages.
     pub fn describe(self) -> &'static str {
         match self {
             Dialect::Peft => "peft names of transformers 4.52 and later",
@@ -45,6 +49,7 @@ impl Dialect {
             Dialect::Mistral => "Mistral's names",
             Dialect::VllmConsolidated => "peft names with vision rows in Mistral's order",
             Dialect::TextOnly => "peft names of the text decoder alone",
+            Dialect::Mlx => "mlx-lm's names and transposed factors",
         }
     }
 
@@ -55,19 +60,23 @@ impl Dialect {
 
     /// Whether it is one of peft's: adapter_config.json and adapter_model.safetensors.
     pub fn is_peft(self) -> bool {
-        self != Dialect::Mistral
+        !matches!(self, Dialect::Mistral | Dialect::Mlx)
     }
 
     /// The file with its tensors.
     pub fn tensor_file(self) -> &'static str {
-        if self.is_peft() { "adapter_model.safetensors" } else { "lora.safetensors" }
+        match self {
+            Dialect::Mistral => "lora.safetensors",
+            Dialect::Mlx => "adapters.safetensors",
+            _ => "adapter_model.safetensors",
+        }
     }
 
     /// A module's path, without what every key of the file begins with.
     pub fn path(self, module: Module) -> String {
         match self {
             Dialect::Peft | Dialect::VllmConsolidated => module.path(Spelling::Live),
-            Dialect::PeftLegacy => module.path(Spelling::Disk),
+            Dialect::PeftLegacy | Dialect::Mlx => module.path(Spelling::Disk),
             Dialect::Mistral => module.path(Spelling::Native),
             Dialect::TextOnly => {
                 let disk = module.path(Spelling::Disk);

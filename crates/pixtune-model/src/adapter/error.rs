@@ -1,4 +1,4 @@
-//! What keeps an adapter from being read, converted or merged.
+//! Errors of reading, converting or merging an adapter.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use super::config::ConfigError;
 use super::dialect::Dialect;
 use crate::weights::convert::ConvertError;
 use crate::weights::found::Found;
+use crate::weights::pickled::PickledError;
 use crate::weights::safetensors::SafetensorsError;
 use crate::weights::{Dtype, Problems, Sharded, Substitute, WeightsError};
 
@@ -38,8 +39,12 @@ pub enum AdapterError {
     DialectOfFile { path: PathBuf, dialect: Dialect },
     #[error("`{}` is not in a dialect of Pixtral adapters: {}", path.display(), no_dialect(seen, stranger.as_deref()))]
     NoDialect { path: PathBuf, seen: Vec<Dialect>, stranger: Option<String> },
-    #[error("`{}` is the state of a whole peft model, with weights of the base such as `{tensor}`", path.display())]
-    FullState { path: PathBuf, tensor: String },
+    #[error("`{}` cannot be read", path.display())]
+    Pickled { path: PathBuf, source: Box<PickledError> },
+    #[error("`{}` is an adapter of MLX that cannot be read: {reason}", path.display())]
+    Mlx { path: PathBuf, reason: String },
+    #[error("the state in `{}` is incomplete: `{missing}` is missing", path.display())]
+    StateShard { path: PathBuf, missing: String },
     #[error("`{}` contains several adapters: {}", path.display(), names.join(", "))]
     SeveralNames { path: PathBuf, names: Vec<String> },
     #[error("`{}` has no complete adapter: {sharded}", path.display())]
@@ -52,6 +57,10 @@ pub enum AdapterError {
     Dtype { path: PathBuf, tensor: String, dtype: Dtype },
     #[error("`{}` does not belong to `{}`:{problems}", adapter.display(), base.display())]
     OtherBase { adapter: PathBuf, base: PathBuf, problems: Problems },
+    #[error("`{}` is quantized too ({method}): it is not the original of the base", path.display())]
+    QuantizedOriginal { path: PathBuf, method: String },
+    #[error("`{}` is not the original of the base:{problems}", path.display())]
+    OtherOriginal { path: PathBuf, problems: Problems },
     #[error("`{}` cannot be {what}:{problems}", adapter.display())]
     Refused { adapter: PathBuf, what: &'static str, problems: Problems },
     #[error("`{}` contains values that are not finite:{problems}", adapter.display())]

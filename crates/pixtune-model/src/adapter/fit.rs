@@ -41,12 +41,12 @@ pub fn mismatch(adapter: &Adapter, base: &Checkpoint, module: Module, lora: &Lor
     })
 }
 
-/// What adapter_config.json says otherwise than the tensors about a module's rank.
+/// How adapter_config.json differs from the tensors in a module's rank.
 pub fn rank_mismatch(adapter: &Adapter, module: Module, lora: &Lora) -> Option<String> {
     let path = adapter.path(module);
-    let said = adapter.config.as_ref()?.rank_of(&path);
-    (said as usize != lora.rank)
-        .then(|| format!("`{path}` has rank {}, and adapter_config.json gives {said}", lora.rank))
+    let stated = adapter.config.as_ref()?.rank_of(&path);
+    (stated as usize != lora.rank)
+        .then(|| format!("`{path}` has rank {}, and adapter_config.json gives {stated}", lora.rank))
 }
 
 /// Refuses an adapter whose modules or shapes are not the base's.

@@ -54,12 +54,12 @@ pub struct Deviations {
     pub wrappers: BTreeSet<&'static str>,
     /// Names do not begin with `base_model.model.`.
     pub without_prefix: bool,
-    /// The adapter's name stands in the names: `lora_A.default.weight`.
+    /// The names contain the adapter's name: `lora_A.default.weight`.
     pub adapter_name: Option<String>,
 }
 
 impl Deviations {
-    /// What was read otherwise than it is written, for people.
+    /// The deviations as warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         if !self.wrappers.is_empty() {
@@ -89,9 +89,6 @@ pub struct Names {
 
 /// Reads the names of a file. With a dialect, only its names are read; without one, all have to be of the same.
 pub fn read(path: &Path, names: &[&str], dialect: Option<Dialect>) -> Result<Names, AdapterError> {
-    if let Some(tensor) = names.iter().find(|name| is_of_full_state(name, names)) {
-        return Err(AdapterError::FullState { path: path.to_owned(), tensor: (*tensor).to_owned() });
-    }
     let cleaned: Vec<Cleaned> = names.iter().map(|name| Cleaned::of(name)).collect();
     let adapters: BTreeSet<&str> = cleaned.iter().filter_map(|name| name.adapter.as_deref()).collect();
     if adapters.len() > 1 {
@@ -138,16 +135,27 @@ fn no_dialect(path: &Path, names: &[&str], plain: &[&str], all: &[Dialect]) -> A
     AdapterError::NoDialect { path: path.to_owned(), seen, stranger }
 }
 
-/// Whether a tensor is only in a file that holds the state of the whole model: the base's weight under a LoRA. peft itself
-/// stores it for the embedding and the head, whose vocabulary may have grown.
-fn is_of_full_state(name: &str, names: &[&str]) -> bool {
-    if name.contains(".original_module.") || name.contains(".trainable_tokens_original") {
-        return true;
-    }
-    let Some(path) = name.strip_suffix(".base_layer.weight") else { return false };
-    let leaf = path.rsplit('.').next().unwrap_or(path);
-    let lora = format!("{path}.lora_");
-    !matches!(leaf, "embed_tokens" | "lm_head") && names.iter().any(|other| other.starts_with(&lora))
+/// Names of a file with the state of the whole model that are the adapter's; `None` if the file has an adapter alone. peft itself
+/// stores the base's weight under a LoRA of the embedding and of the head, whose vocabulary may have grown.
+pub fn of_full_state<'n>(names: &[&'n str]) -> Option<BTreeSet<&'n str>> {
+    let cleaned: Vec<String> = names.iter().map(|name| Cleaned::of(name).key).collect();
+    let lora: BTreeSet<&str> = cleaned.iter().filter_map(|key| Some(key.split_once(".lora_")?.0)).collect();
+    let under_lora = |key: &str| {
+        let path = key.strip_suffix(".base_layer.weight")?;
+        let leaf = path.rsplit('.').next().unwrap_or(path);
+        (!matches!(leaf, "embed_tokens" | "lm_head") && lora.contains(path)).then_some(())
+    };
+    let is_state = names.iter().zip(&cleaned).any(|(name, key)| {
+        name.contains(".original_module.")
+            || name.contains(".trainable_tokens_original")
+            || under_lora(key).is_some()
+    });
+    let is_adapter = |name: &str| {
+        name.contains(".lora_")
+            || name.contains(".modules_to_save.")
+            || name.contains(".trainable_tokens_delta")
+    };
+    is_state.then(|| names.iter().copied().filter(|name| is_adapter(name)).collect())
 }
 
 /// A name without what wrappers and peft add to it in memory.
@@ -243,10 +251,12 @@ mod tests {
 
     #[test]
     fn states_of_whole_models_are_recognized() {
-        let base = format!("base_model.model.{Q}.base_layer.weight");
-        let lora = format!("base_model.model.{Q}.lora_A.default.weight");
-        assert!(matches!(of(&[&base, &lora]), Err(AdapterError::FullState { .. })));
+        let base = format!("_orig_mod.base_model.model.{Q}.base_layer.weight");
+        let lora = format!("_orig_mod.base_model.model.{Q}.lora_A.default.weight");
+        let norm = "base_model.model.model.language_model.norm.weight";
+        assert_eq!(of_full_state(&[&base, &lora, norm]), Some(BTreeSet::from([lora.as_str()])));
         let head = ["base_model.model.lm_head.base_layer.weight", "base_model.model.lm_head.lora_A.weight"];
-        assert!(of(&head).is_ok(), "peft stores it beside a LoRA of the head");
+        assert_eq!(of_full_state(&head), None, "peft stores it beside a LoRA of the head");
+        assert!(of(&head).is_ok());
     }
 }

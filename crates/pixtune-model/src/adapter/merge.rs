@@ -9,10 +9,10 @@ use super::error::AdapterError;
 use super::open::{Adapter, Lora, TokenRows};
 use super::product::PackedA;
 use super::settings::number;
-use super::{fit, fold, refuse};
+use super::{fit, fold, original, refuse};
 use crate::weights::convert::{
-    Change, ChangeError, ConvertError, Growth, Merged, Options, Plan, Progress, Report, check_target,
-    open_source,
+    Change, ChangeError, ConvertError, Growth, Merged, MergedInto, Options, Plan, Progress, Report,
+    check_target, open_source,
 };
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, dtype};
@@ -22,6 +22,8 @@ use crate::weights::{Checkpoint, Kind, Module, Problems, RowOrder, TensorName, d
 pub struct Merge<'a> {
     adapter: &'a Adapter,
     plan: Plan,
+    /// The quantized base whose original weights are merged.
+    quantized: Option<Checkpoint>,
     /// The module that is being changed: chunks of one module follow each other.
     loaded: Mutex<Option<(TensorName, Factors)>>,
 }
@@ -37,10 +39,18 @@ struct Factors {
 }
 
 impl<'a> Merge<'a> {
-    /// Looks at everything and refuses what cannot be merged; `options.source` is the base.
+    /// Inspects everything and refuses what cannot be merged. `options.source` is the base. If it is quantized and
+    /// `options.base` is its original, the adapter is merged into the original weights.
     pub fn new(adapter: &'a Adapter, mut options: Options) -> Result<Merge<'a>, AdapterError> {
         check_target(&[&options.source, &adapter.directory], &options.target, options.existing)?;
-        let base = open_source(&options, &mut Vec::new())?;
+        let mut base = open_source(&options, &mut Vec::new())?;
+        let mut quantized = None;
+        let method = base.quantizations().pop_first().map(|(method, _)| method);
+        if let (Some(_), Some(directory)) = (&method, options.base.take_if(|_| method.is_some())) {
+            let original = original::open(&directory, &base)?;
+            options.source = directory;
+            quantized = Some(std::mem::replace(&mut base, original));
+        }
         refuse::other_weights(adapter)?;
         fit::check(adapter, &base)?;
         refuse::check_merge(adapter)?;
@@ -60,8 +70,16 @@ impl<'a> Merge<'a> {
         plan.warnings.extend(target_mismatches(adapter, &plan.source));
         plan.warnings.extend(adapter.base_warning(&plan.source));
         plan.warnings.extend(adapter.untrained()?.map(|untrained| untrained.to_string()));
-        plan.merged = Some(summary(adapter));
-        Ok(Merge { adapter, plan, loaded: Mutex::new(None) })
+        let mut merged = summary(adapter);
+        if let (Some(method), None) = (method, &quantized) {
+            merged.into = Some(MergedInto::Dequantized);
+            plan.warnings.push(format!(
+                "the base is stored as {method}: the adapter is merged into its dequantized weights, not into the original ones; \
+                 name the original model with --base to merge into it and to measure the difference"
+            ));
+        }
+        plan.merged = Some(merged);
+        Ok(Merge { adapter, plan, quantized, loaded: Mutex::new(None) })
     }
 
     /// What will be written.
@@ -70,9 +88,14 @@ impl<'a> Merge<'a> {
     }
 
     /// Writes the merged checkpoint and moves it to its place.
-    pub fn run(&self, watch: &mut dyn FnMut(Progress)) -> Result<Report, AdapterError> {
-        self.plan.run(Some(self), watch).map_err(|error| match error {
-            // What this change itself could not do is told as it is.
+    pub fn run(&mut self, watch: &mut dyn FnMut(Progress)) -> Result<Report, AdapterError> {
+        if let (Some(quantized), Some(merged)) = (&self.quantized, &mut self.plan.merged) {
+            let distance = original::distance(quantized, &self.plan.source, watch)?;
+            merged.into = Some(MergedInto::Original(distance));
+        }
+        let merge = &*self;
+        merge.plan.run(Some(merge), watch).map_err(|error| match error {
+            // The change's own error is returned as it is.
             ConvertError::Change { name, source } => match source.downcast::<AdapterError>() {
                 Ok(own) => *own,
                 Err(source) => ConvertError::Change { name, source }.into(),
@@ -184,7 +207,7 @@ impl<'a> Merge<'a> {
     fn rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<Vec<f32>, AdapterError> {
         let size = tensor.dtype.size();
         let mut bytes = vec![0; count * size];
-        self.adapter.file().read_at(&mut bytes, tensor.range.start + (first * size) as u64)?;
+        self.adapter.tensors().read(tensor, first, &mut bytes)?;
         let values = dtype::to_f32(tensor.dtype, &bytes)
             .ok_or_else(|| self.not_finite(tensor, "no floats".to_owned()))?;
         match fold::count_not_finite(&values) {
@@ -286,15 +309,18 @@ fn same_bytes(adapter: &Adapter, one: &TensorInfo, other: &TensorInfo) -> Result
         return Ok(false);
     }
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut at = 0;
-    while at < one.bytes() {
-        let bytes = usize::try_from(one.bytes() - at).unwrap_or(a.len()).min(a.len());
-        adapter.file().read_at(&mut a[..bytes], one.range.start + at)?;
-        adapter.file().read_at(&mut b[..bytes], other.range.start + at)?;
+    let size = one.dtype.size();
+    let count = usize::try_from(one.bytes()).unwrap_or(usize::MAX) / size;
+    let mut first = 0;
+    while first < count {
+        let elements = (count - first).min(a.len() / size);
+        let bytes = elements * size;
+        adapter.tensors().read(one, first, &mut a[..bytes])?;
+        adapter.tensors().read(other, first, &mut b[..bytes])?;
         if a[..bytes] != b[..bytes] {
             return Ok(false);
         }
-        at += bytes as u64;
+        first += elements;
     }
     Ok(true)
 }
@@ -342,5 +368,6 @@ fn summary(adapter: &Adapter) -> Merged {
             .chain(adapter.token_rows.values().map(|rows| &rows.tensor))
             .map(|tensor| tensor.name.clone())
             .collect(),
+        into: None,
     }
 }

@@ -1,4 +1,4 @@
-//! LoRA adapters: reading any dialect, writing any, merging them, and saying what a server does with one.
+//! LoRA adapters: reading any dialect, writing any, merging them, and what a server does with one.
 
 mod base_name;
 pub mod check;
@@ -12,13 +12,16 @@ mod fit;
 mod fold;
 mod keys;
 mod merge;
+mod mlx;
 mod open;
+mod original;
 mod pattern;
 mod product;
 mod refuse;
 mod report;
 mod settings;
 mod targets;
+mod tensors;
 mod trained;
 
 pub use config::AdapterConfig;
@@ -31,4 +34,5 @@ pub use merge::Merge;
 pub use open::{Adapter, Lora, MISTRAL_SCALING, TokenRows};
 pub use product::PackedA;
 pub use targets::Targets;
+pub use tensors::Tensors;
 pub use trained::Untrained;

@@ -1,26 +1,29 @@
 //! An adapter on disk, opened: which dialect it is in, which modules it changes and with what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
+use pixtune_core::text::counted;
 
 use super::base_name;
 use super::config::{AdapterConfig, MAX_BYTES, saves};
 use super::config_keys::DIALECT_KEY;
 use super::dialect::Dialect;
 use super::error::AdapterError;
-use super::files::Files;
+use super::files::{Files, Kind};
 use super::keys::{self, Deviations, Role};
-use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
+use super::mlx;
+use super::tensors::Tensors;
+use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
 
-/// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json says.
+/// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json has.
 pub const MISTRAL_SCALING: f64 = 2.0;
 
-/// An open adapter. Values are read when they are asked for.
+/// An open adapter. Values are read on request.
 #[derive(Debug)]
 pub struct Adapter {
     /// The directory it is in.
@@ -37,13 +40,15 @@ pub struct Adapter {
     pub whole: BTreeMap<TensorName, TensorInfo>,
     /// Rows of embedding or head for some tokens.
     pub token_rows: BTreeMap<Module, TokenRows>,
-    /// What people should know before they use it.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     /// How tensor names differ from those of the dialect.
     pub deviations: Deviations,
     /// Files with weights in its directory that nothing here reads: what was trained beside LoRA.
     pub other_weights: Vec<String>,
-    file: SafetensorsFile,
+    /// Why no server reads the files that it is in, although pixtune does.
+    pub container: Option<String>,
+    tensors: Tensors,
 }
 
 /// A low-rank change of one module's weight: scaling · B · A.
@@ -75,20 +80,24 @@ pub struct TokenRows {
 }
 
 impl Adapter {
-    /// Opens a directory, or one of the two kinds of files an adapter is kept in. Without `dialect`, names tell it.
+    /// Opens a directory, or a file with the tensors of an adapter. Without `dialect`, it is detected from the names.
     pub fn open(path: &Path, dialect: Option<Dialect>) -> Result<Adapter, AdapterError> {
         let found = Files::find(path, dialect)?;
-        let file = SafetensorsFile::open(&found.tensors)?;
-        let config = found.config.as_deref().map(read_config).transpose()?;
+        let mut tensors = Tensors::open(&found.tensors)?;
+        let config = match (found.kind, &found.config) {
+            (Kind::Mlx, Some(config)) => Some(mlx::read(&mut tensors, &read_text(config)?)?),
+            (_, config) => config.as_deref().map(read_config).transpose()?,
+        };
+        let own = own_file(&found, &mut tensors);
         let noted = match (dialect, &config) {
             (None, Some(config)) => noted_dialect(config, &found)?,
             (dialect, _) => dialect,
         };
-        let names: Vec<&str> = file.header().tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        let names = keys::read(file.path(), &names, noted)?;
+        let names: Vec<&str> = tensors.all().iter().map(|tensor| tensor.name.as_str()).collect();
+        let names = keys::read(tensors.path(), &names, noted)?;
         let dialect = names.dialect;
         if dialect.is_peft() != config.is_some() {
-            return Err(AdapterError::DialectOfFile { path: found.tensors, dialect });
+            return Err(AdapterError::DialectOfFile { path: tensors.path().to_owned(), dialect });
         }
         let noted_scaling = match dialect {
             Dialect::Mistral => noted_scaling(&found.directory)?,
@@ -105,29 +114,31 @@ impl Adapter {
             warnings: found.warnings,
             deviations: names.deviations,
             other_weights: found.other_weights,
-            file,
+            container: own,
+            tensors,
         };
+        adapter.warnings.extend(adapter.container.clone());
         adapter.warnings.extend(adapter.deviations.warnings());
         adapter.collect(names.tensors)?;
         adapter.warnings.extend(adapter.not_stored());
         Ok(adapter)
     }
 
-    /// The file with its tensors.
-    pub fn file(&self) -> &SafetensorsFile {
-        &self.file
+    /// Its tensors.
+    pub fn tensors(&self) -> &Tensors {
+        &self.tensors
     }
 
     /// The values of a tensor of this adapter.
     pub fn values(&self, tensor: &TensorInfo) -> Result<Vec<f32>, AdapterError> {
         let not_weight = || AdapterError::Dtype {
-            path: self.file.path().to_owned(),
+            path: self.tensors.path().to_owned(),
             tensor: tensor.name.clone(),
             dtype: tensor.dtype,
         };
         let length = usize::try_from(tensor.bytes()).map_err(|_| not_weight())?;
         let mut bytes = vec![0; length];
-        self.file.read_at(&mut bytes, tensor.range.start)?;
+        self.tensors.read(tensor, 0, &mut bytes)?;
         dtype::to_f32(tensor.dtype, &bytes).ok_or_else(not_weight)
     }
 
@@ -181,7 +192,7 @@ impl Adapter {
         self.check_complete(&names)?;
         let mut problems = Problems::default();
         let mut parts: BTreeMap<Module, Vec<(Role, TensorInfo)>> = BTreeMap::new();
-        for (tensor, name) in self.file.header().tensors.iter().zip(names) {
+        for (tensor, name) in self.tensors.all().iter().zip(names) {
             match name {
                 Some((name, Role::Whole)) => {
                     if self.whole.insert(name, tensor.clone()).is_some() {
@@ -218,7 +229,7 @@ impl Adapter {
         }
         match problems.0.is_empty() {
             true => Ok(()),
-            false => Err(AdapterError::Damaged { path: self.file.path().to_owned(), problems }),
+            false => Err(AdapterError::Damaged { path: self.tensors.path().to_owned(), problems }),
         }
     }
 
@@ -233,13 +244,13 @@ impl Adapter {
                 }
                 _ => None,
             };
-        let tensors = || self.file.header().tensors.iter().zip(names);
+        let tensors = || self.tensors.all().iter().zip(names);
         let parts: Vec<(Sharding, &TensorInfo)> =
             tensors().filter_map(|tensor| Some((part(&tensor)?, tensor.0))).collect();
         let all = names.len();
         let refuse = |kind: Sharding, count: usize, example: &TensorInfo| {
             Err(AdapterError::Sharded {
-                path: self.file.path().to_owned(),
+                path: self.tensors.path().to_owned(),
                 sharded: Sharded {
                     kind,
                     count,
@@ -321,6 +332,26 @@ impl Adapter {
     }
 }
 
+/// Keeps the tensors of the adapter in the state of a whole model. Why no server reads the files, if none does.
+fn own_file(found: &Files, tensors: &mut Tensors) -> Option<String> {
+    let name = tensors.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let fix = "`pixtune adapter convert` writes the adapter as servers read it";
+    let names: Vec<&str> = tensors.all().iter().map(|tensor| tensor.name.as_str()).collect();
+    if let Some(kept) = keys::of_full_state(&names) {
+        let kept: BTreeSet<String> = kept.into_iter().map(str::to_owned).collect();
+        let others = counted((names.len() - kept.len()) as u64, "tensor");
+        tensors.retain(|tensor| kept.contains(&tensor.name));
+        return Some(format!(
+            "`{name}` has the state of the whole model: its adapter is read, and {others} of the base are not used; {fix}"
+        ));
+    }
+    match found.kind {
+        Kind::Own | Kind::Pickled => None,
+        Kind::State => Some(format!("the adapter is in `{name}`, the file of a whole model; {fix}")),
+        Kind::Mlx => Some(format!("`{name}` is an adapter of MLX; {fix}")),
+    }
+}
+
 fn read_text(path: &Path) -> Result<String, AdapterError> {
     let io = |source| AdapterError::Io { path: path.to_owned(), source };
     let mut text = String::new();
@@ -352,7 +383,7 @@ fn noted_dialect(config: &AdapterConfig, found: &Files) -> Result<Option<Dialect
     dialect.map(Some).ok_or_else(unknown)
 }
 
-/// What params.json beside lora.safetensors says about the scaling.
+/// The scaling in params.json beside lora.safetensors.
 fn noted_scaling(directory: &Path) -> Result<Option<f64>, AdapterError> {
     let path = directory.join("params.json");
     if !path.is_file() {

@@ -18,7 +18,7 @@ const SIZE_LIMIT: usize = 1 << 20;
 pub struct PatternError {
     /// The pattern as it was written.
     pub pattern: String,
-    /// What the regular expression's compiler says.
+    /// The error of the regular expression's compiler.
     pub reason: String,
 }
 
@@ -59,7 +59,7 @@ impl Pattern {
         })
     }
 
-    /// Whether a module's path matches. A pattern that takes too many steps matches nothing.
+    /// Whether a module's path matches. A pattern that needs too many steps matches nothing.
     pub fn matches(&self, path: &str) -> bool {
         match &self.matcher {
             Matcher::Tail => tail_matches(self.text.as_bytes(), path.as_bytes()),
@@ -73,7 +73,7 @@ impl Pattern {
     }
 }
 
-/// The value of the first pattern that matches, as peft takes it.
+/// The value of the first pattern that matches, as in peft.
 pub fn first_match<'p, T>(patterns: &'p [(Pattern, T)], path: &str) -> Option<&'p T> {
     patterns.iter().find(|(pattern, _)| pattern.matches(path)).map(|(_, value)| value)
 }

@@ -51,11 +51,11 @@ impl PackedA {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
-                // SAFETY: the processor has what the function is compiled for.
+                // SAFETY: the CPU has the features that the function is compiled for.
                 return unsafe { add_avx512(self, weight, b, scaling) };
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the processor has what the function is compiled for.
+                // SAFETY: the CPU has the features that the function is compiled for.
                 return unsafe { add_avx2(self, weight, b, scaling) };
             }
         }

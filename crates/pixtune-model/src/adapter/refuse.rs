@@ -1,10 +1,12 @@
-//! What cannot be said in a dialect, and what this program does not compute: each with its reason and the way out.
+//! What a dialect cannot express, and what pixtune does not compute: each with the reason and what to do.
 
-use super::dialect::Dialect;
+use std::collections::BTreeSet;
+
+use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fit;
 use super::open::Adapter;
-use crate::weights::{Module, Problems, RowOrder};
+use crate::weights::{Module, Problems};
 
 /// Refuses what neither a conversion nor a merge can do.
 fn unknown_arithmetic(adapter: &Adapter, problems: &mut Problems) {
@@ -51,8 +53,22 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
     if !adapter.token_rows.is_empty() {
         refuse("`trainable_token_indices`".to_owned(), "its rows are stored by peft alone");
     }
-    if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated) {
-        let server = if to == Dialect::Mistral { "mistral-inference" } else { "vLLM" };
+    if to == Dialect::Mlx {
+        let ranks: BTreeSet<usize> = adapter.lora.values().map(|lora| lora.rank).collect();
+        if ranks.len() > 1 {
+            refuse("modules of different ranks".to_owned(), "mlx-lm has a single rank");
+        }
+        let outside = adapter.lora.keys().find(|module| Area::of(**module) != Area::Text);
+        if let Some(module) = outside {
+            refuse(format!("`{}`", adapter.path(*module)), "mlx-lm applies LoRA to the text decoder alone");
+        }
+    }
+    if matches!(to, Dialect::Mistral | Dialect::VllmConsolidated | Dialect::Mlx) {
+        let server = match to {
+            Dialect::Mistral => "mistral-inference",
+            Dialect::Mlx => "this conversion to MLX",
+            _ => "vLLM",
+        };
         if adapter.config.as_ref().is_some_and(|config| config.dora)
             || adapter.lora.values().any(|lora| lora.magnitude.is_some())
         {
@@ -79,20 +95,10 @@ pub fn check_merge(adapter: &Adapter) -> Result<(), AdapterError> {
 }
 
 impl Adapter {
-    /// Refuses an adapter that `network` does not compute: it knows one rank and one scaling, linears without biases, and
-    /// rows in Hugging Face's order.
+    /// Refuses an adapter that `network` does not compute: it has one rank and one scaling, and linears without biases.
     pub fn check_network(&self) -> Result<(), AdapterError> {
         let mut problems = Problems::default();
         unknown_arithmetic(self, &mut problems);
-        let interleaved = |module: &&Module| self.dialect.row_order(**module) == RowOrder::Interleaved;
-        if let Some(module) = self.lora.keys().find(interleaved) {
-            problems.0.push(format!(
-                "rows are in Mistral's order, of `{}` for one: {}; `pixtune adapter convert --to {}` changes that",
-                self.path(*module),
-                self.dialect.describe(),
-                Dialect::Peft
-            ));
-        }
         let first = self.lora.values().next();
         for (module, lora) in &self.lora {
             let path = self.path(*module);

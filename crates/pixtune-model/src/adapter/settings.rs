@@ -103,7 +103,7 @@ pub fn params(adapter: &Adapter, base: &Checkpoint) -> String {
 
 impl Ranks {
     fn of(adapter: &Adapter) -> Ranks {
-        let stabilised = adapter.config.as_ref().is_some_and(|config| config.rank_stabilized);
+        let stabilized = adapter.config.as_ref().is_some_and(|config| config.rank_stabilized);
         let alpha_of = |module: &Module, rank: usize, scaling: f64| match &adapter.config {
             Some(config) => config.alpha_of(&adapter.path(*module)),
             None => scaling * rank as f64,
@@ -113,15 +113,15 @@ impl Ranks {
             .iter()
             .map(|(module, lora)| (*module, lora.rank as u32, alpha_of(module, lora.rank, lora.scaling)))
             .collect();
-        let said = adapter.config.as_ref().map(|config| (config.rank, config.alpha));
-        let (rank, alpha) = said.unwrap_or_else(|| most_common(&own));
+        let stated = adapter.config.as_ref().map(|config| (config.rank, config.alpha));
+        let (rank, alpha) = stated.unwrap_or_else(|| most_common(&own));
         let tail_where = |differs: &dyn Fn(&(Module, u32, f64)) -> bool| {
             own.iter().filter(|row| differs(row)).map(|row| (tail(row.0), *row)).collect::<Vec<_>>()
         };
         Ranks {
             rank,
             alpha,
-            rank_stabilized: stabilised,
+            rank_stabilized: stabilized,
             rank_pattern: tail_where(&|row| row.1 != rank)
                 .into_iter()
                 .map(|(tail, row)| (tail, row.1))

@@ -17,7 +17,7 @@ pub enum Targets {
 #[derive(Debug, Clone)]
 pub struct LayerChoice {
     layers: Vec<u32>,
-    /// Names of the lists that layers stand in; any without one.
+    /// Names of the lists that contain layers; any if empty.
     containers: Vec<Pattern>,
 }
 

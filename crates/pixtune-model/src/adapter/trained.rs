@@ -67,12 +67,13 @@ impl Adapter {
     /// Whether every element is zero, of either sign.
     fn is_zero(&self, tensor: &TensorInfo) -> Result<bool, AdapterError> {
         let size = tensor.dtype.size();
-        let mut buffer = vec![0; CHUNK.min(usize::try_from(tensor.bytes()).unwrap_or(CHUNK))];
-        let mut at = tensor.range.start;
-        while at < tensor.range.end {
-            let bytes = usize::try_from(tensor.range.end - at).unwrap_or(CHUNK).min(buffer.len());
-            let part = &mut buffer[..bytes];
-            self.file().read_at(part, at)?;
+        let count = usize::try_from(tensor.bytes()).unwrap_or(usize::MAX) / size;
+        let mut buffer = vec![0; CHUNK.min(count * size)];
+        let mut first = 0;
+        while first < count {
+            let elements = (count - first).min(buffer.len() / size);
+            let part = &mut buffer[..elements * size];
+            self.tensors().read(tensor, first, part)?;
             let is_zero = |element: &[u8]| {
                 element
                     .split_last()
@@ -81,7 +82,7 @@ impl Adapter {
             if !part.chunks(size).all(is_zero) {
                 return Ok(false);
             }
-            at += bytes as u64;
+            first += elements;
         }
         Ok(true)
     }

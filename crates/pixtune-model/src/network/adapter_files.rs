@@ -14,7 +14,7 @@ use super::lora::{Linear, LoraConfig, Region};
 use crate::adapter::Adapter;
 use crate::kernels::Kernels;
 use crate::weights::safetensors::{Layout, TensorSpec, Writer};
-use crate::weights::{Dtype, Module, Spelling};
+use crate::weights::{Dtype, Module, RowOrder, Spelling};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -52,7 +52,7 @@ impl<K: Kernels> Network<'_, K> {
 
     /// Loads the tensors of an adapter with the same targets, rank and scaling.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<(), NetworkError> {
-        let path = adapter.file().path();
+        let path = adapter.tensors().path();
         let found = LoraConfig::of(adapter)?.scaling();
         if found != self.model.lora.scaling() {
             let here = self.model.lora.scaling();
@@ -73,7 +73,11 @@ impl<K: Kernels> Network<'_, K> {
                         &format!("`{name}` has shape {found:?}, but this run's has {here:?}"),
                     ));
                 }
-                parameters[own.range.clone()].copy_from_slice(&adapter.values(tensor)?);
+                let values = match which {
+                    "lora_B" => self.half_split(adapter, *module, adapter.values(tensor)?),
+                    _ => adapter.values(tensor)?,
+                };
+                parameters[own.range.clone()].copy_from_slice(&values);
                 missing -= 1;
             }
         }
@@ -89,25 +93,44 @@ impl<K: Kernels> Network<'_, K> {
         self.set_parameters(&parameters);
         Ok(())
     }
+
+    /// B of a module with its rows in Hugging Face's order.
+    fn half_split(&self, adapter: &Adapter, module: Module, values: Vec<f32>) -> Vec<f32> {
+        let order = adapter.dialect.row_order(module);
+        if order == RowOrder::HalfSplit || !module.has_rotary_rows() {
+            return values;
+        }
+        let shape = self.shape();
+        let head_size = match module {
+            Module::Text(..) => shape.text.head_size,
+            _ => shape.vision.head_size,
+        };
+        let rank = self.model.lora.rank;
+        let row = |row: usize| order.source_row(RowOrder::HalfSplit, head_size, row) * rank;
+        (0..values.len() / rank.max(1)).flat_map(|to| &values[row(to)..][..rank]).copied().collect()
+    }
 }
 
 impl LoraConfig {
     /// The settings of an adapter: rank, scaling, and the linears it has tensors for as targets. An adapter that this network
-    /// does not support (DoRA, several ranks, trained biases, whole modules, Mistral's order of rows) is an error.
+    /// does not support (DoRA, several ranks, trained biases, whole modules) is an error.
     pub fn of(adapter: &Adapter) -> Result<LoraConfig, NetworkError> {
         adapter.check_network()?;
-        let nothing = || refuse(adapter.file().path(), "it has no adapter of a linear");
+        let nothing = || refuse(adapter.tensors().path(), "it has no adapter of a linear");
         let (module, first) = adapter.lora.first_key_value().ok_or_else(nothing)?;
-        let config = adapter.config.as_ref().ok_or_else(nothing)?;
+        let (alpha, rslora) = match &adapter.config {
+            Some(config) => (config.alpha_of(&adapter.path(*module)), config.rank_stabilized),
+            None => (first.scaling * first.rank as f64, false),
+        };
         let targets = adapter.lora.keys().map(|module| {
             let not_linear =
-                || refuse(adapter.file().path(), &format!("`{}` is not a linear", adapter.path(*module)));
+                || refuse(adapter.tensors().path(), &format!("`{}` is not a linear", adapter.path(*module)));
             target(*module).ok_or_else(not_linear)
         });
         let lora = LoraConfig {
             rank: first.rank,
-            alpha: config.alpha_of(&adapter.path(*module)) as f32,
-            rslora: config.rank_stabilized,
+            alpha: alpha as f32,
+            rslora,
             targets: targets.collect::<Result<_, _>>()?,
             ..LoraConfig::default()
         };

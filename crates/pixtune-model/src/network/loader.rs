@@ -32,12 +32,12 @@ impl FrozenWeights for Checkpoint {
                     RowOrder::HalfSplit,
                     head_size,
                     bytes.len() / rows,
-                    bytes,
+                    &bytes,
                     &mut ordered,
                 );
                 Cow::Owned(ordered)
             }
-            _ => Cow::Borrowed(bytes),
+            _ => bytes,
         };
         Ok(Some(FrozenTensor { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), bytes }))
     }

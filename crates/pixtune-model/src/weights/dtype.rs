@@ -187,7 +187,7 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(values)
 }
 
-/// Turns the elements of `bytes` into as many `values`; `None` where the type is none of bf16, f16 and f32.
+/// Converts the elements of `bytes` to as many `values`; `None` where the type is none of bf16, f16 and f32.
 pub fn read_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Option<()> {
     match dtype {
         Dtype::BF16 => read_bf16(bytes.as_chunks().0, values),
@@ -204,7 +204,7 @@ pub fn read_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Option<()> {
     Some(())
 }
 
-/// Turns `values` into as many elements of a weight type, each rounded once; `None` where the type is none of bf16, f16
+/// Converts `values` to as many elements of a weight type, each rounded once; `None` where the type is none of bf16, f16
 /// and f32.
 pub fn write_f32(dtype: Dtype, values: &[f32], bytes: &mut [u8]) -> Option<()> {
     match dtype {

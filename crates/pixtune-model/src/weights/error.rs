@@ -1,4 +1,4 @@
-//! What keeps a checkpoint from being read.
+//! Errors of reading a checkpoint.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::config::ConfigError;
 use super::found::Found;
 use super::safetensors::SafetensorsError;
 
-/// Why a directory is no checkpoint that can be worked with.
+/// Why a directory cannot be used as a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message explains its variant and fields")]
 pub enum WeightsError {
@@ -46,6 +46,8 @@ pub enum WeightsError {
     ShardMissing { path: PathBuf, missing: String },
     #[error("`{}` has no complete checkpoint: {sharded}", path.display())]
     Sharded { path: PathBuf, sharded: Sharded },
+    #[error("`{}` has quantized weights that cannot be read:{problems}", path.display())]
+    Quantized { path: PathBuf, problems: Problems },
     #[error("`{}` does not match its configuration:{problems}", path.display())]
     Mismatch { path: PathBuf, problems: Problems },
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::safetensors::SafetensorsFile;
 use super::substitute::Substitute;
 
-/// Entries of a directory that are looked at.
+/// Maximum number of entries of a directory that are inspected.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Subdirectories that are searched for what was wanted.
@@ -109,7 +109,9 @@ impl Listing {
             Wanted::Adapter => {
                 self.holds("lora.safetensors")
                     || self.holds("adapter_model.safetensors")
-                    || self.holds("adapter_config.json") && self.any(|name| name.starts_with("adapter_model"))
+                    || self.holds("adapter_config.json")
+                        && self
+                            .any(|name| name.starts_with("adapter_model") || name == "adapters.safetensors")
             }
             Wanted::Model => {
                 let configured = self.holds("config.json") || self.holds("params.json");
@@ -233,22 +235,10 @@ impl Listing {
         if self.any(|name| name.ends_with(".gguf")) {
             return Some(Found::new("it has a GGUF file", Substitute::Gguf.remedy()));
         }
-        if wanted == Wanted::Adapter && self.holds("adapters.safetensors") {
-            return Some(Found::new(
-                "it is an adapter of MLX (adapters.safetensors)",
-                "merge it with `mlx_lm.fuse`, or train an adapter in peft's format",
-            ));
-        }
         let pickled = |name: &str| {
             [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end))
                 && !name.starts_with("training_args")
         };
-        if wanted == Wanted::Adapter && self.any(|name| name.starts_with("adapter_model.") && pickled(name)) {
-            return Some(Found::new(
-                "adapter_model.bin is pickled and can run code when read; pixtune reads safetensors",
-                "load it with peft and save it with `save_pretrained(safe_serialization=True)`",
-            ));
-        }
         let file =
             self.names.iter().find(|name| name.ends_with(".safetensors") && !is_weights(name, "model"));
         if let (Some(file), true) = (file, self.below(wanted).is_none()) {
@@ -358,7 +348,8 @@ impl Found {
     pub fn full_state() -> Found {
         Found::new(
             "it is the state of a whole peft model, with LoRA beside the weights of the base",
-            "load it with peft and save the adapter with `save_pretrained`, or the model with `merge_and_unload()`",
+            "put adapter_config.json beside it and convert the adapter in it with `pixtune adapter convert`, or load it with peft and \
+             save the model with `merge_and_unload()`",
         )
     }
 }

@@ -21,7 +21,7 @@ pub struct Inspection {
     pub weights: Option<WeightsView>,
     /// Tokenizer files that are there.
     pub tokenizers: Vec<String>,
-    /// What the configuration says wrong or leaves to guess.
+    /// What the configuration states wrongly or does not state.
     pub notes: Vec<Note>,
     /// What keeps the directory from being used.
     pub problems: Vec<String>,
@@ -52,7 +52,7 @@ pub fn inspect(directory: &Path) -> Result<Vec<Inspection>, WeightsError> {
         formats = [Format::Hf, Format::Mistral].into_iter().filter(configured).collect();
     }
     if formats.is_empty() {
-        // Opening says best why there is nothing.
+        // The error of opening explains why there is nothing.
         Checkpoint::open(directory)?;
     }
     let both = formats.len() > 1;
@@ -119,8 +119,8 @@ impl WeightsView {
         for tensor in checkpoint.tensors() {
             view.tensors += 1;
             view.bytes += tensor.info.bytes();
-            view.parameters += tensor.info.bytes() / tensor.dtype().size() as u64;
-            *view.dtypes.entry(tensor.dtype().as_str()).or_default() += 1;
+            view.parameters += tensor.length() / tensor.dtype().size() as u64;
+            *view.dtypes.entry(tensor.info.dtype.as_str()).or_default() += 1;
             let spelling = match tensor.spelling {
                 Spelling::Native => "mistral",
                 Spelling::Disk => "language_model.model",
@@ -213,7 +213,7 @@ fn float(number: f64) -> String {
     format!("{number:?}")
 }
 
-/// The name of an architecture for people.
+/// The name of an architecture in messages.
 pub fn family(family: Family) -> &'static str {
     match family {
         Family::Pixtral => "Pixtral",

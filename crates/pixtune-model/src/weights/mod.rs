@@ -11,8 +11,8 @@
 //! let heads = checkpoint.config().text.heads;
 //! let q = checkpoint.tensor(Module::Text(0, Part::Q).weight()).expect("every Pixtral has it");
 //! assert_eq!(q.shape()[0] % heads, 0);
-//! let bytes: &[u8] = q.bytes()?;                                    // as stored, memory-mapped
-//! let values: Vec<f32> = q.to_f32(RowOrder::HalfSplit)?;            // rows in the order asked for
+//! let bytes = q.bytes()?;                                           // as stored, memory-mapped
+//! let values: Vec<f32> = q.to_f32(RowOrder::HalfSplit)?;            // rows in the given order
 //! # Ok(()) }
 //! ```
 //!
@@ -23,6 +23,8 @@
 //! - [`inspect`]: what a directory is, and what is wrong with it.
 //! - [`found`]: what lies where a model or an adapter was expected, and the next step.
 //! - [`safetensors`]: the strict reader and the streaming writer below all of this.
+//! - [`quantized`]: NF4, FP4 and FP8 weights, which are dequantized while they are read.
+//! - [`pickled`]: files of `torch.save`, read without executing anything.
 //! - [`dtype`]: element types and their conversions.
 
 mod checkpoint;
@@ -33,11 +35,13 @@ mod error;
 pub mod found;
 pub mod inspect;
 pub mod names;
+pub mod pickled;
+pub mod quantized;
 pub mod rows;
 pub mod safetensors;
 mod substitute;
 
-pub use checkpoint::{Checkpoint, Format, Tensor, parse_index};
+pub use checkpoint::{Checkpoint, Format, Reader, Tensor, parse_index};
 pub use config::{Family, ModelConfig, ProjectorConfig, TextConfig, VisionConfig};
 pub use dtype::Dtype;
 pub use error::{Problems, Sharded, Sharding, WeightsError};

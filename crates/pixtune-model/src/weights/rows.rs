@@ -1,6 +1,6 @@
 //! The order of the rows of q and k.
 //!
-//! Rotary embeddings turn pairs of rows of a head. Mistral's files keep a pair together (row `2i` with `2i + 1`); Hugging
+//! Rotary embeddings rotate pairs of rows of a head. Mistral's files keep a pair together (row `2i` with `2i + 1`); Hugging
 //! Face's keep it half a head apart (row `i` with `i + d/2`). Nothing but the place of whole rows differs.
 
 /// Which rows of a head form a pair.
@@ -13,7 +13,7 @@ pub enum RowOrder {
 }
 
 impl RowOrder {
-    /// Where the row that belongs at `row` in `to` stands in `self`; `head_dim` is even.
+    /// The row in `self` that is at `row` in `to`; `head_dim` is even.
     pub fn source_row(self, to: RowOrder, head_dim: usize, row: usize) -> usize {
         let half = head_dim / 2;
         let (head, within) = (row - row % head_dim, row % head_dim);

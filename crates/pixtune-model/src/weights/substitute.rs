@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-/// Bytes that tell what a file is.
+/// Bytes by which the kind of a file is recognized.
 const HEAD: usize = 1024;
 
 /// Replies of a server are short texts.
@@ -13,7 +13,7 @@ const MAX_REPLY: u64 = 64 << 10;
 /// A file that is something else than its name promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Substitute {
-    /// A pointer of Git LFS, with the size of the file it stands for.
+    /// A pointer of Git LFS, with the size of the file it points to.
     LfsPointer {
         /// Bytes of the file itself, where the pointer notes them.
         bytes: Option<u64>,

@@ -184,7 +184,7 @@ fn files_that_are_missing_cut_off_or_pickled_are_refused() {
         refused(&adapter, "is damaged");
     }
     fs::rename(&path, adapter.path("adapter_model.bin")).unwrap();
-    refused(&adapter, "adapter_model.bin is pickled");
+    refused(&adapter, "adapter_model.bin` cannot be read: it is not a file of torch.save");
     let adapter = Copy::of("lora_all");
     fs::remove_file(adapter.path("adapter_config.json")).unwrap();
     refused(&adapter, "has no adapter_config.json, which has the rank and alpha");

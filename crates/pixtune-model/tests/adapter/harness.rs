@@ -50,17 +50,30 @@ impl Place {
         dtype: Option<Dtype>,
         name: &str,
     ) -> Result<Report, AdapterError> {
+        self.merge_from(&fixture(base), None, adapter, to, dtype, name)
+    }
+
+    /// Merges an adapter into a base anywhere, or into its original.
+    pub fn merge_from(
+        &self,
+        base: &Path,
+        original: Option<&Path>,
+        adapter: &Path,
+        to: Format,
+        dtype: Option<Dtype>,
+        name: &str,
+    ) -> Result<Report, AdapterError> {
         let adapter = Adapter::open(adapter, None)?;
         let options = Options {
-            source: fixture(base),
+            source: base.to_owned(),
             target: self.path(name),
             to,
-            base: None,
+            base: original.map(Path::to_owned),
             dtype,
             shard_bytes: None,
             untie: false,
             growth: None,
-            verify: false,
+            verify: true,
             existing: Existing::Keep,
         };
         Merge::new(&adapter, options)?.run(&mut |_| {})

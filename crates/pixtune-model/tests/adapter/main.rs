@@ -7,6 +7,8 @@ mod convert;
 mod harness;
 mod incomplete;
 mod merge;
+mod quantized;
+mod repair;
 mod servers;
 #[path = "../weights/support.rs"]
 mod support;

@@ -208,7 +208,7 @@ fn the_report_tells_what_was_merged() {
     let merged = pixtune_core::json::text(report.merged.as_ref().unwrap());
     assert_eq!(
         merged,
-        r#"{"dialect":"peft","modules":{"text":21,"projector":2,"vision":14},"scalings":{"1.5":37},"replaced":[]}"#
+        r#"{"dialect":"peft","modules":{"text":21,"projector":2,"vision":14},"scalings":{"1.5":37},"replaced":[],"into":null}"#
     );
     let written = super::harness::json_file(&place.path("merged/conversion_report.json"));
     assert_eq!(written.get("merged").map(Value::to_string), Some(merged));

@@ -96,7 +96,9 @@ fn unknown_missing_and_misshapen_tensors_are_listed() {
             "norm.weight" => tensor.spec.name = "final_norm.weight".to_owned(),
             "layers.0.attention.wk.weight" => tensor.spec.shape = vec![64, 64 * 64 / 64],
             "layers.0.attention.wv.weight" => tensor.spec.shape = vec![32, 128],
-            "layers.0.attention.wq.weight" => tensor.spec.name += ".absmax",
+            "layers.0.attention.wq.weight" => {
+                tensor.spec.name = "layers.0.attention.wq.qweight".to_owned();
+            }
             _ => {}
         }
         vec![tensor]
@@ -106,7 +108,7 @@ fn unknown_missing_and_misshapen_tensors_are_listed() {
         "`norm.weight` is missing",
         "`final_norm.weight` is not part of the model",
         "`layers.0.attention.wv.weight` has the shape [32, 128], and [64, 64] follows from the configuration",
-        "`layers.0.attention.wq.weight.absmax` is not part of the model: these weights are quantized",
+        "`layers.0.attention.wq.qweight` is not part of the model: these weights are quantized in a way that is not supported",
     ] {
         refused(copy.directory.path(), message);
     }

@@ -41,6 +41,13 @@ fn a_good_header_is_read() {
 }
 
 #[test]
+fn metadata_may_be_null_as_mlx_writes_it() {
+    let json = format!(r#"{{"__metadata__":null,{}}}"#, tensor("a", "F32", "[2]", "[0,8]"));
+    let header = Header::parse(&file(&json, 8)).unwrap();
+    assert!(header.metadata.is_empty() && header.tensors.len() == 1);
+}
+
+#[test]
 fn hostile_headers_are_refused_with_their_reason() {
     let one = |shape: &str, offsets: &str| format!("{{{}}}", tensor("a", "F32", shape, offsets));
     refused(

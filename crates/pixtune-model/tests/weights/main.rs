@@ -6,4 +6,5 @@ mod checkpoint;
 mod header;
 mod large;
 mod places;
+mod quantized;
 mod support;

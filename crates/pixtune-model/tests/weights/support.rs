@@ -16,8 +16,12 @@ pub struct Copy {
 
 impl Copy {
     pub fn of(name: &str) -> Copy {
+        Copy::of_directory(&fixture(name))
+    }
+
+    pub fn of_directory(directory: &Path) -> Copy {
         let copy = Copy { directory: tempfile::tempdir().unwrap() };
-        for entry in fs::read_dir(fixture(name)).unwrap() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             fs::copy(&path, copy.path(path.file_name().unwrap().to_str().unwrap())).unwrap();
         }

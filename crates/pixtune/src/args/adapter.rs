@@ -66,13 +66,16 @@ pub struct AdapterCheckArgs {
 ///
 /// Copies A, permutes the rows of B where the dialects order them differently, and folds the scaling into B where the
 /// dialect does not store it: multiplied exactly, rounded once, with the largest relative error in the report. An
-/// adapter that the dialect cannot express is refused with the reason.
+/// adapter that the dialect cannot express is refused with the reason. SRC may also be what trainers leave behind: a
+/// pickled adapter_model.bin, which is read without executing it, a file or the shards of a whole wrapped model
+/// (pytorch_model, model) with adapter_config.json beside it, or an adapter of MLX.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune adapter convert tuned/adapter served --to vllm-consolidated --base Pixtral-12B-2409
   pixtune adapter convert tuned/adapter served --to mistral --base Pixtral-12B-2409
   pixtune adapter convert old-adapter new-adapter --to peft --base pixtral-hf
+  pixtune adapter convert run/checkpoint-500 adapter --to peft --base pixtral-hf    from a distributed run
 ")]
 pub struct AdapterConvertArgs {
     /// Adapter directory or .safetensors file
@@ -108,13 +111,15 @@ pub struct AdapterConvertArgs {
 ///
 /// Every weight becomes W + scaling·B·A, computed in f32 and rounded once to the data type of the output. The base is
 /// read once and the result written once, in either format; memory use stays under 100 MB up to rank 256. DoRA,
-/// modules_to_save, embeddings, single tokens and the output layer are merged too.
+/// modules_to_save, embeddings, single tokens and the output layer are merged too. A base in NF4, FP4 or FP8 is
+/// dequantized; with --base the adapter is merged into the original weights instead, which is more exact.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   pixtune adapter merge Pixtral-12B-2409 tuned/adapter merged
   pixtune adapter merge pixtral-hf tuned/adapter merged --to mistral
   pixtune adapter merge pixtral-hf tuned/adapter merged --dtype f32
+  pixtune adapter merge pixtral-nf4 tuned/adapter merged --base pixtral-hf      after QLoRA
 ")]
 pub struct AdapterMergeArgs {
     /// Directory of the base model, in either format
@@ -130,6 +135,9 @@ pub struct AdapterMergeArgs {
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
+    /// Original model of a quantized base: merge into its weights, and measure how far the quantized ones are from them
+    #[arg(long = "base", value_name = "DIR")]
+    pub original: Option<PathBuf>,
     /// Merge although weights beside the adapter, which were trained with it, are not applied
     #[arg(long)]
     pub ignore_other_weights: bool,
@@ -172,6 +180,8 @@ pub enum DialectArg {
     Mistral,
     /// peft's files for vLLM with consolidated weights
     VllmConsolidated,
+    /// adapters.safetensors for mlx-lm, text decoder only
+    Mlx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -22,6 +22,7 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run --resume     after Ctrl-C or a full disk
   pixtune train --model pixtral-12b --data prepared --out run --epochs 10 --patience 3
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
+  pixtune train --model pixtral-12b --data more --init-adapter run/adapter --out run2
 
 Output directory:
   adapter/          the adapter: the best one if there is validation data, else the last one
@@ -62,6 +63,10 @@ pub struct TrainArgs {
     /// Scale the update by alpha / sqrt(rank) instead (rank-stabilized LoRA)
     #[arg(long, help_heading = "Adapter")]
     pub rslora: bool,
+    /// Start with the weights of this adapter, in any dialect; rank, scaling and targets are its own
+    #[arg(long, value_name = "DIR", help_heading = "Adapter",
+        conflicts_with_all = ["lora_rank", "lora_alpha", "rslora", "targets"])]
+    pub init_adapter: Option<PathBuf>,
     /// Modules to adapt: text, projector, vision, all, or linear layers such as q_proj or vision.q_proj; separated by + or
     /// commas
     #[arg(long, default_value = "text", value_name = "LIST", help_heading = "Adapter")]
@@ -113,7 +118,7 @@ pub struct TrainArgs {
     /// Number of checkpoints to keep
     #[arg(long, default_value_t = 2, value_name = "N", help_heading = "Evaluation and checkpoints")]
     pub keep_checkpoints: usize,
-    /// Resume from the newest checkpoint
+    /// Resume from the newest checkpoint; with more --epochs or --steps the run becomes longer
     #[arg(long, conflicts_with = "force", help_heading = "Evaluation and checkpoints")]
     pub resume: bool,
 

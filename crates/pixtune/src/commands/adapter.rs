@@ -9,7 +9,7 @@ use pixtune_model::adapter::check::{
 };
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
-use pixtune_model::weights::convert::Report;
+use pixtune_model::weights::convert::{MergedInto, Options, Report};
 
 use super::convert::{dtype_of, format_of, not_finite, outcome, show, verified, written};
 use super::existing;
@@ -105,7 +105,8 @@ fn merge(args: &AdapterMergeArgs, verbosity: Verbosity) -> Result<Outcome, Error
         None => Checkpoint::open(&args.base)?.format(),
     };
     let options = written(&args.base, &args.target, to, &args.write)?;
-    let merge = Merge::new(&adapter, options)?;
+    let options = Options { base: args.original.clone(), ..options };
+    let mut merge = Merge::new(&adapter, options)?;
     for warning in &merge.plan().warnings {
         ui.note(&format!("warning: {warning}"));
     }
@@ -268,6 +269,18 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     let mut line = |name: &str, text: String| out.push_str(&format!("{name:<16}{text}\n"));
     line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
     line("merged", format!("{}, {}", adapter.dialect.describe(), about(adapter)));
+    match report.merged.as_ref().and_then(|merged| merged.into.as_ref()) {
+        Some(MergedInto::Dequantized) => line("into", "the dequantized weights of the base".to_owned()),
+        Some(MergedInto::Original(distance)) => line(
+            "into",
+            format!(
+                "the original weights; the dequantized ones differ by {:.2}% of their norm, at most by {:.2e} in an element",
+                100.0 * distance.relative,
+                distance.largest
+            ),
+        ),
+        None => {}
+    }
     for rows in adapter.token_rows.values() {
         let tokens = counted(rows.tokens.len() as u64, "token");
         line("replaced", format!("the rows of {tokens} in `{}`", rows.tensor.name));
@@ -313,6 +326,7 @@ impl DialectArg {
             DialectArg::PeftLegacy => Dialect::PeftLegacy,
             DialectArg::Mistral => Dialect::Mistral,
             DialectArg::VllmConsolidated => Dialect::VllmConsolidated,
+            DialectArg::Mlx => Dialect::Mlx,
         }
     }
 }

@@ -78,13 +78,17 @@ pub fn hint_for_adapters(error: &AdapterError) -> Option<String> {
         AdapterError::NoConfig { .. } => {
             "copy it from the directory where peft's `save_pretrained` wrote the adapter"
         }
+        AdapterError::QuantizedOriginal { .. } | AdapterError::OtherOriginal { .. } => {
+            "give the model in BF16, F16 or F32 that the base was quantized from"
+        }
         AdapterError::OtherBase { .. } => "give the base model that the adapter was trained on",
         AdapterError::OtherWeights { .. } => {
             "merge with the program that trained them, or go on without them with `--ignore-other-weights`"
         }
-        AdapterError::FullState { .. } => {
-            "load it with peft and save the adapter alone with `save_pretrained`"
+        AdapterError::Pickled { .. } => {
+            "load it with the program that wrote it and save the adapter with `save_pretrained(safe_serialization=True)`"
         }
+        AdapterError::StateShard { .. } => "copy the missing shard too",
         AdapterError::SeveralNames { .. } => {
             "save one of them with peft's `save_pretrained(selected_adapters=[NAME])`"
         }
@@ -129,6 +133,9 @@ pub fn hint_for_weights(error: &WeightsError) -> Option<String> {
         WeightsError::BothFormats { .. } => "move one of the formats to a directory of its own",
         WeightsError::TwoSets { .. } => "remove one of them; old shards are often left beside new ones",
         WeightsError::Sharded { sharded, .. } => hint_for_shards(sharded.kind),
+        WeightsError::Quantized { .. } => {
+            "the checkpoint is incomplete or damaged: download it again, or use the original weights"
+        }
         WeightsError::ShardMissing { .. } => "download the checkpoint again",
         WeightsError::Mismatch { .. } => {
             "the configuration belongs to another model, or the checkpoint is incomplete"

@@ -444,11 +444,71 @@ fn rejects_checkpoint_that_does_not_match_its_configuration() {
     train(&case, &["--steps", "2", "--model", "none"]).ends(2);
 }
 
+/// Step, learning rate and tokens of every step.
+fn schedule(case: &Case, run: &str) -> Vec<[String; 3]> {
+    let lines = case.lines(&format!("{run}/metrics.jsonl"));
+    let steps = lines.iter().filter(|line| line.get("loss").is_some());
+    steps.map(|line| ["/step", "/learning_rate", "/tokens"].map(|key| at(line, key).to_string())).collect()
+}
+
+#[test]
+fn a_resumed_run_becomes_longer() {
+    let case = case(&toy());
+    train(&case, &["--steps", "12"]).ends(0);
+    let whole = schedule(&case, "run");
+    train(&case, &["--steps", "5", "--force"]).ends(0);
+    let short = schedule(&case, "run");
+    train(&case, &["--steps", "12", "--resume"])
+        .ends(0)
+        .prints("the run had 5 steps: it continues with the learning rate of a run of 12 at the step reached")
+        .prints("resuming after step 5 of 12");
+    let longer = schedule(&case, "run");
+    assert_eq!(longer.len(), 12);
+    assert_eq!(longer[..5], short, "the steps that were taken");
+    assert_eq!(longer[5..], whole[5..], "learning rates and batches of a run of the new length");
+    assert_ne!(short[4], whole[4], "the shorter run had a lower learning rate at its end");
+    train(&case, &["--steps", "5", "--resume"]).ends(2).prints("`steps` was 12, is 5");
+    // Epochs as well, which also have their own order of samples.
+    train(&case, &["--epochs", "1", "--force"]).ends(0);
+    train(&case, &["--epochs", "3", "--resume"]).ends(0);
+    let longer = schedule(&case, "run");
+    train(&case, &["--epochs", "3", "--force"]).ends(0);
+    let first = longer.len() / 3;
+    assert_eq!(longer[first..], schedule(&case, "run")[first..]);
+}
+
+#[test]
+fn a_run_starts_with_an_adapter_of_any_dialect() {
+    let case = case(&toy());
+    let validation = ["--validation", "train.jsonl"];
+    let targets = ["--targets", "all", "--lora-rank", "4", "--lora-alpha", "8"];
+    train(&case, &[&["--steps", "6"][..], &validation, &targets].concat()).ends(0);
+    let (step, loss) = evaluations(&case, "run").pop().unwrap();
+    assert_eq!(step, "6");
+    fs::rename(case.path("run/adapter"), case.path("peft")).unwrap();
+    for to in ["mistral", "vllm-consolidated", "peft-legacy"] {
+        let convert = ["adapter", "convert", "peft", to, "--to", to, "--base", "model", "--dtype", "f32"];
+        case.run(&convert).ends(0);
+    }
+    for from in ["peft", "mistral", "vllm-consolidated", "peft-legacy"] {
+        let more = ["--steps", "1", "--force", "--init-adapter", from];
+        train(&case, &[&more[..], &validation].concat()).ends(0);
+        assert_eq!(evaluations(&case, "run")[0], ("0".to_owned(), loss.clone()), "{from}");
+    }
+    let more = ["--init-adapter", "peft", "--lora-rank", "8"];
+    train(&case, &more).ends(2).prints("cannot be used with");
+    case.write("other/adapter_config.json", case.read("peft/adapter_config.json"));
+    train(&case, &["--init-adapter", "other", "--force"]).ends(2).prints("`other` contains no adapter");
+}
+
 #[test]
 fn does_not_resume_a_different_run() {
     let case = case(&toy());
     train(&case, &["--steps", "2"]).ends(0);
-    train(&case, &["--steps", "3", "--resume"]).ends(2).prints("`steps` was 2, is 3");
+    train(&case, &["--steps", "1", "--resume"]).ends(2).prints("`steps` was 2, is 1");
+    train(&case, &["--steps", "3", "--resume", "--lora-dropout", "0.1"])
+        .ends(2)
+        .prints("`lora_dropout` was 0, is 0.1");
     case.write("train.jsonl", toy()[..3].concat());
     train(&case, &["--steps", "2", "--resume"]).ends(2).prints("`input train.jsonl` was");
     case.write("train.jsonl", toy().concat());

@@ -52,7 +52,7 @@ pub struct ModuleVerdict {
     pub area: Area,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// Why; empty where it is applied and nothing has to be said.
+    /// Why; empty if it is applied without remarks.
     pub reason: String,
     /// Where the server's behavior stands, or how it was measured.
     pub source: &'static str,
@@ -229,11 +229,12 @@ impl Case<'_> {
         let unknown = self.adapter.config.iter().flat_map(|config| &config.unknown);
         let unknown = unknown
             .map(|key| format!("`{key}` is unknown to peft 0.21.2 and has a value: its effect is not known"));
-        other.chain(unknown).collect()
+        self.adapter.container.iter().cloned().chain(other).chain(unknown).collect()
     }
 
     fn warnings(&self, server: Server) -> Vec<String> {
         let mut warnings = self.adapter.warnings.clone();
+        warnings.retain(|warning| Some(warning) != self.adapter.container.as_ref());
         warnings.extend(self.adapter.base_warning(self.base));
         let both = Checkpoint::formats(self.base.directory()).is_ok_and(|formats| formats.len() > 1);
         if both && matches!(server, Server::VllmHf | Server::VllmMistral) {

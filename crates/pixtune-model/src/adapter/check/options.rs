@@ -23,7 +23,7 @@ impl VllmVersion {
 /// What vLLM accepts as `--max-lora-rank` (vLLM 0.33.0 `config/lora.py`).
 pub const VLLM_MAX_RANKS: [usize; 9] = [1, 8, 16, 32, 64, 128, 256, 320, 512];
 
-/// The smallest `--max-lora-rank` that takes a rank; `None` above the largest.
+/// The smallest `--max-lora-rank` that accepts a rank; `None` above the largest.
 pub fn vllm_max_rank(rank: usize) -> Option<usize> {
     VLLM_MAX_RANKS.into_iter().find(|most| *most >= rank)
 }

@@ -9,7 +9,7 @@ use super::options::{VllmVersion, vllm_rank_advice};
 use super::{Answer, Case, Verdict};
 use crate::weights::{Dtype, Format, Module, Spelling};
 
-/// Something that takes adapters, in the version its rules were taken from.
+/// Something that loads adapters, in the version that its rules come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Server {
     /// vLLM with a checkpoint in Hugging Face's format.
@@ -134,8 +134,8 @@ impl Case<'_> {
         if !refused.is_empty() {
             return rejected(format!("vLLM refuses {}", refused.join(", ")), VLLM_CONFIG);
         }
-        let said = config.rank_pattern.iter().map(|(_, rank)| *rank).chain([config.rank]);
-        let rank = said.max().map_or(0, |rank| rank as usize);
+        let stated = config.rank_pattern.iter().map(|(_, rank)| *rank).chain([config.rank]);
+        let rank = stated.max().map_or(0, |rank| rank as usize);
         if rank > self.options.max_rank {
             let most = self.options.max_rank;
             let advice = vllm_rank_advice(rank);
@@ -224,7 +224,7 @@ impl Case<'_> {
 
     pub(super) fn mistral_inference_refusal(&self) -> Option<Answer> {
         let rejected = |reason: String| Some(Answer::new(Verdict::Rejected, reason, MI_LOAD));
-        let tensors = &self.adapter.file().header().tensors;
+        let tensors = self.adapter.tensors().all();
         let dtypes: BTreeSet<Dtype> = tensors.iter().map(|tensor| tensor.dtype).collect();
         let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.as_str()).collect();
         let base = self.base.tensors().next().map(|tensor| tensor.dtype());

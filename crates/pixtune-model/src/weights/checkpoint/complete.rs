@@ -1,7 +1,6 @@
-//! Weights that are not those of a model as it is: quantized, in parts, or wrapped by peft.
+//! Weights that are not those of a model: in parts, or wrapped by peft.
 
 use super::Checkpoint;
-use crate::weights::config::{ConfigError, Note};
 use crate::weights::error::{Sharded, Sharding, WeightsError};
 use crate::weights::found::{Found, is_of_peft};
 use crate::weights::names::{Kind, Module, Part, TensorName};
@@ -18,21 +17,6 @@ impl Checkpoint {
             }
             false => Ok(()),
         }
-    }
-
-    /// Refuses quantized weights; a declaration without them is reported.
-    pub(super) fn check_quantization(&mut self) -> Result<(), WeightsError> {
-        let Some(first) = self.config.quantization.first() else { return Ok(()) };
-        let tensors = || self.files.iter().flat_map(|file| &file.header().tensors);
-        if tensors().any(|tensor| !tensor.dtype.is_weight() || is_quantized(&tensor.name)) {
-            let what = format!("it is quantized (`{}`); convert the original weights", first.key);
-            let path = self.directory.join(self.format.config_file());
-            return Err(ConfigError::Unsupported { path, what }.into());
-        }
-        let leftovers =
-            self.config.quantization.iter().map(|key| Note { damage: true, text: key.leftover() });
-        self.config.notes.extend(leftovers);
-        Ok(())
     }
 
     /// Refuses tensors that a distributed run saved without joining their parts.
@@ -68,7 +52,10 @@ pub fn is_quantized(name: &str) -> bool {
         ".weight_scale",
         ".qscale_weight",
         ".qweight",
+        ".qzeros",
         ".weight_packed",
+        ".SCB",
+        ".weight_format",
     ]
     .iter()
     .any(|mark| name.contains(mark))

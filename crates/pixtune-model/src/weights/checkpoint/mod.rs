@@ -1,22 +1,25 @@
 //! A directory with a model in it, opened and checked.
 
 mod complete;
+mod dequantize;
 mod expected;
 mod shards;
+mod tensor;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::config::{ModelConfig, Note};
-use super::dtype::{self, Dtype};
 use super::error::{Problems, WeightsError};
 use super::names::{Module, Part, Spelling, TensorName};
+use super::quantized::{Parts, Place, Quantized, Statistic};
 use super::rows::RowOrder;
-use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
+use super::safetensors::SafetensorsFile;
 
 use complete::is_quantized;
 pub use shards::parse_index;
+pub use tensor::{Reader, Tensor};
 
 /// One of the two formats Pixtral exists in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,7 +71,7 @@ impl Format {
         }
     }
 
-    /// The name people call it by: `hf` or `mistral`.
+    /// Its name: `hf` or `mistral`.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Hf => "hf",
@@ -77,22 +80,32 @@ impl Format {
     }
 }
 
-/// A model on disk: its configuration, and exactly the tensors the configuration asks for.
+/// A model on disk: its configuration, and exactly the tensors that follow from the configuration.
 #[derive(Debug)]
 pub struct Checkpoint {
     directory: PathBuf,
     format: Format,
     config: ModelConfig,
     files: Vec<SafetensorsFile>,
-    tensors: BTreeMap<TensorName, Place>,
+    tensors: BTreeMap<TensorName, Located>,
 }
 
-/// Where a tensor is: which file, and which of its tensors.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    file: usize,
-    index: usize,
+/// A tensor of the model in the files.
+#[derive(Debug, Clone)]
+struct Located {
+    place: Place,
     spelling: Spelling,
+    /// How it is stored, if not as its elements.
+    quantized: Option<Quantized>,
+}
+
+impl Located {
+    fn shape<'l>(&'l self, files: &'l [SafetensorsFile]) -> &'l [usize] {
+        match &self.quantized {
+            Some(quantized) => &quantized.shape,
+            None => &self.place.of(files).info.shape,
+        }
+    }
 }
 
 impl Checkpoint {
@@ -111,9 +124,9 @@ impl Checkpoint {
         let mut problems = Problems::default();
         checkpoint.config.notes.extend(shards::notes(directory, format, checkpoint.files.len()));
         checkpoint.check_full_state()?;
-        checkpoint.collect(&mut problems);
-        checkpoint.check_quantization()?;
+        let statistics = checkpoint.collect(&mut problems);
         checkpoint.check_complete()?;
+        checkpoint.dequantize(statistics)?;
         checkpoint.settle(&mut problems);
         checkpoint.compare(&mut problems);
         match problems.0.is_empty() {
@@ -154,12 +167,12 @@ impl Checkpoint {
 
     /// A tensor; `None` where the model has none of this name: a tied head, a projector without biases.
     pub fn tensor(&self, name: TensorName) -> Option<Tensor<'_>> {
-        self.tensors.get(&name).map(|place| self.at(name, *place))
+        self.tensors.get(&name).map(|located| self.at(name, located))
     }
 
     /// Every tensor, in the order of [`TensorName`].
     pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
-        self.tensors.iter().map(|(name, place)| self.at(*name, *place))
+        self.tensors.iter().map(|(name, located)| self.at(*name, located))
     }
 
     /// Width of a head in the rows of a q or k weight; `None` for everything else.
@@ -171,61 +184,56 @@ impl Checkpoint {
         module.has_rotary_rows().then_some(head_dim)
     }
 
-    fn at(&self, name: TensorName, place: Place) -> Tensor<'_> {
-        let file = &self.files[place.file];
-        Tensor {
-            checkpoint: self,
-            name,
-            spelling: place.spelling,
-            file,
-            info: &file.header().tensors[place.index],
-        }
+    fn at<'c>(&'c self, name: TensorName, located: &'c Located) -> Tensor<'c> {
+        let quantized = located.quantized.as_ref();
+        Tensor::new(self, name, located.spelling, located.place.of(&self.files), quantized)
     }
 
-    /// Recognises the tensors of all files.
-    fn collect(&mut self, problems: &mut Problems) {
+    /// Recognizes the tensors of all files. Returns the statistics of quantized weights.
+    fn collect(&mut self, problems: &mut Problems) -> BTreeMap<TensorName, Parts> {
+        let mut statistics: BTreeMap<TensorName, Parts> = BTreeMap::new();
         for (file, shard) in self.files.iter().enumerate() {
             for (index, tensor) in shard.header().tensors.iter().enumerate() {
-                let parsed = TensorName::parse(&tensor.name).filter(|(_, spelling)| {
-                    (*spelling == Spelling::Native) == (self.format == Format::Mistral)
-                });
-                let Some((name, spelling)) = parsed else {
+                let place = Place { file, index };
+                if let Some((name, spelling)) = self.parse(&tensor.name) {
+                    match self.tensors.entry(name) {
+                        Entry::Vacant(vacant) => {
+                            vacant.insert(Located { place, spelling, quantized: None });
+                        }
+                        Entry::Occupied(first) => {
+                            problems.0.push(same_tensor(&self.files, first.get().place, place));
+                        }
+                    }
+                    continue;
+                }
+                let statistic = Statistic::parse(&tensor.name);
+                let statistic = statistic.and_then(|(weight, part)| Some((self.parse(&weight)?.0, part)));
+                let Some((name, part)) = statistic else {
                     problems.0.push(unknown(&tensor.name));
                     continue;
                 };
-                if !tensor.dtype.is_weight() {
-                    problems
-                        .0
-                        .push(format!("`{}` is {}; weights are BF16, F16 or F32", tensor.name, tensor.dtype));
-                }
-                match self.tensors.entry(name) {
-                    Entry::Vacant(vacant) => {
-                        vacant.insert(Place { file, index, spelling });
-                    }
-                    Entry::Occupied(first) => {
-                        let first = first.get();
-                        let other = &self.files[first.file];
-                        problems.0.push(format!(
-                            "`{}` in `{}` is the same tensor as `{}` in `{}`",
-                            tensor.name,
-                            file_name(shard),
-                            other.header().tensors[first.index].name,
-                            file_name(other),
-                        ));
-                    }
+                if let Some(first) = statistics.entry(name).or_default().insert(part, place) {
+                    problems.0.push(same_tensor(&self.files, first, place));
                 }
             }
         }
+        statistics
     }
 
-    /// Brings the configuration in line with the tensors where those decide: a tied head, biases, the width of a head.
+    /// The tensor of a name in this format.
+    fn parse(&self, name: &str) -> Option<(TensorName, Spelling)> {
+        let is_own = |spelling| (spelling == Spelling::Native) == (self.format == Format::Mistral);
+        TensorName::parse(name).filter(|(_, spelling)| is_own(*spelling))
+    }
+
+    /// Completes the configuration by what the tensors decide: a tied head, biases, the width of a head.
     fn settle(&mut self, problems: &mut Problems) {
         let has = |module: Module| self.tensors.contains_key(&module.weight());
         let has_bias = |module: Module| self.tensors.contains_key(&module.bias());
-        let said = self.config.said;
+        let stated = self.config.stated;
         let head = has(Module::Head);
         let mut damage = |text: &str| self.config.notes.push(Note { damage: true, text: text.to_owned() });
-        match (said.tied, head) {
+        match (stated.tied, head) {
             (Some(true), true) => damage(
                 "the configuration ties the output to the embedding, and there is a tensor for the output: the two must be equal",
             ),
@@ -236,30 +244,30 @@ impl Checkpoint {
             }
             _ => {}
         }
-        self.config.tied = !head && said.tied != Some(false);
+        self.config.tied = !head && stated.tied != Some(false);
         let biases = [Module::ProjectorIn, Module::ProjectorOut].map(has_bias);
-        if biases == [true, true] && said.bias == Some(false) {
+        if biases == [true, true] && stated.bias == Some(false) {
             damage("the configuration gives the projector no biases, and there are tensors for them");
         }
         match biases {
             [true, true] => self.config.projector.bias = true,
-            [false, false] if said.bias != Some(true) => self.config.projector.bias = false,
+            [false, false] if stated.bias != Some(true) => self.config.projector.bias = false,
             _ => self.config.projector.bias = true,
         }
         let ModelConfig { text, vision, .. } = &mut self.config;
         let q_rows = |module: Module| {
-            let place = self.tensors.get(&module.weight())?;
-            self.files[place.file].header().tensors[place.index].shape.first().copied()
+            let located = self.tensors.get(&module.weight())?;
+            located.shape(&self.files).first().copied()
         };
         let from_tensor = |module, heads| {
             let rows = q_rows(module)?;
             let head_dim: usize = rows / heads;
             (rows.is_multiple_of(heads) && head_dim.is_multiple_of(2) && head_dim > 0).then_some(head_dim)
         };
-        if said.head_dim.is_none() {
+        if stated.head_dim.is_none() {
             text.head_dim = from_tensor(Module::Text(0, Part::Q), text.heads).unwrap_or(text.head_dim);
         }
-        if said.vision_head_dim.is_none() {
+        if stated.vision_head_dim.is_none() {
             vision.head_dim =
                 from_tensor(Module::Vision(0, Part::Q), vision.heads).unwrap_or(vision.head_dim);
         }
@@ -288,66 +296,30 @@ impl Checkpoint {
             }
         }
         let optional = |name: &TensorName| *name == Module::Head.weight();
-        for (name, place) in &self.tensors {
+        for (name, located) in &self.tensors {
             if !expected.contains_key(name) && !optional(name) {
-                problems.0.push(unknown(&self.at(*name, *place).info.name));
+                problems.0.push(unknown(&self.at(*name, located).info.name));
             }
         }
     }
 }
 
 fn unknown(name: &str) -> String {
-    let why = if is_quantized(name) { ": these weights are quantized; use the original ones" } else { "" };
+    let why = match is_quantized(name) {
+        true => ": these weights are quantized in a way that is not supported; use the original ones",
+        false => "",
+    };
     format!("`{name}` is not part of the model{why}")
+}
+
+fn same_tensor(files: &[SafetensorsFile], first: Place, second: Place) -> String {
+    let shown = |place: Place| {
+        let stored = place.of(files);
+        format!("`{}` in `{}`", stored.info.name, file_name(stored.file))
+    };
+    format!("{} is the same tensor as {}", shown(second), shown(first))
 }
 
 fn file_name(file: &SafetensorsFile) -> String {
     file.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// A tensor of a checkpoint.
-#[derive(Debug, Clone, Copy)]
-pub struct Tensor<'c> {
-    checkpoint: &'c Checkpoint,
-    /// Which it is.
-    pub name: TensorName,
-    /// How its file spells the name.
-    pub spelling: Spelling,
-    /// The file it is in.
-    pub file: &'c SafetensorsFile,
-    /// Its entry in the file's header.
-    pub info: &'c TensorInfo,
-}
-
-impl<'c> Tensor<'c> {
-    /// Type of its elements: one of bf16, f16 and f32.
-    pub fn dtype(&self) -> Dtype {
-        self.info.dtype
-    }
-
-    /// Its sides: rows (outputs) first, columns (inputs) second for a linear layer.
-    pub fn shape(&self) -> &'c [usize] {
-        &self.info.shape
-    }
-
-    /// Its bytes as stored, memory-mapped, in the checkpoint's own row order.
-    pub fn bytes(&self) -> Result<&'c [u8], SafetensorsError> {
-        self.file.bytes(self.info)
-    }
-
-    /// Its elements, with the rows of q and k in the order asked for.
-    pub fn to_f32(&self, order: RowOrder) -> Result<Vec<f32>, SafetensorsError> {
-        let bytes = self.bytes()?;
-        let from = self.checkpoint.row_order();
-        let permuted = match self.checkpoint.rotary_head_dim(self.name.module) {
-            Some(head_dim) if from != order => {
-                let mut permuted = vec![0; bytes.len()];
-                from.permute(order, head_dim, bytes.len() / self.shape()[0], bytes, &mut permuted);
-                Some(permuted)
-            }
-            _ => None,
-        };
-        let values = dtype::to_f32(self.dtype(), permuted.as_deref().unwrap_or(bytes));
-        Ok(values.expect("a checkpoint only holds bf16, f16 and f32"))
-    }
 }

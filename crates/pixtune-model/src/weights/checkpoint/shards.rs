@@ -48,7 +48,7 @@ pub fn open(directory: &Path, format: Format) -> Result<Vec<SafetensorsFile>, We
         }
         (true, None) => Ok(vec![SafetensorsFile::open(&directory.join(single))?]),
         (false, _) if names.contains(&index) => open_indexed(directory, &directory.join(index)),
-        // Without an index Hugging Face's loaders find nothing; vLLM takes Mistral's shards by their names.
+        // Without an index Hugging Face's loaders find nothing; vLLM reads Mistral's shards by their names.
         (false, Some(_)) => open_numbered(directory, numbered),
         (false, None) => Err(no_checkpoint(directory)),
     }

@@ -6,8 +6,8 @@ use pixtune_core::json::Value;
 
 use super::keys::Keys;
 use super::{
-    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
-    check,
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
+    check, named_dtype,
 };
 
 /// Defaults of `MistralConfig`, transformers 4.57.1 and 5.23.0.
@@ -59,7 +59,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     };
     let image_token = image_token(&top, family, &mut notes)?;
     features(&top, family, &mut notes)?;
-    let said = Said {
+    let stated = Stated {
         tied: match (top.flag("tie_word_embeddings")?, text_keys.flag("tie_word_embeddings")?) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), _) | (_, Some(false)) => Some(false),
@@ -69,7 +69,7 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         head_dim: text_keys.size("head_dim")?,
         vision_head_dim: vision_keys.size("head_dim")?,
     };
-    let tied = said.tied.unwrap_or(false);
+    let tied = stated.tied.unwrap_or(false);
     let quantization = Quantization::find(&source);
     let config = ModelConfig {
         family,
@@ -79,8 +79,9 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         tied,
         image_token,
         notes,
+        dtype: named_dtype(&source),
         quantization,
-        said,
+        stated,
         source: Value::Null,
     };
     check(&config, &top)?;

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
 
-use super::{Format, Substitute};
+use super::{Dtype, Format, Substitute};
 pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
 
-/// What the two configuration files agree to say about a model.
+/// What both configuration files state about a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// Which of the architectures of the family it is.
@@ -26,24 +26,26 @@ pub struct ModelConfig {
     pub text: TextConfig,
     /// The vision encoder.
     pub vision: VisionConfig,
-    /// What stands between them.
+    /// The projector between them.
     pub projector: ProjectorConfig,
     /// Whether the projection to the vocabulary is the embedding; no tensor is stored for it then.
     pub tied: bool,
-    /// The token that stands for a patch.
+    /// The token that represents a patch.
     pub image_token: u32,
-    /// What the file says wrong or leaves to guess, for people.
+    /// What the file states wrongly or does not state.
     pub notes: Vec<Note>,
+    /// The data type of the weights, where the file names one that weights are computed with.
+    pub(crate) dtype: Option<Dtype>,
     /// Keys that declare the weights quantized, with the method they name; the tensors show whether they are.
     pub(crate) quantization: Vec<Quantization>,
-    /// What the file says about things that tensors decide when they are there.
-    pub(super) said: Said,
+    /// What the file states where tensors decide if they are present.
+    pub(super) stated: Stated,
     /// The file as it was, for keys that are passed through.
     pub(crate) source: Value<'static>,
 }
 
 impl ModelConfig {
-    /// The notes as warnings. What is damaged is read as Pixtral's; who goes by the file computes something else.
+    /// The notes as warnings. Damaged values are read as Pixtral's; a program that uses them computes something else.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.notes.iter().map(|note| {
             let damaged = if note.damage { "damaged configuration: " } else { "" };
@@ -107,23 +109,23 @@ pub struct VisionConfig {
     pub patch_size: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Added to the mean square inside each norm. No file says it: 1e-5 is written into transformers 5.23.0
+    /// Added to the mean square inside each norm. No file states it: 1e-5 is written into transformers 5.23.0
     /// `modeling_pixtral.py`, mistral-inference `vision_encoder.py` and vLLM 0.33 `pixtral.py`.
     pub norm_eps: f64,
 }
 
-/// What stands between vision and text.
+/// The projector between vision and text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProjectorConfig {
     /// Whether its two linear layers have biases.
     pub bias: bool,
     /// Patches on a side that become one; 1 where none are merged and there is no patch merger.
     pub spatial_merge: usize,
-    /// Whether a norm stands before it.
+    /// Whether there is a norm before it.
     pub norm: bool,
 }
 
-/// Something a configuration file says wrong, or leaves to guess.
+/// Something that a configuration file states wrongly or does not state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Whether programs that read the file compute something else than the model; otherwise it is a remark.
@@ -134,7 +136,7 @@ pub struct Note {
 
 /// Statements that give way to the tensors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Stated {
     pub tied: Option<bool>,
     pub bias: Option<bool>,
     pub head_dim: Option<usize>,
@@ -183,7 +185,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Which key.
         key: String,
-        /// What stands there.
+        /// The value found.
         found: String,
         /// What should.
         wants: String,
@@ -246,6 +248,17 @@ pub(crate) fn read_json_within(path: &Path, limit: u64) -> Result<Value<'static>
         });
     }
     Ok(parsed.into_owned())
+}
+
+/// The data type that `dtype` or `torch_dtype` names, at the top or for the text decoder.
+fn named_dtype(source: &Value<'_>) -> Option<Dtype> {
+    let areas = [Some(source), source.get("text_config")].into_iter().flatten();
+    let named = |area: &Value<'_>| {
+        let name =
+            ["dtype", "torch_dtype"].iter().find_map(|key| area.get(key)?.as_str().map(str::to_owned))?;
+        Dtype::ALL.into_iter().find(|dtype| dtype.is_weight() && dtype.torch_name() == name)
+    };
+    areas.filter_map(named).next()
 }
 
 /// The relations between sizes that both formats demand.

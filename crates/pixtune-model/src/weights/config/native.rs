@@ -6,8 +6,8 @@ use pixtune_core::json::Value;
 
 use super::keys::Keys;
 use super::{
-    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Said, TextConfig, VisionConfig,
-    check,
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
+    check, named_dtype,
 };
 
 /// Keys of models that compute something else.
@@ -32,10 +32,10 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     let mut notes = Vec::new();
     let text = text(&top, &mut notes)?;
     let vision = vision(&vision_keys)?;
-    // mistral-inference 1.6 `args.py`: `adapter_bias` is true unless said otherwise.
+    // mistral-inference 1.6 `args.py`: `adapter_bias` is true unless stated otherwise.
     let bias = vision_keys.flag("adapter_bias")?;
     let (family, projector) = projector(&vision_keys, bias.unwrap_or(true))?;
-    let said = Said {
+    let stated = Stated {
         tied: top.flag("tied_embeddings")?,
         bias,
         head_dim: top.size("head_dim")?,
@@ -53,11 +53,12 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
         text,
         vision,
         projector,
-        tied: said.tied.unwrap_or(false),
+        tied: stated.tied.unwrap_or(false),
         image_token: u32::try_from(image_token).unwrap_or(u32::MAX),
         notes,
+        dtype: named_dtype(&source),
         quantization: Quantization::find(&source),
-        said,
+        stated,
         source: Value::Null,
     };
     check(&config, &top)?;

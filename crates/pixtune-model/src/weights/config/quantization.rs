@@ -15,6 +15,8 @@ pub struct Quantization {
     pub key: String,
     /// The method that it names, such as `bitsandbytes`.
     pub method: Option<String>,
+    /// Rows and columns of the blocks of FP8 weights (`weight_block_size`).
+    pub block: Option<[usize; 2]>,
 }
 
 impl Quantization {
@@ -44,7 +46,13 @@ fn search(value: &Value<'_>, path: &str, depth: usize, found: &mut Vec<Quantizat
         let full = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
         if KEYS.contains(&key.as_ref()) {
             let method = value.get("quant_method").and_then(Value::as_str).map(str::to_owned);
-            found.push(Quantization { key: full, method });
+            let sides = value.get("weight_block_size").and_then(Value::as_array).unwrap_or_default();
+            let side = |side: &Value<'_>| side.to_string().parse().ok();
+            let block = match sides {
+                [down, across] => side(down).zip(side(across)).map(|(down, across)| [down, across]),
+                _ => None,
+            };
+            found.push(Quantization { key: full, method, block });
         } else if depth > 0 {
             search(value, &full, depth - 1, found);
         }

@@ -279,7 +279,7 @@ fn warn_of_missing(extras: &Extras<'_>, warnings: &mut Vec<String>) {
     }
 }
 
-/// Writes what transformers needs and nobody brought.
+/// Writes files that transformers needs and neither source nor base has.
 fn write_missing(
     extras: &mut Extras<'_>,
     config: &ModelConfig,

@@ -1,4 +1,4 @@
-//! From one format to the other, or to another type or size of shards, without ever holding more than a few buffers.
+//! Conversion between formats, data types and sizes of shards, with a few buffers of memory.
 //!
 //! [`Plan::new`] refuses everything that can be refused; [`Plan::run`] moves the bytes. A [`Change`] alters weights on
 //! their way, which is how adapters are merged in the same pass.
@@ -22,17 +22,17 @@ use super::config::{self, ModelConfig, WrittenConfig};
 use super::dtype::Dtype;
 use super::error::Problems;
 use super::names::{Module, TensorName};
-use super::{Checkpoint, Format};
+use super::{Checkpoint, Format, Reader};
 
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
 pub use layout::PlannedFile;
 
 pub use output::{OutputDirectory, REPORT, check_target};
-pub use report::{Merged, Report};
+pub use report::{Distance, Merged, MergedInto, Report};
 pub use transfer::NotFinite;
 
-/// What is to be done.
+/// The options of a conversion.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The checkpoint.
@@ -69,7 +69,7 @@ pub struct Growth {
 /// Why a change could not be made.
 pub type ChangeError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something that is done to weights on their way.
+/// A change of weights while they are converted.
 pub trait Change: Sync {
     /// Whether it changes this tensor of the output.
     fn concerns(&self, tensor: TensorName) -> bool;
@@ -102,7 +102,7 @@ pub enum Stage {
 /// A conversion that will go through unless the disk or the source fails.
 #[derive(Debug)]
 pub struct Plan {
-    /// What was asked for.
+    /// The requested conversion.
     pub options: Options,
     /// The checkpoint.
     pub source: Checkpoint,
@@ -114,7 +114,7 @@ pub struct Plan {
     pub extras: Vec<Extra>,
     /// What a [`Change`] that is given to [`Plan::run`] does, for the report.
     pub merged: Option<Merged>,
-    /// What people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
@@ -178,8 +178,9 @@ impl Plan {
             files: &self.files,
             order: self.options.to.row_order(),
             change,
+            hash: self.options.verify,
         };
-        let not_finite = transfer.run(directory.path(), &mut |bytes| {
+        let transfer::Transferred { not_finite, hashes } = transfer.run(directory.path(), &mut |bytes| {
             done += bytes;
             watch(Progress { stage: Stage::Write, done, total });
         })?;
@@ -191,7 +192,7 @@ impl Plan {
             extra.write(&directory)?;
         }
         let verified = match self.options.verify {
-            true => Some(verify::verify(self, change, directory.path(), watch)?),
+            true => Some(verify::verify(self, (change, &hashes), directory.path(), watch)?),
             false => None,
         };
         let report = Report::new(self, not_finite, verified);
@@ -239,7 +240,7 @@ fn base_config(options: &Options, config: &ModelConfig) -> Result<Option<Value<'
 }
 
 /// Sizes in which two models differ.
-fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
+pub(crate) fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
     let (a, b) = (&ours.text, &base.text);
     let (v, w) = (&ours.vision, &base.vision);
     let sizes = [
@@ -259,11 +260,11 @@ fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
     Problems(differing.map(|(name, a, b)| format!("{name}: {a} in the source, {b} in the base")).collect())
 }
 
-/// A head that is stored although it is tied has to be what it is tied to.
+/// A head that is stored although it is tied has to equal the embedding.
 fn check_tied_head(source: &Checkpoint) -> Result<(), ConvertError> {
     let Some(head) = source.tensor(Module::Head.weight()) else { return Ok(()) };
     let Some(embedding) = source.tensor(Module::Embedding.weight()) else { return Ok(()) };
-    if source.config().said.tied != Some(true) {
+    if source.config().stated.tied != Some(true) {
         return Ok(());
     }
     let differs = || ConvertError::TiedHeadDiffers { name: head.info.name.clone() };
@@ -271,11 +272,12 @@ fn check_tied_head(source: &Checkpoint) -> Result<(), ConvertError> {
         return Err(differs());
     }
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut readers = [Reader::default(), Reader::default()];
     let mut at = 0;
-    while at < head.info.bytes() {
-        let bytes = (head.info.bytes() - at).min(1 << 20) as usize;
-        head.file.read_at(&mut a[..bytes], head.info.range.start + at)?;
-        embedding.file.read_at(&mut b[..bytes], embedding.info.range.start + at)?;
+    while at < head.length() {
+        let bytes = (head.length() - at).min(1 << 20) as usize;
+        head.read_at(&mut readers[0], &mut a[..bytes], at)?;
+        embedding.read_at(&mut readers[1], &mut b[..bytes], at)?;
         if a[..bytes] != b[..bytes] {
             return Err(differs());
         }

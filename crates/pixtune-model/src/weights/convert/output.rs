@@ -8,7 +8,7 @@ use pixtune_files::{Existing, Occupant, WholeDirectory};
 
 use super::ConvertError;
 
-/// The file that says how a directory was made; a directory that holds one is ours to replace.
+/// The report of a conversion. A directory that has one was written by pixtune and may be replaced.
 pub const REPORT: &str = "conversion_report.json";
 
 /// Refuses targets that a run must not write to, before any work is done.

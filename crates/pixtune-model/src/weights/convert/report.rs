@@ -1,6 +1,6 @@
-//! What a conversion did, for people and as `conversion_report.json`.
+//! What a conversion did: printed, and written as `conversion_report.json`.
 
-use pixtune_core::json::{Slot, ToJson, list, members, object};
+use pixtune_core::json::{Slot, ToJson, list, members, object, raw};
 
 use super::transfer::NotFinite;
 use super::verify::Verified;
@@ -25,6 +25,8 @@ pub struct Report {
     pub renamed: u64,
     /// Tensors whose rows were moved.
     pub permuted: u64,
+    /// How tensors of the source are quantized, with the number of tensors of each method. They were dequantized.
+    pub quantized: Vec<(String, u64)>,
     /// Types of the output, with their number of tensors.
     pub dtypes: Vec<(&'static str, u64)>,
     /// Files written: the name, and where each comes from.
@@ -33,17 +35,17 @@ pub struct Report {
     pub synthesized: Vec<Synthesized>,
     /// Keys whose value was replaced: the key, before, after.
     pub corrected: Vec<[String; 3]>,
-    /// Unknown keys that were taken over.
+    /// Unknown keys that were carried over.
     pub carried: Vec<String>,
     /// Keys that have no counterpart, with their values.
     pub left_out: Vec<[String; 2]>,
     /// Tensors with values that are no numbers.
     pub not_finite: Vec<NotFinite>,
-    /// What else people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     /// What was merged, where something was.
     pub merged: Option<Merged>,
-    /// What reading back came to, where it was asked for.
+    /// The result of the verification, if it was requested.
     pub verified: Option<Verified>,
 }
 
@@ -73,6 +75,7 @@ impl Report {
             parameters: tensors().map(|tensor| tensor.bytes() / tensor.dtype.size() as u64).sum(),
             renamed: renamed as u64,
             permuted: permuted as u64,
+            quantized: plan.source.quantizations().into_iter().collect(),
             dtypes,
             files,
             synthesized: plan.config.synthesized.clone(),
@@ -88,7 +91,7 @@ impl Report {
 }
 
 /// An adapter that was merged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
     /// Its dialect.
     pub dialect: &'static str,
@@ -98,6 +101,28 @@ pub struct Merged {
     pub scalings: Vec<(String, usize)>,
     /// Tensors that were replaced as a whole.
     pub replaced: Vec<String>,
+    /// The weights that it was merged into, if the base is quantized.
+    pub into: Option<MergedInto>,
+}
+
+/// The weights that an adapter of a quantized base was merged into.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MergedInto {
+    /// The weights of the base, dequantized. The original ones are not known.
+    Dequantized,
+    /// The original weights, with the distance of the dequantized ones from them.
+    Original(Distance),
+}
+
+/// How far dequantized weights are from the original ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Distance {
+    /// The norm of the difference divided by the norm of the original weights, over all quantized tensors.
+    pub relative: f64,
+    /// The largest difference of an element.
+    pub largest: f64,
+    /// The tensor with the largest relative difference.
+    pub worst: String,
 }
 
 impl ToJson for &Report {
@@ -108,6 +133,7 @@ impl ToJson for &Report {
             report.field("tensors", self.tensors).field("bytes", self.bytes);
             report.field("parameters", self.parameters).field("renamed", self.renamed);
             report.field("permuted", self.permuted);
+            report.field("quantized", members(self.quantized.iter().map(|(method, count)| (method, count))));
             report.field("dtypes", members(self.dtypes.iter().map(|(name, count)| (name, count))));
             let files = self
                 .files
@@ -155,7 +181,21 @@ impl ToJson for &Merged {
             merged.field("dialect", self.dialect);
             merged.field("modules", members(self.modules.iter().map(|(area, count)| (area, count))));
             merged.field("scalings", members(self.scalings.iter().map(|(scaling, count)| (scaling, count))));
-            merged.field("replaced", list(&self.replaced));
+            merged.field("replaced", list(&self.replaced)).field("into", self.into.as_ref());
+        });
+    }
+}
+
+impl ToJson for &MergedInto {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|into| match self {
+            MergedInto::Dequantized => _ = into.field("weights", "dequantized"),
+            MergedInto::Original(distance) => {
+                into.field("weights", "original");
+                into.field("relative_difference", raw(&format!("{:e}", distance.relative)));
+                into.field("largest_difference", raw(&format!("{:e}", distance.largest)));
+                into.field("worst_tensor", &distance.worst);
+            }
         });
     }
 }

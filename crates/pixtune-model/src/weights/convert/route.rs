@@ -1,12 +1,10 @@
 //! How one tensor gets from the source to the output, a chunk at a time.
 
-use pixtune_files::direct::Window;
-
 use super::layout::Piece;
 use super::{Change, ConvertError};
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::safetensors::{SafetensorsFile, TensorInfo};
-use crate::weights::{Checkpoint, RowOrder, Tensor, TensorName};
+use crate::weights::{Checkpoint, Reader, RowOrder, Tensor, TensorName};
 
 /// Bytes of a chunk that is worked on: what is made of it stays in the second cache.
 const CHUNK: usize = 512 << 10;
@@ -43,8 +41,8 @@ pub struct Chunk {
 pub struct Scratch {
     /// The chunk, at last as it is in the output.
     pub bytes: Vec<u8>,
-    /// What was read of the file around it.
-    pub window: Window,
+    /// Buffers of the source's reader.
+    pub reader: Reader,
     spare: Vec<u8>,
     values: Vec<f32>,
 }
@@ -61,8 +59,7 @@ impl<'c> Route<'c> {
         let orders = (source.row_order(), to);
         let head_dim = source.rotary_head_dim(piece.from.module).filter(|_| orders.0 != orders.1);
         let source_rows = tensor.shape().first().copied().unwrap_or(1).max(1);
-        let row_bytes =
-            usize::try_from(tensor.info.bytes()).map_err(|_| ConvertError::TooLarge)? / source_rows;
+        let row_bytes = usize::try_from(tensor.length()).map_err(|_| ConvertError::TooLarge)? / source_rows;
         let rows = match head_dim {
             Some(head_dim) => {
                 let head = head_dim as u64 * row_bytes as u64;
@@ -75,7 +72,7 @@ impl<'c> Route<'c> {
         };
         let all_rows = place.shape.first().copied().unwrap_or(1).max(1) as u64;
         let bytes = (row_bytes as u64).checked_mul(all_rows).ok_or(ConvertError::TooLarge)?;
-        let bytes = if all_rows as usize > source_rows { bytes } else { tensor.info.bytes() };
+        let bytes = if all_rows as usize > source_rows { bytes } else { tensor.length() };
         Ok(Route { tensor, to: piece.to, bytes, target: place.dtype, row_bytes, rows, head_dim, orders })
     }
 
@@ -89,52 +86,62 @@ impl<'c> Route<'c> {
         self.target
     }
 
-    /// Whether the output can be led back to the source's very bytes.
+    /// Whether the bytes of the source can be restored from the output.
     pub fn is_exact(&self, change: Option<&dyn Change>) -> bool {
-        self.tensor.dtype() == self.target && self.change(change).is_none()
+        let is_stored = self.tensor.quantized().is_none();
+        is_stored && !self.is_computed(change)
     }
 
-    /// Where the bytes of the output stand as they are, if they do.
+    /// Whether elements change on their way.
+    fn is_computed(&self, change: Option<&dyn Change>) -> bool {
+        self.tensor.dtype() != self.target || self.change(change).is_some()
+    }
+
+    /// Where the bytes of the output are stored as they are, if they are.
     pub fn copied(&self, change: Option<&dyn Change>) -> Option<(&'c SafetensorsFile, std::ops::Range<u64>)> {
         let copied = self.is_exact(change) && self.head_dim.is_none();
-        copied.then(|| (self.tensor.file, self.tensor.info.range.clone()))
+        self.tensor.stored().filter(|_| copied)
     }
 
     /// The places of the chunks in the source: first row, offset and bytes.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
-        let range = self.tensor.info.range.clone();
         let step = (self.rows * self.row_bytes).max(1);
         let (rows, total) = (self.rows, self.bytes);
         (0..total.div_ceil(step as u64)).map(move |index| {
             let start = index * step as u64;
             let bytes = (total - start).min(step as u64) as usize;
-            Chunk { first_row: index as usize * rows, offset: range.start + start, bytes }
+            Chunk { first_row: index as usize * rows, offset: start, bytes }
         })
     }
 
-    /// Reads a chunk as it is stored.
+    /// Bytes of the chunks in the output.
+    pub fn output_chunks(&self) -> impl Iterator<Item = usize> + use<> {
+        let (from, to) = (self.tensor.dtype().size(), self.target.size());
+        self.chunks().map(move |chunk| chunk.bytes / from * to)
+    }
+
+    /// Reads a chunk of the source.
     pub fn read(&self, chunk: Chunk, scratch: &mut Scratch) -> Result<(), ConvertError> {
-        let Scratch { bytes, window, .. } = scratch;
+        let Scratch { bytes, reader, .. } = scratch;
         bytes.resize(chunk.bytes, 0);
         // Rows that the source lacks start as zeros; a change fills them.
-        let end = self.tensor.info.range.end;
-        let present =
-            usize::try_from(end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX).min(chunk.bytes);
+        let left = self.tensor.length().saturating_sub(chunk.offset);
+        let present = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.bytes);
         bytes[present..].fill(0);
         match present {
             0 => Ok(()),
-            _ => Ok(self.tensor.file.stream_at(window, &mut bytes[..present], chunk.offset)?),
+            _ => Ok(self.tensor.read_at(reader, &mut bytes[..present], chunk.offset)?),
         }
     }
 
-    /// Turns a chunk that was read into a chunk of the output.
+    /// Converts a chunk that was read to a chunk of the output.
     pub fn apply(
         &self,
         change: Option<&dyn Change>,
         chunk: Chunk,
         scratch: &mut Scratch,
     ) -> Result<(), ConvertError> {
-        if !self.is_exact(change) {
+        if self.is_computed(change) {
             let Scratch { bytes, values, .. } = scratch;
             values.resize(bytes.len() / self.tensor.dtype().size(), 0.0);
             dtype::read_f32(self.tensor.dtype(), bytes, values)
@@ -151,7 +158,7 @@ impl<'c> Route<'c> {
         Ok(())
     }
 
-    /// Leads a chunk of the output back, where that is [exact](Route::is_exact).
+    /// Permutes a chunk of the output back, if that is [exact](Route::is_exact).
     pub fn undo(&self, scratch: &mut Scratch) {
         self.permute((self.orders.1, self.orders.0), scratch);
     }

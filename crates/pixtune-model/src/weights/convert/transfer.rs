@@ -17,7 +17,7 @@ use crate::weights::{Checkpoint, RowOrder};
 /// Blocks between the threads, beside the one that is filled and the one that is written.
 const WAITING: usize = 2;
 
-/// Bytes that are read and looked at in one go, while they are in the cache.
+/// Bytes that are read and checked at once, while they are in the cache.
 const READ: usize = 512 << 10;
 
 /// Something in the weights that no training means to produce.
@@ -41,47 +41,56 @@ pub struct Transfer<'t> {
     pub order: RowOrder,
     /// What is changed on the way.
     pub change: Option<&'t dyn Change>,
+    /// Whether to hash what is written, for reading it back.
+    pub hash: bool,
 }
 
-/// Why the reader ends: its own error has been sent, or the writer is gone and says why itself.
+/// What was learned while writing.
+#[derive(Debug, Default)]
+pub struct Transferred {
+    /// What is not finite in the output.
+    pub not_finite: Vec<NotFinite>,
+    /// The hash of all tensors up to each, if it was requested: of the source's bytes, or of the output's where those are
+    /// computed.
+    pub hashes: Vec<blake3::Hash>,
+}
+
+/// The reader ends: it has sent its error, or the writer has ended with an error of its own.
 struct Ended;
 
 impl Transfer<'_> {
-    /// Writes every file into a directory and tells `progress` after every block how many bytes it had. Returns what is not
-    /// finite in the output.
-    pub fn run(
-        &self,
-        directory: &Path,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<Vec<NotFinite>, ConvertError> {
+    /// Writes every file into a directory. `progress` is called after every block with its number of bytes.
+    pub fn run(&self, directory: &Path, progress: &mut dyn FnMut(u64)) -> Result<Transferred, ConvertError> {
         thread::scope(|scope| {
             let (to_writer, from_reader) = sync_channel(WAITING);
             let (to_reader, from_writer) = sync_channel(WAITING + 2);
             let reader = scope.spawn(move || {
                 let mut stream = Stream { block: Block::empty(), out: to_writer, free: from_writer };
-                let mut not_finite = Vec::new();
-                // Whatever ended it early, the writer's side knows of it.
-                let _: Result<(), Ended> = self.read(&mut stream, &mut not_finite);
-                not_finite
+                let mut transferred = Transferred::default();
+                // Whatever ended it early, the writer has the error.
+                let _: Result<(), Ended> = self.read(&mut stream, &mut transferred);
+                transferred
             });
             let written = self.write(directory, &from_reader, &to_reader, progress);
             drop(from_reader);
-            let not_finite = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written.map(|()| not_finite)
+            let transferred = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.map(|()| transferred)
         })
     }
 
-    fn read(&self, stream: &mut Stream, not_finite: &mut Vec<NotFinite>) -> Result<(), Ended> {
+    fn read(&self, stream: &mut Stream, transferred: &mut Transferred) -> Result<(), Ended> {
         let mut scratch = Scratch::default();
+        let mut hasher = self.hash.then(blake3::Hasher::new);
         for file in self.files {
             stream.put(&file.layout.head)?;
             for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
                 let route = Route::new(self.source, *piece, place, self.order);
                 let route = stream.unless_failed(route)?;
                 let mut found = NotFinite { name: route.name().to_owned(), nan: 0, infinite: 0 };
-                self.read_tensor(&route, stream, &mut scratch, &mut found)?;
+                self.read_tensor(&route, stream, &mut scratch, (&mut found, &mut hasher))?;
+                transferred.hashes.extend(hasher.as_ref().map(blake3::Hasher::finalize));
                 if found.nan + found.infinite > 0 {
-                    not_finite.push(found);
+                    transferred.not_finite.push(found);
                 }
             }
             stream.send()?;
@@ -94,20 +103,31 @@ impl Transfer<'_> {
         route: &Route<'_>,
         stream: &mut Stream,
         scratch: &mut Scratch,
-        found: &mut NotFinite,
+        (found, hasher): (&mut NotFinite, &mut Option<blake3::Hasher>),
     ) -> Result<(), Ended> {
+        let mut hash = |bytes: &[u8]| _ = hasher.as_mut().map(|hasher| hasher.update(bytes));
         if let Some((file, range)) = route.copied(self.change) {
             let mut at = range.start;
             return stream.fill(range.end - range.start, |part| {
-                file.stream_at(&mut scratch.window, part, at)?;
+                file.stream_at(&mut scratch.reader.window, part, at)?;
                 at += part.len() as u64;
                 count_not_finite(route.target(), part, found);
+                hash(part);
                 Ok(())
             });
         }
+        let exact = route.is_exact(self.change);
         for chunk in route.chunks() {
-            let made = route.read(chunk, scratch).and_then(|()| route.apply(self.change, chunk, scratch));
+            let read = route.read(chunk, scratch);
+            stream.unless_failed(read)?;
+            if exact {
+                hash(&scratch.bytes);
+            }
+            let made = route.apply(self.change, chunk, scratch);
             stream.unless_failed(made)?;
+            if !exact {
+                hash(&scratch.bytes);
+            }
             count_not_finite(route.target(), &scratch.bytes, found);
             stream.put(&scratch.bytes)?;
         }
@@ -180,7 +200,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Hands the block over, full or not, and takes another.
+    /// Sends the block, full or not, and continues with another.
     fn send(&mut self) -> Result<(), Ended> {
         if self.block.bytes().is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Reads what was written back through the inverse of the map, and compares it with the source.
+//! Reads the output back and compares it with the hash of the source.
 
 use std::path::Path;
 
@@ -14,15 +14,16 @@ pub struct Verified {
     pub tensors: u64,
     /// Bytes of the output that were compared.
     pub bytes: u64,
-    /// BLAKE3 of every byte of the source's tensors in the order written; of the output led back it is the same.
+    /// BLAKE3 of every byte of the source's tensors in the order written, which is that of the output permuted back.
     pub blake3: String,
 }
 
-/// Opens the output as any reader would, leads every tensor back and compares it with the source byte by byte. Where the
-/// type changed or a change was made, the source is led forward instead, because rounding has no inverse.
+/// Opens the output as any reader would, permutes every tensor back and compares its hash with that of the source, which was
+/// computed while it was read. Where the type changed or a change was made, the hash is that of what was computed, because
+/// rounding has no inverse. `hashes` has the hash of all tensors up to each.
 pub fn verify(
     plan: &Plan,
-    change: Option<&dyn Change>,
+    (change, hashes): (Option<&dyn Change>, &[blake3::Hash]),
     directory: &Path,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Verified, ConvertError> {
@@ -31,34 +32,28 @@ pub fn verify(
     compare_configs(plan, &written, &mut problems);
     let (mut tensors, mut done, total) = (0, 0, plan.bytes());
     let mut hasher = blake3::Hasher::new();
-    let (mut source, mut output) = (Scratch::default(), Scratch::default());
-    for file in &plan.files {
-        for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
-            let route = Route::new(&plan.source, *piece, place, plan.options.to.row_order())?;
-            let exact = route.is_exact(change);
-            let Some(target) = written.tensor(piece.to) else { continue };
-            let mut at = target.info.range.start;
-            let mut same = target.info.bytes() == place.bytes() && target.dtype() == place.dtype;
-            for chunk in route.chunks() {
-                route.read(chunk, &mut source)?;
-                if !exact {
-                    route.apply(change, chunk, &mut source)?;
-                }
-                output.bytes.resize(source.bytes.len(), 0);
-                target.file.stream_at(&mut output.window, &mut output.bytes, at)?;
-                let bytes = output.bytes.len() as u64;
-                if exact {
-                    route.undo(&mut output);
-                }
-                same &= source.bytes == output.bytes;
-                hasher.update(&source.bytes);
-                (at, done) = (at + bytes, done + bytes);
-                watch(Progress { stage: Stage::Verify, done, total });
+    let mut output = Scratch::default();
+    let pieces = plan.files.iter().flat_map(|file| file.pieces.iter().zip(&file.layout.header.tensors));
+    for ((piece, place), hash) in pieces.zip(hashes) {
+        let route = Route::new(&plan.source, *piece, place, plan.options.to.row_order())?;
+        let exact = route.is_exact(change);
+        let Some(target) = written.tensor(piece.to) else { continue };
+        let mut at = 0;
+        for bytes in route.output_chunks() {
+            output.bytes.resize(bytes, 0);
+            target.read_at(&mut output.reader, &mut output.bytes, at)?;
+            if exact {
+                route.undo(&mut output);
             }
-            if !same {
-                problems.0.push(format!("`{}`", route.name()));
-            }
-            tensors += 1;
+            hasher.update(&output.bytes);
+            (at, done) = (at + bytes as u64, done + bytes as u64);
+            watch(Progress { stage: Stage::Verify, done, total });
+        }
+        tensors += 1;
+        if target.length() != place.bytes() || target.dtype() != place.dtype || hasher.finalize() != *hash {
+            // The hash of every later tensor differs too.
+            problems.0.push(format!("`{}`, and tensors after it were not compared", route.name()));
+            break;
         }
     }
     match problems.0.is_empty() {
@@ -67,7 +62,7 @@ pub fn verify(
     }
 }
 
-/// The written configuration says the same as the source's.
+/// Compares the written configuration with the source's.
 fn compare_configs(plan: &Plan, written: &Checkpoint, problems: &mut Problems) {
     let (mut a, b) = (plan.source.config().clone(), written.config().clone());
     a.tied &= !plan.options.untie;
@@ -83,4 +78,50 @@ fn compare_configs(plan: &Plan, written: &Checkpoint, problems: &mut Problems) {
         problems.0.push(plan.options.to.config_file().to_owned());
     }
     problems.0.extend(b.notes.into_iter().filter(|note| note.damage).map(|note| note.text));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs;
+
+    use super::super::transfer::Transfer;
+    use super::super::{Options, Plan};
+    use super::*;
+
+    #[test]
+    fn one_changed_bit_names_its_tensor() {
+        let out = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/native_bf16");
+        let options = Options {
+            source,
+            target: out.path().join("converted"),
+            to: Format::Hf,
+            base: None,
+            dtype: None,
+            shard_bytes: None,
+            untie: false,
+            growth: None,
+            verify: true,
+            existing: pixtune_files::Existing::Keep,
+        };
+        let plan = Plan::new(options).unwrap();
+        let verified = plan.run(None, &mut |_| {}).unwrap().verified.unwrap();
+        let order = plan.options.to.row_order();
+        let transfer = Transfer { source: &plan.source, files: &plan.files, order, change: None, hash: true };
+        let again = out.path().join("again");
+        fs::create_dir(&again).unwrap();
+        let hashes = transfer.run(&again, &mut |_| {}).unwrap().hashes;
+        let verify = || verify(&plan, (None, &hashes), &plan.options.target, &mut |_| {});
+        assert_eq!(verify().unwrap(), verified);
+        let file = plan.options.target.join("model.safetensors");
+        let mut bytes = fs::read(&file).unwrap();
+        let tensors = &plan.files[0].layout.header.tensors;
+        let index =
+            tensors.iter().position(|tensor| tensor.name.ends_with("1.self_attn.k_proj.weight")).unwrap();
+        bytes[tensors[index].range.start as usize + 77] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let error = verify().unwrap_err().to_string();
+        assert!(error.contains("`layers.1.attention.wk.weight`, and tensors after it"), "{error}");
+    }
 }

@@ -132,6 +132,10 @@ impl Header {
             if !names.insert(name.as_ref()) {
                 return Err(HeaderError::Duplicate { name: name.to_string() });
             }
+            // MLX writes `null` where there is none, and the safetensors library accepts it.
+            if name == "__metadata__" && *value == Value::Null {
+                continue;
+            }
             if name == "__metadata__" {
                 metadata = read_metadata(value).ok_or(HeaderError::Metadata)?;
             } else {

@@ -82,7 +82,7 @@ impl SafetensorsFile {
         &self.path
     }
 
-    /// What the file says it holds.
+    /// The header of the file.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -115,7 +115,7 @@ impl SafetensorsFile {
             Some(map) => map,
             None => {
                 // SAFETY: the map is read-only. Another process that cuts the file while it is mapped would end this one
-                // with SIGBUS; nobody can prevent that, and every reader that maps weights lives with it.
+                // with SIGBUS; that cannot be prevented, and is the same for every reader that maps weights.
                 let map = unsafe { Mmap::map(self.file.file()) }.map_err(io)?;
                 self.map.get_or_init(|| map)
             }

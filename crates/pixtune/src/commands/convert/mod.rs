@@ -125,6 +125,9 @@ fn summary(report: &Report, target: &str) -> String {
             grouped(report.permuted)
         ),
     );
+    for (method, count) in &report.quantized {
+        line("dequantized", format!("{} in {method}", counted(*count, "tensor")));
+    }
     line("files", report.files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "));
     if !report.synthesized.is_empty() {
         let keys: Vec<String> =

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixtune_core::plan::defaults;
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, grouped};
 use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
+use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{Device, DeviceTask, Kernels};
 use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
 use pixtune_train::data::{DataFiles, data_files};
 use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
-use pixtune_train::inputs::{check_manifest, model_inputs};
+use pixtune_train::inputs::{adapter_input, check_manifest, model_inputs};
 use pixtune_train::plan::RunPlan;
 use pixtune_train::settings::{InvalidSamples, Length, Settings};
 use pixtune_train::state::RunState;
@@ -40,6 +41,13 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut view = View::new(args.format, verbosity);
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     settings.learning_rate = learning_rate(args, &model);
+    let initial = args.init_adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
+    if let Some(adapter) = &initial {
+        let own = LoraConfig::of(adapter).map_err(TrainError::from)?;
+        let (dropout, seed) = (settings.lora.dropout, settings.lora.seed);
+        settings.lora = LoraConfig { dropout, seed, ..own };
+        adapter.warnings.iter().for_each(|warning| view.note(&format!("warning: {warning}")));
+    }
     settings.warnings().iter().for_each(|warning| view.note(&format!("warning: {warning}")));
     let files = data_files(&args.data, args.validation.as_deref()).map_err(TrainError::from)?;
     print_warnings(&model, &files, &view)?;
@@ -49,7 +57,8 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     };
     let data = Data::index(args, &files, &model, &settings, &mut view)?;
     data.set_defaults(args, &mut settings);
-    let inputs = model_inputs(&model)?;
+    let mut inputs = model_inputs(&model)?;
+    inputs.extend(initial.as_ref().map(adapter_input).transpose()?);
     let plan = RunPlan::new(settings, args.model.clone(), inputs, &data.train, data.validation.as_ref())?;
     let directory = directory.as_ref();
     let job = Job {
@@ -58,6 +67,7 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         model: &model,
         options,
         data: &data,
+        initial: initial.as_ref(),
         directory,
         stop: &stop,
         view: &mut view,
@@ -72,6 +82,8 @@ struct Job<'j> {
     model: &'j ModelDirectory,
     options: NetworkOptions,
     data: &'j Data<'j>,
+    /// The adapter that the run starts with.
+    initial: Option<&'j Adapter>,
     /// The output; `None` for a dry run.
     directory: Option<&'j RunDirectory>,
     stop: &'j AtomicBool,
@@ -85,6 +97,9 @@ impl DeviceTask for Job<'_> {
         let lora = &self.plan.settings.lora;
         let network = Network::load(kernels, self.model.checkpoint(), lora, self.options);
         let mut network = network.map_err(TrainError::from)?;
+        if let Some(adapter) = self.initial {
+            network.load_adapter(adapter).map_err(TrainError::from)?;
+        }
         match self.directory {
             None => self.dry_run(&mut network),
             Some(directory) => self.train(&mut network, directory),
@@ -228,8 +243,15 @@ fn resume<K: Kernels>(
     network: &mut Network<'_, K>,
     view: &View,
 ) -> Result<RunState, TrainError> {
-    plan.check_resumes(directory)?;
+    let shorter = plan.check_resumes(directory)?;
     let state = checkpoint::restore(directory, network)?;
+    if let Some(steps) = shorter {
+        view.note(&format!(
+            "the run had {}: it continues with the learning rate of a run of {} at the step reached",
+            counted(steps, "step"),
+            grouped(plan.steps)
+        ));
+    }
     match state.step {
         0 => view.note("no checkpoint was written yet: starting from the beginning"),
         step => view.note(&format!("resuming after step {} of {}", grouped(step), grouped(plan.steps))),

@@ -1,4 +1,4 @@
-//! Keys that nobody here knows.
+//! Unknown keys of a configuration.
 
 use pixtune_core::json::Value;
 

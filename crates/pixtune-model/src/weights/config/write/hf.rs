@@ -18,15 +18,15 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
     };
     out.assume(&["architectures"], Value::Array(vec![string(class)]), ARCHITECTURE);
     // transformers 4 reads `torch_dtype`, 5 reads `dtype`.
-    out.said(&["dtype"], string(dtype.torch_name()));
-    out.said(&["torch_dtype"], string(dtype.torch_name()));
-    out.said(&["image_token_index"], whole(config.image_token as usize));
+    out.stated(&["dtype"], string(dtype.torch_name()));
+    out.stated(&["torch_dtype"], string(dtype.torch_name()));
+    out.stated(&["image_token_index"], whole(config.image_token as usize));
     let kind = if *family == Family::Pixtral { "llava" } else { "mistral3" };
     out.assume(&["model_type"], string(kind), ARCHITECTURE);
-    out.said(&["multimodal_projector_bias"], Value::Bool(projector.bias));
+    out.stated(&["multimodal_projector_bias"], Value::Bool(projector.bias));
     out.assume(&["projector_hidden_act"], string("gelu"), ARCHITECTURE);
     hf_text(config, out);
-    out.said(&["tie_word_embeddings"], Value::Bool(config.tied));
+    out.stated(&["tie_word_embeddings"], Value::Bool(config.tied));
     for (key, size) in [
         ("hidden_size", vision.hidden_size),
         ("intermediate_size", vision.intermediate_size),
@@ -37,7 +37,7 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
         ("patch_size", vision.patch_size),
         ("head_dim", vision.head_dim),
     ] {
-        out.said(&["vision_config", key], whole(size));
+        out.stated(&["vision_config", key], whole(size));
     }
     out.assume(&["vision_config", "hidden_act"], string("silu"), ARCHITECTURE);
     out.assume(&["vision_config", "model_type"], string("pixtral"), ARCHITECTURE);
@@ -50,7 +50,7 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
             out.assume(&["image_seq_length"], whole(1), ARCHITECTURE);
             out.assume(&["vision_feature_select_strategy"], string("full"), ARCHITECTURE);
         }
-        Family::Mistral3 => out.said(&["spatial_merge_size"], whole(projector.spatial_merge)),
+        Family::Mistral3 => out.stated(&["spatial_merge_size"], whole(projector.spatial_merge)),
     }
     out.default(&["transformers_version"], string(TRANSFORMERS), "the version that this file is written for");
     out.default(&["ignore_index"], Value::Number("-100".into()), ARCHITECTURE);
@@ -67,16 +67,16 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
         ("head_dim", text.head_dim),
         ("vocab_size", text.vocab_size),
     ] {
-        out.said(&["text_config", key], whole(size));
+        out.stated(&["text_config", key], whole(size));
     }
-    out.said(&["text_config", "rms_norm_eps"], number(text.norm_eps));
+    out.stated(&["text_config", "rms_norm_eps"], number(text.norm_eps));
     out.assume(&["text_config", "model_type"], string("mistral"), ARCHITECTURE);
     out.assume(&["text_config", "hidden_act"], string("silu"), ARCHITECTURE);
     rope("text_config", "default", text.rope_theta, out);
     out.assume(&["text_config", "sliding_window"], Value::Null, ARCHITECTURE);
-    out.said(&["text_config", "tie_word_embeddings"], Value::Bool(config.tied));
+    out.stated(&["text_config", "tie_word_embeddings"], Value::Bool(config.tied));
     match text.max_positions {
-        Some(positions) => out.said(&["text_config", "max_position_embeddings"], whole(positions)),
+        Some(positions) => out.stated(&["text_config", "max_position_embeddings"], whole(positions)),
         None if text.rope_theta == 1e9 => out.default(
             &["text_config", "max_position_embeddings"],
             whole(1_024_000),
@@ -97,8 +97,8 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
 
 /// Both spellings: transformers 4 reads `rope_theta`, 5 reads `rope_parameters`, and each takes 10000 where it finds none.
 fn rope(area: &'static str, kind: &'static str, theta: f64, out: &mut Out) {
-    out.said(&[area, "rope_theta"], number(theta));
-    out.said(&[area, "rope_parameters", "rope_theta"], number(theta));
+    out.stated(&[area, "rope_theta"], number(theta));
+    out.stated(&[area, "rope_parameters", "rope_theta"], number(theta));
     out.default(&[area, "rope_parameters", "rope_type"], string(kind), ARCHITECTURE);
 }
 

@@ -25,7 +25,7 @@ pub struct WrittenConfig {
     pub synthesized: Vec<Synthesized>,
     /// Keys whose value was replaced: the key, before, after.
     pub corrected: Vec<[String; 3]>,
-    /// Unknown keys that were taken over.
+    /// Unknown keys that were carried over.
     pub carried: Vec<String>,
     /// Keys of the source that have no counterpart, with their values.
     pub left_out: Vec<[String; 2]>,
@@ -90,7 +90,7 @@ struct Out {
 
 impl Out {
     /// A value that follows from the source.
-    fn said(&mut self, path: &[&'static str], value: Value<'static>) {
+    fn stated(&mut self, path: &[&'static str], value: Value<'static>) {
         self.set(path, value);
     }
 

@@ -16,18 +16,18 @@ pub(super) fn write(config: &ModelConfig, out: &mut Out) {
         ("n_heads", text.heads),
         ("n_kv_heads", text.kv_heads),
     ] {
-        out.said(&[key], whole(size));
+        out.stated(&[key], whole(size));
     }
-    out.said(&["rope_theta"], number(text.rope_theta));
-    out.said(&["norm_eps"], number(text.norm_eps));
-    out.said(&["vocab_size"], whole(text.vocab_size));
+    out.stated(&["rope_theta"], number(text.rope_theta));
+    out.stated(&["norm_eps"], number(text.norm_eps));
+    out.stated(&["vocab_size"], whole(text.vocab_size));
     if let Some(positions) = text.max_positions
         && !out.has_start
     {
-        out.said(&["max_position_embeddings"], whole(positions));
+        out.stated(&["max_position_embeddings"], whole(positions));
     }
     if config.tied || member(&out.root, &["tied_embeddings"]).is_some() {
-        out.said(&["tied_embeddings"], Value::Bool(config.tied));
+        out.stated(&["tied_embeddings"], Value::Bool(config.tied));
     }
     out.remove(&["lora"]);
     for (key, size) in [
@@ -36,18 +36,18 @@ pub(super) fn write(config: &ModelConfig, out: &mut Out) {
         ("image_size", vision.image_size),
         ("patch_size", vision.patch_size),
     ] {
-        out.said(&["vision_encoder", key], whole(size));
+        out.stated(&["vision_encoder", key], whole(size));
     }
-    out.said(&["vision_encoder", "rope_theta"], number(vision.rope_theta));
+    out.stated(&["vision_encoder", "rope_theta"], number(vision.rope_theta));
     for (key, size) in [
         ("intermediate_size", vision.intermediate_size),
         ("num_hidden_layers", vision.layers),
         ("num_attention_heads", vision.heads),
     ] {
-        out.said(&["vision_encoder", key], whole(size));
+        out.stated(&["vision_encoder", key], whole(size));
     }
-    out.said(&["vision_encoder", "adapter_bias"], Value::Bool(projector.bias));
-    out.said(&["vision_encoder", "image_token_id"], whole(config.image_token as usize));
+    out.stated(&["vision_encoder", "adapter_bias"], Value::Bool(projector.bias));
+    out.stated(&["vision_encoder", "image_token_id"], whole(config.image_token as usize));
     let by_vllm = "vLLM and llama.cpp refuse the model without it";
     out.default(&["vision_encoder", "image_break_token_id"], whole(12), by_vllm);
     out.default(&["vision_encoder", "image_end_token_id"], whole(13), by_vllm);
@@ -56,8 +56,8 @@ pub(super) fn write(config: &ModelConfig, out: &mut Out) {
     let id = if merges { "patch_merge" } else { "" };
     out.default(&["vision_encoder", "mm_projector_id"], string(id), "llama.cpp refuses the model without it");
     if merges {
-        out.said(&["vision_encoder", "spatial_merge_size"], whole(projector.spatial_merge));
-        out.said(&["vision_encoder", "add_pre_mm_projector_layer_norm"], Value::Bool(projector.norm));
+        out.stated(&["vision_encoder", "spatial_merge_size"], whole(projector.spatial_merge));
+        out.stated(&["vision_encoder", "add_pre_mm_projector_layer_norm"], Value::Bool(projector.norm));
     }
 }
 

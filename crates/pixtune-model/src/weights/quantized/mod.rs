@@ -1,0 +1,121 @@
+//! Quantized weights, which are dequantized while they are read.
+//!
+//! [`Statistic`] recognizes the tensors beside a weight that its quantization needs, [`build`] checks that they fit together,
+//! and [`Quantized::read`] computes some of the elements with the arithmetic of the library that quantized them: one
+//! multiplication in f32, rounded once to the data type that the weight had.
+
+mod build;
+mod four_bit;
+mod fp8;
+mod state;
+
+use pixtune_files::direct::Window;
+
+use super::dtype::{self, Dtype};
+use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
+
+pub use build::{Declared, Parts, Statistic, build};
+pub use four_bit::{FourBit, FourBitType};
+pub use fp8::Fp8;
+pub use state::{QuantState, StateError};
+
+/// A tensor of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'f> {
+    /// The file.
+    pub file: &'f SafetensorsFile,
+    /// Its entry in the header.
+    pub info: &'f TensorInfo,
+}
+
+impl Stored<'_> {
+    /// Fills a buffer from an offset of the tensor, through the page cache.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SafetensorsError> {
+        self.file.read_at(buffer, self.info.range.start + offset)
+    }
+
+    /// Fills a buffer from an offset of the tensor, past the page cache.
+    fn stream_at(&self, window: &mut Window, buffer: &mut [u8], offset: u64) -> Result<(), SafetensorsError> {
+        self.file.stream_at(window, buffer, self.info.range.start + offset)
+    }
+
+    /// Some of its elements as f32, from the element `first` on. It is of a weight type.
+    fn values(&self, first: usize, count: usize, values: &mut Vec<f32>) -> Result<(), SafetensorsError> {
+        let size = self.info.dtype.size();
+        let mut bytes = vec![0; count * size];
+        self.read_at(&mut bytes, (first * size) as u64)?;
+        values.resize(count, 0.0);
+        dtype::read_f32(self.info.dtype, &bytes, values).expect("statistics have been checked to be floats");
+        Ok(())
+    }
+}
+
+/// Where a tensor is: the index of its file, and its index in the header of that file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Index among the files of a checkpoint.
+    pub file: usize,
+    /// Index among the tensors of the file.
+    pub index: usize,
+}
+
+impl Place {
+    /// The tensor at this place.
+    pub fn of(self, files: &[SafetensorsFile]) -> Stored<'_> {
+        let file = &files[self.file];
+        Stored { file, info: &file.header().tensors[self.index] }
+    }
+}
+
+/// A weight that is stored quantized.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantized {
+    /// The shape of the weight.
+    pub shape: Vec<usize>,
+    /// The data type of the weight after dequantization.
+    pub dtype: Dtype,
+    scheme: Scheme,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Scheme {
+    FourBit(FourBit),
+    Fp8(Fp8),
+}
+
+/// Buffers of [`Quantized::read`], which are reused.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// The elements as stored.
+    codes: Vec<u8>,
+    /// Scales, one per block.
+    scales: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Quantized {
+    /// The name of the quantization: `NF4`, `FP4` or `FP8`, with a detail.
+    pub fn method(&self) -> String {
+        match &self.scheme {
+            Scheme::FourBit(four) => four.method(),
+            Scheme::Fp8(fp8) => fp8.method(),
+        }
+    }
+
+    /// Computes the elements from `first` on, in the data type of the weight, as many as fit into `bytes`.
+    pub fn read(
+        &self,
+        files: &[SafetensorsFile],
+        (window, buffers): (&mut Window, &mut Buffers),
+        first: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), SafetensorsError> {
+        match &self.scheme {
+            Scheme::FourBit(four) => four.read(files, (window, buffers), first, self.dtype, bytes),
+            Scheme::Fp8(fp8) => {
+                let columns = self.shape.last().copied().unwrap_or(1).max(1);
+                fp8.read(files, (window, buffers), columns, first, self.dtype, bytes)
+            }
+        }
+    }
+}
