@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(args, verbosity),
         Command::Adapter(args) => commands::adapter::run(args, verbosity),
         Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
     }));
     match result.unwrap_or_else(|_| Err(error::Error::Defect { place: last_panic() })) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

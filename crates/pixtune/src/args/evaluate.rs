@@ -49,7 +49,7 @@ pub struct EvaluateArgs {
     #[arg(value_name = "DATA", required_unless_present = "predictions")]
     pub data: Option<PathBuf>,
     /// Output directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Replace an existing output, or the answers of an unfinished run
     #[arg(long, conflicts_with = "resume")]

@@ -11,6 +11,7 @@ mod fix;
 mod generate;
 mod images;
 mod lint;
+mod man;
 mod output;
 mod plan;
 mod prepare;
@@ -36,6 +37,7 @@ pub use fix::FixArgs;
 pub use generate::GenerateArgs;
 pub use images::{MeasureArgs, VerifyArg};
 pub use lint::LintArgs;
+pub use man::ManArgs;
 pub use output::OutputArgs;
 pub use plan::{MethodArg, PlanArgs};
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
@@ -89,4 +91,5 @@ pub enum Command {
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
     Completions(CompletionsArgs),
+    Man(ManArgs),
 }

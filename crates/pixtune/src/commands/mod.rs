@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod fix;
 pub mod generate;
 mod lint;
+pub mod man;
 pub mod plan;
 pub mod prepare;
 pub mod report;

@@ -1,8 +1,8 @@
 //! What every command has in common: exit codes and their reason, `--exit-zero`, `--quiet`, `--color`, completions.
 
-use crate::harness::{Case, Run, finish};
+use crate::harness::{Case, Run, finish, read_directory};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "prepare",
     "tokens",
     "check",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 13] = [
     "generate",
     "adapter",
     "completions",
+    "man",
 ];
 
 fn last_line(run: &Run) -> &str {
@@ -133,6 +134,20 @@ fn colors_follow_the_flag_then_the_environment() {
     assert!(!colored(&[], &[("FORCE_COLOR", "0")]));
     assert!(!colored(&[], &[("FORCE_COLOR", "1"), ("NO_COLOR", "1")]));
     assert!(!colored(&["--color", "never"], &[("FORCE_COLOR", "1")]));
+}
+
+#[test]
+fn man_pages_know_commands_and_options() {
+    let case = Case::new();
+    case.run(&["man", "man1"]).ends(0);
+    let pages: Vec<String> = read_directory(&case.path("man1")).into_keys().collect();
+    for page in ["pixtune.1", "pixtune-prepare.1", "pixtune-adapter-merge.1"] {
+        assert!(pages.iter().any(|name| name == page), "{page} is not in {pages:?}");
+    }
+    assert!(!pages.iter().any(|name| name.contains("help")), "{pages:?}");
+    let page = case.read("man1/pixtune-prepare.1");
+    assert!(page.starts_with(".ie") && page.contains("image\\-folder"), "{page}");
+    case.run(&["man", "man1/pixtune.1"]).ends(2).prints("cannot write");
 }
 
 #[test]
