@@ -37,7 +37,7 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut settings = settings(args)?;
     let options = network_options(args)?;
     let stop = stop_on_signals()?;
-    let mut view = View::new(args.format, verbosity);
+    let mut view = View::new(args.format, verbosity, args.log_every);
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     settings.learning_rate = learning_rate(args, &model);
     settings.warnings().iter().for_each(|warning| view.note(&format!("warning: {warning}")));
@@ -118,7 +118,16 @@ impl Job<'_> {
         view.note(tables::plan(plan, network.trained_parameters()).trim_end());
         view.begin(plan, &state);
         let validation = data.validation.as_ref();
-        let run = Run { plan, network, train: &data.train, validation, directory, stop };
+        let run = Run {
+            plan,
+            network,
+            train: &data.train,
+            validation,
+            directory,
+            stop,
+            events: args.tensorboard,
+            examples: usize::from(args.samples),
+        };
         let result = train(run, state, view);
         view.end();
         report::write(directory, plan)?;
