@@ -25,7 +25,7 @@ EXAMPLE = ROOT / "examples/visual-qa"
 CHARTS = {
     "tokens", "parts", "sides", "image-tokens", "sizes", "formats", "gallery", "score-image-dark", "score-image-light",
     "score-image-low-information", "score-image-blurry", "score-image-too-small", "score-image-shrunk", "near", "forms",
-    "characters", "answers", "prompts", "languages", "scripts", "split", "samples",
+    "characters", "answers", "prompts", "languages", "scripts", "split", "samples", "verdict",
 }
 
 # Visible text nodes, with their size in pixels and their contrast to the background (WCAG 2.2, 1.4.3).
@@ -161,8 +161,18 @@ def charts(browser, check, url, expected):
       return boxes.slice(1).filter((box, at) => box.left < boxes[at].right).map(() => chart.dataset.chart);
     })""")
     check(not clash, "overlapping labels", clash)
-    limit = browser.value("document.querySelector('[data-chart=tokens] b.limit')?.textContent")
-    check(limit == "context 131,072", "the context limit is drawn", limit)
+    limit = browser.value("document.querySelector('[data-chart=sides] b.limit')?.textContent")
+    check(limit == "the model sees up to 1,024", "the limit of image sides is drawn", limit)
+    # The bar of images that are exactly as large as the limit ends at it.
+    ends = browser.value("""(() => {
+      const chart = document.querySelector('[data-chart=sides]'), line = chart.querySelector('i.limit').getBoundingClientRect().left;
+      return [...chart.querySelectorAll('rect')].filter((bar) => bar.textContent.includes('to 1,024 pixels')).map((bar) => bar.getBoundingClientRect().right <= line + 2);
+    })()""")
+    check(ends == [True], "a bar ends at the limit", ends)
+    note = browser.value("document.querySelector('[data-chart=tokens] ~ .far')?.textContent")
+    check((note or "").startswith("context 131,072 tokens"), "a limit far away is a note", note)
+    titles = browser.value("[...document.querySelectorAll('figure.chart')].every((chart) => chart.querySelector('.yt').textContent && chart.querySelector('.xt').textContent)")
+    check(titles, "every axis has a title")
 
 
 def keyboard(browser, check, url):
@@ -176,7 +186,7 @@ def keyboard(browser, check, url):
     check(browser.value("document.getElementById('main').contains(document.activeElement)"), "the skip link leads into main", focus())
     browser.open(url)
     stops, dark = [], None
-    for _ in range(200):
+    for _ in range(400):
         browser.press("Tab")
         at = focus()
         if at["tag"] == "BODY":
@@ -192,9 +202,9 @@ def keyboard(browser, check, url):
             check(dark != before, "Enter on the theme button changes it", dark)
             browser.press("Enter")
     names = {stop["name"] or stop["tag"] for stop in stops}
-    check(len(stops) < 200, "the Tab key comes to an end", len(stops))
+    check(len(stops) < 400, "the Tab key comes to an end", len(stops))
     check({"pic", "SUMMARY", "skip"} <= names, "images and details can be reached", names)
-    grids = browser.value("document.querySelectorAll('.grid').length")
+    grids = browser.value("[...document.querySelectorAll('.grid')].filter((grid) => grid.checkVisibility()).length")
     pairs = browser.value("document.querySelectorAll('.pair button.pic, .texts button.pic').length")
     pics = sum(stop["name"] == "pic" for stop in stops)
     check(pics == grids + pairs, "a grid is one stop", (pics, grids, pairs))
@@ -262,6 +272,42 @@ def keyboard(browser, check, url):
     state(hidden, True, "G hides the patches")
 
 
+def links(browser, check, url):
+    """Findings lead to their samples and back; filters, search and copying."""
+    browser.open(url)
+    lost = browser.value("[...document.querySelectorAll('a[href^=\"#\"]')].map((link) => link.hash.slice(1)).filter((id) => !document.getElementById(id))")
+    check(not lost, "links that lead nowhere", lost)
+    browser.value("document.querySelector('.finding .locations a').click()")
+    open_ = "document.querySelector('.sample.open')"
+    shown = browser.value("document.querySelector('.finding .locations a').hash.slice(1)")
+    check(browser.becomes(f"{open_}.id", shown) == shown, "a place opens its sample")
+    finding = browser.value("document.querySelector('.finding:has(.locations a)').id")
+    check(finding in browser.value(f"[...{open_}.querySelectorAll('a.tag')].map((tag) => tag.hash.slice(1))"), "the sample leads back", finding)
+    browser.value(f"{open_}.querySelector('a.tag[href=\"#{finding}\"]').click()")
+    check(browser.becomes(f"document.getElementById('{finding}').classList.contains('flash')", True), "the finding stands out")
+    count = "[...document.querySelectorAll('.list button')].filter((tab) => !tab.hidden).length"
+    every = browser.value(count)
+    browser.value("document.querySelector('a[data-problem]').click()")
+    some = browser.value(count)
+    check(0 < some < every, "a finding selects its samples", (some, every))
+    search = "(() => { const text = document.getElementById('text'); text.value = %s; text.dispatchEvent(new Event('input')); })()"
+    browser.value("(() => { const all = document.getElementById('problem-filter'); all.value = ''; all.dispatchEvent(new Event('change')); })()")
+    browser.value(search % "'TICKET'")
+    some = browser.value(count)
+    check(0 < some < every, "a text selects samples", (some, every))
+    browser.value(search % "'nothing has this'")
+    check(browser.value("document.getElementById('hits').textContent") == "no sample", "nothing fits")
+    browser.value(search % "''")
+    check(browser.value(count) == every, "all samples are back")
+    browser.value("document.querySelector('[data-chart=gallery] button.pic').click()")
+    terms = browser.value("[...document.querySelectorAll('#view dt')].map((term) => term.textContent)")
+    check(terms == ["prompt", "response"], "an image opens with prompt and response", terms)
+    browser.press("Escape")
+    copied = browser.value("(() => { document.querySelector('.copy').click(); return document.querySelector('.command code').textContent; })()")
+    check(copied.startswith("pixtune "), "the first action has a command", copied)
+    check(browser.becomes("document.querySelector('.copy').textContent", "copied") == "copied", "a command is copied")
+
+
 def check_reports(run, browser, check, directory, screenshots):
     """Write a report of each dataset and open it."""
     run("prepare", str(EXAMPLE / "dataset.csv"), "--out", "example", "--validation", "0.2")
@@ -272,6 +318,7 @@ def check_reports(run, browser, check, directory, screenshots):
         if given == "example":
             charts(browser, check, url, CHARTS)
             keyboard(browser, check, url)
+            links(browser, check, url)
             if screenshots:
                 for width, dark in [(1280, False), (390, True)]:
                     browser.open(url, width, 900, dark)

@@ -30,6 +30,8 @@ pub struct StepRecord {
     pub trained_tokens: u64,
     /// Seconds from the end of the previous step to the end of this one.
     pub seconds: f64,
+    /// The most memory that the process has used so far, where the system reports it.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// An evaluation on the validation split.
@@ -76,6 +78,7 @@ impl StepRecord {
             tokens: number(value, "tokens")?,
             trained_tokens: number(value, "trained_tokens")?,
             seconds: number(value, "seconds")?,
+            peak_memory_bytes: number(value, "peak_memory_bytes"),
         })
     }
 
@@ -87,7 +90,8 @@ impl StepRecord {
                 .field("grad_norm", self.grad_norm)
                 .field("tokens", self.tokens)
                 .field("trained_tokens", self.trained_tokens)
-                .field("seconds", fixed(self.seconds, 4));
+                .field("seconds", fixed(self.seconds, 4))
+                .optional("peak_memory_bytes", self.peak_memory_bytes);
         }))
     }
 }
@@ -135,6 +139,7 @@ mod tests {
             tokens: 100,
             trained_tokens: 10,
             seconds: 0.25,
+            peak_memory_bytes: Some(1 << 33),
         };
         let evaluation = EvaluationRecord {
             step: 3,
@@ -143,7 +148,8 @@ mod tests {
             valid_tokens: 4,
             seconds: 1.5,
         };
-        for record in [Record::Step(step), Record::Evaluation(evaluation)] {
+        let unknown = StepRecord { peak_memory_bytes: None, ..step };
+        for record in [Record::Step(step), Record::Step(unknown), Record::Evaluation(evaluation)] {
             assert_eq!(Record::parse(&record.to_json()), Some(record));
         }
     }

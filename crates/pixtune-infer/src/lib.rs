@@ -18,6 +18,7 @@ pub use directory::{ModelDirectory, ModelFiles, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
 pub use failure::{EndpointFailure, FailureKind};
+pub use generation::Generation;
 pub use local::{LocalModel, load};
 pub use remote::{RemoteModel, RemoteOptions, request_json};
 pub use sampling::{InvalidTemperature, Sampling};

@@ -20,6 +20,10 @@ pub mod names {
     pub const PLAN: &str = "plan.json";
     /// The curves.
     pub const REPORT: &str = "report.html";
+    /// Example responses of each evaluation.
+    pub const SAMPLES: &str = "samples.jsonl";
+    /// The directory with the metrics for TensorBoard.
+    pub const EVENTS: &str = "tensorboard";
 }
 
 /// What to do with an existing output.
@@ -69,9 +73,17 @@ impl RunDirectory {
 
     /// Removes what a run writes, and nothing else.
     fn clear(&self) -> io::Result<()> {
-        [names::PLAN, names::METRICS, names::REPORT, names::ADAPTER, names::CHECKPOINTS]
-            .iter()
-            .try_for_each(|name| remove(&self.join(name)))
+        [
+            names::PLAN,
+            names::METRICS,
+            names::REPORT,
+            names::SAMPLES,
+            names::EVENTS,
+            names::ADAPTER,
+            names::CHECKPOINTS,
+        ]
+        .iter()
+        .try_for_each(|name| remove(&self.join(name)))
     }
 
     /// The path of an entry.

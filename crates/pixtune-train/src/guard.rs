@@ -175,7 +175,16 @@ mod tests {
 
     fn record(step: u64, loss: f64, grad_norm: f64) -> StepRecord {
         let (learning_rate, tokens, trained_tokens, seconds) = (1.0, 10, 5, 0.1);
-        StepRecord { step, loss, learning_rate, grad_norm, tokens, trained_tokens, seconds }
+        StepRecord {
+            step,
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens,
+            trained_tokens,
+            seconds,
+            peak_memory_bytes: None,
+        }
     }
 
     /// The step at which a run of these losses and gradient norms is stopped.

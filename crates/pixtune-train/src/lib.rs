@@ -5,6 +5,7 @@ pub mod directory;
 pub mod dry_run;
 mod error;
 pub mod evaluate;
+pub mod examples;
 pub mod guard;
 pub mod inputs;
 pub mod metrics;
@@ -14,6 +15,7 @@ pub mod schedule;
 pub mod settings;
 pub mod state;
 pub mod steps;
+pub mod tensorboard;
 pub mod trainer;
 
 pub use error::{Kept, TrainError};

@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use pixtune_core::metrics::{EvaluationRecord, Record};
+use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
 use pixtune_core::text::counted;
 
 use crate::error::TrainError;
+use crate::tensorboard::EventFile;
 
 /// The file while it is written.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub struct MetricsWriter {
     path: PathBuf,
     file: File,
     bytes: u64,
+    events: Option<(PathBuf, EventFile)>,
 }
 
 impl MetricsWriter {
@@ -31,15 +34,39 @@ impl MetricsWriter {
         file.set_len(bytes).map_err(failed)?;
         drop(file);
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
-        Ok(MetricsWriter { path, file, bytes })
+        Ok(MetricsWriter { path, file, bytes, events: None })
+    }
+
+    /// Writes events for TensorBoard as well, into a directory: all records that the file has so far, and each that follows.
+    pub fn write_events(&mut self, directory: PathBuf) -> Result<(), TrainError> {
+        let mut records = Vec::new();
+        for line in BufReader::new(File::open(&self.path).map_err(|error| self.failed(error))?).lines() {
+            records.extend(Record::parse(&line.map_err(|error| self.failed(error))?));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+        let seconds: f64 = records.iter().map(seconds).sum();
+        let write = || {
+            let mut events = EventFile::create(&directory, now - seconds)?;
+            records.iter().try_for_each(|record| events.push(record))?;
+            Ok(events)
+        };
+        let events = write().map_err(|source| TrainError::Write { path: directory.clone(), source })?;
+        self.events = Some((directory, events));
+        Ok(())
+    }
+
+    fn failed(&self, source: io::Error) -> TrainError {
+        TrainError::Write { path: self.path.clone(), source }
     }
 
     /// Appends a line. It goes to the file at once, so that a run can be followed.
     pub fn push(&mut self, record: &Record) -> Result<(), TrainError> {
         let line = record.to_json() + "\n";
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|source| TrainError::Write { path: self.path.clone(), source })?;
+        self.file.write_all(line.as_bytes()).map_err(|source| self.failed(source))?;
         self.bytes += line.len() as u64;
+        if let Some((path, events)) = &mut self.events {
+            events.push(record).map_err(|source| TrainError::Write { path: path.clone(), source })?;
+        }
         Ok(())
     }
 
@@ -50,24 +77,64 @@ impl MetricsWriter {
 
     /// Makes everything durable.
     pub fn sync(&self) -> Result<(), TrainError> {
-        self.file.sync_all().map_err(|source| TrainError::Write { path: self.path.clone(), source })
+        self.file.sync_all().map_err(|source| self.failed(source))
     }
+}
+
+fn seconds(record: &Record) -> f64 {
+    match record {
+        Record::Step(step) => step.seconds,
+        Record::Evaluation(evaluation) => evaluation.seconds,
+    }
+}
+
+/// The most memory that this process has used so far, as Linux reports it.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Steps, each with a value.
 pub type StepValues = Vec<(u64, f64)>;
 
+/// A point of the curves of a run: one step, or the means of neighbors where there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Point {
+    /// The step, the last one of several.
+    pub step: u64,
+    /// Training loss.
+    pub loss: f64,
+    /// Gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Tokens the network read.
+    pub tokens: f64,
+    /// Seconds that the step took.
+    pub seconds: f64,
+    /// The most memory used so far; 0 where it is not known.
+    pub peak_memory_bytes: u64,
+}
+
+impl Point {
+    /// Tokens per second; 0 where nothing was measured.
+    pub fn tokens_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.tokens / self.seconds } else { 0.0 }
+    }
+}
+
 /// The curves of a metrics file, with as many points as a chart can show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
-    /// Training loss; where there are too many steps, the mean of neighbors.
-    pub losses: StepValues,
-    /// Learning rate at the same points.
-    pub learning_rates: StepValues,
+    /// The steps, or means of neighbors.
+    pub points: Vec<Point>,
     /// Every evaluation.
     pub evaluations: Vec<EvaluationRecord>,
     /// Tokens the network read.
     pub tokens: u64,
+    /// Seconds of all steps and evaluations.
+    pub seconds: f64,
 }
 
 impl History {
@@ -77,55 +144,69 @@ impl History {
         let mut history = History::default();
         let mut steps = Thinned::new(points);
         for line in BufReader::new(File::open(path)?).lines() {
-            match Record::parse(&line?) {
-                Some(Record::Step(record)) => {
+            let Some(record) = Record::parse(&line?) else { continue };
+            history.seconds += seconds(&record);
+            match record {
+                Record::Step(record) => {
                     history.tokens += record.tokens;
-                    steps.push(record.step, record.loss, record.learning_rate);
+                    steps.push(&record);
                 }
-                Some(Record::Evaluation(record)) => history.evaluations.push(record),
-                None => {}
+                Record::Evaluation(record) => history.evaluations.push(record),
             }
         }
-        [history.losses, history.learning_rates] = steps.into_curves();
+        history.points = steps.points;
         Ok(history)
+    }
+
+    /// A curve of the steps.
+    pub fn curve(&self, value: impl Fn(&Point) -> f64) -> StepValues {
+        self.points.iter().map(|point| (point.step, value(point))).collect()
+    }
+
+    /// The first of the evaluations with the lowest loss; the one before training does not count.
+    pub fn best(&self) -> Option<&EvaluationRecord> {
+        let after_training = self.evaluations.iter().filter(|evaluation| evaluation.step > 0);
+        after_training.reduce(|best, next| if next.valid_loss < best.valid_loss { next } else { best })
     }
 }
 
-/// Loss and learning rate of the steps; whenever there are twice as many points as wanted, neighbors are merged.
+/// Points of the steps; whenever there are twice as many as wanted, neighbors are merged.
 struct Thinned {
     points: Vec<Point>,
     max: usize,
     /// Steps of a point.
     stride: u64,
-    open: Open,
-}
-
-struct Point {
-    step: u64,
-    loss: f64,
-    learning_rate: f64,
-}
-
-/// The point that is not complete yet.
-#[derive(Default)]
-struct Open {
+    /// The point that is not complete yet: sums of so many steps.
+    open: Point,
     steps: u64,
-    loss_sum: f64,
 }
 
 impl Thinned {
     fn new(max: usize) -> Thinned {
-        Thinned { points: Vec::new(), max: max.max(1), stride: 1, open: Open::default() }
+        Thinned { points: Vec::new(), max: max.max(1), stride: 1, open: Point::default(), steps: 0 }
     }
 
-    fn push(&mut self, step: u64, loss: f64, learning_rate: f64) {
-        self.open.steps += 1;
-        self.open.loss_sum += loss;
-        if self.open.steps < self.stride {
+    fn push(&mut self, record: &StepRecord) {
+        let open = &mut self.open;
+        open.step = record.step;
+        open.loss += record.loss;
+        open.grad_norm += record.grad_norm;
+        open.learning_rate = record.learning_rate;
+        open.tokens += record.tokens as f64;
+        open.seconds += record.seconds;
+        open.peak_memory_bytes = record.peak_memory_bytes.unwrap_or(0);
+        self.steps += 1;
+        if self.steps < self.stride {
             return;
         }
-        let Open { steps, loss_sum } = std::mem::take(&mut self.open);
-        self.points.push(Point { step, loss: loss_sum / steps as f64, learning_rate });
+        let (sum, steps) = (std::mem::take(&mut self.open), std::mem::take(&mut self.steps) as f64);
+        self.points.push(Point {
+            loss: sum.loss / steps,
+            grad_norm: sum.grad_norm / steps,
+            tokens: sum.tokens / steps,
+            seconds: sum.seconds / steps,
+            ..sum
+        });
         if self.points.len() >= 2 * self.max {
             self.merge_neighbors();
         }
@@ -133,39 +214,38 @@ impl Thinned {
 
     fn merge_neighbors(&mut self) {
         // The number of points is even: it was reached in steps of one from below.
+        let mean = |one: f64, other: f64| (one + other) / 2.0;
         let merged = self.points.chunks_exact(2).map(|pair| Point {
-            step: pair[1].step,
-            loss: (pair[0].loss + pair[1].loss) / 2.0,
-            learning_rate: pair[1].learning_rate,
+            loss: mean(pair[0].loss, pair[1].loss),
+            grad_norm: mean(pair[0].grad_norm, pair[1].grad_norm),
+            tokens: mean(pair[0].tokens, pair[1].tokens),
+            seconds: mean(pair[0].seconds, pair[1].seconds),
+            ..pair[1]
         });
         self.points = merged.collect();
         self.stride *= 2;
-    }
-
-    fn into_curves(self) -> [StepValues; 2] {
-        let curve = |value: fn(&Point) -> f64| {
-            self.points.iter().map(|point| (point.step, value(point))).collect::<StepValues>()
-        };
-        [curve(|point| point.loss), curve(|point| point.learning_rate)]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pixtune_core::metrics::StepRecord;
-
     use super::*;
 
     fn step(step: u64) -> Record {
-        Record::Step(StepRecord {
+        Record::Step(record(step, 1.5 / step as f64))
+    }
+
+    fn record(step: u64, loss: f64) -> StepRecord {
+        StepRecord {
             step,
-            loss: 1.5 / step as f64,
+            loss,
             learning_rate: 1e-4,
             grad_norm: 0.5,
             tokens: 100,
             trained_tokens: 10,
             seconds: 0.25,
-        })
+            peak_memory_bytes: Some(1000),
+        }
     }
 
     const EVALUATION: EvaluationRecord = EvaluationRecord {
@@ -187,20 +267,21 @@ mod tests {
         metrics.push(&step(2)).unwrap();
         drop(metrics);
         let history = History::read(&path, 100).unwrap();
-        assert_eq!(history.losses, [(1, 1.5), (2, 0.75)]);
+        assert_eq!(history.curve(|point| point.loss), [(1, 1.5), (2, 0.75)]);
+        assert_eq!(history.curve(Point::tokens_per_second), [(1, 400.0), (2, 400.0)]);
         assert_eq!(history.evaluations, [EVALUATION]);
-        assert_eq!(history.tokens, 200);
+        assert_eq!((history.tokens, history.seconds), (200, 1.5));
         drop(MetricsWriter::open(path.clone(), bytes).unwrap());
-        assert_eq!(History::read(&path, 100).unwrap().losses, [(1, 1.5)]);
+        assert_eq!(History::read(&path, 100).unwrap().points.len(), 1);
         assert!(matches!(MetricsWriter::open(path, 10_000), Err(TrainError::Damaged { .. })));
     }
 
     #[test]
     fn long_curves_are_thinned_and_keep_their_mean() {
         let mut thinned = Thinned::new(10);
-        (1..=1000).for_each(|step| thinned.push(step, step as f64, 0.0));
-        let [losses, _] = thinned.into_curves();
-        assert!((10..20).contains(&losses.len()), "{}", losses.len());
-        assert_eq!(losses[0], (64, 32.5));
+        (1..=1000).for_each(|step| thinned.push(&record(step, step as f64)));
+        assert!((10..20).contains(&thinned.points.len()), "{}", thinned.points.len());
+        let first = thinned.points[0];
+        assert_eq!((first.step, first.loss, first.tokens_per_second()), (64, 32.5, 400.0));
     }
 }

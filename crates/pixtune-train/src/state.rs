@@ -293,6 +293,7 @@ mod tests {
             tokens: 1,
             trained_tokens: 1,
             seconds: 0.0,
+            peak_memory_bytes: None,
         });
     }
 

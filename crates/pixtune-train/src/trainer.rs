@@ -16,9 +16,11 @@ use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
 use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
 use crate::evaluate::{EvaluationEvent, evaluate};
+use crate::examples;
 use crate::guard::{Divergence, Guard};
-use crate::metrics::MetricsWriter;
+use crate::metrics::{MetricsWriter, peak_memory};
 use crate::plan::RunPlan;
+use crate::report;
 use crate::settings::InvalidSamples;
 use crate::state::{Overfitting, RunState};
 use crate::steps::{StepPlan, Steps};
@@ -67,6 +69,10 @@ pub struct Run<'r, 'w, K: Kernels> {
     pub directory: &'r RunDirectory,
     /// Set from outside, it ends the run after the current batch.
     pub stop: &'r AtomicBool,
+    /// Whether the metrics are written for TensorBoard as well.
+    pub events: bool,
+    /// Samples of the validation split that the model answers at every evaluation, for people to read.
+    pub examples: usize,
 }
 
 /// Trains from the beginning, or from `state` with the network as its checkpoint left it.
@@ -75,7 +81,10 @@ pub fn train<K: Kernels>(
     state: RunState,
     observer: &mut dyn Observer,
 ) -> Result<Summary, TrainError> {
-    let metrics = MetricsWriter::open(run.directory.join(names::METRICS), state.metrics_bytes)?;
+    let mut metrics = MetricsWriter::open(run.directory.join(names::METRICS), state.metrics_bytes)?;
+    if run.events {
+        metrics.write_events(run.directory.join(names::EVENTS))?;
+    }
     let [train_cache, validation_cache] = caches(&run);
     let threads = loading_threads(run.plan);
     let loading = Loading { dataset: run.train, cache: &train_cache, threads };
@@ -96,6 +105,7 @@ pub fn train<K: Kernels>(
         network: run.network,
         state,
         skipped: 0,
+        examples: run.examples,
         observer,
     };
     with_loader(loading, jobs, |batches| trainer.run(steps, batches))
@@ -125,6 +135,7 @@ struct Trainer<'r, 'w, K: Kernels> {
     saved_at: Option<u64>,
     guard: Guard,
     skipped: u64,
+    examples: usize,
     observer: &'r mut dyn Observer,
 }
 
@@ -242,6 +253,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             tokens,
             trained_tokens: sum.trained_tokens as u64,
             seconds: start.elapsed().as_secs_f64(),
+            peak_memory_bytes: peak_memory(),
         };
         self.metrics.push(&Record::Step(record))?;
         self.state.record_step(&record);
@@ -319,7 +331,12 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         if judgment.best {
             self.save_adapter()?;
         }
-        Ok(())
+        if let Some(validation) = self.validation.filter(|_| self.examples > 0) {
+            let wanted = (self.examples, step);
+            examples::write(self.directory, self.network, validation.dataset, wanted, self.stop)?;
+        }
+        // A run can be followed in a browser, too.
+        report::write(self.directory, self.plan)
     }
 
     fn out_of_patience(&self) -> bool {

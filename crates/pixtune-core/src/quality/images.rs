@@ -28,7 +28,7 @@ pub struct ImageSurvey {
     pub pixels: u128,
     /// Images that the model's preprocessing downscales.
     pub shrunk: u64,
-    /// Images per cell of half an octave in width and height.
+    /// Images per cell of half an octave in width and height; cell `k` ends at the side `2^(k/2)`, which it includes.
     pub size_map: BTreeMap<(u8, u8), u64>,
 }
 
@@ -49,10 +49,12 @@ impl ImageSurvey {
     }
 }
 
-/// Twice the base-2 logarithm, rounded down, in integers so that every machine agrees.
+/// Twice the base-2 logarithm, rounded up, in integers so that every machine agrees: a side that is exactly a limit is in the
+/// cell that ends there.
 fn half_octave(side: u32) -> u8 {
     let side = u64::from(side.max(1));
-    ((side * side).ilog2()) as u8
+    let square = side * side;
+    square.ilog2() as u8 + u8::from(!square.is_power_of_two())
 }
 
 #[cfg(test)]
@@ -67,6 +69,6 @@ mod tests {
         survey.add(&PIXTRAL_12B, ImageFormat::Png, (1, 1), 70);
         assert_eq!((survey.count, survey.shrunk, survey.tokens.max()), (2, 1, 64 * 32 + 32));
         assert_eq!(survey.size_map.keys().copied().collect::<Vec<_>>(), [(0, 0), (22, 20)]);
-        assert_eq!([1, 2, 1023, 1024, 1448, 1449, u32::MAX].map(half_octave), [0, 2, 19, 20, 20, 21, 63]);
+        assert_eq!([1, 2, 1023, 1024, 1448, 1449, u32::MAX].map(half_octave), [0, 2, 20, 20, 21, 22, 64]);
     }
 }

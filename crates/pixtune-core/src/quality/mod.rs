@@ -165,6 +165,8 @@ pub struct Location {
     pub line: u64,
     /// The index of the message; `u32::MAX` for the whole sample.
     pub message: u32,
+    /// The index of the image, from 0, where one is meant.
+    pub image: Option<u32>,
 }
 
 /// An example and its location.
@@ -278,7 +280,7 @@ impl TextSurvey {
     pub fn add(&mut self, file: u32, line: u64, facts: &TextFacts) {
         for response in &facts.responses {
             let message = u32::try_from(response.message).unwrap_or(u32::MAX);
-            self.add_response(Location { file, line, message }, response);
+            self.add_response(Location { file, line, message, image: None }, response);
         }
     }
 

@@ -26,27 +26,40 @@ impl Excerpt {
             text.insert(0, '…');
         }
         let before = text.chars().count();
-        let mut shown = 0;
-        let mut rest = tail;
-        while let Some(character) = rest.chars().next().filter(|_| shown < AFTER) {
-            let run = rest.bytes().take_while(|byte| is_base64(*byte)).count();
-            if run >= LONG_RUN {
-                text.push_str(&rest[..KEPT_OF_RUN]);
-                text.push_str(&format!("…({run} characters)…"));
-                shown += KEPT_OF_RUN + 20;
-                rest = &rest[run..];
-                continue;
-            }
-            text.push(character);
-            shown += 1;
-            rest = &rest[character.len_utf8()..];
-        }
-        if !rest.is_empty() {
-            text.push('…');
-        }
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Excerpt { text, before }
+        push_shortened(&mut text, tail, AFTER);
+        Excerpt { text: on_one_line(&text), before }
     }
+}
+
+/// The first characters of a line, about `most`, with base64 shortened.
+pub fn start_of_line(line: &str, most: usize) -> String {
+    let mut text = String::new();
+    push_shortened(&mut text, line, most);
+    on_one_line(&text)
+}
+
+fn push_shortened(text: &mut String, mut rest: &str, most: usize) {
+    let mut shown = 0;
+    while let Some(character) = rest.chars().next().filter(|_| shown < most) {
+        let run = rest.bytes().take_while(|byte| is_base64(*byte)).count();
+        if run >= LONG_RUN {
+            text.push_str(&rest[..KEPT_OF_RUN]);
+            text.push_str(&format!("…({run} characters)…"));
+            shown += KEPT_OF_RUN + 20;
+            rest = &rest[run..];
+            continue;
+        }
+        text.push(character);
+        shown += 1;
+        rest = &rest[character.len_utf8()..];
+    }
+    if !rest.is_empty() {
+        text.push('…');
+    }
+}
+
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn is_base64(byte: u8) -> bool {

@@ -34,7 +34,7 @@ use crate::read::{Cut, Row, encoding};
 use crate::verify::Verify;
 
 pub use dataset::{DatasetChecks, is_validation};
-pub use excerpt::Excerpt;
+pub use excerpt::{Excerpt, start_of_line};
 pub use fetched::Fetching;
 pub use run::{CheckError, CheckPlan, CheckReporter, CheckSummary, run};
 

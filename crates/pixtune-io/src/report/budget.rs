@@ -4,9 +4,9 @@
 const LISTS: usize = 500_000;
 /// Bytes of the conversations in the browser of samples, without their images.
 const STREAMS: usize = 700_000;
-/// Bytes of images with their captions: in the browser of samples, among the worst, among duplicates, and in the
-/// gallery.
-const IMAGES: [usize; 4] = [1_200_000, 800_000, 700_000, 750_000];
+/// Bytes of images with their captions: in the browser of samples, among the worst, among duplicates, in the gallery, and
+/// of findings.
+const IMAGES: [usize; 5] = [1_150_000, 700_000, 650_000, 650_000, 500_000];
 
 /// A part of a page that shows images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub(super) enum ImageArea {
     Worst,
     /// Side by side.
     Duplicates,
-    /// A choice by chance.
+    /// A random selection.
     Gallery,
+    /// The first of each finding.
+    Findings,
 }
 
 /// The bytes that are left.
@@ -26,7 +28,7 @@ pub(super) enum ImageArea {
 pub(super) struct SizeBudget {
     lists: usize,
     streams: usize,
-    images: [usize; 4],
+    images: [usize; 5],
     /// Images that did not fit.
     pub(super) images_omitted: u64,
 }
@@ -101,7 +103,7 @@ mod tests {
     fn shares_leave_space_for_the_frame() {
         assert!(LISTS + STREAMS + IMAGES.iter().sum::<usize>() < 4_900_000);
         let mut budget = SizeBudget::new();
-        assert!(budget.take_image(ImageArea::Worst, 700_000));
+        assert!(budget.take_image(ImageArea::Worst, 600_000));
         assert!(
             !budget.take_image(ImageArea::Worst, 200_000)
                 && budget.take_image(ImageArea::Duplicates, 200_000)

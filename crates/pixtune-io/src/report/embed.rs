@@ -1,20 +1,25 @@
 //! Samples and images of the dataset, reread for the page; images become small JPEGs.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
-use pixtune_core::spec::ModelSpec;
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::{ImageArea, SizeBudget};
 use super::page::{escape, escape_short, escape_start};
+use super::turns::Turns;
+use super::view::View;
 use crate::base64::data_uri;
 use crate::image::jpeg::{Subsampling, encode_rgb};
 use crate::image::resample::{Filter, Plane, resample};
 use crate::image::{Limits, Loaded, Reading, Rgb, decode};
 use crate::read::LinePlace;
-use crate::survey::{ImagePlace, Source, Survey, reread_image, reread_sample};
+use crate::survey::{ImagePlace, reread_image, reread_sample};
+
+/// So many characters of a prompt or response are shown with an image.
+const TEXT: usize = 300;
 
 /// An image for the page.
 pub(super) struct Thumbnail {
@@ -28,9 +33,7 @@ pub(super) struct Thumbnail {
 
 /// Rereads samples and images, and embeds images within the size budget.
 pub(super) struct Embedder<'s> {
-    pub(super) source: &'s Source,
-    pub(super) found: &'s Survey,
-    pub(super) spec: &'s ModelSpec,
+    pub(super) view: View<'s>,
     pub(super) budget: SizeBudget,
 }
 
@@ -55,22 +58,17 @@ impl Embedder<'_> {
         place: LinePlace,
         look: impl FnOnce(&BorrowedSample<'_>, &Path) -> Option<T>,
     ) -> Option<T> {
-        reread_sample(self.source, self.found, place, look)
-    }
-
-    /// A place as people read it.
-    pub(super) fn name(&self, place: LinePlace) -> String {
-        let name = self.found.file_name(self.source, place.file);
-        if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
+        reread_sample(self.view.source, self.view.found, place, look)
     }
 
     /// An image that opens large, with its patches; nothing where it cannot be read again or there is no budget.
     pub(super) fn image(&mut self, place: ImagePlace, showing: Showing<'_>) -> String {
-        let Some(image) = reread_image(self.source, self.found, place) else { return String::new() };
+        let View { source, found, .. } = self.view;
+        let Some(image) = reread_image(source, found, place) else { return String::new() };
         let Some(Thumbnail { uri, size, grid }) = self.small(&image, showing.side, showing.bytes) else {
             return String::new();
         };
-        let name = self.name(place.line);
+        let name = self.view.name(place.line);
         let about = format!(
             " · {} × {} pixels · {} × {} patches, {}{}{}",
             grouped(u64::from(size.0)),
@@ -82,8 +80,9 @@ impl Embedder<'_> {
             if showing.about.is_empty() { String::new() } else { format!(" · {}", showing.about) }
         );
         let size = format!("{} × {}", size.0, size.1);
+        let sample = self.sample_attributes(place.line);
         let html = format!(
-            "<button class=\"pic\" type=\"button\" data-columns=\"{}\" data-rows=\"{}\" data-about=\"{}{}\"><img loading=\"lazy\" alt=\"{}\" src=\"{uri}\"><span>{}<br>{}</span></button>",
+            "<button class=\"pic\" type=\"button\" data-columns=\"{}\" data-rows=\"{}\" data-about=\"{}{}\"{sample}><img loading=\"lazy\" alt=\"{}\" src=\"{uri}\"><span>{}<br>{}</span></button>",
             grid.columns,
             grid.rows,
             escape_short(&name, 120),
@@ -95,10 +94,30 @@ impl Embedder<'_> {
         if self.budget.take_image(showing.area, html.len()) { html } else { String::new() }
     }
 
+    /// What the enlarged view shows of the sample of an image: prompt, response, source, and the link to it.
+    fn sample_attributes(&self, line: LinePlace) -> String {
+        let mut out = String::new();
+        let turns = self.sample(line, |sample, _| Some(Turns::last_of(sample)));
+        let number = self.view.shown.number(line).map(|number| format!("sample{number}"));
+        let (prompt, response) = turns.map(|turns| (turns.prompt, turns.response)).unzip();
+        let values = [
+            ("prompt", prompt),
+            ("response", response),
+            ("source", self.view.origin(line)),
+            ("sample", number),
+        ];
+        for (key, value) in values {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                let _ = write!(out, " data-{key}=\"{}\"", escape_short(&value, TEXT));
+            }
+        }
+        out
+    }
+
     /// The image in these bytes, small.
     pub(super) fn small(&self, image: &Loaded, side: u32, most: usize) -> Option<Thumbnail> {
-        let SmallImage { uri, size } = small_image(image, &self.found.limits, side, most)?;
-        Some(Thumbnail { uri, size, grid: grid(self.spec, size.0, size.1) })
+        let SmallImage { uri, size } = small_image(image, &self.view.found.limits, side, most)?;
+        Some(Thumbnail { uri, size, grid: grid(self.view.spec, size.0, size.1) })
     }
 }
 

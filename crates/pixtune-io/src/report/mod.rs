@@ -2,13 +2,19 @@
 //!
 //! [`page`] and [`chart`] are the frame, for any report; the rest shows the results of a [`Survey`].
 
+mod actions;
 mod budget;
 pub mod chart;
 mod conversation;
 mod embed;
+mod origin;
 pub mod page;
 mod picks;
+mod problems;
 mod sections;
+mod shown;
+mod turns;
+mod view;
 
 use pixtune_core::text::counted_as;
 
@@ -17,21 +23,25 @@ use crate::survey::{Inspector, Source, Survey, SurveyError, survey};
 use budget::SizeBudget;
 use embed::Embedder;
 pub use embed::{SmallImage, small_image};
+pub use origin::Origins;
 use page::Page;
 use picks::Picks;
-use sections::View;
+use shown::ShownSamples;
+use view::View;
 
 /// What a report shows.
 #[derive(Debug, Clone, Copy)]
-pub struct ReportOptions {
+pub struct ReportOptions<'o> {
     /// Seed of the random options.
     pub seed: u64,
-    /// Conversations in the browser.
+    /// Conversations in the browser, besides those of findings.
     pub samples: usize,
     /// Images in the gallery.
     pub images: usize,
     /// Threads to work on.
     pub threads: usize,
+    /// Where samples came from, if that is known.
+    pub origins: Option<&'o dyn Origins>,
 }
 
 /// Surveys a source and writes a page about it.
@@ -40,17 +50,20 @@ pub fn report(
     title: &str,
     inspector: &Inspector<'_>,
     estimate: Option<&str>,
-    options: ReportOptions,
+    options: ReportOptions<'_>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
     let encoder = &inspector.encoder;
     let mut picks = Picks::new(options.seed, (options.samples, options.images), progress);
     let found = survey(source, inspector, options.threads, &mut picks)?;
     let Picks { samples, gallery, .. } = picks;
-    let view = View { source, found: &found, spec: encoder.spec, estimate };
-    let mut embedder = Embedder { source, found: &found, spec: encoder.spec, budget: SizeBudget::new() };
+    let problems = problems::problems(source, &found, encoder.spec.context as u64);
+    let shown = ShownSamples::new(samples.into_sorted(), &problems, &found);
+    let (problems, origins) = (&problems[..], options.origins);
+    let view = View { source, found: &found, spec: encoder.spec, estimate, problems, shown: &shown, origins };
+    let mut embedder = Embedder { view, budget: SizeBudget::new() };
     let mut sections =
-        vec![sections::overview(view, &mut embedder.budget), sections::findings(view, &mut embedder.budget)];
+        vec![sections::overview(view, &mut embedder.budget), sections::findings(view, &mut embedder)];
     if found.samples() > 0 {
         sections.push(sections::tokens(view));
     }
@@ -64,7 +77,7 @@ pub fn report(
     if !source.rejected.is_empty() {
         sections.push(sections::rejected(view, &mut embedder.budget));
     }
-    sections.extend(sections::samples(view, encoder, &samples.into_sorted(), &mut embedder));
+    sections.extend(sections::samples(view, encoder, &mut embedder));
     let omitted = match embedder.budget.images_omitted {
         0 => String::new(),
         omitted => {

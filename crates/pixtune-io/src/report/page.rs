@@ -62,7 +62,7 @@ impl Page {
             "</main>\n<footer>{}</footer>\n<dialog id=\"view\" aria-label=\"Image\"><form method=\"dialog\">\
              <button value=\"back\" aria-label=\"the image before\">←</button><button value=\"on\" aria-label=\"the next image\">→</button>\
              <button value=\"close\" aria-label=\"close\">✕</button></form>\
-             <div class=\"stage\"></div><p></p></dialog>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+             <div class=\"stage\"></div><p></p><dl></dl></dialog>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
             escape(&self.foot)
         );
         out

@@ -125,7 +125,7 @@ impl Issue {
 
 impl ImagePlace {
     fn example(self) -> Location {
-        Location { file: self.line.file, line: self.line.line, message: u32::MAX }
+        Location { file: self.line.file, line: self.line.line, message: u32::MAX, image: Some(self.index) }
     }
 }
 

@@ -108,7 +108,7 @@ impl Run<'_, '_> {
     fn refuse(&mut self, place: LinePlace, finding: &Finding) {
         let LinePlace { file, line } = place;
         let kept = self.survey.refused.entry(finding.rule.id).or_default();
-        kept.add(Location { file, line, message: u32::MAX }, || finding.message.clone());
+        kept.add(Location { file, line, message: u32::MAX, image: None }, || finding.message.clone());
     }
 
     fn sample(&mut self, place: LinePlace, side: FileSide, sample: &InspectedSample) {
@@ -256,7 +256,7 @@ impl Run<'_, '_> {
         let sink = |at: RowRef, row: Option<RejectedRow>| {
             let Some(RejectedRow { rule, example }) = row else { return Ok(()) };
             if rejected.len() < MOST_REJECTED_RULES || rejected.contains_key(&rule) {
-                let place = Location { file: u32::MAX, line: at.number, message: u32::MAX };
+                let place = Location { file: u32::MAX, line: at.number, message: u32::MAX, image: None };
                 rejected.entry(rule).or_default().add(place, || example);
             }
             Ok::<_, SurveyError>(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::rules;
-use pixtune_core::tokens::ChatEncoder;
+use pixtune_core::tokens::{ChatEncoder, Tekken};
 use pixtune_infer::sequence;
 use pixtune_io::encode::{EncodedLine, encode_line};
 use pixtune_io::image::Limits;
@@ -217,6 +217,17 @@ impl<'t> Dataset<'t> {
         self.entries.iter().fold((0, 0), |(tokens, trained), entry| {
             (tokens + u64::from(entry.tokens), trained + u64::from(entry.trained))
         })
+    }
+
+    /// The vocabulary of the samples.
+    pub fn tekken(&self) -> &'t Tekken {
+        self.encoder.tekken
+    }
+
+    /// The file and the line of a sample.
+    pub fn place(&self, index: u32) -> (&str, u64) {
+        let after = self.files.partition_point(|file| file.first <= index);
+        (&self.files[after - 1].name, u64::from(self.entries[index as usize].line))
     }
 
     /// Encodes a sample and decodes its images. The inner error is an image that turned out to be unreadable.

@@ -27,7 +27,9 @@ Examples:
 Output directory:
   adapter/          the adapter: the best one if there is validation data, else the last one
   metrics.jsonl     one line per step and per evaluation, written as the run proceeds
-  report.html       the loss curves
+  report.html       loss, accuracy, gradients, throughput and memory, rewritten at every evaluation
+  samples.jsonl     the responses at each evaluation, with --samples
+  tensorboard/      the metrics for TensorBoard, with --tensorboard
   plan.json         every resolved option
   checkpoints/      the checkpoints for --resume; each contains a complete adapter
 ")]
@@ -121,6 +123,18 @@ pub struct TrainArgs {
     /// Resume from the newest checkpoint; with more --epochs or --steps the run becomes longer
     #[arg(long, conflicts_with = "force", help_heading = "Evaluation and checkpoints")]
     pub resume: bool,
+
+    /// Steps between lines of progress; with a progress bar, lines are printed only if this is set [default: 10, and at
+    /// least every 30 seconds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Progress")]
+    pub log_every: Option<u64>,
+    /// Number of validation samples that the model answers at every evaluation, before training too; `report.html` shows the
+    /// responses
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=64), help_heading = "Progress")]
+    pub samples: u16,
+    /// Write the metrics for TensorBoard as well, to `tensorboard` in the output directory
+    #[arg(long, help_heading = "Progress")]
+    pub tensorboard: bool,
 
     /// Print the plan and measure two steps; write nothing
     #[arg(long)]

@@ -58,15 +58,6 @@ fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, u
     }
 }
 
-/// A word of a command line, as a POSIX shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&byte);
-    match !word.is_empty() && word.bytes().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
-}
-
 /// A closed pipe ends the output and is not an error.
 fn ends_quietly(error: Error) -> Result<Outcome, Error> {
     match error {

@@ -6,7 +6,7 @@ use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::{self, list, nested_lines, object};
 use pixtune_core::spec::Exactness;
-use pixtune_core::text::{counted, counted_as, grouped};
+use pixtune_core::text::{counted, counted_as, grouped, shell_word};
 use pixtune_files::WorkDirectory;
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
 use pixtune_io::fetch::FetchCounts;
@@ -17,7 +17,7 @@ use pixtune_io::prepare::{
 };
 use pixtune_io::read::{Elements, Format as RowFormat, TextChoice, TextEncoding};
 
-use super::{lint, note_counting, quoted, threads};
+use super::{lint, note_counting, threads};
 use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 use crate::error::Error;
@@ -304,9 +304,9 @@ fn closing_table(
     }
     if summary.train > 0 {
         let (train, _, _) = &summary.outputs.first().cloned().unwrap_or_default();
-        let model = model.map_or(String::new(), |model| format!(" --model {}", quoted(model)));
+        let model = model.map_or(String::new(), |model| format!(" --model {}", shell_word(model)));
         let train = options.out.join(train).display().to_string();
-        row("next", format!("pixtune tokens {}{model}", quoted(&train)));
+        row("next", format!("pixtune tokens {}{model}", shell_word(&train)));
     }
     if summary.train + summary.validation == 0 {
         out.push_str("\nall rows were rejected; rejected.jsonl lists the reasons\n");

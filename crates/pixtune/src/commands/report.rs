@@ -1,4 +1,4 @@
-//! `pixtune report`.
+//! `pixtune report`: a page about data, or about training runs.
 
 use std::io::Write as _;
 
@@ -7,6 +7,7 @@ use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::report::{ReportOptions, report};
 use pixtune_io::survey::Source;
+use pixtune_train::report::{ComparedRun, compare};
 
 use super::counting::{Counting, outcome};
 use super::existing;
@@ -26,6 +27,10 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
             args.out.display()
         )));
     }
+    let runs = args.inputs.iter().filter(|input| ComparedRun::is_run(input)).count();
+    if runs > 0 {
+        return compared(&args, runs);
+    }
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let broken = |source| Error::Write { path: args.out.clone(), source };
@@ -38,6 +43,7 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         samples: usize::from(args.samples),
         images: IMAGES,
         threads: counting.threads,
+        origins: None,
     };
     let title = title(&args.inputs);
     let mut progress = |progress: Progress| ui.progress(progress);
@@ -46,6 +52,26 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;
     Ok(outcome(&found))
+}
+
+/// Writes a page about training runs.
+fn compared(args: &ReportArgs, runs: usize) -> Result<Outcome, Error> {
+    if let Some(other) = args.inputs.iter().find(|input| !ComparedRun::is_run(input)) {
+        return Err(Error::argument(format!(
+            "`{}` is not a training run, but {} of the inputs {}: a report is about runs or about data",
+            other.display(),
+            runs,
+            if runs == 1 { "is one" } else { "are" }
+        )));
+    }
+    let found: Result<Vec<ComparedRun>, _> =
+        args.inputs.iter().map(|input| ComparedRun::read(input)).collect();
+    let page = compare(&found?);
+    let broken = |source| Error::Write { path: args.out.clone(), source };
+    let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
+    file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
+    ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;
+    Ok(Outcome::Fine)
 }
 
 /// The names of the inputs.

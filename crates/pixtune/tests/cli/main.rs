@@ -31,5 +31,6 @@ mod text;
 mod tokenizers;
 mod tokens;
 mod train;
+mod train_watch;
 mod verdicts;
 mod walkthrough;

@@ -79,3 +79,50 @@ fn reports_unreadable_and_flat_images() {
     let page = case.read("report.html");
     assert!(page.contains("image-unreadable") && page.contains("image-too-small") && !page.contains("NaN"));
 }
+
+#[test]
+fn report_opens_with_a_verdict_and_every_link_has_a_target() {
+    let case = Case::new();
+    let good: String = (0..30).map(|n| line(&format!("What is {n}?"), &format!("It is {n}."))).collect();
+    let conflict = line("What is 1?", "It is not one.");
+    let cut = line("What is 77?", "It is 77 and");
+    let invalid = "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}\n";
+    case.write("data.jsonl", good + &conflict + &cut + invalid);
+    case.run(&["report", "data.jsonl", "--quiet"]).ends(1);
+    let page = case.read("report.html");
+    assert!(page.contains("<b>Fix these first</b>: 1 sample is invalid"), "the verdict");
+    let order: Vec<usize> = ["class=\"finding error\"", "class=\"finding warning\""]
+        .iter()
+        .map(|finding| page.find(finding).unwrap_or_else(|| panic!("{finding}")))
+        .collect();
+    assert!(order.is_sorted(), "errors come first");
+    assert!(page.contains("id=\"finding-contradiction\""), "conflicting labels are a finding");
+    assert!(page.contains("<code class=\"line\">{&quot;messages&quot;:[{&quot;role&quot;:&quot;robot&quot;"));
+    let targets: Vec<&str> =
+        page.split("href=\"#").skip(1).filter_map(|link| link.split('"').next()).collect();
+    assert!(targets.len() > 10, "{targets:?}");
+    for target in targets {
+        assert!(page.contains(&format!("id=\"{target}\"")), "#{target}");
+    }
+    // A conversation that is a finding is shown, whatever the random selection is.
+    case.run(&["report", "data.jsonl", "--quiet", "--force", "--samples", "1"]).ends(1);
+    assert!(case.read("report.html").contains("data-problems=\"answer-cut-off\""));
+}
+
+#[test]
+fn rejected_rows_are_listed_once() {
+    let case = Case::new();
+    case.write("table.csv", "prompt,completion\nWhat?,It.\nWhy?,\n");
+    case.run(&["prepare", "table.csv", "--out", "prepared", "--validation", "0", "--quiet"]).ends(1);
+    case.run(&["report", "prepared", "--quiet"]).ends(0);
+    let page = case.read("report.html");
+    assert_eq!(
+        page.matches("column <code>completion</code> is empty").count()
+            + page.matches("column `completion` is empty").count(),
+        1
+    );
+    assert!(
+        page.contains("pixtune prepare table.csv --out prepared-2 --validation 0"),
+        "the command repeats the options"
+    );
+}

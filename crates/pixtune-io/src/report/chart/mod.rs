@@ -11,7 +11,7 @@ use pixtune_core::text::grouped;
 
 use super::page::{escape, escape_start};
 
-pub use bars::{Limit, histogram, scores};
+pub use bars::{Counted, Limit, histogram, scores};
 pub use curve::{Curve, Series};
 pub use map::size_map;
 
@@ -33,17 +33,27 @@ struct Frame<'f> {
     rows: Vec<(f64, String)>,
     /// Labels of the axis to the right.
     columns: Vec<(f64, String)>,
+    /// What the upward axis and the axis to the right count.
+    axes: [&'f str; 2],
     /// A line across, with what it is.
     limit: Option<(f64, String)>,
+    /// Values that the page shows where the mouse points, as JSON; see [`Curve`].
+    values: Option<String>,
     /// The SVG.
     drawing: String,
 }
 
 impl Frame<'_> {
     fn html(&self) -> String {
-        let mut out = format!(
-            "<figure class=\"chart\" data-chart=\"{}\"><div class=\"plot\" style=\"height:{}px\">",
-            escape(self.name),
+        let class = if self.limit.is_some() { "chart limited" } else { "chart" };
+        let [upward, rightward] = self.axes.map(escape);
+        let mut out = format!("<figure class=\"{class}\" data-chart=\"{}\"", escape(self.name));
+        if let Some(values) = &self.values {
+            let _ = write!(out, " data-values=\"{}\"", escape(values));
+        }
+        let _ = write!(
+            out,
+            "><span class=\"yt\">{upward}</span><div class=\"plot\" style=\"height:{}px\">",
             self.height
         );
         for (place, label) in &self.rows {
@@ -78,7 +88,7 @@ impl Frame<'_> {
                 escape(label)
             );
         }
-        out.push_str("</div></figure>");
+        let _ = write!(out, "</div><p class=\"xt\">{rightward}</p></figure>");
         out
     }
 }
@@ -92,16 +102,6 @@ fn ticks(low: f64, high: f64, about: usize) -> Vec<f64> {
     let step = step.unwrap_or(rough);
     let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
     (first..=last.max(first.saturating_add(1))).map(|count| count as f64 * step).collect()
-}
-
-/// `512`, `4k`, `2M`: powers of two, the natural steps of token and pixel counts.
-fn short(value: f64) -> String {
-    match value {
-        _ if value >= 1_073_741_824.0 => format!("{:.0}G", value / 1_073_741_824.0),
-        _ if value >= 1_048_576.0 => format!("{:.0}M", value / 1_048_576.0),
-        _ if value >= 1024.0 => format!("{:.0}k", value / 1024.0),
-        _ => format!("{value:.0}"),
-    }
 }
 
 /// Names with how often they occur, as bars.

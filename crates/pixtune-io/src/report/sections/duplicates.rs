@@ -1,19 +1,17 @@
 //! Duplicates, near-duplicates and conflicting labels.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use pixtune_core::curate::minhash::SIMILAR;
 use pixtune_core::curate::near::DISTANCE;
-use pixtune_core::sample::Message;
-use pixtune_core::strict::BorrowedSample;
 use pixtune_core::text::{counted_as, grouped};
 
 use super::{View, place};
 use crate::report::budget::{ImageArea, SizeBudget};
 use crate::report::embed::{Embedder, Showing};
 use crate::report::page::{Section, escape_start};
+use crate::report::turns::Turns;
 use crate::survey::{ImagePlace, NearDuplicates, NearGroup, NearImageGroup, NearTextGroup, Pairs};
 
 /// So many groups, members of each (images and texts), and pairs of a kind are shown.
@@ -144,7 +142,7 @@ fn texts(
 ) {
     let showing = Showing { area: ImageArea::Duplicates, side: 120, bytes, below: "", about: "" };
     let said = |line, embedder: &Embedder<'_>| {
-        embedder.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default()
+        embedder.sample(line, |sample, _| Some(Turns::last_of(sample).to_string())).unwrap_or_default()
     };
     let mut first = String::new();
     body.push_str("<div class=\"texts\">");
@@ -219,7 +217,9 @@ fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, embedder: &mut Embedder<'
         body.push_str("<div class=\"pair\">");
         for line in [*one, *other] {
             let shown = embedder.image(ImagePlace { line, index: 0 }, showing);
-            let said = embedder.sample(line, |sample, _| Some(last_turns(sample))).unwrap_or_default();
+            let said = embedder
+                .sample(line, |sample, _| Some(Turns::last_of(sample).to_string()))
+                .unwrap_or_default();
             let _ = write!(
                 body,
                 "<div>{shown}<p class=\"soft\">{} {}</p></div>",
@@ -232,22 +232,6 @@ fn listed(view: View<'_>, pairs: &Pairs, bytes: usize, embedder: &mut Embedder<'
     if pairs.count > PAIRS as u64 {
         let _ = write!(body, "<p class=\"more\">… and {} more</p>", grouped(pairs.count - PAIRS as u64));
     }
-}
-
-/// The last prompt and answer of a conversation, as text.
-pub(super) fn last_turns(sample: &BorrowedSample<'_>) -> String {
-    let mut prompt = Cow::Borrowed("");
-    let mut answer = Cow::Borrowed("");
-    for message in &sample.messages {
-        match message {
-            Message::User(content) => prompt = pixtune_core::quality::plain(content),
-            Message::Assistant(assistant) => {
-                answer = assistant.content.as_ref().map(pixtune_core::quality::plain).unwrap_or_default();
-            }
-            _ => {}
-        }
-    }
-    format!("{} → {}", prompt.trim(), answer.trim())
 }
 
 #[cfg(test)]

@@ -11,12 +11,11 @@ mod tokens;
 mod worst;
 
 use pixtune_core::quality::Histogram;
-use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::grouped;
 
 use super::page::escape_start;
+use super::view::View;
 use crate::read::LinePlace;
-use crate::survey::{Source, Survey};
 
 pub(super) use duplicates::duplicates;
 pub(super) use findings::{findings, rejected};
@@ -27,16 +26,6 @@ pub(super) use split::split;
 pub(super) use texts::texts;
 pub(super) use tokens::tokens;
 pub(super) use worst::worst;
-
-/// What sections are made from.
-#[derive(Clone, Copy)]
-pub(super) struct View<'v> {
-    pub(super) source: &'v Source,
-    pub(super) found: &'v Survey,
-    pub(super) spec: &'v ModelSpec,
-    /// Why the counts are an estimate, if they are.
-    pub(super) estimate: Option<&'v str>,
-}
 
 /// So much of a text is shown.
 const SHOWN: usize = 240;
@@ -59,13 +48,17 @@ fn spread(values: &Histogram, unit: &str) -> String {
     )
 }
 
-/// A place in a file as code.
+/// A place as code, as a link where its sample is on the page, with its source.
 fn place(view: View<'_>, place: LinePlace) -> String {
-    let name = view.found.file_name(view.source, place.file);
-    let name = escape_start(name, 80);
-    if view.source.files.is_empty() {
-        format!("<code>{name}</code>")
-    } else {
-        format!("<code>{name}:{}</code>", place.line)
+    let name = format!("<code>{}</code>", escape_start(&view.name(place), 80));
+    let link = match view.shown.number(place) {
+        Some(number) => format!("<a href=\"#sample{number}\">{name}</a>"),
+        None => name,
+    };
+    match view.origin(place) {
+        Some(origin) => {
+            format!("{link} <span class=\"soft\">from <code>{}</code></span>", escape_start(&origin, 120))
+        }
+        None => link,
     }
 }

@@ -1,4 +1,4 @@
-//! The numbers of a dataset at a glance, its files, and how it was prepared.
+//! The verdict and what to do first, the numbers of a dataset at a glance, its files, and how it was prepared.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,14 @@ use pixtune_core::quality::percent;
 use pixtune_core::text::grouped;
 
 use super::{SHOWN, View};
+use crate::report::actions::{self, Action, Verdict};
 use crate::report::budget::SizeBudget;
-use crate::report::page::{Section, escape, escape_start};
+use crate::report::page::{Section, escape, escape_start, prose};
 use crate::survey::FileSide;
 
 pub(in crate::report) fn overview(view: View<'_>, budget: &mut SizeBudget) -> Section {
-    let mut body = tiles(view);
+    let mut body = verdict(view);
+    body.push_str(&tiles(view));
     for mismatch in view.source.mismatches.iter().take(20) {
         let _ =
             write!(body, "<p><span class=\"tag error\">files</span> {}</p>", escape_start(mismatch, SHOWN));
@@ -22,6 +24,41 @@ pub(in crate::report) fn overview(view: View<'_>, budget: &mut SizeBudget) -> Se
     Section { id: "overview", title: "Overview", body }
 }
 
+/// Whether training can start, and what to do first.
+fn verdict(view: View<'_>) -> String {
+    let Verdict { is_ready, reasons } = actions::verdict(view.source, view.found, view.problems);
+    let (class, word) = if is_ready { ("ready", "Ready") } else { ("broken", "Fix these first") };
+    let mut out = format!(
+        "<div class=\"panel verdict {class}\" data-chart=\"verdict\"><p class=\"first\"><b>{word}</b>"
+    );
+    if !reasons.is_empty() {
+        let _ = write!(out, ": {}", prose(&reasons.join("; ")));
+    }
+    out.push_str("</p>");
+    let actions = actions::actions(view.source, view.found, view.problems);
+    if !actions.is_empty() {
+        out.push_str("<ol class=\"actions\">");
+        for Action { what, about, command } in actions {
+            let _ = write!(out, "<li>{}", prose(&what));
+            if let Some(about) = about {
+                let _ = write!(out, " <a href=\"#{about}\">details</a>");
+            }
+            if let Some(command) = command {
+                let _ = write!(
+                    out,
+                    "<div class=\"command\"><pre><code>{}</code></pre><button type=\"button\" class=\"copy\" aria-label=\"copy the command\">copy</button></div>",
+                    escape(&command)
+                );
+            }
+            out.push_str("</li>");
+        }
+        out.push_str("</ol>");
+    }
+    out.push_str("</div>");
+    out
+}
+
+/// The numbers that decide how long training takes and whether samples fit.
 fn tiles(view: View<'_>) -> String {
     let View { source, found, spec, .. } = view;
     let (train, validation) = (&found.train, &found.validation);
@@ -32,24 +69,30 @@ fn tiles(view: View<'_>) -> String {
         let _ = write!(tiles, "<div class=\"tile{bad}\"><b>{value}</b><span>{}</span></div>", escape(what));
     };
     if !source.files.is_empty() {
-        tile(grouped(train.samples), "training samples", train.samples == 0);
-        tile(grouped(validation.samples), "validation samples", false);
+        let what = match validation.samples {
+            0 => "samples, none for validation".to_owned(),
+            some => format!("training samples, {} for validation", grouped(some)),
+        };
+        tile(grouped(train.samples), &what, train.samples == 0);
         let tokens = both(|side| side.tokens);
-        tile(grouped(tokens), "tokens", false);
         let trained = both(|side| side.trained_tokens);
-        tile(percent(trained as f64 / tokens.max(1) as f64), "of tokens count in the loss", false);
+        let what = format!("tokens, {} of them trained", percent(trained as f64 / tokens.max(1) as f64));
+        tile(grouped(tokens), &what, false);
         let longest = train.lengths.max().max(validation.lengths.max());
         let context = spec.context as u64;
         let what = format!("tokens in the longest sample, of {}", grouped(context));
         tile(grouped(longest), &what, longest > context);
     }
-    tile(grouped(found.images.count), "images", false);
-    if found.images.count > 0 {
-        tile(grouped(found.together.distinct_images), "different images", false);
+    let what = match found.images.count {
+        0 => "images".to_owned(),
+        _ => format!("images, {} different", grouped(found.together.distinct_images)),
+    };
+    tile(grouped(found.images.count), &what, false);
+    if found.refused() > 0 {
+        tile(grouped(found.refused()), "samples or images not counted", found.has_errors());
     }
-    tile(grouped(found.refused()), "invalid samples or images", found.refused() > 0);
     let rejected: u64 = found.rejected.values().map(|kept| kept.count).sum();
-    if !source.rejected.is_empty() {
+    if rejected > 0 {
         tile(grouped(rejected), "rows rejected by prepare", false);
     }
     tiles.push_str("</div>");

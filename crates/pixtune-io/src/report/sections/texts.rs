@@ -4,7 +4,7 @@ use pixtune_core::quality::{ResponseFormat, percent};
 use pixtune_core::text::grouped;
 
 use super::{View, spread};
-use crate::report::chart::{histogram, ranked};
+use crate::report::chart::{Counted, histogram, ranked};
 use crate::report::page::Section;
 
 pub(in crate::report) fn texts(view: View<'_>) -> Section {
@@ -45,7 +45,12 @@ pub(in crate::report) fn texts(view: View<'_>) -> Section {
          <div class=\"panel\"><h3>Languages of responses</h3>{}<p class=\"note\">Detected by common words; short responses stay undecided.</p></div>\
          <div class=\"panel\"><h3>Scripts of responses</h3>{}</div></div>",
         ranked("forms", &forms, texts.responses),
-        histogram("characters", &[&texts.response_characters], "characters", None),
+        histogram(
+            "characters",
+            &[&texts.response_characters],
+            Counted { unit: "characters", what: "responses" },
+            None
+        ),
         spread(&texts.response_characters, "characters"),
         distinct(&texts.distinct_responses),
         ranked("answers", &owned(texts.most_frequent_responses(10)), texts.responses),

@@ -6,8 +6,10 @@ use pixtune_core::quality::percent;
 use pixtune_core::text::{counted_as, grouped};
 
 use super::{View, spread};
-use crate::report::chart::{Limit, histogram};
+use crate::report::chart::{Counted, Limit, histogram};
 use crate::report::page::{Section, escape};
+
+const TOKENS: Counted = Counted { unit: "tokens", what: "samples" };
 
 pub(in crate::report) fn tokens(view: View<'_>) -> Section {
     let (train, validation) = (&view.found.train, &view.found.validation);
@@ -22,7 +24,7 @@ pub(in crate::report) fn tokens(view: View<'_>) -> Section {
     };
     let mut body = format!(
         "<div class=\"panel\"><h3>Tokens per sample</h3>{}{key}{}",
-        histogram("tokens", &[&train.lengths, &validation.lengths], "tokens", Some(context)),
+        histogram("tokens", &[&train.lengths, &validation.lengths], TOKENS, Some(context)),
         spread(&all, "tokens")
     );
     match all.above(view.spec.context as u64) {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use pixtune_core::plan::TrainingPlan;
 use pixtune_core::target::Method;
+use pixtune_core::text::shell_word;
 
 use crate::args::PlanArgs;
-use crate::commands::quoted;
 use crate::hub;
 use crate::model::Model;
 
@@ -24,13 +24,13 @@ pub(super) fn commands(args: &PlanArgs, model: &Model, plan: &TrainingPlan) -> V
     if !Path::new(&directory).exists()
         && let Some(id) = hub::id_of(model.spec.id)
     {
-        out.push([words(&format!("hf download {id} --local-dir")), vec![quoted(&directory)]].concat());
+        out.push([words(&format!("hf download {id} --local-dir")), vec![shell_word(&directory)]].concat());
     }
     let mut train = words("pixtune train --model");
-    train.extend([quoted(&directory), "--data".to_owned(), quoted(&data.to_string_lossy())]);
+    train.extend([shell_word(&directory), "--data".to_owned(), shell_word(&data.to_string_lossy())]);
     train.extend(words("--out run"));
     if let Some(tokenizer) = &args.counting.tokenizer {
-        train.extend(["--tokenizer".to_owned(), quoted(&tokenizer.to_string_lossy())]);
+        train.extend(["--tokenizer".to_owned(), shell_word(&tokenizer.to_string_lossy())]);
     }
     let schedule = &plan.schedule;
     train.extend(words(&format!(

@@ -98,6 +98,9 @@ impl<'m> Data<'m> {
             (None, Some(_)) => Err(TrainError::Setting {
                 reason: "--patience needs validation data: without it there are no evaluations".to_owned(),
             }),
+            (None, None) if args.samples > 0 => Err(TrainError::Setting {
+                reason: "--samples needs validation data: its samples are answered".to_owned(),
+            }),
             (None, None) => {
                 view.note("no validation data: the last adapter is kept, and overfitting cannot be detected");
                 Ok(())

@@ -38,7 +38,7 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut settings = settings(args)?;
     let options = network_options(args)?;
     let stop = stop_on_signals()?;
-    let mut view = View::new(args.format, verbosity);
+    let mut view = View::new(args.format, verbosity, args.log_every);
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     settings.learning_rate = learning_rate(args, &model);
     let initial = args.init_adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
@@ -133,7 +133,16 @@ impl Job<'_> {
         view.note(tables::plan(plan, network.trained_parameters()).trim_end());
         view.begin(plan, &state);
         let validation = data.validation.as_ref();
-        let run = Run { plan, network, train: &data.train, validation, directory, stop };
+        let run = Run {
+            plan,
+            network,
+            train: &data.train,
+            validation,
+            directory,
+            stop,
+            events: args.tensorboard,
+            examples: usize::from(args.samples),
+        };
         let result = train(run, state, view);
         view.end();
         report::write(directory, plan)?;

@@ -23,15 +23,18 @@ pub struct View {
     first_loss: Option<f64>,
     valid_loss: Option<f64>,
     last_line: Instant,
+    /// Steps between lines, if that was set.
+    log_every: Option<u64>,
 }
 
-/// Without a progress bar, steps are printed at this interval.
+/// Without a progress bar, steps are printed at this interval, and after so many of them.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-/// Characters of the loss curve.
-const CURVE_WIDTH: usize = 12;
+const STEPS_PER_LINE: u64 = 10;
+/// Characters of the loss curve beside the bar.
+const CURVE_WIDTH: usize = 8;
 
 impl View {
-    pub fn new(format: Format, verbosity: Verbosity) -> View {
+    pub fn new(format: Format, verbosity: Verbosity, log_every: Option<u64>) -> View {
         let now = Instant::now();
         View {
             ui: Ui::new(format, verbosity),
@@ -42,6 +45,7 @@ impl View {
             first_loss: None,
             valid_loss: None,
             last_line: now,
+            log_every,
         }
     }
 
@@ -60,6 +64,15 @@ impl View {
 
     pub fn end(&mut self) {
         self.ui.end();
+    }
+
+    /// Whether a line about a step is printed: the first and the last one, and some in between.
+    fn line_is_due(&self, step: u64, steps: u64, has_bar: bool) -> bool {
+        let is_marked = |every: u64| step.is_multiple_of(every) || step == 1 || step == steps;
+        match self.log_every {
+            Some(every) => is_marked(every),
+            None => !has_bar && (is_marked(STEPS_PER_LINE) || self.last_line.elapsed() >= LINE_EVERY),
+        }
     }
 
     /// Seconds since training started.
@@ -100,17 +113,28 @@ impl Observer for View {
         let steps = record.step - self.first_step;
         let left = seconds / steps.max(1) as f64 * plan.steps.saturating_sub(record.step) as f64;
         let rate = self.tokens as f64 / seconds;
-        let valid = self.valid_loss.map_or(String::new(), |loss| format!("  valid {loss:.3}"));
+        let valid = self.valid_loss.map_or(String::new(), |loss| format!(" valid {loss:.3}"));
+        // The bar and this text fit 80 columns.
         let text = format!(
-            "{} left  loss {:.3} {}{valid}  {} tokens/s",
+            "{} left  loss {:.3} {}{valid}  {} tok/s",
             duration(left),
             record.loss,
             sparkline(&self.losses, CURVE_WIDTH),
             grouped(rate as u64),
         );
-        if !self.ui.advance(record.step, &text) && self.last_line.elapsed() >= LINE_EVERY {
+        let has_bar = self.ui.advance(record.step, &text);
+        if self.line_is_due(record.step, plan.steps, has_bar) {
             self.last_line = Instant::now();
-            self.ui.note(&format!("step {} of {}  {text}", grouped(record.step), grouped(plan.steps)));
+            self.ui.note(&format!(
+                "step {} of {}  loss {:.4}  learning rate {:.2e}  gradient norm {:.3}  {} tokens/s  {} left",
+                grouped(record.step),
+                grouped(plan.steps),
+                record.loss,
+                record.learning_rate,
+                record.grad_norm,
+                grouped(rate as u64),
+                duration(left)
+            ));
         }
     }
 
