@@ -97,13 +97,16 @@ const STYLE: [&Rule; 6] = [
 
 /// Image rules that `prepare --drop` accepts, with the option.
 const DROPPED: [(&Rule, &str); 6] = [
-    (&rules::IMAGE_DARK, "--drop dark"),
-    (&rules::IMAGE_LIGHT, "--drop light"),
-    (&rules::IMAGE_BLURRY, "--drop blurry"),
-    (&rules::IMAGE_LOW_INFORMATION, "--drop low-information"),
-    (&rules::IMAGE_TOO_SMALL, "--drop too-small"),
-    (&rules::IMAGE_SHRUNK, "--drop shrunk"),
+    (&rules::IMAGE_DARK, "--drop=dark"),
+    (&rules::IMAGE_LIGHT, "--drop=light"),
+    (&rules::IMAGE_BLURRY, "--drop=blurry"),
+    (&rules::IMAGE_LOW_INFORMATION, "--drop=low-information"),
+    (&rules::IMAGE_TOO_SMALL, "--drop=too-small"),
+    (&rules::IMAGE_SHRUNK, "--drop=shrunk"),
 ];
+
+/// What to do about images of low quality.
+const INSPECT: &str = "inspect the images; `prepare --drop` with the rule's name rejects them";
 
 /// So many members of a group are places of its problem.
 const OF_A_GROUP: usize = 3;
@@ -322,10 +325,12 @@ fn observed(seen: Observation) -> Problem {
         () if seen.rule.severity == Severity::Error => Level::Error,
         () => Level::Warning,
     };
+    // The hint of `stats` leads to this page.
+    let hint = if seen.hint.contains("in a report") { INSPECT } else { seen.hint };
     Problem {
         level,
         message: seen.message,
-        hint: seen.hint,
+        hint,
         remedy: drop.map_or(Remedy::List, |(_, option)| Remedy::Prepare(option)),
         ..of_rule(seen.rule, seen.count, seen.examples.iter().map(spot).collect())
     }

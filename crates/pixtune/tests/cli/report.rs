@@ -106,7 +106,7 @@ fn report_opens_with_a_verdict_and_every_link_has_a_target() {
     }
     // A conversation that is a finding is shown, whatever the random selection is.
     case.run(&["report", "data.jsonl", "--quiet", "--force", "--samples", "1"]).ends(1);
-    assert!(case.read("report.html").contains("data-problems=\"answer-cut-off\""));
+    assert!(case.read("report.html").contains("data-problems=\"answer-format\""));
 }
 
 #[test]

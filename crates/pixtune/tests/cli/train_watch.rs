@@ -72,7 +72,8 @@ fn runs_are_compared_on_one_page() {
     train(&case, &more).ends(0);
     fs::rename(case.path("run"), case.path("first")).unwrap();
     train(&case, &[&more[..], &["--lora-rank", "4"]].concat()).ends(0);
-    case.run(&["report", "first", "run"]).ends(0).prints("written         report.html");
+    let run = case.run(&["report", "first", "run"]).ends(0);
+    assert!(run.stdout.starts_with("written         report.html"), "{}", run.stdout);
     let page = case.read("report.html");
     for text in
         ["2 training runs compared", "lowest validation loss", "lora rank", "data-chart=\"validation-loss\""]

@@ -81,7 +81,9 @@ impl Frame<'_> {
         out.push_str("</div><div class=\"x\">");
         for (index, (place, label)) in self.columns.iter().enumerate() {
             let left = place * 100.0;
-            let class = if index % 2 == 1 && self.columns.len() > 5 { " class=\"wide\"" } else { "" };
+            // On a phone every other label is hidden; the last one, often a limit, stays.
+            let before_last = self.columns.len() - 1 - index;
+            let class = if before_last % 2 == 1 && self.columns.len() > 5 { " class=\"wide\"" } else { "" };
             let _ = write!(
                 out,
                 "<span{class} style=\"left:{left:.2}%;transform:translateX(-{left:.2}%)\">{}</span>",
