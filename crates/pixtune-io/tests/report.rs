@@ -5,19 +5,9 @@ use std::fs;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
 use pixtune_io::image::Limits;
-use pixtune_io::report::{Origins, ReportOptions, report};
-use pixtune_io::survey::{DataFile, Inspector, Source};
+use pixtune_io::report::{ReportOptions, report};
+use pixtune_io::survey::{Inspector, Source};
 use pixtune_io::verify::Inspection;
-
-/// Every sample but the first is from a row of `labels.csv`.
-#[derive(Debug)]
-struct Labels;
-
-impl Origins for Labels {
-    fn origin(&self, file: &DataFile, line: u64) -> Option<String> {
-        (file.name.ends_with("data.jsonl") && line > 1).then(|| format!("labels<1>.csv:{}", line + 18))
-    }
-}
 
 #[test]
 fn the_source_of_a_sample_is_shown_with_it_and_with_its_findings() {
@@ -28,12 +18,21 @@ fn the_source_of_a_sample_is_shown_with_it_and_with_its_findings() {
             r#"{{"messages":[{{"role":"user","content":"What?"}},{{"role":"assistant","content":"{response}"}}]}}"#
         ) + "\n"
     };
-    fs::write(&path, line("It.") + &line("That.")).unwrap();
+    let samples = line("It.") + &line("That.");
+    fs::write(&path, &samples).unwrap();
+    // The second sample is from a row of a file with an unusual name.
+    let manifest = format!(
+        r#"{{"plan":{{"model":"pixtral-12b"}},"outputs":[{{"path":"data.jsonl","bytes":{},"lines":2,"blake3":""}}]}}"#,
+        samples.len()
+    );
+    fs::write(directory.path().join("manifest.json"), manifest).unwrap();
+    let provenance = r#"{"file":"data.jsonl","line":2,"source":"labels<1>.csv","row":20,"images":[]}"#;
+    fs::write(directory.path().join("provenance.jsonl"), provenance.to_owned() + "\n").unwrap();
     let encoder =
         ChatEncoder { spec: &PIXTRAL_12B, tekken: Tekken::embedded(), layout: Layout::MistralCommon };
     let inspector = Inspector { encoder, inspection: Inspection::HEADERS, limits: Limits::default() };
     let source = Source::open(&[path]).unwrap();
-    let options = ReportOptions { seed: 0, samples: 9, images: 9, threads: 1, origins: Some(&Labels) };
+    let options = ReportOptions { seed: 0, samples: 9, images: 9, threads: 1 };
     let (_, page) = report(&source, "data", &inspector, None, options, &mut |_| {}).unwrap();
     let shown = "from <code>labels&lt;1&gt;.csv:20</code>";
     let finding =

@@ -7,7 +7,6 @@ mod budget;
 pub mod chart;
 mod conversation;
 mod embed;
-mod origin;
 pub mod page;
 mod picks;
 mod problems;
@@ -16,6 +15,8 @@ mod shown;
 mod turns;
 mod view;
 
+use std::cell::RefCell;
+
 use pixtune_core::text::counted_as;
 
 use crate::progress::Progress;
@@ -23,7 +24,6 @@ use crate::survey::{Inspector, Source, Survey, SurveyError, survey};
 use budget::SizeBudget;
 use embed::Embedder;
 pub use embed::{SmallImage, small_image};
-pub use origin::Origins;
 use page::Page;
 use picks::Picks;
 use shown::ShownSamples;
@@ -31,7 +31,7 @@ use view::View;
 
 /// What a report shows.
 #[derive(Debug, Clone, Copy)]
-pub struct ReportOptions<'o> {
+pub struct ReportOptions {
     /// Seed of the random options.
     pub seed: u64,
     /// Conversations in the browser, besides those of findings.
@@ -40,8 +40,6 @@ pub struct ReportOptions<'o> {
     pub images: usize,
     /// Threads to work on.
     pub threads: usize,
-    /// Where samples came from, if that is known.
-    pub origins: Option<&'o dyn Origins>,
 }
 
 /// Surveys a source and writes a page about it.
@@ -50,7 +48,7 @@ pub fn report(
     title: &str,
     inspector: &Inspector<'_>,
     estimate: Option<&str>,
-    options: ReportOptions<'_>,
+    options: ReportOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
     let encoder = &inspector.encoder;
@@ -59,8 +57,8 @@ pub fn report(
     let Picks { samples, gallery, .. } = picks;
     let problems = problems::problems(source, &found, encoder.spec.context as u64);
     let shown = ShownSamples::new(samples.into_sorted(), &problems, &found);
-    let (problems, origins) = (&problems[..], options.origins);
-    let view = View { source, found: &found, spec: encoder.spec, estimate, problems, shown: &shown, origins };
+    let (problems, sources) = (&problems[..], &RefCell::default());
+    let view = View { source, found: &found, spec: encoder.spec, estimate, problems, shown: &shown, sources };
     let mut embedder = Embedder { view, budget: SizeBudget::new() };
     let mut sections =
         vec![sections::overview(view, &mut embedder.budget), sections::findings(view, &mut embedder)];

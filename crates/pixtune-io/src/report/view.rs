@@ -1,10 +1,12 @@
 //! What the sections of a report are made from.
 
+use std::cell::RefCell;
+
 use pixtune_core::spec::ModelSpec;
 
-use super::origin::Origins;
 use super::problems::Problem;
 use super::shown::ShownSamples;
+use crate::provenance::Sources;
 use crate::read::LinePlace;
 use crate::survey::{FileSide, Source, Survey};
 
@@ -20,8 +22,8 @@ pub(super) struct View<'v> {
     pub(super) problems: &'v [Problem],
     /// The samples on the page.
     pub(super) shown: &'v ShownSamples,
-    /// Where samples came from.
-    pub(super) origins: Option<&'v dyn Origins>,
+    /// The source rows of prepared samples.
+    pub(super) sources: &'v RefCell<Sources>,
 }
 
 impl View<'_> {
@@ -31,9 +33,10 @@ impl View<'_> {
         if self.source.files.is_empty() { name.to_owned() } else { format!("{name}:{}", place.line) }
     }
 
-    /// Where the sample at a place came from, if that is known.
+    /// The source row of the sample at a place, if it was prepared: `labels.csv:20`.
     pub(super) fn origin(&self, place: LinePlace) -> Option<String> {
-        self.origins?.origin(self.source.files.get(place.file as usize)?, place.line)
+        let file = self.source.files.get(place.file as usize)?;
+        self.sources.borrow_mut().source(&file.path, place.line).map(|source| source.to_string())
     }
 
     /// The split of a place, as filters name it.

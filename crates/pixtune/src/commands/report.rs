@@ -43,7 +43,6 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         samples: usize::from(args.samples),
         images: IMAGES,
         threads: counting.threads,
-        origins: None,
     };
     let title = title(&args.inputs);
     let mut progress = |progress: Progress| ui.progress(progress);
