@@ -15,7 +15,7 @@ use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fold::{self, Rounding};
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
-use super::{fit, mlx, refuse, settings};
+use super::{fit, mlx_settings, refuse, settings};
 use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::safetensors::{Layout, TensorInfo, TensorSpec, Writer};
 use crate::weights::{Checkpoint, Dtype, Module, Problems, RowOrder};
@@ -238,13 +238,13 @@ fn pieces<'c>(
 ) -> Vec<Piece<'c>> {
     let key = to.key(module);
     let endings = match (to, lora.is_embedding) {
-        (Dialect::Mlx, _) => mlx::FACTORS,
+        (Dialect::Mlx, _) => mlx_settings::FACTORS,
         (_, true) => [".lora_embedding_A", ".lora_embedding_B"],
         (_, false) => [".lora_A.weight", ".lora_B.weight"],
     };
     let fold = match to {
         Dialect::Mistral => lora.scaling / MISTRAL_SCALING,
-        Dialect::Mlx => lora.scaling / mlx::scale(adapter),
+        Dialect::Mlx => lora.scaling / mlx_settings::scale(adapter),
         _ => 1.0,
     };
     let rows = move_of(adapter, base, to, module);
@@ -283,7 +283,7 @@ fn base_dtype(base: &Checkpoint) -> Dtype {
 fn settings(adapter: &Adapter, base: &Checkpoint, to: Dialect) -> Vec<(&'static str, String)> {
     match to {
         Dialect::Mistral => vec![("params.json", settings::params(adapter, base))],
-        Dialect::Mlx => vec![("adapter_config.json", mlx::config(adapter, base))],
+        Dialect::Mlx => vec![("adapter_config.json", mlx_settings::config(adapter, base))],
         _ => vec![("adapter_config.json", settings::peft_config(adapter, base, to))],
     }
 }

@@ -13,6 +13,7 @@ mod fold;
 mod keys;
 mod merge;
 mod mlx;
+mod mlx_settings;
 mod open;
 mod original;
 mod pattern;

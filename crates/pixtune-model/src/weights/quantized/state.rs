@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong() {
-        let whole = r#"{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [4], "nested_blocksize": 256}"#;
+        let whole = r#"{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [4], "nested_blocksize": 256, "nested_offset": 1}"#;
         for (from, to, error) in [
-            ("", "", "it has no `nested_offset`"),
+            ("\"nested_offset\"", "\"offset\"", "it has no `nested_offset`"),
             ("\"nf4\"", "\"int4\"", "`quant_type` is \"int4\"; the types are nf4 and fp4"),
             (": 64", ": 48", "`blocksize` is 48; block sizes are 32, 64, 128, 256, 512, 1024, 2048 and 4096"),
             ("float16", "int8", "`dtype` is \"int8\"; the types are bfloat16, float16 and float32"),
