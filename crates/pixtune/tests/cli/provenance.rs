@@ -31,7 +31,8 @@ fn bmp(row: usize) -> Vec<u8> {
         bytes.extend(number.to_le_bytes());
     }
     bytes.extend(
-        (0..64 * 64).flat_map(|at| [if at % 64 / row % 2 == 0 { 255 } else { (at / 64 * row) as u8 }; 3]),
+        (0..64 * 64)
+            .flat_map(|at| [if (at % 64 / row).is_multiple_of(2) { 255 } else { (at / 64 * row) as u8 }; 3]),
     );
     bytes
 }
