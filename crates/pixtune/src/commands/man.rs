@@ -27,7 +27,7 @@ fn write(command: &Command, directory: &Path) -> Result<(), Error> {
     pixtune_files::write(&path, &page).map_err(|source| write_error(&path, source))?;
     command
         .get_subcommands()
-        .filter(|below| !below.is_hide_set())
+        .filter(|below| below.get_name() != "help")
         .try_for_each(|below| write(below, directory))
 }
 
