@@ -26,9 +26,10 @@ const BASES: [&str; 7] = [
 /// Where a reading may have put what is not in the sample: responses that are not wanted, and further references.
 fn is_known(schema: &Schema, row: &Value<'_>) -> bool {
     let columns = schema.columns.iter().flat_map(|columns| columns.refused.iter().chain(&columns.references));
-    columns.map(String::as_str).chain(["rejected"]).any(|key| {
-        row.get(key).is_some_and(|value| value.to_string().contains(MARK))
-    })
+    columns
+        .map(String::as_str)
+        .chain(["rejected"])
+        .any(|key| row.get(key).is_some_and(|value| value.to_string().contains(MARK)))
 }
 
 // The input is text: a line with a digit for the base, and `+` if the key is in the first row; a line with the key; the value.
