@@ -2,7 +2,7 @@
 //! asked.
 //!
 //! [`Fetcher::request`] starts a download and returns; [`Fetcher::fetch`] waits for its bytes. Downloads run on threads of
-//! their own ([`workers`]), in the order of [`schedule`], and go to a directory ([`cache`]), so that memory does not grow with
+//! their own (`workers`), in the order of `schedule`, and go to a directory (`cache`), so that memory does not grow with
 //! them and the next run does not repeat them. A URL has one result in a run, whoever asks and however often.
 
 mod address;

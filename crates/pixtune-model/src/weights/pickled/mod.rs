@@ -1,7 +1,7 @@
 //! Tensors in files of `torch.save`, read without executing anything.
 //!
 //! Such a file is a ZIP archive with a pickle, a program for a small machine, and the bytes of each storage in a member of its
-//! own. [`machine`] runs the few instructions that a dictionary of tensors needs and calls no function: the names that it
+//! own. `machine` runs the few instructions that a dictionary of tensors needs and calls no function: the names that it
 //! knows stand for tensors. Everything else is refused by name. Members are never compressed, so each tensor is a range of the
 //! file.
 
