@@ -301,7 +301,7 @@ def links(browser, check, url):
     check(browser.value(count) == every, "all samples are back")
     browser.value("document.querySelector('[data-chart=gallery] button.pic').click()")
     terms = browser.value("[...document.querySelectorAll('#view dt')].map((term) => term.textContent)")
-    check(terms == ["prompt", "response"], "an image opens with prompt and response", terms)
+    check(terms == ["source", "prompt", "response"], "an image opens with source, prompt and response", terms)
     browser.press("Escape")
     copied = browser.value("(() => { document.querySelector('.copy').click(); return document.querySelector('.command code').textContent; })()")
     check(copied.startswith("pixtune "), "the first action has a command", copied)
