@@ -1,7 +1,7 @@
 //! Adapters of MLX: adapters.safetensors and adapter_config.json as `mlx_lm.lora` writes them.
 //!
 //! A layer computes `x @ lora_a @ lora_b`, so both factors are peft's transposed, and `scale` multiplies their product (mlx-lm
-//! 0.32.2 `tuner/lora.py`). `tests/peers/mlx.py` compares with mlx-lm.
+//! 0.32.2 `tuner/lora.py`). `tests/peers/mlx_adapters.py` compares with mlx-lm.
 
 use std::collections::BTreeSet;
 

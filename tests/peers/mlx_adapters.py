@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares adapters with mlx-lm, in both directions, on the CPU.
 
-    python tests/peers/mlx.py target/release/pixtune
+    python tests/peers/mlx_adapters.py target/release/pixtune
 
 An adapter that `pixtune adapter convert --to mlx` writes gives the logits of the merged model in mlx-lm. Adapters that mlx-lm
 makes, LoRA and DoRA, are merged by pixtune to models with the logits of mlx-lm with the adapter attached.
