@@ -211,6 +211,12 @@ fn unchanged(bytes: Vec<u8>, header: &Header, (width, height): (u32, u32)) -> Fi
     }
 }
 
+/// An image of the source's format that was re-encoded at a size.
+fn reencoded(bytes: Vec<u8>, header: &Header, grid: Grid, size: (u32, u32)) -> FittedImage {
+    let (original, shrunk) = (header.oriented_size(), grid.shrunk);
+    FittedImage { original, shrunk, rewritten: true, ..unchanged(bytes, header, size) }
+}
+
 /// Encodes a decoded image: graphics and text losslessly, photographs as JPEG.
 fn rewrite(
     mut rgb: Rgb,
@@ -222,26 +228,7 @@ fn rewrite(
         rgb = shrink(&rgb, grid, options);
     }
     let (width, height) = (rgb.width as u32, rgb.height as u32);
-    let ready = |format, bytes| {
-        let (source, shrunk) = (header.format, grid.shrunk);
-        let original = header.oriented_size();
-        FittedImage {
-            format,
-            bytes,
-            width,
-            height,
-            source,
-            original,
-            shrunk,
-            rewritten: true,
-            sideways: false,
-            pages: header.frames,
-            measure: None,
-            profile: None,
-            fault: None,
-            trailing: 0,
-        }
-    };
+    let ready = |format, bytes| FittedImage { format, ..reencoded(bytes, header, grid, (width, height)) };
     if is_graphic(&rgb) {
         let png = encode_png(&rgb);
         if png.len() as u64 <= options.target.max_image_bytes {
@@ -272,22 +259,7 @@ fn rewrite_jpeg(
     grid: Grid,
     options: &FitOptions,
 ) -> Result<FittedImage, ImageError> {
-    let ready = |(width, height), bytes, measure| FittedImage {
-        format: Format::Jpeg,
-        bytes,
-        width,
-        height,
-        source: Format::Jpeg,
-        original: header.oriented_size(),
-        shrunk: grid.shrunk,
-        rewritten: true,
-        sideways: false,
-        pages: header.frames,
-        measure,
-        profile: None,
-        fault: None,
-        trailing: 0,
-    };
+    let ready = |size, bytes, measure| FittedImage { measure, ..reencoded(bytes, header, grid, size) };
     with_planes(bytes, &options.limits, |planes| {
         let measure = measure_planes(planes, header, options);
         if grid.shrunk && matches!(planes.color, jpeg::Color::Gray | jpeg::Color::YCbCr) {
