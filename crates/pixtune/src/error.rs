@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use pixtune_core::columns::ColumnError;
 use pixtune_evaluate::EvaluateError;
+use pixtune_export::ExportError;
 use pixtune_infer::{AnswerError, ModelError};
 use pixtune_io::check::CheckError;
 use pixtune_io::config::ConfigError;
@@ -57,6 +58,9 @@ pub enum Error {
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(EvaluateError),
+    /// A dataset could not be exported.
+    #[error(transparent)]
+    Export(ExportError),
     /// Signal handlers could not be installed.
     #[error("cannot listen for signals")]
     Signal {
@@ -132,6 +136,7 @@ impl Error {
             Error::Tokenizer(error) => return hint_for_tokenizer(error),
             Error::Model(error) => return hint_for_model(error),
             Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
+            Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
             Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
                 return None;
@@ -193,6 +198,15 @@ impl From<EvaluateError> for Error {
             EvaluateError::Answer(error) => Error::Answer(error),
             EvaluateError::Write { path, source } => Error::Write { path, source },
             error => Error::Evaluate(error),
+        }
+    }
+}
+
+impl From<ExportError> for Error {
+    fn from(error: ExportError) -> Error {
+        match error {
+            ExportError::Read(error) => Error::Read(error),
+            error => Error::Export(error),
         }
     }
 }
@@ -269,6 +283,30 @@ fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
         EvaluateError::Foreign { .. } => "choose another `--out`",
         EvaluateError::Unfinished { .. } => "continue it with `--resume`, or start over with `--force`",
         EvaluateError::Locked(_) => "wait until it ends, or choose another `--out`",
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {
+    let hint = match error {
+        ExportError::NoSamples { .. } => "give a directory that `pixtune prepare` wrote, or JSON Lines files",
+        ExportError::OtherModel { .. } => {
+            "prepare the data for this model with `pixtune prepare --model`, or export it with the `--model` it was prepared for"
+        }
+        ExportError::NothingLeft { .. } => {
+            "the findings name the reason of each row; data in another format is converted with `pixtune prepare` or `pixtune fix`"
+        }
+        ExportError::Exists { .. } => "replace it with `--force`, or choose another `--out`",
+        ExportError::Foreign { .. } => "choose another `--out`",
+        ExportError::Unfinished { .. } => "continue it with `--resume`, or start over with `--force`",
+        ExportError::OtherPlan { .. } => "use the original options and data, or start over with `--force`",
+        ExportError::Locked { .. } => "wait until it ends, or choose another `--out`",
+        ExportError::Write { source, .. } => {
+            let full =
+                "finished files are kept beside the output; free disk space and run again with `--resume`";
+            return hint_for_writing(source, full);
+        }
         _ => return None,
     };
     Some(hint)

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod convert;
 mod counting;
 pub mod evaluate;
+pub mod export;
 pub mod fix;
 pub mod generate;
 mod lint;

@@ -1,6 +1,6 @@
 //! `pixtune plan`.
 
-mod gpu;
+pub(super) mod gpu;
 mod next;
 
 use pixtune_core::plan::{
@@ -14,7 +14,7 @@ use pixtune_io::verify::Inspection;
 
 use super::counting::{Counting, outcome};
 use crate::Outcome;
-use crate::args::{MethodArg, PlanArgs};
+use crate::args::PlanArgs;
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity};
 
@@ -26,13 +26,9 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let shape =
         shape.ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.id)))?;
     let shape = &*Box::leak(Box::new(shape));
-    let gpu = gpu::gpu(&args)?;
-    let method = match args.method {
-        MethodArg::Lora => Method::Lora,
-        MethodArg::Qlora => Method::Qlora,
-        MethodArg::Full => Method::Full,
-    };
-    let wish = Wish { shape, context: model.context as u64, gpu, method, rank: args.lora_rank };
+    let gpu = gpu::gpu(&args.training)?;
+    let (method, rank) = (args.training.method.into(), args.training.lora_rank);
+    let wish = Wish { shape, context: model.context as u64, gpu, method, rank };
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
