@@ -4,10 +4,11 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::share;
-use super::decode::{Reading, decode};
+use super::decode::decode;
 use super::error::ImageError;
 use super::limits::Limits;
 use super::load::Loaded;
+use super::raster::Reading;
 use super::resample::model_pixels;
 use super::structure::check_structure;
 
