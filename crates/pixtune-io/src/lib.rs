@@ -16,6 +16,7 @@ pub mod progress;
 pub mod provenance;
 pub mod read;
 pub mod report;
+pub mod side_files;
 mod sniff;
 pub mod survey;
 mod thumbnails;

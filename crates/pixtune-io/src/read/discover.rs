@@ -5,13 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_files::{Existing, WholeFile};
 
 use super::format::extension;
 use super::{Input, ReadError, TextChoice, braces, saved_dataset};
 use crate::manifest::MANIFEST;
-use crate::provenance::PROVENANCE;
+use crate::side_files;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -32,13 +31,6 @@ pub fn discover(given: &[String], stdin_copy: &Path, choice: &TextChoice) -> Res
     refuse_repeats(&inputs)?;
     forget_one_split(&mut inputs);
     Ok(inputs)
-}
-
-/// The split that the name of a file or of its directory names. Directories above describe where the dataset is, not what it is.
-pub(super) fn split_of(path: &Path) -> Option<GivenSplit> {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let directory = path.parent().and_then(name);
-    split_of_path(directory.as_deref().into_iter(), &name(path)?)
 }
 
 /// Where every input is of one split, the user has chosen it, and nothing is split yet.
@@ -71,8 +63,7 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
             && !name.starts_with("rejected")
-            && name != PROVENANCE
-            && !name.starts_with("references-")
+            && !side_files::is_named(&name)
             && path.is_file()
         {
             found.push(path);

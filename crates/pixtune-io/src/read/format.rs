@@ -5,8 +5,8 @@ use std::path::Path;
 use super::array::{ArrayFraming, starts_array};
 use super::blocks::BYTE_ORDER_MARK;
 use super::document::{KeyedFraming, ListFraming, ObjectsFraming, Shape};
+use super::framing::Framing;
 use super::lines::LineFraming;
-use super::records::Framing;
 use super::table::TableFraming;
 
 /// How a file holds its rows.

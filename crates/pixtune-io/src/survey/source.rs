@@ -9,8 +9,8 @@ use pixtune_core::text::{counted, grouped};
 
 use crate::check::is_validation;
 use crate::manifest::{MANIFEST, Manifest, ManifestError, OutputFile};
-use crate::provenance::PROVENANCE;
 use crate::read::ReadError;
+use crate::side_files::{self, PROVENANCE};
 
 /// Inputs that cannot be surveyed.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +139,7 @@ impl Source {
         for (name, (path, bytes)) in &names {
             if is_rejected(name) {
                 self.rejected.push(path.clone());
-            } else if !name.starts_with("metadata") && !name.starts_with("references-") {
+            } else if !name.starts_with("metadata") && !side_files::is_named(name) {
                 self.file(path, name.clone(), *bytes);
             }
         }

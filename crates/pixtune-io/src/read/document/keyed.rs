@@ -5,7 +5,7 @@ use std::io;
 use pixtune_core::json::Value;
 
 use super::super::array::Element;
-use super::super::records::{Approach, Framing};
+use super::super::framing::{Approach, Framing};
 use super::invalid;
 
 /// The members of one object, each a row: `"key": value`.
