@@ -1,5 +1,5 @@
-//! JSON arrays: an element per row, as in the files of LLaVA, Alpaca and LLaMA-Factory. Elements are found without parsing,
-//! so an array of any size is read in little memory.
+//! JSON arrays: an element per row, as in the files of LLaVA, Alpaca and LLaMA-Factory; and objects with a row per member.
+//! Elements are found without parsing, so an array of any size is read in little memory.
 
 use std::io;
 
@@ -8,12 +8,44 @@ use super::framing::{Approach, Framing};
 /// Elements end at the commas of the array and at its closing bracket.
 #[derive(Debug, Default)]
 pub(super) struct ArrayFraming {
+    holder: Holder,
     position: Position,
     /// Nothing but the opening bracket was read.
     is_empty: bool,
     /// The array is a part of something, which goes on behind it.
     is_inside: bool,
     element: Element,
+}
+
+/// What holds the elements.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    #[default]
+    Array,
+    /// An object, whose elements are its members with their keys.
+    Object,
+}
+
+impl Holder {
+    fn brackets(self) -> (u8, u8) {
+        match self {
+            Holder::Array => (b'[', b']'),
+            Holder::Object => (b'{', b'}'),
+        }
+    }
+
+    /// Why the text cannot go on like this.
+    fn refuse(self, position: Position) -> io::Error {
+        let why = match (self, position) {
+            (Holder::Array, Position::Before) => "a JSON array should start here",
+            (Holder::Array, Position::Inside) => "the JSON array is never closed; is the file truncated?",
+            (Holder::Array, Position::Behind) => "there is text after the end of the JSON array",
+            (Holder::Object, Position::Before) => "a JSON object should start here",
+            (Holder::Object, Position::Inside) => "the JSON object is never closed; is the file truncated?",
+            (Holder::Object, Position::Behind) => "there is text after the end of the JSON object",
+        };
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    }
 }
 
 /// Where in the array a reader is.
@@ -25,20 +57,9 @@ enum Position {
     Behind,
 }
 
-impl Position {
-    /// Why the text cannot be an array that goes on like this.
-    fn refuse(self) -> io::Error {
-        let why = match self {
-            Position::Before => "a JSON array should start here",
-            Position::Inside => "the JSON array is never closed; is the file truncated?",
-            Position::Behind => "there is text after the end of the JSON array",
-        };
-        io::Error::new(io::ErrorKind::InvalidData, why)
-    }
-}
-
 impl Framing for ArrayFraming {
     fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
+        let (opening, closing) = self.holder.brackets();
         let mut at = 0;
         loop {
             let Some(space) = unread[at..].iter().position(|byte| !byte.is_ascii_whitespace()) else {
@@ -46,11 +67,11 @@ impl Framing for ArrayFraming {
             };
             at += space;
             match (self.position, unread[at]) {
-                (Position::Before, b'[') => {
+                (Position::Before, byte) if byte == opening => {
                     (self.position, self.is_empty) = (Position::Inside, true);
                     at += 1;
                 }
-                (Position::Inside, b']') if self.is_empty => {
+                (Position::Inside, byte) if self.is_empty && byte == closing => {
                     self.position = Position::Behind;
                     at += 1;
                 }
@@ -59,20 +80,21 @@ impl Framing for ArrayFraming {
                     return Ok((at, Approach::Row));
                 }
                 (Position::Behind, _) if self.is_inside => return Ok((at, Approach::More)),
-                (position, _) => return Err(position.refuse()),
+                (position, _) => return Err(self.holder.refuse(position)),
             }
         }
     }
 
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let end = self.element.end(bytes)?;
-        self.position = if bytes[end - 1] == b']' { Position::Behind } else { Position::Inside };
+        let (_, closing) = self.holder.brackets();
+        let end = self.element.end_at(bytes, closing)?;
+        self.position = if bytes[end - 1] == closing { Position::Behind } else { Position::Inside };
         self.element = Element::default();
         Some(end)
     }
 
     fn end_of_input(&self) -> io::Result<()> {
-        if self.position == Position::Behind { Ok(()) } else { Err(self.position.refuse()) }
+        if self.is_behind() { Ok(()) } else { Err(self.holder.refuse(self.position)) }
     }
 
     fn count(&self, _taken: &[u8], is_end: bool) -> u64 {
@@ -81,7 +103,8 @@ impl Framing for ArrayFraming {
 
     /// Takes off the comma or bracket after an element, and the white space before that.
     fn trim(&self, row: &mut Vec<u8>) {
-        if matches!(row.last(), Some(b',' | b']')) {
+        let (_, closing) = self.holder.brackets();
+        if row.last().is_some_and(|last| [b',', closing].contains(last)) {
             row.pop();
         }
         row.truncate(row.trim_ascii_end().len());
@@ -97,6 +120,11 @@ impl Framing for ArrayFraming {
 }
 
 impl ArrayFraming {
+    /// The framing of an object, each of whose members is a row: `"key": value`.
+    pub(super) fn of_members() -> ArrayFraming {
+        ArrayFraming { holder: Holder::Object, ..ArrayFraming::default() }
+    }
+
     /// The framing of an array inside of something else.
     pub(super) fn inside() -> ArrayFraming {
         ArrayFraming { is_inside: true, ..ArrayFraming::default() }
@@ -125,13 +153,8 @@ enum State {
 }
 
 impl Element {
-    /// The length of what is left of the element in `bytes`, including the comma or bracket behind it; `None` when more must
-    /// be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        self.end_at(bytes, b']')
-    }
-
-    /// The same of an element or member before this bracket.
+    /// The length of what is left of an element or member in `bytes`, including the comma or bracket behind it; `None` when more
+    /// must be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
     pub(super) fn end_at(&mut self, bytes: &[u8], closing: u8) -> Option<usize> {
         self.find(bytes, |byte, depth| depth == 0 && (byte == b',' || byte == closing))
     }
