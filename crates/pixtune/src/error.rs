@@ -352,7 +352,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         ReadError::Malformed { .. } => {
             "the file is damaged or incomplete, or its name is that of another format; copy or write it again"
         }
-        ReadError::NoConversations { .. } => {
+        ReadError::NoConversations { .. } | ReadError::SideFile { .. } => {
             "give a directory that `pixtune prepare` wrote, or JSON Lines files; convert tables with `pixtune prepare`"
         }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {

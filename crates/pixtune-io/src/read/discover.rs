@@ -41,18 +41,46 @@ fn forget_one_split(inputs: &mut [Input]) {
     }
 }
 
-/// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that
-/// `prepare` rejected and the references for an evaluation.
-pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
-    let mut files = Vec::new();
+/// Files of conversations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversations {
+    /// The files, in order.
+    pub files: Vec<PathBuf>,
+    /// A note for the user about each file that was given and is passed over.
+    pub notes: Vec<String>,
+}
+
+/// Finds the files of conversations: a directory stands for the JSON Lines in it, sorted by name, without the rows that
+/// `prepare` rejected. Files of a prepared dataset that have no samples are passed over, as shell patterns match them too.
+pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in given {
         if path.is_dir() {
             files.extend(conversations_in(path)?);
+        } else if let Some(what) = side_files::recognize(path) {
+            others.push((path.as_path(), what));
         } else {
             files.push(path.clone());
         }
     }
-    Ok(files)
+    let notes = notes_about_side_files(&others, files.is_empty())?;
+    Ok(Conversations { files, notes })
+}
+
+/// A note for the user about each file that has something else than samples and is passed over; an error if nothing else is
+/// given.
+pub(crate) fn notes_about_side_files(
+    passed_over: &[(&Path, &'static str)],
+    is_all: bool,
+) -> Result<Vec<String>, ReadError> {
+    if let [(path, what), ..] = *passed_over
+        && is_all
+    {
+        return Err(ReadError::SideFile { path: path.to_owned(), what });
+    }
+    let note =
+        |(path, what): &(&Path, &str)| format!("{}: not read: it lists {what}, not samples", path.display());
+    Ok(passed_over.iter().map(note).collect())
 }
 
 fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
