@@ -9,8 +9,8 @@ fuzz_target!(init: only_our_panics_count(), |bytes: &[u8]| {
     let format = match sniff(bytes) {
         Ok(format) => format,
         Err(error) => {
-            assert_eq!(structure, Err(error.clone()));
-            assert_eq!(inspect(bytes, &SMALL), Err(error));
+            assert_eq!(structure, Err(error.into()));
+            assert_eq!(inspect(bytes, &SMALL), Err(error.into()));
             return;
         }
     };

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
 use pixtune_core::json::{self, Value};
-use pixtune_io::read::array::ArrayLines;
+use pixtune_io::read::array_lines::ArrayLines;
 use pixtune_io::read::blocks::{Block, Blocks, Sizes};
 use pixtune_io::read::records::Records;
 use pixtune_io::read::table::cells;

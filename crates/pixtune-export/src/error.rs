@@ -20,12 +20,6 @@ pub enum ExportError {
         /// Why.
         source: io::Error,
     },
-    /// A directory without samples.
-    #[error("`{}` has no file of samples", path.display())]
-    NoSamples {
-        /// The directory.
-        path: PathBuf,
-    },
     /// The manifest beside the data cannot be used.
     #[error("`{}` cannot be used: {reason}", path.display())]
     Manifest {

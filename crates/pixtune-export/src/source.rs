@@ -1,20 +1,17 @@
 //! The files of a dataset and the split of each.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_io::manifest::{MANIFEST, Manifest, ManifestError};
-use pixtune_io::provenance::PROVENANCE;
+use pixtune_io::read::discover::conversation_files;
 
 use crate::ExportError;
 
 /// A file of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitFile {
-    /// Its name in messages.
+    /// Its name in messages: as given, or its name in the directory that was given.
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
@@ -29,6 +26,8 @@ pub struct SplitFile {
 pub struct Source {
     /// Its files: by split, then as given.
     pub files: Vec<SplitFile>,
+    /// A note for the user about each file that was given and is passed over.
+    pub notes: Vec<String>,
     /// What `prepare` wrote about it.
     pub manifest: Option<Manifest>,
 }
@@ -36,48 +35,23 @@ pub struct Source {
 impl Source {
     /// Finds the files of samples: in directories that `prepare` made or that hold JSON Lines, or files.
     pub fn open(given: &[PathBuf]) -> Result<Source, ExportError> {
-        let mut source = Source::default();
-        for path in given {
-            let unreadable = |source| ExportError::Directory { path: path.clone(), source };
-            let about = fs::metadata(path).map_err(unreadable)?;
-            if about.is_dir() {
-                source.directory(path)?;
-            } else {
-                source.file(path, path.display().to_string(), about.len());
-                let parent = path.parent().unwrap_or(Path::new(""));
-                let manifest = read_manifest(parent)?.filter(|manifest| manifest.output(path).is_some());
-                source.manifest = source.manifest.or(manifest);
+        let found = conversation_files(given)?;
+        let mut source = Source { notes: found.notes, ..Source::default() };
+        for path in found.files {
+            let name = match given.contains(&path) {
+                true => path.display().to_string(),
+                false => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            };
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let split = split_of_path(std::iter::empty(), &file).unwrap_or(GivenSplit::Train);
+            let bytes = path.metadata().map_or(0, |about| about.len());
+            if source.manifest.is_none() {
+                source.manifest = manifest_of(&path)?;
             }
+            source.files.push(SplitFile { name, path, split, bytes });
         }
         source.files.sort_by_key(|file| file.split);
         Ok(source)
-    }
-
-    fn file(&mut self, path: &Path, name: String, bytes: u64) {
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let split = split_of_path(std::iter::empty(), &file).unwrap_or(GivenSplit::Train);
-        self.files.push(SplitFile { name, path: path.to_owned(), split, bytes });
-    }
-
-    fn directory(&mut self, directory: &Path) -> Result<(), ExportError> {
-        let unreadable = |source: io::Error| ExportError::Directory { path: directory.to_owned(), source };
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let about = fs::metadata(&path).map_err(unreadable)?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if about.is_file() && holds_samples(&name) {
-                found.insert(name, (path, about.len()));
-            }
-        }
-        if found.is_empty() {
-            return Err(ExportError::NoSamples { path: directory.to_owned() });
-        }
-        self.manifest = self.manifest.take().or(read_manifest(directory)?);
-        for (name, (path, bytes)) in found {
-            self.file(&path, name, bytes);
-        }
-        Ok(())
     }
 
     /// Bytes of all files.
@@ -86,31 +60,27 @@ impl Source {
     }
 }
 
-/// Whether a file of a directory holds samples, by its name: `prepare` writes others beside them.
-fn holds_samples(name: &str) -> bool {
-    let lines = name.ends_with(".jsonl") || name.ends_with(".ndjson");
-    let beside = name == PROVENANCE
-        || ["rejected", "references-", "metadata"].iter().any(|start| name.starts_with(start));
-    lines && !beside
-}
-
-fn read_manifest(directory: &Path) -> Result<Option<Manifest>, ExportError> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+/// The manifest beside a file that lists it.
+fn manifest_of(file: &Path) -> Result<Option<Manifest>, ExportError> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let path = directory.join(MANIFEST);
-    Manifest::read(directory).map_err(|error| match error {
+    let manifest = Manifest::read(directory).map_err(|error| match error {
         ManifestError::Io(source) => ExportError::Directory { path, source },
         error => ExportError::Manifest { path, reason: error.to_string() },
-    })
+    })?;
+    Ok(manifest.filter(|manifest| manifest.output(file).is_some()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn a_prepared_directory_gives_its_samples_by_split() {
         let directory = tempfile::tempdir().unwrap();
-        for name in [
+        let names = [
             "validation.jsonl",
             "train-00002-of-00002.jsonl",
             "train-00001-of-00002.jsonl",
@@ -119,29 +89,26 @@ mod tests {
             "provenance.jsonl",
             "references-validation.jsonl",
             "note.txt",
-        ] {
-            fs::write(directory.path().join(name), "").unwrap();
+        ];
+        for name in names {
+            fs::write(directory.path().join(name), "{}\n").unwrap();
         }
         let source = Source::open(&[directory.path().to_owned()]).unwrap();
-        let names: Vec<_> =
+        let found: Vec<_> =
             source.files.iter().map(|file| (file.name.as_str(), file.split.as_str())).collect();
-        assert_eq!(
-            names,
-            [
-                ("train-00001-of-00002.jsonl", "train"),
-                ("train-00002-of-00002.jsonl", "train"),
-                ("validation.jsonl", "validation"),
-                ("test.jsonl", "test"),
-            ]
-        );
+        let expected = [
+            ("train-00001-of-00002.jsonl", "train"),
+            ("train-00002-of-00002.jsonl", "train"),
+            ("validation.jsonl", "validation"),
+            ("test.jsonl", "test"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn nothing_to_export_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("rejected.jsonl"), "").unwrap();
-        let open = |path: &Path| Source::open(&[path.to_owned()]);
-        assert!(matches!(open(directory.path()), Err(ExportError::NoSamples { .. })));
-        assert!(matches!(open(&directory.path().join("none")), Err(ExportError::Directory { .. })));
+        assert!(matches!(Source::open(&[directory.path().to_owned()]), Err(ExportError::Read(_))));
     }
 }

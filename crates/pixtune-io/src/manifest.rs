@@ -10,6 +10,11 @@ use pixtune_core::json::{self, Slot, SyntaxError, ToJson, Value, list, members, 
 /// The name of the file.
 pub const MANIFEST: &str = "manifest.json";
 
+/// A path without details of the machine: as given when relative, else the file name.
+pub(crate) fn portable_name(name: &str) -> &str {
+    if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
+}
+
 /// A manifest of ten thousand files has about a megabyte.
 const MAX_BYTES: u64 = 64 << 20;
 

@@ -13,9 +13,7 @@ use pixtune_core::json::{self, Value, list, object};
 
 use crate::manifest::{Manifest, number_at};
 use crate::read::positioned::ReadFrom;
-
-/// The name of the file.
-pub const PROVENANCE: &str = "provenance.jsonl";
+use crate::side_files::PROVENANCE;
 
 /// Longest line that is read: image names are as long as the row that has them.
 const MAX_LINE: usize = 64 << 20;

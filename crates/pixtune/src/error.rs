@@ -290,7 +290,6 @@ fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
 
 fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {
     let hint = match error {
-        ExportError::NoSamples { .. } => "give a directory that `pixtune prepare` wrote, or JSON Lines files",
         ExportError::OtherModel { .. } => {
             "prepare the data for this model with `pixtune prepare --model`, or export it with the `--model` it was prepared for"
         }
@@ -390,7 +389,7 @@ fn hint_for_reading(error: &ReadError) -> Option<String> {
         ReadError::Malformed { .. } => {
             "the file is damaged or incomplete, or its name is that of another format; copy or write it again"
         }
-        ReadError::NoConversations { .. } => {
+        ReadError::NoConversations { .. } | ReadError::SideFile { .. } => {
             "give a directory that `pixtune prepare` wrote, or JSON Lines files; convert tables with `pixtune prepare`"
         }
         ReadError::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {

@@ -1,4 +1,6 @@
-//! Multiple choice: which option an answer names.
+//! Multiple choice: the options of a prompt, and which of them an answer or a reference names.
+
+use super::python;
 
 /// The option that an answer names, as an index; `None` where it names none.
 ///
@@ -26,6 +28,37 @@ pub fn chosen_option(answer: &str, options: &[&str]) -> Option<usize> {
     }
     let lower = text.to_lowercase();
     last_place(options.iter().map(|option| lower.rfind(&option.to_lowercase())))
+}
+
+/// The option that a reference names: by its letter, or by its text.
+pub fn option_index(reference: &str, options: &[&str]) -> Option<usize> {
+    let reference = python::strip(reference);
+    let bare = reference.trim_matches(['(', ')', '.']);
+    if let [letter] = bare.as_bytes()
+        && letter.is_ascii_alphabetic()
+    {
+        let index = usize::from(letter.to_ascii_uppercase() - b'A');
+        if index < options.len() {
+            return Some(index);
+        }
+    }
+    options.iter().position(|option| option.trim().to_lowercase() == reference.to_lowercase())
+}
+
+/// The options that a prompt lists, one to a line: `A. cat`, `(B) dog`, `C) bird`. Fewer than two are none.
+pub fn listed_options(prompt: &str) -> Vec<&str> {
+    let mut options = Vec::new();
+    for line in prompt.lines() {
+        let line = line.trim().trim_start_matches(['-', '*', ' ']);
+        let line = line.strip_prefix('(').unwrap_or(line);
+        let mut rest = line.chars();
+        let (letter, mark) = (rest.next(), rest.next());
+        let expected = u8::try_from(options.len()).ok().and_then(|at| b'A'.checked_add(at)).map(char::from);
+        if letter.is_some() && letter == expected && matches!(mark, Some('.' | ')' | ':')) {
+            options.push(rest.as_str().trim());
+        }
+    }
+    if options.len() < 2 { Vec::new() } else { options }
 }
 
 /// The index of the largest place; of equal ones the first.
@@ -58,5 +91,12 @@ mod tests {
     fn the_last_of_several_is_meant() {
         check("not (A) but (B)", Some(1));
         check("first I thought a dog but it is a bird", Some(2));
+    }
+
+    #[test]
+    fn options_are_read_from_the_prompt() {
+        let prompt = "Which animal?\nA. a cat\n(B) a dog\n- C) a bird\nAnswer with the letter.";
+        assert_eq!(listed_options(prompt), ["a cat", "a dog", "a bird"]);
+        assert!(listed_options("A. Smith wrote this").is_empty());
     }
 }

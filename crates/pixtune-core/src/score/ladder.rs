@@ -1,131 +1,10 @@
 //! How strictly an answer is read: the whole text, the final answer that was found in it, or a reference anywhere.
 
+use super::family::{Family, NoVariant, Variant};
 use super::{
-    Metric, ScoreError, chosen_option, final_answer, is_near, is_whole_object, python, score_fields,
+    Metric, ScoreError, chosen_option, final_answer, is_near, is_whole_object, option_index, python,
+    score_fields,
 };
-
-/// What a user asks to be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// The same text.
-    Exact,
-    /// Numbers within five percent, texts without regard to case.
-    Relaxed,
-    /// The same, with the reference anywhere in the text.
-    Anywhere,
-    /// Normalized edit distance.
-    Anls,
-    /// The answer of three of ten people.
-    Vqa,
-    /// The letter of an option.
-    Choice,
-    /// The fields of a JSON object.
-    Fields,
-    /// The text holds a reference.
-    Contains,
-    /// Numbers within a tolerance.
-    Number,
-}
-
-/// Whose rules are applied where programs differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Variant {
-    /// mistral-evals.
-    Mistral,
-    /// lmms-eval.
-    Lmms,
-    /// The script of the benchmark's authors.
-    Official,
-}
-
-impl Variant {
-    /// The name on the command line and beside scores.
-    pub fn id(self) -> &'static str {
-        match self {
-            Variant::Mistral => "mistral",
-            Variant::Lmms => "lmms",
-            Variant::Official => "official",
-        }
-    }
-}
-
-impl Family {
-    /// Every family, in the order of the documentation.
-    pub const ALL: [Family; 9] = [
-        Family::Exact,
-        Family::Relaxed,
-        Family::Anywhere,
-        Family::Anls,
-        Family::Vqa,
-        Family::Choice,
-        Family::Fields,
-        Family::Contains,
-        Family::Number,
-    ];
-
-    /// The name on the command line and beside scores.
-    pub fn id(self) -> &'static str {
-        match self {
-            Family::Exact => "exact",
-            Family::Relaxed => "relaxed",
-            Family::Anywhere => "anywhere",
-            Family::Anls => "anls",
-            Family::Vqa => "vqa",
-            Family::Choice => "mcq",
-            Family::Fields => "json",
-            Family::Contains => "contains",
-            Family::Number => "number",
-        }
-    }
-
-    /// The family of a name.
-    pub fn find(id: &str) -> Option<Family> {
-        Family::ALL.into_iter().find(|family| family.id() == id)
-    }
-
-    /// The variants that it has, the default first. Where all programs agree, or only one has it, there is none.
-    pub fn variants(self) -> &'static [Variant] {
-        match self {
-            Family::Relaxed => &[Variant::Mistral, Variant::Lmms],
-            Family::Anywhere => &[Variant::Mistral],
-            Family::Anls | Family::Vqa => &[Variant::Mistral, Variant::Lmms, Variant::Official],
-            Family::Choice => &[Variant::Official],
-            Family::Exact | Family::Fields | Family::Contains | Family::Number => &[],
-        }
-    }
-
-    /// An answer counts as right from this score on. ANLS has the threshold of DocVQA's challenge, VQA that of two people.
-    pub fn right_from(self) -> f64 {
-        match self {
-            Family::Anls => 0.5,
-            Family::Vqa => 0.6,
-            _ => 1.0,
-        }
-    }
-
-    /// How far numbers may be off unless something else is asked for.
-    pub fn tolerance(self) -> f64 {
-        match self {
-            Family::Number => 0.05,
-            _ => 0.0,
-        }
-    }
-}
-
-/// A metric has no such variant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the metric `{}` has no variant `{}`{}", family.id(), variant.id(), those_there_are(*family))]
-pub struct NoVariant {
-    /// The metric.
-    pub family: Family,
-    /// What was asked for.
-    pub variant: Variant,
-}
-
-fn those_there_are(family: Family) -> String {
-    let ids: Vec<String> = family.variants().iter().map(|variant| format!("`{}`", variant.id())).collect();
-    if ids.is_empty() { String::new() } else { format!("; it has {}", ids.join(", ")) }
-}
 
 /// How much of an answer had to be ignored for it to be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -366,37 +245,6 @@ fn choice_levels(answer: &str, references: &[&str], options: &[&str]) -> ([f64; 
     ([share(is_letter), share(is_chosen), share(anywhere)], chosen.is_some())
 }
 
-/// The option that a reference names: by its letter, or by its text.
-pub fn option_index(reference: &str, options: &[&str]) -> Option<usize> {
-    let reference = python::strip(reference);
-    let bare = reference.trim_matches(['(', ')', '.']);
-    if let [letter] = bare.as_bytes()
-        && letter.is_ascii_alphabetic()
-    {
-        let index = usize::from(letter.to_ascii_uppercase() - b'A');
-        if index < options.len() {
-            return Some(index);
-        }
-    }
-    options.iter().position(|option| option.trim().to_lowercase() == reference.to_lowercase())
-}
-
-/// The options that a prompt lists, one to a line: `A. cat`, `(B) dog`, `C) bird`. Fewer than two are none.
-pub fn listed_options(prompt: &str) -> Vec<&str> {
-    let mut options = Vec::new();
-    for line in prompt.lines() {
-        let line = line.trim().trim_start_matches(['-', '*', ' ']);
-        let line = line.strip_prefix('(').unwrap_or(line);
-        let mut rest = line.chars();
-        let (letter, mark) = (rest.next(), rest.next());
-        let expected = u8::try_from(options.len()).ok().and_then(|at| b'A'.checked_add(at)).map(char::from);
-        if letter.is_some() && letter == expected && matches!(mark, Some('.' | ')' | ':')) {
-            options.push(rest.as_str().trim());
-        }
-    }
-    if options.len() < 2 { Vec::new() } else { options }
-}
-
 fn share(is_right: bool) -> f64 {
     f64::from(u8::from(is_right))
 }
@@ -444,11 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read_from_the_prompt() {
-        let prompt = "Which animal?\nA. a cat\n(B) a dog\n- C) a bird\nAnswer with the letter.";
-        let options = listed_options(prompt);
-        assert_eq!(options, ["a cat", "a dog", "a bird"]);
-        assert!(listed_options("A. Smith wrote this").is_empty());
+    fn an_option_is_named_by_its_letter_or_its_text() {
+        let options = ["a cat", "a dog", "a bird"];
         let scorer = Scorer::new(Family::Choice, None, None).unwrap();
         let level = |answer, reference| scorer.grade(answer, &[reference], &options).unwrap().level;
         assert_eq!(level("B", "b"), Level::Strict);

@@ -6,6 +6,7 @@
 mod anls;
 mod answer;
 mod choice;
+mod family;
 mod fields;
 mod judge;
 mod labels;
@@ -18,11 +19,12 @@ mod vqa;
 
 pub use anls::{Cleaning, anls};
 pub use answer::final_answer;
-pub use choice::chosen_option;
+pub use choice::{chosen_option, listed_options, option_index};
+pub use family::{Family, NoVariant, Variant};
 pub use fields::{FieldScore, is_whole_object, score_fields};
 pub use judge::{Averages, Rating, averages, judge_prompt, rating};
 pub use labels::{LabelReport, LabelRow, Labels, label_report};
-pub use ladder::{Family, Grade, Level, NoVariant, Part, Scorer, Variant, listed_options, option_index};
+pub use ladder::{Grade, Level, Part, Scorer};
 pub use paired::{Interval, bootstrap_difference, mcnemar};
 pub use relaxed::{anywhere, relaxed, relaxed_final, relaxed_lmms};
 pub use tally::{Spread, Tally};

@@ -132,26 +132,31 @@ fn images(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Vec<
     images.collect()
 }
 
-fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow<'_>, had: Had) -> Done {
-    let Had { answered, request, finding, judged } = had;
+/// The scores of an answer, if there is one.
+fn scores(
+    rules: Rules<'_>,
+    sample: &SampleRow<'_>,
+    answered: &Answered,
+) -> Option<Result<Scored, ScoreError>> {
+    let Answered::Text { text, is_cut } = answered else { return None };
     let references: Vec<&str> = sample.references.iter().map(String::as_str).collect();
     let options: Vec<&str> = sample.options.iter().map(String::as_str).collect();
-    let scored = match &answered {
-        Answered::Failed { .. } => None,
-        Answered::Text { text, is_cut } => {
-            Some(rules.scorer.grade(text, &references, &options).map(|grade| {
-                let part = sample.part.unwrap_or_else(|| Part::asked_for(&instructions(sample)));
-                let score = grade.levels[rules.scorer.counted(part)];
-                let label = rules.labels.and(references.first()).map(|reference| {
-                    ((*reference).to_owned(), final_answer(text).unwrap_or_else(|| text.clone()))
-                });
-                let is_right = score >= rules.scorer.family().right_from();
-                let is_empty = text.trim().is_empty();
-                Scored { grade, score, is_right, part, is_empty, is_cut: *is_cut, label }
-            }))
-        }
-    };
-    let (scored, failure, finding) = match (scored, &answered) {
+    Some(rules.scorer.grade(text, &references, &options).map(|grade| {
+        let part = sample.part.unwrap_or_else(|| Part::asked_for(&instructions(sample)));
+        let score = grade.levels[rules.scorer.counted(part)];
+        let label = rules
+            .labels
+            .and(references.first())
+            .map(|reference| ((*reference).to_owned(), final_answer(text).unwrap_or_else(|| text.clone())));
+        let is_right = score >= rules.scorer.family().right_from();
+        let is_empty = text.trim().is_empty();
+        Scored { grade, score, is_right, part, is_empty, is_cut: *is_cut, label }
+    }))
+}
+
+fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow<'_>, had: Had) -> Done {
+    let Had { answered, request, finding, judged } = had;
+    let (scored, failure, finding) = match (scores(rules, sample, &answered), &answered) {
         (Some(Ok(scored)), _) => (Some(scored), None, finding),
         (Some(Err(error)), _) => {
             let message = error.to_string();
@@ -179,26 +184,11 @@ fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow
         if let Some(scored) = &scored {
             about_score(out, rules.scorer, scored);
         }
-        if let Some((kind, message)) = &failure {
-            out.field(
-                "failure",
-                object(|failure| {
-                    failure.field("kind", kind).field("message", message);
-                }),
-            );
+        if let Some(failure) = &failure {
+            about_failure(out, failure);
         }
         if let Some(judged) = &judged {
-            out.field(
-                "judge",
-                object(|out| match judged {
-                    Ok(rating) => {
-                        out.field("rating", rating.score);
-                    }
-                    Err(failure) => {
-                        out.field("failure", failure);
-                    }
-                }),
-            );
+            about_rating(out, judged);
         }
     }));
     let finding = finding.map(|finding| finding.at(rules.dataset.file_name(entry), entry.place.number));
@@ -239,6 +229,29 @@ fn about_score(out: &mut Object<'_>, scorer: Scorer, scored: &Scored) {
         "scores",
         object(|scores| {
             scores.fields(scorer.named(scored.grade.levels));
+        }),
+    );
+}
+
+fn about_failure(out: &mut Object<'_>, (kind, message): &(String, String)) {
+    out.field(
+        "failure",
+        object(|failure| {
+            failure.field("kind", kind).field("message", message);
+        }),
+    );
+}
+
+fn about_rating(out: &mut Object<'_>, judged: &Result<Rating, String>) {
+    out.field(
+        "judge",
+        object(|out| match judged {
+            Ok(rating) => {
+                out.field("rating", rating.score);
+            }
+            Err(failure) => {
+                out.field("failure", failure);
+            }
         }),
     );
 }

@@ -65,7 +65,9 @@ fn usage(context: &Context<'_, '_>) -> String {
     match trainer.tested {
         "" => out.push_str("\nIt was not run with these files: it needs a GPU or a service.\n"),
         tested => {
-            out.push_str(&format!("\nTested with {tested}. Other versions may read the files differently.\n"))
+            out.push_str(&format!(
+                "\nTested with {tested}. Other versions may read the files differently.\n"
+            ));
         }
     }
     for (title, command) in

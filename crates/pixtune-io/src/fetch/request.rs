@@ -12,8 +12,8 @@ use ureq::{Agent, Timeout};
 use super::address::{Filtered, Networks};
 use super::cache::{Cache, Object};
 use super::{FetchError, FetchOptions};
-use crate::image::sniff;
 use crate::post::retry_after;
+use crate::sniff::sniff;
 
 /// A body that was downloaded.
 pub(super) struct Downloaded {

@@ -14,7 +14,8 @@ use super::{Fixer, Places, change};
 use crate::base64;
 use crate::check::CheckedLine;
 use crate::image::fit::{FitOptions, FittedImage, Resampling, fit};
-use crate::image::{Loaded, Resolver, load, sniff};
+use crate::image::{Loaded, Resolver, load};
+use crate::sniff::sniff;
 
 /// Rules that a re-encoded image does not break.
 const REENCODED: [&Rule; 7] = [

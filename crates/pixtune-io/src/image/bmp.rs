@@ -1,12 +1,12 @@
 //! BMP, Windows and OS/2: the header, and the layout of the pixels. Its run-length coding is in `bmp/rle.rs`.
 mod rle;
 
-use super::bytes::{take, u16_le, u32_le};
 use super::error::ImageError;
 use super::header::{Color, Header};
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
-use super::sniff::Format::Bmp;
+use crate::numbers::{take, u16_le, u32_le};
+use crate::sniff::Format::Bmp;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Bmp };
 

@@ -3,7 +3,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::header::{Color, Header};
 use super::jpeg;
-use super::sniff::Format;
+use crate::sniff::Format;
 
 /// What images that are decoded at the same time may take together. A larger one is decoded alone.
 const BUDGET: u64 = 192 << 20;

@@ -5,28 +5,9 @@ use super::error::ImageError;
 use super::header::Header;
 use super::limits::Limits;
 use super::orient::orient;
-use super::raster::Rgb;
-use super::sniff::Format;
+use super::raster::{Decoded, Reading, Rgb};
 use super::{bmp, gif, jpeg_file, png, tiff, webp};
-
-/// How the many ways to store an image are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// As a viewer shows it: auto-oriented, flattened onto white, 16 bits reduced to 8; no animations.
-    Corrected,
-    /// As mistral-common 1.13.1 with Pillow 13.0.0 reads it, flaws included: EXIF orientation ignored, the
-    /// first frame, 16-bit gray clipped at 255, a color key of an RGB image ignored.
-    Reference,
-}
-
-/// An image in RGB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decoded {
-    /// The pixels.
-    pub rgb: Rgb,
-    /// No pixel was transparent, whatever the header allowed for.
-    pub opaque: bool,
-}
+use crate::sniff::Format;
 
 /// Decodes the whole image. Data that ends early is an error, never filled up.
 pub fn decode(

@@ -1,8 +1,8 @@
 //! What can be wrong with an image; every message continues "`photo.jpg` …".
 use std::path::PathBuf;
 
-use super::sniff::Format;
 use crate::fetch::FetchError;
+use crate::sniff::{Format, NoImage};
 
 /// Why an image cannot be used. Each variant is one finding about the user's file, never a failed run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,21 +39,9 @@ pub enum ImageError {
     /// A URL that could not be fetched.
     #[error("cannot be fetched: {0}")]
     Fetch(#[from] FetchError),
-    /// Zero bytes.
-    #[error("is empty")]
-    Empty,
-    /// The bytes are something else altogether.
-    #[error("is {what}, not an image")]
-    NotImage {
-        /// With its article: `an HTML page`.
-        what: &'static str,
-    },
-    /// An image of a format that is not read.
-    #[error("is an image of the format `{format}`, which is not read")]
-    Unsupported {
-        /// The format's usual name.
-        format: &'static str,
-    },
+    /// The bytes are no image of a format that is read.
+    #[error(transparent)]
+    NoImage(#[from] NoImage),
     /// A known format in a variant that is not read.
     #[error("is a {format} with `{feature}`, which is not read")]
     UnsupportedFeature {

@@ -1,6 +1,6 @@
 //! Tags of a TIFF directory: the container of EXIF data and of TIFF images.
-use super::bytes::{take, u16_be, u16_le, u32_be, u32_le};
 use super::orient::Orientation;
+use crate::numbers::{take, u16_be, u16_le, u32_be, u32_le};
 
 /// TIFF and EXIF tag of the orientation.
 pub(super) const ORIENTATION: u16 = 274;

@@ -5,8 +5,8 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 
 use super::error::ImageError;
-use super::sniff::is_answer;
 use crate::fetch::FetchError;
+use crate::sniff::{NoImage, is_answer};
 
 impl ImageError {
     /// The rule that the image breaks.
@@ -21,7 +21,7 @@ impl ImageError {
             | ImageError::TooMuchMemory { .. }
             | ImageError::Fetch(FetchError::TooLarge(_)) => &rules::IMAGE_TOO_LARGE,
             ImageError::Fetch(_) => &rules::IMAGE_UNREACHABLE,
-            ImageError::Unsupported { .. }
+            ImageError::NoImage(NoImage::Unread { .. })
             | ImageError::UnsupportedFeature { .. }
             | ImageError::UnsupportedFormat { .. } => &rules::IMAGE_UNSUPPORTED,
             ImageError::Animated { .. } => &rules::IMAGE_ANIMATED,
@@ -29,8 +29,7 @@ impl ImageError {
             | ImageError::Directory
             | ImageError::NotAPath
             | ImageError::NotRegularFile
-            | ImageError::Empty
-            | ImageError::NotImage { .. }
+            | ImageError::NoImage(NoImage::Empty | NoImage::Other { .. })
             | ImageError::Truncated { .. }
             | ImageError::Corrupt { .. }
             | ImageError::Refused { .. }
@@ -52,15 +51,17 @@ impl ImageError {
                 "`pixtune fix --fetch` and `pixtune prepare --fetch` download and embed it"
             }
             ImageError::Fetch(error) => return hint_of_download(error).map(str::to_owned),
-            ImageError::Empty | ImageError::Truncated { .. } => {
+            ImageError::NoImage(NoImage::Empty) | ImageError::Truncated { .. } => {
                 "the download or copy was probably cut off; fetch the file again"
             }
-            ImageError::NotImage { what: "a Git LFS pointer" } => "fetch the file itself with `git lfs pull`",
-            ImageError::NotImage { what } if is_answer(what) => {
+            ImageError::NoImage(NoImage::Other { what: "a Git LFS pointer" }) => {
+                "fetch the file itself with `git lfs pull`"
+            }
+            ImageError::NoImage(NoImage::Other { what }) if is_answer(what) => {
                 "the server probably answered with a web page; fetch the file again"
             }
-            ImageError::NotImage { .. } => "give the image file itself",
-            ImageError::Unsupported { .. } | ImageError::UnsupportedFeature { .. } => {
+            ImageError::NoImage(NoImage::Other { .. }) => "give the image file itself",
+            ImageError::NoImage(NoImage::Unread { .. }) | ImageError::UnsupportedFeature { .. } => {
                 "convert it to PNG or JPEG"
             }
             ImageError::Refused { .. } => "re-encode it: `pixtune prepare` and `pixtune fix --unsafe` do",

@@ -1,13 +1,12 @@
 //! Fits an image to a model and a target: it passes through unchanged when it fits already, and is re-encoded when not.
 
-use std::cell::RefCell;
-
 use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::{ImageFormat, Target};
 use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::share;
-use super::jpeg::{self, Decoder, Planes, Subsampling};
+use super::jpeg::{self, Planes, Subsampling};
+use super::jpeg_file::with_planes;
 use super::measure::Measure;
 use super::profile::foreign_profile;
 use super::resample::{Filter, Plane, resample};
@@ -306,25 +305,4 @@ fn shrink_planes(planes: &Planes, orientation: Orientation, grid: Grid, filter: 
         jpeg::Plane { width: wide, height: high, stride: wide, ratio: (ratio as u8, ratio as u8), samples }
     });
     Planes { width, height, color: planes.color, planes: smaller.collect() }
-}
-
-/// Decodes a JPEG into planes that each thread reuses, so that a run does not allocate them for every image.
-pub(super) fn with_planes<T>(
-    bytes: &[u8],
-    limits: &Limits,
-    use_planes: impl FnOnce(&Planes) -> T,
-) -> Result<T, ImageError> {
-    thread_local! {
-        static KEPT: RefCell<(Decoder, Planes)> = RefCell::default();
-    }
-    KEPT.with_borrow_mut(|(decoder, planes)| {
-        let limits = jpeg::Limits { max_pixels: limits.max_pixels };
-        decoder.decode_into(bytes, &limits, planes).map_err(super::jpeg_file::error)?;
-        let used = use_planes(planes);
-        if planes.width * planes.height > (16 << 20) {
-            *planes = Planes::default();
-            *decoder = Decoder::default();
-        }
-        Ok(used)
-    })
 }

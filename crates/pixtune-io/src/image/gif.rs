@@ -1,4 +1,6 @@
-//! GIF: blocks by the walk in `structure`, the first frame's pixels by the `gif` crate.
+//! GIF: blocks by a walk of our own, the first frame's pixels by the `gif` crate.
+mod walk;
+
 use std::num::NonZeroU64;
 
 use ::gif::{DecodeOptions, DecodingError, MemoryLimit};
@@ -8,13 +10,14 @@ use super::header::{Color, Header};
 use super::limits::Limits;
 use super::png::apply_palette;
 use super::raster::{Raster, Samples};
-use super::sniff::Format::Gif;
-use super::structure::{GifWalk, walk_gif};
+use crate::sniff::Format::Gif;
+
+pub(super) use walk::{Walk, walk};
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Gif };
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header, ImageError> {
-    let GifWalk { size: (width, height), transparent, frames, .. } = walk_gif(bytes)?;
+    let Walk { size: (width, height), transparent, frames, .. } = walk(bytes)?;
     let mut header = Header::plain(Gif, width, height);
     header.color = Color::Palette;
     header.alpha = transparent;

@@ -1,6 +1,6 @@
 //! What an image's header declares, read without decoding it.
 use super::orient::Orientation;
-use super::sniff::Format;
+use crate::sniff::Format;
 
 /// An image's declared properties. Width and height are as stored, before orientation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use super::error::ImageError;
 use super::header::Header;
 use super::limits::Limits;
-use super::sniff::{Format, sniff};
 use super::{bmp, gif, jpeg_file, png, tiff, webp};
+use crate::sniff::{Format, sniff};
 
 /// Reads the header and refuses what the limits refuse.
 pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {

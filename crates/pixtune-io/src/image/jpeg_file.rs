@@ -1,14 +1,15 @@
 //! JPEG: what the segments before the pixels say. The pixels are the business of the `jpeg` module.
 use std::borrow::Cow;
+use std::cell::RefCell;
 
-use super::bytes::{take, u16_be};
 use super::error::ImageError;
 use super::exif;
 use super::header::{Color, Header};
-use super::jpeg::{self, JpegError};
+use super::jpeg::{self, Decoder, JpegError, Planes};
 use super::limits::Limits;
 use super::raster::{Channels, Raster, Samples};
-use super::sniff::Format::Jpeg;
+use crate::numbers::{take, u16_be};
+use crate::sniff::Format::Jpeg;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Jpeg };
 
@@ -92,6 +93,27 @@ pub(super) fn decode(bytes: &[u8], _header: &Header, limits: &Limits) -> Result<
         channels: Channels::Rgb,
         samples: Samples::Eight(pixels),
         key: None,
+    })
+}
+
+/// Decodes a JPEG into planes that each thread reuses, so that a run does not allocate them for every image.
+pub(super) fn with_planes<T>(
+    bytes: &[u8],
+    limits: &Limits,
+    use_planes: impl FnOnce(&Planes) -> T,
+) -> Result<T, ImageError> {
+    thread_local! {
+        static KEPT: RefCell<(Decoder, Planes)> = RefCell::default();
+    }
+    KEPT.with_borrow_mut(|(decoder, planes)| {
+        let limits = jpeg::Limits { max_pixels: limits.max_pixels };
+        decoder.decode_into(bytes, &limits, planes).map_err(error)?;
+        let used = use_planes(planes);
+        if planes.width * planes.height > (16 << 20) {
+            *planes = Planes::default();
+            *decoder = Decoder::default();
+        }
+        Ok(used)
     })
 }
 

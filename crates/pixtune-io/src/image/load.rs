@@ -15,9 +15,9 @@ use super::inspect::inspect;
 use super::jpeg_file::reaches_scan;
 use super::limits::Limits;
 use super::resolve::{Resolver, near_path};
-use super::sniff::{Format, sniff};
 use super::structure::{Structure, check_jpeg_head, check_structure, is_simple, skeleton};
 use crate::base64::{self, Payloads};
+use crate::sniff::{Format, sniff};
 
 /// An image within the limits. It is not decoded yet, so its pixels can still turn out to be damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use pixtune_core::curate::ImageFacts;
 use pixtune_core::curate::measure::{Luma, Measured, Thumbnail, measure, perceptual_hash};
 use twox_hash::XxHash3_64;
 
-use super::fit::with_planes;
 use super::jpeg::{Color, Planes};
+use super::jpeg_file::with_planes;
 use super::{Format, ImageError, Limits, Loaded, Orientation, Reading, Rgb, decode, orient, share};
 
 /// Color of less than this many steps of chroma, or of difference between channels, counts as gray: JPEG's own

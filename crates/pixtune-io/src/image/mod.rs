@@ -6,11 +6,11 @@
 //! of the bytes; [`model_input`] gives what a model is fed.
 mod bmp;
 mod budget;
-mod bytes;
 mod decode;
 mod encode_png;
 mod error;
 mod exif;
+mod faults;
 mod finding;
 pub mod fit;
 mod gif;
@@ -29,13 +29,13 @@ mod profile;
 mod raster;
 pub mod resample;
 mod resolve;
-mod sniff;
 mod structure;
 mod tiff;
 mod webp;
 
+pub use crate::sniff::{Format, NoImage, sniff};
 pub(crate) use budget::share;
-pub use decode::{Decoded, Reading, decode};
+pub use decode::decode;
 pub use encode_png::encode_png;
 pub use error::ImageError;
 pub(crate) use finding::{name, shorten};
@@ -47,8 +47,7 @@ pub(crate) use load::source_hash;
 pub use load::{Inspected, Loaded, load, load_file, load_header};
 pub use model_input::{ModelInput, model_input, resized_to_patches};
 pub use orient::{Orientation, orient};
-pub use raster::Rgb;
+pub use raster::{Decoded, Reading, Rgb};
 pub(crate) use resolve::spellings;
 pub use resolve::{Archive, Resolver, near_path};
-pub use sniff::{Format, sniff};
 pub use structure::{Structure, check_structure};

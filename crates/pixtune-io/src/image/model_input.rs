@@ -4,12 +4,12 @@ use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::share;
-use super::decode::{Reading, decode};
+use super::decode::decode;
 use super::encode_png::encode_png;
 use super::error::ImageError;
 use super::limits::Limits;
 use super::load::Loaded;
-use super::raster::Rgb;
+use super::raster::{Reading, Rgb};
 use super::resample::{Filter, Plane, model_pixels, resample};
 use super::structure::check_structure;
 

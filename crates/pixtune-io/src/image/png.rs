@@ -1,16 +1,19 @@
 //! PNG: chunks by our own walk, pixels by the `png` crate.
+pub(super) mod texts;
+
 use std::io::{self, Cursor};
 
 use ::png::{BitDepth, ColorType, DecodingError};
 
-use super::bytes::{take, u16_be, u32_be};
 use super::error::ImageError;
 use super::exif;
 use super::header::{Color, Header};
 use super::limits::Limits;
 use super::raster::{Channels, Key, Raster, Samples};
-use super::sniff::Format::Png;
-use super::structure::Texts;
+use crate::numbers::{take, u16_be, u32_be};
+use crate::sniff::Format::Png;
+
+use texts::Texts;
 
 pub(super) const SIGNATURE: usize = 8;
 /// Length, name and checksum around a chunk's data.

@@ -3,10 +3,10 @@ use std::borrow::Cow;
 
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
-use super::bytes::{take, u16_be, u32_be};
 use super::exif::Tags;
-use super::sniff::Format;
 use super::{jpeg_file, png, webp};
+use crate::numbers::{take, u16_be, u32_be};
+use crate::sniff::Format;
 
 /// Larger profiles are not read: they are tables for printers.
 const LARGEST: usize = 4 << 20;

@@ -1,5 +1,4 @@
 //! From what the decoders write, any channels at 8 or 16 bits, to opaque 8-bit RGB.
-use super::decode::{Decoded, Reading};
 
 /// A decoded image: interleaved red, green and blue, no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +9,25 @@ pub struct Rgb {
     pub height: usize,
     /// `width * height * 3` bytes.
     pub pixels: Vec<u8>,
+}
+
+/// How the many ways to store an image are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// As a viewer shows it: auto-oriented, flattened onto white, 16 bits reduced to 8; no animations.
+    Corrected,
+    /// As mistral-common 1.13.1 with Pillow 13.0.0 reads it, flaws included: EXIF orientation ignored, the
+    /// first frame, 16-bit gray clipped at 255, a color key of an RGB image ignored.
+    Reference,
+}
+
+/// An image in RGB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The pixels.
+    pub rgb: Rgb,
+    /// No pixel was transparent, whatever the header allowed for.
+    pub opaque: bool,
 }
 
 /// An image as its decoder wrote it; palettes are already looked up.

@@ -5,7 +5,6 @@ use std::io::{self, Cursor};
 use ::tiff::decoder::{Decoder, DecodingResult};
 use ::tiff::{ColorType, TiffError};
 
-use super::bytes::take;
 use super::error::ImageError;
 use super::exif::{Directory, ORIENTATION, Tags};
 use super::header::{Color, Header};
@@ -13,7 +12,8 @@ use super::limits::Limits;
 use super::orient::Orientation;
 use super::png::{apply_palette, unpack};
 use super::raster::{Channels, Raster, Samples};
-use super::sniff::Format::Tiff;
+use crate::numbers::take;
+use crate::sniff::Format::Tiff;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: Tiff };
 

@@ -4,17 +4,23 @@ use std::io::{self, Cursor};
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use super::bytes::{take, u16_le, u24_le, u32_le};
 use super::error::ImageError;
 use super::exif;
 use super::header::Header;
 use super::limits::Limits;
 use super::raster::{Channels, Raster, Samples};
-use super::sniff::Format::WebP;
-use super::structure::{ALPHA, ANIMATION, EXIF, PROFILE, XMP};
+use crate::numbers::{take, u16_le, u24_le, u32_le};
+use crate::sniff::Format::WebP;
 
 /// `RIFF`, the size of what follows, `WEBP`.
 pub(super) const RIFF: usize = 12;
+
+// Flags of `VP8X`.
+pub(super) const ALPHA: u8 = 0x10;
+pub(super) const ANIMATION: u8 = 0x02;
+const PROFILE: u8 = 0x20;
+const XMP: u8 = 0x04;
+pub(super) const EXIF: u8 = 0x08;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 

@@ -9,11 +9,11 @@ use pixtune_core::curate::formats::{know_by_colors, of_another_format};
 use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
 
 use super::findings::{rejecting, report};
-use super::journal::Stream;
 use super::plan::row_ref;
 use super::provenance::ProvenanceFile;
 use super::scan::rejected_line;
 use super::spool::{LineSource, Segment, Segments};
+use super::stream::Stream;
 use super::summary::{manifest, summarize};
 use super::work::Work;
 use super::{Preparation, PrepareError, Scanned, Summary, Watch, references};
@@ -110,16 +110,6 @@ fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &
     know_by_colors(scanned.records.images_mut(), colors)
 }
 
-/// The stream of a verdict.
-pub(super) fn final_stream(verdict: Verdict) -> Stream {
-    match verdict {
-        Verdict::Train => Stream::Train,
-        Verdict::Validation => Stream::Validation,
-        Verdict::Test => Stream::Test,
-        Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Outlier(_) => Stream::Rejected,
-    }
-}
-
 /// The final files of a stream: those of the spool if every line is already in its stream, else new ones.
 fn assemble(
     plan: &Preparation,
@@ -130,7 +120,7 @@ fn assemble(
     stream: Stream,
 ) -> io::Result<Vec<Segment>> {
     let rows = || scanned.streams.iter().zip(&decision.verdicts);
-    if rows().all(|(likely, verdict)| (*likely == stream) == (final_stream(*verdict) == stream)) {
+    if rows().all(|(likely, verdict)| (*likely == stream) == (Stream::of(*verdict) == stream)) {
         return Ok(segments[stream as usize].clone());
     }
     let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.scan.target.max_file_bytes };
@@ -150,7 +140,7 @@ fn assemble(
                 let origin = plan.input_of(record).origin();
                 files.append(&rejected_line(origin, record.line, &row, finding))?;
             }
-            _ if final_stream(*verdict) == stream => {
+            _ if Stream::of(*verdict) == stream => {
                 source.line(record.bytes, &mut line)?;
                 files.append(&line)?;
             }

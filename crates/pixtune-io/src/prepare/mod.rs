@@ -16,6 +16,7 @@ mod references;
 mod resume;
 mod scan;
 mod spool;
+mod stream;
 mod summary;
 mod work;
 
@@ -32,7 +33,6 @@ use pixtune_files::LockError;
 
 pub use options::{Images, MaxReject, Options, ScanOptions};
 pub use plan::{PlannedInput, Preparation, parse_bytes};
-pub use references::references_name;
 pub use scan::{Origin, ScannedRow, Scanner};
 
 use crate::fetch::FetchCounts;
@@ -42,8 +42,9 @@ use crate::read::{Fingerprint, ReadError, Row, RowReader, RowRef};
 use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
 use ahead::Ahead;
-use journal::{Entry, Stream};
+use journal::Entry;
 use spool::Spool;
+use stream::Stream;
 use work::Work;
 
 /// A run that could not be done.

@@ -3,24 +3,26 @@
 mod json;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pixtune_core::columns::Columns;
 use pixtune_core::curate::{self, Dedup, Record, SplitKind, parse_size};
 use pixtune_core::json::Value;
 use pixtune_core::rules;
-use pixtune_files::Occupant;
+use pixtune_files::{Occupant, WorkDirectory};
 
 use super::PrepareError;
 use super::options::{MaxReject, Options, ScanOptions};
 use super::scan::{Origin, Scanner};
-use super::work::{stdin_copy, work_directory};
 use crate::fetch::Fetcher;
 use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
 use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
+
+/// The copy of standard input in the work directory.
+pub(super) const STDIN: &str = "stdin";
 
 /// A validated run: every check that needs no rows has passed.
 #[derive(Debug)]
@@ -161,6 +163,16 @@ impl Preparation {
     }
 }
 
+/// The copy of standard input in the work directory of an output.
+fn stdin_copy(out: &Path) -> Result<PathBuf, PrepareError> {
+    Ok(work_directory(out)?.join(STDIN))
+}
+
+/// Where the work directory of an output is.
+fn work_directory(out: &Path) -> Result<PathBuf, PrepareError> {
+    WorkDirectory::path_for(out).map_err(|source| PrepareError::Write { path: out.to_owned(), source })
+}
+
 /// Near duplicates and the quality of images are known only of images that are decoded and measured.
 fn refuse_unmeasured(options: &Options) -> Result<(), PrepareError> {
     let of_pixels = options.scan.drop.iter().find(|rule| rules::OF_PIXELS.contains(rule));
@@ -211,11 +223,6 @@ fn require_labels(inputs: &[PlannedInput], kind: SplitKind) -> Result<(), Prepar
         }
     }
     Ok(())
-}
-
-/// A path without details of the machine: as given when relative, else the file name.
-pub(crate) fn portable_name(name: &str) -> &str {
-    if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }
 
 /// A size with or without a unit, as the limits on the command line take it.

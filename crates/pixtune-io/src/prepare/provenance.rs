@@ -8,12 +8,13 @@ use pixtune_core::curate::Decision;
 use pixtune_core::diagnostic::SourceRow;
 
 use super::Preparation;
-use super::dataset::final_stream;
-use super::journal::{Replay, Stream};
-use super::plan::portable_name;
+use super::journal::Replay;
 use super::spool::{JOURNAL, Segment};
+use super::stream::Stream;
 use super::work::Work;
-use crate::provenance::{PROVENANCE, line_of};
+use crate::manifest::portable_name;
+use crate::provenance::line_of;
+use crate::side_files::PROVENANCE;
 
 /// The files that the lines are of.
 #[derive(Default)]
@@ -65,7 +66,7 @@ impl ProvenanceFile {
         let mut journal = Replay::new(BufReader::new(File::open(work.path().join(JOURNAL))?));
         for verdict in &decision.verdicts {
             let entry = journal.next_entry()?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let stream = final_stream(*verdict);
+            let stream = Stream::of(*verdict);
             let Some(index) = self.streams.iter().position(|lines| lines.stream == stream) else { continue };
             let (file, line) = self.streams[index].next().ok_or(io::ErrorKind::InvalidData)?;
             let source = SourceRow {

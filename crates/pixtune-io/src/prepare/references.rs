@@ -7,17 +7,12 @@ use std::path::Path;
 use pixtune_core::curate::Decision;
 use pixtune_core::json::{self, list, object};
 
-use super::dataset::final_stream;
-use super::journal::Stream;
 use super::plan::row_ref;
 use super::spool::{Segment, Segments};
+use super::stream::Stream;
 use super::work::Work;
 use super::{Preparation, Scanned};
-
-/// Where the references of a split are: beside its samples.
-pub fn references_name(split: &str) -> String {
-    format!("references-{split}.jsonl")
-}
+use crate::side_files::references_name;
 
 /// Writes the references of the samples in these files of a stream, each line with the file and line that name its sample.
 /// `None` if no sample has several.
@@ -41,7 +36,7 @@ pub(super) fn write(
         samples.iter().flat_map(|(name, samples)| (1..=samples.lines).map(move |line| (name, line)));
     let mut rereader = plan.rereader();
     for (record, verdict) in scanned.records.rows().iter().zip(&decision.verdicts) {
-        if final_stream(*verdict) != stream {
+        if Stream::of(*verdict) != stream {
             continue;
         }
         let Some((name, line)) = names.next() else { break };

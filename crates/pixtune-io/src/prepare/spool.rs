@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::journal::{Entry, Journal, Replay, Stream};
+use super::journal::{Entry, Journal, Replay};
+use super::stream::Stream;
 use crate::thumbnails::Thumbnails;
 
 /// A finished file of a stream.

@@ -6,10 +6,9 @@ use pixtune_core::curate::{Decision, Repeat, Verdict};
 use pixtune_core::rules;
 use pixtune_core::spec::Exactness;
 
-use super::plan::portable_name;
 use super::spool::Segment;
 use super::{Preparation, Scanned, Summary};
-use crate::manifest::{Counts, InputFile, Manifest, OutputFile, TokenCounts};
+use crate::manifest::{Counts, InputFile, Manifest, OutputFile, TokenCounts, portable_name};
 use crate::read::Fingerprint;
 
 /// Counts what was decided.

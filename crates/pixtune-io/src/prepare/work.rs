@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_files::WorkDirectory;
 
+use super::plan::STDIN;
 use super::spool::JOURNAL;
 use super::summary::summary_of;
 use super::{PlannedInput, Preparation, PrepareError, Summary, resume};
@@ -19,18 +20,6 @@ pub(super) struct Work {
 }
 
 const PLAN: &str = "plan";
-
-/// The copy of standard input in the work directory of an output.
-pub(super) fn stdin_copy(out: &Path) -> Result<PathBuf, PrepareError> {
-    Ok(work_directory(out)?.join(STDIN))
-}
-
-const STDIN: &str = "stdin";
-
-/// Where the work directory of an output is.
-pub(super) fn work_directory(out: &Path) -> Result<PathBuf, PrepareError> {
-    WorkDirectory::path_for(out).map_err(|source| PrepareError::Write { path: out.to_owned(), source })
-}
 
 impl Work {
     /// Opens the directory: an unfinished run of the same plan when resuming, else an empty one.

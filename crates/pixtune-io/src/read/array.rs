@@ -1,21 +1,51 @@
-//! JSON arrays: an element per row, as in the files of LLaVA, Alpaca and LLaMA-Factory. Elements are found without parsing,
-//! so an array of any size is read in little memory.
+//! JSON arrays: an element per row, as in the files of LLaVA, Alpaca and LLaMA-Factory; and objects with a row per member.
+//! Elements are found without parsing, so an array of any size is read in little memory.
 
-use std::io::{self, Chain, Cursor, Read, Repeat, Take};
+use std::io;
 
-use super::blocks::unreadable_line;
-use super::records::{Approach, Framing, Records};
-use super::{Cut, Format};
+use super::framing::{Approach, Framing};
 
 /// Elements end at the commas of the array and at its closing bracket.
 #[derive(Debug, Default)]
 pub(super) struct ArrayFraming {
+    holder: Holder,
     position: Position,
     /// Nothing but the opening bracket was read.
     is_empty: bool,
     /// The array is a part of something, which goes on behind it.
     is_inside: bool,
     element: Element,
+}
+
+/// What holds the elements.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    #[default]
+    Array,
+    /// An object, whose elements are its members with their keys.
+    Object,
+}
+
+impl Holder {
+    fn brackets(self) -> (u8, u8) {
+        match self {
+            Holder::Array => (b'[', b']'),
+            Holder::Object => (b'{', b'}'),
+        }
+    }
+
+    /// Why the text cannot go on like this.
+    fn refuse(self, position: Position) -> io::Error {
+        let why = match (self, position) {
+            (Holder::Array, Position::Before) => "a JSON array should start here",
+            (Holder::Array, Position::Inside) => "the JSON array is never closed; is the file truncated?",
+            (Holder::Array, Position::Behind) => "there is text after the end of the JSON array",
+            (Holder::Object, Position::Before) => "a JSON object should start here",
+            (Holder::Object, Position::Inside) => "the JSON object is never closed; is the file truncated?",
+            (Holder::Object, Position::Behind) => "there is text after the end of the JSON object",
+        };
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    }
 }
 
 /// Where in the array a reader is.
@@ -27,20 +57,9 @@ enum Position {
     Behind,
 }
 
-impl Position {
-    /// Why the text cannot be an array that goes on like this.
-    fn refuse(self) -> io::Error {
-        let why = match self {
-            Position::Before => "a JSON array should start here",
-            Position::Inside => "the JSON array is never closed; is the file truncated?",
-            Position::Behind => "there is text after the end of the JSON array",
-        };
-        io::Error::new(io::ErrorKind::InvalidData, why)
-    }
-}
-
 impl Framing for ArrayFraming {
     fn approach(&mut self, unread: &[u8]) -> io::Result<(usize, Approach)> {
+        let (opening, closing) = self.holder.brackets();
         let mut at = 0;
         loop {
             let Some(space) = unread[at..].iter().position(|byte| !byte.is_ascii_whitespace()) else {
@@ -48,11 +67,11 @@ impl Framing for ArrayFraming {
             };
             at += space;
             match (self.position, unread[at]) {
-                (Position::Before, b'[') => {
+                (Position::Before, byte) if byte == opening => {
                     (self.position, self.is_empty) = (Position::Inside, true);
                     at += 1;
                 }
-                (Position::Inside, b']') if self.is_empty => {
+                (Position::Inside, byte) if self.is_empty && byte == closing => {
                     self.position = Position::Behind;
                     at += 1;
                 }
@@ -61,20 +80,21 @@ impl Framing for ArrayFraming {
                     return Ok((at, Approach::Row));
                 }
                 (Position::Behind, _) if self.is_inside => return Ok((at, Approach::More)),
-                (position, _) => return Err(position.refuse()),
+                (position, _) => return Err(self.holder.refuse(position)),
             }
         }
     }
 
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let end = self.element.end(bytes)?;
-        self.position = if bytes[end - 1] == b']' { Position::Behind } else { Position::Inside };
+        let (_, closing) = self.holder.brackets();
+        let end = self.element.end_at(bytes, closing)?;
+        self.position = if bytes[end - 1] == closing { Position::Behind } else { Position::Inside };
         self.element = Element::default();
         Some(end)
     }
 
     fn end_of_input(&self) -> io::Result<()> {
-        if self.position == Position::Behind { Ok(()) } else { Err(self.position.refuse()) }
+        if self.is_behind() { Ok(()) } else { Err(self.holder.refuse(self.position)) }
     }
 
     fn count(&self, _taken: &[u8], is_end: bool) -> u64 {
@@ -83,7 +103,8 @@ impl Framing for ArrayFraming {
 
     /// Takes off the comma or bracket after an element, and the white space before that.
     fn trim(&self, row: &mut Vec<u8>) {
-        if matches!(row.last(), Some(b',' | b']')) {
+        let (_, closing) = self.holder.brackets();
+        if row.last().is_some_and(|last| [b',', closing].contains(last)) {
             row.pop();
         }
         row.truncate(row.trim_ascii_end().len());
@@ -99,6 +120,11 @@ impl Framing for ArrayFraming {
 }
 
 impl ArrayFraming {
+    /// The framing of an object, each of whose members is a row: `"key": value`.
+    pub(super) fn of_members() -> ArrayFraming {
+        ArrayFraming { holder: Holder::Object, ..ArrayFraming::default() }
+    }
+
     /// The framing of an array inside of something else.
     pub(super) fn inside() -> ArrayFraming {
         ArrayFraming { is_inside: true, ..ArrayFraming::default() }
@@ -127,13 +153,8 @@ enum State {
 }
 
 impl Element {
-    /// The length of what is left of the element in `bytes`, including the comma or bracket behind it; `None` when more must
-    /// be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        self.end_at(bytes, b']')
-    }
-
-    /// The same of an element or member before this bracket.
+    /// The length of what is left of an element or member in `bytes`, including the comma or bracket behind it; `None` when more
+    /// must be read. Brackets are counted, not matched: whoever parses the element reports invalid JSON.
     pub(super) fn end_at(&mut self, bytes: &[u8], closing: u8) -> Option<usize> {
         self.find(bytes, |byte, depth| depth == 0 && (byte == b',' || byte == closing))
     }
@@ -174,83 +195,14 @@ pub(super) fn starts_array(start: &[u8]) -> bool {
     text.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// An array read as JSON Lines, one element per line.
-pub struct ArrayLines<R> {
-    elements: Records<R>,
-    line: Line,
-}
-
-/// The bytes kept of an element, spaces for the rest of one that is too long, so that its length is known, and a line end.
-type Line = Chain<Chain<Cursor<Vec<u8>>, Take<Repeat>>, &'static [u8]>;
-
-impl<R: Read> ArrayLines<R> {
-    /// The lines of an array or of other rows of this format; at most `max_line` bytes of one are kept.
-    pub fn new(source: R, format: Format, max_line: usize) -> ArrayLines<R> {
-        let elements = Records::new(source, format, max_line).unhashed();
-        ArrayLines { elements, line: line(Vec::new(), 0, b"") }
-    }
-}
-
-fn line(kept: Vec<u8>, missing: u64, end: &'static [u8]) -> Line {
-    Cursor::new(kept).chain(io::repeat(b' ').take(missing)).chain(end)
-}
-
-impl<R: Read> Read for ArrayLines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            let read = self.line.read(buffer)?;
-            if read > 0 {
-                return Ok(read);
-            }
-            let Some((_, row)) = self.elements.next_row()? else { return Ok(0) };
-            if let Some(Cut::Unreadable { why }) = &row.cut {
-                self.line = line(unreadable_line(why), 0, b"\n");
-                continue;
-            }
-            let length = row.oversized();
-            let kept = in_one_line(row.bytes);
-            let missing = length.map_or(0, |length| length - kept.len() as u64 - 1);
-            self.line = line(kept, missing, b"\n");
-        }
-    }
-}
-
-/// An element without its line breaks and the indentation behind them. In a string, where JSON allows neither, a line
-/// break becomes a carriage return.
-fn in_one_line(element: Vec<u8>) -> Vec<u8> {
-    if memchr::memchr(b'\n', &element).is_none() {
-        return element;
-    }
-    let mut line = Vec::with_capacity(element.len());
-    let (mut in_string, mut escaped, mut is_indent) = (false, false, false);
-    for byte in element {
-        match byte {
-            b'\n' if in_string => line.push(b'\r'),
-            b'\n' => {
-                line.truncate(line.trim_ascii_end().len());
-                is_indent = true;
-            }
-            b' ' | b'\t' | b'\r' if is_indent => {}
-            _ => {
-                line.push(byte);
-                is_indent = false;
-                in_string ^= byte == b'"' && !escaped;
-            }
-        }
-        escaped = in_string && byte == b'\\' && !escaped;
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use pixtune_core::json;
     use proptest::prelude::*;
 
-    use super::super::Fingerprint;
+    use super::super::array_lines::ArrayLines;
+    use super::super::records::Records;
+    use super::super::{Cut, Fingerprint, Format};
     use super::*;
 
     /// The elements by number and bytes, or why the array does not end well.
@@ -268,12 +220,6 @@ mod tests {
         let blake3 = blake3::hash(text.as_bytes()).to_hex().to_string();
         assert_eq!(records.fingerprint(), Fingerprint { bytes: text.len() as u64, blake3 });
         Ok(rows)
-    }
-
-    fn lines(text: &str, max_line: usize) -> String {
-        let mut out = String::new();
-        ArrayLines::new(text.as_bytes(), Format::JsonArray, max_line).read_to_string(&mut out).unwrap();
-        out
     }
 
     #[test]
@@ -305,20 +251,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_of_oversized_elements_keep_their_length() {
-        let text = format!("[{{\"a\":\n\r1}}\n , \"{}\",3]", "x".repeat(50));
-        assert_eq!(lines(&text, 13), format!("{{\"a\":1}}\n\"{}{}\n3\n", "x".repeat(12), " ".repeat(39)));
-    }
-
-    #[test]
-    fn removes_line_breaks_but_keeps_those_in_strings_invalid() {
-        let text = "[{\r\n  \"a\": \"b\\\"\nc  d\\\\\" ,\n\t\"e\" : [ 1,  2\n] }]";
-        let line = "{\"a\": \"b\\\"\rc  d\\\\\" ,\"e\" : [ 1,  2] }\n";
-        assert_eq!(lines(text, 100), line);
-        assert!(json::parse(line.trim_end()).is_err() && json::parse(&line.replace('\r', "")).is_ok());
-    }
-
     proptest! {
         #[test]
         fn finds_the_elements_that_a_parser_finds(
@@ -335,7 +267,9 @@ mod tests {
             let found = elements(&text, 1 << 20).unwrap();
             prop_assert_eq!(&found, &(1..).zip(values.iter().cloned()).collect::<Vec<_>>());
             let parsed = json::parse(&text).unwrap().value.to_string();
-            let again: Vec<String> = lines(&text, 1 << 20)
+            let lines = ArrayLines::new(text.as_bytes(), Format::JsonArray, 1 << 20);
+            let again: Vec<String> = io::read_to_string(lines)
+                .unwrap()
                 .lines()
                 .map(|line| json::parse(line).unwrap().value.to_string())
                 .collect();

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::archive::Member;
 use super::compression::Compression;
 use super::encoding::TextForm;
-use super::input::Member;
 use super::positioned::ReadFrom;
 
 /// Where the bytes of an input are.

@@ -1,6 +1,6 @@
 //! The dialect of a table: the separator of its cells, and whether a `sep=` line names it.
 
-use super::records::Framing as _;
+use super::framing::Framing as _;
 use super::table::{TableFraming, cells};
 
 /// What separates the cells of a table, found in its beginning.

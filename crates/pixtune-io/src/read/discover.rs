@@ -5,13 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::split::{GivenSplit, split_of_path};
 use pixtune_files::{Existing, WholeFile};
 
 use super::format::extension;
 use super::{Input, ReadError, TextChoice, braces, saved_dataset};
 use crate::manifest::MANIFEST;
-use crate::provenance::PROVENANCE;
+use crate::side_files;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
 /// sorted by name. Standard input (`-`) is first copied to `stdin_copy`, because rows may be read again.
@@ -34,13 +33,6 @@ pub fn discover(given: &[String], stdin_copy: &Path, choice: &TextChoice) -> Res
     Ok(inputs)
 }
 
-/// The split that the name of a file or of its directory names. Directories above describe where the dataset is, not what it is.
-pub(super) fn split_of(path: &Path) -> Option<GivenSplit> {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let directory = path.parent().and_then(name);
-    split_of_path(directory.as_deref().into_iter(), &name(path)?)
-}
-
 /// Where every input is of one split, the user has chosen it, and nothing is split yet.
 fn forget_one_split(inputs: &mut [Input]) {
     let first = inputs.first().and_then(|input| input.split);
@@ -49,18 +41,46 @@ fn forget_one_split(inputs: &mut [Input]) {
     }
 }
 
-/// Files of conversations, in order: a directory stands for the JSON Lines in it, sorted by name, without the rows that
-/// `prepare` rejected and the references for an evaluation.
-pub fn conversation_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
-    let mut files = Vec::new();
+/// Files of conversations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversations {
+    /// The files, in order.
+    pub files: Vec<PathBuf>,
+    /// A note for the user about each file that was given and is passed over.
+    pub notes: Vec<String>,
+}
+
+/// Finds the files of conversations: a directory stands for the JSON Lines in it, sorted by name, without the rows that
+/// `prepare` rejected. Files of a prepared dataset that have no samples are passed over, as shell patterns match them too.
+pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in given {
         if path.is_dir() {
             files.extend(conversations_in(path)?);
+        } else if let Some(what) = side_files::recognize(path) {
+            others.push((path.as_path(), what));
         } else {
             files.push(path.clone());
         }
     }
-    Ok(files)
+    let notes = notes_about_side_files(&others, files.is_empty())?;
+    Ok(Conversations { files, notes })
+}
+
+/// A note for the user about each file that has something else than samples and is passed over; an error if nothing else is
+/// given.
+pub(crate) fn notes_about_side_files(
+    passed_over: &[(&Path, &'static str)],
+    is_all: bool,
+) -> Result<Vec<String>, ReadError> {
+    if let [(path, what), ..] = *passed_over
+        && is_all
+    {
+        return Err(ReadError::SideFile { path: path.to_owned(), what });
+    }
+    let note =
+        |(path, what): &(&Path, &str)| format!("{}: not read: it lists {what}, not samples", path.display());
+    Ok(passed_over.iter().map(note).collect())
 }
 
 fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
@@ -71,8 +91,7 @@ fn conversations_in(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if matches!(extension(&path).as_str(), "jsonl" | "ndjson")
             && !name.starts_with("rejected")
-            && name != PROVENANCE
-            && !name.starts_with("references-")
+            && !side_files::is_named(&name)
             && path.is_file()
         {
             found.push(path);

@@ -64,6 +64,14 @@ pub enum ReadError {
         /// The directory.
         path: PathBuf,
     },
+    /// No other file is given than those of a prepared dataset that have no samples.
+    #[error("`{}` lists {what}, not samples", path.display())]
+    SideFile {
+        /// The first of them.
+        path: PathBuf,
+        /// What it lists.
+        what: &'static str,
+    },
     /// A directory without rows.
     #[error("`{}` has no metadata.csv or metadata.jsonl in it, and no Parquet file", path.display())]
     NoMetadata {

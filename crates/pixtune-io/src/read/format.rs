@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::array::{ArrayFraming, starts_array};
 use super::blocks::BYTE_ORDER_MARK;
-use super::document::{KeyedFraming, ListFraming, ObjectsFraming, Shape};
+use super::document::{ListFraming, ObjectsFraming, Shape};
+use super::framing::Framing;
 use super::lines::LineFraming;
-use super::records::Framing;
 use super::table::TableFraming;
 
 /// How a file holds its rows.
@@ -99,7 +99,7 @@ impl Format {
             Format::JsonArray => Box::<ArrayFraming>::default(),
             Format::JsonObjects => Box::<ObjectsFraming>::default(),
             Format::JsonList { key } => Box::new(ListFraming::new(key)),
-            Format::JsonKeyed => Box::<KeyedFraming>::default(),
+            Format::JsonKeyed => Box::new(ArrayFraming::of_members()),
             Format::Coco => Box::new(ListFraming::new("annotations")),
             _ => Box::new(LineFraming),
         }

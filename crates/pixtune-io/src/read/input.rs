@@ -7,23 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
-use pixtune_core::split::GivenSplit;
+use pixtune_core::split::{GivenSplit, split_of_path};
 
-use super::archive::{self, Folder, ShardReader};
+use super::archive::{self, Folder, Member};
 use super::blocks::BYTE_ORDER_MARK;
 use super::coco::CocoReader;
 use super::columnar::ColumnarReader;
 use super::compression::Compression;
 use super::content::Content;
 use super::dialect::Dialect;
-use super::discover::split_of;
 use super::document::Shape;
 use super::encoding::{TextEncoding, TextForm, encoding_of_text, sample};
 use super::format::{encoding_of, inner_extension};
+use super::shard::ShardReader;
 use super::stream_reader::StreamReader;
 use super::workbook::{self, SheetReader};
 use super::{FileReader, Format, ReadError, RowReader};
-use crate::image::{Archive, ImageError, Limits};
 
 /// One file of rows.
 #[derive(Debug, Clone)]
@@ -63,23 +62,6 @@ pub struct TextChoice {
     pub separator: Option<u8>,
     /// The sheet of workbooks.
     pub sheet: Option<String>,
-}
-
-/// A table in an archive.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The archive.
-    pub(super) folder: Arc<Folder>,
-    /// The name of the table.
-    pub(super) name: String,
-    /// The directory in the archive that its images are relative to.
-    pub(super) directory: String,
-}
-
-impl Archive for Member {
-    fn image(&self, written: &str, limits: &Limits) -> Result<Vec<u8>, ImageError> {
-        self.folder.image(&self.directory, written, limits)
-    }
 }
 
 /// Bytes that show the format of a file.
@@ -352,6 +334,13 @@ impl Input {
         let (path, member) = (self.path.clone(), self.member.clone());
         Content { path, compression: self.compression, member, text: self.text }
     }
+}
+
+/// The split that the name of a file or of its directory names. Directories above describe where the dataset is, not what it is.
+fn split_of(path: &Path) -> Option<GivenSplit> {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let directory = path.parent().and_then(name);
+    split_of_path(directory.as_deref().into_iter(), &name(path)?)
 }
 
 /// What a file is that is no text in any encoding that is read.

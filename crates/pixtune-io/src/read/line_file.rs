@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::array::ArrayLines;
+use super::array_lines::ArrayLines;
 use super::blocks::{BYTE_ORDER_MARK, Block, Blocks, UsedBlocks};
 use super::compression::Compression;
 use super::format::{Format, elements_of, encoding_of, table_of};

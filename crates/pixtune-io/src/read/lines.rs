@@ -1,6 +1,6 @@
 //! JSON Lines: a row per line.
 
-use super::records::Framing;
+use super::framing::Framing;
 
 /// Lines end at every line feed.
 #[derive(Debug)]

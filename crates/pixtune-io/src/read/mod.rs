@@ -1,11 +1,12 @@
 //! Rows in: tables, JSON Lines, JSON arrays, compressed or not; Parquet and Arrow; archives; image folders.
 //!
-//! A text format is one file here that knows where a row ends (`records::Framing`); other formats have a [`RowReader`] of their
+//! A text format is one file here that knows where a row ends (`framing::Framing`); other formats have a [`RowReader`] of their
 //! own. All of them pass one conformance suite. [`schema`] turns rows into samples. Files of finished conversations, which `check`, `fix`, `tokens`,
 //! surveys and training read, come through [`LineFile`].
 
 pub mod archive;
-pub mod array;
+mod array;
+pub mod array_lines;
 pub mod blocks;
 mod braces;
 mod coco;
@@ -23,6 +24,7 @@ mod error;
 mod file_reader;
 mod file_state;
 mod format;
+mod framing;
 mod input;
 mod line_file;
 mod line_index;
@@ -33,19 +35,21 @@ mod reread;
 mod row_image;
 mod saved_dataset;
 pub mod schema;
+mod shard;
 pub mod shared;
 mod shortened;
 mod stream_reader;
 pub mod table;
 mod workbook;
 
+pub use archive::Member;
 pub use compression::Compression;
 pub use discover::{discover, keep_stdin};
 pub use encoding::TextEncoding;
 pub use error::ReadError;
 pub use file_reader::FileReader;
 pub use format::Format;
-pub use input::{Input, Member, TextChoice};
+pub use input::{Input, TextChoice};
 pub use line_file::{Elements, FileForm, LineFile, MAX_LINE};
 pub use line_index::LineIndex;
 pub use reread::Rereader;

@@ -1,6 +1,6 @@
 //! Tables: CSV and TSV records and their cells (RFC 4180).
 
-use super::records::Framing;
+use super::framing::Framing;
 
 /// Records end at line ends outside quotes.
 #[derive(Debug)]

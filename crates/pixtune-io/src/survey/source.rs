@@ -9,8 +9,9 @@ use pixtune_core::text::{counted, grouped};
 
 use crate::check::is_validation;
 use crate::manifest::{MANIFEST, Manifest, ManifestError, OutputFile};
-use crate::provenance::PROVENANCE;
 use crate::read::ReadError;
+use crate::read::discover::notes_about_side_files;
+use crate::side_files::{self, PROVENANCE};
 
 /// Inputs that cannot be surveyed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,8 @@ pub struct Source {
     pub manifest: Option<Manifest>,
     /// Differences between the files and the manifest.
     pub mismatches: Vec<String>,
+    /// A note for the user about each file that was given and is passed over.
+    pub notes: Vec<String>,
 }
 
 /// The extensions of images.
@@ -91,6 +94,7 @@ impl Source {
     /// Finds the files of the given paths.
     pub fn open(given: &[PathBuf]) -> Result<Source, SurveyError> {
         let mut source = Source::default();
+        let mut passed_over = Vec::new();
         for path in given {
             if path.as_os_str() == "-" {
                 return Err(SurveyError::StandardInput);
@@ -102,13 +106,17 @@ impl Source {
                 source.images.push((path.display().to_string(), path.clone()));
             } else if matches!(extension(path).as_str(), "csv" | "tsv") {
                 return Err(SurveyError::Table { path: path.clone() });
+            } else if let Some(what) = side_files::recognize(path) {
+                passed_over.push((path.as_path(), what));
             } else {
                 source.file(path, path.display().to_string(), about.len());
             }
         }
+        let is_all = passed_over.len() == given.len();
+        source.notes = notes_about_side_files(&passed_over, is_all)?;
         // As in `check`: of two files whose names do not decide, the second is the validation file.
         if let [first, second] = &mut source.files[..]
-            && given.len() == 2
+            && given.len() == 2 + passed_over.len()
             && first.side == FileSide::Train
         {
             second.side = FileSide::Validation;
@@ -139,7 +147,7 @@ impl Source {
         for (name, (path, bytes)) in &names {
             if is_rejected(name) {
                 self.rejected.push(path.clone());
-            } else if !name.starts_with("metadata") && !name.starts_with("references-") {
+            } else if !name.starts_with("metadata") && !side_files::is_named(name) {
                 self.file(path, name.clone(), *bytes);
             }
         }

@@ -14,6 +14,7 @@ mod keys;
 mod merge;
 mod mlx;
 mod mlx_settings;
+mod noted;
 mod open;
 mod original;
 mod pattern;

@@ -1,24 +1,21 @@
 //! An adapter on disk, opened: which dialect it is in, which modules it changes and with what.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{self, Value};
 use pixtune_core::text::counted;
 
 use super::base_name;
-use super::config::{AdapterConfig, MAX_BYTES, saves};
-use super::config_keys::DIALECT_KEY;
+use super::config::{AdapterConfig, saves};
 use super::dialect::Dialect;
 use super::error::AdapterError;
 use super::files::{Files, Kind};
 use super::keys::{self, Deviations, Role};
 use super::mlx;
+use super::noted::{noted_dialect, noted_scaling, read_config, read_text};
 use super::tensors::Tensors;
 use crate::weights::safetensors::TensorInfo;
-use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, Substitute, TensorName, dtype};
+use crate::weights::{Checkpoint, Module, Problems, Sharded, Sharding, TensorName, dtype};
 
 /// mistral-inference 1.6.0 `main.py` loads every lora.safetensors with this scaling, whatever params.json has.
 pub const MISTRAL_SCALING: f64 = 2.0;
@@ -349,55 +346,5 @@ fn own_file(found: &Files, tensors: &mut Tensors) -> Option<String> {
         Kind::Own | Kind::Pickled => None,
         Kind::State => Some(format!("the adapter is in `{name}`, the file of a whole model; {fix}")),
         Kind::Mlx => Some(format!("`{name}` is an adapter of MLX; {fix}")),
-    }
-}
-
-fn read_text(path: &Path) -> Result<String, AdapterError> {
-    let io = |source| AdapterError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidData, "it has more than 8 MB")));
-    }
-    Ok(text)
-}
-
-fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
-    let text = read_text(path)?;
-    let found = Substitute::of_bytes(text.as_bytes(), text.len() as u64);
-    if let Some(found @ (Substitute::LfsPointer { .. } | Substitute::WebPage)) = found {
-        return Err(AdapterError::Other { path: path.to_owned(), found });
-    }
-    AdapterConfig::parse(&text)
-        .map_err(|source| AdapterError::Config { path: path.to_owned(), source: Box::new(source) })
-}
-
-fn noted_dialect(config: &AdapterConfig, found: &Files) -> Result<Option<Dialect>, AdapterError> {
-    let Some(noted) = &config.noted_dialect else { return Ok(None) };
-    let dialect = Dialect::parse(noted).filter(|dialect| dialect.is_peft());
-    let unknown = || AdapterError::NotedDialect {
-        path: found.directory.clone(),
-        key: DIALECT_KEY,
-        found: noted.clone(),
-    };
-    dialect.map(Some).ok_or_else(unknown)
-}
-
-/// The scaling in params.json beside lora.safetensors.
-fn noted_scaling(directory: &Path) -> Result<Option<f64>, AdapterError> {
-    let path = directory.join("params.json");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = read_text(&path)?;
-    let wrong = |reason: String| AdapterError::Params { path: path.clone(), reason };
-    let parsed = json::parse(&text).map_err(|error| wrong(format!("it is not JSON: {error}")))?.value;
-    match parsed.get("lora").and_then(|lora| lora.get("scaling")) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(text)) => match text.parse() {
-            Ok(scaling) if f64::is_finite(scaling) && scaling > 0.0 => Ok(Some(scaling)),
-            _ => Err(wrong(format!("`lora.scaling` is {text}; a scaling is above 0"))),
-        },
-        Some(other) => Err(wrong(format!("`lora.scaling` is {}, not a number", other.kind()))),
     }
 }

@@ -64,18 +64,8 @@ impl Place {
         name: &str,
     ) -> Result<Report, AdapterError> {
         let adapter = Adapter::open(adapter, None)?;
-        let options = Options {
-            source: base.to_owned(),
-            target: self.path(name),
-            to,
-            base: original.map(Path::to_owned),
-            dtype,
-            shard_bytes: None,
-            untie: false,
-            growth: None,
-            verify: true,
-            existing: Existing::Keep,
-        };
+        let base_files = original.map(Path::to_owned);
+        let options = Options { base: base_files, dtype, ..Options::new(base, self.path(name), to) };
         Merge::new(&adapter, options)?.run(&mut |_| {})
     }
 }

@@ -15,18 +15,7 @@ fn quantized(name: &str) -> PathBuf {
 
 /// Writes a dequantized copy of a quantized model.
 fn dequantize(place: &Place, source: &Path, name: &str) -> PathBuf {
-    let options = Options {
-        source: source.to_owned(),
-        target: place.path(name),
-        to: Format::Hf,
-        base: None,
-        dtype: None,
-        shard_bytes: None,
-        untie: false,
-        growth: None,
-        verify: false,
-        existing: pixtune_files::Existing::Keep,
-    };
+    let options = Options { verify: false, ..Options::new(source, place.path(name), Format::Hf) };
     Plan::new(options).unwrap().run(None, &mut |_| {}).unwrap();
     place.path(name)
 }

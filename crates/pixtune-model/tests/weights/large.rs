@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
-use pixtune_files::Existing;
 use pixtune_model::weights::convert::{Options, Plan};
 use pixtune_model::weights::{Checkpoint, Format};
 use sha2::{Digest as _, Sha256};
@@ -34,20 +33,7 @@ fn digest(path: &Path) -> (usize, String) {
 }
 
 fn convert(source: &Path, target: &Path, to: Format) {
-    let (source, target) = (source.to_owned(), target.to_owned());
-    let options = Options {
-        source,
-        target,
-        to,
-        base: None,
-        dtype: None,
-        shard_bytes: None,
-        untie: false,
-        growth: None,
-        verify: true,
-        existing: Existing::Keep,
-    };
-    Plan::new(options).unwrap().run(None, &mut |_| {}).unwrap();
+    Plan::new(Options::new(source, target, to)).unwrap().run(None, &mut |_| {}).unwrap();
 }
 
 #[test]

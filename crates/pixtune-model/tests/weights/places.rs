@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use pixtune_core::json;
-use pixtune_files::Existing;
 use pixtune_model::adapter::{Adapter, AdapterError};
 use pixtune_model::weights::convert::{Options, Plan};
 use pixtune_model::weights::found::{Found, Wanted};
@@ -188,7 +187,7 @@ fn a_pointer_in_place_of_a_tokenizer_is_not_copied() {
     fs::write(copy.path("tokenizer.json"), "version https://git-lfs.github.com/spec/v1\nsize 17078037\n")
         .unwrap();
     let out = tempfile::tempdir().unwrap();
-    let options = options(copy.directory.path(), &out.path().join("out"), Format::Hf);
+    let options = Options::new(copy.directory.path(), out.path().join("out"), Format::Hf);
     let error = Plan::new(options).unwrap_err().to_string();
     assert!(error.contains("is a Git LFS pointer to a file of 17078037 bytes"), "{error}");
 }
@@ -222,22 +221,7 @@ fn parts_of_a_distributed_run_are_one_line() {
 }
 
 fn plan(source: &Path, target: &Path, to: Format) -> Plan {
-    Plan::new(options(source, target, to)).unwrap()
-}
-
-fn options(source: &Path, target: &Path, to: Format) -> Options {
-    Options {
-        source: source.to_owned(),
-        target: target.to_owned(),
-        to,
-        base: None,
-        dtype: None,
-        shard_bytes: None,
-        untie: false,
-        growth: None,
-        verify: true,
-        existing: Existing::Keep,
-    }
+    Plan::new(Options::new(source, target, to)).unwrap()
 }
 
 #[test]

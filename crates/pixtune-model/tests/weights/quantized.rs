@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json;
-use pixtune_files::Existing;
 use pixtune_model::weights::convert::{ConvertError, Options, Plan, Report};
 use pixtune_model::weights::{Checkpoint, Dtype, Format, Reader};
 use sha2::{Digest as _, Sha256};
@@ -31,18 +30,7 @@ fn expected(name: &str) -> BTreeMap<String, String> {
 }
 
 fn convert(source: &Path, target: &Path, to: Format, dtype: Option<Dtype>) -> Result<Report, ConvertError> {
-    let options = Options {
-        source: source.to_owned(),
-        target: target.to_owned(),
-        to,
-        base: None,
-        dtype,
-        shard_bytes: None,
-        untie: false,
-        growth: None,
-        verify: true,
-        existing: Existing::Keep,
-    };
+    let options = Options { dtype, ..Options::new(source, target, to) };
     Plan::new(options)?.run(None, &mut |_| {})
 }
 

@@ -10,7 +10,7 @@ use pixtune_io::check::{self, CheckPlan, CheckReporter, CheckSummary, Excerpt, R
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::provenance::Sources;
-use pixtune_io::read::discover::conversation_files;
+use pixtune_io::read::discover::{Conversations, conversation_files};
 
 use super::{lint, threads};
 use crate::Outcome;
@@ -21,19 +21,21 @@ use crate::ui::{Format, Ui, UntilClosed, Verbosity};
 
 /// Checks every file and prints findings while it runs, then a summary.
 pub fn run(args: CheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
-    let plan = plan(&args)?;
+    let (plan, notes) = plan(&args)?;
     let mut printer = Printer::new(&args, verbosity);
+    notes.iter().for_each(|note| printer.ui.note(note));
     let summary = check::run(plan, &mut printer)?;
     printer.end(&summary)
 }
 
-fn plan(args: &CheckArgs) -> Result<CheckPlan, Error> {
-    let files = conversation_files(&args.files)?;
+/// The plan, and notes about files that are not read.
+fn plan(args: &CheckArgs) -> Result<(CheckPlan, Vec<String>), Error> {
+    let Conversations { files, notes } = conversation_files(&args.files)?;
     let mut checker = lint::checker(&args.lint, &files, args.verify.into())?;
     checker.measure = args.measure.measure();
     checker.excerpts = args.format == CheckFormat::Human && !args.statistics;
     let (max_line, threads) = (lint::max_line(&args.lint)?, threads(args.lint.threads));
-    Ok(CheckPlan { files, checker, max_line, threads })
+    Ok((CheckPlan { files, checker, max_line, threads }, notes))
 }
 
 /// Prints findings, and how often each rule is broken.

@@ -16,7 +16,8 @@ use pixtune_evaluate::{
     scores_line,
 };
 use pixtune_infer::{RemoteOptions, Sampling};
-use pixtune_io::prepare::{Watch as _, references_name};
+use pixtune_io::prepare::Watch as _;
+use pixtune_io::side_files::references_name;
 
 use super::threads;
 use crate::Outcome;

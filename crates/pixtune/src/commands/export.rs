@@ -32,6 +32,7 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args, &model)?;
     let mut printer = Printer(Ui::new(args.format, verbosity));
     hint_at_resuming(&plan.out, &printer.0)?;
+    plan.source.notes.iter().for_each(|note| printer.0.note(note));
     note_counting(&plan.encoder, model.tokenizer, &printer.0);
     note_system(&plan, &printer.0);
     let result = export(&plan, &mut printer);

@@ -11,6 +11,12 @@ use crate::error::Error;
 
 /// Writes the pages.
 pub fn run(args: &ManArgs) -> Result<Outcome, Error> {
+    if args.directory.exists() && !args.directory.is_dir() {
+        return Err(Error::argument(format!(
+            "`{}` is a file; name the directory for the pages",
+            args.directory.display()
+        )));
+    }
     fs::create_dir_all(&args.directory).map_err(|source| write_error(&args.directory, source))?;
     let mut command = Args::command();
     command.build();

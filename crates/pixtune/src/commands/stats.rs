@@ -20,6 +20,7 @@ pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let mut ui = Ui::new(args.format, verbosity);
+    source.notes.iter().for_each(|note| ui.note(note));
     let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
         Format::Json => found.to_json(&source, counting.model.spec, counting.estimate()),

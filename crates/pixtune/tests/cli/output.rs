@@ -147,7 +147,9 @@ fn man_pages_know_commands_and_options() {
     assert!(!pages.iter().any(|name| name.contains("help")), "{pages:?}");
     let page = case.read("man1/pixtune-prepare.1");
     assert!(page.starts_with(".ie") && page.contains("image\\-folder"), "{page}");
-    case.run(&["man", "man1/pixtune.1"]).ends(2).prints("cannot write");
+    case.run(&["man", "man1/pixtune.1"])
+        .ends(2)
+        .prints("`man1/pixtune.1` is a file; name the directory for the pages");
 }
 
 #[test]
@@ -224,4 +226,39 @@ fn suggests_directories_and_options_that_were_meant() {
     let run = case.run(&["plan", "out", "--gpu", "5090"]).ends(2).prints("`--vram 32GB`");
     assert!(run.stderr.contains("rtx4090-24gb"), "{}", run.stderr);
     case.run(&["plan", "out", "--vram", "32GB"]).ends(0);
+}
+
+#[test]
+fn full_standard_output_is_an_error_and_a_closed_pipe_is_not() {
+    let case = Case::new();
+    case.write("one.jsonl", crate::check::good_lines(12));
+    for command in [
+        "stats one.jsonl",
+        "plan one.jsonl",
+        "check one.jsonl",
+        "tokens one.jsonl",
+        "tokens --ids one.jsonl",
+        "tokens --image 640x480",
+        "rules",
+        "rules --format markdown",
+    ] {
+        let program = env!("CARGO_BIN_EXE_pixtune");
+        case.shell(&format!("{program} {command} > /dev/full")).ends(2).prints("No space left");
+        case.shell(&format!("{program} {command} | true")).ends(0);
+    }
+}
+
+#[test]
+fn a_closed_pipe_changes_neither_the_verdict_nor_the_output() {
+    let case = Case::new();
+    case.write("rows.jsonl", "{\n".repeat(20_000) + &crate::check::good_lines(12));
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    let verdict = |command: &str| {
+        case.shell(&format!("{{ {program} {command}; echo $? > code; }} | head -1"));
+        case.read("code")
+    };
+    assert_eq!(verdict("check rows.jsonl"), "1\n");
+    assert_eq!(verdict("check --format json rows.jsonl"), "1\n");
+    assert_eq!(verdict("fix --unsafe rows.jsonl --out fixed.jsonl"), "0\n");
+    assert_eq!(case.lines("fixed.jsonl").len(), 12);
 }

@@ -64,6 +64,40 @@ fn names_the_source_row_of_each_sample() {
 }
 
 #[test]
+fn files_without_samples_are_passed_over_and_named() {
+    let case = Case::new();
+    let row = |row: usize| {
+        format!("{{\"prompt\":\"what is {row}?\",\"completion\":[\"{row}\",\"it is {row}\"]}}\n")
+    };
+    case.write("rows.jsonl", (0..12).map(row).chain([row(3)]).collect::<String>());
+    let prepare = ["prepare", "rows.jsonl", "--out", "prepared", "--validation", "3", "--answers", "first"];
+    case.run(&[&prepare[..], &["--exit-zero"]].concat()).ends(0);
+    // The first row shows what a file is, whatever its name.
+    let renamed = "prepared/answers.jsonl";
+    fs::rename(case.path("prepared/references-validation.jsonl"), case.path(renamed)).unwrap();
+    let program = env!("CARGO_BIN_EXE_pixtune");
+    for command in ["check", "tokens", "stats", "plan", "report --out report.html"] {
+        let run = case.shell(&format!("{program} {command} prepared/*.jsonl")).ends(0);
+        let notes: Vec<&str> = run.stderr.lines().filter(|line| line.contains(": not read: ")).collect();
+        let expected = [
+            "prepared/answers.jsonl: not read: it lists reference answers, not samples",
+            "prepared/provenance.jsonl: not read: it lists source rows, not samples",
+            "prepared/references-train.jsonl: not read: it lists reference answers, not samples",
+            "prepared/rejected.jsonl: not read: it lists rejected rows, not samples",
+        ];
+        assert_eq!(notes, expected, "{command}");
+        assert!(command != "check" || run.stdout.contains("12 samples"), "{}", run.stdout);
+    }
+    case.write("prepared/rejected.jsonl", "");
+    let run = case.shell(&format!("{program} check prepared/*.jsonl")).ends(0);
+    run.prints("prepared/rejected.jsonl: not read: it lists rejected rows, not samples");
+    for command in ["check", "tokens", "stats", "plan", "report --out other.html"] {
+        let run = case.shell(&format!("{program} {command} prepared/provenance.jsonl")).ends(2);
+        run.prints("`prepared/provenance.jsonl` lists source rows, not samples");
+    }
+}
+
+#[test]
 fn findings_of_every_command_name_the_source_row() {
     let case = prepared();
     let limit = ["--max-images", "0"];

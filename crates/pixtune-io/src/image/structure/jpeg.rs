@@ -1,11 +1,12 @@
 //! JPEG: the segments before the first scan as JpegImagePlugin reads them, all markers as our codec does.
-use super::tags::has_short_resolution;
-use super::{Faults, Structure, check_tags};
-use crate::image::bytes::{take, u16_be, u32_be};
+use super::Structure;
+use super::tags::{check_tags, has_short_resolution};
 use crate::image::error::ImageError;
 use crate::image::exif::Tags;
-use crate::image::sniff::Format::Jpeg;
+use crate::image::faults::Faults;
 use crate::image::{jpeg, jpeg_file};
+use crate::numbers::{take, u16_be, u32_be};
+use crate::sniff::Format::Jpeg;
 
 pub(super) fn check(bytes: &[u8]) -> Result<Structure, ImageError> {
     let (_, end) = jpeg::walk(bytes).map_err(jpeg_file::error)?;

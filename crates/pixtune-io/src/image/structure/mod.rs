@@ -12,13 +12,12 @@ mod webp;
 
 use super::bmp;
 use super::error::ImageError;
-use super::sniff::{Format, sniff};
+use super::faults::Faults;
+use crate::sniff::{Format, sniff};
 
-pub(super) use gif::{Walk as GifWalk, walk as walk_gif};
 pub(super) use jpeg::check_head as check_jpeg_head;
-pub(super) use png::{Texts, skeleton};
-pub(super) use tags::check_tags;
-pub(super) use webp::{ALPHA, ANIMATION, EXIF, PROFILE, XMP, is_simple};
+pub(super) use png::skeleton;
+pub(super) use webp::is_simple;
 
 /// What a walk over the blocks of a whole file finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,39 +54,6 @@ impl Structure {
     /// Why the bytes are not passed on as they are.
     pub fn fault(&self) -> Option<&str> {
         self.refused.as_deref().or(self.doubtful.as_deref())
-    }
-}
-
-/// The first fault of each kind.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    refused: Option<String>,
-    doubtful: Option<String>,
-}
-
-impl Faults {
-    pub(super) fn refuse(&mut self, why: impl Into<String>) {
-        self.refused.get_or_insert_with(|| why.into());
-    }
-
-    fn refuse_if(&mut self, fault: bool, why: &str) {
-        if fault {
-            self.refuse(why);
-        }
-    }
-
-    fn doubt(&mut self, why: impl Into<String>) {
-        self.doubtful.get_or_insert_with(|| why.into());
-    }
-
-    fn doubt_if(&mut self, fault: bool, why: &str) {
-        if fault {
-            self.doubt(why);
-        }
-    }
-
-    fn is_refused(&self) -> bool {
-        self.refused.is_some()
     }
 }
 

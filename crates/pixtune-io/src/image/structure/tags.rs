@@ -1,9 +1,9 @@
 //! EXIF data as Pillow reads it: what it stops at.
-use super::Faults;
 use crate::image::exif::{Tags, strip_prefix};
+use crate::image::faults::Faults;
 
 /// Blocks that do not start as a TIFF file stop a loader that auto-orients.
-pub(in crate::image) fn check_tags(block: &[u8], faults: &mut Faults) {
+pub(super) fn check_tags(block: &[u8], faults: &mut Faults) {
     let block = strip_prefix(block);
     if !block.is_empty() && !starts_like_tiff(block) {
         faults.doubt("its EXIF data does not start as EXIF data does");

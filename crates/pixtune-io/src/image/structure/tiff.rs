@@ -7,16 +7,16 @@ use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};
 
 use super::Structure;
-use crate::image::bytes::take;
 use crate::image::error::ImageError;
 use crate::image::exif::{Directory, Tags};
 use crate::image::header::{Color, Header};
 use crate::image::jpeg_file;
-use crate::image::sniff::Format::Tiff;
 use crate::image::tiff::{
     BITS, COLOR_MAP, COMPRESSION, EXTRA_SAMPLES, HEIGHT, JPEG, PHOTOMETRIC, SAMPLES, STRIP_BYTES,
     STRIP_OFFSETS, TILE_BYTES, TILE_OFFSETS, UNASSOCIATED, WIDTH, error, header, page, strips, unsupported,
 };
+use crate::numbers::take;
+use crate::sniff::Format::Tiff;
 
 const ROWS_PER_STRIP: u16 = 278;
 const PLANES: u16 = 284;

@@ -1,19 +1,18 @@
 //! WebP: chunks as libwebp's demuxer reads them (`src/demux/demux.c` of 1.6.0), which Pillow opens every file with.
-use super::{Faults, Structure, check_tags};
-use crate::image::bytes::{take, u24_le, u32_le};
+use super::Structure;
+use super::tags::check_tags;
 use crate::image::error::ImageError;
-use crate::image::sniff::Format::WebP;
-use crate::image::webp::{RIFF, chunks, first_partition_end, header, lossless, lossy, riff_end};
+use crate::image::faults::Faults;
+use crate::image::webp::{
+    ALPHA, ANIMATION, EXIF, RIFF, chunks, first_partition_end, header, lossless, lossy, riff_end,
+};
+use crate::numbers::{take, u24_le, u32_le};
+use crate::sniff::Format::WebP;
 
 const TRUNCATED: ImageError = ImageError::Truncated { format: WebP };
 
-// Flags of `VP8X`.
-pub(in crate::image) const ALPHA: u8 = 0x10;
+/// The flags of `VP8X` that are defined.
 const KNOWN_FLAGS: u8 = 0x3e;
-pub(in crate::image) const ANIMATION: u8 = 0x02;
-pub(in crate::image) const PROFILE: u8 = 0x20;
-pub(in crate::image) const XMP: u8 = 0x04;
-pub(in crate::image) const EXIF: u8 = 0x08;
 
 /// The declared size is there, and every chunk with it.
 pub(super) fn check(bytes: &[u8]) -> Result<Structure, ImageError> {

@@ -11,8 +11,9 @@ use pixtune_core::spec::{self, ModelSpec};
 use pixtune_core::target::Target;
 
 use super::super::options::{Images, Options, ScanOptions};
-use super::{PlannedInput, portable_name};
+use super::PlannedInput;
 use crate::fetch::Networks;
+use crate::manifest::portable_name;
 use crate::read::TextEncoding;
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;

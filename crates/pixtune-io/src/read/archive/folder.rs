@@ -12,7 +12,7 @@ use super::super::ReadError;
 use super::super::positioned::ReadFrom;
 use super::tar::{Kind, Walk};
 use super::zip;
-use crate::image::{ImageError, Limits, spellings};
+use crate::image::{Archive, ImageError, Limits, spellings};
 
 /// An open archive and where its members are.
 pub struct Folder {
@@ -151,6 +151,23 @@ impl Folder {
             Ok(_) => Err(ImageError::Unreadable { why: "the archive became shorter".to_owned() }),
             Err(error) => Err(ImageError::Unreadable { why: error.to_string() }),
         }
+    }
+}
+
+/// A table in an archive.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The archive.
+    pub(in super::super) folder: Arc<Folder>,
+    /// The name of the table.
+    pub(in super::super) name: String,
+    /// The directory in the archive that its images are relative to.
+    pub(in super::super) directory: String,
+}
+
+impl Archive for Member {
+    fn image(&self, written: &str, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+        self.folder.image(&self.directory, written, limits)
     }
 }
 

@@ -1,18 +1,47 @@
-//! The row that the members of a WebDataset sample make: JSON, texts, labels and images.
+//! Members of a WebDataset shard: which of them make a row, and the row that they make: JSON, texts, labels and images.
 
 use std::borrow::Cow;
+use std::io::{self, Read};
 
 use pixtune_core::json::{self, Value};
 
 use super::super::{Row, RowImage};
+use super::tar::{Kind, Member, Walk};
+
+/// The next member that is not a directory or a note of macOS beside a file.
+pub(in super::super) fn next_part(walk: &mut Walk<impl Read>) -> io::Result<Option<Member>> {
+    while let Some(member) = walk.next_member()? {
+        let base = base_name(&member.name);
+        if member.kind != Kind::Directory && !base.starts_with("._") && base != ".DS_Store" {
+            return Ok(Some(member));
+        }
+    }
+    Ok(None)
+}
+
+pub(in super::super) fn base_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// The key of a member: its name up to the first dot of the last part.
+pub(in super::super) fn key(name: &str) -> &str {
+    let base = base_name(name);
+    let stem = base.split('.').next().unwrap_or(base);
+    &name[..name.len() - base.len() + stem.len()]
+}
+
+/// Whether a member with this suffix is a table of its own.
+pub(in super::super) fn is_table(suffix: &str) -> bool {
+    matches!(suffix.to_ascii_lowercase().as_str(), "csv" | "tsv" | "jsonl" | "ndjson" | "parquet")
+}
 
 /// A member of a row.
-pub(super) struct Part {
+pub(in super::super) struct Part {
     /// Its name behind the key: `jpg`, `0.jpg`, `prompt.txt`.
-    pub(super) suffix: String,
+    pub(in super::super) suffix: String,
     /// Its name without directories.
-    pub(super) file_name: String,
-    pub(super) bytes: Vec<u8>,
+    pub(in super::super) file_name: String,
+    pub(in super::super) bytes: Vec<u8>,
 }
 
 impl Part {
@@ -36,7 +65,7 @@ type Members = Vec<(Cow<'static, str>, Value<'static>)>;
 
 /// The row: the keys of the JSON object, a column for each other member, and the images under `image` or `images` unless the
 /// JSON names them itself. The error describes why the members are not a row.
-pub(super) fn row_of(key: &str, parts: Vec<Part>) -> Result<Row, String> {
+pub(in super::super) fn row_of(key: &str, parts: Vec<Part>) -> Result<Row, String> {
     let (mut images, others): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(Part::is_image);
     let mut row = Row::default();
     let mut members = Members::new();

@@ -2,8 +2,7 @@
 //! the images that they name.
 
 mod folder;
-mod members;
-mod shard;
+pub(super) mod members;
 pub mod tar;
 pub mod zip;
 
@@ -16,7 +15,7 @@ use super::ReadError;
 use super::positioned::ReadFrom;
 
 pub(super) use folder::Folder;
-pub(super) use shard::ShardReader;
+pub use folder::Member;
 
 /// Whether a tar archive holds a table and files that it names. The walk ends at the first two members with one key: they are
 /// a row of a shard.
@@ -25,9 +24,9 @@ pub(super) fn starts_with_table(path: &Path) -> Result<bool, ReadError> {
     let find = || -> io::Result<bool> {
         let mut walk = tar::Walk::new(ReadFrom { file: Arc::new(file), at: 0 });
         let mut before = None;
-        while let Some(member) = shard::next_part(&mut walk)? {
-            let key = shard::key(&member.name).to_owned();
-            if shard::is_table(member.name[key.len()..].trim_start_matches('.')) {
+        while let Some(member) = members::next_part(&mut walk)? {
+            let key = members::key(&member.name).to_owned();
+            if members::is_table(member.name[key.len()..].trim_start_matches('.')) {
                 return Ok(true);
             }
             if before.as_ref() == Some(&key) {

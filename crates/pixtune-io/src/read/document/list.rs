@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::array::{ArrayFraming, Element};
-use super::super::records::{Approach, Framing};
+use super::super::framing::{Approach, Framing};
 use super::invalid;
 
 /// The rows in a list under a key of the outermost object. What is behind the list is not looked at.

@@ -14,7 +14,7 @@ use pixtune_core::json::{self, Value};
 
 use super::array::Element;
 
-pub(super) use keyed::{KeyedFraming, keyed_row};
+pub(super) use keyed::keyed_row;
 pub(super) use list::ListFraming;
 pub(super) use objects::ObjectsFraming;
 

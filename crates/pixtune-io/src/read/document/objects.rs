@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::super::array::Element;
-use super::super::records::Framing;
+use super::super::framing::Framing;
 
 /// Objects one after another, over any number of lines.
 #[derive(Debug, Default)]

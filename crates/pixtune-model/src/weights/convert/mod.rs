@@ -57,6 +57,24 @@ pub struct Options {
     pub existing: Existing,
 }
 
+impl Options {
+    /// A conversion of everything as it is, which is verified and replaces nothing.
+    pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>, to: Format) -> Options {
+        Options {
+            source: source.into(),
+            target: target.into(),
+            to,
+            base: None,
+            dtype: None,
+            shard_bytes: None,
+            untie: false,
+            growth: None,
+            verify: true,
+            existing: Existing::Keep,
+        }
+    }
+}
+
 /// A vocabulary with more tokens than the source's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {

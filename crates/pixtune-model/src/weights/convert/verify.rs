@@ -93,19 +93,7 @@ mod tests {
     fn one_changed_bit_names_its_tensor() {
         let out = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/native_bf16");
-        let options = Options {
-            source,
-            target: out.path().join("converted"),
-            to: Format::Hf,
-            base: None,
-            dtype: None,
-            shard_bytes: None,
-            untie: false,
-            growth: None,
-            verify: true,
-            existing: pixtune_files::Existing::Keep,
-        };
-        let plan = Plan::new(options).unwrap();
+        let plan = Plan::new(Options::new(source, out.path().join("converted"), Format::Hf)).unwrap();
         let verified = plan.run(None, &mut |_| {}).unwrap().verified.unwrap();
         let order = plan.options.to.row_order();
         let transfer = Transfer { source: &plan.source, files: &plan.files, order, change: None, hash: true };

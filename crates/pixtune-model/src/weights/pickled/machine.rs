@@ -5,6 +5,9 @@
 
 use std::rc::Rc;
 
+use super::error::PickleError::{self, Damaged};
+use super::error::shortened;
+use super::program::{Bytes, Global};
 use crate::weights::dtype::Dtype;
 
 /// A tensor as the pickle describes it.
@@ -24,67 +27,8 @@ pub struct PickledTensor {
     pub strides: Vec<usize>,
 }
 
-/// Why a pickle is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message explains its variant")]
-pub enum PickleError {
-    #[error("it would call `{name}`; only dictionaries of tensors are read, and nothing is executed")]
-    Global { name: String },
-    #[error("it has the instruction 0x{code:02x}, which no dictionary of tensors needs")]
-    Instruction { code: u8 },
-    #[error("it breaks off or is damaged")]
-    Damaged,
-    #[error("`{key}` is not a tensor")]
-    NotTensor { key: String },
-    #[error("it is not a dictionary of tensors")]
-    NotDictionary,
-    #[error("`{key}` is in the dictionary twice")]
-    Duplicate { key: String },
-}
-
-use PickleError::Damaged;
-
 /// Keys under which checkpoints of training programs keep the dictionary of the model.
 const NESTED: [&str; 4] = ["module", "model", "state_dict", "model_state_dict"];
-
-/// What a name means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Global {
-    /// `collections.OrderedDict`
-    Dictionary,
-    /// `torch._utils._rebuild_tensor_v2`
-    Tensor,
-    /// `torch._utils._rebuild_parameter`
-    Parameter,
-    /// `torch.FloatStorage` and others.
-    Storage(Dtype),
-}
-
-impl Global {
-    fn of(module: &str, name: &str) -> Result<Global, PickleError> {
-        let storage = |dtype| Ok(Global::Storage(dtype));
-        match (module, name) {
-            ("collections", "OrderedDict") => Ok(Global::Dictionary),
-            ("torch._utils", "_rebuild_tensor_v2") => Ok(Global::Tensor),
-            ("torch._utils", "_rebuild_parameter") => Ok(Global::Parameter),
-            ("torch", "BFloat16Storage") => storage(Dtype::BF16),
-            ("torch", "HalfStorage") => storage(Dtype::F16),
-            ("torch", "FloatStorage") => storage(Dtype::F32),
-            ("torch", "DoubleStorage") => storage(Dtype::F64),
-            ("torch", "LongStorage") => storage(Dtype::I64),
-            ("torch", "IntStorage") => storage(Dtype::I32),
-            ("torch", "ShortStorage") => storage(Dtype::I16),
-            ("torch", "CharStorage") => storage(Dtype::I8),
-            ("torch", "ByteStorage") => storage(Dtype::U8),
-            ("torch", "BoolStorage") => storage(Dtype::Bool),
-            _ => Err(PickleError::Global { name: shortened(&format!("{module}.{name}")) }),
-        }
-    }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(100).collect()
-}
 
 /// A value; containers are indices.
 #[derive(Debug, Clone)]
@@ -124,55 +68,10 @@ struct Machine {
 /// Runs a pickle: the tensors of its dictionary, in order.
 pub fn run(program: &[u8]) -> Result<Vec<PickledTensor>, PickleError> {
     let mut machine = Machine::default();
-    let mut bytes = Bytes(program);
+    let mut bytes = Bytes::new(program);
     while !machine.step(&mut bytes)? {}
     let result = machine.pop()?;
     machine.tensors(&result)
-}
-
-/// The rest of a program.
-struct Bytes<'p>(&'p [u8]);
-
-impl<'p> Bytes<'p> {
-    fn take(&mut self, count: usize) -> Result<&'p [u8], PickleError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Damaged)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, PickleError> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// A little-endian number of up to eight bytes.
-    fn number(&mut self, count: usize) -> Result<usize, PickleError> {
-        let number = self.take(count)?.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
-        usize::try_from(number).map_err(|_| Damaged)
-    }
-
-    /// A little-endian number with a sign, of up to eight bytes.
-    fn signed(&mut self, count: usize) -> Result<i64, PickleError> {
-        if count == 0 {
-            return Ok(0);
-        }
-        if count > 8 {
-            return Err(Damaged);
-        }
-        let bits = self.take(count)?.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
-        let unused = 64 - 8 * count as u32;
-        Ok((bits << unused) as i64 >> unused)
-    }
-
-    fn text(&mut self, count: usize) -> Result<Rc<str>, PickleError> {
-        std::str::from_utf8(self.take(count)?).map(Rc::from).map_err(|_| Damaged)
-    }
-
-    fn line(&mut self) -> Result<&'p str, PickleError> {
-        let length = self.0.iter().position(|byte| *byte == b'\n').ok_or(Damaged)?;
-        let line = std::str::from_utf8(self.take(length)?).map_err(|_| Damaged)?;
-        self.byte()?;
-        Ok(line)
-    }
 }
 
 impl Machine {

@@ -5,7 +5,9 @@
 //! knows stand for tensors. Everything else is refused by name. Members are never compressed, so each tensor is a range of the
 //! file.
 
+mod error;
 mod machine;
+mod program;
 mod zip;
 
 use std::collections::HashMap;
@@ -16,7 +18,8 @@ use std::path::{Path, PathBuf};
 use pixtune_files::direct::DirectFile;
 
 use super::safetensors::TensorInfo;
-pub use machine::{PickleError, PickledTensor, run};
+pub use error::PickleError;
+pub use machine::{PickledTensor, run};
 pub use zip::ZipError;
 
 /// No pickle of a dictionary of tensors is longer: 16 MB are about 100,000 tensors.

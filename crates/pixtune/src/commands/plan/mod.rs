@@ -36,6 +36,7 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         ));
     }
     let mut ui = Ui::new(args.format, verbosity);
+    source.notes.iter().for_each(|note| ui.note(note));
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
     let commands = next::commands(&args, &counting.model, &plan);

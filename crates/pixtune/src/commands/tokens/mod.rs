@@ -13,7 +13,7 @@ use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::progress::Progress;
 use pixtune_io::read::Elements;
-use pixtune_io::read::discover::conversation_files;
+use pixtune_io::read::discover::{Conversations, conversation_files};
 use pixtune_io::tokens::{self, Ids, Output, TokenizerFile, TokensPlan, TokensReporter, encode_texts};
 
 use super::{ends_quietly, note_counting, threads};
@@ -56,8 +56,10 @@ fn conversations(
     let output = if args.format == Format::Json || args.ids { Output::Json } else { Output::Findings };
     let ui = Ui::new(args.format, if output == Output::Json { Verbosity::Quiet } else { verbosity });
     note_counting(&encoder, tokenizer, &ui);
+    let Conversations { files, notes } = conversation_files(&args.files)?;
+    notes.iter().for_each(|note| ui.note(note));
     let plan = TokensPlan {
-        files: conversation_files(&args.files)?,
+        files,
         encoder,
         limits: Limits::default(),
         ids: if args.ids { Ids::Yes } else { Ids::No },

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pixtune_core::json::{self, object};
 use twox_hash::XxHash3_64;
 
-use super::super::content::{Content, Forward, Opened};
-use super::super::file_state::FileState;
-use super::super::{Cut, Fingerprint, ReadError, Row, RowReader, RowRef};
-use super::members::{Part, row_of};
-use super::tar::{Kind, Member, Walk};
+use super::archive::members::{Part, base_name, is_table, key, next_part, row_of};
+use super::archive::tar::{Kind, Member, Walk};
+use super::content::{Content, Forward, Opened};
+use super::file_state::FileState;
+use super::{Cut, Fingerprint, ReadError, Row, RowReader, RowRef};
 
 /// Reads the rows of a shard one by one.
-pub(in super::super) struct ShardReader {
+pub(super) struct ShardReader {
     content: Content,
     file: u32,
     max_row: u64,
@@ -33,11 +33,7 @@ pub(in super::super) struct ShardReader {
 
 impl ShardReader {
     /// Opens the shard that has this index among the inputs of a run.
-    pub(in super::super) fn open(
-        content: Content,
-        file: u32,
-        max_row: usize,
-    ) -> Result<ShardReader, ReadError> {
+    pub(super) fn open(content: Content, file: u32, max_row: usize) -> Result<ShardReader, ReadError> {
         let state = FileState::of(&content.path)?;
         let opened = content.open().map_err(|source| ReadError::Io { path: content.path.clone(), source });
         let Opened { stream, consumed } = opened?;
@@ -132,28 +128,6 @@ impl RowReader for ShardReader {
     }
 }
 
-/// The next member that is not a directory or a note of macOS beside a file.
-pub(super) fn next_part(walk: &mut Walk<impl Read>) -> io::Result<Option<Member>> {
-    while let Some(member) = walk.next_member()? {
-        let base = base_name(&member.name);
-        if member.kind != Kind::Directory && !base.starts_with("._") && base != ".DS_Store" {
-            return Ok(Some(member));
-        }
-    }
-    Ok(None)
-}
-
-fn base_name(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
-}
-
-/// The key of a member: its name up to the first dot of the last part.
-pub(super) fn key(name: &str) -> &str {
-    let base = base_name(name);
-    let stem = base.split('.').next().unwrap_or(base);
-    &name[..name.len() - base.len() + stem.len()]
-}
-
 /// More members than any row has: their names are in memory.
 const MOST_MEMBERS: usize = 4096;
 
@@ -244,9 +218,4 @@ impl Sample {
         }));
         Row { cut: self.cut, ..Row::whole(named) }
     }
-}
-
-/// Whether a member with this suffix is a table of its own.
-pub(super) fn is_table(suffix: &str) -> bool {
-    matches!(suffix.to_ascii_lowercase().as_str(), "csv" | "tsv" | "jsonl" | "ndjson" | "parquet")
 }

@@ -1,20 +1,39 @@
 //! What a file is, judged by its bytes alone: names lie.
-use super::bytes::{take, u16_le, u32_le};
-use super::error::ImageError;
-
 pub use pixtune_core::target::ImageFormat as Format;
 
+use crate::numbers::{take, u16_le, u32_le};
+
+/// What bytes are that are no image of a format that is read; every message continues "`photo.jpg` …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoImage {
+    /// Zero bytes.
+    #[error("is empty")]
+    Empty,
+    /// The bytes are something else altogether.
+    #[error("is {what}, not an image")]
+    Other {
+        /// With its article: `an HTML page`.
+        what: &'static str,
+    },
+    /// An image of a format that is not read.
+    #[error("is an image of the format `{format}`, which is not read")]
+    Unread {
+        /// The format's usual name.
+        format: &'static str,
+    },
+}
+
 /// The format of an image, or what the bytes are instead.
-pub fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
+pub fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
     if bytes.is_empty() {
-        return Err(ImageError::Empty);
+        return Err(NoImage::Empty);
     }
     if let Some(format) = known(bytes) {
         return Ok(format);
     }
     Err(match unread(bytes) {
-        Some(format) => ImageError::Unsupported { format },
-        None => ImageError::NotImage { what: other(bytes) },
+        Some(format) => NoImage::Unread { format },
+        None => NoImage::Other { what: other(bytes) },
     })
 }
 
@@ -153,7 +172,7 @@ fn svg(bytes: &[u8]) -> bool {
 }
 
 /// Whether what a file is called is a page of the web or another answer of a server.
-pub(super) fn is_answer(what: &str) -> bool {
+pub(crate) fn is_answer(what: &str) -> bool {
     matches!(what, "an HTML page" | "an XML document" | "a text file")
 }
 

@@ -1,124 +1,13 @@
 //! Whole lines of a stream, many at a time. Each byte is copied once: from the system into a buffer that is reused and is
 //! small enough to stay in the CPU's cache until its lines have been processed.
 
+mod block;
+
 use std::io::{self, Read};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
 
-use super::{Cut, Row};
-
-/// Consecutive lines.
-#[derive(Debug, Default)]
-pub struct Block {
-    buffer: Vec<u8>,
-    end: usize,
-    oversized: Option<u64>,
-}
-
-impl Block {
-    /// The lines with their line ends; the last line of a stream may have none.
-    pub fn lines(&self) -> &[u8] {
-        &self.buffer[..self.end]
-    }
-
-    /// The length of the line, where it is too long and the block holds only the beginning of it.
-    pub fn oversized(&self) -> Option<u64> {
-        self.oversized
-    }
-
-    /// The lines one by one, blank ones included, each with its length in the stream.
-    pub fn rows(&self) -> impl Iterator<Item = (u64, Row)> {
-        let too_large = self
-            .oversized
-            .map(|bytes| (bytes, Row { cut: Some(Cut::TooLarge { bytes }), ..Row::whole(self.lines()) }));
-        let mut rest = if too_large.is_some() { &[] } else { self.lines() };
-        // Lines with images are megabytes long: `split_inclusive` would look at each byte by itself.
-        let rows = std::iter::from_fn(move || {
-            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-            let (line, after) = rest.split_at(length);
-            rest = after;
-            (length > 0).then(|| (length as u64, line_row(line)))
-        });
-        too_large.into_iter().chain(rows)
-    }
-
-    /// Free space behind the lines.
-    fn room(&mut self, size: usize) -> &mut [u8] {
-        let needed = self.end + size;
-        if self.buffer.len() < needed {
-            // Doubled, so that a line of 200 MB is not moved thousands of times.
-            self.buffer.resize(needed.max(2 * self.buffer.len()), 0);
-        }
-        &mut self.buffer[self.end..needed]
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.room(bytes.len()).copy_from_slice(bytes);
-        self.end += bytes.len();
-    }
-
-    /// Empties the block and keeps its memory.
-    fn clear(&mut self) {
-        (self.end, self.oversized) = (0, None);
-    }
-
-    fn drop_first(&mut self, length: usize) {
-        self.buffer.copy_within(length..self.end, 0);
-        self.end -= length;
-    }
-}
-
-/// How a line begins that stands for a row which cannot be read. No line of JSON does.
-const UNREADABLE: &[u8] = b"\0unreadable: ";
-
-/// The line that stands for a row which cannot be read.
-pub(super) fn unreadable_line(why: &str) -> Vec<u8> {
-    [UNREADABLE, why.as_bytes()].concat()
-}
-
-/// The row in a line.
-pub(crate) fn line_row(line: &[u8]) -> Row {
-    let line = without_line_end(line);
-    let why = line.strip_prefix(UNREADABLE).map(|why| String::from_utf8_lossy(why).into_owned());
-    Row { cut: why.map(|why| Cut::Unreadable { why }), ..Row::whole(line) }
-}
-
-/// A line without `\n` or `\r\n`.
-pub(crate) fn without_line_end(line: &[u8]) -> &[u8] {
-    match line {
-        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
-        line => line,
-    }
-}
-
-/// Blocks that are no longer needed, each kept for the thread that used it, whose CPU has the memory in its cache.
-#[derive(Debug, Default)]
-pub struct UsedBlocks(Mutex<Vec<(ThreadId, Block)>>);
-
-impl UsedBlocks {
-    /// A block to read into.
-    pub fn take(&self) -> Block {
-        let mut kept = self.kept();
-        let me = thread::current().id();
-        match kept.iter().position(|(thread, _)| *thread == me) {
-            Some(at) => kept.swap_remove(at).1,
-            None => kept.pop().map(|(_, block)| block).unwrap_or_default(),
-        }
-    }
-
-    /// Takes a block back, unless it is so large that its memory should go back to the system.
-    pub fn give(&self, block: Block) {
-        if block.buffer.len() <= LARGEST_KEPT {
-            self.kept().push((thread::current().id(), block));
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Vec<(ThreadId, Block)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const LARGEST_KEPT: usize = 8 << 20;
+pub(super) use block::unreadable_line;
+pub use block::{Block, UsedBlocks};
+pub(crate) use block::{line_row, without_line_end};
 
 /// Reads blocks of lines.
 #[derive(Debug)]
@@ -223,7 +112,7 @@ impl<R: Read> Blocks<R> {
         // A pipe returns what it has: its lines are passed on without waiting for more.
         let mut is_short = false;
         loop {
-            if let Some(at) = memchr::memrchr(b'\n', &block.buffer[searched..block.end]) {
+            if let Some(at) = memchr::memrchr(b'\n', &block.lines()[searched..]) {
                 lines_end = searched + at + 1;
             }
             searched = block.end;
@@ -236,7 +125,7 @@ impl<R: Read> Blocks<R> {
                 if are_all {
                     lines_end = self.end_of_wanted(block);
                 }
-                self.carried.push(&block.buffer[lines_end..block.end]);
+                self.carried.push(&block.lines()[lines_end..]);
                 block.end = lines_end;
                 self.wanted = self.wanted.saturating_sub(lines_end as u64);
                 return Ok(true);
@@ -260,7 +149,7 @@ impl<R: Read> Blocks<R> {
         }
         let length = match line_end {
             Some(at) => {
-                self.carried.push(&block.buffer[at + 1..block.end]);
+                self.carried.push(&block.lines()[at + 1..]);
                 at as u64 + 1
             }
             None => block.end as u64 + self.pass_line(u64::MAX)?,
