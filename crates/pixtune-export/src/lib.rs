@@ -11,7 +11,7 @@ mod source;
 mod store;
 pub mod trainer;
 
-pub use config::Settings;
+pub use config::{Settings, configuration};
 pub use error::ExportError;
 pub use plan::{ExportPlan, default_shard_bytes};
 pub use run::{ExportReporter, ExportSummary, run};

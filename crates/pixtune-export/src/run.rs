@@ -397,8 +397,15 @@ impl Run<'_, '_> {
             ..Dataset::default()
         };
         let training = pixtune_core::plan::plan(dataset, plan.settings.wish);
-        let context =
-            Context { plan, training: &training, files: &outputs, longest, test_samples: splits[2].samples };
+        let context = Context {
+            trainer: plan.trainer,
+            spec: plan.encoder.spec,
+            settings: &plan.settings,
+            training: &training,
+            files: &outputs,
+            longest,
+            test_samples: splits[2].samples,
+        };
         let mut written: Vec<OutputFile> = Vec::new();
         for file in config::files(&context) {
             let path = self.root.join(file.name);

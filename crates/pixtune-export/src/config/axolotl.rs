@@ -3,7 +3,7 @@
 use super::yaml::Yaml;
 use super::{ConfigFile, Context};
 
-pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![ConfigFile { name: "sft.yaml", text: config(context) }]
 }
 
@@ -11,18 +11,18 @@ pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
 const TARGETS: &str = r"model.language_model.layers.[\d]+.(mlp|self_attn).(up|down|gate|q|k|v|o)_proj";
 
 /// The entries of a list of datasets.
-fn datasets(context: &Context<'_, '_>, split: usize, more: &str) -> String {
+fn datasets(context: &Context<'_>, split: usize, more: &str) -> String {
     let entry = |file: &pixtune_io::manifest::OutputFile| {
         format!("  - path: {}\n    ds_type: parquet\n    type: chat_template\n{more}", file.path)
     };
     context.files[split].iter().map(entry).collect()
 }
 
-fn config(context: &Context<'_, '_>) -> String {
+fn config(context: &Context<'_>) -> String {
     let schedule = &context.training.schedule;
     let mut yaml = Yaml::default();
     yaml.comment("axolotl train sft.yaml, in this directory");
-    yaml.text("base_model", &context.plan.settings.base_model);
+    yaml.text("base_model", &context.settings.base_model);
     yaml.set("processor_type", "AutoProcessor");
     yaml.comment("The data, as it is");
     yaml.set("chat_template", "pixtral");
@@ -35,11 +35,7 @@ fn config(context: &Context<'_, '_>) -> String {
         yaml.set("val_set_size", 0);
     }
     yaml.set("skip_prepare_dataset", true).set("remove_unused_columns", false).set("sample_packing", false);
-    yaml.because(
-        "sequence_len",
-        context.plan.encoder.spec.context,
-        "samples with images are never truncated to it",
-    );
+    yaml.because("sequence_len", context.spec.context, "samples with images are never truncated to it");
     yaml.set("train_on_inputs", false);
     yaml.raw(
         "special_tokens:\n  pad_token: <pad>  # a token that is padding loses its label, so never </s>\n",

@@ -5,7 +5,7 @@ use pixtune_core::json::{self, members, object};
 use super::yaml::Yaml;
 use super::{ConfigFile, Context};
 
-pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![
         ConfigFile { name: "sft.yaml", text: config(context) },
         ConfigFile { name: "dataset_info.json", text: dataset_info(context) },
@@ -13,7 +13,7 @@ pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
 }
 
 /// What each file is.
-fn dataset_info(context: &Context<'_, '_>) -> String {
+fn dataset_info(context: &Context<'_>) -> String {
     json::document(object(|info| {
         for split in context.files {
             for file in split {
@@ -42,16 +42,16 @@ fn dataset_info(context: &Context<'_, '_>) -> String {
     }))
 }
 
-fn names(context: &Context<'_, '_>, split: usize) -> String {
+fn names(context: &Context<'_>, split: usize) -> String {
     let names = context.files[split].iter().map(|file| file.path.trim_end_matches(".parquet"));
     names.collect::<Vec<_>>().join(",")
 }
 
-fn config(context: &Context<'_, '_>) -> String {
-    let spec = context.plan.encoder.spec;
+fn config(context: &Context<'_>) -> String {
+    let spec = context.spec;
     let mut yaml = Yaml::default();
     yaml.comment("llamafactory-cli train sft.yaml, in this directory");
-    yaml.text("model_name_or_path", &context.plan.settings.base_model);
+    yaml.text("model_name_or_path", &context.settings.base_model);
     yaml.set("stage", "sft").set("do_train", true);
     yaml.comment("The data, as it is");
     yaml.set("dataset_dir", ".").set("media_dir", ".").set("dataset", names(context, 0));
@@ -59,11 +59,7 @@ fn config(context: &Context<'_, '_>) -> String {
         yaml.set("eval_dataset", names(context, 1));
     }
     yaml.set("template", "pixtral");
-    yaml.because(
-        "cutoff_len",
-        context.plan.encoder.spec.context,
-        "the default of 2,048 truncates inside images",
-    );
+    yaml.because("cutoff_len", context.spec.context, "the default of 2,048 truncates inside images");
     let pixels = u64::from(spec.max_side) * u64::from(spec.max_side);
     yaml.because("image_max_pixels", pixels, "the default resizes images to the area of 768x768");
     yaml.because("image_min_pixels", 1, "the default enlarges images below the area of 32x32");

@@ -9,10 +9,12 @@ mod unsloth;
 mod yaml;
 
 use pixtune_core::plan::{TrainingPlan, Wish};
+use pixtune_core::spec::ModelSpec;
+use pixtune_core::split::GivenSplit;
 use pixtune_core::target::Method;
 use pixtune_io::manifest::OutputFile;
 
-use crate::plan::ExportPlan;
+use crate::trainer::{Layout, Trainer};
 use yaml::Yaml;
 
 /// What a configuration needs to know beyond the data.
@@ -27,8 +29,10 @@ pub struct Settings {
 }
 
 /// What configurations are made from.
-pub(crate) struct Context<'c, 'e> {
-    pub(crate) plan: &'c ExportPlan<'e>,
+pub(crate) struct Context<'c> {
+    pub(crate) trainer: &'static Trainer,
+    pub(crate) spec: &'c ModelSpec,
+    pub(crate) settings: &'c Settings,
     pub(crate) training: &'c TrainingPlan,
     /// The data files of training, validation and test.
     pub(crate) files: &'c [Vec<OutputFile>],
@@ -44,9 +48,40 @@ pub(crate) struct ConfigFile {
     pub(crate) text: String,
 }
 
+/// The configuration of a trainer for a dataset that is not exported yet, or nothing if the trainer has none: the first file
+/// beside the data.
+pub fn configuration(
+    trainer: &'static Trainer,
+    spec: &ModelSpec,
+    settings: &Settings,
+    training: &TrainingPlan,
+) -> Option<String> {
+    let dataset = &training.dataset;
+    let file = |split: GivenSplit, samples: u64| match samples {
+        0 => vec![],
+        _ => vec![OutputFile {
+            path: format!("{}.parquet", split.as_str()),
+            bytes: 0,
+            lines: samples,
+            blake3: String::new(),
+        }],
+    };
+    let files = [
+        file(GivenSplit::Train, dataset.train.samples),
+        file(GivenSplit::Validation, dataset.validation.samples),
+        vec![],
+    ];
+    let longest = dataset.train.lengths.max().max(dataset.validation.lengths.max());
+    let context = Context { trainer, spec, settings, training, files: &files, longest, test_samples: 0 };
+    let mut files = self::files(&context);
+    let is_configured =
+        !matches!(trainer.layout, Layout::Chats | Layout::Chat | Layout::WebDataset | Layout::Mds);
+    is_configured.then(|| files.swap_remove(0).text)
+}
+
 /// The files of an export beside its data.
-pub(crate) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
-    let mut files = match context.plan.trainer.id {
+pub(crate) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    let mut files = match context.trainer.id {
         "trl" => trl::files(context),
         "unsloth" => unsloth::files(context),
         "axolotl" => axolotl::files(context),
@@ -58,21 +93,21 @@ pub(crate) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
     files
 }
 
-impl Context<'_, '_> {
+impl Context<'_> {
     fn has_validation(&self) -> bool {
         !self.files[1].is_empty()
     }
 
     fn is_quantized(&self) -> bool {
-        self.plan.settings.wish.method == Method::Qlora
+        self.settings.wish.method == Method::Qlora
     }
 
     fn is_full(&self) -> bool {
-        self.plan.settings.wish.method == Method::Full
+        self.settings.wish.method == Method::Full
     }
 
     fn rank(&self) -> u64 {
-        self.plan.settings.wish.rank
+        self.settings.wish.rank
     }
 
     /// Batch, rate and epochs. Images differ in size, so a device gets one sample at a time.

@@ -3,11 +3,11 @@
 use super::yaml::Yaml;
 use super::{ConfigFile, Context};
 
-pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![ConfigFile { name: "sft.yaml", text: config(context) }]
 }
 
-fn names(context: &Context<'_, '_>, split: usize) -> String {
+fn names(context: &Context<'_>, split: usize) -> String {
     let names: Vec<&str> = context.files[split].iter().map(|file| file.path.as_str()).collect();
     match names[..] {
         [only] => only.to_owned(),
@@ -15,10 +15,10 @@ fn names(context: &Context<'_, '_>, split: usize) -> String {
     }
 }
 
-fn config(context: &Context<'_, '_>) -> String {
+fn config(context: &Context<'_>) -> String {
     let mut yaml = Yaml::default();
     yaml.comment("swift sft sft.yaml, in this directory");
-    yaml.text("model", &context.plan.settings.base_model);
+    yaml.text("model", &context.settings.base_model);
     yaml.because("model_type", "pixtral", "the architecture alone names several");
     yaml.set("template", "pixtral").set("torch_dtype", "bfloat16");
     yaml.comment("The data, as it is");
@@ -28,7 +28,7 @@ fn config(context: &Context<'_, '_>) -> String {
     }
     yaml.set("split_dataset_ratio", 0).set("dataset_shuffle", true);
     yaml.because("strict", true, "otherwise a sample that fails is replaced by another one");
-    yaml.set("max_length", context.plan.encoder.spec.context).set("truncation_strategy", "delete");
+    yaml.set("max_length", context.spec.context).set("truncation_strategy", "delete");
     yaml.set("loss_scale", "default");
     yaml.comment("The training that `pixtune plan` computes");
     context.schedule(&mut yaml);

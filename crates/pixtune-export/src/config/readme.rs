@@ -5,8 +5,8 @@ use pixtune_core::text::{counted, grouped};
 use super::Context;
 use crate::trainer::Layout;
 
-pub(super) fn text(context: &Context<'_, '_>) -> String {
-    let trainer = context.plan.trainer;
+pub(super) fn text(context: &Context<'_>) -> String {
+    let trainer = context.trainer;
     let mut out = String::new();
     if matches!(trainer.layout, Layout::Parts | Layout::Chats) {
         front_matter(context, &mut out);
@@ -25,7 +25,7 @@ pub(super) fn text(context: &Context<'_, '_>) -> String {
         env!("CARGO_PKG_VERSION"),
         counts.join(", "),
         grouped(context.longest),
-        context.plan.encoder.spec.id,
+        context.spec.id,
     ));
     out.push_str(
         "`rejected.jsonl` lists the samples that are not here, each with its line and the reason.\n",
@@ -34,7 +34,7 @@ pub(super) fn text(context: &Context<'_, '_>) -> String {
     out
 }
 
-fn samples(context: &Context<'_, '_>, split: &str) -> u64 {
+fn samples(context: &Context<'_>, split: &str) -> u64 {
     let dataset = &context.training.dataset;
     match split {
         "training" => dataset.train.samples,
@@ -44,7 +44,7 @@ fn samples(context: &Context<'_, '_>, split: &str) -> u64 {
 }
 
 /// What `datasets` reads of a README: which files are which split.
-fn front_matter(context: &Context<'_, '_>, out: &mut String) {
+fn front_matter(context: &Context<'_>, out: &mut String) {
     out.push_str("---\nconfigs:\n- config_name: default\n  data_files:\n");
     for (split, files) in ["train", "validation", "test"].iter().zip(context.files) {
         if !files.is_empty() {
@@ -55,8 +55,8 @@ fn front_matter(context: &Context<'_, '_>, out: &mut String) {
 }
 
 /// Commands and notes of a trainer.
-fn usage(context: &Context<'_, '_>) -> String {
-    let trainer = context.plan.trainer;
+fn usage(context: &Context<'_>) -> String {
+    let trainer = context.trainer;
     let mut out = String::new();
     let guide = trainer.guide;
     if !guide.install.is_empty() {

@@ -6,17 +6,17 @@ use super::{ConfigFile, Context, TARGETS};
 /// The layout of mistral-common as a template of transformers, with the responses marked for the loss.
 pub(super) const TEMPLATE: &str = include_str!("chat_template.jinja");
 
-pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![
         ConfigFile { name: "sft.yaml", text: config(context) },
         ConfigFile { name: "chat_template.jinja", text: TEMPLATE.to_owned() },
     ]
 }
 
-fn config(context: &Context<'_, '_>) -> String {
+fn config(context: &Context<'_>) -> String {
     let mut yaml = Yaml::default();
     yaml.comment("trl sft --config sft.yaml, in this directory");
-    yaml.text("model_name_or_path", &context.plan.settings.base_model);
+    yaml.text("model_name_or_path", &context.settings.base_model);
     yaml.because("dtype", "bfloat16", "the default is float32");
     yaml.comment("The data, as it is");
     yaml.set("dataset_name", "data").set("dataset_train_split", "train");

@@ -5,14 +5,14 @@ use pixtune_core::json::quoted;
 
 use super::{ConfigFile, Context, decimal, trl};
 
-pub(super) fn files(context: &Context<'_, '_>) -> Vec<ConfigFile> {
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![
         ConfigFile { name: "train.py", text: script(context) },
         ConfigFile { name: "chat_template.jinja", text: trl::TEMPLATE.to_owned() },
     ]
 }
 
-fn script(context: &Context<'_, '_>) -> String {
+fn script(context: &Context<'_>) -> String {
     let schedule = &context.training.schedule;
     let python = |value: bool| if value { "True" } else { "False" };
     let adapter = if context.is_full() {
@@ -126,11 +126,11 @@ trainer.train(resume_from_checkpoint="--resume" in sys.argv)
 model.save_pretrained("output")
 processor.save_pretrained("output")
 "#,
-        base = quoted(&context.plan.settings.base_model),
-        context_length = context.plan.encoder.spec.context,
+        base = quoted(&context.settings.base_model),
+        context_length = context.spec.context,
         four_bit = python(context.is_quantized()),
         full = python(context.is_full()),
-        max_side = context.plan.encoder.spec.max_side,
+        max_side = context.spec.max_side,
         batch = schedule.batch.value as u64,
         epochs = schedule.advised_epochs.value as u64,
         rate = decimal(schedule.learning_rate.value),

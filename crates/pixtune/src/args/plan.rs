@@ -20,6 +20,7 @@ Examples:
   pixtune plan prepared --gpu a100-40gb
   pixtune plan prepared --gpu rtx4090-24gb --method qlora
   pixtune plan prepared --vram 16GiB --method qlora --format json
+  pixtune plan prepared --emit llama-factory > sft.yaml
 ")]
 pub struct PlanArgs {
     /// Prepared directories or JSON Lines files
@@ -27,6 +28,13 @@ pub struct PlanArgs {
     pub inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// Print only the configuration of a trainer, as `pixtune export` writes it: trl, unsloth, axolotl, llama-factory or
+    /// ms-swift
+    #[arg(long, value_name = "NAME", conflicts_with = "format", value_parser = ["trl", "unsloth", "axolotl", "llama-factory", "ms-swift"])]
+    pub emit: Option<String>,
+    /// Model that the configuration names [default: the directory of --model, or mistral-community/pixtral-12b]
+    #[arg(long, value_name = "NAME|DIR", requires = "emit")]
+    pub base_model: Option<String>,
     /// Output format: for people, or one JSON object
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

@@ -70,7 +70,7 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
         None => default_shard_bytes(trainer),
     };
     let settings = Settings {
-        base_model: base_model(args, model)?,
+        base_model: base_model(args.base_model.as_deref(), model)?,
         tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
         wish,
     };
@@ -91,14 +91,14 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
 }
 
 /// The model as the configuration names it: a directory by its whole path, as the trainer runs in the export.
-fn base_model(args: &ExportArgs, model: &Model) -> Result<String, Error> {
+pub(super) fn base_model(given: Option<&str>, model: &Model) -> Result<String, Error> {
     let whole = |path: &Path| {
         let whole = path.canonicalize().map_err(|source| Error::Write { path: path.to_owned(), source });
         whole.map(|path| path.display().to_string())
     };
-    match (&args.base_model, model.directory()) {
+    match (given, model.directory()) {
         (Some(name), _) if Path::new(name).is_dir() => whole(Path::new(name)),
-        (Some(name), _) => Ok(name.clone()),
+        (Some(name), _) => Ok(name.to_owned()),
         (None, Some(directory)) => whole(directory),
         (None, None) if model.spec.id == "pixtral-12b" => Ok("mistral-community/pixtral-12b".to_owned()),
         (None, None) => Err(Error::argument(format!(
