@@ -12,7 +12,7 @@ use pixtune_io::progress::Progress;
 use pixtune_io::provenance::Sources;
 use pixtune_io::read::discover::{Conversations, conversation_files};
 
-use super::{lint, threads};
+use super::{lint, note_passed_over, threads};
 use crate::Outcome;
 use crate::args::{CheckArgs, CheckFormat, VerifyArg};
 use crate::color;
@@ -22,8 +22,8 @@ use crate::ui::{Format, Ui, UntilClosed, Verbosity};
 /// Checks every file and prints findings while it runs, then a summary.
 pub fn run(args: CheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let (plan, notes) = plan(&args)?;
+    note_passed_over(&notes, verbosity);
     let mut printer = Printer::new(&args, verbosity);
-    notes.iter().for_each(|note| printer.ui.note(note));
     let summary = check::run(plan, &mut printer)?;
     printer.end(&summary)
 }

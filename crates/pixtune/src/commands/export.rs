@@ -18,7 +18,8 @@ use pixtune_io::prepare::{Watch as _, parse_bytes};
 use pixtune_io::progress::Progress;
 use pixtune_io::read::Elements;
 
-use super::{note_counting, plan::gpu, threads};
+use super::plan::gpu;
+use super::{note_counting, note_passed_over, threads};
 use crate::Outcome;
 use crate::args::ExportArgs;
 use crate::error::Error;
@@ -32,7 +33,7 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let plan = plan(&args, &model)?;
     let mut printer = Printer(Ui::new(args.format, verbosity));
     hint_at_resuming(&plan.out, &printer.0)?;
-    plan.source.notes.iter().for_each(|note| printer.0.note(note));
+    note_passed_over(&plan.source.notes, verbosity);
     note_counting(&plan.encoder, model.tokenizer, &printer.0);
     note_system(&plan, &printer.0);
     let result = export(&plan, &mut printer);

@@ -28,7 +28,7 @@ use pixtune_io::tokens::TokenizerFile;
 
 use crate::Outcome;
 use crate::error::Error;
-use crate::ui::Ui;
+use crate::ui::{Format, Ui, Verbosity};
 
 /// What `--force` allows.
 fn existing(force: bool) -> Existing {
@@ -38,6 +38,12 @@ fn existing(force: bool) -> Existing {
 /// The threads to work on: all CPUs unless a number is given.
 fn threads(given: Option<usize>) -> usize {
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Prints notes about files that are not read, also where the output is for another program: it does not have these files.
+fn note_passed_over(notes: &[String], verbosity: Verbosity) {
+    let ui = Ui::new(Format::Human, verbosity);
+    notes.iter().for_each(|note| ui.note(note));
 }
 
 /// Notes why counts are not exact, and where a tokenizer file contradicts the model.

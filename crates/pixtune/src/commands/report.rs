@@ -10,7 +10,7 @@ use pixtune_io::survey::Source;
 use pixtune_train::report::{ComparedRun, compare};
 
 use super::counting::{Counting, outcome};
-use super::existing;
+use super::{existing, note_passed_over};
 use crate::Outcome;
 use crate::args::ReportArgs;
 use crate::error::Error;
@@ -37,7 +37,7 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     // Created before the work, so that a directory that cannot be written to is reported at once.
     let mut file = WholeFile::create(&args.out, existing(args.force)).map_err(broken)?;
     let mut ui = Ui::new(Format::Human, verbosity);
-    source.notes.iter().for_each(|note| ui.note(note));
+    note_passed_over(&source.notes, verbosity);
     let inspector = counting.inspector(args.measure.inspection(args.verify), &ui);
     let options = ReportOptions {
         seed: args.seed,

@@ -10,6 +10,7 @@ use pixtune_io::read::LinePlace;
 use pixtune_io::survey::{NearDuplicates, NearGroup, Pairs, Source, Survey, Together};
 
 use super::counting::{Counting, outcome};
+use super::note_passed_over;
 use crate::Outcome;
 use crate::args::StatsArgs;
 use crate::error::Error;
@@ -20,7 +21,7 @@ pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let counting = Counting::new(&args.counting)?;
     let source = Source::open(&args.inputs)?;
     let mut ui = Ui::new(args.format, verbosity);
-    source.notes.iter().for_each(|note| ui.note(note));
+    note_passed_over(&source.notes, verbosity);
     let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
         Format::Json => found.to_json(&source, counting.model.spec, counting.estimate()),

@@ -76,7 +76,17 @@ fn files_without_samples_are_passed_over_and_named() {
     let renamed = "prepared/answers.jsonl";
     fs::rename(case.path("prepared/references-validation.jsonl"), case.path(renamed)).unwrap();
     let program = env!("CARGO_BIN_EXE_pixtune");
-    for command in ["check", "tokens", "stats", "plan", "report --out report.html"] {
+    for command in [
+        "check",
+        "tokens",
+        "stats",
+        "plan",
+        "report --out report.html",
+        "check --format json",
+        "check --format github",
+        "tokens --format json",
+        "stats --format json",
+    ] {
         let run = case.shell(&format!("{program} {command} prepared/*.jsonl")).ends(0);
         let notes: Vec<&str> = run.stderr.lines().filter(|line| line.contains(": not read: ")).collect();
         let expected = [

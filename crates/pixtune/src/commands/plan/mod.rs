@@ -15,7 +15,7 @@ use pixtune_io::survey::Source;
 use pixtune_io::verify::Inspection;
 
 use super::counting::{Counting, outcome};
-use super::export;
+use super::{export, note_passed_over};
 use crate::Outcome;
 use crate::args::PlanArgs;
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         ));
     }
     let mut ui = Ui::new(args.format, verbosity);
-    source.notes.iter().for_each(|note| ui.note(note));
+    note_passed_over(&source.notes, verbosity);
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
     if let Some(name) = &args.emit {

@@ -16,7 +16,7 @@ use pixtune_io::read::Elements;
 use pixtune_io::read::discover::{Conversations, conversation_files};
 use pixtune_io::tokens::{self, Ids, Output, TokenizerFile, TokensPlan, TokensReporter, encode_texts};
 
-use super::{ends_quietly, note_counting, threads};
+use super::{ends_quietly, note_counting, note_passed_over, threads};
 use crate::Outcome;
 use crate::args::TokensArgs;
 use crate::error::Error;
@@ -57,7 +57,7 @@ fn conversations(
     let ui = Ui::new(args.format, if output == Output::Json { Verbosity::Quiet } else { verbosity });
     note_counting(&encoder, tokenizer, &ui);
     let Conversations { files, notes } = conversation_files(&args.files)?;
-    notes.iter().for_each(|note| ui.note(note));
+    note_passed_over(&notes, verbosity);
     let plan = TokensPlan {
         files,
         encoder,
