@@ -175,7 +175,7 @@ fn what_a_trainer_would_train_as_something_else_is_rejected() {
     let reasons = |to: &str| {
         case.run(&["export", "train.jsonl", "--to", to, "--out", to, "--quiet"]).ends(1);
         let rejected = case.lines(&format!("{to}/rejected.jsonl"));
-        let reason = |line: &Value<'_>| {
+        let reason = |line: &Value<'static>| {
             let number = line.get("line").map(Value::to_string).unwrap_or_default();
             format!("{number} {}: {}\n", text(line, "/rule"), text(line, "/message"))
         };
