@@ -277,7 +277,7 @@ rules! {
             "The trainer or service of the export cannot take the sample as it is, such as tools or several images; it would train something else or stop."
         IMAGE_NOT_FITTED Warning No "image-not-fitted"
             "The trainer would convert the image by its own rule: it is larger than the model sees, rotated by an EXIF tag, transparent, or not RGB with 8 bits. `pixtune prepare` converts it as the model's own preprocessing does."
-        TOKENS_DIFFER Warning No "tokens-differ"
+        TOKENS_DIFFER Error No "tokens-differ"
             "The trainer encodes a system prompt together with the text behind it, which changes a token at the joint; the reference encodes them separately."
     }
     Program {

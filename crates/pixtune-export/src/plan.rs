@@ -48,11 +48,14 @@ pub struct ExportPlan<'e> {
 /// The size of a file unless another is asked for: what the readers of the layout are used to.
 pub fn default_shard_bytes(trainer: &Trainer) -> u64 {
     match trainer.layout {
-        Layout::Parts | Layout::Chats => 500_000_000,
+        Layout::Parts
+        | Layout::Chats
+        | Layout::PartsWithPaths
+        | Layout::Placeholders
+        | Layout::PlaceholdersAndLoss => 500_000_000,
         Layout::WebDataset => 1_000_000_000,
         Layout::Mds => 64 << 20,
         Layout::Chat => trainer.limits.max_file_bytes,
-        Layout::PartsWithPaths | Layout::Placeholders | Layout::PlaceholdersAndLoss => u64::MAX,
     }
 }
 
@@ -89,11 +92,11 @@ impl ExportPlan<'_> {
     }
 
     /// What makes the pieces of samples.
-    pub(crate) fn encode(&self, root: &Path) -> Box<dyn Encode> {
+    pub(crate) fn encode(&self, root: &Path, unfinished: &Path) -> Box<dyn Encode> {
         match self.trainer.layout {
             Layout::Parts | Layout::Chats => Box::new(ParquetRows { images: None }),
             Layout::PartsWithPaths | Layout::Placeholders | Layout::PlaceholdersAndLoss => {
-                Box::new(ParquetRows { images: Some(ImageFiles::new(root)) })
+                Box::new(ParquetRows { images: Some(ImageFiles::new(root, unfinished)) })
             }
             Layout::Chat => Box::new(Lines::new(pixtune_io::write::writer(self.trainer.target))),
             Layout::WebDataset => Box::new(TarMembers),

@@ -67,6 +67,8 @@ pub struct ExportSummary {
 const REJECTED: &str = "rejected.jsonl";
 /// The data of an unfinished export, in its work directory.
 const DATA: &str = "export";
+/// Images that are not whole yet, in the work directory.
+const UNFINISHED: &str = "unfinished";
 /// The options of an unfinished export.
 const PLAN: &str = "plan.json";
 /// How far an unfinished export is.
@@ -85,6 +87,8 @@ pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<E
     let root = work.path().join(DATA);
     let write_error = |path: &Path, source| ExportError::Write { path: path.to_owned(), source };
     fs::create_dir_all(&root).map_err(|source| write_error(&root, source))?;
+    let unfinished = work.path().join(UNFINISHED);
+    fs::create_dir_all(&unfinished).map_err(|source| write_error(&unfinished, source))?;
     let rejected = File::create(root.join(REJECTED)).map_err(|source| write_error(&root, source))?;
     let mut run = Run {
         plan,
@@ -106,7 +110,7 @@ pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<E
         progress: Progress { input_total: plan.source.bytes(), ..Progress::default() },
         inputs: Vec::new(),
     };
-    let encode = plan.encode(&root);
+    let encode = plan.encode(&root, &unfinished);
     let mut stores = Vec::new();
     for split in GivenSplit::ALL {
         stores.push(run.split(split, &*encode)?);

@@ -1,6 +1,7 @@
 //! The README of an export: what it holds, how to install the trainer, how to run, resume and evaluate.
 
 use pixtune_core::text::{counted, grouped};
+use pixtune_io::manifest::OutputFile;
 
 use super::Context;
 use crate::trainer::Layout;
@@ -17,7 +18,7 @@ pub(super) fn text(context: &Context<'_>) -> String {
         .filter(|(_, files)| !files.is_empty())
         .map(|(name, files)| {
             let samples = samples(context, name);
-            format!("{} for {name} in {}", counted(samples, "sample"), counted(files.len() as u64, "file"))
+            format!("{} for {name} in {}", counted(samples, "sample"), counted(data_files(files), "file"))
         })
         .collect();
     out.push_str(&format!(
@@ -32,6 +33,11 @@ pub(super) fn text(context: &Context<'_>) -> String {
     );
     out.push_str(&usage(context));
     out
+}
+
+/// Files that hold samples, without an index.
+fn data_files(files: &[OutputFile]) -> u64 {
+    files.iter().filter(|file| !file.path.ends_with(".json")).count() as u64
 }
 
 fn samples(context: &Context<'_>, split: &str) -> u64 {
@@ -63,7 +69,7 @@ fn usage(context: &Context<'_>) -> String {
         out.push_str(&format!("\n## Install\n\n```sh\n{}\n```\n", guide.install));
     }
     match trainer.tested {
-        "" => out.push_str("\nIt was not run with these files: it needs a GPU or a service.\n"),
+        "" => out.push_str("\nNot run here: it needs a GPU or a service. The files follow its source or its documentation.\n"),
         tested => {
             out.push_str(&format!(
                 "\nTested with {tested}. Other versions may read the files differently.\n"

@@ -11,16 +11,18 @@ use crate::row::StoredImage;
 #[derive(Debug)]
 pub(crate) struct ImageFiles {
     root: PathBuf,
-    temporary: AtomicU64,
+    /// Where files are until they are whole: not in the export, so that none of them is left there when a run is killed.
+    unfinished: PathBuf,
+    count: AtomicU64,
 }
 
 /// The directory of images in an export.
-pub(crate) const IMAGES: &str = "images";
+const IMAGES: &str = "images";
 
 impl ImageFiles {
-    /// Files below `root/images`.
-    pub(crate) fn new(root: &Path) -> ImageFiles {
-        ImageFiles { root: root.to_owned(), temporary: AtomicU64::new(0) }
+    /// Files below `root/images`; `unfinished` is a directory of the same file system.
+    pub(crate) fn new(root: &Path, unfinished: &Path) -> ImageFiles {
+        ImageFiles { root: root.to_owned(), unfinished: unfinished.to_owned(), count: AtomicU64::new(0) }
     }
 
     /// Writes an image unless it is there, and returns its path relative to the export.
@@ -32,18 +34,17 @@ impl ImageFiles {
         if fs::metadata(&path).is_ok_and(|about| about.len() == image.bytes.len() as u64) {
             return Ok(name);
         }
-        let directory = path.parent().unwrap_or(&self.root);
-        let temporary = directory.join(format!("{}.part", self.temporary.fetch_add(1, Ordering::Relaxed)));
-        let mut file = match File::create(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(directory)?;
-                File::create(&temporary)?
-            }
-            made => made?,
-        };
+        let temporary = self.unfinished.join(self.count.fetch_add(1, Ordering::Relaxed).to_string());
+        let mut file = File::create(&temporary)?;
         file.write_all(&image.bytes)?;
         drop(file);
-        fs::rename(&temporary, &path)?;
+        match fs::rename(&temporary, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+                fs::rename(&temporary, &path)?;
+            }
+            renamed => renamed?,
+        }
         Ok(name)
     }
 }

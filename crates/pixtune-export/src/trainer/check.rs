@@ -61,7 +61,7 @@ pub(crate) fn texts(trainer: &Trainer, turns: &[Turn], literals: &Literals<'_>) 
         let (Part::Text(text) | Part::Tools(text) | Part::Calls(text)) = part else { continue };
         if let Some(name) = literals.find(text) {
             let message = format!(
-                "a text of a {role} message contains `{name}`, which {} does not read as text",
+                "a text with the role `{role}` contains `{name}`, which {} does not read as text",
                 trainer.name
             );
             let hint = "`pixtune fix --unsafe` breaks up control tokens in texts";

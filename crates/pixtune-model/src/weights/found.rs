@@ -1,11 +1,15 @@
 //! What lies at a path where a model or an adapter was expected, and the next step.
 
+mod run;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::safetensors::SafetensorsFile;
 use super::substitute::Substitute;
+
+pub use run::adapter_of_run;
 
 /// Maximum number of entries of a directory that are inspected.
 const MAX_ENTRIES: usize = 10_000;

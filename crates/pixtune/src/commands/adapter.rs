@@ -10,6 +10,7 @@ use pixtune_model::adapter::check::{
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::{MergedInto, Options, Report};
+use pixtune_model::weights::found::adapter_of_run;
 
 use super::convert::{dtype_of, format_of, not_finite, outcome, show, verified, written};
 use super::existing;
@@ -24,20 +25,26 @@ use crate::ui::{self, Format, Ui, Verbosity, bytes};
 /// Runs the subcommand.
 pub fn run(args: AdapterArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     match args.command {
-        AdapterCommand::Check(args) => check(&args),
+        AdapterCommand::Check(args) => check(&args, verbosity),
         AdapterCommand::Convert(args) => convert(&args, verbosity),
         AdapterCommand::Merge(args) => merge(&args, verbosity),
     }
 }
 
-fn check(args: &AdapterCheckArgs) -> Result<Outcome, Error> {
+fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let options = ServerOptions {
         vllm: args.vllm_version.version(),
         tower_connector: args.enable_tower_connector_lora,
         max_rank: max_rank(args.max_lora_rank)?,
     };
     let base = open_base(&args.base, args.server)?;
-    let adapter = Adapter::open(&args.adapter, args.from.map(FromArg::dialect))?;
+    let of_run = adapter_of_run(&args.adapter);
+    if let Some(found) = &of_run {
+        let ui = Ui::new(args.format, verbosity);
+        ui.note(&format!("checking `{}`, the newest adapter of the run", found.display()));
+    }
+    let path = of_run.as_ref().unwrap_or(&args.adapter);
+    let adapter = Adapter::open(path, args.from.map(FromArg::dialect))?;
     let report = check::check(&adapter, &base, args.server.server(), options)?;
     match args.format {
         Format::Json => ui::put(&verdict_lines(&report, &adapter, options))?,
