@@ -272,6 +272,14 @@ rules! {
         REFERENCE_UNSUITABLE Error No "reference-unsuitable"
             "The metric cannot use the sample's reference, such as one that is not JSON for `json`."
     }
+    Export {
+        TRAINER_UNSUPPORTED Error No "trainer-unsupported"
+            "The trainer or service of the export cannot take the sample as it is, such as tools or several images; it would train something else or stop."
+        IMAGE_NOT_FITTED Warning No "image-not-fitted"
+            "The trainer would convert the image by its own rule: it is larger than the model sees, rotated by an EXIF tag, transparent, or not RGB with 8 bits. `pixtune prepare` converts it as the model's own preprocessing does."
+        TOKENS_DIFFER Warning No "tokens-differ"
+            "The trainer encodes a system prompt together with the text behind it, which changes a token at the joint; the reference encodes them separately."
+    }
     Program {
         INTERNAL Error No "internal"
             "The program failed on the row; the row is skipped and the run goes on."

@@ -145,6 +145,43 @@ pub enum ImageSource<B = String> {
     },
 }
 
+impl<I> Sample<I, &str> {
+    /// The same sample, independent of the row.
+    pub fn into_owned(self) -> Sample<I> {
+        let messages = self.messages.into_iter().map(Message::into_owned).collect();
+        Sample { messages, tools: self.tools, images: self.images }
+    }
+}
+
+impl Message<&str> {
+    fn into_owned(self) -> Message {
+        match self {
+            Message::System(content) => Message::System(content.into_owned()),
+            Message::User(content) => Message::User(content.into_owned()),
+            Message::Assistant(Assistant { content, tool_calls, weight, prefix }) => {
+                let content = content.map(Content::into_owned);
+                Message::Assistant(Assistant { content, tool_calls, weight, prefix })
+            }
+            Message::Tool(ToolResult { content, tool_call_id, name }) => {
+                Message::Tool(ToolResult { content: content.into_owned(), tool_call_id, name })
+            }
+        }
+    }
+}
+
+impl Content<&str> {
+    fn into_owned(self) -> Content {
+        let part = |part| match part {
+            Part::Text(text) => Part::Text(str::to_owned(text)),
+            Part::Image(index) => Part::Image(index),
+        };
+        match self {
+            Content::Text(text) => Content::Text(text.to_owned()),
+            Content::Parts(parts) => Content::Parts(parts.into_iter().map(part).collect()),
+        }
+    }
+}
+
 impl ImageSource<&str> {
     /// The same source, independent of the row.
     pub fn into_owned(self) -> ImageSource {

@@ -11,7 +11,7 @@ use pixtune_core::json::{self, Slot, SyntaxError, ToJson, Value, list, members, 
 pub const MANIFEST: &str = "manifest.json";
 
 /// A path without details of the machine: as given when relative, else the file name.
-pub(crate) fn portable_name(name: &str) -> &str {
+pub fn portable_name(name: &str) -> &str {
     if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }
 
@@ -215,8 +215,8 @@ impl ToJson for &InputFile {
 }
 
 impl OutputFile {
-    /// Without a name it could be any file.
-    fn from_json(value: &Value<'_>) -> Option<OutputFile> {
+    /// Reads the object that the manifest has of a file. Without a name it could be any file.
+    pub fn from_json(value: &Value<'_>) -> Option<OutputFile> {
         Some(OutputFile {
             path: value.get("path")?.as_str()?.to_owned(),
             bytes: number_at(value, "bytes"),
@@ -283,7 +283,8 @@ fn text_at(value: &Value<'_>, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-pub(crate) fn number_at(value: &Value<'_>, key: &str) -> u64 {
+/// The number under a key of a file that this program wrote; 0 if there is none.
+pub fn number_at(value: &Value<'_>, key: &str) -> u64 {
     value.get(key).map_or(0, number)
 }
 

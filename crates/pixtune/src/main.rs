@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Stats(args) => commands::stats::run(args, verbosity),
         Command::Report(args) => commands::report::run(args, verbosity),
         Command::Plan(args) => commands::plan::run(args, verbosity),
+        Command::Export(args) => commands::export::run(args, verbosity),
         Command::Train(args) => commands::train::run(&args, verbosity),
         Command::Evaluate(args) => commands::evaluate::run(args, verbosity),
         Command::Convert(args) => commands::convert::run(args, verbosity),

@@ -44,13 +44,15 @@ pub enum Group {
     Table,
     /// Samples and answers that `evaluate` compares; `check` never reads answers.
     Evaluation,
+    /// Samples that `export` hands to a trainer.
+    Export,
     /// Failures of the program itself.
     Program,
 }
 
 impl Group {
     /// Every group, in the order of the documentation.
-    pub const ALL: [Group; 13] = [
+    pub const ALL: [Group; 14] = [
         Group::Json,
         Group::Shape,
         Group::Order,
@@ -63,6 +65,7 @@ impl Group {
         Group::File,
         Group::Table,
         Group::Evaluation,
+        Group::Export,
         Group::Program,
     ];
 
@@ -81,6 +84,7 @@ impl Group {
             Group::File => "file",
             Group::Table => "table",
             Group::Evaluation => "evaluation",
+            Group::Export => "export",
             Group::Program => "program",
         }
     }
@@ -100,6 +104,7 @@ impl Group {
             Group::File => "File: files as a whole",
             Group::Table => "Table: rows that `prepare` converts to conversations",
             Group::Evaluation => "Evaluation: samples and answers that `evaluate` compares",
+            Group::Export => "Export: samples that `export` hands to a trainer",
             Group::Program => "Program: failures of pixtune itself",
         }
     }

@@ -135,7 +135,8 @@ const PIXTUNE: Target = Target {
     ..TRAINER
 };
 
-const AXOLOTL: Target = Target {
+/// Axolotl's fine-tuning of models with images.
+pub const AXOLOTL: Target = Target {
     id: "axolotl",
     name: "Axolotl 0.19",
     training: Training {
@@ -151,7 +152,8 @@ const AXOLOTL: Target = Target {
     ..TRAINER
 };
 
-const MS_SWIFT: Target = Target {
+/// ms-swift's supervised fine-tuning.
+pub const MS_SWIFT: Target = Target {
     id: "ms-swift",
     name: "ms-swift 4.6",
     training: Training {
@@ -165,9 +167,9 @@ const MS_SWIFT: Target = Target {
     ..TRAINER
 };
 
-/// Its `assistant_only_loss` rejects data with images, so that only the columns `prompt` and `completion` keep prompts out
+/// TRL's `SFTTrainer`. Its `assistant_only_loss` rejects data with images, so that only the columns `prompt` and `completion` keep prompts out
 /// of the loss.
-const TRL: Target = Target {
+pub const TRL: Target = Target {
     id: "trl",
     name: "TRL 1.16",
     training: Training {
@@ -183,7 +185,8 @@ const TRL: Target = Target {
     ..TRAINER
 };
 
-const LLAMA_FACTORY: Target = Target {
+/// LLaMA-Factory's supervised fine-tuning.
+pub const LLAMA_FACTORY: Target = Target {
     id: "llama-factory",
     name: "LLaMA-Factory 0.9.5",
     training: Training {
@@ -196,7 +199,8 @@ const LLAMA_FACTORY: Target = Target {
     ..TRAINER
 };
 
-const UNSLOTH: Target = Target {
+/// Unsloth's collator of images.
+pub const UNSLOTH: Target = Target {
     id: "unsloth",
     name: "Unsloth 2026.10",
     training: Training {

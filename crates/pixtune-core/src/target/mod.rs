@@ -9,7 +9,9 @@ use crate::diagnostic::{Rule, Severity};
 use crate::json::Value;
 
 pub use image::{ImageFormat, ImageUrlForm};
-pub use list::{ACCEPTED, HF, MISTRAL, OPENAI, PLANNED, WRITTEN};
+pub use list::{
+    ACCEPTED, AXOLOTL, HF, LLAMA_FACTORY, MISTRAL, MS_SWIFT, OPENAI, PLANNED, TRL, UNSLOTH, WRITTEN,
+};
 pub use training::{Method, Training};
 
 /// A service or a trainer.

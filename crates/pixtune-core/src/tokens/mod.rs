@@ -12,7 +12,10 @@ mod schema;
 pub mod tekken;
 
 pub(crate) use chat::is_call_id;
-pub use chat::{ChatEncoder, Counts, Encoded, Layout, Run, order_refusals, refusals};
+pub use chat::{
+    ChatEncoder, Counts, Encoded, Layout, Normalized, RenderedTurn, Run, Span, SystemPrompt, normalized,
+    order_refusals, refusals,
+};
 pub use grid::{Grid, grid, too_thin};
 pub use scan::is_letter;
 pub(crate) use schema::{check_schema, doubtful_patterns};

@@ -4,7 +4,9 @@ use pixtune_core::json::Value;
 use pixtune_core::sample::{Content, Image, ImageSource, Message, Part, Sample};
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict::{self, BorrowedSample};
-use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Run, refusals};
+use pixtune_core::tokens::{
+    ChatEncoder, Encoded, Layout, RenderedTurn, Run, Span, SystemPrompt, Tekken, grid, normalized, refusals,
+};
 use sha2::{Digest, Sha256};
 
 use crate::vectors::{number, numbers, read, text};
@@ -110,6 +112,78 @@ fn check_chats(layout: Layout, key: &str) {
 #[test]
 fn chats_are_laid_out_as_mistral_common_does() {
     check_chats(Layout::MistralCommon, "finetuning");
+}
+
+/// Ids and mask of a program that puts rendered messages between control tokens: all texts between two of them at once.
+fn encode_rendered(turns: &[RenderedTurn<'_>], sizes: &[(u32, u32)]) -> (Vec<u32>, Vec<bool>) {
+    let tekken = Tekken::embedded();
+    let control = |name| tekken.special_token(name).unwrap();
+    let mut ids = vec![control("<s>")];
+    let mut mask = vec![false];
+    for turn in turns {
+        let mut spans = &turn.spans[..];
+        if let [Span::Tools(tools), rest @ ..] = spans {
+            ids.push(control("[AVAILABLE_TOOLS]"));
+            ids.extend(tekken.encode(tools));
+            ids.push(control("[/AVAILABLE_TOOLS]"));
+            spans = rest;
+        }
+        let (before, after) = match turn.role {
+            "user" => (Some("[INST]"), "[/INST]"),
+            "tool" => (Some("[TOOL_RESULTS]"), "[/TOOL_RESULTS]"),
+            "assistant" => (None, "</s>"),
+            other => panic!("{other}"),
+        };
+        ids.extend(before.map(control));
+        for span in spans {
+            match span {
+                Span::Text(text) => ids.extend(tekken.encode(text)),
+                Span::Calls(calls) => {
+                    ids.push(control("[TOOL_CALLS]"));
+                    ids.extend(tekken.encode(calls));
+                }
+                Span::Image(index) => {
+                    let (width, height) = sizes[*index];
+                    let grid = grid(&PIXTRAL_12B, width, height);
+                    for row in 1..=grid.rows {
+                        ids.extend(vec![control("[IMG]"); grid.columns as usize]);
+                        ids.push(control(if row == grid.rows { "[IMG_END]" } else { "[IMG_BREAK]" }));
+                    }
+                }
+                Span::Tools(_) => panic!("tools stand at the start of a message"),
+            }
+        }
+        ids.push(control(after));
+        mask.resize(ids.len(), turn.trained == Some(true));
+    }
+    (ids, mask)
+}
+
+#[test]
+fn normalized_chats_are_encoded_alike_as_they_stand() {
+    let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
+    let (mut alike, mut joints) = (0, 0);
+    for row in read("chats.jsonl.gz") {
+        let mut request = vec![("messages".into(), pool_to_data_uris(row.get("messages").unwrap()))];
+        if let Some(tools) = row.get("tools") {
+            request.push(("tools".into(), tools.clone()));
+        }
+        let request = Value::Object(request);
+        let sample = strict::read(&request).unwrap();
+        let encoded = encode(Layout::MistralCommon, &sample);
+        let normalized = normalized(&sample, SystemPrompt::Fold);
+        let rendered = normalized.as_ref().map_err(Clone::clone).and_then(|chat| chat.rendered());
+        assert_eq!(rendered.is_ok(), encoded.is_ok(), "{}", text(&row, "key"));
+        let (Ok(rendered), Ok(normalized), Ok(encoded)) = (rendered, &normalized, encoded) else { continue };
+        let sizes: Vec<_> = sample.images.iter().map(size).collect();
+        let (ids, mask) = encode_rendered(&rendered, &sizes);
+        let is_alike = normalized.encodes_alike(&encoder);
+        assert_eq!(ids == encoded.ids, is_alike, "{}", text(&row, "key"));
+        assert!(!is_alike || mask == mask_of(&encoded.counts.runs), "{}", text(&row, "key"));
+        alike += usize::from(is_alike);
+        joints += usize::from(!is_alike);
+    }
+    assert!(alike > 100, "{alike} alike, {joints} not");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub use inspect::inspect;
 pub use limits::Limits;
 pub(crate) use load::source_hash;
 pub use load::{Inspected, Loaded, load, load_file, load_header};
-pub use model_input::{ModelInput, model_input};
+pub use model_input::{ModelInput, model_input, resized_to_patches};
 pub use orient::{Orientation, orient};
 pub use raster::{Decoded, Reading, Rgb};
 pub(crate) use resolve::spellings;

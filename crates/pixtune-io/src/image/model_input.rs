@@ -5,11 +5,12 @@ use pixtune_core::tokens::{Grid, grid};
 
 use super::budget::share;
 use super::decode::decode;
+use super::encode_png::encode_png;
 use super::error::ImageError;
 use super::limits::Limits;
 use super::load::Loaded;
-use super::raster::Reading;
-use super::resample::model_pixels;
+use super::raster::{Reading, Rgb};
+use super::resample::{Filter, Plane, model_pixels, resample};
 use super::structure::check_structure;
 
 /// An image as the vision encoder gets it.
@@ -32,4 +33,17 @@ pub fn model_input(image: &Loaded, spec: &ModelSpec, limits: &Limits) -> Result<
     let grid = grid(spec, width, height);
     let pixels = model_pixels(&rgb, grid.width as usize, grid.height as usize);
     Ok(ModelInput { grid, pixels })
+}
+
+/// The image as a PNG of the size that the model sees, with mistral-common's filter; each value is rounded to a byte, which the
+/// reference does not do.
+pub fn resized_to_patches(image: &Loaded, spec: &ModelSpec, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+    let Loaded { bytes, header } = image;
+    let _share = share(bytes, header);
+    let rgb = decode(bytes, header, limits, Reading::Reference)?.rgb;
+    let (width, height) = header.reference_size();
+    let grid = grid(spec, width, height);
+    let (width, height) = (grid.width as usize, grid.height as usize);
+    let pixels = resample(Plane::from(&rgb), width, height, Filter::Cubic);
+    Ok(encode_png(&Rgb { width, height, pixels }))
 }

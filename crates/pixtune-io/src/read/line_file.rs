@@ -192,18 +192,20 @@ impl LineFile {
     }
 
     /// Processes rows on threads, one at a time: for rows whose images are decoded. `work` gets every row that is not blank.
+    /// Returns the fingerprint of the file where it was asked for.
     pub fn each_large_row<Done: Send, Error: From<ReadError> + Send>(
         self,
         threads: usize,
-        work: impl Fn(Row) -> Done + Sync,
+        work: impl Fn(RowRef, Row) -> Done + Sync,
         mut sink: impl FnMut(RowRef, Done) -> Result<(), Error> + Send,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Fingerprint>, Error> {
         let LineFile { source, max_line, path, text_start, state, .. } = self;
         let broken = |source| Error::from(ReadError::Io { path: path.clone(), source });
         let mut rows = OneByOne::new(source.into_stream(), text_start, max_line);
         let next = || rows.next_row().map_err(broken);
-        parallel::ordered(threads, next, |(at, row)| (at, work(row)), |(at, done)| sink(at, done))?;
-        Ok(refuse_changed(&path, state)?)
+        parallel::ordered(threads, next, |(at, row)| (at, work(at, row)), |(at, done)| sink(at, done))?;
+        refuse_changed(&path, state)?;
+        Ok(rows.blocks.source().fingerprint())
     }
 }
 

@@ -23,11 +23,13 @@ pub enum Source {
 
 impl Source {
     /// Its bytes in sequence.
-    pub(super) fn into_stream(self) -> Box<dyn Read + Send> {
-        match self {
-            Source::Stream(stream) | Source::Hashed(stream) => stream,
-            Source::File(file, _) => Box::new(file),
-        }
+    pub(super) fn into_stream(self) -> Stream {
+        let (source, hash): (Box<dyn Read + Send>, _) = match self {
+            Source::Stream(stream) => (stream, None),
+            Source::Hashed(stream) => (stream, Some(blake3::Hasher::new())),
+            Source::File(file, _) => (Box::new(file), None),
+        };
+        Stream { source, hash, bytes: 0 }
     }
 }
 
@@ -72,15 +74,12 @@ enum Shared {
 impl SharedLines {
     /// The lines of a source, for this many threads; at most `max_line` bytes of a line are kept, see [`Blocks::new`].
     pub fn new(source: Source, max_line: usize, threads: usize) -> SharedLines {
-        let (source, hash): (Box<dyn Read + Send>, _) = match source {
-            Source::Stream(stream) => (stream, None),
-            Source::Hashed(stream) => (stream, Some(blake3::Hasher::new())),
-            Source::File(file, _) if threads <= 1 => (Box::new(file), None),
-            Source::File(file, length) => {
+        let stream = match source {
+            Source::File(file, length) if threads > 1 => {
                 return SharedLines::with_sizes(file, length, max_line, RANGE_SIZES, SIZES);
             }
+            source => source.into_stream(),
         };
-        let stream = Stream { source, hash, bytes: 0 };
         SharedLines::reading(Origin::Stream(Box::new(Mutex::new(Blocks::new(stream, max_line)))), max_line)
     }
 
@@ -110,9 +109,7 @@ impl SharedLines {
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         let Origin::Stream(blocks) = &self.origin else { return None };
         let blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let Stream { hash, bytes, .. } = blocks.source();
-        let blake3 = hash.as_ref()?.finalize().to_hex().to_string();
-        Some(Fingerprint { bytes: *bytes, blake3 })
+        blocks.source().fingerprint()
     }
 
     /// The next share, in the order of the source.
@@ -184,10 +181,18 @@ fn before(range: &Range<u64>) -> (u64, Start) {
 }
 
 /// A stream, and the hash of what was read of it where that is wanted.
-struct Stream {
+pub(super) struct Stream {
     source: Box<dyn Read + Send>,
     hash: Option<blake3::Hasher>,
     bytes: u64,
+}
+
+impl Stream {
+    /// The fingerprint of what was read, for [`Source::Hashed`].
+    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
+        let blake3 = self.hash.as_ref()?.finalize().to_hex().to_string();
+        Some(Fingerprint { bytes: self.bytes, blake3 })
+    }
 }
 
 impl Read for Stream {

@@ -89,7 +89,7 @@ impl Run<'_, '_> {
             self.observer.progress(*progress);
             Ok::<_, SurveyError>(())
         };
-        lines.each_large_row(threads, |row: Row| inspector.line(&directory, &row), sink)?;
+        lines.each_large_row(threads, |_, row: Row| inspector.line(&directory, &row), sink)?;
         self.survey.lines.push(count);
         self.survey.line_indices.push(line_index);
         let side = self.side(file.side);
@@ -261,7 +261,7 @@ impl Run<'_, '_> {
             }
             Ok::<_, SurveyError>(())
         };
-        lines.each_large_row(1, |row| RejectedRow::read(&row), sink)
+        lines.each_large_row(1, |_, row| RejectedRow::read(&row), sink).map(|_| ())
     }
 }
 

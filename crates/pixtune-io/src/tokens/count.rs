@@ -91,7 +91,7 @@ pub fn parse_row(row: &Row) -> Result<Parsed<'_>, Finding> {
 }
 
 /// The conversation of a line as the reference reads it, or the first reason why it rejects it.
-pub(crate) fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<strict::BorrowedSample<'p>, Finding> {
+pub fn read_sample<'p>(parsed: &'p Parsed<'_>) -> Result<strict::BorrowedSample<'p>, Finding> {
     strict::read(&parsed.value)
         .map_err(|findings| findings.into_iter().next().expect("a sample is refused for at least one reason"))
 }

@@ -16,8 +16,8 @@ use crate::image::Limits;
 use crate::progress::Progress;
 use crate::read::{Elements, LineFile, MAX_LINE, ReadError, Row, RowRef};
 
-pub use count::{Counted, Ids, count_line, parse_row};
-pub(crate) use count::{read_sample, thin_image};
+pub(crate) use count::thin_image;
+pub use count::{Counted, Ids, count_line, parse_row, read_sample};
 pub use tokenizer::{TokenizerError, TokenizerFile};
 pub use totals::Totals;
 

@@ -13,26 +13,44 @@ pub struct MistralWriter;
 #[derive(Debug, Clone, Copy)]
 pub struct OpenAiWriter;
 
+/// The chat format of transformers: an image is `{"type":"image"}`, and stands for the next image of the sample, which is
+/// stored beside the line.
+#[derive(Debug, Clone, Copy)]
+pub struct MarkWriter;
+
+/// How an image is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ImageForm {
+    Url(ImageUrlForm),
+    Mark,
+}
+
 impl SampleWriter for MistralWriter {
     fn template(&self, sample: &Sample<Image>) -> Template {
-        ChatTemplate::of(sample, ImageUrlForm::String)
+        ChatTemplate::of(sample, ImageForm::Url(ImageUrlForm::String))
     }
 }
 
 impl SampleWriter for OpenAiWriter {
     fn template(&self, sample: &Sample<Image>) -> Template {
-        ChatTemplate::of(sample, ImageUrlForm::Object)
+        ChatTemplate::of(sample, ImageForm::Url(ImageUrlForm::Object))
+    }
+}
+
+impl SampleWriter for MarkWriter {
+    fn template(&self, sample: &Sample<Image>) -> Template {
+        ChatTemplate::of(sample, ImageForm::Mark)
     }
 }
 
 /// A chat on its way into a template.
 struct ChatTemplate {
     template: Template,
-    form: ImageUrlForm,
+    form: ImageForm,
 }
 
 impl ChatTemplate {
-    fn of(sample: &Sample<Image>, form: ImageUrlForm) -> Template {
+    fn of(sample: &Sample<Image>, form: ImageForm) -> Template {
         let mut chat = ChatTemplate { template: Template::default(), form };
         chat.push("{\"messages\":");
         chat.list(&sample.messages, ChatTemplate::message);
@@ -132,7 +150,7 @@ impl ChatTemplate {
         }
         self.push(",\"parameters\":");
         self.template.value(&tool.parameters);
-        if let (Some(strict), ImageUrlForm::Object) = (tool.strict, self.form) {
+        if let (Some(strict), ImageForm::Url(ImageUrlForm::Object)) = (tool.strict, self.form) {
             self.push(if strict { ",\"strict\":true" } else { ",\"strict\":false" });
         }
         self.push("}}");
@@ -171,8 +189,9 @@ impl ChatTemplate {
             }
             Part::Image(index) => {
                 let (before, after) = match self.form {
-                    ImageUrlForm::String => ("", "}"),
-                    ImageUrlForm::Object => ("{\"url\":", "}}"),
+                    ImageForm::Mark => return self.push("{\"type\":\"image\"}"),
+                    ImageForm::Url(ImageUrlForm::String) => ("", "}"),
+                    ImageForm::Url(ImageUrlForm::Object) => ("{\"url\":", "}}"),
                 };
                 self.push("{\"type\":\"image_url\",\"image_url\":");
                 self.push(before);
@@ -222,6 +241,15 @@ mod tests {
         assert!(
             line(CHAT, &OpenAiWriter)
                 .contains(r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAECAw=="}}"#)
+        );
+    }
+
+    #[test]
+    fn writes_marks_for_images_beside_the_line() {
+        let marked = line(CHAT, &MarkWriter);
+        assert!(
+            marked.contains(r#"[{"type":"image"},{"type":"text","text":"é\n"},{"type":"image"}]"#),
+            "{marked}"
         );
     }
 

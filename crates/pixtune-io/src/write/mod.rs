@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use pixtune_core::sample::{Image, Sample};
 use pixtune_core::target::{ImageUrlForm, Target};
 
-pub use chat::{MistralWriter, OpenAiWriter};
+pub use chat::{MarkWriter, MistralWriter, OpenAiWriter};
 pub use template::{Template, WrittenImage};
 
 /// A format of training data with one sample per line. What is written reads back as the same sample.

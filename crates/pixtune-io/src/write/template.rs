@@ -33,22 +33,22 @@ impl Template {
     }
 
     /// Appends JSON text.
-    pub(super) fn push(&mut self, json: &str) {
+    pub fn push(&mut self, json: &str) {
         self.text.push_str(json);
     }
 
     /// Appends a string value.
-    pub(super) fn string(&mut self, value: &str) {
+    pub fn string(&mut self, value: &str) {
         write_string(value, &mut self.text);
     }
 
     /// Appends a value.
-    pub(super) fn value(&mut self, value: &Value<'_>) {
+    pub fn value(&mut self, value: &Value<'_>) {
         append(&mut self.text, value);
     }
 
     /// Leaves a gap for the image of this index.
-    pub(super) fn gap(&mut self, image: usize) {
+    pub fn gap(&mut self, image: usize) {
         self.gaps.push((self.text.len(), image));
     }
 

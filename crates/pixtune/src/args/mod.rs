@@ -6,6 +6,7 @@ mod completions;
 mod convert;
 mod counting;
 mod evaluate;
+mod export;
 mod fetch;
 mod fix;
 mod generate;
@@ -20,6 +21,7 @@ mod rules;
 mod stats;
 mod tokens;
 mod train;
+mod training;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +34,7 @@ pub use completions::CompletionsArgs;
 pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
+pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use fix::FixArgs;
 pub use generate::GenerateArgs;
@@ -39,13 +42,14 @@ pub use images::{MeasureArgs, VerifyArg};
 pub use lint::LintArgs;
 pub use man::ManArgs;
 pub use output::OutputArgs;
-pub use plan::{MethodArg, PlanArgs};
+pub use plan::PlanArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
 pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
+pub use training::TrainingArgs;
 
 /// From images and text to a fine-tuned, servable Pixtral.
 ///
@@ -62,6 +66,7 @@ Examples:
   pixtune check prepared --verify full                    every problem, with its location
   pixtune report prepared --out report.html               statistics, images and tokens in a browser
   pixtune plan prepared                                   steps, learning rate, memory and time
+  pixtune export prepared --to trl --out trl              the same samples for another trainer
   pixtune train --model pixtral-12b --data prepared --out run
   pixtune generate --model pixtral-12b --adapter run/adapter --image a.jpg --prompt 'What is this?'
   pixtune adapter check run/adapter --base pixtral-12b --server vllm-hf
@@ -85,6 +90,7 @@ pub enum Command {
     Stats(StatsArgs),
     Report(ReportArgs),
     Plan(PlanArgs),
+    Export(ExportArgs),
     Train(TrainArgs),
     Evaluate(EvaluateArgs),
     Convert(ConvertArgs),

@@ -14,7 +14,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-infer", &["core", "io", "model"]),
     ("pixtune-train", &["core", "files", "infer", "io", "model"]),
     ("pixtune-evaluate", &["core", "files", "infer", "io", "model"]),
-    ("pixtune", &["core", "evaluate", "files", "infer", "io", "model", "train"]),
+    ("pixtune-export", &["core", "files", "io"]),
+    ("pixtune", &["core", "evaluate", "export", "files", "infer", "io", "model", "train"]),
 ];
 
 /// What `cargo metadata` says about the crates of the workspace.

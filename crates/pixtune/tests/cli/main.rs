@@ -11,6 +11,7 @@ mod curate;
 mod documents;
 mod evaluate;
 mod exactness;
+mod export;
 mod fetch;
 mod fix;
 mod formats;

@@ -9,13 +9,13 @@ use super::tools::{Calls, tool_calls, tool_result, tools_json, unprintable};
 use super::validate::{Turn, validate};
 use crate::diagnostic::Finding;
 use crate::rules::{EMPTY_ANSWER, TOOL_CALL};
-use crate::sample::{Message, Sample, Tool};
+use crate::sample::{Message, Sample, Tool, ToolCall};
 
 /// A row of messages that become one turn, or the turn that is put in front where no user begins.
-struct Group<'s, T> {
-    turns: &'s [Turn<'s, T>],
+pub(super) struct Group<'s, T> {
+    pub(super) turns: &'s [Turn<'s, T>],
     /// Among user turns: this one carries the tools and the system prompt.
-    last_user: bool,
+    pub(super) last_user: bool,
 }
 
 pub(super) fn common<I, T: AsRef<str>>(
@@ -58,7 +58,7 @@ pub(super) fn common<I, T: AsRef<str>>(
 }
 
 /// The system messages of the whole conversation, joined.
-fn system_prompt<T: AsRef<str>>(turns: &[Turn<'_, T>]) -> String {
+pub(super) fn system_prompt<T: AsRef<str>>(turns: &[Turn<'_, T>]) -> String {
     let prompts: Vec<_> = turns
         .iter()
         .filter_map(|turn| match turn.message {
@@ -71,7 +71,7 @@ fn system_prompt<T: AsRef<str>>(turns: &[Turn<'_, T>]) -> String {
 
 /// Consecutive messages of one role (of assistants: and one weight), system messages left out but separating.
 /// Where the first is no user's, an empty user turn stands before it.
-fn groups<'s, T>(turns: &'s [Turn<'s, T>]) -> Vec<Group<'s, T>> {
+pub(super) fn groups<'s, T>(turns: &'s [Turn<'s, T>]) -> Vec<Group<'s, T>> {
     let role = |turn: &Turn<'_, T>| match turn.message {
         Message::System(_) => (0, None),
         Message::User(_) => (1, None),
@@ -96,7 +96,7 @@ fn groups<'s, T>(turns: &'s [Turn<'s, T>]) -> Vec<Group<'s, T>> {
 }
 
 /// `[text, image]` becomes `[image, text]`; any other order stays.
-fn image_first(content: Joined<'_>) -> Joined<'_> {
+pub(super) fn image_first(content: Joined<'_>) -> Joined<'_> {
     match content {
         Joined::Chunks(mut chunks) => {
             if matches!(chunks[..], [Chunk::Text(_), Chunk::Image(_)]) {
@@ -153,6 +153,27 @@ pub(super) fn user(
 
 /// Answers that follow each other with one weight, as one.
 fn answers<T: AsRef<str>>(turns: &[Turn<'_, T>], out: &mut Out<'_>) -> Result<(), Finding> {
+    let (text, calls, trained) = joined_answer(turns);
+    let last = &turns[turns.len() - 1];
+    match (text.is_empty(), calls.is_empty()) {
+        (true, true) => Err(Finding::new(&EMPTY_ANSWER, last.pointer("content"), "the response has no text")),
+        (false, false) => Err(Finding::new(&TOOL_CALL, last.pointer("content"), TEXT_AND_CALLS)),
+        (false, true) => {
+            answer(&text, trained, out);
+            Ok(())
+        }
+        (true, false) => tool_calls(&calls, &Calls { ids: true, empty_is_object: true, trained }, last, out),
+    }
+}
+
+/// Why text and calls of messages that become one are rejected.
+pub(super) const TEXT_AND_CALLS: &str =
+    "text and tool calls are in consecutive messages, which become one; it can have only one of them";
+
+/// The text, the calls and the weight of assistant messages that become one.
+pub(super) fn joined_answer<'s, T: AsRef<str>>(
+    turns: &'s [Turn<'s, T>],
+) -> (Cow<'s, str>, Vec<&'s ToolCall>, bool) {
     let assistants = || {
         turns.iter().filter_map(|turn| match turn.message {
             Message::Assistant(assistant) => Some(assistant),
@@ -163,22 +184,9 @@ fn answers<T: AsRef<str>>(turns: &[Turn<'_, T>], out: &mut Out<'_>) -> Result<()
         Joined::Text(text) => text,
         Joined::Chunks(_) => Cow::Borrowed(""),
     };
-    let calls: Vec<_> = assistants().flat_map(|assistant| &assistant.tool_calls).collect();
+    let calls = assistants().flat_map(|assistant| &assistant.tool_calls).collect();
     let trained = assistants().next().and_then(|assistant| assistant.weight) != Some(false);
-    let last = &turns[turns.len() - 1];
-    match (text.is_empty(), calls.is_empty()) {
-        (true, true) => Err(Finding::new(&EMPTY_ANSWER, last.pointer("content"), "the response has no text")),
-        (false, false) => Err(Finding::new(
-            &TOOL_CALL,
-            last.pointer("content"),
-            "text and tool calls are in consecutive messages, which become one; it can have only one of them",
-        )),
-        (false, true) => {
-            answer(&text, trained, out);
-            Ok(())
-        }
-        (true, false) => tool_calls(&calls, &Calls { ids: true, empty_is_object: true, trained }, last, out),
-    }
+    (text, calls, trained)
 }
 
 pub(super) fn answer(text: &str, trained: bool, out: &mut Out<'_>) {

@@ -7,6 +7,7 @@
 mod common;
 mod content;
 mod finetune;
+mod normalized;
 mod out;
 mod tools;
 mod validate;
@@ -19,6 +20,7 @@ use crate::spec::{Exactness, ModelSpec, TokenizerKind};
 use common::common;
 use content::SEPARATOR;
 use finetune::finetune;
+pub use normalized::{Normalized, RenderedTurn, Span, SystemPrompt, normalized};
 use out::{Images, Measure, Out};
 use validate::Turn;
 pub(crate) use validate::is_call_id;

@@ -21,6 +21,15 @@ pub(super) fn tool_calls<T>(
     turn: &Turn<'_, T>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
+    let text = calls_json(calls, form).map_err(|why| unprintable(why, turn.pointer("tool_calls")))?;
+    out.mark(out.tekken.marks().tool_calls, form.trained);
+    out.text(&text, form.trained);
+    out.mark(out.tekken.marks().end, form.trained);
+    Ok(())
+}
+
+/// The calls of a message as one list.
+pub(super) fn calls_json(calls: &[&ToolCall], form: &Calls) -> Result<String, Unprintable> {
     let mut text = String::from("[");
     for (index, call) in calls.iter().enumerate() {
         if index > 0 {
@@ -29,7 +38,7 @@ pub(super) fn tool_calls<T>(
         text.push_str("{\"name\": ");
         write_string(&call.name, &mut text);
         text.push_str(", \"arguments\": ");
-        arguments(call, form, &mut text).map_err(|why| unprintable(why, turn.pointer("tool_calls")))?;
+        arguments(call, form, &mut text)?;
         if form.ids && call.id != "null" {
             text.push_str(", \"id\": ");
             write_string(&call.id, &mut text);
@@ -37,10 +46,7 @@ pub(super) fn tool_calls<T>(
         text.push('}');
     }
     text.push(']');
-    out.mark(out.tekken.marks().tool_calls, form.trained);
-    out.text(&text, form.trained);
-    out.mark(out.tekken.marks().end, form.trained);
-    Ok(())
+    Ok(text)
 }
 
 fn arguments(call: &ToolCall, form: &Calls, out: &mut String) -> Result<(), Unprintable> {
@@ -74,16 +80,22 @@ pub(super) fn tool_result<T: AsRef<str>>(
     turn: &Turn<'_, T>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
-    let mut text = String::from("{\"content\": ");
-    parsed_or_text(content, &mut text).map_err(|why| unprintable(why, turn.pointer("content")))?;
-    text.push_str(", \"call_id\": ");
-    write_string(result.tool_call_id.as_deref().unwrap_or_default(), &mut text);
-    text.push('}');
+    let text = result_json(result, content).map_err(|why| unprintable(why, turn.pointer("content")))?;
     let marks = *out.tekken.marks();
     out.mark(marks.begin_result, false);
     out.text(&text, false);
     out.mark(marks.end_result, false);
     Ok(())
+}
+
+/// A result and the id of its call.
+pub(super) fn result_json<T>(result: &ToolResult<T>, content: &str) -> Result<String, Unprintable> {
+    let mut text = String::from("{\"content\": ");
+    parsed_or_text(content, &mut text)?;
+    text.push_str(", \"call_id\": ");
+    write_string(result.tool_call_id.as_deref().unwrap_or_default(), &mut text);
+    text.push('}');
+    Ok(text)
 }
 
 pub(super) fn tools_json(tools: &[Tool]) -> Result<String, Unprintable> {

@@ -1,6 +1,5 @@
 //! `pixtune plan`.
 
-mod gpu;
 mod next;
 
 use pixtune_core::plan::{
@@ -9,14 +8,17 @@ use pixtune_core::plan::{
 use pixtune_core::quality::percent;
 use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
+use pixtune_export::Settings;
+use pixtune_export::trainer::Trainer;
 use pixtune_io::survey::Source;
 use pixtune_io::verify::Inspection;
 
 use super::counting::{Counting, outcome};
-use super::note_passed_over;
+use super::{export, gpu, note_passed_over};
 use crate::Outcome;
-use crate::args::{MethodArg, PlanArgs};
+use crate::args::PlanArgs;
 use crate::error::Error;
+use crate::model::Model;
 use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Counts the dataset and prints a plan for it.
@@ -27,13 +29,9 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let shape =
         shape.ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.id)))?;
     let shape = &*Box::leak(Box::new(shape));
-    let gpu = gpu::gpu(&args)?;
-    let method = match args.method {
-        MethodArg::Lora => Method::Lora,
-        MethodArg::Qlora => Method::Qlora,
-        MethodArg::Full => Method::Full,
-    };
-    let wish = Wish { shape, context: model.context as u64, gpu, method, rank: args.lora_rank };
+    let gpu = gpu::gpu(&args.training)?;
+    let (method, rank) = (args.training.method.into(), args.training.lora_rank);
+    let wish = Wish { shape, context: model.context as u64, gpu, method, rank };
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
         return Err(Error::argument(
@@ -44,12 +42,34 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     note_passed_over(&source.notes, verbosity);
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
+    if let Some(name) = &args.emit {
+        let configuration = configuration(name, args.base_model.as_deref(), &counting.model, &plan)?;
+        ui::put(&configuration)?;
+        return Ok(outcome(&found));
+    }
     let commands = next::commands(&args, &counting.model, &plan);
     ui::put(&match args.format {
         Format::Json => plan.to_json(),
         Format::Human => Page::new(&plan).text(&commands),
     })?;
     Ok(outcome(&found))
+}
+
+/// The configuration of a trainer.
+fn configuration(
+    name: &str,
+    base_model: Option<&str>,
+    model: &Model,
+    plan: &TrainingPlan,
+) -> Result<String, Error> {
+    let settings = Settings {
+        base_model: export::base_model(base_model, model)?,
+        tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
+        wish: plan.wish,
+    };
+    Trainer::find(name)
+        .and_then(|trainer| pixtune_export::configuration(trainer, model.spec, &settings, plan))
+        .ok_or_else(|| Error::argument(format!("`{name}` has no configuration")))
 }
 
 /// The plan as text. Sources and reasons are numbered notes at the end.

@@ -4,11 +4,11 @@ use pixtune_core::plan::{GPUS, Gpu};
 use pixtune_core::spelling::nearest;
 use pixtune_io::prepare::parse_bytes;
 
-use crate::args::PlanArgs;
+use crate::args::TrainingArgs;
 use crate::error::Error;
 
 /// The GPU that the arguments name or describe.
-pub(super) fn gpu(args: &PlanArgs) -> Result<Gpu, Error> {
+pub(super) fn gpu(args: &TrainingArgs) -> Result<Gpu, Error> {
     match &args.vram {
         Some(size) => Ok(Gpu::of_memory(memory(size)?)),
         None => match &sizes(&args.gpu)[..] {

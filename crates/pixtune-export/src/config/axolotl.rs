@@ -1,0 +1,64 @@
+//! Axolotl: `axolotl train sft.yaml`.
+
+use super::yaml::Yaml;
+use super::{ConfigFile, Context};
+
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    vec![ConfigFile { name: "sft.yaml", text: config(context) }]
+}
+
+/// The linear layers of the language model, as Axolotl's own example for Pixtral names them.
+const TARGETS: &str = r"model.language_model.layers.[\d]+.(mlp|self_attn).(up|down|gate|q|k|v|o)_proj";
+
+/// The entries of a list of datasets.
+fn datasets(context: &Context<'_>, split: usize, more: &str) -> String {
+    let entry = |file: &pixtune_io::manifest::OutputFile| {
+        format!("  - path: {}\n    ds_type: parquet\n    type: chat_template\n{more}", file.path)
+    };
+    context.files[split].iter().map(entry).collect()
+}
+
+fn config(context: &Context<'_>) -> String {
+    let schedule = &context.training.schedule;
+    let mut yaml = Yaml::default();
+    yaml.comment("axolotl train sft.yaml, in this directory");
+    yaml.text("base_model", &context.settings.base_model);
+    yaml.set("processor_type", "AutoProcessor");
+    yaml.comment("The data, as it is");
+    yaml.set("chat_template", "pixtral");
+    yaml.raw("datasets:\n");
+    yaml.raw(&datasets(context, 0, "    roles_to_train: [assistant]\n    train_on_eos: turn\n"));
+    if context.has_validation() {
+        yaml.raw("test_datasets:\n").raw(&datasets(context, 1, "    split: train\n"));
+        yaml.set("evals_per_epoch", 1).set("eval_batch_size", 1);
+    } else {
+        yaml.set("val_set_size", 0);
+    }
+    yaml.set("skip_prepare_dataset", true).set("remove_unused_columns", false).set("sample_packing", false);
+    yaml.because("sequence_len", context.spec.context, "samples with images are never truncated to it");
+    yaml.set("train_on_inputs", false);
+    yaml.raw(
+        "special_tokens:\n  pad_token: <pad>  # a token that is padding loses its label, so never </s>\n",
+    );
+    yaml.comment("The training that `pixtune plan` computes");
+    yaml.because("micro_batch_size", 1, "per device: with N devices, divide the next by N");
+    yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
+    yaml.set("num_epochs", schedule.advised_epochs.value as u64);
+    yaml.set("learning_rate", super::decimal(schedule.learning_rate.value));
+    yaml.set("lr_scheduler", "cosine").set("warmup_steps", schedule.warmup_steps);
+    yaml.set("optimizer", "adamw_torch_fused");
+    yaml.set("gradient_checkpointing", true).set("bf16", "auto").set("tf32", false);
+    if !context.is_full() {
+        yaml.set("adapter", if context.is_quantized() { "qlora" } else { "lora" });
+        yaml.set("lora_r", context.rank()).set("lora_alpha", 2 * context.rank()).set("lora_dropout", "0.0");
+        yaml.set("lora_target_modules", format!("'{TARGETS}'"));
+        let why = "the kernels fail for models with images";
+        yaml.because("lora_mlp_kernel", false, why).set("lora_qkv_kernel", false).set("lora_o_kernel", false);
+    }
+    if context.is_quantized() {
+        yaml.set("load_in_4bit", true);
+    }
+    yaml.comment("Results");
+    yaml.set("output_dir", "output").set("logging_steps", 1).set("saves_per_epoch", 1).set("seed", 42);
+    yaml.finish()
+}

@@ -1,0 +1,143 @@
+//! The files beside the data: a configuration or script that leaves the data as it is, and a README.
+
+mod axolotl;
+mod llama_factory;
+mod ms_swift;
+mod readme;
+mod trl;
+mod unsloth;
+mod yaml;
+
+use pixtune_core::plan::{TrainingPlan, Wish};
+use pixtune_core::spec::ModelSpec;
+use pixtune_core::split::GivenSplit;
+use pixtune_core::target::Method;
+use pixtune_io::manifest::OutputFile;
+
+use crate::trainer::{Layout, Trainer};
+use yaml::Yaml;
+
+/// What a configuration needs to know beyond the data.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The model that is trained: a directory, or a name on a hub.
+    pub base_model: String,
+    /// BLAKE3 of the tokenizer file that counts; `None` for the built-in vocabulary.
+    pub tokenizer_blake3: Option<String>,
+    /// Model, GPU and method of the training.
+    pub wish: Wish,
+}
+
+/// What configurations are made from.
+pub(crate) struct Context<'c> {
+    pub(crate) trainer: &'static Trainer,
+    pub(crate) spec: &'c ModelSpec,
+    pub(crate) settings: &'c Settings,
+    pub(crate) training: &'c TrainingPlan,
+    /// The data files of training, validation and test.
+    pub(crate) files: &'c [Vec<OutputFile>],
+    /// Tokens of the longest sample of training and validation.
+    pub(crate) longest: u64,
+    /// Samples of the test split.
+    pub(crate) test_samples: u64,
+}
+
+/// A file of an export.
+pub(crate) struct ConfigFile {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+}
+
+/// The configuration of a trainer for a dataset that is not exported yet, or nothing if the trainer has none: the first file
+/// beside the data.
+pub fn configuration(
+    trainer: &'static Trainer,
+    spec: &ModelSpec,
+    settings: &Settings,
+    training: &TrainingPlan,
+) -> Option<String> {
+    let dataset = &training.dataset;
+    let file = |split: GivenSplit, samples: u64| match samples {
+        0 => vec![],
+        _ => vec![OutputFile {
+            path: format!("{}.parquet", split.as_str()),
+            bytes: 0,
+            lines: samples,
+            blake3: String::new(),
+        }],
+    };
+    let files = [
+        file(GivenSplit::Train, dataset.train.samples),
+        file(GivenSplit::Validation, dataset.validation.samples),
+        vec![],
+    ];
+    let longest = dataset.train.lengths.max().max(dataset.validation.lengths.max());
+    let context = Context { trainer, spec, settings, training, files: &files, longest, test_samples: 0 };
+    let mut files = self::files(&context);
+    let is_configured =
+        !matches!(trainer.layout, Layout::Chats | Layout::Chat | Layout::WebDataset | Layout::Mds);
+    is_configured.then(|| files.swap_remove(0).text)
+}
+
+/// The files of an export beside its data.
+pub(crate) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    let mut files = match context.trainer.id {
+        "trl" => trl::files(context),
+        "unsloth" => unsloth::files(context),
+        "axolotl" => axolotl::files(context),
+        "llama-factory" => llama_factory::files(context),
+        "ms-swift" => ms_swift::files(context),
+        _ => vec![],
+    };
+    files.push(ConfigFile { name: "README.md", text: readme::text(context) });
+    files
+}
+
+impl Context<'_> {
+    fn has_validation(&self) -> bool {
+        !self.files[1].is_empty()
+    }
+
+    fn is_quantized(&self) -> bool {
+        self.settings.wish.method == Method::Qlora
+    }
+
+    fn is_full(&self) -> bool {
+        self.settings.wish.method == Method::Full
+    }
+
+    fn rank(&self) -> u64 {
+        self.settings.wish.rank
+    }
+
+    /// Batch, rate and epochs. Images differ in size, so a device gets one sample at a time.
+    fn schedule(&self, yaml: &mut Yaml) {
+        let schedule = &self.training.schedule;
+        yaml.because("per_device_train_batch_size", 1, "per device: with N devices, divide the next by N");
+        yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
+        yaml.set("num_train_epochs", schedule.advised_epochs.value as u64);
+        yaml.set("learning_rate", decimal(schedule.learning_rate.value));
+        yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", schedule.warmup_steps);
+        if self.has_validation() {
+            yaml.set("eval_strategy", "epoch").set("per_device_eval_batch_size", 1);
+        }
+    }
+
+    /// Where the results go.
+    fn saving(&self, yaml: &mut Yaml) {
+        yaml.comment("Results");
+        yaml.set("output_dir", "output").set("logging_steps", 1).set("save_strategy", "epoch");
+        yaml.set("report_to", "none").set("seed", 42);
+    }
+}
+
+/// The linear layers of the decoder in the checkpoint of transformers, as a regular expression: those that `pixtune plan`
+/// counts.
+const TARGETS: &str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)";
+
+/// A number as Python and YAML read it as a float: `1e-4` would be a text in YAML 1.1.
+fn decimal(value: f64) -> String {
+    let text = format!("{value:.10}");
+    let text = text.trim_end_matches('0');
+    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
+}

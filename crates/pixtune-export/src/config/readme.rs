@@ -1,0 +1,92 @@
+//! The README of an export: what it holds, how to install the trainer, how to run, resume and evaluate.
+
+use pixtune_core::text::{counted, grouped};
+
+use super::Context;
+use crate::trainer::Layout;
+
+pub(super) fn text(context: &Context<'_>) -> String {
+    let trainer = context.trainer;
+    let mut out = String::new();
+    if matches!(trainer.layout, Layout::Parts | Layout::Chats) {
+        front_matter(context, &mut out);
+    }
+    out.push_str(&format!("# Training data for {}\n\n", trainer.name));
+    let splits = ["training", "validation", "test"].iter().zip(context.files);
+    let counts: Vec<String> = splits
+        .filter(|(_, files)| !files.is_empty())
+        .map(|(name, files)| {
+            let samples = samples(context, name);
+            format!("{} for {name} in {}", counted(samples, "sample"), counted(files.len() as u64, "file"))
+        })
+        .collect();
+    out.push_str(&format!(
+        "Written by pixtune {}: {}. The longest sample has {} tokens as {} counts them.\n",
+        env!("CARGO_PKG_VERSION"),
+        counts.join(", "),
+        grouped(context.longest),
+        context.spec.id,
+    ));
+    out.push_str(
+        "`rejected.jsonl` lists the samples that are not here, each with its line and the reason.\n",
+    );
+    out.push_str(&usage(context));
+    out
+}
+
+fn samples(context: &Context<'_>, split: &str) -> u64 {
+    let dataset = &context.training.dataset;
+    match split {
+        "training" => dataset.train.samples,
+        "validation" => dataset.validation.samples,
+        _ => context.test_samples,
+    }
+}
+
+/// What `datasets` reads of a README: which files are which split.
+fn front_matter(context: &Context<'_>, out: &mut String) {
+    out.push_str("---\nconfigs:\n- config_name: default\n  data_files:\n");
+    for (split, files) in ["train", "validation", "test"].iter().zip(context.files) {
+        if !files.is_empty() {
+            out.push_str(&format!("  - split: {split}\n    path: data/{split}-*\n"));
+        }
+    }
+    out.push_str("---\n\n");
+}
+
+/// Commands and notes of a trainer.
+fn usage(context: &Context<'_>) -> String {
+    let trainer = context.trainer;
+    let mut out = String::new();
+    let guide = trainer.guide;
+    if !guide.install.is_empty() {
+        out.push_str(&format!("\n## Install\n\n```sh\n{}\n```\n", guide.install));
+    }
+    match trainer.tested {
+        "" => out.push_str("\nIt was not run with these files: it needs a GPU or a service.\n"),
+        tested => {
+            out.push_str(&format!(
+                "\nTested with {tested}. Other versions may read the files differently.\n"
+            ));
+        }
+    }
+    for (title, command) in
+        [("Train", guide.run), ("Resume", guide.resume), ("Evaluate", guide.evaluate), ("Read", guide.read)]
+    {
+        if !command.is_empty() {
+            let language = if title == "Read" { "python" } else { "sh" };
+            out.push_str(&format!("\n## {title}\n\n```{language}\n{command}\n```\n"));
+        }
+    }
+    if !guide.adapter.is_empty() && !context.is_full() {
+        out.push_str(&format!(
+            "\nThe adapter is in `{}`. `pixtune adapter check {}` shows what a server will apply of it.\n",
+            guide.adapter, guide.adapter
+        ));
+    }
+    if !guide.notes.is_empty() {
+        out.push_str("\n## Notes\n\n");
+        guide.notes.iter().for_each(|note| out.push_str(&format!("- {note}\n")));
+    }
+    out
+}

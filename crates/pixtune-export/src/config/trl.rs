@@ -1,0 +1,47 @@
+//! TRL: `trl sft --config sft.yaml`, with a chat template that marks what is trained.
+
+use super::yaml::Yaml;
+use super::{ConfigFile, Context, TARGETS};
+
+/// The layout of mistral-common as a template of transformers, with the responses marked for the loss.
+pub(super) const TEMPLATE: &str = include_str!("chat_template.jinja");
+
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    vec![
+        ConfigFile { name: "sft.yaml", text: config(context) },
+        ConfigFile { name: "chat_template.jinja", text: TEMPLATE.to_owned() },
+    ]
+}
+
+fn config(context: &Context<'_>) -> String {
+    let mut yaml = Yaml::default();
+    yaml.comment("trl sft --config sft.yaml, in this directory");
+    yaml.text("model_name_or_path", &context.settings.base_model);
+    yaml.because("dtype", "bfloat16", "the default is float32");
+    yaml.comment("The data, as it is");
+    yaml.set("dataset_name", "data").set("dataset_train_split", "train");
+    if context.has_validation() {
+        yaml.set("dataset_test_split", "validation");
+    }
+    yaml.because(
+        "chat_template_path",
+        "chat_template.jinja",
+        "the layout of mistral-common, responses marked",
+    );
+    yaml.because("assistant_only_loss", true, "the loss counts responses, not prompts and images");
+    yaml.because("max_length", "null", "the default of 1,024 truncates inside images");
+    yaml.because("packing", false, "not supported with images");
+    yaml.comment("The training that `pixtune plan` computes");
+    context.schedule(&mut yaml);
+    yaml.set("gradient_checkpointing", true).set("bf16", true);
+    if !context.is_full() {
+        yaml.set("use_peft", true).set("lora_r", context.rank()).set("lora_alpha", 2 * context.rank());
+        yaml.set("lora_dropout", "0.0");
+        yaml.because("lora_target_modules", format!("'{TARGETS}'"), "the language model alone");
+    }
+    if context.is_quantized() {
+        yaml.set("load_in_4bit", true).set("bnb_4bit_quant_type", "nf4").set("use_bnb_nested_quant", true);
+    }
+    context.saving(&mut yaml);
+    yaml.finish()
+}

@@ -1,0 +1,139 @@
+//! Unsloth: a script, as it has no command. It was written after the source of unsloth_zoo 2026.10.7; Unsloth imports only on a
+//! machine with a GPU.
+
+use pixtune_core::json::quoted;
+
+use super::{ConfigFile, Context, decimal, trl};
+
+pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    vec![
+        ConfigFile { name: "train.py", text: script(context) },
+        ConfigFile { name: "chat_template.jinja", text: trl::TEMPLATE.to_owned() },
+    ]
+}
+
+fn script(context: &Context<'_>) -> String {
+    let schedule = &context.training.schedule;
+    let python = |value: bool| if value { "True" } else { "False" };
+    let adapter = if context.is_full() {
+        String::new()
+    } else {
+        format!(
+            r#"model = FastVisionModel.get_peft_model(
+    model,
+    finetune_vision_layers=False,
+    finetune_language_layers=True,
+    r={rank},
+    lora_alpha={alpha},
+    lora_dropout=0,
+)
+"#,
+            rank = context.rank(),
+            alpha = 2 * context.rank()
+        )
+    };
+    let evaluation = if context.has_validation() {
+        "\n        eval_strategy=\"epoch\",\n        per_device_eval_batch_size=1,"
+    } else {
+        ""
+    };
+    let validation = if context.has_validation() { "samples(\"validation\")" } else { "None" };
+    format!(
+        r#""""Train with Unsloth: python train.py, in this directory; python train.py --resume goes on from the last checkpoint."""
+
+import sys
+
+from unsloth import FastVisionModel
+from unsloth.trainer import UnslothVisionDataCollator
+
+from datasets import load_dataset
+from trl import SFTConfig, SFTTrainer
+
+
+def samples(split):
+    """Opens images when a sample is read, so that memory does not hold them all."""
+
+    def convert(batch):
+        chats = []
+        for messages, images in zip(batch["messages"], batch["images"]):
+            images = iter(images)
+            chats.append(
+                [
+                    {{
+                        "role": message["role"],
+                        "content": [
+                            {{"type": "image", "image": next(images)}}
+                            if part["type"] == "image"
+                            else {{"type": "text", "text": part["text"]}}
+                            for part in message["content"]
+                        ],
+                    }}
+                    for message in messages
+                ]
+            )
+        return {{"messages": chats}}
+
+    return load_dataset("parquet", data_files=f"data/{{split}}-*", split="train").with_transform(convert)
+
+
+# The length of the model's context: no sample is truncated.
+model, processor = FastVisionModel.from_pretrained(
+    {base},
+    max_seq_length={context_length},
+    load_in_4bit={four_bit},
+    full_finetuning={full},
+    use_gradient_checkpointing="unsloth",
+)
+{adapter}# The layout of mistral-common.
+processor.chat_template = open("chat_template.jinja", encoding="utf-8").read()
+FastVisionModel.for_training(model)
+trainer = SFTTrainer(
+    model=model,
+    processing_class=processor.tokenizer,
+    # The loss counts responses, and no image is resized: none is longer than the model's limit.
+    data_collator=UnslothVisionDataCollator(
+        model,
+        processor,
+        max_seq_length={context_length},
+        resize={max_side},
+        resize_dimension="max",
+        train_on_responses_only=True,
+        instruction_part="[INST]",
+        response_part="[/INST]",
+    ),
+    train_dataset=samples("train"),
+    eval_dataset={validation},
+    args=SFTConfig(
+        output_dir="output",
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps={batch},
+        num_train_epochs={epochs},
+        learning_rate={rate},
+        lr_scheduler_type="cosine",
+        warmup_steps={warmup},{evaluation}
+        logging_steps=1,
+        save_strategy="epoch",
+        report_to="none",
+        seed=42,
+        bf16=True,
+        # The collator reads the columns itself.
+        remove_unused_columns=False,
+        dataset_kwargs={{"skip_prepare_dataset": True}},
+        max_length=None,
+    ),
+)
+trainer.train(resume_from_checkpoint="--resume" in sys.argv)
+model.save_pretrained("output")
+processor.save_pretrained("output")
+"#,
+        base = quoted(&context.settings.base_model),
+        context_length = context.spec.context,
+        four_bit = python(context.is_quantized()),
+        full = python(context.is_full()),
+        max_side = context.spec.max_side,
+        batch = schedule.batch.value as u64,
+        epochs = schedule.advised_epochs.value as u64,
+        rate = decimal(schedule.learning_rate.value),
+        warmup = schedule.warmup_steps,
+    )
+}

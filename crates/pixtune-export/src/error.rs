@@ -1,0 +1,104 @@
+//! What ends an export.
+
+use std::io;
+use std::path::PathBuf;
+
+use pixtune_files::LockError;
+use pixtune_io::read::ReadError;
+
+/// What ends an export.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// An input could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A directory could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The manifest beside the data cannot be used.
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The dataset was prepared for a model that divides images in another way.
+    #[error("the dataset was prepared for {prepared}, and the export is for {model}")]
+    OtherModel {
+        /// The model of the manifest.
+        prepared: String,
+        /// The model of the export.
+        model: String,
+    },
+    /// Every sample was rejected.
+    #[error("none of {rows} can be exported")]
+    NothingLeft {
+        /// The number of rows, with its noun.
+        rows: String,
+    },
+    /// A number of samples that a service does not take.
+    #[error("{name} takes {range} samples for training; {samples} are left")]
+    SampleCount {
+        /// The service.
+        name: &'static str,
+        /// What it takes.
+        range: String,
+        /// Samples that can be exported.
+        samples: String,
+    },
+    /// The output is there already.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The output is a directory that was not made by this program, so it is never replaced.
+    #[error("`{}` holds something else than an export and is not replaced", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An unfinished export is there.
+    #[error("an unfinished export is in `{}`", path.display())]
+    Unfinished {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The unfinished export has other options or inputs.
+    #[error("the unfinished export in `{}` has other options or inputs: {difference}", path.display())]
+    OtherPlan {
+        /// Its directory.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// Another process writes there.
+    #[error("another run is writing `{}`", path.display())]
+    Locked {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The output could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl From<LockError> for ExportError {
+    fn from(error: LockError) -> ExportError {
+        match error {
+            LockError::Held { path } => ExportError::Locked { path },
+            LockError::Io { path, source } => ExportError::Write { path, source },
+        }
+    }
+}

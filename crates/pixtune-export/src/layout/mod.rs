@@ -1,0 +1,7 @@
+//! How conversations are written for trainers.
+
+mod parts;
+mod placeholders;
+mod turns;
+
+pub(crate) use turns::{Part, Turn, fold_untrained, turns};
