@@ -7,7 +7,6 @@ mod reading_hints;
 use std::io;
 use std::path::PathBuf;
 
-use pixtune_core::columns::ColumnError;
 use pixtune_evaluate::EvaluateError;
 use pixtune_export::ExportError;
 use pixtune_infer::{AnswerError, ModelError};
@@ -28,7 +27,7 @@ use pixtune_train::data::DataError;
 use model_hints::{
     hint_for_adapters, hint_for_converting, hint_for_model, hint_for_tokenizer, hint_for_weights,
 };
-use reading_hints::{hint_for_columns, hint_for_reading};
+use reading_hints::hint_for_reading;
 
 /// An error that ends the run.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io;
 use pixtune_core::columns::ColumnError;
 use pixtune_io::read::ReadError;
 
-pub(super) fn hint_for_columns(error: &ColumnError) -> Option<String> {
+fn hint_for_columns(error: &ColumnError) -> Option<String> {
     let hint = match error {
         ColumnError::Missing { .. } | ColumnError::NoGuess { .. } => {
             "set the columns with `--columns image=COLUMN,prompt=COLUMN,completion=COLUMN`".to_owned()

@@ -243,7 +243,7 @@ fn resumed_export_writes_the_same_bytes_after_a_kill_at_any_moment() {
         rows.push('\n');
     }
     case.write("train.jsonl", &rows);
-    case.write("validation.jsonl", &rows[..rows.len() / 3].rsplit_once('\n').unwrap().0);
+    case.write("validation.jsonl", rows[..rows.len() / 3].rsplit_once('\n').unwrap().0);
     for to in ["webdataset", "trl", "ms-swift", "mds"] {
         let args = [
             "export",
