@@ -72,6 +72,10 @@ const DATA: &str = "export";
 pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<ExportSummary, ExportError> {
     refuse_existing(plan)?;
     refuse_other_model(plan)?;
+    for file in &plan.source.files {
+        // What cannot be opened is found before anything is made.
+        LineFile::open(&file.path, MAX_LINE)?;
+    }
     let work = WorkDirectory::open(&plan.out)?;
     let checkpoint = open_work(plan, &work)?;
     let root = work.path().join(DATA);

@@ -141,21 +141,13 @@ impl History {
     /// Reads the file and keeps at most `points` points of a curve. Lines that are not records are skipped: a run that was
     /// killed may have left half a line.
     pub fn read(path: &Path, points: usize) -> io::Result<History> {
-        let mut history = History::default();
-        let mut steps = Thinned::new(points);
+        let mut curves = Curves::new(points);
         for line in BufReader::new(File::open(path)?).lines() {
-            let Some(record) = Record::parse(&line?) else { continue };
-            history.seconds += seconds(&record);
-            match record {
-                Record::Step(record) => {
-                    history.tokens += record.tokens;
-                    steps.push(&record);
-                }
-                Record::Evaluation(record) => history.evaluations.push(record),
+            if let Some(record) = Record::parse(&line?) {
+                curves.push(&record);
             }
         }
-        history.points = steps.points;
-        Ok(history)
+        Ok(curves.finish())
     }
 
     /// A curve of the steps.
@@ -170,7 +162,39 @@ impl History {
     }
 }
 
+/// A history while its records come in.
+#[derive(Debug)]
+pub struct Curves {
+    history: History,
+    steps: Thinned,
+}
+
+impl Curves {
+    /// Keeps at most `points` points of a curve.
+    pub fn new(points: usize) -> Curves {
+        Curves { history: History::default(), steps: Thinned::new(points) }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, record: &Record) {
+        self.history.seconds += seconds(record);
+        match record {
+            Record::Step(record) => {
+                self.history.tokens += record.tokens;
+                self.steps.push(record);
+            }
+            Record::Evaluation(record) => self.history.evaluations.push(*record),
+        }
+    }
+
+    /// The history of all records.
+    pub fn finish(self) -> History {
+        History { points: self.steps.points, ..self.history }
+    }
+}
+
 /// Points of the steps; whenever there are twice as many as wanted, neighbors are merged.
+#[derive(Debug)]
 struct Thinned {
     points: Vec<Point>,
     max: usize,

@@ -4,11 +4,15 @@
 //! `tensorflow/core/util/event.proto` (`wall_time` = 1, `step` = 2, `file_version` = 3, `summary` = 5) and
 //! `tensorflow/core/framework/summary.proto` (`value` = 1 with `tag` = 1 and `simple_value` = 2).
 
+mod read;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
+
+pub use read::{Event, is_event_file, read_events};
 
 /// The file in the directory of events. TensorBoard reads files whose names contain `tfevents`.
 const FILE: &str = "events.out.tfevents.0.pixtune";

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use pixtune_core::json::{self, Value};
@@ -9,6 +10,7 @@ use pixtune_core::text::{counted, grouped};
 use pixtune_io::report::page::{Page, Section, escape, escape_short};
 
 use super::curves::{Kind, NamedRun, panel};
+use super::logs::Log;
 use super::{POINTS, duration, shown};
 use crate::directory::names;
 use crate::error::TrainError;
@@ -24,13 +26,27 @@ pub struct ComparedRun {
 }
 
 impl ComparedRun {
-    /// Whether there is a run in this directory.
+    /// Whether there is a run in this directory: of `train`, or of a trainer whose log is known.
     pub fn is_run(directory: &Path) -> bool {
+        ComparedRun::is_own(directory) || Log::of(directory).is_some()
+    }
+
+    fn is_own(directory: &Path) -> bool {
         [names::METRICS, names::PLAN].iter().all(|name| directory.join(name).is_file())
     }
 
     /// Reads the run in a directory, which may still go on.
     pub fn read(directory: &Path) -> Result<ComparedRun, TrainError> {
+        if !ComparedRun::is_own(directory)
+            && let Some(log) = Log::of(directory)
+        {
+            let damaged = |error: io::Error| TrainError::Damaged {
+                path: directory.to_owned(),
+                reason: error.to_string(),
+            };
+            let (history, options) = log.read().map_err(damaged)?;
+            return Ok(ComparedRun { name: directory.display().to_string(), history, options });
+        }
         let path = directory.join(names::METRICS);
         let damaged = |path: &Path, reason: String| TrainError::Damaged { path: path.to_owned(), reason };
         let history = History::read(&path, POINTS).map_err(|error| damaged(&path, error.to_string()))?;
@@ -90,13 +106,22 @@ fn table(runs: &[ComparedRun]) -> Section {
             number(history.points.last().map(|point| point.loss)),
             number(evaluated.map(|best| best.valid_loss)),
             evaluated.map_or("–".to_owned(), |best| grouped(best.step)),
-            evaluated.map_or("–".to_owned(), |best| format!("{:.1} %", 100.0 * best.valid_token_accuracy)),
-            grouped(history.tokens),
-            duration(history.seconds)
+            accuracy(evaluated.map_or(f64::NAN, |best| best.valid_token_accuracy)),
+            known(history.tokens > 0, grouped(history.tokens)),
+            known(history.seconds > 0.0, duration(history.seconds))
         );
     }
     body.push_str("</table></div>");
     Section { id: "runs", title: "Runs", body }
+}
+
+fn accuracy(share: f64) -> String {
+    known(share.is_finite(), format!("{:.1} %", 100.0 * share))
+}
+
+/// A dash for what a trainer does not log.
+fn known(is_known: bool, text: String) -> String {
+    if is_known { text } else { "–".to_owned() }
 }
 
 fn curves(runs: &[ComparedRun]) -> Section {

@@ -71,7 +71,12 @@ impl Kind {
 /// A panel with one kind of values of all runs; nothing where no run has any.
 pub(super) fn panel(kind: Kind, runs: &[NamedRun<'_>], steps: u64, clip: Option<f64>, height: u32) -> String {
     let (name, heading, about) = kind.texts();
-    let values: Vec<StepValues> = runs.iter().map(|run| kind.values(run.history)).collect();
+    // Other trainers do not log everything.
+    let known = |run: &NamedRun<'_>| {
+        let values = kind.values(run.history).into_iter();
+        values.filter(|(_, value)| value.is_finite()).collect()
+    };
+    let values: Vec<StepValues> = runs.iter().map(known).collect();
     if values.iter().all(Vec::is_empty) {
         return String::new();
     }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod curves;
+mod logs;
 mod responses;
 
 use std::fmt::Write as _;
