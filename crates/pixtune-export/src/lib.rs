@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod image;
 mod layout;
 mod plan;
 mod row;

@@ -17,6 +17,7 @@ use pixtune_io::image::{
 use pixtune_io::read::Row;
 use pixtune_io::tokens::{parse_row, read_sample};
 
+use crate::image::StoredImage;
 use crate::layout::{Turn, fold_untrained, turns};
 use crate::trainer::check::{self, Literals};
 use crate::trainer::{Feature, Trainer};
@@ -34,13 +35,6 @@ pub(crate) struct Exported {
     pub(crate) images: Vec<StoredImage>,
     /// Bytes of its texts.
     pub(crate) text_bytes: usize,
-}
-
-/// An image as it is exported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredImage {
-    pub(crate) format: ImageFormat,
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// A sample with its counts, and warnings about it.

@@ -1,29 +1,30 @@
 //! The run of an export: rows in order to the files of their split, then the configuration, then the name of the directory.
 
+mod finish;
+mod start;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::Diagnostic;
-use pixtune_core::json::{self, Value, differences, list, object};
-use pixtune_core::plan::{Dataset, SplitCounts, TrainingPlan};
-use pixtune_core::spec::Exactness;
+use pixtune_core::json;
+use pixtune_core::plan::{SplitCounts, TrainingPlan};
 use pixtune_core::split::GivenSplit;
-use pixtune_core::text::{counted, counted_as};
-use pixtune_files::{Occupant, WorkDirectory};
-use pixtune_io::manifest::{self, InputFile, MANIFEST, Manifest, OutputFile, TokenCounts};
+use pixtune_files::WorkDirectory;
+use pixtune_io::manifest::{InputFile, OutputFile, portable_name};
 use pixtune_io::progress::Progress;
 use pixtune_io::read::{Elements, LineFile, MAX_LINE, Row, RowRef};
 
 use crate::ExportError;
-use crate::config::{self, Context};
 use crate::plan::ExportPlan;
 use crate::row::{Converted, Converter};
 use crate::source::SplitFile;
 use crate::store::{Encode, Piece, Store};
 use crate::trainer::check::Literals;
+use start::{CHECKPOINT, Checkpoint, is_fitted, open_work, refuse_existing, refuse_other_model};
 
 /// What an export reports to.
 pub trait ExportReporter: Send {
@@ -69,10 +70,6 @@ const REJECTED: &str = "rejected.jsonl";
 const DATA: &str = "export";
 /// Images that are not whole yet, in the work directory.
 const UNFINISHED: &str = "unfinished";
-/// The options of an unfinished export.
-const PLAN: &str = "plan.json";
-/// How far an unfinished export is.
-const CHECKPOINT: &str = "checkpoint.json";
 
 /// Exports the dataset of a plan.
 pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<ExportSummary, ExportError> {
@@ -116,123 +113,6 @@ pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<E
         stores.push(run.split(split, &*encode)?);
     }
     run.finish(stores)
-}
-
-/// Nothing is replaced that was not meant to be.
-fn refuse_existing(plan: &ExportPlan<'_>) -> Result<(), ExportError> {
-    let ExportPlan { out, resume, force, .. } = plan;
-    let write_error = |source| ExportError::Write { path: out.clone(), source };
-    let partial = WorkDirectory::path_for(out).map_err(write_error)?;
-    if partial.exists() && !resume && !force {
-        return Err(ExportError::Unfinished { path: partial });
-    }
-    match Occupant::of(out, MANIFEST).map_err(write_error)? {
-        Occupant::Nothing => Ok(()),
-        Occupant::Ours if is_export(out) && *force => Ok(()),
-        Occupant::Ours if is_export(out) => Err(ExportError::Exists { path: out.clone() }),
-        // A prepared dataset has a manifest too.
-        _ => Err(ExportError::Foreign { path: out.clone() }),
-    }
-}
-
-fn is_export(directory: &Path) -> bool {
-    matches!(Manifest::read(directory), Ok(Some(manifest)) if manifest.plan.get("export").is_some())
-}
-
-/// Images that were fitted to another model have another size for this one.
-fn refuse_other_model(plan: &ExportPlan<'_>) -> Result<(), ExportError> {
-    let Some(manifest) = &plan.source.manifest else { return Ok(()) };
-    let spec = plan.encoder.spec;
-    let prepared = manifest.model_images().or_else(|| {
-        let known = pixtune_core::spec::ALL.iter().find(|spec| spec.id == manifest.model())?;
-        Some([known.patch, known.merge, known.max_side])
-    });
-    if prepared.is_some_and(|prepared| prepared != [spec.patch, spec.merge, spec.max_side]) {
-        let (prepared, model) = (manifest.model().to_owned(), spec.id.to_owned());
-        return Err(ExportError::OtherModel { prepared, model });
-    }
-    Ok(())
-}
-
-/// Whether the images of the dataset were fitted by `prepare`, so that none is transparent.
-fn is_fitted(plan: &ExportPlan<'_>) -> bool {
-    let manifest = plan.source.manifest.as_ref();
-    manifest.is_some_and(|manifest| manifest.plan.get("images").and_then(Value::as_str) == Some("fit"))
-}
-
-/// Empties the work directory, or finds out how far an export of the same plan was.
-fn open_work(plan: &ExportPlan<'_>, work: &WorkDirectory) -> Result<Checkpoint, ExportError> {
-    let path = work.path().to_owned();
-    let write_error = |source| ExportError::Write { path: path.clone(), source };
-    if !plan.resume {
-        work.clear(&[]).map_err(write_error)?;
-    }
-    let identity = plan.identity();
-    let kept = path.join(PLAN);
-    match fs::read_to_string(&kept) {
-        Ok(before) if before == identity => Ok(Checkpoint::read(&path.join(CHECKPOINT))),
-        Ok(before) => Err(ExportError::OtherPlan { difference: difference(&before, &identity), path }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            pixtune_files::write(&kept, identity.as_bytes()).map_err(write_error)?;
-            Ok(Checkpoint::default())
-        }
-        Err(error) => Err(write_error(error)),
-    }
-}
-
-/// What differs between an unfinished export and this one.
-fn difference(before: &str, now: &str) -> String {
-    let parsed = |text: &str| json::parse(text).map(|parsed| parsed.value.into_owned());
-    let (Ok(before), Ok(now)) = (parsed(before), parsed(now)) else {
-        return "another version of pixtune".into();
-    };
-    let mut all: Vec<String> = Vec::new();
-    if let (Some(old), Some(new)) = (before.get("plan"), now.get("plan")) {
-        all.extend(differences(old, new).iter().map(ToString::to_string));
-    }
-    if before.get("inputs") != now.get("inputs") {
-        all.push("other input files".into());
-    }
-    if before.get("pixtune") != now.get("pixtune") {
-        all.push("another version of pixtune".into());
-    }
-    all.join("; ")
-}
-
-/// How far an export was when it was stopped: the rows before a row are in finished files.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Checkpoint {
-    /// Finished files of each split.
-    files: [Vec<OutputFile>; 3],
-    /// The index of the input and the number of the row that follows them.
-    next: (usize, u64),
-}
-
-impl Checkpoint {
-    /// A checkpoint that cannot be read is none: everything is written again.
-    fn read(path: &Path) -> Checkpoint {
-        let read = || {
-            let text = fs::read_to_string(path).ok()?;
-            let root = json::parse(&text).ok()?.value.into_owned();
-            let number = |key: &str| manifest::number_at(&root, key);
-            let files = root.get("files")?.as_array()?;
-            let of_split = |split: &Value<'_>| split.as_array()?.iter().map(OutputFile::from_json).collect();
-            let files: Option<Vec<Vec<OutputFile>>> = files.iter().map(of_split).collect();
-            Some(Checkpoint {
-                files: files?.try_into().ok()?,
-                next: (number("input") as usize, number("row")),
-            })
-        };
-        read().unwrap_or_default()
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let text = json::document(object(|out| {
-            out.field("input", self.next.0 as u64).field("row", self.next.1);
-            out.field("files", list(self.files.iter().map(|files| list(files.iter().map(json::spaced)))));
-        }));
-        pixtune_files::write(path, text.as_bytes())
-    }
 }
 
 /// What was counted so far.
@@ -337,7 +217,7 @@ impl Run<'_, '_> {
         let fingerprint = lines.each_large_row(plan.threads, work, sink)?.unwrap_or_default();
         self.progress.input_read = before + file.bytes;
         self.inputs.push(InputFile {
-            path: portable(file),
+            path: portable_name(&file.name).to_owned(),
             bytes: fingerprint.bytes,
             blake3: fingerprint.blake3,
         });
@@ -380,125 +260,6 @@ impl Run<'_, '_> {
         }
         Ok(())
     }
-
-    /// Writes the configuration and the manifest, and gives the directory its name.
-    fn finish(mut self, mut stores: Vec<Box<dyn Store>>) -> Result<ExportSummary, ExportError> {
-        let plan = self.plan;
-        let failed = |path: &Path, source| ExportError::Write { path: path.to_owned(), source };
-        self.rejected.flush().map_err(|source| failed(&self.root, source))?;
-        self.refuse_counts()?;
-        for store in stores.iter_mut().filter(|store| !store.files().is_empty()) {
-            store.publish(&self.root).map_err(|source| failed(&self.root, source))?;
-        }
-        let outputs: Vec<Vec<OutputFile>> = stores.iter().map(|store| store.files().to_vec()).collect();
-        let State { rows, splits, rejected, findings, resized_by_trainer, .. } = self.state;
-        let longest = splits[0].lengths.max().max(splits[1].lengths.max());
-        let estimate = match plan.encoder.exactness() {
-            Exactness::Exact => None,
-            Exactness::Estimate(why) => Some(why),
-        };
-        let dataset = Dataset {
-            train: splits[0].clone(),
-            validation: splits[1].clone(),
-            refused: rejected,
-            estimate,
-            ..Dataset::default()
-        };
-        let training = pixtune_core::plan::plan(dataset, plan.settings.wish);
-        let context = Context {
-            trainer: plan.trainer,
-            spec: plan.encoder.spec,
-            settings: &plan.settings,
-            training: &training,
-            files: &outputs,
-            longest,
-            test_samples: splits[2].samples,
-        };
-        let mut written: Vec<OutputFile> = Vec::new();
-        for file in config::files(&context) {
-            let path = self.root.join(file.name);
-            fs::write(&path, &file.text).map_err(|source| failed(&path, source))?;
-            let blake3 = blake3::hash(file.text.as_bytes()).to_hex().to_string();
-            let lines = file.text.lines().count() as u64;
-            written.push(OutputFile {
-                path: file.name.to_owned(),
-                bytes: file.text.len() as u64,
-                lines,
-                blake3,
-            });
-        }
-        let rejected_file =
-            hashed(&self.root, REJECTED, rejected).map_err(|source| failed(&self.root, source))?;
-        let mut all: Vec<OutputFile> = outputs.into_iter().flatten().collect();
-        all.extend(written);
-        all.push(rejected_file);
-        let sum = |of: fn(&SplitCounts) -> u64| splits.iter().map(of).sum::<u64>();
-        let summary = ExportSummary {
-            rows,
-            samples: splits.each_ref().map(|split| split.samples),
-            rejected,
-            images: sum(|split| split.images),
-            resized_by_trainer,
-            tokens: sum(|split| split.tokens),
-            trained_tokens: sum(|split| split.trained_tokens),
-            longest: longest.max(splits[2].lengths.max()),
-            outputs: all,
-            findings,
-            training,
-        };
-        let manifest = Manifest {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            plan: plan.to_value(),
-            inputs: self.inputs,
-            outputs: summary.outputs.clone(),
-            counts: manifest::Counts {
-                rows,
-                train: splits[0].samples,
-                validation: splits[1].samples,
-                test: splits[2].samples,
-                rejected,
-                duplicates: 0,
-            },
-            tokens: TokenCounts {
-                total: summary.tokens,
-                image: sum(|split| split.image_tokens),
-                trained: summary.trained_tokens,
-                max_sample: summary.longest,
-                estimate: estimate.map(str::to_owned),
-            },
-            findings: summary.findings.iter().map(|(rule, count)| ((*rule).to_owned(), *count)).collect(),
-        };
-        let path = self.root.join(MANIFEST);
-        fs::write(&path, manifest.to_json()).map_err(|source| failed(&path, source))?;
-        publish(self.work, &self.root).map_err(|source| failed(&plan.out, source))?;
-        Ok(summary)
-    }
-
-    /// Refuses an export that nothing can be trained with.
-    fn refuse_counts(&self) -> Result<(), ExportError> {
-        let (state, trainer) = (&self.state, self.plan.trainer);
-        let samples = state.splits[0].samples;
-        let all: u64 = state.splits.iter().map(|split| split.samples).sum();
-        let limits = &trainer.limits;
-        let refused = if all == 0 {
-            let rows = counted_as(state.rows, "row", "rows");
-            Some(ExportError::NothingLeft { rows })
-        } else if samples < limits.min_samples || samples > limits.max_samples {
-            let range = match limits.max_samples {
-                u64::MAX => format!("at least {}", limits.min_samples),
-                most => format!("{} to {most}", limits.min_samples),
-            };
-            let (name, samples) = (trainer.name, counted(samples, "sample"));
-            Some(ExportError::SampleCount { name, range, samples })
-        } else {
-            None
-        };
-        refused.map_or(Ok(()), |error| {
-            // The same would come of resuming it.
-            let _ = self.work.discard();
-            Err(error)
-        })
-    }
 }
 
 impl State {
@@ -525,45 +286,10 @@ impl State {
     }
 }
 
-/// The name of an input in the manifest, the same wherever the export is made.
-fn portable(file: &SplitFile) -> String {
-    match Path::new(&file.name) {
-        path if path.is_absolute() => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        _ => file.name.clone(),
-    }
-}
-
 /// The line of `rejected.jsonl`: the row as it is if it is JSON, else as a string.
 fn rejected_line(diagnostic: &Diagnostic, row: &Row) -> String {
     let text = String::from_utf8_lossy(&row.bytes);
     let is_json = row.cut.is_none() && json::parse(&text).is_ok();
     let row = if is_json { text.into_owned() } else { json::quoted(&text) };
     diagnostic.to_rejected(&row) + "\n"
-}
-
-fn hashed(root: &Path, name: &str, lines: u64) -> io::Result<OutputFile> {
-    let mut hash = blake3::Hasher::new();
-    let mut file = File::open(root.join(name))?;
-    let mut buffer = vec![0; 1 << 16];
-    let mut bytes = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => {
-                hash.update(&buffer[..read]);
-                bytes += read as u64;
-            }
-        }
-    }
-    Ok(OutputFile { path: name.to_owned(), bytes, lines, blake3: hash.finalize().to_hex().to_string() })
-}
-
-/// Moves the finished files into the directory that appears under the name of the output.
-fn publish(work: &WorkDirectory, root: &Path) -> io::Result<()> {
-    let staged = work.stage()?;
-    for entry in fs::read_dir(root)? {
-        let entry = entry?;
-        fs::rename(entry.path(), staged.join(entry.file_name()))?;
-    }
-    work.publish()
 }

@@ -11,7 +11,7 @@ use pixtune_core::json::{self, Slot, SyntaxError, ToJson, Value, list, members, 
 pub const MANIFEST: &str = "manifest.json";
 
 /// A path without details of the machine: as given when relative, else the file name.
-pub(crate) fn portable_name(name: &str) -> &str {
+pub fn portable_name(name: &str) -> &str {
     if Path::new(name).is_absolute() { name.rsplit(['/', '\\']).next().unwrap_or(name) } else { name }
 }
 

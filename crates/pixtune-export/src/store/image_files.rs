@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::row::StoredImage;
+use crate::image::StoredImage;
 
 /// Image files named by their content, so that an image that occurs twice is one file.
 #[derive(Debug)]

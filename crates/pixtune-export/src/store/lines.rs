@@ -5,7 +5,8 @@ use std::io;
 use pixtune_io::write::{SampleWriter, WrittenImage};
 
 use super::{Encode, Piece};
-use crate::row::{Exported, StoredImage};
+use crate::image::StoredImage;
+use crate::row::Exported;
 
 /// Encodes a sample as a line.
 #[derive(Debug)]

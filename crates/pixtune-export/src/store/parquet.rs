@@ -1,5 +1,6 @@
 //! Parquet files as `datasets` reads them.
 
+mod arrays;
 mod chats;
 mod columns;
 

@@ -8,8 +8,8 @@ use pixtune_core::text::counted;
 use pixtune_core::tokens::Tekken;
 
 use super::{Feature, Trainer};
+use crate::image::StoredImage;
 use crate::layout::{Part, Turn};
-use crate::row::StoredImage;
 
 /// Rejects a sample that the trainer would train as something else.
 pub(crate) fn sample(trainer: &Trainer, sample: &BorrowedSample<'_>) -> Result<(), Finding> {

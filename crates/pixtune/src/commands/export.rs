@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::json::{self, list, object};
-use pixtune_core::plan::Wish;
+use pixtune_core::plan::{TrainingPlan, Wish};
 use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_core::tokens::{ChatEncoder, Layout, SystemPrompt};
@@ -18,8 +18,7 @@ use pixtune_io::prepare::{Watch as _, parse_bytes};
 use pixtune_io::progress::Progress;
 use pixtune_io::read::Elements;
 
-use super::plan::gpu;
-use super::{note_counting, note_passed_over, threads};
+use super::{gpu, note_counting, note_passed_over, threads};
 use crate::Outcome;
 use crate::args::ExportArgs;
 use crate::error::Error;
@@ -91,8 +90,25 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
     })
 }
 
+/// The configuration of a trainer for a plan.
+pub(super) fn configuration(
+    name: &str,
+    hub_name: Option<&str>,
+    model: &Model,
+    plan: &TrainingPlan,
+) -> Result<String, Error> {
+    let settings = Settings {
+        base_model: base_model(hub_name, model)?,
+        tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
+        wish: plan.wish,
+    };
+    Trainer::find(name)
+        .and_then(|trainer| pixtune_export::configuration(trainer, model.spec, &settings, plan))
+        .ok_or_else(|| Error::argument(format!("`{name}` has no configuration")))
+}
+
 /// The model as the configuration names it: a directory by its whole path, as the trainer runs in the export.
-pub(super) fn base_model(given: Option<&str>, model: &Model) -> Result<String, Error> {
+fn base_model(given: Option<&str>, model: &Model) -> Result<String, Error> {
     let whole = |path: &Path| {
         let whole = path.canonicalize().map_err(|source| Error::Write { path: path.to_owned(), source });
         whole.map(|path| path.display().to_string())

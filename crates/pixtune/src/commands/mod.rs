@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod export;
 pub mod fix;
 pub mod generate;
+mod gpu;
 mod lint;
 pub mod man;
 pub mod plan;

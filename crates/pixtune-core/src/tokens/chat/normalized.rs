@@ -279,7 +279,7 @@ mod tests {
     }
 
     const CHAT: &str = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},
-        {"role":"assistant","content":"x  "},{"role":"user","content":[{"type":"text","text":"c"},{"type":"image_url","image_url":"p"}]},
+        {"role":"assistant","content":"x  "},{"role":"user","content":[{"type":"text","text":"c"},{"type":"image_url","image_url":"https://x/p"}]},
         {"role":"assistant","content":"y","weight":0}]}"#;
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         let alike = |text: &str| {
             let row = format!(
                 r#"{{"messages":[{{"role":"system","content":"Be brief."}},{{"role":"user","content":[{{"type":"text","text":"{text}"}},
-                {{"type":"image_url","image_url":"p"}},{{"type":"text","text":"b"}}]}},{{"role":"assistant","content":"x"}}]}}"#
+                {{"type":"image_url","image_url":"https://x/p"}},{{"type":"text","text":"b"}}]}},{{"role":"assistant","content":"x"}}]}}"#
             );
             let parsed = parse(&row).unwrap();
             let sample = strict::read(&parsed.value).unwrap();

@@ -9,7 +9,7 @@ use pixtune_core::json::{list, object, text};
 use pixtune_core::sample::{Arguments, Content, Message, Part, Tool, ToolCall};
 
 use super::ParquetRow;
-use super::columns::{image_bytes, lists, structs};
+use super::arrays::{image_bytes, lists, structs};
 
 /// The columns `messages`, `images` and `tools`.
 pub(super) fn arrays(rows: &[ParquetRow]) -> Result<Vec<ArrayRef>, ArrowError> {

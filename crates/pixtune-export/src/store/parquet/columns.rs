@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-};
-use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pixtune_core::json::{ToJson, Value, list, object, text, value};
 
+use super::arrays::{image_bytes, lists, structs};
 use super::{ParquetRow, chats};
 use crate::layout::{Part, Turn};
 
@@ -123,23 +121,6 @@ fn scalar(kind: &'static str) -> impl ToJson {
     })
 }
 
-/// A column of lists; `valid` tells which of them are there.
-pub(super) fn lists(
-    lengths: impl IntoIterator<Item = usize>,
-    values: ArrayRef,
-    valid: Option<NullBuffer>,
-) -> Result<ArrayRef, ArrowError> {
-    let field = Arc::new(Field::new("element", values.data_type().clone(), true));
-    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, valid)?))
-}
-
-/// A column of structs.
-pub(super) fn structs(columns: Vec<(&str, ArrayRef)>) -> Result<StructArray, ArrowError> {
-    let fields: Fields =
-        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
-    StructArray::try_new(fields, columns.into_iter().map(|(_, column)| column).collect(), None)
-}
-
 fn roles(turns: &[&Turn]) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(turns.iter().map(|turn| turn.role)))
 }
@@ -180,14 +161,6 @@ fn text_messages(turns: &[&Turn], loss: Option<ArrayRef>) -> Result<StructArray,
     let mut columns = vec![("role", roles(turns)), ("content", Arc::new(contents) as ArrayRef)];
     columns.extend(loss.map(|loss| ("loss", loss)));
     structs(columns)
-}
-
-pub(super) fn image_bytes(rows: &[ParquetRow]) -> Result<ArrayRef, ArrowError> {
-    let images = || rows.iter().flat_map(|row| &row.sample.images);
-    let bytes = BinaryArray::from_iter_values(images().map(|image| &image.bytes));
-    let paths = StringArray::new_null(images().count());
-    let files = structs(vec![("bytes", Arc::new(bytes)), ("path", Arc::new(paths))])?;
-    lists(rows.iter().map(|row| row.sample.images.len()), Arc::new(files), None)
 }
 
 fn image_paths(rows: &[ParquetRow]) -> Result<ArrayRef, ArrowError> {

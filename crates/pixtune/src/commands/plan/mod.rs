@@ -1,6 +1,5 @@
 //! `pixtune plan`.
 
-pub(super) mod gpu;
 mod next;
 
 use pixtune_core::plan::{
@@ -9,17 +8,14 @@ use pixtune_core::plan::{
 use pixtune_core::quality::percent;
 use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
-use pixtune_export::Settings;
-use pixtune_export::trainer::Trainer;
 use pixtune_io::survey::Source;
 use pixtune_io::verify::Inspection;
 
 use super::counting::{Counting, outcome};
-use super::{export, note_passed_over};
+use super::{export, gpu, note_passed_over};
 use crate::Outcome;
 use crate::args::PlanArgs;
 use crate::error::Error;
-use crate::model::Model;
 use crate::ui::{self, Format, Ui, Verbosity};
 
 /// Counts the dataset and prints a plan for it.
@@ -44,7 +40,7 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
     let plan = plan(found.dataset(counting.estimate()), wish);
     if let Some(name) = &args.emit {
-        let configuration = configuration(name, args.base_model.as_deref(), &counting.model, &plan)?;
+        let configuration = export::configuration(name, args.base_model.as_deref(), &counting.model, &plan)?;
         ui::put(&configuration)?;
         return Ok(outcome(&found));
     }
@@ -54,23 +50,6 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         Format::Human => Page::new(&plan).text(&commands),
     })?;
     Ok(outcome(&found))
-}
-
-/// The configuration of a trainer.
-fn configuration(
-    name: &str,
-    base_model: Option<&str>,
-    model: &Model,
-    plan: &TrainingPlan,
-) -> Result<String, Error> {
-    let settings = Settings {
-        base_model: export::base_model(base_model, model)?,
-        tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
-        wish: plan.wish,
-    };
-    Trainer::find(name)
-        .and_then(|trainer| pixtune_export::configuration(trainer, model.spec, &settings, plan))
-        .ok_or_else(|| Error::argument(format!("`{name}` has no configuration")))
 }
 
 /// The plan as text. Sources and reasons are numbered notes at the end.

@@ -8,7 +8,7 @@ use crate::args::TrainingArgs;
 use crate::error::Error;
 
 /// The GPU that the arguments name or describe.
-pub(in crate::commands) fn gpu(args: &TrainingArgs) -> Result<Gpu, Error> {
+pub(super) fn gpu(args: &TrainingArgs) -> Result<Gpu, Error> {
     match &args.vram {
         Some(size) => Ok(Gpu::of_memory(memory(size)?)),
         None => match &sizes(&args.gpu)[..] {
