@@ -49,6 +49,7 @@ pub struct ExportPlan<'e> {
 pub fn default_shard_bytes(trainer: &Trainer) -> u64 {
     match trainer.layout {
         Layout::Parts
+        | Layout::PromptCompletion
         | Layout::Chats
         | Layout::PartsWithPaths
         | Layout::Placeholders
@@ -94,7 +95,9 @@ impl ExportPlan<'_> {
     /// What makes the pieces of samples.
     pub(crate) fn encode(&self, root: &Path, unfinished: &Path) -> Box<dyn Encode> {
         match self.trainer.layout {
-            Layout::Parts | Layout::Chats => Box::new(ParquetRows { images: None }),
+            Layout::Parts | Layout::PromptCompletion | Layout::Chats => {
+                Box::new(ParquetRows { images: None })
+            }
             Layout::PartsWithPaths | Layout::Placeholders | Layout::PlaceholdersAndLoss => {
                 Box::new(ParquetRows { images: Some(ImageFiles::new(root, unfinished)) })
             }
@@ -117,6 +120,7 @@ impl ExportPlan<'_> {
         let (data, beside) = (names("data/", ".parquet", false), names("", ".parquet", true));
         match self.trainer.layout {
             Layout::Parts => parquet(data, Columns::Parts, done),
+            Layout::PromptCompletion => parquet(data, Columns::PromptCompletion, done),
             Layout::Chats => parquet(data, Columns::Chats, done),
             Layout::PartsWithPaths => parquet(beside, Columns::PartsWithPaths, done),
             Layout::Placeholders => parquet(beside, Columns::Placeholders, done),

@@ -82,7 +82,7 @@ pub fn configuration(
 /// The files of an export beside its data.
 pub(crate) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     let mut files = match context.trainer.id {
-        "trl" => trl::files(context),
+        "trl" | "trl-completion" => trl::files(context),
         "unsloth" => unsloth::files(context),
         "axolotl" => axolotl::files(context),
         "llama-factory" => llama_factory::files(context),

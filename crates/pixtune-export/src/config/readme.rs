@@ -9,7 +9,7 @@ use crate::trainer::Layout;
 pub(super) fn text(context: &Context<'_>) -> String {
     let trainer = context.trainer;
     let mut out = String::new();
-    if matches!(trainer.layout, Layout::Parts | Layout::Chats) {
+    if matches!(trainer.layout, Layout::Parts | Layout::PromptCompletion | Layout::Chats) {
         front_matter(context, &mut out);
     }
     out.push_str(&format!("# Training data for {}\n\n", trainer.name));

@@ -2,6 +2,7 @@
 
 use super::yaml::Yaml;
 use super::{ConfigFile, Context, TARGETS};
+use crate::trainer::Layout;
 
 /// The layout of mistral-common as a template of transformers, with the responses marked for the loss.
 pub(super) const TEMPLATE: &str = include_str!("chat_template.jinja");
@@ -28,7 +29,10 @@ fn config(context: &Context<'_>) -> String {
         "chat_template.jinja",
         "the layout of mistral-common, responses marked",
     );
-    yaml.because("assistant_only_loss", true, "the loss counts responses, not prompts and images");
+    match context.trainer.layout {
+        Layout::PromptCompletion => yaml.set("completion_only_loss", true),
+        _ => yaml.because("assistant_only_loss", true, "the loss counts responses, not prompts and images"),
+    };
     yaml.because("max_length", "null", "the default of 1,024 truncates inside images");
     yaml.because("packing", false, "not supported with images");
     yaml.comment("The training that `pixtune plan` computes");

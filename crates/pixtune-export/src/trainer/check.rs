@@ -23,10 +23,17 @@ pub(crate) fn sample(trainer: &Trainer, sample: &BorrowedSample<'_>) -> Result<(
         matches!(message, Message::Assistant(Assistant { weight: Some(false), .. }))
     };
     let weights = sample.messages.iter().any(is_untrained);
+    let is_trained =
+        |message: &Message<&str>| matches!(message, Message::Assistant(_)) && !is_untrained(message);
+    // Of consecutive responses, which are one, the last decides.
+    let responses = sample.messages.iter().zip(sample.messages.iter().skip(1));
+    let earlier =
+        responses.filter(|(_, next)| !matches!(next, Message::Assistant(_))).any(|(one, _)| is_trained(one));
     let support = &trainer.support;
     for (present, feature, what) in [
         (tools, support.tools, "the sample uses tools"),
         (weights, support.weights, "a response has `weight` 0"),
+        (earlier, support.earlier_responses, "a response before the last one is trained"),
         (sample.images.is_empty(), support.text_only, "the sample has no image"),
         (sample.images.len() > 1, support.several_images, "the sample has several images"),
     ] {

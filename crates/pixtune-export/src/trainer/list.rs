@@ -7,6 +7,7 @@ use super::{Feature, Guide, Layout, Limits, Support, System, Trainer};
 /// What an export can be for.
 pub const ALL: &[&Trainer] = &[
     &TRL,
+    &TRL_COMPLETION,
     &UNSLOTH,
     &AXOLOTL,
     &LLAMA_FACTORY,
@@ -24,6 +25,7 @@ pub const ALL: &[&Trainer] = &[
 const ALL_KEPT: Support = Support {
     tools: Feature::Kept,
     weights: Feature::Kept,
+    earlier_responses: Feature::Kept,
     text_only: Feature::Kept,
     several_images: Feature::Kept,
 };
@@ -51,6 +53,28 @@ const TRL: Trainer = Trainer {
         ],
         ..Guide::NONE
     },
+};
+
+/// For transformers that cannot mark responses in samples with images.
+const TRL_COMPLETION: Trainer = Trainer {
+    id: "trl-completion",
+    name: "TRL with prompts and completions",
+    tested: "trl 1.16.0 with transformers 4.57.1 and 5.23.0",
+    layout: Layout::PromptCompletion,
+    support: Support {
+        earlier_responses: Feature::Rejected(
+            "TRL trains the completion alone, which is the last response; `--to trl` trains all",
+        ),
+        ..ALL_KEPT
+    },
+    guide: Guide {
+        install: "pip install trl==1.16.0 peft==0.21.2 'transformers>=4.57'",
+        notes: &[
+            "The loss counts the last response, which is the only one that is trained in these samples.",
+        ],
+        ..TRL.guide
+    },
+    ..TRL
 };
 
 const UNSLOTH: Trainer = Trainer {

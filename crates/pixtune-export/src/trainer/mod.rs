@@ -66,6 +66,8 @@ impl Guide {
 pub enum Layout {
     /// Parquet with the columns `messages`, of rendered parts, and `images`.
     Parts,
+    /// Parquet with the columns `prompt`, `completion` and `images`, of rendered parts.
+    PromptCompletion,
     /// Parquet with the column `messages`, of rendered parts, and images as files.
     PartsWithPaths,
     /// Parquet with the columns `messages`, as they were read, `images` and `tools`.
@@ -121,6 +123,8 @@ pub struct Support {
     pub tools: Feature,
     /// Responses with `weight` 0 beside responses that are trained.
     pub weights: Feature,
+    /// A response before the last one that is trained.
+    pub earlier_responses: Feature,
     /// Samples without images.
     pub text_only: Feature,
     /// Several images in a sample.

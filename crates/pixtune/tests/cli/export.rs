@@ -14,7 +14,7 @@ use pixtune_io::base64::data_uri;
 use crate::harness::{Case, Run, root, text};
 use crate::snapshots;
 
-const TRAINERS: [&str; 5] = ["trl", "unsloth", "axolotl", "llama-factory", "ms-swift"];
+const TRAINERS: [&str; 6] = ["trl", "trl-completion", "unsloth", "axolotl", "llama-factory", "ms-swift"];
 
 /// A prepared dataset with images on and off the grid of patches, a system prompt, and several turns.
 fn prepared() -> Case {

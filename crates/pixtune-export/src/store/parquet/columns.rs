@@ -16,6 +16,8 @@ use crate::layout::{Part, Turn};
 pub(crate) enum Columns {
     /// `messages` of rendered parts with weights, and `images` with the bytes of files.
     Parts,
+    /// `prompt` and `completion` of rendered parts, and `images` with the bytes of files.
+    PromptCompletion,
     /// `messages` of rendered parts that name their image files.
     PartsWithPaths,
     /// `messages` with texts that have placeholders, and `images` with paths.
@@ -56,6 +58,7 @@ impl Columns {
     fn names(self) -> &'static [&'static str] {
         match self {
             Columns::PartsWithPaths => &["messages"],
+            Columns::PromptCompletion => &["prompt", "completion", "images"],
             Columns::Parts | Columns::Placeholders | Columns::PlaceholdersAndLoss => &["messages", "images"],
             Columns::Chats => &["messages", "images", "tools"],
         }
@@ -70,6 +73,7 @@ impl Columns {
         let turns: Vec<&Turn> = rows.iter().flat_map(|row| &row.sample.turns).collect();
         let messages = match self {
             Columns::Chats => return chats::arrays(rows),
+            Columns::PromptCompletion => return prompts_and_completions(rows),
             Columns::Parts => part_messages(&turns)?,
             Columns::PartsWithPaths => messages_with_paths(rows)?,
             Columns::Placeholders => text_messages(&turns, None)?,
@@ -133,12 +137,35 @@ fn parts(turns: &[&Turn]) -> (ArrayRef, ArrayRef) {
     (Arc::new(kinds), Arc::new(texts))
 }
 
-fn part_messages(turns: &[&Turn]) -> Result<StructArray, ArrowError> {
+/// Roles and lists of parts.
+fn plain_messages(turns: &[&Turn]) -> Result<Vec<(&'static str, ArrayRef)>, ArrowError> {
     let (kinds, texts) = parts(turns);
     let parts = structs(vec![("type", kinds), ("text", texts)])?;
     let contents = lists(turns.iter().map(|turn| turn.parts.len()), Arc::new(parts), None)?;
+    Ok(vec![("role", roles(turns)), ("content", contents)])
+}
+
+/// The last message is the completion, and all before it are the prompt.
+fn prompts_and_completions(rows: &[ParquetRow]) -> Arrays {
+    let divided: Vec<(&[Turn], &[Turn])> =
+        rows.iter().map(|row| row.sample.turns.split_at(row.sample.turns.len().saturating_sub(1))).collect();
+    let column = |of: fn(&(&'_ [Turn], &'_ [Turn])) -> usize, turns: Vec<&Turn>| {
+        lists(divided.iter().map(of), Arc::new(structs(plain_messages(&turns)?)?), None)
+    };
+    let prompts = divided.iter().flat_map(|(prompt, _)| *prompt).collect();
+    let completions = divided.iter().flat_map(|(_, completion)| *completion).collect();
+    Ok(vec![
+        column(|(prompt, _)| prompt.len(), prompts)?,
+        column(|(_, completion)| completion.len(), completions)?,
+        image_bytes(rows)?,
+    ])
+}
+
+fn part_messages(turns: &[&Turn]) -> Result<StructArray, ArrowError> {
     let weights: Int64Array = turns.iter().map(|turn| turn.trained.map(i64::from)).collect();
-    structs(vec![("role", roles(turns)), ("content", contents), ("weight", Arc::new(weights))])
+    let mut columns = plain_messages(turns)?;
+    columns.push(("weight", Arc::new(weights)));
+    structs(columns)
 }
 
 fn messages_with_paths(rows: &[ParquetRow]) -> Result<StructArray, ArrowError> {
