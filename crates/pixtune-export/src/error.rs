@@ -43,7 +43,7 @@ pub enum ExportError {
         rows: String,
     },
     /// A number of samples that a service does not take.
-    #[error("{name} takes {range} samples for training; {samples} are left")]
+    #[error("{name} takes {range} for training; {samples} can be exported")]
     SampleCount {
         /// The service.
         name: &'static str,

@@ -83,6 +83,7 @@ pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<E
     let checkpoint = open_work(plan, &work)?;
     let root = work.path().join(DATA);
     let write_error = |path: &Path, source| ExportError::Write { path: path.to_owned(), source };
+    work.unstage_to(&root).map_err(|source| write_error(&root, source))?;
     fs::create_dir_all(&root).map_err(|source| write_error(&root, source))?;
     let unfinished = work.path().join(UNFINISHED);
     fs::create_dir_all(&unfinished).map_err(|source| write_error(&unfinished, source))?;

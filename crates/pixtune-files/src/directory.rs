@@ -97,6 +97,19 @@ impl WorkDirectory {
         Ok(staged)
     }
 
+    /// Makes a directory inside the work directory the one that becomes the target, in one rename.
+    pub fn stage_from(&self, made: &Path) -> io::Result<()> {
+        let staged = self.path.join(STAGED);
+        remove(&staged)?;
+        fs::rename(made, staged)
+    }
+
+    /// Takes back what a run staged that was killed before it could publish it.
+    pub fn unstage_to(&self, made: &Path) -> io::Result<()> {
+        let staged = self.path.join(STAGED);
+        if !made.exists() && staged.exists() { fs::rename(staged, made) } else { Ok(()) }
+    }
+
     /// Gives the staged directory its name, in place of a directory that has it, and removes the work directory.
     pub fn publish(&self) -> io::Result<()> {
         let staged = self.path.join(STAGED);

@@ -77,7 +77,7 @@ def samples(split):
 
 
 # The length of the model's context: no sample is truncated.
-model, processor = FastVisionModel.from_pretrained(
+model, tokenizer = FastVisionModel.from_pretrained(
     {base},
     max_seq_length={context_length},
     load_in_4bit={four_bit},
@@ -85,15 +85,15 @@ model, processor = FastVisionModel.from_pretrained(
     use_gradient_checkpointing="unsloth",
 )
 {adapter}# The layout of mistral-common.
-processor.chat_template = open("chat_template.jinja", encoding="utf-8").read()
+tokenizer.chat_template = open("chat_template.jinja", encoding="utf-8").read()
 FastVisionModel.for_training(model)
 trainer = SFTTrainer(
     model=model,
-    processing_class=processor.tokenizer,
+    processing_class=tokenizer.tokenizer,
     # The loss counts responses, and no image is resized: none is longer than the model's limit.
     data_collator=UnslothVisionDataCollator(
         model,
-        processor,
+        tokenizer,
         max_seq_length={context_length},
         resize={max_side},
         resize_dimension="max",
@@ -124,7 +124,7 @@ trainer = SFTTrainer(
 )
 trainer.train(resume_from_checkpoint="--resume" in sys.argv)
 model.save_pretrained("output")
-processor.save_pretrained("output")
+tokenizer.save_pretrained("output")
 "#,
         base = quoted(&context.settings.base_model),
         context_length = context.spec.context,

@@ -1,14 +1,13 @@
 //! The end of an export: the configuration, the manifest, and the name of the directory.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::mem;
 use std::path::Path;
 
 use pixtune_core::plan::{Dataset, SplitCounts, TrainingPlan};
 use pixtune_core::spec::Exactness;
-use pixtune_core::text::{counted, counted_as};
-use pixtune_files::WorkDirectory;
+use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_io::manifest::{Counts, MANIFEST, Manifest, OutputFile, TokenCounts};
 
 use super::{ExportSummary, REJECTED, Run, State};
@@ -34,7 +33,8 @@ impl Run<'_, '_> {
         let summary = self.summary(all, training);
         let path = self.root.join(MANIFEST);
         fs::write(&path, self.manifest(&summary).to_json()).map_err(|source| failed(&path, source))?;
-        publish(self.work, &self.root).map_err(|source| failed(&self.plan.out, source))?;
+        let published = self.work.stage_from(&self.root).and_then(|()| self.work.publish());
+        published.map_err(|source| failed(&self.plan.out, source))?;
         Ok(summary)
     }
 
@@ -135,8 +135,8 @@ impl Run<'_, '_> {
             Some(ExportError::NothingLeft { rows })
         } else if samples < limits.min_samples || samples > limits.max_samples {
             let range = match limits.max_samples {
-                u64::MAX => format!("at least {}", limits.min_samples),
-                most => format!("{} to {most}", limits.min_samples),
+                u64::MAX => format!("at least {}", counted(limits.min_samples, "sample")),
+                most => format!("{} to {}", grouped(limits.min_samples), counted(most, "sample")),
             };
             let (name, samples) = (trainer.name, counted(samples, "sample"));
             Some(ExportError::SampleCount { name, range, samples })
@@ -158,26 +158,6 @@ fn failed(path: &Path, source: io::Error) -> ExportError {
 fn hashed(root: &Path, name: &str, lines: u64) -> io::Result<OutputFile> {
     let mut hash = blake3::Hasher::new();
     let mut file = File::open(root.join(name))?;
-    let mut buffer = vec![0; 1 << 16];
-    let mut bytes = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => {
-                hash.update(&buffer[..read]);
-                bytes += read as u64;
-            }
-        }
-    }
+    let bytes = io::copy(&mut file, &mut hash)?;
     Ok(OutputFile { path: name.to_owned(), bytes, lines, blake3: hash.finalize().to_hex().to_string() })
-}
-
-/// Moves the finished files into the directory that appears under the name of the output.
-fn publish(work: &WorkDirectory, root: &Path) -> io::Result<()> {
-    let staged = work.stage()?;
-    for entry in fs::read_dir(root)? {
-        let entry = entry?;
-        fs::rename(entry.path(), staged.join(entry.file_name()))?;
-    }
-    work.publish()
 }

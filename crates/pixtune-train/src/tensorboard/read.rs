@@ -37,7 +37,7 @@ pub fn read_events(path: &Path, each: &mut dyn FnMut(Event)) -> io::Result<()> {
         let (length, crc) = head.split_at(8);
         let number = u64::from_le_bytes(length.try_into().map_err(io::Error::other)?);
         if masked_crc(length).to_le_bytes() != *crc || number > MAX_RECORD {
-            return Err(io::Error::other("a record has a wrong length"));
+            return Err(io::Error::other("the length of an event has a wrong checksum"));
         }
         let mut data = vec![0; usize::try_from(number).map_err(io::Error::other)? + 4];
         if !filled(file.read_exact(&mut data))? {
@@ -45,7 +45,7 @@ pub fn read_events(path: &Path, each: &mut dyn FnMut(Event)) -> io::Result<()> {
         }
         let crc = data.split_off(data.len() - 4);
         if masked_crc(&data).to_le_bytes() != *crc {
-            return Err(io::Error::other("a record has a wrong checksum"));
+            return Err(io::Error::other("an event has a wrong checksum"));
         }
         if let Some(event) = event(&data).filter(|event| !event.scalars.is_empty()) {
             each(event);

@@ -17,9 +17,9 @@ use crate::ui::Format;
 /// the loss counts the tokens that `pixtune tokens` reports as trained. A sample that the trainer would train as something
 /// else is rejected, with the reason.
 ///
-/// A system prompt is placed where mistral-common puts it: at the start of the last user message.
+/// A system prompt goes where mistral-common puts it: at the start of the last user message.
 ///
-/// Exit codes: 0 everything was exported; 1 samples were rejected, the others are written; 2 nothing was written.
+/// Exit codes: 0 everything was exported; 1 some samples were rejected; 2 nothing was written.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -39,8 +39,8 @@ pub struct ExportArgs {
     /// Output directory
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
-    /// Placement of system prompts: at the start of the last user message as mistral-common encodes them, or in a
-    /// system message, which the trainer may place elsewhere
+    /// Position of system prompts: at the start of the last user message as mistral-common encodes them, or in a system
+    /// message, which the trainer may put somewhere else
     #[arg(long, value_enum, default_value_t = SystemArg::Fold)]
     pub system: SystemArg,
     /// Write images whose sides are not multiples of a patch as PNG at the size that the model sees, resized with the

@@ -145,7 +145,7 @@ fn note_system(plan: &ExportPlan<'_>, ui: &Ui) {
     match plan.trainer.system {
         _ if plan.system == SystemPrompt::Fold => {}
         System::Elsewhere(place) => ui.note(&format!(
-            "warning: {name} places system messages {place}, and mistral-common at the start of the last user message: tokens \
+            "warning: {name} puts system messages {place}, and mistral-common at the start of the last user message: tokens \
              differ from those of `pixtune tokens`"
         )),
         System::Drops(why) => ui.note(&format!("warning: {name} drops system messages: {why}")),

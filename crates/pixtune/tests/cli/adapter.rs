@@ -203,7 +203,8 @@ fn paths_that_are_no_adapter_name_the_next_step() {
         |path: &str| case.run(&["adapter", "check", path, "--base", &hf, "--server", "vllm-hf"]).ends(2);
     case.write("run/plan.json", "{}");
     copy(&case, "run/adapter");
-    ask("run").prints("it is the output of `pixtune train`").prints("hint: give its adapter, `run/adapter`");
+    let run = case.run(&["adapter", "check", "run", "--base", &hf, "--server", "vllm-hf"]);
+    run.prints("checking `run/adapter`, the newest adapter of the run");
     ask("mistral-community/pixtral-12b")
         .prints("hint: pixtune downloads nothing: run `hf download mistral-community/pixtral-12b");
     case.write(

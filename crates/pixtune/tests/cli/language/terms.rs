@@ -75,6 +75,8 @@ const ALLOWED: &[&str] = &[
     "hugging face processor",
     // The description of a model on Hugging Face.
     "model card",
+    // The value of Axolotl's `train_on_eos`, behind words that are names.
+    "type turn",
 ];
 
 /// One line for each misused term: where it is, and what to write.
