@@ -77,6 +77,7 @@ const ALLOWED: &[&str] = &[
     "model card",
     // The value of Axolotl's `train_on_eos`, behind words that are names.
     "type turn",
+    "turn split",
 ];
 
 /// One line for each misused term: where it is, and what to write.
