@@ -62,6 +62,37 @@ install_overlay() {
     "$1" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$2" --target "$3"
 }
 
+# unchanged NAME ROOT PATH...: whether the check with this name passed on this machine with exactly these files; then it is
+# skipped, which is printed. A directory stands for its files, and a path that does not exist for its own words. ROOT is a
+# directory with another name in every run, and no part of what files hold. `passed NAME` remembers the last `unchanged`.
+unchanged() {
+    local name=$1 root=$2
+    shift 2
+    digest=$(files_digest "$root" "$@") || return
+    [ -e "$cache/passed/$name-$digest" ] || return
+    printf 'skipped %s: it passed on this machine with the same files (to run it again: rm %q)\n' \
+        "$name" "$cache/passed/$name-$digest"
+}
+
+passed() {
+    mkdir -p "$cache/passed" && : >"$cache/passed/$1-$digest"
+}
+
+files_digest() {
+    local root=$1 path
+    shift
+    for path in "$@"; do
+        if [ -e "$path" ]; then
+            find "$path" -type f -print0 | sort --zero-terminated | while IFS= read -r -d '' file; do
+                printf '%s\n' "${file#"$root"}"
+                LC_ALL=C sed "s|$root||g" "$file" | sha256sum
+            done
+        else
+            printf '%s\n' "$path"
+        fi
+    done | sha256sum | head --bytes=16
+}
+
 # cargo_tool NAME VERSION: print the path of a program from crates.io.
 cargo_tool() {
     local directory=$cache/tools/$1-$2
