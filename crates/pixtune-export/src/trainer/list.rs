@@ -2,7 +2,7 @@
 
 use pixtune_core::target::{self, ImageFormat};
 
-use super::{Feature, Guide, Layout, Limits, Support, System, Trainer};
+use super::{Feature, Guide, Layout, Limits, Package, Support, System, Trainer};
 
 /// What an export can be for.
 pub const ALL: &[&Trainer] = &[
@@ -34,6 +34,7 @@ const TRL: Trainer = Trainer {
     id: "trl",
     name: "TRL",
     tested: "trl 1.16.0, transformers 5.23.0, peft 0.21.2, datasets 5.2.0",
+    package: Some(Package { name: "trl", tested: "1.16" }),
     target: &target::TRL,
     layout: Layout::Parts,
     system: System::AsTheReference,
@@ -81,6 +82,7 @@ const UNSLOTH: Trainer = Trainer {
     id: "unsloth",
     name: "Unsloth",
     tested: "",
+    package: None,
     target: &target::UNSLOTH,
     support: Support {
         tools: Feature::Rejected("its mask trains everything behind `[/INST]`, results of tools too"),
@@ -105,6 +107,7 @@ const AXOLOTL: Trainer = Trainer {
     id: "axolotl",
     name: "Axolotl",
     tested: "axolotl 0.19.0",
+    package: Some(Package { name: "axolotl", tested: "0.19" }),
     target: &target::AXOLOTL,
     layout: Layout::PartsWithPaths,
     support: Support {
@@ -133,6 +136,7 @@ const LLAMA_FACTORY: Trainer = Trainer {
     id: "llama-factory",
     name: "LLaMA-Factory",
     tested: "llamafactory 0.9.5, transformers 5.6.0, peft 0.18.1",
+    package: Some(Package { name: "llamafactory", tested: "0.9.5" }),
     target: &target::LLAMA_FACTORY,
     layout: Layout::Placeholders,
     system: System::Elsewhere("in the first user message"),
@@ -164,6 +168,7 @@ const MS_SWIFT: Trainer = Trainer {
     id: "ms-swift",
     name: "ms-swift",
     tested: "ms-swift 4.6.0, transformers 5.19.0, peft 0.20.0",
+    package: Some(Package { name: "ms-swift", tested: "4.6" }),
     target: &target::MS_SWIFT,
     layout: Layout::PlaceholdersAndLoss,
     system: System::Elsewhere("before the first `[INST]`"),
@@ -191,6 +196,7 @@ const HF_DATASET: Trainer = Trainer {
     id: "hf-dataset",
     name: "Hugging Face datasets",
     tested: "datasets 5.2.0",
+    package: None,
     target: &target::HF,
     layout: Layout::Chats,
     renders_text: false,

@@ -17,6 +17,8 @@ pub struct Trainer {
     pub name: &'static str,
     /// Versions that were run, as the checks install them; empty if none was.
     pub tested: &'static str,
+    /// Its Python distribution.
+    pub package: Option<Package>,
     /// What `plan` knows of it.
     pub target: &'static Target,
     /// How samples and images are written.
@@ -59,6 +61,15 @@ impl Guide {
     /// Nothing to say.
     pub const NONE: Guide =
         Guide { install: "", run: "", resume: "", evaluate: "", read: "", adapter: "", notes: &[] };
+}
+
+/// A Python distribution and the versions with which exports were tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// The beginning of the tested versions: `1.16` for 1.16.0 and 1.16.1.
+    pub tested: &'static str,
 }
 
 /// How samples and images are written.

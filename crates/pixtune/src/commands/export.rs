@@ -1,5 +1,7 @@
 //! `pixtune export`.
 
+mod installed;
+
 use std::path::Path;
 
 use pixtune_core::diagnostic::Diagnostic;
@@ -35,6 +37,9 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     note_passed_over(&plan.source.notes, verbosity);
     note_counting(&plan.encoder, model.tokenizer, &printer.0);
     note_system(&plan, &printer.0);
+    if let Some(warning) = plan.trainer.package.as_ref().and_then(installed::untested) {
+        printer.0.note(&warning);
+    }
     let result = export(&plan, &mut printer);
     printer.0.end();
     let summary = result?;

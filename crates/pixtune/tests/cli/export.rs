@@ -11,7 +11,7 @@ use pixtune_core::json::Value;
 use pixtune_export::trainer;
 use pixtune_io::base64::data_uri;
 
-use crate::harness::{Case, Run, root, text};
+use crate::harness::{Case, Run, finish, root, text};
 use crate::snapshots;
 
 const TRAINERS: [&str; 6] = ["trl", "trl-completion", "unsloth", "axolotl", "llama-factory", "ms-swift"];
@@ -287,6 +287,27 @@ fn kept_system_prompts_are_noted() {
     export(&case, "ms-swift", &["--system", "keep"]).ends(0).prints("before the first `[INST]`");
     let run = export(&case, "trl", &["--system", "keep"]).ends(0);
     assert!(!run.stderr.contains("system"), "{}", run.stderr);
+}
+
+#[test]
+fn other_versions_of_a_trainer_are_noted() {
+    let case = prepared();
+    for (name, warns) in
+        [("trl-1.16.2", false), ("trl-1.160.0", true), ("trl-1.3.0", true), ("trlx-1.3.0", false)]
+    {
+        let packages = case.path("venv/lib/python3.12/site-packages");
+        let _ = fs::remove_dir_all(&packages);
+        fs::create_dir_all(packages.join(format!("{name}.dist-info"))).unwrap();
+        let mut command = case.command(&["export", "prepared", "--to", "trl", "--out", "trl", "--force"]);
+        command.env("VIRTUAL_ENV", case.path("venv"));
+        let run = finish(command).ends(0);
+        assert_eq!(
+            run.stderr.contains("is installed in the active environment"),
+            warns,
+            "{name}: {}",
+            run.stderr
+        );
+    }
 }
 
 #[test]
