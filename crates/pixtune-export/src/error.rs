@@ -36,6 +36,26 @@ pub enum ExportError {
         /// The model of the export.
         model: String,
     },
+    /// A trainer would encode the conversations in another layout than the model's own.
+    #[error("an export for {name} has the chat layout of tokenizer v3, and {model} has another one: {why}")]
+    OtherLayout {
+        /// The trainer.
+        name: &'static str,
+        /// The model of the export.
+        model: String,
+        /// Why counts are estimates.
+        why: &'static str,
+    },
+    /// The trainer expects the image token at another id.
+    #[error("{name} expects `[IMG]` at id {expected}; the tokenizer has {found}")]
+    ImageToken {
+        /// The trainer.
+        name: &'static str,
+        /// Where it is in the published tokenizers.
+        expected: u32,
+        /// Where it is in this tokenizer.
+        found: String,
+    },
     /// Every sample was rejected.
     #[error("none of {rows} can be exported")]
     NothingLeft {

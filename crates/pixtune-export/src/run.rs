@@ -24,7 +24,9 @@ use crate::row::{Converted, Converter};
 use crate::source::SplitFile;
 use crate::store::{Encode, Piece, Store};
 use crate::trainer::check::Literals;
-use start::{CHECKPOINT, Checkpoint, is_fitted, open_work, refuse_existing, refuse_other_model};
+use start::{
+    CHECKPOINT, Checkpoint, is_fitted, open_work, refuse_existing, refuse_other_layout, refuse_other_model,
+};
 
 /// What an export reports to.
 pub trait ExportReporter: Send {
@@ -75,6 +77,7 @@ const UNFINISHED: &str = "unfinished";
 pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<ExportSummary, ExportError> {
     refuse_existing(plan)?;
     refuse_other_model(plan)?;
+    refuse_other_layout(plan)?;
     for file in &plan.source.files {
         // What cannot be opened is found before anything is made.
         LineFile::open(&file.path, MAX_LINE)?;

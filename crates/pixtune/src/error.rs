@@ -294,6 +294,9 @@ fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {
         ExportError::OtherModel { .. } => {
             "prepare the data for this model with `pixtune prepare --model`, or export it with the `--model` it was prepared for"
         }
+        ExportError::OtherLayout { .. } => {
+            "`--to hf-dataset` writes the conversations as they are, for a template of the model"
+        }
         ExportError::NothingLeft { .. } => {
             "the findings name the reason of each row; data in another format is converted with `pixtune prepare` or `pixtune fix`"
         }

@@ -41,6 +41,7 @@ const TRL: Trainer = Trainer {
     support: ALL_KEPT,
     placeholders: &[],
     renders_text: true,
+    image_token: None,
     limits: Limits::NONE,
     guide: Guide {
         install: "pip install trl==1.16.0 peft==0.21.2 'transformers>=5.18'",
@@ -179,6 +180,8 @@ const MS_SWIFT: Trainer = Trainer {
         ..ALL_KEPT
     },
     placeholders: &["<image>", "{{ROUND0}}", "{{ROUND1}}"],
+    // swift/template/templates/pixtral.py:22
+    image_token: Some(10),
     guide: Guide {
         install: "pip install ms-swift==4.6.0",
         run: "swift sft sft.yaml",

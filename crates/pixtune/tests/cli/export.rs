@@ -218,6 +218,21 @@ fn nothing_is_replaced_that_was_not_meant_to_be() {
         .ends(2)
         .prints("prepared for pixtral-12b, and the export is for mistral-small-3.1");
     case.run(&other).ends(2).prints("--base-model");
+    // The template of exports is that of Pixtral 12B.
+    case.write("train.jsonl", sample("hello", ""));
+    let other = [
+        "export",
+        "train.jsonl",
+        "--to",
+        "trl",
+        "--out",
+        "x",
+        "--model",
+        "pixtral-large",
+        "--base-model",
+        "x",
+    ];
+    case.run(&other).ends(2).prints("has the chat layout of tokenizer v3, and pixtral-large has another one");
     case.run(&["export", "prepared", "--to", "torchtune", "--out", "x"]).ends(2).prints("possible values");
     case.run(&["export", "none", "--to", "trl", "--out", "x"]).ends(2).prints("`none`");
     case.run(&["export", "prepared/rejected.jsonl", "--to", "trl", "--out", "x"]).ends(2);
