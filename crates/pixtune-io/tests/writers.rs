@@ -6,7 +6,7 @@ use pixtune_core::sample::{Image, ImageSource, Sample};
 use pixtune_core::target::{MISTRAL, OPENAI};
 use pixtune_core::{conversation, json};
 use pixtune_io::base64::data_uri;
-use pixtune_io::write::{MistralWriter, OpenAiWriter, SampleWriter, WrittenImage, writer};
+use pixtune_io::write::{MarkWriter, MistralWriter, OpenAiWriter, SampleWriter, WrittenImage, writer};
 
 /// Makes the tests of the suite for one writer.
 macro_rules! conforms {
@@ -44,6 +44,7 @@ macro_rules! conforms {
 
 conforms!(mistral, MistralWriter);
 conforms!(openai, OpenAiWriter);
+conforms!(mark, MarkWriter);
 
 /// Rows in the form that every writer can express.
 const ROWS: [&str; 5] = [
@@ -105,9 +106,23 @@ fn each(mut check: impl FnMut(&Sample<Image>, &[WrittenImage])) {
     }
 }
 
+/// The line with its images in it: where a writer leaves marks, a reader takes the next of those that are beside the line.
+fn with_images(line: &str, images: &[WrittenImage]) -> String {
+    let mut whole = line.to_owned();
+    for image in images {
+        let name = match image {
+            WrittenImage::Reference(name) => name.clone(),
+            WrittenImage::Inline { mime, bytes } => data_uri(mime, bytes),
+        };
+        let part = format!(r#"{{"type":"image_url","image_url":{}}}"#, json::quoted(&name));
+        whole = whole.replacen(r#"{"type":"image"}"#, &part, 1);
+    }
+    whole
+}
+
 fn reads_back_what_it_writes(writer: &dyn SampleWriter) {
     each(|sample, images| {
-        let again = read(&line(writer, sample, images));
+        let again = read(&with_images(&line(writer, sample, images), images));
         assert_eq!((&again.messages, &again.tools), (&sample.messages, &sample.tools));
         let sources: Vec<ImageSource> = again.images.into_iter().map(|image| image.source).collect();
         assert_eq!(sources, images.iter().map(source).collect::<Vec<_>>());
