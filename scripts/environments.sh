@@ -64,7 +64,7 @@ install_overlay() {
 
 # unchanged NAME ROOT PATH...: whether the check with this name passed on this machine with exactly these files; then it is
 # skipped, which is printed. A directory stands for its files, and a path that does not exist for its own words. ROOT is a
-# directory with another name in every run, and no part of what files hold. `passed NAME` remembers the last `unchanged`.
+# directory with another name in every run. `passed NAME RESULT` then stores the result.
 unchanged() {
     local name=$1 root=$2
     shift 2
@@ -75,7 +75,7 @@ unchanged() {
 }
 
 passed() {
-    mkdir -p "$cache/passed" && : >"$cache/passed/$1-$digest"
+    mkdir -p "$cache/passed" && printf '%s\n' "$2" >"$cache/passed/$1-$digest"
 }
 
 files_digest() {
@@ -85,7 +85,7 @@ files_digest() {
         if [ -e "$path" ]; then
             find "$path" -type f -print0 | sort --zero-terminated | while IFS= read -r -d '' file; do
                 printf '%s\n' "${file#"$root"}"
-                LC_ALL=C sed "s|$root||g" "$file" | sha256sum
+                sha256sum <"$file"
             done
         else
             printf '%s\n' "$path"

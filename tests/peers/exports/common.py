@@ -38,7 +38,7 @@ class Proof:
 
     def __init__(self, trainer, version):
         self.pixtune, self.prepared, self.model, self.export = (pathlib.Path(word).resolve() for word in sys.argv[1:5])
-        self.result = {"trainer": trainer, "version": version, "rows": 0}
+        self.result = {"trainer": trainer, "version": version, "rows": 0, "of": 0}
         self.rows = 0
         self.equal = {"ids_equal": True, "labels_equal": True, "pixels_equal": True}
         self.failures = []
@@ -55,6 +55,7 @@ class Proof:
             for row in map(json.loads, (self.export / "rejected.jsonl").read_text().splitlines()):
                 if pathlib.Path(row["file"]).name == path.name:
                     rejected.add(row["line"])
+        self.result["of"] += len(lines)
         everything = [Sample(path.name, count, line) for count, line in zip(map(json.loads, counted), lines, strict=True)]
         return [sample for index, sample in enumerate(everything, 1) if index not in rejected]
 

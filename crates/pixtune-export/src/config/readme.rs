@@ -66,7 +66,9 @@ fn usage(context: &Context<'_>) -> String {
     let mut out = String::new();
     let guide = trainer.guide;
     if !guide.install.is_empty() {
-        out.push_str(&format!("\n## Install\n\n```sh\n{}\n```\n", guide.install));
+        // Those that load 4-bit weights need it; Axolotl and Unsloth depend on it.
+        let more = if context.is_quantized() { " bitsandbytes" } else { "" };
+        out.push_str(&format!("\n## Install\n\n```sh\n{}{more}\n```\n", guide.install));
     }
     match trainer.tested {
         "" => out.push_str("\nNot run here: it needs a GPU or a service. The files follow its source or its documentation.\n"),

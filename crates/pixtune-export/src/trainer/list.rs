@@ -44,7 +44,7 @@ const TRL: Trainer = Trainer {
     image_token: None,
     limits: Limits::NONE,
     guide: Guide {
-        install: "pip install trl==1.16.0 peft==0.21.2 'transformers>=5.18'",
+        install: "pip install 'trl[vlm]==1.16.0' peft==0.21.2 'transformers>=5.18'",
         run: "trl sft --config sft.yaml",
         resume: "trl sft --config sft.yaml --resume_from_checkpoint output/checkpoint-N",
         adapter: "output",
@@ -70,7 +70,7 @@ const TRL_COMPLETION: Trainer = Trainer {
         ..ALL_KEPT
     },
     guide: Guide {
-        install: "pip install trl==1.16.0 peft==0.21.2 'transformers>=4.57'",
+        install: "pip install 'trl[vlm]==1.16.0' peft==0.21.2 'transformers>=4.57'",
         notes: &[
             "The loss counts the last response, which is the only one that is trained in these samples.",
         ],
@@ -128,6 +128,9 @@ const AXOLOTL: Trainer = Trainer {
         run: "axolotl train sft.yaml",
         resume: "axolotl train sft.yaml --resume-from-checkpoint output/checkpoint-N",
         adapter: "output",
+        notes: &[
+            "Without a network its telemetry waits for minutes; `AXOLOTL_DO_NOT_TRACK=1` switches it off.",
+        ],
         ..Guide::NONE
     },
     ..TRL
@@ -183,7 +186,7 @@ const MS_SWIFT: Trainer = Trainer {
     // swift/template/templates/pixtral.py:22
     image_token: Some(10),
     guide: Guide {
-        install: "pip install ms-swift==4.6.0",
+        install: "pip install ms-swift==4.6.0 torchvision",
         run: "swift sft sft.yaml",
         resume: "swift sft sft.yaml --resume_from_checkpoint output/checkpoint-N",
         evaluate: "swift infer --adapters output/checkpoint-N",

@@ -41,7 +41,9 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
     }
     out.assume(&["vision_config", "hidden_act"], string("silu"), ARCHITECTURE);
     out.assume(&["vision_config", "model_type"], string("pixtral"), ARCHITECTURE);
-    rope("vision_config", "axial", vision.rope_theta, out);
+    // The type of the frequencies is `default` to transformers before 5.17 and `axial` from then on; each refuses the other
+    // name, and each has its own where there is none.
+    out.stated(&["vision_config", "rope_theta"], number(vision.rope_theta));
     out.default(&["vision_config", "attention_dropout"], number(0.0), ARCHITECTURE);
     out.default(&["vision_config", "initializer_range"], number(0.02), ARCHITECTURE);
     out.assume(&["vision_feature_layer"], Value::Number("-1".into()), ARCHITECTURE);
@@ -72,7 +74,10 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
     out.stated(&["text_config", "rms_norm_eps"], number(text.norm_eps));
     out.assume(&["text_config", "model_type"], string("mistral"), ARCHITECTURE);
     out.assume(&["text_config", "hidden_act"], string("silu"), ARCHITECTURE);
-    rope("text_config", "default", text.rope_theta, out);
+    // transformers 4 reads `rope_theta`, 5 reads `rope_parameters`, and each takes 10000 where it finds none.
+    out.stated(&["text_config", "rope_theta"], number(text.rope_theta));
+    out.stated(&["text_config", "rope_parameters", "rope_theta"], number(text.rope_theta));
+    out.default(&["text_config", "rope_parameters", "rope_type"], string("default"), ARCHITECTURE);
     out.assume(&["text_config", "sliding_window"], Value::Null, ARCHITECTURE);
     out.stated(&["text_config", "tie_word_embeddings"], Value::Bool(config.tied));
     match text.max_positions {
@@ -93,13 +98,6 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
     out.default(&["text_config", "eos_token_id"], whole(2), "`</s>` in every tokenizer of Mistral");
     out.default(&["text_config", "initializer_range"], number(0.02), ARCHITECTURE);
     out.default(&["text_config", "use_cache"], Value::Bool(true), ARCHITECTURE);
-}
-
-/// Both spellings: transformers 4 reads `rope_theta`, 5 reads `rope_parameters`, and each takes 10000 where it finds none.
-fn rope(area: &'static str, kind: &'static str, theta: f64, out: &mut Out) {
-    out.stated(&[area, "rope_theta"], number(theta));
-    out.stated(&[area, "rope_parameters", "rope_theta"], number(theta));
-    out.default(&[area, "rope_parameters", "rope_type"], string(kind), ARCHITECTURE);
 }
 
 /// Keys of `config.json` that are translated, fixed, or about the run that wrote it.
