@@ -59,7 +59,11 @@ fn config(context: &Context<'_>) -> String {
         yaml.set("eval_dataset", names(context, 1));
     }
     yaml.set("template", "pixtral");
-    yaml.because("cutoff_len", context.spec.context, "the default of 2,048 truncates inside images");
+    yaml.because(
+        "cutoff_len",
+        context.length(),
+        "no sample is longer; the default of 2,048 truncates inside images",
+    );
     let pixels = u64::from(spec.max_side) * u64::from(spec.max_side);
     yaml.because("image_max_pixels", pixels, "the default resizes images to the area of 768x768");
     yaml.because("image_min_pixels", 1, "the default enlarges images below the area of 32x32");

@@ -106,6 +106,12 @@ impl Context<'_> {
         self.settings.wish.method == Method::Full
     }
 
+    /// The smallest length that truncates nothing: above the longest sample, as a trainer that divides it between prompt and
+    /// response rounds down.
+    fn length(&self) -> u64 {
+        (self.longest + 1).next_multiple_of(64)
+    }
+
     fn rank(&self) -> u64 {
         self.settings.wish.rank
     }

@@ -1,6 +1,6 @@
 //! The README of an export: what it holds, how to install the trainer, how to run, resume and evaluate.
 
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::text::{counted, grouped, shell_word};
 use pixtune_io::manifest::OutputFile;
 
 use super::Context;
@@ -79,7 +79,7 @@ fn usage(context: &Context<'_>) -> String {
         }
     }
     for (title, command) in
-        [("Train", guide.run), ("Resume", guide.resume), ("Evaluate", guide.evaluate), ("Read", guide.read)]
+        [("Train", guide.run), ("Resume", guide.resume), ("Try", guide.evaluate), ("Read", guide.read)]
     {
         if !command.is_empty() {
             let language = if title == "Read" { "python" } else { "sh" };
@@ -90,6 +90,16 @@ fn usage(context: &Context<'_>) -> String {
         out.push_str(&format!(
             "\nThe adapter is in `{}`. `pixtune adapter check {}` shows what a server will apply of it.\n",
             guide.adapter, guide.adapter
+        ));
+    }
+    if !guide.adapter.is_empty() && !context.is_full() {
+        out.push_str(&format!(
+            "\n## Evaluate\n\nServe the adapter, and score its answers to the prepared validation split:\n\n```sh\nvllm serve {base} \
+             --enable-lora --lora-modules tuned={adapter} --max-lora-rank {rank}\npixtune evaluate PREPARED/validation.jsonl --endpoint \
+             http://localhost:8000/v1 --served-model tuned --out evaluation\n```\n",
+            base = shell_word(&context.settings.base_model),
+            adapter = guide.adapter,
+            rank = context.rank().next_power_of_two().max(8),
         ));
     }
     if !guide.notes.is_empty() {

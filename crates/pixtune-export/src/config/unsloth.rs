@@ -76,10 +76,10 @@ def samples(split):
     return load_dataset("parquet", data_files=f"data/{{split}}-*", split="train").with_transform(convert)
 
 
-# The length of the model's context: no sample is truncated.
+# No sample is longer.
 model, tokenizer = FastVisionModel.from_pretrained(
     {base},
-    max_seq_length={context_length},
+    max_seq_length={length},
     load_in_4bit={four_bit},
     full_finetuning={full},
     use_gradient_checkpointing="unsloth",
@@ -94,7 +94,7 @@ trainer = SFTTrainer(
     data_collator=UnslothVisionDataCollator(
         model,
         tokenizer,
-        max_seq_length={context_length},
+        max_seq_length={length},
         resize={max_side},
         resize_dimension="max",
         train_on_responses_only=True,
@@ -127,7 +127,7 @@ model.save_pretrained("output")
 tokenizer.save_pretrained("output")
 "#,
         base = quoted(&context.settings.base_model),
-        context_length = context.spec.context,
+        length = context.length(),
         four_bit = python(context.is_quantized()),
         full = python(context.is_full()),
         max_side = context.spec.max_side,
