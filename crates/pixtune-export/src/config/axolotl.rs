@@ -35,7 +35,7 @@ fn config(context: &Context<'_>) -> String {
         yaml.set("val_set_size", 0);
     }
     yaml.set("skip_prepare_dataset", true).set("remove_unused_columns", false).set("sample_packing", false);
-    yaml.because("sequence_len", context.length(), "no sample is longer");
+    yaml.because("sequence_len", context.length(), "every sample is shorter");
     yaml.set("train_on_inputs", false);
     yaml.raw(
         "special_tokens:\n  pad_token: <pad>  # a token that is padding loses its label, so never </s>\n",

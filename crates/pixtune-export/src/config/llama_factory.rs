@@ -62,7 +62,7 @@ fn config(context: &Context<'_>) -> String {
     yaml.because(
         "cutoff_len",
         context.length(),
-        "no sample is longer; the default of 2,048 truncates inside images",
+        "every sample is shorter; the default of 2,048 truncates inside images",
     );
     let pixels = u64::from(spec.max_side) * u64::from(spec.max_side);
     yaml.because("image_max_pixels", pixels, "the default resizes images to the area of 768x768");

@@ -28,7 +28,8 @@ fn config(context: &Context<'_>) -> String {
     }
     yaml.set("split_dataset_ratio", 0).set("dataset_shuffle", true);
     yaml.because("strict", true, "otherwise a sample that fails is replaced by another one");
-    yaml.because("max_length", context.length(), "no sample is longer").set("truncation_strategy", "delete");
+    yaml.because("max_length", context.length(), "every sample is shorter")
+        .set("truncation_strategy", "delete");
     yaml.set("loss_scale", "default");
     yaml.comment("The training that `pixtune plan` computes");
     context.schedule(&mut yaml);

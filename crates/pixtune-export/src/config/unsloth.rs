@@ -76,7 +76,7 @@ def samples(split):
     return load_dataset("parquet", data_files=f"data/{{split}}-*", split="train").with_transform(convert)
 
 
-# No sample is longer.
+# Every sample is shorter.
 model, tokenizer = FastVisionModel.from_pretrained(
     {base},
     max_seq_length={length},
