@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use pixtune_io::report::chart::{Curve, Series};
 use pixtune_io::report::page::escape;
 
-use crate::metrics::{History, Point, StepValues};
+use crate::metrics::{History, StepValues};
 
 /// A run and what it is called on the page; the only run of a page needs no name.
 #[derive(Clone, Copy)]
@@ -54,7 +54,10 @@ impl Kind {
             Kind::Accuracy => evaluations(|evaluation| 100.0 * evaluation.valid_token_accuracy),
             Kind::GradientNorm => history.curve(|point| point.grad_norm),
             Kind::LearningRate => history.curve(|point| point.learning_rate),
-            Kind::Throughput => history.curve(Point::tokens_per_second),
+            Kind::Throughput => {
+                let measured = history.points.iter().filter(|point| point.tokens_per_second() > 0.0);
+                measured.map(|point| (point.step, point.tokens_per_second())).collect()
+            }
             Kind::Memory => {
                 let known = history.points.iter().filter(|point| point.peak_memory_bytes > 0);
                 known.map(|point| (point.step, point.peak_memory_bytes as f64 / 1e9)).collect()
@@ -86,7 +89,8 @@ pub(super) fn panel(kind: Kind, runs: &[NamedRun<'_>], steps: u64, clip: Option<
         .map(|(run, points)| Series {
             name: if run.name.is_empty() { heading } else { run.name },
             points,
-            dots: kind.dots(),
+            // A line of one point would not be seen.
+            dots: kind.dots() || points.len() == 1,
         })
         .collect();
     let chart = Curve { name, about, series: &series, circled: None, steps, height }.html();
