@@ -85,7 +85,7 @@ fn report_opens_with_a_verdict_and_every_link_has_a_target() {
     let case = Case::new();
     let good: String = (0..30).map(|n| line(&format!("What is {n}?"), &format!("It is {n}."))).collect();
     let conflict = line("What is 1?", "It is not one.");
-    let cut = line("What is 77?", "It is 77 and");
+    let cut = line("What is 77?", "It is 77, which is more than");
     let invalid = "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}\n";
     case.write("data.jsonl", good + &conflict + &cut + invalid);
     case.run(&["report", "data.jsonl", "--quiet"]).ends(1);
@@ -106,7 +106,7 @@ fn report_opens_with_a_verdict_and_every_link_has_a_target() {
     }
     // A conversation that is a finding is shown, whatever the random selection is.
     case.run(&["report", "data.jsonl", "--quiet", "--force", "--samples", "1"]).ends(1);
-    assert!(case.read("report.html").contains("data-problems=\"answer-format\""));
+    assert!(case.read("report.html").contains("data-problems=\"answer-cut-off\""));
 }
 
 #[test]
