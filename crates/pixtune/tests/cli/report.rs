@@ -126,3 +126,23 @@ fn rejected_rows_are_listed_once() {
         "the command repeats the options"
     );
 }
+
+#[test]
+fn repeated_commands_name_the_columns_that_were_given() {
+    let case = Case::new();
+    case.write("table.csv", "note,q,completion\nx,What?,It.\ny,Why?,\n");
+    let prepare = ["prepare", "table.csv", "--out", "prepared", "--validation", "0", "--quiet"];
+    case.run(&[&prepare[..], &["--columns", "prompt=q", "--remove-columns", "note"]].concat()).ends(1);
+    let manifest = case.read("prepared/manifest.json");
+    assert!(
+        manifest.contains(r#""prompt": "q", "completion": "completion", "guessed": ["completion"]"#),
+        "{manifest}"
+    );
+    case.run(&["report", "prepared", "--quiet"]).ends(0);
+    let command =
+        "pixtune prepare table.csv --out prepared-2 --columns prompt=q --validation 0 --remove-columns note";
+    assert!(case.read("report.html").contains(command));
+    // The command works.
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--quiet"]).collect();
+    case.run(&words).ends(1);
+}
