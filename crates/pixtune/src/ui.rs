@@ -1,6 +1,9 @@
 //! Terminal output: findings, the progress bar, formatted numbers.
 
+mod bar_terminal;
+
 use std::collections::BTreeMap;
+use std::env;
 use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
@@ -14,6 +17,7 @@ use pixtune_io::prepare::Watch;
 use pixtune_io::progress::Progress;
 use pixtune_io::provenance::Sources;
 
+use self::bar_terminal::BarTerminal;
 use crate::color::{paint, shows_colors};
 use crate::error::Error;
 
@@ -22,6 +26,8 @@ use crate::error::Error;
 fn shown(rule: &Rule) -> u64 {
     if rules::is_observation(rule) { 1 } else { 5 }
 }
+
+const FRAMES_PER_SECOND: u8 = 20;
 
 /// Output format of findings and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -138,7 +144,7 @@ pub struct Ui {
 impl Ui {
     /// Shows a progress bar only if standard error is a terminal.
     pub fn new(format: Format, verbosity: Verbosity) -> Ui {
-        let visible = format == Format::Human && verbosity == Verbosity::Normal && io::stderr().is_terminal();
+        let visible = format == Format::Human && verbosity == Verbosity::Normal && shows_bars();
         let bar = ProgressBar::hidden();
         set_style(&bar, "{bar:20} {percent:>3}%  {eta_precise} left  {wide_msg}");
         Ui {
@@ -174,8 +180,8 @@ impl Ui {
         self.bar.set_message(format!("{what} {} of {}  {}/s", bytes(done), bytes(total), bytes(rate as u64)));
     }
 
-    /// Starts a progress bar for the next phase of the run; `template` is in indicatif's syntax. A `{wide_msg}` at its end is
-    /// truncated to the width of the terminal: a line that wraps would leave its first half behind.
+    /// Starts a progress bar for the next phase of the run; `template` is in indicatif's syntax, with what may be cut off in a
+    /// narrow terminal at its end.
     pub fn start_bar(&self, template: &str, length: u64, position: u64) {
         self.bar.reset();
         set_style(&self.bar, template);
@@ -228,7 +234,8 @@ impl Ui {
     /// Shows the bar if standard error is a terminal. Returns whether the bar is visible.
     fn show(&self) -> bool {
         if self.visible && self.bar.is_hidden() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            let terminal = Box::new(BarTerminal::stderr());
+            self.bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(terminal, FRAMES_PER_SECOND));
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
         self.visible
@@ -248,6 +255,11 @@ impl Ui {
             let _ = writeln!(io::stderr(), "{}", paint(text, shows_colors(&io::stderr())));
         });
     }
+}
+
+/// Whether standard error is a terminal that can draw a line again.
+fn shows_bars() -> bool {
+    io::stderr().is_terminal() && env::var_os("TERM").is_some_and(|name| name != "dumb")
 }
 
 fn set_style(bar: &ProgressBar, template: &str) {

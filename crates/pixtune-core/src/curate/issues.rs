@@ -27,7 +27,8 @@ impl Score {
     }
 }
 
-/// In a dark image even the brightest hundredth is dark.
+/// In a dark image even the brightest thousandth is dark; CleanVision uses the brightest hundredth, and flags screenshots of dark
+/// user interfaces, whose print is less than that.
 pub const DARK: f64 = 0.32;
 
 /// In an overexposed image even the darkest thousandth is nearly white; CleanVision uses the darkest twentieth, and flags every
@@ -60,7 +61,7 @@ pub fn scores(facts: &ImageFacts, model: &ModelSpec) -> Vec<Score> {
     let score = |rule, score: f64, threshold| Score { rule, score: score.clamp(0.0, 1.0), threshold };
     let shorter = f64::from(facts.width.min(facts.height));
     vec![
-        score(&rules::IMAGE_DARK, facts.brightness_at(990), DARK),
+        score(&rules::IMAGE_DARK, facts.brightness_at(999), DARK),
         score(&rules::IMAGE_LIGHT, 1.0 - facts.brightness_at(1), LIGHT),
         score(&rules::IMAGE_LOW_INFORMATION, f64::from(facts.structure) / 1000.0, LOW_INFORMATION),
         score(&rules::IMAGE_BLURRY, 1.0 / edge_width(facts, model).max(1.0), BLURRY),
@@ -92,7 +93,7 @@ fn finding(score: &Score, facts: &ImageFacts, model: &ModelSpec) -> Finding {
     let (message, hint) = if score.rule == &rules::IMAGE_DARK {
         (
             format!(
-                "even the brightest hundredth of the image has only {} % of full brightness",
+                "even the brightest thousandth of the image has only {} % of full brightness",
                 percent(score.score)
             ),
             None,
@@ -154,7 +155,7 @@ impl Outlier {
     pub fn finding(&self) -> Finding {
         let ((width, height), image) = (self.size, self.image);
         let message = if self.rule == &rules::IMAGE_GRAYSCALE {
-            format!("image {image} is gray, most others are colored")
+            format!("image {image} is gray, nearly all others are colored")
         } else if self.rule == &rules::IMAGE_ODD_ASPECT_RATIO {
             format!("image {image} has an unusual aspect ratio: {width}x{height}")
         } else {
@@ -166,6 +167,9 @@ impl Outlier {
 
 /// Minimum images for outliers.
 const SET: usize = 10;
+
+/// One image in so many is rare.
+const RARE: usize = 20;
 
 /// Distance from the quartiles, in interquartile ranges, beyond which a size is an outlier.
 const SPREAD: f64 = 3.0;
@@ -184,7 +188,7 @@ pub fn outliers(records: &Records) -> Vec<Outlier> {
 }
 
 /// Outliers among measured images, each given with its row and its number in the row: in size, in aspect ratio, or grayscale.
-/// What holds for half of the dataset or more is normal: scans are gray and receipts are long.
+/// What holds for more than a twentieth of the dataset is a kind of image that belongs to it: scans are gray, receipts are long.
 pub fn outliers_among(all: &[(usize, usize, &ImageFacts)]) -> Vec<Outlier> {
     if all.len() < SET {
         return vec![];
@@ -192,7 +196,7 @@ pub fn outliers_among(all: &[(usize, usize, &ImageFacts)]) -> Vec<Outlier> {
     let mut outliers = Vec::new();
     let mut find = |rule, is: &dyn Fn(&ImageFacts) -> bool| {
         let found = all.iter().filter(|(_, _, facts)| is(facts)).count();
-        if 2 * found < all.len() {
+        if found <= (all.len() / RARE).max(1) {
             let those = all.iter().filter(|(_, _, facts)| is(facts));
             outliers.extend(those.map(|(row, image, facts)| {
                 let size = (facts.width, facts.height);
@@ -258,9 +262,11 @@ mod tests {
     fn each_issue_has_its_measure() {
         assert_eq!(issues(facts(800, 600)), [""; 0]);
         assert_eq!(
-            issues(ImageFacts { brightness: [0, 1, 2, 9, 40, 81, 200], ..facts(800, 600) }),
+            issues(ImageFacts { brightness: [0, 1, 2, 9, 40, 70, 81], ..facts(800, 600) }),
             ["image-dark"]
         );
+        let dark_interface = ImageFacts { brightness: [7, 12, 20, 24, 33, 56, 255], ..facts(800, 600) };
+        assert_eq!(issues(dark_interface), [""; 0]);
         assert_eq!(
             issues(ImageFacts { brightness: [243, 250, 251, 252, 253, 254, 255], ..facts(800, 600) }),
             ["image-light"]
@@ -303,6 +309,10 @@ mod tests {
             odd_rules(&set),
             [(3, "image-odd-size"), (5, "image-grayscale"), (7, "image-odd-aspect-ratio")]
         );
+        // Two in twenty are a kind of image.
+        set[9] = facts(1600, 300);
+        set[11] = ImageFacts { grayscale: true, ..facts(800, 600) };
+        assert_eq!(odd_rules(&set), [(3, "image-odd-size")]);
         let scans = vec![ImageFacts { grayscale: true, ..facts(300, 1600) }; 20];
         assert_eq!(odd_rules(&scans), []);
         assert_eq!(odd_rules(&set[..9]), []);

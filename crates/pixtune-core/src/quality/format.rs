@@ -114,6 +114,16 @@ impl ResponseFormat {
         }
     }
 
+    /// Whether it is sentences.
+    pub(super) fn is_prose(self) -> bool {
+        matches!(self, Sentence | Text)
+    }
+
+    /// Whether it is an answer in a few words.
+    pub(super) fn is_short(self) -> bool {
+        matches!(self, YesNo | Choice | Number | NumberWithUnit | Date | Word | Phrase)
+    }
+
     /// Whether an response of the other format is not unusual where most responses have this one.
     pub(super) fn admits(self, other: ResponseFormat) -> bool {
         self == other

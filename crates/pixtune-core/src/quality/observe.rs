@@ -54,11 +54,13 @@ impl TextSurvey {
                 .by_format
                 .iter()
                 .filter(|(format, _)| majority.is_broken_by(**format))
+                // Most questions are answered in sentences; `What does the sign say?` is not.
+                .filter(|(format, _)| !(majority.format.is_prose() && format.is_short()))
                 .map(|(format, kept)| (*format, kept))
                 .collect();
             let count = kinds.iter().map(|(_, kept)| kept.count).sum();
             if count == 0 {
-                return None;
+                return self.format_outliers_by_prompt(HINT).filter(|_| majority.format.is_prose());
             }
             let which: Vec<String> =
                 kinds.iter().map(|(format, kept)| format!("{} {}", kept.count, format.as_str())).collect();

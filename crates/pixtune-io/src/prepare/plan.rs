@@ -21,6 +21,8 @@ use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 
+pub(super) use self::json::without_guesses;
+
 /// The copy of standard input in the work directory.
 pub(super) const STDIN: &str = "stdin";
 

@@ -5,6 +5,7 @@ use pixtune_core::rules;
 use pixtune_core::text::counted;
 
 use super::Preparation;
+use super::plan::without_guesses;
 
 /// The file that a run leaves for the next.
 pub(super) fn to_json(plan: &Preparation) -> String {
@@ -26,7 +27,8 @@ pub(super) fn difference(before: &str, plan: &Preparation) -> Option<String> {
     if before.get("pixtune") != now.get("pixtune") || before.get("rules") != now.get("rules") {
         return Some(OTHER_VERSION.to_owned());
     }
-    let options = differences(old, new).into_iter().map(|difference| with_flag(difference).to_string());
+    let (old, new) = (without_guesses(old), without_guesses(new));
+    let options = differences(&old, &new).into_iter().map(|difference| with_flag(difference).to_string());
     let all: Vec<String> = options.chain(other_sizes(before.get("bytes"), plan)).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_files::WorkDirectory;
 
-use super::plan::STDIN;
+use super::plan::{STDIN, without_guesses};
 use super::spool::JOURNAL;
 use super::summary::summary_of;
 use super::{PlannedInput, Preparation, PrepareError, Summary, resume};
@@ -91,7 +91,8 @@ impl Work {
 
 /// Whether a manifest is of this plan and of the same inputs, byte for byte.
 fn is_of_plan(manifest: &Manifest, plan: &Preparation) -> Result<bool, PrepareError> {
-    if manifest.plan != *plan.to_value() || manifest.inputs.len() != plan.inputs.len() {
+    let is_plan = without_guesses(&manifest.plan) == without_guesses(plan.to_value());
+    if !is_plan || manifest.inputs.len() != plan.inputs.len() {
         return Ok(false);
     }
     for (PlannedInput { input, .. }, before) in plan.inputs.iter().zip(&manifest.inputs) {

@@ -54,7 +54,7 @@ pub use line_file::{Elements, FileForm, LineFile, MAX_LINE};
 pub use line_index::LineIndex;
 pub use reread::Rereader;
 pub use row_image::RowImage;
-pub use schema::{Labels, Reading, Schema};
+pub use schema::{Aside, Labels, Reading, Schema};
 
 use twox_hash::XxHash3_64;
 

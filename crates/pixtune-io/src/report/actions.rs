@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use pixtune_core::json::Value;
 use pixtune_core::text::{counted, counted_as, shell_word};
 
+use super::again;
 use super::problems::{Level, Problem, Remedy};
 use crate::survey::{Source, Survey};
 
@@ -184,57 +184,18 @@ impl Commands<'_> {
 
     /// The run of `prepare` that wrote the directory, into a new directory, with a further option.
     fn prepare(&self, option: &str) -> String {
-        let (inputs, out) = match &self.source.manifest {
+        match &self.source.manifest {
             Some(manifest) => {
-                let inputs: Vec<String> =
-                    manifest.inputs.iter().take(8).map(|input| shell_word(&input.path)).collect();
                 let directory = self.source.files.first().and_then(|file| file.path.parent());
                 let mut out = directory.unwrap_or(Path::new("prepared")).as_os_str().to_owned();
                 out.push("-2");
-                (inputs, word(Path::new(&out)))
+                again::command(manifest, &word(Path::new(&out)), option)
             }
-            None => (self.files(), "prepared".to_owned()),
-        };
-        let mut command = format!("pixtune prepare {} --out {out}", inputs.join(" "));
-        for (flag, value) in self.options() {
-            if !option.starts_with(flag) {
-                command += &format!(" {flag} {}", shell_word(&value));
+            None => {
+                let further = if option.is_empty() { "" } else { " " };
+                format!("pixtune prepare {} --out prepared{further}{option}", self.files().join(" "))
             }
         }
-        if !option.is_empty() {
-            command += " ";
-            command += option;
-        }
-        command
-    }
-
-    /// Options of the run that wrote the directory which differ from their defaults.
-    fn options(&self) -> Vec<(&'static str, String)> {
-        const OPTIONS: [(&str, &str, &str); 12] = [
-            ("model", "--model", "pixtral-12b"),
-            ("target", "--target", "mistral"),
-            ("image_folder", "--image-folder", "null"),
-            ("images", "--images", "fit"),
-            ("image_position", "--image-position", "first"),
-            ("answers", "--answers", "most-common"),
-            ("max_tokens", "--max-tokens", "null"),
-            ("validation", "--validation", "0.1"),
-            ("split", "--split", "random"),
-            ("dedup", "--dedup", "exact"),
-            ("dedup_by", "--dedup-by", "sample"),
-            ("seed", "--seed", "0"),
-        ];
-        let Some(manifest) = &self.source.manifest else { return Vec::new() };
-        let value = |key: &str| match manifest.plan.get(key) {
-            None => None,
-            Some(Value::String(text)) => Some(text.to_string()),
-            Some(value @ (Value::Number(_) | Value::Null)) => Some(value.to_string()),
-            Some(_) => None,
-        };
-        OPTIONS
-            .iter()
-            .filter_map(|(key, flag, default)| Some((*flag, value(key).filter(|value| value != default)?)))
-            .collect()
     }
 }
 

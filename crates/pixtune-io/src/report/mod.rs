@@ -3,6 +3,7 @@
 //! [`page`] and [`chart`] are the frame, for any report; the rest shows the results of a [`Survey`].
 
 mod actions;
+mod again;
 mod budget;
 pub mod chart;
 mod conversation;

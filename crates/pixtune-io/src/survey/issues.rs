@@ -139,7 +139,7 @@ fn message(rule: &Rule, count: u64) -> String {
         "image-shrunk" => "downscaled by more than a factor of four by the model",
         "image-odd-size" => "outlier in size",
         "image-odd-aspect-ratio" => "outlier in aspect ratio",
-        "image-grayscale" => "grayscale, while most images are in color",
+        "image-grayscale" => "grayscale, while nearly all images are in color",
         other => other,
     };
     format!("{}: {what}", counted(count, "image"))

@@ -75,7 +75,7 @@ impl Watch for Shown {
 
     fn answered(&mut self, done: u64, of: u64, name: &str) {
         if !self.started || done == 1 {
-            self.ui.start_bar("{bar:24} {pos}/{len} answers  {msg}  {eta_precise} left", of, done);
+            self.ui.start_bar("{bar:20} {pos}/{len} answers  {eta_precise} left  {wide_msg}", of, done);
             self.started = true;
         }
         self.ui.advance(done, name);

@@ -85,7 +85,7 @@ fn report_opens_with_a_verdict_and_every_link_has_a_target() {
     let case = Case::new();
     let good: String = (0..30).map(|n| line(&format!("What is {n}?"), &format!("It is {n}."))).collect();
     let conflict = line("What is 1?", "It is not one.");
-    let cut = line("What is 77?", "It is 77 and");
+    let cut = line("What is 77?", "It is 77, which is more than");
     let invalid = "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}\n";
     case.write("data.jsonl", good + &conflict + &cut + invalid);
     case.run(&["report", "data.jsonl", "--quiet"]).ends(1);
@@ -106,7 +106,7 @@ fn report_opens_with_a_verdict_and_every_link_has_a_target() {
     }
     // A conversation that is a finding is shown, whatever the random selection is.
     case.run(&["report", "data.jsonl", "--quiet", "--force", "--samples", "1"]).ends(1);
-    assert!(case.read("report.html").contains("data-problems=\"answer-format\""));
+    assert!(case.read("report.html").contains("data-problems=\"answer-cut-off\""));
 }
 
 #[test]
@@ -125,4 +125,24 @@ fn rejected_rows_are_listed_once() {
         page.contains("pixtune prepare table.csv --out prepared-2 --validation 0"),
         "the command repeats the options"
     );
+}
+
+#[test]
+fn repeated_commands_name_the_columns_that_were_given() {
+    let case = Case::new();
+    case.write("table.csv", "note,q,completion\nx,What?,It.\ny,Why?,\n");
+    let prepare = ["prepare", "table.csv", "--out", "prepared", "--validation", "0", "--quiet"];
+    case.run(&[&prepare[..], &["--columns", "prompt=q", "--remove-columns", "note"]].concat()).ends(1);
+    let manifest = case.read("prepared/manifest.json");
+    assert!(
+        manifest.contains(r#""prompt": "q", "completion": "completion", "guessed": ["completion"]"#),
+        "{manifest}"
+    );
+    case.run(&["report", "prepared", "--quiet"]).ends(0);
+    let command =
+        "pixtune prepare table.csv --out prepared-2 --columns prompt=q --validation 0 --remove-columns note";
+    assert!(case.read("report.html").contains(command));
+    // The command works.
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--quiet"]).collect();
+    case.run(&words).ends(1);
 }

@@ -110,6 +110,12 @@ fn unfinished_run_is_neither_lost_nor_mixed() {
     let before = case.output();
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(1);
     assert_eq!(case.output(), before);
+    // Columns that are given are those that were guessed.
+    let columns = ["--resume", "--columns", "prompt=prompt,image=image"];
+    case.run(&[&ARGS[..], &columns].concat()).ends(1);
+    assert_eq!(case.output(), before);
+    let columns = ["--resume", "--columns", "prompt=completion,completion=prompt"];
+    case.run(&[&ARGS[..], &columns].concat()).ends(2).prints("`out` exists already");
     // But what was made of other inputs is not taken for finished.
     case.write("data.csv", case.read("data.csv").replace("answer", "other"));
     case.run(&[&ARGS[..], &["--resume"]].concat()).ends(2).prints("`out` exists already");

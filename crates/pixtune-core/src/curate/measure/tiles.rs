@@ -41,7 +41,8 @@ pub(super) fn measure(plane: Luma<'_>) -> Tiles {
         for left in (0..width).step_by(TILE) {
             let (range, step) = columns.tile(left..(left + TILE).min(width));
             tiles += 1;
-            with_something += usize::from(range >= SOMETHING);
+            // In enlarged pixel art the edges are between tiles, which only the step to the next tile shows.
+            with_something += usize::from(range.max(step) >= SOMETHING);
             if range >= EDGE {
                 widths.push(u16::from(range) * 100 / u16::from(step.max(1)));
             }
@@ -98,6 +99,14 @@ mod tests {
         assert_eq!(edge_width(1), 100);
         assert!((180..=220).contains(&edge_width(2)), "{}", edge_width(2));
         assert!((700..=850).contains(&edge_width(8)), "{}", edge_width(8));
+    }
+
+    #[test]
+    fn edges_between_tiles_are_seen() {
+        let value = |at: usize| if (at % 64 / 16 + at / 64 / 16).is_multiple_of(2) { 10 } else { 240 };
+        let samples: Vec<u8> = (0..64 * 64).map(value).collect();
+        let tiles = measure(Luma { samples: &samples, width: 64, height: 64, stride: 64 });
+        assert_eq!((tiles.edge_width, tiles.structure), (0, 937));
     }
 
     #[test]

@@ -72,6 +72,22 @@ fn forms_are_learned_by_prompt_where_a_set_mixes_tasks() {
 }
 
 #[test]
+fn a_short_answer_among_sentences_is_named_only_for_the_same_prompt() {
+    let sentence = |n: usize| format!("There are {n} birds on the roof of house {n}.");
+    let response = |n: usize| match n {
+        7 => "GATE B 17".to_owned(),
+        11 => "{\"birds\": 11}".to_owned(),
+        _ => sentence(n),
+    };
+    let found = seen((0..60).map(|n| (question(n), response(n))));
+    assert_eq!(found, [("answer-format", 1, vec![12])]);
+    let short = |n: usize| if n == 7 { "no birds".to_owned() } else { sentence(n) };
+    assert_eq!(seen((0..60).map(|n| (question(n), short(n)))), []);
+    let one_prompt = seen((0..60).map(|n| ("Describe the image.".to_owned(), short(n))));
+    assert!(one_prompt.contains(&("answer-format", 1, vec![8])), "{one_prompt:?}");
+}
+
+#[test]
 fn imbalance_is_what_a_constant_answer_would_score() {
     let turns = (0..50).map(|n| (question(n), if n % 10 == 0 { "no" } else { "Yes" }.to_owned()));
     let observations = survey(turns).observations();

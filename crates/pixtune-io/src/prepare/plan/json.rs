@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pixtune_core::columns::{Columns, ImagePosition};
+use pixtune_core::columns::{ColumnChoice, Columns, ImagePosition, Role};
 use pixtune_core::curate::{By, Dedup, SplitKind};
 use pixtune_core::diagnostic::Rule;
 use pixtune_core::json::{self, Object, ToJson, Value, list, object};
@@ -14,7 +14,7 @@ use super::super::options::{Images, Options, ScanOptions};
 use super::PlannedInput;
 use crate::fetch::Networks;
 use crate::manifest::portable_name;
-use crate::read::TextEncoding;
+use crate::read::{Aside, TextEncoding};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 
@@ -26,7 +26,7 @@ pub(super) fn plan_value(
 ) -> Value<'static> {
     let Options { scan, split, .. } = options;
     json::value(object(|plan| {
-        plan.field("inputs", list(inputs.iter().map(input)));
+        plan.field("inputs", list(inputs.iter().map(|planned| input(planned, &options.columns))));
         target(scan, plan);
         let folder = options.image_folder.as_deref().map(Path::to_string_lossy);
         let folder = folder.as_deref().map(|folder| portable_name(folder.trim_end_matches('/')));
@@ -112,22 +112,78 @@ fn ids<'r>(rules: &'r [&'static Rule]) -> impl ToJson + 'r {
     list(rules.iter().map(|rule| rule.id))
 }
 
-/// An input and its columns.
-fn input(planned: &PlannedInput) -> impl ToJson {
+/// An input, its columns, and which of them were guessed.
+fn input<'p>(planned: &'p PlannedInput, choice: &'p ColumnChoice) -> impl ToJson + 'p {
     object(move |out| {
         out.field("path", portable_name(&planned.input.name));
-        match &planned.schema.columns {
+        let roles = match &planned.schema.columns {
             Some(columns) => columns_of(columns, out),
             None => {
                 out.field("messages", true);
+                keys_of(&planned.schema.aside, choice, out)
             }
-        }
+        };
+        let guessed = roles.into_iter().filter(|role| choice.named(*role).next().is_none());
+        out.field(GUESSED, list(guessed.map(Role::as_str)));
     })
 }
 
-fn columns_of(columns: &Columns, out: &mut Object<'_>) {
-    out.field("image", list(&columns.image)).optional("prompt", columns.prompt.as_ref());
-    out.field("completion", &columns.completion).optional("system", columns.system.as_ref());
-    out.optional("group", columns.group.as_ref()).optional("id", columns.id.as_ref());
-    out.optional("stratify", columns.stratum.as_ref()).optional("split", columns.split.as_ref());
+/// Writes the columns and returns their roles.
+fn columns_of(columns: &Columns, out: &mut Object<'_>) -> Vec<Role> {
+    let Columns { image, prompt, completion, system, group, id, split, stratum, .. } = columns;
+    let mut roles = Vec::new();
+    out.field(Role::Image.as_str(), list(image));
+    roles.extend(image.first().map(|_| Role::Image));
+    let completion = Some(completion.clone());
+    let named = [
+        (Role::Prompt, prompt),
+        (Role::Completion, &completion),
+        (Role::System, system),
+        (Role::Group, group),
+        (Role::Id, id),
+        (Role::Stratum, stratum),
+        (Role::Split, split),
+    ];
+    add_named(&named, &mut roles, out);
+    roles
+}
+
+/// Writes the keys beside `messages` that are used, and returns their roles.
+fn keys_of(aside: &Aside, choice: &ColumnChoice, out: &mut Object<'_>) -> Vec<Role> {
+    // Without a choice it is the usual key, whether the rows have it or not.
+    let id = choice.named(Role::Id).next().map(str::to_owned);
+    let mut roles = Vec::new();
+    let named = [
+        (Role::Group, &aside.group),
+        (Role::Id, &id),
+        (Role::Stratum, &aside.stratum),
+        (Role::Split, &aside.split),
+    ];
+    add_named(&named, &mut roles, out);
+    roles
+}
+
+fn add_named(named: &[(Role, &Option<String>)], roles: &mut Vec<Role>, out: &mut Object<'_>) {
+    for (role, column) in named {
+        out.optional(role.as_str(), column.as_ref());
+        roles.extend(column.as_ref().map(|_| *role));
+    }
+}
+
+/// The roles of an input whose columns were guessed.
+const GUESSED: &str = "guessed";
+
+/// A plan without the marks of guesses: a column is the same column, whether it was guessed or given.
+pub(in super::super) fn without_guesses(plan: &Value<'_>) -> Value<'static> {
+    let mut plan = plan.clone().into_owned();
+    if let Value::Object(options) = &mut plan
+        && let Some((_, Value::Array(inputs))) = options.iter_mut().find(|(name, _)| name == "inputs")
+    {
+        for input in inputs {
+            if let Value::Object(members) = input {
+                members.retain(|(name, _)| name != GUESSED);
+            }
+        }
+    }
+    plan
 }
