@@ -12,7 +12,7 @@ use std::path::Path;
 
 use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
 
-pub use read::{Event, is_event_file, read_events};
+pub use read::{Event, event, events_of, is_event_file, read_events};
 
 /// The file in the directory of events. TensorBoard reads files whose names contain `tfevents`.
 const FILE: &str = "events.out.tfevents.0.pixtune";

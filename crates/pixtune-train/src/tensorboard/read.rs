@@ -1,7 +1,7 @@
 //! Reads event files, as trainers write them.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::masked_crc;
@@ -28,7 +28,11 @@ pub fn is_event_file(path: &Path) -> bool {
 /// Reads the events of a file that have scalars, in order. A record that breaks off ends a file that is still being written; one
 /// whose checksum is wrong is an error.
 pub fn read_events(path: &Path, each: &mut dyn FnMut(Event)) -> io::Result<()> {
-    let mut file = BufReader::new(File::open(path)?);
+    events_of(&mut BufReader::new(File::open(path)?), each)
+}
+
+/// The same of bytes from anywhere.
+pub fn events_of(file: &mut dyn Read, each: &mut dyn FnMut(Event)) -> io::Result<()> {
     loop {
         let mut head = [0; 12];
         if !filled(file.read_exact(&mut head))? {
@@ -39,8 +43,9 @@ pub fn read_events(path: &Path, each: &mut dyn FnMut(Event)) -> io::Result<()> {
         if masked_crc(length).to_le_bytes() != *crc || number > MAX_RECORD {
             return Err(io::Error::other("the length of an event has a wrong checksum"));
         }
-        let mut data = vec![0; usize::try_from(number).map_err(io::Error::other)? + 4];
-        if !filled(file.read_exact(&mut data))? {
+        // Memory grows with what is there, not with what is announced.
+        let mut data = Vec::new();
+        if file.take(number + 4).read_to_end(&mut data)? as u64 != number + 4 {
             return Ok(());
         }
         let crc = data.split_off(data.len() - 4);
@@ -106,7 +111,8 @@ fn varint(data: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn event(data: &[u8]) -> Option<Event> {
+/// The scalars of one event, a protocol buffer; `None` if it is damaged.
+pub fn event(data: &[u8]) -> Option<Event> {
     let mut event = Event::default();
     for (number, field) in fields(data) {
         match (number, field) {
