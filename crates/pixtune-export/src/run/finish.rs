@@ -10,6 +10,7 @@ use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_io::manifest::{Counts, MANIFEST, Manifest, OutputFile, TokenCounts};
 
+use super::start::CHECKPOINT;
 use super::{ExportSummary, REJECTED, Run, State};
 use crate::ExportError;
 use crate::config::{self, Context};
@@ -33,6 +34,8 @@ impl Run<'_, '_> {
         let summary = self.summary(all, training);
         let path = self.root.join(MANIFEST);
         fs::write(&path, self.manifest(&summary).to_json()).map_err(|source| failed(&path, source))?;
+        // What it names is about to move. An export that is killed from here on is written again.
+        let _ = fs::remove_file(self.work.path().join(CHECKPOINT));
         let published = self.work.stage_from(&self.root).and_then(|()| self.work.publish());
         published.map_err(|source| failed(&self.plan.out, source))?;
         Ok(summary)
