@@ -97,8 +97,9 @@ fn changes(target: &Target, dataset: &Dataset, wish: &Wish) -> Vec<String> {
     let with_system = dataset.train.with_system;
     if with_system > 0 && !training.keeps_system_prompts {
         out.push(format!(
-            "fold the system prompt of {} into a user message: the chat template drops it",
-            counted(with_system, "sample")
+            "fold the system prompt of {} into a user message, as `pixtune export --to {}` does: the chat template drops it",
+            counted(with_system, "sample"),
+            target.id
         ));
     }
     out.extend(training.changes.iter().map(|&change| change.to_owned()));

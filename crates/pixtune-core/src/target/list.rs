@@ -167,17 +167,16 @@ pub const MS_SWIFT: Target = Target {
     ..TRAINER
 };
 
-/// TRL's `SFTTrainer`. Its `assistant_only_loss` rejects data with images, so that only the columns `prompt` and `completion` keep prompts out
-/// of the loss.
+/// TRL's `SFTTrainer`. For samples with images, its `assistant_only_loss` needs transformers 5.18 or newer; before, only the
+/// columns `prompt` and `completion` keep prompts out of the loss.
 pub const TRL: Target = Target {
     id: "trl",
     name: "TRL 1.16",
     training: Training {
         length_setting: Some("max_length=None, or {} or more: the default of 1,024 truncates inside images"),
         changes: &[
-            "columns `prompt` and `completion` whose parts are {\"type\": \"image\"}, and a column `images`; with `messages`, \
-             prompts and images are trained as well, because `assistant_only_loss` rejects images",
-            "a chat template that accepts lists of parts in responses: the model's own fails",
+            "columns `messages` of parts and `images`, and a chat template that marks responses: the model's own fails; `pixtune \
+             export --to trl` writes both",
         ],
         ..ANY
     },
@@ -192,7 +191,9 @@ pub const LLAMA_FACTORY: Target = Target {
     training: Training {
         length_setting: Some("cutoff_len: {} or more, else images are truncated (default 2,048)"),
         pixels_setting: Some("image_max_pixels: {} or more; the default downscales images to 768×768"),
-        changes: &["`<image>` placeholders in the text, and image files beside the data"],
+        changes: &[
+            "`<image>` placeholders in the text, and image files beside the data: `pixtune export --to llama-factory` writes them",
+        ],
         ..ANY
     },
     sources: "run up to its collator; hparams/data_args.py and model_args.py",
@@ -212,7 +213,9 @@ pub const UNSLOTH: Target = Target {
         decoded_images_setting: Some(
             "images opened one by one: a list of all decoded images takes {} GB of memory",
         ),
-        changes: &["parts {\"type\": \"image\", \"image\": …} with opened images"],
+        changes: &[
+            "parts {\"type\": \"image\", \"image\": …} with opened images: the script of `pixtune export --to unsloth` opens them",
+        ],
         ..ANY
     },
     sources: "zoo 2026.10.7 was read, not run: unsloth_zoo/vision_utils.py; unsloth.ai/docs/basics/vision-fine-tuning",
