@@ -51,7 +51,8 @@ pub struct Conversations {
 }
 
 /// Finds the files of conversations: a directory stands for the JSON Lines in it, sorted by name, without the rows that
-/// `prepare` rejected. Files of a prepared dataset that have no samples are passed over, as shell patterns match them too.
+/// `prepare` rejected. Files of a prepared dataset that have no samples are passed over, as shell patterns match them too: lists
+/// beside the samples, and splits to which no sample belongs.
 pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError> {
     let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in given {
@@ -63,7 +64,16 @@ pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError>
             files.push(path.clone());
         }
     }
-    let notes = notes_about_side_files(&others, files.is_empty())?;
+    let mut notes = notes_about_side_files(&others, files.is_empty())?;
+    if files.iter().any(|path| !is_empty(path)) {
+        files.retain(|path| {
+            let is_unused = is_empty(path) && path.with_file_name(MANIFEST).is_file();
+            if is_unused {
+                notes.push(format!("{}: not read: it has no samples", path.display()));
+            }
+            !is_unused
+        });
+    }
     Ok(Conversations { files, notes })
 }
 

@@ -101,6 +101,14 @@ fn files_without_samples_are_passed_over_and_named() {
     case.write("prepared/rejected.jsonl", "");
     let run = case.shell(&format!("{program} check prepared/*.jsonl")).ends(0);
     run.prints("prepared/rejected.jsonl: not read: it lists rejected rows, not samples");
+    // A split to which no sample belongs is an empty file.
+    case.write("prepared/validation.jsonl", "");
+    for command in ["check", "tokens", "stats"] {
+        case.shell(&format!("{program} {command} prepared/*.jsonl")).ends(0);
+    }
+    let run = case.shell(&format!("{program} check prepared/*.jsonl")).ends(0);
+    run.prints("prepared/validation.jsonl: not read: it has no samples");
+    case.run(&["check", "prepared/validation.jsonl"]).ends(1);
     for command in ["check", "tokens", "stats", "plan", "report --out other.html"] {
         let run = case.shell(&format!("{program} {command} prepared/provenance.jsonl")).ends(2);
         run.prints("`prepared/provenance.jsonl` lists source rows, not samples");

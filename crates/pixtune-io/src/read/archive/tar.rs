@@ -251,9 +251,10 @@ impl Header {
 /// Octal digits between spaces and zeros, or a big-endian number behind a byte with the highest bit.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] == 0x80 {
-        let (high, low) = field[1..].split_at(field.len() - 9);
-        let low = low.try_into().ok().map(u64::from_be_bytes)?;
-        return high.iter().all(|byte| *byte == 0).then_some(low);
+        // The field of a size has eleven bytes behind the first, that of a checksum seven.
+        return field[1..]
+            .iter()
+            .try_fold(0_u64, |number, byte| Some(number.checked_mul(256)? | u64::from(*byte)));
     }
     let text = std::str::from_utf8(field).ok()?;
     let digits = text.trim_matches([' ', '\0']);
@@ -316,6 +317,18 @@ mod tests {
     }
 
     const END: [u8; 1024] = [0; 1024];
+
+    #[test]
+    fn numbers_are_octal_or_binary() {
+        assert_eq!(number(b"0000644\0"), Some(0o644));
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 2]), Some(258));
+        assert_eq!(number(&[0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Some(u64::MAX));
+        assert_eq!(number(&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        // The checksum of a header can be such a number too.
+        let mut header = member("a", b'0', b"");
+        header[148..156].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(walk(&header).unwrap_err().contains("checksum"));
+    }
 
     #[test]
     fn names_come_from_the_last_header_that_has_one() {
