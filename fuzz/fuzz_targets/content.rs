@@ -23,12 +23,16 @@ const BASES: [&str; 7] = [
     r#""images":["a.jpg"],"texts":[{"user":"q","assistant":"a"}]"#,
 ];
 
+/// Keys of responses that are not wanted: they are never trained, and the file's note names them.
+const REFUSED: [&str; 5] =
+    ["rejected", "rejected_response", "rejected_messages", "rejected_images", "non_preferred_output"];
+
 /// Where a reading may have put what is not in the sample: responses that are not wanted, and further references.
 fn is_known(schema: &Schema, row: &Value<'_>) -> bool {
     let columns = schema.columns.iter().flat_map(|columns| columns.refused.iter().chain(&columns.references));
     columns
         .map(String::as_str)
-        .chain(["rejected"])
+        .chain(REFUSED)
         .any(|key| row.get(key).is_some_and(|value| value.to_string().contains(MARK)))
 }
 
