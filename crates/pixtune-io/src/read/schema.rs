@@ -71,6 +71,11 @@ impl Aside {
     }
 }
 
+/// Ids, groups and strata are words or numbers. An object or a list with content is more than that, and would be lost.
+fn is_more_than_a_label(key: &str, value: &Value<'_>) -> bool {
+    matches!(value, Value::Object(_) | Value::Array(_)) && content::held(key, value).is_some()
+}
+
 /// A sample, its findings and its labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -225,6 +230,7 @@ impl Schema {
 
     fn read_messages(&self, row: &Value<'_>) -> (Sample<Image>, Vec<Finding>) {
         let mut set_aside = self.aside.keys();
+        set_aside.retain(|key| !row.get(key).is_some_and(|value| is_more_than_a_label(key, value)));
         set_aside.extend(self.removed.iter().map(String::as_str));
         let (sample, mut findings) = conversation::read(row, &set_aside);
         // The pointers of these findings exist only under the usual key.
@@ -262,13 +268,19 @@ impl Schema {
         Reading { sample, findings, labels: Labels::new(row, &aside), split }
     }
 
-    /// Findings about the columns of a flat row that have no role.
+    /// Findings about the columns of a flat row that have no role, or hold more than their role takes.
     fn unused(&self, columns: &Columns, row: &Value<'_>) -> Vec<Finding> {
         let is_used = |key: &str| columns.uses(key) || self.removed.iter().any(|removed| removed == key);
         let is_label = |key: &str| columns.label.as_deref() == Some(key);
         let mut findings: Vec<Finding> =
             content::undesirable(row, |key| is_used(key) && !is_label(key)).into_iter().collect();
-        for (key, value) in row.as_object().unwrap_or_default().iter().filter(|(key, _)| !is_used(key)) {
+        let labels = [&columns.id, &columns.group, &columns.stratum];
+        let is_unused = |key: &str, value: &Value<'_>| {
+            let names_label = labels.iter().any(|label| label.as_deref() == Some(key));
+            !is_used(key) || names_label && is_more_than_a_label(key, value)
+        };
+        let members = row.as_object().unwrap_or_default().iter();
+        for (key, value) in members.filter(|(key, value)| is_unused(key, value)) {
             let pointer = pointer_push("", key);
             if let Some(held) = content::held(key, value) {
                 let hint = content::way_out(key, held);

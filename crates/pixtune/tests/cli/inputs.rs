@@ -137,6 +137,13 @@ fn rejects_media_that_the_model_cannot_read() {
     let video = r#"{"video":"a.mp4","conversations":[{"from":"human","value":"<video>\nWhat?"},{"from":"gpt","value":"A cat."}]}"#;
     rejects("rows.jsonl", video, &["unused-content"]);
     rejects("rows.jsonl", r#"{"audios":["a.wav"],"prompt":"p","completion":"c"}"#, &["unused-content"]);
+    // An id that is an object with an image is content under the name of an id.
+    let id = r#"{"id":{"path":"photo.webp"},"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    let case = Case::new();
+    case.write("rows.jsonl", id);
+    case.run(&["prepare", "rows.jsonl", "--out", "out"])
+        .ends(2)
+        .prints("nothing uses `id`, which holds images");
     let part = r#"{"messages":[{"role":"user","content":[{"type":"video","video":"a.mp4"},{"type":"text","text":"q"}]},{"role":"assistant","content":"a"}]}"#;
     rejects("rows.jsonl", part, &["wrong-type"]);
 }
