@@ -150,7 +150,9 @@ impl ChatTemplate {
         }
         self.push(",\"parameters\":");
         self.template.value(&tool.parameters);
-        if let (Some(strict), ImageForm::Url(ImageUrlForm::Object)) = (tool.strict, self.form) {
+        if let (Some(strict), ImageForm::Url(ImageUrlForm::Object) | ImageForm::Mark) =
+            (tool.strict, self.form)
+        {
             self.push(if strict { ",\"strict\":true" } else { ",\"strict\":false" });
         }
         self.push("}}");
@@ -251,6 +253,13 @@ mod tests {
             marked.contains(r#"[{"type":"image"},{"type":"text","text":"é\n"},{"type":"image"}]"#),
             "{marked}"
         );
+    }
+
+    #[test]
+    fn stored_tools_keep_their_strict_flag() {
+        let row = r#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"}],"tools":[{"type":"function","function":{"name":"f","parameters":{},"strict":true}}]}"#;
+        assert_eq!(line(row, &MarkWriter).trim_end(), row);
+        assert!(!line(row, &MistralWriter).contains("strict"));
     }
 
     #[test]

@@ -104,13 +104,13 @@ fn calls(messages: &[&Message]) -> Result<ArrayRef, ArrowError> {
 /// The tools as the JSON of a list; none without tools.
 fn tools(tools: &[Tool]) -> Option<String> {
     let tool = |tool: &Tool| {
-        let Tool { name, description, parameters, .. } = tool.clone();
+        let Tool { name, description, parameters, strict } = tool.clone();
         object(move |out| {
             out.field("type", "function").field(
                 "function",
                 object(move |function| {
                     function.field("name", &name).optional("description", description.as_deref());
-                    function.field("parameters", &parameters);
+                    function.field("parameters", &parameters).optional("strict", strict);
                 }),
             );
         })
