@@ -14,6 +14,6 @@ pub mod trainer;
 
 pub use config::{Settings, configuration};
 pub use error::ExportError;
-pub use plan::{ExportPlan, default_shard_bytes};
+pub use plan::{ExportPlan, default_shard_bytes, max_shard_bytes};
 pub use run::{ExportReporter, ExportSummary, run};
 pub use source::{Source, SplitFile};

@@ -10,8 +10,8 @@ use pixtune_io::manifest::plan_to_json;
 use crate::config::Settings;
 use crate::source::Source;
 use crate::store::{
-    Columns, Encode, ImageFiles, Lines, Mds, MdsSamples, Numbered, ParquetFiles, ParquetRows, Shards, Store,
-    TAR_END, TarMembers,
+    Columns, Encode, ImageFiles, LARGEST_SHARD, Lines, Mds, MdsSamples, Numbered, ParquetFiles, ParquetRows,
+    Shards, Store, TAR_END, TarMembers,
 };
 use crate::trainer::{Layout, Trainer};
 use pixtune_core::split::GivenSplit;
@@ -58,6 +58,11 @@ pub fn default_shard_bytes(trainer: &Trainer) -> u64 {
         Layout::Mds => 64 << 20,
         Layout::Chat => trainer.limits.max_file_bytes,
     }
+}
+
+/// The largest size of a file, where the layout has one.
+pub fn max_shard_bytes(trainer: &Trainer) -> Option<u64> {
+    (trainer.layout == Layout::Mds).then_some(LARGEST_SHARD)
 }
 
 impl ExportPlan<'_> {

@@ -80,7 +80,9 @@ impl Converter<'_> {
                 .map_err(|error| error.finding_at(image))?;
             let (width, height) = loaded.header.reference_size();
             sizes.push((width, height));
-            if let Some(why) = self.not_fitted(&loaded.bytes, &loaded.header) {
+            let fault =
+                self.not_fitted(&loaded.bytes, &loaded.header).map_err(|error| error.finding_at(image))?;
+            if let Some(why) = fault {
                 let hint = "`pixtune prepare` fits images to the model";
                 warnings.push(Finding::new(&rules::IMAGE_NOT_FITTED, image.pointer.clone(), why).hint(hint));
             }
@@ -131,30 +133,27 @@ impl Converter<'_> {
     }
 
     /// Why a trainer would see other pixels than the reference: it converts or resizes the image by its own rule.
-    fn not_fitted(&self, bytes: &[u8], header: &Header) -> Option<String> {
+    fn not_fitted(&self, bytes: &[u8], header: &Header) -> Result<Option<String>, ImageError> {
         let (width, height) = header.reference_size();
         if !header.orientation.is_normal() {
-            return Some(
-                "the image has an EXIF orientation, which some trainers apply and others do not".into(),
-            );
+            let why = "the image has an EXIF orientation, which some trainers apply and others do not";
+            return Ok(Some(why.into()));
         }
         if grid(self.encoder.spec, width, height).shrunk {
-            return Some(format!(
+            return Ok(Some(format!(
                 "the image has {width}x{height} pixels, more than the model sees: the trainer resizes it with another filter than the reference"
-            ));
+            )));
         }
         if header.color == Color::Cmyk || header.bits > 8 {
-            return Some(
-                "the image is not RGB with 8 bits per channel: the trainer converts it by its own rule"
-                    .into(),
-            );
+            let why = "the image is not RGB with 8 bits per channel: the trainer converts it by its own rule";
+            return Ok(Some(why.into()));
         }
         if header.alpha && !self.is_fitted {
-            let decoded = decode(bytes, header, &self.limits, Reading::Corrected).ok()?;
-            return (!decoded.opaque).then(|| {
+            let decoded = decode(bytes, header, &self.limits, Reading::Corrected)?;
+            return Ok((!decoded.opaque).then(|| {
                 "the image is transparent: the trainer drops transparency, the reference puts white behind it".into()
-            });
+            }));
         }
-        None
+        Ok(None)
     }
 }

@@ -60,7 +60,6 @@ pub(crate) struct Mds {
 impl Mds {
     /// Shards of one split behind those that are finished.
     pub(crate) fn new(root: &Path, split: &str, max_bytes: u64, done: Vec<OutputFile>) -> Mds {
-        let max_bytes = max_bytes.min(LARGEST_SHARD);
         Mds { root: root.to_owned(), split: split.to_owned(), max_bytes, waiting: vec![], ends: vec![], done }
     }
 

@@ -19,7 +19,7 @@ use crate::row::Exported;
 
 pub(crate) use image_files::ImageFiles;
 pub(crate) use lines::Lines;
-pub(crate) use mds::{Mds, MdsSamples};
+pub(crate) use mds::{LARGEST_SHARD, Mds, MdsSamples};
 pub(crate) use output::Numbered;
 pub(crate) use parquet::{Columns, ParquetFiles, ParquetRows};
 pub(crate) use shards::Shards;

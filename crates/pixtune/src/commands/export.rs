@@ -12,7 +12,8 @@ use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_core::tokens::{ChatEncoder, Layout, SystemPrompt};
 use pixtune_export::trainer::{System, Trainer};
 use pixtune_export::{
-    ExportPlan, ExportReporter, ExportSummary, Settings, Source, default_shard_bytes, run as export,
+    ExportPlan, ExportReporter, ExportSummary, Settings, Source, default_shard_bytes, max_shard_bytes,
+    run as export,
 };
 use pixtune_files::WorkDirectory;
 use pixtune_io::image::Limits;
@@ -74,6 +75,13 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
         Some(size) => parse_bytes(size).map_err(Error::argument)?,
         None => default_shard_bytes(trainer),
     };
+    if let Some(most) = max_shard_bytes(trainer).filter(|most| shard_bytes > *most) {
+        let most = bytes(most);
+        return Err(Error::argument(format!(
+            "files of {} have at most {most}: they are written at once",
+            trainer.name
+        )));
+    }
     let settings = Settings {
         base_model: base_model(args.base_model.as_deref(), model)?,
         tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),

@@ -201,6 +201,39 @@ fn images_that_were_not_prepared_are_warned_about() {
 }
 
 #[test]
+fn transparent_image_whose_pixels_are_damaged_is_rejected() {
+    let case = Case::new();
+    let good = about_image("noise_32x32.png", "");
+    // The header of an image with alpha, and checksums that fit: only its pixels cannot be decoded.
+    let chunk = |kind: &[u8], data: &[u8]| {
+        let body = [kind, data].concat();
+        [&(data.len() as u32).to_be_bytes()[..], &body, &crc(&body).to_be_bytes()].concat()
+    };
+    let header = [&16_u32.to_be_bytes()[..], &16_u32.to_be_bytes(), &[8, 6, 0, 0, 0]].concat();
+    let png = [
+        &b"\x89PNG\r\n\x1a\n"[..],
+        &chunk(b"IHDR", &header),
+        &chunk(b"IDAT", b"no deflate stream"),
+        &chunk(b"IEND", b""),
+    ];
+    let bad = good.replace(&inline("noise_32x32.png"), &data_uri("image/png", &png.concat()));
+    case.write("train.jsonl", [good, bad].concat());
+    case.run(&["export", "train.jsonl", "--to", "trl", "--out", "trl", "--quiet"])
+        .ends(1)
+        .prints("train.jsonl:2");
+}
+
+/// CRC-32 of PNG.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+        )
+    })
+}
+
+#[test]
 fn nothing_is_replaced_that_was_not_meant_to_be() {
     let case = prepared();
     export(&case, "trl", &["--quiet"]).ends(0);
@@ -234,6 +267,7 @@ fn nothing_is_replaced_that_was_not_meant_to_be() {
     ];
     case.run(&other).ends(2).prints("has the chat layout of tokenizer v3, and pixtral-large has another one");
     case.run(&["export", "prepared", "--to", "torchtune", "--out", "x"]).ends(2).prints("possible values");
+    export(&case, "mds", &["--shard-size", "1GB"]).ends(2).prints("have at most 268 MB");
     case.run(&["export", "none", "--to", "trl", "--out", "x"]).ends(2).prints("`none`");
     case.run(&["export", "prepared/rejected.jsonl", "--to", "trl", "--out", "x"]).ends(2);
     assert!(!case.path("x").exists() && !case.path("x.partial").exists());
