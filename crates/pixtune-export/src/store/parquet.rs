@@ -23,7 +23,7 @@ use crate::row::Exported;
 pub(crate) use columns::Columns;
 
 /// Bytes of samples that become one row group: what a reader decodes at once.
-const ROW_GROUP: usize = 32 << 20;
+const ROW_GROUP: usize = 8 << 20;
 /// Samples that become one row group.
 const ROWS: usize = 1000;
 
