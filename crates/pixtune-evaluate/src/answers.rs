@@ -183,6 +183,7 @@ impl<'m> Asker<'m> {
         for event in answer {
             match event {
                 Ok(Event::Text(piece)) => text.push_str(&piece),
+                Ok(Event::Token(_) | Event::ToolCalls) => {}
                 Ok(Event::Finished { reason, .. }) => is_cut = reason == FinishReason::Length,
                 Err(error) => {
                     let is_of_all =

@@ -75,7 +75,7 @@ pub(crate) fn judge(
     let mut failure = String::new();
     for _ in 0..ATTEMPTS {
         let conversation = Sample { messages: messages.clone(), tools: Vec::new(), images: images.clone() };
-        let request = Request { conversation, sampling: Sampling::GREEDY, max_tokens: MAX_TOKENS };
+        let request = Request::new(conversation, Sampling::GREEDY, MAX_TOKENS);
         let text = match asker.ask(&request)?.0 {
             Answered::Text { text, .. } => text,
             Answered::Failed { message, .. } => {

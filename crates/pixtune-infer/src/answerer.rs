@@ -28,11 +28,38 @@ pub struct Request {
     pub sampling: Sampling,
     /// The answer ends after this many tokens.
     pub max_tokens: usize,
+    /// Report the log-probability of each token, and of so many of the most likely ones in its place. Only models on this
+    /// machine report them.
+    pub logprobs: Option<usize>,
+    /// The answer ends before the first of these texts.
+    pub stop: Vec<String>,
+}
+
+impl Request {
+    /// A request without log-probabilities and texts that end the answer.
+    pub fn new(conversation: Sample<Arc<[u8]>>, sampling: Sampling, max_tokens: usize) -> Request {
+        Request { conversation, sampling, max_tokens, logprobs: None, stop: Vec::new() }
+    }
+}
+
+/// A token with its log-probability, before temperature and nucleus are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// Its bytes, which may be a part of a character; none for a control token.
+    pub bytes: Vec<u8>,
+    /// The natural logarithm of its probability.
+    pub logprob: f64,
+    /// The most likely tokens in its place, the most likely first.
+    pub top: Vec<(Vec<u8>, f64)>,
 }
 
 /// What happens while an answer is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// A token that was chosen, where [`Request::logprobs`] asks for it; its text follows once it is complete.
+    Token(TokenLogprob),
+    /// The model calls tools: the texts that follow are a JSON list of the calls.
+    ToolCalls,
     /// The next piece of text, never empty, in whole characters. The pieces joined are the answer.
     Text(String),
     /// The answer is complete.

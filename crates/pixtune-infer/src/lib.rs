@@ -12,8 +12,9 @@ mod generation;
 mod local;
 mod remote;
 mod sampling;
+mod stop;
 
-pub use answerer::{Answer, Answerer, Event, FinishReason, Request, Usage};
+pub use answerer::{Answer, Answerer, Event, FinishReason, Request, TokenLogprob, Usage};
 pub use directory::{ModelDirectory, ModelFiles, TokenizerSource};
 pub use encode::sequence;
 pub use error::{AnswerError, ModelError};
@@ -21,4 +22,4 @@ pub use failure::{EndpointFailure, FailureKind};
 pub use generation::Generation;
 pub use local::{LocalModel, load};
 pub use remote::{RemoteModel, RemoteOptions, request_json};
-pub use sampling::{InvalidTemperature, Sampling};
+pub use sampling::{InvalidTemperature, InvalidTopP, Sampling};

@@ -78,6 +78,8 @@ impl<K: Kernels> Answerer for LocalModel<'_, K> {
     fn answer<'a>(&'a self, request: &Request) -> Result<Answer<'a>, AnswerError> {
         let prompt = self.prompt(request)?;
         let tekken = self.directory.tekken();
-        Ok(Box::new(Generation::new(&self.network, tekken, prompt, request.sampling, request.max_tokens)))
+        let Request { sampling, max_tokens, logprobs, .. } = *request;
+        let answer = Generation::new(&self.network, tekken, prompt, sampling, max_tokens);
+        Ok(Box::new(answer.with_logprobs(logprobs).with_stop(request.stop.clone())))
     }
 }

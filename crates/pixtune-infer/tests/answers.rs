@@ -34,7 +34,7 @@ fn question(text: &str, images: &[&str]) -> Request {
     let parts = (0..images.len()).map(Part::Image).chain([Part::Text(text.to_owned())]);
     let messages = vec![Message::User(Content::Parts(parts.collect()))];
     let conversation = Sample { messages, tools: Vec::new(), images };
-    Request { conversation, sampling: Sampling::GREEDY, max_tokens: 24 }
+    Request::new(conversation, Sampling::GREEDY, 24)
 }
 
 /// The pieces of an answer, and how it ended.
@@ -45,6 +45,7 @@ fn read(model: &dyn Answerer, request: &Request) -> (Vec<String>, FinishReason, 
         assert_eq!(finished, None, "nothing follows the end");
         match event.unwrap() {
             Event::Text(piece) => pieces.push(piece),
+            Event::Token(_) | Event::ToolCalls => {}
             Event::Finished { reason, usage } => finished = Some((reason, usage)),
         }
     }

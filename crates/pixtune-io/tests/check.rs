@@ -13,7 +13,7 @@ use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::base64;
-use pixtune_io::check::{Checker, Selection};
+use pixtune_io::check::{Checker, ImagesFrom, Selection};
 use pixtune_io::image::{Limits, Rgb, encode_png};
 use pixtune_io::read::Row;
 use pixtune_io::verify::Verify;
@@ -30,6 +30,7 @@ fn checker(verify: Verify) -> Checker<'static> {
         selection: Selection::of(&target),
         excerpts: true,
         fetching: None,
+        images_from: ImagesFrom::Anywhere,
     }
 }
 

@@ -144,6 +144,7 @@ fn respond<K: Kernels>(
         }
         match event.map_err(failed)? {
             Event::Text(text) => response += &text,
+            Event::Token(_) | Event::ToolCalls => {}
             Event::Finished { reason, .. } => return Ok(Some((response, reason == FinishReason::Stop))),
         }
     }

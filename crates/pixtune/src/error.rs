@@ -7,6 +7,7 @@ mod reading_hints;
 use std::io;
 use std::path::PathBuf;
 
+use pixtune_api::{ClientError, ServeError};
 use pixtune_evaluate::EvaluateError;
 use pixtune_export::ExportError;
 use pixtune_infer::{AnswerError, ModelError};
@@ -62,6 +63,12 @@ pub enum Error {
     /// A dataset could not be exported.
     #[error(transparent)]
     Export(ExportError),
+    /// The server cannot start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A server could not be asked.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// Signal handlers could not be installed.
     #[error("cannot listen for signals")]
     Signal {
@@ -137,6 +144,8 @@ impl Error {
             Error::Tokenizer(error) => return hint_for_tokenizer(error),
             Error::Model(error) => return hint_for_model(error),
             Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
+            Error::Client(error) => return hint_for_client(error).map(str::to_owned),
+            Error::Serve(error) => return hint_for_serving(error).map(str::to_owned),
             Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
             Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
@@ -287,6 +296,26 @@ fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
         _ => return None,
     };
     Some(hint)
+}
+
+fn hint_for_client(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Connection { .. } => Some("start a server with `pixtune serve`, or name another one with `--base-url`"),
+        ClientError::Refused { status: 401 | 403, .. } => {
+            Some("set PIXTUNE_API_KEY to a key of the server: `pixtune serve keys create NAME`")
+        }
+        ClientError::Refused { status: 413, .. } => Some("`pixtune files upload --shard-size 500MB` uploads several smaller files"),
+        _ => None,
+    }
+}
+
+fn hint_for_serving(error: &ServeError) -> Option<&'static str> {
+    match error {
+        ServeError::NoKeys(_) => Some("create a key with `pixtune serve keys create NAME`, or listen on 127.0.0.1"),
+        ServeError::Locked { .. } => Some("choose another directory with `--data-dir`"),
+        ServeError::Listen(_) => Some("choose another address or port with `--listen`"),
+        _ => None,
+    }
 }
 
 fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {

@@ -46,6 +46,11 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(args, verbosity),
         Command::Generate(args) => commands::generate::run(args, verbosity),
         Command::Adapter(args) => commands::adapter::run(args, verbosity),
+        Command::Serve(args) => commands::serve::run(&args, verbosity),
+        Command::Files(args) => commands::remote::files(&args, verbosity),
+        Command::Jobs(args) => commands::remote::jobs(&args, verbosity),
+        Command::Models(args) => commands::remote::models(&args, verbosity),
+        Command::Chat(args) => commands::remote::chat(&args, verbosity),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),
     }));

@@ -55,7 +55,12 @@ pub struct Batching {
 impl Batching {
     /// Batches for steps of [`samples_per_step`] average samples. Every batch holds at least the longest sample.
     pub fn of(samples: u64, tokens: u64, longest: u64) -> Batching {
-        let step = tokens.saturating_mul(samples_per_step(samples)).div_ceil(samples.max(1));
+        Batching::of_samples(samples, tokens, longest, samples_per_step(samples))
+    }
+
+    /// The same for steps of `per_step` average samples.
+    pub fn of_samples(samples: u64, tokens: u64, longest: u64, per_step: u64) -> Batching {
+        let step = tokens.saturating_mul(per_step).div_ceil(samples.max(1));
         let batches = step.div_ceil(u64::from(MAX_BATCH_TOKENS).max(longest)).clamp(1, 65_536);
         Batching::with(step, batches, longest)
     }
@@ -89,6 +94,7 @@ mod tests {
         assert_eq!(batching(1000, 2000, 20_000), (20_000, 2));
         assert_eq!(batching(0, 0, 0), (1, 1));
         assert_eq!(Batching::of(u64::MAX, u64::MAX, u64::MAX).batches, 1);
+        assert_eq!(Batching::of_samples(1000, 1000 * 300, 700, 4), Batching { tokens: 1200, batches: 1 });
         assert_eq!(Batching::of_batches(400, 400 * 300, 700, 4), Batching { tokens: 700, batches: 4 });
     }
 }

@@ -118,7 +118,7 @@ pub const HF: Target = Target {
 const TRAINER: Target = Target { min_samples: 0, ..HF };
 
 /// `pixtune train`: adapters of Pixtral, on the CPU.
-const PIXTUNE: Target = Target {
+pub const PIXTUNE: Target = Target {
     id: "pixtune",
     name: "pixtune train",
     severities: &[],

@@ -10,7 +10,7 @@ use crate::json::Value;
 
 pub use image::{ImageFormat, ImageUrlForm};
 pub use list::{
-    ACCEPTED, AXOLOTL, HF, LLAMA_FACTORY, MISTRAL, MS_SWIFT, OPENAI, PLANNED, TRL, UNSLOTH, WRITTEN,
+    ACCEPTED, AXOLOTL, HF, LLAMA_FACTORY, MISTRAL, MS_SWIFT, OPENAI, PIXTUNE, PLANNED, TRL, UNSLOTH, WRITTEN,
 };
 pub use training::{Method, Training};
 

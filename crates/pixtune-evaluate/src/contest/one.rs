@@ -115,7 +115,7 @@ fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Req
     let images = images(rules, entry, sample)?;
     let conversation = Sample { messages: sample.messages.clone(), tools: sample.tools.clone(), images };
     let (sampling, max_tokens) = (rules.plan.sampling, rules.plan.max_tokens);
-    Ok(Request { conversation, sampling, max_tokens })
+    Ok(Request::new(conversation, sampling, max_tokens))
 }
 
 /// The images of a sample as files.

@@ -30,6 +30,9 @@ pub fn request_json(model: &str, request: &Request) -> Result<String, AnswerErro
             out.field("seed", request.sampling.seed());
         }
         out.field("max_tokens", request.max_tokens as u64);
+        if !request.stop.is_empty() {
+            out.field("stop", list(request.stop.iter()));
+        }
     })))
 }
 

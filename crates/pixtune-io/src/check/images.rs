@@ -6,7 +6,7 @@ use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
 use pixtune_core::tokens::too_thin;
 
-use super::Checker;
+use super::{Checker, ImagesFrom};
 use crate::image::measure::{self, Measure};
 use crate::image::{
     Format, Header, ImageError, Inspected, Loaded, Orientation, Reading, Resolver, Rgb, Structure, decode,
@@ -24,6 +24,13 @@ pub(super) struct Looked {
     pub(super) measure: Option<Measure>,
 }
 
+/// The finding about an image that is not in its sample, where it has to be.
+fn outside(source: &ImageSource<&str>) -> Finding {
+    let message = format!("{} is not a data URI", name(source));
+    Finding::new(&rules::IMAGE_BAD_DATA_URI, "", message)
+        .hint("files and URLs are not read here: embed the image with `pixtune fix` before the upload")
+}
+
 impl Checker<'_> {
     pub(super) fn look(
         &self,
@@ -32,6 +39,10 @@ impl Checker<'_> {
         findings: &mut Vec<Finding>,
     ) -> Looked {
         let mut found = Vec::new();
+        if self.images_from == ImagesFrom::Sample && !matches!(image.source, ImageSource::Inline { .. }) {
+            findings.push(Finding { pointer: image.pointer.clone(), ..outside(&image.source) });
+            return Looked { size: None, hash: source_hash(&image.source, None), measure: None };
+        }
         let looked = match (&image.source, &self.fetching) {
             (ImageSource::Url(url), Some(fetching)) => self.fetched(fetching, url, resolver, &mut found),
             (source, _) => self.judge_image(source, self.load_image(source, resolver), resolver, &mut found),

@@ -110,6 +110,18 @@ pub struct Checker<'c> {
     pub excerpts: bool,
     /// Fetches images of URLs; without it they are only reported.
     pub fetching: Option<Arc<Fetching>>,
+    /// Where images may be.
+    pub images_from: ImagesFrom,
+}
+
+/// Where the images of a sample may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImagesFrom {
+    /// In the sample, in files, and at URLs.
+    #[default]
+    Anywhere,
+    /// In the sample alone: who sent it must not reach the files of this machine, or what it can connect to.
+    Sample,
 }
 
 /// A finding at its place, with an excerpt of the line.

@@ -16,8 +16,10 @@ mod man;
 mod output;
 mod plan;
 mod prepare;
+mod remote;
 mod report;
 mod rules;
+mod serve;
 mod stats;
 mod tokens;
 mod train;
@@ -44,8 +46,12 @@ pub use man::ManArgs;
 pub use output::OutputArgs;
 pub use plan::PlanArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+pub use remote::{
+    ChatArgs, EndpointArgs, FilesArgs, FilesCommand, JobsArgs, JobsCommand, JobsCreateArgs, ModelsArgs, ModelsCommand,
+};
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
+pub use serve::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
 pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
@@ -70,6 +76,7 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run
   pixtune generate --model pixtral-12b --adapter run/adapter --image a.jpg --prompt 'What is this?'
   pixtune adapter check run/adapter --base pixtral-12b --server vllm-hf
+  pixtune serve --models pixtral-12b                      the fine-tuning APIs of Mistral and OpenAI
   pixtune help train                                      every option of a command
 "
 )]
@@ -96,6 +103,11 @@ pub enum Command {
     Convert(ConvertArgs),
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
+    Serve(ServeArgs),
+    Files(FilesArgs),
+    Jobs(JobsArgs),
+    Models(ModelsArgs),
+    Chat(ChatArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

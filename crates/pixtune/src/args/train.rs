@@ -92,6 +92,11 @@ pub struct TrainArgs {
     /// Batches per step (gradient accumulation) [default: 1 with --batch-tokens, else as `pixtune plan` recommends]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub accumulate: Option<u32>,
+    /// Average samples per step (batch size), instead of --batch-tokens and --accumulate [default: 8 to 64, as `pixtune
+    /// plan` recommends]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["batch_tokens", "accumulate"], help_heading = "Training")]
+    pub samples_per_step: Option<u64>,
     /// Warmup of the learning rate, as a fraction of the steps or their number
     #[arg(long, default_value_t = defaults::WARMUP.to_string(), value_name = "FRACTION|N", help_heading = "Training")]
     pub warmup: String,

@@ -55,7 +55,7 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
     };
     let conversation = Sample { messages: vec![Message::User(content)], tools: Vec::new(), images };
     let sampling = Sampling::new(args.temperature, args.seed).map_err(Error::argument)?;
-    Ok(Request { conversation, sampling, max_tokens: args.max_tokens })
+    Ok(Request::new(conversation, sampling, args.max_tokens))
 }
 
 fn read_image(path: &Path) -> Result<Arc<[u8]>, Error> {
@@ -103,6 +103,7 @@ fn print_answer(model: &dyn Answerer, request: &Request, args: &GenerateArgs, ui
         ui.clear_bar();
         match event {
             Event::Text(text) => print(&text)?,
+            Event::Token(_) | Event::ToolCalls => {}
             Event::Finished { reason, usage } => {
                 print("\n")?;
                 ui.note(&summary(reason, usage));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::check::{Checker, Fetching};
+use pixtune_io::check::{Checker, Fetching, ImagesFrom};
 use pixtune_io::config::{ConfigSource, Flags, Settings};
 use pixtune_io::fetch::Fetcher;
 use pixtune_io::image::Limits;
@@ -36,7 +36,8 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
     let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
     let limits = Limits::of_target(&target);
     let fetching = fetching(args, &limits)?;
-    Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching })
+    let images_from = ImagesFrom::Anywhere;
+    Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching, images_from })
 }
 
 /// The `pixtune.toml` that `--config` and `--no-config` choose.

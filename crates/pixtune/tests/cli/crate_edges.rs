@@ -15,7 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-train", &["core", "files", "infer", "io", "model"]),
     ("pixtune-evaluate", &["core", "files", "infer", "io", "model"]),
     ("pixtune-export", &["core", "files", "io"]),
-    ("pixtune", &["core", "evaluate", "export", "files", "infer", "io", "model", "train"]),
+    ("pixtune-api", &["core", "files", "infer", "io", "model"]),
+    ("pixtune", &["api", "core", "evaluate", "export", "files", "infer", "io", "model", "train"]),
 ];
 
 /// What `cargo metadata` says about the crates of the workspace.

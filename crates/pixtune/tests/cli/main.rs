@@ -26,6 +26,7 @@ mod prepare;
 mod provenance;
 mod report;
 mod resume;
+mod serve;
 mod snapshots;
 mod stats;
 mod text;

@@ -5,6 +5,13 @@ use pixtune_core::spec::{MISTRAL_SMALL_3_1, ModelSpec, PIXTRAL_12B};
 use super::{Family, ModelConfig};
 
 impl ModelConfig {
+    /// How many weights the linear layers of the decoder have; the learning rate depends on it.
+    pub fn decoder_linear_weights(&self) -> u64 {
+        let text = &self.text;
+        let attention = 2 * text.hidden_size * text.head_dim * (text.heads + text.kv_heads);
+        (text.layers * (attention + 3 * text.hidden_size * text.intermediate_size)) as u64
+    }
+
     /// How the model cuts images and how much it reads. What no configuration says is that of the family's first model.
     pub fn spec(&self) -> ModelSpec {
         let family = match self.family {

@@ -54,9 +54,10 @@ impl<'m> Data<'m> {
         let lengths = self.datasets().flat_map(Dataset::entries).map(|entry| u64::from(entry.tokens));
         let longest = lengths.max().unwrap_or(0);
         if args.batch_tokens.is_none() {
-            let batching = match args.accumulate {
-                Some(batches) => Batching::of_batches(samples, tokens, longest, batches),
-                None => Batching::of(samples, tokens, longest),
+            let batching = match (args.accumulate, args.samples_per_step) {
+                (Some(batches), _) => Batching::of_batches(samples, tokens, longest, batches),
+                (None, Some(per_step)) => Batching::of_samples(samples, tokens, longest, per_step),
+                (None, None) => Batching::of(samples, tokens, longest),
             };
             (settings.batch_tokens, settings.accumulate) = (batching.tokens, batching.batches);
         }

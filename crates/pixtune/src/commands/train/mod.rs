@@ -157,10 +157,8 @@ impl Job<'_> {
 
 /// The rate that was given, or the one for models of this size.
 fn learning_rate(args: &TrainArgs, model: &ModelDirectory) -> f64 {
-    let text = &model.checkpoint().config().text;
-    let attention = 2 * text.hidden_size * text.head_dim * (text.heads + text.kv_heads);
-    let linears = text.layers * (attention + 3 * text.hidden_size * text.intermediate_size);
-    args.learning_rate.unwrap_or(defaults::learning_rate(linears as u64))
+    let weights = model.checkpoint().config().decoder_linear_weights();
+    args.learning_rate.unwrap_or(defaults::learning_rate(weights))
 }
 
 /// Everything that the arguments alone decide; [`learning_rate`] and [`Data::set_defaults`] decide the rest.

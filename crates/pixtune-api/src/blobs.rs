@@ -1,0 +1,229 @@
+//! Contents of files on disk, named by their hashes, so that a client's file name is never a path.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ids;
+
+/// The data directory of a server.
+#[derive(Debug, Clone)]
+pub struct DataDirectory {
+    root: PathBuf,
+    contents: Arc<Mutex<()>>,
+}
+
+/// The space that is kept free for the database: with it, a full disk does not stop cancelling and deleting.
+const BALLAST: u64 = 8 << 20;
+
+impl DataDirectory {
+    /// Creates the directories, and removes what interrupted uploads left.
+    pub fn open(root: &Path) -> io::Result<DataDirectory> {
+        let data = DataDirectory { root: root.to_owned(), contents: Arc::default() };
+        fs::create_dir_all(data.blobs())?;
+        fs::create_dir_all(data.jobs())?;
+        pixtune_files::remove(&data.incoming())?;
+        fs::create_dir_all(data.incoming())?;
+        data.keep_ballast()?;
+        Ok(data)
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
+    /// Where runs are.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// The directory of a job's run.
+    pub fn job(&self, id: &str) -> PathBuf {
+        self.jobs().join(id)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
+    /// Occupies the space that is freed when the disk is full.
+    pub fn keep_ballast(&self) -> io::Result<()> {
+        let path = self.ballast();
+        if fs::metadata(&path).is_ok_and(|about| about.len() == BALLAST) {
+            return Ok(());
+        }
+        let mut file = File::create(&path)?;
+        let zeros = [0; 1 << 16];
+        for _ in 0..BALLAST / zeros.len() as u64 {
+            file.write_all(&zeros)?;
+        }
+        file.sync_all()
+    }
+
+    /// Frees the space that was kept; true if there was any.
+    pub fn drop_ballast(&self) -> bool {
+        fs::remove_file(self.ballast()).is_ok()
+    }
+
+    /// Bytes that are free on the disk; `None` where the system does not tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.root)
+    }
+
+    /// Held while content is kept and its file is stored, or a file is deleted and its content removed: between the two,
+    /// the same content may come or go with another file.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file that content is received into.
+    pub fn receive(&self) -> io::Result<Incoming> {
+        let path = self.incoming().join(ids::hex(&ids::random::<16>()));
+        let file = File::options().create_new(true).read(true).write(true).open(&path)?;
+        Ok(Incoming { path, file, hasher: Box::default(), bytes: 0 })
+    }
+
+    /// Where the content with a hash is.
+    pub fn blob(&self, hash: &str) -> PathBuf {
+        let directory = hash.get(..2).unwrap_or("");
+        self.blobs().join(directory).join(hash)
+    }
+
+    /// Keeps received content under its hash.
+    pub fn keep(&self, incoming: Incoming) -> io::Result<String> {
+        incoming.sync()?;
+        let hash = incoming.hasher.finalize().to_hex().to_string();
+        let target = self.blob(&hash);
+        let directory = target.parent().unwrap_or(&self.root).to_owned();
+        fs::create_dir_all(&directory)?;
+        fs::rename(&incoming.path, &target)?;
+        File::open(directory)?.sync_all()?;
+        Ok(hash)
+    }
+
+    /// Keeps a text as content.
+    pub fn keep_text(&self, text: &str) -> io::Result<String> {
+        let mut incoming = self.receive()?;
+        incoming.write(text.as_bytes())?;
+        self.keep(incoming)
+    }
+
+    /// Joins contents into one that is being received.
+    pub fn join(&self, blobs: &[String]) -> io::Result<Incoming> {
+        let mut incoming = self.receive()?;
+        let mut buffer = vec![0; 1 << 20];
+        for blob in blobs {
+            let mut file = File::open(self.blob(blob))?;
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    length => incoming.write(&buffer[..length])?,
+                }
+            }
+        }
+        Ok(incoming)
+    }
+
+    /// Removes the content with a hash.
+    pub fn remove(&self, hash: &str) -> io::Result<()> {
+        pixtune_files::remove(&self.blob(hash))
+    }
+}
+
+/// Content that is being received. It is removed unless it is kept.
+#[derive(Debug)]
+pub struct Incoming {
+    path: PathBuf,
+    file: File,
+    hasher: Box<blake3::Hasher>,
+    bytes: u64,
+}
+
+impl Incoming {
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Flushes the bytes to the disk, so that keeping them takes no time.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// How many bytes there are.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // After `keep` there is nothing under this name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(unix)]
+fn free_bytes(path: &Path) -> Option<u64> {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut about = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a zero byte, and the call only writes into the structure.
+    let result = unsafe { libc::statvfs(path.as_ptr(), about.as_mut_ptr()) };
+    // SAFETY: the call filled the structure, as its result shows.
+    (result == 0).then(|| unsafe { about.assume_init() }).map(|about| u64::from(about.f_bavail) * u64::from(about.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_kept_once_under_its_hash() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let first = data.keep_text("one").unwrap();
+        let second = data.keep_text("two").unwrap();
+        assert_eq!(data.keep_text("one").unwrap(), first);
+        assert_eq!(fs::read_to_string(data.blob(&second)).unwrap(), "two");
+        let joined = data.join(&[first.clone(), second]).unwrap();
+        assert_eq!((joined.bytes(), fs::read_to_string(joined.path()).unwrap()), (6, "onetwo".to_owned()));
+        let path = joined.path().to_owned();
+        drop(joined);
+        assert!(!path.exists());
+        data.remove(&first).unwrap();
+        assert!(!data.blob(&first).exists());
+    }
+
+    #[test]
+    fn what_was_not_kept_is_removed_at_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let mut left = data.receive().unwrap();
+        left.write(b"half").unwrap();
+        std::mem::forget(left);
+        DataDirectory::open(directory.path()).unwrap();
+        assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
+        assert!(data.drop_ballast() && !data.drop_ballast());
+        assert!(data.free_bytes().is_some_and(|free| free > 0));
+    }
+}

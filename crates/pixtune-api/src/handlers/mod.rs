@@ -1,0 +1,8 @@
+//! What each route does: from a call to a reply, without knowledge of connections.
+
+pub mod chat;
+pub mod extra;
+pub mod files;
+pub mod jobs;
+pub mod models;
+pub mod uploads;

@@ -1,0 +1,30 @@
+//! The fine-tuning APIs of Mistral and OpenAI on one's own machine: files, jobs, models and chat.
+
+mod answer;
+mod api;
+mod blobs;
+mod catalog;
+mod client;
+mod clock;
+mod error;
+mod handlers;
+mod http;
+mod ids;
+mod openapi;
+mod request;
+mod routes;
+mod run;
+mod server;
+mod store;
+mod training_file;
+mod vendor;
+mod wire;
+
+pub use api::Limits;
+pub use catalog::CatalogError;
+pub use client::{Client, ClientError};
+pub use http::ListenError;
+pub use run::Trainer;
+pub use server::{Options, ServeError, Server};
+pub use store::{DATABASE, EVENTS, Key, Scope, Store, StoreError};
+pub use vendor::Vendor;

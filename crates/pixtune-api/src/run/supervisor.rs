@@ -1,0 +1,388 @@
+//! Starts queued jobs, follows running ones, and ends them as their users wish.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pixtune_core::json;
+use pixtune_core::text::counted;
+
+use super::finish::{self, Ending, judge};
+use super::follow::Follower;
+use super::process::{self, Program};
+use super::{JobFiles, Trainer, data};
+use crate::blobs::DataDirectory;
+use crate::catalog::Catalog;
+use crate::request::job::JobRequest;
+use crate::store::{Event, EventKind, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish};
+use crate::wire::metrics_csv;
+
+/// How often running jobs are looked at.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a process may take to save before it is killed: when it is cancelled, nothing has to be saved.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a supervisor works with.
+pub struct Supervisor {
+    /// Jobs and files.
+    pub store: Arc<Store>,
+    /// Contents and runs.
+    pub data: DataDirectory,
+    /// Base models.
+    pub catalog: Arc<Catalog>,
+    /// What trains.
+    pub trainer: Trainer,
+    /// Where jobs run: names of GPUs, or `cpu`. Each takes one job at a time.
+    pub slots: Vec<String>,
+    /// No job starts with fewer bytes free on the disk.
+    pub min_free: u64,
+    /// Called after every change that a client can see.
+    pub changed: Box<dyn Fn() + Send + Sync>,
+    /// Set to look at once, or to end.
+    pub signal: Arc<Signal>,
+}
+
+/// Wakes the supervisor.
+#[derive(Debug, Default)]
+pub struct Signal {
+    state: Mutex<SignalState>,
+    condition: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct SignalState {
+    is_set: bool,
+    ends: bool,
+}
+
+impl Signal {
+    /// Lets the supervisor look at the jobs at once.
+    pub fn wake(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_set = true;
+        self.condition.notify_all();
+    }
+
+    /// Ends the supervisor; processes go on, and the next server follows them.
+    pub fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ends = true;
+        self.condition.notify_all();
+    }
+
+    /// Waits; false when the supervisor is to end.
+    fn wait(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.condition.wait_timeout_while(state, INTERVAL, |state| !state.is_set && !state.ends);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_set = false;
+        !state.ends
+    }
+}
+
+/// What stops the work on one job.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Disk(#[from] io::Error),
+    #[error("{0}")]
+    Job(String),
+}
+
+/// A job that is being trained.
+struct Running {
+    files: JobFiles,
+    follower: Follower,
+    /// When its process was told to end.
+    told: Option<Instant>,
+    has_length: bool,
+}
+
+impl Supervisor {
+    /// Works until it is ended. Jobs of an earlier server are taken over first.
+    pub fn run(self) {
+        let mut running = HashMap::new();
+        loop {
+            if let Err(error) = self.look(&mut running) {
+                // The database or the disk failed; both may work again.
+                log(&format!("jobs: {error}"));
+            }
+            if !self.signal.wait() {
+                return;
+            }
+        }
+    }
+
+    fn look(&self, running: &mut HashMap<String, Running>) -> Result<(), Fault> {
+        let jobs = self.store.jobs_in(&[JobStatus::Running])?;
+        running.retain(|id, _| jobs.iter().any(|job| job.id == *id));
+        for job in &jobs {
+            let state = match running.entry(job.id.clone()) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    // The next look sees the process that was found.
+                    entry.insert(self.take_over(job)?);
+                    continue;
+                }
+            };
+            self.follow(job, state)?;
+        }
+        self.start_queued(running)
+    }
+
+    /// The state of a running job, from what is stored.
+    fn take_over(&self, job: &Job) -> Result<Running, Fault> {
+        let known = self.store.checkpoint_events(job.seq)?;
+        let step = |event: &Event| {
+            let data = json::parse(event.data.as_deref()?).ok()?.value.into_owned();
+            json::text(data.get("step")?).parse().ok()
+        };
+        let follower = Follower::new(self.store.followed(job.seq)?, known.iter().filter_map(step));
+        let files = JobFiles::new(self.data.job(&job.id));
+        if job.process.is_none() && let Some(process) = process::unstored(&files.exit()) {
+            self.store.set_process(&job.id, process)?;
+        }
+        Ok(Running { files, follower, told: None, has_length: false })
+    }
+
+    fn start_queued(&self, running: &mut HashMap<String, Running>) -> Result<(), Fault> {
+        let jobs = self.store.jobs_in(&[JobStatus::Running])?;
+        for slot in &self.slots {
+            if jobs.iter().any(|job| job.slot.as_ref() == Some(slot)) {
+                continue;
+            }
+            if self.data.free_bytes().is_some_and(|free| free < self.min_free) {
+                return Ok(());
+            }
+            let Some(job) = self.store.claim_job(slot)? else { return Ok(()) };
+            let state = self.take_over(&job)?;
+            if let Err(error) = self.start(&job, &state.files, slot) {
+                self.fail(&job, "server_error", &format!("the job cannot be started: {error}"))?;
+            } else {
+                running.insert(job.id.clone(), state);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, job: &Job, files: &JobFiles, slot: &str) -> Result<(), Fault> {
+        let request = parse(job)?;
+        let base = self.catalog.find(&job.model);
+        let base = base.ok_or_else(|| Fault::Job(format!("the model `{}` is not available any more", job.model)))?;
+        fs::create_dir_all(&files.root)?;
+        self.write_data(job, &request, files)?;
+        let program = Program {
+            words: self.trainer.words(job, &request, base, files),
+            variables: match slot {
+                "cpu" => Vec::new(),
+                gpu => vec![("CUDA_VISIBLE_DEVICES", gpu.to_owned())],
+            },
+            log: files.log(),
+            exit: files.exit(),
+        };
+        let process = process::start(&program)?;
+        self.store.set_process(&job.id, process)?;
+        let is_first = job.attempts <= 1;
+        let message = if is_first { "Fine-tuning job started" } else { "Fine-tuning job continues" };
+        let status = NewEvent::status("RUNNING");
+        self.add(job, &[status, NewEvent::message(Level::Info, message)])
+    }
+
+    /// Writes the data of a job once; a resumed run reads the same.
+    fn write_data(&self, job: &Job, request: &JobRequest, files: &JobFiles) -> Result<(), Fault> {
+        let all = |ids: &mut dyn Iterator<Item = (&String, f64)>| {
+            ids.map(|(id, weight)| match self.store.file(&job.project, id)? {
+                Some(file) => Ok((file, weight)),
+                None => Err(Fault::Job(format!("the file `{id}` was deleted"))),
+            })
+            .collect::<Result<Vec<_>, Fault>>()
+        };
+        if !files.training().exists() {
+            let training = all(&mut request.training.iter().map(|(id, weight)| (id, *weight)))?;
+            data::write(&self.data, &training, &files.training())?;
+        }
+        if !request.validation.is_empty() && !files.validation().exists() {
+            let validation = all(&mut request.validation.iter().map(|id| (id, 1.0)))?;
+            data::write(&self.data, &validation, &files.validation())?;
+        }
+        Ok(())
+    }
+
+    fn follow(&self, job: &Job, state: &mut Running) -> Result<(), Fault> {
+        let is_alive = job.process.is_some_and(process::is_alive);
+        if !state.has_length && let Some((steps, epochs)) = length(&state.files) {
+            state.follower.set_total(steps);
+            state.has_length = true;
+            self.store.set_length(&job.id, steps, epochs)?;
+        }
+        let followings = state.follower.poll(&state.files, !is_alive)?;
+        if !followings.events.is_empty() {
+            for step in &followings.checkpoints {
+                let id = finish::checkpoint_id(&finish::model_id(job), *step);
+                self.store.create_model(job, &NewModel { id, adapter: state.files.checkpoint(*step), step: Some(*step) })?;
+            }
+            self.store.add_events(job.seq, &followings.events, Some(followings.followed))?;
+            (self.changed)();
+        }
+        match job.process {
+            Some(process) if is_alive => {
+                self.carry_out(job, process, state);
+                Ok(())
+            }
+            _ => self.finish(job, state),
+        }
+    }
+
+    /// Tells a process to end if its user wishes so, and kills it if it does not.
+    fn carry_out(&self, job: &Job, process: crate::store::Process, state: &mut Running) {
+        let patience = match job.wish {
+            Wish::Run => return,
+            Wish::Pause => PAUSE_PATIENCE,
+            Wish::Cancel => CANCEL_PATIENCE,
+        };
+        match state.told {
+            None => {
+                process::signal(process, libc::SIGTERM);
+                state.told = Some(Instant::now());
+            }
+            Some(told) if told.elapsed() > patience => process::signal(process, libc::SIGKILL),
+            Some(_) => {}
+        }
+    }
+
+    fn finish(&self, job: &Job, state: &Running) -> Result<(), Fault> {
+        // The wish may have changed since the job was read.
+        let Some(job) = self.store.job(&job.project, &job.id)? else { return Ok(()) };
+        let code = process::exit_code(&state.files.exit());
+        match judge(&job, code, &finish::tail(&state.files.log())) {
+            Ending::Complete => self.succeed(&job, &state.files),
+            Ending::Cancelled => {
+                self.store.end_job(&job.id, JobStatus::Cancelled, None)?;
+                self.add(&job, &[NewEvent::status("CANCELLED"), NewEvent::message(Level::Info, "The job was cancelled")])
+            }
+            Ending::Paused => {
+                self.store.interrupted_job(&job.id, JobStatus::Paused)?;
+                self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Info, "The job is paused")])
+            }
+            Ending::Interrupted(why) => {
+                self.store.interrupted_job(&job.id, JobStatus::Queued)?;
+                self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Warn, why)])
+            }
+            Ending::DiskFull => {
+                self.store.interrupted_job(&job.id, JobStatus::Queued)?;
+                let why = "the disk is full: the job continues from its last checkpoint when there is room";
+                self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Error, why)])
+            }
+            Ending::Failed(why) => self.fail(&job, "training_failed", &why),
+        }
+    }
+
+    fn succeed(&self, job: &Job, files: &JobFiles) -> Result<(), Fault> {
+        let (records, tokens) = finish::records(files)?;
+        if !files.adapter().is_dir() {
+            return self.fail(job, "training_failed", "training ended without an adapter");
+        }
+        let csv = metrics_csv(&records);
+        let blob = self.data.keep_text(&csv)?;
+        let result = self.store.create_file(&NewFile {
+            project: job.project.clone(),
+            name: format!("step_metrics-{}.csv", job.id),
+            purpose: "fine-tune-results".to_owned(),
+            source: "mistral",
+            blob,
+            bytes: csv.len() as u64,
+            samples: None,
+            invalid_lines: Vec::new(),
+            findings: None,
+            expires_at: None,
+        })?;
+        let id = finish::model_id(job);
+        let model = NewModel { id: id.clone(), adapter: files.adapter(), step: None };
+        if self.store.succeed_job(&job.id, &model, &result.id, tokens)?.is_none() {
+            // It was cancelled at this moment; the next look ends it.
+            return Ok(());
+        }
+        let made = NewEvent::message(Level::Info, format!("New fine-tuned model created: {id}"));
+        let done = NewEvent::message(Level::Info, "The job has successfully completed");
+        self.add(job, &[made, NewEvent::status("SUCCESS"), done])
+    }
+
+    fn fail(&self, job: &Job, code: &str, why: &str) -> Result<(), Fault> {
+        self.store.end_job(&job.id, JobStatus::Failed, Some((code, why)))?;
+        self.add(job, &[NewEvent::status("FAILED"), NewEvent::message(Level::Error, format!("The job failed: {why}"))])
+    }
+
+    fn add(&self, job: &Job, events: &[NewEvent]) -> Result<(), Fault> {
+        self.store.add_events(job.seq, events, None)?;
+        (self.changed)();
+        Ok(())
+    }
+}
+
+fn parse(job: &Job) -> Result<JobRequest, Fault> {
+    let body = json::parse(&job.request).map_err(|error| Fault::Job(error.to_string()))?;
+    JobRequest::parse(job.vendor, &body.value).map_err(|error| Fault::Job(error.message))
+}
+
+/// Steps and epochs of a run, from its plan.
+fn length(files: &JobFiles) -> Option<(u64, Option<u64>)> {
+    let text = fs::read_to_string(files.plan()).ok()?;
+    let plan = json::parse(&text).ok()?.value;
+    let number = |value: Option<&json::Value<'_>>| match value? {
+        json::Value::Number(text) => text.parse::<u64>().ok(),
+        _ => None,
+    };
+    let steps = number(plan.get("plan")?.get("steps"))?;
+    let epochs = number(plan.get("steps_per_epoch")).map(|per_epoch| steps.div_ceil(per_epoch.max(1)));
+    Some((steps, epochs))
+}
+
+/// A line for whoever runs the server.
+fn log(message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// The events that a job begins with.
+pub fn first_events(job: &Job, request: &JobRequest, invalid: u64) -> Vec<NewEvent> {
+    let files: Vec<&str> = request.training.iter().map(|(id, _)| id.as_str()).collect();
+    let validating = match &request.validation[..] {
+        [] => format!("Validating training file: {}", files.join(", ")),
+        validation => format!("Validating training file: {} and validation file: {}", files.join(", "), validation.join(", ")),
+    };
+    let mut events = vec![
+        NewEvent::message(Level::Info, format!("Created fine-tuning job: {}", job.id)),
+        NewEvent::message(Level::Info, validating),
+    ];
+    events.extend(request.notes.iter().map(|note| NewEvent::message(Level::Warn, note.clone())));
+    if invalid > 0 && job.error.is_none() {
+        let message = format!("{} cannot be trained on and will be skipped", counted(invalid, "sample"));
+        events.push(NewEvent::message(Level::Warn, message));
+    }
+    if let Some(wandb) = &request.wandb {
+        let message = format!(
+            "Weights & Biases is not contacted from here: the run's metrics are written for `wandb sync --sync-tensorboard -p {} {}`",
+            wandb.project,
+            PathBuf::from("jobs").join(&job.id).join("run/tensorboard").display()
+        );
+        events.push(NewEvent::message(Level::Warn, message));
+    }
+    match &job.error {
+        Some((_, message)) => {
+            events.push(NewEvent::status("FAILED_VALIDATION"));
+            events.push(NewEvent { kind: EventKind::Message, level: Level::Error, message: message.clone(), data: None });
+        }
+        None => {
+            let to = if job.status == JobStatus::Validated { "VALIDATED" } else { "QUEUED" };
+            events.push(NewEvent::status(to));
+            events.push(NewEvent::message(Level::Info, "Files validated, moving job to queued state"));
+        }
+    }
+    events
+}
+

@@ -1,0 +1,247 @@
+//! A server: its data directory, its models, the jobs that it runs, and the address that it listens on.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use pixtune_files::{DirectoryLock, LockError};
+use ring::hmac;
+use tokio::sync::watch;
+
+use crate::answer::Models;
+use crate::api::{Api, Limits};
+use crate::blobs::DataDirectory;
+use crate::catalog::{Catalog, CatalogError};
+use crate::clock::now;
+use crate::handlers::files;
+use crate::http::{Access, ListenError, Listener, Observed, Service};
+use crate::ids;
+use crate::run::{Signal, Supervisor, Trainer};
+use crate::store::{Store, StoreError};
+use crate::vendor::Vendor;
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Directories of base models, each perhaps with a name.
+    pub models: Vec<(Option<String>, PathBuf)>,
+    /// Other names of base models.
+    pub aliases: Vec<(String, String)>,
+    /// Where jobs run, one at a time each.
+    pub slots: Vec<String>,
+    /// What trains.
+    pub trainer: Trainer,
+    /// The vendor of `/v1`; `None` tells requests apart.
+    pub vendor: Option<Vendor>,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Models that are loaded at the same time.
+    pub loaded_models: usize,
+    /// Gets a line for each request.
+    pub log: fn(&str),
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory `{}`", path.display())]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another server uses the data directory.
+    #[error("another server uses the data directory `{}`", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A model cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The address cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Other machines could connect without a key.
+    #[error("{0} can be reached from other machines, and the server has no keys")]
+    NoKeys(SocketAddr),
+    /// The system gives no threads.
+    #[error("cannot start threads")]
+    Threads {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A server that is ready to answer.
+pub struct Server {
+    listener: Listener,
+    router: Router,
+    runtime: tokio::runtime::Runtime,
+    supervisor: thread::JoinHandle<()>,
+    signal: Arc<Signal>,
+    _lock: DirectoryLock,
+}
+
+/// How often expired files are removed.
+const CLEANING: Duration = Duration::from_secs(60);
+
+impl Server {
+    /// Opens the data directory, takes over its jobs, and listens.
+    pub fn start(options: &Options) -> Result<Server, ServeError> {
+        let failed = |source| ServeError::Data { path: options.data.clone(), source };
+        fs::create_dir_all(&options.data).map_err(failed)?;
+        let root = options.data.canonicalize().map_err(failed)?;
+        let lock = DirectoryLock::acquire(&root).map_err(|error| match error {
+            LockError::Held { path } => ServeError::Locked { path },
+            LockError::Io { path, source } => ServeError::Data { path, source },
+        })?;
+        let store = Arc::new(Store::open(&root)?);
+        let is_local = options.listen.ip().is_loopback();
+        if !is_local && !store.has_keys()? {
+            return Err(ServeError::NoKeys(options.listen));
+        }
+        let catalog = Arc::new(Catalog::open(&options.models, &options.aliases)?);
+        let data = DataDirectory::open(&root).map_err(failed)?;
+        let (changes, _) = watch::channel(0);
+        let signal = Arc::new(Signal::default());
+        let api = Arc::new(Api {
+            store: Arc::clone(&store),
+            data: data.clone(),
+            catalog: Arc::clone(&catalog),
+            models: Models::new(options.loaded_models, options.limits.threads),
+            signal: Arc::clone(&signal),
+            changes: Arc::new(changes),
+            trainer: options.trainer.clone(),
+            slots: options.slots.clone(),
+            limits: options.limits,
+            secret: secret(&root).map_err(failed)?,
+            started_at: now(),
+        });
+        let supervisor = supervise(options, &api)?;
+        let threads = |source| ServeError::Threads { source };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(threads)?;
+        let listener = runtime.block_on(Listener::bind(options.listen))?;
+        let observed = Arc::new(Observed::default());
+        let access = Access { vendor: options.vendor, is_local };
+        let service = Arc::new(Service::new(Arc::clone(&api), access, Arc::clone(&observed), options.log));
+        runtime.spawn(clean(Arc::clone(&api)));
+        let router = router(service);
+        Ok(Server { listener, router, runtime, supervisor, signal, _lock: lock })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Answers until `ends` returns, then lets requests under way end. Jobs go on, and the next server follows them.
+    pub fn run(self, ends: impl FnOnce() + Send + 'static) {
+        let (ending, ended) = watch::channel(false);
+        thread::spawn(move || {
+            ends();
+            ending.send_replace(true);
+        });
+        self.runtime.block_on(self.listener.serve(self.router, ended));
+        self.signal.end();
+        let _ = self.supervisor.join();
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>, ServeError> {
+    let changes = Arc::clone(&api.changes);
+    let supervisor = Supervisor {
+        store: Arc::clone(&api.store),
+        data: api.data.clone(),
+        catalog: Arc::clone(&api.catalog),
+        trainer: options.trainer.clone(),
+        slots: options.slots.clone(),
+        min_free: options.limits.min_free,
+        changed: Box::new(move || changes.send_modify(|count| *count += 1)),
+        signal: Arc::clone(&api.signal),
+    };
+    let thread = thread::Builder::new().name("jobs".to_owned()).spawn(move || supervisor.run());
+    thread.map_err(|source| ServeError::Threads { source })
+}
+
+fn router(service: Arc<Service>) -> Router {
+    Router::new().fallback(move |request: Request<Body>| {
+        let service = Arc::clone(&service);
+        async move { service.answer(request).await }
+    })
+}
+
+/// The key that signs addresses, made at the first start.
+fn secret(root: &Path) -> io::Result<hmac::Key> {
+    let path = root.join("secret");
+    let bytes = match fs::read(&path) {
+        Ok(bytes) if bytes.len() == 32 => bytes,
+        _ => {
+            let bytes = ids::random::<32>().to_vec();
+            write_private(&path, &bytes)?;
+            bytes
+        }
+    };
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+/// Writes a file that only its owner reads.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let new = path.with_extension("new");
+    pixtune_files::remove(&new)?;
+    let mut file = fs::File::options().create_new(true).write(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+/// Removes expired files and uploads, and restores the space that is kept for a full disk.
+async fn clean(api: Arc<Api>) {
+    loop {
+        tokio::time::sleep(CLEANING).await;
+        let api = Arc::clone(&api);
+        // What fails now is tried again a minute later.
+        let _ = tokio::task::spawn_blocking(move || clean_once(&api)).await;
+    }
+}
+
+fn clean_once(api: &Api) {
+    for (project, id) in api.store.expired_files().unwrap_or_default() {
+        if api.store.is_file_used(&id).is_ok_and(|is_used| !is_used) {
+            let _ = files::remove(api, &project, &id);
+        }
+    }
+    for id in api.store.expired_uploads().unwrap_or_default() {
+        let parts = api.store.parts(&id).unwrap_or_default();
+        if api.store.end_upload(&id, "expired", None).is_ok_and(|ended| ended) {
+            let _held = api.data.hold();
+            for part in parts {
+                if api.store.is_blob_used(&part.blob).is_ok_and(|is_used| !is_used) {
+                    let _ = api.data.remove(&part.blob);
+                }
+            }
+        }
+    }
+    if api.data.free_bytes().is_some_and(|free| free > api.limits.min_free) {
+        let _ = api.data.keep_ballast();
+    }
+}

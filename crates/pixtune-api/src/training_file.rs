@@ -1,0 +1,166 @@
+//! What an uploaded file of training data holds: every sample is checked before the client gets an answer.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+
+use pixtune_core::diagnostic::{Diagnostic, Severity};
+use pixtune_core::json;
+use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::target::PIXTUNE;
+use pixtune_core::text::{counted, counted_as};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_io::check::{self, CheckError, CheckPlan, CheckReporter, Checker, ImagesFrom, Reported, Selection};
+use pixtune_io::image::Limits;
+use pixtune_io::progress::Progress;
+use pixtune_io::read::ReadError;
+use pixtune_io::verify::Verify;
+
+use crate::error::ApiError;
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Samples.
+    pub samples: u64,
+    /// Line numbers of samples that cannot be trained on, ascending.
+    pub invalid_lines: Vec<u64>,
+    /// The first findings, as a JSON list.
+    pub findings: String,
+    /// The first errors, for a message.
+    pub first_errors: Vec<String>,
+}
+
+/// Findings that are kept with a file.
+const MOST_FINDINGS: usize = 100;
+
+/// Errors that a message quotes.
+const QUOTED: usize = 3;
+
+/// The longest line, as for `check`: a sample with many images.
+const MAX_LINE: usize = 512 << 20;
+
+/// Checks a file. A file that has no valid sample is refused with its first errors.
+pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiError> {
+    // Some clients send no name of their own; the content decides then.
+    if Path::new(name).extension().is_some_and(|extension| !extension.eq_ignore_ascii_case("jsonl")) {
+        let message = format!(
+            "training data has to be a .jsonl file, one sample per line; `{name}` is not (`pixtune prepare` converts tables, \
+             JSON and Parquet)"
+        );
+        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
+    }
+    let mut report = Report { name: name.to_owned(), ..Report::default() };
+    let summary = check::run(plan(path, threads), &mut report).map_err(explain)?;
+    if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
+        let message = format!("`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)");
+        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
+    }
+    let Report { invalid_lines, findings, first_errors, .. } = report;
+    let list = format!("[{}]", findings.join(","));
+    let examined = Examined { samples: summary.samples, invalid_lines, findings: list, first_errors };
+    if examined.samples == 0 {
+        return Err(ApiError::invalid("file", format!("`{name}` has no samples")).coded("invalid_file_format"));
+    }
+    if examined.invalid_lines.len() as u64 == examined.samples {
+        let samples = counted_as(examined.samples, "sample is", "samples are");
+        let message = format!("none of {samples} valid: {}", examined.first_errors.join("; "));
+        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
+    }
+    Ok(examined)
+}
+
+/// Lines that are not blank.
+fn lines(path: &Path) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let (mut lines, mut is_blank) = (0, true);
+    loop {
+        let block = reader.fill_buf()?;
+        if block.is_empty() {
+            return Ok(lines + u64::from(!is_blank));
+        }
+        let length = block.len();
+        for piece in block.split_inclusive(|byte| *byte == b'\n') {
+            is_blank &= piece.iter().all(u8::is_ascii_whitespace);
+            if piece.ends_with(b"\n") {
+                lines += u64::from(!is_blank);
+                is_blank = true;
+            }
+        }
+        reader.consume(length);
+    }
+}
+
+fn plan(path: &Path, threads: usize) -> CheckPlan {
+    let checker = Checker {
+        encoder: ChatEncoder { spec: &PIXTRAL_12B, tekken: Tekken::embedded(), layout: Layout::MistralCommon },
+        target: PIXTUNE,
+        verify: Verify::Header,
+        measure: false,
+        limits: Limits::default(),
+        selection: Selection::of(&PIXTUNE),
+        excerpts: false,
+        fetching: None,
+        images_from: ImagesFrom::Sample,
+    };
+    CheckPlan { files: vec![path.to_owned()], checker, max_line: MAX_LINE, threads }
+}
+
+fn explain(error: CheckError) -> ApiError {
+    match error {
+        CheckError::Read(error @ ReadError::Io { .. }) => ApiError::internal(error.to_string()),
+        CheckError::Read(error) => {
+            ApiError::invalid("file", format!("the file cannot be read as JSON Lines: {error}")).coded("invalid_file_format")
+        }
+        error => ApiError::internal(error.to_string()),
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    /// The client's name of the file, which replaces that on the disk.
+    name: String,
+    invalid_lines: Vec<u64>,
+    findings: Vec<String>,
+    first_errors: Vec<String>,
+}
+
+impl CheckReporter for Report {
+    fn finding(&mut self, reported: &Reported) -> io::Result<()> {
+        let Diagnostic { finding, line, .. } = &reported.diagnostic;
+        let diagnostic = Diagnostic { file: self.name.clone(), ..reported.diagnostic.clone() };
+        if finding.severity == Severity::Error {
+            if self.invalid_lines.last() != Some(line) {
+                self.invalid_lines.push(*line);
+            }
+            if self.first_errors.len() < QUOTED {
+                self.first_errors.push(format!("line {line}: {}", finding.message));
+            }
+        }
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(diagnostic.to_json());
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, _: Progress) {}
+}
+
+/// A sentence about samples that cannot be trained on.
+pub fn invalid_message(name: &str, invalid: u64, samples: u64, first: &[String]) -> String {
+    let rest = first.join("; ");
+    format!("{} of {} in `{name}` cannot be trained on: {rest}", invalid, counted(samples, "sample"))
+}
+
+/// The errors of a stored list of findings, as texts.
+pub fn errors_in(findings: &str) -> Vec<String> {
+    let Ok(parsed) = json::parse(findings) else { return Vec::new() };
+    let all = parsed.value.as_array().unwrap_or_default();
+    let errors = all.iter().filter(|finding| finding.text("severity") == Some("error")).take(QUOTED);
+    errors
+        .map(|finding| {
+            let line = finding.get("line").map(|line| json::text(line)).unwrap_or_default();
+            format!("line {line}: {}", finding.text("message").unwrap_or_default())
+        })
+        .collect()
+}

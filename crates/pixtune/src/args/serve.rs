@@ -1,0 +1,129 @@
+//! `pixtune serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ui::Format;
+
+/// Serve the fine-tuning APIs of Mistral and OpenAI
+///
+/// Scripts that upload files, create fine-tuning jobs and chat with the result work with a changed base URL. Jobs are trained one
+/// after the other, survive the end of the server, and continue where they were.
+#[derive(Debug, Parser)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  pixtune serve --models pixtral-12b
+  pixtune serve --models pixtral-12b --alias gpt-4o-mini=pixtral-12b
+  pixtune serve keys create ann                              print a new API key
+  pixtune serve --models pixtral-12b --listen 0.0.0.0:8000   with keys, for other machines
+
+Clients:
+  OPENAI_BASE_URL=http://127.0.0.1:8000/openai/v1            OpenAI's clients
+  Mistral(server_url=\"http://127.0.0.1:8000/mistral\")        Mistral's clients
+"
+)]
+pub struct ServeArgs {
+    #[command(subcommand)]
+    pub command: Option<ServeCommand>,
+    #[command(flatten)]
+    pub options: ServeOptions,
+    /// Directory for files, jobs, models and keys
+    #[arg(long, global = true, default_value = "pixtune-data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Address to listen on; addresses that other machines reach need API keys
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Directories of base models, each as DIR or NAME=DIR
+    #[arg(long, num_args = 1.., value_name = "DIR")]
+    pub models: Vec<String>,
+    /// Another name for a base model, as NAME=MODEL
+    #[arg(long, value_name = "NAME=MODEL")]
+    pub alias: Vec<String>,
+    /// API of requests to /v1
+    #[arg(long, value_enum, default_value_t = V1Arg::Auto)]
+    pub v1: V1Arg,
+
+    /// Maximum size of an uploaded file
+    #[arg(long, default_value = "20GB", value_name = "SIZE", help_heading = "Limits")]
+    pub max_upload: String,
+    /// Maximum size of all files of a project
+    #[arg(long, default_value = "1000GB", value_name = "SIZE", help_heading = "Limits")]
+    pub quota: String,
+    /// Maximum number of jobs of a project that have not ended
+    #[arg(long, default_value_t = 1000, value_name = "N", help_heading = "Limits")]
+    pub max_jobs: u64,
+    /// Free disk space below which no job starts
+    #[arg(long, default_value = "1GB", value_name = "SIZE", help_heading = "Limits")]
+    pub min_free: String,
+    /// Number of models that are loaded for chats at the same time
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Limits")]
+    pub loaded_models: u16,
+    /// Number of threads for checks and chats [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Limits")]
+    pub threads: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum V1Arg {
+    /// That of the client that sends them
+    Auto,
+    Mistral,
+    Openai,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServeCommand {
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Copy the databases to a directory while the server runs
+    Backup {
+        /// Directory for the copies
+        #[arg(value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Create a key and print it; it is not stored and cannot be printed again
+    Create {
+        /// What the key is for
+        name: String,
+        /// Keys of a project reach the same files, jobs and models
+        #[arg(long, default_value = "default")]
+        project: String,
+        /// What the key may do
+        #[arg(long, value_enum, default_value_t = ScopeArg::Write)]
+        scope: ScopeArg,
+    },
+    /// List keys
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Revoke a key by its id or name
+    Revoke {
+        /// Id or name of the key
+        key: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScopeArg {
+    /// Read and chat
+    Read,
+    /// Create, change and delete as well
+    Write,
+    /// Everything, with the metrics of the server
+    Admin,
+}

@@ -1,0 +1,19 @@
+//! `serve`: the workflows of both vendors' clients, jobs that survive the server, and everything that a client can send wrong.
+
+mod bad_input;
+mod client;
+mod jobs;
+mod keys;
+mod recorded;
+mod workflow;
+
+pub use client::{Reply, Server};
+
+use crate::harness::Case;
+use crate::train::{case, toy};
+
+/// A directory with the tiny model, and its toy data.
+fn served() -> (Case, Vec<String>) {
+    let samples = toy();
+    (case(&samples), samples)
+}
