@@ -142,8 +142,12 @@ impl<'c> Call<'c> {
 
     /// The JSON body.
     pub fn json(&self) -> Result<Parsed<'_>, ApiError> {
-        let CallBody::Json(text) = &self.body else { return Err(ApiError::bad_request("a JSON body is required")) };
-        json::parse(text).map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")).coded("invalid_json"))
+        let CallBody::Json(text) = &self.body else {
+            return Err(ApiError::bad_request("a JSON body is required"));
+        };
+        json::parse(text).map_err(|error| {
+            ApiError::bad_request(format!("the body is not valid JSON: {error}")).coded("invalid_json")
+        })
     }
 }
 
@@ -162,7 +166,8 @@ impl Reply {
     /// The content of a file, read as it is sent.
     pub fn file(path: PathBuf, content_type: &'static str, name: Option<String>) -> Result<Reply, ApiError> {
         use std::io::Read as _;
-        let mut file = std::fs::File::open(&path).map_err(|error| ApiError::internal(format!("the content cannot be read: {error}")))?;
+        let mut file = std::fs::File::open(&path)
+            .map_err(|error| ApiError::internal(format!("the content cannot be read: {error}")))?;
         let length = file.metadata().map_err(|error| ApiError::internal(error.to_string()))?.len();
         let (sender, receiver) = mpsc::channel(4);
         tokio::task::spawn_blocking(move || {

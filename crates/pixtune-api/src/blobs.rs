@@ -185,7 +185,9 @@ fn free_bytes(path: &Path) -> Option<u64> {
     // SAFETY: the path ends with a zero byte, and the call only writes into the structure.
     let result = unsafe { libc::statvfs(path.as_ptr(), about.as_mut_ptr()) };
     // SAFETY: the call filled the structure, as its result shows.
-    (result == 0).then(|| unsafe { about.assume_init() }).map(|about| u64::from(about.f_bavail) * u64::from(about.f_frsize))
+    (result == 0)
+        .then(|| unsafe { about.assume_init() })
+        .map(|about| u64::from(about.f_bavail) * u64::from(about.f_frsize))
 }
 
 #[cfg(not(unix))]

@@ -65,11 +65,15 @@ pub struct Catalog {
 }
 
 /// Names of Pixtral 12B at Mistral, which scripts use.
-const PIXTRAL_12B: [&str; 4] = ["pixtral-12b", "pixtral-12b-2409", "pixtral-12b-latest", "mistralai/Pixtral-12B-2409"];
+const PIXTRAL_12B: [&str; 4] =
+    ["pixtral-12b", "pixtral-12b-2409", "pixtral-12b-latest", "mistralai/Pixtral-12B-2409"];
 
 impl Catalog {
     /// Opens directories, each perhaps with a name, and gives them aliases.
-    pub fn open(models: &[(Option<String>, PathBuf)], aliases: &[(String, String)]) -> Result<Catalog, CatalogError> {
+    pub fn open(
+        models: &[(Option<String>, PathBuf)],
+        aliases: &[(String, String)],
+    ) -> Result<Catalog, CatalogError> {
         let mut catalog = Catalog::default();
         for (name, path) in models {
             let model = open(name.as_deref(), path)?;
@@ -80,7 +84,8 @@ impl Catalog {
         }
         for (alias, of) in aliases {
             let known = catalog.models.iter_mut().find(|model| model.id == *of);
-            let model = known.ok_or_else(|| CatalogError::Alias { alias: alias.clone(), model: of.clone() })?;
+            let model =
+                known.ok_or_else(|| CatalogError::Alias { alias: alias.clone(), model: of.clone() })?;
             model.aliases.push(alias.clone());
         }
         Ok(catalog)
@@ -115,8 +120,10 @@ fn open(name: Option<&str>, path: &Path) -> Result<BaseModel, CatalogError> {
     let config = &files.config;
     let weights = config.decoder_linear_weights();
     // The directory of a Pixtral 12B answers to the names that scripts use for it.
-    let is_pixtral_12b = config.text.hidden_size == 5120 && config.text.layers == 40 && config.text.vocab_size == 131_072;
-    let aliases = PIXTRAL_12B.iter().filter(|alias| is_pixtral_12b && **alias != id).map(|alias| (*alias).to_owned());
+    let is_pixtral_12b =
+        config.text.hidden_size == 5120 && config.text.layers == 40 && config.text.vocab_size == 131_072;
+    let aliases =
+        PIXTRAL_12B.iter().filter(|alias| is_pixtral_12b && **alias != id).map(|alias| (*alias).to_owned());
     let description = format!("{} layers of width {}", config.text.layers, config.text.hidden_size);
     Ok(BaseModel {
         aliases: aliases.collect(),

@@ -128,7 +128,8 @@ impl Client {
     /// `POST` of a JSON text whose answer is read as it comes.
     pub fn stream(&self, path: &str, body: &str) -> Result<impl Read + use<>, ClientError> {
         let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
-        let response = request.content_type("application/json").send(body).map_err(|error| self.lost(&error))?;
+        let response =
+            request.content_type("application/json").send(body).map_err(|error| self.lost(&error))?;
         match response.status().is_success() {
             true => Ok(response.into_body().into_reader()),
             false => Err(self.answer(response).err().unwrap_or_else(|| self.lost(&"no answer"))),
@@ -168,7 +169,11 @@ impl Client {
         );
         let tail = format!("\r\n--{boundary}--\r\n");
         let total = head.len() as u64 + length + tail.len() as u64;
-        let mut body = Watched { inner: head.as_bytes().chain(content.take(length)).chain(tail.as_bytes()), sent: 0, progress };
+        let mut body = Watched {
+            inner: head.as_bytes().chain(content.take(length)).chain(tail.as_bytes()),
+            sent: 0,
+            progress,
+        };
         let request = self
             .agent
             .post(self.url("/files"))
@@ -180,7 +185,12 @@ impl Client {
     }
 
     /// Uploads a file.
-    pub fn upload_file(&self, path: &Path, purpose: &str, progress: &mut dyn FnMut(u64)) -> Result<Value<'static>, ClientError> {
+    pub fn upload_file(
+        &self,
+        path: &Path,
+        purpose: &str,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Value<'static>, ClientError> {
         let failed = |source| ClientError::File { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -211,7 +221,10 @@ fn reason(body: Option<&Value<'_>>, text: &str) -> String {
     let message = nested("error").and_then(|error| error.text("message"));
     let message = message.or_else(|| nested("message").and_then(Value::as_str));
     let message = message.or_else(|| nested("detail").and_then(Value::as_str));
-    let listed = nested("detail").and_then(Value::as_array).and_then(|list| list.first()).and_then(|first| first.text("msg"));
+    let listed = nested("detail")
+        .and_then(Value::as_array)
+        .and_then(|list| list.first())
+        .and_then(|first| first.text("msg"));
     match message.or(listed) {
         Some(message) => message.to_owned(),
         None => text.split_whitespace().take(40).collect::<Vec<_>>().join(" "),

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
 pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Year, month and day of a time, in UTC.
@@ -40,12 +42,18 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
         text.get(from..to).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<i64>().ok()
     };
     let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
-    if text.get(4..5)? != "-" || text.get(7..8)? != "-" || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    if text.get(4..5)? != "-"
+        || text.get(7..8)? != "-"
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+    {
         return None;
     }
     let shifted = if month > 2 { year } else { year - 1 };
     let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + of_year - 719_468;
+    let days =
+        shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + of_year
+            - 719_468;
     let Some(time) = text.get(10..).filter(|rest| !rest.is_empty()) else { return Some(days * 86_400) };
     if !time.starts_with(['T', 't', ' ']) || text.get(13..14)? != ":" || text.get(16..17)? != ":" {
         return None;
@@ -62,7 +70,10 @@ fn offset(zone: &str) -> Option<i64> {
     }
     let sign = if zone.starts_with('-') { -1 } else { 1 };
     let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
-    Some(sign * (hours.parse::<u8>().ok().map(i64::from)? * 3600 + minutes.parse::<u8>().ok().map(i64::from)? * 60))
+    Some(
+        sign * (hours.parse::<u8>().ok().map(i64::from)? * 3600
+            + minutes.parse::<u8>().ok().map(i64::from)? * 60),
+    )
 }
 
 #[cfg(test)]
@@ -84,7 +95,14 @@ mod tests {
         assert_eq!(parse_rfc3339("2026-11-30T01:02:03.5+01:00"), parse_rfc3339("2026-11-30T00:02:03Z"));
         assert_eq!(parse_rfc3339("2000-02-29"), Some(951_782_400));
         assert_eq!(compact_date(951_782_400), "20000229");
-        for wrong in ["", "yesterday", "2026-13-01", "2026-11-30T1:2:3", "2026-11-30T01:02:03 o'clock", "２０２６-11-30"] {
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "2026-11-30T1:2:3",
+            "2026-11-30T01:02:03 o'clock",
+            "２０２６-11-30",
+        ] {
             assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
         }
     }

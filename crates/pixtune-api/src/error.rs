@@ -149,7 +149,11 @@ impl ApiError {
             body.field(
                 "error",
                 object(|error| {
-                    error.field("message", message).field("type", kind).field("param", param).field("code", code);
+                    error
+                        .field("message", message)
+                        .field("type", kind)
+                        .field("param", param)
+                        .field("code", code);
                 }),
             );
             body.field("object", "error").field("message", message).field("type", kind);

@@ -26,26 +26,48 @@ fn make() -> String {
             info.field("title", "pixtune serve").field("version", env!("CARGO_PKG_VERSION"));
             info.field("description", "The fine-tuning APIs of Mistral (/mistral/v1) and OpenAI (/openai/v1); /v1 tells their clients apart.");
         }));
-        out.field("servers", list(["/v1", "/openai/v1", "/mistral/v1"].map(|url| object(move |server| {
-            server.field("url", url);
-        }))));
-        out.field("security", list([object(|security| {
-            security.field("key", list(std::iter::empty::<&str>()));
-        })]));
+        out.field(
+            "servers",
+            list(["/v1", "/openai/v1", "/mistral/v1"].map(|url| {
+                object(move |server| {
+                    server.field("url", url);
+                })
+            })),
+        );
+        out.field(
+            "security",
+            list([object(|security| {
+                security.field("key", list(std::iter::empty::<&str>()));
+            })]),
+        );
         out.field("paths", object(paths));
-        out.field("components", object(|components| {
-            components.field("securitySchemes", object(|schemes| {
-                schemes.field("key", object(|scheme| {
-                    scheme.field("type", "http").field("scheme", "bearer");
-                }));
-            }));
-            components.field("schemas", object(|schemas| {
-                for (name, example) in examples() {
-                    let parsed = json::parse(&example).map(|parsed| parsed.value.into_owned()).unwrap_or(Value::Null);
-                    schemas.field(name, Schema(&parsed));
-                }
-            }));
-        }));
+        out.field(
+            "components",
+            object(|components| {
+                components.field(
+                    "securitySchemes",
+                    object(|schemes| {
+                        schemes.field(
+                            "key",
+                            object(|scheme| {
+                                scheme.field("type", "http").field("scheme", "bearer");
+                            }),
+                        );
+                    }),
+                );
+                components.field(
+                    "schemas",
+                    object(|schemas| {
+                        for (name, example) in examples() {
+                            let parsed = json::parse(&example)
+                                .map(|parsed| parsed.value.into_owned())
+                                .unwrap_or(Value::Null);
+                            schemas.field(name, Schema(&parsed));
+                        }
+                    }),
+                );
+            }),
+        );
     }))
 }
 
@@ -54,11 +76,17 @@ fn paths(out: &mut Object<'_>) {
     for route in ROUTES {
         if !seen.contains(&route.path) {
             seen.push(route.path);
-            out.field(route.path, object(|path| {
-                for route in ROUTES.iter().filter(|other| other.path == route.path) {
-                    path.field(route.method.to_ascii_lowercase(), object(|operation| describe(operation, route)));
-                }
-            }));
+            out.field(
+                route.path,
+                object(|path| {
+                    for route in ROUTES.iter().filter(|other| other.path == route.path) {
+                        path.field(
+                            route.method.to_ascii_lowercase(),
+                            object(|operation| describe(operation, route)),
+                        );
+                    }
+                }),
+            );
         }
     }
 }
@@ -68,12 +96,20 @@ fn describe(out: &mut Object<'_>, route: &Route) {
     let id: String = id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     out.field("summary", route.summary).field("operationId", id.trim_end_matches('_'));
     let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    out.field("parameters", list(names.map(|name| object(move |parameter| {
-        parameter.field("name", name).field("in", "path").field("required", true);
-        parameter.field("schema", object(|schema| {
-            schema.field("type", "string");
-        }));
-    }))));
+    out.field(
+        "parameters",
+        list(names.map(|name| {
+            object(move |parameter| {
+                parameter.field("name", name).field("in", "path").field("required", true);
+                parameter.field(
+                    "schema",
+                    object(|schema| {
+                        schema.field("type", "string");
+                    }),
+                );
+            })
+        })),
+    );
     match route.body {
         BodyKind::None => {}
         BodyKind::Json => {
@@ -83,53 +119,80 @@ fn describe(out: &mut Object<'_>, route: &Route) {
             out.field("requestBody", body("multipart/form-data", Some(part)));
         }
     }
-    out.field("responses", object(|responses| {
-        responses.field("200", answer("The answer", route.answer));
-        responses.field("default", answer("An error", "Error"));
-    }));
+    out.field(
+        "responses",
+        object(|responses| {
+            responses.field("200", answer("The answer", route.answer));
+            responses.field("default", answer("An error", "Error"));
+        }),
+    );
 }
 
 fn body(content_type: &'static str, part: Option<&'static str>) -> impl ToJson {
     object(move |body| {
         body.field("required", true);
-        body.field("content", object(|content| {
-            content.field(content_type, object(|media| {
-                media.field("schema", object(|schema| {
-                    schema.field("type", "object");
-                    if let Some(part) = part {
-                        schema.field("required", list([part]));
-                        schema.field("properties", object(|properties| {
-                            properties.field(part, object(|file| {
-                                file.field("type", "string").field("format", "binary");
-                            }));
-                        }));
-                    }
-                }));
-            }));
-        }));
+        body.field(
+            "content",
+            object(|content| {
+                content.field(
+                    content_type,
+                    object(|media| {
+                        media.field(
+                            "schema",
+                            object(|schema| {
+                                schema.field("type", "object");
+                                if let Some(part) = part {
+                                    schema.field("required", list([part]));
+                                    schema.field(
+                                        "properties",
+                                        object(|properties| {
+                                            properties.field(
+                                                part,
+                                                object(|file| {
+                                                    file.field("type", "string").field("format", "binary");
+                                                }),
+                                            );
+                                        }),
+                                    );
+                                }
+                            }),
+                        );
+                    }),
+                );
+            }),
+        );
     })
 }
 
 fn answer(description: &'static str, schema: &'static str) -> impl ToJson {
     object(move |answer| {
         answer.field("description", description);
-        answer.field("content", object(|content| {
-            let content_type = match schema {
-                "Bytes" => "application/octet-stream",
-                "Events" => "text/event-stream",
-                _ => "application/json",
-            };
-            content.field(content_type, object(|media| {
-                media.field("schema", object(|of| match schema {
-                    "Bytes" | "Events" => {
-                        of.field("type", "string");
-                    }
-                    name => {
-                        of.field("$ref", &format!("#/components/schemas/{name}"));
-                    }
-                }));
-            }));
-        }));
+        answer.field(
+            "content",
+            object(|content| {
+                let content_type = match schema {
+                    "Bytes" => "application/octet-stream",
+                    "Events" => "text/event-stream",
+                    _ => "application/json",
+                };
+                content.field(
+                    content_type,
+                    object(|media| {
+                        media.field(
+                            "schema",
+                            object(|of| match schema {
+                                "Bytes" | "Events" => {
+                                    of.field("type", "string");
+                                }
+                                name => {
+                                    of.field("$ref", &format!("#/components/schemas/{name}"));
+                                }
+                            }),
+                        );
+                    }),
+                );
+            }),
+        );
     })
 }
 
@@ -158,11 +221,14 @@ impl ToJson for Schema<'_, '_> {
             }
             Value::Object(members) => {
                 out.field("type", "object");
-                out.field("properties", object(|properties| {
-                    for (key, value) in members {
-                        properties.field(key, Schema(value));
-                    }
-                }));
+                out.field(
+                    "properties",
+                    object(|properties| {
+                        for (key, value) in members {
+                            properties.field(key, Schema(value));
+                        }
+                    }),
+                );
             }
         });
     }
@@ -177,7 +243,8 @@ fn examples() -> Vec<(&'static str, String)> {
     let job = |vendor| {
         let job = Job { vendor, ..job(request) };
         let events = [event.clone(), Event { kind: EventKind::Checkpoint, ..event.clone() }];
-        JobRequest::parse(vendor, &body).map_or_else(|error| error.body(), |of| wire::job_json(&job, &of, dialect(vendor), Some(&events)))
+        JobRequest::parse(vendor, &body)
+            .map_or_else(|error| error.body(), |of| wire::job_json(&job, &of, dialect(vendor), Some(&events)))
     };
     let base = BaseModel { context: 131_072, ..BaseModel::gone("pixtral-12b") };
     let (mistral, openai) = (job(Vendor::Mistral), job(Vendor::OpenAi));
@@ -194,7 +261,13 @@ fn examples() -> Vec<(&'static str, String)> {
         ("Deleted", wire::deleted("file-1", "file")),
         ("Url", r#"{"url":"http://localhost"}"#.to_owned()),
         ("Upload", wire::upload_json(&upload, Some(&file))),
-        ("Part", wire::part_json("upload-1", &Part { id: "part-1".to_owned(), blob: String::new(), bytes: 1, created_at: 0 })),
+        (
+            "Part",
+            wire::part_json(
+                "upload-1",
+                &Part { id: "part-1".to_owned(), blob: String::new(), bytes: 1, created_at: 0 },
+            ),
+        ),
         ("Job", either),
         ("JobList", page(&openai)),
         ("EventList", page(&wire::event_json(&of, &event))),
@@ -242,8 +315,16 @@ fn upload() -> Upload {
 }
 
 fn event() -> Event {
-    let data = r#"{"step":1,"total_steps":2,"train_loss":1.5,"valid_loss":1.5,"valid_mean_token_accuracy":0.5}"#;
-    Event { seq: 1, kind: EventKind::Metrics, level: Level::Info, message: "Step 1/2".to_owned(), data: Some(data.to_owned()), created_at: 0 }
+    let data =
+        r#"{"step":1,"total_steps":2,"train_loss":1.5,"valid_loss":1.5,"valid_mean_token_accuracy":0.5}"#;
+    Event {
+        seq: 1,
+        kind: EventKind::Metrics,
+        level: Level::Info,
+        message: "Step 1/2".to_owned(),
+        data: Some(data.to_owned()),
+        created_at: 0,
+    }
 }
 
 fn tuned() -> TunedModel {

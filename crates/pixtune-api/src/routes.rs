@@ -42,7 +42,13 @@ const fn get(path: &'static str, handler: Handler, answer: &'static str, summary
     Route { method: "GET", path, scope: Scope::Read, body: BodyKind::None, handler, answer, summary }
 }
 
-const fn post(path: &'static str, body: BodyKind, handler: Handler, answer: &'static str, summary: &'static str) -> Route {
+const fn post(
+    path: &'static str,
+    body: BodyKind,
+    handler: Handler,
+    answer: &'static str,
+    summary: &'static str,
+) -> Route {
     Route { method: "POST", path, scope: Scope::Write, body, handler, answer, summary }
 }
 
@@ -72,14 +78,38 @@ pub const ROUTES: &[Route] = &[
     post("/fine_tuning/jobs/{id}/pause", Empty, jobs::pause, "Job", "Pause a job at its newest checkpoint"),
     post("/fine_tuning/jobs/{id}/resume", Empty, jobs::resume, "Job", "Resume a paused job"),
     get("/fine_tuning/jobs/{id}/events", jobs::events, "EventList", "List the events of a job"),
-    get("/fine_tuning/jobs/{id}/checkpoints", jobs::checkpoints, "CheckpointList", "List the checkpoints of a job"),
+    get(
+        "/fine_tuning/jobs/{id}/checkpoints",
+        jobs::checkpoints,
+        "CheckpointList",
+        "List the checkpoints of a job",
+    ),
     get("/fine_tuning/jobs/{id}/log", jobs::log, "Bytes", "Read the log of the training process"),
     get("/fine_tuning/jobs/{id}/report", jobs::report, "Bytes", "Read the report of the run"),
     get("/fine_tuning/jobs/{id}/stream", extra::stream, "Events", "Follow the events of a job"),
-    get("/fine_tuning/checkpoints/{id}/permissions", jobs::permissions, "Object", "List who may use a checkpoint"),
-    post("/fine_tuning/checkpoints/{id}/permissions", Json, jobs::refuse_permissions, "Object", "Share a checkpoint; refused"),
-    delete("/fine_tuning/checkpoints/{id}/permissions/{permission}", jobs::refuse_permissions, "Object", "End the sharing of a checkpoint; refused"),
-    Route { method: "PATCH", ..post("/fine_tuning/models/{id}", Json, models::update, "TunedModel", "Describe a tuned model") },
+    get(
+        "/fine_tuning/checkpoints/{id}/permissions",
+        jobs::permissions,
+        "Object",
+        "List who may use a checkpoint",
+    ),
+    post(
+        "/fine_tuning/checkpoints/{id}/permissions",
+        Json,
+        jobs::refuse_permissions,
+        "Object",
+        "Share a checkpoint; refused",
+    ),
+    delete(
+        "/fine_tuning/checkpoints/{id}/permissions/{permission}",
+        jobs::refuse_permissions,
+        "Object",
+        "End the sharing of a checkpoint; refused",
+    ),
+    Route {
+        method: "PATCH",
+        ..post("/fine_tuning/models/{id}", Json, models::update, "TunedModel", "Describe a tuned model")
+    },
     post("/fine_tuning/models/{id}/archive", Empty, models::archive, "Archived", "Archive a tuned model"),
     delete("/fine_tuning/models/{id}/archive", models::unarchive, "Archived", "Unarchive a tuned model"),
     get("/models", models::list, "ModelList", "List base models and tuned models"),
@@ -88,9 +118,17 @@ pub const ROUTES: &[Route] = &[
     get("/pixtune/jobs", extra::list_jobs, "Object", "List jobs of both APIs in one shape"),
     get("/pixtune/jobs/{id}", extra::show_job, "Object", "Show a job of either API in one shape"),
     get("/pixtune/files/{id}/samples", extra::samples, "Object", "Show the first samples of training data"),
-    get("/pixtune/models/{id}/servers", extra::servers, "Object", "Show which servers apply the adapter of a tuned model"),
+    get(
+        "/pixtune/models/{id}/servers",
+        extra::servers,
+        "Object",
+        "Show which servers apply the adapter of a tuned model",
+    ),
     get("/pixtune/system", extra::system, "Object", "Show the state of the server"),
-    Route { scope: Scope::Read, ..post("/chat/completions", Json, chat::complete, "Completion", "Answer a conversation") },
+    Route {
+        scope: Scope::Read,
+        ..post("/chat/completions", Json, chat::complete, "Completion", "Answer a conversation")
+    },
 ];
 
 /// The route of a request, and the variable parts of its path.
@@ -145,7 +183,13 @@ mod tests {
             }
         };
         assert_eq!(found("GET", "models/ft:a:b::c"), r#"/models/{id} ["ft:a:b::c"]"#);
-        assert_eq!(found("DELETE", "fine_tuning/checkpoints/a/permissions/b"), r#"/fine_tuning/checkpoints/{id}/permissions/{permission} ["a", "b"]"#);
-        assert_eq!([found("PUT", "files"), found("GET", "nope"), found("GET", "files/a/b")], ["other method", "nothing", "nothing"]);
+        assert_eq!(
+            found("DELETE", "fine_tuning/checkpoints/a/permissions/b"),
+            r#"/fine_tuning/checkpoints/{id}/permissions/{permission} ["a", "b"]"#
+        );
+        assert_eq!(
+            [found("PUT", "files"), found("GET", "nope"), found("GET", "files/a/b")],
+            ["other method", "nothing", "nothing"]
+        );
     }
 }

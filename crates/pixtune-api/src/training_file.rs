@@ -10,7 +10,9 @@ use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::{counted, counted_as};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
-use pixtune_io::check::{self, CheckError, CheckPlan, CheckReporter, Checker, ImagesFrom, Reported, Selection};
+use pixtune_io::check::{
+    self, CheckError, CheckPlan, CheckReporter, Checker, ImagesFrom, Reported, Selection,
+};
 use pixtune_io::image::Limits;
 use pixtune_io::progress::Progress;
 use pixtune_io::read::ReadError;
@@ -53,14 +55,18 @@ pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiE
     let mut report = Report { name: name.to_owned(), ..Report::default() };
     let summary = check::run(plan(path, threads), &mut report).map_err(explain)?;
     if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
-        let message = format!("`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)");
+        let message = format!(
+            "`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)"
+        );
         return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
     }
     let Report { invalid_lines, findings, first_errors, .. } = report;
     let list = format!("[{}]", findings.join(","));
     let examined = Examined { samples: summary.samples, invalid_lines, findings: list, first_errors };
     if examined.samples == 0 {
-        return Err(ApiError::invalid("file", format!("`{name}` has no samples")).coded("invalid_file_format"));
+        return Err(
+            ApiError::invalid("file", format!("`{name}` has no samples")).coded("invalid_file_format")
+        );
     }
     if examined.invalid_lines.len() as u64 == examined.samples {
         let samples = counted_as(examined.samples, "sample is", "samples are");
@@ -93,7 +99,11 @@ fn lines(path: &Path) -> io::Result<u64> {
 
 fn plan(path: &Path, threads: usize) -> CheckPlan {
     let checker = Checker {
-        encoder: ChatEncoder { spec: &PIXTRAL_12B, tekken: Tekken::embedded(), layout: Layout::MistralCommon },
+        encoder: ChatEncoder {
+            spec: &PIXTRAL_12B,
+            tekken: Tekken::embedded(),
+            layout: Layout::MistralCommon,
+        },
         target: PIXTUNE,
         verify: Verify::Header,
         measure: false,
@@ -110,7 +120,8 @@ fn explain(error: CheckError) -> ApiError {
     match error {
         CheckError::Read(error @ ReadError::Io { .. }) => ApiError::internal(error.to_string()),
         CheckError::Read(error) => {
-            ApiError::invalid("file", format!("the file cannot be read as JSON Lines: {error}")).coded("invalid_file_format")
+            ApiError::invalid("file", format!("the file cannot be read as JSON Lines: {error}"))
+                .coded("invalid_file_format")
         }
         error => ApiError::internal(error.to_string()),
     }

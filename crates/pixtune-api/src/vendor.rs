@@ -77,11 +77,19 @@ impl Hints<'_> {
     }
 
     fn by_body(&self) -> Option<Vendor> {
-        let has = |keys: &[&str]| keys.iter().any(|key| self.body.is_some_and(|body| body.get(key).is_some()));
-        if has(&["training_files", "validation_files", "auto_start", "repositories", "invalid_sample_skip_percentage"]) {
+        let has =
+            |keys: &[&str]| keys.iter().any(|key| self.body.is_some_and(|body| body.get(key).is_some()));
+        if has(&[
+            "training_files",
+            "validation_files",
+            "auto_start",
+            "repositories",
+            "invalid_sample_skip_percentage",
+        ]) {
             return Some(Vendor::Mistral);
         }
-        let steps = self.body.and_then(|body| body.get("hyperparameters")).and_then(|of| of.get("training_steps"));
+        let steps =
+            self.body.and_then(|body| body.get("hyperparameters")).and_then(|of| of.get("training_steps"));
         match steps {
             Some(_) => Some(Vendor::Mistral),
             None => has(&["training_file", "validation_file", "method"]).then_some(Vendor::OpenAi),
@@ -107,7 +115,8 @@ impl Hints<'_> {
         if has(&["page", "page_size", "include_total", "dry_run", "created_by_me"]) {
             return Some(Vendor::Mistral);
         }
-        let is_openai = has(&["after", "limit", "order"]) || self.query.iter().any(|name| name.starts_with("metadata"));
+        let is_openai =
+            has(&["after", "limit", "order"]) || self.query.iter().any(|name| name.starts_with("metadata"));
         is_openai.then_some(Vendor::OpenAi)
     }
 }
@@ -116,7 +125,8 @@ impl Hints<'_> {
 fn by_job_id(id: &str) -> Option<Vendor> {
     match id.starts_with("ftjob-") {
         true => Some(Vendor::OpenAi),
-        false => (id.len() == 36 && id.bytes().filter(|byte| *byte == b'-').count() == 4).then_some(Vendor::Mistral),
+        false => (id.len() == 36 && id.bytes().filter(|byte| *byte == b'-').count() == 4)
+            .then_some(Vendor::Mistral),
     }
 }
 
@@ -172,13 +182,24 @@ mod tests {
     #[test]
     fn prefixes_and_doubled_parts_lead_to_the_same_path() {
         let mistral = Some(("files/a".to_owned(), Some(Vendor::Mistral)));
-        for path in ["/mistral/v1/files/a", "/mistral//v1/files/a", "/t/a/mistral/v1/files/a", "/mistral/v1/v1/files/a"] {
+        for path in [
+            "/mistral/v1/files/a",
+            "/mistral//v1/files/a",
+            "/t/a/mistral/v1/files/a",
+            "/mistral/v1/v1/files/a",
+        ] {
             assert_eq!(segments(path), mistral, "{path}");
         }
         assert_eq!(segments("/v1/files"), Some(("files".to_owned(), None)));
         assert_eq!(segments("//v1//files"), Some(("files".to_owned(), None)));
-        assert_eq!(segments("/openai/v1/models/ft:a:b::c"), Some(("models/ft:a:b::c".to_owned(), Some(Vendor::OpenAi))));
-        assert_eq!([segments("/"), segments("/other/v1/files"), segments("/openai/files")], [None, None, None]);
+        assert_eq!(
+            segments("/openai/v1/models/ft:a:b::c"),
+            Some(("models/ft:a:b::c".to_owned(), Some(Vendor::OpenAi)))
+        );
+        assert_eq!(
+            [segments("/"), segments("/other/v1/files"), segments("/openai/files")],
+            [None, None, None]
+        );
     }
 
     #[test]

@@ -102,7 +102,12 @@ impl Sampler {
 }
 
 /// Draws from the most likely tokens whose weights together reach `share`; of equal ones the first.
-fn from_nucleus(logits: &[f32], weight: impl Fn(&f32) -> f64, share: f64, random: &mut SplitMix64) -> Option<u32> {
+fn from_nucleus(
+    logits: &[f32],
+    weight: impl Fn(&f32) -> f64,
+    share: f64,
+    random: &mut SplitMix64,
+) -> Option<u32> {
     let mut ids: Vec<u32> = (0..u32::try_from(logits.len()).ok()?).collect();
     let logit = |id: &u32| logits[*id as usize];
     ids.sort_by(|one, other| logit(other).total_cmp(&logit(one)).then(one.cmp(other)));

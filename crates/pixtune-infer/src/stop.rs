@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn beginnings_wait_and_the_text_itself_is_not_sent() {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(pieces(&["END"], &["a E", "N", "X E", "ND b"]), (owned(&["a ", "", "ENX ", "", ""]), true));
+        assert_eq!(
+            pieces(&["END"], &["a E", "N", "X E", "ND b"]),
+            (owned(&["a ", "", "ENX ", "", ""]), true)
+        );
         assert_eq!(pieces(&["END"], &["a E"]), (owned(&["a ", "E"]), false));
         assert_eq!(pieces(&[], &["a"]), (owned(&["a", ""]), false));
         assert_eq!(pieces(&["é!"], &["xé", "?"]), (owned(&["x", "é?", ""]), false));

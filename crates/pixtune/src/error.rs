@@ -300,18 +300,24 @@ fn hint_for_evaluating(error: &EvaluateError) -> Option<&'static str> {
 
 fn hint_for_client(error: &ClientError) -> Option<&'static str> {
     match error {
-        ClientError::Connection { .. } => Some("start a server with `pixtune serve`, or name another one with `--base-url`"),
+        ClientError::Connection { .. } => {
+            Some("start a server with `pixtune serve`, or name another one with `--base-url`")
+        }
         ClientError::Refused { status: 401 | 403, .. } => {
             Some("set PIXTUNE_API_KEY to a key of the server: `pixtune serve keys create NAME`")
         }
-        ClientError::Refused { status: 413, .. } => Some("`pixtune files upload --shard-size 500MB` uploads several smaller files"),
+        ClientError::Refused { status: 413, .. } => {
+            Some("`pixtune files upload --shard-size 500MB` uploads several smaller files")
+        }
         _ => None,
     }
 }
 
 fn hint_for_serving(error: &ServeError) -> Option<&'static str> {
     match error {
-        ServeError::NoKeys(_) => Some("create a key with `pixtune serve keys create NAME`, or listen on 127.0.0.1"),
+        ServeError::NoKeys(_) => {
+            Some("create a key with `pixtune serve keys create NAME`, or listen on 127.0.0.1")
+        }
         ServeError::Locked { .. } => Some("choose another directory with `--data-dir`"),
         ServeError::Listen(_) => Some("choose another address or port with `--listen`"),
         _ => None,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::error::ApiError;
 pub use tools::tool_calls;
-pub use worker::{Ask, Piece};
 use worker::Worker;
+pub use worker::{Ask, Piece};
 
 /// The weights that a model answers with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +56,12 @@ impl Models {
         }
         if loaded.len() >= self.most {
             // An answer under way is not interrupted: its thread ends after it.
-            let oldest = loaded.iter().enumerate().min_by_key(|(_, model)| model.used).map(|(index, _)| index);
+            let oldest =
+                loaded.iter().enumerate().min_by_key(|(_, model)| model.used).map(|(index, _)| index);
             oldest.map(|index| loaded.swap_remove(index));
         }
-        let worker = Worker::start(weights.clone(), self.threads).map_err(|error| ApiError::internal(error.to_string()))?;
+        let worker = Worker::start(weights.clone(), self.threads)
+            .map_err(|error| ApiError::internal(error.to_string()))?;
         let answer = worker.ask(ask);
         loaded.push(Loaded { id: id.to_owned(), worker, used: Instant::now() });
         answer
@@ -72,6 +74,11 @@ impl Models {
 
     /// The ids of loaded models.
     pub fn loaded(&self) -> Vec<String> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|model| model.id.clone()).collect()
+        self.loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|model| model.id.clone())
+            .collect()
     }
 }

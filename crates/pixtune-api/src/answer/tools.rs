@@ -18,7 +18,10 @@ fn call(value: &Value<'_>) -> Option<ToolCallJson> {
         value => json::text(value),
     };
     let is_id = |id: &&str| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let id = value.text("id").filter(is_id).map_or_else(|| ids::hex(&ids::random::<5>())[..9].to_owned(), str::to_owned);
+    let id = value
+        .text("id")
+        .filter(is_id)
+        .map_or_else(|| ids::hex(&ids::random::<5>())[..9].to_owned(), str::to_owned);
     Some(ToolCallJson { id, name: value.text("name")?.to_owned(), arguments })
 }
 
@@ -28,7 +31,10 @@ mod tests {
 
     #[test]
     fn calls_are_read_and_get_ids() {
-        let calls = tool_calls(r#" [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}, {"name": "g", "arguments": "{}"}]"#).unwrap();
+        let calls = tool_calls(
+            r#" [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}, {"name": "g", "arguments": "{}"}]"#,
+        )
+        .unwrap();
         assert_eq!((calls[0].id.as_str(), calls[0].arguments.as_str()), ("abcdefghi", r#"{"a":1}"#));
         assert_eq!((calls[1].id.len(), calls[1].arguments.as_str()), (9, "{}"));
         for wrong in ["", "[]", "{}", "[1]", r#"[{"name":"f"}]"#, "not JSON"] {

@@ -5,7 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use pixtune_infer::{AnswerError, Answerer, Event, FinishReason, ModelDirectory, Request, TokenLogprob, TokenizerSource, Usage, load};
+use pixtune_infer::{
+    AnswerError, Answerer, Event, FinishReason, ModelDirectory, Request, TokenLogprob, TokenizerSource,
+    Usage, load,
+};
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Device;
 use tokio::sync::mpsc;
@@ -53,7 +56,9 @@ impl Worker {
     /// Starts to load a model.
     pub fn start(weights: Weights, threads: usize) -> io::Result<Worker> {
         let (asks, waiting) = sync_channel(WAITING);
-        let thread = thread::Builder::new().name("model".to_owned()).spawn(move || work(&weights, threads, &waiting))?;
+        let thread = thread::Builder::new()
+            .name("model".to_owned())
+            .spawn(move || work(&weights, threads, &waiting))?;
         Ok(Worker { asks, thread })
     }
 
@@ -68,7 +73,9 @@ impl Worker {
         match self.asks.try_send((ask, sender)) {
             Ok(()) => Ok(receiver),
             Err(TrySendError::Full(_)) => Err(ApiError::too_many("too many requests wait for this model", 5)),
-            Err(TrySendError::Disconnected(_)) => Err(ApiError::unavailable("the model is being unloaded: ask again")),
+            Err(TrySendError::Disconnected(_)) => {
+                Err(ApiError::unavailable("the model is being unloaded: ask again"))
+            }
         }
     }
 }
@@ -84,10 +91,21 @@ fn work(weights: &Weights, threads: usize, waiting: &Receiver<(Ask, mpsc::Sender
     }
 }
 
-fn serve(weights: &Weights, threads: usize, waiting: &Receiver<(Ask, mpsc::Sender<Piece>)>) -> Result<(), ApiError> {
-    let failed = |error: &dyn std::fmt::Display| ApiError::internal(format!("the model cannot be loaded: {error}"));
-    let directory = ModelDirectory::open(&weights.base, &TokenizerSource::DirectoryOrBuiltIn).map_err(|error| failed(&error))?;
-    let adapter = weights.adapter.as_ref().map(|path| Adapter::open(path, None)).transpose().map_err(|error| failed(&error))?;
+fn serve(
+    weights: &Weights,
+    threads: usize,
+    waiting: &Receiver<(Ask, mpsc::Sender<Piece>)>,
+) -> Result<(), ApiError> {
+    let failed =
+        |error: &dyn std::fmt::Display| ApiError::internal(format!("the model cannot be loaded: {error}"));
+    let directory = ModelDirectory::open(&weights.base, &TokenizerSource::DirectoryOrBuiltIn)
+        .map_err(|error| failed(&error))?;
+    let adapter = weights
+        .adapter
+        .as_ref()
+        .map(|path| Adapter::open(path, None))
+        .transpose()
+        .map_err(|error| failed(&error))?;
     let model = load(&directory, adapter.as_ref(), Device::Cpu, threads).map_err(|error| failed(&error))?;
     while let Ok((ask, sender)) = waiting.recv() {
         let answered = catch_unwind(AssertUnwindSafe(|| answer(&*model, &ask, &sender)));
@@ -132,7 +150,9 @@ fn explain(error: &AnswerError) -> ApiError {
         AnswerError::NotAssistantsTurn | AnswerError::Conversation(_) | AnswerError::Image { .. } => {
             ApiError::invalid("messages", error.to_string())
         }
-        AnswerError::TooLong { .. } => ApiError::bad_request(error.to_string()).about("messages").coded("context_length_exceeded"),
+        AnswerError::TooLong { .. } => {
+            ApiError::bad_request(error.to_string()).about("messages").coded("context_length_exceeded")
+        }
         error => ApiError::internal(error.to_string()),
     }
 }

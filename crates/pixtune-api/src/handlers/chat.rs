@@ -18,7 +18,8 @@ pub fn complete(call: Call<'_>) -> Result<Reply, ApiError> {
     let name = model_of(&parsed.value)?;
     let (id, weights) = weights(&call, name)?;
     let chat = ChatRequest::parse(call.dialect.vendor, &parsed.value)?;
-    let pieces = call.api.models.ask(&id, &weights, Ask { request: chat.request.clone(), choices: chat.choices })?;
+    let pieces =
+        call.api.models.ask(&id, &weights, Ask { request: chat.request.clone(), choices: chat.choices })?;
     let header = Header { id: ids::id("chatcmpl"), created: now(), model: chat.model.clone() };
     match chat.streams {
         true => stream(header, chat, pieces),
@@ -49,9 +50,14 @@ fn weights(call: &Call<'_>, name: &str) -> Result<(String, Weights), ApiError> {
         return Err(ApiError::conflict(format!("the model `{name}` is archived: unarchive it first")));
     }
     let base = api.catalog.find(&model.base);
-    let base = base.ok_or_else(|| ApiError::unavailable(format!("the base `{}` of the model is not on this server", model.base)))?;
+    let base = base.ok_or_else(|| {
+        ApiError::unavailable(format!("the base `{}` of the model is not on this server", model.base))
+    })?;
     if !model.adapter.is_dir() {
-        return Err(ApiError::not_found("adapter any more (older checkpoints are removed) of the model", name));
+        return Err(ApiError::not_found(
+            "adapter any more (older checkpoints are removed) of the model",
+            name,
+        ));
     }
     Ok((model.id, Weights { base: base.path.clone(), adapter: Some(model.adapter) }))
 }

@@ -51,8 +51,12 @@ pub fn system(call: Call<'_>) -> Result<Reply, ApiError> {
     let (models, loaded) = (api.model_names(), api.models.loaded());
     Ok(Reply::Json(text(object(|out| {
         out.field("version", env!("CARGO_PKG_VERSION")).field("started_at", api.started_at);
-        out.field("free_bytes", api.data.free_bytes()).field("stored_bytes", stored).field("slots", list(api.slots.iter()));
-        out.field("models", list(models.iter())).field("loaded_models", list(loaded.iter())).field("jobs", raw(&counts));
+        out.field("free_bytes", api.data.free_bytes())
+            .field("stored_bytes", stored)
+            .field("slots", list(api.slots.iter()));
+        out.field("models", list(models.iter()))
+            .field("loaded_models", list(loaded.iter()))
+            .field("jobs", raw(&counts));
     }))))
 }
 
@@ -61,16 +65,22 @@ pub fn servers(call: Call<'_>) -> Result<Reply, ApiError> {
     let id = call.param(0);
     let model = call.api.store.model(call.project(), id)?.ok_or_else(|| ApiError::not_found("model", id))?;
     let base = call.api.catalog.find(&model.base);
-    let base = base.ok_or_else(|| ApiError::unavailable(format!("the base `{}` is not on this server", model.base)))?;
-    let adapter = Adapter::open(&model.adapter, None).map_err(|error| ApiError::internal(error.to_string()))?;
-    let verdicts: Vec<(Server, bool, String)> = Server::ALL.into_iter().map(|server| verdict(&adapter, &base.path, server)).collect();
+    let base = base
+        .ok_or_else(|| ApiError::unavailable(format!("the base `{}` is not on this server", model.base)))?;
+    let adapter =
+        Adapter::open(&model.adapter, None).map_err(|error| ApiError::internal(error.to_string()))?;
+    let verdicts: Vec<(Server, bool, String)> =
+        Server::ALL.into_iter().map(|server| verdict(&adapter, &base.path, server)).collect();
     Ok(Reply::Json(text(object(|out| {
         out.field("object", "list");
-        out.field("data", list(verdicts.iter().map(|(server, applies, verdict)| {
-            object(move |out| {
-                out.field("server", server.as_str()).field("applies", *applies).field("verdict", verdict);
-            })
-        })));
+        out.field(
+            "data",
+            list(verdicts.iter().map(|(server, applies, verdict)| {
+                object(move |out| {
+                    out.field("server", server.as_str()).field("applies", *applies).field("verdict", verdict);
+                })
+            })),
+        );
     }))))
 }
 
@@ -162,18 +172,21 @@ fn shown<'s>(message: &'s Message, sample: &'s Sample<Image>) -> impl ToJson + '
                 .collect(),
         };
         out.field("role", role);
-        out.field("parts", list(parts.into_iter().map(|(text, image)| {
-            object(move |out| {
-                match image.map(|image| &image.source) {
-                    // Only images in the sample: a page must not fetch what it names.
-                    Some(ImageSource::Inline { mime, base64 }) if mime.starts_with("image/") => {
-                        out.field("image", &format!("data:{mime};base64,{base64}"))
-                    }
-                    Some(_) => out.field("text", "(an image that is not in the sample)"),
-                    None => out.field("text", text),
-                };
-            })
-        })));
+        out.field(
+            "parts",
+            list(parts.into_iter().map(|(text, image)| {
+                object(move |out| {
+                    match image.map(|image| &image.source) {
+                        // Only images in the sample: a page must not fetch what it names.
+                        Some(ImageSource::Inline { mime, base64 }) if mime.starts_with("image/") => {
+                            out.field("image", &format!("data:{mime};base64,{base64}"))
+                        }
+                        Some(_) => out.field("text", "(an image that is not in the sample)"),
+                        None => out.field("text", text),
+                    };
+                })
+            })),
+        );
     })
 }
 
@@ -201,7 +214,8 @@ async fn send_events(api: &Api, job: &Job, mut after: i64, sender: &mpsc::Sender
     loop {
         changes.mark_unchanged();
         // Whether it has ended is asked first: events come before the end.
-        let has_ended = api.store.job(&job.project, &job.id).map_err(drop)?.is_none_or(|job| job.status.is_final());
+        let has_ended =
+            api.store.job(&job.project, &job.id).map_err(drop)?.is_none_or(|job| job.status.is_final());
         let events = api.store.events_after(job.seq, after, BATCH).map_err(drop)?;
         let is_all = (events.len() as u64) < BATCH;
         for event in &events {

@@ -21,7 +21,8 @@ const TRAINING: &str = "fine-tune";
 pub const RESULTS: &str = "fine-tune-results";
 
 /// Purposes that a client can give a file, of both vendors.
-const PURPOSES: &[&str] = &["fine-tune", "batch", "ocr", "audio", "assistants", "vision", "user_data", "evals"];
+const PURPOSES: &[&str] =
+    &["fine-tune", "batch", "ocr", "audio", "assistants", "vision", "user_data", "evals"];
 
 /// The longest name of a file.
 const MOST_NAME: usize = 512;
@@ -29,7 +30,9 @@ const MOST_NAME: usize = 512;
 /// `POST /files`
 pub fn create(mut call: Call<'_>) -> Result<Reply, ApiError> {
     let CallBody::Form(form) = std::mem::replace(&mut call.body, CallBody::Empty) else {
-        return Err(ApiError::bad_request("a form (multipart/form-data) with `purpose` and `file` is required"));
+        return Err(ApiError::bad_request(
+            "a form (multipart/form-data) with `purpose` and `file` is required",
+        ));
     };
     let expires_at = expiry(&form)?;
     let purpose = form.text("purpose").unwrap_or(TRAINING).to_owned();
@@ -56,7 +59,13 @@ fn expiry(form: &Form) -> Result<Option<i64>, ApiError> {
 }
 
 /// Checks content and keeps it as a file.
-pub fn store(call: &Call<'_>, name: &str, purpose: &str, incoming: Incoming, expires_at: Option<i64>) -> Result<File, ApiError> {
+pub fn store(
+    call: &Call<'_>,
+    name: &str,
+    purpose: &str,
+    incoming: Incoming,
+    expires_at: Option<i64>,
+) -> Result<File, ApiError> {
     let api = call.api;
     if !PURPOSES.contains(&purpose) {
         let message = format!("`purpose` has to be one of {}, not `{purpose}`", PURPOSES.join(", "));
@@ -69,7 +78,10 @@ pub fn store(call: &Call<'_>, name: &str, purpose: &str, incoming: Incoming, exp
     }
     let stored = api.store.stored_bytes(call.project())?;
     if stored.saturating_add(bytes) > api.limits.quota {
-        let message = format!("the files of this key would have more than {} bytes: delete some first", api.limits.quota);
+        let message = format!(
+            "the files of this key would have more than {} bytes: delete some first",
+            api.limits.quota
+        );
         return Err(ApiError::too_many(message, 60).coded("storage_quota_exceeded"));
     }
     let examined = match purpose == TRAINING {
@@ -84,7 +96,18 @@ pub fn store(call: &Call<'_>, name: &str, purpose: &str, incoming: Incoming, exp
     let project = call.project().to_owned();
     let _held = api.data.hold();
     let blob = api.data.keep(incoming).map_err(disk)?;
-    let new = NewFile { project, name, purpose: purpose.to_owned(), source: "upload", blob, bytes, samples, invalid_lines, findings, expires_at };
+    let new = NewFile {
+        project,
+        name,
+        purpose: purpose.to_owned(),
+        source: "upload",
+        blob,
+        bytes,
+        samples,
+        invalid_lines,
+        findings,
+        expires_at,
+    };
     let file = api.store.create_file(&new)?;
     api.changed();
     Ok(file)
@@ -93,7 +116,9 @@ pub fn store(call: &Call<'_>, name: &str, purpose: &str, incoming: Incoming, exp
 /// A fault of the disk, as clients are told.
 pub fn disk(error: std::io::Error) -> ApiError {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ApiError::disk_full("the disk of the server is full"),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            ApiError::disk_full("the disk of the server is full")
+        }
         _ => ApiError::internal(format!("the disk of the server failed: {error}")),
     }
 }
@@ -115,7 +140,8 @@ pub fn list(call: Call<'_>) -> Result<Reply, ApiError> {
     };
     let page = query.number("page", 0, 0..=u64::from(u32::MAX))?;
     // Mistral's client before 1.0 accepts no other purpose.
-    let purpose = query.get("purpose").map(str::to_owned).or(call.dialect.is_mistral_v0.then(|| TRAINING.to_owned()));
+    let purpose =
+        query.get("purpose").map(str::to_owned).or(call.dialect.is_mistral_v0.then(|| TRAINING.to_owned()));
     let asked = FileQuery {
         purpose,
         search: query.get("search").map(str::to_owned),
@@ -149,7 +175,8 @@ pub fn show(call: Call<'_>) -> Result<Reply, ApiError> {
 pub fn content(call: Call<'_>) -> Result<Reply, ApiError> {
     let file = find(&call)?;
     let path = call.api.data.blob(&file.blob);
-    let is_encoded = call.dialect.vendor == Vendor::OpenAi && !call.dialect.is_azure && file.purpose == RESULTS;
+    let is_encoded =
+        call.dialect.vendor == Vendor::OpenAi && !call.dialect.is_azure && file.purpose == RESULTS;
     if is_encoded && call.query.get("encoding") != Some("plain") {
         let bytes = std::fs::read(path).map_err(disk)?;
         let mut encoded = Vec::with_capacity(base64::encoded_length(bytes.len()));
@@ -165,7 +192,12 @@ pub fn url(call: Call<'_>) -> Result<Reply, ApiError> {
     let hours = call.query.number("expiry", 24, 1..=24 * 365)?;
     let expires = now() + i64::try_from(hours * 3600).unwrap_or(i64::MAX);
     let signature = signature(call.api, call.project(), &file.id, expires);
-    let url = format!("{}/files/{}/content?expires={expires}&project={}&signature={signature}", call.base_url, file.id, call.project());
+    let url = format!(
+        "{}/files/{}/content?expires={expires}&project={}&signature={signature}",
+        call.base_url,
+        file.id,
+        call.project()
+    );
     Ok(Reply::Json(text(object(|out| {
         out.field("url", &url);
     }))))
@@ -205,7 +237,9 @@ pub fn delete(call: Call<'_>) -> Result<Reply, ApiError> {
 pub fn remove(api: &Api, project: &str, id: &str) -> Result<(), ApiError> {
     let _held = api.data.hold();
     let unused = match api.store.delete_file(project, id) {
-        Err(error) if ApiError::from_ref(&error).status == 507 && api.data.drop_ballast() => api.store.delete_file(project, id)?,
+        Err(error) if ApiError::from_ref(&error).status == 507 && api.data.drop_ballast() => {
+            api.store.delete_file(project, id)?
+        }
         deleted => deleted?,
     };
     if let Some(blob) = unused {

@@ -22,7 +22,8 @@ pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
     let vendor = call.dialect.vendor;
     let request = JobRequest::parse(vendor, &parsed.value)?;
     let names = call.api.model_names();
-    let base = call.api.catalog.find(&request.model).ok_or_else(|| ApiError::no_model(&request.model, &names))?;
+    let base =
+        call.api.catalog.find(&request.model).ok_or_else(|| ApiError::no_model(&request.model, &names))?;
     let training = files(&call, request.training.iter().map(|(id, _)| id), "training file")?;
     files(&call, request.validation.iter(), "validation file")?;
     let samples = samples(&training, &request);
@@ -56,7 +57,10 @@ pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
         Created::New(job) => job,
         Created::Same(job) if call.is_repeated => return shown(&call, &job),
         Created::Same(job) => {
-            let message = format!("the job `{}` with the same request has not ended: cancel it first, or change the request", job.id);
+            let message = format!(
+                "the job `{}` with the same request has not ended: cancel it first, or change the request",
+                job.id
+            );
             return Err(ApiError::conflict(message).coded("duplicate_job"));
         }
     };
@@ -77,13 +81,19 @@ fn refuse_too_many(call: &Call<'_>) -> Result<(), ApiError> {
     }
     let free = call.api.data.free_bytes();
     if free.is_some_and(|free| free < call.api.limits.min_free) {
-        return Err(ApiError::disk_full("the disk of the server is nearly full: no new jobs until there is room"));
+        return Err(ApiError::disk_full(
+            "the disk of the server is nearly full: no new jobs until there is room",
+        ));
     }
     Ok(())
 }
 
 /// The training data that a request names.
-fn files<'i>(call: &Call<'_>, ids: impl Iterator<Item = &'i String>, what: &str) -> Result<Vec<File>, ApiError> {
+fn files<'i>(
+    call: &Call<'_>,
+    ids: impl Iterator<Item = &'i String>,
+    what: &str,
+) -> Result<Vec<File>, ApiError> {
     ids.map(|id| {
         let param = what.replace(' ', "_");
         let file = call.api.store.file(call.project(), id)?;
@@ -91,7 +101,8 @@ fn files<'i>(call: &Call<'_>, ids: impl Iterator<Item = &'i String>, what: &str)
         match file.samples {
             Some(_) => Ok(file),
             None => {
-                let message = format!("the {what} `{id}` has the purpose `{}`; it has to be `fine-tune`", file.purpose);
+                let message =
+                    format!("the {what} `{id}` has the purpose `{}`; it has to be `fine-tune`", file.purpose);
                 Err(ApiError::invalid(param, message))
             }
         }
@@ -102,7 +113,11 @@ fn files<'i>(call: &Call<'_>, ids: impl Iterator<Item = &'i String>, what: &str)
 /// Samples of an epoch, by the weights of the files.
 fn samples(files: &[File], request: &JobRequest) -> u64 {
     let valid = |file: &File| file.samples.unwrap_or(0).saturating_sub(file.invalid);
-    files.iter().zip(&request.training).map(|(file, (_, weight))| (valid(file) as f64 * weight).floor() as u64).sum()
+    files
+        .iter()
+        .zip(&request.training)
+        .map(|(file, (_, weight))| (valid(file) as f64 * weight).floor() as u64)
+        .sum()
 }
 
 /// Why files cannot be trained on: a file with more invalid samples than are skipped.
@@ -118,7 +133,12 @@ fn invalid(files: &[File], skip_share: f64, vendor: Vendor) -> Option<(String, S
 }
 
 /// What a job would be, without creating it: steps, tokens and time, by `pixtune plan` on its files.
-fn dry_run(call: &Call<'_>, request: &JobRequest, base: &BaseModel, training: &[File]) -> Result<String, ApiError> {
+fn dry_run(
+    call: &Call<'_>,
+    request: &JobRequest,
+    base: &BaseModel,
+    training: &[File],
+) -> Result<String, ApiError> {
     let samples = samples(training, request);
     let valid: u64 = training.iter().map(|file| file.samples.unwrap_or(0).saturating_sub(file.invalid)).sum();
     let weight = samples as f64 / valid.max(1) as f64;
@@ -186,11 +206,15 @@ pub fn list(call: Call<'_>) -> Result<Reply, ApiError> {
     let page = query.number("page", 0, 0..=u64::from(u32::MAX))?;
     let time = |name: &str| match query.get(name) {
         None => Ok(None),
-        Some(text) => parse_rfc3339(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::invalid(name, format!("`{name}` has to be a date and time such as 2026-11-30T00:00:00Z"))),
+        Some(text) => parse_rfc3339(text).map(Some).ok_or_else(|| {
+            ApiError::invalid(
+                name,
+                format!("`{name}` has to be a date and time such as 2026-11-30T00:00:00Z"),
+            )
+        }),
     };
-    let model = query.get("model").map(|name| call.api.catalog.find(name).map_or(name, |base| &base.id).to_owned());
+    let model =
+        query.get("model").map(|name| call.api.catalog.find(name).map_or(name, |base| &base.id).to_owned());
     let asked = JobQuery {
         model,
         statuses: query.get("status").map(statuses).transpose()?,
@@ -238,7 +262,11 @@ pub fn events(call: Call<'_>) -> Result<Reply, ApiError> {
     let limit = call.query.number("limit", 20, 1..=10_000)?;
     let before = match call.query.get("after") {
         None => i64::MAX,
-        Some(id) => id.rsplit('-').next().and_then(|seq| seq.parse().ok()).ok_or_else(|| ApiError::not_found("event", id).about("after"))?,
+        Some(id) => id
+            .rsplit('-')
+            .next()
+            .and_then(|seq| seq.parse().ok())
+            .ok_or_else(|| ApiError::not_found("event", id).about("after"))?,
     };
     let mut events = call.api.store.texts_before(job.seq, before, limit + 1)?;
     let has_more = events.len() as u64 > limit;
@@ -265,8 +293,11 @@ pub fn checkpoints(call: Call<'_>) -> Result<Reply, ApiError> {
     let objects: Vec<String> = page
         .iter()
         .map(|event| {
-            let data = json::parse(event.data.as_deref().unwrap_or("{}")).map(|parsed| parsed.value.into_owned()).ok();
-            let step = data.as_ref().and_then(|data| data.get("step")).and_then(|step| text(step).parse().ok());
+            let data = json::parse(event.data.as_deref().unwrap_or("{}"))
+                .map(|parsed| parsed.value.into_owned())
+                .ok();
+            let step =
+                data.as_ref().and_then(|data| data.get("step")).and_then(|step| text(step).parse().ok());
             wire::checkpoint_json(&job, event, &checkpoint_id(&tuned, step.unwrap_or(0)))
         })
         .collect();
@@ -279,7 +310,8 @@ pub fn checkpoints(call: Call<'_>) -> Result<Reply, ApiError> {
 fn changed(call: &Call<'_>, job: &Job, changed: Option<Job>, what: &str) -> Result<Reply, ApiError> {
     let Some(after) = changed else {
         let is = call.api.store.job(call.project(), &job.id)?.map_or(job.status, |job| job.status);
-        let message = format!("the job `{}` is {} and cannot be {what}", job.id, is.as_str().replace('_', " "));
+        let message =
+            format!("the job `{}` is {} and cannot be {what}", job.id, is.as_str().replace('_', " "));
         return Err(ApiError::conflict(message));
     };
     call.api.signal.wake();
@@ -309,7 +341,9 @@ pub fn cancel(call: Call<'_>) -> Result<Reply, ApiError> {
     }
     let after = match call.api.store.cancel_job(&job.id) {
         // A full disk must not prevent it.
-        Err(error) if ApiError::from_ref(&error).status == 507 && call.api.data.drop_ballast() => call.api.store.cancel_job(&job.id)?,
+        Err(error) if ApiError::from_ref(&error).status == 507 && call.api.data.drop_ballast() => {
+            call.api.store.cancel_job(&job.id)?
+        }
         after => after?,
     };
     if let Some(after) = &after {
@@ -374,10 +408,15 @@ pub fn summary(job: &Job) -> String {
     text(object(|out| {
         out.field("id", &job.id).field("status", job.status.as_str()).field("model", &job.model);
         out.field("vendor", job.vendor.as_str()).field("suffix", job.suffix.as_deref());
-        out.field("created_at", job.created_at).field("started_at", job.started_at).field("finished_at", job.finished_at);
-        out.field("tuned_model", job.tuned_model.as_deref()).field("steps", job.steps).field("samples", job.samples);
+        out.field("created_at", job.created_at)
+            .field("started_at", job.started_at)
+            .field("finished_at", job.finished_at);
+        out.field("tuned_model", job.tuned_model.as_deref())
+            .field("steps", job.steps)
+            .field("samples", job.samples);
         out.field("slot", job.slot.as_deref()).field("attempts", u64::from(job.attempts));
-        out.field("priority", job.priority).field("error", job.error.as_ref().map(|(_, message)| message.as_str()));
+        out.field("priority", job.priority)
+            .field("error", job.error.as_ref().map(|(_, message)| message.as_str()));
         out.field("request", raw(&job.request));
     }))
 }

@@ -16,7 +16,11 @@ pub fn list(call: Call<'_>) -> Result<Reply, ApiError> {
     let bases = catalog.models().iter().map(|base| wire::base_model_json(base, call.api.started_at));
     let cards = tuned.iter().map(|model| wire::tuned_model_json(model, catalog.find(&model.base)));
     let objects: Vec<String> = bases.chain(cards).collect();
-    let ids = catalog.models().iter().map(|base| base.id.as_str()).chain(tuned.iter().map(|model| model.id.as_str()));
+    let ids = catalog
+        .models()
+        .iter()
+        .map(|base| base.id.as_str())
+        .chain(tuned.iter().map(|model| model.id.as_str()));
     let ids: Vec<&str> = ids.collect();
     Ok(Reply::Json(wire::page(&objects, &ids, objects.len() as u64, false)))
 }
@@ -24,7 +28,9 @@ pub fn list(call: Call<'_>) -> Result<Reply, ApiError> {
 fn tuned(call: &Call<'_>) -> Result<TunedModel, ApiError> {
     let id = call.param(0);
     if call.api.catalog.find(id).is_some() {
-        return Err(ApiError::forbidden(format!("`{id}` is a base model, which the server was started with")));
+        return Err(ApiError::forbidden(format!(
+            "`{id}` is a base model, which the server was started with"
+        )));
     }
     call.api.store.model(call.project(), id)?.ok_or_else(|| ApiError::not_found("model", id))
 }

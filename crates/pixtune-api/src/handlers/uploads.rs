@@ -19,7 +19,9 @@ fn pending(call: &Call<'_>) -> Result<Upload, ApiError> {
     let upload = find(call)?;
     match upload.status == "pending" && upload.expires_at > now() {
         true => Ok(upload),
-        false if upload.status == "pending" => Err(ApiError::conflict(format!("the upload `{}` has expired", upload.id))),
+        false if upload.status == "pending" => {
+            Err(ApiError::conflict(format!("the upload `{}` has expired", upload.id)))
+        }
         false => Err(ApiError::conflict(format!("the upload `{}` is {}", upload.id, upload.status))),
     }
 }
@@ -28,14 +30,19 @@ fn pending(call: &Call<'_>) -> Result<Upload, ApiError> {
 pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
     let parsed = call.json()?;
     let body = &parsed.value;
-    let text = |key: &str| body.text(key).ok_or_else(|| ApiError::invalid(key, format!("`{key}` is required, a string")));
+    let text = |key: &str| {
+        body.text(key).ok_or_else(|| ApiError::invalid(key, format!("`{key}` is required, a string")))
+    };
     let bytes = match body.get("bytes") {
         Some(Value::Number(text)) => text.parse::<u64>().ok(),
         _ => None,
     };
     let bytes = bytes.ok_or_else(|| ApiError::invalid("bytes", "`bytes` is required, a whole number"))?;
     if bytes > call.api.limits.upload {
-        return Err(ApiError::too_large(format!("the file has {bytes} bytes; the limit is {}", call.api.limits.upload)));
+        return Err(ApiError::too_large(format!(
+            "the file has {bytes} bytes; the limit is {}",
+            call.api.limits.upload
+        )));
     }
     let upload = call.api.store.create_upload(call.project(), text("filename")?, text("purpose")?, bytes)?;
     Ok(Reply::Json(wire::upload_json(&upload, None)))
@@ -52,7 +59,10 @@ pub fn add_part(mut call: Call<'_>) -> Result<Reply, ApiError> {
     };
     let known: u64 = call.api.store.parts(&upload.id)?.iter().map(|part| part.bytes).sum();
     if known + incoming.bytes() > upload.bytes {
-        return Err(ApiError::invalid("data", format!("the parts have more than the {} bytes of the upload", upload.bytes)));
+        return Err(ApiError::invalid(
+            "data",
+            format!("the parts have more than the {} bytes of the upload", upload.bytes),
+        ));
     }
     let bytes = incoming.bytes();
     incoming.sync().map_err(files::disk)?;
@@ -77,12 +87,17 @@ pub fn complete(call: Call<'_>) -> Result<Reply, ApiError> {
     let blobs = listed.iter().map(|id| {
         let id = id.as_str().unwrap_or_default();
         let part = parts.iter().find(|part| part.id == id);
-        part.map(|part| part.blob.clone()).ok_or_else(|| ApiError::invalid("part_ids", format!("the upload has no part `{id}`")))
+        part.map(|part| part.blob.clone())
+            .ok_or_else(|| ApiError::invalid("part_ids", format!("the upload has no part `{id}`")))
     });
     let blobs: Vec<String> = blobs.collect::<Result<_, _>>()?;
     let incoming = call.api.data.join(&blobs).map_err(files::disk)?;
     if incoming.bytes() != upload.bytes {
-        let message = format!("the parts have {} bytes, the upload was announced with {}", incoming.bytes(), upload.bytes);
+        let message = format!(
+            "the parts have {} bytes, the upload was announced with {}",
+            incoming.bytes(),
+            upload.bytes
+        );
         return Err(ApiError::invalid("part_ids", message));
     }
     let file = files::store(&call, &upload.name, &upload.purpose, incoming, None)?;
@@ -101,7 +116,8 @@ pub fn cancel(call: Call<'_>) -> Result<Reply, ApiError> {
 }
 
 fn shown(call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-    let upload = call.api.store.upload(call.project(), id)?.ok_or_else(|| ApiError::not_found("upload", id))?;
+    let upload =
+        call.api.store.upload(call.project(), id)?.ok_or_else(|| ApiError::not_found("upload", id))?;
     let file = match &upload.file {
         Some(file) => call.api.store.file(call.project(), file)?,
         None => None,

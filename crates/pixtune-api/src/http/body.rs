@@ -76,7 +76,9 @@ pub async fn form(body: Body, content_type: &str, file_part: &str, api: &Api) ->
     let stream = Counted { body, left: limit.saturating_mul(DRAIN_FACTOR).saturating_add(1 << 20) };
     let mut parts = multer::Multipart::new(stream, boundary);
     let received = parse(&mut parts, file_part, api).await;
-    if let Err(error) = &received && error.status == 413 {
+    if let Err(error) = &received
+        && error.status == 413
+    {
         // What is left of the form is dropped by the parser.
         let rest = async { while let Ok(Some(_)) = parts.next_field().await {} };
         let _ = timeout(DRAIN, rest).await;
@@ -88,7 +90,9 @@ async fn parse(parts: &mut multer::Multipart<'_>, file_part: &str, api: &Api) ->
     let mut form = Form::default();
     loop {
         let part = timeout(IDLE, parts.next_field()).await.map_err(|_| ApiError::timeout())?;
-        let Some(mut part) = part.map_err(|error| explain(&error, api.limits.upload))? else { return Ok(form) };
+        let Some(mut part) = part.map_err(|error| explain(&error, api.limits.upload))? else {
+            return Ok(form);
+        };
         let name = part.name().unwrap_or_default().to_owned();
         if name == file_part && form.file.is_none() {
             let file_name = part.file_name().unwrap_or("upload").to_owned();
@@ -128,7 +132,9 @@ fn too_large(limit: u64) -> ApiError {
 fn explain(error: &multer::Error, limit: u64) -> ApiError {
     match error {
         multer::Error::StreamReadFailed(source) if source.to_string() == TOO_LARGE => too_large(limit),
-        multer::Error::StreamReadFailed(source) => ApiError::bad_request(format!("the upload was cut off: {source}")),
+        multer::Error::StreamReadFailed(source) => {
+            ApiError::bad_request(format!("the upload was cut off: {source}"))
+        }
         error => ApiError::bad_request(format!("the form is not valid: {error}")),
     }
 }
@@ -181,7 +187,10 @@ impl HttpBody for Channel {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let bytes = std::task::ready!(self.receiver.poll_recv(context));
         match (bytes, &mut self.left) {
             (Some(bytes), Some(left)) => {
@@ -190,7 +199,9 @@ impl HttpBody for Channel {
             }
             (Some(bytes), None) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             // An error closes the connection, so that the client does not take a part for the whole.
-            (None, Some(left)) if *left > 0 => Poll::Ready(Some(Err(std::io::Error::other("the content ended early")))),
+            (None, Some(left)) if *left > 0 => {
+                Poll::Ready(Some(Err(std::io::Error::other("the content ended early"))))
+            }
             (None, _) => Poll::Ready(None),
         }
     }

@@ -34,7 +34,10 @@ impl Observed {
         }
         out.push_str("# HELP pixtune_request_seconds_total Seconds until the answer of requests began.\n# TYPE pixtune_request_seconds_total counter\n");
         for ((route, status), (_, seconds)) in counts.iter() {
-            let _ = writeln!(out, "pixtune_request_seconds_total{{route=\"{route}\",status=\"{status}\"}} {seconds:.6}");
+            let _ = writeln!(
+                out,
+                "pixtune_request_seconds_total{{route=\"{route}\",status=\"{status}\"}} {seconds:.6}"
+            );
         }
         let mut described = "";
         for (name, labels, value) in gauges {

@@ -51,21 +51,29 @@ pub fn health() -> Response<Body> {
 pub fn ready(api: &Api) -> Response<Body> {
     let fault = match api.store.ping() {
         Err(error) => Some(error.to_string()),
-        Ok(()) if api.data.free_bytes().is_some_and(|free| free < api.limits.min_free) => Some("the disk is nearly full".to_owned()),
+        Ok(()) if api.data.free_bytes().is_some_and(|free| free < api.limits.min_free) => {
+            Some("the disk is nearly full".to_owned())
+        }
         Ok(()) => None,
     };
     match fault {
         None => health(),
-        Some(fault) => response(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{fault}\n")),
+        Some(fault) => {
+            response(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{fault}\n"))
+        }
     }
 }
 
 /// `/metrics` in the text format of Prometheus.
 pub fn metrics(api: &Api, observed: &Observed) -> Result<Response<Body>, ApiError> {
     let counts = api.store.job_counts()?;
-    let labels: Vec<String> = counts.iter().map(|(status, _)| format!("{{status=\"{}\"}}", status.as_str())).collect();
-    let mut gauges: Vec<(&str, &str, f64)> =
-        counts.iter().zip(&labels).map(|((_, count), labels)| ("pixtune_jobs", labels.as_str(), *count as f64)).collect();
+    let labels: Vec<String> =
+        counts.iter().map(|(status, _)| format!("{{status=\"{}\"}}", status.as_str())).collect();
+    let mut gauges: Vec<(&str, &str, f64)> = counts
+        .iter()
+        .zip(&labels)
+        .map(|((_, count), labels)| ("pixtune_jobs", labels.as_str(), *count as f64))
+        .collect();
     let loaded = api.models.loaded().len();
     gauges.push(("pixtune_loaded_models", "", loaded as f64));
     gauges.extend(api.data.free_bytes().map(|free| ("pixtune_free_bytes", "", free as f64)));

@@ -79,7 +79,11 @@ impl Service {
     }
 
     /// What is served beside the APIs.
-    async fn page(self: &Arc<Self>, parts: &Parts, label: &mut &'static str) -> Option<Result<Response<Body>, ApiError>> {
+    async fn page(
+        self: &Arc<Self>,
+        parts: &Parts,
+        label: &mut &'static str,
+    ) -> Option<Result<Response<Body>, ApiError>> {
         if parts.method != axum::http::Method::GET {
             return None;
         }
@@ -111,7 +115,8 @@ impl Service {
             return Err(ApiError::forbidden("the metrics of the server need a key with the scope `admin`"));
         }
         let service = Arc::clone(self);
-        let metrics = tokio::task::spawn_blocking(move || pages::metrics(&service.api, &service.observed)).await;
+        let metrics =
+            tokio::task::spawn_blocking(move || pages::metrics(&service.api, &service.observed)).await;
         metrics.map_err(|error| ApiError::internal(error.to_string()))?
     }
 
@@ -122,7 +127,8 @@ impl Service {
         label: &mut &'static str,
         answered: &mut Option<Vendor>,
     ) -> Result<Reply, ApiError> {
-        let (path, query_text) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
+        let (path, query_text) =
+            (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
         if path.len() + query_text.len() > MOST_URI {
             return Err(ApiError::bad_request("the address is too long"));
         }
@@ -147,7 +153,8 @@ impl Service {
             || parts.headers.contains_key("idempotency-key");
         let service = Arc::clone(self);
         let work = move || {
-            let call = Call { api: &service.api, dialect, caller, params, query, body, is_repeated, base_url };
+            let call =
+                Call { api: &service.api, dialect, caller, params, query, body, is_repeated, base_url };
             (route.handler)(call)
         };
         let done = tokio::task::spawn_blocking(work).await;
@@ -164,15 +171,27 @@ impl Service {
                 return Err(ApiError::forbidden("requests of pages of other sites are refused"));
             }
         }
-        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(name, _)| name);
-        let is_local_name = matches!(name, "" | "localhost" | "[::1]") || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .map_or(host, |(name, _)| name);
+        let is_local_name = matches!(name, "" | "localhost" | "[::1]")
+            || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
         match self.access.is_local && !is_local_name {
-            true => Err(ApiError::forbidden(format!("`{name}` is not a name of this machine: use localhost"))),
+            true => {
+                Err(ApiError::forbidden(format!("`{name}` is not a name of this machine: use localhost")))
+            }
             false => Ok(()),
         }
     }
 
-    async fn authorize(&self, parts: &Parts, route: &Route, params: &[String], query: &Query) -> Result<Caller, ApiError> {
+    async fn authorize(
+        &self,
+        parts: &Parts,
+        route: &Route,
+        params: &[String],
+        query: &Query,
+    ) -> Result<Caller, ApiError> {
         if route.path == "/files/{id}/content"
             && let Some(project) = signed_project(&self.api, params.first().map_or("", String::as_str), query)
         {
@@ -193,7 +212,8 @@ impl Service {
             let key = secret.as_deref().map(|secret| api.store.key_of(secret)).transpose()?.flatten();
             Ok::<_, ApiError>((secret.is_some(), key, api.store.has_keys()?))
         });
-        let (is_given, key, has_keys) = known.await.map_err(|error| ApiError::internal(error.to_string()))??;
+        let (is_given, key, has_keys) =
+            known.await.map_err(|error| ApiError::internal(error.to_string()))??;
         match key {
             Some(key) => Ok(Caller { project: key.project, scope: key.scope, key: Some(key.id) }),
             // Without keys, clients send whatever they are set up with.
@@ -207,8 +227,12 @@ impl Service {
 
     async fn read(&self, parts: &Parts, body: Body, route: &Route) -> Result<CallBody, ApiError> {
         let content_type = header(&parts.headers, "content-type").unwrap_or_default();
-        if let Some(encoding) = header(&parts.headers, "content-encoding").filter(|encoding| *encoding != "identity") {
-            return Err(ApiError::bad_request(format!("bodies with the encoding `{encoding}` are not accepted")));
+        if let Some(encoding) =
+            header(&parts.headers, "content-encoding").filter(|encoding| *encoding != "identity")
+        {
+            return Err(ApiError::bad_request(format!(
+                "bodies with the encoding `{encoding}` are not accepted"
+            )));
         }
         match route.body {
             BodyKind::None => {
@@ -216,7 +240,9 @@ impl Service {
                 Ok(CallBody::Empty)
             }
             BodyKind::Json => Ok(CallBody::Json(body::text(body, self.api.limits.body).await?)),
-            BodyKind::Form(part) => Ok(CallBody::Form(body::form(body, content_type, part, &self.api).await?)),
+            BodyKind::Form(part) => {
+                Ok(CallBody::Form(body::form(body, content_type, part, &self.api).await?))
+            }
         }
     }
 
@@ -257,14 +283,18 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// The key of a request: a bearer token, or Azure's header.
 fn secret(headers: &HeaderMap) -> Option<&str> {
-    let bearer = header(headers, "authorization").and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = header(headers, "authorization")
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     bearer.map(|(_, token)| token.trim()).or_else(|| header(headers, "api-key")).filter(|key| !key.is_empty())
 }
 
 /// The address up to `/v1`, as the client sees it.
 fn base_url(parts: &Parts, path: &str, api_path: &ApiPath<'_>) -> String {
     let host = header(&parts.headers, "host").unwrap_or("localhost");
-    let scheme = header(&parts.headers, "x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
+    let scheme = header(&parts.headers, "x-forwarded-proto")
+        .filter(|scheme| matches!(*scheme, "http" | "https"))
+        .unwrap_or("http");
     let rest = api_path.segments.join("/");
     let prefix = path.strip_suffix(&rest).unwrap_or(path).trim_end_matches('/');
     format!("{scheme}://{host}{prefix}")
@@ -275,7 +305,9 @@ fn respond(reply: Reply) -> Response<Body> {
     let (content_type, body, name) = match reply {
         Reply::Json(json) => ("application/json", Body::from(json), None),
         Reply::Text(content_type, text) => (content_type, Body::from(text), None),
-        Reply::Stream(content_type, length, name, receiver) => (content_type, Body::new(Channel::new(receiver, length)), name),
+        Reply::Stream(content_type, length, name, receiver) => {
+            (content_type, Body::new(Channel::new(receiver, length)), name)
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -284,7 +316,10 @@ fn respond(reply: Reply) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(name) = name {
         // A name is the client's text: only plain characters are repeated.
-        let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        let plain: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+            .collect();
         if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{plain}\"")) {
             headers.insert(header::CONTENT_DISPOSITION, value);
         }
@@ -295,7 +330,8 @@ fn respond(reply: Reply) -> Response<Body> {
 /// The answer of an error.
 fn failure(error: &ApiError) -> Response<Body> {
     let mut response = Response::new(Body::from(error.body()));
-    *response.status_mut() = axum::http::StatusCode::from_u16(error.status).unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = axum::http::StatusCode::from_u16(error.status)
+        .unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // Clients repeat some errors by themselves: only those that can pass are worth it.

@@ -86,8 +86,10 @@ impl ChatRequest {
         };
         let seed = seed.unwrap_or_else(|| u64::from_le_bytes(ids::random()));
         let top_p = fields.number("top_p", 0.0, 1.0)?.unwrap_or(1.0);
-        let sampling = Sampling::new(temperature, seed).map_err(|error| ApiError::invalid("temperature", error.to_string()))?;
-        let sampling = sampling.within(top_p).map_err(|error| ApiError::invalid("top_p", error.to_string()))?;
+        let sampling = Sampling::new(temperature, seed)
+            .map_err(|error| ApiError::invalid("temperature", error.to_string()))?;
+        let sampling =
+            sampling.within(top_p).map_err(|error| ApiError::invalid("top_p", error.to_string()))?;
         let max_tokens = match fields.count("max_completion_tokens")? {
             None => fields.count("max_tokens")?,
             tokens => tokens,
@@ -99,10 +101,15 @@ impl ChatRequest {
         let conversation = conversation(body)?;
         Ok(ChatRequest {
             model: model.to_owned(),
-            request: Request { logprobs, stop: fields.stop()?, ..Request::new(conversation, sampling, max_tokens) },
+            request: Request {
+                logprobs,
+                stop: fields.stop()?,
+                ..Request::new(conversation, sampling, max_tokens)
+            },
             choices: fields.number("n", 1.0, MOST_CHOICES)?.map_or(1, |choices| choices as u64),
             streams: fields.flag("stream")?,
-            includes_usage: body.get("stream_options").and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true)),
+            includes_usage: body.get("stream_options").and_then(|options| options.get("include_usage"))
+                == Some(&Value::Bool(true)),
         })
     }
 }
@@ -157,13 +164,18 @@ impl<'v> Settings<'v, '_> {
             None => Vec::new(),
             Some(Value::String(text)) => vec![text],
             Some(Value::Array(values)) => {
-                let texts = values.iter().map(|value| value.as_str().ok_or_else(|| wrong("stop", "a list of strings", value)));
+                let texts = values
+                    .iter()
+                    .map(|value| value.as_str().ok_or_else(|| wrong("stop", "a list of strings", value)));
                 texts.collect::<Result<_, _>>()?
             }
             Some(value) => return Err(wrong("stop", "a string or a list of strings", value)),
         };
         match texts.len() > MOST_STOPS || texts.iter().any(|text| text.is_empty()) {
-            true => Err(ApiError::invalid("stop", format!("`stop` takes up to {MOST_STOPS} texts that are not empty"))),
+            true => Err(ApiError::invalid(
+                "stop",
+                format!("`stop` takes up to {MOST_STOPS} texts that are not empty"),
+            )),
             false => Ok(texts.into_iter().map(str::to_owned).collect()),
         }
     }
@@ -176,7 +188,9 @@ fn wrong(key: &str, expected: &str, found: &Value<'_>) -> ApiError {
 
 /// Settings that change the answer at the vendors and cannot be followed here.
 fn refuse_unsupported(body: &Value<'_>) -> Result<(), ApiError> {
-    let refuse = |key: &str, why: &str| Err(ApiError::invalid(key, format!("`{key}` {why}")).coded("unsupported_parameter"));
+    let refuse = |key: &str, why: &str| {
+        Err(ApiError::invalid(key, format!("`{key}` {why}")).coded("unsupported_parameter"))
+    };
     for (key, value) in body.as_object().unwrap_or_default() {
         let has_effect = match value {
             Value::Null | Value::Bool(false) => false,
@@ -186,7 +200,10 @@ fn refuse_unsupported(body: &Value<'_>) -> Result<(), ApiError> {
         };
         match &**key {
             "response_format" if !matches!(value.text("type"), Some("text") | None) => {
-                return refuse(key, "is not supported by models on this machine: ask for JSON in the prompt, or use `--upstream`");
+                return refuse(
+                    key,
+                    "is not supported by models on this machine: ask for JSON in the prompt, or use `--upstream`",
+                );
             }
             "tool_choice" if !matches!(value.as_str(), Some("auto" | "none")) && has_effect => {
                 return refuse(key, "can only be `auto` or `none` with models on this machine");
@@ -203,9 +220,12 @@ fn refuse_unsupported(body: &Value<'_>) -> Result<(), ApiError> {
 /// The conversation with its images, which have to be in the body.
 fn conversation(body: &Value<'_>) -> Result<Sample<Arc<[u8]>>, ApiError> {
     let members = body.as_object().unwrap_or_default();
-    let settings: Vec<&str> = members.iter().map(|(key, _)| &**key).filter(|key| !matches!(*key, "messages" | "tools")).collect();
+    let settings: Vec<&str> =
+        members.iter().map(|(key, _)| &**key).filter(|key| !matches!(*key, "messages" | "tools")).collect();
     let (read, findings) = conversation::read(body, &settings);
-    let wrong = |finding: &Finding| ApiError::invalid(param(&finding.pointer), format!("{}: {}", finding.pointer, finding.message));
+    let wrong = |finding: &Finding| {
+        ApiError::invalid(param(&finding.pointer), format!("{}: {}", finding.pointer, finding.message))
+    };
     if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
         return Err(wrong(finding));
     }
@@ -225,9 +245,12 @@ fn conversation(body: &Value<'_>) -> Result<Sample<Arc<[u8]>>, ApiError> {
 }
 
 fn image(image: &Image) -> Result<Arc<[u8]>, ApiError> {
-    let refused = |message: String| ApiError::invalid(param(&image.pointer), format!("{}: {message}", image.pointer));
+    let refused =
+        |message: String| ApiError::invalid(param(&image.pointer), format!("{}: {message}", image.pointer));
     match &image.source {
-        ImageSource::Url(_) => Err(refused("URLs are not fetched here: send the image as a data URI".to_owned())),
+        ImageSource::Url(_) => {
+            Err(refused("URLs are not fetched here: send the image as a data URI".to_owned()))
+        }
         ImageSource::File(_) => Err(refused("an image has to be a data URI".to_owned())),
         source => {
             let loaded = load(source, &Resolver::new(Path::new("")), &Limits::default());
@@ -250,7 +273,9 @@ mod tests {
     }
 
     fn refused(rest: &str) -> String {
-        parse(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{rest}}}"#)).unwrap_err().message
+        parse(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{rest}}}"#))
+            .unwrap_err()
+            .message
     }
 
     #[test]
@@ -259,13 +284,20 @@ mod tests {
             "top_logprobs":3,"random_seed":7,"temperature":0,"max_completion_tokens":5,"stream":true,"stream_options":{"include_usage":true}}"#;
         let chat = parse(body).unwrap();
         assert_eq!((chat.choices, chat.streams, chat.includes_usage), (2, true, true));
-        assert_eq!((chat.request.max_tokens, chat.request.logprobs, chat.request.sampling.seed()), (5, Some(3), 7));
+        assert_eq!(
+            (chat.request.max_tokens, chat.request.logprobs, chat.request.sampling.seed()),
+            (5, Some(3), 7)
+        );
         assert_eq!(chat.request.stop, ["x"]);
     }
 
     #[test]
     fn what_cannot_be_followed_is_refused() {
-        for rest in [r#""response_format":{"type":"json_object"}"#, r#""tool_choice":"required""#, r#""frequency_penalty":0.5"#] {
+        for rest in [
+            r#""response_format":{"type":"json_object"}"#,
+            r#""tool_choice":"required""#,
+            r#""frequency_penalty":0.5"#,
+        ] {
             assert!(refused(rest).contains("models on this machine"), "{rest}");
         }
         assert!(parse(r#"{"model":"m","messages":[{"role":"user","content":"x"}],"frequency_penalty":0,"response_format":{"type":"text"}}"#).is_ok());

@@ -128,7 +128,9 @@ impl<'v, 'a> Fields<'v, 'a> {
 
     /// A number within limits; `"auto"` counts as absent.
     fn number(&self, key: &str, limits: std::ops::RangeInclusive<f64>) -> Result<Option<f64>, ApiError> {
-        let Some(value) = self.get(key).filter(|value| value.as_str() != Some("auto")) else { return Ok(None) };
+        let Some(value) = self.get(key).filter(|value| value.as_str() != Some("auto")) else {
+            return Ok(None);
+        };
         let number = match value {
             Value::Number(text) => text.parse::<f64>().ok().filter(|number| limits.contains(number)),
             _ => None,
@@ -142,7 +144,10 @@ impl<'v, 'a> Fields<'v, 'a> {
         let Some(number) = self.number(key, least as f64..=MOST)? else { return Ok(None) };
         match number.fract() == 0.0 {
             true => Ok(Some(number as u64)),
-            false => Err(ApiError::invalid(self.param(key), format!("`{}` has to be a whole number", self.param(key)))),
+            false => Err(ApiError::invalid(
+                self.param(key),
+                format!("`{}` has to be a whole number", self.param(key)),
+            )),
         }
     }
 
@@ -150,7 +155,10 @@ impl<'v, 'a> Fields<'v, 'a> {
         let Some(value) = self.get(key) else { return Ok(&[]) };
         let list = value.as_array().ok_or_else(|| self.wrong(key, "a list", value))?;
         match list.len() > MOST_FILES {
-            true => Err(ApiError::invalid(self.param(key), format!("`{}` has more than {MOST_FILES} entries", self.param(key)))),
+            true => Err(ApiError::invalid(
+                self.param(key),
+                format!("`{}` has more than {MOST_FILES} entries", self.param(key)),
+            )),
             false => Ok(list),
         }
     }
@@ -187,7 +195,9 @@ impl<'v, 'a> Fields<'v, 'a> {
         let members = metadata.value.as_object().unwrap_or_default();
         let text = |value: &Value<'_>| value.as_str().map(str::to_owned);
         let pairs = members.iter().map(|(key, value)| {
-            text(value).map(|text| (key.to_string(), text)).ok_or_else(|| metadata.wrong(key, "a string", value))
+            text(value)
+                .map(|text| (key.to_string(), text))
+                .ok_or_else(|| metadata.wrong(key, "a string", value))
         });
         pairs.collect()
     }
@@ -207,7 +217,10 @@ const HYPERPARAMETERS: [&str; 10] = [
 ];
 
 /// Keys of Mistral's `hyperparameters`, then of OpenAI's; both take the extension `lora_rank`.
-fn hyperparameters(fields: &Fields<'_, '_>, vendor: Vendor) -> Result<(Hyperparameters, Vec<String>), ApiError> {
+fn hyperparameters(
+    fields: &Fields<'_, '_>,
+    vendor: Vendor,
+) -> Result<(Hyperparameters, Vec<String>), ApiError> {
     let known: Vec<&str> = match vendor {
         Vendor::Mistral => HYPERPARAMETERS[..7].iter().copied().chain(["lora_rank"]).collect(),
         Vendor::OpenAi => HYPERPARAMETERS[7..].iter().copied().chain(["lora_rank"]).collect(),
@@ -220,7 +233,10 @@ fn hyperparameters(fields: &Fields<'_, '_>, vendor: Vendor) -> Result<(Hyperpara
     };
     let count = |key: &str, least: u64| if is_known(key) { fields.count(key, least) } else { Ok(None) };
     if fields.get("fim_ratio").is_some_and(|_| vendor == Vendor::Mistral) {
-        notes.push("`hyperparameters.fim_ratio` has no effect: chat models are not trained to fill in the middle".to_owned());
+        notes.push(
+            "`hyperparameters.fim_ratio` has no effect: chat models are not trained to fill in the middle"
+                .to_owned(),
+        );
     }
     let epochs = match count("n_epochs", 1)? {
         Some(epochs) => Some(epochs as f64),
@@ -264,7 +280,10 @@ fn mistral(fields: &Fields<'_, '_>) -> Result<JobRequest, ApiError> {
         return Err(ApiError::invalid("job_type", message));
     }
     if !fields.list("repositories")?.is_empty() {
-        return Err(ApiError::invalid("repositories", "repositories are not supported: upload training files"));
+        return Err(ApiError::invalid(
+            "repositories",
+            "repositories are not supported: upload training files",
+        ));
     }
     let hyper = fields.object("hyperparameters", "hyperparameters")?;
     let (hyperparameters, unused) = match &hyper {
@@ -278,10 +297,16 @@ fn mistral(fields: &Fields<'_, '_>) -> Result<JobRequest, ApiError> {
             let weight = Fields { value, path: "training_files" }.number("weight", 1e-3..=1e3)?;
             Ok((id.to_owned(), weight.unwrap_or(1.0)))
         }
-        _ => Err(ApiError::invalid("training_files", "each training file has to be an id, or an object with `file_id`")),
+        _ => Err(ApiError::invalid(
+            "training_files",
+            "each training file has to be an id, or an object with `file_id`",
+        )),
     };
     let id = |value: &Value<'_>| {
-        value.as_str().map(str::to_owned).ok_or_else(|| ApiError::invalid("validation_files", "each validation file has to be an id"))
+        value
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| ApiError::invalid("validation_files", "each validation file has to be an id"))
     };
     Ok(JobRequest {
         model: required(fields, "model")?,
@@ -314,7 +339,8 @@ fn openai(fields: &Fields<'_, '_>) -> Result<JobRequest, ApiError> {
         "trainingType",
     ]);
     let method = fields.object("method", "method")?;
-    let kind = method.as_ref().map(|method| method.text("type")).transpose()?.flatten().unwrap_or("supervised");
+    let kind =
+        method.as_ref().map(|method| method.text("type")).transpose()?.flatten().unwrap_or("supervised");
     if kind != "supervised" {
         let message = format!("the method `{kind}` is not supported: only `supervised` is");
         return Err(ApiError::invalid("method.type", message));
@@ -423,21 +449,45 @@ mod tests {
             "supervised":{"hyperparameters":{"n_epochs":3,"batch_size":"auto","learning_rate_multiplier":0.5}}},"unknown":1}"#;
         let request = parse(Vendor::OpenAi, body).unwrap();
         let hyper = request.hyperparameters;
-        assert_eq!((hyper.epochs, hyper.batch_size, hyper.learning_rate_multiplier), (Some(3.0), None, Some(0.5)));
+        assert_eq!(
+            (hyper.epochs, hyper.batch_size, hyper.learning_rate_multiplier),
+            (Some(3.0), None, Some(0.5))
+        );
         assert_eq!(request.notes, ["`unknown` is not supported and has no effect"]);
     }
 
     #[test]
     fn what_would_train_something_else_is_an_error() {
         let param = |vendor, body: &str| parse(vendor, body).unwrap_err().param.unwrap_or_default();
-        assert_eq!(param(Vendor::OpenAi, r#"{"model":"m","training_file":"f","method":{"type":"dpo"}}"#), "method.type");
-        assert_eq!(param(Vendor::Mistral, r#"{"model":"m","training_files":["f"],"job_type":"classifier"}"#), "job_type");
-        assert_eq!(param(Vendor::Mistral, r#"{"model":"m","training_files":["f"],"repositories":[{"name":"r"}]}"#), "repositories");
+        assert_eq!(
+            param(Vendor::OpenAi, r#"{"model":"m","training_file":"f","method":{"type":"dpo"}}"#),
+            "method.type"
+        );
+        assert_eq!(
+            param(Vendor::Mistral, r#"{"model":"m","training_files":["f"],"job_type":"classifier"}"#),
+            "job_type"
+        );
+        assert_eq!(
+            param(Vendor::Mistral, r#"{"model":"m","training_files":["f"],"repositories":[{"name":"r"}]}"#),
+            "repositories"
+        );
         assert_eq!(param(Vendor::Mistral, r#"{"model":"m","training_files":[]}"#), "training_files");
         assert_eq!(param(Vendor::OpenAi, r#"{"training_file":"f"}"#), "model");
-        assert_eq!(param(Vendor::OpenAi, r#"{"model":"m","training_file":"f","hyperparameters":{"n_epochs":1.5}}"#), "hyperparameters.n_epochs");
-        assert_eq!(param(Vendor::Mistral, r#"{"model":"m","training_files":["f"],"suffix":"much-too-long-for-a-suffix"}"#), "suffix");
-        assert_eq!(param(Vendor::Mistral, r#"{"model":"m","training_files":[{"file_id":"f","weight":-1}]}"#), "training_files.weight");
+        assert_eq!(
+            param(Vendor::OpenAi, r#"{"model":"m","training_file":"f","hyperparameters":{"n_epochs":1.5}}"#),
+            "hyperparameters.n_epochs"
+        );
+        assert_eq!(
+            param(
+                Vendor::Mistral,
+                r#"{"model":"m","training_files":["f"],"suffix":"much-too-long-for-a-suffix"}"#
+            ),
+            "suffix"
+        );
+        assert_eq!(
+            param(Vendor::Mistral, r#"{"model":"m","training_files":[{"file_id":"f","weight":-1}]}"#),
+            "training_files.weight"
+        );
         assert!(parse(Vendor::OpenAi, "[]").is_err());
     }
 
@@ -445,6 +495,9 @@ mod tests {
     fn keys_of_integrations_are_not_stored() {
         let body = r#"{"integrations":[{"type":"wandb","project":"p","api_key":"0123"}],"model":"m"}"#;
         let stored = without_secrets(&json::parse(body).unwrap().value);
-        assert_eq!(stored, r#"{"integrations":[{"type":"wandb","project":"p","api_key":"[redacted]"}],"model":"m"}"#);
+        assert_eq!(
+            stored,
+            r#"{"integrations":[{"type":"wandb","project":"p","api_key":"[redacted]"}],"model":"m"}"#
+        );
     }
 }

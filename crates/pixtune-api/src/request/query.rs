@@ -29,11 +29,21 @@ impl Query {
 
     /// The value of a parameter, if it is not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A whole number within limits, or the default.
-    pub fn number(&self, name: &str, default: u64, limits: std::ops::RangeInclusive<u64>) -> Result<u64, ApiError> {
+    pub fn number(
+        &self,
+        name: &str,
+        default: u64,
+        limits: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, ApiError> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let number = text.parse::<u64>().ok().filter(|number| limits.contains(number));
         number.ok_or_else(|| {

@@ -37,16 +37,26 @@ impl Trainer {
     /// Runs `pixtune plan`. The error is a message.
     pub fn plan(&self, base: &Path, files: impl Iterator<Item = PathBuf>) -> Result<Planned, String> {
         let mut command = Command::new(&self.program);
-        command.arg("plan").args(files).arg("--model").arg(base).args(["--format", "json", "--quiet", "--exit-zero"]);
-        let output = command.stdin(Stdio::null()).output().map_err(|error| format!("`pixtune plan` cannot be started: {error}"))?;
+        command.arg("plan").args(files).arg("--model").arg(base).args([
+            "--format",
+            "json",
+            "--quiet",
+            "--exit-zero",
+        ]);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("`pixtune plan` cannot be started: {error}"))?;
         let failed = || format!("`pixtune plan` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         if !output.status.success() {
             return Err(failed());
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let plan = json::parse(text.trim()).map_err(|_| failed())?.value;
-        let number = |value: Option<&json::Value<'_>>| value.and_then(|value| json::text(value).parse::<f64>().ok());
-        let tokens = plan.get("data").and_then(|data| data.get("train")).and_then(|train| train.get("tokens"));
+        let number =
+            |value: Option<&json::Value<'_>>| value.and_then(|value| json::text(value).parse::<f64>().ok());
+        let tokens =
+            plan.get("data").and_then(|data| data.get("train")).and_then(|train| train.get("tokens"));
         match (number(tokens), number(plan.get("operations_an_epoch"))) {
             (Some(tokens), Some(operations)) => Ok(Planned { tokens: tokens as u64, operations }),
             _ => Err(failed()),
@@ -54,7 +64,13 @@ impl Trainer {
     }
 
     /// The words of the command line.
-    pub(super) fn words(&self, job: &Job, request: &JobRequest, base: &BaseModel, files: &JobFiles) -> Vec<OsString> {
+    pub(super) fn words(
+        &self,
+        job: &Job,
+        request: &JobRequest,
+        base: &BaseModel,
+        files: &JobFiles,
+    ) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![self.program.clone().into(), "train".into()];
         let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
         option("--model", base.path.clone().into());
@@ -139,7 +155,10 @@ mod tests {
             seq_len: Some(4096),
             ..Hyperparameters::default()
         };
-        assert_eq!(words(mistral), "--steps 10 --learning-rate 1e-4 --weight-decay 0.1 --warmup 1.0 --batch-tokens 4096 ");
+        assert_eq!(
+            words(mistral),
+            "--steps 10 --learning-rate 1e-4 --weight-decay 0.1 --warmup 1.0 --batch-tokens 4096 "
+        );
         let half = Hyperparameters { epochs: Some(0.5), ..Hyperparameters::default() };
         assert_eq!(words(half), "--steps 6 ");
     }

@@ -44,14 +44,22 @@ pub(super) fn judge(job: &Job, code: Option<i32>, log: &str) -> Ending {
         (Wish::Run, Some(_)) if last.contains("another run is writing") && job.attempts < ATTEMPTS => {
             Ending::Interrupted("an earlier training process has not ended yet".to_owned())
         }
-        (Wish::Run, None | Some(128..)) if job.attempts < ATTEMPTS => {
-            Ending::Interrupted(format!("the training process was killed; attempt {} of {ATTEMPTS} follows", job.attempts + 1))
+        (Wish::Run, None | Some(128..)) if job.attempts < ATTEMPTS => Ending::Interrupted(format!(
+            "the training process was killed; attempt {} of {ATTEMPTS} follows",
+            job.attempts + 1
+        )),
+        (Wish::Run, None | Some(128..)) => {
+            Ending::Failed(format!("the training process was killed {ATTEMPTS} times"))
         }
-        (Wish::Run, None | Some(128..)) => Ending::Failed(format!("the training process was killed {ATTEMPTS} times")),
         (Wish::Run, Some(_)) if last.contains("continue with `--resume`") && job.attempts < ATTEMPTS => {
-            Ending::Interrupted(format!("training was interrupted; attempt {} of {ATTEMPTS} follows", job.attempts + 1))
+            Ending::Interrupted(format!(
+                "training was interrupted; attempt {} of {ATTEMPTS} follows",
+                job.attempts + 1
+            ))
         }
-        (Wish::Run, Some(code)) if last.is_empty() => Ending::Failed(format!("training failed with exit code {code}")),
+        (Wish::Run, Some(code)) if last.is_empty() => {
+            Ending::Failed(format!("training failed with exit code {code}"))
+        }
         (Wish::Run, Some(_)) => Ending::Failed(last),
     }
 }
@@ -60,7 +68,8 @@ pub(super) fn judge(job: &Job, code: Option<i32>, log: &str) -> Ending {
 fn last_error(log: &str) -> String {
     let start = log.rfind("\nerror").map(|at| at + 1).or_else(|| log.starts_with("error").then_some(0));
     let Some(start) = start else { return String::new() };
-    let lines: Vec<&str> = log[start..].lines().map(str::trim).filter(|line| !line.is_empty()).take(6).collect();
+    let lines: Vec<&str> =
+        log[start..].lines().map(str::trim).filter(|line| !line.is_empty()).take(6).collect();
     let text = lines.join("; ");
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
@@ -88,7 +97,11 @@ pub fn model_id(job: &Job) -> String {
     let (model, suffix) = (&job.model, job.suffix.as_deref());
     match job.vendor {
         Vendor::Mistral => {
-            format!("ft:{model}:{}:{}:{end}", suffix.unwrap_or("pixtune"), clock::compact_date(job.created_at))
+            format!(
+                "ft:{model}:{}:{}:{end}",
+                suffix.unwrap_or("pixtune"),
+                clock::compact_date(job.created_at)
+            )
         }
         Vendor::OpenAi => format!("ft:{model}:pixtune:{}:{end}", suffix.unwrap_or_default()),
     }
@@ -101,7 +114,8 @@ pub fn checkpoint_id(tuned: &str, step: u64) -> String {
 
 /// The records of a run, and the tokens that counted in its loss.
 pub(super) fn records(files: &JobFiles) -> io::Result<(Vec<Record>, u64)> {
-    let records: Vec<Record> = fs::read_to_string(files.metrics())?.lines().filter_map(Record::parse).collect();
+    let records: Vec<Record> =
+        fs::read_to_string(files.metrics())?.lines().filter_map(Record::parse).collect();
     let tokens = records.iter().map(|record| match record {
         Record::Step(step) => step.trained_tokens,
         Record::Evaluation(_) => 0,
@@ -131,13 +145,23 @@ mod tests {
         let full = "step 1\nerror: cannot write `x`\n  caused by: No space left on device (os error 28)\n";
         assert_eq!(judged(Wish::Run, 1, Some(2), full), Ending::DiskFull);
         let failed = "step 1\nerror: the loss is NaN\n  hint: lower the learning rate\n";
-        assert_eq!(judged(Wish::Run, 1, Some(2), failed), Ending::Failed("the loss is NaN; hint: lower the learning rate".to_owned()));
-        assert_eq!(judged(Wish::Run, 1, Some(2), ""), Ending::Failed("training failed with exit code 2".to_owned()));
+        assert_eq!(
+            judged(Wish::Run, 1, Some(2), failed),
+            Ending::Failed("the loss is NaN; hint: lower the learning rate".to_owned())
+        );
+        assert_eq!(
+            judged(Wish::Run, 1, Some(2), ""),
+            Ending::Failed("training failed with exit code 2".to_owned())
+        );
     }
 
     #[test]
     fn tuned_models_are_named_like_those_of_the_vendor() {
-        let job = Job { suffix: Some("mine".to_owned()), id: "ftjob-0123456789abcdef".to_owned(), ..Job::example(1) };
+        let job = Job {
+            suffix: Some("mine".to_owned()),
+            id: "ftjob-0123456789abcdef".to_owned(),
+            ..Job::example(1)
+        };
         assert_eq!(model_id(&job), "ft:m:pixtune:mine:89abcdef");
         let mistral = Job { vendor: Vendor::Mistral, ..job };
         let id = model_id(&mistral);

@@ -44,7 +44,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Follower {
     /// Goes on where an earlier server ended; `checkpoints` are events already.
     pub fn new(followed: Followed, checkpoints: impl IntoIterator<Item = u64>) -> Follower {
-        Follower { followed, checkpoints: checkpoints.into_iter().collect(), loss: None, evaluation: None, total: None }
+        Follower {
+            followed,
+            checkpoints: checkpoints.into_iter().collect(),
+            loss: None,
+            evaluation: None,
+            total: None,
+        }
     }
 
     /// Sets the number of steps of the run.
@@ -73,15 +79,19 @@ impl Follower {
         let mut bytes = Vec::new();
         file.take(AT_ONCE).read_to_end(&mut bytes)?;
         let is_quiet = about.modified()?.elapsed().is_ok_and(|elapsed| elapsed > PATIENCE);
-        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).peekable();
+        let mut lines =
+            bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).peekable();
         while let Some(line) = lines.next() {
             let record = std::str::from_utf8(line).ok().and_then(Record::parse);
             let length = line.len() as u64;
             match record {
                 Some(Record::Step(step)) => {
-                    let next = lines.peek().and_then(|line| std::str::from_utf8(line).ok()).and_then(Record::parse);
+                    let next =
+                        lines.peek().and_then(|line| std::str::from_utf8(line).ok()).and_then(Record::parse);
                     let evaluation = match next {
-                        Some(Record::Evaluation(evaluation)) if evaluation.step == step.step => Some(evaluation),
+                        Some(Record::Evaluation(evaluation)) if evaluation.step == step.step => {
+                            Some(evaluation)
+                        }
                         None if !has_ended && !is_quiet => return Ok(()),
                         _ => None,
                     };
@@ -99,12 +109,20 @@ impl Follower {
         Ok(())
     }
 
-    fn step(&mut self, step: Option<&StepRecord>, evaluation: Option<EvaluationRecord>, events: &mut Vec<NewEvent>) {
-        let number = step.map(|step| step.step).or(evaluation.map(|evaluation| evaluation.step)).unwrap_or_default();
+    fn step(
+        &mut self,
+        step: Option<&StepRecord>,
+        evaluation: Option<EvaluationRecord>,
+        events: &mut Vec<NewEvent>,
+    ) {
+        let number =
+            step.map(|step| step.step).or(evaluation.map(|evaluation| evaluation.step)).unwrap_or_default();
         // A resumed run repeats steps. An evaluation may follow its step when that is an event already.
         let is_new = match step {
             Some(_) => number >= self.followed.next,
-            None => number + 1 >= self.followed.next && self.evaluation.is_none_or(|last| last.step != number),
+            None => {
+                number + 1 >= self.followed.next && self.evaluation.is_none_or(|last| last.step != number)
+            }
         };
         self.loss = step.map(|step| step.loss).or(self.loss);
         self.evaluation = evaluation.or(self.evaluation);
@@ -117,10 +135,13 @@ impl Follower {
         let valid = evaluation.map(|evaluation| format!("validation loss={:.2}", evaluation.valid_loss));
         let losses: Vec<String> = train.into_iter().chain(valid).collect();
         let data = text(object(|data| {
-            data.field("step", number).field("total_steps", total).optional("train_loss", step.map(|step| step.loss));
+            data.field("step", number)
+                .field("total_steps", total)
+                .optional("train_loss", step.map(|step| step.loss));
             data.optional("learning_rate", step.map(|step| step.learning_rate));
             data.optional("grad_norm", step.map(|step| step.grad_norm));
-            data.optional("tokens", step.map(|step| step.tokens)).optional("seconds", step.map(|step| step.seconds));
+            data.optional("tokens", step.map(|step| step.tokens))
+                .optional("seconds", step.map(|step| step.seconds));
             validation(data, evaluation);
         }));
         events.push(NewEvent {
@@ -151,7 +172,12 @@ impl Follower {
                     validation(data, evaluation);
                 }));
                 let message = format!("Checkpoint created at step {step}");
-                events.push(NewEvent { kind: EventKind::Checkpoint, level: Level::Info, message, data: Some(data) });
+                events.push(NewEvent {
+                    kind: EventKind::Checkpoint,
+                    level: Level::Info,
+                    message,
+                    data: Some(data),
+                });
                 new.push(step);
             }
         }
@@ -193,7 +219,13 @@ mod tests {
     }
 
     fn evaluation(step: u64) -> String {
-        let evaluation = EvaluationRecord { step, valid_loss: 1.5, valid_token_accuracy: 0.25, valid_tokens: 4, seconds: 0.1 };
+        let evaluation = EvaluationRecord {
+            step,
+            valid_loss: 1.5,
+            valid_token_accuracy: 0.25,
+            valid_tokens: 4,
+            seconds: 0.1,
+        };
         Record::Evaluation(evaluation).to_json() + "\n"
     }
 
@@ -217,7 +249,8 @@ mod tests {
         fs::write(files.metrics(), evaluation(0) + &step(1)).unwrap();
         let first = follower.poll(&files, false).unwrap();
         assert_eq!(messages(&first), ["Step 0/2: validation loss=1.50"]);
-        fs::write(files.metrics(), evaluation(0) + &step(1) + &evaluation(1) + &step(2) + "{\"step\":3,").unwrap();
+        fs::write(files.metrics(), evaluation(0) + &step(1) + &evaluation(1) + &step(2) + "{\"step\":3,")
+            .unwrap();
         fs::create_dir_all(files.checkpoints().join("step-1")).unwrap();
         let second = follower.poll(&files, false).unwrap();
         let expected = ["Step 1/2: training loss=2.50, validation loss=1.50", "Checkpoint created at step 1"];

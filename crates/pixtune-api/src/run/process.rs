@@ -115,7 +115,12 @@ mod tests {
     fn run(directory: &Path, script: &str) -> (Process, PathBuf) {
         let words = ["sh", "-c", script].map(OsString::from).to_vec();
         let exit = directory.join("exit");
-        let program = Program { words, variables: vec![("A", "1".to_owned())], log: directory.join("log"), exit: exit.clone() };
+        let program = Program {
+            words,
+            variables: vec![("A", "1".to_owned())],
+            log: directory.join("log"),
+            exit: exit.clone(),
+        };
         (start(&program).unwrap(), exit)
     }
 
@@ -133,7 +138,10 @@ mod tests {
         let (process, exit) = run(directory.path(), "echo $A; exit 3");
         let stored = fs::read_to_string(pid_file(&exit));
         wait(process);
-        assert!(stored.is_err() || stored.is_ok_and(|pid| pid.is_empty() || pid.trim() == process.pid.to_string()));
+        assert!(
+            stored.is_err()
+                || stored.is_ok_and(|pid| pid.is_empty() || pid.trim() == process.pid.to_string())
+        );
         assert_eq!(unstored(&exit), None);
         assert_eq!(exit_code(&exit), Some(3));
         assert_eq!(fs::read_to_string(directory.path().join("log")).unwrap(), "1\n");
@@ -143,7 +151,8 @@ mod tests {
     #[test]
     fn a_signal_lets_the_program_save_and_its_code_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let (process, exit) = run(directory.path(), "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
+        let (process, exit) =
+            run(directory.path(), "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
         while !fs::read_to_string(directory.path().join("log")).unwrap_or_default().contains("ready") {
             std::thread::sleep(Duration::from_millis(5));
         }

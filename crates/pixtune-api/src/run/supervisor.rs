@@ -17,7 +17,9 @@ use super::{JobFiles, Trainer, data};
 use crate::blobs::DataDirectory;
 use crate::catalog::Catalog;
 use crate::request::job::JobRequest;
-use crate::store::{Event, EventKind, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish};
+use crate::store::{
+    Event, EventKind, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish,
+};
 use crate::wire::metrics_csv;
 
 /// How often running jobs are looked at.
@@ -144,7 +146,9 @@ impl Supervisor {
         };
         let follower = Follower::new(self.store.followed(job.seq)?, known.iter().filter_map(step));
         let files = JobFiles::new(self.data.job(&job.id));
-        if job.process.is_none() && let Some(process) = process::unstored(&files.exit()) {
+        if job.process.is_none()
+            && let Some(process) = process::unstored(&files.exit())
+        {
             self.store.set_process(&job.id, process)?;
         }
         Ok(Running { files, follower, told: None, has_length: false })
@@ -173,7 +177,8 @@ impl Supervisor {
     fn start(&self, job: &Job, files: &JobFiles, slot: &str) -> Result<(), Fault> {
         let request = parse(job)?;
         let base = self.catalog.find(&job.model);
-        let base = base.ok_or_else(|| Fault::Job(format!("the model `{}` is not available any more", job.model)))?;
+        let base =
+            base.ok_or_else(|| Fault::Job(format!("the model `{}` is not available any more", job.model)))?;
         fs::create_dir_all(&files.root)?;
         self.write_data(job, &request, files)?;
         let program = Program {
@@ -215,7 +220,9 @@ impl Supervisor {
 
     fn follow(&self, job: &Job, state: &mut Running) -> Result<(), Fault> {
         let is_alive = job.process.is_some_and(process::is_alive);
-        if !state.has_length && let Some((steps, epochs)) = length(&state.files) {
+        if !state.has_length
+            && let Some((steps, epochs)) = length(&state.files)
+        {
             state.follower.set_total(steps);
             state.has_length = true;
             self.store.set_length(&job.id, steps, epochs)?;
@@ -224,7 +231,10 @@ impl Supervisor {
         if !followings.events.is_empty() {
             for step in &followings.checkpoints {
                 let id = finish::checkpoint_id(&finish::model_id(job), *step);
-                self.store.create_model(job, &NewModel { id, adapter: state.files.checkpoint(*step), step: Some(*step) })?;
+                self.store.create_model(
+                    job,
+                    &NewModel { id, adapter: state.files.checkpoint(*step), step: Some(*step) },
+                )?;
             }
             self.store.add_events(job.seq, &followings.events, Some(followings.followed))?;
             (self.changed)();
@@ -263,11 +273,17 @@ impl Supervisor {
             Ending::Complete => self.succeed(&job, &state.files),
             Ending::Cancelled => {
                 self.store.end_job(&job.id, JobStatus::Cancelled, None)?;
-                self.add(&job, &[NewEvent::status("CANCELLED"), NewEvent::message(Level::Info, "The job was cancelled")])
+                self.add(
+                    &job,
+                    &[NewEvent::status("CANCELLED"), NewEvent::message(Level::Info, "The job was cancelled")],
+                )
             }
             Ending::Paused => {
                 self.store.interrupted_job(&job.id, JobStatus::Paused)?;
-                self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Info, "The job is paused")])
+                self.add(
+                    &job,
+                    &[NewEvent::status("QUEUED"), NewEvent::message(Level::Info, "The job is paused")],
+                )
             }
             Ending::Interrupted(why) => {
                 self.store.interrupted_job(&job.id, JobStatus::Queued)?;
@@ -314,7 +330,10 @@ impl Supervisor {
 
     fn fail(&self, job: &Job, code: &str, why: &str) -> Result<(), Fault> {
         self.store.end_job(&job.id, JobStatus::Failed, Some((code, why)))?;
-        self.add(job, &[NewEvent::status("FAILED"), NewEvent::message(Level::Error, format!("The job failed: {why}"))])
+        self.add(
+            job,
+            &[NewEvent::status("FAILED"), NewEvent::message(Level::Error, format!("The job failed: {why}"))],
+        )
     }
 
     fn add(&self, job: &Job, events: &[NewEvent]) -> Result<(), Fault> {
@@ -353,7 +372,11 @@ pub fn first_events(job: &Job, request: &JobRequest, invalid: u64) -> Vec<NewEve
     let files: Vec<&str> = request.training.iter().map(|(id, _)| id.as_str()).collect();
     let validating = match &request.validation[..] {
         [] => format!("Validating training file: {}", files.join(", ")),
-        validation => format!("Validating training file: {} and validation file: {}", files.join(", "), validation.join(", ")),
+        validation => format!(
+            "Validating training file: {} and validation file: {}",
+            files.join(", "),
+            validation.join(", ")
+        ),
     };
     let mut events = vec![
         NewEvent::message(Level::Info, format!("Created fine-tuning job: {}", job.id)),
@@ -375,7 +398,12 @@ pub fn first_events(job: &Job, request: &JobRequest, invalid: u64) -> Vec<NewEve
     match &job.error {
         Some((_, message)) => {
             events.push(NewEvent::status("FAILED_VALIDATION"));
-            events.push(NewEvent { kind: EventKind::Message, level: Level::Error, message: message.clone(), data: None });
+            events.push(NewEvent {
+                kind: EventKind::Message,
+                level: Level::Error,
+                message: message.clone(),
+                data: None,
+            });
         }
         None => {
             let to = if job.status == JobStatus::Validated { "VALIDATED" } else { "QUEUED" };
@@ -385,4 +413,3 @@ pub fn first_events(job: &Job, request: &JobRequest, invalid: u64) -> Vec<NewEve
     }
     events
 }
-

@@ -108,8 +108,14 @@ impl Event {
         let (kind, level): (String, String) = (row.get(1)?, row.get(2)?);
         Ok(Event {
             seq: row.get(0)?,
-            kind: KINDS.into_iter().find(|(_, name)| *name == kind).map_or(EventKind::Message, |(kind, _)| kind),
-            level: LEVELS.into_iter().find(|(_, name)| *name == level).map_or(Level::Info, |(level, _)| level),
+            kind: KINDS
+                .into_iter()
+                .find(|(_, name)| *name == kind)
+                .map_or(EventKind::Message, |(kind, _)| kind),
+            level: LEVELS
+                .into_iter()
+                .find(|(_, name)| *name == level)
+                .map_or(Level::Info, |(level, _)| level),
             message: row.get(3)?,
             data: row.get(4)?,
             created_at: row.get(5)?,
@@ -121,7 +127,12 @@ const COLUMNS: &str = "seq, kind, level, message, data, created_at";
 
 impl Store {
     /// Appends events to a job. With `followed`, they are those of the metrics up to there; both are stored or neither.
-    pub fn add_events(&self, job: i64, events: &[NewEvent], followed: Option<Followed>) -> Result<(), StoreError> {
+    pub fn add_events(
+        &self,
+        job: i64,
+        events: &[NewEvent],
+        followed: Option<Followed>,
+    ) -> Result<(), StoreError> {
         let mut connection = self.events();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let sql = "SELECT coalesce(max(seq), 0) FROM events WHERE job = ?1";
@@ -129,9 +140,15 @@ impl Store {
         let insert = "INSERT INTO events (job, seq, kind, level, message, data, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         for (seq, event) in (last + 1..).zip(events) {
             let (kind, level) = (event.kind.as_str(), event.level.as_str());
-            transaction
-                .prepare_cached(insert)?
-                .execute(params![job, seq, kind, level, event.message, event.data, now()])?;
+            transaction.prepare_cached(insert)?.execute(params![
+                job,
+                seq,
+                kind,
+                level,
+                event.message,
+                event.data,
+                now()
+            ])?;
         }
         if let Some(Followed { bytes, next }) = followed {
             let sql = "INSERT INTO followed (job, bytes, next) VALUES (?1, ?2, ?3)
@@ -146,7 +163,8 @@ impl Store {
     /// How far the metrics of a job are events already.
     pub fn followed(&self, job: i64) -> Result<Followed, StoreError> {
         let sql = "SELECT coalesce(max(bytes), 0), coalesce(max(next), 0) FROM followed WHERE job = ?1";
-        let (bytes, next): (i64, i64) = self.events().query_row(sql, [job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (bytes, next): (i64, i64) =
+            self.events().query_row(sql, [job], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Followed { bytes: bytes.unsigned_abs(), next: next.unsigned_abs() })
     }
 
@@ -158,7 +176,8 @@ impl Store {
 
     /// Events of a job before one, the newest first, `limit` at most.
     pub fn events_before(&self, job: i64, seq: i64, limit: u64) -> Result<Vec<Event>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM events WHERE job = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3");
+        let sql =
+            format!("SELECT {COLUMNS} FROM events WHERE job = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3");
         self.listed_events(&sql, job, seq, limit)
     }
 
@@ -173,13 +192,18 @@ impl Store {
     fn listed_events(&self, sql: &str, job: i64, seq: i64, limit: u64) -> Result<Vec<Event>, StoreError> {
         let connection = self.events();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let events = connection.prepare_cached(sql)?.query_map(params![job, seq, limit], Event::read)?.collect::<Result<_, _>>()?;
+        let events = connection
+            .prepare_cached(sql)?
+            .query_map(params![job, seq, limit], Event::read)?
+            .collect::<Result<_, _>>()?;
         Ok(events)
     }
 
     /// The checkpoints of a job, in order.
     pub fn checkpoint_events(&self, job: i64) -> Result<Vec<Event>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM events WHERE job = ?1 AND seq > ?2 AND kind = 'checkpoint' ORDER BY seq LIMIT ?3");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE job = ?1 AND seq > ?2 AND kind = 'checkpoint' ORDER BY seq LIMIT ?3"
+        );
         self.listed_events(&sql, job, 0, u64::MAX)
     }
 }

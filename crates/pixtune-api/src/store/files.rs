@@ -126,7 +126,9 @@ impl Store {
         let same = format!(
             "SELECT {COLUMNS} FROM files WHERE blob = ?1 AND project = ?2 AND name = ?3 AND purpose = ?4 AND deleted_at IS NULL"
         );
-        let found = transaction.query_row(&same, params![new.blob, new.project, new.name, new.purpose], File::read).optional()?;
+        let found = transaction
+            .query_row(&same, params![new.blob, new.project, new.name, new.purpose], File::read)
+            .optional()?;
         if let Some(file) = found {
             return Ok(file);
         }
@@ -159,7 +161,8 @@ impl Store {
 
     /// The file with this id.
     pub fn file(&self, project: &str, id: &str) -> Result<Option<File>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM files WHERE id = ?1 AND project = ?2 AND deleted_at IS NULL");
+        let sql =
+            format!("SELECT {COLUMNS} FROM files WHERE id = ?1 AND project = ?2 AND deleted_at IS NULL");
         Ok(self.reader().prepare_cached(&sql)?.query_row([id, project], File::read).optional()?)
     }
 
@@ -174,7 +177,9 @@ impl Store {
             // An id that does not exist has nothing beyond it.
             Some(id) => Some(
                 reader
-                    .query_row("SELECT seq FROM files WHERE id = ?1 AND project = ?2", [id, project], |row| row.get(0))
+                    .query_row("SELECT seq FROM files WHERE id = ?1 AND project = ?2", [id, project], |row| {
+                        row.get(0)
+                    })
                     .optional()?
                     .unwrap_or(if query.is_ascending { i64::MAX } else { 0 }),
             ),
@@ -188,7 +193,10 @@ impl Store {
         let (limit, offset) = (sql_number(query.limit), sql_number(query.offset));
         let files = reader
             .prepare_cached(&sql)?
-            .query_map(params![project, query.purpose, query.search, query.source, after, limit, offset], File::read)?
+            .query_map(
+                params![project, query.purpose, query.search, query.source, after, limit, offset],
+                File::read,
+            )?
             .collect::<Result<_, _>>()?;
         Ok((files, total.unsigned_abs()))
     }
@@ -198,7 +206,8 @@ impl Store {
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let sql = "UPDATE files SET deleted_at = ?3 WHERE id = ?1 AND project = ?2 AND deleted_at IS NULL RETURNING blob";
-        let blob: Option<String> = transaction.query_row(sql, params![id, project, now()], |row| row.get(0)).optional()?;
+        let blob: Option<String> =
+            transaction.query_row(sql, params![id, project, now()], |row| row.get(0)).optional()?;
         let unused = match blob {
             Some(blob) if !is_blob_used(&transaction, &blob)? => Some(blob),
             _ => None,
@@ -215,9 +224,10 @@ impl Store {
     /// Files that have expired, with their projects.
     pub fn expired_files(&self) -> Result<Vec<(String, String)>, StoreError> {
         let reader = self.reader();
-        let mut statement =
-            reader.prepare_cached("SELECT project, id FROM files WHERE expires_at < ?1 AND deleted_at IS NULL")?;
-        let files = statement.query_map([now()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut statement = reader
+            .prepare_cached("SELECT project, id FROM files WHERE expires_at < ?1 AND deleted_at IS NULL")?;
+        let files =
+            statement.query_map([now()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(files)
     }
 

@@ -54,7 +54,10 @@ impl JobStatus {
 
     /// Whether no other state follows.
     pub fn is_final(self) -> bool {
-        matches!(self, JobStatus::Succeeded | JobStatus::Failed | JobStatus::FailedValidation | JobStatus::Cancelled)
+        matches!(
+            self,
+            JobStatus::Succeeded | JobStatus::Failed | JobStatus::FailedValidation | JobStatus::Cancelled
+        )
     }
 }
 
@@ -147,7 +150,8 @@ const COLUMNS: &str = "seq, id, project, vendor, status, wish, request, model, s
 impl Job {
     fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
         let (vendor, status, wish): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        let number = |column: usize| row.get::<_, Option<i64>>(column).map(|number| number.map(i64::unsigned_abs));
+        let number =
+            |column: usize| row.get::<_, Option<i64>>(column).map(|number| number.map(i64::unsigned_abs));
         let process = match (row.get::<_, Option<i32>>(15)?, number(16)?) {
             (Some(pid), Some(started)) => Some(Process { pid, started }),
             _ => None,
@@ -157,8 +161,14 @@ impl Job {
             id: row.get(1)?,
             project: row.get(2)?,
             vendor: Vendor::parse(&vendor).unwrap_or(Vendor::OpenAi),
-            status: STATUSES.into_iter().find(|(_, name)| *name == status).map_or(JobStatus::Failed, |(status, _)| status),
-            wish: [Wish::Pause, Wish::Cancel].into_iter().find(|known| known.as_str() == wish).unwrap_or(Wish::Run),
+            status: STATUSES
+                .into_iter()
+                .find(|(_, name)| *name == status)
+                .map_or(JobStatus::Failed, |(status, _)| status),
+            wish: [Wish::Pause, Wish::Cancel]
+                .into_iter()
+                .find(|known| known.as_str() == wish)
+                .unwrap_or(Wish::Run),
             request: row.get(6)?,
             model: row.get(7)?,
             suffix: row.get(8)?,
@@ -345,7 +355,9 @@ impl Store {
         let (mut condition, mut values) = filter(project, query);
         let reader = self.reader();
         let count = format!("SELECT count(*) FROM jobs WHERE {condition}");
-        let total: i64 = reader.prepare_cached(&count)?.query_row(rusqlite::params_from_iter(&values), |row| row.get(0))?;
+        let total: i64 = reader
+            .prepare_cached(&count)?
+            .query_row(rusqlite::params_from_iter(&values), |row| row.get(0))?;
         if let Some(id) = &query.after {
             condition.push_str(" AND seq < coalesce((SELECT seq FROM jobs WHERE id = ?), 0)");
             values.push(id.clone().into());
@@ -362,7 +374,10 @@ impl Store {
     /// Every job in one of these states, in the order in which they are started.
     pub fn jobs_in(&self, statuses: &[JobStatus]) -> Result<Vec<Job>, StoreError> {
         let names: Vec<String> = statuses.iter().map(|status| format!("'{}'", status.as_str())).collect();
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE status IN ({}) ORDER BY priority DESC, seq", names.join(", "));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM jobs WHERE status IN ({}) ORDER BY priority DESC, seq",
+            names.join(", ")
+        );
         let reader = self.reader();
         let jobs = reader.prepare_cached(&sql)?.query_map([], Job::read)?.collect::<Result<_, _>>()?;
         Ok(jobs)
@@ -386,7 +401,13 @@ impl Store {
     }
 
     /// Changes the state of a job from one of `from`; `None` if it is in another one.
-    fn transition(&self, id: &str, from: &[JobStatus], to: JobStatus, wish: Wish) -> Result<Option<Job>, StoreError> {
+    fn transition(
+        &self,
+        id: &str,
+        from: &[JobStatus],
+        to: JobStatus,
+        wish: Wish,
+    ) -> Result<Option<Job>, StoreError> {
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let names: Vec<String> = from.iter().map(|status| format!("'{}'", status.as_str())).collect();
@@ -395,7 +416,8 @@ impl Store {
              WHERE id = ?1 AND status IN ({})",
             names.join(", ")
         );
-        let changed = transaction.execute(&sql, params![id, to.as_str(), wish.as_str(), now(), to.is_final()])? > 0;
+        let changed =
+            transaction.execute(&sql, params![id, to.as_str(), wish.as_str(), now(), to.is_final()])? > 0;
         let job = changed.then(|| by_id(&transaction, id)).transpose()?;
         transaction.commit()?;
         Ok(job)
@@ -452,7 +474,8 @@ impl Store {
         let sql = "UPDATE jobs SET status = 'running', wish = 'run', slot = ?1, attempts = attempts + 1, modified_at = ?2,
                 started_at = coalesce(started_at, ?2), pid = NULL, pid_started = NULL
              WHERE seq = (SELECT seq FROM jobs WHERE status = 'queued' ORDER BY priority DESC, seq LIMIT 1) RETURNING id";
-        let id: Option<String> = transaction.query_row(sql, params![slot, now()], |row| row.get(0)).optional()?;
+        let id: Option<String> =
+            transaction.query_row(sql, params![slot, now()], |row| row.get(0)).optional()?;
         let job = id.map(|id| by_id(&transaction, &id)).transpose()?;
         transaction.commit()?;
         Ok(job)
@@ -461,7 +484,10 @@ impl Store {
     /// Stores which process trains a job.
     pub fn set_process(&self, id: &str, process: Process) -> Result<(), StoreError> {
         let started = sql_number(process.started);
-        self.writer().execute("UPDATE jobs SET pid = ?2, pid_started = ?3 WHERE id = ?1", params![id, process.pid, started])?;
+        self.writer().execute(
+            "UPDATE jobs SET pid = ?2, pid_started = ?3 WHERE id = ?1",
+            params![id, process.pid, started],
+        )?;
         Ok(())
     }
 
@@ -478,7 +504,12 @@ impl Store {
     }
 
     /// Ends a running job without a model.
-    pub fn end_job(&self, id: &str, status: JobStatus, error: Option<(&str, &str)>) -> Result<Option<Job>, StoreError> {
+    pub fn end_job(
+        &self,
+        id: &str,
+        status: JobStatus,
+        error: Option<(&str, &str)>,
+    ) -> Result<Option<Job>, StoreError> {
         let ended = self.transition(id, &[JobStatus::Running], status, Wish::Run)?;
         if let (Some(_), Some((code, message))) = (&ended, error) {
             let sql = "UPDATE jobs SET error_code = ?2, error_message = ?3 WHERE id = ?1";
@@ -488,7 +519,13 @@ impl Store {
     }
 
     /// Ends a running job with its model and its file of metrics.
-    pub fn succeed_job(&self, id: &str, model: &NewModel, result: &str, tokens: u64) -> Result<Option<Job>, StoreError> {
+    pub fn succeed_job(
+        &self,
+        id: &str,
+        model: &NewModel,
+        result: &str,
+        tokens: u64,
+    ) -> Result<Option<Job>, StoreError> {
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let sql = "UPDATE jobs SET status = 'succeeded', modified_at = ?2, finished_at = ?2, tuned_model = ?3, result_file = ?4,

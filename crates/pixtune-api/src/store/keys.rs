@@ -101,7 +101,8 @@ impl Store {
     /// Every key, the oldest first.
     pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
         let reader = self.reader();
-        let mut statement = reader.prepare_cached(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_at, id"))?;
+        let mut statement =
+            reader.prepare_cached(&format!("SELECT {COLUMNS} FROM keys ORDER BY created_at, id"))?;
         let keys = statement.query_map([], Key::read)?.collect::<Result<_, _>>()?;
         Ok(keys)
     }

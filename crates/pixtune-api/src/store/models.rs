@@ -92,20 +92,30 @@ impl Store {
 
     /// The tuned model with this id.
     pub fn model(&self, project: &str, id: &str) -> Result<Option<TunedModel>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM models WHERE id = ?1 AND project = ?2 AND deleted_at IS NULL");
+        let sql =
+            format!("SELECT {COLUMNS} FROM models WHERE id = ?1 AND project = ?2 AND deleted_at IS NULL");
         Ok(self.reader().prepare_cached(&sql)?.query_row([id, project], TunedModel::read).optional()?)
     }
 
     /// The tuned models of a project, the newest first.
     pub fn models(&self, project: &str) -> Result<Vec<TunedModel>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM models WHERE project = ?1 AND deleted_at IS NULL ORDER BY created_at DESC, id");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM models WHERE project = ?1 AND deleted_at IS NULL ORDER BY created_at DESC, id"
+        );
         let reader = self.reader();
-        let models = reader.prepare_cached(&sql)?.query_map([project], TunedModel::read)?.collect::<Result<_, _>>()?;
+        let models =
+            reader.prepare_cached(&sql)?.query_map([project], TunedModel::read)?.collect::<Result<_, _>>()?;
         Ok(models)
     }
 
     /// Changes name and description where they are given.
-    pub fn describe_model(&self, project: &str, id: &str, name: Option<&str>, description: Option<&str>) -> Result<(), StoreError> {
+    pub fn describe_model(
+        &self,
+        project: &str,
+        id: &str,
+        name: Option<&str>,
+        description: Option<&str>,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE models SET name = coalesce(?3, name), description = coalesce(?4, description) WHERE id = ?1 AND project = ?2";
         self.writer().execute(sql, params![id, project, name, description])?;
         Ok(())

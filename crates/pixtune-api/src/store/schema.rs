@@ -123,7 +123,9 @@ CREATE TABLE followed (
 
 /// Brings a database to the newest version, one transaction per step, so that a kill leaves it at a version.
 pub fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
-    let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+    };
     let found = version(connection)?;
     let supported = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if found > supported {
@@ -158,7 +160,10 @@ mod tests {
     #[test]
     fn steps_that_were_made_are_not_repeated() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let steps = ["CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (1);", "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 2;"];
+        let steps = [
+            "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (1);",
+            "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 2;",
+        ];
         migrate(&mut connection, Path::new("a.db"), &steps[..1]).unwrap();
         migrate(&mut connection, Path::new("a.db"), &steps).unwrap();
         let rows: Vec<(i64, i64)> = connection

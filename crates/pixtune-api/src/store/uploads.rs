@@ -76,7 +76,13 @@ impl Part {
 
 impl Store {
     /// Begins an upload.
-    pub fn create_upload(&self, project: &str, name: &str, purpose: &str, bytes: u64) -> Result<Upload, StoreError> {
+    pub fn create_upload(
+        &self,
+        project: &str,
+        name: &str,
+        purpose: &str,
+        bytes: u64,
+    ) -> Result<Upload, StoreError> {
         let created_at = now();
         let upload = Upload {
             id: ids::id("upload"),
@@ -92,7 +98,15 @@ impl Store {
         self.writer().execute(
             "INSERT INTO uploads (id, project, name, purpose, bytes, status, created_at, expires_at)
              VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)",
-            params![upload.id, project, name, purpose, i64::try_from(bytes).unwrap_or(i64::MAX), created_at, upload.expires_at],
+            params![
+                upload.id,
+                project,
+                name,
+                purpose,
+                i64::try_from(bytes).unwrap_or(i64::MAX),
+                created_at,
+                upload.expires_at
+            ],
         )?;
         Ok(upload)
     }
@@ -117,7 +131,8 @@ impl Store {
     /// The parts of an upload.
     pub fn parts(&self, upload: &str) -> Result<Vec<Part>, StoreError> {
         let reader = self.reader();
-        let mut statement = reader.prepare_cached("SELECT id, blob, bytes, created_at FROM parts WHERE upload = ?1")?;
+        let mut statement =
+            reader.prepare_cached("SELECT id, blob, bytes, created_at FROM parts WHERE upload = ?1")?;
         let parts = statement.query_map([upload], Part::read)?.collect::<Result<_, _>>()?;
         Ok(parts)
     }
@@ -138,7 +153,8 @@ impl Store {
     /// Pending uploads that have expired.
     pub fn expired_uploads(&self) -> Result<Vec<String>, StoreError> {
         let reader = self.reader();
-        let mut statement = reader.prepare_cached("SELECT id FROM uploads WHERE status = 'pending' AND expires_at < ?1")?;
+        let mut statement =
+            reader.prepare_cached("SELECT id FROM uploads WHERE status = 'pending' AND expires_at < ?1")?;
         let uploads = statement.query_map([now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(uploads)
     }

@@ -30,8 +30,14 @@ pub struct Choice {
 /// A whole completion.
 pub fn completion(id: &str, created: i64, model: &str, choices: &[Choice], usage: Usage) -> String {
     text(object(|out| {
-        out.field("id", id).field("object", "chat.completion").field("created", created).field("model", model);
-        out.field("choices", list(choices.iter().enumerate().map(|(index, choice)| choice_json(index, choice))));
+        out.field("id", id)
+            .field("object", "chat.completion")
+            .field("created", created)
+            .field("model", model);
+        out.field(
+            "choices",
+            list(choices.iter().enumerate().map(|(index, choice)| choice_json(index, choice))),
+        );
         out.field("usage", object(|out| usage_json(out, usage)));
         out.field("system_fingerprint", None::<&str>);
     }))
@@ -40,45 +46,70 @@ pub fn completion(id: &str, created: i64, model: &str, choices: &[Choice], usage
 fn choice_json(index: usize, choice: &Choice) -> impl json::ToJson {
     object(move |out| {
         out.field("index", index as u64);
-        out.field("message", object(|message| {
-            // Mistral's client before 1.0 needs a text beside calls.
-            message.field("role", "assistant").field("content", &choice.content);
-            if !choice.tool_calls.is_empty() {
-                message.field("tool_calls", list(choice.tool_calls.iter().enumerate().map(|(index, call)| call_json(index, call))));
-            }
-            message.field("refusal", None::<&str>);
-        }));
+        out.field(
+            "message",
+            object(|message| {
+                // Mistral's client before 1.0 needs a text beside calls.
+                message.field("role", "assistant").field("content", &choice.content);
+                if !choice.tool_calls.is_empty() {
+                    message.field(
+                        "tool_calls",
+                        list(
+                            choice.tool_calls.iter().enumerate().map(|(index, call)| call_json(index, call)),
+                        ),
+                    );
+                }
+                message.field("refusal", None::<&str>);
+            }),
+        );
         out.field("finish_reason", choice.finish_reason);
         logprobs_json(out, choice.logprobs.as_deref());
     })
 }
 
 fn usage_json(out: &mut Object<'_>, usage: Usage) {
-    out.field("prompt_tokens", usage.prompt_tokens as u64).field("completion_tokens", usage.completion_tokens as u64);
+    out.field("prompt_tokens", usage.prompt_tokens as u64)
+        .field("completion_tokens", usage.completion_tokens as u64);
     out.field("total_tokens", (usage.prompt_tokens + usage.completion_tokens) as u64);
 }
 
 fn call_json(index: usize, call: &ToolCallJson) -> impl json::ToJson {
     object(move |out| {
         out.field("index", index as u64).field("id", &call.id).field("type", "function");
-        out.field("function", object(|out| {
-            out.field("name", &call.name).field("arguments", &call.arguments);
-        }));
+        out.field(
+            "function",
+            object(|out| {
+                out.field("name", &call.name).field("arguments", &call.arguments);
+            }),
+        );
     })
 }
 
 fn logprobs_json(out: &mut Object<'_>, logprobs: Option<&[TokenLogprob]>) {
     match logprobs {
         None => out.field("logprobs", None::<&str>),
-        Some(tokens) => out.field("logprobs", object(|out| {
-            out.field("content", list(tokens.iter().map(|token| object(move |out| {
-                token_json(out, &token.bytes, token.logprob);
-                out.field("top_logprobs", list(token.top.iter().map(|(bytes, logprob)| object(move |out| {
-                    token_json(out, bytes, *logprob);
-                }))));
-            }))));
-            out.field("refusal", None::<&str>);
-        })),
+        Some(tokens) => out.field(
+            "logprobs",
+            object(|out| {
+                out.field(
+                    "content",
+                    list(tokens.iter().map(|token| {
+                        object(move |out| {
+                            token_json(out, &token.bytes, token.logprob);
+                            out.field(
+                                "top_logprobs",
+                                list(token.top.iter().map(|(bytes, logprob)| {
+                                    object(move |out| {
+                                        token_json(out, bytes, *logprob);
+                                    })
+                                })),
+                            );
+                        })
+                    })),
+                );
+                out.field("refusal", None::<&str>);
+            }),
+        ),
     };
 }
 
@@ -102,10 +133,22 @@ pub enum ChunkDelta {
 }
 
 /// A chunk of a stream; one without a choice has the usage.
-pub fn chunk(id: &str, created: i64, model: &str, delta: Option<(usize, &ChunkDelta)>, usage: Option<Usage>) -> String {
+pub fn chunk(
+    id: &str,
+    created: i64,
+    model: &str,
+    delta: Option<(usize, &ChunkDelta)>,
+    usage: Option<Usage>,
+) -> String {
     text(object(|out| {
-        out.field("id", id).field("object", "chat.completion.chunk").field("created", created).field("model", model);
-        out.field("choices", list(delta.iter().map(|(index, delta)| object(move |out| delta_json(out, *index, delta)))));
+        out.field("id", id)
+            .field("object", "chat.completion.chunk")
+            .field("created", created)
+            .field("model", model);
+        out.field(
+            "choices",
+            list(delta.iter().map(|(index, delta)| object(move |out| delta_json(out, *index, delta)))),
+        );
         match usage {
             Some(usage) => out.field("usage", object(|out| usage_json(out, usage))),
             None => out.field("usage", None::<&str>),
@@ -115,20 +158,26 @@ pub fn chunk(id: &str, created: i64, model: &str, delta: Option<(usize, &ChunkDe
 
 fn delta_json(out: &mut Object<'_>, index: usize, delta: &ChunkDelta) {
     out.field("index", index as u64);
-    out.field("delta", object(|out| match delta {
-        ChunkDelta::Role => {
-            out.field("role", "assistant").field("content", "");
-        }
-        ChunkDelta::Text(text, _) => {
-            out.field("content", text);
-        }
-        ChunkDelta::ToolCalls(calls) => {
-            out.field("content", "").field("tool_calls", list(calls.iter().enumerate().map(|(index, call)| call_json(index, call))));
-        }
-        ChunkDelta::Finish(_) => {
-            out.field("content", "");
-        }
-    }));
+    out.field(
+        "delta",
+        object(|out| match delta {
+            ChunkDelta::Role => {
+                out.field("role", "assistant").field("content", "");
+            }
+            ChunkDelta::Text(text, _) => {
+                out.field("content", text);
+            }
+            ChunkDelta::ToolCalls(calls) => {
+                out.field("content", "").field(
+                    "tool_calls",
+                    list(calls.iter().enumerate().map(|(index, call)| call_json(index, call))),
+                );
+            }
+            ChunkDelta::Finish(_) => {
+                out.field("content", "");
+            }
+        }),
+    );
     let reason = match delta {
         ChunkDelta::Finish(reason) => Some(*reason),
         _ => None,

@@ -9,7 +9,9 @@ pub fn file_json(file: &File) -> String {
     let is_training = file.samples.is_some();
     text(object(|out| {
         out.field("id", &file.id).field("object", "file").field("bytes", file.bytes);
-        out.field("created_at", file.created_at).field("filename", &file.name).field("purpose", &file.purpose);
+        out.field("created_at", file.created_at)
+            .field("filename", &file.name)
+            .field("purpose", &file.purpose);
         out.field("sample_type", if is_training { "instruct" } else { "batch_result" });
         out.field("num_lines", file.samples).field("source", &file.source).field("signature", None::<&str>);
         out.field("mimetype", if is_training { "application/jsonl" } else { "application/octet-stream" });
@@ -32,7 +34,9 @@ pub fn upload_json(upload: &Upload, file: Option<&File>) -> String {
     let file = file.map(file_json);
     text(object(|out| {
         out.field("id", &upload.id).field("object", "upload").field("bytes", upload.bytes);
-        out.field("created_at", upload.created_at).field("filename", &upload.name).field("purpose", &upload.purpose);
+        out.field("created_at", upload.created_at)
+            .field("filename", &upload.name)
+            .field("purpose", &upload.purpose);
         out.field("status", &upload.status).field("expires_at", upload.expires_at);
         match &file {
             Some(file) => out.field("file", raw(file)),

@@ -61,30 +61,48 @@ fn mistral(job: &Job, request: &JobRequest, is_v0: bool, events: Option<&[Event]
         out.field("training_files", list(request.training.iter().map(|(id, _)| id)));
         out.field("validation_files", list(request.validation.iter()));
         out.field("fine_tuned_model", job.tuned_model.as_deref()).field("suffix", job.suffix.as_deref());
-        out.field("integrations", list(request.wandb.iter().map(|wandb| {
-            object(move |out| {
-                out.field("type", "wandb").field("project", &wandb.project).field("name", wandb.name.as_deref());
-                out.field("run_name", wandb.name.as_deref());
-            })
-        })));
-        out.field("trained_tokens", job.trained_tokens).field("repositories", list(std::iter::empty::<&str>()));
-        out.field("metadata", object(|out| {
-            out.field("expected_duration_seconds", None::<u64>).field("cost", 0u64).field("cost_currency", "USD");
-            out.field("train_tokens_per_step", None::<u64>).field("train_tokens", job.trained_tokens);
-            out.field("data_tokens", None::<u64>).field("estimated_start_time", None::<u64>);
-        }));
-        out.field("hyperparameters", object(|out| {
-            // Mistral's client before 1.0 accepts 1 to 10,000 steps.
-            let shown = if is_v0 { steps.clamp(1, 10_000) } else { steps };
-            out.field("training_steps", shown).field("learning_rate", hyper.learning_rate.unwrap_or(1e-4));
-            out.field("weight_decay", hyper.weight_decay).field("warmup_fraction", hyper.warmup_fraction);
-            out.field("epochs", hyper.epochs.or(job.epochs.map(|epochs| epochs as f64)));
-            out.field("seq_len", hyper.seq_len).field("fim_ratio", None::<f64>);
-        }));
+        out.field(
+            "integrations",
+            list(request.wandb.iter().map(|wandb| {
+                object(move |out| {
+                    out.field("type", "wandb")
+                        .field("project", &wandb.project)
+                        .field("name", wandb.name.as_deref());
+                    out.field("run_name", wandb.name.as_deref());
+                })
+            })),
+        );
+        out.field("trained_tokens", job.trained_tokens)
+            .field("repositories", list(std::iter::empty::<&str>()));
+        out.field(
+            "metadata",
+            object(|out| {
+                out.field("expected_duration_seconds", None::<u64>)
+                    .field("cost", 0u64)
+                    .field("cost_currency", "USD");
+                out.field("train_tokens_per_step", None::<u64>).field("train_tokens", job.trained_tokens);
+                out.field("data_tokens", None::<u64>).field("estimated_start_time", None::<u64>);
+            }),
+        );
+        out.field(
+            "hyperparameters",
+            object(|out| {
+                // Mistral's client before 1.0 accepts 1 to 10,000 steps.
+                let shown = if is_v0 { steps.clamp(1, 10_000) } else { steps };
+                out.field("training_steps", shown)
+                    .field("learning_rate", hyper.learning_rate.unwrap_or(1e-4));
+                out.field("weight_decay", hyper.weight_decay).field("warmup_fraction", hyper.warmup_fraction);
+                out.field("epochs", hyper.epochs.or(job.epochs.map(|epochs| epochs as f64)));
+                out.field("seq_len", hyper.seq_len).field("fim_ratio", None::<f64>);
+            }),
+        );
         let message = job.error.as_ref().map(|(_, message)| message.as_str());
         out.optional("message", message);
         if let Some(events) = events {
-            out.field("events", list(events.iter().filter(|event| event.kind != EventKind::Metrics).map(mistral_event)));
+            out.field(
+                "events",
+                list(events.iter().filter(|event| event.kind != EventKind::Metrics).map(mistral_event)),
+            );
             let checkpoints = events.iter().filter(|event| event.kind == EventKind::Checkpoint);
             out.field("checkpoints", list(checkpoints.map(mistral_checkpoint)));
         }
@@ -98,10 +116,16 @@ fn mistral_event(event: &Event) -> impl json::ToJson {
     };
     object(move |out| {
         out.field("name", name).field("created_at", event.created_at);
-        out.field("data", object(|data| {
-            data.field(if event.kind == EventKind::Status { "status" } else { "message" }, &event.message);
-            data.field("level", event.level.as_str());
-        }));
+        out.field(
+            "data",
+            object(|data| {
+                data.field(
+                    if event.kind == EventKind::Status { "status" } else { "message" },
+                    &event.message,
+                );
+                data.field("level", event.level.as_str());
+            }),
+        );
     })
 }
 
@@ -121,11 +145,16 @@ fn parsed(event: &Event) -> Value<'static> {
 fn mistral_checkpoint(event: &Event) -> impl json::ToJson {
     let data = parsed(event);
     object(move |out| {
-        out.field("metrics", object(|out| {
-            out.field("train_loss", number(&data, "train_loss")).field("valid_loss", number(&data, "valid_loss"));
-            out.field("valid_mean_token_accuracy", number(&data, "valid_mean_token_accuracy"));
-        }));
-        out.field("step_number", number(&data, "step").map(|step| step as u64)).field("created_at", event.created_at);
+        out.field(
+            "metrics",
+            object(|out| {
+                out.field("train_loss", number(&data, "train_loss"))
+                    .field("valid_loss", number(&data, "valid_loss"));
+                out.field("valid_mean_token_accuracy", number(&data, "valid_mean_token_accuracy"));
+            }),
+        );
+        out.field("step_number", number(&data, "step").map(|step| step as u64))
+            .field("created_at", event.created_at);
     })
 }
 
@@ -137,34 +166,50 @@ fn openai(job: &Job, request: &JobRequest) -> String {
         out.field("created_at", job.created_at).field("finished_at", job.finished_at.filter(|_| is_done));
         out.field("fine_tuned_model", job.tuned_model.as_deref()).field("organization_id", "org-pixtune");
         out.field("result_files", list(job.result_file.iter())).field("status", openai_status(job));
-        out.field("validation_file", request.validation.first()).field("training_file", &request.training[0].0);
+        out.field("validation_file", request.validation.first())
+            .field("training_file", &request.training[0].0);
         out.field("hyperparameters", object(|out| openai_hyperparameters(out, job, hyper)));
         out.field("trained_tokens", job.trained_tokens);
         match &job.error {
             None => out.field("error", None::<&str>),
-            Some((code, message)) => out.field("error", object(|out| {
-                let param = (job.status == JobStatus::FailedValidation).then_some("training_file");
-                out.field("code", code).field("message", message).field("param", param);
-            })),
+            Some((code, message)) => out.field(
+                "error",
+                object(|out| {
+                    let param = (job.status == JobStatus::FailedValidation).then_some("training_file");
+                    out.field("code", code).field("message", message).field("param", param);
+                }),
+            ),
         };
         out.field("user_provided_suffix", job.suffix.as_deref()).field("seed", request.seed.unwrap_or(0));
         out.field("estimated_finish", None::<u64>);
-        out.field("integrations", list(request.wandb.iter().map(|wandb| {
-            object(move |out| {
-                out.field("type", "wandb");
-                out.field("wandb", object(|out| {
-                    out.field("project", &wandb.project).field("name", wandb.name.as_deref());
-                    out.field("entity", None::<&str>).field("tags", list(std::iter::empty::<&str>()));
-                }));
-            })
-        })));
+        out.field(
+            "integrations",
+            list(request.wandb.iter().map(|wandb| {
+                object(move |out| {
+                    out.field("type", "wandb");
+                    out.field(
+                        "wandb",
+                        object(|out| {
+                            out.field("project", &wandb.project).field("name", wandb.name.as_deref());
+                            out.field("entity", None::<&str>).field("tags", list(std::iter::empty::<&str>()));
+                        }),
+                    );
+                })
+            })),
+        );
         out.field("metadata", json::members(request.metadata.iter().map(|(key, value)| (key, value))));
-        out.field("method", object(|out| {
-            out.field("type", "supervised");
-            out.field("supervised", object(|out| {
-                out.field("hyperparameters", object(|out| openai_hyperparameters(out, job, hyper)));
-            }));
-        }));
+        out.field(
+            "method",
+            object(|out| {
+                out.field("type", "supervised");
+                out.field(
+                    "supervised",
+                    object(|out| {
+                        out.field("hyperparameters", object(|out| openai_hyperparameters(out, job, hyper)));
+                    }),
+                );
+            }),
+        );
         out.field("paused", job.status == JobStatus::Paused);
     }))
 }
@@ -202,7 +247,8 @@ pub fn event_id(job: &Job, event: &Event) -> String {
 pub fn checkpoint_json(job: &Job, event: &Event, model: &str) -> String {
     let data = parsed(event);
     text(object(|out| {
-        out.field("object", "fine_tuning.job.checkpoint").field("id", &format!("ftckpt-{}-{}", job.id, event.seq));
+        out.field("object", "fine_tuning.job.checkpoint")
+            .field("id", &format!("ftckpt-{}-{}", job.id, event.seq));
         out.field("created_at", event.created_at).field("fine_tuning_job_id", &job.id);
         out.field("fine_tuned_model_checkpoint", model);
         out.field("step_number", number(&data, "step").map_or(0, |step| step as u64));

@@ -15,8 +15,11 @@ pub use model::{base_model_json, tuned_model_json, tuned_model_out_json};
 /// A page of objects, each JSON already. OpenAI's clients read `has_more` and the ids, Mistral's `total`.
 pub fn page(objects: &[String], ids: &[&str], total: u64, has_more: bool) -> String {
     text(object(|out| {
-        out.field("object", "list").field("data", list(objects.iter().map(|json| pixtune_core::json::raw(json))));
-        out.field("has_more", has_more).field("first_id", ids.first().copied()).field("last_id", ids.last().copied());
+        out.field("object", "list")
+            .field("data", list(objects.iter().map(|json| pixtune_core::json::raw(json))));
+        out.field("has_more", has_more)
+            .field("first_id", ids.first().copied())
+            .field("last_id", ids.last().copied());
         out.field("total", total);
     }))
 }

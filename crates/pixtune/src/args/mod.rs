@@ -47,7 +47,8 @@ pub use output::OutputArgs;
 pub use plan::PlanArgs;
 pub use prepare::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 pub use remote::{
-    ChatArgs, EndpointArgs, FilesArgs, FilesCommand, JobsArgs, JobsCommand, JobsCreateArgs, ModelsArgs, ModelsCommand,
+    ChatArgs, EndpointArgs, FilesArgs, FilesCommand, JobsArgs, JobsCommand, JobsCreateArgs, ModelsArgs,
+    ModelsCommand,
 };
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};

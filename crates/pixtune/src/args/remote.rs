@@ -10,7 +10,13 @@ use crate::ui::Format;
 #[derive(Debug, Args)]
 pub struct EndpointArgs {
     /// Base URL of the server: `pixtune serve`, or Mistral's API
-    #[arg(long, global = true, env = "PIXTUNE_BASE_URL", default_value = "http://127.0.0.1:8000/mistral", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "PIXTUNE_BASE_URL",
+        default_value = "http://127.0.0.1:8000/mistral",
+        value_name = "URL"
+    )]
     pub base_url: String,
     /// Name of the environment variable that holds the API key
     #[arg(long, global = true, default_value = "PIXTUNE_API_KEY", value_name = "NAME")]

@@ -37,7 +37,17 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
     let limits = Limits::of_target(&target);
     let fetching = fetching(args, &limits)?;
     let images_from = ImagesFrom::Anywhere;
-    Ok(Checker { encoder, target, verify, measure: false, limits, selection, excerpts: true, fetching, images_from })
+    Ok(Checker {
+        encoder,
+        target,
+        verify,
+        measure: false,
+        limits,
+        selection,
+        excerpts: true,
+        fetching,
+        images_from,
+    })
 }
 
 /// The `pixtune.toml` that `--config` and `--no-config` choose.

@@ -37,7 +37,8 @@ fn serve(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Outco
 
 fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Options, Error> {
     let size = |text: &str| parse_bytes(text).map_err(Error::argument);
-    let program = std::env::current_exe().map_err(|error| Error::argument(format!("cannot find this program: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Error::argument(format!("cannot find this program: {error}")))?;
     Ok(Options {
         data: data.to_owned(),
         listen: args.listen,
@@ -77,9 +78,14 @@ fn model(text: &str) -> (Option<String>, PathBuf) {
 }
 
 fn alias(text: &str) -> Result<(String, String), Error> {
-    let (name, model) = text.split_once('=').filter(|(name, model)| !name.is_empty() && !model.is_empty()).ok_or_else(|| {
-        Error::argument(format!("--alias takes NAME=MODEL, such as gpt-4o-mini=pixtral-12b, not `{text}`"))
-    })?;
+    let (name, model) = text
+        .split_once('=')
+        .filter(|(name, model)| !name.is_empty() && !model.is_empty())
+        .ok_or_else(|| {
+            Error::argument(format!(
+                "--alias takes NAME=MODEL, such as gpt-4o-mini=pixtral-12b, not `{text}`"
+            ))
+        })?;
     Ok((name.to_owned(), model.to_owned()))
 }
 
@@ -120,7 +126,9 @@ fn keys(command: &KeysCommand, data: &Path) -> Result<Outcome, Error> {
         }
         KeysCommand::Revoke { key } => {
             if !store.revoke_key(key).map_err(failed)? {
-                return Err(Error::argument(format!("no valid key has the id or name `{key}`; `pixtune serve keys list` lists them")));
+                return Err(Error::argument(format!(
+                    "no valid key has the id or name `{key}`; `pixtune serve keys list` lists them"
+                )));
             }
         }
     }
@@ -135,7 +143,9 @@ fn key_line(key: &Key) -> String {
 fn key_json(key: &Key) -> String {
     line(object(|out| {
         out.field("id", &key.id).field("name", &key.name).field("project", &key.project);
-        out.field("scope", key.scope.as_str()).field("created_at", key.created_at).field("revoked_at", key.revoked_at);
+        out.field("scope", key.scope.as_str())
+            .field("created_at", key.created_at)
+            .field("revoked_at", key.revoked_at);
     }))
 }
 
@@ -145,7 +155,10 @@ fn backup(data: &Path, out: &Path) -> Result<Outcome, Error> {
     for name in [DATABASE, EVENTS] {
         let to = out.join(name);
         if to.exists() {
-            return Err(Error::argument(format!("`{}` exists already: choose an empty directory", to.display())));
+            return Err(Error::argument(format!(
+                "`{}` exists already: choose an empty directory",
+                to.display()
+            )));
         }
         Store::backup(&data.join(name), &to).map_err(pixtune_api::ServeError::from)?;
     }

@@ -24,22 +24,36 @@ pub fn run(args: &ChatArgs, _: Verbosity) -> Result<Outcome, Error> {
     let body = json::text(object(|out| {
         out.field("model", &args.model).field("stream", true);
         out.field("max_tokens", args.max_tokens).field("temperature", args.temperature);
-        out.field("messages", list([object(|message| {
-            message.field("role", "user");
-            let parts = images.iter().map(|image| (Some(image), None)).chain([(None, Some(&args.prompt))]);
-            message.field("content", list(parts.map(|(image, prompt)| object(move |part| {
-                match image {
-                    Some(image) => part.field("type", "image_url").field("image_url", image),
-                    None => part.field("type", "text").field("text", prompt.map_or("", String::as_str)),
-                };
-            }))));
-        })]));
+        out.field(
+            "messages",
+            list([object(|message| {
+                message.field("role", "user");
+                let parts =
+                    images.iter().map(|image| (Some(image), None)).chain([(None, Some(&args.prompt))]);
+                message.field(
+                    "content",
+                    list(parts.map(|(image, prompt)| {
+                        object(move |part| {
+                            match image {
+                                Some(image) => part.field("type", "image_url").field("image_url", image),
+                                None => part
+                                    .field("type", "text")
+                                    .field("text", prompt.map_or("", String::as_str)),
+                            };
+                        })
+                    })),
+                );
+            })]),
+        );
     }));
     let stream = BufReader::new(client.stream("/chat/completions", &body)?);
     for line in stream.lines() {
         let line = line.map_err(|error| Error::argument(format!("the answer was cut off: {error}")))?;
         let Some(chunk) = line.strip_prefix("data: ").filter(|data| data.starts_with('{')) else { continue };
-        let chunk = json::parse(chunk).map_err(|error| Error::argument(format!("the answer is not valid: {error}")))?.value.into_owned();
+        let chunk = json::parse(chunk)
+            .map_err(|error| Error::argument(format!("the answer is not valid: {error}")))?
+            .value
+            .into_owned();
         if let Some(error) = chunk.get("error") {
             return Err(Error::argument(format!("the answer failed: {}", text(error, "message"))));
         }

@@ -20,14 +20,19 @@ pub fn run(args: &FilesArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let format = args.endpoint.format;
     match &args.command {
         FilesCommand::Upload { files, purpose, shard_size } => {
-            let size = shard_size.as_ref().map(|text| parse_bytes(text).map_err(Error::argument)).transpose()?;
+            let size =
+                shard_size.as_ref().map(|text| parse_bytes(text).map_err(Error::argument)).transpose()?;
             for path in files {
                 for file in upload(&client, path, purpose, size, verbosity)? {
                     print_uploaded(&file, format)?;
                 }
             }
         }
-        FilesCommand::List => print_list(&client.get("/files?page_size=1000")?, &["id", "filename", "bytes", "num_lines", "purpose"], format)?,
+        FilesCommand::List => print_list(
+            &client.get("/files?page_size=1000")?,
+            &["id", "filename", "bytes", "num_lines", "purpose"],
+            format,
+        )?,
         FilesCommand::Show { id } => print_object(&client.get(&format!("/files/{}", segment(id)))?, format)?,
         FilesCommand::Download { id, out } => {
             let length = client.download(&segment(id), out)?;
@@ -79,7 +84,11 @@ pub(super) fn upload(
     for file in &uploaded {
         let invalid = text(file, "invalid_samples");
         if !matches!(invalid.as_str(), "" | "0") {
-            ui.note(&format!("{}: {invalid} invalid; `pixtune files show {}` lists the findings", text(file, "filename"), text(file, "id")));
+            ui.note(&format!(
+                "{}: {invalid} invalid; `pixtune files show {}` lists the findings",
+                text(file, "filename"),
+                text(file, "id")
+            ));
         }
     }
     Ok(uploaded)

@@ -56,31 +56,48 @@ fn ids(client: &Client, names: &[String], verbosity: Verbosity) -> Result<Vec<St
     let mut ids = Vec::new();
     for name in names {
         match Path::new(name).is_file() {
-            true => ids.extend(upload(client, Path::new(name), "fine-tune", None, verbosity)?.iter().map(|file| text(file, "id"))),
+            true => ids.extend(
+                upload(client, Path::new(name), "fine-tune", None, verbosity)?
+                    .iter()
+                    .map(|file| text(file, "id")),
+            ),
             false => ids.push(name.clone()),
         }
     }
     Ok(ids)
 }
 
-fn create(client: &Client, args: &JobsCreateArgs, format: Format, verbosity: Verbosity) -> Result<Outcome, Error> {
+fn create(
+    client: &Client,
+    args: &JobsCreateArgs,
+    format: Format,
+    verbosity: Verbosity,
+) -> Result<Outcome, Error> {
     let training = ids(client, &args.training_file, verbosity)?;
     let validation = ids(client, &args.validation_file, verbosity)?;
     let body = json::text(object(|out| {
         out.field("model", &args.model);
-        out.field("training_files", list(training.iter().map(|id| object(move |file| {
-            file.field("file_id", id);
-        }))));
+        out.field(
+            "training_files",
+            list(training.iter().map(|id| {
+                object(move |file| {
+                    file.field("file_id", id);
+                })
+            })),
+        );
         if !validation.is_empty() {
             out.field("validation_files", list(validation.iter()));
         }
         out.optional("suffix", args.suffix.as_deref());
         out.optional("invalid_sample_skip_percentage", args.skip_invalid);
         out.field("auto_start", true);
-        out.field("hyperparameters", object(|hyper| {
-            hyper.optional("training_steps", args.steps).optional("epochs", args.epochs);
-            hyper.optional("learning_rate", args.learning_rate);
-        }));
+        out.field(
+            "hyperparameters",
+            object(|hyper| {
+                hyper.optional("training_steps", args.steps).optional("epochs", args.epochs);
+                hyper.optional("learning_rate", args.learning_rate);
+            }),
+        );
     }));
     if args.dry_run {
         print_object(&client.post("/fine_tuning/jobs?dry_run=true", &body)?, format)?;
@@ -97,10 +114,15 @@ fn create(client: &Client, args: &JobsCreateArgs, format: Format, verbosity: Ver
 /// A job that failed is a finding.
 fn outcome(job: &Value<'static>) -> Outcome {
     let status = text(job, "status");
-    let is_bad = matches!(status.as_str(), "FAILED" | "FAILED_VALIDATION" | "CANCELLED" | "failed" | "cancelled");
+    let is_bad =
+        matches!(status.as_str(), "FAILED" | "FAILED_VALIDATION" | "CANCELLED" | "failed" | "cancelled");
     Outcome::of(is_bad, || {
         let message = job.get("error").map_or_else(|| text(job, "message"), |error| text(error, "message"));
-        format!("the job is {}{}", status.to_lowercase().replace('_', " "), if message.is_empty() { message } else { format!(": {message}") })
+        format!(
+            "the job is {}{}",
+            status.to_lowercase().replace('_', " "),
+            if message.is_empty() { message } else { format!(": {message}") }
+        )
     })
 }
 
@@ -111,7 +133,10 @@ fn watch(client: &Client, id: &str, format: Format) -> Result<Outcome, Error> {
     loop {
         let job = client.get(&path)?;
         let status = text(&job, "status");
-        let ended = matches!(status.as_str(), "SUCCESS" | "FAILED" | "FAILED_VALIDATION" | "CANCELLED" | "succeeded" | "failed" | "cancelled");
+        let ended = matches!(
+            status.as_str(),
+            "SUCCESS" | "FAILED" | "FAILED_VALIDATION" | "CANCELLED" | "succeeded" | "failed" | "cancelled"
+        );
         let events = events(client, &path, &job)?;
         for event in events.iter().skip(shown) {
             match format {
@@ -139,7 +164,8 @@ fn events(client: &Client, path: &str, job: &Value<'static>) -> Result<Vec<Value
         Err(pixtune_api::ClientError::Refused { status: 404 | 405, .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let mut events = list.or_else(|| job.get("events").and_then(Value::as_array).map(<[_]>::to_vec)).unwrap_or_default();
+    let mut events =
+        list.or_else(|| job.get("events").and_then(Value::as_array).map(<[_]>::to_vec)).unwrap_or_default();
     events.reverse();
     Ok(events)
 }
@@ -148,5 +174,8 @@ fn events(client: &Client, path: &str, job: &Value<'static>) -> Result<Vec<Value
 fn words(event: &Value<'static>) -> String {
     let data = event.get("data");
     let nested = |key: &str| data.map_or_else(String::new, |data| text(data, key));
-    [text(event, "message"), nested("message"), nested("status"), text(event, "name")].into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+    [text(event, "message"), nested("message"), nested("status"), text(event, "name")]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .unwrap_or_default()
 }

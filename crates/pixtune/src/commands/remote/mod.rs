@@ -25,7 +25,9 @@ fn client(args: &EndpointArgs) -> Result<Client, Error> {
 /// An id as a part of a path: everything else than plain characters is escaped.
 fn segment(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    id.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The text of a member; of anything else than a string, its JSON.
@@ -48,7 +50,8 @@ fn print_list(list: &Value<'static>, columns: &[&str], format: Format) -> Result
     if format == Format::Json {
         return ui::put(&rows.iter().map(line).collect::<String>());
     }
-    let cells: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|column| text(row, column)).collect()).collect();
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|column| text(row, column)).collect()).collect();
     let width = |at: usize| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let row = |row: &Vec<String>| {

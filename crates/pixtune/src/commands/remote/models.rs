@@ -12,9 +12,15 @@ pub fn run(args: &ModelsArgs, _: Verbosity) -> Result<Outcome, Error> {
     let format = args.endpoint.format;
     match &args.command {
         ModelsCommand::List => print_list(&client.get("/models")?, &["id", "type", "root"], format)?,
-        ModelsCommand::Show { id } => print_object(&client.get(&format!("/models/{}", segment(id)))?, format)?,
-        ModelsCommand::Archive { id } => drop(client.post(&format!("/fine_tuning/models/{}/archive", segment(id)), "")?),
-        ModelsCommand::Unarchive { id } => drop(client.delete(&format!("/fine_tuning/models/{}/archive", segment(id)))?),
+        ModelsCommand::Show { id } => {
+            print_object(&client.get(&format!("/models/{}", segment(id)))?, format)?
+        }
+        ModelsCommand::Archive { id } => {
+            drop(client.post(&format!("/fine_tuning/models/{}/archive", segment(id)), "")?)
+        }
+        ModelsCommand::Unarchive { id } => {
+            drop(client.delete(&format!("/fine_tuning/models/{}/archive", segment(id)))?)
+        }
         ModelsCommand::Delete { id } => drop(client.delete(&format!("/models/{}", segment(id)))?),
     }
     Ok(Outcome::Fine)

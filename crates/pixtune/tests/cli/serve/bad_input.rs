@@ -11,7 +11,10 @@ fn uploads_that_are_not_training_data_are_refused() {
             let reply = server.upload(&format!("{prefix}/v1/files"), name, purpose, content);
             assert!((400..500).contains(&reply.status), "{name}: {}", reply.body);
             assert!(reply.text("error.message").contains(why), "{name}: {}", reply.body);
-            assert_eq!((reply.text("object"), reply.header("x-should-retry")), ("error".to_owned(), Some("false")));
+            assert_eq!(
+                (reply.text("object"), reply.header("x-should-retry")),
+                ("error".to_owned(), Some("false"))
+            );
         }
     };
     let good = samples.concat();
@@ -19,15 +22,34 @@ fn uploads_that_are_not_training_data_are_refused() {
     refused("a.jsonl", "fine-tune", b"", "the file is empty");
     refused("a.jsonl", "fine-tune", b"{}\n", "none of 1 sample is valid");
     refused("a.jsonl", "fine-tune", b"not JSON\n", "none of 1 sample is valid");
-    refused("a.jsonl", "fine-tune", format!("[{}]", samples[2].trim()).as_bytes(), "every sample has to be on one line");
+    refused("a.jsonl", "fine-tune", format!("[{}]", samples[2].trim()).as_bytes(), "the line is an array");
+    refused(
+        "a.jsonl",
+        "fine-tune",
+        samples[2].replacen('{', "{\n", 1).as_bytes(),
+        "every sample has to be on one line",
+    );
     refused("a.jsonl", "nonsense", good.as_bytes(), "`purpose` has to be one of");
     refused("a.jsonl", "fine-tune", &b"x".repeat(200_000), "more than 100000 bytes");
     let png = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":"file:///etc/hostname"}]},{"role":"assistant","content":"a"}]}"#;
     refused("a.jsonl", "fine-tune", png.as_bytes(), "is not a data URI");
-    refused("a.jsonl", "fine-tune", png.replace("file:///etc/hostname", "http://127.0.0.1/x.png").as_bytes(), "is not a data URI");
+    refused(
+        "a.jsonl",
+        "fine-tune",
+        png.replace("file:///etc/hostname", "http://127.0.0.1/x.png").as_bytes(),
+        "is not a data URI",
+    );
     let padded = |size: usize| format!("{good}{}", " ".repeat(size));
-    assert_eq!(server.upload("/openai/v1/files", "a.jsonl", "fine-tune", padded(90_000).as_bytes()).status, 200);
-    assert_eq!(server.upload("/openai/v1/files", "b.jsonl", "fine-tune", padded(90_001).as_bytes()).text("error.code"), "storage_quota_exceeded");
+    assert_eq!(
+        server.upload("/openai/v1/files", "a.jsonl", "fine-tune", padded(90_000).as_bytes()).status,
+        200
+    );
+    assert_eq!(
+        server
+            .upload("/openai/v1/files", "b.jsonl", "fine-tune", padded(90_001).as_bytes())
+            .text("error.code"),
+        "storage_quota_exceeded"
+    );
     assert!(!case.path("data/incoming").read_dir().unwrap().any(|_| true), "nothing half-received is left");
 }
 
@@ -35,7 +57,11 @@ fn uploads_that_are_not_training_data_are_refused() {
 fn names_are_shown_and_never_paths() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);
-    for (name, shown) in [("../../../../etc/passwd.jsonl", "passwd.jsonl"), ("<script>alert(1)</script>.jsonl", "script>.jsonl"), ("é v.jsonl", "é v.jsonl")] {
+    for (name, shown) in [
+        ("../../../../etc/passwd.jsonl", "passwd.jsonl"),
+        ("<script>alert(1)</script>.jsonl", "script>.jsonl"),
+        ("é v.jsonl", "é v.jsonl"),
+    ] {
         let reply = server.upload("/openai/v1/files", name, "fine-tune", samples.concat().as_bytes());
         assert_eq!(reply.text("filename"), shown);
         let content = server.get(&format!("/openai/v1/files/{}/content", reply.text("id")));
@@ -70,7 +96,13 @@ fn broken_bodies_are_answered() {
     }
     assert!(server.post(jobs, &"[".repeat(100_000)).text("error.message").contains("not valid JSON"));
     let form = [("Content-Type", "multipart/form-data; boundary=b")];
-    for body in ["", "--b", "--b\r\n\r\n", "--b--\r\n", "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf"] {
+    for body in [
+        "",
+        "--b",
+        "--b\r\n\r\n",
+        "--b--\r\n",
+        "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhalf",
+    ] {
         assert_eq!(server.send("POST", "/openai/v1/files", &form, body.as_bytes()).status / 100, 4, "{body}");
     }
     assert_eq!(server.send("POST", "/openai/v1/files", &[("Content-Type", "text/plain")], b"x").status, 400);
@@ -88,18 +120,41 @@ fn chats_that_cannot_be_answered_say_why() {
     let (case, _) = served();
     let server = Server::start(&case, &[]);
     let ask = |model: &str, messages: &str, more: &str| {
-        server.post("/openai/v1/chat/completions", &format!(r#"{{"model":"{model}","messages":{messages}{more}}}"#))
+        server.post(
+            "/openai/v1/chat/completions",
+            &format!(r#"{{"model":"{model}","messages":{messages}{more}}}"#),
+        )
     };
     let hello = r#"[{"role":"user","content":"hi"}]"#;
     for (reply, status, why) in [
         (ask("nope", hello, ""), 404, "there is no model `nope`; available: tiny"),
         (ask("tiny", "[]", ""), 422, "no messages"),
         (ask("tiny", r#"[{"role":"assistant","content":"a"}]"#, ""), 422, "has to come from the user"),
-        (ask("tiny", hello, r#","max_tokens":100000"#), 400, "exceed the model's limit"),
-        (ask("tiny", hello, r#","max_tokens":100000,"stream":true"#), 400, "exceed the model's limit"),
-        (ask("tiny", hello, r#","response_format":{"type":"json_object"}"#), 422, "is not supported by models on this machine"),
-        (ask("tiny", r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://127.0.0.1:1/a.png"}}]}]"#, ""), 422, "URLs are not fetched"),
-        (ask("tiny", r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"x"}}]}]"#, ""), 422, "messages"),
+        (ask("tiny", hello, r#","max_tokens":100000000"#), 400, "exceed the model's limit"),
+        (ask("tiny", hello, r#","max_tokens":100000000,"stream":true"#), 400, "exceed the model's limit"),
+        (
+            ask("tiny", hello, r#","response_format":{"type":"json_object"}"#),
+            422,
+            "is not supported by models on this machine",
+        ),
+        (
+            ask(
+                "tiny",
+                r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://127.0.0.1:1/a.png"}}]}]"#,
+                "",
+            ),
+            422,
+            "URLs are not fetched",
+        ),
+        (
+            ask(
+                "tiny",
+                r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"x"}}]}]"#,
+                "",
+            ),
+            422,
+            "messages",
+        ),
     ] {
         assert_eq!(reply.status, status, "{}", reply.body);
         assert!(reply.text("error.message").contains(why), "{}", reply.body);
@@ -111,7 +166,8 @@ fn connections_that_send_slowly_are_closed() {
     use std::io::{Read as _, Write as _};
     let (case, _) = served();
     let server = Server::start(&case, &[]);
-    let mut streams: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
+    let mut streams: Vec<_> =
+        (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
     for stream in &mut streams {
         stream.write_all(b"GET /v1/models HTTP/1.1\r\nHost: loc").unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();

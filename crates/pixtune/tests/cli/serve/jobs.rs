@@ -9,7 +9,9 @@ use super::{Reply, Server, served};
 /// Creates a job that takes many steps; returns its path.
 fn long_job(server: &Server, samples: &[String], epochs: u64) -> String {
     let file = server.training_file("/openai/v1/files", "train.jsonl", samples);
-    let body = format!(r#"{{"model":"tiny","training_file":"{file}","hyperparameters":{{"n_epochs":{epochs},"batch_size":1}}}}"#);
+    let body = format!(
+        r#"{{"model":"tiny","training_file":"{file}","hyperparameters":{{"n_epochs":{epochs},"batch_size":1}}}}"#
+    );
     let created = server.post("/openai/v1/fine_tuning/jobs", &body);
     assert_eq!(created.status, 200, "{}", created.body);
     format!("/openai/v1/fine_tuning/jobs/{}", created.text("id"))
@@ -34,7 +36,11 @@ fn steps(reply: &Reply) -> Vec<u64> {
     let value = reply.json();
     let events = value.get("data").unwrap().as_array().unwrap();
     let metrics = events.iter().rev().filter(|event| event.text("type") == Some("metrics"));
-    metrics.map(|event| pixtune_core::json::text(event.get("data").unwrap().get("step").unwrap()).parse().unwrap()).collect()
+    metrics
+        .map(|event| {
+            pixtune_core::json::text(event.get("data").unwrap().get("step").unwrap()).parse().unwrap()
+        })
+        .collect()
 }
 
 #[test]
@@ -116,12 +122,18 @@ fn jobs_that_cannot_be_trained_say_why() {
     let file = server.training_file("/mistral/v1/files", "train.jsonl", &samples);
     assert_eq!(server.get(&format!("/mistral/v1/files/{file}")).text("invalid_samples"), "1");
     let job = |more: &str| {
-        let body = format!(r#"{{"model":"tiny","training_files":["{file}"],"hyperparameters":{{"training_steps":2}}{more}}}"#);
+        let body = format!(
+            r#"{{"model":"tiny","training_files":["{file}"],"hyperparameters":{{"training_steps":2}}{more}}}"#
+        );
         server.post("/mistral/v1/fine_tuning/jobs", &body)
     };
     let refused = job("");
     assert_eq!(refused.text("status"), "FAILED_VALIDATION");
-    assert!(refused.text("message").contains("1 of 5 samples in `train.jsonl` cannot be trained on: line 2:"), "{}", refused.body);
+    assert!(
+        refused.text("message").contains("1 of 5 samples in `train.jsonl` cannot be trained on: line 2:"),
+        "{}",
+        refused.body
+    );
     let skipped = job(r#","invalid_sample_skip_percentage":0.2"#);
     let path = format!("/mistral/v1/fine_tuning/jobs/{}", skipped.text("id"));
     let done = server.wait(&path, |status| !matches!(status, "QUEUED" | "RUNNING"));

@@ -23,8 +23,10 @@ fn keys_limit_what_a_client_reaches() {
         "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\r\n--b--\r\n"
     );
     let upload = |key: &str| {
-        let headers = [("Authorization", bearer(key)), ("Content-Type", "multipart/form-data; boundary=b".to_owned())];
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers =
+            [("Authorization", bearer(key)), ("Content-Type", "multipart/form-data; boundary=b".to_owned())];
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         server.send("POST", "/openai/v1/files", &headers, body.as_bytes())
     };
     let file = upload(&ann).text("id");
@@ -54,7 +56,11 @@ fn other_machines_need_keys() {
     let (case, _) = served();
     let run = case.run(&["serve", "--data-dir", "data", "--listen", "0.0.0.0:0", "--models", "tiny=model"]);
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("the server has no keys") && run.stderr.contains("pixtune serve keys create"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("the server has no keys") && run.stderr.contains("pixtune serve keys create"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -64,7 +70,8 @@ fn pages_of_other_sites_are_refused() {
     let get = |headers: &[(&str, &str)]| server.send("GET", "/v1/models", headers, b"").status;
     assert_eq!(get(&[("Origin", "https://evil.example")]), 403);
     assert_eq!(get(&[("Origin", &format!("http://{}", server.address))]), 200);
-    let rebound = server.raw(b"GET /v1/models HTTP/1.1\r\nHost: evil.example:8000\r\nConnection: close\r\n\r\n");
+    let rebound =
+        server.raw(b"GET /v1/models HTTP/1.1\r\nHost: evil.example:8000\r\nConnection: close\r\n\r\n");
     assert_eq!(rebound.status, 403);
 }
 

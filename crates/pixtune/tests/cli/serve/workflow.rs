@@ -18,7 +18,7 @@ fn an_openai_job_from_upload_to_chat() {
     assert_eq!(server.get(&format!("/openai/v1/files/{training}")).text("status"), "processed");
     let body = format!(
         r#"{{"model":"tiny","training_file":"{training}","validation_file":"{validation}","suffix":"mine","seed":7,
-        "method":{{"type":"supervised","supervised":{{"hyperparameters":{{"n_epochs":3,"batch_size":2,"learning_rate_multiplier":"auto"}}}}}},
+        "method":{{"type":"supervised","supervised":{{"hyperparameters":{{"n_epochs":3,"batch_size":2,"learning_rate_multiplier":100}}}}}},
         "metadata":{{"team":"x"}}}}"#
     );
     let created = server.post("/openai/v1/fine_tuning/jobs", &body);
@@ -34,7 +34,10 @@ fn an_openai_job_from_upload_to_chat() {
     let events = messages(&server.get(&format!("{path}/events?limit=100")));
     assert_eq!(events[0], format!("Created fine-tuning job: {id}"));
     assert_eq!(events.last().unwrap(), "The job has successfully completed");
-    assert!(events.iter().any(|event| event.starts_with("Step 1/") && event.contains("training loss=")), "{events:?}");
+    assert!(
+        events.iter().any(|event| event.starts_with("Step 1/") && event.contains("training loss=")),
+        "{events:?}"
+    );
     assert!(events.contains(&format!("New fine-tuned model created: {tuned}")));
     let first = server.get(&format!("{path}/events?limit=2"));
     assert_eq!(first.text("has_more"), "true");
@@ -47,7 +50,10 @@ fn an_openai_job_from_upload_to_chat() {
 
     let result = done.text("result_files.0");
     let plain = server.get(&format!("/openai/v1/files/{result}/content?encoding=plain")).body;
-    assert!(plain.starts_with("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,"), "{plain}");
+    assert!(
+        plain.starts_with("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,"),
+        "{plain}"
+    );
     let encoded = server.get(&format!("/openai/v1/files/{result}/content")).body;
     assert_eq!(pixtune_io::base64::decode(&encoded).unwrap(), plain.as_bytes());
 
@@ -60,7 +66,11 @@ fn an_openai_job_from_upload_to_chat() {
     let answer = ask(&tuned, "");
     assert_eq!(answer.status, 200, "{}", answer.body);
     let content = answer.text("choices.0.message.content");
-    assert_ne!(content, ask("tiny", "").text("choices.0.message.content"), "the tuned model answers as its base");
+    assert_ne!(
+        content,
+        ask("tiny", "").text("choices.0.message.content"),
+        "the tuned model answers as its base"
+    );
     assert_eq!(ask(&checkpoint, "").status, 200);
     let streamed = ask(&tuned, r#","stream":true,"stream_options":{"include_usage":true}"#).body;
     assert!(streamed.ends_with("data: [DONE]\n\n"), "{streamed}");
@@ -68,7 +78,9 @@ fn an_openai_job_from_upload_to_chat() {
         .lines()
         .filter_map(|line| line.strip_prefix("data: {"))
         .map(|rest| pixtune_core::json::parse(&format!("{{{rest}")).unwrap().value.into_owned())
-        .filter_map(|chunk| Some(chunk.get("choices")?.as_array()?.first()?.get("delta")?.text("content")?.to_owned()))
+        .filter_map(|chunk| {
+            Some(chunk.get("choices")?.as_array()?.first()?.get("delta")?.text("content")?.to_owned())
+        })
         .collect();
     assert_eq!(pieces, content);
     let two = ask(&tuned, r#","n":2,"logprobs":true,"top_logprobs":2"#);
@@ -106,20 +118,35 @@ fn a_mistral_job_waits_to_be_started() {
     assert_eq!(server.post(&format!("{path}/start"), "").status, 409);
     let done = server.wait(&path, |status| !matches!(status, "QUEUED" | "RUNNING"));
     assert_eq!(done.text("status"), "SUCCESS", "{}", done.body);
-    assert_eq!((done.text("hyperparameters.training_steps"), done.text("checkpoints.0.step_number")), ("3".to_owned(), "3".to_owned()));
+    assert_eq!(
+        (done.text("hyperparameters.training_steps"), done.text("checkpoints.0.step_number")),
+        ("3".to_owned(), "3".to_owned())
+    );
     let tuned = done.text("fine_tuned_model");
     assert_eq!(tuned.split(':').nth(2), Some("mine"));
     let listed = server.get("/mistral/v1/fine_tuning/jobs?status=SUCCESS&page_size=5&suffix=mine&model=tiny");
     assert_eq!((listed.text("total"), listed.text("data.0.id")), ("1".to_owned(), created.text("id")));
-    assert_eq!(server.get("/mistral/v1/fine_tuning/jobs?created_before=2020-01-01T00:00:00Z").text("total"), "0");
+    assert_eq!(
+        server.get("/mistral/v1/fine_tuning/jobs?created_before=2020-01-01T00:00:00Z").text("total"),
+        "0"
+    );
 
     let models = server.get("/mistral/v1/models");
-    assert_eq!((models.text("data.0.type"), models.text("data.1.type")), ("base".to_owned(), "fine-tuned".to_owned()));
-    let described = server.send("PATCH", &format!("/mistral/v1/fine_tuning/models/{tuned}"), &[], br#"{"name":"n"}"#);
-    assert_eq!((described.text("name"), described.text("model_type")), ("n".to_owned(), "completion".to_owned()));
+    assert_eq!(
+        (models.text("data.0.type"), models.text("data.1.type")),
+        ("base".to_owned(), "fine-tuned".to_owned())
+    );
+    let described =
+        server.send("PATCH", &format!("/mistral/v1/fine_tuning/models/{tuned}"), &[], br#"{"name":"n"}"#);
+    assert_eq!(
+        (described.text("name"), described.text("model_type")),
+        ("n".to_owned(), "completion".to_owned())
+    );
     let archive = format!("/mistral/v1/fine_tuning/models/{tuned}/archive");
     assert_eq!(server.post(&archive, "").text("archived"), "true");
-    let chat = format!(r#"{{"model":"{tuned}","messages":[{{"role":"user","content":"say hello"}}],"max_tokens":4,"random_seed":1}}"#);
+    let chat = format!(
+        r#"{{"model":"{tuned}","messages":[{{"role":"user","content":"say hello"}}],"max_tokens":4,"random_seed":1}}"#
+    );
     assert_eq!(server.post("/mistral/v1/chat/completions", &chat).status, 409);
     assert_eq!(server.delete(&archive).text("archived"), "false");
     assert_eq!(server.post("/mistral/v1/chat/completions", &chat).text("object"), "chat.completion");
@@ -147,7 +174,10 @@ fn clients_of_both_vendors_share_the_bare_path() {
     assert_eq!(api(&[("api-key", "k")], "/openai/files?api-version=2025-04-01"), "openai");
     let file = server.training_file("/v1/files", "a.jsonl", &samples);
     let job = server.post("/v1/fine_tuning/jobs", &format!(r#"{{"model":"tiny","training_file":"{file}"}}"#));
-    assert_eq!((job.header("x-pixtune-api"), job.text("object")), (Some("openai"), "fine_tuning.job".to_owned()));
+    assert_eq!(
+        (job.header("x-pixtune-api"), job.text("object")),
+        (Some("openai"), "fine_tuning.job".to_owned())
+    );
     let azure = format!("/openai/deployments/{}/chat/completions?api-version=1", "tiny");
     let answer = server.post(&azure, r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":2}"#);
     assert_eq!(answer.text("model"), "tiny");
@@ -159,7 +189,10 @@ fn uploads_in_parts_become_one_file() {
     let server = Server::start(&case, &[]);
     let content = samples.concat();
     let (first, second) = content.as_bytes().split_at(100);
-    let body = format!(r#"{{"bytes":{},"filename":"a.jsonl","mime_type":"application/jsonl","purpose":"fine-tune"}}"#, content.len());
+    let body = format!(
+        r#"{{"bytes":{},"filename":"a.jsonl","mime_type":"application/jsonl","purpose":"fine-tune"}}"#,
+        content.len()
+    );
     let upload = server.post("/openai/v1/uploads", &body).text("id");
     let part = |bytes: &[u8]| {
         let head = b"--b\r\nContent-Disposition: form-data; name=\"data\"; filename=\"blob\"\r\n\r\n";
@@ -171,7 +204,9 @@ fn uploads_in_parts_become_one_file() {
     let later = part(second).text("id");
     let earlier = part(first).text("id");
     assert_eq!(part(b"more").status, 422);
-    let complete = |parts: &str| server.post(&format!("/openai/v1/uploads/{upload}/complete"), &format!(r#"{{"part_ids":[{parts}]}}"#));
+    let complete = |parts: &str| {
+        server.post(&format!("/openai/v1/uploads/{upload}/complete"), &format!(r#"{{"part_ids":[{parts}]}}"#))
+    };
     assert_eq!(complete(&format!(r#""{earlier}""#)).status, 422);
     let done = complete(&format!(r#""{earlier}","{later}""#));
     assert_eq!(done.text("status"), "completed", "{}", done.body);
