@@ -114,6 +114,7 @@ impl RunPlan {
             ("rslora", Value::Bool(lora.rslora)),
             ("lora_dropout", number(lora.dropout)),
             ("targets", text(&lora.targets)),
+            ("train_full", if lora.whole.is_empty() { Value::Null } else { text(&lora.whole) }),
             ("learning_rate", number(settings.learning_rate)),
             ("warmup_steps", number(self.schedule.warmup)),
             ("weight_decay", number(settings.weight_decay)),

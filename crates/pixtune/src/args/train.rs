@@ -23,6 +23,7 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run --epochs 10 --patience 3
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
   pixtune train --model pixtral-12b --data more --init-adapter run/adapter --out run2
+  pixtune train --model pixtral-12b --data prepared --out run --train-full projector
 
 Output directory:
   adapter/          the adapter: the best one if there is validation data, else the last one
@@ -65,7 +66,7 @@ pub struct TrainArgs {
     /// Scale the update by alpha / sqrt(rank) instead (rank-stabilized LoRA)
     #[arg(long, help_heading = "Adapter")]
     pub rslora: bool,
-    /// Start with the weights of this adapter, in any dialect; rank, scaling and targets are its own
+    /// Start with the weights of this adapter, in any dialect; rank, scaling, targets and whole tensors are its own
     #[arg(long, value_name = "DIR", help_heading = "Adapter",
         conflicts_with_all = ["lora_rank", "lora_alpha", "rslora", "targets"])]
     pub init_adapter: Option<PathBuf>,
@@ -73,6 +74,9 @@ pub struct TrainArgs {
     /// commas
     #[arg(long, default_value = "text", value_name = "LIST", help_heading = "Adapter")]
     pub targets: String,
+    /// Parts of the model to train as whole tensors beside LoRA: projector, vision, or both; saved as PEFT's modules_to_save
+    #[arg(long, value_name = "LIST", help_heading = "Adapter", conflicts_with = "init_adapter")]
+    pub train_full: Option<String>,
 
     /// Peak learning rate, reached after the warmup; cosine decay to 0 follows [default: 1e-4, half of it for models above
     /// 13 billion parameters; as `pixtune plan` recommends]

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod resume;
+mod whole_tensors;
 
 use std::fs;
 use std::path::Path;

@@ -13,7 +13,7 @@ use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{Device, DeviceTask, Kernels};
-use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
+use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets, WholeRegions};
 use pixtune_train::data::{DataFiles, data_files};
 use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
@@ -167,6 +167,7 @@ fn learning_rate(args: &TrainArgs, model: &ModelDirectory) -> f64 {
 fn settings(args: &TrainArgs) -> Result<Settings, Error> {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = parse_bytes(&args.cache).map_err(Error::argument)?;
+    let whole = args.train_full.as_deref().map(WholeRegions::parse);
     let settings = Settings {
         lora: LoraConfig {
             rank: args.lora_rank,
@@ -174,6 +175,7 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
             rslora: args.rslora,
             dropout: args.lora_dropout,
             targets: Targets::parse(&args.targets).map_err(TrainError::from)?,
+            whole: whole.transpose().map_err(TrainError::from)?.unwrap_or_default(),
             seed: args.seed,
         },
         learning_rate: args.learning_rate.unwrap_or(defaults::learning_rate(0)),

@@ -33,7 +33,8 @@ fn plan_table(plan: &RunPlan, trained_parameters: usize) -> Table {
     let RunPlan { settings, steps, steps_per_epoch, eval_every, packing, .. } = plan;
     let lora = &settings.lora;
     let parameters = counted(trained_parameters as u64, "trained parameter");
-    let adapter = format!("rank {}, alpha {}, {}: {parameters}", lora.rank, lora.alpha, lora.targets);
+    let whole = if lora.whole.is_empty() { String::new() } else { format!(", whole {}", lora.whole) };
+    let adapter = format!("rank {}, alpha {}, {}{whole}: {parameters}", lora.rank, lora.alpha, lora.targets);
     let epoch = format!("{}, {}", dataset(plan.train), counted(*steps_per_epoch, "step"));
     let validation = match plan.validation {
         None => "none".to_owned(),
