@@ -122,6 +122,8 @@ impl RunPlan {
             ("batch_tokens", number(packing.batch_tokens)),
             ("accumulate", number(packing.accumulate)),
             ("eval_every", number(self.eval_every)),
+            ("eval_metric", settings.metric.map_or(Value::Null, |metric| text(metric.name()))),
+            ("eval_samples", settings.metric.map_or(Value::Null, |metric| number(metric.samples))),
             ("patience", settings.patience.map_or(Value::Null, number)),
             ("seed", number(packing.seed)),
             (INVALID_SAMPLES, text(invalid_samples)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use pixtune_core::plan::defaults;
 
+use super::VariantArg;
 use crate::ui::Format;
 
 const LORA_RANK: usize = defaults::LORA_RANK as usize;
@@ -24,12 +25,13 @@ Examples:
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
   pixtune train --model pixtral-12b --data more --init-adapter run/adapter --out run2
   pixtune train --model pixtral-12b --data prepared --out run --train-full projector
+  pixtune train --model pixtral-12b --data prepared --out run --eval-metric relaxed --patience 3
 
 Output directory:
   adapter/          the adapter: the best one if there is validation data, else the last one
   metrics.jsonl     one line per step and per evaluation, written as the run proceeds
   report.html       loss, accuracy, gradients, throughput and memory, rewritten at every evaluation
-  samples.jsonl     the responses at each evaluation, with --samples
+  samples.jsonl     the responses at each evaluation, with --samples or --eval-metric
   tensorboard/      the metrics for TensorBoard, with --tensorboard
   plan.json         every resolved option
   checkpoints/      the checkpoints for --resume; each contains a complete adapter
@@ -115,6 +117,17 @@ pub struct TrainArgs {
     /// Steps between evaluations on the validation data [default: a tenth of the run]
     #[arg(long, value_name = "N", help_heading = "Evaluation and checkpoints")]
     pub eval_every: Option<u64>,
+    /// Score responses to validation samples at every evaluation, as `evaluate --metric` does; the best adapter and --patience
+    /// follow the score
+    #[arg(long, value_name = "METRIC", help_heading = "Evaluation and checkpoints",
+        value_parser = ["exact", "relaxed", "anywhere", "anls", "vqa", "mcq", "json", "contains", "number"])]
+    pub eval_metric: Option<String>,
+    /// Whose rules to follow where programs differ [default: as in `evaluate`]
+    #[arg(long, value_enum, requires = "eval_metric", help_heading = "Evaluation and checkpoints")]
+    pub eval_variant: Option<VariantArg>,
+    /// Maximum validation samples that are answered and scored at every evaluation, spread evenly
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Evaluation and checkpoints")]
+    pub eval_samples: u32,
     /// Stop after this many evaluations without improvement
     #[arg(long, value_name = "N", help_heading = "Evaluation and checkpoints")]
     pub patience: Option<u64>,

@@ -1,6 +1,7 @@
 //! `train`: a tiny model, from data to adapter, and everything that can be wrong on the way.
 
 mod bad_input;
+mod metric;
 mod resume;
 mod whole_tensors;
 
