@@ -45,7 +45,15 @@ for index in samples:
 model = PeftModel.from_pretrained(base, adapter_path).eval()
 stored = load_file(f"{adapter_path}/adapter_model.safetensors")
 layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-assert 2 * len(layers) == len(stored), (len(layers), len(stored))
+whole = {
+    name.replace(".modules_to_save.default", ""): tensor for name, tensor in model.named_parameters() if ".modules_to_save." in name
+}
+assert 2 * len(layers) + len(whole) == len(stored), (len(layers), len(whole), len(stored))
+for name, tensor in whole.items():
+    assert torch.equal(tensor, stored[name]), name
+    before = base.get_parameter(name.removeprefix("base_model.model.").replace("projector.", "projector.original_module.")
+                                .replace("vision_tower.", "vision_tower.original_module."))
+    assert not torch.equal(tensor, before), f"{name} was never trained"
 for name, module in layers.items():
     for side, linears in (("A", module.lora_A), ("B", module.lora_B)):
         key = f"{name}.lora_{side}.weight"
@@ -60,4 +68,4 @@ for index in samples:
     assert moved > 0.1, f"sample {index}: the adapter changes nothing ({moved})"
     worst = max(worst, difference)
 assert worst < 2e-4, worst
-print(f"{len(layers)} modules applied, {len(samples)} samples, logits within {worst:.1e}")
+print(f"{len(layers)} modules and {len(whole)} whole tensors applied, {len(samples)} samples, logits within {worst:.1e}")

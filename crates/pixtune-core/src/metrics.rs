@@ -45,8 +45,26 @@ pub struct EvaluationRecord {
     pub valid_token_accuracy: f64,
     /// How many trained tokens there are.
     pub valid_tokens: u64,
+    /// The mean score of the samples that the model answered, if it was asked for.
+    pub valid_score: Option<f64>,
     /// Seconds it took.
     pub seconds: f64,
+}
+
+impl EvaluationRecord {
+    /// Whether it is better than another one: by its score, where both have one, else by its loss. Of equal scores, which are usual
+    /// with few samples, the one with the lower loss is better.
+    pub fn is_better_than(&self, other: &EvaluationRecord) -> bool {
+        is_better((self.valid_score, self.valid_loss), (other.valid_score, other.valid_loss))
+    }
+}
+
+/// Whether a score and a loss are better than another score and loss.
+pub fn is_better(one: (Option<f64>, f64), other: (Option<f64>, f64)) -> bool {
+    match (one.0, other.0) {
+        (Some(score), Some(other)) if score != other => score > other,
+        _ => one.1 < other.1,
+    }
 }
 
 impl Record {
@@ -103,6 +121,7 @@ impl EvaluationRecord {
             valid_loss: number(value, "valid_loss")?,
             valid_token_accuracy: number(value, "valid_token_accuracy")?,
             valid_tokens: number(value, "valid_tokens")?,
+            valid_score: number(value, "valid_score"),
             seconds: number(value, "seconds")?,
         })
     }
@@ -113,6 +132,7 @@ impl EvaluationRecord {
                 .field("valid_loss", self.valid_loss)
                 .field("valid_token_accuracy", self.valid_token_accuracy)
                 .field("valid_tokens", self.valid_tokens)
+                .optional("valid_score", self.valid_score)
                 .field("seconds", fixed(self.seconds, 4));
         }))
     }
@@ -146,12 +166,27 @@ mod tests {
             valid_loss: 1.0 / 3.0,
             valid_token_accuracy: 0.5,
             valid_tokens: 4,
+            valid_score: None,
             seconds: 1.5,
         };
+        let scored = EvaluationRecord { valid_score: Some(0.1 + 0.2), ..evaluation };
         let unknown = StepRecord { peak_memory_bytes: None, ..step };
-        for record in [Record::Step(step), Record::Step(unknown), Record::Evaluation(evaluation)] {
+        for record in [
+            Record::Step(step),
+            Record::Step(unknown),
+            Record::Evaluation(evaluation),
+            Record::Evaluation(scored),
+        ] {
             assert_eq!(Record::parse(&record.to_json()), Some(record));
         }
+    }
+
+    #[test]
+    fn scores_decide_before_losses() {
+        assert!(is_better((Some(0.6), 2.0), (Some(0.5), 1.0)));
+        assert!(is_better((Some(0.5), 0.9), (Some(0.5), 1.0)));
+        assert!(!is_better((Some(0.5), 1.0), (Some(0.5), 1.0)), "the earlier one stays");
+        assert!(is_better((None, 0.9), (Some(0.5), 1.0)) && !is_better((None, 1.0), (None, 0.9)));
     }
 
     #[test]

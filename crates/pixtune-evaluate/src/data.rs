@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::rules;
+use pixtune_io::fetch::{FetchOptions, Fetcher};
+use pixtune_io::image::Resolver;
 use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, RowReader as _, RowRef};
 use pixtune_io::survey::{FileSide, Source};
 use pixtune_io::tokens::parse_row;
@@ -17,7 +19,9 @@ use crate::metric::Profile;
 use crate::plan::EvaluatePlan;
 
 pub(crate) use keys::{Key, hash, key_of};
-pub(crate) use row::{Kind, SampleRow, instructions, last_prompt, message_text, read_text, references};
+pub(crate) use row::{
+    Kind, SampleRow, instructions, last_prompt, message_text, read_text, references, with_row,
+};
 
 /// The samples that can be evaluated.
 pub(crate) struct Dataset {
@@ -31,6 +35,8 @@ pub(crate) struct Dataset {
     /// What the references look like.
     pub(crate) profile: Profile,
     references: HashMap<Key, Vec<String>>,
+    /// Downloads images at URLs.
+    fetcher: Option<Fetcher>,
 }
 
 /// A file of samples.
@@ -74,6 +80,7 @@ impl Dataset {
             references_needed: kind == Kind::Predictions || plan.contestant.source.predictions().is_none(),
             profile: Profile::default(),
             references: HashMap::new(),
+            fetcher: plan.fetch.clone().map(fetcher).transpose()?,
         };
         if let Some(path) = &plan.references {
             dataset.references = read_references(path, threads, hear)?;
@@ -189,14 +196,27 @@ impl Dataset {
         &self.files[entry.place.file as usize].name
     }
 
-    /// What the relative paths of a sample's images start from.
-    pub(crate) fn directory(&self, entry: Entry) -> &Path {
-        &self.files[entry.place.file as usize].directory
+    /// Gives the only file the name that it has when the run is complete.
+    pub(crate) fn rename(&mut self, path: PathBuf) {
+        if let [file] = &mut self.files[..] {
+            file.name = path.display().to_string();
+        }
+    }
+
+    /// Finds the images of a sample.
+    pub(crate) fn resolver(&self, entry: Entry) -> Resolver<'_> {
+        let directory = &self.files[entry.place.file as usize].directory;
+        Resolver::new(directory).fetching(self.fetcher.as_ref())
     }
 
     /// The names of the files.
     pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.name.as_str())
+    }
+
+    /// Whether a sample is the line of this file at this place.
+    pub(crate) fn is_at(&self, entry: Entry, path: &Path, place: RowRef) -> bool {
+        self.files[entry.place.file as usize].path == path && entry.place.offset == place.offset
     }
 
     /// Whether the side file has the references of a sample.
@@ -215,7 +235,7 @@ impl Dataset {
         let row = file.reader.reread(entry.place)?;
         let parsed = parse_row(&row).map_err(|_| changed())?;
         let kind = self.kind;
-        let read = row::with_row(parsed.value, kind, |mut sample| {
+        let read = with_row(parsed.value, kind, |mut sample| {
             if let Some(listed) = self.listed(entry) {
                 sample.references.clone_from(listed);
                 sample.part = None;
@@ -227,6 +247,11 @@ impl Dataset {
         });
         read.map_err(|_| changed())
     }
+}
+
+fn fetcher(options: FetchOptions) -> Result<Fetcher, EvaluateError> {
+    let path = options.cache.clone();
+    Fetcher::new(options).map_err(|source| EvaluateError::Write { path, source })
 }
 
 /// What the index needs of a row.
@@ -241,7 +266,7 @@ struct RowFacts {
 fn profile_row(row: &Row, kind: Kind) -> Result<RowFacts, Finding> {
     let parsed = parse_row(row)?;
     let of_prediction = (kind == Kind::Predictions).then(|| key_of(&parsed.value)).transpose()?.flatten();
-    row::with_row(parsed.value, kind, |sample| RowFacts {
+    with_row(parsed.value, kind, |sample| RowFacts {
         key: of_prediction.or_else(|| sample.id.as_deref().map(Key::of_id)),
         is_choice: sample.options.len() >= 2,
         id: sample.id,
@@ -280,7 +305,7 @@ fn files(data: &Path, kind: Kind) -> Result<Vec<PathBuf>, EvaluateError> {
 }
 
 /// Reads a file of references, one sample to a line.
-fn read_references(
+pub(crate) fn read_references(
     path: &Path,
     threads: usize,
     hear: &mut Hear<'_>,

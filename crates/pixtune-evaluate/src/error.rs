@@ -34,6 +34,18 @@ pub enum EvaluateError {
         /// The data.
         name: String,
     },
+    /// A file is not one of the benchmark.
+    #[error("`{name}` does not have the columns of {benchmark}: {why}; its columns are {columns}")]
+    Layout {
+        /// The file.
+        name: String,
+        /// The benchmark.
+        benchmark: &'static str,
+        /// What is missing.
+        why: String,
+        /// The columns that are there.
+        columns: String,
+    },
     /// Predictions without ids go by their order, and there are more or fewer than samples.
     #[error(
         "`{}` has {} without `id` or `line` for {}",

@@ -4,11 +4,13 @@
 //! answers with [`pixtune_core::score`], and writes a directory that appears whole or not at all.
 
 mod answers;
+mod benchmark;
 mod compare;
 mod contest;
 mod data;
 mod error;
 mod evaluation;
+mod graded;
 mod judge;
 mod junit;
 mod metric;
@@ -19,10 +21,12 @@ mod run;
 mod scores;
 mod watch;
 
+pub use benchmark::{Benchmark, BenchmarkChoice};
 pub use compare::Comparison;
 pub use contest::{Failures, Standing};
 pub use error::EvaluateError;
 pub use evaluation::Evaluation;
+pub use graded::{References, score_row};
 pub use judge::Judgement;
 pub use junit::junit;
 pub use metric::Choice;

@@ -5,12 +5,19 @@ use std::path::PathBuf;
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::{Family, Variant};
 use pixtune_infer::{RemoteOptions, Sampling};
+use pixtune_io::fetch::FetchOptions;
+
+use crate::benchmark::BenchmarkChoice;
 
 /// An evaluation.
 #[derive(Debug, Clone)]
 pub struct EvaluatePlan {
     /// The samples: a file, or a directory that `prepare` wrote; `None` where the predictions contain references.
     pub data: Option<PathBuf>,
+    /// The benchmark that the data is a file of; without one, it is conversations.
+    pub benchmark: Option<BenchmarkChoice>,
+    /// How images at URLs are downloaded, if they are.
+    pub fetch: Option<FetchOptions>,
     /// A file with further references.
     pub references: Option<PathBuf>,
     /// Who answers.

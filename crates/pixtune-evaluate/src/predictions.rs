@@ -10,7 +10,7 @@ use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, R
 use pixtune_io::tokens::parse_row;
 
 use crate::answers::Answered;
-use crate::data::{Dataset, Entry, Hear, Key, Kind, key_of, read_text, references, shortened};
+use crate::data::{Dataset, Entry, Hear, Key, Kind, SampleRow, key_of, read_text, references, shortened};
 use crate::error::EvaluateError;
 
 /// More would not be compared by anyone, and each costs memory for every sample.
@@ -138,8 +138,25 @@ impl Predictions {
         }
     }
 
+    /// The answer of a sample, with the references beside it. Where the sample is the line of its own prediction, the line was read
+    /// already.
+    pub(crate) fn of(
+        &self,
+        sample: &SampleRow<'_>,
+        (dataset, entry): (&Dataset, Entry),
+        place: RowRef,
+    ) -> Result<(Answered, Vec<String>), EvaluateError> {
+        match &sample.row {
+            Some(row) if dataset.is_at(entry, &self.path, place) => {
+                let changed = || EvaluateError::Read(ReadError::Changed { path: self.path.clone() });
+                Ok((answer(row).map_err(|_| changed())?, sample.references.clone()))
+            }
+            _ => self.read(place),
+        }
+    }
+
     /// Reads an answer again, with the references beside it.
-    pub(crate) fn read(&self, place: RowRef) -> Result<(Answered, Vec<String>), EvaluateError> {
+    fn read(&self, place: RowRef) -> Result<(Answered, Vec<String>), EvaluateError> {
         let row = self.reader.reread(place)?;
         let changed = || EvaluateError::Read(ReadError::Changed { path: self.path.clone() });
         let parsed = parse_row(&row).map_err(|_| changed())?;

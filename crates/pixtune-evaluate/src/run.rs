@@ -13,6 +13,7 @@ use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::Device;
 
 use crate::answers::{AnswerLog, Asker};
+use crate::benchmark::{DIRECTORY, convert};
 use crate::compare::compare;
 use crate::contest::{Answers, Outcome, Rules, Standing, contest};
 use crate::data::{Dataset, Hear, Kind, hash};
@@ -61,7 +62,7 @@ fn run(
     let broken = |source| EvaluateError::Write { path: plan.out.clone(), source };
     let staged = work.stage().map_err(broken)?;
     let mut kept = Kept { watch, failures: Vec::new() };
-    let dataset = open_data(plan, &mut |finding| kept.finding(finding))?;
+    let dataset = open_data(plan, &staged, &mut |finding| kept.finding(finding))?;
     let metric = Choice::new(plan, &dataset.profile)?;
     check_thresholds(plan, metric.scorer)?;
     let judge_model = plan.judge.clone().map(RemoteModel::new).transpose()?;
@@ -167,7 +168,14 @@ fn open_output(plan: &EvaluatePlan) -> Result<(WorkDirectory, AnswerLog), Evalua
     Ok((work, answers))
 }
 
-fn open_data(plan: &EvaluatePlan, hear: &mut Hear<'_>) -> Result<Dataset, EvaluateError> {
+fn open_data(plan: &EvaluatePlan, staged: &Path, hear: &mut Hear<'_>) -> Result<Dataset, EvaluateError> {
+    if let (Some(choice), Some(data)) = (&plan.benchmark, &plan.data) {
+        let (samples, invalid) = convert(choice, data, staged, plan.limit, hear)?;
+        let mut dataset = Dataset::open(&samples, Kind::Conversations, plan, hear)?;
+        dataset.invalid += invalid;
+        dataset.rename(plan.out.join(DIRECTORY).join(samples.file_name().unwrap_or_default()));
+        return Ok(dataset);
+    }
     let (path, kind) = match (&plan.data, plan.contestant.source.predictions()) {
         (Some(data), _) => (data, Kind::Conversations),
         (None, Some(predictions)) => (predictions, Kind::Predictions),

@@ -1,6 +1,6 @@
 //! Writes what the network makes of each sample of a file, for another program to compare: ids, pixels and logits.
 //!
-//! `logits MODEL ADAPTER RANK ALPHA TARGETS DATA.jsonl OUT.safetensors`
+//! `logits MODEL ADAPTER DATA.jsonl OUT.safetensors`
 
 #![allow(clippy::unwrap_used, reason = "an example for checks: a panic is its way to fail")]
 
@@ -11,7 +11,7 @@ use pixtune_core::diagnostic::Diagnostic;
 use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::CpuKernels;
-use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions, Targets};
+use pixtune_model::network::{Batch, LoraConfig, Network, NetworkOptions};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::safetensors::{Layout, TensorSpec, Writer};
 use pixtune_train::data::{Dataset, Indexing};
@@ -28,20 +28,16 @@ impl Indexing for Loud {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, adapter, rank, alpha, targets, data, out] = &args[..] else {
-        eprintln!("usage: logits MODEL ADAPTER RANK ALPHA TARGETS DATA.jsonl OUT.safetensors");
+    let [model, adapter, data, out] = &args[..] else {
+        eprintln!("usage: logits MODEL ADAPTER DATA.jsonl OUT.safetensors");
         std::process::exit(2);
     };
     let model = ModelDirectory::open(Path::new(model), &TokenizerSource::Directory).unwrap();
-    let lora = LoraConfig {
-        rank: rank.parse().unwrap(),
-        alpha: alpha.parse().unwrap(),
-        targets: Targets::parse(targets).unwrap(),
-        ..LoraConfig::default()
-    };
+    let adapter = Adapter::open(Path::new(adapter), None).unwrap();
+    let lora = LoraConfig::of(&adapter).unwrap();
     let kernels = CpuKernels::new(1).unwrap();
     let mut network = Network::load(kernels, model.checkpoint(), &lora, NetworkOptions::default()).unwrap();
-    network.load_adapter(&Adapter::open(Path::new(adapter), None).unwrap()).unwrap();
+    network.load_adapter(&adapter).unwrap();
     let data = Dataset::index(&[PathBuf::from(data)], model.encoder(), usize::MAX, 1, &mut Loud).unwrap();
     let mut tensors: Vec<(TensorSpec, Vec<u8>)> = Vec::new();
     let mut push = |name: String, shape: Vec<usize>, values: &[f32]| {

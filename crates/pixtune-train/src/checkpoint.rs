@@ -129,7 +129,7 @@ fn moment_specs(tensor: &AdapterTensor) -> [TensorSpec; 2] {
     ["first", "second"].map(|moment| TensorSpec {
         name: format!("{}.{moment}_moment", tensor.name),
         dtype: Dtype::F32,
-        shape: tensor.shape.to_vec(),
+        shape: tensor.shape.clone(),
     })
 }
 
@@ -157,12 +157,12 @@ mod tests {
     use super::*;
 
     fn tensors() -> Vec<AdapterTensor> {
-        let tensor = |name: &str, shape: [usize; 2], start: usize| AdapterTensor {
+        let tensor = |name: &str, shape: &[usize], start: usize| AdapterTensor {
             name: name.to_owned(),
-            shape,
-            range: start..start + shape[0] * shape[1],
+            shape: shape.to_vec(),
+            range: start..start + shape.iter().product::<usize>(),
         };
-        vec![tensor("a.lora_A.weight", [2, 3], 0), tensor("a.lora_B.weight", [4, 2], 6)]
+        vec![tensor("a.lora_A.weight", &[2, 3], 0), tensor("a.lora_B.weight", &[4, 2], 6)]
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         write_moments(&path, &tensors(), &state).unwrap();
         assert_eq!(read_moments(&path, &tensors(), 5).unwrap(), state);
         let mut others = tensors();
-        others[1].shape = [2, 4];
+        others[1].shape = vec![2, 4];
         assert!(read_moments(&path, &others, 5).unwrap_err().contains("a.lora_B.weight.first_moment"));
         fs::write(&path, b"\0\0\0").unwrap();
         read_moments(&path, &tensors(), 5).unwrap_err();

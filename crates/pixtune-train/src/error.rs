@@ -54,6 +54,15 @@ pub enum TrainError {
         /// The finding, with its location.
         finding: String,
     },
+    /// The metric cannot be applied to a validation sample.
+    #[error("a response cannot be scored: {finding}")]
+    NoScore {
+        /// The finding, with its location.
+        finding: String,
+    },
+    /// No validation sample has a response that could be scored.
+    #[error("no validation sample can be scored: none has a prompt before its response")]
+    NoScores,
     /// There is nothing to train or evaluate on.
     #[error("no sample in {files} can be trained on")]
     NoSamples {

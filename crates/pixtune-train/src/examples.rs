@@ -1,4 +1,5 @@
-//! Example responses while a model is trained: to the same samples of the validation split at every evaluation.
+//! Responses while a model is trained, to the same samples of the validation split at every evaluation: for people to read, and
+//! for a metric to score.
 
 use std::fs;
 use std::io;
@@ -6,7 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pixtune_core::json::{self, Value, object};
+use pixtune_core::score::Scorer;
 use pixtune_core::tokens::Tekken;
+use pixtune_evaluate::{References, score_row};
 use pixtune_infer::{AnswerError, Event, FinishReason, Generation, Sampling};
 use pixtune_model::kernels::Kernels;
 use pixtune_model::network::{Batch, Network, Sequence};
@@ -21,7 +24,7 @@ const LEAST_TOKENS: usize = 16;
 const MOST_TOKENS: usize = 256;
 
 /// A line of `samples.jsonl`: how the model answered a sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExampleRecord {
     /// The step after which it answered; 0 before the first.
     pub step: u64,
@@ -37,6 +40,8 @@ pub struct ExampleRecord {
     pub response: String,
     /// Whether it ended the response, rather than reaching the limit.
     pub is_complete: bool,
+    /// The score of the response, if a metric is computed.
+    pub score: Option<f64>,
 }
 
 impl ExampleRecord {
@@ -56,6 +61,10 @@ impl ExampleRecord {
             reference: text("reference")?,
             response: text("response")?,
             is_complete: value.get("complete") == Some(&Value::Bool(true)),
+            score: match value.get("score") {
+                Some(Value::Number(score)) => score.parse().ok(),
+                _ => None,
+            },
         })
     }
 
@@ -65,6 +74,7 @@ impl ExampleRecord {
             line.field("step", self.step).field("file", &self.file).field("line", self.line);
             line.field("prompt", &self.prompt).field("reference", &self.reference);
             line.field("response", &self.response).field("complete", self.is_complete);
+            line.optional("score", self.score);
         }))
     }
 }
@@ -78,15 +88,35 @@ pub fn read(directory: &Path) -> io::Result<Vec<ExampleRecord>> {
     }
 }
 
-/// Lets the model answer `number` samples, spread evenly over a dataset, and writes what it answered after `step`. Lines of
-/// this step and later ones, which a resumed run repeats, are replaced. Ends early, with nothing written, if `stop` is set.
+/// What is answered at an evaluation.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'r> {
+    /// The number of samples.
+    pub samples: usize,
+    /// The step they are answered after.
+    pub step: u64,
+    /// Scores the responses, with the references beside the samples.
+    pub metric: Option<(Scorer, &'r References)>,
+}
+
+/// How the answers of an evaluation ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answers {
+    /// The run is stopped meanwhile: nothing was written.
+    Stopped,
+    /// All are written; their mean score, if they were scored.
+    Written(Option<f64>),
+}
+
+/// Lets the model answer samples, spread evenly over a dataset, and writes what it answered. Lines of this step and later ones,
+/// which a resumed run repeats, are replaced.
 pub fn write<K: Kernels>(
     directory: &RunDirectory,
     network: &Network<'_, K>,
     dataset: &Dataset<'_>,
-    (number, step): (usize, u64),
+    Wanted { samples: number, step, metric }: Wanted<'_>,
     stop: &AtomicBool,
-) -> Result<(), TrainError> {
+) -> Result<Answers, TrainError> {
     let path = directory.join(names::SAMPLES);
     let mut records = read(directory.path()).map_err(|source| TrainError::Write { path, source })?;
     records.retain(|record| record.step < step);
@@ -103,13 +133,30 @@ pub fn write<K: Kernels>(
         let max_tokens = (split.reference.len() * LONGER).clamp(LEAST_TOKENS, MOST_TOKENS);
         let batch = Batch::pack(&[split.prompt], network.shape().image_token)?;
         let Some((response, is_complete)) = respond(network, tekken, batch, max_tokens, stop)? else {
-            return Ok(());
+            return Ok(Answers::Stopped);
         };
+        let score =
+            match metric {
+                Some((scorer, references)) => {
+                    let scored = score_row(&dataset.row(sample)?, line, references, scorer, &response);
+                    Some(scored.map_err(|finding| TrainError::NoScore {
+                        finding: finding.at(file, line).to_string(),
+                    })?)
+                }
+                None => None,
+            };
         let file = file.to_owned();
-        records.push(ExampleRecord { step, file, line, prompt, reference, response, is_complete });
+        records.push(ExampleRecord { step, file, line, prompt, reference, response, is_complete, score });
     }
     let lines: String = records.iter().map(ExampleRecord::to_line).collect();
-    directory.write(names::SAMPLES, lines.as_bytes())
+    directory.write(names::SAMPLES, lines.as_bytes())?;
+    let scores: Vec<f64> =
+        records.iter().filter(|record| record.step == step).filter_map(|record| record.score).collect();
+    let mean = (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64);
+    match (metric, mean) {
+        (Some(_), None) => Err(TrainError::NoScores),
+        (_, mean) => Ok(Answers::Written(mean)),
+    }
 }
 
 /// A sample before and after the beginning of its last trained response.
@@ -179,6 +226,7 @@ mod tests {
             reference: "A cat.".to_owned(),
             response: String::new(),
             is_complete: true,
+            score: Some(0.3),
         };
         assert_eq!(ExampleRecord::parse(record.to_line().trim_end()), Some(record));
         assert_eq!(ExampleRecord::parse("{\"step\":1"), None);

@@ -155,10 +155,10 @@ impl History {
         self.points.iter().map(|point| (point.step, value(point))).collect()
     }
 
-    /// The first of the evaluations with the lowest loss; the one before training does not count.
+    /// The first of the best evaluations; the one before training does not count.
     pub fn best(&self) -> Option<&EvaluationRecord> {
         let after_training = self.evaluations.iter().filter(|evaluation| evaluation.step > 0);
-        after_training.reduce(|best, next| if next.valid_loss < best.valid_loss { next } else { best })
+        after_training.reduce(|best, next| if next.is_better_than(best) { next } else { best })
     }
 }
 
@@ -277,6 +277,7 @@ mod tests {
         valid_loss: 2.0,
         valid_token_accuracy: 0.5,
         valid_tokens: 4,
+        valid_score: None,
         seconds: 1.0,
     };
 

@@ -1,5 +1,6 @@
 //! The options of a training run.
 
+use pixtune_core::score::Scorer;
 use pixtune_model::network::LoraConfig;
 
 use crate::error::TrainError;
@@ -24,6 +25,25 @@ pub enum InvalidSamples {
     Skip,
 }
 
+/// A metric that is computed at every evaluation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EvalMetric {
+    /// It scores the responses.
+    pub scorer: Scorer,
+    /// Maximum validation samples that the model answers, spread evenly.
+    pub samples: usize,
+}
+
+impl EvalMetric {
+    /// Metric and variant: `relaxed (mistral)`.
+    pub fn name(&self) -> String {
+        match self.scorer.variant() {
+            Some(variant) => format!("{} ({})", self.scorer.family().id(), variant.id()),
+            None => self.scorer.family().id().to_owned(),
+        }
+    }
+}
+
 /// Everything a user can choose about the training itself.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -45,6 +65,8 @@ pub struct Settings {
     pub max_grad_norm: f64,
     /// Steps between evaluations; a tenth of the run by default.
     pub eval_every: Option<u64>,
+    /// The metric that decides which adapter is the best; without one, the validation loss does.
+    pub metric: Option<EvalMetric>,
     /// Evaluations without improvement that end the run.
     pub patience: Option<u64>,
     /// Steps between checkpoints; as between evaluations by default.

@@ -1,7 +1,7 @@
 //! Where a run stands between two steps: everything beside the network's own numbers that decides how it continues.
 
 use pixtune_core::json::{self, ToJson, Value, compact, document, list, object};
-use pixtune_core::metrics::{EvaluationRecord, StepRecord};
+use pixtune_core::metrics::{EvaluationRecord, StepRecord, is_better};
 
 use crate::guard::{Divergence, GuardMemory, Symptom};
 
@@ -20,8 +20,12 @@ pub struct RunState {
     pub metrics_bytes: u64,
     /// The validation loss before the first step.
     pub baseline: Option<f64>,
+    /// The score before the first step, if scores are computed.
+    pub baseline_score: Option<f64>,
     /// The best evaluation after the baseline.
     pub best: Option<LossAt>,
+    /// Its score.
+    pub best_score: Option<f64>,
     /// Evaluations since the best one.
     pub evaluations_since_best: u64,
     /// The latest evaluation.
@@ -103,14 +107,18 @@ impl RunState {
         let now = LossAt { step: record.step, loss: record.valid_loss };
         if now.step == 0 {
             self.baseline = Some(now.loss);
+            self.baseline_score = record.valid_score;
             self.last_evaluation = Some(now);
             return Judgment { best: false, overfitting: None };
         }
         let recent = std::mem::take(&mut self.recent).mean();
         let overfitting = self.overfitting(now, recent);
-        let best = self.best.is_none_or(|best| now.loss < best.loss);
+        let is_better =
+            |best: LossAt| is_better((record.valid_score, now.loss), (self.best_score, best.loss));
+        let best = self.best.is_none_or(is_better);
         if best {
             self.best = Some(now);
+            self.best_score = record.valid_score;
             self.evaluations_since_best = 0;
         } else {
             self.evaluations_since_best += 1;
@@ -148,7 +156,9 @@ impl RunState {
                 .field("tokens", self.tokens)
                 .field("metrics_bytes", self.metrics_bytes)
                 .field("baseline", self.baseline)
+                .optional("baseline_score", self.baseline_score)
                 .field("best", self.best.map(point))
+                .optional("best_score", self.best_score)
                 .field("evaluations_since_best", self.evaluations_since_best)
                 .field("last_evaluation", self.last_evaluation.map(point))
                 .field("recent", pair(self.recent.sum, self.recent.count as f64))
@@ -169,7 +179,9 @@ impl RunState {
             tokens: members.count("tokens")?,
             metrics_bytes: members.count("metrics_bytes")?,
             baseline: members.loss("baseline")?,
+            baseline_score: members.score("baseline_score")?,
             best: members.loss_at("best")?,
+            best_score: members.score("best_score")?,
             evaluations_since_best: members.count("evaluations_since_best")?,
             last_evaluation: members.loss_at("last_evaluation")?,
             recent: members.loss_mean("recent")?,
@@ -196,6 +208,14 @@ impl Members<'_> {
         match self.get(key)? {
             Value::Null => Ok(None),
             value => loss(value).map(Some).ok_or_else(|| format!("`{key}` is not a loss")),
+        }
+    }
+
+    /// A score, which only runs with a metric have.
+    fn score(&self, key: &str) -> Result<Option<f64>, String> {
+        match self.0.get(key) {
+            None => Ok(None),
+            Some(_) => self.loss(key),
         }
     }
 
@@ -281,7 +301,14 @@ mod tests {
     use super::*;
 
     fn evaluation(step: u64, valid_loss: f64) -> EvaluationRecord {
-        EvaluationRecord { step, valid_loss, valid_token_accuracy: 0.0, valid_tokens: 1, seconds: 0.0 }
+        EvaluationRecord {
+            step,
+            valid_loss,
+            valid_token_accuracy: 0.0,
+            valid_tokens: 1,
+            valid_score: None,
+            seconds: 0.0,
+        }
     }
 
     fn step(state: &mut RunState, loss: f64) {
@@ -334,5 +361,19 @@ mod tests {
         assert_eq!(run(1.0, 2.5).overfitting, Some(expected));
         assert_eq!(run(0.5, 3.0), Judgment { best: false, overfitting: None });
         assert_eq!((state.best, state.evaluations_since_best), (Some(at(2, 2.0)), 4));
+    }
+
+    #[test]
+    fn scores_decide_which_adapter_is_the_best() {
+        let mut state = RunState::default();
+        let mut run = |step: u64, score: f64, loss: f64| {
+            let record = EvaluationRecord { valid_score: Some(score), ..evaluation(step, loss) };
+            state.record_evaluation(&record).best
+        };
+        let best = [run(0, 0.1, 3.0), run(1, 0.4, 2.0), run(2, 0.5, 2.5), run(3, 0.5, 2.6), run(4, 0.4, 1.0)];
+        assert_eq!(best, [false, true, true, false, false]);
+        assert_eq!((state.best_score, state.baseline_score), (Some(0.5), Some(0.1)));
+        assert_eq!((state.best.unwrap().step, state.evaluations_since_best), (2, 2));
+        assert_eq!(RunState::from_json(&state.to_json()).unwrap(), state);
     }
 }

@@ -66,10 +66,12 @@ fn of_step(step: &StepRecord) -> Scalars {
 }
 
 fn of_evaluation(evaluation: &EvaluationRecord) -> Scalars {
-    vec![
+    let mut scalars = vec![
         ("validation/loss", evaluation.valid_loss),
         ("validation/token_accuracy", evaluation.valid_token_accuracy),
-    ]
+    ];
+    scalars.extend(evaluation.valid_score.map(|score| ("validation/score", score)));
+    scalars
 }
 
 fn scalar_event(wall_time: f64, step: u64, scalars: &[(&str, f64)]) -> Vec<u8> {

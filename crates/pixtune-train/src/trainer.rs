@@ -8,6 +8,7 @@ use std::time::Instant;
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
 use pixtune_core::random::SplitMix64;
+use pixtune_evaluate::References;
 use pixtune_model::kernels::{AdamW, Kernels};
 use pixtune_model::network::{Batch, LossSum, Network, Pass};
 
@@ -16,7 +17,7 @@ use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
 use crate::directory::{RunDirectory, names};
 use crate::error::TrainError;
 use crate::evaluate::{EvaluationEvent, evaluate};
-use crate::examples;
+use crate::examples::{self, Answers, Wanted};
 use crate::guard::{Divergence, Guard};
 use crate::metrics::{MetricsWriter, peak_memory};
 use crate::plan::RunPlan;
@@ -73,6 +74,8 @@ pub struct Run<'r, 'w, K: Kernels> {
     pub events: bool,
     /// Samples of the validation split that the model answers at every evaluation, for people to read.
     pub examples: usize,
+    /// References of validation samples beside their own responses, for the metric of the plan.
+    pub references: &'r References,
 }
 
 /// Trains from the beginning, or from `state` with the network as its checkpoint left it.
@@ -106,6 +109,7 @@ pub fn train<K: Kernels>(
         state,
         skipped: 0,
         examples: run.examples,
+        references: run.references,
         observer,
     };
     with_loader(loading, jobs, |batches| trainer.run(steps, batches))
@@ -136,6 +140,7 @@ struct Trainer<'r, 'w, K: Kernels> {
     guard: Guard,
     skipped: u64,
     examples: usize,
+    references: &'r References,
     observer: &'r mut dyn Observer,
 }
 
@@ -304,12 +309,33 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         let batch_tokens = self.plan.packing.batch_tokens;
         let sum = evaluate(self.network, validation, batch_tokens, invalid_samples, self.stop, &mut report)?;
         let Some(sum) = sum else { return Ok(ControlFlow::Break(())) };
-        self.record_evaluation(sum, start)?;
+        let score = match self.answer(validation.dataset)? {
+            Answers::Stopped => return Ok(ControlFlow::Break(())),
+            Answers::Written(score) => score,
+        };
+        self.record_evaluation(sum, score, start)?;
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Lets the model answer samples, as many as are to be shown and as many as are to be scored.
+    fn answer(&self, dataset: &Dataset<'_>) -> Result<Answers, TrainError> {
+        let metric = self.plan.settings.metric;
+        let samples = self.examples.max(metric.map_or(0, |metric| metric.samples));
+        if samples == 0 {
+            return Ok(Answers::Written(None));
+        }
+        let metric = metric.map(|metric| (metric.scorer, self.references));
+        let wanted = Wanted { samples, step: self.state.step, metric };
+        examples::write(self.directory, self.network, dataset, wanted, self.stop)
+    }
+
     /// Writes an evaluation down and keeps the adapter where it is the best so far.
-    fn record_evaluation(&mut self, sum: LossSum, start: Instant) -> Result<(), TrainError> {
+    fn record_evaluation(
+        &mut self,
+        sum: LossSum,
+        valid_score: Option<f64>,
+        start: Instant,
+    ) -> Result<(), TrainError> {
         let step = self.state.step;
         let tokens = sum.trained_tokens.max(1) as f64;
         let valid_loss = sum.loss / tokens;
@@ -319,6 +345,7 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             valid_loss,
             valid_token_accuracy: sum.correct_tokens as f64 / tokens,
             valid_tokens: sum.trained_tokens as u64,
+            valid_score,
             seconds: start.elapsed().as_secs_f64(),
         };
         self.metrics.push(&Record::Evaluation(record))?;
@@ -330,10 +357,6 @@ impl<K: Kernels> Trainer<'_, '_, K> {
         }
         if judgment.best {
             self.save_adapter()?;
-        }
-        if let Some(validation) = self.validation.filter(|_| self.examples > 0) {
-            let wanted = (self.examples, step);
-            examples::write(self.directory, self.network, validation.dataset, wanted, self.stop)?;
         }
         // A run can be followed in a browser, too.
         report::write(self.directory, self.plan)

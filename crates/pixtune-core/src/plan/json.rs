@@ -12,6 +12,7 @@ impl TrainingPlan {
             let wish = &self.wish;
             plan.field("model", wish.shape.id).field("model_source", wish.shape.source);
             plan.field("method", wish.method.as_str()).field("rank", wish.rank);
+            plan.field("train_full", wish.whole.list());
             plan.field(
                 "gpu",
                 object(|gpu| {

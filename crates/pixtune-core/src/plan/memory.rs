@@ -100,13 +100,15 @@ impl Memory {
     /// The memory for training on a dataset with batches of so many samples.
     pub fn of(dataset: &Dataset, wish: &Wish, batch: f64) -> Memory {
         let mut parts = weights(wish);
+        parts.extend(whole_tensors(wish));
         let basis = Basis::Guess("driver, workspaces, one chunk of logits");
         parts.push(Part { name: "workspace", bytes: WORKSPACE, formula: "fixed".to_owned(), basis });
         let fixed: u64 = parts.iter().map(|part| part.bytes).sum();
         let budget = (wish.gpu.memory as f64 * USABLE) as u64;
         let left = budget.saturating_sub(fixed);
         let stack = decoder(wish);
-        let peak = |recomputed| BFLOAT16 * stack.peak(recomputed);
+        let vision = vision_bytes(dataset, wish);
+        let peak = |recomputed| BFLOAT16 * stack.peak(recomputed) + vision;
         let token_bytes = (peak(0), peak(stack.recomputable()));
         let fits = (left / token_bytes.0, left / token_bytes.1);
         let longest = dataset.train.lengths.max().max(1);
@@ -116,7 +118,7 @@ impl Memory {
         parts.push(Part {
             name: "activations",
             bytes: tokens * if recompute { token_bytes.1 } else { token_bytes.0 },
-            formula: activation_formula(&stack, tokens, recompute),
+            formula: activation_formula(&stack, tokens, recompute) + &vision_formula(tokens, vision),
             basis: Basis::Computed,
         });
         Memory {
@@ -204,6 +206,43 @@ fn adapter(wish: &Wish) -> Part {
     }
 }
 
+/// Projector and vision encoder as whole trained tensors. The frozen originals stay in memory beside them.
+fn whole_tensors(wish: &Wish) -> Option<Part> {
+    let of = |is_trained: bool, count: u64| if is_trained { count } else { 0 };
+    let count =
+        of(wish.whole.projector, wish.shape.projector()) + of(wish.whole.vision, wish.shape.encoder());
+    let weights = weights_of(count, "");
+    (count > 0 && wish.method != Method::Full).then(|| Part {
+        name: "whole trained tensors",
+        bytes: count * ADAPTER_BYTES,
+        formula: format!("{weights} × {ADAPTER_BYTES} bytes (float32: weight, gradient, two moments)"),
+        basis: Basis::Computed,
+    })
+}
+
+/// Bytes of activations per token of the dataset that a trained vision encoder saves: of its patches, a share of the tokens.
+fn vision_bytes(dataset: &Dataset, wish: &Wish) -> u64 {
+    if !wish.whole.vision || wish.method == Method::Full {
+        return 0;
+    }
+    let share = dataset.train.image_tokens as f64 / dataset.train.tokens.max(1) as f64;
+    let patches = share * (wish.shape.patch.1 * wish.shape.patch.1) as f64;
+    (patches * (BFLOAT16 * wish.shape.vision_layers().peak(0)) as f64).ceil() as u64
+}
+
+fn vision_formula(tokens: u64, vision: u64) -> String {
+    match vision {
+        0 => String::new(),
+        bytes => {
+            format!(
+                " + {} tokens × {} bytes (vision encoder, mean of the dataset)",
+                grouped(tokens),
+                grouped(bytes)
+            )
+        }
+    }
+}
+
 fn quantized_weights(wish: &Wish) -> Vec<Part> {
     let shape = wish.shape;
     let linears = shape.linears();
@@ -256,6 +295,7 @@ fn full_weights(wish: &Wish) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::WholeParts;
     use super::super::tests::{dataset, wish};
     use super::*;
 
@@ -271,6 +311,26 @@ mod tests {
         let micro = memory.micro.unwrap();
         assert!(!micro.recompute && micro.fits > 12_000 && micro.tokens <= micro.fits, "{micro:?}");
         assert!(memory.total() <= memory.budget);
+    }
+
+    #[test]
+    fn whole_tensors_are_counted_with_the_activations_of_the_vision_encoder() {
+        let plain = Memory::of(&dataset(1000, 2000), &wish("h100-80gb", Method::Lora), 16.0);
+        let of = |projector, vision| {
+            let whole = WholeParts { projector, vision };
+            Memory::of(&dataset(1000, 2000), &Wish { whole, ..wish("h100-80gb", Method::Lora) }, 16.0)
+        };
+        let part = |memory: &Memory| {
+            memory.parts.iter().find(|part| part.name == "whole trained tensors").map(|part| part.bytes)
+        };
+        let shape = wish("h100-80gb", Method::Lora).shape;
+        assert_eq!(part(&plain), None);
+        assert_eq!(part(&of(true, false)), Some(16 * shape.projector()));
+        assert_eq!(part(&of(true, true)), Some(16 * (shape.projector() + shape.encoder())));
+        assert_eq!(of(true, false).token_bytes, plain.token_bytes);
+        // Half of the tokens are images.
+        let more = of(false, true).token_bytes.0 - plain.token_bytes.0;
+        assert_eq!(more, shape.vision_layers().peak(0));
     }
 
     #[test]

@@ -122,6 +122,29 @@ pub struct Wish {
     pub method: Method,
     /// The LoRA rank.
     pub rank: u64,
+    /// What is trained as whole tensors beside LoRA.
+    pub whole: WholeParts,
+}
+
+/// Parts of the model that are trained as whole tensors beside LoRA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WholeParts {
+    /// The layers between vision encoder and text decoder.
+    pub projector: bool,
+    /// The vision encoder.
+    pub vision: bool,
+}
+
+impl WholeParts {
+    /// The parts as `train --train-full` takes them; `None` if there are none.
+    pub fn list(self) -> Option<&'static str> {
+        match (self.projector, self.vision) {
+            (false, false) => None,
+            (true, false) => Some("projector"),
+            (false, true) => Some("vision"),
+            (true, true) => Some("projector,vision"),
+        }
+    }
 }
 
 /// A warning about the planned training.
@@ -195,7 +218,14 @@ pub(crate) mod tests {
 
     pub(crate) fn wish(gpu: &str, method: Method) -> Wish {
         let shape = ModelShape::of(&spec::PIXTRAL_12B).unwrap();
-        Wish { shape, context: 131_072, gpu: Gpu::find(gpu).unwrap(), method, rank: 16 }
+        Wish {
+            shape,
+            context: 131_072,
+            gpu: Gpu::find(gpu).unwrap(),
+            method,
+            rank: 16,
+            whole: WholeParts::default(),
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use super::{LayerStack, LayerWidths};
 use crate::spec::ModelSpec;
 
+/// Heads of the vision encoder of every model in [`SHAPES`].
+const VISION_HEADS: u64 = 16;
+
 /// The sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
@@ -180,6 +183,20 @@ impl ModelShape {
             adapter_ranks: 7 * rank,
         };
         LayerStack { widths, layers: self.layers }
+    }
+
+    /// The layers of the vision encoder, without adapters.
+    pub fn vision_layers(&self) -> LayerStack {
+        let (layers, hidden, feed_forward) = self.vision;
+        let widths = LayerWidths {
+            hidden,
+            query: hidden,
+            key: hidden,
+            feed_forward,
+            heads: VISION_HEADS,
+            adapter_ranks: 0,
+        };
+        LayerStack { widths, layers }
     }
 
     /// Bytes that PyTorch's autograd saves per token in one layer for transformers and PEFT, under bfloat16 autocast: both

@@ -9,12 +9,13 @@ use pixtune_core::rules;
 use pixtune_core::sample::Sample;
 use pixtune_core::score::{Grade, Part, Rating, ScoreError, Scorer, final_answer};
 use pixtune_infer::Request;
-use pixtune_io::image::{Limits, Resolver, load};
+use pixtune_io::image::{Limits, load};
 
 use super::{Answers, Rules};
 use crate::answers::{Answered, AskError, hexadecimal};
-use crate::data::{Entry, SampleRow, instructions, last_prompt};
+use crate::data::{Entry, SampleRow, last_prompt};
 use crate::error::EvaluateError;
+use crate::graded::{Graded, grade, unsuitable};
 use crate::judge::judge;
 
 /// One answer, scored.
@@ -61,7 +62,7 @@ pub(super) fn one(
             },
             Answers::Predictions { predictions, matched } => match matched[item] {
                 Some(place) => {
-                    let (answered, references) = predictions.read(place)?;
+                    let (answered, references) = predictions.of(&sample, (rules.dataset, entry), place)?;
                     if !references.is_empty() && !rules.dataset.is_listed(entry) {
                         sample.references = references;
                     }
@@ -120,7 +121,7 @@ fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Req
 
 /// The images of a sample as files.
 fn images(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Vec<Arc<[u8]>>, Finding> {
-    let resolver = Resolver::new(rules.dataset.directory(entry));
+    let resolver = rules.dataset.resolver(entry);
     let limits = Limits::default();
     // What is a warning elsewhere, such as a URL, means here that the sample cannot be asked.
     let refused = |finding: Finding| Finding { severity: Severity::Error, ..finding };
@@ -139,15 +140,11 @@ fn scores(
     answered: &Answered,
 ) -> Option<Result<Scored, ScoreError>> {
     let Answered::Text { text, is_cut } = answered else { return None };
-    let references: Vec<&str> = sample.references.iter().map(String::as_str).collect();
-    let options: Vec<&str> = sample.options.iter().map(String::as_str).collect();
-    Some(rules.scorer.grade(text, &references, &options).map(|grade| {
-        let part = sample.part.unwrap_or_else(|| Part::asked_for(&instructions(sample)));
-        let score = grade.levels[rules.scorer.counted(part)];
+    Some(grade(rules.scorer, sample, text).map(|Graded { grade, part, score }| {
         let label = rules
             .labels
-            .and(references.first())
-            .map(|reference| ((*reference).to_owned(), final_answer(text).unwrap_or_else(|| text.clone())));
+            .and(sample.references.first())
+            .map(|reference| (reference.clone(), final_answer(text).unwrap_or_else(|| text.clone())));
         let is_right = score >= rules.scorer.family().right_from();
         let is_empty = text.trim().is_empty();
         Scored { grade, score, is_right, part, is_empty, is_cut: *is_cut, label }
@@ -159,13 +156,8 @@ fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow
     let (scored, failure, finding) = match (scores(rules, sample, &answered), &answered) {
         (Some(Ok(scored)), _) => (Some(scored), None, finding),
         (Some(Err(error)), _) => {
-            let message = error.to_string();
-            let rule = match error {
-                ScoreError::NoReferences => &rules::REFERENCE_MISSING,
-                _ => &rules::REFERENCE_UNSUITABLE,
-            };
-            let finding = Finding::new(rule, "", message.clone());
-            (None, Some(("reference".to_owned(), message)), Some(finding))
+            let finding = unsuitable(&error);
+            (None, Some(("reference".to_owned(), finding.message.clone())), Some(finding))
         }
         (None, Answered::Failed { kind, message }) => {
             let failed = || Finding::new(&rules::ANSWER_FAILED, "", message.clone());

@@ -37,13 +37,15 @@ pub(crate) struct SampleRow<'v> {
     pub(crate) part: Option<ScoredPart>,
     /// Why there are no references, where known.
     pub(crate) why_none: Option<Finding>,
+    /// The row itself, of a prediction.
+    pub(crate) row: Option<Value<'v>>,
 }
 
 /// The keys that rows have beside the conversation. The strict reader of conversations rejects them.
 const OWN_KEYS: [&str; 7] = ["id", "references", "answers", "reference", "choices", "options", "category"];
 
 /// Reads a row and does something with it.
-pub(super) fn with_row<T>(
+pub(crate) fn with_row<T>(
     mut value: Value<'_>,
     kind: Kind,
     work: impl FnOnce(SampleRow<'_>) -> T,
@@ -73,6 +75,7 @@ pub(super) fn with_row<T>(
             category,
             part,
             why_none,
+            row: Some(value),
         }));
     }
     if let Value::Object(members) = &mut value {
@@ -102,7 +105,20 @@ pub(super) fn with_row<T>(
     let prompt = messages.iter().rev().find_map(user_text).unwrap_or_default();
     let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
     let (tools, images) = (sample.tools, sample.images);
-    Ok(work(SampleRow { id, messages, tools, images, prompt, references, options, category, part, why_none }))
+    let row = None;
+    Ok(work(SampleRow {
+        id,
+        messages,
+        tools,
+        images,
+        prompt,
+        references,
+        options,
+        category,
+        part,
+        why_none,
+        row,
+    }))
 }
 
 /// The reference that the assistant's own answer is: where it reasons and ends with `Answer: …`, only that counts.

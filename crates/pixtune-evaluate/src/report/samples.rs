@@ -7,7 +7,7 @@ use std::path::Path;
 
 use pixtune_core::json::{self, Value};
 use pixtune_core::text::{counted, grouped};
-use pixtune_io::image::{Limits, Resolver, load};
+use pixtune_io::image::{Limits, load};
 use pixtune_io::report::page::{Section, escape, escape_short, escape_start};
 use pixtune_io::report::{SmallImage, small_image};
 
@@ -146,7 +146,7 @@ fn pictures(found: Found<'_>, index: usize, id: &str, budget: &mut usize) -> Res
     let entry = found.dataset.entries[index];
     let limits = Limits::default();
     let images = found.dataset.sample(entry, |sample| {
-        let resolver = Resolver::new(found.dataset.directory(entry));
+        let resolver = found.dataset.resolver(entry);
         let small = |loaded| small_image(&loaded, &limits, SIDE, IMAGE_BYTES);
         let images = sample.images.iter().take(MOST_IMAGES);
         images.filter_map(|image| small(load(&image.source, &resolver, &limits).ok()?)).collect::<Vec<_>>()

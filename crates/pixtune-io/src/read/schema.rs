@@ -347,7 +347,7 @@ impl Schema {
     }
 }
 
-fn not_json(text: &str, error: &SyntaxError) -> Finding {
+pub(super) fn not_json(text: &str, error: &SyntaxError) -> Finding {
     let column = error.offset + 1;
     let message = format!("not JSON: {} (byte {column} of the line)", error.what);
     let finding = Finding::new(&rules::JSON_SYNTAX, "", message);
@@ -357,7 +357,7 @@ fn not_json(text: &str, error: &SyntaxError) -> Finding {
 /// What to do about a row that Python has printed.
 pub(crate) const PYTHON_DICT: &str = "the row is a Python dict as `print` writes it; write rows with `json.dumps`, or convert these with `pixtune fix --unsafe`";
 
-fn row_text(row: &Row) -> Result<&str, Finding> {
+pub(super) fn row_text(row: &Row) -> Result<&str, Finding> {
     match &row.cut {
         Some(Cut::TooLarge { bytes }) => {
             let message = format!("the row has {}, more than the limit", counted(*bytes, "byte"));

@@ -72,10 +72,12 @@ impl<'a> Merge<'a> {
         plan.warnings.extend(adapter.untrained()?.map(|untrained| untrained.to_string()));
         let mut merged = summary(adapter);
         if let (Some(method), None) = (method, &quantized) {
-            merged.into = Some(MergedInto::Dequantized);
+            let relative = original::estimate(&plan.source)?;
+            merged.into = Some(MergedInto::Dequantized { relative });
             plan.warnings.push(format!(
-                "the base is stored as {method}: the adapter is merged into its dequantized weights, not into the original ones; \
-                 name the original model with --base to merge into it and to measure the difference"
+                "the base is stored as {method}: the adapter is merged into its dequantized weights, which are probably {:.1} % off \
+                 the original ones; name the original model with --base to merge into it and to measure the difference",
+                100.0 * relative
             ));
         }
         plan.merged = Some(merged);

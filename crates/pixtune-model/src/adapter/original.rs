@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::AdapterError;
 use crate::weights::convert::{Distance, Progress, Stage, differences};
+use crate::weights::quantized::Rounding;
 use crate::weights::{Checkpoint, Format, Reader, RowOrder, Tensor};
 
 /// Rows that are compared at once; whole heads of every model.
@@ -24,6 +25,16 @@ pub fn open(directory: &Path, quantized: &Checkpoint) -> Result<Checkpoint, Adap
         true => Ok(original),
         false => Err(AdapterError::OtherOriginal { path, problems }),
     }
+}
+
+/// How far the dequantized weights of a base are expected to be from the original ones, which are not known: the norm of the difference
+/// divided by the norm of the weights, from the distances between the values that its codes have.
+pub fn estimate(quantized: &Checkpoint) -> Result<f64, AdapterError> {
+    let (mut sums, mut reader) = (Rounding::default(), Reader::default());
+    for tensor in quantized.tensors() {
+        sums += tensor.rounding(&mut reader)?.unwrap_or_default();
+    }
+    Ok(sums.relative())
 }
 
 /// Compares every quantized tensor with the original one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::config::saves;
 use super::dialect::{Area, Dialect};
 use super::error::AdapterError;
 use super::fit;
@@ -95,7 +96,8 @@ pub fn check_merge(adapter: &Adapter) -> Result<(), AdapterError> {
 }
 
 impl Adapter {
-    /// Refuses an adapter that `network` does not compute: it has one rank and one scaling, and linears without biases.
+    /// Refuses an adapter that `network` does not compute: it has one rank and one scaling, linears without biases, and whole
+    /// tensors of the projector and the vision encoder alone.
     pub fn check_network(&self) -> Result<(), AdapterError> {
         let mut problems = Problems::default();
         unknown_arithmetic(self, &mut problems);
@@ -110,8 +112,11 @@ impl Adapter {
                 problems.0.push(format!("`{path}` has a rank or a scaling of its own"));
             }
         }
-        let whole = self.whole.values().map(|tensor| format!("`{}` is a whole tensor", tensor.name));
-        problems.0.extend(whole);
+        let is_trainable = |module| matches!(Area::of(module), Area::Vision | Area::Projector);
+        let whole = self.whole.iter().filter(|(name, _)| !is_trainable(name.module));
+        problems.0.extend(whole.map(|(_, tensor)| {
+            format!("`{}` is trained as a whole; only projector and vision encoder can be", tensor.name)
+        }));
         let rows =
             self.token_rows.values().map(|rows| format!("`{}` has rows of single tokens", rows.tensor.name));
         problems.0.extend(rows);
@@ -122,9 +127,11 @@ impl Adapter {
         if config.bias != "none" {
             problems.0.push("it has trained biases".to_owned());
         }
-        problems
-            .0
-            .extend(config.modules_to_save.iter().map(|name| format!("`{name}` is trained as a whole")));
+        let stored = |entry: &str| self.whole.keys().any(|name| saves(entry, &self.path(name.module)));
+        let missing = config.modules_to_save.iter().filter(|entry| !stored(entry));
+        problems.0.extend(
+            missing.map(|name| format!("`{name}` is trained as a whole, and no tensor is stored for it")),
+        );
         refuse_if_any(self, "applied as it is", problems)
     }
 }

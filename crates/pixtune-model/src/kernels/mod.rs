@@ -18,12 +18,14 @@ mod optimizer;
 mod tensor;
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 pub use cpu::{CpuBuffer, CpuKernels, CpuWeight, Precision};
 pub use device::{Device, DeviceTask};
 pub use operands::{
     Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, DropoutMask, Head, Lora,
-    LoraBackward, LoraForward, Mask, NormBackward, PatchGrid, Rotation, Segment, TokenLoss,
+    LoraBackward, LoraForward, Mask, NormBackward, PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward,
+    TrainedMatrix,
 };
 pub use optimizer::{AdamW, AdamWState};
 pub use tensor::{DeviceBuffer, FrozenTensor, UnsupportedDtype};
@@ -85,6 +87,8 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer);
     /// Copies the rows of `from` to row `first` of `to` and the rows after it; both have `columns` numbers per row.
     fn put_rows(&self, from: &Self::Buffer, to: &mut Self::Buffer, columns: usize, first: usize);
+    /// A copy of some of the numbers of a buffer.
+    fn part(&self, buffer: &Self::Buffer, range: Range<usize>) -> Self::Buffer;
     /// `to[i] = from[rows[i]]`.
     fn gather_rows(&self, from: &Self::Buffer, rows: &Self::Indices, columns: usize, to: &mut Self::Buffer);
     /// `to[rows[i]] = from[i]`; no row is named twice.
@@ -107,6 +111,15 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
         write: Write,
     );
 
+    /// Adds the gradient of [`Kernels::rms_norm`] with respect to its weight to this range of `gradients`.
+    fn rms_norm_weight_backward(
+        &self,
+        norm: NormBackward<'_, Self>,
+        out_gradient: &Self::Buffer,
+        range: Range<usize>,
+        gradients: &mut Self::Buffer,
+    );
+
     /// `y = x W^T` for `W` of `[outputs, inputs]`, set or added. `y` has the dtype of activations, or f32 for logits.
     fn linear(&self, x: &Self::Buffer, weight: &Self::Weight<'_>, y: &mut Self::Buffer, write: Write);
     /// The input gradient of [`Kernels::linear`]: `y_gradient W`, set or added. The weight is frozen and has no gradient.
@@ -119,6 +132,27 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     );
     /// Adds a bias to each row.
     fn add_bias(&self, bias: &Self::Buffer, y: &mut Self::Buffer);
+
+    /// Adds the gradient of the bias of [`Kernels::add_bias`], the sum of each column, to this range of `gradients`.
+    fn bias_backward(&self, y_gradient: &Self::Buffer, range: Range<usize>, gradients: &mut Self::Buffer);
+
+    /// [`Kernels::linear`] with a matrix among the trained parameters.
+    fn trained_linear(
+        &self,
+        matrix: &TrainedMatrix,
+        parameters: &Self::Buffer,
+        x: &Self::Buffer,
+        y: &mut Self::Buffer,
+        write: Write,
+    );
+    /// The gradients of [`Kernels::trained_linear`]: that of the matrix is added into the flat `gradients`; that of `x` is set
+    /// or added if it is requested.
+    fn trained_linear_backward(
+        &self,
+        matrix: &TrainedMatrix,
+        pass: TrainedBackward<'_, Self>,
+        x_gradient: Option<(&mut Self::Buffer, Write)>,
+    );
 
     /// `xa = x A^T`, `[tokens, rank]`: what [`Kernels::lora_linear`] and its backward pass read.
     fn lora_down(&self, lora: &Lora, parameters: &Self::Buffer, x: &Self::Buffer, xa: &mut Self::Buffer);

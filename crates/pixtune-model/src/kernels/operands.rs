@@ -77,6 +77,30 @@ pub struct LoraBackward<'a, 'w, K: Kernels> {
     pub y_gradient: &'a K::Buffer,
 }
 
+/// A matrix among the trained parameters: its position in the flat buffers, and its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainedMatrix {
+    /// `[outputs, inputs]`, row by row.
+    pub range: Range<usize>,
+    /// Its columns.
+    pub inputs: usize,
+    /// Its rows.
+    pub outputs: usize,
+}
+
+/// What the backward pass of a linear with a trained matrix reads, and the parameter gradients it adds to.
+#[derive(Debug)]
+pub struct TrainedBackward<'a, K: Kernels> {
+    /// All trained parameters.
+    pub parameters: &'a K::Buffer,
+    /// The gradients of all trained parameters.
+    pub gradients: &'a mut K::Buffer,
+    /// The input of the matrix.
+    pub x: &'a K::Buffer,
+    /// The gradient of the output.
+    pub y_gradient: &'a K::Buffer,
+}
+
 /// A dropout mask: a function of its seed and the index of a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutMask {

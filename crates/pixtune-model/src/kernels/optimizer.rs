@@ -32,4 +32,6 @@ pub struct AdamWState<'a, K: Kernels> {
     pub first_moment: &'a mut K::Buffer,
     /// Running mean of their squares.
     pub second_moment: &'a mut K::Buffer,
+    /// How many numbers have weight decay, from the first: biases and norms, which come last, have none.
+    pub decayed: usize,
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use pixtune_core::json::{self, object};
+use pixtune_core::json::{self, list, object};
 use pixtune_core::text::counted_as;
 use pixtune_files::{Existing, WholeFile};
 
 use super::Network;
 use super::error::NetworkError;
-use super::lora::{Linear, LoraConfig, Region};
+use super::lora::{Linear, LoraConfig};
+use super::region::Region;
+use super::whole;
 use crate::adapter::Adapter;
 use crate::kernels::Kernels;
 use crate::weights::safetensors::{Layout, TensorSpec, Writer};
@@ -31,7 +33,7 @@ impl<K: Kernels> Network<'_, K> {
             .map(|tensor| TensorSpec {
                 name: tensor.name.clone(),
                 dtype: Dtype::F32,
-                shape: tensor.shape.to_vec(),
+                shape: tensor.shape.clone(),
             })
             .collect();
         let layout =
@@ -50,7 +52,7 @@ impl<K: Kernels> Network<'_, K> {
         })
     }
 
-    /// Loads the tensors of an adapter with the same targets, rank and scaling.
+    /// Loads the tensors of an adapter with the same targets, whole tensors, rank and scaling.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<(), NetworkError> {
         let path = adapter.tensors().path();
         let found = LoraConfig::of(adapter)?.scaling();
@@ -59,28 +61,34 @@ impl<K: Kernels> Network<'_, K> {
             return Err(refuse(path, &format!("its scaling is {found}, but this run's is {here}")));
         }
         let mut parameters = vec![f32::NAN; self.trained_parameters()];
-        let mut missing = self.adapter_tensors().len();
-        for (module, lora) in &adapter.lora {
-            for (which, tensor) in [("lora_A", &lora.a), ("lora_B", &lora.b)] {
-                let name = format!("base_model.model.{}.{which}.weight", module.path(Spelling::Live));
-                let own = self.adapter_tensors().iter().find(|own| own.name == name);
-                let own = own
-                    .ok_or_else(|| refuse(path, &format!("`{}` is not trained in this run", tensor.name)))?;
-                if tensor.shape != own.shape {
-                    let (name, found, here) = (&tensor.name, &tensor.shape, own.shape);
-                    return Err(refuse(
-                        path,
-                        &format!("`{name}` has shape {found:?}, but this run's has {here:?}"),
-                    ));
-                }
-                let values = match which {
-                    "lora_B" => self.half_split(adapter, *module, adapter.values(tensor)?),
-                    _ => adapter.values(tensor)?,
-                };
-                parameters[own.range.clone()].copy_from_slice(&values);
-                missing -= 1;
+        let parts = adapter.lora.iter().flat_map(|(module, lora)| {
+            let path = module.path(Spelling::Live);
+            [("lora_A", &lora.a), ("lora_B", &lora.b)]
+                .map(|(part, tensor)| (*module, format!("{path}.{part}.weight"), tensor))
+        });
+        let whole = adapter.whole.iter();
+        let whole = whole.map(|(name, tensor)| (name.module, name.path(Spelling::Live), tensor));
+        let mut found = 0;
+        for (module, name, tensor) in parts.chain(whole) {
+            let name = format!("base_model.model.{name}");
+            let own = self.adapter_tensors().iter().find(|own| own.name == name);
+            let own =
+                own.ok_or_else(|| refuse(path, &format!("`{}` is not trained in this run", tensor.name)))?;
+            if tensor.shape != own.shape {
+                let (name, found, here) = (&tensor.name, &tensor.shape, &own.shape);
+                return Err(refuse(
+                    path,
+                    &format!("`{name}` has shape {found:?}, but this run's has {here:?}"),
+                ));
             }
+            let mut values = adapter.values(tensor)?;
+            if !name.ends_with(".lora_A.weight") {
+                values = self.half_split(adapter, module, values, tensor.shape[1..].iter().product());
+            }
+            parameters[own.range.clone()].copy_from_slice(&values);
+            found += 1;
         }
+        let missing = self.adapter_tensors().len() - found;
         if missing > 0 {
             return Err(refuse(
                 path,
@@ -94,8 +102,8 @@ impl<K: Kernels> Network<'_, K> {
         Ok(())
     }
 
-    /// B of a module with its rows in Hugging Face's order.
-    fn half_split(&self, adapter: &Adapter, module: Module, values: Vec<f32>) -> Vec<f32> {
+    /// Rows of a module's outputs, of this many numbers each, in Hugging Face's order.
+    fn half_split(&self, adapter: &Adapter, module: Module, values: Vec<f32>, width: usize) -> Vec<f32> {
         let order = adapter.dialect.row_order(module);
         if order == RowOrder::HalfSplit || !module.has_rotary_rows() {
             return values;
@@ -105,15 +113,14 @@ impl<K: Kernels> Network<'_, K> {
             Module::Text(..) => shape.text.head_size,
             _ => shape.vision.head_size,
         };
-        let rank = self.model.lora.rank;
-        let row = |row: usize| order.source_row(RowOrder::HalfSplit, head_size, row) * rank;
-        (0..values.len() / rank.max(1)).flat_map(|to| &values[row(to)..][..rank]).copied().collect()
+        let row = |row: usize| order.source_row(RowOrder::HalfSplit, head_size, row) * width;
+        (0..values.len() / width.max(1)).flat_map(|to| &values[row(to)..][..width]).copied().collect()
     }
 }
 
 impl LoraConfig {
-    /// The settings of an adapter: rank, scaling, and the linears it has tensors for as targets. An adapter that this network
-    /// does not support (DoRA, several ranks, trained biases, whole modules) is an error.
+    /// The settings of an adapter: rank, scaling, the linears it has tensors for as targets, and the regions of its whole tensors.
+    /// An adapter that this network does not support (DoRA, several ranks, trained biases, other whole modules) is an error.
     pub fn of(adapter: &Adapter) -> Result<LoraConfig, NetworkError> {
         adapter.check_network()?;
         let nothing = || refuse(adapter.tensors().path(), "it has no adapter of a linear");
@@ -132,6 +139,7 @@ impl LoraConfig {
             alpha: alpha as f32,
             rslora,
             targets: targets.collect::<Result<_, _>>()?,
+            whole: adapter.whole.keys().filter_map(|name| whole::region(name.module)).collect(),
             ..LoraConfig::default()
         };
         lora.check()?;
@@ -173,7 +181,9 @@ fn config_json(lora: &LoraConfig, base: &str) -> String {
         config.field("base_model_name_or_path", base).field("bias", "none");
         config.field("fan_in_fan_out", false).field("inference_mode", true).field("init_lora_weights", true);
         config.field("lora_alpha", lora.alpha).field("lora_dropout", lora.dropout);
-        config.field("modules_to_save", None::<bool>).field("peft_type", "LORA").field("r", lora.rank);
+        let whole = lora.whole.modules();
+        let whole = (!whole.is_empty()).then(|| list(whole));
+        config.field("modules_to_save", whole).field("peft_type", "LORA").field("r", lora.rank);
         config.field("target_modules", &target_pattern(lora)).field("task_type", "CAUSAL_LM");
         config.field("use_dora", false).field("use_rslora", lora.rslora);
     }))

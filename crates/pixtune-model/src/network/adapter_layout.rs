@@ -5,21 +5,29 @@ use std::ops::Range;
 
 use pixtune_core::random::SplitMix64;
 
-use super::linear::Adapter;
-use super::lora::{Linear, LoraConfig, Region};
+use super::lora::{Linear, LoraConfig};
+use super::region::Region;
 use super::shape::{ModelShape, StackShape};
+use super::whole::linear_size;
 use crate::kernels::Lora;
-use crate::weights::{Module, Part, Spelling};
+use crate::weights::{Module, Part, Spelling, TensorName};
 
 /// One trained tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterTensor {
     /// Its name in PEFT: `base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight`.
     pub name: String,
-    /// `[rank, inputs]` of A, `[outputs, rank]` of B, row by row.
-    pub shape: [usize; 2],
+    /// `[rank, inputs]` of A, `[outputs, rank]` of B; of a whole tensor the shape that it has in the model. Row by row.
+    pub shape: Vec<usize>,
     /// Its position in the flat buffers.
     pub range: Range<usize>,
+}
+
+/// An adapter, and its index among all adapters.
+#[derive(Debug, Clone)]
+pub(super) struct Adapter {
+    pub(super) lora: Lora,
+    pub(super) index: usize,
 }
 
 /// All adapters of a network.
@@ -27,12 +35,21 @@ pub struct AdapterTensor {
 pub(super) struct AdapterLayout {
     pub(super) tensors: Vec<AdapterTensor>,
     modules: BTreeMap<Module, Adapter>,
+    /// Tensors that are trained as a whole.
+    whole: BTreeMap<TensorName, Range<usize>>,
+    /// How many parameters have weight decay: those of all matrices, which come first.
+    pub(super) decayed: usize,
 }
 
 impl AdapterLayout {
-    /// Lays out all adapters in the order of their modules, A before B.
+    /// Lays out all adapters in the order of their modules, A before B; behind them whole tensors, matrices first.
     pub(super) fn new(shape: &ModelShape, config: &LoraConfig) -> AdapterLayout {
-        let mut layout = AdapterLayout { tensors: Vec::new(), modules: BTreeMap::new() };
+        let mut layout = AdapterLayout {
+            tensors: Vec::new(),
+            modules: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            decayed: 0,
+        };
         for (region, linear) in config.targets.iter() {
             for (module, size) in modules(shape, region, linear) {
                 layout.modules.insert(module, adapter(config, size));
@@ -43,8 +60,8 @@ impl AdapterLayout {
             *index = number;
             let path = module.path(Spelling::Live);
             for (name, range, shape) in [
-                ("lora_A", &mut lora.a, [lora.rank, lora.inputs]),
-                ("lora_B", &mut lora.b, [lora.outputs, lora.rank]),
+                ("lora_A", &mut lora.a, vec![lora.rank, lora.inputs]),
+                ("lora_B", &mut lora.b, vec![lora.outputs, lora.rank]),
             ] {
                 *range = end..end + shape[0] * shape[1];
                 end = range.end;
@@ -52,7 +69,25 @@ impl AdapterLayout {
                 layout.tensors.push(AdapterTensor { name, shape, range: range.clone() });
             }
         }
+        let (matrices, vectors): (Vec<_>, Vec<_>) =
+            config.whole.tensors(shape).into_iter().partition(|(_, shape)| shape.len() > 1);
+        matrices.into_iter().for_each(|(name, shape)| layout.push_whole(name, shape));
+        layout.decayed = layout.parameters();
+        vectors.into_iter().for_each(|(name, shape)| layout.push_whole(name, shape));
         layout
+    }
+
+    fn push_whole(&mut self, name: TensorName, shape: Vec<usize>) {
+        let start = self.parameters();
+        let range = start..start + shape.iter().product::<usize>();
+        self.whole.insert(name, range.clone());
+        let name = format!("base_model.model.{}", name.path(Spelling::Live));
+        self.tensors.push(AdapterTensor { name, shape, range });
+    }
+
+    /// The position of a tensor that is trained as a whole.
+    pub(super) fn whole(&self, name: TensorName) -> Option<Range<usize>> {
+        self.whole.get(&name).cloned()
     }
 
     pub(super) fn adapter(&self, module: Module) -> Option<Adapter> {
@@ -72,7 +107,7 @@ impl AdapterLayout {
             .sum()
     }
 
-    /// Initial parameters. A is uniform between plus and minus one over the square root of its inputs, which equals PEFT's
+    /// Initial parameters of LoRA; whole tensors start with the values of the model. A is uniform between plus and minus one over the square root of its inputs, which equals PEFT's
     /// Kaiming initialization with a = sqrt(5). B is zero, so that training starts at the base model.
     pub(super) fn initial(&self, seed: u64) -> Vec<f32> {
         let mut parameters = vec![0.0; self.parameters()];
@@ -93,16 +128,17 @@ fn adapter(config: &LoraConfig, [outputs, inputs]: [usize; 2]) -> Adapter {
 /// All linears of this name in a region of the model, with their outputs and inputs.
 fn modules(shape: &ModelShape, region: Region, linear: Linear) -> Vec<(Module, [usize; 2])> {
     let layers = |stack: &StackShape, module: fn(u32, Part) -> Module| {
-        let (part, size) = match linear {
-            Linear::Query => (Part::Q, [stack.query_width(), stack.hidden]),
-            Linear::Key => (Part::K, [stack.key_width(), stack.hidden]),
-            Linear::Value => (Part::V, [stack.key_width(), stack.hidden]),
-            Linear::Output => (Part::O, [stack.hidden, stack.query_width()]),
-            Linear::Gate => (Part::Gate, [stack.feed_forward, stack.hidden]),
-            Linear::Up => (Part::Up, [stack.feed_forward, stack.hidden]),
-            Linear::Down => (Part::Down, [stack.hidden, stack.feed_forward]),
+        let part = match linear {
+            Linear::Query => Part::Q,
+            Linear::Key => Part::K,
+            Linear::Value => Part::V,
+            Linear::Output => Part::O,
+            Linear::Gate => Part::Gate,
+            Linear::Up => Part::Up,
+            Linear::Down => Part::Down,
             Linear::First | Linear::Second => return Vec::new(),
         };
+        let Some(size) = linear_size(stack, part) else { return Vec::new() };
         (0..stack.layers as u32).map(|layer| (module(layer, part), size)).collect()
     };
     match (region, linear) {

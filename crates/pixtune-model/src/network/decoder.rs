@@ -1,13 +1,15 @@
 //! The text decoder: from embeddings to losses or logits.
 
+use super::adapter_layout::Adapter;
 use super::device_batch::{DeviceBatch, RowSelection};
 use super::error::NetworkError;
 use super::layer::{InputGradient, Layer, LayerRows};
-use super::linear::{Adapter, Scope};
 use super::loader::{FrozenWeights, Loader};
+use super::norm::Norm;
+use super::scope::Scope;
 use super::shape::ModelShape;
 use super::stack::{Save, SavedStack, Stack};
-use crate::kernels::{Head, Kernels, NormBackward, TokenLoss, Write};
+use crate::kernels::{Head, Kernels, TokenLoss, Write};
 use crate::weights::Module;
 
 /// The text decoder.
@@ -16,7 +18,7 @@ pub(super) struct Decoder<'w, K: Kernels> {
     shape: ModelShape,
     embedding: K::Weight<'w>,
     pub(super) stack: Stack<'w, K>,
-    norm: K::Buffer,
+    norm: Norm<K>,
     /// None if the embedding is the output matrix too.
     head: Option<K::Weight<'w>>,
 }
@@ -35,14 +37,14 @@ impl<'w, K: Kernels> Decoder<'w, K> {
         adapter: impl Fn(Module) -> Option<Adapter>,
     ) -> Result<Self, NetworkError> {
         let table = [shape.vocabulary, shape.text.hidden];
-        let embedding = loader.matrix(Module::Embedding.weight(), &table)?;
+        let embedding = loader.frozen_matrix(Module::Embedding.weight(), &table)?;
         let mut layers = Vec::new();
         for index in 0..shape.text.layers as u32 {
             let module = |part| Module::Text(index, part);
             layers.push(Layer::load(loader, &shape.text, module, |part| adapter(module(part)))?);
         }
-        let norm = loader.vector(Module::TextNorm.weight(), shape.text.hidden)?;
-        let head = if shape.tied { None } else { Some(loader.matrix(Module::Head.weight(), &table)?) };
+        let norm = Norm::load(loader, Module::TextNorm.weight(), shape.text.hidden, shape.text.norm_epsilon)?;
+        let head = if shape.tied { None } else { Some(loader.frozen_matrix(Module::Head.weight(), &table)?) };
         Ok(Decoder { shape: shape.clone(), embedding, stack: Stack { layers }, norm, head })
     }
 
@@ -89,7 +91,7 @@ impl<'w, K: Kernels> Decoder<'w, K> {
 
     /// `[rows, vocabulary]`, in f32: sampling needs the precision.
     pub(super) fn logits(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
-        let normed = self.normed(scope, (rows, x));
+        let normed = self.norm.forward(scope, (rows, x));
         let mut logits = scope.kernels.floats(rows * self.shape.vocabulary);
         scope.kernels.linear(&normed, self.output(), &mut logits, Write::Set);
         logits
@@ -97,7 +99,7 @@ impl<'w, K: Kernels> Decoder<'w, K> {
 
     /// The loss of each label.
     pub(super) fn losses(&self, scope: &Scope<K>, x: &K::Buffer, labels: &Labels<K>) -> Vec<TokenLoss> {
-        let normed = self.normed(scope, (labels.rows.count, x));
+        let normed = self.norm.forward(scope, (labels.rows.count, x));
         let head = Head { x: &normed, weight: self.output() };
         scope.kernels.cross_entropy(head, &labels.targets, 1.0, None)
     }
@@ -106,25 +108,19 @@ impl<'w, K: Kernels> Decoder<'w, K> {
     pub(super) fn losses_backward(
         &self,
         scope: &Scope<K>,
+        gradients: &mut K::Buffer,
         x: &K::Buffer,
         labels: &Labels<K>,
         scale: f32,
     ) -> (Vec<TokenLoss>, K::Buffer) {
         let (kernels, rows, hidden) = (scope.kernels, labels.rows.count, self.shape.text.hidden);
-        let normed = self.normed(scope, (rows, x));
+        let normed = self.norm.forward(scope, (rows, x));
         let mut normed_gradient = kernels.activations(rows * hidden);
         let head = Head { x: &normed, weight: self.output() };
         let losses = kernels.cross_entropy(head, &labels.targets, scale, Some(&mut normed_gradient));
         let mut x_gradient = kernels.activations(rows * hidden);
-        let norm = NormBackward { epsilon: self.shape.text.norm_epsilon, x, weight: &self.norm };
-        kernels.rms_norm_backward(norm, &normed_gradient, &mut x_gradient, Write::Set);
+        self.norm.backward(scope, gradients, (x, &normed_gradient), (&mut x_gradient, Write::Set));
         (losses, x_gradient)
-    }
-
-    fn normed(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
-        let mut normed = scope.kernels.activations(rows * self.shape.text.hidden);
-        scope.kernels.rms_norm(self.shape.text.norm_epsilon, x, &self.norm, &mut normed);
-        normed
     }
 
     fn output(&self) -> &K::Weight<'w> {

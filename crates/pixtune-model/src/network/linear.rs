@@ -1,32 +1,18 @@
-//! A frozen linear with an optional adapter.
+//! A linear: frozen, with an optional adapter, or trained as a whole.
 
+use super::adapter_layout::Adapter;
 use super::error::NetworkError;
 use super::loader::{FrozenWeights, Loader};
-use crate::kernels::{DropoutMask, Kernels, Lora, LoraBackward, LoraForward, Write};
+use super::parameter::{Matrix, Vector};
+use super::scope::Scope;
+use crate::kernels::{DropoutMask, Kernels, LoraBackward, LoraForward, TrainedBackward, Write};
 use crate::weights::Module;
-
-/// What all linears of a pass read.
-#[derive(Debug)]
-pub(super) struct Scope<'a, K: Kernels> {
-    pub(super) kernels: &'a K,
-    /// The flat buffer of all adapters.
-    pub(super) parameters: &'a K::Buffer,
-    /// Set while training only.
-    pub(super) dropout: Option<DropoutMask>,
-}
-
-/// An adapter, and its index among all adapters.
-#[derive(Debug, Clone)]
-pub(super) struct Adapter {
-    pub(super) lora: Lora,
-    pub(super) index: usize,
-}
 
 /// `y = W x + b + scaling * B A dropout(x)`.
 #[derive(Debug)]
 pub(super) struct LinearLayer<'w, K: Kernels> {
-    weight: K::Weight<'w>,
-    bias: Option<K::Buffer>,
+    weight: Matrix<'w, K>,
+    bias: Option<Vector<K>>,
     adapter: Option<Adapter>,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
@@ -52,9 +38,9 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         Ok(self)
     }
 
-    /// Whether it has an adapter.
+    /// Whether it has an adapter, or is trained as a whole.
     pub(super) fn is_trained(&self) -> bool {
-        self.adapter.is_some()
+        self.adapter.is_some() || self.weight.is_trained()
     }
 
     /// Sets or adds the output for `rows` rows; returns the adapter's `x A^T`, if there is one.
@@ -67,15 +53,16 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
     ) -> Option<K::Buffer> {
         let kernels = scope.kernels;
         let xa = self.lora_down(scope, (rows, x));
-        match (&self.adapter, &xa) {
-            (Some(adapter), Some(xa)) => {
-                let pass = LoraForward { parameters: scope.parameters, weight: &self.weight, x, xa };
+        match (&self.weight, &self.adapter, &xa) {
+            (Matrix::Trained(matrix), ..) => kernels.trained_linear(matrix, scope.parameters, x, y, write),
+            (Matrix::Frozen(weight), Some(adapter), Some(xa)) => {
+                let pass = LoraForward { parameters: scope.parameters, weight, x, xa };
                 kernels.lora_linear(&adapter.lora, pass, y, write);
             }
-            _ => kernels.linear(x, &self.weight, y, write),
+            (Matrix::Frozen(weight), ..) => kernels.linear(x, weight, y, write),
         }
         if let Some(bias) = &self.bias {
-            kernels.add_bias(bias, y);
+            bias.with(scope, |bias| kernels.add_bias(bias, y));
         }
         xa
     }
@@ -89,7 +76,7 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         Some(xa)
     }
 
-    /// Adds the adapter's gradients, and sets or adds the input gradient if it is requested.
+    /// Adds the gradients of what is trained, and sets or adds the input gradient if it is requested.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,
@@ -99,9 +86,19 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
     ) {
         let kernels = scope.kernels;
         let LinearBackward { rows, x, xa, y_gradient } = pass;
+        if let Some(Vector::Trained(range)) = &self.bias {
+            kernels.bias_backward(y_gradient, range.clone(), gradients);
+        }
+        let weight = match &self.weight {
+            Matrix::Frozen(weight) => weight,
+            Matrix::Trained(matrix) => {
+                let pass = TrainedBackward { parameters: scope.parameters, gradients, x, y_gradient };
+                return kernels.trained_linear_backward(matrix, pass, x_gradient);
+            }
+        };
         let (Some(adapter), Some(xa)) = (&self.adapter, xa) else {
             if let Some((x_gradient, write)) = x_gradient {
-                kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
+                kernels.linear_backward(y_gradient, weight, x_gradient, write);
             }
             return;
         };
@@ -111,12 +108,12 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         };
         let lora = &adapter.lora;
         match (adapter.dropped(scope, rows, x), x_gradient) {
-            (None, to) => kernels.lora_linear_backward(lora, pass(Some(&self.weight), gradients, x), to),
+            (None, to) => kernels.lora_linear_backward(lora, pass(Some(weight), gradients, x), to),
             (Some(dropped), None) => {
                 kernels.lora_linear_backward(lora, pass(None, gradients, &dropped), None);
             }
             (Some(dropped), Some((x_gradient, write))) => {
-                kernels.linear_backward(y_gradient, &self.weight, x_gradient, write);
+                kernels.linear_backward(y_gradient, weight, x_gradient, write);
                 let mut dropped_gradient = kernels.activations(rows * self.inputs);
                 let to = Some((&mut dropped_gradient, Write::Set));
                 kernels.lora_linear_backward(lora, pass(None, gradients, &dropped), to);

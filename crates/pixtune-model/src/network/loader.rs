@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::adapter_layout::AdapterLayout;
 use super::error::NetworkError;
+use super::parameter::{Matrix, Vector};
 use super::shape::ModelShape;
-use crate::kernels::{FrozenTensor, Kernels};
-use crate::weights::{Checkpoint, RowOrder, Spelling, TensorName};
+use crate::kernels::{FrozenTensor, Kernels, TrainedMatrix, UnsupportedDtype};
+use crate::weights::{Checkpoint, RowOrder, Spelling, TensorName, dtype};
 
 /// A source of frozen weights: a checkpoint on disk, or a model made for a test.
 pub trait FrozenWeights {
@@ -47,8 +49,12 @@ impl FrozenWeights for Checkpoint {
 pub(super) struct Loader<'w, 'k, K, W> {
     pub(super) weights: &'w W,
     pub(super) kernels: &'k K,
-    /// Bytes of all loaded tensors, as stored.
+    /// Which tensors are trained.
+    pub(super) layout: &'k AdapterLayout,
+    /// Bytes of all frozen tensors, as stored.
     pub(super) bytes: u64,
+    /// The initial values of all trained parameters.
+    pub(super) initial: Vec<f32>,
 }
 
 impl<'w, K: Kernels, W: FrozenWeights> Loader<'w, '_, K, W> {
@@ -63,24 +69,55 @@ impl<'w, K: Kernels, W: FrozenWeights> Loader<'w, '_, K, W> {
                 expected: expected.to_vec(),
             });
         }
-        self.bytes += tensor.bytes.len() as u64;
         Ok(tensor)
     }
 
-    /// Loads a matrix, or a convolution whose filters are its rows.
+    /// Loads a matrix, or a convolution whose filters are its rows. A trained one starts with the values of its source.
     pub(super) fn matrix(
+        &mut self,
+        name: TensorName,
+        shape: &[usize],
+    ) -> Result<Matrix<'w, K>, NetworkError> {
+        let Some(range) = self.layout.whole(name) else {
+            return self.frozen_matrix(name, shape).map(Matrix::Frozen);
+        };
+        let tensor = self.tensor(name, shape)?;
+        self.start_with(name, &tensor)?;
+        let outputs = shape.first().copied().unwrap_or(1);
+        Ok(Matrix::Trained(TrainedMatrix { range, inputs: shape[1..].iter().product(), outputs }))
+    }
+
+    /// Loads a matrix that is never trained as a whole.
+    pub(super) fn frozen_matrix(
         &mut self,
         name: TensorName,
         shape: &[usize],
     ) -> Result<K::Weight<'w>, NetworkError> {
         let tensor = self.tensor(name, shape)?;
+        self.bytes += tensor.bytes.len() as u64;
         self.kernels.weight(tensor).map_err(|source| NetworkError::TensorDtype { name: path(name), source })
     }
 
     /// Loads a norm or a bias.
-    pub(super) fn vector(&mut self, name: TensorName, len: usize) -> Result<K::Buffer, NetworkError> {
+    pub(super) fn vector(&mut self, name: TensorName, len: usize) -> Result<Vector<K>, NetworkError> {
         let tensor = self.tensor(name, &[len])?;
-        self.kernels.vector(tensor).map_err(|source| NetworkError::TensorDtype { name: path(name), source })
+        if let Some(range) = self.layout.whole(name) {
+            self.start_with(name, &tensor)?;
+            return Ok(Vector::Trained(range));
+        }
+        self.bytes += tensor.bytes.len() as u64;
+        let vector = self.kernels.vector(tensor);
+        vector.map(Vector::Frozen).map_err(|source| NetworkError::TensorDtype { name: path(name), source })
+    }
+
+    /// Sets the initial values of a trained tensor.
+    fn start_with(&mut self, name: TensorName, tensor: &FrozenTensor<'_>) -> Result<(), NetworkError> {
+        let Some(range) = self.layout.whole(name) else { return Ok(()) };
+        let unsupported =
+            || NetworkError::TensorDtype { name: path(name), source: UnsupportedDtype(tensor.dtype) };
+        let values = dtype::to_f32(tensor.dtype, &tensor.bytes).ok_or_else(unsupported)?;
+        self.initial[range].copy_from_slice(&values);
+        Ok(())
     }
 }
 

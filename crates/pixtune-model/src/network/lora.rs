@@ -4,17 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::error::NetworkError;
-
-/// A region of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Region {
-    /// The vision encoder.
-    Vision,
-    /// The two linears between the vision encoder and the text decoder.
-    Projector,
-    /// The text decoder.
-    Text,
-}
+use super::region::Region;
+use super::whole::WholeRegions;
 
 /// One of the linears of a layer, or of the projector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,13 +163,23 @@ pub struct LoraConfig {
     pub dropout: f32,
     /// The linears that have an adapter.
     pub targets: Targets,
+    /// What is trained as whole tensors instead.
+    pub whole: WholeRegions,
     /// Seeds A (uniform, as PEFT draws it: Kaiming with a = sqrt(5)); B starts at zero.
     pub seed: u64,
 }
 
 impl Default for LoraConfig {
     fn default() -> LoraConfig {
-        LoraConfig { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets: Targets::text(), seed: 0 }
+        LoraConfig {
+            rank: 16,
+            alpha: 32.0,
+            rslora: false,
+            dropout: 0.0,
+            targets: Targets::text(),
+            whole: WholeRegions::default(),
+            seed: 0,
+        }
     }
 }
 
@@ -203,7 +204,15 @@ impl LoraConfig {
             _ if self.targets.0.is_empty() => {
                 refuse("no target is given: at least one linear must be trained")
             }
-            _ => Ok(()),
+            _ => match self.whole.iter().find(|region| self.targets.includes(*region)) {
+                Some(region) => Err(NetworkError::Lora {
+                    reason: format!(
+                        "{} is trained as a whole and cannot have LoRA as well: remove it from the targets",
+                        WholeRegions::from_iter([region])
+                    ),
+                }),
+                None => Ok(()),
+            },
         }
     }
 }

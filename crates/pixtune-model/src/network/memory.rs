@@ -6,7 +6,7 @@ use pixtune_core::plan::{ADAPTER_BYTES, LayerStack, LayerWidths};
 use super::adapter_layout::AdapterLayout;
 use super::batch::Batch;
 use super::layer::InputGradient;
-use super::lora::Region;
+use super::region::Region;
 use super::shape::{ModelShape, StackShape};
 use super::{Model, Network};
 use crate::kernels::Kernels;
@@ -17,7 +17,7 @@ use crate::weights::{Dtype, Module};
 pub struct MemoryEstimate {
     /// Frozen weights, as they are stored.
     pub weights: u64,
-    /// Adapter, gradients and the two moments of the optimizer.
+    /// Adapter and whole trained tensors, their gradients and the two moments of the optimizer.
     pub adapter: u64,
     /// Activations saved for the backward pass.
     pub saved: u64,
@@ -58,6 +58,7 @@ impl<K: Kernels> Model<'_, K> {
                 true => self.shape.vision.layers - self.vision.stack.first_trained(InputGradient::Unneeded),
                 false => 0,
             },
+            patch_inputs: self.vision.saved_inputs(),
         }
     }
 }
@@ -97,6 +98,8 @@ pub(super) struct Sizes<'a> {
     /// Layers with a backward pass.
     text_layers: usize,
     vision_layers: usize,
+    /// Numbers saved of a patch before the first layer of the vision encoder.
+    patch_inputs: usize,
 }
 
 /// Bytes of a logit.
@@ -135,7 +138,7 @@ impl Sizes<'_> {
     fn saved(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
         let (text, vision) = (self.text(), self.vision());
         let saved = pass.tokens * text.saved(recomputed.text as u64)
-            + pass.patches * vision.saved(recomputed.vision as u64);
+            + pass.patches * (vision.saved(recomputed.vision as u64) + self.patch_inputs as u64);
         saved.saturating_sub(unselected(pass, &text)) * self.activation_bytes
     }
 

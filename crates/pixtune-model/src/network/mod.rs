@@ -1,7 +1,7 @@
 //! Pixtral's network, forward and backward, written out by hand: vision encoder, projector, text decoder.
 //!
-//! There is no graph and no tensor type. A [`Batch`] goes in; the sum of the losses comes out, and the gradients of the
-//! adapter are added to one flat buffer. Everything that computes goes through [`Kernels`].
+//! There is no graph and no tensor type. A [`Batch`] goes in; the sum of the losses comes out, and the gradients of what is
+//! trained are added to one flat buffer. Everything that computes goes through [`Kernels`].
 
 mod adapter_files;
 mod adapter_layout;
@@ -15,12 +15,17 @@ mod linear;
 mod loader;
 mod lora;
 mod memory;
+mod norm;
 mod optimizer;
+mod parameter;
 mod pass;
 mod positions;
+mod region;
+mod scope;
 mod shape;
 mod stack;
 mod vision;
+mod whole;
 
 use adapter_layout::AdapterLayout;
 pub use adapter_layout::AdapterTensor;
@@ -30,12 +35,14 @@ use decoder::Decoder;
 pub use error::{BatchError, NetworkError};
 pub use loader::FrozenWeights;
 use loader::Loader;
-pub use lora::{Linear, LoraConfig, Region, Targets};
+pub use lora::{Linear, LoraConfig, Targets};
 pub use memory::MemoryEstimate;
 pub use optimizer::OptimizerState;
 pub use pass::{LossSum, Pass};
+pub use region::Region;
 pub use shape::{ModelShape, StackShape};
 use vision::Vision;
+pub use whole::WholeRegions;
 
 use crate::kernels::Kernels;
 use crate::weights::Dtype;
@@ -99,13 +106,14 @@ impl<'w, K: Kernels> Network<'w, K> {
         let shape = weights.shape()?;
         shape.check()?;
         let layout = AdapterLayout::new(&shape, lora);
-        let mut loader = Loader { weights, kernels: &kernels, bytes: 0 };
+        let initial = layout.initial(lora.seed);
+        let mut loader = Loader { weights, kernels: &kernels, layout: &layout, bytes: 0, initial };
         let vision = Vision::load(&mut loader, &shape, |module| layout.adapter(module))?;
         let decoder = Decoder::load(&mut loader, &shape, |module| layout.adapter(module))?;
-        let weight_bytes = loader.bytes;
+        let Loader { bytes: weight_bytes, initial, .. } = loader;
         let upload = |values: &[f32]| kernels.upload(values, Dtype::F32);
         let zeros = vec![0.0; layout.parameters()];
-        let parameters = upload(&layout.initial(lora.seed));
+        let parameters = upload(&initial);
         let (gradients, first_moment, second_moment) = (upload(&zeros), upload(&zeros), upload(&zeros));
         kernels.check()?;
         let lora = lora.clone();

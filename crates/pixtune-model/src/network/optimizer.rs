@@ -43,6 +43,7 @@ impl<K: Kernels> Network<'_, K> {
             parameters: &mut self.model.parameters,
             first_moment: &mut self.first_moment,
             second_moment: &mut self.second_moment,
+            decayed: self.model.layout.decayed,
         };
         self.model.kernels.adamw(step, self.steps, &self.gradients, state);
     }

@@ -5,8 +5,8 @@ use super::decoder::Labels;
 use super::device_batch::{DeviceBatch, RowSelection};
 use super::error::NetworkError;
 use super::layer::InputGradient;
-use super::linear::Scope;
 use super::memory::PassSize;
+use super::scope::Scope;
 use super::stack::Save;
 use super::{Model, Network};
 use crate::kernels::{DropoutMask, Kernels, TokenLoss};
@@ -120,7 +120,7 @@ impl<K: Kernels> Model<'_, K> {
         };
         let save = Save::ForBackward { input_gradient, recomputed: recomputed.text };
         let (x, saved) = self.decoder.forward(&scope, &on_device, (x, &labels.rows), save);
-        let (losses, x_gradient) = self.decoder.losses_backward(&scope, &x, &labels, pass.scale);
+        let (losses, x_gradient) = self.decoder.losses_backward(&scope, gradients, &x, &labels, pass.scale);
         drop(x);
         let rows = (&on_device, &labels.rows);
         let embedding_gradient =

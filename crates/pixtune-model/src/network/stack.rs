@@ -2,7 +2,7 @@
 
 use super::device_batch::Rows;
 use super::layer::{InputGradient, Layer, LayerCheckpoint, LayerRows, SavedLayer};
-use super::linear::Scope;
+use super::scope::Scope;
 use crate::kernels::Kernels;
 
 /// The layers of the text decoder or of the vision encoder.

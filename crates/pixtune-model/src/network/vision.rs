@@ -1,15 +1,19 @@
 //! From images to vectors of the text's width: patches, vision encoder, projector.
 
+use super::adapter_layout::Adapter;
 use super::batch::Image;
 use super::device_batch::Rows;
 use super::error::NetworkError;
 use super::layer::{InputGradient, Layer, LayerRows};
-use super::linear::{Adapter, LinearBackward, LinearLayer, Scope};
+use super::linear::{LinearBackward, LinearLayer};
 use super::loader::{FrozenWeights, Loader};
-use super::lora::Region;
+use super::norm::Norm;
+use super::parameter::Matrix;
+use super::region::Region;
+use super::scope::Scope;
 use super::shape::ModelShape;
 use super::stack::{Save, SavedStack, Stack};
-use crate::kernels::{Kernels, PatchGrid, Write};
+use crate::kernels::{Kernels, PatchGrid, TrainedBackward, Write};
 use crate::weights::Module;
 
 /// The vision encoder and the projector.
@@ -17,7 +21,7 @@ use crate::weights::Module;
 pub(super) struct Vision<'w, K: Kernels> {
     shape: ModelShape,
     patches: PatchConvolution<'w, K>,
-    norm: K::Buffer,
+    norm: Norm<K>,
     pub(super) stack: Stack<'w, K>,
     first: LinearLayer<'w, K>,
     second: LinearLayer<'w, K>,
@@ -27,7 +31,7 @@ pub(super) struct Vision<'w, K: Kernels> {
 /// The convolution of patches: its stride is its width, so it is a linear.
 #[derive(Debug)]
 struct PatchConvolution<'w, K: Kernels> {
-    weight: K::Weight<'w>,
+    weight: Matrix<'w, K>,
     columns: usize,
 }
 
@@ -37,11 +41,21 @@ enum Trained {
     Nothing,
     Projector,
     Encoder,
+    Patches,
+}
+
+/// What the backward pass of the whole encoder reads: patches, and patches after the convolution.
+#[derive(Debug)]
+struct SavedInputs<K: Kernels> {
+    patches: K::Buffer,
+    embedded: K::Buffer,
 }
 
 /// The activations that the backward pass reads.
 #[derive(Debug)]
 pub(super) struct SavedVision<K: Kernels> {
+    /// If the convolution is trained.
+    inputs: Option<SavedInputs<K>>,
     stack: SavedStack<K>,
     /// The output of the encoder.
     encoded: K::Buffer,
@@ -74,9 +88,10 @@ impl<'w, K: Kernels> Vision<'w, K> {
         };
         let first = linear(Module::ProjectorIn, [text, vision.hidden])?;
         let second = linear(Module::ProjectorOut, [text, text])?;
-        let norm = loader.vector(Module::VisionNorm.weight(), vision.hidden)?;
+        let norm = Norm::load(loader, Module::VisionNorm.weight(), vision.hidden, vision.norm_epsilon)?;
         let stack = Stack { layers };
         let trained = match () {
+            () if patches.weight.is_trained() => Trained::Patches,
             () if stack.first_trained(InputGradient::Unneeded) < stack.layers.len() => Trained::Encoder,
             () if first.is_trained() || second.is_trained() => Trained::Projector,
             () => Trained::Nothing,
@@ -94,9 +109,20 @@ impl<'w, K: Kernels> Vision<'w, K> {
         self.trained >= if region == Region::Vision { Trained::Encoder } else { Trained::Projector }
     }
 
+    /// Numbers saved of a patch before the first layer.
+    pub(super) fn saved_inputs(&self) -> usize {
+        if self.trained == Trained::Patches { self.patches.columns + self.shape.vision.hidden } else { 0 }
+    }
+
+    /// Whether the gradient of the input of the first layer is needed.
+    fn embedded_gradient(&self) -> InputGradient {
+        if self.trained == Trained::Patches { InputGradient::Needed } else { InputGradient::Unneeded }
+    }
+
     /// `[patches of all images, hidden of the text]`, for inference.
     pub(super) fn forward(&self, scope: &Scope<K>, images: &[Image], rows: &Rows<K>) -> K::Buffer {
-        self.project(scope, rows.count, self.encode(scope, images, rows, Save::Nothing)).0
+        let (x, _) = self.embed(scope, images, rows.count);
+        self.project(scope, rows.count, self.encode(scope, rows, x, Save::Nothing)).0
     }
 
     /// The same for training, with what the backward pass reads. Of the lowest `recomputed` layers it saves checkpoints only.
@@ -108,22 +134,25 @@ impl<'w, K: Kernels> Vision<'w, K> {
         recomputed: usize,
     ) -> (K::Buffer, Option<SavedVision<K>>) {
         let save = match self.trained {
-            Trained::Encoder => Save::ForBackward { input_gradient: InputGradient::Unneeded, recomputed },
+            Trained::Encoder | Trained::Patches => {
+                Save::ForBackward { input_gradient: self.embedded_gradient(), recomputed }
+            }
             Trained::Projector | Trained::Nothing => Save::Nothing,
         };
-        let (out, saved) = self.project(scope, rows.count, self.encode(scope, images, rows, save));
-        (out, (self.trained != Trained::Nothing).then_some(saved))
+        let (x, inputs) = self.embed(scope, images, rows.count);
+        let inputs = (self.trained == Trained::Patches).then_some(inputs);
+        let (out, saved) = self.project(scope, rows.count, self.encode(scope, rows, x, save));
+        (out, (self.trained != Trained::Nothing).then_some(SavedVision { inputs, ..saved }))
     }
 
     /// The output of the encoder.
     fn encode(
         &self,
         scope: &Scope<K>,
-        images: &[Image],
         rows: &Rows<K>,
+        x: K::Buffer,
         save: Save,
     ) -> (K::Buffer, SavedStack<K>) {
-        let x = self.embed(scope, images, rows.count);
         self.stack.forward(scope, &LayerRows::from(rows), x, save)
     }
 
@@ -141,11 +170,11 @@ impl<'w, K: Kernels> Vision<'w, K> {
         kernels.gelu(&before_gelu, &mut after_gelu);
         let mut out = kernels.activations(rows * text);
         let second_xa = self.second.forward(scope, (rows, &after_gelu), &mut out, Write::Set);
-        (out, SavedVision { stack, encoded, first_xa, before_gelu, second_xa })
+        (out, SavedVision { inputs: None, stack, encoded, first_xa, before_gelu, second_xa })
     }
 
-    /// Patches after the convolution and the first norm.
-    fn embed(&self, scope: &Scope<K>, images: &[Image], rows: usize) -> K::Buffer {
+    /// Patches after the convolution and the first norm, and what comes before.
+    fn embed(&self, scope: &Scope<K>, images: &[Image], rows: usize) -> (K::Buffer, SavedInputs<K>) {
         let (kernels, vision) = (scope.kernels, &self.shape.vision);
         let mut patches = kernels.activations(rows * self.patches.columns);
         let mut first = 0;
@@ -157,10 +186,14 @@ impl<'w, K: Kernels> Vision<'w, K> {
             first += image.patches();
         }
         let mut embedded = kernels.activations(rows * vision.hidden);
-        kernels.linear(&patches, &self.patches.weight, &mut embedded, Write::Set);
-        let mut normed = kernels.activations(rows * vision.hidden);
-        kernels.rms_norm(vision.norm_epsilon, &embedded, &self.norm, &mut normed);
-        normed
+        match &self.patches.weight {
+            Matrix::Frozen(weight) => kernels.linear(&patches, weight, &mut embedded, Write::Set),
+            Matrix::Trained(matrix) => {
+                kernels.trained_linear(matrix, scope.parameters, &patches, &mut embedded, Write::Set);
+            }
+        }
+        let normed = self.norm.forward(scope, (rows, &embedded));
+        (normed, SavedInputs { patches, embedded })
     }
 
     /// Adds the gradients of projector and encoder.
@@ -172,7 +205,7 @@ impl<'w, K: Kernels> Vision<'w, K> {
         (saved, out_gradient): (SavedVision<K>, &K::Buffer),
     ) {
         let (kernels, rows, text) = (scope.kernels, all.count, self.shape.text.hidden);
-        let SavedVision { stack, encoded, first_xa, mut before_gelu, second_xa } = saved;
+        let SavedVision { inputs, stack, encoded, first_xa, mut before_gelu, second_xa } = saved;
         let mut after_gelu = kernels.activations(rows * text);
         kernels.gelu(&before_gelu, &mut after_gelu);
         let mut after_gelu_gradient = kernels.activations(rows * text);
@@ -180,13 +213,37 @@ impl<'w, K: Kernels> Vision<'w, K> {
         self.second.backward(scope, gradients, pass, Some((&mut after_gelu_gradient, Write::Set)));
         kernels.gelu_backward(&after_gelu_gradient, &mut before_gelu);
         let mut encoded_gradient =
-            (self.trained == Trained::Encoder).then(|| kernels.activations(rows * self.shape.vision.hidden));
+            (self.trained >= Trained::Encoder).then(|| kernels.activations(rows * self.shape.vision.hidden));
         let pass = LinearBackward { rows, x: &encoded, xa: first_xa.as_ref(), y_gradient: &before_gelu };
         let to = encoded_gradient.as_mut().map(|gradient| (gradient, Write::Set));
         self.first.backward(scope, gradients, pass, to);
-        if let Some(gradient) = encoded_gradient {
-            let rows = LayerRows::from(all);
-            self.stack.backward(scope, gradients, &rows, (stack, gradient), InputGradient::Unneeded);
+        let Some(gradient) = encoded_gradient else { return };
+        let through = (stack, gradient);
+        let gradient =
+            self.stack.backward(scope, gradients, &LayerRows::from(all), through, self.embedded_gradient());
+        if let (Some(gradient), Some(inputs)) = (gradient, inputs) {
+            self.embed_backward(scope, gradients, inputs, (rows, &gradient));
         }
+    }
+
+    /// Adds the gradients of the first norm and of the convolution.
+    fn embed_backward(
+        &self,
+        scope: &Scope<K>,
+        gradients: &mut K::Buffer,
+        SavedInputs { patches, embedded }: SavedInputs<K>,
+        (rows, normed_gradient): (usize, &K::Buffer),
+    ) {
+        let Matrix::Trained(matrix) = &self.patches.weight else { return };
+        let mut embedded_gradient = scope.kernels.activations(rows * self.shape.vision.hidden);
+        let to = (&mut embedded_gradient, Write::Set);
+        self.norm.backward(scope, gradients, (&embedded, normed_gradient), to);
+        let pass = TrainedBackward {
+            parameters: scope.parameters,
+            gradients,
+            x: &patches,
+            y_gradient: &embedded_gradient,
+        };
+        scope.kernels.trained_linear_backward(matrix, pass, None);
     }
 }

@@ -31,7 +31,7 @@ fn a_quantized_base_merges_as_its_dequantized_copy() {
                 place.merge_from(base, None, &adapter, to, dtype, name).unwrap().merged.unwrap().into
             };
             let names = ["from-quantized", "from-plain"].map(|name| format!("{name}-{to:?}"));
-            assert_eq!(merge(&base, &names[0]), Some(MergedInto::Dequantized));
+            assert!(matches!(merge(&base, &names[0]), Some(MergedInto::Dequantized { .. })));
             assert_eq!(merge(&plain, &names[1]), None);
             let file = format!("{}.safetensors", to.stem());
             let [merged, expected] = names.map(|name| tensors(&place.path(&name).join(&file)));
@@ -71,6 +71,31 @@ fn the_original_of_a_quantized_base_is_merged_and_measured() {
     // Steps of NF4 are about a quarter of the deviation of the weights, those of FP8 at most a sixteenth of each.
     assert!((0.05..0.15).contains(&distances[0].relative), "{distances:?}");
     assert!((0.01..0.05).contains(&distances[2].relative), "{distances:?}");
+}
+
+/// Without the original, the distance is estimated from the codes: as much as is measured with it.
+#[test]
+fn the_distance_from_an_unknown_original_is_estimated() {
+    let adapter = fixture("lora_all");
+    for name in ["nf4", "fp4", "fp8"] {
+        let place = Place::new();
+        let merge = |original: Option<&Path>, to: &str| {
+            let report =
+                place.merge_from(&quantized(name), original, &adapter, Format::Hf, None, to).unwrap();
+            report.merged.unwrap().into.unwrap()
+        };
+        let MergedInto::Original(measured) = merge(Some(&fixture("hf_bf16")), "measured") else {
+            panic!("the original was given")
+        };
+        let MergedInto::Dequantized { relative } = merge(None, "estimated") else {
+            panic!("the original was not given")
+        };
+        let ratio = relative / measured.relative;
+        assert!((0.9..1.1).contains(&ratio), "{name}: {relative} expected, {measured:?}");
+        let report = json_file(&place.path("estimated").join("conversion_report.json"));
+        let into = report.get("merged").unwrap().get("into").unwrap();
+        assert!(into.get("expected_relative_difference").is_some());
+    }
 }
 
 #[test]

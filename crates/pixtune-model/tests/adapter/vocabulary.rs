@@ -4,6 +4,7 @@ use std::fs;
 
 use pixtune_core::json::Value;
 use pixtune_model::adapter::Dialect;
+use pixtune_model::weights::convert::{Options, Plan};
 use pixtune_model::weights::safetensors::TensorSpec;
 use pixtune_model::weights::{Dtype, Format};
 
@@ -150,11 +151,109 @@ fn a_larger_vocabulary_is_merged_with_its_tokenizer() {
         report.files.iter().any(|(name, origin)| name == "tokenizer.json" && origin.as_str() == "adapter")
     );
     let error = text(&merge(Format::Mistral, "native").unwrap_err());
-    assert!(error.contains("the merged model has 408 tokens, 8 more than the base"), "{error}");
+    assert!(error.contains("the model has 408 tokens, 8 more than its tekken.json"), "{error}");
     fs::write(adapter.path("tokenizer.json"), r#"{"model": {"vocab": {}}, "added_tokens": [{"id": 408}]}"#)
         .unwrap();
     let error = text(&merge(Format::Hf, "more").unwrap_err());
     assert!(error.contains("has 409 tokens, the model 408"), "{error}");
+}
+
+/// The tokenizer of the fixture with this many pieces of words more.
+fn larger_tekken(more: usize) -> String {
+    let text = fs::read_to_string(fixture("../tiny_tekken/tekken.json")).unwrap();
+    let text = text.replace("\"num_vocab_tokens\": 300", &format!("\"num_vocab_tokens\": {}", 300 + more));
+    let text =
+        text.replace("\"default_vocab_size\": 400", &format!("\"default_vocab_size\": {}", 400 + more));
+    let end = text.rfind(']').unwrap();
+    // `!!!A` to `!!!Z` in base64.
+    let added = (0..more).map(|index| {
+        let letter = char::from(b'A' + index as u8);
+        let bytes =
+            ["ISEhQQ==", "ISEhQg==", "ISEhQw==", "ISEhRA==", "ISEhRQ==", "ISEhRg==", "ISEhRw==", "ISEhSA=="];
+        format!(
+            ",{{\"rank\": {}, \"token_bytes\": \"{}\", \"token_str\": \"!!!{letter}\"}}",
+            300 + index,
+            bytes[index]
+        )
+    });
+    format!("{}{}{}", &text[..end], added.collect::<String>(), &text[end..])
+}
+
+/// A tekken.json with all tokens carries them in both formats, and tokenizer.json is made of it.
+#[test]
+fn a_larger_tekken_is_carried_in_both_formats() {
+    let tensors = [
+        floats(&format!("{EMBEDDING}.weight"), &[408, 64], 5),
+        floats(&format!("{HEAD}.weight"), &[408, 64], 6),
+    ];
+    let adapter = adapter(&tensors);
+    let base = Copy::of("hf_bf16");
+    fs::write(base.path("tekken.json"), larger_tekken(0)).unwrap();
+    let path = base.directory.path().to_str().unwrap();
+    fs::write(adapter.path("tekken.json"), larger_tekken(8)).unwrap();
+    let place = Place::new();
+    let merge = |to, name: &str| place.merge(path, adapter.directory.path(), to, Some(Dtype::F32), name);
+    merge(Format::Mistral, "native").unwrap();
+    let native = values(&place.path("native/consolidated.safetensors"));
+    assert_eq!(native["tok_embeddings.weight"], numbers(&tensors[0]));
+    assert_eq!(native["output.weight"], numbers(&tensors[1]));
+    let params = json_file(&place.path("native/params.json"));
+    assert_eq!(params.get("vocab_size").unwrap().to_string(), "408");
+    let written = |name: &str| fs::read_to_string(place.path(name)).unwrap();
+    assert_eq!(written("native/tekken.json"), larger_tekken(8));
+    merge(Format::Hf, "merged").unwrap();
+    assert_eq!(written("merged/tekken.json"), larger_tekken(8));
+    assert!(written("merged/tokenizer.json").contains("\"!!!H\": 407"));
+
+    let refused = |tekken: String, to, message: &str| {
+        fs::write(adapter.path("tekken.json"), tekken).unwrap();
+        let error = text(&merge(to, "refused").unwrap_err());
+        assert!(error.contains(message), "`{message}` is not in: {error}");
+    };
+    let other = larger_tekken(8).replace("\"token_bytes\": \"aGE=\"", "\"token_bytes\": \"IyMj\"");
+    refused(other, Format::Hf, "its token 398 is not that of the base");
+    refused(larger_tekken(8).replace("\"aGE=\"", "\"aGE\""), Format::Hf, "cannot be used");
+    // That of the base beside the adapter, as trainers copy it, has no added tokens.
+    refused(larger_tekken(0), Format::Mistral, "the model has 408 tokens, 8 more than its tekken.json");
+    fs::write(adapter.path("tekken.json"), larger_tekken(0)).unwrap();
+    let report = merge(Format::Hf, "without").unwrap();
+    assert!(report.warnings.iter().any(|warning| warning.contains("mistral-common cannot be used")));
+    assert!(!place.path("without/tekken.json").exists());
+}
+
+/// The same without an adapter: a model whose vocabulary had grown before.
+#[test]
+fn a_model_with_added_tokens_is_converted_where_its_format_can_carry_them() {
+    let tensors = [
+        floats(&format!("{EMBEDDING}.weight"), &[408, 64], 5),
+        floats(&format!("{HEAD}.weight"), &[408, 64], 6),
+    ];
+    let adapter = adapter(&tensors);
+    fs::write(
+        adapter.path("tokenizer.json"),
+        r#"{"model": {"vocab": {"a": 0, "b": 399}}, "added_tokens": [{"id": 407, "content": "<box>"}]}"#,
+    )
+    .unwrap();
+    let place = Place::new();
+    place.merge("hf_bf16", adapter.directory.path(), Format::Hf, None, "grown").unwrap();
+    let convert = |to, name: &str| {
+        Plan::new(Options::new(place.path("grown"), place.path(name), to))
+            .and_then(|plan| plan.run(None, &mut |_| {}))
+    };
+    let error = convert(Format::Mistral, "native").unwrap_err().to_string();
+    assert!(error.contains("the model has 408 tokens, 8 more than its tekken.json"), "{error}");
+    fs::write(place.path("grown/tekken.json"), larger_tekken(0)).unwrap();
+    let error = convert(Format::Mistral, "native").unwrap_err().to_string();
+    assert!(error.contains("the model has 408 tokens, 8 more than its tekken.json"), "{error}");
+    let report = convert(Format::Hf, "again").unwrap();
+    assert!(report.warnings.iter().any(|warning| warning.contains("mistral-common cannot be used")));
+    let written = |name: &str| fs::read_to_string(place.path(name)).unwrap();
+    assert_eq!(written("again/tokenizer.json"), written("grown/tokenizer.json"));
+    fs::write(place.path("grown/tekken.json"), larger_tekken(8)).unwrap();
+    convert(Format::Mistral, "native").unwrap();
+    assert_eq!(written("native/tekken.json"), larger_tekken(8));
+    let native = values(&place.path("native/consolidated.safetensors"));
+    assert_eq!(native["output.weight"].len(), 408 * 64);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Matrix products, low-rank adapters and dropout.
 
-use pixtune_model::kernels::{DropoutMask, Kernels, Lora, LoraBackward, LoraForward, Write};
+use pixtune_model::kernels::{
+    DropoutMask, Kernels, Lora, LoraBackward, LoraForward, TrainedBackward, TrainedMatrix, Write,
+};
 
 use super::harness::{Results, STORED, StoredMatrix, activations, floats, sum};
 use super::reference::{scaled, times, times_transposed, transposed_times};
@@ -39,6 +41,57 @@ fn written(write: Write, before: &[f64], result: &[f64]) -> Vec<f64> {
     match write {
         Write::Set => result.to_vec(),
         Write::Add => sum(before, result),
+    }
+}
+
+/// A matrix somewhere inside the flat buffers, and the length of these.
+fn trained(inputs: usize, outputs: usize) -> (TrainedMatrix, usize) {
+    let range = 5..5 + inputs * outputs;
+    let len = range.end + 3;
+    (TrainedMatrix { range, inputs, outputs }, len)
+}
+
+pub fn trained_linear<K: Kernels>(k: &K, results: &mut Results) {
+    for [rows, inputs, outputs] in SHAPES {
+        let (matrix, len) = trained(inputs, outputs);
+        let (parameters, x) = (floats(k, 1, len), activations(k, 2, rows * inputs));
+        let y = times_transposed(&x.reference, &parameters.reference[matrix.range.clone()], inputs);
+        for write in [Write::Set, Write::Add] {
+            let before = activations(k, 6, rows * outputs);
+            let mut found = before.buffer;
+            k.trained_linear(&matrix, &parameters.buffer, &x.buffer, &mut found, write);
+            let expected = written(write, &before.reference, &y);
+            results.buffer(k, format!("trained_linear {rows}x{inputs}x{outputs}"), &found, expected);
+        }
+    }
+}
+
+/// Setting and adding, and without an input gradient.
+pub fn trained_linear_backward<K: Kernels>(k: &K, results: &mut Results) {
+    for [rows, inputs, outputs] in SHAPES {
+        let (matrix, len) = trained(inputs, outputs);
+        let (parameters, x) = (floats(k, 1, len), activations(k, 2, rows * inputs));
+        let dy = activations(k, 3, rows * outputs);
+        let dw = transposed_times(&dy.reference, &x.reference, rows);
+        let dx = times(&dy.reference, &parameters.reference[matrix.range.clone()], outputs);
+        for write in [Some(Write::Set), Some(Write::Add), None] {
+            let name = |what| format!("trained_linear_backward {what} {rows}x{inputs}x{outputs} {write:?}");
+            let (before, dx_before) = (floats(k, 4, len), activations(k, 5, rows * inputs));
+            let (mut gradients, mut found) = (before.buffer, dx_before.buffer);
+            let pass = TrainedBackward {
+                parameters: &parameters.buffer,
+                gradients: &mut gradients,
+                x: &x.buffer,
+                y_gradient: &dy.buffer,
+            };
+            k.trained_linear_backward(&matrix, pass, write.map(|write| (&mut found, write)));
+            let mut expected = before.reference;
+            expected[matrix.range.clone()].iter_mut().zip(&dw).for_each(|(sum, more)| *sum += more);
+            results.buffer(k, name("gradients"), &gradients, expected);
+            let expected =
+                write.map_or(dx_before.reference.clone(), |write| written(write, &dx_before.reference, &dx));
+            results.buffer(k, name("input"), &found, expected);
+        }
     }
 }
 

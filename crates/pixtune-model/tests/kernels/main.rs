@@ -25,8 +25,8 @@ macro_rules! conformance {
 
             conformance! { @tests $open,
                 memory::transfers, memory::rows, memory::unsupported_dtype, memory::embed, memory::patches,
-                rowwise::rms_norm, rowwise::rope, rowwise::add_bias,
-                linear::linear, linear::lora_down, linear::lora_linear, linear::lora_linear_backward, linear::dropout,
+                rowwise::rms_norm, rowwise::rope, rowwise::add_bias, rowwise::gradients_of_vectors,
+                linear::linear, linear::trained_linear, linear::trained_linear_backward, linear::lora_down, linear::lora_linear, linear::lora_linear_backward, linear::dropout,
                 attention::full, attention::causal, attention::cached_keys,
                 elementwise::swiglu, elementwise::gelu,
                 loss::cross_entropy, loss::large_logits,

@@ -18,6 +18,8 @@ pub fn transfers<K: Kernels>(k: &K, results: &mut Results) {
     results.buffer(k, "copy", &copy, x.reference.clone());
     k.fill(&mut copy, 0.5);
     results.buffer(k, "fill", &copy, vec![0.5; 40_001]);
+    let part = k.part(&floats(k, 3, 33).buffer, 4..20);
+    results.buffer(k, "part", &part, wide(&random(3, 33)[4..20]));
     let mut scaled = floats(k, 3, 33);
     k.scale(&mut scaled.buffer, -3.0);
     results.buffer(k, "scale", &scaled.buffer, scaled.reference.iter().map(|x| x * -3.0).collect());

@@ -16,7 +16,12 @@ pub fn gradient_norm<K: Kernels>(k: &K, results: &mut Results) {
     }
 }
 
+/// With weight decay of all numbers, of none, and of those before a number inside a thread's part.
 pub fn adamw<K: Kernels>(k: &K, results: &mut Results) {
+    [LEN, 0, 20_001].into_iter().for_each(|decayed| adamw_with(k, results, decayed));
+}
+
+fn adamw_with<K: Kernels>(k: &K, results: &mut Results, decayed: usize) {
     let settings = AdamW { learning_rate: 1e-2, weight_decay: 0.05, ..AdamW::default() };
     let parameters = floats(k, 2, LEN);
     let mut reference =
@@ -29,10 +34,14 @@ pub fn adamw<K: Kernels>(k: &K, results: &mut Results) {
     let (mut parameters, mut first, mut second) = (parameters.buffer, zeros(), zeros());
     for step in 1..=5 {
         let gradients = floats(k, 10 + step, LEN);
-        let state =
-            AdamWState { parameters: &mut parameters, first_moment: &mut first, second_moment: &mut second };
+        let state = AdamWState {
+            parameters: &mut parameters,
+            first_moment: &mut first,
+            second_moment: &mut second,
+            decayed,
+        };
         k.adamw(&settings, step.into(), &gradients.buffer, state);
-        reference.step(&settings, step as i32, &gradients.reference);
+        reference.step(&settings, step as i32, &gradients.reference, decayed);
     }
     results.buffer(k, "adamw parameters", &parameters, reference.parameters);
     results.buffer(k, "adamw first moment", &first, reference.first);

@@ -54,6 +54,21 @@ pub fn rms_norm_backward(x: &[f64], weight: &[f64], dy: &[f64], epsilon: f64) ->
     .collect()
 }
 
+/// `sum over rows of dy x r`, with `r` as above.
+pub fn rms_norm_weight_backward(x: &[f64], dy: &[f64], columns: usize, epsilon: f64) -> Vec<f64> {
+    let mut gradient = vec![0.0; columns];
+    for (x, dy) in x.chunks(columns).zip(dy.chunks(columns)) {
+        let r = 1.0 / (dot(x, x) / columns as f64 + epsilon).sqrt();
+        gradient.iter_mut().zip(x).zip(dy).for_each(|((sum, x), dy)| *sum += dy * x * r);
+    }
+    gradient
+}
+
+/// The sum of each column.
+pub fn column_sums(x: &[f64], columns: usize) -> Vec<f64> {
+    transposed(x, columns).chunks(x.len() / columns).map(|column| column.iter().sum()).collect()
+}
+
 /// Rotates the pairs of each head by the angles of its row, `[rows, head_size / 2]`, times `sign`.
 pub fn rope(x: &[f64], angles: &[f64], head_size: usize, sign: f64) -> Vec<f64> {
     let half = head_size / 2;
@@ -221,11 +236,12 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// One step, the `steps`-th.
-    pub fn step(&mut self, settings: &AdamW, steps: i32, gradients: &[f64]) {
+    /// One step, the `steps`-th, with weight decay of the first `decayed` numbers.
+    pub fn step(&mut self, settings: &AdamW, steps: i32, gradients: &[f64], decayed: usize) {
         let AdamW { learning_rate, beta1, beta2, epsilon, weight_decay } = *settings;
         let state = self.parameters.iter_mut().zip(&mut self.first).zip(&mut self.second);
-        for (((parameter, first), second), gradient) in state.zip(gradients) {
+        for (index, (((parameter, first), second), gradient)) in state.zip(gradients).enumerate() {
+            let weight_decay = if index < decayed { weight_decay } else { 0.0 };
             *first = beta1 * *first + (1.0 - beta1) * gradient;
             *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
             let (mean, square) = (*first / (1.0 - beta1.powi(steps)), *second / (1.0 - beta2.powi(steps)));
@@ -272,12 +288,14 @@ mod finite_differences {
     }
 
     #[test]
-    fn rms_norm_gradient_is_the_slope() {
-        let weight = numbers(1, 37);
+    fn rms_norm_gradients_are_the_slopes() {
         check(
-            &[numbers(2, 5 * 37)],
-            |inputs| rms_norm(&inputs[0], &weight, 1e-5),
-            |inputs, dy| vec![rms_norm_backward(&inputs[0], &weight, dy, 1e-5)],
+            &[numbers(2, 5 * 37), numbers(1, 37)],
+            |inputs| rms_norm(&inputs[0], &inputs[1], 1e-5),
+            |inputs, dy| {
+                let x = rms_norm_backward(&inputs[0], &inputs[1], dy, 1e-5);
+                vec![x, rms_norm_weight_backward(&inputs[0], dy, 37, 1e-5)]
+            },
         );
     }
 

@@ -55,3 +55,29 @@ pub fn add_bias<K: Kernels>(k: &K, results: &mut Results) {
     let expected = sum(&before, &bias.reference.repeat(rows));
     results.buffer(k, "add_bias", &y, expected);
 }
+
+/// The gradients of a bias and of the weight of a norm, added to a part of the flat gradients.
+pub fn gradients_of_vectors<K: Kernels>(k: &K, results: &mut Results) {
+    for (rows, columns) in [(1, 1), (7, 5), (60, 37), (3, 1030), (700, 300)] {
+        let epsilon = 1e-5_f32;
+        let (x, dy) = (activations(k, 1, rows * columns), activations(k, 3, rows * columns));
+        let weight = floats(k, 2, columns);
+        let sums = reference::column_sums(&dy.reference, columns);
+        let weights =
+            reference::rms_norm_weight_backward(&x.reference, &dy.reference, columns, epsilon.into());
+        let range = 4..4 + columns;
+        let added = |before: &[f64], gradient: &[f64]| {
+            let mut expected = before.to_vec();
+            expected[range.clone()].iter_mut().zip(gradient).for_each(|(sum, more)| *sum += more);
+            expected
+        };
+        let Input { buffer: mut found, reference: before } = floats(k, 4, columns + 9);
+        k.bias_backward(&dy.buffer, range.clone(), &mut found);
+        results.buffer(k, format!("bias_backward {rows}x{columns}"), &found, added(&before, &sums));
+        let Input { buffer: mut found, reference: before } = floats(k, 5, columns + 9);
+        let norm = NormBackward { epsilon, x: &x.buffer, weight: &weight.buffer };
+        k.rms_norm_weight_backward(norm, &dy.buffer, range.clone(), &mut found);
+        let name = format!("rms_norm_weight_backward {rows}x{columns}");
+        results.buffer(k, name, &found, added(&before, &weights));
+    }
+}

@@ -230,6 +230,12 @@ impl<'t> Dataset<'t> {
         (&self.files[after - 1].name, u64::from(self.entries[index as usize].line))
     }
 
+    /// The row of a sample, as it is in its file.
+    pub fn row(&self, index: u32) -> Result<Row, DataError> {
+        let after = self.files.partition_point(|file| file.first <= index);
+        Ok(self.files[after - 1].reader.reread(self.entries[index as usize].place())?)
+    }
+
     /// Encodes a sample and decodes its images. The inner error is an image that turned out to be unreadable.
     pub fn load(&self, index: u32) -> Result<Result<Sample, Diagnostic>, DataError> {
         let entry = self.entries[index as usize];

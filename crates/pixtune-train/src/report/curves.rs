@@ -20,6 +20,7 @@ pub(super) enum Kind {
     TrainingLoss,
     ValidationLoss,
     Accuracy,
+    Score,
     GradientNorm,
     LearningRate,
     Throughput,
@@ -37,6 +38,7 @@ impl Kind {
             Kind::Accuracy => {
                 ("accuracy", "Token accuracy", "% of the trained tokens of the validation split")
             }
+            Kind::Score => ("score", "Score", "mean score of the validation samples that were answered"),
             Kind::GradientNorm => ("gradient-norm", "Gradient norm", "norm of all gradients before clipping"),
             Kind::LearningRate => ("learning-rate", "Learning rate", "learning rate"),
             Kind::Throughput => ("throughput", "Throughput", "tokens per second, images included"),
@@ -52,6 +54,10 @@ impl Kind {
             Kind::TrainingLoss => history.curve(|point| point.loss),
             Kind::ValidationLoss => evaluations(|evaluation| evaluation.valid_loss),
             Kind::Accuracy => evaluations(|evaluation| 100.0 * evaluation.valid_token_accuracy),
+            Kind::Score => {
+                let scored = history.evaluations.iter();
+                scored.filter_map(|evaluation| Some((evaluation.step, evaluation.valid_score?))).collect()
+            }
             Kind::GradientNorm => history.curve(|point| point.grad_norm),
             Kind::LearningRate => history.curve(|point| point.learning_rate),
             Kind::Throughput => {
@@ -67,7 +73,7 @@ impl Kind {
 
     /// Whether there are few points, each of which counts.
     fn dots(self) -> bool {
-        matches!(self, Kind::ValidationLoss | Kind::Accuracy)
+        matches!(self, Kind::ValidationLoss | Kind::Accuracy | Kind::Score)
     }
 }
 

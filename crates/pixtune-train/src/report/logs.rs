@@ -119,6 +119,7 @@ fn read_state(path: &Path) -> io::Result<(History, Vec<(String, String)>)> {
                 valid_loss,
                 valid_token_accuracy: accuracy.unwrap_or(f64::NAN),
                 valid_tokens: 0,
+                valid_score: None,
                 seconds: 0.0,
             }));
         }
@@ -210,6 +211,7 @@ impl EventCurves {
                 valid_loss,
                 valid_token_accuracy: open.accuracy.unwrap_or(f64::NAN),
                 valid_tokens: 0,
+                valid_score: None,
                 seconds: if open.loss.is_some() { 0.0 } else { seconds },
             }));
         }
@@ -272,6 +274,7 @@ mod tests {
             valid_loss: 1.25,
             valid_token_accuracy: 0.5,
             valid_tokens: 1,
+            valid_score: None,
             seconds: 1.0,
         };
         events.push(&Record::Evaluation(evaluation)).unwrap();

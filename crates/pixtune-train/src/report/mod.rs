@@ -58,21 +58,17 @@ fn result(plan: &RunPlan, history: &History) -> Section {
     let taken = history.points.last().map_or(0, |point| point.step);
     let baseline = history.evaluations.iter().find(|evaluation| evaluation.step == 0);
     let (class, sentence) = match (history.best(), baseline) {
-        (Some(best), Some(baseline)) if best.valid_loss < baseline.valid_loss => (
+        (Some(best), Some(baseline)) if best.is_better_than(baseline) => (
             "ready",
             format!(
-                "<b>Better</b> than without an adapter: validation loss {:.4} → {:.4} at step {}",
-                baseline.valid_loss,
-                best.valid_loss,
+                "<b>Better</b> than without an adapter: {} at step {}",
+                changes(plan, baseline, best),
                 grouped(best.step)
             ),
         ),
         (Some(best), Some(baseline)) => (
             "broken",
-            format!(
-                "<b>Not better</b> than without an adapter: validation loss {:.4} → {:.4} at best",
-                baseline.valid_loss, best.valid_loss
-            ),
+            format!("<b>Not better</b> than without an adapter: {} at best", changes(plan, baseline, best)),
         ),
         (Some(best), None) => {
             ("", format!("Best validation loss {:.4} at step {}", best.valid_loss, grouped(best.step)))
@@ -92,7 +88,10 @@ fn result(plan: &RunPlan, history: &History) -> Section {
     if let (Some(first), Some(last)) = (history.points.first(), history.points.last()) {
         tile(format!("{:.4}", last.loss), format!("training loss, {:.4} at step {}", first.loss, first.step));
     }
-    if let Some(EvaluationRecord { step, valid_token_accuracy, .. }) = history.best() {
+    if let Some(EvaluationRecord { step, valid_token_accuracy, valid_score, .. }) = history.best() {
+        if let (Some(score), Some(metric)) = (valid_score, plan.settings.metric) {
+            tile(format!("{score:.4}"), format!("{} at step {}", metric.name(), grouped(*step)));
+        }
         tile(
             format!("{:.1} %", 100.0 * valid_token_accuracy),
             format!("token accuracy at step {}", grouped(*step)),
@@ -108,6 +107,17 @@ fn result(plan: &RunPlan, history: &History) -> Section {
     }
     body.push_str("</div>");
     Section { id: "result", title: "Result", body }
+}
+
+/// Score and loss before training and at the best evaluation.
+fn changes(plan: &RunPlan, baseline: &EvaluationRecord, best: &EvaluationRecord) -> String {
+    let loss = format!("validation loss {:.4} → {:.4}", baseline.valid_loss, best.valid_loss);
+    match (plan.settings.metric, baseline.valid_score, best.valid_score) {
+        (Some(metric), Some(before), Some(now)) => {
+            format!("{} {before:.4} → {now:.4}, {loss}", escape(&metric.name()))
+        }
+        _ => loss,
+    }
 }
 
 fn memory(bytes: u64) -> String {
@@ -132,8 +142,9 @@ fn curves(plan: &RunPlan, history: &History) -> Section {
         0 => String::new(),
         _ => curves::panel(curves::Kind::Accuracy, &all, plan.steps, None, 190),
     };
+    let score = curves::panel(curves::Kind::Score, &all, plan.steps, None, 190);
     let body = format!(
-        "{}<div class=\"two\">{accuracy}{}{}{}{}</div>",
+        "{}<div class=\"two\">{score}{accuracy}{}{}{}{}</div>",
         curves::losses(history, plan.steps, best),
         curves::panel(curves::Kind::GradientNorm, &all, plan.steps, Some(plan.settings.max_grad_norm), 190),
         curves::panel(curves::Kind::LearningRate, &all, plan.steps, None, 190),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use pixtune_core::text::grouped;
+use pixtune_core::text::{counted, grouped};
 use pixtune_io::report::page::{Section, escape, escape_start};
 
 use crate::examples::ExampleRecord;
 
 /// So many characters of a text are shown.
 const SHOWN: usize = 600;
+/// So many samples are shown.
+const SAMPLES: usize = 64;
 /// So many responses to one sample are shown: the first, and the last ones.
 const RESPONSES: usize = 8;
 
@@ -25,7 +27,8 @@ pub(super) fn section(examples: &[ExampleRecord]) -> Option<Section> {
     let mut body = String::from(
         "<p class=\"note\">The most likely response to the same samples of the validation split at every evaluation. Green: the same text as the reference.</p>",
     );
-    for ((file, line), records) in samples {
+    let more = samples.len().saturating_sub(SAMPLES);
+    for ((file, line), records) in samples.into_iter().take(SAMPLES) {
         let _ = write!(
             body,
             "<div class=\"panel result\"><h3>{}:{line}</h3><dl><div><dt>prompt</dt><dd>{}</dd></div><div class=\"good\"><dt>reference</dt><dd>{}</dd></div>",
@@ -46,6 +49,10 @@ pub(super) fn section(examples: &[ExampleRecord]) -> Option<Section> {
         }
         body.push_str("</dl></div>");
     }
+    if more > 0 {
+        let more = counted(more as u64, "sample");
+        let _ = write!(body, "<p class=\"more\">… {more} more; samples.jsonl has all responses</p>");
+    }
     Some(Section { id: "responses", title: "Example responses", body })
 }
 
@@ -59,6 +66,8 @@ fn response(record: &ExampleRecord, body: &mut String) {
         "" => "<span class=\"more\">an empty response</span>".to_owned(),
         text => escape_start(text, SHOWN),
     };
+    let score =
+        record.score.map_or(String::new(), |score| format!("<span class=\"more\"> score {score:.4}</span>"));
     let end = if record.is_complete { "" } else { "<span class=\"more\"> … not ended</span>" };
-    let _ = write!(body, "<div{class}><dt>{when}</dt><dd>{text}{end}</dd></div>");
+    let _ = write!(body, "<div{class}><dt>{when}</dt><dd>{text}{end}{score}</dd></div>");
 }

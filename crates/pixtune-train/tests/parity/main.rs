@@ -12,3 +12,4 @@ mod invariants;
 mod logits;
 mod tiny_train;
 mod training;
+mod whole_tensors;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::FetchArgs;
 use crate::ui::Format;
 
 /// Evaluate a model on a dataset: scores, strictness, comparison, report
@@ -21,6 +22,7 @@ Examples:
   pixtune evaluate test.jsonl --endpoint http://localhost:8000/v1 --served-model tuned \\
       --compare served-model=base --phrasings 4 --out scores
   pixtune evaluate test.jsonl --predictions answers.jsonl --metric relaxed --out scores
+  pixtune evaluate 'ChartQA/data/test-*.parquet' --benchmark chartqa --model pixtral-12b --out scores
   pixtune evaluate --predictions answers.jsonl --metric anls --variant official --out scores
   pixtune evaluate test.jsonl --predictions answers.jsonl --out scores \\
       --fail-under relaxed=0.8 --junit scores.xml                     for CI
@@ -39,6 +41,7 @@ Output directory:
   predictions.jsonl   one line per answer with its scores; --predictions reads it again
   scores.json         every number
   report.html         verdict, scores, comparison, and samples with their images
+  benchmark/          the samples of --benchmark as conversations, with their images
 
 Exit codes:
   0 all answers are scored; 1 answers failed, rows are invalid, or --fail-under is missed;
@@ -51,6 +54,14 @@ pub struct EvaluateArgs {
     /// Output directory
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
+    /// Read DATA as a published file of this benchmark (Parquet, Arrow or TSV; a directory or `'test-*.parquet'` for shards), with
+    /// the prompts of --variant: mistral-evals by default. Nothing is downloaded
+    #[arg(long, value_name = "NAME", requires = "data",
+        value_parser = ["chartqa", "docvqa", "infovqa", "vqav2", "textvqa", "mathvista", "mmmu", "mm-mt-bench"])]
+    pub benchmark: Option<String>,
+    /// Text that follows each question of the benchmark, instead of the built-in instructions
+    #[arg(long, value_name = "FILE", requires = "benchmark")]
+    pub instructions: Option<PathBuf>,
     /// Replace an existing output, or the answers of an unfinished run
     #[arg(long, conflicts_with = "resume")]
     pub force: bool,
@@ -90,7 +101,7 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 1024, value_name = "N", help_heading = "Model")]
     pub max_tokens: usize,
 
-    /// Metric; `auto` chooses it by the references
+    /// Metric; `auto` is that of the benchmark, or chooses it by the references
     #[arg(long, value_enum, default_value_t = MetricArg::Auto, help_heading = "Scores")]
     pub metric: MetricArg,
     /// Whose rules to follow where programs differ: mistral-evals, lmms-eval, or the benchmark's own script
@@ -152,6 +163,8 @@ pub struct EvaluateArgs {
     /// Number of threads [default: one per CPU]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub threads: Option<usize>,
+    #[command(flatten, next_help_heading = "Images at URLs")]
+    pub fetch: FetchArgs,
 }
 
 /// A metric on the command line.

@@ -11,8 +11,8 @@ use crate::error::Error;
 /// Whether and how images at URLs are downloaded.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// Download images from http and https URLs: `check` verifies them, `fix` and `prepare` embed them. Follows up to 5
-    /// redirects, and does not connect to private networks
+    /// Download images from http and https URLs: `check` verifies them, `fix` and `prepare` embed them, `evaluate`
+    /// sends them. Follows up to 5 redirects, and does not connect to private networks
     #[arg(long)]
     pub fetch: bool,
     /// Also download from this machine, private networks, and through the proxy set in the environment

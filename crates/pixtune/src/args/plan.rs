@@ -20,6 +20,7 @@ Examples:
   pixtune plan prepared --gpu a100-40gb
   pixtune plan prepared --gpu rtx4090-24gb --method qlora
   pixtune plan prepared --vram 16GiB --method qlora --format json
+  pixtune plan prepared --train-full projector
   pixtune plan prepared --emit llama-factory > sft.yaml
 ")]
 pub struct PlanArgs {
@@ -28,6 +29,9 @@ pub struct PlanArgs {
     pub inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// Parts of the model to train as whole tensors beside LoRA: projector, vision, or both
+    #[arg(long, value_name = "LIST", conflicts_with = "emit")]
+    pub train_full: Option<String>,
     /// Print only the configuration of a trainer, as `pixtune export` writes it: trl, unsloth, axolotl, llama-factory or
     /// ms-swift
     #[arg(long, value_name = "NAME", conflicts_with = "format", value_parser = ["trl", "unsloth", "axolotl", "llama-factory", "ms-swift"])]

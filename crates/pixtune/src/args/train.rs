@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use pixtune_core::plan::defaults;
 
+use super::VariantArg;
 use crate::ui::Format;
 
 const LORA_RANK: usize = defaults::LORA_RANK as usize;
@@ -23,12 +24,14 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run --epochs 10 --patience 3
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
   pixtune train --model pixtral-12b --data more --init-adapter run/adapter --out run2
+  pixtune train --model pixtral-12b --data prepared --out run --train-full projector
+  pixtune train --model pixtral-12b --data prepared --out run --eval-metric relaxed --patience 3
 
 Output directory:
   adapter/          the adapter: the best one if there is validation data, else the last one
   metrics.jsonl     one line per step and per evaluation, written as the run proceeds
   report.html       loss, accuracy, gradients, throughput and memory, rewritten at every evaluation
-  samples.jsonl     the responses at each evaluation, with --samples
+  samples.jsonl     the responses at each evaluation, with --samples or --eval-metric
   tensorboard/      the metrics for TensorBoard, with --tensorboard
   plan.json         every resolved option
   checkpoints/      the checkpoints for --resume; each contains a complete adapter
@@ -65,7 +68,7 @@ pub struct TrainArgs {
     /// Scale the update by alpha / sqrt(rank) instead (rank-stabilized LoRA)
     #[arg(long, help_heading = "Adapter")]
     pub rslora: bool,
-    /// Start with the weights of this adapter, in any dialect; rank, scaling and targets are its own
+    /// Start with the weights of this adapter, in any dialect; rank, scaling, targets and whole tensors are its own
     #[arg(long, value_name = "DIR", help_heading = "Adapter",
         conflicts_with_all = ["lora_rank", "lora_alpha", "rslora", "targets"])]
     pub init_adapter: Option<PathBuf>,
@@ -73,6 +76,9 @@ pub struct TrainArgs {
     /// commas
     #[arg(long, default_value = "text", value_name = "LIST", help_heading = "Adapter")]
     pub targets: String,
+    /// Parts of the model to train as whole tensors beside LoRA: projector, vision, or both; saved as PEFT's modules_to_save
+    #[arg(long, value_name = "LIST", help_heading = "Adapter", conflicts_with = "init_adapter")]
+    pub train_full: Option<String>,
 
     /// Peak learning rate, reached after the warmup; cosine decay to 0 follows [default: 1e-4, half of it for models above
     /// 13 billion parameters; as `pixtune plan` recommends]
@@ -116,6 +122,17 @@ pub struct TrainArgs {
     /// Steps between evaluations on the validation data [default: a tenth of the run]
     #[arg(long, value_name = "N", help_heading = "Evaluation and checkpoints")]
     pub eval_every: Option<u64>,
+    /// Score responses to validation samples at every evaluation, as `evaluate --metric` does; the best adapter and --patience
+    /// follow the score
+    #[arg(long, value_name = "METRIC", help_heading = "Evaluation and checkpoints",
+        value_parser = ["exact", "relaxed", "anywhere", "anls", "vqa", "mcq", "json", "contains", "number"])]
+    pub eval_metric: Option<String>,
+    /// Whose rules to follow where programs differ [default: as in `evaluate`]
+    #[arg(long, value_enum, requires = "eval_metric", help_heading = "Evaluation and checkpoints")]
+    pub eval_variant: Option<VariantArg>,
+    /// Maximum validation samples that are answered and scored at every evaluation, spread evenly
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Evaluation and checkpoints")]
+    pub eval_samples: u32,
     /// Stop after this many evaluations without improvement
     #[arg(long, value_name = "N", help_heading = "Evaluation and checkpoints")]
     pub patience: Option<u64>,

@@ -277,7 +277,13 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     line("written", format!("{target}  {} to {}", report.from.as_str(), report.to.as_str()));
     line("merged", format!("{}, {}", adapter.dialect.describe(), about(adapter)));
     match report.merged.as_ref().and_then(|merged| merged.into.as_ref()) {
-        Some(MergedInto::Dequantized) => line("into", "the dequantized weights of the base".to_owned()),
+        Some(MergedInto::Dequantized { relative }) => line(
+            "into",
+            format!(
+                "the dequantized weights of the base, which probably differ by {:.1}% of their norm from the original ones",
+                100.0 * relative
+            ),
+        ),
         Some(MergedInto::Original(distance)) => line(
             "into",
             format!(

@@ -12,10 +12,11 @@ use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::{Family, Variant};
 use pixtune_core::text::counted;
 use pixtune_evaluate::{
-    AnswerSource, Contestant, EvaluatePlan, Evaluation, Existing, Threshold, Watch, evaluate, junit,
-    scores_line,
+    AnswerSource, Benchmark, BenchmarkChoice, Contestant, EvaluatePlan, Evaluation, Existing, Threshold,
+    Watch, evaluate, junit, scores_line,
 };
 use pixtune_infer::{RemoteOptions, Sampling};
+use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
 use pixtune_io::side_files::references_name;
 
@@ -89,16 +90,23 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
     {
         return Err(Error::argument(format!("--junit: the directory `{}` does not exist", parent.display())));
     }
+    let benchmark = benchmark(args)?;
+    let (family, variant) = metric(args, benchmark.as_ref());
     let contestant = contestant(args)?;
     let compared = compare::compared(args, &contestant)?;
     Ok(EvaluatePlan {
         data: args.data.clone(),
-        references: args.references.clone().or_else(|| references_beside(args.data.as_deref())),
+        references: args.references.clone().or_else(|| match benchmark {
+            Some(_) => None,
+            None => references_beside(args.data.as_deref()),
+        }),
+        benchmark,
+        fetch: args.fetch.options(Limits::default().max_bytes)?,
         contestant,
         compared,
         judge: judge(args)?,
-        family: family(args.metric),
-        variant: args.variant.map(variant),
+        family,
+        variant,
         tolerance: tolerance(args.tolerance)?,
         phrasings: phrasings(args.phrasings.as_deref())?,
         sampling: Sampling::new(args.temperature, args.seed).map_err(Error::argument)?,
@@ -118,7 +126,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
 }
 
 /// The references that `prepare` wrote beside the samples: of the validation split of a directory, or of the split of a file.
-fn references_beside(data: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn references_beside(data: Option<&Path>) -> Option<PathBuf> {
     let data = data?;
     let found = match data.is_dir() {
         true => data.join(references_name("validation")),
@@ -129,6 +137,33 @@ fn references_beside(data: Option<&Path>) -> Option<PathBuf> {
         }
     };
     found.is_file().then_some(found)
+}
+
+/// The benchmark, and what its prompts end with.
+fn benchmark(args: &EvaluateArgs) -> Result<Option<BenchmarkChoice>, Error> {
+    let Some(benchmark) = args.benchmark.as_deref().and_then(Benchmark::find) else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path);
+        text.map_err(|source| pixtune_io::read::ReadError::Io { path: path.clone(), source })
+    };
+    let instructions = args.instructions.as_ref().map(read).transpose()?;
+    let instructions = instructions.map(|text| text.trim_end().to_owned());
+    let variant = args.variant.map_or(Variant::Mistral, variant);
+    Ok(Some(BenchmarkChoice { benchmark, variant, instructions }))
+}
+
+/// The metric: the one that was named, that of the benchmark, or the one that fits the references. `--variant` also chooses the
+/// prompts of a benchmark, so a metric without that variant has its only one.
+fn metric(args: &EvaluateArgs, choice: Option<&BenchmarkChoice>) -> (Option<Family>, Option<Variant>) {
+    let variant = args.variant.map(variant);
+    match (family(args.metric), choice) {
+        (None, Some(choice)) => {
+            let (family, variant) = choice.benchmark.metric(variant);
+            (Some(family), variant)
+        }
+        (Some(family), Some(_)) => (Some(family), variant.filter(|one| family.variants().contains(one))),
+        (family, None) => (family, variant),
+    }
 }
 
 fn contestant(args: &EvaluateArgs) -> Result<Contestant, Error> {
@@ -190,7 +225,7 @@ fn family(metric: MetricArg) -> Option<Family> {
     }
 }
 
-fn variant(variant: VariantArg) -> Variant {
+pub(super) fn variant(variant: VariantArg) -> Variant {
     match variant {
         VariantArg::Mistral => Variant::Mistral,
         VariantArg::Lmms => Variant::Lmms,

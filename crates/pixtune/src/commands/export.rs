@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::json::{self, list, object};
-use pixtune_core::plan::{TrainingPlan, Wish};
+use pixtune_core::plan::{TrainingPlan, WholeParts, Wish};
 use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_core::tokens::{ChatEncoder, Layout, SystemPrompt};
@@ -70,6 +70,7 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
         gpu: gpu::gpu(&args.training)?,
         method: args.training.method.into(),
         rank: args.training.lora_rank,
+        whole: WholeParts::default(),
     };
     let shard_bytes = match &args.shard_size {
         Some(size) => parse_bytes(size).map_err(Error::argument)?,

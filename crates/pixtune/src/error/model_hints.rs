@@ -53,7 +53,9 @@ pub fn hint_for_converting(error: &ConvertError) -> Option<String> {
             let full = "no partial output was left; free disk space or choose another DST, and run again";
             return hint_for_writing(source, full).map(str::to_owned);
         }
-        ConvertError::GrownVocabulary { .. } => "merge with `--to hf`",
+        ConvertError::GrownVocabulary { .. } => {
+            "write it with `--to hf`, or put a tekken.json with all tokens of the model beside the adapter"
+        }
         ConvertError::Vocabulary { .. } => "give the tokenizer of this model with `--base DIR`",
         ConvertError::Verify { .. } => "no partial output was left; the disk or the memory may be failing",
         ConvertError::Weights(error) => return hint_for_weights(error),

@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-io", &["core", "files"]),
     ("pixtune-model", &["core", "files"]),
     ("pixtune-infer", &["core", "io", "model"]),
-    ("pixtune-train", &["core", "files", "infer", "io", "model"]),
+    ("pixtune-train", &["core", "evaluate", "files", "infer", "io", "model"]),
     ("pixtune-evaluate", &["core", "files", "infer", "io", "model"]),
     ("pixtune-export", &["core", "files", "io"]),
     ("pixtune-api", &["core", "files", "infer", "io", "model"]),

@@ -1,5 +1,6 @@
 //! `pixtune evaluate` with predictions, a tiny model, and an endpoint that misbehaves.
 
+mod benchmarks;
 mod endpoint;
 
 use std::fs;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::harness::{Case, root};
+use crate::harness::{Case, read_directory, root};
+use crate::tokenizers::tekken_of;
 
 /// Serves `fixtures/images`; gives back the address. Other paths have a status, or are the first response of a server that
 /// has none to give yet.
@@ -203,6 +204,35 @@ fn a_killed_download_is_resumed() {
         case.prepare(&[&args[..], &["--resume"]].concat()).ends(1);
         assert_eq!(case.output(), expected, "killed after {moment} ms");
     }
+}
+
+#[test]
+fn evaluate_sends_images_at_urls_to_the_model() {
+    let case = Case::new();
+    for (name, bytes) in read_directory(&root().join("fixtures/tiny_pixtral/hf_bf16")) {
+        case.write(&format!("model/{name}"), bytes);
+    }
+    let image = r#"{"image_patch_size":16,"max_image_size":128,"spatial_merge_size":1}"#;
+    case.write("model/tekken.json", tekken_of("v3", 143, image));
+    case.write("data.jsonl", chat(&format!("{}/grad_64x48.png", server())));
+    let args = [
+        "evaluate",
+        "data.jsonl",
+        "--model",
+        "model",
+        "--metric",
+        "exact",
+        "--max-tokens",
+        "2",
+        "--out",
+        "out",
+    ];
+    let refused = case.run(&args).ends(2);
+    assert!(refused.stderr.contains("URL"), "{}", refused.stderr);
+    let fetch = ["--fetch", "--fetch-private", "--fetch-cache", "cache", "--force"];
+    case.run(&[&args[..], &fetch].concat()).ends(0);
+    assert_eq!(case.lines("out/predictions.jsonl").len(), 1);
+    assert!(case.read("out/report.html").contains("data:image/"));
 }
 
 #[test]

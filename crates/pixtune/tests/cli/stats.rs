@@ -42,6 +42,20 @@ fn stats_and_plan_of_the_example_match_snapshots() {
 }
 
 #[test]
+fn plan_counts_whole_trained_tensors() {
+    let case = example();
+    let plan = |more: &[&str]| case.run(&[&["plan", "prepared"], more].concat());
+    let whole = plan(&["--train-full", "projector,vision"]).ends(0).stdout;
+    assert!(whole.contains("whole trained tensors"), "{whole}");
+    assert!(whole.contains("LoRA rank 16 and whole projector and vision"), "{whole}");
+    assert!(whole.contains("--train-full projector,vision"), "{whole}");
+    let json = parsed(&plan(&["--train-full", "projector", "--format", "json"]).ends(0).stdout);
+    assert_eq!(text(&json, "/train_full"), "projector");
+    plan(&["--train-full", "text"]).ends(2).prints("cannot be trained as a whole");
+    plan(&["--train-full", "vision", "--method", "full"]).ends(2).prints("trains all weights");
+}
+
+#[test]
 fn json_and_table_have_the_same_numbers() {
     let case = example();
     let stats = parsed(&case.run(&["stats", "prepared", "--format", "json"]).ends(0).stdout);

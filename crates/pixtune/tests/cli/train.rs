@@ -1,7 +1,9 @@
 //! `train`: a tiny model, from data to adapter, and everything that can be wrong on the way.
 
 mod bad_input;
+mod metric;
 mod resume;
+mod whole_tensors;
 
 use std::fs;
 use std::path::Path;

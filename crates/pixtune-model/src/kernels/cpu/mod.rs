@@ -5,6 +5,7 @@
 
 mod attention;
 mod buffer;
+mod columns;
 mod cross_entropy;
 mod elementwise;
 mod gemm;

@@ -1,5 +1,7 @@
 //! The operations of [`Kernels`] on the CPU: each hands its buffers, as slices, to the code that computes it.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::gemm::Term;
@@ -8,7 +10,7 @@ use super::{CHUNK, CpuBuffer, CpuKernels, CpuWeight, attention, elementwise, row
 use crate::kernels::{
     AdamW, AdamWState, Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape,
     DeviceError, DropoutMask, FrozenTensor, Head, Kernels, Lora, LoraBackward, LoraForward, NormBackward,
-    PatchGrid, Rotation, Segment, TokenLoss, UnsupportedDtype, Write,
+    PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward, TrainedMatrix, UnsupportedDtype, Write,
 };
 use crate::weights::Dtype;
 
@@ -79,6 +81,10 @@ impl Kernels for CpuKernels {
         to[first * columns..][..from.len()].copy_from_slice(from);
     }
 
+    fn part(&self, buffer: &CpuBuffer, range: Range<usize>) -> CpuBuffer {
+        self.upload(&buffer[range], Dtype::F32)
+    }
+
     fn gather_rows(&self, from: &CpuBuffer, rows: &Vec<u32>, columns: usize, to: &mut CpuBuffer) {
         for (to, from_row) in to.chunks_exact_mut(columns).zip(rows) {
             to.copy_from_slice(row(from, columns, *from_row as usize));
@@ -122,6 +128,16 @@ impl Kernels for CpuKernels {
         });
     }
 
+    fn rms_norm_weight_backward(
+        &self,
+        norm: NormBackward<'_, Self>,
+        out_gradient: &CpuBuffer,
+        range: Range<usize>,
+        gradients: &mut CpuBuffer,
+    ) {
+        self.norm_weight_gradient(norm.epsilon, norm.x, out_gradient, &mut gradients[range]);
+    }
+
     fn linear(&self, x: &CpuBuffer, weight: &CpuWeight<'_>, y: &mut CpuBuffer, write: Write) {
         self.weight_times(x, weight, None, y, write);
     }
@@ -138,6 +154,38 @@ impl Kernels for CpuKernels {
 
     fn add_bias(&self, bias: &CpuBuffer, y: &mut CpuBuffer) {
         self.for_each_row(y, bias.len(), |_, y| y.iter_mut().zip(&bias[..]).for_each(|(y, bias)| *y += bias));
+    }
+
+    fn bias_backward(&self, y_gradient: &CpuBuffer, range: Range<usize>, gradients: &mut CpuBuffer) {
+        self.add_column_sums(y_gradient, &mut gradients[range]);
+    }
+
+    fn trained_linear(
+        &self,
+        matrix: &TrainedMatrix,
+        parameters: &CpuBuffer,
+        x: &CpuBuffer,
+        y: &mut CpuBuffer,
+        write: Write,
+    ) {
+        let weight = Matrix::new(&parameters[matrix.range.clone()], matrix.inputs).transposed();
+        self.multiply(MatrixMut::new(y, matrix.outputs), write, 1.0, (Matrix::new(x, matrix.inputs), weight));
+    }
+
+    fn trained_linear_backward(
+        &self,
+        matrix: &TrainedMatrix,
+        pass: TrainedBackward<'_, Self>,
+        x_gradient: Option<(&mut CpuBuffer, Write)>,
+    ) {
+        let TrainedMatrix { range, inputs, outputs } = matrix.clone();
+        let dy = Matrix::new(pass.y_gradient, outputs);
+        let gradient = MatrixMut::new(&mut pass.gradients[range.clone()], inputs);
+        self.multiply(gradient, Write::Add, 1.0, (dy.transposed(), Matrix::new(pass.x, inputs)));
+        if let Some((dx, write)) = x_gradient {
+            let weight = Matrix::new(&pass.parameters[range], inputs);
+            self.multiply(MatrixMut::new(dx, inputs), write, 1.0, (dy, weight));
+        }
     }
 
     fn lora_down(&self, lora: &Lora, parameters: &CpuBuffer, x: &CpuBuffer, xa: &mut CpuBuffer) {
@@ -246,8 +294,13 @@ impl Kernels for CpuKernels {
     }
 
     fn adamw(&self, step: &AdamW, steps: u64, gradients: &CpuBuffer, state: AdamWState<'_, Self>) {
-        let AdamWState { parameters, first_moment, second_moment } = state;
-        self.adamw_step(step, steps, gradients, (parameters, first_moment, second_moment));
+        let AdamWState { parameters, first_moment, second_moment, decayed } = state;
+        let plain = AdamW { weight_decay: 0.0, ..*step };
+        let (with_decay, without) = gradients.split_at(decayed);
+        let [parameters, first, second] =
+            [parameters, first_moment, second_moment].map(|buffer| buffer.split_at_mut(decayed));
+        self.adamw_step(step, steps, with_decay, (parameters.0, first.0, second.0));
+        self.adamw_step(&plain, steps, without, (parameters.1, first.1, second.1));
     }
 }
 

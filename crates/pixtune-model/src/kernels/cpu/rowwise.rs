@@ -6,7 +6,7 @@ use crate::simd::vectorized;
 
 vectorized! {
     /// Mean of squares.
-    fn mean_square(x: &[f32]) -> f32 {
+    pub(super) fn mean_square(x: &[f32]) -> f32 {
         let (chunks, rest) = x.as_chunks::<LANES>();
         let mut sums = [0.0f32; LANES];
         for chunk in chunks {

@@ -1,14 +1,17 @@
 //! The attention of a layer: norm, projections, rotary positions, attention, output projection.
 
-use super::{InputGradient, LayerRows, Parts, normed};
+use super::{InputGradient, LayerRows, Parts};
 use crate::kernels::{
-    Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, Kernels, Mask, NormBackward,
-    Rotation, Write,
+    Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, Kernels, Mask, Rotation,
+    Write,
 };
+use crate::network::adapter_layout::Adapter;
 use crate::network::device_batch::RowSelection;
 use crate::network::error::NetworkError;
-use crate::network::linear::{Adapter, LinearBackward, LinearLayer, Scope};
+use crate::network::linear::{LinearBackward, LinearLayer};
 use crate::network::loader::FrozenWeights;
+use crate::network::norm::Norm;
+use crate::network::scope::Scope;
 use crate::network::shape::StackShape;
 use crate::weights::{Module, Part};
 
@@ -16,7 +19,7 @@ use crate::weights::{Module, Part};
 #[derive(Debug)]
 pub(in crate::network) struct AttentionBlock<'w, K: Kernels> {
     shape: StackShape,
-    norm: K::Buffer,
+    norm: Norm<K>,
     query: LinearLayer<'w, K>,
     key: LinearLayer<'w, K>,
     value: LinearLayer<'w, K>,
@@ -122,7 +125,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
         angles: &Angles<K>,
     ) -> Projected<K> {
         let kernels = scope.kernels;
-        let normed = normed(scope, &self.shape, (rows, x), &self.norm);
+        let normed = self.norm.forward(scope, (rows, x));
         let project = |linear: &LinearLayer<'w, K>| {
             let mut y = kernels.activations(rows * linear.outputs);
             let xa = linear.forward(scope, (rows, &normed), &mut y, Write::Set);
@@ -220,8 +223,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
             (projected_gradients, xa),
             input_gradient,
         )?;
-        let norm = NormBackward { epsilon: self.shape.norm_epsilon, x: &x, weight: &self.norm };
-        kernels.rms_norm_backward(norm, &normed_gradient, &mut x_gradient, Write::Add);
+        self.norm.backward(scope, gradients, (&x, &normed_gradient), (&mut x_gradient, Write::Add));
         Some(x_gradient)
     }
 
@@ -260,7 +262,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
         (y_gradients, xa): ([K::Buffer; 3], [Option<K::Buffer>; 3]),
         input_gradient: InputGradient,
     ) -> Option<K::Buffer> {
-        let normed = normed(scope, &self.shape, (rows, x), &self.norm);
+        let normed = self.norm.forward(scope, (rows, x));
         let mut normed_gradient = (input_gradient == InputGradient::Needed)
             .then(|| scope.kernels.activations(rows * self.shape.hidden));
         let linears = [&self.query, &self.key, &self.value];

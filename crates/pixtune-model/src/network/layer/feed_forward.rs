@@ -1,10 +1,13 @@
 //! The feed-forward part of a layer: norm, gate and up projection, SwiGLU, down projection.
 
-use super::{Parts, normed};
-use crate::kernels::{Kernels, NormBackward, Write};
+use super::Parts;
+use crate::kernels::{Kernels, Write};
+use crate::network::adapter_layout::Adapter;
 use crate::network::error::NetworkError;
-use crate::network::linear::{Adapter, LinearBackward, LinearLayer, Scope};
+use crate::network::linear::{LinearBackward, LinearLayer};
 use crate::network::loader::FrozenWeights;
+use crate::network::norm::Norm;
+use crate::network::scope::Scope;
 use crate::network::shape::StackShape;
 use crate::weights::{Module, Part};
 
@@ -12,7 +15,7 @@ use crate::weights::{Module, Part};
 #[derive(Debug)]
 pub(super) struct FeedForward<'w, K: Kernels> {
     shape: StackShape,
-    norm: K::Buffer,
+    norm: Norm<K>,
     gate: LinearLayer<'w, K>,
     up: LinearLayer<'w, K>,
     down: LinearLayer<'w, K>,
@@ -80,7 +83,7 @@ impl<'w, K: Kernels> FeedForward<'w, K> {
 
     fn gate_up(&self, scope: &Scope<K>, rows: usize, x: K::Buffer) -> GateUp<K> {
         let kernels = scope.kernels;
-        let normed = normed(scope, &self.shape, (rows, &x), &self.norm);
+        let normed = self.norm.forward(scope, (rows, &x));
         let mut gate = kernels.activations(rows * self.shape.feed_forward);
         let mut up = kernels.activations(rows * self.shape.feed_forward);
         let gate_xa = self.gate.forward(scope, (rows, &normed), &mut gate, Write::Set);
@@ -113,14 +116,13 @@ impl<'w, K: Kernels> FeedForward<'w, K> {
         drop(product);
         kernels.swiglu_backward(&product_gradient, &mut gate, &mut up);
         drop(product_gradient);
-        let normed = normed(scope, &self.shape, (rows, &x), &self.norm);
+        let normed = self.norm.forward(scope, (rows, &x));
         let mut normed_gradient = kernels.activations(rows * self.shape.hidden);
         let pass = LinearBackward { rows, x: &normed, xa: gate_xa.as_ref(), y_gradient: &gate };
         self.gate.backward(scope, gradients, pass, Some((&mut normed_gradient, Write::Set)));
         let pass = LinearBackward { rows, x: &normed, xa: up_xa.as_ref(), y_gradient: &up };
         self.up.backward(scope, gradients, pass, Some((&mut normed_gradient, Write::Add)));
-        let norm = NormBackward { epsilon: self.shape.norm_epsilon, x: &x, weight: &self.norm };
-        kernels.rms_norm_backward(norm, &normed_gradient, &mut x_gradient, Write::Add);
+        self.norm.backward(scope, gradients, (&x, &normed_gradient), (&mut x_gradient, Write::Add));
         x_gradient
     }
 }

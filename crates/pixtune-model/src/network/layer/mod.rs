@@ -7,10 +7,13 @@ pub(super) use attention::AttentionBlock;
 use attention::{Attended, SavedAttention};
 use feed_forward::{FeedForward, SavedFeedForward};
 
+use super::adapter_layout::Adapter;
 use super::device_batch::{RowSelection, Rows};
 use super::error::NetworkError;
-use super::linear::{Adapter, LinearLayer, Scope};
+use super::linear::LinearLayer;
 use super::loader::{FrozenWeights, Loader};
+use super::norm::Norm;
+use super::scope::Scope;
 use super::shape::StackShape;
 use crate::kernels::Kernels;
 use crate::weights::{Module, Part};
@@ -126,7 +129,7 @@ impl<'w, K: Kernels> Layer<'w, K> {
         SavedLayer { x, attention, feed_forward }
     }
 
-    /// Adds the gradients of its adapters to `gradients`. Returns the input gradient, `[rows, hidden]`, if it is needed.
+    /// Adds the gradients of what is trained in it to `gradients`. Returns the input gradient, `[rows, hidden]`, if it is needed.
     pub(super) fn backward(
         &self,
         scope: &Scope<K>,
@@ -161,19 +164,7 @@ where
         LinearLayer::load(self.loader, (self.module)(part), size, (self.adapter)(part))
     }
 
-    fn norm(&mut self, part: Part) -> Result<K::Buffer, NetworkError> {
-        self.loader.vector((self.module)(part).weight(), self.shape.hidden)
+    fn norm(&mut self, part: Part) -> Result<Norm<K>, NetworkError> {
+        Norm::load(self.loader, (self.module)(part).weight(), self.shape.hidden, self.shape.norm_epsilon)
     }
-}
-
-/// `x` after the norm with this weight.
-fn normed<K: Kernels>(
-    scope: &Scope<K>,
-    shape: &StackShape,
-    (rows, x): (usize, &K::Buffer),
-    weight: &K::Buffer,
-) -> K::Buffer {
-    let mut normed = scope.kernels.activations(rows * shape.hidden);
-    scope.kernels.rms_norm(shape.norm_epsilon, x, weight, &mut normed);
-    normed
 }

@@ -8,7 +8,7 @@ use pixtune_files::direct::Window;
 use super::Checkpoint;
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::names::{Spelling, TensorName};
-use crate::weights::quantized::{Buffers, Quantized, Stored};
+use crate::weights::quantized::{Buffers, Quantized, Rounding, Stored};
 use crate::weights::rows::RowOrder;
 use crate::weights::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
@@ -110,6 +110,14 @@ impl<'c> Tensor<'c> {
                 quantized.read(&self.checkpoint.files, (window, buffers), first, buffer)
             }
         }
+    }
+
+    /// How far its elements are expected to be from those that were quantized; `None` if they are stored as they are.
+    pub fn rounding(&self, reader: &mut Reader) -> Result<Option<Rounding>, SafetensorsError> {
+        let Reader { window, buffers } = reader;
+        let quantized =
+            self.quantized.map(|weight| weight.rounding(&self.checkpoint.files, (window, buffers)));
+        quantized.transpose()
     }
 
     /// Some of its rows as f32, with the rows of q and k in the given order; those are read in whole heads.

@@ -41,8 +41,9 @@ pub enum ConvertError {
     )]
     Vocabulary { path: PathBuf, tokens: usize, rows: usize },
     #[error(
-        "the merged model has {rows} tokens, {} more than the base: Mistral's format has its vocabulary in tekken.json, \
-         which cannot hold added tokens", rows.saturating_sub(*before)
+        "the model has {rows} tokens, {} more than its tekken.json, and Mistral's format cannot carry them: all ids behind the \
+         special tokens are pieces of words there, so mistral-common would never read an added token from a text",
+        rows.saturating_sub(*before)
     )]
     GrownVocabulary { rows: usize, before: usize },
     #[error("`{}` is {found}, and is not copied", path.display())]

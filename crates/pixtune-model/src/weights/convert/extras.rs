@@ -1,15 +1,17 @@
 //! Everything beside weights and configuration: tokenizer, processor, chat template.
 
+mod vocabulary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{Value, document, list, members, object};
+use pixtune_core::json::{document, list, members, object};
 use pixtune_core::text::counted;
 use pixtune_core::tokens::tekken::Tekken;
 
 use super::output::OutputDirectory;
 use super::{ConvertError, Options, tokenizer};
-use crate::weights::config::{Family, ModelConfig, read_json_within};
+use crate::weights::config::{Family, ModelConfig};
 use crate::weights::{Checkpoint, Format, Substitute};
 
 /// A small file of the output.
@@ -106,21 +108,7 @@ pub(super) fn plan(
         extras.copy(name);
     }
     extras.copy_sentencepiece()?;
-    let tekken = extras.path("tekken.json").map(|path| read_tekken(&path)).transpose()?;
-    if let (Some(tekken), Some(path)) = (&tekken, extras.path("tekken.json")) {
-        let rows = source.config().text.vocab_size;
-        if tekken.len() != rows {
-            return Err(ConvertError::Vocabulary { path, tokens: tekken.len(), rows });
-        }
-        if let Some(growth) = &options.growth {
-            extras.all.retain(|extra| extra.name != "tekken.json");
-            warnings.push(format!(
-                "tekken.json has {}, and the merged model has {}: it is not copied, and mistral-common cannot be used",
-                counted(tekken.len() as u64, "token"),
-                growth.rows
-            ));
-        }
-    }
+    let tekken = vocabulary::tekken(&mut extras, options, source, warnings)?;
     match options.to {
         Format::Mistral => {
             if extras.all.iter().all(|extra| !is_tokenizer(&extra.name)) {
@@ -135,7 +123,13 @@ pub(super) fn plan(
                 extras.copy(name);
             }
             if let Some(growth) = &options.growth {
-                check_grown_tokenizer(&extras, growth.rows, warnings)?;
+                // The base's tokenizer lacks the added tokens, and tekken.json has them.
+                if let (Some(tekken), None) = (&tekken, grown) {
+                    extras.remove("tokenizer.json");
+                    write_tokenizer(&mut extras, tekken, warnings);
+                } else {
+                    vocabulary::check_tokenizer(&extras, growth.rows, warnings)?;
+                }
             }
             if source.format() != Format::Hf {
                 write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
@@ -201,6 +195,16 @@ impl Extras<'_> {
         self.all.push(Extra { name: name.to_owned(), origin: Origin::Written, content: Content::Text(text) });
     }
 
+    /// Puts a file of that origin in the place of the one that was found.
+    fn replace(&mut self, name: &str, path: PathBuf, origin: Origin) {
+        self.remove(name);
+        self.all.push(Extra { name: name.to_owned(), origin, content: Content::Copy(path) });
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.all.retain(|extra| extra.name != name);
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         let extra = self.all.iter().find(|extra| extra.name == name)?;
         match &extra.content {
@@ -212,46 +216,6 @@ impl Extras<'_> {
     fn has(&self, name: &str) -> bool {
         self.all.iter().any(|extra| extra.name == name)
     }
-}
-
-/// Refuses a tokenizer with tokens that the larger vocabulary has no rows for, and reports added rows without tokens.
-fn check_grown_tokenizer(
-    extras: &Extras<'_>,
-    rows: usize,
-    warnings: &mut Vec<String>,
-) -> Result<(), ConvertError> {
-    let Some(path) = extras.path("tokenizer.json") else {
-        warnings.push(format!(
-            "the vocabulary has {rows} tokens, and no tokenizer.json names the added ones: save the tokenizer beside the \
-             adapter and merge again"
-        ));
-        return Ok(());
-    };
-    let tokens = count_tokens(&read_json_within(&path, MAX_TOKENIZER)?);
-    if tokens > rows {
-        return Err(ConvertError::Vocabulary { path, tokens, rows });
-    }
-    if tokens < rows {
-        warnings.push(format!(
-            "`{}` has {}, and the vocabulary {rows}: the last rows have no token",
-            path.display(),
-            counted(tokens as u64, "token")
-        ));
-    }
-    Ok(())
-}
-
-/// One more than the largest id in the vocabulary and the added tokens of a tokenizer.json.
-fn count_tokens(tokenizer: &Value<'_>) -> usize {
-    let id = |value: &Value<'_>| match value {
-        Value::Number(text) => text.parse::<usize>().ok(),
-        _ => None,
-    };
-    let vocabulary = tokenizer.get("model").and_then(|model| model.get("vocab")).and_then(Value::as_object);
-    let named = vocabulary.into_iter().flatten().filter_map(|(_, value)| id(value));
-    let added = tokenizer.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
-    let added = added.filter_map(|token| id(token.get("id")?));
-    named.chain(added).max().map_or(0, |last| last.saturating_add(1))
 }
 
 fn is_tokenizer(name: &str) -> bool {

@@ -148,12 +148,6 @@ impl Plan {
         let mut warnings = Vec::new();
         let source = open_source(&options, &mut warnings)?;
         check_tied_head(&source)?;
-        if let (Some(Growth { rows, .. }), Format::Mistral) = (&options.growth, options.to) {
-            return Err(ConvertError::GrownVocabulary {
-                rows: *rows,
-                before: source.config().text.vocab_size,
-            });
-        }
         let shape = layout::Shape {
             format: options.to,
             dtype: options.dtype,

@@ -109,7 +109,10 @@ pub struct Merged {
 #[derive(Debug, Clone, PartialEq)]
 pub enum MergedInto {
     /// The weights of the base, dequantized. The original ones are not known.
-    Dequantized,
+    Dequantized {
+        /// The expected norm of the difference from the original weights, divided by the norm of the weights.
+        relative: f64,
+    },
     /// The original weights, with the distance of the dequantized ones from them.
     Original(Distance),
 }
@@ -189,7 +192,10 @@ impl ToJson for &Merged {
 impl ToJson for &MergedInto {
     fn write_json(self, slot: Slot<'_>) {
         slot.object(|into| match self {
-            MergedInto::Dequantized => _ = into.field("weights", "dequantized"),
+            MergedInto::Dequantized { relative } => {
+                into.field("weights", "dequantized");
+                into.field("expected_relative_difference", raw(&format!("{relative:e}")));
+            }
             MergedInto::Original(distance) => {
                 into.field("weights", "original");
                 into.field("relative_difference", raw(&format!("{:e}", distance.relative)));

@@ -6,6 +6,7 @@
 
 use pixtune_files::direct::Window;
 
+use super::rounding::{self, Rounding};
 use super::{Buffers, Place};
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::safetensors::{SafetensorsError, SafetensorsFile};
@@ -128,6 +129,15 @@ impl FourBit {
             _ => self.expand::<4>(codes, &buffers.scales, skipped, dtype, bytes),
         }
         Ok(())
+    }
+
+    /// Adds the rounding of the elements that were read last, from the first of a block on.
+    pub(super) fn add_rounding(&self, buffers: &Buffers, sums: &mut Rounding) {
+        let table = rounding::of_codes(self.kind.values());
+        for (codes, scale) in buffers.codes.chunks(self.block / 2).zip(&buffers.scales) {
+            let codes = codes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(usize::from);
+            sums.add(codes, &table, *scale);
+        }
     }
 
     /// The scales of some blocks.

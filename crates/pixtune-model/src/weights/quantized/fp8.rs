@@ -5,6 +5,7 @@
 
 use pixtune_files::direct::Window;
 
+use super::rounding::{self, Rounding};
 use super::{Buffers, Place};
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::safetensors::{SafetensorsError, SafetensorsFile};
@@ -83,24 +84,50 @@ impl Fp8 {
         self.codes.of(files).stream_at(window, &mut buffers.codes, first)?;
         let first = usize::try_from(first).unwrap_or(usize::MAX);
         let (first_row, end_row) = (first / columns, (first + count).div_ceil(columns));
-        let [rows, width] = self.block;
+        let [rows, _] = self.block;
         let (first_grid, end_grid) = (first_row / rows, end_row.div_ceil(rows));
         let scales = (end_grid - first_grid) * self.grid_columns;
         self.scales.of(files).values(first_grid * self.grid_columns, scales, &mut buffers.scales)?;
         buffers.values.resize(count, 0.0);
+        self.each_run((columns, first, count), |at, scale| {
+            let (scale, codes) = (buffers.scales[scale], &buffers.codes[at.clone()]);
+            for (value, code) in buffers.values[at].iter_mut().zip(codes) {
+                *value = E4M3[usize::from(*code)] * scale;
+            }
+        });
+        dtype::write_f32(dtype, &buffers.values, bytes).expect("weights are floats");
+        Ok(())
+    }
+
+    /// Calls `work` for every run of elements with one scale: which of the elements, and which of the scales that were read.
+    fn each_run(
+        &self,
+        (columns, first, count): (usize, usize, usize),
+        mut work: impl FnMut(std::ops::Range<usize>, usize),
+    ) {
+        let [rows, width] = self.block;
+        let first_grid = first / columns / rows;
         let mut at = 0;
         while at < count {
             let (row, column) = ((first + at) / columns, (first + at) % columns);
             let end = count.min(at + (width - column % width).min(columns - column));
-            let scale = buffers.scales[(row / rows - first_grid) * self.grid_columns + column / width];
-            let codes = &buffers.codes[at..end];
-            for (value, code) in buffers.values[at..end].iter_mut().zip(codes) {
-                *value = E4M3[usize::from(*code)] * scale;
-            }
+            work(at..end, (row / rows - first_grid) * self.grid_columns + column / width);
             at = end;
         }
-        dtype::write_f32(dtype, &buffers.values, bytes).expect("weights are floats");
-        Ok(())
+    }
+
+    /// Adds the rounding of the elements that were read last.
+    pub(super) fn add_rounding(
+        &self,
+        buffers: &Buffers,
+        (columns, first): (usize, usize),
+        sums: &mut Rounding,
+    ) {
+        let table = rounding::of_codes(&E4M3);
+        self.each_run((columns, first, buffers.codes.len()), |at, scale| {
+            let codes = buffers.codes[at].iter().map(|code| usize::from(*code));
+            sums.add(codes, &table, buffers.scales[scale]);
+        });
     }
 }
 

@@ -7,6 +7,7 @@
 mod build;
 mod four_bit;
 mod fp8;
+mod rounding;
 mod state;
 
 use pixtune_files::direct::Window;
@@ -17,6 +18,7 @@ use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 pub use build::{Declared, Parts, Statistic, build};
 pub use four_bit::{FourBit, FourBitType};
 pub use fp8::Fp8;
+pub use rounding::Rounding;
 pub use state::{QuantState, StateError};
 
 /// A tensor of a file.
@@ -49,6 +51,10 @@ impl Stored<'_> {
         Ok(())
     }
 }
+
+/// How many parts of a weight, and how many elements of each, show its rounding.
+const PARTS: u64 = 16;
+const PART: u64 = 1 << 15;
 
 /// Where a tensor is: the index of its file, and its index in the header of that file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +108,41 @@ impl Quantized {
         }
     }
 
+    /// How far the elements are expected to be from those that were quantized, from some parts at equal distances.
+    pub fn rounding(
+        &self,
+        files: &[SafetensorsFile],
+        (window, buffers): (&mut Window, &mut Buffers),
+    ) -> Result<Rounding, SafetensorsError> {
+        let elements = self.shape.iter().fold(1u64, |all, side| all.saturating_mul(*side as u64));
+        let part = PART.min(elements);
+        let parts = (elements / part.max(1)).clamp(1, PARTS);
+        let mut sums = Rounding::default();
+        let mut bytes = vec![0; part as usize * self.dtype.size()];
+        for index in 0..parts {
+            // On whole blocks: their scales are known one by one.
+            let first = (elements - part) / parts * index / self.unit() * self.unit();
+            self.read(files, (&mut *window, &mut *buffers), first, &mut bytes)?;
+            match &self.scheme {
+                Scheme::FourBit(four) => four.add_rounding(buffers, &mut sums),
+                Scheme::Fp8(fp8) => fp8.add_rounding(buffers, (self.columns(), first as usize), &mut sums),
+            }
+        }
+        Ok(sums.times(elements as f64 / (parts * part).max(1) as f64))
+    }
+
+    /// Elements of a block of 4-bit codes, or of a row.
+    fn unit(&self) -> u64 {
+        match &self.scheme {
+            Scheme::FourBit(four) => four.block as u64,
+            Scheme::Fp8(_) => self.columns() as u64,
+        }
+    }
+
+    fn columns(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1).max(1)
+    }
+
     /// Computes the elements from `first` on, in the data type of the weight, as many as fit into `bytes`.
     pub fn read(
         &self,
@@ -112,10 +153,7 @@ impl Quantized {
     ) -> Result<(), SafetensorsError> {
         match &self.scheme {
             Scheme::FourBit(four) => four.read(files, (window, buffers), first, self.dtype, bytes),
-            Scheme::Fp8(fp8) => {
-                let columns = self.shape.last().copied().unwrap_or(1).max(1);
-                fp8.read(files, (window, buffers), columns, first, self.dtype, bytes)
-            }
+            Scheme::Fp8(fp8) => fp8.read(files, (window, buffers), self.columns(), first, self.dtype, bytes),
         }
     }
 }

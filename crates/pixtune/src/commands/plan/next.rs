@@ -42,6 +42,9 @@ pub(super) fn commands(args: &PlanArgs, model: &Model, plan: &TrainingPlan) -> V
         schedule.batching.tokens,
         schedule.batching.batches,
     )));
+    if let Some(whole) = plan.wish.whole.list() {
+        train.extend(["--train-full".to_owned(), whole.to_owned()]);
+    }
     out.push([&train[..], &["--dry-run".to_owned()]].concat());
     out.push(train);
     out

@@ -99,6 +99,9 @@ impl<'m> Data<'m> {
             (None, Some(_)) => Err(TrainError::Setting {
                 reason: "--patience needs validation data: without it there are no evaluations".to_owned(),
             }),
+            (None, None) if args.eval_metric.is_some() => Err(TrainError::Setting {
+                reason: "--eval-metric needs validation data: its samples are answered".to_owned(),
+            }),
             (None, None) if args.samples > 0 => Err(TrainError::Setting {
                 reason: "--samples needs validation data: its samples are answered".to_owned(),
             }),

@@ -4,22 +4,25 @@ mod data;
 mod tables;
 mod view;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixtune_core::plan::defaults;
+use pixtune_core::score::{Family, Scorer};
 use pixtune_core::text::{counted, grouped};
+use pixtune_evaluate::References;
 use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{Device, DeviceTask, Kernels};
-use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets};
-use pixtune_train::data::{DataFiles, data_files};
+use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets, WholeRegions};
+use pixtune_train::data::{DataFiles, Dataset, Indexing, data_files};
 use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
 use pixtune_train::inputs::{adapter_input, check_manifest, model_inputs};
 use pixtune_train::plan::RunPlan;
-use pixtune_train::settings::{InvalidSamples, Length, Settings};
+use pixtune_train::settings::{EvalMetric, InvalidSamples, Length, Settings};
 use pixtune_train::state::RunState;
 use pixtune_train::trainer::{Run, train};
 use pixtune_train::{TrainError, checkpoint, report};
@@ -27,6 +30,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use self::data::Data;
 use self::view::View;
+use super::evaluate;
 use crate::Outcome;
 use crate::args::{DeviceArg, InvalidSamplesArg, TrainArgs};
 use crate::error::Error;
@@ -133,6 +137,7 @@ impl Job<'_> {
         view.note(tables::plan(plan, network.trained_parameters()).trim_end());
         view.begin(plan, &state);
         let validation = data.validation.as_ref();
+        let references = references(plan, data, view)?;
         let run = Run {
             plan,
             network,
@@ -142,6 +147,7 @@ impl Job<'_> {
             stop,
             events: args.tensorboard,
             examples: usize::from(args.samples),
+            references: &references,
         };
         let result = train(run, state, view);
         view.end();
@@ -165,6 +171,7 @@ fn learning_rate(args: &TrainArgs, model: &ModelDirectory) -> f64 {
 fn settings(args: &TrainArgs) -> Result<Settings, Error> {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = parse_bytes(&args.cache).map_err(Error::argument)?;
+    let whole = args.train_full.as_deref().map(WholeRegions::parse);
     let settings = Settings {
         lora: LoraConfig {
             rank: args.lora_rank,
@@ -172,6 +179,7 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
             rslora: args.rslora,
             dropout: args.lora_dropout,
             targets: Targets::parse(&args.targets).map_err(TrainError::from)?,
+            whole: whole.transpose().map_err(TrainError::from)?.unwrap_or_default(),
             seed: args.seed,
         },
         learning_rate: args.learning_rate.unwrap_or(defaults::learning_rate(0)),
@@ -185,6 +193,7 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
         weight_decay: args.weight_decay,
         max_grad_norm: args.max_grad_norm,
         eval_every: args.eval_every,
+        metric: metric(args)?,
         patience: args.patience,
         save_every: args.save_every,
         keep: args.keep_checkpoints,
@@ -198,6 +207,26 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
     };
     settings.check()?;
     Ok(settings)
+}
+
+/// The metric that is computed at every evaluation.
+fn metric(args: &TrainArgs) -> Result<Option<EvalMetric>, Error> {
+    let Some(family) = args.eval_metric.as_deref().and_then(Family::find) else { return Ok(None) };
+    let variant = args.eval_variant.map(evaluate::variant);
+    let scorer = Scorer::new(family, variant, None).map_err(Error::argument)?;
+    Ok(Some(EvalMetric { scorer, samples: args.eval_samples as usize }))
+}
+
+/// References that `prepare` wrote beside the validation samples. Lines that cannot be used are findings.
+fn references(plan: &RunPlan, data: &Data<'_>, view: &mut View) -> Result<References, Error> {
+    let files = data.validation.as_ref().filter(|_| plan.settings.metric.is_some());
+    let [file] = files.map_or(&[][..], Dataset::files) else { return Ok(References::default()) };
+    let Some(path) = evaluate::references_beside(Some(Path::new(&file.name))) else {
+        return Ok(References::default());
+    };
+    view.note(&format!("references: those in `{}`", path.display()));
+    let threads = plan.settings.threads;
+    Ok(References::read(&path, threads, &mut |finding| Indexing::finding(view, finding))?)
 }
 
 fn network_options(args: &TrainArgs) -> Result<NetworkOptions, Error> {

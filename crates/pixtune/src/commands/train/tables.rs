@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use pixtune_core::json::{self, fixed, list, object};
+use pixtune_core::metrics::is_better;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_train::directory::names;
 use pixtune_train::dry_run::{Forecast, MeasuredStep};
@@ -33,7 +34,8 @@ fn plan_table(plan: &RunPlan, trained_parameters: usize) -> Table {
     let RunPlan { settings, steps, steps_per_epoch, eval_every, packing, .. } = plan;
     let lora = &settings.lora;
     let parameters = counted(trained_parameters as u64, "trained parameter");
-    let adapter = format!("rank {}, alpha {}, {}: {parameters}", lora.rank, lora.alpha, lora.targets);
+    let whole = if lora.whole.is_empty() { String::new() } else { format!(", whole {}", lora.whole) };
+    let adapter = format!("rank {}, alpha {}, {}{whole}: {parameters}", lora.rank, lora.alpha, lora.targets);
     let epoch = format!("{}, {}", dataset(plan.train), counted(*steps_per_epoch, "step"));
     let validation = match plan.validation {
         None => "none".to_owned(),
@@ -141,7 +143,8 @@ pub fn forecast_json(plan: &RunPlan, forecast: &Forecast) -> String {
 
 /// The result of a run.
 pub fn summary(args: &TrainArgs, plan: &RunPlan, summary: &Summary, view: &View) -> String {
-    let RunState { step, tokens, baseline, best, last_evaluation, .. } = summary.state;
+    let RunState { step, tokens, baseline, best, last_evaluation, baseline_score, best_score, .. } =
+        summary.state;
     let mut table = Table::default();
     let early = if summary.stopped_early { ", stopped early: validation did not improve" } else { "" };
     let (steps, tokens) = (counted(plan.steps, "step"), counted(tokens, "token"));
@@ -157,7 +160,11 @@ pub fn summary(args: &TrainArgs, plan: &RunPlan, summary: &Summary, view: &View)
         };
         let text = format!("{baseline:.4} → {:.4} at step {}{last}", best.loss, grouped(best.step));
         table.row("validation", &text);
-        if best.loss >= baseline {
+        if let (Some(before), Some(score), Some(metric)) = (baseline_score, best_score, plan.settings.metric)
+        {
+            table.row("score", &format!("{} {before:.4} → {score:.4} at the same step", metric.name()));
+        }
+        if !is_better((best_score, best.loss), (baseline_score, baseline)) {
             table.row("", "not better than without an adapter");
         }
     }
@@ -172,7 +179,7 @@ pub fn summary(args: &TrainArgs, plan: &RunPlan, summary: &Summary, view: &View)
 
 /// [`summary`] for machines.
 pub fn summary_json(summary: &Summary) -> String {
-    let RunState { step, tokens, baseline, best, .. } = summary.state;
+    let RunState { step, tokens, baseline, best, baseline_score, best_score, .. } = summary.state;
     let line = json::text(object(|line| {
         line.field("steps", step)
             .field("tokens", tokens)
@@ -180,6 +187,8 @@ pub fn summary_json(summary: &Summary) -> String {
             .field("valid_loss_before", baseline)
             .field("best_step", best.map(|best| best.step))
             .field("best_valid_loss", best.map(|best| best.loss))
+            .field("valid_score_before", baseline_score)
+            .field("best_valid_score", best_score)
             .field("stopped_early", summary.stopped_early)
             .field("left_out", summary.skipped);
     }));

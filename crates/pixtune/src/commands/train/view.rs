@@ -22,6 +22,8 @@ pub struct View {
     losses: Vec<f64>,
     first_loss: Option<f64>,
     valid_loss: Option<f64>,
+    /// The metric of the run.
+    metric: Option<String>,
     last_line: Instant,
     /// Steps between lines, if that was set.
     log_every: Option<u64>,
@@ -44,6 +46,7 @@ impl View {
             losses: Vec::new(),
             first_loss: None,
             valid_loss: None,
+            metric: None,
             last_line: now,
             log_every,
         }
@@ -59,6 +62,7 @@ impl View {
         self.start = Instant::now();
         self.last_line = self.start;
         self.first_step = state.step;
+        self.metric = plan.settings.metric.map(|metric| metric.name());
         self.valid_loss = state.last_evaluation.map(|last| last.loss);
     }
 
@@ -146,8 +150,12 @@ impl Observer for View {
         self.valid_loss = Some(record.valid_loss);
         self.ui.set_text("");
         let best = if best { "  (best so far)" } else { "" };
+        let score = match (&self.metric, record.valid_score) {
+            (Some(metric), Some(score)) => format!("  {metric} {score:.4}"),
+            _ => String::new(),
+        };
         self.note(&format!(
-            "step {}  validation loss {:.4}  token accuracy {:.1} %{best}",
+            "step {}  validation loss {:.4}  token accuracy {:.1} %{score}{best}",
             grouped(record.step),
             record.valid_loss,
             100.0 * record.valid_token_accuracy
