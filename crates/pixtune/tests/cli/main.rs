@@ -28,6 +28,7 @@ mod report;
 mod resume;
 mod snapshots;
 mod stats;
+mod stores;
 mod text;
 mod tokenizers;
 mod tokens;
