@@ -16,6 +16,8 @@ import sys
 import tempfile
 
 import datasets
+import pyarrow
+import pyarrow.parquet
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
 import format_fixtures  # noqa: E402
@@ -49,6 +51,33 @@ def classes(pixtune, directory):
             yield f"{name}: {found!r} instead of {expected}"
 
 
+def unusable(pixtune, directory):
+    """Differences between what columns of unsuitable types give and what they have to give: an error, or rejected rows."""
+    texts = pyarrow.array(["a", "b", "c"])
+    nulls, image = pyarrow.nulls(3), pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    for name, columns, rejected in [
+        ("null prompts", {"prompt": nulls, "completion": texts}, 3),
+        ("null completions", {"prompt": texts, "completion": nulls}, 3),
+        ("everything null", {"prompt": nulls, "completion": nulls, "image": pyarrow.nulls(3, image)}, 3),
+        ("null texts and images", {"prompt": pyarrow.nulls(3, pyarrow.string()), "completion": texts,
+                                   "image": pyarrow.nulls(3, image)}, 3),
+        ("durations", {"prompt": pyarrow.array([1, 2, 3], pyarrow.duration("s")), "completion": texts}, 3),
+        ("maps", {"prompt": pyarrow.array([[("a", 1)]] * 3, pyarrow.map_(pyarrow.string(), pyarrow.int64())), "completion": texts}, 3),
+        ("bytes as prompts", {"prompt": pyarrow.array([b"\xff\xfe"] * 3), "completion": texts}, 3),
+        ("numbers as images", {"image": pyarrow.array([1, 2, 3]), "prompt": texts, "completion": texts}, 3),
+        ("an image with null bytes", {"image": pyarrow.array([{"bytes": None, "path": None}] * 3, image), "prompt": texts,
+                                      "completion": texts}, None),
+    ]:
+        pyarrow.parquet.write_table(pyarrow.table(columns), directory / "rows.parquet")
+        run = subprocess.run(
+            [pixtune, "prepare", directory / "rows.parquet", "--out", directory / "out", "--validation", "0", "--force",
+             "--dedup", "off"], capture_output=True, text=True)
+        lines = (directory / "out" / "rejected.jsonl").read_text().count("\n") if run.returncode == 1 else None
+        is_right = run.returncode == 2 or (run.returncode == 1 and lines == rejected) or (rejected is None and run.returncode == 0)
+        if not is_right or "defect" in run.stderr:
+            yield f"{name}: exit code {run.returncode}, {lines} rejected: {run.stderr[-1500:]}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("pixtune")
@@ -70,6 +99,10 @@ def main():
         differences = list(classes(arguments.pixtune, pathlib.Path(directory)))
         print(*differences, sep="\n", end="\n" if differences else "")
         compared, failed = compared + 2, failed + len(differences)
+    with tempfile.TemporaryDirectory() as directory:
+        differences = list(unusable(arguments.pixtune, pathlib.Path(directory)))
+        print(*differences, sep="\n", end="\n" if differences else "")
+        compared, failed = compared + 9, failed + len(differences)
     print(f"{compared - failed} passed, {failed} failed")
     return failed > 0
 

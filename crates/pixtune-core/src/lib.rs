@@ -8,6 +8,7 @@ pub mod curate;
 pub mod diagnostic;
 pub mod fix;
 pub mod foreign;
+pub mod grounding;
 pub mod json;
 pub mod metrics;
 pub mod phrasing;

@@ -224,6 +224,7 @@ impl Run<'_, '_> {
             path: portable_name(&file.name).to_owned(),
             bytes: fingerprint.bytes,
             blake3: fingerprint.blake3,
+            version: fingerprint.version,
         });
         Ok(())
     }

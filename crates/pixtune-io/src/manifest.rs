@@ -44,8 +44,10 @@ pub struct InputFile {
     pub path: String,
     /// Its bytes.
     pub bytes: u64,
-    /// BLAKE3 of its bytes, hexadecimal.
+    /// BLAKE3 of its bytes, hexadecimal; empty for an object in a store that was not read from its first byte to its last.
     pub blake3: String,
+    /// What the store calls the version of an object, if it does.
+    pub version: Option<String>,
 }
 
 /// A file that was written.
@@ -202,14 +204,21 @@ pub fn plan_to_json(plan: &Value<'_>) -> impl ToJson {
 impl InputFile {
     fn from_json(value: &Value<'_>) -> InputFile {
         let bytes = number_at(value, "bytes");
-        InputFile { path: text_at(value, "path"), bytes, blake3: text_at(value, "blake3") }
+        let version = value.get("version").and_then(Value::as_str).map(str::to_owned);
+        InputFile { path: text_at(value, "path"), bytes, blake3: text_at(value, "blake3"), version }
     }
 }
 
 impl ToJson for &InputFile {
     fn write_json(self, slot: Slot<'_>) {
         slot.object(|file| {
-            file.field("path", &self.path).field("bytes", self.bytes).field("blake3", &self.blake3);
+            file.field("path", &self.path).field("bytes", self.bytes);
+            if !self.blake3.is_empty() {
+                file.field("blake3", &self.blake3);
+            }
+            if let Some(version) = &self.version {
+                file.field("version", version);
+            }
         });
     }
 }

@@ -99,7 +99,7 @@ fn outcome(directory: &Path, rows: &[String]) -> Result<(), String> {
             Err(_) => continue,
         };
         let is_rejected = reading.findings.iter().any(|finding| finding.severity == Severity::Error);
-        let is_kept = format!("{:?}", reading.sample).contains(MARK);
+        let is_kept = format!("{:?}", (&reading.sample, &reading.regions)).contains(MARK);
         // Responses that are not wanted, and further reference answers beside the one that is trained.
         let columns = schema.columns.as_ref();
         let beside =

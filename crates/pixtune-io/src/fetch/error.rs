@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::remote::RemoteError;
+
 /// Why an image could not be fetched. The text continues "cannot be fetched: …" and is the same for every attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
@@ -29,6 +31,9 @@ pub enum FetchError {
     /// The connection or the protocol failed.
     #[error("{0}")]
     Broken(String),
+    /// An object in a store cannot be read.
+    #[error("{0}")]
+    Store(RemoteError),
     /// The download could not be stored.
     #[error("{0}")]
     Cache(String),
@@ -46,6 +51,7 @@ impl FetchError {
             FetchError::Redirects(_) => "redirects",
             FetchError::Url => "invalid URL",
             FetchError::Broken(_) => "broken connection",
+            FetchError::Store(error) => error.cause(),
             FetchError::Cache(_) => "disk",
         }
         .to_owned()

@@ -5,12 +5,10 @@
 //! their own (`workers`), in the order of `schedule`, and go to a directory (`cache`), so that memory does not grow with
 //! them and the next run does not repeat them. A URL has one result in a run, whoever asks and however often.
 
-mod address;
 mod cache;
 mod error;
 mod request;
 mod schedule;
-mod url;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -21,7 +19,7 @@ use std::time::Duration;
 
 use blake3::Hash;
 
-pub use address::Networks;
+pub use crate::network::Networks;
 pub use error::FetchError;
 use workers::Shared;
 

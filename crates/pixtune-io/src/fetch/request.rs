@@ -5,14 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use blake3::Hash;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Timeout};
 
-use super::address::{Filtered, Networks};
 use super::cache::{Cache, Object};
 use super::{FetchError, FetchOptions};
+use crate::network::{Networks, filtered};
 use crate::post::retry_after;
+use crate::remote::{self, RemoteError};
 use crate::sniff::sniff;
 
 /// A body that was downloaded.
@@ -65,8 +64,7 @@ pub(super) fn agent(options: &FetchOptions) -> Agent {
         // Through a proxy, what the name means would be the proxy's to say.
         config = config.proxy(None);
     }
-    let resolver = Filtered { inner: DefaultResolver::default(), networks: options.networks };
-    Agent::with_parts(config.build(), DefaultConnector::default(), resolver)
+    filtered(config.build(), options.networks)
 }
 
 /// Downloads a body into the cache.
@@ -126,6 +124,29 @@ pub(super) fn download(
         return Err(Failure { error: FetchError::Broken(why), again: Again::Later });
     }
     let object = incoming.finish(is_image.then_some(key)).map_err(disk)?;
+    Ok(Downloaded { object, is_image })
+}
+
+/// Downloads an object of a store into the cache. What may work later was tried several times already.
+pub(super) fn download_object(
+    options: &FetchOptions,
+    cache: &Cache,
+    key: &Hash,
+    url: &str,
+) -> Result<Downloaded, Failure> {
+    let never = |error| Failure { error, again: Again::Never };
+    let bytes = remote::read(url, options.max_bytes).map_err(|error| match error {
+        RemoteError::TooLarge(limit) => never(FetchError::TooLarge(limit)),
+        error => never(FetchError::Store(error)),
+    })?;
+    let is_image = sniff(&bytes).is_ok();
+    let stored = if is_image { &bytes[..] } else { &bytes[..bytes.len().min(STRAY as usize)] };
+    let store = || -> io::Result<Object> {
+        let mut incoming = cache.create()?;
+        incoming.write(stored)?;
+        incoming.finish(is_image.then_some(key))
+    };
+    let object = store().map_err(|error| never(FetchError::Cache(error.to_string())))?;
     Ok(Downloaded { object, is_image })
 }
 

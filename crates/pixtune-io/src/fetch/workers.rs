@@ -11,9 +11,11 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use super::cache::{Cache, Object};
-use super::request::{Again, Failure, agent, download};
+use super::request::{Again, Failure, agent, download, download_object};
 use super::schedule::{Next, Schedule};
-use super::{FetchCounts, FetchError, FetchOptions, url};
+use super::{FetchCounts, FetchError, FetchOptions};
+use crate::network::{host, requested};
+use crate::remote;
 
 /// What all threads share.
 #[derive(Debug)]
@@ -51,11 +53,31 @@ struct State {
 #[derive(Debug)]
 struct Job {
     key: Hash,
-    uri: Uri,
+    target: Target,
     /// Attempts that failed.
     failed: u32,
     /// Attempts that the server has put off.
     put_off: u32,
+}
+
+/// What is downloaded.
+#[derive(Debug)]
+enum Target {
+    Web(Uri),
+    /// The URL of an object in a store.
+    Object(String),
+}
+
+impl Target {
+    /// What a URL names, and what its requests are limited by.
+    fn of(url: &str) -> Option<(Target, String)> {
+        if let Some(uri) = requested(url) {
+            let host = host(&uri);
+            return Some((Target::Web(uri), host));
+        }
+        let store = remote::store_of(url)?;
+        Some((Target::Object(url.to_owned()), store))
+    }
 }
 
 /// The longest time that a server can put off an attempt, and how often.
@@ -114,13 +136,12 @@ impl Shared {
         if is_known(&state) {
             return;
         }
-        let Some(uri) = url::requested(url) else {
+        let Some((target, host)) = Target::of(url) else {
             state.fail(key, FetchError::Url);
             return;
         };
         state.pending.insert(key);
-        let host = url::host(&uri);
-        state.schedule.push(&host, Job { key, uri, failed: 0, put_off: 0 });
+        state.schedule.push(&host, Job { key, target, failed: 0, put_off: 0 });
         if state.idle == 0 && state.threads < self.options.connections.max(1) {
             state.threads += 1;
             let shared = Arc::clone(self);
@@ -218,7 +239,10 @@ impl Shared {
     /// Downloads once; returns what went wrong.
     fn attempt(&self, job: &Job) -> Result<Option<Object>, Failure> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let downloaded = download(&self.agent, &self.options, &self.cache, &job.key, &job.uri)?;
+        let downloaded = match &job.target {
+            Target::Web(uri) => download(&self.agent, &self.options, &self.cache, &job.key, uri)?,
+            Target::Object(url) => download_object(&self.options, &self.cache, &job.key, url)?,
+        };
         self.bytes.fetch_add(downloaded.object.length, Ordering::Relaxed);
         if downloaded.is_image {
             self.images.fetch_add(1, Ordering::Relaxed);

@@ -36,6 +36,9 @@ pub enum ImageError {
     /// A URL, and URLs are not fetched.
     #[error("is a URL: it is not fetched, verified or counted")]
     NotFetched,
+    /// An object in a store, and such images are not fetched.
+    #[error("is in an object store: it is read if images are fetched")]
+    InStore,
     /// A URL that could not be fetched.
     #[error("cannot be fetched: {0}")]
     Fetch(#[from] FetchError),

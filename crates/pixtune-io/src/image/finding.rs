@@ -20,7 +20,7 @@ impl ImageError {
             | ImageError::TooManyPixels { .. }
             | ImageError::TooMuchMemory { .. }
             | ImageError::Fetch(FetchError::TooLarge(_)) => &rules::IMAGE_TOO_LARGE,
-            ImageError::Fetch(_) => &rules::IMAGE_UNREACHABLE,
+            ImageError::InStore | ImageError::Fetch(_) => &rules::IMAGE_UNREACHABLE,
             ImageError::NoImage(NoImage::Unread { .. })
             | ImageError::UnsupportedFeature { .. }
             | ImageError::UnsupportedFormat { .. } => &rules::IMAGE_UNSUPPORTED,
@@ -47,6 +47,7 @@ impl ImageError {
             ImageError::Missing { path, near: None } => {
                 return Some(format!("looked for `{}`", shorten_path(&path.display().to_string())));
             }
+            ImageError::InStore => "`--fetch` downloads images, also from object stores",
             ImageError::NotFetched => {
                 "`pixtune fix --fetch` and `pixtune prepare --fetch` download and embed it"
             }

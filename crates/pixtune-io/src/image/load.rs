@@ -17,6 +17,8 @@ use super::limits::Limits;
 use super::resolve::{Resolver, near_path};
 use super::structure::{Structure, check_jpeg_head, check_structure, is_simple, skeleton};
 use crate::base64::{self, Payloads};
+use crate::fetch::FetchError;
+use crate::remote::{self, RemoteError};
 use crate::sniff::{Format, sniff};
 
 /// An image within the limits. It is not decoded yet, so its pixels can still turn out to be damaged.
@@ -46,7 +48,10 @@ pub fn load<B: AsRef<str>>(
     let bytes = match source {
         ImageSource::File(written) => match resolver.archive {
             Some(archive) => archive.image(written, limits)?,
-            None => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+            None => match resolver.object(written)? {
+                Some(url) => read_object(&url, resolver, limits)?,
+                None => read_file(&resolver.path(written), resolver.buffer(), limits)?,
+            },
         },
         ImageSource::Bytes(bytes) => bytes.to_vec(),
         ImageSource::Inline { base64, .. } => {
@@ -58,6 +63,21 @@ pub fn load<B: AsRef<str>>(
         }
     };
     Loaded::new(bytes, limits)
+}
+
+/// The bytes of an image in a store: through the fetcher, which may have them already, or by a request.
+fn read_object(url: &str, resolver: &Resolver<'_>, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+    if let Some(fetcher) = resolver.fetcher {
+        return Ok(fetcher.fetch(url)?);
+    }
+    match remote::read(url, limits.max_bytes) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(RemoteError::Missing(_)) => {
+            Err(ImageError::Missing { path: remote::shown(url).into(), near: None })
+        }
+        Err(RemoteError::TooLarge(limit)) => Err(FetchError::TooLarge(limit).into()),
+        Err(error) => Err(FetchError::Store(error).into()),
+    }
 }
 
 /// Loads an image file that no row names.

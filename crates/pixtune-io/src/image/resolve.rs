@@ -11,6 +11,7 @@ use super::{ImageError, Limits};
 use crate::base64::Payloads;
 use crate::buffers::Buffers;
 use crate::fetch::Fetcher;
+use crate::remote;
 
 /// Images that lie in an archive.
 pub trait Archive: fmt::Debug + Sync {
@@ -65,6 +66,20 @@ impl<'r> Resolver<'r> {
     /// Uses what parsing a row has found out about its base64.
     pub(crate) fn knowing(self, payloads: Payloads<'r>) -> Resolver<'r> {
         Resolver { payloads, ..self }
+    }
+
+    /// The URL of the object that a path means, if it means one: beside an object that names it, or by its own URL, which is
+    /// requested only if images are fetched.
+    pub(crate) fn object(&self, written: &str) -> Result<Option<String>, ImageError> {
+        let written_url = Path::new(written);
+        if remote::is_remote(written_url) {
+            return if self.fetches() { Ok(Some(written.to_owned())) } else { Err(ImageError::InStore) };
+        }
+        if self.archive.is_some() || !remote::is_remote(self.directory) {
+            return Ok(None);
+        }
+        let missing = || ImageError::Missing { path: self.directory.join(written), near: None };
+        remote::beside(self.directory, written).ok_or_else(missing).map(Some)
     }
 
     /// The file that a path means: as written, or the first of its other spellings that exists.

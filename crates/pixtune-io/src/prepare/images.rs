@@ -2,6 +2,7 @@
 
 use pixtune_core::curate::{ImageFacts, ImageRecord, content_hash, issues};
 use pixtune_core::diagnostic::Finding;
+use pixtune_core::grounding::Frame;
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
@@ -17,6 +18,8 @@ pub(super) struct ScannedImage {
     pub(super) size: Option<(u32, u32)>,
     /// Width and height of the source.
     pub(super) original: Option<(u32, u32)>,
+    /// The source has an EXIF rotation.
+    is_rotated: bool,
     /// The facts to decide on.
     pub(super) record: ImageRecord,
     /// Empty where the image was not measured.
@@ -32,9 +35,21 @@ impl ScannedImage {
             written: WrittenImage::Reference(url.to_owned()),
             size: None,
             original: None,
+            is_rotated: false,
             record: ImageRecord { content, facts: ImageFacts::default() },
             thumbnail: vec![],
             shrunk: false,
+        }
+    }
+}
+
+impl ScannedImage {
+    /// What the boxes of the image refer to.
+    pub(super) fn frame(&self) -> Frame {
+        match self.original {
+            _ if self.is_rotated => Frame::Rotated,
+            Some((width, height)) => Frame::Size(width, height),
+            None => Frame::Unknown,
         }
     }
 }
@@ -54,13 +69,14 @@ pub(super) fn scan_image(
     }
     let fitted = load(&image.source, resolver, &options.limits).and_then(|loaded| {
         let content = content_hash(&loaded.bytes);
-        fit(loaded, options).map(|fitted| (content, fitted))
+        let is_rotated = !loaded.header.orientation.is_normal();
+        fit(loaded, options).map(|fitted| (content, fitted, is_rotated))
     });
     match fitted {
-        Ok((content, fitted)) => {
+        Ok((content, fitted, is_rotated)) => {
             let found = judge(image, &fitted, options).into_iter();
             findings.extend(found.map(|finding| Finding { pointer: image.pointer.clone(), ..finding }));
-            Some(scanned(content, fitted))
+            Some(ScannedImage { is_rotated, ..scanned(content, fitted) })
         }
         Err(error) => {
             findings.push(refusal(image, &error));
@@ -77,6 +93,7 @@ fn scanned(content: u128, fitted: FittedImage) -> ScannedImage {
         written: WrittenImage::Inline { mime: format.mime(), bytes },
         size: Some((width, height)),
         original: Some(original),
+        is_rotated: false,
         record: ImageRecord { content, facts },
         thumbnail,
         shrunk,

@@ -39,6 +39,7 @@ use crate::fetch::FetchCounts;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::read::{Fingerprint, ReadError, Row, RowReader, RowRef};
+use crate::remote;
 use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
 use ahead::Ahead;
@@ -256,6 +257,10 @@ fn scan_all(
         (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row), input_read)
     };
     let sink = |(mut row, input_read): (ScannedRow, u64)| {
+        // A row that could not be scanned because of it would be rejected.
+        if let Some((path, error)) = remote::fault() {
+            return Err(ReadError::Io { path, source: error.into() }.into());
+        }
         if let Some((fetcher, source)) =
             plan.scanner.fetcher().and_then(|fetcher| Some((fetcher, fetcher.fault()?)))
         {

@@ -17,6 +17,7 @@ use super::scan::{Origin, Scanner};
 use crate::fetch::Fetcher;
 use crate::manifest::MANIFEST;
 use crate::read::discover::refuse_all_but_directories;
+use crate::read::file_state::FileState;
 use crate::read::{Input, Rereader, RowRef, Schema, discover, keep_stdin};
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
@@ -95,7 +96,8 @@ impl Preparation {
             inputs.push(PlannedInput { input, schema, images_beside: options.image_folder.is_none() });
         }
         require_labels(&inputs, options.split.kind)?;
-        let size = |planned: &PlannedInput| fs::metadata(&planned.input.path).map_or(0, |about| about.len());
+        let size =
+            |planned: &PlannedInput| FileState::of(&planned.input.path).map_or(0, |state| state.length());
         let sizes = inputs.iter().map(size).collect();
         options.threads = options.threads.max(1);
         let value = json::plan_value(&options, &inputs, tokenizer.as_ref());

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use pixtune_core::columns::RowOptions;
 use pixtune_core::curate::{ImageRecord, Record, Texts, content_hash};
-use pixtune_core::diagnostic::{Finding, Severity};
+use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
+use pixtune_core::grounding::{Frame, KEY};
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
@@ -22,6 +23,7 @@ use crate::image::fit::FitOptions;
 use crate::image::measure::by_colors;
 use crate::image::{Archive, Limits, Loaded, Resolver, load};
 use crate::read::{Labels, Member, Row, RowRef, Schema};
+use crate::remote;
 use crate::tokens::TokenizerFile;
 use crate::verify::Verify;
 use crate::write::{Template, WrittenImage, writer};
@@ -102,8 +104,10 @@ impl Scanner {
     /// The URLs of a row's images.
     pub(super) fn urls(&self, origin: Origin<'_>, row: &Row) -> Vec<String> {
         // Most rows need no parsing to see that they have none.
+        let resolver = origin.resolver().fetching(self.fetcher());
         if memchr::memmem::find(&row.bytes, b"://").is_none()
             && memchr::memmem::find(&row.bytes, b":\\/\\/").is_none()
+            && !remote::is_remote(origin.directory)
         {
             return vec![];
         }
@@ -113,6 +117,7 @@ impl Scanner {
             reading.ok().and_then(Result::ok).map(|reading| reading.sample.images).unwrap_or_default();
         let url = |image: Image| match image.source {
             ImageSource::Url(url) => Some(url),
+            ImageSource::File(written) => resolver.object(&written).ok().flatten(),
             _ => None,
         };
         images.into_iter().filter_map(url).collect()
@@ -168,7 +173,7 @@ impl Scanner {
     fn accept(&self, origin: Origin<'_>, row: &Row, mut record: Record) -> Result<ScannedRow, Vec<Finding>> {
         let reading =
             origin.schema.read(row, self.row_options(record.nth)).map_err(|finding| vec![finding])?;
-        let (sample, mut findings) = (reading.sample, reading.findings);
+        let (mut sample, mut findings) = (reading.sample, reading.findings);
         record.given = reading.split;
         self.stop_at_errors(&mut findings)?;
         let mut images = Vec::with_capacity(sample.images.len());
@@ -177,6 +182,13 @@ impl Scanner {
             images.extend(scan_image(image, &resolver, &self.fit, &mut findings));
         }
         self.stop_at_errors(&mut findings)?;
+        if let Some(regions) = reading.regions {
+            let frames: Vec<Frame> = images.iter().map(ScannedImage::frame).collect();
+            if let Err(why) = regions.fill(&mut sample, &frames) {
+                findings.push(Finding::new(&rules::MISSING_FIELD, pointer_push("", KEY), why));
+                return Err(findings);
+            }
+        }
         let target = &self.options.target;
         if images.len() > target.max_images {
             let (count, most) = (images.len() as u64, target.max_images);

@@ -65,10 +65,11 @@ pub(super) fn manifest(
     summary: &Summary,
     outputs: &[(String, Segment)],
 ) -> Manifest {
-    let inputs = plan.inputs.iter().zip(&scanned.inputs).map(|(planned, Fingerprint { bytes, blake3 })| {
-        let path = portable_name(&planned.input.name).to_owned();
-        InputFile { path, bytes: *bytes, blake3: blake3.clone() }
-    });
+    let inputs =
+        plan.inputs.iter().zip(&scanned.inputs).map(|(planned, Fingerprint { bytes, blake3, version })| {
+            let path = portable_name(&planned.input.name).to_owned();
+            InputFile { path, bytes: *bytes, blake3: blake3.clone(), version: version.clone() }
+        });
     let outputs = outputs.iter().map(|(name, segment)| OutputFile {
         path: name.clone(),
         bytes: segment.bytes,

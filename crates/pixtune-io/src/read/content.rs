@@ -1,6 +1,5 @@
 //! The bytes of an input as a stream: of a file, compressed or not, or of a member of an archive.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::archive::Member;
 use super::compression::Compression;
 use super::encoding::TextForm;
-use super::positioned::ReadFrom;
+use super::positioned::{AnyFile, ReadFrom};
 
 /// Where the bytes of an input are.
 #[derive(Debug, Clone)]
@@ -48,7 +47,7 @@ impl Content {
     }
 
     fn open_file(&self, at: u64) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(ReadFrom { file: Arc::new(File::open(&self.path)?), at }))
+        Ok(Box::new(ReadFrom { file: Arc::new(AnyFile::open(&self.path)?), at }))
     }
 
     /// A stream from a position on, if one is to be had without reading all before it.

@@ -10,6 +10,7 @@ use pixtune_files::{Existing, WholeFile};
 use super::format::extension;
 use super::{Input, ReadError, TextChoice, braces, saved_dataset};
 use crate::manifest::MANIFEST;
+use crate::remote::{self, RemoteError};
 use crate::side_files;
 
 /// Resolves what was given on the command line, in that order; matches of a glob and files of a directory are
@@ -22,7 +23,11 @@ pub fn discover(given: &[String], stdin_copy: &Path, choice: &TextChoice) -> Res
             continue;
         }
         for path in expand(name)? {
-            let files = if path.is_dir() { files_in(&path)? } else { vec![path] };
+            let files = match path.is_dir() {
+                _ if remote::is_remote(&path) => objects_of_rows(&path)?,
+                true => files_in(&path)?,
+                false => vec![path],
+            };
             for file in files {
                 inputs.extend(Input::all_of(file, choice)?);
             }
@@ -56,7 +61,9 @@ pub struct Conversations {
 pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError> {
     let (mut files, mut others) = (Vec::new(), Vec::new());
     for path in given {
-        if path.is_dir() {
+        if remote::is_remote(path) {
+            files.extend(conversation_objects(path)?);
+        } else if path.is_dir() {
             files.extend(conversations_in(path)?);
         } else if let Some(what) = side_files::recognize(path) {
             others.push((path.as_path(), what));
@@ -75,6 +82,64 @@ pub fn conversation_files(given: &[PathBuf]) -> Result<Conversations, ReadError>
         });
     }
     Ok(Conversations { files, notes })
+}
+
+/// The objects of conversations that a URL stands for: those that match a pattern, those below a prefix that ends with a
+/// slash, or the one that it names.
+pub(crate) fn conversation_objects(url: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let found = objects(url, &|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        matches!(extension(path).as_str(), "jsonl" | "ndjson")
+            && !name.starts_with("rejected")
+            && !side_files::is_named(&name)
+    })?;
+    match found {
+        Some(found) if found.is_empty() => Err(ReadError::NoConversations { path: url.to_owned() }),
+        Some(found) => Ok(found),
+        None => Ok(vec![url.to_owned()]),
+    }
+}
+
+/// The objects below a URL that ends with a slash, of which this is true, or all that match a pattern; `None` for the URL of one
+/// object. In the URL of a web page, `?` begins a query.
+fn objects(url: &Path, is_meant: &dyn Fn(&Path) -> bool) -> Result<Option<Vec<PathBuf>>, ReadError> {
+    let broken = |error: RemoteError| ReadError::Io { path: url.to_owned(), source: error.into() };
+    let text = url.to_string_lossy();
+    let is_web = text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    let wild: &[char] = if is_web { &['*'] } else { &['*', '?', '['] };
+    if let Some(at) = text.find(wild) {
+        let below = &text[..text[..at].rfind('/').unwrap_or(at)];
+        let pattern = glob::Pattern::new(&text)
+            .map_err(|source| ReadError::Pattern { pattern: text.to_string(), source })?;
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        let mut found = remote::list(Path::new(below)).map_err(broken)?;
+        found.retain(|path| path.to_str().is_some_and(|path| pattern.matches_with(path, options)));
+        return match found.is_empty() {
+            true => Err(ReadError::NoMatch { pattern: text.into_owned() }),
+            false => Ok(Some(found)),
+        };
+    }
+    if !text.ends_with('/') {
+        return Ok(None);
+    }
+    let mut found = remote::list(url).map_err(broken)?;
+    found.retain(|path| is_meant(path));
+    Ok(Some(found))
+}
+
+/// The objects of rows below a prefix: the metadata of an image folder, or else all Parquet files.
+fn objects_of_rows(url: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let is_metadata =
+        |path: &Path| ["metadata.csv", "metadata.jsonl"].iter().any(|name| path.ends_with(name));
+    let is_meant = |path: &Path| is_metadata(path) || extension(path) == "parquet";
+    let Some(mut found) = objects(url, &is_meant)? else { return Ok(vec![url.to_owned()]) };
+    if url.to_string_lossy().ends_with('/') && found.iter().any(|path| is_metadata(path)) {
+        found.retain(|path| is_metadata(path));
+    }
+    match found.is_empty() {
+        true => Err(ReadError::NoMetadata { path: url.to_owned() }),
+        false => Ok(found),
+    }
 }
 
 /// A note for the user about each file that has something else than samples and is passed over; an error if nothing else is
@@ -122,8 +187,11 @@ fn is_empty(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }
 
-/// Refuses a path that is not a directory.
+/// Refuses a path that is not a directory. A URL is taken for a prefix: stores have no directories.
 pub fn refuse_all_but_directories(path: &Path) -> Result<(), ReadError> {
+    if remote::is_remote(path) {
+        return Ok(());
+    }
     let broken = |source| ReadError::Io { path: path.to_owned(), source };
     fs::read_dir(path).map(|_| ()).map_err(broken)
 }
@@ -158,6 +226,9 @@ fn expand(name: &str) -> Result<Vec<PathBuf>, ReadError> {
 
 fn matches_of(name: &str) -> Result<Vec<PathBuf>, ReadError> {
     let path = PathBuf::from(name);
+    if remote::is_remote(&path) {
+        return Ok(vec![path]);
+    }
     let Err(source) = path.metadata() else { return Ok(vec![path]) };
     if !name.contains(['*', '?', '[']) {
         return Err(ReadError::Io { path, source });

@@ -7,7 +7,7 @@ use pixtune_core::columns::ColumnError;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A file or directory could not be read.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`", show(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -15,7 +15,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A file was written to while it was read.
-    #[error("`{}` changed while it was read", path.display())]
+    #[error("`{}` changed while it was read", show(path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum ReadError {
         pattern: String,
     },
     /// A table, where conversations are read.
-    #[error("`{}` is {what}; conversations are read, one per line", path.display())]
+    #[error("`{}` is {what}; conversations are read, one per line", show(path))]
     Table {
         /// The file.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum ReadError {
         what: &'static str,
     },
     /// A compressed file, where lines are read again by their bytes.
-    #[error("`{}` is {compression}; its lines are read more than once", path.display())]
+    #[error("`{}` is {compression}; its lines are read more than once", show(path))]
     Compressed {
         /// The file.
         path: PathBuf,
@@ -59,13 +59,16 @@ pub enum ReadError {
         compression: &'static str,
     },
     /// A directory without conversations.
-    #[error("`{}` has no conversations: no .jsonl or .ndjson file other than those of rejected rows", path.display())]
+    #[error(
+        "`{}` has no conversations: no .jsonl or .ndjson file other than those of rejected rows",
+        show(path)
+    )]
     NoConversations {
         /// The directory.
         path: PathBuf,
     },
     /// No other file is given than those of a prepared dataset that have no samples.
-    #[error("`{}` lists {what}, not samples", path.display())]
+    #[error("`{}` lists {what}, not samples", show(path))]
     SideFile {
         /// The first of them.
         path: PathBuf,
@@ -73,7 +76,7 @@ pub enum ReadError {
         what: &'static str,
     },
     /// A directory without rows.
-    #[error("`{}` has no metadata.csv or metadata.jsonl in it, and no Parquet file", path.display())]
+    #[error("`{}` has no metadata.csv or metadata.jsonl in it, and no Parquet file", show(path))]
     NoMetadata {
         /// The directory.
         path: PathBuf,
@@ -85,7 +88,7 @@ pub enum ReadError {
         name: String,
     },
     /// A file that is one JSON array, where lines are read again by their bytes.
-    #[error("`{}` is {what}; samples are read one per line", path.display())]
+    #[error("`{}` is {what}; samples are read one per line", show(path))]
     Array {
         /// The file.
         path: PathBuf,
@@ -93,7 +96,7 @@ pub enum ReadError {
         what: &'static str,
     },
     /// A file in another encoding.
-    #[error("`{}` is {encoding}; rows are read as UTF-8 text", path.display())]
+    #[error("`{}` is {encoding}; rows are read as UTF-8 text", show(path))]
     Encoding {
         /// The file.
         path: PathBuf,
@@ -101,7 +104,7 @@ pub enum ReadError {
         encoding: &'static str,
     },
     /// A binary file that cannot be decoded.
-    #[error("`{}` cannot be read as {format}", path.display())]
+    #[error("`{}` cannot be read as {format}", show(path))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -111,21 +114,32 @@ pub enum ReadError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A table inside an archive whose members are read in order, so that its rows could not name them.
-    #[error("`{}` holds a table, `{member}`, which is not read in a shard or a compressed archive", path.display())]
+    #[error(
+        "`{}` holds a table, `{member}`, which is not read in a shard or a compressed archive",
+        show(path)
+    )]
     TableInArchive {
         /// The archive.
         path: PathBuf,
         /// The table in it.
         member: String,
     },
+    /// An archive of files that hold columns.
+    #[error("`{}` holds `{member}`; Parquet and Arrow files inside of archives are not read", show(path))]
+    ColumnsInArchive {
+        /// The archive.
+        path: PathBuf,
+        /// One of the files.
+        member: String,
+    },
     /// An archive without a table.
-    #[error("`{}` has no CSV, TSV or JSON Lines file in it", path.display())]
+    #[error("`{}` has no CSV, TSV or JSON Lines file in it", show(path))]
     NoTable {
         /// The archive.
         path: PathBuf,
     },
     /// A workbook without the sheet that was asked for, or without any.
-    #[error("`{}` has no sheet{} with rows; its sheets: {}", path.display(), quoted(name.as_deref()), or_none(sheets))]
+    #[error("`{}` has no sheet{} with rows; its sheets: {}", show(path), quoted(name.as_deref()), or_none(sheets))]
     NoSheet {
         /// The workbook.
         path: PathBuf,
@@ -135,7 +149,7 @@ pub enum ReadError {
         sheets: Vec<String>,
     },
     /// A sheet with images over its cells.
-    #[error("`{}` has {images} in the sheet `{sheet}`; images inside a workbook are not read", path.display())]
+    #[error("`{}` has {images} in the sheet `{sheet}`; images inside a workbook are not read", show(path))]
     SheetImages {
         /// The workbook.
         path: PathBuf,
@@ -145,7 +159,7 @@ pub enum ReadError {
         images: String,
     },
     /// `--sheet` for a file without sheets.
-    #[error("`{}` is not a workbook, so it has no sheet", path.display())]
+    #[error("`{}` is not a workbook, so it has no sheet", show(path))]
     NoWorkbook {
         /// The file.
         path: PathBuf,
@@ -186,6 +200,11 @@ pub enum ReadError {
         /// What it should be.
         what: &'static str,
     },
+}
+
+/// A path without what gives access, where it is a URL.
+fn show(path: &std::path::Path) -> String {
+    crate::remote::shown(&path.display().to_string())
 }
 
 fn quoted(name: Option<&str>) -> String {

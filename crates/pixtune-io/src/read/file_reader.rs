@@ -1,11 +1,10 @@
 //! Rows of a text file in any of the formats.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::positioned::ReadFrom;
+use super::positioned::{AnyFile, ReadFrom};
 use super::records::{Records, reread};
 use super::{Fingerprint, Format, ReadError, Row, RowReader, RowRef};
 
@@ -13,10 +12,10 @@ use super::{Fingerprint, Format, ReadError, Row, RowReader, RowRef};
 #[derive(Debug)]
 pub struct FileReader {
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<AnyFile>,
     format: Format,
     max_row: usize,
-    records: Records<ReadFrom<Arc<File>>>,
+    records: Records<ReadFrom<Arc<AnyFile>>>,
 }
 
 impl FileReader {
@@ -24,7 +23,7 @@ impl FileReader {
     /// of a table is its first row here: [`FileReader::skip_header`] skips it.
     pub fn open(path: &Path, format: Format, index: u32, max_row: usize) -> Result<FileReader, ReadError> {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
-        let file = Arc::new(File::open(path).map_err(broken)?);
+        let file = Arc::new(AnyFile::open(path).map_err(broken)?);
         let source = ReadFrom { file: Arc::clone(&file), at: 0 };
         let records = Records::new(source, format, max_row).of_file(index);
         Ok(FileReader { path: path.to_owned(), file, format, max_row, records })
@@ -69,7 +68,11 @@ impl RowReader for FileReader {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        self.records.fingerprint()
+        let version = match &*self.file {
+            AnyFile::Local(_) => None,
+            AnyFile::Object(object) => object.version().map(str::to_owned),
+        };
+        Fingerprint { version, ..self.records.fingerprint() }
     }
 
     fn position(&self) -> u64 {

@@ -6,29 +6,43 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Fingerprint, ReadError};
+use crate::remote;
 
 /// A file as it was when it was opened.
 #[derive(Debug, Clone)]
-pub(super) struct FileState {
+pub(crate) struct FileState {
     path: PathBuf,
     length: u64,
     modified: Option<SystemTime>,
+    /// The version of an object in a store, which names its content.
+    version: Option<String>,
 }
 
 impl FileState {
     /// The state of a file now.
-    pub(super) fn of(path: &Path) -> Result<FileState, ReadError> {
+    pub(crate) fn of(path: &Path) -> Result<FileState, ReadError> {
+        if remote::is_remote(path) {
+            let object = remote::open(path).map_err(|error| broken(path, error.into()))?;
+            let (length, version) = (object.length(), object.version().map(str::to_owned));
+            return Ok(FileState { path: path.to_owned(), length, modified: None, version });
+        }
         let about = fs::metadata(path).map_err(|source| broken(path, source))?;
-        Ok(FileState { path: path.to_owned(), length: about.len(), modified: about.modified().ok() })
+        let (length, modified) = (about.len(), about.modified().ok());
+        Ok(FileState { path: path.to_owned(), length, modified, version: None })
     }
 
     /// Bytes of the file.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// The fingerprint of the file, which must still be the one that was opened. It costs a pass over the file.
-    pub(super) fn fingerprint(&self) -> Result<Fingerprint, ReadError> {
+    /// The fingerprint of the file, which must still be the one that was opened. It costs a pass over the file, but not over an
+    /// object: whoever read it has read one version.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint, ReadError> {
+        if remote::is_remote(&self.path) {
+            let version = self.version.clone();
+            return Ok(Fingerprint { bytes: self.length, blake3: String::new(), version });
+        }
         let mut hash = blake3::Hasher::new();
         let copied = File::open(&self.path).and_then(|mut file| io::copy(&mut file, &mut hash));
         let bytes = copied.map_err(|source| broken(&self.path, source))?;
@@ -36,7 +50,7 @@ impl FileState {
         if (now.length, now.modified) != (self.length, self.modified) {
             return Err(ReadError::Changed { path: self.path.clone() });
         }
-        Ok(Fingerprint { bytes, blake3: hash.finalize().to_hex().to_string() })
+        Ok(Fingerprint { bytes, blake3: hash.finalize().to_hex().to_string(), version: None })
     }
 }
 

@@ -136,6 +136,12 @@ pub(super) fn elements_of(path: &Path, start: &[u8], is_whole: bool) -> Option<F
 
 /// What a file that starts like this is, if it is not UTF-8 text at all.
 pub(super) fn encoding_of(start: &[u8]) -> Option<&'static str> {
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
+    let begins =
+        |tag: &str| text.get(..tag.len()).is_some_and(|text| text.eq_ignore_ascii_case(tag.as_bytes()));
+    if begins("<!doctype html") || begins("<html") {
+        return Some("a web page (HTML)");
+    }
     match start {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
@@ -157,13 +163,19 @@ pub(super) fn encoding_of(start: &[u8]) -> Option<&'static str> {
 }
 
 pub(super) fn extension(path: &Path) -> String {
-    path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
+    crate::remote::extension_of(path)
 }
 
 /// The extension of a file without that of its compression: `csv` of `rows.csv.gz`.
 pub(super) fn inner_extension(path: &Path) -> String {
-    match extension(path).as_str() {
-        "gz" | "zst" | "zstd" => extension(Path::new(path.file_stem().unwrap_or_default())),
-        other => other.to_owned(),
+    let outer = extension(path);
+    match outer.as_str() {
+        "gz" | "zst" | "zstd" => {
+            let name = path.to_string_lossy();
+            // Of a URL with a query, the name ends before it.
+            let end = name.to_ascii_lowercase().rfind(&format!(".{outer}")).unwrap_or(name.len());
+            extension(Path::new(&name[..end]))
+        }
+        _ => outer,
     }
 }

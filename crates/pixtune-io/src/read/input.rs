@@ -1,7 +1,6 @@
 //! One input of a run: where its bytes are, how they hold rows, and the reader for that.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +17,13 @@ use super::content::Content;
 use super::dialect::Dialect;
 use super::document::Shape;
 use super::encoding::{TextEncoding, TextForm, encoding_of_text, sample};
-use super::format::{encoding_of, inner_extension};
+use super::format::{encoding_of, extension, inner_extension};
+use super::positioned::{AnyFile, ReadFrom};
 use super::shard::ShardReader;
 use super::stream_reader::StreamReader;
 use super::workbook::{self, SheetReader};
 use super::{FileReader, Format, ReadError, RowReader};
+use crate::remote::shown;
 
 /// One file of rows.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Input {
     fn sheet(path: PathBuf, folder: &Folder, choice: &TextChoice) -> Result<Input, ReadError> {
         let (sheet, note) = workbook::choose_sheet(&path, folder, choice.sheet.as_deref())?;
         Ok(Input {
-            name: path.display().to_string(),
+            name: shown(&path.display().to_string()),
             directory: path.parent().map(Path::to_owned).unwrap_or_default(),
             split: split_of(&path),
             format: Format::Workbook,
@@ -131,14 +132,19 @@ impl Input {
             names = folder.names(|name| is_table(name) && !base(name).starts_with("._"));
         }
         if names.is_empty() {
-            return Err(ReadError::NoTable { path });
+            let has_columns =
+                |name: &str| matches!(extension(Path::new(name)).as_str(), "parquet" | "arrow" | "feather");
+            return Err(match folder.names(has_columns).into_iter().next() {
+                Some(member) => ReadError::ColumnsInArchive { path, member },
+                None => ReadError::NoTable { path },
+            });
         }
         let folder = Arc::new(folder);
         let input = |name: String| {
             let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
             let extension = inner_extension(Path::new(&name));
             let input = Input {
-                name: format!("{}/{name}", path.display()),
+                name: format!("{}/{name}", shown(&path.display().to_string())),
                 directory: path.parent().map(Path::to_owned).unwrap_or_default(),
                 split: split_of(Path::new(&name)).or_else(|| split_of(&path)),
                 member: Some(Member { folder: Arc::clone(&folder), name, directory }),
@@ -151,7 +157,7 @@ impl Input {
 
     fn of(path: PathBuf, choice: &TextChoice) -> Result<Input, ReadError> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        let name = path.display().to_string();
+        let name = shown(&path.display().to_string());
         let extension = inner_extension(&path);
         let split = split_of(&path);
         Input { name, directory, split, ..Input::unrecognized(path) }.recognize(&extension, choice)
@@ -367,6 +373,7 @@ fn decoded<'b>(bytes: &'b [u8], encoding: Option<&'static Encoding>) -> Cow<'b, 
 
 fn start_of(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut start));
+    let read =
+        AnyFile::open(path).and_then(|file| ReadFrom { file: &file, at: 0 }.take(8).read_to_end(&mut start));
     read.map(|_| start).map_err(|source| ReadError::Io { path: path.to_owned(), source })
 }

@@ -6,15 +6,19 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::array_lines::ArrayLines;
 use super::blocks::{BYTE_ORDER_MARK, Block, Blocks, UsedBlocks};
 use super::compression::Compression;
+use super::file_state::FileState;
 use super::format::{Format, elements_of, encoding_of, table_of};
+use super::positioned::{AnyFile, ReadFrom};
 use super::shared::{Share, SharedLines, Source};
 use super::{Fingerprint, ReadError, Row, RowRef};
 use crate::parallel;
+use crate::remote::{is_remote, shown};
 
 /// The bytes of a line that are kept unless something else is asked for: two hundred images of 2.5 MB.
 pub const MAX_LINE: usize = 512_000_000;
@@ -83,8 +87,15 @@ impl LineFile {
     pub fn open(path: &Path, max_line: usize) -> Result<LineFile, ReadError> {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
         let open = || File::open(path).map_err(broken);
-        let mut stream: Box<dyn Read + Send> =
-            if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open()?) };
+        let is_remote = is_remote(path);
+        let mut stream: Box<dyn Read + Send> = match path == Path::new("-") {
+            true => Box::new(io::stdin()),
+            false if is_remote => {
+                let file = Arc::new(AnyFile::open(path).map_err(broken)?);
+                Box::new(ReadFrom { file, at: 0 })
+            }
+            false => Box::new(open()?),
+        };
         let state = state(path);
         let mut start = head(&mut stream).map_err(broken)?;
         let compression = Compression::of(&start);
@@ -101,11 +112,13 @@ impl LineFile {
         let source = match (state, format) {
             (_, Some(format)) => Source::Stream(Box::new(ArrayLines::new(whole, format, max_line))),
             // Files that the system generates while they are read have no length.
-            (Some((length, _)), None) if length > 0 && compression.is_none() => Source::File(open()?, length),
+            (Some((length, _)), None) if length > 0 && compression.is_none() && !is_remote => {
+                Source::File(open()?, length)
+            }
             _ => Source::Stream(Box::new(whole)),
         };
         Ok(LineFile {
-            name: path.display().to_string(),
+            name: shown(&path.display().to_string()),
             directory: path.parent().map(Path::to_owned).unwrap_or_default(),
             elements: format.map(|format| match format {
                 Format::JsonObjects => Elements::Objects,
@@ -295,6 +308,10 @@ fn refuse_changed(path: &Path, before: Option<(u64, Option<SystemTime>)>) -> Res
 }
 
 fn state(path: &Path) -> Option<(u64, Option<SystemTime>)> {
+    // An object is read in one version.
+    if is_remote(path) {
+        return Some((FileState::of(path).ok()?.length(), None));
+    }
     let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     Some((about.len(), about.modified().ok()))
 }

@@ -22,7 +22,7 @@ mod document;
 pub(crate) mod encoding;
 mod error;
 mod file_reader;
-mod file_state;
+pub(crate) mod file_state;
 mod format;
 mod framing;
 mod input;
@@ -34,6 +34,7 @@ pub(crate) mod positioned;
 pub mod records;
 mod reread;
 mod row_image;
+mod row_text;
 mod saved_dataset;
 pub mod schema;
 mod shard;
@@ -144,13 +145,15 @@ impl Row {
     }
 }
 
-/// Bytes and BLAKE3 hash of an input.
+/// What identifies the content of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fingerprint {
     /// Its length.
     pub bytes: u64,
-    /// Its hash, hexadecimal.
+    /// Its hash, hexadecimal; empty for an object in a store, which is not read a second time for it.
     pub blake3: String,
+    /// What the store calls the version of an object, if it does.
+    pub version: Option<String>,
 }
 
 /// The rows of one file, in order.

@@ -10,6 +10,7 @@ use pixtune_core::curate::label_hash;
 use pixtune_core::diagnostic::{Finding, Severity, pointer_push};
 use pixtune_core::fix;
 use pixtune_core::foreign;
+use pixtune_core::grounding::{self, Regions};
 use pixtune_core::json::{self, Parsed, SyntaxError, Value, python_dict};
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, Sample};
@@ -18,11 +19,11 @@ use pixtune_core::target;
 use pixtune_core::text::counted;
 
 use super::document::keyed_row;
-use super::encoding;
 use super::row_image;
+use super::row_text::row_text;
 use super::shortened::{shorten, shorten_values};
 use super::table::cells;
-use super::{Cut, Format, Row};
+use super::{Format, Row};
 
 /// How the rows of an input become samples.
 #[derive(Debug, Clone)]
@@ -87,6 +88,8 @@ pub struct Reading {
     pub labels: Labels,
     /// The split that it was given.
     pub split: Option<GivenSplit>,
+    /// Regions of its images, which are written into its texts once the sizes of the images are known.
+    pub regions: Option<Regions>,
 }
 
 /// Hashes of the id, group and stratum of a row; 0 for none.
@@ -141,15 +144,30 @@ impl Schema {
 
     /// Turns a row into a sample. A row that cannot be read at all is an error finding.
     pub fn read(&self, row: &Row, options: RowOptions) -> Result<Reading, Finding> {
-        let parsed = self.value_of(row)?;
+        let (parsed, regions) = self.parse(row)?;
         let mut reading = self.read_value(&parsed.value, options)?;
+        let has_regions = regions.is_some() || parsed.value.get(grounding::KEY).is_some();
+        if let (None, true, Some(placeholder)) =
+            (&regions, has_regions, grounding::placeholder(&reading.sample))
+        {
+            let message = format!("the texts have `{placeholder}`, and nothing fills it");
+            let hint =
+                "keep the names and boxes in `objects` in the form of ms-swift, or write them into the texts";
+            reading.findings.push(Finding::new(&rules::MISSING_FIELD, "", message).hint(hint));
+        }
+        reading.regions = regions;
         row_image::resolve(&mut reading.sample, &row.images)?;
         reading.findings.extend(parsed.lone_surrogate.map(lone_surrogate));
         Ok(reading)
     }
 
-    /// The row as an object. JSON in the cells and strings that hold conversations is read too.
+    /// The row as an object, without regions that its texts refer to. JSON in the cells and strings that hold conversations is
+    /// read too.
     pub(super) fn value_of<'r>(&'r self, row: &'r Row) -> Result<Parsed<'r>, Finding> {
+        self.parse(row).map(|(parsed, _)| parsed)
+    }
+
+    fn parse<'r>(&'r self, row: &'r Row) -> Result<(Parsed<'r>, Option<Regions>), Finding> {
         let text = row_text(row)?;
         let mut parsed = match self.format {
             Format::Table { separator } => {
@@ -177,7 +195,13 @@ impl Schema {
             self.add_nulls(&mut parsed.value);
         }
         foreign::read_nested(&mut parsed.value);
-        Ok(parsed)
+        let is_left = self.removed.iter().all(|removed| removed != grounding::KEY)
+            && !self.columns.as_ref().is_some_and(|columns| columns.uses(grounding::KEY));
+        let regions = parsed.value.get(grounding::KEY).filter(|_| is_left).and_then(Regions::of);
+        if let (Some(_), Value::Object(members)) = (&regions, &mut parsed.value) {
+            members.retain(|(key, _)| key != grounding::KEY);
+        }
+        Ok((parsed, regions))
     }
 
     fn add_nulls<'r>(&'r self, row: &mut Value<'r>) {
@@ -225,7 +249,7 @@ impl Schema {
         };
         let labels = Labels::new(given, &self.aside);
         let split = self.split_of(given, self.aside.split.as_deref())?;
-        Ok(Reading { sample, findings, labels, split })
+        Ok(Reading { sample, findings, labels, split, regions: None })
     }
 
     fn read_messages(&self, row: &Value<'_>) -> (Sample<Image>, Vec<Finding>) {
@@ -265,7 +289,7 @@ impl Schema {
             stratum: columns.stratum.clone(),
             split: None,
         };
-        Reading { sample, findings, labels: Labels::new(row, &aside), split }
+        Reading { sample, findings, labels: Labels::new(row, &aside), split, regions: None }
     }
 
     /// Findings about the columns of a flat row that have no role, or hold more than their role takes.
@@ -356,27 +380,6 @@ pub(super) fn not_json(text: &str, error: &SyntaxError) -> Finding {
 
 /// What to do about a row that Python has printed.
 pub(crate) const PYTHON_DICT: &str = "the row is a Python dict as `print` writes it; write rows with `json.dumps`, or convert these with `pixtune fix --unsafe`";
-
-pub(super) fn row_text(row: &Row) -> Result<&str, Finding> {
-    match &row.cut {
-        Some(Cut::TooLarge { bytes }) => {
-            let message = format!("the row has {}, more than the limit", counted(*bytes, "byte"));
-            let hint = "if no quote is left open, raise --max-row-bytes";
-            return Err(Finding::new(&rules::ROW_TOO_LARGE, "", message).hint(hint));
-        }
-        Some(Cut::UnclosedQuote) => {
-            let message = "the file ends inside a quoted cell that starts in this row";
-            return Err(Finding::new(&rules::UNCLOSED_QUOTE, "", message)
-                .hint("close the quote; quotes inside a cell are doubled"));
-        }
-        Some(Cut::Unreadable { why }) => return Err(Finding::new(&rules::ROW_UNREADABLE, "", why.as_str())),
-        None => {}
-    }
-    std::str::from_utf8(&row.bytes).map_err(|error| {
-        let message = format!("byte {} of the row is not UTF-8", error.valid_up_to() + 1);
-        Finding::new(&rules::INVALID_UTF8, "", message).hint(encoding::hint(&row.bytes))
-    })
-}
 
 /// A string with an unpaired UTF-16 surrogate, which the reference accepts and reads as U+FFFD.
 pub(crate) fn lone_surrogate(offset: usize) -> Finding {

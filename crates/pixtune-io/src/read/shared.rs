@@ -191,7 +191,7 @@ impl Stream {
     /// The fingerprint of what was read, for [`Source::Hashed`].
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
         let blake3 = self.hash.as_ref()?.finalize().to_hex().to_string();
-        Some(Fingerprint { bytes: self.bytes, blake3 })
+        Some(Fingerprint { bytes: self.bytes, blake3, version: None })
     }
 }
 

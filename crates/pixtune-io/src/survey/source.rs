@@ -10,7 +10,9 @@ use pixtune_core::text::{counted, grouped};
 use crate::check::is_validation;
 use crate::manifest::{MANIFEST, Manifest, ManifestError, OutputFile};
 use crate::read::ReadError;
-use crate::read::discover::notes_about_side_files;
+use crate::read::discover::{conversation_objects, notes_about_side_files};
+use crate::read::file_state::FileState;
+use crate::remote;
 use crate::side_files::{self, PROVENANCE};
 
 /// Inputs that cannot be surveyed.
@@ -98,6 +100,13 @@ impl Source {
         for path in given {
             if path.as_os_str() == "-" {
                 return Err(SurveyError::StandardInput);
+            }
+            if remote::is_remote(path) {
+                for path in conversation_objects(path)? {
+                    let bytes = FileState::of(&path)?.length();
+                    source.file(&path, remote::shown(&path.display().to_string()), bytes);
+                }
+                continue;
             }
             let about = fs::metadata(path).map_err(|error| broken(path, error))?;
             if about.is_dir() {

@@ -34,7 +34,7 @@ limits (max-file-bytes splits the output into shards). Rules that are ignored or
 reported. A severity of \"error\" rejects the row, like --drop.
 ")]
 pub struct PrepareArgs {
-    /// Files, quoted glob patterns, or image folders; - for standard input
+    /// Files, quoted glob patterns, image folders, or their URLs (s3://, gs://, az://, https://); - for standard input
     #[arg(required = true)]
     pub inputs: Vec<String>,
     /// Output directory

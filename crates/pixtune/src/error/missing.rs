@@ -9,6 +9,7 @@ use pixtune_infer::ModelError;
 use pixtune_io::image::near_path;
 use pixtune_io::prepare::PrepareError;
 use pixtune_io::read::ReadError;
+use pixtune_io::remote::RemoteError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::adapter::AdapterError;
@@ -28,7 +29,7 @@ const NAMES: usize = 10_000;
 /// A hint for an error whose cause is a file or directory that does not exist.
 pub fn hint(error: &Error) -> Option<String> {
     let (path, source) = read_failure(error)?;
-    if source.kind() != io::ErrorKind::NotFound || path.exists() {
+    if source.kind() != io::ErrorKind::NotFound || path.exists() || RemoteError::of(source).is_some() {
         return None;
     }
     let is_of_model = !matches!(

@@ -3,7 +3,9 @@
 use std::io;
 
 use pixtune_core::columns::ColumnError;
+use pixtune_core::content::Held;
 use pixtune_io::read::ReadError;
+use pixtune_io::remote::RemoteError;
 
 fn hint_for_columns(error: &ColumnError) -> Option<String> {
     let hint = match error {
@@ -23,17 +25,55 @@ fn hint_for_columns(error: &ColumnError) -> Option<String> {
         }
         ColumnError::UnusedContent { columns } => {
             let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-            format!(
-                "name its role with `--columns`, or train without it: `--remove-columns {}`",
-                names.join(",")
-            )
+            let use_it = match columns.iter().all(|(_, held)| *held == Held::Regions) {
+                true => "write the regions into the texts, in the form that the model should answer with",
+                false => "name its role with `--columns`",
+            };
+            format!("{use_it}, or train without it: `--remove-columns {}`", names.join(","))
         }
         _ => return None,
     };
     Some(hint)
 }
 
+/// What to do about an object that cannot be read.
+fn hint_for_objects(error: &RemoteError) -> Option<&'static str> {
+    Some(match error {
+        RemoteError::Missing(_) => "names of buckets and objects are case-sensitive; a prefix ends with `/`",
+        RemoteError::Denied(_) => {
+            "the credentials in use may not read it; a store also gives this answer for objects that do not exist"
+        }
+        RemoteError::Expired(_) => {
+            "renew the credentials and run again; `prepare --resume` goes on where the run ended"
+        }
+        RemoteError::Unauthenticated(_) | RemoteError::NoCredentials(_) => {
+            "set the credentials as the tools of the store do, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \
+             AWS_SKIP_SIGNATURE=true reads public buckets"
+        }
+        RemoteError::Region => "set AWS_REGION to the region of the bucket",
+        RemoteError::Changed => {
+            "run again when no other program writes to it; an unfinished run has rows of both versions: start it with \
+             `--force`"
+        }
+        RemoteError::NoRanges(_) | RemoteError::NoLength => "download the file first",
+        RemoteError::NoList => "give the URL of each file, or a range such as `train-{000..063}.tar`",
+        RemoteError::Private => "give the URL that it redirects to, if that server can be trusted",
+        RemoteError::Status { .. }
+        | RemoteError::Unreachable(_)
+        | RemoteError::Timeout(_)
+        | RemoteError::Broken(_) => {
+            "it was tried several times; run again later: `prepare --resume` goes on where the run ended"
+        }
+        _ => return None,
+    })
+}
+
 pub(super) fn hint_for_reading(error: &ReadError) -> Option<String> {
+    if let ReadError::Io { source, .. } = error
+        && let Some(error) = RemoteError::of(source)
+    {
+        return hint_for_objects(error).map(str::to_owned);
+    }
     let hint = match error {
         ReadError::Columns { source, .. } => return hint_for_columns(source),
         ReadError::NoMetadata { .. } => {
@@ -54,6 +94,9 @@ pub(super) fn hint_for_reading(error: &ReadError) -> Option<String> {
             encoding: "a workbook or document of old Office versions" | "an OpenDocument file",
             ..
         } => "save it as .xlsx or CSV",
+        ReadError::Encoding { encoding: "a web page (HTML)", .. } => {
+            "the server probably answered with a login or error page; fetch the file again"
+        }
         ReadError::Encoding { encoding: "an image", .. } => {
             "give a table with a column that names the images, or a directory with a metadata.csv"
         }
@@ -63,6 +106,9 @@ pub(super) fn hint_for_reading(error: &ReadError) -> Option<String> {
             "save the images as files and name them in a column, or save the sheet as CSV without them"
         }
         ReadError::TableInArchive { .. } => "unpack the archive and give the table, or pack a ZIP archive",
+        ReadError::ColumnsInArchive { .. } => {
+            "unpack the archive and give the files, or the directory with them"
+        }
         ReadError::NoTable { .. } => {
             "a table in the archive names the images, such as metadata.csv with a `file_name` column"
         }

@@ -251,6 +251,17 @@ fn archives_that_cannot_be_read_name_the_way_out() {
     case.run(&["prepare", "plain.zip", "--out", "out"])
         .ends(2)
         .prints("has no CSV, TSV or JSON Lines file in it");
+    let parquet = fs::read(fixtures().join("flat-snappy.parquet")).unwrap();
+    case.write("inner.parquet", parquet);
+    for name in ["columns.zip", "columns.tar"] {
+        archive(&case, name, "add('data/train.parquet', open('inner.parquet', 'rb').read())");
+        case.run(&["prepare", name, "--out", "out"])
+            .ends(2)
+            .prints("holds `data/train.parquet`; Parquet and Arrow files inside of archives are not read")
+            .prints("unpack the archive");
+    }
+    case.shell("gzip -k inner.parquet").ends(0);
+    case.run(&["prepare", "inner.parquet.gz", "--out", "out"]).ends(2).prints("gunzip -k");
     archive(&case, "book.xlsx.zip", "add('xl/workbook.xml', b'')");
     case.run(&["prepare", "book.xlsx.zip", "--out", "out"]).ends(2).prints("has no sheet with rows");
     archive(&case, "table.tar.gz", "add('images/a.png', png)\nadd('metadata.csv', b'file_name,text\\n')");

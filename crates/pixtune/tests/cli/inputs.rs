@@ -170,15 +170,36 @@ fn recognizes_image_columns_and_stops_at_content_that_nothing_uses() {
         r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"choices":["x","y"]}"#,
         "nothing uses `choices`",
     );
-    let grounding =
-        r#"{"query":"Find <ref-object>","response":"<bbox>","objects":{"ref":["a cat"],"bbox":[[1,2,3,4]]}}"#;
-    stops("rows.jsonl", grounding, "nothing uses `objects`, which holds regions of the image");
+    let regions =
+        r#"{"query":"Find <ref-object>","response":"<bbox>","objects":{"category":[1],"bbox":[[1,2,3,4]]}}"#;
+    stops("rows.jsonl", regions, "nothing uses `objects`, which holds regions of the image");
     // A later row is rejected by itself.
     let plain = r#"{"image":"a.png","question":"q","answer":"a"}"#;
     let late = format!("{}\n{choices}\n", vec![plain; 40].join("\n"));
     let (case, run) = prepare("rows.jsonl", &late, &["--ignore", "lines"]);
     run.ends(1);
     assert_eq!(case.rejected(), ["unused-content"]);
+}
+
+/// What ms-swift makes of the boxes, in an image of 64 by 48 pixels.
+#[test]
+fn writes_the_regions_of_ms_swift_into_the_texts() {
+    let row = |objects: &str| {
+        format!(
+            r#"{{"query":"<image>Find <ref-object>.","response":"At <bbox>","images":["a.png"],"objects":{objects}}}"#
+        )
+    };
+    let filled = "user:<image>Find a cat.|assistant:At [(500,0),(1000,500)]";
+    reads("rows.jsonl", &row(r#"{"ref":["a cat"],"bbox":[[32,0,64,24]]}"#), &[], &[filled]);
+    let messages = r#"{"messages":[{"role":"user","content":"<image>Find <ref-object>."},{"role":"assistant","content":"At <bbox>"}],"images":["a.png"],"objects":{"ref":["a cat"],"bbox":[[0.5,0,1,0.5]],"bbox_type":"norm1"}}"#;
+    reads("rows.jsonl", messages, &[], &[filled]);
+    for objects in [r#"{"ref":["a cat"],"bbox":[]}"#, r#"{"ref":["a cat"],"bbox":[[1,2],[3,4]]}"#] {
+        rejects("rows.jsonl", &row(objects), &["missing-field"]);
+    }
+    // Without the boxes, their placeholders would be trained as texts.
+    let (case, run) = prepare("rows.jsonl", row(r#"{"bbox":[[1,2]]}"#), &["--remove-columns", "objects"]);
+    run.ends(1).prints("the texts have `<ref-object>`, and nothing fills it");
+    assert_eq!(case.rejected(), ["missing-field"]);
 }
 
 #[test]

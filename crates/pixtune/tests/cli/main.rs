@@ -29,6 +29,7 @@ mod resume;
 mod serve;
 mod snapshots;
 mod stats;
+mod stores;
 mod text;
 mod tokenizers;
 mod tokens;

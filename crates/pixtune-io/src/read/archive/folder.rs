@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::ReadError;
-use super::super::positioned::ReadFrom;
+use super::super::positioned::{AnyFile, ReadFrom};
 use super::tar::{Kind, Walk};
 use super::zip;
 use crate::image::{Archive, ImageError, Limits, spellings};
@@ -17,7 +16,7 @@ use crate::image::{Archive, ImageError, Limits, spellings};
 /// An open archive and where its members are.
 pub struct Folder {
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<AnyFile>,
     members: HashMap<String, Place>,
 }
 
@@ -70,8 +69,9 @@ impl Folder {
         fill: impl FnOnce(&mut Folder, u64) -> io::Result<()>,
     ) -> Result<Folder, ReadError> {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(broken)?;
-        let length = file.metadata().map_err(broken)?.len();
+        let file = AnyFile::open(path).map_err(broken)?;
+        file.require_ranges(format).map_err(|error| broken(error.into()))?;
+        let length = file.length().map_err(broken)?;
         let mut folder = Folder { path: path.to_owned(), file: Arc::new(file), members: HashMap::new() };
         fill(&mut folder, length).map_err(|source| ReadError::Malformed {
             path: path.to_owned(),

@@ -6,13 +6,12 @@ pub(super) mod members;
 pub mod tar;
 pub mod zip;
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::ReadError;
-use super::positioned::ReadFrom;
+use super::positioned::{AnyFile, ReadFrom};
 
 pub(super) use folder::Folder;
 pub use folder::Member;
@@ -20,7 +19,7 @@ pub use folder::Member;
 /// Whether a tar archive holds a table and files that it names. The walk ends at the first two members with one key: they are
 /// a row of a shard.
 pub(super) fn starts_with_table(path: &Path) -> Result<bool, ReadError> {
-    let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    let file = AnyFile::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let find = || -> io::Result<bool> {
         let mut walk = tar::Walk::new(ReadFrom { file: Arc::new(file), at: 0 });
         let mut before = None;

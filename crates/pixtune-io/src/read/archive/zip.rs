@@ -2,14 +2,13 @@
 //!
 //! <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
-use super::super::positioned::ReadFrom;
+use super::super::positioned::{ReadAt, ReadFrom};
 
 /// A member, as the directory describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Entry {
     }
 
     /// A stream of its data, which fails at the end if length or checksum differ from the directory.
-    pub fn open(&self, file: &Arc<File>) -> io::Result<Box<dyn Read + Send>> {
+    pub fn open<F: ReadAt + Send + Sync + 'static>(&self, file: &Arc<F>) -> io::Result<Box<dyn Read + Send>> {
         if let Some(refusal) = self.refusal() {
             return Err(invalid(&format!("member `{}` {refusal}", self.name)));
         }
@@ -72,7 +71,7 @@ impl Entry {
 }
 
 /// The members of an archive of this length, in the order of its directory.
-pub fn entries(file: &Arc<File>, length: u64) -> io::Result<Vec<Entry>> {
+pub fn entries(file: &Arc<impl ReadAt>, length: u64) -> io::Result<Vec<Entry>> {
     let directory = find_directory(file, length)?;
     if directory.bytes > LARGEST_DIRECTORY
         || directory.start.checked_add(directory.bytes).is_none_or(|end| end > length)
@@ -100,7 +99,7 @@ struct Directory {
     entries: u64,
 }
 
-fn find_directory(file: &Arc<File>, length: u64) -> io::Result<Directory> {
+fn find_directory(file: &Arc<impl ReadAt>, length: u64) -> io::Result<Directory> {
     // The end record has 22 bytes and a comment of at most 64 KiB.
     let start = length.saturating_sub(22 + 0xffff);
     let tail = bytes_at(file, start, length - start)?;
@@ -120,7 +119,7 @@ fn find_directory(file: &Arc<File>, length: u64) -> io::Result<Directory> {
     }
 }
 
-fn directory_64(file: &Arc<File>, at: u64) -> io::Result<Directory> {
+fn directory_64(file: &Arc<impl ReadAt>, at: u64) -> io::Result<Directory> {
     let end = bytes_at(file, at, 56)?;
     if !end.starts_with(END_64) {
         return Err(invalid("the ZIP64 directory is not where the file declares it"));
@@ -200,7 +199,7 @@ impl Read for Verified {
     }
 }
 
-fn bytes_at(file: &Arc<File>, at: u64, length: u64) -> io::Result<Vec<u8>> {
+fn bytes_at(file: &Arc<impl ReadAt>, at: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     ReadFrom { file: Arc::clone(file), at }.take(length).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(invalid("the archive is truncated")) }

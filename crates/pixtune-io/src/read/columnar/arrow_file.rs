@@ -1,7 +1,7 @@
 //! Arrow IPC: the streams that `datasets` saves, and Feather files, which hold a stream between two marks. The file is mapped
 //! into memory, so that a batch of images takes none until its rows are read.
 
-use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
@@ -11,12 +11,14 @@ use arrow_ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
 use arrow_schema::Schema;
 use bytes::Bytes;
 
+use super::super::positioned::{AnyFile, ReadFrom};
 use super::labels::Labels;
 use super::{BatchIterator, Batches, Fault, Group};
+use crate::remote::Object;
 
 /// An open file: its schema and dictionaries, and where its record batches are.
 pub(super) struct ArrowFile {
-    content: Buffer,
+    content: Content,
     schema: Arc<Schema>,
     decoder: Arc<FileDecoder>,
     blocks: Vec<Block>,
@@ -28,16 +30,16 @@ pub(super) struct ArrowFile {
 const MARK: &[u8] = b"ARROW1";
 
 /// Walks through the messages of a file without reading the values.
-pub(super) fn open(file: File) -> Result<ArrowFile, Fault> {
-    if file.metadata()?.len() == 0 {
+pub(super) fn open(file: AnyFile) -> Result<ArrowFile, Fault> {
+    if file.length()? == 0 {
         return Err("the file is empty".into());
     }
-    // SAFETY: the mapping is only read. Another process that writes to the file meanwhile can change the values, all of which
-    // are checked where they are used.
-    let map = unsafe { memmap2::Mmap::map(&file) }?;
-    let content = Buffer::from(Bytes::from_owner(map));
-    let is_marked = content.starts_with(MARK);
-    if is_marked && !content.ends_with(MARK) {
+    let content = Content::of(file)?;
+    let mark = MARK.len() as u64;
+    let has_mark =
+        |at: u64| Ok::<_, Fault>(at + mark <= content.length() && *content.range(at, mark)? == *MARK);
+    let is_marked = has_mark(0)?;
+    if is_marked && !has_mark(content.length() - mark)? {
         return Err("the mark at the end is missing; the file is truncated".into());
     }
     let mut at = if is_marked { 8 } else { 0 };
@@ -46,7 +48,8 @@ pub(super) fn open(file: File) -> Result<ArrowFile, Fault> {
     let mut decoder = FileDecoder::new(Arc::clone(&schema.0), schema.1);
     let (mut blocks, mut groups) = (Vec::new(), Vec::new());
     let mut first = 0;
-    while let Some((message, block)) = message_at(&content, at)? {
+    while let Some((header, block)) = message_at(&content, at)? {
+        let message = header.message()?;
         match message.header_type() {
             MessageHeader::DictionaryBatch if blocks.is_empty() => {
                 decoder.read_dictionary(&block, &slice(&content, &block)?)?;
@@ -72,8 +75,9 @@ pub(super) fn open(file: File) -> Result<ArrowFile, Fault> {
 /// The schema of a file and the version of its messages, and where the next message is.
 type Versioned = (Arc<Schema>, arrow_ipc::MetadataVersion);
 
-fn schema(content: &Buffer, at: usize) -> Result<(Versioned, usize), Fault> {
-    let Some((message, block)) = message_at(content, at)? else { return Err("there is no schema".into()) };
+fn schema(content: &Content, at: usize) -> Result<(Versioned, usize), Fault> {
+    let Some((header, block)) = message_at(content, at)? else { return Err("there is no schema".into()) };
+    let message = header.message()?;
     let schema = message.header_as_schema().ok_or("the file does not start with a schema")?;
     if schema.endianness() != Endianness::Little {
         return Err("the values are big-endian, which is not supported".into());
@@ -82,12 +86,16 @@ fn schema(content: &Buffer, at: usize) -> Result<(Versioned, usize), Fault> {
     Ok(((parsed, message.version()), at + length(&block)?))
 }
 
-/// The message at a position; `None` at the end of the stream.
-fn message_at(content: &[u8], at: usize) -> Result<Option<(Message<'_>, Block)>, Fault> {
+/// The message at a position, and where it is; `None` at the end of the stream.
+fn message_at(content: &Content, at: usize) -> Result<Option<(Header, Block)>, Fault> {
     let truncated = "the file ends within the stream; it is truncated";
+    let range = |at: usize, length: usize| {
+        let within = at.checked_add(length).is_some_and(|end| end as u64 <= content.length());
+        if within { content.range(at as u64, length as u64) } else { Err(truncated.into()) }
+    };
     let word = |at: usize| {
-        let bytes = content.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(u32::from_le_bytes).ok_or(truncated)
+        let bytes = range(at, 4)?;
+        Ok::<_, Fault>(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     };
     // Before version 0.15 there was no mark before the length.
     let (prefix, length) = match word(at)? {
@@ -97,16 +105,72 @@ fn message_at(content: &[u8], at: usize) -> Result<Option<(Message<'_>, Block)>,
     if length == 0 {
         return Ok(None);
     }
-    let metadata =
-        content.get(at + prefix..).and_then(|rest| rest.get(..length as usize)).ok_or(truncated)?;
-    let message = root_as_message(metadata).map_err(|error| error.to_string())?;
-    let block =
-        Block::new(i64::try_from(at)?, i32::try_from(prefix + length as usize)?, message.bodyLength());
-    let end = usize::try_from(message.bodyLength())?.checked_add(at + prefix + length as usize);
-    if end.is_none_or(|end| end > content.len()) {
+    let header = Header(range(at + prefix, length as usize)?);
+    let body = header.message()?.bodyLength();
+    let block = Block::new(i64::try_from(at)?, i32::try_from(prefix + length as usize)?, body);
+    let end = usize::try_from(body)?.checked_add(at + prefix + length as usize);
+    if end.is_none_or(|end| end as u64 > content.length()) {
         return Err(truncated.into());
     }
-    Ok(Some((message, block)))
+    Ok(Some((header, block)))
+}
+
+/// The description of a message.
+struct Header(Buffer);
+
+impl Header {
+    fn message(&self) -> Result<Message<'_>, Fault> {
+        root_as_message(&self.0).map_err(|error| error.to_string().into())
+    }
+}
+
+/// The bytes of a file, mapped into memory, or those of an object, which are requested.
+enum Content {
+    Mapped(Buffer),
+    Object(Arc<Object>),
+}
+
+/// Ranges of an object that come from the windows that are kept in memory. Larger ones have a request of their own.
+const SMALL: u64 = 1 << 20;
+
+impl Content {
+    fn of(file: AnyFile) -> Result<Content, Fault> {
+        match file {
+            AnyFile::Local(file) => {
+                // SAFETY: the mapping is only read. Another process that writes to the file meanwhile can change the values, all of
+                // which are checked where they are used.
+                let map = unsafe { memmap2::Mmap::map(&file) }?;
+                Ok(Content::Mapped(Buffer::from(Bytes::from_owner(map))))
+            }
+            AnyFile::Object(object) => {
+                object.require_ranges("an Arrow file")?;
+                Ok(Content::Object(object))
+            }
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Content::Mapped(buffer) => buffer.len() as u64,
+            Content::Object(object) => object.length(),
+        }
+    }
+
+    /// A range that lies within the file.
+    fn range(&self, at: u64, length: u64) -> Result<Buffer, Fault> {
+        match self {
+            Content::Mapped(buffer) => {
+                Ok(buffer.slice_with_length(usize::try_from(at)?, usize::try_from(length)?))
+            }
+            Content::Object(object) if length > SMALL => Ok(Buffer::from(object.range(at..at + length)?)),
+            Content::Object(object) => {
+                let mut bytes = Vec::new();
+                let file = AnyFile::Object(Arc::clone(object));
+                ReadFrom { file: &file, at }.take(length).read_to_end(&mut bytes)?;
+                Ok(Buffer::from(bytes))
+            }
+        }
+    }
 }
 
 /// Bytes of a message and its body.
@@ -115,8 +179,8 @@ fn length(block: &Block) -> Result<usize, Fault> {
     Ok(usize::try_from(length.ok_or("a message is too long")?)?)
 }
 
-fn slice(content: &Buffer, block: &Block) -> Result<Buffer, Fault> {
-    Ok(content.slice_with_length(usize::try_from(block.offset())?, length(block)?))
+fn slice(content: &Content, block: &Block) -> Result<Buffer, Fault> {
+    content.range(u64::try_from(block.offset())?, length(block)? as u64)
 }
 
 impl Batches for ArrowFile {

@@ -5,11 +5,11 @@ mod arrow_file;
 mod labels;
 pub(super) mod number;
 mod parquet;
+mod ranges;
 mod value;
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use labels::Labels;
 use pixtune_core::json::Value;
 
 use super::file_state::FileState;
+use super::positioned::AnyFile;
 use super::{Cut, Fingerprint, ReadError, Row, RowReader, RowRef};
 
 /// Why a file cannot be decoded.
@@ -90,9 +91,9 @@ impl ColumnarReader {
         format: &'static str,
         index: u32,
         max_row: usize,
-        open: impl FnOnce(File) -> Result<Arc<dyn Batches>, Fault>,
+        open: impl FnOnce(AnyFile) -> Result<Arc<dyn Batches>, Fault>,
     ) -> Result<ColumnarReader, ReadError> {
-        let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        let file = AnyFile::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
         let state = FileState::of(path)?;
         let batches = guarded(|| open(file)).map_err(|source| ReadError::Malformed {
             path: path.to_owned(),

@@ -6,10 +6,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Which addresses are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +21,20 @@ pub enum Networks {
     All,
 }
 
+/// A client that connects to these networks alone.
+pub(crate) fn filtered(config: Config, networks: Networks) -> Agent {
+    Agent::with_parts(
+        config,
+        DefaultConnector::default(),
+        Filtered { inner: DefaultResolver::default(), networks },
+    )
+}
+
 /// Looks names up and keeps the addresses that may be fetched.
 #[derive(Debug)]
-pub(super) struct Filtered {
-    pub(super) inner: DefaultResolver,
-    pub(super) networks: Networks,
+struct Filtered {
+    inner: DefaultResolver,
+    networks: Networks,
 }
 
 impl Resolver for Filtered {
@@ -45,7 +55,7 @@ impl Resolver for Filtered {
 }
 
 /// Whether an address can be reached from everywhere (IANA's registries of special addresses, RFC 6890).
-fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => is_public_v6(ip),
@@ -113,5 +123,50 @@ mod tests {
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
+    }
+
+    /// Resolves one name to this machine, as if it were public.
+    #[derive(Debug)]
+    struct Named(Filtered);
+
+    impl Resolver for Named {
+        fn resolve(
+            &self,
+            uri: &Uri,
+            config: &Config,
+            timeout: NextTimeout,
+        ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            match uri.host() {
+                Some("public.test") => {
+                    let port = uri.port_u16().unwrap();
+                    let mut found = self.empty();
+                    found.push(([127, 0, 0, 1], port).into());
+                    Ok(found)
+                }
+                _ => self.0.resolve(uri, config, timeout),
+            }
+        }
+    }
+
+    #[test]
+    fn redirects_to_private_networks_are_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = io::Read::read(&mut stream, &mut [0; 4096]);
+            let target = format!("http://127.0.0.1:{port}/secret");
+            let response = format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
+            io::Write::write_all(&mut stream, response.as_bytes()).unwrap();
+        });
+        let resolver = Named(Filtered { inner: DefaultResolver::default(), networks: Networks::Public });
+        let config = Agent::config_builder().proxy(None).build();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+        let error = agent.get(format!("http://public.test:{port}/")).call().unwrap_err();
+        assert!(
+            matches!(&error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied),
+            "{error}"
+        );
+        requests.join().unwrap();
     }
 }

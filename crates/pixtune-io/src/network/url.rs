@@ -4,7 +4,7 @@ use ureq::http::Uri;
 
 /// The URL to request: spaces and characters outside ASCII are percent-encoded, as browsers do, and the fragment is removed.
 /// `None` if no image can be requested there.
-pub(super) fn requested(url: &str) -> Option<Uri> {
+pub(crate) fn requested(url: &str) -> Option<Uri> {
     let url = url.trim();
     let url = url.split_once('#').map_or(url, |(url, _)| url);
     let mut encoded = String::with_capacity(url.len());
@@ -23,7 +23,7 @@ pub(super) fn requested(url: &str) -> Option<Uri> {
 }
 
 /// The host of a URL, with its port: what requests are limited by.
-pub(super) fn host(uri: &Uri) -> String {
+pub(crate) fn host(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
     let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
     format!("{host}:{}", uri.port_u16().unwrap_or(default))
