@@ -1,13 +1,11 @@
 //! Fine-tuning jobs: create, list, show, events, checkpoints, start, cancel, pause, resume.
 
 use pixtune_core::json::{self, object, raw, text};
-use pixtune_core::plan::defaults;
-use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::counted;
 
+use super::dry_run;
 use crate::api::{Call, Reply};
-use crate::catalog::BaseModel;
-use crate::clock::{now, parse_rfc3339};
+use crate::clock::parse_rfc3339;
 use crate::error::ApiError;
 use crate::request::job::{JobRequest, without_secrets};
 use crate::run::{checkpoint_id, first_events, model_id};
@@ -28,7 +26,7 @@ pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
     files(&call, request.validation.iter(), "validation file")?;
     let samples = samples(&training, &request);
     if call.query.flag("dry_run") {
-        return Ok(Reply::Json(dry_run(&call, &request, base, &training)?));
+        return Ok(Reply::Json(dry_run::describe(&call, &request, base, (&training, samples))?));
     }
     refuse_too_many(&call)?;
     let error = invalid(&training, request.skip_share, vendor);
@@ -130,46 +128,6 @@ fn invalid(files: &[File], skip_share: f64, vendor: Vendor) -> Option<(String, S
         message += "; `invalid_sample_skip_percentage` skips such samples";
     }
     Some(("invalid_training_file".to_owned(), message))
-}
-
-/// What a job would be, without creating it: steps, tokens and time, by `pixtune plan` on its files.
-fn dry_run(
-    call: &Call<'_>,
-    request: &JobRequest,
-    base: &BaseModel,
-    training: &[File],
-) -> Result<String, ApiError> {
-    let samples = samples(training, request);
-    let valid: u64 = training.iter().map(|file| file.samples.unwrap_or(0).saturating_sub(file.invalid)).sum();
-    let weight = samples as f64 / valid.max(1) as f64;
-    let blobs = training.iter().map(|file| call.api.data.blob(&file.blob));
-    let plan = call.api.trainer.plan(&base.path, blobs).map_err(ApiError::internal)?;
-    let data_tokens = (plan.tokens as f64 * weight) as u64;
-    let hyper = &request.hyperparameters;
-    let per_step = hyper.batch_size.unwrap_or_else(|| defaults::samples_per_step(samples)).max(1);
-    let epochs = hyper.epochs.unwrap_or(defaults::epochs(samples) as f64);
-    let computed = (samples as f64 * epochs / per_step as f64).ceil().max(1.0) as u64;
-    let steps = hyper.steps.unwrap_or(computed);
-    let epochs = steps as f64 * per_step as f64 / samples.max(1) as f64;
-    let train_tokens = (data_tokens as f64 * epochs) as u64;
-    let rate = PIXTUNE.training.core_flops.unwrap_or(1e9) * call.api.limits.threads as f64;
-    let seconds = (plan.operations * weight * epochs / rate).ceil() as u64;
-    let details = format!(
-        "{} of `{}` on {}, about {} per step; learning rate {:e}; about {} on the CPU",
-        counted(steps, "step"),
-        base.id,
-        counted(samples, "sample"),
-        counted(per_step, "sample"),
-        hyper.learning_rate.unwrap_or(base.learning_rate * hyper.learning_rate_multiplier.unwrap_or(1.0)),
-        counted(seconds, "second")
-    );
-    Ok(text(object(|out| {
-        out.field("object", "job.metadata").field("deprecated", true).field("details", &details);
-        out.field("epochs", epochs).field("training_steps", steps);
-        out.field("cost", 0u64).field("cost_currency", "USD").field("expected_duration_seconds", seconds);
-        out.field("train_tokens_per_step", train_tokens / steps.max(1)).field("train_tokens", train_tokens);
-        out.field("data_tokens", data_tokens).field("estimated_start_time", now());
-    })))
 }
 
 fn find(call: &Call<'_>) -> Result<Job, ApiError> {

@@ -1,6 +1,7 @@
 //! What each route does: from a call to a reply, without knowledge of connections.
 
 pub mod chat;
+mod dry_run;
 pub mod extra;
 pub mod files;
 pub mod jobs;

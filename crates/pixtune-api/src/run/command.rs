@@ -132,7 +132,7 @@ mod tests {
 
     fn words(hyper: Hyperparameters) -> String {
         let base = BaseModel { learning_rate: 1e-4, ..BaseModel::gone("m") };
-        let job = crate::store::Job::example(100);
+        let job = Job::example(100);
         settings(&job, &hyper, &base).into_iter().map(|(name, value)| format!("{name} {value} ")).collect()
     }
 

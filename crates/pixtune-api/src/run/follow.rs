@@ -224,6 +224,7 @@ mod tests {
             valid_loss: 1.5,
             valid_token_accuracy: 0.25,
             valid_tokens: 4,
+            valid_score: None,
             seconds: 0.1,
         };
         Record::Evaluation(evaluation).to_json() + "\n"

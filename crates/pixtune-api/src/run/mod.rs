@@ -3,13 +3,15 @@
 mod command;
 mod data;
 mod finish;
+mod first_events;
 mod follow;
 mod process;
 mod supervisor;
 
 pub use command::Trainer;
 pub use finish::{checkpoint_id, model_id};
-pub use supervisor::{Signal, Supervisor, first_events};
+pub use first_events::first_events;
+pub use supervisor::{Signal, Supervisor};
 
 use std::path::{Path, PathBuf};
 

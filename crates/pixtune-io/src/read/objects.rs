@@ -6,7 +6,8 @@ use pixtune_core::columns::ColumnChoice;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Value};
 
-use super::schema::{Aside, not_json, row_text};
+use super::row_text::row_text;
+use super::schema::{Aside, not_json};
 use super::table::cells;
 use super::{Format, Input, ReadError, Row, RowReader, RowRef, Schema};
 

@@ -66,7 +66,9 @@ pub(super) fn upload(
     ui.start_bar("{bar:20} {bytes}/{total_bytes}  {bytes_per_sec}  {wide_msg}", length, 0);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let uploaded = match shard.filter(|shard| *shard < length) {
-        None => vec![client.upload_file(path, purpose, &mut |sent| drop(ui.advance(sent, &name)))?],
+        None => vec![client.upload_file(path, purpose, &mut |sent| {
+            ui.advance(sent, &name);
+        })?],
         Some(shard) => {
             let shards = shards(path, shard).map_err(failed)?;
             let mut uploaded = Vec::new();
@@ -74,7 +76,9 @@ pub(super) fn upload(
                 let mut file = File::open(path).map_err(failed)?;
                 file.seek(SeekFrom::Start(*start)).map_err(failed)?;
                 let name = shard_name(&name, index + 1, shards.len());
-                let mut progress = |sent: u64| drop(ui.advance(start + sent, &name));
+                let mut progress = |sent: u64| {
+                    ui.advance(start + sent, &name);
+                };
                 uploaded.push(client.upload(&mut file.take(*size), *size, &name, purpose, &mut progress)?);
             }
             uploaded

@@ -1,0 +1,152 @@
+//! Changes of the states of jobs.
+
+use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+
+use super::{Job, JobStatus, Process, Wish, by_id, sql_number};
+use crate::clock::now;
+use crate::store::models::{self, NewModel};
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// Changes the state of a job from one of `from`; `None` if it is in another one.
+    fn transition(
+        &self,
+        id: &str,
+        from: &[JobStatus],
+        to: JobStatus,
+        wish: Wish,
+    ) -> Result<Option<Job>, StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let names: Vec<String> = from.iter().map(|status| format!("'{}'", status.as_str())).collect();
+        let sql = format!(
+            "UPDATE jobs SET status = ?2, wish = ?3, modified_at = ?4, finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END
+             WHERE id = ?1 AND status IN ({})",
+            names.join(", ")
+        );
+        let changed =
+            transaction.execute(&sql, params![id, to.as_str(), wish.as_str(), now(), to.is_final()])? > 0;
+        let job = changed.then(|| by_id(&transaction, id)).transpose()?;
+        transaction.commit()?;
+        Ok(job)
+    }
+
+    /// Puts a validated job in the queue.
+    pub fn start_job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        self.transition(id, &[JobStatus::Validated], JobStatus::Queued, Wish::Run)
+    }
+
+    /// Cancels a job: at once if it does not run, else its process is ended.
+    pub fn cancel_job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        let waiting = [JobStatus::Validated, JobStatus::Queued, JobStatus::Paused];
+        match self.transition(id, &waiting, JobStatus::Cancelled, Wish::Cancel)? {
+            Some(job) => Ok(Some(job)),
+            None => self.transition(id, &[JobStatus::Running], JobStatus::Running, Wish::Cancel),
+        }
+    }
+
+    /// Pauses a job: at once if it does not run, else its process saves and ends.
+    pub fn pause_job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        match self.transition(id, &[JobStatus::Validated, JobStatus::Queued], JobStatus::Paused, Wish::Run)? {
+            Some(job) => Ok(Some(job)),
+            None => self.wish(id, &[Wish::Run, Wish::Pause], Wish::Pause),
+        }
+    }
+
+    /// Puts a paused job back in the queue; one that is about to pause goes on.
+    pub fn resume_job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        match self.transition(id, &[JobStatus::Paused], JobStatus::Queued, Wish::Run)? {
+            Some(job) => Ok(Some(job)),
+            None => self.wish(id, &[Wish::Pause], Wish::Run),
+        }
+    }
+
+    fn wish(&self, id: &str, from: &[Wish], to: Wish) -> Result<Option<Job>, StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let names: Vec<String> = from.iter().map(|wish| format!("'{}'", wish.as_str())).collect();
+        let sql = format!(
+            "UPDATE jobs SET wish = ?2, modified_at = ?3 WHERE id = ?1 AND status = 'running' AND wish IN ({})",
+            names.join(", ")
+        );
+        let changed = transaction.execute(&sql, params![id, to.as_str(), now()])? > 0;
+        let job = changed.then(|| by_id(&transaction, id)).transpose()?;
+        transaction.commit()?;
+        Ok(job)
+    }
+
+    /// Gives a slot to the next queued job.
+    pub fn claim_job(&self, slot: &str) -> Result<Option<Job>, StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = "UPDATE jobs SET status = 'running', wish = 'run', slot = ?1, attempts = attempts + 1, modified_at = ?2,
+                started_at = coalesce(started_at, ?2), pid = NULL, pid_started = NULL
+             WHERE seq = (SELECT seq FROM jobs WHERE status = 'queued' ORDER BY priority DESC, seq LIMIT 1) RETURNING id";
+        let id: Option<String> =
+            transaction.query_row(sql, params![slot, now()], |row| row.get(0)).optional()?;
+        let job = id.map(|id| by_id(&transaction, &id)).transpose()?;
+        transaction.commit()?;
+        Ok(job)
+    }
+
+    /// Stores which process trains a job.
+    pub fn set_process(&self, id: &str, process: Process) -> Result<(), StoreError> {
+        let started = sql_number(process.started);
+        self.writer().execute(
+            "UPDATE jobs SET pid = ?2, pid_started = ?3 WHERE id = ?1",
+            params![id, process.pid, started],
+        )?;
+        Ok(())
+    }
+
+    /// Stores the length of a run.
+    pub fn set_length(&self, id: &str, steps: u64, epochs: Option<u64>) -> Result<(), StoreError> {
+        let sql = "UPDATE jobs SET steps = ?2, epochs = ?3 WHERE id = ?1";
+        self.writer().execute(sql, params![id, sql_number(steps), epochs.map(sql_number)])?;
+        Ok(())
+    }
+
+    /// A running job whose process ended before it was finished: back to the queue, or paused if that was wanted.
+    pub fn interrupted_job(&self, id: &str, status: JobStatus) -> Result<Option<Job>, StoreError> {
+        self.transition(id, &[JobStatus::Running], status, Wish::Run)
+    }
+
+    /// Ends a running job without a model.
+    pub fn end_job(
+        &self,
+        id: &str,
+        status: JobStatus,
+        error: Option<(&str, &str)>,
+    ) -> Result<Option<Job>, StoreError> {
+        let ended = self.transition(id, &[JobStatus::Running], status, Wish::Run)?;
+        if let (Some(_), Some((code, message))) = (&ended, error) {
+            let sql = "UPDATE jobs SET error_code = ?2, error_message = ?3 WHERE id = ?1";
+            self.writer().execute(sql, params![id, code, message])?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends a running job with its model and its file of metrics.
+    pub fn succeed_job(
+        &self,
+        id: &str,
+        model: &NewModel,
+        result: &str,
+        tokens: u64,
+    ) -> Result<Option<Job>, StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = "UPDATE jobs SET status = 'succeeded', modified_at = ?2, finished_at = ?2, tuned_model = ?3, result_file = ?4,
+                trained_tokens = ?5
+             WHERE id = ?1 AND status = 'running' AND wish <> 'cancel'";
+        let changed = transaction.execute(sql, params![id, now(), model.id, result, sql_number(tokens)])? > 0;
+        let mut job = None;
+        if changed {
+            let done = by_id(&transaction, id)?;
+            models::insert(&transaction, &done, model)?;
+            job = Some(done);
+        }
+        transaction.commit()?;
+        Ok(job)
+    }
+}
