@@ -5,6 +5,7 @@ mod client;
 mod jobs;
 mod keys;
 mod recorded;
+mod remote;
 mod workflow;
 
 pub use client::{Reply, Server};

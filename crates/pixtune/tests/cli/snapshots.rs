@@ -31,6 +31,8 @@ fn help_texts_match() {
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
     check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
     check("report-help.txt", &case.run(&["report", "--help"]).ends(0).stdout);
+    check("serve-help.txt", &case.run(&["serve", "--help"]).ends(0).stdout);
+    check("jobs-create-help.txt", &case.run(&["jobs", "create", "--help"]).ends(0).stdout);
     check("plan-help.txt", &case.run(&["plan", "--help"]).ends(0).stdout);
 }
 
