@@ -180,6 +180,9 @@ impl RunPlan {
         let mut differences = differences(before, &Value::Object(self.identity()));
         // A sample may turn out to be invalid during the run; the user then decides to skip it.
         differences.retain(|difference| difference.key != INVALID_SAMPLES);
+        // An option that a run of an earlier version did not have, and that is not set here either.
+        differences
+            .retain(|difference| difference.before.is_some() || difference.now.as_deref() != Some("null"));
         let shorter = match before.get("steps") {
             Some(Value::Number(steps)) => steps.parse().ok().filter(|steps| *steps < self.steps),
             _ => None,

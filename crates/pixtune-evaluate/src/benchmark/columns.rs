@@ -40,7 +40,7 @@ pub(super) fn texts(row: &Value<'_>, names: &[&str]) -> Result<Vec<String>, Find
     let found = match value {
         Value::String(text) if text.trim_start().starts_with('[') => listed(text),
         Value::Array(values) => all(values),
-        value => None.or_else(|| plain(value).map(|text| vec![text])),
+        value => plain(value).map(|text| vec![text]),
     };
     // A text with brackets is a text.
     found.or_else(|| plain(value).map(|text| vec![text])).ok_or_else(|| {

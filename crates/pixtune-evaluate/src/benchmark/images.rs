@@ -8,6 +8,7 @@ use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
 use pixtune_io::base64;
+use pixtune_io::image::{Limits, load_file};
 use pixtune_io::read::Row;
 
 use crate::error::EvaluateError;
@@ -71,5 +72,6 @@ fn bytes(row: &Row, value: &Value<'_>, beside: &Path) -> Result<Vec<u8>, String>
     if text.contains("://") {
         return Err("the column has a URL, and nothing is downloaded".to_owned());
     }
-    fs::read(beside.join(text)).map_err(|error| format!("`{text}`: {error}"))
+    let loaded = load_file(&beside.join(text), &Limits::default());
+    loaded.map(|image| image.bytes).map_err(|error| error.finding(&format!("`{text}`"), "").message)
 }

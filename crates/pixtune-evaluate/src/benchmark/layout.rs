@@ -29,7 +29,8 @@ pub(super) struct Question {
 
 const QUESTION: [&str; 2] = ["question", "query"];
 const ANSWERS: [&str; 3] = ["answers", "answer", "label"];
-const IMAGE: [&str; 3] = ["image", "decoded_image", "image_path"];
+/// MathVista names a path in `image` and has the image in `decoded_image`.
+const IMAGE: [&str; 3] = ["decoded_image", "image", "image_path"];
 
 /// The questions of a row.
 pub(super) fn questions(choice: &BenchmarkChoice, row: &Value<'_>) -> Result<Vec<Question>, Finding> {
@@ -65,10 +66,8 @@ fn with_instructions(choice: &BenchmarkChoice, question: String) -> String {
 
 /// The image of a row, and a text.
 fn one_image(row: &Value<'_>, prompt: String) -> Result<Vec<Piece>, Finding> {
-    let column = IMAGE.into_iter().rev().filter(|name| first(row, &[name]).is_some());
-    // MathVista names a path in `image` and has the image in `decoded_image`.
-    let column = column.max_by_key(|name| *name == "decoded_image").ok_or_else(|| missing(&IMAGE))?;
-    let column = if first(row, &["image"]).is_some() && column == "image_path" { "image" } else { column };
+    let column = IMAGE.into_iter().find(|name| first(row, &[name]).is_some());
+    let column = column.ok_or_else(|| missing(&IMAGE))?;
     Ok(vec![Piece::Image(column.to_owned()), Piece::Text(prompt)])
 }
 

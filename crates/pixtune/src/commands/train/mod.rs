@@ -220,7 +220,12 @@ fn metric(args: &TrainArgs) -> Result<Option<EvalMetric>, Error> {
 /// References that `prepare` wrote beside the validation samples. Lines that cannot be used are findings.
 fn references(plan: &RunPlan, data: &Data<'_>, view: &mut View) -> Result<References, Error> {
     let files = data.validation.as_ref().filter(|_| plan.settings.metric.is_some());
-    let [file] = files.map_or(&[][..], Dataset::files) else { return Ok(References::default()) };
+    let [file] = files.map_or(&[][..], Dataset::files) else {
+        if files.is_some() {
+            view.note("references beside the samples are used for a single validation file only");
+        }
+        return Ok(References::default());
+    };
     let Some(path) = evaluate::references_beside(Some(Path::new(&file.name))) else {
         return Ok(References::default());
     };

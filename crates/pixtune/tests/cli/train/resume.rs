@@ -42,6 +42,22 @@ fn resumed_run_is_bit_identical() {
     assert!(adapter(&case, "run") == whole);
 }
 
+/// A plan of an earlier version lacks options that came later.
+#[test]
+fn a_run_of_an_earlier_version_resumes() {
+    let case = case(&toy());
+    train(&case, &["--steps", "4", "--save-every", "2"]).ends(0);
+    let plan = case.read("run/plan.json");
+    let earlier: String = plan
+        .lines()
+        .filter(|line| !line.contains("\"train_full\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_ne!(plan, earlier);
+    case.write("run/plan.json", earlier);
+    train(&case, &["--steps", "4", "--save-every", "2", "--resume"]).ends(0);
+}
+
 #[cfg(unix)]
 #[test]
 fn interrupted_run_saves_and_resumes_bit_identically() {
