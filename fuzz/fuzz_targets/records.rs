@@ -101,11 +101,12 @@ fn lines_one_by_one(bytes: &[u8], max_line: usize) -> (Vec<Line>, bool) {
 }
 
 fn fingerprint_of(bytes: &[u8]) -> Fingerprint {
-    Fingerprint { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() }
+    Fingerprint { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string(), version: None }
 }
 
-fn quoted(cells: &[String], separator: u8) -> String {
-    let quoted: Vec<_> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+fn quoted(cells: &[impl AsRef<str>], separator: u8) -> String {
+    let quoted: Vec<_> =
+        cells.iter().map(|cell| format!("\"{}\"", cell.as_ref().replace('"', "\"\""))).collect();
     quoted.join(&char::from(separator).to_string())
 }
 

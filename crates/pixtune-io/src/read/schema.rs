@@ -176,7 +176,7 @@ impl Schema {
                     return Err(self.wrong_length(cells.len(), row));
                 }
                 let names = self.header.iter().map(|name| Cow::Borrowed(name.as_str()));
-                let cells = cells.into_iter().map(|cell| Value::String(cell.into()));
+                let cells = cells.into_iter().map(Value::String);
                 Parsed {
                     value: Value::Object(names.zip(cells).collect()),
                     lone_surrogate: None,

@@ -1,5 +1,7 @@
 //! Tables: CSV and TSV records and their cells (RFC 4180).
 
+use std::borrow::Cow;
+
 use super::framing::Framing;
 
 /// Records end at line ends outside quotes.
@@ -64,8 +66,8 @@ impl Framing for TableFraming {
     }
 }
 
-/// The cells of one record, unquoted.
-pub fn cells(record: &str, separator: u8) -> Vec<String> {
+/// The cells of one record, unquoted. A cell is copied only if it has parts between quotes: it may have hundreds of megabytes.
+pub fn cells(record: &str, separator: u8) -> Vec<Cow<'_, str>> {
     let mut cells = Vec::new();
     let mut rest = record;
     loop {
@@ -79,20 +81,20 @@ pub fn cells(record: &str, separator: u8) -> Vec<String> {
 }
 
 /// The first cell, and what follows its separator, if there is one.
-fn cell(text: &str, separator: u8) -> (String, Option<&str>) {
-    let mut cell = String::new();
+fn cell(text: &str, separator: u8) -> (Cow<'_, str>, Option<&str>) {
+    let mut cell = Cow::Borrowed("");
     let mut rest = text;
     if let Some(mut quoted) = rest.strip_prefix('"') {
         loop {
             let Some(quote) = memchr::memchr(b'"', quoted.as_bytes()) else {
-                cell.push_str(quoted);
+                cell += quoted;
                 return (cell, None);
             };
-            cell.push_str(&quoted[..quote]);
+            cell += &quoted[..quote];
             rest = &quoted[quote + 1..];
             match rest.strip_prefix('"') {
                 Some(after) => {
-                    cell.push('"');
+                    cell += "\"";
                     quoted = after;
                 }
                 None => break,
@@ -101,11 +103,11 @@ fn cell(text: &str, separator: u8) -> (String, Option<&str>) {
     }
     match memchr::memchr(separator, rest.as_bytes()) {
         Some(at) => {
-            cell.push_str(&rest[..at]);
+            cell += &rest[..at];
             (cell, Some(&rest[at + 1..]))
         }
         None => {
-            cell.push_str(rest);
+            cell += rest;
             (cell, None)
         }
     }
