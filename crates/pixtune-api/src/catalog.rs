@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pixtune_core::text::counted;
 use pixtune_infer::{ModelError, ModelFiles, TokenizerSource};
 
 /// A base model.
@@ -124,7 +125,8 @@ fn open(name: Option<&str>, path: &Path) -> Result<BaseModel, CatalogError> {
         config.text.hidden_size == 5120 && config.text.layers == 40 && config.text.vocab_size == 131_072;
     let aliases =
         PIXTRAL_12B.iter().filter(|alias| is_pixtral_12b && **alias != id).map(|alias| (*alias).to_owned());
-    let description = format!("{} layers of width {}", config.text.layers, config.text.hidden_size);
+    let layers = counted(config.text.layers as u64, "layer");
+    let description = format!("{layers} of width {}", config.text.hidden_size);
     Ok(BaseModel {
         aliases: aliases.collect(),
         description,

@@ -24,7 +24,7 @@ fn make() -> String {
         out.field("openapi", "3.1.0");
         out.field("info", object(|info| {
             info.field("title", "pixtune serve").field("version", env!("CARGO_PKG_VERSION"));
-            info.field("description", "The fine-tuning APIs of Mistral (/mistral/v1) and OpenAI (/openai/v1); /v1 tells their clients apart.");
+            info.field("description", "The fine-tuning APIs of Mistral (/mistral/v1) and OpenAI (/openai/v1); /v1 is that of the client.");
         }));
         out.field(
             "servers",

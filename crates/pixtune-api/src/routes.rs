@@ -65,7 +65,7 @@ pub const ROUTES: &[Route] = &[
     get("/files/{id}", files::show, "File", "Show a file"),
     delete("/files/{id}", files::delete, "Deleted", "Delete a file"),
     get("/files/{id}/content", files::content, "Bytes", "Download the content of a file"),
-    get("/files/{id}/url", files::url, "Url", "Get an address of the content that needs no key"),
+    get("/files/{id}/url", files::url, "Url", "Get a URL of the content that needs no key"),
     post("/uploads", Json, uploads::create, "Upload", "Begin an upload in parts"),
     post("/uploads/{id}/parts", Form("data"), uploads::add_part, "Part", "Add a part to an upload"),
     post("/uploads/{id}/complete", Json, uploads::complete, "Upload", "Make a file of the parts"),

@@ -319,7 +319,7 @@ fn hint_for_serving(error: &ServeError) -> Option<&'static str> {
             Some("create a key with `pixtune serve keys create NAME`, or listen on 127.0.0.1")
         }
         ServeError::Locked { .. } => Some("choose another directory with `--data-dir`"),
-        ServeError::Listen(_) => Some("choose another address or port with `--listen`"),
+        ServeError::Listen(_) => Some("choose another port with `--listen`"),
         _ => None,
     }
 }

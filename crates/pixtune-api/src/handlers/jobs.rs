@@ -80,7 +80,7 @@ fn refuse_too_many(call: &Call<'_>) -> Result<(), ApiError> {
     let free = call.api.data.free_bytes();
     if free.is_some_and(|free| free < call.api.limits.min_free) {
         return Err(ApiError::disk_full(
-            "the disk of the server is nearly full: no new jobs until there is room",
+            "the disk of the server is nearly full: no new jobs until there is free space",
         ));
     }
     Ok(())
@@ -136,16 +136,25 @@ fn find(call: &Call<'_>) -> Result<Job, ApiError> {
 }
 
 /// The request that created a job.
-pub fn request_of(job: &Job) -> Result<JobRequest, ApiError> {
+fn request_of(job: &Job) -> Result<JobRequest, ApiError> {
     let body = json::parse(&job.request).map_err(|error| ApiError::internal(error.to_string()))?;
     JobRequest::parse(job.vendor, &body.value)
+}
+
+/// The same as it is answered: Mistral's shape has the learning rate of the run, whoever chose it.
+fn shown_request(call: &Call<'_>, job: &Job) -> Result<JobRequest, ApiError> {
+    let mut request = request_of(job)?;
+    if job.vendor == Vendor::Mistral && request.hyperparameters.learning_rate.is_none() {
+        request.hyperparameters.learning_rate = call.api.catalog.find(&job.model).map(|base| base.learning_rate);
+    }
+    Ok(request)
 }
 
 /// Events of a job that are shown with it.
 const MOST_EVENTS: u64 = 10_000;
 
 fn shown(call: &Call<'_>, job: &Job) -> Result<Reply, ApiError> {
-    let request = request_of(job)?;
+    let request = shown_request(call, job)?;
     let events = match job.vendor {
         Vendor::Mistral => Some(call.api.store.events_before(job.seq, i64::MAX, MOST_EVENTS)?),
         Vendor::OpenAi => None,
@@ -188,7 +197,7 @@ pub fn list(call: Call<'_>) -> Result<Reply, ApiError> {
     let has_more = jobs.len() as u64 > limit;
     jobs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
-    let object = |job: &Job| Ok(wire::job_json(job, &request_of(job)?, call.dialect, None));
+    let object = |job: &Job| Ok(wire::job_json(job, &shown_request(&call, job)?, call.dialect, None));
     let objects: Vec<String> = jobs.iter().map(object).collect::<Result<_, ApiError>>()?;
     Ok(Reply::Json(wire::page(&objects, &ids, total, has_more)))
 }

@@ -130,7 +130,7 @@ impl Service {
         let (path, query_text) =
             (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
         if path.len() + query_text.len() > MOST_URI {
-            return Err(ApiError::bad_request("the address is too long"));
+            return Err(ApiError::bad_request("the URL is too long"));
         }
         let query = Query::parse(&query_text);
         let api_path = ApiPath::parse(&path, query.get("api-version").is_some());

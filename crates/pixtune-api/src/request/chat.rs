@@ -65,7 +65,6 @@ const SUPPORTED: &[&str] = &[
     "user",
     "metadata",
     "store",
-    "safe_prompt",
     "safety_identifier",
     "prompt_cache_key",
 ];

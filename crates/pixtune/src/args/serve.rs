@@ -38,8 +38,8 @@ pub struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub struct ServeOptions {
-    /// Address to listen on; addresses that other machines reach need API keys
-    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    /// Host and port to listen on; other hosts than those of this machine need API keys
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
     /// Directories of base models, each as DIR or NAME=DIR
     #[arg(long, num_args = 1.., value_name = "DIR")]

@@ -47,7 +47,7 @@ fn steps(reply: &Reply) -> Vec<u64> {
 fn a_paused_job_continues_where_it_was() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);
-    let path = long_job(&server, &samples, 30);
+    let path = long_job(&server, &samples, 100);
     wait_for_event(&server, &path, "Step 3/");
     assert_eq!(server.post(&format!("{path}/pause"), "").status, 200);
     let paused = server.wait(&path, |status| status == "queued");
