@@ -10,6 +10,7 @@ pub mod guard;
 pub mod inputs;
 pub mod metrics;
 pub mod plan;
+mod recent;
 pub mod report;
 pub mod schedule;
 pub mod settings;

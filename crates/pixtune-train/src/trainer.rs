@@ -1,6 +1,5 @@
 //! The training loop: load, forward and backward, clip, step, evaluate, save.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -21,6 +20,7 @@ use crate::examples::{self, Answers, Wanted};
 use crate::guard::{Divergence, Guard};
 use crate::metrics::{MetricsWriter, peak_memory};
 use crate::plan::RunPlan;
+use crate::recent::RecentLosses;
 use crate::report;
 use crate::settings::InvalidSamples;
 use crate::state::{Overfitting, RunState};
@@ -390,28 +390,5 @@ impl<K: Kernels> Trainer<'_, '_, K> {
     fn stopped(&mut self) -> Result<Summary, TrainError> {
         self.save()?;
         Err(TrainError::Stopped { step: self.state.step, total: self.plan.steps })
-    }
-}
-
-/// The losses of the last steps.
-struct RecentLosses {
-    losses: VecDeque<f64>,
-    max: usize,
-}
-
-impl RecentLosses {
-    fn new(total_steps: u64) -> RecentLosses {
-        RecentLosses { losses: VecDeque::new(), max: (total_steps / 10).clamp(1, 100) as usize }
-    }
-
-    fn push(&mut self, loss: f64) {
-        if self.losses.len() == self.max {
-            self.losses.pop_front();
-        }
-        self.losses.push_back(loss);
-    }
-
-    fn mean(&self) -> Option<f64> {
-        (!self.losses.is_empty()).then(|| self.losses.iter().sum::<f64>() / self.losses.len() as f64)
     }
 }

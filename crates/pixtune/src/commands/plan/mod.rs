@@ -1,18 +1,16 @@
 //! `pixtune plan`.
 
 mod next;
+mod whole;
 
 use pixtune_core::plan::{
-    ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, TrainingPlan, USABLE_WHY, Verdict, WholeParts, Wish,
-    plan,
+    ACTIVATIONS, Autograd, Basis, Figure, Fit, Machine, TrainingPlan, USABLE_WHY, Verdict, Wish, plan,
 };
 use pixtune_core::quality::percent;
 use pixtune_core::target::Method;
 use pixtune_core::text::{counted, grouped};
 use pixtune_io::survey::Source;
 use pixtune_io::verify::Inspection;
-use pixtune_model::network::{Region, WholeRegions};
-use pixtune_train::TrainError;
 
 use super::counting::{Counting, outcome};
 use super::{export, gpu, note_passed_over};
@@ -31,7 +29,7 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let shape = &*Box::leak(Box::new(shape));
     let gpu = gpu::gpu(&args.training)?;
     let (method, rank) = (args.training.method.into(), args.training.lora_rank);
-    let whole = whole_parts(&args)?;
+    let whole = whole::parts(&args)?;
     let wish = Wish { shape, context: model.context as u64, gpu, method, rank, whole };
     let source = Source::open(&args.inputs)?;
     if source.files.is_empty() {
@@ -54,17 +52,6 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         Format::Human => Page::new(&plan).text(&commands),
     })?;
     Ok(outcome(&found))
-}
-
-/// The parts of the model that are trained as whole tensors.
-fn whole_parts(args: &PlanArgs) -> Result<WholeParts, Error> {
-    let Some(list) = &args.train_full else { return Ok(WholeParts::default()) };
-    let regions = WholeRegions::parse(list).map_err(TrainError::from)?;
-    if Method::from(args.training.method) == Method::Full {
-        return Err(Error::argument("`--method full` trains all weights: remove `--train-full`"));
-    }
-    let contains = |region| regions.contains(region);
-    Ok(WholeParts { projector: contains(Region::Projector), vision: contains(Region::Vision) })
 }
 
 /// The plan as text. Sources and reasons are numbered notes at the end.
