@@ -145,7 +145,8 @@ fn request_of(job: &Job) -> Result<JobRequest, ApiError> {
 fn shown_request(call: &Call<'_>, job: &Job) -> Result<JobRequest, ApiError> {
     let mut request = request_of(job)?;
     if job.vendor == Vendor::Mistral && request.hyperparameters.learning_rate.is_none() {
-        request.hyperparameters.learning_rate = call.api.catalog.find(&job.model).map(|base| base.learning_rate);
+        request.hyperparameters.learning_rate =
+            call.api.catalog.find(&job.model).map(|base| base.learning_rate);
     }
     Ok(request)
 }

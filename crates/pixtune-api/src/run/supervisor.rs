@@ -287,7 +287,8 @@ impl Supervisor {
             }
             Ending::DiskFull => {
                 self.store.interrupted_job(&job.id, JobStatus::Queued)?;
-                let why = "the disk is full: the job continues from its last checkpoint when there is free space";
+                let why =
+                    "the disk is full: the job continues from its last checkpoint when there is free space";
                 self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Error, why)])
             }
             Ending::Failed(why) => self.fail(&job, "training_failed", &why),

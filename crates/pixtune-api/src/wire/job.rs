@@ -89,8 +89,7 @@ fn mistral(job: &Job, request: &JobRequest, is_v0: bool, events: Option<&[Event]
             object(|out| {
                 // Mistral's client before 1.0 accepts 1 to 10,000 steps.
                 let shown = if is_v0 { steps.clamp(1, 10_000) } else { steps };
-                out.field("training_steps", shown)
-                    .field("learning_rate", hyper.learning_rate);
+                out.field("training_steps", shown).field("learning_rate", hyper.learning_rate);
                 out.field("weight_decay", hyper.weight_decay).field("warmup_fraction", hyper.warmup_fraction);
                 out.field("epochs", hyper.epochs.or(job.epochs.map(|epochs| epochs as f64)));
                 out.field("seq_len", hyper.seq_len).field("fim_ratio", None::<f64>);

@@ -8,9 +8,29 @@ fn the_workflow_on_the_command_line() {
     let server = Server::start(&case, &[]);
     let url = format!("http://{}/mistral", server.address);
     let run = |arguments: &[&str]| case.run(&[arguments, &["--base-url", &url]].concat());
-    let dry = run(&["jobs", "create", "--model", "tiny", "--training-file", "train.jsonl", "--steps", "3", "--dry-run"]);
+    let dry = run(&[
+        "jobs",
+        "create",
+        "--model",
+        "tiny",
+        "--training-file",
+        "train.jsonl",
+        "--steps",
+        "3",
+        "--dry-run",
+    ]);
     assert!(dry.stdout.contains("training_steps") && dry.code == 0, "{}{}", dry.stdout, dry.stderr);
-    let made = run(&["jobs", "create", "--model", "tiny", "--training-file", "train.jsonl", "--steps", "3", "--watch"]);
+    let made = run(&[
+        "jobs",
+        "create",
+        "--model",
+        "tiny",
+        "--training-file",
+        "train.jsonl",
+        "--steps",
+        "3",
+        "--watch",
+    ]);
     assert_eq!(made.code, 0, "{}{}", made.stdout, made.stderr);
     assert!(made.stdout.contains("Step 1/3: training loss="), "{}", made.stdout);
     let model = made.stdout.lines().last().unwrap().strip_prefix("model  ").unwrap().to_owned();
