@@ -177,6 +177,7 @@ impl Drop for Incoming {
 }
 
 #[cfg(unix)]
+#[allow(clippy::useless_conversion, reason = "the counts have 32 bits on some systems")]
 fn free_bytes(path: &Path) -> Option<u64> {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt as _;

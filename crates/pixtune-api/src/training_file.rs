@@ -170,7 +170,7 @@ pub fn errors_in(findings: &str) -> Vec<String> {
     let errors = all.iter().filter(|finding| finding.text("severity") == Some("error")).take(QUOTED);
     errors
         .map(|finding| {
-            let line = finding.get("line").map(|line| json::text(line)).unwrap_or_default();
+            let line = finding.get("line").map(json::text).unwrap_or_default();
             format!("line {line}: {}", finding.text("message").unwrap_or_default())
         })
         .collect()

@@ -29,7 +29,7 @@ pub fn tuned_model_json(model: &TunedModel, base: Option<&BaseModel>) -> String 
 
 fn card(out: &mut Object<'_>, id: &str, created: i64, base: &BaseModel) {
     out.field("id", id).field("object", "model").field("created", created).field("owned_by", "pixtune");
-    out.field("capabilities", object(|out| capabilities(out)));
+    out.field("capabilities", object(capabilities));
     out.field("max_context_length", base.context as u64);
     out.field("deprecation", None::<&str>).field("deprecation_replacement_model", None::<&str>);
     out.field("default_model_temperature", MISTRAL_TEMPERATURE);
@@ -50,7 +50,7 @@ pub fn tuned_model_out_json(model: &TunedModel, base: Option<&BaseModel>) -> Str
         out.field("owned_by", "pixtune").field("workspace_id", &model.project).field("root", &model.base);
         out.field("root_version", "").field("archived", model.is_archived);
         out.field("name", model.name.as_deref()).field("description", model.description.as_deref());
-        out.field("capabilities", object(|out| capabilities(out)));
+        out.field("capabilities", object(capabilities));
         out.field("max_context_length", base.unwrap_or(&gone).context as u64);
         out.field("aliases", list(std::iter::empty::<&str>())).field("job", &model.job);
         out.field("model_type", "completion");

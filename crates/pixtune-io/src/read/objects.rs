@@ -56,7 +56,7 @@ impl Objects {
                     return Ok(self.schema.value_of(row)?.value);
                 }
                 let names = self.schema.header.iter().map(|name| Cow::Borrowed(name.as_str()));
-                let cells = cells.into_iter().map(|cell| Value::String(cell.into()));
+                let cells = cells.into_iter().map(Value::String);
                 Ok(Value::Object(names.zip(cells).collect()))
             }
             Format::JsonKeyed => Ok(self.schema.value_of(row)?.value),

@@ -13,13 +13,13 @@ pub fn run(args: &ModelsArgs, _: Verbosity) -> Result<Outcome, Error> {
     match &args.command {
         ModelsCommand::List => print_list(&client.get("/models")?, &["id", "type", "root"], format)?,
         ModelsCommand::Show { id } => {
-            print_object(&client.get(&format!("/models/{}", segment(id)))?, format)?
+            print_object(&client.get(&format!("/models/{}", segment(id)))?, format)?;
         }
         ModelsCommand::Archive { id } => {
-            drop(client.post(&format!("/fine_tuning/models/{}/archive", segment(id)), "")?)
+            drop(client.post(&format!("/fine_tuning/models/{}/archive", segment(id)), "")?);
         }
         ModelsCommand::Unarchive { id } => {
-            drop(client.delete(&format!("/fine_tuning/models/{}/archive", segment(id)))?)
+            drop(client.delete(&format!("/fine_tuning/models/{}/archive", segment(id)))?);
         }
         ModelsCommand::Delete { id } => drop(client.delete(&format!("/models/{}", segment(id)))?),
     }
