@@ -69,7 +69,7 @@ def create(browser, check, url):
     wait_for(browser, check, "location.hash.startsWith('#jobs/')", "the page of the new job")
     wait_for(browser, check, "document.querySelector('.succeeded') !== null", "the job succeeds on its page")
     wait_for(browser, check, "document.querySelectorAll('svg polyline.train').length === 1", "the curve of the loss")
-    check("The job has successfully completed" in browser.value("document.body.innerText"), "the last event is shown")
+    wait_for(browser, check, "document.body.innerText.includes('The job has successfully completed')", "the last event is shown")
 
 
 def main():

@@ -1,6 +1,7 @@
 """OpenAI's client before 1.0 does its whole workflow with `pixtune serve`: with_openai_0.py PIXTUNE"""
 
 import base64
+import io
 import sys
 import time
 
@@ -14,7 +15,7 @@ with server(sys.argv[1]) as (url, data):
         assert openai.File.retrieve(training.id).status == "processed"
         assert openai.File.download(training.id) == data.read_bytes()
         try:
-            openai.File.create(file=("bad.jsonl", b"{}\n"), purpose="fine-tune")
+            openai.File.create(file=io.BytesIO(b"{}\n"), purpose="fine-tune")
             raise AssertionError("a file without a valid sample was taken")
         except openai.error.OpenAIError as error:
             assert "valid" in str(error), error
