@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::request::query::Query;
 use crate::run::{Signal, Trainer};
 use crate::store::{Scope, Store};
+use crate::streams::Batches;
 use crate::vendor::Dialect;
 
 /// The server without its connections.
@@ -31,6 +32,8 @@ pub struct Api {
     pub signal: Arc<Signal>,
     /// Counts changes that clients can see, for those that wait for them.
     pub changes: Arc<watch::Sender<u64>>,
+    /// What streams of events send next, by job.
+    pub batches: Batches,
     /// The program that trains, and computes what a job would be.
     pub trainer: Trainer,
     /// Where jobs run.

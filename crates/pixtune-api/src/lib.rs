@@ -16,6 +16,7 @@ mod routes;
 mod run;
 mod server;
 mod store;
+mod streams;
 mod training_file;
 mod vendor;
 mod wire;

@@ -25,6 +25,7 @@ use crate::http::{Access, ListenError, Listener, Observed, Service};
 use crate::ids;
 use crate::run::{Signal, Supervisor, Trainer};
 use crate::store::{Store, StoreError};
+use crate::streams::Batches;
 use crate::vendor::Vendor;
 
 /// How a server is set up.
@@ -128,6 +129,7 @@ impl Server {
             models: Models::new(options.loaded_models, options.limits.threads),
             signal: Arc::clone(&signal),
             changes: Arc::new(changes),
+            batches: Batches::default(),
             trainer: options.trainer.clone(),
             slots: options.slots.clone(),
             limits: options.limits,

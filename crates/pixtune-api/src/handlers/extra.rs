@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::{files, jobs};
 use crate::api::{Api, Call, Reply};
 use crate::error::ApiError;
-use crate::store::{Event, Job, JobQuery};
+use crate::store::{Job, JobQuery};
 use crate::wire;
 
 /// Jobs that the dashboard shows.
@@ -193,9 +193,6 @@ fn shown<'s>(message: &'s Message, sample: &'s Sample<Image>) -> impl ToJson + '
 /// How often a stream that has nothing to send shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Events that are sent at once.
-const BATCH: u64 = 500;
-
 /// `GET /fine_tuning/jobs/{id}/stream?after=SEQ`: the events of a job as they happen, until it has ended.
 pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
     let job = find(&call)?;
@@ -212,30 +209,19 @@ pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
 async fn send_events(api: &Api, job: &Job, mut after: i64, sender: &mpsc::Sender<Bytes>) -> Result<(), ()> {
     let mut changes = api.changes.subscribe();
     loop {
-        changes.mark_unchanged();
-        // Whether it has ended is asked first: events come before the end.
-        let has_ended =
-            api.store.job(&job.project, &job.id).map_err(drop)?.is_none_or(|job| job.status.is_final());
-        let events = api.store.events_after(job.seq, after, BATCH).map_err(drop)?;
-        let is_all = (events.len() as u64) < BATCH;
-        for event in &events {
-            after = event.seq;
-            let line = Bytes::from(format!("data: {}\n\n", event_line(event)));
-            sender.send(line).await.map_err(drop)?;
+        let version = *changes.borrow_and_update();
+        let batch = api.batches.next(&api.store, job, (after, version)).map_err(drop)?;
+        after = batch.last;
+        if !batch.text.is_empty() {
+            sender.send(batch.text.clone()).await.map_err(drop)?;
         }
-        if has_ended && is_all {
+        if batch.has_ended && batch.is_all {
             return Ok(());
         }
-        if is_all && let Err(_elapsed) = tokio::time::timeout(HEARTBEAT, changes.changed()).await {
+        if batch.is_all
+            && let Err(_elapsed) = tokio::time::timeout(HEARTBEAT, changes.changed()).await
+        {
             sender.send(Bytes::from_static(b": alive\n\n")).await.map_err(drop)?;
         }
     }
-}
-
-fn event_line(event: &Event) -> String {
-    text(object(|out| {
-        out.field("seq", event.seq).field("kind", event.kind.as_str()).field("level", event.level.as_str());
-        out.field("message", &event.message).field("created_at", event.created_at);
-        out.field("data", raw(event.data.as_deref().unwrap_or("{}")));
-    }))
 }
