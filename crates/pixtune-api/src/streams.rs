@@ -9,7 +9,7 @@ use pixtune_core::json::{object, raw, text};
 use crate::store::{Event, Job, Store, StoreError};
 
 /// Events that are sent at once.
-const BATCH: u64 = 500;
+const BATCH: u64 = 50;
 
 /// Jobs whose newest batch is kept.
 const KEPT: usize = 64;

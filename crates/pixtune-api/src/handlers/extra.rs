@@ -197,7 +197,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
     let job = find(&call)?;
     let after = call.query.number("after", 0, 0..=u64::from(u32::MAX))?;
-    let (sender, receiver) = mpsc::channel(16);
+    // A client that does not read holds one batch here, and one on its way.
+    let (sender, receiver) = mpsc::channel(1);
     let api = Arc::clone(call.api);
     tokio::runtime::Handle::current().spawn(async move {
         // A client that has gone, or a database that fails, ends the stream: the client asks again.

@@ -82,7 +82,7 @@ impl Listener {
             let mut closing = closing.subscribe();
             tokio::spawn(async move {
                 let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(16 << 10);
                 let connection = builder.serve_connection(TokioIo::new(stream), service);
                 tokio::pin!(connection);
                 // A fault of one connection concerns only its client.
