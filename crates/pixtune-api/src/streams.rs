@@ -11,13 +11,12 @@ use crate::store::{Event, Job, Store, StoreError};
 /// Events that are sent at once.
 const BATCH: u64 = 50;
 
-/// Jobs whose newest batch is kept.
-const KEPT: usize = 64;
+/// Batches that are kept.
+const KEPT: usize = 256;
 
 /// Events of a job after one, as they are sent.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    after: i64,
     version: u64,
     /// The number of the last event.
     pub last: i64,
@@ -32,14 +31,16 @@ pub struct Batch {
 /// The newest batches: most streams of a job are at the same event, and share what they send.
 #[derive(Debug, Default)]
 pub struct Batches {
-    newest: Mutex<HashMap<i64, Batch>>,
+    newest: Mutex<HashMap<(i64, i64), Batch>>,
 }
 
 impl Batches {
     /// The events after one, as of a version of the database.
     pub fn next(&self, store: &Store, job: &Job, (after, version): (i64, u64)) -> Result<Batch, StoreError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = newest.get(&job.seq).filter(|batch| batch.after == after && batch.version == version);
+        // A full batch never changes; what follows the last event may.
+        let is_current = |batch: &&Batch| !batch.is_all || batch.version == version;
+        let known = newest.get(&(job.seq, after)).filter(is_current);
         if let Some(batch) = known {
             return Ok(batch.clone());
         }
@@ -48,7 +49,6 @@ impl Batches {
         let events = store.events_after(job.seq, after, BATCH)?;
         let text: String = events.iter().map(|event| format!("data: {}\n\n", event_line(event))).collect();
         let batch = Batch {
-            after,
             version,
             last: events.last().map_or(after, |event| event.seq),
             text: text.into(),
@@ -58,7 +58,7 @@ impl Batches {
         if newest.len() >= KEPT {
             newest.clear();
         }
-        newest.insert(job.seq, batch.clone());
+        newest.insert((job.seq, after), batch.clone());
         Ok(batch)
     }
 }
