@@ -193,6 +193,9 @@ fn shown<'s>(message: &'s Message, sample: &'s Sample<Image>) -> impl ToJson + '
 /// How often a stream that has nothing to send shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a stream collects events.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// `GET /fine_tuning/jobs/{id}/stream?after=SEQ`: the events of a job as they happen, until it has ended.
 pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
     let job = find(&call)?;
@@ -219,10 +222,14 @@ async fn send_events(api: &Api, job: &Job, mut after: i64, sender: &mpsc::Sender
         if batch.has_ended && batch.is_all {
             return Ok(());
         }
-        if batch.is_all
-            && let Err(_elapsed) = tokio::time::timeout(HEARTBEAT, changes.changed()).await
-        {
-            sender.send(Bytes::from_static(b": alive\n\n")).await.map_err(drop)?;
+        if !batch.is_all {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        match tokio::time::timeout(HEARTBEAT, changes.changed()).await {
+            // Changes that follow at once are sent together.
+            Ok(_) => tokio::time::sleep(PAUSE).await,
+            Err(_elapsed) => sender.send(Bytes::from_static(b": alive\n\n")).await.map_err(drop)?,
         }
     }
 }
