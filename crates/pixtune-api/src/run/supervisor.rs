@@ -228,7 +228,7 @@ impl Supervisor {
             for step in &followings.checkpoints {
                 let id = finish::checkpoint_id(&finish::model_id(job), *step);
                 self.store.create_model(
-                    job,
+                    job.origin(),
                     &NewModel { id, adapter: state.files.checkpoint(*step), step: Some(*step) },
                 )?;
             }

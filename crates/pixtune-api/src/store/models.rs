@@ -32,6 +32,17 @@ pub struct TunedModel {
     pub is_archived: bool,
 }
 
+/// Where a tuned model comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'o> {
+    /// Whose it is.
+    pub project: &'o str,
+    /// The base model.
+    pub base: &'o str,
+    /// The job that made it.
+    pub job: &'o str,
+}
+
 /// A tuned model to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewModel {
@@ -65,7 +76,7 @@ impl TunedModel {
 /// Stores a model in the transaction that ends its job.
 pub(super) fn insert(
     connection: &rusqlite::Connection,
-    job: &super::Job,
+    origin: Origin<'_>,
     model: &NewModel,
 ) -> rusqlite::Result<()> {
     connection.execute(
@@ -73,9 +84,9 @@ pub(super) fn insert(
          ON CONFLICT (id) DO NOTHING",
         params![
             model.id,
-            job.project,
-            job.model,
-            job.id,
+            origin.project,
+            origin.base,
+            origin.job,
             model.adapter.to_string_lossy(),
             model.step.and_then(|step| i64::try_from(step).ok()),
             now()
@@ -86,8 +97,8 @@ pub(super) fn insert(
 
 impl Store {
     /// Stores the model of a checkpoint.
-    pub fn create_model(&self, job: &super::Job, model: &NewModel) -> Result<(), StoreError> {
-        Ok(insert(&self.writer(), job, model)?)
+    pub fn create_model(&self, origin: Origin<'_>, model: &NewModel) -> Result<(), StoreError> {
+        Ok(insert(&self.writer(), origin, model)?)
     }
 
     /// The tuned model with this id.

@@ -143,7 +143,7 @@ impl Store {
         let mut job = None;
         if changed {
             let done = by_id(&transaction, id)?;
-            models::insert(&transaction, &done, model)?;
+            models::insert(&transaction, done.origin(), model)?;
             job = Some(done);
         }
         transaction.commit()?;

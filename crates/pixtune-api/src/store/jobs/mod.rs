@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior, pa
 
 pub use query::JobQuery;
 
+use super::models::Origin;
 use super::{Store, StoreError};
 use crate::clock::now;
 use crate::ids;
@@ -152,6 +153,11 @@ const COLUMNS: &str = "seq, id, project, vendor, status, wish, request, model, s
     finished_at, attempts, pid, pid_started, slot, samples, steps, epochs, trained_tokens, tuned_model, result_file, error_code, error_message";
 
 impl Job {
+    /// Where its models come from.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { project: &self.project, base: &self.model, job: &self.id }
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
         let (vendor, status, wish): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
         let number =
