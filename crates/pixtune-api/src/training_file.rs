@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::json;
+use pixtune_core::rules;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::{counted, counted_as};
@@ -52,7 +53,8 @@ pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiE
         );
         return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
     }
-    let mut report = Report { name: name.to_owned(), ..Report::default() };
+    let path_text = path.display().to_string();
+    let mut report = Report { name: name.to_owned(), path: path_text, ..Report::default() };
     let summary = check::run(plan(path, threads), &mut report).map_err(explain)?;
     if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
         let message = format!(
@@ -60,7 +62,10 @@ pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiE
         );
         return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
     }
-    let Report { invalid_lines, findings, first_errors, .. } = report;
+    let Report { mut invalid_lines, findings, first_errors, .. } = report;
+    // What lines show together is found at the end.
+    invalid_lines.sort_unstable();
+    invalid_lines.dedup();
     let list = format!("[{}]", findings.join(","));
     let examined = Examined { samples: summary.samples, invalid_lines, findings: list, first_errors };
     if examined.samples == 0 {
@@ -98,6 +103,9 @@ fn lines(path: &Path) -> io::Result<u64> {
 }
 
 fn plan(path: &Path, threads: usize) -> CheckPlan {
+    let mut selection = Selection::of(&PIXTUNE);
+    // The same sample twice is trained twice, which its sender may want.
+    selection.set(&rules::DUPLICATE, Severity::Warning);
     let checker = Checker {
         encoder: ChatEncoder {
             spec: &PIXTRAL_12B,
@@ -108,7 +116,7 @@ fn plan(path: &Path, threads: usize) -> CheckPlan {
         verify: Verify::Header,
         measure: false,
         limits: Limits::default(),
-        selection: Selection::of(&PIXTUNE),
+        selection,
         excerpts: false,
         fetching: None,
         images_from: ImagesFrom::Sample,
@@ -131,6 +139,8 @@ fn explain(error: CheckError) -> ApiError {
 struct Report {
     /// The client's name of the file, which replaces that on the disk.
     name: String,
+    /// The name on the disk, which is nothing to the client.
+    path: String,
     invalid_lines: Vec<u64>,
     findings: Vec<String>,
     first_errors: Vec<String>,
@@ -139,13 +149,14 @@ struct Report {
 impl CheckReporter for Report {
     fn finding(&mut self, reported: &Reported) -> io::Result<()> {
         let Diagnostic { finding, line, .. } = &reported.diagnostic;
-        let diagnostic = Diagnostic { file: self.name.clone(), ..reported.diagnostic.clone() };
+        let mut diagnostic = Diagnostic { file: self.name.clone(), ..reported.diagnostic.clone() };
+        diagnostic.finding.message = finding.message.replace(&self.path, &self.name);
         if finding.severity == Severity::Error {
             if self.invalid_lines.last() != Some(line) {
                 self.invalid_lines.push(*line);
             }
             if self.first_errors.len() < QUOTED {
-                self.first_errors.push(format!("line {line}: {}", finding.message));
+                self.first_errors.push(format!("line {line}: {}", diagnostic.finding.message));
             }
         }
         if self.findings.len() < MOST_FINDINGS {

@@ -54,6 +54,20 @@ fn uploads_that_are_not_training_data_are_refused() {
 }
 
 #[test]
+fn samples_that_are_there_twice_are_warnings() {
+    let (case, samples) = served();
+    let server = Server::start(&case, &[]);
+    let twice = [samples.concat(), samples[2].clone()].concat();
+    let reply = server.upload("/openai/v1/files", "twice.jsonl", "fine-tune", twice.as_bytes());
+    assert_eq!(
+        (reply.text("invalid_samples"), reply.text("findings.0.rule")),
+        ("0".to_owned(), "duplicate".to_owned())
+    );
+    assert_eq!(reply.text("findings.0.message"), "twice.jsonl:3 has the same images and text");
+    assert!(!reply.body.contains(&*case.path("data").to_string_lossy()), "{}", reply.body);
+}
+
+#[test]
 fn names_are_shown_and_never_paths() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);
