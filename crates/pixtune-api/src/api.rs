@@ -102,6 +102,8 @@ pub struct Call<'c> {
     pub body: CallBody,
     /// The client sends this again, because it got no answer the first time.
     pub is_repeated: bool,
+    /// The client's name of this request, which it repeats with the same one.
+    pub idempotency_key: Option<String>,
     /// The address that the client used: scheme, host and prefix.
     pub base_url: String,
 }

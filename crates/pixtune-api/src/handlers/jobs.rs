@@ -42,18 +42,20 @@ pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
         request: without_secrets(&parsed.value),
         model: base.id.clone(),
         suffix: request.suffix.clone(),
+        idempotency_key: call.idempotency_key.clone(),
         priority: request.priority,
         samples,
         error,
     };
-    let same = match (call.is_repeated, vendor) {
+    let is_repeated = call.is_repeated || call.idempotency_key.is_some();
+    let same = match (is_repeated, vendor) {
         (true, _) => Same::Recent,
         (false, Vendor::Mistral) => Same::Active,
         (false, Vendor::OpenAi) => Same::Never,
     };
     let job = match call.api.store.create_job(&new, same)? {
         Created::New(job) => job,
-        Created::Same(job) if call.is_repeated => return shown(&call, &job),
+        Created::Same(job) if is_repeated => return shown(&call, &job),
         Created::Same(job) => {
             let message = format!(
                 "the job `{}` with the same request has not ended: cancel it first, or change the request",

@@ -149,12 +149,21 @@ impl Service {
         let dialect = self.dialect(parts, &api_path, &query, &body);
         *answered = Some(dialect.vendor);
         let base_url = base_url(parts, &path, &api_path);
-        let is_repeated = header(&parts.headers, "x-stainless-retry-count").is_some_and(|count| count != "0")
-            || parts.headers.contains_key("idempotency-key");
+        let is_repeated = header(&parts.headers, "x-stainless-retry-count").is_some_and(|count| count != "0");
+        let idempotency_key = header(&parts.headers, "idempotency-key").map(str::to_owned);
         let service = Arc::clone(self);
         let work = move || {
-            let call =
-                Call { api: &service.api, dialect, caller, params, query, body, is_repeated, base_url };
+            let call = Call {
+                api: &service.api,
+                dialect,
+                caller,
+                params,
+                query,
+                body,
+                is_repeated,
+                idempotency_key,
+                base_url,
+            };
             (route.handler)(call)
         };
         let done = tokio::task::spawn_blocking(work).await;

@@ -216,6 +216,8 @@ pub struct NewJob {
     pub model: String,
     /// The user's part of the tuned model's name.
     pub suffix: Option<String>,
+    /// The client's name of the request.
+    pub idempotency_key: Option<String>,
     /// Jobs with a higher priority run first.
     pub priority: i64,
     /// Valid samples in its training files.
@@ -254,7 +256,13 @@ fn sql_number(number: u64) -> i64 {
 impl Store {
     /// Creates a job, unless the same request has created one that counts instead.
     pub fn create_job(&self, new: &NewJob, same: Same) -> Result<Created, StoreError> {
-        let hash = blake3::hash(new.request.as_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(new.request.as_bytes());
+        // Requests with other names are other requests.
+        if let Some(key) = &new.idempotency_key {
+            hasher.update(b"\n").update(key.as_bytes());
+        }
+        let hash = hasher.finalize();
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now = now();

@@ -184,6 +184,25 @@ fn clients_of_both_vendors_share_the_bare_path() {
 }
 
 #[test]
+fn a_repeated_request_is_the_job_that_exists() {
+    let (case, samples) = served();
+    let server = Server::start(&case, &[]);
+    let file = server.training_file("/openai/v1/files", "a.jsonl", &samples);
+    let body = format!(r#"{{"model":"tiny","training_file":"{file}"}}"#);
+    let create = |headers: &[(&str, &str)]| {
+        let headers = [&[("Content-Type", "application/json")], headers].concat();
+        server.send("POST", "/openai/v1/fine_tuning/jobs", &headers, body.as_bytes()).text("id")
+    };
+    let first = create(&[("x-stainless-retry-count", "0")]);
+    assert_eq!(create(&[("x-stainless-retry-count", "1")]), first);
+    let second = create(&[]);
+    assert_ne!(second, first, "the same request without a sign of a repetition is another job");
+    let named = create(&[("Idempotency-Key", "a")]);
+    assert_eq!(create(&[("Idempotency-Key", "a")]), named);
+    assert!(named != second && create(&[("Idempotency-Key", "b")]) != named);
+}
+
+#[test]
 fn uploads_in_parts_become_one_file() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);
