@@ -67,6 +67,23 @@ impl Follower {
     }
 
     fn metrics(&mut self, files: &JobFiles, has_ended: bool, events: &mut Vec<NewEvent>) -> io::Result<()> {
+        loop {
+            let before = self.followed.bytes;
+            self.read_metrics(files, has_ended, events)?;
+            // A run that goes on is read on at the next look; of one that has ended, all is read now.
+            if !has_ended || self.followed.bytes <= before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads some lines.
+    fn read_metrics(
+        &mut self,
+        files: &JobFiles,
+        has_ended: bool,
+        events: &mut Vec<NewEvent>,
+    ) -> io::Result<()> {
         let mut file = match File::open(files.metrics()) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -259,6 +276,16 @@ mod tests {
         assert_eq!(second.followed.next, 2);
         assert!(second.events[1].data.as_ref().unwrap().contains(r#""valid_mean_token_accuracy":0.25"#));
         assert_eq!(messages(&follower.poll(&files, true).unwrap()), ["Step 2/2: training loss=2.50"]);
+    }
+
+    #[test]
+    fn a_run_that_ended_while_no_server_ran_has_all_its_events() {
+        let (_directory, files) = files();
+        let lines: String = (1..=10_000).map(step).collect();
+        assert!(lines.len() as u64 > AT_ONCE);
+        fs::write(files.metrics(), lines).unwrap();
+        let followings = Follower::new(Followed::default(), []).poll(&files, true).unwrap();
+        assert_eq!((followings.events.len(), followings.followed.next), (10_000, 10_001));
     }
 
     #[test]
