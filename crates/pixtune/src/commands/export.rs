@@ -91,7 +91,7 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
     Ok(ExportPlan {
         source: Source::open(&args.inputs)?,
         trainer,
-        system: args.system.into(),
+        system: system_prompt(args.system.map(SystemPrompt::from), trainer)?,
         resize_to_patches: args.resize_to_patches,
         encoder: ChatEncoder { spec: model.spec, tekken: model.tekken(), layout: Layout::MistralCommon },
         settings,
@@ -151,6 +151,19 @@ fn hint_at_resuming(out: &Path, ui: &Ui) -> Result<(), Error> {
         ),
         false => "interrupted: nothing was written".to_owned(),
     })
+}
+
+/// What happens to system prompts. Layouts that hold messages as they are keep them.
+fn system_prompt(wanted: Option<SystemPrompt>, trainer: &Trainer) -> Result<SystemPrompt, Error> {
+    match (wanted, trainer.renders_text) {
+        (Some(SystemPrompt::Fold), false) => Err(Error::argument(format!(
+            "`--system fold` does not apply to {}: it holds messages as they are, and the system prompt stays in its own",
+            trainer.name
+        ))),
+        (Some(wanted), _) => Ok(wanted),
+        (None, true) => Ok(SystemPrompt::Fold),
+        (None, false) => Ok(SystemPrompt::Keep),
+    }
 }
 
 /// Prints what happens to a system message that stays one.
