@@ -19,6 +19,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
+use pixtune_model::gguf::GgufError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
@@ -95,6 +96,9 @@ pub enum Error {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A GGUF file could not be written or read.
+    #[error(transparent)]
+    Gguf(GgufError),
     /// The network could not be built or run.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -160,6 +164,7 @@ impl Error {
             Error::Weights(error) => return hint_for_weights(error),
             Error::Convert(error) => return hint_for_converting(error),
             Error::Network(_) => return None,
+            Error::Gguf(error) => return hint_for_gguf(error).map(str::to_owned),
             Error::Adapter(error) => return hint_for_adapters(error),
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
@@ -239,6 +244,18 @@ impl From<TokensError> for Error {
             TokensError::Output { source } => Error::Output { source },
             error => Error::Tokens(error),
         }
+    }
+}
+
+fn hint_for_gguf(error: &GgufError) -> Option<&'static str> {
+    match error {
+        GgufError::NoTokenizer { .. } => Some(
+            "give the directory of the untuned model with `--base`; its tekken.json or tokenizer.json is used",
+        ),
+        GgufError::Tokenizer { .. } => {
+            Some("put the model's own tekken.json beside the weights, or give `--base`")
+        }
+        _ => None,
     }
 }
 
@@ -361,5 +378,15 @@ pub(crate) fn hint_for_writing(error: &io::Error, full: &'static str) -> Option<
             Some("choose a directory in which you may create files")
         }
         _ => None,
+    }
+}
+
+impl From<GgufError> for Error {
+    fn from(error: GgufError) -> Error {
+        match error {
+            GgufError::Convert(error) => Error::Convert(error),
+            GgufError::Adapter(error) => Error::Adapter(error),
+            other => Error::Gguf(other),
+        }
     }
 }

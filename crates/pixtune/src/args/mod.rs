@@ -33,7 +33,7 @@ pub use adapter::{
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use completions::CompletionsArgs;
-pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
+pub use convert::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
 pub use export::ExportArgs;
