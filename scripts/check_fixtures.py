@@ -114,6 +114,7 @@ files = {
     "unknown-role": [line(sample({"role": "human", "content": "hi"}, assistant())), line(sample({"role": "narrator", "content": "hi"}, assistant()))],
     "part-without-type": [line(sample(user([{"text": "hi"}]), assistant()))],
     "part-kind": [line(sample(user([{"type": "input_text", "text": "What is shown?"}]), assistant())), line(sample(user([{"type": "input_audio", "input_audio": "x"}]), assistant()))],
+    "model-setting": [line(sample(user(), assistant(), reasoning_effort="high"))],
     "no-messages": [line(sample())],
     "empty-prompt": [line(sample(user(""), assistant())), line(sample(user([]), assistant()))],
     "last-not-assistant": [line(sample(user(), assistant(), user("And here?")))],

@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
             (Ok(encoded), Ok(counts)) => {
                 assert_eq!(encoded.counts, counts);
                 assert_eq!(encoded.ids.len(), counts.tokens);
-                assert!(encoded.ids.iter().all(|&id| (id as usize) < encoder.tekken.len()));
+                assert!(encoded.ids.iter().all(|&id| (id as usize) < encoder.tokenizer.len()));
                 assert_eq!(counts.runs.iter().map(|run| run.tokens).sum::<usize>(), counts.tokens);
                 let trained = counts.runs.iter().filter(|run| run.trained).map(|run| run.tokens);
                 assert_eq!(trained.sum::<usize>(), counts.trained_tokens);

@@ -1,10 +1,10 @@
 //! Text to ids and back: lossless, and caches from earlier texts do not change the ids.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 
 fuzz_target!(|text: &str| {
-    let tekken = Tekken::embedded();
+    let tekken = Tokenizer::embedded();
     let ids = tekken.encode(text);
     assert_eq!(tekken.decode(&ids), text);
     assert_eq!(tekken.decode_with_special_tokens(&ids), text);

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Compares token ids, image grids and refusals with mistral-common 1.13.1 on inputs made at random.
+"""Compares token ids, image grids and refusals with mistral-common 1.13.1 on inputs made at random, for every version of the
+tokenizer.
 
-    pip install mistral-common==1.13.1 opencv-python-headless pillow
+    pip install -r tests/peers/requirements.txt
     cargo build --release -p pixtune-core --example tokens_lines
     python3 tests/peers/tokens.py [--seed 0] [--texts 20000] [--sizes 20000] [--chats 10000] [--requests 20000] [--schemas 20000]
+                                  [--family-texts 10000] [--family-chats 3000] [--family-requests 6000]
 
-Prints the disagreements and exits with 1 if there are any. Pixel work of the reference is skipped; images are
+The tokenizer files of the newer Tekken versions are made here, of the vocabulary in the package and the special tokens in
+fixtures/vectors_family. Prints the disagreements and exits with 1 if there are any. Pixel work of the reference is skipped; images are
 real PNG files whose size it reads.
 """
 
@@ -18,6 +21,7 @@ import random
 import struct
 import subprocess
 import sys
+import tempfile
 import unicodedata
 import warnings
 import zlib
@@ -51,6 +55,7 @@ def png(width, height):
 class Peer:
     def __init__(self, tekken):
         self.tokenizer = MistralTokenizer.from_file(str(tekken), mode=ValidationMode.finetuning)
+        self.instruct = self.tokenizer.instruct_tokenizer
         self.tekken = self.tokenizer.instruct_tokenizer.tokenizer
         self.encoder = self.tokenizer.instruct_tokenizer.image_encoder
 
@@ -119,9 +124,33 @@ JSON_TEXTS = [
 ]
 
 
+DATA = Path(mistral_common.__file__).parent / "data"
+# A model of each version after v3, whose tokenizer pixtune has.
+MODELS = {"v7": "mistral-small-3.1", "v7m1": "pixtral-large", "v11": "mistral-small-3.2", "v13": "ministral-3-8b", "v15": "mistral-small-4"}
+
+
+def tokenizer_file(version, directory):
+    """The tokenizer of a version: SentencePiece's from the package, Tekken's made of its vocabulary."""
+    if version == "v7m1":
+        return DATA / "mistral_instruct_tokenizer_241114.model.v7m1"
+    changes = json.loads((ROOT / f"fixtures/vectors_family/special_tokens_{version}.json").read_text())
+    made = json.loads((DATA / "tekken_240911.json").read_text())
+    made.pop("image", None)
+    made.pop("multimodal", None)
+    made["config"]["version"] = version
+    made[changes["image_key"]] = changes["image"]
+    for key in ("special_tokens", "model_settings_builder"):
+        if key in changes:
+            made[key] = changes[key]
+    path = Path(directory) / f"tekken_{version}.json"
+    path.write_text(json.dumps(made))
+    return path
+
+
 class Chats:
-    def __init__(self, random):
+    def __init__(self, random, version="v3"):
         self.random = random
+        self.version = version
         sizes = [(1, 1), (16, 16), (17, 16), (31, 33), (32, 32), (100, 37), (256, 256), (640, 480), (33, 1500), (1, 4000), (2048, 100), (1025, 1024)]
         self.images = {"data:image/png;base64," + base64.b64encode(png(*size)).decode(): size for size in sizes}
 
@@ -151,15 +180,26 @@ class Chats:
             return {"type": "image_url", "image_url": {"url": url} | ({"detail": "high"} if form > 0.8 else {})}
         return {"type": "image", "image": url}
 
-    def content(self, images):
+    def thinking(self):
+        chunk = {"type": "thinking", "thinking": self.text()}
+        if self.random.random() < 0.2:
+            chunk["closed"] = self.random.choice([True, False])
+        return chunk
+
+    def content(self, images, thinking=False):
         if self.random.random() < 0.55:
             return self.text()
         parts = []
         for _ in range(self.random.choice([0, 1, 1, 2, 2, 2, 3, 4])):
+            if thinking and self.random.random() < 0.3:
+                parts.append(self.thinking())
+                continue
             parts.append(self.image() if images and self.random.random() < 0.45 else {"type": "text", "text": self.text()})
         return parts
 
     def call_id(self):
+        if self.version in ("v13", "v15") and self.random.random() < 0.5:
+            return self.random.choice(["call_", "", "é ", "0"]) + str(self.random.randrange(10**6))
         return "".join(self.random.choice("abcXYZ019") for _ in range(9))
 
     def call(self, last):
@@ -190,17 +230,25 @@ class Chats:
                     messages.append({"role": "system", "content": self.content(False)})
             while random.random() < 0.25:
                 calls = [self.call(False) for _ in range(random.choice([1, 1, 2, 3]))]
-                messages.append({"role": "assistant", "tool_calls": calls} | random.choice([{}, {"content": ""}, {"content": None}]))
+                more = [{}, {"content": ""}, {"content": None}]
+                if self.version != "v3":
+                    more += [{"content": self.content(False, self.thinks())}] * 2
+                messages.append({"role": "assistant", "tool_calls": calls} | random.choice(more))
                 for call in calls:
                     if random.random() < 0.98:
-                        content = random.choice(JSON_TEXTS) if random.random() < 0.8 else self.content(False)
+                        content = random.choice(JSON_TEXTS) if random.random() < 0.8 else self.content(self.version == "v15" and random.random() < 0.7)
                         result = {"role": "tool", "content": content, "tool_call_id": call.get("id", "abcdefghi")}
                         messages.append(result | ({"name": call["function"]["name"]} if random.random() < 0.5 else {}))
+                if self.version != "v3" and random.random() < 0.4:
+                    results = len(calls)
+                    shuffled = messages[-results:]
+                    random.shuffle(shuffled)
+                    messages[-results:] = shuffled
                 if random.random() < 0.2:
                     messages.append({"role": "user", "content": self.content(True)})
             answers = random.choice([1, 1, 1, 1, 2, 3])
             for _ in range(answers):
-                answer = {"role": "assistant", "content": self.content(False) or "ok"}
+                answer = {"role": "assistant", "content": self.content(False, self.thinks()) or "ok"}
                 if random.random() < 0.25:
                     answer["weight"] = random.choice([0, 1, 1.0, None])
                 messages.append(answer)
@@ -209,7 +257,12 @@ class Chats:
         request = {"messages": messages}
         if random.random() < 0.3:
             request["tools"] = [self.tool() for _ in range(random.choice([0, 1, 1, 2, 3]))]
+        if self.version == "v15" and random.random() < 0.4:
+            request["reasoning_effort"] = random.choice(["none", "high", "high", "low", None])
         return request
+
+    def thinks(self):
+        return self.version in ("v13", "v15") or self.version != "v3" and self.random.random() < 0.03
 
     def tool(self):
         function = {
@@ -233,7 +286,7 @@ class Chats:
         {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, {"json_schema": {"name": "n", "schema": {"type": 5}}}, {"json_schema": {"name": "n"}},
         {"type": "function", "function": {"name": "f"}}, {"function": {"name": "f"}}, {"type": "function", "function": {"name": "f", "x": 1}}, {"function": {}},
     ]
-    KEYS = ["role", "content", "tool_calls", "weight", "prefix", "name", "tool_call_id", "id", "type", "function", "text", "index", "strict", "description", "parameters", "arguments", "foo", "url", "detail"]
+    KEYS = ["role", "content", "tool_calls", "weight", "prefix", "name", "tool_call_id", "id", "type", "function", "text", "index", "strict", "description", "parameters", "arguments", "foo", "url", "detail", "thinking", "closed"]
 
     def mutated(self):
         """A conversation with something changed somewhere."""
@@ -314,7 +367,8 @@ class Report:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
-    for name, count in [("texts", 20000), ("sizes", 20000), ("chats", 10000), ("requests", 20000), ("schemas", 20000)]:
+    for name, count in [("texts", 20000), ("sizes", 20000), ("chats", 10000), ("requests", 20000), ("schemas", 20000),
+                        ("family-texts", 10000), ("family-chats", 3000), ("family-requests", 6000)]:
         parser.add_argument(f"--{name}", type=int, default=count)
     arguments = parser.parse_args()
     peer = Peer(Path(mistral_common.__file__).parent / "data/tekken_240911.json")
@@ -331,8 +385,8 @@ def main():
     report.compare("sizes", sizes, ours, [peer.grid(*size) for size in sizes])
 
     chats = Chats(source)
-    def judged(what, requests):
-        answers = ask({"request": request, "sizes": chats.sizes(request)} for request in requests)
+    def judged(what, requests, peer=peer, model="pixtral-12b"):
+        answers = ask({"request": request, "sizes": chats.sizes(request), "model": model} for request in requests)
         theirs = [peer.chat(request) for request in requests]
         for one, (_, why) in zip(answers, theirs):
             one["why"] = why
@@ -344,6 +398,16 @@ def main():
 
     judged("chats", [chats.request() for _ in range(arguments.chats)])
     judged("requests", [chats.mutated() for _ in range(arguments.requests)])
+
+    with tempfile.TemporaryDirectory() as directory:
+        for version, model in MODELS.items():
+            peer_of_version = Peer(tokenizer_file(version, directory))
+            texts = [any_text(source) for _ in range(arguments.family_texts if version == "v7m1" else arguments.family_texts // 20)]
+            ours = [answer["ids"] for answer in ask({"text": text, "model": model} for text in texts)]
+            report.compare(f"{version} texts", texts, ours, [peer_of_version.text(text) for text in texts])
+            of_version = Chats(source, version)
+            judged(f"{version} chats", [of_version.request() for _ in range(arguments.family_chats)], peer_of_version, model)
+            judged(f"{version} requests", [of_version.mutated() for _ in range(arguments.family_requests)], peer_of_version, model)
 
     schemas = [schema(source) for _ in range(arguments.schemas)]
     patterns = [{"pattern": "".join(source.choices(REGEX_PARTS, k=source.randint(1, 7)))} for _ in range(2 * arguments.schemas)]

@@ -10,7 +10,7 @@ use pixtune_core::rules;
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::{counted, counted_as};
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 use pixtune_io::check::{
     self, CheckError, CheckPlan, CheckReporter, Checker, ImagesFrom, Reported, Selection,
 };
@@ -109,7 +109,7 @@ fn plan(path: &Path, threads: usize) -> CheckPlan {
     let checker = Checker {
         encoder: ChatEncoder {
             spec: &PIXTRAL_12B,
-            tekken: Tekken::embedded(),
+            tokenizer: Tokenizer::embedded(),
             layout: Layout::MistralCommon,
         },
         target: PIXTUNE,

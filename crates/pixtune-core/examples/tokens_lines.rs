@@ -7,7 +7,7 @@ use std::io::{BufRead, Write};
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{self, Value};
-use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Tekken, grid};
+use pixtune_core::tokens::{ChatEncoder, Encoded, Layout, Tokenizer, grid};
 use pixtune_core::{spec, strict};
 
 fn main() -> std::io::Result<()> {
@@ -27,7 +27,7 @@ fn answer(question: &Value<'_>) -> String {
     let model =
         question.get("model").and_then(Value::as_str).and_then(spec::find).unwrap_or(&spec::PIXTRAL_12B);
     if let Some(text) = question.get("text").and_then(Value::as_str) {
-        return format!("{{\"ids\":{:?}}}", Tekken::embedded().encode(text));
+        return format!("{{\"ids\":{:?}}}", Tokenizer::built_in(model.tokenizer).encode(text));
     }
     if let Some((width, height)) = question.get("size").and_then(size) {
         let grid = grid(model, width, height);

@@ -7,11 +7,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 
 fn main() -> std::io::Result<()> {
     let start = Instant::now();
-    let tekken = Tekken::embedded();
+    let tekken = Tokenizer::embedded();
     println!("pixtune\tload (ms)\t{:.1}", 1e3 * start.elapsed().as_secs_f64());
     for path in std::env::args().skip(1) {
         let text = std::fs::read_to_string(&path)?;
@@ -62,7 +62,7 @@ fn best_seconds(work: &mut dyn FnMut()) -> f64 {
 fn together(text: &str, threads: usize) -> f64 {
     let encode = || {
         let start = thread_seconds();
-        (0..10).for_each(|_| drop(black_box(Tekken::embedded().encode(text))));
+        (0..10).for_each(|_| drop(black_box(Tokenizer::embedded().encode(text))));
         thread_seconds() - start
     };
     let round = || {

@@ -25,3 +25,4 @@ pub mod strict;
 pub mod target;
 pub mod text;
 pub mod tokens;
+pub mod version;

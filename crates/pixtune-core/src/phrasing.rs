@@ -107,7 +107,7 @@ impl Phrasing {
                 }
                 let mut texts = parts.iter_mut().filter_map(|part| match part {
                     Part::Text(text) => Some(text),
-                    Part::Image(_) => None,
+                    Part::Image(_) | Part::Thinking { .. } => None,
                 });
                 if let Some(first) = texts.next() {
                     first.insert_str(0, &self.before);

@@ -14,6 +14,17 @@ pub struct Sample<I, T = String> {
     pub tools: Vec<Tool>,
     /// The images, in order of appearance; a [`Part::Image`] is an index into this list.
     pub images: Vec<I>,
+    /// Settings that newer models read.
+    pub settings: ModelSettings,
+}
+
+/// Settings of a conversation that a model reads, from tokenizer v15.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ModelSettings {
+    /// How much the model thinks before it responds, if given.
+    pub reasoning_effort: Option<String>,
+    /// The JSON Schema that responses follow, if one is required.
+    pub response_schema: Option<Value<'static>>,
 }
 
 /// A message.
@@ -32,7 +43,12 @@ pub enum Message<T = String> {
 // A derived implementation would require `T: Default`.
 impl<I, T> Default for Sample<I, T> {
     fn default() -> Sample<I, T> {
-        Sample { messages: Vec::new(), tools: Vec::new(), images: Vec::new() }
+        Sample {
+            messages: Vec::new(),
+            tools: Vec::new(),
+            images: Vec::new(),
+            settings: ModelSettings::default(),
+        }
     }
 }
 
@@ -59,6 +75,13 @@ pub enum Part<T = String> {
     Text(T),
     /// The image at this index of [`Sample::images`].
     Image(usize),
+    /// What the model thinks before it responds.
+    Thinking {
+        /// The text.
+        text: T,
+        /// Whether the thinking ends here; an open one is continued.
+        closed: bool,
+    },
 }
 
 /// An assistant message: an answer, or tool calls.
@@ -77,7 +100,7 @@ pub struct Assistant<T = String> {
 /// A tool call of the assistant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
-    /// Nine letters or digits that the result refers to; `"null"` if there is none.
+    /// What the result refers to; `"null"` if there is none.
     pub id: String,
     /// The function's name.
     pub name: String,
@@ -149,7 +172,7 @@ impl<I> Sample<I, &str> {
     /// The same sample, independent of the row.
     pub fn into_owned(self) -> Sample<I> {
         let messages = self.messages.into_iter().map(Message::into_owned).collect();
-        Sample { messages, tools: self.tools, images: self.images }
+        Sample { messages, tools: self.tools, images: self.images, settings: self.settings }
     }
 }
 
@@ -174,6 +197,7 @@ impl Content<&str> {
         let part = |part| match part {
             Part::Text(text) => Part::Text(str::to_owned(text)),
             Part::Image(index) => Part::Image(index),
+            Part::Thinking { text, closed } => Part::Thinking { text: str::to_owned(text), closed },
         };
         match self {
             Content::Text(text) => Content::Text(text.to_owned()),

@@ -1,5 +1,7 @@
 //! Constants of each model of the family: image patches, context, tokenizer.
 
+use crate::version::TokenizerVersion;
+
 /// A model. The hidden sizes that a trainer needs come from its configuration file, not from here.
 #[derive(Debug)]
 pub struct ModelSpec {
@@ -15,51 +17,16 @@ pub struct ModelSpec {
     pub max_side: u32,
     /// Context length in tokens.
     pub context: usize,
-    /// The tokenizer.
-    pub tokenizer: TokenizerKind,
-    /// Id of `[IMG]`, one patch of an image.
-    pub image: u32,
-    /// Id of `[IMG_BREAK]`, after every row of an image but the last.
-    pub image_break: u32,
-    /// Id of `[IMG_END]`, after the last row.
-    pub image_end: u32,
-    /// Whether ids and counts of conversations are those of the reference.
-    pub exactness: Exactness,
+    /// The version of the tokenizer, and so of the chat layout.
+    pub tokenizer: TokenizerVersion,
+    /// Whether the program has the network: other models are for data, counts and exports.
+    pub network: bool,
     /// Where the numbers come from.
     pub sources: &'static str,
 }
 
-/// The tokenizer a model was trained with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenizerKind {
-    /// Tekken, with the version of its chat layout.
-    Tekken {
-        /// The version in `tekken.json`; 3 is built in.
-        version: u32,
-    },
-    /// A SentencePiece model, which this program does not read.
-    SentencePiece {
-        /// Its version as Mistral names it.
-        version: &'static str,
-    },
-}
-
-/// How exact a count is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exactness {
-    /// Ids and counts are those of the reference.
-    Exact,
-    /// Image tokens are exact, text tokens approximate, for this reason.
-    Estimate(&'static str),
-}
-
-const V3: TokenizerKind = TokenizerKind::Tekken { version: 3 };
 const CONTEXT_128K: usize = 131_072;
 const CONTEXT_256K: usize = 262_144;
-
-const NEWER_LAYOUT: Exactness = Exactness::Estimate(
-    "text is counted with Pixtral 12B's vocabulary and chat layout (v3); this model's own are newer and not verified",
-);
 
 /// Pixtral 12B, instruction-tuned and base.
 pub const PIXTRAL_12B: ModelSpec = ModelSpec {
@@ -78,11 +45,8 @@ pub const PIXTRAL_12B: ModelSpec = ModelSpec {
     merge: 1,
     max_side: 1024,
     context: CONTEXT_128K,
-    tokenizer: V3,
-    image: 10,
-    image_break: 12,
-    image_end: 13,
-    exactness: Exactness::Exact,
+    tokenizer: TokenizerVersion::V3,
+    network: true,
     sources: "params.json of mistralai/Pixtral-12B-2409; tekken_240911 and image.py of mistral-common 1.13.1",
 };
 
@@ -95,12 +59,7 @@ pub const PIXTRAL_LARGE: ModelSpec = ModelSpec {
         "pixtral-large-instruct-2411",
         "mistralai/Pixtral-Large-Instruct-2411",
     ],
-    tokenizer: TokenizerKind::SentencePiece { version: "v7m1" },
-    image_break: 14,
-    image_end: 15,
-    exactness: Exactness::Estimate(
-        "text is counted with Pixtral 12B's vocabulary and chat layout; this model has its own SentencePiece vocabulary (v7m1)",
-    ),
+    tokenizer: TokenizerVersion::V7m1,
     sources: "public conversions of mistralai/Pixtral-Large-Instruct-2411; v7m1 special ids of mistral-common 1.13.1",
     ..PIXTRAL_12B
 };
@@ -118,9 +77,8 @@ pub const MISTRAL_SMALL_3_1: ModelSpec = ModelSpec {
     patch: 14,
     merge: 2,
     max_side: 1540,
-    tokenizer: TokenizerKind::Tekken { version: 7 },
-    exactness: NEWER_LAYOUT,
-    sources: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503; tokenizer version not verified",
+    tokenizer: TokenizerVersion::V7,
+    sources: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503; tokenizer v7 not verified",
     ..PIXTRAL_12B
 };
 
@@ -132,8 +90,17 @@ pub const MISTRAL_SMALL_3_2: ModelSpec = ModelSpec {
         "mistral-small-3.2-24b-instruct-2506",
         "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
     ],
-    tokenizer: TokenizerKind::Tekken { version: 11 },
-    sources: "config.json of mistralai/Mistral-Small-3.2-24B-Instruct-2506; tokenizer version not verified",
+    tokenizer: TokenizerVersion::V11,
+    sources: "config.json of mistralai/Mistral-Small-3.2-24B-Instruct-2506; tokenizer: tests of the crate tekken 0.2",
+    ..MISTRAL_SMALL_3_1
+};
+
+/// Magistral Small 1.2.
+pub const MAGISTRAL_SMALL_2509: ModelSpec = ModelSpec {
+    id: "magistral-small-2509",
+    aliases: &["magistral-small-1.2", "mistralai/Magistral-Small-2509"],
+    tokenizer: TokenizerVersion::V13,
+    sources: "Mistral's documentation of Magistral Small 2509; images and tokenizer v13 not verified",
     ..MISTRAL_SMALL_3_1
 };
 
@@ -148,8 +115,8 @@ pub const MINISTRAL_3_3B: ModelSpec = ModelSpec {
         "mistralai/Ministral-3-3B-Reasoning-2512",
     ],
     context: CONTEXT_256K,
-    tokenizer: TokenizerKind::Tekken { version: 13 },
-    sources: "Megatron-Bridge ministral3_provider.py; tokenizer version not verified",
+    tokenizer: TokenizerVersion::V13,
+    sources: "Megatron-Bridge ministral3_provider.py; tokenizer: tests of the crate tekken 0.2",
     ..MISTRAL_SMALL_3_1
 };
 
@@ -179,15 +146,36 @@ pub const MINISTRAL_3_14B: ModelSpec = ModelSpec {
     ..MINISTRAL_3_3B
 };
 
+/// Mistral Small 4, a mixture of experts.
+pub const MISTRAL_SMALL_4: ModelSpec = ModelSpec {
+    id: "mistral-small-4",
+    aliases: &["mistral-small-2603", "mistral-small-4-119b-2603", "mistralai/Mistral-Small-4-119B-2603"],
+    tokenizer: TokenizerVersion::V15,
+    network: false,
+    sources: "NeMo Automodel Mistral4Config; tokenizer: tests of the crate tekken 0.2; images not verified",
+    ..MINISTRAL_3_3B
+};
+
+/// Mistral Medium 3.5.
+pub const MISTRAL_MEDIUM_3_5: ModelSpec = ModelSpec {
+    id: "mistral-medium-3.5",
+    aliases: &["mistral-medium-3.5-128b", "mistralai/Mistral-Medium-3.5-128B"],
+    sources: "Mistral's documentation of Mistral Medium 3.5; tokenizer v15 and its settings not verified",
+    ..MISTRAL_SMALL_4
+};
+
 /// Every model, the main one first.
 pub const ALL: &[&ModelSpec] = &[
     &PIXTRAL_12B,
     &PIXTRAL_LARGE,
     &MISTRAL_SMALL_3_1,
     &MISTRAL_SMALL_3_2,
+    &MAGISTRAL_SMALL_2509,
     &MINISTRAL_3_3B,
     &MINISTRAL_3_8B,
     &MINISTRAL_3_14B,
+    &MISTRAL_SMALL_4,
+    &MISTRAL_MEDIUM_3_5,
 ];
 
 /// The model with this name or alias, in any case.

@@ -74,7 +74,7 @@ pub(crate) fn judge(
     let mut messages = vec![Message::System(Content::Text(INSTRUCTIONS.to_owned())), Message::User(user)];
     let mut failure = String::new();
     for _ in 0..ATTEMPTS {
-        let conversation = Sample { messages: messages.clone(), tools: Vec::new(), images: images.clone() };
+        let conversation = Sample { messages: messages.clone(), images: images.clone(), ..Sample::default() };
         let request = Request::new(conversation, Sampling::GREEDY, MAX_TOKENS);
         let text = match asker.ask(&request)?.0 {
             Answered::Text { text, .. } => text,

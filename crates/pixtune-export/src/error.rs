@@ -1,5 +1,6 @@
 //! What ends an export.
 
+use pixtune_core::tokens::TokenizerVersion;
 use std::io;
 use std::path::PathBuf;
 
@@ -37,14 +38,14 @@ pub enum ExportError {
         model: String,
     },
     /// A trainer would encode the conversations in another layout than the model's own.
-    #[error("an export for {name} has the chat layout of tokenizer v3, and {model} has another one: {why}")]
+    #[error("an export for {name} has the chat layout of tokenizer v3, and {model} has that of {version}")]
     OtherLayout {
         /// The trainer.
         name: &'static str,
         /// The model of the export.
         model: String,
-        /// Why counts are estimates.
-        why: &'static str,
+        /// The version of its tokenizer.
+        version: TokenizerVersion,
     },
     /// The trainer expects the image token at another id.
     #[error("{name} expects `[IMG]` at id {expected}; the tokenizer has {found}")]

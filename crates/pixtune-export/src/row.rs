@@ -99,10 +99,11 @@ impl Converter<'_> {
         let inline: usize = images.iter().map(|image| image.bytes.len()).sum();
         // Base64 is a third longer than what it encodes.
         let text_bytes = row.bytes.len().saturating_sub(inline / 3 * 4);
-        let Sample { messages, tools, images: sources } = read.into_owned();
+        let Sample { messages, tools, images: sources, settings } = read.into_owned();
         // The files are beside the sample.
         let reference = |Image { pointer, .. }| Image { source: ImageSource::Bytes(Arc::from([])), pointer };
-        let sample = Sample { messages, tools, images: sources.into_iter().map(reference).collect() };
+        let images_of_sample = sources.into_iter().map(reference).collect();
+        let sample = Sample { messages, tools, images: images_of_sample, settings };
         let exported = Some(Exported { key, sample, turns, images, text_bytes });
         Ok(Converted { exported, counts, warnings, sizes, has_system })
     }

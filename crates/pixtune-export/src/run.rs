@@ -100,7 +100,7 @@ pub fn run(plan: &ExportPlan<'_>, reporter: &mut dyn ExportReporter) -> Result<E
         converter: Converter {
             encoder: plan.encoder,
             trainer: plan.trainer,
-            literals: &Literals::new(plan.trainer, plan.encoder.tekken),
+            literals: &Literals::new(plan.trainer, plan.encoder.tokenizer),
             system: plan.system,
             limits: plan.limits,
             resize_to_patches: plan.resize_to_patches,

@@ -1,25 +1,25 @@
 //! Text of tokens that arrive one by one.
 
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 
 /// Decodes a stream of tokens. A character may be spread over several of them: its bytes wait until it is complete, so
 /// that the pieces joined are the text of all tokens decoded at once.
 #[derive(Debug)]
 pub struct StreamDecoder<'t> {
-    tekken: &'t Tekken,
+    tokenizer: &'t Tokenizer,
     /// Bytes that are not yet text: the beginning of a character, between two calls.
     waiting: Vec<u8>,
 }
 
 impl<'t> StreamDecoder<'t> {
     /// A decoder at the beginning of a text.
-    pub fn new(tekken: &'t Tekken) -> StreamDecoder<'t> {
-        StreamDecoder { tekken, waiting: Vec::new() }
+    pub fn new(tokenizer: &'t Tokenizer) -> StreamDecoder<'t> {
+        StreamDecoder { tokenizer, waiting: Vec::new() }
     }
 
     /// Adds a token; returns the text that is complete with it, often all of it, sometimes none.
     pub fn push(&mut self, id: u32) -> String {
-        match self.tekken.token(id) {
+        match self.tokenizer.token(id) {
             Some(bytes) => {
                 self.waiting.extend_from_slice(bytes);
                 self.take_complete()
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn pieces(ids: &[u32]) -> Vec<String> {
-        let mut decoder = StreamDecoder::new(Tekken::embedded());
+        let mut decoder = StreamDecoder::new(Tokenizer::embedded());
         let mut pieces: Vec<String> = ids.iter().map(|&id| decoder.push(id)).collect();
         pieces.push(decoder.finish());
         pieces
@@ -86,14 +86,14 @@ mod tests {
     fn replaces_a_character_that_never_completes() {
         assert_eq!(pieces(&[byte(0xe2), byte(b'a')]), ["", "\u{fffd}a", ""]);
         assert_eq!(pieces(&[byte(0xe2), byte(0x82)]), ["", "", "\u{fffd}"]);
-        let end = Tekken::embedded().marks().end;
+        let end = Tokenizer::embedded().marks().end;
         assert_eq!(pieces(&[byte(0xe2), end, byte(0x82)]), ["", "\u{fffd}", "\u{fffd}", ""]);
     }
 
     proptest! {
         #[test]
         fn pieces_joined_are_the_text_of_all_tokens(ids in prop::collection::vec(0_u32..1_300, 0..40)) {
-            prop_assert_eq!(pieces(&ids).concat(), Tekken::embedded().decode(&ids));
+            prop_assert_eq!(pieces(&ids).concat(), Tokenizer::embedded().decode(&ids));
         }
     }
 }

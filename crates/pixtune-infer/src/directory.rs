@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pixtune_core::spec::ModelSpec;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer, TokenizerVersion};
 use pixtune_io::tokens::TokenizerFile;
 use pixtune_model::network::ModelShape;
 use pixtune_model::weights::config::ModelConfig;
@@ -21,8 +21,8 @@ pub enum TokenizerSource {
     Directory,
     /// `tekken.json` in the model directory; without one, the built-in vocabulary.
     DirectoryOrBuiltIn,
-    /// The built-in vocabulary of Pixtral 12B.
-    BuiltIn,
+    /// The built-in tokenizer of this version.
+    BuiltIn(TokenizerVersion),
     /// This file.
     File(PathBuf),
 }
@@ -42,9 +42,9 @@ impl ModelDirectory {
     pub fn open(path: &Path, tokenizer: &TokenizerSource) -> Result<ModelDirectory, ModelError> {
         let checkpoint = Checkpoint::open(path)?;
         ModelShape::new(checkpoint.config())?;
-        let spec = checkpoint.config().spec();
-        let tokenizer = read_tokenizer(path, tokenizer)?;
-        check_tokenizer(path, checkpoint.config(), tokenizer.as_ref())?;
+        let tokenizer = Chosen::read(path, checkpoint.config(), tokenizer)?;
+        let spec = ModelSpec { tokenizer: tokenizer.get().version(), ..checkpoint.config().spec() };
+        let tokenizer = tokenizer.file();
         Ok(ModelDirectory { path: path.to_owned(), checkpoint, spec, tokenizer })
     }
 
@@ -63,19 +63,22 @@ impl ModelDirectory {
         &self.spec
     }
 
-    /// The tokenizer file; `None` for the built-in vocabulary.
+    /// The tokenizer file; `None` for the built-in tokenizer.
     pub fn tokenizer(&self) -> Option<&TokenizerFile> {
         self.tokenizer.as_ref()
     }
 
     /// The vocabulary.
-    pub fn tekken(&self) -> &Tekken {
-        self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken)
+    pub fn vocabulary(&self) -> &Tokenizer {
+        match &self.tokenizer {
+            Some(file) => &file.tokenizer,
+            None => Tokenizer::built_in(self.spec.tokenizer),
+        }
     }
 
     /// Encodes conversations as servers do.
     pub fn encoder(&self) -> ChatEncoder<'_> {
-        ChatEncoder { spec: &self.spec, tekken: self.tekken(), layout: Layout::MistralCommon }
+        ChatEncoder { spec: &self.spec, tokenizer: self.vocabulary(), layout: Layout::MistralCommon }
     }
 
     /// Tokens the network has positions for, where the configuration limits them. The context that the model was trained
@@ -90,7 +93,9 @@ impl ModelDirectory {
 pub struct ModelFiles {
     /// The configuration.
     pub config: ModelConfig,
-    /// The tokenizer file; `None` for the built-in vocabulary.
+    /// The version of the tokenizer.
+    pub version: TokenizerVersion,
+    /// The tokenizer file; `None` for the built-in tokenizer of the version.
     pub tokenizer: Option<TokenizerFile>,
 }
 
@@ -98,9 +103,9 @@ impl ModelFiles {
     /// Reads the configuration of a model in either format, and its tokenizer.
     pub fn read(path: &Path, tokenizer: &TokenizerSource) -> Result<ModelFiles, ModelError> {
         let config = ModelConfig::read(path, format(path)?).map_err(WeightsError::from)?;
-        let tokenizer = read_tokenizer(path, tokenizer)?;
-        check_tokenizer(path, &config, tokenizer.as_ref())?;
-        Ok(ModelFiles { config, tokenizer })
+        let tokenizer = Chosen::read(path, &config, tokenizer)?;
+        let version = tokenizer.get().version();
+        Ok(ModelFiles { config, version, tokenizer: tokenizer.file() })
     }
 }
 
@@ -113,46 +118,86 @@ fn format(path: &Path) -> Result<Format, WeightsError> {
     }
 }
 
-fn check_tokenizer(
-    path: &Path,
-    config: &ModelConfig,
-    file: Option<&TokenizerFile>,
-) -> Result<(), ModelError> {
-    let tekken = match file {
-        Some(file) => &file.tekken,
-        None => Tekken::embedded(),
-    };
-    let (tokens, vocabulary) = (tekken.len(), config.text.vocab_size);
-    let tokenizer = || match file {
-        Some(file) => format!("`{}`", file.path.display()),
-        None => "the built-in vocabulary of Pixtral 12B".to_owned(),
-    };
-    let directory = || path.to_owned();
-    if tokens != vocabulary {
-        let (directory, tokenizer) = (directory(), tokenizer());
-        return Err(ModelError::VocabularySize { directory, tokenizer, tokens, vocabulary });
-    }
-    let (found, expected) = (tekken.marks().image, config.image_token);
-    if found != expected {
-        let (directory, tokenizer) = (directory(), tokenizer());
-        return Err(ModelError::ImageToken { directory, tokenizer, found, expected });
-    }
-    Ok(())
+/// The tokenizer that was chosen for a model.
+enum Chosen {
+    BuiltIn(&'static Tokenizer),
+    File(TokenizerFile),
 }
 
-fn read_tokenizer(directory: &Path, source: &TokenizerSource) -> Result<Option<TokenizerFile>, ModelError> {
-    let beside = directory.join(TEKKEN);
-    let path = match source {
-        TokenizerSource::BuiltIn => return Ok(None),
-        TokenizerSource::File(path) => path,
-        _ if beside.exists() => &beside,
-        TokenizerSource::DirectoryOrBuiltIn => return Ok(None),
-        TokenizerSource::Directory => {
-            return Err(ModelError::NoTokenizer {
-                directory: directory.to_owned(),
-                has_tokenizer_json: directory.join("tokenizer.json").exists(),
-            });
+impl Chosen {
+    /// Reads the tokenizer; one that does not fit the model is an error.
+    fn read(path: &Path, config: &ModelConfig, source: &TokenizerSource) -> Result<Chosen, ModelError> {
+        let chosen = Chosen::find(path, config, source)?;
+        chosen.check(path, config)?;
+        Ok(chosen)
+    }
+
+    fn find(directory: &Path, config: &ModelConfig, source: &TokenizerSource) -> Result<Chosen, ModelError> {
+        let beside = directory.join(TEKKEN);
+        let path = match source {
+            TokenizerSource::BuiltIn(version) => return Ok(Chosen::BuiltIn(Tokenizer::built_in(*version))),
+            TokenizerSource::File(path) => path,
+            _ if beside.exists() => &beside,
+            TokenizerSource::DirectoryOrBuiltIn => {
+                return match config.tokenizer_versions() {
+                    [version] => Ok(Chosen::BuiltIn(Tokenizer::built_in(*version))),
+                    versions => {
+                        Err(ModelError::AmbiguousVersion { directory: directory.to_owned(), versions })
+                    }
+                };
+            }
+            TokenizerSource::Directory => {
+                return Err(ModelError::NoTokenizer {
+                    directory: directory.to_owned(),
+                    has_tokenizer_json: directory.join("tokenizer.json").exists(),
+                });
+            }
+        };
+        Ok(Chosen::File(TokenizerFile::read(path)?))
+    }
+
+    fn get(&self) -> &Tokenizer {
+        match self {
+            Chosen::BuiltIn(tokenizer) => tokenizer,
+            Chosen::File(file) => &file.tokenizer,
         }
-    };
-    Ok(Some(TokenizerFile::read(path)?))
+    }
+
+    fn file(self) -> Option<TokenizerFile> {
+        match self {
+            Chosen::BuiltIn(_) => None,
+            Chosen::File(file) => Some(file),
+        }
+    }
+
+    /// The tokenizer, as a message names it.
+    fn name(&self) -> String {
+        match self {
+            Chosen::File(file) => format!("`{}`", file.path.display()),
+            Chosen::BuiltIn(tokenizer) => match tokenizer.version() {
+                TokenizerVersion::V3 => "the built-in vocabulary of Pixtral 12B".to_owned(),
+                version => format!("the built-in tokenizer {version}"),
+            },
+        }
+    }
+
+    fn check(&self, directory: &Path, config: &ModelConfig) -> Result<(), ModelError> {
+        let (tokens, vocabulary) = (self.get().len(), config.text.vocab_size);
+        let directory = || directory.to_owned();
+        if tokens != vocabulary {
+            let (directory, tokenizer) = (directory(), self.name());
+            return Err(ModelError::VocabularySize { directory, tokenizer, tokens, vocabulary });
+        }
+        let (found, expected) = (self.get().version(), config.tokenizer_versions());
+        if !expected.contains(&found) {
+            let (directory, tokenizer) = (directory(), self.name());
+            return Err(ModelError::Version { directory, tokenizer, found, expected });
+        }
+        let (found, expected) = (self.get().marks().image, config.image_token);
+        if found != expected {
+            let (directory, tokenizer) = (directory(), self.name());
+            return Err(ModelError::ImageToken { directory, tokenizer, found, expected });
+        }
+        Ok(())
+    }
 }

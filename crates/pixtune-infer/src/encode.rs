@@ -49,7 +49,12 @@ fn with_placeholder(conversation: &Sample<Arc<[u8]>>) -> Sample<()> {
     let text = Some(Content::Text("x".to_owned()));
     let placeholder = Message::Assistant(Assistant { content: text, ..Assistant::default() });
     let messages = conversation.messages.iter().cloned().chain([placeholder]).collect();
-    Sample { messages, tools: conversation.tools.clone(), images: vec![(); conversation.images.len()] }
+    Sample {
+        messages,
+        tools: conversation.tools.clone(),
+        images: vec![(); conversation.images.len()],
+        settings: conversation.settings.clone(),
+    }
 }
 
 fn image(ModelInput { grid, pixels }: ModelInput) -> Image {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::text::counted;
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_io::image::ImageError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::NetworkError;
@@ -48,6 +49,34 @@ pub enum ModelError {
         /// Tokens of the model.
         vocabulary: usize,
     },
+    /// The tokenizer has a version that the model's cannot have.
+    #[error(
+        "{tokenizer} is of version {found}, but the tokenizer of the model in `{}` has {}",
+        directory.display(),
+        one_of(expected)
+    )]
+    Version {
+        /// The model directory.
+        directory: PathBuf,
+        /// The tokenizer, as a message names it.
+        tokenizer: String,
+        /// Its version.
+        found: TokenizerVersion,
+        /// The versions that fit the model.
+        expected: &'static [TokenizerVersion],
+    },
+    /// Without a tokenizer file, the version of the tokenizer is open.
+    #[error(
+        "`{}` has no tekken.json, and its configuration does not decide the version of the tokenizer: {}",
+        directory.display(),
+        one_of(versions)
+    )]
+    AmbiguousVersion {
+        /// The model directory.
+        directory: PathBuf,
+        /// The versions that it may have.
+        versions: &'static [TokenizerVersion],
+    },
     /// Tokenizer and model disagree about the token of an image patch.
     #[error("{tokenizer} has [IMG] as token {found}, but the model in `{}` has it as {expected}", directory.display())]
     ImageToken {
@@ -60,6 +89,15 @@ pub enum ModelError {
         /// The id in the model's configuration.
         expected: u32,
     },
+}
+
+/// Versions as a message names them.
+fn one_of(versions: &[TokenizerVersion]) -> String {
+    let names: Vec<&str> = versions.iter().map(|version| version.as_str()).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn unsupported(has_tokenizer_json: bool) -> &'static str {

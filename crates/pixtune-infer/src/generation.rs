@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 use pixtune_model::kernels::Kernels;
 use pixtune_model::network::{Batch, Cache, Network, NetworkError, Sequence};
 
@@ -20,7 +20,7 @@ pub struct Generation<'a, 'w, K: Kernels> {
     /// What the network has not read yet.
     unread: Batch,
     sampler: Sampler,
-    tekken: &'a Tekken,
+    tokenizer: &'a Tokenizer,
     decoder: StreamDecoder<'a>,
     /// What follows before the next step.
     pending: VecDeque<Event>,
@@ -49,7 +49,7 @@ impl<'a, 'w, K: Kernels> Generation<'a, 'w, K> {
     /// An answer to a prompt of one sequence, before its first token.
     pub fn new(
         network: &'a Network<'w, K>,
-        tekken: &'a Tekken,
+        tokenizer: &'a Tokenizer,
         prompt: Batch,
         sampling: Sampling,
         max_tokens: usize,
@@ -60,8 +60,8 @@ impl<'a, 'w, K: Kernels> Generation<'a, 'w, K> {
             usage: Usage { prompt_tokens: prompt.tokens(), completion_tokens: 0 },
             unread: prompt,
             sampler: Sampler::new(sampling),
-            tekken,
-            decoder: StreamDecoder::new(tekken),
+            tokenizer,
+            decoder: StreamDecoder::new(tokenizer),
             pending: VecDeque::new(),
             logprobs: None,
             stop: StopTexts::new(Vec::new()),
@@ -92,11 +92,11 @@ impl<'a, 'w, K: Kernels> Generation<'a, 'w, K> {
         // The token of an image patch has no meaning without an image.
         logits[image_token as usize] = f32::NEG_INFINITY;
         let token = self.sampler.choose(&logits);
-        if token == self.tekken.marks().end {
+        if token == self.tokenizer.marks().end {
             return Ok(Step::End(FinishReason::Stop));
         }
         if let Some(count) = self.logprobs {
-            self.pending.push_back(Event::Token(logprob(self.tekken, &logits, token, count)));
+            self.pending.push_back(Event::Token(logprob(self.tokenizer, &logits, token, count)));
         }
         self.usage.completion_tokens += 1;
         let single = Sequence { ids: vec![token], trained: vec![false], images: Vec::new() };
@@ -117,7 +117,9 @@ impl<K: Kernels> Iterator for Generation<'_, '_, K> {
                 break;
             }
             let (text, calls_tools) = match self.step() {
-                Ok(Step::Token(token)) => (self.decoder.push(token), token == self.tekken.marks().tool_calls),
+                Ok(Step::Token(token)) => {
+                    (self.decoder.push(token), token == self.tokenizer.marks().tool_calls)
+                }
                 Ok(Step::End(reason)) => {
                     self.state = State::Ended(reason);
                     (self.decoder.finish(), false)
@@ -148,12 +150,12 @@ impl<K: Kernels> Iterator for Generation<'_, '_, K> {
 }
 
 /// The log-probability of a token, and of the `count` most likely ones, by the softmax of the logits.
-fn logprob(tekken: &Tekken, logits: &[f32], token: u32, count: usize) -> TokenLogprob {
+fn logprob(tokenizer: &Tokenizer, logits: &[f32], token: u32, count: usize) -> TokenLogprob {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
     let log_sum_exp = f64::from(max) + sum.ln();
     let of = |id: u32| f64::from(logits[id as usize]) - log_sum_exp;
-    let bytes = |id: u32| tekken.token(id).unwrap_or_default().to_vec();
+    let bytes = |id: u32| tokenizer.token(id).unwrap_or_default().to_vec();
     let by_logit = |one: &u32, other: &u32| {
         let order = logits[*other as usize].partial_cmp(&logits[*one as usize]).unwrap_or(Ordering::Equal);
         order.then(one.cmp(other))
@@ -176,10 +178,10 @@ mod tests {
     #[test]
     fn log_probabilities_are_those_of_the_softmax() {
         let logits: Vec<f32> = [1.0f32, 2.0, 5.0, 2.0].iter().map(|odds| odds.ln()).collect();
-        let TokenLogprob { logprob, top, .. } = logprob(Tekken::embedded(), &logits, 1, 3);
+        let TokenLogprob { logprob, top, .. } = logprob(Tokenizer::embedded(), &logits, 1, 3);
         assert!((logprob.exp() - 0.2).abs() < 1e-6);
         let likely: Vec<f64> = top.iter().map(|(_, logprob)| (logprob.exp() * 10.0).round()).collect();
         assert_eq!(likely, [5.0, 2.0, 2.0]);
-        assert!(super::logprob(Tekken::embedded(), &logits, 0, 0).top.is_empty());
+        assert!(super::logprob(Tokenizer::embedded(), &logits, 0, 0).top.is_empty());
     }
 }

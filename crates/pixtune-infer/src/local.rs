@@ -77,9 +77,9 @@ impl<'d, K: Kernels> LocalModel<'d, K> {
 impl<K: Kernels> Answerer for LocalModel<'_, K> {
     fn answer<'a>(&'a self, request: &Request) -> Result<Answer<'a>, AnswerError> {
         let prompt = self.prompt(request)?;
-        let tekken = self.directory.tekken();
+        let tokenizer = self.directory.vocabulary();
         let Request { sampling, max_tokens, logprobs, .. } = *request;
-        let answer = Generation::new(&self.network, tekken, prompt, sampling, max_tokens);
+        let answer = Generation::new(&self.network, tokenizer, prompt, sampling, max_tokens);
         Ok(Box::new(answer.with_logprobs(logprobs).with_stop(request.stop.clone())))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pixtune_core::sample::{Assistant, Content, Message, Part, Sample};
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_infer::{
     AnswerError, Answerer, Event, FinishReason, LocalModel, ModelDirectory, ModelError, Request, Sampling,
     TokenizerSource, Usage,
@@ -33,7 +34,7 @@ fn question(text: &str, images: &[&str]) -> Request {
     let images: Vec<Arc<[u8]>> = images.iter().map(read).collect();
     let parts = (0..images.len()).map(Part::Image).chain([Part::Text(text.to_owned())]);
     let messages = vec![Message::User(Content::Parts(parts.collect()))];
-    let conversation = Sample { messages, tools: Vec::new(), images };
+    let conversation = Sample { messages, images, ..Sample::default() };
     Request::new(conversation, Sampling::GREEDY, 24)
 }
 
@@ -156,7 +157,7 @@ fn refuses_a_tokenizer_of_another_model() {
     let open = |tokenizer| ModelDirectory::open(&fixtures().join("tiny_pixtral/hf_bf16"), &tokenizer);
     let missing = open(TokenizerSource::Directory).unwrap_err();
     assert!(matches!(missing, ModelError::NoTokenizer { has_tokenizer_json: false, .. }), "{missing}");
-    for built_in in [TokenizerSource::BuiltIn, TokenizerSource::DirectoryOrBuiltIn] {
+    for built_in in [TokenizerSource::BuiltIn(TokenizerVersion::V3), TokenizerSource::DirectoryOrBuiltIn] {
         let error = open(built_in).unwrap_err();
         assert!(
             matches!(error, ModelError::VocabularySize { tokens: 131_072, vocabulary: 400, .. }),

@@ -91,8 +91,8 @@ pub struct TokenCounts {
     pub trained: u64,
     /// Tokens of the longest sample.
     pub max_sample: u64,
-    /// Why the counts are an estimate, if they are one.
-    pub estimate: Option<String>,
+    /// Where the special tokens come from, if not from a file.
+    pub special_tokens: Option<String>,
 }
 
 /// Why a manifest cannot be used.
@@ -274,7 +274,7 @@ impl TokenCounts {
             image: number_at(value, "image"),
             trained: number_at(value, "trained"),
             max_sample: number_at(value, "max_sample"),
-            estimate: value.get("estimate").and_then(Value::as_str).map(str::to_owned),
+            special_tokens: value.get("special_tokens").and_then(Value::as_str).map(str::to_owned),
         }
     }
 }
@@ -283,7 +283,9 @@ impl ToJson for &TokenCounts {
     fn write_json(self, slot: Slot<'_>) {
         slot.object(|tokens| {
             tokens.field("total", self.total).field("image", self.image).field("trained", self.trained);
-            tokens.field("max_sample", self.max_sample).optional("estimate", self.estimate.as_deref());
+            tokens
+                .field("max_sample", self.max_sample)
+                .optional("special_tokens", self.special_tokens.as_deref());
         });
     }
 }
@@ -323,7 +325,7 @@ mod tests {
     {"path": "rejected.jsonl", "bytes": 0, "lines": 0, "blake3": ""}
   ],
   "counts": {"rows": 5, "train": 1, "validation": 2, "test": 0, "rejected": 2, "duplicates": 1},
-  "tokens": {"total": 9, "image": 4, "trained": 3, "max_sample": 7, "estimate": "because"},
+  "tokens": {"total": 9, "image": 4, "trained": 3, "max_sample": 7, "special_tokens": "because"},
   "findings": {"image-small": 2}
 }
 "#;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use pixtune_core::spec::PIXTRAL_12B;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 use pixtune_io::image::Limits;
 use pixtune_io::report::{ReportOptions, report};
 use pixtune_io::survey::{Inspector, Source};
@@ -29,7 +29,7 @@ fn the_source_of_a_sample_is_shown_with_it_and_with_its_findings() {
     let provenance = r#"{"file":"data.jsonl","line":2,"source":"labels<1>.csv","row":20,"images":[]}"#;
     fs::write(directory.path().join("provenance.jsonl"), provenance.to_owned() + "\n").unwrap();
     let encoder =
-        ChatEncoder { spec: &PIXTRAL_12B, tekken: Tekken::embedded(), layout: Layout::MistralCommon };
+        ChatEncoder { spec: &PIXTRAL_12B, tokenizer: Tokenizer::embedded(), layout: Layout::MistralCommon };
     let inspector = Inspector { encoder, inspection: Inspection::HEADERS, limits: Limits::default() };
     let source = Source::open(&[path]).unwrap();
     let options = ReportOptions { seed: 0, samples: 9, images: 9, threads: 1 };

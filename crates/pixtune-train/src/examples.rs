@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pixtune_core::json::{self, Value, object};
 use pixtune_core::score::Scorer;
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 use pixtune_evaluate::{References, score_row};
 use pixtune_infer::{AnswerError, Event, FinishReason, Generation, Sampling};
 use pixtune_model::kernels::Kernels;
@@ -128,11 +128,11 @@ pub fn write<K: Kernels>(
         let Ok(loaded) = dataset.load(sample)? else { continue };
         let Some(split) = Split::of(&loaded.sequence) else { continue };
         let (file, line) = dataset.place(sample);
-        let tekken = dataset.tekken();
-        let (prompt, reference) = (text(tekken, &split.prompt.ids), text(tekken, split.reference));
+        let tokenizer = dataset.vocabulary();
+        let (prompt, reference) = (text(tokenizer, &split.prompt.ids), text(tokenizer, split.reference));
         let max_tokens = (split.reference.len() * LONGER).clamp(LEAST_TOKENS, MOST_TOKENS);
         let batch = Batch::pack(&[split.prompt], network.shape().image_token)?;
-        let Some((response, is_complete)) = respond(network, tekken, batch, max_tokens, stop)? else {
+        let Some((response, is_complete)) = respond(network, tokenizer, batch, max_tokens, stop)? else {
             return Ok(Answers::Stopped);
         };
         let score =
@@ -179,13 +179,13 @@ impl Split<'_> {
 /// The most likely response, and whether it is complete; `None` if the run is stopped meanwhile.
 fn respond<K: Kernels>(
     network: &Network<'_, K>,
-    tekken: &Tekken,
+    tokenizer: &Tokenizer,
     prompt: Batch,
     max_tokens: usize,
     stop: &AtomicBool,
 ) -> Result<Option<(String, bool)>, TrainError> {
     let mut response = String::new();
-    for event in Generation::new(network, tekken, prompt, Sampling::GREEDY, max_tokens) {
+    for event in Generation::new(network, tokenizer, prompt, Sampling::GREEDY, max_tokens) {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -207,9 +207,9 @@ fn failed(error: AnswerError) -> TrainError {
 }
 
 /// The text of tokens, without special ones.
-fn text(tekken: &Tekken, ids: &[u32]) -> String {
-    let plain: Vec<u32> = ids.iter().copied().filter(|id| tekken.token(*id).is_some()).collect();
-    tekken.decode(&plain).trim().to_owned()
+fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let plain: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
+    tokenizer.decode(&plain).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use pixtune_core::spec::{self, ModelSpec};
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::{Tokenizer, TokenizerVersion};
 use pixtune_infer::ModelDirectory;
 use pixtune_io::manifest::Manifest;
 use pixtune_model::adapter::Adapter;
@@ -77,7 +77,11 @@ fn counted_otherwise(model: &ModelDirectory, manifest: &Manifest) -> bool {
     match (manifest.tokenizer(), model.tokenizer()) {
         (Some(prepared), Some(here)) => *prepared != here.blake3,
         (Some(_), None) => true,
-        (None, _) => model.tekken().len() != Tekken::embedded().len(),
+        (None, _) => {
+            let prepared = spec::find(manifest.model()).map_or(TokenizerVersion::V3, |spec| spec.tokenizer);
+            let (here, there) = (model.vocabulary(), Tokenizer::built_in(prepared));
+            here.version() != prepared || here.len() != there.len()
+        }
     }
 }
 

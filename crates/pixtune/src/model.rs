@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::plan::ModelShape;
 use pixtune_core::spec::{self, ModelSpec};
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::{Tokenizer, TokenizerVersion};
 use pixtune_infer::{ModelFiles, TokenizerSource};
 use pixtune_io::config::choose_model;
 use pixtune_io::tokens::TokenizerFile;
@@ -12,19 +12,17 @@ use pixtune_model::weights::config::ModelConfig;
 
 use crate::error::Error;
 
-/// The name that stands for the built-in tokenizer.
-pub const BUILT_IN: &str = "pixtral-12b";
-
 /// How images are divided, and what counts tokens. It lives as long as the process, which has one.
 pub struct Model {
     pub spec: &'static ModelSpec,
-    /// The tokenizer file; `None` for the built-in vocabulary.
+    /// The tokenizer file; `None` for the built-in tokenizer.
     pub tokenizer: Option<&'static TokenizerFile>,
     directory: Option<(PathBuf, ModelConfig)>,
 }
 
 impl Model {
-    /// The model of a known name, or of a directory. `tokenizer` is a file, or the name of the built-in one.
+    /// The model of a known name, or of a directory. `tokenizer` is a file, or the name of the model whose built-in
+    /// tokenizer is meant.
     pub fn open(name: &str, tokenizer: Option<&Path>) -> Result<Model, Error> {
         Model::open_with(name, tokenizer, TokenizerSource::Directory)
     }
@@ -37,17 +35,18 @@ impl Model {
 
     fn open_with(name: &str, tokenizer: Option<&Path>, otherwise: TokenizerSource) -> Result<Model, Error> {
         if !names_directory(name) {
-            let file = tokenizer.filter(|path| *path != Path::new(BUILT_IN));
-            let file = file.map(TokenizerFile::read).transpose()?;
-            let tokenizer = file.map(|file| &*Box::leak(Box::new(file)));
-            return Ok(Model { spec: choose_model(name)?, tokenizer, directory: None });
+            let spec = choose_model(name)?;
+            let file = tokenizer_file(tokenizer, spec)?.map(|path| TokenizerFile::read_for(path, spec));
+            let tokenizer = file.transpose()?.map(|file| &*Box::leak(Box::new(file)));
+            return Ok(Model { spec, tokenizer, directory: None });
         }
         let path = Path::new(name);
-        let ModelFiles { config, tokenizer } = ModelFiles::read(path, &source(tokenizer, otherwise))?;
+        let ModelFiles { config, version, tokenizer } =
+            ModelFiles::read(path, &source(tokenizer, otherwise))?;
         let id =
             path.canonicalize().ok().and_then(|path| path.file_name().map(std::ffi::OsStr::to_os_string));
         let id = id.map_or_else(|| name.to_owned(), |id| id.to_string_lossy().into_owned());
-        let spec = ModelSpec { id: Box::leak(id.into_boxed_str()), ..config.spec() };
+        let spec = ModelSpec { id: Box::leak(id.into_boxed_str()), tokenizer: version, ..config.spec() };
         Ok(Model {
             spec: Box::leak(Box::new(spec)),
             tokenizer: tokenizer.map(|file| &*Box::leak(Box::new(file))),
@@ -56,8 +55,8 @@ impl Model {
     }
 
     /// The vocabulary.
-    pub fn tekken(&self) -> &'static Tekken {
-        self.tokenizer.map_or_else(Tekken::embedded, |file| &file.tekken)
+    pub fn vocabulary(&self) -> &'static Tokenizer {
+        self.tokenizer.map_or_else(|| Tokenizer::built_in(self.spec.tokenizer), |file| &file.tokenizer)
     }
 
     /// The model's directory, if it has one.
@@ -78,8 +77,30 @@ impl Model {
 pub fn source(given: Option<&Path>, otherwise: TokenizerSource) -> TokenizerSource {
     match given {
         None => otherwise,
-        Some(name) if name == Path::new(BUILT_IN) => TokenizerSource::BuiltIn,
-        Some(path) => TokenizerSource::File(path.to_owned()),
+        Some(path) => match built_in(path) {
+            Some(version) => TokenizerSource::BuiltIn(version),
+            None => TokenizerSource::File(path.to_owned()),
+        },
+    }
+}
+
+/// The version of the built-in tokenizer that the name of a model stands for.
+fn built_in(name: &Path) -> Option<TokenizerVersion> {
+    name.to_str().and_then(spec::find).map(|spec| spec.tokenizer)
+}
+
+/// The file of a tokenizer that is set for a model with a name. The built-in tokenizer of another version is an error.
+pub fn tokenizer_file<'p>(given: Option<&'p Path>, model: &ModelSpec) -> Result<Option<&'p Path>, Error> {
+    let Some(path) = given else { return Ok(None) };
+    match built_in(path) {
+        None => Ok(Some(path)),
+        Some(version) if version == model.tokenizer => Ok(None),
+        Some(version) => Err(Error::argument(format!(
+            "the tokenizer of {} has version {version}; that of {} has version {}",
+            path.display(),
+            model.id,
+            model.tokenizer
+        ))),
     }
 }
 

@@ -166,7 +166,7 @@ fn shown<'s>(message: &'s Message, sample: &'s Sample<Image>) -> impl ToJson + '
             Some(Content::Parts(parts)) => parts
                 .iter()
                 .map(|part| match part {
-                    Part::Text(text) => (text.as_str(), None),
+                    Part::Text(text) | Part::Thinking { text, .. } => (text.as_str(), None),
                     Part::Image(index) => ("", sample.images.get(*index)),
                 })
                 .collect(),

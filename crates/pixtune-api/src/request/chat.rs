@@ -228,7 +228,7 @@ fn conversation(body: &Value<'_>) -> Result<Sample<Arc<[u8]>>, ApiError> {
     if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
         return Err(wrong(finding));
     }
-    let Sample { mut messages, mut tools, images } = read;
+    let Sample { mut messages, mut tools, images, settings } = read;
     if body.text("tool_choice") == Some("none") {
         tools.clear();
     }
@@ -240,7 +240,7 @@ fn conversation(body: &Value<'_>) -> Result<Sample<Arc<[u8]>>, ApiError> {
         return Err(ApiError::invalid("messages", message));
     }
     let images = images.iter().map(image).collect::<Result<_, _>>()?;
-    Ok(Sample { messages, tools, images })
+    Ok(Sample { messages, tools, images, settings })
 }
 
 fn image(image: &Image) -> Result<Arc<[u8]>, ApiError> {

@@ -22,7 +22,7 @@ use crate::sample::{Image, Sample};
 use crate::strict;
 use crate::target::Target;
 use crate::text::counted;
-use crate::tokens;
+use crate::tokens::{self, Tokenizer};
 
 pub use length::{context_overflow, nothing_to_train};
 pub use pages::{explain, markdown};
@@ -110,13 +110,14 @@ pub struct Judged<'r> {
     pub findings: Vec<Finding>,
 }
 
-/// Checks everything in a row but the bytes of its images and its length in tokens.
-pub fn judge<'r>(row: &Row<'r>) -> Judged<'r> {
+/// Checks everything in a row but the bytes of its images and its length in tokens; the version of the tokenizer decides
+/// what the reference accepts.
+pub fn judge<'r>(row: &Row<'r>, tokenizer: &Tokenizer) -> Judged<'r> {
     let strict::Read { sample, all_messages, mut findings } = strict::read_all(row.value);
     if findings.is_empty() {
-        findings.extend(tokens::refusals(&sample));
+        findings.extend(tokens::refusals(&sample, tokenizer));
     } else if all_messages {
-        findings.extend(tokens::order_refusals(&sample));
+        findings.extend(tokens::order_refusals(&sample, tokenizer));
     }
     let accepted = findings.is_empty();
     findings.iter_mut().for_each(|finding| name_content(row.value, finding));
@@ -165,7 +166,8 @@ mod tests {
 
     pub(super) fn found(text: &str) -> Vec<String> {
         let parsed = parse(text).unwrap();
-        let judged = judge(&Row { value: &parsed.value, target: &target::MISTRAL });
+        let row = Row { value: &parsed.value, target: &target::MISTRAL };
+        let judged = judge(&row, Tokenizer::embedded());
         judged.findings.iter().map(|finding| format!("{} {}", finding.rule.id, finding.pointer)).collect()
     }
 

@@ -27,6 +27,8 @@ pub const CONTROL_TOKENS: &[&str] = &[
     "[SUFFIX]",
     "[THINK]",
     "[/THINK]",
+    "[MODEL_SETTINGS]",
+    "[/MODEL_SETTINGS]",
     "[ARGS]",
     "[CALL_ID]",
     "<s>",
@@ -50,8 +52,10 @@ pub(super) fn texts(messages: &[Written<'_>], findings: &mut Vec<Finding>) {
             Some(Value::String(text)) => check(text, || format!("/messages/{index}/content"), findings),
             Some(Value::Array(parts)) => {
                 for (part, value) in parts.iter().enumerate() {
-                    if let Some(text) = value.get("text").and_then(Value::as_str) {
-                        check(text, || format!("/messages/{index}/content/{part}/text"), findings);
+                    for key in ["text", "thinking"] {
+                        if let Some(text) = value.get(key).and_then(Value::as_str) {
+                            check(text, || format!("/messages/{index}/content/{part}/{key}"), findings);
+                        }
                     }
                 }
             }
@@ -73,7 +77,7 @@ pub fn sample_texts<I>(sample: &Sample<I>) -> Vec<Finding> {
             Some(Content::Text(text)) => check(text, String::new, &mut findings),
             Some(Content::Parts(parts)) => {
                 for part in parts {
-                    if let Part::Text(text) = part {
+                    if let Part::Text(text) | Part::Thinking { text, .. } = part {
                         check(text, String::new, &mut findings);
                     }
                 }

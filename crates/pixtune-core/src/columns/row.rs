@@ -60,7 +60,7 @@ pub fn read_row(columns: &Columns, options: RowOptions, row: &Value<'_>) -> (Sam
     messages.push(Message::User(content));
     let response = Content::Text(completion.unwrap_or_default());
     messages.push(Message::Assistant(Assistant { content: Some(response), ..Assistant::default() }));
-    (Sample { messages, tools: vec![], images }, findings)
+    (Sample { messages, images, ..Sample::default() }, findings)
 }
 
 /// The response: a text, or one of several reference answers.

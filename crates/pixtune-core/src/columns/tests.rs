@@ -52,6 +52,7 @@ fn parts(prompt: &str, images: usize, position: ImagePosition) -> String {
             .map(|part| match part {
                 Part::Text(text) => format!("[{text}]"),
                 Part::Image(index) => index.to_string(),
+                Part::Thinking { .. } => panic!("a flat row has no thinking"),
             })
             .collect(),
         Ok(Content::Text(text)) => text,

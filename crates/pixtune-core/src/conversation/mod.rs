@@ -30,7 +30,7 @@ pub fn is_conversation(row: &Value<'_>) -> bool {
 /// Reads a conversation. Keys in `set_aside`, such as the row's id or a key that the user removed, are not reported, in the
 /// row and in its messages. The sample may be used only if no finding is an error.
 pub fn read(row: &Value<'_>, set_aside: &[&str]) -> (Sample<Image>, Vec<Finding>) {
-    let sample = Sample { messages: vec![], tools: vec![], images: vec![] };
+    let sample = Sample::default();
     let mut reader = Reader { sample, findings: vec![], set_aside };
     reader.row(row);
     (reader.sample, reader.findings)
@@ -118,7 +118,8 @@ impl Reader<'_> {
     }
 
     fn row(&mut self, row: &Value<'_>) {
-        let mut known: Vec<&str> = [&MESSAGE_KEYS[..], &["tools", "available_tools"]].concat();
+        let mut known: Vec<&str> =
+            [&MESSAGE_KEYS[..], &["tools", "available_tools", "reasoning_effort"]].concat();
         known.extend(content::LABELS.into_iter().filter(|key| row.get(key).is_some_and(content::is_flag)));
         self.findings.extend(content::undesirable(row, |key| self.set_aside.contains(&key)));
         let Some(fields) = self.fields(row, String::new(), &known) else { return };
@@ -130,6 +131,7 @@ impl Reader<'_> {
                 }
             }
         }
+        self.sample.settings.reasoning_effort = self.text(&fields, "reasoning_effort");
         let key = MESSAGE_KEYS.into_iter().find(|key| fields.get(key).is_some());
         let messages = key.and_then(|key| self.list(&fields, key)).unwrap_or_default();
         let place = key.map_or_else(String::new, |key| fields.place(key));
@@ -167,7 +169,8 @@ impl Reader<'_> {
             "user" => self.content(&fields, Images::Taken).map(Message::User),
             "assistant" => self.assistant(&fields).map(Message::Assistant),
             _ => Some(Message::Tool(ToolResult {
-                content: self.content(&fields, Images::Refused)?,
+                // Whether the model reads images here is for its version to decide.
+                content: self.content(&fields, Images::Taken)?,
                 tool_call_id: self.text(&fields, "tool_call_id"),
                 name: self.text(&fields, "name"),
             })),
@@ -261,6 +264,24 @@ impl Reader<'_> {
                 }
                 self.sample.images.push(Image { source, pointer: fields.place("image_url") });
                 Some(Part::Image(self.sample.images.len() - 1))
+            }
+            Some("thinking") => {
+                let fields = self.fields(value, pointer, &["type", "thinking", "closed"])?;
+                let closed = match fields.get("closed") {
+                    None | Some(Value::Bool(true)) => true,
+                    Some(Value::Bool(false)) => false,
+                    Some(other) => {
+                        let message = format!("`closed` is {}, not a boolean", other.kind());
+                        self.report(&WRONG_TYPE, fields.place("closed"), message);
+                        return None;
+                    }
+                };
+                let text = self.text(&fields, "thinking");
+                if text.is_none() && fields.get("thinking").is_none() {
+                    let message = "the thinking part has no `thinking`".into();
+                    self.report(&MISSING_FIELD, fields.pointer.clone(), message);
+                }
+                text.map(|text| Part::Thinking { text, closed })
             }
             _ => {
                 let message = match (value, kind) {

@@ -107,7 +107,7 @@ fn texts<T: AsRef<str>>(message: &Message<T>, out: &mut Vec<String>) {
     let content = |content: &Content<T>, out: &mut Vec<String>| match content {
         Content::Text(text) => out.push(text.as_ref().to_owned()),
         Content::Parts(parts) => out.extend(parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_ref().to_owned()),
+            Part::Text(text) | Part::Thinking { text, .. } => Some(text.as_ref().to_owned()),
             Part::Image(_) => None,
         })),
     };

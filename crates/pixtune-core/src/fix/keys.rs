@@ -7,8 +7,9 @@ use super::{Repairer, tree};
 use crate::content;
 use crate::diagnostic::{Finding, pointer_push};
 use crate::json::Value;
-use crate::rules::{JSON_DUPLICATE_KEY, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
+use crate::rules::{JSON_DUPLICATE_KEY, MODEL_SETTING, NULL_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use crate::strict;
+use crate::tokens::TokenizerVersion;
 
 /// Keeps the last of several members with one key, as readers do.
 pub(super) fn duplicates(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
@@ -88,18 +89,22 @@ const SETTINGS: [&str; 11] = [
     "response_format",
 ];
 
+/// The settings that change the tokens, from v15 on.
+const SETTINGS_WITH_EFFECT: [&str; 2] = ["reasoning_effort", "response_format"];
+
 /// Removes keys that the reference rejects and training ignores. A row without messages keeps all keys: they may be its
 /// content.
 pub(super) fn not_of_the_format(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if row.get("messages").and_then(Value::as_array).is_none() {
         return;
     }
+    let version = repairer.wanted.version;
     loop {
         // A removed key may have hidden others: each round reaches at least one level deeper, and there are few levels.
         let mut removed = BTreeSet::new();
         for finding in strict::read_all(row).findings {
             if repairer.may(finding.rule)
-                && let Some((pointer, message)) = surplus(row, &finding)
+                && let Some((pointer, message)) = surplus(row, &finding, version)
                 && removed.insert(pointer.clone())
             {
                 repairer.did(finding.rule, pointer, message);
@@ -112,12 +117,27 @@ pub(super) fn not_of_the_format(row: &mut Value<'_>, repairer: &mut Repairer<'_>
     }
 }
 
+/// Removes settings that models before v15 do not read: the reference rejects them, and they have no effect.
+pub(super) fn settings(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
+    let version = repairer.wanted.version;
+    if version.chat_format().has_settings() || !repairer.may(&MODEL_SETTING) {
+        return;
+    }
+    if row.get("messages").is_some() && row.text("reasoning_effort").is_some() {
+        tree::take(row, "reasoning_effort");
+        let message =
+            format!("removed `reasoning_effort`, which models with tokenizer {version} do not read");
+        repairer.did(&MODEL_SETTING, "/reasoning_effort", message);
+    }
+}
+
 /// The member to remove, and the reason.
-fn surplus(row: &Value<'_>, finding: &Finding) -> Option<(String, String)> {
+fn surplus(row: &Value<'_>, finding: &Finding, version: TokenizerVersion) -> Option<(String, String)> {
     let key = tree::last_step(&finding.pointer);
     let first = finding.pointer.split('/').nth(1).unwrap_or_default();
     let removed = |pointer: String, what: &str| Some((pointer, format!("removed `{}`: {what}", short(&key))));
-    if SETTINGS.contains(&first) {
+    let has_effect = version.chat_format().has_settings() && SETTINGS_WITH_EFFECT.contains(&first);
+    if SETTINGS.contains(&first) && !has_effect {
         let message = format!("removed `{first}`: a request setting, which training ignores");
         return Some((format!("/{first}"), message));
     }

@@ -20,6 +20,7 @@ use crate::foreign::is_record;
 use crate::json::Value;
 use crate::rules::{JSON_LONE_SURROGATE, MISSING_FIELD};
 use crate::target::{MISTRAL, Target};
+use crate::tokens::TokenizerVersion;
 
 /// A change that was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Wanted<'w> {
     pub most: Fix,
     /// The target whose form is written.
     pub target: &'w Target,
+    /// The version of the tokenizer, which decides what keeps the tokens.
+    pub version: TokenizerVersion,
 }
 
 /// Repairs a row as far as possible.
@@ -72,7 +75,7 @@ pub fn conversation_of<'a>(row: &Value<'a>, position: ImagePosition) -> Result<O
         return Ok(None);
     }
     let mut row = row.clone();
-    let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL };
+    let wanted = Wanted { rule: &|_| true, most: Fix::Safe, target: &MISTRAL, version: TokenizerVersion::V3 };
     let mut repairer = Repairer { wanted: &wanted, changes: Vec::new() };
     for spelling in SPELLINGS {
         spelling(&mut row, &mut repairer);
@@ -117,6 +120,7 @@ const FAMILIES: &[Family] = &[
     parts::repair,
     tools::definitions,
     keys::not_of_the_format,
+    keys::settings,
     parts::image_forms,
     turns::prefixes,
     turns::answer_lists,

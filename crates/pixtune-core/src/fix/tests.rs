@@ -3,9 +3,10 @@ use crate::checks::{Row, judge};
 use crate::json::parse;
 use crate::rules;
 use crate::target::{MISTRAL, OPENAI};
+use crate::tokens::{Tokenizer, TokenizerVersion};
 
 fn repaired_for(target: &Target, most: Fix, row: &str) -> (String, Vec<String>) {
-    let wanted = Wanted { rule: &|_| true, most, target };
+    let wanted = Wanted { rule: &|_| true, most, target, version: TokenizerVersion::V3 };
     let parsed = parse(row).unwrap();
     let (value, changes) = fix(parsed.value, &wanted);
     let written = value.to_string();
@@ -29,7 +30,7 @@ fn leaves(row: &str) {
 
 fn errors(row: &str) -> Vec<&'static str> {
     let parsed = parse(row).unwrap();
-    let judged = judge(&Row { value: &parsed.value, target: &MISTRAL });
+    let judged = judge(&Row { value: &parsed.value, target: &MISTRAL }, Tokenizer::embedded());
     let errors = judged
         .findings
         .iter()
@@ -191,7 +192,12 @@ fn removes_unknown_keys_nulls_and_settings() {
 #[test]
 fn repairs_only_selected_rules() {
     let row = r#"{"id":1,"messages":[{"role":"human","content":"q"},{"role":"assistant","content":"a"}]}"#;
-    let wanted = Wanted { rule: &|rule| rule == &rules::UNKNOWN_ROLE, most: Fix::Unsafe, target: &MISTRAL };
+    let wanted = Wanted {
+        rule: &|rule| rule == &rules::UNKNOWN_ROLE,
+        most: Fix::Unsafe,
+        target: &MISTRAL,
+        version: TokenizerVersion::V3,
+    };
     let (value, changes) = fix(parse(row).unwrap().value, &wanted);
     assert_eq!(value.to_string(), row.replace("human", "user"));
     assert_eq!(changes.len(), 1);

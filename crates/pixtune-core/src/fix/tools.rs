@@ -8,7 +8,7 @@ use super::{Repairer, tree};
 use crate::diagnostic::Rule;
 use crate::json::{self, Value};
 use crate::rules::{MISSING_FIELD, TOOL_ID, TOOL_ID_REPEATED, TOOL_ID_UNMATCHED, WRONG_TYPE};
-use crate::tokens::is_call_id;
+use crate::tokens::CallIds;
 
 /// Repairs tools given as a string of JSON, functions without their wrapper, and omitted parameters.
 pub(super) fn definitions(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
@@ -132,14 +132,15 @@ fn connect(
         used.extend(calls.iter().filter_map(|call| id_of_call(messages, call)).map(str::to_owned));
         return;
     }
+    let ids = ids_of(repairer);
     for call in &calls {
         let known = id_of_call(messages, call).map(str::to_owned);
-        if known.is_none() && is_last {
+        if known.is_none() && is_last && ids == CallIds::NineCharacters {
             continue;
         }
         let rule: Option<&'static Rule> = match &known {
             None => Some(&TOOL_ID),
-            Some(id) if !is_call_id(id) => Some(&TOOL_ID),
+            Some(id) if !ids.accept(id) => Some(&TOOL_ID),
             Some(id) if used.contains(id) => Some(&TOOL_ID_REPEATED),
             Some(_) => None,
         };
@@ -188,15 +189,21 @@ fn connect_result(messages: &mut [Value<'_>], call: &Call, id: &str, repairer: &
     if before == Some(id) || !may_reconnect(before, repairer) {
         return;
     }
-    let rule = if before.is_some_and(is_call_id) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
+    let rule =
+        if before.is_some_and(|id| ids_of(repairer).accept(id)) { &TOOL_ID_UNMATCHED } else { &TOOL_ID };
     tree::set(&mut messages[result], "tool_call_id", tree::string(id.to_owned()));
     let pointer = format!("/messages/{result}/tool_call_id");
     repairer.did(rule, pointer, format!("connected the result with its call `{id}`"));
 }
 
+/// What an id may be.
+fn ids_of(repairer: &Repairer<'_>) -> CallIds {
+    repairer.wanted.version.chat_format().call_ids
+}
+
 fn may_reconnect(before: Option<&str>, repairer: &Repairer<'_>) -> bool {
     match before {
-        Some(id) if is_call_id(id) => repairer.may(&TOOL_ID_UNMATCHED),
+        Some(id) if ids_of(repairer).accept(id) => repairer.may(&TOOL_ID_UNMATCHED),
         _ => repairer.may(&TOOL_ID),
     }
 }

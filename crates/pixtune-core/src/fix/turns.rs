@@ -26,6 +26,9 @@ const ROLES: [(&str, &str); 14] = [
     ("ipython", "tool"),
 ];
 
+/// What the reference puts between the texts of messages that it joins.
+const BETWEEN_MESSAGES: &str = "\n\n";
+
 pub(super) fn roles(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if !repairer.may(&UNKNOWN_ROLE) {
         return;
@@ -105,13 +108,14 @@ pub(super) fn answer_lists(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if !repairer.may(&ANSWER_LIST) {
         return;
     }
+    let separator = repairer.wanted.version.chat_format().chunk_separator;
     for (index, message) in tree::messages_mut(row).iter_mut().enumerate() {
         if tree::role(message) != "assistant" {
             continue;
         }
         let Some(content @ Value::Array(_)) = tree::get_mut(message, "content") else { continue };
         if let Some(text) =
-            joined(content).filter(|_| content.as_array().is_some_and(|parts| !parts.is_empty()))
+            joined(content, separator).filter(|_| content.as_array().is_some_and(|parts| !parts.is_empty()))
         {
             *content = tree::string(text);
             let pointer = format!("/messages/{index}/content");
@@ -120,9 +124,9 @@ pub(super) fn answer_lists(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     }
 }
 
-/// The text of a content without images: non-empty parts joined by an empty line, as in the reference (mistral-common
-/// 1.13.1 `normalize.py`).
-fn joined(content: &Value<'_>) -> Option<String> {
+/// The text of a content without images: non-empty parts joined as in the reference (mistral-common 1.13.1 `normalize.py`),
+/// by an empty line or, from v15 on, by nothing.
+fn joined(content: &Value<'_>, separator: &str) -> Option<String> {
     match content {
         Value::String(text) => Some(text.to_string()),
         Value::Array(parts) => {
@@ -131,19 +135,20 @@ fn joined(content: &Value<'_>) -> Option<String> {
                 _ => None,
             };
             let texts: Option<Vec<String>> = parts.iter().map(text).collect();
-            Some(join(texts?))
+            Some(join(texts?, separator))
         }
         _ => None,
     }
 }
 
-fn join(texts: Vec<String>) -> String {
+fn join(texts: Vec<String>, separator: &str) -> String {
     let texts: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-    texts.join("\n\n")
+    texts.join(separator)
 }
 
-/// Joins system messages into one at the start, as the reference does wherever they are. One between two messages of the
-/// same role is moved only on request, because the two become one message without it.
+/// Joins system messages into one at the start, as the reference does wherever they are in v3. In newer versions they stay
+/// where they are, and are moved only on request, like one between two messages of the same role, which become one message
+/// without it.
 pub(super) fn systems(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     let Some(messages) = row.get("messages").and_then(Value::as_array) else { return };
     let is_system = |message: &&Value<'_>| tree::role(message) == "system";
@@ -152,17 +157,21 @@ pub(super) fn systems(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if !misplaced || !repairer.may(&SYSTEM_PLACE) {
         return;
     }
-    let separates = separates(messages);
+    let format = repairer.wanted.version.chat_format();
+    let separates = separates(messages) || format.keeps_system_positions();
     if separates && !repairer.may_guess(&SYSTEM_PLACE) {
         return;
     }
-    let texts: Option<Vec<String>> =
-        messages.iter().filter(is_system).map(|message| joined(message.get("content")?)).collect();
+    let texts: Option<Vec<String>> = messages
+        .iter()
+        .filter(is_system)
+        .map(|message| joined(message.get("content")?, format.chunk_separator))
+        .collect();
     let Some(texts) = texts else { return };
     let first = messages.iter().skip(1).position(|message| is_system(&message)).map_or(1, |at| at + 1);
     let Some(messages) = tree::list_mut(row, "messages") else { return };
     messages.retain(|message| tree::role(message) != "system");
-    let text = join(texts);
+    let text = join(texts, BETWEEN_MESSAGES);
     if !text.is_empty() {
         messages.insert(0, tree::message("system", tree::string(text)));
     }
@@ -200,6 +209,8 @@ pub(super) fn neighbors(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     if !repairer.may(&CONSECUTIVE_ROLES) {
         return;
     }
+    // Where the parts of one message are joined by something else than messages, lists of parts cannot be joined.
+    let lists = repairer.wanted.version.chat_format().chunk_separator == BETWEEN_MESSAGES;
     let Some(messages) = tree::list_mut(row, "messages") else { return };
     let count = messages.len();
     let mut kept: Vec<Value<'_>> = Vec::with_capacity(count);
@@ -207,7 +218,7 @@ pub(super) fn neighbors(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
         // A conversation of one message would be rejected.
         let stays_a_pair = kept.len() > 1 || index + 1 < count;
         match kept.last_mut() {
-            Some(before) if stays_a_pair && can_join(before, &message) => {
+            Some(before) if stays_a_pair && can_join(before, &message, lists) => {
                 let role = tree::role(before).to_owned();
                 add(before, message);
                 let text = format!("joined the {role} message with the one before it");
@@ -219,13 +230,15 @@ pub(super) fn neighbors(row: &mut Value<'_>, repairer: &mut Repairer<'_>) {
     *messages = kept;
 }
 
-fn can_join(before: &Value<'_>, next: &Value<'_>) -> bool {
+fn can_join(before: &Value<'_>, next: &Value<'_>, lists: bool) -> bool {
     let role = tree::role(before);
     let plain = |message: &Value<'_>, known: &[&str]| {
         let members = message.as_object().unwrap_or_default();
         members.iter().all(|(key, _)| known.contains(&&**key)) && has_joinable_content(message)
     };
-    if role != tree::role(next) {
+    let is_list =
+        |message: &Value<'_>| message.get("content").is_some_and(|content| content.as_array().is_some());
+    if role != tree::role(next) || !lists && (is_list(before) || is_list(next)) {
         return false;
     }
     match role {
@@ -259,7 +272,7 @@ fn add<'a>(before: &mut Value<'a>, mut next: Value<'a>) {
     let Some(content) = tree::get_mut(before, "content") else { return };
     *content = match (std::mem::replace(content, Value::Null), more) {
         (Value::String(one), Value::String(other)) => {
-            tree::string(join(vec![one.into_owned(), other.into_owned()]))
+            tree::string(join(vec![one.into_owned(), other.into_owned()], BETWEEN_MESSAGES))
         }
         (one, other) => Value::Array([parts(one), parts(other)].concat()),
     };

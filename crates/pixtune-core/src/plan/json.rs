@@ -20,7 +20,7 @@ impl TrainingPlan {
                     gpu.field("source", wish.gpu.source);
                 }),
             );
-            plan.field("estimate", self.dataset.estimate);
+            plan.field("estimate", None::<&str>).optional("special_tokens", self.dataset.special_tokens);
             plan.field(
                 "data",
                 object(|data| {

@@ -105,8 +105,8 @@ pub struct Dataset {
     pub top_answer: Option<(String, f64)>,
     /// Answers that are refusals, placeholders or seem cut off.
     pub doubtful_answers: u64,
-    /// Why the counts are estimates, if they are.
-    pub estimate: Option<&'static str>,
+    /// Where the special tokens come from, if not from a file.
+    pub special_tokens: Option<&'static str>,
 }
 
 /// The requested training.

@@ -124,14 +124,14 @@ fn turns<I, T: AsRef<str>>(
     })
 }
 
-/// The text of a message without its images.
+/// The text of a message without its images and thinking.
 pub fn plain<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
     match content {
         Content::Text(text) => Cow::Borrowed(text.as_ref()),
         Content::Parts(parts) => {
             let texts = parts.iter().filter_map(|part| match part {
                 Part::Text(text) => Some(text.as_ref()),
-                Part::Image(_) => None,
+                Part::Image(_) | Part::Thinking { .. } => None,
             });
             Cow::Owned(texts.collect::<Vec<_>>().join("\n"))
         }

@@ -4,21 +4,14 @@ use super::{Fields, Reader};
 use crate::conversation::image_source_within;
 use crate::diagnostic::{Finding, Pointer};
 use crate::json::Value;
-use crate::rules::{IMAGE_BAD_DATA_URI, IMAGE_ROLE, PART_KIND, PART_WITHOUT_TYPE};
+use crate::rules::{IMAGE_BAD_DATA_URI, PART_KIND, PART_WITHOUT_TYPE};
 use crate::sample::{Content, Image, ImageSource, Part};
-
-/// Whose content it is: only users send images.
-#[derive(Clone, Copy)]
-pub(super) enum Role {
-    User,
-    Other,
-}
 
 impl<'v> Reader<'v> {
     /// The content, or an empty one if it cannot be read, so that the message keeps its index.
-    pub(super) fn required_content(&mut self, fields: &Fields<'v, '_, '_>, role: Role) -> Content<&'v str> {
+    pub(super) fn required_content(&mut self, fields: &Fields<'v, '_, '_>) -> Content<&'v str> {
         let content = match fields.get("content") {
-            Some(content) => self.content(content, fields, role),
+            Some(content) => self.content(content, fields),
             None => {
                 self.missing(fields, "content");
                 None
@@ -31,7 +24,6 @@ impl<'v> Reader<'v> {
         &mut self,
         value: &'v Value<'_>,
         fields: &Fields<'v, '_, '_>,
-        role: Role,
     ) -> Option<Content<&'v str>> {
         let pointer = fields.pointer("content");
         match value {
@@ -39,7 +31,7 @@ impl<'v> Reader<'v> {
             Value::Array(parts) => {
                 let mut read = Vec::new();
                 for (index, part) in parts.iter().enumerate() {
-                    read.extend(self.part(part, pointer.element(index), role));
+                    read.extend(self.part(part, pointer.element(index)));
                 }
                 Some(Content::Parts(read))
             }
@@ -50,7 +42,7 @@ impl<'v> Reader<'v> {
         }
     }
 
-    fn part(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>, role: Role) -> Option<Part<&'v str>> {
+    fn part(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) -> Option<Part<&'v str>> {
         let kind = match value {
             Value::Object(_) => value.get("type"),
             other => {
@@ -67,11 +59,12 @@ impl<'v> Reader<'v> {
                 let fields = self.object(value, pointer, &["type", kind])?;
                 let url =
                     if kind == "image" { self.borrowed(&fields, "image") } else { self.image_url(&fields) };
-                if matches!(role, Role::Other) {
-                    self.report(&IMAGE_ROLE, fields.pointer, "an image outside a user message");
-                    return None;
-                }
                 self.image(url?, kind, fields.pointer(kind).into())
+            }
+            Some("thinking") => {
+                let fields = self.object(value, pointer, &["type", "thinking", "closed"])?;
+                let closed = fields.get("closed").is_none() || self.boolean(&fields, "closed");
+                self.borrowed(&fields, "thinking").map(|text| Part::Thinking { text, closed })
             }
             Some(kind) => {
                 self.report(

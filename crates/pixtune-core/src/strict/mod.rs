@@ -14,16 +14,16 @@ use crate::json::Value;
 use crate::rules::{
     ANSWER_WEIGHT, JSON_NOT_OBJECT, MISSING_FIELD, NULL_KEY, UNKNOWN_KEY, UNKNOWN_ROLE, WRONG_TYPE,
 };
-use crate::sample::{Assistant, Image, Message, Sample, ToolResult};
+use crate::sample::{Assistant, Image, Message, ModelSettings, Sample, ToolResult};
 
-use content::Role;
 pub(crate) use settings::lax_bool;
 use settings::{REQUEST_KEYS, SETTINGS, lax_number};
 
 /// A conversation that borrows texts and images from the row.
 pub type BorrowedSample<'v> = Sample<Image<&'v str>, &'v str>;
 
-/// Reads one request: `messages`, `tools` and request settings, which have no effect on training.
+/// Reads one request: `messages`, `tools` and request settings. Of these, only the reasoning effort and the schema of the
+/// response have an effect on training, from tokenizer v15 on.
 pub fn read<'v>(request: &'v Value<'_>) -> Result<BorrowedSample<'v>, Vec<Finding>> {
     let read = read_all(request);
     if read.findings.is_empty() { Ok(read.sample) } else { Err(read.findings) }
@@ -45,8 +45,7 @@ pub fn read_all<'v>(request: &'v Value<'_>) -> Read<'v> {
     let mut reader = Reader::default();
     let sample = reader.request(request);
     let written = request.get("messages").and_then(Value::as_array).map(<[_]>::len);
-    let (messages, tools) = sample.map_or_else(Default::default, |sample| (sample.messages, sample.tools));
-    let sample = Sample { messages, tools, images: reader.images };
+    let sample = Sample { images: reader.images, ..sample.unwrap_or_default() };
     let all_messages = written == Some(sample.messages.len());
     Read { sample, all_messages, findings: reader.findings }
 }
@@ -165,9 +164,11 @@ impl<'v> Reader<'v> {
                 self.setting(value, fields.pointer(key), setting);
             }
         }
+        let mut settings = ModelSettings::default();
         if let Some(format) = fields.get("response_format") {
-            self.response_format(format, fields.pointer("response_format"));
+            settings.response_schema = self.response_format(format, fields.pointer("response_format"));
         }
+        settings.reasoning_effort = self.reasoning_effort(&fields);
         let mut tools = Vec::new();
         if let Some(list) = fields.not_null("tools") {
             let pointer = fields.pointer("tools");
@@ -190,7 +191,7 @@ impl<'v> Reader<'v> {
         for (index, message) in self.list(list, pointer)?.iter().enumerate() {
             messages.extend(self.message(message, pointer.element(index)));
         }
-        Some(Sample { messages, tools, images: Vec::new() })
+        Some(Sample { messages, tools, images: Vec::new(), settings })
     }
 
     fn message(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) -> Option<Message<&'v str>> {
@@ -212,10 +213,10 @@ impl<'v> Reader<'v> {
         };
         let fields = self.object(value, pointer, known)?;
         match role {
-            Some("system") => Some(Message::System(self.required_content(&fields, Role::Other))),
-            Some("user") => Some(Message::User(self.required_content(&fields, Role::User))),
+            Some("system") => Some(Message::System(self.required_content(&fields))),
+            Some("user") => Some(Message::User(self.required_content(&fields))),
             Some("tool") => {
-                let content = self.required_content(&fields, Role::Other);
+                let content = self.required_content(&fields);
                 let tool_call_id = self.optional_text(&fields, "tool_call_id");
                 let name = self.optional_text(&fields, "name");
                 Some(Message::Tool(ToolResult { content, tool_call_id, name }))
@@ -232,8 +233,7 @@ impl<'v> Reader<'v> {
                 tool_calls.extend(self.tool_call(call, pointer.element(index)));
             }
         }
-        let content =
-            fields.not_null("content").and_then(|content| self.content(content, fields, Role::Other));
+        let content = fields.not_null("content").and_then(|content| self.content(content, fields));
         let weight = fields.not_null("weight").and_then(|weight| match lax_number(weight) {
             Some(0.0) => Some(false),
             Some(1.0) => Some(true),

@@ -1,13 +1,13 @@
-//! Request settings: they have no effect on training, but the reference rejects invalid ones.
+//! Request settings: nearly all have no effect on training, but the reference rejects invalid ones.
 
-use super::Reader;
+use super::{Fields, Reader};
 use crate::diagnostic::Pointer;
 use crate::json::Value;
 use crate::rules::WRONG_TYPE;
-use crate::tokens::check_schema;
+use crate::tokens::{REASONING_EFFORTS, check_schema};
 
 /// Request settings and their types.
-pub(super) const SETTINGS: [(&str, Setting); 10] = [
+pub(super) const SETTINGS: [(&str, Setting); 9] = [
     ("model", Setting::TextOrNull),
     ("temperature", Setting::Share),
     ("top_p", Setting::Share),
@@ -16,16 +16,16 @@ pub(super) const SETTINGS: [(&str, Setting); 10] = [
     ("parallel_tool_calls", Setting::Bool),
     ("truncate_for_context_length", Setting::OnlyFalse),
     ("continue_final_message", Setting::OnlyFalse),
-    ("reasoning_effort", Setting::OnlyNull),
     ("tool_choice", Setting::ToolChoice),
 ];
 
-pub(super) const REQUEST_KEYS: [&str; 3 + SETTINGS.len()] = {
-    let mut keys = [""; 3 + SETTINGS.len()];
+pub(super) const REQUEST_KEYS: [&str; 4 + SETTINGS.len()] = {
+    let mut keys = [""; 4 + SETTINGS.len()];
     (keys[0], keys[1], keys[2]) = ("messages", "tools", "response_format");
+    keys[3] = "reasoning_effort";
     let mut at = 0;
     while at < SETTINGS.len() {
-        keys[3 + at] = SETTINGS[at].0;
+        keys[4 + at] = SETTINGS[at].0;
         at += 1;
     }
     keys
@@ -40,7 +40,6 @@ pub(super) enum Setting {
     Bool,
     /// The reference rejects training samples with `true`.
     OnlyFalse,
-    OnlyNull,
     ToolChoice,
 }
 
@@ -61,7 +60,6 @@ impl<'v> Reader<'v> {
             }
             Setting::Bool => (lax_bool(value).is_some(), "a boolean"),
             Setting::OnlyFalse => (lax_bool(value) == Some(false), "false"),
-            Setting::OnlyNull => (*value == Value::Null, "null"),
             Setting::ToolChoice => return self.tool_choice(value, pointer),
         };
         if !fits {
@@ -88,8 +86,25 @@ impl<'v> Reader<'v> {
         }
     }
 
-    pub(super) fn response_format(&mut self, value: &'v Value<'_>, pointer: Pointer<'_>) {
-        let Some(fields) = self.object(value, pointer, &["type", "json_schema"]) else { return };
+    /// How much the model is to think.
+    pub(super) fn reasoning_effort(&mut self, fields: &Fields<'v, '_, '_>) -> Option<String> {
+        let value = fields.not_null("reasoning_effort")?;
+        let known = value.as_str().filter(|effort| REASONING_EFFORTS.contains(effort));
+        if known.is_none() {
+            let expected = REASONING_EFFORTS.map(|effort| format!("`{effort}`")).join(", ");
+            let message = format!("`reasoning_effort` is `{value}`, not one of {expected}");
+            self.report(&WRONG_TYPE, fields.pointer("reasoning_effort"), message);
+        }
+        known.map(str::to_owned)
+    }
+
+    /// The JSON Schema that responses follow.
+    pub(super) fn response_format(
+        &mut self,
+        value: &'v Value<'_>,
+        pointer: Pointer<'_>,
+    ) -> Option<Value<'static>> {
+        let fields = self.object(value, pointer, &["type", "json_schema"])?;
         let kind = match fields.get("type") {
             None => Some("text"),
             Some(kind) => kind.as_str(),
@@ -104,24 +119,44 @@ impl<'v> Reader<'v> {
                 "`type` is not `text`, `json_object` or `json_schema`",
             ),
         }
-        if let Some(schema) = fields.not_null("json_schema") {
-            let known = ["name", "description", "schema", "custom_schema", "strict"];
-            let Some(schema) = self.object(schema, fields.pointer("json_schema"), &known) else { return };
-            self.text(&schema, "name");
-            self.optional_text(&schema, "description");
-            self.boolean(&schema, "strict");
-            match schema.get("schema").or_else(|| schema.get("custom_schema")) {
-                None => self.missing(&schema, "schema"),
-                Some(object) if object.as_object().is_none() => {
-                    self.wrong(schema.pointer("schema"), object, "an object");
-                }
-                Some(object) => {
-                    let pointer = String::from(schema.pointer("schema"));
-                    self.findings.extend(check_schema(object, &pointer).err());
-                }
+        let schema = fields
+            .not_null("json_schema")
+            .and_then(|schema| self.json_schema(schema, fields.pointer("json_schema")));
+        match kind {
+            Some("json_schema") => schema.map(|schema| schema.clone().into_owned()),
+            Some("json_object") => Some(object_or_array()),
+            _ => None,
+        }
+    }
+
+    fn json_schema<'a>(&mut self, value: &'v Value<'a>, pointer: Pointer<'_>) -> Option<&'v Value<'a>> {
+        let known = ["name", "description", "schema", "custom_schema", "strict"];
+        let schema = self.object(value, pointer, &known)?;
+        self.text(&schema, "name");
+        self.optional_text(&schema, "description");
+        self.boolean(&schema, "strict");
+        match schema.get("schema").or_else(|| schema.get("custom_schema")) {
+            None => {
+                self.missing(&schema, "schema");
+                None
+            }
+            Some(object) if object.as_object().is_none() => {
+                self.wrong(schema.pointer("schema"), object, "an object");
+                None
+            }
+            Some(object) => {
+                let pointer = String::from(schema.pointer("schema"));
+                self.findings.extend(check_schema(object, &pointer).err());
+                Some(object)
             }
         }
     }
+}
+
+/// The schema that stands for any JSON object or array.
+fn object_or_array() -> Value<'static> {
+    let of_type = |kind: &'static str| Value::Object(vec![("type".into(), Value::String(kind.into()))]);
+    Value::Object(vec![("anyOf".into(), Value::Array(vec![of_type("object"), of_type("array")]))])
 }
 
 /// The values that pydantic converts to a boolean.

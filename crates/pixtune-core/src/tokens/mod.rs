@@ -9,14 +9,18 @@ mod python_json;
 mod python_regex;
 mod scan;
 mod schema;
-pub mod tekken;
+mod settings;
+pub mod tokenizer;
 
-pub(crate) use chat::is_call_id;
+pub(crate) use chat::CallIds;
 pub use chat::{
-    ChatEncoder, Counts, Encoded, Layout, Normalized, RenderedTurn, Run, Span, SystemPrompt, normalized,
-    order_refusals, refusals,
+    ChatEncoder, ChatFormat, Counts, Encoded, FROM_TABLES, Layout, Normalized, RenderedTurn, Run, Span,
+    SystemPrompt, Terms, normalized, order_refusals, refusals,
 };
 pub use grid::{Grid, grid, too_thin};
 pub use scan::is_letter;
 pub(crate) use schema::{check_schema, doubtful_patterns};
-pub use tekken::{Encoder, ImageConfig, Tekken, TekkenError};
+pub(crate) use settings::REASONING_EFFORTS;
+pub use settings::{ReasoningEfforts, SettingsBuilder};
+pub use crate::version::TokenizerVersion;
+pub use tokenizer::{Encoder, ImageConfig, Origin, TekkenError, Tokenizer};

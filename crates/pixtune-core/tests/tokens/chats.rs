@@ -5,14 +5,15 @@ use pixtune_core::sample::{Content, Image, ImageSource, Message, Part, Sample};
 use pixtune_core::spec::PIXTRAL_12B;
 use pixtune_core::strict::{self, BorrowedSample};
 use pixtune_core::tokens::{
-    ChatEncoder, Encoded, Layout, RenderedTurn, Run, Span, SystemPrompt, Tekken, grid, normalized, refusals,
+    ChatEncoder, Encoded, Layout, RenderedTurn, Run, Span, SystemPrompt, Tokenizer, grid, normalized,
+    refusals,
 };
 use sha2::{Digest, Sha256};
 
 use crate::vectors::{number, numbers, read, text};
 
 /// An image `pool:c32x24.png` is 32 wide and 24 high; the reader is given a data URI that says so.
-fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
+pub(super) fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
     match value.clone().into_owned() {
         Value::String(text) => match text.strip_prefix("pool:") {
             Some(name) => Value::String(format!("data:image/png;base64,{name}").into()),
@@ -26,7 +27,7 @@ fn pool_to_data_uris(value: &Value<'_>) -> Value<'static> {
     }
 }
 
-fn size(image: &Image<&str>) -> (u32, u32) {
+pub(super) fn size(image: &Image<&str>) -> (u32, u32) {
     match &image.source {
         ImageSource::Inline { base64, .. } => {
             let size = base64.strip_prefix('c').and_then(|name| name.split_once('.'));
@@ -43,7 +44,9 @@ fn encode(layout: Layout, sample: &BorrowedSample<'_>) -> Result<Encoded, String
     let encoder = ChatEncoder::new(&PIXTRAL_12B, layout);
     let encoded = encoder.encode(sample, &sizes);
     assert_eq!(encoder.count(sample, &sizes), encoded.clone().map(|encoded| encoded.counts));
-    if let Some(bound) = encoder.plain_bound(sample, &sizes).filter(|_| refusals(sample).is_empty()) {
+    if let Some(bound) =
+        encoder.plain_bound(sample, &sizes).filter(|_| refusals(sample, Tokenizer::embedded()).is_empty())
+    {
         let tokens = encoded.as_ref().map(|encoded| encoded.counts.tokens);
         assert!(tokens.is_ok_and(|tokens| tokens <= bound), "{bound}");
     }
@@ -55,7 +58,7 @@ fn encode(layout: Layout, sample: &BorrowedSample<'_>) -> Result<Encoded, String
     Ok(encoded)
 }
 
-fn runs(value: &Value<'_>) -> Vec<Run> {
+pub(super) fn runs(value: &Value<'_>) -> Vec<Run> {
     let run = |pair: &Value<'_>| match numbers(pair)[..] {
         [trained, tokens] => Run { trained: trained == 1, tokens: tokens as usize },
         _ => panic!("{pair} is no run"),
@@ -63,7 +66,7 @@ fn runs(value: &Value<'_>) -> Vec<Run> {
     value.as_array().unwrap().iter().map(run).collect()
 }
 
-fn mask_of(runs: &[Run]) -> Vec<bool> {
+pub(super) fn mask_of(runs: &[Run]) -> Vec<bool> {
     runs.iter().flat_map(|run| std::iter::repeat_n(run.trained, run.tokens)).collect()
 }
 
@@ -116,15 +119,15 @@ fn chats_are_laid_out_as_mistral_common_does() {
 
 /// Ids and mask of a program that puts rendered messages between control tokens: all texts between two of them at once.
 fn encode_rendered(turns: &[RenderedTurn<'_>], sizes: &[(u32, u32)]) -> (Vec<u32>, Vec<bool>) {
-    let tekken = Tekken::embedded();
-    let control = |name| tekken.special_token(name).unwrap();
+    let tokenizer = Tokenizer::embedded();
+    let control = |name| tokenizer.special_token(name).unwrap();
     let mut ids = vec![control("<s>")];
     let mut mask = vec![false];
     for turn in turns {
         let mut spans = &turn.spans[..];
         if let [Span::Tools(tools), rest @ ..] = spans {
             ids.push(control("[AVAILABLE_TOOLS]"));
-            ids.extend(tekken.encode(tools));
+            ids.extend(tokenizer.encode(tools));
             ids.push(control("[/AVAILABLE_TOOLS]"));
             spans = rest;
         }
@@ -137,10 +140,10 @@ fn encode_rendered(turns: &[RenderedTurn<'_>], sizes: &[(u32, u32)]) -> (Vec<u32
         ids.extend(before.map(control));
         for span in spans {
             match span {
-                Span::Text(text) => ids.extend(tekken.encode(text)),
+                Span::Text(text) => ids.extend(tokenizer.encode(text)),
                 Span::Calls(calls) => {
                     ids.push(control("[TOOL_CALLS]"));
-                    ids.extend(tekken.encode(calls));
+                    ids.extend(tokenizer.encode(calls));
                 }
                 Span::Image(index) => {
                     let (width, height) = sizes[*index];
@@ -224,7 +227,7 @@ fn ten_thousand_images_are_counted() {
     let parts = (0..10_000).map(Part::Image).collect();
     let answer = pixtune_core::sample::Assistant { content: Some(Content::Text("ok")), ..Default::default() };
     let messages = vec![Message::User(Content::Parts(parts)), Message::Assistant(answer)];
-    let sample = Sample { messages, tools: vec![], images: vec![(); 10_000] };
+    let sample = Sample { messages, images: vec![(); 10_000], ..Sample::default() };
     let counts = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon)
         .count(&sample, &[(1024, 1024); 10_000])
         .unwrap();

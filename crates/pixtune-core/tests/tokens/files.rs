@@ -1,6 +1,6 @@
 //! Tokenizer files, whole and damaged, and hostile input.
 
-use pixtune_core::tokens::{Tekken, TekkenError};
+use pixtune_core::tokens::{TekkenError, Tokenizer, TokenizerVersion};
 
 /// A `tekken.json` of the 256 bytes, `ab` and `abc`, with the parts replaced that a test is about.
 struct File {
@@ -14,7 +14,7 @@ struct File {
 
 const PATTERN: &str = r"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |word: u32, index: u32| char::from(DIGITS[(word >> (18 - 6 * index) & 63) as usize]);
     bytes
@@ -39,7 +39,11 @@ impl File {
         File { version: "v3", pattern: PATTERN, vocabulary: 278, special: 20, special_tokens: None, entries }
     }
 
-    fn read(&self) -> Result<Tekken, TekkenError> {
+    fn read(&self) -> Result<Tokenizer, TekkenError> {
+        self.read_with(|text| text)
+    }
+
+    fn read_with(&self, change: impl Fn(String) -> String) -> Result<Tokenizer, TekkenError> {
         let special = match &self.special_tokens {
             None => String::new(),
             Some(names) => {
@@ -58,7 +62,7 @@ impl File {
             r#"{{{special}"vocab":[{}],"config":{{"pattern":"{pattern}","num_vocab_tokens":300,"default_vocab_size":{vocabulary},"default_num_special_tokens":{count},"version":"{version}"}},"image":{{"image_patch_size":14,"max_image_size":1540,"spatial_merge_size":2}}}}"#,
             entries.join(",")
         );
-        Tekken::from_json(file.as_bytes())
+        Tokenizer::from_json(change(file).as_bytes())
     }
 }
 
@@ -79,21 +83,28 @@ const MARKS: [&str; 12] = [
 
 #[test]
 fn a_whole_file_is_read() {
-    let tekken = File::whole().read().unwrap();
-    assert_eq!(tekken.encode("abcab"), [20 + 257, 20 + 256]);
-    assert_eq!((tekken.version(), tekken.len()), (3, 278));
-    let images = tekken.images().unwrap();
+    let tokenizer = File::whole().read().unwrap();
+    assert_eq!(tokenizer.encode("abcab"), [20 + 257, 20 + 256]);
+    assert_eq!((tokenizer.version(), tokenizer.len()), (TokenizerVersion::V3, 278));
+    let images = tokenizer.images().unwrap();
     assert_eq!((images.patch, images.max_side, images.merge), (14, 1540, 2));
 }
 
 #[test]
 fn special_tokens_come_from_the_file_where_it_has_them() {
-    let names = [&MARKS[..], &["[IMG_BREAK]"]].concat();
+    let file = File { version: "v13", special_tokens: Some(MARKS.to_vec()), ..File::whole() };
+    assert_eq!(
+        file.read().unwrap_err().to_string(),
+        "the tokenizer file has no special token `[SYSTEM_PROMPT]`"
+    );
+    let newer =
+        ["[IMG_BREAK]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "[ARGS]", "[CALL_ID]"];
+    let names = [&MARKS[..], &newer].concat();
     let file = File { version: "v13", special_tokens: Some(names), ..File::whole() };
-    let tekken = file.read().unwrap();
-    assert_eq!(tekken.version(), 13);
-    assert_eq!((tekken.marks().image_end, tekken.marks().image_break), (3, 12));
-    assert_eq!(tekken.special_token("<SPECIAL_19>"), Some(19));
+    let tokenizer = file.read().unwrap();
+    assert_eq!(tokenizer.version(), TokenizerVersion::V13);
+    assert_eq!((tokenizer.marks().image_end, tokenizer.marks().image_break), (3, 12));
+    assert_eq!(tokenizer.special_token("<SPECIAL_19>"), Some(19));
 }
 
 #[track_caller]
@@ -103,7 +114,10 @@ fn refused(file: &File, message: &str) {
 
 #[test]
 fn damaged_files_are_refused_with_the_reason() {
-    refused(&File { version: "v4", ..File::whole() }, "has the unknown version `v4`");
+    refused(
+        &File { version: "v4", ..File::whole() },
+        "has the version `v4`; supported are v3, v7, v11, v13 and v15",
+    );
     refused(&File { pattern: ".", ..File::whole() }, "has an unknown pre-tokenizer pattern `.`");
     refused(
         &File { vocabulary: 1_000_000_000_000, ..File::whole() },
@@ -125,6 +139,38 @@ fn damaged_files_are_refused_with_the_reason() {
     refused(
         &File { special_tokens: Some(vec!["<s>", "<s>"]), ..File::whole() },
         "gives special token 1 the name `<s>`; the rank or name is out of range or already used",
+    );
+}
+
+#[test]
+fn parts_of_other_versions_are_refused() {
+    let refused = |file: File, from: &str, to: &str, message: &str| {
+        let error = file.read_with(|text| text.replace(from, to)).unwrap_err().to_string();
+        assert_eq!(error, format!("the tokenizer file {message}"));
+    };
+    let newer =
+        ["[IMG_BREAK]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "[ARGS]", "[CALL_ID]"];
+    let v13 = || {
+        let names = [&MARKS[..], &newer].concat();
+        File { version: "v13", special_tokens: Some(names), ..File::whole() }
+    };
+    refused(
+        v13(),
+        "\"image\":",
+        "\"multimodal\":",
+        "of version v13 has its image configuration in `multimodal`, which is called `image` from v13 on",
+    );
+    refused(
+        File::whole(),
+        "\"image\":",
+        "\"multimodal\":{\"image_patch_size\":16,\"max_image_size\":1024},\"image\":",
+        "of version v3 has two image configurations, `image` and `multimodal`",
+    );
+    refused(
+        v13(),
+        "\"image\":",
+        "\"model_settings_builder\":{},\"image\":",
+        "has a `model_settings_builder`, which its version v13 does not support",
     );
 }
 
@@ -156,19 +202,19 @@ fn damaged_entries_are_refused_with_their_place() {
 
 #[test]
 fn what_is_no_json_is_refused() {
-    assert!(matches!(Tekken::from_json(b"\xff"), Err(TekkenError::NotText(_))));
-    assert!(matches!(Tekken::from_json(b"{"), Err(TekkenError::NotJson(_))));
-    assert!(matches!(Tekken::from_json(b"[]"), Err(TekkenError::Missing { .. })));
-    assert!(matches!(Tekken::from_json(&b"[".repeat(1 << 20)), Err(TekkenError::NotJson(_))));
+    assert!(matches!(Tokenizer::from_json(b"\xff"), Err(TekkenError::NotText(_))));
+    assert!(matches!(Tokenizer::from_json(b"{"), Err(TekkenError::NotJson(_))));
+    assert!(matches!(Tokenizer::from_json(b"[]"), Err(TekkenError::Missing { .. })));
+    assert!(matches!(Tokenizer::from_json(&b"[".repeat(1 << 20)), Err(TekkenError::NotJson(_))));
 }
 
 #[test]
 fn one_character_a_million_times_is_encoded() {
-    let tekken = Tekken::embedded();
+    let tokenizer = Tokenizer::embedded();
     for text in ["a", "é", "中", "\u{301}", "👍", "\n", " ", ".", "ab", "aB", "\0"] {
         let text = text.repeat(1_000_000);
-        let ids = tekken.encode(&text);
-        assert_eq!(tekken.count(&text), ids.len());
-        assert!(tekken.decode(&ids) == text);
+        let ids = tokenizer.encode(&text);
+        assert_eq!(tokenizer.count(&text), ids.len());
+        assert!(tokenizer.decode(&ids) == text);
     }
 }

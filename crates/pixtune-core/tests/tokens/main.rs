@@ -6,6 +6,7 @@
 )]
 
 mod chats;
+mod family;
 mod files;
 mod sizes;
 mod texts;

@@ -1,6 +1,6 @@
 //! Text to ids and back.
 
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -8,24 +8,24 @@ use crate::vectors::{numbers, read, text};
 
 #[test]
 fn texts_have_the_ids_of_mistral_common() {
-    let tekken = Tekken::embedded();
+    let tokenizer = Tokenizer::embedded();
     let rows = read("text_tekken.jsonl.gz");
     for row in &rows {
         let text = text(row, "text");
         let expected = numbers(row.get("ids").unwrap());
-        assert_eq!(tekken.encode(text), expected, "{text:?}");
-        assert_eq!(tekken.count(text), expected.len(), "{text:?}");
-        assert_eq!(tekken.decode(&expected), text);
+        assert_eq!(tokenizer.encode(text), expected, "{text:?}");
+        assert_eq!(tokenizer.count(text), expected.len(), "{text:?}");
+        assert_eq!(tokenizer.decode(&expected), text);
     }
     assert_eq!(rows.len(), 3740);
 }
 
 #[test]
 fn the_packed_vocabulary_is_the_published_one() {
-    let tekken = Tekken::embedded();
+    let tokenizer = Tokenizer::embedded();
     let mut hash = Sha256::new();
-    for id in 1000..tekken.len() as u32 {
-        let token = tekken.token(id).unwrap();
+    for id in 1000..tokenizer.len() as u32 {
+        let token = tokenizer.token(id).unwrap();
         hash.update((token.len() as u32).to_le_bytes());
         hash.update(token);
     }
@@ -36,19 +36,19 @@ fn the_packed_vocabulary_is_the_published_one() {
 
 #[test]
 fn special_looking_text_is_text() {
-    let tekken = Tekken::embedded();
+    let tokenizer = Tokenizer::embedded();
     for text in ["[INST]", "</s>", "[IMG]", "<s>[INST] x [/INST]", "<SPECIAL_20>"] {
-        assert!(tekken.encode(text).iter().all(|&id| id >= 1000), "{text}");
+        assert!(tokenizer.encode(text).iter().all(|&id| id >= 1000), "{text}");
     }
 }
 
 #[test]
 fn decoding_leaves_special_tokens_out_and_replaces_broken_bytes() {
-    let tekken = Tekken::embedded();
-    let marks = tekken.marks();
+    let tokenizer = Tokenizer::embedded();
+    let marks = tokenizer.marks();
     let ids = [marks.begin, marks.begin_user, 1000 + 0xe2, 1000 + u32::from(b'a'), marks.end, u32::MAX];
-    assert_eq!(tekken.decode(&ids), "\u{fffd}a\u{fffd}");
-    assert_eq!(tekken.decode_with_special_tokens(&ids), "<s>[INST]\u{fffd}a</s>\u{fffd}");
+    assert_eq!(tokenizer.decode(&ids), "\u{fffd}a\u{fffd}");
+    assert_eq!(tokenizer.decode_with_special_tokens(&ids), "<s>[INST]\u{fffd}a</s>\u{fffd}");
 }
 
 /// Text of the kinds that are cut differently, in short runs.
@@ -69,10 +69,10 @@ fn any_text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn decoding_gives_the_text_back(text in any_text()) {
-        let tekken = Tekken::embedded();
-        let ids = tekken.encode(&text);
+        let tokenizer = Tokenizer::embedded();
+        let ids = tokenizer.encode(&text);
         prop_assert!(ids.iter().all(|&id| id >= 1000));
-        prop_assert_eq!(tekken.count(&text), ids.len());
-        prop_assert_eq!(tekken.decode(&ids), text);
+        prop_assert_eq!(tokenizer.count(&text), ids.len());
+        prop_assert_eq!(tokenizer.decode(&ids), text);
     }
 }

@@ -114,7 +114,12 @@ fn judged(
 /// The request for a sample; the finding is about an image that cannot be loaded.
 fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Request, Finding> {
     let images = images(rules, entry, sample)?;
-    let conversation = Sample { messages: sample.messages.clone(), tools: sample.tools.clone(), images };
+    let conversation = Sample {
+        messages: sample.messages.clone(),
+        tools: sample.tools.clone(),
+        images,
+        settings: sample.settings.clone(),
+    };
     let (sampling, max_tokens) = (rules.plan.sampling, rules.plan.max_tokens);
     Ok(Request::new(conversation, sampling, max_tokens))
 }

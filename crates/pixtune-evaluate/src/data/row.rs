@@ -3,7 +3,7 @@
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
-use pixtune_core::sample::{Assistant, Content, Image, Message, Part, Tool, ToolResult};
+use pixtune_core::sample::{Assistant, Content, Image, Message, ModelSettings, Part, Tool, ToolResult};
 use pixtune_core::score::{Part as ScoredPart, final_answer, listed_options};
 use pixtune_core::strict;
 
@@ -26,6 +26,7 @@ pub(crate) struct SampleRow<'v> {
     pub(crate) messages: Vec<Message>,
     pub(crate) tools: Vec<Tool>,
     pub(crate) images: Vec<Image<&'v str>>,
+    pub(crate) settings: ModelSettings,
     /// The text of the last user message.
     pub(crate) prompt: String,
     pub(crate) references: Vec<String>,
@@ -61,7 +62,7 @@ pub(crate) fn with_row<T>(
     if kind == Kind::Predictions {
         let prompt = value.text("prompt").unwrap_or_default().to_owned();
         let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
-        let (messages, tools, images) = Default::default();
+        let (messages, tools, images, settings) = Default::default();
         let part = value.text("scored").and_then(ScoredPart::find);
         let why_none = None;
         return Ok(work(SampleRow {
@@ -69,6 +70,7 @@ pub(crate) fn with_row<T>(
             messages,
             tools,
             images,
+            settings,
             prompt,
             references,
             options,
@@ -104,13 +106,14 @@ pub(crate) fn with_row<T>(
     }
     let prompt = messages.iter().rev().find_map(user_text).unwrap_or_default();
     let options = if options.is_empty() { owned(listed_options(&prompt)) } else { options };
-    let (tools, images) = (sample.tools, sample.images);
+    let (tools, images, settings) = (sample.tools, sample.images, sample.settings);
     let row = None;
     Ok(work(SampleRow {
         id,
         messages,
         tools,
         images,
+        settings,
         prompt,
         references,
         options,
@@ -203,7 +206,7 @@ fn content_text(content: &Content) -> String {
         Content::Parts(parts) => {
             let texts = parts.iter().filter_map(|part| match part {
                 Part::Text(text) => Some(text.as_str()),
-                Part::Image(_) => None,
+                Part::Image(_) | Part::Thinking { .. } => None,
             });
             texts.collect::<Vec<_>>().join("\n")
         }
@@ -258,6 +261,9 @@ fn own_content(content: &Content<&str>) -> Content {
             let own = |part: &Part<&str>| match part {
                 Part::Text(text) => Part::Text((*text).to_owned()),
                 Part::Image(index) => Part::Image(*index),
+                Part::Thinking { text, closed } => {
+                    Part::Thinking { text: (*text).to_owned(), closed: *closed }
+                }
             };
             Content::Parts(parts.iter().map(own).collect())
         }

@@ -6,7 +6,6 @@ use std::mem;
 use std::path::Path;
 
 use pixtune_core::plan::{Dataset, SplitCounts, TrainingPlan};
-use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_io::manifest::{Counts, MANIFEST, Manifest, OutputFile, TokenCounts};
 
@@ -41,18 +40,14 @@ impl Run<'_, '_> {
         Ok(summary)
     }
 
-    /// Why counts of tokens are an estimate, if they are.
-    fn estimate(&self) -> Option<&'static str> {
-        match self.plan.encoder.exactness() {
-            Exactness::Exact => None,
-            Exactness::Estimate(why) => Some(why),
-        }
+    fn special_tokens(&self) -> Option<&'static str> {
+        self.plan.encoder.special_tokens()
     }
 
     fn dataset(&self) -> Dataset {
         let [train, validation, _] = self.state.splits.clone();
-        let (refused, estimate) = (self.state.rejected, self.estimate());
-        Dataset { train, validation, refused, estimate, ..Dataset::default() }
+        let (refused, special_tokens) = (self.state.rejected, self.special_tokens());
+        Dataset { train, validation, refused, special_tokens, ..Dataset::default() }
     }
 
     fn write_configuration(
@@ -121,7 +116,7 @@ impl Run<'_, '_> {
                 image: self.state.splits.iter().map(|split| split.image_tokens).sum(),
                 trained: summary.trained_tokens,
                 max_sample: summary.longest,
-                estimate: self.estimate().map(str::to_owned),
+                special_tokens: self.special_tokens().map(str::to_owned),
             },
             findings: summary.findings.iter().map(|(rule, count)| ((*rule).to_owned(), *count)).collect(),
         }

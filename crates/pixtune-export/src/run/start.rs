@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use pixtune_core::json::{self, Value, differences, list, object};
-use pixtune_core::spec::Exactness;
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_files::{Occupant, WorkDirectory};
 use pixtune_io::manifest::{self, MANIFEST, Manifest, OutputFile};
 
@@ -56,11 +56,12 @@ pub(super) fn refuse_other_model(plan: &ExportPlan<'_>) -> Result<(), ExportErro
 /// A trainer that renders texts gets the layout of tokenizer v3, and some know the id of the image token by heart.
 pub(super) fn refuse_other_layout(plan: &ExportPlan<'_>) -> Result<(), ExportError> {
     let trainer = plan.trainer;
-    if let (true, Exactness::Estimate(why)) = (trainer.renders_text, plan.encoder.exactness()) {
+    let version = plan.encoder.tokenizer.version();
+    if trainer.renders_text && version != TokenizerVersion::V3 {
         let (name, model) = (trainer.name, plan.encoder.spec.id.to_owned());
-        return Err(ExportError::OtherLayout { name, model, why });
+        return Err(ExportError::OtherLayout { name, model, version });
     }
-    let found = plan.encoder.tekken.special_token("[IMG]");
+    let found = plan.encoder.tokenizer.special_token("[IMG]");
     match trainer.image_token {
         Some(expected) if found != Some(expected) => {
             let found = found.map_or_else(|| "no such token".to_owned(), |id| format!("it at {id}"));

@@ -2,12 +2,12 @@
 
 use pixtune_core::diagnostic::{Finding, Severity};
 use pixtune_core::rules;
-use pixtune_core::sample::{Assistant, Message};
+use pixtune_core::sample::{Assistant, Content, Message, Part as SamplePart};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::text::counted;
-use pixtune_core::tokens::Tekken;
+use pixtune_core::tokens::Tokenizer;
 
-use super::{Feature, Trainer};
+use super::{Feature, Layout, Trainer};
 use crate::image::StoredImage;
 use crate::layout::{Part, Turn};
 
@@ -23,6 +23,14 @@ pub(crate) fn sample(trainer: &Trainer, sample: &BorrowedSample<'_>) -> Result<(
         matches!(message, Message::Assistant(Assistant { weight: Some(false), .. }))
     };
     let weights = sample.messages.iter().any(is_untrained);
+    // Only these hold the messages as they are.
+    if !matches!(trainer.layout, Layout::WebDataset | Layout::Mds)
+        && let Some(what) = newer_content(sample)
+    {
+        let message = format!("the sample has {what}, which an export for {} cannot hold", trainer.name);
+        let hint = "`--to webdataset` and `--to mds` keep it";
+        return Err(Finding::new(&rules::TRAINER_UNSUPPORTED, "", message).hint(hint));
+    }
     let is_trained =
         |message: &Message<&str>| matches!(message, Message::Assistant(_)) && !is_untrained(message);
     // Of consecutive responses, which are one, the last decides.
@@ -59,6 +67,23 @@ pub(crate) fn sample(trainer: &Trainer, sample: &BorrowedSample<'_>) -> Result<(
         return Err(Finding::new(&rules::TRAINER_UNSUPPORTED, "", message));
     }
     Ok(())
+}
+
+/// What only newer models read.
+fn newer_content(sample: &BorrowedSample<'_>) -> Option<&'static str> {
+    let thinks = |content: &Content<&str>| match content {
+        Content::Text(_) => false,
+        Content::Parts(parts) => parts.iter().any(|part| matches!(part, SamplePart::Thinking { .. })),
+    };
+    let message_thinks = |message: &Message<&str>| match message {
+        Message::System(content) | Message::User(content) => thinks(content),
+        Message::Assistant(turn) => turn.content.as_ref().is_some_and(thinks),
+        Message::Tool(result) => thinks(&result.content),
+    };
+    if sample.messages.iter().any(message_thinks) {
+        return Some("thinking");
+    }
+    sample.settings.reasoning_effort.as_ref().map(|_| "a `reasoning_effort`")
 }
 
 /// Rejects a text that the trainer would read as a token or a placeholder.
@@ -118,8 +143,8 @@ pub(crate) struct Literals<'t> {
 
 impl<'t> Literals<'t> {
     /// The special tokens, if the trainer finds them in texts, and its placeholders.
-    pub(crate) fn new(trainer: &Trainer, tekken: &'t Tekken) -> Literals<'t> {
-        let tokens = if trainer.renders_text { tekken.special_tokens() } else { &[] };
+    pub(crate) fn new(trainer: &Trainer, tokenizer: &'t Tokenizer) -> Literals<'t> {
+        let tokens = if trainer.renders_text { tokenizer.special_tokens() } else { &[] };
         let names: Vec<&str> =
             trainer.placeholders.iter().copied().chain(tokens.iter().map(String::as_str)).collect();
         let mut starts = [false; 256];

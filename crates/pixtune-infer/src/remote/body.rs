@@ -25,6 +25,7 @@ pub fn request_json(model: &str, request: &Request) -> Result<String, AnswerErro
         if !conversation.tools.is_empty() {
             out.field("tools", list(conversation.tools.iter().map(tool)));
         }
+        out.optional("reasoning_effort", conversation.settings.reasoning_effort.as_deref());
         out.field("temperature", request.sampling.temperature());
         if request.sampling.temperature() > 0.0 {
             out.field("seed", request.sampling.seed());
@@ -61,6 +62,10 @@ fn part(part: &Part, images: &[String]) -> impl ToJson {
     object(move |out| match part {
         Part::Text(text) => {
             out.field("type", "text").field("text", text);
+        }
+        Part::Thinking { text, closed } => {
+            out.field("type", "thinking").field("thinking", text);
+            out.optional("closed", (!closed).then_some(false));
         }
         Part::Image(index) => {
             let uri = images.get(*index).map_or("", String::as_str);

@@ -86,6 +86,7 @@ fn write_content(kind: u8, content: &Content<&str>, images: &[(u128, String)], o
                 match part {
                     Part::Text(text) => write(b'x', text.as_bytes(), out),
                     Part::Image(index) => write(b'i', &images[*index].0.to_le_bytes(), out),
+                    Part::Thinking { text, .. } => write(b't', text.as_bytes(), out),
                 }
             }
         }

@@ -57,7 +57,11 @@ impl Checker<'_> {
     fn request_images_of(&self, fetching: &Fetching, row: &Row) {
         let parsed = std::str::from_utf8(&row.bytes).ok().and_then(|text| json::parse(text).ok());
         let Some(parsed) = parsed else { return };
-        let sample = checks::judge(&checks::Row { value: &parsed.value, target: &self.target }).sample;
+        let sample = checks::judge(
+            &checks::Row { value: &parsed.value, target: &self.target },
+            self.encoder.tokenizer,
+        )
+        .sample;
         for image in &sample.images {
             if let ImageSource::Url(url) = &image.source {
                 fetching.fetcher.request(url);

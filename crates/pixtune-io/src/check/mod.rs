@@ -268,7 +268,8 @@ impl Checker<'_> {
             let message = "unpaired surrogate, which becomes U+FFFD";
             findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
         }
-        let judged = checks::judge(&checks::Row { value: &parsed.value, target: &self.target });
+        let row = checks::Row { value: &parsed.value, target: &self.target };
+        let judged = checks::judge(&row, self.encoder.tokenizer);
         findings.extend(judged.findings);
         let sample = judged.sample;
         let fetcher = self.fetching.as_ref().map(|fetching| &fetching.fetcher);

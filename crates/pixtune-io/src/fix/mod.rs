@@ -113,7 +113,8 @@ impl Fixer {
             });
         }
         let wants = |rule: &Rule| self.checker.selection.wants(rule);
-        let wanted = Wanted { rule: &wants, most: self.most, target: &self.checker.target };
+        let version = self.checker.encoder.tokenizer.version();
+        let wanted = Wanted { rule: &wants, most: self.most, target: &self.checker.target, version };
         // An image that was put in place may still have to get the target's form.
         loop {
             let (repaired, done) = fix(value, &wanted);

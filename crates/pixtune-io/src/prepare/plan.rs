@@ -80,7 +80,8 @@ impl Preparation {
         }
         refuse_unmeasured(&options)?;
         refuse_existing(&options)?;
-        let tokenizer = options.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
+        let read = |path| TokenizerFile::read_for(path, options.scan.model);
+        let tokenizer = options.tokenizer.as_deref().map(read).transpose()?;
         let stdin_copy = stdin_copy(&options.out)?;
         if options.inputs.iter().any(|input| input == "-") && !(options.resume && stdin_copy.exists()) {
             keep_stdin(&stdin_copy)?;

@@ -1,6 +1,7 @@
 //! Scans one row: reads and checks it, loads and fits its images, and formats its line. It depends on no other row.
 
 mod count;
+mod version;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -12,7 +13,7 @@ use pixtune_core::grounding::{Frame, KEY};
 use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource};
 use pixtune_core::text::counted;
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 
 use super::images::{ScannedImage, scan_image};
 use super::journal::MAX_NAMES;
@@ -145,8 +146,10 @@ impl Scanner {
 
     /// How conversations are counted.
     pub fn encoder(&self) -> ChatEncoder<'_> {
-        let tekken = self.tokenizer.as_ref().map_or_else(|| Tekken::embedded(), |file| &file.tekken);
-        ChatEncoder { spec: self.options.model, tekken, layout: Layout::MistralCommon }
+        let ScanOptions { model, .. } = self.options;
+        let built_in = || Tokenizer::built_in(model.tokenizer);
+        let tokenizer = self.tokenizer.as_ref().map_or_else(built_in, |file| &file.tokenizer);
+        ChatEncoder { spec: model, tokenizer, layout: Layout::MistralCommon }
     }
 
     /// The vocabulary that was chosen instead of the built-in one.
@@ -175,6 +178,7 @@ impl Scanner {
             origin.schema.read(row, self.row_options(record.nth)).map_err(|finding| vec![finding])?;
         let (mut sample, mut findings) = (reading.sample, reading.findings);
         record.given = reading.split;
+        version::fit_version(&mut sample, self.encoder().tokenizer.version(), &mut findings);
         self.stop_at_errors(&mut findings)?;
         let mut images = Vec::with_capacity(sample.images.len());
         let resolver = origin.resolver().fetching(self.fetcher()).reusing(&self.buffers);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use pixtune_core::curate::{Decision, Repeat, Verdict};
 use pixtune_core::rules;
-use pixtune_core::spec::Exactness;
 
 use super::spool::Segment;
 use super::{Preparation, Scanned, Summary};
@@ -94,10 +93,7 @@ pub(super) fn manifest(
             image: summary.image_tokens,
             trained: summary.trained_tokens,
             max_sample: u64::from(summary.max_tokens),
-            estimate: match plan.scanner.encoder().exactness() {
-                Exactness::Exact => None,
-                Exactness::Estimate(why) => Some(why.to_owned()),
-            },
+            special_tokens: plan.scanner.encoder().special_tokens().map(str::to_owned),
         },
         findings: summary.findings.clone(),
     }

@@ -59,7 +59,9 @@ fn names_bytes(text: &str, image: &RowImage) -> bool {
 fn has_text(sample: &Sample<Image>, is_meant: &dyn Fn(&str) -> bool) -> bool {
     let in_content = |content: &Content| match content {
         Content::Text(text) => is_meant(text),
-        Content::Parts(parts) => parts.iter().any(|part| matches!(part, Part::Text(text) if is_meant(text))),
+        Content::Parts(parts) => parts
+            .iter()
+            .any(|part| matches!(part, Part::Text(text) | Part::Thinking { text, .. } if is_meant(text))),
     };
     let in_arguments = |arguments: &Arguments| match arguments {
         Arguments::Text(text) => is_meant(text),
@@ -88,8 +90,8 @@ mod tests {
             |name: &&str| Image { source: ImageSource::File((*name).to_owned()), pointer: String::new() };
         Sample {
             messages: vec![Message::User(Content::Parts(vec![Part::Text(text.to_owned())]))],
-            tools: vec![],
             images: names.iter().map(image).collect(),
+            ..Sample::default()
         }
     }
 

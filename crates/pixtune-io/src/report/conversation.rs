@@ -27,7 +27,7 @@ pub(super) fn stream(
 ) -> Option<(Encoded, String)> {
     let most = SHOWN.min(bytes / TOKEN_BYTES);
     let encoded = encoder.encode(sample, sizes).ok()?;
-    let marks = encoder.tekken.marks();
+    let marks = encoder.tokenizer.marks();
     let trained = encoded.counts.runs.iter().flat_map(|run| std::iter::repeat_n(run.trained, run.tokens));
     let mut out = String::from("<div class=\"stream\">");
     let mut writer = Writer { out: &mut out, encoder, marked: false, budget: bytes, omitted: 0 };
@@ -93,13 +93,13 @@ impl Writer<'_, '_> {
         self.write_omitted();
         self.mark(trained);
         let before = self.out.len();
-        let special = self.encoder.tekken.special_tokens().get(id as usize);
+        let special = self.encoder.tokenizer.special_tokens().get(id as usize);
         match special {
             Some(name) => {
                 let _ = write!(self.out, "<i class=\"s\">{}</i>", escape(name));
             }
             None => {
-                let bytes = self.encoder.tekken.token(id).unwrap_or_default();
+                let bytes = self.encoder.tokenizer.token(id).unwrap_or_default();
                 let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
                 let text =
                     text.replace(char::REPLACEMENT_CHARACTER, "·").replace('\n', "⏎\n").replace('\t', "⇥");

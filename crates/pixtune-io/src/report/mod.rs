@@ -48,7 +48,7 @@ pub fn report(
     source: &Source,
     title: &str,
     inspector: &Inspector<'_>,
-    estimate: Option<&str>,
+    special_tokens: Option<&str>,
     options: ReportOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Survey, String), SurveyError> {
@@ -59,7 +59,8 @@ pub fn report(
     let problems = problems::problems(source, &found, encoder.spec.context as u64);
     let shown = ShownSamples::new(samples.into_sorted(), &problems, &found);
     let (problems, sources) = (&problems[..], &RefCell::default());
-    let view = View { source, found: &found, spec: encoder.spec, estimate, problems, shown: &shown, sources };
+    let view =
+        View { source, found: &found, spec: encoder.spec, special_tokens, problems, shown: &shown, sources };
     let mut embedder = Embedder { view, budget: SizeBudget::new() };
     let mut sections =
         vec![sections::overview(view, &mut embedder.budget), sections::findings(view, &mut embedder)];

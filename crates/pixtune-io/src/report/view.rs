@@ -16,8 +16,8 @@ pub(super) struct View<'v> {
     pub(super) source: &'v Source,
     pub(super) found: &'v Survey,
     pub(super) spec: &'v ModelSpec,
-    /// Why the counts are an estimate, if they are.
-    pub(super) estimate: Option<&'v str>,
+    /// Where the special tokens come from, if not from a file.
+    pub(super) special_tokens: Option<&'v str>,
     /// Everything that was found, the most important first.
     pub(super) problems: &'v [Problem],
     /// The samples on the page.

@@ -22,9 +22,9 @@ const MOST: usize = 20;
 
 impl Survey {
     /// The survey as one JSON object.
-    pub fn to_json(&self, source: &Source, spec: &ModelSpec, estimate: Option<&str>) -> String {
+    pub fn to_json(&self, source: &Source, spec: &ModelSpec, special_tokens: Option<&str>) -> String {
         let view = View { survey: self, source };
-        json::line(object(|out| view.write(spec, estimate, out)))
+        json::line(object(|out| view.write(spec, special_tokens, out)))
     }
 
     /// The name of a file of samples, or of an image where there are only images.
@@ -45,11 +45,12 @@ struct View<'v> {
 }
 
 impl View<'_> {
-    fn write(self, spec: &ModelSpec, estimate: Option<&str>, out: &mut Object<'_>) {
+    fn write(self, spec: &ModelSpec, special_tokens: Option<&str>, out: &mut Object<'_>) {
         let Survey { train, validation, refused, rejected, .. } = self.survey;
         let mut lengths = train.lengths.clone();
         lengths.merge(&validation.lengths);
-        out.field("model", spec.id).field("estimate", estimate).field("files", self.files());
+        out.field("model", spec.id).field("estimate", None::<&str>).field("files", self.files());
+        out.optional("special_tokens", special_tokens);
         out.field("samples", self.survey.samples());
         out.field("refused", members(refused.iter().map(|(rule, kept)| (*rule, kept.count))));
         out.field("train", side(train)).field("validation", side(validation));

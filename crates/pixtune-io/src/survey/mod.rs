@@ -150,7 +150,7 @@ impl Survey {
     }
 
     /// The dataset as a training plan needs it.
-    pub fn dataset(&self, estimate: Option<&'static str>) -> Dataset {
+    pub fn dataset(&self, special_tokens: Option<&'static str>) -> Dataset {
         let answers = self.texts.responses.max(1) as f64;
         let top = self.texts.most_frequent_responses(1).into_iter().next();
         let doubtful = ["answer-refusal", "answer-placeholder", "answer-cut-off"];
@@ -167,7 +167,7 @@ impl Survey {
                 .filter(|seen| doubtful.contains(&seen.rule.id))
                 .map(|seen| seen.count)
                 .sum(),
-            estimate,
+            special_tokens,
         }
     }
 }

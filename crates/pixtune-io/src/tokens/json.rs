@@ -2,7 +2,6 @@
 
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::{Slot, ToJson, inner, list, members, numbers, object};
-use pixtune_core::spec::Exactness;
 use pixtune_core::tokens::Run;
 
 use super::Counted;
@@ -11,7 +10,7 @@ use super::Counted;
 pub(super) fn counted(
     file: Option<&str>,
     counted: &Result<Counted, Finding>,
-    exactness: Exactness,
+    special_tokens: Option<&str>,
 ) -> String {
     inner(|out| {
         out.optional("file", file);
@@ -30,7 +29,7 @@ pub(super) fn counted(
                     })
                 });
                 out.field("images", list(images));
-                out.optional("estimate", matches!(exactness, Exactness::Estimate(_)).then_some(true));
+                out.optional("special_tokens", special_tokens);
                 let warnings = (!warnings.is_empty()).then(|| list(warnings.iter().map(Brief)));
                 out.optional("warnings", warnings);
                 if let Some(ids) = ids {

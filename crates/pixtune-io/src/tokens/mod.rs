@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::json::{append_line, inner, line, numbers, object, parse};
-use pixtune_core::tokens::{ChatEncoder, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Tokenizer};
 
 use crate::image::Limits;
 use crate::progress::Progress;
@@ -111,8 +111,8 @@ impl TokensPlan<'_> {
     fn count(&self, name: &str, directory: &Path, row: &Row) -> CountedRow {
         let counted = count_line(&self.encoder, directory, row, &self.limits, self.ids);
         let file = (self.files.len() > 1).then_some(name);
-        let members =
-            (self.output == Output::Json).then(|| json::counted(file, &counted, self.encoder.exactness()));
+        let members = (self.output == Output::Json)
+            .then(|| json::counted(file, &counted, self.encoder.special_tokens()));
         CountedRow { counted, members }
     }
 }
@@ -154,7 +154,7 @@ impl Run<'_> {
 /// Writes the ids of each text of a file: a JSON string per line.
 pub fn encode_texts(
     path: &Path,
-    tekken: &Tekken,
+    tokenizer: &Tokenizer,
     threads: usize,
     out: &mut (dyn Write + Send),
 ) -> Result<(), TokensError> {
@@ -162,7 +162,7 @@ pub fn encode_texts(
         (!row.is_blank()).then(|| {
             let text = std::str::from_utf8(&row.bytes).ok()?;
             let text = parse(text).ok()?;
-            let ids = tekken.encode(text.value.as_str()?);
+            let ids = tokenizer.encode(text.value.as_str()?);
             Some(inner(|line| {
                 line.field("ids", numbers(&ids));
             }))

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::text::counted;
-use pixtune_core::tokens::{Tekken, TekkenError};
+use pixtune_core::tokens::{TekkenError, Tokenizer, TokenizerVersion};
 
 /// A vocabulary read from a file.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct TokenizerFile {
     /// BLAKE3 of its bytes, which identifies it.
     pub blake3: String,
     /// Its content.
-    pub tekken: Tekken,
+    pub tokenizer: Tokenizer,
 }
 
 /// A tokenizer file that cannot be used.
@@ -35,6 +36,18 @@ pub enum TokenizerError {
         /// The file.
         path: PathBuf,
     },
+    /// It is the tokenizer of another model.
+    #[error("`{}` is a tokenizer of version {found}; the tokenizer of {model} has version {expected}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: TokenizerVersion,
+        /// The model.
+        model: &'static str,
+        /// The version of the model.
+        expected: TokenizerVersion,
+    },
     /// It is damaged or has an unknown form.
     #[error("`{}`: {source}", path.display())]
     Damaged {
@@ -49,6 +62,17 @@ pub enum TokenizerError {
 const LARGEST_TOKENIZER: u64 = 128 << 20;
 
 impl TokenizerFile {
+    /// Reads the `tekken.json` of a model; one of another version is an error.
+    pub fn read_for(path: &Path, model: &ModelSpec) -> Result<TokenizerFile, TokenizerError> {
+        let file = TokenizerFile::read(path)?;
+        let (found, expected) = (file.tokenizer.version(), model.tokenizer);
+        if found != expected {
+            let (path, model) = (path.to_owned(), model.id);
+            return Err(TokenizerError::Version { path, found, model, expected });
+        }
+        Ok(file)
+    }
+
     /// Reads a `tekken.json`.
     pub fn read(path: &Path) -> Result<TokenizerFile, TokenizerError> {
         let path = path.to_owned();
@@ -58,9 +82,9 @@ impl TokenizerFile {
         match read {
             Err(source) => Err(TokenizerError::Io { path, source }),
             Ok(size) if size as u64 > LARGEST_TOKENIZER => Err(TokenizerError::TooLarge { path }),
-            Ok(_) => match Tekken::from_json(&bytes) {
-                Ok(tekken) => {
-                    Ok(TokenizerFile { path, blake3: blake3::hash(&bytes).to_hex().to_string(), tekken })
+            Ok(_) => match Tokenizer::from_json(&bytes) {
+                Ok(tokenizer) => {
+                    Ok(TokenizerFile { path, blake3: blake3::hash(&bytes).to_hex().to_string(), tokenizer })
                 }
                 Err(source) => Err(TokenizerError::Damaged { path, source }),
             },

@@ -58,6 +58,10 @@ impl ChatTemplate {
             chat.push(",\"tools\":");
             chat.list(&sample.tools, ChatTemplate::tool);
         }
+        if let Some(effort) = &sample.settings.reasoning_effort {
+            chat.push(",");
+            chat.member("reasoning_effort", effort);
+        }
         chat.push("}\n");
         chat.template
     }
@@ -158,28 +162,39 @@ impl ChatTemplate {
         self.push("}}");
     }
 
-    /// Text content as one string; several texts are joined as the reference joins them, by an empty line.
+    /// Text content as one string; several texts are joined as the reference joins them, by an empty line. A content with
+    /// thinking or images stays a list.
     fn text_content(&mut self, content: &Content) {
-        self.push(",");
-        match content {
-            Content::Text(text) => self.member("content", text),
-            Content::Parts(parts) => {
-                let text = |part: &Part| match part {
-                    Part::Text(text) => Some(text.clone()),
-                    Part::Image(_) => None,
-                };
-                let joined = parts.iter().filter_map(text).collect::<Vec<_>>().join("\n\n");
-                self.member("content", &joined);
+        let Content::Parts(parts) = content else {
+            return self.content(content);
+        };
+        let texts: Option<Vec<&str>> = parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                Part::Image(_) | Part::Thinking { .. } => None,
+            })
+            .collect();
+        match texts {
+            Some(texts) => {
+                self.push(",");
+                self.member("content", &texts.join("\n\n"));
             }
+            None => self.content(content),
         }
     }
 
     fn content(&mut self, content: &Content) {
-        let Content::Parts(parts) = content else {
-            return self.text_content(content);
-        };
-        self.push(",\"content\":");
-        self.list(parts, ChatTemplate::part);
+        match content {
+            Content::Text(text) => {
+                self.push(",");
+                self.member("content", text);
+            }
+            Content::Parts(parts) => {
+                self.push(",\"content\":");
+                self.list(parts, ChatTemplate::part);
+            }
+        }
     }
 
     fn part(&mut self, part: &Part) {
@@ -188,6 +203,11 @@ impl ChatTemplate {
                 self.push("{\"type\":\"text\",");
                 self.member("text", text);
                 self.push("}");
+            }
+            Part::Thinking { text, closed } => {
+                self.push("{\"type\":\"thinking\",");
+                self.member("thinking", text);
+                self.push(if *closed { "}" } else { ",\"closed\":false}" });
             }
             Part::Image(index) => {
                 let (before, after) = match self.form {

@@ -114,7 +114,7 @@ impl Plan {
         let files = [text::name as fn(TensorName) -> Option<String>, vision::name]
             .map(|naming| pieces(&source, &options, naming));
         let [text_pieces, mut vision_pieces] = files;
-        vision_pieces.push(break_row(&source)?);
+        vision_pieces.push(break_row(&source, &vocabulary)?);
         let parameters = |pieces: &[Piece]| -> u64 {
             pieces.iter().map(|piece| piece.entry.dimensions.iter().product::<u64>()).sum()
         };
@@ -250,16 +250,12 @@ fn fallbacks<'p>(element: Element, pieces: impl Iterator<Item = &'p Piece>) -> O
 }
 
 /// The row of the embedding that ends a row of patches.
-fn break_row(source: &Checkpoint) -> Result<Piece, GgufError> {
-    let row = source.config().spec().image_break as usize;
-    let text = &source.config().text;
-    if row >= text.vocab_size {
-        let what = format!("the vocabulary has {} tokens, and [IMG_BREAK] is token {row}", text.vocab_size);
-        return Err(GgufError::Unsupported { what });
-    }
+fn break_row(source: &Checkpoint, vocabulary: &Vocabulary) -> Result<Piece, GgufError> {
+    let missing = || GgufError::Unsupported { what: "the vocabulary has no [IMG_BREAK]".to_owned() };
+    let row = vocabulary.special("[IMG_BREAK]").ok_or_else(missing)?;
     let entry = Entry {
         name: vision::BREAK.to_owned(),
-        dimensions: vec![text.hidden_size as u64],
+        dimensions: vec![source.config().text.hidden_size as u64],
         element: Element::F32,
     };
     Ok(Piece { entry, from: Module::Embedding.weight(), row: Some(row) })

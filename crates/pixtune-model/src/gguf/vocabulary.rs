@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::Value as Json;
-use pixtune_core::tokens::tekken::{PATTERN, Tekken};
+use pixtune_core::tokens::tokenizer::{PATTERN, Tokenizer};
 
 use super::error::GgufError;
 use super::metadata::{Metadata, Value};
@@ -44,7 +44,7 @@ impl Vocabulary {
     }
 
     /// The vocabulary of a Tekken tokenizer.
-    pub fn of_tekken(tekken: &Tekken) -> Vocabulary {
+    pub fn of_tekken(tekken: &Tokenizer) -> Vocabulary {
         let alphabet = alphabet();
         let spelled =
             |bytes: &[u8]| -> String { bytes.iter().map(|byte| alphabet[usize::from(*byte)]).collect() };
@@ -112,6 +112,11 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
+    /// The id of a special token.
+    pub(super) fn special(&self, name: &str) -> Option<usize> {
+        self.tokens.iter().zip(&self.kinds).position(|(token, kind)| token == name && *kind == CONTROL)
+    }
+
     /// Its number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
@@ -124,16 +129,13 @@ impl Vocabulary {
 
     /// Adds the keys for a model with so many rows. Rows without a token get one that no text has.
     pub(super) fn write(self, rows: usize, template: &str, keys: &mut Metadata) {
-        let Vocabulary { mut tokens, mut kinds, merges } = self;
-        let special = |name: &str| {
-            tokens.iter().zip(&kinds).position(|(token, kind)| token == name && *kind == CONTROL)
-        };
         let ids = [
-            ("bos_token_id", special("<s>")),
-            ("eos_token_id", special("</s>")),
-            ("unknown_token_id", special("<unk>")),
-            ("padding_token_id", special("<pad>")),
+            ("bos_token_id", self.special("<s>")),
+            ("eos_token_id", self.special("</s>")),
+            ("unknown_token_id", self.special("<unk>")),
+            ("padding_token_id", self.special("<pad>")),
         ];
+        let Vocabulary { mut tokens, mut kinds, merges } = self;
         for row in tokens.len()..rows {
             tokens.push(format!("[PAD{row}]"));
             kinds.push(UNUSED);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding};
 use pixtune_core::rules;
-use pixtune_core::tokens::{ChatEncoder, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Tokenizer};
 use pixtune_infer::sequence;
 use pixtune_io::encode::{EncodedLine, encode_line};
 use pixtune_io::image::Limits;
@@ -220,8 +220,8 @@ impl<'t> Dataset<'t> {
     }
 
     /// The vocabulary of the samples.
-    pub fn tekken(&self) -> &'t Tekken {
-        self.encoder.tekken
+    pub fn vocabulary(&self) -> &'t Tokenizer {
+        self.encoder.tokenizer
     }
 
     /// The file and the line of a sample.

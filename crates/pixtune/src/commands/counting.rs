@@ -1,6 +1,5 @@
 //! What `stats`, `plan` and `report` share: the model that counts, threads, and a survey with a progress bar.
 
-use pixtune_core::spec::Exactness;
 use pixtune_core::text::counted;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::image::Limits;
@@ -32,23 +31,20 @@ impl Counting {
     }
 
     fn encoder(&self) -> ChatEncoder<'_> {
-        let (spec, tekken) = (self.model.spec, self.model.tekken());
-        ChatEncoder { spec, tekken, layout: Layout::MistralCommon }
+        let (spec, tokenizer) = (self.model.spec, self.model.vocabulary());
+        ChatEncoder { spec, tokenizer, layout: Layout::MistralCommon }
     }
 
-    /// What inspects samples and images; notes why counts are not exact.
+    /// What inspects samples and images; notes where special tokens come from.
     pub(super) fn inspector(&self, inspection: Inspection, ui: &Ui) -> Inspector<'_> {
         let encoder = self.encoder();
         note_counting(&encoder, self.model.tokenizer, ui);
         Inspector { encoder, inspection, limits: Limits::default() }
     }
 
-    /// Why counts are estimates, if they are.
-    pub(super) fn estimate(&self) -> Option<&'static str> {
-        match self.encoder().exactness() {
-            Exactness::Exact => None,
-            Exactness::Estimate(why) => Some(why),
-        }
+    /// Where the special tokens come from, if not from a file.
+    pub(super) fn special_tokens(&self) -> Option<&'static str> {
+        self.encoder().special_tokens()
     }
 
     /// Surveys a source.

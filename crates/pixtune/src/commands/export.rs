@@ -7,7 +7,6 @@ use std::path::Path;
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::json::{self, list, object};
 use pixtune_core::plan::{TrainingPlan, WholeParts, Wish};
-use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_core::tokens::{ChatEncoder, Layout, SystemPrompt};
 use pixtune_export::trainer::{System, Trainer};
@@ -93,7 +92,11 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
         trainer,
         system: system_prompt(args.system.map(SystemPrompt::from), trainer)?,
         resize_to_patches: args.resize_to_patches,
-        encoder: ChatEncoder { spec: model.spec, tekken: model.tekken(), layout: Layout::MistralCommon },
+        encoder: ChatEncoder {
+            spec: model.spec,
+            tokenizer: model.vocabulary(),
+            layout: Layout::MistralCommon,
+        },
         settings,
         limits: Limits::default(),
         shard_bytes,
@@ -235,14 +238,11 @@ fn closing_table(plan: &ExportPlan<'_>, summary: &ExportSummary) -> String {
 }
 
 fn summary_json(plan: &ExportPlan<'_>, summary: &ExportSummary) -> String {
-    let estimate = match plan.encoder.exactness() {
-        Exactness::Exact => None,
-        Exactness::Estimate(why) => Some(why),
-    };
+    let special_tokens = plan.encoder.special_tokens();
     let [train, validation, test] = summary.samples;
     let tokens = object(|tokens| {
         tokens.field("total", summary.tokens).field("trained", summary.trained_tokens);
-        tokens.field("max_sample", summary.longest).optional("estimate", estimate);
+        tokens.field("max_sample", summary.longest).optional("special_tokens", special_tokens);
     });
     let outputs = summary.outputs.iter().map(|file| {
         object(move |output| {

@@ -53,7 +53,7 @@ fn request(args: &GenerateArgs) -> Result<Request, Error> {
             Content::Parts(parts.chain([Part::Text(args.prompt.clone())]).collect())
         }
     };
-    let conversation = Sample { messages: vec![Message::User(content)], tools: Vec::new(), images };
+    let conversation = Sample { messages: vec![Message::User(content)], images, ..Sample::default() };
     let sampling = Sampling::new(args.temperature, args.seed).map_err(Error::argument)?;
     Ok(Request::new(conversation, sampling, args.max_tokens))
 }

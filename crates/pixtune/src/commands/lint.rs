@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pixtune_core::tokens::{ChatEncoder, Layout, Tekken};
+use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 use pixtune_io::check::{Checker, Fetching, ImagesFrom};
 use pixtune_io::config::{ConfigSource, Flags, Settings};
 use pixtune_io::fetch::Fetcher;
@@ -32,8 +32,9 @@ pub(super) fn checker(args: &LintArgs, data: &[PathBuf], verify: Verify) -> Resu
         config: config_source(args.config.as_ref(), args.no_config),
     };
     let Settings { model, target, selection } = Settings::resolve(&flags, data)?;
-    let tekken = directory.map_or_else(Tekken::embedded, |directory| directory.tekken());
-    let encoder = ChatEncoder { spec: model, tekken, layout: Layout::MistralCommon };
+    let tokenizer =
+        directory.map_or_else(|| Tokenizer::built_in(model.tokenizer), |directory| directory.vocabulary());
+    let encoder = ChatEncoder { spec: model, tokenizer, layout: Layout::MistralCommon };
     let limits = Limits::of_target(&target);
     let fetching = fetching(args, &limits)?;
     let images_from = ImagesFrom::Anywhere;

@@ -24,7 +24,7 @@ pub mod train;
 
 use std::io;
 
-use pixtune_core::spec::{Exactness, ModelSpec};
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::tokens::ChatEncoder;
 use pixtune_files::Existing;
 use pixtune_io::tokens::TokenizerFile;
@@ -49,10 +49,10 @@ fn note_passed_over(notes: &[String], verbosity: Verbosity) {
     notes.iter().for_each(|note| ui.note(note));
 }
 
-/// Notes why counts are not exact, and where a tokenizer file contradicts the model.
+/// Notes where special tokens come from, and where a tokenizer file contradicts the model.
 fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
-    if let Exactness::Estimate(why) = encoder.exactness() {
-        ui.note(&format!("estimate: {why}"));
+    if let Some(origin) = encoder.special_tokens() {
+        ui.note(&format!("the special tokens of tokenizer {} are {origin}", encoder.tokenizer.version()));
     }
     if let (Some(file), Some(images)) = (tokenizer, encoder.other_images()) {
         let cut = |patch, merge, max_side| {

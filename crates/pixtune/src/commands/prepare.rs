@@ -5,7 +5,6 @@ use std::path::Path;
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
 use pixtune_core::curate::{By, Dedup, Split, SplitKind, Validation};
 use pixtune_core::json::{self, list, nested_lines, object};
-use pixtune_core::spec::Exactness;
 use pixtune_core::text::{counted, counted_as, grouped, shell_word};
 use pixtune_files::WorkDirectory;
 use pixtune_io::config::{Flags, PrepareSettings, find_dropped_rule};
@@ -22,7 +21,7 @@ use crate::Outcome;
 use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
 use crate::error::Error;
 use crate::interrupt;
-use crate::model::{BUILT_IN, Model, names_directory};
+use crate::model::{Model, names_directory, tokenizer_file};
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
 /// Makes a plan from the arguments, runs it, and prints the result.
@@ -75,10 +74,6 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
     let dropped = args.drop.iter().map(|name| find_dropped_rule(name)).collect::<Result<Vec<_>, _>>()?;
     let directory = args.model.as_deref().filter(|name| names_directory(name));
     let directory = directory.map(|name| Model::open(name, args.tokenizer.as_deref())).transpose()?;
-    let tokenizer = match &directory {
-        Some(directory) => directory.tokenizer.map(|file| file.path.clone()),
-        None => args.tokenizer.filter(|path| path != Path::new(BUILT_IN)),
-    };
     let flags = Flags {
         model_directory: directory.as_ref().map(|directory| directory.spec),
         model: args.model,
@@ -89,6 +84,10 @@ fn options(args: PrepareArgs) -> Result<Options, Error> {
     };
     let PrepareSettings { model, target, ignore, drop } =
         PrepareSettings::resolve(&flags, &args.inputs, &dropped)?;
+    let tokenizer = match &directory {
+        Some(directory) => directory.tokenizer.map(|file| file.path.clone()),
+        None => tokenizer_file(args.tokenizer.as_deref(), model)?.map(Path::to_owned),
+    };
     let mut columns =
         ColumnChoice::parse(args.columns.as_deref().unwrap_or_default()).map_err(Error::argument)?;
     columns.remove(args.remove_columns);
@@ -315,14 +314,11 @@ fn closing_table(
 }
 
 fn summary_json(plan: &Preparation, summary: &Summary, fetched: Option<&FetchCounts>) -> String {
-    let estimate = match plan.scanner.encoder().exactness() {
-        Exactness::Exact => None,
-        Exactness::Estimate(why) => Some(why),
-    };
+    let special_tokens = plan.scanner.encoder().special_tokens();
     let tokens = object(|tokens| {
         tokens.field("total", summary.tokens).field("image", summary.image_tokens);
         tokens.field("trained", summary.trained_tokens).field("max_sample", summary.max_tokens);
-        tokens.optional("estimate", estimate);
+        tokens.optional("special_tokens", special_tokens);
     });
     let outputs = summary.outputs.iter().map(|(name, bytes, lines)| {
         object(move |output| {

@@ -47,7 +47,8 @@ pub fn run(args: ReportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     };
     let title = title(&args.inputs);
     let mut progress = |progress: Progress| ui.progress(progress);
-    let (found, page) = report(&source, &title, &inspector, counting.estimate(), options, &mut progress)?;
+    let (found, page) =
+        report(&source, &title, &inspector, counting.special_tokens(), options, &mut progress)?;
     ui.end();
     file.write_all(page.as_bytes()).and_then(|()| file.commit()).map_err(broken)?;
     ui::put(&format!("written         {}  {}\n", args.out.display(), ui::bytes(page.len() as u64)))?;

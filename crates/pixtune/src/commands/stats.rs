@@ -24,7 +24,7 @@ pub fn run(args: StatsArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     note_passed_over(&source.notes, verbosity);
     let found = counting.survey(&source, args.measure.inspection(args.verify), &mut ui)?;
     ui::put(&match args.format {
-        Format::Json => found.to_json(&source, counting.model.spec, counting.estimate()),
+        Format::Json => found.to_json(&source, counting.model.spec, counting.special_tokens()),
         Format::Human => Page {
             source: &source,
             found: &found,

@@ -31,9 +31,11 @@ pub fn hint_for_model(error: &ModelError) -> Option<String> {
         ModelError::TokenizerFile(error) => return hint_for_tokenizer(error),
         ModelError::NoTokenizer { .. }
         | ModelError::VocabularySize { .. }
+        | ModelError::Version { .. }
+        | ModelError::AmbiguousVersion { .. }
         | ModelError::ImageToken { .. } => {
-            "put the model's own tekken.json into its directory, or set `--tokenizer FILE` or `--tokenizer pixtral-12b`, the \
-             built-in tokenizer, where the command has this option"
+            "put the model's own tekken.json into its directory, or set `--tokenizer FILE`, or the name of a model whose \
+             tokenizer is built in, such as `--tokenizer pixtral-12b`, where the command has this option"
         }
         _ => return None,
     };

@@ -1,6 +1,7 @@
 //! `tokens` against the saved outputs of the reference, through the program itself: one process for each file.
 
 use std::io::Read as _;
+use std::path::Path;
 
 use pixtune_core::json::{self, Value};
 use sha2::{Digest, Sha256};
@@ -9,7 +10,17 @@ use crate::harness::{Case, Run, at, png_header, root, text};
 
 /// Every line of a file of `fixtures/vectors`.
 fn vectors(name: &str) -> Vec<Value<'static>> {
-    let file = std::fs::File::open(root().join("fixtures/vectors").join(name)).unwrap();
+    vectors_in(&root().join("fixtures/vectors"), name)
+}
+
+/// Every line of a file with the vectors of newer tokenizers, in another directory if the environment names one.
+fn family(name: &str) -> Vec<Value<'static>> {
+    let directory = std::env::var_os("PIXTUNE_VECTORS");
+    vectors_in(&directory.map_or_else(|| root().join("fixtures/vectors_family"), Into::into), name)
+}
+
+fn vectors_in(directory: &Path, name: &str) -> Vec<Value<'static>> {
+    let file = std::fs::File::open(directory.join(name)).unwrap();
     let mut lines = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut lines).unwrap();
     lines.lines().map(|line| json::parse(line).unwrap().value.into_owned()).collect()
@@ -163,5 +174,74 @@ fn verdicts_match_mistral_common() {
             }
             _ => assert!(answer.get("refused").is_some(), "{name}: the reference refuses it"),
         }
+    }
+}
+
+/// A model of each version, and so the way to name it.
+const MODELS: [(&str, &str); 5] = [
+    ("v7", "mistral-small-3.1"),
+    ("v7m1", "pixtral-large"),
+    ("v11", "mistral-small-3.2"),
+    ("v13", "ministral-3-8b"),
+    ("v15", "mistral-small-4"),
+];
+
+#[track_caller]
+fn ids_sha256(ids: &Value<'static>) -> String {
+    let bytes: Vec<u8> = numbers(ids).iter().flat_map(|id| id.to_le_bytes()).collect();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn chats_of_newer_tokenizers_match_mistral_common() {
+    for (version, model) in MODELS {
+        let rows = family(&format!("{version}/chats.jsonl.gz"));
+        // Other settings are those of a tokenizer file.
+        let rows: Vec<_> = rows.into_iter().filter(|row| row.get("tokenizer").is_none()).collect();
+        let lines = rows.iter().map(|row| {
+            let members = ["messages", "tools", "reasoning_effort", "response_format"].into_iter();
+            let members = members.filter_map(|key| Some((key.into(), with_images(row.get(key)?))));
+            Value::Object(members.collect()).to_string()
+        });
+        let refused = rows.iter().any(|row| at(row, "/finetuning").get("error").is_some());
+        let args = ["tokens", "lines", "--ids", "--model", model];
+        for (row, answer) in rows.iter().zip(answers(lines, &args, i32::from(refused))) {
+            let (name, expected) = (text(row, "/key"), at(row, "/finetuning"));
+            if expected.get("error").is_some() {
+                assert!(answer.get("refused").is_some(), "{name}: the reference refuses it");
+                continue;
+            }
+            assert_eq!(at(&answer, "/ids"), at(expected, "/ids"), "{name}");
+            assert_eq!(mask(at(&answer, "/trained_runs")), mask(at(expected, "/mask_runs")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn verdicts_of_newer_tokenizers_match_mistral_common() {
+    for (version, model) in MODELS {
+        let rows = family(&format!("{version}/invalid.jsonl.gz"));
+        let lines = rows.iter().map(|row| with_images(at(row, "/request")).to_string());
+        let args = ["tokens", "lines", "--ids", "--model", model];
+        for (row, answer) in rows.iter().zip(answers(lines, &args, 1)) {
+            let name = format!("{} {}", text(row, "/key"), text(row, "/cat"));
+            match text(row, "/verdict").as_str() {
+                "ok" => {
+                    let ids = answer.get("ids").unwrap_or_else(|| panic!("{name}: {answer}"));
+                    assert_eq!(ids_sha256(ids), text(row, "/ids_sha256"), "{name}");
+                }
+                _ => assert!(answer.get("refused").is_some(), "{name}: the reference refuses it"),
+            }
+        }
+    }
+}
+
+#[test]
+fn sentencepiece_ids_match_mistral_common() {
+    let rows = family("v7m1/text_spm.jsonl.gz");
+    let texts = rows.iter().map(|row| at(row, "/text").to_string());
+    let args = ["tokens", "--text", "lines", "--model", "pixtral-large"];
+    for (row, answer) in rows.iter().zip(answers(texts, &args, 0)) {
+        assert_eq!(at(&answer, "/ids"), at(row, "/ids"), "{}", at(row, "/text"));
     }
 }

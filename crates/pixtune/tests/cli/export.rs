@@ -265,7 +265,9 @@ fn nothing_is_replaced_that_was_not_meant_to_be() {
         "--base-model",
         "x",
     ];
-    case.run(&other).ends(2).prints("has the chat layout of tokenizer v3, and pixtral-large has another one");
+    case.run(&other)
+        .ends(2)
+        .prints("has the chat layout of tokenizer v3, and pixtral-large has that of v7m1");
     case.run(&["export", "prepared", "--to", "torchtune", "--out", "x"]).ends(2).prints("possible values");
     export(&case, "mds", &["--shard-size", "1GB"]).ends(2).prints("have at most 268 MB");
     case.run(&["export", "none", "--to", "trl", "--out", "x"]).ends(2).prints("`none`");

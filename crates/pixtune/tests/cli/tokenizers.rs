@@ -56,7 +56,7 @@ fn counts_with_another_vocabulary_and_names_it() {
     let first = manifest(&case);
     // <s> [INST] ab [/INST] b a </s>
     assert_eq!(at(&first, "/tokens/total").to_string(), "7");
-    assert!(at(&first, "/tokens").get("estimate").is_none());
+    assert!(at(&first, "/tokens").get("special_tokens").is_none());
     assert_eq!(text(&first, "/plan/tokenizer/path"), "tekken.json");
     assert_eq!(text(&first, "/plan/tokenizer/blake3").len(), 64);
     case.write("tekken.json", tekken("v3").replace("300", "301"));
@@ -66,17 +66,32 @@ fn counts_with_another_vocabulary_and_names_it() {
 }
 
 #[test]
-fn reports_estimates_in_output_and_manifest() {
-    let why = "the chat layout is v3";
+fn rejects_the_tokenizer_of_another_version() {
     let case = case(tekken("v7"));
-    prepare(&case, &[]).ends(0).prints("estimate: ").prints(why);
-    let written = manifest(&case);
-    assert!(text(&written, "/tokens/estimate").contains(why));
-    let run = prepare(&case, &["--force", "--format", "json"]).ends(0);
-    assert!(run.stdout.contains("\"estimate\":\"the chat layout is v3"), "{}", run.stdout);
-    case.prepare(&["--force", "--model", "pixtral-large"]).ends(0).prints("estimate: ");
-    let written = manifest(&case);
-    assert!(text(&written, "/tokens/estimate").contains("SentencePiece"));
+    let why = "`tekken.json` is a tokenizer of version v7; the tokenizer of pixtral-12b has version v3";
+    prepare(&case, &[]).ends(2).prints(why);
+    case.run(&["tokens", "rows.jsonl", "--tokenizer", "tekken.json"]).ends(2).prints(why);
+    let model = ["tokens", "rows.jsonl", "--model", "mistral-small-3.1"];
+    case.run(&[&model[..], &["--tokenizer", "tekken.json"]].concat()).ends(0);
+    case.run(&[&model[..], &["--tokenizer", "ministral-3-8b"]].concat())
+        .ends(2)
+        .prints("the tokenizer of ministral-3-8b has version v13; that of mistral-small-3.1 has version v7");
+    case.run(&[&model[..], &["--layout", "mistral-finetune"]].concat())
+        .ends(2)
+        .prints("lays out conversations for tokenizer v3");
+}
+
+#[test]
+fn special_tokens_from_tables_are_in_output_and_manifest() {
+    let case = case(tekken("v3"));
+    let origin = "from published tables";
+    let table = |more: &[&str]| {
+        case.prepare(&[&["--model", "mistral-small-3.2", "--validation", "0"], more].concat())
+    };
+    table(&[]).ends(0).prints(origin);
+    assert_eq!(text(&manifest(&case), "/tokens/special_tokens"), origin);
+    let run = table(&["--force", "--format", "json"]).ends(0);
+    assert!(run.stdout.contains("\"special_tokens\":\"from published tables\""), "{}", run.stdout);
 }
 
 #[test]
@@ -93,7 +108,7 @@ fn rejects_damaged_tokenizer_files_before_any_work() {
         (whole.replace("YWI=", "YW!="), "the bytes `YW!=`, which are not valid base64"),
         (whole.replace(":357", ":999999999999"), "declares 999999999999 tokens"),
         (whole.replace(":100,", ":99999999999999999999999,"), "no whole number at"),
-        (whole.replace("v3", "v99"), "unknown version `v99`"),
+        (whole.replace("v3", "v99"), "the version `v99`; supported are"),
         (whole[..whole.len() / 2].to_owned(), "is not JSON"),
         ("Sign in".to_owned(), "is not JSON"),
         (String::new(), "is not JSON"),

@@ -95,14 +95,20 @@ fn reads_sizes_and_texts_line_by_line() {
 }
 
 #[test]
-fn other_models_have_other_grids_and_report_estimates() {
+fn other_models_have_other_grids_and_name_the_origin_of_their_tokens() {
     let case = Case::new();
     let run = case.run(&["tokens", "--image", "1540x1540", "--model", "mistral-small-3.2"]).ends(0);
     assert!(run.stdout.contains("3,080 tokens"), "{}", run.stdout);
     case.write("rows.jsonl", GOOD);
-    case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large"]).ends(0).prints("estimate: ");
-    let run = case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large", "--format", "json"]).ends(0);
-    assert!(run.stdout.contains("\"estimate\":true"), "{}", run.stdout);
+    let origin = "the special tokens of tokenizer v11 are from published tables";
+    case.run(&["tokens", "rows.jsonl", "--model", "mistral-small-3.2"]).ends(0).prints(origin);
+    let json =
+        |model| case.run(&["tokens", "rows.jsonl", "--model", model, "--format", "json"]).ends(0).stdout;
+    let noted = json("mistral-small-3.2");
+    assert!(noted.contains("\"special_tokens\":\"from published tables\""), "{noted}");
+    for model in ["pixtral-12b", "pixtral-large"] {
+        assert!(!json(model).contains("special_tokens"), "{model} is built in from its file");
+    }
 }
 
 #[test]

@@ -2,70 +2,104 @@
 
 use std::borrow::Cow;
 
+use super::format::{ChatFormat, SEPARATOR};
 use crate::sample::{Content, Part};
 
-/// The separator between joined texts.
-pub(super) const SEPARATOR: &str = "\n\n";
-
-/// A part of a normalized user message.
+/// A part of a normalized message.
 pub(super) enum Chunk<'s> {
     Text(Cow<'s, str>),
     Image(usize),
+    Thinking { text: &'s str, closed: bool },
 }
 
 /// The joined contents of consecutive messages of one role.
 pub(super) enum Joined<'s> {
     Text(Cow<'s, str>),
-    /// Texts and at least one image; no text follows another.
+    /// Texts and at least one other part; no text follows another.
     Chunks(Vec<Chunk<'s>>),
 }
 
-/// Joins the contents of consecutive messages: non-empty adjacent texts with an empty line between.
-pub(super) fn join<'s, T: AsRef<str> + 's>(contents: impl Iterator<Item = &'s Content<T>>) -> Joined<'s> {
-    let mut chunks = Vec::new();
-    let mut text: Cow<'s, str> = Cow::Borrowed("");
-    let add = |part: &'s str, text: &mut Cow<'s, str>| {
-        if text.is_empty() {
-            *text = Cow::Borrowed(part);
-        } else if !part.is_empty() {
-            text.to_mut().push_str(SEPARATOR);
-            text.to_mut().push_str(part);
-        }
-    };
+impl Joined<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Joined::Text(text) if text.is_empty())
+    }
+}
+
+/// Joins the contents of consecutive messages: adjacent texts that are not empty, with an empty line between those of two
+/// messages and the separator of the format between those of one.
+pub(super) fn join<'s, T: AsRef<str> + 's>(
+    contents: impl Iterator<Item = &'s Content<T>>,
+    format: &ChatFormat,
+) -> Joined<'s> {
+    let mut joiner = Joiner { chunks: Vec::new(), text: Cow::Borrowed(""), separator: SEPARATOR };
     for content in contents {
+        joiner.separator = SEPARATOR;
         match content {
-            Content::Text(part) => add(part.as_ref(), &mut text),
+            Content::Text(part) => joiner.text(part.as_ref(), format),
             Content::Parts(parts) => {
                 for part in parts {
                     match part {
-                        Part::Text(part) => add(part.as_ref(), &mut text),
-                        Part::Image(image) => {
-                            if !text.is_empty() {
-                                chunks.push(Chunk::Text(std::mem::take(&mut text)));
-                            }
-                            chunks.push(Chunk::Image(*image));
+                        Part::Text(part) => joiner.text(part.as_ref(), format),
+                        Part::Image(image) => joiner.other(Chunk::Image(*image)),
+                        Part::Thinking { text, closed } => {
+                            joiner.other(Chunk::Thinking { text: text.as_ref(), closed: *closed });
                         }
                     }
                 }
             }
         }
     }
-    if chunks.is_empty() {
-        return Joined::Text(text);
+    joiner.finish()
+}
+
+struct Joiner<'s> {
+    chunks: Vec<Chunk<'s>>,
+    /// The text that the next one is appended to.
+    text: Cow<'s, str>,
+    /// What comes between the two.
+    separator: &'static str,
+}
+
+impl<'s> Joiner<'s> {
+    fn text(&mut self, part: &'s str, format: &ChatFormat) {
+        if part.is_empty() {
+            return;
+        }
+        if self.text.is_empty() {
+            self.text = Cow::Borrowed(part);
+        } else {
+            let text = self.text.to_mut();
+            text.push_str(self.separator);
+            text.push_str(part);
+        }
+        self.separator = format.chunk_separator;
     }
-    if !text.is_empty() {
-        chunks.push(Chunk::Text(text));
+
+    fn other(&mut self, chunk: Chunk<'s>) {
+        if !self.text.is_empty() {
+            self.chunks.push(Chunk::Text(std::mem::take(&mut self.text)));
+        }
+        self.chunks.push(chunk);
     }
-    Joined::Chunks(chunks)
+
+    fn finish(mut self) -> Joined<'s> {
+        if self.chunks.is_empty() {
+            return Joined::Text(self.text);
+        }
+        if !self.text.is_empty() {
+            self.chunks.push(Chunk::Text(self.text));
+        }
+        Joined::Chunks(self.chunks)
+    }
 }
 
 /// The joined text of a content without images.
-pub(super) fn joined_text<T: AsRef<str>>(content: &Content<T>) -> Cow<'_, str> {
-    match join(std::iter::once(content)) {
+pub(super) fn joined_text<'s, T: AsRef<str>>(content: &'s Content<T>, format: &ChatFormat) -> Cow<'s, str> {
+    match join(std::iter::once(content), format) {
         Joined::Text(text) => text,
         Joined::Chunks(chunks) => chunks.into_iter().fold(Cow::Borrowed(""), |text, chunk| match chunk {
             Chunk::Text(more) => text + more,
-            Chunk::Image(_) => text,
+            Chunk::Image(_) | Chunk::Thinking { .. } => text,
         }),
     }
 }
@@ -88,6 +122,9 @@ pub(super) fn unjoined<T: AsRef<str>>(content: &Content<T>) -> Joined<'_> {
                 .map(|part| match part {
                     Part::Text(text) => Chunk::Text(Cow::Borrowed(text.as_ref())),
                     Part::Image(image) => Chunk::Image(*image),
+                    Part::Thinking { text, closed } => {
+                        Chunk::Thinking { text: text.as_ref(), closed: *closed }
+                    }
                 })
                 .collect(),
         ),

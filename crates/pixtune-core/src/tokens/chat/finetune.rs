@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Layout;
+use super::Terms;
 use super::common::{Opening, answer, user};
 use super::content::unjoined;
 use super::out::{Images, Out};
@@ -13,15 +13,16 @@ use crate::sample::{Assistant, Content, Message, Part, Sample};
 
 pub(super) fn finetune<I, T: AsRef<str>>(
     sample: &Sample<I, T>,
+    terms: Terms<'_>,
     images: &Images<'_>,
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let turns = Turn::all(&sample.messages);
     let (system, rest): (Vec<_>, Vec<_>) =
         turns.into_iter().partition(|turn| matches!(turn.message, Message::System(_)));
-    validate(&rest, &sample.tools, Layout::MistralFinetune)?;
+    validate(&rest, sample, terms)?;
     let system = only_system_prompt(&system)?;
-    let opening = Opening { system, tools: &sample.tools };
+    let opening = Opening { system, tools: &sample.tools, settings: None };
     let last_user = rest.iter().rposition(|turn| matches!(turn.message, Message::User(_)));
     for (index, turn) in rest.iter().enumerate() {
         let is_last = index + 1 == rest.len();
@@ -39,7 +40,7 @@ pub(super) fn finetune<I, T: AsRef<str>>(
                     Content::Text(text) => Cow::Borrowed(text.as_ref()),
                     Content::Parts(parts) => parts.iter().fold(Cow::Borrowed(""), |text, part| match part {
                         Part::Text(more) => text + more.as_ref(),
-                        Part::Image(_) => text,
+                        Part::Image(_) | Part::Thinking { .. } => text,
                     }),
                 };
                 tool_result(result, &content, turn, out)?;
@@ -66,7 +67,9 @@ fn finetune_answer<T: AsRef<str>>(
             // The ids of the last message are random, so they are not trained.
             let form = Calls { ids: !is_last, empty_is_object: false, trained };
             let calls: Vec<_> = assistant.tool_calls.iter().collect();
-            tool_calls(&calls, &form, turn, out)
+            tool_calls(&calls, &form, turn, out)?;
+            out.mark(out.tokenizer.marks().end, trained);
+            Ok(())
         }
     }
 }

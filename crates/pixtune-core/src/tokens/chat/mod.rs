@@ -1,29 +1,32 @@
 //! Encoding of conversations to ids and loss mask, in one pass and never truncated.
 //!
 //! The reference for [`Layout::MistralCommon`] is mistral-common 1.13.1, `encode_chat_completion` in fine-tuning mode
-//! with tokenizer v3 (`validator.py`, `normalize.py`, `instruct.py`); for [`Layout::MistralFinetune`] it is
+//! (`validator.py`, `normalize.py`, `instruct.py`), with the version of the tokenizer ([`ChatFormat`]); for [`Layout::MistralFinetune`] it is
 //! mistral-finetune's `tokenize.py`. Conversations that the reference rejects are rejected here, with the reason.
 
 mod common;
 mod content;
 mod finetune;
+mod format;
 mod normalized;
 mod out;
 mod tools;
 mod validate;
 
+use super::TokenizerVersion;
 use super::grid::{Grid, grid};
-use super::tekken::{ImageConfig, Tekken};
+use super::tokenizer::{ImageConfig, Origin, Tokenizer};
 use crate::diagnostic::Finding;
-use crate::sample::{Assistant, Content, Message, Part, Sample};
-use crate::spec::{Exactness, ModelSpec, TokenizerKind};
+use crate::sample::{Assistant, Content, Message, ModelSettings, Part, Sample};
+use crate::spec::ModelSpec;
 use common::common;
-use content::SEPARATOR;
+use format::SEPARATOR;
 use finetune::finetune;
+pub(crate) use format::CallIds;
+pub use format::ChatFormat;
 pub use normalized::{Normalized, RenderedTurn, Span, SystemPrompt, normalized};
 use out::{Images, Measure, Out};
 use validate::Turn;
-pub(crate) use validate::is_call_id;
 
 /// The chat layout: how a conversation becomes tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,29 +103,26 @@ pub struct ChatEncoder<'t> {
     /// The model, which defines the image grid.
     pub spec: &'t ModelSpec,
     /// The vocabulary.
-    pub tekken: &'t Tekken,
+    pub tokenizer: &'t Tokenizer,
     /// The layout.
     pub layout: Layout,
 }
 
 impl<'t> ChatEncoder<'t> {
-    /// An encoder with the built-in vocabulary.
+    /// An encoder with the built-in tokenizer of the model.
     pub fn new(spec: &'t ModelSpec, layout: Layout) -> ChatEncoder<'t> {
-        ChatEncoder { spec, tekken: Tekken::embedded(), layout }
+        ChatEncoder { spec, tokenizer: Tokenizer::built_in(spec.tokenizer), layout }
     }
 
-    /// Whether the ids and counts are the reference's, or why they are approximate.
-    pub fn exactness(&self) -> Exactness {
-        match self.spec.tokenizer {
-            TokenizerKind::Tekken { version: 3 } if self.tekken.version() == 3 => self.spec.exactness,
-            TokenizerKind::Tekken { version: 3 } => {
-                Exactness::Estimate("the chat layout is v3, but the tokenizer file has another version")
-            }
-            TokenizerKind::Tekken { version } if version == self.tekken.version() => {
-                Exactness::Estimate("the vocabulary is the model's own, but the chat layout is v3")
-            }
-            _ => self.spec.exactness,
-        }
+    /// Where the special tokens come from, if not from a file of their version: [`FROM_TABLES`]. It stands beside ids and
+    /// counts.
+    pub fn special_tokens(&self) -> Option<&'static str> {
+        (self.tokenizer.origin() == Origin::Tables).then_some(FROM_TABLES)
+    }
+
+    /// What decides which conversations are accepted.
+    pub fn terms(&self) -> Terms<'t> {
+        Terms { layout: self.layout, tokenizer: self.tokenizer }
     }
 
     /// Encodes to ids and loss mask; `sizes` are the widths and heights of [`Sample::images`]. What the reference rejects is a
@@ -172,7 +172,8 @@ impl<'t> ChatEncoder<'t> {
             .sum::<Option<usize>>()?;
         let images: usize =
             sizes.iter().map(|&(width, height)| grid(self.spec, width, height).tokens()).sum();
-        Some(2 * MARKS_AROUND + texts + images)
+        let settings = self.terms().settings(&sample.settings).ok()?.map_or(0, |settings| settings.len());
+        Some(2 * MARKS_AROUND + settings + texts + images)
     }
 
     /// The same as [`ChatEncoder::encode`] without the ids.
@@ -184,23 +185,10 @@ impl<'t> ChatEncoder<'t> {
         Ok(self.walk(sample, sizes, Measure::Tokens)?.counts)
     }
 
-    /// The image token ids of the tokenizer file, or of the model if its own vocabulary is of another type.
-    fn image_ids(&self) -> (u32, u32, u32) {
-        match self.spec.tokenizer {
-            TokenizerKind::Tekken { .. } => {
-                let marks = self.tekken.marks();
-                (marks.image, marks.image_break, marks.image_end)
-            }
-            TokenizerKind::SentencePiece { .. } => {
-                (self.spec.image, self.spec.image_break, self.spec.image_end)
-            }
-        }
-    }
-
     /// The image configuration of the tokenizer, if it differs from that of the model, which is used.
     pub fn other_images(&self) -> Option<ImageConfig> {
         let ModelSpec { patch, merge, max_side, .. } = *self.spec;
-        self.tekken.images().filter(|images| *images != ImageConfig { patch, max_side, merge })
+        self.tokenizer.images().filter(|images| *images != ImageConfig { patch, max_side, merge })
     }
 
     fn walk<I, T: AsRef<str>>(
@@ -209,27 +197,61 @@ impl<'t> ChatEncoder<'t> {
         sizes: &[(u32, u32)],
         measure: Measure,
     ) -> Result<Out<'t>, Finding> {
-        let encoder = (measure != Measure::Bytes).then(|| self.tekken.encoder());
+        let encoder = (measure != Measure::Bytes).then(|| self.tokenizer.encoder());
         let counts = Counts::default();
-        let mut out = Out { tekken: self.tekken, encoder, measure, ids: Vec::new(), counts };
-        let images = Images { spec: self.spec, sizes, ids: self.image_ids() };
-        out.mark(self.tekken.marks().begin, false);
+        let mut out = Out { tokenizer: self.tokenizer, encoder, measure, ids: Vec::new(), counts };
+        let marks = self.tokenizer.marks();
+        let ids = (marks.image, marks.image_break, marks.image_end);
+        let images = Images { spec: Some(self.spec), sizes, ids };
+        out.mark(marks.begin, false);
         match self.layout {
-            Layout::MistralCommon => common(sample, &images, &mut out)?,
-            Layout::MistralFinetune => finetune(sample, &images, &mut out)?,
+            Layout::MistralCommon => common(sample, self.terms(), &images, &mut out)?,
+            Layout::MistralFinetune => finetune(sample, self.terms(), &images, &mut out)?,
         }
         Ok(out)
     }
 }
 
+/// The origin of special tokens that were not read from a file.
+pub const FROM_TABLES: &str = "from published tables";
+
+/// What decides which conversations are accepted, and how they are laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'t> {
+    /// The layout.
+    pub layout: Layout,
+    /// The tokenizer, whose version has its own rules.
+    pub tokenizer: &'t Tokenizer,
+}
+
+impl Terms<'_> {
+    /// The chat layout of the tokenizer's version.
+    pub fn format(&self) -> &'static ChatFormat {
+        self.tokenizer.version().chat_format()
+    }
+
+    pub(super) fn version(&self) -> TokenizerVersion {
+        self.tokenizer.version()
+    }
+
+    /// The JSON of the settings of a conversation, if the version has any.
+    fn settings(&self, settings: &ModelSettings) -> Result<Option<String>, Finding> {
+        validate::settings(settings, *self)
+    }
+}
+
 /// Everything in a conversation that the reference rejects before it encodes, in its order.
-pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
-    validate::refusals(&Turn::all(&sample.messages), &sample.tools, Layout::MistralCommon)
+pub fn refusals<I, T: AsRef<str>>(sample: &Sample<I, T>, tokenizer: &Tokenizer) -> Vec<Finding> {
+    validate::refusals(
+        &Turn::all(&sample.messages),
+        sample,
+        Terms { layout: Layout::MistralCommon, tokenizer },
+    )
 }
 
 /// The part of [`refusals`] about roles and their order.
-pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>) -> Vec<Finding> {
-    validate::structure(&Turn::all(&sample.messages), Layout::MistralCommon)
+pub fn order_refusals<I, T: AsRef<str>>(sample: &Sample<I, T>, tokenizer: &Tokenizer) -> Vec<Finding> {
+    validate::structure(&Turn::all(&sample.messages), Terms { layout: Layout::MistralCommon, tokenizer })
 }
 
 /// More than the tokens around a message and its separator.
@@ -244,6 +266,7 @@ fn bytes_within<T: AsRef<str>>(content: &Content<T>) -> usize {
             .map(|part| match part {
                 Part::Text(text) => text.as_ref().len() + SEPARATOR.len(),
                 Part::Image(_) => 0,
+                Part::Thinking { text, .. } => text.as_ref().len() + MARKS_AROUND,
             })
             .sum(),
     }

@@ -1,15 +1,17 @@
-//! A conversation as the reference normalizes it before it encodes, for programs that encode messages as they stand.
+//! A conversation as the reference normalizes it for tokenizer v3 before it encodes, for programs that encode messages as they
+//! stand.
 
 use std::borrow::Cow;
 
-use super::common::{Group, TEXT_AND_CALLS, groups, image_first, joined_answer, system_prompt};
-use super::content::{Chunk, Joined, SEPARATOR, join, joined_text};
+use super::common::{Group, Response, groups, system_prompt, user_content};
+use super::content::{Chunk, Joined, joined_text};
+use super::format::SEPARATOR;
 use super::tools::{Calls, calls_json, result_json, tools_json, unprintable};
 use super::validate::{Turn, validate};
-use super::{ChatEncoder, Layout};
+use super::{ChatEncoder, ChatFormat, Layout, Terms};
 use crate::diagnostic::Finding;
-use crate::rules::{EMPTY_ANSWER, TOOL_CALL};
 use crate::sample::{Assistant, Content, Message, Part, Sample, ToolResult};
+use crate::tokens::{Tokenizer, TokenizerVersion};
 
 /// Where a system prompt stands in a normalized conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,23 +34,34 @@ pub struct Normalized<I> {
     joint: Option<(usize, usize)>,
 }
 
+/// The layout that trainers render: newer ones are not rendered.
+fn format() -> &'static ChatFormat {
+    TokenizerVersion::V3.chat_format()
+}
+
 /// Normalizes a conversation, or says why the reference rejects it.
 pub fn normalized<I: Clone, T: AsRef<str>>(
     sample: &Sample<I, T>,
     system: SystemPrompt,
 ) -> Result<Normalized<I>, Finding> {
     let turns = Turn::all(&sample.messages);
-    validate(&turns, &sample.tools, Layout::MistralCommon)?;
-    let prompt = system_prompt(&turns);
+    let terms = Terms { layout: Layout::MistralCommon, tokenizer: Tokenizer::embedded() };
+    validate(&turns, sample, terms)?;
+    let prompt = system_prompt(&turns, format());
     let mut normalizer = Normalizer { prompt, system, messages: Vec::new(), joint: None };
     if system == SystemPrompt::Keep && !normalizer.prompt.is_empty() {
         normalizer.messages.push(Message::System(Content::Text(normalizer.prompt.clone())));
     }
-    for group in groups(&turns) {
+    for group in groups(&turns, format()) {
         normalizer.group(&group)?;
     }
     let Normalizer { messages, joint, .. } = normalizer;
-    let sample = Sample { messages, tools: sample.tools.clone(), images: sample.images.clone() };
+    let sample = Sample {
+        messages,
+        tools: sample.tools.clone(),
+        images: sample.images.clone(),
+        settings: sample.settings.clone(),
+    };
     Ok(Normalized { sample, joint })
 }
 
@@ -63,12 +76,8 @@ impl Normalizer {
     fn group<T: AsRef<str>>(&mut self, group: &Group<'_, T>) -> Result<(), Finding> {
         match group.turns.first().map(|turn| turn.message) {
             None | Some(Message::User(_)) => {
-                let contents = group.turns.iter().filter_map(|turn| match turn.message {
-                    Message::User(content) => Some(content),
-                    _ => None,
-                });
-                let content = image_first(join(contents));
-                self.user(content, group.last_user);
+                let content = user_content(group.turns, format());
+                self.user(content, group.opens);
             }
             Some(Message::Assistant(_)) => self.responses(group.turns)?,
             Some(Message::Tool(_)) => {
@@ -77,7 +86,7 @@ impl Normalizer {
                     _ => None,
                 });
                 self.messages.extend(results.map(|result| {
-                    let text = joined_text(&result.content);
+                    let text = joined_text(&result.content, format());
                     let content = if text.is_empty() { "{}".to_owned() } else { text.into_owned() };
                     Message::Tool(ToolResult {
                         content: Content::Text(content),
@@ -111,6 +120,7 @@ impl Normalizer {
                 parts.extend(chunks.map(|chunk| match chunk {
                     Chunk::Text(text) => Part::Text(text.into_owned()),
                     Chunk::Image(image) => Part::Image(image),
+                    Chunk::Thinking { text, closed } => Part::Thinking { text: text.to_owned(), closed },
                 }));
                 Content::Parts(parts)
             }
@@ -120,19 +130,15 @@ impl Normalizer {
 
     /// Responses that follow each other with one weight, as one.
     fn responses<T: AsRef<str>>(&mut self, turns: &[Turn<'_, T>]) -> Result<(), Finding> {
-        let (text, calls, trained) = joined_answer(turns);
-        let last = &turns[turns.len() - 1];
-        let content = match (text.is_empty(), calls.is_empty()) {
-            (true, true) => {
-                let message = "the response has no text";
-                return Err(Finding::new(&EMPTY_ANSWER, last.pointer("content"), message));
-            }
-            (false, false) => {
-                return Err(Finding::new(&TOOL_CALL, last.pointer("content"), TEXT_AND_CALLS));
-            }
+        let response = Response::of(turns, format());
+        response.check(turns, format())?;
+        let Response { content, calls, trained } = response;
+        let content = match content {
             // The reference removes spaces, and only spaces, from the end.
-            (false, true) => Some(Content::Text(text.trim_end_matches(' ').to_owned())),
-            (true, false) => None,
+            Joined::Text(text) if !text.is_empty() => {
+                Some(Content::Text(text.trim_end_matches(' ').to_owned()))
+            }
+            _ => None,
         };
         self.messages.push(Message::Assistant(Assistant {
             content,
@@ -200,7 +206,7 @@ impl<I> Normalized<I> {
                     RenderedTurn { role: "assistant", trained: Some(*weight != Some(false)), spans }
                 }
                 Message::Tool(result) => {
-                    let json = result_json(result, &joined_text(&result.content));
+                    let json = result_json(result, &joined_text(&result.content, format()));
                     let json = json.map_err(|why| unprintable(why, turn.pointer("content")))?;
                     rendered("tool", vec![Span::Text(Cow::Owned(json))])
                 }
@@ -217,9 +223,9 @@ impl<I> Normalized<I> {
             return true;
         };
         let Some(Part::Text(text)) = parts.first() else { return true };
-        let mut separate = encoder.tekken.encode(&text[..at]);
-        separate.extend(encoder.tekken.encode(&text[at..]));
-        separate == encoder.tekken.encode(text)
+        let mut separate = encoder.tokenizer.encode(&text[..at]);
+        separate.extend(encoder.tokenizer.encode(&text[at..]));
+        separate == encoder.tokenizer.encode(text)
     }
 }
 
@@ -233,7 +239,8 @@ fn spans(content: &Content) -> Vec<Span<'_>> {
             fn span(part: &Part) -> Span<'_> {
                 match part {
                     Part::Image(index) => Span::Image(*index),
-                    Part::Text(text) => Span::Text(Cow::Borrowed(text)),
+                    // Validation rejects thinking.
+                    Part::Text(text) | Part::Thinking { text, .. } => Span::Text(Cow::Borrowed(text)),
                 }
             }
             parts.iter().map(span).collect()
@@ -257,6 +264,7 @@ mod tests {
                 let shown = parts.iter().map(|part| match part {
                     Part::Text(text) => text.clone(),
                     Part::Image(index) => format!("{{{index}}}"),
+                    Part::Thinking { .. } => panic!("thinking in v3"),
                 });
                 shown.collect::<Vec<_>>().join("|")
             }

@@ -5,19 +5,24 @@ use crate::diagnostic::Finding;
 use crate::rules::IMAGE_UNREADABLE;
 use crate::spec::ModelSpec;
 use crate::tokens::grid::grid;
-use crate::tokens::tekken::{Encoder, Tekken};
+use crate::tokens::tokenizer::{Encoder, Tokenizer};
 
 /// The sizes and token ids of the images of a conversation.
 pub(super) struct Images<'s> {
-    pub(super) spec: &'s ModelSpec,
+    pub(super) spec: Option<&'s ModelSpec>,
     pub(super) sizes: &'s [(u32, u32)],
     /// `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`.
     pub(super) ids: (u32, u32, u32),
 }
 
+impl Images<'_> {
+    /// The images of a message that has none.
+    pub(super) const NONE: Images<'static> = Images { spec: None, sizes: &[], ids: (0, 0, 0) };
+}
+
 /// Collects ids, if requested, and counts.
 pub(super) struct Out<'t> {
-    pub(super) tekken: &'t Tekken,
+    pub(super) tokenizer: &'t Tokenizer,
     /// `None` if bytes are counted.
     pub(super) encoder: Option<Encoder<'t>>,
     pub(super) measure: Measure,
@@ -39,7 +44,8 @@ pub(super) enum Measure {
 impl Out<'_> {
     pub(super) fn text(&mut self, text: &str, trained: bool) {
         let tokens = match &mut self.encoder {
-            None => text.len(),
+            // Encoding may put a space in front.
+            None => text.len() + usize::from(self.tokenizer.adds_space()),
             Some(encoder) if self.measure == Measure::Ids => {
                 let before = self.ids.len();
                 encoder.encode_into(text, &mut self.ids);
@@ -58,14 +64,14 @@ impl Out<'_> {
     }
 
     pub(super) fn image(&mut self, image: usize, images: &Images<'_>) -> Result<(), Finding> {
-        let Some(&(width, height)) = images.sizes.get(image) else {
+        let (Some(&(width, height)), Some(spec)) = (images.sizes.get(image), images.spec) else {
             return Err(Finding::new(
                 &IMAGE_UNREADABLE,
                 "",
                 format!("the size of image {} is unknown", image + 1),
             ));
         };
-        let grid = grid(images.spec, width, height);
+        let grid = grid(spec, width, height);
         if self.measure == Measure::Ids {
             let ids = &mut self.ids;
             let (image, image_break, image_end) = images.ids;

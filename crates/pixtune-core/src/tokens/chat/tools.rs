@@ -15,6 +15,7 @@ pub(super) struct Calls {
     pub(super) trained: bool,
 }
 
+/// All calls as one list; the caller ends the message.
 pub(super) fn tool_calls<T>(
     calls: &[&ToolCall],
     form: &Calls,
@@ -22,10 +23,16 @@ pub(super) fn tool_calls<T>(
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let text = calls_json(calls, form).map_err(|why| unprintable(why, turn.pointer("tool_calls")))?;
-    out.mark(out.tekken.marks().tool_calls, form.trained);
+    out.mark(out.tokenizer.marks().tool_calls, form.trained);
     out.text(&text, form.trained);
-    out.mark(out.tekken.marks().end, form.trained);
     Ok(())
+}
+
+/// The arguments of one call.
+pub(super) fn arguments_json(call: &ToolCall, form: &Calls) -> Result<String, Unprintable> {
+    let mut text = String::new();
+    arguments(call, form, &mut text)?;
+    Ok(text)
 }
 
 /// The calls of a message as one list.
@@ -81,7 +88,7 @@ pub(super) fn tool_result<T: AsRef<str>>(
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let text = result_json(result, content).map_err(|why| unprintable(why, turn.pointer("content")))?;
-    let marks = *out.tekken.marks();
+    let marks = *out.tokenizer.marks();
     out.mark(marks.begin_result, false);
     out.text(&text, false);
     out.mark(marks.end_result, false);

@@ -1,17 +1,24 @@
 //! Validation: which conversations the references accept for training.
 //!
-//! The rules and their order are those of mistral-common 1.13.1 `validator.py` for tokenizer v3 in fine-tuning mode;
-//! mistral-finetune runs the same validator after checks of its own (`tokenize.py`).
+//! The rules and their order are those of mistral-common 1.13.1 `validator.py` for the tokenizer's version in fine-tuning
+//! mode, and those that it applies when it encodes thinking and settings; mistral-finetune runs the same validator after checks of its own (`tokenize.py`).
 
-use super::Layout;
+use std::collections::HashSet;
+
 use super::content::is_empty;
+use super::format::{CallIds, Thinking};
+use super::{Layout, Terms};
 use crate::diagnostic::{Finding, Rule};
 use crate::json::Value;
 use crate::rules::{
     ANSWER_AND_CALLS, ANSWER_PREFIX, EMPTY_ANSWER, FINETUNE_FORM, IMAGE_ROLE, LAST_NOT_ASSISTANT,
-    NO_MESSAGES, ROLE_ORDER, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS, TOOL_SCHEMA,
+    MODEL_SETTING, NO_MESSAGES, PART_KIND, ROLE_ORDER, TOOL_CALL, TOOL_ID, TOOL_NAME, TOOL_RESULTS,
+    TOOL_SCHEMA,
 };
-use crate::sample::{Arguments, Assistant, Content, Message, Part, Tool, ToolCall, ToolResult};
+use crate::sample::{
+    Arguments, Assistant, Content, Message, ModelSettings, Part, Sample, Tool, ToolCall, ToolResult,
+};
+use crate::tokens::TokenizerVersion;
 use crate::tokens::schema::check_schema;
 
 /// A message and its index in the conversation.
@@ -44,34 +51,67 @@ impl<'s, T> Turn<'s, T> {
 }
 
 /// Rejects what the reference rejects before it encodes.
-pub(super) fn validate<T: AsRef<str>>(
+pub(super) fn validate<I, T: AsRef<str>>(
     turns: &[Turn<'_, T>],
-    tools: &[Tool],
-    layout: Layout,
+    sample: &Sample<I, T>,
+    terms: Terms<'_>,
 ) -> Result<(), Finding> {
-    refusals(turns, tools, layout).into_iter().next().map_or(Ok(()), Err)
+    refusals(turns, sample, terms).into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Everything that the reference rejects before it encodes, in its order.
-pub(super) fn refusals<T: AsRef<str>>(turns: &[Turn<'_, T>], tools: &[Tool], layout: Layout) -> Vec<Finding> {
-    let mut found = structure(turns, layout);
+pub(super) fn refusals<I, T: AsRef<str>>(
+    turns: &[Turn<'_, T>],
+    sample: &Sample<I, T>,
+    terms: Terms<'_>,
+) -> Vec<Finding> {
+    let mut found = structure(turns, terms);
     for (index, turn) in turns.iter().enumerate() {
         let is_last = index + 1 == turns.len();
         match turn.message {
-            Message::System(content) => found.extend(only_text(content, turn)),
-            Message::User(_) => {}
-            Message::Assistant(assistant) => answer(assistant, is_last, turn, layout, &mut found),
-            Message::Tool(result) => tool_result(result, turn, &mut found),
+            Message::System(content) => parts(content, turn, terms, &mut found),
+            Message::User(content) => parts(content, turn, terms, &mut found),
+            Message::Assistant(assistant) => answer(assistant, is_last, turn, terms, &mut found),
+            Message::Tool(result) => tool_result(result, turn, terms, &mut found),
         }
     }
-    for (index, tool) in tools.iter().enumerate() {
+    for (index, tool) in sample.tools.iter().enumerate() {
         found.extend(check_tool(tool, index).err());
+    }
+    found.extend(settings(&sample.settings, terms).err());
+    if terms.layout == Layout::MistralFinetune && terms.version() != TokenizerVersion::V3 {
+        let message = format!(
+            "mistral-finetune lays out conversations for tokenizer v3; this one is {}",
+            terms.version()
+        );
+        found.push(Finding::new(&FINETUNE_FORM, "", message));
     }
     found
 }
 
+/// The JSON of the settings, if the version has any.
+pub(super) fn settings(settings: &ModelSettings, terms: Terms<'_>) -> Result<Option<String>, Finding> {
+    if !terms.format().settings {
+        return match &settings.reasoning_effort {
+            None => Ok(None),
+            Some(_) => {
+                let message =
+                    format!("models with tokenizer {} do not read `reasoning_effort`", terms.version());
+                Err(Finding::new(&MODEL_SETTING, "/reasoning_effort", message))
+            }
+        };
+    }
+    match terms.tokenizer.settings() {
+        Some(builder) => builder.json(settings),
+        None => {
+            let message = "the tokenizer file has no `model_settings_builder`, which its version needs";
+            Err(Finding::new(&MODEL_SETTING, "", message))
+        }
+    }
+}
+
 /// What is rejected about the roles and their order.
-pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding> {
+pub(super) fn structure<T>(turns: &[Turn<'_, T>], terms: Terms<'_>) -> Vec<Finding> {
     let Some(last) = turns.last() else {
         return vec![Finding::new(&NO_MESSAGES, "/messages", "the conversation has no messages")];
     };
@@ -81,7 +121,7 @@ pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding
             found.push(last.finding(&ROLE_ORDER, "the conversation is one response without a question"));
         }
         // mistral-finetune does not read the key.
-        Message::Assistant(answer) if answer.prefix && layout == Layout::MistralCommon => {
+        Message::Assistant(answer) if answer.prefix && terms.layout == Layout::MistralCommon => {
             found.push(last.finding(&ANSWER_PREFIX, "the response is marked as a prefix to be continued"));
         }
         Message::Assistant(_) => {}
@@ -101,7 +141,11 @@ pub(super) fn structure<T>(turns: &[Turn<'_, T>], layout: Layout) -> Vec<Finding
             found.push(pair[1].finding(&ROLE_ORDER, message));
         }
     }
-    results_match_calls(turns, &mut found);
+    if terms.format().matched_ids {
+        results_belong_to_calls(turns, &mut found);
+    } else {
+        results_match_calls(turns, &mut found);
+    }
     found
 }
 
@@ -131,27 +175,95 @@ fn results_match_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
     }
 }
 
-fn only_text<T>(content: &Content<T>, turn: &Turn<'_, T>) -> Option<Finding> {
-    let Content::Parts(parts) = content else { return None };
-    let has_image = parts.iter().any(|part| matches!(part, Part::Image(_)));
-    let message = || format!("an image in {} {} message", article(turn.role()), turn.role());
-    has_image.then(|| turn.finding(&IMAGE_ROLE, message()))
+/// Every result names an open call, and every call has a result before the next response; the first message is ignored.
+fn results_belong_to_calls<T>(turns: &[Turn<'_, T>], found: &mut Vec<Finding>) {
+    let mut calls: HashSet<&str> = HashSet::new();
+    let mut answered: HashSet<&str> = HashSet::new();
+    for turn in turns.iter().skip(1) {
+        match turn.message {
+            Message::Tool(result) => {
+                // A result that names no call is reported for that.
+                let Some(id) = result.tool_call_id.as_deref() else { continue };
+                let problem = if answered.contains(id) {
+                    format!("there are two results of the call `{id}`")
+                } else if calls.contains(id) {
+                    answered.insert(id);
+                    continue;
+                } else {
+                    format!("no call of the response before it has the id `{id}`")
+                };
+                found.push(Finding::new(&TOOL_RESULTS, turn.pointer("tool_call_id"), problem));
+            }
+            Message::Assistant(assistant) => {
+                if calls.len() != answered.len() {
+                    let message = "there are fewer tool results than calls before this response";
+                    found.push(turn.finding(&TOOL_RESULTS, message));
+                }
+                calls.clear();
+                answered.clear();
+                for (index, call) in assistant.tool_calls.iter().enumerate() {
+                    if !calls.insert(&call.id) {
+                        let pointer = turn.pointer(&format!("tool_calls/{index}/id"));
+                        let message = match call.id.as_str() {
+                            "null" => "two calls of the response have no id".to_owned(),
+                            id => format!("two calls of the response have the id `{id}`"),
+                        };
+                        found.push(Finding::new(&TOOL_ID, pointer, message));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Rejects parts that the role cannot have: the first of each kind.
+fn parts<T>(content: &Content<T>, turn: &Turn<'_, T>, terms: Terms<'_>, found: &mut Vec<Finding>) {
+    let Content::Parts(parts) = content else { return };
+    let format = terms.format();
+    let role = turn.role();
+    let may_have_images = role == "user" || (role == "tool" && format.result_images);
+    let image = parts.iter().position(|part| matches!(part, Part::Image(_)));
+    if let Some(index) = image.filter(|_| !may_have_images) {
+        let message = "an image outside a user message";
+        found.push(Finding::new(&IMAGE_ROLE, turn.pointer(&format!("content/{index}")), message));
+    }
+    let may_think = match format.thinking {
+        Thinking::Nobody => false,
+        Thinking::SystemAndAssistant => matches!(role, "system" | "assistant"),
+        Thinking::Assistant => role == "assistant",
+    };
+    let is_thinking = |part: &Part<T>| matches!(part, Part::Thinking { .. });
+    let Some(index) = parts.iter().position(is_thinking) else { return };
+    let message = if format.thinking == Thinking::Nobody {
+        format!("models with tokenizer {} do not read content of the type `thinking`", terms.version())
+    } else if !may_think {
+        format!("thinking in {} {role} message", article(role))
+    } else if terms.tokenizer.marks().newer.think.is_none() {
+        "the tokenizer has no `[THINK]` and `[/THINK]`, so that the model does not read thinking".to_owned()
+    } else {
+        return;
+    };
+    found.push(Finding::new(&PART_KIND, turn.pointer(&format!("content/{index}")), message));
 }
 
 fn answer<T: AsRef<str>>(
     assistant: &Assistant<T>,
     is_last: bool,
     turn: &Turn<'_, T>,
-    layout: Layout,
+    terms: Terms<'_>,
     found: &mut Vec<Finding>,
 ) {
-    found.extend(assistant.content.as_ref().and_then(|content| only_text(content, turn)));
+    let (layout, format) = (terms.layout, terms.format());
+    if let Some(content) = &assistant.content {
+        parts(content, turn, terms, found);
+    }
     let has_content = assistant.content.as_ref().is_some_and(|content| !is_empty(content));
     match (has_content, !assistant.tool_calls.is_empty()) {
-        (false, false) => {
+        (false, false) if !format.text_with_calls => {
             found.push(turn.finding(&EMPTY_ANSWER, "the response has neither text nor tool calls"));
         }
-        (true, true) => {
+        (true, true) if !format.text_with_calls => {
             let message = "the response has both text and tool calls; the format accepts only one of them";
             found.push(turn.finding(&ANSWER_AND_CALLS, message));
         }
@@ -159,7 +271,7 @@ fn answer<T: AsRef<str>>(
     }
     for (index, call) in assistant.tool_calls.iter().enumerate() {
         let pointer = turn.pointer(&format!("tool_calls/{index}"));
-        tool_call(call, is_last, &pointer, layout, found);
+        tool_call(call, is_last, &pointer, terms, found);
     }
     if layout == Layout::MistralFinetune && matches!(assistant.content, Some(Content::Parts(_))) {
         let message = "the response is a list of parts; mistral-finetune requires a string";
@@ -172,25 +284,31 @@ fn answer<T: AsRef<str>>(
     }
 }
 
-fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, found: &mut Vec<Finding>) {
+fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, terms: Terms<'_>, found: &mut Vec<Finding>) {
+    let ids = terms.format().call_ids;
     let mut refuse = |rule, key: &str, message: String| {
         found.push(Finding::new(rule, format!("{pointer}{key}"), message));
     };
     if call.id == "null" {
-        if !is_last {
+        if ids == CallIds::NotEmpty {
+            refuse(
+                &TOOL_ID,
+                "",
+                format!("the tool call has no id; tokenizer {} requires one", terms.version()),
+            );
+        } else if !is_last {
             let message = "the tool call has no id; only calls in the last message may omit it";
             refuse(&TOOL_ID, "", message.into());
         }
-    } else if !is_call_id(&call.id) {
-        let message = format!("the tool call id `{}` does not have nine letters or digits", call.id);
-        refuse(&TOOL_ID, "/id", message);
+    } else if !ids.accept(&call.id) {
+        refuse(&TOOL_ID, "/id", bad_id(&call.id, ids));
     }
     if !is_name(&call.name) {
         refuse(&TOOL_NAME, "/function/name", bad_name(&call.name));
     }
     let message = match &call.arguments {
         Arguments::Text(_) => return,
-        Arguments::Json(_) if layout == Layout::MistralFinetune => {
+        Arguments::Json(_) if terms.layout == Layout::MistralFinetune => {
             let message = "the arguments are an object; mistral-finetune requires a string of JSON";
             return refuse(&FINETUNE_FORM, "/function/arguments", message.into());
         }
@@ -202,8 +320,9 @@ fn tool_call(call: &ToolCall, is_last: bool, pointer: &str, layout: Layout, foun
     refuse(&TOOL_CALL, "/function/arguments", message);
 }
 
-fn tool_result<T>(result: &ToolResult<T>, turn: &Turn<'_, T>, found: &mut Vec<Finding>) {
-    found.extend(only_text(&result.content, turn));
+fn tool_result<T>(result: &ToolResult<T>, turn: &Turn<'_, T>, terms: Terms<'_>, found: &mut Vec<Finding>) {
+    parts(&result.content, turn, terms, found);
+    let ids = terms.format().call_ids;
     if let Some(name) = result.name.as_deref().filter(|name| !is_name(name)) {
         found.push(Finding::new(&TOOL_NAME, turn.pointer("name"), bad_name(name)));
     }
@@ -211,9 +330,8 @@ fn tool_result<T>(result: &ToolResult<T>, turn: &Turn<'_, T>, found: &mut Vec<Fi
         None => {
             found.push(turn.finding(&TOOL_ID, "the tool result does not name its call"));
         }
-        Some(id) if !is_call_id(id) => {
-            let message = format!("the tool call id `{id}` does not have nine letters or digits");
-            found.push(Finding::new(&TOOL_ID, turn.pointer("tool_call_id"), message));
+        Some(id) if !ids.accept(id) => {
+            found.push(Finding::new(&TOOL_ID, turn.pointer("tool_call_id"), bad_id(id, ids)));
         }
         Some(_) => {}
     }
@@ -250,13 +368,15 @@ pub(super) fn only_system_prompt<'s, T: AsRef<str>>(system: &[Turn<'s, T>]) -> R
     }
 }
 
-/// `^[a-zA-Z0-9]{9}$`, where Python's `$` also matches before a final line end.
-pub(crate) fn is_call_id(id: &str) -> bool {
-    let id = id.strip_suffix('\n').unwrap_or(id);
-    id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+fn bad_id(id: &str, ids: CallIds) -> String {
+    match ids {
+        CallIds::NineCharacters => format!("the tool call id `{id}` does not have nine letters or digits"),
+        CallIds::NotEmpty if id.is_empty() => "the tool call id is empty".to_owned(),
+        CallIds::NotEmpty => format!("the tool call id `{id}` stands for a missing id"),
+    }
 }
 
-/// `^[a-zA-Z0-9_-]{1,64}$`, the same.
+/// `^[a-zA-Z0-9_-]{1,64}$`, where Python's `$` also matches before a final line end.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('\n').unwrap_or(name);
     (1..=64).contains(&name.len())

@@ -70,7 +70,8 @@ fn contents(messages: &[&Message]) -> Result<ArrayRef, ArrowError> {
     let texts: StringArray = flat()
         .map(|part| match part {
             Part::Text(text) => Some(text),
-            Part::Image(_) => None,
+            // The check of the trainer rejects thinking.
+            Part::Image(_) | Part::Thinking { .. } => None,
         })
         .collect();
     let kinds = StringArray::from_iter_values(kinds);

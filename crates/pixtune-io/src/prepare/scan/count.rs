@@ -51,7 +51,7 @@ fn certain_overflow(scanner: &Scanner, sample: &Sample<Image>) -> Option<Finding
     if longest < LONG_TEXT {
         return None;
     }
-    let (model, token) = (scanner.options.model, scanner.encoder().tekken.longest_token());
+    let (model, token) = (scanner.options.model, scanner.encoder().tokenizer.longest_token());
     let least = longest / token;
     let message = format!(
         "at least {} in a text of {} (the longest token has {token}); the context of {} is {}",
@@ -70,7 +70,7 @@ fn longest_text(message: &Message) -> usize {
         Content::Text(text) => text.trim().len(),
         Content::Parts(parts) => {
             let texts = parts.iter().map(|part| match part {
-                Part::Text(text) => text.trim().len(),
+                Part::Text(text) | Part::Thinking { text, .. } => text.trim().len(),
                 _ => 0,
             });
             texts.max().unwrap_or(0)

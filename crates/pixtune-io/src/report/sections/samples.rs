@@ -156,7 +156,11 @@ fn text_bytes(sample: &BorrowedSample<'_>) -> usize {
     let of = |content: &Content<&str>| match content {
         Content::Text(text) => text.len(),
         Content::Parts(parts) => {
-            parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 }).sum()
+            let text = |part: &Part<&str>| match part {
+                Part::Text(text) | Part::Thinking { text, .. } => text.len(),
+                Part::Image(_) => 0,
+            };
+            parts.iter().map(text).sum()
         }
     };
     let of_message = |message: &Message<&str>| match message {

@@ -37,8 +37,8 @@ pub(in crate::report) fn tokens(view: View<'_>) -> Section {
             );
         }
     }
-    if let Some(why) = view.estimate {
-        let _ = write!(body, "<p class=\"note\">estimate: {}</p>", escape(why));
+    if let Some(origin) = view.special_tokens {
+        let _ = write!(body, "<p class=\"note\">special tokens: {}</p>", escape(origin));
     }
     body.push_str("</div>");
     let tokens = train.tokens + validation.tokens;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, members, object};
 use pixtune_core::text::counted;
-use pixtune_core::tokens::tekken::Tekken;
+use pixtune_core::tokens::TokenizerVersion;
+use pixtune_core::tokens::tokenizer::Tokenizer;
 
 use super::output::OutputDirectory;
 use super::{ConvertError, Options, tokenizer};
@@ -222,14 +223,14 @@ fn is_tokenizer(name: &str) -> bool {
     name == "tekken.json" || name.starts_with("tokenizer.model")
 }
 
-pub(crate) fn read_tekken(path: &Path) -> Result<Tekken, ConvertError> {
+pub(crate) fn read_tekken(path: &Path) -> Result<Tokenizer, ConvertError> {
     let read = |source| ConvertError::Read { path: path.to_owned(), source };
     let wrong = |why: String| ConvertError::Tokenizer { path: path.to_owned(), why };
     let length = fs::metadata(path).map_err(read)?.len();
     if length > MAX_TOKENIZER {
         return Err(wrong(format!("it has {}, more than any tokenizer", counted(length, "byte"))));
     }
-    Tekken::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
+    Tokenizer::from_json(&fs::read(path).map_err(read)?).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reports files without which servers cannot use a directory.
@@ -247,7 +248,7 @@ fn warn_of_missing(extras: &Extras<'_>, warnings: &mut Vec<String>) {
 fn write_missing(
     extras: &mut Extras<'_>,
     config: &ModelConfig,
-    tekken: Option<&Tekken>,
+    tekken: Option<&Tokenizer>,
     warnings: &mut Vec<String>,
 ) {
     if !extras.has("tokenizer.json") {
@@ -272,8 +273,8 @@ fn write_missing(
     }
 }
 
-fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tekken, warnings: &mut Vec<String>) {
-    let template = (tekken.version() == 3).then_some(tokenizer::CHAT_TEMPLATE);
+fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tokenizer, warnings: &mut Vec<String>) {
+    let template = (tekken.version() == TokenizerVersion::V3).then_some(tokenizer::CHAT_TEMPLATE);
     extras.write("tokenizer.json", tokenizer::tokenizer_json(tekken));
     if !extras.has("tokenizer_config.json") {
         extras.write("tokenizer_config.json", tokenizer::tokenizer_config(tekken, template));
@@ -284,7 +285,7 @@ fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tekken, warnings: &mut Vec<
     match template {
         Some(template) => extras.write("chat_template.jinja", template.to_owned()),
         None => warnings.push(format!(
-            "no chat template was written: the tokenizer is of version {}, and only that of version 3 is known",
+            "no chat template was written: the tokenizer is of version {}, and only that of v3 is known",
             tekken.version()
         )),
     }

@@ -40,7 +40,7 @@ pub fn run(args: PlanArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut ui = Ui::new(args.format, verbosity);
     note_passed_over(&source.notes, verbosity);
     let found = counting.survey(&source, Inspection::HEADERS, &mut ui)?;
-    let plan = plan(found.dataset(counting.estimate()), wish);
+    let plan = plan(found.dataset(counting.special_tokens()), wish);
     if let Some(name) = &args.emit {
         let configuration = export::configuration(name, args.base_model.as_deref(), &counting.model, &plan)?;
         ui::put(&configuration)?;
@@ -179,7 +179,7 @@ impl<'p> Page<'p> {
             &format!("{:<16}", "model"),
             &format!("{} [{sizes}], {method}, on {gpu}", plan.wish.shape.id),
         ));
-        let how = if plan.dataset.estimate.is_some() { "estimate" } else { "computed" };
+        let how = plan.dataset.special_tokens.unwrap_or("computed");
         self.row(
             "samples",
             &format!("{} training, {} validation", grouped(train.samples), grouped(validation.samples)),

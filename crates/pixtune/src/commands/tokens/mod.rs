@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 
 use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::text::counted;
-use pixtune_core::tokens::{ChatEncoder, Layout};
+use pixtune_core::tokens::{ChatEncoder, Layout, TokenizerVersion};
 use pixtune_io::config::choose;
 use pixtune_io::image::Limits;
 use pixtune_io::prepare::Watch as _;
@@ -34,12 +34,19 @@ pub fn run(args: TokensArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     if let Some(path) = &args.sizes {
         return sizes::each(path, model.spec);
     }
-    let tekken = model.tekken();
-    let encoder = ChatEncoder { spec: model.spec, tekken, layout };
+    let tokenizer = model.vocabulary();
+    if layout == Layout::MistralFinetune && tokenizer.version() != TokenizerVersion::V3 {
+        return Err(Error::argument(format!(
+            "`--layout mistral-finetune` lays out conversations for tokenizer v3; that of {} is {}",
+            model.spec.id,
+            tokenizer.version()
+        )));
+    }
+    let encoder = ChatEncoder { spec: model.spec, tokenizer, layout };
     let counted = match &args.text {
         Some(path) => {
             let written =
-                encode_texts(path, tekken, threads(args.threads), &mut BufWriter::new(io::stdout()));
+                encode_texts(path, tokenizer, threads(args.threads), &mut BufWriter::new(io::stdout()));
             written.map(|()| Outcome::Fine).map_err(Error::from)
         }
         None => conversations(&args, encoder, model.tokenizer, verbosity),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pixtune_core::json::Value;
 use pixtune_core::text::counted;
-use pixtune_core::tokens::tekken::Tekken;
+use pixtune_core::tokens::tokenizer::Tokenizer;
 
 use super::{Extras, MAX_TOKENIZER, Origin, read_tekken};
 use crate::weights::config::read_json_within;
@@ -20,7 +20,7 @@ pub(super) fn tekken(
     options: &Options,
     source: &Checkpoint,
     warnings: &mut Vec<String>,
-) -> Result<Option<Tekken>, ConvertError> {
+) -> Result<Option<Tokenizer>, ConvertError> {
     let before = source.config().text.vocab_size;
     let rows = options.growth.as_ref().map_or(before, |growth| growth.rows);
     let own = match extras.path(TEKKEN) {
@@ -58,7 +58,11 @@ pub(super) fn tekken(
 }
 
 /// The tekken.json with the added tokens, beside an adapter. One with fewer tokens than the model is that of the base.
-fn grown_tekken(directory: &Path, own: Option<&Tekken>, rows: usize) -> Result<Option<Tekken>, ConvertError> {
+fn grown_tekken(
+    directory: &Path,
+    own: Option<&Tokenizer>,
+    rows: usize,
+) -> Result<Option<Tokenizer>, ConvertError> {
     let path = directory.join(TEKKEN);
     if !path.is_file() {
         return Ok(None);
@@ -80,8 +84,8 @@ fn grown_tekken(directory: &Path, own: Option<&Tekken>, rows: usize) -> Result<O
 }
 
 /// The first id of a vocabulary that means something else in a larger one.
-fn first_difference(own: &Tekken, grown: &Tekken) -> Option<usize> {
-    let specials = [own, grown].map(Tekken::special_tokens);
+fn first_difference(own: &Tokenizer, grown: &Tokenizer) -> Option<usize> {
+    let specials = [own, grown].map(Tokenizer::special_tokens);
     let length = specials[0].len().max(specials[1].len());
     let special = (0..length).find(|id| specials[0].get(*id) != specials[1].get(*id));
     special.or_else(|| (length..own.len()).find(|id| own.token(*id as u32) != grown.token(*id as u32)))

@@ -6,13 +6,13 @@
 use std::fmt::Write as _;
 
 use pixtune_core::json::write_string;
-use pixtune_core::tokens::tekken::{PATTERN, Tekken};
+use pixtune_core::tokens::tokenizer::{PATTERN, Tokenizer};
 
 /// The chat template for the layout of tokenizer version 3, which is Pixtral 12B's.
 pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 /// `tokenizer.json`.
-pub fn tokenizer_json(tekken: &Tekken) -> String {
+pub fn tokenizer_json(tekken: &Tokenizer) -> String {
     let specials = tekken.special_tokens();
     let alphabet = alphabet();
     let spelled = |bytes: &[u8], out: &mut String| {
@@ -115,7 +115,7 @@ pub(crate) fn alphabet() -> [char; 256] {
 }
 
 /// `tokenizer_config.json`. The chat template stands in it too, because transformers before 4.50 looks only there.
-pub fn tokenizer_config(tekken: &Tekken, template: Option<&str>) -> String {
+pub fn tokenizer_config(tekken: &Tokenizer, template: Option<&str>) -> String {
     let mut out = String::from("{\n  \"added_tokens_decoder\": {");
     for (id, name) in tekken.special_tokens().iter().enumerate() {
         out.push_str(if id == 0 { "\n    " } else { ",\n    " });

@@ -1,8 +1,9 @@
 //! The reader of `tekken.json`.
 
-use super::{ImageConfig, PATTERN, Tekken, TekkenError};
+use super::{ImageConfig, Origin, PATTERN, Parts, TekkenError, TextModel, Tokenizer};
 use crate::json::{self, Value};
 use crate::tokens::bpe::{MAX_RANKS, Vocabulary};
+use crate::tokens::{SettingsBuilder, TokenizerVersion};
 
 /// Special tokens by id for files without a list: mistral-common 1.13.1 `tekken.py`,
 /// `DEPRECATED_SPECIAL_TOKENS`. The rest up to the number of special tokens are `<SPECIAL_n>`.
@@ -32,15 +33,17 @@ pub(super) const SPECIAL_TOKENS: [&str; 20] = [
 /// Maximum bytes of a token: the longest published one has 76, and work grows with the square.
 const MAX_TOKEN: usize = 1024;
 
-impl Tekken {
+impl Tokenizer {
     /// The vocabulary of a `tekken.json`.
-    pub fn from_json(file: &[u8]) -> Result<Tekken, TekkenError> {
+    pub fn from_json(file: &[u8]) -> Result<Tokenizer, TekkenError> {
         let text = std::str::from_utf8(file).map_err(TekkenError::NotText)?;
         let file = json::parse(text).map_err(TekkenError::NotJson)?.value;
         if text_at(&file, "/config/pattern")? != PATTERN {
             return Err(TekkenError::Pattern { pattern: text_at(&file, "/config/pattern")?.to_owned() });
         }
-        let version = version_number(text_at(&file, "/config/version")?)?;
+        let version = text_at(&file, "/config/version")?;
+        let version = TokenizerVersion::find_tekken(version)
+            .ok_or_else(|| TekkenError::Version { version: version.to_owned() })?;
         let (ranks, special) = counts(&file)?;
         let special_tokens = special_tokens(&file, version, special)?;
         let (bytes, starts) = ranks_of(&file, ranks)?;
@@ -48,7 +51,14 @@ impl Tekken {
             first: duplicate.first,
             second: duplicate.second,
         })?;
-        Tekken::assemble(vocabulary.into(), special_tokens, version, images(&file)?)
+        Tokenizer::assemble(Parts {
+            model: TextModel::Read(Box::new(vocabulary)),
+            special_tokens,
+            version,
+            images: images(&file, version)?,
+            settings: settings(&file, version)?,
+            origin: Origin::File,
+        })
     }
 }
 
@@ -75,19 +85,6 @@ fn number_at(file: &Value<'_>, pointer: &str) -> Result<u64, TekkenError> {
     }
 }
 
-fn version_number(version: &str) -> Result<u32, TekkenError> {
-    match version {
-        "v1" => Ok(1),
-        "v2" => Ok(2),
-        "v3" => Ok(3),
-        "v7" => Ok(7),
-        "v11" => Ok(11),
-        "v13" => Ok(13),
-        "v15" => Ok(15),
-        _ => Err(TekkenError::Version { version: version.to_owned() }),
-    }
-}
-
 /// The numbers of ranks and special tokens that the file declares, validated against its lists.
 fn counts(file: &Value<'_>) -> Result<(usize, usize), TekkenError> {
     let vocabulary = number_at(file, "/config/default_vocab_size")?;
@@ -102,10 +99,14 @@ fn counts(file: &Value<'_>) -> Result<(usize, usize), TekkenError> {
     }
 }
 
-fn special_tokens(file: &Value<'_>, version: u32, count: usize) -> Result<Vec<String>, TekkenError> {
+fn special_tokens(
+    file: &Value<'_>,
+    version: TokenizerVersion,
+    count: usize,
+) -> Result<Vec<String>, TekkenError> {
     let Some(list) = at(file, "/special_tokens") else {
         // mistral-common 1.13.1 rejects a newer file without the list.
-        return if version <= 7 && count >= SPECIAL_TOKENS.len() {
+        return if version <= TokenizerVersion::V7 && count >= SPECIAL_TOKENS.len() {
             Ok(name_special_tokens(&SPECIAL_TOKENS.map(str::to_owned), count))
         } else {
             Err(missing("/special_tokens", "list"))
@@ -157,10 +158,32 @@ fn ranks_of(file: &Value<'_>, ranks: usize) -> Result<(Vec<u8>, Vec<u32>), Tekke
     Ok((bytes, starts))
 }
 
-fn images(file: &Value<'_>) -> Result<Option<ImageConfig>, TekkenError> {
-    // `multimodal` is the older name, mistral-common 1.13.1 `tekken.py`.
-    let Some(block) = ["/multimodal", "/image"].into_iter().find(|block| at(file, block).is_some()) else {
-        return Ok(None);
+/// The settings of conversations, which v15 introduced.
+fn settings(file: &Value<'_>, version: TokenizerVersion) -> Result<Option<SettingsBuilder>, TekkenError> {
+    match at(file, "/model_settings_builder") {
+        None => Ok(None),
+        Some(_) if version < TokenizerVersion::V15 => Err(TekkenError::Settings { version }),
+        Some(builder) => {
+            let read = SettingsBuilder::from_json(builder);
+            read.map(Some).map_err(|expected| missing("/model_settings_builder", expected))
+        }
+    }
+}
+
+fn images(file: &Value<'_>, version: TokenizerVersion) -> Result<Option<ImageConfig>, TekkenError> {
+    // `multimodal` is the older name, mistral-common 1.13.1 `tekken.py`, and not accepted after v11.
+    let block = match ["/multimodal", "/image"].map(|block| at(file, block).is_some()) {
+        [false, false] => return Ok(None),
+        [false, true] => "/image",
+        [true, false] if version <= TokenizerVersion::V11 => "/multimodal",
+        [true, false] => {
+            let why = "has its image configuration in `multimodal`, which is called `image` from v13 on";
+            return Err(TekkenError::Images { version, why });
+        }
+        [true, true] => {
+            let why = "has two image configurations, `image` and `multimodal`";
+            return Err(TekkenError::Images { version, why });
+        }
     };
     let side = |key: &str| -> Result<u32, TekkenError> {
         let pointer = format!("{block}/{key}");
