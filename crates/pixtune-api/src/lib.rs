@@ -25,7 +25,7 @@ pub use api::Limits;
 pub use catalog::CatalogError;
 pub use client::{Client, ClientError};
 pub use http::ListenError;
-pub use run::Trainer;
+pub use run::{CPU, ExternalTrainer, Trainer};
 pub use server::{Options, ServeError, Server};
 pub use store::{DATABASE, EVENTS, Key, Scope, Store, StoreError};
 pub use vendor::Vendor;

@@ -18,6 +18,7 @@ use crate::ui::Format;
 Examples:
   pixtune serve --models pixtral-12b
   pixtune serve --models pixtral-12b --alias gpt-4o-mini=pixtral-12b
+  pixtune serve --models pixtral-12b-hf --trainer trl --gpus 2
   pixtune serve keys create ann                              print a new API key
   pixtune serve --models pixtral-12b --listen 0.0.0.0:8000   with keys, for other machines
 
@@ -50,6 +51,18 @@ pub struct ServeOptions {
     /// API of requests to /v1
     #[arg(long, value_enum, default_value_t = V1Arg::Auto)]
     pub v1: V1Arg,
+
+    /// What trains jobs: pixtune, the name of a trainer (trl, trl-completion, unsloth, axolotl, llama-factory, ms-swift), or a
+    /// command for a shell that contains {out}, such as 'python train.py --data {data} --out {out} --steps {steps}'
+    #[arg(long, default_value = "pixtune", value_name = "NAME|COMMAND", help_heading = "Training")]
+    pub trainer: String,
+    /// Layout of the data for a command, as `pixtune export --to` names it
+    #[arg(long, default_value = "hf-dataset", value_name = "NAME", help_heading = "Training")]
+    pub trainer_layout: String,
+    /// GPUs for --trainer, each for one job at a time: their number, or a list such as 0,2 (`1,` is GPU 1 alone)
+    /// [default: all GPUs of this machine, or the CPU]
+    #[arg(long, value_name = "N|LIST", help_heading = "Training")]
+    pub gpus: Option<String>,
 
     /// Maximum size of an uploaded file
     #[arg(long, default_value = "20GB", value_name = "SIZE", help_heading = "Limits")]

@@ -6,6 +6,7 @@ mod jobs;
 mod keys;
 mod recorded;
 mod remote;
+mod trainers;
 mod workflow;
 
 pub use client::{Reply, Server};
