@@ -18,6 +18,7 @@ mod server;
 mod store;
 mod streams;
 mod training_file;
+mod upstream;
 mod vendor;
 mod wire;
 
@@ -28,4 +29,5 @@ pub use http::ListenError;
 pub use run::{CPU, ExternalTrainer, Trainer};
 pub use server::{Options, ServeError, Server};
 pub use store::{DATABASE, EVENTS, Key, Scope, Store, StoreError};
+pub use upstream::UpstreamOptions;
 pub use vendor::Vendor;

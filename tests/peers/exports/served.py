@@ -18,12 +18,15 @@ import urllib.request
 
 pixtune, model, prepared = (pathlib.Path(word).resolve() for word in sys.argv[1:4])
 trainer = sys.argv[4]
-# The program of each, and the function that its package installs under this name.
+# The program of each, and what its package installs under this name. The command line of Axolotl needs packages for its clouds:
+# what it calls is called here.
 PROGRAMS = {
-    "trl": ("trl", "trl.cli.main:main"),
-    "llama-factory": ("llamafactory-cli", "llamafactory.cli:main"),
-    "axolotl": ("axolotl", "axolotl.cli.main:main"),
-    "ms-swift": ("swift", "swift.cli.main:cli_main"),
+    "trl": ("trl", "from trl.cli.main import main\nsys.exit(main())"),
+    "llama-factory": ("llamafactory-cli", "from llamafactory.cli import main\nsys.exit(main())"),
+    "axolotl": ("axolotl", "from axolotl.cli.train import do_cli\n"
+                           "names = [word.removeprefix('--').replace('-', '_') for word in sys.argv[3::2]]\n"
+                           "do_cli(sys.argv[2], **dict(zip(names, sys.argv[4::2])))"),
+    "ms-swift": ("swift", "from swift.cli.main import cli_main\nsys.exit(cli_main())"),
 }
 
 
@@ -89,10 +92,8 @@ def workflow(url):
 with tempfile.TemporaryDirectory() as directory:
     os.chdir(directory)
     os.mkdir("bin")
-    program, (module, function) = PROGRAMS[trainer][0], PROGRAMS[trainer][1].split(":")
-    pathlib.Path("bin", program).write_text(
-        f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
-    )
+    program, script = PROGRAMS[trainer]
+    pathlib.Path("bin", program).write_text(f"#!{sys.executable}\nimport sys\n{script}\n")
     os.chmod(f"bin/{program}", 0o755)
     environment = os.environ | {"PATH": f"{directory}/bin:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.setdefault("MODELSCOPE_CACHE", f"{directory}/modelscope")

@@ -43,9 +43,14 @@ pub struct Supervisor {
     pub min_free: u64,
     /// Called after every change that a client can see.
     pub changed: Box<dyn Fn() + Send + Sync>,
+    /// Called with a job that has succeeded and its model.
+    pub made: Made,
     /// Set to look at once, or to end.
     pub signal: Arc<Signal>,
 }
+
+/// What follows from a job that has succeeded.
+pub type Made = Box<dyn Fn(&Job, &NewModel) + Send + Sync>;
 
 /// Wakes the supervisor.
 #[derive(Debug, Default)]
@@ -332,7 +337,9 @@ impl Supervisor {
         }
         let made = NewEvent::message(Level::Info, format!("New fine-tuned model created: {id}"));
         let done = NewEvent::message(Level::Info, "The job has successfully completed");
-        self.add(job, &[made, NewEvent::status("SUCCESS"), done])
+        self.add(job, &[made, NewEvent::status("SUCCESS"), done])?;
+        (self.made)(job, &model);
+        Ok(())
     }
 
     fn fail(&self, job: &Job, code: &str, why: &str) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 mod trainer;
+mod upstream;
 
 use super::threads;
 use crate::Outcome;
@@ -64,6 +65,7 @@ fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Opt
             min_free: size(&args.min_free)?,
             threads: threads(args.threads.map(usize::from)),
         },
+        upstream: upstream::options(args),
         loaded_models: usize::from(args.loaded_models),
         log: if verbosity == Verbosity::Quiet { |_| {} } else { log },
     })

@@ -7,6 +7,8 @@ mod keys;
 mod recorded;
 mod remote;
 mod trainers;
+mod upstream;
+mod vllm;
 mod workflow;
 
 pub use client::{Reply, Server};
