@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use pixtune_api::{ClientError, ServeError};
 use pixtune_evaluate::EvaluateError;
 use pixtune_export::ExportError;
+use pixtune_export::external::ExternalError;
 use pixtune_infer::{AnswerError, ModelError};
 use pixtune_io::check::CheckError;
 use pixtune_io::config::ConfigError;
@@ -64,6 +65,9 @@ pub enum Error {
     /// A dataset could not be exported.
     #[error(transparent)]
     Export(ExportError),
+    /// A run by another trainer failed.
+    #[error(transparent)]
+    External(ExternalError),
     /// The server cannot start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -150,6 +154,7 @@ impl Error {
             Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
             Error::Client(error) => return hint_for_client(error).map(str::to_owned),
             Error::Serve(error) => return hint_for_serving(error).map(str::to_owned),
+            Error::External(error) => return hint_for_another_trainer(error).map(str::to_owned),
             Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
             Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
@@ -222,6 +227,15 @@ impl From<ExportError> for Error {
         match error {
             ExportError::Read(error) => Error::Read(error),
             error => Error::Export(error),
+        }
+    }
+}
+
+impl From<ExternalError> for Error {
+    fn from(error: ExternalError) -> Error {
+        match error {
+            ExternalError::Export(error) => error.into(),
+            error => Error::External(error),
         }
     }
 }
@@ -337,6 +351,16 @@ fn hint_for_serving(error: &ServeError) -> Option<&'static str> {
         }
         ServeError::Locked { .. } => Some("choose another directory with `--data-dir`"),
         ServeError::Listen(_) => Some("choose another port with `--listen`"),
+        _ => None,
+    }
+}
+
+fn hint_for_another_trainer(error: &ExternalError) -> Option<&'static str> {
+    match error {
+        ExternalError::Failed { .. } => Some("the log of the job has the whole output of the trainer"),
+        ExternalError::NoAdapter { .. } => {
+            Some("a command writes `adapter/` to `{out}`; `docs/serve.md` lists what else")
+        }
         _ => None,
     }
 }
