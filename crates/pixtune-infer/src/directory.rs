@@ -121,7 +121,7 @@ fn format(path: &Path) -> Result<Format, WeightsError> {
 /// The tokenizer that was chosen for a model.
 enum Chosen {
     BuiltIn(&'static Tokenizer),
-    File(TokenizerFile),
+    File(Box<TokenizerFile>),
 }
 
 impl Chosen {
@@ -153,7 +153,7 @@ impl Chosen {
                 });
             }
         };
-        Ok(Chosen::File(TokenizerFile::read(path)?))
+        Ok(Chosen::File(Box::new(TokenizerFile::read(path)?)))
     }
 
     fn get(&self) -> &Tokenizer {
@@ -166,7 +166,7 @@ impl Chosen {
     fn file(self) -> Option<TokenizerFile> {
         match self {
             Chosen::BuiltIn(_) => None,
-            Chosen::File(file) => Some(file),
+            Chosen::File(file) => Some(*file),
         }
     }
 

@@ -265,24 +265,7 @@ impl Reader<'_> {
                 self.sample.images.push(Image { source, pointer: fields.place("image_url") });
                 Some(Part::Image(self.sample.images.len() - 1))
             }
-            Some("thinking") => {
-                let fields = self.fields(value, pointer, &["type", "thinking", "closed"])?;
-                let closed = match fields.get("closed") {
-                    None | Some(Value::Bool(true)) => true,
-                    Some(Value::Bool(false)) => false,
-                    Some(other) => {
-                        let message = format!("`closed` is {}, not a boolean", other.kind());
-                        self.report(&WRONG_TYPE, fields.place("closed"), message);
-                        return None;
-                    }
-                };
-                let text = self.text(&fields, "thinking");
-                if text.is_none() && fields.get("thinking").is_none() {
-                    let message = "the thinking part has no `thinking`".into();
-                    self.report(&MISSING_FIELD, fields.pointer.clone(), message);
-                }
-                text.map(|text| Part::Thinking { text, closed })
-            }
+            Some("thinking") => self.thinking(value, pointer),
             _ => {
                 let message = match (value, kind) {
                     (Value::Object(_), Some(kind)) => {
@@ -296,6 +279,25 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn thinking(&mut self, value: &Value<'_>, pointer: String) -> Option<Part> {
+        let fields = self.fields(value, pointer, &["type", "thinking", "closed"])?;
+        let closed = match fields.get("closed") {
+            None | Some(Value::Bool(true)) => true,
+            Some(Value::Bool(false)) => false,
+            Some(other) => {
+                let message = format!("`closed` is {}, not a boolean", other.kind());
+                self.report(&WRONG_TYPE, fields.place("closed"), message);
+                return None;
+            }
+        };
+        let text = self.text(&fields, "thinking");
+        if fields.get("thinking").is_none() {
+            let message = "the thinking part has no `thinking`".into();
+            self.report(&MISSING_FIELD, fields.pointer.clone(), message);
+        }
+        text.map(|text| Part::Thinking { text, closed })
     }
 
     fn image(&mut self, fields: &Fields<'_, '_>) -> Option<ImageSource> {

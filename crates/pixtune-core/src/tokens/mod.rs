@@ -12,6 +12,7 @@ mod schema;
 mod settings;
 pub mod tokenizer;
 
+pub use crate::version::TokenizerVersion;
 pub(crate) use chat::CallIds;
 pub use chat::{
     ChatEncoder, ChatFormat, Counts, Encoded, FROM_TABLES, Layout, Normalized, RenderedTurn, Run, Span,
@@ -22,5 +23,4 @@ pub use scan::is_letter;
 pub(crate) use schema::{check_schema, doubtful_patterns};
 pub(crate) use settings::REASONING_EFFORTS;
 pub use settings::{ReasoningEfforts, SettingsBuilder};
-pub use crate::version::TokenizerVersion;
 pub use tokenizer::{Encoder, ImageConfig, Origin, TekkenError, Tokenizer};

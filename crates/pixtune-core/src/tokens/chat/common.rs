@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Terms;
 use super::content::{Chunk, Joined, is_empty, join, joined_text};
-use super::format::{CallForm, ChatFormat, Opening as OpeningPlace, ResultForm, SystemForm, SEPARATOR};
+use super::format::{CallForm, ChatFormat, Opening as OpeningPlace, ResultForm, SEPARATOR, SystemForm};
 use super::out::{Images, Out};
 use super::tools::{Calls, arguments_json, tool_calls, tool_result, tools_json, unprintable};
 use super::validate::{Turn, validate};

@@ -3,8 +3,8 @@
 use std::sync::PoisonError;
 
 use super::Tokenizer;
+use super::memory::{Count, Memory, Out};
 use super::sentencepiece::Pieces;
-use crate::tokens::bpe::{Vocabulary, Workspace};
 use crate::tokens::scan::piece_end;
 
 /// Encodes texts and caches the pieces that needed merging.
@@ -46,11 +46,7 @@ impl Encoder<'_> {
 impl Drop for Encoder<'_> {
     fn drop(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
-        memory.workspace.shrink();
-        memory.text.clear();
-        memory.text.shrink_to(1 << 16);
-        memory.ids.clear();
-        memory.ids.shrink_to(1 << 16);
+        memory.shrink();
         self.tokenizer.resting.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 }

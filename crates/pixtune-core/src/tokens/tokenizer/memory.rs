@@ -2,6 +2,7 @@
 
 use crate::tokens::bpe::{Vocabulary, Workspace};
 
+/// Where ids go.
 pub(super) trait Out {
     fn push(&mut self, id: u32);
     fn append(&mut self, ids: &[u32]);
@@ -18,7 +19,8 @@ impl Out for Vec<u32> {
     }
 }
 
-struct Count(usize);
+/// Counts ids instead of keeping them.
+pub(super) struct Count(pub(super) usize);
 
 impl Out for Count {
     #[inline]
@@ -57,7 +59,18 @@ const REMEMBERED_BYTES: usize = 30;
 const REMEMBERED_PIECES: usize = 16_384;
 
 impl Memory {
-    fn merge(&mut self, vocabulary: &Vocabulary, offset: u32, piece: &[u8], out: &mut impl Out) {
+    /// Frees the memory that only a very long text needed.
+    pub(super) fn shrink(&mut self) {
+        const KEPT: usize = 1 << 16;
+        self.workspace.shrink();
+        self.text.clear();
+        self.text.shrink_to(KEPT);
+        self.ids.clear();
+        self.ids.shrink_to(KEPT);
+    }
+
+    /// Appends the ids of a piece whose ranks begin at `offset`.
+    pub(super) fn merge(&mut self, vocabulary: &Vocabulary, offset: u32, piece: &[u8], out: &mut impl Out) {
         if piece.len() > REMEMBERED_BYTES {
             return self.workspace.merge_each(vocabulary, offset, piece, out);
         }

@@ -4,6 +4,7 @@ mod encoder;
 mod error;
 mod file;
 mod marks;
+mod memory;
 mod packed;
 mod published;
 mod sentencepiece;
@@ -13,10 +14,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::bpe::Vocabulary;
 use super::{SettingsBuilder, TokenizerVersion};
 pub use encoder::Encoder;
-use encoder::Memory;
 pub use error::TekkenError;
 use file::{SPECIAL_TOKENS, name_special_tokens};
 pub use marks::{Marks, NewerMarks};
+use memory::Memory;
 use sentencepiece::Pieces;
 
 /// The pre-tokenizer pattern that `scan` implements; every published Tekken file has this one.

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use super::encoder::{Memory, Out};
+use super::memory::{Memory, Out};
 use crate::tokens::bpe::Vocabulary;
 
 /// The pieces of `mistral_instruct_tokenizer_241114.model.v7m1` in mistral-common 1.13.1, packed by
