@@ -36,7 +36,9 @@ def main():
     if not merged.exists():
         with merged.open("wb") as out:
             for part in sorted(prepared.glob("train*.jsonl")):
-                out.write(part.read_bytes())
+                # In pieces: a child's peak memory starts at that of this process.
+                with part.open("rb") as data:
+                    shutil.copyfileobj(data, out)
     source = merged
     script = str(Path(__file__).with_name("with_datasets.py"))
     commands = {"cp": lambda out: ["cp", str(source), out]}

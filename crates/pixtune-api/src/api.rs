@@ -16,6 +16,7 @@ use crate::request::query::Query;
 use crate::run::{Signal, Trainer};
 use crate::store::{Scope, Store};
 use crate::streams::Batches;
+use crate::upstream::Upstream;
 use crate::vendor::Dialect;
 
 /// The server without its connections.
@@ -28,6 +29,8 @@ pub struct Api {
     pub catalog: Arc<Catalog>,
     /// Models that answer.
     pub models: Models,
+    /// What answers in place of the models on this machine.
+    pub upstream: Option<Arc<Upstream>>,
     /// Wakes what runs jobs.
     pub signal: Arc<Signal>,
     /// Counts changes that clients can see, for those that wait for them.

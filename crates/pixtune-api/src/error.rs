@@ -107,6 +107,16 @@ impl ApiError {
         ApiError { retry_after: Some(10), ..ApiError::new(503, "server_error", message) }
     }
 
+    /// A server behind this one failed: 502.
+    pub fn bad_gateway(message: impl Into<String>) -> ApiError {
+        ApiError { code: Some("upstream_error"), ..ApiError::new(502, "server_error", message) }
+    }
+
+    /// A server behind this one took too long: 504.
+    pub fn gateway_timeout(message: impl Into<String>) -> ApiError {
+        ApiError { code: Some("upstream_timeout"), ..ApiError::new(504, "server_error", message) }
+    }
+
     /// The disk is full: 507.
     pub fn disk_full(message: impl Into<String>) -> ApiError {
         ApiError { code: Some("disk_full"), ..ApiError::new(507, "server_error", message) }

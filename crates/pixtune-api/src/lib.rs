@@ -18,6 +18,7 @@ mod server;
 mod store;
 mod streams;
 mod training_file;
+mod upstream;
 mod vendor;
 mod wire;
 
@@ -25,7 +26,8 @@ pub use api::Limits;
 pub use catalog::CatalogError;
 pub use client::{Client, ClientError};
 pub use http::ListenError;
-pub use run::Trainer;
+pub use run::{CPU, ExternalTrainer, Trainer};
 pub use server::{Options, ServeError, Server};
 pub use store::{DATABASE, EVENTS, Key, Scope, Store, StoreError};
+pub use upstream::UpstreamOptions;
 pub use vendor::Vendor;

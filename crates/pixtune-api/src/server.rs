@@ -24,8 +24,9 @@ use crate::handlers::files;
 use crate::http::{Access, ListenError, Listener, Observed, Service};
 use crate::ids;
 use crate::run::{Signal, Supervisor, Trainer};
-use crate::store::{Store, StoreError};
+use crate::store::{Job, Level, NewEvent, NewModel, Store, StoreError};
 use crate::streams::Batches;
+use crate::upstream::{Asked, Upstream, UpstreamOptions};
 use crate::vendor::Vendor;
 
 /// How a server is set up.
@@ -47,6 +48,8 @@ pub struct Options {
     pub vendor: Option<Vendor>,
     /// Limits of requests.
     pub limits: Limits,
+    /// A server that answers in place of the models on this machine.
+    pub upstream: Option<UpstreamOptions>,
     /// Models that are loaded at the same time.
     pub loaded_models: usize,
     /// Gets a line for each request.
@@ -76,6 +79,9 @@ pub enum ServeError {
     /// A model cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The upstream server cannot be used.
+    #[error("{0}")]
+    Upstream(String),
     /// The address cannot be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -122,11 +128,14 @@ impl Server {
         let data = DataDirectory::open(&root).map_err(failed)?;
         let (changes, _) = watch::channel(0);
         let signal = Arc::new(Signal::default());
+        let upstream = options.upstream.clone().map(|options| Upstream::new(options, root.join("upstream")));
+        let upstream = upstream.transpose().map_err(ServeError::Upstream)?.map(Arc::new);
         let api = Arc::new(Api {
             store: Arc::clone(&store),
             data: data.clone(),
             catalog: Arc::clone(&catalog),
             models: Models::new(options.loaded_models, options.limits.threads),
+            upstream,
             signal: Arc::clone(&signal),
             changes: Arc::new(changes),
             batches: Batches::default(),
@@ -177,10 +186,34 @@ fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>
         slots: options.slots.clone(),
         min_free: options.limits.min_free,
         changed: Box::new(move || changes.send_modify(|count| *count += 1)),
+        made: Box::new(load_upstream(api)),
         signal: Arc::clone(&api.signal),
     };
     let thread = thread::Builder::new().name("jobs".to_owned()).spawn(move || supervisor.run());
     thread.map_err(|source| ServeError::Threads { source })
+}
+
+/// Loads the model of a job that has succeeded on the upstream server, so that its first chat does not wait for that. A model
+/// that cannot be loaded is an event of its job.
+fn load_upstream(api: &Arc<Api>) -> impl Fn(&Job, &NewModel) + Send + Sync + use<> {
+    let api = Arc::clone(api);
+    move |job: &Job, model: &NewModel| {
+        let Some(upstream) = api.upstream.clone() else { return };
+        let (api, job, model) = (Arc::clone(&api), job.clone(), model.clone());
+        thread::spawn(move || {
+            let Some(base) = api.catalog.find(&job.model).filter(|base| upstream.answers(base)) else {
+                return;
+            };
+            let asked = Asked { id: &model.id, base, adapter: Some(&model.adapter) };
+            let event = match upstream.load(asked) {
+                Ok(()) => NewEvent::message(Level::Info, "The model is loaded on the upstream server"),
+                Err(error) => NewEvent::message(Level::Warn, error.message),
+            };
+            // The event is for people; chats report the same reason.
+            let _ = api.store.add_events(job.seq, &[event], None);
+            api.changed();
+        });
+    }
 }
 
 fn router(service: Arc<Service>) -> Router {

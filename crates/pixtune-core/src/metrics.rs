@@ -1,8 +1,12 @@
 //! The records of `metrics.jsonl`: what a training run measured, one to a line.
 
+mod trainer_state;
+
 use std::str::FromStr;
 
 use crate::json::{self, Value, fixed, object};
+
+pub use trainer_state::TrainerState;
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +17,7 @@ pub enum Record {
     Evaluation(EvaluationRecord),
 }
 
-/// A training step.
+/// A training step. What its trainer did not report is not a number, or 0 where it is a count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepRecord {
     /// Its number, from 1.
@@ -34,7 +38,7 @@ pub struct StepRecord {
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// An evaluation on the validation split.
+/// An evaluation on the validation split. What its trainer did not report is not a number, or 0 where it is a count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EvaluationRecord {
     /// The step it follows; 0 before the first.
@@ -91,11 +95,11 @@ impl StepRecord {
         Some(StepRecord {
             step: number(value, "step")?,
             loss: number(value, "loss")?,
-            learning_rate: number(value, "learning_rate")?,
-            grad_norm: number(value, "grad_norm")?,
-            tokens: number(value, "tokens")?,
-            trained_tokens: number(value, "trained_tokens")?,
-            seconds: number(value, "seconds")?,
+            learning_rate: number(value, "learning_rate").unwrap_or(f64::NAN),
+            grad_norm: number(value, "grad_norm").unwrap_or(f64::NAN),
+            tokens: number(value, "tokens").unwrap_or_default(),
+            trained_tokens: number(value, "trained_tokens").unwrap_or_default(),
+            seconds: number(value, "seconds").unwrap_or_default(),
             peak_memory_bytes: number(value, "peak_memory_bytes"),
         })
     }
@@ -104,8 +108,8 @@ impl StepRecord {
         json::text(object(|line| {
             line.field("step", self.step)
                 .field("loss", self.loss)
-                .field("learning_rate", self.learning_rate)
-                .field("grad_norm", self.grad_norm)
+                .optional("learning_rate", finite(self.learning_rate))
+                .optional("grad_norm", finite(self.grad_norm))
                 .field("tokens", self.tokens)
                 .field("trained_tokens", self.trained_tokens)
                 .field("seconds", fixed(self.seconds, 4))
@@ -119,10 +123,10 @@ impl EvaluationRecord {
         Some(EvaluationRecord {
             step: number(value, "step")?,
             valid_loss: number(value, "valid_loss")?,
-            valid_token_accuracy: number(value, "valid_token_accuracy")?,
-            valid_tokens: number(value, "valid_tokens")?,
+            valid_token_accuracy: number(value, "valid_token_accuracy").unwrap_or(f64::NAN),
+            valid_tokens: number(value, "valid_tokens").unwrap_or_default(),
             valid_score: number(value, "valid_score"),
-            seconds: number(value, "seconds")?,
+            seconds: number(value, "seconds").unwrap_or_default(),
         })
     }
 
@@ -130,12 +134,17 @@ impl EvaluationRecord {
         json::text(object(|line| {
             line.field("step", self.step)
                 .field("valid_loss", self.valid_loss)
-                .field("valid_token_accuracy", self.valid_token_accuracy)
+                .optional("valid_token_accuracy", finite(self.valid_token_accuracy))
                 .field("valid_tokens", self.valid_tokens)
                 .optional("valid_score", self.valid_score)
                 .field("seconds", fixed(self.seconds, 4));
         }))
     }
+}
+
+/// A number that was reported.
+pub fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
 }
 
 fn number<T: FromStr>(value: &Value<'_>, key: &str) -> Option<T> {
@@ -191,8 +200,23 @@ mod tests {
 
     #[test]
     fn half_a_line_is_not_a_record() {
-        for line in ["", "{", "[]", "{}", r#"{"step":1,"loss":0.5"#, r#"{"step":1,"loss":0.5}"#] {
+        for line in
+            ["", "{", "[]", "{}", r#"{"step":1,"loss":0.5"#, r#"{"loss":0.5}"#, r#"{"step":1,"loss":"0.5"}"#]
+        {
             assert_eq!(Record::parse(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_another_trainer_does_not_report_is_not_invented() {
+        let Some(Record::Step(step)) = Record::parse(r#"{"step":1,"loss":0.5}"#) else { panic!("a step") };
+        assert!(step.learning_rate.is_nan() && step.grad_norm.is_nan() && step.tokens == 0);
+        let line = Record::Step(step).to_json();
+        assert_eq!(line, r#"{"step":1,"loss":0.5,"tokens":0,"trained_tokens":0,"seconds":0.0000}"#);
+        let Some(Record::Evaluation(evaluation)) = Record::parse(r#"{"step":1,"valid_loss":0.5}"#) else {
+            panic!("an evaluation")
+        };
+        assert!(evaluation.valid_token_accuracy.is_nan());
+        assert!(!Record::Evaluation(evaluation).to_json().contains("accuracy"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+pub mod external;
 mod image;
 mod layout;
 mod plan;
@@ -12,7 +13,7 @@ mod source;
 mod store;
 pub mod trainer;
 
-pub use config::{Settings, configuration};
+pub use config::{Run, RunSettings, Settings, configuration};
 pub use error::ExportError;
 pub use plan::{ExportPlan, default_shard_bytes, max_shard_bytes};
 pub use run::{ExportReporter, ExportSummary, run};

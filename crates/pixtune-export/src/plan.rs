@@ -78,6 +78,12 @@ impl ExportPlan<'_> {
             plan.field("method", self.settings.wish.method.as_str())
                 .field("lora_rank", self.settings.wish.rank);
             plan.field("gpu", self.settings.wish.gpu.id);
+            if let Some(run) = self.settings.run {
+                plan.optional("steps", run.steps).optional("epochs", run.epochs);
+                plan.optional("samples_per_step", run.samples_per_step);
+                plan.optional("learning_rate", run.learning_rate).optional("weight_decay", run.weight_decay);
+                plan.optional("warmup", run.warmup).field("seed", run.seed).field("on_cpu", run.on_cpu);
+            }
         }))
     }
 

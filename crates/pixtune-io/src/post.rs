@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
 
+use crate::network::{Networks, filtered};
+
 /// Where requests go, and how long one may take.
 #[derive(Clone)]
 pub struct Poster {
@@ -82,7 +84,7 @@ impl Poster {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent(concat!("pixtune/", env!("CARGO_PKG_VERSION")));
-        Ok(Poster { agent: config.build().into(), url: url.to_owned(), key, timeout })
+        Ok(Poster { agent: filtered(config.build(), Networks::All), url: url.to_owned(), key, timeout })
     }
 
     /// The URL.

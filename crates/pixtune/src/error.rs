@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use pixtune_api::{ClientError, ServeError};
 use pixtune_evaluate::EvaluateError;
 use pixtune_export::ExportError;
+use pixtune_export::external::ExternalError;
 use pixtune_infer::{AnswerError, ModelError};
 use pixtune_io::check::CheckError;
 use pixtune_io::config::ConfigError;
@@ -19,6 +20,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
+use pixtune_model::gguf::GgufError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
 use pixtune_model::weights::convert::ConvertError;
@@ -63,6 +65,9 @@ pub enum Error {
     /// A dataset could not be exported.
     #[error(transparent)]
     Export(ExportError),
+    /// A run by another trainer failed.
+    #[error(transparent)]
+    External(ExternalError),
     /// The server cannot start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -95,6 +100,9 @@ pub enum Error {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A GGUF file could not be written or read.
+    #[error(transparent)]
+    Gguf(GgufError),
     /// The network could not be built or run.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -146,6 +154,7 @@ impl Error {
             Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
             Error::Client(error) => return hint_for_client(error).map(str::to_owned),
             Error::Serve(error) => return hint_for_serving(error).map(str::to_owned),
+            Error::External(error) => return hint_for_another_trainer(error).map(str::to_owned),
             Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
             Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
@@ -160,6 +169,7 @@ impl Error {
             Error::Weights(error) => return hint_for_weights(error),
             Error::Convert(error) => return hint_for_converting(error),
             Error::Network(_) => return None,
+            Error::Gguf(error) => return hint_for_gguf(error).map(str::to_owned),
             Error::Adapter(error) => return hint_for_adapters(error),
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
@@ -221,6 +231,15 @@ impl From<ExportError> for Error {
     }
 }
 
+impl From<ExternalError> for Error {
+    fn from(error: ExternalError) -> Error {
+        match error {
+            ExternalError::Export(error) => error.into(),
+            error => Error::External(error),
+        }
+    }
+}
+
 impl From<FixError> for Error {
     fn from(error: FixError) -> Error {
         match error {
@@ -239,6 +258,18 @@ impl From<TokensError> for Error {
             TokensError::Output { source } => Error::Output { source },
             error => Error::Tokens(error),
         }
+    }
+}
+
+fn hint_for_gguf(error: &GgufError) -> Option<&'static str> {
+    match error {
+        GgufError::NoTokenizer { .. } => Some(
+            "give the directory of the untuned model with `--base`; its tekken.json or tokenizer.json is used",
+        ),
+        GgufError::Tokenizer { .. } => {
+            Some("put the model's own tekken.json beside the weights, or give `--base`")
+        }
+        _ => None,
     }
 }
 
@@ -324,6 +355,16 @@ fn hint_for_serving(error: &ServeError) -> Option<&'static str> {
     }
 }
 
+fn hint_for_another_trainer(error: &ExternalError) -> Option<&'static str> {
+    match error {
+        ExternalError::Failed { .. } => Some("the log of the job has the whole output of the trainer"),
+        ExternalError::NoAdapter { .. } => {
+            Some("a command writes `adapter/` to `{out}`; `docs/serve.md` lists what else")
+        }
+        _ => None,
+    }
+}
+
 fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {
     let hint = match error {
         ExportError::OtherModel { .. } => {
@@ -361,5 +402,15 @@ pub(crate) fn hint_for_writing(error: &io::Error, full: &'static str) -> Option<
             Some("choose a directory in which you may create files")
         }
         _ => None,
+    }
+}
+
+impl From<GgufError> for Error {
+    fn from(error: GgufError) -> Error {
+        match error {
+            GgufError::Convert(error) => Error::Convert(error),
+            GgufError::Adapter(error) => Error::Adapter(error),
+            other => Error::Gguf(other),
+        }
     }
 }

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(args, verbosity),
         Command::Export(args) => commands::export::run(args, verbosity),
         Command::Train(args) => commands::train::run(&args, verbosity),
+        Command::TrainWith(args) => commands::train_with::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(args, verbosity),
         Command::Convert(args) => commands::convert::run(args, verbosity),
         Command::Generate(args) => commands::generate::run(args, verbosity),

@@ -1,30 +1,54 @@
 //! `POST /chat/completions`: whole or as a stream.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use pixtune_core::json::Value;
 use pixtune_infer::{FinishReason, TokenLogprob, Usage};
 use tokio::sync::mpsc;
 
 use crate::answer::{Ask, Piece, Weights, tool_calls};
-use crate::api::{Call, Reply};
+use crate::api::{Api, Call, Reply};
+use crate::catalog::BaseModel;
 use crate::clock::now;
 use crate::error::ApiError;
 use crate::ids;
-use crate::request::chat::{ChatRequest, model_of};
+use crate::request::chat::{ChatRequest, ChatShape, MISTRAL_TEMPERATURE, model_of};
+use crate::upstream::Asked;
+use crate::vendor::Vendor;
 use crate::wire::{self, Choice, ChunkDelta};
 
 /// Answers a chat.
 pub fn complete(call: Call<'_>) -> Result<Reply, ApiError> {
     let parsed = call.json()?;
-    let name = model_of(&parsed.value)?;
-    let (id, weights) = weights(&call, name)?;
-    let chat = ChatRequest::parse(call.dialect.vendor, &parsed.value)?;
-    let pieces =
-        call.api.models.ask(&id, &weights, Ask { request: chat.request.clone(), choices: chat.choices })?;
-    let header = Header { id: ids::id("chatcmpl"), created: now(), model: chat.model.clone() };
-    match chat.streams {
-        true => stream(header, chat, pieces),
-        false => whole(&header, &chat, pieces),
+    let (shape, pieces) = ask(call.api, call.project(), call.dialect.vendor, &parsed.value)?;
+    let header = Header { id: ids::id("chatcmpl"), created: now(), model: shape.model.clone() };
+    match shape.streams {
+        true => stream(header, shape, pieces),
+        false => Ok(Reply::Json(whole(&header, &shape, pieces)?)),
     }
+}
+
+/// Asks the model that a body names: on this machine, or on the upstream server.
+fn ask(
+    api: &Arc<Api>,
+    project: &str,
+    vendor: Vendor,
+    body: &Value<'_>,
+) -> Result<(ChatShape, mpsc::Receiver<Piece>), ApiError> {
+    let target = target(api, project, model_of(body)?)?;
+    if let Some(upstream) = api.upstream.as_ref().filter(|upstream| upstream.answers(target.base)) {
+        let shape = ChatShape::parse(body)?;
+        let temperature = (vendor == Vendor::Mistral).then_some(MISTRAL_TEMPERATURE);
+        let asked = Asked { id: &target.id, base: target.base, adapter: target.adapter.as_deref() };
+        let pieces = upstream.ask(asked, &shape, body, temperature)?;
+        return Ok((shape, pieces));
+    }
+    let ChatRequest { request, shape } = ChatRequest::parse(vendor, body)?;
+    let weights = Weights { base: target.base.path.clone(), adapter: target.adapter };
+    let pieces = api.models.ask(&target.id, &weights, Ask { request, choices: shape.choices })?;
+    Ok((shape, pieces))
 }
 
 /// What every chunk of an answer begins with.
@@ -34,14 +58,19 @@ struct Header {
     model: String,
 }
 
-/// The model that a name stands for.
-fn weights(call: &Call<'_>, name: &str) -> Result<(String, Weights), ApiError> {
-    let api = call.api;
+/// A model that a name stands for.
+struct Target<'a> {
+    id: String,
+    base: &'a BaseModel,
+    adapter: Option<PathBuf>,
+}
+
+fn target<'a>(api: &'a Api, project: &str, name: &str) -> Result<Target<'a>, ApiError> {
     if let Some(base) = api.catalog.find(name) {
-        return Ok((base.id.clone(), Weights { base: base.path.clone(), adapter: None }));
+        return Ok(Target { id: base.id.clone(), base, adapter: None });
     }
-    let Some(model) = api.store.model(call.project(), name)? else {
-        let tuned = api.store.models(call.project())?;
+    let Some(model) = api.store.model(project, name)? else {
+        let tuned = api.store.models(project)?;
         let tuned = tuned.into_iter().filter(|model| model.step.is_none()).map(|model| model.id);
         let available: Vec<String> = api.model_names().into_iter().chain(tuned).take(20).collect();
         return Err(ApiError::no_model(name, &available));
@@ -59,7 +88,7 @@ fn weights(call: &Call<'_>, name: &str) -> Result<(String, Weights), ApiError> {
             name,
         ));
     }
-    Ok((model.id, Weights { base: base.path.clone(), adapter: Some(model.adapter) }))
+    Ok(Target { id: model.id, base, adapter: Some(model.adapter) })
 }
 
 /// Collects the choices of an answer from its pieces.
@@ -79,8 +108,8 @@ enum Added {
 }
 
 impl Collector {
-    fn new(chat: &ChatRequest) -> Collector {
-        Collector { calls: None, logprobs: chat.request.logprobs.map(|_| Vec::new()) }
+    fn new(shape: &ChatShape) -> Collector {
+        Collector { calls: None, logprobs: shape.has_logprobs.then(Vec::new) }
     }
 
     fn add(&mut self, piece: Piece) -> Result<Added, ApiError> {
@@ -126,7 +155,7 @@ impl Collector {
     }
 }
 
-fn whole(header: &Header, chat: &ChatRequest, mut pieces: mpsc::Receiver<Piece>) -> Result<Reply, ApiError> {
+fn whole(header: &Header, chat: &ChatShape, mut pieces: mpsc::Receiver<Piece>) -> Result<String, ApiError> {
     let mut choices = Vec::new();
     let mut total = Usage::default();
     while (choices.len() as u64) < chat.choices {
@@ -147,7 +176,7 @@ fn whole(header: &Header, chat: &ChatRequest, mut pieces: mpsc::Receiver<Piece>)
         };
         choices.push(choice);
     }
-    Ok(Reply::Json(wire::completion(&header.id, header.created, &header.model, &choices, total)))
+    Ok(wire::completion(&header.id, header.created, &header.model, &choices, total))
 }
 
 /// A line of server-sent events.
@@ -155,7 +184,7 @@ fn event(json: &str) -> Bytes {
     Bytes::from(format!("data: {json}\n\n"))
 }
 
-fn stream(header: Header, chat: ChatRequest, mut pieces: mpsc::Receiver<Piece>) -> Result<Reply, ApiError> {
+fn stream(header: Header, chat: ChatShape, mut pieces: mpsc::Receiver<Piece>) -> Result<Reply, ApiError> {
     // The first piece decides whether there is an answer at all, which a status can still tell.
     let first = pieces.blocking_recv().ok_or_else(|| ApiError::internal("the answer was cut off"))?;
     if let Piece::Failed(error) = first {
@@ -174,7 +203,7 @@ fn stream(header: Header, chat: ChatRequest, mut pieces: mpsc::Receiver<Piece>) 
 /// Sends the chunks of an answer. The error is what the client is told; none if it has gone.
 fn send_all(
     header: &Header,
-    chat: &ChatRequest,
+    chat: &ChatShape,
     first: Piece,
     pieces: &mut mpsc::Receiver<Piece>,
     sender: &mpsc::Sender<Bytes>,

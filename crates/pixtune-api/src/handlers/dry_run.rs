@@ -33,15 +33,17 @@ pub fn describe(
     let epochs = steps as f64 * per_step as f64 / samples.max(1) as f64;
     let train_tokens = (data_tokens as f64 * epochs) as u64;
     let rate = PIXTUNE.training.core_flops.unwrap_or(1e9) * call.api.limits.threads as f64;
-    let seconds = (plan.operations * weight * epochs / rate).ceil() as u64;
+    // How fast another trainer is, is not known here.
+    let is_own = call.api.trainer.external.is_none();
+    let seconds = is_own.then(|| (plan.operations * weight * epochs / rate).ceil() as u64);
     let details = format!(
-        "{} of `{}` on {}, about {} per step; learning rate {:e}; about {} on the CPU",
+        "{} of `{}` on {}, about {} per step; learning rate {:e}{}",
         counted(steps, "step"),
         base.id,
         counted(samples, "sample"),
         counted(per_step, "sample"),
         hyper.learning_rate.unwrap_or(base.learning_rate * hyper.learning_rate_multiplier.unwrap_or(1.0)),
-        counted(seconds, "second")
+        seconds.map_or(String::new(), |seconds| format!("; about {} on the CPU", counted(seconds, "second")))
     );
     Ok(text(object(|out| {
         out.field("object", "job.metadata").field("deprecated", true).field("details", &details);

@@ -54,6 +54,7 @@ pub fn system(call: Call<'_>) -> Result<Reply, ApiError> {
         out.field("free_bytes", api.data.free_bytes())
             .field("stored_bytes", stored)
             .field("slots", list(api.slots.iter()));
+        out.field("upstream", api.upstream.as_ref().map(|upstream| upstream.url()));
         out.field("models", list(models.iter()))
             .field("loaded_models", list(loaded.iter()))
             .field("jobs", raw(&counts));

@@ -18,7 +18,8 @@ use crate::wire;
 pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
     let parsed = call.json()?;
     let vendor = call.dialect.vendor;
-    let request = JobRequest::parse(vendor, &parsed.value)?;
+    let mut request = JobRequest::parse(vendor, &parsed.value)?;
+    request.notes.extend(call.api.trainer.notes(&request));
     let names = call.api.model_names();
     let base =
         call.api.catalog.find(&request.model).ok_or_else(|| ApiError::no_model(&request.model, &names))?;

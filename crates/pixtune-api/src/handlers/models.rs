@@ -49,8 +49,14 @@ pub fn delete(call: Call<'_>) -> Result<Reply, ApiError> {
     let model = tuned(&call)?;
     call.api.store.delete_model(call.project(), &model.id)?;
     call.api.models.forget(&model.id);
+    unload(&call, &model)?;
     call.api.changed();
     Ok(Reply::Json(wire::deleted(&model.id, "model")))
+}
+
+/// Removes the adapter of a model from the upstream server.
+fn unload(call: &Call<'_>, model: &TunedModel) -> Result<(), ApiError> {
+    call.api.upstream.as_ref().map_or(Ok(()), |upstream| upstream.unload(&model.id))
 }
 
 /// `PATCH /fine_tuning/models/{id}`
@@ -67,6 +73,9 @@ pub fn update(call: Call<'_>) -> Result<Reply, ApiError> {
 fn set_archived(call: &Call<'_>, is_archived: bool) -> Result<Reply, ApiError> {
     let model = tuned(call)?;
     call.api.store.archive_model(call.project(), &model.id, is_archived)?;
+    if is_archived {
+        unload(call, &model)?;
+    }
     call.api.changed();
     Ok(Reply::Json(text(object(|out| {
         out.field("id", &model.id).field("object", "model").field("archived", is_archived);

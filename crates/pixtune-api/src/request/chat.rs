@@ -17,16 +17,41 @@ use crate::vendor::Vendor;
 /// A chat completion as it was asked for.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    /// The model, in the client's words.
-    pub model: String,
     /// What to answer; its seed is that of the first choice.
     pub request: Request,
+    /// How the answer is sent.
+    pub shape: ChatShape,
+}
+
+/// How an answer is sent, whoever gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatShape {
+    /// The model, in the client's words.
+    pub model: String,
     /// Choices.
     pub choices: u64,
+    /// The answer has log-probabilities.
+    pub has_logprobs: bool,
     /// The answer is sent as it is generated.
     pub streams: bool,
     /// The usage ends a stream.
     pub includes_usage: bool,
+}
+
+impl ChatShape {
+    /// Reads the settings of a body that decide it.
+    pub fn parse(body: &Value<'_>) -> Result<ChatShape, ApiError> {
+        let fields = Settings { body };
+        let model = fields.text("model")?.ok_or_else(|| ApiError::invalid("model", "`model` is required"))?;
+        Ok(ChatShape {
+            model: model.to_owned(),
+            choices: fields.number("n", 1.0, MOST_CHOICES)?.map_or(1, |choices| choices as u64),
+            has_logprobs: fields.flag("logprobs")?,
+            streams: fields.flag("stream")?,
+            includes_usage: body.get("stream_options").and_then(|options| options.get("include_usage"))
+                == Some(&Value::Bool(true)),
+        })
+    }
 }
 
 /// The most choices of one request.
@@ -95,21 +120,12 @@ impl ChatRequest {
         };
         let max_tokens = max_tokens.map_or(Ok(DEFAULT_TOKENS), usize::try_from).unwrap_or(usize::MAX);
         let top = fields.number("top_logprobs", 0.0, MOST_LOGPROBS)?.map(|count| count as usize);
-        let logprobs = fields.flag("logprobs")?.then(|| top.unwrap_or(0));
-        let model = fields.text("model")?.ok_or_else(|| ApiError::invalid("model", "`model` is required"))?;
+        let shape = ChatShape::parse(body)?;
+        let logprobs = shape.has_logprobs.then(|| top.unwrap_or(0));
         let conversation = conversation(body)?;
-        Ok(ChatRequest {
-            model: model.to_owned(),
-            request: Request {
-                logprobs,
-                stop: fields.stop()?,
-                ..Request::new(conversation, sampling, max_tokens)
-            },
-            choices: fields.number("n", 1.0, MOST_CHOICES)?.map_or(1, |choices| choices as u64),
-            streams: fields.flag("stream")?,
-            includes_usage: body.get("stream_options").and_then(|options| options.get("include_usage"))
-                == Some(&Value::Bool(true)),
-        })
+        let request =
+            Request { logprobs, stop: fields.stop()?, ..Request::new(conversation, sampling, max_tokens) };
+        Ok(ChatRequest { request, shape })
     }
 }
 
@@ -282,7 +298,8 @@ mod tests {
         let body = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"n":2,"stop":["x"],"logprobs":true,
             "top_logprobs":3,"random_seed":7,"temperature":0,"max_completion_tokens":5,"stream":true,"stream_options":{"include_usage":true}}"#;
         let chat = parse(body).unwrap();
-        assert_eq!((chat.choices, chat.streams, chat.includes_usage), (2, true, true));
+        let shape = &chat.shape;
+        assert_eq!((shape.choices, shape.streams, shape.includes_usage), (2, true, true));
         assert_eq!(
             (chat.request.max_tokens, chat.request.logprobs, chat.request.sampling.seed()),
             (5, Some(3), 7)

@@ -16,7 +16,21 @@ use crate::store::Job;
 pub struct Trainer {
     /// The program `pixtune`, whose command `train` is run.
     pub program: PathBuf,
+    /// Another trainer, which its command `train-with` runs.
+    pub external: Option<ExternalTrainer>,
 }
+
+/// Another trainer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalTrainer {
+    /// Its name, or its command.
+    pub command: String,
+    /// The layout of the data of a command.
+    pub layout: String,
+}
+
+/// The name of the slot for jobs on the CPU.
+pub const CPU: &str = "cpu";
 
 /// Checkpoints of a run that can be used as models.
 const CHECKPOINTS: u32 = 3;
@@ -63,26 +77,38 @@ impl Trainer {
         }
     }
 
-    /// The words of the command line.
+    /// What a job asks for that has no effect with this trainer.
+    pub fn notes(&self, request: &JobRequest) -> Vec<String> {
+        let ignored = self.external.is_some() && request.hyperparameters.seq_len.is_some();
+        let note = "`hyperparameters.seq_len` has no effect: the trainer of this server gets whole samples, and \
+                    `batch_size` decides how many";
+        ignored.then(|| note.to_owned()).into_iter().collect()
+    }
+
+    /// The words of the command line of a job in a slot.
     pub(super) fn words(
         &self,
-        job: &Job,
+        (job, slot): (&Job, &str),
         request: &JobRequest,
         base: &BaseModel,
         files: &JobFiles,
     ) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![self.program.clone().into(), "train".into()];
+        let mut words: Vec<OsString> = vec![self.program.clone().into()];
+        match &self.external {
+            None => words.extend(own_words(request, files)),
+            Some(external) => words.extend(external_words(external, slot, files)),
+        }
         let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
         option("--model", base.path.clone().into());
         option("--data", files.training().into());
         option("--out", files.run().into());
-        option("--keep-checkpoints", CHECKPOINTS.to_string().into());
         if !request.validation.is_empty() {
             option("--validation", files.validation().into());
-            option("--samples", EXAMPLES.to_string().into());
         }
         for (name, value) in settings(job, &request.hyperparameters, base) {
-            option(name, value.into());
+            if self.external.is_none() || name != "--batch-tokens" {
+                option(name, value.into());
+            }
         }
         if let Some(seed) = request.seed {
             option("--seed", seed.to_string().into());
@@ -90,12 +116,33 @@ impl Trainer {
         if request.wandb.is_some() {
             words.push("--tensorboard".into());
         }
-        // Whoever interrupted a run before its first checkpoint left its plan, and `--resume` begins anew.
-        if files.plan().exists() {
-            words.push("--resume".into());
-        }
         words
     }
+}
+
+/// What only `pixtune train` takes.
+fn own_words(request: &JobRequest, files: &JobFiles) -> Vec<OsString> {
+    let mut words: Vec<OsString> =
+        vec!["train".into(), "--keep-checkpoints".into(), CHECKPOINTS.to_string().into()];
+    if !request.validation.is_empty() {
+        words.extend(["--samples".into(), EXAMPLES.to_string().into()]);
+    }
+    // Whoever interrupted a run before its first checkpoint left its plan, and `--resume` begins anew.
+    if files.plan().exists() {
+        words.push("--resume".into());
+    }
+    words
+}
+
+/// What only `pixtune train-with` takes; it continues a run that is there by itself.
+fn external_words(external: &ExternalTrainer, slot: &str, files: &JobFiles) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["train-with".into(), external.command.clone().into()];
+    words.extend(["--layout".into(), external.layout.clone().into()]);
+    words.extend(["--export".into(), files.export().into(), "--log".into(), files.log().into()]);
+    if slot == CPU {
+        words.push("--on-cpu".into());
+    }
+    words
 }
 
 /// Hyperparameters as options; what is not given is left to the defaults of `train`.

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 use pixtune_core::json::{object, text};
-use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
+use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord, finite};
 
 use super::JobFiles;
 use crate::store::{EventKind, Followed, Level, NewEvent};
@@ -155,8 +155,8 @@ impl Follower {
             data.field("step", number)
                 .field("total_steps", total)
                 .optional("train_loss", step.map(|step| step.loss));
-            data.optional("learning_rate", step.map(|step| step.learning_rate));
-            data.optional("grad_norm", step.map(|step| step.grad_norm));
+            data.optional("learning_rate", step.and_then(|step| finite(step.learning_rate)));
+            data.optional("grad_norm", step.and_then(|step| finite(step.grad_norm)));
             data.optional("tokens", step.map(|step| step.tokens))
                 .optional("seconds", step.map(|step| step.seconds));
             validation(data, evaluation);
@@ -212,7 +212,7 @@ fn validation(data: &mut pixtune_core::json::Object<'_>, evaluation: Option<Eval
         data.optional(name, evaluation.map(|evaluation| evaluation.valid_loss));
     }
     for name in ["valid_mean_token_accuracy", "full_valid_mean_token_accuracy"] {
-        data.optional(name, evaluation.map(|evaluation| evaluation.valid_token_accuracy));
+        data.optional(name, evaluation.and_then(|evaluation| finite(evaluation.valid_token_accuracy)));
     }
 }
 

@@ -8,7 +8,7 @@ mod follow;
 mod process;
 mod supervisor;
 
-pub use command::Trainer;
+pub use command::{CPU, ExternalTrainer, Trainer};
 pub use finish::{checkpoint_id, model_id};
 pub use first_events::first_events;
 pub use supervisor::{Signal, Supervisor};
@@ -37,6 +37,11 @@ impl JobFiles {
     /// The output of `pixtune train`.
     fn run(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// The data in the layout of another trainer, with what that writes.
+    fn export(&self) -> PathBuf {
+        self.root.join("export")
     }
 
     fn metrics(&self) -> PathBuf {

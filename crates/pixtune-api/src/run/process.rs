@@ -11,13 +11,14 @@ use std::process::{Command, Stdio};
 use crate::store::Process;
 
 /// Runs its arguments after the first one, and writes their exit code to the file that the first one names. The signals of
-/// its group are for the program, which decides what to save.
+/// its group are for the program, which decides what to save. What the program started and left running ends with it.
 const SCRIPT: &str = r#"trap : TERM INT HUP
 out=$0
 printf '%s\n' $$ >"$out.pid"
 "$@"
 code=$?
 printf '%s\n' "$code" >"$out.new" && mv "$out.new" "$out"
+kill -KILL 0
 "#;
 
 /// A program to run.
@@ -159,6 +160,20 @@ mod tests {
         signal(process, libc::SIGTERM);
         wait(process);
         assert_eq!(exit_code(&exit), Some(7));
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_ends_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (process, exit) = run(directory.path(), "sleep 600 & exit 4");
+        wait(process);
+        assert_eq!(exit_code(&exit), Some(4));
+        let start = Instant::now();
+        // SAFETY: signal 0 only asks whether the group has processes.
+        while unsafe { libc::kill(-process.pid, 0) } == 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "a process is left");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pixtune_core::json;
+use pixtune_core::text::counted_as;
+use pixtune_model::adapter::Adapter;
 
 use super::finish::{self, Ending, judge};
 use super::follow::Follower;
 use super::process::{self, Program};
-use super::{JobFiles, Trainer, data};
+use super::{CPU, JobFiles, Trainer, data};
 use crate::blobs::DataDirectory;
 use crate::catalog::Catalog;
 use crate::request::job::JobRequest;
@@ -41,9 +43,14 @@ pub struct Supervisor {
     pub min_free: u64,
     /// Called after every change that a client can see.
     pub changed: Box<dyn Fn() + Send + Sync>,
+    /// Called with a job that has succeeded and its model.
+    pub made: Made,
     /// Set to look at once, or to end.
     pub signal: Arc<Signal>,
 }
+
+/// What follows from a job that has succeeded.
+pub type Made = Box<dyn Fn(&Job, &NewModel) + Send + Sync>;
 
 /// Wakes the supervisor.
 #[derive(Debug, Default)]
@@ -178,9 +185,9 @@ impl Supervisor {
         fs::create_dir_all(&files.root)?;
         self.write_data(job, &request, files)?;
         let program = Program {
-            words: self.trainer.words(job, &request, base, files),
+            words: self.trainer.words((job, slot), &request, base, files),
             variables: match slot {
-                "cpu" => Vec::new(),
+                CPU => Vec::new(),
                 gpu => vec![("CUDA_VISIBLE_DEVICES", gpu.to_owned())],
             },
             log: files.log(),
@@ -217,10 +224,17 @@ impl Supervisor {
     fn follow(&self, job: &Job, state: &mut Running) -> Result<(), Fault> {
         let is_alive = job.process.is_some_and(process::is_alive);
         if !state.has_length
-            && let Some((steps, epochs)) = length(&state.files)
+            && let Some(Length { steps, epochs, rejected }) = length(&state.files)
         {
             state.follower.set_total(steps);
             state.has_length = true;
+            if job.steps.is_none() && rejected > 0 {
+                let note = format!(
+                    "{} that the trainer cannot take: the log of the job has the reasons",
+                    counted_as(rejected, "sample is skipped", "samples are skipped")
+                );
+                self.add(job, &[NewEvent::message(Level::Warn, note)])?;
+            }
             self.store.set_length(&job.id, steps, epochs)?;
         }
         let followings = state.follower.poll(&state.files, !is_alive)?;
@@ -297,8 +311,9 @@ impl Supervisor {
 
     fn succeed(&self, job: &Job, files: &JobFiles) -> Result<(), Fault> {
         let (records, tokens) = finish::records(files)?;
-        if !files.adapter().is_dir() {
-            return self.fail(job, "training_failed", "training ended without an adapter");
+        if let Err(error) = Adapter::open(&files.adapter(), None) {
+            let why = format!("training ended without an adapter that can be used: {error}");
+            return self.fail(job, "training_failed", &why);
         }
         let csv = metrics_csv(&records);
         let blob = self.data.keep_text(&csv)?;
@@ -322,7 +337,9 @@ impl Supervisor {
         }
         let made = NewEvent::message(Level::Info, format!("New fine-tuned model created: {id}"));
         let done = NewEvent::message(Level::Info, "The job has successfully completed");
-        self.add(job, &[made, NewEvent::status("SUCCESS"), done])
+        self.add(job, &[made, NewEvent::status("SUCCESS"), done])?;
+        (self.made)(job, &model);
+        Ok(())
     }
 
     fn fail(&self, job: &Job, code: &str, why: &str) -> Result<(), Fault> {
@@ -345,8 +362,16 @@ fn parse(job: &Job) -> Result<JobRequest, Fault> {
     JobRequest::parse(job.vendor, &body.value).map_err(|error| Fault::Job(error.message))
 }
 
-/// Steps and epochs of a run, from its plan.
-fn length(files: &JobFiles) -> Option<(u64, Option<u64>)> {
+/// The length of a run.
+struct Length {
+    steps: u64,
+    epochs: Option<u64>,
+    /// Samples that another trainer cannot take.
+    rejected: u64,
+}
+
+/// The length of a run, from its plan.
+fn length(files: &JobFiles) -> Option<Length> {
     let text = fs::read_to_string(files.plan()).ok()?;
     let plan = json::parse(&text).ok()?.value;
     let number = |value: Option<&json::Value<'_>>| match value? {
@@ -355,7 +380,7 @@ fn length(files: &JobFiles) -> Option<(u64, Option<u64>)> {
     };
     let steps = number(plan.get("plan")?.get("steps"))?;
     let epochs = number(plan.get("steps_per_epoch")).map(|per_epoch| steps.div_ceil(per_epoch.max(1)));
-    Some((steps, epochs))
+    Some(Length { steps, epochs, rejected: number(plan.get("rejected")).unwrap_or_default() })
 }
 
 /// A line for whoever runs the server.

@@ -1,7 +1,7 @@
 //! Jobs, their events and their checkpoints, in the shape of each vendor.
 
 use pixtune_core::json::{self, Object, Value, list, object, raw, text};
-use pixtune_core::metrics::Record;
+use pixtune_core::metrics::{Record, finite};
 
 use crate::request::job::{Hyperparameters, JobRequest};
 use crate::store::{Event, EventKind, Job, JobStatus, Wish};
@@ -267,7 +267,12 @@ pub fn metrics_csv(records: &[Record]) -> String {
     for record in records {
         let Record::Step(step) = record else { continue };
         let valid = evaluation(step.step).map_or(",".to_owned(), |evaluation| {
-            format!("{:.5},{:.5}", evaluation.valid_loss, evaluation.valid_token_accuracy)
+            let accuracy = finite(evaluation.valid_token_accuracy);
+            format!(
+                "{:.5},{}",
+                evaluation.valid_loss,
+                accuracy.map_or(String::new(), |share| format!("{share:.5}"))
+            )
         });
         csv.push_str(&format!("{},{:.5},,{valid}\n", step.step, step.loss));
     }

@@ -2,6 +2,8 @@
 //!
 //! The rules are those of mistral-evals d61811f (`eval/metrics.py`).
 
+use std::borrow::Cow;
+
 use super::python::{is_space, strip};
 
 /// What follows the last `answer:` of the text, in any case: the first line that is not blank, without Markdown.
@@ -13,21 +15,37 @@ use super::python::{is_space, strip};
 /// assert_eq!(final_answer("six"), None);
 /// ```
 pub fn final_answer(text: &str) -> Option<String> {
-    const MARK: &str = "answer:";
     let text = without_bold_marks(text);
-    // The place is found in the lower-case text and used in the original: where lower case has more characters
-    // (`İ`), the reference is off by one, and so are we.
-    let lower = text.to_lowercase();
-    let before = lower.rfind(MARK)?;
-    let start = lower[..before].chars().count() + MARK.len();
-    let rest: String = text.chars().skip(start).collect();
+    let rest = after_last_mark(&text)?;
     let line = rest.split('\n').find(|line| line.chars().any(|c| !is_space(c)))?;
-    let answer: String = strip(line).chars().filter(|c| !"*_[]()".contains(*c)).collect();
+    let mut answer = strip(line).to_owned();
+    answer.retain(|c| !"*_[]()".contains(c));
     Some(answer).filter(|answer| !answer.is_empty())
 }
 
+/// What follows the last `answer:` of the text.
+fn after_last_mark(text: &str) -> Option<&str> {
+    const MARK: &str = "answer:";
+    if text.is_ascii() {
+        let bytes = text.as_bytes();
+        let is_mark = |at: &usize| {
+            at.checked_sub(MARK.len() - 1)
+                .is_some_and(|start| bytes[start..=*at].eq_ignore_ascii_case(MARK.as_bytes()))
+        };
+        return memchr::memrchr_iter(b':', bytes).find(is_mark).map(|at| &text[at + 1..]);
+    }
+    // The place is found in the lower-case text and used in the original: where lower case has more characters
+    // (`İ`), the reference is off by one, and so are we.
+    let lower = text.to_lowercase();
+    let start = lower[..lower.rfind(MARK)?].chars().count() + MARK.len();
+    Some(text.char_indices().nth(start).map_or("", |(at, _)| &text[at..]))
+}
+
 /// Removes the asterisks around the colon of `Answer**:**` and `answer:**`.
-fn without_bold_marks(text: &str) -> String {
+fn without_bold_marks(text: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'*', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(found) = rest.find("nswer") {
@@ -42,7 +60,7 @@ fn without_bold_marks(text: &str) -> String {
             }
         }
     }
-    out + rest
+    Cow::Owned(out + rest)
 }
 
 fn ends_with_answer(head: &str) -> bool {

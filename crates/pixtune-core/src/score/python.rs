@@ -42,6 +42,12 @@ pub(super) fn is_space(c: char) -> bool {
 
 /// `str.strip()`.
 pub(super) fn strip(text: &str) -> &str {
+    if let [first, .., last] = text.as_bytes()
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return text;
+    }
     text.trim_matches(is_space)
 }
 
@@ -68,12 +74,34 @@ pub(super) fn is_digit(c: char) -> bool {
 
 /// Python's `float(text)`; `None` where that raises `ValueError`.
 pub(super) fn float(text: &str) -> Option<f64> {
-    let ascii = text.chars().map(ascii_of).collect::<Option<String>>()?;
-    let literal = without_underscores(ascii.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']))?;
-    let unsigned = literal.strip_prefix(['+', '-']).unwrap_or(&literal).to_ascii_lowercase();
-    let is_literal = matches!(&*unsigned, "inf" | "infinity" | "nan") || is_decimal_literal(&unsigned);
+    // Most answers are words: a letter that begins neither `inf` nor `nan` begins no number.
+    let first = text.as_bytes().first()?;
+    if first.is_ascii_alphabetic() && !matches!(first, b'i' | b'I' | b'n' | b'N') {
+        return None;
+    }
+    if text.is_ascii() {
+        return float_of_ascii(text);
+    }
+    float_of_ascii(&text.chars().map(ascii_of).collect::<Option<String>>()?)
+}
+
+fn float_of_ascii(text: &str) -> Option<f64> {
+    let literal = text.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let unsigned = literal.strip_prefix(['+', '-']).unwrap_or(literal);
     // What is left of Python's grammar is a subset of Rust's, and both round to nearest.
-    if is_literal { literal.parse().ok() } else { None }
+    match unsigned.as_bytes().first()? {
+        b'0'..=b'9' | b'.' if is_decimal_literal(unsigned.as_bytes()) => literal.parse().ok(),
+        b'0'..=b'9' | b'.' => {
+            let plain = without_underscores(literal)?;
+            let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
+            if is_decimal_literal(unsigned.as_bytes()) { plain.parse().ok() } else { None }
+        }
+        b'i' | b'I' | b'n' | b'N' => {
+            let is_name = ["inf", "infinity", "nan"].iter().any(|name| unsigned.eq_ignore_ascii_case(name));
+            if is_name { literal.parse().ok() } else { None }
+        }
+        _ => None,
+    }
 }
 
 /// The ASCII character that `float()` reads: decimal digits and spaces of all scripts have one. The ASCII separators, spaces
@@ -86,29 +114,54 @@ fn ascii_of(c: char) -> Option<char> {
     }
 }
 
-/// Removes underscores, each of which must stand between two digits.
+/// Removes underscores, each of which must stand between two digits; `None` where there is none.
 fn without_underscores(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_digit_at = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let misplaced =
         |at: usize| bytes[at] == b'_' && !(is_digit_at(at.checked_sub(1)) && is_digit_at(Some(at + 1)));
-    if (0..bytes.len()).any(misplaced) { None } else { Some(text.replace('_', "")) }
+    if !text.contains('_') || (0..bytes.len()).any(misplaced) { None } else { Some(text.replace('_', "")) }
 }
 
 /// `digits [. [digits]] | . digits`, then an optional exponent.
-fn is_decimal_literal(text: &str) -> bool {
-    let (mantissa, exponent) = match text.split_once('e') {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (text, None),
-    };
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let is_mantissa = all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty());
-    let is_exponent = exponent.is_none_or(|exponent| {
-        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-        !digits.is_empty() && all_digits(digits)
-    });
-    is_mantissa && is_exponent
+fn is_decimal_literal(text: &[u8]) -> bool {
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let whole = digits(0);
+    let mut at = whole;
+    let mut fraction = 0;
+    if text.get(at) == Some(&b'.') {
+        fraction = digits(at + 1);
+        at += 1 + fraction;
+    }
+    if whole + fraction == 0 {
+        return false;
+    }
+    if matches!(text.get(at), Some(b'e' | b'E')) {
+        at += 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        let exponent = digits(at);
+        return exponent > 0 && at + exponent == text.len();
+    }
+    at == text.len()
+}
+
+/// Whether `str.isdigit` accepts a character of the text.
+pub(super) fn has_digit(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit()) || (!text.is_ascii() && text.chars().any(is_digit))
+}
+
+/// Whether both texts are the same in lower case.
+pub(super) fn is_same_in_lower_case(one: &str, other: &str) -> bool {
+    if let ([a, ..], [b, ..]) = (one.as_bytes(), other.as_bytes())
+        && a.is_ascii()
+        && b.is_ascii()
+        && !a.eq_ignore_ascii_case(b)
+    {
+        return false;
+    }
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    one.to_lowercase() == other.to_lowercase()
 }
 
 /// `str(number)` for a finite float that has a fraction, and for a whole one what `str(int(number))` prints.
@@ -117,7 +170,8 @@ pub(super) fn number_text(number: f64) -> String {
         return "0".to_owned();
     }
     if number.fract() == 0.0 {
-        return format!("{number:.0}");
+        // Integers are written faster, and every whole float of this size is one.
+        return if number.abs() < 1e15 { (number as i64).to_string() } else { format!("{number:.0}") };
     }
     // Only fractions are left, so the largest is below 2^53; `repr` changes to an exponent below 1e-4.
     if number.abs() >= 1e-4 {

@@ -1,6 +1,10 @@
 //! Relaxed correctness: numbers within five percent, letters by the first letter, other texts without regard to case.
 
-use super::python::{float, is_digit, is_space, number_text, number_with_commas, strip};
+use std::borrow::Cow;
+
+use super::python::{
+    float, has_digit, is_same_in_lower_case, is_space, number_text, number_with_commas, strip,
+};
 use super::{ScoreError, final_answer, without_quotes};
 use crate::tokens::is_letter;
 
@@ -30,9 +34,7 @@ pub fn anywhere(text: &str, references: &[&str]) -> Result<f64, ScoreError> {
     for reference in references {
         let found = match float(reference) {
             Some(number) if number.is_infinite() => return Err(ScoreError::Overflow),
-            Some(number) if !number.is_nan() => {
-                text.contains(&number_with_commas(number)) || text.contains(&number_text(number))
-            }
+            Some(number) if !number.is_nan() => stands_as_number(number, text),
             // The reference searches for all references as soon as one of them is no number.
             _ => references.iter().any(|reference| stands_as_text(reference, text)),
         };
@@ -43,9 +45,22 @@ pub fn anywhere(text: &str, references: &[&str]) -> Result<f64, ScoreError> {
     Ok(0.0)
 }
 
+fn stands_as_number(number: f64, text: &str) -> bool {
+    // Both spellings have a digit.
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let plain = number_text(number);
+    // Below 1,000 both spellings are the same.
+    text.contains(&plain) || (number.abs() >= 1000.0 && text.contains(&number_with_commas(number)))
+}
+
 /// The usual places of an answer in a sentence. The places are lower-cased and the text is not: an answer in upper case
 /// is not found, as in mistral-evals.
 fn stands_as_text(reference: &str, text: &str) -> bool {
+    if reference.is_ascii() && !reference.is_empty() {
+        return stands_as_ascii(reference.to_ascii_lowercase().as_bytes(), text.as_bytes());
+    }
     let places = [
         format!("is {reference}"),
         format!("was {reference}"),
@@ -56,19 +71,33 @@ fn stands_as_text(reference: &str, text: &str) -> bool {
     places.iter().any(|place| text.contains(&place.to_lowercase()))
 }
 
+/// The same for a reference in ASCII, which is searched for once.
+fn stands_as_ascii(reference: &[u8], text: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&text[from..], reference) {
+        let (before, after) = (&text[..from + found], &text[from + found + reference.len()..]);
+        let follows = [&b"is "[..], b"was ", b"are ", b"\n\n"].iter().any(|words| before.ends_with(words));
+        if follows || (before.ends_with(b" ") && after.starts_with(b".")) {
+            return true;
+        }
+        from += found + 1;
+    }
+    false
+}
+
 /// An answer or a reference, cleaned, with its number if it is one.
-struct Cleaned {
-    text: String,
+struct Cleaned<'a> {
+    text: Cow<'a, str>,
     number: Option<f64>,
     is_percent: bool,
 }
 
-impl Cleaned {
-    fn new(text: &str) -> Cleaned {
-        let text = if text.chars().any(is_digit) {
-            without_end_punctuation(text).replace([',', '$'], "")
+impl<'a> Cleaned<'a> {
+    fn new(text: &'a str) -> Cleaned<'a> {
+        let text = if has_digit(text) {
+            without_separators(without_end_punctuation(text))
         } else {
-            without_quotes(text).to_owned()
+            Cow::Borrowed(without_quotes(text))
         };
         let stripped = strip(&text);
         let number = float(stripped.trim_end_matches('%'));
@@ -76,7 +105,7 @@ impl Cleaned {
         Cleaned { number, is_percent, text }
     }
 
-    fn matches(&self, reference: &Cleaned) -> bool {
+    fn matches(&self, reference: &Cleaned<'_>) -> bool {
         if let (Some(answer), Some(number)) = (self.number, reference.number) {
             return is_close(answer, number)
                 || (self.is_percent && is_close(answer / 100.0, number))
@@ -87,9 +116,13 @@ impl Cleaned {
             (Some(letter), None, Some(first)) if is_letter(letter) => {
                 first.to_string().to_lowercase() == reference.text.to_lowercase()
             }
-            _ => self.text.to_lowercase() == reference.text.to_lowercase(),
+            _ => is_same_in_lower_case(&self.text, &reference.text),
         }
     }
+}
+
+fn without_separators(text: &str) -> Cow<'_, str> {
+    if text.contains([',', '$']) { Cow::Owned(text.replace([',', '$'], "")) } else { Cow::Borrowed(text) }
 }
 
 /// The relative difference is at most the tolerance; a reference of 0 allows next to nothing.
@@ -118,7 +151,7 @@ pub fn relaxed_lmms(answer: &str, references: &[&str]) -> Result<f64, ScoreError
         (Some(answer), Some(reference)) if reference != 0.0 => {
             (answer - reference).abs() / reference.abs() <= TOLERANCE
         }
-        _ => answer.to_lowercase() == reference.to_lowercase(),
+        _ => is_same_in_lower_case(answer, reference),
     };
     Ok(f64::from(u8::from(references.iter().any(is_correct))))
 }

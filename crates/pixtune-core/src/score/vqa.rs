@@ -87,13 +87,21 @@ fn normalized(text: &str, commas: CommaInNumber) -> String {
 }
 
 fn without_punctuation(text: &str, commas: CommaInNumber) -> String {
-    let has_comma_in_number = has_comma_in_number(text, commas);
-    let mut out = text.to_owned();
-    for mark in PUNCTUATION {
-        let beside_a_space = text.contains(&format!("{mark} ")) || text.contains(&format!(" {mark}"));
-        out = out.replace(mark, if beside_a_space || has_comma_in_number { "" } else { " " });
+    if !text.bytes().any(|byte| PUNCTUATION.contains(&byte)) {
+        return without_periods(text);
     }
-    without_periods(&out)
+    let has_comma_in_number = has_comma_in_number(text, commas);
+    let mut out = text.as_bytes().to_vec();
+    for mark in PUNCTUATION.into_iter().filter(|mark| text.as_bytes().contains(mark)) {
+        let is_beside = |pair: &[u8]| pair == [mark, b' '] || pair == [b' ', mark];
+        if has_comma_in_number || text.as_bytes().windows(2).any(is_beside) {
+            out.retain(|byte| *byte != mark);
+        } else {
+            out.iter_mut().filter(|byte| **byte == mark).for_each(|byte| *byte = b' ');
+        }
+    }
+    // Marks are ASCII: what is left of UTF-8 without them is UTF-8.
+    without_periods(&String::from_utf8_lossy(&out))
 }
 
 fn has_comma_in_number(text: &str, commas: CommaInNumber) -> bool {
@@ -117,6 +125,9 @@ fn has_comma_in_number(text: &str, commas: CommaInNumber) -> bool {
 /// Removes periods that no digit follows. The script passes a flag where `re.sub` takes the largest number of
 /// replacements, so that it is 32 of them at most.
 fn without_periods(text: &str) -> String {
+    if !text.contains('.') {
+        return text.to_owned();
+    }
     let mut left = 32;
     let mut characters = text.chars().peekable();
     let mut out = String::with_capacity(text.len());
@@ -132,10 +143,8 @@ fn without_periods(text: &str) -> String {
     out
 }
 
-/// In the script's order: each replacement sees what the ones before it left.
-const PUNCTUATION: [&str; 21] = [
-    ";", "/", "[", "]", "\"", "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!",
-];
+/// Each is replaced by itself, so that their order does not matter.
+const PUNCTUATION: [u8; 21] = *b";/[]\"{}()=+\\_-><@`,?!";
 
 const NUMBER_WORDS: [(&str, &str); 12] = [
     ("none", "0"),

@@ -1,7 +1,8 @@
 //! Axolotl: `axolotl train sft.yaml`.
 
+use super::KEPT;
 use super::yaml::Yaml;
-use super::{ConfigFile, Context};
+use super::{ConfigFile, Context, decimal};
 
 pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![ConfigFile { name: "sft.yaml", text: config(context) }]
@@ -19,7 +20,6 @@ fn datasets(context: &Context<'_>, split: usize, more: &str) -> String {
 }
 
 fn config(context: &Context<'_>) -> String {
-    let schedule = &context.training.schedule;
     let mut yaml = Yaml::default();
     yaml.comment("axolotl train sft.yaml, in this directory");
     yaml.text("base_model", &context.settings.base_model);
@@ -30,7 +30,11 @@ fn config(context: &Context<'_>) -> String {
     yaml.raw(&datasets(context, 0, "    roles_to_train: [assistant]\n    train_on_eos: turn\n"));
     if context.has_validation() {
         yaml.raw("test_datasets:\n").raw(&datasets(context, 1, "    split: train\n"));
-        yaml.set("evals_per_epoch", 1).set("eval_batch_size", 1);
+        match context.run() {
+            None => yaml.set("evals_per_epoch", 1),
+            Some(run) => yaml.set("eval_steps", run.save_steps),
+        };
+        yaml.set("eval_batch_size", 1);
     } else {
         yaml.set("val_set_size", 0);
     }
@@ -40,14 +44,10 @@ fn config(context: &Context<'_>) -> String {
     yaml.raw(
         "special_tokens:\n  pad_token: <pad>  # a token that is padding loses its label, so never </s>\n",
     );
-    yaml.comment("The training that `pixtune plan` computes");
-    yaml.because("micro_batch_size", 1, "per device: with N devices, divide the next by N");
-    yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
-    yaml.set("num_epochs", schedule.advised_epochs.value as u64);
-    yaml.set("learning_rate", super::decimal(schedule.learning_rate.value));
-    yaml.set("lr_scheduler", "cosine").set("warmup_steps", schedule.warmup_steps);
+    schedule(context, &mut yaml);
     yaml.set("optimizer", "adamw_torch_fused");
-    yaml.set("gradient_checkpointing", true).set("bf16", "auto").set("tf32", false);
+    yaml.set("gradient_checkpointing", true);
+    yaml.set("bf16", if context.is_on_cpu() { "false" } else { "auto" }).set("tf32", false);
     if !context.is_full() {
         yaml.set("adapter", if context.is_quantized() { "qlora" } else { "lora" });
         yaml.set("lora_r", context.rank()).set("lora_alpha", 2 * context.rank()).set("lora_dropout", "0.0");
@@ -59,6 +59,33 @@ fn config(context: &Context<'_>) -> String {
         yaml.set("load_in_4bit", true);
     }
     yaml.comment("Results");
-    yaml.set("output_dir", "output").set("logging_steps", 1).set("saves_per_epoch", 1).set("seed", 42);
+    yaml.set("output_dir", "output").set("logging_steps", 1);
+    match context.run() {
+        None => yaml.set("saves_per_epoch", 1).set("seed", 42),
+        Some(run) => {
+            yaml.set("save_steps", run.save_steps).set("save_total_limit", KEPT).set("seed", run.seed)
+        }
+    };
     yaml.finish()
+}
+
+/// Batch, rate and epochs, by Axolotl's names.
+fn schedule(context: &Context<'_>, yaml: &mut Yaml) {
+    yaml.comment(context.source());
+    yaml.because("micro_batch_size", 1, "per device: with N devices, divide the next by N");
+    match context.run() {
+        None => {
+            let schedule = &context.training.schedule;
+            yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
+            yaml.set("num_epochs", schedule.advised_epochs.value as u64);
+            yaml.set("learning_rate", decimal(schedule.learning_rate.value));
+            yaml.set("lr_scheduler", "cosine").set("warmup_steps", schedule.warmup_steps);
+        }
+        Some(run) => {
+            yaml.set("gradient_accumulation_steps", run.samples_per_step).set("max_steps", run.steps);
+            yaml.set("learning_rate", decimal(run.learning_rate));
+            yaml.set("weight_decay", decimal(run.weight_decay));
+            yaml.set("lr_scheduler", "cosine").set("warmup_steps", run.warmup_steps);
+        }
+    }
 }

@@ -69,9 +69,9 @@ fn config(context: &Context<'_>) -> String {
     yaml.because("image_min_pixels", 1, "the default enlarges images below the area of 32x32");
     yaml.set("train_on_prompt", false).set("mask_history", false).set("packing", false);
     yaml.set("preprocessing_num_workers", 4).set("overwrite_cache", true);
-    yaml.comment("The training that `pixtune plan` computes");
+    yaml.comment(context.source());
     context.schedule(&mut yaml);
-    yaml.set("disable_gradient_checkpointing", false).set("bf16", true);
+    context.precision(yaml.set("disable_gradient_checkpointing", false));
     if context.is_full() {
         yaml.set("finetuning_type", "full");
     } else {

@@ -4,6 +4,7 @@ mod axolotl;
 mod llama_factory;
 mod ms_swift;
 mod readme;
+mod run;
 mod trl;
 mod unsloth;
 mod yaml;
@@ -15,6 +16,8 @@ use pixtune_core::target::Method;
 use pixtune_io::manifest::OutputFile;
 
 use crate::trainer::{Layout, Trainer};
+pub(crate) use run::KEPT;
+pub use run::{Run, RunSettings};
 use yaml::Yaml;
 
 /// What a configuration needs to know beyond the data.
@@ -26,6 +29,8 @@ pub struct Settings {
     pub tokenizer_blake3: Option<String>,
     /// Model, GPU and method of the training.
     pub wish: Wish,
+    /// The run of a job; without one, the configuration follows the plan.
+    pub run: Option<RunSettings>,
 }
 
 /// What configurations are made from.
@@ -116,24 +121,74 @@ impl Context<'_> {
         self.settings.wish.rank
     }
 
+    /// The run of a job, if the configuration is for one.
+    fn run(&self) -> Option<Run> {
+        self.settings.run.as_ref().map(|settings| settings.resolve(self.training))
+    }
+
+    fn is_on_cpu(&self) -> bool {
+        self.settings.run.is_some_and(|settings| settings.on_cpu)
+    }
+
+    /// What the numbers of the training come from.
+    fn source(&self) -> &'static str {
+        match self.settings.run {
+            None => "The training that `pixtune plan` computes",
+            Some(_) => "The training of the job",
+        }
+    }
+
     /// Batch, rate and epochs. Images differ in size, so a device gets one sample at a time.
     fn schedule(&self, yaml: &mut Yaml) {
-        let schedule = &self.training.schedule;
         yaml.because("per_device_train_batch_size", 1, "per device: with N devices, divide the next by N");
-        yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
-        yaml.set("num_train_epochs", schedule.advised_epochs.value as u64);
-        yaml.set("learning_rate", decimal(schedule.learning_rate.value));
-        yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", schedule.warmup_steps);
-        if self.has_validation() {
-            yaml.set("eval_strategy", "epoch").set("per_device_eval_batch_size", 1);
+        match self.run() {
+            None => {
+                let schedule = &self.training.schedule;
+                yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
+                yaml.set("num_train_epochs", schedule.advised_epochs.value as u64);
+                yaml.set("learning_rate", decimal(schedule.learning_rate.value));
+                yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", schedule.warmup_steps);
+            }
+            Some(run) => {
+                yaml.set("gradient_accumulation_steps", run.samples_per_step).set("max_steps", run.steps);
+                yaml.set("learning_rate", decimal(run.learning_rate));
+                yaml.set("weight_decay", decimal(run.weight_decay));
+                yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", run.warmup_steps);
+            }
         }
+        if self.has_validation() {
+            match self.run() {
+                None => yaml.set("eval_strategy", "epoch"),
+                Some(run) => yaml.set("eval_strategy", "steps").set("eval_steps", run.save_steps),
+            };
+            yaml.set("per_device_eval_batch_size", 1);
+        }
+    }
+
+    /// The precision of the computation, and where it runs if that is not a GPU.
+    fn precision(&self, yaml: &mut Yaml) {
+        match self.is_on_cpu() {
+            false => yaml.set("bf16", true),
+            true => yaml.set("bf16", false).set("use_cpu", true),
+        };
     }
 
     /// Where the results go.
     fn saving(&self, yaml: &mut Yaml) {
         yaml.comment("Results");
-        yaml.set("output_dir", "output").set("logging_steps", 1).set("save_strategy", "epoch");
-        yaml.set("report_to", "none").set("seed", 42);
+        yaml.set("output_dir", "output").set("logging_steps", 1);
+        let seed = match self.run() {
+            None => {
+                yaml.set("save_strategy", "epoch");
+                42
+            }
+            Some(run) => {
+                yaml.set("save_strategy", "steps").set("save_steps", run.save_steps);
+                yaml.set("save_total_limit", KEPT);
+                run.seed
+            }
+        };
+        yaml.set("report_to", "none").set("seed", seed);
     }
 }
 
@@ -143,7 +198,6 @@ const TARGETS: &str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_pr
 
 /// A number as Python and YAML read it as a float: `1e-4` would be a text in YAML 1.1.
 fn decimal(value: f64) -> String {
-    let text = format!("{value:.10}");
-    let text = text.trim_end_matches('0');
-    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
+    let text = value.to_string();
+    if text.contains('.') { text } else { format!("{text}.0") }
 }

@@ -20,7 +20,8 @@ fn config(context: &Context<'_>) -> String {
     yaml.comment("swift sft sft.yaml, in this directory");
     yaml.text("model", &context.settings.base_model);
     yaml.because("model_type", "pixtral", "the architecture alone names several");
-    yaml.set("template", "pixtral").set("torch_dtype", "bfloat16");
+    let dtype = if context.is_on_cpu() { "float32" } else { "bfloat16" };
+    yaml.set("template", "pixtral").set("torch_dtype", dtype);
     yaml.comment("The data, as it is");
     yaml.set("dataset", names(context, 0));
     if context.has_validation() {
@@ -31,9 +32,9 @@ fn config(context: &Context<'_>) -> String {
     yaml.because("max_length", context.length(), "every sample is shorter")
         .set("truncation_strategy", "delete");
     yaml.set("loss_scale", "default");
-    yaml.comment("The training that `pixtune plan` computes");
+    yaml.comment(context.source());
     context.schedule(&mut yaml);
-    yaml.set("gradient_checkpointing", true).set("vit_gradient_checkpointing", false).set("bf16", true);
+    context.precision(yaml.set("gradient_checkpointing", true).set("vit_gradient_checkpointing", false));
     if context.is_full() {
         yaml.set("tuner_type", "full");
     } else {

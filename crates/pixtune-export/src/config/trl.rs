@@ -18,7 +18,10 @@ fn config(context: &Context<'_>) -> String {
     let mut yaml = Yaml::default();
     yaml.comment("trl sft --config sft.yaml, in this directory");
     yaml.text("model_name_or_path", &context.settings.base_model);
-    yaml.because("dtype", "bfloat16", "the default is float32");
+    match context.is_on_cpu() {
+        false => yaml.because("dtype", "bfloat16", "the default is float32"),
+        true => yaml.set("dtype", "float32"),
+    };
     yaml.comment("The data, as it is");
     yaml.set("dataset_name", "data").set("dataset_train_split", "train");
     if context.has_validation() {
@@ -35,9 +38,9 @@ fn config(context: &Context<'_>) -> String {
     };
     yaml.because("max_length", "null", "the default of 1,024 truncates inside images");
     yaml.because("packing", false, "not supported with images");
-    yaml.comment("The training that `pixtune plan` computes");
+    yaml.comment(context.source());
     context.schedule(&mut yaml);
-    yaml.set("gradient_checkpointing", true).set("bf16", true);
+    context.precision(yaml.set("gradient_checkpointing", true));
     if !context.is_full() {
         yaml.set("use_peft", true).set("lora_r", context.rank()).set("lora_alpha", 2 * context.rank());
         yaml.set("lora_dropout", "0.0");

@@ -3,6 +3,7 @@
 
 use pixtune_core::json::quoted;
 
+use super::KEPT;
 use super::{ConfigFile, Context, decimal, trl};
 
 pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
@@ -13,7 +14,6 @@ pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
 }
 
 fn script(context: &Context<'_>) -> String {
-    let schedule = &context.training.schedule;
     let python = |value: bool| if value { "True" } else { "False" };
     let adapter = if context.is_full() {
         String::new()
@@ -32,11 +32,17 @@ fn script(context: &Context<'_>) -> String {
             alpha = 2 * context.rank()
         )
     };
-    let evaluation = if context.has_validation() {
-        "\n        eval_strategy=\"epoch\",\n        per_device_eval_batch_size=1,"
-    } else {
-        ""
+    let evaluation = match (context.has_validation(), context.run()) {
+        (false, _) => String::new(),
+        (true, None) => {
+            "\n        eval_strategy=\"epoch\",\n        per_device_eval_batch_size=1,".to_owned()
+        }
+        (true, Some(run)) => format!(
+            "\n        eval_strategy=\"steps\",\n        eval_steps={},\n        per_device_eval_batch_size=1,",
+            run.save_steps
+        ),
     };
+    let Numbers { batch, length, rate, warmup, saving, seed } = numbers(context);
     let validation = if context.has_validation() { "samples(\"validation\")" } else { "None" };
     format!(
         r#""""Train with Unsloth: python train.py, in this directory; python train.py --resume goes on from the last checkpoint."""
@@ -79,7 +85,7 @@ def samples(split):
 # Every sample is shorter.
 model, tokenizer = FastVisionModel.from_pretrained(
     {base},
-    max_seq_length={length},
+    max_seq_length={tokens},
     load_in_4bit={four_bit},
     full_finetuning={full},
     use_gradient_checkpointing="unsloth",
@@ -94,7 +100,7 @@ trainer = SFTTrainer(
     data_collator=UnslothVisionDataCollator(
         model,
         tokenizer,
-        max_seq_length={length},
+        max_seq_length={tokens},
         resize={max_side},
         resize_dimension="max",
         train_on_responses_only=True,
@@ -107,14 +113,14 @@ trainer = SFTTrainer(
         output_dir="output",
         per_device_train_batch_size=1,
         gradient_accumulation_steps={batch},
-        num_train_epochs={epochs},
+        {length},
         learning_rate={rate},
         lr_scheduler_type="cosine",
         warmup_steps={warmup},{evaluation}
         logging_steps=1,
-        save_strategy="epoch",
+        {saving},
         report_to="none",
-        seed=42,
+        seed={seed},
         bf16=True,
         # The collator reads the columns itself.
         remove_unused_columns=False,
@@ -127,13 +133,44 @@ model.save_pretrained("output")
 tokenizer.save_pretrained("output")
 "#,
         base = quoted(&context.settings.base_model),
-        length = context.length(),
+        tokens = context.length(),
         four_bit = python(context.is_quantized()),
         full = python(context.is_full()),
         max_side = context.spec.max_side,
-        batch = schedule.batch.value as u64,
-        epochs = schedule.advised_epochs.value as u64,
-        rate = decimal(schedule.learning_rate.value),
-        warmup = schedule.warmup_steps,
     )
+}
+
+/// The numbers of the training, in Python.
+struct Numbers {
+    batch: u64,
+    length: String,
+    rate: String,
+    warmup: u64,
+    saving: String,
+    seed: u64,
+}
+
+fn numbers(context: &Context<'_>) -> Numbers {
+    let schedule = &context.training.schedule;
+    match context.run() {
+        None => Numbers {
+            batch: schedule.batch.value as u64,
+            length: format!("num_train_epochs={}", schedule.advised_epochs.value as u64),
+            rate: decimal(schedule.learning_rate.value),
+            warmup: schedule.warmup_steps,
+            saving: "save_strategy=\"epoch\"".to_owned(),
+            seed: 42,
+        },
+        Some(run) => Numbers {
+            batch: run.samples_per_step,
+            length: format!("max_steps={},\n        weight_decay={}", run.steps, decimal(run.weight_decay)),
+            rate: decimal(run.learning_rate),
+            warmup: run.warmup_steps,
+            saving: format!(
+                "save_strategy=\"steps\",\n        save_steps={},\n        save_total_limit={}",
+                run.save_steps, KEPT
+            ),
+            seed: run.seed,
+        },
+    }
 }

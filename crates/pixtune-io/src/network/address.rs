@@ -3,8 +3,11 @@
 //! Every name is resolved once, its addresses are filtered, and the connection goes to one of the rest; a redirect goes the
 //! same way.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::config::Config;
@@ -23,17 +26,62 @@ pub enum Networks {
 
 /// A client that connects to these networks alone.
 pub(crate) fn filtered(config: Config, networks: Networks) -> Agent {
-    Agent::with_parts(
-        config,
-        DefaultConnector::default(),
-        Filtered { inner: DefaultResolver::default(), networks },
-    )
+    Agent::with_parts(config, DefaultConnector::default(), Filtered { inner: Lookup::default(), networks })
+}
+
+/// Looks names up, and remembers them for a while: a client asks for the addresses before each request, also for one that
+/// goes over an open connection, and a lookup with a time limit costs a thread.
+#[derive(Debug, Default)]
+struct Lookup {
+    inner: DefaultResolver,
+    known: Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>,
+}
+
+/// How long the addresses of a name are used. Servers change theirs within minutes, not seconds.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// Names that are remembered at most.
+const MOST_NAMES: usize = 4096;
+
+impl Resolver for Lookup {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let scheme_and_authority = uri.scheme().zip(uri.authority());
+        let name = scheme_and_authority
+            .and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        let Some(name) = name else { return self.inner.resolve(uri, config, timeout) };
+        let addresses = |known: &[SocketAddr]| {
+            let mut found = self.empty();
+            known.iter().for_each(|address| found.push(*address));
+            found
+        };
+        if let Ok(address) = name.parse::<SocketAddr>() {
+            return Ok(addresses(&[address]));
+        }
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, found)) = known().get(&name)
+            && since.elapsed() < REMEMBERED
+        {
+            return Ok(addresses(found));
+        }
+        let found = self.inner.resolve(uri, config, timeout)?;
+        let mut known = known();
+        if known.len() >= MOST_NAMES {
+            known.clear();
+        }
+        known.insert(name, (Instant::now(), found.iter().copied().collect()));
+        Ok(found)
+    }
 }
 
 /// Looks names up and keeps the addresses that may be fetched.
 #[derive(Debug)]
 struct Filtered {
-    inner: DefaultResolver,
+    inner: Lookup,
     networks: Networks,
 }
 
@@ -149,6 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn names_are_remembered_and_addresses_need_no_lookup() {
+        let lookup = Lookup::default();
+        let config = Agent::config_builder().build();
+        let found = |url: &str| {
+            lookup.resolve(&url.parse().unwrap(), &config, NextTimeout::default()).map(|found| found.to_vec())
+        };
+        assert_eq!(found("http://127.0.0.1:81/").unwrap(), ["127.0.0.1:81".parse().unwrap()]);
+        assert_eq!(found("https://[::1]/").unwrap(), ["[::1]:443".parse().unwrap()]);
+        assert!(lookup.known.lock().unwrap().is_empty());
+        let known = ["192.0.2.1:80".parse().unwrap()];
+        lookup.known.lock().unwrap().insert("images.test:80".to_owned(), (Instant::now(), known.to_vec()));
+        assert_eq!(found("http://images.test/a.png").unwrap(), known);
+        assert!(found("http://nowhere.invalid/").is_err());
+        assert_eq!(lookup.known.lock().unwrap().len(), 1);
+    }
+
+    #[test]
     fn redirects_to_private_networks_are_refused() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -159,7 +224,7 @@ mod tests {
             let response = format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
             io::Write::write_all(&mut stream, response.as_bytes()).unwrap();
         });
-        let resolver = Named(Filtered { inner: DefaultResolver::default(), networks: Networks::Public });
+        let resolver = Named(Filtered { inner: Lookup::default(), networks: Networks::Public });
         let config = Agent::config_builder().proxy(None).build();
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         let error = agent.get(format!("http://public.test:{port}/")).call().unwrap_err();

@@ -15,6 +15,8 @@ use object_store::client::{
 use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Timeout};
 
+use crate::network::{Networks, filtered};
+
 /// Connects `object_store` to the client.
 #[derive(Debug)]
 pub(super) struct Transport;
@@ -40,7 +42,7 @@ impl HttpConnector for Transport {
 fn agent() -> &'static Agent {
     static AGENT: OnceLock<Agent> = OnceLock::new();
     AGENT.get_or_init(|| {
-        Agent::config_builder()
+        let config = Agent::config_builder()
             .timeout_global(Some(WHOLE))
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
@@ -49,9 +51,8 @@ fn agent() -> &'static Agent {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .accept_encoding("")
-            .user_agent(concat!("pixtune/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into()
+            .user_agent(concat!("pixtune/", env!("CARGO_PKG_VERSION")));
+        filtered(config.build(), Networks::All)
     })
 }
 

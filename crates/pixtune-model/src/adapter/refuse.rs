@@ -70,22 +70,50 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
             Dialect::Mlx => "this conversion to MLX",
             _ => "vLLM",
         };
-        if adapter.config.as_ref().is_some_and(|config| config.dora)
-            || adapter.lora.values().any(|lora| lora.magnitude.is_some())
-        {
-            refuse("DoRA".to_owned(), &format!("{server} has no lengths of rows"));
-        }
-        for (name, tensor) in &adapter.whole {
-            if !has_biases || *name == name.module.weight() {
-                refuse(format!("`{}`", tensor.name), &format!("{server} takes no whole tensors"));
-            }
-        }
+        more_than_lora(adapter, server, &mut refuse);
         let unfit = [Module::Head, Module::Embedding, Module::PatchConv];
         for module in unfit.into_iter().filter(|module| adapter.lora.contains_key(module)) {
             refuse(format!("`{}`", adapter.path(module)), &format!("{server} applies no LoRA there"));
         }
     }
     refuse_if_any(adapter, "converted", problems)
+}
+
+/// Refuses an adapter that llama.cpp does not apply, or only in part: it knows LoRA of the text decoder's linear layers.
+pub fn check_gguf(adapter: &Adapter) -> Result<(), AdapterError> {
+    let mut problems = Problems::default();
+    unknown_arithmetic(adapter, &mut problems);
+    let mut refuse = |what: String, why: &str| problems.0.push(format!("{what}: {why}; merge it instead"));
+    if adapter.config.as_ref().is_some_and(|config| config.bias != "none") {
+        refuse("trained biases".to_owned(), "llama.cpp applies no biases of an adapter");
+    }
+    if !adapter.token_rows.is_empty() {
+        refuse("`trainable_token_indices`".to_owned(), "its rows are stored by peft alone");
+    }
+    more_than_lora(adapter, "llama.cpp", &mut refuse);
+    let is_linear = |module: &Module| matches!(module, Module::Text(..) | Module::Head);
+    let outside: Vec<&Module> = adapter.lora.keys().filter(|module| !is_linear(module)).collect();
+    if let Some(first) = outside.first() {
+        let modules = pixtune_core::text::counted(outside.len() as u64, "module");
+        let why = "llama.cpp applies adapters to the linear layers of the text decoder alone";
+        refuse(format!("{modules} such as `{}`", adapter.path(**first)), why);
+    }
+    refuse_if_any(adapter, "converted", problems)
+}
+
+/// What stands beside plain LoRA.
+fn more_than_lora(adapter: &Adapter, server: &str, refuse: &mut impl FnMut(String, &str)) {
+    let has_biases = adapter.config.as_ref().is_some_and(|config| config.bias != "none");
+    if adapter.config.as_ref().is_some_and(|config| config.dora)
+        || adapter.lora.values().any(|lora| lora.magnitude.is_some())
+    {
+        refuse("DoRA".to_owned(), &format!("{server} has no lengths of rows"));
+    }
+    for (name, tensor) in &adapter.whole {
+        if !has_biases || *name == name.module.weight() {
+            refuse(format!("`{}`", tensor.name), &format!("{server} takes no whole tensors"));
+        }
+    }
 }
 
 /// Refuses an adapter that cannot be merged.

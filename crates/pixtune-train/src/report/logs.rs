@@ -4,8 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{self, Value};
-use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
+use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord, TrainerState};
 
 use super::POINTS;
 use crate::metrics::{Curves, History};
@@ -88,58 +87,12 @@ fn read_state(path: &Path) -> io::Result<(History, Vec<(String, String)>)> {
     if path.metadata()?.len() > MAX_BYTES {
         return Err(io::Error::other("it has more than 1 GiB"));
     }
-    let text = fs::read_to_string(path)?;
-    let root = json::parse(&text).map_err(io::Error::other)?.value;
-    let log = root.get("log_history").and_then(Value::as_array);
-    let log = log.ok_or_else(|| io::Error::other("it has no `log_history`"))?;
+    let state = TrainerState::parse(&fs::read_to_string(path)?).map_err(io::Error::other)?;
     let mut curves = Curves::new(POINTS);
-    let (mut tokens, mut seconds) = (0, 0.0);
-    for entry in log {
-        let number = |key: &str| number(entry, key);
-        let Some(step) = number("step").map(|step| step as u64) else { continue };
-        if let Some(loss) = number("loss") {
-            // TRL logs all tokens that the network has read so far.
-            let so_far = number("num_tokens").map_or(tokens, |tokens| tokens as u64);
-            curves.push(&Record::Step(StepRecord {
-                step,
-                loss,
-                learning_rate: number("learning_rate").unwrap_or(f64::NAN),
-                grad_norm: number("grad_norm").unwrap_or(f64::NAN),
-                tokens: so_far.saturating_sub(tokens),
-                trained_tokens: 0,
-                seconds: 0.0,
-                peak_memory_bytes: None,
-            }));
-            tokens = so_far;
-        }
-        if let Some(valid_loss) = number("eval_loss") {
-            let accuracy = ["eval_mean_token_accuracy", "eval_token_acc"].iter().find_map(|key| number(key));
-            curves.push(&Record::Evaluation(EvaluationRecord {
-                step,
-                valid_loss,
-                valid_token_accuracy: accuracy.unwrap_or(f64::NAN),
-                valid_tokens: 0,
-                valid_score: None,
-                seconds: 0.0,
-            }));
-        }
-        seconds = number("train_runtime").unwrap_or(seconds);
-    }
+    state.records.iter().for_each(|record| curves.push(record));
     let mut history = curves.finish();
-    history.seconds = seconds;
-    let names = ["num_train_epochs", "max_steps", "train_batch_size", "best_metric"];
-    let options = names.iter().filter_map(|name| {
-        let value = root.get(name).filter(|value| **value != Value::Null)?;
-        Some(((*name).to_owned(), value.to_string()))
-    });
-    Ok((history, options.collect()))
-}
-
-fn number(value: &Value<'_>, key: &str) -> Option<f64> {
-    match value.get(key)? {
-        Value::Number(text) => text.parse().ok(),
-        _ => None,
-    }
+    history.seconds = state.seconds;
+    Ok((history, state.options))
 }
 
 /// Curves from events: scalars of a step can be in several.

@@ -74,6 +74,7 @@ pub struct AdapterCheckArgs {
 Examples:
   pixtune adapter convert tuned/adapter served --to vllm-consolidated --base Pixtral-12B-2409
   pixtune adapter convert tuned/adapter served --to mistral --base Pixtral-12B-2409
+  pixtune adapter convert tuned/adapter served --to gguf --base pixtral-hf
   pixtune adapter convert old-adapter new-adapter --to peft --base pixtral-hf
   pixtune adapter convert run/checkpoint-500 adapter --to peft --base pixtral-hf    from a distributed run
 ")]
@@ -182,6 +183,8 @@ pub enum DialectArg {
     VllmConsolidated,
     /// adapters.safetensors for mlx-lm, text decoder only
     Mlx,
+    /// adapter.gguf for llama.cpp, text decoder only
+    Gguf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

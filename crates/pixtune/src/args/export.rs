@@ -40,9 +40,9 @@ pub struct ExportArgs {
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Position of system prompts: at the start of the last user message as mistral-common encodes them, or in a system
-    /// message, which the trainer may put somewhere else
-    #[arg(long, value_enum, default_value_t = SystemArg::Fold)]
-    pub system: SystemArg,
+    /// message, which the trainer may put somewhere else [default: fold; keep in layouts that hold messages as they are]
+    #[arg(long, value_enum)]
+    pub system: Option<SystemArg>,
     /// Write images whose sides are not multiples of a patch as PNG at the size that the model sees, resized with the
     /// filter of mistral-common; otherwise transformers resizes them with another filter
     #[arg(long)]

@@ -23,6 +23,7 @@ mod serve;
 mod stats;
 mod tokens;
 mod train;
+mod train_with;
 mod training;
 
 use clap::{Parser, Subcommand};
@@ -33,7 +34,7 @@ pub use adapter::{
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use completions::CompletionsArgs;
-pub use convert::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
+pub use convert::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
 pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
 pub use export::ExportArgs;
@@ -52,10 +53,11 @@ pub use remote::{
 };
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
-pub use serve::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
+pub use serve::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg};
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
 pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
+pub use train_with::TrainWithArgs;
 pub use training::TrainingArgs;
 
 /// From images and text to a fine-tuned, servable Pixtral.
@@ -100,6 +102,8 @@ pub enum Command {
     Plan(PlanArgs),
     Export(ExportArgs),
     Train(TrainArgs),
+    #[command(hide = true)]
+    TrainWith(TrainWithArgs),
     Evaluate(EvaluateArgs),
     Convert(ConvertArgs),
     Generate(GenerateArgs),

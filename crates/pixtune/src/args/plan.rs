@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use pixtune_export::trainer;
 
 use super::{CountingArgs, TrainingArgs};
 use crate::ui::Format;
@@ -32,9 +34,8 @@ pub struct PlanArgs {
     /// Parts of the model to train as whole tensors beside LoRA: projector, vision, or both
     #[arg(long, value_name = "LIST", conflicts_with = "emit")]
     pub train_full: Option<String>,
-    /// Print only the configuration of a trainer, as `pixtune export` writes it: trl, unsloth, axolotl, llama-factory or
-    /// ms-swift
-    #[arg(long, value_name = "NAME", conflicts_with = "format", value_parser = ["trl", "unsloth", "axolotl", "llama-factory", "ms-swift"])]
+    /// Print only the configuration of a trainer, as `pixtune export` writes it
+    #[arg(long, value_name = "NAME", conflicts_with = "format", value_parser = trainers())]
     pub emit: Option<String>,
     /// Model that the configuration names [default: the directory of --model, or mistral-community/pixtral-12b]
     #[arg(long, value_name = "NAME|DIR", requires = "emit")]
@@ -44,4 +45,11 @@ pub struct PlanArgs {
     pub format: Format,
     #[command(flatten)]
     pub counting: CountingArgs,
+}
+
+/// The trainers that `pixtune export` writes a configuration for.
+fn trainers() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        trainer::ALL.iter().filter(|trainer| trainer.renders_text).map(|trainer| trainer.id),
+    )
 }

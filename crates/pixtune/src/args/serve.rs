@@ -18,6 +18,8 @@ use crate::ui::Format;
 Examples:
   pixtune serve --models pixtral-12b
   pixtune serve --models pixtral-12b --alias gpt-4o-mini=pixtral-12b
+  pixtune serve --models pixtral-12b-hf --trainer trl --gpus 2
+  pixtune serve --models pixtral-12b-hf --upstream http://127.0.0.1:8001
   pixtune serve keys create ann                              print a new API key
   pixtune serve --models pixtral-12b --listen 0.0.0.0:8000   with keys, for other machines
 
@@ -51,6 +53,45 @@ pub struct ServeOptions {
     #[arg(long, value_enum, default_value_t = V1Arg::Auto)]
     pub v1: V1Arg,
 
+    /// What trains jobs: pixtune, the name of a trainer (trl, trl-completion, unsloth, axolotl, llama-factory, ms-swift), or a
+    /// command for a shell that contains {out}, such as 'python train.py --data {data} --out {out} --steps {steps}'
+    #[arg(long, default_value = "pixtune", value_name = "NAME|COMMAND", help_heading = "Training")]
+    pub trainer: String,
+    /// Layout of the data for a command, as `pixtune export --to` names it
+    #[arg(long, default_value = "hf-dataset", value_name = "NAME", help_heading = "Training")]
+    pub trainer_layout: String,
+    /// GPUs for --trainer, each for one job at a time: their number, or a list such as 0,2 (`1,` is GPU 1 alone)
+    /// [default: all GPUs of this machine, or the CPU]
+    #[arg(long, value_name = "N|LIST", help_heading = "Training")]
+    pub gpus: Option<String>,
+
+    /// Server that answers chats in place of the models on this machine: vLLM, or one with its API. PIXTUNE_UPSTREAM_KEY is the
+    /// key that it asks for
+    #[arg(long, value_name = "URL", help_heading = "Answers")]
+    pub upstream: Option<String>,
+    /// Base models that the upstream server answers, each as NAME or NAME=ITS-NAME-THERE [default: all]
+    #[arg(long, value_name = "MODEL", requires = "upstream", help_heading = "Answers")]
+    pub upstream_model: Vec<String>,
+    /// Directory for the adapters of tuned models, which the upstream server has to reach [default: upstream in the data
+    /// directory]
+    #[arg(long, value_name = "DIR", requires = "upstream", help_heading = "Answers")]
+    pub upstream_adapters: Option<PathBuf>,
+    /// The same directory as the upstream server sees it, in a container for example
+    #[arg(long, value_name = "DIR", requires = "upstream", help_heading = "Answers")]
+    pub upstream_adapters_there: Option<PathBuf>,
+    /// Format in which the upstream server loads its checkpoint [default: hf if the model has config.json]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "upstream", help_heading = "Answers")]
+    pub upstream_format: Option<UpstreamFormatArg>,
+    /// The --max-lora-rank of the upstream server
+    #[arg(long, default_value_t = 16, value_name = "N", requires = "upstream", help_heading = "Answers")]
+    pub upstream_max_lora_rank: u16,
+    /// The upstream server was started with --enable-tower-connector-lora
+    #[arg(long, requires = "upstream", help_heading = "Answers")]
+    pub upstream_tower_lora: bool,
+    /// Seconds that an answer of the upstream server may take
+    #[arg(long, default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "upstream", help_heading = "Answers")]
+    pub upstream_timeout: u32,
+
     /// Maximum size of an uploaded file
     #[arg(long, default_value = "20GB", value_name = "SIZE", help_heading = "Limits")]
     pub max_upload: String,
@@ -77,6 +118,12 @@ pub enum V1Arg {
     Auto,
     Mistral,
     Openai,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UpstreamFormatArg {
+    Hf,
+    Mistral,
 }
 
 #[derive(Debug, Subcommand)]

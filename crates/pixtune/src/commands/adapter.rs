@@ -8,6 +8,7 @@ use pixtune_model::adapter::check::{
     self, CheckReport, Server, ServerOptions, VLLM_MAX_RANKS, Verdict, VllmVersion, groups, vllm_max_rank,
 };
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
+use pixtune_model::gguf::write_adapter;
 use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::convert::{MergedInto, Options, Report};
 use pixtune_model::weights::found::adapter_of_run;
@@ -16,8 +17,8 @@ use super::convert::{dtype_of, format_of, not_finite, outcome, show, verified, w
 use super::existing;
 use crate::Outcome;
 use crate::args::{
-    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
-    ServerArg, VllmArg,
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg,
+    DtypeArg, FromArg, ServerArg, VllmArg,
 };
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
@@ -85,9 +86,9 @@ fn convert(args: &AdapterConvertArgs, verbosity: Verbosity) -> Result<Outcome, E
     if args.ignore_other_weights {
         adapter.ignore_other_weights();
     }
-    let dtype = args.dtype.and_then(dtype_of);
-    let conversion =
-        Conversion::new(&adapter, &base, args.to.dialect(), &args.target, dtype, existing(args.force))?;
+    let Some(to) = args.to.dialect() else { return write_gguf(args, &adapter, &base) };
+    let dtype = args.dtype.map(dtype_of).transpose()?.flatten();
+    let conversion = Conversion::new(&adapter, &base, to, &args.target, dtype, existing(args.force))?;
     for warning in &conversion.warnings {
         ui.note(&format!("warning: {warning}"));
     }
@@ -99,6 +100,31 @@ fn convert(args: &AdapterConvertArgs, verbosity: Verbosity) -> Result<Outcome, E
     Ok(Outcome::of(report.rounding.lost > 0, || {
         format!("{} lost in the conversion of the data type", counted(report.rounding.lost, "value"))
     }))
+}
+
+/// Writes an adapter for llama.cpp.
+fn write_gguf(args: &AdapterConvertArgs, adapter: &Adapter, base: &Checkpoint) -> Result<Outcome, Error> {
+    if args.dtype.is_some_and(|dtype| dtype != DtypeArg::F32) {
+        return Err(Error::argument("an adapter for llama.cpp is written in f32, which loses nothing"));
+    }
+    let written = write_adapter(adapter, base, &args.target, existing(args.force))?;
+    let modules = adapter.lora.len() as u64;
+    match args.format {
+        Format::Json => ui::put(&line(object(|out| {
+            out.field("to", "gguf").field("modules", modules).field("bytes", written);
+        })))?,
+        Format::Human => {
+            let target = args.target.join("adapter.gguf");
+            ui::put(&format!(
+                "{:<16}{}  {}, {}\n",
+                "written",
+                target.display(),
+                counted(modules, "module"),
+                bytes(written)
+            ))?;
+        }
+    }
+    Ok(Outcome::Fine)
 }
 
 fn merge(args: &AdapterMergeArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
@@ -333,14 +359,16 @@ impl VllmArg {
 }
 
 impl DialectArg {
-    fn dialect(self) -> Dialect {
-        match self {
+    /// The dialect; `None` for GGUF, which holds no safetensors.
+    fn dialect(self) -> Option<Dialect> {
+        Some(match self {
             DialectArg::Peft => Dialect::Peft,
             DialectArg::PeftLegacy => Dialect::PeftLegacy,
             DialectArg::Mistral => Dialect::Mistral,
             DialectArg::VllmConsolidated => Dialect::VllmConsolidated,
             DialectArg::Mlx => Dialect::Mlx,
-        }
+            DialectArg::Gguf => return None,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use pixtune_io::read::Elements;
 
 use super::{gpu, note_counting, note_passed_over, threads};
 use crate::Outcome;
-use crate::args::ExportArgs;
+use crate::args::{ExportArgs, TrainingArgs};
 use crate::error::Error;
 use crate::interrupt;
 use crate::model::Model;
@@ -59,18 +59,7 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> {
     let trainer = Trainer::find(&args.to)
         .ok_or_else(|| Error::argument(format!("`{}` is not a trainer of the list", args.to)))?;
-    let shape = model.shape();
-    let shape = shape
-        .ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.spec.id)))?;
-    let shape = &*Box::leak(Box::new(shape));
-    let wish = Wish {
-        shape,
-        context: model.spec.context as u64,
-        gpu: gpu::gpu(&args.training)?,
-        method: args.training.method.into(),
-        rank: args.training.lora_rank,
-        whole: WholeParts::default(),
-    };
+    let wish = wish(&args.training, model)?;
     let shard_bytes = match &args.shard_size {
         Some(size) => parse_bytes(size).map_err(Error::argument)?,
         None => default_shard_bytes(trainer),
@@ -86,11 +75,12 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
         base_model: base_model(args.base_model.as_deref(), model)?,
         tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
         wish,
+        run: None,
     };
     Ok(ExportPlan {
         source: Source::open(&args.inputs)?,
         trainer,
-        system: args.system.into(),
+        system: system_prompt(args.system.map(SystemPrompt::from), trainer)?,
         resize_to_patches: args.resize_to_patches,
         encoder: ChatEncoder {
             spec: model.spec,
@@ -107,6 +97,21 @@ fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> 
     })
 }
 
+/// The training that the arguments ask for.
+pub(super) fn wish(args: &TrainingArgs, model: &Model) -> Result<Wish, Error> {
+    let shape = model.shape();
+    let shape = shape
+        .ok_or_else(|| Error::argument(format!("the dimensions of {} are not published", model.spec.id)))?;
+    Ok(Wish {
+        shape: Box::leak(Box::new(shape)),
+        context: model.spec.context as u64,
+        gpu: gpu::gpu(args)?,
+        method: args.method.into(),
+        rank: args.lora_rank,
+        whole: WholeParts::default(),
+    })
+}
+
 /// The configuration of a trainer for a plan.
 pub(super) fn configuration(
     name: &str,
@@ -118,6 +123,7 @@ pub(super) fn configuration(
         base_model: base_model(hub_name, model)?,
         tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
         wish: plan.wish,
+        run: None,
     };
     Trainer::find(name)
         .and_then(|trainer| pixtune_export::configuration(trainer, model.spec, &settings, plan))
@@ -125,7 +131,7 @@ pub(super) fn configuration(
 }
 
 /// The model as the configuration names it: a directory by its whole path, as the trainer runs in the export.
-fn base_model(given: Option<&str>, model: &Model) -> Result<String, Error> {
+pub(super) fn base_model(given: Option<&str>, model: &Model) -> Result<String, Error> {
     let whole = |path: &Path| {
         let whole = path.canonicalize().map_err(|source| Error::Write { path: path.to_owned(), source });
         whole.map(|path| path.display().to_string())
@@ -154,6 +160,19 @@ fn hint_at_resuming(out: &Path, ui: &Ui) -> Result<(), Error> {
         ),
         false => "interrupted: nothing was written".to_owned(),
     })
+}
+
+/// What happens to system prompts. Layouts that hold messages as they are keep them.
+fn system_prompt(wanted: Option<SystemPrompt>, trainer: &Trainer) -> Result<SystemPrompt, Error> {
+    match (wanted, trainer.renders_text) {
+        (Some(SystemPrompt::Fold), false) => Err(Error::argument(format!(
+            "`--system fold` does not apply to {}: it holds messages as they are, and the system prompt stays in its own",
+            trainer.name
+        ))),
+        (Some(wanted), _) => Ok(wanted),
+        (None, true) => Ok(SystemPrompt::Fold),
+        (None, false) => Ok(SystemPrompt::Keep),
+    }
 }
 
 /// Prints what happens to a system message that stays one.

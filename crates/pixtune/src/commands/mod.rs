@@ -21,6 +21,7 @@ pub mod serve;
 pub mod stats;
 pub mod tokens;
 pub mod train;
+pub mod train_with;
 
 use std::io;
 

@@ -10,6 +10,9 @@ use pixtune_io::prepare::parse_bytes;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+mod trainer;
+mod upstream;
+
 use super::threads;
 use crate::Outcome;
 use crate::args::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
@@ -39,13 +42,16 @@ fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Opt
     let size = |text: &str| parse_bytes(text).map_err(Error::argument);
     let program = std::env::current_exe()
         .map_err(|error| Error::argument(format!("cannot find this program: {error}")))?;
+    let models: Vec<(Option<String>, PathBuf)> = args.models.iter().map(|text| model(text)).collect();
+    let external = trainer::external(args, models.iter().map(|(_, path)| path.as_path()))?;
+    let slots = trainer::slots(args.gpus.as_deref(), external.is_some())?;
     Ok(Options {
         data: data.to_owned(),
         listen: args.listen,
-        models: args.models.iter().map(|text| model(text)).collect(),
+        models,
         aliases: args.alias.iter().map(|text| alias(text)).collect::<Result<_, _>>()?,
-        slots: vec!["cpu".to_owned()],
-        trainer: Trainer { program },
+        slots,
+        trainer: Trainer { program, external },
         vendor: match args.v1 {
             V1Arg::Auto => None,
             V1Arg::Mistral => Some(Vendor::Mistral),
@@ -59,6 +65,7 @@ fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Opt
             min_free: size(&args.min_free)?,
             threads: threads(args.threads.map(usize::from)),
         },
+        upstream: upstream::options(args),
         loaded_models: usize::from(args.loaded_models),
         log: if verbosity == Verbosity::Quiet { |_| {} } else { log },
     })

@@ -341,6 +341,26 @@ fn kept_system_prompts_are_noted() {
 }
 
 #[test]
+fn layouts_that_hold_messages_keep_system_prompts() {
+    let case = prepared();
+    export(&case, "hf-dataset", &[]).ends(0);
+    let manifest = case.read("hf-dataset/manifest.json");
+    assert!(manifest.contains(r#""system": "keep""#), "{manifest}");
+    let fold = ["--system", "fold", "--force"];
+    export(&case, "openai", &fold).ends(2).prints("`--system fold` does not apply to OpenAI");
+}
+
+#[test]
+fn every_trainer_with_a_configuration_is_one_that_plan_prints() {
+    let case = prepared();
+    for name in ["trl", "trl-completion", "unsloth", "axolotl", "llama-factory", "ms-swift"] {
+        let plan = case.run(&["plan", "prepared", "--emit", name]).ends(0);
+        assert!(plan.stdout.contains("pixtral"), "{name}: {}", plan.stdout);
+    }
+    case.run(&["plan", "prepared", "--emit", "openai"]).ends(2);
+}
+
+#[test]
 fn other_versions_of_a_trainer_are_noted() {
     let case = prepared();
     for (name, warns) in

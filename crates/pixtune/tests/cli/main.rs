@@ -16,6 +16,7 @@ mod fetch;
 mod fix;
 mod formats;
 mod generate;
+mod gguf;
 mod harness;
 mod inputs;
 mod language;

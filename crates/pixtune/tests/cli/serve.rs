@@ -6,6 +6,9 @@ mod jobs;
 mod keys;
 mod recorded;
 mod remote;
+mod trainers;
+mod upstream;
+mod vllm;
 mod workflow;
 
 pub use client::{Reply, Server};

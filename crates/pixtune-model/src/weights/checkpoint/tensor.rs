@@ -60,6 +60,11 @@ impl<'c> Tensor<'c> {
         self.checkpoint.rotary_head_dim(self.name.module)
     }
 
+    /// How the rows of q and k are ordered in its checkpoint.
+    pub fn row_order(&self) -> RowOrder {
+        self.checkpoint.row_order()
+    }
+
     /// Bytes of its elements, after dequantization.
     pub fn length(&self) -> u64 {
         match self.quantized {

@@ -93,7 +93,7 @@ const GROWN_FILES: [&str; 6] = [
 ];
 
 /// A larger tokenizer is none: Tekken's has 19 MB.
-const MAX_TOKENIZER: u64 = 256 << 20;
+pub(crate) const MAX_TOKENIZER: u64 = 256 << 20;
 
 /// Decides which small files the output gets, and from where.
 pub(super) fn plan(
@@ -223,7 +223,7 @@ fn is_tokenizer(name: &str) -> bool {
     name == "tekken.json" || name.starts_with("tokenizer.model")
 }
 
-fn read_tekken(path: &Path) -> Result<Tokenizer, ConvertError> {
+pub(crate) fn read_tekken(path: &Path) -> Result<Tokenizer, ConvertError> {
     let read = |source| ConvertError::Read { path: path.to_owned(), source };
     let wrong = |why: String| ConvertError::Tokenizer { path: path.to_owned(), why };
     let length = fs::metadata(path).map_err(read)?.len();

@@ -9,7 +9,8 @@ mod layout;
 mod output;
 mod report;
 mod route;
-mod tokenizer;
+pub(crate) mod stream;
+pub(crate) mod tokenizer;
 mod transfer;
 mod verify;
 
@@ -26,11 +27,13 @@ use super::{Checkpoint, Format, Reader};
 
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
+pub(crate) use extras::{MAX_TOKENIZER, read_tekken};
 pub use layout::PlannedFile;
 
 pub use output::{OutputDirectory, REPORT, check_target};
 pub use report::{Distance, Merged, MergedInto, Report};
 pub use transfer::NotFinite;
+pub(crate) use transfer::count_not_finite;
 
 /// The options of a conversion.
 #[derive(Debug, Clone)]

@@ -1,24 +1,13 @@
-//! The bytes: read, changed where needed, written. One thread reads and changes, another writes; between them go a few
-//! blocks, so that memory does not depend on the model.
+//! The bytes: read, changed where needed, and sent to the writer.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
-
-use pixtune_files::direct::{Block, BlockWriter};
 
 use super::layout::PlannedFile;
-use super::output::write_error;
 use super::route::{Route, Scratch};
+use super::stream::{Ended, Stream, stream_files};
 use super::{Change, ConvertError};
 use crate::weights::dtype::Dtype;
 use crate::weights::{Checkpoint, RowOrder};
-
-/// Blocks between the threads, beside the one that is filled and the one that is written.
-const WAITING: usize = 2;
-
-/// Bytes that are read and checked at once, while they are in the cache.
-const READ: usize = 512 << 10;
 
 /// Something in the weights that no training means to produce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,27 +44,13 @@ pub struct Transferred {
     pub hashes: Vec<blake3::Hash>,
 }
 
-/// The reader ends: it has sent its error, or the writer has ended with an error of its own.
-struct Ended;
-
 impl Transfer<'_> {
     /// Writes every file into a directory. `progress` is called after every block with its number of bytes.
     pub fn run(&self, directory: &Path, progress: &mut dyn FnMut(u64)) -> Result<Transferred, ConvertError> {
-        thread::scope(|scope| {
-            let (to_writer, from_reader) = sync_channel(WAITING);
-            let (to_reader, from_writer) = sync_channel(WAITING + 2);
-            let reader = scope.spawn(move || {
-                let mut stream = Stream { block: Block::empty(), out: to_writer, free: from_writer };
-                let mut transferred = Transferred::default();
-                // Whatever ended it early, the writer has the error.
-                let _: Result<(), Ended> = self.read(&mut stream, &mut transferred);
-                transferred
-            });
-            let written = self.write(directory, &from_reader, &to_reader, progress);
-            drop(from_reader);
-            let transferred = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written.map(|()| transferred)
-        })
+        let files = self.files.iter().map(|file| (file.name.as_str(), file.layout.file_length()));
+        let mut transferred = Transferred::default();
+        stream_files(directory, files, |stream| self.read(stream, &mut transferred), progress)?;
+        Ok(transferred)
     }
 
     fn read(&self, stream: &mut Stream, transferred: &mut Transferred) -> Result<(), Ended> {
@@ -133,96 +108,11 @@ impl Transfer<'_> {
         }
         Ok(())
     }
-
-    fn write(
-        &self,
-        directory: &Path,
-        blocks: &Receiver<Result<Block, ConvertError>>,
-        free: &SyncSender<Block>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(), ConvertError> {
-        for planned in self.files {
-            let path = directory.join(&planned.name);
-            let error = |source| write_error(&path, source);
-            let mut left = planned.layout.file_length();
-            let mut file = BlockWriter::create(&path, left).map_err(error)?;
-            while left > 0 {
-                // The reader only ends early after it has sent its error.
-                let block = blocks.recv().map_err(|_| error(std::io::ErrorKind::UnexpectedEof.into()))??;
-                let bytes = block.bytes().len() as u64;
-                file.write(block.bytes()).map_err(error)?;
-                left = left.saturating_sub(bytes);
-                progress(bytes);
-                let _ = free.try_send(block);
-            }
-            file.sync().map_err(error)?;
-        }
-        Ok(())
-    }
-}
-
-/// The reader's end: bytes go into a block, and full blocks to the writer.
-struct Stream {
-    block: Block,
-    out: SyncSender<Result<Block, ConvertError>>,
-    free: Receiver<Block>,
-}
-
-impl Stream {
-    /// Appends bytes.
-    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
-        self.fill(bytes.len() as u64, |part| {
-            let (now, later) = bytes.split_at(part.len());
-            part.copy_from_slice(now);
-            bytes = later;
-            Ok(())
-        })
-    }
-
-    /// Appends what `read` fills into the parts it is given, `bytes` in all.
-    fn fill(
-        &mut self,
-        bytes: u64,
-        mut read: impl FnMut(&mut [u8]) -> Result<(), ConvertError>,
-    ) -> Result<(), Ended> {
-        let mut left = bytes;
-        while left > 0 {
-            let room = self.block.free();
-            let part = room.len().min(READ).min(usize::try_from(left).unwrap_or(READ));
-            let filled = read(&mut room[..part]);
-            self.unless_failed(filled)?;
-            self.block.advance(part);
-            left -= part as u64;
-            if self.block.free().is_empty() {
-                self.send()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the block, full or not, and continues with another.
-    fn send(&mut self) -> Result<(), Ended> {
-        if self.block.bytes().is_empty() {
-            return Ok(());
-        }
-        let mut next = self.free.try_recv().unwrap_or_else(|_| Block::empty());
-        next.clear();
-        let full = std::mem::replace(&mut self.block, next);
-        self.out.send(Ok(full)).map_err(|_| Ended)
-    }
-
-    /// Sends an error to the writer, who returns it.
-    fn unless_failed<T>(&self, result: Result<T, ConvertError>) -> Result<T, Ended> {
-        result.map_err(|error| {
-            let _ = self.out.send(Err(error));
-            Ended
-        })
-    }
 }
 
 /// Counts NaNs and infinities. The first pass over a buffer only asks whether there are any, which takes no time beside
 /// reading it.
-fn count_not_finite(dtype: Dtype, bytes: &[u8], found: &mut NotFinite) {
+pub(crate) fn count_not_finite(dtype: Dtype, bytes: &[u8], found: &mut NotFinite) {
     let exponent: u32 = match dtype {
         Dtype::BF16 => 0x7f80,
         Dtype::F16 => 0x7c00,

@@ -1,5 +1,6 @@
 //! `pixtune convert`.
 
+mod gguf;
 mod inspect;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use pixtune_model::weights::{Dtype, Format as Weights};
 
 use super::existing;
 use crate::Outcome;
-use crate::args::{ConvertArgs, DtypeArg, ToArg, WriteArgs};
+use crate::args::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
@@ -22,6 +23,9 @@ pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         return inspect::run(directory, args.write.format);
     }
     let mut ui = Ui::new(args.write.format, verbosity);
+    if args.to == Some(ConvertToArg::Gguf) {
+        return gguf::run(&args, ui);
+    }
     let options = options(&args)?;
     let target = options.target.display().to_string();
     let plan = Plan::new(options)?;
@@ -42,8 +46,13 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
     let (Some(source), Some(target), Some(to)) = (&args.source, &args.target, args.to) else {
         return Err(Error::argument("SRC, DST and --to are needed"));
     };
+    let to = match to {
+        ConvertToArg::Hf => Weights::Hf,
+        ConvertToArg::Mistral => Weights::Mistral,
+        ConvertToArg::Gguf => return Err(Error::argument("gguf is not a format of checkpoints")),
+    };
     let base = args.base.clone();
-    Ok(Options { base, ..written(source, target, format_of(to), &args.write)? })
+    Ok(Options { base, ..written(source, target, to, &args.write)? })
 }
 
 /// From one directory into another with the options that `convert` and `adapter merge` share.
@@ -58,7 +67,7 @@ pub(super) fn written(
         target: target.to_owned(),
         to,
         base: None,
-        dtype: dtype_of(write.dtype),
+        dtype: dtype_of(write.dtype)?,
         shard_bytes: shard_bytes(write.shard_size.as_deref(), to)?,
         untie: write.untie,
         growth: None,
@@ -75,14 +84,17 @@ pub(super) fn format_of(to: ToArg) -> Weights {
     }
 }
 
-/// The type of an argument; `None` keeps what is there.
-pub(super) fn dtype_of(dtype: DtypeArg) -> Option<Dtype> {
-    match dtype {
+/// The type of an argument for safetensors; `None` keeps what is there.
+pub(super) fn dtype_of(dtype: DtypeArg) -> Result<Option<Dtype>, Error> {
+    Ok(match dtype {
         DtypeArg::Keep => None,
         DtypeArg::Bf16 => Some(Dtype::BF16),
         DtypeArg::F16 => Some(Dtype::F16),
         DtypeArg::F32 => Some(Dtype::F32),
-    }
+        DtypeArg::Q8_0 => {
+            return Err(Error::argument("q8_0 is a type of GGUF files: use it with `convert --to gguf`"));
+        }
+    })
 }
 
 /// Most bytes of a file; `None` writes one file.

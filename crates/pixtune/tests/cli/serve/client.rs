@@ -50,10 +50,16 @@ impl Reply {
 
 impl Server {
     pub fn start(case: &Case, more: &[&str]) -> Server {
+        Server::start_with(case, more, &[])
+    }
+
+    /// A server whose environment has these variables.
+    pub fn start_with(case: &Case, more: &[&str], variables: &[(&str, String)]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pixtune"))
             .current_dir(case.path("."))
             .args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--models", "tiny=model"])
             .args(more)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

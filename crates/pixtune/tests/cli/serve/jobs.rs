@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Reply, Server, served};
 
 /// Creates a job that takes many steps; returns its path.
-fn long_job(server: &Server, samples: &[String], epochs: u64) -> String {
+pub fn long_job(server: &Server, samples: &[String], epochs: u64) -> String {
     let file = server.training_file("/openai/v1/files", "train.jsonl", samples);
     let body = format!(
         r#"{{"model":"tiny","training_file":"{file}","hyperparameters":{{"n_epochs":{epochs},"batch_size":1}}}}"#
@@ -17,11 +17,11 @@ fn long_job(server: &Server, samples: &[String], epochs: u64) -> String {
     format!("/openai/v1/fine_tuning/jobs/{}", created.text("id"))
 }
 
-fn has_event(server: &Server, path: &str, start: &str) -> bool {
+pub fn has_event(server: &Server, path: &str, start: &str) -> bool {
     server.get(&format!("{path}/events?limit=1000")).body.contains(&format!(r#""message":"{start}"#))
 }
 
-fn wait_for_event(server: &Server, path: &str, start: &str) {
+pub fn wait_for_event(server: &Server, path: &str, start: &str) {
     for _ in 0..3000 {
         if has_event(server, path, start) {
             return;
@@ -32,7 +32,7 @@ fn wait_for_event(server: &Server, path: &str, start: &str) {
 }
 
 /// The steps of the metrics events, the oldest first.
-fn steps(reply: &Reply) -> Vec<u64> {
+pub fn steps(reply: &Reply) -> Vec<u64> {
     let value = reply.json();
     let events = value.get("data").unwrap().as_array().unwrap();
     let metrics = events.iter().rev().filter(|event| event.text("type") == Some("metrics"));

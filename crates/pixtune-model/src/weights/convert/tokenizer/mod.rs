@@ -82,7 +82,7 @@ const BYTE_LEVEL_PLAIN: &str =
     "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": false, \"use_regex\": true}";
 
 /// Every way to cut a token into two, in the order of the token's rank, then of the ranks of the pieces.
-fn merges<'t>(ranks: &[&'t [u8]]) -> Vec<[&'t [u8]; 2]> {
+pub(crate) fn merges<'t>(ranks: &[&'t [u8]]) -> Vec<[&'t [u8]; 2]> {
     let known: std::collections::HashMap<&[u8], u32> =
         ranks.iter().enumerate().map(|(rank, bytes)| (*bytes, rank as u32)).collect();
     let mut all = Vec::new();
@@ -100,7 +100,7 @@ fn merges<'t>(ranks: &[&'t [u8]]) -> Vec<[&'t [u8]; 2]> {
 }
 
 /// The letters that byte-level BPE writes bytes as (GPT-2's table): printable Latin-1 as itself, the rest from U+0100 on.
-fn alphabet() -> [char; 256] {
+pub(crate) fn alphabet() -> [char; 256] {
     let mut next = 0x100;
     std::array::from_fn(|byte| {
         let own = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);

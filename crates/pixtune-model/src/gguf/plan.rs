@@ -1,0 +1,262 @@
+//! What will be written: two files, their tensors and where each comes from.
+
+use std::path::{Path, PathBuf};
+
+use pixtune_core::json::{document, list, object};
+use pixtune_files::Existing;
+
+use super::element::Element;
+use super::error::GgufError;
+use super::metadata::{Entry, Metadata, aligned, head};
+use super::vocabulary::Vocabulary;
+use super::{text, vision};
+use crate::weights::convert::tokenizer::CHAT_TEMPLATE;
+use crate::weights::convert::{Change, ConvertError, NotFinite, OutputDirectory, REPORT, check_target};
+use crate::weights::{Checkpoint, Family, Module, Tensor, TensorName};
+
+/// The options of a conversion to GGUF.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The checkpoint, in either format.
+    pub source: PathBuf,
+    /// The directory to write.
+    pub target: PathBuf,
+    /// A directory with the tokenizer, if the source has none.
+    pub base: Option<PathBuf>,
+    /// The type of matrices; each keeps its own without it. Vectors are F32.
+    pub element: Option<Element>,
+    /// Whether to read everything back and compare it with what was computed.
+    pub verify: bool,
+    /// What may happen to a target that exists.
+    pub existing: Existing,
+}
+
+/// A conversion that will go through unless the disk or the source fails.
+#[derive(Debug)]
+pub struct Plan {
+    /// The requested conversion.
+    pub options: Options,
+    /// The checkpoint.
+    pub source: Checkpoint,
+    /// Warnings for the user.
+    pub warnings: Vec<String>,
+    pub(super) files: Vec<PlannedFile>,
+}
+
+/// A file to write.
+#[derive(Debug)]
+pub(super) struct PlannedFile {
+    pub name: String,
+    pub head: Vec<u8>,
+    pub pieces: Vec<Piece>,
+}
+
+/// A tensor to write.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub entry: Entry,
+    /// The tensor it is made of.
+    pub from: TensorName,
+    /// The only row of it, if it is one.
+    pub row: Option<usize>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The files with their bytes.
+    pub files: Vec<(String, u64)>,
+    /// Tensors of all files.
+    pub tensors: u64,
+    /// How many of them are of each type.
+    pub elements: Vec<(Element, u64)>,
+    /// Tensors whose rows of queries and keys were permuted.
+    pub permuted: u64,
+    /// Tensors with values that are not finite.
+    pub not_finite: Vec<NotFinite>,
+    /// BLAKE3 of all files, if they were read back.
+    pub verified: Option<String>,
+}
+
+/// The name of the file with the vision encoder, which programs look for beside the model.
+const MMPROJ: &str = "mmproj";
+
+impl Plan {
+    /// Looks at source and target, and decides everything.
+    pub fn new(options: Options) -> Result<Plan, GgufError> {
+        let inputs: Vec<&Path> = [Some(&options.source), options.base.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+            .collect();
+        check_target(&inputs, &options.target, options.existing)?;
+        let source = Checkpoint::open(&options.source)?;
+        let config = source.config();
+        if config.family != Family::Pixtral {
+            let what = "the model merges patches (Mistral Small 3.1 and later)".to_owned();
+            return Err(GgufError::Unsupported { what });
+        }
+        let mut warnings: Vec<String> = config.warnings().collect();
+        let rows = config.text.vocab_size;
+        let vocabulary = Vocabulary::find(&inputs)?;
+        if vocabulary.len() > rows {
+            let path = options.source.clone();
+            return Err(ConvertError::Vocabulary { path, tokens: vocabulary.len(), rows }.into());
+        }
+        if vocabulary.len() < rows {
+            warnings.push(format!(
+                "the vocabulary has {} tokens, and the model {rows}: the last rows get tokens that no text has",
+                vocabulary.len()
+            ));
+        }
+        let name = model_name(&options.source);
+        let element = options.element.unwrap_or_else(|| prevailing(&source));
+        let files = [text::name as fn(TensorName) -> Option<String>, vision::name]
+            .map(|naming| pieces(&source, &options, naming));
+        let [text_pieces, mut vision_pieces] = files;
+        vision_pieces.push(break_row(&source, &vocabulary)?);
+        let parameters = |pieces: &[Piece]| -> u64 {
+            pieces.iter().map(|piece| piece.entry.dimensions.iter().product::<u64>()).sum()
+        };
+        let mut keys = text::metadata(config, &name, element, parameters(&text_pieces));
+        vocabulary.write(rows, CHAT_TEMPLATE, &mut keys);
+        let vision_keys = vision::metadata(config, &name, element, parameters(&vision_pieces));
+        warnings.extend(fallbacks(element, text_pieces.iter().chain(&vision_pieces)));
+        let suffix = element.as_str();
+        let files = vec![
+            planned(format!("{name}-{suffix}.gguf"), &keys, text_pieces),
+            planned(format!("{MMPROJ}-{name}-{suffix}.gguf"), &vision_keys, vision_pieces),
+        ];
+        Ok(Plan { options, source, warnings, files })
+    }
+
+    /// Bytes that will be written.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(PlannedFile::length).sum()
+    }
+
+    /// Writes everything and moves it to its place. A [`Change`] alters weights on their way.
+    pub fn run(
+        &self,
+        change: Option<&dyn Change>,
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Written, GgufError> {
+        let directory = OutputDirectory::create(&self.options.target)?;
+        let total = self.bytes();
+        let mut done = 0;
+        let written = super::write::write(self, change, directory.path(), &mut |bytes| {
+            done += bytes;
+            watch(done, total);
+        })?;
+        directory.write(REPORT, self.report(&written).as_bytes())?;
+        directory.commit()?;
+        Ok(written)
+    }
+
+    fn report(&self, written: &Written) -> String {
+        document(object(|out| {
+            out.field("pixtune", env!("CARGO_PKG_VERSION"));
+            out.field("from", self.source.format().as_str()).field("to", "gguf");
+            out.field(
+                "files",
+                list(written.files.iter().map(|(name, bytes)| {
+                    object(move |file| {
+                        file.field("name", name.as_str()).field("bytes", *bytes);
+                    })
+                })),
+            );
+            out.field("tensors", written.tensors).field("permuted", written.permuted);
+            out.field(
+                "types",
+                object(|types| {
+                    for (element, count) in &written.elements {
+                        types.field(element.as_str(), *count);
+                    }
+                }),
+            );
+            out.field("warnings", list(self.warnings.iter().map(String::as_str)));
+        }))
+    }
+}
+
+impl PlannedFile {
+    /// Bytes of the file. Every tensor is followed by zeros up to the alignment, as the reference writes them.
+    pub fn length(&self) -> u64 {
+        let data: u64 = self.pieces.iter().map(|piece| aligned(piece.entry.bytes())).sum();
+        self.head.len() as u64 + data
+    }
+}
+
+fn planned(name: String, keys: &Metadata, pieces: Vec<Piece>) -> PlannedFile {
+    let entries: Vec<Entry> = pieces.iter().map(|piece| piece.entry.clone()).collect();
+    PlannedFile { name, head: head(keys, &entries), pieces }
+}
+
+/// The name of a model: that of its directory.
+fn model_name(source: &Path) -> String {
+    let whole = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let name = whole.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
+    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+}
+
+/// The type of most bytes.
+fn prevailing(source: &Checkpoint) -> Element {
+    let bytes = |element: Element| -> u64 {
+        source
+            .tensors()
+            .filter(|tensor| Element::of(tensor.dtype()) == element)
+            .map(|tensor| tensor.length())
+            .sum()
+    };
+    [Element::F32, Element::F16, Element::BF16]
+        .into_iter()
+        .max_by_key(|element| bytes(*element))
+        .unwrap_or(Element::BF16)
+}
+
+/// The tensors of a file, in the order of the forward pass.
+fn pieces(source: &Checkpoint, options: &Options, naming: fn(TensorName) -> Option<String>) -> Vec<Piece> {
+    let piece = |tensor: Tensor<'_>| {
+        let name = naming(tensor.name)?;
+        let dimensions = tensor.shape().iter().rev().map(|side| *side as u64).collect();
+        let entry = Entry { name, dimensions, element: element_of(&tensor, options.element) };
+        Some(Piece { entry, from: tensor.name, row: None })
+    };
+    source.tensors().filter_map(piece).collect()
+}
+
+/// The type of a tensor: vectors are F32, which is what llama.cpp computes with; so is the convolution, but in a file of F16.
+fn element_of(tensor: &Tensor<'_>, wanted: Option<Element>) -> Element {
+    let wanted = wanted.unwrap_or_else(|| Element::of(tensor.dtype()));
+    let columns = tensor.shape().last().copied().unwrap_or(1);
+    match (tensor.shape().len(), tensor.name.module) {
+        (0 | 1, _) => Element::F32,
+        (_, Module::PatchConv) if wanted != Element::F16 => Element::F32,
+        _ if !wanted.holds_rows_of(columns) => Element::F16,
+        _ => wanted,
+    }
+}
+
+/// Matrices whose rows are not whole blocks.
+fn fallbacks<'p>(element: Element, pieces: impl Iterator<Item = &'p Piece>) -> Option<String> {
+    let other = pieces.filter(|piece| piece.entry.element == Element::F16 && element == Element::Q8_0);
+    let names: Vec<&str> = other.map(|piece| piece.entry.name.as_str()).collect();
+    let first = names.first()?;
+    Some(format!(
+        "{} of {} matrices are F16: their rows are not multiples of 32, such as `{first}`",
+        names.len(),
+        element.as_str()
+    ))
+}
+
+/// The row of the embedding that ends a row of patches.
+fn break_row(source: &Checkpoint, vocabulary: &Vocabulary) -> Result<Piece, GgufError> {
+    let missing = || GgufError::Unsupported { what: "the vocabulary has no [IMG_BREAK]".to_owned() };
+    let row = vocabulary.special("[IMG_BREAK]").ok_or_else(missing)?;
+    let entry = Entry {
+        name: vision::BREAK.to_owned(),
+        dimensions: vec![source.config().text.hidden_size as u64],
+        element: Element::F32,
+    };
+    Ok(Piece { entry, from: Module::Embedding.weight(), row: Some(row) })
+}

@@ -1,0 +1,167 @@
+//! The bytes: read in chunks, changed, permuted and encoded, and streamed to the files.
+
+use std::path::Path;
+
+use super::element::Element;
+use super::error::GgufError;
+use super::header::Header;
+use super::metadata::aligned;
+use super::plan::{Piece, Plan, Written};
+use crate::weights::convert::stream::{Ended, Stream, stream_files};
+use crate::weights::convert::{Change, ConvertError, NotFinite, count_not_finite};
+use crate::weights::{Dtype, Problems, Reader, RowOrder, Tensor, dtype};
+
+/// Bytes of a chunk of the source: what is made of it stays in the second cache.
+const CHUNK: usize = 512 << 10;
+
+/// Buffers that are used for one chunk after the other.
+#[derive(Default)]
+struct Scratch {
+    reader: Reader,
+    source: Vec<u8>,
+    values: Vec<f32>,
+    moved: Vec<u8>,
+    encoded: Vec<u8>,
+}
+
+/// Writes the files of a plan into a directory.
+pub(super) fn write(
+    plan: &Plan,
+    change: Option<&dyn Change>,
+    directory: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Written, GgufError> {
+    let (mut not_finite, mut hashes) = (Vec::new(), Vec::new());
+    let files = plan.files.iter().map(|file| (file.name.as_str(), file.length()));
+    let read = |stream: &mut Stream| {
+        let mut scratch = Scratch::default();
+        for file in &plan.files {
+            let mut hasher = plan.options.verify.then(blake3::Hasher::new);
+            put(stream, &file.head, &mut hasher)?;
+            for piece in &file.pieces {
+                let found = read_piece(plan, change, piece, (stream, &mut hasher), &mut scratch)?;
+                not_finite.extend(found);
+            }
+            hashes.extend(hasher.map(|hasher| hasher.finalize()));
+            stream.send()?;
+        }
+        Ok(())
+    };
+    stream_files(directory, files, read, progress)?;
+    let verified = if plan.options.verify { Some(verify(plan, directory, &hashes)?) } else { None };
+    let pieces = || plan.files.iter().flat_map(|file| &file.pieces);
+    let count = |element| pieces().filter(|piece| piece.entry.element == element).count() as u64;
+    let from = plan.source.row_order();
+    let moves = |piece: &&Piece| from != RowOrder::Interleaved && piece.from.module.has_rotary_rows();
+    Ok(Written {
+        files: plan.files.iter().map(|file| (file.name.clone(), file.length())).collect(),
+        tensors: pieces().count() as u64,
+        elements: Element::ALL
+            .into_iter()
+            .map(|element| (element, count(element)))
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+        permuted: pieces().filter(moves).count() as u64,
+        not_finite,
+        verified,
+    })
+}
+
+fn put(stream: &mut Stream, bytes: &[u8], hasher: &mut Option<blake3::Hasher>) -> Result<(), Ended> {
+    if let Some(hasher) = hasher {
+        hasher.update(bytes);
+    }
+    stream.put(bytes)
+}
+
+/// Reads the files back and compares them with what was computed; the hash of all.
+fn verify(plan: &Plan, directory: &Path, hashes: &[blake3::Hash]) -> Result<String, GgufError> {
+    let mut all = blake3::Hasher::new();
+    for (file, expected) in plan.files.iter().zip(hashes) {
+        let path = directory.join(&file.name);
+        let mut hasher = blake3::Hasher::new();
+        let read = std::fs::File::open(&path).and_then(|opened| hasher.update_reader(opened).map(|_| ()));
+        read.map_err(|source| GgufError::Read { path: path.clone(), source })?;
+        let header = Header::read(&path)?;
+        if hasher.finalize() != *expected || header.tensors.len() != file.pieces.len() {
+            return Err(ConvertError::Verify { problems: Problems(vec![format!("`{}`", file.name)]) }.into());
+        }
+        all.update(expected.as_bytes());
+    }
+    Ok(all.finalize().to_hex().to_string())
+}
+
+/// Puts a tensor and the zeros behind it into the stream.
+fn read_piece(
+    plan: &Plan,
+    change: Option<&dyn Change>,
+    piece: &Piece,
+    (stream, hasher): (&mut Stream, &mut Option<blake3::Hasher>),
+    scratch: &mut Scratch,
+) -> Result<Option<NotFinite>, Ended> {
+    let tensor = plan.source.tensor(piece.from).expect("pieces are made of tensors of the source");
+    let change = change.filter(|change| change.concerns(piece.from));
+    let rows = tensor.shape().first().copied().unwrap_or(1).max(1);
+    let row_bytes = usize::try_from(tensor.length()).unwrap_or(usize::MAX) / rows;
+    let (first, end) = piece.row.map_or((0, rows), |row| (row, row + 1));
+    let head_dim = tensor.head_dim().unwrap_or(1);
+    let step = (CHUNK / row_bytes.max(1)).max(1).next_multiple_of(head_dim);
+    let mut found = NotFinite { name: tensor.info.name.clone(), nan: 0, infinite: 0 };
+    for first in (first..end).step_by(step) {
+        let count = step.min(end - first);
+        let made = make(&tensor, change, (first, count, row_bytes), piece, scratch);
+        stream.unless_failed(made)?;
+        // A value can become infinite in F16; blocks hide what was not finite in the source.
+        match piece.entry.element.dtype() {
+            Some(dtype) => count_not_finite(dtype, &scratch.encoded, &mut found),
+            None => count_not_finite(tensor.dtype(), &scratch.source, &mut found),
+        }
+        put(stream, &scratch.encoded, hasher)?;
+    }
+    let bytes = piece.entry.bytes();
+    put(stream, &[0; 32][..(aligned(bytes) - bytes) as usize], hasher)?;
+    Ok((found.nan + found.infinite > 0).then_some(found))
+}
+
+/// Fills `scratch.encoded` with some rows of a tensor as they are in the file.
+fn make(
+    tensor: &Tensor<'_>,
+    change: Option<&dyn Change>,
+    (first, count, row_bytes): (usize, usize, usize),
+    piece: &Piece,
+    scratch: &mut Scratch,
+) -> Result<(), ConvertError> {
+    let Scratch { reader, source, values, moved, encoded } = scratch;
+    source.resize(count * row_bytes, 0);
+    tensor.read_at(reader, source, (first * row_bytes) as u64)?;
+    let is_stored = piece.entry.element.dtype() == Some(tensor.dtype());
+    if is_stored && change.is_none() {
+        permute(tensor, row_bytes, source, encoded);
+        return Ok(());
+    }
+    values.resize(source.len() / tensor.dtype().size(), 0.0);
+    dtype::read_f32(tensor.dtype(), source, values).expect("a checkpoint only holds bf16, f16 and f32");
+    if let Some(change) = change {
+        let name = || tensor.info.name.clone();
+        change
+            .apply(piece.from, first, values)
+            .map_err(|source| ConvertError::Change { name: name(), source })?;
+    }
+    let float_bytes = row_bytes / tensor.dtype().size() * Dtype::F32.size();
+    moved.resize(values.len() * Dtype::F32.size(), 0);
+    dtype::write_f32(Dtype::F32, values, moved).expect("f32 is a type of weights");
+    permute(tensor, float_bytes, moved, encoded);
+    dtype::read_f32(Dtype::F32, encoded, values).expect("f32 is a type of weights");
+    piece.entry.element.encode(values, encoded);
+    Ok(())
+}
+
+/// Copies rows, those of queries and keys in Mistral's order.
+fn permute(tensor: &Tensor<'_>, row_bytes: usize, rows: &[u8], out: &mut Vec<u8>) {
+    out.resize(rows.len(), 0);
+    let from = tensor.row_order();
+    match tensor.head_dim().filter(|_| from != RowOrder::Interleaved) {
+        Some(head_dim) => from.permute(RowOrder::Interleaved, head_dim, row_bytes, rows, out),
+        None => out.copy_from_slice(rows),
+    }
+}
