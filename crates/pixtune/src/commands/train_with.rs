@@ -72,7 +72,11 @@ fn plan(args: &TrainWithArgs, command: &TrainerCommand, model: &Model) -> Result
         system: trainer.system.default_place(),
         // The images that the model sees in training are those of the reference.
         resize_to_patches: true,
-        encoder: ChatEncoder { spec: model.spec, tekken: model.tekken(), layout: Layout::MistralCommon },
+        encoder: ChatEncoder {
+            spec: model.spec,
+            tokenizer: model.vocabulary(),
+            layout: Layout::MistralCommon,
+        },
         settings: Settings {
             base_model: export::base_model(None, model)?,
             tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
