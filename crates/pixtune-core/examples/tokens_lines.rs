@@ -15,7 +15,7 @@ fn main() -> std::io::Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let answer = match json::parse(&line) {
-            Ok(question) => answer(&question.value),
+            Ok(question) => answer(&question.value, question.lone_surrogate.is_some()),
             Err(error) => format!("{{\"error\":\"{error}\"}}"),
         };
         writeln!(out, "{answer}")?;
@@ -23,7 +23,7 @@ fn main() -> std::io::Result<()> {
     out.flush()
 }
 
-fn answer(question: &Value<'_>) -> String {
+fn answer(question: &Value<'_>, lone_surrogate: bool) -> String {
     let model =
         question.get("model").and_then(Value::as_str).and_then(spec::find).unwrap_or(&spec::PIXTRAL_12B);
     if let Some(text) = question.get("text").and_then(Value::as_str) {
@@ -32,6 +32,9 @@ fn answer(question: &Value<'_>) -> String {
     if let Some((width, height)) = question.get("size").and_then(size) {
         let grid = grid(model, width, height);
         return format!("{{\"grid\":{:?}}}", [grid.columns, grid.rows, grid.width, grid.height]);
+    }
+    if lone_surrogate && Tokenizer::built_in(model.tokenizer).rejects_surrogates() {
+        return "{\"refused\":[\"invalid-utf8\",\"\",\"half of a surrogate pair\"]}".to_owned();
     }
     let layout = question.get("layout").and_then(Value::as_str).and_then(Layout::find).unwrap_or_default();
     let sizes: Vec<_> =

@@ -23,6 +23,11 @@ pub(super) fn loads(text: &str) -> Result<Option<Value<'_>>, Unprintable> {
     }
 }
 
+/// Whether a text is JSON with half of a surrogate pair, which Python keeps.
+pub(super) fn has_lone_surrogate(text: &str) -> bool {
+    text.contains("\\u") && json::parse(text).is_ok_and(|parsed| parsed.lone_surrogate.is_some())
+}
+
 /// Appends the result of `json.dumps(value, ensure_ascii=False)`.
 pub(super) fn dumps(value: &Value<'_>, out: &mut String) -> Result<(), Unprintable> {
     match value {

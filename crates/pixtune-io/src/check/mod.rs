@@ -30,7 +30,7 @@ use crate::base64::Payloads;
 use crate::image::measure::Measure;
 use crate::image::{Limits, Resolver};
 use crate::read::blocks::{Block, line_row, without_line_end};
-use crate::read::schema::PYTHON_DICT;
+use crate::read::schema::{PYTHON_DICT, rejected_surrogate};
 use crate::read::{Cut, Row, encoding};
 use crate::verify::Verify;
 
@@ -265,7 +265,9 @@ impl Checker<'_> {
         line: &mut CheckedLine,
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if let Some(offset) = parsed.lone_surrogate {
+        if let Some(offset) = parsed.lone_surrogate.filter(|_| self.encoder.tokenizer.rejects_surrogates()) {
+            findings.push(rejected_surrogate(offset));
+        } else if let Some(offset) = parsed.lone_surrogate {
             let message = "unpaired surrogate, which becomes U+FFFD";
             findings.push(Finding::new(&rules::JSON_LONE_SURROGATE, "", message).at_byte(offset));
         }

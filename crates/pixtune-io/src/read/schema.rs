@@ -381,6 +381,12 @@ pub(super) fn not_json(text: &str, error: &SyntaxError) -> Finding {
 /// What to do about a row that Python has printed.
 pub(crate) const PYTHON_DICT: &str = "the row is a Python dict as `print` writes it; write rows with `json.dumps`, or convert these with `pixtune fix --unsafe`";
 
+/// Half of a surrogate pair, for a tokenizer that cannot encode it.
+pub(crate) fn rejected_surrogate(offset: usize) -> Finding {
+    let message = "unpaired surrogate, which the model's tokenizer cannot encode";
+    Finding::new(&rules::INVALID_UTF8, "", message).at_byte(offset)
+}
+
 /// A string with an unpaired UTF-16 surrogate, which the reference accepts and reads as U+FFFD.
 pub(crate) fn lone_surrogate(offset: usize) -> Finding {
     let message = format!("an unpaired surrogate becomes U+FFFD (byte {} of the line)", offset + 1);

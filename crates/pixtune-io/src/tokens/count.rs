@@ -13,7 +13,7 @@ use pixtune_core::tokens::{ChatEncoder, Counts, too_thin};
 
 use crate::base64::Payloads;
 use crate::image::{Limits, Resolver, load_header};
-use crate::read::schema::lone_surrogate;
+use crate::read::schema::{lone_surrogate, rejected_surrogate};
 use crate::read::{Cut, Row, encoding};
 
 /// What the model sees of one line.
@@ -47,6 +47,9 @@ pub fn count_line(
     ids: Ids,
 ) -> Result<Counted, Finding> {
     let parsed = parse_row(row)?;
+    if let Some(offset) = parsed.lone_surrogate.filter(|_| encoder.tokenizer.rejects_surrogates()) {
+        return Err(rejected_surrogate(offset));
+    }
     let sample = read_sample(&parsed)?;
     let payloads = Payloads { text: &row.bytes, runs: &parsed.base64 };
     let resolver = Resolver::new(directory).knowing(payloads);

@@ -1,5 +1,7 @@
 //! Every fixture decodes to the reference's pixels and to the model input made from them.
-use pixtune_core::spec::PIXTRAL_12B;
+use std::io::Read as _;
+
+use pixtune_core::spec::{MISTRAL_SMALL_3_1, PIXTRAL_12B};
 use pixtune_io::image::{Limits, Loaded, ModelInput, Reading, Rgb, decode, inspect, model_input};
 use sha2::{Digest, Sha256};
 
@@ -96,6 +98,41 @@ fn model_input_is_that_of_mistral_common() {
             assert!(worst < 5e-6, "{} differs by {worst}", case.name);
         }
     }
+}
+
+/// The same images for models that merge patches: other sizes, the same filter.
+#[test]
+fn merged_patches_get_the_pixels_of_mistral_common() {
+    let file = fixtures().join("../vectors_family/image_pixels_p14_m2_1540.jsonl.gz");
+    let mut lines = String::new();
+    let file = std::fs::File::open(file).unwrap();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut lines).unwrap();
+    let mut compared = 0;
+    for line in lines.lines() {
+        let row = pixtune_core::json::parse(line).unwrap().value;
+        let name = row.text("key").unwrap();
+        // Two of the images are not among the fixtures.
+        let Ok(bytes) = std::fs::read(fixtures().join(name)) else { continue };
+        let limits = Limits::default();
+        let input = model_input(&Loaded::new(bytes, &limits).unwrap(), &MISTRAL_SMALL_3_1, &limits).unwrap();
+        let [_, height, width]: [usize; 3] = numbers(line, "out_shape");
+        assert_eq!((input.grid.width as usize, input.grid.height as usize), (width, height), "{name}");
+        assert_eq!(input.grid.tokens().to_string(), field(line, "n_tokens"), "{name}");
+        for sample in row.get("samples").unwrap().as_array().unwrap() {
+            let [channel, y, x, value]: [f64; 4] = sample
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|number| number.to_string().parse().unwrap())
+                .collect::<Vec<f64>>()
+                .try_into()
+                .unwrap();
+            let at = (channel as usize * height + y as usize) * width + x as usize;
+            assert!((f64::from(input.pixels[at]) - value).abs() < 1e-4, "{name}: {sample}");
+        }
+        compared += 1;
+    }
+    assert!(compared >= 23, "{compared}");
 }
 
 /// Pillow turns a TIFF by itself, and so its sides are swapped before the grid is computed.

@@ -112,6 +112,20 @@ fn other_models_have_other_grids_and_name_the_origin_of_their_tokens() {
 }
 
 #[test]
+fn half_of_a_surrogate_pair_is_rejected_by_sentencepiece_alone() {
+    let case = Case::new();
+    case.write(
+        "rows.jsonl",
+        r#"{"messages":[{"role":"user","content":"\ud800"},{"role":"assistant","content":"a"}]}"#,
+    );
+    case.run(&["tokens", "rows.jsonl", "--model", "ministral-3-3b"]).ends(0).prints("U+FFFD");
+    let why = "unpaired surrogate, which the model's tokenizer cannot encode";
+    case.run(&["tokens", "rows.jsonl", "--model", "pixtral-large"]).ends(1).prints(why);
+    let run = case.run(&["check", "rows.jsonl", "--model", "pixtral-large"]).ends(1);
+    assert!(run.stdout.contains("error[invalid-utf8]"), "{}", run.stdout);
+}
+
+#[test]
 fn reports_damaged_tokenizer() {
     let case = Case::new();
     case.write("rows.jsonl", GOOD);

@@ -6,7 +6,7 @@ use crate::diagnostic::Finding;
 use crate::json::write_string;
 use crate::rules::TOOL_JSON;
 use crate::sample::{Arguments, Tool, ToolCall, ToolResult};
-use crate::tokens::python_json::{Unprintable, dumps, loads};
+use crate::tokens::python_json::{Unprintable, dumps, has_lone_surrogate, loads};
 
 /// The form of calls.
 pub(super) struct Calls {
@@ -23,6 +23,11 @@ pub(super) fn tool_calls<T>(
     out: &mut Out<'_>,
 ) -> Result<(), Finding> {
     let text = calls_json(calls, form).map_err(|why| unprintable(why, turn.pointer("tool_calls")))?;
+    let broken =
+        |call: &&ToolCall| matches!(&call.arguments, Arguments::Text(text) if has_lone_surrogate(text));
+    if out.tokenizer.rejects_surrogates() && calls.iter().any(broken) {
+        return Err(unprintable(Unprintable(LONE_SURROGATE), turn.pointer("tool_calls")));
+    }
     out.mark(out.tokenizer.marks().tool_calls, form.trained);
     out.text(&text, form.trained);
     Ok(())
@@ -120,6 +125,9 @@ pub(super) fn tools_json(tools: &[Tool]) -> Result<String, Unprintable> {
     text.push(']');
     Ok(text)
 }
+
+/// SentencePiece takes valid UTF-8 only.
+const LONE_SURROGATE: &str = "it has half of a surrogate pair, which the tokenizer cannot encode";
 
 pub(super) fn unprintable(why: Unprintable, pointer: impl Into<String>) -> Finding {
     Finding::new(&TOOL_JSON, pointer, format!("the reference cannot write this JSON: {}", why.0))

@@ -239,6 +239,11 @@ impl Tokenizer {
         self.origin
     }
 
+    /// Whether half of a surrogate pair in a text is an error; Tekken reads it as U+FFFD.
+    pub fn rejects_surrogates(&self) -> bool {
+        matches!(self.model, TextModel::SentencePiece)
+    }
+
     /// Whether encoding puts a space in front of a text, which decoding removes.
     pub fn adds_space(&self) -> bool {
         matches!(self.model, TextModel::SentencePiece)

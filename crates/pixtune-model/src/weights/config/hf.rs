@@ -5,6 +5,7 @@ use std::path::Path;
 use pixtune_core::json::Value;
 
 use super::keys::Keys;
+use super::native::MIXTURE;
 use super::{
     ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
     check, named_dtype,
@@ -101,6 +102,7 @@ fn family(top: &Keys<'_>) -> Result<Family, ConfigError> {
         Some("mistral") => {
             return Err(top.unsupported("`model_type` is `mistral`, a text model without vision"));
         }
+        Some("mistral4") => return Err(top.unsupported(format!("`model_type` is `mistral4`, {MIXTURE}"))),
         Some(other) => return Err(top.unsupported(format!("`model_type` is `{other}`"))),
         None => return Err(top.missing("model_type")),
     };
@@ -110,6 +112,9 @@ fn family(top: &Keys<'_>) -> Result<Family, ConfigError> {
             return Err(top.unsupported(
                 "Ministral 3 (`text_config.model_type` is `ministral3`), whose yarn positions are not converted yet",
             ));
+        }
+        Some("mistral4") => {
+            return Err(top.unsupported(format!("`text_config.model_type` is `mistral4`, {MIXTURE}")));
         }
         None => return Err(top.missing("text_config.model_type")),
         Some(other) => return Err(top.unsupported(format!("`text_config.model_type` is `{other}`"))),

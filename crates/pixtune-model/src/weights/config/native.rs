@@ -10,9 +10,12 @@ use super::{
     check, named_dtype,
 };
 
+/// What a mixture of experts is for here.
+pub(super) const MIXTURE: &str = "a mixture of experts, whose network is not implemented; data and token counts work with `--model mistral-small-4`";
+
 /// Keys of models that compute something else.
 const OTHER_MODELS: [(&str, &str); 5] = [
-    ("moe", "a mixture of experts"),
+    ("moe", MIXTURE),
     ("yarn", "yarn positions (Ministral 3), which are not converted yet"),
     ("llama_4_scaling", "scaled queries (Ministral 3), which are not converted yet"),
     ("q_lora_rank", "latent attention"),
