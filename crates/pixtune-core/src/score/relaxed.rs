@@ -79,16 +79,12 @@ fn stands_as_text(reference: &str, text: &str) -> bool {
 
 /// The same for a reference in ASCII, which is searched for once.
 fn stands_as_ascii(reference: &[u8], text: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(found) = memchr::memmem::find(&text[from..], reference) {
-        let (before, after) = (&text[..from + found], &text[from + found + reference.len()..]);
+    memchr::memchr_iter(reference[0], text).any(|found| {
+        let (before, rest) = text.split_at(found);
+        let Some(after) = rest.strip_prefix(reference) else { return false };
         let follows = [&b"is "[..], b"was ", b"are ", b"\n\n"].iter().any(|words| before.ends_with(words));
-        if follows || (before.ends_with(b" ") && after.starts_with(b".")) {
-            return true;
-        }
-        from += found + 1;
-    }
-    false
+        follows || (before.ends_with(b" ") && after.starts_with(b"."))
+    })
 }
 
 /// An answer or a reference, cleaned, with its number if it is one.
