@@ -33,6 +33,8 @@ pub struct Api {
     pub upstream: Option<Arc<Upstream>>,
     /// Wakes what runs jobs.
     pub signal: Arc<Signal>,
+    /// Wakes what answers batches.
+    pub batch_signal: Arc<Signal>,
     /// Counts changes that clients can see, for those that wait for them.
     pub changes: Arc<watch::Sender<u64>>,
     /// What streams of events send next, by job.

@@ -47,6 +47,11 @@ impl DataDirectory {
         self.jobs().join(id)
     }
 
+    /// Where the results of a batch are until it ends.
+    pub fn batch(&self, id: &str) -> PathBuf {
+        self.root.join("batches").join(id)
+    }
+
     fn ballast(&self) -> PathBuf {
         self.root.join("ballast")
     }
@@ -116,15 +121,8 @@ impl DataDirectory {
     /// Joins contents into one that is being received.
     pub fn join(&self, blobs: &[String]) -> io::Result<Incoming> {
         let mut incoming = self.receive()?;
-        let mut buffer = vec![0; 1 << 20];
         for blob in blobs {
-            let mut file = File::open(self.blob(blob))?;
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => break,
-                    length => incoming.write(&buffer[..length])?,
-                }
-            }
+            incoming.copy(&self.blob(blob))?;
         }
         Ok(incoming)
     }
@@ -151,6 +149,22 @@ impl Incoming {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Appends the content of a file; its length.
+    pub fn copy(&mut self, path: &Path) -> io::Result<u64> {
+        let mut file = File::open(path)?;
+        let mut buffer = vec![0; 1 << 20];
+        let mut copied = 0;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(copied),
+                length => {
+                    self.write(&buffer[..length])?;
+                    copied += length as u64;
+                }
+            }
+        }
     }
 
     /// Flushes the bytes to the disk, so that keeping them takes no time.

@@ -2,7 +2,7 @@
 
 use crate::api::{Call, Reply};
 use crate::error::ApiError;
-use crate::handlers::{chat, extra, files, jobs, models, uploads};
+use crate::handlers::{batches, chat, extra, files, jobs, models, uploads};
 use crate::store::Scope;
 
 /// What body a route takes.
@@ -112,6 +112,15 @@ pub const ROUTES: &[Route] = &[
     },
     post("/fine_tuning/models/{id}/archive", Empty, models::archive, "Archived", "Archive a tuned model"),
     delete("/fine_tuning/models/{id}/archive", models::unarchive, "Archived", "Unarchive a tuned model"),
+    get("/batch/jobs", batches::list, "BatchList", "List batches of chats, in Mistral's API"),
+    post("/batch/jobs", Json, batches::create_mistral, "Batch", "Answer files of chats, in Mistral's API"),
+    get("/batch/jobs/{id}", batches::show, "Batch", "Show a batch"),
+    delete("/batch/jobs/{id}", batches::delete, "Deleted", "Delete a batch that has ended"),
+    post("/batch/jobs/{id}/cancel", Empty, batches::cancel, "Batch", "Cancel a batch"),
+    get("/batches", batches::list, "BatchList", "List batches of chats, in OpenAI's API"),
+    post("/batches", Json, batches::create_openai, "Batch", "Answer a file of chats, in OpenAI's API"),
+    get("/batches/{id}", batches::show, "Batch", "Show a batch"),
+    post("/batches/{id}/cancel", Empty, batches::cancel, "Batch", "Cancel a batch"),
     get("/models", models::list, "ModelList", "List base models and tuned models"),
     get("/models/{id}", models::show, "Model", "Show a model"),
     delete("/models/{id}", models::delete, "Deleted", "Delete a tuned model"),

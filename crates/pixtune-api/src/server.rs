@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::answer::Models;
 use crate::api::{Api, Limits};
+use crate::batch;
 use crate::blobs::DataDirectory;
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::now;
@@ -101,8 +102,8 @@ pub struct Server {
     listener: Listener,
     router: Router,
     runtime: tokio::runtime::Runtime,
-    supervisor: thread::JoinHandle<()>,
-    signal: Arc<Signal>,
+    workers: [thread::JoinHandle<()>; 2],
+    signals: [Arc<Signal>; 2],
     _lock: DirectoryLock,
 }
 
@@ -130,6 +131,7 @@ impl Server {
         let signal = Arc::new(Signal::default());
         let upstream = options.upstream.clone().map(|options| Upstream::new(options, root.join("upstream")));
         let upstream = upstream.transpose().map_err(ServeError::Upstream)?.map(Arc::new);
+        let batch_signal = Arc::new(Signal::default());
         let api = Arc::new(Api {
             store: Arc::clone(&store),
             data: data.clone(),
@@ -137,6 +139,7 @@ impl Server {
             models: Models::new(options.loaded_models, options.limits.threads),
             upstream,
             signal: Arc::clone(&signal),
+            batch_signal: Arc::clone(&batch_signal),
             changes: Arc::new(changes),
             batches: Batches::default(),
             trainer: options.trainer.clone(),
@@ -145,7 +148,7 @@ impl Server {
             secret: secret(&root).map_err(failed)?,
             started_at: now(),
         });
-        let supervisor = supervise(options, &api)?;
+        let workers = [supervise(options, &api)?, answer_batches(options, &api)?];
         let threads = |source| ServeError::Threads { source };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(threads)?;
         let listener = runtime.block_on(Listener::bind(options.listen))?;
@@ -154,7 +157,7 @@ impl Server {
         let service = Arc::new(Service::new(Arc::clone(&api), access, Arc::clone(&observed), options.log));
         runtime.spawn(clean(Arc::clone(&api)));
         let router = router(service);
-        Ok(Server { listener, router, runtime, supervisor, signal, _lock: lock })
+        Ok(Server { listener, router, runtime, workers, signals: [signal, batch_signal], _lock: lock })
     }
 
     /// The address that it listens on.
@@ -170,8 +173,10 @@ impl Server {
             ending.send_replace(true);
         });
         self.runtime.block_on(self.listener.serve(self.router, ended));
-        self.signal.end();
-        let _ = self.supervisor.join();
+        self.signals.iter().for_each(|signal| signal.end());
+        for worker in self.workers {
+            let _ = worker.join();
+        }
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
@@ -190,6 +195,12 @@ fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>
         signal: Arc::clone(&api.signal),
     };
     let thread = thread::Builder::new().name("jobs".to_owned()).spawn(move || supervisor.run());
+    thread.map_err(|source| ServeError::Threads { source })
+}
+
+fn answer_batches(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>, ServeError> {
+    let (api, log) = (Arc::clone(api), options.log);
+    let thread = thread::Builder::new().name("batches".to_owned()).spawn(move || batch::run(&api, &log));
     thread.map_err(|source| ServeError::Threads { source })
 }
 

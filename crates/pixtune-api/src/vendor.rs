@@ -100,7 +100,8 @@ impl Hints<'_> {
         match self.segments[..] {
             ["fine_tuning", "jobs", _, "events" | "checkpoints" | "pause" | "resume"]
             | ["fine_tuning", "checkpoints", ..]
-            | ["uploads", ..] => Some(Vendor::OpenAi),
+            | ["uploads", ..]
+            | ["batches", ..] => Some(Vendor::OpenAi),
             ["fine_tuning", "jobs", _, "start"]
             | ["fine_tuning", "models", ..]
             | ["batch", ..]

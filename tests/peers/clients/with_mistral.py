@@ -2,6 +2,8 @@
 
 import base64
 import importlib.metadata
+import inspect
+import json
 import sys
 import time
 
@@ -57,6 +59,34 @@ def jobs(client, data, training):
     return model
 
 
+def batches(client, model):
+    """Answer a file of chats, and chats in the request where the client has them."""
+    bodies = [{"messages": ASK, "max_tokens": 4}, {"messages": ASK, "temperature": 9}]
+    requests = [{"custom_id": f"r{index}", "body": body} for index, body in enumerate(bodies)]
+    content = "".join(json.dumps(request) + "\n" for request in requests).encode()
+    file = client.files.upload(file={"file_name": "requests.jsonl", "content": content}, purpose="batch")
+    batch = client.batch.jobs.create(
+        endpoint="/v1/chat/completions", input_files=[file.id], model=model, metadata={"k": "v"}, timeout_hours=1
+    )
+    while (batch := client.batch.jobs.get(job_id=batch.id)).status in ("QUEUED", "RUNNING"):
+        time.sleep(0.2)
+    assert (batch.status, batch.succeeded_requests, batch.failed_requests) == ("SUCCESS", 1, 1), batch
+    answer = json.loads(client.files.download(file_id=batch.output_file).read())
+    assert answer["custom_id"] == "r0" and answer["response"]["body"]["choices"][0]["message"]["content"], answer
+    error = json.loads(client.files.download(file_id=batch.error_file).read())
+    assert error["custom_id"] == "r1" and error["response"]["status_code"] == 422, error
+    assert batch.id in [other.id for other in client.batch.jobs.list(page=0, page_size=5, model=model).data]
+    fails("has ended", lambda: client.batch.jobs.cancel(job_id=batch.id))
+    parameters = inspect.signature(client.batch.jobs.create).parameters
+    if "requests" in parameters:
+        inline = client.batch.jobs.create(endpoint="/v1/chat/completions", requests=requests[:1], model=model)
+        while (inline := client.batch.jobs.get(job_id=inline.id)).status in ("QUEUED", "RUNNING"):
+            time.sleep(0.2)
+        assert inline.status == "SUCCESS" and inline.total_requests == 1, inline
+    if hasattr(client.batch.jobs, "delete"):
+        client.batch.jobs.delete(job_id=batch.id)
+
+
 with server(sys.argv[1]) as (url, data):
     for base in [f"{url}/mistral", url]:
         client = Mistral(api_key="k", server_url=base)
@@ -76,8 +106,9 @@ with server(sys.argv[1]) as (url, data):
         stream = client.chat.stream(model=model, messages=ASK, temperature=0, max_tokens=8)
         assert "".join(event.data.choices[0].delta.content or "" for event in stream) == text
         fails("there is no model `nope`", lambda: client.chat.complete(model="nope", messages=ASK))
+        batches(client, model)
         if model != "tiny":
             assert client.models.delete(model_id=model).deleted
         assert client.files.delete(file_id=training.id).deleted
         fails("there is no file", lambda: client.files.retrieve(file_id=training.id))
-print(f"mistralai {VERSION}: files, jobs where it has them, models, chat, streams and errors work")
+print(f"mistralai {VERSION}: files, jobs where it has them, models, chat, streams, batches and errors work")

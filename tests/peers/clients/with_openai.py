@@ -68,6 +68,8 @@ def workflow(client, data):
     assert "there is no model `nope`" in error.message, error.message
     fails(openai.UnprocessableEntityError, 422, lambda: client.chat.completions.create(model=model, messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}]}]))
 
+    batches(client, model)
+
     long = client.fine_tuning.jobs.create(model="tiny", training_file=training.id, hyperparameters={"n_epochs": 50})
     if hasattr(client.fine_tuning.jobs, "pause"):
         client.fine_tuning.jobs.pause(long.id)
@@ -89,6 +91,28 @@ def workflow(client, data):
                     time.sleep(0.2)
 
 
+def batches(client, model):
+    chats = [{"model": model, "messages": ASK, "max_tokens": 4}, {"model": "nope", "messages": ASK}]
+    requests = [
+        {"custom_id": f"r{index}", "method": "POST", "url": "/v1/chat/completions", "body": chat} for index, chat in enumerate(chats)
+    ]
+    content = "".join(json.dumps(request) + "\n" for request in requests).encode()
+    file = client.files.create(file=("requests.jsonl", content), purpose="batch")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"k": "v"}
+    )
+    while (batch := client.batches.retrieve(batch.id)).status in ("validating", "in_progress", "finalizing"):
+        time.sleep(0.2)
+    assert batch.status == "completed" and batch.metadata == {"k": "v"}, batch
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1), batch
+    answer = json.loads(client.files.content(batch.output_file_id).read())
+    assert answer["custom_id"] == "r0" and answer["response"]["body"]["usage"]["completion_tokens"] > 0, answer
+    error = json.loads(client.files.content(batch.error_file_id).read())
+    assert error["response"]["status_code"] == 404 and "there is no model `nope`" in error["error"]["message"], error
+    assert batch.id in [other.id for other in client.batches.list(limit=1)]
+    fails(openai.ConflictError, 409, lambda: client.batches.cancel(batch.id))
+
+
 with server(sys.argv[1]) as (url, data):
     # The clients validate answers only if they are asked to.
     for base in [f"{url}/openai/v1", f"{url}/v1/"]:
@@ -96,4 +120,4 @@ with server(sys.argv[1]) as (url, data):
     azure = openai.AzureOpenAI(azure_endpoint=url, api_key="k", api_version="2025-04-01-preview")
     assert azure.files.list().data is not None
     assert azure.chat.completions.create(model="tiny", messages=ASK, max_tokens=2).choices[0].finish_reason == "length"
-print(f"openai {openai.__version__}: files, uploads, jobs, checkpoints, models, chat, streams and errors work")
+print(f"openai {openai.__version__}: files, uploads, jobs, checkpoints, models, chat, streams, batches and errors work")

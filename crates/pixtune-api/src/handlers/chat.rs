@@ -30,6 +30,13 @@ pub fn complete(call: Call<'_>) -> Result<Reply, ApiError> {
     }
 }
 
+/// Answers a chat as a whole: for requests that no client waits for.
+pub fn answer(api: &Arc<Api>, project: &str, vendor: Vendor, body: &Value<'_>) -> Result<String, ApiError> {
+    let (shape, pieces) = ask(api, project, vendor, body)?;
+    let header = Header { id: ids::id("chatcmpl"), created: now(), model: shape.model.clone() };
+    whole(&header, &shape, pieces)
+}
+
 /// Asks the model that a body names: on this machine, or on the upstream server.
 fn ask(
     api: &Arc<Api>,

@@ -1,5 +1,6 @@
 //! What each route does: from a call to a reply, without knowledge of connections.
 
+pub mod batches;
 pub mod chat;
 mod dry_run;
 pub mod extra;

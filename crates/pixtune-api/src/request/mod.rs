@@ -1,6 +1,6 @@
 //! Bodies and queries of requests.
 
 pub mod chat;
-mod fields;
+pub mod fields;
 pub mod job;
 pub mod query;

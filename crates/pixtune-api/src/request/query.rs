@@ -37,6 +37,14 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// Every value of a parameter that is given several times.
+    pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
     /// A whole number within limits, or the default.
     pub fn number(
         &self,

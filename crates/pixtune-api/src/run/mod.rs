@@ -6,12 +6,14 @@ mod finish;
 mod first_events;
 mod follow;
 mod process;
+mod signal;
 mod supervisor;
 
 pub use command::{CPU, ExternalTrainer, Trainer};
 pub use finish::{checkpoint_id, model_id};
 pub use first_events::first_events;
-pub use supervisor::{Signal, Supervisor};
+pub use signal::Signal;
+pub use supervisor::Supervisor;
 
 use std::path::{Path, PathBuf};
 

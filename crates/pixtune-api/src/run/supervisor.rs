@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pixtune_core::json;
@@ -13,15 +13,13 @@ use pixtune_model::adapter::Adapter;
 use super::finish::{self, Ending, judge};
 use super::follow::Follower;
 use super::process::{self, Program};
+use super::signal::Signal;
 use super::{CPU, JobFiles, Trainer, data};
 use crate::blobs::DataDirectory;
 use crate::catalog::Catalog;
 use crate::request::job::JobRequest;
 use crate::store::{Event, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish};
 use crate::wire::metrics_csv;
-
-/// How often running jobs are looked at.
-const INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a process may take to save before it is killed: when it is cancelled, nothing has to be saved.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,42 +49,6 @@ pub struct Supervisor {
 
 /// What follows from a job that has succeeded.
 pub type Made = Box<dyn Fn(&Job, &NewModel) + Send + Sync>;
-
-/// Wakes the supervisor.
-#[derive(Debug, Default)]
-pub struct Signal {
-    state: Mutex<SignalState>,
-    condition: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct SignalState {
-    is_set: bool,
-    ends: bool,
-}
-
-impl Signal {
-    /// Lets the supervisor look at the jobs at once.
-    pub fn wake(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_set = true;
-        self.condition.notify_all();
-    }
-
-    /// Ends the supervisor; processes go on, and the next server follows them.
-    pub fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ends = true;
-        self.condition.notify_all();
-    }
-
-    /// Waits; false when the supervisor is to end.
-    fn wait(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.condition.wait_timeout_while(state, INTERVAL, |state| !state.is_set && !state.ends);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.is_set = false;
-        !state.ends
-    }
-}
 
 /// What stops the work on one job.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! one takes many small changes that can be made again from a run's metrics; a kill loses nothing of it, a power cut the
 //! last moments.
 
+mod batches;
 mod events;
 mod files;
 mod jobs;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use batches::{Batch, BatchQuery, BatchStatus, NewBatch};
 pub use events::{Event, EventKind, Followed, Level, NewEvent};
 pub use files::{File, FileQuery, NewFile};
 pub use jobs::{Created, Job, JobQuery, JobStatus, NewJob, Process, Same, Wish};

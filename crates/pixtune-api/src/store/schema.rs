@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// The steps of the first database: step N leads to version N + 1. A step that was released never changes.
-pub const MAIN: &[&str] = &["
+pub const MAIN: &[&str] = &[
+    "
 CREATE TABLE keys (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -100,7 +101,35 @@ CREATE TABLE models (
     deleted_at INTEGER
 );
 CREATE INDEX models_of_project ON models (project, created_at) WHERE deleted_at IS NULL;
-"];
+",
+    "
+CREATE TABLE batches (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    project TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    status TEXT NOT NULL,
+    model TEXT,
+    inputs TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    total INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    cancelled_at INTEGER,
+    finished_at INTEGER,
+    expires_at INTEGER NOT NULL,
+    output_file TEXT,
+    error_file TEXT,
+    error_line INTEGER,
+    error_message TEXT,
+    deleted_at INTEGER
+);
+CREATE INDEX batches_of_project ON batches (project, seq);
+CREATE INDEX batches_by_status ON batches (status);
+",
+];
 
 /// The steps of the database with the events of jobs.
 pub const EVENTS: &[&str] = &["
@@ -154,7 +183,8 @@ mod tests {
         migrate(&mut connection, Path::new("a.db"), MAIN).unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
         let error = migrate(&mut connection, Path::new("a.db"), MAIN).unwrap_err();
-        assert!(error.to_string().contains("newer pixtune (schema 99, this version has 1)"), "{error}");
+        let message = format!("newer pixtune (schema 99, this version has {})", MAIN.len());
+        assert!(error.to_string().contains(&message), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Answers as JSON: one shape for both vendors where their clients accept it, else one for each.
 
+mod batch;
 mod chat;
 mod file;
 mod job;
@@ -7,6 +8,7 @@ mod model;
 
 use pixtune_core::json::{list, object, text};
 
+pub use batch::{ENDPOINT, batch_json};
 pub use chat::{Choice, ChunkDelta, ToolCallJson, chunk, completion};
 pub use file::{deleted, file_json, part_json, upload_json};
 pub use job::{checkpoint_json, event_id, event_json, job_json, metrics_csv};

@@ -24,7 +24,7 @@ use crate::target::Target;
 use crate::text::counted;
 use crate::tokens::{self, Tokenizer};
 
-pub use length::{context_overflow, nothing_to_train};
+pub use length::{certain_overflow, context_overflow, nothing_to_train};
 pub use pages::{explain, markdown};
 pub use text::{CONTROL_TOKENS, sample_texts};
 

@@ -43,7 +43,12 @@ fn after_last_mark(text: &str) -> Option<&str> {
 
 /// Removes the asterisks around the colon of `Answer**:**` and `answer:**`.
 fn without_bold_marks(text: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'*', text.as_bytes()).is_none() {
+    // Asterisks elsewhere stay.
+    let is_marked = |at: usize| {
+        let after = &text.as_bytes()[at + "nswer".len()..];
+        after.starts_with(b"*") || after.starts_with(b":*")
+    };
+    if !memchr::memmem::find_iter(text.as_bytes(), "nswer").any(is_marked) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

@@ -50,9 +50,15 @@ fn stands_as_number(number: f64, text: &str) -> bool {
     if !text.bytes().any(|byte| byte.is_ascii_digit()) {
         return false;
     }
-    let plain = number_text(number);
-    // Below 1,000 both spellings are the same.
-    text.contains(&plain) || (number.abs() >= 1000.0 && text.contains(&number_with_commas(number)))
+    // Whole numbers below 1,000 are the rule and have one spelling.
+    if number.fract() == 0.0 && (0.0..1000.0).contains(&number) {
+        let value = number as u32;
+        let digits = [value / 100, value / 10 % 10, value % 10].map(|digit| b'0' + digit as u8);
+        let first = [100, 10].iter().filter(|least| value < **least).count();
+        let digits = &digits[first..];
+        return text.as_bytes().windows(digits.len()).any(|window| window == digits);
+    }
+    text.contains(&number_text(number)) || text.contains(&number_with_commas(number))
 }
 
 /// The usual places of an answer in a sentence. The places are lower-cased and the text is not: an answer in upper case
@@ -147,11 +153,12 @@ pub fn relaxed_lmms(answer: &str, references: &[&str]) -> Result<f64, ScoreError
         Some(_) => float(text.trim_end_matches('%')).map(|number| number / 100.0),
         None => float(text),
     };
-    let is_correct = |reference: &&str| match (number(answer), number(reference)) {
-        (Some(answer), Some(reference)) if reference != 0.0 => {
-            (answer - reference).abs() / reference.abs() <= TOLERANCE
+    let is_correct = |reference: &&str| {
+        let expected = number(reference).filter(|expected| *expected != 0.0);
+        match expected.and_then(|expected| Some((number(answer)?, expected))) {
+            Some((answer, expected)) => (answer - expected).abs() / expected.abs() <= TOLERANCE,
+            None => is_same_in_lower_case(answer, reference),
         }
-        _ => is_same_in_lower_case(answer, reference),
     };
     Ok(f64::from(u8::from(references.iter().any(is_correct))))
 }
@@ -203,6 +210,12 @@ mod tests {
     #[test]
     fn a_reference_anywhere_is_found_as_number_or_in_a_sentence() {
         assert_eq!(anywhere("about 1,000 in all", &["1e3"]), Ok(1.0));
+        assert_eq!(anywhere("about 70 in all", &["7.0"]), Ok(1.0));
+        for (number, text) in [("0", "10"), ("9", "a9"), ("10", "310."), ("99.0", "99"), ("100", "1000"), ("999", "999")] {
+            assert_eq!(anywhere(text, &[number]), Ok(1.0), "{number} in {text}");
+        }
+        assert_eq!(anywhere("about 8 in all", &["80"]), Ok(0.0));
+        assert_eq!(anywhere("-5", &["-5.0"]), Ok(1.0));
         assert_eq!(anywhere("the color is red", &["Red"]), Ok(1.0));
         assert_eq!(anywhere("the color is RED", &["Red"]), Ok(0.0));
         assert_eq!(anywhere("without end", &["inf"]), Err(ScoreError::Overflow));

@@ -21,6 +21,7 @@ use pixtune_core::checks;
 use pixtune_core::diagnostic::{Diagnostic, Finding, Group, Rule, Severity};
 use pixtune_core::json;
 use pixtune_core::rules;
+use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::Target;
 use pixtune_core::text::{counted, grouped};
 use pixtune_core::tokens::ChatEncoder;
@@ -285,25 +286,29 @@ impl Checker<'_> {
         }
         let unknown = (1, 1);
         let sizes: Vec<_> = looked.iter().map(|image| image.size.unwrap_or(unknown)).collect();
-        match self
-            .encoder
-            .plain_bound(&sample, &sizes)
-            .map_or_else(|| self.encoder.bound(&sample, &sizes), Ok)
-        {
-            Err(refusal) => findings.push(refusal),
-            Ok(bound) if bound > self.encoder.spec.context => {
-                if let Ok(counts) = self.encoder.count(&sample, &sizes) {
-                    findings.extend(checks::context_overflow(self.encoder.spec, &counts));
-                }
-            }
-            Ok(_) => {}
-        }
+        findings.extend(self.refused_or_too_long(&sample, &sizes));
         findings.extend(checks::nothing_to_train(&sample));
         line.hashes = Some(SampleHashes::new(&sample, looked.iter().map(|image| image.hash)));
         if self.measure {
             line.measures = looked.into_iter().map(|image| image.measure).collect();
         }
         findings
+    }
+
+    /// What the reference refuses, or the context does not hold. Tokens are counted only where their bound is beyond it.
+    fn refused_or_too_long(&self, sample: &BorrowedSample<'_>, sizes: &[(u32, u32)]) -> Option<Finding> {
+        let encoder = &self.encoder;
+        if let Some(overflow) = checks::certain_overflow(encoder.spec, encoder.tokenizer, sample) {
+            return Some(overflow);
+        }
+        match encoder.plain_bound(sample, sizes).map_or_else(|| encoder.bound(sample, sizes), Ok) {
+            Err(refusal) => Some(refusal),
+            Ok(bound) if bound > encoder.spec.context => {
+                let counts = encoder.count(sample, sizes).ok()?;
+                checks::context_overflow(encoder.spec, &counts)
+            }
+            Ok(_) => None,
+        }
     }
 
     /// Sorts findings, gives them their places and drops those of rules that are not selected.

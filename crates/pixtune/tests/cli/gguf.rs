@@ -189,3 +189,27 @@ fn what_llama_cpp_cannot_hold_is_refused() {
     assert!(run.stderr.contains("linear layers of the text decoder alone"), "{}", run.stderr);
     assert!(!case.path("out").exists());
 }
+
+#[test]
+fn files_are_inspected() {
+    let case = Case::new();
+    model(&case, "native_bf16", "tiny");
+    case.run(&["convert", "tiny", "out", "--to", "gguf", "--dtype", "q8_0"]).ends(0);
+    let run = case.run(&["convert", "--inspect", "out"]).ends(0);
+    check("gguf/inspect", &run.stdout);
+    let run = case.run(&["convert", "--inspect", "out/tiny-Q8_0.gguf", "--format", "json"]).ends(0);
+    let views = json::parse(&run.stdout).unwrap().value;
+    let view = &views.as_array().unwrap()[0];
+    assert_eq!(view.text("architecture"), Some("llama"));
+    let path = case.path("out/tiny-Q8_0.gguf");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 40_000]).unwrap();
+    let run = case.run(&["convert", "--inspect", "out"]).ends(1);
+    assert!(run.stdout.contains("the file ends within the tensor"), "{}", run.stdout);
+    fs::write(&path, &bytes[..100]).unwrap();
+    case.run(&["convert", "--inspect", "out"])
+        .ends(2)
+        .prints("is not a readable GGUF file: it ends within its header");
+    fs::write(&path, b"GGML").unwrap();
+    case.run(&["convert", "--inspect", "out"]).ends(2).prints("it does not begin with `GGUF`");
+}

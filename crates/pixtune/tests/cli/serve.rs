@@ -1,6 +1,7 @@
 //! `serve`: the workflows of both vendors' clients, jobs that survive the server, and everything that a client can send wrong.
 
 mod bad_input;
+mod batches;
 mod client;
 mod jobs;
 mod keys;

@@ -16,16 +16,29 @@ impl Store {
         to: JobStatus,
         wish: Wish,
     ) -> Result<Option<Job>, StoreError> {
+        self.transition_because(id, from, (to, wish), None)
+    }
+
+    /// The same with the code and the message of the error that is the reason: whoever sees the state sees the reason.
+    fn transition_because(
+        &self,
+        id: &str,
+        from: &[JobStatus],
+        (to, wish): (JobStatus, Wish),
+        error: Option<(&str, &str)>,
+    ) -> Result<Option<Job>, StoreError> {
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let names: Vec<String> = from.iter().map(|status| format!("'{}'", status.as_str())).collect();
         let sql = format!(
-            "UPDATE jobs SET status = ?2, wish = ?3, modified_at = ?4, finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END
+            "UPDATE jobs SET status = ?2, wish = ?3, modified_at = ?4, finished_at = CASE WHEN ?5 THEN ?4 ELSE finished_at END,
+                error_code = coalesce(?6, error_code), error_message = coalesce(?7, error_message)
              WHERE id = ?1 AND status IN ({})",
             names.join(", ")
         );
-        let changed =
-            transaction.execute(&sql, params![id, to.as_str(), wish.as_str(), now(), to.is_final()])? > 0;
+        let (code, message) = error.unzip();
+        let values = params![id, to.as_str(), wish.as_str(), now(), to.is_final(), code, message];
+        let changed = transaction.execute(&sql, values)? > 0;
         let job = changed.then(|| by_id(&transaction, id)).transpose()?;
         transaction.commit()?;
         Ok(job)
@@ -118,12 +131,7 @@ impl Store {
         status: JobStatus,
         error: Option<(&str, &str)>,
     ) -> Result<Option<Job>, StoreError> {
-        let ended = self.transition(id, &[JobStatus::Running], status, Wish::Run)?;
-        if let (Some(_), Some((code, message))) = (&ended, error) {
-            let sql = "UPDATE jobs SET error_code = ?2, error_message = ?3 WHERE id = ?1";
-            self.writer().execute(sql, params![id, code, message])?;
-        }
-        Ok(ended)
+        self.transition_because(id, &[JobStatus::Running], (status, Wish::Run), error)
     }
 
     /// Ends a running job with its model and its file of metrics.

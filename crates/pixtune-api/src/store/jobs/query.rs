@@ -106,9 +106,10 @@ impl Store {
         JobStatus::all().map(&mut count).collect()
     }
 
-    /// Whether a job that has not ended uses a file.
+    /// Whether a job or a batch that has not ended uses a file.
     pub fn is_file_used(&self, file: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('validated', 'queued', 'paused', 'running') AND instr(request, ?1) > 0)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('validated', 'queued', 'paused', 'running') AND instr(request, ?1) > 0)
+             OR EXISTS (SELECT 1 FROM batches WHERE status IN ('queued', 'running', 'cancelling') AND instr(inputs, ?1) > 0)";
         Ok(self.reader().query_row(sql, [format!("\"{file}\"")], |row| row.get(0))?)
     }
 }

@@ -1,11 +1,11 @@
 //! Tokens of a sample: how many there are, how many are trained, whether they fit; and whether the reference would
 //! take the conversation at all.
 
+use pixtune_core::checks;
 use pixtune_core::curate::Record;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::rules;
-use pixtune_core::sample::{Content, Image, Message, Part, Sample};
-use pixtune_core::text::{counted, grouped};
+use pixtune_core::sample::{Image, Message, Sample};
 use pixtune_core::tokens::Counts;
 
 use super::super::images::ScannedImage;
@@ -22,10 +22,11 @@ pub(super) fn count(
 ) {
     let unknown = (1, 1);
     let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.size.unwrap_or(unknown)).collect();
-    if let Some(overflow) = certain_overflow(scanner, sample) {
+    let encoder = scanner.encoder();
+    if let Some(overflow) = checks::certain_overflow(encoder.spec, encoder.tokenizer, sample) {
         return findings.push(overflow);
     }
-    let counts = match scanner.encoder().count(sample, &sizes) {
+    let counts = match encoder.count(sample, &sizes) {
         Ok(counts) => counts,
         Err(refusal) => return findings.push(refusal),
     };
@@ -39,48 +40,6 @@ pub(super) fn count(
     record.tokens = small(counts.tokens);
     record.image_tokens = small(counts.image_tokens);
     record.trained_tokens = small(counts.trained_tokens);
-}
-
-/// Bytes of one text from which on its length is looked at before its tokens are counted: counting those of hundreds of
-/// megabytes takes seconds.
-const LONG_TEXT: usize = 4 << 20;
-
-/// The finding about a text that is longer than the context whatever its tokens are.
-fn certain_overflow(scanner: &Scanner, sample: &Sample<Image>) -> Option<Finding> {
-    let longest = sample.messages.iter().map(longest_text).max().unwrap_or(0);
-    if longest < LONG_TEXT {
-        return None;
-    }
-    let (model, token) = (scanner.options.model, scanner.encoder().tokenizer.longest_token());
-    let least = longest / token;
-    let message = format!(
-        "at least {} in a text of {} (the longest token has {token}); the context of {} is {}",
-        counted(least as u64, "token"),
-        counted(longest as u64, "byte"),
-        model.id,
-        grouped(model.context as u64)
-    );
-    let finding = Finding::new(&rules::CONTEXT_OVERFLOW, "", message);
-    (least > model.context).then(|| finding.hint("split the text; pixtune never truncates a sample"))
-}
-
-/// Bytes of the longest text of a message, without white space around it, which tokenizing may remove.
-fn longest_text(message: &Message) -> usize {
-    let of = |content: &Content| match content {
-        Content::Text(text) => text.trim().len(),
-        Content::Parts(parts) => {
-            let texts = parts.iter().map(|part| match part {
-                Part::Text(text) | Part::Thinking { text, .. } => text.trim().len(),
-                _ => 0,
-            });
-            texts.max().unwrap_or(0)
-        }
-    };
-    match message {
-        Message::System(content) | Message::User(content) => of(content),
-        Message::Assistant(turn) => turn.content.as_ref().map_or(0, of),
-        Message::Tool(result) => of(&result.content),
-    }
 }
 
 fn judge(scanner: &Scanner, sample: &Sample<Image>, counts: &Counts, findings: &mut Vec<Finding>) {

@@ -44,8 +44,10 @@ impl Block {
     pub(super) fn room(&mut self, size: usize) -> &mut [u8] {
         let needed = self.end + size;
         if self.buffer.len() < needed {
-            // Doubled, so that a line of 200 MB is not moved thousands of times.
-            self.buffer.resize(needed.max(2 * self.buffer.len()), 0);
+            // By a share of it, so that a line of 200 MB is not moved thousands of times, and a small one where that is memory.
+            let length = self.buffer.len();
+            let grown = if length < LARGE { 2 * length } else { length + length / 4 };
+            self.buffer.resize(needed.max(grown), 0);
         }
         &mut self.buffer[self.end..needed]
     }
@@ -65,6 +67,9 @@ impl Block {
         self.end -= length;
     }
 }
+
+/// From this size on, a buffer that doubled would take most of the memory of a run.
+const LARGE: usize = 32 << 20;
 
 /// How a line begins that stands for a row which cannot be read. No line of JSON does.
 const UNREADABLE: &[u8] = b"\0unreadable: ";

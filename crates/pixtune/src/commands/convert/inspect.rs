@@ -1,9 +1,11 @@
 //! `pixtune convert --inspect`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use pixtune_core::json::{line, list};
+use pixtune_core::json::{line, list, object};
 use pixtune_core::text::{counted, grouped};
+use pixtune_model::gguf::{self, View};
+use pixtune_model::weights::Checkpoint;
 use pixtune_model::weights::inspect::{Inspection, family, inspect};
 use pixtune_model::weights::{TextConfig, VisionConfig};
 
@@ -13,6 +15,10 @@ use crate::ui::{self, Format, bytes};
 
 /// Tells what a directory is, on one screen.
 pub fn run(directory: &Path, format: Format) -> Result<Outcome, Error> {
+    let gguf = gguf::files(directory);
+    if !gguf.is_empty() && (directory.is_file() || Checkpoint::formats(directory)?.is_empty()) {
+        return inspect_gguf(&gguf, format);
+    }
     let views = inspect(directory)?;
     match format {
         Format::Json => {
@@ -97,4 +103,89 @@ fn vision(vision: &VisionConfig) -> String {
         vision.patch_size,
         vision.rope_theta
     )
+}
+
+/// Tells what GGUF files hold.
+fn inspect_gguf(files: &[PathBuf], format: Format) -> Result<Outcome, Error> {
+    let views = files.iter().map(|path| View::open(path)).collect::<Result<Vec<View>, _>>()?;
+    match format {
+        Format::Json => ui::put(&line(list(views.iter().map(gguf_json))))?,
+        Format::Human => ui::put(&views.iter().map(gguf_screen).collect::<Vec<_>>().join("\n"))?,
+    }
+    Ok(Outcome::of(views.iter().any(|view| !view.problems.is_empty()), || "a file has problems".to_owned()))
+}
+
+/// Sizes that are shown of a GGUF file, by their keys.
+const GGUF_SIZES: [(&str, &str); 8] = [
+    ("block_count", "layers"),
+    ("embedding_length", "wide"),
+    ("attention.head_count", "heads"),
+    ("attention.head_count_kv", "kv heads"),
+    ("feed_forward_length", "in the feed-forward"),
+    ("vocab_size", "tokens"),
+    ("context_length", "positions"),
+    ("patch_size", "pixels a patch"),
+];
+
+fn gguf_screen(view: &View) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: &str| out.push_str(&format!("{name:<16}{text}\n"));
+    let text = |key: &str| view.header.text(key).unwrap_or("unknown").to_owned();
+    let kind = text("general.type");
+    line(
+        "format",
+        &format!(
+            "gguf {}  {} ({kind})  {}",
+            view.header.version,
+            text("general.architecture"),
+            view.path.display()
+        ),
+    );
+    line("name", &text("general.name"));
+    let types: Vec<String> =
+        view.types.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+    line(
+        "weights",
+        &format!(
+            "{} parameters in {} ({}), {}",
+            grouped(view.parameters),
+            counted(view.header.tensors.len() as u64, "tensor"),
+            types.join(", "),
+            bytes(view.bytes)
+        ),
+    );
+    let sizes: Vec<String> = GGUF_SIZES
+        .iter()
+        .filter_map(|(key, name)| Some(format!("{} {name}", grouped(view.size(key)?))))
+        .collect();
+    line("sizes", &sizes.join(", "));
+    let tokenizer = match (view.header.text("tokenizer.ggml.model"), view.header.text("tokenizer.ggml.pre")) {
+        (None, _) => "none".to_owned(),
+        (Some(model), pre) => format!("{model}, split as {}", pre.unwrap_or("unknown")),
+    };
+    line("tokenizer", &tokenizer);
+    for problem in &view.problems {
+        line("problem", problem);
+    }
+    out
+}
+
+fn gguf_json(view: &View) -> impl pixtune_core::json::ToJson + '_ {
+    object(move |out| {
+        out.field("format", "gguf").field("version", view.header.version);
+        out.field("file", view.path.display().to_string().as_str());
+        out.field("architecture", view.header.text("general.architecture"));
+        out.field("type", view.header.text("general.type")).field("name", view.header.text("general.name"));
+        out.field("tensors", view.header.tensors.len() as u64).field("parameters", view.parameters);
+        out.field("bytes", view.bytes);
+        out.field(
+            "types",
+            object(|types| {
+                for (name, count) in &view.types {
+                    types.field(name.as_str(), *count);
+                }
+            }),
+        );
+        out.field("problems", list(view.problems.iter().map(String::as_str)));
+    })
 }
