@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+TEKKEN = HERE.parents[1] / "fixtures/tiny_tekken"
 
 
 @dataclass
@@ -94,6 +95,11 @@ def main():
         "pixtune convert of NF4": ([*convert, nf4, out, "--to", "mistral"], [model, nf4], False),
         "pixtune adapter merge into NF4": (
             [arguments.pixtune, "adapter", "merge", "--quiet", nf4, adapter, out], [model, nf4, adapter], False,
+        ),
+        # The vocabulary is small: rows without a token get one.
+        "pixtune convert --to gguf": ([*convert, model, out, "--to", "gguf", "--base", TEKKEN], [model], False),
+        "pixtune convert --to gguf, Q8_0": (
+            [*convert, model, out, "--to", "gguf", "--dtype", "q8_0", "--base", TEKKEN], [model], False,
         ),
         "usual.py": ([sys.executable, HERE / "usual.py", model, out], [model], True),
     }  # fmt: skip

@@ -5,13 +5,17 @@ use libfuzzer_sys::fuzz_target;
 use pixtune_core::columns::ImagePosition;
 use pixtune_core::diagnostic::Fix;
 use pixtune_core::fix::{Wanted, conversation_of, fix};
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_core::{json, target};
 
 fuzz_target!(|text: &str| {
     let Ok(row) = json::parse(text) else { return };
-    for target in target::ACCEPTED {
+    let versions = [TokenizerVersion::V3, TokenizerVersion::V7, TokenizerVersion::V13, TokenizerVersion::V15];
+    for (target, version) in
+        target::ACCEPTED.into_iter().flat_map(|target| versions.map(|version| (target, version)))
+    {
         for most in [Fix::Safe, Fix::Unsafe] {
-            let wanted = Wanted { rule: &|_| true, most, target };
+            let wanted = Wanted { rule: &|_| true, most, target, version };
             let (repaired, changes) = fix(row.value.clone(), &wanted);
             if changes.is_empty() {
                 assert_eq!(repaired, row.value);

@@ -44,7 +44,7 @@ pub fn placed<I, T: Clone>(sample: &Sample<I, T>) -> Vec<usize> {
     };
     let index = |part: Part<T>| match part {
         Part::Image(index) => Some(index),
-        Part::Text(_) => None,
+        Part::Text(_) | Part::Thinking { .. } => None,
     };
     sample.messages.iter().flat_map(parts).filter_map(index).collect()
 }

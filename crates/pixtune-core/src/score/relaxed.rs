@@ -211,7 +211,9 @@ mod tests {
     fn a_reference_anywhere_is_found_as_number_or_in_a_sentence() {
         assert_eq!(anywhere("about 1,000 in all", &["1e3"]), Ok(1.0));
         assert_eq!(anywhere("about 70 in all", &["7.0"]), Ok(1.0));
-        for (number, text) in [("0", "10"), ("9", "a9"), ("10", "310."), ("99.0", "99"), ("100", "1000"), ("999", "999")] {
+        for (number, text) in
+            [("0", "10"), ("9", "a9"), ("10", "310."), ("99.0", "99"), ("100", "1000"), ("999", "999")]
+        {
             assert_eq!(anywhere(text, &[number]), Ok(1.0), "{number} in {text}");
         }
         assert_eq!(anywhere("about 8 in all", &["80"]), Ok(0.0));

@@ -7,11 +7,13 @@ use pixtune_files::Existing;
 
 use super::element::Element;
 use super::error::GgufError;
-use super::metadata::{Entry, Metadata, aligned, head};
+use super::layout::{Piece, PlannedFile, planned};
+use super::metadata::Entry;
 use super::vocabulary::Vocabulary;
+use super::write::{Job, Written, write};
 use super::{text, vision};
 use crate::weights::convert::tokenizer::CHAT_TEMPLATE;
-use crate::weights::convert::{Change, ConvertError, NotFinite, OutputDirectory, REPORT, check_target};
+use crate::weights::convert::{Change, ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::{Checkpoint, Family, Module, Tensor, TensorName};
 
 /// The options of a conversion to GGUF.
@@ -41,41 +43,6 @@ pub struct Plan {
     /// Warnings for the user.
     pub warnings: Vec<String>,
     pub(super) files: Vec<PlannedFile>,
-}
-
-/// A file to write.
-#[derive(Debug)]
-pub(super) struct PlannedFile {
-    pub name: String,
-    pub head: Vec<u8>,
-    pub pieces: Vec<Piece>,
-}
-
-/// A tensor to write.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub entry: Entry,
-    /// The tensor it is made of.
-    pub from: TensorName,
-    /// The only row of it, if it is one.
-    pub row: Option<usize>,
-}
-
-/// What was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The files with their bytes.
-    pub files: Vec<(String, u64)>,
-    /// Tensors of all files.
-    pub tensors: u64,
-    /// How many of them are of each type.
-    pub elements: Vec<(Element, u64)>,
-    /// Tensors whose rows of queries and keys were permuted.
-    pub permuted: u64,
-    /// Tensors with values that are not finite.
-    pub not_finite: Vec<NotFinite>,
-    /// BLAKE3 of all files, if they were read back.
-    pub verified: Option<String>,
 }
 
 /// The name of the file with the vision encoder, which programs look for beside the model.
@@ -144,7 +111,8 @@ impl Plan {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.bytes();
         let mut done = 0;
-        let written = super::write::write(self, change, directory.path(), &mut |bytes| {
+        let job = Job { source: &self.source, files: &self.files, change, verify: self.options.verify };
+        let written = write(job, directory.path(), &mut |bytes| {
             done += bytes;
             watch(done, total);
         })?;
@@ -177,19 +145,6 @@ impl Plan {
             out.field("warnings", list(self.warnings.iter().map(String::as_str)));
         }))
     }
-}
-
-impl PlannedFile {
-    /// Bytes of the file. Every tensor is followed by zeros up to the alignment, as the reference writes them.
-    pub fn length(&self) -> u64 {
-        let data: u64 = self.pieces.iter().map(|piece| aligned(piece.entry.bytes())).sum();
-        self.head.len() as u64 + data
-    }
-}
-
-fn planned(name: String, keys: &Metadata, pieces: Vec<Piece>) -> PlannedFile {
-    let entries: Vec<Entry> = pieces.iter().map(|piece| piece.entry.clone()).collect();
-    PlannedFile { name, head: head(keys, &entries), pieces }
 }
 
 /// The name of a model: that of its directory.

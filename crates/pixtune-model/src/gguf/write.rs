@@ -5,14 +5,44 @@ use std::path::Path;
 use super::element::Element;
 use super::error::GgufError;
 use super::header::Header;
+use super::layout::{Piece, PlannedFile};
 use super::metadata::aligned;
-use super::plan::{Piece, Plan, Written};
 use crate::weights::convert::stream::{Ended, Stream, stream_files};
 use crate::weights::convert::{Change, ConvertError, NotFinite, count_not_finite};
-use crate::weights::{Dtype, Problems, Reader, RowOrder, Tensor, dtype};
+use crate::weights::{Checkpoint, Dtype, Problems, Reader, RowOrder, Tensor, dtype};
 
 /// Bytes of a chunk of the source: what is made of it stays in the second cache.
 const CHUNK: usize = 512 << 10;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The files with their bytes.
+    pub files: Vec<(String, u64)>,
+    /// Tensors of all files.
+    pub tensors: u64,
+    /// How many of them are of each type.
+    pub elements: Vec<(Element, u64)>,
+    /// Tensors whose rows of queries and keys were permuted.
+    pub permuted: u64,
+    /// Tensors with values that are not finite.
+    pub not_finite: Vec<NotFinite>,
+    /// BLAKE3 of all files, if they were read back.
+    pub verified: Option<String>,
+}
+
+/// What is read, and how it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'j> {
+    /// The checkpoint.
+    pub source: &'j Checkpoint,
+    /// The files to write.
+    pub files: &'j [PlannedFile],
+    /// What is changed on the way.
+    pub change: Option<&'j dyn Change>,
+    /// Whether to read everything back.
+    pub verify: bool,
+}
 
 /// Buffers that are used for one chunk after the other.
 #[derive(Default)]
@@ -26,20 +56,19 @@ struct Scratch {
 
 /// Writes the files of a plan into a directory.
 pub(super) fn write(
-    plan: &Plan,
-    change: Option<&dyn Change>,
+    job: Job<'_>,
     directory: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Written, GgufError> {
     let (mut not_finite, mut hashes) = (Vec::new(), Vec::new());
-    let files = plan.files.iter().map(|file| (file.name.as_str(), file.length()));
+    let files = job.files.iter().map(|file| (file.name.as_str(), file.length()));
     let read = |stream: &mut Stream| {
         let mut scratch = Scratch::default();
-        for file in &plan.files {
-            let mut hasher = plan.options.verify.then(blake3::Hasher::new);
+        for file in job.files {
+            let mut hasher = job.verify.then(blake3::Hasher::new);
             put(stream, &file.head, &mut hasher)?;
             for piece in &file.pieces {
-                let found = read_piece(plan, change, piece, (stream, &mut hasher), &mut scratch)?;
+                let found = read_piece(job, piece, (stream, &mut hasher), &mut scratch)?;
                 not_finite.extend(found);
             }
             hashes.extend(hasher.map(|hasher| hasher.finalize()));
@@ -48,13 +77,13 @@ pub(super) fn write(
         Ok(())
     };
     stream_files(directory, files, read, progress)?;
-    let verified = if plan.options.verify { Some(verify(plan, directory, &hashes)?) } else { None };
-    let pieces = || plan.files.iter().flat_map(|file| &file.pieces);
+    let verified = if job.verify { Some(verify(job.files, directory, &hashes)?) } else { None };
+    let pieces = || job.files.iter().flat_map(|file| &file.pieces);
     let count = |element| pieces().filter(|piece| piece.entry.element == element).count() as u64;
-    let from = plan.source.row_order();
+    let from = job.source.row_order();
     let moves = |piece: &&Piece| from != RowOrder::Interleaved && piece.from.module.has_rotary_rows();
     Ok(Written {
-        files: plan.files.iter().map(|file| (file.name.clone(), file.length())).collect(),
+        files: job.files.iter().map(|file| (file.name.clone(), file.length())).collect(),
         tensors: pieces().count() as u64,
         elements: Element::ALL
             .into_iter()
@@ -75,9 +104,9 @@ fn put(stream: &mut Stream, bytes: &[u8], hasher: &mut Option<blake3::Hasher>) -
 }
 
 /// Reads the files back and compares them with what was computed; the hash of all.
-fn verify(plan: &Plan, directory: &Path, hashes: &[blake3::Hash]) -> Result<String, GgufError> {
+fn verify(files: &[PlannedFile], directory: &Path, hashes: &[blake3::Hash]) -> Result<String, GgufError> {
     let mut all = blake3::Hasher::new();
-    for (file, expected) in plan.files.iter().zip(hashes) {
+    for (file, expected) in files.iter().zip(hashes) {
         let path = directory.join(&file.name);
         let mut hasher = blake3::Hasher::new();
         let read = std::fs::File::open(&path).and_then(|opened| hasher.update_reader(opened).map(|_| ()));
@@ -93,14 +122,13 @@ fn verify(plan: &Plan, directory: &Path, hashes: &[blake3::Hash]) -> Result<Stri
 
 /// Puts a tensor and the zeros behind it into the stream.
 fn read_piece(
-    plan: &Plan,
-    change: Option<&dyn Change>,
+    job: Job<'_>,
     piece: &Piece,
     (stream, hasher): (&mut Stream, &mut Option<blake3::Hasher>),
     scratch: &mut Scratch,
 ) -> Result<Option<NotFinite>, Ended> {
-    let tensor = plan.source.tensor(piece.from).expect("pieces are made of tensors of the source");
-    let change = change.filter(|change| change.concerns(piece.from));
+    let tensor = job.source.tensor(piece.from).expect("pieces are made of tensors of the source");
+    let change = job.change.filter(|change| change.concerns(piece.from));
     let rows = tensor.shape().first().copied().unwrap_or(1).max(1);
     let row_bytes = usize::try_from(tensor.length()).unwrap_or(usize::MAX) / rows;
     let (first, end) = piece.row.map_or((0, rows), |row| (row, row + 1));
