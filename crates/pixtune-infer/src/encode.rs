@@ -58,5 +58,11 @@ fn with_placeholder(conversation: &Sample<Arc<[u8]>>) -> Sample<()> {
 }
 
 fn image(ModelInput { grid, pixels }: ModelInput) -> Image {
-    Image { rows: grid.rows as usize, columns: grid.columns as usize, pixels: pixels.into() }
+    let patches = |cells: u32| (cells * grid.merge) as usize;
+    Image {
+        rows: patches(grid.rows),
+        columns: patches(grid.columns),
+        merge: grid.merge as usize,
+        pixels: pixels.into(),
+    }
 }

@@ -52,7 +52,10 @@ pub fn forecast<K: Kernels>(
     network: &mut Network<'_, K>,
     train: &Dataset<'_>,
 ) -> Result<Forecast, TrainError> {
-    let largest = Largest::of(&Epoch::new(train.entries(), plan.packing, 0), train.entries());
+    let largest = {
+        let squares = network.shape().merge.pow(2) as u64;
+        Largest::of(&Epoch::new(train.entries(), plan.packing, 0), train.entries(), squares)
+    };
     let memory = network.memory(largest.tokens as usize, largest.patches as usize, largest.trained as usize);
     let cached = (plan.settings.cache_bytes as u64).min(train.loaded_bytes());
     Ok(Forecast {
@@ -116,14 +119,15 @@ struct Largest {
 }
 
 impl Largest {
-    fn of(epoch: &Epoch, entries: &[Entry]) -> Largest {
+    /// `squares` are the patches that one token of an image stands for.
+    fn of(epoch: &Epoch, entries: &[Entry], squares: u64) -> Largest {
         let mut largest = Largest::default();
         for batch in (0..epoch.steps()).flat_map(|step| epoch.batches(entries, step)) {
             let sum = |of: fn(&Entry) -> u32| -> u64 {
                 batch.iter().map(|&sample| u64::from(of(&entries[sample as usize]))).sum()
             };
             largest.tokens = largest.tokens.max(sum(|entry| entry.tokens));
-            largest.patches = largest.patches.max(sum(|entry| entry.image_tokens));
+            largest.patches = largest.patches.max(squares * sum(|entry| entry.image_tokens));
             largest.trained = largest.trained.max(sum(|entry| entry.trained));
         }
         largest

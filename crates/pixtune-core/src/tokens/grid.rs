@@ -13,6 +13,8 @@ pub struct Grid {
     pub columns: u32,
     /// Rows.
     pub rows: u32,
+    /// Patches on a side of a cell.
+    pub merge: u32,
     /// Whether the image is downscaled.
     pub shrunk: bool,
 }
@@ -35,7 +37,7 @@ pub fn grid(spec: &ModelSpec, width: u32, height: u32) -> Grid {
     let cell = spec.patch * spec.merge;
     let cells = |side: u32| side.max(1).div_ceil(cell);
     let (columns, rows) = (cells(side(width)), cells(side(height)));
-    Grid { width: columns * cell, height: rows * cell, columns, rows, shrunk: ratio > 1.0 }
+    Grid { width: columns * cell, height: rows * cell, columns, rows, merge: spec.merge, shrunk: ratio > 1.0 }
 }
 
 /// Whether the image is so elongated that its short side is resized to 0 before it is rounded up to a pixel; mistral-common

@@ -151,11 +151,11 @@ impl LoraConfig {
 fn target(module: Module) -> Option<(Region, Linear)> {
     let path = module.path(Spelling::Live);
     let leaf = path.rsplit('.').next()?;
-    let linear = Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(|linear| linear.as_str() == leaf)?;
+    let linear = Linear::find(leaf)?;
     match module {
         Module::Text(..) => Some((Region::Text, linear)),
         Module::Vision(..) => Some((Region::Vision, linear)),
-        Module::ProjectorIn | Module::ProjectorOut => Some((Region::Projector, linear)),
+        Module::ProjectorIn | Module::ProjectorOut | Module::PatchMerger => Some((Region::Projector, linear)),
         _ => None,
     }
 }
@@ -199,6 +199,7 @@ fn target_pattern(lora: &LoraConfig) -> String {
     let parts = [
         (r".*language_model.*\.", names(Region::Text, &Linear::LAYER)),
         (r".*multi_modal_projector\.", names(Region::Projector, &Linear::PROJECTOR)),
+        (r".*multi_modal_projector\.patch_merger\.", names(Region::Projector, &[Linear::Merger])),
         (r".*vision_tower.*\.", names(Region::Vision, &Linear::LAYER)),
     ];
     let parts =

@@ -136,7 +136,7 @@ fn modules(shape: &ModelShape, region: Region, linear: Linear) -> Vec<(Module, [
             Linear::Gate => Part::Gate,
             Linear::Up => Part::Up,
             Linear::Down => Part::Down,
-            Linear::First | Linear::Second => return Vec::new(),
+            Linear::First | Linear::Second | Linear::Merger => return Vec::new(),
         };
         let Some(size) = linear_size(stack, part) else { return Vec::new() };
         (0..stack.layers as u32).map(|layer| (module(layer, part), size)).collect()
@@ -147,6 +147,10 @@ fn modules(shape: &ModelShape, region: Region, linear: Linear) -> Vec<(Module, [
         }
         (Region::Projector, Linear::Second) => {
             vec![(Module::ProjectorOut, [shape.text.hidden, shape.text.hidden])]
+        }
+        (Region::Projector, Linear::Merger) if shape.merge > 1 => {
+            let width = shape.vision.hidden;
+            vec![(Module::PatchMerger, [width, width * shape.merge.pow(2)])]
         }
         (Region::Projector, _) => Vec::new(),
         (Region::Text, _) => layers(&shape.text, Module::Text),

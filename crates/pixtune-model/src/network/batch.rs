@@ -25,10 +25,17 @@ pub struct Image {
     pub rows: usize,
     /// Patches from left to right.
     pub columns: usize,
+    /// Patches on a side of the square that becomes one vector; 1 where none are merged.
+    pub merge: usize,
 }
 
 impl Image {
-    /// The number of its patches; each becomes one vector.
+    /// The number of its vectors in the text: one for each square of patches.
+    pub fn tokens(&self) -> usize {
+        self.patches() / self.merge.max(1).pow(2)
+    }
+
+    /// The number of its patches.
     pub fn patches(&self) -> usize {
         self.rows * self.columns
     }
@@ -50,14 +57,14 @@ pub struct Batch {
     pub(super) cumulative: Vec<u32>,
     pub(super) positions: Vec<u32>,
     pub(super) images: Vec<Image>,
-    /// The rows of `ids` that the patches of all images replace, in the order of the patches.
+    /// The rows of `ids` that the vectors of all images replace, in their order.
     pub(super) image_rows: Vec<u32>,
     pub(super) labels: Vec<Label>,
 }
 
 impl Batch {
-    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every image has as many of them as patches,
-    /// in order.
+    /// Packs sequences one after the other. `image_token` is the id of `[IMG]`; every image has as many of them as
+    /// [`Image::tokens`], in order.
     pub fn pack(sequences: &[Sequence], image_token: u32) -> Result<Batch, BatchError> {
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
         let limit = u32::try_from(tokens).map_err(|_| BatchError::TooLong { tokens })?;
@@ -84,7 +91,7 @@ impl Batch {
         if tokens != masked {
             return Err(BatchError::MaskLength { sequence: index, tokens, masked });
         }
-        let patches = sequence.images.iter().map(Image::patches).sum();
+        let patches = sequence.images.iter().map(Image::tokens).sum();
         let before = self.image_rows.len();
         let start = self.ids.len() as u32;
         for (position, &id) in (0u32..).zip(&sequence.ids) {
@@ -118,7 +125,7 @@ impl Batch {
 
     /// The number of patches of all images.
     pub fn patches(&self) -> usize {
-        self.image_rows.len()
+        self.images.iter().map(Image::patches).sum()
     }
 
     /// The rows of sequence `index`.
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn rejects_images_with_too_few_image_tokens() {
-        let image = Image { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2 };
+        let image = Image { pixels: vec![0.0; 3 * 8].into(), rows: 1, columns: 2, merge: 1 };
         let sequence = Sequence { ids: vec![1, 10, 13], trained: vec![false; 3], images: vec![image] };
         let error = Batch::pack(&[sequence], 10).unwrap_err();
         assert!(

@@ -91,6 +91,22 @@ pub enum NetworkError {
         /// Tokens of the vocabulary.
         vocabulary: usize,
     },
+    /// An image whose patches are not merged as the model merges them.
+    #[error(
+        "image {image} has {rows}x{columns} patches merged {found}x{found}; the model merges {merge}x{merge}"
+    )]
+    ImageMerge {
+        /// Its index in the batch.
+        image: usize,
+        /// Patches from top to bottom.
+        rows: usize,
+        /// Patches from left to right.
+        columns: usize,
+        /// Patches on a side of its squares.
+        found: usize,
+        /// Patches on a side of the model's squares.
+        merge: usize,
+    },
     /// An image whose pixels do not match its grid.
     #[error("image {image} has {found} values, but its grid of {rows}x{columns} patches needs {expected}")]
     ImageSize {

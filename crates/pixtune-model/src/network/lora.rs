@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::error::NetworkError;
 use super::region::Region;
+use super::shape::ModelShape;
 use super::whole::WholeRegions;
 
 /// One of the linears of a layer, or of the projector.
@@ -28,6 +29,8 @@ pub enum Linear {
     First,
     /// The projector's second linear.
     Second,
+    /// The linear that merges patches.
+    Merger,
 }
 
 impl Linear {
@@ -49,11 +52,18 @@ impl Linear {
             Linear::Down => "down_proj",
             Linear::First => "linear_1",
             Linear::Second => "linear_2",
+            Linear::Merger => "merging_layer",
         }
     }
 
-    fn find(name: &str) -> Option<Linear> {
-        Linear::LAYER.into_iter().chain(Linear::PROJECTOR).find(|linear| linear.as_str() == name)
+    pub(super) fn find(name: &str) -> Option<Linear> {
+        let outside = Linear::PROJECTOR.into_iter().chain([Linear::Merger]);
+        Linear::LAYER.into_iter().chain(outside).find(|linear| linear.as_str() == name)
+    }
+
+    /// Whether it is between the vision encoder and the text decoder.
+    pub(super) fn is_of_projector(self) -> bool {
+        matches!(self, Linear::First | Linear::Second | Linear::Merger)
     }
 }
 
@@ -68,7 +78,7 @@ impl Targets {
     }
 
     /// Parses `text`, `projector`, `vision`, `all`, the names of linears (`q_proj`: of the text decoder; `vision.q_proj`,
-    /// `text.q_proj`, `linear_1`), or several of these joined by `+` or `,`.
+    /// `text.q_proj`, `linear_1`, `merging_layer` where patches are merged), or several of these joined by `+` or `,`.
     pub fn parse(text: &str) -> Result<Targets, NetworkError> {
         let mut set = BTreeSet::new();
         for word in text.split([',', '+']).map(str::trim) {
@@ -100,7 +110,7 @@ impl Targets {
             None => (Region::Text, word),
         };
         let linear = Linear::find(name)?;
-        match (Linear::PROJECTOR.contains(&linear), region) {
+        match (linear.is_of_projector(), region) {
             (true, Region::Vision) => None,
             (true, Region::Text) if word.contains('.') => None,
             (true, _) => Some((Region::Projector, linear)),
@@ -145,6 +155,9 @@ impl fmt::Display for Targets {
                 let here = linears.iter().filter(|&&linear| self.contains(region, linear));
                 words.extend(here.map(|linear| format!("{name}.{}", linear.as_str())));
             }
+            if region == Region::Projector && self.contains(region, Linear::Merger) {
+                words.push(Linear::Merger.as_str().to_owned());
+            }
         }
         f.write_str(&words.join("+"))
     }
@@ -184,6 +197,15 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
+    /// Rejects a target that a model of this shape does not have.
+    pub(super) fn check_shape(&self, shape: &ModelShape) -> Result<(), NetworkError> {
+        if shape.merge == 1 && self.targets.contains(Region::Projector, Linear::Merger) {
+            let reason = "the model merges no patches, so it has no `merging_layer`".to_owned();
+            return Err(NetworkError::Lora { reason });
+        }
+        Ok(())
+    }
+
     /// The factor of the low-rank update `B A`.
     pub fn scaling(&self) -> f32 {
         let rank = self.rank as f32;

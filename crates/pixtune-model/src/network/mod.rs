@@ -15,6 +15,7 @@ mod linear;
 mod loader;
 mod lora;
 mod memory;
+mod merger;
 mod norm;
 mod optimizer;
 mod parameter;
@@ -105,6 +106,7 @@ impl<'w, K: Kernels> Network<'w, K> {
     ) -> Result<Network<'w, K>, NetworkError> {
         let shape = weights.shape()?;
         shape.check()?;
+        lora.check_shape(&shape)?;
         let layout = AdapterLayout::new(&shape, lora);
         let initial = layout.initial(lora.seed);
         let mut loader = Loader { weights, kernels: &kernels, layout: &layout, bytes: 0, initial };

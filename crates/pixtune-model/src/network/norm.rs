@@ -25,6 +25,11 @@ impl<K: Kernels> Norm<K> {
         Ok(Norm { weight: loader.vector(name, width)?, width, epsilon })
     }
 
+    /// Whether its weight is trained.
+    pub(super) fn is_trained(&self) -> bool {
+        matches!(self.weight, Vector::Trained(_))
+    }
+
     /// `x` after the norm.
     pub(super) fn forward(&self, scope: &Scope<K>, (rows, x): (usize, &K::Buffer)) -> K::Buffer {
         let mut normed = scope.kernels.activations(rows * self.width);

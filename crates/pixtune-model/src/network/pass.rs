@@ -3,7 +3,7 @@
 use super::batch::{Batch, Image};
 use super::decoder::Labels;
 use super::device_batch::{DeviceBatch, RowSelection};
-use super::error::NetworkError;
+use super::error::{BatchError, NetworkError};
 use super::layer::InputGradient;
 use super::memory::PassSize;
 use super::scope::Scope;
@@ -166,11 +166,26 @@ impl<K: Kernels> Model<'_, K> {
             if rows == 0 || columns == 0 || rows > limit || columns > limit {
                 return Err(NetworkError::ImageGrid { image: index, rows, columns, limit });
             }
+            let merge = self.shape.merge;
+            if image.merge != merge || !rows.is_multiple_of(merge) || !columns.is_multiple_of(merge) {
+                return Err(NetworkError::ImageMerge {
+                    image: index,
+                    rows,
+                    columns,
+                    found: image.merge,
+                    merge,
+                });
+            }
             let found = image.pixels.len();
             let expected = rows * columns * self.shape.channels * self.shape.patch.pow(2);
             if found != expected {
                 return Err(NetworkError::ImageSize { image: index, found, expected, rows, columns });
             }
+        }
+        // Numbers of patches are indexed with 32 bits.
+        let numbers = batch.patches().saturating_mul(self.shape.vision.hidden);
+        if u32::try_from(numbers).is_err() {
+            return Err(NetworkError::from(BatchError::TooLong { tokens: numbers }));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The sizes of a model.
 
 use super::error::NetworkError;
-use crate::weights::{Family, ModelConfig};
+use crate::weights::ModelConfig;
 
 /// The sizes of a stack of layers: the text decoder or the vision encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +39,8 @@ pub struct ModelShape {
     pub patch: usize,
     /// Maximum patches per side of an image.
     pub image_side: usize,
+    /// Patches on a side of the square that becomes one vector; 1 where none are merged.
+    pub merge: usize,
     /// Whether the projector's linears have a bias.
     pub projector_bias: bool,
     /// Whether the output matrix is the embedding table.
@@ -51,10 +53,10 @@ impl ModelShape {
     /// The sizes of a configuration; an error if this network does not support it.
     pub fn new(config: &ModelConfig) -> Result<ModelShape, NetworkError> {
         let refuse = |reason: String| Err(NetworkError::Configuration { reason });
-        if config.family != Family::Pixtral || config.projector.spatial_merge != 1 || config.projector.norm {
-            return refuse(
-                "it merges patches (Mistral Small 3.1 and later); only Pixtral is supported".to_owned(),
-            );
+        let merge = config.projector.spatial_merge;
+        if (merge > 1) != config.projector.norm {
+            let has = if config.projector.norm { "a" } else { "no" };
+            return refuse(format!("its projector merges {merge}x{merge} patches and has {has} norm"));
         }
         let (text, vision) = (&config.text, &config.vision);
         let shape = ModelShape {
@@ -82,6 +84,7 @@ impl ModelShape {
             channels: vision.channels,
             patch: vision.patch_size,
             image_side: vision.image_size / vision.patch_size.max(1),
+            merge,
             projector_bias: config.projector.bias,
             tied: config.tied,
             image_token: config.image_token,
@@ -116,11 +119,11 @@ impl ModelShape {
                 self.vision.head_size
             ));
         }
-        let sizes = [self.vocabulary, self.channels, self.patch, self.image_side];
+        let sizes = [self.vocabulary, self.channels, self.patch, self.image_side, self.merge];
         match sizes.iter().any(|&size| size == 0 || size > 1 << 24) {
-            true => {
-                refuse(format!("vocabulary, channels, patch or image side is zero or above 2^24: {sizes:?}"))
-            }
+            true => refuse(format!(
+                "vocabulary, channels, patch, image side or merge is zero or above 2^24: {sizes:?}"
+            )),
             false => Ok(()),
         }
     }

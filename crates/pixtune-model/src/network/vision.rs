@@ -7,6 +7,7 @@ use super::error::NetworkError;
 use super::layer::{InputGradient, Layer, LayerRows};
 use super::linear::{LinearBackward, LinearLayer};
 use super::loader::{FrozenWeights, Loader};
+use super::merger::{Merger, SavedMerger};
 use super::norm::Norm;
 use super::parameter::Matrix;
 use super::region::Region;
@@ -23,6 +24,7 @@ pub(super) struct Vision<'w, K: Kernels> {
     patches: PatchConvolution<'w, K>,
     norm: Norm<K>,
     pub(super) stack: Stack<'w, K>,
+    merger: Option<Merger<'w, K>>,
     first: LinearLayer<'w, K>,
     second: LinearLayer<'w, K>,
     trained: Trained,
@@ -59,6 +61,8 @@ pub(super) struct SavedVision<K: Kernels> {
     stack: SavedStack<K>,
     /// The output of the encoder.
     encoded: K::Buffer,
+    /// Its merged patches, where they are merged.
+    merged: Option<(K::Buffer, SavedMerger<K>)>,
     first_xa: Option<K::Buffer>,
     /// The input of the projector's activation function.
     before_gelu: K::Buffer,
@@ -88,15 +92,17 @@ impl<'w, K: Kernels> Vision<'w, K> {
         };
         let first = linear(Module::ProjectorIn, [text, vision.hidden])?;
         let second = linear(Module::ProjectorOut, [text, text])?;
+        let merger = Merger::load(loader, shape, adapter(Module::PatchMerger))?;
         let norm = Norm::load(loader, Module::VisionNorm.weight(), vision.hidden, vision.norm_epsilon)?;
         let stack = Stack { layers };
         let trained = match () {
             () if patches.weight.is_trained() => Trained::Patches,
             () if stack.first_trained(InputGradient::Unneeded) < stack.layers.len() => Trained::Encoder,
             () if first.is_trained() || second.is_trained() => Trained::Projector,
+            () if merger.as_ref().is_some_and(Merger::is_trained) => Trained::Projector,
             () => Trained::Nothing,
         };
-        Ok(Vision { shape: shape.clone(), patches, norm, stack, first, second, trained })
+        Ok(Vision { shape: shape.clone(), patches, norm, stack, merger, first, second, trained })
     }
 
     /// Whether the gradient of its output is needed.
@@ -109,9 +115,12 @@ impl<'w, K: Kernels> Vision<'w, K> {
         self.trained >= if region == Region::Vision { Trained::Encoder } else { Trained::Projector }
     }
 
-    /// Numbers saved of a patch before the first layer.
+    /// Numbers saved of a patch outside of the layers.
     pub(super) fn saved_inputs(&self) -> usize {
-        if self.trained == Trained::Patches { self.patches.columns + self.shape.vision.hidden } else { 0 }
+        let hidden = self.shape.vision.hidden;
+        let convolution = if self.trained == Trained::Patches { self.patches.columns + hidden } else { 0 };
+        let merger = if self.merger.is_some() && self.trained != Trained::Nothing { hidden } else { 0 };
+        convolution + merger
     }
 
     /// Whether the gradient of the input of the first layer is needed.
@@ -119,10 +128,10 @@ impl<'w, K: Kernels> Vision<'w, K> {
         if self.trained == Trained::Patches { InputGradient::Needed } else { InputGradient::Unneeded }
     }
 
-    /// `[patches of all images, hidden of the text]`, for inference.
+    /// `[vectors of all images, hidden of the text]`, for inference.
     pub(super) fn forward(&self, scope: &Scope<K>, images: &[Image], rows: &Rows<K>) -> K::Buffer {
         let (x, _) = self.embed(scope, images, rows.count);
-        self.project(scope, rows.count, self.encode(scope, rows, x, Save::Nothing)).0
+        self.project(scope, images, rows.count, self.encode(scope, rows, x, Save::Nothing)).0
     }
 
     /// The same for training, with what the backward pass reads. Of the lowest `recomputed` layers it saves checkpoints only.
@@ -141,7 +150,7 @@ impl<'w, K: Kernels> Vision<'w, K> {
         };
         let (x, inputs) = self.embed(scope, images, rows.count);
         let inputs = (self.trained == Trained::Patches).then_some(inputs);
-        let (out, saved) = self.project(scope, rows.count, self.encode(scope, rows, x, save));
+        let (out, saved) = self.project(scope, images, rows.count, self.encode(scope, rows, x, save));
         (out, (self.trained != Trained::Nothing).then_some(SavedVision { inputs, ..saved }))
     }
 
@@ -160,17 +169,25 @@ impl<'w, K: Kernels> Vision<'w, K> {
     fn project(
         &self,
         scope: &Scope<K>,
-        rows: usize,
+        images: &[Image],
+        patches: usize,
         (encoded, stack): (K::Buffer, SavedStack<K>),
     ) -> (K::Buffer, SavedVision<K>) {
         let (kernels, text) = (scope.kernels, self.shape.text.hidden);
+        let merged = self.merger.as_ref().map(|merger| merger.forward(scope, images, (patches, &encoded)));
+        let (rows, x) = (self.vectors(patches), merged.as_ref().map_or(&encoded, |(merged, _)| merged));
         let mut before_gelu = kernels.activations(rows * text);
-        let first_xa = self.first.forward(scope, (rows, &encoded), &mut before_gelu, Write::Set);
+        let first_xa = self.first.forward(scope, (rows, x), &mut before_gelu, Write::Set);
         let mut after_gelu = kernels.activations(rows * text);
         kernels.gelu(&before_gelu, &mut after_gelu);
         let mut out = kernels.activations(rows * text);
         let second_xa = self.second.forward(scope, (rows, &after_gelu), &mut out, Write::Set);
-        (out, SavedVision { inputs: None, stack, encoded, first_xa, before_gelu, second_xa })
+        (out, SavedVision { inputs: None, stack, encoded, merged, first_xa, before_gelu, second_xa })
+    }
+
+    /// The vectors that so many patches become.
+    fn vectors(&self, patches: usize) -> usize {
+        patches / self.shape.merge.pow(2)
     }
 
     /// Patches after the convolution and the first norm, and what comes before.
@@ -179,7 +196,7 @@ impl<'w, K: Kernels> Vision<'w, K> {
         let mut patches = kernels.activations(rows * self.patches.columns);
         let mut first = 0;
         for image in images {
-            let Image { pixels, rows, columns } = image;
+            let Image { pixels, rows, columns, .. } = image;
             let (channels, side) = (self.shape.channels, self.shape.patch);
             let grid = PatchGrid { pixels, channels, rows: *rows, columns: *columns, side };
             kernels.upload_patches(&grid, &mut patches, first);
@@ -204,25 +221,34 @@ impl<'w, K: Kernels> Vision<'w, K> {
         all: &Rows<K>,
         (saved, out_gradient): (SavedVision<K>, &K::Buffer),
     ) {
-        let (kernels, rows, text) = (scope.kernels, all.count, self.shape.text.hidden);
-        let SavedVision { inputs, stack, encoded, first_xa, mut before_gelu, second_xa } = saved;
+        let (kernels, rows, text) = (scope.kernels, self.vectors(all.count), self.shape.text.hidden);
+        let SavedVision { inputs, stack, encoded, merged, first_xa, mut before_gelu, second_xa } = saved;
         let mut after_gelu = kernels.activations(rows * text);
         kernels.gelu(&before_gelu, &mut after_gelu);
         let mut after_gelu_gradient = kernels.activations(rows * text);
         let pass = LinearBackward { rows, x: &after_gelu, xa: second_xa.as_ref(), y_gradient: out_gradient };
         self.second.backward(scope, gradients, pass, Some((&mut after_gelu_gradient, Write::Set)));
         kernels.gelu_backward(&after_gelu_gradient, &mut before_gelu);
-        let mut encoded_gradient =
-            (self.trained >= Trained::Encoder).then(|| kernels.activations(rows * self.shape.vision.hidden));
-        let pass = LinearBackward { rows, x: &encoded, xa: first_xa.as_ref(), y_gradient: &before_gelu };
-        let to = encoded_gradient.as_mut().map(|gradient| (gradient, Write::Set));
+        let of_encoder = self.trained >= Trained::Encoder;
+        let of_merger = self.merger.as_ref().is_some_and(Merger::is_trained);
+        let mut x_gradient =
+            (of_encoder || of_merger).then(|| kernels.activations(rows * self.shape.vision.hidden));
+        let x = merged.as_ref().map_or(&encoded, |(merged, _)| merged);
+        let pass = LinearBackward { rows, x, xa: first_xa.as_ref(), y_gradient: &before_gelu };
+        let to = x_gradient.as_mut().map(|gradient| (gradient, Write::Set));
         self.first.backward(scope, gradients, pass, to);
-        let Some(gradient) = encoded_gradient else { return };
+        let encoded_gradient = match (&self.merger, merged, x_gradient) {
+            (Some(merger), Some((_, saved)), Some(gradient)) => {
+                merger.backward(scope, gradients, (all.count, &encoded), (saved, &gradient), of_encoder)
+            }
+            (_, _, gradient) => gradient,
+        };
+        let Some(gradient) = encoded_gradient.filter(|_| of_encoder) else { return };
         let through = (stack, gradient);
         let gradient =
             self.stack.backward(scope, gradients, &LayerRows::from(all), through, self.embedded_gradient());
         if let (Some(gradient), Some(inputs)) = (gradient, inputs) {
-            self.embed_backward(scope, gradients, inputs, (rows, &gradient));
+            self.embed_backward(scope, gradients, inputs, (all.count, &gradient));
         }
     }
 

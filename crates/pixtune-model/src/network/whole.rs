@@ -86,7 +86,9 @@ impl fmt::Display for WholeRegions {
 pub(super) fn region(module: Module) -> Option<Region> {
     match module {
         Module::PatchConv | Module::VisionNorm | Module::Vision(..) => Some(Region::Vision),
-        Module::ProjectorIn | Module::ProjectorOut => Some(Region::Projector),
+        Module::ProjectorIn | Module::ProjectorOut | Module::ProjectorNorm | Module::PatchMerger => {
+            Some(Region::Projector)
+        }
         _ => None,
     }
 }
@@ -120,7 +122,11 @@ fn projector(shape: &ModelShape) -> Vec<(TensorName, Vec<usize>)> {
         let bias = shape.projector_bias.then(|| (module.bias(), vec![text]));
         [(module.weight(), size.to_vec())].into_iter().chain(bias)
     });
-    tensors.collect()
+    let merger = (shape.merge > 1).then(|| {
+        let squares = vec![vision, vision * shape.merge.pow(2)];
+        [(Module::ProjectorNorm.weight(), vec![vision]), (Module::PatchMerger.weight(), squares)]
+    });
+    merger.into_iter().flatten().chain(tensors).collect()
 }
 
 #[cfg(test)]

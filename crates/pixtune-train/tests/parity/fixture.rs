@@ -15,7 +15,8 @@ use pixtune_model::weights::safetensors::SafetensorsFile;
 /// Every fixture there is: the project's own, and the one the environment names.
 pub fn all() -> Vec<Fixture> {
     let named = std::env::var_os("PIXTUNE_FIXTURE").map(PathBuf::from);
-    [repository().join("fixtures/tiny_pixtral")].into_iter().chain(named).map(Fixture::open).collect()
+    let own = ["tiny_pixtral", "tiny_mistral3"].map(|name| repository().join("fixtures").join(name));
+    own.into_iter().chain(named).map(Fixture::open).collect()
 }
 
 pub fn repository() -> PathBuf {
@@ -52,6 +53,7 @@ impl Fixture {
                     pixels,
                     rows: size[0] as usize / shape.patch,
                     columns: size[1] as usize / shape.patch,
+                    merge: shape.merge,
                 }
             };
             let sequence = Sequence {
@@ -73,7 +75,7 @@ impl Fixture {
 
     /// Whether it is the project's own.
     pub fn is_own(&self) -> bool {
-        self.directory == repository().join("fixtures/tiny_pixtral")
+        self.directory.starts_with(repository().join("fixtures"))
     }
 
     /// The base model in transformers' format.
@@ -97,10 +99,34 @@ impl Fixture {
         Adapter::open(&self.directory.join(name), None).unwrap()
     }
 
+    /// The name of the adapter that was trained: with or without the projector.
+    pub fn trained(&self) -> &'static str {
+        let names = ["lora_text_proj", "lora_text"];
+        names.into_iter().find(|name| self.directory.join(name).is_dir()).unwrap()
+    }
+
+    /// The gradients of the first step of an adapter.
+    pub fn gradients(&self, name: &str) -> Option<Tensors> {
+        let named = format!("train_step0_grads_{}.safetensors", name.trim_start_matches("lora_"));
+        let names = [named.as_str(), "train_step0_grads.safetensors"];
+        let only = if name == self.trained() { &names[..] } else { &names[..1] };
+        only.iter()
+            .map(|name| self.directory.join(name))
+            .find(|path| path.is_file())
+            .map(|path| tensors(&path))
+    }
+
     /// The settings of an adapter in a subdirectory.
     pub fn lora(&self, name: &str) -> LoraConfig {
         let lora = LoraConfig::of(&self.adapter(name)).unwrap();
-        let targets = if name == "lora_all" { "all" } else { "text+projector" };
+        let merges = self.directory.join(name).join("adapter_config.json");
+        let merges = fs::read_to_string(merges).unwrap().contains("merging_layer");
+        let targets = match name {
+            "lora_all" if merges => "all+merging_layer",
+            "lora_all" => "all",
+            "lora_text" => "text",
+            _ => "text+projector",
+        };
         assert_eq!(lora.targets, Targets::parse(targets).unwrap());
         lora
     }

@@ -67,7 +67,7 @@ fn base_models_of_both_formats() {
 fn adapters() {
     for fixture in all() {
         let base = fixture.base();
-        for name in ["lora_text_proj", "lora_all"] {
+        for name in [fixture.trained(), "lora_all"] {
             check(&fixture, &base, &fixture.lora(name), Some(name), &format!("{name}_f32"));
         }
     }

@@ -32,6 +32,7 @@ fn shape() -> ModelShape {
         channels: 3,
         patch: 4,
         image_side: 16,
+        merge: 1,
         projector_bias: true,
         tied: false,
         image_token: 10,
@@ -76,7 +77,7 @@ fn the_reference_run_is_reproduced() {
         let padded = &io["pv"][index * 3 * 16 * 24..];
         let rows = (0..3 * height).map(|line| (line / height * 16 + line % height) * 24);
         let pixels: Vec<f32> = rows.flat_map(|start| padded[start..start + width].to_vec()).collect();
-        Image { pixels: pixels.into(), rows: height / 4, columns: width / 4 }
+        Image { pixels: pixels.into(), rows: height / 4, columns: width / 4, merge: 1 }
     };
     let sequence = Sequence {
         ids: integers("ids").iter().map(|id| *id as u32).collect(),

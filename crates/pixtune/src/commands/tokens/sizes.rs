@@ -79,7 +79,7 @@ fn grid_json(model: &ModelSpec, width: u32, height: u32) -> String {
 
 fn grid_text(model: &ModelSpec, width: u32, height: u32) -> String {
     let grid = grid(model, width, height);
-    let Grid { width: pixel_width, height: pixel_height, columns, rows, shrunk } = grid;
+    let Grid { width: pixel_width, height: pixel_height, columns, rows, shrunk, .. } = grid;
     let smaller = if shrunk { ", downscaled" } else { "" };
     let thin = if too_thin(model, width, height) {
         "too elongated for older servers (image-too-thin)\n"
