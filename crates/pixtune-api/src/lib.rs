@@ -21,6 +21,7 @@ mod streams;
 mod training_file;
 mod upstream;
 mod vendor;
+mod webhooks;
 mod wire;
 
 pub use api::Limits;
@@ -29,6 +30,7 @@ pub use client::{Client, ClientError};
 pub use http::ListenError;
 pub use run::{CPU, ExternalTrainer, Trainer};
 pub use server::{Options, ServeError, Server};
-pub use store::{DATABASE, EVENTS, Key, Scope, Store, StoreError};
+pub use store::{DATABASE, EVENTS, Key, LastDelivery, Scope, Store, StoreError, WEBHOOK_EVENTS, Webhook};
 pub use upstream::UpstreamOptions;
 pub use vendor::Vendor;
+pub use webhooks::shown as webhook_secret;

@@ -29,6 +29,7 @@ use crate::store::{Job, Level, NewEvent, NewModel, Store, StoreError};
 use crate::streams::Batches;
 use crate::upstream::{Asked, Upstream, UpstreamOptions};
 use crate::vendor::Vendor;
+use crate::webhooks;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -102,8 +103,8 @@ pub struct Server {
     listener: Listener,
     router: Router,
     runtime: tokio::runtime::Runtime,
-    workers: [thread::JoinHandle<()>; 2],
-    signals: [Arc<Signal>; 2],
+    workers: [thread::JoinHandle<()>; 3],
+    signals: [Arc<Signal>; 3],
     _lock: DirectoryLock,
 }
 
@@ -148,7 +149,12 @@ impl Server {
             secret: secret(&root).map_err(failed)?,
             started_at: now(),
         });
-        let workers = [supervise(options, &api)?, answer_batches(options, &api)?];
+        let notices = Arc::new(Signal::default());
+        let workers = [
+            supervise(options, &api)?,
+            answer_batches(options, &api)?,
+            send_notices(options, &api, &notices)?,
+        ];
         let threads = |source| ServeError::Threads { source };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(threads)?;
         let listener = runtime.block_on(Listener::bind(options.listen))?;
@@ -157,7 +163,14 @@ impl Server {
         let service = Arc::new(Service::new(Arc::clone(&api), access, Arc::clone(&observed), options.log));
         runtime.spawn(clean(Arc::clone(&api)));
         let router = router(service);
-        Ok(Server { listener, router, runtime, workers, signals: [signal, batch_signal], _lock: lock })
+        Ok(Server {
+            listener,
+            router,
+            runtime,
+            workers,
+            signals: [signal, batch_signal, notices],
+            _lock: lock,
+        })
     }
 
     /// The address that it listens on.
@@ -201,6 +214,18 @@ fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>
 fn answer_batches(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>, ServeError> {
     let (api, log) = (Arc::clone(api), options.log);
     let thread = thread::Builder::new().name("batches".to_owned()).spawn(move || batch::run(&api, &log));
+    thread.map_err(|source| ServeError::Threads { source })
+}
+
+fn send_notices(
+    options: &Options,
+    api: &Arc<Api>,
+    signal: &Arc<Signal>,
+) -> Result<thread::JoinHandle<()>, ServeError> {
+    let (store, signal, log) = (Arc::clone(&api.store), Arc::clone(signal), options.log);
+    let thread = thread::Builder::new()
+        .name("webhooks".to_owned())
+        .spawn(move || webhooks::run(&store, &signal, &log));
     thread.map_err(|source| ServeError::Threads { source })
 }
 
@@ -287,6 +312,7 @@ fn clean_once(api: &Api) {
             }
         }
     }
+    let _ = api.store.prune_deliveries();
     if api.data.free_bytes().is_some_and(|free| free > api.limits.min_free) {
         let _ = api.data.keep_ballast();
     }

@@ -8,7 +8,7 @@ pub mod fetch;
 pub mod fix;
 pub mod image;
 pub mod manifest;
-mod network;
+pub mod network;
 mod numbers;
 pub mod parallel;
 pub mod post;

@@ -1,8 +1,11 @@
 """OpenAI's client from 1.0 on does its whole workflow with `pixtune serve`: with_openai.py PIXTUNE"""
 
 import base64
+import http.server
 import json
+import subprocess
 import sys
+import threading
 import time
 
 import openai
@@ -113,11 +116,53 @@ def batches(client, model):
     fails(openai.ConflictError, 409, lambda: client.batches.cancel(batch.id))
 
 
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Keeps the webhooks that it gets; the first one is refused, so that it is sent again."""
+
+    got = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.send_response(500 if not self.got else 204)
+        self.end_headers()
+        self.got.append((body, dict(self.headers)))
+
+    def log_message(self, *_):
+        pass
+
+
+def webhooks(client, secret):
+    """The client accepts the signature of every notice, and no other one."""
+    kinds = set()
+    for body, headers in Receiver.got:
+        event = client.webhooks.unwrap(body, headers, secret=secret)
+        kinds.add(event.type)
+        assert event.data.id, event
+    assert {"fine_tuning.job.succeeded", "fine_tuning.job.cancelled", "batch.completed"} <= kinds, kinds
+    repeated = [headers["webhook-id"] for _, headers in Receiver.got]
+    assert repeated.count(repeated[0]) == 2, "a notice that was refused is sent again"
+    try:
+        client.webhooks.unwrap(Receiver.got[0][0] + " ", Receiver.got[0][1], secret=secret)
+    except openai.InvalidWebhookSignatureError:
+        return
+    raise AssertionError("another body has the same signature")
+
+
 with server(sys.argv[1]) as (url, data):
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    hook = [sys.argv[1], "serve", "webhooks", "add", f"http://127.0.0.1:{receiver.server_port}/", "--allow-private"]
+    hook += ["--data-dir", data.parent / "data"]
+    secret = subprocess.run(hook, check=True, capture_output=True, text=True).stdout.strip()
     # The clients validate answers only if they are asked to.
     for base in [f"{url}/openai/v1", f"{url}/v1/"]:
         workflow(openai.OpenAI(base_url=base, api_key="k", _strict_response_validation=True), data)
+    # Of each workflow a job that succeeded, one that was cancelled, and a batch; the first notice comes twice.
+    start = time.monotonic()
+    while len(Receiver.got) < 7 and time.monotonic() - start < 60:
+        time.sleep(0.2)
+    webhooks(openai.OpenAI(base_url=url, api_key="k"), secret)
     azure = openai.AzureOpenAI(azure_endpoint=url, api_key="k", api_version="2025-04-01-preview")
     assert azure.files.list().data is not None
     assert azure.chat.completions.create(model="tiny", messages=ASK, max_tokens=2).choices[0].finish_reason == "length"
-print(f"openai {openai.__version__}: files, uploads, jobs, checkpoints, models, chat, streams, batches and errors work")
+print(f"openai {openai.__version__}: files, uploads, jobs, checkpoints, models, chat, streams, batches, webhooks and errors work")

@@ -3,7 +3,7 @@
 use pixtune_core::json::{self, list};
 use rusqlite::{OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, webhooks};
 use crate::clock::now;
 use crate::ids;
 use crate::vendor::Vendor;
@@ -301,9 +301,11 @@ impl Store {
         files: (Option<&str>, Option<&str>),
         error: Option<&(Option<u64>, String)>,
     ) -> Result<(), StoreError> {
-        self.writer().execute(
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let ended = transaction.query_row(
             "UPDATE batches SET status = ?2, finished_at = ?3, output_file = ?4, error_file = ?5, error_line = ?6, error_message = ?7
-             WHERE id = ?1 AND status IN ('queued', 'running', 'cancelling')",
+             WHERE id = ?1 AND status IN ('queued', 'running', 'cancelling') RETURNING project",
             params![
                 id,
                 status.as_str(),
@@ -313,7 +315,18 @@ impl Store {
                 error.and_then(|(line, _)| line.map(sql_number)),
                 error.map(|(_, message)| message)
             ],
-        )?;
+            |row| row.get::<_, String>(0),
+        );
+        let kind = match status {
+            BatchStatus::Succeeded => "batch.completed",
+            BatchStatus::Expired => "batch.expired",
+            BatchStatus::Cancelled => "batch.cancelled",
+            _ => "batch.failed",
+        };
+        if let Some(project) = ended.optional()? {
+            webhooks::enqueue(&transaction, &project, kind, id)?;
+        }
+        transaction.commit()?;
         Ok(())
     }
 

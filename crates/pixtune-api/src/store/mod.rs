@@ -12,6 +12,7 @@ mod keys;
 mod models;
 mod schema;
 mod uploads;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ pub use jobs::{Created, Job, JobQuery, JobStatus, NewJob, Process, Same, Wish};
 pub use keys::{Key, Scope};
 pub use models::{NewModel, TunedModel};
 pub use uploads::{Part, Upload};
+pub use webhooks::{Delivery, EVENTS as WEBHOOK_EVENTS, LastDelivery, Webhook};
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -129,6 +129,32 @@ CREATE TABLE batches (
 CREATE INDEX batches_of_project ON batches (project, seq);
 CREATE INDEX batches_by_status ON batches (status);
 ",
+    "
+CREATE TABLE webhooks (
+    id TEXT PRIMARY KEY,
+    project TEXT NOT NULL,
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    allows_private INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER
+);
+CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook TEXT NOT NULL REFERENCES webhooks (id),
+    event TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_at INTEGER,
+    delivered_at INTEGER,
+    error TEXT
+);
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX deliveries_of_webhook ON deliveries (webhook, seq);
+",
 ];
 
 /// The steps of the database with the events of jobs.

@@ -25,7 +25,7 @@ pub enum Networks {
 }
 
 /// A client that connects to these networks alone.
-pub(crate) fn filtered(config: Config, networks: Networks) -> Agent {
+pub fn filtered(config: Config, networks: Networks) -> Agent {
     Agent::with_parts(config, DefaultConnector::default(), Filtered { inner: Lookup::default(), networks })
 }
 

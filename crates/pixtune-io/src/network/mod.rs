@@ -3,6 +3,6 @@
 mod address;
 mod url;
 
-pub use address::Networks;
-pub(crate) use address::{filtered, is_public};
+pub(crate) use address::is_public;
+pub use address::{Networks, filtered};
 pub(crate) use url::{host, requested};

@@ -53,7 +53,9 @@ pub use remote::{
 };
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
-pub use serve::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg};
+pub use serve::{
+    KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg, WebhooksCommand,
+};
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
 pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};

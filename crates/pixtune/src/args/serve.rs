@@ -131,6 +131,9 @@ pub enum ServeCommand {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Add, list and remove webhooks, which are notified when jobs and batches end
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Copy the databases to a directory while the server runs
     Backup {
         /// Directory for the copies
@@ -162,6 +165,36 @@ pub enum KeysCommand {
     Revoke {
         /// Id or name of the key
         key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WebhooksCommand {
+    /// Add a webhook and print its secret, with which it checks signatures
+    Add {
+        /// URL that gets a POST request for each event
+        url: String,
+        /// Project whose jobs and batches it is notified of
+        #[arg(long, default_value = "default")]
+        project: String,
+        /// Events to send, separated by commas [default: all]
+        #[arg(long, value_delimiter = ',', value_name = "TYPE",
+            value_parser = clap::builder::PossibleValuesParser::new(pixtune_api::WEBHOOK_EVENTS))]
+        events: Vec<String>,
+        /// Allow a host on this machine or in a private network
+        #[arg(long)]
+        allow_private: bool,
+    },
+    /// List webhooks, and whether the last notice of each was accepted
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Remove a webhook
+    Remove {
+        /// Id of the webhook
+        id: String,
     },
 }
 

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 
 mod trainer;
 mod upstream;
+mod webhooks;
 
 use super::threads;
 use crate::Outcome;
@@ -24,6 +25,7 @@ pub fn run(args: &ServeArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     match &args.command {
         None => serve(&args.options, &args.data_dir, verbosity),
         Some(ServeCommand::Keys(command)) => keys(command, &args.data_dir),
+        Some(ServeCommand::Webhooks(command)) => webhooks::run(command, &store(&args.data_dir)?),
         Some(ServeCommand::Backup { out }) => backup(&args.data_dir, out),
     }
 }

@@ -10,6 +10,7 @@ mod remote;
 mod trainers;
 mod upstream;
 mod vllm;
+mod webhooks;
 mod workflow;
 
 pub use client::{Reply, Server};

@@ -1,11 +1,22 @@
 //! Changes of the states of jobs.
 
-use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{Job, JobStatus, Process, Wish, by_id, sql_number};
 use crate::clock::now;
 use crate::store::models::{self, NewModel};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, webhooks};
+
+/// Stores notices of a job that has ended.
+pub(super) fn notify(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<()> {
+    let kind = match job.status {
+        JobStatus::Succeeded => "fine_tuning.job.succeeded",
+        JobStatus::Failed | JobStatus::FailedValidation => "fine_tuning.job.failed",
+        JobStatus::Cancelled => "fine_tuning.job.cancelled",
+        _ => return Ok(()),
+    };
+    webhooks::enqueue(transaction, &job.project, kind, &job.id)
+}
 
 impl Store {
     /// Changes the state of a job from one of `from`; `None` if it is in another one.
@@ -40,6 +51,9 @@ impl Store {
         let values = params![id, to.as_str(), wish.as_str(), now(), to.is_final(), code, message];
         let changed = transaction.execute(&sql, values)? > 0;
         let job = changed.then(|| by_id(&transaction, id)).transpose()?;
+        if let Some(job) = &job {
+            notify(&transaction, job)?;
+        }
         transaction.commit()?;
         Ok(job)
     }
@@ -152,6 +166,7 @@ impl Store {
         if changed {
             let done = by_id(&transaction, id)?;
             models::insert(&transaction, done.origin(), model)?;
+            notify(&transaction, &done)?;
             job = Some(done);
         }
         transaction.commit()?;

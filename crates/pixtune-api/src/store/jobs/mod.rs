@@ -308,6 +308,7 @@ impl Store {
             ],
         )?;
         let job = by_id(&transaction, &id)?;
+        changes::notify(&transaction, &job)?;
         transaction.commit()?;
         Ok(Created::New(Box::new(job)))
     }
