@@ -61,6 +61,13 @@ enum Fault {
     Job(String),
 }
 
+/// How long no job starts after the disk was full.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(15);
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// A job that is being trained.
 struct Running {
     files: JobFiles,
@@ -74,8 +81,9 @@ impl Supervisor {
     /// Works until it is ended. Jobs of an earlier server are taken over first.
     pub fn run(self) {
         let mut running = HashMap::new();
+        let mut held = None;
         loop {
-            if let Err(error) = self.look(&mut running) {
+            if let Err(error) = self.look(&mut running, &mut held) {
                 // The database or the disk failed; both may work again.
                 log(&format!("jobs: {error}"));
             }
@@ -85,7 +93,7 @@ impl Supervisor {
         }
     }
 
-    fn look(&self, running: &mut HashMap<String, Running>) -> Result<(), Fault> {
+    fn look(&self, running: &mut HashMap<String, Running>, held: &mut Option<Instant>) -> Result<(), Fault> {
         let jobs = self.store.jobs_in(&[JobStatus::Running])?;
         running.retain(|id, _| jobs.iter().any(|job| job.id == *id));
         for job in &jobs {
@@ -99,7 +107,10 @@ impl Supervisor {
             };
             self.follow(job, state)?;
         }
-        self.start_queued(running)
+        if held.is_none_or(|until| Instant::now() >= until) {
+            *held = self.start_queued(running)?.then(|| Instant::now() + FULL_DISK_PAUSE);
+        }
+        Ok(())
     }
 
     /// The state of a running job, from what is stored.
@@ -119,24 +130,36 @@ impl Supervisor {
         Ok(Running { files, follower, told: None, has_length: false })
     }
 
-    fn start_queued(&self, running: &mut HashMap<String, Running>) -> Result<(), Fault> {
+    /// Starts queued jobs on free slots. True if the disk was too full for the data of one, which is queued again.
+    fn start_queued(&self, running: &mut HashMap<String, Running>) -> Result<bool, Fault> {
         let jobs = self.store.jobs_in(&[JobStatus::Running])?;
         for slot in &self.slots {
             if jobs.iter().any(|job| job.slot.as_ref() == Some(slot)) {
                 continue;
             }
             if self.data.free_bytes().is_some_and(|free| free < self.min_free) {
-                return Ok(());
+                return Ok(false);
             }
-            let Some(job) = self.store.claim_job(slot)? else { return Ok(()) };
+            let Some(job) = self.store.claim_job(slot)? else { return Ok(false) };
             let state = self.take_over(&job)?;
-            if let Err(error) = self.start(&job, &state.files, slot) {
-                self.fail(&job, "server_error", &format!("the job cannot be started: {error}"))?;
-            } else {
-                running.insert(job.id.clone(), state);
+            match self.start(&job, &state.files, slot) {
+                Ok(()) => _ = running.insert(job.id.clone(), state),
+                Err(Fault::Disk(error)) if is_full(&error) => {
+                    self.wait_for_space(&job, "the disk is full: the job starts when there is free space")?;
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.fail(&job, "server_error", &format!("the job cannot be started: {error}"))?;
+                }
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Puts a running job back in the queue. The attempt does not count: nothing was wrong with the job.
+    fn wait_for_space(&self, job: &Job, why: &str) -> Result<(), Fault> {
+        self.store.requeue_job(&job.id)?;
+        self.add(job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Error, why)])
     }
 
     fn start(&self, job: &Job, files: &JobFiles, slot: &str) -> Result<(), Fault> {
@@ -262,10 +285,9 @@ impl Supervisor {
                 self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Warn, why)])
             }
             Ending::DiskFull => {
-                self.store.interrupted_job(&job.id, JobStatus::Queued)?;
                 let why =
                     "the disk is full: the job continues from its last checkpoint when there is free space";
-                self.add(&job, &[NewEvent::status("QUEUED"), NewEvent::message(Level::Error, why)])
+                self.wait_for_space(&job, why)
             }
             Ending::Failed(why) => self.fail(&job, "training_failed", &why),
         }

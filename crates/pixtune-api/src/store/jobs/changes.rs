@@ -138,6 +138,19 @@ impl Store {
         self.transition(id, &[JobStatus::Running], status, Wish::Run)
     }
 
+    /// Puts a running job back in the queue without counting the attempt, unless it is to be cancelled.
+    pub fn requeue_job(&self, id: &str) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = "UPDATE jobs SET status = 'queued', wish = 'run', attempts = max(attempts - 1, 0), modified_at = ?2
+             WHERE id = ?1 AND status = 'running' AND wish <> 'cancel'";
+        if transaction.execute(sql, params![id, now()])? > 0 {
+            notify(&transaction, &by_id(&transaction, id)?)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Ends a running job without a model.
     pub fn end_job(
         &self,
@@ -171,5 +184,61 @@ impl Store {
         }
         transaction.commit()?;
         Ok(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Created, NewJob, Same};
+    use super::*;
+    use crate::vendor::Vendor;
+
+    fn queued(store: &Store) -> Job {
+        let new = NewJob {
+            project: "p".to_owned(),
+            vendor: Vendor::OpenAi,
+            status: JobStatus::Queued,
+            request: "{}".to_owned(),
+            model: "m".to_owned(),
+            suffix: None,
+            idempotency_key: None,
+            priority: 0,
+            samples: 1,
+            error: None,
+        };
+        match store.create_job(&new, Same::Never).unwrap() {
+            Created::New(job) | Created::Same(job) => *job,
+        }
+    }
+
+    #[test]
+    fn a_job_that_waits_for_space_does_not_use_an_attempt() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let id = queued(&store).id;
+        let state = || store.job("p", &id).unwrap().map(|job| (job.status, job.attempts)).unwrap();
+        for _ in 0..3 {
+            store.claim_job("cpu").unwrap().unwrap();
+            assert_eq!(state(), (JobStatus::Running, 1));
+            store.requeue_job(&id).unwrap();
+            assert_eq!(state(), (JobStatus::Queued, 0));
+        }
+        store.claim_job("cpu").unwrap().unwrap();
+        store.cancel_job(&id).unwrap();
+        store.requeue_job(&id).unwrap();
+        assert_eq!(state().0, JobStatus::Running, "it is cancelled, not queued again");
+    }
+
+    #[test]
+    fn a_failed_job_has_its_error_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let id = queued(&store).id;
+        store.claim_job("cpu").unwrap().unwrap();
+        let ended = store.end_job(&id, JobStatus::Failed, Some(("training_failed", "why"))).unwrap().unwrap();
+        assert_eq!(ended.error, Some(("training_failed".to_owned(), "why".to_owned())));
+        assert!(ended.finished_at.is_some());
+        // It ends once.
+        assert!(store.end_job(&id, JobStatus::Cancelled, None).unwrap().is_none());
     }
 }
