@@ -26,17 +26,15 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// The vocabulary in the first of the directories that has one: `tekken.json`, or a `tokenizer.json` that is made of
-    /// Tekken's pattern.
+    /// Tekken's pattern. That of a base comes last: it lacks the tokens that were added to the model.
     pub fn find(directories: &[&Path]) -> Result<Vocabulary, GgufError> {
-        for name in ["tekken.json", "tokenizer.json"] {
-            for directory in directories {
-                let path = directory.join(name);
-                if path.is_file() {
-                    return match name {
-                        "tekken.json" => Ok(Vocabulary::of_tekken(&read_tekken(&path)?)),
-                        _ => Vocabulary::of_tokenizer(&path),
-                    };
-                }
+        for directory in directories {
+            let [tekken, tokenizer] = ["tekken.json", "tokenizer.json"].map(|name| directory.join(name));
+            if tekken.is_file() {
+                return Ok(Vocabulary::of_tekken(&read_tekken(&tekken)?));
+            }
+            if tokenizer.is_file() {
+                return Vocabulary::of_tokenizer(&tokenizer);
             }
         }
         let directory = directories.first().map_or_else(PathBuf::new, |directory| directory.to_path_buf());
