@@ -304,8 +304,8 @@ impl Checker<'_> {
         match encoder.plain_bound(sample, sizes).map_or_else(|| encoder.bound(sample, sizes), Ok) {
             Err(refusal) => Some(refusal),
             Ok(bound) if bound > encoder.spec.context => {
-                let counts = encoder.count(sample, sizes).ok()?;
-                checks::context_overflow(encoder.spec, &counts)
+                let counted = encoder.count(sample, sizes);
+                counted.map_or_else(Some, |counts| checks::context_overflow(encoder.spec, &counts))
             }
             Ok(_) => None,
         }
