@@ -107,13 +107,22 @@ impl Element {
 /// One block of Q8_0 as `quantize_row_q8_0_ref` of ggml computes it: the largest magnitude becomes 127, and values are rounded
 /// half away from zero before the scale is rounded to half precision.
 fn encode_block(block: &[f32], out: &mut [u8]) {
-    let largest = block.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    let larger = |largest: f32, value: &f32| if value.abs() > largest { value.abs() } else { largest };
+    let largest = block.iter().fold(0f32, larger);
     let scale = largest / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     out[..2].copy_from_slice(&dtype::f32_to_f16(scale).to_le_bytes());
     for (out, value) in out[2..].iter_mut().zip(block) {
-        *out = ((value * inverse).round() as i8).cast_unsigned();
+        *out = (rounded(value * inverse) as i8).cast_unsigned();
     }
+}
+
+/// The nearest integer, halves away from zero, of a value within 2^22. `f32::round` is a call for each value where the processor's
+/// instruction cannot be assumed, and this is vectorized.
+fn rounded(value: f32) -> i32 {
+    // The largest number below one half: with one half, what is just below it would become 1.
+    const BELOW_HALF: f32 = 0.5 - f32::EPSILON / 4.0;
+    (value + BELOW_HALF.copysign(value)) as i32
 }
 
 #[cfg(test)]
@@ -131,6 +140,17 @@ mod tests {
         assert_eq!(bytes[2..6].iter().map(|byte| byte.cast_signed()).collect::<Vec<_>>(), [127, 1, -1, -127]);
         Element::Q8_0.encode(&[0.0; 32], &mut bytes);
         assert_eq!(bytes, [0; 34]);
+    }
+
+    #[test]
+    fn integers_are_nearest_and_halves_go_away_from_zero() {
+        for steps in -127 * 8..=127 * 8 {
+            let value = steps as f32 / 8.0;
+            for near in [value, value.next_up(), value.next_down()] {
+                assert_eq!(rounded(near), near.round() as i32, "{near}");
+            }
+        }
+        assert_eq!(rounded(f32::NAN), 0);
     }
 
     #[test]
