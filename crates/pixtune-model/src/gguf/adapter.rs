@@ -65,9 +65,12 @@ fn name_of(directory: &Path) -> String {
     directory.file_name().map_or_else(|| "adapter".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// What alpha is written: the one of all modules, or the largest.
+/// What alpha is written: the one of all modules, or the one of the largest magnitude; 1 where all are 0, as B is divided by it.
 fn common_alpha(adapter: &Adapter) -> f32 {
-    adapter.lora.values().map(|lora| (lora.scaling * lora.rank as f64) as f32).fold(0.0, f32::max)
+    let alphas = adapter.lora.values().map(|lora| (lora.scaling * lora.rank as f64) as f32);
+    let largest =
+        alphas.fold(0f32, |largest, alpha| if alpha.abs() > largest.abs() { alpha } else { largest });
+    if largest == 0.0 { 1.0 } else { largest }
 }
 
 /// The two tensors of a module: llama.cpp multiplies B·A by alpha divided by the rank.

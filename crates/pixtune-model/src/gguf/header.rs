@@ -53,6 +53,9 @@ pub struct FoundTensor {
     pub offset: u64,
 }
 
+/// No vocabulary makes a longer header; the values of a longer one would fill the memory.
+const MAX_HEADER: u64 = 512 << 20;
+
 /// Longer texts are no names, keys or templates.
 const MAX_TEXT: u64 = 16 << 20;
 
@@ -76,7 +79,12 @@ impl Header {
     /// Reads a header from a file of `length` bytes. What is wrong with it is an error of the kind `InvalidData`, and an early
     /// end one of the kind `UnexpectedEof`.
     pub fn parse(input: impl Read, length: u64) -> io::Result<Header> {
-        let mut bytes = Bytes { input, left: length };
+        let readable = length.min(MAX_HEADER);
+        let end = match length > MAX_HEADER {
+            true => "its header is larger than any that a program writes",
+            false => "it ends within its header",
+        };
+        let mut bytes = Bytes { input, left: readable, end };
         if bytes.array::<4>()? != MAGIC {
             return Err(wrong("it does not begin with `GGUF`"));
         }
@@ -119,8 +127,8 @@ impl Header {
             Some(Found::Number(alignment)) if alignment.is_power_of_two() => *alignment,
             Some(other) => return Err(wrong(&format!("the alignment is {other:?}"))),
         };
-        let end = length - bytes.left;
-        let start = end.checked_next_multiple_of(alignment);
+        let read = readable - bytes.left;
+        let start = read.checked_next_multiple_of(alignment);
         header.data_start =
             start.filter(|start| *start <= length || header.tensors.is_empty()).unwrap_or(length);
         Ok(header)
@@ -148,11 +156,13 @@ fn wrong(why: &str) -> io::Error {
 struct Bytes<R> {
     input: R,
     left: u64,
+    /// What it means that nothing is left.
+    end: &'static str,
 }
 
 impl<R: Read> Bytes<R> {
     fn claim(&mut self, bytes: u64) -> io::Result<()> {
-        let ends = || io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within its header");
+        let ends = || io::Error::new(io::ErrorKind::UnexpectedEof, self.end);
         self.left = self.left.checked_sub(bytes).ok_or_else(ends)?;
         Ok(())
     }

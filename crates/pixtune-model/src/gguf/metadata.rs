@@ -4,7 +4,7 @@ use super::element::Element;
 
 /// A value of a key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     /// A number without a sign.
     U32(u32),
     /// A number with a fraction.
@@ -69,7 +69,7 @@ fn write_length(element: u32, length: usize, out: &mut Vec<u8>) {
 
 /// Keys with their values, in the order in which they are written.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metadata(pub Vec<(String, Value)>);
+pub(super) struct Metadata(pub Vec<(String, Value)>);
 
 impl Metadata {
     /// Adds a number without a sign.
@@ -97,11 +97,6 @@ impl Metadata {
     pub fn put(&mut self, key: impl Into<String>, value: Value) -> &mut Metadata {
         self.0.push((key.into(), value));
         self
-    }
-
-    /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 }
 

@@ -24,8 +24,6 @@ pub use adapter::write_adapter;
 pub use element::Element;
 pub use error::GgufError;
 pub use header::{Found, FoundTensor, Header};
-pub use metadata::{Metadata, Value};
 pub use plan::{Options, Plan};
 pub use view::{View, files};
-pub use vocabulary::Vocabulary;
 pub use write::Written;

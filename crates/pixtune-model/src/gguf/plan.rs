@@ -13,7 +13,7 @@ use super::vocabulary::Vocabulary;
 use super::write::{Job, Written, write};
 use super::{text, vision};
 use crate::weights::convert::tokenizer::CHAT_TEMPLATE;
-use crate::weights::convert::{Change, ConvertError, OutputDirectory, REPORT, check_target};
+use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
 use crate::weights::{Checkpoint, Family, Module, Tensor, TensorName};
 
 /// The options of a conversion to GGUF.
@@ -102,16 +102,12 @@ impl Plan {
         self.files.iter().map(PlannedFile::length).sum()
     }
 
-    /// Writes everything and moves it to its place. A [`Change`] alters weights on their way.
-    pub fn run(
-        &self,
-        change: Option<&dyn Change>,
-        watch: &mut dyn FnMut(u64, u64),
-    ) -> Result<Written, GgufError> {
+    /// Writes everything and moves it to its place.
+    pub fn run(&self, watch: &mut dyn FnMut(u64, u64)) -> Result<Written, GgufError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.bytes();
         let mut done = 0;
-        let job = Job { source: &self.source, files: &self.files, change, verify: self.options.verify };
+        let job = Job { source: &self.source, files: &self.files, verify: self.options.verify };
         let written = write(job, directory.path(), &mut |bytes| {
             done += bytes;
             watch(done, total);

@@ -18,7 +18,7 @@ const UNUSED: i32 = 5;
 
 /// Tokens in the order of their ids, and merges in the order of their ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vocabulary {
+pub(super) struct Vocabulary {
     tokens: Vec<String>,
     kinds: Vec<i32>,
     merges: Vec<String>,
@@ -27,7 +27,7 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// The vocabulary in the first of the directories that has one: `tekken.json`, or a `tokenizer.json` that is made of
     /// Tekken's pattern. That of a base comes last: it lacks the tokens that were added to the model.
-    pub fn find(directories: &[&Path]) -> Result<Vocabulary, GgufError> {
+    pub(super) fn find(directories: &[&Path]) -> Result<Vocabulary, GgufError> {
         for directory in directories {
             let [tekken, tokenizer] = ["tekken.json", "tokenizer.json"].map(|name| directory.join(name));
             if tekken.is_file() {
@@ -42,7 +42,7 @@ impl Vocabulary {
     }
 
     /// The vocabulary of a Tekken tokenizer.
-    pub fn of_tekken(tekken: &Tokenizer) -> Vocabulary {
+    pub(super) fn of_tekken(tekken: &Tokenizer) -> Vocabulary {
         let alphabet = alphabet();
         let spelled =
             |bytes: &[u8]| -> String { bytes.iter().map(|byte| alphabet[usize::from(*byte)]).collect() };
@@ -116,13 +116,8 @@ impl Vocabulary {
     }
 
     /// Its number of tokens.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.tokens.len()
-    }
-
-    /// Whether it has no tokens.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
     }
 
     /// Adds the keys for a model with so many rows. Rows without a token get one that no text has.

@@ -1,4 +1,4 @@
-//! The bytes: read in chunks, changed, permuted and encoded, and streamed to the files.
+//! The bytes: read in chunks, permuted and encoded, and streamed to the files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::header::Header;
 use super::layout::{Piece, PlannedFile};
 use super::metadata::aligned;
 use crate::weights::convert::stream::{Ended, Stream, stream_files};
-use crate::weights::convert::{Change, ConvertError, NotFinite, count_not_finite};
+use crate::weights::convert::{ConvertError, NotFinite, count_not_finite};
 use crate::weights::{Checkpoint, Dtype, Problems, Reader, RowOrder, Tensor, dtype};
 
 /// Bytes of a chunk of the source: what is made of it stays in the second cache.
@@ -38,8 +38,6 @@ pub(super) struct Job<'j> {
     pub source: &'j Checkpoint,
     /// The files to write.
     pub files: &'j [PlannedFile],
-    /// What is changed on the way.
-    pub change: Option<&'j dyn Change>,
     /// Whether to read everything back.
     pub verify: bool,
 }
@@ -128,7 +126,6 @@ fn read_piece(
     scratch: &mut Scratch,
 ) -> Result<Option<NotFinite>, Ended> {
     let tensor = job.source.tensor(piece.from).expect("pieces are made of tensors of the source");
-    let change = job.change.filter(|change| change.concerns(piece.from));
     let rows = tensor.shape().first().copied().unwrap_or(1).max(1);
     let row_bytes = usize::try_from(tensor.length()).unwrap_or(usize::MAX) / rows;
     let (first, end) = piece.row.map_or((0, rows), |row| (row, row + 1));
@@ -137,7 +134,7 @@ fn read_piece(
     let mut found = NotFinite { name: tensor.info.name.clone(), nan: 0, infinite: 0 };
     for first in (first..end).step_by(step) {
         let count = step.min(end - first);
-        let made = make(&tensor, change, (first, count, row_bytes), piece, scratch);
+        let made = make(&tensor, (first, count, row_bytes), piece, scratch);
         stream.unless_failed(made)?;
         // A value can become infinite in F16; blocks hide what was not finite in the source.
         match piece.entry.element.dtype() {
@@ -154,7 +151,6 @@ fn read_piece(
 /// Fills `scratch.encoded` with some rows of a tensor as they are in the file.
 fn make(
     tensor: &Tensor<'_>,
-    change: Option<&dyn Change>,
     (first, count, row_bytes): (usize, usize, usize),
     piece: &Piece,
     scratch: &mut Scratch,
@@ -163,18 +159,12 @@ fn make(
     source.resize(count * row_bytes, 0);
     tensor.read_at(reader, source, (first * row_bytes) as u64)?;
     let is_stored = piece.entry.element.dtype() == Some(tensor.dtype());
-    if is_stored && change.is_none() {
+    if is_stored {
         permute(tensor, row_bytes, source, encoded);
         return Ok(());
     }
     values.resize(source.len() / tensor.dtype().size(), 0.0);
     dtype::read_f32(tensor.dtype(), source, values).expect("a checkpoint only holds bf16, f16 and f32");
-    if let Some(change) = change {
-        let name = || tensor.info.name.clone();
-        change
-            .apply(piece.from, first, values)
-            .map_err(|source| ConvertError::Change { name: name(), source })?;
-    }
     let float_bytes = row_bytes / tensor.dtype().size() * Dtype::F32.size();
     moved.resize(values.len() * Dtype::F32.size(), 0);
     dtype::write_f32(Dtype::F32, values, moved).expect("f32 is a type of weights");

@@ -36,8 +36,8 @@ pub struct ConvertArgs {
     /// Format of the output
     #[arg(long, value_enum, required_unless_present = "inspect")]
     pub to: Option<ConvertToArg>,
-    /// Describe a checkpoint without converting it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "to", "base", "verify", "untie", "force"])]
+    /// Describe a checkpoint, or GGUF files, without converting them
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["source", "target", "to", "base", "verify", "untie", "force"])]
     pub inspect: Option<PathBuf>,
     /// Directory of the untuned model, for tokenizer files and configuration keys that SRC lacks
     #[arg(long, value_name = "DIR")]

@@ -213,3 +213,41 @@ fn files_are_inspected() {
     fs::write(&path, b"GGML").unwrap();
     case.run(&["convert", "--inspect", "out"]).ends(2).prints("it does not begin with `GGUF`");
 }
+
+/// An adapter of rank 2 for one query projection, with this alpha.
+fn small_adapter(case: &Case, alpha: &str) {
+    let module = "base_model.model.model.language_model.layers.0.self_attn.q_proj";
+    let header = format!(
+        r#"{{"{module}.lora_A.weight":{{"dtype":"F32","shape":[2,64],"data_offsets":[0,512]}},"{module}.lora_B.weight":{{"dtype":"F32","shape":[128,2],"data_offsets":[512,1536]}}}}"#
+    );
+    let values = (0..384).flat_map(|at| (at as f32 / 64.0 - 3.0).to_le_bytes());
+    let file = [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), values.collect()].concat();
+    case.write("adapter/adapter_model.safetensors", file);
+    let config = format!(
+        r#"{{"peft_type":"LORA","r":2,"lora_alpha":{alpha},"target_modules":["q_proj"],"bias":"none","use_dora":false}}"#
+    );
+    case.write("adapter/adapter_config.json", config);
+}
+
+#[test]
+fn an_adapter_keeps_its_scaling_whatever_it_is() {
+    let case = Case::new();
+    model(&case, "hf_bf16", "tiny");
+    let mut products = Vec::new();
+    for (alpha, written) in [("4", 4.0), ("-4", -4.0), ("0", 1.0)] {
+        small_adapter(&case, alpha);
+        let args = ["adapter", "convert", "adapter", "out", "--to", "gguf", "--base", "tiny", "--force"];
+        case.run(&args).ends(0);
+        let header = Header::read(&case.path("out/adapter.gguf")).unwrap();
+        assert_eq!(header.get("adapter.lora.alpha"), Some(&Found::Real(written)), "{alpha}");
+        let tensors = tensors(&case, "out/adapter.gguf");
+        let (_, sides, b) = &tensors["blk.0.attn_q.weight.lora_b"];
+        assert_eq!(sides, &[2, 128]);
+        products.push(
+            b.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(products[0], products[1]);
+    assert!(products[0].iter().any(|value| *value != 0.0));
+    assert!(products[2].iter().all(|value| *value == 0.0), "no scaling is no change, not NaN");
+}

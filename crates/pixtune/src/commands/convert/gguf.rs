@@ -16,7 +16,7 @@ pub fn run(args: &ConvertArgs, mut ui: Ui) -> Result<Outcome, Error> {
     for warning in &plan.warnings {
         ui.note(&format!("warning: {warning}"));
     }
-    let result = plan.run(None, &mut |done, total| ui.moved("writing", done, total));
+    let result = plan.run(&mut |done, total| ui.moved("writing", done, total));
     ui.end();
     let written = result?;
     match args.write.format {
