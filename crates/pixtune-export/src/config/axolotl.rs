@@ -2,7 +2,7 @@
 
 use super::KEPT;
 use super::yaml::Yaml;
-use super::{ConfigFile, Context, decimal};
+use super::{ConfigFile, Context};
 
 pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
     vec![ConfigFile { name: "sft.yaml", text: config(context) }]
@@ -73,19 +73,5 @@ fn config(context: &Context<'_>) -> String {
 fn schedule(context: &Context<'_>, yaml: &mut Yaml) {
     yaml.comment(context.source());
     yaml.because("micro_batch_size", 1, "per device: with N devices, divide the next by N");
-    match context.run() {
-        None => {
-            let schedule = &context.training.schedule;
-            yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
-            yaml.set("num_epochs", schedule.advised_epochs.value as u64);
-            yaml.set("learning_rate", decimal(schedule.learning_rate.value));
-            yaml.set("lr_scheduler", "cosine").set("warmup_steps", schedule.warmup_steps);
-        }
-        Some(run) => {
-            yaml.set("gradient_accumulation_steps", run.samples_per_step).set("max_steps", run.steps);
-            yaml.set("learning_rate", decimal(run.learning_rate));
-            yaml.set("weight_decay", decimal(run.weight_decay));
-            yaml.set("lr_scheduler", "cosine").set("warmup_steps", run.warmup_steps);
-        }
-    }
+    context.rate(yaml, ["num_epochs", "lr_scheduler"]);
 }

@@ -138,24 +138,29 @@ impl Context<'_> {
         }
     }
 
-    /// Batch, rate and epochs. Images differ in size, so a device gets one sample at a time.
-    fn schedule(&self, yaml: &mut Yaml) {
-        yaml.because("per_device_train_batch_size", 1, "per device: with N devices, divide the next by N");
+    /// Batch, epochs or steps, and rate, under the trainer's names of epochs and scheduler.
+    fn rate(&self, yaml: &mut Yaml, [epochs, scheduler]: [&str; 2]) {
         match self.run() {
             None => {
                 let schedule = &self.training.schedule;
                 yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
-                yaml.set("num_train_epochs", schedule.advised_epochs.value as u64);
+                yaml.set(epochs, schedule.advised_epochs.value as u64);
                 yaml.set("learning_rate", decimal(schedule.learning_rate.value));
-                yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", schedule.warmup_steps);
+                yaml.set(scheduler, "cosine").set("warmup_steps", schedule.warmup_steps);
             }
             Some(run) => {
                 yaml.set("gradient_accumulation_steps", run.samples_per_step).set("max_steps", run.steps);
                 yaml.set("learning_rate", decimal(run.learning_rate));
                 yaml.set("weight_decay", decimal(run.weight_decay));
-                yaml.set("lr_scheduler_type", "cosine").set("warmup_steps", run.warmup_steps);
+                yaml.set(scheduler, "cosine").set("warmup_steps", run.warmup_steps);
             }
         }
+    }
+
+    /// Batch, rate and epochs. Images differ in size, so a device gets one sample at a time.
+    fn schedule(&self, yaml: &mut Yaml) {
+        yaml.because("per_device_train_batch_size", 1, "per device: with N devices, divide the next by N");
+        self.rate(yaml, ["num_train_epochs", "lr_scheduler_type"]);
         if self.has_validation() {
             match self.run() {
                 None => yaml.set("eval_strategy", "epoch"),
