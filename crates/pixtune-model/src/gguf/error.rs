@@ -15,7 +15,7 @@ pub enum GgufError {
     Convert(#[from] ConvertError),
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    #[error("{what}: llama.cpp has no such model")]
+    #[error("pixtune does not write GGUF files of this model: {what}")]
     Unsupported { what: String },
     #[error("there is no tokenizer in `{}`, and a GGUF file contains it", directory.display())]
     NoTokenizer { directory: PathBuf },

@@ -60,7 +60,8 @@ impl Plan {
         let source = Checkpoint::open(&options.source)?;
         let config = source.config();
         if config.family != Family::Pixtral {
-            let what = "the model merges patches (Mistral Small 3.1 and later)".to_owned();
+            let what =
+                "it merges patches (Mistral Small 3.1 and later); use llama.cpp's own converter".to_owned();
             return Err(GgufError::Unsupported { what });
         }
         let mut warnings: Vec<String> = config.warnings().collect();
@@ -202,7 +203,7 @@ fn fallbacks<'p>(element: Element, pieces: impl Iterator<Item = &'p Piece>) -> O
 
 /// The row of the embedding that ends a row of patches.
 fn break_row(source: &Checkpoint, vocabulary: &Vocabulary) -> Result<Piece, GgufError> {
-    let missing = || GgufError::Unsupported { what: "the vocabulary has no [IMG_BREAK]".to_owned() };
+    let missing = || GgufError::Unsupported { what: "its vocabulary has no [IMG_BREAK]".to_owned() };
     let row = vocabulary.special("[IMG_BREAK]").ok_or_else(missing)?;
     let entry = Entry {
         name: vision::BREAK.to_owned(),

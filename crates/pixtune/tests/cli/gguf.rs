@@ -187,6 +187,11 @@ fn what_llama_cpp_cannot_hold_is_refused() {
     let adapter = adapter.to_str().unwrap();
     let run = case.run(&["adapter", "convert", adapter, "out", "--to", "gguf", "--base", "tiny"]).ends(2);
     assert!(run.stderr.contains("linear layers of the text decoder alone"), "{}", run.stderr);
+    let merging = root().join("fixtures/tiny_mistral3/hf_bf16");
+    let merging = merging.to_str().unwrap();
+    case.run(&["convert", merging, "out", "--to", "gguf", "--base", "tiny"])
+        .ends(2)
+        .prints("it merges patches");
     assert!(!case.path("out").exists());
 }
 
