@@ -447,7 +447,8 @@ def started(command, port, log):
     # Only what a small machine needs is added, and f32 to compare exact answers.
     module += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "1024", "--max-num-seqs", "4", "--dtype", "float32", "--enforce-eager"]
     process = subprocess.Popen(module, stdout=log.open("w"), stderr=subprocess.STDOUT)
-    for _ in range(240):
+    # 40 s on an idle machine.
+    for _ in range(900):
         assert process.poll() is None, f"`{command}` ended:\n{log.read_text()[-4000:]}"
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)

@@ -55,7 +55,8 @@ pub use remote::{
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use serve::{
-    KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg, WebhooksCommand,
+    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg,
+    WebhooksCommand,
 };
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
