@@ -1,5 +1,6 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod merging;
 mod options;
 mod server;
 mod summary;
@@ -27,6 +28,8 @@ pub enum Verdict {
     Wrong,
     /// The server refuses the adapter or fails.
     Rejected,
+    /// It is not known: neither was it run, nor was the server's code read.
+    NotTested,
 }
 
 impl Verdict {
@@ -37,6 +40,7 @@ impl Verdict {
             Verdict::Ignored => "ignored",
             Verdict::Wrong => "wrong",
             Verdict::Rejected => "rejected",
+            Verdict::NotTested => "not tested",
         }
     }
 }
@@ -121,7 +125,10 @@ pub fn check(
     options: ServerOptions,
 ) -> Result<CheckReport, AdapterError> {
     let case = Case { adapter, base, options };
-    let refusal = case.refusal(server).or_else(|| case.refusal_over_misfits(server));
+    let refusal = case
+        .refusal(server)
+        .or_else(|| case.merging_refusal(server))
+        .or_else(|| case.refusal_over_misfits(server));
     let of = |module: Module, lora: Option<&Lora>| {
         let misfit = lora.and_then(|lora| case.misfit(server, module, lora));
         let misfit = misfit.or_else(|| case.whole_misfit(module));
@@ -153,6 +160,9 @@ impl Case<'_> {
     }
 
     fn answer(&self, server: Server, module: Module, lora: Option<&Lora>) -> Answer {
+        if let Some(answer) = self.merging(server, module) {
+            return answer;
+        }
         match server {
             Server::VllmHf => self.vllm_hf(module),
             Server::VllmMistral => self.vllm_mistral(module),
