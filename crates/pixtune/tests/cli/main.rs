@@ -12,6 +12,7 @@ mod documents;
 mod evaluate;
 mod exactness;
 mod export;
+mod family;
 mod fetch;
 mod fix;
 mod formats;
