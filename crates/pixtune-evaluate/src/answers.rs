@@ -1,14 +1,14 @@
 //! Answers of a model, each kept on disk as it arrives, so that a run that was killed asks nothing twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::json::{self, Value, object};
-use pixtune_infer::{AnswerError, Answerer, Event, FinishReason, Request, request_json};
+use pixtune_core::json::{self, Object, Value, object};
+use pixtune_infer::{AnswerError, Answerer, Event, FinishReason, Request, Usage, request_json};
 
 use crate::data::hash;
 
@@ -21,6 +21,8 @@ pub(crate) enum Answered {
         text: String,
         /// It ended at the token limit.
         is_cut: bool,
+        /// The tokens that it cost, as the model counts them; 0 where they are not known.
+        usage: Usage,
     },
     /// No answer.
     Failed {
@@ -90,11 +92,8 @@ impl AnswerLog {
     }
 
     fn add(&self, request: u128, answered: &Answered) -> io::Result<()> {
-        let Answered::Text { text, is_cut } = answered else { return Ok(()) };
-        let line = json::line(object(|out| {
-            out.field("request", &hexadecimal(request)).field("answer", text);
-            out.field("finish", if *is_cut { "length" } else { "stop" });
-        }));
+        let Answered::Text { .. } = answered else { return Ok(()) };
+        let line = json::line(object(|out| write_answer(out, request, answered)));
         let mut file = lock(&self.file);
         let offset = file.seek(SeekFrom::End(0))?;
         file.write_all(line.as_bytes())?;
@@ -123,7 +122,30 @@ fn request_of(line: &[u8]) -> Option<u128> {
 fn answer_of(line: &[u8]) -> Option<Answered> {
     let value = parsed(line)?;
     let is_cut = value.text("finish") == Some("length");
-    Some(Answered::Text { text: value.text("answer")?.to_owned(), is_cut })
+    let count = |key| match value.get(key) {
+        Some(Value::Number(text)) => text.parse().unwrap_or_default(),
+        _ => 0,
+    };
+    let usage =
+        Usage { prompt_tokens: count("prompt_tokens"), completion_tokens: count("completion_tokens") };
+    Some(Answered::Text { text: value.text("answer")?.to_owned(), is_cut, usage })
+}
+
+/// A request and its answer, as lines have them that are read again.
+pub(crate) fn write_answer(out: &mut Object<'_>, request: u128, answered: &Answered) {
+    out.field("request", &hexadecimal(request));
+    match answered {
+        Answered::Text { text, is_cut, usage } => {
+            out.field("answer", text).field("finish", if *is_cut { "length" } else { "stop" });
+            if *usage != Usage::default() {
+                out.field("prompt_tokens", usage.prompt_tokens as u64);
+                out.field("completion_tokens", usage.completion_tokens as u64);
+            }
+        }
+        Answered::Failed { kind, message } => {
+            out.field("answer", None::<&str>).field("failure", kind).field("message", message);
+        }
+    }
 }
 
 /// Asks a model, and keeps what it answers.
@@ -135,6 +157,33 @@ pub(crate) struct Asker<'m> {
     /// Failures in a row that every further request would share.
     failed_in_a_row: AtomicU64,
     most_in_a_row: u64,
+    expense: Mutex<Expense>,
+}
+
+/// What the answers of a model cost, those of an earlier run that are used again included. A request that is asked for twice is
+/// counted once, and a failed one is not: nobody reports its tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Expense {
+    counted: HashSet<u128>,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    /// Requests whose tokens the model does not report.
+    pub(crate) unreported: u64,
+}
+
+impl Expense {
+    pub(crate) fn requests(&self) -> u64 {
+        self.counted.len() as u64
+    }
+
+    fn add(&mut self, request: u128, answered: &Answered) {
+        let Answered::Text { usage, .. } = answered else { return };
+        if self.counted.insert(request) {
+            self.prompt_tokens += usage.prompt_tokens as u64;
+            self.completion_tokens += usage.completion_tokens as u64;
+            self.unreported += u64::from(*usage == Usage::default());
+        }
+    }
 }
 
 /// What ends the run instead of an answer.
@@ -151,7 +200,13 @@ impl<'m> Asker<'m> {
         concurrency: usize,
     ) -> Asker<'m> {
         let most_in_a_row = 2 * concurrency as u64 + 8;
-        Asker { model, identity, log, failed_in_a_row: AtomicU64::new(0), most_in_a_row }
+        let (failed_in_a_row, expense) = (AtomicU64::new(0), Mutex::default());
+        Asker { model, identity, log, failed_in_a_row, most_in_a_row, expense }
+    }
+
+    /// What the answers have cost until now.
+    pub(crate) fn expense(&self) -> Expense {
+        lock(&self.expense).clone()
     }
 
     /// The answer to a request, asked for or kept, and the hash of the request.
@@ -163,6 +218,7 @@ impl<'m> Asker<'m> {
         let key = hash(body.as_bytes());
         drop(body);
         if let Some(kept) = self.log.get(key).map_err(AskError::Log)? {
+            lock(&self.expense).add(key, &kept);
             return Ok((kept, key));
         }
         if self.failed_in_a_row.load(Ordering::Relaxed) >= self.most_in_a_row {
@@ -171,11 +227,12 @@ impl<'m> Asker<'m> {
         }
         let answered = self.collect(request).map_err(AskError::Model)?;
         self.log.add(key, &answered).map_err(AskError::Log)?;
+        lock(&self.expense).add(key, &answered);
         Ok((answered, key))
     }
 
     fn collect(&self, request: &Request) -> Result<Answered, AnswerError> {
-        let (mut text, mut is_cut) = (String::new(), false);
+        let (mut text, mut is_cut, mut tokens) = (String::new(), false, Usage::default());
         let answer = match self.model.answer(request) {
             Ok(answer) => answer,
             Err(error) => return failed(error),
@@ -184,7 +241,9 @@ impl<'m> Asker<'m> {
             match event {
                 Ok(Event::Text(piece)) => text.push_str(&piece),
                 Ok(Event::Token(_) | Event::ToolCalls) => {}
-                Ok(Event::Finished { reason, .. }) => is_cut = reason == FinishReason::Length,
+                Ok(Event::Finished { reason, usage }) => {
+                    (is_cut, tokens) = (reason == FinishReason::Length, usage);
+                }
                 Err(error) => {
                     let is_of_all =
                         matches!(&error, AnswerError::Endpoint(failure) if failure.kind.is_of_endpoint());
@@ -196,7 +255,7 @@ impl<'m> Asker<'m> {
             }
         }
         self.failed_in_a_row.store(0, Ordering::Relaxed);
-        Ok(Answered::Text { text, is_cut })
+        Ok(Answered::Text { text, is_cut, usage: tokens })
     }
 }
 
@@ -217,7 +276,8 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> Answered {
-        Answered::Text { text: text.to_owned(), is_cut: false }
+        let usage = Usage { prompt_tokens: 7, completion_tokens: text.len() };
+        Answered::Text { text: text.to_owned(), is_cut: false, usage }
     }
 
     #[test]

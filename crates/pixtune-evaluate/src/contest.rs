@@ -3,9 +3,7 @@
 mod one;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::{LabelReport, Labels, Part, Scorer, Spread, Tally};
@@ -15,10 +13,13 @@ use pixtune_io::read::RowRef;
 use crate::answers::Asker;
 use crate::data::Dataset;
 use crate::error::EvaluateError;
-use crate::judge::Judgement;
+use crate::judge::{Judgement, Judges};
 use crate::plan::EvaluatePlan;
 use crate::predictions::Predictions;
+use crate::written::LinesOut;
 use one::{Done, one};
+
+pub(crate) use one::{ask_error, images};
 
 /// How a model did.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +91,7 @@ pub(crate) struct Rules<'r> {
     pub(crate) dataset: &'r Dataset,
     pub(crate) scorer: Scorer,
     pub(crate) labels: Option<&'r Labels>,
-    pub(crate) judge: Option<&'r Asker<'r>>,
+    pub(crate) judges: Option<&'r Judges<'r>>,
 }
 
 /// Where the answers of a contest come from.
@@ -99,28 +100,45 @@ pub(crate) enum Answers<'a> {
     Predictions { predictions: &'a Predictions, matched: Vec<Option<RowRef>> },
 }
 
-/// Answers and scores every sample; the lines of the predictions go to `path`, in order.
+/// A model whose answers are scored.
+pub(crate) struct Entrant<'a> {
+    pub(crate) name: &'a str,
+    /// `model`, or `compared` for the other one.
+    pub(crate) of: &'static str,
+    pub(crate) answers: &'a Answers<'a>,
+    pub(crate) phrasings: &'a [Phrasing],
+    /// Samples that are answered at the same time.
+    pub(crate) threads: usize,
+}
+
+/// Where the lines of a contest go.
+pub(crate) struct Files<'f> {
+    pub(crate) predictions: &'f Path,
+    pub(crate) judgements: Option<&'f mut LinesOut>,
+}
+
+/// Answers and scores every sample; the lines go to files in the order of the samples.
 pub(crate) fn contest(
     rules: Rules<'_>,
-    name: &str,
-    answers: &Answers<'_>,
-    phrasings: &[Phrasing],
-    threads: usize,
-    path: &PathBuf,
+    entrant: &Entrant<'_>,
+    mut files: Files<'_>,
     watch: &mut (dyn crate::watch::Watch + Send),
 ) -> Result<(Standing, Vec<Outcome>), EvaluateError> {
-    let broken = |source| EvaluateError::Write { path: path.clone(), source };
-    let mut out = BufWriter::new(File::create(path).map_err(broken)?);
+    let Entrant { name, phrasings, threads, .. } = *entrant;
+    let mut out = LinesOut::create(files.predictions)?;
     let mut counts = Counts::new(rules, name, phrasings);
     let total = rules.dataset.entries.len() * phrasings.len();
     let mut next = 0..total;
     let work = |item: usize| {
         let entry = rules.dataset.entries[item / phrasings.len()];
-        one(rules, entry, (item, &phrasings[item % phrasings.len()]), answers)
+        one(rules, entry, (item, &phrasings[item % phrasings.len()]), entrant)
     };
     let sink = |done: Result<Done, EvaluateError>| {
         let done = done?;
-        out.write_all(done.line.as_bytes()).map_err(broken)?;
+        out.add(&done.line)?;
+        if let (Some(judgements), Some(judged)) = (files.judgements.as_mut(), &done.judged) {
+            judgements.add(&judged.lines)?;
+        }
         if let Some(finding) = &done.finding {
             watch.finding(finding);
         }
@@ -129,7 +147,7 @@ pub(crate) fn contest(
         Ok::<(), EvaluateError>(())
     };
     parallel::ordered(threads, || Ok(next.next()), work, sink)?;
-    out.flush().map_err(broken)?;
+    out.finish()?;
     Ok(counts.finish())
 }
 
@@ -154,7 +172,7 @@ impl<'r> Counts<'r> {
             name: name.to_owned(),
             phrasings,
             failures: Failures::default(),
-            judgement: rules.judge.map(|_| Judgement::default()),
+            judgement: rules.judges.map(|_| Judgement::default()),
             labels: rules.labels.map(Labels::report),
             flips: 0,
             sample_spread: None,

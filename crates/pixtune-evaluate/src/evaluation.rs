@@ -5,6 +5,7 @@ use pixtune_core::score::{Part, Scorer};
 
 use crate::compare::Comparison;
 use crate::contest::Standing;
+use crate::judge::{JudgeCost, PairJudgement};
 use crate::metric::Choice;
 use crate::plan::Threshold;
 
@@ -25,6 +26,10 @@ pub struct Evaluation {
     pub compared: Option<Standing>,
     /// How sure the difference is.
     pub comparison: Option<Comparison>,
+    /// Which model's answers the judges prefer, if they were asked.
+    pub pairs: Option<PairJudgement>,
+    /// What each judge cost.
+    pub costs: Vec<JudgeCost>,
     /// The scores that had to be reached, with what was reached.
     pub thresholds: Vec<(Threshold, f64)>,
     /// Every failed answer that was reported, at most a thousand.
@@ -37,11 +42,13 @@ pub(crate) const MOST_FAILURES: usize = 1000;
 impl Evaluation {
     /// Whether all samples have a score and all thresholds are reached.
     pub fn is_fine(&self) -> bool {
-        let unrated = |standing: &Standing| standing.judgement.as_ref().is_some_and(|found| found.failed > 0);
+        let unrated =
+            |standing: &Standing| standing.judgement.as_ref().is_some_and(|found| found.failed() > 0);
         let failed = |standing: &Standing| standing.count(|tally| tally.failed) > 0 || unrated(standing);
         self.invalid == 0
             && !failed(&self.standing)
             && !self.compared.as_ref().is_some_and(failed)
+            && !self.pairs.as_ref().is_some_and(|pairs| pairs.all_failed() > 0)
             && self.missed().next().is_none()
     }
 

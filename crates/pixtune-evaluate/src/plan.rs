@@ -24,8 +24,8 @@ pub struct EvaluatePlan {
     pub contestant: Contestant,
     /// Whom it is compared with.
     pub compared: Option<Contestant>,
-    /// Who rates the answers, besides the metric.
-    pub judge: Option<RemoteOptions>,
+    /// Who judges the answers, besides the metric.
+    pub judge: Option<JudgePlan>,
     /// The metric; `None` to choose it by the references.
     pub family: Option<Family>,
     /// Whose rules it follows, where programs differ.
@@ -98,6 +98,35 @@ impl AnswerSource {
             _ => None,
         }
     }
+}
+
+/// Who judges, and what.
+#[derive(Debug, Clone)]
+pub struct JudgePlan {
+    /// The judge whose ratings count.
+    pub first: JudgeOptions,
+    /// Another one, for the agreement.
+    pub second: Option<JudgeOptions>,
+    /// They also choose between the answers of the two models that are compared.
+    pub pairs: bool,
+}
+
+/// A judge.
+#[derive(Debug, Clone)]
+pub struct JudgeOptions {
+    /// How it is asked.
+    pub remote: RemoteOptions,
+    /// What its tokens cost, if that is known.
+    pub price: Option<Price>,
+}
+
+/// What tokens cost, in US dollars for a million.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    /// Tokens of what the judge is shown, images included.
+    pub prompt: f64,
+    /// Tokens of its judgements.
+    pub completion: f64,
 }
 
 /// A score that must be reached.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::json::Value;
 use pixtune_core::rules;
+use pixtune_infer::Usage;
 use pixtune_io::read::{FileReader, Format, LineFile, MAX_LINE, ReadError, Row, RowReader as _, RowRef};
 use pixtune_io::tokens::parse_row;
 
@@ -202,7 +203,7 @@ fn answer(row: &Value<'_>) -> Result<Answered, Finding> {
         }),
         (Some((key, value)), _) => {
             let is_cut = row.text("finish") == Some("length");
-            Ok(Answered::Text { text: read_text(key, value)?, is_cut })
+            Ok(Answered::Text { text: read_text(key, value)?, is_cut, usage: Usage::default() })
         }
         (None, None) => {
             let message = "the line has no `answer` or `prediction`";

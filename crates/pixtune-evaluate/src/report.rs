@@ -1,5 +1,6 @@
 //! `report.html`: the verdict first, then the numbers, then samples with their images and answers.
 
+mod judge;
 mod picks;
 mod samples;
 mod tables;
@@ -34,6 +35,7 @@ pub(crate) fn page(found: Found<'_>) -> Result<String, EvaluateError> {
     let mut sections = vec![verdict(found), tables::scores(found)];
     sections.extend(tables::phrasings(found));
     sections.extend(tables::comparison(found));
+    sections.extend(judge::judges(found));
     sections.extend(tables::labels(found));
     sections.extend(tables::failures(found));
     sections.push(samples::samples(found)?);
@@ -89,6 +91,15 @@ fn sentences(found: Found<'_>) -> Vec<String> {
             escape_short(&base.name, 120),
             found.interval.low,
             found.interval.high
+        ));
+    }
+    if let (Some(pairs), Some(base)) = (&found.evaluation.pairs, compared) {
+        out.push(format!(
+            "The judge prefers its answer to that of <b>{}</b> in {} of {}, and the other in {}.",
+            escape_short(&base.name, 120),
+            grouped(pairs.tally.wins),
+            counted(pairs.tally.pairs(), "pair"),
+            grouped(pairs.tally.losses)
         ));
     }
     let loose = standing.count(|tally| tally.loose);

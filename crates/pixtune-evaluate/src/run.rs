@@ -15,24 +15,29 @@ use pixtune_model::kernels::Device;
 use crate::answers::{AnswerLog, Asker};
 use crate::benchmark::{DIRECTORY, convert};
 use crate::compare::compare;
-use crate::contest::{Answers, Outcome, Rules, Standing, contest};
+use crate::contest::{Answers, Entrant, Files, Outcome, Rules, Standing, contest};
 use crate::data::{Dataset, Hear, Kind, hash};
 use crate::error::EvaluateError;
 use crate::evaluation::{Evaluation, MOST_FAILURES};
-use crate::judge::Judgement;
+use crate::judge::{Judges, PairJudgement, judge_models};
 use crate::metric::Choice;
+use crate::pairs::judge_pairs;
 use crate::plan::{AnswerSource, Contestant, EvaluatePlan, Existing};
 use crate::predictions::Predictions;
 use crate::report;
 use crate::scores::scores_json;
 use crate::watch::Watch;
+use crate::written::LinesOut;
 
 /// The name of the mean rating, as a share of 10, in thresholds.
 const JUDGE: &str = "judge";
+/// The name of the share of judged pairs that the model wins.
+const WIN_RATE: &str = "judge-win-rate";
 /// The file that marks an output of this command.
 const MARKER: &str = "scores.json";
 const PREDICTIONS: &str = "predictions.jsonl";
 const COMPARED: &str = "compared.jsonl";
+const JUDGEMENTS: &str = "judgements.jsonl";
 const LOG: &str = "answers.jsonl";
 
 /// Evaluates a model. Nothing is left under the name of the output directory unless all of it is complete.
@@ -65,24 +70,38 @@ fn run(
     let dataset = open_data(plan, &staged, &mut |finding| kept.finding(finding))?;
     let metric = Choice::new(plan, &dataset.profile)?;
     check_thresholds(plan, metric.scorer)?;
-    let judge_model = plan.judge.clone().map(RemoteModel::new).transpose()?;
-    let judge = judge_model.as_ref().zip(plan.judge.as_ref()).map(|(model, options)| {
-        Asker::new(model, format!("{} at {}", options.model, options.endpoint), log, plan.concurrency)
-    });
+    let judge_models = plan.judge.as_ref().map_or(Ok(Vec::new()), judge_models)?;
+    let judges =
+        plan.judge.as_ref().and_then(|judge| Judges::new(judge, &judge_models, log, plan.concurrency));
     let rules = Rules {
         plan,
         dataset: &dataset,
         scorer: metric.scorer,
         labels: dataset.profile.labels(),
-        judge: judge.as_ref(),
+        judges: judges.as_ref(),
     };
     let files = [PREDICTIONS, COMPARED].map(|name| staged.join(name));
+    let mut judgements = judges.as_ref().map(|_| LinesOut::create(&staged.join(JUDGEMENTS))).transpose()?;
     let mut invalid = dataset.invalid;
-    let (standing, outcomes) = answers_of(rules, &plan.contestant, log, &files[0], &mut invalid, &mut kept)?;
+    let mut answers_of = |contestant, of, predictions| {
+        let judgements = judgements.as_mut();
+        answers_of(rules, (contestant, of), log, Files { predictions, judgements }, &mut invalid, &mut kept)
+    };
+    let (standing, outcomes) = answers_of(&plan.contestant, "model", &files[0])?;
     let compared = match &plan.compared {
         None => None,
-        Some(other) => Some(answers_of(rules, other, log, &files[1], &mut invalid, &mut kept)?),
+        Some(other) => Some(answers_of(other, "compared", &files[1])?),
     };
+    let pairs = match (&judges, &plan.judge, &compared, judgements.as_mut()) {
+        (Some(judges), Some(judge), Some((base, results)), Some(lines)) if judge.pairs => {
+            let models = [(&standing, &outcomes[..]), (base, &results[..])];
+            Some(judge_pairs(rules, judges, models, &files, lines, &mut kept)?)
+        }
+        _ => None,
+    };
+    if let Some(lines) = judgements {
+        lines.finish()?;
+    }
     let comparison = compared.as_ref().and_then(|(_, base)| compare(&outcomes, base, plan.seed));
     let thresholds = plan.thresholds.iter();
     let evaluation = Evaluation {
@@ -90,12 +109,14 @@ fn run(
         samples: dataset.entries.len() as u64,
         invalid,
         thresholds: thresholds
-            .map(|least| (least.clone(), reached(&metric, &standing, &least.name)))
+            .map(|least| (least.clone(), reached(&metric, &standing, pairs.as_ref(), &least.name)))
             .collect(),
         metric,
         standing,
         compared: compared.as_ref().map(|(standing, _)| standing.clone()),
         comparison,
+        pairs,
+        costs: judges.as_ref().map(Judges::costs).unwrap_or_default(),
         failures: kept.failures,
     };
     let page = report::page(report::Found {
@@ -158,7 +179,7 @@ fn open_output(plan: &EvaluatePlan) -> Result<(WorkDirectory, AnswerLog), Evalua
     work.clear(keep).map_err(broken)?;
     let answers = AnswerLog::open(&log).map_err(broken)?;
     if plan.existing == Existing::Resume && occupant == Occupant::Ours {
-        for name in [PREDICTIONS, COMPARED] {
+        for name in [PREDICTIONS, COMPARED, JUDGEMENTS] {
             let earlier = plan.out.join(name);
             if earlier.is_file() {
                 answers.import(&earlier).map_err(broken)?;
@@ -187,20 +208,22 @@ fn open_data(plan: &EvaluatePlan, staged: &Path, hear: &mut Hear<'_>) -> Result<
 /// Gets the answers of one contestant and scores them.
 fn answers_of(
     rules: Rules<'_>,
-    contestant: &Contestant,
+    (contestant, of): (&Contestant, &'static str),
     log: &AnswerLog,
-    path: &PathBuf,
+    files: Files<'_>,
     invalid: &mut u64,
     watch: &mut (dyn Watch + Send),
 ) -> Result<(Standing, Vec<Outcome>), EvaluateError> {
     let plan = rules.plan;
+    let entrant =
+        |answers, phrasings, threads| Entrant { name: &contestant.name, of, answers, phrasings, threads };
     let result = match &contestant.source {
         AnswerSource::Endpoint(options) => {
             let model = RemoteModel::new(options.clone())?;
             let identity = format!("{} at {}", options.model, options.endpoint);
             let asker = Asker::new(&model, identity, log, plan.concurrency);
-            let (answers, threads) = (Answers::Model(asker), plan.concurrency);
-            contest(rules, &contestant.name, &answers, &plan.phrasings, threads, path, watch)?
+            let answers = Answers::Model(asker);
+            contest(rules, &entrant(&answers, &plan.phrasings, plan.concurrency), files, watch)?
         }
         AnswerSource::Local { model, adapter } => {
             let directory = ModelDirectory::open(model, &TokenizerSource::DirectoryOrBuiltIn)?;
@@ -210,7 +233,7 @@ fn answers_of(
             let identity = [Some(model), adapter.as_ref()].map(|path| path.map(|path| stamp(path)));
             let identity = format!("local {identity:x?}");
             let answers = Answers::Model(Asker::new(&*loaded, identity, log, 1));
-            contest(rules, &contestant.name, &answers, &plan.phrasings, 1, path, watch)?
+            contest(rules, &entrant(&answers, &plan.phrasings, 1), files, watch)?
         }
         AnswerSource::Predictions(file) => {
             let mut predictions =
@@ -227,7 +250,7 @@ fn answers_of(
             let answers = Answers::Predictions { predictions: &predictions, matched };
             // A judge is asked as any endpoint; without one, answers are only read.
             let threads = if plan.judge.is_some() { plan.concurrency } else { plan.threads };
-            contest(rules, &contestant.name, &answers, &phrasings, threads, path, watch)?
+            contest(rules, &entrant(&answers, &phrasings, threads), files, watch)?
         }
     };
     let (standing, outcomes) = result;
@@ -293,6 +316,7 @@ fn check_thresholds(plan: &EvaluatePlan, scorer: Scorer) -> Result<(), EvaluateE
     known.extend(scorer.named([(); 3]).into_iter().map(|(name, ())| name.to_owned()));
     known.dedup();
     known.extend(plan.judge.as_ref().map(|_| JUDGE.to_owned()));
+    known.extend(plan.judge.as_ref().filter(|judge| judge.pairs).map(|_| WIN_RATE.to_owned()));
     match plan.thresholds.iter().find(|threshold| !known.contains(&threshold.name)) {
         Some(unknown) => Err(EvaluateError::UnknownScore { name: unknown.name.clone(), known }),
         None => Ok(()),
@@ -300,12 +324,16 @@ fn check_thresholds(plan: &EvaluatePlan, scorer: Scorer) -> Result<(), EvaluateE
 }
 
 /// The score of a name, over all phrasings, with failed answers as wrong ones.
-fn reached(metric: &Choice, standing: &Standing, name: &str) -> f64 {
+fn reached(metric: &Choice, standing: &Standing, pairs: Option<&PairJudgement>, name: &str) -> f64 {
     if name == metric.scorer.family().id() {
         return standing.score_with_failures();
     }
     if name == JUDGE {
-        return standing.judgement.as_ref().map_or(0.0, Judgement::mean_with_failures) / 10.0;
+        let judgement = standing.judgement.as_ref();
+        return judgement.map_or(0.0, |judgement| judgement.first.mean_with_failures()) / 10.0;
+    }
+    if name == WIN_RATE {
+        return pairs.map_or(0.0, PairJudgement::win_rate_with_failures);
     }
     let Some(level) = metric.scorer.names().iter().position(|known| *known == name) else { return 0.0 };
     let scores = standing.phrasings.iter().map(|(_, tally)| {

@@ -6,7 +6,7 @@ use pixtune_core::score::{LabelReport, Level, Scorer, Spread, Tally, Variant};
 use crate::compare::Comparison;
 use crate::contest::Standing;
 use crate::evaluation::{Evaluation, counted_part};
-use crate::judge::Judgement;
+use crate::judge::{write_cost, write_judgement, write_pairs};
 use crate::plan::EvaluatePlan;
 
 /// The file. The same answers give the same bytes.
@@ -49,6 +49,13 @@ fn scores(plan: &EvaluatePlan, evaluation: &Evaluation) -> impl ToJson {
         }
         if let Some(found) = &evaluation.comparison {
             out.field("comparison", object(|out| comparison(out, found, plan.seed)));
+        }
+        if let Some(pairs) = &evaluation.pairs {
+            out.field("judged_pairs", object(|out| write_pairs(out, pairs)));
+        }
+        if !evaluation.costs.is_empty() {
+            let costs = evaluation.costs.iter().map(|cost| object(|out| write_cost(out, cost)));
+            out.field("judges", list(costs));
         }
         out.field(
             "thresholds",
@@ -96,7 +103,7 @@ fn standing(out: &mut Object<'_>, standing: &Standing, scorer: Scorer) {
         })),
     );
     if let Some(judgement) = &standing.judgement {
-        out.field("judge", object(|out| ratings(out, judgement)));
+        out.field("judge", object(|out| write_judgement(out, judgement)));
     }
     if let Some(labels) = &standing.labels {
         out.field("labels", object(|out| label_report(out, labels)));
@@ -135,29 +142,6 @@ fn phrasing(out: &mut Object<'_>, tally: &Tally, scorer: Scorer) {
     );
     out.field("without_final_answer", tally.unparsed);
     out.field("parse_failure_rate", tally.unparsed_share());
-}
-
-fn ratings(out: &mut Object<'_>, judgement: &Judgement) {
-    out.field("rated", judgement.ratings.len() as u64).field("not_rated", judgement.failed);
-    let Some(averages) = judgement.averages() else { return };
-    out.field("mean", averages.micro).field("mean_over_categories", averages.macro_categories);
-    out.field("mean_mistral", averages.macro_mistral);
-    out.field(
-        "categories",
-        list(averages.categories.iter().map(|(category, mean)| {
-            object(move |out| {
-                out.field("category", category).field("mean", *mean);
-            })
-        })),
-    );
-    out.field(
-        "turns",
-        list(averages.turns.iter().map(|(turn, mean)| {
-            object(move |out| {
-                out.field("turn", *turn as u64 + 1).field("mean", *mean);
-            })
-        })),
-    );
 }
 
 fn label_report(out: &mut Object<'_>, report: &LabelReport) {

@@ -6,11 +6,16 @@ use super::python::decimal;
 /// What a judge is shown beside its instructions: the conversation with its reference answers, then the answer to rate.
 /// `turns` are question and reference answer.
 pub fn judge_prompt(turns: &[(&str, &str)], answer: &str) -> String {
+    conversation(turns, &format!("### Assistant's answer:\n{answer}\n\n"))
+}
+
+/// The conversation with its reference answers, then `answers`.
+pub(super) fn conversation(turns: &[(&str, &str)], answers: &str) -> String {
     let mut out = String::from("<|The Start of Conversation with User|>\n\n");
     for (question, reference) in turns {
         out += &format!("### User:\n{question}\n\n### Reference answer:\n{reference}\n\n");
     }
-    out + &format!("\n\n### Assistant's answer:\n{answer}\n\n<|The End of Conversation with User|>\n\n\n")
+    out + &format!("\n\n{answers}<|The End of Conversation with User|>\n\n\n")
 }
 
 /// The first rating in double brackets, `[[7.5]]`; `None` where there is none. The range is the caller's to check.

@@ -3,6 +3,7 @@
 //! Pure functions of texts. Each names the program whose numbers it gives; where programs disagree there is a function for
 //! each. Scores lie in [0, 1].
 
+mod agreement;
 mod anls;
 mod answer;
 mod choice;
@@ -11,12 +12,14 @@ mod fields;
 mod judge;
 mod labels;
 mod ladder;
+mod pair;
 mod paired;
 mod python;
 mod relaxed;
 mod tally;
 mod vqa;
 
+pub use agreement::{PreferenceAgreement, RatingAgreement, preference_agreement, rating_agreement};
 pub use anls::{Cleaning, anls};
 pub use answer::final_answer;
 pub use choice::{chosen_option, listed_options, option_index};
@@ -25,6 +28,7 @@ pub use fields::{FieldScore, is_whole_object, score_fields};
 pub use judge::{Averages, Rating, averages, judge_prompt, rating};
 pub use labels::{LabelReport, LabelRow, Labels, label_report};
 pub use ladder::{Grade, Level, Part, Scorer};
+pub use pair::{PairChoice, Preference, is_consistent, pair_choice, pair_prompt, preference};
 pub use paired::{Interval, bootstrap_difference, mcnemar};
 pub use relaxed::{anywhere, relaxed, relaxed_final, relaxed_lmms};
 pub use tally::{Spread, Tally};

@@ -11,12 +11,12 @@ use pixtune_core::score::{Grade, Part, Rating, ScoreError, Scorer, final_answer}
 use pixtune_infer::Request;
 use pixtune_io::image::{Limits, load};
 
-use super::{Answers, Rules};
+use super::{Answers, Entrant, Rules};
 use crate::answers::{Answered, AskError, hexadecimal};
 use crate::data::{Entry, SampleRow, last_prompt};
 use crate::error::EvaluateError;
 use crate::graded::{Graded, grade, unsuitable};
-use crate::judge::judge;
+use crate::judge::{Case, Rated, rate};
 
 /// One answer, scored.
 pub(super) struct Done {
@@ -24,7 +24,7 @@ pub(super) struct Done {
     pub(super) scored: Option<Scored>,
     pub(super) failure: Option<(String, String)>,
     pub(super) finding: Option<Diagnostic>,
-    pub(super) judged: Option<Result<Rating, String>>,
+    pub(super) judged: Option<Rated>,
 }
 
 pub(super) struct Scored {
@@ -43,7 +43,7 @@ pub(super) fn one(
     rules: Rules<'_>,
     entry: Entry,
     (item, phrasing): (usize, &Phrasing),
-    answers: &Answers<'_>,
+    entrant: &Entrant<'_>,
 ) -> Result<Done, EvaluateError> {
     rules.dataset.sample(entry, |mut sample| {
         let mut at = None;
@@ -51,7 +51,7 @@ pub(super) fn one(
         if !sample.messages.is_empty() {
             sample.prompt = last_prompt(&sample.messages);
         }
-        let (answered, request) = match answers {
+        let (answered, request) = match entrant.answers {
             Answers::Model(asker) => match request(rules, entry, &sample) {
                 Ok(request) => asker.ask(&request).map_err(|error| ask_error(rules, error))?,
                 Err(finding) => {
@@ -76,7 +76,7 @@ pub(super) fn one(
                 }
             },
         };
-        let judged = judged(rules, entry, &sample, &answered)?;
+        let judged = judged(rules, entry, (phrasing, entrant.of), &sample, &answered)?;
         Ok(score(rules, entry, phrasing, &sample, Had { answered, request, finding: at, judged }))
     })?
 }
@@ -86,29 +86,31 @@ struct Had {
     answered: Answered,
     request: u128,
     finding: Option<Finding>,
-    judged: Option<Result<Rating, String>>,
+    judged: Option<Rated>,
 }
 
-fn ask_error(rules: Rules<'_>, error: AskError) -> EvaluateError {
+pub(crate) fn ask_error(rules: Rules<'_>, error: AskError) -> EvaluateError {
     match error {
         AskError::Log(source) => EvaluateError::Write { path: rules.plan.out.clone(), source },
         AskError::Model(error) => EvaluateError::Answer(error),
     }
 }
 
-/// The rating of an answer, if there is a judge and an answer.
+/// The ratings of an answer, if there is a judge and an answer.
 fn judged(
     rules: Rules<'_>,
     entry: Entry,
+    (phrasing, of): (&Phrasing, &'static str),
     sample: &SampleRow<'_>,
     answered: &Answered,
-) -> Result<Option<Result<Rating, String>>, EvaluateError> {
-    let (Some(asker), Answered::Text { text, .. }) = (rules.judge, answered) else { return Ok(None) };
+) -> Result<Option<Rated>, EvaluateError> {
+    let (Some(judges), Answered::Text { text, .. }) = (rules.judges, answered) else { return Ok(None) };
     let images = match images(rules, entry, sample) {
         Ok(images) => images,
-        Err(finding) => return Ok(Some(Err(finding.message))),
+        Err(finding) => return Ok(Some(Rated::failed(&finding.message, judges))),
     };
-    judge(asker, sample, images, text).map(Some).map_err(|error| ask_error(rules, error))
+    let case = Case { sample, images, line: entry.place.number, phrasing: phrasing.template(), of };
+    rate(judges, &case, text).map(Some).map_err(|error| ask_error(rules, error))
 }
 
 /// The request for a sample; the finding is about an image that cannot be loaded.
@@ -125,7 +127,11 @@ fn request(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Req
 }
 
 /// The images of a sample as files.
-fn images(rules: Rules<'_>, entry: Entry, sample: &SampleRow<'_>) -> Result<Vec<Arc<[u8]>>, Finding> {
+pub(crate) fn images(
+    rules: Rules<'_>,
+    entry: Entry,
+    sample: &SampleRow<'_>,
+) -> Result<Vec<Arc<[u8]>>, Finding> {
     let resolver = rules.dataset.resolver(entry);
     let limits = Limits::default();
     // What is a warning elsewhere, such as a URL, means here that the sample cannot be asked.
@@ -144,7 +150,7 @@ fn scores(
     sample: &SampleRow<'_>,
     answered: &Answered,
 ) -> Option<Result<Scored, ScoreError>> {
-    let Answered::Text { text, is_cut } = answered else { return None };
+    let Answered::Text { text, is_cut, .. } = answered else { return None };
     Some(grade(rules.scorer, sample, text).map(|Graded { grade, part, score }| {
         let label = rules
             .labels
@@ -172,8 +178,8 @@ fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow
         (None, Answered::Text { .. }) => (None, None, finding),
     };
     let finding = finding.or_else(|| {
-        let unrated = judged.as_ref()?.as_ref().err()?;
-        Some(Finding::new(&rules::ANSWER_FAILED, "", unrated.clone()))
+        let unrated = judged.as_ref()?.failure()?;
+        Some(Finding::new(&rules::ANSWER_FAILED, "", unrated))
     });
     let line = json::line(object(|out| {
         about_sample(out, entry, phrasing, sample);
@@ -185,7 +191,10 @@ fn score(rules: Rules<'_>, entry: Entry, phrasing: &Phrasing, sample: &SampleRow
             about_failure(out, failure);
         }
         if let Some(judged) = &judged {
-            about_rating(out, judged);
+            about_rating(out, "judge", &judged.first);
+            if let Some(second) = &judged.second {
+                about_rating(out, "second_judge", second);
+            }
         }
     }));
     let finding = finding.map(|finding| finding.at(rules.dataset.file_name(entry), entry.place.number));
@@ -207,7 +216,7 @@ fn about_sample(out: &mut Object<'_>, entry: Entry, phrasing: &Phrasing, sample:
 
 fn about_answer(out: &mut Object<'_>, answered: &Answered, request: u128) {
     let (text, is_cut) = match answered {
-        Answered::Text { text, is_cut } => (Some(text.as_str()), *is_cut),
+        Answered::Text { text, is_cut, .. } => (Some(text.as_str()), *is_cut),
         Answered::Failed { .. } => (None, false),
     };
     out.field("answer", text);
@@ -239,9 +248,9 @@ fn about_failure(out: &mut Object<'_>, (kind, message): &(String, String)) {
     );
 }
 
-fn about_rating(out: &mut Object<'_>, judged: &Result<Rating, String>) {
+fn about_rating(out: &mut Object<'_>, key: &str, judged: &Result<Rating, String>) {
     out.field(
-        "judge",
+        key,
         object(|out| match judged {
             Ok(rating) => {
                 out.field("rating", rating.score);

@@ -1,9 +1,6 @@
 //! Samples with their images, prompts, references and answers, and buttons that show one kind of them.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
 
 use pixtune_core::json::{self, Value};
 use pixtune_core::text::{counted, grouped};
@@ -14,6 +11,7 @@ use pixtune_io::report::{SmallImage, small_image};
 use super::Found;
 use super::picks::{Picks, Reason};
 use crate::error::EvaluateError;
+use crate::written::read_lines;
 
 /// Bytes of all results without their images, and of the images: with the frame less than 5 MB.
 const TEXT_BUDGET: usize = 1_600_000;
@@ -26,8 +24,6 @@ const SIDE: u32 = 420;
 const MOST_IMAGES: usize = 4;
 /// Characters of a text that are shown.
 const SHOWN: usize = 800;
-/// Bytes of a line of predictions; a longer one is not shown.
-const MOST_LINE: u64 = 16 << 20;
 
 pub(super) fn samples(found: Found<'_>) -> Result<Section, EvaluateError> {
     let picks = Picks::of(found.outcomes, found.base);
@@ -169,19 +165,4 @@ fn pictures(found: Found<'_>, index: usize, id: &str, budget: &mut usize) -> Res
 
 fn parse(text: &str) -> Option<Value<'_>> {
     json::parse(text).ok().map(|parsed| parsed.value)
-}
-
-/// So many lines from a place on.
-fn read_lines(path: &Path, offset: u64, count: usize) -> Result<Vec<String>, EvaluateError> {
-    let broken = |source| EvaluateError::Write { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(broken)?;
-    file.seek(SeekFrom::Start(offset)).map_err(broken)?;
-    let mut reader = BufReader::new(file);
-    let mut lines = Vec::new();
-    for _ in 0..count {
-        let mut line = Vec::new();
-        reader.by_ref().take(MOST_LINE).read_until(b'\n', &mut line).map_err(broken)?;
-        lines.push(String::from_utf8_lossy(&line).into_owned());
-    }
-    Ok(lines)
 }

@@ -9,7 +9,6 @@ use pixtune_io::report::page::{Section, escape, escape_short, prose};
 use super::Found;
 use crate::contest::Standing;
 use crate::evaluation::Evaluation;
-use crate::judge::Judgement;
 
 /// The levels of strictness, as people read them.
 const LEVELS: [&str; 4] =
@@ -37,20 +36,6 @@ pub(super) fn scores(found: Found<'_>) -> Section {
                 "<tr><td><code>{name}</code></td><td class=\"n\">{}</td></tr>",
                 score.map_or("none".to_owned(), |score| format!("{score:.4}"))
             );
-        }
-        if let Some(averages) = standing.judgement.as_ref().and_then(Judgement::averages) {
-            let _ = write!(
-                body,
-                "<tr><td>rating of the judge, 1 to 10</td><td class=\"n\">{:.2}</td></tr>",
-                averages.micro
-            );
-            for (category, mean) in averages.categories.iter().filter(|(name, _)| !name.is_empty()).take(50) {
-                let _ = write!(
-                    body,
-                    "<tr><td>rating, {}</td><td class=\"n\">{mean:.2}</td></tr>",
-                    escape_short(category, 60)
-                );
-            }
         }
         let _ = write!(
             body,

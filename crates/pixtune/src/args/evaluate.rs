@@ -22,6 +22,8 @@ Examples:
   pixtune evaluate test.jsonl --endpoint http://localhost:8000/v1 --served-model tuned \\
       --compare served-model=base --phrasings 4 --out scores
   pixtune evaluate test.jsonl --predictions answers.jsonl --metric relaxed --out scores
+  pixtune evaluate test.jsonl --predictions tuned.jsonl --compare predictions=base.jsonl --out scores \\
+      --judge-endpoint https://judge.example/v1 --judge-model NAME --judge-pairs
   pixtune evaluate 'ChartQA/data/test-*.parquet' --benchmark chartqa --model pixtral-12b --out scores
   pixtune evaluate --predictions answers.jsonl --metric anls --variant official --out scores
   pixtune evaluate test.jsonl --predictions answers.jsonl --out scores \\
@@ -40,6 +42,7 @@ Predictions:
 Output directory:
   predictions.jsonl   one line per answer with its scores; --predictions reads it again
   scores.json         every number
+  judgements.jsonl    one line per request to a judge, with its text
   report.html         verdict, scores, comparison, and samples with their images
   benchmark/          the samples of --benchmark as conversations, with their images
 
@@ -144,15 +147,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAME", default_value = "PIXTUNE_API_KEY", help_heading = "Endpoint")]
     pub api_key_env: String,
 
-    /// Also have a model rate the answers from 1 to 10, as in MM-MT-Bench; an OpenAI-compatible endpoint
-    #[arg(long, value_name = "URL", requires = "judge_model", help_heading = "Judge")]
-    pub judge_endpoint: Option<String>,
-    /// Name of the judge at its endpoint
-    #[arg(long, value_name = "NAME", requires = "judge_endpoint", help_heading = "Judge")]
-    pub judge_model: Option<String>,
-    /// Environment variable that holds the API key of the judge
-    #[arg(long, value_name = "NAME", default_value = "PIXTUNE_JUDGE_API_KEY", help_heading = "Judge")]
-    pub judge_api_key_env: String,
+    #[command(flatten, next_help_heading = "Judge")]
+    pub judge: JudgeArgs,
 
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human, help_heading = "Output")]
@@ -165,6 +161,39 @@ pub struct EvaluateArgs {
     pub threads: Option<usize>,
     #[command(flatten, next_help_heading = "Images at URLs")]
     pub fetch: FetchArgs,
+}
+
+/// Models that judge answers.
+#[derive(Debug, clap::Args)]
+pub struct JudgeArgs {
+    /// Also have a model rate the answers from 1 to 10, as in MM-MT-Bench; an OpenAI-compatible endpoint
+    #[arg(long, value_name = "URL", requires = "judge_model")]
+    pub judge_endpoint: Option<String>,
+    /// Name of the judge at its endpoint
+    #[arg(long, value_name = "NAME", requires = "judge_endpoint")]
+    pub judge_model: Option<String>,
+    /// Environment variable that holds the API key of the judge
+    #[arg(long, value_name = "NAME", default_value = "PIXTUNE_JUDGE_API_KEY")]
+    pub judge_api_key_env: String,
+    /// Also have the judge choose the better answer of the two models of --compare, in both orders
+    #[arg(long, requires = "judge_model")]
+    pub judge_pairs: bool,
+    /// Price of the judge in US dollars per million prompt and completion tokens, such as 2.5,10: the output has the cost
+    #[arg(long, value_name = "PROMPT,COMPLETION", requires = "judge_model")]
+    pub judge_price: Option<String>,
+    /// Name of a second judge, who judges the same: the output has how far they agree
+    #[arg(long, value_name = "NAME", requires = "judge_model")]
+    pub second_judge_model: Option<String>,
+    /// Endpoint of the second judge [default: that of the first]
+    #[arg(long, value_name = "URL", requires = "second_judge_model")]
+    pub second_judge_endpoint: Option<String>,
+    /// Environment variable that holds the API key of the second judge [default: that of the first, or
+    /// PIXTUNE_SECOND_JUDGE_API_KEY if it has its own endpoint]
+    #[arg(long, value_name = "NAME", requires = "second_judge_model")]
+    pub second_judge_api_key_env: Option<String>,
+    /// Price of the second judge
+    #[arg(long, value_name = "PROMPT,COMPLETION", requires = "second_judge_model")]
+    pub second_judge_price: Option<String>,
 }
 
 /// A metric on the command line.

@@ -36,7 +36,7 @@ pub use check::{CheckArgs, CheckFormat};
 pub use completions::CompletionsArgs;
 pub use convert::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
-pub use evaluate::{EvaluateArgs, MetricArg, VariantArg};
+pub use evaluate::{EvaluateArgs, JudgeArgs, MetricArg, VariantArg};
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use fix::FixArgs;

@@ -1,6 +1,7 @@
 //! `pixtune evaluate`.
 
 mod compare;
+mod judge;
 mod table;
 
 use std::fs;
@@ -104,7 +105,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
         fetch: args.fetch.options(Limits::default().max_bytes)?,
         contestant,
         compared,
-        judge: judge(args)?,
+        judge: judge::plan(args)?,
         family,
         variant,
         tolerance: tolerance(args.tolerance)?,
@@ -201,13 +202,6 @@ fn remote(args: &EvaluateArgs, endpoint: &str, model: &str) -> Result<RemoteOpti
         backoff: Duration::from_millis(500),
         requests_per_minute: args.requests_per_minute,
     })
-}
-
-/// The judge, who is asked under the same limits as the model.
-fn judge(args: &EvaluateArgs) -> Result<Option<RemoteOptions>, Error> {
-    let (Some(endpoint), Some(model)) = (&args.judge_endpoint, &args.judge_model) else { return Ok(None) };
-    let key = std::env::var(&args.judge_api_key_env).ok();
-    Ok(Some(RemoteOptions { key, ..remote(args, endpoint, model)? }))
 }
 
 fn family(metric: MetricArg) -> Option<Family> {

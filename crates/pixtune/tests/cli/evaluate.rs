@@ -2,6 +2,7 @@
 
 mod benchmarks;
 mod endpoint;
+mod judge;
 
 use std::fs;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::judge;
 use pixtune_core::score::Tally;
 use pixtune_core::text::{counted, counted_as, grouped};
 use pixtune_evaluate::{EvaluatePlan, Evaluation, Standing};
@@ -53,6 +54,7 @@ pub fn text(plan: &EvaluatePlan, evaluation: &Evaluation) -> String {
             (counted_as(found.wins, "win", "wins"), counted_as(found.losses, "loss", "losses"));
         line(&mut out, "", &format!("{wins}, {losses}, McNemar p {}", found.p_text()));
     }
+    judge::lines(evaluation).iter().for_each(|(name, value)| line(&mut out, name, value));
     for (threshold, reached) in &evaluation.thresholds {
         let verdict = if *reached < threshold.least { "missed" } else { "reached" };
         line(
@@ -108,13 +110,7 @@ fn notes(out: &mut String, standing: &Standing) {
         note(format!("failed: {}; the score is {score:.3} if they count as wrong", kinds.join(", ")));
     }
     if let Some(found) = &standing.judgement {
-        let rating = found.averages().map_or("none".to_owned(), |averages| format!("{:.2}", averages.micro));
-        let first = found.first_failure.as_ref().map_or(String::new(), |first| format!("; first: {first}"));
-        let unrated = match found.failed {
-            0 => String::new(),
-            count => format!(", {} not rated{first}", counted(count, "answer")),
-        };
-        note(format!("rating of the judge {rating} of 10{unrated}"));
+        judge::notes(found).into_iter().for_each(&mut note);
     }
     if standing.flips > 0 {
         note(format!(

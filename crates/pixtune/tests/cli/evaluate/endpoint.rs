@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pixtune_core::json;
 
-use super::{ANSWERS, SCORE, case, scores, text};
+use super::{case, scores, text};
 use crate::harness::{Case, at, read_directory};
 use crate::snapshots::check;
 
@@ -17,13 +17,13 @@ use crate::snapshots::check;
 type Behavior = dyn Fn(usize, &str, &mut TcpStream) + Send + Sync;
 
 /// An endpoint, its URL, and the bodies it received.
-struct Endpoint {
-    url: String,
+pub(super) struct Endpoint {
+    pub(super) url: String,
     bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl Endpoint {
-    fn start(behavior: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static) -> Endpoint {
+    pub(super) fn start(behavior: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let bodies = Arc::new(Mutex::new(Vec::new()));
@@ -38,8 +38,12 @@ impl Endpoint {
         Endpoint { url, bodies }
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.bodies.lock().unwrap().len()
+    }
+
+    pub(super) fn bodies(&self) -> Vec<String> {
+        self.bodies.lock().unwrap().clone()
     }
 }
 
@@ -62,13 +66,13 @@ fn serve(mut stream: TcpStream, count: &AtomicUsize, seen: &Mutex<Vec<String>>, 
     behavior(count.fetch_add(1, Ordering::SeqCst), &body, &mut stream);
 }
 
-fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &str) {
+pub(super) fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &str) {
     let head =
         format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
     let _ = stream.write_all(format!("{head}{body}").as_bytes());
 }
 
-fn answer(stream: &mut TcpStream, text: &str) {
+pub(super) fn answer(stream: &mut TcpStream, text: &str) {
     let text = json::quoted(text);
     let body = format!(
         r#"{{"choices":[{{"message":{{"role":"assistant","content":{text}}},"finish_reason":"stop"}}]}}"#
@@ -222,30 +226,6 @@ fn an_endpoint_that_is_down_or_refuses_the_key_ends_the_run() {
     ask(&case, &Endpoint { url: "localhost:1".into(), bodies: Arc::default() }, &[])
         .ends(2)
         .prints("is not an http or https URL");
-}
-
-#[test]
-fn a_judge_sees_the_images_and_is_asked_a_bounded_number_of_times() {
-    let judge = Endpoint::start(|_, body, stream| {
-        let rated = [("answer:\\n6.0", "Good. [[9]]"), ("paris", "[[11]]"), ("seven", "no rating")];
-        let found = rated.iter().find(|(word, _)| body.contains(word));
-        answer(stream, found.map_or("Well. [[2.5]]", |(_, text)| text));
-    });
-    let case = case();
-    case.write("answers.jsonl", ANSWERS);
-    let more = ["--judge-endpoint", &judge.url, "--judge-model", "judge", "--fail-under", "judge=0.1"];
-    let run = case.run(&[SCORE, &more].concat()).ends(1);
-    assert!(run.stdout.contains("rating of the judge 4.67 of 10, 2 answers not rated"), "{}", run.stdout);
-    let found = scores(&case, "out");
-    assert_eq!(
-        (text(&found, "/model/judge/rated"), text(&found, "/model/judge/not_rated")),
-        ("3".into(), "2".into())
-    );
-    assert_eq!(text(&found, "/thresholds/0/missed"), "false");
-    assert_eq!(judge.asked(), 3 + 2 * 3);
-    let bodies = judge.bodies.lock().unwrap();
-    assert!(bodies.iter().all(|body| body.contains("data:image/png;base64,iVBOR")));
-    assert!(case.read("out/predictions.jsonl").contains("\"judge\":{\"rating\":9}"));
 }
 
 #[test]
