@@ -11,6 +11,7 @@ import pathlib
 import random
 import shutil
 import struct
+import sys
 import zlib
 
 import torch
@@ -20,6 +21,8 @@ from transformers import (
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/peers"))
+from ministral3 import write_tokenizer  # noqa: E402
 # Of Pixtral 12B's sizes: hidden a seventh, as many heads for each width, the feed-forward 2.8 times as wide.
 TEXT = dict(hidden_size=768, intermediate_size=2176, num_hidden_layers=12, num_attention_heads=8, num_key_value_heads=2,
             head_dim=96, vocab_size=400, rms_norm_eps=1e-5, max_position_embeddings=131072, sliding_window=None)
@@ -30,9 +33,6 @@ VISION = dict(hidden_size=320, intermediate_size=1280, num_hidden_layers=8, num_
 # Of Ministral 3 3B's: the embedding is the output, and positions are stretched from 16,384.
 STRETCHED = {"rope_type": "yarn", "type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": 16384,
              "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1}
-SPECIAL = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
-           "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]",
-           "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]
 
 
 def make_ministral3(directory):
@@ -46,17 +46,7 @@ def make_ministral3(directory):
     torch.manual_seed(0)
     model = Mistral3ForConditionalGeneration(config).to(torch.bfloat16)
     model.save_pretrained(directory)
-    # The tokenizer is that of the tiny Pixtral with the special tokens of v13.
-    tekken = json.loads((ROOT / "fixtures/tiny_tekken/tekken.json").read_text())
-    names = dict(enumerate(SPECIAL)) | {32: "[ARGS]", 33: "[CALL_ID]", 34: "[THINK]", 35: "[/THINK]"}
-    tekken["config"]["version"] = "v13"
-    del tekken["multimodal"]
-    tekken["image"] = {"image_patch_size": 14, "max_image_size": 1540, "spatial_merge_size": 2}
-    tekken["special_tokens"] = [
-        {"rank": rank, "token_str": names.get(rank, f"<SPECIAL_{rank}>"), "is_control": True}
-        for rank in range(tekken["config"]["default_num_special_tokens"])
-    ]
-    (directory / "tekken.json").write_text(json.dumps(tekken))
+    write_tokenizer(directory, 14, 1540, 2)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
 
