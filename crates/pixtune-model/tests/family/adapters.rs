@@ -52,8 +52,9 @@ fn both_dialects_are_the_same_adapter() {
             let scaling = Adapter::open(&peft, None).unwrap().lora.values().next().unwrap().scaling;
             assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
             for (name, wanted) in wanted {
-                let factor = if name.ends_with("lora_B.weight") { scaling as f32 / 2.0 } else { 1.0 };
-                let wanted: Vec<f32> = wanted.iter().map(|value| value * factor).collect();
+                let factor = if name.ends_with("lora_B.weight") { scaling / 2.0 } else { 1.0 };
+                let wanted: Vec<f32> =
+                    wanted.iter().map(|value| (f64::from(*value) * factor) as f32).collect();
                 assert_eq!(found[&name], wanted, "{name}");
             }
             // Back again: the factor stays in B, and alpha is twice the rank.

@@ -8,7 +8,7 @@ use pixtune_model::weights::config::Magnitude;
 use pixtune_model::weights::convert::{Options, Plan};
 use pixtune_model::weights::{Checkpoint, Format};
 
-use super::{convert, fixtures, json_file, own};
+use super::{OWN, convert, json_file, own};
 
 /// Every key of the reference is written with its value. Those that the other format has no key for are not compared.
 fn contains(ours: &Value<'_>, theirs: &Value<'_>, path: &str, except: &[&str]) {
@@ -31,7 +31,7 @@ fn contains(ours: &Value<'_>, theirs: &Value<'_>, path: &str, except: &[&str]) {
 #[test]
 fn both_files_are_written_with_every_key() {
     let place = tempfile::tempdir().unwrap();
-    for (index, fixture) in fixtures().iter().enumerate() {
+    for (index, fixture) in OWN.map(own).iter().enumerate() {
         let [native, hf] = ["native", "hf"].map(|name| place.path().join(format!("{index}-{name}")));
         convert(&fixture.join("hf_bf16"), &native, Format::Mistral);
         let wanted = json_file(&fixture.join("native_bf16/params.json"));

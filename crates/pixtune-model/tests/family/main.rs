@@ -18,9 +18,11 @@ use pixtune_model::weights::convert::{Options, Plan, Report};
 use pixtune_model::weights::safetensors::SafetensorsFile;
 use sha2::{Digest as _, Sha256};
 
+const OWN: [&str; 3] = ["tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"];
+
 /// The project's own fixtures of this layout, and the one that the environment names if it has the layout.
 fn fixtures() -> Vec<PathBuf> {
-    let own = ["tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"].map(own);
+    let own = OWN.map(own);
     let named = std::env::var_os("PIXTUNE_FIXTURE").map(PathBuf::from);
     own.into_iter().chain(named.filter(|path| path.join("native_lora_text").is_dir())).collect()
 }
