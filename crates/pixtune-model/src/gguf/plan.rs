@@ -25,6 +25,8 @@ pub struct Options {
     pub target: PathBuf,
     /// A directory with the tokenizer, if the source has none.
     pub base: Option<PathBuf>,
+    /// The name in the files and of them; that of the source's directory without it.
+    pub name: Option<String>,
     /// The type of matrices; each keeps its own without it. Vectors are F32.
     pub element: Option<Element>,
     /// Whether to read everything back and compare it with what was computed.
@@ -77,7 +79,7 @@ impl Plan {
                 vocabulary.len()
             ));
         }
-        let name = model_name(&options.source);
+        let name = options.name.clone().unwrap_or_else(|| model_name(&options.source));
         let element = options.element.unwrap_or_else(|| prevailing(&source));
         let files = [text::name as fn(TensorName) -> Option<String>, vision::name]
             .map(|naming| pieces(&source, &options, naming));
@@ -103,8 +105,22 @@ impl Plan {
         self.files.iter().map(PlannedFile::length).sum()
     }
 
+    /// The names of the files: of the text decoder, and of the vision encoder with the projector.
+    pub fn names(&self) -> [&str; 2] {
+        [self.files[0].name.as_str(), self.files[1].name.as_str()]
+    }
+
     /// Writes everything and moves it to its place.
     pub fn run(&self, watch: &mut dyn FnMut(u64, u64)) -> Result<Written, GgufError> {
+        self.run_with(&[], watch)
+    }
+
+    /// The same with further small files in the output, each a name and its text.
+    pub fn run_with(
+        &self,
+        further: &[(&str, String)],
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Written, GgufError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.bytes();
         let mut done = 0;
@@ -114,6 +130,9 @@ impl Plan {
             watch(done, total);
         })?;
         directory.write(REPORT, self.report(&written).as_bytes())?;
+        for (name, text) in further {
+            directory.write(name, text.as_bytes())?;
+        }
         directory.commit()?;
         Ok(written)
     }

@@ -8,6 +8,7 @@ mod check;
 mod convert;
 mod crate_edges;
 mod curate;
+mod deploy;
 mod documents;
 mod evaluate;
 mod exactness;

@@ -11,7 +11,7 @@ const VLLM_MERGER: &str = "vLLM models/mistral3.py Mistral3PatchMerger at commit
 const MI_MODEL: &str = "mistral-inference 1.6.0 args.py and transformer.py, read and not run";
 const NO_CLASS: &str = "the classes of the release, read and not run";
 const MEASURED_4: &str = "measured with transformers 4.57.1: AutoConfig knows no `ministral3`";
-const UNKNOWN: &str = "measured and read for Pixtral alone";
+const UNKNOWN: &str = "known for Pixtral alone";
 
 impl Case<'_> {
     /// Whether the base is one of these models.

@@ -72,6 +72,17 @@ impl Server {
         }
     }
 
+    /// The versions that its rules hold for, each with all that begin like it.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Server::VllmHf | Server::VllmMistral => &["0.32", "0.33"],
+            Server::MistralInference => &["1.6"],
+            Server::Transformers => &["5"],
+            Server::Transformers457 => &["4.52", "4.53", "4.54", "4.55", "4.56", "4.57"],
+            Server::TransformersLegacy => &["4.45", "4.46", "4.47", "4.48", "4.49", "4.50", "4.51"],
+        }
+    }
+
     /// The server of this name.
     pub fn parse(name: &str) -> Option<Server> {
         Server::ALL.into_iter().find(|server| server.as_str() == name)
@@ -87,13 +98,13 @@ const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
 const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
 const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
 const PEFT_TARGETS: &str = "peft 0.21.2 tuners/tuners_utils.py check_target_module_exists";
-const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
+pub(super) const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
 const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
 const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
 const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";
 
 /// What every user of mistral-inference with images should know.
-pub(super) const MASK: &str = "with two or more images in a conversation mistral-inference 1.6.0 lets their patches \
+pub(crate) const MASK: &str = "with two or more images in a conversation mistral-inference 1.6.0 lets their patches \
      attend to each other, whatever adapter is loaded: TransformerBlock.forward drops the mask (transformer_layers.py)";
 
 impl Case<'_> {

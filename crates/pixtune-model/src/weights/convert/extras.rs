@@ -132,7 +132,7 @@ pub(super) fn plan(
                     vocabulary::check_tokenizer(&extras, growth.rows, warnings)?;
                 }
             }
-            if source.format() != Format::Hf {
+            if source.format() != Format::Hf || options.complete {
                 write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
             }
             warn_of_missing(&extras, warnings);

@@ -54,6 +54,9 @@ pub struct Options {
     pub untie: bool,
     /// The larger vocabulary of the output, if a [`Change`] adds tokens.
     pub growth: Option<Growth>,
+    /// Whether processor, tokenizer and chat template are also written where source and output are both Hugging Face's, and
+    /// neither source nor base has them.
+    pub complete: bool,
     /// Whether to read everything back and compare it with the source.
     pub verify: bool,
     /// What may happen to a target that exists.
@@ -72,6 +75,7 @@ impl Options {
             shard_bytes: None,
             untie: false,
             growth: None,
+            complete: false,
             verify: true,
             existing: Existing::Keep,
         }
