@@ -207,8 +207,18 @@ const VLLM_CPU_HEADS: [usize; 11] = [32, 64, 80, 96, 112, 128, 160, 192, 224, 25
 
 /// What a program does not run.
 fn limits(source: &Checkpoint, target: Target) -> Vec<String> {
-    let head = source.config().text.head_dim;
+    let config = source.config();
+    let head = config.text.head_dim;
     let mut out = Vec::new();
+    if target == Target::MistralInference && config.text.yarn.is_some() {
+        out.push(
+            "mistral-inference 1.6.0 has neither yarn positions nor queries that grow: it computes another model".to_owned(),
+        );
+    } else if config.family.merges_patches() && !matches!(target, Target::Transformers) {
+        out.push(
+            "this architecture, which merges patches, was not run with the program; what was tested is Pixtral".to_owned(),
+        );
+    }
     if matches!(target, Target::Vllm | Target::VllmMistral) && !VLLM_CPU_HEADS.contains(&head) {
         let known = VLLM_CPU_HEADS.map(|head| head.to_string()).join(", ");
         out.push(format!(

@@ -52,6 +52,7 @@ fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error
         Format::Human => ui::put(&verdict_table(&report, &adapter, options))?,
     }
     Ok(Outcome::of(!report.is_fine(), || match report.all_applied() {
+        false if is_unknown(&report) => "not every module was tested with the server".to_owned(),
         false => "the server does not apply every module as it was trained".to_owned(),
         true => "the adapter is not what was trained".to_owned(),
     }))
@@ -160,7 +161,7 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter, options: ServerOptions
         let line = object(|line| {
             line.field("module", &module.path).field("area", module.area.as_str());
             line.field("verdict", module.verdict.as_str()).field("reason", &module.reason);
-            line.field("evidence", if module.is_measured() { "measured" } else { "read" });
+            line.field("evidence", module.evidence());
             line.field("source", module.source);
         });
         append_line(&mut out, line);
@@ -174,6 +175,7 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter, options: ServerOptions
         line.field("applied", report.count(Verdict::Applied))
             .field("ignored", report.count(Verdict::Ignored));
         line.field("wrong", report.count(Verdict::Wrong)).field("rejected", report.count(Verdict::Rejected));
+        line.field("not_tested", report.count(Verdict::NotTested));
         line.field("problems", list(&report.problems)).field("warnings", list(&report.warnings));
     });
     append_line(&mut out, total);
@@ -213,12 +215,22 @@ fn verdict_table(report: &CheckReport, adapter: &Adapter, options: ServerOptions
             let problems = counted(report.problems.len() as u64, "problem");
             out.push_str(&format!("{summary}, {problems}: the result is not the trained model\n"));
         }
+        false if is_unknown(report) => out.push_str(&format!(
+            "{summary}, {} not tested: whether this server computes the trained model is not known\n  hint: `pixtune adapter merge` \
+             works with every server\n",
+            grouped(report.count(Verdict::NotTested) as u64)
+        )),
         false => out.push_str(&format!(
             "{summary}: this server does not compute the trained model\n  hint: {}\n",
             alternative(report.server, adapter.dialect)
         )),
     }
     out
+}
+
+/// Whether all that keeps an adapter from being applied is that nothing is known about it.
+fn is_unknown(report: &CheckReport) -> bool {
+    report.modules.iter().all(|module| matches!(module.verdict, Verdict::Applied | Verdict::NotTested))
 }
 
 /// The reason and source of the lines above.

@@ -13,6 +13,7 @@ mod documents;
 mod evaluate;
 mod exactness;
 mod export;
+mod family;
 mod fetch;
 mod fix;
 mod formats;

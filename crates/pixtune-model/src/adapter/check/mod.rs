@@ -1,5 +1,6 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod merging;
 mod options;
 mod server;
 mod summary;
@@ -31,6 +32,8 @@ pub enum Verdict {
     Wrong,
     /// The server refuses the adapter or fails.
     Rejected,
+    /// It is not known: neither was it run, nor was the server's code read.
+    NotTested,
 }
 
 impl Verdict {
@@ -41,6 +44,7 @@ impl Verdict {
             Verdict::Ignored => "ignored",
             Verdict::Wrong => "wrong",
             Verdict::Rejected => "rejected",
+            Verdict::NotTested => "not tested",
         }
     }
 }
@@ -63,9 +67,18 @@ pub struct ModuleVerdict {
 }
 
 impl ModuleVerdict {
-    /// Whether the verdict was measured in the running server; otherwise it was read in the server's source.
+    /// Whether the verdict was measured in the running server; otherwise it was read in the server's source, or it is not known.
     pub fn is_measured(&self) -> bool {
         self.source.starts_with("measured")
+    }
+
+    /// How the verdict is known, in a word.
+    pub fn evidence(&self) -> &'static str {
+        match self.verdict {
+            Verdict::NotTested => "none",
+            _ if self.is_measured() => "measured",
+            _ => "read",
+        }
     }
 }
 
@@ -132,7 +145,10 @@ pub fn check(
     options: ServerOptions,
 ) -> Result<CheckReport, AdapterError> {
     let case = Case { adapter, base, options };
-    let refusal = case.refusal(server).or_else(|| case.refusal_over_misfits(server));
+    let refusal = case
+        .refusal(server)
+        .or_else(|| case.merging_refusal(server))
+        .or_else(|| case.refusal_over_misfits(server));
     let of = |module: Module, lora: Option<&Lora>| {
         let misfit = lora.and_then(|lora| case.misfit(server, module, lora));
         let misfit = misfit.or_else(|| case.whole_misfit(module));
@@ -140,7 +156,7 @@ pub fn check(
         let Answer { verdict, reason, source } = answer;
         // `tests/peers/vllm_serves.py` runs this version with every kind of adapter.
         let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
-        let measured = is_vllm && options.vllm == VllmVersion::V032;
+        let measured = is_vllm && options.vllm == VllmVersion::V032 && !case.merges_patches();
         let source = if measured { server::MEASURED_VLLM_032 } else { source };
         ModuleVerdict { module, path: adapter.path(module), area: Area::of(module), verdict, reason, source }
     };
@@ -168,6 +184,9 @@ impl Case<'_> {
     }
 
     fn answer(&self, server: Server, module: Module, lora: Option<&Lora>) -> Answer {
+        if let Some(answer) = self.merging(server, module) {
+            return answer;
+        }
         match server {
             Server::VllmHf => self.vllm_hf(module),
             Server::VllmMistral => self.vllm_mistral(module),

@@ -91,9 +91,9 @@ impl Server {
 
 pub(super) const VLLM_CONFIG: &str = "vLLM 0.33.0 lora/peft_helper.py";
 const VLLM_LOAD: &str = "vLLM 0.33.0 lora/lora_model.py from_local_checkpoint";
-const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
+pub(super) const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
 const VLLM_HF_NAMES: &str = "vLLM 0.33.0 models/llava.py hf_to_vllm_mapper";
-const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
+pub(super) const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
 const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
 const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
 const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
@@ -354,7 +354,8 @@ impl Case<'_> {
     }
 }
 
-const NO_TOWER: &str = "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
+pub(super) const NO_TOWER: &str =
+    "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
 const TEXT_ONLY: &str = "it was trained on the text decoder alone, whose names match nothing in the whole model: \
      `pixtune adapter convert --to peft`";
 const TEXT_ONLY_PEFT: &str =

@@ -154,6 +154,7 @@ impl Plan {
         check_target(&inputs, &options.target, options.existing)?;
         let mut warnings = Vec::new();
         let source = open_source(&options, &mut warnings)?;
+        source.config().check_expressible(source.directory(), source.format(), options.to)?;
         check_tied_head(&source)?;
         let shape = layout::Shape {
             format: options.to,
@@ -283,7 +284,8 @@ pub(crate) fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
 fn check_tied_head(source: &Checkpoint) -> Result<(), ConvertError> {
     let Some(head) = source.tensor(Module::Head.weight()) else { return Ok(()) };
     let Some(embedding) = source.tensor(Module::Embedding.weight()) else { return Ok(()) };
-    if source.config().stated.tied != Some(true) {
+    // A file of a class whose default is a tied output may have another output all the same: the stored one is used.
+    if source.config().stated.tied != Some(true) || source.config().family.merges_patches() {
         return Ok(());
     }
     let differs = || ConvertError::TiedHeadDiffers { name: head.info.name.clone() };
