@@ -48,7 +48,7 @@ impl Evaluation {
         self.invalid == 0
             && !failed(&self.standing)
             && !self.compared.as_ref().is_some_and(failed)
-            && !self.pairs.as_ref().is_some_and(|pairs| pairs.all_failed() > 0)
+            && self.pairs.as_ref().is_none_or(|pairs| pairs.all_failed() == 0)
             && self.missed().next().is_none()
     }
 

@@ -47,7 +47,7 @@ pub(super) fn examples() -> Vec<(&'static str, Vec<String>)> {
             vec![page(&[wire::event_json(&of, &events), wire::event_json(&of, &bare_event)]), page(&[])],
         ),
         ("CheckpointList", vec![page(&[wire::checkpoint_json(&of, &events, "ft:m")]), page(&[])]),
-        ("ModelList", vec![page(&[model.clone()]), page(&[])]),
+        ("ModelList", vec![page(std::slice::from_ref(&model)), page(&[])]),
         ("Model", vec![model]),
         ("TunedModel", vec![wire::tuned_model_out_json(&tuned(), Some(&base))]),
         ("Archived", vec![r#"{"id":"ft:m","object":"model","archived":true}"#.to_owned()]),

@@ -3,14 +3,13 @@
 use pixtune_core::json::{line, list, object};
 use pixtune_core::text::counted;
 use pixtune_model::deploy::{Deployed, Form, Options, Target, Watch, deploy};
-use pixtune_model::gguf::Element;
 use pixtune_model::weights::convert::Progress;
 use pixtune_model::weights::found::adapter_of_run;
 
-use super::convert::show;
+use super::convert::{element, show};
 use super::existing;
 use crate::Outcome;
-use crate::args::{AdapterFormArg, DeployArgs, DtypeArg, TargetArg};
+use crate::args::{AdapterFormArg, DeployArgs, TargetArg};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
 
@@ -72,17 +71,6 @@ fn target(target: TargetArg) -> Target {
         TargetArg::LlamaCpp => Target::LlamaCpp,
         TargetArg::Ollama => Target::Ollama,
         TargetArg::LmStudio => Target::LmStudio,
-    }
-}
-
-/// The type of weights; `None` keeps what is there.
-pub(super) fn element(dtype: DtypeArg) -> Option<Element> {
-    match dtype {
-        DtypeArg::Keep => None,
-        DtypeArg::Bf16 => Some(Element::BF16),
-        DtypeArg::F16 => Some(Element::F16),
-        DtypeArg::F32 => Some(Element::F32),
-        DtypeArg::Q8_0 => Some(Element::Q8_0),
     }
 }
 

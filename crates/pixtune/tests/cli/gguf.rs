@@ -198,7 +198,8 @@ fn models_that_merge_patches_have_the_merger_beside_the_projector() {
         let vision = tensors(&case, &format!("{out}/mmproj-{fixture}-F32.gguf"));
         assert_eq!(vision["mm.patch_merger.weight"].1[0], 4 * vision["mm.input_norm.weight"].1[0]);
         let header = Header::read(&case.path(&format!("{out}/{fixture}-F32.gguf"))).unwrap();
-        let key = |name: &str| header.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let key =
+            |name: &str| header.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         assert_eq!(key("general.architecture"), Some(Found::Text(architecture.to_owned())));
         assert_eq!(
             header.tensors.iter().any(|tensor| tensor.name == "output.weight"),

@@ -4,6 +4,7 @@ mod merging;
 mod options;
 mod server;
 mod summary;
+mod version;
 
 use std::collections::BTreeSet;
 
@@ -13,13 +14,11 @@ use super::fit;
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
 use crate::weights::{Checkpoint, Module};
 
-pub use options::{
-    ServerInVersion, ServerOptions, UnknownServer, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank,
-    vllm_rank_advice,
-};
+pub use options::{ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
 pub(crate) use server::MASK;
 pub use server::Server;
 pub use summary::{Group, groups};
+pub use version::{ServerInVersion, UnknownServer};
 
 /// What becomes of a module's training on a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,12 +2,11 @@
 
 use pixtune_core::json::{line, list, object};
 use pixtune_core::text::{counted, grouped};
-use pixtune_model::gguf::{Options, Plan, Written};
+use pixtune_model::gguf::{Element, Options, Plan, Written};
 
-use super::super::deploy::element;
 use super::super::existing;
 use crate::Outcome;
-use crate::args::ConvertArgs;
+use crate::args::{ConvertArgs, DtypeArg};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
 
@@ -44,6 +43,17 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
         verify: args.write.verify,
         existing: existing(args.write.force),
     })
+}
+
+/// The type of weights; `None` keeps what is there.
+pub(in crate::commands) fn element(dtype: DtypeArg) -> Option<Element> {
+    match dtype {
+        DtypeArg::Keep => None,
+        DtypeArg::Bf16 => Some(Element::BF16),
+        DtypeArg::F16 => Some(Element::F16),
+        DtypeArg::F32 => Some(Element::F32),
+        DtypeArg::Q8_0 => Some(Element::Q8_0),
+    }
 }
 
 fn summary(plan: &Plan, written: &Written) -> String {

@@ -16,6 +16,7 @@ use crate::Outcome;
 use crate::args::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
+pub(super) use gguf::element;
 
 /// Converts a checkpoint, or inspects a directory.
 pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
