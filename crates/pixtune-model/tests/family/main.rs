@@ -1,7 +1,7 @@
 //! Conversions of the models after Pixtral: weights, configurations, adapters and merges of the fixtures whose layout is that of
 //! `fixtures/tiny_mistral3`, and of the directory that `PIXTUNE_FIXTURE` names.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod adapters;
 mod configurations;

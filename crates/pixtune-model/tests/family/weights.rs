@@ -75,7 +75,8 @@ fn fp8_weights_are_dequantized_on_their_way() {
             continue;
         };
         // Codes of one and of minus two, by turns.
-        let codes = (0..shape.iter().product()).map(|at: usize| if at % 2 == 0 { 0x38 } else { 0xc0 });
+        let codes =
+            (0..shape.iter().product()).map(|at: usize| if at.is_multiple_of(2) { 0x38 } else { 0xc0 });
         all.push((TensorSpec { name: name.clone(), dtype: Dtype::F8E4M3, shape }, codes.collect()));
         for (end, scale) in [("qscale_weight", 0.25f32), ("qscale_act", 3.0)] {
             let spec = TensorSpec { name: format!("{module}.{end}"), dtype: Dtype::F32, shape: vec![] };
