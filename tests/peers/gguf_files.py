@@ -144,7 +144,9 @@ def check_merging(pixtune, fixtures, out):
             (source / path.name).write_bytes(path.read_bytes())
         config = json.loads((source / "config.json").read_text())
         size = config["text_config"]["vocab_size"]
-        (source / "tekken.json").write_text(json.dumps({**tekken, "config": {**tekken["config"], "default_vocab_size": size}}))
+        # 60 special tokens leave enough for one token per byte.
+        sizes = {"default_vocab_size": size, "default_num_special_tokens": 60}
+        (source / "tekken.json").write_text(json.dumps({**tekken, "config": {**tekken["config"], **sizes}}))
         weights = safetensors(fixtures / name / "native_bf16/consolidated.safetensors")
         for dtype in ["f32", "f16", "q8_0"]:
             text, tensors = check_model(pixtune, source, weights, out / f"{name}-{dtype}", dtype)
