@@ -75,15 +75,18 @@ fn case() -> tempfile::TempDir {
         copy(&format!("tiny_pixtral/hf_bf16/{file}"), &format!("model/{file}"));
     }
     copy("tiny_tekken/tekken.json", "model/tekken.json");
-    copy("images/noise_32x32.png", "noise.png");
+    let mut coded = Vec::new();
+    let image = fs::read(repository().join("fixtures/images/noise_32x32.png")).unwrap();
+    pixtune_io::base64::encode(&image, &mut coded);
+    let coded = String::from_utf8(coded).unwrap();
     let sample = |image: &str, question: &str, answer: &str| {
         format!(
             r#"{{"messages":[{{"role":"user","content":[{image}{{"type":"text","text":"{question}"}}]}},{{"role":"assistant","content":"{answer}"}}]}}"#
         ) + "\n"
     };
-    let image = r#"{"type":"image_url","image_url":"noise.png"},"#;
+    let image = format!(r#"{{"type":"image_url","image_url":"data:image/png;base64,{coded}"}},"#);
     let samples = [
-        sample(image, "what is it", "noise"),
+        sample(&image, "what is it", "noise"),
         sample("", "say hello", "hello there"),
         sample("", "the end", "of the line"),
     ];

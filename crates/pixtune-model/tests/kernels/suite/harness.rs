@@ -6,9 +6,9 @@ use pixtune_model::kernels::{DeviceBuffer, FrozenTensor, Kernels};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::dtype::{bf16_to_f32, f16_to_f32, f32_to_bf16};
 
-/// The results of a case: a name and a dtype each, what the device computed, and the reference.
+/// The results of a case: a name each, what the device computed, and the reference.
 #[derive(Default)]
-pub struct Results(Vec<(String, Dtype, Vec<f32>, Vec<f64>)>);
+pub struct Results(Vec<(String, Vec<f32>, Vec<f64>)>);
 
 impl Results {
     /// Adds the contents of a buffer.
@@ -19,12 +19,12 @@ impl Results {
         found: &K::Buffer,
         expected: Vec<f64>,
     ) {
-        self.0.push((name.into(), found.dtype(), k.download(found), expected));
+        self.values(name, k.download(found), expected);
     }
 
-    /// Adds values in f32.
+    /// Adds values.
     pub fn values(&mut self, name: impl Into<String>, found: Vec<f32>, expected: Vec<f64>) {
-        self.0.push((name.into(), Dtype::F32, found, expected));
+        self.0.push((name.into(), found, expected));
     }
 }
 
@@ -35,28 +35,26 @@ pub fn conforms<K: Kernels>(open: impl Fn(usize) -> K, case: impl Fn(&K, &mut Re
         let mut results = Results::default();
         case(&k, &mut results);
         k.check().unwrap();
-        (results.0, k.activation_dtype())
+        (results.0, tolerance(k.activation_dtype()))
     };
-    let (results, activations) = run(1);
-    for (name, dtype, found, expected) in &results {
-        compare(name, found, expected, tolerance(activations, *dtype));
+    let (results, tolerance) = run(1);
+    for (name, found, expected) in &results {
+        compare(name, found, expected, tolerance);
     }
     for threads in [2, 3, 7] {
-        for ((name, _, found, _), (_, _, expected, _)) in run(threads).0.iter().zip(&results) {
+        for ((name, found, _), (_, expected, _)) in run(threads).0.iter().zip(&results) {
             let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(found), bits(expected), "{name}: {threads} threads give other bits than one");
         }
     }
 }
 
-/// The allowed error of a number, relative to its size. On a device with activations in bf16, a result in f32 is the sum of
-/// numbers in bf16, some of which were rounded on the way.
-fn tolerance(activations: Dtype, result: Dtype) -> f64 {
-    match (activations, result) {
-        (Dtype::F32, _) => 4e-6,
-        (Dtype::BF16, Dtype::F32) => 4e-3,
-        (Dtype::BF16, _) => 1.6e-2,
-        (other, _) => panic!("no tolerance is set for activations in {other}"),
+/// The allowed error of a number, relative to its size.
+fn tolerance(activations: Dtype) -> f64 {
+    match activations {
+        Dtype::F32 => 4e-6,
+        Dtype::BF16 => 1.6e-2,
+        other => panic!("no tolerance is set for activations in {other}"),
     }
 }
 

@@ -16,7 +16,7 @@ use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::{DeviceTask, Kernels};
-use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets, WholeRegions};
+use pixtune_model::network::{LoraConfig, Network, NetworkOptions, Targets, WholeRegions};
 use pixtune_train::data::{DataFiles, Dataset, Indexing, data_files};
 use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
