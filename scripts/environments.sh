@@ -62,6 +62,21 @@ install_overlay() {
     "$1" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$2" --target "$3"
 }
 
+# modules NAME PACKAGE...: print a directory with node_modules that holds these packages of npm, each with its version.
+modules() {
+    local directory name=$1
+    shift
+    apt_for nodejs node --version || return
+    apt_for npm npm --version || return
+    directory=$cache/venvs/$name-$(printf '%s\n' "$(node --version)" "$@" | sha256sum | head --bytes=16)
+    cached "$directory" install_modules "$@" || return
+    printf '%s\n' "$directory"
+}
+
+install_modules() {
+    npm install --prefix "${!#}" --no-audit --no-fund --silent "${@:1:$#-1}"
+}
+
 # unchanged NAME ROOT PATH...: whether the check with this name passed on this machine with exactly these files; then it is
 # skipped, which is printed. A directory stands for its files, and a path that does not exist for its own words. ROOT is a
 # directory with another name in every run. `passed NAME RESULT` then stores the result.

@@ -4,6 +4,7 @@
 english: the language reference and the standard library's sources that come with Python, prose and code.
 multi:   sentences in some fifty scripts and languages, from the reference vectors, in shuffled order.
 texts:   both, ten times over, as JSON strings of 8,000 characters, one a line.
+talks:   3,000 conversations with a system prompt, tools, calls and no images, which every version of the tokenizer lays out.
 chats:   100 conversations about a 1024x1024 JPEG of about 250 kB each, with answers of 2 kB, in the format for training.
 """
 
@@ -50,6 +51,10 @@ def main():
                 pieces.append(json.dumps(text[start : start + 8_000], ensure_ascii=False) + "\n")
         lines.writelines(pieces * 10)
 
+    with (directory / "talks.jsonl").open("w", encoding="utf-8") as lines:
+        for index in range(3000):
+            lines.write(json.dumps(talk(index, prose)) + "\n")
+
     urls = [f"data:image/jpeg;base64,{base64.b64encode(photo(seed)).decode()}" for seed in range(10)]
     with (directory / "chats.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(100):
@@ -57,6 +62,25 @@ def main():
             answer = prose[index * 1000 : index * 1000 + 2000]
             messages = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
             lines.write(json.dumps({"messages": messages}) + "\n")
+
+
+def talk(index, prose):
+    """A question, a call, its result and two answers."""
+    piece = lambda part, size: prose[(index * 97 + part * 5000) % (len(prose) - size) :][:size]  # noqa: E731
+    call = {"id": f"call{index:05}", "type": "function", "function": {"name": "find", "arguments": json.dumps({"text": piece(1, 60)})}}
+    parameters = {"type": "object", "properties": {"text": {"type": "string"}}}
+    return {
+        "messages": [
+            {"role": "system", "content": piece(2, 200)},
+            {"role": "user", "content": piece(3, 300)},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call["id"], "content": piece(4, 400)},
+            {"role": "assistant", "content": piece(5, 500).rstrip() or "ok"},
+            {"role": "user", "content": piece(6, 200)},
+            {"role": "assistant", "content": piece(7, 600).rstrip() or "ok"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "find", "description": piece(8, 80), "parameters": parameters}}],
+    }
 
 
 def photo(seed):

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""mistral-common and tiktoken on the texts and conversations: prints `name<TAB>what<TAB>number`."""
+"""mistral-common and tiktoken on the texts and conversations: prints `name<TAB>what<TAB>number`. `talks.jsonl` is encoded with the
+tokenizers of all versions, which `tests/peers/tokens.py` makes."""
 
 import json
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +15,7 @@ from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.protocol.instruct.validator import ValidationMode
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests/peers"))
 warnings.filterwarnings("ignore")
 TEKKEN = Path(mistral_common.__file__).parent / "data/tekken_240911.json"
 
@@ -32,6 +35,9 @@ def main():
     print(f"mistral-common\tload (ms)\t{1e3 * (time.process_time() - start):.1f}")
     tekken = tokenizer.instruct_tokenizer.tokenizer
     for path in map(Path, sys.argv[1:]):
+        if path.name == "talks.jsonl":
+            versions(path)
+            continue
         if path.suffix == ".jsonl":
             lines = path.read_text(encoding="utf-8").splitlines()
             def chats():
@@ -50,6 +56,23 @@ def main():
         ]:
             print(f"{name}\t{path.stem} (ids)\t{len(encode(text))}")
             print(f"{name}\t{path.stem} (MB/s)\t{megabytes / best(lambda: encode(text)):.1f}")
+
+
+def versions(path):
+    from tokens import MODELS, tokenizer_file
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    with tempfile.TemporaryDirectory() as directory:
+        files = {"v3": TEKKEN} | {version: tokenizer_file(version, directory) for version in MODELS}
+        for version, file in files.items():
+            tokenizer = MistralTokenizer.from_file(str(file), mode=ValidationMode.finetuning)
+
+            def talks():
+                requests = (ChatCompletionRequest[FinetuningMessage].model_validate(json.loads(line)) for line in lines)
+                return sum(len(tokenizer.encode_chat_completion(request).tokens) for request in requests)
+
+            print(f"mistral-common\ttalks, {version} (ids)\t{talks()}")
+            print(f"mistral-common\ttalks, {version} (MB/s)\t{path.stat().st_size / 1e6 / best(talks, 2):.1f}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def theirs(tokens, more):
     data = directory / f"data-{tokens}.jsonl"
     ids = directory / f"ids-{tokens}.jsonl"
     with open(ids, "w") as out:
-        subprocess.run([pixtune, "tokens", "--ids", "--tokenizer", directory / "model/tekken.json", data], check=True, stdout=out)
+        subprocess.run([pixtune, "tokens", "--ids", "--model", directory / "model", data], check=True, stdout=out)
     command = [sys.executable, here / "rival.py", directory / "model", data, ids, threads, STEPS, *more]
     return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
 

@@ -16,7 +16,7 @@ import numpy
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 
 model_path, data_path, ids_path, threads, steps, *flags = sys.argv[1:]
 torch.set_num_threads(int(threads))
@@ -42,7 +42,7 @@ for line, ids in zip(open(data_path), open(ids_path)):
     samples.append((ids["ids"], labels, pixels(line)))
 assert len({len(ids) for ids, _, _ in samples}) == 1, "samples of one length need no padding, which would favour us"
 
-model = LlavaForConditionalGeneration.from_pretrained(model_path, dtype=torch.float32, attn_implementation="sdpa")
+model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32, attn_implementation="sdpa")
 linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=r".*language_model.*\.(" + "|".join(linears) + ")"))
 model.train()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench/train/run.sh [TOKENS...]: measures pixtune train and transformers + peft on the CPU; see README.md.
+# [ARCHITECTURE=ministral3] bench/train/run.sh [TOKENS...]: measures pixtune train and transformers + peft on the CPU; see README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/environments.sh
@@ -9,5 +9,5 @@ directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 threads=${THREADS:-$(nproc)}
 lengths=("${@:-1000}")
-"$python" bench/train/model.py "$directory" --tokens "${lengths[@]}"
+"$python" bench/train/model.py "$directory" --architecture "${ARCHITECTURE:-pixtral}" --tokens "${lengths[@]}"
 OMP_NUM_THREADS=$threads "$python" bench/train/compare.py "$directory" target/release/pixtune "$threads" "${lengths[@]}"

@@ -23,13 +23,14 @@ import peft
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 PIXTUNE = sys.argv[1]
-FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "fixtures/tiny_pixtral"
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+FIXTURE = FIXTURES / "tiny_pixtral"
 NEW = int(transformers.__version__.split(".")[0]) >= 5
 SERVER = "transformers" if NEW else "transformers-4.57"
 PREFIX = "base_model.model."
@@ -77,15 +78,15 @@ def applied_by_peft(base, directory):
     return {name.removeprefix(PREFIX).removesuffix(".lora_B.weight") for name in names}, model
 
 
-def verdicts(directory):
-    lines = pixtune("adapter", "check", directory, "--base", FIXTURE / "hf_bf16", "--server", SERVER, "--format", "json", codes=(0, 1))
+def verdicts(directory, fixture=FIXTURE):
+    lines = pixtune("adapter", "check", directory, "--base", fixture / "hf_bf16", "--server", SERVER, "--format", "json", codes=(0, 1))
     return [json.loads(line) for line in lines.splitlines()][:-1]
 
 
-def compare_verdicts(base, directory, what):
+def compare_verdicts(base, directory, what, fixture=FIXTURE):
     found, model = applied_by_peft(base, directory)
     # Rows in another order arrive, and are wrong: peft cannot see that.
-    reported = {line["module"] for line in verdicts(directory) if line["verdict"] in ("applied", "wrong")}
+    reported = {line["module"] for line in verdicts(directory, fixture) if line["verdict"] in ("applied", "wrong")}
     assert found == reported, f"{what}: peft applies {sorted(found - reported)} besides, and does not apply {sorted(reported - found)}"
     print(f"{what}: {len(found)} modules are applied, as `adapter check --server {SERVER}` reports")
     return found, model
@@ -109,6 +110,26 @@ def check_dialects(base, work):
             if dialect == "peft" or dialect == "peft-legacy" and not NEW:
                 assert len(found) == count, f"{len(found)} of {count} modules are applied"
                 compare_logits(model, which)
+
+
+def check_merging_models(work):
+    """Models that merge patches: what arrives is what `adapter check` reports, and a model without a class refuses everything."""
+    dtype = {"dtype": torch.float32} if NEW else {"torch_dtype": torch.float32}
+    for name in ("tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"):
+        fixture = FIXTURES / name
+        try:
+            base = AutoModelForImageTextToText.from_pretrained(fixture / "hf_bf16", **dtype)
+        except KeyError as error:
+            base = None
+            print(f"{name}: transformers does not know {error}")
+        for dialect in ("peft", "peft-legacy"):
+            directory = work / f"{name}-{dialect}"
+            pixtune("adapter", "convert", fixture / "native_lora_all", directory, "--to", dialect, "--base", fixture / "native_bf16")
+            if base is not None:
+                compare_verdicts(base, directory, f"{name}, lora_all as {dialect}", fixture)
+            else:
+                reported = {line["verdict"] for line in verdicts(directory, fixture)}
+                assert reported == {"rejected"}, f"{name}: {reported}"
 
 
 def check_names_of_other_versions(base, work):
@@ -283,6 +304,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
         check_dialects(base, work)
+        check_merging_models(work)
         check_names_of_other_versions(base, work)
         check_merges(base, work)
         check_merges_of_tied_and_grown(base, work)

@@ -4,8 +4,8 @@
     python tests/peers/convert.py target/release/pixtune [--weights-only]
 
 Run with transformers 5 and with 4.57. A directory converted from Mistral's format has to load without a missing or
-unexpected key and give the fixture's logits; so has one with merged patches (Mistral Small 3.1's architecture) those of the
-model it was made from. Without --weights-only, mistral-common has to read the copied tokenizer, and tokenizer.json and the
+unexpected key and give the fixture's logits; so have those with merged patches (Mistral Small 3.1, and with transformers 5
+Ministral 3), and with converted adapters those of the adapters. Without --weights-only, mistral-common has to read the copied tokenizer, and tokenizer.json and the
 chat template have to give its ids.
 """
 
@@ -16,11 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import peft
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-FIXTURE = Path(__file__).parents[2] / "fixtures/tiny_pixtral"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURE = FIXTURES / "tiny_pixtral"
 TOLERANCE = 2e-4  # the fixture's README
 torch.set_num_threads(1)
 
@@ -37,9 +39,9 @@ def load(directory, cls):
     return model.eval()
 
 
-def logits(model, name):
-    inputs = json.loads((FIXTURE / "inputs.json").read_text())[name]
-    pixels = load_file(FIXTURE / "pixels.safetensors")
+def logits(model, name, fixture=FIXTURE):
+    inputs = json.loads((fixture / "inputs.json").read_text())[name]
+    pixels = load_file(fixture / "pixels.safetensors")
     images = [pixels[f"{name}.image{index}"] for index in range(len(inputs["image_hw"]))]
     more = {}
     if images:
@@ -110,19 +112,46 @@ def check_mistral3(program, work):
     print(f"mistral3: logits within {difference:.1e}")
 
 
-def with_vocabulary(work):
-    """The fixture's model with the whole vocabulary, so that its tokenizer fits."""
-    import mistral_common
+def check_family(program, work):
+    """Models with merged patches: from both formats, with both adapters from Mistral's dialect."""
+    names = ["tiny_mistral3"]
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        names += ["tiny_ministral3", "tiny_ministral3_tied"]
+    for fixture in (FIXTURES / name for name in names):
+        golden = load_file(fixture / "golden.safetensors")
+        for source in ("native_bf16", "hf_bf16"):
+            directory = work / f"{fixture.name}-{source}"
+            if source == "hf_bf16":
+                convert(program, fixture / source, work / f"{fixture.name}-again", "mistral")
+                convert(program, work / f"{fixture.name}-again", directory, "hf")
+            else:
+                convert(program, fixture / source, directory, "hf")
+            compare(load(directory, transformers.AutoModelForImageTextToText), fixture, golden, "base_f32", directory.name)
+        for which in ("text", "all"):
+            adapter = work / f"{fixture.name}-lora-{which}"
+            command = [program, "adapter", "convert", fixture / f"native_lora_{which}", adapter, "--to", "peft", "--base", directory]
+            subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+            model = load(directory, transformers.AutoModelForImageTextToText)
+            model = peft.PeftModel.from_pretrained(model, adapter).eval()
+            compare(model, fixture, golden, f"lora_{which}_f32", adapter.name)
 
-    directory = work / "vocabulary"
+
+def compare(model, fixture, golden, tag, shown):
+    differences = {name: (logits(model, name, fixture) - golden[f"{tag}.{name}.logits"]).abs().max().item() for name in ("text", "one", "two")}
+    assert max(differences.values()) <= TOLERANCE, f"{shown}: logits differ by {differences}"
+    print(f"{shown}: logits within {max(differences.values()):.1e}")
+
+
+def with_vocabulary(directory, tokenizer, fixture=FIXTURE):
+    """The fixture's model with the whole vocabulary, so that its tokenizer fits."""
     directory.mkdir()
-    params = json.loads((FIXTURE / "native_bf16/params.json").read_text()) | {"vocab_size": 131072}
+    params = json.loads((fixture / "native_bf16/params.json").read_text()) | {"vocab_size": 131072}
     (directory / "params.json").write_text(json.dumps(params))
-    weights = load_file(FIXTURE / "native_bf16/consolidated.safetensors")
-    for name in ("tok_embeddings.weight", "output.weight"):
-        weights[name] = torch.zeros(131072, 64, dtype=torch.bfloat16)
+    weights = load_file(fixture / "native_bf16/consolidated.safetensors")
+    for name in {"tok_embeddings.weight", "output.weight"} & weights.keys():
+        weights[name] = torch.zeros(131072, params["dim"], dtype=torch.bfloat16)
     save_file(weights, directory / "consolidated.safetensors")
-    shutil.copy(Path(mistral_common.__file__).parent / "data/tekken_240911.json", directory / "tekken.json")
+    shutil.copy(tokenizer, directory / "tekken.json")
     return directory
 
 
@@ -178,13 +207,14 @@ def check_tokenizer(program, work):
     import base64
     import io
 
+    import mistral_common
     from mistral_common.protocol.instruct.request import ChatCompletionRequest
     from mistral_common.protocol.instruct.validator import ValidationMode
     from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
     from PIL import Image
     from tokenizers import Tokenizer
 
-    source = with_vocabulary(work)
+    source = with_vocabulary(work / "vocabulary", Path(mistral_common.__file__).parent / "data/tekken_240911.json")
     convert(program, source, work / "with-tokenizer", "hf")
     directory = work / "with-tokenizer"
     convert(program, directory, work / "round", "mistral")
@@ -215,7 +245,32 @@ def check_tokenizer(program, work):
         assert prompt.endswith("[/INST]") or chat[-2]["role"] == "assistant", prompt
     print(f"mistral-common's ids: {len(TEXTS)} texts, {len(CHATS)} conversations")
     check_content_format((directory / "chat_template.jinja").read_text())
-    check_processor(directory, reference, tokenizer, more)
+    sizes = [(48, 32), (16, 16), (128, 96), (40, 24), (100, 70)]
+    check_processor(directory, reference, lambda chat: tokenizer.apply_chat_template(chat, tokenize=False), more, (16, sizes))
+
+
+def check_merging_processors(program, work):
+    """Merged patches: the files of a processor, with the tokenizer of the version, give mistral-common's ids and pixels."""
+    from mistral_common.protocol.instruct.validator import ValidationMode
+    from mistral_common.tokens.tokenizers import image
+    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+    transform = image.transform_image
+    sys.path.append(str(Path(__file__).parent))
+    from tokens import tokenizer_file
+
+    # That module leaves pixels out.
+    image.transform_image = transform
+    is_new = int(transformers.__version__.split(".")[0]) >= 5
+    more = {"mistral_format": False} if is_new else {}
+    for name, version in [("tiny_mistral3", "v7"), ("tiny_mistral3", "v11")] + [("tiny_ministral3_tied", "v13")] * is_new:
+        made = tokenizer_file(version, work)
+        source = with_vocabulary(work / f"{name}-{version}", made, FIXTURES / name)
+        directory = work / f"{name}-{version}-hf"
+        convert(program, source, directory, "hf")
+        reference = MistralTokenizer.from_file(str(made), mode=ValidationMode.finetuning)
+        prompt = "<s>[SYSTEM_PROMPT]Look.[/SYSTEM_PROMPT][INST][IMG]What is it?[/INST]A cat</s>"
+        check_processor(directory, reference, lambda _: prompt, more, (28, [(56, 28), (28, 28), (140, 84), (70, 40), (99, 120)]))
 
 
 # Largest differences of normalised pixels: rounding alone where an image keeps its size. Where it does not, transformers resizes
@@ -223,7 +278,7 @@ def check_tokenizer(program, work):
 KEPT, RESIZED = 1e-6, 0.25
 
 
-def check_processor(directory, reference, tokenizer, more):
+def check_processor(directory, reference, prompt_of, more, images):
     """The processor's files: a chat with images gives mistral-common's ids and pixels."""
     import base64
     import io
@@ -234,7 +289,8 @@ def check_processor(directory, reference, tokenizer, more):
 
     processor = transformers.AutoProcessor.from_pretrained(directory, **more)
     noise = np.random.default_rng(5)
-    for width, height in [(48, 32), (16, 16), (128, 96), (40, 24), (100, 70)]:
+    unit, sizes = images
+    for width, height in sizes:
         small = noise.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
         image = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
         png = io.BytesIO()
@@ -243,13 +299,12 @@ def check_processor(directory, reference, tokenizer, more):
         text = {"type": "text", "text": "What is it?"}
         chat = [message("system", "Look."), message("user", [text, {"type": "image_url", "image_url": url}]), message("assistant", "A cat")]
         wanted = reference.encode_chat_completion(ChatCompletionRequest(messages=chat))
-        prompt = tokenizer.apply_chat_template(chat, tokenize=False)
-        batch = processor(text=prompt, images=[image], add_special_tokens=False, return_tensors="pt")
+        batch = processor(text=prompt_of(chat), images=[image], add_special_tokens=False, return_tensors="pt")
         assert batch["input_ids"][0].tolist() == wanted.tokens, (width, height)
         pixels, sizes = batch["pixel_values"][0].numpy(), batch["image_sizes"][0].tolist()
         assert pixels.shape == wanted.images[0].shape and sizes == list(pixels.shape[1:]), (pixels.shape, sizes)
         difference = np.abs(pixels - wanted.images[0]).max().item()
-        keeps = width % 16 == 0 and height % 16 == 0
+        keeps = width % unit == 0 and height % unit == 0
         assert difference <= (KEPT if keeps else RESIZED), f"{width}x{height}: pixels differ by {difference}"
         print(f"{type(processor.image_processor).__name__} {width}x{height}: same ids, pixels within {difference:.1e}")
 
@@ -262,8 +317,10 @@ def main():
         check_logits(program, work)
         check_tied(program, work)
         check_mistral3(program, work)
+        check_family(program, work)
         if "--weights-only" not in sys.argv:
             check_tokenizer(program, work)
+            check_merging_processors(program, work)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ PARTS = {
 }
 SINGLE = {
     "tok_embeddings": "token_embd", "norm": "output_norm", "output": "output", "vision_encoder.patch_conv": "v.patch_embd",
-    "vision_encoder.ln_pre": "v.pre_ln", "vision_language_adapter.w_in": "mm.1", "vision_language_adapter.w_out": "mm.2",
+    "vision_encoder.ln_pre": "v.pre_ln", "pre_mm_projector_norm": "mm.input_norm", "patch_merger.merging_layer": "mm.patch_merger", "vision_language_adapter.w_in": "mm.1", "vision_language_adapter.w_out": "mm.2",
 }
 
 
@@ -76,8 +76,10 @@ def check_model(pixtune, source, weights, out, dtype):
     row = found.pop("v.token_embd.img_break")
     assert (bits(row.data) == bits(weights["tok_embeddings.weight"][12])).all()
     assert not found, list(found)
-    text = next(reader for reader in readers if reader.fields["general.architecture"].contents() == "llama")
-    known = [TENSOR_NAMES[key].replace("{bid}", "0") for key in MODEL_TENSORS[MODEL_ARCH.LLAMA]]
+    architectures = {"llama": MODEL_ARCH.LLAMA, "mistral3": MODEL_ARCH.MISTRAL3}
+    text = next(reader for reader in readers if reader.fields["general.architecture"].contents() in architectures)
+    architecture = architectures[text.fields["general.architecture"].contents()]
+    known = [TENSOR_NAMES[key].replace("{bid}", "0") for key in MODEL_TENSORS[architecture]]
     assert all(t.name.removesuffix(".weight").replace(".1.", ".0.").replace(".2.", ".0.") in known for t in text.tensors)
     return text, len(weights) + 1
 
@@ -132,6 +134,32 @@ def check_adapter(pixtune, fixtures, source, out):
     return count
 
 
+def check_merging(pixtune, fixtures, out):
+    """Mistral Small 3 and Ministral 3: the tensors, and the keys that llama.cpp's converter writes of the positions."""
+    tekken = json.loads((fixtures / "tiny_tekken/tekken.json").read_text())
+    for name in ["tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"]:
+        source = out / name
+        source.mkdir()
+        for path in (fixtures / name / "hf_bf16").iterdir():
+            (source / path.name).write_bytes(path.read_bytes())
+        config = json.loads((source / "config.json").read_text())
+        size = config["text_config"]["vocab_size"]
+        # 60 special tokens leave enough for one token per byte.
+        sizes = {"default_vocab_size": size, "default_num_special_tokens": 60}
+        (source / "tekken.json").write_text(json.dumps({**tekken, "config": {**tekken["config"], **sizes}}))
+        weights = safetensors(fixtures / name / "native_bf16/consolidated.safetensors")
+        for dtype in ["f32", "f16", "q8_0"]:
+            text, tensors = check_model(pixtune, source, weights, out / f"{name}-{dtype}", dtype)
+        field = lambda key: text.fields[f"mistral3.{key}"].contents()
+        if rope := config["text_config"].get("rope_parameters"):
+            scaling = {"factor": "factor", "original_max_position_embeddings": "original_context_length"}
+            scaling |= {"beta_fast": "yarn_beta_fast", "beta_slow": "yarn_beta_slow", "mscale_all_dim": "yarn_log_multiplier"}
+            for key, own in scaling.items():
+                assert abs(field(f"rope.scaling.{own}") - rope[key]) < 1e-6, (name, key)
+            assert field("rope.scaling.type") == "yarn" and abs(field("attention.temperature_scale") - rope["llama_4_scaling_beta"]) < 1e-6
+        print(f"{name}: {tensors} tensors equal")
+
+
 def main():
     pixtune, fixtures, out = (Path(argument).resolve() for argument in sys.argv[1:])
     out.mkdir(parents=True)
@@ -145,6 +173,7 @@ def main():
         text, tensors = check_model(pixtune, source, weights, out / dtype, dtype)
         print(f"{dtype}: {tensors} tensors equal")
     print(f"{check_vocabulary(text, fixtures)} tokens equal")
+    check_merging(pixtune, fixtures, out)
     print(f"adapter: {check_adapter(pixtune, fixtures, source, out)} modules equal")
 
 

@@ -10,13 +10,13 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 
 model_path, adapter_path, ours_path = sys.argv[1:]
 torch.set_num_threads(2)
 # A key that fits nowhere, or is missing, is only a warning to PEFT.
 warnings.simplefilter("error", UserWarning)
-base = LlavaForConditionalGeneration.from_pretrained(model_path, dtype=torch.float32, attn_implementation="eager")
+base = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32, attn_implementation="eager")
 bare = {}
 
 

@@ -29,8 +29,7 @@ pub fn compact_date(seconds: i64) -> String {
 }
 
 /// The time as RFC 3339: `2026-11-30T01:02:03Z`.
-#[cfg(test)]
-fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let (year, month, day) = date(seconds);
     let of_day = seconds.rem_euclid(86_400);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)

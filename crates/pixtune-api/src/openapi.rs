@@ -54,11 +54,12 @@ fn make() -> String {
                 components.field(
                     "schemas",
                     object(|schemas| {
-                        for (name, example) in examples() {
-                            let parsed = json::parse(&example)
-                                .map(|parsed| parsed.value.into_owned())
-                                .unwrap_or(Value::Null);
-                            schemas.field(name, Schema(&parsed));
+                        for (name, examples) in examples() {
+                            let parsed =
+                                |text: &String| json::parse(text).map(|parsed| parsed.value.into_owned());
+                            let parsed: Vec<Value<'_>> =
+                                examples.iter().map(|text| parsed(text).unwrap_or(Value::Null)).collect();
+                            schemas.field(name, &Schema(parsed.iter().collect()));
                         }
                     }),
                 );
@@ -192,36 +193,79 @@ fn answer(description: &'static str, schema: &'static str) -> impl ToJson {
     })
 }
 
-/// The schema of an example: the types of its values. A null may be anything.
-struct Schema<'v, 'a>(&'v Value<'a>);
+/// The schema of examples of one value: their types, and the members that all of them have. Where every example is null, it may
+/// be anything.
+struct Schema<'v, 'a>(Vec<&'v Value<'a>>);
 
-impl ToJson for Schema<'_, '_> {
+impl<'v, 'a> Schema<'v, 'a> {
+    /// The names of the types, without those of null.
+    fn types(&self) -> Vec<&'static str> {
+        let mut types: Vec<&'static str> = Vec::new();
+        for value in &self.0 {
+            let name = match value {
+                Value::Null => continue,
+                Value::Bool(_) => "boolean",
+                Value::Number(number) if number.contains(['.', 'e', 'E']) => "number",
+                Value::Number(_) => "integer",
+                Value::String(_) => "string",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            if !types.contains(&name) {
+                types.push(name);
+            }
+        }
+        if types.contains(&"number") {
+            types.retain(|name| *name != "integer");
+        }
+        types
+    }
+
+    fn elements(&self) -> Schema<'v, 'a> {
+        Schema(self.0.iter().copied().filter_map(Value::as_array).flatten().collect())
+    }
+
+    /// The names of members in order of appearance, each with its values.
+    fn members(&self) -> Vec<(&'v str, Schema<'v, 'a>)> {
+        let mut members: Vec<(&str, Schema<'v, 'a>)> = Vec::new();
+        for (key, value) in self.0.iter().copied().filter_map(Value::as_object).flatten() {
+            match members.iter_mut().find(|(known, _)| *known == key.as_ref()) {
+                Some((_, values)) => values.0.push(value),
+                None => members.push((key.as_ref(), Schema(vec![value]))),
+            }
+        }
+        members
+    }
+}
+
+impl ToJson for &Schema<'_, '_> {
     fn write_json(self, slot: json::Slot<'_>) {
-        slot.object(|out| match self.0 {
-            Value::Null => {}
-            Value::Bool(_) => {
-                out.field("type", "boolean");
+        slot.object(|out| {
+            let mut types = self.types();
+            if types.is_empty() {
+                return;
             }
-            Value::Number(number) => {
-                out.field("type", if number.contains(['.', 'e', 'E']) { "number" } else { "integer" });
+            let (has_items, has_members) = (types.contains(&"array"), types.contains(&"object"));
+            if self.0.iter().any(|value| matches!(value, Value::Null)) {
+                types.push("null");
             }
-            Value::String(_) => {
-                out.field("type", "string");
+            match types[..] {
+                [name] => out.field("type", name),
+                _ => out.field("type", list(types.iter().copied())),
+            };
+            if has_items {
+                out.field("items", &self.elements());
             }
-            Value::Array(values) => {
-                out.field("type", "array");
-                match values.first() {
-                    Some(value) => out.field("items", Schema(value)),
-                    None => out.field("items", object(|_| {})),
-                };
-            }
-            Value::Object(members) => {
-                out.field("type", "object");
+            if has_members {
+                let members = self.members();
+                let objects = self.0.iter().filter(|value| value.as_object().is_some()).count();
+                let required = members.iter().filter(|(_, values)| values.0.len() == objects);
+                out.field("required", list(required.map(|(key, _)| *key)));
                 out.field(
                     "properties",
                     object(|properties| {
-                        for (key, value) in members {
-                            properties.field(key, Schema(value));
+                        for (key, values) in &members {
+                            properties.field(key, values);
                         }
                     }),
                 );
@@ -235,6 +279,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_schema_is_what_its_examples_have_in_common() {
+        let texts =
+            [r#"{"a":1,"b":[{"c":"x"},{"c":null,"d":true}],"e":null}"#, r#"{"a":2.5,"b":[],"f":null}"#];
+        let parsed = texts.map(|text| json::parse(text).unwrap().value.into_owned());
+        let schema = json::text(&Schema(parsed.iter().collect()));
+        let item = r#"{"type":"object","required":["c"],"properties":{"c":{"type":["string","null"]},"d":{"type":"boolean"}}}"#;
+        let expected = format!(
+            r#"{{"type":"object","required":["a","b"],"properties":{{"a":{{"type":"number"}},"b":{{"type":"array","items":{item}}},"e":{{}},"f":{{}}}}}}"#
+        );
+        assert_eq!(schema, expected);
+    }
+
+    #[test]
     fn every_answer_has_a_schema_from_an_example() {
         let document = document();
         let parsed = json::parse(&document).unwrap().value.into_owned();
@@ -245,6 +302,7 @@ mod tests {
         }
         let file = schemas.get("File").unwrap().get("properties").unwrap();
         assert_eq!(json::text(file.get("bytes").unwrap()), r#"{"type":"integer"}"#);
+        assert_eq!(json::text(file.get("expires_at").unwrap()), r#"{"type":["integer","null"]}"#);
         assert_eq!(parsed.get("paths").unwrap().as_object().unwrap().len(), {
             let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
             paths.sort_unstable();

@@ -24,6 +24,7 @@ use crate::clock::now;
 use crate::handlers::files;
 use crate::http::{Access, ListenError, Listener, Observed, Service};
 use crate::ids;
+use crate::log::LogEntry;
 use crate::run::{Signal, Supervisor, Trainer};
 use crate::store::{Job, Level, NewEvent, NewModel, Store, StoreError};
 use crate::streams::Batches;
@@ -54,8 +55,8 @@ pub struct Options {
     pub upstream: Option<UpstreamOptions>,
     /// Models that are loaded at the same time.
     pub loaded_models: usize,
-    /// Gets a line for each request.
-    pub log: fn(&str),
+    /// Gets an entry for each request and for each failure in the background.
+    pub log: fn(&LogEntry<'_>),
 }
 
 /// Why a server cannot start.
@@ -203,6 +204,7 @@ fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>
         trainer: options.trainer.clone(),
         slots: options.slots.clone(),
         min_free: options.limits.min_free,
+        log: options.log,
         changed: Box::new(move || changes.send_modify(|count| *count += 1)),
         made: Box::new(load_upstream(api)),
         signal: Arc::clone(&api.signal),
@@ -213,6 +215,7 @@ fn supervise(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>
 
 fn answer_batches(options: &Options, api: &Arc<Api>) -> Result<thread::JoinHandle<()>, ServeError> {
     let (api, log) = (Arc::clone(api), options.log);
+    let log = move |text: &str| log(&LogEntry::Failure { text });
     let thread = thread::Builder::new().name("batches".to_owned()).spawn(move || batch::run(&api, &log));
     thread.map_err(|source| ServeError::Threads { source })
 }
@@ -223,6 +226,7 @@ fn send_notices(
     signal: &Arc<Signal>,
 ) -> Result<thread::JoinHandle<()>, ServeError> {
     let (store, signal, log) = (Arc::clone(&api.store), Arc::clone(signal), options.log);
+    let log = move |text: &str| log(&LogEntry::Failure { text });
     let thread = thread::Builder::new()
         .name("webhooks".to_owned())
         .spawn(move || webhooks::run(&store, &signal, &log));

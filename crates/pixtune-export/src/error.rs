@@ -47,6 +47,14 @@ pub enum ExportError {
         /// The version of its tokenizer.
         version: TokenizerVersion,
     },
+    /// The configuration of a trainer needs sizes that are not known.
+    #[error("the dimensions of {model} are not published, and the configuration of {name} depends on them")]
+    NoSizes {
+        /// The trainer.
+        name: &'static str,
+        /// The model of the export.
+        model: String,
+    },
     /// The trainer expects the image token at another id.
     #[error("{name} expects `[IMG]` at id {expected}; the tokenizer has {found}")]
     ImageToken {

@@ -75,9 +75,10 @@ impl ExportPlan<'_> {
             plan.field("base_model", &self.settings.base_model).optional("tokenizer", tokenizer);
             plan.field("system", system_name(self.system)).field("resize_to_patches", self.resize_to_patches);
             plan.field("shard_bytes", self.shard_bytes);
-            plan.field("method", self.settings.wish.method.as_str())
-                .field("lora_rank", self.settings.wish.rank);
-            plan.field("gpu", self.settings.wish.gpu.id);
+            if let Some(wish) = &self.settings.wish {
+                plan.field("method", wish.method.as_str()).field("lora_rank", wish.rank);
+                plan.field("gpu", wish.gpu.id);
+            }
             if let Some(run) = self.settings.run {
                 plan.optional("steps", run.steps).optional("epochs", run.epochs);
                 plan.optional("samples_per_step", run.samples_per_step);

@@ -62,8 +62,8 @@ pub struct ExportSummary {
     pub longest: u64,
     /// The files that were written, without images that are files.
     pub outputs: Vec<OutputFile>,
-    /// The plan that the configuration follows.
-    pub training: TrainingPlan,
+    /// The plan that the configuration follows, if there is one.
+    pub training: Option<TrainingPlan>,
 }
 
 /// Rejected rows, with the reason.

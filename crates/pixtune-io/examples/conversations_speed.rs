@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p pixtune-io --example conversations_speed -- CHATS.jsonl
 //!
-//! Prints `name<TAB>what<TAB>number`.
+//! Prints `name<TAB>what<TAB>number`. A file with the name `talks.jsonl` is encoded for every version of the tokenizer instead.
 
 use std::hint::black_box;
 use std::io::Cursor;
@@ -11,7 +11,10 @@ use std::time::Instant;
 
 use pixtune_core::json;
 use pixtune_core::sample::Image;
-use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::spec::{
+    MINISTRAL_3_8B, MISTRAL_SMALL_3_1, MISTRAL_SMALL_3_2, MISTRAL_SMALL_4, ModelSpec, PIXTRAL_12B,
+    PIXTRAL_LARGE,
+};
 use pixtune_core::strict;
 use pixtune_core::tokens::{ChatEncoder, Layout};
 use pixtune_io::image::{Limits, Resolver, load, model_input};
@@ -23,6 +26,10 @@ fn main() -> std::io::Result<()> {
     let encoder = ChatEncoder::new(&PIXTRAL_12B, Layout::MistralCommon);
     for path in std::env::args().skip(1) {
         let bytes = std::fs::read(&path)?;
+        if path.ends_with("talks.jsonl") {
+            versions(&bytes);
+            continue;
+        }
         let count = rows(&bytes).len() as f64;
         let ids = |row: &Row| {
             let counted = count_line(&encoder, Path::new("."), row, &Limits::default(), Ids::Yes);
@@ -41,6 +48,27 @@ fn main() -> std::io::Result<()> {
         println!("pixtune\tconversations, ids and pixels (1/s)\t{:.0}", count / seconds);
     }
     Ok(())
+}
+
+/// A model of each version.
+const VERSIONS: [&ModelSpec; 6] =
+    [&PIXTRAL_12B, &MISTRAL_SMALL_3_1, &PIXTRAL_LARGE, &MISTRAL_SMALL_3_2, &MINISTRAL_3_8B, &MISTRAL_SMALL_4];
+
+/// Speed of conversations without images, with each version's layout.
+fn versions(bytes: &[u8]) {
+    for model in VERSIONS {
+        let (encoder, version) = (ChatEncoder::new(model, Layout::MistralCommon), model.tokenizer);
+        let rows = rows(bytes);
+        let ids = |row: &Row| {
+            let counted = count_line(&encoder, Path::new("."), row, &Limits::default(), Ids::Yes);
+            counted.ok().and_then(|counted| counted.ids).map_or(0, |ids| ids.len())
+        };
+        println!("pixtune\ttalks, {version} (ids)\t{}", rows.iter().map(ids).sum::<usize>());
+        let seconds = best_seconds(&mut || {
+            black_box(rows.iter().map(ids).sum::<usize>());
+        });
+        println!("pixtune\ttalks, {version} (MB/s)\t{:.1}", bytes.len() as f64 / 1e6 / seconds);
+    }
 }
 
 /// The lines as the program reads them.

@@ -1,5 +1,6 @@
 //! Errors that end a run, with hints.
 
+mod deploying;
 mod missing;
 mod model_hints;
 mod reading_hints;
@@ -21,6 +22,7 @@ use pixtune_io::read::ReadError;
 use pixtune_io::survey::SurveyError;
 use pixtune_io::tokens::{TokenizerError, TokensError};
 use pixtune_model::adapter::AdapterError;
+use pixtune_model::deploy::DeployError;
 use pixtune_model::gguf::GgufError;
 use pixtune_model::network::NetworkError;
 use pixtune_model::weights::WeightsError;
@@ -28,6 +30,7 @@ use pixtune_model::weights::convert::ConvertError;
 use pixtune_train::TrainError;
 use pixtune_train::data::DataError;
 
+use deploying::{hint_for_deploying, hint_for_gguf};
 use model_hints::{
     hint_for_adapters, hint_for_converting, hint_for_device, hint_for_model, hint_for_tokenizer,
     hint_for_weights,
@@ -108,6 +111,9 @@ pub enum Error {
     /// A GGUF file could not be written or read.
     #[error(transparent)]
     Gguf(GgufError),
+    /// A model could not be made ready for a server.
+    #[error(transparent)]
+    Deploy(DeployError),
     /// The network could not be built or run.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -176,6 +182,7 @@ impl Error {
             Error::Convert(error) => return hint_for_converting(error),
             Error::Network(_) => return None,
             Error::Gguf(error) => return hint_for_gguf(error).map(str::to_owned),
+            Error::Deploy(error) => return hint_for_deploying(error),
             Error::Adapter(error) => return hint_for_adapters(error),
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
@@ -264,18 +271,6 @@ impl From<TokensError> for Error {
             TokensError::Output { source } => Error::Output { source },
             error => Error::Tokens(error),
         }
-    }
-}
-
-fn hint_for_gguf(error: &GgufError) -> Option<&'static str> {
-    match error {
-        GgufError::NoTokenizer { .. } => Some(
-            "give the directory of the untuned model with `--base`; its tekken.json or tokenizer.json is used",
-        ),
-        GgufError::Tokenizer { .. } => {
-            Some("put the model's own tekken.json beside the weights, or give `--base`")
-        }
-        _ => None,
     }
 }
 
@@ -408,15 +403,5 @@ pub(crate) fn hint_for_writing(error: &io::Error, full: &'static str) -> Option<
             Some("choose a directory in which you may create files")
         }
         _ => None,
-    }
-}
-
-impl From<GgufError> for Error {
-    fn from(error: GgufError) -> Error {
-        match error {
-            GgufError::Convert(error) => Error::Convert(error),
-            GgufError::Adapter(error) => Error::Adapter(error),
-            other => Error::Gguf(other),
-        }
     }
 }

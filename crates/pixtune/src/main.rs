@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(args, verbosity),
         Command::Generate(args) => commands::generate::run(args, verbosity),
         Command::Adapter(args) => commands::adapter::run(args, verbosity),
+        Command::Deploy(args) => commands::deploy::run(args, verbosity),
         Command::Serve(args) => commands::serve::run(&args, verbosity),
         Command::Files(args) => commands::remote::files(&args, verbosity),
         Command::Jobs(args) => commands::remote::jobs(&args, verbosity),

@@ -126,8 +126,6 @@ fn shape(spec: &ModelSpec, path: &Path, config: &ModelConfig) -> ModelShape {
         vision: (number(vision.layers), number(vision.hidden_size), number(vision.intermediate_size)),
         patch: (number(vision.patch_size), number(config.projector.spatial_merge)),
         max_side: u64::from(spec.max_side),
-        // Other positions are refused when the configuration is read.
-        yarn: false,
         source: Box::leak(source.into_boxed_str()),
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::api::{Api, Form};
+use crate::blobs::Incoming;
 use crate::error::ApiError;
 use crate::handlers::files::disk;
 
@@ -96,13 +97,7 @@ async fn parse(parts: &mut multer::Multipart<'_>, file_part: &str, api: &Api) ->
         let name = part.name().unwrap_or_default().to_owned();
         if name == file_part && form.file.is_none() {
             let file_name = part.file_name().unwrap_or("upload").to_owned();
-            let mut incoming = tokio::task::block_in_place(|| api.data.receive()).map_err(disk)?;
-            while let Some(bytes) = chunk(&mut part, api.limits.upload).await? {
-                if incoming.bytes() + bytes.len() as u64 > api.limits.upload {
-                    return Err(too_large(api.limits.upload));
-                }
-                tokio::task::block_in_place(|| incoming.write(&bytes)).map_err(disk)?;
-            }
+            let incoming = receive(&mut part, api).await?;
             form.file = Some((file_name, incoming));
             continue;
         }
@@ -117,6 +112,36 @@ async fn parse(parts: &mut multer::Multipart<'_>, file_part: &str, api: &Api) ->
             return Err(ApiError::bad_request("the form has too many fields"));
         }
         form.fields.push((name, String::from_utf8_lossy(&text).into_owned()));
+    }
+}
+
+/// Bytes of a file that are written at once. They arrive in pieces of a few kilobytes, and leaving the other tasks of a thread to
+/// write each of them costs more than writing it.
+const AT_ONCE: usize = 1 << 20;
+
+/// Writes a file to the disk as it comes.
+async fn receive(part: &mut multer::Field<'_>, api: &Api) -> Result<Incoming, ApiError> {
+    let limit = api.limits.upload;
+    let mut incoming = tokio::task::block_in_place(|| api.data.receive()).map_err(disk)?;
+    let (mut held, mut held_bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
+    loop {
+        let more = chunk(part, limit).await?;
+        let is_end = more.is_none();
+        held_bytes += more.as_ref().map_or(0, Bytes::len);
+        held.extend(more);
+        if incoming.bytes() + held_bytes as u64 > limit {
+            return Err(too_large(limit));
+        }
+        if is_end || held_bytes >= AT_ONCE {
+            let written =
+                tokio::task::block_in_place(|| held.iter().try_for_each(|bytes| incoming.write(bytes)));
+            written.map_err(disk)?;
+            held.clear();
+            held_bytes = 0;
+        }
+        if is_end {
+            return Ok(incoming);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::api::{Api, Call, CallBody, Caller, Reply};
 use crate::error::ApiError;
 use crate::handlers::files::signed_project;
 use crate::ids;
+use crate::log::LogEntry;
 use crate::request::query::Query;
 use crate::routes::{BodyKind, Found, Route, find};
 use crate::store::Scope;
@@ -35,7 +36,7 @@ pub struct Service {
     api: Arc<Api>,
     access: Access,
     observed: Arc<Observed>,
-    log: fn(&str),
+    log: fn(&LogEntry<'_>),
 }
 
 /// The project of requests without a key.
@@ -46,7 +47,7 @@ const MOST_URI: usize = 16 << 10;
 
 impl Service {
     /// A service; `log` gets a line for each request.
-    pub fn new(api: Arc<Api>, access: Access, observed: Arc<Observed>, log: fn(&str)) -> Service {
+    pub fn new(api: Arc<Api>, access: Access, observed: Arc<Observed>, log: fn(&LogEntry<'_>)) -> Service {
         Service { api, access, observed, log }
     }
 
@@ -74,7 +75,8 @@ impl Service {
         self.observed.add(label, status, took);
         // The path is the client's text: without what would break the line.
         let path: String = parts.uri.path().chars().filter(|c| !c.is_control()).take(200).collect();
-        (self.log)(&format!("{id} {status} {} {path} {:.3} s {vendor}", parts.method, took.as_secs_f64()));
+        let method = parts.method.as_str();
+        (self.log)(&LogEntry::Request { id: &id, method, path: &path, status, took, api: vendor });
         response
     }
 

@@ -12,53 +12,91 @@ use crate::store::{
 use crate::vendor::{Dialect, Vendor};
 use crate::wire::{self, Choice};
 
-/// Names of schemas, and an example of each.
-pub(super) fn examples() -> Vec<(&'static str, String)> {
-    let (file, upload, event) = (file(), upload(), event());
-    let request = r#"{"model":"m","training_file":"file-1","training_files":["file-1"]}"#;
-    let body = json::parse(request).map(|parsed| parsed.value.into_owned()).unwrap_or(Value::Null);
-    let dialect = |vendor| Dialect { vendor, is_azure: false, is_mistral_v0: false };
-    let job = |vendor| {
-        let job = Job { vendor, ..job(request) };
-        let events = [event.clone(), Event { kind: EventKind::Checkpoint, ..event.clone() }];
-        JobRequest::parse(vendor, &body)
-            .map_or_else(|error| error.body(), |of| wire::job_json(&job, &of, dialect(vendor), Some(&events)))
-    };
+/// Names of schemas, and examples of each: with everything that may be set, and with nothing of it, in the forms of both vendors.
+pub(super) fn examples() -> Vec<(&'static str, Vec<String>)> {
+    let (files, uploads, events) = ([file(), bare_file()], upload(), event());
+    let jobs = jobs();
     let base = BaseModel { context: 131_072, ..BaseModel::gone("pixtral-12b") };
-    let (mistral, openai) = (job(Vendor::Mistral), job(Vendor::OpenAi));
-    let of = self::job(request);
-    let either = format!(r#"{{"mistral":{mistral},"openai":{openai}}}"#);
-    let file_json = wire::file_json(&file);
     let choice = Choice { content: "text".to_owned(), finish_reason: "stop", ..Choice::default() };
     let model = wire::base_model_json(&base, 0);
-    let page = |object: &str| wire::page(&[object.to_owned()], &["id"], 1, false);
+    let page = |objects: &[String]| {
+        let ids: &[&str] = if objects.is_empty() { &[] } else { &["first", "last"] };
+        wire::page(objects, ids, objects.len() as u64, false)
+    };
+    let file_jsons: Vec<String> = files.iter().map(wire::file_json).collect();
+    let batches: Vec<String> = [Vendor::Mistral, Vendor::OpenAi]
+        .into_iter()
+        .flat_map(|vendor| [batch(vendor), bare_batch(vendor)])
+        .collect();
+    let of = job(REQUEST);
+    let bare_event = Event { kind: EventKind::Message, data: None, ..events.clone() };
+    let part = Part { id: "part-1".to_owned(), blob: String::new(), bytes: 1, created_at: 0 };
+    let error = ApiError::invalid("param", "message");
     vec![
-        ("Error", ApiError::invalid("param", "message").body()),
-        ("FileList", page(&file_json)),
-        ("File", file_json),
-        ("Deleted", wire::deleted("file-1", "file")),
-        ("Url", r#"{"url":"http://localhost"}"#.to_owned()),
-        ("Upload", wire::upload_json(&upload, Some(&file))),
+        ("Error", vec![error.body(), ApiError::not_found("file", "file-1").body()]),
+        ("FileList", vec![page(&file_jsons), page(&[])]),
+        ("File", file_jsons),
+        ("Deleted", vec![wire::deleted("file-1", "file")]),
+        ("Url", vec![r#"{"url":"http://localhost"}"#.to_owned()]),
+        ("Upload", vec![wire::upload_json(&uploads, Some(&files[0])), wire::upload_json(&uploads, None)]),
+        ("Part", vec![wire::part_json("upload-1", &part)]),
+        ("JobList", vec![page(&jobs), page(&[])]),
+        ("Job", jobs),
         (
-            "Part",
-            wire::part_json(
-                "upload-1",
-                &Part { id: "part-1".to_owned(), blob: String::new(), bytes: 1, created_at: 0 },
-            ),
+            "EventList",
+            vec![page(&[wire::event_json(&of, &events), wire::event_json(&of, &bare_event)]), page(&[])],
         ),
-        ("Job", either),
-        ("JobList", page(&openai)),
-        ("EventList", page(&wire::event_json(&of, &event))),
-        ("CheckpointList", page(&wire::checkpoint_json(&of, &event, "ft:m"))),
-        ("Model", model.clone()),
-        ("ModelList", page(&model)),
-        ("TunedModel", wire::tuned_model_out_json(&tuned(), Some(&base))),
-        ("Archived", r#"{"id":"ft:m","object":"model","archived":true}"#.to_owned()),
-        ("Completion", wire::completion("chatcmpl-1", 0, "m", &[choice], Usage::default())),
-        ("Batch", format!(r#"{{"mistral":{},"openai":{}}}"#, batch(Vendor::Mistral), batch(Vendor::OpenAi))),
-        ("BatchList", page(&batch(Vendor::OpenAi))),
-        ("Object", "{}".to_owned()),
+        ("CheckpointList", vec![page(&[wire::checkpoint_json(&of, &events, "ft:m")]), page(&[])]),
+        ("ModelList", vec![page(&[model.clone()]), page(&[])]),
+        ("Model", vec![model]),
+        ("TunedModel", vec![wire::tuned_model_out_json(&tuned(), Some(&base))]),
+        ("Archived", vec![r#"{"id":"ft:m","object":"model","archived":true}"#.to_owned()]),
+        ("Completion", vec![wire::completion("chatcmpl-1", 0, "m", &[choice], Usage::default())]),
+        ("BatchList", vec![page(&batches), page(&[])]),
+        ("Batch", batches),
+        ("Object", vec!["{}".to_owned()]),
     ]
+}
+
+const REQUEST: &str = r#"{"model":"m","training_file":"file-1","training_files":["file-1"]}"#;
+
+/// Jobs of both vendors, that ended well and that wait.
+fn jobs() -> Vec<String> {
+    let body = json::parse(REQUEST).map(|parsed| parsed.value.into_owned()).unwrap_or(Value::Null);
+    let kinds = [EventKind::Status, EventKind::Message, EventKind::Metrics, EventKind::Checkpoint];
+    let events = kinds.map(|kind| Event { kind, ..event() });
+    let mut jobs = Vec::new();
+    for vendor in [Vendor::Mistral, Vendor::OpenAi] {
+        let dialect = Dialect { vendor, is_azure: false, is_mistral_v0: false };
+        for (job, events) in [(job(REQUEST), Some(&events[..])), (bare_job(REQUEST), None)] {
+            let job = Job { vendor, ..job };
+            let parsed = JobRequest::parse(vendor, &body);
+            jobs.push(
+                parsed.map_or_else(|error| error.body(), |of| wire::job_json(&job, &of, dialect, events)),
+            );
+        }
+    }
+    jobs
+}
+
+fn bare_file() -> File {
+    File { samples: None, findings: None, expires_at: None, ..file() }
+}
+
+fn bare_job(request: &str) -> Job {
+    Job {
+        status: JobStatus::Queued,
+        suffix: None,
+        started_at: None,
+        finished_at: None,
+        slot: None,
+        steps: None,
+        epochs: None,
+        trained_tokens: None,
+        tuned_model: None,
+        result_file: None,
+        ..job(request)
+    }
 }
 
 fn file() -> File {
@@ -154,7 +192,27 @@ fn job(request: &str) -> Job {
 
 /// A batch that has ended.
 fn batch(vendor: Vendor) -> String {
+    wire::batch_json(&full_batch(vendor), Some(&[]))
+}
+
+/// A batch that waits.
+fn bare_batch(vendor: Vendor) -> String {
     let batch = Batch {
+        status: BatchStatus::Queued,
+        model: None,
+        started_at: None,
+        cancelled_at: None,
+        finished_at: None,
+        output_file: None,
+        error_file: None,
+        error: None,
+        ..full_batch(vendor)
+    };
+    wire::batch_json(&batch, None)
+}
+
+fn full_batch(vendor: Vendor) -> Batch {
+    Batch {
         seq: 1,
         id: "batch_1".to_owned(),
         project: "default".to_owned(),
@@ -174,6 +232,5 @@ fn batch(vendor: Vendor) -> String {
         output_file: Some("file-2".to_owned()),
         error_file: Some("file-3".to_owned()),
         error: Some((Some(1), "message".to_owned())),
-    };
-    wire::batch_json(&batch, Some(&[]))
+    }
 }

@@ -11,11 +11,12 @@ use std::process::{Command, Stdio};
 use crate::store::Process;
 
 /// Runs its arguments after the first one, and writes their exit code to the file that the first one names. The signals of
-/// its group are for the program, which decides what to save. What the program started and left running ends with it.
+/// its group are for the program, which decides what to save. What the program started and left running ends with it. The program
+/// yields to the server, whose clients wait for milliseconds while a job takes hours.
 const SCRIPT: &str = r#"trap : TERM INT HUP
 out=$0
 printf '%s\n' $$ >"$out.pid"
-"$@"
+nice -n 10 "$@"
 code=$?
 printf '%s\n' "$code" >"$out.new" && mv "$out.new" "$out"
 kill -KILL 0
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn exit_codes_and_output_are_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let (process, exit) = run(directory.path(), "echo $A; exit 3");
+        let (process, exit) = run(directory.path(), "echo $A; nice; exit 3");
         let stored = fs::read_to_string(pid_file(&exit));
         wait(process);
         assert!(
@@ -145,7 +146,9 @@ mod tests {
         );
         assert_eq!(unstored(&exit), None);
         assert_eq!(exit_code(&exit), Some(3));
-        assert_eq!(fs::read_to_string(directory.path().join("log")).unwrap(), "1\n");
+        let log = fs::read_to_string(directory.path().join("log")).unwrap();
+        let niceness: i32 = log.strip_prefix("1\n").unwrap().trim().parse().unwrap();
+        assert!(niceness >= 10, "{niceness}");
         assert!(!is_alive(Process { started: process.started + 1, ..process }));
     }
 

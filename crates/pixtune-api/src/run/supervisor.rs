@@ -17,6 +17,7 @@ use super::signal::Signal;
 use super::{CPU, JobFiles, Trainer, data};
 use crate::blobs::DataDirectory;
 use crate::catalog::Catalog;
+use crate::log::LogEntry;
 use crate::request::job::JobRequest;
 use crate::store::{Event, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish};
 use crate::wire::metrics_csv;
@@ -39,6 +40,8 @@ pub struct Supervisor {
     pub slots: Vec<String>,
     /// No job starts with fewer bytes free on the disk.
     pub min_free: u64,
+    /// Gets failures that belong to no job.
+    pub log: fn(&LogEntry<'_>),
     /// Called after every change that a client can see.
     pub changed: Box<dyn Fn() + Send + Sync>,
     /// Called with a job that has succeeded and its model.
@@ -85,7 +88,7 @@ impl Supervisor {
         loop {
             if let Err(error) = self.look(&mut running, &mut held) {
                 // The database or the disk failed; both may work again.
-                log(&format!("jobs: {error}"));
+                (self.log)(&LogEntry::Failure { text: &format!("jobs: {error}") });
             }
             if !self.signal.wait() {
                 return;
@@ -365,10 +368,4 @@ fn length(files: &JobFiles) -> Option<Length> {
     let steps = number(plan.get("plan")?.get("steps"))?;
     let epochs = number(plan.get("steps_per_epoch")).map(|per_epoch| steps.div_ceil(per_epoch.max(1)));
     Some(Length { steps, epochs, rejected: number(plan.get("rejected")).unwrap_or_default() })
-}
-
-/// A line for whoever runs the server.
-fn log(message: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(io::stderr(), "{message}");
 }

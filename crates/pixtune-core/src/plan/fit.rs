@@ -90,9 +90,6 @@ fn changes(target: &Target, dataset: &Dataset, wish: &Wish) -> Vec<String> {
         let methods: Vec<&str> = training.methods.iter().map(|method| method.as_str()).collect();
         out.push(format!("`--method {}`: no other method is supported", methods.join("` or `")));
     }
-    if wish.shape.yarn && !training.supports_yarn {
-        out.push("Pixtral or Mistral Small 3: models with yarn positions are not supported".to_owned());
-    }
     out.extend(passed_limits(target, dataset));
     let with_system = dataset.train.with_system;
     if with_system > 0 && !training.keeps_system_prompts {

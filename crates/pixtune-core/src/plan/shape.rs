@@ -33,8 +33,6 @@ pub struct ModelShape {
     pub patch: (u64, u64),
     /// Longest side of an image in pixels.
     pub max_side: u64,
-    /// Whether its positions are yarn's.
-    pub yarn: bool,
     /// Where the numbers come from.
     pub source: &'static str,
 }
@@ -54,7 +52,6 @@ pub const SHAPES: &[ModelShape] = &[
         vision: (24, 1024, 4096),
         patch: (16, 1),
         max_side: 1024,
-        yarn: false,
         source: "params.json of mistralai/Pixtral-12B-2409",
     },
     ModelShape {
@@ -70,7 +67,6 @@ pub const SHAPES: &[ModelShape] = &[
         vision: (40, 1408, 6144),
         patch: (16, 1),
         max_side: 1024,
-        yarn: false,
         source: "config.json of public conversions of mistralai/Pixtral-Large-Instruct-2411 (nintwentydo/Pixtral-Large-Instruct-2411)",
     },
     SMALL_3_1,
@@ -82,7 +78,6 @@ pub const SHAPES: &[ModelShape] = &[
         hidden: 3072,
         feed_forward: 9216,
         tied: true,
-        yarn: true,
         source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
@@ -91,14 +86,12 @@ pub const SHAPES: &[ModelShape] = &[
         layers: 34,
         hidden: 4096,
         feed_forward: 14_336,
-        yarn: true,
         source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
     ModelShape {
         id: "ministral-3-14b",
         feed_forward: 16_384,
-        yarn: true,
         source: "NVIDIA Megatron-Bridge, ministral3_provider.py",
         ..SMALL_3_1
     },
@@ -109,7 +102,6 @@ pub const SHAPES: &[ModelShape] = &[
         query: 12_288,
         feed_forward: 28_672,
         vision: (48, 1664, 8192),
-        yarn: true,
         source: "the test configuration of a public loader of Mistral Medium 3.5",
         ..SMALL_3_1
     },
@@ -128,7 +120,6 @@ const SMALL_3_1: ModelShape = ModelShape {
     vision: (24, 1024, 4096),
     patch: (14, 2),
     max_side: 1540,
-    yarn: false,
     source: "config.json of mistralai/Mistral-Small-3.1-24B-Instruct-2503",
 };
 

@@ -117,14 +117,13 @@ pub const HF: Target = Target {
 /// A trainer that reads any number of samples.
 const TRAINER: Target = Target { min_samples: 0, ..HF };
 
-/// `pixtune train`: adapters of Pixtral and Mistral Small 3, on the CPU.
+/// `pixtune train`: adapters of Pixtral, Mistral Small 3 and Ministral 3, on the CPU.
 pub const PIXTUNE: Target = Target {
     id: "pixtune",
     name: "pixtune train",
     severities: &[],
     training: Training {
         methods: &[Method::Lora],
-        supports_yarn: false,
         notes: &["`pixtune train --dry-run` reports the memory it needs"],
         // `bench/train` measured 101 billion on two virtual cores of an AMD EPYC (2026-11-24), a little more than half of
         // what a single-precision matrix multiplication reaches there.

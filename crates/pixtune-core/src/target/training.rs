@@ -30,8 +30,6 @@ impl Method {
 pub struct Training {
     /// Supported methods.
     pub methods: &'static [Method],
-    /// Models with yarn positions (Ministral 3) are supported.
-    pub supports_yarn: bool,
     /// The chat template keeps system prompts.
     pub keeps_system_prompts: bool,
     /// The setting that admits the longest sample; `{}` stands for its tokens.
@@ -56,7 +54,6 @@ pub struct Training {
 /// No requirement is known.
 pub(super) const ANY: Training = Training {
     methods: &Method::ALL,
-    supports_yarn: true,
     keeps_system_prompts: true,
     length_setting: None,
     pixels_setting: None,

@@ -92,7 +92,7 @@ fn preferences(body: &mut String, pairs: &PairJudgement, model: &Standing, base:
     let _ = write!(
         body,
         "</table></div><p class=\"note\">{} because the choice changed with the order · the answer shown first was chosen {} times · p-value of the sign test {:.4}",
-        pixtune_core::text::counted_as(inconsistent, "tie is one", "ties are ties"),
+        counted(inconsistent, "tie"),
         of(shown_first, choices),
         pairs.tally.p_value()
     );

@@ -15,7 +15,7 @@ use pixtune_core::split::GivenSplit;
 use pixtune_core::target::Method;
 use pixtune_io::manifest::OutputFile;
 
-use crate::trainer::{Layout, Trainer};
+use crate::trainer::Trainer;
 pub(crate) use run::KEPT;
 pub use run::{Run, RunSettings};
 use yaml::Yaml;
@@ -27,8 +27,8 @@ pub struct Settings {
     pub base_model: String,
     /// BLAKE3 of the tokenizer file that counts; `None` for the built-in vocabulary.
     pub tokenizer_blake3: Option<String>,
-    /// Model, GPU and method of the training.
-    pub wish: Wish,
+    /// Model, GPU and method of the training; layouts without a configuration need none.
+    pub wish: Option<Wish>,
     /// The run of a job; without one, the configuration follows the plan.
     pub run: Option<RunSettings>,
 }
@@ -38,7 +38,10 @@ pub(crate) struct Context<'c> {
     pub(crate) trainer: &'static Trainer,
     pub(crate) spec: &'c ModelSpec,
     pub(crate) settings: &'c Settings,
-    pub(crate) training: &'c TrainingPlan,
+    /// The plan that a configuration follows; without one, there is no configuration.
+    pub(crate) training: Option<&'c TrainingPlan>,
+    /// Samples of training and validation.
+    pub(crate) samples: [u64; 2],
     /// The data files of training, validation and test.
     pub(crate) files: &'c [Vec<OutputFile>],
     /// Tokens of the longest sample of training and validation.
@@ -77,11 +80,18 @@ pub fn configuration(
         vec![],
     ];
     let longest = dataset.train.lengths.max().max(dataset.validation.lengths.max());
-    let context = Context { trainer, spec, settings, training, files: &files, longest, test_samples: 0 };
+    let context = Context {
+        trainer,
+        spec,
+        settings,
+        training: Some(training),
+        samples: [dataset.train.samples, dataset.validation.samples],
+        files: &files,
+        longest,
+        test_samples: 0,
+    };
     let mut files = self::files(&context);
-    let is_configured =
-        !matches!(trainer.layout, Layout::Chats | Layout::Chat | Layout::WebDataset | Layout::Mds);
-    is_configured.then(|| files.swap_remove(0).text)
+    trainer.layout.is_configured().then(|| files.swap_remove(0).text)
 }
 
 /// The files of an export beside its data.
@@ -104,11 +114,15 @@ impl Context<'_> {
     }
 
     fn is_quantized(&self) -> bool {
-        self.settings.wish.method == Method::Qlora
+        self.method() == Some(Method::Qlora)
     }
 
     fn is_full(&self) -> bool {
-        self.settings.wish.method == Method::Full
+        self.method() == Some(Method::Full)
+    }
+
+    fn method(&self) -> Option<Method> {
+        self.settings.wish.map(|wish| wish.method)
     }
 
     /// The smallest length that truncates nothing: above the longest sample, as a trainer that divides it between prompt and
@@ -118,12 +132,12 @@ impl Context<'_> {
     }
 
     fn rank(&self) -> u64 {
-        self.settings.wish.rank
+        self.settings.wish.map_or(0, |wish| wish.rank)
     }
 
     /// The run of a job, if the configuration is for one.
     fn run(&self) -> Option<Run> {
-        self.settings.run.as_ref().map(|settings| settings.resolve(self.training))
+        self.settings.run.as_ref().zip(self.training).map(|(settings, training)| settings.resolve(training))
     }
 
     fn is_on_cpu(&self) -> bool {
@@ -142,7 +156,7 @@ impl Context<'_> {
     fn rate(&self, yaml: &mut Yaml, [epochs, scheduler]: [&str; 2]) {
         match self.run() {
             None => {
-                let schedule = &self.training.schedule;
+                let Some(TrainingPlan { schedule, .. }) = self.training else { return };
                 yaml.set("gradient_accumulation_steps", schedule.batch.value as u64);
                 yaml.set(epochs, schedule.advised_epochs.value as u64);
                 yaml.set("learning_rate", decimal(schedule.learning_rate.value));

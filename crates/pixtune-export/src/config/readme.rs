@@ -41,10 +41,10 @@ fn data_files(files: &[OutputFile]) -> u64 {
 }
 
 fn samples(context: &Context<'_>, split: &str) -> u64 {
-    let dataset = &context.training.dataset;
+    let [training, validation] = context.samples;
     match split {
-        "training" => dataset.train.samples,
-        "validation" => dataset.validation.samples,
+        "training" => training,
+        "validation" => validation,
         _ => context.test_samples,
     }
 }

@@ -2,18 +2,20 @@
 //! machine with a GPU.
 
 use pixtune_core::json::quoted;
+use pixtune_core::plan::TrainingPlan;
 
 use super::KEPT;
 use super::{ConfigFile, Context, decimal, trl};
 
 pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    let Some(training) = context.training else { return vec![] };
     vec![
-        ConfigFile { name: "train.py", text: script(context) },
+        ConfigFile { name: "train.py", text: script(context, training) },
         ConfigFile { name: "chat_template.jinja", text: trl::TEMPLATE.to_owned() },
     ]
 }
 
-fn script(context: &Context<'_>) -> String {
+fn script(context: &Context<'_>, training: &TrainingPlan) -> String {
     let python = |value: bool| if value { "True" } else { "False" };
     let adapter = if context.is_full() {
         String::new()
@@ -42,7 +44,7 @@ fn script(context: &Context<'_>) -> String {
             run.save_steps
         ),
     };
-    let Numbers { batch, length, rate, warmup, saving, seed } = numbers(context);
+    let Numbers { batch, length, rate, warmup, saving, seed } = numbers(context, training);
     let validation = if context.has_validation() { "samples(\"validation\")" } else { "None" };
     format!(
         r#""""Train with Unsloth: python train.py, in this directory; python train.py --resume goes on from the last checkpoint."""
@@ -150,8 +152,8 @@ struct Numbers {
     seed: u64,
 }
 
-fn numbers(context: &Context<'_>) -> Numbers {
-    let schedule = &context.training.schedule;
+fn numbers(context: &Context<'_>, training: &TrainingPlan) -> Numbers {
+    let schedule = &training.schedule;
     match context.run() {
         None => Numbers {
             batch: schedule.batch.value as u64,

@@ -117,10 +117,14 @@ fn make_data(
         }
         result => result?,
     };
+    let (Some(training), Some(wish)) = (&summary.training, plan.settings.wish) else {
+        let (name, model) = (plan.trainer.name, plan.encoder.spec.id.to_owned());
+        return Err(crate::ExportError::NoSizes { name, model }.into());
+    };
     let saved = Saved {
         trainer: command.name().to_owned(),
-        run: settings.resolve(&summary.training),
-        lora_rank: plan.settings.wish.rank,
+        run: settings.resolve(training),
+        lora_rank: wish.rank,
         rejected: summary.rejected,
     };
     saved.write(out)?;

@@ -24,8 +24,9 @@ impl Run<'_, '_> {
             store.publish(&self.root).map_err(|source| failed(&self.root, source))?;
         }
         let outputs: Vec<Vec<OutputFile>> = stores.iter().map(|store| store.files().to_vec()).collect();
-        let training = pixtune_core::plan::plan(self.dataset(), self.plan.settings.wish);
-        let written = self.write_configuration(&outputs, &training)?;
+        let wish = self.plan.settings.wish;
+        let training = wish.map(|wish| pixtune_core::plan::plan(self.dataset(), wish));
+        let written = self.write_configuration(&outputs, training.as_ref())?;
         let rejected = hashed(&self.root, REJECTED, self.state.rejected);
         let mut all: Vec<OutputFile> = outputs.into_iter().flatten().collect();
         all.extend(written);
@@ -53,7 +54,7 @@ impl Run<'_, '_> {
     fn write_configuration(
         &self,
         outputs: &[Vec<OutputFile>],
-        training: &TrainingPlan,
+        training: Option<&TrainingPlan>,
     ) -> Result<Vec<OutputFile>, ExportError> {
         let [train, validation, test] = &self.state.splits;
         let files = config::files(&Context {
@@ -61,6 +62,7 @@ impl Run<'_, '_> {
             spec: self.plan.encoder.spec,
             settings: &self.plan.settings,
             training,
+            samples: [train.samples, validation.samples],
             files: outputs,
             longest: train.lengths.max().max(validation.lengths.max()),
             test_samples: test.samples,
@@ -78,7 +80,7 @@ impl Run<'_, '_> {
         written.collect()
     }
 
-    fn summary(&self, outputs: Vec<OutputFile>, training: TrainingPlan) -> ExportSummary {
+    fn summary(&self, outputs: Vec<OutputFile>, training: Option<TrainingPlan>) -> ExportSummary {
         let State { rows, splits, rejected, findings, resized_by_trainer, .. } = &self.state;
         let sum = |of: fn(&SplitCounts) -> u64| splits.iter().map(of).sum::<u64>();
         ExportSummary {

@@ -97,6 +97,13 @@ pub enum Layout {
     Mds,
 }
 
+impl Layout {
+    /// Whether there is a configuration beside the data.
+    pub fn is_configured(self) -> bool {
+        !matches!(self, Layout::Chats | Layout::Chat | Layout::WebDataset | Layout::Mds)
+    }
+}
+
 /// Where system prompts can stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {

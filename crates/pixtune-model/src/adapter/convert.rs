@@ -87,6 +87,9 @@ impl<'c> Conversion<'c> {
         refuse::other_weights(adapter)?;
         fit::check(adapter, base)?;
         refuse::check_conversion(adapter, to)?;
+        if to == Dialect::Mistral {
+            settings::check(base)?;
+        }
         let dtype = dtype.or_else(|| (to == Dialect::Mistral).then(|| base_dtype(base)));
         let mut pieces: Vec<Piece<'c>> = adapter
             .lora

@@ -8,12 +8,21 @@ use super::open::{Adapter, Lora, TokenRows};
 use crate::weights::safetensors::TensorInfo;
 use crate::weights::{Checkpoint, Module, Problems, Spelling, Tensor, TensorName};
 
+/// The weight of a module; of a tied head, the embedding's.
+fn weight_of(base: &Checkpoint, module: Module) -> Option<Tensor<'_>> {
+    let is_tied_head = module == Module::Head && base.tensor(module.weight()).is_none();
+    base.tensor(if is_tied_head { Module::Embedding.weight() } else { module.weight() })
+}
+
+/// Whether the base has a module.
+pub fn is_part(base: &Checkpoint, module: Module) -> bool {
+    weight_of(base, module).is_some()
+}
+
 /// What is wrong between a module's LoRA and the base, in a sentence; `None` where they fit.
 pub fn mismatch(adapter: &Adapter, base: &Checkpoint, module: Module, lora: &Lora) -> Option<String> {
     let path = adapter.path(module);
-    let is_tied_head = module == Module::Head && base.tensor(module.weight()).is_none();
-    let stored = if is_tied_head { Module::Embedding } else { module };
-    let Some(weight) = base.tensor(stored.weight()) else {
+    let Some(weight) = weight_of(base, module) else {
         return Some(format!("`{path}` is not part of the base"));
     };
     let shape = &grown_shape(module, weight.shape(), adapter.vocabulary())[..];

@@ -7,11 +7,12 @@ use pixtune_core::json::{self, Slot, ToJson, Value, list, members, object, raw};
 
 use super::config_keys::DIALECT_KEY;
 use super::dialect::Dialect;
+use super::error::AdapterError;
 use super::fit;
 use super::open::{Adapter, MISTRAL_SCALING};
 use super::targets::Targets;
 use crate::weights::config;
-use crate::weights::{Checkpoint, Dtype, Format, Module, Spelling};
+use crate::weights::{Checkpoint, Dtype, Format, Module, Spelling, WeightsError};
 
 /// Rank and scaling as peft writes them: one pair for most modules, and patterns for the rest.
 #[derive(Debug, PartialEq)]
@@ -74,6 +75,12 @@ impl ToJson for Alpha {
     fn write_json(self, slot: Slot<'_>) {
         raw(&number(self.0)).write_json(slot);
     }
+}
+
+/// Refuses a base whose configuration has no spelling in params.json.
+pub fn check(base: &Checkpoint) -> Result<(), AdapterError> {
+    let checked = base.config().check_expressible(base.directory(), base.format(), Format::Mistral);
+    checked.map_err(|error| AdapterError::from(WeightsError::from(error)))
 }
 
 /// params.json for an adapter in Mistral's dialect: the base's, with what mistral-finetune adds to it.

@@ -34,7 +34,7 @@ pub fn write_adapter(
         pieces.extend(pair(adapter, base, *module, lora, alpha)?);
     }
     let mut keys = Metadata::default();
-    keys.text("general.architecture", text::ARCHITECTURE)
+    keys.text("general.architecture", text::architecture(base.config()))
         .text("general.type", "adapter")
         .text("general.name", name_of(&adapter.directory))
         .number("general.file_type", Element::F32.file_type() as usize)

@@ -1,5 +1,7 @@
 //! What will be written: two files, their tensors and where each comes from.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, object};
@@ -25,6 +27,8 @@ pub struct Options {
     pub target: PathBuf,
     /// A directory with the tokenizer, if the source has none.
     pub base: Option<PathBuf>,
+    /// The name in the files and of them; that of the source's directory without it.
+    pub name: Option<String>,
     /// The type of matrices; each keeps its own without it. Vectors are F32.
     pub element: Option<Element>,
     /// Whether to read everything back and compare it with what was computed.
@@ -59,9 +63,8 @@ impl Plan {
         check_target(&inputs, &options.target, options.existing)?;
         let source = Checkpoint::open(&options.source)?;
         let config = source.config();
-        if config.family != Family::Pixtral {
-            let what =
-                "it merges patches (Mistral Small 3.1 and later); use llama.cpp's own converter".to_owned();
+        if let Some(what) = text::unsupported(&config.text) {
+            let what = format!("{what}, which llama.cpp does not compute");
             return Err(GgufError::Unsupported { what });
         }
         let mut warnings: Vec<String> = config.warnings().collect();
@@ -77,7 +80,7 @@ impl Plan {
                 vocabulary.len()
             ));
         }
-        let name = model_name(&options.source);
+        let name = options.name.clone().unwrap_or_else(|| model_name(&options.source));
         let element = options.element.unwrap_or_else(|| prevailing(&source));
         let files = [text::name as fn(TensorName) -> Option<String>, vision::name]
             .map(|naming| pieces(&source, &options, naming));
@@ -87,7 +90,15 @@ impl Plan {
             pieces.iter().map(|piece| piece.entry.dimensions.iter().product::<u64>()).sum()
         };
         let mut keys = text::metadata(config, &name, element, parameters(&text_pieces));
-        vocabulary.write(rows, CHAT_TEMPLATE, &mut keys);
+        let template = chat_template(config.family, &inputs)?;
+        if template.is_none() {
+            warnings.push(
+                "there is no chat_template.jinja, and only the layout v3 is known: the file has no chat template, so start llama.cpp with \
+                 `--chat-template-file` and that of the model"
+                    .to_owned(),
+            );
+        }
+        vocabulary.write(rows, template.as_deref(), &mut keys);
         let vision_keys = vision::metadata(config, &name, element, parameters(&vision_pieces));
         warnings.extend(fallbacks(element, text_pieces.iter().chain(&vision_pieces)));
         let suffix = element.as_str();
@@ -103,8 +114,22 @@ impl Plan {
         self.files.iter().map(PlannedFile::length).sum()
     }
 
+    /// The names of the files: of the text decoder, and of the vision encoder with the projector.
+    pub fn names(&self) -> [&str; 2] {
+        [self.files[0].name.as_str(), self.files[1].name.as_str()]
+    }
+
     /// Writes everything and moves it to its place.
     pub fn run(&self, watch: &mut dyn FnMut(u64, u64)) -> Result<Written, GgufError> {
+        self.run_with(&[], watch)
+    }
+
+    /// The same with further small files in the output, each a name and its text.
+    pub fn run_with(
+        &self,
+        further: &[(&str, String)],
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Written, GgufError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.bytes();
         let mut done = 0;
@@ -114,6 +139,9 @@ impl Plan {
             watch(done, total);
         })?;
         directory.write(REPORT, self.report(&written).as_bytes())?;
+        for (name, text) in further {
+            directory.write(name, text.as_bytes())?;
+        }
         directory.commit()?;
         Ok(written)
     }
@@ -142,6 +170,22 @@ impl Plan {
             out.field("warnings", list(self.warnings.iter().map(String::as_str)));
         }))
     }
+}
+
+/// Larger templates are none.
+const MAX_TEMPLATE: u64 = 1 << 20;
+
+/// The template of chats: ours of the layout v3, or the one that lies beside the model.
+fn chat_template(family: Family, directories: &[&Path]) -> Result<Option<String>, GgufError> {
+    if family == Family::Pixtral {
+        return Ok(Some(CHAT_TEMPLATE.to_owned()));
+    }
+    let mut paths = directories.iter().map(|directory| directory.join("chat_template.jinja"));
+    let Some(path) = paths.find(|path| path.is_file()) else { return Ok(None) };
+    let read = |source| GgufError::Read { path: path.clone(), source };
+    let mut text = String::new();
+    File::open(&path).map_err(read)?.take(MAX_TEMPLATE).read_to_string(&mut text).map_err(read)?;
+    Ok(Some(text))
 }
 
 /// The name of a model: that of its directory.
@@ -177,13 +221,14 @@ fn pieces(source: &Checkpoint, options: &Options, naming: fn(TensorName) -> Opti
     source.tensors().filter_map(piece).collect()
 }
 
-/// The type of a tensor: vectors are F32, which is what llama.cpp computes with; so is the convolution, but in a file of F16.
+/// The type of a tensor: vectors are F32, which is what llama.cpp computes with; so are the convolution and the patch merger, which it
+/// computes as one, but in a file of F16.
 fn element_of(tensor: &Tensor<'_>, wanted: Option<Element>) -> Element {
     let wanted = wanted.unwrap_or_else(|| Element::of(tensor.dtype()));
     let columns = tensor.shape().last().copied().unwrap_or(1);
     match (tensor.shape().len(), tensor.name.module) {
         (0 | 1, _) => Element::F32,
-        (_, Module::PatchConv) if wanted != Element::F16 => Element::F32,
+        (_, Module::PatchConv | Module::PatchMerger) if wanted != Element::F16 => Element::F32,
         _ if !wanted.holds_rows_of(columns) => Element::F16,
         _ => wanted,
     }

@@ -2,14 +2,41 @@
 
 use super::element::Element;
 use super::metadata::Metadata;
-use crate::weights::{ModelConfig, Module, Part, TensorName};
+use crate::weights::config::{Magnitude, QueryScaling, TextConfig};
+use crate::weights::{Family, ModelConfig, Module, Part, TensorName};
 
 /// The longest text that Pixtral was trained with (mistral.ai/news/pixtral-12b). Some configurations have eight times as many
 /// positions, which llama.cpp would allot memory for by default.
 const CONTEXT: usize = 131_072;
 
 /// The architecture as llama.cpp names it.
-pub(super) const ARCHITECTURE: &str = "llama";
+pub(super) fn architecture(config: &ModelConfig) -> &'static str {
+    match config.family {
+        Family::Pixtral | Family::Mistral3 => "llama",
+        Family::Ministral3 => "mistral3",
+    }
+}
+
+/// What llama.cpp b11434 computes otherwise than the model (`src/models/mistral3.cpp`, `ggml_rope_yarn_corr_dims`): it rounds the
+/// bounds of YaRN to whole frequencies, has one number of original positions for rotation and queries, and of the scales of
+/// rotated vectors only equal ones, which cancel out.
+pub(super) fn unsupported(text: &TextConfig) -> Option<&'static str> {
+    let Some(yarn) = text.yarn else {
+        return text.query_scaling.map(|_| "its queries grow with their position, without YaRN");
+    };
+    let other = |scaling: QueryScaling| scaling.original_positions != yarn.original_positions;
+    if text.query_scaling.is_some_and(other) {
+        return Some("its queries grow from another position than YaRN's");
+    }
+    if !yarn.truncate {
+        return Some("its bounds of YaRN are not rounded");
+    }
+    match yarn.magnitude {
+        Magnitude::Scales(scale, all) if scale == all => None,
+        Magnitude::Stated(1.0) => None,
+        _ => Some("YaRN scales its rotated vectors"),
+    }
+}
 
 /// The name of a tensor of the text decoder; `None` for the others.
 pub(super) fn name(tensor: TensorName) -> Option<String> {
@@ -41,8 +68,9 @@ fn part_name(part: Part) -> &'static str {
 pub(super) fn metadata(config: &ModelConfig, name: &str, element: Element, parameters: u64) -> Metadata {
     let text = &config.text;
     let mut keys = Metadata::default();
-    general(&mut keys, ARCHITECTURE, "model", (name, parameters), element);
-    let key = |name: &str| format!("{ARCHITECTURE}.{name}");
+    let architecture = architecture(config);
+    general(&mut keys, architecture, "model", (name, parameters), element);
+    let key = |name: &str| format!("{architecture}.{name}");
     keys.number(key("block_count"), text.layers)
         .number(key("context_length"), text.max_positions.unwrap_or(CONTEXT).min(CONTEXT))
         .number(key("embedding_length"), text.hidden_size)
@@ -55,6 +83,18 @@ pub(super) fn metadata(config: &ModelConfig, name: &str, element: Element, param
         .number(key("vocab_size"), text.vocab_size)
         .real(key("rope.freq_base"), text.rope_theta)
         .real(key("attention.layer_norm_rms_epsilon"), text.norm_eps);
+    if let Some(yarn) = text.yarn {
+        keys.text(key("rope.scaling.type"), "yarn")
+            .real(key("rope.scaling.factor"), yarn.factor)
+            .number(key("rope.scaling.original_context_length"), yarn.original_positions)
+            .real(key("rope.scaling.yarn_beta_fast"), yarn.beta_fast)
+            .real(key("rope.scaling.yarn_beta_slow"), yarn.beta_slow)
+            // What the scales of `unsupported` come to: rotated vectors keep their length.
+            .real(key("rope.scaling.yarn_log_multiplier"), 1.0);
+    }
+    if let Some(scaling) = text.query_scaling {
+        keys.real(key("attention.temperature_scale"), scaling.beta);
+    }
     keys
 }
 

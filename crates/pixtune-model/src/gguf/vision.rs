@@ -3,7 +3,7 @@
 use super::element::Element;
 use super::metadata::{Metadata, Value};
 use super::text::general;
-use crate::weights::{Kind, ModelConfig, Module, Part, TensorName};
+use crate::weights::{Family, Kind, ModelConfig, Module, Part, TensorName};
 
 /// The row of the embedding that ends a row of patches. llama.cpp takes it from this file.
 pub(super) const BREAK: &str = "v.token_embd.img_break";
@@ -18,6 +18,8 @@ pub(super) fn name(tensor: TensorName) -> Option<String> {
         Module::PatchConv => "v.patch_embd".to_owned(),
         Module::VisionNorm => "v.pre_ln".to_owned(),
         Module::Vision(layer, part) => format!("v.blk.{layer}.{}", part_name(part)),
+        Module::ProjectorNorm => "mm.input_norm".to_owned(),
+        Module::PatchMerger => "mm.patch_merger".to_owned(),
         Module::ProjectorIn => "mm.1".to_owned(),
         Module::ProjectorOut => "mm.2".to_owned(),
         _ => return None,
@@ -61,5 +63,8 @@ pub(super) fn metadata(config: &ModelConfig, name: &str, element: Element, param
         .real("clip.vision.attention.layer_norm_epsilon", vision.norm_eps)
         .put("clip.vision.image_mean", Value::F32s(MEAN.to_vec()))
         .put("clip.vision.image_std", Value::F32s(DEVIATION.to_vec()));
+    if config.family != Family::Pixtral {
+        keys.number("clip.vision.spatial_merge_size", config.projector.spatial_merge);
+    }
     keys
 }

@@ -121,7 +121,7 @@ impl Vocabulary {
     }
 
     /// Adds the keys for a model with so many rows. Rows without a token get one that no text has.
-    pub(super) fn write(self, rows: usize, template: &str, keys: &mut Metadata) {
+    pub(super) fn write(self, rows: usize, template: Option<&str>, keys: &mut Metadata) {
         let ids = [
             ("bos_token_id", self.special("<s>")),
             ("eos_token_id", self.special("</s>")),
@@ -143,8 +143,10 @@ impl Vocabulary {
         }
         keys.flag("tokenizer.ggml.add_bos_token", true)
             .flag("tokenizer.ggml.add_eos_token", false)
-            .flag("tokenizer.ggml.add_space_prefix", false)
-            .text("tokenizer.chat_template", template);
+            .flag("tokenizer.ggml.add_space_prefix", false);
+        if let Some(template) = template {
+            keys.text("tokenizer.chat_template", template);
+        }
     }
 }
 

@@ -170,7 +170,8 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     /// so this is its own gradient.
     fn dropout(&self, mask: DropoutMask, x: &Self::Buffer, out: &mut Self::Buffer, write: Write);
 
-    /// Rotates the pairs `(i, i + head_size / 2)` of each head by the angles of its row.
+    /// Rotates the pairs `(i, i + head_size / 2)` of each head by the angles of its row, with whatever length its cosines and
+    /// sines have.
     fn rope(&self, angles: &Angles<Self>, head_size: usize, x: &mut Self::Buffer, rotation: Rotation);
 
     /// Softmax attention over segments of packed rows, without a matrix of scores. `log_sum_exp`, `[heads, rows]`, is the

@@ -110,7 +110,8 @@ pub struct DropoutMask {
     pub seed: u64,
 }
 
-/// Cosines and sines of positions, `[rows, head_size / 2]` each, in f32.
+/// Cosines and sines of positions, `[rows, head_size / 2]` each, in f32; those of a row may be multiplied by a number, by which its
+/// heads and their gradients are multiplied then.
 #[derive(Debug)]
 pub struct Angles<K: Kernels> {
     /// Cosines.

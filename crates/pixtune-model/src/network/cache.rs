@@ -44,7 +44,7 @@ impl<K: Kernels> Network<'_, K> {
         let mut x = model.embed(&scope, batch, &on_device);
         let cached = cache.keys.iter_mut().zip(&mut cache.values);
         for (layer, (keys, values)) in model.decoder.stack.layers.iter().zip(cached) {
-            let projected = layer.attention.project(&scope, (rows, &x), &on_device.text.angles);
+            let projected = layer.attention.project(&scope, &on_device.text, &x);
             kernels.put_rows(&projected.keys, keys, text.key_width(), start);
             kernels.put_rows(&projected.values, values, text.key_width(), start);
             let mut attended = kernels.activations(rows * text.query_width());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::batch::{Batch, Image};
-use super::positions;
+use super::positions::{self, TextAngles};
 use super::shape::ModelShape;
 use crate::kernels::{Angles, Kernels, Mask, Segment};
 
@@ -12,8 +12,17 @@ use crate::kernels::{Angles, Kernels, Mask, Segment};
 pub(super) struct Rows<K: Kernels> {
     pub(super) count: usize,
     pub(super) angles: Angles<K>,
+    /// Those of the queries, if they are not the same.
+    query_angles: Option<Angles<K>>,
     pub(super) segments: K::Segments,
     pub(super) mask: Mask,
+}
+
+impl<K: Kernels> Rows<K> {
+    /// The rotary angles of queries.
+    pub(super) fn query_angles(&self) -> &Angles<K> {
+        self.query_angles.as_ref().unwrap_or(&self.angles)
+    }
 }
 
 /// Some rows of a stack, by index.
@@ -54,12 +63,13 @@ impl<K: Kernels> DeviceBatch<K> {
         let segments: Vec<Segment> =
             bounds.map(|queries| Segment { keys: queries.start..queries.end + start, queries }).collect();
         let positions: Vec<u32> = batch.positions.iter().map(|position| position + start as u32).collect();
-        let text = &shape.text;
+        let TextAngles { keys: angles, queries: query_angles } = positions::text(kernels, shape, &positions);
         DeviceBatch {
             ids: kernels.indices(&batch.ids),
             text: Rows {
                 count: batch.tokens(),
-                angles: positions::text(kernels, text.rope_theta, text.head_size, &positions),
+                angles,
+                query_angles,
                 segments: kernels.segments(&segments),
                 mask: Mask::Causal,
             },
@@ -77,6 +87,7 @@ impl<K: Kernels> DeviceImages<K> {
             patches: Rows {
                 count: batch.patches(),
                 angles: positions::images(kernels, vision.rope_theta, vision.head_size, &batch.images),
+                query_angles: None,
                 segments: kernels.segments(&segments),
                 mask: Mask::Full,
             },

@@ -2,6 +2,7 @@
 
 use super::error::NetworkError;
 use crate::weights::ModelConfig;
+use crate::weights::config::{QueryScaling, Yarn};
 
 /// The sizes of a stack of layers: the text decoder or the vision encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +32,10 @@ pub struct ModelShape {
     pub text: StackShape,
     /// The vision encoder.
     pub vision: StackShape,
+    /// How the text's rotary frequencies are stretched.
+    pub yarn: Option<Yarn>,
+    /// How the text's queries grow with their position.
+    pub query_scaling: Option<QueryScaling>,
     /// Number of token ids.
     pub vocabulary: usize,
     /// Channels of an image.
@@ -80,6 +85,8 @@ impl ModelShape {
                 rope_theta: vision.rope_theta,
                 norm_epsilon: vision.norm_eps as f32,
             },
+            yarn: text.yarn,
+            query_scaling: text.query_scaling,
             vocabulary: text.vocab_size,
             channels: vision.channels,
             patch: vision.patch_size,

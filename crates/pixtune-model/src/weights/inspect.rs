@@ -6,7 +6,9 @@ use std::path::Path;
 
 use pixtune_core::json::{Slot, ToJson, list, members, raw};
 
-use super::config::{Family, ModelConfig, Note, ProjectorConfig, TextConfig, VisionConfig};
+use super::config::{
+    Family, ModelConfig, Note, ProjectorConfig, QueryScaling, TextConfig, VisionConfig, Yarn,
+};
 use super::names::Spelling;
 use super::{Checkpoint, Format, WeightsError};
 
@@ -184,7 +186,32 @@ impl ToJson for &TextConfig {
             text.field("head_dim", self.head_dim).field("vocab_size", self.vocab_size);
             text.field("norm_eps", raw(&float(self.norm_eps)));
             text.field("rope_theta", raw(&float(self.rope_theta)));
+            if let Some(yarn) = &self.yarn {
+                text.field("yarn", yarn);
+                text.field("query_scaling", self.query_scaling.as_ref());
+            }
             text.field("max_positions", self.max_positions);
+        });
+    }
+}
+
+impl ToJson for &Yarn {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|yarn| {
+            yarn.field("factor", raw(&float(self.factor)));
+            yarn.field("original_positions", self.original_positions);
+            yarn.field("beta_fast", raw(&float(self.beta_fast)));
+            yarn.field("beta_slow", raw(&float(self.beta_slow)));
+            yarn.field("attention_factor", raw(&float(self.attention_factor())));
+        });
+    }
+}
+
+impl ToJson for &QueryScaling {
+    fn write_json(self, slot: Slot<'_>) {
+        slot.object(|scaling| {
+            scaling.field("beta", raw(&float(self.beta)));
+            scaling.field("original_positions", self.original_positions);
         });
     }
 }
@@ -217,6 +244,7 @@ fn float(number: f64) -> String {
 pub fn family(family: Family) -> &'static str {
     match family {
         Family::Pixtral => "Pixtral",
-        Family::Mistral3 => "Mistral Small 3.1",
+        Family::Mistral3 => "Mistral Small 3",
+        Family::Ministral3 => "Ministral 3",
     }
 }

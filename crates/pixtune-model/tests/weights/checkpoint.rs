@@ -217,7 +217,7 @@ fn configurations_that_contradict_themselves_or_are_of_others_are_refused() {
     check("\"rope_theta\": 10000.0\n", "\"rope_theta\": 20000.0\n", "`vision_config.rope_theta` is `20000`");
     check("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "are of type `yarn`");
     check("\"model_type\": \"mistral\"", "\"model_type\": \"llama\"", "`text_config.model_type` is `llama`");
-    check("\"model_type\": \"mistral\"", "\"model_type\": \"ministral3\"", "Ministral 3");
+    check("\"model_type\": \"mistral\"", "\"model_type\": \"ministral3\"", "is `ministral3`");
     check("\"model_type\": \"llava\"", "\"model_type\": \"idefics3\"", "`model_type` is `idefics3`");
     check("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "it must be a divisor of the 4 heads");
     check(

@@ -15,7 +15,8 @@ use pixtune_model::weights::safetensors::SafetensorsFile;
 /// Every fixture there is: the project's own, and the one the environment names.
 pub fn all() -> Vec<Fixture> {
     let named = std::env::var_os("PIXTUNE_FIXTURE").map(PathBuf::from);
-    let own = ["tiny_pixtral", "tiny_mistral3"].map(|name| repository().join("fixtures").join(name));
+    let own = ["tiny_pixtral", "tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"];
+    let own = own.map(|name| repository().join("fixtures").join(name));
     own.into_iter().chain(named).map(Fixture::open).collect()
 }
 

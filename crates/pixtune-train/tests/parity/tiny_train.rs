@@ -28,6 +28,8 @@ fn shape() -> ModelShape {
     ModelShape {
         text,
         vision,
+        yarn: None,
+        query_scaling: None,
         vocabulary: 128,
         channels: 3,
         patch: 4,

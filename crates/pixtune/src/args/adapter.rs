@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use pixtune_model::adapter::check::ServerInVersion;
 
 use super::{DtypeArg, ToArg, WriteArgs};
 use crate::ui::Format;
@@ -42,18 +43,17 @@ pub struct AdapterCheckArgs {
     /// Directory of the base model, in either format
     #[arg(long, value_name = "DIR")]
     pub base: PathBuf,
-    /// Server that loads the adapter
-    #[arg(long, value_enum)]
-    pub server: ServerArg,
+    /// Server that loads the adapter: vllm-hf (config.json and model*.safetensors), vllm-mistral (params.json and
+    /// consolidated*.safetensors), mistral-inference, transformers (5), transformers-4.57 (4.52 to 4.57), transformers-legacy
+    /// (before 4.52). Its version decides in `vllm-hf@0.32`; without one, the newest known is assumed
+    #[arg(long, value_name = "SERVER[@VERSION]")]
+    pub server: ServerInVersion,
     /// Assume that vLLM runs with this option
     #[arg(long)]
     pub enable_tower_connector_lora: bool,
     /// Assume that vLLM runs with this option, one of 1, 8, 16, 32, 64, 128, 256, 320 and 512
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub max_lora_rank: usize,
-    /// Version of vLLM
-    #[arg(long, value_enum, default_value_t = VllmArg::V033)]
-    pub vllm_version: VllmArg,
     /// Dialect of the adapter [default: detected by its tensor names]
     #[arg(long, value_enum, value_name = "DIALECT")]
     pub from: Option<FromArg>,
@@ -144,31 +144,6 @@ pub struct AdapterMergeArgs {
     pub ignore_other_weights: bool,
     #[command(flatten)]
     pub write: WriteArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum VllmArg {
-    #[value(name = "0.32")]
-    V032,
-    #[value(name = "0.33")]
-    V033,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ServerArg {
-    /// vLLM with config.json and model*.safetensors
-    VllmHf,
-    /// vLLM with params.json and consolidated*.safetensors
-    VllmMistral,
-    /// Mistral's mistral-inference package
-    MistralInference,
-    /// transformers 5 with peft
-    Transformers,
-    /// transformers 4.52 to 4.57 with peft
-    #[value(name = "transformers-4.57")]
-    Transformers457,
-    /// transformers before 4.52 with peft
-    TransformersLegacy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

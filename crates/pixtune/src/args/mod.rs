@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod convert;
 mod counting;
+mod deploy;
 mod evaluate;
 mod export;
 mod fetch;
@@ -30,12 +31,12 @@ use clap::{Parser, Subcommand};
 
 pub use adapter::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg, FromArg,
-    ServerArg, VllmArg,
 };
 pub use check::{CheckArgs, CheckFormat};
 pub use completions::CompletionsArgs;
 pub use convert::{ConvertArgs, ConvertToArg, DtypeArg, ToArg, WriteArgs};
 pub use counting::CountingArgs;
+pub use deploy::{AdapterFormArg, DeployArgs, TargetArg};
 pub use evaluate::{EvaluateArgs, JudgeArgs, MetricArg, VariantArg};
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
@@ -54,7 +55,8 @@ pub use remote::{
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use serve::{
-    KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg, WebhooksCommand,
+    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg,
+    WebhooksCommand,
 };
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
@@ -81,6 +83,7 @@ Examples:
   pixtune train --model pixtral-12b --data prepared --out run
   pixtune generate --model pixtral-12b --adapter run/adapter --image a.jpg --prompt 'What is this?'
   pixtune adapter check run/adapter --base pixtral-12b --server vllm-hf
+  pixtune deploy pixtral-12b run/adapter --for vllm --out served
   pixtune serve --models pixtral-12b                      the fine-tuning APIs of Mistral and OpenAI
   pixtune help train                                      every option of a command
 "
@@ -110,6 +113,7 @@ pub enum Command {
     Convert(ConvertArgs),
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
+    Deploy(DeployArgs),
     Serve(ServeArgs),
     Files(FilesArgs),
     Jobs(JobsArgs),

@@ -40,9 +40,10 @@ pub struct PrepareArgs {
     /// Output directory
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
-    /// Model to prepare for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
-    /// ministral-3-8b, ministral-3-14b, an alias such as mistralai/Pixtral-12B-2409, or a model directory, whose
-    /// configuration and tokenizer apply; weights are not needed [default: pixtral-12b]
+    /// Model to prepare for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
+    /// magistral-small-2509, ministral-3-3b, ministral-3-8b, ministral-3-14b, mistral-small-4, mistral-medium-3.5, an alias
+    /// such as mistralai/Pixtral-12B-2409, or a model directory, whose configuration and tokenizer apply; weights are not
+    /// needed [default: pixtral-12b]
     #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
     /// Format and limits to apply: mistral or openai [default: mistral]

@@ -110,6 +110,17 @@ pub struct ServeOptions {
     /// Number of threads for checks and chats [default: one per CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Limits")]
     pub threads: Option<u16>,
+    /// Format of the log on standard error: a line for each request and each failure in the background
+    #[arg(long, value_enum, default_value_t = LogFormatArg::Text, help_heading = "Output")]
+    pub log_format: LogFormatArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object per line, with time, level, request id, method, path, status and seconds
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

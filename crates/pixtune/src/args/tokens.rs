@@ -25,8 +25,9 @@ pub struct TokensArgs {
     /// JSON Lines files, .json files with one array, or directories that `prepare` wrote; - for standard input
     #[arg(required_unless_present_any = ["image", "sizes", "text"])]
     pub files: Vec<PathBuf>,
-    /// Model to count tokens for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2, ministral-3-3b,
-    /// ministral-3-8b, ministral-3-14b, an alias such as mistralai/Pixtral-12B-2409, or a model directory
+    /// Model to count tokens for: pixtral-12b, pixtral-large, mistral-small-3.1, mistral-small-3.2,
+    /// magistral-small-2509, ministral-3-3b, ministral-3-8b, ministral-3-14b, mistral-small-4, mistral-medium-3.5, an alias
+    /// such as mistralai/Pixtral-12B-2409, or a model directory
     #[arg(long, default_value = "pixtral-12b", value_name = "NAME|DIR")]
     pub model: String,
     /// Chat template: mistral-common or mistral-finetune

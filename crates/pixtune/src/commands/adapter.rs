@@ -5,7 +5,7 @@ use std::path::Path;
 use pixtune_core::json::{append_line, line, list, object};
 use pixtune_core::text::{counted, grouped};
 use pixtune_model::adapter::check::{
-    self, CheckReport, Server, ServerOptions, VLLM_MAX_RANKS, Verdict, VllmVersion, groups, vllm_max_rank,
+    self, CheckReport, Server, ServerOptions, VLLM_MAX_RANKS, Verdict, groups, vllm_max_rank,
 };
 use pixtune_model::adapter::{Adapter, Conversion, ConversionReport, Dialect, Merge, Rounding};
 use pixtune_model::gguf::write_adapter;
@@ -18,7 +18,7 @@ use super::existing;
 use crate::Outcome;
 use crate::args::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterConvertArgs, AdapterMergeArgs, DialectArg,
-    DtypeArg, FromArg, ServerArg, VllmArg,
+    DtypeArg, FromArg,
 };
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
@@ -34,11 +34,11 @@ pub fn run(args: AdapterArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 
 fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let options = ServerOptions {
-        vllm: args.vllm_version.version(),
+        vllm: args.server.vllm,
         tower_connector: args.enable_tower_connector_lora,
         max_rank: max_rank(args.max_lora_rank)?,
     };
-    let base = open_base(&args.base, args.server)?;
+    let base = open_base(&args.base, args.server.server)?;
     let of_run = adapter_of_run(&args.adapter);
     if let Some(found) = &of_run {
         let ui = Ui::new(args.format, verbosity);
@@ -46,12 +46,13 @@ fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error
     }
     let path = of_run.as_ref().unwrap_or(&args.adapter);
     let adapter = Adapter::open(path, args.from.map(FromArg::dialect))?;
-    let report = check::check(&adapter, &base, args.server.server(), options)?;
+    let report = check::check(&adapter, &base, args.server.server, options)?;
     match args.format {
         Format::Json => ui::put(&verdict_lines(&report, &adapter, options))?,
         Format::Human => ui::put(&verdict_table(&report, &adapter, options))?,
     }
     Ok(Outcome::of(!report.is_fine(), || match report.all_applied() {
+        false if is_unknown(&report) => "not every module was tested with the server".to_owned(),
         false => "the server does not apply every module as it was trained".to_owned(),
         true => "the adapter is not what was trained".to_owned(),
     }))
@@ -70,18 +71,18 @@ fn max_rank(rank: usize) -> Result<usize, Error> {
 }
 
 /// Where a directory holds both formats, the one the server reads.
-fn open_base(directory: &Path, server: ServerArg) -> Result<Checkpoint, Error> {
+fn open_base(directory: &Path, server: Server) -> Result<Checkpoint, Error> {
     let formats = Checkpoint::formats(directory)?;
     let opened = match formats.len() {
         0 | 1 => Checkpoint::open(directory),
-        _ => Checkpoint::open_as(directory, server.server().format()),
+        _ => Checkpoint::open_as(directory, server.format()),
     };
     Ok(opened?)
 }
 
 fn convert(args: &AdapterConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let ui = Ui::new(args.format, verbosity);
-    let base = open_base(&args.base, ServerArg::VllmMistral)?;
+    let base = open_base(&args.base, Server::VllmMistral)?;
     let mut adapter = Adapter::open(&args.source, args.from.map(FromArg::dialect))?;
     if args.ignore_other_weights {
         adapter.ignore_other_weights();
@@ -160,6 +161,7 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter, options: ServerOptions
         let line = object(|line| {
             line.field("module", &module.path).field("area", module.area.as_str());
             line.field("verdict", module.verdict.as_str()).field("reason", &module.reason);
+            line.field("evidence", module.evidence());
             line.field("source", module.source);
         });
         append_line(&mut out, line);
@@ -167,11 +169,13 @@ fn verdict_lines(report: &CheckReport, adapter: &Adapter, options: ServerOptions
     let total = object(|line| {
         let version = report.server.describe(options.vllm);
         line.field("server", report.server.as_str()).field("version", &version);
+        line.field("known_versions", list(report.server.versions()));
         line.field("dialect", adapter.dialect.as_str());
         line.field("base_model", base_model(adapter)).field("modules", report.modules.len());
         line.field("applied", report.count(Verdict::Applied))
             .field("ignored", report.count(Verdict::Ignored));
         line.field("wrong", report.count(Verdict::Wrong)).field("rejected", report.count(Verdict::Rejected));
+        line.field("not_tested", report.count(Verdict::NotTested));
         line.field("problems", list(&report.problems)).field("warnings", list(&report.warnings));
     });
     append_line(&mut out, total);
@@ -211,12 +215,22 @@ fn verdict_table(report: &CheckReport, adapter: &Adapter, options: ServerOptions
             let problems = counted(report.problems.len() as u64, "problem");
             out.push_str(&format!("{summary}, {problems}: the result is not the trained model\n"));
         }
+        false if is_unknown(report) => out.push_str(&format!(
+            "{summary}, {} not tested: whether this server computes the trained model is not known\n  hint: `pixtune adapter merge` \
+             works with every server\n",
+            grouped(report.count(Verdict::NotTested) as u64)
+        )),
         false => out.push_str(&format!(
             "{summary}: this server does not compute the trained model\n  hint: {}\n",
             alternative(report.server, adapter.dialect)
         )),
     }
     out
+}
+
+/// Whether all that keeps an adapter from being applied is that nothing is known about it.
+fn is_unknown(report: &CheckReport) -> bool {
+    report.modules.iter().all(|module| matches!(module.verdict, Verdict::Applied | Verdict::NotTested))
 }
 
 /// The reason and source of the lines above.
@@ -334,28 +348,6 @@ fn merge_table(report: &Report, adapter: &Adapter, target: &str) -> String {
     out.push_str(&not_finite(report));
     out.push_str(&verified(report));
     out
-}
-
-impl ServerArg {
-    fn server(self) -> Server {
-        match self {
-            ServerArg::VllmHf => Server::VllmHf,
-            ServerArg::VllmMistral => Server::VllmMistral,
-            ServerArg::MistralInference => Server::MistralInference,
-            ServerArg::Transformers => Server::Transformers,
-            ServerArg::Transformers457 => Server::Transformers457,
-            ServerArg::TransformersLegacy => Server::TransformersLegacy,
-        }
-    }
-}
-
-impl VllmArg {
-    fn version(self) -> VllmVersion {
-        match self {
-            VllmArg::V032 => VllmVersion::V032,
-            VllmArg::V033 => VllmVersion::V033,
-        }
-    }
 }
 
 impl DialectArg {

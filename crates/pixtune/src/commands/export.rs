@@ -59,7 +59,11 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 fn plan(args: &ExportArgs, model: &Model) -> Result<ExportPlan<'static>, Error> {
     let trainer = Trainer::find(&args.to)
         .ok_or_else(|| Error::argument(format!("`{}` is not a trainer of the list", args.to)))?;
-    let wish = wish(&args.training, model)?;
+    // What has no configuration needs no sizes.
+    let wish = match model.shape() {
+        None if !trainer.layout.is_configured() => None,
+        _ => Some(wish(&args.training, model)?),
+    };
     let shard_bytes = match &args.shard_size {
         Some(size) => parse_bytes(size).map_err(Error::argument)?,
         None => default_shard_bytes(trainer),
@@ -122,7 +126,7 @@ pub(super) fn configuration(
     let settings = Settings {
         base_model: base_model(hub_name, model)?,
         tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
-        wish: plan.wish,
+        wish: Some(plan.wish),
         run: None,
     };
     Trainer::find(name)

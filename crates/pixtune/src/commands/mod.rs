@@ -5,6 +5,7 @@ pub mod check;
 pub mod completions;
 pub mod convert;
 mod counting;
+pub mod deploy;
 pub mod evaluate;
 pub mod export;
 pub mod fix;

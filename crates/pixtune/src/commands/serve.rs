@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use pixtune_api::{DATABASE, EVENTS, Key, Limits, Options, Scope, Server, Store, Trainer, Vendor};
+use pixtune_api::{DATABASE, EVENTS, Key, Limits, LogEntry, Options, Scope, Server, Store, Trainer, Vendor};
 use pixtune_core::json::{line, object};
 use pixtune_io::prepare::parse_bytes;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,7 +16,7 @@ mod webhooks;
 
 use super::threads;
 use crate::Outcome;
-use crate::args::{KeysCommand, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
+use crate::args::{KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
 use crate::error::Error;
 use crate::ui::{self, Format, Verbosity};
 
@@ -32,8 +32,9 @@ pub fn run(args: &ServeArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 
 fn serve(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|source| Error::Signal { source })?;
-    let server = Server::start(&options(args, data, verbosity)?)?;
-    print_addresses(&server, verbosity);
+    let options = options(args, data, verbosity)?;
+    let server = Server::start(&options)?;
+    print_addresses(&server, options.log);
     server.run(move || {
         signals.forever().next();
     });
@@ -69,12 +70,16 @@ fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Opt
         },
         upstream: upstream::options(args),
         loaded_models: usize::from(args.loaded_models),
-        log: if verbosity == Verbosity::Quiet { |_| {} } else { log },
+        log: match (verbosity, args.log_format) {
+            (Verbosity::Quiet, _) => |_| {},
+            (_, LogFormatArg::Text) => |entry| print(&entry.text()),
+            (_, LogFormatArg::Json) => |entry| print(entry.json().trim_end()),
+        },
     })
 }
 
-/// A line for a request. A closed standard error ends nothing.
-fn log(text: &str) {
+/// A line on standard error. That it is closed ends nothing.
+fn print(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -98,13 +103,13 @@ fn alias(text: &str) -> Result<(String, String), Error> {
     Ok((name.to_owned(), model.to_owned()))
 }
 
-fn print_addresses(server: &Server, verbosity: Verbosity) {
-    if verbosity != Verbosity::Quiet {
-        let address = server.address();
-        log(&format!("listening on http://{address}"));
-        log(&format!("  OpenAI's clients:  OPENAI_BASE_URL=http://{address}/openai/v1"));
-        log(&format!("  Mistral's clients: server_url=\"http://{address}/mistral\""));
-    }
+fn print_addresses(server: &Server, log: fn(&LogEntry<'_>)) {
+    let address = server.address();
+    log(&LogEntry::Note { text: &format!("listening on http://{address}") });
+    log(&LogEntry::Note {
+        text: &format!("  OpenAI's clients:  OPENAI_BASE_URL=http://{address}/openai/v1"),
+    });
+    log(&LogEntry::Note { text: &format!("  Mistral's clients: server_url=\"http://{address}/mistral\"") });
 }
 
 fn store(data: &Path) -> Result<Store, Error> {

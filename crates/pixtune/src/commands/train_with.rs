@@ -80,7 +80,7 @@ fn plan(args: &TrainWithArgs, command: &TrainerCommand, model: &Model) -> Result
         settings: Settings {
             base_model: export::base_model(None, model)?,
             tokenizer_blake3: model.tokenizer.map(|file| file.blake3.clone()),
-            wish: export::wish(&args.training, model)?,
+            wish: Some(export::wish(&args.training, model)?),
             run: Some(run),
         },
         limits: Limits::default(),

@@ -172,6 +172,53 @@ fn a_tokenizer_json_gives_the_vocabulary_of_its_tekken_json() {
     );
 }
 
+/// A model that merges patches, with a vocabulary of its size.
+fn merging(case: &Case, fixture: &str, name: &str) {
+    fs::create_dir_all(case.path(name)).unwrap();
+    for (file, bytes) in read_directory(&root().join("fixtures").join(fixture).join("hf_bf16")) {
+        fs::write(case.path(name).join(file), bytes).unwrap();
+    }
+    let tekken = fs::read_to_string(root().join("fixtures/tiny_tekken/tekken.json")).unwrap();
+    // 60 special tokens and the first 260 others.
+    let cut = tekken.replacen("\"default_vocab_size\": 400", "\"default_vocab_size\": 320", 1);
+    let cut = cut.replacen("\"default_num_special_tokens\": 100", "\"default_num_special_tokens\": 60", 1);
+    assert!(cut.len() == tekken.len() - 1);
+    case.write(&format!("{name}/tekken.json"), cut);
+}
+
+#[test]
+fn models_that_merge_patches_have_the_merger_beside_the_projector() {
+    let case = Case::new();
+    let mut shown = String::new();
+    for (fixture, architecture) in
+        [("tiny_mistral3", "llama"), ("tiny_ministral3", "mistral3"), ("tiny_ministral3_tied", "mistral3")]
+    {
+        merging(&case, fixture, fixture);
+        let out = format!("out-{fixture}");
+        let run = case.run(&["convert", fixture, &out, "--to", "gguf", "--dtype", "f32", "--verify"]).ends(0);
+        shown.push_str(&run.stderr);
+        let vision = tensors(&case, &format!("{out}/mmproj-{fixture}-F32.gguf"));
+        assert_eq!(vision["mm.patch_merger.weight"].1[0], 4 * vision["mm.input_norm.weight"].1[0]);
+        let header = Header::read(&case.path(&format!("{out}/{fixture}-F32.gguf"))).unwrap();
+        let key = |name: &str| header.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        assert_eq!(key("general.architecture"), Some(Found::Text(architecture.to_owned())));
+        assert_eq!(
+            header.tensors.iter().any(|tensor| tensor.name == "output.weight"),
+            !fixture.ends_with("tied")
+        );
+        let stretched = key("mistral3.rope.scaling.factor").is_some()
+            && key("mistral3.attention.temperature_scale").is_some();
+        assert_eq!(stretched, architecture == "mistral3");
+    }
+    // The template of these models is not known to us, and is taken from beside them.
+    assert_eq!(shown.matches("the file has no chat template").count(), 3, "{shown}");
+    case.write("tiny_mistral3/chat_template.jinja", "{{ bos_token }}of the model");
+    let run = case.run(&["convert", "tiny_mistral3", "templated", "--to", "gguf"]).ends(0);
+    assert!(!run.stderr.contains("chat template"), "{}", run.stderr);
+    let bytes = fs::read(case.path("templated/tiny_mistral3-BF16.gguf")).unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains("of the model"));
+}
+
 #[test]
 fn what_llama_cpp_cannot_hold_is_refused() {
     let case = Case::new();
@@ -187,11 +234,13 @@ fn what_llama_cpp_cannot_hold_is_refused() {
     let adapter = adapter.to_str().unwrap();
     let run = case.run(&["adapter", "convert", adapter, "out", "--to", "gguf", "--base", "tiny"]).ends(2);
     assert!(run.stderr.contains("linear layers of the text decoder alone"), "{}", run.stderr);
-    let merging = root().join("fixtures/tiny_mistral3/hf_bf16");
-    let merging = merging.to_str().unwrap();
-    case.run(&["convert", merging, "out", "--to", "gguf", "--base", "tiny"])
+    // YaRN with a scale that llama.cpp does not have.
+    merging(&case, "tiny_ministral3", "stretched");
+    let config = case.read("stretched/config.json").replacen("\"mscale\": 1.0", "\"mscale\": 0.7", 1);
+    case.write("stretched/config.json", config);
+    case.run(&["convert", "stretched", "out", "--to", "gguf"])
         .ends(2)
-        .prints("it merges patches");
+        .prints("YaRN scales its rotated vectors, which llama.cpp does not compute");
     assert!(!case.path("out").exists());
 }
 

@@ -5,6 +5,7 @@ mod batches;
 mod client;
 mod jobs;
 mod keys;
+mod log;
 mod recorded;
 mod remote;
 mod trainers;

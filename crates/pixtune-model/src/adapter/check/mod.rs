@@ -1,5 +1,6 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod merging;
 mod options;
 mod server;
 mod summary;
@@ -12,7 +13,11 @@ use super::fit;
 use super::open::{Adapter, Lora, MISTRAL_SCALING};
 use crate::weights::{Checkpoint, Module};
 
-pub use options::{ServerOptions, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank, vllm_rank_advice};
+pub use options::{
+    ServerInVersion, ServerOptions, UnknownServer, VLLM_MAX_RANKS, VllmVersion, vllm_max_rank,
+    vllm_rank_advice,
+};
+pub(crate) use server::MASK;
 pub use server::Server;
 pub use summary::{Group, groups};
 
@@ -27,6 +32,8 @@ pub enum Verdict {
     Wrong,
     /// The server refuses the adapter or fails.
     Rejected,
+    /// It is not known: neither was it run, nor was the server's code read.
+    NotTested,
 }
 
 impl Verdict {
@@ -37,6 +44,7 @@ impl Verdict {
             Verdict::Ignored => "ignored",
             Verdict::Wrong => "wrong",
             Verdict::Rejected => "rejected",
+            Verdict::NotTested => "not tested",
         }
     }
 }
@@ -56,6 +64,22 @@ pub struct ModuleVerdict {
     pub reason: String,
     /// Where the server's behavior stands, or how it was measured.
     pub source: &'static str,
+}
+
+impl ModuleVerdict {
+    /// Whether the verdict was measured in the running server; otherwise it was read in the server's source, or it is not known.
+    pub fn is_measured(&self) -> bool {
+        self.source.starts_with("measured")
+    }
+
+    /// How the verdict is known, in a word.
+    pub fn evidence(&self) -> &'static str {
+        match self.verdict {
+            Verdict::NotTested => "none",
+            _ if self.is_measured() => "measured",
+            _ => "read",
+        }
+    }
 }
 
 /// The answer for all modules.
@@ -121,12 +145,19 @@ pub fn check(
     options: ServerOptions,
 ) -> Result<CheckReport, AdapterError> {
     let case = Case { adapter, base, options };
-    let refusal = case.refusal(server).or_else(|| case.refusal_over_misfits(server));
+    let refusal = case
+        .refusal(server)
+        .or_else(|| case.merging_refusal(server))
+        .or_else(|| case.refusal_over_misfits(server));
     let of = |module: Module, lora: Option<&Lora>| {
         let misfit = lora.and_then(|lora| case.misfit(server, module, lora));
         let misfit = misfit.or_else(|| case.whole_misfit(module));
         let answer = misfit.or_else(|| refusal.clone()).unwrap_or_else(|| case.answer(server, module, lora));
         let Answer { verdict, reason, source } = answer;
+        // `tests/peers/vllm_serves.py` runs this version with every kind of adapter.
+        let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
+        let measured = is_vllm && options.vllm == VllmVersion::V032 && !case.merges_patches();
+        let source = if measured { server::MEASURED_VLLM_032 } else { source };
         ModuleVerdict { module, path: adapter.path(module), area: Area::of(module), verdict, reason, source }
     };
     let whole = adapter.whole.keys().map(|name| name.module).chain(adapter.token_rows.keys().copied());
@@ -153,6 +184,9 @@ impl Case<'_> {
     }
 
     fn answer(&self, server: Server, module: Module, lora: Option<&Lora>) -> Answer {
+        if let Some(answer) = self.merging(server, module) {
+            return answer;
+        }
         match server {
             Server::VllmHf => self.vllm_hf(module),
             Server::VllmMistral => self.vllm_mistral(module),
@@ -183,6 +217,11 @@ impl Case<'_> {
 
     /// Shapes that are not the base's, and ranks that are not those of adapter_config.json.
     fn misfit(&self, server: Server, module: Module, lora: &Lora) -> Option<Answer> {
+        let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
+        if is_vllm && !fit::is_part(self.base, module) {
+            let reason = "it is not part of the base: vLLM ignores it and applies the rest";
+            return Some(Answer::new(Verdict::Ignored, reason, server::MEASURED_VLLM_032));
+        }
         if let Some(reason) = fit::mismatch(self.adapter, self.base, module, lora) {
             return Some(Answer::new(Verdict::Rejected, reason, "the shapes of the base's weights"));
         }
@@ -254,7 +293,7 @@ impl Case<'_> {
             ));
         }
         if server == Server::MistralInference {
-            warnings.push(server::MASK.to_owned());
+            warnings.push(MASK.to_owned());
         }
         if let Some(config) =
             self.adapter.config.as_ref().filter(|config| config.initialization_changes_base())

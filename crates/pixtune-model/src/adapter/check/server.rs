@@ -72,6 +72,17 @@ impl Server {
         }
     }
 
+    /// The versions that its rules hold for, each with all that begin like it.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Server::VllmHf | Server::VllmMistral => &["0.32", "0.33"],
+            Server::MistralInference => &["1.6"],
+            Server::Transformers => &["5"],
+            Server::Transformers457 => &["4.52", "4.53", "4.54", "4.55", "4.56", "4.57"],
+            Server::TransformersLegacy => &["4.45", "4.46", "4.47", "4.48", "4.49", "4.50", "4.51"],
+        }
+    }
+
     /// The server of this name.
     pub fn parse(name: &str) -> Option<Server> {
         Server::ALL.into_iter().find(|server| server.as_str() == name)
@@ -80,20 +91,20 @@ impl Server {
 
 pub(super) const VLLM_CONFIG: &str = "vLLM 0.33.0 lora/peft_helper.py";
 const VLLM_LOAD: &str = "vLLM 0.33.0 lora/lora_model.py from_local_checkpoint";
-const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
+pub(super) const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config/lora.py";
 const VLLM_HF_NAMES: &str = "vLLM 0.33.0 models/llava.py hf_to_vllm_mapper";
-const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
+pub(super) const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
 const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
 const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
 const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
 const PEFT_TARGETS: &str = "peft 0.21.2 tuners/tuners_utils.py check_target_module_exists";
-const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
+pub(super) const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
 const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
 const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
 const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";
 
 /// What every user of mistral-inference with images should know.
-pub(super) const MASK: &str = "with two or more images in a conversation mistral-inference 1.6.0 lets their patches \
+pub(crate) const MASK: &str = "with two or more images in a conversation mistral-inference 1.6.0 lets their patches \
      attend to each other, whatever adapter is loaded: TransformerBlock.forward drops the mask (transformer_layers.py)";
 
 impl Case<'_> {
@@ -343,7 +354,8 @@ impl Case<'_> {
     }
 }
 
-const NO_TOWER: &str = "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
+pub(super) const NO_TOWER: &str =
+    "vLLM puts LoRA outside of the text decoder only with --enable-tower-connector-lora";
 const TEXT_ONLY: &str = "it was trained on the text decoder alone, whose names match nothing in the whole model: \
      `pixtune adapter convert --to peft`";
 const TEXT_ONLY_PEFT: &str =

@@ -2,11 +2,10 @@
 
 use super::{InputGradient, LayerRows, Parts};
 use crate::kernels::{
-    Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, Kernels, Mask, Rotation,
-    Write,
+    AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, Kernels, Mask, Rotation, Write,
 };
 use crate::network::adapter_layout::Adapter;
-use crate::network::device_batch::RowSelection;
+use crate::network::device_batch::{RowSelection, Rows};
 use crate::network::error::NetworkError;
 use crate::network::linear::{LinearBackward, LinearLayer};
 use crate::network::loader::FrozenWeights;
@@ -98,7 +97,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
         rows: &LayerRows<K>,
         x: &K::Buffer,
     ) -> (K::Buffer, SavedAttention<K>) {
-        let projected = self.project(scope, (rows.all.count, x), &rows.all.angles);
+        let projected = self.project(scope, rows.all, x);
         let attended = self.attend(scope, rows, &projected);
         let (out, output) = self.residual(scope, rows, x, &attended);
         (out, SavedAttention { projected, attended, output })
@@ -112,7 +111,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
         x: &K::Buffer,
         attended: Attended<K>,
     ) -> (K::Buffer, SavedAttention<K>) {
-        let projected = self.project(scope, (rows.all.count, x), &rows.all.angles);
+        let projected = self.project(scope, rows.all, x);
         let (out, output) = self.residual(scope, rows, x, &attended);
         (out, SavedAttention { projected, attended, output })
     }
@@ -121,21 +120,21 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
     pub(in crate::network) fn project(
         &self,
         scope: &Scope<K>,
-        (rows, x): (usize, &K::Buffer),
-        angles: &Angles<K>,
+        rows: &Rows<K>,
+        x: &K::Buffer,
     ) -> Projected<K> {
         let kernels = scope.kernels;
-        let normed = self.norm.forward(scope, (rows, x));
+        let normed = self.norm.forward(scope, (rows.count, x));
         let project = |linear: &LinearLayer<'w, K>| {
-            let mut y = kernels.activations(rows * linear.outputs);
-            let xa = linear.forward(scope, (rows, &normed), &mut y, Write::Set);
+            let mut y = kernels.activations(rows.count * linear.outputs);
+            let xa = linear.forward(scope, (rows.count, &normed), &mut y, Write::Set);
             (y, xa)
         };
         let (mut queries, query_xa) = project(&self.query);
         let (mut keys, key_xa) = project(&self.key);
         let (values, value_xa) = project(&self.value);
-        kernels.rope(angles, self.shape.head_size, &mut queries, Rotation::Forward);
-        kernels.rope(angles, self.shape.head_size, &mut keys, Rotation::Forward);
+        kernels.rope(rows.query_angles(), self.shape.head_size, &mut queries, Rotation::Forward);
+        kernels.rope(&rows.angles, self.shape.head_size, &mut keys, Rotation::Forward);
         Projected { queries, keys, values, xa: [query_xa, key_xa, value_xa] }
     }
 
@@ -248,7 +247,7 @@ impl<'w, K: Kernels> AttentionBlock<'w, K> {
         let gradients = AttentionGradients { queries: &mut queries, keys: &mut keys, values: &mut values };
         let input = projected.input(&rows.all.segments);
         kernels.attention_backward(self.heads(rows.all.mask), input, output, gradients);
-        kernels.rope(&rows.all.angles, self.shape.head_size, &mut queries, Rotation::Backward);
+        kernels.rope(rows.all.query_angles(), self.shape.head_size, &mut queries, Rotation::Backward);
         kernels.rope(&rows.all.angles, self.shape.head_size, &mut keys, Rotation::Backward);
         ([queries, keys, values], projected.xa)
     }

@@ -175,7 +175,14 @@ impl Checkpoint {
         let stated = self.config.stated;
         let head = has(Module::Head);
         let mut damage = |text: &str| self.config.notes.push(Note { damage: true, text: text.to_owned() });
+        // What `Mistral3Config` has where neither key is there (transformers 5.23.0).
+        let ties_by_default = self.format == Format::Hf && self.config.family.merges_patches();
         match (stated.tied, head) {
+            (Some(true), true) if ties_by_default => damage(
+                "the configuration ties the output to the embedding, and there is a tensor for the output, which is used: vLLM \
+                 before 0.26 drops it",
+            ),
+            (None, false) if ties_by_default => {}
             (Some(true), true) => damage(
                 "the configuration ties the output to the embedding, and there is a tensor for the output: the two must be equal",
             ),

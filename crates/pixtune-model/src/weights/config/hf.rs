@@ -8,7 +8,7 @@ use super::keys::Keys;
 use super::native::MIXTURE;
 use super::{
     ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
-    check, named_dtype,
+    Yarn, check, named_dtype,
 };
 
 /// Defaults of `MistralConfig`, transformers 4.57.1 and 5.23.0.
@@ -22,8 +22,14 @@ const TEXT: TextConfig = TextConfig {
     vocab_size: 32000,
     norm_eps: 1e-6,
     rope_theta: 1e4,
+    yarn: None,
+    query_scaling: None,
     max_positions: Some(131_072),
 };
+
+/// Defaults of `Ministral3Config`, transformers 5.23.0.
+const MINISTRAL_3: TextConfig =
+    TextConfig { layers: 34, vocab_size: 131_072, norm_eps: 1e-5, max_positions: Some(262_144), ..TEXT };
 
 /// Defaults of `PixtralVisionConfig`, transformers 4.57.1 and 5.23.0.
 const VISION: VisionConfig = VisionConfig {
@@ -46,26 +52,22 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     let text_keys = top.object("text_config", "text_config.")?.ok_or_else(|| top.missing("text_config"))?;
     let vision_keys =
         top.object("vision_config", "vision_config.")?.ok_or_else(|| top.missing("vision_config"))?;
-    let text = text(&text_keys, &mut notes)?;
-    let vision = vision(&vision_keys, &mut notes)?;
+    let text = text(&text_keys, family, &mut notes)?;
+    let vision = vision(&vision_keys, family, &mut notes)?;
     let bias = top.flag("multimodal_projector_bias")?;
-    let spatial_merge = match family {
-        Family::Pixtral => 1,
-        Family::Mistral3 => top.size("spatial_merge_size")?.unwrap_or(2),
+    let spatial_merge = match family.merges_patches() {
+        false => 1,
+        true => top.size("spatial_merge_size")?.unwrap_or(2),
     };
     let projector = ProjectorConfig {
         bias: bias.unwrap_or(family == Family::Pixtral),
         spatial_merge,
-        norm: family == Family::Mistral3,
+        norm: family.merges_patches(),
     };
     let image_token = image_token(&top, family, &mut notes)?;
     features(&top, family, &mut notes)?;
     let stated = Stated {
-        tied: match (top.flag("tie_word_embeddings")?, text_keys.flag("tie_word_embeddings")?) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (None, None) => None,
-        },
+        tied: tied([top, text_keys].map(|keys| keys.flag("tie_word_embeddings")), &mut notes)?,
         bias,
         head_dim: text_keys.size("head_dim")?,
         vision_head_dim: vision_keys.size("head_dim")?,
@@ -89,6 +91,30 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     Ok(ModelConfig { source, ..config })
 }
 
+/// Whether the output is tied to the embedding. Of the two keys, programs read one or the other.
+fn tied(
+    flags: [Result<Option<bool>, ConfigError>; 2],
+    notes: &mut Vec<Note>,
+) -> Result<Option<bool>, ConfigError> {
+    let [top, text] = flags;
+    let (top, text) = (top?, text?);
+    if let (Some(top), Some(text)) = (top, text)
+        && top != text
+    {
+        notes.push(Note {
+            damage: true,
+            text: format!(
+                "tie_word_embeddings is {top} and text_config.tie_word_embeddings is {text}: programs that read one of them \
+                 make another output of it than those that read the other"
+            ),
+        });
+    }
+    Ok(match (top, text) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (top, text) => top.or(text),
+    })
+}
+
 fn family(top: &Keys<'_>) -> Result<Family, ConfigError> {
     let kind = |keys: Option<Keys<'_>>| -> Result<Option<String>, ConfigError> {
         Ok(match keys {
@@ -106,19 +132,15 @@ fn family(top: &Keys<'_>) -> Result<Family, ConfigError> {
         Some(other) => return Err(top.unsupported(format!("`model_type` is `{other}`"))),
         None => return Err(top.missing("model_type")),
     };
-    match kind(top.object("text_config", "text_config.")?)?.as_deref() {
-        Some("mistral") => {}
-        Some("ministral3") => {
-            return Err(top.unsupported(
-                "Ministral 3 (`text_config.model_type` is `ministral3`), whose yarn positions are not converted yet",
-            ));
-        }
+    let family = match kind(top.object("text_config", "text_config.")?)?.as_deref() {
+        Some("mistral") => family,
+        Some("ministral3") if family == Family::Mistral3 => Family::Ministral3,
         Some("mistral4") => {
             return Err(top.unsupported(format!("`text_config.model_type` is `mistral4`, {MIXTURE}")));
         }
         None => return Err(top.missing("text_config.model_type")),
         Some(other) => return Err(top.unsupported(format!("`text_config.model_type` is `{other}`"))),
-    }
+    };
     match kind(top.object("vision_config", "vision_config.")?)?.as_deref() {
         Some("pixtral") => Ok(family),
         None => Err(top.missing("vision_config.model_type")),
@@ -126,7 +148,9 @@ fn family(top: &Keys<'_>) -> Result<Family, ConfigError> {
     }
 }
 
-fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigError> {
+fn text(keys: &Keys<'_>, family: Family, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigError> {
+    let is_ministral = family == Family::Ministral3;
+    let defaults = if is_ministral { MINISTRAL_3 } else { TEXT };
     if let Some(act) = keys.text("hidden_act")?.filter(|act| *act != "silu") {
         notes.push(Note {
             damage: true,
@@ -134,7 +158,7 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
         });
     }
     match keys.get("sliding_window") {
-        None if keys.has("sliding_window") => {}
+        None if keys.has("sliding_window") || is_ministral => {}
         found => {
             let found = found.map_or("absent, which means 4096".to_owned(), ToString::to_string);
             notes.push(Note {
@@ -146,23 +170,31 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
             });
         }
     }
-    let heads = keys.size("num_attention_heads")?.unwrap_or(TEXT.heads);
-    let hidden_size = keys.size("hidden_size")?.unwrap_or(TEXT.hidden_size);
+    let heads = keys.size("num_attention_heads")?.unwrap_or(defaults.heads);
+    let hidden_size = keys.size("hidden_size")?.unwrap_or(defaults.hidden_size);
+    let positions = if is_ministral { Some(Yarn::from_hf(keys)?) } else { None };
     Ok(TextConfig {
         hidden_size,
-        intermediate_size: keys.size("intermediate_size")?.unwrap_or(TEXT.intermediate_size),
-        layers: keys.whole("num_hidden_layers", 10_000)?.unwrap_or(TEXT.layers),
+        intermediate_size: keys.size("intermediate_size")?.unwrap_or(defaults.intermediate_size),
+        layers: keys.whole("num_hidden_layers", 10_000)?.unwrap_or(defaults.layers),
         heads,
-        kv_heads: keys.size("num_key_value_heads")?.unwrap_or(TEXT.kv_heads),
-        head_dim: keys.size("head_dim")?.unwrap_or(hidden_size / heads),
-        vocab_size: keys.size("vocab_size")?.unwrap_or(TEXT.vocab_size),
-        norm_eps: keys.number("rms_norm_eps")?.unwrap_or(TEXT.norm_eps),
-        rope_theta: rope_theta(keys, "default", notes)?,
-        max_positions: keys.whole("max_position_embeddings", usize::MAX >> 16)?.or(TEXT.max_positions),
+        kv_heads: keys.size("num_key_value_heads")?.unwrap_or(defaults.kv_heads),
+        head_dim: match keys.size("head_dim")? {
+            Some(head_dim) => head_dim,
+            // The class has a default of its own where the key is absent, and divides where it is null.
+            None if is_ministral && !keys.has("head_dim") => defaults.head_dim,
+            None => hidden_size / heads,
+        },
+        vocab_size: keys.size("vocab_size")?.unwrap_or(defaults.vocab_size),
+        norm_eps: keys.number("rms_norm_eps")?.unwrap_or(defaults.norm_eps),
+        rope_theta: rope_theta(keys, if is_ministral { "yarn" } else { "default" }, family, notes)?,
+        yarn: positions.map(|(yarn, _)| yarn),
+        query_scaling: positions.and_then(|(_, scaling)| scaling),
+        max_positions: keys.whole("max_position_embeddings", usize::MAX >> 16)?.or(defaults.max_positions),
     })
 }
 
-fn vision(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<VisionConfig, ConfigError> {
+fn vision(keys: &Keys<'_>, family: Family, notes: &mut Vec<Note>) -> Result<VisionConfig, ConfigError> {
     match keys.text("hidden_act")? {
         Some("silu") => {}
         found => {
@@ -187,13 +219,18 @@ fn vision(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<VisionConfig, Config
         channels: keys.size("num_channels")?.unwrap_or(VISION.channels),
         image_size: keys.size("image_size")?.unwrap_or(VISION.image_size),
         patch_size: keys.size("patch_size")?.unwrap_or(VISION.patch_size),
-        rope_theta: rope_theta(keys, "axial", notes)?,
+        rope_theta: rope_theta(keys, "axial", family, notes)?,
         norm_eps: VISION.norm_eps,
     })
 }
 
 /// The base of the rotary frequencies: `rope_theta` is what transformers 4 reads, `rope_parameters` what 5 writes.
-fn rope_theta(keys: &Keys<'_>, kind: &str, notes: &mut Vec<Note>) -> Result<f64, ConfigError> {
+fn rope_theta(
+    keys: &Keys<'_>,
+    kind: &str,
+    family: Family,
+    notes: &mut Vec<Note>,
+) -> Result<f64, ConfigError> {
     if let Some(scaling) = keys.object("rope_scaling", "rope_scaling.")? {
         check_rope_kind(keys, &scaling, kind)?;
     }
@@ -212,7 +249,8 @@ fn rope_theta(keys: &Keys<'_>, kind: &str, notes: &mut Vec<Note>) -> Result<f64,
             old,
             format!("the same as `rope_parameters.rope_theta`, which is {new}"),
         )),
-        (None, Some(new)) if new != TEXT.rope_theta => {
+        // transformers 4 has no Ministral 3.
+        (None, Some(new)) if new != TEXT.rope_theta && family != Family::Ministral3 => {
             notes.push(Note {
                 damage: true,
                 text: format!(
@@ -261,7 +299,7 @@ fn features(top: &Keys<'_>, family: Family, notes: &mut Vec<Note>) -> Result<(),
     };
     match top.get("vision_feature_layer") {
         Some(Value::Number(layer)) if layer == "-1" => {}
-        None if family == Family::Mistral3 => {}
+        None if family.merges_patches() => {}
         found => {
             let found = found.map_or("absent, which means -2".to_owned(), ToString::to_string);
             damaged("vision_feature_layer", found, "-1");

@@ -75,6 +75,18 @@ impl<'v> Keys<'v> {
         number.map(Some).ok_or_else(|| self.wrong(key, value, "a positive number"))
     }
 
+    /// A finite number that may be zero.
+    pub fn not_negative(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = match value {
+            Value::Number(text) => {
+                text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+            }
+            _ => None,
+        };
+        number.map(Some).ok_or_else(|| self.wrong(key, value, "zero or a positive number"))
+    }
+
     /// `true` or `false`.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.get(key) {

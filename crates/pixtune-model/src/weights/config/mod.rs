@@ -6,6 +6,7 @@ mod native;
 mod quantization;
 mod spec;
 mod write;
+mod yarn;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -16,6 +17,7 @@ use pixtune_core::json::{self, Value};
 use super::{Dtype, Format, Substitute};
 pub(crate) use quantization::Quantization;
 pub use write::{Synthesized, WrittenConfig, write};
+pub use yarn::{Magnitude, QueryScaling, Yarn};
 
 /// What both configuration files state about a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +46,30 @@ pub struct ModelConfig {
     pub(crate) source: Value<'static>,
 }
 
+impl Family {
+    /// Whether images are patches that are merged before the projector.
+    pub fn merges_patches(self) -> bool {
+        self != Family::Pixtral
+    }
+}
+
 impl ModelConfig {
+    /// An error if a format has no keys for what the model is. `directory` is where its configuration was read.
+    pub(crate) fn check_expressible(
+        &self,
+        directory: &Path,
+        from: Format,
+        to: Format,
+    ) -> Result<(), ConfigError> {
+        match yarn::inexpressible(&self.text, to == Format::Mistral) {
+            Some(what) if from != to => {
+                let path = directory.join(from.config_file());
+                Err(ConfigError::Inexpressible { path, to: to.config_file(), what })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The notes as warnings. Damaged values are read as Pixtral's; a program that uses them computes something else.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.notes.iter().map(|note| {
@@ -59,8 +84,10 @@ impl ModelConfig {
 pub enum Family {
     /// Pixtral 12B and Large: `LlavaForConditionalGeneration`.
     Pixtral,
-    /// Mistral Small 3.1 and 3.2: `Mistral3ForConditionalGeneration`, which merges patches.
+    /// Mistral Small 3.1 and 3.2 and Magistral Small: `Mistral3ForConditionalGeneration`, which merges patches.
     Mistral3,
+    /// Ministral 3: the same with a decoder of the type `ministral3`, which has other positions.
+    Ministral3,
 }
 
 /// Sizes of the text decoder.
@@ -84,6 +111,10 @@ pub struct TextConfig {
     pub norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// How the rotary frequencies are stretched; Ministral 3.
+    pub yarn: Option<Yarn>,
+    /// How queries grow with their position; Ministral 3.
+    pub query_scaling: Option<QueryScaling>,
     /// Longest text the file claims, where it claims one.
     pub max_positions: Option<usize>,
 }
@@ -189,6 +220,16 @@ pub enum ConfigError {
         found: String,
         /// What should.
         wants: String,
+    },
+    /// The other format has no keys for what the model is.
+    #[error("`{}` cannot be written as {to}: {what}", path.display())]
+    Inexpressible {
+        /// Which file.
+        path: PathBuf,
+        /// The file of the other format.
+        to: &'static str,
+        /// What has no key.
+        what: String,
     },
     /// The model is of a kind that pixtune does not handle.
     #[error("`{}` is of a model that pixtune does not support: {what}", path.display())]

@@ -6,21 +6,16 @@ use pixtune_core::json::Value;
 
 use super::keys::Keys;
 use super::{
-    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, Stated, TextConfig, VisionConfig,
-    check, named_dtype,
+    ConfigError, Family, ModelConfig, Note, ProjectorConfig, Quantization, QueryScaling, Stated, TextConfig,
+    VisionConfig, Yarn, check, named_dtype,
 };
 
 /// What a mixture of experts is for here.
 pub(super) const MIXTURE: &str = "a mixture of experts, whose network is not implemented; data and token counts work with `--model mistral-small-4`";
 
 /// Keys of models that compute something else.
-const OTHER_MODELS: [(&str, &str); 5] = [
-    ("moe", MIXTURE),
-    ("yarn", "yarn positions (Ministral 3), which are not converted yet"),
-    ("llama_4_scaling", "scaled queries (Ministral 3), which are not converted yet"),
-    ("q_lora_rank", "latent attention"),
-    ("sliding_window", "sliding windows"),
-];
+const OTHER_MODELS: [(&str, &str); 3] =
+    [("moe", MIXTURE), ("q_lora_rank", "latent attention"), ("sliding_window", "sliding windows")];
 
 pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigError> {
     let top = Keys::new(path, "", &source);
@@ -38,6 +33,11 @@ pub fn read(path: &Path, source: Value<'static>) -> Result<ModelConfig, ConfigEr
     // mistral-inference 1.6 `args.py`: `adapter_bias` is true unless stated otherwise.
     let bias = vision_keys.flag("adapter_bias")?;
     let (family, projector) = projector(&vision_keys, bias.unwrap_or(true))?;
+    let family = match (family, text.yarn) {
+        (Family::Mistral3, Some(_)) => Family::Ministral3,
+        (_, Some(_)) => return Err(top.unsupported("yarn positions without a patch merger")),
+        (family, None) => family,
+    };
     let stated = Stated {
         tied: top.flag("tied_embeddings")?,
         bias,
@@ -80,6 +80,11 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
                 .to_owned(),
         });
     }
+    let yarn = keys.object("yarn", "yarn.")?.map(|keys| Yarn::from_native(&keys)).transpose()?;
+    let scaling = keys.object("llama_4_scaling", "llama_4_scaling.")?;
+    if scaling.is_some() && yarn.is_none() {
+        return Err(keys.unsupported("`llama_4_scaling` without `yarn`"));
+    }
     Ok(TextConfig {
         hidden_size,
         intermediate_size: keys.needed("hidden_dim")?,
@@ -90,6 +95,8 @@ fn text(keys: &Keys<'_>, notes: &mut Vec<Note>) -> Result<TextConfig, ConfigErro
         vocab_size: keys.needed("vocab_size")?,
         norm_eps: keys.number("norm_eps")?.ok_or_else(|| keys.missing("norm_eps"))?,
         rope_theta: rope_theta.unwrap_or(1e6),
+        yarn,
+        query_scaling: scaling.map(|keys| QueryScaling::from_native(&keys)).transpose()?.flatten(),
         max_positions: keys.whole("max_position_embeddings", usize::MAX >> 16)?,
     })
 }

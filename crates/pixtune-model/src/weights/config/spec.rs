@@ -1,6 +1,6 @@
 //! The [`ModelSpec`] of a configuration.
 
-use pixtune_core::spec::{MISTRAL_SMALL_3_1, ModelSpec, PIXTRAL_12B, PIXTRAL_LARGE};
+use pixtune_core::spec::{MINISTRAL_3_3B, MISTRAL_SMALL_3_1, ModelSpec, PIXTRAL_12B, PIXTRAL_LARGE};
 use pixtune_core::tokens::TokenizerVersion;
 
 use super::{Family, ModelConfig};
@@ -22,6 +22,7 @@ impl ModelConfig {
             Family::Pixtral if self.text.vocab_size == PIXTRAL_LARGE_VOCABULARY => &[PIXTRAL_LARGE.tokenizer],
             Family::Pixtral => &[TokenizerVersion::V3],
             Family::Mistral3 => &[TokenizerVersion::V7, TokenizerVersion::V11, TokenizerVersion::V13],
+            Family::Ministral3 => &[TokenizerVersion::V13, TokenizerVersion::V15],
         }
     }
 
@@ -30,6 +31,7 @@ impl ModelConfig {
         let family = match self.family {
             Family::Pixtral => PIXTRAL_12B,
             Family::Mistral3 => MISTRAL_SMALL_3_1,
+            Family::Ministral3 => MINISTRAL_3_3B,
         };
         // Sizes were read as whole numbers from 1 to 2^24, so they fit.
         let patch = self.vision.patch_size as u32;

@@ -12,7 +12,7 @@ use pixtune_core::tokens::tokenizer::Tokenizer;
 
 use super::output::OutputDirectory;
 use super::{ConvertError, Options, tokenizer};
-use crate::weights::config::{Family, ModelConfig};
+use crate::weights::config::ModelConfig;
 use crate::weights::{Checkpoint, Format, Substitute};
 
 /// A small file of the output.
@@ -132,7 +132,7 @@ pub(super) fn plan(
                     vocabulary::check_tokenizer(&extras, growth.rows, warnings)?;
                 }
             }
-            if source.format() != Format::Hf {
+            if source.format() != Format::Hf || options.complete {
                 write_missing(&mut extras, source.config(), tekken.as_ref(), warnings);
             }
             warn_of_missing(&extras, warnings);
@@ -309,13 +309,10 @@ fn preprocessor(config: &ModelConfig) -> String {
 }
 
 fn processor(config: &ModelConfig) -> String {
-    let merge = match config.family {
-        Family::Pixtral => 1,
-        Family::Mistral3 => config.projector.spatial_merge,
-    };
     document(object(|file| {
         file.field("image_break_token", "[IMG_BREAK]").field("image_end_token", "[IMG_END]");
         file.field("image_token", "[IMG]").field("patch_size", config.vision.patch_size);
-        file.field("processor_class", "PixtralProcessor").field("spatial_merge_size", merge);
+        file.field("processor_class", "PixtralProcessor")
+            .field("spatial_merge_size", config.projector.spatial_merge);
     }))
 }

@@ -54,6 +54,9 @@ pub struct Options {
     pub untie: bool,
     /// The larger vocabulary of the output, if a [`Change`] adds tokens.
     pub growth: Option<Growth>,
+    /// Whether processor, tokenizer and chat template are also written where source and output are both Hugging Face's, and
+    /// neither source nor base has them.
+    pub complete: bool,
     /// Whether to read everything back and compare it with the source.
     pub verify: bool,
     /// What may happen to a target that exists.
@@ -72,6 +75,7 @@ impl Options {
             shard_bytes: None,
             untie: false,
             growth: None,
+            complete: false,
             verify: true,
             existing: Existing::Keep,
         }
@@ -150,6 +154,7 @@ impl Plan {
         check_target(&inputs, &options.target, options.existing)?;
         let mut warnings = Vec::new();
         let source = open_source(&options, &mut warnings)?;
+        source.config().check_expressible(source.directory(), source.format(), options.to)?;
         check_tied_head(&source)?;
         let shape = layout::Shape {
             format: options.to,
@@ -279,7 +284,8 @@ pub(crate) fn differences(ours: &ModelConfig, base: &ModelConfig) -> Problems {
 fn check_tied_head(source: &Checkpoint) -> Result<(), ConvertError> {
     let Some(head) = source.tensor(Module::Head.weight()) else { return Ok(()) };
     let Some(embedding) = source.tensor(Module::Embedding.weight()) else { return Ok(()) };
-    if source.config().stated.tied != Some(true) {
+    // A file of a class whose default is a tied output may have another output all the same: the stored one is used.
+    if source.config().stated.tied != Some(true) || source.config().family.merges_patches() {
         return Ok(());
     }
     let differs = || ConvertError::TiedHeadDiffers { name: head.info.name.clone() };

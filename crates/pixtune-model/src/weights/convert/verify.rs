@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::route::{Route, Scratch};
 use super::{Change, ConvertError, Plan, Progress, Stage};
+use crate::weights::config::Magnitude;
 use crate::weights::error::Problems;
 use crate::weights::{Checkpoint, Format};
 
@@ -64,7 +65,11 @@ pub fn verify(
 
 /// Compares the written configuration with the source's.
 fn compare_configs(plan: &Plan, written: &Checkpoint, problems: &mut Problems) {
-    let (mut a, b) = (plan.source.config().clone(), written.config().clone());
+    let (mut a, mut b) = (plan.source.config().clone(), written.config().clone());
+    // The formats spell it in different ways.
+    for yarn in [&mut a, &mut b].into_iter().filter_map(|config| config.text.yarn.as_mut()) {
+        yarn.magnitude = Magnitude::Stated(f64::from(yarn.attention_factor() as f32));
+    }
     a.tied &= !plan.options.untie;
     if let Some(growth) = &plan.options.growth {
         a.text.vocab_size = growth.rows;

@@ -2,11 +2,12 @@
 
 use pixtune_core::json::{line, list, object};
 use pixtune_core::text::{counted, grouped};
-use pixtune_model::gguf::{Element, Options, Plan, Written};
+use pixtune_model::gguf::{Options, Plan, Written};
 
+use super::super::deploy::element;
 use super::super::existing;
 use crate::Outcome;
-use crate::args::{ConvertArgs, DtypeArg};
+use crate::args::ConvertArgs;
 use crate::error::Error;
 use crate::ui::{self, Format, Ui, bytes};
 
@@ -38,13 +39,8 @@ fn options(args: &ConvertArgs) -> Result<Options, Error> {
         source: source.clone(),
         target: target.clone(),
         base: args.base.clone(),
-        element: match args.write.dtype {
-            DtypeArg::Keep => None,
-            DtypeArg::Bf16 => Some(Element::BF16),
-            DtypeArg::F16 => Some(Element::F16),
-            DtypeArg::F32 => Some(Element::F32),
-            DtypeArg::Q8_0 => Some(Element::Q8_0),
-        },
+        name: None,
+        element: element(args.write.dtype),
         verify: args.write.verify,
         existing: existing(args.write.force),
     })

@@ -77,7 +77,7 @@ fn screen(view: &Inspection) -> String {
 
 fn text(text: &TextConfig) -> String {
     format!(
-        "{}, {} wide, {} heads of {}, {} kv heads, feed-forward {}, vocabulary {}, rope {:e}, eps {:e}{}",
+        "{}, {} wide, {} heads of {}, {} kv heads, feed-forward {}, vocabulary {}, rope {:e}{}, eps {:e}{}",
         counted(text.layers as u64, "layer"),
         text.hidden_size,
         text.heads,
@@ -86,9 +86,24 @@ fn text(text: &TextConfig) -> String {
         text.intermediate_size,
         grouped(text.vocab_size as u64),
         text.rope_theta,
+        positions(text),
         text.norm_eps,
         text.max_positions.map_or(String::new(), |most| format!(", {} positions", grouped(most as u64)))
     )
+}
+
+/// The stretched positions of Ministral 3.
+fn positions(text: &TextConfig) -> String {
+    let Some(yarn) = &text.yarn else { return String::new() };
+    let factor = match yarn.attention_factor() {
+        1.0 => String::new(),
+        factor => format!(" with attention factor {factor:.4}"),
+    };
+    let original = grouped(yarn.original_positions as u64);
+    let grows = text.query_scaling.map_or(String::new(), |scaling| {
+        format!(", queries grow by {} every {}", scaling.beta, grouped(scaling.original_positions as u64))
+    });
+    format!(", yarn {}x from {original}{factor}{grows}", yarn.factor)
 }
 
 fn vision(vision: &VisionConfig) -> String {

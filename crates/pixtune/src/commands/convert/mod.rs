@@ -71,6 +71,7 @@ pub(super) fn written(
         shard_bytes: shard_bytes(write.shard_size.as_deref(), to)?,
         untie: write.untie,
         growth: None,
+        complete: false,
         verify: write.verify,
         existing: existing(write.force),
     })

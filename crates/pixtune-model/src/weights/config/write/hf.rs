@@ -2,8 +2,8 @@
 
 use pixtune_core::json::Value;
 
-use super::{ARCHITECTURE, Out, number, string, whole};
-use crate::weights::config::{Family, ModelConfig};
+use super::{ARCHITECTURE, Out, member, number, string, whole};
+use crate::weights::config::{Family, Magnitude, ModelConfig, TextConfig, Yarn};
 use crate::weights::dtype::Dtype;
 
 /// Without a version, transformers from 4.57.3 on warns of a wrong tokenizer pattern, which these files do not have.
@@ -14,14 +14,14 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
     let ModelConfig { vision, projector, family, .. } = config;
     let class = match family {
         Family::Pixtral => "LlavaForConditionalGeneration",
-        Family::Mistral3 => "Mistral3ForConditionalGeneration",
+        Family::Mistral3 | Family::Ministral3 => "Mistral3ForConditionalGeneration",
     };
     out.assume(&["architectures"], Value::Array(vec![string(class)]), ARCHITECTURE);
     // transformers 4 reads `torch_dtype`, 5 reads `dtype`.
     out.stated(&["dtype"], string(dtype.torch_name()));
     out.stated(&["torch_dtype"], string(dtype.torch_name()));
     out.stated(&["image_token_index"], whole(config.image_token as usize));
-    let kind = if *family == Family::Pixtral { "llava" } else { "mistral3" };
+    let kind = if family.merges_patches() { "mistral3" } else { "llava" };
     out.assume(&["model_type"], string(kind), ARCHITECTURE);
     out.stated(&["multimodal_projector_bias"], Value::Bool(projector.bias));
     out.assume(&["projector_hidden_act"], string("gelu"), ARCHITECTURE);
@@ -52,7 +52,9 @@ pub(super) fn write(config: &ModelConfig, dtype: Dtype, out: &mut Out) {
             out.assume(&["image_seq_length"], whole(1), ARCHITECTURE);
             out.assume(&["vision_feature_select_strategy"], string("full"), ARCHITECTURE);
         }
-        Family::Mistral3 => out.stated(&["spatial_merge_size"], whole(projector.spatial_merge)),
+        Family::Mistral3 | Family::Ministral3 => {
+            out.stated(&["spatial_merge_size"], whole(projector.spatial_merge));
+        }
     }
     out.default(&["transformers_version"], string(TRANSFORMERS), "the version that this file is written for");
     out.default(&["ignore_index"], Value::Number("-100".into()), ARCHITECTURE);
@@ -72,12 +74,18 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
         out.stated(&["text_config", key], whole(size));
     }
     out.stated(&["text_config", "rms_norm_eps"], number(text.norm_eps));
-    out.assume(&["text_config", "model_type"], string("mistral"), ARCHITECTURE);
+    let kind = if text.yarn.is_some() { "ministral3" } else { "mistral" };
+    out.assume(&["text_config", "model_type"], string(kind), ARCHITECTURE);
     out.assume(&["text_config", "hidden_act"], string("silu"), ARCHITECTURE);
-    // transformers 4 reads `rope_theta`, 5 reads `rope_parameters`, and each takes 10000 where it finds none.
-    out.stated(&["text_config", "rope_theta"], number(text.rope_theta));
-    out.stated(&["text_config", "rope_parameters", "rope_theta"], number(text.rope_theta));
-    out.default(&["text_config", "rope_parameters", "rope_type"], string("default"), ARCHITECTURE);
+    match &text.yarn {
+        Some(yarn) => hf_yarn(text, yarn, out),
+        None => {
+            // transformers 4 reads `rope_theta`, 5 reads `rope_parameters`, and each takes 10000 where it finds none.
+            out.stated(&["text_config", "rope_theta"], number(text.rope_theta));
+            out.stated(&["text_config", "rope_parameters", "rope_theta"], number(text.rope_theta));
+            out.default(&["text_config", "rope_parameters", "rope_type"], string("default"), ARCHITECTURE);
+        }
+    }
     out.assume(&["text_config", "sliding_window"], Value::Null, ARCHITECTURE);
     out.stated(&["text_config", "tie_word_embeddings"], Value::Bool(config.tied));
     match text.max_positions {
@@ -98,6 +106,38 @@ fn hf_text(config: &ModelConfig, out: &mut Out) {
     out.default(&["text_config", "eos_token_id"], whole(2), "`</s>` in every tokenizer of Mistral");
     out.default(&["text_config", "initializer_range"], number(0.02), ARCHITECTURE);
     out.default(&["text_config", "use_cache"], Value::Bool(true), ARCHITECTURE);
+}
+
+/// The positions of Ministral 3, which transformers 5 alone reads.
+fn hf_yarn(text: &TextConfig, yarn: &Yarn, out: &mut Out) {
+    const AREA: [&str; 2] = ["text_config", "rope_parameters"];
+    let key = |key: &'static str| [AREA[0], AREA[1], key];
+    out.assume(&key("rope_type"), string("yarn"), ARCHITECTURE);
+    out.assume(&key("type"), string("yarn"), ARCHITECTURE);
+    for area in [&AREA[..1], &AREA] {
+        let theta = [area, &["rope_theta"]].concat();
+        if area.len() == AREA.len() || member(&out.root, &theta).is_some() {
+            out.stated(&theta, number(text.rope_theta));
+        }
+    }
+    out.stated(&key("factor"), number(yarn.factor));
+    out.stated(&key("original_max_position_embeddings"), whole(yarn.original_positions));
+    out.stated(&key("beta_fast"), number(yarn.beta_fast));
+    out.stated(&key("beta_slow"), number(yarn.beta_slow));
+    match yarn.magnitude {
+        Magnitude::Stated(factor) => out.stated(&key("attention_factor"), number(factor)),
+        Magnitude::Scales(scale, all) => {
+            out.remove(&key("attention_factor"));
+            out.stated(&key("mscale"), number(scale));
+            out.stated(&key("mscale_all_dim"), number(all));
+        }
+    }
+    if !yarn.truncate || member(&out.root, &key("truncate")).is_some() {
+        out.stated(&key("truncate"), Value::Bool(yarn.truncate));
+    }
+    // transformers 5.23.0 needs the key: without it, its `modeling_ministral3.py` fails.
+    let beta = text.query_scaling.map_or(0.0, |scaling| scaling.beta);
+    out.stated(&key("llama_4_scaling_beta"), number(beta));
 }
 
 /// Keys of `config.json` that are translated, fixed, or about the run that wrote it.

@@ -3,7 +3,7 @@
 use pixtune_core::json::Value;
 
 use super::{Out, member, number, string, whole};
-use crate::weights::config::ModelConfig;
+use crate::weights::config::{ModelConfig, QueryScaling, Yarn};
 
 /// Sets every key that matters.
 pub(super) fn write(config: &ModelConfig, out: &mut Out) {
@@ -28,6 +28,9 @@ pub(super) fn write(config: &ModelConfig, out: &mut Out) {
     }
     if config.tied || member(&out.root, &["tied_embeddings"]).is_some() {
         out.stated(&["tied_embeddings"], Value::Bool(config.tied));
+    }
+    if let Some(yarn) = &text.yarn {
+        native_yarn(yarn, text.query_scaling, out);
     }
     out.remove(&["lora"]);
     for (key, size) in [
@@ -61,8 +64,26 @@ pub(super) fn write(config: &ModelConfig, out: &mut Out) {
     }
 }
 
+/// The positions of Ministral 3.
+fn native_yarn(yarn: &Yarn, scaling: Option<QueryScaling>, out: &mut Out) {
+    match scaling {
+        Some(scaling) => {
+            let positions = whole(scaling.original_positions);
+            out.stated(&["llama_4_scaling", "original_max_position_embeddings"], positions);
+            out.stated(&["llama_4_scaling", "beta"], number(scaling.beta));
+        }
+        None => out.remove(&["llama_4_scaling"]),
+    }
+    out.stated(&["yarn", "original_max_position_embeddings"], whole(yarn.original_positions));
+    out.stated(&["yarn", "factor"], number(yarn.factor));
+    // `check_expressible` refuses a factor that has no value.
+    out.stated(&["yarn", "apply_scale"], Value::Bool(yarn.apply_scale().unwrap_or(true)));
+    out.stated(&["yarn", "beta"], number(yarn.beta_fast));
+    out.stated(&["yarn", "alpha"], number(yarn.beta_slow));
+}
+
 /// Keys of `params.json` that are translated.
-pub(super) const KNOWN: [&str; 13] = [
+pub(super) const KNOWN: [&str; 15] = [
     "dim",
     "n_layers",
     "head_dim",
@@ -76,6 +97,8 @@ pub(super) const KNOWN: [&str; 13] = [
     "tied_embeddings",
     "vision_encoder",
     "lora",
+    "yarn",
+    "llama_4_scaling",
 ];
 
 /// Keys of `vision_encoder` that are translated.
