@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::{Family, Variant};
+use pixtune_cuda::Device;
 use pixtune_infer::{RemoteOptions, Sampling};
 use pixtune_io::fetch::FetchOptions;
 
@@ -42,6 +43,8 @@ pub struct EvaluatePlan {
     pub limit: Option<u64>,
     /// Requests in flight, of an endpoint.
     pub concurrency: usize,
+    /// The device of a model on this machine.
+    pub device: Device,
     /// Threads to work on.
     pub threads: usize,
     /// Seed of the bootstrap.

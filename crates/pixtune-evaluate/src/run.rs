@@ -8,9 +8,8 @@ use pixtune_core::diagnostic::Diagnostic;
 use pixtune_core::phrasing::Phrasing;
 use pixtune_core::score::Scorer;
 use pixtune_files::{Occupant, WorkDirectory};
-use pixtune_infer::{ModelDirectory, RemoteModel, TokenizerSource, load};
+use pixtune_infer::{ModelDirectory, ModelError, RemoteModel, TokenizerSource, load};
 use pixtune_model::adapter::Adapter;
-use pixtune_model::kernels::Device;
 
 use crate::answers::{AnswerLog, Asker};
 use crate::benchmark::{DIRECTORY, convert};
@@ -229,9 +228,10 @@ fn answers_of(
             let directory = ModelDirectory::open(model, &TokenizerSource::DirectoryOrBuiltIn)?;
             let opened = adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
             note_model(&directory, opened.as_ref(), watch);
-            let loaded = load(&directory, opened.as_ref(), Device::Cpu, plan.threads)?;
+            let device = plan.device.open(plan.threads).map_err(ModelError::from)?;
             let identity = [Some(model), adapter.as_ref()].map(|path| path.map(|path| stamp(path)));
-            let identity = format!("local {identity:x?}");
+            let identity = format!("local {identity:x?} on {}", device.name());
+            let loaded = load(&directory, opened.as_ref(), device)?;
             let answers = Answers::Model(Asker::new(&*loaded, identity, log, 1));
             contest(rules, &entrant(&answers, &plan.phrasings, 1), files, watch)?
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pixtune_core::diagnostic::Finding;
 use pixtune_core::text::counted;
 use pixtune_core::tokens::TokenizerVersion;
+use pixtune_cuda::OpenError;
 use pixtune_io::image::ImageError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::network::NetworkError;
@@ -22,6 +23,9 @@ pub enum ModelError {
     /// The network does not support the model or the adapter.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] OpenError),
     /// The tokenizer file cannot be read.
     #[error(transparent)]
     TokenizerFile(#[from] TokenizerError),

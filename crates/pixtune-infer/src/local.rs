@@ -1,7 +1,8 @@
 //! A model on a device of this machine.
 
+use pixtune_cuda::OpenDevice;
 use pixtune_model::adapter::Adapter;
-use pixtune_model::kernels::{Device, DeviceTask, Kernels};
+use pixtune_model::kernels::{DeviceTask, Kernels};
 use pixtune_model::network::{Batch, LoraConfig, Network, NetworkError, NetworkOptions};
 
 use crate::answerer::{Answer, Answerer, Request};
@@ -10,14 +11,13 @@ use crate::encode::prompt;
 use crate::error::{AnswerError, ModelError};
 use crate::generation::Generation;
 
-/// Loads a model directory, and perhaps an adapter, onto a device. `threads` is the number of CPU threads.
+/// Loads a model directory, and perhaps an adapter, onto a device.
 pub fn load<'d>(
     directory: &'d ModelDirectory,
     adapter: Option<&Adapter>,
-    device: Device,
-    threads: usize,
+    device: OpenDevice,
 ) -> Result<Box<dyn Answerer + 'd>, ModelError> {
-    device.run(threads, Load { directory, adapter }).map_err(NetworkError::from)?
+    device.run(Load { directory, adapter })
 }
 
 struct Load<'d, 'a> {

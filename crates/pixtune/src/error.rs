@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use pixtune_api::{ClientError, ServeError};
+use pixtune_cuda::OpenError;
 use pixtune_evaluate::EvaluateError;
 use pixtune_export::ExportError;
 use pixtune_export::external::ExternalError;
@@ -31,7 +32,8 @@ use pixtune_train::data::DataError;
 
 use deploying::{hint_for_deploying, hint_for_gguf};
 use model_hints::{
-    hint_for_adapters, hint_for_converting, hint_for_model, hint_for_tokenizer, hint_for_weights,
+    hint_for_adapters, hint_for_converting, hint_for_device, hint_for_model, hint_for_tokenizer,
+    hint_for_weights,
 };
 use reading_hints::hint_for_reading;
 
@@ -59,6 +61,9 @@ pub enum Error {
     /// A model cannot answer.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] OpenError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -157,6 +162,7 @@ impl Error {
             Error::Train(error) => return hint_for_training(error),
             Error::Tokenizer(error) => return hint_for_tokenizer(error),
             Error::Model(error) => return hint_for_model(error),
+            Error::Device(error) => return hint_for_device(error).map(str::to_owned),
             Error::Evaluate(error) => return hint_for_evaluating(error).map(str::to_owned),
             Error::Client(error) => return hint_for_client(error).map(str::to_owned),
             Error::Serve(error) => return hint_for_serving(error).map(str::to_owned),

@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use pixtune_cuda::Device;
 use pixtune_infer::{
     AnswerError, Answerer, Event, FinishReason, ModelDirectory, Request, TokenLogprob, TokenizerSource,
     Usage, load,
 };
 use pixtune_model::adapter::Adapter;
-use pixtune_model::kernels::Device;
 use tokio::sync::mpsc;
 
 use super::Weights;
@@ -106,7 +106,8 @@ fn serve(
         .map(|path| Adapter::open(path, None))
         .transpose()
         .map_err(|error| failed(&error))?;
-    let model = load(&directory, adapter.as_ref(), Device::Cpu, threads).map_err(|error| failed(&error))?;
+    let device = Device::Cpu.open(threads).map_err(|error| failed(&error))?;
+    let model = load(&directory, adapter.as_ref(), device).map_err(|error| failed(&error))?;
     while let Ok((ask, sender)) = waiting.recv() {
         let answered = catch_unwind(AssertUnwindSafe(|| answer(&*model, &ask, &sender)));
         if answered.is_err() {

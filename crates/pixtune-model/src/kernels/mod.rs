@@ -21,7 +21,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 pub use cpu::{CpuBuffer, CpuKernels, CpuWeight, Precision};
-pub use device::{Device, DeviceTask};
+pub use device::DeviceTask;
 pub use operands::{
     Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape, DropoutMask, Head, Lora,
     LoraBackward, LoraForward, Mask, NormBackward, PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward,

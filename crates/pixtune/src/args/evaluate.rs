@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use pixtune_cuda::Device;
 
 use super::FetchArgs;
 use crate::ui::Format;
@@ -78,6 +79,9 @@ pub struct EvaluateArgs {
     /// LoRA adapter, in PEFT format
     #[arg(long, value_name = "DIR", requires = "model", help_heading = "Model")]
     pub adapter: Option<PathBuf>,
+    /// Device of a local model: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
+    #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE", help_heading = "Model")]
+    pub device: Device,
     /// OpenAI-compatible endpoint, such as http://localhost:8000/v1
     #[arg(long, value_name = "URL", group = "who", requires = "served_model", help_heading = "Model")]
     pub endpoint: Option<String>,

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use pixtune_cuda::Device;
 
 /// Generate an answer about images with a local model
 ///
-/// Inspect what a training run changed: the answer is printed as it is generated, on the CPU, with or without an
-/// adapter. Images come before the prompt in one user message, laid out as by mistral-common 1.13.1. The tokenizer is
+/// Inspect what a training run changed: the answer is printed as it is generated, on the CPU or a GPU, with or
+/// without an adapter. Images come before the prompt in one user message, laid out as by mistral-common 1.13.1. The tokenizer is
 /// tekken.json in the model directory; without one, it is the built-in vocabulary of Pixtral 12B.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
@@ -38,6 +39,9 @@ pub struct GenerateArgs {
     /// Sampling seed
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Device: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
+    #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE")]
+    pub device: Device,
     /// Number of threads, which the answer does not depend on [default: one per CPU]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

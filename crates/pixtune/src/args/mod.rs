@@ -60,7 +60,7 @@ pub use serve::{
 };
 pub use stats::StatsArgs;
 pub use tokens::TokensArgs;
-pub use train::{DeviceArg, InvalidSamplesArg, TrainArgs};
+pub use train::{InvalidSamplesArg, TrainArgs};
 pub use train_with::TrainWithArgs;
 pub use training::TrainingArgs;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use pixtune_core::plan::defaults;
+use pixtune_cuda::Device;
 
 use super::VariantArg;
 use crate::ui::Format;
@@ -49,9 +50,9 @@ pub struct TrainArgs {
     /// Output directory
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
-    /// Device to train on
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    pub device: DeviceArg,
+    /// Device: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
+    #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE")]
+    pub device: Device,
     /// Tokenizer file, or `pixtral-12b` for the built-in one [default: tekken.json in the model directory]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,
@@ -176,11 +177,6 @@ pub struct TrainArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceArg {
-    Cpu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

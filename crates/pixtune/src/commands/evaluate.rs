@@ -114,6 +114,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
         max_tokens: args.max_tokens,
         limit: args.limit,
         concurrency: usize::from(args.concurrency),
+        device: args.device,
         threads: threads(args.threads),
         seed: args.seed,
         thresholds: args.fail_under.iter().map(|text| threshold(text)).collect::<Result<_, _>>()?,

@@ -16,7 +16,6 @@ use pixtune_infer::{
 use pixtune_io::image::{Limits, load_file};
 use pixtune_io::read::ReadError;
 use pixtune_model::adapter::Adapter;
-use pixtune_model::kernels::Device;
 
 use super::ends_quietly;
 use crate::Outcome;
@@ -28,14 +27,16 @@ use crate::ui::{Format, Ui, Verbosity};
 pub fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let ui = Ui::new(Format::Human, verbosity);
     let request = request(&args)?;
+    let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+    let device = args.device.open(threads)?;
+    device.gpu_name().iter().for_each(|name| ui.note(&format!("answering on {name}, in bf16")));
     let directory = open_model(&args.model, &ui)?;
     let adapter = args.adapter.as_deref().map(|path| open_adapter(path, &ui)).transpose()?;
     let other_base = adapter.as_ref().and_then(|adapter| adapter.base_warning(directory.checkpoint()));
     other_base.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
     ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
     ui.set_text("loading the model");
-    let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
-    let model = load(&directory, adapter.as_ref(), Device::Cpu, threads)?;
+    let model = load(&directory, adapter.as_ref(), device)?;
     ui.set_text("reading the prompt");
     match print_answer(&*model, &request, &args, &ui) {
         Ok(()) => Ok(Outcome::Fine),

@@ -4,6 +4,7 @@ use super::hint_for_writing;
 use std::io;
 use std::path::Path;
 
+use pixtune_cuda::{GpuError, OpenError};
 use pixtune_infer::ModelError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::adapter::AdapterError;
@@ -29,6 +30,7 @@ pub fn hint_for_model(error: &ModelError) -> Option<String> {
     let hint = match error {
         ModelError::Weights(error) => return hint_for_weights(error),
         ModelError::TokenizerFile(error) => return hint_for_tokenizer(error),
+        ModelError::Device(error) => return hint_for_device(error).map(str::to_owned),
         ModelError::NoTokenizer { .. }
         | ModelError::VocabularySize { .. }
         | ModelError::Version { .. }
@@ -40,6 +42,18 @@ pub fn hint_for_model(error: &ModelError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// A hint for a device.
+pub fn hint_for_device(error: &OpenError) -> Option<&'static str> {
+    match error {
+        OpenError::Gpu(GpuError::Missing { .. }) => Some(
+            "install the NVIDIA driver, and put the directories of libnvrtc and libcublasLt into LD_LIBRARY_PATH (the packages \
+             nvidia-cuda-nvrtc and nvidia-cublas of pip have them); `--device cpu` needs none of them",
+        ),
+        OpenError::Gpu(error) if error.is_absence() => Some("choose another GPU, or use `--device cpu`"),
+        _ => None,
+    }
 }
 
 /// A hint for a conversion or a merge.

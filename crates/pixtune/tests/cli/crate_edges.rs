@@ -11,12 +11,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-files", &[]),
     ("pixtune-io", &["core", "files"]),
     ("pixtune-model", &["core", "files"]),
-    ("pixtune-infer", &["core", "io", "model"]),
+    ("pixtune-cuda", &["core", "files", "model"]),
+    // For tests alone: nothing depends on it.
+    ("pixtune-emulator", &["cuda", "model"]),
+    ("pixtune-infer", &["core", "cuda", "io", "model"]),
     ("pixtune-train", &["core", "evaluate", "files", "infer", "io", "model"]),
-    ("pixtune-evaluate", &["core", "files", "infer", "io", "model"]),
+    ("pixtune-evaluate", &["core", "cuda", "files", "infer", "io", "model"]),
     ("pixtune-export", &["core", "files", "io"]),
-    ("pixtune-api", &["core", "files", "infer", "io", "model"]),
-    ("pixtune", &["api", "core", "evaluate", "export", "files", "infer", "io", "model", "train"]),
+    ("pixtune-api", &["core", "cuda", "files", "infer", "io", "model"]),
+    ("pixtune", &["api", "core", "cuda", "evaluate", "export", "files", "infer", "io", "model", "train"]),
 ];
 
 /// What `cargo metadata` says about the crates of the workspace.

@@ -15,8 +15,8 @@ use pixtune_evaluate::References;
 use pixtune_infer::{ModelDirectory, TokenizerSource};
 use pixtune_io::prepare::parse_bytes;
 use pixtune_model::adapter::Adapter;
-use pixtune_model::kernels::{Device, DeviceTask, Kernels};
-use pixtune_model::network::{LoraConfig, Network, NetworkError, NetworkOptions, Targets, WholeRegions};
+use pixtune_model::kernels::{DeviceTask, Kernels};
+use pixtune_model::network::{LoraConfig, Network, NetworkOptions, Targets, WholeRegions};
 use pixtune_train::data::{DataFiles, Dataset, Indexing, data_files};
 use pixtune_train::directory::{RunDirectory, Start, names};
 use pixtune_train::dry_run::forecast;
@@ -32,7 +32,7 @@ use self::data::Data;
 use self::view::View;
 use super::evaluate;
 use crate::Outcome;
-use crate::args::{DeviceArg, InvalidSamplesArg, TrainArgs};
+use crate::args::{InvalidSamplesArg, TrainArgs};
 use crate::error::Error;
 use crate::model;
 use crate::ui::{self, Format, Verbosity};
@@ -41,8 +41,10 @@ use crate::ui::{self, Format, Verbosity};
 pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut settings = settings(args)?;
     let options = network_options(args)?;
+    let device = args.device.open(settings.threads)?;
     let stop = stop_on_signals()?;
     let mut view = View::new(args.format, verbosity, args.log_every);
+    device.gpu_name().iter().for_each(|name| view.note(&format!("training on {name}, in bf16")));
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     settings.learning_rate = learning_rate(args, &model);
     let initial = args.init_adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
@@ -76,7 +78,7 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         stop: &stop,
         view: &mut view,
     };
-    device(args).run(plan.settings.threads, job).map_err(NetworkError::from).map_err(TrainError::from)?
+    device.run(job)
 }
 
 /// A run that can start.
@@ -237,12 +239,6 @@ fn references(plan: &RunPlan, data: &Data<'_>, view: &mut View) -> Result<Refere
 fn network_options(args: &TrainArgs) -> Result<NetworkOptions, Error> {
     let budget = args.activation_memory.as_deref().map(parse_bytes).transpose();
     Ok(NetworkOptions { activation_budget: budget.map_err(Error::argument)? })
-}
-
-fn device(args: &TrainArgs) -> Device {
-    match args.device {
-        DeviceArg::Cpu => Device::Cpu,
-    }
 }
 
 fn tokenizer_source(args: &TrainArgs) -> TokenizerSource {

@@ -199,3 +199,26 @@ fn impossible_requests_name_the_next_step() {
         .ends(2)
         .prints("pixtune downloads nothing: run `hf download mistralai/Pixtral-12B-2409");
 }
+
+/// On a machine without CUDA, which the tests run on; a GPU trains instead.
+#[test]
+fn without_cuda_a_gpu_is_an_error_before_anything_is_written() {
+    let case = case(&toy());
+    train(&case, &["--steps", "2", "--device", "gpu"])
+        .ends(2)
+        .prints("use auto, cpu, cuda, or cuda and the index");
+    if pixtune_cuda::missing_libraries().is_empty() {
+        return;
+    }
+    train(&case, &["--steps", "2", "--device", "cuda:1"])
+        .ends(2)
+        .prints("error: no CUDA here: libcuda (the driver)")
+        .prints("hint: install the NVIDIA driver");
+    assert!(!case.path("run").exists(), "nothing is left behind");
+    train(&case, &["--steps", "2", "--device", "auto"]).ends(0);
+    for command in [&["generate", "--prompt", "x"][..], &["evaluate", "train.jsonl", "--out", "scores"]] {
+        case.run(&[command, &["--model", "model", "--device", "cuda"]].concat())
+            .ends(2)
+            .prints("no CUDA here");
+    }
+}
