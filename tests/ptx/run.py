@@ -49,8 +49,9 @@ def compile_to_ptx(nvrtc, path):
     return ptx.value.decode()
 
 
-def test(package, *arguments, **environment):
-    command = ["cargo", "test", "--quiet", "--locked", "--package", package, *arguments]
+def test(*arguments, **environment):
+    # The whole workspace, whose dependencies are built already: those of one package have other features.
+    command = ["cargo", "test", "--quiet", "--locked", "--workspace", *arguments]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
 
 
@@ -64,9 +65,9 @@ def main():
     nvrtc = ctypes.CDLL(str(path))
     for source in sorted(KERNELS.glob("*.cu")):
         (out / f"{source.stem}.cpp").write_text(translate(compile_to_ptx(nvrtc, source)))
-    test("pixtune-emulator", PIXTUNE_TRANSLATED_KERNELS=str(out))
+    test("--test", "kernels", "--test", "training", PIXTUNE_TRANSLATED_KERNELS=str(out))
     libraries = f"{path.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-    test("pixtune-cuda", "--lib", "compile", PIXTUNE_NVRTC="1", LD_LIBRARY_PATH=libraries)
+    test("--lib", "compile", PIXTUNE_NVRTC="1", LD_LIBRARY_PATH=libraries)
 
 
 main()
