@@ -86,7 +86,10 @@ fn pair(
     phrasing: &str,
     [line, other]: &[String; 2],
 ) -> Result<Option<JudgedPair>, EvaluateError> {
-    let (Ok(model), Ok(compared)) = (json::parse(line), json::parse(other)) else { return Ok(None) };
+    let (Ok(model), Ok(compared)) = (json::parse(line), json::parse(other)) else {
+        let why = "the answers are too long to be judged";
+        return Ok(Some(JudgedPair::failed("", why, judges)));
+    };
     let answer = |line: &Value<'_>| match line.get("failure") {
         None | Some(Value::Null) => line.text("answer").map(str::to_owned),
         Some(_) => None,

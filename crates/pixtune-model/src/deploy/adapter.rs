@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::files::missing_in;
 use super::start::{Beside, Served, commands};
-use super::{DeployError, Deployed, Form, Made, Options, Reads, Watch, files_of, name_of};
+use super::{DeployError, Deployed, Form, Made, Options, Reads, Watch, files_of, limits, name_of};
 use crate::adapter::check::{CheckReport, Server, ServerOptions, Verdict, check, vllm_max_rank};
 use crate::adapter::{Adapter, Area, Conversion, Dialect};
 use crate::weights::convert::ConvertError;
@@ -37,7 +37,10 @@ pub(super) fn beside(
     let work = WorkDirectory::open(&options.out).map_err(ConvertError::from)?;
     let made = work.path().join("adapter");
     match judged(options, adapter, &base, (&made, server, dialect, started))? {
-        Ok(warnings) => warnings.iter().for_each(|warning| watch.warning(warning)),
+        Ok(warnings) => {
+            let more = limits(&base, target).into_iter().filter(|limit| !warnings.contains(limit));
+            warnings.iter().cloned().chain(more).for_each(|warning| watch.warning(&warning));
+        }
         Err(error) => {
             work.discard().map_err(broken)?;
             return Ok(Attached::Not(error));
@@ -51,7 +54,7 @@ pub(super) fn beside(
         adapter: Some(Beside { directory: &options.out, rank, options: started }),
         name: &name_of(&options.out),
         gguf: None,
-        foreign_template: true,
+        foreign_template: format == Format::Hf,
     };
     Ok(Attached::Written(Deployed {
         made: Made::Beside,

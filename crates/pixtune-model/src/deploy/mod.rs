@@ -138,7 +138,12 @@ fn checkpoint(
     let conversion = conversion(options, &options.out, format)?;
     let refuse_missing = |plan: &convert::Plan| {
         let names = plan.extras.iter().map(|extra| extra.name.as_str());
-        let files = files::missing(format, names);
+        let directories: Vec<&Path> = [Some(&options.model), options.base.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+            .collect();
+        let files = files::missing(format, names, &directories);
         let (target, model) = (options.target, options.model.clone());
         if files.is_empty() { Ok(()) } else { Err(DeployError::MissingFiles { target, model, files }) }
     };
@@ -231,10 +236,11 @@ fn limits(source: &Checkpoint, target: Target) -> Vec<String> {
     out
 }
 
-/// Whether the chat template is a copy, whose parts vLLM may not recognize.
+/// Whether there is a chat template that is not ours, so that vLLM may not recognize its parts.
 fn has_foreign_template(plan: &convert::Plan) -> bool {
     let template = plan.extras.iter().find(|extra| extra.name.starts_with("chat_template."));
-    template.is_some_and(|extra| extra.origin != convert::Origin::Written)
+    let is_ours = template.is_some_and(|extra| extra.origin == convert::Origin::Written);
+    plan.options.to == Format::Hf && !is_ours
 }
 
 /// The name of a model in requests: that of its directory.

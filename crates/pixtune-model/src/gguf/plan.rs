@@ -184,7 +184,11 @@ fn chat_template(family: Family, directories: &[&Path]) -> Result<Option<String>
     let Some(path) = paths.find(|path| path.is_file()) else { return Ok(None) };
     let read = |source| GgufError::Read { path: path.clone(), source };
     let mut text = String::new();
-    File::open(&path).map_err(read)?.take(MAX_TEMPLATE).read_to_string(&mut text).map_err(read)?;
+    File::open(&path).map_err(read)?.take(MAX_TEMPLATE + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > MAX_TEMPLATE {
+        let why = format!("it has more than {MAX_TEMPLATE} bytes");
+        return Err(GgufError::Tokenizer { path, why });
+    }
     Ok(Some(text))
 }
 

@@ -149,6 +149,12 @@ fn a_directory_gets_the_files_that_its_server_needs_or_is_refused() {
     {
         assert_eq!(case.read(&format!("out/{name}")), case.read(&format!("hf/{name}")), "{name}");
     }
+    // Older directories have the template in tokenizer_config.json.
+    copy(&case.path("hf"), &case.path("older"));
+    fs::remove_file(case.path("older/chat_template.jinja")).unwrap();
+    assert!(case.read("older/tokenizer_config.json").contains("\"chat_template\""));
+    let run = case.run(&["deploy", "older", "--for", "vllm", "--out", "from-older"]).ends(0);
+    assert!(run.stdout.contains("--chat-template-content-format openai"), "{}", run.stdout);
     // A template of one's own may be one whose parts vLLM does not recognize.
     case.write("hf/chat_template.jinja", "{{ messages }}");
     let run = case.run(&["deploy", "hf", "--for", "vllm", "--out", "own"]).ends(0);
