@@ -295,6 +295,10 @@ def check_template(tokenizer, version):
         # Names of control tokens in texts become these tokens: transformers sees one text.
         if any(name in json.dumps([messages, row.get("tools")], ensure_ascii=False) for name in names):
             continue
+        parts = [part for message in messages for part in message.get("content") or [] if isinstance(part, dict)]
+        if any(part.get("closed") is False for part in parts):
+            # mistral-common encodes an open thought and the text behind it one by one.
+            continue
         try:
             for call in (call for message in messages for call in message.get("tool_calls") or []):
                 arguments = call["function"].get("arguments")
@@ -318,7 +322,7 @@ def check_template(tokenizer, version):
         expected = [(10 if token == 13 else token, trained) for token, trained in zip(wanted["ids"], mask) if token not in (10, 12)]
         assert found == expected, f"{row['key']}: {found} and not {expected}"
         checked += 1
-    assert checked > 120, checked
+    assert checked > 80, checked
     print(f"{version}: the template has the ids and trained tokens of {checked} conversations")
 
 

@@ -10,6 +10,7 @@ their patches attend to each other, which `adapter check` warns of, and which is
 """
 
 import json
+import logging
 import os
 import pathlib
 import re
@@ -40,6 +41,8 @@ xformers.ops.fmha.memory_efficient_attention = attention
 import mistral_inference.transformer_layers
 
 mistral_inference.transformer_layers.memory_efficient_attention = attention
+# Keys of params.json that newer models have.
+logging.getLogger("simple_parsing").setLevel(logging.ERROR)
 
 from mistral_inference.cache import BufferCache
 from mistral_inference.transformer import Transformer

@@ -25,11 +25,6 @@ impl SampleRules {
         let SampleRules { version: tokenizer, patch, merge, max_side } = *self;
         ModelSpec { patch, merge, max_side, tokenizer, ..PIXTRAL_12B }
     }
-
-    /// The version of the tokenizer.
-    pub fn version(&self) -> TokenizerVersion {
-        self.version
-    }
 }
 
 impl Default for SampleRules {

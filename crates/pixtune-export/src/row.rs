@@ -9,7 +9,9 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource, Message, Sample};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::ImageFormat;
-use pixtune_core::tokens::{ChatEncoder, Counts, SystemPrompt, TokenizerVersion, grid, normalized};
+use pixtune_core::tokens::{
+    ChatEncoder, Counts, Piece, Rendered, SystemPrompt, TokenizerVersion, grid, normalized,
+};
 use pixtune_io::image::{
     Color, Header, ImageError, Limits, Loaded, Reading, Resolver, check_structure, decode, load,
     resized_to_patches,
@@ -52,6 +54,9 @@ pub(crate) struct Converted {
 /// Why tokens at a joint differ.
 const JOINT: &str = "the system prompt and the text behind it merge into other tokens where a trainer encodes them together; the \
                      reference encodes them separately";
+
+const OPEN_THOUGHT: &str = "a thought that is not closed and the text behind it merge into other tokens where a trainer encodes them \
+                            together; the reference encodes them separately";
 
 /// Converts lines.
 #[derive(Debug, Clone, Copy)]
@@ -128,9 +133,24 @@ impl Converter<'_> {
 
     /// The same in the layout of a version after v3, with the special tokens.
     fn token_turns(&self, read: &BorrowedSample<'_>, sizes: &[(u32, u32)]) -> Result<Vec<Turn>, Finding> {
-        let turns = token_turns(self.encoder.rendered(read, sizes)?, self.encoder.tokenizer);
+        let pieces = self.encoder.rendered(read, sizes)?;
+        // A text behind a thought that stays open has no token between them.
+        let differs = |pair: &[Rendered]| match (&pair[0].piece, &pair[1].piece) {
+            (Piece::Text(one), Piece::Text(next)) => !self.encodes_alike([one, next]),
+            _ => false,
+        };
+        if pieces.windows(2).any(differs) {
+            return Err(Finding::new(&rules::TOKENS_DIFFER, "", OPEN_THOUGHT));
+        }
+        let turns = token_turns(pieces, self.encoder.tokenizer);
         check::texts(self.trainer, &turns, self.literals)?;
         Ok(turns)
+    }
+
+    /// Whether two texts have the same tokens as one.
+    fn encodes_alike(&self, texts: [&str; 2]) -> bool {
+        let tokenizer = self.encoder.tokenizer;
+        texts.map(|text| tokenizer.encode(text)).concat() == tokenizer.encode(&texts.concat())
     }
 
     /// The image as it is written: as it is, unless its size is to be a multiple of a patch and is not.

@@ -18,8 +18,14 @@ WORDS = "a the model reads chart label total price of 12 3.5% naïve 漢字 של
 MARKERS = ["[IMG]", "<image>", "[INST] hi [/INST]", "</s>", "<s>", "[IMG_END]", "<video>", "<audio>", "[TOOL_CALLS]", "<pad>", "<unk>"]
 
 
+SIZES = [(16, 16), (17, 40), (64, 48), (128, 128), (200, 90), (33, 300), (5, 7)]
+if sys.argv[2:]:
+    # transformers 5.23.0 fails where the only image of a batch has one token (modeling_mistral3.py:241).
+    SIZES[0], SIZES[-1] = (30, 16), (5, 40)
+
+
 def image():
-    size = random.choice([(16, 16), (17, 40), (64, 48), (128, 128), (200, 90), (33, 300), (5, 7)])
+    size = random.choice(SIZES)
     mode = random.choice(["RGB", "RGB", "L", "RGBA"])
     kind = "PNG" if mode == "RGBA" else random.choice(["PNG", "JPEG"])
     small = Image.frombytes(mode, (4, 4), random.randbytes(16 * len(mode)))
@@ -121,7 +127,7 @@ def thinking(value, **more):
 
 if sys.argv[2:]:
     ROWS += [
-        [user(text()), answer(), system("Now in French."), user(image(), part(text())), answer()],
+        [user(text()), system("Now in French."), user(image(), part(text())), answer()],
         {
             "messages": [user(image(), part(text())), answer("I look.  ", tool_calls=[call("read_sign", 1), call("read_sign", 2)]), result(2), result(1), answer()],
             "tools": [TOOL],

@@ -224,10 +224,18 @@ impl Case<'_> {
 
     /// Shapes that are not the base's, and ranks that are not those of adapter_config.json.
     fn misfit(&self, server: Server, module: Module, lora: &Lora) -> Option<Answer> {
-        let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
-        if is_vllm && !fit::is_part(self.base, module) {
-            let reason = "it is not part of the base: vLLM ignores it and applies the rest";
-            return Some(Answer::new(Verdict::Ignored, reason, server::MEASURED_VLLM_032));
+        match server {
+            // It looks for the names of the base's modules, and sees neither peft's nor others.
+            Server::MistralInference if self.dialect().is_peft() => return None,
+            Server::MistralInference if !fit::is_part(self.base, module) => {
+                let reason = "it is not part of the base: mistral-inference skips it without a warning";
+                return Some(Answer::new(Verdict::Ignored, reason, server::MI_LOAD));
+            }
+            Server::VllmHf | Server::VllmMistral if !fit::is_part(self.base, module) => {
+                let reason = "it is not part of the base: vLLM ignores it and applies the rest";
+                return Some(Answer::new(Verdict::Ignored, reason, server::MEASURED_VLLM_032));
+            }
+            _ => {}
         }
         if let Some(reason) = fit::mismatch(self.adapter, self.base, module, lora) {
             return Some(Answer::new(Verdict::Rejected, reason, "the shapes of the base's weights"));
