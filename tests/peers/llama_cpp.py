@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,15 +25,20 @@ import urllib.request
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 import numpy as np
+import torch
+from PIL import Image
 
 import serving
 from serving import GREEDY, ROOT, picture, tool
 
 TEXT, ADAPTERS = 1e-4, 1e-4
-# Of images: llama.cpp's GELU of the projector is the approximation with tanh, that of the model the exact one.
-IMAGES = 5e-3
+# Of images: llama.cpp rounds pixels to f16 (ggml_conv_2d), and its GELU of the projector is a table in f16 of the approximation with
+# tanh (mtmd/models/pixtral.cpp, ggml-cpu/vec.h). transformers with both computes what llama.cpp does, and without them nearly so.
+IMAGES, IMAGES_ROUNDED = 2e-2, 5e-4
 PORT = 18531
-FAMILY = ["tiny_pixtral", "tiny_mistral3", "tiny_ministral3", "tiny_ministral3_tied"]
+# The end of a text, and "a" after the special tokens of both tokenizers.
+END, LETTER = 2, 200
+VERSIONS = {"tiny_pixtral": "v3", "tiny_mistral3": "v7", "tiny_ministral3": "v13", "tiny_ministral3_tied": "v13"}
 TEXTS = [
     "what is it", "Invoice 12345: total 1,234.56 HelloWorld", "  two  spaces\n\nand lines\t", "Größe naïve café", "日本語のテキスト", "e\u0301 a\u200db",
     "नमस्ते", "x" * 300, "[INST] no token [/INST]"[1:], "🙂👍🏽", "don't I'll we've", "a\r\nb",
@@ -74,18 +80,24 @@ class Server:
 
 
 def completion(prompt, vocabulary, adapter=None):
-    """Log-probabilities over the vocabulary of each generated token, the tokens, and the length of the prompt."""
-    body = {"prompt": prompt, "n_predict": GREEDY, "temperature": 0, "n_probs": vocabulary, "cache_prompt": False, "ignore_eos": False,
-            "post_sampling_probs": False, "return_tokens": True}
-    if adapter is not None:
-        body["lora"] = [{"id": adapter, "scale": 1.0}]
-    answer = post("/completion", body)
-    rows = answer["completion_probabilities"]
-    values = np.full((len(rows), vocabulary), np.nan, np.float32)
-    for index, row in enumerate(rows):
+    """Log-probabilities over the vocabulary before each token, the tokens, and the length of the prompt.
+
+    The server leaves out the probabilities of a token that is a part of a character. So each is asked for by itself, with a bias
+    for a letter, which the probabilities do not have. Only a prompt of ids can go on; one with images has the first alone.
+    """
+    more = {"lora": [{"id": adapter or 0, "scale": 0.0 if adapter is None else 1.0}]}
+    more |= {"temperature": 0, "cache_prompt": False, "return_tokens": True, "post_sampling_probs": False}
+    answer = post("/completion", {"prompt": prompt, "n_predict": GREEDY, **more})
+    tokens, rows = answer["tokens"], []
+    for step in range(len(tokens) if isinstance(prompt, list) else 1):
+        so_far = prompt + tokens[:step] if step else prompt
+        asked = {"prompt": so_far, "n_predict": 1, "n_probs": vocabulary, "logit_bias": [[LETTER, 1000.0]], **more}
+        [row] = post("/completion", asked)["completion_probabilities"]
+        values = np.full(vocabulary, np.nan, np.float32)
         for entry in row["top_logprobs"]:
-            values[index, entry["id"]] = entry["logprob"]
-    return values, [row["id"] for row in rows], answer["tokens_evaluated"]
+            values[entry["id"]] = entry["logprob"]
+        rows.append(values)
+    return np.array(rows), tokens, answer["tokens_evaluated"]
 
 
 def compared(found, reference, ids, what, tolerance):
@@ -93,10 +105,29 @@ def compared(found, reference, ids, what, tolerance):
     values, tokens, length = found
     expected, generated = reference
     assert length == len(ids), f"{what}: llama.cpp has {length} tokens in the prompt, pixtune {len(ids)}"
-    assert tokens and tokens == generated[: len(tokens)], f"{what}: llama.cpp generates {tokens}, transformers {generated}"
+    generated = generated[: generated.index(END) if END in generated else None]
+    # Where rounding differs, two tokens can be equally likely.
+    assert tolerance == IMAGES or tokens[: len(generated)] == generated, f"{what}: llama.cpp generates {tokens}, transformers {generated}"
     worst = float(np.abs(values - expected[len(ids) - 1 :][: len(values)]).max())
     assert worst < tolerance, f"{what}: log-probabilities differ by {worst:.1e}"
     return worst
+
+
+def tokenizer(version, size, vision):
+    """The tiny tokenizer with a size and the special tokens of a version."""
+    tekken = json.loads((ROOT / "fixtures/tiny_tekken/tekken.json").read_text())
+    if version == "v3":
+        return tekken
+    # 60 special tokens leave enough for one token per byte.
+    tekken["config"] |= {"version": version, "default_vocab_size": size, "default_num_special_tokens": 60}
+    changes = json.loads((ROOT / f"fixtures/vectors_family/special_tokens_{version}.json").read_text())
+    tekken.pop("multimodal")
+    tekken[changes["image_key"]] = {
+        "image_patch_size": vision["patch_size"], "max_image_size": vision["image_size"], "spatial_merge_size": 2,
+    }
+    if "special_tokens" in changes:
+        tekken["special_tokens"] = changes["special_tokens"][:60]
+    return tekken
 
 
 class Model:
@@ -110,20 +141,17 @@ class Model:
         config = json.loads((raw / "config.json").read_text())
         self.vocabulary = config["text_config"]["vocab_size"]
         self.patch = config["vision_config"]["patch_size"] * config.get("spatial_merge_size", 1)
-        tekken = json.loads((ROOT / "fixtures/tiny_tekken/tekken.json").read_text())
-        if self.vocabulary != tekken["config"]["default_vocab_size"]:
-            # 60 special tokens leave enough for one token per byte.
-            tekken["config"] |= {"default_vocab_size": self.vocabulary, "default_num_special_tokens": 60}
-        (raw / "tekken.json").write_text(json.dumps(tekken))
+        (raw / "tekken.json").write_text(json.dumps(tokenizer(VERSIONS[fixture], self.vocabulary, config["vision_config"])))
         self.base = self.work / "base"
         tool(pixtune, "deploy", raw, "--for", "vllm", "--dtype", "f32", "--out", self.base, "--quiet")
         tool(pixtune, "convert", self.base, self.work / "gguf", "--to", "gguf", "--dtype", "f32", "--quiet")
         self.reference = serving.Reference(self.base)
+        self.projector = self.reference.model.model.multi_modal_projector
 
     def options(self):
         [vision] = (self.work / "gguf").glob("mmproj-*.gguf")
         [text] = [path for path in (self.work / "gguf").glob("*.gguf") if path != vision]
-        return ["-m", text, "--mmproj", vision, "--image-max-tokens", "4096"]
+        return ["-m", text, "--mmproj", vision, "--image-min-tokens", "1", "--image-max-tokens", "4096"]
 
     def prompts(self):
         """Ids as pixtune has them, and the images, whose sides are multiples of the patch."""
@@ -141,7 +169,7 @@ class Model:
         """Those of a user's message with images and a question, as pixtune counts them."""
         content = []
         for seed, size in enumerate(sizes):
-            content.append({"type": "image_url", "image_url": "data:image/png;base64," + png(picture(size, seed))})
+            content.append({"type": "image_url", "image_url": "data:image/png;base64," + png(smooth(size, seed))})
         content.append({"type": "text", "text": serving.QUESTION})
         rows = self.work / "row.jsonl"
         messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "a"}]
@@ -157,7 +185,7 @@ class Model:
         marker = json.load(urllib.request.urlopen(f"http://127.0.0.1:{PORT}/props", timeout=60)).get("media_marker", "<__media__>")
         prompt = {
             "prompt_string": f"[INST]{marker * len(sizes)}{serving.QUESTION}[/INST]",
-            "multimodal_data": [png(picture(size, seed)) for seed, size in enumerate(sizes)],
+            "multimodal_data": [png(smooth(size, seed)) for seed, size in enumerate(sizes)],
         }
         return completion(prompt, self.vocabulary, adapter), self.ids(sizes)
 
@@ -165,8 +193,15 @@ class Model:
         worst = {}
         for name, (_, sizes) in self.prompts().items():
             found, ids = self.ask(name)
-            expected = self.reference.generate(ids, [picture(size, seed) for seed, size in enumerate(sizes)])
+            expected = self.reference.generate(ids, [smooth(size, seed) for seed, size in enumerate(sizes)])
             worst[name] = compared(found, expected, ids, f"{self.name}, {name}", IMAGES if sizes else TEXT)
+            if sizes:
+                exact = self.projector.act, self.reference.pixels
+                self.projector.act, self.reference.pixels = GeluOfATable(), lambda image: exact[1](image).half().float()
+                expected = self.reference.generate(ids, [smooth(size, seed) for seed, size in enumerate(sizes)])
+                self.projector.act, self.reference.pixels = exact
+                what = f"{name} with its rounding"
+                worst[what] = compared(found, expected, ids, f"{self.name}, {what}", IMAGES_ROUNDED)
         print(f"{self.name}: " + ", ".join(f"{name} within {value:.1e}" for name, value in worst.items()), flush=True)
 
     def check_texts(self):
@@ -181,12 +216,24 @@ class Model:
     def check_adapters(self, adapters):
         """Those that can be loaded, by name."""
         for index, (name, path) in enumerate(adapters.items()):
+            # Of an adapter in another dialect, the tensors are those of peft's original.
+            path = adapters.get(re.sub(" as .*", " as peft", name), path)
             changes = self.reference.changes(path, verdicts(self.pixtune, path, self.base)[0], "llama.cpp")
             ids, _ = self.prompts()["text"]
             self.reference.load(changes)
             expected = self.reference.generate(ids, [])
             compared(completion(ids, self.vocabulary, index), expected, ids, f"{self.name} with {name}", ADAPTERS)
         print(f"{self.name}: {len(adapters)} adapters", flush=True)
+
+
+class GeluOfATable(torch.nn.Module):
+    def forward(self, values):
+        approximate = torch.nn.functional.gelu(values.half().float(), approximate="tanh").half().float()
+        return torch.where(values <= -10, torch.zeros_like(values), torch.where(values >= 10, values, approximate))
+
+
+def smooth(size, seed):
+    return picture((4, 4), seed).resize(size, Image.Resampling.BILINEAR)
 
 
 def png(image):
@@ -207,7 +254,7 @@ def loadable(pixtune, adapters, base, work):
     files, refused = {}, 0
     for name, path in adapters.items():
         _, code = verdicts(pixtune, path, base)
-        out = work / "converted" / name.replace(" ", "-")
+        out = work / "converted" / name.replace(",", "").replace(" ", "-")
         run = subprocess.run(
             [pixtune, "adapter", "convert", path, out, "--to", "gguf", "--base", base], capture_output=True, text=True
         )
@@ -221,10 +268,8 @@ def loadable(pixtune, adapters, base, work):
 
 def check_model(pixtune, program, model, adapters):
     files = loadable(pixtune, adapters, model.base, model.work)
-    options = model.options()
-    for path in files.values():
-        options += ["--lora", path]
-    with Server(program, [*options, "--lora-init-without-apply"], model.work / "server.log"):
+    options = [*model.options(), "--lora", ",".join(map(str, files.values()))]
+    with Server(program, options, model.work / "server.log"):
         model.check_texts()
         model.check_base()
         model.check_adapters({name: adapters[name] for name in files})
@@ -248,12 +293,13 @@ def main():
     pixtune, program = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:3])
     work = pathlib.Path(sys.argv[3]).resolve()
     work.mkdir(parents=True)
-    models = {name: Model(pixtune, name, work) for name in FAMILY}
+    models = {name: Model(pixtune, name, work) for name in VERSIONS}
     pixtral = models["tiny_pixtral"]
     (work / "hf").symlink_to(pixtral.base)
-    adapters = serving.matrix(pixtune, work) | serving.edges(work)
+    text = serving.edges(work, serving.is_text)
+    adapters = serving.matrix(pixtune, work) | serving.edges(work) | {f"{name}, text alone": path for name, path in text.items()}
     check_model(pixtune, program, pixtral, adapters)
-    for name in FAMILY[1:]:
+    for name in list(VERSIONS)[1:]:
         own = ROOT / "fixtures" / name
         check_model(pixtune, program, models[name], {"text": own / "lora_text", "all": own / "lora_all"})
     check_deployed(pixtune, program, pixtral, work)

@@ -121,9 +121,9 @@ def matrix(pixtune, work):
     return adapters
 
 
-def edges(work):
-    """Adapters as people have them."""
-    source = load_file(FIXTURE / "lora_all/adapter_model.safetensors")
+def edges(work, which=lambda name: True):
+    """Adapters as people have them, each of the modules that are chosen."""
+    source = {name: value for name, value in load_file(FIXTURE / "lora_all/adapter_model.safetensors").items() if which(name)}
     config = json.loads((FIXTURE / "lora_all/adapter_config.json").read_text())
     targets = config["target_modules"]
     torch.manual_seed(7)
@@ -182,7 +182,7 @@ def edges(work):
     }
     adapters = {}
     for name, (tensors, change) in cases.items():
-        directory = work / "edges" / name
+        directory = work / f"edges-{len(source)}" / name
         write(directory, tensors, {**config, **change}, pickled=name == "pickled")
         adapters[name] = directory
     return adapters
