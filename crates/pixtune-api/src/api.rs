@@ -170,6 +170,8 @@ pub enum Reply {
     Json(String),
     /// A text of another type.
     Text(&'static str, String),
+    /// A page with styles and scripts of its own.
+    Page(String),
     /// Bytes as they come: the type, the length if it is known, the name of a file that they are.
     Stream(&'static str, Option<u64>, Option<String>, mpsc::Receiver<Bytes>),
 }

@@ -194,35 +194,39 @@ pub fn content(call: Call<'_>) -> Result<Reply, ApiError> {
 pub fn url(call: Call<'_>) -> Result<Reply, ApiError> {
     let file = find(&call)?;
     let hours = call.query.number("expiry", 24, 1..=24 * 365)?;
-    let expires = now() + i64::try_from(hours * 3600).unwrap_or(i64::MAX);
-    let signature = signature(call.api, call.project(), &file.id, expires);
-    let url = format!(
-        "{}/files/{}/content?expires={expires}&project={}&signature={signature}",
-        call.base_url,
-        file.id,
-        call.project()
-    );
+    let seconds = i64::try_from(hours * 3600).unwrap_or(i64::MAX);
+    let url = signed_address(&call, "/files/{id}/content", &file.id, seconds);
     Ok(Reply::Json(text(object(|out| {
         out.field("url", &url);
     }))))
 }
 
-fn signed_text(project: &str, id: &str, expires: i64) -> String {
-    format!("{project}\n{id}\n{expires}")
+/// An address of a route with an id that needs no key for some seconds.
+pub fn signed_address(call: &Call<'_>, route: &str, id: &str, seconds: i64) -> String {
+    let (project, expires) = (call.project(), now().saturating_add(seconds));
+    let text = signed_text(project, route, id, expires);
+    let signature = hex(hmac::sign(&call.api.secret, text.as_bytes()).as_ref());
+    let path = route.replace("{id}", id);
+    format!("{}{path}?expires={expires}&project={project}&signature={signature}", call.base_url)
 }
 
-fn signature(api: &Api, project: &str, id: &str, expires: i64) -> String {
-    hex(hmac::sign(&api.secret, signed_text(project, id, expires).as_bytes()).as_ref())
+fn signed_text(project: &str, route: &str, id: &str, expires: i64) -> String {
+    format!("{project}\n{route}\n{id}\n{expires}")
 }
 
 /// The project of a signed address, if its signature is valid and it has not expired.
-pub fn signed_project(api: &Api, id: &str, query: &crate::request::query::Query) -> Option<String> {
+pub fn signed_project(
+    api: &Api,
+    route: &str,
+    id: &str,
+    query: &crate::request::query::Query,
+) -> Option<String> {
     let (project, signature) = (query.get("project")?, query.get("signature")?);
     let expires: i64 = query.get("expires")?.parse().ok()?;
     let bytes: Option<Vec<u8>> = (0..signature.len() / 2)
         .map(|at| u8::from_str_radix(signature.get(at * 2..at * 2 + 2)?, 16).ok())
         .collect();
-    let is_valid = hmac::verify(&api.secret, signed_text(project, id, expires).as_bytes(), &bytes?).is_ok();
+    let is_valid = hmac::verify(&api.secret, signed_text(project, route, id, expires).as_bytes(), &bytes?).is_ok();
     (is_valid && expires > now()).then(|| project.to_owned())
 }
 

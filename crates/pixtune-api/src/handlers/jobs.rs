@@ -363,16 +363,6 @@ pub fn log(call: Call<'_>) -> Result<Reply, ApiError> {
     }
 }
 
-/// `GET /fine_tuning/jobs/{id}/report`: the page of the run; an extension of this server.
-pub fn report(call: Call<'_>) -> Result<Reply, ApiError> {
-    let job = find(&call)?;
-    let (_, report) = crate::run::log_and_report(&call.api.data.job(&job.id));
-    match report.exists() {
-        true => Reply::file(report, "text/html; charset=utf-8", None),
-        false => Err(ApiError::not_found("report of a job", &job.id)),
-    }
-}
-
 /// The counts of jobs, for the state of the server.
 pub fn counts(call: &Call<'_>) -> Result<String, ApiError> {
     let counts = call.api.store.job_counts()?;

@@ -15,6 +15,7 @@ use super::pages;
 use crate::api::{Api, Call, CallBody, Caller, Reply};
 use crate::error::ApiError;
 use crate::handlers::files::signed_project;
+use crate::handlers::reports::PAGES;
 use crate::ids;
 use crate::log::LogEntry;
 use crate::request::query::Query;
@@ -203,8 +204,8 @@ impl Service {
         params: &[String],
         query: &Query,
     ) -> Result<Caller, ApiError> {
-        if route.path == "/files/{id}/content"
-            && let Some(project) = signed_project(&self.api, params.first().map_or("", String::as_str), query)
+        if (route.path == "/files/{id}/content" || PAGES.contains(&route.path))
+            && let Some(project) = signed_project(&self.api, route.path, params.first().map_or("", String::as_str), query)
         {
             return Ok(Caller { project, scope: Scope::Read, key: None, vendor: None });
         }
@@ -327,6 +328,7 @@ fn respond(reply: Reply) -> Response<Body> {
     let (content_type, body, name) = match reply {
         Reply::Json(json) => ("application/json", Body::from(json), None),
         Reply::Text(content_type, text) => (content_type, Body::from(text), None),
+        Reply::Page(page) => return pages::report(page),
         Reply::Stream(content_type, length, name, receiver) => {
             (content_type, Body::new(Channel::new(receiver, length)), name)
         }
