@@ -7,5 +7,5 @@ mod aligned;
 mod reader;
 mod writer;
 
-pub use reader::{DirectFile, Window};
+pub use reader::{BlockReader, DirectFile, Window};
 pub use writer::{BLOCK, Block, BlockWriter};
