@@ -18,6 +18,49 @@ pub(super) struct Ranges {
     file: Arc<AnyFile>,
     length: u64,
     columns: Option<Arc<Columns>>,
+    pages: Arc<Pages>,
+}
+
+/// Memory of pages, which is used again: pages of images have a megabyte, and new memory costs as much as reading them.
+#[derive(Default)]
+struct Pages(Mutex<Vec<Vec<u8>>>);
+
+/// This many are kept, and none that is larger.
+const MOST_PAGES: usize = 8;
+const LARGEST_PAGE: usize = 4 << 20;
+
+impl Pages {
+    /// Memory of at least this many bytes, with anything in it.
+    fn take(self: &Arc<Pages>, length: usize) -> Page {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        if memory.len() < length {
+            memory.clear();
+            memory.resize(length, 0);
+        }
+        Page { memory, length, pages: Arc::clone(self) }
+    }
+}
+
+/// The bytes of a page.
+struct Page {
+    memory: Vec<u8>,
+    length: usize,
+    pages: Arc<Pages>,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let mut free = self.pages.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < MOST_PAGES && self.memory.len() <= LARGEST_PAGE {
+            free.push(std::mem::take(&mut self.memory));
+        }
+    }
 }
 
 /// Bytes of all windows together, and of one at least and at most.
@@ -29,7 +72,7 @@ impl Ranges {
     pub(super) fn new(file: AnyFile) -> io::Result<Ranges> {
         file.require_ranges("a Parquet file")?;
         let length = file.length()?;
-        Ok(Ranges { file: Arc::new(file), length, columns: None })
+        Ok(Ranges { file: Arc::new(file), length, columns: None, pages: Arc::default() })
     }
 
     /// The same for a group of rows whose columns are in these ranges.
@@ -116,12 +159,12 @@ impl ChunkReader for Ranges {
         {
             return Ok(window.slice(..length));
         }
-        let mut bytes = Vec::with_capacity(length);
-        let source = ReadFrom { file: Arc::clone(&self.file), at: start };
-        source.take(length as u64).read_to_end(&mut bytes)?;
-        if bytes.len() != length {
-            return Err(ParquetError::EOF("the file became shorter".to_owned()));
-        }
-        Ok(bytes.into())
+        let mut page = self.pages.take(length);
+        let mut source = ReadFrom { file: Arc::clone(&self.file), at: start };
+        source.read_exact(&mut page.memory[..length]).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ParquetError::EOF("the file became shorter".to_owned()),
+            _ => error.into(),
+        })?;
+        Ok(Bytes::from_owner(page))
     }
 }
