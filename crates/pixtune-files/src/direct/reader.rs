@@ -152,12 +152,32 @@ impl BlockReader {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     use std::os::fd::AsRawFd as _;
-    let Ok(offset) = libc::off64_t::try_from(offset) else { return 0 };
+    let Ok(position) = libc::off64_t::try_from(offset) else { return 0 };
+    // A read that may not wait starts to fill the cache all the same.
+    if cached_pages(file, offset, buffer.len()) == Some(0) {
+        return 0;
+    }
     let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: the vector names memory of `buffer`, which is borrowed for writing until the call returns.
-    let read = unsafe { libc::preadv64v2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+    let read = unsafe { libc::preadv64v2(file.as_raw_fd(), &raw const part, 1, position, libc::RWF_NOWAIT) };
     // An error here comes again, and is reported, where the file itself is read.
     usize::try_from(read).unwrap_or(0)
+}
+
+/// The number of `cachestat`, the same on every architecture; `libc` lacks it for some.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const CACHESTAT: libc::c_long = 451;
+
+/// How many pages of a range of a file are in the page cache; `None` where the system does not tell.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn cached_pages(file: &File, offset: u64, length: usize) -> Option<u64> {
+    use std::os::fd::AsRawFd as _;
+    let range = [offset, length as u64];
+    // Pages in the cache, dirty, being written, evicted, and evicted recently.
+    let mut pages = [0_u64; 5];
+    // SAFETY: the call reads two numbers and writes five, whose memory is borrowed until it returns.
+    let result = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), range.as_ptr(), pages.as_mut_ptr(), 0) };
+    (result == 0).then_some(pages[0])
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

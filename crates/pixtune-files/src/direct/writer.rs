@@ -30,6 +30,11 @@ impl Block {
         Block { buffer: Aligned::new(bytes), length: 0 }
     }
 
+    /// The bytes that it has room for in all.
+    pub fn room(&self) -> usize {
+        self.buffer.bytes().len()
+    }
+
     /// The bytes that are filled.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer.bytes()[..self.length]
@@ -42,7 +47,7 @@ impl Block {
 
     /// Marks the first bytes of the free part as filled.
     pub fn advance(&mut self, bytes: usize) {
-        self.length = (self.length + bytes).min(self.buffer.bytes().len());
+        self.length = (self.length + bytes).min(self.room());
     }
 
     /// Empties the block.

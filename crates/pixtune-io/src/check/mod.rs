@@ -1,7 +1,7 @@
 //! Checking finished conversations: every problem of every line, then of lines compared with each other.
 //!
 //! A line is checked by itself on any thread and read once: it is parsed in the buffer that it was read into, and its texts and
-//! images are checked in place. What is kept of it are hashes: 40 to 80 bytes per sample and, where training and
+//! images are checked in place. What is kept of it are hashes: 40 to 65 bytes per sample and, where training and
 //! validation files are compared, 25 to 50 per image (with what is measured of it 140), so a file of any size is read in
 //! flat memory.
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
+use pixtune_files::direct::Block;
 
 use super::super::positioned::{AnyFile, ReadAt as _, ReadFrom};
 use crate::remote::{Object, RemoteError};
@@ -21,44 +22,50 @@ pub(super) struct Ranges {
     pages: Arc<Pages>,
 }
 
-/// Memory of pages, which is used again: pages of images have a megabyte, and new memory costs as much as reading them.
+/// Memory of pages, which is used again: a page of images can have 40 MB, and new memory costs as much as reading it.
 #[derive(Default)]
-struct Pages(Mutex<Vec<Vec<u8>>>);
+struct Pages(Mutex<Vec<Block>>);
 
-/// This many are kept, and none that is larger.
-const MOST_PAGES: usize = 8;
-const LARGEST_PAGE: usize = 4 << 20;
+/// This many bytes are kept for pages to come.
+const MOST_KEPT: usize = 48 << 20;
 
 impl Pages {
-    /// Memory of at least this many bytes, with anything in it.
+    /// Memory for this many bytes.
     fn take(self: &Arc<Pages>, length: usize) -> Page {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        if memory.len() < length {
-            memory.clear();
-            memory.resize(length, 0);
-        }
-        Page { memory, length, pages: Arc::clone(self) }
+        let mut kept = self.kept();
+        let fits = kept.iter().position(|block| block.room() >= length);
+        let block = fits.map_or_else(|| Block::with_room(length), |at| kept.swap_remove(at));
+        Page { block, pages: Arc::clone(self) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Block>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The bytes of a page.
 struct Page {
-    memory: Vec<u8>,
-    length: usize,
+    block: Block,
     pages: Arc<Pages>,
 }
 
 impl AsRef<[u8]> for Page {
     fn as_ref(&self) -> &[u8] {
-        &self.memory[..self.length]
+        self.block.bytes()
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
-        let mut free = self.pages.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < MOST_PAGES && self.memory.len() <= LARGEST_PAGE {
-            free.push(std::mem::take(&mut self.memory));
+        let mut block = std::mem::replace(&mut self.block, Block::with_room(0));
+        block.clear();
+        let mut kept = self.pages.kept();
+        // The newest are those of the size that pages have here.
+        while kept.iter().map(Block::room).sum::<usize>() + block.room() > MOST_KEPT && !kept.is_empty() {
+            kept.remove(0);
+        }
+        if block.room() <= MOST_KEPT {
+            kept.push(block);
         }
     }
 }
@@ -161,10 +168,11 @@ impl ChunkReader for Ranges {
         }
         let mut page = self.pages.take(length);
         let mut source = ReadFrom { file: Arc::clone(&self.file), at: start };
-        source.read_exact(&mut page.memory[..length]).map_err(|error| match error.kind() {
+        source.read_exact(&mut page.block.free()[..length]).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => ParquetError::EOF("the file became shorter".to_owned()),
             _ => error.into(),
         })?;
+        page.block.advance(length);
         Ok(Bytes::from_owner(page))
     }
 }
