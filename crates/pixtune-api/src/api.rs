@@ -17,7 +17,7 @@ use crate::run::{Signal, Trainer};
 use crate::store::{Scope, Store};
 use crate::streams::Batches;
 use crate::upstream::Upstream;
-use crate::vendor::Dialect;
+use crate::vendor::{Dialect, Vendor};
 
 /// The server without its connections.
 pub struct Api {
@@ -89,6 +89,8 @@ pub struct Caller {
     pub scope: Scope,
     /// The id of its key; none while the server has no keys.
     pub key: Option<String>,
+    /// The vendor of the key.
+    pub vendor: Option<Vendor>,
 }
 
 /// A request, read and authorized.

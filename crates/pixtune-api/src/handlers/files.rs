@@ -9,6 +9,7 @@ use crate::blobs::Incoming;
 use crate::clock::now;
 use crate::error::ApiError;
 use crate::ids::hex;
+use crate::sample_rules::SampleRules;
 use crate::store::{File, FileQuery, NewFile};
 use crate::training_file::examine;
 use crate::vendor::Vendor;
@@ -85,13 +86,15 @@ pub fn store(
         return Err(ApiError::too_many(message, 60).coded("storage_quota_exceeded"));
     }
     let examined = match purpose == TRAINING {
-        true => Some(examine(incoming.path(), &name, api.limits.threads)?),
+        true => Some(examine(incoming.path(), &name, api.limits.threads, &api.catalog.rules())?),
         false => None,
     };
     incoming.sync().map_err(disk)?;
-    let (samples, invalid_lines, findings) = match examined {
-        Some(examined) => (Some(examined.samples), examined.invalid_lines, Some(examined.findings)),
-        None => (None, Vec::new(), None),
+    let (samples, invalid_lines, findings, rules) = match examined {
+        Some((examined, rules)) => {
+            (Some(examined.samples), examined.invalid_lines, Some(examined.findings), rules)
+        }
+        None => (None, Vec::new(), None, SampleRules::default()),
     };
     let project = call.project().to_owned();
     let _held = api.data.hold();
@@ -106,6 +109,7 @@ pub fn store(
         samples,
         invalid_lines,
         findings,
+        rules: rules.to_string(),
         expires_at,
     };
     let file = api.store.create_file(&new)?;

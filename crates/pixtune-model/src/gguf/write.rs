@@ -184,11 +184,16 @@ fn make(
     scratch: &mut Scratch,
 ) -> Result<(), ConvertError> {
     let Scratch { reader, source, values, moved, encoded } = scratch;
-    source.resize(count * row_bytes, 0);
-    tensor.read_at(reader, source, (first * row_bytes) as u64)?;
     let is_stored = piece.entry.element.dtype() == Some(tensor.dtype());
+    let is_moved = tensor.head_dim().is_some() && tensor.row_order() != RowOrder::Interleaved;
+    // What is written as it is, is read to where it is written from.
+    let read = if is_stored && !is_moved { &mut *encoded } else { &mut *source };
+    read.resize(count * row_bytes, 0);
+    tensor.read_at(reader, read, (first * row_bytes) as u64)?;
     if is_stored {
-        permute(tensor, row_bytes, source, encoded);
+        if is_moved {
+            permute(tensor, row_bytes, source, encoded);
+        }
         return Ok(());
     }
     values.resize(source.len() / tensor.dtype().size(), 0.0);

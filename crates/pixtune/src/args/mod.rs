@@ -55,7 +55,7 @@ pub use remote::{
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use serve::{
-    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg,
+    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg,
     WebhooksCommand,
 };
 pub use stats::StatsArgs;

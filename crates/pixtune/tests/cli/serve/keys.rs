@@ -52,6 +52,23 @@ fn keys_limit_what_a_client_reaches() {
 }
 
 #[test]
+fn a_key_decides_whose_shapes_its_answers_have() {
+    let (case, _) = served();
+    let (mistral, openai) = (key(&case, &["m", "--v1", "mistral"]), key(&case, &["o", "--v1", "openai"]));
+    let server = Server::start(&case, &["--v1", "mistral"]);
+    let shape = |key: &str, path: &str| {
+        let reply = server.send("GET", path, &[("Authorization", &format!("Bearer {key}"))], b"");
+        reply.header("x-pixtune-api").map(str::to_owned)
+    };
+    assert_eq!(shape(&mistral, "/v1/files").as_deref(), Some("mistral"));
+    assert_eq!(shape(&openai, "/v1/files").as_deref(), Some("openai"));
+    // A path decides before the key.
+    assert_eq!(shape(&openai, "/mistral/v1/files").as_deref(), Some("mistral"));
+    let listed = case.run(&["serve", "keys", "list", "--data-dir", "data"]).stdout;
+    assert!(listed.contains("o  project default  write  answered as openai"), "{listed}");
+}
+
+#[test]
 fn other_machines_need_keys() {
     let (case, _) = served();
     let run = case.run(&["serve", "--data-dir", "data", "--listen", "0.0.0.0:0", "--models", "tiny=model"]);
