@@ -147,8 +147,9 @@ impl Schema {
         let (parsed, regions) = self.parse(row)?;
         let mut reading = self.read_value(&parsed.value, options)?;
         let has_regions = regions.is_some() || parsed.value.get(grounding::KEY).is_some();
-        if let (None, true, Some(placeholder)) =
-            (&regions, has_regions, grounding::placeholder(&reading.sample))
+        if regions.is_none()
+            && has_regions
+            && let Some(placeholder) = grounding::placeholder(&reading.sample)
         {
             let message = format!("the texts have `{placeholder}`, and nothing fills it");
             let hint =
