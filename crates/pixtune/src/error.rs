@@ -126,6 +126,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Whoever called a command as a function ended it.
+    #[error("interrupted")]
+    Interrupted,
     /// pixtune panicked.
     #[error("pixtune failed: {place}")]
     Defect {
@@ -169,7 +172,11 @@ impl Error {
             Error::External(error) => return hint_for_another_trainer(error).map(str::to_owned),
             Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
-            Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
+            Error::Interrupted
+            | Error::Signal { .. }
+            | Error::Argument { .. }
+            | Error::Output { .. }
+            | Error::Write { .. } => {
                 return None;
             }
             Error::Fix(FixError::TooLarge(_)) => {
@@ -199,6 +206,7 @@ impl Error {
                 PrepareError::TooManyRejected { .. } => {
                     "nothing was written; run without `--max-reject` to list the rejected rows in rejected.jsonl"
                 }
+                PrepareError::Interrupted => "continue with `--resume`, or start over with `--force`",
                 PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
                 PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",
                 PrepareError::Write { source, .. } => {
@@ -215,6 +223,7 @@ impl From<CheckError> for Error {
     fn from(error: CheckError) -> Error {
         match error {
             CheckError::Read(error) => Error::Read(error),
+            CheckError::Interrupted => Error::Interrupted,
             CheckError::Report { source } => Error::Output { source },
             CheckError::Temporary { path, source } => Error::Write { path, source },
         }
@@ -253,11 +262,18 @@ impl From<ExternalError> for Error {
     }
 }
 
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Error {
+        Error::Train(error.into())
+    }
+}
+
 impl From<FixError> for Error {
     fn from(error: FixError) -> Error {
         match error {
             FixError::Read(error) => Error::Read(error),
             FixError::Write { path, source } => Error::Write { path, source },
+            FixError::Interrupted => Error::Interrupted,
             FixError::Report { source } => Error::Output { source },
             error => Error::Fix(error),
         }

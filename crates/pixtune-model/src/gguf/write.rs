@@ -1,5 +1,6 @@
 //! The bytes: read in chunks, permuted and encoded, and streamed to the files.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::element::Element;
@@ -56,7 +57,7 @@ struct Scratch {
 pub(super) fn write(
     job: Job<'_>,
     directory: &Path,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Written, GgufError> {
     let (mut not_finite, mut hashes) = (Vec::new(), Vec::new());
     let files = job.files.iter().map(|file| (file.name.as_str(), file.length()));

@@ -14,6 +14,7 @@ pub(crate) mod tokenizer;
 mod transfer;
 mod verify;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{self, Value};
@@ -115,6 +116,9 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// What hears how far a run is, and can end it.
+pub type Watch<'w> = dyn FnMut(Progress) -> ControlFlow<()> + 'w;
+
 /// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -190,6 +194,18 @@ impl Plan {
         change: Option<&dyn Change>,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Report, ConvertError> {
+        self.run_until(change, &mut |progress| {
+            watch(progress);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, unless `watch` ends the run, which then writes nothing and fails with [`ConvertError::Interrupted`].
+    pub fn run_until(
+        &self,
+        change: Option<&dyn Change>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, ConvertError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.files.iter().map(|file| file.layout.file_length()).sum();
         let mut done = 0;
@@ -202,7 +218,7 @@ impl Plan {
         };
         let transfer::Transferred { not_finite, hashes } = transfer.run(directory.path(), &mut |bytes| {
             done += bytes;
-            watch(Progress { stage: Stage::Write, done, total });
+            watch(Progress { stage: Stage::Write, done, total })
         })?;
         directory.write(self.options.to.config_file(), self.config.text.as_bytes())?;
         if let Some(index) = layout::index(&self.files) {

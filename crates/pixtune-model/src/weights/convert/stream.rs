@@ -1,6 +1,7 @@
 //! Files that are written while their content is made: one thread reads and changes, another writes; between them go a few
 //! blocks, so that memory does not depend on the model.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -20,12 +21,12 @@ const READ: usize = 512 << 10;
 pub(crate) struct Ended;
 
 /// Writes files of known lengths into a directory, one after the other. `read` puts their bytes into the stream, and sends
-/// the last block of each file. `progress` is called after every block with its number of bytes.
+/// the last block of each file. `progress` is called after every block with its number of bytes, and can end the run.
 pub(crate) fn stream_files<'f>(
     directory: &Path,
     files: impl Iterator<Item = (&'f str, u64)>,
     read: impl FnOnce(&mut Stream) -> Result<(), Ended> + Send,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(), ConvertError> {
     thread::scope(|scope| {
         let (to_writer, from_reader) = sync_channel(WAITING);
@@ -46,7 +47,7 @@ fn write<'f>(
     directory: &Path,
     files: impl Iterator<Item = (&'f str, u64)>,
     (blocks, free): (&Receiver<Result<Block, ConvertError>>, &SyncSender<Block>),
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(), ConvertError> {
     for (name, length) in files {
         let path = directory.join(name);
@@ -59,7 +60,9 @@ fn write<'f>(
             let bytes = block.bytes().len() as u64;
             file.write(block.bytes()).map_err(error)?;
             left = left.saturating_sub(bytes);
-            progress(bytes);
+            if progress(bytes).is_break() {
+                return Err(ConvertError::Interrupted);
+            }
             let _ = free.try_send(block);
         }
         file.sync().map_err(error)?;

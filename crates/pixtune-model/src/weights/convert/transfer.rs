@@ -1,5 +1,6 @@
 //! The bytes: read, changed where needed, and sent to the writer.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::layout::PlannedFile;
@@ -45,8 +46,13 @@ pub struct Transferred {
 }
 
 impl Transfer<'_> {
-    /// Writes every file into a directory. `progress` is called after every block with its number of bytes.
-    pub fn run(&self, directory: &Path, progress: &mut dyn FnMut(u64)) -> Result<Transferred, ConvertError> {
+    /// Writes every file into a directory. `progress` is called after every block with its number of bytes, and can end the
+    /// run.
+    pub fn run(
+        &self,
+        directory: &Path,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Transferred, ConvertError> {
         let files = self.files.iter().map(|file| (file.name.as_str(), file.layout.file_length()));
         let mut transferred = Transferred::default();
         stream_files(directory, files, |stream| self.read(stream, &mut transferred), progress)?;

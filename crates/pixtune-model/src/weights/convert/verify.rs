@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::route::{Route, Scratch};
-use super::{Change, ConvertError, Plan, Progress, Stage};
+use super::{Change, ConvertError, Plan, Progress, Stage, Watch};
 use crate::weights::config::Magnitude;
 use crate::weights::error::Problems;
 use crate::weights::{Checkpoint, Format};
@@ -26,7 +26,7 @@ pub fn verify(
     plan: &Plan,
     (change, hashes): (Option<&dyn Change>, &[blake3::Hash]),
     directory: &Path,
-    watch: &mut dyn FnMut(Progress),
+    watch: &mut Watch<'_>,
 ) -> Result<Verified, ConvertError> {
     let written = Checkpoint::open_as(directory, plan.options.to)?;
     let mut problems = Problems::default();
@@ -48,7 +48,9 @@ pub fn verify(
             }
             hasher.update(&output.bytes);
             (at, done) = (at + bytes as u64, done + bytes as u64);
-            watch(Progress { stage: Stage::Verify, done, total });
+            if watch(Progress { stage: Stage::Verify, done, total }).is_break() {
+                return Err(ConvertError::Interrupted);
+            }
         }
         tensors += 1;
         if target.length() != place.bytes() || target.dtype() != place.dtype || hasher.finalize() != *hash {
@@ -93,6 +95,7 @@ mod tests {
     use super::super::transfer::Transfer;
     use super::super::{Options, Plan};
     use super::*;
+    use std::ops::ControlFlow;
 
     #[test]
     fn one_changed_bit_names_its_tensor() {
@@ -104,8 +107,9 @@ mod tests {
         let transfer = Transfer { source: &plan.source, files: &plan.files, order, change: None, hash: true };
         let again = out.path().join("again");
         fs::create_dir(&again).unwrap();
-        let hashes = transfer.run(&again, &mut |_| {}).unwrap().hashes;
-        let verify = || verify(&plan, (None, &hashes), &plan.options.target, &mut |_| {});
+        let hashes = transfer.run(&again, &mut |_| ControlFlow::Continue(())).unwrap().hashes;
+        let on = &mut |_| ControlFlow::Continue(());
+        let mut verify = || verify(&plan, (None, &hashes), &plan.options.target, on);
         assert_eq!(verify().unwrap(), verified);
         let file = plan.options.target.join("model.safetensors");
         let mut bytes = fs::read(&file).unwrap();
