@@ -248,7 +248,10 @@ def adapter_check(
     *modules, total = map(json.loads, _core.adapter_check(words([adapter], options), heard).splitlines())
     return AdapterCheck(
         tuple(ModuleVerdict(**module) for module in modules),
-        *(total[name] for name in ("server", "version", "applied")),
-        *(tuple(total[name]) for name in ("problems", "warnings")),
+        server=total["server"],
+        version=total["version"],
+        applied=total["applied"],
+        problems=tuple(total["problems"]),
+        warnings=tuple(total["warnings"]),
         notes=tuple(heard.notes),
     )

@@ -271,7 +271,10 @@ class EncodedBatch:
             np.frombuffer(raw["ids"], "<i4"),
             np.frombuffer(raw["mask"], np.bool_),
             np.frombuffer(raw["ends"], "<i8"),
-            *(counts[:, column] for column in range(4)),
+            tokens=counts[:, 0],
+            text_tokens=counts[:, 1],
+            image_tokens=counts[:, 2],
+            trained_tokens=counts[:, 3],
             refused={index: Finding._parse(text) for index, text in raw["refused"]},
             warnings={index: tuple(found) for index, found in warnings.items()},
             _images=np.frombuffer(raw["images"], "<i8").reshape(-1, 5),
@@ -291,8 +294,11 @@ class EncodedBatch:
         # Without ids, the ends are all 0.
         ids, images = (slice(ends[index - 1] if index else 0, ends[index]) for ends in (self.ends, self._image_ends))
         counts = Counts(
-            *(int(column[index]) for column in (self.tokens, self.text_tokens, self.image_tokens, self.trained_tokens)),
-            images=tuple(ImageCounts(*map(int, image)) for image in self._images[images]),
+            int(self.tokens[index]),
+            int(self.text_tokens[index]),
+            int(self.image_tokens[index]),
+            int(self.trained_tokens[index]),
+            tuple(ImageCounts(*map(int, image)) for image in self._images[images]),
         )
         return Encoded(self.ids[ids], self.mask[ids], counts, self.warnings.get(index, ()))
 

@@ -13,7 +13,7 @@ References = str | Sequence[str]
 
 
 @overload
-def score(
+def score(  # type: ignore[overload-overlap]
     answers: str,
     references: References,
     *,

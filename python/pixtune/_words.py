@@ -56,7 +56,7 @@ def paths(given: StrPath | Iterable[StrPath]) -> list[StrPath]:
 def reporter(progress: Progress | None) -> Callable[[int, int], object] | None:
     """A function of progress. A bar of ``tqdm`` gets its total and moves."""
     if progress is None or not (hasattr(progress, "update") and hasattr(progress, "n")):
-        return progress  # type: ignore[return-value]
+        return progress
     bar: Any = progress
 
     def move(done: int, total: int) -> None:

@@ -35,6 +35,8 @@ mod core_module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Errors that are raised have their own.
+        module.getattr("Error")?.setattr("hint", module.py().None())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -129,6 +129,26 @@ pub enum Error {
     /// Whoever called a command as a function ended it.
     #[error("interrupted")]
     Interrupted,
+    /// A stage of a project failed, and has printed why.
+    #[error("the stage {name} of `{}` ended with exit code {code}", project.display())]
+    Stage {
+        /// The file of the project.
+        project: PathBuf,
+        /// The stage.
+        name: String,
+        /// The exit code of its command.
+        code: u8,
+    },
+    /// A stage of a project is not what it was when its output was written.
+    #[error("[{name}] or what it reads has changed since `{}` was written", output.display())]
+    StageChanged {
+        /// The file of the project.
+        project: PathBuf,
+        /// The stage.
+        name: String,
+        /// What it wrote.
+        output: PathBuf,
+    },
     /// pixtune panicked.
     #[error("pixtune failed: {place}")]
     Defect {
@@ -155,6 +175,18 @@ impl Error {
             return Some(hint);
         }
         let hint = match self {
+            Error::Stage { project, name, .. } => {
+                let (project, name) = (project.display(), name);
+                return Some(format!(
+                    "the same command continues with it; `pixtune run {project} --from {name}` starts it over"
+                ));
+            }
+            Error::StageChanged { project, name, .. } => {
+                return Some(format!(
+                    "`pixtune run {} --from {name}` replaces it and what follows from it",
+                    project.display()
+                ));
+            }
             Error::Read(error) => return hint_for_reading(error),
             Error::Survey(SurveyError::Nothing { .. }) => {
                 "give a directory that `pixtune prepare` wrote, JSON Lines files, or a directory of images"

@@ -75,6 +75,7 @@ fn run_command(
         Command::Generate(args) => commands::generate::run(args, verbosity),
         Command::Adapter(args) => commands::adapter::run(args, verbosity),
         Command::Deploy(args) => commands::deploy::run(args, verbosity),
+        Command::Run(args) => commands::run::run(&args, program, verbosity),
         Command::Serve(args) => commands::serve::run(&args, program, verbosity),
         Command::Files(args) => commands::remote::files(&args, verbosity),
         Command::Jobs(args) => commands::remote::jobs(&args, verbosity),

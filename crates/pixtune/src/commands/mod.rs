@@ -18,6 +18,7 @@ pub mod prepare;
 pub mod remote;
 pub mod report;
 pub mod rules;
+pub mod run;
 pub mod serve;
 pub mod stats;
 pub mod tokens;
