@@ -8,28 +8,34 @@ Their numbers, bytes and messages are those of the program. Work is done in Rust
 3120
 """
 
-from ._commands import adapter_check, check, convert, fix, prepare
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._core import Error, __version__
-from ._encoder import Encoder, tokens
-from ._images import image_grid, image_sizes, pixels
-from ._results import (
-    AdapterCheck,
-    Change,
-    Checked,
-    Counts,
-    Encoded,
-    EncodedBatch,
-    Finding,
-    Fixed,
-    ImageCounts,
-    ImageGrid,
-    ModuleVerdict,
-    OutputFile,
-    Prepared,
-    Refused,
-    Source,
-)
-from ._score import score
+
+# The program starts without NumPy: the other modules are read when something of them is used.
+if TYPE_CHECKING:
+    from ._commands import adapter_check, check, convert, fix, prepare
+    from ._encoder import Encoder, tokens
+    from ._images import image_grid, image_sizes, pixels
+    from ._results import (
+        AdapterCheck,
+        Change,
+        Checked,
+        Counts,
+        Encoded,
+        EncodedBatch,
+        Finding,
+        Fixed,
+        ImageCounts,
+        ImageGrid,
+        ModuleVerdict,
+        OutputFile,
+        Prepared,
+        Refused,
+        Source,
+    )
+    from ._score import score
 
 __all__ = [
     "AdapterCheck",
@@ -61,3 +67,20 @@ __all__ = [
     "score",
     "tokens",
 ]
+
+_MODULES = ("_commands", "_encoder", "_images", "_results", "_score")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for module in _MODULES:
+            found = import_module(f".{module}", __name__)
+            if hasattr(found, name):
+                value: object = getattr(found, name)
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
