@@ -37,18 +37,31 @@ fingerprint() {
     { "${2:-python3}" -c 'import sys; print(sys.executable, sys.version)' && grep '^[^#]' "$1"; } | sha256sum | head --bytes=16
 }
 
-# environment NAME REQUIREMENTS: print the Python of a virtual environment with exactly these requirements.
+# environment NAME REQUIREMENTS [PYTHON]: print the Python of a virtual environment with exactly these requirements.
 environment() {
     local directory
-    apt_for python3-venv python3 -c 'import ensurepip, venv' || return
-    directory=$cache/venvs/$1-$(fingerprint "$2")
-    cached "$directory" install_environment "$2" || return
+    apt_for python3-venv "${3:-python3}" -c 'import ensurepip, venv' || return
+    directory=$cache/venvs/$1-$(fingerprint "$2" "${3:-python3}")
+    cached "$directory" install_environment "$2" "${3:-python3}" || return
     printf '%s\n' "$directory/bin/python"
 }
 
 # The scripts in bin/ would name the temporary directory; programs of an environment are run with `python -m`.
 install_environment() {
-    python3 -m venv "$2" && "$2/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+    "$2" -m venv "$3" && "$3/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+}
+
+# newer_python: print a Python that is newer than 3.11, the newest there is; nothing, if there is none.
+newer_python() {
+    local python version
+    for version in 15 14 13 12; do
+        for python in "python3.$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$version".*/bin/python3; do
+            if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+                printf '%s\n' "$python"
+                return
+            fi
+        done
+    done
 }
 
 # overlay NAME PYTHON REQUIREMENTS: print a directory for PYTHONPATH with these packages and none of their dependencies.

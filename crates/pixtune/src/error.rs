@@ -126,6 +126,29 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Whoever called a command as a function ended it.
+    #[error("interrupted")]
+    Interrupted,
+    /// A stage of a project failed, and has printed why.
+    #[error("the stage {name} of `{}` ended with exit code {code}", project.display())]
+    Stage {
+        /// The file of the project.
+        project: PathBuf,
+        /// The stage.
+        name: String,
+        /// The exit code of its command.
+        code: u8,
+    },
+    /// A stage of a project is not what it was when its output was written.
+    #[error("[{name}] or what it reads has changed since `{}` was written", output.display())]
+    StageChanged {
+        /// The file of the project.
+        project: PathBuf,
+        /// The stage.
+        name: String,
+        /// What it wrote.
+        output: PathBuf,
+    },
     /// pixtune panicked.
     #[error("pixtune failed: {place}")]
     Defect {
@@ -152,6 +175,18 @@ impl Error {
             return Some(hint);
         }
         let hint = match self {
+            Error::Stage { project, name, .. } => {
+                let (project, name) = (project.display(), name);
+                return Some(format!(
+                    "the same command continues with it; `pixtune run {project} --from {name}` starts it over"
+                ));
+            }
+            Error::StageChanged { project, name, .. } => {
+                return Some(format!(
+                    "`pixtune run {} --from {name}` replaces it and what follows from it",
+                    project.display()
+                ));
+            }
             Error::Read(error) => return hint_for_reading(error),
             Error::Survey(SurveyError::Nothing { .. }) => {
                 "give a directory that `pixtune prepare` wrote, JSON Lines files, or a directory of images"
@@ -169,7 +204,11 @@ impl Error {
             Error::External(error) => return hint_for_another_trainer(error).map(str::to_owned),
             Error::Export(error) => return hint_for_exporting(error).map(str::to_owned),
             Error::Answer(_) => return None,
-            Error::Signal { .. } | Error::Argument { .. } | Error::Output { .. } | Error::Write { .. } => {
+            Error::Interrupted
+            | Error::Signal { .. }
+            | Error::Argument { .. }
+            | Error::Output { .. }
+            | Error::Write { .. } => {
                 return None;
             }
             Error::Fix(FixError::TooLarge(_)) => {
@@ -199,6 +238,7 @@ impl Error {
                 PrepareError::TooManyRejected { .. } => {
                     "nothing was written; run without `--max-reject` to list the rejected rows in rejected.jsonl"
                 }
+                PrepareError::Interrupted => "continue with `--resume`, or start over with `--force`",
                 PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
                 PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",
                 PrepareError::Write { source, .. } => {
@@ -215,6 +255,7 @@ impl From<CheckError> for Error {
     fn from(error: CheckError) -> Error {
         match error {
             CheckError::Read(error) => Error::Read(error),
+            CheckError::Interrupted => Error::Interrupted,
             CheckError::Report { source } => Error::Output { source },
             CheckError::Temporary { path, source } => Error::Write { path, source },
         }
@@ -253,11 +294,18 @@ impl From<ExternalError> for Error {
     }
 }
 
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Error {
+        Error::Train(error.into())
+    }
+}
+
 impl From<FixError> for Error {
     fn from(error: FixError) -> Error {
         match error {
             FixError::Read(error) => Error::Read(error),
             FixError::Write { path, source } => Error::Write { path, source },
+            FixError::Interrupted => Error::Interrupted,
             FixError::Report { source } => Error::Output { source },
             error => Error::Fix(error),
         }

@@ -14,6 +14,7 @@ use crate::error::Error;
 
 /// How images are divided, and what counts tokens. It lives as long as the process, which has one.
 pub struct Model {
+    /// How images are divided, and the model's limits.
     pub spec: &'static ModelSpec,
     /// The tokenizer file; `None` for the built-in tokenizer.
     pub tokenizer: Option<&'static TokenizerFile>,

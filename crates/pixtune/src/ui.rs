@@ -55,7 +55,16 @@ pub fn print_reason(reason: &str) {
 
 /// Prints the error that ended the run, with its causes and hint.
 pub fn print_error(error: &Error) {
-    let mut text = format!("error: {error}");
+    let mut text = format!("error: {}", with_causes(error));
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("\n  hint: {hint}"));
+    }
+    let _ = writeln!(io::stderr(), "{}", paint(&text, shows_colors(&io::stderr())));
+}
+
+/// An error and what caused it.
+pub fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
         let source_text = source.to_string();
@@ -64,10 +73,7 @@ pub fn print_error(error: &Error) {
         }
         cause = source.source();
     }
-    if let Some(hint) = error.hint() {
-        text.push_str(&format!("\n  hint: {hint}"));
-    }
-    let _ = writeln!(io::stderr(), "{}", paint(&text, shows_colors(&io::stderr())));
+    text
 }
 
 /// Prints a result to standard output. A closed pipe is not an error; a full disk is.

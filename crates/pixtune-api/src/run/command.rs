@@ -14,8 +14,8 @@ use crate::store::Job;
 /// What trains jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trainer {
-    /// The program `pixtune`, whose command `train` is run.
-    pub program: PathBuf,
+    /// The words that start `pixtune`, whose command `train` is run: the program, perhaps with words before the command.
+    pub program: Vec<OsString>,
     /// Another trainer, which its command `train-with` runs.
     pub external: Option<ExternalTrainer>,
 }
@@ -50,8 +50,9 @@ pub struct Planned {
 impl Trainer {
     /// Runs `pixtune plan`. The error is a message.
     pub fn plan(&self, base: &Path, files: impl Iterator<Item = PathBuf>) -> Result<Planned, String> {
-        let mut command = Command::new(&self.program);
-        command.arg("plan").args(files).arg("--model").arg(base).args([
+        let (program, leading) = self.program.split_first().ok_or("no program is known")?;
+        let mut command = Command::new(program);
+        command.args(leading).arg("plan").args(files).arg("--model").arg(base).args([
             "--format",
             "json",
             "--quiet",
@@ -93,7 +94,7 @@ impl Trainer {
         base: &BaseModel,
         files: &JobFiles,
     ) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![self.program.clone().into()];
+        let mut words = self.program.clone();
         match &self.external {
             None => words.extend(own_words(request, files)),
             Some(external) => words.extend(external_words(external, slot, files)),

@@ -29,6 +29,10 @@ pub trait CheckReporter: Send {
     fn finding(&mut self, reported: &Reported) -> io::Result<()>;
     /// How far the check is.
     fn progress(&mut self, progress: Progress);
+    /// Whether the check shall end now, with [`CheckError::Interrupted`]. Asked after every block of lines.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// What ends a check.
@@ -43,6 +47,9 @@ pub enum CheckError {
         /// Why.
         source: io::Error,
     },
+    /// Whoever hears of the findings ended it.
+    #[error("the check was interrupted")]
+    Interrupted,
     /// The directory for temporary files, or for downloads, could not be used.
     #[error("cannot write `{}`", path.display())]
     Temporary {
@@ -141,6 +148,9 @@ impl Run<'_> {
                 self.line(line, &name)?;
             }
             self.reporter.progress(self.progress);
+            if self.reporter.is_interrupted() {
+                return Err(CheckError::Interrupted);
+            }
             Ok::<_, CheckError>(())
         };
         let form =

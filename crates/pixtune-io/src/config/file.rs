@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixtune_core::spelling::nearest;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
+use super::reader::{Mistake, Reader, Value, parse_with};
 
 /// The name of the file.
 pub const NAME: &str = "pixtune.toml";
@@ -72,22 +71,9 @@ pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
     parse(&text).map_err(|(line, message)| ConfigError::Content { path, line, message })
 }
 
-/// A mistake: its line, from 1, and what it is.
-type Mistake = (usize, String);
-
 fn parse(text: &str) -> Result<Config, Mistake> {
-    let line = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
-    let table = DeTable::parse(text).map_err(|error| {
-        (line(error.span().map_or(0, |span| span.start)), error.message().replace('\n', "; "))
-    })?;
-    Reader { line: &line }.file(table.get_ref())
+    parse_with(text, |reader, table| reader.file(table))
 }
-
-struct Reader<'l> {
-    line: &'l dyn Fn(usize) -> usize,
-}
-
-type Value<'i> = Spanned<DeValue<'i>>;
 
 impl Reader<'_> {
     fn file(&self, table: &DeTable<'_>) -> Result<Config, Mistake> {
@@ -134,38 +120,11 @@ impl Reader<'_> {
         Ok(limits)
     }
 
-    fn known(&self, table: &DeTable<'_>, known: &[&str]) -> Result<(), Mistake> {
-        for key in table.keys() {
-            let name = key.get_ref().as_ref();
-            if !known.contains(&name) {
-                let hint = match nearest(name, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the keys here are {}", known.join(", ")),
-                };
-                return Err(((self.line)(key.span().start), format!("`{name}` is not a key; {hint}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn table<'v, 'i>(&self, value: &'v Value<'i>, name: &str) -> Result<&'v DeTable<'i>, Mistake> {
-        value.get_ref().as_table().ok_or_else(|| self.mistake(value, format!("`{name}` is not a table")))
-    }
-
-    fn string(&self, value: &Value<'_>, name: &str) -> Result<String, Mistake> {
-        let text = value.get_ref().as_str().map(str::to_owned);
-        text.ok_or_else(|| self.mistake(value, format!("`{name}` is not a string")))
-    }
-
     fn strings(&self, value: &Value<'_>, name: &str) -> Result<Vec<String>, Mistake> {
         let Some(list) = value.get_ref().as_array() else {
             return Err(self.mistake(value, format!("`{name}` is not a list of strings")));
         };
         list.iter().map(|element| self.string(element, name)).collect()
-    }
-
-    fn mistake(&self, value: &Value<'_>, what: String) -> Mistake {
-        ((self.line)(value.span().start), what)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod file;
 mod names;
+mod project;
+mod reader;
 mod settings;
 
 use std::io;
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 
 pub use file::NAME;
 pub use names::{choose, choose_model, find_dropped_rule, unknown_rule};
+pub use project::{Project, ProjectStage};
 pub use settings::{ConfigSource, Flags, PrepareSettings, Settings};
 
 /// Settings that cannot be used.

@@ -41,6 +41,10 @@ pub trait FixReporter: Send {
     fn remaining(&mut self, error: &Diagnostic) -> io::Result<()>;
     /// How far the run is.
     fn progress(&mut self, progress: Progress);
+    /// Whether the run shall end now, with [`FixError::Interrupted`] and without output. Asked after every block of lines.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// What ends a fix.
@@ -52,6 +56,9 @@ pub enum FixError {
     /// A line is longer than what is kept of one.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    /// Whoever hears of the changes ended it.
+    #[error("the run was interrupted; nothing was written")]
+    Interrupted,
     /// The output is the input.
     #[error("`{}` is the input, which is never changed", path.display())]
     InPlace {
@@ -121,6 +128,9 @@ pub fn run(plan: &FixPlan, reporter: &mut dyn FixReporter) -> Result<FixSummary,
                 out.write(line)?;
             }
             log.line(&fixed).map_err(report_error)?;
+        }
+        if log.reporter.is_interrupted() {
+            return Err(FixError::Interrupted);
         }
         Ok::<_, FixError>(())
     };

@@ -115,6 +115,9 @@ pub enum PrepareError {
         /// What is in the way.
         because: &'static str,
     },
+    /// Whoever watches the run ended it. What is finished is kept for `resume`.
+    #[error("the run was interrupted")]
+    Interrupted,
     /// `--split group` or `stratify` without a column for it.
     #[error("`{file}` has no column for the {what}")]
     NoLabel {
@@ -144,6 +147,10 @@ pub trait Watch: Send {
     fn fetching(&mut self, _counts: &FetchCounts) {}
     /// The scan is over; the files are being put together.
     fn finishing(&mut self);
+    /// Whether the scan shall end now, with [`PrepareError::Interrupted`]. Asked after every row.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// The summary of a run.
@@ -281,6 +288,9 @@ fn scan_all(
             watching().finding(&finding.at(&plan.input_of(&entry.record).input.name, entry.record.line));
         }
         watching().progress(progress);
+        if watching().is_interrupted() {
+            return Err(PrepareError::Interrupted);
+        }
         plan.check_rejected(scanned.rejected, progress.rows, false)
     };
     let outcome = parallel::ordered(plan.options.threads, next, scan, sink);

@@ -45,6 +45,7 @@ pub mod table;
 mod workbook;
 
 pub use archive::Member;
+pub use columnar::BatchRows;
 pub use compression::Compression;
 pub use discover::{discover, keep_stdin};
 pub use encoding::TextEncoding;

@@ -2,6 +2,7 @@
 
 mod count;
 mod json;
+mod rows;
 mod tokenizer;
 mod totals;
 
@@ -18,6 +19,7 @@ use crate::read::{Elements, LineFile, MAX_LINE, ReadError, Row, RowRef};
 
 pub(crate) use count::thin_image;
 pub use count::{Counted, Ids, count_line, parse_row, read_sample};
+pub use rows::{RowCounter, conversation};
 pub use tokenizer::{TokenizerError, TokenizerFile};
 pub use totals::Totals;
 

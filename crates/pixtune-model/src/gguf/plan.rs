@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, object};
@@ -130,13 +131,25 @@ impl Plan {
         further: &[(&str, String)],
         watch: &mut dyn FnMut(u64, u64),
     ) -> Result<Written, GgufError> {
+        self.run_until(further, &mut |done, total| {
+            watch(done, total);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, unless `watch` ends the run, which then writes nothing and fails with [`ConvertError::Interrupted`].
+    pub fn run_until(
+        &self,
+        further: &[(&str, String)],
+        watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Written, GgufError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.bytes();
         let mut done = 0;
         let job = Job { source: &self.source, files: &self.files, verify: self.options.verify };
         let written = write(job, directory.path(), &mut |bytes| {
             done += bytes;
-            watch(done, total);
+            watch(done, total)
         })?;
         directory.write(REPORT, self.report(&written).as_bytes())?;
         for (name, text) in further {

@@ -1,5 +1,6 @@
 //! The bytes: read in chunks, permuted and encoded, and streamed to the files.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -58,7 +59,7 @@ struct Scratch {
 pub(super) fn write(
     job: Job<'_>,
     directory: &Path,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Written, GgufError> {
     let mut not_finite = Vec::new();
     let files: Vec<(&str, u64)> = job.files.iter().map(|file| (file.name.as_str(), file.length())).collect();
@@ -80,10 +81,9 @@ pub(super) fn write(
         Ok(())
     };
     let check = job.verify.then_some(move |back: &mut ReadBack| read_back(job.files, &hashes, back));
-    let verified = stream_files(directory, &files, read, check, &mut |done| {
-        if let Done::Written(bytes) = done {
-            progress(bytes);
-        }
+    let verified = stream_files(directory, &files, read, check, &mut |done| match done {
+        Done::Written(bytes) => progress(bytes),
+        Done::ReadBack(_) => ControlFlow::Continue(()),
     })?;
     if verified.is_some() {
         compare_headers(job.files, directory)?;

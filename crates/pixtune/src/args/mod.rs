@@ -20,6 +20,7 @@ mod prepare;
 mod remote;
 mod report;
 mod rules;
+mod run;
 mod serve;
 mod stats;
 mod tokens;
@@ -54,6 +55,7 @@ pub use remote::{
 };
 pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
+pub use run::{RunArgs, StageArg};
 pub use serve::{
     KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg,
     WebhooksCommand,
@@ -114,6 +116,7 @@ pub enum Command {
     Generate(GenerateArgs),
     Adapter(AdapterArgs),
     Deploy(DeployArgs),
+    Run(RunArgs),
     Serve(ServeArgs),
     Files(FilesArgs),
     Jobs(JobsArgs),

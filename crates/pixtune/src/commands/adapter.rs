@@ -33,20 +33,8 @@ pub fn run(args: AdapterArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 }
 
 fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
-    let options = ServerOptions {
-        vllm: args.server.vllm,
-        tower_connector: args.enable_tower_connector_lora,
-        max_rank: max_rank(args.max_lora_rank)?,
-    };
-    let base = open_base(&args.base, args.server.server)?;
-    let of_run = adapter_of_run(&args.adapter);
-    if let Some(found) = &of_run {
-        let ui = Ui::new(args.format, verbosity);
-        ui.note(&format!("checking `{}`, the newest adapter of the run", found.display()));
-    }
-    let path = of_run.as_ref().unwrap_or(&args.adapter);
-    let adapter = Adapter::open(path, args.from.map(FromArg::dialect))?;
-    let report = check::check(&adapter, &base, args.server.server, options)?;
+    let ui = Ui::new(args.format, verbosity);
+    let Checked { report, adapter, options } = checked(args, &|text| ui.note(text))?;
     match args.format {
         Format::Json => ui::put(&verdict_lines(&report, &adapter, options))?,
         Format::Human => ui::put(&verdict_table(&report, &adapter, options))?,
@@ -56,6 +44,36 @@ fn check(args: &AdapterCheckArgs, verbosity: Verbosity) -> Result<Outcome, Error
         false => "the server does not apply every module as it was trained".to_owned(),
         true => "the adapter is not what was trained".to_owned(),
     }))
+}
+
+/// A checked adapter.
+struct Checked {
+    report: CheckReport,
+    adapter: Adapter,
+    options: ServerOptions,
+}
+
+/// Checks without printing: a line of JSON for each module, then one for all.
+pub(crate) fn verdicts(args: &AdapterCheckArgs, note: &dyn Fn(&str)) -> Result<String, Error> {
+    let Checked { report, adapter, options } = checked(args, note)?;
+    Ok(verdict_lines(&report, &adapter, options))
+}
+
+fn checked(args: &AdapterCheckArgs, note: &dyn Fn(&str)) -> Result<Checked, Error> {
+    let options = ServerOptions {
+        vllm: args.server.vllm,
+        tower_connector: args.enable_tower_connector_lora,
+        max_rank: max_rank(args.max_lora_rank)?,
+    };
+    let base = open_base(&args.base, args.server.server)?;
+    let of_run = adapter_of_run(&args.adapter);
+    if let Some(found) = &of_run {
+        note(&format!("checking `{}`, the newest adapter of the run", found.display()));
+    }
+    let path = of_run.as_ref().unwrap_or(&args.adapter);
+    let adapter = Adapter::open(path, args.from.map(FromArg::dialect))?;
+    let report = check::check(&adapter, &base, args.server.server, options)?;
+    Ok(Checked { report, adapter, options })
 }
 
 /// A rank that vLLM accepts as `--max-lora-rank`.

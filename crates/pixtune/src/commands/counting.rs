@@ -38,7 +38,7 @@ impl Counting {
     /// What inspects samples and images; notes where special tokens come from.
     pub(super) fn inspector(&self, inspection: Inspection, ui: &Ui) -> Inspector<'_> {
         let encoder = self.encoder();
-        note_counting(&encoder, self.model.tokenizer, ui);
+        note_counting(&encoder, self.model.tokenizer, &|text| ui.note(text));
         Inspector { encoder, inspection, limits: Limits::default() }
     }
 

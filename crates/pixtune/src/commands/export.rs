@@ -35,7 +35,7 @@ pub fn run(args: ExportArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut printer = Printer(Ui::new(args.format, verbosity));
     hint_at_resuming(&plan.out, &printer.0)?;
     note_passed_over(&plan.source.notes, verbosity);
-    note_counting(&plan.encoder, model.tokenizer, &printer.0);
+    note_counting(&plan.encoder, model.tokenizer, &|text| printer.0.note(text));
     note_system(&plan, &printer.0);
     if let Some(warning) = plan.trainer.package.as_ref().and_then(installed::untested) {
         printer.0.note(&warning);

@@ -28,7 +28,8 @@ pub fn run(args: FixArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     }
 }
 
-fn plan(args: &FixArgs) -> Result<FixPlan, Error> {
+/// The plan of the arguments.
+pub(crate) fn plan(args: &FixArgs) -> Result<FixPlan, Error> {
     let checker = lint::checker(&args.lint, std::slice::from_ref(&args.file), args.verify.into())?;
     let most = if args.guess { Fix::Unsafe } else { Fix::Safe };
     Ok(FixPlan {

@@ -18,6 +18,7 @@ pub mod prepare;
 pub mod remote;
 pub mod report;
 pub mod rules;
+pub mod run;
 pub mod serve;
 pub mod stats;
 pub mod tokens;
@@ -52,16 +53,16 @@ fn note_passed_over(notes: &[String], verbosity: Verbosity) {
 }
 
 /// Notes where special tokens come from, and where a tokenizer file contradicts the model.
-fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, ui: &Ui) {
+fn note_counting(encoder: &ChatEncoder<'_>, tokenizer: Option<&TokenizerFile>, note: &dyn Fn(&str)) {
     if let Some(origin) = encoder.special_tokens() {
-        ui.note(&format!("the special tokens of tokenizer {} are {origin}", encoder.tokenizer.version()));
+        note(&format!("the special tokens of tokenizer {} are {origin}", encoder.tokenizer.version()));
     }
     if let (Some(file), Some(images)) = (tokenizer, encoder.other_images()) {
         let cut = |patch, merge, max_side| {
             format!("patches of {patch} pixels merged {merge}x{merge}, sides up to {max_side}")
         };
         let ModelSpec { id, patch, merge, max_side, .. } = *encoder.spec;
-        ui.note(&format!(
+        note(&format!(
             "`{}` divides images differently ({}) than {id} ({}); counts follow {id}",
             file.path.display(),
             cut(images.patch, images.merge, images.max_side),

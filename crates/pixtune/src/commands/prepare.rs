@@ -36,10 +36,7 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         ui::put(&format!("{}\n", json::text(nested_lines(1, plan_to_json(plan.to_value())))))?;
         return Ok(Outcome::Fine);
     }
-    note_counting(&plan.scanner.encoder(), plan.scanner.tokenizer(), &ui);
-    for input in &plan.inputs {
-        note_columns(&plan, input, &ui);
-    }
+    notes(&plan, &|text| ui.note(text));
     let result = prepare::run(&plan, &mut ui);
     ui.end();
     let summary = result?;
@@ -56,6 +53,14 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     }))
 }
 
+/// What the plan guesses or does not use.
+pub(crate) fn notes(plan: &Preparation, note: &dyn Fn(&str)) {
+    note_counting(&plan.scanner.encoder(), plan.scanner.tokenizer(), note);
+    for input in &plan.inputs {
+        note_columns(plan, input, note);
+    }
+}
+
 /// What an interrupted run has finished is kept beside the output.
 fn hint_at_resuming(out: &Path, ui: &Ui) -> Result<(), Error> {
     let partial =
@@ -70,7 +75,8 @@ fn hint_at_resuming(out: &Path, ui: &Ui) -> Result<(), Error> {
     })
 }
 
-fn options(args: PrepareArgs) -> Result<Options, Error> {
+/// The options of the arguments.
+pub(crate) fn options(args: PrepareArgs) -> Result<Options, Error> {
     let dropped = args.drop.iter().map(|name| find_dropped_rule(name)).collect::<Result<Vec<_>, _>>()?;
     let directory = args.model.as_deref().filter(|name| names_directory(name));
     let directory = directory.map(|name| Model::open(name, args.tokenizer.as_deref())).transpose()?;
@@ -190,16 +196,16 @@ fn split_kind(split: Option<&str>, columns: &mut ColumnChoice) -> Result<SplitKi
 }
 
 /// Prints guessed and unused columns, and how samples are numbered.
-fn note_columns(plan: &Preparation, PlannedInput { input, schema, .. }: &PlannedInput, ui: &Ui) {
+fn note_columns(plan: &Preparation, PlannedInput { input, schema, .. }: &PlannedInput, note: &dyn Fn(&str)) {
     if input.format == RowFormat::JsonArray {
-        ui.note(&format!("{}: {}", input.name, Elements::Array.note()));
+        note(&format!("{}: {}", input.name, Elements::Array.note()));
     }
     let name = &input.name;
-    for note in &input.notes {
-        ui.note(&format!("{name}: {note}"));
+    for aside in &input.notes {
+        note(&format!("{name}: {aside}"));
     }
     if schema.of_records {
-        ui.note(&format!(
+        note(&format!(
             "{name}: samples in the format of another tool are read as `messages`, with their images inside"
         ));
     }
@@ -211,30 +217,27 @@ fn note_columns(plan: &Preparation, PlannedInput { input, schema, .. }: &Planned
     };
     match by {
         Some(by) if plan.options.split.keeps_given => {
-            ui.note(&format!("{name}: kept {by} (`--split random` ignores them)"));
+            note(&format!("{name}: kept {by} (`--split random` ignores them)"));
         }
-        Some(by) => ui.note(&format!("warning: {name}: `--split` overrides {by}")),
+        Some(by) => note(&format!("warning: {name}: `--split` overrides {by}")),
         None => {}
     }
     let Some(columns) = &schema.columns else { return };
     if columns.has_several_answers {
-        ui.note(&format!(
+        note(&format!(
             "{name}: `{}` has several reference answers; trained: {} (set it with `--answers`)",
             columns.completion,
             plan.options.scan.answers.as_str()
         ));
     }
     for column in &columns.refused {
-        ui.note(&format!("{name}: `{column}` holds responses that are not wanted and is not trained"));
+        note(&format!("{name}: `{column}` holds responses that are not wanted and is not trained"));
     }
     if !columns.guessed.is_empty() {
-        ui.note(&format!(
-            "{name}: columns guessed: {} (set them with `--columns`)",
-            columns.guessed.join(", ")
-        ));
+        note(&format!("{name}: columns guessed: {} (set them with `--columns`)", columns.guessed.join(", ")));
     }
     if !columns.unused.is_empty() {
-        ui.note(&format!("{name}: columns not used: {}", columns.unused.join(", ")));
+        note(&format!("{name}: columns not used: {}", columns.unused.join(", ")));
     }
 }
 
@@ -313,7 +316,8 @@ fn closing_table(
     out
 }
 
-fn summary_json(plan: &Preparation, summary: &Summary, fetched: Option<&FetchCounts>) -> String {
+/// The result as a line of JSON.
+pub(crate) fn summary_json(plan: &Preparation, summary: &Summary, fetched: Option<&FetchCounts>) -> String {
     let special_tokens = plan.scanner.encoder().special_tokens();
     let tokens = object(|tokens| {
         tokens.field("total", summary.tokens).field("image", summary.image_tokens);

@@ -1,5 +1,6 @@
 //! `pixtune serve`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,19 +21,29 @@ use crate::args::{KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, 
 use crate::error::Error;
 use crate::ui::{self, Format, Verbosity};
 
-/// Serves until Ctrl-C or SIGTERM, or manages keys.
-pub fn run(args: &ServeArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+/// Serves until Ctrl-C or SIGTERM, or manages keys. `program` are the words that start this program.
+pub fn run(
+    args: &ServeArgs,
+    program: impl FnOnce() -> io::Result<Vec<OsString>>,
+    verbosity: Verbosity,
+) -> Result<Outcome, Error> {
     match &args.command {
-        None => serve(&args.options, &args.data_dir, verbosity),
+        None => serve(&args.options, program, &args.data_dir, verbosity),
         Some(ServeCommand::Keys(command)) => keys(command, &args.data_dir),
         Some(ServeCommand::Webhooks(command)) => webhooks::run(command, &store(&args.data_dir)?),
         Some(ServeCommand::Backup { out }) => backup(&args.data_dir, out),
     }
 }
 
-fn serve(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Outcome, Error> {
+fn serve(
+    args: &ServeOptions,
+    program: impl FnOnce() -> io::Result<Vec<OsString>>,
+    data: &Path,
+    verbosity: Verbosity,
+) -> Result<Outcome, Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|source| Error::Signal { source })?;
-    let options = options(args, data, verbosity)?;
+    let program = program().map_err(|error| Error::argument(format!("cannot find this program: {error}")))?;
+    let options = options(args, program, data, verbosity)?;
     let server = Server::start(&options)?;
     print_addresses(&server, options.log);
     server.run(move || {
@@ -41,10 +52,13 @@ fn serve(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Outco
     Ok(Outcome::Fine)
 }
 
-fn options(args: &ServeOptions, data: &Path, verbosity: Verbosity) -> Result<Options, Error> {
+fn options(
+    args: &ServeOptions,
+    program: Vec<OsString>,
+    data: &Path,
+    verbosity: Verbosity,
+) -> Result<Options, Error> {
     let size = |text: &str| parse_bytes(text).map_err(Error::argument);
-    let program = std::env::current_exe()
-        .map_err(|error| Error::argument(format!("cannot find this program: {error}")))?;
     let models: Vec<(Option<String>, PathBuf)> = args.models.iter().map(|text| model(text)).collect();
     let external = trainer::external(args, models.iter().map(|(_, path)| path.as_path()))?;
     let slots = trainer::slots(args.gpus.as_deref(), external.is_some())?;

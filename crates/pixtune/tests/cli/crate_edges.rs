@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-evaluate", &["core", "cuda", "files", "infer", "io", "model"]),
     ("pixtune-export", &["core", "files", "io"]),
     ("pixtune-api", &["core", "cuda", "files", "infer", "io", "model"]),
+    ("pixtune-py", &["core", "io", "train"]),
     ("pixtune", &["api", "core", "cuda", "evaluate", "export", "files", "infer", "io", "model", "train"]),
 ];
 

@@ -29,6 +29,7 @@ mod prepare;
 mod provenance;
 mod report;
 mod resume;
+mod run;
 mod serve;
 mod snapshots;
 mod stats;

@@ -30,6 +30,7 @@ fn help_texts_match() {
     check("generate-help.txt", &case.run(&["generate", "--help"]).ends(0).stdout);
     check("rules-help.txt", &case.run(&["rules", "--help"]).ends(0).stdout);
     check("stats-help.txt", &case.run(&["stats", "--help"]).ends(0).stdout);
+    check("run-help.txt", &case.run(&["run", "--help"]).ends(0).stdout);
     check("report-help.txt", &case.run(&["report", "--help"]).ends(0).stdout);
     check("serve-help.txt", &case.run(&["serve", "--help"]).ends(0).stdout);
     check("jobs-create-help.txt", &case.run(&["jobs", "create", "--help"]).ends(0).stdout);

@@ -253,19 +253,47 @@ impl Cursor {
         before + (group.bytes as f64 * done.min(1.0)) as u64
     }
 
-    /// The row as a JSON object without its null columns.
     fn row(&self, labels: &Labels, max_row: usize) -> Row {
         let Some(batch) = &self.batch else { return Row::default() };
-        let mut images = Vec::new();
-        let schema = batch.schema_ref();
-        let columns = schema.fields().iter().zip(batch.columns());
-        let members = columns.filter(|(_, column)| !column.is_null(self.at));
-        let members = members.map(|(field, column)| {
-            let value = value::value(column, self.at, &mut images);
-            (Cow::Borrowed(field.name().as_str()), labels.name(field.name(), value))
-        });
-        let text = Value::Object(members.collect()).to_string();
-        bounded(Row { images, ..Row::whole(text) }, max_row)
+        bounded(row_of(batch, self.at, labels), max_row)
+    }
+}
+
+/// A row of a record batch as a JSON object without its null columns.
+fn row_of(batch: &RecordBatch, at: usize, labels: &Labels) -> Row {
+    let mut images = Vec::new();
+    let schema = batch.schema_ref();
+    let columns = schema.fields().iter().zip(batch.columns());
+    let members = columns.filter(|(_, column)| !column.is_null(at));
+    let members = members.map(|(field, column)| {
+        let value = value::value(column, at, &mut images);
+        (Cow::Borrowed(field.name().as_str()), labels.name(field.name(), value))
+    });
+    let text = Value::Object(members.collect()).to_string();
+    Row { images, ..Row::whole(text) }
+}
+
+/// The rows of a record batch in memory, as they are read from a Parquet or Arrow file.
+pub struct BatchRows {
+    batch: RecordBatch,
+    labels: Labels,
+}
+
+impl BatchRows {
+    /// The rows of a batch.
+    pub fn new(batch: RecordBatch) -> BatchRows {
+        let labels = Labels::of(batch.schema_ref().metadata());
+        BatchRows { batch, labels }
+    }
+
+    /// Their number.
+    pub fn count(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// The row at an index below [`BatchRows::count`].
+    pub fn row(&self, at: usize) -> Row {
+        row_of(&self.batch, at, &self.labels)
     }
 }
 

@@ -60,6 +60,8 @@ pub enum ConvertError {
     TooLarge,
     #[error("`{name}` could not be changed: {source}")]
     Change { name: String, source: super::ChangeError },
+    #[error("the run was interrupted; nothing was written")]
+    Interrupted,
     #[error("the output does not equal the source when read back:{problems}")]
     Verify { problems: Problems },
 }

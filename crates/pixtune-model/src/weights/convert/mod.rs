@@ -15,6 +15,7 @@ pub(crate) mod tokenizer;
 mod transfer;
 mod verify;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
@@ -118,6 +119,9 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// What hears how far a run is, and can end it.
+pub type Watch<'w> = dyn FnMut(Progress) -> ControlFlow<()> + 'w;
+
 /// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -193,6 +197,18 @@ impl Plan {
         change: Option<&dyn Change>,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Report, ConvertError> {
+        self.run_until(change, &mut |progress| {
+            watch(progress);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, unless `watch` ends the run, which then writes nothing and fails with [`ConvertError::Interrupted`].
+    pub fn run_until(
+        &self,
+        change: Option<&dyn Change>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, ConvertError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.files.iter().map(|file| file.layout.file_length()).sum();
         let transfer = transfer::Transfer {
@@ -211,11 +227,11 @@ impl Plan {
             &mut |bytes| match bytes {
                 Done::Written(bytes) => {
                     done += bytes;
-                    watch(Progress { stage: Stage::Write, done, total });
+                    watch(Progress { stage: Stage::Write, done, total })
                 }
                 Done::ReadBack(bytes) => {
                     compared += bytes;
-                    watch(Progress { stage: Stage::Verify, done: compared, total: self.bytes() });
+                    watch(Progress { stage: Stage::Verify, done: compared, total: self.bytes() })
                 }
             },
         )?;

@@ -1,6 +1,7 @@
 //! Files that are written while their content is made: one thread reads and changes, another writes, two more read back and
 //! compare; between them go a few blocks, so that memory does not depend on the model.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
@@ -31,13 +32,14 @@ pub(crate) enum Done {
 
 /// Writes files of known lengths into a directory, one after the other. `read` puts their bytes into the stream, and sends
 /// the last block of each file. `check`, if there is one, reads them back on a thread of its own while they are written; its
-/// error ends the writing. `progress` is called after every block that is written, and for what is read back after the last.
+/// error ends the writing. `progress` is called after every block that is written, and for what is read back after the last; it can
+/// end the run.
 pub(crate) fn stream_files<T: Send>(
     directory: &Path,
     files: &[(&str, u64)],
     read: impl FnOnce(&mut Stream) -> Result<(), Ended> + Send,
     check: Option<impl FnOnce(&mut ReadBack) -> Result<T, ConvertError> + Send>,
-    progress: &mut dyn FnMut(Done),
+    progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<Option<T>, ConvertError> {
     thread::scope(|scope| {
         let (to_writer, from_reader) = sync_channel(WAITING);
@@ -58,11 +60,16 @@ pub(crate) fn stream_files<T: Send>(
         let written = write(directory, files, (&from_reader, &to_reader), arrived, progress);
         drop((from_reader, to_check));
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        checked_bytes.iter().for_each(|bytes| progress(Done::ReadBack(bytes)));
+        // What was written before is read back meanwhile, so there is little left to end.
+        let is_interrupted =
+            checked_bytes.iter().fold(false, |ended, bytes| ended | progress(Done::ReadBack(bytes)).is_break());
         let checked =
             checker.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         written?;
-        checked.transpose()
+        match is_interrupted {
+            true => Err(ConvertError::Interrupted),
+            false => checked.transpose(),
+        }
     })
 }
 
@@ -73,7 +80,7 @@ fn write(
     files: &[(&str, u64)],
     (blocks, free): (&Receiver<Result<Block, ConvertError>>, &SyncSender<Block>),
     arrived: impl Fn(Arrived) -> bool,
-    progress: &mut dyn FnMut(Done),
+    progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<(), ConvertError> {
     for (index, (name, length)) in files.iter().enumerate() {
         let path = directory.join(name);
@@ -89,7 +96,9 @@ fn write(
             if !arrived(Arrived { file: index, bytes: written }) {
                 return Ok(());
             }
-            progress(Done::Written(bytes));
+            if progress(Done::Written(bytes)).is_break() {
+                return Err(ConvertError::Interrupted);
+            }
             let _ = free.try_send(block);
         }
         file.sync().map_err(error)?;

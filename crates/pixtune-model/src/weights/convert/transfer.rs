@@ -1,5 +1,6 @@
 //! The bytes: read, changed where needed, and sent to the writer.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -41,7 +42,7 @@ impl Transfer<'_> {
         &self,
         directory: &Path,
         check: Option<impl FnOnce(&mut ReadBack, &Receiver<blake3::Hash>) -> Result<T, ConvertError> + Send>,
-        progress: &mut dyn FnMut(Done),
+        progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
     ) -> Result<(Vec<NotFinite>, Option<T>), ConvertError> {
         let files: Vec<(&str, u64)> =
             self.files.iter().map(|file| (file.name.as_str(), file.layout.file_length())).collect();

@@ -113,6 +113,7 @@ mod tests {
     use super::super::transfer::Transfer;
     use super::super::{Options, Plan};
     use super::*;
+    use std::ops::ControlFlow;
 
     #[test]
     fn one_changed_bit_names_its_tensor() {
@@ -128,7 +129,7 @@ mod tests {
         let collect = |back: &mut ReadBack, hashes: &Receiver<blake3::Hash>| {
             back.each(length, |_| {}).map(|()| hashes.iter().collect())
         };
-        let hashes: Option<Vec<blake3::Hash>> = transfer.run(&again, Some(collect), &mut |_| {}).unwrap().1;
+        let hashes: Option<Vec<blake3::Hash>> = transfer.run(&again, Some(collect), &mut |_| ControlFlow::Continue(())).unwrap().1;
         let verify = || {
             let ((send, known), (arrived, arrivals)) = (channel(), channel());
             hashes.iter().flatten().for_each(|hash| send.send(*hash).unwrap());

@@ -1,5 +1,7 @@
 //! `pixtune convert --to gguf`.
 
+use std::ops::ControlFlow;
+
 use pixtune_core::json::{line, list, object};
 use pixtune_core::text::{counted, grouped};
 use pixtune_model::gguf::{Element, Options, Plan, Written};
@@ -25,6 +27,18 @@ pub fn run(args: &ConvertArgs, mut ui: Ui) -> Result<Outcome, Error> {
     }
     let damaged = written.not_finite.len() as u64;
     Ok(Outcome::of(damaged > 0, || format!("{} with values that are not finite", counted(damaged, "tensor"))))
+}
+
+/// The same without printing, as [`super::report`].
+pub(super) fn report(
+    args: &ConvertArgs,
+    note: &dyn Fn(&str),
+    watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<String, Error> {
+    let plan = Plan::new(options(args)?)?;
+    plan.warnings.iter().for_each(|warning| note(warning));
+    let written = plan.run_until(&[], watch)?;
+    Ok(line(json(&plan, &written)))
 }
 
 fn options(args: &ConvertArgs) -> Result<Options, Error> {

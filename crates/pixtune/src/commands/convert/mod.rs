@@ -3,6 +3,7 @@
 mod gguf;
 mod inspect;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use pixtune_core::json;
@@ -41,6 +42,22 @@ pub fn run(args: ConvertArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         Format::Human => ui::put(&summary(&report, &target))?,
     }
     Ok(outcome(&report))
+}
+
+/// Converts without printing: the report as a line of JSON. `watch` hears the bytes of a stage that are done, and of how many,
+/// and can end the run.
+pub(crate) fn report(
+    args: &ConvertArgs,
+    note: &dyn Fn(&str),
+    watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<String, Error> {
+    if args.to == Some(ConvertToArg::Gguf) {
+        return gguf::report(args, note, watch);
+    }
+    let plan = Plan::new(options(args)?)?;
+    plan.warnings.iter().for_each(|warning| note(warning));
+    let report = plan.run_until(None, &mut |Progress { done, total, .. }| watch(done, total))?;
+    Ok(json::line(&report))
 }
 
 fn options(args: &ConvertArgs) -> Result<Options, Error> {

@@ -62,7 +62,7 @@ fn conversations(
 ) -> Result<Outcome, Error> {
     let output = if args.format == Format::Json || args.ids { Output::Json } else { Output::Findings };
     let ui = Ui::new(args.format, if output == Output::Json { Verbosity::Quiet } else { verbosity });
-    note_counting(&encoder, tokenizer, &ui);
+    note_counting(&encoder, tokenizer, &|text| ui.note(text));
     let Conversations { files, notes } = conversation_files(&args.files)?;
     note_passed_over(&notes, verbosity);
     let plan = TokensPlan {

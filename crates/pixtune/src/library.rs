@@ -1,0 +1,121 @@
+//! The commands as functions: options are the words of the command line, results are JSON or values, and nothing is printed.
+//!
+//! What a program in another language calls. Both parse the same options and make the same plans, so that numbers, bytes and
+//! messages are those of the program.
+
+mod events;
+mod flags;
+
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::Parser;
+use pixtune_core::diagnostic::Severity;
+use pixtune_core::json::{line, object};
+use pixtune_io::prepare::Preparation;
+use pixtune_io::{check, fix, prepare};
+
+pub use crate::error::Error;
+pub use crate::model::Model;
+pub use events::{Event, Hear};
+pub use flags::flags;
+
+use crate::args::{AdapterCheckArgs, CheckArgs, ConvertArgs, FixArgs, PrepareArgs};
+use crate::commands;
+use crate::ui;
+use events::{CheckEvents, FixEvents, PrepareEvents};
+
+/// The message of an error with its causes, and what to do about it.
+pub fn message(error: &Error) -> (String, Option<String>) {
+    (ui::with_causes(error), error.hint())
+}
+
+/// Runs `pixtune prepare` with these words. The result is the JSON of its summary.
+pub fn prepare(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
+    guarded(|| {
+        let options = commands::prepare::options(parse::<PrepareArgs>("prepare", words)?)?;
+        let plan = Preparation::new(options)?;
+        let mut events = PrepareEvents::new(hear);
+        commands::prepare::notes(&plan, &|text| events.note(text));
+        let result = prepare::run(&plan, &mut events);
+        let summary = match result {
+            Err(prepare::PrepareError::Interrupted) => return Err(Error::Interrupted),
+            result => result?,
+        };
+        Ok(commands::prepare::summary_json(&plan, &summary, events.fetched()))
+    })
+}
+
+/// Runs `pixtune check` with these words. The result is JSON: what was checked, and how many findings there are.
+pub fn check(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
+    guarded(|| {
+        let (plan, notes) = commands::check::plan(&parse::<CheckArgs>("check", words)?)?;
+        let mut events = CheckEvents::new(hear);
+        notes.iter().for_each(|text| events.note(text));
+        let summary = check::run(plan, &mut events)?;
+        Ok(line(object(|out| {
+            out.field("files", summary.files).field("samples", summary.samples);
+            out.field("bad_samples", summary.bad_samples).field("images", summary.images);
+            out.field("errors", summary.count(Severity::Error));
+            out.field("warnings", summary.count(Severity::Warning));
+            out.field("safe_fixes", summary.safe_fixes).field("unsafe_fixes", summary.unsafe_fixes);
+        })))
+    })
+}
+
+/// Runs `pixtune fix` with these words. The result is JSON: what was written, and what is left.
+pub fn fix(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
+    guarded(|| {
+        let plan = commands::fix::plan(&parse::<FixArgs>("fix", words)?)?;
+        let mut events = FixEvents::new(hear, &plan.file);
+        let summary = fix::run(&plan, &mut events)?;
+        Ok(line(object(|out| {
+            out.field("samples", summary.samples).field("changes", summary.changes);
+            out.field("changed_lines", summary.changed_lines).field("dropped", summary.dropped);
+            out.field("errors", summary.errors).field("bad_samples", summary.bad_samples);
+            out.field("warnings", summary.warnings).field("fixable_errors", summary.fixable_errors);
+        })))
+    })
+}
+
+/// Runs `pixtune convert` with these words. The result is the JSON of its report.
+pub fn convert(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
+    guarded(|| {
+        let args = parse::<ConvertArgs>("convert", words)?;
+        let hear = std::cell::RefCell::new(hear);
+        let note = |text: &str| hear.borrow_mut().event(Event::Note(text));
+        let mut watch = |done, total| {
+            let mut hear = hear.borrow_mut();
+            hear.progress(done, total);
+            if hear.is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        commands::convert::report(&args, &note, &mut watch)
+    })
+}
+
+/// Runs `pixtune adapter check` with these words. The result is JSON: a line for each module, then one for all.
+pub fn adapter_check(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
+    guarded(|| {
+        let args = parse::<AdapterCheckArgs>("adapter check", words)?;
+        let hear = std::cell::RefCell::new(hear);
+        commands::adapter::verdicts(&args, &|text| hear.borrow_mut().event(Event::Note(text)))
+    })
+}
+
+/// A panic is an error like any other.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    crate::store_panic_messages();
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::Defect { place: crate::last_panic() }))
+}
+
+/// The arguments of a command. The error is what the program prints, without its usage.
+fn parse<A: Parser>(command: &str, words: &[OsString]) -> Result<A, Error> {
+    let all = std::iter::once(OsString::from(format!("pixtune {command}"))).chain(words.iter().cloned());
+    A::try_parse_from(all).map_err(|error| {
+        let text = error.to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        Error::argument(text.strip_prefix("error: ").unwrap_or(text).trim_end())
+    })
+}
