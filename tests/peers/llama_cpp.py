@@ -286,6 +286,14 @@ def check_deployed(pixtune, program, model, work):
     with Server(program, words[1:], work / "served.log"):
         answer = serving.ask(PORT, "served")
     assert answer == expected, f"`{command}` answers {answer!r}, and `pixtune generate` {expected!r}"
+    # K-quants are llama.cpp's own.
+    text = pathlib.Path(words[words.index("-m") + 1])
+    smaller = text.with_name("Q4_K_M.gguf")
+    quantize = pathlib.Path(program).with_name("llama-quantize")
+    quantized = subprocess.run([quantize, text, smaller, "Q4_K_M"], capture_output=True, text=True)
+    assert quantized.returncode == 0 and smaller.stat().st_size < text.stat().st_size, quantized.stderr[-2000:]
+    with Server(program, [str(smaller) if word == str(text) else word for word in words[1:]], work / "quantized.log"):
+        assert serving.ask(PORT, "served"), "the quantized model answers nothing"
     print(f"`{command.replace(str(work) + '/', '')}`: {answer!r}, as `pixtune generate`", flush=True)
 
 
