@@ -167,7 +167,7 @@ impl Client {
                 );
                 match sent {
                     Err(error) if tries < TRIES && is_passing(&error) => {
-                        thread::sleep(WAIT * (1 << (tries - 1)))
+                        thread::sleep(WAIT * (1 << (tries - 1)));
                     }
                     sent => break sent?,
                 }
