@@ -1,7 +1,7 @@
 """The compiled part, for the package's own use: plain values, of which the package makes objects and arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
 __version__: str
 
@@ -37,6 +37,7 @@ def score(
     tolerance: float | None = None,
 ) -> list[float]: ...
 
+@final
 class Encoder:
     def __new__(cls, model: str, tokenizer: str | None = None, layout: str = "mistral-common") -> Encoder: ...
     @property
@@ -60,13 +61,14 @@ class Encoder:
         self,
         table: Any,
         column: str | None = None,
-        directory: str = "",
+        directory: str = ...,
         ids: bool = True,
         threads: int | None = None,
         progress: _Progress = None,
     ) -> dict[str, Any]: ...
     def texts(self, texts: Sequence[str], threads: int | None = None) -> tuple[bytearray, list[int]]: ...
 
+@final
 class Prepared:
     def __new__(
         cls,
