@@ -105,5 +105,27 @@ fn page(call: &Call<'_>, file: &store::File) -> Result<String, ApiError> {
         report(&source, &file.name, &inspector, encoder.special_tokens(), options, &mut |_| {})
     });
     pixtune_files::remove(&valid).map_err(disk)?;
-    Ok(made.map_err(|error| internal(&error))?.1)
+    let (_, mut page) = made.map_err(|error| internal(&error))?;
+    // The commands that a report suggests are for the client's file, not for the server's copy.
+    let directory = valid.parent().map(|directory| directory.display().to_string()).unwrap_or_default();
+    for (own, shown) in [(valid.display().to_string(), escaped(&file.name)), (directory, ".".to_owned())] {
+        page = page.replace(&own, &shown).replace(&escaped(&own), &shown);
+    }
+    Ok(page)
+}
+
+/// A text inside HTML.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+    out
 }

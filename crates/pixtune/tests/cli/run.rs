@@ -38,7 +38,7 @@ for = "vllm"
 /// A project beside its data and its model.
 fn project() -> Case {
     let case = case(&[]);
-    case.fixture("photos/sky.png", "images/grad_64x48.png");
+    case.fixture("photos/sky.png", "grad_64x48.png");
     case.write(
         "data.csv",
         "image,prompt,completion\nphotos/sky.png,What is it?,a gradient\n,What is it then?,a street\n,Say it.,hello\n",
