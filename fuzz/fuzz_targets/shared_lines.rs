@@ -35,7 +35,7 @@ fuzz_target!(|input: (u8, u8, u8, u8, u8, u8, &[u8])| {
     let mut found = Vec::new();
     let work = |share| {
         let mut read = Vec::new();
-        let look = |block: &Block| {
+        let look = |block: &mut Block| {
             let before = read.len();
             match block.oversized() {
                 Some(length) => read.push((length, block.lines().to_vec())),

@@ -58,6 +58,23 @@ def pages(browser, check, url, job, file, model):
                 check(browser.value("document.title") == "pixtune", f"{at}: a script of a user ran")
 
 
+def reports(browser, check, url, job, file):
+    """The report about data is in the page, that of a run opens by itself: with their styles and scripts, and no key."""
+    browser.open(f"{url}/#files/{file}", 1280, 900, False)
+    wait_for(browser, check, "document.querySelector('main h1') !== null", "the page of a file")
+    browser.value("[...document.querySelectorAll('button')].find((button) => button.textContent === 'Show the report').click()")
+    wait_for(browser, check, "document.querySelector('iframe.report') !== null", "the report about a file")
+    time.sleep(2)
+    check(not browser.complaints, "the console of the page with a report", browser.complaints)
+    for kind, id in (("files", file), ("jobs", job)):
+        address = json.load(urllib.request.urlopen(f"{url}/v1/pixtune/{kind}/{id}/report/url"))["url"]
+        browser.open(address, 1280, 900, False)
+        wait_for(browser, check, "document.querySelector('h1') !== null", f"the report of {kind}")
+        check(not browser.complaints, f"the console of the report of {kind}", browser.complaints)
+        check(browser.value("document.styleSheets.length") > 0, f"the report of {kind} has no styles", address)
+        check(browser.value("window.origin") == "null", f"the report of {kind} runs apart from the dashboard", address)
+
+
 def create(browser, check, url):
     """A job from the form to its end, without the mouse."""
     browser.open(f"{url}/#jobs", 1280, 900, False)
@@ -89,6 +106,7 @@ def main():
             time.sleep(0.2)
         with Chromium(args.program) as browser:
             pages(browser, check, url, job["id"], hostile, state["fine_tuned_model"])
+            reports(browser, check, url, job["id"], plain)
             create(browser, check, url)
     print(f"dashboard: {check.done} checks, {len(check.failed)} failed")
     sys.exit(bool(check.failed))

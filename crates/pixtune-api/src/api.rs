@@ -17,7 +17,7 @@ use crate::run::{Signal, Trainer};
 use crate::store::{Scope, Store};
 use crate::streams::Batches;
 use crate::upstream::Upstream;
-use crate::vendor::Dialect;
+use crate::vendor::{Dialect, Vendor};
 
 /// The server without its connections.
 pub struct Api {
@@ -89,6 +89,8 @@ pub struct Caller {
     pub scope: Scope,
     /// The id of its key; none while the server has no keys.
     pub key: Option<String>,
+    /// The vendor of the key.
+    pub vendor: Option<Vendor>,
 }
 
 /// A request, read and authorized.
@@ -168,6 +170,8 @@ pub enum Reply {
     Json(String),
     /// A text of another type.
     Text(&'static str, String),
+    /// A page with styles and scripts of its own.
+    Page(String),
     /// Bytes as they come: the type, the length if it is known, the name of a file that they are.
     Stream(&'static str, Option<u64>, Option<String>, mpsc::Receiver<Bytes>),
 }

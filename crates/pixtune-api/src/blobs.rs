@@ -47,6 +47,11 @@ impl DataDirectory {
         self.jobs().join(id)
     }
 
+    /// The report about content with a hash, made by some rules.
+    pub fn report(&self, hash: &str, rules: &str) -> PathBuf {
+        self.root.join("reports").join(format!("{hash}-{}.html", rules.replace('/', "-")))
+    }
+
     /// Where the results of a batch are until it ends.
     pub fn batch(&self, id: &str) -> PathBuf {
         self.root.join("batches").join(id)
@@ -127,8 +132,13 @@ impl DataDirectory {
         Ok(incoming)
     }
 
-    /// Removes the content with a hash.
+    /// Removes the content with a hash, and the reports about it.
     pub fn remove(&self, hash: &str) -> io::Result<()> {
+        for report in fs::read_dir(self.root.join("reports")).into_iter().flatten().flatten() {
+            if report.file_name().to_string_lossy().starts_with(hash) {
+                pixtune_files::remove(&report.path())?;
+            }
+        }
         pixtune_files::remove(&self.blob(hash))
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use pixtune_core::text::counted;
 use pixtune_infer::{ModelError, ModelFiles, TokenizerSource};
 
+use crate::sample_rules::SampleRules;
+
 /// A base model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseModel {
@@ -20,6 +22,8 @@ pub struct BaseModel {
     pub context: usize,
     /// The learning rate that its size suggests.
     pub learning_rate: f64,
+    /// Which samples it is trained on.
+    pub rules: SampleRules,
 }
 
 impl BaseModel {
@@ -33,6 +37,7 @@ impl BaseModel {
             description,
             context: 0,
             learning_rate: 0.0,
+            rules: SampleRules::default(),
         }
     }
 }
@@ -102,6 +107,17 @@ impl Catalog {
         &self.models
     }
 
+    /// The different rules of the models; those of Pixtral 12B without models.
+    pub fn rules(&self) -> Vec<SampleRules> {
+        let mut rules: Vec<SampleRules> = Vec::new();
+        for model in &self.models {
+            if !rules.contains(&model.rules) {
+                rules.push(model.rules);
+            }
+        }
+        if rules.is_empty() { vec![SampleRules::default()] } else { rules }
+    }
+
     /// Every name.
     pub fn names(&self) -> Vec<String> {
         self.models.iter().flat_map(|model| [&model.id].into_iter().chain(&model.aliases)).cloned().collect()
@@ -132,6 +148,7 @@ fn open(name: Option<&str>, path: &Path) -> Result<BaseModel, CatalogError> {
         description,
         context: config.text.max_positions.unwrap_or(config.spec().context),
         learning_rate: pixtune_core::plan::defaults::learning_rate(weights),
+        rules: SampleRules::new(&config.spec(), files.version),
         id,
         path,
     })

@@ -1,5 +1,7 @@
 //! A client of Mistral's API, at this program's server or at any other: files, jobs, models.
 
+mod parts;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -160,13 +162,30 @@ impl Client {
         purpose: &str,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Value<'static>, ClientError> {
+        self.send_form("/files", &[("purpose", purpose)], ("file", name), (content, length), progress)
+    }
+
+    /// Posts a form with a file, under the name of its part and its own.
+    fn send_form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        (part, name): (&str, &str),
+        (content, length): (&mut dyn Read, u64),
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Value<'static>, ClientError> {
         let boundary = format!("pixtune-{}", ids::hex(&ids::random::<16>()));
         let plain: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-        let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
-             --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{plain}\"\r\n\
+        let mut head = String::new();
+        for (key, value) in fields {
+            head.push_str(&format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{key}\"\r\n\r\n{value}\r\n"
+            ));
+        }
+        head.push_str(&format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"{plain}\"\r\n\
              Content-Type: application/octet-stream\r\n\r\n"
-        );
+        ));
         let tail = format!("\r\n--{boundary}--\r\n");
         let total = head.len() as u64 + length + tail.len() as u64;
         let mut body = Watched {
@@ -176,7 +195,7 @@ impl Client {
         };
         let request = self
             .agent
-            .post(self.url("/files"))
+            .post(self.url(path))
             .header("authorization", self.bearer())
             .header("content-length", total.to_string())
             .content_type(format!("multipart/form-data; boundary={boundary}"));

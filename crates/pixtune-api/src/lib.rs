@@ -16,6 +16,7 @@ mod openapi;
 mod request;
 mod routes;
 mod run;
+mod sample_rules;
 mod server;
 mod store;
 mod streams;

@@ -170,6 +170,7 @@ fn answer(description: &'static str, schema: &'static str) -> impl ToJson {
                 let content_type = match schema {
                     "Bytes" => "application/octet-stream",
                     "Events" => "text/event-stream",
+                    "Page" => "text/html",
                     _ => "application/json",
                 };
                 content.field(
@@ -178,7 +179,7 @@ fn answer(description: &'static str, schema: &'static str) -> impl ToJson {
                         media.field(
                             "schema",
                             object(|of| match schema {
-                                "Bytes" | "Events" => {
+                                "Bytes" | "Events" | "Page" => {
                                     of.field("type", "string");
                                 }
                                 name => {
@@ -297,7 +298,7 @@ mod tests {
         let parsed = json::parse(&document).unwrap().value.into_owned();
         let schemas = parsed.get("components").unwrap().get("schemas").unwrap();
         for route in ROUTES {
-            let known = matches!(route.answer, "Bytes" | "Events") || schemas.get(route.answer).is_some();
+            let known = matches!(route.answer, "Bytes" | "Events" | "Page") || schemas.get(route.answer).is_some();
             assert!(known, "{} has no schema `{}`", route.path, route.answer);
         }
         let file = schemas.get("File").unwrap().get("properties").unwrap();

@@ -2,7 +2,7 @@
 
 use crate::api::{Call, Reply};
 use crate::error::ApiError;
-use crate::handlers::{batches, chat, extra, files, jobs, models, uploads};
+use crate::handlers::{batches, chat, extra, files, jobs, models, reports, uploads};
 use crate::store::Scope;
 
 /// What body a route takes.
@@ -85,7 +85,7 @@ pub const ROUTES: &[Route] = &[
         "List the checkpoints of a job",
     ),
     get("/fine_tuning/jobs/{id}/log", jobs::log, "Bytes", "Read the log of the training process"),
-    get("/fine_tuning/jobs/{id}/report", jobs::report, "Bytes", "Read the report of the run"),
+    get("/fine_tuning/jobs/{id}/report", reports::of_job, "Page", "Read the report of the run"),
     get("/fine_tuning/jobs/{id}/stream", extra::stream, "Events", "Follow the events of a job"),
     get(
         "/fine_tuning/checkpoints/{id}/permissions",
@@ -126,6 +126,14 @@ pub const ROUTES: &[Route] = &[
     delete("/models/{id}", models::delete, "Deleted", "Delete a tuned model"),
     get("/pixtune/jobs", extra::list_jobs, "Object", "List jobs of both APIs in one shape"),
     get("/pixtune/jobs/{id}", extra::show_job, "Object", "Show a job of either API in one shape"),
+    get("/pixtune/jobs/{id}/report/url", reports::job_url, "Url", "Get a URL of the report of a run that needs no key"),
+    get("/pixtune/files/{id}/report", reports::of_file, "Page", "Read a report about training data"),
+    get(
+        "/pixtune/files/{id}/report/url",
+        reports::file_url,
+        "Url",
+        "Get a URL of the report about training data that needs no key",
+    ),
     get("/pixtune/files/{id}/samples", extra::samples, "Object", "Show the first samples of training data"),
     get(
         "/pixtune/models/{id}/servers",

@@ -1,13 +1,14 @@
-//! What an uploaded file of training data holds: every sample is checked before the client gets an answer.
+//! What an uploaded file of training data holds: every sample is checked before the client gets an answer, and again for a job
+//! whose model has other rules.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::json;
 use pixtune_core::rules;
-use pixtune_core::spec::PIXTRAL_12B;
+use pixtune_core::spec::ModelSpec;
 use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::{counted, counted_as};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
@@ -20,6 +21,8 @@ use pixtune_io::read::ReadError;
 use pixtune_io::verify::Verify;
 
 use crate::error::ApiError;
+use crate::sample_rules::SampleRules;
+use crate::store::File;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +46,47 @@ const QUOTED: usize = 3;
 /// The longest line, as for `check`: a sample with many images.
 const MAX_LINE: usize = 512 << 20;
 
-/// Checks a file. A file that has no valid sample is refused with its first errors.
-pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiError> {
+/// Checks a file for the models of the server: by the rules that refuse the fewest samples, which are named. A file that has no
+/// valid sample is refused with its first errors.
+pub fn examine(
+    path: &Path,
+    name: &str,
+    threads: usize,
+    rules: &[SampleRules],
+) -> Result<(Examined, SampleRules), ApiError> {
+    let mut best: Option<Result<(Examined, SampleRules), ApiError>> = None;
+    for rules in rules {
+        let found = examine_for(path, name, threads, rules).map(|examined| (examined, *rules));
+        let refused = |result: &Result<(Examined, SampleRules), ApiError>| {
+            result.as_ref().map_or(usize::MAX, |(examined, _)| examined.invalid_lines.len())
+        };
+        if best.as_ref().is_none_or(|best| refused(&found) < refused(best)) {
+            best = Some(found);
+        }
+        if best.as_ref().is_some_and(|best| refused(best) == 0) {
+            break;
+        }
+    }
+    best.unwrap_or_else(|| Err(ApiError::internal("the server has no rules for samples")))
+}
+
+/// A file as a model sees it: its invalid samples and findings by the rules of the model.
+pub fn as_for(file: File, path: &Path, threads: usize, rules: &SampleRules) -> Result<File, ApiError> {
+    if file.samples.is_none() || file.rules == rules.to_string() {
+        return Ok(file);
+    }
+    let examined = examine_lines(path, &file.name, threads, rules)?;
+    Ok(File {
+        samples: Some(examined.samples),
+        invalid: examined.invalid_lines.len() as u64,
+        invalid_lines: examined.invalid_lines.iter().flat_map(|line| line.to_le_bytes()).collect(),
+        findings: Some(examined.findings),
+        rules: rules.to_string(),
+        ..file
+    })
+}
+
+fn examine_for(path: &Path, name: &str, threads: usize, rules: &SampleRules) -> Result<Examined, ApiError> {
     // Some clients send no name of their own; the content decides then.
     if Path::new(name).extension().is_some_and(|extension| !extension.eq_ignore_ascii_case("jsonl")) {
         let message = format!(
@@ -53,21 +95,7 @@ pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiE
         );
         return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
     }
-    let path_text = path.display().to_string();
-    let mut report = Report { name: name.to_owned(), path: path_text, ..Report::default() };
-    let summary = check::run(plan(path, threads), &mut report).map_err(explain)?;
-    if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
-        let message = format!(
-            "`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)"
-        );
-        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
-    }
-    let Report { mut invalid_lines, findings, first_errors, .. } = report;
-    // What lines show together is found at the end.
-    invalid_lines.sort_unstable();
-    invalid_lines.dedup();
-    let list = format!("[{}]", findings.join(","));
-    let examined = Examined { samples: summary.samples, invalid_lines, findings: list, first_errors };
+    let examined = examine_lines(path, name, threads, rules)?;
     if examined.samples == 0 {
         return Err(
             ApiError::invalid("file", format!("`{name}` has no samples")).coded("invalid_file_format")
@@ -81,9 +109,28 @@ pub fn examine(path: &Path, name: &str, threads: usize) -> Result<Examined, ApiE
     Ok(examined)
 }
 
+fn examine_lines(path: &Path, name: &str, threads: usize, rules: &SampleRules) -> Result<Examined, ApiError> {
+    let path_text = path.display().to_string();
+    let spec = rules.spec();
+    let mut report = Report { name: name.to_owned(), path: path_text, ..Report::default() };
+    let summary = check::run(plan(path, threads, &spec), &mut report).map_err(explain)?;
+    if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
+        let message = format!(
+            "`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)"
+        );
+        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
+    }
+    let Report { mut invalid_lines, findings, first_errors, .. } = report;
+    // What lines show together is found at the end.
+    invalid_lines.sort_unstable();
+    invalid_lines.dedup();
+    let list = format!("[{}]", findings.join(","));
+    Ok(Examined { samples: summary.samples, invalid_lines, findings: list, first_errors })
+}
+
 /// Lines that are not blank.
 fn lines(path: &Path) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let mut reader = BufReader::with_capacity(1 << 20, fs::File::open(path)?);
     let (mut lines, mut is_blank) = (0, true);
     loop {
         let block = reader.fill_buf()?;
@@ -102,14 +149,14 @@ fn lines(path: &Path) -> io::Result<u64> {
     }
 }
 
-fn plan(path: &Path, threads: usize) -> CheckPlan {
+fn plan<'s>(path: &Path, threads: usize, spec: &'s ModelSpec) -> CheckPlan<'s> {
     let mut selection = Selection::of(&PIXTUNE);
     // The same sample twice is trained twice, which its sender may want.
     selection.set(&rules::DUPLICATE, Severity::Warning);
     let checker = Checker {
         encoder: ChatEncoder {
-            spec: &PIXTRAL_12B,
-            tokenizer: Tokenizer::embedded(),
+            spec,
+            tokenizer: Tokenizer::built_in(spec.tokenizer),
             layout: Layout::MistralCommon,
         },
         target: PIXTUNE,

@@ -38,7 +38,10 @@ pub enum ExportError {
         model: String,
     },
     /// A trainer would encode the conversations in another layout than the model's own.
-    #[error("an export for {name} has the chat layout of tokenizer v3, and {model} has that of {version}")]
+    #[error(
+        "the chat template of {name} has the layout of tokenizer v3, and {model} has that of {version}: an export for trl has a \
+         template of its own"
+    )]
     OtherLayout {
         /// The trainer.
         name: &'static str,
@@ -46,6 +49,16 @@ pub enum ExportError {
         model: String,
         /// The version of its tokenizer.
         version: TokenizerVersion,
+    },
+    /// A SentencePiece vocabulary encodes what stands between special tokens by itself, with a space in front.
+    #[error(
+        "{name} encodes a conversation as one text, which the SentencePiece vocabulary of {model} makes other tokens of"
+    )]
+    SentencePiece {
+        /// The trainer.
+        name: &'static str,
+        /// The model of the export.
+        model: String,
     },
     /// The configuration of a trainer needs sizes that are not known.
     #[error("the dimensions of {model} are not published, and the configuration of {name} depends on them")]

@@ -9,7 +9,9 @@ use pixtune_core::rules;
 use pixtune_core::sample::{Image, ImageSource, Message, Sample};
 use pixtune_core::strict::BorrowedSample;
 use pixtune_core::target::ImageFormat;
-use pixtune_core::tokens::{ChatEncoder, Counts, SystemPrompt, grid, normalized};
+use pixtune_core::tokens::{
+    ChatEncoder, Counts, Piece, Rendered, SystemPrompt, TokenizerVersion, grid, normalized,
+};
 use pixtune_io::image::{
     Color, Header, ImageError, Limits, Loaded, Reading, Resolver, check_structure, decode, load,
     resized_to_patches,
@@ -18,7 +20,7 @@ use pixtune_io::read::Row;
 use pixtune_io::tokens::{parse_row, read_sample};
 
 use crate::image::StoredImage;
-use crate::layout::{Turn, fold_untrained, turns};
+use crate::layout::{Turn, fold_untrained, token_turns, turns};
 use crate::trainer::check::{self, Literals};
 use crate::trainer::{Feature, Trainer};
 
@@ -52,6 +54,9 @@ pub(crate) struct Converted {
 /// Why tokens at a joint differ.
 const JOINT: &str = "the system prompt and the text behind it merge into other tokens where a trainer encodes them together; the \
                      reference encodes them separately";
+
+const OPEN_THOUGHT: &str = "a thought that is not closed and the text behind it merge into other tokens where a trainer encodes them \
+                            together; the reference encodes them separately";
 
 /// Converts lines.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +100,11 @@ impl Converter<'_> {
         let has_system = read.messages.iter().any(|message| matches!(message, Message::System(_)));
         check::sample(self.trainer, &read)?;
         check::images(self.trainer, &read, &images)?;
-        let turns = if self.trainer.renders_text { self.turns(&read)? } else { Vec::new() };
+        let turns = match self.trainer.renders_text {
+            true if self.encoder.tokenizer.version() == TokenizerVersion::V3 => self.turns(&read)?,
+            true => self.token_turns(&read, &sizes)?,
+            false => Vec::new(),
+        };
         let inline: usize = images.iter().map(|image| image.bytes.len()).sum();
         // Base64 is a third longer than what it encodes.
         let text_bytes = row.bytes.len().saturating_sub(inline / 3 * 4);
@@ -120,6 +129,28 @@ impl Converter<'_> {
             Feature::Converted(_) => fold_untrained(turns),
             _ => turns,
         })
+    }
+
+    /// The same in the layout of a version after v3, with the special tokens.
+    fn token_turns(&self, read: &BorrowedSample<'_>, sizes: &[(u32, u32)]) -> Result<Vec<Turn>, Finding> {
+        let pieces = self.encoder.rendered(read, sizes)?;
+        // A text behind a thought that stays open has no token between them.
+        let differs = |pair: &[Rendered]| match (&pair[0].piece, &pair[1].piece) {
+            (Piece::Text(one), Piece::Text(next)) => !self.encodes_alike([one, next]),
+            _ => false,
+        };
+        if pieces.windows(2).any(differs) {
+            return Err(Finding::new(&rules::TOKENS_DIFFER, "", OPEN_THOUGHT));
+        }
+        let turns = token_turns(pieces, self.encoder.tokenizer);
+        check::texts(self.trainer, &turns, self.literals)?;
+        Ok(turns)
+    }
+
+    /// Whether two texts have the same tokens as one.
+    fn encodes_alike(&self, texts: [&str; 2]) -> bool {
+        let tokenizer = self.encoder.tokenizer;
+        texts.map(|text| tokenizer.encode(text)).concat() == tokenizer.encode(&texts.concat())
     }
 
     /// The image as it is written: as it is, unless its size is to be a multiple of a patch and is not.

@@ -419,7 +419,7 @@ fn hint_for_exporting(error: &ExportError) -> Option<&'static str> {
         ExportError::OtherModel { .. } => {
             "prepare the data for this model with `pixtune prepare --model`, or export it with the `--model` it was prepared for"
         }
-        ExportError::OtherLayout { .. } => {
+        ExportError::OtherLayout { .. } | ExportError::SentencePiece { .. } => {
             "`--to hf-dataset` writes the conversations as they are, for a template of the model"
         }
         ExportError::NothingLeft { .. } => {

@@ -71,7 +71,8 @@ class Proof:
 
         if self._encoder is None:
             vision = json.loads((self.model / "config.json").read_text())["vision_config"]
-            self._encoder = ImageEncoder(ImageConfig(vision["patch_size"], vision["image_size"]), SpecialImageIDs(10, 12, 13))
+            merge = json.loads((self.model / "config.json").read_text()).get("spatial_merge_size", 1)
+            self._encoder = ImageEncoder(ImageConfig(vision["patch_size"], vision["image_size"], merge), SpecialImageIDs(10, 12, 13))
         opened = Image.open(io.BytesIO(image))
         pixels = torch.tensor(self._encoder(ImageChunk(image=opened)).image)
         return pixels, tuple(pixels.shape[:0:-1]) == opened.size
@@ -137,7 +138,7 @@ class Proof:
         import torch
         from peft import PeftModel
         from safetensors.torch import load_file
-        from transformers import LlavaForConditionalGeneration
+        from transformers import AutoModelForImageTextToText
 
         command = [self.pixtune, "adapter", "check", directory, "--base", self.model, "--server", "transformers", "--format", "json"]
         run = subprocess.run(command, capture_output=True, text=True)
@@ -148,7 +149,7 @@ class Proof:
         tensors = load_file(f"{directory}/adapter_model.safetensors")
         changed = [name for name, tensor in tensors.items() if "lora_B" in name and tensor.abs().max() > 0]
         assert len(changed) == len(applied), f"{len(changed)} of {len(applied)} modules were trained"
-        base = LlavaForConditionalGeneration.from_pretrained(self.model, dtype=torch.float32)
+        base = AutoModelForImageTextToText.from_pretrained(self.model, dtype=torch.float32)
         peft = PeftModel.from_pretrained(base, directory)
         stored = {name.replace(".weight", ".default.weight"): tensor for name, tensor in tensors.items()}
         loaded = dict(peft.named_parameters())

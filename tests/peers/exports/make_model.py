@@ -1,7 +1,8 @@
-"""Make a model directory that trainers load: make_model.py PIXTUNE OUT
+"""Make a model directory that trainers load: make_model.py PIXTUNE OUT [VERSION]
 
 The tiny Pixtral of the fixtures with Pixtral 12B's vocabulary, images up to 128 pixels, converted by `pixtune convert`:
-tokenizer.json, processor and configuration are what a user trains with.
+tokenizer.json, processor and configuration are what a user trains with. With the version of a tokenizer, v11 or v13, the tiny
+Mistral Small 3 or Ministral 3.
 """
 
 import json
@@ -14,7 +15,10 @@ import mistral_common
 import torch
 from safetensors.torch import load_file, save_file
 
-FIXTURE = pathlib.Path(__file__).resolve().parents[3] / "fixtures/tiny_pixtral/native_bf16"
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+VERSION = (sys.argv[3:] or ["v3"])[0]
+NAME = {"v3": "tiny_pixtral", "v11": "tiny_mistral3", "v13": "tiny_ministral3"}[VERSION]
+FIXTURE = pathlib.Path(__file__).resolve().parents[3] / "fixtures" / NAME / "native_bf16"
 pixtune, out = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
 
 with tempfile.TemporaryDirectory() as native:
@@ -26,7 +30,12 @@ with tempfile.TemporaryDirectory() as native:
     for name in ("tok_embeddings.weight", "output.weight"):
         weights[name] = (torch.randn(131072, params["dim"]) * 0.1).to(torch.bfloat16)
     save_file(weights, native / "consolidated.safetensors")
-    vocabulary = json.loads((pathlib.Path(mistral_common.__file__).parent / "data/tekken_240911.json").read_text())
+    if VERSION == "v3":
+        vocabulary = json.loads((pathlib.Path(mistral_common.__file__).parent / "data/tekken_240911.json").read_text())
+    else:
+        from tokens import tokenizer_file
+
+        vocabulary = json.loads(tokenizer_file(VERSION, native).read_text())
     for key in ("image", "multimodal"):
         if key in vocabulary:
             vocabulary[key]["max_image_size"] = params["vision_encoder"]["image_size"]

@@ -1,7 +1,8 @@
-"""Write 30 seeded conversations for exports: make_rows.py OUT.jsonl
+"""Write 30 seeded conversations for exports: make_rows.py OUT.jsonl [VERSION]
 
 Several images, images between texts, several turns, consecutive messages of one role, system prompts, tools, untrained
-answers, text-only rows, Unicode, texts that begin and end with spaces, and texts that look like control tokens.
+answers, text-only rows, Unicode, texts that begin and end with spaces, and texts that look like control tokens. With the version of a tokenizer, four more that it
+adds: system prompts in the middle, texts beside calls, results in another order, and for v13 thinking.
 """
 
 import base64
@@ -17,8 +18,14 @@ WORDS = "a the model reads chart label total price of 12 3.5% naïve 漢字 של
 MARKERS = ["[IMG]", "<image>", "[INST] hi [/INST]", "</s>", "<s>", "[IMG_END]", "<video>", "<audio>", "[TOOL_CALLS]", "<pad>", "<unk>"]
 
 
+SIZES = [(16, 16), (17, 40), (64, 48), (128, 128), (200, 90), (33, 300), (5, 7)]
+if sys.argv[2:]:
+    # transformers 5.23.0 fails where the only image of a batch has one token (modeling_mistral3.py:241).
+    SIZES[0], SIZES[-1] = (30, 16), (5, 40)
+
+
 def image():
-    size = random.choice([(16, 16), (17, 40), (64, 48), (128, 128), (200, 90), (33, 300), (5, 7)])
+    size = random.choice(SIZES)
     mode = random.choice(["RGB", "RGB", "L", "RGBA"])
     kind = "PNG" if mode == "RGBA" else random.choice(["PNG", "JPEG"])
     small = Image.frombytes(mode, (4, 4), random.randbytes(16 * len(mode)))
@@ -45,7 +52,7 @@ def answer(value=None, **more):
 
 
 def system(value=None):
-    return {"role": "system", "content": value or text()}
+    return {"role": "system", "content": text() if value is None else value}
 
 
 TOOL = {
@@ -104,6 +111,35 @@ ROWS = [
     [user(image(), part(" ".join(MARKERS[4:]))), answer()],
 ]
 assert len(ROWS) == 30
+
+
+def call(name, number):
+    return {"id": f"abcDEF12{number}", "type": "function", "function": {"name": name, "arguments": {"number": number}}}
+
+
+def result(number):
+    return {"role": "tool", "tool_call_id": f"abcDEF12{number}", "name": "read_sign", "content": f"sign {number}"}
+
+
+def thinking(value, **more):
+    return {"type": "thinking", "thinking": value, **more}
+
+
+if sys.argv[2:]:
+    ROWS += [
+        [user(text()), system("Now in French."), user(image(), part(text())), answer()],
+        {
+            "messages": [user(image(), part(text())), answer("I look.  ", tool_calls=[call("read_sign", 1), call("read_sign", 2)]), result(2), result(1), answer()],
+            "tools": [TOOL],
+        },
+        [system(""), user(text()), answer()],
+        [system("One."), system("Two."), user(image()), answer()],
+    ]
+if sys.argv[2:] == ["v13"]:
+    ROWS += [
+        [user(image(), part(text())), {"role": "assistant", "content": [thinking("It is small. "), part("A chart. ")]}],
+        [system([part("Think."), thinking("like this")]), user(text()), {"role": "assistant", "content": [thinking(text(), closed=False)]}],
+    ]
 
 with open(sys.argv[1], "w") as out:
     for row in ROWS:

@@ -225,6 +225,7 @@ fn finish(api: &Arc<Api>, batch: &Batch, results: &mut Results, status: BatchSta
             samples: None,
             invalid_lines: Vec::new(),
             findings: None,
+            rules: String::new(),
             expires_at: None,
         })?;
         kept.push(Some(file.id));

@@ -189,7 +189,7 @@ async function job(id) {
     if (["queued", "running", "validated"].includes(state.status)) actions.push(act("Pause", change("pause")));
     if (state.status === "paused") actions.push(act("Resume", change("resume")));
     if (!FINAL.includes(state.status)) actions.push(act("Cancel", change("cancel")));
-    if (state.started_at) actions.push(act("Log", open("log")), act("Report", open("report")));
+    if (state.started_at) actions.push(act("Log", open("log")), act("Report", async () => window.open(await report("jobs", id), "_blank", "noopener")));
     if (state.tuned_model) actions.push(element("a", { class: "button", href: `#chat/${encodeURIComponent(state.tuned_model)}` }, "Chat with it"));
     place.head.replaceChildren(element("h1", {}, state.suffix || state.id), element("p", {},
       element("span", { class: `status ${state.status}` }, state.status.replace("_", " ")), ` · ${state.model} · ${state.samples} samples`,
@@ -261,16 +261,30 @@ async function files() {
   await show();
 }
 
+// The address of a report, which opens it without a key for some minutes.
+async function report(kind, id) {
+  const { url } = await json(`/v1/pixtune/${kind}/${encodeURIComponent(id)}/report/url`);
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
 async function file(id) {
   const path = `/openai/v1/files/${encodeURIComponent(id)}`;
   const shown = await json(path);
   const findings = shown.findings || [];
   const preview = await (await ask(`/v1/pixtune/files/${encodeURIComponent(id)}/samples`)).json();
+  const embedded = element("div");
+  const show = async () => {
+    const address = await report("files", id);
+    embedded.replaceChildren(element("p", {}, element("a", { href: address, target: "_blank", rel: "noopener" }, "Open it in a window of its own")),
+      element("iframe", { class: "report", src: address, title: `Report about ${shown.filename}` }));
+  };
   main.replaceChildren(element("p", {}, element("a", { href: "#files" }, "All files")), element("h1", {}, shown.filename),
     element("p", { class: "weak" }, `${bytes(shown.bytes)} · ${shown.num_lines === null ? "no" : shown.num_lines} samples · ${shown.invalid_samples} invalid · ${shown.id}`),
     element("h2", {}, "Findings"),
     table(["Line", "Severity", "Finding"], findings.map((finding) => element("tr", {}, cell(finding.line, "number"),
       cell(finding.severity, finding.severity === "error" ? "error" : "warn"), cell(`${finding.message} [${finding.rule}]`, "wrap"))), "Nothing was found."),
+    ...(shown.num_lines === null ? [] : [element("h2", {}, "Report"), element("div", { class: "row" }, act("Show the report", show)), embedded]),
     element("h2", {}, "First samples"), ...preview.data.map(sample));
 }
 

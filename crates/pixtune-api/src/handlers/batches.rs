@@ -114,6 +114,7 @@ fn keep_requests(call: &Call<'_>, requests: &[Value<'_>]) -> Result<String, ApiE
         samples: None,
         invalid_lines: Vec::new(),
         findings: None,
+        rules: String::new(),
         expires_at: None,
     })?;
     Ok(file.id)

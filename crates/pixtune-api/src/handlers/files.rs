@@ -9,6 +9,7 @@ use crate::blobs::Incoming;
 use crate::clock::now;
 use crate::error::ApiError;
 use crate::ids::hex;
+use crate::sample_rules::SampleRules;
 use crate::store::{File, FileQuery, NewFile};
 use crate::training_file::examine;
 use crate::vendor::Vendor;
@@ -85,13 +86,15 @@ pub fn store(
         return Err(ApiError::too_many(message, 60).coded("storage_quota_exceeded"));
     }
     let examined = match purpose == TRAINING {
-        true => Some(examine(incoming.path(), &name, api.limits.threads)?),
+        true => Some(examine(incoming.path(), &name, api.limits.threads, &api.catalog.rules())?),
         false => None,
     };
     incoming.sync().map_err(disk)?;
-    let (samples, invalid_lines, findings) = match examined {
-        Some(examined) => (Some(examined.samples), examined.invalid_lines, Some(examined.findings)),
-        None => (None, Vec::new(), None),
+    let (samples, invalid_lines, findings, rules) = match examined {
+        Some((examined, rules)) => {
+            (Some(examined.samples), examined.invalid_lines, Some(examined.findings), rules)
+        }
+        None => (None, Vec::new(), None, SampleRules::default()),
     };
     let project = call.project().to_owned();
     let _held = api.data.hold();
@@ -106,6 +109,7 @@ pub fn store(
         samples,
         invalid_lines,
         findings,
+        rules: rules.to_string(),
         expires_at,
     };
     let file = api.store.create_file(&new)?;
@@ -190,35 +194,39 @@ pub fn content(call: Call<'_>) -> Result<Reply, ApiError> {
 pub fn url(call: Call<'_>) -> Result<Reply, ApiError> {
     let file = find(&call)?;
     let hours = call.query.number("expiry", 24, 1..=24 * 365)?;
-    let expires = now() + i64::try_from(hours * 3600).unwrap_or(i64::MAX);
-    let signature = signature(call.api, call.project(), &file.id, expires);
-    let url = format!(
-        "{}/files/{}/content?expires={expires}&project={}&signature={signature}",
-        call.base_url,
-        file.id,
-        call.project()
-    );
+    let seconds = i64::try_from(hours * 3600).unwrap_or(i64::MAX);
+    let url = signed_address(&call, "/files/{id}/content", &file.id, seconds);
     Ok(Reply::Json(text(object(|out| {
         out.field("url", &url);
     }))))
 }
 
-fn signed_text(project: &str, id: &str, expires: i64) -> String {
-    format!("{project}\n{id}\n{expires}")
+/// An address of a route with an id that needs no key for some seconds.
+pub fn signed_address(call: &Call<'_>, route: &str, id: &str, seconds: i64) -> String {
+    let (project, expires) = (call.project(), now().saturating_add(seconds));
+    let text = signed_text(project, route, id, expires);
+    let signature = hex(hmac::sign(&call.api.secret, text.as_bytes()).as_ref());
+    let path = route.replace("{id}", id);
+    format!("{}{path}?expires={expires}&project={project}&signature={signature}", call.base_url)
 }
 
-fn signature(api: &Api, project: &str, id: &str, expires: i64) -> String {
-    hex(hmac::sign(&api.secret, signed_text(project, id, expires).as_bytes()).as_ref())
+fn signed_text(project: &str, route: &str, id: &str, expires: i64) -> String {
+    format!("{project}\n{route}\n{id}\n{expires}")
 }
 
 /// The project of a signed address, if its signature is valid and it has not expired.
-pub fn signed_project(api: &Api, id: &str, query: &crate::request::query::Query) -> Option<String> {
+pub fn signed_project(
+    api: &Api,
+    route: &str,
+    id: &str,
+    query: &crate::request::query::Query,
+) -> Option<String> {
     let (project, signature) = (query.get("project")?, query.get("signature")?);
     let expires: i64 = query.get("expires")?.parse().ok()?;
     let bytes: Option<Vec<u8>> = (0..signature.len() / 2)
         .map(|at| u8::from_str_radix(signature.get(at * 2..at * 2 + 2)?, 16).ok())
         .collect();
-    let is_valid = hmac::verify(&api.secret, signed_text(project, id, expires).as_bytes(), &bytes?).is_ok();
+    let is_valid = hmac::verify(&api.secret, signed_text(project, route, id, expires).as_bytes(), &bytes?).is_ok();
     (is_valid && expires > now()).then(|| project.to_owned())
 }
 

@@ -5,12 +5,13 @@ use pixtune_core::text::counted;
 
 use super::dry_run;
 use crate::api::{Call, Reply};
+use crate::catalog::BaseModel;
 use crate::clock::parse_rfc3339;
 use crate::error::ApiError;
 use crate::request::job::{JobRequest, without_secrets};
 use crate::run::{checkpoint_id, first_events, model_id};
 use crate::store::{Created, File, Job, JobQuery, JobStatus, NewJob, Same};
-use crate::training_file::{errors_in, invalid_message};
+use crate::training_file::{as_for, errors_in, invalid_message};
 use crate::vendor::Vendor;
 use crate::wire;
 
@@ -23,8 +24,8 @@ pub fn create(call: Call<'_>) -> Result<Reply, ApiError> {
     let names = call.api.model_names();
     let base =
         call.api.catalog.find(&request.model).ok_or_else(|| ApiError::no_model(&request.model, &names))?;
-    let training = files(&call, request.training.iter().map(|(id, _)| id), "training file")?;
-    files(&call, request.validation.iter(), "validation file")?;
+    let training = files(&call, request.training.iter().map(|(id, _)| id), "training file", base)?;
+    files(&call, request.validation.iter(), "validation file", base)?;
     let samples = samples(&training, &request);
     if call.query.flag("dry_run") {
         return Ok(Reply::Json(dry_run::describe(&call, &request, base, (&training, samples))?));
@@ -89,18 +90,22 @@ fn refuse_too_many(call: &Call<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The training data that a request names.
+/// The training data that a request names, as the base model sees it.
 fn files<'i>(
     call: &Call<'_>,
     ids: impl Iterator<Item = &'i String>,
     what: &str,
+    base: &BaseModel,
 ) -> Result<Vec<File>, ApiError> {
     ids.map(|id| {
         let param = what.replace(' ', "_");
         let file = call.api.store.file(call.project(), id)?;
         let file = file.ok_or_else(|| ApiError::not_found("file", id).about(&param))?;
         match file.samples {
-            Some(_) => Ok(file),
+            Some(_) => {
+                let path = call.api.data.blob(&file.blob);
+                as_for(file, &path, call.api.limits.threads, &base.rules)
+            }
             None => {
                 let message =
                     format!("the {what} `{id}` has the purpose `{}`; it has to be `fine-tune`", file.purpose);
@@ -355,16 +360,6 @@ pub fn log(call: Call<'_>) -> Result<Reply, ApiError> {
     match log.exists() {
         true => Reply::file(log, "text/plain; charset=utf-8", None),
         false => Ok(Reply::Text("text/plain; charset=utf-8", String::new())),
-    }
-}
-
-/// `GET /fine_tuning/jobs/{id}/report`: the page of the run; an extension of this server.
-pub fn report(call: Call<'_>) -> Result<Reply, ApiError> {
-    let job = find(&call)?;
-    let (_, report) = crate::run::log_and_report(&call.api.data.job(&job.id));
-    match report.exists() {
-        true => Reply::file(report, "text/html; charset=utf-8", None),
-        false => Err(ApiError::not_found("report of a job", &job.id)),
     }
 }
 

@@ -7,4 +7,5 @@ pub mod extra;
 pub mod files;
 pub mod jobs;
 pub mod models;
+pub mod reports;
 pub mod uploads;

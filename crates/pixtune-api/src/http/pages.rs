@@ -15,9 +15,24 @@ const FILES: [(&str, &str, &str); 3] = [
     ("/dashboard.js", "text/javascript; charset=utf-8", include_str!("../dashboard/dashboard.js")),
 ];
 
-/// Scripts and styles of this server alone; images of samples are data URIs, reports are opened from memory.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
+/// Scripts and styles of this server alone; images of samples are data URIs, logs are opened from memory, reports are frames.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; frame-src 'self'; \
                       form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Reports have styles, scripts and images of their own, and nothing else; they run apart from the dashboard, whose key they do not
+/// reach. Pages of this server may hold them.
+const REPORT_POLICY: &str = "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; \
+                             style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; frame-ancestors 'self'; base-uri 'none'";
+
+/// A report.
+pub fn report(page: String) -> Response<Body> {
+    let mut response = response(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(REPORT_POLICY));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
 
 /// The page with this path.
 pub fn page(path: &str) -> Option<Response<Body>> {

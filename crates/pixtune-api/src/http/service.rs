@@ -15,6 +15,7 @@ use super::pages;
 use crate::api::{Api, Call, CallBody, Caller, Reply};
 use crate::error::ApiError;
 use crate::handlers::files::signed_project;
+use crate::handlers::reports::PAGES;
 use crate::ids;
 use crate::log::LogEntry;
 use crate::request::query::Query;
@@ -148,7 +149,7 @@ impl Service {
         let caller = self.authorize(parts, route, &params, &query).await?;
         let body = self.read(parts, body, route).await?;
         let body = with_deployment(body, api_path.deployment);
-        let dialect = self.dialect(parts, &api_path, &query, &body);
+        let dialect = self.dialect(parts, &api_path, &query, (&body, &caller));
         *answered = Some(dialect.vendor);
         let base_url = base_url(parts, &path, &api_path);
         let is_repeated = header(&parts.headers, "x-stainless-retry-count").is_some_and(|count| count != "0");
@@ -203,10 +204,10 @@ impl Service {
         params: &[String],
         query: &Query,
     ) -> Result<Caller, ApiError> {
-        if route.path == "/files/{id}/content"
-            && let Some(project) = signed_project(&self.api, params.first().map_or("", String::as_str), query)
+        if (route.path == "/files/{id}/content" || PAGES.contains(&route.path))
+            && let Some(project) = signed_project(&self.api, route.path, params.first().map_or("", String::as_str), query)
         {
-            return Ok(Caller { project, scope: Scope::Read, key: None });
+            return Ok(Caller { project, scope: Scope::Read, key: None, vendor: None });
         }
         let caller = self.caller(&parts.headers).await?;
         match caller.scope >= route.scope {
@@ -226,10 +227,13 @@ impl Service {
         let (is_given, key, has_keys) =
             known.await.map_err(|error| ApiError::internal(error.to_string()))??;
         match key {
-            Some(key) => Ok(Caller { project: key.project, scope: key.scope, key: Some(key.id) }),
+            Some(key) => {
+                Ok(Caller { project: key.project, scope: key.scope, key: Some(key.id), vendor: key.vendor })
+            }
             // Without keys, clients send whatever they are set up with.
             None if !has_keys && self.access.is_local => {
-                Ok(Caller { project: DEFAULT_PROJECT.to_owned(), scope: Scope::Admin, key: None })
+                let project = DEFAULT_PROJECT.to_owned();
+                Ok(Caller { project, scope: Scope::Admin, key: None, vendor: None })
             }
             None if is_given => Err(ApiError::unauthorized("the API key is not valid")),
             None => Err(ApiError::unauthorized("an API key is required: `Authorization: Bearer KEY`")),
@@ -257,7 +261,14 @@ impl Service {
         }
     }
 
-    fn dialect(&self, parts: &Parts, path: &ApiPath<'_>, query: &Query, body: &CallBody) -> Dialect {
+    /// The path decides, then the key, then the options of the server, then what the client sends.
+    fn dialect(
+        &self,
+        parts: &Parts,
+        path: &ApiPath<'_>,
+        query: &Query,
+        (body, caller): (&CallBody, &Caller),
+    ) -> Dialect {
         let parsed = match body {
             CallBody::Json(text) => json::parse(text).ok(),
             _ => None,
@@ -269,7 +280,8 @@ impl Service {
             query: query.names().collect(),
             body: parsed.as_ref().map(|parsed| &parsed.value),
         };
-        let vendor = path.vendor.or(self.access.vendor).or_else(|| hints.vendor()).unwrap_or(Vendor::Mistral);
+        let chosen = path.vendor.or(caller.vendor).or(self.access.vendor);
+        let vendor = chosen.or_else(|| hints.vendor()).unwrap_or(Vendor::Mistral);
         Dialect { vendor, is_azure: path.is_azure, is_mistral_v0: hints.is_mistral_v0() }
     }
 }
@@ -316,6 +328,7 @@ fn respond(reply: Reply) -> Response<Body> {
     let (content_type, body, name) = match reply {
         Reply::Json(json) => ("application/json", Body::from(json), None),
         Reply::Text(content_type, text) => (content_type, Body::from(text), None),
+        Reply::Page(page) => return pages::report(page),
         Reply::Stream(content_type, length, name, receiver) => {
             (content_type, Body::new(Channel::new(receiver, length)), name)
         }

@@ -113,6 +113,7 @@ fn file() -> File {
         invalid: 0,
         invalid_lines: Vec::new(),
         findings: Some("[]".to_owned()),
+        rules: String::new(),
         created_at: 0,
         expires_at: Some(0),
     }

@@ -81,6 +81,7 @@ mod tests {
             invalid: invalid.len() as u64,
             invalid_lines: invalid.iter().flat_map(|line| line.to_le_bytes()).collect(),
             findings: None,
+            rules: String::new(),
             created_at: 0,
             expires_at: None,
         }

@@ -10,6 +10,7 @@ mod signal;
 mod supervisor;
 
 pub use command::{CPU, ExternalTrainer, Trainer};
+pub use data::write as write_data;
 pub use finish::{checkpoint_id, model_id};
 pub use first_events::first_events;
 pub use signal::Signal;

@@ -20,6 +20,7 @@ use crate::catalog::Catalog;
 use crate::log::LogEntry;
 use crate::request::job::JobRequest;
 use crate::store::{Event, Job, JobStatus, Level, NewEvent, NewFile, NewModel, Store, StoreError, Wish};
+use crate::training_file;
 use crate::wire::metrics_csv;
 
 /// How long a process may take to save before it is killed: when it is cancelled, nothing has to be saved.
@@ -191,9 +192,15 @@ impl Supervisor {
 
     /// Writes the data of a job once; a resumed run reads the same.
     fn write_data(&self, job: &Job, request: &JobRequest, files: &JobFiles) -> Result<(), Fault> {
+        // A file may have been checked for a model with other rules.
+        let rules = self.catalog.find(&job.model).map(|base| base.rules).unwrap_or_default();
         let all = |ids: &mut dyn Iterator<Item = (&String, f64)>| {
             ids.map(|(id, weight)| match self.store.file(&job.project, id)? {
-                Some(file) => Ok((file, weight)),
+                Some(file) => {
+                    let path = self.data.blob(&file.blob);
+                    let seen = training_file::as_for(file, &path, 1, &rules);
+                    Ok((seen.map_err(|error| Fault::Job(error.message))?, weight))
+                }
                 None => Err(Fault::Job(format!("the file `{id}` was deleted"))),
             })
             .collect::<Result<Vec<_>, Fault>>()
@@ -314,6 +321,7 @@ impl Supervisor {
             samples: None,
             invalid_lines: Vec::new(),
             findings: None,
+            rules: String::new(),
             expires_at: None,
         })?;
         let id = finish::model_id(job);

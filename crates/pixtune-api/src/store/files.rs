@@ -33,6 +33,8 @@ pub struct File {
     pub invalid_lines: Vec<u8>,
     /// The first findings, a JSON list.
     pub findings: Option<String>,
+    /// The rules by which samples are invalid, as text.
+    pub rules: String,
     /// When it was created.
     pub created_at: i64,
     /// When it will be removed.
@@ -56,6 +58,7 @@ impl File {
             findings: row.get(11)?,
             created_at: row.get(12)?,
             expires_at: row.get(13)?,
+            rules: row.get(14)?,
         })
     }
 
@@ -65,10 +68,10 @@ impl File {
     }
 }
 
-const COLUMNS: &str = "seq, id, project, name, purpose, source, blob, bytes, samples, invalid, invalid_lines, findings, created_at, expires_at";
+const COLUMNS: &str = "seq, id, project, name, purpose, source, blob, bytes, samples, invalid, invalid_lines, findings, created_at, expires_at, rules";
 
 /// A list carries no line numbers and no findings: both can be large.
-const LISTED: &str = "seq, id, project, name, purpose, source, blob, bytes, samples, invalid, x'', NULL, created_at, expires_at";
+const LISTED: &str = "seq, id, project, name, purpose, source, blob, bytes, samples, invalid, x'', NULL, created_at, expires_at, rules";
 
 /// A file to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct NewFile {
     pub invalid_lines: Vec<u64>,
     /// The first findings, a JSON list.
     pub findings: Option<String>,
+    /// The rules by which samples are invalid, as text.
+    pub rules: String,
     /// When it will be removed.
     pub expires_at: Option<i64>,
 }
@@ -135,8 +140,8 @@ impl Store {
         let id = ids::id("file");
         let lines: Vec<u8> = new.invalid_lines.iter().flat_map(|line| line.to_le_bytes()).collect();
         transaction.execute(
-            "INSERT INTO files (id, project, name, purpose, source, blob, bytes, samples, invalid, invalid_lines, findings, created_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            "INSERT INTO files (id, project, name, purpose, source, blob, bytes, samples, invalid, invalid_lines, findings, created_at, expires_at, rules)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 id,
                 new.project,
@@ -150,7 +155,8 @@ impl Store {
                 lines,
                 new.findings,
                 now(),
-                new.expires_at
+                new.expires_at,
+                new.rules
             ],
         )?;
         let sql = format!("SELECT {COLUMNS} FROM files WHERE id = ?1");

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::{Store, StoreError};
 use crate::clock::now;
 use crate::ids;
+use crate::vendor::Vendor;
 
 /// What a key may do; each scope includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,13 +45,15 @@ pub struct Key {
     pub project: String,
     /// What it may do.
     pub scope: Scope,
+    /// Whose shapes its requests are answered in where the path does not decide.
+    pub vendor: Option<Vendor>,
     /// When it was created.
     pub created_at: i64,
     /// When it was revoked.
     pub revoked_at: Option<i64>,
 }
 
-const COLUMNS: &str = "id, name, project, scope, created_at, revoked_at";
+const COLUMNS: &str = "id, name, project, scope, created_at, revoked_at, vendor";
 
 impl Key {
     fn read(row: &Row<'_>) -> rusqlite::Result<Key> {
@@ -62,19 +65,27 @@ impl Key {
             scope: Scope::parse(&scope).unwrap_or(Scope::Read),
             created_at: row.get(4)?,
             revoked_at: row.get(5)?,
+            vendor: row.get::<_, Option<String>>(6)?.as_deref().and_then(Vendor::parse),
         })
     }
 }
 
 impl Store {
     /// Creates a key and returns its secret, which is not stored.
-    pub fn create_key(&self, name: &str, project: &str, scope: Scope) -> Result<(Key, String), StoreError> {
+    pub fn create_key(
+        &self,
+        name: &str,
+        project: &str,
+        scope: Scope,
+        vendor: Option<Vendor>,
+    ) -> Result<(Key, String), StoreError> {
         let secret = format!("pixtune-{}", ids::hex(&ids::random::<32>()));
         let key = Key {
             id: ids::id("key"),
             name: name.to_owned(),
             project: project.to_owned(),
             scope,
+            vendor,
             created_at: now(),
             revoked_at: None,
         };
@@ -85,8 +96,16 @@ impl Store {
     fn insert_key(&self, key: &Key, secret: &str) -> Result<(), StoreError> {
         let hash = blake3::hash(secret.as_bytes());
         self.writer().execute(
-            "INSERT INTO keys (id, name, project, scope, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![key.id, key.name, key.project, key.scope.as_str(), hash.as_bytes(), key.created_at],
+            "INSERT INTO keys (id, name, project, scope, hash, created_at, vendor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                key.id,
+                key.name,
+                key.project,
+                key.scope.as_str(),
+                hash.as_bytes(),
+                key.created_at,
+                key.vendor.map(Vendor::as_str)
+            ],
         )?;
         Ok(())
     }

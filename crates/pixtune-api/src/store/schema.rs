@@ -155,6 +155,11 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX deliveries_of_webhook ON deliveries (webhook, seq);
 ",
+    // Files were checked for Pixtral 12B before.
+    "
+ALTER TABLE files ADD COLUMN rules TEXT NOT NULL DEFAULT 'v3/16/1/1024';
+ALTER TABLE keys ADD COLUMN vendor TEXT;
+",
 ];
 
 /// The steps of the database with the events of jobs.

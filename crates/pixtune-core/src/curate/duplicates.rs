@@ -9,17 +9,31 @@ use crate::split::GivenSplit;
 
 type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
 
+/// A key in halves, to avoid padding, and the index of its row: 24 bytes, where a hash table needs two to five times as many.
+type KeyedRow = ([u64; 2], u32);
+
+/// Rows by their keys, and rows with the same key in their order.
+fn sorted(keys: impl Iterator<Item = (usize, u128)>) -> Vec<KeyedRow> {
+    let mut rows: Vec<KeyedRow> =
+        keys.map(|(index, key)| ([(key >> 64) as u64, key as u64], index as u32)).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Those of several rows with the same key.
+fn repeated(rows: &[KeyedRow]) -> impl Iterator<Item = &[KeyedRow]> {
+    rows.chunk_by(|one, other| one.0 == other.0).filter(|same| same.len() > 1)
+}
+
 /// Marks every exact duplicate of an earlier row.
 pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
-    let mut first: Keyed<usize> = HashMap::default();
-    for (index, (row, images)) in records.iter().enumerate() {
-        let Some(key) = key(by, row.text, images, ImageRecord::identity) else { continue };
-        if verdicts[index] != Verdict::Train {
-            continue;
-        }
-        let earlier = *first.entry(key).or_insert(index);
-        if earlier != index {
-            verdicts[index] = Verdict::Duplicate(Repeat { of: earlier, near: None });
+    let trained = records.iter().enumerate().filter(|(index, _)| verdicts[*index] == Verdict::Train);
+    let rows = sorted(trained.filter_map(|(index, (row, images))| {
+        Some((index, key(by, row.text, images, ImageRecord::identity)?))
+    }));
+    for same in repeated(&rows) {
+        for (_, row) in &same[1..] {
+            verdicts[*row as usize] = Verdict::Duplicate(Repeat { of: same[0].1 as usize, near: None });
         }
     }
 }
@@ -33,30 +47,28 @@ pub(super) fn near(
     text_groups: &mut Groups,
     verdicts: &[Verdict],
 ) -> Vec<(usize, Repeat)> {
-    let mut groups: Keyed<Vec<u32>> = HashMap::default();
     let mut from = 0;
-    let mut starts = Vec::with_capacity(verdicts.len());
-    for (index, (_, images)) in records.iter().enumerate() {
-        starts.push(from);
+    let mut starts: Vec<u32> = Vec::with_capacity(verdicts.len());
+    let rows = sorted(records.iter().enumerate().filter_map(|(index, (_, images))| {
         let mut image = from;
-        from += images.len();
+        starts.push(from);
+        from += images.len() as u32;
         if verdicts[index] != Verdict::Train {
-            continue;
+            return None;
         }
         let text = u128::from(text_groups.first(index as u32));
         let root = |_: &ImageRecord| {
             image += 1;
-            u128::from(image_groups.first(image as u32 - 1))
+            u128::from(image_groups.first(image - 1))
         };
-        if let Some(key) = key(by, text, images, root) {
-            groups.entry(key).or_default().push(index as u32);
-        }
-    }
-    let mut members: Vec<Vec<u32>> = groups.into_values().filter(|rows| rows.len() > 1).collect();
+        Some((index, key(by, text, images, root)?))
+    }));
+    let mut members: Vec<Vec<u32>> =
+        repeated(&rows).map(|same| same.iter().map(|(_, row)| *row).collect()).collect();
     members.sort_unstable();
     let images = |row: u32| {
         let count = records.rows[row as usize].images as usize;
-        &records.images[starts[row as usize]..][..count]
+        &records.images[starts[row as usize] as usize..][..count]
     };
     let mut found = Vec::new();
     for rows in members {
@@ -114,18 +126,19 @@ fn similarity(one: &Record, other: &Record) -> u8 {
 
 /// Kept rows with the images and the prompt of an earlier kept row and a conflicting label.
 pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
-    let mut first: Keyed<usize> = HashMap::default();
+    let kept =
+        records.iter().enumerate().filter(|(index, (row, _))| verdicts[*index].is_kept() && row.prompt != 0);
+    let rows = sorted(kept.filter_map(|(index, (row, images))| {
+        Some((index, key(By::Sample, row.prompt, images, ImageRecord::identity)?))
+    }));
     let mut found = Vec::new();
-    for (index, (row, images)) in records.iter().enumerate() {
-        if !verdicts[index].is_kept() || row.prompt == 0 {
-            continue;
-        }
-        let Some(key) = key(By::Sample, row.prompt, images, ImageRecord::identity) else { continue };
-        let earlier = *first.entry(key).or_insert(index);
-        if earlier != index && records.rows[earlier].texts.answer_hash != row.texts.answer_hash {
-            found.push((index, earlier));
-        }
+    for same in repeated(&rows) {
+        let first = same[0].1 as usize;
+        let answer = |row: usize| records.rows[row].texts.answer_hash;
+        let others = same[1..].iter().map(|(_, row)| *row as usize);
+        found.extend(others.filter(|row| answer(*row) != answer(first)).map(|row| (row, first)));
     }
+    found.sort_unstable();
     found
 }
 

@@ -15,8 +15,8 @@ pub mod tokenizer;
 pub use crate::version::TokenizerVersion;
 pub(crate) use chat::CallIds;
 pub use chat::{
-    ChatEncoder, ChatFormat, Counts, Encoded, FROM_TABLES, Layout, Normalized, RenderedTurn, Run, Span,
-    SystemPrompt, Terms, normalized, order_refusals, refusals,
+    ChatEncoder, ChatFormat, Counts, Encoded, FROM_TABLES, Layout, Normalized, Piece, Rendered, RenderedTurn,
+    Run, Span, SystemPrompt, Terms, normalized, order_refusals, refusals,
 };
 pub use grid::{Grid, grid, too_thin};
 pub use scan::is_letter;

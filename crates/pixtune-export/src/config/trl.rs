@@ -1,16 +1,24 @@
 //! TRL: `trl sft --config sft.yaml`, with a chat template that marks what is trained.
 
+use pixtune_core::tokens::TokenizerVersion;
+
 use super::yaml::Yaml;
 use super::{ConfigFile, Context, TARGETS};
 use crate::trainer::Layout;
 
 /// The layout of mistral-common as a template of transformers, with the responses marked for the loss.
 pub(super) const TEMPLATE: &str = include_str!("chat_template.jinja");
+/// For samples that have the special tokens of later versions.
+const TOKENS_TEMPLATE: &str = include_str!("chat_template_tokens.jinja");
 
 pub(super) fn files(context: &Context<'_>) -> Vec<ConfigFile> {
+    let template = match context.spec.tokenizer {
+        TokenizerVersion::V3 => TEMPLATE,
+        _ => TOKENS_TEMPLATE,
+    };
     vec![
         ConfigFile { name: "sft.yaml", text: config(context) },
-        ConfigFile { name: "chat_template.jinja", text: TEMPLATE.to_owned() },
+        ConfigFile { name: "chat_template.jinja", text: template.to_owned() },
     ]
 }
 

@@ -4,4 +4,4 @@ mod parts;
 mod placeholders;
 mod turns;
 
-pub(crate) use turns::{Part, Turn, fold_untrained, turns};
+pub(crate) use turns::{Part, Turn, fold_untrained, token_turns, turns};

@@ -6,7 +6,7 @@ impl Part {
     /// The type and the text of the part.
     pub(crate) fn named(&self) -> (&'static str, Option<&str>) {
         match self {
-            Part::Text(text) => ("text", Some(text)),
+            Part::Text(text) | Part::Token(text) => ("text", Some(text)),
             Part::Image => ("image", None),
             Part::Tools(json) => ("tools", Some(json)),
             Part::Calls(json) => ("tool_calls", Some(json)),

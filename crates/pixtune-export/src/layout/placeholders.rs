@@ -9,7 +9,7 @@ impl Turn {
     /// The content as one text, without anything between parts.
     pub(crate) fn text(&self) -> String {
         let text = |part: &Part| match part {
-            Part::Text(text) | Part::Tools(text) | Part::Calls(text) => text.clone(),
+            Part::Text(text) | Part::Tools(text) | Part::Calls(text) | Part::Token(text) => text.clone(),
             Part::Image => PLACEHOLDER.to_owned(),
         };
         self.parts.iter().map(text).collect()

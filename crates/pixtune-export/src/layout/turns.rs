@@ -1,7 +1,7 @@
 //! A normalized conversation as trainers get it: messages of parts, with the JSON of tools written out.
 
 use pixtune_core::diagnostic::Finding;
-use pixtune_core::tokens::{Normalized, RenderedTurn, Span};
+use pixtune_core::tokens::{Normalized, Piece, Rendered, RenderedTurn, Span, Tokenizer};
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Tools(String),
     /// The JSON of calls.
     Calls(String),
+    /// The name of a special token.
+    Token(String),
 }
 
 /// The messages of a conversation. JSON that the reference cannot write is a finding.
@@ -39,6 +41,28 @@ pub(crate) fn turns<I>(chat: &Normalized<I>) -> Result<Vec<Turn>, Finding> {
         parts: spans.into_iter().map(part).collect(),
     };
     Ok(chat.rendered()?.into_iter().map(turn).collect())
+}
+
+/// The messages of a conversation in any version's layout, with every special token: what is trained is a response, everything
+/// between two responses is one message of the user.
+pub(crate) fn token_turns(pieces: Vec<Rendered>, tokenizer: &Tokenizer) -> Vec<Turn> {
+    let mut turns: Vec<Turn> = Vec::new();
+    let names = tokenizer.special_tokens();
+    // The template begins with the first.
+    for Rendered { piece, trained } in pieces.into_iter().skip(1) {
+        let part = match piece {
+            Piece::Mark(id) => Part::Token(names.get(id as usize).cloned().unwrap_or_default()),
+            Piece::Text(text) if text.is_empty() => continue,
+            Piece::Text(text) => Part::Text(text),
+            Piece::Image(_) => Part::Image,
+        };
+        let role = if trained { "assistant" } else { "user" };
+        match turns.last_mut() {
+            Some(turn) if turn.role == role => turn.parts.push(part),
+            _ => turns.push(Turn { role, trained: trained.then_some(true), parts: vec![part] }),
+        }
+    }
+    turns
 }
 
 /// Puts responses that are not trained into the prompt, for trainers that train every response: what stands between
@@ -68,10 +92,28 @@ pub(crate) fn fold_untrained(turns: Vec<Turn>) -> Vec<Turn> {
 
 #[cfg(test)]
 mod tests {
+    use pixtune_core::tokens::{ChatEncoder, Layout};
+
     use super::*;
 
     fn turn(role: &'static str, trained: Option<bool>, text: &str) -> Turn {
         Turn { role, trained, parts: vec![Part::Text(text.to_owned())] }
+    }
+
+    #[test]
+    fn newer_layouts_have_their_tokens_and_responses_by_themselves() {
+        let row = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},
+            {"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d "}]}"#;
+        let parsed = pixtune_core::json::parse(row).unwrap();
+        let sample = pixtune_core::strict::read(&parsed.value).unwrap();
+        let spec = pixtune_core::spec::ALL.iter().find(|spec| spec.id == "ministral-3-3b").unwrap();
+        let encoder = ChatEncoder::new(spec, Layout::MistralCommon);
+        let turns = token_turns(encoder.rendered(&sample, &[]).unwrap(), encoder.tokenizer);
+        let texts: Vec<(&str, String)> = turns.iter().map(|turn| (turn.role, turn.text())).collect();
+        let prompt = "[SYSTEM_PROMPT]s[/SYSTEM_PROMPT][INST]a[/INST]b</s>[INST]c[/INST]";
+        assert_eq!(texts, [("user", prompt.to_owned()), ("assistant", "d</s>".to_owned())]);
+        assert_eq!(turns[0].parts[0], Part::Token("[SYSTEM_PROMPT]".to_owned()));
+        assert_eq!((turns[0].trained, turns[1].trained), (None, Some(true)));
     }
 
     #[test]

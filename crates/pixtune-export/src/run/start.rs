@@ -53,13 +53,18 @@ pub(super) fn refuse_other_model(plan: &ExportPlan<'_>) -> Result<(), ExportErro
     Ok(())
 }
 
-/// A trainer that renders texts gets the layout of tokenizer v3, and some know the id of the image token by heart.
+/// The own template of a trainer has the layout of tokenizer v3, and some know the id of the image token by heart.
 pub(super) fn refuse_other_layout(plan: &ExportPlan<'_>) -> Result<(), ExportError> {
     let trainer = plan.trainer;
     let version = plan.encoder.tokenizer.version();
-    if trainer.renders_text && version != TokenizerVersion::V3 {
-        let (name, model) = (trainer.name, plan.encoder.spec.id.to_owned());
-        return Err(ExportError::OtherLayout { name, model, version });
+    let name = trainer.name;
+    let model = || plan.encoder.spec.id.to_owned();
+    match version {
+        _ if !trainer.renders_text => {}
+        TokenizerVersion::V3 => {}
+        TokenizerVersion::V7m1 => return Err(ExportError::SentencePiece { name, model: model() }),
+        _ if trainer.own_template => {}
+        _ => return Err(ExportError::OtherLayout { name, model: model(), version }),
     }
     let found = plan.encoder.tokenizer.special_token("[IMG]");
     match trainer.image_token {

@@ -23,12 +23,13 @@ pub(crate) fn sample(trainer: &Trainer, sample: &BorrowedSample<'_>) -> Result<(
         matches!(message, Message::Assistant(Assistant { weight: Some(false), .. }))
     };
     let weights = sample.messages.iter().any(is_untrained);
-    // Only these hold the messages as they are.
+    // These hold the messages as they are, or with the special tokens of the layout.
     if !matches!(trainer.layout, Layout::WebDataset | Layout::Mds)
+        && !trainer.own_template
         && let Some(what) = newer_content(sample)
     {
         let message = format!("the sample has {what}, which an export for {} cannot hold", trainer.name);
-        let hint = "`--to webdataset` and `--to mds` keep it";
+        let hint = "`--to trl`, `--to webdataset` and `--to mds` keep it";
         return Err(Finding::new(&rules::TRAINER_UNSUPPORTED, "", message).hint(hint));
     }
     let is_trained =

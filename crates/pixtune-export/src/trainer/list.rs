@@ -41,6 +41,7 @@ const TRL: Trainer = Trainer {
     support: ALL_KEPT,
     placeholders: &[],
     renders_text: true,
+    own_template: true,
     image_token: None,
     limits: Limits::NONE,
     guide: Guide {
@@ -85,6 +86,8 @@ const UNSLOTH: Trainer = Trainer {
     tested: "",
     package: None,
     target: &target::UNSLOTH,
+    // Its mask is found by the texts around responses, which were read for v3 alone.
+    own_template: false,
     support: Support {
         tools: Feature::Rejected("its mask trains everything behind `[/INST]`, results of tools too"),
         weights: Feature::Rejected("its mask trains every response"),
@@ -110,6 +113,7 @@ const AXOLOTL: Trainer = Trainer {
     tested: "axolotl 0.19.0",
     package: Some(Package { name: "axolotl", tested: "0.19" }),
     target: &target::AXOLOTL,
+    own_template: false,
     layout: Layout::PartsWithPaths,
     support: Support {
         tools: Feature::Rejected(
@@ -142,6 +146,7 @@ const LLAMA_FACTORY: Trainer = Trainer {
     tested: "llamafactory 0.9.5, transformers 5.6.0, peft 0.18.1",
     package: Some(Package { name: "llamafactory", tested: "0.9.5" }),
     target: &target::LLAMA_FACTORY,
+    own_template: false,
     layout: Layout::Placeholders,
     system: System::Elsewhere("in the first user message"),
     support: Support {
@@ -174,6 +179,7 @@ const MS_SWIFT: Trainer = Trainer {
     tested: "ms-swift 4.6.0, transformers 5.19.0, peft 0.20.0",
     package: Some(Package { name: "ms-swift", tested: "4.6" }),
     target: &target::MS_SWIFT,
+    own_template: false,
     layout: Layout::PlaceholdersAndLoss,
     system: System::Elsewhere("before the first `[INST]`"),
     support: Support {

@@ -32,6 +32,8 @@ pub struct Trainer {
     /// The trainer gives one text to a tokenizer of Hugging Face: a special token that is written literally becomes one, and a
     /// system prompt is encoded together with the text behind it.
     pub renders_text: bool,
+    /// The export brings the chat template, which has the layout of any version; without it, the trainer's own has that of v3.
+    pub own_template: bool,
     /// The id at which the trainer expects `[IMG]`, if it does not ask the tokenizer.
     pub image_token: Option<u32>,
     /// Limits of a service; none for a trainer.

@@ -4,8 +4,10 @@
 //! copy in the cache, the CPU touches every byte once less, and progress is that of the disk.
 
 mod aligned;
+mod appender;
 mod reader;
 mod writer;
 
-pub use reader::{DirectFile, Window};
+pub use appender::Appender;
+pub use reader::{BlockReader, DirectFile, Window};
 pub use writer::{BLOCK, Block, BlockWriter};

@@ -1,11 +1,14 @@
-//! A file read from one offset after another: from the page cache what is there, past it what is not.
+//! A file read from one offset after another: from the page cache what is there, past it what is not. And one that is read past
+//! the page cache, block by block.
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::aligned::{ALIGNMENT, Aligned, direct};
+use super::writer::Block;
 
 /// Bytes of one direct read.
 const WINDOW: usize = 4 << 20;
@@ -102,16 +105,79 @@ impl Window {
     }
 }
 
+/// A file that is read from its beginning to its end, past the page cache where the system can: what is read is on the disk.
+#[derive(Debug)]
+pub struct BlockReader {
+    file: File,
+    /// The same file opened for direct reads, while those work.
+    direct: Option<File>,
+    offset: u64,
+}
+
+impl BlockReader {
+    /// Opens a file.
+    pub fn open(path: &Path) -> io::Result<BlockReader> {
+        let file = File::open(path)?;
+        let direct = open_direct(&file);
+        Ok(BlockReader { file, direct, offset: 0 })
+    }
+
+    /// Reads the next bytes into an empty block until it is full or the file ends. The room of every block is a multiple of
+    /// [`ALIGNMENT`].
+    pub fn read(&mut self, block: &mut Block) -> io::Result<()> {
+        while !block.free().is_empty() {
+            let read = match &self.direct {
+                Some(direct) => read_some_at(direct, block.free(), self.offset),
+                None => read_some_at(&self.file, block.free(), self.offset),
+            };
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    block.advance(read);
+                    self.offset += read as u64;
+                }
+                // The end of the file, or a file system that requires another alignment.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput && self.direct.is_some() => {
+                    self.direct = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads the bytes that the page cache holds from an offset on; none where it holds nothing or cannot be asked.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     use std::os::fd::AsRawFd as _;
-    let Ok(offset) = libc::off64_t::try_from(offset) else { return 0 };
+    let Ok(position) = libc::off64_t::try_from(offset) else { return 0 };
+    // A read that may not wait starts to fill the cache all the same.
+    if cached_pages(file, offset, buffer.len()) == Some(0) {
+        return 0;
+    }
     let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: the vector names memory of `buffer`, which is borrowed for writing until the call returns.
-    let read = unsafe { libc::preadv64v2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+    let read = unsafe { libc::preadv64v2(file.as_raw_fd(), &raw const part, 1, position, libc::RWF_NOWAIT) };
     // An error here comes again, and is reported, where the file itself is read.
     usize::try_from(read).unwrap_or(0)
+}
+
+/// The number of `cachestat`, the same on every architecture; `libc` lacks it for some.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const CACHESTAT: libc::c_long = 451;
+
+/// How many pages of a range of a file are in the page cache; `None` where the system does not tell.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn cached_pages(file: &File, offset: u64, length: usize) -> Option<u64> {
+    use std::os::fd::AsRawFd as _;
+    let range = [offset, length as u64];
+    // Pages in the cache, dirty, being written, evicted, and evicted recently.
+    let mut pages = [0_u64; 5];
+    // SAFETY: the call reads two numbers and writes five, whose memory is borrowed until it returns.
+    let result = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), range.as_ptr(), pages.as_mut_ptr(), 0) };
+    (result == 0).then_some(pages[0])
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
@@ -186,5 +252,26 @@ mod tests {
         }
         let past_the_end = one.stream_at(&mut window, &mut [0; 2], 9_000_000);
         assert_eq!(past_the_end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn reads_files_of_any_length_in_blocks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        for length in [0, 1, 4096, 10_000, 2 * ALIGNMENT * 4, 2 * ALIGNMENT * 4 + 1] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            let mut reader = BlockReader::open(&path).unwrap();
+            let (mut block, mut read) = (Block::with_room(2 * ALIGNMENT), Vec::new());
+            loop {
+                block.clear();
+                reader.read(&mut block).unwrap();
+                if block.bytes().is_empty() {
+                    break;
+                }
+                read.extend_from_slice(block.bytes());
+            }
+            assert!(read == bytes, "{length} bytes");
+        }
     }
 }

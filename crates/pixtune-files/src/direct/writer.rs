@@ -22,7 +22,17 @@ pub struct Block {
 impl Block {
     /// An empty block.
     pub fn empty() -> Block {
-        Block { buffer: Aligned::new(BLOCK), length: 0 }
+        Block::with_room(BLOCK)
+    }
+
+    /// An empty block for this many bytes.
+    pub fn with_room(bytes: usize) -> Block {
+        Block { buffer: Aligned::new(bytes), length: 0 }
+    }
+
+    /// The bytes that it has room for in all.
+    pub fn room(&self) -> usize {
+        self.buffer.bytes().len()
     }
 
     /// The bytes that are filled.
@@ -37,7 +47,7 @@ impl Block {
 
     /// Marks the first bytes of the free part as filled.
     pub fn advance(&mut self, bytes: usize) {
-        self.length = (self.length + bytes).min(BLOCK);
+        self.length = (self.length + bytes).min(self.room());
     }
 
     /// Empties the block.
@@ -56,7 +66,7 @@ pub struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Creates a file that will have this length.
+    /// Creates a file that will have this length. Large ones have it at once where the system can reserve space.
     pub fn create(path: &Path, length: u64) -> io::Result<BlockWriter> {
         let new = || {
             let mut options = OpenOptions::new();
@@ -65,7 +75,10 @@ impl BlockWriter {
         };
         let opened = if length < DIRECT_FROM { None } else { direct(&mut new()).open(path).ok() };
         let (file, direct) = match opened {
-            Some(file) => (file, cfg!(target_os = "linux")),
+            Some(file) => {
+                reserve(&file, length)?;
+                (file, cfg!(target_os = "linux"))
+            }
             None => (new().open(path)?, false),
         };
         Ok(BlockWriter { path: path.to_owned(), file, direct, offset: 0 })
@@ -108,6 +121,29 @@ impl BlockWriter {
         self.direct = false;
         Ok(())
     }
+}
+
+/// Reserves the space of a file. A full disk is an error here, before anything is written, and the file can be read while it is
+/// written: a write that extends it would exclude all reads.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let Ok(length) = libc::off64_t::try_from(length) else { return Ok(()) };
+    // SAFETY: the descriptor is open while `file` is borrowed.
+    if unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, length) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Err(error),
+        // A file system that cannot reserve space.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

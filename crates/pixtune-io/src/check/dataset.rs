@@ -49,11 +49,15 @@ impl SampleHashes {
 /// Each thread keeps up to this many bytes of memory for putting texts together.
 const MOST_KEPT: usize = 1 << 20;
 
-/// Writes a piece so that different sequences of pieces never become the same bytes.
+/// Writes a piece so that different sequences of pieces never become the same bytes. A large piece stands as its hash: a copy of
+/// it would be most of the memory of a run.
 fn write(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    out.extend_from_slice(bytes);
+    match bytes.len() {
+        0..=MOST_KEPT => out.extend_from_slice(bytes),
+        _ => out.extend_from_slice(&content_hash(bytes).to_le_bytes()),
+    }
 }
 
 fn write_message(message: &Message<&str>, images: &[(u128, String)], out: &mut Vec<u8>) {

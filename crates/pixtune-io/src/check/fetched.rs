@@ -18,7 +18,6 @@ use super::images::Looked;
 use crate::fetch::Fetcher;
 use crate::image::measure::Measure;
 use crate::image::{ImageError, Resolver, shorten};
-use crate::read::Row;
 use crate::read::blocks::Block;
 
 /// Fetches images for a checker.
@@ -48,14 +47,18 @@ impl Checker<'_> {
     /// Starts the downloads of all images of a block, so that they are not waited for one by one.
     pub(crate) fn request_images(&self, block: &Block) {
         let Some(fetching) = &self.fetching else { return };
-        for (_, row) in block.rows().filter(|(_, row)| row.cut.is_none()) {
+        let mut rest = if block.oversized().is_some() { &[] } else { block.lines() };
+        while !rest.is_empty() {
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(length);
             // A line that makes the parser fail is for the check to report.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.request_images_of(fetching, &row)));
+            let _ = catch_unwind(AssertUnwindSafe(|| self.request_images_of(fetching, line)));
+            rest = after;
         }
     }
 
-    fn request_images_of(&self, fetching: &Fetching, row: &Row) {
-        let parsed = std::str::from_utf8(&row.bytes).ok().and_then(|text| json::parse(text).ok());
+    fn request_images_of(&self, fetching: &Fetching, line: &[u8]) {
+        let parsed = std::str::from_utf8(line).ok().and_then(|text| json::parse(text).ok());
         let Some(parsed) = parsed else { return };
         let sample = checks::judge(
             &checks::Row { value: &parsed.value, target: &self.target },

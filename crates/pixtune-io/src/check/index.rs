@@ -11,7 +11,39 @@ use crate::read::LinePlace;
 #[derive(Debug, Default)]
 pub(crate) struct HashIndex(Table<Packed>);
 
-type Table<V> = HashMap<Key, V, BuildHasherDefault<Itself>>;
+/// Values by their hashes. A table that grows exists twice for a moment: several small ones do not grow together.
+#[derive(Debug)]
+struct Table<V>(Vec<Part<V>>);
+
+type Part<V> = HashMap<Key, V, BuildHasherDefault<Itself>>;
+
+/// A power of two.
+const PARTS: usize = 64;
+
+impl<V> Default for Table<V> {
+    fn default() -> Table<V> {
+        Table((0..PARTS).map(|_| Part::default()).collect())
+    }
+}
+
+impl<V> Table<V> {
+    // The third word has no part in the hash of a key.
+    fn part(&self, key: &Key) -> &Part<V> {
+        &self.0[key.0[2] as usize % PARTS]
+    }
+
+    fn entry(&mut self, key: Key) -> Entry<'_, Key, V> {
+        self.0[key.0[2] as usize % PARTS].entry(key)
+    }
+
+    fn get(&self, key: &Key) -> Option<&V> {
+        self.part(key).get(key)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(HashMap::len).sum()
+    }
+}
 
 impl HashIndex {
     /// The first place of this hash, unless it is this one.
@@ -56,7 +88,7 @@ impl SampleIndex {
     /// Looks up samples before they are added: a large table is rarely in the CPU's cache, and consecutive lookups wait for
     /// memory together.
     pub(crate) fn prefetch(&self, prompts: impl Iterator<Item = u128>) {
-        let known = prompts.filter(|prompt| self.by_prompt.contains_key(&Key::from(*prompt))).count();
+        let known = prompts.filter(|prompt| self.by_prompt.get(&Key::from(*prompt)).is_some()).count();
         std::hint::black_box(known);
     }
 

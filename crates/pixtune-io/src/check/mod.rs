@@ -1,7 +1,7 @@
 //! Checking finished conversations: every problem of every line, then of lines compared with each other.
 //!
 //! A line is checked by itself on any thread and read once: it is parsed in the buffer that it was read into, and its texts and
-//! images are checked in place. What is kept of it are hashes: 40 to 80 bytes per sample and, where training and
+//! images are checked in place. What is kept of it are hashes: 40 to 65 bytes per sample and, where training and
 //! validation files are compared, 25 to 50 per image (with what is measured of it 140), so a file of any size is read in
 //! flat memory.
 
@@ -29,7 +29,7 @@ use pixtune_core::tokens::ChatEncoder;
 use crate::base64::Payloads;
 use crate::image::measure::Measure;
 use crate::image::{Limits, Resolver};
-use crate::read::blocks::{Block, line_row, without_line_end};
+use crate::read::blocks::{Block, unreadable, without_line_end};
 use crate::read::schema::{PYTHON_DICT, rejected_surrogate};
 use crate::read::{Cut, Row, encoding};
 use crate::verify::Verify;
@@ -169,7 +169,7 @@ const MOST_FINDINGS: usize = 100;
 
 impl Checker<'_> {
     /// Checks the lines of a block from a file whose images are in `directory`. Whoever knows the file numbers them.
-    pub fn check_block(&self, directory: &Path, block: &Block, lines: &mut Vec<CheckedLine>) {
+    pub fn check_block(&self, directory: &Path, block: &mut Block, lines: &mut Vec<CheckedLine>) {
         if block.oversized().is_some() {
             let check = |(length, row)| CheckedLine { length, ..self.check(directory, &row) };
             return lines.extend(block.rows().map(check));
@@ -197,14 +197,20 @@ impl Checker<'_> {
         };
         catch_unwind(AssertUnwindSafe(check)).ok().flatten().unwrap_or_else(|| {
             let length = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
-            let row = line_row(&lines[..length]);
-            CheckedLine { length: length as u64, ..self.check(directory, &row) }
+            let line = &lines[..length];
+            let checked = self.check_kept(directory, without_line_end(line), unreadable(line).as_ref());
+            CheckedLine { length: length as u64, ..checked }
         })
     }
 
     /// Checks one line of a file whose images are in `directory`. A panic is a finding like any other.
     pub fn check(&self, directory: &Path, row: &Row) -> CheckedLine {
-        catch_unwind(AssertUnwindSafe(|| self.check_line(directory, row))).unwrap_or_else(|_| {
+        self.check_kept(directory, &row.bytes, row.cut.as_ref())
+    }
+
+    /// Checks what was kept of a line, and why that is not all of it.
+    fn check_kept(&self, directory: &Path, kept: &[u8], cut: Option<&Cut>) -> CheckedLine {
+        catch_unwind(AssertUnwindSafe(|| self.check_line(directory, kept, cut))).unwrap_or_else(|_| {
             let finding = Finding::new(&rules::INTERNAL, "", "pixtune failed on this line")
                 .hint("this is a defect of pixtune: please report it with the line");
             let findings = vec![(finding, None, None)];
@@ -212,35 +218,36 @@ impl Checker<'_> {
         })
     }
 
-    fn check_line(&self, directory: &Path, row: &Row) -> CheckedLine {
-        let mut line = CheckedLine { is_sample: !row.is_blank(), ..CheckedLine::default() };
+    fn check_line(&self, directory: &Path, kept: &[u8], cut: Option<&Cut>) -> CheckedLine {
+        let is_sample = cut.is_some() || !kept.iter().all(u8::is_ascii_whitespace);
+        let mut line = CheckedLine { is_sample, ..CheckedLine::default() };
         if !line.is_sample {
             let finding = Finding::new(&rules::JSON_BLANK_LINE, "", "the line is blank");
             self.report(vec![finding], "", &mut line);
             return line;
         }
-        if let Some(Cut::Unreadable { why }) = &row.cut {
+        if let Some(Cut::Unreadable { why }) = cut {
             self.report(vec![Finding::new(&rules::ROW_UNREADABLE, "", why.as_str())], "", &mut line);
             return line;
         }
-        if let Some(length) = row.oversized() {
+        if let Some(Cut::TooLarge { bytes }) = cut {
             let message = format!(
                 "the line has {}; the limit is {}",
-                counted(length, "byte"),
-                grouped(row.bytes.len() as u64)
+                counted(*bytes, "byte"),
+                grouped(kept.len() as u64)
             );
             self.report(vec![Finding::new(&rules::ROW_TOO_LARGE, "", message)], "", &mut line);
             return line;
         }
-        let text = match std::str::from_utf8(&row.bytes) {
+        let text = match std::str::from_utf8(kept) {
             Ok(text) => text,
             Err(error) => {
-                let byte = row.bytes[error.valid_up_to()];
+                let byte = kept[error.valid_up_to()];
                 let message = format!("the byte `{byte:#04x}` is not UTF-8");
                 let finding = Finding::new(&rules::INVALID_UTF8, "", message)
                     .at_byte(error.valid_up_to())
-                    .hint(encoding::hint(&row.bytes));
-                self.report(vec![finding], &String::from_utf8_lossy(&row.bytes), &mut line);
+                    .hint(encoding::hint(kept));
+                self.report(vec![finding], &String::from_utf8_lossy(kept), &mut line);
                 return line;
             }
         };

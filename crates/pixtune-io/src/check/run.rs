@@ -12,11 +12,11 @@ use crate::progress::Progress;
 use crate::read::{LineFile, ReadError};
 
 /// What to check, and how.
-pub struct CheckPlan {
+pub struct CheckPlan<'c> {
     /// The files, in order.
     pub files: Vec<PathBuf>,
     /// What checks their lines.
-    pub checker: Checker<'static>,
+    pub checker: Checker<'c>,
     /// The bytes of a line that are kept; a longer line is a finding.
     pub max_line: usize,
     /// Threads to work on.
@@ -100,7 +100,7 @@ impl CheckSummary {
 }
 
 /// Checks the files of a plan.
-pub fn run(mut plan: CheckPlan, reporter: &mut dyn CheckReporter) -> Result<CheckSummary, CheckError> {
+pub fn run(mut plan: CheckPlan<'_>, reporter: &mut dyn CheckReporter) -> Result<CheckSummary, CheckError> {
     let names: Vec<String> = plan.files.iter().map(|file| file.display().to_string()).collect();
     let (selection, target) = (plan.checker.selection.clone(), plan.checker.target);
     let mut across = DatasetChecks::new(&names, &selection, &target);
@@ -124,7 +124,7 @@ pub fn run(mut plan: CheckPlan, reporter: &mut dyn CheckReporter) -> Result<Chec
 }
 
 struct Run<'r> {
-    plan: &'r CheckPlan,
+    plan: &'r CheckPlan<'r>,
     reporter: &'r mut dyn CheckReporter,
     summary: CheckSummary,
     progress: Progress,

@@ -3,8 +3,11 @@
 //! Lines go where the split will most likely put them, so that the files of most runs are the final ones already.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use pixtune_files::direct::Appender;
 
 use super::journal::{Entry, Journal, Replay};
 use super::stream::Stream;
@@ -33,29 +36,27 @@ pub struct Segments {
 }
 
 struct Open {
-    file: File,
-    buffer: Vec<u8>,
+    file: Growing,
     path: PathBuf,
     bytes: u64,
     lines: u64,
     hash: blake3::Hasher,
 }
 
-/// Short lines are gathered up to this size before they are written.
-const BUFFER: usize = 256 << 10;
+/// The file of a segment.
+enum Growing {
+    /// Lines of an earlier run are read from it.
+    Adopting(File),
+    /// Lines are appended.
+    Appending(Appender),
+}
 
 impl Open {
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         self.count(line);
-        if self.buffer.len() + line.len() > BUFFER {
-            self.flush()?;
-        }
-        if line.len() > BUFFER / 4 {
-            self.flush()?;
-            self.file.write_all(line)
-        } else {
-            self.buffer.extend_from_slice(line);
-            Ok(())
+        match &mut self.file {
+            Growing::Appending(file) => file.append(line),
+            Growing::Adopting(_) => Err(io::Error::other("lines of an earlier run are still read")),
         }
     }
 
@@ -72,9 +73,17 @@ impl Open {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        match &mut self.file {
+            Growing::Appending(file) => file.flush(),
+            Growing::Adopting(_) => Ok(()),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        match &self.file {
+            Growing::Appending(file) => file.waiting(),
+            Growing::Adopting(_) => 0,
+        }
     }
 
     fn close(mut self) -> io::Result<Segment> {
@@ -96,13 +105,17 @@ impl Segments {
 
     /// Appends a line, in a new file if the last one would exceed its limit, and returns the file's checksum.
     pub fn append(&mut self, line: &[u8]) -> io::Result<u64> {
-        let open = self.turn(line.len() as u64, File::create)?;
+        let create = |path: &Path| {
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+            Ok(Growing::Appending(Appender::new(path, file, 0)?))
+        };
+        let open = self.turn(line.len() as u64, create)?;
         open.append(line)?;
         Ok(open.checksum())
     }
 
     /// The file that takes the next line of this length.
-    fn turn(&mut self, length: u64, make: impl Fn(PathBuf) -> io::Result<File>) -> io::Result<&mut Open> {
+    fn turn(&mut self, length: u64, make: impl Fn(&Path) -> io::Result<Growing>) -> io::Result<&mut Open> {
         let full =
             self.open.as_ref().is_some_and(|open| open.bytes > 0 && open.bytes + length > self.max_bytes);
         if full && let Some(open) = self.open.take() {
@@ -110,9 +123,9 @@ impl Segments {
         }
         if self.open.is_none() {
             let path = self.path(self.done.len());
-            let file = make(path.clone())?;
+            let file = make(&path)?;
             let hash = blake3::Hasher::new();
-            self.open = Some(Open { file, buffer: Vec::new(), path, bytes: 0, lines: 0, hash });
+            self.open = Some(Open { file, path, bytes: 0, lines: 0, hash });
         }
         Ok(self.open.as_mut().expect("it was just opened"))
     }
@@ -120,6 +133,11 @@ impl Segments {
     /// Hands waiting lines to the system.
     pub fn flush(&mut self) -> io::Result<()> {
         self.open.as_mut().map_or(Ok(()), Open::flush)
+    }
+
+    /// Bytes of lines that the system does not have yet.
+    fn waiting(&self) -> usize {
+        self.open.as_ref().map_or(0, Open::waiting)
     }
 
     /// Closes the last file and returns all of them.
@@ -132,14 +150,19 @@ impl Segments {
 
     /// Takes over a line that an earlier run wrote; false when it is not there whole.
     fn adopt(&mut self, length: u64, checksum: u64, line: &mut Vec<u8>) -> io::Result<bool> {
-        let reopen =
-            |path: PathBuf| File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let reopen = |path: &Path| {
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+            Ok(Growing::Adopting(file))
+        };
         let open = self.turn(length, reopen)?;
-        if open.file.metadata()?.len() < open.bytes + length {
+        let Growing::Adopting(file) = &mut open.file else {
+            return Err(io::Error::other("lines are already appended"));
+        };
+        if file.metadata()?.len() < open.bytes + length {
             return Ok(false);
         }
         line.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
-        open.file.read_exact(line)?;
+        file.read_exact(line)?;
         let before = (open.hash.clone(), open.bytes, open.lines);
         open.count(line);
         if open.checksum() != checksum {
@@ -151,9 +174,11 @@ impl Segments {
 
     /// Cuts off what stands behind the adopted lines.
     fn cut(&mut self) -> io::Result<()> {
-        if let Some(open) = &mut self.open {
-            open.file.set_len(open.bytes)?;
-            open.file.seek(SeekFrom::End(0))?;
+        if let Some(mut open) = self.open.take() {
+            if let Growing::Adopting(file) = open.file {
+                open.file = Growing::Appending(Appender::new(&open.path, file, open.bytes)?);
+            }
+            self.open = Some(open);
         }
         for index in self.done.len() + usize::from(self.open.is_some()).. {
             match fs::remove_file(self.path(index)) {
@@ -171,11 +196,17 @@ pub struct Spool {
     streams: [Segments; 4],
     thumbnails: Thumbnails,
     journal: Journal,
+    flushed: Instant,
 }
 
 pub(super) const JOURNAL: &str = "journal";
 const THUMBNAILS: &str = "thumbnails";
 const JOURNAL_BUFFER: usize = 4 << 10;
+
+/// Entries of the journal have to follow their lines. Large files are written in blocks, so lines wait until few of them are in a
+/// block, but not longer than this.
+const FEW: usize = 256 << 10;
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Spool {
     /// Opens the spool in a directory. Rows that an earlier run finished are handed to `seen`, in order; what it
@@ -205,7 +236,7 @@ impl Spool {
         }
         streams.iter_mut().try_for_each(Segments::cut)?;
         thumbnails.cut(images)?;
-        Ok(Spool { streams, thumbnails, journal: Journal::open(&path, length)? })
+        Ok(Spool { streams, thumbnails, journal: Journal::open(&path, length)?, flushed: Instant::now() })
     }
 
     /// Adds a row and its line; the entry gets its checksum.
@@ -213,14 +244,20 @@ impl Spool {
         thumbnails.iter().for_each(|thumbnail| self.thumbnails.push(thumbnail));
         entry.checksum = self.streams[entry.stream as usize].append(line)?;
         self.journal.push(entry);
-        if self.journal.pending() > JOURNAL_BUFFER { self.flush() } else { Ok(()) }
+        if self.journal.pending() <= JOURNAL_BUFFER {
+            return Ok(());
+        }
+        let waiting: usize = self.streams.iter().map(Segments::waiting).sum();
+        if waiting <= FEW || self.flushed.elapsed() >= LONGEST { self.flush() } else { Ok(()) }
     }
 
     /// Hands everything to the system, lines before the entries that speak of them.
     pub fn flush(&mut self) -> io::Result<()> {
         self.streams.iter_mut().try_for_each(Segments::flush)?;
         self.thumbnails.flush()?;
-        self.journal.flush()
+        self.journal.flush()?;
+        self.flushed = Instant::now();
+        Ok(())
     }
 
     /// Closes the streams; the thumbnails can still be read.

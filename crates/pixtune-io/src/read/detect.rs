@@ -74,7 +74,7 @@ impl Schema {
             read += 1;
             bytes += row.bytes.len();
             match self.value_of(&row) {
-                Ok(parsed) => rows.push(parsed.value.into_owned()),
+                Ok(parsed) => rows.push(beginnings(parsed.value).into_owned()),
                 // The first row of a file without a header decides how all of it is read.
                 Err(_) if read == 1 && self.header.is_empty() && row.cut.is_none() => {
                     return Err(unreadable_first(input, &row));
@@ -117,6 +117,24 @@ const FIRST_ROWS: usize = 32;
 
 /// Bytes of them, unless the first alone has more: images may be in the rows.
 const FIRST_BYTES: usize = 16 << 20;
+
+/// Of a longer text its beginning shows what it is, and copies of all of it would take most of the memory of a run.
+const LONG_TEXT: usize = 16 << 20;
+
+/// A value with the beginnings of very long texts. JSON in a text stays whole: it is parsed.
+fn beginnings(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::String(text) if text.len() > LONG_TEXT && !text.trim_start().starts_with(['[', '{']) => {
+            let end = text.floor_char_boundary(LONG_TEXT);
+            Value::String(Cow::Owned(text[..end].to_owned()))
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(beginnings).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (key, beginnings(value))).collect())
+        }
+        other => other,
+    }
+}
 
 /// Whether a file with this first row is read by columns, not as conversations.
 fn is_flat(first: &Value<'_>, choice: &ColumnChoice) -> bool {

@@ -202,12 +202,13 @@ impl Input {
             start = read_start(&self.content()).map_err(broken)?;
         }
         let is_whole = (start.len() as u64) < START;
-        let encoding = match choice.encoding {
-            Some(chosen) => chosen.other_than_utf8(),
-            None => encoding_of_text(&start, is_whole),
-        };
         // A signature is found in the bytes of the file, before a decoder has made text of them.
         let by_signature = Format::of(extension, &start);
+        let encoding = match choice.encoding {
+            Some(chosen) => chosen.other_than_utf8(),
+            None if by_signature.is_text() => encoding_of_text(&start, is_whole),
+            None => None,
+        };
         let text = decoded(&start, encoding);
         self.format = if by_signature.is_text() { Format::of(extension, &text) } else { by_signature };
         if self.format.is_text()

@@ -160,7 +160,7 @@ impl LineFile {
     pub fn each_block<Done: Send, Error: From<ReadError> + Send>(
         self,
         threads: usize,
-        work: impl Fn(&Block, &mut Vec<Done>) + Sync,
+        work: impl Fn(&mut Block, &mut Vec<Done>) + Sync,
         mut sink: impl FnMut(Vec<Done>) -> Result<(), Error> + Send,
     ) -> Result<FileForm, Error> {
         let LineFile { source, max_line, elements, path, state, .. } = self;
@@ -168,7 +168,7 @@ impl LineFile {
         let lines = SharedLines::new(source, max_line, threads);
         let work = |share: Share| {
             let mut done = Vec::new();
-            let work = |block: &Block| {
+            let work = |block: &mut Block| {
                 let before = done.len();
                 work(block, &mut done);
                 done.len() - before

@@ -146,9 +146,9 @@ impl Schema {
     pub fn read(&self, row: &Row, options: RowOptions) -> Result<Reading, Finding> {
         let (parsed, regions) = self.parse(row)?;
         let mut reading = self.read_value(&parsed.value, options)?;
-        let has_regions = regions.is_some() || parsed.value.get(grounding::KEY).is_some();
-        if let (None, true, Some(placeholder)) =
-            (&regions, has_regions, grounding::placeholder(&reading.sample))
+        if regions.is_none()
+            && parsed.value.get(grounding::KEY).is_some()
+            && let Some(placeholder) = grounding::placeholder(&reading.sample)
         {
             let message = format!("the texts have `{placeholder}`, and nothing fills it");
             let hint =

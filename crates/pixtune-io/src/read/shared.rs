@@ -133,10 +133,10 @@ impl SharedLines {
     }
 
     /// Passes the blocks of a share to `work`, which returns how many lines each has.
-    pub fn read(&self, share: Share, mut work: impl FnMut(&Block) -> usize) -> io::Result<()> {
+    pub fn read(&self, share: Share, mut work: impl FnMut(&mut Block) -> usize) -> io::Result<()> {
         match (share.0, &self.origin) {
-            (Shared::Block(block), _) => {
-                work(&block);
+            (Shared::Block(mut block), _) => {
+                work(&mut block);
                 self.used.give(block);
                 Ok(())
             }
@@ -153,13 +153,13 @@ impl SharedLines {
     fn read_range(
         &self,
         mut blocks: Blocks<ReadFrom<&File>>,
-        mut work: impl FnMut(&Block) -> usize,
+        mut work: impl FnMut(&mut Block) -> usize,
     ) -> io::Result<()> {
         let (mut lines, mut bytes) = (0, 0);
         let mut block = self.used.take();
         while blocks.read_into(&mut block)? {
-            lines += work(&block) as u64;
             bytes += block.oversized().unwrap_or(block.lines().len() as u64);
+            lines += work(&mut block) as u64;
         }
         self.used.give(block);
         self.has_byte_order_mark.fetch_or(blocks.has_byte_order_mark(), Ordering::Relaxed);
@@ -220,7 +220,7 @@ mod tests {
         let mut all = Vec::new();
         let work = |share| {
             let mut read = Vec::new();
-            let look = |block: &Block| {
+            let look = |block: &mut Block| {
                 let before = read.len();
                 match block.oversized() {
                     Some(length) => read.push((length, block.lines().to_vec())),

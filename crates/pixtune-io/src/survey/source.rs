@@ -133,6 +133,14 @@ impl Source {
         Ok(source)
     }
 
+    /// A file that is shown under another name.
+    pub fn named(path: &Path, name: &str) -> Result<Source, SurveyError> {
+        let about = fs::metadata(path).map_err(|error| broken(path, error))?;
+        let mut source = Source::default();
+        source.file(path, name.to_owned(), about.len());
+        Ok(source)
+    }
+
     fn file(&mut self, path: &Path, name: String, bytes: u64) {
         let side = if is_validation(&name) { FileSide::Validation } else { FileSide::Train };
         self.files.push(DataFile { name, path: path.to_owned(), side, bytes });

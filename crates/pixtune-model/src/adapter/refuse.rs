@@ -81,6 +81,33 @@ pub fn check_conversion(adapter: &Adapter, to: Dialect) -> Result<(), AdapterErr
 
 /// Refuses an adapter that llama.cpp does not apply, or only in part: it knows LoRA of the text decoder's linear layers.
 pub fn check_gguf(adapter: &Adapter) -> Result<(), AdapterError> {
+    let mut problems = gguf_problems(adapter);
+    let outside: Vec<&Module> = adapter.lora.keys().filter(|module| !has_gguf_lora(**module)).collect();
+    if let Some(first) = outside.first() {
+        let modules = pixtune_core::text::counted(outside.len() as u64, "module");
+        let why = without_gguf_lora(**first);
+        problems.0.push(format!("{modules} such as `{}`: {why}; merge it instead", adapter.path(**first)));
+    }
+    refuse_if_any(adapter, "converted", problems)
+}
+
+/// Whether llama.cpp has LoRA in a module.
+pub fn has_gguf_lora(module: Module) -> bool {
+    matches!(module, Module::Text(..) | Module::Head)
+}
+
+/// Why llama.cpp does not apply LoRA in another module.
+pub fn without_gguf_lora(module: Module) -> &'static str {
+    match Area::of(module) {
+        Area::Embedding => {
+            "the embedding of [IMG_BREAK] is in the file of the vision encoder, which no adapter of llama.cpp changes"
+        }
+        _ => "llama.cpp applies adapters to the linear layers of the text decoder alone",
+    }
+}
+
+/// What a GGUF file cannot express of an adapter, whichever modules it has.
+pub fn gguf_problems(adapter: &Adapter) -> Problems {
     let mut problems = Problems::default();
     unknown_arithmetic(adapter, &mut problems);
     let mut refuse = |what: String, why: &str| problems.0.push(format!("{what}: {why}; merge it instead"));
@@ -91,14 +118,7 @@ pub fn check_gguf(adapter: &Adapter) -> Result<(), AdapterError> {
         refuse("`trainable_token_indices`".to_owned(), "its rows are stored by peft alone");
     }
     more_than_lora(adapter, "llama.cpp", &mut refuse);
-    let is_linear = |module: &Module| matches!(module, Module::Text(..) | Module::Head);
-    let outside: Vec<&Module> = adapter.lora.keys().filter(|module| !is_linear(module)).collect();
-    if let Some(first) = outside.first() {
-        let modules = pixtune_core::text::counted(outside.len() as u64, "module");
-        let why = "llama.cpp applies adapters to the linear layers of the text decoder alone";
-        refuse(format!("{modules} such as `{}`", adapter.path(**first)), why);
-    }
-    refuse_if_any(adapter, "converted", problems)
+    problems
 }
 
 /// What stands beside plain LoRA.

@@ -44,7 +44,9 @@ pub(super) fn commands(served: &Served<'_>) -> Vec<String> {
         Target::Transformers => transformers(served),
         Target::LlamaCpp => gguf(served, |text, vision| {
             // Mistral's images have up to 4,096 tokens; llama.cpp shrinks larger ones than its limit, 1,024 unless it is set.
-            vec![format!("llama-server -m {text} --mmproj {vision} --image-max-tokens 4096 --jinja")]
+            vec![format!(
+                "llama-server -m {text} --mmproj {vision} --image-min-tokens 1 --image-max-tokens 4096 --jinja"
+            )]
         }),
         Target::Ollama => {
             let modelfile = word(&served.model.join("Modelfile").display().to_string());

@@ -73,10 +73,10 @@ impl Target {
                 "run with vLLM 0.32.0: the answers are those of `pixtune generate`"
             }
             Target::Transformers => "run with transformers 5.23.0: the logits are those of pixtune",
-            Target::MistralInference => "read in mistral-inference 1.6.0, not run: it needs a GPU",
-            Target::LlamaCpp => {
-                "the files are read by llama.cpp's own package (gguf 0.19.0); the server itself was not run"
+            Target::MistralInference => {
+                "run with mistral-inference 1.6.0 on a CPU, with PyTorch's attention: the log-probabilities are those of transformers"
             }
+            Target::LlamaCpp => "run with llama.cpp b11434: the answers are those of `pixtune generate`",
             Target::Ollama => {
                 "not run; Ollama 0.32 was reported to hang while it imports a model with a projector"
             }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, object};
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_files::Existing;
 
 use super::element::Element;
@@ -15,8 +16,7 @@ use super::metadata::Entry;
 use super::vocabulary::Vocabulary;
 use super::write::{Job, Written, write};
 use super::{text, vision};
-use crate::weights::convert::tokenizer::CHAT_TEMPLATE;
-use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target};
+use crate::weights::convert::{ConvertError, OutputDirectory, REPORT, check_target, tokenizer};
 use crate::weights::{Checkpoint, Family, Module, Tensor, TensorName};
 
 /// The options of a conversion to GGUF.
@@ -91,11 +91,11 @@ impl Plan {
             pieces.iter().map(|piece| piece.entry.dimensions.iter().product::<u64>()).sum()
         };
         let mut keys = text::metadata(config, &name, element, parameters(&text_pieces));
-        let template = chat_template(config.family, &inputs)?;
+        let template = chat_template(config.family, vocabulary.version(), &inputs)?;
         if template.is_none() {
             warnings.push(
-                "there is no chat_template.jinja, and only the layout v3 is known: the file has no chat template, so start llama.cpp with \
-                 `--chat-template-file` and that of the model"
+                "there is neither a tekken.json, which states the layout of chats, nor a chat_template.jinja: the file has no chat \
+                 template, so start llama.cpp with `--chat-template-file` and that of the model"
                     .to_owned(),
             );
         }
@@ -188,13 +188,19 @@ impl Plan {
 /// Larger templates are none.
 const MAX_TEMPLATE: u64 = 1 << 20;
 
-/// The template of chats: ours of the layout v3, or the one that lies beside the model.
-fn chat_template(family: Family, directories: &[&Path]) -> Result<Option<String>, GgufError> {
+/// The template of chats: for Pixtral ours, for other models the one that lies beside the model, or ours of the vocabulary's version.
+fn chat_template(
+    family: Family,
+    version: Option<TokenizerVersion>,
+    directories: &[&Path],
+) -> Result<Option<String>, GgufError> {
     if family == Family::Pixtral {
-        return Ok(Some(CHAT_TEMPLATE.to_owned()));
+        return Ok(tokenizer::chat_template(version.unwrap_or(TokenizerVersion::V3)));
     }
     let mut paths = directories.iter().map(|directory| directory.join("chat_template.jinja"));
-    let Some(path) = paths.find(|path| path.is_file()) else { return Ok(None) };
+    let Some(path) = paths.find(|path| path.is_file()) else {
+        return Ok(version.and_then(tokenizer::chat_template));
+    };
     let read = |source| GgufError::Read { path: path.clone(), source };
     let mut text = String::new();
     File::open(&path).map_err(read)?.take(MAX_TEMPLATE + 1).read_to_string(&mut text).map_err(read)?;

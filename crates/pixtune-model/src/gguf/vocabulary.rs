@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pixtune_core::json::Value as Json;
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_core::tokens::tokenizer::{PATTERN, Tokenizer};
 
 use super::error::GgufError;
@@ -22,6 +23,7 @@ pub(super) struct Vocabulary {
     tokens: Vec<String>,
     kinds: Vec<i32>,
     merges: Vec<String>,
+    version: Option<TokenizerVersion>,
 }
 
 impl Vocabulary {
@@ -53,7 +55,12 @@ impl Vocabulary {
         let kinds = [vec![CONTROL; specials.len()], vec![NORMAL; ranks.len()]].concat();
         let merges =
             merges(&ranks).into_iter().map(|[left, right]| spelled(left) + " " + &spelled(right)).collect();
-        Vocabulary { tokens, kinds, merges }
+        Vocabulary { tokens, kinds, merges, version: Some(tekken.version()) }
+    }
+
+    /// Which layout its chats have; a `tokenizer.json` does not state it.
+    pub(super) fn version(&self) -> Option<TokenizerVersion> {
+        self.version
     }
 
     /// The vocabulary of a `tokenizer.json`.
@@ -86,7 +93,8 @@ impl Vocabulary {
         }
         // An added token that the vocabulary has too is the added one.
         found.sort_by_key(|(number, _, kind)| (*number, *kind));
-        let mut vocabulary = Vocabulary { tokens: Vec::new(), kinds: Vec::new(), merges: Vec::new() };
+        let mut vocabulary =
+            Vocabulary { tokens: Vec::new(), kinds: Vec::new(), merges: Vec::new(), version: None };
         for (number, token, kind) in found {
             if number + 1 == vocabulary.tokens.len() && vocabulary.tokens[number] == token {
                 vocabulary.kinds[number] = kind;
@@ -128,7 +136,7 @@ impl Vocabulary {
             ("unknown_token_id", self.special("<unk>")),
             ("padding_token_id", self.special("<pad>")),
         ];
-        let Vocabulary { mut tokens, mut kinds, merges } = self;
+        let Vocabulary { mut tokens, mut kinds, merges, .. } = self;
         for row in tokens.len()..rows {
             tokens.push(format!("[PAD{row}]"));
             kinds.push(UNUSED);

@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 
 use super::element::Element;
 use super::error::GgufError;
 use super::header::Header;
 use super::layout::{Piece, PlannedFile};
 use super::metadata::aligned;
-use crate::weights::convert::stream::{Ended, Stream, stream_files};
+use crate::weights::convert::read_back::ReadBack;
+use crate::weights::convert::stream::{Done, Ended, Stream, stream_files};
 use crate::weights::convert::{ConvertError, NotFinite, count_not_finite};
 use crate::weights::{Checkpoint, Dtype, Problems, Reader, RowOrder, Tensor, dtype};
 
@@ -59,24 +61,33 @@ pub(super) fn write(
     directory: &Path,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Written, GgufError> {
-    let (mut not_finite, mut hashes) = (Vec::new(), Vec::new());
-    let files = job.files.iter().map(|file| (file.name.as_str(), file.length()));
-    let read = |stream: &mut Stream| {
+    let mut not_finite = Vec::new();
+    let files: Vec<(&str, u64)> = job.files.iter().map(|file| (file.name.as_str(), file.length())).collect();
+    let (to_check, hashes) = channel();
+    let found = &mut not_finite;
+    // Owns its sender: the checker is not to wait for a reader that has ended.
+    let read = move |stream: &mut Stream| {
         let mut scratch = Scratch::default();
         for file in job.files {
             let mut hasher = job.verify.then(blake3::Hasher::new);
             put(stream, &file.head, &mut hasher)?;
             for piece in &file.pieces {
-                let found = read_piece(job, piece, (stream, &mut hasher), &mut scratch)?;
-                not_finite.extend(found);
+                found.extend(read_piece(job, piece, (stream, &mut hasher), &mut scratch)?);
             }
-            hashes.extend(hasher.map(|hasher| hasher.finalize()));
+            // A checker that has ended found an error, which ends the writer too.
+            let _ = hasher.map(|hasher| to_check.send(hasher.finalize()));
             stream.send()?;
         }
         Ok(())
     };
-    stream_files(directory, files, read, progress)?;
-    let verified = if job.verify { Some(verify(job.files, directory, &hashes)?) } else { None };
+    let check = job.verify.then_some(move |back: &mut ReadBack| read_back(job.files, &hashes, back));
+    let verified = stream_files(directory, &files, read, check, &mut |done| match done {
+        Done::Written(bytes) => progress(bytes),
+        Done::ReadBack(_) => ControlFlow::Continue(()),
+    })?;
+    if verified.is_some() {
+        compare_headers(job.files, directory)?;
+    }
     let pieces = || job.files.iter().flat_map(|file| &file.pieces);
     let count = |element| pieces().filter(|piece| piece.entry.element == element).count() as u64;
     let from = job.source.row_order();
@@ -103,20 +114,36 @@ fn put(stream: &mut Stream, bytes: &[u8], hasher: &mut Option<blake3::Hasher>) -
 }
 
 /// Reads the files back and compares them with what was computed; the hash of all.
-fn verify(files: &[PlannedFile], directory: &Path, hashes: &[blake3::Hash]) -> Result<String, GgufError> {
+fn read_back(
+    files: &[PlannedFile],
+    hashes: &Receiver<blake3::Hash>,
+    back: &mut ReadBack,
+) -> Result<String, ConvertError> {
     let mut all = blake3::Hasher::new();
-    for (file, expected) in files.iter().zip(hashes) {
-        let path = directory.join(&file.name);
+    for file in files {
         let mut hasher = blake3::Hasher::new();
-        let read = std::fs::File::open(&path).and_then(|opened| hasher.update_reader(opened).map(|_| ()));
-        read.map_err(|source| GgufError::Read { path: path.clone(), source })?;
-        let header = Header::read(&path)?;
-        if hasher.finalize() != *expected || header.tensors.len() != file.pieces.len() {
-            return Err(ConvertError::Verify { problems: Problems(vec![format!("`{}`", file.name)]) }.into());
+        back.each(file.length(), |part| _ = hasher.update(part))?;
+        // Without a hash the source could not be read, which ends the run.
+        if hashes.recv().is_ok_and(|expected| expected != hasher.finalize()) {
+            return Err(differs(file));
         }
-        all.update(expected.as_bytes());
+        all.update(hasher.finalize().as_bytes());
     }
     Ok(all.finalize().to_hex().to_string())
+}
+
+/// Reads the headers as any reader would, and compares their lists of tensors.
+fn compare_headers(files: &[PlannedFile], directory: &Path) -> Result<(), GgufError> {
+    for file in files {
+        if Header::read(&directory.join(&file.name))?.tensors.len() != file.pieces.len() {
+            return Err(differs(file).into());
+        }
+    }
+    Ok(())
+}
+
+fn differs(file: &PlannedFile) -> ConvertError {
+    ConvertError::Verify { problems: Problems(vec![format!("`{}`", file.name)]) }
 }
 
 /// Puts a tensor and the zeros behind it into the stream.
@@ -157,11 +184,16 @@ fn make(
     scratch: &mut Scratch,
 ) -> Result<(), ConvertError> {
     let Scratch { reader, source, values, moved, encoded } = scratch;
-    source.resize(count * row_bytes, 0);
-    tensor.read_at(reader, source, (first * row_bytes) as u64)?;
     let is_stored = piece.entry.element.dtype() == Some(tensor.dtype());
+    let is_moved = tensor.head_dim().is_some() && tensor.row_order() != RowOrder::Interleaved;
+    // What is written as it is, is read to where it is written from.
+    let read = if is_stored && !is_moved { &mut *encoded } else { &mut *source };
+    read.resize(count * row_bytes, 0);
+    tensor.read_at(reader, read, (first * row_bytes) as u64)?;
     if is_stored {
-        permute(tensor, row_bytes, source, encoded);
+        if is_moved {
+            permute(tensor, row_bytes, source, encoded);
+        }
         return Ok(());
     }
     values.resize(source.len() / tensor.dtype().size(), 0.0);

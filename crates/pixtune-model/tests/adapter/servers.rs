@@ -67,6 +67,8 @@ fn each_server_takes_what_it_takes() {
         (Mistral, Server::VllmMistral, TOWER, refused),
         (Mistral, Server::MistralInference, plain, text_only),
         (Peft, Server::MistralInference, plain, refused),
+        (Peft, Server::LlamaCpp, plain, text_only),
+        (Mistral, Server::LlamaCpp, plain, text_only),
     ] {
         let (_place, adapter) = open(dialect);
         let report = ask(&adapter, server, options);

@@ -45,7 +45,7 @@ pub struct AdapterCheckArgs {
     pub base: PathBuf,
     /// Server that loads the adapter: vllm-hf (config.json and model*.safetensors), vllm-mistral (params.json and
     /// consolidated*.safetensors), mistral-inference, transformers (5), transformers-4.57 (4.52 to 4.57), transformers-legacy
-    /// (before 4.52). Its version decides in `vllm-hf@0.32`; without one, the newest known is assumed
+    /// (before 4.52), llama.cpp (the adapter in a GGUF file). Its version decides in `vllm-hf@0.32`; without one, the newest known is assumed
     #[arg(long, value_name = "SERVER[@VERSION]")]
     pub server: ServerInVersion,
     /// Assume that vLLM runs with this option

@@ -57,7 +57,7 @@ pub use report::ReportArgs;
 pub use rules::{RulesArgs, RulesFormat};
 pub use run::{RunArgs, StageArg};
 pub use serve::{
-    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg, V1Arg,
+    KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, UpstreamFormatArg,
     WebhooksCommand,
 };
 pub use stats::StatsArgs;

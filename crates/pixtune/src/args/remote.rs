@@ -54,6 +54,9 @@ pub enum FilesCommand {
         /// Upload larger files in several, cut between samples
         #[arg(long, value_name = "SIZE")]
         shard_size: Option<String>,
+        /// Send larger files in parts, where the server takes them; the same command goes on after an interruption
+        #[arg(long, value_name = "SIZE", default_value = "64MB")]
+        part_size: String,
     },
     /// List files
     List,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pixtune_api::Vendor;
 
 use crate::ui::Format;
 
@@ -131,6 +132,17 @@ pub enum V1Arg {
     Openai,
 }
 
+impl V1Arg {
+    /// The vendor, if it is chosen.
+    pub fn vendor(self) -> Option<Vendor> {
+        match self {
+            V1Arg::Auto => None,
+            V1Arg::Mistral => Some(Vendor::Mistral),
+            V1Arg::Openai => Some(Vendor::OpenAi),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UpstreamFormatArg {
     Hf,
@@ -165,6 +177,9 @@ pub enum KeysCommand {
         /// What the key may do
         #[arg(long, value_enum, default_value_t = ScopeArg::Write)]
         scope: ScopeArg,
+        /// API of requests to /v1 with this key
+        #[arg(long, value_enum, default_value_t = V1Arg::Auto)]
+        v1: V1Arg,
     },
     /// List keys
     List {

@@ -262,13 +262,16 @@ fn explain(reason: Option<(&str, &str)>, out: &mut String) {
 }
 
 fn alternative(server: Server, dialect: Dialect) -> String {
+    let merging = "`pixtune adapter merge` works with every server";
     let own = match server {
+        Server::LlamaCpp => {
+            return "`pixtune deploy --for llama.cpp` merges it and writes GGUF files".to_owned();
+        }
         Server::VllmMistral => Dialect::VllmConsolidated,
         Server::MistralInference => Dialect::Mistral,
         Server::TransformersLegacy => Dialect::PeftLegacy,
         Server::VllmHf | Server::Transformers | Server::Transformers457 => Dialect::Peft,
     };
-    let merging = "`pixtune adapter merge` works with every server";
     match dialect == own {
         true => merging.to_owned(),
         false => format!("`pixtune adapter convert --to {own}` writes this server's dialect; {merging}"),

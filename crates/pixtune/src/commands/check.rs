@@ -29,7 +29,7 @@ pub fn run(args: CheckArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
 }
 
 /// The plan, and notes about files that are not read.
-pub(crate) fn plan(args: &CheckArgs) -> Result<(CheckPlan, Vec<String>), Error> {
+pub(crate) fn plan(args: &CheckArgs) -> Result<(CheckPlan<'static>, Vec<String>), Error> {
     let Conversations { files, notes } = conversation_files(&args.files)?;
     let mut checker = lint::checker(&args.lint, &files, args.verify.into())?;
     checker.measure = args.measure.measure();

@@ -17,7 +17,7 @@ mod webhooks;
 
 use super::threads;
 use crate::Outcome;
-use crate::args::{KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions, V1Arg};
+use crate::args::{KeysCommand, LogFormatArg, ScopeArg, ServeArgs, ServeCommand, ServeOptions};
 use crate::error::Error;
 use crate::ui::{self, Format, Verbosity};
 
@@ -69,11 +69,7 @@ fn options(
         aliases: args.alias.iter().map(|text| alias(text)).collect::<Result<_, _>>()?,
         slots,
         trainer: Trainer { program, external },
-        vendor: match args.v1 {
-            V1Arg::Auto => None,
-            V1Arg::Mistral => Some(Vendor::Mistral),
-            V1Arg::Openai => Some(Vendor::OpenAi),
-        },
+        vendor: args.v1.vendor(),
         limits: Limits {
             upload: size(&args.max_upload)?,
             body: 64 << 20,
@@ -135,13 +131,13 @@ fn keys(command: &KeysCommand, data: &Path) -> Result<Outcome, Error> {
     let store = store(data)?;
     let failed = pixtune_api::ServeError::from;
     match command {
-        KeysCommand::Create { name, project, scope } => {
+        KeysCommand::Create { name, project, scope, v1 } => {
             let scope = match scope {
                 ScopeArg::Read => Scope::Read,
                 ScopeArg::Write => Scope::Write,
                 ScopeArg::Admin => Scope::Admin,
             };
-            let (_, secret) = store.create_key(name, project, scope).map_err(failed)?;
+            let (_, secret) = store.create_key(name, project, scope, v1.vendor()).map_err(failed)?;
             ui::put(&format!("{secret}\n"))?;
         }
         KeysCommand::List { format } => {
@@ -165,12 +161,14 @@ fn keys(command: &KeysCommand, data: &Path) -> Result<Outcome, Error> {
 
 fn key_line(key: &Key) -> String {
     let revoked = if key.revoked_at.is_some() { "  revoked" } else { "" };
-    format!("{}  {}  project {}  {}{revoked}\n", key.id, key.name, key.project, key.scope.as_str())
+    let vendor = key.vendor.map_or(String::new(), |vendor| format!("  answered as {}", vendor.as_str()));
+    format!("{}  {}  project {}  {}{vendor}{revoked}\n", key.id, key.name, key.project, key.scope.as_str())
 }
 
 fn key_json(key: &Key) -> String {
     line(object(|out| {
         out.field("id", &key.id).field("name", &key.name).field("project", &key.project);
+        out.field("vendor", key.vendor.map(Vendor::as_str));
         out.field("scope", key.scope.as_str())
             .field("created_at", key.created_at)
             .field("revoked_at", key.revoked_at);

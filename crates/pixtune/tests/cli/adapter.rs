@@ -123,6 +123,7 @@ fn adapters_page_matches_check() {
         ("transformers", &hf, &[]),
         ("transformers-4.57", &hf, &[]),
         ("transformers-legacy", &hf, &[]),
+        ("llama.cpp", &native, &[]),
     ] {
         let ask = |dialect: &str| {
             let args = ["adapter", "check", dialect, "--base", base, "--server", server, "--from", dialect];

@@ -13,12 +13,17 @@ use crate::train::{toy, train};
 fn case(fixture: &str, version: &str) -> Case {
     let case = Case::new();
     case.images();
-    for (name, bytes) in read_directory(&root().join("fixtures").join(fixture).join("hf_bf16")) {
-        case.write(&format!("model/{name}"), bytes);
-    }
-    case.write("model/tekken.json", tokenizer(version));
+    write_model(&case, "model", fixture, version);
     case.write("train.jsonl", toy().concat());
     case
+}
+
+/// Writes the fixture of a model and a tokenizer of a version into a directory.
+pub fn write_model(case: &Case, directory: &str, fixture: &str, version: &str) {
+    for (name, bytes) in read_directory(&root().join("fixtures").join(fixture).join("hf_bf16")) {
+        case.write(&format!("{directory}/{name}"), bytes);
+    }
+    case.write(&format!("{directory}/tekken.json"), tokenizer(version));
 }
 
 /// A `tekken.json` of 320 tokens with the special tokens of a version.

@@ -206,6 +206,39 @@ fn a_killed_download_is_resumed() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_download_is_resumed() {
+    use std::process::Command;
+
+    let server = server();
+    let case = table(&server, 96);
+    let args = [&FETCH[..], &["--threads", "2", "--fetch-connections", "2"]].concat();
+    case.prepare(&args).ends(1);
+    let expected = case.output();
+    let mut interrupted = 0;
+    for moment in [100, 150, 200, 300] {
+        fs::remove_dir_all(case.path("out")).unwrap();
+        fs::remove_dir_all(case.path("cache")).unwrap();
+        let mut command = case.command(&[&["prepare", "data.csv", "--out", "out"], &args[..]].concat());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Signals are handled before the directory of the run is made.
+        while !case.path("out.partial").exists() && !case.path("out").exists() {
+            sleep(Duration::from_millis(2));
+        }
+        sleep(Duration::from_millis(moment));
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).stderr(Stdio::null()).status();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code() == Some(130) {
+            assert!(String::from_utf8_lossy(&output.stderr).contains("`--resume`"));
+            interrupted += 1;
+        }
+        case.prepare(&[&args[..], &["--resume"]].concat()).ends(1);
+        assert_eq!(case.output(), expected, "interrupted after {moment} ms");
+    }
+    assert!(interrupted > 0, "every run was over before it could be interrupted");
+}
+
 #[test]
 fn evaluate_sends_images_at_urls_to_the_model() {
     let case = Case::new();

@@ -211,8 +211,8 @@ fn models_that_merge_patches_have_the_merger_beside_the_projector() {
             && key("mistral3.attention.temperature_scale").is_some();
         assert_eq!(stretched, architecture == "mistral3");
     }
-    // The template of these models is not known to us, and is taken from beside them.
-    assert_eq!(shown.matches("the file has no chat template").count(), 3, "{shown}");
+    // The version of the vocabulary decides the layout of chats, unless a template lies beside the model.
+    assert!(!shown.contains("chat template"), "{shown}");
     case.write("tiny_mistral3/chat_template.jinja", "{{ bos_token }}of the model");
     let run = case.run(&["convert", "tiny_mistral3", "templated", "--to", "gguf"]).ends(0);
     assert!(!run.stderr.contains("chat template"), "{}", run.stderr);

@@ -3,6 +3,7 @@
 mod bad_input;
 mod batches;
 mod client;
+mod family;
 mod jobs;
 mod keys;
 mod log;

@@ -73,28 +73,37 @@ pub(in crate::curate) fn assign(
     let mut unmet = Vec::new();
     let mut rows = join_images_and_groups(records, images, verdicts);
     join_texts(records, texts, verdicts, wanted, &mut rows, &mut unmet);
-    let mut of_root: BTreeMap<u32, Component> = BTreeMap::new();
+    // In the order of their first rows. The number of a component is stored at that row.
+    let mut components: Vec<Component> = Vec::new();
+    let mut number = vec![u32::MAX; verdicts.len()];
     for (index, (row, images)) in records.iter().enumerate() {
         if verdicts[index] != Verdict::Train {
             continue;
         }
+        let number = &mut number[rows.first(index as u32) as usize];
         // A component has the key of its first row: with the lowest of its keys, large components would be in the validation
         // split more often than small ones.
-        let component = of_root.entry(rows.first(index as u32)).or_insert_with(|| Component {
-            first: index,
-            key: split.key(row, images),
-            stratum: split.kind.stratum(row),
-            rows: 0,
-            bytes: 0,
-            held_out: false,
-        });
+        if *number == u32::MAX {
+            *number = components.len() as u32;
+            components.push(Component {
+                first: index,
+                key: split.key(row, images),
+                stratum: split.kind.stratum(row),
+                rows: 0,
+                bytes: 0,
+                held_out: false,
+            });
+        }
+        let component = &mut components[*number as usize];
         component.rows += 1;
         component.bytes += row.bytes;
     }
-    let mut parts: Vec<&mut Component> = of_root.values_mut().collect();
+    let mut parts: Vec<&mut Component> = components.iter_mut().collect();
     hold_out(&mut parts, split, wanted, &mut unmet);
     for (index, verdict) in verdicts.iter_mut().enumerate() {
-        if *verdict == Verdict::Train && of_root[&rows.first(index as u32)].held_out {
+        if *verdict == Verdict::Train
+            && components[number[rows.first(index as u32) as usize] as usize].held_out
+        {
             *verdict = Verdict::Validation;
         }
     }
@@ -167,14 +176,14 @@ fn join_texts(
     ties.iter().for_each(|(one, other)| {
         joined.join(*one, *other);
     });
-    let mut sizes: HashMap<u32, u64> = HashMap::new();
+    let mut sizes = vec![0u32; verdicts.len()];
     for index in (0..verdicts.len()).filter(|index| verdicts[*index] == Verdict::Train) {
-        *sizes.entry(joined.first(index as u32)).or_default() += 1;
+        sizes[joined.first(index as u32) as usize] += 1;
     }
     let mut too_many: BTreeMap<u32, u64> = BTreeMap::new();
     for (one, other) in ties {
         let root = joined.first(one);
-        let size = sizes[&root];
+        let size = u64::from(sizes[root as usize]);
         if size > wanted {
             too_many.insert(root, size);
         } else {

@@ -26,6 +26,7 @@ pub use format::ChatFormat;
 use format::SEPARATOR;
 pub use normalized::{Normalized, RenderedTurn, Span, SystemPrompt, normalized};
 use out::{Images, Measure, Out};
+pub use out::{Piece, Rendered};
 use validate::Turn;
 
 /// The chat layout: how a conversation becomes tokens.
@@ -136,6 +137,15 @@ impl<'t> ChatEncoder<'t> {
         Ok(Encoded { ids: out.ids, counts: out.counts })
     }
 
+    /// What [`ChatEncoder::encode`] encodes, piece by piece: for programs that put a conversation together as one text.
+    pub fn rendered<I, T: AsRef<str>>(
+        &self,
+        sample: &Sample<I, T>,
+        sizes: &[(u32, u32)],
+    ) -> Result<Vec<Rendered>, Finding> {
+        Ok(self.walk(sample, sizes, Measure::Pieces)?.pieces)
+    }
+
     /// An upper bound of the tokens of a sample, without the tokenizer: a text has at most as many tokens as bytes. Rejects
     /// exactly what [`ChatEncoder::encode`] rejects.
     pub fn bound<I, T: AsRef<str>>(
@@ -197,9 +207,14 @@ impl<'t> ChatEncoder<'t> {
         sizes: &[(u32, u32)],
         measure: Measure,
     ) -> Result<Out<'t>, Finding> {
-        let encoder = (measure != Measure::Bytes).then(|| self.tokenizer.encoder());
-        let counts = Counts::default();
-        let mut out = Out { tokenizer: self.tokenizer, encoder, measure, ids: Vec::new(), counts };
+        let mut out = Out {
+            tokenizer: self.tokenizer,
+            encoder: measure.encodes().then(|| self.tokenizer.encoder()),
+            measure,
+            ids: Vec::new(),
+            pieces: Vec::new(),
+            counts: Counts::default(),
+        };
         let marks = self.tokenizer.marks();
         let ids = (marks.image, marks.image_break, marks.image_end);
         let images = Images { spec: Some(self.spec), sizes, ids };

@@ -20,13 +20,34 @@ impl Images<'_> {
     pub(super) const NONE: Images<'static> = Images { spec: None, sizes: &[], ids: (0, 0, 0) };
 }
 
-/// Collects ids, if requested, and counts.
+/// A piece of a conversation between the pieces around it, each of which is encoded by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// What it is.
+    pub piece: Piece,
+    /// Whether its tokens are trained.
+    pub trained: bool,
+}
+
+/// What a conversation is encoded from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A special token.
+    Mark(u32),
+    /// A text.
+    Text(String),
+    /// The tokens of the image with this index.
+    Image(usize),
+}
+
+/// Collects ids or pieces, if requested, and counts.
 pub(super) struct Out<'t> {
     pub(super) tokenizer: &'t Tokenizer,
     /// `None` if bytes are counted.
     pub(super) encoder: Option<Encoder<'t>>,
     pub(super) measure: Measure,
     pub(super) ids: Vec<u32>,
+    pub(super) pieces: Vec<Rendered>,
     pub(super) counts: Counts,
 }
 
@@ -39,10 +60,26 @@ pub(super) enum Measure {
     Tokens,
     /// Bytes of text instead of its tokens.
     Bytes,
+    /// The pieces, and bytes of text instead of its tokens.
+    Pieces,
+}
+
+impl Measure {
+    /// Whether texts are encoded.
+    pub(super) fn encodes(self) -> bool {
+        matches!(self, Measure::Ids | Measure::Tokens)
+    }
 }
 
 impl Out<'_> {
+    fn piece(&mut self, trained: bool, piece: impl FnOnce() -> Piece) {
+        if self.measure == Measure::Pieces {
+            self.pieces.push(Rendered { piece: piece(), trained });
+        }
+    }
+
     pub(super) fn text(&mut self, text: &str, trained: bool) {
+        self.piece(trained, || Piece::Text(text.to_owned()));
         let tokens = match &mut self.encoder {
             // Encoding may put a space in front.
             None => text.len() + usize::from(self.tokenizer.adds_space()),
@@ -57,6 +94,7 @@ impl Out<'_> {
     }
 
     pub(super) fn mark(&mut self, id: u32, trained: bool) {
+        self.piece(trained, || Piece::Mark(id));
         if self.measure == Measure::Ids {
             self.ids.push(id);
         }
@@ -71,6 +109,7 @@ impl Out<'_> {
                 format!("the size of image {} is unknown", image + 1),
             ));
         };
+        self.piece(false, || Piece::Image(image));
         let grid = grid(spec, width, height);
         if self.measure == Measure::Ids {
             let ids = &mut self.ids;

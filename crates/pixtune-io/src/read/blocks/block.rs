@@ -24,8 +24,10 @@ impl Block {
         self.oversized
     }
 
-    /// The lines one by one, blank ones included, each with its length in the stream.
-    pub fn rows(&self) -> impl Iterator<Item = (u64, Row)> {
+    /// The lines one by one, blank ones included, each with its length in the stream. A large line that is alone is moved out of
+    /// the block, which is empty then.
+    pub fn rows(&mut self) -> impl Iterator<Item = (u64, Row)> {
+        let alone = self.take_large();
         let too_large = self
             .oversized
             .map(|bytes| (bytes, Row { cut: Some(Cut::TooLarge { bytes }), ..Row::whole(self.lines()) }));
@@ -35,9 +37,24 @@ impl Block {
             let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
             let (line, after) = rest.split_at(length);
             rest = after;
-            (length > 0).then(|| (length as u64, line_row(line)))
+            let line_only = without_line_end(line);
+            (length > 0).then(|| (length as u64, Row { cut: unreadable(line), ..Row::whole(line_only) }))
         });
-        too_large.into_iter().chain(rows)
+        alone.into_iter().chain(too_large).chain(rows)
+    }
+
+    /// The line, if it is large and the only one: a second copy of it would be most of the memory of a run.
+    fn take_large(&mut self) -> Option<(u64, Row)> {
+        let lines = self.lines();
+        let is_alone = memchr::memchr(b'\n', lines).is_none_or(|at| at + 1 == lines.len());
+        if lines.len() < LARGE || self.oversized.is_some() || !is_alone {
+            return None;
+        }
+        let (length, kept) = (lines.len() as u64, without_line_end(lines).len());
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.truncate(kept);
+        self.clear();
+        Some((length, Row::whole(bytes)))
     }
 
     /// Free space behind the lines.
@@ -46,7 +63,7 @@ impl Block {
         if self.buffer.len() < needed {
             // By a share of it, so that a line of 200 MB is not moved thousands of times, and a small one where that is memory.
             let length = self.buffer.len();
-            let grown = if length < LARGE { 2 * length } else { length + length / 4 };
+            let grown = if length < LARGE { 2 * length } else { length + length / 8 };
             self.buffer.resize(needed.max(grown), 0);
         }
         &mut self.buffer[self.end..needed]
@@ -79,11 +96,10 @@ pub(in super::super) fn unreadable_line(why: &str) -> Vec<u8> {
     [UNREADABLE, why.as_bytes()].concat()
 }
 
-/// The row in a line.
-pub(crate) fn line_row(line: &[u8]) -> Row {
-    let line = without_line_end(line);
-    let why = line.strip_prefix(UNREADABLE).map(|why| String::from_utf8_lossy(why).into_owned());
-    Row { cut: why.map(|why| Cut::Unreadable { why }), ..Row::whole(line) }
+/// Why a line cannot be read, if it stands for such a row.
+pub(crate) fn unreadable(line: &[u8]) -> Option<Cut> {
+    let why = without_line_end(line).strip_prefix(UNREADABLE)?;
+    Some(Cut::Unreadable { why: String::from_utf8_lossy(why).into_owned() })
 }
 
 /// A line without `\n` or `\r\n`.

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 pub(super) use block::unreadable_line;
 pub use block::{Block, UsedBlocks};
-pub(crate) use block::{line_row, without_line_end};
+pub(crate) use block::{unreadable, without_line_end};
 
 /// Reads blocks of lines.
 #[derive(Debug)]

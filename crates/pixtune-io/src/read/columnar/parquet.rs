@@ -1,5 +1,8 @@
 //! Parquet: row groups of column chunks of pages, described by a footer. A page is decoded when a batch needs its rows.
 
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -20,7 +23,7 @@ pub(super) struct ParquetFile {
 /// Reads the footer of a file.
 pub(super) fn open(file: AnyFile) -> Result<ParquetFile, Fault> {
     let ranges = Ranges::new(file)?;
-    let metadata = ArrowReaderMetadata::load(&ranges, ArrowReaderOptions::new())?;
+    let metadata = with_views(ArrowReaderMetadata::load(&ranges, ArrowReaderOptions::new())?);
     let mut first = 0_u64;
     let groups = metadata.metadata().row_groups().iter().map(|group| {
         let rows =
@@ -33,6 +36,28 @@ pub(super) fn open(file: AnyFile) -> Result<ParquetFile, Fault> {
     let groups = groups.collect::<Result<_, Fault>>()?;
     let labels = Labels::of(metadata.schema().metadata());
     Ok(ParquetFile { ranges, metadata, groups, labels })
+}
+
+/// The same file with columns of bytes as views: images stay in the pages that they were read in, where another form would copy
+/// every one.
+fn with_views(metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
+    let schema = metadata.schema();
+    let fields: Vec<FieldRef> = schema.fields().iter().map(viewed).collect();
+    let viewed = Schema::new_with_metadata(fields, schema.metadata().clone());
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(viewed));
+    // What cannot be read in this form is read in the form that the file declares.
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).unwrap_or(metadata)
+}
+
+fn viewed(field: &FieldRef) -> FieldRef {
+    let view = match field.data_type() {
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::List(inner) => DataType::List(viewed(inner)),
+        DataType::LargeList(inner) => DataType::LargeList(viewed(inner)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(viewed).collect()),
+        _ => return Arc::clone(field),
+    };
+    Arc::new(Field::clone(field).with_data_type(view))
 }
 
 impl Batches for ParquetFile {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
+use pixtune_files::direct::Block;
 
 use super::super::positioned::{AnyFile, ReadAt as _, ReadFrom};
 use crate::remote::{Object, RemoteError};
@@ -18,6 +19,55 @@ pub(super) struct Ranges {
     file: Arc<AnyFile>,
     length: u64,
     columns: Option<Arc<Columns>>,
+    pages: Arc<Pages>,
+}
+
+/// Memory of pages, which is used again: a page of images can have 40 MB, and new memory costs as much as reading it.
+#[derive(Default)]
+struct Pages(Mutex<Vec<Block>>);
+
+/// This many bytes are kept for pages to come.
+const MOST_KEPT: usize = 48 << 20;
+
+impl Pages {
+    /// Memory for this many bytes.
+    fn take(self: &Arc<Pages>, length: usize) -> Page {
+        let mut kept = self.kept();
+        let fits = kept.iter().position(|block| block.room() >= length);
+        let block = fits.map_or_else(|| Block::with_room(length), |at| kept.swap_remove(at));
+        Page { block, pages: Arc::clone(self) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Block>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a page.
+struct Page {
+    block: Block,
+    pages: Arc<Pages>,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        self.block.bytes()
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let mut block = std::mem::replace(&mut self.block, Block::with_room(0));
+        block.clear();
+        let mut kept = self.pages.kept();
+        // The newest are those of the size that pages have here.
+        while kept.iter().map(Block::room).sum::<usize>() + block.room() > MOST_KEPT && !kept.is_empty() {
+            kept.remove(0);
+        }
+        if block.room() <= MOST_KEPT {
+            kept.push(block);
+        }
+    }
 }
 
 /// Bytes of all windows together, and of one at least and at most.
@@ -29,7 +79,7 @@ impl Ranges {
     pub(super) fn new(file: AnyFile) -> io::Result<Ranges> {
         file.require_ranges("a Parquet file")?;
         let length = file.length()?;
-        Ok(Ranges { file: Arc::new(file), length, columns: None })
+        Ok(Ranges { file: Arc::new(file), length, columns: None, pages: Arc::default() })
     }
 
     /// The same for a group of rows whose columns are in these ranges.
@@ -116,12 +166,13 @@ impl ChunkReader for Ranges {
         {
             return Ok(window.slice(..length));
         }
-        let mut bytes = Vec::with_capacity(length);
-        let source = ReadFrom { file: Arc::clone(&self.file), at: start };
-        source.take(length as u64).read_to_end(&mut bytes)?;
-        if bytes.len() != length {
-            return Err(ParquetError::EOF("the file became shorter".to_owned()));
-        }
-        Ok(bytes.into())
+        let mut page = self.pages.take(length);
+        let mut source = ReadFrom { file: Arc::clone(&self.file), at: start };
+        source.read_exact(&mut page.block.free()[..length]).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ParquetError::EOF("the file became shorter".to_owned()),
+            _ => error.into(),
+        })?;
+        page.block.advance(length);
+        Ok(Bytes::from_owner(page))
     }
 }

@@ -57,6 +57,8 @@ impl Case<'_> {
             Server::MistralInference => self.mistral_inference_merging(module),
             // Measured: what peft does with each spelling of names is what it does with Pixtral's.
             Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => None,
+            // Measured, too.
+            Server::LlamaCpp => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a server does with an adapter: for every module whether it is applied, and if not, why.
 
+mod llama_cpp;
 mod merging;
 mod options;
 mod server;
@@ -153,10 +154,15 @@ pub fn check(
         let misfit = misfit.or_else(|| case.whole_misfit(module));
         let answer = misfit.or_else(|| refusal.clone()).unwrap_or_else(|| case.answer(server, module, lora));
         let Answer { verdict, reason, source } = answer;
-        // `tests/peers/vllm_serves.py` runs this version with every kind of adapter.
-        let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
-        let measured = is_vllm && options.vllm == VllmVersion::V032 && !case.merges_patches();
-        let source = if measured { server::MEASURED_VLLM_032 } else { source };
+        // `tests/peers/vllm_serves.py` and `inference_adapters.py` run these versions with every kind of adapter.
+        let source = match server {
+            _ if case.merges_patches() => source,
+            Server::VllmHf | Server::VllmMistral if options.vllm == VllmVersion::V032 => {
+                server::MEASURED_VLLM_032
+            }
+            Server::MistralInference => server::MEASURED_INFERENCE,
+            _ => source,
+        };
         ModuleVerdict { module, path: adapter.path(module), area: Area::of(module), verdict, reason, source }
     };
     let whole = adapter.whole.keys().map(|name| name.module).chain(adapter.token_rows.keys().copied());
@@ -179,6 +185,7 @@ impl Case<'_> {
             Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
                 self.peft_refusal(server)
             }
+            Server::LlamaCpp => self.llama_cpp_refusal(),
         }
     }
 
@@ -193,6 +200,7 @@ impl Case<'_> {
             Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
                 self.transformers(server, module)
             }
+            Server::LlamaCpp => Self::llama_cpp(module),
         }
     }
 
@@ -216,10 +224,18 @@ impl Case<'_> {
 
     /// Shapes that are not the base's, and ranks that are not those of adapter_config.json.
     fn misfit(&self, server: Server, module: Module, lora: &Lora) -> Option<Answer> {
-        let is_vllm = matches!(server, Server::VllmHf | Server::VllmMistral);
-        if is_vllm && !fit::is_part(self.base, module) {
-            let reason = "it is not part of the base: vLLM ignores it and applies the rest";
-            return Some(Answer::new(Verdict::Ignored, reason, server::MEASURED_VLLM_032));
+        match server {
+            // It looks for the names of the base's modules, and sees neither peft's nor others.
+            Server::MistralInference if self.dialect().is_peft() => return None,
+            Server::MistralInference if !fit::is_part(self.base, module) => {
+                let reason = "it is not part of the base: mistral-inference skips it without a warning";
+                return Some(Answer::new(Verdict::Ignored, reason, server::MI_LOAD));
+            }
+            Server::VllmHf | Server::VllmMistral if !fit::is_part(self.base, module) => {
+                let reason = "it is not part of the base: vLLM ignores it and applies the rest";
+                return Some(Answer::new(Verdict::Ignored, reason, server::MEASURED_VLLM_032));
+            }
+            _ => {}
         }
         if let Some(reason) = fit::mismatch(self.adapter, self.base, module, lora) {
             return Some(Answer::new(Verdict::Rejected, reason, "the shapes of the base's weights"));
@@ -231,6 +247,7 @@ impl Case<'_> {
                 format!("{reason}: the scaling follows from the latter"),
                 server::VLLM_CONFIG,
             ),
+            Server::LlamaCpp => Answer::new(Verdict::Rejected, reason, llama_cpp::CONVERSION),
             _ => Answer::new(Verdict::Rejected, reason, "peft 0.21.2 utils/save_and_load.py load_state_dict"),
         })
     }
@@ -283,7 +300,9 @@ impl Case<'_> {
             );
         }
         let wanted = server.format();
-        if self.base.format() != wanted && !both {
+        if server == Server::LlamaCpp {
+            warnings.push(llama_cpp::FILES.to_owned());
+        } else if self.base.format() != wanted && !both {
             warnings.push(format!(
                 "the base is in the format {}, and this server reads {}: `pixtune convert --to {}`",
                 self.base.format().as_str(),

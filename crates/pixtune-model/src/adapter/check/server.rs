@@ -24,17 +24,20 @@ pub enum Server {
     Transformers457,
     /// transformers before 4.52 with peft.
     TransformersLegacy,
+    /// llama.cpp, with the adapter in a GGUF file.
+    LlamaCpp,
 }
 
 impl Server {
     /// Every server.
-    pub const ALL: [Server; 6] = [
+    pub const ALL: [Server; 7] = [
         Server::VllmHf,
         Server::VllmMistral,
         Server::MistralInference,
         Server::Transformers,
         Server::Transformers457,
         Server::TransformersLegacy,
+        Server::LlamaCpp,
     ];
 
     /// The name on the command line.
@@ -46,6 +49,7 @@ impl Server {
             Server::Transformers => "transformers",
             Server::Transformers457 => "transformers-4.57",
             Server::TransformersLegacy => "transformers-legacy",
+            Server::LlamaCpp => "llama.cpp",
         }
     }
 
@@ -58,14 +62,15 @@ impl Server {
             Server::Transformers => "transformers 5.23.0 with peft 0.21.2",
             Server::Transformers457 => "transformers 4.57.1 with peft 0.17.1",
             Server::TransformersLegacy => "transformers 4.48.3 with peft 0.14.0",
+            Server::LlamaCpp => "llama.cpp b11434, with the adapter as a GGUF file",
         };
         own.to_owned()
     }
 
-    /// The format of checkpoints it reads.
+    /// The format of checkpoints it reads; of llama.cpp, which reads GGUF, the one whose tensors are as in its files.
     pub fn format(self) -> Format {
         match self {
-            Server::VllmMistral | Server::MistralInference => Format::Mistral,
+            Server::VllmMistral | Server::MistralInference | Server::LlamaCpp => Format::Mistral,
             Server::VllmHf | Server::Transformers | Server::Transformers457 | Server::TransformersLegacy => {
                 Format::Hf
             }
@@ -80,6 +85,7 @@ impl Server {
             Server::Transformers => &["5"],
             Server::Transformers457 => &["4.52", "4.53", "4.54", "4.55", "4.56", "4.57"],
             Server::TransformersLegacy => &["4.45", "4.46", "4.47", "4.48", "4.49", "4.50", "4.51"],
+            Server::LlamaCpp => &["b11434", "11434"],
         }
     }
 
@@ -95,10 +101,11 @@ pub(super) const VLLM_WRAP: &str = "vLLM 0.33.0 lora/model_manager.py and config
 const VLLM_HF_NAMES: &str = "vLLM 0.33.0 models/llava.py hf_to_vllm_mapper";
 pub(super) const VLLM_MISTRAL_NAMES: &str = "vLLM 0.33.0 models/pixtral.py hf_to_vllm_mapper";
 const VLLM_ROWS: &str = "vLLM 0.33.0 models/pixtral.py apply_rotary_emb_vit";
-const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
+pub(super) const MI_LOAD: &str = "mistral-inference 1.6.0 lora.py _load_lora_state_dict";
 const MI_SCALING: &str = "mistral-inference 1.6.0 main.py and lora.py load_lora";
 const PEFT_TARGETS: &str = "peft 0.21.2 tuners/tuners_utils.py check_target_module_exists";
 pub(super) const MEASURED_VLLM_032: &str = "measured with vLLM 0.32.0";
+pub(super) const MEASURED_INFERENCE: &str = "measured with mistral-inference 1.6.0";
 const MEASURED_5: &str = "measured with transformers 5.23.0 and peft 0.21.2";
 const MEASURED_4: &str = "measured with transformers 4.57.1 and peft 0.17.1";
 const MEASURED_LEGACY: &str = "measured with transformers 4.48.3 and peft 0.14.0";

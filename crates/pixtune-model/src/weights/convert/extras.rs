@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json::{document, list, members, object};
 use pixtune_core::text::counted;
-use pixtune_core::tokens::TokenizerVersion;
 use pixtune_core::tokens::tokenizer::Tokenizer;
 
 use super::output::OutputDirectory;
@@ -274,18 +273,18 @@ fn write_missing(
 }
 
 fn write_tokenizer(extras: &mut Extras<'_>, tekken: &Tokenizer, warnings: &mut Vec<String>) {
-    let template = (tekken.version() == TokenizerVersion::V3).then_some(tokenizer::CHAT_TEMPLATE);
+    let template = tokenizer::chat_template(tekken.version());
     extras.write("tokenizer.json", tokenizer::tokenizer_json(tekken));
     if !extras.has("tokenizer_config.json") {
-        extras.write("tokenizer_config.json", tokenizer::tokenizer_config(tekken, template));
+        extras.write("tokenizer_config.json", tokenizer::tokenizer_config(tekken, template.as_deref()));
     }
     if extras.has("chat_template.jinja") || extras.has("chat_template.json") {
         return;
     }
     match template {
-        Some(template) => extras.write("chat_template.jinja", template.to_owned()),
+        Some(template) => extras.write("chat_template.jinja", template),
         None => warnings.push(format!(
-            "no chat template was written: the tokenizer is of version {}, and only that of v3 is known",
+            "no chat template was written: the tokenizer is of version {}, which has none for text",
             tekken.version()
         )),
     }

@@ -7,6 +7,7 @@ mod error;
 mod extras;
 mod layout;
 mod output;
+pub(crate) mod read_back;
 mod report;
 mod route;
 pub(crate) mod stream;
@@ -16,6 +17,7 @@ mod verify;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 
 use pixtune_core::json::{self, Value};
 use pixtune_files::Existing;
@@ -25,6 +27,7 @@ use super::dtype::Dtype;
 use super::error::Problems;
 use super::names::{Module, TensorName};
 use super::{Checkpoint, Format, Reader};
+use stream::Done;
 
 pub use error::ConvertError;
 pub use extras::{Extra, Origin};
@@ -124,7 +127,7 @@ pub type Watch<'w> = dyn FnMut(Progress) -> ControlFlow<()> + 'w;
 pub enum Stage {
     /// Reading, changing and writing.
     Write,
-    /// Reading back and comparing.
+    /// Reading back and comparing what was not compared while writing.
     Verify,
 }
 
@@ -208,18 +211,30 @@ impl Plan {
     ) -> Result<Report, ConvertError> {
         let directory = OutputDirectory::create(&self.options.target)?;
         let total = self.files.iter().map(|file| file.layout.file_length()).sum();
-        let mut done = 0;
         let transfer = transfer::Transfer {
             source: &self.source,
             files: &self.files,
             order: self.options.to.row_order(),
             change,
-            hash: self.options.verify,
         };
-        let transfer::Transferred { not_finite, hashes } = transfer.run(directory.path(), &mut |bytes| {
-            done += bytes;
-            watch(Progress { stage: Stage::Write, done, total })
-        })?;
+        let check = |back: &mut read_back::ReadBack, hashes: &Receiver<blake3::Hash>| {
+            verify::read_back(self, change, hashes, back)
+        };
+        let (mut done, mut compared) = (0, 0);
+        let (not_finite, verified) = transfer.run(
+            directory.path(),
+            self.options.verify.then_some(check),
+            &mut |bytes| match bytes {
+                Done::Written(bytes) => {
+                    done += bytes;
+                    watch(Progress { stage: Stage::Write, done, total })
+                }
+                Done::ReadBack(bytes) => {
+                    compared += bytes;
+                    watch(Progress { stage: Stage::Verify, done: compared, total: self.bytes() })
+                }
+            },
+        )?;
         directory.write(self.options.to.config_file(), self.config.text.as_bytes())?;
         if let Some(index) = layout::index(&self.files) {
             directory.write(&layout::index_name(self.options.to), index.as_bytes())?;
@@ -227,10 +242,9 @@ impl Plan {
         for extra in &self.extras {
             extra.write(&directory)?;
         }
-        let verified = match self.options.verify {
-            true => Some(verify::verify(self, (change, &hashes), directory.path(), watch)?),
-            false => None,
-        };
+        if self.options.verify {
+            verify::compare_config(self, directory.path())?;
+        }
         let report = Report::new(self, not_finite, verified);
         directory.write(REPORT, json::document(&report).as_bytes())?;
         directory.commit()?;

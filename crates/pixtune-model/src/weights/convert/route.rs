@@ -97,6 +97,11 @@ impl<'c> Route<'c> {
         self.tensor.dtype() != self.target || self.change(change).is_some()
     }
 
+    /// Whether rows move.
+    pub fn is_permuted(&self) -> bool {
+        self.head_dim.is_some()
+    }
+
     /// Where the bytes of the output are stored as they are, if they are.
     pub fn copied(&self, change: Option<&dyn Change>) -> Option<(&'c SafetensorsFile, std::ops::Range<u64>)> {
         let copied = self.is_exact(change) && self.head_dim.is_none();

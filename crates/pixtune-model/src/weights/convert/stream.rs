@@ -1,15 +1,16 @@
-//! Files that are written while their content is made: one thread reads and changes, another writes; between them go a few
-//! blocks, so that memory does not depend on the model.
+//! Files that are written while their content is made: one thread reads and changes, another writes, two more read back and
+//! compare; between them go a few blocks, so that memory does not depend on the model.
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use pixtune_files::direct::{Block, BlockWriter};
 
 use super::ConvertError;
 use super::output::write_error;
+use super::read_back::{Arrived, ReadBack};
 
 /// Blocks between the threads, beside the one that is filled and the one that is written.
 const WAITING: usize = 2;
@@ -20,14 +21,26 @@ const READ: usize = 512 << 10;
 /// The reader ends: it has sent its error, or the writer has ended with an error of its own.
 pub(crate) struct Ended;
 
+/// What was done with some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// So many more were written.
+    Written(u64),
+    /// So many more were read back.
+    ReadBack(u64),
+}
+
 /// Writes files of known lengths into a directory, one after the other. `read` puts their bytes into the stream, and sends
-/// the last block of each file. `progress` is called after every block with its number of bytes, and can end the run.
-pub(crate) fn stream_files<'f>(
+/// the last block of each file. `check`, if there is one, reads them back on a thread of its own while they are written; its
+/// error ends the writing. `progress` is called after every block that is written, and for what is read back after the last; it can
+/// end the run.
+pub(crate) fn stream_files<T: Send>(
     directory: &Path,
-    files: impl Iterator<Item = (&'f str, u64)>,
+    files: &[(&str, u64)],
     read: impl FnOnce(&mut Stream) -> Result<(), Ended> + Send,
-    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<(), ConvertError> {
+    check: Option<impl FnOnce(&mut ReadBack) -> Result<T, ConvertError> + Send>,
+    progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
+) -> Result<Option<T>, ConvertError> {
     thread::scope(|scope| {
         let (to_writer, from_reader) = sync_channel(WAITING);
         let (to_reader, from_writer) = sync_channel(WAITING + 2);
@@ -36,31 +49,54 @@ pub(crate) fn stream_files<'f>(
             // Whatever ended it early, the writer has the error.
             let _: Result<(), Ended> = read(&mut stream);
         });
-        let written = write(directory, files, (&from_reader, &to_reader), progress);
-        drop(from_reader);
+        let (to_check, arrivals) = channel();
+        let (read_back, checked_bytes) = channel();
+        let is_checked = check.is_some();
+        let checker = check.map(|check| {
+            let mut back = ReadBack::start(scope, directory, files, arrivals, read_back);
+            scope.spawn(move || check(&mut back))
+        });
+        let arrived = |arrived| !is_checked || to_check.send(arrived).is_ok();
+        let written = write(directory, files, (&from_reader, &to_reader), arrived, progress);
+        drop((from_reader, to_check));
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written
+        // What was written before is read back meanwhile, so there is little left to end.
+        let is_interrupted =
+            checked_bytes.iter().fold(false, |ended, bytes| ended | progress(Done::ReadBack(bytes)).is_break());
+        let checked =
+            checker.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        written?;
+        match is_interrupted {
+            true => Err(ConvertError::Interrupted),
+            false => checked.transpose(),
+        }
     })
 }
 
-fn write<'f>(
+/// Writes the blocks that arrive. `arrived` is given what is on the disk; where it returns false, the checker has ended with an
+/// error and nothing more is written.
+fn write(
     directory: &Path,
-    files: impl Iterator<Item = (&'f str, u64)>,
+    files: &[(&str, u64)],
     (blocks, free): (&Receiver<Result<Block, ConvertError>>, &SyncSender<Block>),
-    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    arrived: impl Fn(Arrived) -> bool,
+    progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
 ) -> Result<(), ConvertError> {
-    for (name, length) in files {
+    for (index, (name, length)) in files.iter().enumerate() {
         let path = directory.join(name);
         let error = |source| write_error(&path, source);
-        let mut left = length;
-        let mut file = BlockWriter::create(&path, left).map_err(error)?;
-        while left > 0 {
+        let mut written = 0;
+        let mut file = BlockWriter::create(&path, *length).map_err(error)?;
+        while written < *length {
             // The reader only ends early after it has sent its error.
             let block = blocks.recv().map_err(|_| error(std::io::ErrorKind::UnexpectedEof.into()))??;
             let bytes = block.bytes().len() as u64;
             file.write(block.bytes()).map_err(error)?;
-            left = left.saturating_sub(bytes);
-            if progress(bytes).is_break() {
+            written += bytes;
+            if !arrived(Arrived { file: index, bytes: written }) {
+                return Ok(());
+            }
+            if progress(Done::Written(bytes)).is_break() {
                 return Err(ConvertError::Interrupted);
             }
             let _ = free.try_send(block);

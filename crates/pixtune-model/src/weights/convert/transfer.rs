@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::layout::PlannedFile;
+use super::read_back::ReadBack;
 use super::route::{Route, Scratch};
-use super::stream::{Ended, Stream, stream_files};
+use super::stream::{Done, Ended, Stream, stream_files};
 use super::{Change, ConvertError};
 use crate::weights::dtype::Dtype;
 use crate::weights::{Checkpoint, RowOrder};
@@ -31,37 +33,37 @@ pub struct Transfer<'t> {
     pub order: RowOrder,
     /// What is changed on the way.
     pub change: Option<&'t dyn Change>,
-    /// Whether to hash what is written, for reading it back.
-    pub hash: bool,
-}
-
-/// What was learned while writing.
-#[derive(Debug, Default)]
-pub struct Transferred {
-    /// What is not finite in the output.
-    pub not_finite: Vec<NotFinite>,
-    /// The hash of all tensors up to each, if it was requested: of the source's bytes, or of the output's where those are
-    /// computed.
-    pub hashes: Vec<blake3::Hash>,
 }
 
 impl Transfer<'_> {
-    /// Writes every file into a directory. `progress` is called after every block with its number of bytes, and can end the
-    /// run.
-    pub fn run(
+    /// Writes every file into a directory. `check`, if there is one, reads them back; it is given the hash of all tensors up to
+    /// each when that was read: of the source's bytes, or of the output's where those are computed.
+    pub fn run<T: Send>(
         &self,
         directory: &Path,
-        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Transferred, ConvertError> {
-        let files = self.files.iter().map(|file| (file.name.as_str(), file.layout.file_length()));
-        let mut transferred = Transferred::default();
-        stream_files(directory, files, |stream| self.read(stream, &mut transferred), progress)?;
-        Ok(transferred)
+        check: Option<impl FnOnce(&mut ReadBack, &Receiver<blake3::Hash>) -> Result<T, ConvertError> + Send>,
+        progress: &mut dyn FnMut(Done) -> ControlFlow<()>,
+    ) -> Result<(Vec<NotFinite>, Option<T>), ConvertError> {
+        let files: Vec<(&str, u64)> =
+            self.files.iter().map(|file| (file.name.as_str(), file.layout.file_length())).collect();
+        let mut not_finite = Vec::new();
+        let (to_check, hashes) = channel();
+        let to_check = check.is_some().then_some(to_check);
+        let read = |stream: &mut Stream| self.read(stream, &mut not_finite, to_check);
+        let check = check.map(|check| move |back: &mut ReadBack| check(back, &hashes));
+        let checked = stream_files(directory, &files, read, check, progress)?;
+        Ok((not_finite, checked))
     }
 
-    fn read(&self, stream: &mut Stream, transferred: &mut Transferred) -> Result<(), Ended> {
+    /// Reads every tensor into the stream. `hashes` gets the hash of all tensors up to each.
+    fn read(
+        &self,
+        stream: &mut Stream,
+        not_finite: &mut Vec<NotFinite>,
+        hashes: Option<Sender<blake3::Hash>>,
+    ) -> Result<(), Ended> {
         let mut scratch = Scratch::default();
-        let mut hasher = self.hash.then(blake3::Hasher::new);
+        let mut hasher = hashes.is_some().then(blake3::Hasher::new);
         for file in self.files {
             stream.put(&file.layout.head)?;
             for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
@@ -69,9 +71,12 @@ impl Transfer<'_> {
                 let route = stream.unless_failed(route)?;
                 let mut found = NotFinite { name: route.name().to_owned(), nan: 0, infinite: 0 };
                 self.read_tensor(&route, stream, &mut scratch, (&mut found, &mut hasher))?;
-                transferred.hashes.extend(hasher.as_ref().map(blake3::Hasher::finalize));
+                if let (Some(hasher), Some(hashes)) = (&hasher, &hashes) {
+                    // A checker that has ended found an error, which ends the writer too.
+                    let _ = hashes.send(hasher.finalize());
+                }
                 if found.nan + found.infinite > 0 {
-                    transferred.not_finite.push(found);
+                    not_finite.push(found);
                 }
             }
             stream.send()?;

@@ -1,9 +1,11 @@
 //! Reads the output back and compares it with the hash of the source.
 
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
+use super::read_back::ReadBack;
 use super::route::{Route, Scratch};
-use super::{Change, ConvertError, Plan, Progress, Stage, Watch};
+use super::{Change, ConvertError, Plan};
 use crate::weights::config::Magnitude;
 use crate::weights::error::Problems;
 use crate::weights::{Checkpoint, Format};
@@ -19,48 +21,62 @@ pub struct Verified {
     pub blake3: String,
 }
 
-/// Opens the output as any reader would, permutes every tensor back and compares its hash with that of the source, which was
-/// computed while it was read. Where the type changed or a change was made, the hash is that of what was computed, because
-/// rounding has no inverse. `hashes` has the hash of all tensors up to each.
-pub fn verify(
+/// Reads the tensors back, permutes them back and compares their hashes with those of the source, which arrive as it is read:
+/// each of all tensors up to one. Where the type changed or a change was made, the hash is that of what was computed, because
+/// rounding has no inverse.
+pub fn read_back(
     plan: &Plan,
-    (change, hashes): (Option<&dyn Change>, &[blake3::Hash]),
-    directory: &Path,
-    watch: &mut Watch<'_>,
+    change: Option<&dyn Change>,
+    hashes: &Receiver<blake3::Hash>,
+    back: &mut ReadBack,
 ) -> Result<Verified, ConvertError> {
+    let (mut tensors, mut done) = (0, 0);
+    let mut hasher = blake3::Hasher::new();
+    let mut output = Scratch::default();
+    for file in &plan.files {
+        let mut is_header_equal = true;
+        let mut header = file.layout.head.as_slice();
+        back.each(header.len() as u64, |part| {
+            let (now, later) = header.split_at(part.len());
+            (is_header_equal, header) = (is_header_equal && now == part, later);
+        })?;
+        if !is_header_equal {
+            return Err(ConvertError::Verify {
+                problems: Problems(vec![format!("the header of `{}`", file.name)]),
+            });
+        }
+        for (piece, place) in file.pieces.iter().zip(&file.layout.header.tensors) {
+            let route = Route::new(&plan.source, *piece, place, plan.options.to.row_order())?;
+            let exact = route.is_exact(change);
+            if exact && route.is_permuted() {
+                for bytes in route.output_chunks() {
+                    output.bytes.resize(bytes, 0);
+                    back.fill(&mut output.bytes)?;
+                    route.undo(&mut output);
+                    hasher.update(&output.bytes);
+                }
+            } else {
+                back.each(place.bytes(), |part| _ = hasher.update(part))?;
+            }
+            // Without a hash the source could not be read, which ends the run.
+            if hashes.recv().is_ok_and(|hash| hash != hasher.finalize()) {
+                // The hash of every later tensor differs too.
+                let problem = format!("`{}`, and tensors after it were not compared", route.name());
+                return Err(ConvertError::Verify { problems: Problems(vec![problem]) });
+            }
+            (tensors, done) = (tensors + 1, done + place.bytes());
+        }
+    }
+    Ok(Verified { tensors, bytes: done, blake3: hasher.finalize().to_hex().to_string() })
+}
+
+/// Opens the output as any reader would, and compares its configuration. The bytes of its files were compared by [`read_back`].
+pub fn compare_config(plan: &Plan, directory: &Path) -> Result<(), ConvertError> {
     let written = Checkpoint::open_as(directory, plan.options.to)?;
     let mut problems = Problems::default();
     compare_configs(plan, &written, &mut problems);
-    let (mut tensors, mut done, total) = (0, 0, plan.bytes());
-    let mut hasher = blake3::Hasher::new();
-    let mut output = Scratch::default();
-    let pieces = plan.files.iter().flat_map(|file| file.pieces.iter().zip(&file.layout.header.tensors));
-    for ((piece, place), hash) in pieces.zip(hashes) {
-        let route = Route::new(&plan.source, *piece, place, plan.options.to.row_order())?;
-        let exact = route.is_exact(change);
-        let Some(target) = written.tensor(piece.to) else { continue };
-        let mut at = 0;
-        for bytes in route.output_chunks() {
-            output.bytes.resize(bytes, 0);
-            target.read_at(&mut output.reader, &mut output.bytes, at)?;
-            if exact {
-                route.undo(&mut output);
-            }
-            hasher.update(&output.bytes);
-            (at, done) = (at + bytes as u64, done + bytes as u64);
-            if watch(Progress { stage: Stage::Verify, done, total }).is_break() {
-                return Err(ConvertError::Interrupted);
-            }
-        }
-        tensors += 1;
-        if target.length() != place.bytes() || target.dtype() != place.dtype || hasher.finalize() != *hash {
-            // The hash of every later tensor differs too.
-            problems.0.push(format!("`{}`, and tensors after it were not compared", route.name()));
-            break;
-        }
-    }
     match problems.0.is_empty() {
-        true => Ok(Verified { tensors, bytes: done, blake3: hasher.finalize().to_hex().to_string() }),
+        true => Ok(()),
         false => Err(ConvertError::Verify { problems }),
     }
 }
@@ -91,7 +107,9 @@ fn compare_configs(plan: &Plan, written: &Checkpoint, problems: &mut Problems) {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::fs;
+    use std::sync::mpsc::channel;
 
+    use super::super::read_back::Arrived;
     use super::super::transfer::Transfer;
     use super::super::{Options, Plan};
     use super::*;
@@ -103,22 +121,39 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/native_bf16");
         let plan = Plan::new(Options::new(source, out.path().join("converted"), Format::Hf)).unwrap();
         let verified = plan.run(None, &mut |_| {}).unwrap().verified.unwrap();
-        let order = plan.options.to.row_order();
-        let transfer = Transfer { source: &plan.source, files: &plan.files, order, change: None, hash: true };
+        let file = &plan.files[0];
+        let (length, order) = (file.layout.file_length(), plan.options.to.row_order());
+        let transfer = Transfer { source: &plan.source, files: &plan.files, order, change: None };
         let again = out.path().join("again");
         fs::create_dir(&again).unwrap();
-        let hashes = transfer.run(&again, &mut |_| ControlFlow::Continue(())).unwrap().hashes;
-        let on = &mut |_| ControlFlow::Continue(());
-        let mut verify = || verify(&plan, (None, &hashes), &plan.options.target, on);
+        let collect = |back: &mut ReadBack, hashes: &Receiver<blake3::Hash>| {
+            back.each(length, |_| {}).map(|()| hashes.iter().collect())
+        };
+        let hashes: Option<Vec<blake3::Hash>> = transfer.run(&again, Some(collect), &mut |_| ControlFlow::Continue(())).unwrap().1;
+        let verify = || {
+            let ((send, known), (arrived, arrivals)) = (channel(), channel());
+            hashes.iter().flatten().for_each(|hash| send.send(*hash).unwrap());
+            arrived.send(Arrived { file: 0, bytes: length }).unwrap();
+            std::thread::scope(|scope| {
+                let files = [(file.name.as_str(), length)];
+                let mut back = ReadBack::start(scope, &again, &files, arrivals, channel().0);
+                read_back(&plan, None, &known, &mut back)
+            })
+        };
         assert_eq!(verify().unwrap(), verified);
-        let file = plan.options.target.join("model.safetensors");
-        let mut bytes = fs::read(&file).unwrap();
-        let tensors = &plan.files[0].layout.header.tensors;
-        let index =
-            tensors.iter().position(|tensor| tensor.name.ends_with("1.self_attn.k_proj.weight")).unwrap();
-        bytes[tensors[index].range.start as usize + 77] ^= 1;
-        fs::write(&file, bytes).unwrap();
-        let error = verify().unwrap_err().to_string();
+        let path = again.join(&file.name);
+        let written = fs::read(&path).unwrap();
+        let fails_at = |byte: usize| {
+            let mut bytes = written.clone();
+            bytes[byte] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            verify().unwrap_err().to_string()
+        };
+        let tensors = &file.layout.header.tensors;
+        let place = tensors.iter().find(|tensor| tensor.name.ends_with("1.self_attn.k_proj.weight"));
+        let error = fails_at(place.unwrap().range.start as usize + 77);
         assert!(error.contains("`layers.1.attention.wk.weight`, and tensors after it"), "{error}");
+        let error = fails_at(99);
+        assert!(error.contains("the header of `model.safetensors`"), "{error}");
     }
 }

@@ -19,11 +19,15 @@ pub fn run(args: &FilesArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let client = client(&args.endpoint)?;
     let format = args.endpoint.format;
     match &args.command {
-        FilesCommand::Upload { files, purpose, shard_size } => {
+        FilesCommand::Upload { files, purpose, shard_size, part_size } => {
             let size =
                 shard_size.as_ref().map(|text| parse_bytes(text).map_err(Error::argument)).transpose()?;
+            let part = parse_bytes(part_size).map_err(Error::argument)?;
+            if part == 0 {
+                return Err(Error::argument("--part-size is at least one byte"));
+            }
             for path in files {
-                for file in upload(&client, path, purpose, size, verbosity)? {
+                for file in upload(&client, path, purpose, (size, part), verbosity)? {
                     print_uploaded(&file, format)?;
                 }
             }
@@ -52,12 +56,16 @@ fn print_uploaded(file: &Value<'static>, format: Format) -> Result<(), Error> {
     }
 }
 
-/// Uploads a file, in several if it is larger than a shard.
+/// Bytes of a part of an upload: the most that OpenAI takes.
+pub(super) const PART: u64 = 64_000_000;
+
+/// Uploads a file, in several if it is larger than a shard. A file that is larger than a part goes in parts, if the server takes them: an
+/// upload that was interrupted goes on.
 pub(super) fn upload(
     client: &Client,
     path: &Path,
     purpose: &str,
-    shard: Option<u64>,
+    (shard, part): (Option<u64>, u64),
     verbosity: Verbosity,
 ) -> Result<Vec<Value<'static>>, Error> {
     let failed = |source| ClientError::File { path: path.to_owned(), source };
@@ -66,9 +74,19 @@ pub(super) fn upload(
     ui.start_bar("{bar:20} {bytes}/{total_bytes}  {bytes_per_sec}  {wide_msg}", length, 0);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let uploaded = match shard.filter(|shard| *shard < length) {
-        None => vec![client.upload_file(path, purpose, &mut |sent| {
-            ui.advance(sent, &name);
-        })?],
+        None => {
+            let mut progress = |sent: u64| {
+                ui.advance(sent, &name);
+            };
+            let in_parts = match length > part {
+                true => client.upload_in_parts(path, purpose, part, &mut progress)?,
+                false => None,
+            };
+            match in_parts {
+                Some(file) => vec![file],
+                None => vec![client.upload_file(path, purpose, &mut progress)?],
+            }
+        }
         Some(shard) => {
             let shards = shards(path, shard).map_err(failed)?;
             let mut uploaded = Vec::new();

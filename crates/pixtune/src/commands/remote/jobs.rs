@@ -7,7 +7,7 @@ use std::time::Duration;
 use pixtune_api::Client;
 use pixtune_core::json::{self, Value, list, object};
 
-use super::files::upload;
+use super::files::{PART, upload};
 use super::{client, print_list, print_object, segment, text};
 use crate::Outcome;
 use crate::args::{JobsArgs, JobsCommand, JobsCreateArgs};
@@ -57,7 +57,7 @@ fn ids(client: &Client, names: &[String], verbosity: Verbosity) -> Result<Vec<St
     for name in names {
         match Path::new(name).is_file() {
             true => ids.extend(
-                upload(client, Path::new(name), "fine-tune", None, verbosity)?
+                upload(client, Path::new(name), "fine-tune", (None, PART), verbosity)?
                     .iter()
                     .map(|file| text(file, "id")),
             ),

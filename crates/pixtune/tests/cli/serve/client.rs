@@ -55,9 +55,14 @@ impl Server {
 
     /// A server whose environment has these variables.
     pub fn start_with(case: &Case, more: &[&str], variables: &[(&str, String)]) -> Server {
+        Server::start_at(case, "127.0.0.1:0", more, variables)
+    }
+
+    /// The same at an address.
+    pub fn start_at(case: &Case, address: &str, more: &[&str], variables: &[(&str, String)]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pixtune"))
             .current_dir(case.path("."))
-            .args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--models", "tiny=model"])
+            .args(["serve", "--data-dir", "data", "--listen", address, "--models", "tiny=model"])
             .args(more)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())

@@ -52,6 +52,74 @@ fn keys_limit_what_a_client_reaches() {
 }
 
 #[test]
+fn a_key_decides_whose_shapes_its_answers_have() {
+    let (case, _) = served();
+    let (mistral, openai) = (key(&case, &["m", "--v1", "mistral"]), key(&case, &["o", "--v1", "openai"]));
+    let server = Server::start(&case, &["--v1", "mistral"]);
+    let shape = |key: &str, path: &str| {
+        let reply = server.send("GET", path, &[("Authorization", &format!("Bearer {key}"))], b"");
+        reply.header("x-pixtune-api").map(str::to_owned)
+    };
+    assert_eq!(shape(&mistral, "/v1/files").as_deref(), Some("mistral"));
+    assert_eq!(shape(&openai, "/v1/files").as_deref(), Some("openai"));
+    // A path decides before the key.
+    assert_eq!(shape(&openai, "/mistral/v1/files").as_deref(), Some("mistral"));
+    let listed = case.run(&["serve", "keys", "list", "--data-dir", "data"]).stdout;
+    assert!(listed.contains("o  project default  write  answered as openai"), "{listed}");
+}
+
+#[test]
+fn reports_open_by_a_signed_url_and_show_no_file_of_the_server() {
+    let (case, samples) = served();
+    let ann = key(&case, &["ann"]);
+    let server = Server::start(&case, &[]);
+    let headers = [
+        ("Authorization", format!("Bearer {ann}")),
+        ("Content-Type", "multipart/form-data; boundary=b".to_owned()),
+    ];
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let photo = case.path("photo.png");
+    std::fs::copy(crate::harness::root().join("fixtures/images/grad_64x48.png"), &photo).unwrap();
+    let local = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"file://{}"}},{{"type":"text","text":"secret"}}]}},{{"role":"assistant","content":"a"}}]}}"#,
+        photo.display()
+    );
+    let content = samples.concat() + &local;
+    let body = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\n\r\n--b--\r\n"
+    );
+    let file = server.send("POST", "/openai/v1/files", &headers, body.as_bytes()).text("id");
+    let other = server.send("POST", "/openai/v1/files", &headers, body.replace("a.jsonl", "b.jsonl").as_bytes());
+    let path = format!("/v1/pixtune/files/{file}/report");
+    assert_eq!(server.get(&path).status, 401);
+    let url = server.send("GET", &format!("{path}/url"), &headers[..1], b"").text("url");
+    let signed = url.split_once(&server.address).unwrap().1.to_owned();
+    let page = server.get(&signed);
+    assert_eq!(page.status, 200, "{}", page.body);
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("sandbox allow-scripts") && !policy.contains("allow-same-origin"), "{policy}");
+    assert!(page.body.contains("a.jsonl") && page.body.contains("say hello"), "{}", &page.body[..500]);
+    for hidden in ["secret", &*case.path("data").to_string_lossy()] {
+        let at = page.body.find(hidden).map(|at| &page.body[at.saturating_sub(200)..at + 100]);
+        assert_eq!(at, None);
+    }
+    assert_eq!(server.get(&signed).body, page.body);
+    // The signature is of this page alone.
+    for wrong in [
+        signed.replace(&file, &other.text("id")),
+        signed.replace("/pixtune/files/", "/files/").replace("/report?", "/content?"),
+        signed.replace("project=default", "project=other"),
+    ] {
+        assert_eq!(server.get(&wrong).status, 401, "{wrong}");
+    }
+    let deleted = server.send("DELETE", &format!("/openai/v1/files/{}", other.text("id")), &headers[..1], b"");
+    assert_eq!(deleted.status, 200);
+    assert_eq!(std::fs::read_dir(case.path("data/reports")).unwrap().count(), 1);
+    server.send("DELETE", &format!("/openai/v1/files/{file}"), &headers[..1], b"");
+    assert_eq!(std::fs::read_dir(case.path("data/reports")).unwrap().count(), 0);
+}
+
+#[test]
 fn other_machines_need_keys() {
     let (case, _) = served();
     let run = case.run(&["serve", "--data-dir", "data", "--listen", "0.0.0.0:0", "--models", "tiny=model"]);

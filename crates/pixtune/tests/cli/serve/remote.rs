@@ -53,6 +53,42 @@ fn the_workflow_on_the_command_line() {
 }
 
 #[test]
+fn an_upload_goes_on_after_the_server_was_gone() {
+    let (case, samples) = served();
+    let content = samples.concat().repeat(40);
+    case.write("large.jsonl", &content);
+    let server = Server::start(&case, &[]);
+    let address = server.address.clone();
+    let upload = || {
+        let base = format!("http://{address}/openai");
+        case.run(&["files", "upload", "large.jsonl", "--part-size", "2kB", "--base-url", &base])
+    };
+    let state = case.path("large.jsonl.upload");
+    let parts = || std::fs::read_to_string(&state).map_or(0, |state| state.matches("\"part-").count());
+    let (broken, known) = std::thread::scope(|scope| {
+        let uploading = scope.spawn(upload);
+        while parts() < 2 && !uploading.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        server.kill();
+        (uploading.join().unwrap(), parts())
+    });
+    assert!(broken.code == 2 && broken.stderr.contains("cannot reach"), "{}", broken.stderr);
+    assert!(known >= 2 && known < content.len() / 2000, "{known}");
+    let server = Server::start_at(&case, &address, &[], &[]);
+    let done = upload();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(server.get(&format!("/openai/v1/files/{}/content", done.stdout.trim())).body, content);
+    assert!(!case.path("large.jsonl.upload").exists());
+    // The parts that were there were not sent again.
+    let metrics = server.get("/metrics").body;
+    let is_part = |line: &&str| line.starts_with("pixtune_requests_total") && line.contains("/parts");
+    let line = metrics.lines().find(is_part).unwrap_or(&metrics);
+    let sent: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(sent + known, content.len().div_ceil(2000), "{line}");
+}
+
+#[test]
 fn failures_name_the_way_out() {
     let (case, _) = served();
     let nobody = case.run(&["jobs", "list", "--base-url", "http://127.0.0.1:9"]);

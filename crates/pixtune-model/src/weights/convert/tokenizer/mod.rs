@@ -6,10 +6,26 @@
 use std::fmt::Write as _;
 
 use pixtune_core::json::write_string;
+use pixtune_core::tokens::TokenizerVersion;
 use pixtune_core::tokens::tokenizer::{PATTERN, Tokenizer};
 
-/// The chat template for the layout of tokenizer version 3, which is Pixtral 12B's.
-pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
+const CHAT_TEMPLATE_V3: &str = include_str!("chat_template.jinja");
+/// Its first statement is the version, 0 in the file.
+const CHAT_TEMPLATE_V7: &str = include_str!("chat_template_v7.jinja");
+const NO_VERSION: &str = "{%- set version = 0 -%}";
+
+/// The chat template of a version's layout; `None` for v7m1, a SentencePiece vocabulary that no `tokenizer.json` is made of.
+pub fn chat_template(version: TokenizerVersion) -> Option<String> {
+    let number = match version {
+        TokenizerVersion::V3 => return Some(CHAT_TEMPLATE_V3.to_owned()),
+        TokenizerVersion::V7m1 => return None,
+        TokenizerVersion::V7 => 7,
+        TokenizerVersion::V11 => 11,
+        TokenizerVersion::V13 => 13,
+        TokenizerVersion::V15 => 15,
+    };
+    Some(CHAT_TEMPLATE_V7.replacen(NO_VERSION, &format!("{{%- set version = {number} -%}}"), 1))
+}
 
 /// `tokenizer.json`.
 pub fn tokenizer_json(tekken: &Tokenizer) -> String {
@@ -144,6 +160,22 @@ pub fn tokenizer_config(tekken: &Tokenizer, template: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn templates_have_their_version() {
+        assert_eq!(CHAT_TEMPLATE_V7.matches(NO_VERSION).count(), 1);
+        for version in TokenizerVersion::ALL {
+            let template = chat_template(version);
+            let stated = format!("set version = {}", &version.to_string()[1..]);
+            let has_version = template.as_ref().is_some_and(|template| template.contains(&stated));
+            assert_eq!(
+                has_version,
+                !matches!(version, TokenizerVersion::V3 | TokenizerVersion::V7m1),
+                "{version}"
+            );
+            assert_eq!(template.is_none(), version == TokenizerVersion::V7m1);
+        }
+    }
 
     #[test]
     fn the_alphabet_has_every_letter_once() {
