@@ -298,7 +298,8 @@ mod tests {
         let parsed = json::parse(&document).unwrap().value.into_owned();
         let schemas = parsed.get("components").unwrap().get("schemas").unwrap();
         for route in ROUTES {
-            let known = matches!(route.answer, "Bytes" | "Events" | "Page") || schemas.get(route.answer).is_some();
+            let known =
+                matches!(route.answer, "Bytes" | "Events" | "Page") || schemas.get(route.answer).is_some();
             assert!(known, "{} has no schema `{}`", route.path, route.answer);
         }
         let file = schemas.get("File").unwrap().get("properties").unwrap();

@@ -126,7 +126,12 @@ pub const ROUTES: &[Route] = &[
     delete("/models/{id}", models::delete, "Deleted", "Delete a tuned model"),
     get("/pixtune/jobs", extra::list_jobs, "Object", "List jobs of both APIs in one shape"),
     get("/pixtune/jobs/{id}", extra::show_job, "Object", "Show a job of either API in one shape"),
-    get("/pixtune/jobs/{id}/report/url", reports::job_url, "Url", "Get a URL of the report of a run that needs no key"),
+    get(
+        "/pixtune/jobs/{id}/report/url",
+        reports::job_url,
+        "Url",
+        "Get a URL of the report of a run that needs no key",
+    ),
     get("/pixtune/files/{id}/report", reports::of_file, "Page", "Read a report about training data"),
     get(
         "/pixtune/files/{id}/report/url",

@@ -226,7 +226,8 @@ pub fn signed_project(
     let bytes: Option<Vec<u8>> = (0..signature.len() / 2)
         .map(|at| u8::from_str_radix(signature.get(at * 2..at * 2 + 2)?, 16).ok())
         .collect();
-    let is_valid = hmac::verify(&api.secret, signed_text(project, route, id, expires).as_bytes(), &bytes?).is_ok();
+    let is_valid =
+        hmac::verify(&api.secret, signed_text(project, route, id, expires).as_bytes(), &bytes?).is_ok();
     (is_valid && expires > now()).then(|| project.to_owned())
 }
 

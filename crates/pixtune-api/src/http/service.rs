@@ -205,7 +205,8 @@ impl Service {
         query: &Query,
     ) -> Result<Caller, ApiError> {
         if (route.path == "/files/{id}/content" || PAGES.contains(&route.path))
-            && let Some(project) = signed_project(&self.api, route.path, params.first().map_or("", String::as_str), query)
+            && let Some(project) =
+                signed_project(&self.api, route.path, params.first().map_or("", String::as_str), query)
         {
             return Ok(Caller { project, scope: Scope::Read, key: None, vendor: None });
         }

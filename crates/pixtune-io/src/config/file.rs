@@ -72,7 +72,7 @@ pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn parse(text: &str) -> Result<Config, Mistake> {
-    parse_with(text, |reader, table| reader.file(table))
+    parse_with(text, Reader::file)
 }
 
 impl Reader<'_> {

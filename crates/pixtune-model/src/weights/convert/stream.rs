@@ -61,8 +61,9 @@ pub(crate) fn stream_files<T: Send>(
         drop((from_reader, to_check));
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // What was written before is read back meanwhile, so there is little left to end.
-        let is_interrupted =
-            checked_bytes.iter().fold(false, |ended, bytes| ended | progress(Done::ReadBack(bytes)).is_break());
+        let is_interrupted = checked_bytes
+            .iter()
+            .fold(false, |ended, bytes| ended | progress(Done::ReadBack(bytes)).is_break());
         let checked =
             checker.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         written?;

@@ -129,7 +129,8 @@ mod tests {
         let collect = |back: &mut ReadBack, hashes: &Receiver<blake3::Hash>| {
             back.each(length, |_| {}).map(|()| hashes.iter().collect())
         };
-        let hashes: Option<Vec<blake3::Hash>> = transfer.run(&again, Some(collect), &mut |_| ControlFlow::Continue(())).unwrap().1;
+        let hashes: Option<Vec<blake3::Hash>> =
+            transfer.run(&again, Some(collect), &mut |_| ControlFlow::Continue(())).unwrap().1;
         let verify = || {
             let ((send, known), (arrived, arrivals)) = (channel(), channel());
             hashes.iter().flatten().for_each(|hash| send.send(*hash).unwrap());

@@ -89,7 +89,8 @@ fn reports_open_by_a_signed_url_and_show_no_file_of_the_server() {
         "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\n\r\n--b--\r\n"
     );
     let file = server.send("POST", "/openai/v1/files", &headers, body.as_bytes()).text("id");
-    let other = server.send("POST", "/openai/v1/files", &headers, body.replace("a.jsonl", "b.jsonl").as_bytes());
+    let other =
+        server.send("POST", "/openai/v1/files", &headers, body.replace("a.jsonl", "b.jsonl").as_bytes());
     let path = format!("/v1/pixtune/files/{file}/report");
     assert_eq!(server.get(&path).status, 401);
     let url = server.send("GET", &format!("{path}/url"), &headers[..1], b"").text("url");
@@ -112,7 +113,8 @@ fn reports_open_by_a_signed_url_and_show_no_file_of_the_server() {
     ] {
         assert_eq!(server.get(&wrong).status, 401, "{wrong}");
     }
-    let deleted = server.send("DELETE", &format!("/openai/v1/files/{}", other.text("id")), &headers[..1], b"");
+    let deleted =
+        server.send("DELETE", &format!("/openai/v1/files/{}", other.text("id")), &headers[..1], b"");
     assert_eq!(deleted.status, 200);
     assert_eq!(std::fs::read_dir(case.path("data/reports")).unwrap().count(), 1);
     server.send("DELETE", &format!("/openai/v1/files/{file}"), &headers[..1], b"");
