@@ -72,7 +72,11 @@ pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn parse(text: &str) -> Result<Config, Mistake> {
-    parse_with(text, |reader, table| reader.file(table))
+    parse_with(text, config)
+}
+
+fn config(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<Config, Mistake> {
+    reader.file(table)
 }
 
 impl Reader<'_> {

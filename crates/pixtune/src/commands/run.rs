@@ -114,12 +114,13 @@ impl Run<'_> {
             return Ok(StageResult { stage: stage.clone(), end, was_done: true });
         }
         let further = self.further(stage, &digest, is_forced)?;
-        self.ui.note(&format!("{}: {}", stage.name(), stage.command()));
+        let what = if done.is_some() { "done before".to_owned() } else { stage.command() };
+        self.ui.note(&format!("{}: {what}", stage.name()));
         if done.is_none() {
             self.log.add(Entry { stage: stage.name().to_owned(), digest: digest.clone(), end: None })?;
         }
         let start = Instant::now();
-        let code = self.processes.run(&stage.words, further)?;
+        let code = self.processes.run(&stage.words, further, done.is_some())?;
         if code > 1 {
             let (project, name) = (self.project.file.clone(), stage.name().to_owned());
             return Err(Error::Stage { project, name, code });
@@ -127,7 +128,9 @@ impl Run<'_> {
         let end = match done {
             Some(end) if end.code == code => end,
             _ => {
-                let end = End { code, seconds: start.elapsed().as_secs_f64() };
+                // As the log has it, whose text goes into the digests of later stages.
+                let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+                let end = End { code, seconds };
                 self.log.add(Entry { stage: stage.name().to_owned(), digest, end: Some(end) })?;
                 end
             }

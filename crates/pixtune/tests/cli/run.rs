@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::Case;
+use crate::harness::{Case, root};
 use crate::snapshots;
 use crate::train::case;
 
@@ -38,7 +38,7 @@ for = "vllm"
 /// A project beside its data and its model.
 fn project() -> Case {
     let case = case(&[]);
-    case.fixture("photos/sky.png", "grad_64x48.png");
+    case.write("photos/sky.png", fs::read(root().join("fixtures/images/grad_64x48.png")).unwrap());
     case.write(
         "data.csv",
         "image,prompt,completion\nphotos/sky.png,What is it?,a gradient\n,What is it then?,a street\n,Say it.,hello\n",
@@ -81,10 +81,9 @@ fn every_stage_runs_once() {
     }
     assert!(summary.contains("pixtune deploy model tuned/run/adapter --out=tuned/served --for=vllm"));
     let adapter = fs::read(case.path("tuned/run/adapter/adapter_model.safetensors")).unwrap();
-    // `prepare` alone looks at its inputs once more.
     let again = case.run(&["run", "project.toml"]).ends(0);
-    assert_eq!(began(&again.stderr), ["prepare"]);
-    assert_eq!(again.stderr.matches("done before").count(), 6, "{}", again.stderr);
+    assert_eq!(began(&again.stderr), [""; 0]);
+    assert_eq!(again.stderr.matches("done before").count(), 7, "{}", again.stderr);
     assert_eq!(fs::read(case.path("tuned/run/adapter/adapter_model.safetensors")).unwrap(), adapter);
 }
 
@@ -99,7 +98,7 @@ fn a_changed_stage_is_not_replaced_without_a_word() {
         .prints("[train] or what it reads has changed since `tuned/run` was written")
         .prints("`pixtune run project.toml --from train` replaces it and what follows from it");
     let replaced = case.run(&["run", "--from", "train", "--until", "train"]).ends(0);
-    assert_eq!(began(&replaced.stderr), ["prepare", "train"]);
+    assert_eq!(began(&replaced.stderr), ["train"]);
     assert!(case.read("tuned/run/metrics.jsonl").contains("\"step\":7"));
     // Other data changes all that follows.
     case.write("data.csv", case.read("data.csv") + ",And this?,other\n");
@@ -130,17 +129,17 @@ fn a_killed_stage_is_continued() {
     let ended = log.lines().rfind(|line| line.contains("\"train\"") && line.contains("\"code\"")).unwrap();
     case.write("tuned/stages.jsonl", log.replace(&format!("{ended}\n"), ""));
     let resumed = case.run(&["run", "--until", "train"]).ends(0);
-    assert_eq!(began(&resumed.stderr), ["prepare", "train"]);
+    assert_eq!(began(&resumed.stderr), ["train"]);
 }
 
 #[test]
 fn a_project_that_cannot_run_is_refused_before_it_begins() {
     for (from, to, message) in [
-        ("[train]", "[trian]", "project.toml:13: `trian` is not a key; did you mean `train`?"),
+        ("[train]", "[trian]", "project.toml:14: `trian` is not a key; did you mean `train`?"),
         ("out = \"tuned\"", "", "project.toml:1: `out` is missing"),
         ("inputs = [\"data.csv\"]", "", "[prepare] needs `inputs`"),
         ("model = \"model\"", "", "[train] needs `model` at the top of the file"),
-        ("steps = 6", "out = \"elsewhere\"", "project.toml:14: `out` is set by the project itself"),
+        ("steps = 6", "out = \"elsewhere\"", "project.toml:15: `out` is set by the project itself"),
     ] {
         let case = project();
         case.write("project.toml", PROJECT.replacen(from, to, 1));

@@ -96,7 +96,7 @@ impl Entry {
         json::line(object(|line| {
             line.field("stage", &self.stage).field("digest", &self.digest);
             if let Some(End { code, seconds }) = self.end {
-                line.field("code", u64::from(code)).field("seconds", (seconds * 1000.0).round() / 1000.0);
+                line.field("code", u64::from(code)).field("seconds", seconds);
             }
         }))
     }

@@ -35,13 +35,14 @@ impl Processes {
         Ok(Processes { program, is_quiet: verbosity == Verbosity::Quiet, is_ended })
     }
 
-    /// Runs a command with a further word, and returns its exit code; that of a signal is what a shell makes of it.
-    pub(super) fn run(&self, words: &[String], further: Option<&str>) -> Result<u8, Error> {
+    /// Runs a command with a further word, quietly or not, and returns its exit code; that of a signal is what a shell makes of
+    /// it.
+    pub(super) fn run(&self, words: &[String], further: Option<&str>, is_quiet: bool) -> Result<u8, Error> {
         let failed = |error| Error::argument(format!("cannot start `pixtune {}`: {error}", words[0]));
         let mut program = self.program.iter();
         let mut command = Command::new(program.next().map_or("pixtune".as_ref(), OsString::as_os_str));
         command.args(program).args(words).args(further);
-        if self.is_quiet {
+        if self.is_quiet || is_quiet {
             command.arg("--quiet");
         }
         let mut child = command.spawn().map_err(failed)?;
