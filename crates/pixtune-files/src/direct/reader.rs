@@ -123,7 +123,7 @@ impl BlockReader {
     }
 
     /// Reads the next bytes into an empty block until it is full or the file ends. The room of every block is a multiple of
-    /// [`ALIGNMENT`].
+    /// 4,096 bytes, as direct reads need it.
     pub fn read(&mut self, block: &mut Block) -> io::Result<()> {
         while !block.free().is_empty() {
             let read = match &self.direct {
