@@ -6,9 +6,13 @@ The program is $PIXTUNE, target/release/pixtune if that is not set.
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and with them the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("PIXTUNE", str(ROOT / "target/release/pixtune"))

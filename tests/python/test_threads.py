@@ -14,6 +14,9 @@ from harness import EXAMPLE, Case, lines
 INTERRUPTED = """
 import os, signal, sys, threading, pixtune
 
+# A shell that starts a test in the background has it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def interrupt(*_):
     global interrupt
     interrupt = lambda *_: None
