@@ -34,7 +34,7 @@ from serving import GREEDY, ROOT, picture, tool
 TEXT, ADAPTERS = 1e-4, 1e-4
 # Of images: llama.cpp rounds pixels to f16 (ggml_conv_2d), and its GELU of the projector is a table in f16 of the approximation with
 # tanh (mtmd/models/pixtral.cpp, ggml-cpu/vec.h). transformers with both computes what llama.cpp does, and without them nearly so.
-IMAGES, IMAGES_ROUNDED = 2e-2, 5e-4
+IMAGES, IMAGES_ROUNDED = 5e-2, 5e-4
 PORT = 18531
 # The end of a text, and "a" after the special tokens of both tokenizers.
 END, LETTER = 2, 200
