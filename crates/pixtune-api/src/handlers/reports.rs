@@ -8,6 +8,7 @@ use pixtune_core::json::{object, text};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 use pixtune_files::{Existing, WholeFile};
 use pixtune_io::image::Limits;
+use pixtune_io::report::page::escape;
 use pixtune_io::report::{ReportOptions, report};
 use pixtune_io::survey::{Inspector, Source};
 use pixtune_io::verify::{Inspection, Verify};
@@ -108,24 +109,8 @@ fn page(call: &Call<'_>, file: &store::File) -> Result<String, ApiError> {
     let (_, mut page) = made.map_err(|error| internal(&error))?;
     // The commands that a report suggests are for the client's file, not for the server's copy.
     let directory = valid.parent().map(|directory| directory.display().to_string()).unwrap_or_default();
-    for (own, shown) in [(valid.display().to_string(), escaped(&file.name)), (directory, ".".to_owned())] {
-        page = page.replace(&own, &shown).replace(&escaped(&own), &shown);
+    for (own, shown) in [(valid.display().to_string(), escape(&file.name)), (directory, ".".to_owned())] {
+        page = page.replace(&own, &shown).replace(&escape(&own), &shown);
     }
     Ok(page)
-}
-
-/// A text inside HTML.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter => out.push(letter),
-        }
-    }
-    out
 }
