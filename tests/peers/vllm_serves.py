@@ -7,7 +7,8 @@ start commands of `pixtune deploy`.
    with unusual names, ranks, scalings and tensors. The verdicts of `adapter check` state which modules the server applies, so they
    decide a model: the base of transformers plus exactly those changes. vLLM's log-probabilities over the whole vocabulary have to
    be those of that model; where a verdict is `rejected`, vLLM has to refuse the adapter.
-2. The directories of `deploy` are served by the printed commands, and asked with an image.
+2. The directories of `deploy` are served by the printed commands, and asked with an image. Only with release 0.32: there is no wheel for
+   CPUs of 0.33, whose Python code does 1 with the kernels of 0.32.
 
 The table and the number in docs/serving.md have to be what was measured; `--write` writes them. OUT/table.json has every run.
 """
@@ -33,6 +34,8 @@ import numpy as np
 import serving
 from serving import FIXTURE, GREEDY, IMG, ROOT, TOLERANCE, expanded, picture, prompts, tool
 
+# The release that docs/serving.md shows, whose start commands are run.
+SHOWN = "0.32"
 # Adapters that `adapter check` refuses to judge (exit code 2), and vLLM loads: pixtune is stricter.
 STRICTER = {"extra-tensor"}
 # Sides that are no multiples of 16: every server resizes this image in its own way. One more token row and column than fit.
@@ -87,6 +90,12 @@ def serve(directory, server, tower, listed, out):
     os._exit(0)
 
 
+def release():
+    import vllm
+
+    return ".".join(vllm.__version__.split(".")[:2])
+
+
 def compare(pixtune, work, reference, adapters):
     listed = work / "adapters.json"
     listed.write_text(json.dumps({name: str(path) for name, path in adapters.items()}))
@@ -133,7 +142,7 @@ def check_base(found, reference, server):
 
 
 def judge(pixtune, found, reference, server, tower, name, path, base):
-    command = [pixtune, "adapter", "check", path, "--base", base, "--server", f"{server}@0.32", "--format", "json"]
+    command = [pixtune, "adapter", "check", path, "--base", base, "--server", f"{server}@{release()}", "--format", "json"]
     run = subprocess.run(command + ["--enable-tower-connector-lora"] * tower, capture_output=True, text=True)
     row = {"server": server, "tower": tower, "adapter": name, "verdicts": {}, "error": 0.0, "problem": None}
     refused = str(found[f"{name}|refused"]) if f"{name}|refused" in found.files else None
@@ -248,12 +257,14 @@ def main():
     import vllm
 
     print(f"vLLM {vllm.__version__}", flush=True)
-    answers = chat(pixtune, work)
+    is_shown = release() == SHOWN
+    answers = chat(pixtune, work) if is_shown else []
     adapters = serving.matrix(pixtune, work) | serving.edges(work)
     table, effect = compare(pixtune, work, serving.Reference(work / "hf"), adapters)
     measured = {"vllm": vllm.__version__, "resized": effect, "adapters": table, "answers": answers}
     (work / "table.json").write_text(json.dumps(measured, indent=1))
-    check_page(table, effect, "--write" in sys.argv)
+    if is_shown:
+        check_page(table, effect, "--write" in sys.argv)
 
 
 if sys.argv[1] == "--serve":

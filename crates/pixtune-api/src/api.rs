@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use bytes::Bytes;
 use pixtune_core::json::{self, Parsed};
@@ -16,6 +17,7 @@ use crate::request::query::Query;
 use crate::run::{Signal, Trainer};
 use crate::store::{Scope, Store};
 use crate::streams::Batches;
+use crate::training_file::EarlyCheck;
 use crate::upstream::Upstream;
 use crate::vendor::{Dialect, Vendor};
 
@@ -39,6 +41,10 @@ pub struct Api {
     pub changes: Arc<watch::Sender<u64>>,
     /// What streams of events send next, by job.
     pub batches: Batches,
+    /// Streams of events so far.
+    pub streams: AtomicU64,
+    /// Files that are checked while they arrive.
+    pub early_checks: Arc<AtomicUsize>,
     /// The program that trains, and computes what a job would be.
     pub trainer: Trainer,
     /// Where jobs run.
@@ -130,8 +136,19 @@ pub enum CallBody {
 pub struct Form {
     /// Texts.
     pub fields: Vec<(String, String)>,
-    /// The file: its name, as the client gave it, and its content.
-    pub file: Option<(String, Incoming)>,
+    /// The file.
+    pub file: Option<FormFile>,
+}
+
+/// The file of a form.
+#[derive(Debug)]
+pub struct FormFile {
+    /// Its name, as the client gave it.
+    pub name: String,
+    /// Its content.
+    pub content: Incoming,
+    /// The check of its content that began while it arrived.
+    pub check: Option<EarlyCheck>,
 }
 
 impl Form {

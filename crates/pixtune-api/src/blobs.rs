@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ids;
 
@@ -95,7 +95,7 @@ impl DataDirectory {
     pub fn receive(&self) -> io::Result<Incoming> {
         let path = self.incoming().join(ids::hex(&ids::random::<16>()));
         let file = File::options().create_new(true).read(true).write(true).open(&path)?;
-        Ok(Incoming { path, file, hasher: Box::default(), bytes: 0 })
+        Ok(Incoming { path, file, hasher: Box::default(), bytes: 0, reader: None })
     }
 
     /// Where the content with a hash is.
@@ -150,6 +150,8 @@ pub struct Incoming {
     file: File,
     hasher: Box<blake3::Hasher>,
     bytes: u64,
+    /// How far it may be read while it arrives.
+    reader: Option<Arc<Arrival>>,
 }
 
 impl Incoming {
@@ -158,7 +160,25 @@ impl Incoming {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
+        if let Some(reader) = &self.reader {
+            reader.set(Arrived::So(self.bytes));
+        }
         Ok(())
+    }
+
+    /// The content from its beginning; reading waits for bytes that have not arrived. It ends after [`Incoming::end`].
+    pub fn reader(&mut self) -> io::Result<Arriving> {
+        let file = File::open(&self.path)?;
+        let arrival = Arrival { arrived: Mutex::new(Arrived::So(self.bytes)), changed: Condvar::new() };
+        let arrival = Arc::clone(self.reader.insert(Arc::new(arrival)));
+        Ok(Arriving { file, at: 0, arrival })
+    }
+
+    /// All bytes have arrived.
+    pub fn end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.set(Arrived::All(self.bytes));
+        }
     }
 
     /// Appends the content of a file; its length.
@@ -193,8 +213,67 @@ impl Incoming {
     }
 }
 
+/// How much of content has arrived.
+#[derive(Debug, Clone, Copy)]
+enum Arrived {
+    /// So many bytes, and there will be more.
+    So(u64),
+    /// All of them.
+    All(u64),
+    /// The rest will never arrive.
+    Never,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    arrived: Mutex<Arrived>,
+    changed: Condvar,
+}
+
+impl Arrival {
+    fn set(&self, arrived: Arrived) {
+        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = arrived;
+        self.changed.notify_all();
+    }
+
+    /// Bytes that can be read from here on; 0 at the end.
+    fn after(&self, at: u64) -> io::Result<u64> {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match *arrived {
+                Arrived::So(bytes) if bytes <= at => {
+                    arrived = self.changed.wait(arrived).unwrap_or_else(PoisonError::into_inner);
+                }
+                Arrived::So(bytes) | Arrived::All(bytes) => return Ok(bytes - at.min(bytes)),
+                Arrived::Never => return Err(io::Error::other("the upload was cut off")),
+            }
+        }
+    }
+}
+
+/// A reader of content that is still arriving.
+#[derive(Debug)]
+pub struct Arriving {
+    file: File,
+    at: u64,
+    arrival: Arc<Arrival>,
+}
+
+impl io::Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.arrival.after(self.at)?).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 impl Drop for Incoming {
     fn drop(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.set(Arrived::Never);
+        }
         // After `keep` there is nothing under this name.
         let _ = fs::remove_file(&self.path);
     }
@@ -239,6 +318,30 @@ mod tests {
         assert!(!path.exists());
         data.remove(&first).unwrap();
         assert!(!data.blob(&first).exists());
+    }
+
+    #[test]
+    fn content_is_read_while_it_arrives() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let read = |mut reader: Arriving| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                reader.read_to_string(&mut text).map(|_| text).map_err(|error| error.to_string())
+            })
+        };
+        let mut whole = data.receive().unwrap();
+        whole.write(b"one ").unwrap();
+        let reading = read(whole.reader().unwrap());
+        whole.write(b"two").unwrap();
+        whole.end();
+        data.keep(whole).unwrap();
+        assert_eq!(reading.join().unwrap(), Ok("one two".to_owned()));
+        let mut cut = data.receive().unwrap();
+        let reading = read(cut.reader().unwrap());
+        cut.write(b"one").unwrap();
+        drop(cut);
+        assert_eq!(reading.join().unwrap(), Err("the upload was cut off".to_owned()));
     }
 
     #[test]

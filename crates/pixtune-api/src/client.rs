@@ -12,6 +12,8 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::ids;
 
+pub use parts::UploadEvent;
+
 /// Where requests go.
 #[derive(Clone)]
 pub struct Client {

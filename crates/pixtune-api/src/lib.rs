@@ -28,8 +28,8 @@ mod wire;
 
 pub use api::Limits;
 pub use catalog::CatalogError;
-pub use client::{Client, ClientError};
-pub use http::ListenError;
+pub use client::{Client, ClientError, UploadEvent};
+pub use http::{ListenError, form};
 pub use log::LogEntry;
 pub use run::{CPU, ExternalTrainer, Trainer};
 pub use server::{Options, ServeError, Server};

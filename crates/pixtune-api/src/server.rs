@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
@@ -144,6 +145,8 @@ impl Server {
             batch_signal: Arc::clone(&batch_signal),
             changes: Arc::new(changes),
             batches: Batches::default(),
+            streams: AtomicU64::new(0),
+            early_checks: Arc::default(),
             trainer: options.trainer.clone(),
             slots: options.slots.clone(),
             limits: options.limits,

@@ -2,8 +2,11 @@
 //! whose model has other rules.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::json;
@@ -13,13 +16,15 @@ use pixtune_core::target::PIXTUNE;
 use pixtune_core::text::{counted, counted_as};
 use pixtune_core::tokens::{ChatEncoder, Layout, Tokenizer};
 use pixtune_io::check::{
-    self, CheckError, CheckPlan, CheckReporter, Checker, ImagesFrom, Reported, Selection,
+    self, CheckError, CheckPlan, CheckReporter, CheckSummary, Checker, ImagesFrom, Reported, Selection,
 };
 use pixtune_io::image::Limits;
 use pixtune_io::progress::Progress;
-use pixtune_io::read::ReadError;
+use pixtune_io::read::{LineFile, ReadError};
 use pixtune_io::verify::Verify;
 
+use crate::api::Api;
+use crate::blobs::Incoming;
 use crate::error::ApiError;
 use crate::sample_rules::SampleRules;
 use crate::store::File;
@@ -46,17 +51,94 @@ const QUOTED: usize = 3;
 /// The longest line, as for `check`: a sample with many images.
 const MAX_LINE: usize = 512 << 20;
 
+/// A check that began while the file was arriving, by the rules of the server's first model.
+#[derive(Debug)]
+pub struct EarlyCheck {
+    rules: SampleRules,
+    thread: JoinHandle<Option<Examined>>,
+}
+
+/// Files that are checked at once while they arrive: clients that send slowly occupy the threads of their checks.
+const MOST_EARLY: usize = 4;
+
+impl EarlyCheck {
+    /// Starts it, for a file that may be training data; `None` where it is to be checked when it has arrived.
+    pub fn start(incoming: &mut Incoming, name: &str, api: &Api) -> Option<EarlyCheck> {
+        if !is_jsonl(name) {
+            return None;
+        }
+        let rules = *api.catalog.rules().first()?;
+        let running = Running::one_more(&api.early_checks, MOST_EARLY)?;
+        let stream = incoming.reader().ok()?;
+        let (path, name, threads) = (incoming.path().to_owned(), name.to_owned(), api.limits.threads);
+        let check = move || {
+            let _running = running;
+            let count = Arc::new(Mutex::new(LineCount::default()));
+            let stream = Box::new(CountedLines { inner: stream, count: Arc::clone(&count) });
+            let lines = LineFile::of_stream(&path, stream, MAX_LINE).ok()?;
+            if lines.elements.is_some() {
+                return None;
+            }
+            let spec = rules.spec();
+            let (summary, report) =
+                checked(&path, &name, |report| check::run_lines(plan(&path, threads, &spec), lines, report))
+                    .ok()?;
+            let lines = count.lock().unwrap_or_else(PoisonError::into_inner).lines();
+            // Whatever is wrong with the file as a whole is found and explained when it has arrived.
+            (lines == summary.samples && summary.bad_samples < lines)
+                .then(|| report.examined(summary.samples))
+        };
+        let thread = thread::Builder::new().name("early check".to_owned()).spawn(check).ok()?;
+        Some(EarlyCheck { rules, thread })
+    }
+
+    /// Its result; `None` if the file has to be checked again.
+    fn wait(self) -> Option<Examined> {
+        self.thread.join().ok().flatten()
+    }
+}
+
+/// One of the checks that run, until it is dropped.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn one_more(running: &Arc<AtomicUsize>, most: usize) -> Option<Running> {
+        let fits = |count: usize| (count < most).then_some(count + 1);
+        running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Running(Arc::clone(running)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Checks a file for the models of the server: by the rules that refuse the fewest samples, which are named. A file that has no
-/// valid sample is refused with its first errors.
+/// valid sample is refused with its first errors. `early` is the check that has begun already.
 pub fn examine(
     path: &Path,
     name: &str,
     threads: usize,
     rules: &[SampleRules],
+    mut early: Option<EarlyCheck>,
 ) -> Result<(Examined, SampleRules), ApiError> {
+    if !is_jsonl(name) {
+        let message = format!(
+            "training data has to be a .jsonl file, one sample per line; `{name}` is not (`pixtune prepare` converts tables, \
+             JSON and Parquet)"
+        );
+        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
+    }
     let mut best: Option<Result<(Examined, SampleRules), ApiError>> = None;
     for rules in rules {
-        let found = examine_for(path, name, threads, rules).map(|examined| (examined, *rules));
+        let known = early.take_if(|early| early.rules == *rules).and_then(EarlyCheck::wait);
+        let examined = match known {
+            Some(examined) => Ok(examined),
+            None => examine_lines(path, name, threads, rules),
+        };
+        let found = examined.and_then(|examined| usable(examined, name)).map(|examined| (examined, *rules));
         let refused = |result: &Result<(Examined, SampleRules), ApiError>| {
             result.as_ref().map_or(usize::MAX, |(examined, _)| examined.invalid_lines.len())
         };
@@ -86,16 +168,13 @@ pub fn as_for(file: File, path: &Path, threads: usize, rules: &SampleRules) -> R
     })
 }
 
-fn examine_for(path: &Path, name: &str, threads: usize, rules: &SampleRules) -> Result<Examined, ApiError> {
-    // Some clients send no name of their own; the content decides then.
-    if Path::new(name).extension().is_some_and(|extension| !extension.eq_ignore_ascii_case("jsonl")) {
-        let message = format!(
-            "training data has to be a .jsonl file, one sample per line; `{name}` is not (`pixtune prepare` converts tables, \
-             JSON and Parquet)"
-        );
-        return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
-    }
-    let examined = examine_lines(path, name, threads, rules)?;
+/// Whether a name is that of JSON Lines. Some clients send no name of their own; the content decides then.
+fn is_jsonl(name: &str) -> bool {
+    Path::new(name).extension().is_none_or(|extension| extension.eq_ignore_ascii_case("jsonl"))
+}
+
+/// Refuses a file of which no sample can be trained on.
+fn usable(examined: Examined, name: &str) -> Result<Examined, ApiError> {
     if examined.samples == 0 {
         return Err(
             ApiError::invalid("file", format!("`{name}` has no samples")).coded("invalid_file_format")
@@ -110,42 +189,76 @@ fn examine_for(path: &Path, name: &str, threads: usize, rules: &SampleRules) -> 
 }
 
 fn examine_lines(path: &Path, name: &str, threads: usize, rules: &SampleRules) -> Result<Examined, ApiError> {
-    let path_text = path.display().to_string();
     let spec = rules.spec();
-    let mut report = Report { name: name.to_owned(), path: path_text, ..Report::default() };
-    let summary = check::run(plan(path, threads, &spec), &mut report).map_err(explain)?;
+    let (summary, report) =
+        checked(path, name, |report| check::run(plan(path, threads, &spec), report)).map_err(explain)?;
     if lines(path).map_err(|error| ApiError::internal(error.to_string()))? != summary.samples {
         let message = format!(
             "`{name}` is not JSON Lines: every sample has to be on one line (`pixtune fix` writes it so)"
         );
         return Err(ApiError::invalid("file", message).coded("invalid_file_format"));
     }
-    let Report { mut invalid_lines, findings, first_errors, .. } = report;
-    // What lines show together is found at the end.
-    invalid_lines.sort_unstable();
-    invalid_lines.dedup();
-    let list = format!("[{}]", findings.join(","));
-    Ok(Examined { samples: summary.samples, invalid_lines, findings: list, first_errors })
+    Ok(report.examined(summary.samples))
+}
+
+fn checked(
+    path: &Path,
+    name: &str,
+    check: impl FnOnce(&mut Report) -> Result<CheckSummary, CheckError>,
+) -> Result<(CheckSummary, Report), CheckError> {
+    let mut report = Report { name: name.to_owned(), path: path.display().to_string(), ..Report::default() };
+    check(&mut report).map(|summary| (summary, report))
 }
 
 /// Lines that are not blank.
 fn lines(path: &Path) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(1 << 20, fs::File::open(path)?);
-    let (mut lines, mut is_blank) = (0, true);
+    let mut count = LineCount::default();
     loop {
         let block = reader.fill_buf()?;
         if block.is_empty() {
-            return Ok(lines + u64::from(!is_blank));
+            return Ok(count.lines());
         }
         let length = block.len();
-        for piece in block.split_inclusive(|byte| *byte == b'\n') {
-            is_blank &= piece.iter().all(u8::is_ascii_whitespace);
+        count.add(block);
+        reader.consume(length);
+    }
+}
+
+/// Counts lines that are not blank.
+#[derive(Default)]
+struct LineCount {
+    ended: u64,
+    /// The last line, which has not ended, has more than white space.
+    has_more: bool,
+}
+
+impl LineCount {
+    fn add(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.has_more |= !piece.iter().all(u8::is_ascii_whitespace);
             if piece.ends_with(b"\n") {
-                lines += u64::from(!is_blank);
-                is_blank = true;
+                self.ended += u64::from(std::mem::take(&mut self.has_more));
             }
         }
-        reader.consume(length);
+    }
+
+    fn lines(&self) -> u64 {
+        self.ended + u64::from(self.has_more)
+    }
+}
+
+/// Counts the lines of what is read.
+struct CountedLines<R> {
+    inner: R,
+    count: Arc<Mutex<LineCount>>,
+}
+
+impl<R: Read> Read for CountedLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.lock().unwrap_or_else(PoisonError::into_inner).add(&buffer[..read]);
+        Ok(read)
     }
 }
 
@@ -191,6 +304,16 @@ struct Report {
     invalid_lines: Vec<u64>,
     findings: Vec<String>,
     first_errors: Vec<String>,
+}
+
+impl Report {
+    fn examined(self, samples: u64) -> Examined {
+        let Report { mut invalid_lines, findings, first_errors, .. } = self;
+        // What lines show together is found at the end.
+        invalid_lines.sort_unstable();
+        invalid_lines.dedup();
+        Examined { samples, invalid_lines, findings: format!("[{}]", findings.join(",")), first_errors }
+    }
 }
 
 impl CheckReporter for Report {

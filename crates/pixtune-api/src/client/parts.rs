@@ -39,6 +39,32 @@ struct Identity {
     part: u64,
 }
 
+/// What happens while a file is uploaded in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadEvent {
+    /// The server has so many bytes.
+    Sent(u64),
+    /// An interrupted upload goes on after so many bytes.
+    Resumed(u64),
+    /// An interrupted upload of the same file cannot go on, and the file is sent from its beginning.
+    StartedOver(&'static str),
+}
+
+impl Identity {
+    /// Why an upload of something else does not go on with this one.
+    fn difference(&self, other: &Identity) -> Option<&'static str> {
+        match self {
+            same if same == other => None,
+            _ if self.base != other.base => Some("it went to another server"),
+            _ if (self.bytes, self.modified) != (other.bytes, other.modified) => {
+                Some("the file has changed since")
+            }
+            _ if self.purpose != other.purpose => Some("it had another purpose"),
+            _ => Some("its parts had another size"),
+        }
+    }
+}
+
 impl State {
     fn read(path: &Path) -> Option<State> {
         let content = fs::read_to_string(path).ok()?;
@@ -77,38 +103,49 @@ impl State {
 
 impl Client {
     /// Uploads a file in parts of some bytes, and goes on with an upload of it that was interrupted: what is known of it is in a file
-    /// beside it. `progress` gets the bytes that the server has. `None` if the server does not take parts.
+    /// beside it. `None` if the server does not take parts.
     pub fn upload_in_parts(
         &self,
         path: &Path,
         purpose: &str,
         part: u64,
-        progress: &mut dyn FnMut(u64),
+        event: &mut dyn FnMut(UploadEvent),
     ) -> Result<Option<Value<'static>>, ClientError> {
         let failed = |source| ClientError::File { path: path.to_owned(), source };
         let about = fs::metadata(path).map_err(failed)?;
+        let bytes = about.len();
         let modified = about.modified().map_err(failed)?.duration_since(UNIX_EPOCH);
         let of = Identity {
             base: self.base.clone(),
             purpose: purpose.to_owned(),
-            bytes: about.len(),
+            bytes,
             modified: modified.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
             part,
         };
         let state_path = state_path(path);
-        let known = State::read(&state_path).filter(|state| state.of == of);
+        let known = State::read(&state_path);
+        if let Some(why) = known.as_ref().and_then(|state| state.of.difference(&of)) {
+            event(UploadEvent::StartedOver(why));
+        }
+        let known = known.filter(|state| state.of == of);
         let is_known = known.is_some();
         let state = match known {
-            Some(state) => state,
+            Some(state) => {
+                event(UploadEvent::Resumed(bytes.min((state.parts.len() as u64).saturating_mul(part))));
+                state
+            }
             None => match self.begin(path, of.clone())? {
                 Some(state) => state,
                 None => return Ok(None),
             },
         };
-        let sent = match self.send_parts(path, state, (&state_path, &mut *progress)) {
+        let sent = match self.send_parts(path, state, (&state_path, &mut *event)) {
             // The server has dropped it, which takes a day.
             Err(ClientError::Refused { status: 404 | 409, .. }) if is_known => match self.begin(path, of)? {
-                Some(state) => self.send_parts(path, state, (&state_path, progress)),
+                Some(state) => {
+                    event(UploadEvent::StartedOver("the server no longer has its parts"));
+                    self.send_parts(path, state, (&state_path, event))
+                }
                 None => return Ok(None),
             },
             sent => sent,
@@ -139,7 +176,7 @@ impl Client {
         &self,
         path: &Path,
         mut state: State,
-        (state_path, progress): (&Path, &mut dyn FnMut(u64)),
+        (state_path, event): (&Path, &mut dyn FnMut(UploadEvent)),
     ) -> Result<Value<'static>, ClientError> {
         let failed = |source| ClientError::File { path: path.to_owned(), source };
         state.write(state_path).map_err(failed)?;
@@ -152,12 +189,12 @@ impl Client {
                 break;
             }
             let length = part.min(bytes - start);
-            progress(start);
+            event(UploadEvent::Sent(start));
             let mut tries = 0;
             let made = loop {
                 tries += 1;
                 file.seek(SeekFrom::Start(start)).map_err(failed)?;
-                let mut watched = |sent: u64| progress(start + sent.min(length));
+                let mut watched = |sent: u64| event(UploadEvent::Sent(start + sent.min(length)));
                 let sent = self.send_form(
                     &format!("{at}/parts"),
                     &[],

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -194,8 +195,11 @@ fn shown<'s>(message: &'s Message, sample: &'s Sample<Image>) -> impl ToJson + '
 /// How often a stream that has nothing to send shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a stream collects events.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long a stream collects events. Streams wait a little longer than each other: a thousand that woke at the same moment would keep
+/// every other request waiting.
+const PAUSE: Duration = Duration::from_millis(75);
+const LONGER: Duration = Duration::from_millis(1);
+const PAUSES: u64 = 50;
 
 /// `GET /fine_tuning/jobs/{id}/stream?after=SEQ`: the events of a job as they happen, until it has ended.
 pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
@@ -213,6 +217,8 @@ pub fn stream(call: Call<'_>) -> Result<Reply, ApiError> {
 
 async fn send_events(api: &Api, job: &Job, mut after: i64, sender: &mpsc::Sender<Bytes>) -> Result<(), ()> {
     let mut changes = api.changes.subscribe();
+    let nth = api.streams.fetch_add(1, Ordering::Relaxed);
+    let pause = PAUSE + LONGER * u32::try_from(nth % PAUSES).unwrap_or(0);
     loop {
         let version = *changes.borrow_and_update();
         let batch = api.batches.next(&api.store, job, (after, version)).map_err(drop)?;
@@ -229,7 +235,7 @@ async fn send_events(api: &Api, job: &Job, mut after: i64, sender: &mpsc::Sender
         }
         match tokio::time::timeout(HEARTBEAT, changes.changed()).await {
             // Changes that follow at once are sent together.
-            Ok(_) => tokio::time::sleep(PAUSE).await,
+            Ok(_) => tokio::time::sleep(pause).await,
             Err(_elapsed) => sender.send(Bytes::from_static(b": alive\n\n")).await.map_err(drop)?,
         }
     }

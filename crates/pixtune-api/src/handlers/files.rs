@@ -4,8 +4,7 @@ use pixtune_core::json::{object, text};
 use pixtune_io::base64;
 use ring::hmac;
 
-use crate::api::{Api, Call, CallBody, Form, Reply};
-use crate::blobs::Incoming;
+use crate::api::{Api, Call, CallBody, Form, FormFile, Reply};
 use crate::clock::now;
 use crate::error::ApiError;
 use crate::ids::hex;
@@ -16,7 +15,7 @@ use crate::vendor::Vendor;
 use crate::wire;
 
 /// Purposes whose files are training data.
-const TRAINING: &str = "fine-tune";
+pub const TRAINING: &str = "fine-tune";
 
 /// The purpose of a job's metrics.
 pub const RESULTS: &str = "fine-tune-results";
@@ -37,10 +36,10 @@ pub fn create(mut call: Call<'_>) -> Result<Reply, ApiError> {
     };
     let expires_at = expiry(&form)?;
     let purpose = form.text("purpose").unwrap_or(TRAINING).to_owned();
-    let Some((name, incoming)) = form.file else {
+    let Some(received) = form.file else {
         return Err(ApiError::invalid("file", "the form has no file: its part has to be called `file`"));
     };
-    let file = store(&call, &name, &purpose, incoming, expires_at)?;
+    let file = store(&call, received, &purpose, expires_at)?;
     Ok(Reply::Json(wire::file_json(&file)))
 }
 
@@ -62,17 +61,17 @@ fn expiry(form: &Form) -> Result<Option<i64>, ApiError> {
 /// Checks content and keeps it as a file.
 pub fn store(
     call: &Call<'_>,
-    name: &str,
+    received: FormFile,
     purpose: &str,
-    incoming: Incoming,
     expires_at: Option<i64>,
 ) -> Result<File, ApiError> {
     let api = call.api;
+    let FormFile { name, content: incoming, check } = received;
     if !PURPOSES.contains(&purpose) {
         let message = format!("`purpose` has to be one of {}, not `{purpose}`", PURPOSES.join(", "));
         return Err(ApiError::invalid("purpose", message));
     }
-    let name = plain_name(name);
+    let name = plain_name(&name);
     let bytes = incoming.bytes();
     if bytes == 0 {
         return Err(ApiError::invalid("file", "the file is empty").coded("empty_file"));
@@ -86,7 +85,7 @@ pub fn store(
         return Err(ApiError::too_many(message, 60).coded("storage_quota_exceeded"));
     }
     let examined = match purpose == TRAINING {
-        true => Some(examine(incoming.path(), &name, api.limits.threads, &api.catalog.rules())?),
+        true => Some(examine(incoming.path(), &name, api.limits.threads, &api.catalog.rules(), check)?),
         false => None,
     };
     incoming.sync().map_err(disk)?;

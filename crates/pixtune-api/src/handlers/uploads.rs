@@ -2,7 +2,7 @@
 
 use pixtune_core::json::Value;
 
-use crate::api::{Call, CallBody, Reply};
+use crate::api::{Call, CallBody, FormFile, Reply};
 use crate::clock::now;
 use crate::error::ApiError;
 use crate::store::Upload;
@@ -54,7 +54,7 @@ pub fn add_part(mut call: Call<'_>) -> Result<Reply, ApiError> {
     let CallBody::Form(form) = std::mem::replace(&mut call.body, CallBody::Empty) else {
         return Err(ApiError::bad_request("a form (multipart/form-data) with `data` is required"));
     };
-    let Some((_, incoming)) = form.file else {
+    let Some(FormFile { content: incoming, .. }) = form.file else {
         return Err(ApiError::invalid("data", "the form has no part called `data`"));
     };
     let known: u64 = call.api.store.parts(&upload.id)?.iter().map(|part| part.bytes).sum();
@@ -100,7 +100,8 @@ pub fn complete(call: Call<'_>) -> Result<Reply, ApiError> {
         );
         return Err(ApiError::invalid("part_ids", message));
     }
-    let file = files::store(&call, &upload.name, &upload.purpose, incoming, None)?;
+    let joined = FormFile { name: upload.name.clone(), content: incoming, check: None };
+    let file = files::store(&call, joined, &upload.purpose, None)?;
     call.api.store.end_upload(&upload.id, "completed", Some(&file.id))?;
     forget(&call, parts.into_iter().map(|part| part.blob))?;
     shown(&call, &upload.id)

@@ -1,25 +1,22 @@
 //! Bodies of requests, read with limits and timeouts, and bodies of answers.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::{Api, Form};
-use crate::blobs::Incoming;
+use super::form::{self, DRAIN, Fields, FileSink, FormError, IDLE, TOO_LARGE};
+use crate::api::{Api, Form, FormFile};
 use crate::error::ApiError;
-use crate::handlers::files::disk;
+use crate::handlers::files::{TRAINING, disk};
+use crate::training_file::EarlyCheck;
 
-/// How long a client may send nothing.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// A body that is too large is read on for so long, and up to so many times the limit: clients that are still sending do not
-/// read an answer, and report a broken connection.
-const DRAIN: Duration = Duration::from_secs(10);
+/// A body that is too large is read on up to so many times the limit.
 const DRAIN_FACTOR: u64 = 8;
 
 /// The next bytes of a body.
@@ -65,106 +62,54 @@ pub async fn text(mut body: Body, limit: u64) -> Result<String, ApiError> {
     String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not valid UTF-8"))
 }
 
-/// Fields of a form: more or longer ones are refused.
-const MOST_FIELDS: usize = 64;
-const MOST_FIELD_BYTES: usize = 64 << 10;
-
 /// A form, whose file goes to the disk as it comes.
 pub async fn form(body: Body, content_type: &str, file_part: &str, api: &Api) -> Result<Form, ApiError> {
-    let boundary = multer::parse_boundary(content_type)
-        .map_err(|_| ApiError::bad_request("the body has to be a form (multipart/form-data)"))?;
     let limit = api.limits.upload;
     let stream = Counted { body, left: limit.saturating_mul(DRAIN_FACTOR).saturating_add(1 << 20) };
-    let mut parts = multer::Multipart::new(stream, boundary);
-    let received = parse(&mut parts, file_part, api).await;
-    if let Err(error) = &received
-        && error.status == 413
-    {
-        // What is left of the form is dropped by the parser.
-        let rest = async { while let Ok(Some(_)) = parts.next_field().await {} };
-        let _ = timeout(DRAIN, rest).await;
-    }
-    received
+    let mut sink = ToDisk { api, may_be_training: file_part == "file", file: None };
+    let fields = form::read(stream, content_type, file_part, limit, &mut sink).await.map_err(refusal)?;
+    Ok(Form { fields, file: sink.file })
 }
 
-async fn parse(parts: &mut multer::Multipart<'_>, file_part: &str, api: &Api) -> Result<Form, ApiError> {
-    let mut form = Form::default();
-    loop {
-        let part = timeout(IDLE, parts.next_field()).await.map_err(|_| ApiError::timeout())?;
-        let Some(mut part) = part.map_err(|error| explain(&error, api.limits.upload))? else {
-            return Ok(form);
-        };
-        let name = part.name().unwrap_or_default().to_owned();
-        if name == file_part && form.file.is_none() {
-            let file_name = part.file_name().unwrap_or("upload").to_owned();
-            let incoming = receive(&mut part, api).await?;
-            form.file = Some((file_name, incoming));
-            continue;
-        }
-        let mut text = Vec::new();
-        while let Some(bytes) = chunk(&mut part, api.limits.upload).await? {
-            text.extend_from_slice(&bytes);
-            if text.len() > MOST_FIELD_BYTES {
-                return Err(ApiError::bad_request(format!("the field `{name}` of the form is too long")));
-            }
-        }
-        if form.fields.len() == MOST_FIELDS {
-            return Err(ApiError::bad_request("the form has too many fields"));
-        }
-        form.fields.push((name, String::from_utf8_lossy(&text).into_owned()));
-    }
-}
-
-/// Bytes of a file that are written at once. They arrive in pieces of a few kilobytes, and leaving the other tasks of a thread to
-/// write each of them costs more than writing it.
-const AT_ONCE: usize = 1 << 20;
-
-/// Writes a file to the disk as it comes.
-async fn receive(part: &mut multer::Field<'_>, api: &Api) -> Result<Incoming, ApiError> {
-    let limit = api.limits.upload;
-    let mut incoming = tokio::task::block_in_place(|| api.data.receive()).map_err(disk)?;
-    let (mut held, mut held_bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
-    loop {
-        let more = chunk(part, limit).await?;
-        let is_end = more.is_none();
-        held_bytes += more.as_ref().map_or(0, Bytes::len);
-        held.extend(more);
-        if incoming.bytes() + held_bytes as u64 > limit {
-            return Err(too_large(limit));
-        }
-        if is_end || held_bytes >= AT_ONCE {
-            let written =
-                tokio::task::block_in_place(|| held.iter().try_for_each(|bytes| incoming.write(bytes)));
-            written.map_err(disk)?;
-            held.clear();
-            held_bytes = 0;
-        }
-        if is_end {
-            return Ok(incoming);
-        }
-    }
-}
-
-async fn chunk(part: &mut multer::Field<'_>, limit: u64) -> Result<Option<Bytes>, ApiError> {
-    let chunk = timeout(IDLE, part.chunk()).await.map_err(|_| ApiError::timeout())?;
-    chunk.map_err(|error| explain(&error, limit))
-}
-
-fn too_large(limit: u64) -> ApiError {
-    ApiError::too_large(format!("the file has more than {limit} bytes: split it into several files"))
-}
-
-fn explain(error: &multer::Error, limit: u64) -> ApiError {
+fn refusal(error: FormError) -> ApiError {
     match error {
-        multer::Error::StreamReadFailed(source) if source.to_string() == TOO_LARGE => too_large(limit),
-        multer::Error::StreamReadFailed(source) => {
-            ApiError::bad_request(format!("the upload was cut off: {source}"))
-        }
-        error => ApiError::bad_request(format!("the form is not valid: {error}")),
+        FormError::TooLarge(_) => ApiError::too_large(error.to_string()),
+        FormError::Timeout => ApiError::timeout(),
+        FormError::Disk(source) => disk(source),
+        error => ApiError::bad_request(error.to_string()),
     }
 }
 
-const TOO_LARGE: &str = "the body is too large";
+/// Writes a file to the disk as it comes. Training data is checked meanwhile, unless it is so small that it has arrived before.
+struct ToDisk<'a> {
+    api: &'a Api,
+    may_be_training: bool,
+    file: Option<FormFile>,
+}
+
+impl FileSink for ToDisk<'_> {
+    fn begin(&mut self, name: &str, fields: &Fields) -> io::Result<()> {
+        let content = tokio::task::block_in_place(|| self.api.data.receive())?;
+        // Where the purpose follows the file, most files are training data.
+        self.may_be_training &= fields.iter().all(|(name, purpose)| name != "purpose" || purpose == TRAINING);
+        self.file = Some(FormFile { name: name.to_owned(), content, check: None });
+        Ok(())
+    }
+
+    fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.may_be_training && file.content.bytes() > 0 && file.check.is_none() {
+            file.check = EarlyCheck::start(&mut file.content, &file.name, self.api);
+        }
+        tokio::task::block_in_place(|| pieces.iter().try_for_each(|bytes| file.content.write(bytes)))
+    }
+
+    fn end(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.content.end();
+        }
+    }
+}
 
 /// The data of a body as a stream, up to a limit.
 struct Counted {
@@ -210,7 +155,7 @@ impl Channel {
 
 impl HttpBody for Channel {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -225,7 +170,7 @@ impl HttpBody for Channel {
             (Some(bytes), None) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             // An error closes the connection, so that the client does not take a part for the whole.
             (None, Some(left)) if *left > 0 => {
-                Poll::Ready(Some(Err(std::io::Error::other("the content ended early"))))
+                Poll::Ready(Some(Err(io::Error::other("the content ended early"))))
             }
             (None, _) => Poll::Ready(None),
         }

@@ -37,7 +37,7 @@ use crate::verify::Verify;
 pub use dataset::{DatasetChecks, is_validation};
 pub use excerpt::{Excerpt, start_of_line};
 pub use fetched::Fetching;
-pub use run::{CheckError, CheckPlan, CheckReporter, CheckSummary, run};
+pub use run::{CheckError, CheckPlan, CheckReporter, CheckSummary, run, run_lines};
 
 /// Which rules are selected, and their severity.
 #[derive(Debug, Clone)]

@@ -100,7 +100,25 @@ impl CheckSummary {
 }
 
 /// Checks the files of a plan.
-pub fn run(mut plan: CheckPlan<'_>, reporter: &mut dyn CheckReporter) -> Result<CheckSummary, CheckError> {
+pub fn run(plan: CheckPlan<'_>, reporter: &mut dyn CheckReporter) -> Result<CheckSummary, CheckError> {
+    let (files, max_line) = (plan.files.clone(), plan.max_line);
+    check_all(plan, files.iter().map(|file| LineFile::open(file, max_line)), reporter)
+}
+
+/// Checks lines that come from elsewhere than the file of the plan, which has its name.
+pub fn run_lines(
+    plan: CheckPlan<'_>,
+    lines: LineFile,
+    reporter: &mut dyn CheckReporter,
+) -> Result<CheckSummary, CheckError> {
+    check_all(plan, std::iter::once(Ok(lines)), reporter)
+}
+
+fn check_all(
+    mut plan: CheckPlan<'_>,
+    files: impl Iterator<Item = Result<LineFile, ReadError>>,
+    reporter: &mut dyn CheckReporter,
+) -> Result<CheckSummary, CheckError> {
     let names: Vec<String> = plan.files.iter().map(|file| file.display().to_string()).collect();
     let (selection, target) = (plan.checker.selection.clone(), plan.checker.target);
     let mut across = DatasetChecks::new(&names, &selection, &target);
@@ -114,8 +132,8 @@ pub fn run(mut plan: CheckPlan<'_>, reporter: &mut dyn CheckReporter) -> Result<
         summary: CheckSummary { compared_images, ..CheckSummary::default() },
         progress: Progress { input_total, ..Progress::default() },
     };
-    for index in 0..plan.files.len() {
-        run.file(index, &mut across)?;
+    for (index, lines) in files.enumerate() {
+        run.file(index, lines?, &mut across)?;
     }
     let threads = NonZeroUsize::new(plan.threads).unwrap_or(NonZeroUsize::MIN);
     let temporary = |source| CheckError::Temporary { path: std::env::temp_dir(), source };
@@ -131,9 +149,13 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    fn file(&mut self, index: usize, across: &mut DatasetChecks<'_>) -> Result<(), CheckError> {
-        let CheckPlan { files, checker, max_line, threads } = self.plan;
-        let lines = LineFile::open(&files[index], *max_line)?;
+    fn file(
+        &mut self,
+        index: usize,
+        lines: LineFile,
+        across: &mut DatasetChecks<'_>,
+    ) -> Result<(), CheckError> {
+        let CheckPlan { checker, threads, .. } = self.plan;
         let (name, directory) = (lines.name.clone(), lines.directory.clone());
         let mut number = 0;
         let sink = |checked: Vec<CheckedLine>| {

@@ -88,7 +88,7 @@ impl LineFile {
         let broken = |source| ReadError::Io { path: path.to_owned(), source };
         let open = || File::open(path).map_err(broken);
         let is_remote = is_remote(path);
-        let mut stream: Box<dyn Read + Send> = match path == Path::new("-") {
+        let stream: Box<dyn Read + Send> = match path == Path::new("-") {
             true => Box::new(io::stdin()),
             false if is_remote => {
                 let file = Arc::new(AnyFile::open(path).map_err(broken)?);
@@ -97,6 +97,35 @@ impl LineFile {
             false => Box::new(open()?),
         };
         let state = state(path);
+        let mut lines = LineFile::new(path, stream, (state, state.is_some()), max_line)?;
+        // Files that the system generates while they are read have no length.
+        if let Some((length, _)) = state
+            && length > 0
+            && !is_remote
+            && lines.compression.is_none()
+            && lines.elements.is_none()
+        {
+            lines.source = Source::File(open()?, length);
+        }
+        Ok(lines)
+    }
+
+    /// The lines of a stream, such as a file that is still arriving; `path` is its name in messages.
+    pub fn of_stream(
+        path: &Path,
+        stream: Box<dyn Read + Send>,
+        max_line: usize,
+    ) -> Result<LineFile, ReadError> {
+        LineFile::new(path, stream, (None, true), max_line)
+    }
+
+    fn new(
+        path: &Path,
+        mut stream: Box<dyn Read + Send>,
+        (state, may_have_elements): (Option<(u64, Option<SystemTime>)>, bool),
+        max_line: usize,
+    ) -> Result<LineFile, ReadError> {
+        let broken = |source| ReadError::Io { path: path.to_owned(), source };
         let mut start = head(&mut stream).map_err(broken)?;
         let compression = Compression::of(&start);
         if let Some(compression) = compression {
@@ -107,15 +136,11 @@ impl LineFile {
         refuse_other_content(path, &start)?;
         let text_start = if start.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
         let is_whole = (start.len() as u64) < HEAD;
-        let format = elements_of(path, &start, is_whole).filter(|_| state.is_some());
+        let format = elements_of(path, &start, is_whole).filter(|_| may_have_elements);
         let whole = io::Cursor::new(start).chain(stream);
-        let source = match (state, format) {
-            (_, Some(format)) => Source::Stream(Box::new(ArrayLines::new(whole, format, max_line))),
-            // Files that the system generates while they are read have no length.
-            (Some((length, _)), None) if length > 0 && compression.is_none() && !is_remote => {
-                Source::File(open()?, length)
-            }
-            _ => Source::Stream(Box::new(whole)),
+        let source = match format {
+            Some(format) => Source::Stream(Box::new(ArrayLines::new(whole, format, max_line))),
+            None => Source::Stream(Box::new(whole)),
         };
         Ok(LineFile {
             name: shown(&path.display().to_string()),

@@ -33,6 +33,8 @@ pub(super) struct Pieces {
     vocabulary: Vocabulary,
     /// Ids by rank.
     ids: Vec<u32>,
+    /// Which bytes are next to each other in a piece.
+    neighbors: Neighbors,
     /// The ids of runs of spaces, by their length.
     runs: [u32; LONGEST_RUN + 1],
     /// The texts of all ids.
@@ -93,9 +95,10 @@ impl Pieces {
             ranks.push(text);
             ids.push(id);
         }
+        let neighbors = Neighbors::of(texts[NORMAL..].iter().map(|text| &**text));
         let vocabulary =
             Vocabulary::new(ranks.bytes, ranks.starts).expect("the packed vocabulary has no duplicates");
-        Pieces { vocabulary, ids, runs, texts }
+        Pieces { vocabulary, ids, neighbors, runs, texts }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -150,26 +153,32 @@ impl Pieces {
             } else if spaces <= 1 {
                 self.word(word, memory, out);
             } else {
+                let first = &word[..self.neighbors.end_of_first(word)];
                 let ids = memory
-                    .ids(word, |workspace, ids| self.merge(workspace.merge(&self.vocabulary, word), ids));
+                    .ids(first, |workspace, ids| self.merge(workspace.merge(&self.vocabulary, first), ids));
                 let own = ids.first() == Some(&self.runs[1]);
                 let ids = ids.to_vec();
                 self.run(if own { spaces } else { spaces - 1 }, out);
                 out.append(&ids[usize::from(own)..]);
+                self.word(&word[first.len()..], memory, out);
             }
             text = &text[end..];
         }
     }
 
-    fn word(&self, word: &[u8], memory: &mut Memory, out: &mut impl Out) {
-        if let Some(rank) = self.vocabulary.rank_within(word, 0, word.len())
-            && self.ids[rank as usize] != NO_ID
-        {
-            return out.push(self.ids[rank as usize]);
+    /// A word, in parts that are never merged with each other: fewer different ones occur, and most are pieces.
+    fn word(&self, mut word: &[u8], memory: &mut Memory, out: &mut impl Out) {
+        while !word.is_empty() {
+            let (part, rest) = word.split_at(self.neighbors.end_of_first(word));
+            match self.vocabulary.rank_within(part, 0, part.len()).map(|rank| self.ids[rank as usize]) {
+                Some(id) if id != NO_ID => out.push(id),
+                _ => out
+                    .append(memory.ids(part, |workspace, ids| {
+                        self.merge(workspace.merge(&self.vocabulary, part), ids)
+                    })),
+            }
+            word = rest;
         }
-        out.append(
-            memory.ids(word, |workspace, ids| self.merge(workspace.merge(&self.vocabulary, word), ids)),
-        );
     }
 
     /// The ids of merged ranks: a character without a token becomes its bytes.
@@ -198,6 +207,35 @@ impl Pieces {
         if spaces > 0 {
             out.push(self.runs[spaces]);
         }
+    }
+}
+
+/// Pairs of bytes that are next to each other in some piece. Between two others every encoding has a border.
+struct Neighbors(Box<[u64; 1 << 10]>);
+
+impl Neighbors {
+    fn of<'t>(pieces: impl Iterator<Item = &'t [u8]>) -> Neighbors {
+        let mut bits = Box::new([0; 1 << 10]);
+        for pair in pieces.flat_map(|piece| piece.windows(2)) {
+            let (word, bit) = Neighbors::bit(pair[0], pair[1]);
+            bits[word] |= bit;
+        }
+        Neighbors(bits)
+    }
+
+    #[inline]
+    fn bit(left: u8, right: u8) -> (usize, u64) {
+        (usize::from(left) << 2 | usize::from(right >> 6), 1 << (right & 63))
+    }
+
+    /// Where a text, which is not empty, has its first border.
+    #[inline]
+    fn end_of_first(&self, text: &[u8]) -> usize {
+        let is_border = |pair: &[u8]| {
+            let (word, bit) = Neighbors::bit(pair[0], pair[1]);
+            self.0[word] & bit == 0
+        };
+        text.windows(2).position(is_border).map_or(text.len(), |at| at + 1)
     }
 }
 
@@ -230,6 +268,18 @@ mod tests {
                 pieces.merge(workspace.merge(&pieces.vocabulary, text), &mut ids);
                 assert_eq!(ids, [id as u32], "{}", String::from_utf8_lossy(text));
             }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_piece_crosses_a_border(word in "[a-zA-Z]{1,12}[!-~\n\t]{0,8}[a-z0-9éß中文 \u{e000}]{0,12}[!-~]{0,6}") {
+            let pieces = Pieces::embedded();
+            let (mut memory, mut ids, mut whole) = (Memory::default(), Vec::new(), Vec::new());
+            pieces.word(word.as_bytes(), &mut memory, &mut ids);
+            let mut workspace = Workspace::default();
+            pieces.merge(workspace.merge(&pieces.vocabulary, word.as_bytes()), &mut whole);
+            proptest::prop_assert_eq!(ids, whole);
         }
     }
 

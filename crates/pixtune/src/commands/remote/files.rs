@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use pixtune_api::{Client, ClientError};
+use pixtune_api::{Client, ClientError, UploadEvent};
 use pixtune_core::json::Value;
 use pixtune_io::prepare::parse_bytes;
 
@@ -75,13 +75,24 @@ pub(super) fn upload(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let uploaded = match shard.filter(|shard| *shard < length) {
         None => {
-            let mut progress = |sent: u64| {
-                ui.advance(sent, &name);
+            let shown = path.display();
+            let mut event = |event: UploadEvent| match event {
+                UploadEvent::Sent(sent) => {
+                    ui.advance(sent, &name);
+                }
+                UploadEvent::Resumed(sent) => ui.note(&format!(
+                    "{shown}: an interrupted upload continues; the server has {} of it",
+                    bytes(sent)
+                )),
+                UploadEvent::StartedOver(why) => {
+                    ui.note(&format!("{shown}: an interrupted upload of it starts over: {why}"));
+                }
             };
             let in_parts = match length > part {
-                true => client.upload_in_parts(path, purpose, part, &mut progress)?,
+                true => client.upload_in_parts(path, purpose, part, &mut event)?,
                 false => None,
             };
+            let mut progress = |sent: u64| event(UploadEvent::Sent(sent));
             match in_parts {
                 Some(file) => vec![file],
                 None => vec![client.upload_file(path, purpose, &mut progress)?],

@@ -68,6 +68,40 @@ fn samples_that_are_there_twice_are_warnings() {
 }
 
 #[test]
+fn a_large_file_is_checked_while_it_arrives_with_the_same_result() {
+    let (case, samples) = served();
+    let server = Server::start(&case, &[]);
+    let padded = |nth: usize| match nth % 500 {
+        7 => "{\"messages\": 1}\n".to_owned(),
+        _ => samples[0].replacen(
+            "\"messages\"",
+            &format!("\"note\":\"{nth} {}\",\"messages\"", "x".repeat(900)),
+            1,
+        ),
+    };
+    let content: String = (0..4000).map(padded).collect();
+    let results = |reply: &crate::serve::client::Reply| {
+        ["num_lines", "invalid_samples", "findings"].map(|key| reply.text(key))
+    };
+    let early = server.upload("/openai/v1/files", "large.jsonl", "fine-tune", content.as_bytes());
+    assert_eq!(early.text("invalid_samples"), "8", "{}", early.body);
+    // An upload in parts is checked when it is whole.
+    case.write("large.jsonl", &content);
+    let base = format!("http://{}/openai", server.address);
+    let done = case.run(&["files", "upload", "large.jsonl", "--part-size", "1MB", "--base-url", &base]);
+    let whole = server.get(&format!("/openai/v1/files/{}", done.stdout.trim()));
+    assert_eq!(results(&early), results(&whole), "{}", done.stderr);
+    for (name, content, why) in [
+        ("none.jsonl", "{}\n".repeat(600_000), "none of 600,000 samples are valid"),
+        ("objects.jsonl", "{\n}\n".repeat(600_000), "is not JSON Lines"),
+    ] {
+        let reply = server.upload("/openai/v1/files", name, "fine-tune", content.as_bytes());
+        assert_eq!(reply.status, 422, "{name}: {}", reply.body);
+        assert!(reply.text("error.message").contains(why), "{name}: {}", reply.body);
+    }
+}
+
+#[test]
 fn names_are_shown_and_never_paths() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);

@@ -78,6 +78,7 @@ fn an_upload_goes_on_after_the_server_was_gone() {
     let server = Server::start_at(&case, &address, &[], &[]);
     let done = upload();
     assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("large.jsonl: an interrupted upload continues"), "{}", done.stderr);
     assert_eq!(server.get(&format!("/openai/v1/files/{}/content", done.stdout.trim())).body, content);
     assert!(!case.path("large.jsonl.upload").exists());
     // The parts that were there were not sent again.
@@ -86,6 +87,23 @@ fn an_upload_goes_on_after_the_server_was_gone() {
     let line = metrics.lines().find(is_part).unwrap_or(&metrics);
     let sent: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert_eq!(sent + known, content.len().div_ceil(2000), "{line}");
+}
+
+#[test]
+fn an_upload_starts_over_if_its_file_has_changed() {
+    let (case, samples) = served();
+    let server = Server::start(&case, &[]);
+    case.write("large.jsonl", &samples.concat().repeat(4));
+    let base = format!("http://{}/openai", server.address);
+    let known = format!(
+        "{{\"upload\":\"upload_1\",\"base\":\"{base}/v1\",\"purpose\":\"fine-tune\",\"bytes\":5000,\"modified\":1,\
+         \"part\":2000,\"parts\":[\"part-1\"]}}"
+    );
+    case.write("large.jsonl.upload", &known);
+    let done = case.run(&["files", "upload", "large.jsonl", "--part-size", "2kB", "--base-url", &base]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let note = "large.jsonl: an interrupted upload of it starts over: the file has changed since";
+    assert!(done.stderr.contains(note), "{}", done.stderr);
 }
 
 #[test]
