@@ -27,6 +27,11 @@ _Error = tuple[str, str, "str | None"]
 _Perform = Callable[[str, str, str, str], str]
 
 
+def perform(plan: str, run: str, stage: str, task: str) -> str:
+    """Performs a task of a stage in this process."""
+    return _core.perform(plan, run, stage, task)
+
+
 def node() -> str:
     """The name of this machine in messages."""
     return socket.gethostname()
@@ -62,7 +67,7 @@ class Task:
 class Cluster:
     """Performs stages on a cluster. `perform` is what a node does with a task."""
 
-    def __init__(self, plan: str, perform: _Perform = _core.perform) -> None:
+    def __init__(self, plan: str, perform: _Perform = perform) -> None:
         self.plan = plan
         self.perform = perform
 
@@ -158,7 +163,7 @@ def connect(address: str | None) -> None:
             raise error(f"cannot connect to Ray: {failure}", "start one with `ray start --head`, or omit `--address`") from failure
 
 
-def run(plan: str, perform: _Perform = _core.perform) -> int:
+def run(plan: str, perform: _Perform = perform) -> int:
     """Runs a plan, and returns the exit code of the program."""
     address = json.loads(plan).get("address")
     try:

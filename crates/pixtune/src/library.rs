@@ -37,6 +37,7 @@ pub fn message(error: &Error) -> (String, Option<String>) {
 pub fn prepare(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
     guarded(|| {
         let args = parse::<PrepareArgs>("prepare", words)?;
+        args.engine.check()?;
         if args.engine.engine == EngineArg::Ray {
             return Err(Error::argument(
                 "`--engine ray` is for the program: run `python -m pixtune prepare`",

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::error::Error;
+
 /// Where to prepare, and in what pieces.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
@@ -12,8 +14,9 @@ pub struct EngineArgs {
     /// package of the same version, and the paths of inputs and output
     #[arg(long, value_enum, default_value_t = EngineArg::Local)]
     pub engine: EngineArg,
-    /// Address of the Ray cluster [default: RAY_ADDRESS, a cluster that was started on this machine, or a new one]
-    #[arg(long, value_name = "ADDRESS")]
+    /// Ray cluster to connect to, such as HOST:6379 [default: RAY_ADDRESS, a cluster that was started on this machine, or a
+    /// new one on this machine]
+    #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
     /// Python with the packages pixtune and ray, for --engine ray [default: PIXTUNE_PYTHON, or python3]
     #[arg(long, value_name = "FILE")]
@@ -40,6 +43,19 @@ pub enum EngineArg {
 const FRAGMENT_ROWS: u64 = 1000;
 
 impl EngineArgs {
+    /// Fails for options that have no effect on this machine.
+    pub fn check(&self) -> Result<(), Error> {
+        let given = [
+            ("--address", self.address.is_some()),
+            ("--python", self.python.is_some()),
+            ("--write-plan", self.write_plan.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given && self.engine == EngineArg::Local) {
+            Some((name, _)) => Err(Error::argument(format!("`{name}` needs `--engine ray`"))),
+            None => Ok(()),
+        }
+    }
+
     /// Rows of a fragment, where the run is cut into fragments.
     pub fn rows(&self) -> Option<u64> {
         let rows = self.fragment_rows.map(NonZeroU64::get);

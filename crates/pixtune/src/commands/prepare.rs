@@ -36,6 +36,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let (format, show_plan) = (args.format, args.show_plan);
     let engine = args.engine.clone();
+    engine.check()?;
     let host = match host {
         Host::Program(program) if engine.engine == EngineArg::Ray && !show_plan => {
             let plan = ClusterPlan::new(words.get(1..).unwrap_or_default(), &engine)?;

@@ -93,7 +93,9 @@ impl Run<'_> {
     /// What another process compares with its own before it performs a task.
     pub fn to_json(&self) -> String {
         json::text(object(|run| {
-            run.field("work", self.work.to_string_lossy().as_ref()).field("token", self.token);
+            // Another process may have another working directory.
+            let work = std::path::absolute(self.work).unwrap_or_else(|_| self.work.to_owned());
+            run.field("work", work.to_string_lossy().as_ref()).field("token", self.token);
             run.field("plan", resume::to_json(self.plan).as_str());
         }))
     }

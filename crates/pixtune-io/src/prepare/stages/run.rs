@@ -89,7 +89,7 @@ impl<'r> Stages<'r> {
         if let Some(before) = before.filter(|before| *before != rows) {
             return Err(other(format!("--fragment-rows is {rows}, was {before}")));
         }
-        let mut stages = Stages { plan, work, token: unique(), engine };
+        let stages = Stages { plan, work, token: unique(), engine };
         stages.clean().map_err(stages.write_error())?;
         let run = Run { plan, work, token: &stages.token };
         stages.engine.perform(&run, Stage::Check, &[String::new()], &mut |_, result| result.map(|_| ()))?;
