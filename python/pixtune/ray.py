@@ -103,23 +103,24 @@ class Cluster:
         plan, version = self.plan, _core.__version__
 
         # A function in a function is sent as code: a node with another version may not have this module.
-        def check() -> list[str | None] | None:
+        def check() -> tuple[str, str, str | None] | None:
             import socket
 
             try:
                 import pixtune
                 from pixtune import _core
             except ImportError as failure:
-                return [socket.gethostname(), f"the package pixtune cannot be imported: {failure}", "install"]
+                return socket.gethostname(), f"the package pixtune cannot be imported: {failure}", "install"
             if pixtune.__version__ != version:
-                return [socket.gethostname(), f"it has pixtune {pixtune.__version__}, the driver has {version}", "install"]
+                return socket.gethostname(), f"it has pixtune {pixtune.__version__}, the driver has {version}", "install"
             try:
                 _core.perform(plan, run, "check", task)
             except _core.Error as failure:
-                return [socket.gethostname(), str(failure), failure.hint]
+                return socket.gethostname(), str(failure), failure.hint
             return None
 
-        nodes = [one["NodeID"] for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
+        nodes_of_cluster: Callable[[], list[dict[str, Any]]] = ray.nodes
+        nodes = [one["NodeID"] for one in nodes_of_cluster() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
         if not nodes:
             raise error("no node of the cluster has a CPU for tasks")
         remote = ray.remote(num_cpus=0, max_retries=DEATHS)(check)

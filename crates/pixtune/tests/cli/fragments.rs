@@ -46,6 +46,7 @@ fn prepare(case: &Case, out: &str, words: &[&str]) -> Run {
 /// The same run in one piece and in fragments of several sizes.
 fn compare(case: &Case, words: &[&str]) {
     let whole = prepare(case, "whole", words);
+    assert!(whole.code < 2, "{words:?}: {}", whole.stderr);
     let expected = read_directory(&case.path("whole"));
     for (rows, threads) in [("1", "3"), ("7", "1"), ("64", "4")] {
         let run = prepare(case, "out", &[words, &["--fragment-rows", rows, "--threads", threads]].concat());
@@ -73,7 +74,7 @@ fn fragments_give_the_bytes_of_one_piece() {
     compare(&case, &["rows.jsonl", "--dedup-by", "image", "--split", "stratify=kind"]);
     compare(&case, &["rows.jsonl", "--dedup", "off", "--split", "group", "--columns", "group=kind"]);
     compare(&case, &["data.csv", "--drop", "too-small,grayscale", "--validation", "20KB"]);
-    case.write("pixtune.toml", "max-file-bytes = 20000\n");
+    case.write("pixtune.toml", "[check]\nmax-file-bytes = 20000\n");
     compare(&case, &["data.csv", "rows.jsonl", "--remove-columns", "kind", "--dedup", "off"]);
 }
 
