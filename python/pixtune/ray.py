@@ -165,7 +165,9 @@ def connect(address: str | None) -> None:
 
 
 def run(plan: str, perform: _Perform = perform) -> int:
-    """Runs a plan, and returns the exit code of the program."""
+    """Runs a plan in a process of its own, and returns the exit code of the program."""
+    # Standard output is the program's. Ray prints the failures of tasks there, until the process ends.
+    sys.stdout = sys.stderr
     address = json.loads(plan).get("address")
     try:
         connect(address)

@@ -51,6 +51,10 @@ impl Engine for Cluster {
     fn attempts(&self) -> usize {
         ATTEMPTS
     }
+
+    fn is_here(&self) -> bool {
+        false
+    }
 }
 
 /// An exception of the function.

@@ -5,6 +5,7 @@
 //! and *hash* computes the hashes of the files in blocks. A task depends on its words and on what stages before it have written,
 //! never on who performs it or how often, so that the output is that of a run in one piece.
 
+mod downloads;
 mod finding;
 mod finish;
 mod fragment;
@@ -76,6 +77,9 @@ pub trait Engine {
 
     /// How often a task is performed that fails.
     fn attempts(&self) -> usize;
+
+    /// Whether tasks run in this process, with the downloads of the plan.
+    fn is_here(&self) -> bool;
 }
 
 /// What all tasks of a run have in common.

@@ -15,7 +15,8 @@ use super::fragment::{Fragment, Index};
 use super::place::Fragments;
 use super::scan::{FINDINGS, Summary};
 use super::worker::{FRAGMENTS, TOKEN, unique};
-use super::{Engine, Run, Stage, finding, number, unreadable};
+use super::{Engine, Run, Stage, downloads, finding, number, unreadable};
+use crate::fetch::FetchCounts;
 use crate::progress::Progress;
 
 /// The index of all inputs, which a resumed run compares with its own.
@@ -235,6 +236,7 @@ impl<'r> Stages<'r> {
         let tasks: Vec<String> = left.iter().map(|index| fragments[*index].to_json()).collect();
         let mut progress = Progress { input_total: plan.input_bytes(), ..Progress::default() };
         let (mut rejected, mut reported) = (0, 0);
+        let (is_here, mut downloaded) = (self.engine.is_here(), FetchCounts::default());
         for (fragment, summary) in fragments.iter().zip(&summaries) {
             if let Some((summary, _)) = summary {
                 add(&mut progress, fragment, summary);
@@ -248,6 +250,11 @@ impl<'r> Stages<'r> {
             let summary = Summary::parse(text).ok_or_else(|| unreadable("a fragment"))?;
             add(&mut progress, &fragments[index], &summary);
             rejected += summary.rejected;
+            if let (Some(fetcher), Some(counts)) = (plan.scanner.fetcher(), &summary.downloads) {
+                downloads::add(&mut downloaded, counts);
+                let counts = if is_here { fetcher.counts() } else { downloaded.clone() };
+                watch.fetching(&counts);
+            }
             summaries[index] = Some((summary, false));
             while let Some(Some((_, is_earlier))) = summaries.get(reported) {
                 if !is_earlier {

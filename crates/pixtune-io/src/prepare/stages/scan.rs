@@ -13,7 +13,8 @@ use super::super::stream::Stream;
 use super::super::{InputRows, NextRow, PrepareError, check_faults, entry_of};
 use super::fragment::Fragment;
 use super::worker::{Worker, unique};
-use super::{finding, number, unreadable};
+use super::{downloads, finding, number, unreadable};
+use crate::fetch::{FetchCounts, Fetcher};
 use crate::read::file_state::FileState;
 use crate::read::{Fingerprint, ReadError};
 
@@ -35,6 +36,8 @@ pub(super) struct Summary {
     pub(super) streams: [(u64, u64); 4],
     /// The fingerprint of an input that is one fragment.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// What was downloaded, where images are fetched.
+    pub(super) downloads: Option<FetchCounts>,
 }
 
 impl Summary {
@@ -43,6 +46,7 @@ impl Summary {
             out.field("rows", self.rows).field("images", self.images).field("bytes", self.bytes);
             out.field("rejected", self.rejected);
             out.field("streams", list(self.streams.map(|(bytes, lines)| list([bytes, lines]))));
+            out.optional("downloads", self.downloads.as_ref().map(downloads::to_value));
             out.optional(
                 "fingerprint",
                 self.fingerprint.as_ref().map(|Fingerprint { bytes, blake3, version }| {
@@ -77,6 +81,7 @@ impl Summary {
             rejected: number(&value, "rejected")?,
             streams: streams?.try_into().ok()?,
             fingerprint,
+            downloads: value.get("downloads").and_then(downloads::of_value),
         })
     }
 
@@ -137,6 +142,8 @@ fn scan_to(worker: &Worker<'_>, fragment: &Fragment, made: &Path) -> Result<Summ
     let mut spool = Spool::open(made, u64::MAX, |_| ()).map_err(write_error)?;
     let mut findings = BufWriter::new(File::create(made.join(FINDINGS)).map_err(write_error)?);
     let mut summary = Summary::default();
+    let downloaded = || plan.scanner.fetcher().map(Fetcher::counts);
+    let before = downloaded();
     let mut rows = Ahead::new(plan, InputRows::of_fragment(plan, fragment)?);
     while let Some((at, row, nth, _)) = rows.next(|_| ())? as Option<NextRow> {
         let origin = plan.inputs[at.file as usize].origin();
@@ -154,6 +161,8 @@ fn scan_to(worker: &Worker<'_>, fragment: &Fragment, made: &Path) -> Result<Summ
         summary.rejected += u64::from(entry.record.rejected);
     }
     findings.flush().map_err(write_error)?;
+    let after = before.zip(downloaded());
+    summary.downloads = after.map(|(before, after)| downloads::between(&before, &after));
     if fragment.start.is_none() && fragment.rows.is_none() {
         summary.fingerprint = rows.into_fingerprints().pop();
     }

@@ -27,4 +27,8 @@ impl Engine for Threads {
     fn attempts(&self) -> usize {
         1
     }
+
+    fn is_here(&self) -> bool {
+        true
+    }
 }
