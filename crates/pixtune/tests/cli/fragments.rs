@@ -74,7 +74,7 @@ fn fragments_give_the_bytes_of_one_piece() {
     compare(&case, &["rows.jsonl", "--dedup-by", "image", "--split", "stratify=kind"]);
     compare(&case, &["rows.jsonl", "--dedup", "off", "--split", "group", "--columns", "group=kind"]);
     compare(&case, &["data.csv", "--drop", "too-small,grayscale", "--validation", "20KB"]);
-    case.write("pixtune.toml", "[limits]\nmax-file-bytes = 20000\n");
+    case.write("pixtune.toml", "[check.limits]\nmax-file-bytes = 20000\n");
     compare(&case, &["data.csv", "rows.jsonl", "--remove-columns", "kind", "--dedup", "off"]);
 }
 
