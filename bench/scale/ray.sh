@@ -11,4 +11,4 @@ cargo build --release --quiet --locked -p pixtune
 package=$(mktemp --directory)
 trap 'rm -rf "$package"' EXIT
 "$ray" -m pip install --quiet --disable-pip-version-check --no-deps --target "$package/package" "$(scripts/wheel "$package")"
-PYTHONPATH=$package/package taskset --cpu-list 0,1 "$ray" bench/scale/ray.py target/release/pixtune $data --rounds "${ROUNDS:-3}"
+PYTHONPATH=$package/package taskset --cpu-list 0,1 "$ray" bench/scale/cluster.py target/release/pixtune $data --rounds "${ROUNDS:-3}"

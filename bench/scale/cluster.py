@@ -1,6 +1,6 @@
 """Measures `prepare` on a Ray cluster of one head and two nodes with a CPU each, beside the program with two threads.
 
-    PYTHONPATH=PACKAGE ray.py target/release/pixtune DATA [--rounds 3]
+    PYTHONPATH=PACKAGE cluster.py target/release/pixtune DATA [--rounds 3]
 
 DATA is a directory of bench/prepare/generate.py. Prints wall and CPU seconds of both, alternating, and compares the bytes. The CPU
 time of Ray is that of all its processes while the run lasts.
