@@ -12,6 +12,8 @@ from pixtune import _core
 
 # Options of the program that a function has no use for.
 PRINTING = {"format", "show-plan", "statistics", "inspect"}
+# Options of a run on a cluster, which has a process of its own.
+CLUSTER = {"engine", "address", "python", "write-plan"}
 
 
 def as_printed(finding):
@@ -36,7 +38,7 @@ class Commands(Case):
         }
         for command, function in commands.items():
             keywords = set(inspect.signature(function).parameters) - {"progress", "on_finding"}
-            flags = {"no-measure" if name == "measure" else name for name in _core.flags(command)} - PRINTING
+            flags = {"no-measure" if name == "measure" else name for name in _core.flags(command)} - PRINTING - CLUSTER
             named = {"no-measure" if name == "measure" else name.rstrip("_").replace("_", "-") for name in keywords}
             positional = {"inputs", "files", "file", "source", "target", "adapter"} - flags
             self.assertEqual(named - positional, flags, command)

@@ -129,6 +129,19 @@ impl WorkDirectory {
     }
 }
 
+/// Gives a directory its name, unless another process was faster to make the same: then this one is removed.
+pub fn publish_once(made: &Path, target: &Path) -> io::Result<()> {
+    sync_tree(made)?;
+    if let Err(error) = fs::rename(made, target) {
+        if !target.is_dir() {
+            return Err(error);
+        }
+        return remove(made);
+    }
+    sync_directory(parent(target));
+    Ok(())
+}
+
 /// Replaces a directory where two names cannot be exchanged: by two renames, with a moment between them when nothing has
 /// the name of the target. The old one waits beside it and not in the work directory, which may be removed.
 fn swap(staged: &Path, target: &Path) -> io::Result<()> {
@@ -216,6 +229,17 @@ impl Drop for WholeDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_two_directories_gets_the_name() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (directory(root.path().join("one")), directory(root.path().join("other")));
+        let target = root.path().join("target");
+        publish_once(&one, &target).unwrap();
+        publish_once(&other, &target).unwrap();
+        assert_eq!((content(&target), other.exists()), ("one".to_owned(), false));
+        assert!(publish_once(&root.path().join("absent"), &root.path().join("new")).is_err());
+    }
 
     /// A directory with one file, whose content is its name.
     fn directory(path: PathBuf) -> PathBuf {

@@ -20,7 +20,7 @@ mod lock;
 mod paths;
 mod sync;
 
-pub use directory::{Occupant, WholeDirectory, WorkDirectory};
+pub use directory::{Occupant, WholeDirectory, WorkDirectory, publish_once};
 pub use file::{WholeFile, write};
 pub use lock::{DirectoryLock, LockError};
 pub use paths::remove;

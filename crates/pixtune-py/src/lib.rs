@@ -9,6 +9,7 @@ mod errors;
 mod images;
 mod prepared;
 mod score;
+mod stages;
 mod table;
 
 use pyo3::prelude::*;
@@ -28,6 +29,8 @@ mod core_module {
     use crate::prepared::Prepared;
     #[pymodule_export]
     use crate::score::score;
+    #[pymodule_export]
+    use crate::stages::{perform, run_plan};
     #[pymodule_export]
     use crate::table::addresses;
 

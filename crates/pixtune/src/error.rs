@@ -149,6 +149,38 @@ pub enum Error {
         /// What it wrote.
         output: PathBuf,
     },
+    /// The Python for a run on a cluster cannot be started.
+    #[error("cannot start `{}`", python.display())]
+    NoPython {
+        /// The program.
+        python: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The Python has no pixtune package.
+    #[error("`{}` cannot import the package pixtune: {why}", python.display())]
+    NoPackage {
+        /// The program.
+        python: PathBuf,
+        /// The last line that it printed.
+        why: String,
+    },
+    /// The Python has the package of another version.
+    #[error("`{}` has pixtune {version}, and this is pixtune {}", python.display(), env!("CARGO_PKG_VERSION"))]
+    OtherPackage {
+        /// The program.
+        python: PathBuf,
+        /// Its version.
+        version: String,
+    },
+    /// The process that ran the plan was killed.
+    #[error("`{}` did not end by itself: {how}", python.display())]
+    PythonDied {
+        /// The program.
+        python: PathBuf,
+        /// Its status.
+        how: String,
+    },
     /// pixtune panicked.
     #[error("pixtune failed: {place}")]
     Defect {
@@ -223,6 +255,17 @@ impl Error {
             Error::Gguf(error) => return hint_for_gguf(error).map(str::to_owned),
             Error::Deploy(error) => return hint_for_deploying(error),
             Error::Adapter(error) => return hint_for_adapters(error),
+            Error::NoPython { .. } => "name a Python with `--python` or PIXTUNE_PYTHON",
+            Error::NoPackage { .. } => {
+                "install it there with `pip install 'pixtune[ray]'`, or name another Python with `--python` or PIXTUNE_PYTHON"
+            }
+            Error::OtherPackage { .. } => {
+                return Some(format!(
+                    "install the same version on all nodes: `pip install 'pixtune[ray]=={}'`",
+                    env!("CARGO_PKG_VERSION")
+                ));
+            }
+            Error::PythonDied { .. } => "finished rows are kept; run the same command with `--resume`",
             Error::Defect { .. } => "this is a bug in pixtune; please report it",
             Error::Prepare(error) => match error {
                 PrepareError::Unmeasured { because, .. } => return Some(format!("remove {because}")),
@@ -238,6 +281,16 @@ impl Error {
                 PrepareError::TooManyRejected { .. } => {
                     "nothing was written; run without `--max-reject` to list the rejected rows in rejected.jsonl"
                 }
+                PrepareError::OtherInputs { .. } => {
+                    "inputs, pixtune.toml and model directories must be the same on all nodes"
+                }
+                PrepareError::NotShared { .. } => {
+                    "choose an `--out` on a file system that all nodes share at the same path"
+                }
+                PrepareError::Crashes { .. } => {
+                    "a row may need more memory than a node has, or crash a decoder: find it with a smaller `--fragment-rows`"
+                }
+                PrepareError::Task { hint, .. } => return hint.clone(),
                 PrepareError::Interrupted => "continue with `--resume`, or start over with `--force`",
                 PrepareError::NoLabel { what: "group", .. } => "set it with `--columns group=COLUMN`",
                 PrepareError::NoLabel { .. } => "set it with `--split stratify=COLUMN`",

@@ -9,11 +9,12 @@ mod flags;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser;
 use pixtune_core::diagnostic::Severity;
 use pixtune_core::json::{line, object};
-use pixtune_io::prepare::Preparation;
+use pixtune_io::prepare::{Joined, Preparation, Stage};
 use pixtune_io::{check, fix, prepare};
 
 pub use crate::error::Error;
@@ -21,7 +22,8 @@ pub use crate::model::Model;
 pub use events::{Event, Hear};
 pub use flags::flags;
 
-use crate::args::{AdapterCheckArgs, CheckArgs, ConvertArgs, FixArgs, PrepareArgs};
+use crate::args::{AdapterCheckArgs, Args, CheckArgs, Command, ConvertArgs, EngineArg, FixArgs, PrepareArgs};
+use crate::cluster::ClusterPlan;
 use crate::commands;
 use crate::ui;
 use events::{CheckEvents, FixEvents, PrepareEvents};
@@ -34,17 +36,67 @@ pub fn message(error: &Error) -> (String, Option<String>) {
 /// Runs `pixtune prepare` with these words. The result is the JSON of its summary.
 pub fn prepare(words: &[OsString], hear: &mut dyn Hear) -> Result<String, Error> {
     guarded(|| {
-        let options = commands::prepare::options(parse::<PrepareArgs>("prepare", words)?)?;
-        let plan = Preparation::new(options)?;
+        let args = parse::<PrepareArgs>("prepare", words)?;
+        args.engine.check()?;
+        if args.engine.engine == EngineArg::Ray {
+            return Err(Error::argument(
+                "`--engine ray` is for the program: run `python -m pixtune prepare`",
+            ));
+        }
+        let rows = args.engine.rows();
+        let plan = Preparation::new(commands::prepare::options(args)?)?;
         let mut events = PrepareEvents::new(hear);
         commands::prepare::notes(&plan, &|text| events.note(text));
-        let result = prepare::run(&plan, &mut events);
+        let result = commands::prepare::run_here(&plan, rows, &mut events);
         let summary = match result {
             Err(prepare::PrepareError::Interrupted) => return Err(Error::Interrupted),
             result => result?,
         };
         Ok(commands::prepare::summary_json(&plan, &summary, events.fetched()))
     })
+}
+
+/// Performs a task of a stage of a run that another process started: `plan` is the plan of the run, and `run` what the engine
+/// was given. The plan that the options resolve to here must be the same.
+pub fn perform(plan: &str, run: &str, stage: &str, task: &str) -> Result<String, Error> {
+    guarded(|| {
+        let stage = Stage::ALL.into_iter().find(|one| one.name() == stage);
+        let stage = stage.ok_or_else(|| Error::argument("this version has no such stage"))?;
+        let joined = joined(plan, run)?;
+        joined.perform(stage, task).map_err(|error| {
+            // What failed may have a fault that stays, such as that of a store; the next task starts without it.
+            forget();
+            error.into()
+        })
+    })
+}
+
+/// The run that this process joined last, with the texts that it is known by.
+static JOINED: Mutex<Option<(String, String, Arc<Joined>)>> = Mutex::new(None);
+
+fn joined(plan: &str, run: &str) -> Result<Arc<Joined>, Error> {
+    let mut last = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((of_plan, of_run, joined)) = &*last
+        && (of_plan, of_run) == (&plan.to_owned(), &run.to_owned())
+    {
+        return Ok(Arc::clone(joined));
+    }
+    let read = ClusterPlan::parse(plan)?;
+    let _ = std::env::set_current_dir(&read.directory);
+    let words = std::iter::once("pixtune".to_owned()).chain(read.words);
+    let Ok(Args { command: Command::Prepare(args), .. }) = Args::try_parse_from(words) else {
+        return Err(Error::argument("the plan is not one of `prepare`"));
+    };
+    let mut options = commands::prepare::options(args)?;
+    // The process that started the run decides about what is there already.
+    (options.resume, options.force, options.threads) = (true, true, 1);
+    let joined = Arc::new(Joined::new(Preparation::new(options)?, run)?);
+    *last = Some((plan.to_owned(), run.to_owned(), Arc::clone(&joined)));
+    Ok(joined)
+}
+
+fn forget() {
+    *JOINED.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Runs `pixtune check` with these words. The result is JSON: what was checked, and how many findings there are.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use pixtune_core::curate::formats::{know_by_colors, of_another_format};
@@ -12,7 +12,7 @@ use super::findings::{rejecting, report};
 use super::plan::row_ref;
 use super::provenance::ProvenanceFile;
 use super::scan::rejected_line;
-use super::spool::{LineSource, Segment, Segments};
+use super::spool::{JOURNAL, LineSource, Segment, Segments};
 use super::stream::Stream;
 use super::summary::{manifest, summarize};
 use super::work::Work;
@@ -20,16 +20,74 @@ use super::{Preparation, PrepareError, Scanned, Summary, Watch, references};
 use crate::manifest::MANIFEST;
 use crate::thumbnails::Thumbnails;
 
+/// The lines that a scan has finished, and what it has stored beside them.
+pub(super) trait Lines {
+    /// Whether two images show the same, by their indices among all images. The first error is kept in `broken`.
+    fn look_same(&mut self, one: u32, other: u32, broken: &mut Option<io::Error>) -> bool;
+
+    /// Creates the files of some streams in a directory; returns those of each stream by their names.
+    fn place(
+        &mut self,
+        decided: &Decided<'_>,
+        streams: &[Stream],
+        directory: &Path,
+    ) -> Result<Vec<Placed>, PrepareError>;
+
+    /// The entries of all rows, in input order.
+    fn journal(&self) -> io::Result<Box<dyn Read>>;
+}
+
+/// The files of a stream with their names in the dataset.
+pub(super) type Placed = Vec<(String, Segment)>;
+
+/// What the files of a dataset follow from.
+pub(super) struct Decided<'d> {
+    pub(super) plan: &'d Preparation,
+    pub(super) work: &'d Work,
+    pub(super) scanned: &'d Scanned,
+    pub(super) decision: &'d Decision,
+}
+
+/// Lines in one spool.
+pub(super) struct Spooled<'s> {
+    pub(super) work: &'s Work,
+    pub(super) segments: [Vec<Segment>; 4],
+    pub(super) thumbnails: Thumbnails,
+}
+
+impl Lines for Spooled<'_> {
+    fn look_same(&mut self, one: u32, other: u32, broken: &mut Option<io::Error>) -> bool {
+        self.thumbnails.look_same(one, other, broken)
+    }
+
+    fn place(
+        &mut self,
+        decided: &Decided<'_>,
+        streams: &[Stream],
+        directory: &Path,
+    ) -> Result<Vec<Placed>, PrepareError> {
+        let placed = streams.iter().map(|stream| {
+            let files = assemble(decided, &self.segments, *stream)?;
+            place(directory, *stream, files)
+        });
+        let path = self.work.path().to_owned();
+        placed.collect::<io::Result<_>>().map_err(|source| PrepareError::Write { path, source })
+    }
+
+    fn journal(&self) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(File::open(self.work.path().join(JOURNAL))?))
+    }
+}
+
 /// Decides about all rows, writes the final files and publishes the directory.
 pub(super) fn write_dataset(
     plan: &Preparation,
     work: &Work,
     mut scanned: Scanned,
-    segments: &[Vec<Segment>; 4],
-    thumbnails: Thumbnails,
+    lines: &mut dyn Lines,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
-    let decision = decide_all(plan, &mut scanned, thumbnails)
+    let decision = decide_all(plan, &mut scanned, lines)
         .map_err(|source| PrepareError::Write { path: work.path().to_owned(), source })?;
     let rejected = report(plan, &mut scanned, &decision, watch);
     plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
@@ -41,14 +99,12 @@ pub(super) fn write_dataset(
     let directory = work.stage().map_err(write_error)?;
     let (mut outputs, mut references) = (Vec::new(), Vec::new());
     let mut provenance = ProvenanceFile::default();
-    for stream in Stream::ALL {
-        let is_wanted =
-            stream != Stream::Test || plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
-        if !is_wanted {
-            continue;
-        }
-        let files = assemble(plan, work, &scanned, &decision, segments, stream).map_err(write_error)?;
-        let placed = place(&directory, stream, files).map_err(write_error)?;
+    let writes_test = plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
+    let streams: Vec<Stream> =
+        Stream::ALL.into_iter().filter(|stream| *stream != Stream::Test || writes_test).collect();
+    let decided = Decided { plan, work, scanned: &scanned, decision: &decision };
+    let files = lines.place(&decided, &streams, &directory)?;
+    for (stream, placed) in streams.into_iter().zip(files) {
         if stream != Stream::Rejected {
             provenance.add(stream, &placed);
         }
@@ -57,7 +113,10 @@ pub(super) fn write_dataset(
         references.extend(written.map_err(write_error)?);
         outputs.extend(placed);
     }
-    provenance.write(plan, work, &decision, &directory).map_err(write_error)?;
+    lines
+        .journal()
+        .and_then(|journal| provenance.write(plan, work, &decision, journal, &directory))
+        .map_err(write_error)?;
     outputs.extend(references);
     let mut summary = summarize(&scanned, &decision);
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
@@ -70,10 +129,10 @@ pub(super) fn write_dataset(
 
 /// Decides about all rows. Images whose hashes are close are compared by their thumbnails. Where some turn out to have
 /// the pixels of a file of another format, it is decided once more, knowing so.
-fn decide_all(plan: &Preparation, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
+fn decide_all(plan: &Preparation, scanned: &mut Scanned, lines: &mut dyn Lines) -> io::Result<Decision> {
     let mut decide_once = |scanned: &Scanned| {
         let mut broken = None;
-        let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
+        let mut same = |one, other| lines.look_same(one, other, &mut broken);
         let decision = decide(&scanned.records, &plan.decision(), &mut same);
         broken.map_or(Ok(decision), Err)
     };
@@ -111,14 +170,8 @@ fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &
 }
 
 /// The final files of a stream: those of the spool if every line is already in its stream, else new ones.
-fn assemble(
-    plan: &Preparation,
-    work: &Work,
-    scanned: &Scanned,
-    decision: &Decision,
-    segments: &[Vec<Segment>; 4],
-    stream: Stream,
-) -> io::Result<Vec<Segment>> {
+fn assemble(decided: &Decided<'_>, segments: &[Vec<Segment>; 4], stream: Stream) -> io::Result<Vec<Segment>> {
+    let Decided { plan, work, scanned, decision } = *decided;
     let rows = || scanned.streams.iter().zip(&decision.verdicts);
     if rows().all(|(likely, verdict)| (*likely == stream) == (Stream::of(*verdict) == stream)) {
         return Ok(segments[stream as usize].clone());
@@ -155,16 +208,14 @@ fn place(directory: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Ve
     let count = files.len();
     let mut placed = Vec::with_capacity(count.max(1));
     if files.is_empty() {
-        let path = directory.join(format!("{}.jsonl", stream.name()));
+        let name = file_name(stream, 0, 1);
+        let path = directory.join(&name);
         File::create(&path)?;
         let blake3 = blake3::hash(b"").to_hex().to_string();
-        return Ok(vec![(format!("{}.jsonl", stream.name()), Segment { path, bytes: 0, lines: 0, blake3 })]);
+        return Ok(vec![(name, Segment { path, bytes: 0, lines: 0, blake3 })]);
     }
     for (index, file) in files.into_iter().enumerate() {
-        let name = match count {
-            1 => format!("{}.jsonl", stream.name()),
-            _ => format!("{}-{:05}-of-{count:05}.jsonl", stream.name(), index + 1),
-        };
+        let name = file_name(stream, index, count);
         let path = directory.join(&name);
         // A link leaves the spool whole, so that a run killed right here can still go on.
         if fs::hard_link(&file.path, &path).is_err() {
@@ -173,4 +224,12 @@ fn place(directory: &Path, stream: Stream, files: Vec<Segment>) -> io::Result<Ve
         placed.push((name, Segment { path, ..file }));
     }
     Ok(placed)
+}
+
+/// The name of the file with this index among the files of a stream.
+pub(super) fn file_name(stream: Stream, index: usize, count: usize) -> String {
+    match count {
+        1 => format!("{}.jsonl", stream.name()),
+        _ => format!("{}-{:05}-of-{count:05}.jsonl", stream.name(), index + 1),
+    }
 }

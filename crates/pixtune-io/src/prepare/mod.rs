@@ -16,6 +16,7 @@ mod references;
 mod resume;
 mod scan;
 mod spool;
+mod stages;
 mod stream;
 mod summary;
 mod work;
@@ -34,6 +35,7 @@ use pixtune_files::LockError;
 pub use options::{Images, MaxReject, Options, ScanOptions};
 pub use plan::{PlannedInput, Preparation, parse_bytes};
 pub use scan::{Origin, ScannedRow, Scanner};
+pub use stages::{Done, Engine, Joined, Run, Stage, Threads, Worker, run_stages};
 
 use crate::fetch::FetchCounts;
 use crate::parallel;
@@ -43,8 +45,10 @@ use crate::remote;
 use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
 use ahead::Ahead;
+use dataset::Spooled;
 use journal::Entry;
 use spool::Spool;
+use stages::Fragment;
 use stream::Stream;
 use work::Work;
 
@@ -90,6 +94,36 @@ pub enum PrepareError {
         path: PathBuf,
         /// What differs.
         difference: String,
+    },
+    /// A machine resolves the options to another plan, or sees other inputs.
+    #[error("the options or inputs are not those of the run: {difference}")]
+    OtherInputs {
+        /// What differs.
+        difference: String,
+    },
+    /// A machine does not see the work directory of the run.
+    #[error("`{}` is not the work directory of the run: all nodes must share the path of the output", path.display())]
+    NotShared {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The process that scans a fragment dies each time.
+    #[error("{place}: the scan was started {starts} times and never ended")]
+    Crashes {
+        /// The fragment.
+        place: String,
+        /// How often it was started.
+        starts: u64,
+    },
+    /// A task of a stage failed on another machine.
+    #[error("{what}: {message}")]
+    Task {
+        /// The machine, and what it did.
+        what: String,
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// Another process writes there.
     #[error("another run is writing `{}`", path.display())]
@@ -200,6 +234,7 @@ pub fn run(plan: &Preparation, watch: &mut dyn Watch) -> Result<Summary, Prepare
     if let Some(summary) = work.already_finished(plan)? {
         return Ok(summary);
     }
+    stages::refuse_fragments(&work)?;
     let mut scanned = Scanned::default();
     let result = scan_all(plan, &work, &mut scanned, watch);
     if matches!(result, Err(PrepareError::TooManyRejected { .. })) {
@@ -207,7 +242,8 @@ pub fn run(plan: &Preparation, watch: &mut dyn Watch) -> Result<Summary, Prepare
     }
     let (segments, thumbnails) = result?;
     watch.finishing();
-    dataset::write_dataset(plan, &work, scanned, &segments, thumbnails, watch)
+    let mut lines = Spooled { work: &work, segments, thumbnails };
+    dataset::write_dataset(plan, &work, scanned, &mut lines, watch)
 }
 
 /// What the scan leaves behind in memory.
@@ -264,15 +300,7 @@ fn scan_all(
         (plan.scanner.scan(plan.inputs[at.file as usize].origin(), at, nth, &row), input_read)
     };
     let sink = |(mut row, input_read): (ScannedRow, u64)| {
-        // A row that could not be scanned because of it would be rejected.
-        if let Some((path, error)) = remote::fault() {
-            return Err(ReadError::Io { path, source: error.into() }.into());
-        }
-        if let Some((fetcher, source)) =
-            plan.scanner.fetcher().and_then(|fetcher| Some((fetcher, fetcher.fault()?)))
-        {
-            return Err(PrepareError::Write { path: fetcher.cache().to_owned(), source });
-        }
+        check_faults(plan)?;
         let mut entry = entry_of(plan, &mut row);
         spool.append(&mut entry, &row.line, &row.thumbnails).map_err(write_error)?;
         plan.scanner.recycle(row.line);
@@ -306,6 +334,17 @@ fn scan_all(
     spool.finish().map_err(write_error)
 }
 
+/// Fails where rows that follow could not be scanned for a reason outside them, and would be rejected.
+fn check_faults(plan: &Preparation) -> Result<(), PrepareError> {
+    if let Some((path, error)) = remote::fault() {
+        return Err(ReadError::Io { path, source: error.into() }.into());
+    }
+    match plan.scanner.fetcher().and_then(|fetcher| Some((fetcher, fetcher.fault()?))) {
+        Some((fetcher, source)) => Err(PrepareError::Write { path: fetcher.cache().to_owned(), source }),
+        None => Ok(()),
+    }
+}
+
 fn entry_of(plan: &Preparation, row: &mut ScannedRow) -> Entry {
     let rejected = row.record.rejected;
     let likely = plan.options.split.likely_subset(&row.record, &row.images);
@@ -334,8 +373,11 @@ type NextRow = (RowRef, Row, u8, u64);
 /// All rows of all inputs, one after the other.
 struct InputRows<'a> {
     plan: &'a Preparation,
-    /// The index of the input that is read.
+    /// The index of the input that is read, and of the one before which reading ends.
     input: u32,
+    until: u32,
+    /// Rows that are read at most.
+    left: u64,
     reader: Option<Box<dyn RowReader>>,
     /// A row that becomes further samples, and which of them is next.
     repeated: Option<(RowRef, Row, std::ops::Range<u8>, u64)>,
@@ -343,9 +385,27 @@ struct InputRows<'a> {
 }
 
 impl<'a> InputRows<'a> {
+    /// The rows of consecutive inputs.
+    fn between(plan: &'a Preparation, input: u32, until: u32) -> InputRows<'a> {
+        let (reader, repeated, fingerprints) = (None, None, Vec::new());
+        InputRows { plan, input, until, left: u64::MAX, reader, repeated, fingerprints }
+    }
+
+    /// The rows of a part of one input.
+    fn of_fragment(plan: &'a Preparation, fragment: &Fragment) -> Result<InputRows<'a>, PrepareError> {
+        let mut rows = InputRows::between(plan, fragment.input, fragment.input + 1);
+        if let Some(start) = fragment.start {
+            let input = &plan.inputs[fragment.input as usize].input;
+            rows.reader = Some(input.open_at(start, plan.options.max_row_bytes)?);
+        }
+        rows.left = fragment.rows.unwrap_or(u64::MAX);
+        Ok(rows)
+    }
+
     /// Starts after the rows that are done, which must not have changed.
     fn open(plan: &'a Preparation, work: &Work, done: &[u64]) -> Result<InputRows<'a>, PrepareError> {
-        let mut rows = InputRows { plan, input: 0, reader: None, repeated: None, fingerprints: vec![] };
+        let until = plan.inputs.len() as u32;
+        let mut rows = InputRows::between(plan, 0, until);
         for hash in done {
             let row = rows.next()?;
             if row.as_ref().is_none_or(|(at, row, ..)| row.hash(*at) != *hash) {
@@ -367,12 +427,16 @@ impl<'a> InputRows<'a> {
             return Ok(Some((*at, row.clone(), nth, *input_read)));
         }
         self.repeated = None;
-        while let Some(PlannedInput { input, schema, .. }) = self.plan.inputs.get(self.input as usize) {
+        while self.left > 0
+            && self.input < self.until
+            && let Some(PlannedInput { input, schema, .. }) = self.plan.inputs.get(self.input as usize)
+        {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 closed => closed.insert(input.open(self.input, self.plan.options.max_row_bytes)?),
             };
             if let Some((at, row)) = reader.next_row()? {
+                self.left -= 1;
                 let input_read = self.plan.bytes_before(self.input) + reader.position();
                 let samples = schema.samples(&row, self.plan.options.scan.answers);
                 if samples > 1 {

@@ -1,7 +1,7 @@
 //! Writes `provenance.jsonl` from the journal, which has the rows in input order.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::Path;
 
 use pixtune_core::curate::Decision;
@@ -9,7 +9,7 @@ use pixtune_core::diagnostic::SourceRow;
 
 use super::Preparation;
 use super::journal::Replay;
-use super::spool::{JOURNAL, Segment};
+use super::spool::Segment;
 use super::stream::Stream;
 use super::work::Work;
 use crate::manifest::portable_name;
@@ -56,6 +56,7 @@ impl ProvenanceFile {
         plan: &Preparation,
         work: &Work,
         decision: &Decision,
+        journal: impl Read,
         directory: &Path,
     ) -> io::Result<()> {
         let path = |stream: Stream| work.path().join(format!("provenance-{}", stream.name()));
@@ -63,7 +64,7 @@ impl ProvenanceFile {
         for lines in &self.streams {
             parts.push(BufWriter::new(File::create(path(lines.stream))?));
         }
-        let mut journal = Replay::new(BufReader::new(File::open(work.path().join(JOURNAL))?));
+        let mut journal = Replay::new(BufReader::new(journal));
         for verdict in &decision.verdicts {
             let entry = journal.next_entry()?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let stream = Stream::of(*verdict);

@@ -200,7 +200,7 @@ pub struct Spool {
 }
 
 pub(super) const JOURNAL: &str = "journal";
-const THUMBNAILS: &str = "thumbnails";
+pub(super) const THUMBNAILS: &str = "thumbnails";
 const JOURNAL_BUFFER: usize = 4 << 10;
 
 /// Entries of the journal have to follow their lines. Large files are written in blocks, so lines wait until few of them are in a

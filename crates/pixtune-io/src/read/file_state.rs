@@ -31,6 +31,13 @@ impl FileState {
         Ok(FileState { path: path.to_owned(), length, modified, version: None })
     }
 
+    /// What changes with the file: length and time of its last change, or the version of an object.
+    pub(crate) fn mark(&self) -> String {
+        let since = self.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let since = since.map(|since| since.as_nanos().to_string());
+        format!("{} {}", self.length, self.version.clone().or(since).unwrap_or_default())
+    }
+
     /// Bytes of the file.
     pub(crate) fn length(&self) -> u64 {
         self.length

@@ -11,7 +11,7 @@ use pixtune_core::split::{GivenSplit, split_of_path};
 use super::archive::{self, Folder, Member};
 use super::blocks::BYTE_ORDER_MARK;
 use super::coco::CocoReader;
-use super::columnar::ColumnarReader;
+use super::columnar::{ColumnarReader, Group};
 use super::compression::Compression;
 use super::content::Content;
 use super::dialect::Dialect;
@@ -22,7 +22,7 @@ use super::positioned::{AnyFile, ReadFrom};
 use super::shard::ShardReader;
 use super::stream_reader::StreamReader;
 use super::workbook::{self, SheetReader};
-use super::{FileReader, Format, ReadError, RowReader};
+use super::{FileReader, Format, ReadError, RowReader, RowRef};
 use crate::remote::shown;
 
 /// One file of rows.
@@ -314,6 +314,34 @@ impl Input {
             }
             Format::Shard => Box::new(ShardReader::open(self.content(), index, max_row)?),
             _ => self.open_text(index, max_row)?,
+        })
+    }
+
+    /// Starts reading at a row that a reader of the file has returned, or at the first row of a group.
+    pub(crate) fn open_at(&self, at: RowRef, max_row: usize) -> Result<Box<dyn RowReader>, ReadError> {
+        Ok(match self.format {
+            Format::Parquet => {
+                Box::new(ColumnarReader::parquet(&self.path, at.file, max_row)?.starting_at(at.offset))
+            }
+            Format::Arrow => {
+                Box::new(ColumnarReader::arrow(&self.path, at.file, max_row)?.starting_at(at.offset))
+            }
+            _ => Box::new(FileReader::open_at(&self.path, self.format, at, max_row)?),
+        })
+    }
+
+    /// Whether its rows are separate lines of a file: whoever knows where a row starts can read it without those before it.
+    pub(crate) fn has_separate_rows(&self) -> bool {
+        let is_stream = self.compression.is_some() || self.member.is_some() || self.text.is_converted();
+        !is_stream && matches!(self.format, Format::JsonLines | Format::Table { .. })
+    }
+
+    /// The groups of rows that can be read without those before them, if it has any.
+    pub(crate) fn groups(&self) -> Result<Vec<Group>, ReadError> {
+        Ok(match self.format {
+            Format::Parquet => ColumnarReader::parquet(&self.path, 0, 0)?.groups(),
+            Format::Arrow => ColumnarReader::arrow(&self.path, 0, 0)?.groups(),
+            _ => Vec::new(),
         })
     }
 

@@ -103,6 +103,11 @@ pub(crate) fn fault() -> Option<(PathBuf, RemoteError)> {
     registry().fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// Reads from stores again after a fault.
+pub(crate) fn forget_fault() {
+    *registry().fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 /// The store that the URL of an object names, as requests are limited by it; `None` for web servers.
 pub(crate) fn store_of(url: &str) -> Option<String> {
     let location = Location::of(Path::new(url)).ok()?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use pixtune_core::columns::Answers;
 
-use super::{FetchArgs, MeasureArgs, VerifyArg};
+use super::{EngineArgs, FetchArgs, MeasureArgs, VerifyArg};
 use crate::ui::Format;
 
 /// Convert a table and its images to train.jsonl and validation.jsonl
@@ -28,6 +28,7 @@ Examples:
   pixtune prepare dataset.csv --out prepared --validation 1MB --split stratify=kind
   pixtune prepare urls.csv --out prepared --fetch               download the images at URLs
   pixtune prepare dataset.csv --out prepared --resume           after a kill or a full disk
+  pixtune prepare 's3://bucket/*.parquet' --out /shared/prepared --engine ray
 
 pixtune.toml, beside the data or in a parent directory, applies as in `pixtune check`: model, target and
 limits (max-file-bytes splits the output into shards). Rules that are ignored or not selected are not
@@ -139,6 +140,8 @@ pub struct PrepareArgs {
     /// Number of threads; the output does not depend on it [default: all CPUs]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Fail without output if more rows than this are rejected
     #[arg(long, value_name = "N|P%")]
     pub max_reject: Option<String>,

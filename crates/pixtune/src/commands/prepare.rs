@@ -1,5 +1,6 @@
 //! `pixtune prepare`.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use pixtune_core::columns::{ColumnChoice, ImagePosition};
@@ -12,21 +13,41 @@ use pixtune_io::fetch::FetchCounts;
 use pixtune_io::image::fit::Resampling;
 use pixtune_io::manifest::plan_to_json;
 use pixtune_io::prepare::{
-    self, Images, Options, PlannedInput, Preparation, ScanOptions, Summary, parse_bytes,
+    self, Images, Options, PlannedInput, Preparation, PrepareError, ScanOptions, Summary, Threads, Watch,
+    parse_bytes,
 };
 use pixtune_io::read::{Elements, Format as RowFormat, TextChoice, TextEncoding};
 
 use super::{lint, note_counting, threads};
-use crate::Outcome;
-use crate::args::{DedupArg, DedupByArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+use crate::args::{DedupArg, DedupByArg, EngineArg, ImagesArg, PositionArg, PrepareArgs, ResamplingArg};
+use crate::cluster::{self, ClusterPlan};
 use crate::error::Error;
 use crate::interrupt;
 use crate::model::{Model, names_directory, tokenizer_file};
 use crate::ui::{self, Format, Ui, Verbosity, bytes};
+use crate::{Host, Outcome};
 
-/// Makes a plan from the arguments, runs it, and prints the result.
-pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
+/// Makes a plan from the arguments, runs it, and prints the result. `words` are those of the command line.
+pub fn run(
+    args: PrepareArgs,
+    verbosity: Verbosity,
+    words: &[OsString],
+    host: Host<'_>,
+) -> Result<Outcome, Error> {
     let (format, show_plan) = (args.format, args.show_plan);
+    let engine = args.engine.clone();
+    engine.check()?;
+    let host = match host {
+        Host::Program(program) if engine.engine == EngineArg::Ray && !show_plan => {
+            let plan = ClusterPlan::new(words.get(1..).unwrap_or_default(), &engine)?;
+            if let Some(path) = &engine.write_plan {
+                return write_plan(path, &plan);
+            }
+            let program = program().map_err(|source| Error::Write { path: args.out, source })?;
+            return cluster::start(&plan, &engine, &program);
+        }
+        host => host,
+    };
     let model = args.model.clone();
     let options = options(args)?;
     let mut ui = Ui::new(format, verbosity);
@@ -37,7 +58,7 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     notes(&plan, &|text| ui.note(text));
-    let result = prepare::run(&plan, &mut ui);
+    let result = run_on(host, &plan, engine.rows(), &mut ui);
     ui.end();
     let summary = result?;
     match format {
@@ -51,6 +72,37 @@ pub fn run(args: PrepareArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
         let rejected = counted_as(wrong, "row was rejected", "rows were rejected");
         format!("{rejected}; `{}` lists the reasons", list.display())
     }))
+}
+
+/// Runs a plan on the engine of the process, in pieces of so many rows.
+fn run_on(
+    host: Host<'_>,
+    plan: &Preparation,
+    rows: Option<u64>,
+    watch: &mut dyn Watch,
+) -> Result<Summary, PrepareError> {
+    match (host, rows) {
+        (Host::Engine(engine), Some(rows)) => prepare::run_stages(plan, rows, engine, watch),
+        (_, rows) => run_here(plan, rows, watch),
+    }
+}
+
+/// Runs a plan on the threads of this process.
+pub(crate) fn run_here(
+    plan: &Preparation,
+    rows: Option<u64>,
+    watch: &mut dyn Watch,
+) -> Result<Summary, PrepareError> {
+    match rows {
+        Some(rows) => prepare::run_stages(plan, rows, &mut Threads { threads: plan.options.threads }, watch),
+        None => prepare::run(plan, watch),
+    }
+}
+
+fn write_plan(path: &Path, plan: &ClusterPlan) -> Result<Outcome, Error> {
+    let written = pixtune_files::write(path, plan.to_json().as_bytes());
+    written.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+    Ok(Outcome::Fine)
 }
 
 /// What the plan guesses or does not use.

@@ -17,6 +17,7 @@ mod family;
 mod fetch;
 mod fix;
 mod formats;
+mod fragments;
 mod generate;
 mod gguf;
 mod harness;

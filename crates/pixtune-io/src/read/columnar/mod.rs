@@ -45,12 +45,12 @@ trait Batches: Send + Sync {
 
 /// Rows that are read together.
 #[derive(Debug, Clone, Copy)]
-struct Group {
+pub(crate) struct Group {
     /// The index of its first row.
-    first: u64,
-    rows: u64,
+    pub(crate) first: u64,
+    pub(crate) rows: u64,
     /// Its bytes in the file.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Bytes of values in one batch, about.
@@ -111,6 +111,18 @@ impl ColumnarReader {
             fingerprint: Fingerprint::default(),
             state,
         })
+    }
+
+    /// The same reader at the first row of a group.
+    pub(super) fn starting_at(mut self, index: u64) -> ColumnarReader {
+        let group = self.batches.groups().partition_point(|group| group.first < index);
+        self.rows = Cursor { group, end: index, ..Cursor::default() };
+        self
+    }
+
+    /// Its groups of rows, in order.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        self.batches.groups().to_vec()
     }
 
     fn malformed(&self, source: Fault) -> ReadError {
