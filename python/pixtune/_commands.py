@@ -69,6 +69,7 @@ def prepare(
     no_config: bool = False,
     seed: int | None = None,
     threads: int | None = None,
+    memory: str | int | None = None,
     max_reject: str | int | None = None,
     max_row_bytes: str | int | None = None,
     max_image_bytes: str | int | None = None,

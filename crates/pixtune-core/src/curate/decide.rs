@@ -52,9 +52,9 @@ pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32)
     decision
 }
 
-/// Decides as [`decide`] does, about rows that need not fit into memory. Beside the budget of a sorter at a time, and a few blocks,
-/// memory holds up to 18 bytes for each row and 8 for each image, 24 for each perceptual hash while hashes are compared, and the members
-/// of one group of near-duplicates.
+/// Decides as [`decide`] does, about rows that need not fit into memory. Beside what is sorted, memory holds up to 14 bytes for each
+/// row and 4 for each image; while hashes are compared, 2 for each row, 4 for each image and 28 to 44 for each hash; and the members of one
+/// group of near-duplicates. Eight more bytes for each row are needed to fill a validation split of a size in bytes.
 pub fn decide_in<S: Store>(
     store: &S,
     policy: &Policy,
@@ -131,8 +131,8 @@ struct FirstPass<S> {
 
 fn first_pass<S: Store>(store: &S, policy: &Policy) -> Result<(State, FirstPass<S::Scratch>), S::Error> {
     let mut state = State::new(store.rows());
-    let (mut identities, mut sizes) = (Sorter::new(store), Sorter::new(store));
-    let (mut exact, mut groups) = (Sorter::new(store), Sorter::new(store));
+    let (mut identities, mut sizes) = (Sorter::one_of(4, store), Sorter::one_of(4, store));
+    let (mut exact, mut groups) = (Sorter::one_of(4, store), Sorter::one_of(4, store));
     store.each(&mut |stored| {
         let StoredRow { row, record, images, .. } = stored;
         let status = start(record, policy);
@@ -194,7 +194,7 @@ fn last_pass<S: Store>(
     store: &S,
     state: &State,
 ) -> Result<(Sorted<ShortKeyed, S::Scratch>, Sorted<Prompted, S::Scratch>), S::Error> {
-    let (mut ids, mut prompts) = (Sorter::new(store), Sorter::new(store));
+    let (mut ids, mut prompts) = (Sorter::one_of(2, store), Sorter::one_of(2, store));
     store.each(&mut |stored| {
         let StoredRow { row, record, .. } = stored;
         if !state.of(row).is_kept() {

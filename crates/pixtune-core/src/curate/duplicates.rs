@@ -199,7 +199,7 @@ fn with_facts<S: Store>(
 ) -> Result<(Sorted<Member, S::Scratch>, Sorted<MemberImage, S::Scratch>), S::Error> {
     let mut wanted = members.cursor()?;
     let mut next = wanted.next()?;
-    let (mut facts, mut hashes) = (Sorter::new(store), Sorter::new(store));
+    let (mut facts, mut hashes) = (Sorter::one_of(2, store), Sorter::one_of(2, store));
     store.each(&mut |StoredRow { row, record, images, .. }| {
         let Some(InGroup { group, .. }) = next.filter(|next| next.row == row) else { return Ok(()) };
         next = wanted.next()?;

@@ -47,7 +47,7 @@ pub(super) fn near_texts<S: Space>(
     let mut met = Bits::new(rows);
     for from in (0..BANDS).step_by(bands) {
         let mut of_bands: Vec<Sorter<'_, ShortKeyed, S>> =
-            (from..BANDS.min(from + bands)).map(|_| Sorter::new(space)).collect();
+            (from..BANDS.min(from + bands)).map(|_| Sorter::one_of(bands, space)).collect();
         each(&mut |row, sketch| {
             for (sorter, band) in of_bands.iter_mut().zip(from..) {
                 if let Some(key) = sketch.band(band).filter(|_| firsts.has(row)) {

@@ -35,7 +35,7 @@ pub trait Space {
     type Scratch: Scratch<Error = Self::Error>;
     /// New scratch space, which is removed when it is dropped.
     fn scratch(&self) -> Result<Self::Scratch, Self::Error>;
-    /// Maximum bytes of the items that one sorter holds in memory.
+    /// Maximum bytes of the items that the sorters which are filled at the same time hold in memory.
     fn budget(&self) -> usize;
 }
 
@@ -82,6 +82,8 @@ const SMALLEST_BLOCK: usize = 4 << 10;
 /// Items on their way to [`Sorted`].
 pub struct Sorter<'s, K, S: Space> {
     space: &'s S,
+    /// Bytes of the items in memory, at most.
+    budget: usize,
     items: Vec<K>,
     scratch: Option<S::Scratch>,
     runs: Vec<Range<u64>>,
@@ -91,12 +93,18 @@ pub struct Sorter<'s, K, S: Space> {
 impl<'s, K: Fixed, S: Space> Sorter<'s, K, S> {
     /// A sorter without items.
     pub fn new(space: &'s S) -> Self {
-        Sorter { space, items: Vec::new(), scratch: None, runs: Vec::new(), written: 0 }
+        Sorter::one_of(1, space)
+    }
+
+    /// A sorter without items, one of several that are filled at the same time.
+    pub fn one_of(several: usize, space: &'s S) -> Self {
+        let budget = space.budget() / several.max(1);
+        Sorter { space, budget, items: Vec::new(), scratch: None, runs: Vec::new(), written: 0 }
     }
 
     /// Adds an item.
     pub fn push(&mut self, item: K) -> Result<(), S::Error> {
-        let most = (self.space.budget() / size_of::<K>()).max(FEWEST);
+        let most = (self.budget / size_of::<K>()).max(FEWEST);
         if self.items.len() >= most {
             self.spill()?;
         }
@@ -139,7 +147,7 @@ impl<'s, K: Fixed, S: Space> Sorter<'s, K, S> {
             self.items = Vec::new();
         }
         self.items.sort_unstable();
-        Ok(Sorted { items: self.items, scratch: self.scratch, runs: self.runs, budget: self.space.budget() })
+        Ok(Sorted { items: self.items, scratch: self.scratch, runs: self.runs, budget: self.budget })
     }
 }
 

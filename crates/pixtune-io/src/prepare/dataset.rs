@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use pixtune_core::curate::formats::{know_by_colors, of_another_format};
-use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
+use pixtune_core::curate::formats::stored_in_another_format;
+use pixtune_core::curate::{Dedup, Status, Store, StoredRow, decide_in};
 
 use super::findings::{rejecting, report};
 use super::plan::row_ref;
 use super::provenance::ProvenanceFile;
+use super::reasons::{Decided, Reasons};
 use super::scan::rejected_line;
 use super::spool::{LineSource, Segment, Segments};
 use super::stream::Stream;
@@ -29,21 +30,19 @@ pub(super) fn write_dataset(
     thumbnails: Thumbnails,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
-    let decision = decide_all(plan, &mut scanned, thumbnails)
-        .map_err(|source| PrepareError::Write { path: work.path().to_owned(), source })?;
-    let rejected = report(plan, &mut scanned, &decision, watch);
-    plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
-        |_| {
-            let _ = work.discard();
-        },
-    )?;
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
+    let decision = decide_all(plan, &mut scanned, thumbnails).map_err(write_error)?;
+    let rejected = report(plan, &mut scanned, &decision, watch).map_err(write_error)?;
+    let rows = decision.status.len() as u64;
+    plan.check_rejected(scanned.rejected + rejected, rows, true).inspect_err(|_| {
+        let _ = work.discard();
+    })?;
     let directory = work.stage().map_err(write_error)?;
     let (mut outputs, mut references) = (Vec::new(), Vec::new());
     let mut provenance = ProvenanceFile::default();
     for stream in Stream::ALL {
         let is_wanted =
-            stream != Stream::Test || plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
+            stream != Stream::Test || plan.options.write_test && decision.status.contains(&Status::Test);
         if !is_wanted {
             continue;
         }
@@ -59,7 +58,7 @@ pub(super) fn write_dataset(
     }
     provenance.write(plan, work, &decision, &directory).map_err(write_error)?;
     outputs.extend(references);
-    let mut summary = summarize(&scanned, &decision);
+    let mut summary = summarize(&scanned, &decision, &plan.options.scan.drop).map_err(write_error)?;
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
@@ -70,33 +69,43 @@ pub(super) fn write_dataset(
 
 /// Decides about all rows. Images whose hashes are close are compared by their thumbnails. Where some turn out to have
 /// the pixels of a file of another format, it is decided once more, knowing so.
-fn decide_all(plan: &Preparation, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decision> {
+fn decide_all(plan: &Preparation, scanned: &mut Scanned, mut thumbnails: Thumbnails) -> io::Result<Decided> {
     let mut decide_once = |scanned: &Scanned| {
         let mut broken = None;
         let mut same = |one, other| thumbnails.look_same(one, other, &mut broken);
-        let decision = decide(&scanned.records, &plan.decision(), &mut same);
+        let decision = decide_in(&scanned.facts, &plan.decision(), &mut same)?;
         broken.map_or(Ok(decision), Err)
     };
     let mut decision = decide_once(scanned)?;
-    if plan.options.dedup != Dedup::Off && same_in_another_format(plan, scanned, &mut decision) {
+    if plan.options.dedup != Dedup::Off && same_in_another_format(plan, scanned, &mut decision)? {
         return decide_once(scanned);
     }
     Ok(decision)
 }
 
 /// Looks for JPEGs with the pixels of a file of another format; whether there are any.
-fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &mut Decision) -> bool {
-    let candidates = of_another_format(scanned.records.images(), &mut decision.images);
-    let mut places = Vec::with_capacity(candidates.len());
-    let mut from = 0;
-    for (row, images) in scanned.records.iter() {
-        let in_row = candidates[places.len()..].iter().take_while(|at| **at < from + images.len() as u32);
-        places.extend(in_row.map(|at| (*at, *row, (at - from) as usize)));
-        from += images.len() as u32;
+fn same_in_another_format(
+    plan: &Preparation,
+    scanned: &mut Scanned,
+    decision: &mut Decided,
+) -> io::Result<bool> {
+    let candidates = stored_in_another_format(&scanned.facts, &mut decision.images)?;
+    if candidates.is_empty() {
+        return Ok(false);
     }
+    let mut places = Vec::with_capacity(candidates.len());
+    scanned.facts.each(&mut |stored| {
+        let (first, images) = (stored.first_image, stored.images);
+        let in_row = candidates[places.len()..].iter().take_while(|at| **at < first + images.len() as u32);
+        places.extend(in_row.map(|at| {
+            let nth = (at - first) as usize;
+            (images[nth].facts.pixels, *stored.record, nth)
+        }));
+        Ok(())
+    })?;
     let mut colors = HashMap::new();
     let mut rereader = plan.rereader();
-    for (image, row, nth) in places {
+    for (planes, row, nth) in places {
         // What cannot be read again stays known by its planes.
         let scanner = &plan.scanner;
         let again = rereader
@@ -104,10 +113,10 @@ fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &
             .ok()
             .and_then(|again| scanner.reload(plan.input_of(&row).origin(), &again, nth));
         if let Some(found) = again.and_then(|image| scanner.colors(&image)) {
-            colors.insert(scanned.records.images()[image as usize].facts.pixels, found);
+            colors.insert(planes, found);
         }
     }
-    know_by_colors(scanned.records.images_mut(), colors)
+    scanned.facts.know_by_colors(colors)
 }
 
 /// The final files of a stream: those of the spool if every line is already in its stream, else new ones.
@@ -115,12 +124,13 @@ fn assemble(
     plan: &Preparation,
     work: &Work,
     scanned: &Scanned,
-    decision: &Decision,
+    decision: &Decided,
     segments: &[Vec<Segment>; 4],
     stream: Stream,
 ) -> io::Result<Vec<Segment>> {
-    let rows = || scanned.streams.iter().zip(&decision.verdicts);
-    if rows().all(|(likely, verdict)| (*likely == stream) == (Stream::of(*verdict) == stream)) {
+    let likely = scanned.facts.streams();
+    let mut rows = likely.iter().zip(&decision.status);
+    if rows.all(|(likely, status)| (*likely == stream) == (Stream::of(*status) == stream)) {
         return Ok(segments[stream as usize].clone());
     }
     let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.scan.target.max_file_bytes };
@@ -130,23 +140,26 @@ fn assemble(
     let mut sources = segments.each_ref().map(|segments| LineSource::new(segments));
     let mut line = Vec::new();
     let mut rereader = plan.rereader();
-    for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
-        let source = &mut sources[*likely as usize];
-        match verdict {
-            Verdict::Duplicate(_) | Verdict::Outlier(_) if stream == Stream::Rejected => {
+    let mut reasons = Reasons::new(decision, &plan.options.scan.drop)?;
+    let mut places = scanned.facts.places()?;
+    scanned.facts.each(&mut |StoredRow { row, record, .. }| {
+        let source = &mut sources[likely[row as usize] as usize];
+        match reasons.of(row)? {
+            Some(reason) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
-                let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
+                let finding = rejecting(plan, &mut places, &reason)?;
                 let row = rereader.row(row_ref(record)).map_err(io::Error::other)?;
                 let origin = plan.input_of(record).origin();
                 files.append(&rejected_line(origin, record.line, &row, finding))?;
             }
-            _ if Stream::of(*verdict) == stream => {
+            _ if Stream::of(decision.status[row as usize]) == stream => {
                 source.line(record.bytes, &mut line)?;
                 files.append(&line)?;
             }
             _ => source.skip(record.bytes)?,
         }
-    }
+        Ok(())
+    })?;
     files.finish()
 }
 
