@@ -70,6 +70,7 @@ def prepare(
     seed: int | None = None,
     threads: int | None = None,
     fragment_rows: int | None = None,
+    memory: str | int | None = None,
     max_reject: str | int | None = None,
     max_row_bytes: str | int | None = None,
     max_image_bytes: str | int | None = None,

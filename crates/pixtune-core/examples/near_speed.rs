@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use pixtune_core::curate::hamming::{MOST, pairs_within};
-use pixtune_core::curate::minhash::{SIMILAR, Sketch, near_texts};
+use pixtune_core::curate::{Sketch, near_text_edges};
 use twox_hash::XxHash3_64;
 
 fn random(seed: u64, n: u64) -> u64 {
@@ -46,16 +46,9 @@ fn texts(count: u64) {
     };
     let sketches: Vec<Sketch> = (0..count).map(sketch).collect();
     let made = start.elapsed().as_secs_f64();
-    let (mut planted, mut all) = (0, 0);
-    near_texts(
-        sketches.len(),
-        |at| sketches.get(at as usize),
-        SIMILAR,
-        |one, other| {
-            all += 1;
-            planted += usize::from(one.abs_diff(other) == 7);
-        },
-    );
+    let edges = near_text_edges(&sketches);
+    let planted = edges.iter().filter(|edge| edge.other - edge.one == 7).count();
+    let all = edges.len();
     let seconds = start.elapsed().as_secs_f64() - made;
     println!(
         "{count} texts of 100 words: {made:.2} s to make and sketch, {seconds:.2} s to search; {planted} of {} copies, {all} pairs in all",

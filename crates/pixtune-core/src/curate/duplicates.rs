@@ -1,113 +1,81 @@
 //! Duplicates, near-duplicates and conflicting labels.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-
+use super::edges::Edge;
 use super::groups::Groups;
-use super::{By, ImageRecord, Prehashed, Record, Records, Repeat, Verdict, content_hash};
-use crate::split::GivenSplit;
+use super::keys::{Keyed, ShortKeyed, combined};
+use super::minhash::{MINIMA, Sketch};
+use super::sorted::{Scratch, Sorted, Sorter, Space, fixed};
+use super::state::{State, Status};
+use super::store::{Store, StoredRow};
+use super::texts::{ANSWER, TextSketch};
+use super::{By, Repeat};
 
-type Keyed<T> = HashMap<u128, T, BuildHasherDefault<Prehashed>>;
-
-/// A key in halves, to avoid padding, and the index of its row: 24 bytes, where a hash table needs two to five times as many.
-type KeyedRow = ([u64; 2], u32);
-
-/// Rows by their keys, and rows with the same key in their order.
-fn sorted(keys: impl Iterator<Item = (usize, u128)>) -> Vec<KeyedRow> {
-    let mut rows: Vec<KeyedRow> =
-        keys.map(|(index, key)| ([(key >> 64) as u64, key as u64], index as u32)).collect();
-    rows.sort_unstable();
-    rows
-}
-
-/// Those of several rows with the same key.
-fn repeated(rows: &[KeyedRow]) -> impl Iterator<Item = &[KeyedRow]> {
-    rows.chunk_by(|one, other| one.0 == other.0).filter(|same| same.len() > 1)
-}
-
-/// Marks every exact duplicate of an earlier row.
-pub(super) fn mark_exact(records: &Records, by: By, verdicts: &mut [Verdict]) {
-    let trained = records.iter().enumerate().filter(|(index, _)| verdicts[*index] == Verdict::Train);
-    let rows = sorted(trained.filter_map(|(index, (row, images))| {
-        Some((index, key(by, row.text, images, ImageRecord::identity)?))
-    }));
-    for same in repeated(&rows) {
-        for (_, row) in &same[1..] {
-            verdicts[*row as usize] = Verdict::Duplicate(Repeat { of: same[0].1 as usize, near: None });
-        }
+fixed! {
+    /// A row that duplicates another.
+    pub Repeated {
+        /// The row.
+        row: u32,
+        /// The row that is kept.
+        of: u32,
+        /// 1 for a near-duplicate, 0 for the same pixels and the same text.
+        is_near: u8,
+        /// See [`Near::distance`].
+        distance: u8,
+        /// See [`Near::similarity`].
+        similarity: u8,
     }
 }
 
-/// Every kept row that is a near-duplicate of another, with the row to keep: the one with the largest images, the first of
-/// several.
-pub(super) fn near(
-    records: &Records,
-    by: By,
-    image_groups: &mut Groups,
-    text_groups: &mut Groups,
-    verdicts: &[Verdict],
-) -> Vec<(usize, Repeat)> {
-    let mut from = 0;
-    let mut starts: Vec<u32> = Vec::with_capacity(verdicts.len());
-    let rows = sorted(records.iter().enumerate().filter_map(|(index, (_, images))| {
-        let mut image = from;
-        starts.push(from);
-        from += images.len() as u32;
-        if verdicts[index] != Verdict::Train {
-            return None;
-        }
-        let text = u128::from(text_groups.first(index as u32));
-        let root = |_: &ImageRecord| {
-            image += 1;
-            u128::from(image_groups.first(image - 1))
-        };
-        Some((index, key(by, text, images, root)?))
-    }));
-    let mut members: Vec<Vec<u32>> =
-        repeated(&rows).map(|same| same.iter().map(|(_, row)| *row).collect()).collect();
-    members.sort_unstable();
-    let images = |row: u32| {
-        let count = records.rows[row as usize].images as usize;
-        &records.images[starts[row as usize] as usize..][..count]
-    };
-    let mut found = Vec::new();
-    for rows in members {
-        pick(records, by, &rows, images, &mut found);
+fixed! {
+    /// A row and another that it has to do with.
+    pub Linked {
+        /// The row.
+        row: u32,
+        /// The other.
+        other: u32,
     }
-    found.sort_unstable_by_key(|(row, _)| *row);
-    found
 }
 
-fn pick<'r>(
-    records: &Records,
-    by: By,
-    rows: &[u32],
-    images: impl Fn(u32) -> &'r [ImageRecord],
-    found: &mut Vec<(usize, Repeat)>,
-) {
-    let area = |row: u32| -> u64 {
-        images(row).iter().map(|image| u64::from(image.facts.width) * u64::from(image.facts.height)).sum()
-    };
-    let mut left: Vec<u32> = rows.to_vec();
-    left.sort_by_key(|row| (std::cmp::Reverse(area(*row)), *row));
-    // Whole texts can be similar while the answers differ; such rows are not duplicates.
-    while let Some((kept, others)) = left.split_first() {
-        let (kept, mut different) = (*kept, Vec::new());
-        let best = &records.rows[kept as usize];
-        for other in others {
-            let row = &records.rows[*other as usize];
-            if by == By::Sample && !best.texts.same_answer(&row.texts) {
-                different.push(*other);
-                continue;
-            }
-            let distance =
-                images(kept).iter().zip(images(*other)).map(|(one, other)| one.distance(other)).max();
-            let near =
-                Some(Near { distance: distance.unwrap_or(0) as u8, similarity: similarity(best, row) });
-            found.push((*other as usize, Repeat { of: kept as usize, near }));
-        }
-        different.sort_unstable();
-        left = different;
+fixed! {
+    /// A prompt with its images, and the label.
+    pub(super) Prompted {
+        key: [u64; 2],
+        row: u32,
+        answer_hash: [u32; 2],
+    }
+}
+
+fixed! {
+    /// A row that may be a near-duplicate of the others of its group.
+    pub(super) Member {
+        group: u32,
+        row: u32,
+        /// Pixels of its images.
+        area: u64,
+        text: [u64; 2],
+        minima: [u8; MINIMA],
+        shingles: u16,
+        answer_minima: [u8; ANSWER],
+        answer_shingles: u16,
+        answer_hash: [u32; 2],
+    }
+}
+
+fixed! {
+    /// A perceptual hash of a member.
+    pub(super) MemberImage {
+        group: u32,
+        row: u32,
+        nth: u32,
+        phash: u64,
+    }
+}
+
+fixed! {
+    /// A row and its group.
+    pub(super) InGroup {
+        row: u32,
+        group: u32,
     }
 }
 
@@ -120,99 +88,245 @@ pub struct Near {
     pub similarity: u8,
 }
 
-fn similarity(one: &Record, other: &Record) -> u8 {
-    if one.text == other.text { 100 } else { one.texts.similarity(&other.texts) }
+impl Repeated {
+    /// The row that is kept, and how similar the two are.
+    pub fn repeat(&self) -> Repeat {
+        let near = Near { distance: self.distance, similarity: self.similarity };
+        Repeat { of: self.of as usize, near: (self.is_near != 0).then_some(near) }
+    }
+}
+
+/// Marks every exact duplicate of an earlier row.
+pub(super) fn mark_exact<S: Space>(
+    keys: &Sorted<Keyed, S::Scratch>,
+    state: &mut State,
+    repeats: &mut Sorter<'_, Repeated, S>,
+) -> Result<(), S::Error> {
+    let mut first: Option<Keyed> = None;
+    keys.each(|Keyed { key, number: row }| {
+        if !state.is_train(row) {
+            return Ok(());
+        }
+        match first {
+            Some(first) if first.key == key => {
+                state.set(row, Status::Duplicate);
+                repeats.push(Repeated { row, of: first.number, is_near: 0, distance: 0, similarity: 0 })
+            }
+            _ => {
+                first = Some(Keyed { key, number: row });
+                Ok(())
+            }
+        }
+    })
+}
+
+/// Every row of the training split that is a near-duplicate of another, with the row to keep: the one with the largest images, the
+/// first of several.
+pub(super) fn near<S: Store>(
+    store: &S,
+    by: By,
+    (images, texts): (&mut Groups, &Sorted<Edge, S::Scratch>),
+    state: &State,
+) -> Result<Sorted<Repeated, S::Scratch>, S::Error> {
+    let mut found = Sorter::new(store);
+    let members = in_groups(store, by, (images, texts), state)?;
+    if members.is_empty() {
+        return found.finish();
+    }
+    let (members, hashes) = with_facts(store, &members)?;
+    let (mut members, mut hashes) = (members.cursor()?, hashes.cursor()?);
+    let (mut next, mut next_hash) = (members.next()?, hashes.next()?);
+    // The members of one group at a time are in memory.
+    while let Some(Member { group, .. }) = next {
+        let mut left = Vec::new();
+        while let Some(member) = next.filter(|member| member.group == group) {
+            let mut phashes = Vec::new();
+            while let Some(hash) = next_hash.filter(|hash| (hash.group, hash.row) == (group, member.row)) {
+                phashes.push(hash.phash);
+                next_hash = hashes.next()?;
+            }
+            left.push((member, phashes));
+            next = members.next()?;
+        }
+        pick(by, left, &mut found)?;
+    }
+    found.finish()
+}
+
+/// The rows of the training split that have the images and the text of another, nearly, with the numbers of their groups.
+fn in_groups<S: Space>(
+    space: &S,
+    by: By,
+    (images, texts): (&mut Groups, &Sorted<Edge, S::Scratch>),
+    state: &State,
+) -> Result<Sorted<InGroup, S::Scratch>, S::Error> {
+    let mut together = Groups::new(state.status.len());
+    texts.each(|Edge { one, other }| {
+        together.join(one, other);
+        Ok(())
+    })?;
+    let mut keys = Sorter::new(space);
+    for (row, those) in state.with_images().filter(|(row, _)| state.is_train(*row)) {
+        let text = u128::from(together.first(row));
+        let roots = those.map(|image| u128::from(images.first(image)));
+        combined(by, text, roots).map_or(Ok(()), |key| keys.push(Keyed::new(key, row)))?;
+    }
+    drop(together);
+    let mut members = Sorter::new(space);
+    let (mut last, mut group, mut is_alone): (Option<Keyed>, u32, bool) = (None, 0, true);
+    keys.finish()?.each(|key| {
+        match last.filter(|last| last.key == key.key) {
+            Some(last) => {
+                if is_alone {
+                    members.push(InGroup { row: last.number, group })?;
+                }
+                is_alone = false;
+                members.push(InGroup { row: key.number, group })?;
+            }
+            None => (group, is_alone) = (group + u32::from(!is_alone), true),
+        }
+        last = Some(key);
+        Ok(())
+    })?;
+    members.finish()
+}
+
+/// Members by group, with the facts that they are compared by.
+#[allow(clippy::type_complexity, reason = "two sorted lists that are read side by side")]
+fn with_facts<S: Store>(
+    store: &S,
+    members: &Sorted<InGroup, S::Scratch>,
+) -> Result<(Sorted<Member, S::Scratch>, Sorted<MemberImage, S::Scratch>), S::Error> {
+    let mut wanted = members.cursor()?;
+    let mut next = wanted.next()?;
+    let (mut facts, mut hashes) = (Sorter::one_of(2, store), Sorter::one_of(2, store));
+    store.each(&mut |StoredRow { row, record, images, .. }| {
+        let Some(InGroup { group, .. }) = next.filter(|next| next.row == row) else { return Ok(()) };
+        next = wanted.next()?;
+        let area = |image: &super::ImageRecord| u64::from(image.facts.width) * u64::from(image.facts.height);
+        let TextSketch { all, answer, answer_hash } = record.texts;
+        for (nth, image) in (0..).zip(images) {
+            hashes.push(MemberImage { group, row, nth, phash: image.facts.phash })?;
+        }
+        facts.push(Member {
+            group,
+            row,
+            area: images.iter().map(area).sum(),
+            text: [(record.text >> 64) as u64, record.text as u64],
+            minima: all.minima,
+            shingles: all.shingles,
+            answer_minima: answer.minima,
+            answer_shingles: answer.shingles,
+            answer_hash,
+        })
+    })?;
+    Ok((facts.finish()?, hashes.finish()?))
+}
+
+impl Member {
+    fn texts(&self) -> TextSketch {
+        TextSketch {
+            all: Sketch { minima: self.minima, shingles: self.shingles },
+            answer: Sketch { minima: self.answer_minima, shingles: self.answer_shingles },
+            answer_hash: self.answer_hash,
+        }
+    }
+}
+
+fn pick<S: Space>(
+    by: By,
+    mut left: Vec<(Member, Vec<u64>)>,
+    found: &mut Sorter<'_, Repeated, S>,
+) -> Result<(), S::Error> {
+    left.sort_by_key(|(member, _)| (std::cmp::Reverse(member.area), member.row));
+    // Whole texts can be similar while the answers differ; such rows are not duplicates.
+    while !left.is_empty() {
+        let mut others = left.into_iter();
+        let Some((best, kept_hashes)) = others.next() else { return Ok(()) };
+        let mut different = Vec::new();
+        for (member, hashes) in others {
+            if by == By::Sample && !best.texts().same_answer(&member.texts()) {
+                different.push((member, hashes));
+                continue;
+            }
+            let apart = kept_hashes.iter().zip(&hashes).map(|(one, other)| (one ^ other).count_ones());
+            let similarity =
+                if best.text == member.text { 100 } else { best.texts().similarity(&member.texts()) };
+            let distance = apart.max().unwrap_or(0) as u8;
+            found.push(Repeated { row: member.row, of: best.row, is_near: 1, distance, similarity })?;
+        }
+        different.sort_unstable_by_key(|(member, _)| member.row);
+        left = different;
+    }
+    Ok(())
+}
+
+impl Prompted {
+    /// The prompt of a row, if it has one.
+    pub(super) fn new(row: StoredRow<'_>) -> Option<Prompted> {
+        let StoredRow { row, record, images, .. } = row;
+        let identities = images.iter().map(super::ImageRecord::identity);
+        let key = combined(By::Sample, record.prompt, identities).filter(|_| record.prompt != 0)?;
+        let Keyed { key, .. } = Keyed::new(key, row);
+        Some(Prompted { key, row, answer_hash: record.texts.answer_hash })
+    }
 }
 
 /// Kept rows with the images and the prompt of an earlier kept row and a conflicting label.
-pub(super) fn contradictions(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
-    let kept =
-        records.iter().enumerate().filter(|(index, (row, _))| verdicts[*index].is_kept() && row.prompt != 0);
-    let rows = sorted(kept.filter_map(|(index, (row, images))| {
-        Some((index, key(By::Sample, row.prompt, images, ImageRecord::identity)?))
-    }));
-    let mut found = Vec::new();
-    for same in repeated(&rows) {
-        let first = same[0].1 as usize;
-        let answer = |row: usize| records.rows[row].texts.answer_hash;
-        let others = same[1..].iter().map(|(_, row)| *row as usize);
-        found.extend(others.filter(|row| answer(*row) != answer(first)).map(|row| (row, first)));
-    }
-    found.sort_unstable();
-    found
-}
-
-/// Training rows that share an image or nearly all of their text with a row of the validation or test split that the dataset
-/// came with: what is measured there is partly remembered.
-pub(super) fn leaks(
-    records: &Records,
-    image_groups: &mut Groups,
-    texts: &[(u32, u32)],
-    verdicts: &[Verdict],
-) -> Vec<(usize, usize)> {
-    let is_given = |index: usize| match records.rows[index].given {
-        Some(GivenSplit::Validation) => verdicts[index] == Verdict::Validation,
-        Some(GivenSplit::Test) => verdicts[index] == Verdict::Test,
-        _ => false,
-    };
-    let is_trained = |index: usize| verdicts[index] == Verdict::Train;
-    // The first row of the other splits with an image of a group.
-    let mut elsewhere: HashMap<u32, usize> = HashMap::new();
-    let each_image =
-        |image_groups: &mut Groups, keep: &dyn Fn(usize) -> bool, found: &mut dyn FnMut(usize, u32)| {
-            let mut image = 0;
-            for (index, (_, images)) in records.iter().enumerate() {
-                let those = image..image + images.len() as u32;
-                image = those.end;
-                if keep(index) {
-                    those.for_each(|image| found(index, image_groups.first(image)));
-                }
+pub(super) fn contradictions<S: Space>(
+    space: &S,
+    prompts: &Sorted<Prompted, S::Scratch>,
+    state: &State,
+) -> Result<Sorted<Linked, S::Scratch>, S::Error> {
+    let (mut found, mut first): (_, Option<Prompted>) = (Sorter::new(space), None);
+    prompts.each(|prompt| {
+        if !state.of(prompt.row).is_kept() {
+            return Ok(());
+        }
+        match first.filter(|first| first.key == prompt.key) {
+            Some(first) if first.answer_hash != prompt.answer_hash => {
+                found.push(Linked { row: prompt.row, other: first.row })
             }
-        };
-    each_image(image_groups, &is_given, &mut |index, group| {
-        elsewhere.entry(group).or_insert(index);
-    });
-    let mut leaks: HashMap<usize, usize> = HashMap::new();
-    each_image(image_groups, &is_trained, &mut |index, group| {
-        if let Some(other) = elsewhere.get(&group) {
-            leaks.entry(index).or_insert(*other);
-        }
-    });
-    let text_of_given = |index: &usize| is_given(*index) && records.rows[*index].images == 0;
-    let given_texts: Keyed<usize> = (0..verdicts.len())
-        .rev()
-        .filter(text_of_given)
-        .map(|index| (records.rows[index].text, index))
-        .collect();
-    for (index, row) in
-        records.rows.iter().enumerate().filter(|(index, row)| row.images == 0 && is_trained(*index))
-    {
-        if let Some(given) = given_texts.get(&row.text) {
-            leaks.insert(index, *given);
-        }
-    }
-    for (one, other) in texts.iter().map(|(one, other)| (*one as usize, *other as usize)) {
-        // Prompts repeat in datasets of images; without images the text is all there is.
-        let has_images = records.rows[one].images > 0 || records.rows[other].images > 0;
-        for (row, given) in [(one, other), (other, one)] {
-            if !has_images && is_trained(row) && is_given(given) {
-                leaks.entry(row).or_insert(given);
+            Some(_) => Ok(()),
+            None => {
+                first = Some(prompt);
+                Ok(())
             }
         }
-    }
-    let mut leaks: Vec<(usize, usize)> = leaks.into_iter().collect();
-    leaks.sort_unstable();
-    leaks
+    })?;
+    found.finish()
 }
 
-/// One hash of a row's text and images, in order; `None` if only images count and there are none.
-fn key(by: By, text: u128, images: &[ImageRecord], mut of: impl FnMut(&ImageRecord) -> u128) -> Option<u128> {
-    let mut bytes = Vec::with_capacity(16 * (images.len() + 1));
-    match by {
-        By::Image if images.is_empty() => return None,
-        By::Image => {}
-        By::Sample => bytes.extend_from_slice(&text.to_le_bytes()),
-    }
-    images.iter().for_each(|image| bytes.extend_from_slice(&of(image).to_le_bytes()));
-    Some(content_hash(&bytes))
+/// Kept rows with the id of an earlier kept row.
+pub(super) fn repeated_ids<S: Space>(
+    space: &S,
+    ids: &Sorted<ShortKeyed, S::Scratch>,
+    state: &State,
+) -> Result<Sorted<Linked, S::Scratch>, S::Error> {
+    let (mut found, mut first): (_, Option<ShortKeyed>) = (Sorter::new(space), None);
+    ids.each(|id| {
+        if !state.of(id.number).is_kept() {
+            return Ok(());
+        }
+        match first.filter(|first| first.key == id.key) {
+            Some(first) => found.push(Linked { row: id.number, other: first.number }),
+            None => {
+                first = Some(id);
+                Ok(())
+            }
+        }
+    })?;
+    found.finish()
+}
+
+/// All items, in order.
+pub(super) fn collected<K: super::sorted::Fixed, S: Scratch>(
+    items: &Sorted<K, S>,
+) -> Result<Vec<K>, S::Error> {
+    let mut all = Vec::new();
+    items.each(|item| {
+        all.push(item);
+        Ok(())
+    })?;
+    Ok(all)
 }

@@ -6,34 +6,113 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::groups::Groups;
-use super::{ImageRecord, Records};
+use super::sorted::{Memory, Sorted, Sorter, Space, fixed};
+use super::store::Store;
+use super::{ImageFacts, ImageRecord, Records};
 
 /// Maximum bits of a perceptual hash that the rounding of colors changes.
 const ROUNDING: u32 = 4;
 
-/// The images identified by planes that may have the pixels of an image identified by RGB: the first of each hash.
+fixed! {
+    /// An image among those that show the same in the same size; those identified by RGB come first.
+    pub(super) Formatted {
+        group: u32,
+        width: u32,
+        height: u32,
+        is_of_planes: u8,
+        phash: u64,
+        pixels: u64,
+        image: u32,
+    }
+}
+
+fixed! {
+    /// An image that may have the pixels of one in another format.
+    pub(super) Candidate {
+        pixels: u64,
+        image: u32,
+    }
+}
+
+impl Formatted {
+    fn new(image: &ImageRecord, number: u32, groups: &mut Groups) -> Option<Formatted> {
+        let ImageFacts { pixels, phash, width, height, .. } = image.facts;
+        // Images too flat for a perceptual hash are in no group.
+        let group = if phash == 0 { u32::MAX } else { groups.first(number) };
+        let is_of_planes = image.facts.is_of_planes().into();
+        image.facts.is_measured().then_some(Formatted {
+            group,
+            width,
+            height,
+            is_of_planes,
+            phash,
+            pixels,
+            image: number,
+        })
+    }
+}
+
+/// The images identified by planes that may have the pixels of an image identified by RGB: the first of each hash, in order.
 pub fn of_another_format(images: &[ImageRecord], groups: &mut Groups) -> Vec<u32> {
-    // Images too flat for a perceptual hash are in no group.
-    let mut shelf = |index: usize, image: &ImageRecord| {
-        let group = if image.facts.phash == 0 { u32::MAX } else { groups.first(index as u32) };
-        (group, image.facts.width, image.facts.height)
-    };
-    let mut by_colors: HashMap<(u32, u32, u32), BTreeSet<u64>> = HashMap::new();
-    for (index, image) in images.iter().enumerate() {
-        if image.facts.is_measured() && !image.facts.is_of_planes() {
-            by_colors.entry(shelf(index, image)).or_default().insert(image.facts.phash);
-        }
+    let mut sorter = Sorter::new(&Memory);
+    for (image, number) in images.iter().zip(0..) {
+        let Ok(()) = Formatted::new(image, number, groups).map_or(Ok(()), |image| sorter.push(image));
     }
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for (index, image) in images.iter().enumerate().filter(|(_, image)| image.facts.is_of_planes()) {
-        let is_near = |phash: &u64| (phash ^ image.facts.phash).count_ones() <= ROUNDING;
-        let others = by_colors.get(&shelf(index, image));
-        if others.is_some_and(|others| others.iter().any(is_near)) && seen.insert(image.facts.pixels) {
-            found.push(index as u32);
-        }
-    }
+    let Ok(found) = sorter.finish().and_then(|sorted| in_another_format(&Memory, &sorted));
     found
+}
+
+/// The same for all images of a store. There are few such images.
+pub fn stored_in_another_format<S: Store>(store: &S, groups: &mut Groups) -> Result<Vec<u32>, S::Error> {
+    let mut of_format = [false; 2];
+    store.each(&mut |stored| {
+        for (_, image) in stored.numbered().filter(|(_, image)| image.facts.is_measured()) {
+            of_format[usize::from(image.facts.is_of_planes())] = true;
+        }
+        Ok(())
+    })?;
+    if of_format != [true; 2] {
+        return Ok(vec![]);
+    }
+    let mut sorter = Sorter::new(store);
+    store.each(&mut |stored| {
+        for (number, image) in stored.numbered() {
+            Formatted::new(image, number, groups).map_or(Ok(()), |image| sorter.push(image))?;
+        }
+        Ok(())
+    })?;
+    in_another_format(store, &sorter.finish()?)
+}
+
+fn in_another_format<S: Space>(
+    space: &S,
+    images: &Sorted<Formatted, S::Scratch>,
+) -> Result<Vec<u32>, S::Error> {
+    let mut candidates = Sorter::new(space);
+    let mut shelf = None;
+    let mut by_colors: BTreeSet<u64> = BTreeSet::new();
+    images.each(|Formatted { group, width, height, is_of_planes, phash, pixels, image }| {
+        if shelf != Some((group, width, height)) {
+            shelf = Some((group, width, height));
+            by_colors.clear();
+        }
+        if is_of_planes == 0 {
+            by_colors.insert(phash);
+            return Ok(());
+        }
+        let is_near = by_colors.iter().any(|other| (other ^ phash).count_ones() <= ROUNDING);
+        if is_near { candidates.push(Candidate { pixels, image }) } else { Ok(()) }
+    })?;
+    let (mut found, mut last) = (Vec::new(), None);
+    candidates.finish()?.each(|Candidate { pixels, image }| {
+        if last != Some(pixels) {
+            found.push(image);
+        }
+        last = Some(pixels);
+        Ok(())
+    })?;
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Identifies images by RGB instead of planes if another image has the same RGB; returns whether any has. `colors` maps the
@@ -64,7 +143,6 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::ImageFacts;
 
     #[test]
     fn decodes_jpegs_that_match_another_format() {

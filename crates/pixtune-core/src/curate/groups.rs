@@ -23,6 +23,11 @@ impl Groups {
         index
     }
 
+    /// Whether it is the first member of its group.
+    pub fn is_first(&self, index: u32) -> bool {
+        self.parents[index as usize] == index
+    }
+
     /// Joins two groups; returns false if they were one already.
     pub fn join(&mut self, one: u32, other: u32) -> bool {
         let (one, other) = (self.first(one), self.first(other));

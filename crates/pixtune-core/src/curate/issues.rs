@@ -4,7 +4,9 @@
 //! model's resolution. Some measures differ, because CleanVision's are meant for photographs and flag documents: a page with
 //! little print is not overexposed, and a chart with few colors does not lack information.
 
-use super::{ImageFacts, Records};
+use super::ImageFacts;
+use super::sorted::{Sorted, Sorter, Space, fixed};
+use super::store::StoredRow;
 use crate::diagnostic::{Finding, Rule};
 use crate::rules;
 use crate::spec::ModelSpec;
@@ -174,42 +176,135 @@ const RARE: usize = 20;
 /// Distance from the quartiles, in interquartile ranges, beyond which a size is an outlier.
 const SPREAD: f64 = 3.0;
 
-/// The images that are unlike most of the dataset: see [`outliers_among`].
-pub fn outliers(records: &Records) -> Vec<Outlier> {
-    let all: Vec<(usize, usize, &ImageFacts)> = records
-        .iter()
-        .enumerate()
-        .flat_map(|(row, (_, images))| {
-            images.iter().enumerate().map(move |(at, image)| (row, at + 1, &image.facts))
-        })
-        .filter(|(_, _, facts)| facts.is_measured())
-        .collect();
-    outliers_among(&all)
+/// The kinds of outliers, in the order in which they are reported.
+const KINDS: [&Rule; 3] = [&rules::IMAGE_ODD_SIZE, &rules::IMAGE_ODD_ASPECT_RATIO, &rules::IMAGE_GRAYSCALE];
+
+/// Which kinds of outlier an image is, if few others are.
+fn kinds(facts: &ImageFacts, (low, high): (f64, f64)) -> [bool; 3] {
+    [size(facts) < low || size(facts) > high, facts.aspect() < ODD_ASPECT_RATIO, facts.grayscale]
+}
+
+/// Images of a kind, at most, that are outliers: what holds for more than a twentieth of the dataset is a kind of image that belongs
+/// to it: scans are gray, receipts are long.
+fn rare(images: usize) -> usize {
+    if images < SET { 0 } else { (images / RARE).max(1) }
 }
 
 /// Outliers among measured images, each given with its row and its number in the row: in size, in aspect ratio, or grayscale.
-/// What holds for more than a twentieth of the dataset is a kind of image that belongs to it: scans are gray, receipts are long.
 pub fn outliers_among(all: &[(usize, usize, &ImageFacts)]) -> Vec<Outlier> {
-    if all.len() < SET {
-        return vec![];
-    }
+    let usual = usual_sizes(all.iter().map(|(_, _, facts)| *facts));
     let mut outliers = Vec::new();
-    let mut find = |rule, is: &dyn Fn(&ImageFacts) -> bool| {
-        let found = all.iter().filter(|(_, _, facts)| is(facts)).count();
-        if found <= (all.len() / RARE).max(1) {
-            let those = all.iter().filter(|(_, _, facts)| is(facts));
-            outliers.extend(those.map(|(row, image, facts)| {
+    for (kind, rule) in KINDS.into_iter().enumerate() {
+        let those = || all.iter().filter(|(_, _, facts)| kinds(facts, usual)[kind]);
+        if those().count() <= rare(all.len()) {
+            outliers.extend(those().map(|(row, image, facts)| {
                 let size = (facts.width, facts.height);
                 Outlier { row: *row, image: *image, rule, size }
             }));
         }
-    };
-    let (low, high) = usual_sizes(all.iter().map(|(_, _, facts)| *facts));
-    find(&rules::IMAGE_ODD_SIZE, &|facts| size(facts) < low || size(facts) > high);
-    find(&rules::IMAGE_ODD_ASPECT_RATIO, &|facts| facts.aspect() < ODD_ASPECT_RATIO);
-    find(&rules::IMAGE_GRAYSCALE, &|facts| facts.grayscale);
+    }
     outliers.sort_by_key(|outlier| (outlier.row, outlier.image));
     outliers
+}
+
+fixed! {
+    /// The size of an image: bits of a number that is not negative, which are ordered as the numbers are.
+    pub(super) Size {
+        bits: u64,
+    }
+}
+
+impl Size {
+    /// The size of an image, if it was measured.
+    pub(super) fn of(facts: &ImageFacts) -> Option<Size> {
+        facts.is_measured().then(|| Size { bits: size(facts).to_bits() })
+    }
+}
+
+fixed! {
+    /// An [`Outlier`].
+    pub StoredOutlier {
+        /// Its row.
+        row: u32,
+        /// Its number in the row, from 1.
+        image: u32,
+        /// Its kind, an index.
+        kind: u8,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    }
+}
+
+impl StoredOutlier {
+    /// The outlier.
+    pub fn outlier(&self) -> Outlier {
+        Outlier {
+            row: self.row as usize,
+            image: self.image as usize,
+            rule: KINDS[usize::from(self.kind)],
+            size: (self.width, self.height),
+        }
+    }
+}
+
+/// The search for the outliers that [`outliers_among`] finds.
+pub(super) struct OutlierSearch<'s, S: Space> {
+    space: &'s S,
+    usual: (f64, f64),
+    most: usize,
+    /// What was found of each kind; `None` for more than are rare.
+    found: [Option<Vec<StoredOutlier>>; 3],
+}
+
+impl<'s, S: Space> OutlierSearch<'s, S> {
+    /// Starts with the sizes of all images that were measured.
+    pub(super) fn new(space: &'s S, sizes: &Sorted<Size, S::Scratch>) -> Result<Self, S::Error> {
+        let images = sizes.len() as usize;
+        let mut wanted = quartiles(images);
+        let mut at = 0;
+        sizes.each(|size| {
+            for (position, value) in &mut wanted {
+                if *position == at {
+                    *value = f64::from_bits(size.bits);
+                }
+            }
+            at += 1;
+            Ok(())
+        })?;
+        let usual = usual(images, wanted);
+        Ok(OutlierSearch { space, usual, most: rare(images), found: [const { Some(Vec::new()) }; 3] })
+    }
+
+    /// Inspects the images of a row.
+    pub(super) fn inspect(&mut self, stored: &StoredRow<'_>) {
+        if self.most == 0 {
+            return;
+        }
+        for (image, facts) in (1..).zip(stored.images.iter().map(|image| &image.facts)) {
+            if !facts.is_measured() {
+                continue;
+            }
+            for (kind, is_outlier) in (0..).zip(kinds(facts, self.usual)) {
+                let found = &mut self.found[usize::from(kind)];
+                if let Some(found) = found.as_mut().filter(|_| is_outlier) {
+                    let (width, height) = (facts.width, facts.height);
+                    found.push(StoredOutlier { row: stored.row, image, kind, width, height });
+                }
+                if found.as_ref().is_some_and(|found| found.len() > self.most) {
+                    *found = None;
+                }
+            }
+        }
+    }
+
+    /// The outliers, in order of their rows and images.
+    pub(super) fn finish(self) -> Result<Sorted<StoredOutlier, S::Scratch>, S::Error> {
+        let mut all = Sorter::new(self.space);
+        self.found.into_iter().flatten().flatten().try_for_each(|outlier| all.push(outlier))?;
+        all.finish()
+    }
 }
 
 /// The side of a square with as many pixels.
@@ -220,16 +315,28 @@ fn size(facts: &ImageFacts) -> f64 {
 /// The smallest and the largest usual size.
 pub fn usual_sizes<'f>(facts: impl Iterator<Item = &'f ImageFacts>) -> (f64, f64) {
     let mut sizes: Vec<f64> = facts.map(size).collect();
-    if sizes.is_empty() {
+    sizes.sort_by(f64::total_cmp);
+    let at = quartiles(sizes.len());
+    usual(sizes.len(), at.map(|(at, _)| (at, sizes.get(at).copied().unwrap_or_default())))
+}
+
+/// The positions around the lower and the upper quartile of so many values in order, each with room for its value.
+fn quartiles(count: usize) -> [(usize, f64); 4] {
+    let [low, high] = [0.25, 0.75].map(|share| share * count.saturating_sub(1) as f64);
+    [low.floor(), low.ceil(), high.floor(), high.ceil()].map(|at| (at as usize, 0.0))
+}
+
+/// The smallest and the largest usual of so many sizes, by the values around their quartiles.
+fn usual(count: usize, values: [(usize, f64); 4]) -> (f64, f64) {
+    if count == 0 {
         return (0.0, f64::INFINITY);
     }
-    sizes.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let at = share * (sizes.len() - 1) as f64;
-        let (below, above) = (sizes[at.floor() as usize], sizes[at.ceil() as usize]);
+    let between = |share: f64, below: f64, above: f64| {
+        let at = share * (count - 1) as f64;
         below + (above - below) * at.fract()
     };
-    let (low, high) = (quantile(0.25), quantile(0.75));
+    let [a, b, c, d] = values.map(|(_, value)| value);
+    let (low, high) = (between(0.25, a, b), between(0.75, c, d));
     // Half a pixel of tolerance: if all images have one size the range is 0, and rounding is not an outlier.
     let range = SPREAD * (high - low) + 0.5;
     (low - range, high + range)
@@ -238,7 +345,7 @@ pub fn usual_sizes<'f>(facts: impl Iterator<Item = &'f ImageFacts>) -> (f64, f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::{ImageRecord, Record};
+    use crate::curate::{ImageRecord, Policy, Record, Records, decide};
     use crate::spec::PIXTRAL_12B;
 
     fn facts(width: u32, height: u32) -> ImageFacts {
@@ -295,7 +402,10 @@ mod tests {
         let mut records = Records::default();
         set.iter()
             .for_each(|facts| records.push(Record::default(), &[ImageRecord { content: 1, facts: *facts }]));
-        outliers(&records).iter().map(|outlier| (outlier.row, outlier.rule.id)).collect()
+        let found = decide(&records, &Policy::default(), &mut |_, _| false).outliers;
+        let all: Vec<_> = set.iter().enumerate().map(|(row, facts)| (row, 1, facts)).collect();
+        assert_eq!(found, outliers_among(&all));
+        found.iter().map(|outlier| (outlier.row, outlier.rule.id)).collect()
     }
 
     #[test]

@@ -4,12 +4,11 @@
 //! their shingles meet in a band with a probability of 99 %, those that share 50 % with one of 32 %. Proposals are
 //! judged by the share of equal bytes.
 
-use super::groups::Groups;
-
 /// Minima of a sketch.
 pub const MINIMA: usize = 64;
 
-const BANDS: usize = 12;
+/// Bands of a sketch.
+pub const BANDS: usize = 12;
 const ROWS: usize = 5;
 
 /// Words in a shingle.
@@ -17,9 +16,6 @@ const SHINGLE: usize = 3;
 
 /// The share of common shingles from which texts are near-duplicates; the bands are tuned for it.
 pub const SIMILAR: f64 = 0.8;
-
-/// Maximum comparisons of a sketch with others in one band.
-const COMPARED: usize = 32;
 
 /// The MinHash sketch of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,67 +144,6 @@ fn for_each_word(text: &str, mut use_word: impl FnMut(u64)) {
     }
 }
 
-/// Calls `meet` with the indices of pairs of sketches that are at least `similar`. Every sketch is compared with a bounded
-/// number of others; the pairs connect all members of a group, but not every pair is reported.
-pub fn near_texts<'s>(
-    count: usize,
-    sketch: impl Fn(u32) -> Option<&'s Sketch>,
-    similar: f64,
-    meet: impl FnMut(u32, u32),
-) {
-    let is_near = |one, other| {
-        sketch(one).zip(sketch(other)).is_some_and(|(one, other)| one.similarity(other) >= similar)
-    };
-    meet_in_bands(count, |index, band| sketch(index)?.band(band), is_near, meet);
-}
-
-/// Calls `meet` with pairs of the first `count` indices that have a common key in a band and are near.
-pub(super) fn meet_in_bands(
-    count: usize,
-    key: impl Fn(u32, usize) -> Option<u64>,
-    is_near: impl Fn(u32, u32) -> bool,
-    mut meet: impl FnMut(u32, u32),
-) {
-    let mut known = Groups::new(count);
-    let mut keys: Vec<(u64, u32)> = Vec::new();
-    for band in 0..BANDS {
-        keys.clear();
-        keys.extend((0..count as u32).filter_map(|index| Some((key(index, band)?, index))));
-        keys.sort_unstable();
-        for met in keys.chunk_by(|one, other| one.0 == other.0) {
-            meet_each(met, &is_near, &mut known, &mut meet);
-        }
-    }
-}
-
-fn meet_each(
-    met: &[(u64, u32)],
-    is_near: impl Fn(u32, u32) -> bool,
-    known: &mut Groups,
-    meet: &mut impl FnMut(u32, u32),
-) {
-    // One member represents each group so far, so that equal ones are not compared again.
-    let mut speakers: Vec<u32> = Vec::new();
-    for (_, index) in met {
-        let mut placed = false;
-        for speaker in speakers.iter().rev().take(COMPARED) {
-            if known.first(*speaker) == known.first(*index) {
-                placed = true;
-                break;
-            }
-            if is_near(*speaker, *index) {
-                known.join(*speaker, *index);
-                meet(*speaker, *index);
-                placed = true;
-                break;
-            }
-        }
-        if !placed {
-            speakers.push(*index);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,28 +182,5 @@ mod tests {
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;
         let spread = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
         assert!(mean.abs() < 0.015 && spread < 0.07, "{mean} {spread}");
-    }
-
-    #[test]
-    fn finds_similar_texts() {
-        // Every third text is a copy of the one before it with one word of 200 changed.
-        let mut texts = Vec::new();
-        for n in 0..300 {
-            let words: Vec<usize> = (0..200).map(|at| n * 1000 + at * at % 997).collect();
-            let mut copy = words.clone();
-            copy[100] = 999_999;
-            texts.extend([words, copy]);
-        }
-        let sketches: Vec<Sketch> =
-            texts.iter().map(|words| Sketch::of([text(words.clone()).as_str()])).collect();
-        let mut met = Vec::new();
-        near_texts(
-            sketches.len(),
-            |at| sketches.get(at as usize),
-            SIMILAR,
-            |one, other| met.push((one, other)),
-        );
-        met.sort_unstable();
-        assert_eq!(met, (0..300).map(|n| (2 * n, 2 * n + 1)).collect::<Vec<_>>());
     }
 }

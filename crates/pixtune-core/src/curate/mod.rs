@@ -2,31 +2,41 @@
 //!
 //! Everything here is a function of small facts about rows; no image and no text is read.
 
+mod bits;
+mod decide;
 mod duplicates;
+pub mod edges;
 pub mod formats;
 mod groups;
 pub mod hamming;
 pub mod issues;
+pub mod keys;
+mod leaks;
 pub mod measure;
 pub mod minhash;
 pub mod near;
+mod near_texts;
 mod records;
+pub mod sorted;
 mod split;
+mod state;
+mod store;
 mod texts;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
 
 use crate::diagnostic::Rule;
-use crate::split::GivenSplit;
 
-pub use duplicates::Near;
+pub use decide::{SortedDecision, decide, decide_in};
+pub use duplicates::{Linked, Near, Repeated};
 pub use groups::Groups;
 pub use measure::ImageFacts;
 pub use minhash::Sketch;
+pub use near_texts::near_text_edges;
 pub use records::{ImageRecord, Record, Records};
 pub use split::{Split, SplitKind, Subset, Unmet, Validation, ValidationError, parse_size};
+pub use state::Status;
+pub use store::{Store, StoredRow, Visit};
 pub use texts::{TextSketch, Texts, near_text_groups};
 
 /// Which duplicates are rejected.
@@ -135,86 +145,6 @@ pub struct Decision {
     pub images: Groups,
 }
 
-/// Decides about every row. `same` compares two images, by their indices in [`Records::images`]; it is called only for images
-/// whose hashes are close.
-pub fn decide(records: &Records, policy: &Policy, same: &mut dyn FnMut(u32, u32) -> bool) -> Decision {
-    let start = |row: &Record| match row.given.filter(|_| policy.split.keeps_given) {
-        _ if row.rejected => Verdict::Rejected,
-        Some(GivenSplit::Validation) => Verdict::Validation,
-        Some(GivenSplit::Test) => Verdict::Test,
-        Some(GivenSplit::Train) | None => Verdict::Train,
-    };
-    let mut verdicts: Vec<Verdict> = records.rows.iter().map(start).collect();
-    let mut images = near::near_images(&records.images, policy.distance, policy.threads, same);
-    let outliers = issues::outliers(records);
-    for (index, outlier) in outliers.iter().enumerate() {
-        if policy.drop.contains(&outlier.rule) && verdicts[outlier.row] == Verdict::Train {
-            verdicts[outlier.row] = Verdict::Outlier(index);
-        }
-    }
-    if policy.dedup != Dedup::Off {
-        duplicates::mark_exact(records, policy.by, &mut verdicts);
-    }
-    let texts = near_texts(records, &verdicts);
-    let mut near = Vec::new();
-    if policy.dedup != Dedup::Off {
-        let mut together = Groups::new(records.rows.len());
-        texts.iter().for_each(|(one, other)| {
-            together.join(*one, *other);
-        });
-        near = duplicates::near(records, policy.by, &mut images, &mut together, &verdicts);
-    }
-    if policy.dedup == Dedup::Near {
-        for (row, repeat) in near.drain(..) {
-            verdicts[row] = Verdict::Duplicate(repeat);
-        }
-    }
-    // Where the dataset has a validation split, no row moves out of its training split.
-    let has_validation = verdicts.contains(&Verdict::Validation);
-    let unmet = match has_validation {
-        true => Vec::new(),
-        false => split::assign(records, &mut images, &texts, &policy.split, &mut verdicts),
-    };
-    let given = policy.split.keeps_given;
-    Decision {
-        leaks: if given { duplicates::leaks(records, &mut images, &texts, &verdicts) } else { Vec::new() },
-        repeated_ids: repeated_ids(records, &verdicts),
-        contradictions: duplicates::contradictions(records, &verdicts),
-        verdicts,
-        near,
-        outliers,
-        unmet,
-        images,
-    }
-}
-
-/// Pairs of rows with nearly the same text.
-fn near_texts(records: &Records, verdicts: &[Verdict]) -> Vec<(u32, u32)> {
-    let sketch = |index| {
-        let index = index as usize;
-        let in_a_split = verdicts[index].is_kept() || verdicts[index] == Verdict::Test;
-        in_a_split.then(|| &records.rows[index].texts.all)
-    };
-    let mut pairs = Vec::new();
-    minhash::near_texts(records.rows.len(), sketch, minhash::SIMILAR, |one, other| pairs.push((one, other)));
-    pairs
-}
-
-fn repeated_ids(records: &Records, verdicts: &[Verdict]) -> Vec<(usize, usize)> {
-    let mut first: HashMap<u64, usize, BuildHasherDefault<Prehashed>> = HashMap::default();
-    let mut repeated = Vec::new();
-    for (index, row) in records.rows.iter().enumerate() {
-        if row.id == 0 || !verdicts[index].is_kept() {
-            continue;
-        }
-        let earlier = *first.entry(row.id).or_insert(index);
-        if earlier != index {
-            repeated.push((index, earlier));
-        }
-    }
-    repeated
-}
-
 /// The hash that identifies images and texts: XXH3, 128 bits.
 pub fn content_hash(bytes: &[u8]) -> u128 {
     twox_hash::XxHash3_128::oneshot(bytes)
@@ -241,24 +171,6 @@ pub fn answer_kind(text: &str) -> u8 {
 /// A short hash of a group, a stratum or an id; never 0, which means none.
 pub fn label_hash(text: &str) -> u64 {
     twox_hash::XxHash3_64::oneshot(text.as_bytes()).max(1)
-}
-
-/// A hasher for keys that are already hashes.
-#[derive(Default)]
-struct Prehashed(u64);
-
-impl Hasher for Prehashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
 }
 
 #[cfg(test)]

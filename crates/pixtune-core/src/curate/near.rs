@@ -1,26 +1,17 @@
 //! Groups of near-duplicate images.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::num::NonZeroUsize;
 
+use super::ImageRecord;
+use super::edges::{Edge, Shelved, Shelves, Stars};
 use super::groups::Groups;
-use super::hamming::pairs_within;
-use super::{ImageRecord, Prehashed};
+use super::hamming::{Pair, each_pair_within};
+use super::keys::{ImageKey, Keyed};
+use super::sorted::{List, Memory, Scratch, Sorted, Sorter, Space};
 
 /// The default maximum Hamming distance of images that are compared more closely. Nine in ten images with 3 % cropped off every
 /// side are within it, and none of 7,140 pairs of different photographs.
 pub const DISTANCE: u32 = 10;
-
-/// Maximum difference of the mean chroma in each quarter: a brightened copy differs by less, a recolored one by more.
-const CHROMA: u8 = 16;
-
-/// Maximum difference of aspect ratios: cropping 3 % off two sides changes it by 6 %.
-const SHAPE: f64 = 0.08;
-
-/// Maximum images with one hash that are compared with those of another: thousands of pages of one template can share a hash,
-/// and need not be compared pairwise to know that they differ.
-const COMPARED: usize = 16;
 
 /// Groups images with the same pixels, and images with hashes within `distance`, similar colors and aspect ratios for which
 /// `same` returns true.
@@ -31,82 +22,92 @@ pub fn near_images(
     same: &mut dyn FnMut(u32, u32) -> bool,
 ) -> Groups {
     let mut groups = Groups::new(images.len());
-    let mut by_hash = join_identical(images, &mut groups);
-    by_hash.sort_unstable();
-    let shelves: Vec<&[(u64, u32)]> = by_hash.chunk_by(|one, other| one.0 == other.0).collect();
-    let mut matcher = Matcher { images, groups: &mut groups, same };
-    let speakers: Vec<Vec<u32>> = shelves.iter().map(|shelf| matcher.sort_out(shelf)).collect();
-    let hashes: Vec<u64> = shelves.iter().map(|shelf| shelf[0].0).collect();
-    for pair in pairs_within(&hashes, distance, threads) {
-        for one in speakers[pair.one as usize].iter().take(COMPARED) {
-            for other in speakers[pair.other as usize].iter().take(COMPARED) {
-                matcher.compare(*one, *other);
-            }
-        }
+    let numbered = || images.iter().zip(0u32..);
+    let mut identities = Sorter::new(&Memory);
+    for (image, number) in numbered() {
+        let Ok(()) = identities.push(Keyed::identity(image, number));
     }
+    let Ok(identities) = identities.finish();
+    let Ok(()) = join_identical(&identities, &mut groups);
+    drop(identities);
+    let mut keys = Sorter::new(&Memory);
+    for (image, number) in numbered().filter(|(_, number)| groups.is_first(*number)) {
+        let Ok(()) = ImageKey::new(image, number).map_or(Ok(()), |key| keys.push(key));
+    }
+    let Ok(keys) = keys.finish();
+    let Ok(()) = join_near(&Memory, &keys, (distance, threads), &mut groups, same);
     groups
 }
 
-/// Joins images with the same pixels; returns the first of each with its hash, if it has one.
-fn join_identical(images: &[ImageRecord], groups: &mut Groups) -> Vec<(u64, u32)> {
-    let mut first: HashMap<u128, u32, BuildHasherDefault<Prehashed>> = HashMap::default();
-    let mut different = Vec::new();
-    for (index, image) in images.iter().enumerate() {
-        let index = index as u32;
-        let earlier = *first.entry(image.identity()).or_insert(index);
-        groups.join(earlier, index);
-        if earlier == index && image.facts.phash != 0 {
-            different.push((image.facts.phash, index));
+/// Joins images with the same pixels.
+pub(super) fn join_identical<S: Scratch>(
+    keys: &Sorted<Keyed, S>,
+    groups: &mut Groups,
+) -> Result<(), S::Error> {
+    let mut stars = Stars::default();
+    keys.each(|key| {
+        if let Some(Edge { one, other }) = stars.next(key) {
+            groups.join(one, other);
         }
-    }
-    different
+        Ok(())
+    })
 }
 
-struct Matcher<'a> {
-    images: &'a [ImageRecord],
-    groups: &'a mut Groups,
-    same: &'a mut dyn FnMut(u32, u32) -> bool,
-}
-
-impl Matcher<'_> {
-    /// Groups the images of one hash; one of each group represents it.
-    fn sort_out(&mut self, shelf: &[(u64, u32)]) -> Vec<u32> {
-        let mut speakers: Vec<u32> = Vec::new();
-        for (_, index) in shelf {
-            if !speakers.iter().rev().take(COMPARED).any(|speaker| self.compare(*speaker, *index)) {
-                speakers.push(*index);
+/// Joins images that show the same. The keys are of the first image of each identity.
+pub(super) fn join_near<S: Space>(
+    space: &S,
+    keys: &Sorted<ImageKey, S::Scratch>,
+    (distance, threads): (u32, NonZeroUsize),
+    groups: &mut Groups,
+    same: &mut dyn FnMut(u32, u32) -> bool,
+) -> Result<(), S::Error> {
+    let mut shelves = Shelves::default();
+    let mut speakers = List::new(space);
+    // The hash of each shelf, and where its speakers start.
+    let (mut hashes, mut starts): (Vec<u64>, Vec<u32>) = (Vec::new(), Vec::new());
+    keys.each(|key| {
+        match shelves.next(key, same) {
+            Shelved::Near(Edge { one, other }) => {
+                groups.join(one, other);
+            }
+            Shelved::Speaker { first } => {
+                if first {
+                    hashes.push(key.phash);
+                    starts.push(speakers.len() as u32);
+                }
+                speakers.push(key)?;
+            }
+            Shelved::TooMany => {}
+        }
+        Ok(())
+    })?;
+    starts.push(speakers.len() as u32);
+    let mut pairs = Sorter::new(space);
+    each_pair_within(&hashes, distance, threads, |Pair { one, other, .. }| pairs.push(Edge { one, other }))?;
+    drop(hashes);
+    let of = |shelf: u32| starts[shelf as usize] as usize..starts[shelf as usize + 1] as usize;
+    pairs.finish()?.each(|pair| {
+        for one in of(pair.one) {
+            for other in of(pair.other) {
+                let (one, other) = (speakers.get(one)?, speakers.get(other)?);
+                // What is known to belong together is not compared again.
+                if groups.first(one.image) != groups.first(other.image)
+                    && one.is_plausible(&other)
+                    && same(one.image, other.image)
+                {
+                    groups.join(one.image, other.image);
+                }
             }
         }
-        speakers
-    }
-
-    /// Whether two images belong together, by earlier results or by comparison.
-    fn compare(&mut self, one: u32, other: u32) -> bool {
-        if self.groups.first(one) == self.groups.first(other) {
-            return true;
-        }
-        let [a, b] = [one, other].map(|index| &self.images[index as usize]);
-        let matched = plausible(a, b) && (self.same)(one, other);
-        if matched {
-            self.groups.join(one, other);
-        }
-        matched
-    }
-}
-
-/// Whether colors and aspect ratios allow two images to be the same.
-pub fn plausible(one: &ImageRecord, other: &ImageRecord) -> bool {
-    let chroma = one.facts.chroma.as_flattened().iter().zip(other.facts.chroma.as_flattened());
-    let shape = |image: &ImageRecord| f64::from(image.facts.width) / f64::from(image.facts.height.max(1));
-    let (one_shape, other_shape) = (shape(one), shape(other));
-    chroma.into_iter().all(|(one, other)| one.abs_diff(*other) <= CHROMA)
-        && (one_shape / other_shape - 1.0).abs() <= SHAPE
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::curate::ImageFacts;
+    use crate::curate::edges::IMAGES_COMPARED;
 
     fn image(pixels: u64, phash: u64, size: (u32, u32)) -> ImageRecord {
         let (width, height) = size;
@@ -145,6 +146,6 @@ mod tests {
             false
         });
         assert!(firsts.iter().enumerate().all(|(index, first)| index as u32 == *first));
-        assert!(looks <= 2000 * COMPARED, "{looks}");
+        assert!(looks <= 2000 * IMAGES_COMPARED, "{looks}");
     }
 }

@@ -2,7 +2,8 @@
 
 use super::content_hash;
 use super::groups::Groups;
-use super::minhash::{SIMILAR, Sketch, meet_in_bands};
+use super::minhash::{SIMILAR, Sketch};
+use super::near_texts::meet_in_bands;
 use crate::sample::{Arguments, Content, Message, Part, Sample};
 
 /// Minima of an answer.

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use pixtune_core::curate::formats::{know_by_colors, of_another_format};
-use pixtune_core::curate::{Decision, Dedup, Verdict, decide};
+use pixtune_core::curate::formats::stored_in_another_format;
+use pixtune_core::curate::{Dedup, Status, Store, StoredRow, decide_in};
 
 use super::findings::{rejecting, report};
 use super::plan::row_ref;
 use super::provenance::ProvenanceFile;
+use super::reasons::{Decided, Reasons};
 use super::scan::rejected_line;
-use super::spool::{JOURNAL, LineSource, Segment, Segments};
+use super::spool::{LineSource, Segment, Segments};
 use super::stream::Stream;
 use super::summary::{manifest, summarize};
 use super::work::Work;
@@ -28,24 +29,21 @@ pub(super) trait Lines {
     /// Creates the files of some streams in a directory; returns those of each stream by their names.
     fn place(
         &mut self,
-        decided: &Decided<'_>,
+        placing: &Placing<'_>,
         streams: &[Stream],
         directory: &Path,
     ) -> Result<Vec<Placed>, PrepareError>;
-
-    /// The entries of all rows, in input order.
-    fn journal(&self) -> io::Result<Box<dyn Read>>;
 }
 
 /// The files of a stream with their names in the dataset.
 pub(super) type Placed = Vec<(String, Segment)>;
 
 /// What the files of a dataset follow from.
-pub(super) struct Decided<'d> {
+pub(super) struct Placing<'d> {
     pub(super) plan: &'d Preparation,
     pub(super) work: &'d Work,
     pub(super) scanned: &'d Scanned,
-    pub(super) decision: &'d Decision,
+    pub(super) decision: &'d Decided,
 }
 
 /// Lines in one spool.
@@ -62,20 +60,16 @@ impl Lines for Spooled<'_> {
 
     fn place(
         &mut self,
-        decided: &Decided<'_>,
+        placing: &Placing<'_>,
         streams: &[Stream],
         directory: &Path,
     ) -> Result<Vec<Placed>, PrepareError> {
         let placed = streams.iter().map(|stream| {
-            let files = assemble(decided, &self.segments, *stream)?;
+            let files = assemble(placing, &self.segments, *stream)?;
             place(directory, *stream, files)
         });
         let path = self.work.path().to_owned();
         placed.collect::<io::Result<_>>().map_err(|source| PrepareError::Write { path, source })
-    }
-
-    fn journal(&self) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(File::open(self.work.path().join(JOURNAL))?))
     }
 }
 
@@ -87,23 +81,21 @@ pub(super) fn write_dataset(
     lines: &mut dyn Lines,
     watch: &mut dyn Watch,
 ) -> Result<Summary, PrepareError> {
-    let decision = decide_all(plan, &mut scanned, lines)
-        .map_err(|source| PrepareError::Write { path: work.path().to_owned(), source })?;
-    let rejected = report(plan, &mut scanned, &decision, watch);
-    plan.check_rejected(scanned.rejected + rejected, scanned.records.rows().len() as u64, true).inspect_err(
-        |_| {
-            let _ = work.discard();
-        },
-    )?;
     let write_error = |source| PrepareError::Write { path: work.path().to_owned(), source };
+    let decision = decide_all(plan, &mut scanned, lines).map_err(write_error)?;
+    let rejected = report(plan, &mut scanned, &decision, watch).map_err(write_error)?;
+    let rows = decision.status.len() as u64;
+    plan.check_rejected(scanned.rejected + rejected, rows, true).inspect_err(|_| {
+        let _ = work.discard();
+    })?;
     let directory = work.stage().map_err(write_error)?;
     let (mut outputs, mut references) = (Vec::new(), Vec::new());
     let mut provenance = ProvenanceFile::default();
-    let writes_test = plan.options.write_test && decision.verdicts.contains(&Verdict::Test);
+    let writes_test = plan.options.write_test && decision.status.contains(&Status::Test);
     let streams: Vec<Stream> =
         Stream::ALL.into_iter().filter(|stream| *stream != Stream::Test || writes_test).collect();
-    let decided = Decided { plan, work, scanned: &scanned, decision: &decision };
-    let files = lines.place(&decided, &streams, &directory)?;
+    let placing = Placing { plan, work, scanned: &scanned, decision: &decision };
+    let files = lines.place(&placing, &streams, &directory)?;
     for (stream, placed) in streams.into_iter().zip(files) {
         if stream != Stream::Rejected {
             provenance.add(stream, &placed);
@@ -113,12 +105,9 @@ pub(super) fn write_dataset(
         references.extend(written.map_err(write_error)?);
         outputs.extend(placed);
     }
-    lines
-        .journal()
-        .and_then(|journal| provenance.write(plan, work, &decision, journal, &directory))
-        .map_err(write_error)?;
+    provenance.write(plan, work, &decision, scanned.facts.journal(), &directory).map_err(write_error)?;
     outputs.extend(references);
-    let mut summary = summarize(&scanned, &decision);
+    let mut summary = summarize(&scanned, &decision, &plan.options.scan.drop).map_err(write_error)?;
     let files = outputs.iter().map(|(name, file)| (name.clone(), file.bytes, file.lines));
     summary.outputs = files.collect();
     let manifest = manifest(plan, &scanned, &summary, &outputs);
@@ -129,33 +118,43 @@ pub(super) fn write_dataset(
 
 /// Decides about all rows. Images whose hashes are close are compared by their thumbnails. Where some turn out to have
 /// the pixels of a file of another format, it is decided once more, knowing so.
-fn decide_all(plan: &Preparation, scanned: &mut Scanned, lines: &mut dyn Lines) -> io::Result<Decision> {
+fn decide_all(plan: &Preparation, scanned: &mut Scanned, lines: &mut dyn Lines) -> io::Result<Decided> {
     let mut decide_once = |scanned: &Scanned| {
         let mut broken = None;
         let mut same = |one, other| lines.look_same(one, other, &mut broken);
-        let decision = decide(&scanned.records, &plan.decision(), &mut same);
+        let decision = decide_in(&scanned.facts, &plan.decision(), &mut same)?;
         broken.map_or(Ok(decision), Err)
     };
     let mut decision = decide_once(scanned)?;
-    if plan.options.dedup != Dedup::Off && same_in_another_format(plan, scanned, &mut decision) {
+    if plan.options.dedup != Dedup::Off && same_in_another_format(plan, scanned, &mut decision)? {
         return decide_once(scanned);
     }
     Ok(decision)
 }
 
 /// Looks for JPEGs with the pixels of a file of another format; whether there are any.
-fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &mut Decision) -> bool {
-    let candidates = of_another_format(scanned.records.images(), &mut decision.images);
-    let mut places = Vec::with_capacity(candidates.len());
-    let mut from = 0;
-    for (row, images) in scanned.records.iter() {
-        let in_row = candidates[places.len()..].iter().take_while(|at| **at < from + images.len() as u32);
-        places.extend(in_row.map(|at| (*at, *row, (at - from) as usize)));
-        from += images.len() as u32;
+fn same_in_another_format(
+    plan: &Preparation,
+    scanned: &mut Scanned,
+    decision: &mut Decided,
+) -> io::Result<bool> {
+    let candidates = stored_in_another_format(&scanned.facts, &mut decision.images)?;
+    if candidates.is_empty() {
+        return Ok(false);
     }
+    let mut places = Vec::with_capacity(candidates.len());
+    scanned.facts.each(&mut |stored| {
+        let (first, images) = (stored.first_image, stored.images);
+        let in_row = candidates[places.len()..].iter().take_while(|at| **at < first + images.len() as u32);
+        places.extend(in_row.map(|at| {
+            let nth = (at - first) as usize;
+            (images[nth].facts.pixels, *stored.record, nth)
+        }));
+        Ok(())
+    })?;
     let mut colors = HashMap::new();
     let mut rereader = plan.rereader();
-    for (image, row, nth) in places {
+    for (planes, row, nth) in places {
         // What cannot be read again stays known by its planes.
         let scanner = &plan.scanner;
         let again = rereader
@@ -163,17 +162,18 @@ fn same_in_another_format(plan: &Preparation, scanned: &mut Scanned, decision: &
             .ok()
             .and_then(|again| scanner.reload(plan.input_of(&row).origin(), &again, nth));
         if let Some(found) = again.and_then(|image| scanner.colors(&image)) {
-            colors.insert(scanned.records.images()[image as usize].facts.pixels, found);
+            colors.insert(planes, found);
         }
     }
-    know_by_colors(scanned.records.images_mut(), colors)
+    scanned.facts.know_by_colors(colors)
 }
 
 /// The final files of a stream: those of the spool if every line is already in its stream, else new ones.
-fn assemble(decided: &Decided<'_>, segments: &[Vec<Segment>; 4], stream: Stream) -> io::Result<Vec<Segment>> {
-    let Decided { plan, work, scanned, decision } = *decided;
-    let rows = || scanned.streams.iter().zip(&decision.verdicts);
-    if rows().all(|(likely, verdict)| (*likely == stream) == (Stream::of(*verdict) == stream)) {
+fn assemble(placing: &Placing<'_>, segments: &[Vec<Segment>; 4], stream: Stream) -> io::Result<Vec<Segment>> {
+    let Placing { plan, work, scanned, decision } = *placing;
+    let likely = scanned.facts.streams();
+    let mut rows = likely.iter().zip(&decision.status);
+    if rows.all(|(likely, status)| (*likely == stream) == (Stream::of(*status) == stream)) {
         return Ok(segments[stream as usize].clone());
     }
     let limit = if stream == Stream::Rejected { u64::MAX } else { plan.options.scan.target.max_file_bytes };
@@ -183,23 +183,26 @@ fn assemble(decided: &Decided<'_>, segments: &[Vec<Segment>; 4], stream: Stream)
     let mut sources = segments.each_ref().map(|segments| LineSource::new(segments));
     let mut line = Vec::new();
     let mut rereader = plan.rereader();
-    for (record, (likely, verdict)) in scanned.records.rows().iter().zip(rows()) {
-        let source = &mut sources[*likely as usize];
-        match verdict {
-            Verdict::Duplicate(_) | Verdict::Outlier(_) if stream == Stream::Rejected => {
+    let mut reasons = Reasons::new(decision, &plan.options.scan.drop)?;
+    let mut places = scanned.facts.places()?;
+    scanned.facts.each(&mut |StoredRow { row, record, .. }| {
+        let source = &mut sources[likely[row as usize] as usize];
+        match reasons.of(row)? {
+            Some(reason) if stream == Stream::Rejected => {
                 source.skip(record.bytes)?;
-                let finding = rejecting(plan, scanned, decision, *verdict).expect("these verdicts reject");
+                let finding = rejecting(plan, &mut places, &reason)?;
                 let row = rereader.row(row_ref(record)).map_err(io::Error::other)?;
                 let origin = plan.input_of(record).origin();
                 files.append(&rejected_line(origin, record.line, &row, finding))?;
             }
-            _ if Stream::of(*verdict) == stream => {
+            _ if Stream::of(decision.status[row as usize]) == stream => {
                 source.line(record.bytes, &mut line)?;
                 files.append(&line)?;
             }
             _ => source.skip(record.bytes)?,
         }
-    }
+        Ok(())
+    })?;
     files.finish()
 }
 

@@ -1,20 +1,23 @@
 //! The main job: rows and images in, training and validation files out.
 //!
 //! Three steps. The *scan* finishes every row as a line, on all threads and without knowledge of other rows; lines
-//! and small records go to a spool on disk. *Decide* looks at all records: duplicates, split. *Finish* puts the
-//! lines to their split. A killed run continues from its spool and writes the same bytes.
+//! and small records go to a spool on disk. *Decide* reads all records, from the journal if they are many: duplicates, split.
+//! *Finish* puts the lines to their split. A killed run continues from its spool and writes the same bytes.
 
 mod ahead;
 mod dataset;
+mod facts;
 mod findings;
 mod images;
 mod journal;
 mod options;
 mod plan;
 mod provenance;
+mod reasons;
 mod references;
 mod resume;
 mod scan;
+mod scratch;
 mod spool;
 mod stages;
 mod stream;
@@ -26,7 +29,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use pixtune_core::curate::Records;
 use pixtune_core::diagnostic::{Diagnostic, Severity};
 use pixtune_core::rules;
 use pixtune_core::text::counted_as;
@@ -46,6 +48,7 @@ use crate::thumbnails::Thumbnails;
 use crate::tokens::TokenizerError;
 use ahead::Ahead;
 use dataset::Spooled;
+use facts::Facts;
 use journal::Entry;
 use spool::Spool;
 use stages::Fragment;
@@ -235,7 +238,7 @@ pub fn run(plan: &Preparation, watch: &mut dyn Watch) -> Result<Summary, Prepare
         return Ok(summary);
     }
     stages::refuse_fragments(&work)?;
-    let mut scanned = Scanned::default();
+    let mut scanned = Scanned::new(Facts::new(work.path(), plan.options.memory));
     let result = scan_all(plan, &work, &mut scanned, watch);
     if matches!(result, Err(PrepareError::TooManyRejected { .. })) {
         work.discard()?;
@@ -247,10 +250,8 @@ pub fn run(plan: &Preparation, watch: &mut dyn Watch) -> Result<Summary, Prepare
 }
 
 /// What the scan leaves behind in memory.
-#[derive(Default)]
 pub(crate) struct Scanned {
-    pub(crate) records: Records,
-    pub(crate) streams: Vec<Stream>,
+    pub(crate) facts: Facts,
     pub(crate) findings: BTreeMap<u16, u64>,
     pub(crate) rejected_by_rule: BTreeMap<u16, u64>,
     pub(crate) rejected: u64,
@@ -259,9 +260,19 @@ pub(crate) struct Scanned {
 }
 
 impl Scanned {
+    fn new(facts: Facts) -> Scanned {
+        Scanned {
+            facts,
+            findings: BTreeMap::new(),
+            rejected_by_rule: BTreeMap::new(),
+            rejected: 0,
+            resumed: 0,
+            inputs: Vec::new(),
+        }
+    }
+
     fn add(&mut self, entry: &Entry) {
-        self.records.push(entry.record, &entry.images);
-        self.streams.push(entry.stream);
+        self.facts.add(entry);
         for (rule, _) in &entry.findings {
             *self.findings.entry(*rule).or_default() += 1;
         }

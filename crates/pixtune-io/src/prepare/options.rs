@@ -91,6 +91,8 @@ pub struct Options {
     pub resume: bool,
     /// Replace the output of an earlier run.
     pub force: bool,
+    /// Bytes of memory for the decisions over all rows; what exceeds it is sorted on disk. The result does not depend on it.
+    pub memory: usize,
     /// Bytes kept of one row.
     pub max_row_bytes: usize,
     /// What is known of the text of the inputs.

@@ -12,6 +12,7 @@ use pixtune_core::rules;
 use pixtune_files::{Occupant, WorkDirectory};
 
 use super::PrepareError;
+use super::facts::Place;
 use super::options::{MaxReject, Options, ScanOptions};
 use super::scan::{Origin, Scanner};
 use crate::fetch::Fetcher;
@@ -116,8 +117,8 @@ impl Preparation {
     }
 
     /// The place of a row, for messages.
-    pub(super) fn location_of(&self, row: &Record) -> String {
-        format!("{}:{}", self.input_of(row).input.name, row.line)
+    pub(super) fn location_of(&self, place: &Place) -> String {
+        format!("{}:{}", self.inputs[place.input as usize].input.name, place.line)
     }
 
     /// Reads rows again.

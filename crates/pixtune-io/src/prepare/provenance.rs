@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::Path;
 
-use pixtune_core::curate::Decision;
 use pixtune_core::diagnostic::SourceRow;
 
 use super::Preparation;
 use super::journal::Replay;
+use super::reasons::Decided;
 use super::spool::Segment;
 use super::stream::Stream;
 use super::work::Work;
@@ -55,7 +55,7 @@ impl ProvenanceFile {
         mut self,
         plan: &Preparation,
         work: &Work,
-        decision: &Decision,
+        decision: &Decided,
         journal: impl Read,
         directory: &Path,
     ) -> io::Result<()> {
@@ -65,9 +65,9 @@ impl ProvenanceFile {
             parts.push(BufWriter::new(File::create(path(lines.stream))?));
         }
         let mut journal = Replay::new(BufReader::new(journal));
-        for verdict in &decision.verdicts {
+        for status in &decision.status {
             let entry = journal.next_entry()?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let stream = Stream::of(*verdict);
+            let stream = Stream::of(*status);
             let Some(index) = self.streams.iter().position(|lines| lines.stream == stream) else { continue };
             let (file, line) = self.streams[index].next().ok_or(io::ErrorKind::InvalidData)?;
             let source = SourceRow {

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use pixtune_core::curate::Decision;
+use pixtune_core::curate::{Store, StoredRow};
 use pixtune_core::json::{self, list, object};
 
 use super::plan::row_ref;
+use super::reasons::Decided;
 use super::spool::{Segment, Segments};
 use super::stream::Stream;
 use super::work::Work;
@@ -19,7 +20,7 @@ use crate::side_files::references_name;
 pub(super) fn write(
     plan: &Preparation,
     work: &Work,
-    (scanned, decision): (&Scanned, &Decision),
+    (scanned, decision): (&Scanned, &Decided),
     stream: Stream,
     samples: &[(String, Segment)],
     directory: &Path,
@@ -35,23 +36,22 @@ pub(super) fn write(
     let mut names =
         samples.iter().flat_map(|(name, samples)| (1..=samples.lines).map(move |line| (name, line)));
     let mut rereader = plan.rereader();
-    for (record, verdict) in scanned.records.rows().iter().zip(&decision.verdicts) {
-        if Stream::of(*verdict) != stream {
-            continue;
+    scanned.facts.each(&mut |StoredRow { row, record, .. }| {
+        if Stream::of(decision.status[row as usize]) != stream {
+            return Ok(());
         }
-        let Some((name, line)) = names.next() else { break };
+        let Some((name, line)) = names.next() else { return Ok(()) };
         if !has_several[record.input as usize] {
-            continue;
+            return Ok(());
         }
         let row = rereader.row(row_ref(record)).map_err(io::Error::other)?;
-        if let Some(references) = plan.input_of(record).schema.references(&row) {
-            let id = format!("{name}:{line}");
-            let written = json::line(object(|out| {
-                out.field("id", id.as_str()).field("references", list(references.iter().map(String::as_str)));
-            }));
-            file.append(written.as_bytes())?;
-        }
-    }
+        let Some(references) = plan.input_of(record).schema.references(&row) else { return Ok(()) };
+        let id = format!("{name}:{line}");
+        let written = json::line(object(|out| {
+            out.field("id", id.as_str()).field("references", list(references.iter().map(String::as_str)));
+        }));
+        file.append(written.as_bytes()).map(|_| ())
+    })?;
     let Some(segment) = file.finish()?.pop() else { return Ok(None) };
     let name = references_name(stream.name());
     let path = directory.join(&name);

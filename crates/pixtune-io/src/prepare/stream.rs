@@ -1,6 +1,6 @@
 //! The files among which the lines of a dataset are divided.
 
-use pixtune_core::curate::Verdict;
+use pixtune_core::curate::Status;
 
 /// Where the line of a row was written while the other rows were not yet known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +29,13 @@ impl Stream {
         }
     }
 
-    /// The stream of a verdict.
-    pub fn of(verdict: Verdict) -> Stream {
-        match verdict {
-            Verdict::Train => Stream::Train,
-            Verdict::Validation => Stream::Validation,
-            Verdict::Test => Stream::Test,
-            Verdict::Rejected | Verdict::Duplicate(_) | Verdict::Outlier(_) => Stream::Rejected,
+    /// The stream of a row.
+    pub fn of(status: Status) -> Stream {
+        match status {
+            Status::Train => Stream::Train,
+            Status::Validation => Stream::Validation,
+            Status::Test => Stream::Test,
+            Status::Rejected | Status::Duplicate | Status::Outlier => Stream::Rejected,
         }
     }
 }

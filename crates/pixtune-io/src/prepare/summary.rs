@@ -1,60 +1,76 @@
 //! The summary of a run and its manifest.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use pixtune_core::curate::{Decision, Repeat, Verdict};
+use pixtune_core::curate::{Repeat, Status, Store, StoredRow};
+use pixtune_core::diagnostic::Rule;
 use pixtune_core::rules;
 
+use super::reasons::{Decided, Reason, Reasons};
 use super::spool::Segment;
 use super::{Preparation, Scanned, Summary};
 use crate::manifest::{Counts, InputFile, Manifest, OutputFile, TokenCounts, portable_name};
 use crate::read::Fingerprint;
 
-/// Counts what was decided.
-pub(super) fn summarize(scanned: &Scanned, decision: &Decision) -> Summary {
-    let mut summary =
-        Summary { rows: scanned.records.rows().len() as u64, resumed: scanned.resumed, ..Summary::default() };
-    let mut lengths = Vec::new();
-    for (row, verdict) in scanned.records.rows().iter().zip(&decision.verdicts) {
-        match verdict {
-            Verdict::Train => summary.train += 1,
-            Verdict::Validation => summary.validation += 1,
-            Verdict::Test => summary.test += 1,
-            Verdict::Rejected => summary.rejected += 1,
-            Verdict::Duplicate(_) => {
+/// Counts what was decided. `drop` are the rules about outliers that reject rows.
+pub(super) fn summarize(
+    scanned: &Scanned,
+    decision: &Decided,
+    drop: &[&'static Rule],
+) -> io::Result<Summary> {
+    let rows = decision.status.len() as u64;
+    let mut summary = Summary { rows, resumed: scanned.resumed, ..Summary::default() };
+    // How many samples have so many tokens.
+    let mut lengths: BTreeMap<u32, u64> = BTreeMap::new();
+    scanned.facts.each(&mut |StoredRow { row, record, .. }| {
+        let status = decision.status[row as usize];
+        match status {
+            Status::Train => summary.train += 1,
+            Status::Validation => summary.validation += 1,
+            Status::Test => summary.test += 1,
+            Status::Rejected | Status::Outlier => summary.rejected += 1,
+            Status::Duplicate => {
                 summary.rejected += 1;
                 summary.duplicates += 1;
             }
-            Verdict::Outlier(_) => summary.rejected += 1,
         }
-        if matches!(verdict, Verdict::Train | Verdict::Validation) {
-            summary.images += u64::from(row.images);
-            summary.shrunk += u64::from(row.shrunk);
-            summary.tokens += u64::from(row.tokens);
-            summary.image_tokens += u64::from(row.image_tokens);
-            summary.trained_tokens += u64::from(row.trained_tokens);
-            summary.max_tokens = summary.max_tokens.max(row.tokens);
-            summary.max_bytes = summary.max_bytes.max(row.bytes);
-            lengths.push(row.tokens);
+        if status.is_kept() {
+            summary.images += u64::from(record.images);
+            summary.shrunk += u64::from(record.shrunk);
+            summary.tokens += u64::from(record.tokens);
+            summary.image_tokens += u64::from(record.image_tokens);
+            summary.trained_tokens += u64::from(record.trained_tokens);
+            summary.max_tokens = summary.max_tokens.max(record.tokens);
+            summary.max_bytes = summary.max_bytes.max(record.bytes);
+            *lengths.entry(record.tokens).or_default() += 1;
+        }
+        Ok(())
+    })?;
+    let mut left = lengths.values().sum::<u64>() / 2;
+    for (tokens, samples) in lengths {
+        summary.median_tokens = tokens;
+        match left.checked_sub(samples) {
+            Some(more) => left = more,
+            None => break,
         }
     }
-    let middle = lengths.len() / 2;
-    summary.median_tokens = if lengths.is_empty() { 0 } else { *lengths.select_nth_unstable(middle).1 };
     let named = |counts: &BTreeMap<u16, u64>| -> BTreeMap<String, u64> {
         counts.iter().map(|(rule, count)| (rules::ALL[usize::from(*rule)].id.to_owned(), *count)).collect()
     };
     summary.findings = named(&scanned.findings);
     summary.rejected_by_rule = named(&scanned.rejected_by_rule);
-    for verdict in &decision.verdicts {
-        let rule = match verdict {
-            Verdict::Duplicate(Repeat { near: None, .. }) => &rules::DUPLICATE,
-            Verdict::Duplicate(Repeat { near: Some(_), .. }) => &rules::NEAR_DUPLICATE,
-            Verdict::Outlier(place) => decision.outliers[*place].rule,
-            _ => continue,
+    let mut reasons = Reasons::new(decision, drop)?;
+    for row in 0..decision.status.len() as u32 {
+        let rule = match reasons.of(row)? {
+            Some(Reason::Duplicate(Repeat { near: None, .. })) => &rules::DUPLICATE,
+            Some(Reason::Duplicate(Repeat { near: Some(_), .. })) => &rules::NEAR_DUPLICATE,
+            Some(Reason::Outlier(outlier)) => outlier.rule,
+            None => continue,
         };
         *summary.rejected_by_rule.entry(rule.id.to_owned()).or_default() += 1;
     }
-    summary
+    Ok(summary)
 }
 
 /// The manifest of a run.

@@ -142,6 +142,10 @@ pub struct PrepareArgs {
     pub threads: Option<usize>,
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// Memory for the decisions over all rows (duplicates, split); what exceeds it is sorted on disk, in the directory of the
+    /// unfinished run. The output does not depend on it
+    #[arg(long, default_value = "2GB", value_name = "SIZE")]
+    pub memory: String,
     /// Fail without output if more rows than this are rejected
     #[arg(long, value_name = "N|P%")]
     pub max_reject: Option<String>,

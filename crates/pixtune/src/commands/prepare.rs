@@ -198,6 +198,7 @@ pub(crate) fn options(args: PrepareArgs) -> Result<Options, Error> {
         max_reject,
         resume: args.resume,
         force: args.force,
+        memory: usize::try_from(size(&args.memory)?).unwrap_or(usize::MAX),
         max_row_bytes: usize::try_from(size(&args.max_row_bytes)?).map_err(Error::argument)?,
         text: TextChoice {
             encoding: args.encoding.as_deref().map(encoding).transpose()?,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// First bit and number of bits of each band.
-pub(super) const BANDS: [(u32, u32); 3] = [(0, 21), (21, 21), (42, 22)];
+pub(super) const BANDS: [(u32, u32); 3] = [(0, 22), (22, 22), (44, 20)];
 
 /// The bits of a hash that belong to a band.
 pub(super) fn part(hash: u64, band: usize) -> u32 {

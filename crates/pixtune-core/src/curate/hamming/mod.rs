@@ -1,7 +1,7 @@
 //! All pairs of 64-bit hashes with a small Hamming distance.
 //!
-//! A hash is split into three bands of 21, 21 and 22 bits. Two hashes that differ in at most 10 bits differ in at most 3, 3 or
-//! 2 bits of one band (3 + 3 + 2 + 2 = 10 is the maximum that no pair escapes). So hashes are stored in buckets by the bits of
+//! A hash is split into three bands of 22, 22 and 20 bits. Two hashes that differ in at most 10 bits differ in at most 3, 3 or
+//! 2 bits of one band (3 + 3 + 2 + 2 = 10 is the maximum that no pair escapes); the band with the fewest neighbors is the shortest. So hashes are stored in buckets by the bits of
 //! a band, three to eight per bucket, and a bucket is compared with those whose index is that close: one or two thousand, in an
 //! order that keeps both in the CPU's cache. Buckets are compared pairwise, eight hashes with eight, without a branch and first
 //! by 32 of the bits outside the band; only candidates are compared by all bits.
@@ -9,6 +9,7 @@
 mod index;
 mod search;
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,17 +42,31 @@ fn radii(distance: u32) -> [u32; 3] {
 /// All pairs of `hashes` that differ in at most `distance` bits, in order of their indices; `distance` is at most
 /// [`MOST`]. Equal hashes should be grouped before: every pair of them would be reported.
 pub fn pairs_within(hashes: &[u64], distance: u32, threads: NonZeroUsize) -> Vec<Pair> {
-    let distance = distance.min(MOST);
-    if hashes.len() <= FEW {
-        return brute_force(hashes, distance);
-    }
     let mut pairs = Vec::new();
-    for band in 0..BANDS.len() {
-        let index = Index::new(hashes, band, index::depth(hashes.len(), band));
-        search_band(&index, distance, threads, &mut pairs);
-    }
+    let Ok(()) = each_pair_within(hashes, distance, threads, |pair| {
+        pairs.push(pair);
+        Ok::<(), Infallible>(())
+    });
     pairs.sort_unstable_by_key(|pair| (pair.one, pair.other));
     pairs
+}
+
+/// Calls `found` with the pairs of [`pairs_within`], in any order. Memory holds 24 bytes for each hash, and few pairs at a time.
+pub fn each_pair_within<E>(
+    hashes: &[u64],
+    distance: u32,
+    threads: NonZeroUsize,
+    mut found: impl FnMut(Pair) -> Result<(), E>,
+) -> Result<(), E> {
+    let distance = distance.min(MOST);
+    if hashes.len() <= FEW {
+        return brute_force(hashes, distance).into_iter().try_for_each(found);
+    }
+    for band in 0..BANDS.len() {
+        let index = Index::new(hashes, band, index::depth(hashes.len(), band));
+        search_band(&index, distance, threads, &mut found)?;
+    }
+    Ok(())
 }
 
 fn brute_force(hashes: &[u64], distance: u32) -> Vec<Pair> {
@@ -70,30 +85,45 @@ fn brute_force(hashes: &[u64], distance: u32) -> Vec<Pair> {
 /// Buckets per block, as a power of two: blocks of 256 KiB are compared at a time.
 const BLOCK: u32 = 13;
 
-/// Adds the pairs that this band is the first to find.
-fn search_band(index: &Index, distance: u32, threads: NonZeroUsize, pairs: &mut Vec<Pair>) {
+/// Parts of a band that are searched one after the other, as a power of two, so that the pairs of few are in memory.
+const PARTS: u32 = 4;
+
+/// Reports the pairs that this band is the first to find.
+fn search_band<E>(
+    index: &Index,
+    distance: u32,
+    threads: NonZeroUsize,
+    found: &mut impl FnMut(Pair) -> Result<(), E>,
+) -> Result<(), E> {
     // Many small blocks, so that threads finish at about the same time.
-    let bits = BLOCK.min(index.depth.saturating_sub(6));
+    let bits = BLOCK.min(index.depth.saturating_sub(6 + PARTS));
     let search = Search::new(index, distance, bits, Neighbors::every()[0]);
+    let blocks = 1u32 << (index.depth - search.bits);
     let next = AtomicU32::new(0);
-    let work = || {
+    let work = |end: u32| {
         let mut found = Found::default();
         loop {
             let block = next.fetch_add(1, Ordering::Relaxed);
-            if block >= 1 << (index.depth - search.bits) {
+            if block >= end {
                 return found.pairs;
             }
             search.block(block, &mut found);
         }
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(work)).collect();
-        pairs.append(&mut work());
-        for other in others {
-            let found = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            pairs.extend(found);
-        }
-    });
+    for start in (0..blocks).step_by((blocks >> PARTS).max(1) as usize) {
+        let end = blocks.min(start + (blocks >> PARTS).max(1));
+        next.store(start, Ordering::Relaxed);
+        let pairs = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(|| work(end))).collect();
+            let mut pairs = work(end);
+            for other in others {
+                pairs.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            pairs
+        });
+        pairs.into_iter().try_for_each(&mut *found)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -148,7 +178,7 @@ mod tests {
     #[test]
     fn finds_pairs_at_the_edge_of_every_band() {
         let flip = |(first, bits): (u32, u32), count: u32, turn: u32| -> u64 {
-            (0..count).fold(0, |flips, at| flips | 1 << (first + (turn + 2 * at) % bits))
+            (0..count).fold(0, |flips, at| flips | 1 << (first + (turn + 3 * at) % bits))
         };
         let mut hashes = vec![0x0123_4567_89ab_cdef];
         for differences in 0..=MOST + 1 {

@@ -178,6 +178,9 @@ impl<'i> Search<'i> {
 
     /// Compares a row with those that every bucket has, of the buckets that are a step from this one.
     fn near_bucket(&self, here: usize, bucket: usize, steps: &[Step], found: &mut Found) {
+        if self.index.rests(here).is_empty() {
+            return;
+        }
         for level in 0..self.index.levels {
             self.near_rows(here, self.index.row(level, bucket), steps, found);
         }

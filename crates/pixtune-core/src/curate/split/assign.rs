@@ -1,12 +1,15 @@
 //! Assigns a split to every row, so that rows which belong together stay together.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::BTreeMap;
 
+use super::fill::{Budget, Component, fill};
 use super::{Split, Validation, threshold};
+use crate::curate::edges::Edge;
 use crate::curate::groups::Groups;
-use crate::curate::{Prehashed, Records, Verdict};
+use crate::curate::keys::ShortKeyed;
+use crate::curate::sorted::{Scratch, Sorted, Sorter};
+use crate::curate::state::{State, Status};
+use crate::curate::store::{Store, StoredRow};
 
 /// How a split deviates from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,71 +46,62 @@ pub enum Unmet {
     },
 }
 
-/// Rows that must be in the same split.
-struct Component {
-    first: usize,
-    key: u64,
-    stratum: u64,
-    rows: u64,
-    bytes: u64,
-    held_out: bool,
+/// What connects rows.
+pub(in crate::curate) struct Links<'l, S> {
+    /// The images of all rows, grouped by content.
+    pub(in crate::curate) images: &'l mut Groups,
+    /// Rows with nearly the same text.
+    pub(in crate::curate) texts: &'l Sorted<Edge, S>,
+    /// Rows by the hashes of their groups.
+    pub(in crate::curate) groups: &'l Sorted<ShortKeyed, S>,
 }
 
-/// Shorter texts are too common to connect two rows with images.
-const TELLING: u16 = 16;
-
 /// Assigns a split to every row that is still in the training split.
-pub(in crate::curate) fn assign(
-    records: &Records,
-    images: &mut Groups,
-    texts: &[(u32, u32)],
+pub(in crate::curate) fn assign<S: Store>(
+    store: &S,
+    links: Links<'_, S::Scratch>,
     split: &Split,
-    verdicts: &mut [Verdict],
-) -> Vec<Unmet> {
-    let open =
-        |verdicts: &[Verdict]| verdicts.iter().filter(|verdict| **verdict == Verdict::Train).count() as u64;
-    let wanted = split.validation.rows(open(verdicts));
-    if wanted == 0 {
-        return vec![];
+    state: &mut State,
+) -> Result<Vec<Unmet>, S::Error> {
+    let open = state.rows().filter(|row| state.is_train(*row)).count() as u64;
+    let asked = split.validation.rows(open);
+    if asked == 0 {
+        return Ok(vec![]);
     }
     let mut unmet = Vec::new();
-    let mut rows = join_images_and_groups(records, images, verdicts);
-    join_texts(records, texts, verdicts, wanted, &mut rows, &mut unmet);
-    // In the order of their first rows. The number of a component is stored at that row.
-    let mut components: Vec<Component> = Vec::new();
-    let mut number = vec![u32::MAX; verdicts.len()];
-    for (index, (row, images)) in records.iter().enumerate() {
-        if verdicts[index] != Verdict::Train {
-            continue;
-        }
-        let number = &mut number[rows.first(index as u32) as usize];
-        // A component has the key of its first row: with the lowest of its keys, large components would be in the validation
-        // split more often than small ones.
-        if *number == u32::MAX {
-            *number = components.len() as u32;
-            components.push(Component {
-                first: index,
-                key: split.key(row, images),
-                stratum: split.kind.stratum(row),
-                rows: 0,
-                bytes: 0,
-                held_out: false,
-            });
-        }
-        let component = &mut components[*number as usize];
-        component.rows += 1;
-        component.bytes += row.bytes;
+    let mut rows = join_images_and_groups(links.images, links.groups, state)?;
+    join_texts(links.texts, state, asked, &mut rows, &mut unmet)?;
+    let sizes = sizes(&mut rows, state);
+    // At least one row is in the training split.
+    let wanted = asked.min(open.saturating_sub(1));
+    unmet.extend(
+        state
+            .rows()
+            .zip(&sizes)
+            .filter(|(_, size)| **size > 1 && u64::from(**size) > wanted)
+            .map(|(row, size)| Unmet::TooMany { first: row as usize, rows: u64::from(*size), wanted }),
+    );
+    let parts = Parts { rows, sizes };
+    let held_out = match (split.validation, split.kind.has_strata()) {
+        (Validation::Fraction(share), false) => by_share(store, &parts, (split, share), wanted, state)?,
+        _ => by_filling(store, &parts, split, wanted, state, &mut unmet)?,
+    };
+    let exact = matches!(split.validation, Validation::Fraction(_)) && split.kind.has_strata();
+    let missed = match split.validation {
+        Validation::Count(count) => (held_out < count).then_some(count),
+        _ => (held_out == 0 || exact && held_out != wanted).then_some(asked),
+    };
+    let before_strata = unmet.len() - usize::from(matches!(unmet.last(), Some(Unmet::SmallStrata { .. })));
+    if let Some(wanted) = missed {
+        unmet.insert(before_strata, Unmet::Missed { held_out, wanted });
     }
-    let mut parts: Vec<&mut Component> = components.iter_mut().collect();
-    hold_out(&mut parts, split, wanted, &mut unmet);
-    for (index, verdict) in verdicts.iter_mut().enumerate() {
-        if *verdict == Verdict::Train
-            && components[number[rows.first(index as u32) as usize] as usize].held_out
-        {
-            *verdict = Verdict::Validation;
+    let Parts { mut rows, .. } = parts;
+    for row in state.rows() {
+        if state.is_train(row) && state.of(rows.first(row)) == Status::Validation {
+            state.set(row, Status::Validation);
         }
     }
-    unmet
+    Ok(unmet)
 }
 
 impl Validation {
@@ -124,187 +118,181 @@ impl Validation {
 }
 
 /// Joins rows with the same image or the same group.
-fn join_images_and_groups(records: &Records, image_groups: &mut Groups, verdicts: &[Verdict]) -> Groups {
-    let mut rows = Groups::new(verdicts.len());
-    let mut of_image = vec![u32::MAX; records.images.len()];
-    let mut of_group: HashMap<u64, u32, BuildHasherDefault<Prehashed>> = HashMap::default();
-    let mut image = 0;
-    for (index, (row, images)) in records.iter().enumerate() {
-        let those = image..image + images.len();
-        image = those.end;
-        if verdicts[index] != Verdict::Train {
-            continue;
-        }
-        let index = index as u32;
-        for image in those {
-            let first = &mut of_image[image_groups.first(image as u32) as usize];
+fn join_images_and_groups<S: Scratch>(
+    image_groups: &mut Groups,
+    groups: &Sorted<ShortKeyed, S>,
+    state: &State,
+) -> Result<Groups, S::Error> {
+    let mut rows = Groups::new(state.status.len());
+    let mut of_image = vec![u32::MAX; image_groups.len()];
+    for (row, images) in state.with_images().filter(|(row, _)| state.is_train(*row)) {
+        for image in images {
+            let first = &mut of_image[image_groups.first(image) as usize];
             if *first == u32::MAX {
-                *first = index;
+                *first = row;
             }
-            rows.join(*first, index);
-        }
-        if row.group != 0 {
-            rows.join(*of_group.entry(row.group).or_insert(index), index);
+            rows.join(*first, row);
         }
     }
-    rows
+    let mut first: Option<ShortKeyed> = None;
+    groups.each(|group| {
+        if state.is_train(group.number) {
+            match first.filter(|first| first.key == group.key) {
+                Some(first) => {
+                    rows.join(first.number, group.number);
+                }
+                None => first = Some(group),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The number of rows of the training split in each group, at its first row; 0 elsewhere.
+fn sizes(groups: &mut Groups, state: &State) -> Vec<u32> {
+    let mut sizes = vec![0u32; state.status.len()];
+    for row in state.rows().filter(|row| state.is_train(*row)) {
+        sizes[groups.first(row) as usize] += 1;
+    }
+    sizes
 }
 
 /// Joins rows with similar text, unless a component would be larger than the validation split: then the similarity is the
 /// common style of the dataset.
-fn join_texts(
-    records: &Records,
-    texts: &[(u32, u32)],
-    verdicts: &[Verdict],
+fn join_texts<S: Scratch>(
+    texts: &Sorted<Edge, S>,
+    state: &State,
     wanted: u64,
     rows: &mut Groups,
     unmet: &mut Vec<Unmet>,
-) {
-    let ties = |(one, other): &&(u32, u32)| {
-        let [one, other] = [one, other].map(|index| &records.rows[*index as usize]);
-        let telling = one.texts.all.shingles.min(other.texts.all.shingles) >= TELLING;
-        telling || one.images == 0 && other.images == 0
+) -> Result<(), S::Error> {
+    let is_tie = |Edge { one, other }: &Edge| {
+        state.is_train(*one) && state.is_train(*other) && state.are_tied(*one, *other)
     };
-    let kept = |(one, other): &&(u32, u32)| {
-        [one, other].iter().all(|index| verdicts[**index as usize] == Verdict::Train)
-    };
-    let ties: Vec<(u32, u32)> = texts.iter().filter(kept).filter(ties).copied().collect();
-    if ties.is_empty() {
-        return;
-    }
-    let mut joined = rows.clone();
-    ties.iter().for_each(|(one, other)| {
-        joined.join(*one, *other);
-    });
-    let mut sizes = vec![0u32; verdicts.len()];
-    for index in (0..verdicts.len()).filter(|index| verdicts[*index] == Verdict::Train) {
-        sizes[joined.first(index as u32) as usize] += 1;
-    }
+    let mut joined: Option<Groups> = None;
+    texts.each(|edge| {
+        if is_tie(&edge) {
+            joined.get_or_insert_with(|| rows.clone()).join(edge.one, edge.other);
+        }
+        Ok(())
+    })?;
+    let Some(mut joined) = joined else { return Ok(()) };
+    let sizes = sizes(&mut joined, state);
     let mut too_many: BTreeMap<u32, u64> = BTreeMap::new();
-    for (one, other) in ties {
-        let root = joined.first(one);
-        let size = u64::from(sizes[root as usize]);
-        if size > wanted {
-            too_many.insert(root, size);
-        } else {
-            rows.join(one, other);
+    texts.each(|edge| {
+        if is_tie(&edge) {
+            let root = joined.first(edge.one);
+            let size = u64::from(sizes[root as usize]);
+            if size > wanted {
+                too_many.insert(root, size);
+            } else {
+                rows.join(edge.one, edge.other);
+            }
         }
-    }
+        Ok(())
+    })?;
     unmet.extend(too_many.into_iter().map(|(first, rows)| Unmet::AlikeTexts { first: first as usize, rows }));
+    Ok(())
 }
 
-fn hold_out(parts: &mut [&mut Component], split: &Split, wanted: u64, unmet: &mut Vec<Unmet>) {
-    let rows: u64 = parts.iter().map(|part| part.rows).sum();
-    // At least one row is in the training split.
-    let (asked, wanted) = (wanted, wanted.min(rows.saturating_sub(1)));
-    let too_many = |part: &&&mut Component| part.rows > 1 && part.rows > wanted;
-    unmet.extend(parts.iter().filter(too_many).map(|part| Unmet::TooMany {
-        first: part.first,
-        rows: part.rows,
-        wanted,
-    }));
-    match (split.validation, split.kind.has_strata()) {
-        (Validation::Fraction(share), false) => {
-            for part in &mut *parts {
-                part.held_out = part.key < threshold(share) && part.rows <= wanted.max(1);
-            }
-            keep_one(parts);
-        }
-        (Validation::Bytes(bytes), _) => fill(parts, Budget { rows: wanted, bytes }),
-        _ => fill(parts, Budget { rows: wanted, bytes: u64::MAX }),
+/// Rows that must be in the same split, by their first rows, and how many they are.
+struct Parts {
+    rows: Groups,
+    sizes: Vec<u32>,
+}
+
+impl Parts {
+    /// Calls `visit` with the first row of each component. A component has the key of its first row: with the lowest of its
+    /// keys, large components would be in the validation split more often than small ones.
+    fn each<S: Store>(
+        &self,
+        store: &S,
+        mut visit: impl FnMut(StoredRow<'_>, u32) -> Result<(), S::Error>,
+    ) -> Result<(), S::Error> {
+        store.each(&mut |stored| match self.sizes[stored.row as usize] {
+            0 => Ok(()),
+            size => visit(stored, size),
+        })
     }
-    let held_out: u64 = parts.iter().filter(|part| part.held_out).map(|part| part.rows).sum();
-    let exact = match split.validation {
-        Validation::Fraction(_) => split.kind.has_strata(),
-        Validation::Count(count) => {
-            if held_out < count {
-                unmet.push(Unmet::Missed { held_out, wanted: count });
-            }
-            false
+}
+
+/// Decides about each component by its own key; returns the rows of the validation split.
+fn by_share<S: Store>(
+    store: &S,
+    parts: &Parts,
+    (split, share): (&Split, f64),
+    wanted: u64,
+    state: &mut State,
+) -> Result<u64, S::Error> {
+    let (mut held_out, mut is_any_left) = (0, false);
+    let mut largest: Option<(u64, u32, u64)> = None;
+    parts.each(store, |StoredRow { row, record, images, .. }, size| {
+        let (key, size) = (split.key(record, images), u64::from(size));
+        if largest.is_none_or(|(before, ..)| before <= key) {
+            largest = Some((key, row, size));
         }
-        Validation::Bytes(_) => false,
+        if key < threshold(share) && size <= wanted.max(1) {
+            held_out += size;
+            state.set(row, Status::Validation);
+        } else {
+            is_any_left = true;
+        }
+        Ok(())
+    })?;
+    // The training split must not be empty: if it is, it gets the component with the largest key.
+    if let Some((_, row, size)) = largest.filter(|_| !is_any_left) {
+        state.set(row, Status::Train);
+        held_out -= size;
+    }
+    Ok(held_out)
+}
+
+/// Moves components to the validation split until it is full; returns its rows.
+fn by_filling<S: Store>(
+    store: &S,
+    parts: &Parts,
+    split: &Split,
+    wanted: u64,
+    state: &mut State,
+    unmet: &mut Vec<Unmet>,
+) -> Result<u64, S::Error> {
+    let budget = match split.validation {
+        Validation::Bytes(bytes) => Budget { rows: wanted, bytes },
+        _ => Budget { rows: wanted, bytes: u64::MAX },
     };
-    if held_out == 0 && !matches!(split.validation, Validation::Count(_)) || exact && held_out != wanted {
-        unmet.push(Unmet::Missed { held_out, wanted: asked });
+    let bytes = match split.validation {
+        Validation::Bytes(_) => bytes(store, parts, state)?,
+        _ => Vec::new(),
+    };
+    let mut components = Sorter::new(store);
+    parts.each(store, |StoredRow { row, record, images, .. }, size| {
+        components.push(Component {
+            stratum: split.kind.stratum(record),
+            key: split.key(record, images),
+            first: row,
+            rows: size,
+            bytes: bytes.get(row as usize).copied().unwrap_or_default(),
+        })
+    })?;
+    drop(bytes);
+    let filled = fill(store, &components.finish()?, budget, |first| state.set(first, Status::Validation))?;
+    let none = filled.strata - filled.used_strata;
+    if split.kind.has_strata() && none > 0 && filled.strata > 1 {
+        unmet.push(Unmet::SmallStrata { strata: none, of: filled.strata });
     }
-    if split.kind.has_strata() {
-        unmet.extend(small_strata(parts));
-    }
+    Ok(filled.rows)
 }
 
-/// The training split must not be empty: if it is, it gets the component with the largest key.
-fn keep_one(parts: &mut [&mut Component]) {
-    if parts.iter().all(|part| part.held_out)
-        && let Some(last) = parts.iter_mut().max_by_key(|part| part.key)
-    {
-        last.held_out = false;
-    }
-}
-
-fn small_strata(parts: &[&mut Component]) -> Option<Unmet> {
-    let mut strata: BTreeMap<u64, bool> = BTreeMap::new();
-    for part in parts {
-        *strata.entry(part.stratum).or_default() |= part.held_out;
-    }
-    let (of, none) = (strata.len() as u64, strata.values().filter(|gives| !**gives).count() as u64);
-    (none > 0 && of > 1).then_some(Unmet::SmallStrata { strata: none, of })
-}
-
-struct Budget {
-    rows: u64,
-    bytes: u64,
-}
-
-/// Moves components to the validation split until no more fits, each time from the stratum with the smallest share so far;
-/// within a stratum in the order of the keys.
-fn fill(parts: &mut [&mut Component], mut budget: Budget) {
-    parts.sort_by_key(|part| (part.stratum, part.key));
-    let mut strata: Vec<Stratum> = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
-        if strata.last().is_none_or(|stratum| parts[stratum.next].stratum != part.stratum) {
-            strata.push(Stratum { next: index, end: index, rows: 0, given: 0 });
+/// The bytes of the rows of each component, at its first row.
+fn bytes<S: Store>(store: &S, parts: &Parts, state: &State) -> Result<Vec<u64>, S::Error> {
+    let mut rows = parts.rows.clone();
+    let mut bytes = vec![0; state.status.len()];
+    store.each(&mut |StoredRow { row, record, .. }| {
+        if state.is_train(row) {
+            bytes[rows.first(row) as usize] += record.bytes;
         }
-        let stratum = strata.last_mut().expect("one was just pushed");
-        stratum.end = index + 1;
-        stratum.rows += part.rows;
-    }
-    let mut queue: BinaryHeap<_> = strata.into_iter().map(Reverse).collect();
-    while let Some(Reverse(mut stratum)) = queue.pop() {
-        if budget.rows == 0 || budget.bytes == 0 {
-            return;
-        }
-        let part = &mut parts[stratum.next];
-        stratum.next += 1;
-        if part.rows <= budget.rows && part.bytes <= budget.bytes {
-            budget.rows -= part.rows;
-            budget.bytes -= part.bytes;
-            stratum.given += part.rows;
-            part.held_out = true;
-        }
-        if stratum.next < stratum.end {
-            queue.push(Reverse(stratum));
-        }
-    }
-}
-
-/// The remaining components `next..end` of one stratum. Ordered by the exact share that it would have with one more row.
-#[derive(PartialEq, Eq)]
-struct Stratum {
-    next: usize,
-    end: usize,
-    rows: u64,
-    given: u64,
-}
-
-impl Ord for Stratum {
-    fn cmp(&self, other: &Stratum) -> std::cmp::Ordering {
-        let share = |one: &Stratum, other: &Stratum| u128::from(one.given + 1) * u128::from(other.rows);
-        share(self, other).cmp(&share(other, self)).then(self.next.cmp(&other.next))
-    }
-}
-
-impl PartialOrd for Stratum {
-    fn partial_cmp(&self, other: &Stratum) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+        Ok(())
+    })?;
+    Ok(bytes)
 }

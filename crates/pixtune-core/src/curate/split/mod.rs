@@ -1,13 +1,14 @@
 //! The split into training and validation: by hash, so that it is stable, and by component, so that it does not leak.
 
 mod assign;
+mod fill;
 #[cfg(test)]
 mod tests;
 
 use super::{ImageRecord, Record};
 use crate::split::GivenSplit;
 pub use assign::Unmet;
-pub(super) use assign::assign;
+pub(super) use assign::{Links, assign};
 
 /// The kind of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,20 +2,22 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
+use pixtune_core::curate::{Store, StoredRow};
 use pixtune_core::json;
 
 use super::super::PrepareError;
-use super::super::dataset::{Decided, Lines, Placed, file_name};
+use super::super::dataset::{Lines, Placed, Placing, file_name};
 use super::super::findings::rejecting;
-use super::super::spool::{JOURNAL, Segment, THUMBNAILS};
+use super::super::reasons::Reasons;
+use super::super::spool::{Segment, THUMBNAILS};
 use super::super::stream::Stream;
 use super::finish::{DECIDED, REJECTED, REJECTED_NOW, Task};
 use super::fragment::Fragment;
 use super::hash::{BLOCK, Block, merged};
-use super::layout::Layout;
+use super::layout::{Layout, Position};
 use super::run::Stages;
 use super::scan::Summary;
 use super::{Stage, as_number, finding, unreadable};
@@ -66,37 +68,44 @@ impl<'f, 'r> Fragments<'f, 'r> {
     }
 
     /// Writes what is decided about the rows of each fragment, and returns the tasks and the layout of the streams.
-    fn decide(&self, decided: &Decided<'_>, streams: &[Stream]) -> io::Result<(Vec<Task>, [Layout; 4])> {
-        let Decided { plan, scanned, decision, .. } = *decided;
+    fn decide(&self, placing: &Placing<'_>, streams: &[Stream]) -> io::Result<(Vec<Task>, [Layout; 4])> {
+        let Placing { plan, scanned, decision, .. } = *placing;
         let max_bytes = plan.options.scan.target.max_file_bytes;
         let directory = self.stages.work().join(DECIDED);
         pixtune_files::remove(&directory)?;
         fs::create_dir(&directory)?;
         let mut layouts = [(); 4].map(|()| Layout::default());
-        let mut tasks = Vec::with_capacity(self.fragments.len());
-        let mut rows = scanned.records.rows().iter().zip(&decision.verdicts);
-        for (fragment, summary) in &self.fragments {
+        let begin = |layouts: &[Layout; 4]| {
             let starts = Stream::ALL.map(|stream| {
                 let by_place = stream != Stream::Rejected && streams.contains(&stream);
                 by_place.then_some(layouts[stream as usize].next)
             });
-            let (mut codes, mut findings) = (Vec::new(), String::new());
-            for (record, verdict) in rows.by_ref().take(usize::try_from(summary.rows).unwrap_or(usize::MAX)) {
-                let stream = Stream::of(*verdict);
-                if let (Stream::Rejected, Some(found)) =
-                    (stream, rejecting(plan, scanned, decision, *verdict))
-                {
-                    codes.push(REJECTED_NOW);
-                    findings.push_str(&finding::to_line(record.line, &found));
-                    continue;
-                }
-                codes.push(stream as u8);
+            Part { starts, codes: Vec::new(), findings: String::new() }
+        };
+        let mut part = begin(&layouts);
+        let mut tasks: Vec<Task> = Vec::with_capacity(self.fragments.len());
+        let mut reasons = Reasons::new(decision, &plan.options.scan.drop)?;
+        let mut places = scanned.facts.places()?;
+        scanned.facts.each(&mut |StoredRow { row, record, .. }| {
+            while let Some((fragment, summary)) = self.fragments.get(tasks.len())
+                && part.codes.len() as u64 == summary.rows
+            {
+                tasks.push(std::mem::replace(&mut part, begin(&layouts)).write(fragment, &directory)?);
+            }
+            if let Some(reason) = reasons.of(row)? {
+                let found = rejecting(plan, &mut places, &reason)?;
+                part.codes.push(REJECTED_NOW);
+                part.findings.push_str(&finding::to_line(record.line, &found));
+            } else {
+                let stream = Stream::of(decision.status[row as usize]);
+                part.codes.push(stream as u8);
                 layouts[stream as usize].add(record.bytes, max_bytes);
             }
-            codes.extend_from_slice(findings.as_bytes());
-            let name = fragment.name();
-            pixtune_files::write(&directory.join(&name), &codes)?;
-            tasks.push(Task { fragment: name, starts, counts: [0; 4] });
+            Ok(())
+        })?;
+        // Those after the last row have none.
+        while let Some((fragment, _)) = self.fragments.get(tasks.len()) {
+            tasks.push(std::mem::replace(&mut part, begin(&layouts)).write(fragment, &directory)?);
         }
         let counts = layouts.each_ref().map(|layout| layout.files.len());
         tasks.iter_mut().for_each(|task| task.counts = counts);
@@ -168,13 +177,13 @@ impl Lines for Fragments<'_, '_> {
 
     fn place(
         &mut self,
-        decided: &Decided<'_>,
+        placing: &Placing<'_>,
         streams: &[Stream],
         directory: &Path,
     ) -> Result<Vec<Placed>, PrepareError> {
         let path = self.stages.work().to_owned();
         let write_error = |source| PrepareError::Write { path: path.clone(), source };
-        let (tasks, layouts) = self.decide(decided, streams).map_err(write_error)?;
+        let (tasks, layouts) = self.decide(placing, streams).map_err(write_error)?;
         let rejected = path.join(REJECTED);
         pixtune_files::remove(&rejected).and_then(|()| fs::create_dir(&rejected)).map_err(write_error)?;
         let created = streams.iter().map(|stream| match stream {
@@ -194,11 +203,6 @@ impl Lines for Fragments<'_, '_> {
         self.hash(&mut files)?;
         Ok(files)
     }
-
-    fn journal(&self) -> io::Result<Box<dyn Read>> {
-        let paths = self.fragments.iter().map(|(fragment, _)| self.stages.home(fragment).join(JOURNAL));
-        Ok(Box::new(Chain { left: paths.collect(), open: None }))
-    }
 }
 
 fn pair(text: &str) -> Option<(u64, u64)> {
@@ -207,26 +211,20 @@ fn pair(text: &str) -> Option<(u64, u64)> {
     <[u64; 2]>::try_from(numbers?).ok().map(|[one, other]| (one, other))
 }
 
-/// Files one after the other.
-struct Chain {
-    left: VecDeque<PathBuf>,
-    open: Option<File>,
+/// What is decided about the rows of a fragment.
+struct Part {
+    starts: [Option<Position>; 4],
+    /// A code per row.
+    codes: Vec<u8>,
+    /// Why rows are rejected, a line each.
+    findings: String,
 }
 
-impl Read for Chain {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let file = match &mut self.open {
-                Some(file) => file,
-                none => match self.left.pop_front() {
-                    Some(path) => none.insert(File::open(path)?),
-                    None => return Ok(0),
-                },
-            };
-            match file.read(buffer)? {
-                0 if !buffer.is_empty() => self.open = None,
-                read => return Ok(read),
-            }
-        }
+impl Part {
+    fn write(mut self, fragment: &Fragment, directory: &Path) -> io::Result<Task> {
+        self.codes.extend_from_slice(self.findings.as_bytes());
+        let name = fragment.name();
+        pixtune_files::write(&directory.join(&name), &self.codes)?;
+        Ok(Task { fragment: name, starts: self.starts, counts: [0; 4] })
     }
 }

@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use pixtune_core::curate::Store;
 use pixtune_core::json::{self, Value, list, object, raw};
 
+use super::super::facts::Facts;
 use super::super::journal::Replay;
 use super::super::spool::JOURNAL;
 use super::super::work::Work;
@@ -37,7 +39,7 @@ pub fn run_stages(
         let indexes = stages.index(rows)?;
         let fragments = stages.scan(&indexes, watch)?;
         let scanned = stages.load(&fragments, &indexes)?;
-        plan.check_rejected(scanned.rejected, scanned.records.rows().len() as u64, true)?;
+        plan.check_rejected(scanned.rejected, scanned.facts.rows() as u64, true)?;
         watch.finishing();
         let fragments = fragments.into_iter().map(|(fragment, summary, _)| (fragment, summary)).collect();
         let mut lines = Fragments::new(&mut stages, fragments);
@@ -276,7 +278,8 @@ impl<'r> Stages<'r> {
 
     /// Loads the records of all rows from the journals.
     fn load(&self, fragments: &[ScannedFragment], indexes: &[Index]) -> Result<Scanned, PrepareError> {
-        let mut scanned = Scanned::default();
+        let journals = fragments.iter().map(|(fragment, ..)| self.home(fragment).join(JOURNAL)).collect();
+        let mut scanned = Scanned::new(Facts::of_journals(self.work, self.plan.options.memory, journals));
         for (fragment, summary, is_earlier) in fragments {
             let path = self.home(fragment).join(JOURNAL);
             let broken = |source| PrepareError::Write { path: path.clone(), source };
