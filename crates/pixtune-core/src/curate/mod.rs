@@ -32,12 +32,12 @@ pub use duplicates::{Linked, Near, Repeated};
 pub use groups::Groups;
 pub use measure::ImageFacts;
 pub use minhash::Sketch;
-pub use near_texts::near_text_edges;
+pub use near_texts::{near_text_edges, near_text_groups};
 pub use records::{ImageRecord, Record, Records};
 pub use split::{Split, SplitKind, Subset, Unmet, Validation, ValidationError, parse_size};
 pub use state::Status;
 pub use store::{Store, StoredRow, Visit};
-pub use texts::{TextSketch, Texts, near_text_groups};
+pub use texts::{TextSketch, Texts};
 
 /// Which duplicates are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

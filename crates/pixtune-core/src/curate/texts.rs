@@ -1,9 +1,7 @@
 //! Sketches of texts, and groups of similar samples.
 
 use super::content_hash;
-use super::groups::Groups;
 use super::minhash::{SIMILAR, Sketch};
-use super::near_texts::meet_in_bands;
 use crate::sample::{Arguments, Content, Message, Part, Sample};
 
 /// Minima of an answer.
@@ -72,28 +70,6 @@ impl TextSketch {
     }
 }
 
-/// Groups texts that are similar as a whole and in their answers.
-///
-/// A band also has two bytes of the answer: if all samples share a long prompt, all of them would meet in its bands, and those
-/// with the same answer would not find each other.
-pub fn near_text_groups<'t, T>(texts: &'t [T], sketch: impl Fn(&'t T) -> &'t TextSketch) -> Groups {
-    let sketch = |index: u32| sketch(&texts[index as usize]);
-    let key = |index, band: usize| {
-        let of = sketch(index);
-        let pair = &of.answer.minima[2 * band % ANSWER..][..2];
-        Some(of.all.band(band)? << 16 | u64::from(pair[0]) << 8 | u64::from(pair[1]))
-    };
-    let is_near = |one, other| {
-        let (one, other) = (sketch(one), sketch(other));
-        one.all.similarity(&other.all) >= SIMILAR && one.same_answer(other)
-    };
-    let mut groups = Groups::new(texts.len());
-    meet_in_bands(texts.len(), key, is_near, |one, other| {
-        groups.join(one, other);
-    });
-    groups
-}
-
 fn hash(texts: &[String]) -> u128 {
     let mut bytes = Vec::new();
     for text in texts {
@@ -127,49 +103,5 @@ fn texts<T: AsRef<str>>(message: &Message<T>, out: &mut Vec<String>) {
                 });
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_similar_answers_to_one_long_prompt() {
-        let prompt = "Read every line of this bill and tell what is to be paid in the end. ".repeat(20);
-        let answer = |n: usize| (0..40).map(|at| format!("w{} ", n * 100 + at)).collect::<String>();
-        let texts: Vec<TextSketch> = (0..2000)
-            .flat_map(|n| [sketch(&prompt, &answer(n)), sketch(&prompt, &(answer(n) + "more"))])
-            .collect();
-        let mut groups = near_text_groups(&texts, |text| text);
-        let pairs = groups.several();
-        assert!(pairs.iter().all(|pair| pair.len() == 2 && pair[0] + 1 == pair[1] && pair[0] % 2 == 0));
-        assert!(pairs.len() > 1980, "{}", pairs.len());
-    }
-
-    fn sketch(prompt: &str, answer: &str) -> TextSketch {
-        let hash = content_hash(answer.as_bytes()) as u64;
-        TextSketch {
-            all: Sketch::of([prompt, answer]),
-            answer: Sketch::of([answer]),
-            answer_hash: [hash as u32, (hash >> 32) as u32],
-        }
-    }
-
-    #[test]
-    fn groups_texts_of_one_prompt_by_their_answers() {
-        let long =
-            "Read every line of the bill in this image and tell what is to be paid in the end. ".repeat(4);
-        let texts = [
-            sketch(&long, "The guest has to pay twelve euros and fifty cents for two coffees and a cake."),
-            sketch(&long, "Nothing."),
-            sketch(&long, "the guest has to pay twelve euros and fifty cents for two coffees and a cake"),
-            sketch("Something else", "altogether and not alike"),
-            sketch(&long, "Nothing."),
-        ];
-        let mut groups = near_text_groups(&texts, |text| text);
-        let firsts: Vec<u32> = (0..5).map(|index| groups.first(index)).collect();
-        assert_eq!(firsts, [0, 1, 0, 3, 1]);
-        assert_eq!((texts[0].similarity(&texts[2]), size_of::<TextSketch>()), (100, 92));
     }
 }

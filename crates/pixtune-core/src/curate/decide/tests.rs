@@ -56,15 +56,15 @@ fn random(seed: u64, of: u64, at: u64) -> u64 {
 }
 
 fn image(seed: u64, number: u64) -> ImageRecord {
-    let pixels = random(seed, 1, number) | number % 2;
+    let pixels = random(seed, 1, number) | (number % 2);
     let flips =
         (0..random(seed, 2, number) % 12).fold(0, |flips, at| flips | 1 << (random(number, 3, at) % 64));
     let facts = ImageFacts {
         pixels: pixels.max(2),
-        phash: if number % 11 == 0 { 0 } else { random(seed, 4, number / 3) ^ flips },
+        phash: if number.is_multiple_of(11) { 0 } else { random(seed, 4, number / 3) ^ flips },
         width: 300 + (number % 3) as u32 * 100,
-        height: if number % 29 == 0 { 4000 } else { 300 },
-        grayscale: number % 37 == 0,
+        height: if number.is_multiple_of(29) { 4000 } else { 300 },
+        grayscale: number.is_multiple_of(37),
         ..ImageFacts::default()
     };
     ImageRecord { content: u128::from(random(seed, 5, number)), facts }
@@ -88,7 +88,7 @@ fn records(seed: u64, rows: u64, distinct: u64) -> Records {
         };
         let given =
             [None, None, Some(GivenSplit::Train), Some(GivenSplit::Test), Some(GivenSplit::Validation)];
-        let given = given[pick(11, if seed % 2 == 0 { 3 } else { 5 }) as usize];
+        let given = given[pick(11, if seed.is_multiple_of(2) { 3 } else { 5 }) as usize];
         let record = Record {
             rejected: pick(12, 13) == 0,
             given,
@@ -141,7 +141,7 @@ proptest! {
     ) {
         let records = records(seed, rows, distinct);
         let policy = policy(seed);
-        let mut same = |one: u32, other: u32| (one ^ other) % 3 > 0;
+        let mut same = |one: u32, other: u32| !(one ^ other).is_multiple_of(3);
         let wanted = decide(&records, &policy, &mut same);
         let tight = Tight { records, budget };
         let Ok(decision) =
