@@ -23,7 +23,6 @@ use pixtune_io::progress::Progress;
 use pixtune_io::read::{LineFile, ReadError};
 use pixtune_io::verify::Verify;
 
-use crate::api::Api;
 use crate::blobs::Incoming;
 use crate::error::ApiError;
 use crate::sample_rules::SampleRules;
@@ -62,15 +61,21 @@ pub struct EarlyCheck {
 const MOST_EARLY: usize = 4;
 
 impl EarlyCheck {
-    /// Starts it, for a file that may be training data; `None` where it is to be checked when it has arrived.
-    pub fn start(incoming: &mut Incoming, name: &str, api: &Api) -> Option<EarlyCheck> {
+    /// Starts it, for a file that may be training data; `None` where it is to be checked when it has arrived. `running` counts such
+    /// checks.
+    pub fn start(
+        incoming: &mut Incoming,
+        name: &str,
+        threads: usize,
+        rules: SampleRules,
+        running: &Arc<AtomicUsize>,
+    ) -> Option<EarlyCheck> {
         if !is_jsonl(name) {
             return None;
         }
-        let rules = *api.catalog.rules().first()?;
-        let running = Running::one_more(&api.early_checks, MOST_EARLY)?;
+        let running = Running::one_more(running, MOST_EARLY)?;
         let stream = incoming.reader().ok()?;
-        let (path, name, threads) = (incoming.path().to_owned(), name.to_owned(), api.limits.threads);
+        let (path, name) = (incoming.path().to_owned(), name.to_owned());
         let check = move || {
             let _running = running;
             let count = Arc::new(Mutex::new(LineCount::default()));

@@ -99,7 +99,10 @@ impl FileSink for ToDisk<'_> {
     fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         if self.may_be_training && file.content.bytes() > 0 && file.check.is_none() {
-            file.check = EarlyCheck::start(&mut file.content, &file.name, self.api);
+            let Api { limits, catalog, early_checks, .. } = self.api;
+            let rules = catalog.rules().first().copied().unwrap_or_default();
+            file.check =
+                EarlyCheck::start(&mut file.content, &file.name, limits.threads, rules, early_checks);
         }
         tokio::task::block_in_place(|| pieces.iter().try_for_each(|bytes| file.content.write(bytes)))
     }

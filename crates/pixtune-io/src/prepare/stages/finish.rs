@@ -16,7 +16,7 @@ use super::super::spool::{JOURNAL, LineSource};
 use super::super::stream::Stream;
 use super::layout::Position;
 use super::scan::Summary;
-use super::worker::Worker;
+use super::workplace::Workplace;
 use super::{as_number, finding, unreadable};
 
 /// The directories of what is decided about the rows of fragments, and of the rejected lines of fragments.
@@ -106,26 +106,26 @@ impl Out<'_> {
 }
 
 /// Performs the task; the result has the bytes and the number of the rejected lines, which are in a file of their own.
-pub(super) fn finish(worker: &Worker<'_>, task: &Task) -> Result<String, PrepareError> {
-    let home = worker.fragments().join(&task.fragment);
+pub(super) fn finish(at: &Workplace<'_>, task: &Task) -> Result<String, PrepareError> {
+    let home = at.fragments().join(&task.fragment);
     let summary = Summary::read(&home)?.ok_or_else(|| unreadable("a fragment"))?;
-    let written = copy(worker, task, &summary).map_err(worker.write_error())?;
+    let written = copy(at, task, &summary).map_err(at.write_error())?;
     Ok(json::text(list([written.0, written.1])))
 }
 
-fn copy(worker: &Worker<'_>, task: &Task, summary: &Summary) -> io::Result<(u64, u64)> {
-    let plan = worker.plan;
-    let home = worker.fragments().join(&task.fragment);
+fn copy(at: &Workplace<'_>, task: &Task, summary: &Summary) -> io::Result<(u64, u64)> {
+    let plan = at.plan;
+    let home = at.fragments().join(&task.fragment);
     let segments = summary.segments(&home);
     let mut sources = segments.each_ref().map(|segments| LineSource::new(segments));
-    let decided = fs::read(worker.work.join(DECIDED).join(&task.fragment))?;
+    let decided = fs::read(at.work.join(DECIDED).join(&task.fragment))?;
     let rows = usize::try_from(summary.rows).map_err(io::Error::other)?;
     let (codes, findings) = decided.split_at_checked(rows).ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut findings = std::str::from_utf8(findings).map_err(io::Error::other)?.lines();
     let mut journal = Replay::new(BufReader::new(File::open(home.join(JOURNAL))?));
     let mut outs: Vec<Out<'_>> = Vec::new();
     for stream in Stream::ALL {
-        let (directory, open) = (worker.staged(), None);
+        let (directory, open) = (at.staged(), None);
         outs.extend(task.starts[stream as usize].map(|position| Out {
             directory,
             stream,
@@ -140,7 +140,7 @@ fn copy(worker: &Worker<'_>, task: &Task, summary: &Summary) -> io::Result<(u64,
         let file = match &mut rejected {
             Some(file) => file,
             none => {
-                let path = worker.work.join(REJECTED).join(&task.fragment);
+                let path = at.work.join(REJECTED).join(&task.fragment);
                 none.insert(WholeFile::create(&path, Existing::Replace)?)
             }
         };

@@ -16,6 +16,7 @@ mod run;
 mod scan;
 mod threads;
 mod worker;
+mod workplace;
 
 use std::path::Path;
 

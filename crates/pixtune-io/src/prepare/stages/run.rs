@@ -16,7 +16,8 @@ use super::super::{Preparation, PrepareError, Scanned, Summary as RunSummary, Wa
 use super::fragment::{Fragment, Index};
 use super::place::Fragments;
 use super::scan::{FINDINGS, Summary};
-use super::worker::{FRAGMENTS, TOKEN, unique};
+use super::worker::TOKEN;
+use super::workplace::{FRAGMENTS, unique};
 use super::{Engine, Run, Stage, downloads, finding, number, unreadable};
 use crate::fetch::FetchCounts;
 use crate::progress::Progress;

@@ -12,7 +12,7 @@ use super::super::spool::{Segment, Spool};
 use super::super::stream::Stream;
 use super::super::{InputRows, NextRow, PrepareError, check_faults, entry_of};
 use super::fragment::Fragment;
-use super::worker::{Worker, unique};
+use super::workplace::{Workplace, unique};
 use super::{downloads, finding, number, unreadable};
 use crate::fetch::{FetchCounts, Fetcher};
 use crate::read::file_state::FileState;
@@ -108,15 +108,15 @@ impl Summary {
 }
 
 /// Scans a fragment, unless that is done.
-pub(super) fn scan(worker: &Worker<'_>, fragment: &Fragment) -> Result<String, PrepareError> {
-    let write_error = worker.write_error();
-    let home = worker.fragments().join(fragment.name());
+pub(super) fn scan(at: &Workplace<'_>, fragment: &Fragment) -> Result<String, PrepareError> {
+    let write_error = at.write_error();
+    let home = at.fragments().join(fragment.name());
     if let Some(summary) = Summary::read(&home)? {
         return Ok(summary.to_json());
     }
-    let starts = Starts::count(worker, fragment)?;
-    let made = worker.fragments().join(format!("{}.{}.partial", fragment.name(), unique()));
-    let scanned = fs::create_dir(&made).map_err(write_error).and_then(|()| scan_to(worker, fragment, &made));
+    let starts = Starts::count(at, fragment)?;
+    let made = at.fragments().join(format!("{}.{}.partial", fragment.name(), unique()));
+    let scanned = fs::create_dir(&made).map_err(write_error).and_then(|()| scan_to(at, fragment, &made));
     let scanned = scanned.and_then(|summary| {
         let text = summary.to_json();
         let published =
@@ -130,8 +130,8 @@ pub(super) fn scan(worker: &Worker<'_>, fragment: &Fragment) -> Result<String, P
     })
 }
 
-fn scan_to(worker: &Worker<'_>, fragment: &Fragment, made: &Path) -> Result<Summary, PrepareError> {
-    let (plan, write_error) = (worker.plan, worker.write_error());
+fn scan_to(at: &Workplace<'_>, fragment: &Fragment, made: &Path) -> Result<Summary, PrepareError> {
+    let (plan, write_error) = (at.plan, at.write_error());
     let Some(planned) = plan.inputs.get(fragment.input as usize) else { return Err(unreadable("a task")) };
     let path = &planned.input.path;
     let check_input = || match FileState::of(path)?.mark() == fragment.state {
@@ -179,14 +179,14 @@ struct Starts {
 }
 
 impl Starts {
-    fn count(worker: &Worker<'_>, fragment: &Fragment) -> Result<Starts, PrepareError> {
-        let path = worker.fragments().join(format!("{}.starts", fragment.name()));
+    fn count(at: &Workplace<'_>, fragment: &Fragment) -> Result<Starts, PrepareError> {
+        let path = at.fragments().join(format!("{}.starts", fragment.name()));
         let before = fs::metadata(&path).map_or(0, |about| about.len());
         if before >= MAX_STARTS {
-            return Err(PrepareError::Crashes { place: fragment.place(worker.plan), starts: before });
+            return Err(PrepareError::Crashes { place: fragment.place(at.plan), starts: before });
         }
         let opened = File::options().create(true).append(true).open(&path);
-        opened.and_then(|mut file| file.write_all(b".")).map_err(worker.write_error())?;
+        opened.and_then(|mut file| file.write_all(b".")).map_err(at.write_error())?;
         Ok(Starts { path })
     }
 
