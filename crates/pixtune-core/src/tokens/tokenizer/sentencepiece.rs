@@ -172,10 +172,12 @@ impl Pieces {
             let (part, rest) = word.split_at(self.neighbors.end_of_first(word));
             match self.vocabulary.rank_within(part, 0, part.len()).map(|rank| self.ids[rank as usize]) {
                 Some(id) if id != NO_ID => out.push(id),
-                _ => out
-                    .append(memory.ids(part, |workspace, ids| {
-                        self.merge(workspace.merge(&self.vocabulary, part), ids)
-                    })),
+                _ => {
+                    let merged = memory.ids(part, |workspace, ids| {
+                        self.merge(workspace.merge(&self.vocabulary, part), ids);
+                    });
+                    out.append(merged);
+                }
             }
             word = rest;
         }

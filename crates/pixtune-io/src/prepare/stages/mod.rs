@@ -20,13 +20,16 @@ mod workplace;
 
 use std::path::Path;
 
+use pixtune_core::curate::Store as _;
 use pixtune_core::json::{self, Value, object};
 
-use super::{Preparation, PrepareError, resume};
+use super::work::Work;
+use super::{Preparation, PrepareError, Summary, Watch, dataset, resume};
+use place::Fragments;
+use run::Stages;
 
 pub(super) use fragment::Fragment;
 pub(super) use run::refuse_fragments;
-pub use run::run_stages;
 pub use threads::Threads;
 pub use worker::{Joined, Worker};
 
@@ -104,6 +107,34 @@ impl Run<'_> {
             run.field("plan", resume::to_json(self.plan).as_str());
         }))
     }
+}
+
+/// Runs a plan on an engine, over fragments of so many rows.
+pub fn run_stages(
+    plan: &Preparation,
+    rows: u64,
+    engine: &mut dyn Engine,
+    watch: &mut dyn Watch,
+) -> Result<Summary, PrepareError> {
+    let work = Work::open(plan)?;
+    if let Some(summary) = work.already_finished(plan)? {
+        return Ok(summary);
+    }
+    let result = Stages::start(plan, &work, engine, rows).and_then(|mut stages| {
+        let indexes = stages.index(rows)?;
+        let fragments = stages.scan(&indexes, watch)?;
+        let scanned = stages.load(&fragments, &indexes)?;
+        plan.check_rejected(scanned.rejected, scanned.facts.rows() as u64, true)?;
+        watch.finishing();
+        let fragments = fragments.into_iter().map(|(fragment, summary, _)| (fragment, summary)).collect();
+        let mut lines = Fragments::new(&mut stages, fragments);
+        dataset::write_dataset(plan, &work, scanned, &mut lines, watch)
+    });
+    if matches!(result, Err(PrepareError::TooManyRejected { .. })) {
+        // The decision discards it too.
+        let _ = work.discard();
+    }
+    result
 }
 
 /// A number under a key.

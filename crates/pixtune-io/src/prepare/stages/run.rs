@@ -1,20 +1,18 @@
-//! Runs the stages of a plan on an engine, to the end.
+//! A run on an engine: its stages, one after the other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use pixtune_core::curate::Store;
 use pixtune_core::json::{self, Value, list, object, raw};
 
 use super::super::facts::Facts;
 use super::super::journal::Replay;
 use super::super::spool::JOURNAL;
 use super::super::work::Work;
-use super::super::{Preparation, PrepareError, Scanned, Summary as RunSummary, Watch, dataset};
+use super::super::{Preparation, PrepareError, Scanned, Watch};
 use super::fragment::{Fragment, Index};
-use super::place::Fragments;
 use super::scan::{FINDINGS, Summary};
 use super::worker::TOKEN;
 use super::workplace::{FRAGMENTS, unique};
@@ -24,34 +22,6 @@ use crate::progress::Progress;
 
 /// The index of all inputs, which a resumed run compares with its own.
 const INDEX: &str = "index";
-
-/// Runs a plan on an engine, over fragments of so many rows.
-pub fn run_stages(
-    plan: &Preparation,
-    rows: u64,
-    engine: &mut dyn Engine,
-    watch: &mut dyn Watch,
-) -> Result<RunSummary, PrepareError> {
-    let work = Work::open(plan)?;
-    if let Some(summary) = work.already_finished(plan)? {
-        return Ok(summary);
-    }
-    let result = Stages::start(plan, &work, engine, rows).and_then(|mut stages| {
-        let indexes = stages.index(rows)?;
-        let fragments = stages.scan(&indexes, watch)?;
-        let scanned = stages.load(&fragments, &indexes)?;
-        plan.check_rejected(scanned.rejected, scanned.facts.rows() as u64, true)?;
-        watch.finishing();
-        let fragments = fragments.into_iter().map(|(fragment, summary, _)| (fragment, summary)).collect();
-        let mut lines = Fragments::new(&mut stages, fragments);
-        dataset::write_dataset(plan, &work, scanned, &mut lines, watch)
-    });
-    if matches!(result, Err(PrepareError::TooManyRejected { .. })) {
-        // The decision discards it too.
-        let _ = work.discard();
-    }
-    result
-}
 
 /// Fails where the unfinished run in the work directory was cut into fragments.
 pub(in super::super) fn refuse_fragments(work: &Work) -> Result<(), PrepareError> {
@@ -71,11 +41,11 @@ pub(super) struct Stages<'r> {
 }
 
 /// A fragment, what its scan counted, and whether an earlier run did it.
-type ScannedFragment = (Fragment, Summary, bool);
+pub(super) type ScannedFragment = (Fragment, Summary, bool);
 
 impl<'r> Stages<'r> {
     /// Prepares the work directory, and has every machine compare its plan.
-    fn start(
+    pub(super) fn start(
         plan: &'r Preparation,
         work: &'r Work,
         engine: &'r mut dyn Engine,
@@ -181,7 +151,7 @@ impl<'r> Stages<'r> {
     }
 
     /// Indexes all inputs. Those of a run that is resumed must not have changed.
-    fn index(&mut self, rows: u64) -> Result<Vec<Index>, PrepareError> {
+    pub(super) fn index(&mut self, rows: u64) -> Result<Vec<Index>, PrepareError> {
         let inputs = 0..self.plan.inputs.len();
         let tasks: Vec<String> = inputs
             .map(|input| {
@@ -221,7 +191,7 @@ impl<'r> Stages<'r> {
     }
 
     /// Scans all fragments that are not scanned yet. Findings are reported in the order of the rows.
-    fn scan(
+    pub(super) fn scan(
         &mut self,
         indexes: &[Index],
         watch: &mut dyn Watch,
@@ -278,7 +248,11 @@ impl<'r> Stages<'r> {
     }
 
     /// Loads the records of all rows from the journals.
-    fn load(&self, fragments: &[ScannedFragment], indexes: &[Index]) -> Result<Scanned, PrepareError> {
+    pub(super) fn load(
+        &self,
+        fragments: &[ScannedFragment],
+        indexes: &[Index],
+    ) -> Result<Scanned, PrepareError> {
         let journals = fragments.iter().map(|(fragment, ..)| self.home(fragment).join(JOURNAL)).collect();
         let mut scanned = Scanned::new(Facts::of_journals(self.work, self.plan.options.memory, journals));
         for (fragment, summary, is_earlier) in fragments {
