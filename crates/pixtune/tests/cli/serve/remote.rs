@@ -93,7 +93,7 @@ fn an_upload_goes_on_after_the_server_was_gone() {
 fn an_upload_starts_over_if_its_file_has_changed() {
     let (case, samples) = served();
     let server = Server::start(&case, &[]);
-    case.write("large.jsonl", &samples.concat().repeat(4));
+    case.write("large.jsonl", samples.concat().repeat(4));
     let base = format!("http://{}/openai", server.address);
     let known = format!(
         "{{\"upload\":\"upload_1\",\"base\":\"{base}/v1\",\"purpose\":\"fine-tune\",\"bytes\":5000,\"modified\":1,\
